@@ -1,0 +1,49 @@
+# Needs Python 3.11 or newer and make; everything else comes from the wheels that constraints.txt names.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# One folder of images to serve instead of the samples: make run IMAGES=~/Pictures
+IMAGES ?=
+
+.PHONY: help install run test lint typecheck format constraints clean all
+
+help:  ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+all: lint test
+
+install: $(STAMP)  ## make .venv with the gateway and everything that runs, tests and checks it
+
+$(STAMP): setup.cfg constraints.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found; name one with PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,test,lint]'
+	@touch $@
+
+run: install  ## the gateway on an embedded stack, with sample images
+	$(BIN)/python -m gateway dev $(if $(IMAGES),--images "$(IMAGES)")
+
+test: install  ## the whole suite, on real servers
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: install  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+typecheck: install  ## mypy alone
+	$(BIN)/mypy
+
+format: install  ## what ruff can mend by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+constraints:  ## take the newest versions of everything into constraints.txt
+	tmp=$$(mktemp -d) && $(PYTHON) -m venv $$tmp && $$tmp/bin/pip install --quiet '.[dev,test,lint]' && \
+	{ sed -n '/^#/p' constraints.txt; $$tmp/bin/pip freeze --exclude image-gateway; } > constraints.new && \
+	mv constraints.new constraints.txt; rm -rf $$tmp build image_gateway.egg-info
+
+clean:  ## remove what was installed and what `make run` keeps
+	rm -rf $(VENV) .dev .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info

@@ -1,0 +1,48 @@
+"""Applies alterations (see ``faults``) to an answer before it is sent."""
+
+import gzip
+
+from .answer import Answer, answer_refusal, common_headers
+from .faults import Alteration, Change, Gzip, Headers, Html, Redirect, Refuse
+from .refusals import Refusal
+from .request import CosRequest
+from .store import ObjectStore
+
+
+async def change_object(store: ObjectStore, bucket: str, key: str, change: Change, *, now: float) -> None:
+    """Let the object change before it is looked up for the answer; its type and own headers stay."""
+    if change.run is not None:
+        change.run(bucket, key)
+        return
+    stored = await store.find(bucket, key)
+    store.put(
+        bucket,
+        key,
+        change.data,
+        content_type=stored.content_type if stored else None,
+        headers=stored.headers if stored else None,
+        last_modified=now,
+    )
+
+
+async def alter(answer: Answer, alteration: Alteration, request: CosRequest, *, now: float) -> Answer:
+    """The answer to send instead."""
+    match alteration:
+        case Refuse(status=status, code=code, message=message):
+            refused = answer_refusal(request, Refusal(status, code, message), now=now)
+            refused.headers.update(alteration.headers)
+            return refused
+        case Html(body=page):
+            body = page.encode() if request.method == "GET" else b""
+            return Answer.whole(200, {**common_headers(now), "Content-Type": "text/html; charset=utf-8"}, body)
+        case Redirect(location=location, status=status):
+            return Answer.whole(status, {**common_headers(now), "Location": location})
+        case Gzip() if answer.status != 304:  # which has no body to compress
+            plain = b"".join([piece async for piece in answer.content.pieces(answer.start, answer.stop)])
+            answer.headers["Content-Encoding"] = "gzip"
+            return Answer.whole(answer.status, answer.headers, gzip.compress(plain))
+        case Headers(remove=names, add=pairs):
+            for name in names:
+                answer.headers.popall(name, None)
+            answer.headers.extend(pairs)
+    return answer  # a change took place before the look-up

@@ -1,0 +1,112 @@
+"""What is answered: COS's statuses and headers for an object, a refusal, a redirect (doc 7753, 7745)."""
+
+import base64
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+
+from multidict import CIMultiDict
+
+from .conditions import Outcome, evaluate, parse_range
+from .content import Content, MemoryContent
+from .refusals import Refusal, invalid_argument, precondition_failed
+from .request import CosRequest
+from .store import StoredObject
+
+_OVERRIDES = {
+    f"response-{name.lower()}": name
+    for name in (
+        "Content-Type",
+        "Content-Language",
+        "Expires",
+        "Cache-Control",
+        "Content-Disposition",
+        "Content-Encoding",
+    )
+}
+
+
+@dataclass(slots=True)
+class Answer:
+    """Status, headers and bytes [start, stop) of ``content``. How its length is told is up to the delivery."""
+
+    status: int
+    headers: CIMultiDict[str]
+    content: Content
+    start: int
+    stop: int
+
+    @property
+    def length(self) -> int:
+        return self.stop - self.start
+
+    @classmethod
+    def whole(cls, status: int, headers: Mapping[str, str], body: bytes = b"") -> "Answer":
+        """An answer whose body is at hand."""
+        return cls(status, CIMultiDict(headers), MemoryContent(body), 0, len(body))
+
+
+def common_headers(now: float) -> CIMultiDict[str]:
+    """The headers of every answer. Clients correct their clocks by Date, so it follows the stand-in's clock."""
+    return CIMultiDict(
+        {"Date": formatdate(now, usegmt=True), "Server": "tencent-cos", "x-cos-request-id": _request_id(now)}
+    )
+
+
+async def answer_object(request: CosRequest, stored: StoredObject, *, now: float, force_download: bool) -> Answer:
+    """The 200, 206 or 304. Raises Refusal for 400, 412 and 416, OSError when the object's bytes cannot be read."""
+    is_get = request.method == "GET"
+    etag = await stored.quoted_etag()
+    headers = common_headers(now)
+    outcome = evaluate(request.headers, etag, stored.last_modified)
+    if outcome is Outcome.FAILED:
+        raise precondition_failed()
+    if outcome is Outcome.NOT_MODIFIED:
+        # As in COS's samples: a GET's has the ETag and no Last-Modified, a HEAD's has neither.
+        if is_get:
+            headers.update({"ETag": etag, "Content-Type": stored.content_type})
+        return Answer.whole(304, headers)
+    headers.update(
+        {
+            "Content-Type": stored.content_type,
+            "ETag": etag,
+            "Last-Modified": formatdate(stored.last_modified, usegmt=True),
+            **stored.headers,
+        }
+    )
+    if stored.has_crc:
+        # Of the whole object, on a 206 too.
+        headers["x-cos-hash-crc64ecma"] = str((await stored.content.digests()).crc64)
+    if is_get:
+        headers["Accept-Ranges"] = "bytes"
+        headers.update(_overrides(request))
+        if force_download:
+            # Default domains of buckets made since 2024-01-01: neither metadata nor override helps against it.
+            headers.update({"Content-Disposition": "attachment", "x-cos-force-download": "true"})
+    size = stored.content.size
+    requested = parse_range(request.headers.get("Range"), size)
+    if requested is None:
+        return Answer(200, headers, stored.content, 0, size)
+    headers["Content-Range"] = requested.content_range
+    return Answer(206, headers, stored.content, requested.start, requested.stop)
+
+
+def answer_refusal(request: CosRequest, refusal: Refusal, *, now: float) -> Answer:
+    """The error as COS sends it; a HEAD gets no body."""
+    headers = common_headers(now)
+    trace_id = base64.b64encode(secrets.token_bytes(48)).decode()
+    headers.update({"Content-Type": "application/xml", "x-cos-trace-id": trace_id})
+    body = refusal.xml(resource=request.host + request.path, request_id=headers["x-cos-request-id"], trace_id=trace_id)
+    return Answer.whole(refusal.status, headers, b"" if request.method == "HEAD" else body)
+
+
+def _overrides(request: CosRequest) -> dict[str, str]:
+    overrides = {_OVERRIDES[name]: value for name, value in reversed(request.query) if name in _OVERRIDES}
+    if not all(value.isprintable() for value in overrides.values()):
+        raise invalid_argument("A response-* parameter cannot stand in a header.")
+    return overrides
+
+
+def _request_id(now: float) -> str:
+    return base64.b64encode(f"{int(now):x}_{secrets.token_hex(8)}".encode()).decode()

@@ -1,0 +1,57 @@
+"""The stand-in's own addresses, for tests and people in another process: its faults and its journal."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from .faults import ArmedFault, Fault, Faults
+from .journal import Journal
+
+CONTROL_PREFIX = "/.stand-in/"
+"""Reserved: objects whose key begins so cannot be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Handlers of the control addresses."""
+
+    faults: Faults
+    journal: Journal
+
+    def add_routes(self, app: web.Application) -> None:
+        faults, journal = CONTROL_PREFIX + "faults", CONTROL_PREFIX + "journal"
+        app.router.add_get(faults, self.list_faults)
+        app.router.add_post(faults, self.add_fault)
+        app.router.add_delete(faults, self.clear_faults)
+        app.router.add_get(journal, self.show_journal)
+        app.router.add_delete(journal, self.clear_journal)
+
+    async def list_faults(self, _request: web.Request) -> web.Response:
+        """The faults in force and how often each fired."""
+        return web.json_response([_to_json(armed) for armed in self.faults.armed])
+
+    async def add_fault(self, request: web.Request) -> web.Response:
+        """Put a fault in force: 201 with the fault, or 400 with what is wrong with it."""
+        try:
+            fault = Fault.model_validate_json(await request.read())
+        except ValidationError as error:
+            return web.Response(status=400, text=f"{error}\n")
+        return web.json_response(_to_json(self.faults.add(fault)), status=201)
+
+    async def clear_faults(self, _request: web.Request) -> web.Response:
+        self.faults.clear()
+        return web.Response(status=204)
+
+    async def show_journal(self, _request: web.Request) -> web.Response:
+        """The requests seen, without credentials, and over how many connections they came."""
+        return web.json_response(self.journal.to_json())
+
+    async def clear_journal(self, _request: web.Request) -> web.Response:
+        self.journal.clear()
+        return web.Response(status=204)
+
+
+def _to_json(armed: ArmedFault) -> dict[str, Any]:
+    return {**armed.fault.model_dump(mode="json"), "matched": armed.matched, "fired": armed.fired}

@@ -1,0 +1,125 @@
+"""One request from arrival to answer: finds bucket and object, asks who may read, remembers what it saw."""
+
+import asyncio
+import logging
+import posixpath
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from . import refusals
+from .access import Access
+from .alterations import alter, change_object
+from .answer import Answer, answer_object, answer_refusal
+from .control import CONTROL_PREFIX
+from .delivery import Sender
+from .faults import Change, Faults, Fired
+from .imaging import find_rule, process
+from .journal import Journal, Seen
+from .refusals import Refusal
+from .request import CosRequest, parse_request
+from .store import ObjectStore
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CosService:
+    """Answers for every bucket of a store."""
+
+    store: ObjectStore
+    access: Access
+    faults: Faults
+    journal: Journal
+    default_bucket: str | None
+    force_download: bool
+    now: Callable[[], float]
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set at shutdown: hanging answers end."""
+
+    async def dispatch(
+        self, request: web.Request, control: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Keep object paths away from the router: it decodes them and folds what COS keeps apart."""
+        if request.raw_path.startswith(CONTROL_PREFIX):
+            return await control(request)
+        return await self.answer(request)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request for an object, and write it down in the journal."""
+        cos_request = parse_request(request.method, request.raw_path, request.headers)
+        bucket = self.bucket_of(cos_request.host)
+        seen = self.journal.open(cos_request, bucket, _peer(request))
+        try:
+            return await self._respond(request, cos_request, bucket, seen)
+        except asyncio.CancelledError:
+            seen.client_left = not self.stopping.is_set()
+            raise
+        except ConnectionError:
+            seen.client_left = not self.stopping.is_set()
+        except OSError:
+            logger.warning("%r could not be read to its end", cos_request.key, exc_info=True)
+        finally:
+            self.journal.close(seen)
+            logger.info("%s %s %r: %s, %d bytes", seen.method, bucket, seen.key, seen.status, seen.bytes_sent)
+        # The status is spent: only the end of the connection can say that the rest will not come.
+        if request.transport is not None:
+            request.transport.abort()
+        return web.StreamResponse()
+
+    def bucket_of(self, host: str) -> str | None:
+        """The bucket that a host names: its first label if that is a bucket, or if the host is one of COS's.
+
+        Any other host (an IP address, a custom domain) stands for the default bucket.
+        """
+        label, _, domain = host.partition(".")
+        if domain and (label in self.store or domain.startswith(("cos.", "cos-internal."))):
+            return label
+        return self.default_bucket
+
+    async def _respond(
+        self, request: web.Request, cos_request: CosRequest, bucket: str | None, seen: Seen
+    ) -> web.StreamResponse:
+        fired = self.faults.meet(cos_request.method, cos_request.key)
+        answer = await self._altered(cos_request, bucket, fired)
+        return await Sender(request, answer, seen, self.stopping).send(fired.delivery)
+
+    async def _altered(self, request: CosRequest, bucket: str | None, fired: Fired) -> Answer:
+        for change in fired.alterations:
+            if isinstance(change, Change) and bucket is not None:
+                await change_object(self.store, bucket, request.key, change, now=self.now())
+        try:
+            answer = await self._object_answer(request, bucket)
+        except Refusal as refusal:
+            answer = answer_refusal(request, refusal, now=self.now())
+        for alteration in fired.alterations:
+            answer = await alter(answer, alteration, request, now=self.now())
+        return answer
+
+    async def _object_answer(self, request: CosRequest, bucket: str | None) -> Answer:
+        """The answer of a COS in good health; raises Refusal."""
+        if request.method not in {"GET", "HEAD"}:
+            raise refusals.method_not_allowed()
+        if bucket is None or bucket not in self.store:
+            raise refusals.no_such_bucket()
+        self.access.admit(request)
+        if posixpath.normpath("/" + request.path.strip("/")) == "/":
+            raise refusals.access_denied()  # "/../" denotes the bucket: COS would list it, and we hold no right to
+        stored = await self.store.find(bucket, request.key)
+        if stored is None:
+            raise refusals.no_such_key()
+        if stored.archived:
+            raise refusals.invalid_object_state()
+        try:
+            if rule := find_rule(request):
+                stored = await process(stored, rule)
+            return await answer_object(request, stored, now=self.now(), force_download=self.force_download)
+        except OSError as vanished:  # a file removed since the look-up
+            raise refusals.no_such_key() from vanished
+
+
+def _peer(request: web.Request) -> tuple[str, int]:
+    # None once the client has left; its request may still be read from the buffer.
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    return (peer[0], peer[1]) if peer else ("", 0)

@@ -1,0 +1,117 @@
+"""Children end with their parent, ports and folders are shared without quarrel."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from gateway.dev.processes import HOST, PORTS, Account, Child, ServerError, free_port, processes_in, wait_until
+
+SLEEP = ("/bin/sleep", "60")
+
+
+def has_ended(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state == "Z"  # dead, and not yet collected by whoever inherited it
+
+
+def test_a_child_writes_to_its_log_and_tells_its_exit_code(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("before\n")
+    child = Child(["/bin/sh", "-c", "echo out; echo err >&2; exit 3"], log=log)
+    assert child.wait(10)
+    assert child.exit_code == 3
+    assert log.read_text() == "before\nout\nerr\n"
+
+
+def test_a_child_starts_in_a_session_of_its_own_and_a_bare_environment(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    child = Child(["/bin/sh", "-c", "pwd; umask; env; cut -d' ' -f6 /proc/$$/stat"], log=log)
+    assert child.wait(10)
+    here, umask, *environment, session = log.read_text().split()
+    assert (here, umask, int(session)) == ("/", "0077", child.pid)
+    assert {line.partition("=")[0] for line in environment} == {"PATH", "LC_ALL", "PWD"}
+
+
+def test_a_child_is_waited_for_signalled_and_killed(tmp_path: Path) -> None:
+    child = Child(SLEEP, log=tmp_path / "log")
+    assert not child.wait(0.05)
+    child.signal(signal.SIGTERM)
+    assert child.wait(10)
+    assert child.exit_code == -signal.SIGTERM
+    child.signal(signal.SIGTERM)
+    child.kill()
+    assert child.exit_code == -signal.SIGTERM, "a signal to one that has ended does nothing"
+
+
+def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match="/no/such/program could not be started"):
+        Child(["/no/such/program"], log=tmp_path / "log")
+
+
+def test_a_child_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
+    """The death signal of Linux comes when a thread ends; a server started from a pool must not feel that."""
+    children: list[Child] = []
+    thread = threading.Thread(target=lambda: children.append(Child(SLEEP, log=tmp_path / "log")))
+    thread.start()
+    thread.join()
+    assert not children[0].wait(0.2)
+    children[0].kill()
+
+
+def test_a_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from gateway.dev.processes import Child; "
+        f"print(Child({SLEEP!r}, log=pathlib.Path(sys.argv[1])).pid, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "log")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert not has_ended(pid)
+        parent.kill()
+    assert wait_until(lambda: has_ended(pid), 10)
+
+
+def test_root_runs_a_child_as_nobody_and_others_as_themselves(tmp_path: Path) -> None:
+    account = Account.unprivileged()
+    log = tmp_path / "log"
+    child = Child(["/bin/sh", "-c", "id -u"], log=log, account=account)
+    assert child.wait(10)
+    assert int(log.read_text()) == (account.uid if account else os.geteuid()) != 0
+
+
+def test_waiting_ends_when_time_is_up() -> None:
+    assert wait_until(lambda: True, 0)
+    assert not wait_until(lambda: False, 0.05)
+
+
+def test_a_free_port_is_below_those_of_outgoing_connections() -> None:
+    assert free_port() in PORTS
+    assert PORTS.stop + 10000 <= 32768, "the bus of a Redis Cluster node too"
+
+
+def test_a_port_that_is_taken_is_not_free() -> None:
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        with pytest.raises(ServerError, match="no free port"):
+            free_port([taken.getsockname()[1]])
+
+
+def test_processes_are_found_by_name_and_folder(tmp_path: Path) -> None:
+    with subprocess.Popen(SLEEP, cwd=tmp_path) as process:
+        try:
+            assert wait_until(lambda: processes_in(tmp_path, {"sleep", "other"}) == {process.pid}, 10)
+            assert processes_in(tmp_path, {"postgres"}) == set()
+            assert processes_in(tmp_path / "missing", {"sleep"}) == set()
+        finally:
+            process.kill()
+    assert processes_in(tmp_path, {"sleep"}) == set()
