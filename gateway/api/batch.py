@@ -1,0 +1,51 @@
+"""Many presigned URLs in one request."""
+
+import json
+from typing import Any
+
+from aiohttp import web
+
+from gateway.api.answers import success
+from gateway.api.caller import caller_of
+from gateway.api.keys import USAGE, VIEWING
+from gateway.catalog.image_id import parse_image_id
+from gateway.errors import GatewayError, InvalidImageId, InvalidRequest
+
+MOST_IMAGES = 200
+
+
+async def urls(request: web.Request) -> web.Response:
+    """For each id its URL, or the code of the error that asking for it alone would give."""
+    asked = _image_ids(await _json_body(request))
+    errors: dict[str, str] = {}
+    valid: list[str] = []
+    for image_id in asked:
+        try:
+            valid.append(parse_image_id(image_id))
+        except InvalidImageId as error:
+            errors[image_id] = error.code
+    found: dict[str, dict[str, Any]] = {}
+    for image_id, result in (await request.app[VIEWING].view_many(caller_of(request), valid)).items():
+        if isinstance(result, GatewayError):
+            errors[image_id] = result.code
+            continue
+        request.app[USAGE].accessed(image_id)
+        presigned = result.image.presigned
+        found[image_id] = {"url": presigned.url, "expires_at": presigned.expires_at, "from_cache": result.from_cache}
+    return success({"urls": found, "errors": errors})
+
+
+async def _json_body(request: web.Request) -> Any:
+    try:
+        return json.loads(await request.read())
+    except (ValueError, RecursionError):
+        raise InvalidRequest("the body must be JSON") from None
+
+
+def _image_ids(body: Any) -> list[str]:
+    image_ids = body.get("image_ids") if isinstance(body, dict) else None
+    if not isinstance(image_ids, list) or not all(isinstance(one, str) for one in image_ids):
+        raise InvalidRequest('the body must be {"image_ids": ["…"]}')
+    if not 1 <= len(image_ids) <= MOST_IMAGES:
+        raise InvalidRequest(f"image_ids must name 1 to {MOST_IMAGES} images")
+    return image_ids

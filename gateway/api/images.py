@@ -1,0 +1,99 @@
+"""One image: its bytes, its presigned URL, its state."""
+
+import time
+
+from aiohttp import web
+
+from gateway.api.answers import success
+from gateway.api.caller import caller_of
+from gateway.api.keys import IMAGE_STREAM, LIFETIME, RESOLVER, SETTINGS, STREAM_LIMIT, USAGE, VIEWING
+from gateway.api.middlewares import DELIVERY
+from gateway.catalog.image_id import parse_image_id
+from gateway.delivery.image_request import ImageRequest
+from gateway.delivery.redirect import redirect_to
+from gateway.errors import RouteNotFound
+from gateway.urls.presigned import PresignedUrl, SignedImage
+
+
+async def proxy(request: web.Request) -> web.StreamResponse:
+    """The image's bytes, or a redirect to them."""
+    if not request.app[SETTINGS].image_proxy.enabled:
+        raise RouteNotFound
+    wanted = ImageRequest.parse(request.match_info["image_id"], request.query, request.headers)
+    with request.app[STREAM_LIMIT].slot():
+        viewed = await request.app[VIEWING].view(caller_of(request), wanted.image_id, wanted.style)
+        request.app[USAGE].accessed(wanted.image_id)
+        if wanted.redirect or request.app[SETTINGS].image_proxy.delivery == "redirect":
+            request[DELIVERY] = "redirect"
+            return _redirect(request, viewed.image)
+        request[DELIVERY] = "stream"
+        return await _stream(request, wanted, viewed.image)
+
+
+async def _stream(request: web.Request, wanted: ImageRequest, image: SignedImage) -> web.StreamResponse:
+    async def renew(refused: SignedImage) -> SignedImage:
+        return await request.app[VIEWING].renew(caller_of(request), refused)
+
+    return await request.app[IMAGE_STREAM].answer(
+        request, wanted, image, url_of=lambda image: _url_for(request, image), renew=renew
+    )
+
+
+def _redirect(request: web.Request, image: SignedImage) -> web.Response:
+    presigned = _url_for(request, image)
+    most = request.app[SETTINGS].image_proxy.max_age
+    max_age = request.app[LIFETIME].redirect_max_age(presigned, most, time.time())
+    return redirect_to(presigned.url, image, max_age=max_age)
+
+
+def _url_for(request: web.Request, image: SignedImage) -> PresignedUrl:
+    """The URL for this method: COS refuses HEAD on a URL signed for GET."""
+    return request.app[RESOLVER].sign_for_head(image) if request.method == "HEAD" else image.presigned
+
+
+async def url(request: web.Request) -> web.Response:
+    """The image's presigned URL, for whoever fetches from COS directly."""
+    image_id = parse_image_id(request.match_info["image_id"])
+    viewed = await request.app[VIEWING].view(caller_of(request), image_id)
+    request.app[USAGE].accessed(image_id)
+    usage = await request.app[USAGE].usage(image_id)
+    presigned = viewed.image.presigned
+    return success(
+        {
+            "image_id": image_id,
+            "url": presigned.url,
+            "expires_at": presigned.expires_at,
+            "from_cache": viewed.from_cache,
+            "access_count": usage.access_count,
+        }
+    )
+
+
+async def refresh(request: web.Request) -> web.Response:
+    """A presigned URL made this moment."""
+    image_id = parse_image_id(request.match_info["image_id"])
+    await request.app[VIEWING].control(caller_of(request), image_id)
+    presigned = (await request.app[RESOLVER].renew(image_id)).presigned
+    request.app[USAGE].refreshed(image_id)
+    return success(
+        {"image_id": image_id, "url": presigned.url, "expires_at": presigned.expires_at}, "a new URL was signed"
+    )
+
+
+async def status(request: web.Request) -> web.Response:
+    """What is kept of the image's URL, and how it was used; times in Unix seconds."""
+    image_id = parse_image_id(request.match_info["image_id"])
+    presigned = (await request.app[VIEWING].control(caller_of(request), image_id)).presigned
+    usage = await request.app[USAGE].usage(image_id)
+    return success(
+        {
+            "image_id": image_id,
+            "cached": presigned is not None,
+            "expires_at": presigned.expires_at if presigned is not None else None,
+            "refresh_due_at": None,
+            "created_at": presigned.signed_at if presigned is not None else None,
+            "last_access": usage.last_access,
+            "access_count": usage.access_count,
+            "refresh_count": usage.refresh_count,
+        }
+    )

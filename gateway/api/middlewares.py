@@ -1,0 +1,104 @@
+"""What happens around every request: its id, its measurements, and the one place where errors become answers."""
+
+import logging
+import time
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from gateway.api.answers import failure
+from gateway.api.keys import IN_FLIGHT, METRICS
+from gateway.delivery.relay import ClientLeft, RelayAborted
+from gateway.errors import GatewayError, InvalidRequest, MethodNotAllowed, PayloadTooLarge, RouteNotFound
+from gateway.ops.request_id import current_request_id, request_id_from
+
+logger = logging.getLogger(__name__)
+
+REQUEST_ID = web.RequestKey("request_id", str)
+STARTED = web.RequestKey("started", float)
+DELIVERY = web.RequestKey("delivery", str)
+OUTCOME = web.RequestKey("outcome", str)
+
+# What is counted where no status reached the client; nginx's word for the first.
+CLIENT_LEFT = "499"
+ABORTED = "aborted"
+
+
+@web.middleware
+async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request an id, and count and time what becomes of it."""
+    metrics = request.app[METRICS]
+    request[STARTED] = started = time.perf_counter()
+    request[REQUEST_ID] = request_id_from(request.headers.get("X-Request-Id"))
+    current_request_id.set(request[REQUEST_ID])  # for this request's task alone
+    route = route_of(request)
+    outcome = CLIENT_LEFT  # what remains when the handler is cancelled
+    try:
+        with request.app[IN_FLIGHT].request():
+            response = await handler(request)
+        outcome = request.get(OUTCOME) or str(response.status)
+        return response
+    finally:
+        elapsed = time.perf_counter() - started
+        metrics.request_duration.labels(route=route).observe(elapsed)
+        metrics.requests.labels(route=route, delivery=request.get(DELIVERY, "none"), status=outcome).inc()
+        logger.debug("request: method=%s route=%s status=%s seconds=%.4f", request.method, route, outcome, elapsed)
+
+
+@web.middleware
+async def render_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into an answer; after the status is sent there is none, and the connection is cut."""
+    try:
+        return await handler(request)
+    except ClientLeft as error:
+        logger.debug("client left: %s", error)
+        return _cut(request, CLIENT_LEFT)
+    except RelayAborted as error:
+        logger.warning("transfer cut: %s", error)
+        return _cut(request, ABORTED)
+    except web.HTTPException as error:
+        return failure(_translated(error), request[REQUEST_ID])
+    except GatewayError as error:
+        if error.status >= 500:
+            logger.warning("request failed: code=%s reason=%s", error.code, error)
+        return failure(error, request[REQUEST_ID])
+    except Exception:
+        logger.exception("request failed unexpectedly")
+        return failure(GatewayError(), request[REQUEST_ID])
+
+
+async def stamp(request: web.Request, response: web.StreamResponse) -> None:
+    """Add what every answer carries, and note the time of the first byte; a signal handler of the application."""
+    headers = response.headers
+    headers["Server"] = "image-gateway"
+    if REQUEST_ID not in request:  # aiohttp answers malformed requests by itself
+        return
+    elapsed = time.perf_counter() - request[STARTED]
+    headers["X-Request-Id"] = request[REQUEST_ID]
+    headers["Server-Timing"] = f"gateway;dur={elapsed * 1000:.1f}"
+    request.app[METRICS].time_to_first_byte.labels(route=route_of(request)).observe(elapsed)
+
+
+def route_of(request: web.Request) -> str:
+    """The name of the route, from a closed set; ``unmatched`` when there is none."""
+    return request.match_info.route.name or "unmatched"
+
+
+def _cut(request: web.Request, outcome: str) -> web.StreamResponse:
+    """Close the connection so that nobody takes what was sent for the whole; the answer returned is never written."""
+    request[OUTCOME] = outcome
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+def _translated(error: web.HTTPException) -> GatewayError:
+    match error:
+        case web.HTTPMethodNotAllowed():
+            return MethodNotAllowed(error.headers["Allow"])
+        case web.HTTPNotFound():
+            return RouteNotFound()
+        case web.HTTPRequestEntityTooLarge():
+            return PayloadTooLarge()
+        case _:
+            return InvalidRequest()

@@ -1,0 +1,46 @@
+"""Every address of the two ports."""
+
+from aiohttp import hdrs, web
+
+from gateway.api import batch, health, images, metrics
+
+# Ids are checked by the handlers, so that a wrong one is a 400 that says so, and not a 404.
+_ID = "{image_id}"
+
+_CORS_PREFLIGHT = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
+    "Access-Control-Allow-Headers": "Authorization, Range, If-None-Match, If-Modified-Since, If-Range, X-Request-Id",
+    "Access-Control-Max-Age": "86400",
+}
+
+
+def add_public_routes(app: web.Application) -> None:
+    """What clients, proxies and CDNs ask for."""
+    for name, path in (("proxy", f"/api/v1/images/{_ID}/proxy"), ("short", f"/i/{_ID}")):
+        resource = app.router.add_resource(path, name=name)
+        resource.add_route(hdrs.METH_GET, images.proxy)
+        resource.add_route(hdrs.METH_HEAD, images.proxy)
+        resource.add_route(hdrs.METH_OPTIONS, preflight)
+    app.router.add_get(f"/api/v1/images/{_ID}/url", images.url, name="url", allow_head=False)
+    app.router.add_post(f"/api/v1/images/{_ID}/url/refresh", images.refresh, name="refresh")
+    app.router.add_get(f"/api/v1/images/{_ID}/status", images.status, name="status", allow_head=False)
+    app.router.add_post("/api/v1/images/urls", batch.urls, name="urls")
+    _add_health_routes(app)
+
+
+def add_admin_routes(app: web.Application) -> None:
+    """What operators and Prometheus ask for."""
+    app.router.add_get("/metrics", metrics.exposition, name="metrics")
+    _add_health_routes(app)
+
+
+async def preflight(request: web.Request) -> web.Response:
+    """A browser asks whether a page may send its own headers (Fetch standard, CORS-preflight)."""
+    del request
+    return web.Response(status=204, headers=_CORS_PREFLIGHT)
+
+
+def _add_health_routes(app: web.Application) -> None:
+    app.router.add_get("/healthz", health.healthz, name="healthz")
+    app.router.add_get("/readyz", health.readyz, name="readyz")

@@ -1,0 +1,63 @@
+"""The first half of a request's way: image id -> signed image that this caller may have."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gateway.access.identity import Caller
+from gateway.access.policy import check_control, check_view
+from gateway.errors import GatewayError, ImageNotFound
+from gateway.urls.presigned import SignedImage
+from gateway.urls.resolver import Known, Resolved, UrlResolver
+
+
+class ImageViewing:
+    """Resolves images and checks access in one step, so that neither can be had without the other."""
+
+    def __init__(self, resolver: UrlResolver) -> None:
+        self._resolver = resolver
+
+    async def view(self, caller: Caller, image_id: str, style: str | None = None) -> Resolved:
+        """The image if ``caller`` may see it; raises what the resolver and ``check_view`` raise."""
+        with _same_answer_for_bad_credentials(caller):
+            resolved = await self._resolver.resolve(image_id, style)
+        check_view(caller, resolved.image.record)
+        return resolved
+
+    async def view_many(self, caller: Caller, image_ids: list[str]) -> dict[str, Resolved | GatewayError]:
+        """For each id the image, or the error that ``view`` would raise."""
+        results = await self._resolver.resolve_many(image_ids)
+        return {image_id: _checked(caller, result) for image_id, result in results.items()}
+
+    async def control(self, caller: Caller, image_id: str) -> Known:
+        """What is known of the image if ``caller`` may renew its URL and see its state."""
+        with _same_answer_for_bad_credentials(caller):
+            known = await self._resolver.peek(image_id)
+        check_control(caller, known.record)
+        return known
+
+    async def renew(self, caller: Caller, refused: SignedImage) -> SignedImage:
+        """A new URL for an image whose URL COS refused, if ``caller`` may see the row as it is now."""
+        image = await self._resolver.renew(refused.record.image_id, refused.style, refused=refused)
+        check_view(caller, image.record)
+        return image
+
+
+def _checked(caller: Caller, result: Resolved | GatewayError) -> Resolved | GatewayError:
+    try:
+        with _same_answer_for_bad_credentials(caller):
+            if isinstance(result, GatewayError):
+                raise result
+        check_view(caller, result.image.record)
+    except GatewayError as error:
+        return error
+    return result
+
+
+@contextmanager
+def _same_answer_for_bad_credentials(caller: Caller) -> Iterator[None]:
+    """Bad credentials are told so whether the image exists or not."""
+    try:
+        yield
+    except ImageNotFound:
+        caller.require_valid()
+        raise

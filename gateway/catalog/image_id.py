@@ -1,0 +1,18 @@
+"""The one rule for image ids, checked before any I/O."""
+
+import re
+
+from gateway.errors import InvalidImageId
+
+_IMAGE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
+
+
+def parse_image_id(text: str) -> str:
+    """Return ``text`` if it is an image id, else raise ``InvalidImageId``.
+
+    NUL, slashes, control characters, lone surrogates and anything else that Postgres, Redis or a log line could
+    trip over never get further than this.
+    """
+    if _IMAGE_ID.fullmatch(text) is None:
+        raise InvalidImageId
+    return text

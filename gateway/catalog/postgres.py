@@ -1,0 +1,127 @@
+"""The adapter of the application's Postgres: image id -> ``ImageRecord``, one or many."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiopg
+import psycopg2
+
+from gateway.catalog.query import CatalogQuery
+from gateway.catalog.record import ImageRecord
+from gateway.errors import CatalogUnavailable
+from gateway.metrics import Metrics
+from gateway.settings import PostgresSettings
+
+logger = logging.getLogger(__name__)
+
+
+class PostgresCatalog:
+    """Reads rows of images; every call is bounded by ``postgres.timeout`` and raises ``CatalogUnavailable``."""
+
+    def __init__(self, pool: aiopg.Pool, query: CatalogQuery, timeout: float, metrics: Metrics) -> None:
+        self._pool = pool
+        self._query = query
+        self._timeout = timeout
+        self._metrics = metrics
+        self._id_type: str | None = None
+
+    async def fetch(self, image_id: str) -> ImageRecord | None:
+        """The image's record; None when there is no such image, it is not active, or its row cannot be served."""
+        return (await self.fetch_many([image_id])).get(image_id)
+
+    async def fetch_many(self, image_ids: Sequence[str]) -> dict[str, ImageRecord]:
+        """The records of those of ``image_ids`` that can be served, in one query."""
+        try:
+            async with self._translated_errors(), self._cursor() as cursor:
+                if self._id_type is None:
+                    self._id_type = await self._learn_id_type(cursor)
+                askable = self._query.askable(image_ids, self._id_type)
+                rows: list[Sequence[Any]] = []
+                if askable:
+                    await cursor.execute(self._query.select_sql(self._id_type), (askable,))
+                    rows = await cursor.fetchall()
+        except CatalogUnavailable:
+            self._metrics.catalog_queries.labels(result="error").inc()
+            raise
+        records = {record.image_id: record for record in map(self._read, rows) if record is not None}
+        self._metrics.catalog_queries.labels(result="found" if records else "missing").inc()
+        return records
+
+    async def ping(self) -> None:
+        """Return when Postgres answers; raise ``CatalogUnavailable`` when it does not in time."""
+        async with self._translated_errors(), self._cursor() as cursor:
+            await cursor.execute("SELECT 1")
+
+    async def any_image(self) -> ImageRecord | None:
+        """Some image of the table, None when it holds none; raises ``CatalogUnavailable`` that says what is wrong."""
+        async with self._translated_errors(), self._cursor() as cursor:
+            await cursor.execute(self._query.any_sql)
+            row = await cursor.fetchone()
+        return self._read(row) if row is not None else None
+
+    def _read(self, row: Sequence[Any]) -> ImageRecord | None:
+        try:
+            return self._query.read(row)
+        except ValueError as error:
+            logger.warning("row cannot be served: image_id=%s reason=%s", row[0], error)
+            self._metrics.catalog_queries.labels(result="unusable").inc()
+            return None
+
+    async def _learn_id_type(self, cursor: aiopg.Cursor) -> str:
+        await cursor.execute(self._query.id_type_sql, self._query.id_type_parameters)
+        row = await cursor.fetchone()
+        if row is None:
+            table, column = self._query.id_type_parameters
+            raise CatalogUnavailable(f"there is no table {table} with a column {column}")
+        return str(row[0])
+
+    @asynccontextmanager
+    async def _cursor(self) -> AsyncIterator[aiopg.Cursor]:
+        async with asyncio.timeout(self._timeout), self._pool.acquire() as connection, connection.cursor() as cursor:
+            yield cursor
+
+    @asynccontextmanager
+    async def _translated_errors(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except TimeoutError as error:
+            raise CatalogUnavailable(f"no answer within {self._timeout:g} s") from error
+        except (psycopg2.Error, OSError) as error:
+            self._id_type = None  # the table may have been altered
+            raise CatalogUnavailable(" ".join(str(error).split())) from error
+        except asyncio.CancelledError:
+            # aiopg turns the server's statement_timeout into a cancellation that nobody asked for.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling() == 0:
+                raise CatalogUnavailable("the server cancelled the query") from None
+            raise
+
+
+@asynccontextmanager
+async def open_catalog(
+    settings: PostgresSettings, *, default_bucket: str, default_region: str, metrics: Metrics
+) -> AsyncIterator[PostgresCatalog]:
+    """A catalog on its own connection pool, which opens no connection before one is needed."""
+    # A query abandoned by us would go on in the server: it is told to stop soon after we have.
+    server_limit = f"SET statement_timeout = {int((settings.timeout + 1) * 1000)}"
+
+    async def limit_statements(connection: aiopg.Connection) -> None:
+        async with connection.cursor() as cursor:
+            await cursor.execute(server_limit)
+
+    async with aiopg.create_pool(
+        settings.dsn.get_secret_value(),
+        minsize=0,
+        maxsize=settings.pool_size,
+        timeout=settings.timeout,
+        enable_hstore=False,
+        enable_json=False,
+        enable_uuid=False,
+        application_name="image-gateway",
+        on_connect=limit_statements,
+    ) as pool:
+        query = CatalogQuery(settings, default_bucket, default_region)
+        yield PostgresCatalog(pool, query, settings.timeout, metrics)

@@ -1,0 +1,47 @@
+"""What the application's table says of an image."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One servable row: where the object is, and who may see it.
+
+    ``key`` is the object key as COS knows it. ``owner`` is None when nobody owns the image; ``content_type`` is None
+    when the application does not know it.
+    """
+
+    image_id: str
+    owner: str | None
+    public: bool
+    bucket: str
+    region: str
+    key: str
+    content_type: str | None
+
+
+class InvalidObjectKey(ValueError):
+    """A key that COS would refuse, or that would name the bucket and not an object."""
+
+
+def check_object_key(key: str) -> str:
+    """Return ``key`` if it names one object, else raise ``InvalidObjectKey``.
+
+    COS takes 1 to 850 bytes of UTF-8 (COS document 14518). A key that folds to ``/`` presigns the listing of the
+    bucket (the SDK refuses it in ``get_object``, but not in ``get_presigned_url``).
+    """
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        raise InvalidObjectKey("the key is not valid Unicode") from None
+    if not 1 <= size <= 850:
+        raise InvalidObjectKey(f"the key has {size} bytes, COS takes 1 to 850")
+    folded: list[str] = []
+    for part in key.split("/"):
+        if part == "..":
+            del folded[-1:]
+        elif part not in ("", "."):
+            folded.append(part)
+    if not folded:
+        raise InvalidObjectKey("the key names the bucket, not an object")
+    return key

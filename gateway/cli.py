@@ -1,0 +1,142 @@
+"""The commands, on ``python -m gateway`` and ``image-gateway``."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from rich.console import Console
+
+from gateway.api.server import Listening, PurePythonParser, listening
+from gateway.app import create_admin_app, create_app, examine_dependencies
+from gateway.metrics import Metrics
+from gateway.ops.logs import configure_logging
+from gateway.settings import Settings
+from gateway.settings_sources import SettingsError, load_settings
+
+logger = logging.getLogger(__name__)
+
+CANNOT_START = 1
+BAD_SETTINGS = 2
+
+config_option = click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="YAML file; without it the environment and the secrets directory must say everything.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="image-gateway")
+def main() -> None:
+    """Gives every private image in Tencent COS one address that never expires."""
+
+
+@main.command()
+@config_option
+def serve(config: Path | None) -> None:
+    """Run the gateway on real Redis, Postgres and COS."""
+    settings = _load(config)
+    configure_logging(settings.logging)
+    _run(settings)
+
+
+@main.command()
+@config_option
+def check(config: Path | None) -> None:
+    """Validate the configuration, then try Redis, Postgres and COS one by one."""
+    settings = _load(config)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print("[green]ok[/]    configuration")
+
+    async def examine() -> bool:
+        all_well = True
+        async for finding in examine_dependencies(settings):
+            all_well &= finding.is_well
+            console.print("[green]ok[/]   " if finding.is_well else "[red]fail[/] ", f"{finding.name}:", finding.what)
+            if not finding.is_well:
+                console.print("      ", finding.advice, style="yellow")
+        return all_well
+
+    if not asyncio.run(examine()):
+        sys.exit(CANNOT_START)
+
+
+@main.command()
+@click.option(
+    "--images",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Serve every image below this folder instead of the samples.",
+)
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".dev"),
+    show_default=True,
+    help="Where the embedded servers keep their data.",
+)
+def dev(images: Path | None, state: Path) -> None:
+    """Run the gateway on an embedded stack, with images to look at."""
+    try:
+        from gateway.dev.processes import ServerError
+        from gateway.dev.stack import dev_stack
+        from gateway.dev.welcome import welcome
+    except ImportError as error:
+        raise click.ClickException(f"{error.name} is missing: pip install 'image-gateway[dev]'") from None
+    console = Console()
+    console.print("starting PostgreSQL, Redis and the COS stand-in …", style="dim")
+    try:
+        with dev_stack(state, images) as stack:
+            configure_logging(stack.settings.logging)
+            _run(
+                stack.settings,
+                beside=stack.cos,
+                ready=lambda ports: welcome(console, ports, stack.cos.url, stack.rows),
+            )
+    except ServerError as error:
+        raise click.ClickException(str(error)) from None
+    except SettingsError as error:
+        _refuse(error)
+    console.print("everything is stopped", style="dim")
+
+
+def _run(
+    settings: Settings,
+    *,
+    beside: AbstractAsyncContextManager[object] | None = None,
+    ready: Callable[[Listening], None] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; ``beside`` is open as long, ``ready`` is told the ports."""
+
+    async def serve_until_told() -> None:
+        stop = asyncio.Event()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+        async with beside or nullcontext(), listening(create_app(settings, Metrics()), create_admin_app) as ports:
+            logger.info("listening: public=%s admin=%s", ports.public, ports.admin)
+            if ready is not None:
+                ready(ports)
+            await stop.wait()
+
+    try:
+        asyncio.run(serve_until_told())
+    except (OSError, PurePythonParser) as error:
+        raise click.ClickException(f"the gateway cannot start: {error}") from None
+
+
+def _load(config: Path | None) -> Settings:
+    try:
+        return load_settings(config)
+    except SettingsError as error:
+        _refuse(error)
+
+
+def _refuse(error: SettingsError) -> NoReturn:
+    for problem in error.problems:
+        click.echo(problem, err=True)
+    sys.exit(BAD_SETTINGS)

@@ -1,0 +1,57 @@
+"""What `gateway dev` prints: where things are, and lines to try."""
+
+import time
+from collections.abc import Sequence
+
+import jwt
+from rich.console import Console
+from rich.markup import escape
+from rich.rule import Rule
+
+from gateway.api.server import Listening
+from gateway.dev.database import ImageRow
+from gateway.dev.stack import ADMIN_TOKEN, JWT_SECRET
+
+_DAY = 24 * 3600
+_SHOWN = 12
+
+
+def welcome(console: Console, ports: Listening, cos_url: str, rows: Sequence[ImageRow]) -> None:
+    """Print the addresses and curl lines for the first few images."""
+
+    def line(text: str = "", style: str = "") -> None:
+        console.print(text, style=style, highlight=False, soft_wrap=True)
+
+    console.print(Rule("image gateway"))
+    line(f"gateway  {ports.public}        its API, and the images")
+    line(f"admin    {ports.admin}        /metrics, /readyz")
+    line(f"cos      {cos_url}        the stand-in for Tencent COS")
+    line()
+    public = [row for row in rows if row.public]
+    private = [row for row in rows if not row.public]
+    line("open in a browser:" if public else "there are no images to show yet", "bold")
+    for row in public[:_SHOWN]:
+        line(f"  {ports.public}/i/{escape(row.image_id)}")
+    if len(public) > _SHOWN:
+        line(f"  … and {len(public) - _SHOWN} more")
+    if public:
+        image = f"{ports.public}/api/v1/images/{escape(public[0].image_id)}"
+        line("try:", "bold")
+        line(f"  curl -o image {image}/proxy")
+        line(f"  curl -I '{image}/proxy?redirect=true'")
+        line(f"  curl {image}/url")
+        line(f"  curl -X POST -H 'Authorization: Bearer {ADMIN_TOKEN}' {image}/url/refresh")
+        line(f"  curl {ports.admin}/metrics")
+    if private:
+        owner = private[0].owner or ""
+        line(f"private, for {escape(owner)} alone:", "bold")
+        line(f"  TOKEN={token_for(owner)}")
+        line(f'  curl -o image -H "Authorization: Bearer $TOKEN" {ports.public}/i/{escape(private[0].image_id)}')
+        line(f"  curl -i {ports.public}/i/{escape(private[0].image_id)}        404 without the token")
+    line()
+    line("Ctrl-C stops everything.")
+
+
+def token_for(user: str) -> str:
+    """A bearer token of the development secret, good for a day."""
+    return jwt.encode({"sub": user, "exp": int(time.time()) + _DAY}, JWT_SECRET, algorithm="HS256")

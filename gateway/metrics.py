@@ -1,0 +1,58 @@
+"""Every Prometheus collector of the gateway, on a registry of its own.
+
+Labels take values from closed sets only: never an id, a key or a URL.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Metrics:
+    """The collectors, named by what they count; two gateways in one process have one each."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry if registry is not None else CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+
+        self.requests = self._counter(
+            "requests",
+            "Requests answered, by route, how the image was delivered, and status.",
+            ("route", "delivery", "status"),
+        )
+        self.request_duration = self._histogram(
+            "request_duration_seconds", "Time from the request line to the last byte sent.", ("route",)
+        )
+        self.time_to_first_byte = self._histogram(
+            "time_to_first_byte_seconds", "Time from the request line to the first byte of the answer.", ("route",)
+        )
+        self.response_bytes = self._counter("response_bytes", "Bytes of image bodies sent to clients.")
+        self.inflight_requests = self._gauge("inflight_requests", "Requests being answered now.")
+        self.url_cache_lookups = self._counter(
+            "url_cache_lookups", "Looks into a tier (local, redis) of the presigned URL cache.", ("tier", "result")
+        )
+        self.presigns = self._counter("presigns", "Presigned URLs made.")
+        self.catalog_queries = self._counter("catalog_queries", "Answers of Postgres about images.", ("result",))
+        self.origin_requests = self._counter(
+            "origin_requests", "Answers of COS by status; 'timeout' and 'error' where there was none.", ("status",)
+        )
+        self.origin_retries = self._counter("origin_retries", "Requests to COS made again before the first byte.")
+        self.coalesced_requests = self._counter(
+            "coalesced_requests", "Requests that joined the work of another for the same image."
+        )
+        self.dependency_up = self._gauge(
+            "dependency_up", "1 when the dependency answered the last time it was looked at, else 0.", ("dependency",)
+        )
+
+    def _counter(self, name: str, documentation: str, labels: tuple[str, ...] = ()) -> Counter:
+        return Counter(f"image_gateway_{name}", documentation, labels, registry=self.registry)
+
+    def _gauge(self, name: str, documentation: str, labels: tuple[str, ...] = ()) -> Gauge:
+        return Gauge(f"image_gateway_{name}", documentation, labels, registry=self.registry)
+
+    def _histogram(self, name: str, documentation: str, labels: tuple[str, ...] = ()) -> Histogram:
+        return Histogram(f"image_gateway_{name}", documentation, labels, registry=self.registry, buckets=_SECONDS)

@@ -1,0 +1,98 @@
+"""Tries each dependency as the gateway would use it, and says what is wrong and how to mend it."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.catalog.record import ImageRecord
+from gateway.errors import DependencyDown, GatewayError
+
+# What COS says (COS document 7730), and what to do about it.
+_COS_ADVICE = {
+    "SignatureDoesNotMatch": "cos.secret_key does not belong to cos.secret_id",
+    "InvalidAccessKeyId": "COS does not know cos.secret_id, or the temporary credentials have expired",
+    "ExpiredToken": "the temporary credentials have expired: renew cos.token with its secret_id and secret_key",
+    "RequestTimeTooSkewed": "the clock of this machine is wrong: synchronize it (NTP)",
+    "NoSuchBucket": "there is no such bucket in that region: look at cos.bucket and cos.region",
+    "NoSuchKey": "the row of the table names an object that is not in the bucket: look at postgres.columns.key",
+    "AccessDenied": "the credentials are valid but may not read: allow them GetObject on the bucket",
+    "InvalidObjectState": "the object is archived; images must be in a storage class that can be read at once",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What came of one try; ``advice`` is empty when all is well."""
+
+    name: str
+    is_well: bool
+    what: str
+    advice: str = ""
+
+
+class Cache(Protocol):
+    """Redis, as far as it is tried."""
+
+    async def try_write(self) -> None:
+        """Write and remove a key; raises ``DependencyDown``."""
+        ...
+
+
+class Catalog(Protocol):
+    """Postgres, as far as it is tried."""
+
+    async def any_image(self) -> ImageRecord | None:
+        """Some servable image; raises ``CatalogUnavailable``."""
+        ...
+
+
+class Origin(Protocol):
+    """COS, as far as it is tried."""
+
+    async def diagnose(self, url: str) -> tuple[int, str | None]:
+        """COS's status and error code for a URL; raises ``OriginUnavailable``."""
+        ...
+
+
+async def examine(
+    cache: Cache | None, catalog: Catalog, origin: Origin, *, presign: Callable[[ImageRecord], str], probe: ImageRecord
+) -> AsyncIterator[Finding]:
+    """One finding for each dependency, in the order they are tried.
+
+    COS is tried with an image of the table, or with ``probe`` when there is none. ``cache`` None: it is turned off.
+    """
+    if cache is None:
+        yield Finding("redis", True, "turned off by url_cache.enabled")
+    else:
+        yield await _redis(cache)
+    image: ImageRecord | None = None
+    try:
+        image = await catalog.any_image()
+    except GatewayError as error:
+        yield Finding("postgres", False, str(error), "look at postgres.dsn, postgres.table and postgres.columns")
+    else:
+        what = "an image was read" if image is not None else "the table holds no active image that can be served"
+        yield Finding("postgres", True, what)
+    yield await _cos(origin, presign(image or probe), is_real=image is not None)
+
+
+async def _redis(cache: Cache) -> Finding:
+    try:
+        await cache.try_write()
+    except DependencyDown as error:
+        return Finding("redis", False, str(error), "look at redis.url; the gateway must be allowed to write there")
+    return Finding("redis", True, "a key was written")
+
+
+async def _cos(origin: Origin, url: str, *, is_real: bool) -> Finding:
+    try:
+        status, code = await origin.diagnose(url)
+    except GatewayError as error:
+        advice = "look at cos.region, cos.bucket, cos.domain and cos.scheme, and at the way from here to the internet"
+        return Finding("cos", False, f"no answer: {error}", advice)
+    if status in (200, 206):
+        return Finding("cos", True, "the image's first byte was read")
+    if code == "NoSuchKey" and not is_real:
+        return Finding("cos", True, "the signature was accepted; there is no image to read yet")
+    what = f"COS answered {status}" + (f" {code}" if code is not None else "")
+    return Finding("cos", False, what, _COS_ADVICE.get(code or "", "look the answer up in COS document 7730"))

@@ -1,0 +1,17 @@
+"""The id that ties an answer to the log lines written while it was made."""
+
+import re
+import secrets
+from contextvars import ContextVar
+
+_ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+# The request being answered by the current task, "" outside of one. Set by a middleware, read by the log.
+current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
+
+
+def request_id_from(header: str | None) -> str:
+    """The id a proxy in front gave, if it can safely be logged and sent back; else a new one."""
+    if header is not None and _ACCEPTABLE.fullmatch(header):
+        return header
+    return secrets.token_hex(8)

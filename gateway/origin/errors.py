@@ -1,0 +1,9 @@
+"""What can go wrong with the origin that is not, or not yet, an outcome for the client."""
+
+
+class PresignedUrlRefused(Exception):
+    """COS answered 403: the URL is stale, or never was good. Renew it once and try again."""
+
+
+class BodyLost(Exception):
+    """The body broke off, stalled, or is not what COS announced."""

@@ -1,0 +1,69 @@
+"""A signed image as the bytes kept in Redis, and back: what comes back is checked, never trusted."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from gateway.catalog.record import ImageRecord, check_object_key
+from gateway.urls.presigned import PresignedUrl, SignedImage
+
+
+class _Entry(BaseModel):
+    """The JSON in Redis. ``v`` grows when its meaning changes: replicas of two releases then do not read each other."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    v: Literal[1] = 1
+    id: str
+    style: str | None
+    owner: str | None
+    public: bool
+    bucket: str
+    region: str
+    key: Annotated[str, AfterValidator(check_object_key)]
+    type: str | None
+    url: str
+    signed_at: int
+
+
+def encode(image: SignedImage) -> bytes:
+    """The entry: its end in decimal, a space, JSON. The end comes first so that a script can compare it unparsed."""
+    record, presigned = image.record, image.presigned
+    entry = _Entry.model_construct(
+        v=1,
+        id=record.image_id,
+        style=image.style,
+        owner=record.owner,
+        public=record.public,
+        bucket=record.bucket,
+        region=record.region,
+        key=record.key,
+        type=record.content_type,
+        url=presigned.url,
+        signed_at=presigned.signed_at,
+    )
+    return b"%d %s" % (presigned.expires_at, entry.model_dump_json().encode())
+
+
+def decode(data: bytes, image_id: str, style: str | None) -> SignedImage:
+    """The entry of ``image_id`` and ``style``; raises ``ValueError`` for anything else, garbage included."""
+    end, _, body = data.partition(b" ")
+    try:
+        entry = _Entry.model_validate_json(body)
+    except ValidationError:
+        raise ValueError("not an entry of this release") from None
+    if (entry.id, entry.style) != (image_id, style):
+        raise ValueError("the entry of another image")
+    return SignedImage(
+        record=ImageRecord(
+            image_id=entry.id,
+            owner=entry.owner,
+            public=entry.public,
+            bucket=entry.bucket,
+            region=entry.region,
+            key=entry.key,
+            content_type=entry.type,
+        ),
+        presigned=PresignedUrl(entry.url, entry.signed_at, int(end)),
+        style=style,
+    )

@@ -1,0 +1,27 @@
+"""A presigned URL, and an image beside it: what the cache keeps and the way of a request needs."""
+
+from dataclasses import dataclass
+
+from gateway.catalog.record import ImageRecord
+
+
+@dataclass(frozen=True, slots=True)
+class PresignedUrl:
+    """A URL that COS answers to until ``expires_at``.
+
+    ``url`` is exact bytes: it is never parsed and put together again. ``signed_at`` and ``expires_at`` are Unix
+    seconds; ``expires_at`` is the end of the signature or of the temporary credentials, whichever comes first.
+    """
+
+    url: str
+    signed_at: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignedImage:
+    """An image's record beside its presigned URL, so that access can be checked on every hit."""
+
+    record: ImageRecord
+    presigned: PresignedUrl
+    style: str | None = None

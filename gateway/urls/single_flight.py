@@ -1,0 +1,50 @@
+"""One miss, one piece of work: callers that want the same thing at the same time share one task."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+from prometheus_client import Counter
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class SingleFlight(Generic[K, V]):
+    """Runs at most one call per key at a time.
+
+    The work is a task of its own: a caller that leaves, the first one included, harms nobody; the work goes on and
+    what it found is there for the next. The entry is gone when the task is done.
+    """
+
+    def __init__(self, name: str, joined: Counter) -> None:
+        self._name = name
+        self._joined = joined
+        self._flights: dict[K, asyncio.Task[V]] = {}
+
+    async def run(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
+        """The result of ``work()``, this call's or that of the one already under way; raises what it raises."""
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = asyncio.create_task(_awaited(work), name=f"{self._name}:{key}")
+            self._flights[key] = flight
+            flight.add_done_callback(lambda done: self._land(key, done))
+        else:
+            self._joined.inc()
+        return await asyncio.shield(flight)
+
+    async def close(self) -> None:
+        """Cancel what is still under way and wait for it."""
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
+
+    def _land(self, key: K, flight: asyncio.Task[V]) -> None:
+        del self._flights[key]
+        if not flight.cancelled():
+            flight.exception()  # every waiter may have left: an error nobody waits for is not a warning
+
+
+async def _awaited(work: Callable[[], Awaitable[V]]) -> V:
+    return await work()

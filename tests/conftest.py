@@ -1,0 +1,238 @@
+"""Real servers for the whole run, a clean state for each test, and a gateway on real sockets."""
+
+import asyncio
+import json
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import jwt
+import pytest
+import redis
+from aiohttp import web
+from blockbuster import BlockBuster
+from prometheus_client import CollectorRegistry
+
+from gateway.api.server import Listening, listening
+from gateway.app import create_admin_app, create_app
+from gateway.dev.cos.access import Credential
+from gateway.dev.cos.server import CosStandIn
+from gateway.dev.cos.store import ObjectStore
+from gateway.dev.database import ImageRow, ImagesTable
+from gateway.dev.postgres_server import PostgresServer
+from gateway.dev.redis_server import RedisServer
+from gateway.metrics import Metrics
+from gateway.settings import Settings
+
+BUCKET = "photos-1250000000"
+SECRET_ID = "AKIDEXAMPLE"
+SECRET_KEY = "the-secret-key-of-the-stand-in"
+JWT_SECRET = "a-secret-of-at-least-thirty-two-bytes"
+ADMIN_TOKEN = "the-admin-token"
+
+# Keys that live on without a TTL, each for a reason: the refresh queue is bounded by its own entries.
+KEPT_KEYS = {b"image:refresh:queue", b"image:refresh:dead"}
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    """Where the servers of this run keep their data."""
+    with tempfile.TemporaryDirectory(prefix="image-gateway-tests-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def redis_url(server_folder: Path) -> Iterator[str]:
+    """A real Redis: the one named by GATEWAY_TEST_REDIS_URL, which is emptied, or one of the run's own."""
+    if given := os.environ.get("GATEWAY_TEST_REDIS_URL"):
+        yield given
+        return
+    with RedisServer(server_folder / "redis", ephemeral=True) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(server_folder: Path) -> Iterator[str]:
+    """A real Postgres: the one named by GATEWAY_TEST_POSTGRES_DSN, or one of the run's own."""
+    if given := os.environ.get("GATEWAY_TEST_POSTGRES_DSN"):
+        yield given
+        return
+    with PostgresServer(server_folder / "postgres", ephemeral=True) as server:
+        yield server.dsn
+
+
+@pytest.fixture
+def images_table(postgres_dsn: str) -> ImagesTable:
+    """The application's table, empty."""
+    table = ImagesTable(postgres_dsn)
+    table.create()
+    table.execute("TRUNCATE images")
+    return table
+
+
+@pytest.fixture
+def redis_client(redis_url: str) -> Iterator["redis.Redis"]:
+    """A look into an empty Redis; afterwards every key has a time to live, or a reason to have none."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+        yield client
+        forever = {key for key in client.scan_iter() if client.ttl(key) == -1}
+        assert forever <= KEPT_KEYS
+
+
+@pytest.fixture(autouse=True)
+def blocking_calls() -> Iterator[None]:
+    """Fail whatever blocks the loop within the gateway."""
+    blockbuster = BlockBuster("gateway", excluded_modules=["gateway.dev"])
+    blockbuster.activate()
+    yield
+    blockbuster.deactivate()
+
+
+@pytest.fixture
+async def cos() -> AsyncIterator[CosStandIn]:
+    """The COS stand-in with one empty bucket."""
+    store = ObjectStore()
+    store.create_bucket(BUCKET)
+    credentials = {SECRET_ID: Credential(SECRET_KEY)}
+    async with CosStandIn(store, credentials, default_bucket=BUCKET) as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def raw_settings(redis_url: str, postgres_dsn: str, cos: CosStandIn) -> dict[str, dict[str, Any]]:
+    """The sections of a configuration on the run's servers, as they would stand in the YAML file."""
+    return {
+        "server": {"host": "127.0.0.1", "port": 0, "shutdown_grace": 5},
+        "admin": {"port": 0, "token": ADMIN_TOKEN},
+        "redis": {"url": redis_url},
+        "postgres": {"dsn": postgres_dsn},
+        "cos": {
+            "secret_id": SECRET_ID,
+            "secret_key": SECRET_KEY,
+            "bucket": BUCKET,
+            "scheme": "http",
+            "domain": f"127.0.0.1:{cos.port}",
+        },
+        "image_proxy": {"timeout": 2},
+        "access": {"jwt": {"secret": JWT_SECRET}},
+    }
+
+
+@dataclass
+class Images:
+    """Puts images where they belong: the row into Postgres, the object into the stand-in."""
+
+    table: ImagesTable
+    cos: CosStandIn
+
+    async def add(
+        self,
+        image_id: str,
+        data: bytes = b"bytes of an image",
+        *,
+        key: str | None = None,
+        owner: str | None = None,
+        public: bool = True,
+        content_type: str = "image/png",
+        status: str = "active",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """One image; private ones want an ``owner``."""
+        key = key if key is not None else f"objects/{image_id}.png"
+        self.cos.store.put(BUCKET, key, data, content_type=content_type, headers=headers)
+        await self.add_row(ImageRow(image_id, owner, key, content_type=content_type, public=public, status=status))
+
+    async def add_row(self, row: ImageRow) -> None:
+        """The row alone."""
+        await asyncio.to_thread(self.table.put, [row])
+
+    async def execute(self, sql: str, *parameters: object) -> None:
+        """Something the application does to its table."""
+        await asyncio.to_thread(self.table.execute, sql, *parameters)
+
+
+@pytest.fixture
+def images(images_table: ImagesTable, cos: CosStandIn) -> Images:
+    """The images of this test, none at first."""
+    return Images(images_table, cos)
+
+
+@dataclass
+class Answer:
+    """An answer read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body, which must be JSON."""
+        return json.loads(self.body)
+
+
+@dataclass
+class RunningGateway:
+    """A gateway on two free ports, and a client that neither follows nor decodes anything."""
+
+    app: web.Application
+    registry: CollectorRegistry
+    ports: Listening
+    session: aiohttp.ClientSession
+
+    async def request(self, method: str, path: str, *, admin: bool = False, **options: Any) -> Answer:
+        """Send one request to the public port, or the admin port."""
+        base = self.ports.admin if admin else self.ports.public
+        async with self.session.request(method, base + path, allow_redirects=False, **options) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    async def get(self, path: str, *, user: str | None = None, **options: Any) -> Answer:
+        """GET, as ``user`` if one is named."""
+        headers = dict(options.pop("headers", {}))
+        if user is not None:
+            headers["Authorization"] = f"Bearer {token_for(user)}"
+        return await self.request("GET", path, headers=headers, **options)
+
+    def sample(self, name: str, **labels: str) -> float:
+        """The value of a metric now; 0.0 when it was never touched."""
+        return self.registry.get_sample_value(f"image_gateway_{name}", labels) or 0.0
+
+
+StartGateway = Callable[..., Awaitable[RunningGateway]]
+
+
+@pytest.fixture
+async def start_gateway(
+    raw_settings: dict[str, dict[str, Any]], images_table: ImagesTable, redis_client: "redis.Redis"
+) -> AsyncIterator[StartGateway]:
+    """Starts gateways that end with the test; keyword arguments change sections: ``url_cache={"local_ttl": 0}``."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**changes: Mapping[str, Any]) -> RunningGateway:
+            sections = {
+                name: {**raw_settings.get(name, {}), **changes.get(name, {})} for name in raw_settings | changes
+            }
+            metrics = Metrics()
+            app = create_app(Settings.model_validate(sections), metrics)
+            ports = await stack.enter_async_context(listening(app, create_admin_app))
+            session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
+            return RunningGateway(app, metrics.registry, ports, session)
+
+        yield start
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway) -> RunningGateway:
+    """A gateway as it is configured by default."""
+    return await start_gateway()
+
+
+def token_for(user: str, *, secret: str = JWT_SECRET, **claims: Any) -> str:
+    """A bearer token good for a minute."""
+    return jwt.encode({"sub": user, "exp": int(time.time()) + 60, **claims}, secret, algorithm="HS256")

@@ -1,0 +1,107 @@
+"""The gateway as an operator runs it: a process of its own."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+START_TIMEOUT = 30.0
+
+
+@dataclass
+class GatewayProcess:
+    """A running ``python -m gateway``; ``public`` and ``admin`` are its ports' URLs, ``lines`` what it logged."""
+
+    process: asyncio.subprocess.Process
+    public: str = ""
+    admin: str = ""
+    lines: list[str] = field(default_factory=list)
+
+    def terminate(self) -> None:
+        """SIGTERM, as an orchestrator sends it."""
+        self.process.send_signal(signal.SIGTERM)
+
+    async def line_with(self, text: str) -> str:
+        """The first line of output that contains ``text``, stripped; waits for it."""
+        async with asyncio.timeout(START_TIMEOUT):
+            while not (found := [line for line in self.lines if text in line]):
+                await asyncio.sleep(0.01)
+        return found[0].strip()
+
+    async def exit_code(self) -> int:
+        """Wait for the end."""
+        async with asyncio.timeout(START_TIMEOUT):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def gateway_process(
+    *arguments: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> AsyncIterator[GatewayProcess]:
+    """Run ``python -m gateway`` with JSON logs until it listens; it is killed at the end if it still runs."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "gateway",
+        *arguments,
+        env={**os.environ, "GATEWAY_LOGGING__FORMAT": "json", **(environment or {})},
+        cwd=cwd,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        limit=1 << 20,
+    )
+    running = GatewayProcess(process)
+    reader: asyncio.Task[None] | None = None
+    try:
+        async with asyncio.timeout(START_TIMEOUT):
+            while not running.public:
+                line = await _next_line(running)
+                if "listening: " in line:
+                    words = dict(word.split("=", 1) for word in json.loads(line)["event"].split()[1:])
+                    running.public, running.admin = words["public"], words["admin"]
+        reader = asyncio.create_task(_read_on(running), name="gateway-output")
+        yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        if reader is not None:
+            await reader
+        process._transport.close()  # type: ignore[attr-defined]
+
+
+async def run_gateway(*arguments: str, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Run ``python -m gateway`` to its end: its exit code and all it printed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "gateway",
+        *arguments,
+        env={**os.environ, "COLUMNS": "200", **(environment or {})},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(START_TIMEOUT):
+        output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
+
+
+async def _next_line(running: GatewayProcess) -> str:
+    assert running.process.stdout is not None
+    line = (await running.process.stdout.readline()).decode()
+    assert line, "the gateway ended before it listened:\n" + "".join(running.lines)
+    running.lines.append(line)
+    return line
+
+
+async def _read_on(running: GatewayProcess) -> None:
+    assert running.process.stdout is not None
+    async for line in running.process.stdout:
+        running.lines.append(line.decode())

@@ -1,0 +1,246 @@
+"""The commands, run as an operator runs them."""
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+from gateway.dev.cos.content import SyntheticContent
+from gateway.dev.cos.faults import Fault, Hang, Refuse
+from gateway.dev.cos.server import CosStandIn
+from gateway.dev.database import ImageRow
+from tests.conftest import BUCKET, Images
+from tests.processes import gateway_process, run_gateway
+
+RawSettings = dict[str, dict[str, Any]]
+
+
+@pytest.fixture
+def config_file(raw_settings: RawSettings, tmp_path: Path) -> Path:
+    """The test's configuration as a YAML file."""
+    file = tmp_path / "gateway.yaml"
+    file.write_text(yaml.safe_dump(raw_settings))
+    return file
+
+
+class TestMistakesInTheConfiguration:
+    """One line per mistake that names the key; no traceback, and never the value."""
+
+    async def test_a_misspelled_key_stops_the_start(self, config_file: Path, raw_settings: RawSettings) -> None:
+        raw_settings["url_cache"] = {"default_tll": 600}
+        raw_settings["server"]["port"] = "a port"
+        config_file.write_text(yaml.safe_dump(raw_settings))
+        for command in ("serve", "check"):
+            code, output = await run_gateway(command, "--config", str(config_file))
+            assert code == 2
+            assert output.splitlines() == [
+                "server.port: input should be a valid integer, unable to parse string as an integer",
+                "url_cache.default_tll: there is no such key (did you mean default_ttl?)",
+            ]
+
+    async def test_nothing_configured_names_what_is_missing(self) -> None:
+        code, output = await run_gateway("serve")
+        assert code == 2
+        assert "postgres: is required and not set" in output
+
+    async def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
+        code, output = await run_gateway("serve", "--config", str(tmp_path / "nowhere.yaml"))
+        assert (code, output.count("\n")) == (2, 1)
+        assert "nowhere.yaml: cannot be read" in output
+
+    async def test_a_port_in_use_is_told_in_a_line(self, config_file: Path) -> None:
+        async with gateway_process("serve", "--config", str(config_file)) as running:
+            port = running.public.rpartition(":")[2]
+            environment = {"GATEWAY_SERVER__PORT": port}
+            code, output = await run_gateway("serve", "--config", str(config_file), environment=environment)
+        assert code == 1
+        assert "the gateway cannot start" in output
+        assert "Traceback" not in output
+
+
+class TestServe:
+    """The process under an orchestrator."""
+
+    async def test_sigterm_during_a_download_lets_it_complete(
+        self, config_file: Path, images: Images, cos: CosStandIn
+    ) -> None:
+        content = SyntheticContent(40_000_000)
+        cos.store.put(BUCKET, "big.png", content, content_type="image/png")
+        await images.add_row(ImageRow("big", None, "big.png", public=True))
+        environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": "30"}
+        async with (
+            gateway_process("serve", "--config", str(config_file), environment=environment) as running,
+            aiohttp.ClientSession(read_bufsize=4096) as session,
+            session.get(running.public + "/i/big") as answer,
+        ):
+            received = await answer.content.readexactly(1_000_000)
+            running.terminate()
+            async with asyncio.timeout(5):
+                while (await _ready(running.public)).get("status") != "not_ready":
+                    await asyncio.sleep(0.01)
+            received += await answer.content.read()
+            assert received == content.read(0, 40_000_000)
+            assert await running.exit_code() == 0
+        assert "Traceback" not in "".join(running.lines)
+
+    async def test_a_transfer_that_outlasts_the_grace_is_cut(
+        self, config_file: Path, images: Images, cos: CosStandIn
+    ) -> None:
+        cos.store.put(BUCKET, "slow.png", SyntheticContent(1_000_000), content_type="image/png")
+        await images.add_row(ImageRow("slow", None, "slow.png", public=True))
+        cos.faults.add(Fault(action=Hang(at=500_000)))
+        environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": "0.2", "GATEWAY_IMAGE_PROXY__TIMEOUT": "60"}
+        async with (
+            gateway_process("serve", "--config", str(config_file), environment=environment) as running,
+            aiohttp.ClientSession() as session,
+            session.get(running.public + "/i/slow") as answer,
+        ):
+            await answer.content.readexactly(500_000)
+            running.terminate()
+            with pytest.raises(aiohttp.ClientError):
+                await answer.content.read()
+            assert await running.exit_code() == 0
+        assert any("shutdown_grace is over" in line for line in running.lines)
+
+    async def test_an_idle_gateway_ends_at_once(self, config_file: Path) -> None:
+        async with (
+            gateway_process("serve", "--config", str(config_file)) as running,
+            aiohttp.ClientSession() as session,
+        ):
+            await (await session.get(running.public + "/healthz")).read()  # leaves a kept-alive connection behind
+            running.terminate()
+            async with asyncio.timeout(3):
+                assert await running.exit_code() == 0
+
+    async def test_log_lines_are_json_with_the_request_id(
+        self, config_file: Path, images: Images, cos: CosStandIn
+    ) -> None:
+        await images.add("a")
+        cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), times=None))
+        async with gateway_process("serve", "--config", str(config_file)) as running:
+            async with aiohttp.ClientSession() as session:
+                await (await session.get(running.public + "/i/a", headers={"X-Request-Id": "trace-1234"})).read()
+            running.terminate()
+            await running.exit_code()
+        lines = [json.loads(line) for line in running.lines]
+        failed = next(line for line in lines if line["event"].startswith("request failed"))
+        assert failed["request_id"] == "trace-1234"
+        assert failed["level"] == "warning"
+        assert "q-signature" not in "".join(running.lines)
+
+    async def test_it_starts_without_redis_and_postgres(self, config_file: Path) -> None:
+        environment = {
+            "GATEWAY_REDIS__URL": "redis://127.0.0.1:1/0",
+            "GATEWAY_POSTGRES__DSN": "host=127.0.0.1 port=1 dbname=none",
+        }
+        async with gateway_process("serve", "--config", str(config_file), environment=environment) as running:
+            assert await _ready(running.public) == {
+                "status": "not_ready",
+                "checks": {"redis": "down", "postgres": "down", "cos": "ok"},
+            }
+
+
+class TestCheck:
+    """The doctor."""
+
+    async def test_all_is_well(self, config_file: Path, images: Images) -> None:
+        await images.add("a")
+        code, output = await run_gateway("check", "--config", str(config_file))
+        assert code == 0
+        assert [line.split()[:2] for line in output.splitlines()] == [
+            ["ok", "configuration"],
+            ["ok", "redis:"],
+            ["ok", "postgres:"],
+            ["ok", "cos:"],
+        ]
+
+    @pytest.mark.usefixtures("images_table")
+    async def test_an_empty_table_is_no_fault(self, config_file: Path) -> None:
+        code, output = await run_gateway("check", "--config", str(config_file))
+        assert code == 0
+        assert "no image to read yet" in output
+
+    @pytest.mark.parametrize(
+        ("variable", "value", "advice"),
+        [
+            ("GATEWAY_COS__SECRET_KEY", "wrong", "cos.secret_key does not belong to cos.secret_id"),
+            ("GATEWAY_COS__SECRET_ID", "unknown", "COS does not know cos.secret_id"),
+            ("GATEWAY_COS__DOMAIN", "127.0.0.1:1", "look at cos.region, cos.bucket, cos.domain"),
+            ("GATEWAY_REDIS__URL", "redis://127.0.0.1:1/0", "look at redis.url"),
+            ("GATEWAY_POSTGRES__TABLE", "pictures", "look at postgres.dsn, postgres.table"),
+            ("GATEWAY_POSTGRES__COLUMNS__KEY", "path", "look at postgres.dsn, postgres.table"),
+            ("GATEWAY_POSTGRES__DSN", "host=127.0.0.1 port=1", "look at postgres.dsn"),
+        ],
+    )
+    async def test_it_says_what_is_wrong_and_how_to_mend_it(
+        self, config_file: Path, images: Images, variable: str, value: str, advice: str
+    ) -> None:
+        await images.add("a")
+        code, output = await run_gateway("check", "--config", str(config_file), environment={variable: value})
+        assert code == 1
+        assert [line.split()[0] for line in output.splitlines()].count("fail") == 1
+        assert advice in output
+        assert "Traceback" not in output
+        assert "q-signature" not in output
+
+
+class TestDev:
+    """``make run``: everything embedded."""
+
+    async def test_it_serves_every_image_of_a_folder_and_leaves_nothing_behind(self, tmp_path: Path) -> None:
+        folder = tmp_path / "pictures"
+        (folder / "trip one").mkdir(parents=True)
+        (folder / "trip one" / "day+1.png").write_bytes(b"first")
+        (folder / "plain.jpg").write_bytes(b"second")
+        (folder / "notes.txt").write_bytes(b"no image")
+        for _ in range(2):  # the second run finds its data again
+            async with _dev("--images", str(folder), "--state", str(tmp_path / "state")) as running:
+                async with aiohttp.ClientSession() as session:
+                    answer = await session.get(running.public + "/i/plain.jpg")
+                    assert (answer.status, await answer.read()) == (200, b"second")
+                    url = await running.line_with("/i/trip-one")
+                    assert await (await session.get(url)).read() == b"first"
+                    ready = await _ready(running.admin)
+                    assert ready == {"status": "ready", "checks": {"redis": "ok", "postgres": "ok", "cos": "ok"}}
+                running.process.send_signal(signal.SIGINT)
+                assert await running.exit_code() == 0
+        assert "everything is stopped" in running.lines[-1]
+        assert not [command for command in _commands() if str(tmp_path) in command]
+
+    async def test_servers_named_in_the_environment_are_used(
+        self, tmp_path: Path, redis_url: str, postgres_dsn: str
+    ) -> None:
+        (tmp_path / "pictures").mkdir()
+        (tmp_path / "pictures" / "a.gif").write_bytes(b"GIF89a")
+        environment = {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": postgres_dsn}
+        async with _dev(
+            "--images", str(tmp_path / "pictures"), "--state", str(tmp_path / "state"), environment=environment
+        ) as running:
+            async with aiohttp.ClientSession() as session:
+                assert (await session.get(running.public + "/i/a.gif")).status == 200
+            running.terminate()
+            assert await running.exit_code() == 0
+        assert not (tmp_path / "state").exists()
+
+
+def _dev(*arguments: str, environment: dict[str, str] | None = None) -> Any:
+    return gateway_process("dev", *arguments, environment={"COLUMNS": "200", **(environment or {})})
+
+
+async def _ready(base: str) -> dict[str, Any]:
+    async with aiohttp.ClientSession() as session, session.get(base + "/readyz") as answer:
+        body: dict[str, Any] = await answer.json()
+        return body
+
+
+def _commands() -> list[str]:
+    return [
+        (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and (entry / "cmdline").exists()
+    ]

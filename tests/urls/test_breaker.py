@@ -1,0 +1,22 @@
+"""What has just failed repeatedly is not waited for."""
+
+from gateway.urls.breaker import Breaker
+from tests.urls.conftest import Clock
+
+
+def test_it_opens_after_failures_in_a_row_and_lets_one_try_a_pause(clock: Clock) -> None:
+    breaker = Breaker(failures=3, pause=1, monotonic=clock)
+    for _ in range(2):
+        breaker.failed()
+    breaker.succeeded()
+    for _ in range(3):
+        assert breaker.allows_call()
+        breaker.failed()
+    assert breaker.is_open
+    assert not breaker.allows_call()
+    clock.now += 1
+    assert breaker.allows_call()
+    assert not breaker.allows_call()
+    breaker.succeeded()
+    assert breaker.allows_call()
+    assert breaker.allows_call()
