@@ -211,6 +211,13 @@ class CatalogUnavailable(Unavailable):
     retry_after = 2
 
 
+class CacheIsAway(Unavailable):
+    """Redis does not answer, and what was asked for is about Redis itself."""
+
+    code = "cache_unavailable"
+    message = "redis does not answer, try again in a moment"
+
+
 class CredentialsExpired(Unavailable):
     """The temporary COS credentials have run out, so no usable URL can be signed."""
 

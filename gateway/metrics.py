@@ -44,6 +44,19 @@ class Metrics:
         self.coalesced_requests = self._counter(
             "coalesced_requests", "Requests that joined the work of another for the same image."
         )
+        self.refresh = self._counter("refresh", "Presigned URLs dealt with by the refresh task.", ("result",))
+        self.refresh_queue_length = self._gauge("refresh_queue_length", "Presigned URLs waiting for their renewal.")
+        self.refresh_due = self._gauge("refresh_due", "Presigned URLs whose renewal is due.")
+        self.refresh_dead = self._gauge("refresh_dead", "Presigned URLs whose renewal was given up.")
+        self.refresh_lag = self._gauge(
+            "refresh_lag_seconds", "How late the oldest renewal of the last batch was; 0 when nothing is due."
+        )
+        self.refresh_cycle_duration = self._histogram(
+            "refresh_cycle_duration_seconds", "Time a cycle took to renew everything that was due."
+        )
+        self.refresh_last_success = self._gauge(
+            "refresh_last_success_timestamp_seconds", "When a cycle last came to its end, in Unix seconds."
+        )
         self.dependency_up = self._gauge(
             "dependency_up", "1 when the dependency answered the last time it was looked at, else 0.", ("dependency",)
         )

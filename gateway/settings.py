@@ -149,6 +149,7 @@ class UrlCacheSettings(Section):
     min_remaining: int = Field(60, ge=0)
     local_ttl: float = Field(30, ge=0, le=3600)
     sign_window: int = Field(300, ge=0)
+    warm_top: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _fit_the_life_of_a_url(self) -> Self:
@@ -265,7 +266,8 @@ class Settings(BaseSettings):
     def _renewal_fits_the_life_of_a_url(self) -> Self:
         """A default ``threshold`` or ``lease`` shrinks with ``default_ttl``; a given one must fit as it is."""
         ttl, given = self.url_cache.default_ttl, self.url_prerefresh
-        most = {"threshold": max(1, ttl // 4), "lease": max(1, ttl // 2)}
+        threshold = given.threshold if "threshold" in given.model_fields_set else max(1, ttl // 4)
+        most = {"threshold": threshold, "lease": max(1, threshold // 3)}
         fitted = {
             name: min(getattr(given, name), top) for name, top in most.items() if name not in given.model_fields_set
         }
@@ -276,8 +278,11 @@ class Settings(BaseSettings):
                 f"url_prerefresh.threshold: {renewal.threshold} is not below url_cache.default_ttl {ttl}, "
                 "so every URL would be due as soon as it is signed"
             )
-        if renewal.lease >= ttl:
-            raise ValueError(f"url_prerefresh.lease: {renewal.lease} is not below url_cache.default_ttl {ttl}")
+        if renewal.lease >= renewal.threshold:
+            raise ValueError(
+                f"url_prerefresh.lease: {renewal.lease} is not below url_prerefresh.threshold {renewal.threshold}, "
+                "so what a dead worker has claimed could expire before another may take it"
+            )
         return self
 
     @classmethod

@@ -115,7 +115,7 @@ def _unusable_secrets_dir(folder: str | None) -> Iterator[str]:
 def _explain(mistake: ErrorDetails) -> str:
     """One mistake in an operator's words, the dotted key first; never the value, which may be a secret."""
     location = [str(part) for part in mistake["loc"] if part != "[key]"]
-    key = ".".join(location)
+    key = ".".join(part if part.isprintable() else ascii(part) for part in location)  # on one line
     match mistake["type"]:
         case "extra_forbidden":
             return f"{key}: there is no such key{_suggestion(location[-1], _model_at(location[:-1]))}"

@@ -185,6 +185,7 @@ class RunningGateway:
     registry: CollectorRegistry
     ports: Listening
     session: aiohttp.ClientSession
+    close: Callable[[], Awaitable[None]]
 
     async def request(self, method: str, path: str, *, admin: bool = False, **options: Any) -> Answer:
         """Send one request to the public port, or the admin port."""
@@ -212,7 +213,7 @@ async def start_gateway(
     raw_settings: dict[str, dict[str, Any]], images_table: ImagesTable, redis_client: "redis.Redis"
 ) -> AsyncIterator[StartGateway]:
     """Starts gateways that end with the test; keyword arguments change sections: ``url_cache={"local_ttl": 0}``."""
-    async with AsyncExitStack() as stack:
+    async with AsyncExitStack() as all_of_them:
 
         async def start(**changes: Mapping[str, Any]) -> RunningGateway:
             sections = {
@@ -220,9 +221,10 @@ async def start_gateway(
             }
             metrics = Metrics()
             app = create_app(Settings.model_validate(sections), metrics)
+            stack = await all_of_them.enter_async_context(AsyncExitStack())
             ports = await stack.enter_async_context(listening(app, create_admin_app))
             session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
-            return RunningGateway(app, metrics.registry, ports, session)
+            return RunningGateway(app, metrics.registry, ports, session, stack.aclose)
 
         yield start
 

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+import redis
 import yaml
 
 from gateway.dev.cos.content import SyntheticContent
@@ -187,6 +189,70 @@ class TestCheck:
         assert advice in output
         assert "Traceback" not in output
         assert "q-signature" not in output
+
+
+class TestWarmAndQueue:
+    """Filling the cache, and looking after the queue."""
+
+    async def test_ids_of_a_file_are_cached(
+        self, config_file: Path, images: Images, tmp_path: Path, redis_client: "redis.Redis"
+    ) -> None:
+        for number in range(150):
+            await images.add_row(ImageRow(f"id-{number}", None, f"k-{number}", public=True))
+        ids = tmp_path / "ids.txt"
+        ids.write_text("".join(f"id-{number}\n" for number in range(150)) + "\nnever-there\nid-0\n")
+        code, output = await run_gateway("warm", "--config", str(config_file), "--ids", str(ids))
+        assert code == 0, output
+        assert output.splitlines()[-1] == "150 cached, 1 image_not_found"
+        assert redis_client.zcard("image:refresh:queue") == 150
+        ids.write_text("../x\n")
+        code, output = await run_gateway("warm", "--config", str(config_file), "--ids", str(ids))
+        assert (code, output.splitlines()[-1]) == (1, "1 invalid_image_id")
+
+    async def test_the_most_used_are_cached(
+        self, config_file: Path, images: Images, redis_client: "redis.Redis"
+    ) -> None:
+        for image_id in "abc":
+            await images.add(image_id)
+        redis_client.zadd("image:index:hits", {"a": 5, "b": 3, "c": 1})
+        redis_client.expire("image:index:hits", 100)
+        code, output = await run_gateway("warm", "--config", str(config_file), "--top", "2")
+        assert (code, output.splitlines()[-1]) == (0, "2 cached")
+        assert redis_client.exists("image:url:a", "image:url:b", "image:url:c") == 2
+
+    async def test_one_of_the_two_is_wanted(self, config_file: Path) -> None:
+        code, output = await run_gateway("warm", "--config", str(config_file))
+        assert code == 2
+        assert "either --top N or --ids FILE" in output
+
+    async def test_the_queue_is_listed_and_its_dead_requeued(
+        self, config_file: Path, redis_client: "redis.Redis"
+    ) -> None:
+        redis_client.zadd("image:refresh:queue", {"waiting": time.time() + 500, "styled|thumb": time.time() + 900})
+        entry = {"reason": "no such key", "at": 1_700_000_000, "attempts": 5}
+        redis_client.hset("image:refresh:dead", "broken", json.dumps(entry))
+        for arguments in ([], ["list"]):
+            code, output = await run_gateway("queue", "--config", str(config_file), *arguments)
+            assert code == 0, output
+            assert "2 queued, 0 due, 1 dead" in output
+            assert "waiting" in output
+            assert "thumb" in output
+        code, output = await run_gateway("queue", "--config", str(config_file), "dead")
+        assert code == 0
+        for text in ("broken", "no such key", "2023-11-14 22:13:20"):
+            assert text in output
+        code, output = await run_gateway("queue", "--config", str(config_file), "requeue")
+        assert (code, output.strip()) == (0, "1 requeued")
+        assert redis_client.zscore("image:refresh:queue", "broken") is not None
+
+    async def test_redis_away_is_said_in_a_line(self, config_file: Path) -> None:
+        for arguments in (["queue"], ["warm", "--top", "1"]):
+            code, output = await run_gateway(
+                *arguments, "--config", str(config_file), environment={"GATEWAY_REDIS__URL": "redis://127.0.0.1:1/0"}
+            )
+            assert code == 1
+            assert "Traceback" not in output
+            assert output.startswith("Error: ")
 
 
 class TestDev:

@@ -74,9 +74,11 @@ class Authenticator:
                 audience=self._jwt.audience,
                 issuer=self._jwt.issuer,
                 leeway=_LEEWAY,
-                options={"require": ["exp"], "verify_aud": self._jwt.audience is not None},
+                # PyJWT takes no number for "sub", but applications number their users; what it is, is looked at below.
+                options={"require": ["exp"], "verify_aud": self._jwt.audience is not None, "verify_sub": False},
             )
-        except jwt.InvalidTokenError as error:
+        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError) as error:
+            # Beside its own errors PyJWT lets through what bytes that are no UTF-8, or odd claims, make Python raise.
             logger.debug("token rejected: %s", type(error).__name__)
             return Caller(rejected=True)
         user = claims.get(self._jwt.user_claim)

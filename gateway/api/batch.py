@@ -16,7 +16,7 @@ MOST_IMAGES = 200
 
 async def urls(request: web.Request) -> web.Response:
     """For each id its URL, or the code of the error that asking for it alone would give."""
-    asked = _image_ids(await _json_body(request))
+    asked = image_ids_in(await json_body(request))
     errors: dict[str, str] = {}
     valid: list[str] = []
     for image_id in asked:
@@ -35,14 +35,16 @@ async def urls(request: web.Request) -> web.Response:
     return success({"urls": found, "errors": errors})
 
 
-async def _json_body(request: web.Request) -> Any:
+async def json_body(request: web.Request) -> Any:
+    """The body as JSON; raises ``InvalidRequest``."""
     try:
         return json.loads(await request.read())
     except (ValueError, RecursionError):
         raise InvalidRequest("the body must be JSON") from None
 
 
-def _image_ids(body: Any) -> list[str]:
+def image_ids_in(body: Any) -> list[str]:
+    """The ``image_ids`` of a body, not yet checked one by one; raises ``InvalidRequest``."""
     image_ids = body.get("image_ids") if isinstance(body, dict) else None
     if not isinstance(image_ids, list) or not all(isinstance(one, str) for one in image_ids):
         raise InvalidRequest('the body must be {"image_ids": ["…"]}')

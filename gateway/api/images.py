@@ -6,13 +6,25 @@ from aiohttp import web
 
 from gateway.api.answers import success
 from gateway.api.caller import caller_of
-from gateway.api.keys import IMAGE_STREAM, LIFETIME, RESOLVER, SETTINGS, STREAM_LIMIT, USAGE, VIEWING
+from gateway.api.keys import (
+    FORGETTING,
+    IMAGE_STREAM,
+    LIFETIME,
+    REFRESH_QUEUE,
+    RESOLVER,
+    SETTINGS,
+    STREAM_LIMIT,
+    USAGE,
+    VIEWING,
+)
 from gateway.api.middlewares import DELIVERY
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.image_request import ImageRequest
 from gateway.delivery.redirect import redirect_to
 from gateway.errors import RouteNotFound
+from gateway.urls.member import Member
 from gateway.urls.presigned import PresignedUrl, SignedImage
+from gateway.urls.redis_guard import CacheUnavailable
 
 
 async def proxy(request: web.Request) -> web.StreamResponse:
@@ -22,7 +34,7 @@ async def proxy(request: web.Request) -> web.StreamResponse:
     wanted = ImageRequest.parse(request.match_info["image_id"], request.query, request.headers)
     with request.app[STREAM_LIMIT].slot():
         viewed = await request.app[VIEWING].view(caller_of(request), wanted.image_id, wanted.style)
-        request.app[USAGE].accessed(wanted.image_id)
+        request.app[USAGE].accessed(wanted.image_id, wanted.style)
         if wanted.redirect or request.app[SETTINGS].image_proxy.delivery == "redirect":
             request[DELIVERY] = "redirect"
             return _redirect(request, viewed.image)
@@ -56,7 +68,7 @@ async def url(request: web.Request) -> web.Response:
     image_id = parse_image_id(request.match_info["image_id"])
     viewed = await request.app[VIEWING].view(caller_of(request), image_id)
     request.app[USAGE].accessed(image_id)
-    usage = await request.app[USAGE].usage(image_id)
+    usage = await request.app[USAGE].usage(Member(image_id))
     presigned = viewed.image.presigned
     return success(
         {
@@ -74,7 +86,8 @@ async def refresh(request: web.Request) -> web.Response:
     image_id = parse_image_id(request.match_info["image_id"])
     await request.app[VIEWING].control(caller_of(request), image_id)
     presigned = (await request.app[RESOLVER].renew(image_id)).presigned
-    request.app[USAGE].refreshed(image_id)
+    request.app[USAGE].refreshed(Member(image_id))
+    await request.app[FORGETTING].tell_others([image_id])
     return success(
         {"image_id": image_id, "url": presigned.url, "expires_at": presigned.expires_at}, "a new URL was signed"
     )
@@ -84,16 +97,27 @@ async def status(request: web.Request) -> web.Response:
     """What is kept of the image's URL, and how it was used; times in Unix seconds."""
     image_id = parse_image_id(request.match_info["image_id"])
     presigned = (await request.app[VIEWING].control(caller_of(request), image_id)).presigned
-    usage = await request.app[USAGE].usage(image_id)
+    usage = await request.app[USAGE].usage(Member(image_id))
     return success(
         {
             "image_id": image_id,
             "cached": presigned is not None,
             "expires_at": presigned.expires_at if presigned is not None else None,
-            "refresh_due_at": None,
+            "refresh_due_at": await _refresh_due_at(request, image_id),
             "created_at": presigned.signed_at if presigned is not None else None,
-            "last_access": usage.last_access,
+            "last_access": int(usage.last_access) if usage.last_access is not None else None,
             "access_count": usage.access_count,
             "refresh_count": usage.refresh_count,
         }
     )
+
+
+async def _refresh_due_at(request: web.Request, image_id: str) -> int | None:
+    queue = request.app.get(REFRESH_QUEUE)
+    if queue is None:
+        return None
+    try:
+        due_at = await queue.due_at(Member(image_id))
+    except CacheUnavailable:
+        return None
+    return int(due_at) if due_at is not None else None

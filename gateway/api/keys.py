@@ -8,13 +8,20 @@ from gateway.catalog.postgres import PostgresCatalog
 from gateway.delivery.limit import StreamLimit
 from gateway.delivery.stream import ImageStream
 from gateway.metrics import Metrics
+from gateway.ops.daily_stats import DailyStats
 from gateway.ops.health import Health
 from gateway.ops.in_flight import InFlight
 from gateway.origin.client import OriginClient
 from gateway.settings import Settings
+from gateway.urls.forgetting import Forgetting
 from gateway.urls.lifetime import Lifetime
-from gateway.urls.redis_cache import RedisUrlCache
+from gateway.urls.redis_guard import RedisGuard
+from gateway.urls.redis_usage import RedisUsage
+from gateway.urls.refresh_queue import RefreshQueue
+from gateway.urls.refresher import Refresher
+from gateway.urls.replicas import Replicas
 from gateway.urls.resolver import UrlResolver
+from gateway.urls.shared_tier import SharedTier
 from gateway.urls.signer import Hosts, Signer
 from gateway.urls.usage import UsageCounter
 
@@ -27,7 +34,14 @@ AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 IN_FLIGHT = web.AppKey("in_flight", InFlight)
 STREAM_LIMIT = web.AppKey("stream_limit", StreamLimit)
 CATALOG = web.AppKey("catalog", PostgresCatalog)
-URL_CACHE = web.AppKey("url_cache", RedisUrlCache)
+REDIS = web.AppKey("redis", RedisGuard)
+REDIS_USAGE = web.AppKey("redis_usage", RedisUsage)
+REFRESH_QUEUE = web.AppKey("refresh_queue", RefreshQueue)
+SHARED_TIER = web.AppKey("shared_tier", SharedTier)
+REPLICAS = web.AppKey("replicas", Replicas)
+FORGETTING = web.AppKey("forgetting", Forgetting)
+REFRESHER = web.AppKey("refresher", Refresher)
+DAILY_STATS = web.AppKey("daily_stats", DailyStats)
 ORIGIN = web.AppKey("origin", OriginClient)
 USAGE = web.AppKey("usage", UsageCounter)
 RESOLVER = web.AppKey("resolver", UrlResolver)

@@ -7,7 +7,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.api.answers import failure
-from gateway.api.keys import IN_FLIGHT, METRICS
+from gateway.api.keys import DAILY_STATS, IN_FLIGHT, METRICS
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.errors import GatewayError, InvalidRequest, MethodNotAllowed, PayloadTooLarge, RouteNotFound
 from gateway.ops.request_id import current_request_id, request_id_from
@@ -18,10 +18,12 @@ REQUEST_ID = web.RequestKey("request_id", str)
 STARTED = web.RequestKey("started", float)
 DELIVERY = web.RequestKey("delivery", str)
 OUTCOME = web.RequestKey("outcome", str)
+STATUS_SENT = web.RequestKey("status_sent", bool)
 
 # What is counted where no status reached the client; nginx's word for the first.
 CLIENT_LEFT = "499"
 ABORTED = "aborted"
+_NO_IMAGE = frozenset({"400", "404", "405"})
 
 
 @web.middleware
@@ -41,6 +43,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     finally:
         elapsed = time.perf_counter() - started
         metrics.request_duration.labels(route=route).observe(elapsed)
+        _count_image(request, outcome, elapsed)
         metrics.requests.labels(route=route, delivery=request.get(DELIVERY, "none"), status=outcome).inc()
         logger.debug("request: method=%s route=%s status=%s seconds=%.4f", request.method, route, outcome, elapsed)
 
@@ -57,20 +60,23 @@ async def render_errors(request: web.Request, handler: Handler) -> web.StreamRes
         logger.warning("transfer cut: %s", error)
         return _cut(request, ABORTED)
     except web.HTTPException as error:
-        return failure(_translated(error), request[REQUEST_ID])
+        return _answer(request, _translated(error))
+    except web.RequestPayloadError:
+        return _answer(request, InvalidRequest("the body cannot be read"))
     except GatewayError as error:
         if error.status >= 500:
             logger.warning("request failed: code=%s reason=%s", error.code, error)
-        return failure(error, request[REQUEST_ID])
+        return _answer(request, error)
     except Exception:
         logger.exception("request failed unexpectedly")
-        return failure(GatewayError(), request[REQUEST_ID])
+        return _answer(request, GatewayError())
 
 
 async def stamp(request: web.Request, response: web.StreamResponse) -> None:
     """Add what every answer carries, and note the time of the first byte; a signal handler of the application."""
     headers = response.headers
     headers["Server"] = "image-gateway"
+    request[STATUS_SENT] = True
     if REQUEST_ID not in request:  # aiohttp answers malformed requests by itself
         return
     elapsed = time.perf_counter() - request[STARTED]
@@ -82,6 +88,21 @@ async def stamp(request: web.Request, response: web.StreamResponse) -> None:
 def route_of(request: web.Request) -> str:
     """The name of the route, from a closed set; ``unmatched`` when there is none."""
     return request.match_info.route.name or "unmatched"
+
+
+def _answer(request: web.Request, error: GatewayError) -> web.StreamResponse:
+    """The error in words. Where a status was sent before it, they would be read as bytes of the body: cut instead."""
+    if request.get(STATUS_SENT, False):
+        logger.warning("transfer cut: code=%s reason=%s", error.code, error)
+        return _cut(request, ABORTED)
+    return failure(error, request[REQUEST_ID])
+
+
+def _count_image(request: web.Request, outcome: str, seconds: float) -> None:
+    """Into the statistics of the day; an id that names no image is not counted as one."""
+    stats, image_id = request.app.get(DAILY_STATS), request.match_info.get("image_id")
+    if stats is not None and image_id is not None and outcome not in _NO_IMAGE:
+        stats.request(image_id, seconds * 1000, is_error=outcome.startswith("5") or outcome == ABORTED)
 
 
 def _cut(request: web.Request, outcome: str) -> web.StreamResponse:

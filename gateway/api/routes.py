@@ -2,7 +2,7 @@
 
 from aiohttp import hdrs, web
 
-from gateway.api import batch, health, images, metrics
+from gateway.api import batch, health, images, metrics, monitoring
 
 # Ids are checked by the handlers, so that a wrong one is a 400 that says so, and not a 404.
 _ID = "{image_id}"
@@ -32,6 +32,11 @@ def add_public_routes(app: web.Application) -> None:
 def add_admin_routes(app: web.Application) -> None:
     """What operators and Prometheus ask for."""
     app.router.add_get("/metrics", metrics.exposition, name="metrics")
+    app.router.add_get("/api/v1/monitoring/stats", monitoring.stats, name="stats")
+    app.router.add_get("/api/v1/monitoring/stats/daily", monitoring.daily_stats, name="daily_stats")
+    app.router.add_get("/api/v1/monitoring/queue", monitoring.queue, name="queue")
+    app.router.add_post("/api/v1/monitoring/queue/requeue", monitoring.requeue, name="requeue")
+    app.router.add_post("/api/v1/cache/purge", monitoring.purge, name="purge")
     _add_health_routes(app)
 
 

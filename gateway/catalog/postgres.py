@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ import aiopg
 import psycopg2
 
 from gateway.catalog.query import CatalogQuery
-from gateway.catalog.record import ImageRecord
+from gateway.catalog.record import ImageRecord, Rows
 from gateway.errors import CatalogUnavailable
 from gateway.metrics import Metrics
 from gateway.settings import PostgresSettings
@@ -32,23 +32,27 @@ class PostgresCatalog:
         """The image's record; None when there is no such image, it is not active, or its row cannot be served."""
         return (await self.fetch_many([image_id])).get(image_id)
 
-    async def fetch_many(self, image_ids: Sequence[str]) -> dict[str, ImageRecord]:
+    async def fetch_many(self, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]:
         """The records of those of ``image_ids`` that can be served, in one query."""
+        return (await self.fetch_rows(image_ids)).records
+
+    async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
+        """The rows of ``image_ids``, in one query."""
         try:
             async with self._translated_errors(), self._cursor() as cursor:
                 if self._id_type is None:
                     self._id_type = await self._learn_id_type(cursor)
                 askable = self._query.askable(image_ids, self._id_type)
-                rows: list[Sequence[Any]] = []
+                found: list[Sequence[Any]] = []
                 if askable:
                     await cursor.execute(self._query.select_sql(self._id_type), (askable,))
-                    rows = await cursor.fetchall()
+                    found = await cursor.fetchall()
         except CatalogUnavailable:
             self._metrics.catalog_queries.labels(result="error").inc()
             raise
-        records = {record.image_id: record for record in map(self._read, rows) if record is not None}
-        self._metrics.catalog_queries.labels(result="found" if records else "missing").inc()
-        return records
+        rows = self._read(found)
+        self._metrics.catalog_queries.labels(result="found" if rows.records else "missing").inc()
+        return rows
 
     async def ping(self) -> None:
         """Return when Postgres answers; raise ``CatalogUnavailable`` when it does not in time."""
@@ -60,15 +64,21 @@ class PostgresCatalog:
         async with self._translated_errors(), self._cursor() as cursor:
             await cursor.execute(self._query.any_sql)
             row = await cursor.fetchone()
-        return self._read(row) if row is not None else None
+        return next(iter(self._read([row] if row is not None else []).records.values()), None)
 
-    def _read(self, row: Sequence[Any]) -> ImageRecord | None:
-        try:
-            return self._query.read(row)
-        except ValueError as error:
-            logger.warning("row cannot be served: image_id=%s reason=%s", row[0], error)
-            self._metrics.catalog_queries.labels(result="unusable").inc()
-            return None
+    def _read(self, found: Sequence[Sequence[Any]]) -> Rows:
+        records: dict[str, ImageRecord] = {}
+        unusable: dict[str, str] = {}
+        for row in found:
+            try:
+                record = self._query.read(row)
+            except ValueError as error:
+                logger.warning("row cannot be served: image_id=%s reason=%s", row[0], error)
+                self._metrics.catalog_queries.labels(result="unusable").inc()
+                unusable[row[0]] = str(error)
+            else:
+                records[record.image_id] = record
+        return Rows(records, unusable)
 
     async def _learn_id_type(self, cursor: aiopg.Cursor) -> str:
         await cursor.execute(self._query.id_type_sql, self._query.id_type_parameters)

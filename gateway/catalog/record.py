@@ -1,5 +1,6 @@
 """What the application's table says of an image."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -18,6 +19,14 @@ class ImageRecord:
     region: str
     key: str
     content_type: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a query found, by image id: those that can be served, and why others that are there cannot."""
+
+    records: Mapping[str, ImageRecord]
+    unusable: Mapping[str, str]
 
 
 class InvalidObjectKey(ValueError):

@@ -4,6 +4,7 @@ import enum
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 _ENTITY_TAG = re.compile(r'\s*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
@@ -84,10 +85,11 @@ def _matches(field: str, etag: str | None, *, weak: bool) -> bool:
 
 
 def _seconds(date: str | None) -> float | None:
-    """An HTTP date as Unix seconds; None for anything else."""
+    """An HTTP date as Unix seconds; None for anything else. One without a zone is GMT: RFC 9110 section 5.6.7."""
     if date is None:
         return None
     try:
-        return parsedate_to_datetime(date).timestamp()
+        parsed = parsedate_to_datetime(date)
+        return (parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None

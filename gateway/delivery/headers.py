@@ -1,5 +1,7 @@
 """The headers that leave with an image: built from nothing, so that none of COS's own can slip through."""
 
+import re
+
 from multidict import CIMultiDict
 
 from gateway.catalog.record import ImageRecord
@@ -11,6 +13,7 @@ from gateway.origin.response import ObjectHeaders
 _CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 _STALE_WHILE_REVALIDATE = 300
 _STALE_IF_ERROR = 86_400
+_IMAGE = re.compile(r"image/[a-z0-9!#$&^_.+-]+")  # RFC 6838 section 4.2
 _NOT_TOLD = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
 # Any page may show an image it has an address for; who may have it is decided before. Nothing here varies by origin.
@@ -23,12 +26,17 @@ CORS = {
 
 def content_type_of(record: ImageRecord, origin: ObjectHeaders) -> str:
     """The type to send: COS's, or the catalog's where COS does not know; raises ``NotAnImage`` unless it is image/*."""
-    told = (origin.content_type or "").partition(";")[0].strip().lower()
-    if told in _NOT_TOLD and record.content_type is not None:
-        told = record.content_type.strip().lower()
-    if not told.startswith("image/"):
-        raise NotAnImage(f"the type is {told or 'not told'}")
+    told = _media_type(origin.content_type)
+    if told in _NOT_TOLD:
+        told = _media_type(record.content_type) or told
+    if not _IMAGE.fullmatch(told):
+        raise NotAnImage(f"the type is {told!r}")
     return told
+
+
+def _media_type(text: str | None) -> str:
+    """Without its parameters; empty when there is none."""
+    return (text or "").partition(";")[0].strip().lower()
 
 
 def cache_control(record: ImageRecord, max_age: int) -> str:

@@ -20,6 +20,28 @@ CREATE TABLE IF NOT EXISTS images (
     storage_status text NOT NULL DEFAULT 'active'
 )
 """
+# The same as config/sql/changes.sql, which applications run.
+_TRIGGERS = """
+CREATE OR REPLACE FUNCTION image_gateway_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('image_gateway', OLD.id::text);
+    RETURN NULL;
+END
+$$;
+
+DROP TRIGGER IF EXISTS image_gateway_updated ON images;
+CREATE TRIGGER image_gateway_updated AFTER UPDATE ON images FOR EACH ROW
+    WHEN ((OLD.id, OLD.user_id, OLD.cos_key, OLD.cos_bucket, OLD.cos_region, OLD.mime_type, OLD.is_public,
+           OLD.storage_status)
+          IS DISTINCT FROM
+          (NEW.id, NEW.user_id, NEW.cos_key, NEW.cos_bucket, NEW.cos_region, NEW.mime_type, NEW.is_public,
+           NEW.storage_status))
+    EXECUTE FUNCTION image_gateway_changed();
+
+DROP TRIGGER IF EXISTS image_gateway_deleted ON images;
+CREATE TRIGGER image_gateway_deleted AFTER DELETE ON images FOR EACH ROW
+    EXECUTE FUNCTION image_gateway_changed();
+"""
 _UPSERT = """
 INSERT INTO images (id, user_id, cos_key, cos_bucket, cos_region, mime_type, is_public, storage_status) VALUES %s
 ON CONFLICT (id) DO UPDATE SET (user_id, cos_key, cos_bucket, cos_region, mime_type, is_public, storage_status) =
@@ -49,8 +71,9 @@ class ImagesTable:
         self._dsn = dsn
 
     def create(self) -> None:
-        """Make the table, unless there is one."""
+        """Make the table, unless there is one, with the triggers that tell of changes."""
         self.execute(_TABLE)
+        self.execute(_TRIGGERS)
 
     def put(self, rows: Iterable[ImageRow]) -> None:
         """Insert the rows, or bring those there up to date."""

@@ -46,12 +46,14 @@ class Health:
         *,
         timeout: float = 2.0,
         keep: float = 1.0,
+        look_every: float = 10.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._probes = probes
         self._metrics = metrics
         self._timeout = timeout
         self._keep = keep
+        self._look_every = look_every
         self._monotonic = monotonic
         self._lock = asyncio.Lock()
         self._checks: dict[str, str] = {}
@@ -69,6 +71,12 @@ class Health:
                 self._checks = await self._look()
                 self._checked_at = self._monotonic()
         return Report(self._status(), self._checks)
+
+    async def watch(self) -> None:
+        """Look now and then, so that the metric is true where nobody asks; until cancelled."""
+        while True:
+            await self.report()
+            await asyncio.sleep(self._look_every)
 
     def _status(self) -> Readiness:
         down = {name for name, state in self._checks.items() if state == "down"}

@@ -23,6 +23,7 @@ _BACKOFF_BASE = 0.05
 _BACKOFF_CAP = 1.0
 _ERROR_BODY = 4096
 _ERROR_CODE = re.compile(rb"<Code>([A-Za-z]+)</Code>")
+_UNSATISFIED_RANGE = re.compile(r"bytes \*/([0-9]{1,19})")
 
 
 class _TryAgain(Exception):
@@ -140,8 +141,8 @@ class OriginClient:
 
 def _size_of(content_range: str | None) -> int | None:
     """The size in ``bytes */size``; None when it is not told."""
-    size = (content_range or "").removeprefix("bytes */")
-    return int(size) if size.isascii() and size.isdigit() else None
+    size = _UNSATISFIED_RANGE.fullmatch(content_range or "")
+    return int(size[1]) if size is not None else None
 
 
 @asynccontextmanager

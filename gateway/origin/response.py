@@ -14,6 +14,7 @@ from gateway.origin.errors import BodyLost
 PIECE = 64 * 1024
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,20}")  # of 64 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,4 +110,4 @@ def _is_chunked(response: aiohttp.ClientResponse) -> bool:
 
 
 def _whole_number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else None
+    return int(text) if text is not None and _WHOLE_NUMBER.fullmatch(text) else None

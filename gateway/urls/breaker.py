@@ -38,8 +38,8 @@ class Breaker:
         """The call was answered."""
         self._failures = 0
 
-    def failed(self) -> None:
-        """The call was not answered, or with an error that says "not now"."""
-        self._failures += 1
+    def failed(self, *, at_once: bool = False) -> None:
+        """The call failed; ``at_once`` opens without waiting for more of it, as when it took its whole time."""
+        self._failures = max(self._failures + 1, self._limit if at_once else 0)
         if self.is_open:
             self._next_try = self._monotonic() + self._pause

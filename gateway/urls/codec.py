@@ -1,5 +1,6 @@
 """A signed image as the bytes kept in Redis, and back: what comes back is checked, never trusted."""
 
+import json
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
@@ -7,13 +8,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from gateway.catalog.record import ImageRecord, check_object_key
 from gateway.urls.presigned import PresignedUrl, SignedImage
 
+_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
 
 class _Entry(BaseModel):
     """The JSON in Redis. ``v`` grows when its meaning changes: replicas of two releases then do not read each other."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    v: Literal[1] = 1
+    v: Literal[1]
     id: str
     style: str | None
     owner: str | None
@@ -24,25 +27,27 @@ class _Entry(BaseModel):
     type: str | None
     url: str
     signed_at: int
+    read_at: int
 
 
 def encode(image: SignedImage) -> bytes:
     """The entry: its end in decimal, a space, JSON. The end comes first so that a script can compare it unparsed."""
     record, presigned = image.record, image.presigned
-    entry = _Entry.model_construct(
-        v=1,
-        id=record.image_id,
-        style=image.style,
-        owner=record.owner,
-        public=record.public,
-        bucket=record.bucket,
-        region=record.region,
-        key=record.key,
-        type=record.content_type,
-        url=presigned.url,
-        signed_at=presigned.signed_at,
-    )
-    return b"%d %s" % (presigned.expires_at, entry.model_dump_json().encode())
+    entry = {
+        "v": 1,
+        "id": record.image_id,
+        "style": image.style,
+        "owner": record.owner,
+        "public": record.public,
+        "bucket": record.bucket,
+        "region": record.region,
+        "key": record.key,
+        "type": record.content_type,
+        "url": presigned.url,
+        "signed_at": presigned.signed_at,
+        "read_at": image.read_at,
+    }
+    return b"%d %s" % (presigned.expires_at, _to_json(entry).encode())
 
 
 def decode(data: bytes, image_id: str, style: str | None) -> SignedImage:
@@ -66,4 +71,5 @@ def decode(data: bytes, image_id: str, style: str | None) -> SignedImage:
         ),
         presigned=PresignedUrl(entry.url, entry.signed_at, int(end)),
         style=style,
+        read_at=entry.read_at,
     )

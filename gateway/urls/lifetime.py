@@ -1,10 +1,16 @@
 """The one budget of a presigned URL's life: everything that depends on what remains of it is computed here."""
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.urls.presigned import PresignedUrl
+
+# How far the clocks of replicas, of COS and of this machine may be apart, in seconds.
+CLOCK_SKEW = 5
+_SPREAD = 0.1
+_HOTTEST = 16  # a URL used 2**16 times is as hot as they come
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +38,18 @@ class Lifetime:
         """For how many seconds a redirect to the URL may be cached: at most ``max_age``, never until it is too old."""
         return max(0, min(max_age, int(self.usable_for(presigned, now))))
 
-    def due_at(self, presigned: PresignedUrl) -> float:
-        """When to renew, in Unix seconds; spread over a tenth of the life, so that a batch does not fall due at once.
+    def fresh_until(self, expires_at: float) -> float:
+        """The earliest moment at which the renewal of a URL that ends then may be due; until then it is fresh."""
+        return expires_at - min(self.threshold, self.ttl) - 2 * _SPREAD * self.ttl
 
-        The share is taken off, never added: spreading must not bring the renewal nearer to the end.
+    def due_at(self, presigned: PresignedUrl, hits: float = 0) -> float:
+        """When to renew, in Unix seconds: ``threshold`` before the end, or somewhat earlier.
+
+        Up to a tenth of the life is left to chance, so that a batch signed together does not fall due together; up to
+        another tenth goes by ``hits``, so that the hot ones go first should the renewals ever be late. Nothing brings
+        the renewal nearer to the end.
         """
         life = presigned.expires_at - presigned.signed_at
-        earliest = presigned.expires_at - min(self.threshold, life) - self.random() * life / 10
-        return max(float(presigned.signed_at), earliest)
+        hotness = min(1.0, math.log2(1 + hits) / _HOTTEST)
+        due = presigned.expires_at - min(self.threshold, life) - _SPREAD * (self.random() + hotness) * life
+        return max(float(presigned.signed_at), due)

@@ -2,72 +2,107 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from gateway.urls.member import Member
 from gateway.urls.presigned import SignedImage
+
+
+class KnownUnknown(LookupError):
+    """The image was looked for a moment ago and does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    image: SignedImage | None  # None: known not to be there
+    image: SignedImage | None  # None: known not to exist
+    kept_at: float
     fresh_until: float
 
 
 class LocalTier:
     """Least recently used goes first. ``local_ttl`` seconds after it was put, an entry is stale, not gone.
 
-    A stale entry is served only where the stores behind this tier do not answer. ``unknown_ttl`` seconds long it is
-    remembered that an image does not exist; so many requests for one id cost one query, and an image that appears
-    is seen soon.
+    A stale entry is served only where the stores behind this tier do not answer. For ``unknown_ttl`` seconds it is
+    remembered that an image does not exist: many requests for one id cost one query, and an image that appears is
+    seen soon.
+
+    A look-up that began before an image was dropped must not bring it back: it takes a ``mark`` before it reads, and
+    what it puts is refused if the image was dropped since.
     """
 
     def __init__(
-        self, max_size: int, *, local_ttl: float, unknown_ttl: float, monotonic: Callable[[], float] = time.monotonic
+        self,
+        max_size: int,
+        styles: Iterable[str] = (),
+        *,
+        local_ttl: float,
+        unknown_ttl: float,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_size = max_size
+        self._styles = (None, *styles)
         self._local_ttl = local_ttl
         self._unknown_ttl = unknown_ttl
         self._monotonic = monotonic
-        self._entries: OrderedDict[tuple[str, str | None], _Kept] = OrderedDict()
+        self._entries: OrderedDict[Member, _Kept] = OrderedDict()
+        self._drops = 0
+        self._forgotten_drops = 0  # all up to this one count as drops of every image
+        self._doubted_before = float("-inf")
+        self._dropped: OrderedDict[str, int] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, image_id: str, style: str | None) -> SignedImage | None:
+    def get(self, member: Member) -> SignedImage | None:
         """The fresh entry; None when there is none. Raises ``KnownUnknown`` while the image is known not to exist."""
-        kept = self._entries.get((image_id, style))
-        if kept is None or kept.fresh_until <= self._monotonic():
+        kept = self._entries.get(member)
+        if kept is None or kept.fresh_until <= self._monotonic() or kept.kept_at < self._doubted_before:
             return None
-        self._entries.move_to_end((image_id, style))
+        self._entries.move_to_end(member)
         if kept.image is None:
             raise KnownUnknown
         return kept.image
 
-    def get_stale(self, image_id: str, style: str | None) -> SignedImage | None:
+    def get_stale(self, member: Member) -> SignedImage | None:
         """The entry, however old; None when there is none."""
-        kept = self._entries.get((image_id, style))
+        kept = self._entries.get(member)
         return kept.image if kept is not None else None
 
-    def put(self, image: SignedImage) -> None:
-        """Keep the image as fresh."""
-        self._keep((image.record.image_id, image.style), image, self._local_ttl)
+    def mark(self) -> int:
+        """Now, in drops; take it before reading what will be put."""
+        return self._drops
 
-    def put_unknown(self, image_id: str, style: str | None) -> None:
-        """Remember for a while that there is no such image."""
-        self._keep((image_id, style), None, self._unknown_ttl)
+    def put(self, image: SignedImage, mark: int) -> None:
+        """Keep the image as fresh, unless it was dropped since ``mark``."""
+        self._keep(Member(image.record.image_id, image.style), image, self._local_ttl, mark)
 
-    def drop(self, image_id: str, styles: tuple[str | None, ...]) -> None:
-        """Forget the image in each of ``styles`` (None: the image itself)."""
-        for style in styles:
-            self._entries.pop((image_id, style), None)
+    def put_unknown(self, member: Member, mark: int) -> None:
+        """Remember for a while that there is no such image, unless it was dropped since ``mark``."""
+        self._keep(member, None, self._unknown_ttl, mark)
 
-    def _keep(self, key: tuple[str, str | None], image: SignedImage | None, ttl: float) -> None:
-        self._entries[key] = _Kept(image, self._monotonic() + ttl)
-        self._entries.move_to_end(key)
+    def drop(self, image_id: str) -> None:
+        """Forget the image in every style."""
+        for style in self._styles:
+            self._entries.pop(Member(image_id, style), None)
+        self._drops += 1
+        self._dropped[image_id] = self._drops
+        self._dropped.move_to_end(image_id)
+        if len(self._dropped) > max(1000, self._max_size):
+            _, self._forgotten_drops = self._dropped.popitem(last=False)
+
+    def doubt(self) -> None:
+        """Everything may have changed unheard: it is stale from now on."""
+        self._drops += 1
+        self._dropped.clear()
+        self._forgotten_drops = self._drops
+        self._doubted_before = self._monotonic()
+
+    def _keep(self, member: Member, image: SignedImage | None, ttl: float, mark: int) -> None:
+        if self._dropped.get(member.image_id, self._forgotten_drops) > mark:
+            return
+        now = self._monotonic()
+        self._entries[member] = _Kept(image, now, now + ttl)
+        self._entries.move_to_end(member)
         while len(self._entries) > self._max_size:
             self._entries.popitem(last=False)
-
-
-class KnownUnknown(LookupError):
-    """The image was looked for a moment ago and does not exist."""

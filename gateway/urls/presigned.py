@@ -20,8 +20,12 @@ class PresignedUrl:
 
 @dataclass(frozen=True, slots=True)
 class SignedImage:
-    """An image's record beside its presigned URL, so that access can be checked on every hit."""
+    """An image's record beside its presigned URL, so that access can be checked on every hit.
+
+    ``read_at`` is when the row was read, in Unix seconds: what changed since is not in the record.
+    """
 
     record: ImageRecord
     presigned: PresignedUrl
     style: str | None = None
+    read_at: int = 0

@@ -1,37 +1,43 @@
 """The adapter of the shared URL cache in Redis."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+import math
+import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
-from gateway.errors import DependencyDown
-from gateway.settings import RedisSettings
-from gateway.urls.breaker import Breaker
 from gateway.urls.codec import decode, encode
+from gateway.urls.member import Member
 from gateway.urls.presigned import SignedImage
+from gateway.urls.redis_guard import RedisGuard
 
-_CONNECTIONS = 32
-_USAGE_LIFE = 30 * 24 * 3600
-
-# KEYS[1] the entry; ARGV[1] its end, ARGV[2] the entry, ARGV[3] its TTL in seconds.
-# A URL is never replaced by one that ends earlier, whoever signed it: two replicas may write in any order.
-_PUT_IF_LATER = """
-local kept = redis.pcall('GET', KEYS[1])
-if type(kept) == 'string' then
-    local kept_end = tonumber(string.match(kept, '^(%d+) '))
-    if kept_end and kept_end > tonumber(ARGV[1]) then
-        return 0
+# KEYS the entries; ARGV[1] the Unix second up to which a URL that ends then may be handed out, and for each key the
+# entry and the tombstone its writer saw before it read the row, or "". Returns for each whether it was kept.
+# A URL is never replaced by one that ends earlier, whoever signed it: two replicas may write in any order. And what
+# was read before an image was dropped is never written after it.
+_PUT = """
+local done = {}
+for i, key in ipairs(KEYS) do
+    local entry, seen = ARGV[2 * i], ARGV[2 * i + 1]
+    local entry_end = tonumber(string.match(entry, '^(%d+) '))
+    local kept = redis.pcall('GET', key)
+    local may = true
+    if type(kept) == 'string' then
+        if string.sub(kept, 1, 1) == '-' then
+            may = kept == seen
+        else
+            local kept_end = tonumber(string.match(kept, '^(%d+) '))
+            may = not (kept_end and kept_end > entry_end)
+        end
     end
+    if may then
+        redis.call('SET', key, entry, 'EX', math.max(1, entry_end - tonumber(ARGV[1])))
+    end
+    done[i] = may and 1 or 0
 end
-redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
-return 1
+return done
 """
 
 # KEYS[1] the entry; ARGV[1] what was read there. Drops garbage, but not what another replica put in its place.
@@ -43,155 +49,136 @@ return 0
 """
 
 
-class CacheUnavailable(DependencyDown):
-    """Redis did not answer in time, or answered with an error that says "not now"; never the client's business."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look into the cache found; ``tombstone`` must be handed to the ``put_many`` that follows.
+
+    ``image`` is None when there is none, when it was dropped a moment ago, or when it is not ours.
+    """
+
+    image: SignedImage | None = None
+    tombstone: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """How often and when an image's URL was asked for; ``last_access`` in Unix seconds, None when never."""
+class Glance:
+    """What can be told of an entry unread: the end its URL claims (None when there is none), and the tombstone."""
 
-    access_count: int = 0
-    refresh_count: int = 0
-    last_access: int | None = None
+    expires_at: int | None = None
+    tombstone: bytes = b""
 
 
 class RedisUrlCache:
-    """Signed images in Redis, and what is counted about them.
+    """Signed images in Redis.
 
-    ``is_ours`` says whether this gateway would have made the entry: what is not ours is no hit. Every call is bounded
-    by ``timeout`` seconds and raises ``CacheUnavailable``; after a few failures in a row it does so at once, but for
-    the odd call that is let through to see whether Redis is back.
+    ``is_ours`` says whether this gateway would have made an entry: what is not ours is no hit. Raises
+    ``CacheUnavailable``. A dropped image leaves a tombstone for ``tombstone_ttl`` seconds, which must be longer than
+    a renewal can take from reading the row to writing the entry.
     """
 
     def __init__(
-        self, client: "Redis", prefix: str, timeout: float, breaker: Breaker, is_ours: Callable[[SignedImage], bool]
+        self, guard: RedisGuard, is_ours: Callable[[SignedImage], bool], *, tombstone_ttl: float = 30.0
     ) -> None:
-        self._client = client
-        self._prefix = prefix
-        self._timeout = timeout
-        self._breaker = breaker
+        self._guard = guard
         self._is_ours = is_ours
+        self._tombstone_ttl = tombstone_ttl
 
-    async def get_many(self, image_ids: Sequence[str], style: str | None) -> dict[str, SignedImage]:
-        """Those of ``image_ids`` that are cached."""
-        async with self._bounded():
-            pipeline = self._client.pipeline(transaction=False)
-            for image_id in image_ids:
-                pipeline.get(self._url_key(image_id, style))
-            # An entry of the wrong type is garbage like any other, so errors come back as answers.
-            answers = await pipeline.execute(raise_on_error=False)
-            found: dict[str, SignedImage] = {}
-            for image_id, answer in zip(image_ids, answers, strict=True):
-                if answer is None:
-                    continue
-                image = self._trusted(answer, image_id, style)
-                if image is None:
-                    await self._drop_garbage(self._url_key(image_id, style), answer)
-                else:
-                    found[image_id] = image
+    async def get_many(self, members: Sequence[Member]) -> dict[Member, Found]:
+        """What is there for each of ``members``; garbage is removed, so that an entry can follow."""
+        async with self._guard.bounded():
+            found: dict[Member, Found] = {}
+            for member, answer in zip(members, await self._read(members), strict=True):
+                found[member] = self._trusted(member, answer)
+                if answer is not None and found[member] == Found():
+                    await self._guard.client.eval(_DROP_IF_SAME, 1, self._key(member), answer)
         return found
 
-    async def put_many(self, images: Sequence[tuple[SignedImage, float]]) -> None:
-        """Keep each image for so many seconds, unless what is kept ends later."""
-        async with self._bounded():
-            pipeline = self._client.pipeline(transaction=False)
-            for image, ttl in images:
-                key = self._url_key(image.record.image_id, image.style)
+    async def glance(self, members: Sequence[Member]) -> dict[Member, Glance]:
+        """What is there at a glance: enough to see whether it is to be renewed, and far cheaper than to read it."""
+        async with self._guard.bounded():
+            answers = await self._read(members)
+        return {member: _glance(answer) for member, answer in zip(members, answers, strict=True)}
+
+    async def put_many(
+        self, entries: Sequence[tuple[SignedImage, bytes]], now: float, margin: int
+    ) -> dict[Member, bool]:
+        """Keep each image until ``margin`` seconds before its URL ends, unless what is kept ends later.
+
+        Each comes with the tombstone found before its row was read: an image dropped since is not kept. Whether each
+        was kept.
+        """
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            for group in self._guard.together(entries):
+                keys = [self._key(_member_of(image)) for image, _ in group]
+                values = [value for image, tombstone in group for value in (encode(image), tombstone)]
                 # EVAL and not EVALSHA: a pipeline cannot answer NOSCRIPT, and the script is short.
-                pipeline.eval(_PUT_IF_LATER, 1, key, image.presigned.expires_at, encode(image), max(1, int(ttl)))
+                pipeline.eval(_PUT, len(keys), *keys, math.ceil(now) + margin, *values)
+            kept = [done for answer in await pipeline.execute() for done in answer]
+        return {_member_of(image): bool(done) for (image, _), done in zip(entries, kept, strict=True)}
+
+    async def drop(self, members: Sequence[Member]) -> None:
+        """Put a tombstone in the place of each entry, so that no writer already under way brings it back."""
+        tombstone = b"-" + secrets.token_bytes(8)
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            for member in members:
+                pipeline.set(self._key(member), tombstone, px=int(self._tombstone_ttl * 1000))
             await pipeline.execute()
 
-    async def usage(self, image_id: str) -> Usage:
-        """What has been counted about the image; zeros when nothing has."""
-        async with self._bounded():
-            fields = ["access_count", "refresh_count", "last_access"]
-            access, refresh, last = await self._client.hmget(self._usage_key(image_id), fields)
-        return Usage(int(access or 0), int(refresh or 0), int(last) if last is not None else None)
-
-    async def add_usage(self, counted: Mapping[str, Usage]) -> None:
-        """Add what was counted by image id, in one pipeline."""
-        async with self._bounded():
-            pipeline = self._client.pipeline(transaction=False)
-            for image_id, usage in counted.items():
-                key = self._usage_key(image_id)
-                if usage.access_count:
-                    pipeline.hincrby(key, "access_count", usage.access_count)
-                if usage.refresh_count:
-                    pipeline.hincrby(key, "refresh_count", usage.refresh_count)
-                if usage.last_access is not None:
-                    pipeline.hset(key, "last_access", str(usage.last_access))
-                pipeline.expire(key, _USAGE_LIFE)
+    async def remove(self, members: Sequence[Member]) -> None:
+        """Remove entries that are merely not wanted any more."""
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            for group in self._guard.together(members):
+                pipeline.unlink(*map(self._key, group))
             await pipeline.execute()
 
-    async def try_write(self) -> None:
-        """Write and remove a key: a Redis that answers may still be full, or a replica that takes no writes."""
-        key = f"{self._prefix}check"
-        async with self._bounded():
-            await self._client.set(key, b"", ex=1)
-            await self._client.delete(key)
+    async def _read(self, members: Sequence[Member]) -> list[bytes | None]:
+        """The values; an entry of another type reads as none, and is overwritten."""
+        groups = self._guard.together(members)
+        if len(groups) == 1:
+            values: list[bytes | None] = await self._guard.client.mget(*map(self._key, members))
+            return values
+        pipeline = self._guard.client.pipeline(transaction=False)
+        for member in members:
+            pipeline.get(self._key(member))
+        answers = await pipeline.execute(raise_on_error=False)
+        return [_value(answer) for answer in answers]
 
-    async def ping(self) -> None:
-        """Return when Redis answers."""
-        async with self._bounded():
-            await self._client.ping()
+    def _key(self, member: Member) -> str:
+        return self._guard.key("url", *(part for part in member if part is not None))
 
-    def _url_key(self, image_id: str, style: str | None) -> str:
-        return f"{self._prefix}url:{image_id}" if style is None else f"{self._prefix}url:{image_id}:{style}"
-
-    def _usage_key(self, image_id: str) -> str:
-        return f"{self._prefix}usage:{image_id}"
-
-    def _trusted(self, answer: Any, image_id: str, style: str | None) -> SignedImage | None:
-        if not isinstance(answer, bytes):
-            return None
+    def _trusted(self, member: Member, answer: bytes | None) -> Found:
+        if answer is None:
+            return Found()
+        if answer.startswith(b"-"):
+            return Found(tombstone=answer)
         try:
-            image = decode(answer, image_id, style)
+            image = decode(answer, member.image_id, member.style)
         except ValueError:
-            return None
-        return image if self._is_ours(image) else None
-
-    async def _drop_garbage(self, key: str, answer: Any) -> None:
-        if isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE"):
-            await self._client.delete(key)
-        elif isinstance(answer, Exception):
-            raise answer
-        else:
-            await self._client.eval(_DROP_IF_SAME, 1, key, answer)
-
-    @asynccontextmanager
-    async def _bounded(self) -> AsyncIterator[None]:
-        """Bound what is done within, translate its errors, and keep the breaker's count."""
-        if not self._breaker.allows_call():
-            raise CacheUnavailable("Redis has not answered lately")
-        try:
-            async with asyncio.timeout(self._timeout):
-                yield
-        except (RedisError, OSError, TimeoutError) as error:
-            self._breaker.failed()
-            raise CacheUnavailable(" ".join(str(error).split()) or type(error).__name__) from error
-        self._breaker.succeeded()
+            return Found()
+        return Found(image) if self._is_ours(image) else Found()
 
 
-@asynccontextmanager
-async def open_url_cache(
-    settings: RedisSettings, is_ours: Callable[[SignedImage], bool]
-) -> AsyncIterator[RedisUrlCache]:
-    """The cache on a bounded connection pool of its own, which connects when it is first needed."""
-    pool = BlockingConnectionPool.from_url(
-        settings.url.get_secret_value(),
-        max_connections=_CONNECTIONS,
-        timeout=settings.timeout,
-        socket_timeout=settings.timeout,
-        socket_connect_timeout=settings.timeout,
-        retry=Retry(NoBackoff(), 1),  # once: a connection kept open may have been closed by the server meanwhile
-        protocol=2,
-        client_name="image-gateway",
-        driver_info=None,  # else every new connection looks up the library's version on the disk
-    )
-    client = Redis(connection_pool=pool)
-    try:
-        yield RedisUrlCache(client, settings.prefix, settings.timeout, Breaker(), is_ours)
-    finally:
-        await client.aclose()
-        await pool.aclose()
+def _value(answer: Any) -> bytes | None:
+    """An answer as MGET would give it, which a Cluster does not take for keys in different places."""
+    if isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE"):
+        return None
+    if isinstance(answer, Exception):
+        raise answer
+    value: bytes | None = answer
+    return value
+
+
+def _glance(answer: bytes | None) -> Glance:
+    if answer is None:
+        return Glance()
+    if answer.startswith(b"-"):
+        return Glance(tombstone=answer)
+    end = answer.partition(b" ")[0]
+    return Glance(int(end) if end.isdigit() and len(end) < 12 else None)
+
+
+def _member_of(image: SignedImage) -> Member:
+    return Member(image.record.image_id, image.style)

@@ -21,6 +21,7 @@ class SingleFlight(Generic[K, V]):
         self._name = name
         self._joined = joined
         self._flights: dict[K, asyncio.Task[V]] = {}
+        self._forgotten: set[asyncio.Task[V]] = set()
 
     async def run(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
         """The result of ``work()``, this call's or that of the one already under way; raises what it raises."""
@@ -33,15 +34,22 @@ class SingleFlight(Generic[K, V]):
             self._joined.inc()
         return await asyncio.shield(flight)
 
+    def forget(self, concerned: Callable[[K], bool] = lambda _: True) -> None:
+        """Whoever asks from now on wants newer work than what is under way; those who wait for that still get it."""
+        for key in [key for key in self._flights if concerned(key)]:
+            self._forgotten.add(self._flights.pop(key))
+
     async def close(self) -> None:
         """Cancel what is still under way and wait for it."""
-        flights = list(self._flights.values())
+        flights = [*self._flights.values(), *self._forgotten]
         for flight in flights:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
 
     def _land(self, key: K, flight: asyncio.Task[V]) -> None:
-        del self._flights[key]
+        self._forgotten.discard(flight)
+        if self._flights.get(key) is flight:
+            del self._flights[key]
         if not flight.cancelled():
             flight.exception()  # every waiter may have left: an error nobody waits for is not a warning
 

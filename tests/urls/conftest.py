@@ -1,10 +1,24 @@
-"""A record and a clock to sign by."""
+"""Records and a clock to sign by, and the tier in a real Redis."""
 
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 
 import pytest
+import redis
+from pydantic import SecretStr
 
-from gateway.catalog.record import ImageRecord
+from gateway.catalog.record import ImageRecord, Rows
+from gateway.errors import CatalogUnavailable
+from gateway.metrics import Metrics
+from gateway.settings import CosSettings, RedisSettings
+from gateway.urls.lifetime import Lifetime
+from gateway.urls.redis_cache import RedisUrlCache
+from gateway.urls.redis_client import open_redis
+from gateway.urls.redis_guard import RedisGuard
+from gateway.urls.redis_usage import RedisUsage
+from gateway.urls.refresh_queue import RefreshQueue
+from gateway.urls.shared_tier import SharedTier
+from gateway.urls.signer import Credentials, Hosts, Signer
 
 NOW = 1_700_000_000
 
@@ -37,3 +51,77 @@ def record(image_id: str = "a", key: str = "a.png", **changes: object) -> ImageR
         "content_type": "image/png",
     }
     return ImageRecord(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@dataclass
+class Table:
+    """A catalog in memory that counts its queries, and can be away or choke on an id."""
+
+    records: dict[str, ImageRecord] = field(default_factory=dict)
+    unusable: dict[str, str] = field(default_factory=dict)
+    chokes_on: set[str] = field(default_factory=set)
+    is_away: bool = False
+    queries: list[list[str]] = field(default_factory=list)
+
+    def add(self, *image_ids: str) -> None:
+        self.records |= {image_id: record(image_id, f"{image_id}.png") for image_id in image_ids}
+
+    async def fetch_rows(self, image_ids: list[str]) -> Rows:
+        self.queries.append(list(image_ids))
+        if self.is_away or self.chokes_on & set(image_ids):
+            raise CatalogUnavailable("no answer")
+        return Rows(
+            {one: self.records[one] for one in image_ids if one in self.records},
+            {one: self.unusable[one] for one in image_ids if one in self.unusable},
+        )
+
+    async def fetch_many(self, image_ids: list[str]) -> dict[str, ImageRecord]:
+        return dict((await self.fetch_rows(image_ids)).records)
+
+    async def ping(self) -> None:
+        if self.is_away:
+            raise CatalogUnavailable("no answer")
+
+
+@dataclass
+class Tier:
+    """The tier in Redis by its parts, on a clock of the test's."""
+
+    clock: Clock
+    metrics: Metrics
+    guard: RedisGuard
+    signer: Signer
+    lifetime: Lifetime
+    cache: RedisUrlCache
+    usage: RedisUsage
+    queue: RefreshQueue
+    shared: SharedTier
+    table: Table
+
+
+@pytest.fixture
+async def tier(redis_url: str, redis_client: "redis.Redis", clock: Clock) -> AsyncIterator[Tier]:
+    """URLs of an hour, due a quarter of an hour before their end; at most 100 are kept."""
+    async with open_redis(RedisSettings(url=SecretStr(redis_url))) as client:
+        yield make_tier(RedisGuard(client, "image:", 1.0), clock)
+
+
+def make_tier(guard: RedisGuard, clock: Clock, *, max_size: int = 100, ttl: int = 3600) -> Tier:
+    """The parts put together as the service does."""
+    metrics, lifetime = Metrics(), Lifetime(ttl, ttl // 60, ttl // 4)
+    settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
+    signer = Signer(
+        Credentials("x", "y"),
+        Hosts(settings),
+        ttl=ttl,
+        window=ttl // 12,
+        styles={"thumb": "imageMogr2/thumbnail/300x300"},
+        metrics=metrics,
+        now=clock,
+    )
+    cache, usage = RedisUrlCache(guard, signer.is_ours), RedisUsage(guard)
+    queue = RefreshQueue(guard, lease=60, max_attempts=3, max_dead=10)
+    shared = SharedTier(
+        guard, cache, usage, queue, lifetime, styles=["thumb"], max_size=max_size, renews=True, now=clock
+    )
+    return Tier(clock, metrics, guard, signer, lifetime, cache, usage, queue, shared, Table())

@@ -20,3 +20,9 @@ def test_it_opens_after_failures_in_a_row_and_lets_one_try_a_pause(clock: Clock)
     breaker.succeeded()
     assert breaker.allows_call()
     assert breaker.allows_call()
+
+
+def test_a_call_that_took_its_whole_time_opens_it_at_once(clock: Clock) -> None:
+    breaker = Breaker(failures=3, pause=1, monotonic=clock)
+    breaker.failed(at_once=True)
+    assert breaker.is_open

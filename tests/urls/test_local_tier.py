@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.urls.local_tier import KnownUnknown, LocalTier
+from gateway.urls.member import Member
 from gateway.urls.presigned import PresignedUrl, SignedImage
 from tests.urls.conftest import NOW, Clock, record
 
@@ -13,55 +14,87 @@ def image(image_id: str, style: str | None = None) -> SignedImage:
 
 @pytest.fixture
 def tier(clock: Clock) -> LocalTier:
-    return LocalTier(3, local_ttl=30, unknown_ttl=3, monotonic=clock)
+    return LocalTier(3, ["thumb"], local_ttl=30, unknown_ttl=3, monotonic=clock)
 
 
 def test_an_entry_is_fresh_for_its_time_and_stale_after(tier: LocalTier, clock: Clock) -> None:
-    tier.put(image("a"))
+    tier.put(image("a"), tier.mark())
     clock.now += 29
-    assert tier.get("a", None) == image("a")
+    assert tier.get(Member("a")) == image("a")
     clock.now += 1
-    assert tier.get("a", None) is None
-    assert tier.get_stale("a", None) == image("a")
+    assert tier.get(Member("a")) is None
+    assert tier.get_stale(Member("a")) == image("a")
 
 
 def test_reading_does_not_prolong_a_life(tier: LocalTier, clock: Clock) -> None:
     """superseriousbusiness/gotosocial#1208"""
-    tier.put(image("a"))
+    tier.put(image("a"), tier.mark())
     for _ in range(30):
-        tier.get("a", None)
+        tier.get(Member("a"))
         clock.now += 1
-    assert tier.get("a", None) is None
+    assert tier.get(Member("a")) is None
 
 
 def test_the_least_recently_used_goes_first(tier: LocalTier) -> None:
     for image_id in "abc":
-        tier.put(image(image_id))
-    tier.get("a", None)
-    tier.put(image("d"))
-    assert tier.get("b", None) is None
-    assert {one for one in "acd" if tier.get(one, None)} == set("acd")
+        tier.put(image(image_id), tier.mark())
+    tier.get(Member("a"))
+    tier.put(image("d"), tier.mark())
+    assert tier.get(Member("b")) is None
+    assert {one for one in "acd" if tier.get(Member(one))} == set("acd")
     assert len(tier) == 3
 
 
 def test_an_unknown_image_is_remembered_for_a_while(tier: LocalTier, clock: Clock) -> None:
-    tier.put_unknown("a", None)
+    tier.put_unknown(Member("a"), tier.mark())
     with pytest.raises(KnownUnknown):
-        tier.get("a", None)
-    assert tier.get_stale("a", None) is None
+        tier.get(Member("a"))
+    assert tier.get_stale(Member("a")) is None
     clock.now += 3
-    assert tier.get("a", None) is None
+    assert tier.get(Member("a")) is None
 
 
 def test_styles_are_apart_and_dropped_together(tier: LocalTier) -> None:
-    tier.put(image("a"))
-    tier.put(image("a", "thumb"))
-    tier.drop("a", (None, "thumb"))
-    assert tier.get("a", None) is None
-    assert tier.get("a", "thumb") is None
+    tier.put(image("a"), tier.mark())
+    tier.put(image("a", "thumb"), tier.mark())
+    tier.drop("a")
+    assert tier.get(Member("a")) is None
+    assert tier.get(Member("a", "thumb")) is None
 
 
 def test_a_tier_of_size_zero_keeps_nothing(clock: Clock) -> None:
     tier = LocalTier(0, local_ttl=30, unknown_ttl=3, monotonic=clock)
-    tier.put(image("a"))
-    assert tier.get("a", None) is None
+    tier.put(image("a"), tier.mark())
+    assert tier.get(Member("a")) is None
+
+
+def test_a_look_up_that_began_before_a_drop_does_not_bring_the_image_back(tier: LocalTier) -> None:
+    mark = tier.mark()
+    tier.drop("a")
+    tier.put(image("a"), mark)
+    tier.put_unknown(Member("a"), mark)
+    assert tier.get(Member("a")) is None
+    tier.put(image("b"), mark)
+    assert tier.get(Member("b")) == image("b")
+    tier.put(image("a"), tier.mark())
+    assert tier.get(Member("a")) == image("a")
+
+
+def test_a_drop_is_remembered_however_many_follow(tier: LocalTier) -> None:
+    mark = tier.mark()
+    tier.drop("a")
+    for number in range(2000):
+        tier.drop(f"other-{number}")
+    tier.put(image("a"), mark)
+    assert tier.get(Member("a")) is None
+
+
+def test_doubt_makes_everything_stale_and_takes_nothing_away(tier: LocalTier, clock: Clock) -> None:
+    mark = tier.mark()
+    tier.put(image("a"), mark)
+    clock.now += 1
+    tier.doubt()
+    assert tier.get(Member("a")) is None
+    assert tier.get_stale(Member("a")) == image("a")
+    tier.put(image("b"), mark)
+    assert tier.get_stale(Member("b")) is None

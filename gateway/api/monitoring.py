@@ -1,0 +1,138 @@
+"""What operators look at, and the little they may change."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from gateway.api.answers import success
+from gateway.api.batch import image_ids_in, json_body
+from gateway.api.caller import caller_of
+from gateway.api.keys import (
+    DAILY_STATS,
+    FORGETTING,
+    REDIS_USAGE,
+    REFRESH_QUEUE,
+    REFRESHER,
+    RESOLVER,
+    SETTINGS,
+)
+from gateway.catalog.image_id import parse_image_id
+from gateway.errors import CacheIsAway, InvalidRequest, RouteNotFound, Unauthorized
+from gateway.urls.redis_guard import CacheUnavailable
+from gateway.urls.refresh_queue import RefreshQueue
+from gateway.urls.refresher import RefreshReport
+
+_SHOWN = 100
+
+
+async def stats(request: web.Request) -> web.Response:
+    """How the cache of presigned URLs does; times in Unix seconds."""
+    app, now = request.app, time.time()
+    queue, tally = _queue(request), app[RESOLVER].tally
+    report = app[REFRESHER].report if REFRESHER in app else RefreshReport()
+    attempts = report.success_count + report.error_count
+    async with _redis_answers():
+        cached, soon = await app[REDIS_USAGE].cached(now, app[SETTINGS].url_prerefresh.threshold)
+        lengths = await queue.lengths(now)
+    return success(
+        {
+            "total_cached_urls": cached,
+            "expiring_soon": soon,
+            "refresh_queue_length": lengths.queued,
+            "refresh_due": lengths.due,
+            "refresh_dead": lengths.dead,
+            "cache_hit_rate": tally.hit_rate(),
+            "hit_rate_by_tier": {tier: tally.hit_rate(tier) for tier in ("local", "redis")},
+            "last_updated": int(now),
+            "refresh": {
+                "running": report.running,
+                "last_run": report.last_run,
+                "total_refreshed": report.results["renewed"],
+                "success_count": report.success_count,
+                "error_count": report.error_count,
+                "success_rate": report.success_count / attempts if attempts else None,
+                "results": dict(report.results),
+            },
+        }
+    )
+
+
+async def daily_stats(request: web.Request) -> web.Response:
+    """The last days, today first."""
+    daily = request.app.get(DAILY_STATS)
+    if daily is None:
+        raise RouteNotFound
+    most = request.app[SETTINGS].url_stats.retention_days
+    text = request.query.get("days", "7")
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
+        raise InvalidRequest(f"days must be 1 to {most}")
+    async with _redis_answers():
+        return success({"days": await daily.read(int(text))})
+
+
+async def queue(request: web.Request) -> web.Response:
+    """The renewals that come next, and what was given up on."""
+    refresh_queue, now = _queue(request), time.time()
+    async with _redis_answers():
+        lengths = await refresh_queue.lengths(now)
+        first = await refresh_queue.first(_SHOWN)
+        dead = await refresh_queue.dead(_SHOWN)
+    return success(
+        {
+            "length": lengths.queued,
+            "due": lengths.due,
+            "dead": lengths.dead,
+            "next": [
+                {"image_id": claim.member.image_id, "style": claim.member.style, "due_at": claim.due_at}
+                for claim in first
+            ],
+            "dead_entries": [
+                {
+                    "image_id": entry.member.image_id,
+                    "style": entry.member.style,
+                    "reason": entry.reason,
+                    "at": entry.at,
+                    "attempts": entry.attempts,
+                }
+                for entry in dead
+            ],
+        }
+    )
+
+
+async def requeue(request: web.Request) -> web.Response:
+    """Try everything that was given up on again, now."""
+    _require_admin(request)
+    async with _redis_answers():
+        moved = await _queue(request).requeue(time.time())
+    return success({"requeued": moved})
+
+
+async def purge(request: web.Request) -> web.Response:
+    """Forget images on every replica; they are looked up again when they are asked for."""
+    _require_admin(request)
+    image_ids = [parse_image_id(one) for one in image_ids_in(await json_body(request))]
+    await request.app[FORGETTING].everywhere(image_ids)
+    return success({"purged": len(image_ids)})
+
+
+def _require_admin(request: web.Request) -> None:
+    if not caller_of(request).is_admin:
+        raise Unauthorized
+
+
+def _queue(request: web.Request) -> RefreshQueue:
+    found = request.app.get(REFRESH_QUEUE)
+    if found is None:
+        raise RouteNotFound("url_cache.enabled is off")
+    return found
+
+
+@asynccontextmanager
+async def _redis_answers() -> AsyncIterator[None]:
+    try:
+        yield
+    except CacheUnavailable as error:
+        raise CacheIsAway(str(error)) from error

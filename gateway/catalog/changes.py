@@ -1,0 +1,72 @@
+"""The change feed: Postgres tells when an image's row is updated or deleted.
+
+The trigger in ``config/sql/changes.sql`` notifies the channel ``image_gateway`` with the id.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import aiopg
+import psycopg2
+
+logger = logging.getLogger(__name__)
+
+CHANNEL = "image_gateway"
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+# A connection that died without a word is noticed by asking.
+_ASK_EVERY = 5.0
+_TAKEN_AT_ONCE = 500
+
+Changed = Callable[[list[str]], Awaitable[None]]
+
+
+class ChangeFeed:
+    """Listens on a connection of its own, and connects again for as long as it runs."""
+
+    def __init__(self, dsn: str, timeout: float) -> None:
+        self._dsn = dsn
+        self._timeout = timeout
+
+    async def listen(self, *, started: Callable[[], None], changed: Changed) -> None:
+        """Call ``changed`` with the ids of images that changed, for ever.
+
+        ``started`` is called whenever listening begins, the first time and after each gap: what changed before that
+        was not heard.
+        """
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                async with (
+                    aiopg.connect(
+                        self._dsn,
+                        timeout=self._timeout,
+                        enable_hstore=False,
+                        enable_json=False,
+                        enable_uuid=False,
+                        application_name="image-gateway-changes",
+                    ) as connection,
+                    connection.cursor() as cursor,
+                ):
+                    await cursor.execute(f"LISTEN {CHANNEL}")
+                    started()
+                    pause = _FIRST_PAUSE
+                    await self._take(connection, cursor, changed)
+            except (psycopg2.Error, OSError, TimeoutError) as error:
+                logger.warning("not hearing of changes in postgres: %s", " ".join(str(error).split()))
+            await asyncio.sleep(pause)
+            pause = min(_LONGEST_PAUSE, pause * 2)
+
+    async def _take(self, connection: aiopg.Connection, cursor: aiopg.Cursor, changed: Changed) -> None:
+        notices = connection.notifies
+        while True:
+            try:
+                async with asyncio.timeout(_ASK_EVERY):
+                    image_ids = {(await notices.get()).payload}
+            except TimeoutError:
+                await cursor.execute("SELECT 1")
+                continue
+            # One statement of the application may change many rows.
+            while not notices.empty() and len(image_ids) < _TAKEN_AT_ONCE:
+                image_ids.add(notices.get_nowait().payload)
+            await changed(list(image_ids))

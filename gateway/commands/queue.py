@@ -1,0 +1,84 @@
+"""``gateway queue``: looks at and mends the refresh queue."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from gateway.api import keys
+from gateway.commands.common import config_option, opened_parts, run_or_explain, settings_from
+from gateway.urls.refresh_queue import RefreshQueue
+
+_SHOWN = 50
+
+
+@click.group(invoke_without_command=True)
+@config_option
+@click.pass_context
+def queue(context: click.Context, config: Path | None) -> None:
+    """Look at and mend the refresh queue."""
+    context.obj = config
+    if context.invoked_subcommand is None:
+        context.invoke(list_)
+
+
+@queue.command("list")
+@click.option("--most", default=_SHOWN, show_default=True, help="How many to show.")
+@click.pass_obj
+def list_(config: Path | None, most: int = _SHOWN) -> None:
+    """The renewals that come next."""
+
+    async def show() -> None:
+        async with _opened_queue(config) as refresh_queue:
+            now = time.time()
+            lengths = await refresh_queue.lengths(now)
+            click.echo(f"{lengths.queued} queued, {lengths.due} due, {lengths.dead} dead")
+            table = Table("image", "style", "due in (s)")
+            for claim in await refresh_queue.first(most):
+                table.add_row(claim.member.image_id, claim.member.style or "", f"{claim.due_at - now:.0f}")
+            Console().print(table)
+
+    run_or_explain(show())
+
+
+@queue.command()
+@click.option("--most", default=_SHOWN, show_default=True, help="How many to show.")
+@click.pass_obj
+def dead(config: Path | None, most: int) -> None:
+    """What was given up on, and why."""
+
+    async def show() -> None:
+        async with _opened_queue(config) as refresh_queue:
+            table = Table("image", "style", "given up at", "attempts", "reason")
+            for entry in await refresh_queue.dead(most):
+                at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+                style = entry.member.style or ""
+                table.add_row(entry.member.image_id, style, at, str(entry.attempts), entry.reason)
+            Console().print(table)
+
+    run_or_explain(show())
+
+
+@queue.command()
+@click.pass_obj
+def requeue(config: Path | None) -> None:
+    """Try everything that was given up on again, now."""
+
+    async def move() -> None:
+        async with _opened_queue(config) as refresh_queue:
+            click.echo(f"{await refresh_queue.requeue(time.time())} requeued")
+
+    run_or_explain(move())
+
+
+@asynccontextmanager
+async def _opened_queue(config: Path | None) -> AsyncIterator[RefreshQueue]:
+    async with opened_parts(settings_from(config)) as app:
+        if keys.REFRESH_QUEUE not in app:
+            raise click.ClickException("url_cache.enabled is off, so there is no queue")
+        yield app[keys.REFRESH_QUEUE]

@@ -1,0 +1,27 @@
+"""Tasks that run beside the requests."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+_CANCEL_AGAIN = 0.2
+
+
+@asynccontextmanager
+async def background(name: str, work: Coroutine[Any, Any, None]) -> AsyncIterator["asyncio.Task[None]"]:
+    """Run ``work`` as a task called ``name``; at the end it is cancelled and waited for."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield task
+    finally:
+        # More than once if need be: asyncio.wait_for, which aiopg uses, loses a cancellation that comes together with
+        # the result (Python before 3.12, python/cpython#86296).
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_CANCEL_AGAIN)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("background task failed: name=%s", name, exc_info=error)

@@ -1,0 +1,105 @@
+"""The connection to Redis: one machine, behind Sentinel, or a Cluster, all by URL."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+
+from gateway.settings import RedisSettings
+
+Client = Redis | RedisCluster
+
+_CONNECTIONS = 64
+_SENTINEL_PORT = 26379
+_TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+
+
+@asynccontextmanager
+async def open_redis(settings: RedisSettings) -> AsyncIterator[Client]:
+    """A client on a bounded number of connections, made when they are first needed.
+
+    ``redis://``, ``rediss://`` and ``unix://`` as redis-py reads them; ``redis+sentinel://host:port,host:port/name/db``
+    follows the master that Sentinel knows as ``name``; ``redis+cluster://host:port,host:port`` learns the rest of the
+    cluster from whichever node answers. ``rediss+…`` is the same over TLS, with ``?ssl_ca_certs=FILE`` for an authority
+    of one's own. A password goes before the hosts.
+    """
+    url = settings.url.get_secret_value()
+    options: dict[str, Any] = {
+        "socket_timeout": settings.timeout,
+        "socket_connect_timeout": settings.timeout,
+        "protocol": 2,
+        "client_name": "image-gateway",
+        "driver_info": None,  # else every new connection looks up the library's version on the disk
+    }
+    parts = urlsplit(url)
+    async with AsyncExitStack() as stack:
+        if parts.scheme.endswith("+cluster"):
+            client: Client = _cluster(parts, options)
+        elif parts.scheme.endswith("+sentinel"):
+            sentinel = _sentinel(parts, options)
+            for asked in sentinel.sentinels:
+                stack.push_async_callback(asked.aclose)
+            client = _master(sentinel, parts)
+        else:
+            client = Redis.from_pool(_pool(url, settings.timeout, options))
+        stack.push_async_callback(client.aclose)
+        yield client
+
+
+def _pool(url: str, timeout: float, options: dict[str, Any]) -> BlockingConnectionPool:
+    # One retry: a connection kept open may have been closed by the server meanwhile.
+    return BlockingConnectionPool.from_url(
+        url, max_connections=_CONNECTIONS, timeout=timeout, retry=Retry(NoBackoff(), 1), **options
+    )
+
+
+def _cluster(parts: SplitResult, options: dict[str, Any]) -> RedisCluster:
+    nodes = [ClusterNode(host, port) for host, port in _hosts(parts, 6379)]
+    return RedisCluster(
+        startup_nodes=nodes, max_connections=_CONNECTIONS, retry=Retry(NoBackoff(), 2), **_login(parts), **options
+    )
+
+
+def _sentinel(parts: SplitResult, options: dict[str, Any]) -> Sentinel:
+    # A sentinel may want a password of its own: ?sentinel_password=…
+    own = parse_qs(parts.query).get("sentinel_password", [None])[0]
+    asking = {key: value for key, value in options.items() if key != "client_name"}
+    return Sentinel(  # type: ignore[no-untyped-call]
+        _hosts(parts, _SENTINEL_PORT),
+        sentinel_kwargs={**asking, "password": own},
+        retry=Retry(NoBackoff(), 1),
+        **_login(parts),
+        **options,
+    )
+
+
+def _master(sentinel: Sentinel, parts: SplitResult) -> Redis:
+    name, _, db = parts.path.strip("/").partition("/")
+    master: Redis = sentinel.master_for(unquote(name), db=int(db or 0), max_connections=_CONNECTIONS)
+    return master
+
+
+def _hosts(parts: SplitResult, default_port: int) -> list[tuple[str, int]]:
+    """The hosts of a URL that names several, which ``urlsplit`` does not take apart."""
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    return [(host, int(port or default_port)) for host, _, port in (one.partition(":") for one in hosts)]
+
+
+def _login(parts: SplitResult) -> dict[str, Any]:
+    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
+    login: dict[str, Any] = {}
+    if user:
+        login["username"] = unquote(user)
+    if password:
+        login["password"] = unquote(password)
+    if parts.scheme.startswith("rediss"):
+        login["ssl"] = True
+        query = parse_qs(parts.query)
+        login |= {name: query[name][0] for name in _TLS_FILES if name in query}
+    return login

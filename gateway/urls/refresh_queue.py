@@ -1,0 +1,211 @@
+"""The queue of renewals in Redis: ordered by time, claimed under a lease, losing nothing.
+
+``refresh:queue`` is a sorted set whose score is when a member's renewal is due. A worker that dies leaves members
+that come due again when its lease ends; everything else is idempotent, so doing a thing twice changes nothing.
+Every script touches one key only: a Cluster may keep the keys apart.
+"""
+
+import json
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.urls.member import Member
+from gateway.urls.redis_guard import RedisGuard
+
+_BACKOFF_BASE = 1.0
+_ATTEMPTS_LIFE = 30 * 24 * 3600
+
+# KEYS[1] the queue; ARGV[1] now, ARGV[2] the end of the lease, ARGV[3] how many at most. Returns words and scores.
+_CLAIM = """
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'WITHSCORES', 'LIMIT', 0, ARGV[3])
+for i = 1, #due, 2 do
+    redis.call('ZADD', KEYS[1], 'XX', ARGV[2], due[i])
+end
+return due
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A member to renew, and when that was due (Unix seconds)."""
+
+    member: Member
+    due_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeadEntry:
+    """What was given up on: why, when (Unix seconds), and after how many attempts."""
+
+    member: Member
+    reason: str
+    at: float
+    attempts: int
+
+
+class RefreshQueue:
+    """Times are Unix seconds, handed in by the caller. Raises ``CacheUnavailable``."""
+
+    def __init__(
+        self,
+        guard: RedisGuard,
+        *,
+        lease: float,
+        max_attempts: int,
+        max_dead: int,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self._guard = guard
+        self._lease = lease
+        self._max_attempts = max_attempts
+        self._max_dead = max_dead
+        self._random = random
+        self._queue, self._dead, self._attempts = (guard.key("refresh", name) for name in ("queue", "dead", "attempts"))
+
+    async def schedule(self, due: Mapping[Member, float]) -> None:
+        """Renew each member at its time, with all its attempts before it; one that is queued already is moved."""
+        await self._set(due, only_if_queued=False)
+
+    async def claim(self, now: float, most: int) -> list[Claim]:
+        """Take up to ``most`` due members, the longest due first; nobody else gets them before the lease ends."""
+        async with self._guard.bounded():
+            answer = await self._guard.client.eval(_CLAIM, 1, self._queue, now, now + self._lease, most)
+            claims, garbage = _read_claims(zip(answer[::2], answer[1::2], strict=True))
+            if garbage:
+                await self._guard.client.zrem(self._queue, *garbage)
+        return claims
+
+    async def ack(self, due: Mapping[Member, float]) -> None:
+        """The claimed members are done, and due again at these times; one that was dropped meanwhile stays dropped."""
+        await self._set(due, only_if_queued=True)
+
+    async def _set(self, due: Mapping[Member, float], *, only_if_queued: bool) -> None:
+        if not due:
+            return
+        words = {str(member): at for member, at in due.items()}
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            pipeline.zadd(self._queue, words, xx=only_if_queued)
+            pipeline.exists(self._attempts)
+            _, any_failed = await pipeline.execute()
+            if any_failed:
+                await self._guard.client.hdel(self._attempts, *words)
+
+    async def remove(self, members: Sequence[Member]) -> None:
+        """Renew these no more."""
+        if not members:
+            return
+        words = [str(member) for member in members]
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            pipeline.zrem(self._queue, *words)
+            pipeline.hdel(self._attempts, *words)
+            await pipeline.execute()
+
+    async def postpone(self, members: Sequence[Member], now: float, seconds: float) -> None:
+        """Try the claimed members again in up to ``seconds``; no fault of theirs, so it counts as no attempt."""
+        if members:
+            async with self._guard.bounded():
+                again = {str(member): now + seconds * (0.5 + self._random() / 2) for member in members}
+                await self._guard.client.zadd(self._queue, again, xx=True)
+
+    async def fail(self, member: Member, reason: str, now: float) -> bool:
+        """The attempt failed: try again after a backoff, or, after the last one, move to the dead list.
+
+        True when it was given up. The backoff is exponential with full jitter, and no longer than ten leases.
+        """
+        word = str(member)
+        async with self._guard.bounded():
+            attempts = await self._guard.client.hincrby(self._attempts, word, 1)
+            await self._guard.client.expire(self._attempts, _ATTEMPTS_LIFE)
+            if attempts < self._max_attempts:
+                backoff = self._random() * min(self._lease * 10, _BACKOFF_BASE * 2**attempts)
+                await self._guard.client.zadd(self._queue, {word: now + backoff}, xx=True)
+                return False
+            # First into the dead list, then out of the queue: dying in between leaves it in both, and loses nothing.
+            if await self._guard.client.hlen(self._dead) < self._max_dead:
+                entry = json.dumps({"reason": reason, "at": now, "attempts": attempts})
+                await self._guard.client.hset(self._dead, word, entry)
+            await self._guard.client.zrem(self._queue, word)
+            await self._guard.client.hdel(self._attempts, word)
+        return True
+
+    async def dead(self, most: int = 1000) -> list[DeadEntry]:
+        """What was given up on, up to ``most`` entries."""
+        async with self._guard.bounded():
+            _, entries = await self._guard.client.hscan(self._dead, count=most)
+        return [_dead_entry(word, text) for word, text in list(entries.items())[:most]]
+
+    async def requeue(self, now: float) -> int:
+        """Make everything on the dead list due now; how many that were."""
+        moved = 0
+        while True:
+            async with self._guard.bounded():
+                _, entries = await self._guard.client.hscan(self._dead, count=500)
+                if not entries:
+                    return moved
+                # First into the queue, then off the list, for the same reason as in fail().
+                await self._guard.client.zadd(self._queue, dict.fromkeys(entries, now))
+                moved += await self._guard.client.hdel(self._dead, *entries)
+
+    async def next_due(self) -> float | None:
+        """When the next member is due; None when there is none."""
+        async with self._guard.bounded():
+            first = await self._guard.client.zrange(self._queue, 0, 0, withscores=True)
+        return float(first[0][1]) if first else None
+
+    async def due_at(self, member: Member) -> float | None:
+        """When the member is due; None when it is not queued."""
+        async with self._guard.bounded():
+            score = await self._guard.client.zscore(self._queue, str(member))
+        return float(score) if score is not None else None
+
+    async def first(self, most: int) -> list[Claim]:
+        """The next members to come due, without claiming them."""
+        async with self._guard.bounded():
+            entries = await self._guard.client.zrange(self._queue, 0, most - 1, withscores=True)
+        return _read_claims(entries)[0]
+
+    async def mend(self) -> None:
+        """Remove what is of another type under our names."""
+        await self._guard.remove_unless(b"zset", [self._queue])
+        await self._guard.remove_unless(b"hash", [self._dead, self._attempts])
+
+    async def lengths(self, now: float) -> "QueueLengths":
+        """How many wait, how many of them are due, and how many are dead."""
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            pipeline.zcard(self._queue)
+            pipeline.zcount(self._queue, "-inf", now)
+            pipeline.hlen(self._dead)
+            return QueueLengths(*await pipeline.execute())
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLengths:
+    """Numbers of members."""
+
+    queued: int
+    due: int
+    dead: int
+
+
+def _read_claims(entries: Iterable[tuple[bytes, bytes | float]]) -> tuple[list[Claim], list[bytes]]:
+    """The entries as claims, and the words that nobody can have queued."""
+    claims: list[Claim] = []
+    garbage: list[bytes] = []
+    for word, score in entries:
+        try:
+            claims.append(Claim(Member.parse(word), float(score)))
+        except ValueError:
+            garbage.append(word)
+    return claims, garbage
+
+
+def _dead_entry(word: bytes, text: bytes) -> DeadEntry:
+    try:
+        entry = json.loads(text)
+        return DeadEntry(Member.parse(word), str(entry["reason"]), float(entry["at"]), int(entry["attempts"]))
+    except (ValueError, KeyError, TypeError):
+        return DeadEntry(Member.parse(word), "unreadable entry", 0.0, 0)

@@ -1,0 +1,156 @@
+"""Who asks, told by what is in the Authorization header."""
+
+import base64
+import json
+import time
+from typing import Any
+
+import jwt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from gateway.access.identity import ANYBODY, Authenticator, Caller
+from gateway.errors import Unauthorized
+from gateway.settings import JwtSettings
+
+SECRET = "a-secret-of-at-least-thirty-two-bytes"
+ADMIN_TOKEN = "the-admin-token"
+REJECTED = Caller(rejected=True)
+
+
+def authenticator(**settings: Any) -> Authenticator:
+    """One that knows both kinds of token."""
+    return Authenticator(JwtSettings.model_validate({"secret": SECRET, **settings}), SecretStr(ADMIN_TOKEN))
+
+
+def token(*, secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
+    """Good for a minute, for alice, unless ``claims`` say otherwise; None leaves a claim out."""
+    payload = {"sub": "alice", "exp": int(time.time()) + 60, **claims}
+    return jwt.encode({name: value for name, value in payload.items() if value is not None}, secret, algorithm)
+
+
+def identified(bearer: str, **settings: Any) -> Caller:
+    """The caller who shows this token."""
+    return authenticator(**settings).identify({"Authorization": f"Bearer {bearer}"})
+
+
+@pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER ", "Bearer   "])
+def test_a_valid_token_names_the_user(scheme: str) -> None:
+    assert authenticator().identify({"Authorization": scheme + token()}) == Caller("alice")
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic YWxpY2U6c2VjcmV0", "alice"])
+def test_without_a_bearer_token_one_is_anybody(header: str | None) -> None:
+    assert authenticator().identify({} if header is None else {"Authorization": header}) == ANYBODY
+
+
+def test_with_neither_kind_of_token_configured_the_header_is_not_looked_at() -> None:
+    assert Authenticator(None, None).identify({"Authorization": "Bearer rubbish"}) == ANYBODY
+
+
+def test_the_admin_token_makes_an_admin() -> None:
+    assert identified(ADMIN_TOKEN) == Caller(is_admin=True)
+    assert Authenticator(None, SecretStr(ADMIN_TOKEN)).identify({"Authorization": f"Bearer {ADMIN_TOKEN}"}).is_admin
+
+
+@pytest.mark.parametrize("bearer", [ADMIN_TOKEN + "x", ADMIN_TOKEN[:-1], ADMIN_TOKEN.upper(), "\udcff"])
+def test_what_is_nearly_the_admin_token_is_a_bad_credential(bearer: str) -> None:
+    assert identified(bearer) == REJECTED
+    assert Authenticator(None, SecretStr(ADMIN_TOKEN)).identify({"Authorization": f"Bearer {bearer}"}) == REJECTED
+
+
+def test_a_token_in_the_clear_is_a_bad_credential() -> None:
+    def part(value: object) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+    unsigned = f"{part({'alg': 'none', 'typ': 'JWT'})}.{part({'sub': 'alice', 'exp': int(time.time()) + 60})}."
+    assert identified(unsigned) == REJECTED
+
+
+@pytest.mark.parametrize(
+    ("claims", "why"),
+    [
+        ({"secret": "another-secret-of-at-least-thirty-two-bytes"}, "signed by somebody else"),
+        ({"exp": int(time.time()) - 60}, "over for longer than clocks differ"),
+        ({"exp": None}, "would never end"),
+        ({"nbf": int(time.time()) + 120}, "not valid yet"),
+        ({"exp": float("inf")}, "an end that is no time"),
+        ({"exp": [1]}, "an end that is no number"),
+        ({"sub": None}, "names nobody"),
+        ({"sub": ""}, "names nobody"),
+        ({"sub": ["alice"]}, "names a list"),
+        ({"sub": True}, "names a truth"),
+        ({"sub": 1.5}, "names a fraction"),
+        (
+            {"aud": "images"},
+            "fine",
+        ),
+        ({"algorithm": "HS512", "secret": SECRET * 2}, "an algorithm that is not allowed"),
+    ],
+)
+def test_a_token_that_is_not_good_is_a_bad_credential(claims: dict[str, Any], why: str) -> None:
+    expected = Caller("alice") if why == "fine" else REJECTED
+    assert identified(token(**claims)) == expected, why
+
+
+def test_clocks_may_differ_by_some_seconds() -> None:
+    assert identified(token(exp=int(time.time()) - 10)) == Caller("alice")
+
+
+def test_an_application_may_number_its_users() -> None:
+    assert identified(token(sub=42)) == Caller("42")
+    assert identified(token(uid=42), user_claim="uid") == Caller("42")
+
+
+def test_audience_and_issuer_are_checked_when_they_are_configured() -> None:
+    wanted = {"audience": "images", "issuer": "shop"}
+    assert identified(token(aud="images", iss="shop"), **wanted) == Caller("alice")
+    assert identified(token(aud=["mail", "images"], iss="shop"), **wanted) == Caller("alice")
+    for wrong in ({"aud": "mail", "iss": "shop"}, {"aud": "images", "iss": "bank"}, {"iss": "shop"}, {"aud": "images"}):
+        assert identified(token(**wrong), **wanted) == REJECTED
+
+
+def test_a_token_for_another_audience_is_good_where_none_is_configured() -> None:
+    assert identified(token(aud="anything")) == Caller("alice")
+
+
+def test_bad_credentials_are_no_reason_to_refuse_what_everybody_may_have() -> None:
+    with pytest.raises(Unauthorized):
+        REJECTED.require_valid()
+    for caller in (ANYBODY, Caller("alice"), Caller(is_admin=True)):
+        caller.require_valid()
+
+
+claim_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(
+    claims=st.dictionaries(
+        st.sampled_from(["exp", "sub", "nbf", "iat", "aud", "iss", "jti"]), claim_values, max_size=4
+    ),
+    configured=st.fixed_dictionaries({}, optional={"audience": st.just("images"), "issuer": st.just("shop")}),
+)
+def test_whatever_a_signed_token_claims_it_never_is_a_crash(claims: dict[str, Any], configured: dict[str, str]) -> None:
+    header = {"alg": "HS256", "typ": "JWT"}
+    payload = json.dumps({"exp": int(time.time()) + 60, **claims}).encode()
+    signed = jwt.PyJWS().encode(payload, SECRET, "HS256", headers=header)
+    caller = identified(signed, **configured)
+    assert not caller.is_admin
+    assert caller.rejected == (caller.user is None)
+
+
+# What a header can hold once aiohttp has decoded it: text, and lone surrogates for bytes that are none.
+header_text = st.binary(max_size=60).map(lambda raw: raw.decode(errors="surrogateescape"))
+
+
+@given(header=header_text | header_text.map("Bearer {}".format) | header_text.map("Bearer e30.{}.e30".format))
+def test_whatever_the_header_says_it_never_is_a_crash_nor_a_user(header: str) -> None:
+    caller = authenticator().identify({"Authorization": header})
+    assert caller.user is None
+    assert not caller.is_admin

@@ -1,0 +1,89 @@
+"""Who may do what with an image."""
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.access.identity import ANYBODY, Caller
+from gateway.access.policy import check_control, check_view
+from gateway.errors import ImageNotFound, Unauthorized
+
+
+@dataclass(frozen=True)
+class Image:
+    """As much of an image as the policy looks at."""
+
+    owner: str | None
+    public: bool
+
+
+PUBLIC = Image("alice", public=True)
+PRIVATE = Image("alice", public=False)
+NOBODYS = Image(None, public=False)
+
+ALICE = Caller("alice")
+BOB = Caller("bob")
+ADMIN = Caller(is_admin=True)
+REJECTED = Caller(rejected=True)
+
+
+@pytest.mark.parametrize(
+    ("caller", "image", "outcome"),
+    [
+        (ANYBODY, PUBLIC, None),
+        (BOB, PUBLIC, None),
+        (REJECTED, PUBLIC, None),
+        (ALICE, PRIVATE, None),
+        (BOB, PRIVATE, ImageNotFound),
+        (ANYBODY, PRIVATE, ImageNotFound),
+        (ADMIN, PRIVATE, ImageNotFound),
+        (REJECTED, PRIVATE, Unauthorized),
+        (ANYBODY, NOBODYS, ImageNotFound),
+        (ALICE, NOBODYS, ImageNotFound),
+    ],
+)
+def test_who_may_see_an_image(caller: Caller, image: Image, outcome: type[Exception] | None) -> None:
+    if outcome is None:
+        check_view(caller, image)
+    else:
+        with pytest.raises(outcome):
+            check_view(caller, image)
+
+
+@pytest.mark.parametrize(
+    ("caller", "image", "outcome"),
+    [
+        (ALICE, PUBLIC, None),
+        (ALICE, PRIVATE, None),
+        (ADMIN, PUBLIC, None),
+        (ADMIN, PRIVATE, None),
+        (ADMIN, NOBODYS, None),
+        (BOB, PUBLIC, ImageNotFound),
+        (BOB, PRIVATE, ImageNotFound),
+        (ANYBODY, PUBLIC, Unauthorized),
+        (ANYBODY, PRIVATE, ImageNotFound),
+        (REJECTED, PUBLIC, Unauthorized),
+        (REJECTED, PRIVATE, Unauthorized),
+    ],
+)
+def test_who_may_control_an_image(caller: Caller, image: Image, outcome: type[Exception] | None) -> None:
+    if outcome is None:
+        check_control(caller, image)
+    else:
+        with pytest.raises(outcome):
+            check_control(caller, image)
+
+
+@given(
+    caller=st.builds(Caller, st.none() | st.sampled_from("ab"), st.booleans(), st.booleans()),
+    owner=st.none() | st.sampled_from("ab"),
+)
+def test_a_private_image_is_seen_by_its_owner_alone(caller: Caller, owner: str | None) -> None:
+    try:
+        check_view(caller, Image(owner, public=False))
+    except (ImageNotFound, Unauthorized):
+        return
+    assert caller.user is not None
+    assert caller.user == owner

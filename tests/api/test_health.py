@@ -1,0 +1,82 @@
+"""Alive, and ready."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from gateway.api import keys
+from gateway.dev.redis_server import RedisServer
+from tests.conftest import RunningGateway, StartGateway
+
+NOWHERE = "host=127.0.0.1 port=1 user=nobody"
+
+
+async def ready(gateway: RunningGateway, *, admin: bool = False) -> tuple[int, object]:
+    """Status and body of ``/readyz``, which no cache keeps."""
+    answer = await gateway.get("/readyz", admin=admin)
+    assert answer.headers["Cache-Control"] == "no-store"
+    return answer.status, answer.json()
+
+
+@pytest.mark.parametrize("admin", [False, True])
+async def test_a_gateway_with_all_its_dependencies_is_ready_on_both_ports(gateway: RunningGateway, admin: bool) -> None:
+    assert await ready(gateway, admin=admin) == (
+        200,
+        {"status": "ready", "checks": {"redis": "ok", "postgres": "ok", "cos": "ok"}},
+    )
+    alive = await gateway.get("/healthz", admin=admin)
+    assert (alive.status, alive.json()) == (200, {"status": "alive"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "said", "down"),
+    [
+        ({"redis": {"url": "redis://127.0.0.1:1"}}, 200, "degraded", {"redis"}),
+        ({"postgres": {"dsn": NOWHERE}}, 200, "degraded", {"postgres"}),
+        ({"cos": {"domain": "127.0.0.1:1"}}, 200, "degraded", {"cos"}),
+        (
+            {"redis": {"url": "redis://127.0.0.1:1"}, "postgres": {"dsn": NOWHERE}},
+            503,
+            "not_ready",
+            {"redis", "postgres"},
+        ),
+    ],
+)
+async def test_what_is_away_is_named_and_only_both_stores_away_is_not_ready(
+    start_gateway: StartGateway, changes: dict[str, dict[str, str]], status: int, said: str, down: set[str]
+) -> None:
+    gateway = await start_gateway(**changes)
+    checks = {name: "down" if name in down else "ok" for name in ("redis", "postgres", "cos")}
+    assert await ready(gateway) == (status, {"status": said, "checks": checks})
+    assert (await gateway.get("/healthz")).status == 200
+    for name, state in checks.items():
+        assert gateway.sample("dependency_up", dependency=name) == (state == "ok")
+
+
+async def test_a_draining_gateway_is_not_ready_and_alive(gateway: RunningGateway) -> None:
+    gateway.app[keys.HEALTH].drain()
+    status, body = await ready(gateway)
+    assert status == 503
+    assert body == {"status": "not_ready", "checks": {"redis": "ok", "postgres": "ok", "cos": "ok"}}
+    assert (await gateway.get("/healthz")).status == 200
+
+
+async def test_a_dependency_that_is_back_is_seen(start_gateway: StartGateway, tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "redis", ephemeral=True)
+    await asyncio.to_thread(server.start)
+    try:
+        gateway = await start_gateway(redis={"url": server.url})
+        assert (await ready(gateway))[1] == {
+            "status": "ready",
+            "checks": {"redis": "ok", "postgres": "ok", "cos": "ok"},
+        }
+        for change, said in ((server.kill, "degraded"), (server.start, "ready")):
+            await asyncio.to_thread(change)
+            deadline = time.monotonic() + 6
+            while (await gateway.get("/readyz")).json()["status"] != said:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.1)
+    finally:
+        await asyncio.to_thread(server.stop)

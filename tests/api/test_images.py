@@ -1,0 +1,135 @@
+"""One image: its URL, its state, its renewal."""
+
+import time
+
+import pytest
+
+from tests.conftest import ADMIN_TOKEN, Answer, Images, RunningGateway, StartGateway, token_for
+
+
+async def call(gateway: RunningGateway, method: str, path: str, bearer: str | None = None) -> Answer:
+    """One request about the image called cat."""
+    headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
+    return await gateway.request(method, f"/api/v1/images/cat/{path}", headers=headers)
+
+
+async def test_the_url_of_an_image_is_told_with_its_end(gateway: RunningGateway, images: Images) -> None:
+    await images.add("cat")
+    first = (await call(gateway, "GET", "url")).json()["data"]
+    assert first.keys() == {"image_id", "url", "expires_at", "from_cache", "access_count"}
+    assert (first["image_id"], first["from_cache"], first["access_count"]) == ("cat", False, 1)
+    assert 3600 - 301 <= first["expires_at"] - time.time() <= 3600
+    second = (await call(gateway, "GET", "url")).json()["data"]
+    assert second == {**first, "from_cache": True, "access_count": 2}
+
+
+async def test_a_renewal_makes_a_url_of_this_moment(gateway: RunningGateway, images: Images) -> None:
+    await images.add("cat", owner="alice")
+    await call(gateway, "GET", "url")
+    for bearer in (token_for("alice"), ADMIN_TOKEN):
+        renewed = await call(gateway, "POST", "url/refresh", bearer)
+        assert renewed.status == 200
+        data = renewed.json()["data"]
+        assert data.keys() == {"image_id", "url", "expires_at"}
+        assert data["expires_at"] >= time.time() + 3598
+        assert (await call(gateway, "GET", "url")).json()["data"]["url"] == data["url"]
+
+
+async def test_the_state_of_an_image_is_told_without_making_a_url(gateway: RunningGateway, images: Images) -> None:
+    await images.add("cat", owner="alice")
+    before = (await call(gateway, "GET", "status", token_for("alice"))).json()["data"]
+    assert before.keys() == {
+        "image_id",
+        "cached",
+        "expires_at",
+        "refresh_due_at",
+        "created_at",
+        "last_access",
+        "access_count",
+        "refresh_count",
+    }
+    assert (before["cached"], before["expires_at"], before["last_access"]) == (False, None, None)
+    assert gateway.sample("presigns_total") == 0
+    url = (await call(gateway, "GET", "url")).json()["data"]
+    await call(gateway, "POST", "url/refresh", token_for("alice"))
+    after = (await call(gateway, "GET", "status", token_for("alice"))).json()["data"]
+    assert after["cached"] is True
+    assert after["expires_at"] >= url["expires_at"]
+    assert (after["access_count"], after["refresh_count"]) == (1, 1)
+    assert abs(after["last_access"] - time.time()) < 5
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "status"), ("POST", "url/refresh")])
+@pytest.mark.parametrize(
+    ("public", "bearer", "status", "code"),
+    [
+        (True, None, 401, "unauthorized"),
+        (True, "bob", 404, "image_not_found"),
+        (False, None, 404, "image_not_found"),
+        (False, "bob", 404, "image_not_found"),
+        (False, "forged", 401, "unauthorized"),
+    ],
+)
+async def test_the_state_is_for_the_owner_alone(
+    gateway: RunningGateway,
+    images: Images,
+    method: str,
+    path: str,
+    public: bool,
+    bearer: str | None,
+    status: int,
+    code: str,
+) -> None:
+    await images.add("cat", owner="alice", public=public)
+    token = token_for(bearer) if bearer == "bob" else bearer
+    answer = await call(gateway, method, path, token)
+    assert (answer.status, answer.json()["code"]) == (status, code)
+    assert ("WWW-Authenticate" in answer.headers) == (status == 401)
+
+
+@pytest.mark.parametrize("path", ["proxy", "url", "status"])
+async def test_lesson_7_a_wrong_id_is_told_before_anything_is_looked_up(gateway: RunningGateway, path: str) -> None:
+    for raw_id in ("-a", "a%2Fb", "%00", "a%0d%0ab", "%ff%fe", "%F0%9F%98%80", "x" * 129, "a%20b", "%2e%2e"):
+        answer = await gateway.get(f"/api/v1/images/{raw_id}/{path}")
+        assert answer.status in (400, 404)
+        assert answer.json()["code"] in ("invalid_image_id", "not_found")
+    assert gateway.sample("catalog_queries_total", result="missing") == 0
+
+
+async def test_a_style_that_is_not_configured_is_told(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(image_styles={"thumb": "imageMogr2/thumbnail/10x10"})
+    await images.add("cat")
+    answer = await gateway.get("/i/cat?style=thumbs")
+    assert (answer.status, answer.json()["code"]) == (400, "unknown_style")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", "/api/v1/images/cat/url/refresh", {"POST"}),
+        ("POST", "/api/v1/images/cat/url", {"GET"}),
+        ("POST", "/i/cat", {"GET", "HEAD", "OPTIONS"}),
+        ("DELETE", "/i/cat", {"GET", "HEAD", "OPTIONS"}),
+    ],
+)
+async def test_a_method_that_an_address_does_not_take_is_told_with_those_it_does(
+    gateway: RunningGateway, method: str, path: str, allow: set[str]
+) -> None:
+    answer = await gateway.request(method, path)
+    assert (answer.status, answer.json()["code"]) == (405, "method_not_allowed")
+    assert set(answer.headers["Allow"].split(",")) == allow
+
+
+async def test_a_page_may_ask_whether_it_may_ask(gateway: RunningGateway) -> None:
+    answer = await gateway.request("OPTIONS", "/i/cat", headers={"Origin": "https://shop.example"})
+    assert (answer.status, answer.body) == (204, b"")
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Range" in answer.headers["Access-Control-Allow-Headers"]
+    assert "HEAD" in answer.headers["Access-Control-Allow-Methods"]
+
+
+async def test_a_catalog_that_is_away_is_told_with_when_to_come_back(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(postgres={"dsn": "host=127.0.0.1 port=1 user=nobody"})
+    answer = await gateway.get("/i/cat")
+    assert (answer.status, answer.json()["code"]) == (503, "catalog_unavailable")
+    assert int(answer.headers["Retry-After"]) > 0

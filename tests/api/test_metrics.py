@@ -1,0 +1,38 @@
+"""The measurements, for Prometheus."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.conftest import Images, RunningGateway
+
+
+async def test_lesson_15_the_exposition_has_its_own_type_and_can_be_read(
+    gateway: RunningGateway, images: Images
+) -> None:
+    await images.add("cat")
+    await gateway.get("/i/cat")
+    answer = await gateway.get("/metrics", admin=True)
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    families = {family.name for family in text_string_to_metric_families(answer.body.decode())}
+    assert families >= {
+        f"image_gateway_{name}"
+        for name in (
+            "requests",
+            "request_duration_seconds",
+            "time_to_first_byte_seconds",
+            "response_bytes",
+            "inflight_requests",
+            "url_cache_lookups",
+            "presigns",
+            "catalog_queries",
+            "origin_requests",
+            "origin_retries",
+            "coalesced_requests",
+            "dependency_up",
+        )
+    }
+    assert {"process_resident_memory_bytes", "python_info"} <= families
+
+
+async def test_the_public_port_shows_none(gateway: RunningGateway) -> None:
+    assert (await gateway.get("/metrics")).status == 404

@@ -1,0 +1,160 @@
+"""What operators look at, and the little they may change."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+import redis
+
+from gateway.api import keys
+from gateway.urls.member import Member
+from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway
+
+ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+
+
+async def data(gateway: RunningGateway, path: str) -> dict[str, Any]:
+    answer = await gateway.get(f"/api/v1/monitoring/{path}", admin=True)
+    assert answer.status == 200, answer.body
+    found: dict[str, Any] = answer.json()["data"]
+    return found
+
+
+async def test_the_statistics_tell_how_the_cache_does(gateway: RunningGateway, images: Images) -> None:
+    empty = await data(gateway, "stats")
+    assert empty["total_cached_urls"] == 0
+    assert empty["cache_hit_rate"] is None
+    await images.add("a")
+    await images.add("b")
+    for image_id in "aaab":
+        await gateway.get(f"/i/{image_id}")
+    stats = await data(gateway, "stats")
+    assert stats.keys() == {
+        "total_cached_urls",
+        "expiring_soon",
+        "refresh_queue_length",
+        "refresh_due",
+        "refresh_dead",
+        "cache_hit_rate",
+        "hit_rate_by_tier",
+        "last_updated",
+        "refresh",
+    }
+    assert (stats["total_cached_urls"], stats["expiring_soon"], stats["refresh_queue_length"]) == (2, 0, 2)
+    assert stats["cache_hit_rate"] == 0.5
+    assert stats["hit_rate_by_tier"] == {"local": 0.5, "redis": 0.0}
+    assert abs(stats["last_updated"] - time.time()) < 5
+    assert stats["refresh"]["running"] is True
+    assert stats["refresh"]["total_refreshed"] == 0
+
+
+async def test_days_are_counted_and_written_together(
+    gateway: RunningGateway, images: Images, redis_client: "redis.Redis"
+) -> None:
+    await images.add("a")
+    await images.add("b")
+    for path in ("/i/a", "/i/a", "/i/b", "/i/never-there"):
+        await gateway.get(path)
+    async with asyncio.timeout(10):
+        while (today := (await data(gateway, "stats/daily?days=2"))["days"][0])["requests"] < 3:
+            await asyncio.sleep(0.05)
+    assert today["date"] == time.strftime("%Y-%m-%d", time.gmtime())
+    assert (today["requests"], today["errors"], today["distinct_images"]) == (3, 0, 2)
+    assert (today["hits_local"], today["misses"]) == (1, 3)
+    assert today["hit_rate"] == 0.25
+    assert today["mean_response_ms"] > 0
+    yesterday = (await data(gateway, "stats/daily?days=2"))["days"][1]
+    assert (yesterday["requests"], yesterday["hit_rate"], yesterday["mean_response_ms"]) == (0, None, None)
+    days = 30 * 24 * 3600
+    assert days <= redis_client.ttl(f"image:stats:daily:{today['date']}") <= days + 24 * 3600
+
+
+async def test_counters_are_flushed_at_the_end(
+    start_gateway: StartGateway, images: Images, redis_client: "redis.Redis"
+) -> None:
+    await images.add("a")
+    gateway = await start_gateway()
+    for _ in range(5):
+        await gateway.get("/i/a")
+    await gateway.close()
+    assert redis_client.zscore("image:index:hits", "a") == 5
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    assert redis_client.hget(f"image:stats:daily:{today}", "requests") == b"5"
+
+
+@pytest.mark.parametrize("days", ["0", "31", "-1", "x", "", "1e3"])
+async def test_days_are_bounded(gateway: RunningGateway, days: str) -> None:
+    answer = await gateway.get("/api/v1/monitoring/stats/daily", admin=True, params={"days": days})
+    assert answer.status == 400
+
+
+async def test_the_queue_is_shown_and_mended(gateway: RunningGateway, images: Images) -> None:
+    await images.add("a")
+    await gateway.get("/i/a")
+    queue = gateway.app[keys.REFRESH_QUEUE]
+    await queue.schedule({Member("broken"): time.time() + 100})
+    for _ in range(5):
+        given_up = await queue.fail(Member("broken"), "no such key", time.time())
+    assert given_up
+    shown = await data(gateway, "queue")
+    assert (shown["length"], shown["dead"]) == (1, 1)
+    assert shown["next"][0]["image_id"] == "a"
+    assert shown["dead_entries"][0] | {"at": 0} == {
+        "image_id": "broken",
+        "style": None,
+        "reason": "no such key",
+        "at": 0,
+        "attempts": 5,
+    }
+    path = "/api/v1/monitoring/queue/requeue"
+    assert (await gateway.request("POST", path, admin=True)).status == 401
+    answer = await gateway.request("POST", path, admin=True, headers=ADMIN)
+    assert answer.json()["data"] == {"requeued": 1}
+    async with asyncio.timeout(10):  # the task tries it, and finds that there is no such image
+        while (await data(gateway, "queue"))["length"] != 1:
+            await asyncio.sleep(0.05)
+
+
+async def test_without_redis_the_monitoring_says_so(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(redis={"url": "redis://127.0.0.1:1/0"})
+    for path in ("stats", "stats/daily", "queue"):
+        answer = await gateway.get(f"/api/v1/monitoring/{path}", admin=True)
+        assert (answer.status, answer.json()["code"]) == (503, "cache_unavailable")
+
+
+async def test_without_the_url_cache_there_is_nothing_to_monitor(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(url_cache={"enabled": False})
+    for path in ("stats", "stats/daily", "queue"):
+        assert (await gateway.get(f"/api/v1/monitoring/{path}", admin=True)).status == 404
+
+
+async def test_statistics_can_be_turned_off(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(url_stats={"enabled": False})
+    await images.add("a")
+    await gateway.get("/i/a")
+    assert (await gateway.get("/api/v1/monitoring/stats/daily", admin=True)).status == 404
+    assert (await data(gateway, "stats"))["total_cached_urls"] == 1
+
+
+async def test_a_purge_names_valid_ids(gateway: RunningGateway) -> None:
+    bodies: list[Any] = [{"image_ids": ["../x"]}, {"image_ids": []}, {"ids": ["a"]}, ["a"]]
+    for body in bodies:
+        answer = await gateway.request("POST", "/api/v1/cache/purge", admin=True, headers=ADMIN, json=body)
+        assert answer.status == 400
+
+
+async def test_the_hottest_are_looked_up_at_the_start(start_gateway: StartGateway, images: Images) -> None:
+    first = await start_gateway()
+    for image_id in "abc":
+        await images.add(image_id)
+    for image_id in "aabbbc":
+        await first.get(f"/i/{image_id}")
+    await first.close()
+    second = await start_gateway(url_cache={"warm_top": 2}, postgres={"listen": False})
+    async with asyncio.timeout(10):
+        while second.sample("url_cache_lookups_total", tier="redis", result="hit") < 2:
+            await asyncio.sleep(0.02)
+    await second.get("/i/a")
+    await second.get("/i/b")
+    assert second.sample("url_cache_lookups_total", tier="local", result="hit") == 2

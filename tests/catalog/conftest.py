@@ -1,0 +1,39 @@
+"""A catalog on a real Postgres."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from gateway.catalog.postgres import PostgresCatalog, open_catalog
+from gateway.metrics import Metrics
+from gateway.settings import PostgresSettings
+from tests.conftest import BUCKET
+
+OpenCatalog = Callable[..., Awaitable[PostgresCatalog]]
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """The collectors of this test."""
+    return Metrics()
+
+
+@pytest.fixture
+async def open_one(postgres_dsn: str, metrics: Metrics) -> AsyncIterator[OpenCatalog]:
+    """Opens catalogs that end with the test; keyword arguments change ``postgres``."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(**settings: Any) -> PostgresCatalog:
+            made = PostgresSettings.model_validate({"dsn": postgres_dsn, "timeout": 3, **settings})
+            opening = open_catalog(made, default_bucket=BUCKET, default_region="ap-guangzhou", metrics=metrics)
+            return await stack.enter_async_context(opening)
+
+        yield opened
+
+
+@pytest.fixture
+async def catalog(open_one: OpenCatalog) -> PostgresCatalog:
+    """A catalog as it is configured by default."""
+    return await open_one()

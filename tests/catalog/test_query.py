@@ -1,0 +1,89 @@
+"""The one query, and what its rows become."""
+
+import uuid
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.catalog.query import CatalogQuery
+from gateway.catalog.record import ImageRecord
+from gateway.settings import PostgresSettings
+
+
+def query(**settings: Any) -> CatalogQuery:
+    """On a table of those settings."""
+    made = PostgresSettings.model_validate({"dsn": "host=localhost", **settings})
+    return CatalogQuery(made, "photos-1250000000", "ap-guangzhou")
+
+
+@pytest.mark.parametrize(
+    ("id_type", "askable", "not_askable"),
+    [
+        ("text", ["1", "007", "a:b@c"], []),
+        ("character varying", ["1", "007"], []),
+        (
+            "integer",
+            ["0", "1", "-1", "2147483647", "-2147483648"],
+            ["2147483648", "007", "+1", "-0", "a", "1.0", "1e3"],
+        ),
+        ("smallint", ["32767", "-32768"], ["32768", "-32769", "00"]),
+        ("bigint", ["9223372036854775807"], ["9223372036854775808", "99999999999999999999"]),
+        (
+            "uuid",
+            ["6f9619ff-8b86-d011-b42d-00cf4fc964ff"],
+            ["6F9619FF-8B86-D011-B42D-00CF4FC964FF", "6f9619ff8b86d011b42d00cf4fc964ff", "6f9619ff", "1"],
+        ),
+    ],
+)
+def test_an_id_is_asked_for_in_its_one_spelling_only(id_type: str, askable: list[str], not_askable: list[str]) -> None:
+    assert CatalogQuery.askable([*not_askable, *askable], id_type) == askable
+
+
+@given(st.uuids(), st.integers(-(2**63), 2**63 - 1))
+def test_every_id_that_a_column_prints_can_be_asked_for(number: uuid.UUID, integer: int) -> None:
+    assert CatalogQuery.askable([str(number)], "uuid") == [str(number)]
+    assert CatalogQuery.askable([str(integer)], "bigint") == [str(integer)]
+
+
+@given(st.text(max_size=40), st.sampled_from(["integer", "bigint", "smallint", "uuid"]))
+def test_no_text_makes_it_crash(text: str, id_type: str) -> None:
+    assert CatalogQuery.askable([text], id_type) in ([], [text])
+
+
+def test_a_row_becomes_a_record() -> None:
+    row = ("cat", "objects/cat.png", "alice", True, "other-1250000001", "ap-beijing", "image/png")
+    assert query().read(row) == ImageRecord(
+        "cat", "alice", True, "other-1250000001", "ap-beijing", "objects/cat.png", "image/png"
+    )
+
+
+@pytest.mark.parametrize("unset", [None, ""])
+def test_what_a_row_does_not_say_is_what_is_configured(unset: str | None) -> None:
+    record = query().read(("cat", "cat.png", None, None, unset, unset, None))
+    assert (record.bucket, record.region) == ("photos-1250000000", "ap-guangzhou")
+    assert (record.owner, record.public, record.content_type) == (None, False, None)
+
+
+@pytest.mark.parametrize(
+    ("key", "bucket", "region"),
+    [
+        (None, None, None),
+        ("", None, None),
+        ("a/..", None, None),
+        ("k" * 851, None, None),
+        ("a", "evil.example.com/", None),
+        ("a", "evil@example-1", None),
+        ("a", "photos", None),
+        ("a", "photos-1250000000\n", None),
+        ("a", None, "ap-guangzhou.evil.example.com"),
+        ("a", None, "x/y"),
+        ("a", None, " "),
+    ],
+)
+def test_a_row_that_would_lead_elsewhere_or_nowhere_is_refused(
+    key: str | None, bucket: str | None, region: str | None
+) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        query().read(("cat", key, None, True, bucket, region, None))

@@ -1,0 +1,122 @@
+"""What a client may ask of an image."""
+
+import re
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.delivery.image_request import ImageRequest, content_disposition
+from gateway.errors import InvalidImageId, InvalidRequest
+
+
+def asked(query: dict[str, str] | None = None, byte_range: str | None = None) -> ImageRequest:
+    """A request for the image called cat."""
+    return ImageRequest.parse("cat", query or {}, {} if byte_range is None else {"Range": byte_range})
+
+
+def test_a_plain_request_wants_the_whole_image_shown() -> None:
+    assert asked() == ImageRequest("cat", style=None, download=None, redirect=False, byte_range=None)
+
+
+def test_a_wrong_id_is_told_before_anything_else() -> None:
+    with pytest.raises(InvalidImageId):
+        ImageRequest.parse("../cat", {"redirect": "maybe"}, {})
+
+
+@pytest.mark.parametrize(
+    ("header", "byte_range"),
+    [
+        (None, None),
+        ("bytes=0-0", "bytes=0-0"),
+        ("bytes=10-19", "bytes=10-19"),
+        ("bytes=10-", "bytes=10-"),
+        ("bytes=-5", "bytes=-5"),
+        ("bytes= 10-19", "bytes=10-19"),
+        ("bytes=19-10", None),
+        ("bytes=0-1,5-6", None),
+        ("bytes=-", None),
+        ("bytes=", None),
+        ("bytes", None),
+        ("", None),
+        ("items=0-5", None),
+        ("bytes=a-b", None),
+        ("bytes=+1-2", None),
+        ("bytes=0x1-2", None),
+        ("bytes=1.5-2", None),
+        ("bytes=١-٢", None),
+        ("bytes=0-5\r\nX: y", None),
+        ("bytes=" + "9" * 19 + "-", None),
+        ("bytes=" + "9" * 5000 + "-", None),
+    ],
+)
+def test_one_range_is_passed_on_and_anything_else_is_ignored(header: str | None, byte_range: str | None) -> None:
+    assert asked(byte_range=header).byte_range == byte_range
+
+
+@given(st.integers(0, 10**18 - 1), st.none() | st.integers(0, 10**18 - 1))
+def test_every_range_that_can_be_is_passed_on_as_it_is(first: int, last: int | None) -> None:
+    header = f"bytes={first}-{'' if last is None else last}"
+    expected = header if last is None or first <= last else None
+    assert asked(byte_range=header).byte_range == expected
+
+
+@given(st.text(alphabet="bytes=0123456789-, \t", max_size=20) | st.text(max_size=20))
+def test_whatever_is_passed_on_is_one_range_and_is_read_alike_again(header: str) -> None:
+    found = asked(byte_range=header).byte_range
+    if found is not None:
+        assert re.fullmatch(r"bytes=([0-9]+-[0-9]*|-[0-9]+)", found)
+        assert asked(byte_range=found).byte_range == found
+
+
+@pytest.mark.parametrize(("text", "redirect"), [("true", True), ("1", True), ("false", False), ("0", False)])
+def test_a_redirect_can_be_asked_for(text: str, redirect: bool) -> None:
+    assert asked({"redirect": text}).redirect is redirect
+
+
+@pytest.mark.parametrize("text", ["", "yes", "True", "2", " true"])
+def test_a_flag_that_is_neither_true_nor_false_is_a_mistake(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="redirect must be true or false"):
+        asked({"redirect": text})
+
+
+@pytest.mark.parametrize("name", ["cat.png", "日落 (1).png", 'a"b.png', "a;b=c.png", "x" * 255, "😀", ".", "%2F"])
+def test_a_file_name_to_save_under_is_taken(name: str) -> None:
+    assert asked({"download": name}).download == name
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256, "a/b", "a\\b", "a\r\nX: y", "a\x00b", "a\x7f", "a\tb", "\udcff"])
+def test_a_file_name_that_is_none_is_a_mistake(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="download"):
+        asked({"download": name})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cat.png", 'attachment; filename="cat.png"'),
+        ("my cat.png", 'attachment; filename="my cat.png"'),
+        ('a"b.png', "attachment; filename=\"a_b.png\"; filename*=UTF-8''a%22b.png"),
+        ("日落.png", "attachment; filename=\"__.png\"; filename*=UTF-8''%E6%97%A5%E8%90%BD.png"),
+        ("100%.png", "attachment; filename=\"100_.png\"; filename*=UTF-8''100%25.png"),
+    ],
+)
+def test_a_file_name_is_told_as_rfc_6266_asks(name: str, value: str) -> None:
+    assert content_disposition(name) == value
+
+
+@given(st.text(min_size=1, max_size=255))
+def test_any_file_name_that_is_taken_comes_back_and_breaks_no_header(name: str) -> None:
+    try:
+        wanted = asked({"download": name}).download
+    except InvalidRequest:
+        return
+    assert wanted is not None
+    value = content_disposition(wanted)
+    assert re.fullmatch(r"[ -~]+", value)
+    extended = re.search(r"filename\*=UTF-8''(.*)$", value)
+    plain = re.search(r'filename="([^"]*)"', value)
+    assert plain is not None
+    told = unquote(extended[1]) if extended is not None else plain[1]
+    assert told == name

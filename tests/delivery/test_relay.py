@@ -1,0 +1,191 @@
+"""Honest about every end: observed on the wire."""
+
+import asyncio
+import logging
+import time
+
+import pytest
+
+from gateway.dev.cos.faults import Action, Chunked, Cut, Drip, Fault, Hang, Headers, NoLength, Refuse
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.waiting import until, until_asked, until_finished
+from tests.wire import Wire, connected
+
+DATA = bytes(range(256)) * 1200
+LARGE = bytes(40_000_000)
+CRC = "x-cos-hash-crc64ecma"
+KEY = "objects/cat.png"
+# COS fails after some of the body, and stays away.
+STAYS_AWAY = Fault(key=KEY, action=Refuse(status=500, code="InternalError"), skip=1, times=None)
+
+
+async def until_counted(gateway: RunningGateway, status: str) -> None:
+    """Wait until a request has ended like that."""
+    labels = {"route": "short", "delivery": "stream", "status": status}
+    await until(lambda: gateway.sample("requests_total", **labels), what=f"a request that ended with {status}")
+
+
+async def two_requests(wire: Wire) -> bytes:
+    """Ask for the image, and in the same breath for something else; all that comes after the first head."""
+    await wire.get("/i/cat")
+    await wire.get("/healthz")
+    head = await wire.head()
+    assert head.status == 200
+    if "content-length" in head.headers:
+        assert head.headers["content-length"] == str(len(DATA))
+    else:
+        assert head.headers["transfer-encoding"] == "chunked"
+    return await wire.rest()
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        Cut(at=200_000),
+        Cut(at=200_000, reset=True),
+        Hang(at=200_000),
+        Headers(remove=[CRC], add=[(CRC, "12345")]),
+    ],
+)
+async def test_lesson_1_a_body_that_ends_short_of_its_length_ends_the_connection(
+    start_gateway: StartGateway, images: Images, caplog: pytest.LogCaptureFixture, action: Action
+) -> None:
+    """The next answer on the connection would be read as the rest of the image."""
+    gateway = await start_gateway(image_proxy={"timeout": 0.3, "retry_count": 0})
+    await images.add("cat", DATA)
+    images.cos.faults.add(Fault(key=KEY, action=action))
+    images.cos.faults.add(STAYS_AWAY)
+    async with connected(gateway.ports.public) as wire:
+        rest = await two_requests(wire)
+    assert len(rest) < len(DATA)
+    assert DATA.startswith(rest), "nothing but bytes of the image"
+    await until_counted(gateway, "aborted")
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_lesson_1_a_body_in_chunks_that_ends_short_has_no_last_chunk(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    """With one, half an image would look whole, and a cache would keep it."""
+    gateway = await start_gateway(image_proxy={"timeout": 0.3, "retry_count": 0})
+    await images.add("cat", DATA)
+    images.cos.faults.add(Fault(key=KEY, action=NoLength(cut_at=200_000)))
+    images.cos.faults.add(STAYS_AWAY)
+    async with connected(gateway.ports.public) as wire:
+        rest = await two_requests(wire)
+    assert not rest.endswith(b"0\r\n\r\n")
+    assert b"HTTP/1.1" not in rest
+    assert b"alive" not in rest
+    await until_counted(gateway, "aborted")
+
+
+@pytest.mark.parametrize(
+    "action", [Cut(at=10), Cut(at=10, reset=True), Hang(at=10), Headers(remove=[CRC], add=[(CRC, "12345")])]
+)
+async def test_a_small_body_that_ends_short_is_an_error_and_the_connection_stays_good(
+    start_gateway: StartGateway, images: Images, action: Action
+) -> None:
+    gateway = await start_gateway(image_proxy={"timeout": 0.3, "retry_count": 0})
+    await images.add("cat", DATA[:1000])
+    images.cos.faults.add(Fault(key=KEY, action=action))
+    async with connected(gateway.ports.public) as wire:
+        await wire.get("/i/cat")
+        head = await wire.head()
+        assert head.status == 502
+        assert b"origin_unavailable" in await wire.body(head)
+        await wire.get("/i/cat")
+        head = await wire.head()
+        assert head.status == 200
+        assert await wire.body(head) == DATA[:1000]
+
+
+@pytest.mark.parametrize("action", [Chunked(), NoLength()])
+async def test_a_body_whose_length_cos_does_not_tell_arrives_whole(
+    gateway: RunningGateway, images: Images, action: Action
+) -> None:
+    await images.add("cat", DATA)
+    images.cos.faults.add(Fault(key=KEY, action=action))
+    answer = await gateway.get("/i/cat")
+    assert (answer.status, answer.body) == (200, DATA)
+    assert "Content-Length" not in answer.headers
+
+
+async def test_a_slow_cos_is_no_error(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(image_proxy={"timeout": 0.3})
+    await images.add("cat", DATA)
+    images.cos.faults.add(Fault(key=KEY, action=Drip(size=len(DATA) // 6, every=0.1)))
+    began = time.monotonic()
+    assert (await gateway.get("/i/cat")).body == DATA
+    assert time.monotonic() - began > 0.4, "longer in all than any pause may be"
+
+
+async def test_lesson_6_a_client_that_never_reads_is_cut_and_the_transfer_stops(
+    start_gateway: StartGateway, images: Images, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = await start_gateway(image_proxy={"timeout": 0.3}, server={"max_streams": 1})
+    await images.add("cat", LARGE)
+    caplog.clear()
+    async with connected(gateway.ports.public, receive_buffer=4096) as wire:
+        await wire.get("/i/cat")
+        await until_counted(gateway, "499")
+        seen = await until_finished(images.cos, KEY)
+        assert seen.client_left
+        assert seen.bytes_sent < len(LARGE)
+        assert len(await wire.rest()) < len(LARGE)
+    assert gateway.sample("inflight_requests") == 0
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert (await gateway.request("HEAD", "/i/cat")).status == 200, "its place is free again"
+
+
+async def test_a_client_that_reads_slowly_gets_it_all(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(image_proxy={"timeout": 0.4})
+    data = DATA * 20
+    await images.add("cat", data)
+    async with connected(gateway.ports.public, receive_buffer=65536) as wire:
+        await wire.get("/i/cat")
+        head = await wire.head()
+        received = bytearray()
+        while len(received) < int(head.headers["content-length"]):
+            received += await wire.reader.read(500_000)
+            await asyncio.sleep(0.002)  # the slow reading itself
+    assert bytes(received) == data
+
+
+async def test_lesson_6_a_client_that_leaves_is_no_error_and_the_transfer_stops(
+    gateway: RunningGateway, images: Images, caplog: pytest.LogCaptureFixture
+) -> None:
+    await images.add("cat", LARGE)
+    caplog.clear()
+    async with connected(gateway.ports.public) as wire:
+        await wire.get("/i/cat")
+        await wire.head()
+        await wire.reader.readexactly(100_000)
+    await until_counted(gateway, "499")
+    seen = await until_finished(images.cos, KEY)
+    assert seen.client_left
+    assert seen.bytes_sent < len(LARGE)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert gateway.sample("inflight_requests") == 0
+
+
+async def test_a_client_that_leaves_before_the_first_byte_stops_the_waiting_for_it(
+    gateway: RunningGateway, images: Images, caplog: pytest.LogCaptureFixture
+) -> None:
+    await images.add("cat", DATA)
+    images.cos.faults.add(Fault(key=KEY, action=Hang()))
+    caplog.clear()
+    async with connected(gateway.ports.public) as wire:
+        await wire.get("/i/cat")
+        await until_asked(images.cos, KEY)
+    await until_counted(gateway, "499")
+    assert (await until_finished(images.cos, KEY)).client_left
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_answers_on_one_connection_follow_each_other(gateway: RunningGateway, images: Images) -> None:
+    await images.add("cat", DATA)
+    async with connected(gateway.ports.public) as wire:
+        for path, body in [("/i/cat", DATA), ("/i/nothing", None), ("/i/cat", DATA), ("/healthz", None)]:
+            await wire.get(path)
+            received = await wire.body(await wire.head())
+            assert body is None or received == body

@@ -1,0 +1,129 @@
+"""What is wrong, and how to mend it."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from gateway.catalog.record import ImageRecord
+from gateway.errors import CatalogUnavailable, DependencyDown, OriginUnavailable
+from gateway.ops.doctor import Finding, examine
+
+PROBE = ImageRecord("check", None, False, "photos-1250000000", "ap-guangzhou", "check", None)
+IMAGE = ImageRecord("cat", None, True, "photos-1250000000", "ap-guangzhou", "cat.png", None)
+
+
+@dataclass
+class Redis:
+    """It takes a write, or says why not."""
+
+    error: Exception | None = None
+
+    async def try_write(self) -> None:
+        """As the adapter has it."""
+        if self.error is not None:
+            raise self.error
+
+
+@dataclass
+class Postgres:
+    """It has an image, or none, or says why not."""
+
+    found: ImageRecord | Exception | None = IMAGE
+
+    async def any_image(self) -> ImageRecord | None:
+        """As the adapter has it."""
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+
+@dataclass
+class Cos:
+    """It answers so to the URL of ``key``, and to no other."""
+
+    key: str = "cat.png"
+    answer: tuple[int, str | None] | Exception = (206, None)
+
+    async def diagnose(self, url: str) -> tuple[int, str | None]:
+        """As the adapter has it."""
+        assert url == f"https://cos/{self.key}"
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+WELL_REDIS = Redis()
+WELL_POSTGRES = Postgres()
+WELL_COS = Cos()
+
+
+async def findings(
+    redis: Redis | None = WELL_REDIS, postgres: Postgres = WELL_POSTGRES, cos: Cos = WELL_COS
+) -> dict[str, Finding]:
+    """By name, in the order they were found."""
+    examined = examine(redis, postgres, cos, presign=lambda image: f"https://cos/{image.key}", probe=PROBE)
+    return {finding.name: finding async for finding in examined}
+
+
+async def test_when_all_is_well_there_is_nothing_to_mend() -> None:
+    found = await findings()
+    assert list(found) == ["redis", "postgres", "cos"]
+    assert all(finding.is_well and not finding.advice for finding in found.values())
+
+
+async def test_a_cache_that_is_turned_off_is_well() -> None:
+    assert (await findings(redis=None))["redis"] == Finding("redis", True, "turned off by url_cache.enabled")
+
+
+async def test_a_redis_that_takes_no_writes_is_told_with_its_reason() -> None:
+    found = (await findings(redis=Redis(DependencyDown("READONLY You can't write against a read only replica."))))[
+        "redis"
+    ]
+    assert not found.is_well
+    assert found.what.startswith("READONLY")
+    assert "redis.url" in found.advice
+
+
+async def test_a_postgres_that_does_not_answer_does_not_keep_the_others_from_being_tried() -> None:
+    down = Postgres(CatalogUnavailable("there is no table images with a column id"))
+    found = await findings(postgres=down, cos=Cos("check", (404, "NoSuchKey")))
+    assert found["postgres"].what == "there is no table images with a column id"
+    assert "postgres.columns" in found["postgres"].advice
+    assert found["cos"].is_well, "the signature was accepted: more cannot be known without an image"
+
+
+async def test_an_empty_table_is_no_mistake() -> None:
+    found = await findings(postgres=Postgres(None), cos=Cos("check", (404, "NoSuchKey")))
+    assert all(finding.is_well for finding in found.values())
+    assert "no active image" in found["postgres"].what
+
+
+@pytest.mark.parametrize(
+    ("answer", "what", "advice"),
+    [
+        ((404, "NoSuchKey"), "404 NoSuchKey", "postgres.columns.key"),
+        ((404, "NoSuchBucket"), "404 NoSuchBucket", "cos.bucket"),
+        ((403, "SignatureDoesNotMatch"), "403 SignatureDoesNotMatch", "cos.secret_key"),
+        ((403, "InvalidAccessKeyId"), "403 InvalidAccessKeyId", "cos.secret_id"),
+        ((400, "ExpiredToken"), "400 ExpiredToken", "cos.token"),
+        ((403, "RequestTimeTooSkewed"), "403 RequestTimeTooSkewed", "clock"),
+        ((403, "AccessDenied"), "403 AccessDenied", "GetObject"),
+        ((403, "InvalidObjectState"), "403 InvalidObjectState", "archived"),
+        ((403, None), "403", "7730"),
+        ((302, None), "302", "7730"),
+        ((503, "SlowDown"), "503 SlowDown", "7730"),
+        (OriginUnavailable("ClientConnectorError: refused"), "no answer: ClientConnectorError", "cos.region"),
+    ],
+)
+async def test_what_cos_says_comes_with_what_to_do(
+    answer: tuple[int, str | None] | Exception, what: str, advice: str
+) -> None:
+    found = (await findings(cos=Cos(answer=answer)))["cos"]
+    assert not found.is_well
+    assert what in found.what
+    assert advice in found.advice
+
+
+async def test_a_missing_bucket_is_found_without_an_image_too() -> None:
+    found = await findings(postgres=Postgres(None), cos=Cos("check", (404, "NoSuchBucket")))
+    assert not found["cos"].is_well

@@ -1,0 +1,210 @@
+"""Log lines that can be searched, and open no door."""
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pytest
+from aiohttp.http_exceptions import BadHttpMessage, BadStatusLine
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.ops.logs import MalformedRequestFilter, configure_logging, redact
+from gateway.ops.request_id import current_request_id
+from gateway.settings import LoggingSettings
+from tests.conftest import RunningGateway
+from tests.wire import connected
+
+SIGNATURE = "da39a3ee5e6b4b0d3255bfef95601890afd80709"
+PRESIGNED = (
+    "https://photos-1250000000.cos.ap-guangzhou.myqcloud.com/cat.png?q-sign-algorithm=sha1&q-ak=AKIDsecret"
+    f"&q-sign-time=1%3B2&q-key-time=1%3B2&q-header-list=host&q-url-param-list=&q-signature={SIGNATURE}"
+    "&x-cos-security-token=tokenOFtheSTS%2B"
+)
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """Where the lines go; afterwards logging is as it was."""
+    root, server = logging.getLogger(), logging.getLogger("aiohttp.server")
+    handlers, level, filters = root.handlers[:], root.level, server.filters[:]
+    yield io.StringIO()
+    root.handlers[:], server.filters[:] = handlers, filters
+    root.setLevel(level)
+
+
+def configure(
+    log: io.StringIO, form: Literal["json", "console"] = "json", level: Literal["debug", "info"] = "info"
+) -> None:
+    """Log there from now on."""
+    configure_logging(LoggingSettings(level=level, format=form), log)
+
+
+def lines(log: io.StringIO) -> list[dict[str, Any]]:
+    """What was logged as JSON, one object a line."""
+    return [json.loads(line) for line in log.getvalue().splitlines()]
+
+
+def test_a_line_is_one_json_object(log: io.StringIO) -> None:
+    configure(log)
+    logging.getLogger("gateway.somewhere").warning("row cannot be served: image_id=%s", "cat\nnext line")
+    (line,) = lines(log)
+    assert line["event"] == "row cannot be served: image_id=cat\nnext line"
+    assert (line["level"], line["logger"]) == ("warning", "gateway.somewhere")
+    assert line["timestamp"].endswith("Z")
+    assert "request_id" not in line
+
+
+def test_a_line_names_the_request_it_is_about(log: io.StringIO) -> None:
+    configure(log)
+    token = current_request_id.set("request-42")
+    logging.getLogger("gateway").info("something happened")
+    current_request_id.reset(token)
+    assert lines(log)[0]["request_id"] == "request-42"
+
+
+def test_a_traceback_stays_in_its_line(log: io.StringIO) -> None:
+    configure(log)
+    try:
+        int(f"of {PRESIGNED}")
+    except ValueError:
+        logging.getLogger("gateway").exception("request failed unexpectedly")
+    (line,) = lines(log)
+    assert "Traceback" in line["exception"]
+    assert SIGNATURE not in log.getvalue()
+
+
+def test_the_level_is_the_configured_one(log: io.StringIO) -> None:
+    configure(log)
+    logging.getLogger("gateway").debug("details")
+    assert not log.getvalue()
+    configure(log, level="debug")
+    logging.getLogger("gateway").debug("details")
+    assert lines(log)[0]["level"] == "debug"
+
+
+@pytest.mark.parametrize("name", ["qcloud_cos", "urllib3", "asyncio"])
+def test_libraries_that_would_log_what_is_signed_are_quiet(log: io.StringIO, name: str) -> None:
+    configure(log, level="debug")
+    logging.getLogger(name).info("signing %s", PRESIGNED)
+    assert not log.getvalue()
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_presigned_url_in_a_log_line_is_no_credential(log: io.StringIO, form: Literal["json", "console"]) -> None:
+    configure(log, form)
+    logging.getLogger("gateway").warning("refused: url=%s", PRESIGNED)
+    text = log.getvalue()
+    for secret in (SIGNATURE, "AKIDsecret", "tokenOFtheSTS"):
+        assert secret not in text
+    assert "cat.png" in text
+
+
+def test_on_a_console_a_line_is_for_people(log: io.StringIO) -> None:
+    configure(log, "console")
+    logging.getLogger("gateway").warning("transfer cut: %s", "after 10 bytes")
+    assert "transfer cut: after 10 bytes" in log.getvalue()
+    assert "\x1b" not in log.getvalue(), "no colours into a file"
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("q-signature=abc&x=1", "q-signature=***&x=1"),
+        ("Q-SIGNATURE=abc", "Q-SIGNATURE=***"),
+        ("?sign=q-sign-algorithm%3Dsha1", "?sign=***"),
+        ("/i/cat?kid=k&exp=1&sig=abc", "/i/cat?kid=k&exp=1&sig=***"),
+        ("Authorization: Bearer abc.def.ghi", "Authorization: Bearer ***"),
+        ("{'Authorization': 'bearer abc'}", "{'Authorization': 'bearer ***'}"),
+        ("nothing to hide", "nothing to hide"),
+    ],
+)
+def test_signatures_and_tokens_are_struck_out(text: str, redacted: str) -> None:
+    assert redact(text) == redacted
+
+
+@given(
+    before=st.text(max_size=20),
+    name=st.sampled_from(["q-signature=", "q-ak=", "sign=", "sig=", "x-cos-security-token=", "Bearer "]),
+    secret=st.from_regex(r"[A-Za-z0-9%+/=._~-]{20,60}", fullmatch=True),
+)
+def test_no_secret_survives_wherever_it_stands(before: str, name: str, secret: str) -> None:
+    record = logging.LogRecord("gateway", logging.INFO, __file__, 1, "%s", (before + name + secret,), None)
+    out = io.StringIO()
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        configure(out)
+        root.handlers[0].emit(record)
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    (line,) = lines(out)
+    assert secret not in line["event"]
+
+
+def malformed(error: BaseException | None = None) -> logging.LogRecord:
+    """What aiohttp logs of a request it cannot read."""
+    error = error or BadStatusLine("x" * 5000)
+    return logging.LogRecord(
+        "aiohttp.server", logging.ERROR, __file__, 1, "Error handling request", (), (type(error), error, None)
+    )
+
+
+def test_lesson_8_a_malformed_request_is_one_short_line_now_and_then() -> None:
+    now = [100.0]
+    sieve = MalformedRequestFilter(every=10, monotonic=lambda: now[0])
+    first = malformed()
+    assert sieve.filter(first)
+    assert (first.levelno, first.exc_info) == (logging.INFO, None)
+    assert first.getMessage() == "malformed request: kind=BadStatusLine unsaid=0"
+    now[0] += 9.9
+    assert not any(sieve.filter(malformed(BadHttpMessage("x"))) for _ in range(1000))
+    now[0] += 0.2
+    last = malformed(BadHttpMessage("x"))
+    assert sieve.filter(last)
+    assert last.getMessage() == "malformed request: kind=BadHttpMessage unsaid=1000"
+
+
+def test_a_real_error_of_the_server_is_logged_whole() -> None:
+    sieve = MalformedRequestFilter()
+    record = malformed(RuntimeError("a bug"))
+    assert sieve.filter(record)
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None
+    assert sieve.filter(logging.LogRecord("aiohttp.server", logging.INFO, __file__, 1, "hello", (), None))
+
+
+GARBAGE = [
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # the beginning of TLS
+    b"GET / HTTP/9.9\r\n\r\n",
+    b"NOT A REQUEST AT ALL\r\n\r\n",
+    b"GET /i/cat HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+    b"GET /i/cat HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"GET /i/cat HTTP/1.1\r\nHost: a\r\nX: a\x00b\r\n\r\n",
+    b"GET /i/cat HTTP/1.1\r\nX: " + b"y" * 20_000 + b"\r\n\r\n",
+    b"GET /" + b"y" * 20_000 + b" HTTP/1.1\r\n\r\n",
+    b"GET /i/cat HTTP/1.1\r\n folded: x\r\n\r\n",
+]
+
+
+async def test_lesson_8_whatever_is_sent_the_log_stays_short(gateway: RunningGateway, log: io.StringIO) -> None:
+    configure(log)
+    for _ in range(3):
+        for raw in GARBAGE:
+            async with connected(gateway.ports.public) as wire:
+                await wire.send(raw)
+                if wire.writer.can_write_eof():
+                    wire.writer.write_eof()
+                answer = await wire.rest()
+                assert b"Traceback" not in answer
+                assert answer == b"" or answer.startswith(b"HTTP/1.")
+                assert b" 5" not in answer[:13]
+    await asyncio.sleep(0)
+    assert "Traceback" not in log.getvalue()
+    assert len(log.getvalue()) < 2000
+    assert len(lines(log)) == 1
+    assert lines(log)[0]["level"] == "info"

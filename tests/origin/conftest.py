@@ -1,0 +1,55 @@
+"""The origin client alone, against the COS stand-in."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from gateway.catalog.record import ImageRecord
+from gateway.dev.cos.server import CosStandIn
+from gateway.metrics import Metrics
+from gateway.origin.client import OriginClient, open_origin
+from gateway.settings import CosSettings, ImageProxySettings
+from gateway.urls.signer import Hosts, Signer, credentials_from
+from tests.conftest import BUCKET
+
+OpenOrigin = Callable[..., Awaitable[OriginClient]]
+Presign = Callable[..., str]
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """The collectors of this test."""
+    return Metrics()
+
+
+@pytest.fixture
+async def open_one(metrics: Metrics) -> AsyncIterator[OpenOrigin]:
+    """Opens clients that end with the test; keyword arguments change ``image_proxy``."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(**settings: Any) -> OriginClient:
+            made = ImageProxySettings.model_validate({"timeout": 0.5, "retry_count": 2, **settings})
+            return await stack.enter_async_context(open_origin(made, max_connections=100, metrics=metrics))
+
+        yield opened
+
+
+@pytest.fixture
+async def origin(open_one: OpenOrigin) -> OriginClient:
+    """A client that is impatient and tries three times."""
+    return await open_one()
+
+
+@pytest.fixture
+def presign(raw_settings: dict[str, dict[str, Any]], metrics: Metrics, cos: CosStandIn) -> Presign:
+    """Makes the URL of an object."""
+    settings = CosSettings.model_validate(raw_settings["cos"])
+    signer = Signer(credentials_from(settings), Hosts(settings), ttl=600, window=1, metrics=metrics)
+
+    def sign(key: str = "cat.png", method: str = "GET") -> str:
+        record = ImageRecord("cat", None, True, BUCKET, settings.region, key, None)
+        return signer.sign(record, method=method).url
+
+    return sign

@@ -1,0 +1,345 @@
+"""The client session to COS: what is asked, what comes of each answer, what is tried again."""
+
+import asyncio
+import gzip
+import time
+from collections.abc import Mapping
+
+import aiohttp
+import pytest
+
+from gateway.dev.cos.faults import Cut, Fault, Hang, Headers, Redirect, Refuse, Reset
+from gateway.dev.cos.server import CosStandIn
+from gateway.errors import (
+    GatewayError,
+    ImageNotFound,
+    OriginThrottled,
+    OriginTimeout,
+    OriginUnavailable,
+    RangeNotSatisfiable,
+)
+from gateway.metrics import Metrics
+from gateway.origin.client import OriginClient
+from gateway.origin.errors import PresignedUrlRefused
+from tests.conftest import BUCKET
+from tests.origin.conftest import OpenOrigin, Presign
+
+DATA = bytes(range(256)) * 40
+
+
+@pytest.fixture(autouse=True)
+def cat(cos: CosStandIn) -> None:
+    """The object that the tests ask for."""
+    cos.store.put(BUCKET, "cat.png", DATA, etag="cat-1", last_modified=1_700_000_000)
+
+
+async def fetch(
+    origin: OriginClient, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
+    """Status and body of an answer read to its end."""
+    async with origin.open(url, method=method, headers=headers) as response:
+        return response.status, b"".join([piece async for piece in response.pieces()])
+
+
+def counted(metrics: Metrics, name: str, **labels: str) -> float:
+    """The value of a metric."""
+    return metrics.registry.get_sample_value(f"image_gateway_{name}", labels) or 0.0
+
+
+async def test_an_object_is_opened(origin: OriginClient, presign: Presign, metrics: Metrics) -> None:
+    async with origin.open(presign()) as response:
+        headers = response.headers
+        body = b"".join([piece async for piece in response.pieces()])
+    assert (response.status, body) == (200, DATA)
+    assert (headers.content_type, headers.length, headers.etag) == ("image/png", len(DATA), '"cat-1"')
+    assert headers.last_modified == "Tue, 14 Nov 2023 22:13:20 GMT"
+    assert counted(metrics, "origin_requests_total", status="200") == 1
+
+
+async def test_a_range_a_condition_and_a_head_are_passed_on(origin: OriginClient, presign: Presign) -> None:
+    assert await fetch(origin, presign(), headers={"Range": "bytes=10-19"}) == (206, DATA[10:20])
+    assert await fetch(origin, presign(), headers={"If-None-Match": '"cat-1"'}) == (304, b"")
+    assert await fetch(origin, presign(method="HEAD"), method="HEAD") == (200, b"")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_url_signed_for_one_method_is_refused_for_the_other(
+    origin: OriginClient, presign: Presign, method: str
+) -> None:
+    other = "HEAD" if method == "GET" else "GET"
+    with pytest.raises(PresignedUrlRefused):
+        await fetch(origin, presign(method=other), method=method)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "a b.png",
+        "a+b.png",
+        "a%2Fb.png",
+        "100%.png",
+        "a#b.png",
+        "a?b=c&d.png",
+        "'\"(1)[2]{3}!*~;.png",
+        "./a.png",
+        "a/../b.png",
+        "a//b.png",
+        "/a.png",
+        "图片/日落.png",
+        "a\\b|c^d`.png",
+        "\u00e9.png",
+        "e\u0301.png",
+        " ",
+        "a/",
+    ],
+)
+async def test_lesson_5_a_presigned_url_is_sent_byte_for_byte(
+    origin: OriginClient, presign: Presign, cos: CosStandIn, key: str
+) -> None:
+    cos.store.put(BUCKET, key.removeprefix("/"), key.encode(), content_type="image/png")
+    assert await fetch(origin, presign(key)) == (200, key.encode())
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_lesson_5_not_a_byte_of_a_url_is_changed(origin: OriginClient, method: str) -> None:
+    target = "/a%2fb/.%2Fc/%21%7E%41//d%20e+f?q-sign-time=1%3B2;3&x=%2F%2f&y=%E5%9B%BE&empty=&bare"
+    lines: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines.append((await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0])
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        await fetch(origin, f"http://127.0.0.1:{port}{target}", method=method)
+        await origin.diagnose(f"http://127.0.0.1:{port}{target}")
+    assert lines == [f"{method} {target} HTTP/1.1".encode(), f"GET {target} HTTP/1.1".encode()]
+
+
+async def test_lesson_3_a_redirect_is_not_followed(
+    origin: OriginClient, presign: Presign, cos: CosStandIn, metrics: Metrics
+) -> None:
+    cos.store.put(BUCKET, "inner-secret", b"of another service")
+    cos.faults.add(Fault(action=Redirect(location=presign("inner-secret")), key="cat.png"))
+    with pytest.raises(OriginUnavailable):
+        await fetch(origin, presign())
+    assert [seen.key for seen in cos.journal.requests] == ["cat.png"]
+    assert counted(metrics, "origin_requests_total", status="302") == 1
+
+
+async def test_lesson_3_nothing_is_asked_for_or_undone_in_compressed_form(
+    origin: OriginClient, presign: Presign, cos: CosStandIn
+) -> None:
+    squeezed = gzip.compress(DATA)
+    cos.store.put(BUCKET, "cat.svgz", squeezed, headers={"Content-Encoding": "gzip"})
+    async with origin.open(presign("cat.svgz")) as response:
+        assert b"".join([piece async for piece in response.pieces()]) == squeezed
+        assert (response.headers.content_encoding, response.headers.length) == ("gzip", len(squeezed))
+    assert cos.journal.requests[0].headers["accept-encoding"] == "identity"
+
+
+async def test_nothing_of_one_client_reaches_another_through_the_session(
+    origin: OriginClient, presign: Presign, cos: CosStandIn
+) -> None:
+    cos.faults.add(Fault(action=Headers(add=[("Set-Cookie", "who=alice")])))
+    await fetch(origin, presign())
+    await fetch(origin, presign())
+    assert {*cos.journal.requests[1].headers} == {"host", "accept-encoding", "user-agent"}
+
+
+async def test_lesson_3_connections_are_used_again(origin: OriginClient, presign: Presign, cos: CosStandIn) -> None:
+    for _ in range(60):
+        assert await fetch(origin, presign()) == (200, DATA)
+    assert cos.journal.connections == 1
+
+
+async def test_lesson_3_a_connection_that_cos_closed_meanwhile_costs_nothing(
+    origin: OriginClient, presign: Presign, cos: CosStandIn
+) -> None:
+    cos.faults.add(Fault(action=Cut(at=len(DATA))))  # whole, and then the end of the connection
+    cos.faults.add(Fault(action=Reset(), skip=1))  # the next one is reset before any byte
+    for _ in range(3):
+        assert await fetch(origin, presign()) == (200, DATA)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "outcome", "requests"),
+    [
+        (403, "AccessDenied", PresignedUrlRefused, 1),
+        (404, "NoSuchKey", ImageNotFound, 1),
+        (416, "InvalidRange", RangeNotSatisfiable, 1),
+        (400, "ExpiredToken", OriginUnavailable, 1),
+        (402, "PaymentRequired", OriginUnavailable, 1),
+        (412, "PreconditionFailed", OriginUnavailable, 1),
+        (451, "UnavailableForLegalReasons", OriginUnavailable, 1),
+        (500, "InternalError", OriginUnavailable, 3),
+        (502, "BadGateway", OriginUnavailable, 3),
+        (504, "GatewayTimeout", OriginUnavailable, 3),
+        (503, "SlowDown", OriginThrottled, 3),
+    ],
+)
+async def test_each_refusal_is_an_outcome_and_only_what_may_pass_is_tried_again(
+    origin: OriginClient,
+    presign: Presign,
+    cos: CosStandIn,
+    metrics: Metrics,
+    status: int,
+    code: str,
+    outcome: type[Exception],
+    requests: int,
+) -> None:
+    cos.faults.add(Fault(action=Refuse(status=status, code=code), times=None))
+    with pytest.raises(outcome) as raised:
+        await fetch(origin, presign())
+    assert type(raised.value) is outcome
+    assert code not in str(raised.value)
+    assert len(cos.journal.requests) == requests
+    assert counted(metrics, "origin_requests_total", status=str(status)) == requests
+    assert counted(metrics, "origin_retries_total") == requests - 1
+
+
+@pytest.mark.parametrize("action", [Refuse(status=500, code="InternalError"), Refuse()])
+async def test_trouble_that_passes_is_not_seen(
+    origin: OriginClient, presign: Presign, cos: CosStandIn, action: Refuse
+) -> None:
+    cos.faults.add(Fault(action=action, times=2))
+    assert await fetch(origin, presign()) == (200, DATA)
+
+
+async def test_a_connection_that_is_reset_before_the_first_byte_is_tried_again(
+    origin: OriginClient, presign: Presign, cos: CosStandIn, metrics: Metrics
+) -> None:
+    cos.faults.add(Fault(action=Reset(), times=2))
+    assert await fetch(origin, presign()) == (200, DATA)
+    assert counted(metrics, "origin_requests_total", status="error") == 1
+    assert counted(metrics, "origin_retries_total") == 1
+
+
+async def test_a_cos_that_resets_every_connection_is_unavailable(
+    origin: OriginClient, presign: Presign, cos: CosStandIn, metrics: Metrics
+) -> None:
+    cos.faults.add(Fault(action=Reset(), times=None))
+    with pytest.raises(OriginUnavailable):
+        await fetch(origin, presign())
+    assert counted(metrics, "origin_requests_total", status="error") == 3
+
+
+async def test_retries_can_be_turned_off(open_one: OpenOrigin, presign: Presign, cos: CosStandIn) -> None:
+    origin = await open_one(retry_count=0)
+    cos.faults.add(Fault(action=Refuse()))
+    with pytest.raises(OriginThrottled):
+        await fetch(origin, presign())
+    assert len(cos.journal.requests) == 1
+
+
+async def test_a_cos_that_does_not_answer_is_given_up_in_time(
+    open_one: OpenOrigin, presign: Presign, cos: CosStandIn, metrics: Metrics
+) -> None:
+    origin = await open_one(timeout=0.2)
+    cos.faults.add(Fault(action=Hang()))
+    began = time.monotonic()
+    with pytest.raises(OriginTimeout):
+        await fetch(origin, presign())
+    assert 0.15 < time.monotonic() - began < 1
+    assert counted(metrics, "origin_requests_total", status="timeout") == 1
+
+
+async def test_a_single_phase_that_takes_too_long_is_given_up_too(
+    presign: Presign, cos: CosStandIn, metrics: Metrics
+) -> None:
+    cos.faults.add(Fault(action=Hang()))
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_read=0.1)) as session:
+        origin = OriginClient(session, timeout=5, retry_count=2, metrics=metrics)
+        with pytest.raises(OriginTimeout):
+            await fetch(origin, presign())
+    assert len(cos.journal.requests) == 1, "a COS that is slow is not asked more"
+
+
+async def test_all_attempts_together_have_one_limit(presign: Presign, cos: CosStandIn, metrics: Metrics) -> None:
+    cos.faults.add(Fault(action=Refuse(), times=None))
+    async with aiohttp.ClientSession() as session:
+        origin = OriginClient(session, timeout=0.3, retry_count=10, metrics=metrics, random=lambda: 1.0)
+        began = time.monotonic()
+        with pytest.raises(GatewayError):
+            await fetch(origin, presign())
+    assert time.monotonic() - began < 1
+    assert 2 <= len(cos.journal.requests) <= 4, "50, 100 and 200 ms apart"
+
+
+async def test_a_cos_that_is_not_there_is_unavailable(origin: OriginClient) -> None:
+    with pytest.raises(OriginUnavailable) as raised:
+        await fetch(origin, "http://127.0.0.1:1/cat.png?q-signature=secret")
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content_range", "size"),
+    [
+        ("bytes */10240", 10240),
+        ("bytes */*", None),
+        ("bytes */", None),
+        ("bytes */-1", None),
+        ("bytes */" + "9" * 5000, None),
+        ("bytes */²", None),
+        ("10", None),
+        (None, None),
+    ],
+)
+async def test_the_size_of_a_range_that_cannot_be_had_is_told_if_cos_told_it(
+    origin: OriginClient, presign: Presign, cos: CosStandIn, content_range: str | None, size: int | None
+) -> None:
+    headers = {} if content_range is None else {"Content-Range": content_range}
+    cos.faults.add(Fault(action=Refuse(status=416, code="InvalidRange", headers=headers)))
+    with pytest.raises(RangeNotSatisfiable) as raised:
+        await fetch(origin, presign(), headers={"Range": "bytes=99999-"})
+    assert raised.value.size == size
+
+
+async def test_whoever_leaves_early_ends_the_transfer(origin: OriginClient, presign: Presign, cos: CosStandIn) -> None:
+    cos.store.put(BUCKET, "large.png", bytes(30_000_000))
+    async with origin.open(presign("large.png")) as response:
+        async for _ in response.pieces():
+            break
+    await asyncio.wait_for(cos.journal.settled(), 3)
+    (seen,) = cos.journal.requests
+    assert seen.client_left
+    assert seen.bytes_sent < 30_000_000
+
+
+async def test_a_slow_reader_holds_back_cos(origin: OriginClient, presign: Presign, cos: CosStandIn) -> None:
+    cos.store.put(BUCKET, "large.png", bytes(60_000_000))
+    async with origin.open(presign("large.png")) as response:
+        pieces = response.pieces()
+        await anext(pieces)
+        seen = cos.journal.requests[0]
+        sent = -1
+        while sent != seen.bytes_sent:  # until nothing more goes out
+            sent = seen.bytes_sent
+            await asyncio.sleep(0.05)
+        assert sent < 30_000_000, "what both kernels buffer, not the image"
+        await pieces.aclose()
+
+
+async def test_a_probe_is_content_with_any_answer(origin: OriginClient, presign: Presign, cos: CosStandIn) -> None:
+    await origin.probe(cos.url + "/")
+    cos.faults.add(Fault(action=Refuse(status=500, code="InternalError")))
+    await origin.probe(presign())
+    with pytest.raises(OriginUnavailable):
+        await origin.probe("http://127.0.0.1:1/")
+
+
+async def test_a_probe_has_a_limit(open_one: OpenOrigin, presign: Presign, cos: CosStandIn) -> None:
+    origin = await open_one(timeout=0.2)
+    cos.faults.add(Fault(action=Hang()))
+    with pytest.raises(OriginUnavailable):
+        await origin.probe(presign())
+
+
+async def test_a_diagnosis_tells_status_and_code(origin: OriginClient, presign: Presign, cos: CosStandIn) -> None:
+    assert await origin.diagnose(presign()) == (206, None)
+    assert await origin.diagnose(presign("nothing.png")) == (404, "NoSuchKey")
+    assert await origin.diagnose(presign().replace("q-signature=", "q-signature=0")) == (403, "SignatureDoesNotMatch")
+    with pytest.raises(OriginUnavailable):
+        await origin.diagnose("http://127.0.0.1:1/")

@@ -1,0 +1,453 @@
+"""The files around the code say what the code does: configuration, container, proxy, monitoring, CI, documents."""
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from configparser import ConfigParser
+from contextlib import closing
+from pathlib import Path
+from typing import Any, get_args
+
+import psycopg2
+import pytest
+import yaml
+from packaging.specifiers import SpecifierSet
+from pydantic import BaseModel
+
+from gateway import cli
+from gateway.api import server
+from gateway.app import create_app
+from gateway.dev.database import ImagesTable
+from gateway.errors import GatewayError
+from gateway.metrics import Metrics
+from gateway.settings import AdminSettings, ImageProxySettings, JwtSettings, ServerSettings, Settings
+from gateway.settings_sources import load_settings
+
+ROOT = Path(__file__).parent.parent
+CONFIG = ROOT / "config"
+GATEWAY_YAML = CONFIG / "gateway.yaml"
+
+# "#key: value" is a setting that is commented out; "# text" is prose, and so is the "#   key:" of an example.
+COMMENTED_OUT = re.compile(r"^( *)#(?=[a-z_]+:)", re.MULTILINE)
+EXAMPLE = re.compile(r"(?:^ *#   .*\n)+", re.MULTILINE)
+
+
+@pytest.fixture(autouse=True)
+def no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files alone speak."""
+    for variable in [name for name in os.environ if name.upper().startswith("GATEWAY_")]:
+        monkeypatch.delenv(variable)
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def read_yaml(path: str) -> Any:
+    return yaml.safe_load(read(path))
+
+
+def section_in(annotation: Any) -> type[BaseModel] | None:
+    """The model a key holds, also where it may be null."""
+    candidates = (annotation, *get_args(annotation))
+    return next((one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)), None)
+
+
+def key_at(*path: str) -> bool:
+    """Whether ``path`` leads to a key of the settings."""
+    model: type[BaseModel] | None = Settings
+    for name in path:
+        if model is None or name not in model.model_fields:
+            return False
+        model = section_in(model.model_fields[name].annotation)
+    return True
+
+
+# config/gateway.yaml
+
+
+def documented() -> dict[str, Any]:
+    """The file with every setting uncommented."""
+    document = yaml.safe_load(COMMENTED_OUT.sub(r"\1", GATEWAY_YAML.read_text(encoding="utf-8")))
+    assert isinstance(document, dict)
+    return document
+
+
+def undocumented_and_unknown(model: type[BaseModel], document: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """The dotted names of keys that only one of the two has."""
+    yield from (f"{path}{name}" for name in document.keys() ^ model.model_fields.keys())
+    for name, field in model.model_fields.items():
+        section = section_in(field.annotation)
+        if section is not None and isinstance(document.get(name), Mapping):
+            yield from undocumented_and_unknown(section, document[name], f"{path}{name}.")
+
+
+def test_the_configuration_file_loads_as_it_stands() -> None:
+    assert load_settings(GATEWAY_YAML).cos.bucket == "your-bucket-1250000000"
+
+
+def test_the_configuration_file_documents_every_key_and_no_other() -> None:
+    assert list(undocumented_and_unknown(Settings, documented())) == []
+
+
+def test_the_configuration_file_shows_every_default() -> None:
+    """What is commented out changes nothing when it is uncommented."""
+    assert Settings(**documented()).model_dump() == load_settings(GATEWAY_YAML).model_dump()
+
+
+def test_only_keys_without_a_default_are_set_in_the_configuration_file() -> None:
+    stated = {f"{section}.{key}" for section, keys in read_yaml("config/gateway.yaml").items() if keys for key in keys}
+    required = {
+        f"{name}.{key}"
+        for name, field in Settings.model_fields.items()
+        if (section := section_in(field.annotation)) is not None
+        for key, setting in section.model_fields.items()
+        if setting.is_required()
+    }
+    assert stated == required
+
+
+def test_every_setting_is_explained_by_the_comment_above_it() -> None:
+    lines = read("config/gateway.yaml").splitlines()
+    settings = [number for number, line in enumerate(lines) if COMMENTED_OUT.match(line)]
+    unexplained = [lines[number] for number in settings if not lines[number - 1].strip().startswith("# ")]
+    assert len(settings) > 50
+    assert unexplained == []
+
+
+def test_one_variable_makes_the_urls_of_the_documented_configuration_short_lived(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GATEWAY_URL_CACHE__DEFAULT_TTL", "600")
+    settings = load_settings(GATEWAY_YAML)
+    assert (settings.url_cache.sign_window, settings.url_prerefresh.threshold) == (60, 150)
+
+
+def examples() -> dict[str, Any]:
+    """The sections that stand in the comments as examples."""
+    blocks = EXAMPLE.findall(read("config/gateway.yaml"))
+    texts = [re.sub(r"^ *#   ", "", block, flags=re.MULTILINE) for block in blocks]
+    found: dict[str, Any] = {}
+    for text in texts:
+        if re.match(r"[a-z_]+:\n", text):
+            found |= yaml.safe_load(text)
+    return found
+
+
+def test_the_examples_in_the_configuration_file_load() -> None:
+    assert examples().keys() == {"image_styles", "access"}
+    assert len(Settings(**documented() | examples()).image_styles) == 2
+
+
+def test_the_jwt_example_shows_every_key_with_its_default() -> None:
+    example = examples()["access"]["jwt"]
+    assert example.keys() == JwtSettings.model_fields.keys()
+    assert JwtSettings(**example).model_dump() == JwtSettings(secret=example["secret"]).model_dump()
+
+
+# The image
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Of the Dockerfile: each instruction's name and what follows it, continued lines joined."""
+    text = re.sub(r"^\s*#.*\n", "", read("Dockerfile"), flags=re.MULTILINE)
+    joined = re.sub(r"\\\n\s*", "", text)
+    split = (line.split(maxsplit=1) for line in joined.splitlines() if line.strip())
+    return [(name, rest) for name, rest in split]
+
+
+def of_the_last_stage(name: str) -> list[str]:
+    """What follows each instruction of this name in the stage that becomes the image."""
+    stages = [number for number, (instruction, _) in enumerate(instructions()) if instruction == "FROM"]
+    return [rest for instruction, rest in instructions()[stages[-1] :] if instruction == name]
+
+
+def test_the_image_is_built_in_one_stage_and_runs_in_another() -> None:
+    assert [rest.partition(" AS ")[2] for name, rest in instructions() if name == "FROM"] == ["builder", ""]
+    assert not any("pip install" in command or "apt-get" in command for command in of_the_last_stage("RUN"))
+
+
+def test_every_stage_has_a_python_that_the_package_takes() -> None:
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    accepted = SpecifierSet(setup["options"]["python_requires"])
+    versions = re.findall(r"^FROM python:([0-9.]+)-slim", read("Dockerfile"), flags=re.MULTILINE)
+    assert len(versions) == 2
+    assert len(set(versions)) == 1  # the environment links to the interpreter it was made with
+    assert versions[0] in accepted
+
+
+def test_the_image_runs_as_a_fixed_user_that_is_not_root() -> None:
+    (user,) = of_the_last_stage("USER")
+    uid = user.partition(":")[0]
+    assert int(uid) > 0
+    assert any(f"--uid {uid}" in command for command in of_the_last_stage("RUN"))
+
+
+def test_the_image_starts_the_gateway_without_a_shell_in_between() -> None:
+    """A shell as process 1 would keep SIGTERM for itself."""
+    (entrypoint,), (command,) = of_the_last_stage("ENTRYPOINT"), of_the_last_stage("CMD")
+    assert json.loads(entrypoint) == ["python", "-m", "gateway"]
+    name, *arguments = json.loads(command)
+    context = cli.main.commands[name].make_context(name, arguments)
+    assert context.params == {"config": Path("/etc/image-gateway/gateway.yaml")}
+
+
+def test_the_image_looks_after_its_own_health() -> None:
+    (check,) = of_the_last_stage("HEALTHCHECK")
+    program, option, code = json.loads(check.partition("CMD ")[2])
+    assert (program, option) == ("python", "-c")
+    compile(code, "HEALTHCHECK", "exec")
+    assert f"http://127.0.0.1:{AdminSettings().port}/healthz" in code
+
+
+def test_the_image_exposes_the_ports_that_the_gateway_listens_on() -> None:
+    assert of_the_last_stage("EXPOSE") == [f"{ServerSettings().port} {AdminSettings().port}"]
+
+
+def test_the_build_gets_what_it_copies_and_nothing_else() -> None:
+    allowed = {line[1:] for line in read(".dockerignore").splitlines() if line.startswith("!")}
+    copied = {
+        source.removeprefix("./")
+        for name, rest in instructions()
+        if name == "COPY" and not rest.startswith("--from")
+        for source in shlex.split(rest)[:-1]
+    }
+    assert copied == allowed
+    assert all((ROOT / source).exists() for source in copied)
+    assert "*" in read(".dockerignore").splitlines()
+
+
+# config/compose.yaml
+
+
+def services() -> dict[str, dict[str, Any]]:
+    found = read_yaml("config/compose.yaml")["services"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_compose_runs_everything_the_gateway_needs() -> None:
+    assert services().keys() == {"gateway", "redis", "postgres", "nginx", "prometheus"}
+
+
+def test_every_file_that_compose_mounts_exists() -> None:
+    volumes = read_yaml("config/compose.yaml")["volumes"]
+    sources = [mount.split(":")[0] for service in services().values() for mount in service.get("volumes", ())]
+    files = [source for source in sources if source.startswith(".")]
+    assert len(files) >= 6
+    assert [source for source in files if not (CONFIG / source).is_file()] == []
+    assert {source for source in sources if not source.startswith(".")} == volumes.keys()
+
+
+def test_every_service_is_watched_and_cannot_write_to_its_own_files() -> None:
+    for name, service in services().items():
+        assert "test" in service["healthcheck"], name
+        assert service["read_only"] is True, name
+        assert "no-new-privileges:true" in service["security_opt"], name
+
+
+def test_only_nginx_is_published_to_everybody() -> None:
+    published = {name: service["ports"] for name, service in services().items() if "ports" in service}
+    assert published == {"nginx": ["8080:80"], "prometheus": ["127.0.0.1:9091:9090"]}
+
+
+def test_compose_sets_only_keys_that_there_are() -> None:
+    gateway = services()["gateway"]
+    variables = [name for name in gateway["environment"] if name != "GATEWAY_SECRETS_DIR"]
+    paths = [name.removeprefix("GATEWAY_").lower().split("__") for name in variables]
+    paths += [secret.split("__") for secret in gateway["secrets"]]
+    assert [path for path in paths if not key_at(*path)] == []
+
+
+def test_compose_takes_secrets_from_files_that_are_never_committed() -> None:
+    secrets = read_yaml("config/compose.yaml")["secrets"]
+    used = {secret for service in services().values() for secret in service.get("secrets", ())}
+    assert used == secrets.keys()
+    assert all(secret["file"].startswith("./secrets/") for secret in secrets.values())
+    assert read("config/secrets/.gitignore").splitlines()[-2:] == ["*", "!.gitignore"]
+    assert all(f" > {secret}" in read("config/compose.yaml") for secret in secrets)
+
+
+def test_compose_waits_for_the_gateway_to_drain_before_it_kills_it() -> None:
+    assert int(services()["gateway"]["stop_grace_period"].removesuffix("s")) > ServerSettings().shutdown_grace
+
+
+def test_the_programs_that_compose_runs_as_health_checks_compile() -> None:
+    test = services()["gateway"]["healthcheck"]["test"]
+    assert test[:3] == ["CMD", "python", "-c"]
+    compile(test[3], "healthcheck", "exec")
+
+
+# config/sql
+
+
+def test_the_example_table_is_the_one_that_dev_makes(postgres_dsn: str, images_table: ImagesTable) -> None:
+    example = read("config/sql/images.example.sql")
+    columns = (
+        "SELECT column_name, data_type, is_nullable, column_default FROM information_schema.columns "
+        "WHERE table_schema = %s AND table_name = 'images' ORDER BY ordinal_position"
+    )
+    constraints = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = to_regclass(%s) ORDER BY 1"
+    with closing(psycopg2.connect(postgres_dsn)) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA example; SET LOCAL search_path TO example")
+        cursor.execute(example)
+        described = []
+        for schema in ("example", "public"):
+            cursor.execute(columns, (schema,))
+            found = cursor.fetchall()
+            cursor.execute(constraints, (f"{schema}.images",))
+            described.append((found, cursor.fetchall()))
+        connection.rollback()
+    assert len(described[0][0]) == 8
+    assert described[0] == described[1]
+
+
+# config/nginx
+
+
+def directive(file: str, name: str) -> list[str]:
+    """The values of an nginx directive, comments left out."""
+    text = re.sub(r"#.*", "", read(f"config/nginx/{file}"))
+    return re.findall(rf"^\s*{name}\s+([^;]+);", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("file", ["upstream.conf", "upstream.compose.conf"])
+def test_nginx_finds_the_gateway_and_closes_idle_connections_first(file: str) -> None:
+    (address,) = directive("gateway.conf", "proxy_pass")
+    assert f"upstream {address.removeprefix('http://')} {{" in read(f"config/nginx/{file}")
+    assert all(f":{ServerSettings().port}" in value for value in directive(file, "server"))
+    (idle,) = directive(file, "keepalive_timeout")
+    assert int(idle.removesuffix("s")) < server._KEEPALIVE
+
+
+def test_nginx_gives_the_gateway_time_to_answer_for_itself() -> None:
+    (seconds,) = directive("gateway.conf", "proxy_read_timeout")
+    assert int(seconds.removesuffix("s")) > ImageProxySettings().timeout
+
+
+def test_nginx_keeps_no_images_on_disk_and_stops_when_the_client_leaves() -> None:
+    assert directive("gateway.conf", "proxy_max_temp_file_size") == ["0"]
+    assert directive("gateway.conf", "proxy_ignore_client_abort") == ["off"]
+    assert directive("gateway.conf", "proxy_http_version") == ["1.1"]
+
+
+def test_nginx_does_not_write_signatures_into_its_log() -> None:
+    (log_format,) = directive("gateway.conf", "log_format")
+    assert re.search(r"\$(request|request_uri|args|query_string)\b", log_format) is None
+
+
+def test_nginx_answers_in_the_shape_of_the_gateways_errors() -> None:
+    (answer,) = directive("gateway.conf", "return")
+    body = json.loads(answer.partition("'")[2].rpartition("'")[0])
+    assert body.keys() == {"status", "message", "data", "code", "request_id"}
+    assert f"`{body['code']}`" in read("docs/errors.md")
+
+
+# config/prometheus
+
+
+def alerts() -> list[dict[str, Any]]:
+    return [rule for group in read_yaml("config/prometheus/alerts.yml")["groups"] for rule in group["rules"]]
+
+
+def test_every_alert_is_about_metrics_that_there_are() -> None:
+    known = Metrics().registry._names_to_collectors.keys()
+    used = {name for rule in alerts() for name in re.findall(r"\bimage_gateway_\w+", rule["expr"])}
+    assert len(used) >= 5
+    assert used - known == set()
+
+
+def test_every_alert_says_how_bad_it_is_and_what_happened() -> None:
+    for rule in alerts():
+        assert rule["labels"]["severity"] in ("critical", "warning")
+        assert rule["annotations"]["summary"]
+    assert len({rule["alert"] for rule in alerts()}) == len(alerts())
+
+
+def route_names() -> set[str]:
+    app = create_app(load_settings(GATEWAY_YAML), Metrics())
+    return {resource.name for resource in app.router.resources() if resource.name is not None} | {"metrics"}
+
+
+def test_every_route_that_an_alert_names_exists() -> None:
+    patterns = [found for rule in alerts() for found in re.findall(r'route!?[=~]+"([^"]+)"', rule["expr"])]
+    assert patterns
+    assert {name for pattern in patterns for name in pattern.split("|")} - route_names() == set()
+
+
+def test_prometheus_scrapes_the_admin_port_and_reads_the_alerts() -> None:
+    prometheus = read_yaml("config/prometheus/prometheus.yml")
+    assert [(CONFIG / "prometheus" / file).is_file() for file in prometheus["rule_files"]] == [True]
+    (job,) = prometheus["scrape_configs"]
+    assert job["dns_sd_configs"][0]["port"] == AdminSettings().port
+    assert f'job="{job["job_name"]}"' in alerts()[0]["expr"]
+
+
+# .ci/run and the documents
+
+
+def targets_of_make() -> set[str]:
+    return set(re.findall(r"^([a-z]+):", read("Makefile"), flags=re.MULTILINE))
+
+
+def test_ci_can_be_started_and_calls_lint_and_tests() -> None:
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+    script = read(".ci/run").splitlines()
+    assert script[0] == "#!/usr/bin/env bash"
+    assert "set -euo pipefail" in script
+    assert script[-2:] == ["make lint", "make test"]
+    assert {"lint", "test"} <= targets_of_make()
+
+
+def errors(base: type[GatewayError] = GatewayError) -> Iterator[type[GatewayError]]:
+    yield base
+    for error in base.__subclasses__():
+        yield from errors(error)
+
+
+def test_every_error_code_is_documented_with_its_status() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", read("docs/errors.md"), flags=re.MULTILINE)
+    assert len(rows) == len(set(rows))
+    there_are = {(error.code, error.status) for error in errors() if error.__module__ == "gateway.errors"}
+    assert {(code, int(status)) for code, status in rows} == there_are
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/errors.md", "CHANGELOG.md"])
+def test_every_link_within_the_project_leads_somewhere(document: str) -> None:
+    targets = [target for target in re.findall(r"\]\(([^)#]+)", read(document)) if not target.startswith("https://")]
+    assert [target for target in targets if not (ROOT / document).parent.joinpath(target).exists()] == []
+
+
+def test_the_readme_names_only_make_targets_and_commands_that_there_are() -> None:
+    readme = read("README.md")
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)", readme, flags=re.MULTILINE)) <= targets_of_make()
+    assert set(re.findall(r"-m gateway ([a-z]+)", readme)) <= cli.main.commands.keys()
+
+
+def test_the_readme_names_only_settings_that_there_are() -> None:
+    readme = read("README.md")
+    variables = re.findall(r"GATEWAY_([A-Z_]+__[A-Z_]+)", readme)
+    dotted = re.findall(rf"`((?:{'|'.join(Settings.model_fields)})\.[a-z_.]+)`", readme)
+    paths = [name.lower().split("__") for name in variables] + [name.split(".") for name in dotted]
+    assert len(paths) > 10
+    assert [path for path in paths if not key_at(*path)] == []
+
+
+def test_the_settings_that_the_readme_shows_load() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", read("README.md"), flags=re.DOTALL)
+    shown: dict[str, Any] = {}
+    for block in blocks:
+        shown |= yaml.safe_load(block)
+    settings = Settings(**shown)
+    assert settings.postgres.columns.model_dump().keys() == shown["postgres"]["columns"].keys()
+
+
+def test_the_readme_lists_every_public_address() -> None:
+    app = create_app(load_settings(GATEWAY_YAML), Metrics())
+    table = read("README.md").partition("| public port")[2].partition("| admin port")[0]
+    listed = set(re.findall(r"(?:GET|POST|HEAD) (/[^` ]*)", table))
+    there_are = {resource.canonical.replace("{image_id}", "{id}") for resource in app.router.resources()}
+    assert listed == there_are

@@ -1,0 +1,102 @@
+"""Every outcome a client can see."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from gateway import errors
+from gateway.errors import GatewayError
+
+SECRETS = "bucket photos-1250000000 key private/cat.png https://cos/?q-signature=abc"
+
+
+def outcomes() -> Iterator[type[GatewayError]]:
+    """All of them, the base too."""
+    found = [GatewayError]
+    while found:
+        one = found.pop()
+        found += one.__subclasses__()
+        yield one
+
+
+def an_example(outcome: type[GatewayError]) -> GatewayError:
+    """As its adapter raises it."""
+    match outcome:
+        case errors.MethodNotAllowed:
+            return errors.MethodNotAllowed("POST")
+        case errors.RangeNotSatisfiable:
+            return errors.RangeNotSatisfiable(1000)
+        case _ if issubclass(outcome, errors.InvalidRequest):
+            return outcome()
+        case _:
+            return outcome(SECRETS)
+
+
+@pytest.mark.parametrize("outcome", [*outcomes()])
+def test_an_outcome_has_a_status_a_stable_code_and_words_for_the_client(outcome: type[GatewayError]) -> None:
+    error = an_example(outcome)
+    assert 400 <= error.status <= 599
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", error.code)
+    assert error.client_message
+    for word in SECRETS.split():
+        assert word not in error.client_message.split()
+    assert all(isinstance(value, str) for value in error.headers.values())
+
+
+def test_no_two_outcomes_share_a_code() -> None:
+    codes = [outcome.code for outcome in outcomes()]
+    assert len(codes) == len(set(codes))
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "code"),
+    [
+        ("GatewayError", 500, "internal_error"),
+        ("InvalidRequest", 400, "invalid_request"),
+        ("InvalidImageId", 400, "invalid_image_id"),
+        ("UnknownStyle", 400, "unknown_style"),
+        ("Unauthorized", 401, "unauthorized"),
+        ("RouteNotFound", 404, "not_found"),
+        ("ImageNotFound", 404, "image_not_found"),
+        ("MethodNotAllowed", 405, "method_not_allowed"),
+        ("PreconditionFailed", 412, "precondition_failed"),
+        ("PayloadTooLarge", 413, "payload_too_large"),
+        ("RangeNotSatisfiable", 416, "range_not_satisfiable"),
+        ("OriginUnavailable", 502, "origin_unavailable"),
+        ("OriginRefused", 502, "origin_refused"),
+        ("NotAnImage", 502, "not_an_image"),
+        ("Overloaded", 503, "overloaded"),
+        ("OriginThrottled", 503, "origin_throttled"),
+        ("CatalogUnavailable", 503, "catalog_unavailable"),
+        ("CredentialsExpired", 503, "credentials_expired"),
+        ("OriginTimeout", 504, "origin_timeout"),
+    ],
+)
+def test_clients_may_rely_on_status_and_code(name: str, status: int, code: str) -> None:
+    outcome = getattr(errors, name)
+    assert (outcome.status, outcome.code) == (status, code)
+
+
+@pytest.mark.parametrize("outcome", [one for one in outcomes() if one.status == 503])
+def test_every_503_says_when_to_come_back(outcome: type[GatewayError]) -> None:
+    assert int(an_example(outcome).headers["Retry-After"]) > 0
+
+
+def test_what_an_error_was_raised_with_is_for_the_log_alone() -> None:
+    error = errors.OriginUnavailable("COS answered 500")
+    assert str(error) == "COS answered 500"
+    assert error.client_message == "the image store did not answer properly"
+
+
+def test_an_invalid_request_says_what_is_wrong() -> None:
+    assert errors.InvalidRequest("the body must be JSON").client_message == "the body must be JSON"
+    assert errors.InvalidRequest().client_message == "the request is not valid"
+
+
+def test_headers_that_http_asks_for_are_there() -> None:
+    assert errors.Unauthorized().headers["WWW-Authenticate"].startswith("Bearer ")
+    assert errors.MethodNotAllowed("GET,HEAD").headers == {"Allow": "GET,HEAD"}
+    assert errors.RangeNotSatisfiable(1000).headers == {"Content-Range": "bytes */1000"}
+    assert errors.RangeNotSatisfiable(None).headers == {}
+    assert errors.RangeNotSatisfiable(0).headers == {"Content-Range": "bytes */0"}

@@ -1,0 +1,149 @@
+"""The rules of the house: which room may import what. ``gateway/dev`` is beside the way of a request, and exempt."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "gateway"
+
+KNOWN_TO_ALL = {"gateway.errors", "gateway.settings", "gateway.metrics"}
+# The small types that rooms hand over.
+RECORD = {"gateway.catalog.record", "gateway.catalog.image_id"}
+SIGNED = {"gateway.urls.presigned"}
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "settings": set(),
+    "metrics": set(),
+    "settings_sources": {"gateway.settings"},
+    "access": KNOWN_TO_ALL,
+    "catalog": KNOWN_TO_ALL,
+    "urls": KNOWN_TO_ALL | RECORD,
+    "origin": KNOWN_TO_ALL,
+    # its statistics go to Redis, over the one guarded connection
+    "ops": KNOWN_TO_ALL | RECORD | {"gateway.urls.redis_guard"},
+    "delivery": KNOWN_TO_ALL | RECORD | SIGNED | {"gateway.origin"},
+}
+# The composition, the routes and the commands.
+KNOW_ALL = {"api", "app", "parts", "examination", "commands", "cli", "__main__"}
+# What comes after them on the way, or beside it, is not known even to those.
+BESIDE = {"gateway.cli", "gateway.commands", "gateway.dev"}
+FORBIDDEN: dict[str, set[str]] = {
+    "api": BESIDE | {"gateway.app", "gateway.parts"},
+    "app": BESIDE,
+    "parts": BESIDE,
+    "examination": BESIDE,
+}
+
+# Which modules may know a library, as prefixes.
+COMPOSITION = ("gateway.app.", "gateway.parts.", "gateway.commands.")
+OWNERS: dict[str, tuple[str, ...]] = {
+    "aiohttp.web": ("gateway.api.", "gateway.delivery.", *COMPOSITION),
+    "aiohttp": ("gateway.api.", "gateway.delivery.", *COMPOSITION, "gateway.origin."),
+    "qcloud_cos": ("gateway.urls.signer.",),
+    "redis": ("gateway.urls.",),
+    "aiopg": ("gateway.catalog.",),
+    "psycopg2": ("gateway.catalog.",),
+    "jwt": ("gateway.access.",),
+    "yaml": ("gateway.settings_sources.",),
+}
+# A name of a library that is no client and no server: an exception to recognize in a log line.
+EXEMPT = {
+    ("gateway.ops.logs", "aiohttp.http_exceptions"),
+    ("gateway.ops.logs", "aiohttp.http_exceptions.HttpProcessingError"),
+}
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module outside of ``gateway/dev`` and what it imports."""
+
+    name: str
+    tree: ast.Module
+
+    @property
+    def room(self) -> str:
+        """The room, or the module itself where it stands alone."""
+        return self.name.split(".")[1] if "." in self.name else "__init__"
+
+    def imports(self) -> Iterator[str]:
+        """Dotted names, as far as they can be told: ``from a import b`` is both ``a`` and ``a.b``."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{self.name}: imports are absolute"
+                assert node.module is not None
+                yield node.module
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def modules() -> list[Module]:
+    """Every module that the rules are for."""
+    found = []
+    for file in sorted(PACKAGE.rglob("*.py")):
+        parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if not name.startswith("gateway.dev"):
+            found.append(Module(name, ast.parse(file.read_text(encoding="utf-8"))))
+    return found
+
+
+MODULES = modules()
+EACH_MODULE = pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+
+
+def is_within(name: str, place: str) -> bool:
+    """Whether ``name`` is ``place`` or something in it."""
+    return name == place or name.startswith(f"{place}.")
+
+
+def test_the_rules_are_applied_to_every_room() -> None:
+    rooms = {module.room for module in MODULES} - {"__init__"}
+    assert rooms >= {"access", "catalog", "urls", "origin", "delivery", "api", "ops", "app", "cli", "errors"}
+    assert rooms - set(ALLOWED) <= KNOW_ALL, "a new room needs a rule"
+
+
+@EACH_MODULE
+def test_imports_point_one_way(module: Module) -> None:
+    own_room = f"gateway.{module.room}"
+    for imported in module.imports():
+        if imported == "gateway" or not is_within(imported, "gateway") or is_within(imported, own_room):
+            continue
+        if module.room in KNOW_ALL:
+            assert not any(is_within(imported, place) for place in FORBIDDEN.get(module.room, ()))
+        else:
+            assert any(is_within(imported, place) for place in ALLOWED[module.room]), f"{module.name} -> {imported}"
+
+
+@EACH_MODULE
+def test_a_library_is_known_to_its_adapter_alone(module: Module) -> None:
+    for imported in module.imports():
+        if (module.name, imported) in EXEMPT:
+            continue
+        for library, owners in OWNERS.items():
+            if is_within(imported, library):
+                assert f"{module.name}.".startswith(owners), f"{module.name} -> {imported}"
+
+
+@EACH_MODULE
+def test_the_http_client_is_used_by_the_origin_alone(module: Module) -> None:
+    if module.room == "origin":
+        return
+    names = {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
+    names |= {imported.rpartition(".")[2] for imported in module.imports()}
+    assert not names & {"ClientSession", "TCPConnector", "ClientResponse"}
+
+
+@EACH_MODULE
+def test_the_environment_is_read_by_the_settings_alone(module: Module) -> None:
+    if module.name == "gateway.settings_sources":
+        return
+    attributes = {
+        f"{node.value.id}.{node.attr}"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    assert not (attributes | set(module.imports())) & {"os.environ", "os.getenv", "os.environb"}

@@ -1,0 +1,192 @@
+"""What an operator may write, and what is refused."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from gateway.settings import Settings
+
+SECRET = "the-secret-nobody-may-read-in-a-message"
+REQUIRED: dict[str, dict[str, Any]] = {
+    "postgres": {"dsn": "host=localhost"},
+    "cos": {"secret_id": "AKID", "secret_key": SECRET, "bucket": "photos-1250000000"},
+}
+
+
+def settings(**sections: dict[str, Any]) -> Settings:
+    """The required keys and ``sections``."""
+    return Settings.model_validate(
+        {name: {**REQUIRED.get(name, {}), **sections.get(name, {})} for name in REQUIRED | sections}
+    )
+
+
+def mistakes(**sections: Any) -> str:
+    """What is said of a configuration that must be refused."""
+    with pytest.raises(ValidationError) as refused:
+        settings(**sections)
+    return str(refused.value)
+
+
+def test_two_sections_are_enough_and_the_rest_has_the_documented_defaults() -> None:
+    made = settings()
+    assert made.server.port == 8080
+    assert made.admin.host == "127.0.0.1"
+    assert made.redis.url.get_secret_value() == "redis://localhost:6379/0"
+    assert (made.redis.prefix, made.redis.timeout) == ("image:", 0.5)
+    assert (made.postgres.table, made.postgres.pool_size, made.postgres.columns.key) == ("images", 10, "cos_key")
+    assert (made.cos.region, made.cos.scheme) == ("ap-guangzhou", "https")
+    assert (made.url_cache.default_ttl, made.url_cache.min_remaining, made.url_cache.sign_window) == (3600, 60, 300)
+    assert (made.url_prerefresh.threshold, made.url_prerefresh.lease, made.url_prerefresh.max_attempts) == (900, 60, 5)
+    assert (made.image_proxy.delivery, made.image_proxy.max_age) == ("stream", 3600)
+    assert made.image_proxy.memory_cache.max_bytes == 256 * 1024 * 1024
+    assert made.access.jwt is None
+
+
+@pytest.mark.parametrize("required", ["postgres", "cos"])
+def test_what_has_no_sensible_default_is_required(required: str) -> None:
+    with pytest.raises(ValidationError, match=f"{required}\n"):
+        Settings.model_validate({name: section for name, section in REQUIRED.items() if name != required})
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("server", "port", -1),
+        ("server", "port", 65536),
+        ("server", "max_streams", 0),
+        ("server", "shutdown_grace", -1),
+        ("server", "trusted_proxies", ["10.0.0.1/8"]),
+        ("server", "hots", "127.0.0.1"),
+        ("admin", "port", "http"),
+        ("redis", "url", ""),
+        ("redis", "prefix", ""),
+        ("redis", "timeout", 0),
+        ("postgres", "table", 'images"; DROP TABLE images; --'),
+        ("postgres", "table", "a.b.c"),
+        ("postgres", "columns", {"key": "cos key"}),
+        ("postgres", "columns", {"key": None}),
+        ("postgres", "columns", {"id": 'id"'}),
+        ("postgres", "pool_size", 0),
+        ("cos", "bucket", "photos"),
+        ("cos", "bucket", "Photos-1250000000"),
+        ("cos", "bucket", "photos-1250000000/"),
+        ("cos", "bucket", "photos-1250000000\n"),
+        ("cos", "region", "ap guangzhou"),
+        ("cos", "scheme", "ftp"),
+        ("cos", "domain", "https://images.example.com"),
+        ("cos", "domain", "images.example.com/path"),
+        ("cos", "domain", "user@images.example.com"),
+        ("cos", "secret_key", ""),
+        ("cos", "secret_id", ""),
+        ("url_cache", "default_ttl", 0),
+        ("url_cache", "default_ttl", 7 * 24 * 3600 + 1),
+        ("url_cache", "default_ttl", 10.5),
+        ("url_cache", "max_size", 0),
+        ("url_prerefresh", "max_attempts", 0),
+        ("image_proxy", "delivery", "carrier pigeon"),
+        ("image_proxy", "timeout", 0),
+        ("image_proxy", "timeout", float("nan")),
+        ("image_proxy", "retry_count", 11),
+        ("image_proxy", "accel_prefix", "_cos/"),
+        ("image_proxy", "accel_prefix", "/_cos/\r\nX: y/"),
+        ("image_proxy", "memory_cache", {"max_byte": 1}),
+        ("image_styles", "Thumb", "imageMogr2/thumbnail/300x300"),
+        ("image_styles", "thumb", "thumbnail/300x300"),
+        ("image_styles", "thumb", "imageMogr2/thumbnail/300x300 "),
+        ("url_stats", "retention_days", 0),
+        ("access", "jwt", {"secret": SECRET, "algorithms": ["none"]}),
+        ("access", "jwt", {"secret": SECRET, "algorithms": []}),
+        ("access", "jwt", {"secret": SECRET, "user_claim": ""}),
+        ("logging", "level", "loud"),
+        ("logging", "format", "xml"),
+    ],
+)
+def test_a_wrong_value_is_refused_under_its_name_and_not_quoted(section: str, key: str, value: object) -> None:
+    message = mistakes(**{section: {key: value}})
+    assert f"{section}.{key}" in message
+    assert SECRET not in message
+    assert "input_value" not in message
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("server", "trusted_proxies", ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"]),
+        ("postgres", "table", "media.images"),
+        ("postgres", "columns", {"owner": None, "public": None, "status": None}),
+        ("cos", "domain", "127.0.0.1:9000"),
+        ("cos", "domain", "{bucket}.cos.accelerate.myqcloud.com"),
+        ("cos", "domain", "img"),
+        ("image_styles", "thumb-2x_square", "imageMogr2/thumbnail/!50p|imageMogr2/format/webp"),
+        ("image_proxy", "memory_cache", {"max_bytes": 0}),
+        ("url_cache", "default_ttl", 60),
+        ("access", "jwt", {"secret": SECRET, "algorithms": ["HS256"], "audience": "images"}),
+    ],
+)
+def test_a_right_value_is_taken(section: str, key: str, value: object) -> None:
+    settings(**{section: {key: value}})
+
+
+@pytest.mark.parametrize(("algorithm", "needed"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
+def test_a_jwt_secret_is_at_least_as_long_as_the_hash(algorithm: str, needed: int) -> None:
+    settings(access={"jwt": {"secret": "é" * (needed // 2), "algorithms": [algorithm]}})
+    message = mistakes(access={"jwt": {"secret": "x" * (needed - 1), "algorithms": ["HS256", algorithm]}})
+    assert f"at least {needed} bytes" in message
+
+
+@pytest.mark.parametrize(
+    ("sections", "named"),
+    [
+        ({"url_prerefresh": {"threshold": 3600}}, "url_prerefresh.threshold"),
+        ({"url_prerefresh": {"lease": 3600}}, "url_prerefresh.lease"),
+        ({"url_prerefresh": {"threshold": 900}, "url_cache": {"default_ttl": 600}}, "url_prerefresh.threshold"),
+        ({"url_cache": {"min_remaining": 3300}}, "min_remaining"),
+    ],
+)
+def test_an_impossible_combination_is_refused(sections: dict[str, dict[str, int]], named: str) -> None:
+    assert named in mistakes(**sections)
+
+
+@given(ttl=st.integers(10, 7 * 24 * 3600))
+def test_a_short_life_is_one_key_and_everything_that_depends_on_it_follows(ttl: int) -> None:
+    made = settings(url_cache={"default_ttl": ttl})
+    cache, renewal = made.url_cache, made.url_prerefresh
+    assert cache.sign_window <= ttl / 10
+    assert cache.min_remaining <= ttl / 10
+    assert cache.min_remaining + cache.sign_window < ttl
+    assert 1 <= renewal.threshold < ttl
+    assert 1 <= renewal.lease < ttl
+
+
+@given(
+    ttl=st.integers(2, 7200),
+    min_remaining=st.integers(0, 7200),
+    window=st.integers(0, 7200),
+    lease=st.integers(1, 7200),
+)
+def test_whatever_is_accepted_leaves_a_url_some_life(ttl: int, min_remaining: int, window: int, lease: int) -> None:
+    cache = {"default_ttl": ttl, "min_remaining": min_remaining, "sign_window": window}
+    try:
+        made = settings(url_cache=cache, url_prerefresh={"lease": lease})
+    except ValidationError:
+        return
+    assert made.url_cache.min_remaining == min_remaining
+    assert min_remaining + made.url_cache.sign_window < ttl
+    assert made.url_prerefresh.lease == lease < ttl
+
+
+def test_nothing_can_be_changed_after_the_start() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(settings().server, "port", 1)  # noqa: B010 - mypy, too, knows that it cannot be set
+
+
+def test_secrets_do_not_show_when_the_settings_are_printed() -> None:
+    assert SECRET not in repr(settings(access={"jwt": {"secret": SECRET}}, admin={"token": SECRET}))
+
+
+def test_the_surroundings_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_SERVER__PORT", "1234")
+    assert settings().server.port == 8080

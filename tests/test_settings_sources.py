@@ -1,0 +1,298 @@
+"""YAML, environment and secrets directory; one line for each mistake."""
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from gateway.settings import Settings
+from gateway.settings_sources import SettingsError, load_settings
+
+SECRET = "hunter2-the-secret"
+REQUIRED = f"""
+postgres: {{dsn: host=localhost}}
+cos: {{secret_id: AKID, secret_key: {SECRET}, bucket: photos-1250000000}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of this machine reaches the tests."""
+    for variable in [name for name in os.environ if name.upper().startswith("GATEWAY_")]:
+        monkeypatch.delenv(variable)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A configuration file with what is required."""
+    path = tmp_path / "gateway.yaml"
+    path.write_text(REQUIRED)
+    return path
+
+
+@pytest.fixture
+def secrets_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A secrets directory that is in use, empty at first."""
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    monkeypatch.setenv("GATEWAY_SECRETS_DIR", str(folder))
+    return folder
+
+
+def problems(file: Path | None, more: str = "") -> list[str]:
+    """The lines an operator reads; none of them shows the secret."""
+    if file is not None:
+        file.write_text(file.read_text() + more)
+    with pytest.raises(SettingsError) as refused:
+        load_settings(file)
+    assert refused.value.problems == str(refused.value).split("\n")
+    assert SECRET not in str(refused.value)
+    return refused.value.problems
+
+
+def test_a_file_is_read(file: Path) -> None:
+    file.write_text(REQUIRED + "server: {port: 1234}\n")
+    made = load_settings(file)
+    assert (made.server.port, made.cos.secret_key.get_secret_value()) == (1234, SECRET)
+
+
+def test_a_section_with_all_its_keys_commented_out_means_its_defaults(file: Path) -> None:
+    file.write_text(REQUIRED + "server:\n  # port: 1234\n")
+    assert load_settings(file).server.port == 8080
+
+
+def test_the_environment_outranks_the_secrets_directory_and_that_outranks_the_file(
+    file: Path, secrets_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text(REQUIRED + "redis: {prefix: 'from-file:'}\nadmin: {token: from-file}\n")
+    (secrets_dir / "cos__secret_key").write_text("from-secret")
+    (secrets_dir / "admin__token").write_text("from-secret")
+    monkeypatch.setenv("GATEWAY_COS__SECRET_KEY", "from-environment")
+    made = load_settings(file)
+    assert made.cos.secret_key.get_secret_value() == "from-environment"
+    assert made.admin.token is not None
+    assert made.admin.token.get_secret_value() == "from-secret"
+    assert made.redis.prefix == "from-file:"
+    assert made.cos.secret_id.get_secret_value() == "AKID", "what outranks a section's key leaves the others"
+
+
+@pytest.mark.parametrize("name", ["cos__secret_key", "GATEWAY_COS__SECRET_KEY", "gateway_cos__secret_key"])
+def test_a_secret_may_be_called_as_the_key_or_as_the_variable(file: Path, secrets_dir: Path, name: str) -> None:
+    (secrets_dir / name).write_text("from-secret\n")
+    assert load_settings(file).cos.secret_key.get_secret_value() == "from-secret"
+
+
+def test_secrets_are_found_as_kubernetes_mounts_them(file: Path, secrets_dir: Path) -> None:
+    (secrets_dir / "..2026_01_01").mkdir()
+    (secrets_dir / "..2026_01_01" / "cos__secret_key").write_text("from-secret")
+    (secrets_dir / "..data").symlink_to("..2026_01_01")
+    (secrets_dir / "cos__secret_key").symlink_to("..data/cos__secret_key")
+    assert load_settings(file).cos.secret_key.get_secret_value() == "from-secret"
+
+
+@pytest.mark.parametrize("variable", ["GATEWAY_URL_CACHE__DEFAULT_TTL", "gateway_url_cache__default_ttl"])
+def test_every_key_can_be_set_by_environment(file: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "600")
+    monkeypatch.setenv("GATEWAY_IMAGE_STYLES__THUMB", "imageMogr2/thumbnail/300x300")
+    monkeypatch.setenv("GATEWAY_SERVER__TRUSTED_PROXIES", '["10.0.0.0/8"]')
+    monkeypatch.setenv("GATEWAY_IMAGE_PROXY__MEMORY_CACHE__MAX_BYTES", "0")
+    made = load_settings(file)
+    assert made.url_cache.default_ttl == 600
+    assert made.image_styles == {"thumb": "imageMogr2/thumbnail/300x300"}
+    assert [str(network) for network in made.server.trusted_proxies] == ["10.0.0.0/8"]
+    assert made.image_proxy.memory_cache.max_bytes == 0
+
+
+def test_no_file_is_needed_when_the_environment_says_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in {
+        "GATEWAY_POSTGRES__DSN": "host=localhost",
+        "GATEWAY_COS__SECRET_ID": "AKID",
+        "GATEWAY_COS__SECRET_KEY": SECRET,
+        "GATEWAY_COS__BUCKET": "photos-1250000000",
+    }.items():
+        monkeypatch.setenv(variable, value)
+    assert load_settings(None).cos.bucket == "photos-1250000000"
+
+
+def test_defaults_stand_in_for_a_file_and_the_environment_outranks_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_SERVER__PORT", "1234")
+    made = load_settings(None, {**yaml.safe_load(REQUIRED), "server": {"port": 1, "host": "127.0.0.1"}})
+    assert (made.server.port, made.server.host) == (1234, "127.0.0.1")
+
+
+def test_variables_that_kubernetes_sets_for_a_service_called_gateway_are_none_of_ours(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_PORT", "tcp://10.0.0.1:80")
+    monkeypatch.setenv("GATEWAY_PORT_80_TCP", "tcp://10.0.0.1:80")
+    monkeypatch.setenv("GATEWAY_SERVICE_HOST", "10.0.0.1")
+    assert load_settings(file).server.port == 8080
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        ("servr: {port: 1}", "servr: there is no such key (did you mean server?)"),
+        ("server: {prt: 1}", "server.prt: there is no such key (did you mean port?)"),
+        ("server: {nonsense_of_mine: 1}", "server.nonsense_of_mine: there is no such key"),
+        (
+            "image_proxy: {memory_cache: {max_byte: 1}}",
+            "image_proxy.memory_cache.max_byte: there is no such key (did you mean max_bytes?)",
+        ),
+        (
+            "access: {jwt: {secret: 0123456789abcdef0123456789abcdef, issuers: x}}",
+            "access.jwt.issuers: there is no such key (did you mean issuer?)",
+        ),
+        (
+            "server: {port: eighty}",
+            "server.port: input should be a valid integer, unable to parse string as an integer",
+        ),
+        ("server: {port: 65536}", "server.port: input should be less than or equal to 65535"),
+        ("server: &a {hots: *a}", "server.hots: there is no such key (did you mean host?)"),
+        ("server: {1: 2}", "server.1: keys should be strings"),
+        ('server: {"po\\nrt": 2}', "server.'po\\nrt': there is no such key (did you mean port?)"),
+        ("image_styles: {THUMB: imageMogr2/x}", "image_styles.THUMB: must be 1 to 32 of a-z 0-9 _ -"),
+        ("image_styles: {thumb: {deep: er}}", "image_styles.thumb: input should be a valid string"),
+        (
+            "access: {jwt: {secret: short}}",
+            "access.jwt: secret must be at least 32 bytes for these algorithms (RFC 7518 section 3.2)",
+        ),
+        (
+            "url_prerefresh: {threshold: 3600}",
+            (
+                "url_prerefresh.threshold: 3600 is not below url_cache.default_ttl 3600, "
+                "so every URL would be due as soon as it is signed"
+            ),
+        ),
+        ("server: 5", "server: input should be a valid dictionary or instance of ServerSettings"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key(file: Path, more: str, line: str) -> None:
+    assert problems(file, more) == [line]
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text("server: {port: x, hots: y}\ncos: {secret_id: a}\n")
+    named = {line.partition(":")[0] for line in problems(file)}
+    assert named == {"server.port", "server.hots", "cos.secret_key", "cos.bucket", "postgres"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "line"),
+    [
+        ("GATEWAY_SERVR__PORT", "1", "GATEWAY_SERVR__PORT: there is no section servr (did you mean server?)"),
+        ("GATEWAY_SERVER__PRT", "1", "server.prt: there is no such key (did you mean port?)"),
+        (
+            "GATEWAY_SERVER__PORT",
+            SECRET,
+            "server.port: input should be a valid integer, unable to parse string as an integer",
+        ),
+        (
+            "GATEWAY_IMAGE_STYLES",
+            f"{{{SECRET}",
+            'environment: error parsing value for field "image_styles" from source "EnvSettingsSource"',
+        ),
+        ("GATEWAY_SECRETS_DIR", "/nonexistent/folder", "GATEWAY_SECRETS_DIR: /nonexistent/folder is not a directory"),
+    ],
+)
+def test_a_mistake_in_the_environment_is_told_in_the_same_way(
+    file: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, line: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert problems(file) == [line]
+
+
+def test_a_misnamed_secret_is_a_mistake(file: Path, secrets_dir: Path) -> None:
+    (secrets_dir / "cos__secret_kex").write_text(SECRET)
+    assert problems(file) == ["cos.secret_kex: there is no such key (did you mean secret_key?)"]
+
+
+def test_an_empty_secret_is_a_mistake(file: Path, secrets_dir: Path) -> None:
+    (secrets_dir / "cos__secret_key").write_text("\n")
+    assert [line.partition(":")[0] for line in problems(file)] == ["cos.secret_key"]
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(tmp_path / "missing.yaml")
+    assert refused.value.problems == [f"{tmp_path}/missing.yaml: cannot be read: No such file or directory"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "server: [1",
+        f"cos: {{secret_key: {SECRET}: wrong}}",
+        f"cos:\n  secret_key: {SECRET}: wrong",
+        f"cos: {{secret_key: *{SECRET}}}",
+        f"cos: {{secret_key: !{SECRET} x}}",
+        f"server: {{port: !!int {SECRET}}}",
+        "server: {host: 2026-99-99}",
+        "server: {port: 0x_}",
+        "[" * 400,
+        "server: {[1]: 2}",
+        "server: \x00",
+    ],
+)
+def test_what_is_not_yaml_is_said_to_be_not_yaml_in_one_line_without_quoting_it(file: Path, text: str) -> None:
+    file.write_text(text)
+    (line,) = problems(file)
+    assert line.startswith(f"{file}: is not YAML")
+
+
+def test_bytes_that_are_not_text_are_said_to_be_not_yaml(file: Path) -> None:
+    file.write_bytes(b"\xff\xfe\x00server")
+    with pytest.raises(SettingsError, match="is not YAML"):
+        load_settings(file)
+
+
+@pytest.mark.parametrize("text", ["- server", "just words", "5", "1: 2", "true"])
+def test_a_file_that_is_no_mapping_of_sections_is_told_so(file: Path, text: str) -> None:
+    file.write_text(text)
+    assert problems(file) == [f"{file}: must be a mapping of sections, such as 'server:'"]
+
+
+def test_an_empty_file_lacks_what_is_required(file: Path) -> None:
+    file.write_text("")
+    assert problems(file) == ["postgres: is required and not set", "cos: is required and not set"]
+
+
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+values = st.recursive(
+    plain,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=8,
+)
+sections = st.sampled_from([*Settings.model_fields, "nonsense"])
+keys = st.sampled_from(
+    [key for field in Settings.model_fields.values() for key in getattr(field.annotation, "model_fields", {})]
+)
+
+
+@given(document=st.dictionaries(sections, values | st.dictionaries(keys, values, max_size=4), max_size=4))
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+def test_any_document_makes_settings_or_lines_that_begin_with_a_key(
+    tmp_path: Path, document: dict[str, object]
+) -> None:
+    file = tmp_path / "any.yaml"
+    file.write_text(yaml.safe_dump({**yaml.safe_load(REQUIRED), **document}, allow_unicode=True), encoding="utf-8")
+    try:
+        load_settings(file)
+    except SettingsError as error:
+        for line in error.problems:
+            assert ": " in line
+            assert "\n" not in line
+
+
+@given(text=st.text(max_size=60))
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_text_makes_settings_or_lines(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "any.yaml"
+    file.write_bytes(text.encode(errors="replace"))
+    with pytest.raises(SettingsError):
+        load_settings(file)

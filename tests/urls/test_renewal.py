@@ -1,0 +1,256 @@
+"""Renewals in batches, and the task that drains the queue."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from gateway.ops.background import background
+from gateway.settings import RedisSettings
+from gateway.urls.member import Member
+from gateway.urls.presigned import SignedImage
+from gateway.urls.redis_client import open_redis
+from gateway.urls.redis_guard import CacheUnavailable, RedisGuard
+from gateway.urls.redis_usage import Usage
+from gateway.urls.refresher import Refresher
+from gateway.urls.renewal import Renewal
+from tests.urls.conftest import Tier, make_tier
+
+A = Member("a")
+
+
+class Forgotten(list[str]):
+    """The ids that a renewal found gone."""
+
+    async def add(self, image_ids: object) -> None:
+        self.extend(image_ids)  # type: ignore[arg-type]
+
+
+def renewal_of(tier: Tier, forgotten: Forgotten | None = None) -> Renewal:
+    return Renewal(
+        tier.table,  # type: ignore[arg-type]
+        tier.signer,
+        tier.shared,
+        tier.queue,
+        tier.usage,
+        tier.lifetime,
+        tier.metrics,
+        idle_after=86_400,
+        forget=(forgotten if forgotten is not None else Forgotten()).add,
+        now=tier.clock,
+    )
+
+
+def refresher_of(tier: Tier, *, batch_size: int = 100, forgotten: Forgotten | None = None) -> Refresher:
+    return Refresher(
+        tier.queue,
+        renewal_of(tier, forgotten),
+        tier.metrics,
+        interval=0.05,
+        batch_size=batch_size,
+        now=tier.clock,
+    )
+
+
+async def keep(tier: Tier, *image_ids: str, style: str | None = None) -> None:
+    """Look the images up, as requests do."""
+    tier.table.add(*image_ids)
+    now = int(tier.clock())
+    made = [tier.table.records[image_id] for image_id in image_ids]
+    await tier.shared.keep([(SignedImage(one, tier.signer.sign(one, style), style, now), b"") for one in made])
+
+
+async def cached(tier: Tier, member: Member = A) -> SignedImage | None:
+    return (await tier.cache.get_many([member]))[member].image
+
+
+async def test_a_url_is_renewed_before_it_dies(tier: Tier) -> None:
+    await keep(tier, "a")
+    first = await cached(tier)
+    assert first is not None
+    refresher = refresher_of(tier)
+    assert await refresher.drain_once() == Counter()
+    tier.clock.now = first.presigned.expires_at - 900
+    assert await refresher.drain_once() == Counter(renewed=1)
+    second = await cached(tier)
+    assert second is not None
+    assert second.presigned.expires_at > first.presigned.expires_at + 2000
+    due = await tier.queue.due_at(A)
+    assert due is not None
+    assert tier.clock.now < due <= second.presigned.expires_at - 900
+
+
+async def test_a_cycle_drains_everything_that_is_due_in_one_query_a_batch(tier: Tier) -> None:
+    ids = [f"id-{number}" for number in range(250)]
+    await keep(tier, *ids)
+    tier.table.queries.clear()
+    tier.clock.now += 3000
+    assert await refresher_of(tier).drain_once() == Counter(renewed=250)
+    assert [len(query) for query in tier.table.queries] == [100, 100, 50]
+    assert tier.metrics.registry.get_sample_value("image_gateway_refresh_total", {"result": "renewed"}) == 250
+    assert tier.metrics.registry.get_sample_value("image_gateway_refresh_queue_length") == 250
+    assert tier.metrics.registry.get_sample_value("image_gateway_refresh_due") == 0
+
+
+async def test_due_times_are_spread_and_the_hot_go_first(tier: Tier) -> None:
+    cold = [f"cold-{number}" for number in range(50)]
+    await keep(tier, "hot", *cold)
+    await tier.usage.add({Member("hot"): Usage(access_count=100_000, last_access=tier.clock())})
+    tier.clock.now += 3000
+    await refresher_of(tier).drain_once()
+    order = [claim.member.image_id for claim in await tier.queue.first(51)]
+    assert order[0] == "hot"
+    dues = {claim.due_at for claim in await tier.queue.first(51)}
+    assert max(dues) - min(dues) > 200
+
+
+async def test_an_entry_nobody_asked_for_lapses(tier: Tier, redis_client: "redis.Redis") -> None:
+    await keep(tier, "a", "b")
+    for _ in range(40):  # renewed for a day, as somebody asked for it once
+        tier.clock.now += 2400
+        await tier.usage.add({Member("b"): Usage(access_count=1, last_access=tier.clock())})
+        results = await refresher_of(tier).drain_once()
+        if results["idle"]:
+            break
+    assert results["idle"] == 1
+    assert await tier.queue.due_at(A) is None
+    assert await tier.queue.due_at(Member("b")) is not None
+
+
+async def test_what_another_worker_has_renewed_is_not_renewed_again(tier: Tier) -> None:
+    """SIGKILL between writing the URLs and the ack: the next to claim finds them fresh."""
+    await keep(tier, "a", "b")
+    tier.clock.now += 3000
+    dead_worker = await tier.queue.claim(tier.clock(), 10)
+    assert len(dead_worker) == 2
+    made = tier.table.records["a"]
+    image = SignedImage(made, tier.signer.sign(made, fresh=True), None, int(tier.clock()))
+    await tier.shared.keep([(image, b"")])
+    await tier.queue.schedule({A: tier.clock() + 60})  # as the lease left it
+    tier.clock.now += 61
+    tier.table.queries.clear()
+    assert await refresher_of(tier).drain_once() == Counter(fresh=1, renewed=1)
+    assert tier.table.queries == [["b"]]
+
+
+async def test_a_deleted_image_is_forgotten_everywhere(tier: Tier) -> None:
+    await keep(tier, "a")
+    tier.table.records.clear()
+    tier.clock.now += 3000
+    forgotten = Forgotten()
+    assert await refresher_of(tier, forgotten=forgotten).drain_once() == Counter(gone=1)
+    assert forgotten == ["a"]
+
+
+async def test_i6_an_image_dropped_during_its_renewal_is_not_written_again(tier: Tier) -> None:
+    await keep(tier, "a")
+    tier.clock.now += 3000
+    claims = await tier.queue.claim(tier.clock(), 10)
+    fetch_rows = tier.table.fetch_rows
+
+    async def dropped_meanwhile(image_ids: list[str]) -> object:
+        rows = await fetch_rows(image_ids)
+        await tier.shared.drop(["a"])
+        return rows
+
+    tier.table.fetch_rows = dropped_meanwhile  # type: ignore[method-assign, assignment]
+    await renewal_of(tier).renew(claims)
+    assert await cached(tier) is None
+    assert await tier.queue.due_at(A) is None
+
+
+async def test_an_unusable_row_is_given_up_and_said(tier: Tier, caplog: pytest.LogCaptureFixture) -> None:
+    await keep(tier, "a", "b")
+    del tier.table.records["a"]
+    tier.table.unusable["a"] = "the key names the bucket, not an object"
+    total: Counter[str] = Counter()
+    for _ in range(4):
+        tier.clock.now += 3000
+        await tier.usage.add({Member(one): Usage(last_access=tier.clock()) for one in "ab"})
+        total += await refresher_of(tier).drain_once()
+    assert (total["failed"], total["dead"], total["renewed"]) == (2, 1, 4)
+    [entry] = await tier.queue.dead()
+    assert entry.reason == "the key names the bucket, not an object"
+    assert "renewal given up: image_id=a" in caplog.text
+    assert tier.metrics.registry.get_sample_value("image_gateway_refresh_dead") == 1
+
+
+async def test_an_id_that_makes_the_query_fail_holds_nobody_up(tier: Tier) -> None:
+    ids = [f"id-{number}" for number in range(20)]
+    await keep(tier, *ids)
+    tier.table.chokes_on = {"id-7"}
+    tier.clock.now += 3000
+    assert await refresher_of(tier).drain_once() == Counter(renewed=19, failed=1)
+
+
+async def test_an_outage_of_postgres_costs_nobody_an_attempt(tier: Tier) -> None:
+    await keep(tier, "a")
+    tier.table.is_away = True
+    refresher = refresher_of(tier)
+    tier.clock.now += 3000
+    for _ in range(10):
+        assert await refresher.drain_once() == Counter(postponed=1)
+        tier.clock.now += 5
+    tier.table.is_away = False
+    assert await refresher.drain_once() == Counter(renewed=1)
+    assert await tier.queue.dead() == []
+
+
+async def test_a_style_is_renewed_beside_its_image(tier: Tier) -> None:
+    await keep(tier, "a")
+    await keep(tier, "a", style="thumb")
+    tier.clock.now += 3000
+    assert await refresher_of(tier).drain_once() == Counter(renewed=2)
+    thumb = await cached(tier, Member("a", "thumb"))
+    assert thumb is not None
+    assert "imageMogr2" in thumb.presigned.url
+
+
+async def test_a_style_that_is_configured_no_more_lapses(tier: Tier) -> None:
+    await tier.queue.schedule({Member("a", "gone"): tier.clock()})
+    await tier.usage.made({Member("a", "gone"): 1}, tier.clock())
+    assert await refresher_of(tier).drain_once() == Counter(idle=1)
+
+
+@asynccontextmanager
+async def running(refresher: Refresher) -> AsyncIterator[Refresher]:
+    async with background("refresher", refresher.run()):
+        yield refresher
+
+
+async def until(condition: object) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # type: ignore[operator]
+            await asyncio.sleep(0.01)
+
+
+async def test_the_task_wakes_when_something_is_due_and_survives_failures(
+    tier: Tier, redis_client: "redis.Redis", caplog: pytest.LogCaptureFixture
+) -> None:
+    await keep(tier, "a")
+    async with running(refresher_of(tier)) as refresher:
+        await until(lambda: refresher.report.last_run is not None)
+        assert refresher.report.running
+        tier.clock.now += 3000
+        await until(lambda: refresher.report.success_count == 1)
+        redis_client.set("image:refresh:queue", "garbage")
+        await until(lambda: "it is removed" in caplog.text)
+        await keep(tier, "b")
+        tier.clock.now += 3000
+        await until(lambda: refresher.report.success_count >= 2)
+    assert not refresher.report.running
+
+
+async def test_redis_away_is_no_failure_of_the_renewal(tier: Tier) -> None:
+    await keep(tier, "a")
+    tier.clock.now += 3000
+    claims = await tier.queue.claim(tier.clock(), 10)
+    async with open_redis(RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))) as nobody:
+        with pytest.raises(CacheUnavailable):
+            await renewal_of(make_tier(RedisGuard(nobody, "image:", 1.0), tier.clock)).renew(claims)
+    tier.clock.now += 61  # the lease gives the claim back
+    assert await refresher_of(tier).drain_once() == Counter(renewed=1)

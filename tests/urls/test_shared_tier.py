@@ -1,0 +1,110 @@
+"""The tier in Redis as a whole."""
+
+import redis
+
+from gateway.urls.member import Member
+from gateway.urls.presigned import SignedImage
+from gateway.urls.redis_guard import RedisGuard
+from gateway.urls.redis_usage import Usage
+from gateway.urls.usage import UsageCounter
+from tests.urls.conftest import Clock, Tier, make_tier, record
+from tests.urls.test_renewal import keep
+
+A = Member("a")
+
+
+async def test_i7_an_entry_lives_as_long_as_its_url_less_the_margin(tier: Tier, redis_client: "redis.Redis") -> None:
+    await keep(tier, "a")
+    image = (await tier.cache.get_many([A]))[A].image
+    assert image is not None
+    usable = image.presigned.expires_at - tier.lifetime.min_remaining - tier.clock()
+    assert usable - 2 <= redis_client.ttl("image:url:a") <= usable
+
+
+async def test_the_cache_is_bounded_and_the_least_recently_used_goes(tier: Tier, redis_client: "redis.Redis") -> None:
+    for number in range(120):
+        tier.clock.now += 0.1
+        await keep(tier, f"id-{number}")
+    await tier.usage.add({Member("id-0"): Usage(access_count=1, last_access=tier.clock.now + 1)})
+    assert await tier.shared.trim() == 20
+    assert await tier.shared.trim() == 0
+    assert redis_client.exists("image:url:id-0")
+    assert not any(redis_client.exists(f"image:url:id-{number}") for number in range(1, 21))
+    assert all(redis_client.exists(f"image:url:id-{number}") for number in range(21, 120))
+    for name in ("image:refresh:queue", "image:index:used", "image:index:expiry"):
+        assert redis_client.zcard(name) == 100
+
+
+async def test_i1_a_drop_takes_every_style_and_every_trace(tier: Tier, redis_client: "redis.Redis") -> None:
+    await keep(tier, "a", "b")
+    await keep(tier, "a", style="thumb")
+    await tier.usage.add({A: Usage(access_count=1, last_access=tier.clock())})
+    await tier.shared.drop(["a"])
+    found = await tier.shared.find([A, Member("a", "thumb"), Member("b")])
+    assert found[A].image is None
+    assert found[Member("a", "thumb")].image is None
+    assert found[Member("b")].image is not None
+    assert [claim.member for claim in await tier.queue.first(10)] == [Member("b")]
+    assert await tier.usage.read(A) == Usage()
+
+
+async def test_cached_and_expiring_urls_are_counted_without_scanning(tier: Tier) -> None:
+    await keep(tier, "a")
+    tier.clock.now += 1800
+    await keep(tier, "b")
+    assert await tier.usage.cached(tier.clock(), 900) == (2, 0)
+    assert await tier.usage.cached(tier.clock(), 2000) == (2, 1)
+    assert await tier.usage.cached(tier.clock() + 2000, 900) == (1, 0)
+
+
+async def test_the_hottest_are_known(tier: Tier) -> None:
+    await tier.usage.add({Member(f"id-{n}"): Usage(access_count=n + 1, last_access=tier.clock()) for n in range(5)})
+    assert await tier.usage.hottest(2) == [Member("id-4"), Member("id-3")]
+
+
+async def test_use_is_counted_in_memory_and_written_together(tier: Tier) -> None:
+    counter = UsageCounter(tier.usage, now=tier.clock)
+    for _ in range(3):
+        counter.accessed("a")
+    counter.refreshed(A)
+    assert await tier.usage.read(A) == Usage()
+    assert await counter.usage(A) == Usage(3, 1, tier.clock())
+    await counter.flush()
+    await counter.flush()
+    assert await tier.usage.read(A) == await counter.usage(A) == Usage(3, 1, tier.clock())
+
+
+async def test_use_that_cannot_be_written_is_kept_within_bounds(tier: Tier, redis_client: "redis.Redis") -> None:
+    counter = UsageCounter(tier.usage, most_members=2, now=tier.clock)
+    for image_id in ("a", "b", "c", "a"):
+        counter.accessed(image_id)
+    for name in ("used", "hits", "refreshes"):
+        redis_client.set(f"image:index:{name}", "in the way", ex=100)
+    await counter.flush()
+    await tier.shared.mend()
+    await counter.flush()
+    assert (await tier.usage.read(A)).access_count == 2
+    assert (await tier.usage.read(Member("b"))).access_count == 1
+    assert (await tier.usage.read(Member("c"))).access_count == 0
+
+
+async def test_use_without_redis_is_what_this_process_saw(clock: Clock) -> None:
+    counter = UsageCounter(None, now=clock)
+    counter.accessed("a")
+    await counter.flush()
+    assert await counter.usage(A) == Usage(1, 0, clock())
+
+
+async def test_one_caller_in_a_second_renews_on_demand(tier: Tier, redis_client: "redis.Redis") -> None:
+    assert await tier.shared.lock_renewal(A)
+    assert not await tier.shared.lock_renewal(A)
+    assert await tier.shared.lock_renewal(Member("b"))
+    assert 0 < redis_client.pttl("image:refresh:lock:a") <= 1000
+
+
+async def test_prerefresh_turned_off_queues_nothing(tier: Tier, clock: Clock) -> None:
+    other = make_tier(RedisGuard(tier.guard.client, "image:", 1.0), clock)
+    other.shared._renews = False
+    one = record()
+    await other.shared.keep([(SignedImage(one, other.signer.sign(one), None, 1), b"")])
+    assert await other.queue.next_due() is None
