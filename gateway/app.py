@@ -4,12 +4,15 @@ aiohttp unwinds the contexts in reverse, also when a later one fails to open.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
 from gateway.access.identity import Authenticator
+from gateway.access.jwks import Jwks, keep_fetching
+from gateway.access.links import Links
 from gateway.api import keys
+from gateway.api.caller import vary_by_identity
 from gateway.api.middlewares import observe, render_errors, stamp
 from gateway.api.routes import add_admin_routes, add_public_routes
 from gateway.api.viewing import ImageViewing
@@ -40,7 +43,9 @@ def create_app(settings: Settings, metrics: Metrics) -> web.Application:
     app = web.Application(middlewares=[observe, render_errors], client_max_size=_MAX_BODY)
     app[keys.SETTINGS] = settings
     app[keys.METRICS] = metrics
-    app[keys.AUTHENTICATOR] = Authenticator(settings.access.jwt, settings.admin.token)
+    app[keys.AUTHENTICATOR] = _authenticator(app)
+    if settings.access.signed_links is not None:
+        app[keys.LINKS] = Links(settings.access.signed_links)
     app[keys.IN_FLIGHT] = InFlight(metrics)
     app[keys.STREAM_LIMIT] = StreamLimit(settings.server.max_streams)
     app[keys.HOSTS] = Hosts(settings.cos)
@@ -49,7 +54,7 @@ def create_app(settings: Settings, metrics: Metrics) -> web.Application:
         settings.url_cache.default_ttl, settings.url_cache.min_remaining, settings.url_prerefresh.threshold
     )
     app.cleanup_ctx.extend([_catalog, _url_cache, _usage, _resolver, _origin, _health])
-    app.on_response_prepare.append(stamp)
+    app.on_response_prepare.extend([stamp, vary_by_identity])
     add_public_routes(app)
     return app
 
@@ -60,6 +65,7 @@ def create_admin_app(app: web.Application) -> web.Application:
     admin[keys.METRICS] = app[keys.METRICS]
     admin[keys.IN_FLIGHT] = app[keys.IN_FLIGHT]
     admin[keys.HEALTH] = app[keys.HEALTH]
+    admin[keys.AUTHENTICATOR] = app[keys.AUTHENTICATOR]
     admin.on_response_prepare.append(stamp)
     add_admin_routes(admin)
     return admin
@@ -77,10 +83,29 @@ def _signer(app: web.Application) -> Signer:
     )
 
 
+def _authenticator(app: web.Application) -> Authenticator:
+    settings, admin = app[keys.SETTINGS].access, app[keys.SETTINGS].admin
+    published: Jwks | None = None
+    if settings.jwt is not None and settings.jwt.jwks_url is not None:
+        published, url = Jwks(settings.jwt.algorithms), settings.jwt.jwks_url
+        fetching = keep_fetching(published, url, app[keys.METRICS])
+        app.cleanup_ctx.append(lambda _: _open(fetching))
+    return Authenticator(settings.jwt, admin.token, forwarded_user=settings.forwarded_user, keys=published)
+
+
+async def _open(part: AbstractAsyncContextManager[None]) -> AsyncIterator[None]:
+    async with part:
+        yield
+
+
 async def _catalog(app: web.Application) -> AsyncIterator[None]:
     cos = app[keys.SETTINGS].cos
     opening = open_catalog(
-        app[keys.SETTINGS].postgres, default_bucket=cos.bucket, default_region=cos.region, metrics=app[keys.METRICS]
+        app[keys.SETTINGS].postgres,
+        default_bucket=cos.bucket,
+        default_region=cos.region,
+        metrics=app[keys.METRICS],
+        with_links=keys.LINKS in app,
     )
     async with opening as app[keys.CATALOG]:
         yield
@@ -132,6 +157,14 @@ async def _health(app: web.Application) -> AsyncIterator[None]:
     yield
 
 
+@asynccontextmanager
+async def opened_catalog(settings: Settings) -> AsyncIterator[web.Application]:
+    """A gateway that can find images and sign for them, and has opened nothing else: for commands."""
+    app = create_app(settings, Metrics())
+    async with asynccontextmanager(_catalog)(app):
+        yield app
+
+
 async def examine_dependencies(settings: Settings) -> AsyncIterator[Finding]:
     """Open the adapters alone, and try them one by one: what ``gateway check`` tells."""
     app = create_app(settings, Metrics())
@@ -148,5 +181,6 @@ async def examine_dependencies(settings: Settings) -> AsyncIterator[Finding]:
             app[keys.ORIGIN],
             presign=lambda image: signer.sign(image).url,
             probe=probe,
+            signs_links=keys.LINKS in app,
         ):
             yield finding

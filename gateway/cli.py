@@ -7,28 +7,22 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
-from typing import NoReturn
 
 import click
 from rich.console import Console
 
 from gateway.api.server import Listening, PurePythonParser, listening
 from gateway.app import create_admin_app, create_app, examine_dependencies
+from gateway.commands import addresses
+from gateway.commands.configuration import config_option, refuse, settings_of
 from gateway.metrics import Metrics
 from gateway.ops.logs import configure_logging
 from gateway.settings import Settings
-from gateway.settings_sources import SettingsError, load_settings
+from gateway.settings_sources import SettingsError
 
 logger = logging.getLogger(__name__)
 
 CANNOT_START = 1
-BAD_SETTINGS = 2
-
-config_option = click.option(
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="YAML file; without it the environment and the secrets directory must say everything.",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -41,7 +35,7 @@ def main() -> None:
 @config_option
 def serve(config: Path | None) -> None:
     """Run the gateway on real Redis, Postgres and COS."""
-    settings = _load(config)
+    settings = settings_of(config)
     configure_logging(settings.logging)
     _run(settings)
 
@@ -50,7 +44,7 @@ def serve(config: Path | None) -> None:
 @config_option
 def check(config: Path | None) -> None:
     """Validate the configuration, then try Redis, Postgres and COS one by one."""
-    settings = _load(config)
+    settings = settings_of(config)
     console = Console(highlight=False, soft_wrap=True)
     console.print("[green]ok[/]    configuration")
 
@@ -101,7 +95,7 @@ def dev(images: Path | None, state: Path) -> None:
     except ServerError as error:
         raise click.ClickException(str(error)) from None
     except SettingsError as error:
-        _refuse(error)
+        refuse(error)
     console.print("everything is stopped", style="dim")
 
 
@@ -129,14 +123,5 @@ def _run(
         raise click.ClickException(f"the gateway cannot start: {error}") from None
 
 
-def _load(config: Path | None) -> Settings:
-    try:
-        return load_settings(config)
-    except SettingsError as error:
-        _refuse(error)
-
-
-def _refuse(error: SettingsError) -> NoReturn:
-    for problem in error.problems:
-        click.echo(problem, err=True)
-    sys.exit(BAD_SETTINGS)
+main.add_command(addresses.url)
+main.add_command(addresses.link)

@@ -1,11 +1,11 @@
 """Many presigned URLs in one request."""
 
-import json
 from typing import Any
 
 from aiohttp import web
 
 from gateway.api.answers import success
+from gateway.api.body import json_body
 from gateway.api.caller import caller_of
 from gateway.api.keys import USAGE, VIEWING
 from gateway.catalog.image_id import parse_image_id
@@ -16,7 +16,7 @@ MOST_IMAGES = 200
 
 async def urls(request: web.Request) -> web.Response:
     """For each id its URL, or the code of the error that asking for it alone would give."""
-    asked = _image_ids(await _json_body(request))
+    asked = _image_ids(await json_body(request))
     errors: dict[str, str] = {}
     valid: list[str] = []
     for image_id in asked:
@@ -33,13 +33,6 @@ async def urls(request: web.Request) -> web.Response:
         presigned = result.image.presigned
         found[image_id] = {"url": presigned.url, "expires_at": presigned.expires_at, "from_cache": result.from_cache}
     return success({"urls": found, "errors": errors})
-
-
-async def _json_body(request: web.Request) -> Any:
-    try:
-        return json.loads(await request.read())
-    except (ValueError, RecursionError):
-        raise InvalidRequest("the body must be JSON") from None
 
 
 def _image_ids(body: Any) -> list[str]:

@@ -8,7 +8,7 @@ class ImageRecord:
     """One servable row: where the object is, and who may see it.
 
     ``key`` is the object key as COS knows it. ``owner`` is None when nobody owns the image; ``content_type`` is None
-    when the application does not know it.
+    when the application does not know it. ``links_killed`` is how often all its signed links have been killed.
     """
 
     image_id: str
@@ -18,6 +18,7 @@ class ImageRecord:
     region: str
     key: str
     content_type: str | None
+    links_killed: int = 0
 
 
 class InvalidObjectKey(ValueError):

@@ -13,7 +13,7 @@ class _Entry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    v: Literal[1] = 1
+    v: Literal[2] = 2
     id: str
     style: str | None
     owner: str | None
@@ -24,13 +24,14 @@ class _Entry(BaseModel):
     type: str | None
     url: str
     signed_at: int
+    killed: int
 
 
 def encode(image: SignedImage) -> bytes:
     """The entry: its end in decimal, a space, JSON. The end comes first so that a script can compare it unparsed."""
     record, presigned = image.record, image.presigned
     entry = _Entry.model_construct(
-        v=1,
+        v=2,
         id=record.image_id,
         style=image.style,
         owner=record.owner,
@@ -41,6 +42,7 @@ def encode(image: SignedImage) -> bytes:
         type=record.content_type,
         url=presigned.url,
         signed_at=presigned.signed_at,
+        killed=record.links_killed,
     )
     return b"%d %s" % (presigned.expires_at, entry.model_dump_json().encode())
 
@@ -63,6 +65,7 @@ def decode(data: bytes, image_id: str, style: str | None) -> SignedImage:
             region=entry.region,
             key=entry.key,
             content_type=entry.type,
+            links_killed=entry.killed,
         ),
         presigned=PresignedUrl(entry.url, entry.signed_at, int(end)),
         style=style,

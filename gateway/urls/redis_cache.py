@@ -102,6 +102,11 @@ class RedisUrlCache:
                 pipeline.eval(_PUT_IF_LATER, 1, key, image.presigned.expires_at, encode(image), max(1, int(ttl)))
             await pipeline.execute()
 
+    async def drop(self, image_id: str, styles: Sequence[str | None]) -> None:
+        """Forget the image in each of ``styles``."""
+        async with self._bounded():
+            await self._client.delete(*(self._url_key(image_id, style) for style in styles))
+
     async def usage(self, image_id: str) -> Usage:
         """What has been counted about the image; zeros when nothing has."""
         async with self._bounded():

@@ -117,6 +117,16 @@ class UrlResolver:
         """
         return await self._renewals.run((image_id, style), lambda: self._renew(image_id, style, refused))
 
+    async def forget(self, image_id: str) -> None:
+        """Drop what is kept of the image, in every style: the next request reads its row."""
+        self._local.drop(image_id, self._signer.all_styles)
+        if self._cache is None:
+            return
+        try:
+            await self._cache.drop(image_id, self._signer.all_styles)
+        except CacheUnavailable as error:
+            logger.warning("a cached entry could not be dropped: image_id=%s reason=%s", image_id, error)
+
     def sign_for_head(self, image: SignedImage) -> PresignedUrl:
         """The image's URL for HEAD, which COS refuses on a URL signed for GET."""
         return self._signer.sign(image.record, image.style, method="HEAD")

@@ -67,6 +67,11 @@ class Signer:
         """Whether images can be had in this style; None is the image as it is."""
         return style is None or style in self._styles
 
+    @property
+    def all_styles(self) -> tuple[str | None, ...]:
+        """Every style that images can be had in; None is the image as it is."""
+        return (None, *self._styles)
+
     def sign(
         self, record: ImageRecord, style: str | None = None, *, method: str = "GET", fresh: bool = False
     ) -> PresignedUrl:
