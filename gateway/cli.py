@@ -14,15 +14,13 @@ from rich.console import Console
 from gateway.api.server import Listening, PurePythonParser, listening
 from gateway.app import create_admin_app, create_app, examine_dependencies
 from gateway.commands import addresses
-from gateway.commands.configuration import config_option, refuse, settings_of
+from gateway.commands.common import CANNOT_START, config_option, refuse, settings_from
 from gateway.metrics import Metrics
 from gateway.ops.logs import configure_logging
 from gateway.settings import Settings
 from gateway.settings_sources import SettingsError
 
 logger = logging.getLogger(__name__)
-
-CANNOT_START = 1
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,7 +33,7 @@ def main() -> None:
 @config_option
 def serve(config: Path | None) -> None:
     """Run the gateway on real Redis, Postgres and COS."""
-    settings = settings_of(config)
+    settings = settings_from(config)
     configure_logging(settings.logging)
     _run(settings)
 
@@ -44,7 +42,7 @@ def serve(config: Path | None) -> None:
 @config_option
 def check(config: Path | None) -> None:
     """Validate the configuration, then try Redis, Postgres and COS one by one."""
-    settings = settings_of(config)
+    settings = settings_from(config)
     console = Console(highlight=False, soft_wrap=True)
     console.print("[green]ok[/]    configuration")
 

@@ -48,7 +48,7 @@ TableName = Annotated[
     _matches(r"([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,62}", "a table name, or schema.table"),
 ]
 Bucket = Annotated[str, _matches(r"[a-z0-9][a-z0-9-]*-[0-9]+", "a bucket name with its APPID, like photos-1250000000")]
-Region = Annotated[str, _matches(r"[a-z0-9-]+", "a region, like ap-guangzhou")]
+Region = Annotated[str, _matches(r"[a-z0-9][a-z0-9-]*[a-z0-9]", "a region, like ap-guangzhou")]
 HostPort = Annotated[
     str,
     _matches(

@@ -13,6 +13,7 @@ from gateway.ops.request_id import request_id_from
 logger = logging.getLogger("aiohttp.server")
 
 _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
+_LINGER = 5.0  # seconds to read on what nobody waits for, so that the client sees its answer before the close
 _BACKLOG = 1024  # connections that may wait to be accepted; Linux takes no more than net.core.somaxconn
 
 
@@ -37,6 +38,7 @@ class Connection(web.RequestHandler):
             raise ConnectionError("an answer has begun")
         error = InvalidRequest("the request is not valid HTTP") if status < 500 else GatewayError()
         response = failure(error, request_id_from(None))
+        response.headers["Server"] = "image-gateway"
         response.force_close()
         return response
 
@@ -90,6 +92,9 @@ class Site(web.BaseSite):
                 manager,
                 loop=loop,
                 keepalive_timeout=self._keepalive_timeout,
+                # Nobody has a reason to compress two hundred ids; a bomb of them would be one (and so would its error).
+                auto_decompress=False,
+                lingering_time=min(_LINGER, self._keepalive_timeout),
                 access_log=None,  # type: ignore[arg-type]  # which is how it is turned off
             )
 

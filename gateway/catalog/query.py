@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.catalog.record import ImageRecord, check_object_key
+from gateway.catalog.record import ImageRecord, check_object_key, check_place
 from gateway.settings import PostgresSettings
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _RANGES = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]*-[0-9]+")
-_REGION = re.compile(r"[a-z0-9-]+")
 ACTIVE = "active"
 LINKS_TABLE = "image_gateway_links"
 
@@ -103,8 +101,7 @@ class CatalogQuery:
         """One row as a record; raises ``ValueError`` when its key, bucket or region could not be asked of COS."""
         image_id, key, owner, public, bucket, region, content_type, *killed = row
         bucket, region = bucket or self.default_bucket, region or self.default_region
-        if not _BUCKET.fullmatch(bucket) or not _REGION.fullmatch(region):
-            raise ValueError("the row's bucket or region is not one that COS could have")
+        check_place(bucket, region)
         return ImageRecord(
             image_id=image_id,
             owner=owner,

@@ -1,5 +1,6 @@
 """What the application's table says of an image."""
 
+import re
 from dataclasses import dataclass
 
 
@@ -19,6 +20,17 @@ class ImageRecord:
     key: str
     content_type: str | None
     links_killed: int = 0
+
+
+# Narrower than what the SDK takes: a name that it refuses must not get as far as there.
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]*-[0-9]+")
+_REGION = re.compile(r"[a-z0-9][a-z0-9-]*[a-z0-9]")
+
+
+def check_place(bucket: str, region: str) -> None:
+    """Raise ``ValueError`` when COS could have no such bucket or region: both become part of a host's name."""
+    if not _BUCKET.fullmatch(bucket) or not _REGION.fullmatch(region) or len(bucket) > 60:
+        raise ValueError("the bucket or region is not one that COS could have")
 
 
 class InvalidObjectKey(ValueError):

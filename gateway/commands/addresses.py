@@ -1,6 +1,5 @@
 """Addresses that open an image. Whoever can read the configuration could make them by hand, so nobody is asked more."""
 
-import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +9,10 @@ from aiohttp import web
 
 from gateway.api.keys import CATALOG, LIFETIME, LINKS, SIGNER
 from gateway.api.links import LONGEST, address_of
-from gateway.app import opened_catalog
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import ImageRecord
-from gateway.commands.configuration import config_option, settings_of
-from gateway.errors import CredentialsExpired, GatewayError
+from gateway.commands.common import config_option, opened_parts, run_or_explain, settings_from
+from gateway.errors import CredentialsExpired
 
 _DURATION = re.compile(r"([1-9][0-9]{0,6})([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -65,16 +63,13 @@ def link(image_id: str, expires: int, config: Path | None) -> None:
 
 
 def _print_address(image_id: str, config: Path | None, address: Callable[[web.Application, ImageRecord], str]) -> None:
-    settings = settings_of(config)
+    settings = settings_from(config)
 
-    async def made() -> str:
-        async with opened_catalog(settings) as app:
-            record = await app[CATALOG].fetch(parse_image_id(image_id))
+    async def show() -> None:
+        async with opened_parts(settings) as app:
+            record = (await app[CATALOG].fetch_many([parse_image_id(image_id)])).get(image_id)
             if record is None:
                 raise click.ClickException("there is no such image, or it is not active")
-            return address(app, record)
+            click.echo(address(app, record))
 
-    try:
-        click.echo(asyncio.run(made()))
-    except GatewayError as error:
-        raise click.ClickException(str(error) or error.client_message) from None
+    run_or_explain(show())

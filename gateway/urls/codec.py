@@ -1,10 +1,10 @@
 """A signed image as the bytes kept in Redis, and back: what comes back is checked, never trusted."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
-from gateway.catalog.record import ImageRecord, check_object_key
+from gateway.catalog.record import ImageRecord, check_object_key, check_place
 from gateway.urls.presigned import PresignedUrl, SignedImage
 
 
@@ -25,6 +25,11 @@ class _Entry(BaseModel):
     url: str
     signed_at: int
     killed: int
+
+    @model_validator(mode="after")
+    def _lies_where_cos_could_have_it(self) -> Self:
+        check_place(self.bucket, self.region)
+        return self
 
 
 def encode(image: SignedImage) -> bytes:

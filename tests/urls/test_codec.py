@@ -51,6 +51,12 @@ def test_garbage_is_refused(data: bytes) -> None:
         {"signed_at": None},
         {"url": None},
         {"killed": "0"},
+        {"bucket": "evil.example/x?-1"},
+        {"bucket": "photos-1.evil-1"},
+        {"bucket": "p" * 60 + "-1"},
+        {"region": "x/../y"},
+        {"region": "evil.example"},
+        {"region": "-"},
         {"extra": 1},
     ],
 )
