@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # One folder of images to serve instead of the samples: make run IMAGES=~/Pictures
 IMAGES ?=
 
-.PHONY: help install run test lint typecheck format constraints clean all
+.PHONY: help install run test fuzz lint typecheck format constraints clean all
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -27,6 +27,17 @@ run: install  ## the gateway on an embedded stack, with sample images
 
 test: install  ## the whole suite, on real servers
 	$(BIN)/python -m pytest $(ARGS)
+
+# How long each target is fuzzed, in seconds, and which are: make fuzz SECONDS=600 TARGETS=credentials
+SECONDS ?= 60
+TARGETS ?= image_ids image_requests conditions link_parameters credentials cached_entries key_sets settings_files
+
+fuzz: install  ## what strangers' bytes reach first, with coverage-guided fuzzing
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	@set -e; for target in $(TARGETS); do \
+		echo "$$target for $(SECONDS) s"; \
+		$(BIN)/python -m tests.hostile.fuzz $$target -max_total_time=$(SECONDS) -max_len=4096 -seed=1 -print_final_stats=1; \
+	done
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .

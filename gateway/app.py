@@ -3,13 +3,18 @@
 aiohttp unwinds the contexts in reverse, also when a later one fails to open.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from aiohttp import web
 
 from gateway import parts
 from gateway.access.identity import Authenticator
+from gateway.access.jwks import Jwks, keep_fetching
+from gateway.access.links import Links
 from gateway.api import keys
+from gateway.api.caller import vary_by_identity
 from gateway.api.middlewares import observe, render_errors, stamp
 from gateway.api.routes import add_admin_routes, add_public_routes
 from gateway.delivery.limit import StreamLimit
@@ -54,7 +59,9 @@ def create_app(settings: Settings, metrics: Metrics) -> web.Application:
     app = web.Application(middlewares=[observe, render_errors], client_max_size=_MAX_BODY)
     app[keys.SETTINGS] = settings
     app[keys.METRICS] = metrics
-    app[keys.AUTHENTICATOR] = Authenticator(settings.access.jwt, settings.admin.token)
+    app[keys.AUTHENTICATOR] = _authenticator(app)
+    if settings.access.signed_links is not None:
+        app[keys.LINKS] = Links(settings.access.signed_links)
     app[keys.IN_FLIGHT] = InFlight(metrics)
     app[keys.STREAM_LIMIT] = StreamLimit(settings.server.max_streams)
     app[keys.LIFETIME] = Lifetime(
@@ -70,7 +77,7 @@ def create_app(settings: Settings, metrics: Metrics) -> web.Application:
         metrics=metrics,
     )
     app.cleanup_ctx.extend(_PARTS)
-    app.on_response_prepare.append(stamp)
+    app.on_response_prepare.extend([stamp, vary_by_identity])
     add_public_routes(app)
     return app
 
@@ -84,3 +91,18 @@ def create_admin_app(app: web.Application) -> web.Application:
     admin.on_response_prepare.append(stamp)
     add_admin_routes(admin)
     return admin
+
+
+def _authenticator(app: web.Application) -> Authenticator:
+    settings, admin = app[keys.SETTINGS].access, app[keys.SETTINGS].admin
+    published: Jwks | None = None
+    if settings.jwt is not None and settings.jwt.jwks_url is not None:
+        published, url = Jwks(settings.jwt.algorithms), settings.jwt.jwks_url
+        fetching = keep_fetching(published, url, app[keys.METRICS])
+        app.cleanup_ctx.append(lambda _: _open(fetching))
+    return Authenticator(settings.jwt, admin.token, forwarded_user=settings.forwarded_user, keys=published)
+
+
+async def _open(part: AbstractAsyncContextManager[None]) -> AsyncIterator[None]:
+    async with part:
+        yield

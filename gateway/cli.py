@@ -13,6 +13,7 @@ from rich.console import Console
 
 from gateway.api.server import Listening, PurePythonParser, listening
 from gateway.app import create_admin_app, create_app
+from gateway.commands import addresses
 from gateway.commands.common import CANNOT_START, config_option, refuse, settings_from
 from gateway.commands.queue import queue
 from gateway.commands.warm import warm
@@ -125,3 +126,5 @@ def _run(
 
 main.add_command(queue)
 main.add_command(warm)
+main.add_command(addresses.url)
+main.add_command(addresses.link)

@@ -78,6 +78,14 @@ class Unauthorized(GatewayError):
         return {"WWW-Authenticate": 'Bearer realm="image-gateway"'}
 
 
+class Forbidden(GatewayError):
+    """Nobody may do this as the gateway is configured (RFC 9110 section 15.5.4)."""
+
+    status = 403
+    code = "forbidden"
+    message = "admin.token is not configured, so nobody may do this"
+
+
 class RouteNotFound(GatewayError):
     """There is nothing at this path."""
 
@@ -101,6 +109,19 @@ class MethodNotAllowed(GatewayError):
     def headers(self) -> Mapping[str, str]:
         """What the path does take."""
         return {"Allow": self._allowed}
+
+
+class RequestTimeout(GatewayError):
+    """The client did not send its request in time (RFC 9110 section 15.5.9)."""
+
+    status = 408
+    code = "request_timeout"
+    message = "the request did not arrive in time"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Nobody waits for the rest."""
+        return {"Connection": "close"}
 
 
 class PayloadTooLarge(GatewayError):

@@ -26,5 +26,6 @@ async def examine_dependencies(settings: Settings) -> AsyncIterator[Finding]:
             app[keys.ORIGIN],
             presign=lambda image: signer.sign(image).url,
             probe=probe,
+            signs_links=keys.LINKS in app,
         ):
             yield finding

@@ -38,7 +38,11 @@ async def catalog(app: web.Application) -> AsyncIterator[None]:
     """The application's table in Postgres."""
     cos = app[keys.SETTINGS].cos
     opening = open_catalog(
-        app[keys.SETTINGS].postgres, default_bucket=cos.bucket, default_region=cos.region, metrics=app[keys.METRICS]
+        app[keys.SETTINGS].postgres,
+        default_bucket=cos.bucket,
+        default_region=cos.region,
+        metrics=app[keys.METRICS],
+        with_links=keys.LINKS in app,
     )
     async with opening as app[keys.CATALOG]:
         yield

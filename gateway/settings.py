@@ -5,8 +5,15 @@ bytes. A part is handed its own section, never the whole.
 """
 
 import re
+from ipaddress import ip_address
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -41,7 +48,7 @@ TableName = Annotated[
     _matches(r"([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,62}", "a table name, or schema.table"),
 ]
 Bucket = Annotated[str, _matches(r"[a-z0-9][a-z0-9-]*-[0-9]+", "a bucket name with its APPID, like photos-1250000000")]
-Region = Annotated[str, _matches(r"[a-z0-9-]+", "a region, like ap-guangzhou")]
+Region = Annotated[str, _matches(r"[a-z0-9][a-z0-9-]*[a-z0-9]", "a region, like ap-guangzhou")]
 HostPort = Annotated[
     str,
     _matches(
@@ -75,6 +82,7 @@ class ServerSettings(Section):
     port: int = Field(8080, ge=0, le=65535)
     reuse_port: bool = False
     shutdown_grace: float = Field(30, ge=0, le=3600)
+    keepalive_timeout: Timeout = 75
     max_streams: PositiveInt = 1000
     trusted_proxies: Networks = ()
 
@@ -205,23 +213,132 @@ class UrlStatsSettings(Section):
 
 
 Hmac = Literal["HS256", "HS384", "HS512"]
+Asymmetric = Literal["RS256", "ES256", "EdDSA"]
+_HMAC = ("HS256", "HS384", "HS512")
+_ASYMMETRIC = ("RS256", "ES256", "EdDSA")
+_LEAST_RSA_BITS = 2048
 
 
 class JwtSettings(Section):
-    """Who asks, told by a JSON Web Token signed with a shared secret."""
+    """Who asks, told by a JSON Web Token.
 
-    secret: SecretStr
-    algorithms: tuple[Hmac, ...] = Field(("HS256",), min_length=1)
+    Exactly one of ``secret``, ``public_key`` (PEM) and ``jwks_url`` says who signs. The families are never mixed: an
+    HMAC algorithm goes with a secret alone, so that nobody can sign with a public key taken for one (RFC 8725 section
+    2.1). Without ``algorithms`` the key decides: HS256 with a secret, a PEM's own, any of the three with a JWKS.
+    """
+
+    secret: SecretStr | None = None
+    public_key: str | None = None
+    jwks_url: str | None = None
+    algorithms: tuple[Hmac | Asymmetric, ...] = Field((), min_length=1)
     audience: str | None = None
     issuer: str | None = None
     user_claim: str = Field("sub", min_length=1)
+    cookie: Annotated[str, _matches(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "a cookie name")] | None = None
 
     @model_validator(mode="after")
-    def _secret_is_as_long_as_the_hash(self) -> Self:
+    def _one_key_and_only_its_algorithms(self) -> Self:
+        given = [name for name in ("secret", "public_key", "jwks_url") if getattr(self, name) is not None]
+        if len(given) != 1:
+            told = "none of them is" if not given else f"{' and '.join(given)} are"
+            raise ValueError(f"needs one of secret, public_key and jwks_url; {told} set")
+        possible = self._possible_algorithms()
+        if not self.algorithms:
+            object.__setattr__(self, "algorithms", possible if self.secret is None else possible[:1])
+        if strange := [algorithm for algorithm in self.algorithms if algorithm not in possible]:
+            raise ValueError(f"algorithms: {', '.join(strange)} cannot go with this {given[0]}")
+        if self.secret is not None:
+            self._secret_is_as_long_as_the_hash(self.secret.get_secret_value())
+        return self
+
+    def _possible_algorithms(self) -> tuple[str, ...]:
+        if self.secret is not None:
+            return _HMAC
+        if self.public_key is not None:
+            return (_algorithm_of(self.public_key),)
+        if not _is_trustworthy_address(self.jwks_url or ""):
+            raise ValueError("jwks_url must be an https address without a password; http is for this machine alone")
+        return _ASYMMETRIC
+
+    def _secret_is_as_long_as_the_hash(self, secret: str) -> None:
+        if secret.lstrip().startswith(("-----BEGIN", "ssh-")):
+            raise ValueError("secret holds a key pair's key; a public one belongs in public_key")
         # RFC 7518 section 3.2: a key of the size of the hash output or larger must be used.
         needed = max(int(algorithm.removeprefix("HS")) // 8 for algorithm in self.algorithms)
-        if len(self.secret.get_secret_value().encode()) < needed:
+        if len(secret.encode()) < needed:
             raise ValueError(f"secret must be at least {needed} bytes for these algorithms (RFC 7518 section 3.2)")
+
+
+def _algorithm_of(pem: str) -> str:
+    """The one algorithm that this public key verifies; raises ``ValueError`` when it is none of ours."""
+    try:
+        key = load_pem_public_key(pem.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("public_key is not a public key in PEM (-----BEGIN PUBLIC KEY-----)") from None
+    match key:
+        case RSAPublicKey() if key.key_size >= _LEAST_RSA_BITS:  # RFC 7518 section 3.3
+            return "RS256"
+        case EllipticCurvePublicKey() if isinstance(key.curve, SECP256R1):
+            return "ES256"
+        case Ed25519PublicKey():
+            return "EdDSA"
+        case _:
+            raise ValueError("public_key must be RSA of 2048 bits or more, EC P-256 or Ed25519")
+
+
+def _is_trustworthy_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return False
+    if not host or "@" in parts.netloc or not url.isprintable() or " " in url:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach ``host``, an address or a name; an unknown name may be anywhere."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class ForwardedUserSettings(Section):
+    """A header in which a proxy that has authenticated the user names him; believed from those networks alone."""
+
+    header: HeaderName = "X-User-Id"
+    trusted_proxies: Networks = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_somebody_in_particular(self) -> Self:
+        if any(network.prefixlen == 0 for network in self.trusted_proxies):
+            raise ValueError("trusted_proxies must not hold everybody: anyone could then be any user")
+        if self.header.lower() in {"authorization", "cookie", "host", "x-forwarded-for", "forwarded"}:
+            raise ValueError(f"header: {self.header} has a meaning of its own")
+        return self
+
+
+KeyId = Annotated[str, _matches(r"[A-Za-z0-9._-]{1,32}", "1 to 32 of A-Z a-z 0-9 . _ -")]
+_LEAST_LINK_KEY = 32
+
+
+class SignedLinksSettings(Section):
+    """Links that open one image until a time: ``keys`` maps a kid to its secret.
+
+    The first one signs, all of them verify: a new key is put in front, the old one is removed when its links are over.
+    """
+
+    keys: dict[KeyId, SecretStr] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _keys_are_as_long_as_the_hash(self) -> Self:
+        for kid, key in self.keys.items():
+            if len(key.get_secret_value().encode()) < _LEAST_LINK_KEY:
+                raise ValueError(f"keys.{kid} must be at least {_LEAST_LINK_KEY} bytes (RFC 2104 section 3)")
         return self
 
 
@@ -229,6 +346,8 @@ class AccessSettings(Section):
     """Each way to tell who one is; null: off."""
 
     jwt: JwtSettings | None = None
+    forwarded_user: ForwardedUserSettings | None = None
+    signed_links: SignedLinksSettings | None = None
 
 
 class LoggingSettings(Section):

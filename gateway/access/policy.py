@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from gateway.access.identity import Caller
-from gateway.errors import ImageNotFound, Unauthorized
+from gateway.errors import GatewayError, ImageNotFound, Unauthorized
 
 
 class Ownable(Protocol):
@@ -19,6 +19,11 @@ class Ownable(Protocol):
         """Whether everybody may see it."""
         ...
 
+    @property
+    def links_killed(self) -> int:
+        """How often all signed links to it have been killed."""
+        ...
+
 
 def check_view(caller: Caller, image: Ownable) -> None:
     """Return if ``caller`` may see the image.
@@ -28,21 +33,41 @@ def check_view(caller: Caller, image: Ownable) -> None:
     """
     if image.public or _owns(caller, image):
         return
-    caller.require_valid()
-    raise ImageNotFound("not the caller's")
+    if caller.link is not None and caller.link.opens(image.links_killed):
+        return
+    raise refusal(caller)
+
+
+def refusal(caller: Caller) -> GatewayError:
+    """What ``caller`` hears of an image that is not there for him, whether there is one or not.
+
+    A link that does not open it is a bad credential: forged, killed, and outlived by its image are one answer.
+    """
+    if caller.rejected or caller.link is not None:
+        return Unauthorized()
+    return ImageNotFound("not there for the caller")
 
 
 def check_control(caller: Caller, image: Ownable) -> None:
-    """Return if ``caller`` may renew the image's URL and see its state: its owner, or the admin.
+    """Return if ``caller`` may renew the image's URL, see its state and kill its links: its owner, or the admin.
 
-    Raises as ``check_view`` does; ``Unauthorized`` for somebody unknown at an image that everybody may see, and
+    Raises as ``check_owner`` does.
+    """
+    if not caller.is_admin:
+        check_owner(caller, image)
+
+
+def check_owner(caller: Caller, image: Ownable) -> None:
+    """Return if ``caller`` owns the image, and so may show it to others. The admin runs the gateway, he owns nothing.
+
+    Raises as ``check_view`` does; ``Unauthorized`` for somebody unknown at an image that he may see, and
     ``ImageNotFound`` for anybody else.
     """
-    if caller.is_admin or _owns(caller, image):
+    if _owns(caller, image):
         return
     check_view(caller, image)
     caller.require_valid()
-    if caller.user is None:
+    if caller.user is None and not caller.is_admin:
         raise Unauthorized
     raise ImageNotFound("not the caller's")
 

@@ -1,11 +1,11 @@
 """Many presigned URLs in one request."""
 
-import json
 from typing import Any
 
 from aiohttp import web
 
 from gateway.api.answers import success
+from gateway.api.body import json_body
 from gateway.api.caller import caller_of
 from gateway.api.keys import USAGE, VIEWING
 from gateway.catalog.image_id import parse_image_id
@@ -33,14 +33,6 @@ async def urls(request: web.Request) -> web.Response:
         presigned = result.image.presigned
         found[image_id] = {"url": presigned.url, "expires_at": presigned.expires_at, "from_cache": result.from_cache}
     return success({"urls": found, "errors": errors})
-
-
-async def json_body(request: web.Request) -> Any:
-    """The body as JSON; raises ``InvalidRequest``."""
-    try:
-        return json.loads(await request.read())
-    except (ValueError, RecursionError):
-        raise InvalidRequest("the body must be JSON") from None
 
 
 def image_ids_in(body: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from gateway.access.identity import Authenticator
+from gateway.access.links import Links
 from gateway.api.viewing import ImageViewing
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.delivery.limit import StreamLimit
@@ -31,6 +32,7 @@ LIFETIME = web.AppKey("lifetime", Lifetime)
 HOSTS = web.AppKey("hosts", Hosts)
 SIGNER = web.AppKey("signer", Signer)
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
+LINKS = web.AppKey("links", Links)
 IN_FLIGHT = web.AppKey("in_flight", InFlight)
 STREAM_LIMIT = web.AppKey("stream_limit", StreamLimit)
 CATALOG = web.AppKey("catalog", PostgresCatalog)

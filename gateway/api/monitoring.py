@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from gateway.api.admin import admin_only
 from gateway.api.answers import success
-from gateway.api.batch import image_ids_in, json_body
-from gateway.api.caller import caller_of
+from gateway.api.batch import image_ids_in
+from gateway.api.body import json_body
 from gateway.api.keys import (
     DAILY_STATS,
     FORGETTING,
@@ -19,7 +20,7 @@ from gateway.api.keys import (
     SETTINGS,
 )
 from gateway.catalog.image_id import parse_image_id
-from gateway.errors import CacheIsAway, InvalidRequest, RouteNotFound, Unauthorized
+from gateway.errors import CacheIsAway, InvalidRequest, RouteNotFound
 from gateway.urls.redis_guard import CacheUnavailable
 from gateway.urls.refresh_queue import RefreshQueue
 from gateway.urls.refresher import RefreshReport
@@ -102,25 +103,20 @@ async def queue(request: web.Request) -> web.Response:
     )
 
 
+@admin_only
 async def requeue(request: web.Request) -> web.Response:
     """Try everything that was given up on again, now."""
-    _require_admin(request)
     async with _redis_answers():
         moved = await _queue(request).requeue(time.time())
     return success({"requeued": moved})
 
 
+@admin_only
 async def purge(request: web.Request) -> web.Response:
     """Forget images on every replica; they are looked up again when they are asked for."""
-    _require_admin(request)
     image_ids = [parse_image_id(one) for one in image_ids_in(await json_body(request))]
     await request.app[FORGETTING].everywhere(image_ids)
     return success({"purged": len(image_ids)})
-
-
-def _require_admin(request: web.Request) -> None:
-    if not caller_of(request).is_admin:
-        raise Unauthorized
 
 
 def _queue(request: web.Request) -> RefreshQueue:

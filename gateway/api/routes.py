@@ -2,7 +2,7 @@
 
 from aiohttp import hdrs, web
 
-from gateway.api import batch, health, images, metrics, monitoring
+from gateway.api import batch, health, images, links, metrics, monitoring
 
 # Ids are checked by the handlers, so that a wrong one is a 400 that says so, and not a 404.
 _ID = "{image_id}"
@@ -25,6 +25,8 @@ def add_public_routes(app: web.Application) -> None:
     app.router.add_get(f"/api/v1/images/{_ID}/url", images.url, name="url", allow_head=False)
     app.router.add_post(f"/api/v1/images/{_ID}/url/refresh", images.refresh, name="refresh")
     app.router.add_get(f"/api/v1/images/{_ID}/status", images.status, name="status", allow_head=False)
+    app.router.add_post(f"/api/v1/images/{_ID}/link", links.make, name="link")
+    app.router.add_delete(f"/api/v1/images/{_ID}/links", links.kill, name="links")
     app.router.add_post("/api/v1/images/urls", batch.urls, name="urls")
     _add_health_routes(app)
 

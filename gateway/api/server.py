@@ -6,16 +6,16 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import http_parser, web
 
 from gateway.api.keys import HEALTH, IN_FLIGHT, SETTINGS
+from gateway.api.protocol import Site
+from gateway.settings import is_loopback
 
 logger = logging.getLogger(__name__)
 
-# nginx closes an idle connection to an upstream after 60 s (keepalive_timeout, ngx_http_upstream_module): the gateway
-# must not do so first. aiohttp's own hour would also be the time a client may take over its headers.
-_KEEPALIVE = 75.0
 # By the time the runners clean up, what could finish has finished.
 _CLEANUP_TIMEOUT = 1.0
 _POLL = 0.02
@@ -44,11 +44,18 @@ async def listening(
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         raise PurePythonParser("aiohttp was installed without its C extensions; install it from a wheel")
     server, admin = app[SETTINGS].server, app[SETTINGS].admin
+    if admin.token is None and not is_loopback(admin.host):
+        logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
+
+    site = partial(Site, keepalive_timeout=server.keepalive_timeout, unread_timeout=app[SETTINGS].image_proxy.timeout)
     async with _runner(app, handler_cancellation=True) as public_runner:
         # Only now is what the admin port shows open.
         async with _runner(create_admin_app(app), handler_cancellation=False) as admin_runner:
-            public = await _listen(public_runner, server.host, server.port, reuse_port=server.reuse_port)
-            yield Listening(public, await _listen(admin_runner, admin.host, admin.port, reuse_port=False))
+            public = site(public_runner, server.host, server.port, reuse_port=server.reuse_port)
+            await public.start()
+            private = site(admin_runner, admin.host, admin.port)
+            await private.start()
+            yield Listening(public.url, private.url)
             await _drain(app, public_runner)
 
 
@@ -58,7 +65,6 @@ async def _runner(app: web.Application, *, handler_cancellation: bool) -> AsyncI
         app,
         access_log=None,
         handler_cancellation=handler_cancellation,
-        keepalive_timeout=_KEEPALIVE,
         shutdown_timeout=_CLEANUP_TIMEOUT,
     )
     try:
@@ -66,15 +72,6 @@ async def _runner(app: web.Application, *, handler_cancellation: bool) -> AsyncI
         yield runner
     finally:
         await runner.cleanup()
-
-
-async def _listen(runner: web.AppRunner, host: str, port: int, *, reuse_port: bool) -> str:
-    site = web.TCPSite(runner, host, port, reuse_port=reuse_port or None)
-    await site.start()
-    # Port 0 asks for any free one, so the number is known only now.
-    bound = next(address[1] for address in runner.addresses)
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{bound}"
 
 
 async def _drain(app: web.Application, runner: web.AppRunner) -> None:

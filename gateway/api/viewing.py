@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gateway.access.identity import Caller
-from gateway.access.policy import check_control, check_view
+from gateway.access.policy import check_control, check_owner, check_view, refusal
 from gateway.errors import GatewayError, ImageNotFound
 from gateway.urls.presigned import SignedImage
 from gateway.urls.resolver import Known, Resolved, UrlResolver
@@ -29,10 +29,15 @@ class ImageViewing:
         return {image_id: _checked(caller, result) for image_id, result in results.items()}
 
     async def control(self, caller: Caller, image_id: str) -> Known:
-        """What is known of the image if ``caller`` may renew its URL and see its state."""
-        with _same_answer_for_bad_credentials(caller):
-            known = await self._resolver.peek(image_id)
+        """What is known of the image if ``caller`` may renew its URL, see its state and kill its links."""
+        known = await self._known(caller, image_id)
         check_control(caller, known.record)
+        return known
+
+    async def own(self, caller: Caller, image_id: str) -> Known:
+        """What is known of the image if it is the caller's."""
+        known = await self._known(caller, image_id)
+        check_owner(caller, known.record)
         return known
 
     async def renew(self, caller: Caller, refused: SignedImage) -> SignedImage:
@@ -40,6 +45,10 @@ class ImageViewing:
         image = await self._resolver.renew(refused.record.image_id, refused.style, refused=refused)
         check_view(caller, image.record)
         return image
+
+    async def _known(self, caller: Caller, image_id: str) -> Known:
+        with _same_answer_for_bad_credentials(caller):
+            return await self._resolver.peek(image_id)
 
 
 def _checked(caller: Caller, result: Resolved | GatewayError) -> Resolved | GatewayError:
@@ -58,6 +67,5 @@ def _same_answer_for_bad_credentials(caller: Caller) -> Iterator[None]:
     """Bad credentials are told so whether the image exists or not."""
     try:
         yield
-    except ImageNotFound:
-        caller.require_valid()
-        raise
+    except ImageNotFound as error:
+        raise refusal(caller) from error

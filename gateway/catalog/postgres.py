@@ -9,7 +9,7 @@ from typing import Any
 import aiopg
 import psycopg2
 
-from gateway.catalog.query import CatalogQuery
+from gateway.catalog.query import KILL_LINKS, LINKS_TABLE, CatalogQuery
 from gateway.catalog.record import ImageRecord, Rows
 from gateway.errors import CatalogUnavailable
 from gateway.metrics import Metrics
@@ -80,6 +80,27 @@ class PostgresCatalog:
                 records[record.image_id] = record
         return Rows(records, unusable)
 
+    async def kill_links(self, image_id: str) -> int:
+        """Make every signed link to the image worthless; how often that was done by now."""
+        async with self._translated_errors(), self._cursor() as cursor:
+            await cursor.execute(KILL_LINKS, (image_id,))
+            (killed,) = await cursor.fetchone()
+        return int(killed)
+
+    async def try_links(self) -> None:
+        """Return when the table of killed links can be read and written; raises ``CatalogUnavailable``."""
+        async with self._translated_errors(), self._cursor() as cursor:
+            await cursor.execute(
+                "SELECT bool_and(has_table_privilege(to_regclass(%s), privilege)) "
+                "FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) privilege WHERE to_regclass(%s) IS NOT NULL",
+                (LINKS_TABLE, LINKS_TABLE),
+            )
+            (granted,) = await cursor.fetchone()
+        if granted is None:
+            raise CatalogUnavailable(f"there is no table {LINKS_TABLE}")
+        if not granted:
+            raise CatalogUnavailable(f"SELECT, INSERT and UPDATE on {LINKS_TABLE} are not all granted")
+
     async def _learn_id_type(self, cursor: aiopg.Cursor) -> str:
         await cursor.execute(self._query.id_type_sql, self._query.id_type_parameters)
         row = await cursor.fetchone()
@@ -112,7 +133,12 @@ class PostgresCatalog:
 
 @asynccontextmanager
 async def open_catalog(
-    settings: PostgresSettings, *, default_bucket: str, default_region: str, metrics: Metrics
+    settings: PostgresSettings,
+    *,
+    default_bucket: str,
+    default_region: str,
+    metrics: Metrics,
+    with_links: bool = False,
 ) -> AsyncIterator[PostgresCatalog]:
     """A catalog on its own connection pool, which opens no connection before one is needed."""
     # A query abandoned by us would go on in the server: it is told to stop soon after we have.
@@ -133,5 +159,5 @@ async def open_catalog(
         application_name="image-gateway",
         on_connect=limit_statements,
     ) as pool:
-        query = CatalogQuery(settings, default_bucket, default_region)
+        query = CatalogQuery(settings, default_bucket, default_region, with_links=with_links)
         yield PostgresCatalog(pool, query, settings.timeout, metrics)

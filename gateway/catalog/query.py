@@ -6,26 +6,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.catalog.record import ImageRecord, check_object_key
+from gateway.catalog.record import ImageRecord, check_object_key, check_place
 from gateway.settings import PostgresSettings
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _RANGES = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]*-[0-9]+")
-_REGION = re.compile(r"[a-z0-9-]+")
 ACTIVE = "active"
+LINKS_TABLE = "image_gateway_links"
+
+# One row for each image whose links were ever killed.
+KILL_LINKS = (
+    f"INSERT INTO {LINKS_TABLE} AS links (image_id, killed) VALUES (%s, 1) "  # noqa: S608 - a name of ours
+    "ON CONFLICT (image_id) DO UPDATE SET killed = links.killed + 1, killed_at = now() RETURNING killed"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogQuery:
     """How to ask the application's table for images, and how to read what it answers.
 
-    ``default_bucket`` and ``default_region`` stand in where a row names none.
+    ``default_bucket`` and ``default_region`` stand in where a row names none. ``with_links`` also asks the gateway's
+    own table (config/sql/links.sql) how often the links of each image have been killed.
     """
 
     settings: PostgresSettings
     default_bucket: str
     default_region: str
+    with_links: bool = False
 
     @property
     def id_type_sql(self) -> str:
@@ -63,11 +70,18 @@ class CatalogQuery:
             _column(columns.region),
             _column(columns.content_type),
         )
+        killed = f", {self._links_killed}" if self.with_links else ""
         servable = "true" if columns.status is None else f"{_column(columns.status)} = '{ACTIVE}'"
         return (
-            f"SELECT {_column(columns.id)}, {_column(columns.key)}, {', '.join(optional)} "  # noqa: S608 - checked names
+            f"SELECT {_column(columns.id)}, {_column(columns.key)}, {', '.join(optional)}{killed} "  # noqa: S608 - checked names
             f"FROM {self._table} WHERE {servable}"
         )
+
+    @property
+    def _links_killed(self) -> str:
+        # A query of its own and not a join, so that no name of the application's table can be ambiguous.
+        image_id = f'{self._table}."{self.settings.columns.id}"::text'
+        return f"COALESCE((SELECT links.killed FROM {LINKS_TABLE} links WHERE links.image_id = {image_id}), 0)"  # noqa: S608
 
     @staticmethod
     def askable(image_ids: Sequence[str], id_type: str) -> list[str]:
@@ -85,10 +99,9 @@ class CatalogQuery:
 
     def read(self, row: Sequence[Any]) -> ImageRecord:
         """One row as a record; raises ``ValueError`` when its key, bucket or region could not be asked of COS."""
-        image_id, key, owner, public, bucket, region, content_type = row
+        image_id, key, owner, public, bucket, region, content_type, *killed = row
         bucket, region = bucket or self.default_bucket, region or self.default_region
-        if not _BUCKET.fullmatch(bucket) or not _REGION.fullmatch(region):
-            raise ValueError("the row's bucket or region is not one that COS could have")
+        check_place(bucket, region)
         return ImageRecord(
             image_id=image_id,
             owner=owner,
@@ -97,6 +110,7 @@ class CatalogQuery:
             region=region,
             key=check_object_key(key or ""),
             content_type=content_type,
+            links_killed=killed[0] if killed else 0,
         )
 
 

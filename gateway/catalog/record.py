@@ -1,5 +1,6 @@
 """What the application's table says of an image."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ class ImageRecord:
     """One servable row: where the object is, and who may see it.
 
     ``key`` is the object key as COS knows it. ``owner`` is None when nobody owns the image; ``content_type`` is None
-    when the application does not know it.
+    when the application does not know it. ``links_killed`` is how often all its signed links have been killed.
     """
 
     image_id: str
@@ -19,6 +20,18 @@ class ImageRecord:
     region: str
     key: str
     content_type: str | None
+    links_killed: int = 0
+
+
+# Narrower than what the SDK takes: a name that it refuses must not get as far as there.
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]*-[0-9]+")
+_REGION = re.compile(r"[a-z0-9][a-z0-9-]*[a-z0-9]")
+
+
+def check_place(bucket: str, region: str) -> None:
+    """Raise ``ValueError`` when COS could have no such bucket or region: both become part of a host's name."""
+    if not _BUCKET.fullmatch(bucket) or not _REGION.fullmatch(region) or len(bucket) > 60:
+        raise ValueError("the bucket or region is not one that COS could have")
 
 
 @dataclass(frozen=True, slots=True)

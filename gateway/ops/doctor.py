@@ -45,6 +45,10 @@ class Catalog(Protocol):
         """Some servable image; raises ``CatalogUnavailable``."""
         ...
 
+    async def try_links(self) -> None:
+        """Return when the gateway's own table can be used; raises ``CatalogUnavailable`` that says why not."""
+        ...
+
 
 class Origin(Protocol):
     """COS, as far as it is tried."""
@@ -55,17 +59,30 @@ class Origin(Protocol):
 
 
 async def examine(
-    cache: Cache | None, catalog: Catalog, origin: Origin, *, presign: Callable[[ImageRecord], str], probe: ImageRecord
+    cache: Cache | None,
+    catalog: Catalog,
+    origin: Origin,
+    *,
+    presign: Callable[[ImageRecord], str],
+    probe: ImageRecord,
+    signs_links: bool = False,
 ) -> AsyncIterator[Finding]:
     """One finding for each dependency, in the order they are tried.
 
     COS is tried with an image of the table, or with ``probe`` when there is none. ``cache`` None: it is turned off.
+    ``signs_links``: the gateway needs a table of its own, too.
     """
     if cache is None:
         yield Finding("redis", True, "turned off by url_cache.enabled")
     else:
         yield await _redis(cache)
     image: ImageRecord | None = None
+    try:
+        if signs_links:
+            await catalog.try_links()
+    except GatewayError as error:
+        advice = "run config/sql/links.sql and grant what it says: access.signed_links needs that table"
+        yield Finding("signed_links", False, str(error), advice)
     try:
         image = await catalog.any_image()
     except GatewayError as error:

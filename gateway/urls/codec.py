@@ -1,11 +1,11 @@
 """A signed image as the bytes kept in Redis, and back: what comes back is checked, never trusted."""
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
-from gateway.catalog.record import ImageRecord, check_object_key
+from gateway.catalog.record import ImageRecord, check_object_key, check_place
 from gateway.urls.presigned import PresignedUrl, SignedImage
 
 _to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -16,7 +16,7 @@ class _Entry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    v: Literal[1]
+    v: Literal[2]
     id: str
     style: str | None
     owner: str | None
@@ -28,13 +28,19 @@ class _Entry(BaseModel):
     url: str
     signed_at: int
     read_at: int
+    killed: int
+
+    @model_validator(mode="after")
+    def _lies_where_cos_could_have_it(self) -> Self:
+        check_place(self.bucket, self.region)
+        return self
 
 
 def encode(image: SignedImage) -> bytes:
     """The entry: its end in decimal, a space, JSON. The end comes first so that a script can compare it unparsed."""
     record, presigned = image.record, image.presigned
     entry = {
-        "v": 1,
+        "v": 2,
         "id": record.image_id,
         "style": image.style,
         "owner": record.owner,
@@ -46,6 +52,7 @@ def encode(image: SignedImage) -> bytes:
         "url": presigned.url,
         "signed_at": presigned.signed_at,
         "read_at": image.read_at,
+        "killed": record.links_killed,
     }
     return b"%d %s" % (presigned.expires_at, _to_json(entry).encode())
 
@@ -68,6 +75,7 @@ def decode(data: bytes, image_id: str, style: str | None) -> SignedImage:
             region=entry.region,
             key=entry.key,
             content_type=entry.type,
+            links_killed=entry.killed,
         ),
         presigned=PresignedUrl(entry.url, entry.signed_at, int(end)),
         style=style,

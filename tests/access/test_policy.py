@@ -17,6 +17,7 @@ class Image:
 
     owner: str | None
     public: bool
+    links_killed: int = 0
 
 
 PUBLIC = Image("alice", public=True)

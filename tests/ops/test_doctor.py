@@ -36,6 +36,9 @@ class Postgres:
             raise self.found
         return self.found
 
+    async def try_links(self) -> None:
+        """As the adapter has it."""
+
 
 @dataclass
 class Cos:

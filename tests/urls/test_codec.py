@@ -40,7 +40,7 @@ def test_garbage_is_refused(data: bytes) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"v": 2},
+        {"v": 1},
         {"id": "b"},
         {"style": "thumb"},
         {"public": "yes"},
@@ -50,6 +50,13 @@ def test_garbage_is_refused(data: bytes) -> None:
         {"signed_at": "soon"},
         {"signed_at": None},
         {"url": None},
+        {"killed": "0"},
+        {"bucket": "evil.example/x?-1"},
+        {"bucket": "photos-1.evil-1"},
+        {"bucket": "p" * 60 + "-1"},
+        {"region": "x/../y"},
+        {"region": "evil.example"},
+        {"region": "-"},
         {"extra": 1},
     ],
 )

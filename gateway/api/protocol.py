@@ -1,0 +1,106 @@
+"""Connections of clients that speak no HTTP, or do not listen."""
+
+import asyncio
+import logging
+import socket
+
+from aiohttp import web
+
+from gateway.api.answers import failure
+from gateway.errors import GatewayError, InvalidRequest
+from gateway.ops.request_id import request_id_from
+
+logger = logging.getLogger("aiohttp.server")
+
+_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
+_LINGER = 5.0  # seconds to read on what nobody waits for, so that the client sees its answer before the close
+_BACKLOG = 1024  # connections that may wait to be accepted; Linux takes no more than net.core.somaxconn
+
+
+class Connection(web.RequestHandler):
+    """What cannot be parsed is answered in the shape of all our errors, without a word of it."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to a malformed request, or to a failure outside of every middleware; closes the connection.
+
+        aiohttp's own would show a part of what was received. Where a proxy in front sees the end of a request
+        elsewhere than we do (RFC 9112 section 11.2), that is somebody else's request.
+        """
+        del message
+        logger.error("request could not be handled", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun")
+        error = InvalidRequest("the request is not valid HTTP") if status < 500 else GatewayError()
+        response = failure(error, request_id_from(None))
+        response.headers["Server"] = "image-gateway"
+        response.force_close()
+        return response
+
+
+class Site(web.BaseSite):
+    """Listens on ``host`` and ``port`` for a runner.
+
+    ``keepalive_timeout`` is how long a connection may idle, and how long a client may take over the head of a request.
+    A client that takes nothing of what was sent to it for ``unread_timeout`` seconds is given up by the kernel
+    (tcp(7), RFC 5482): that also ends those which no write deadline sees, since their answers fit into the buffers.
+    """
+
+    def __init__(
+        self,
+        runner: web.AppRunner,
+        host: str,
+        port: int,
+        *,
+        keepalive_timeout: float,
+        unread_timeout: float,
+        reuse_port: bool = False,
+    ) -> None:
+        super().__init__(runner)
+        self._host = host
+        self._port = port
+        self._keepalive_timeout = keepalive_timeout
+        self._unread_timeout = unread_timeout
+        self._reuse_port = reuse_port
+
+    @property
+    def name(self) -> str:
+        """Where it listens, as it was asked for."""
+        return f"http://{self._host}:{self._port}"
+
+    @property
+    def url(self) -> str:
+        """Where it can be reached. Port 0 asks for any free one, so the number is known once it listens."""
+        assert isinstance(self._server, asyncio.Server), "not started"  # noqa: S101
+        shown = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{shown}:{self._server.sockets[0].getsockname()[1]}"
+
+    async def start(self) -> None:
+        """Listen; raises ``OSError`` when the port cannot be had."""
+        await super().start()
+        loop = asyncio.get_running_loop()
+        manager = self._runner.server
+        assert manager is not None, "BaseSite.start() refuses a runner that was not set up"  # noqa: S101
+
+        def connection() -> Connection:
+            return Connection(
+                manager,
+                loop=loop,
+                keepalive_timeout=self._keepalive_timeout,
+                # Nobody has a reason to compress two hundred ids; a bomb of them would be one (and so would its error).
+                auto_decompress=False,
+                lingering_time=min(_LINGER, self._keepalive_timeout),
+                access_log=None,  # type: ignore[arg-type]  # which is how it is turned off
+            )
+
+        self._server = await loop.create_server(
+            connection, self._host, self._port, backlog=_BACKLOG, reuse_port=self._reuse_port or None
+        )
+        if _USER_TIMEOUT is not None:
+            for listener in self._server.sockets:  # what it accepts inherits it
+                listener.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, int(self._unread_timeout * 1000))

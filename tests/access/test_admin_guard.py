@@ -1,0 +1,114 @@
+"""What changes something on the admin port needs the token; a port that others reach without one is warned of."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import aiohttp
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+
+from gateway.access.identity import Authenticator
+from gateway.api import keys
+from gateway.api.admin import admin_only
+from gateway.api.answers import success
+from gateway.api.middlewares import observe, render_errors
+from gateway.metrics import Metrics
+from gateway.ops.in_flight import InFlight
+from gateway.settings import is_loopback
+from tests.conftest import ADMIN_TOKEN, StartGateway, token_for
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - what an operator may have configured
+Change = Callable[[list[tuple[str, str]]], Awaitable[tuple[int, dict[str, str]]]]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Callable[[str | None], Awaitable[Change]]]:
+    """Starts a port with one guarded call, under the given token; gives what sends it."""
+    async with AsyncExitStack() as stack:
+
+        async def started(token: str | None) -> Change:
+            metrics = Metrics()
+            app = web.Application(middlewares=[observe, render_errors])
+            app[keys.METRICS], app[keys.IN_FLIGHT] = metrics, InFlight(metrics)
+            app[keys.AUTHENTICATOR] = Authenticator(None, SecretStr(token) if token is not None else None)
+            app.router.add_post("/change", admin_only(_changed), name="change")
+            runner = web.AppRunner(app)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+
+            async def send(headers: list[tuple[str, str]]) -> tuple[int, dict[str, str]]:
+                address = f"http://127.0.0.1:{runner.addresses[0][1]}/change"
+                async with session.post(address, headers=headers) as answer:
+                    return answer.status, dict(answer.headers)
+
+            return send
+
+        yield started
+
+
+async def _changed(request: web.Request) -> web.StreamResponse:
+    del request
+    return success({})
+
+
+async def test_the_token_lets_in(start: Callable[[str | None], Awaitable[Change]]) -> None:
+    send = await start(ADMIN_TOKEN)
+    for scheme in ("Bearer", "bearer", "BEARER"):
+        assert (await send([("Authorization", f"{scheme} {ADMIN_TOKEN}")]))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("Authorization", "Bearer")],
+        [("Authorization", "Bearer ")],
+        [("Authorization", ADMIN_TOKEN)],
+        [("Authorization", f"Basic {ADMIN_TOKEN}")],
+        [("Authorization", f"Bearer {ADMIN_TOKEN}x")],
+        [("Authorization", f"Bearer {ADMIN_TOKEN[:-1]}")],
+        [("Authorization", f"Bearer {ADMIN_TOKEN.upper()}")],
+        [("Authorization", "Bearer \xff")],
+        [("Authorization", f"Bearer {token_for('alice')}")],
+        [("Authorization", f"Bearer {ADMIN_TOKEN}"), ("Authorization", "Bearer x")],
+        [("Cookie", f"token={ADMIN_TOKEN}"), ("X-Admin-Token", ADMIN_TOKEN)],
+    ],
+)
+async def test_anything_else_does_not(
+    start: Callable[[str | None], Awaitable[Change]], headers: list[tuple[str, str]]
+) -> None:
+    status, answered = await (await start(ADMIN_TOKEN))(headers)
+    assert status == 401
+    assert answered["WWW-Authenticate"].startswith("Bearer")
+
+
+async def test_without_a_token_nobody_may(start: Callable[[str | None], Awaitable[Change]]) -> None:
+    send = await start(None)
+    for headers in ([], [("Authorization", "Bearer ")], [("Authorization", "Bearer None")]):
+        assert (await send(headers))[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "warned"),
+    [
+        ("127.0.0.1", None, False),
+        ("localhost", None, False),
+        (EVERYWHERE, None, True),
+        (EVERYWHERE, ADMIN_TOKEN, False),
+    ],
+)
+async def test_an_admin_port_that_others_reach_without_a_token_is_warned_of(
+    start_gateway: StartGateway, caplog: pytest.LogCaptureFixture, host: str, token: str | None, warned: bool
+) -> None:
+    gateway = await start_gateway(admin={"host": host, "token": token})
+    assert any("admin port is reachable" in record.getMessage() for record in caplog.records) == warned
+    gateway.ports = type(gateway.ports)(gateway.ports.public, gateway.ports.admin.replace(EVERYWHERE, "127.0.0.1"))
+    assert (await gateway.get("/metrics", admin=True)).status == 200  # reading is open to whoever gets there
+
+
+def test_only_this_machine_is_loopback() -> None:
+    assert all(is_loopback(host) for host in ("127.0.0.1", "127.1.2.3", "::1", "localhost"))
+    assert not any(is_loopback(host) for host in (EVERYWHERE, "::", "10.0.0.1", "localhost.example", "admin", ""))

@@ -1,0 +1,259 @@
+"""The identity provider's published keys, fetched from a real server that can fail."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jwt
+import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, generate_private_key
+
+from gateway.access.jwks import Jwks, JwksUnavailable, keep_fetching
+from gateway.access.tokens import BadToken, Tokens
+from gateway.metrics import Metrics
+from gateway.settings import JwtSettings
+from tests.access.credentials import (
+    AUDIENCE,
+    EC_KEY,
+    ED_KEY,
+    ISSUER,
+    PRIVATE_KEYS,
+    RSA_KEY,
+    bearer,
+    public_pem,
+    signed_with_hmac,
+    token,
+)
+from tests.conftest import Images, StartGateway
+from tests.waiting import wait_until
+
+ALGORITHMS = ("RS256", "ES256", "EdDSA")
+MAKERS: dict[str, Any] = {
+    "RS256": jwt.algorithms.RSAAlgorithm,
+    "ES256": jwt.algorithms.ECAlgorithm,
+    "EdDSA": jwt.algorithms.OKPAlgorithm,
+}
+
+
+def published(key: Any, algorithm: str, kid: str | None, **changes: Any) -> dict[str, Any]:
+    """The entry of a JWKS document for the public half of ``key``; None leaves a member out."""
+    entry = {**MAKERS[algorithm].to_jwk(key.public_key(), as_dict=True), "kid": kid, "use": "sig", **changes}
+    return {name: value for name, value in entry.items() if value is not None}
+
+
+def document(*entries: Any) -> bytes:
+    """A JWKS document."""
+    return json.dumps({"keys": entries}).encode()
+
+
+ALL = document(*(published(key, algorithm, algorithm.lower()) for algorithm, key in PRIVATE_KEYS.items()))
+
+
+@dataclass
+class Provider:
+    """An identity provider; what it answers can be changed."""
+
+    url: str = ""
+    body: bytes = ALL
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    asked: int = 0
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """The document, or what is to go wrong."""
+        del request
+        self.asked += 1
+        return web.Response(body=self.body, status=self.status, headers=self.headers)
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[Provider]:
+    """One that publishes a key of each kind."""
+    provider = Provider()
+    app = web.Application()
+    app.router.add_get("/keys", provider.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    provider.url = f"http://127.0.0.1:{runner.addresses[0][1]}/keys"
+    yield provider
+    await runner.cleanup()
+
+
+def verifying(keys: Jwks) -> Tokens:
+    """Tells users by tokens that were signed with one of the keys."""
+    settings = {"jwks_url": "https://id.example/keys", "audience": AUDIENCE, "issuer": ISSUER}
+    return Tokens(JwtSettings.model_validate(settings), keys)
+
+
+def keys_of(data: bytes) -> Jwks:
+    """Those of a document."""
+    keys = Jwks(ALGORITHMS)
+    keys.replace(data)
+    return keys
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_token_is_verified_with_the_key_it_names(algorithm: str) -> None:
+    good = token(key=PRIVATE_KEYS[algorithm], algorithm=algorithm, headers={"kid": algorithm.lower()})
+    assert verifying(keys_of(ALL)).user_of(good) == "alice"
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_token_that_names_no_key_is_verified_with_the_only_one_of_its_algorithm(algorithm: str) -> None:
+    good = token(key=PRIVATE_KEYS[algorithm], algorithm=algorithm)
+    assert verifying(keys_of(ALL)).user_of(good) == "alice"
+    two = document(*json.loads(ALL)["keys"], published(PRIVATE_KEYS[algorithm], algorithm, "second"))
+    with pytest.raises(BadToken):
+        verifying(keys_of(two)).user_of(good)
+
+
+def test_a_key_verifies_its_own_algorithm_whatever_the_token_says() -> None:
+    for algorithm, key in PRIVATE_KEYS.items():
+        for kid in {"rs256", "es256", "eddsa", "unknown"} - {algorithm.lower()}:
+            with pytest.raises(BadToken):
+                verifying(keys_of(ALL)).user_of(token(key=key, algorithm=algorithm, headers={"kid": kid}))
+
+
+def test_a_published_key_is_never_taken_for_a_secret() -> None:
+    """Key confusion (RFC 8725 section 2.1), with the key as PEM and as its JSON."""
+    for key in PRIVATE_KEYS.values():
+        with pytest.raises(BadToken):
+            verifying(keys_of(ALL)).user_of(signed_with_hmac(public_pem(key).encode()))
+    for entry in json.loads(ALL)["keys"]:
+        with pytest.raises(BadToken):
+            verifying(keys_of(ALL)).user_of(signed_with_hmac(json.dumps(entry).encode()))
+
+
+def test_a_published_secret_is_no_key() -> None:
+    """``oct`` (RFC 7518 section 6.4) in a public document would be a secret that everybody has."""
+    secret = {"kty": "oct", "k": "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0", "kid": "oct", "alg": "HS256"}
+    with pytest.raises(JwksUnavailable):
+        keys_of(document(secret))
+    with pytest.raises(BadToken):
+        verifying(keys_of(document(secret, published(ED_KEY, "EdDSA", "ed")))).user_of(
+            signed_with_hmac(b"secretsecretsecretsecretsecret")
+        )
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        published(EC_KEY, "ES256", "k", use="enc"),
+        published(EC_KEY, "ES256", "k", alg="ES384"),
+        published(EC_KEY, "ES256", "k", alg=["ES256"]),
+        published(EC_KEY, "ES256", "k", crv="P-384"),
+        published(EC_KEY, "ES256", "k", x="!!"),
+        published(EC_KEY, "ES256", "k", y=None),
+        published(EC_KEY, "ES256", "k", kty="RSA"),
+        published(RSA_KEY, "RS256", "k", e="AA"),
+        published(ED_KEY, "EdDSA", "k", x="AAAA"),
+        published(generate_private_key(SECP384R1()), "ES256", "k"),
+        {"kty": "OKP", "crv": "X25519", "x": "AAAA"},
+        {},
+        [],
+        "key",
+        None,
+    ],
+)
+def test_what_is_no_key_of_ours_is_passed_over(entry: Any) -> None:
+    assert verifying(keys_of(document(entry, published(RSA_KEY, "RS256", "good")))).user_of(
+        token(key=RSA_KEY, algorithm="RS256", headers={"kid": "good"})
+    )
+    with pytest.raises(JwksUnavailable):
+        keys_of(document(entry))
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>", b"[]", b"{}", b'{"keys": {}}', b'{"keys": 7}', b"\xff", b"[" * 99999])
+def test_what_is_no_document_changes_nothing(data: bytes) -> None:
+    keys = keys_of(ALL)
+    with pytest.raises(JwksUnavailable):
+        keys.replace(data)
+    assert verifying(keys).user_of(token(key=ED_KEY, algorithm="EdDSA"))
+
+
+class TestFetching:
+    """In the background, kept through outages, and never at the pleasure of clients."""
+
+    async def test_keys_are_there_when_the_gateway_opens(self, provider: Provider) -> None:
+        keys, metrics = Jwks(ALGORITHMS), Metrics()
+        async with keep_fetching(keys, provider.url, metrics):
+            assert verifying(keys).user_of(token(key=ED_KEY, algorithm="EdDSA"))
+        assert provider.asked == 1
+        assert metrics.registry.get_sample_value("image_gateway_dependency_up", {"dependency": "jwks"}) == 1
+
+    @pytest.mark.parametrize(
+        "failure",
+        [
+            {"status": 500},
+            {"status": 302, "headers": {"Location": "http://169.254.169.254/"}},
+            {"body": b"<html>maintenance</html>"},
+            {"body": b" " * (256 * 1024) + ALL},
+        ],
+        ids=["error", "redirect", "no-document", "too-large"],
+    )
+    async def test_keys_outlast_an_outage(self, provider: Provider, failure: dict[str, Any]) -> None:
+        keys, metrics = Jwks(ALGORITHMS), Metrics()
+        async with keep_fetching(keys, provider.url, metrics, refresh=0.01, retry=0.01):
+            for name, value in failure.items():
+                setattr(provider, name, value)
+            asked = provider.asked
+            await wait_until(lambda: provider.asked >= asked + 3)
+            assert verifying(keys).user_of(token(key=ED_KEY, algorithm="EdDSA"))
+            assert metrics.registry.get_sample_value("image_gateway_dependency_up", {"dependency": "jwks"}) == 0
+
+    async def test_a_provider_that_is_away_at_the_start_is_tried_again(self, provider: Provider) -> None:
+        keys = Jwks(ALGORITHMS)
+        provider.status = 503
+        async with keep_fetching(keys, provider.url, Metrics(), retry=0.01):
+            with pytest.raises(BadToken):
+                verifying(keys).user_of(token(key=ED_KEY, algorithm="EdDSA"))
+            provider.status = 200
+            await wait_until(lambda: _is_good(keys, token(key=ED_KEY, algorithm="EdDSA")))
+
+    async def test_nobody_listening_is_an_outage_like_any_other(self) -> None:
+        keys = Jwks(ALGORITHMS)
+        async with keep_fetching(keys, "http://127.0.0.1:1/keys", Metrics()):
+            with pytest.raises(BadToken):
+                verifying(keys).user_of(token(key=ED_KEY, algorithm="EdDSA"))
+
+    async def test_an_unknown_key_is_fetched_at_most_once_in_a_pause(self, provider: Provider) -> None:
+        keys = Jwks(ALGORITHMS)
+        new = generate_private_key(SECP256R1())
+        good = token(key=new, algorithm="ES256", headers={"kid": "new"})
+        async with keep_fetching(keys, provider.url, Metrics(), least_pause=0.2):
+            provider.body = document(published(new, "ES256", "new"))
+            assert not _is_good(keys, good)  # this is what asks for it
+            for number in range(1000):
+                assert not _is_good(keys, token(key=new, algorithm="ES256", headers={"kid": str(number)}))
+            await wait_until(lambda: _is_good(keys, good))
+            assert provider.asked == 2
+
+    async def test_what_is_not_even_a_token_asks_for_nothing(self) -> None:
+        keys = keys_of(ALL)
+        for rubbish in ("rubbish", "a.b.c", signed_with_hmac(b"x" * 32), token(headers={"kid": "new"})):
+            assert not _is_good(keys, rubbish)
+        assert not keys.missed.is_set()
+
+
+async def test_a_gateway_serves_owners_whose_tokens_the_provider_signed(
+    start_gateway: StartGateway, images: Images, provider: Provider
+) -> None:
+    gateway = await start_gateway(access={"jwt": {"jwks_url": provider.url, "audience": AUDIENCE}})
+    await images.add("mine", b"body", owner="alice", public=False)
+    for algorithm, key in PRIVATE_KEYS.items():
+        good = token(key=key, algorithm=algorithm, headers={"kid": algorithm.lower()})
+        assert (await gateway.get("/i/mine", headers=bearer(good))).body == b"body"
+    for bad in (signed_with_hmac(public_pem(RSA_KEY).encode()), token(), "rubbish"):
+        assert (await gateway.get("/i/mine", headers=bearer(bad))).status == 401
+    assert provider.asked == 1
+
+
+def _is_good(keys: Jwks, shown: str) -> bool:
+    try:
+        verifying(keys).user_of(shown)
+    except BadToken:
+        return False
+    return True

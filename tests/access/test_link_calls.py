@@ -1,0 +1,362 @@
+"""Making links and killing them, as owners and operators do."""
+
+import asyncio
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.dev.database import ImagesTable
+from tests.access.credentials import (
+    ACCESS,
+    LINK_KEY,
+    LINKS_SQL,
+    OLD_LINK_KEY,
+    bearer,
+    link_query,
+    signed_with_hmac,
+    token,
+)
+from tests.access.deliveries import BODY, DELIVERIES, tells_nothing
+from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway
+from tests.processes import run_gateway
+
+RawSettings = dict[str, dict[str, Any]]
+ALICE = bearer(token(exp=int(time.time()) + 3600))
+BOB = bearer(token(sub="bob", exp=int(time.time()) + 3600))
+ADMIN = bearer(ADMIN_TOKEN)
+WEEK = 7 * 24 * 3600
+
+
+async def make(gateway: RunningGateway, image_id: str, *, expires_in: int = 60) -> str:
+    """The address of a link that alice makes."""
+    path = f"/api/v1/images/{image_id}/link"
+    answer = await gateway.request("POST", path, headers=ALICE, json={"expires_in": expires_in})
+    assert answer.status == 200
+    url: str = answer.json()["data"]["url"]
+    return url
+
+
+async def kill(gateway: RunningGateway, image_id: str) -> int:
+    """Kill the links of an image of alice's; how often that was done by now."""
+    answer = await gateway.request("DELETE", f"/api/v1/images/{image_id}/links", headers=ALICE)
+    assert answer.status == 200
+    killed: int = answer.json()["data"]["killed"]
+    return killed
+
+
+@pytest.mark.usefixtures("links_table")
+class TestMaking:
+    """The owner shows an image to others."""
+
+    @pytest.mark.parametrize("image_id", ["mine", "user:bob@v1.2_night", "a-b.c"])
+    async def test_the_owner_makes_a_link_as_the_contract_says(
+        self, gateway: RunningGateway, images: Images, image_id: str
+    ) -> None:
+        await images.add(image_id, BODY, owner="alice", public=False)
+        before = int(time.time())
+        answer = await gateway.request(
+            "POST", f"/api/v1/images/{image_id}/link", headers=ALICE, json={"expires_in": 900}
+        )
+        data = answer.json()["data"]
+        assert (answer.status, data.keys()) == (200, {"image_id", "url", "expires_at"})
+        assert data["image_id"] == image_id
+        assert before + 900 <= data["expires_at"] <= before + 905
+        assert data["url"] == f"/i/{image_id}?{link_query(f'/i/{image_id}', exp=data['expires_at'])}"
+        assert (await gateway.get(data["url"])).body == BODY
+
+    async def test_only_the_owner_makes_one(self, gateway: RunningGateway, images: Images) -> None:
+        """The admin runs the gateway: he may kill links, but not look at images."""
+        await images.add("mine", owner="alice", public=False)
+        await images.add("open", owner="alice", public=True)
+        forged = bearer(signed_with_hmac(b"not the secret, whatever else it may be"))
+        for headers, private, public in (({}, 404, 401), (BOB, 404, 404), (ADMIN, 404, 404), (forged, 401, 401)):
+            for image_id, status in (("mine", private), ("never-there", private), ("open", public)):
+                answer = await gateway.request(
+                    "POST", f"/api/v1/images/{image_id}/link", headers=headers, json={"expires_in": 60}
+                )
+                assert (answer.status, tells_nothing(answer)) == (status, True), (headers, image_id)
+                assert b"sig=" not in answer.body
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"{}",
+            b"[]",
+            b"60",
+            b'{"expires_in": 0}',
+            b'{"expires_in": -1}',
+            b'{"expires_in": %d}' % (WEEK + 1),
+            b'{"expires_in": 1e400}',
+            b'{"expires_in": NaN}',
+            b'{"expires_in": 60.0}',
+            b'{"expires_in": "60"}',
+            b'{"expires_in": true}',
+            b'{"expires_in": null}',
+            b'{"expires_in": ' + b"9" * 5000 + b"}",
+            b'{"expires_in": [' + b"[" * 50_000,
+            b"\xff\xfe",
+            b"\x00",
+        ],
+    )
+    async def test_a_life_that_cannot_be_meant_is_refused(
+        self, gateway: RunningGateway, images: Images, body: bytes
+    ) -> None:
+        await images.add("mine", owner="alice", public=False)
+        answer = await gateway.request("POST", "/api/v1/images/mine/link", headers=ALICE, data=body)
+        assert (answer.status, answer.json()["code"]) == (400, "invalid_request")
+
+    async def test_a_link_may_last_a_week_or_a_second(self, gateway: RunningGateway, images: Images) -> None:
+        await images.add("mine", BODY, owner="alice", public=False)
+        assert (await gateway.get(await make(gateway, "mine", expires_in=WEEK))).status == 200
+        short = await make(gateway, "mine", expires_in=1)
+        async with asyncio.timeout(5):
+            while (await gateway.get(short)).status == 200:
+                await asyncio.sleep(0.05)
+        over = await gateway.get(short)
+        assert (over.status, tells_nothing(over)) == (401, True)
+
+    async def test_other_parameters_choose_how_the_image_is_seen(
+        self, start_gateway: StartGateway, images: Images
+    ) -> None:
+        """They are not signed, by the contract: reading the image in another style is still reading it."""
+        gateway = await start_gateway(access=ACCESS, image_styles={"thumb": "imageMogr2/thumbnail/10x10"})
+        await images.add("mine", BODY, owner="alice", public=False)
+        url = await make(gateway, "mine")
+        saved = await gateway.get(f"{url}&download=a.png")
+        assert (saved.status, saved.headers["Content-Disposition"]) == (200, 'attachment; filename="a.png"')
+        assert (await gateway.get(f"{url}&style=thumb")).status == 200
+        assert (await gateway.get(f"{url}&style=huge")).status == 400
+        redirected = await gateway.get(f"{url}&redirect=true")
+        assert redirected.status == 302
+        assert "sig=" not in redirected.headers["Location"].replace("q-signature=", "")
+
+    async def test_without_signed_links_there_is_nothing_to_make_or_kill(
+        self, start_gateway: StartGateway, images: Images
+    ) -> None:
+        gateway = await start_gateway(access={**ACCESS, "signed_links": None})
+        await images.add("mine", owner="alice", public=False)
+        for method, name in (("POST", "link"), ("DELETE", "links")):
+            answer = await gateway.request(
+                method, f"/api/v1/images/mine/{name}", headers=ALICE, json={"expires_in": 60}
+            )
+            assert (answer.status, answer.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.usefixtures("links_table")
+@pytest.mark.parametrize("delivery", DELIVERIES)
+class TestKilling:
+    """All links of an image die at once, whatever key signed them and however long they had."""
+
+    async def test_every_link_of_the_image_dies_and_no_other(
+        self, start_gateway: StartGateway, images: Images, delivery: str
+    ) -> None:
+        gateway = await start_gateway(access=ACCESS, image_proxy={"delivery": delivery})
+        for image_id in ("mine", "other"):
+            await images.add(image_id, BODY, owner="alice", public=False)
+        old_key = f"/i/mine?{link_query('/i/mine', kid='old', key=OLD_LINK_KEY)}"
+        dead = [await make(gateway, "mine", expires_in=WEEK), old_key]
+        alive = await make(gateway, "other")
+        for url in (*dead, alive):
+            assert DELIVERIES[delivery](await gateway.get(url))
+        for times in (1, 2):
+            assert await kill(gateway, "mine") == times
+            for url in dead:
+                for method in ("GET", "HEAD"):
+                    answer = await gateway.request(method, url)
+                    assert (answer.status, tells_nothing(answer)) == (401, True)
+            anew = await make(gateway, "mine")
+            assert f"/i/mine?{link_query('/i/mine', exp=_end_of(anew), killed=times)}" == anew
+            assert DELIVERIES[delivery](await gateway.get(anew))
+            dead.append(anew)
+        assert DELIVERIES[delivery](await gateway.get(alive))
+        assert DELIVERIES[delivery](await gateway.get("/i/mine", headers=ALICE))
+
+    async def test_it_holds_in_every_style_and_after_a_restart(
+        self, start_gateway: StartGateway, images: Images, delivery: str
+    ) -> None:
+        sections: Any = {
+            "access": ACCESS,
+            "image_proxy": {"delivery": delivery},
+            "image_styles": {"thumb": "imageMogr2/thumbnail/10x10"},
+        }
+        gateway = await start_gateway(**sections)
+        await images.add("mine", BODY, owner="alice", public=False)
+        url = await make(gateway, "mine")
+        for style in ("", "&style=thumb"):
+            assert (await gateway.get(url + style)).status in (200, 302)
+        await kill(gateway, "mine")
+        for running in (gateway, await start_gateway(**sections)):
+            for style in ("", "&style=thumb"):
+                assert (await running.get(url + style)).status == 401
+
+    async def test_another_replica_hears_of_it(
+        self, start_gateway: StartGateway, images: Images, delivery: str
+    ) -> None:
+        """One that asks Redis each time; what a replica keeps in its own memory is told it by the change feed."""
+        sections: Any = {"access": ACCESS, "image_proxy": {"delivery": delivery}, "url_cache": {"local_ttl": 0}}
+        one, other = await start_gateway(**sections), await start_gateway(**sections)
+        await images.add("mine", BODY, owner="alice", public=False)
+        url = await make(one, "mine")
+        for replica in (one, other):
+            assert DELIVERIES[delivery](await replica.get(url))
+        await kill(one, "mine")
+        for replica in (one, other):
+            assert (await replica.get(url)).status == 401
+
+    async def test_the_admin_may_and_others_may_not(
+        self, start_gateway: StartGateway, images: Images, delivery: str
+    ) -> None:
+        gateway = await start_gateway(access=ACCESS, image_proxy={"delivery": delivery})
+        await images.add("mine", BODY, owner="alice", public=False)
+        url = await make(gateway, "mine")
+        path = "/api/v1/images/mine/links"
+        for headers, status in (({}, 404), (BOB, 404), (bearer("rubbish"), 401)):
+            assert (await gateway.request("DELETE", path, headers=headers)).status == status
+        # Who has a link has no say in the links.
+        assert (await gateway.request("DELETE", f"{path}?{link_query(path)}")).status == 404
+        assert DELIVERIES[delivery](await gateway.get(url))
+        assert (await gateway.request("DELETE", path, headers=ADMIN)).status == 200
+        assert (await gateway.get(url)).status == 401
+
+
+async def test_a_hit_knows_the_count_of_kills_without_a_query(gateway: RunningGateway, images: Images) -> None:
+    await images.add("mine", BODY, owner="alice", public=False)
+    await kill(gateway, "mine")
+    url = await make(gateway, "mine")
+    await gateway.get(url)
+    queries = gateway.sample("catalog_queries_total", result="found")
+    for _ in range(5):
+        assert (await gateway.get(url)).status == 200
+        assert (await gateway.get(f"/i/mine?{link_query('/i/mine')}")).status == 401
+    assert gateway.sample("catalog_queries_total", result="found") == queries
+
+
+async def test_a_kill_tells_the_change_feed(images: Images, links_table: ImagesTable, postgres_dsn: str) -> None:
+    """Replicas listen on the channel, and the payload is the image's id."""
+    import psycopg2
+
+    connection = await asyncio.to_thread(psycopg2.connect, postgres_dsn)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("LISTEN image_gateway")
+        for _ in range(2):
+            await images.execute(
+                "INSERT INTO image_gateway_links AS links (image_id, killed) VALUES ('mine', 1) "
+                "ON CONFLICT (image_id) DO UPDATE SET killed = links.killed + 1"
+            )
+        cursor.execute("SELECT 1")
+    connection.poll()
+    assert [(one.channel, one.payload) for one in connection.notifies] == [("image_gateway", "mine")] * 2
+    connection.close()
+
+
+async def test_without_postgres_nothing_is_said_to_be_killed(
+    start_gateway: StartGateway, images: Images, links_table: ImagesTable
+) -> None:
+    gateway = await start_gateway(access=ACCESS)
+    await images.add("mine", BODY, owner="alice", public=False)
+    assert (await gateway.get("/i/mine", headers=ALICE)).status == 200
+    await images.execute("DROP TABLE image_gateway_links")
+    answer = await gateway.request("DELETE", "/api/v1/images/mine/links", headers=ALICE)
+    assert (answer.status, answer.json()["code"]) == (503, "catalog_unavailable")
+
+
+async def test_the_gateways_user_needs_no_more_than_the_sql_says(
+    start_gateway: StartGateway, images: Images, links_table: ImagesTable, postgres_dsn: str
+) -> None:
+    granted = re.search(r"GRANT (.*) ON image_gateway_links", LINKS_SQL.read_text(encoding="utf-8"))
+    assert granted is not None
+    for statement in (
+        "DROP OWNED BY gateway_of_a_test; DROP ROLE gateway_of_a_test",
+        "CREATE ROLE gateway_of_a_test LOGIN",
+        "GRANT SELECT ON images TO gateway_of_a_test",
+        f"GRANT {granted[1]} ON image_gateway_links TO gateway_of_a_test",
+    ):
+        exists = f"EXISTS (SELECT FROM pg_roles WHERE rolname = 'gateway_of_a_test') = {'DROP' in statement}"
+        await images.execute(f"DO $$ BEGIN IF {exists} OR {'GRANT' in statement} THEN {statement}; END IF; END $$")
+    gateway = await start_gateway(
+        access=ACCESS, postgres={"dsn": f"{postgres_dsn} options='-c role=gateway_of_a_test'"}
+    )
+    await images.add("mine", BODY, owner="alice", public=False)
+    url = await make(gateway, "mine")
+    assert (await gateway.get(url)).body == BODY
+    assert await kill(gateway, "mine") == 1
+    assert (await gateway.get(url)).status == 401
+
+
+@pytest.fixture
+def config_file(raw_settings: RawSettings, links_table: ImagesTable, tmp_path: Path) -> Path:
+    """The test's configuration as a YAML file."""
+    file = tmp_path / "gateway.yaml"
+    file.write_text(yaml.safe_dump({**raw_settings, "access": ACCESS}))
+    return file
+
+
+class TestCommands:
+    """What an operator prints on a terminal."""
+
+    async def test_link_prints_one_that_opens_the_image(
+        self, config_file: Path, gateway: RunningGateway, images: Images
+    ) -> None:
+        await images.add("mine", BODY, owner="alice", public=False)
+        await kill(gateway, "mine")
+        before = int(time.time())
+        for arguments, life in (((), 3600), (("--expires", "90s"), 90), (("--expires", "7d"), WEEK)):
+            code, output = await run_gateway("link", "mine", *arguments, "--config", str(config_file))
+            assert code == 0
+            assert before + life <= _end_of(output) <= before + life + 30
+            assert (await gateway.get(output.strip())).body == BODY
+
+    async def test_url_prints_one_that_cos_answers(
+        self, config_file: Path, gateway: RunningGateway, images: Images
+    ) -> None:
+        await images.add("mine", BODY, owner="alice", public=False)
+        code, output = await run_gateway("url", "mine", "--config", str(config_file))
+        assert code == 0
+        async with gateway.session.get(output.strip()) as answer:
+            assert (answer.status, await answer.read()) == (200, BODY)
+
+    @pytest.mark.parametrize(
+        ("arguments", "environment", "said"),
+        [
+            (("link", "never-there"), {}, "there is no such image"),
+            (("url", "never-there"), {}, "there is no such image"),
+            (("url", "../x"), {}, "an image id is 1 to 128"),
+            (("url", "mine"), {"GATEWAY_POSTGRES__DSN": "host=127.0.0.1 port=1"}, "onnection"),
+            (("url", "mine"), {"GATEWAY_COS__TOKEN": "t", "GATEWAY_COS__TOKEN_EXPIRES_AT": "1"}, "credentials"),
+            (("link", "mine", "--expires", "8d"), {}, "is not 1s to 7d"),
+            (("link", "mine", "--expires", "soon"), {}, "is not 1s to 7d"),
+            (("link", "mine"), {"GATEWAY_ACCESS__SIGNED_LINKS": "null"}, "signed_links is not configured"),
+        ],
+    )
+    async def test_what_cannot_be_done_is_told_in_a_line(
+        self, config_file: Path, images: Images, arguments: tuple[str, ...], environment: dict[str, str], said: str
+    ) -> None:
+        await images.add("mine", owner="alice", public=False)
+        code, output = await run_gateway(*arguments, "--config", str(config_file), environment=environment)
+        assert code != 0
+        assert said in output
+        assert "Traceback" not in output
+
+    async def test_check_looks_at_the_table(self, config_file: Path, images: Images) -> None:
+        await images.add("mine", BODY, owner="alice", public=False)
+        code, output = await run_gateway("check", "--config", str(config_file))
+        assert (code, "fail" in output) == (0, False)
+        await images.execute("DROP TABLE image_gateway_links")
+        code, output = await run_gateway("check", "--config", str(config_file))
+        assert code == 1
+        assert "signed_links: there is no table image_gateway_links" in output
+        assert "config/sql/links.sql" in output
+        for secret in (LINK_KEY, OLD_LINK_KEY):
+            assert secret not in output
+
+
+def _end_of(url: str) -> int:
+    found = re.search(r"exp=([0-9]+)", url)
+    assert found is not None
+    return int(found[1])

@@ -1,0 +1,221 @@
+"""Everything the gateway says during a long mixed run, searched for every secret it was told."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import yaml
+
+from gateway.dev.cos.faults import Cut, Fault, Html, Refuse
+from gateway.dev.cos.server import CosStandIn
+from gateway.dev.database import ImageRow, ImagesTable
+from gateway.settings import Settings
+from tests.access.credentials import (
+    ACCESS,
+    COOKIE,
+    EC_KEY,
+    LINK_KEY,
+    OLD_LINK_KEY,
+    USER_HEADER,
+    bearer,
+    link_query,
+    public_pem,
+    token,
+)
+from tests.conftest import ADMIN_TOKEN, BUCKET, JWT_SECRET, SECRET_ID, SECRET_KEY, Images
+from tests.hostile.raw import exchange
+from tests.hostile.test_requests import MALFORMED
+from tests.processes import GatewayProcess, gateway_process
+
+KEY = "customers/4711/passport (front).png"
+REDIS_PASSWORD = "the-password-of-redis"
+POSTGRES_PASSWORD = "the-password-of-postgres"
+STS_TOKEN = "the-security-token-of-temporary-credentials"
+FORGED = token(key="another secret of at least thirty-two bytes")
+GOOD = token(exp=int(time.time()) + 3600)
+
+SECRETS = {
+    "cos.secret_id": SECRET_ID,
+    "cos.secret_key": SECRET_KEY,
+    "cos.token": STS_TOKEN,
+    "admin.token": ADMIN_TOKEN,
+    "jwt.secret": JWT_SECRET,
+    "signed_links.keys.new": LINK_KEY,
+    "signed_links.keys.old": OLD_LINK_KEY,
+    "the bucket": BUCKET,
+    "the object key": "passport",
+    "a presigned URL": "q-sign",
+    "a security token": "x-cos-",
+    "a good token": GOOD.rpartition(".")[2],
+    "a forged token": FORGED.rpartition(".")[2],
+    "the password of redis": REDIS_PASSWORD,
+    "the password of postgres": POSTGRES_PASSWORD,
+}
+
+
+class Heard:
+    """All that was said, but what it was somebody's job to say."""
+
+    def __init__(self, running: GatewayProcess, session: aiohttp.ClientSession) -> None:
+        self.running = running
+        self.said: list[str] = []
+        self.signatures: set[str] = set()
+        self.statuses: set[int] = set()
+        self._session = session
+
+    async def ask(
+        self, method: str, path: str, *, hands_out_a_url: bool = False, admin: bool = False, **options: Any
+    ) -> None:
+        """One request; its whole answer, and what it would have to keep to itself."""
+        self.signatures.update(re.findall(r"sig=([A-Za-z0-9_-]{20,})", path))
+        base = self.running.admin if admin else self.running.public
+        try:
+            async with self._session.request(method, base + path, allow_redirects=False, **options) as answer:
+                body = (await answer.read()).decode(errors="replace")
+                headers = dict(answer.headers)
+        except aiohttp.ClientError:
+            return
+        self.statuses.add(answer.status)
+        if hands_out_a_url:
+            self.signatures.update(re.findall(r"sig(?:nature)?=([A-Za-z0-9_-]{20,})", body + str(headers)))
+            headers.pop("Location", None)
+        else:
+            self.said.append(f"{method} {answer.status} {body}")
+        self.said.append(str(headers))
+
+
+@asynccontextmanager
+async def run(settings: dict[str, Any], folder: Path) -> AsyncIterator[Heard]:
+    """A gateway of these settings that logs all it can."""
+    file = folder / "gateway.yaml"
+    file.write_text(yaml.safe_dump({**settings, "logging": {"level": "debug"}}))
+    async with gateway_process("serve", "--config", str(file)) as running:
+        async with aiohttp.ClientSession() as session:
+            heard = Heard(running, session)
+            yield heard
+        running.terminate()
+        assert await running.exit_code() == 0
+    heard.said += running.lines
+
+
+async def test_nothing_of_what_opens_doors_is_ever_said(
+    raw_settings: dict[str, Any],
+    links_table: ImagesTable,
+    images: Images,
+    cos: CosStandIn,
+    tmp_path: Path,
+    redis_client: object,
+) -> None:
+    raw_settings["access"] = ACCESS
+    raw_settings["image_styles"] = {"thumb": "imageMogr2/thumbnail/10x10"}
+    raw_settings["image_proxy"] = {"timeout": 1, "retry_count": 1}
+    raw_settings["server"]["keepalive_timeout"] = 0.5
+    await images.add("mine", b"x" * 200_000, key=KEY, owner="alice", public=False)
+    await images.add("open", b"body", key=f"open/{KEY}")
+    await images.add_row(ImageRow("odd", "alice", "/passport/../../", public=True))
+    await images.add_row(ImageRow("lost", "alice", f"lost/{KEY}", public=True))
+    async with run(raw_settings, tmp_path) as heard:
+        await _mixed_run(heard, cos)
+        links_table.execute("DROP TABLE image_gateway_links")
+        await heard.ask("DELETE", "/api/v1/images/mine/links", headers=bearer(GOOD))
+        await heard.ask("GET", "/metrics", admin=True)
+        for _ in range(2):
+            await heard.ask("GET", "/readyz", admin=True)
+    assert heard.statuses >= {200, 206, 302, 304, 400, 401, 404, 416, 502, 503}
+    assert any('"level": "debug"' in line for line in heard.said)
+    _nothing_in(heard)
+
+
+async def test_nor_when_every_dependency_fails(
+    raw_settings: dict[str, Any], cos: CosStandIn, tmp_path: Path, unused_tcp_port: int
+) -> None:
+    raw_settings["access"] = {**ACCESS, "jwt": {"public_key": public_pem(EC_KEY)}}
+    raw_settings["redis"] = {"url": f"redis://:{REDIS_PASSWORD}@127.0.0.1:{unused_tcp_port}/0", "timeout": 0.1}
+    dsn = f"postgresql://gateway:{POSTGRES_PASSWORD}@127.0.0.1:{unused_tcp_port}/app"
+    raw_settings["postgres"] = {"dsn": dsn, "timeout": 0.5}
+    raw_settings["cos"] |= {"token": STS_TOKEN, "token_expires_at": 1}
+    async with run(raw_settings, tmp_path) as heard:
+        for path in ("/i/open", "/i/open?redirect=true", "/api/v1/images/open/url", "/readyz"):
+            await heard.ask("GET", path, headers=bearer(GOOD))
+        await heard.ask("GET", "/metrics", admin=True)
+    _nothing_in(heard)
+
+
+def test_settings_print_no_secret(raw_settings: dict[str, Any]) -> None:
+    raw_settings["access"] = ACCESS
+    raw_settings["redis"] = {"url": f"redis://:{REDIS_PASSWORD}@127.0.0.1:6379/0"}
+    raw_settings["postgres"] = {"dsn": f"postgresql://gateway:{POSTGRES_PASSWORD}@127.0.0.1/app"}
+    raw_settings["cos"] |= {"token": STS_TOKEN}
+    settings = Settings.model_validate(raw_settings)
+    secrets = {name: value for name, value in SECRETS.items() if value != BUCKET}
+    for printed in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
+        assert "***" in printed
+        assert not [name for name, value in secrets.items() if value in printed]
+
+
+async def _mixed_run(heard: Heard, cos: CosStandIn) -> None:
+    """Owners, strangers, attackers and failures."""
+    alice, bob = bearer(GOOD), bearer(token(sub="bob", exp=int(time.time()) + 3600))
+    shown: list[dict[str, str]] = [
+        {},
+        alice,
+        bob,
+        bearer(FORGED),
+        bearer(ADMIN_TOKEN),
+        bearer(ADMIN_TOKEN + "x"),
+        {"Authorization": f"Basic {FORGED}"},
+        {"Cookie": f"{COOKIE}={FORGED}"},
+        {"Cookie": f"{COOKIE}={GOOD}"},
+        {USER_HEADER: "bob"},
+        {"Range": "bytes=0-9", **alice},
+        {"Range": "bytes=999999999-", **alice},
+        {"If-None-Match": "*", **alice},
+    ]
+    for headers in shown:
+        for image_id in ("mine", "open", "odd", "lost", "never-there", "-bad"):
+            for query in ("", "?style=thumb", f"?{link_query(f'/i/{image_id}')}", "?sig=AAAA&kid=new", "?style=no"):
+                await heard.ask("GET", f"/i/{image_id}{query}", headers=headers)
+            await heard.ask("HEAD", f"/i/{image_id}", headers=headers)
+            await heard.ask("GET", f"/api/v1/images/{image_id}/status", headers=headers)
+    for path in ("/i/mine?redirect=true", "/api/v1/images/mine/url"):
+        await heard.ask("GET", path, headers=alice, hands_out_a_url=True)
+        await heard.ask("GET", path, headers=bob)
+    for name, body in (("url/refresh", None), ("link", {"expires_in": 60})):
+        path = f"/api/v1/images/mine/{name}"
+        await heard.ask("POST", path, headers=alice, json=body, hands_out_a_url=True)
+        await heard.ask("POST", path, headers=bob, json=body)
+    ids = {"image_ids": ["mine", "open", "odd", "../x"]}
+    await heard.ask("POST", "/api/v1/images/urls", headers=alice, json=ids, hands_out_a_url=True)
+    await heard.ask("POST", "/api/v1/images/urls", data=b"{" + GOOD.encode())
+    await heard.ask("DELETE", "/api/v1/images/mine/links", headers=alice)
+    await heard.ask("GET", f"/i/mine?{link_query('/i/mine')}")
+    for action in (
+        Refuse(status=403, code="AccessDenied", message=f"{SECRET_ID} {KEY}"),
+        Refuse(status=403, code="SignatureDoesNotMatch"),
+        Refuse(status=404, code="NoSuchKey"),
+        Refuse(status=500, code="InternalError"),
+        Refuse(status=503, code="SlowDown"),
+        Html(),
+        Cut(at=100_000),
+    ):
+        cos.faults.add(Fault(action=action, times=None))
+        await heard.ask("GET", "/i/mine", headers=alice)
+        cos.faults.clear()
+    shows_token = b"Authorization: Bearer " + GOOD.encode() + b"\r\nX-A"
+    hostile = [data.replace(b"X-A", shows_token, 1) for data in MALFORMED.values()]
+    for received in await asyncio.gather(*(exchange(heard.running.public, data) for data in hostile[:40])):
+        heard.said.append(received.decode(errors="replace"))
+
+
+def _nothing_in(heard: Heard) -> None:
+    said = "\n".join(heard.said)
+    assert said.count("\n") > 10
+    secrets = {**SECRETS, **{f"a signature {number}": value for number, value in enumerate(heard.signatures)}}
+    for spelled in (lambda text: text, quote, lambda text: quote(text, safe="")):
+        assert not [name for name, value in secrets.items() if spelled(value) in said]

@@ -1,0 +1,238 @@
+"""JSON Web Tokens of every kind of key, and what pretends to be one."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from pydantic import ValidationError
+
+from gateway.access.identity import ANYBODY, REJECTED, Authenticator, Caller
+from gateway.access.tokens import BadToken, ConfiguredKey, Tokens
+from gateway.settings import JwtSettings
+from gateway.settings_sources import SettingsError, load_settings
+from tests.access.credentials import (
+    AUDIENCE,
+    COOKIE,
+    EC_KEY,
+    ED_KEY,
+    ISSUER,
+    PRIVATE_KEYS,
+    RSA_KEY,
+    bearer,
+    forged,
+    public_pem,
+    signed_with_hmac,
+    token,
+)
+from tests.conftest import JWT_SECRET
+
+SECRET = "a secret long enough for HS512, which wants sixty-four bytes of it."
+WEAK_RSA_KEY = generate_rsa_key(public_exponent=65537, key_size=1024)  # noqa: S505 - to be refused
+CLAIMS = {"sub": "alice", "aud": AUDIENCE, "iss": ISSUER}
+
+
+def tokens(**settings: Any) -> Tokens:
+    """Tells users by tokens for this audience of this issuer."""
+    made = JwtSettings.model_validate({"audience": AUDIENCE, "issuer": ISSUER, **settings})
+    return Tokens(made, ConfiguredKey(made))
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
+def test_a_secret_verifies_the_algorithm_it_is_configured_for(algorithm: str) -> None:
+    assert tokens(secret=SECRET, algorithms=[algorithm]).user_of(token(key=SECRET, algorithm=algorithm)) == "alice"
+    for other in {"HS256", "HS384", "HS512"} - {algorithm}:
+        with pytest.raises(BadToken):
+            tokens(secret=SECRET, algorithms=[algorithm]).user_of(token(key=SECRET, algorithm=other))
+
+
+@pytest.mark.parametrize("algorithm", PRIVATE_KEYS)
+def test_a_public_key_verifies_its_own_algorithm(algorithm: str) -> None:
+    private = PRIVATE_KEYS[algorithm]
+    verifying = tokens(public_key=public_pem(private))
+    assert verifying.user_of(token(key=private, algorithm=algorithm)) == "alice"
+    for other, other_key in PRIVATE_KEYS.items():
+        if other != algorithm:
+            with pytest.raises(BadToken):
+                verifying.user_of(token(key=other_key, algorithm=other))
+
+
+@pytest.mark.parametrize("private", PRIVATE_KEYS.values(), ids=PRIVATE_KEYS)
+def test_a_public_key_is_never_taken_for_a_secret(private: Any) -> None:
+    """Key confusion (RFC 8725 section 2.1): everybody has the public key, so anybody could sign with it."""
+    pem = public_pem(private)
+    for secret in (pem.encode(), pem.strip().encode(), b""):
+        with pytest.raises(BadToken):
+            tokens(public_key=pem).user_of(signed_with_hmac(secret))
+
+
+@pytest.mark.parametrize("name", ["none", "None", "NONE", "nOnE", "", None, 7, ["HS256"]])
+@pytest.mark.parametrize("settings", [{"secret": JWT_SECRET}, {"public_key": public_pem(ED_KEY)}], ids=["hmac", "pem"])
+def test_a_token_in_the_clear_is_refused_however_it_is_spelled(settings: dict[str, Any], name: Any) -> None:
+    claims = {**CLAIMS, "exp": int(time.time()) + 60}
+    for header in ({"alg": name, "typ": "JWT"}, {"typ": "JWT"}):
+        with pytest.raises(BadToken):
+            tokens(**settings).user_of(forged(header, claims))
+
+
+@pytest.mark.parametrize("header", [{"jku": "https://evil.example/keys"}, {"x5u": "https://evil.example/c"}])
+def test_where_a_token_says_its_key_is_does_not_matter(header: dict[str, str]) -> None:
+    mallory = PRIVATE_KEYS["RS256"]
+    assert tokens(public_key=public_pem(RSA_KEY)).user_of(token(key=mallory, algorithm="RS256", headers=header))
+    stranger = generate_rsa_key(public_exponent=65537, key_size=2048)
+    with pytest.raises(BadToken):
+        tokens(public_key=public_pem(RSA_KEY)).user_of(token(key=stranger, algorithm="RS256", headers=header))
+
+
+def test_a_critical_extension_that_is_not_known_is_refused() -> None:
+    """RFC 7515 section 4.1.11."""
+    with pytest.raises(BadToken):
+        tokens(secret=JWT_SECRET).user_of(token(headers={"crit": ["exp"], "exp": 1}))
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"exp": int(time.time()) - 31},
+        {"exp": None},
+        {"nbf": int(time.time()) + 90},
+        {"iat": int(time.time()) + 90},
+        {"aud": "another"},
+        {"aud": None},
+        {"iss": "another"},
+        {"iss": None},
+        {"sub": None},
+    ],
+    ids=lambda claims: "-".join(f"{name}-{'missing' if value is None else 'wrong'}" for name, value in claims.items()),
+)
+@pytest.mark.parametrize("algorithm", ["HS256", "EdDSA"])
+def test_a_genuine_token_for_another_time_or_place_is_refused(algorithm: str, claims: dict[str, Any]) -> None:
+    settings = {"secret": JWT_SECRET} if algorithm == "HS256" else {"public_key": public_pem(ED_KEY)}
+    key = JWT_SECRET if algorithm == "HS256" else ED_KEY
+    assert tokens(**settings).user_of(token(key=key, algorithm=algorithm)) == "alice"
+    with pytest.raises(BadToken):
+        tokens(**settings).user_of(token(key=key, algorithm=algorithm, **claims))
+
+
+def test_clocks_may_differ_by_half_a_minute() -> None:
+    now = int(time.time())
+    for genuine in (token(exp=now - 20), token(nbf=now + 20)):
+        assert tokens(secret=JWT_SECRET).user_of(genuine) == "alice"
+
+
+class TestCookies:
+    """The same token where a page cannot send a header."""
+
+    @staticmethod
+    def identify(cookie: str, method: str = "GET", **headers: str) -> Caller:
+        """The caller who sends this Cookie field."""
+        settings = JwtSettings.model_validate({"secret": JWT_SECRET, "cookie": COOKIE})
+        return Authenticator(settings, None).identify({"Cookie": cookie, **headers}, method=method)
+
+    def test_a_token_in_the_cookie_names_the_user(self) -> None:
+        good = token(aud=None)
+        for field in (
+            f"{COOKIE}={good}",
+            f"a=b; {COOKIE}={good}; c",
+            f'{COOKIE}="{good}"',
+            f"{COOKIE}={good};{COOKIE}=",
+        ):
+            assert self.identify(field) == Caller("alice")
+
+    def test_two_different_tokens_are_nobodys(self) -> None:
+        """A neighbouring site can set a cookie of the same name."""
+        alice, bob = token(aud=None), token(aud=None, sub="bob")
+        assert self.identify(f"{COOKIE}={alice}; {COOKIE}={bob}") == REJECTED
+        assert self.identify(f"{COOKIE}={alice}; {COOKIE}={alice}") == Caller("alice")
+
+    def test_other_cookies_are_not_looked_at(self) -> None:
+        assert self.identify(f"Session={token(aud=None)}; {COOKIE}x=rubbish") == ANYBODY
+
+    def test_a_bad_token_is_a_bad_credential(self) -> None:
+        assert self.identify(f"{COOKIE}=rubbish") == REJECTED
+
+    def test_the_header_comes_first(self) -> None:
+        assert self.identify(f"{COOKIE}={token(aud=None, sub='bob')}", **bearer(token(aud=None))) == Caller("alice")
+        assert self.identify(f"{COOKIE}={token(aud=None)}", **bearer("rubbish")) == REJECTED
+        assert self.identify(f"{COOKIE}={token(aud=None)}", Authorization="Basic YTpi") == Caller("alice")
+
+    def test_a_page_of_another_site_changes_nothing_with_it(self) -> None:
+        """The browser sends the cookie by itself: only what the user's own site asks for is his wish."""
+        field = f"{COOKIE}={token(aud=None)}"
+        assert self.identify(field, "POST", **{"Sec-Fetch-Site": "cross-site"}) == ANYBODY
+        assert self.identify(field, "POST", **{"Sec-Fetch-Site": "same-origin"}) == Caller("alice")
+        assert self.identify(field, "POST") == Caller("alice")
+        assert self.identify(field, "GET", **{"Sec-Fetch-Site": "cross-site"}) == Caller("alice")
+
+
+class TestSettings:
+    """What cannot be meant stops the start."""
+
+    @pytest.mark.parametrize(
+        ("settings", "mistake"),
+        [
+            ({}, "needs one of secret, public_key and jwks_url; none of them is set"),
+            ({"secret": SECRET, "public_key": public_pem(EC_KEY)}, "secret and public_key are set"),
+            ({"secret": SECRET, "algorithms": ["RS256"]}, "algorithms: RS256 cannot go with this secret"),
+            ({"public_key": public_pem(RSA_KEY), "algorithms": ["HS256"]}, "HS256 cannot go with this public_key"),
+            ({"public_key": public_pem(RSA_KEY), "algorithms": ["RS256", "ES256"]}, "ES256 cannot go with"),
+            ({"jwks_url": "https://id.example/keys", "algorithms": ["HS256"]}, "HS256 cannot go with this jwks_url"),
+            ({"secret": public_pem(RSA_KEY)}, "secret holds a key pair's key"),
+            ({"secret": "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC7 user@host"}, "secret holds a key pair's key"),
+            ({"secret": "short"}, "secret must be at least 32 bytes"),
+            ({"public_key": "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"}, "not a public key in PEM"),
+            ({"public_key": "rubbish"}, "not a public key in PEM"),
+            ({"public_key": public_pem(WEAK_RSA_KEY)}, "must be RSA of 2048 bits or more"),
+            ({"public_key": public_pem(generate_private_key(SECP384R1()))}, "EC P-256 or Ed25519"),
+            ({"jwks_url": "http://id.example/keys"}, "jwks_url must be an https address"),
+            ({"jwks_url": "https://user:password@id.example/keys"}, "jwks_url must be an https address"),
+            ({"jwks_url": "ftp://127.0.0.1/keys"}, "jwks_url must be an https address"),
+            ({"jwks_url": "http://[::1/keys"}, "jwks_url must be an https address"),
+            ({"jwks_url": "https://id.example/k\neys"}, "jwks_url must be an https address"),
+            ({"jwks_url": ""}, "jwks_url must be an https address"),
+            ({"secret": SECRET, "cookie": "a b"}, "must be a cookie name"),
+            ({"secret": SECRET, "algorithms": ["none"]}, "HS256"),
+            ({"secret": SECRET, "algorithms": []}, "at least 1 item"),
+        ],
+    )
+    def test_a_mistake_is_named_and_never_quoted(self, settings: dict[str, Any], mistake: str) -> None:
+        with pytest.raises(ValidationError) as raised:
+            JwtSettings.model_validate(settings)
+        assert mistake in str(raised.value)
+        for value in settings.values():
+            assert not isinstance(value, str) or len(value) < 10 or value not in str(raised.value)
+
+    def test_a_private_key_is_not_taken_for_the_public_one(self) -> None:
+        pem = ED_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+        with pytest.raises(ValidationError, match="not a public key in PEM"):
+            JwtSettings(public_key=pem)
+
+    @pytest.mark.parametrize(
+        ("settings", "algorithms"),
+        [
+            ({"secret": SECRET}, ("HS256",)),
+            ({"public_key": public_pem(RSA_KEY)}, ("RS256",)),
+            ({"public_key": public_pem(EC_KEY)}, ("ES256",)),
+            ({"public_key": public_pem(ED_KEY)}, ("EdDSA",)),
+            ({"jwks_url": "https://id.example/keys"}, ("RS256", "ES256", "EdDSA")),
+            ({"jwks_url": "http://127.0.0.1:8000/keys", "algorithms": ["ES256"]}, ("ES256",)),
+            ({"jwks_url": "http://localhost/keys"}, ("RS256", "ES256", "EdDSA")),
+        ],
+    )
+    def test_the_key_decides_the_algorithms(self, settings: dict[str, Any], algorithms: tuple[str, ...]) -> None:
+        assert JwtSettings.model_validate(settings).algorithms == algorithms
+
+    def test_a_public_key_is_read_from_the_secrets_directory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw_settings: dict[str, dict[str, Any]]
+    ) -> None:
+        (tmp_path / "access__jwt__public_key").write_text(public_pem(EC_KEY))
+        monkeypatch.setenv("GATEWAY_SECRETS_DIR", str(tmp_path))
+        made = load_settings(None, {**raw_settings, "access": {"jwt": {"audience": AUDIENCE}}}).access.jwt
+        assert made is not None
+        assert Tokens(made, ConfiguredKey(made)).user_of(token(key=EC_KEY, algorithm="ES256")) == "alice"
+        (tmp_path / "access__jwt__public_key").write_text("rubbish")
+        with pytest.raises(SettingsError, match=r"access\.jwt: public_key is not a public key in PEM"):
+            load_settings(None, {**raw_settings, "access": {}})

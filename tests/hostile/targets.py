@@ -1,0 +1,157 @@
+"""What strangers' bytes reach first, each as a function of bytes that fails when a promise is broken.
+
+``test_parsers`` runs them on the corpus and on what hypothesis makes; ``fuzz`` lets atheris loose on them.
+"""
+
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from multidict import CIMultiDict, MultiDict
+from pydantic import SecretStr
+
+from gateway.access.identity import Authenticator
+from gateway.access.jwks import Jwks, JwksUnavailable
+from gateway.access.links import BadLink, Links
+from gateway.catalog.image_id import parse_image_id
+from gateway.delivery.conditional import Validators, evaluate, forwardable_conditions, range_applies
+from gateway.delivery.image_request import ImageRequest, content_disposition
+from gateway.errors import InvalidImageId, InvalidRequest
+from gateway.metrics import Metrics
+from gateway.settings import CosSettings, ForwardedUserSettings, JwtSettings, SignedLinksSettings
+from gateway.settings_sources import SettingsError, load_settings
+from gateway.urls.codec import decode, encode
+from gateway.urls.signer import Credentials, Hosts, Signer
+
+SECRET = "a secret of the fuzzer's, thirty-two bytes or more"
+COS = CosSettings.model_validate({"secret_id": "AKID", "secret_key": SECRET, "bucket": "photos-1250000000"})
+AUTHENTICATOR = Authenticator(
+    JwtSettings.model_validate({"secret": SECRET, "cookie": "session", "audience": "images"}),
+    SecretStr(SECRET),
+    forwarded_user=ForwardedUserSettings.model_validate({"trusted_proxies": ["10.0.0.0/8"]}),
+)
+LINKS = Links(SignedLinksSettings.model_validate({"keys": {"k": SECRET}}), now=lambda: 1_700_000_000.0)
+SIGNER = Signer(Credentials("AKID", SECRET), Hosts(COS), ttl=3600, window=300, metrics=Metrics())
+VALIDATORS = Validators('"5d41402abc4b2a76b9719d911017c592"', "Tue, 14 Nov 2023 22:13:20 GMT")
+_SETTINGS_FILE = Path(tempfile.mkdtemp(prefix="image-gateway-fuzz-")) / "gateway.yaml"
+
+
+def _words(data: bytes, count: int) -> list[str]:
+    """So many strings, as aiohttp makes them of what was sent: what is no UTF-8 becomes lone surrogates."""
+    words = data.decode(errors="surrogateescape").split("\n", count - 1)
+    return words + [""] * (count - len(words))
+
+
+def image_ids(data: bytes) -> None:
+    """An id is taken as it is or not at all."""
+    (text,) = _words(data, 1)
+    try:
+        parsed = parse_image_id(text)
+    except InvalidImageId:
+        return
+    assert parsed == text
+    assert re.fullmatch(r"[A-Za-z0-9._:@-]{1,128}", parsed, re.ASCII)
+
+
+def image_requests(data: bytes) -> None:
+    """Query and Range: one valid range or none, and a file name that cannot break out of its header."""
+    style, download, redirect, byte_range = _words(data, 4)
+    query = {"style": style, "download": download, "redirect": redirect}
+    present = {name: value for name, value in query.items() if value}
+    try:
+        wanted = ImageRequest.parse("a", present, {"Range": byte_range})
+    except InvalidRequest:
+        return
+    assert wanted.byte_range is None or re.fullmatch(r"bytes=([0-9]+-[0-9]*|-[0-9]+)", wanted.byte_range, re.ASCII)
+    if wanted.download is not None:
+        header = content_disposition(wanted.download)
+        plain, _, encoded = header.removeprefix('attachment; filename="').partition('"')
+        assert re.fullmatch(r"[A-Za-z0-9 ._-]+", plain, re.ASCII)
+        assert re.fullmatch(r"(; filename\*=UTF-8''[!-~]+)?", encoded, re.ASCII)
+
+
+def conditions(data: bytes) -> None:
+    """Conditional requests: whatever they say, there is a verdict, and what goes to COS is well-formed."""
+    names = ("If-None-Match", "If-Match", "If-Modified-Since", "If-Unmodified-Since")
+    *values, if_range = _words(data, len(names) + 1)
+    headers = {name: value for name, value in zip(names, values, strict=True) if value}
+    evaluate(headers, VALIDATORS)
+    evaluate(headers, Validators(None, None))
+    forwarded = forwardable_conditions(headers)
+    assert len(forwarded) <= 1
+    assert re.fullmatch(r'"[^"]*"', forwarded.get("If-None-Match", '""'))
+    range_applies(if_range, VALIDATORS)
+
+
+def link_parameters(data: bytes) -> None:
+    """Nobody finds a signature."""
+    path, *pairs = data.decode(errors="surrogateescape").split("\n")
+    query = MultiDict((name, value) for name, _, value in (pair.partition("=") for pair in pairs))
+    try:
+        link = LINKS.read(path, query)
+    except BadLink:
+        return
+    assert link is None or not any(link.opens(killed) for killed in range(3))
+
+
+def credentials(data: bytes) -> None:
+    """Bearer tokens, cookies and a user header of somebody who is not trusted: nobody becomes somebody."""
+    bearer, cookie, user = _words(data, 3)
+    headers = CIMultiDict({"Authorization": f"Bearer {bearer}", "Cookie": cookie, "X-User-Id": user})
+    for fields in (headers, CIMultiDict(list(headers.items())[1:]), CIMultiDict({"Authorization": bearer})):
+        caller = AUTHENTICATOR.identify(fields, peer="127.0.0.1")
+        assert (caller.user, caller.is_admin) == (None, False)
+
+
+def cached_entries(data: bytes) -> None:
+    """What Redis holds: an entry as we write them, or nothing; and never one that we did not sign."""
+    try:
+        image = decode(data, "a", None)
+    except ValueError:
+        return
+    assert decode(encode(image), "a", None) == image
+    assert not SIGNER.is_ours(image)
+
+
+def key_sets(data: bytes) -> None:
+    """What an identity provider publishes: keys for our algorithms, or nothing."""
+    keys = Jwks(("RS256", "ES256", "EdDSA"))
+    try:
+        keys.replace(data)
+    except JwksUnavailable:
+        return
+
+
+def settings_files(data: bytes) -> None:
+    """A configuration file: settings, or a line for each mistake."""
+    _SETTINGS_FILE.write_bytes(data)
+    problems: list[str] = []
+    try:
+        load_settings(_SETTINGS_FILE)
+    except SettingsError as error:
+        problems = error.problems or [""]
+    assert all(problem and "\n" not in problem for problem in problems)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    target.__name__: target
+    for target in (
+        image_ids,
+        image_requests,
+        conditions,
+        link_parameters,
+        credentials,
+        cached_entries,
+        key_sets,
+        settings_files,
+    )
+}
+
+
+def run(target: Callable[[bytes], None], data: bytes, *, seconds: float = 2.0) -> None:
+    """Try one input; taking long over it is a failure, too."""
+    started = time.process_time()
+    target(data)
+    assert time.process_time() - started < seconds

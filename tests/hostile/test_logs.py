@@ -1,0 +1,32 @@
+"""What strangers send cannot fill the disk."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.hostile.raw import exchange
+from tests.hostile.test_requests import MALFORMED, ODD
+from tests.processes import gateway_process
+
+
+@pytest.mark.usefixtures("images_table")
+async def test_hundreds_of_hostile_requests_write_one_line(
+    raw_settings: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    raw_settings["server"]["keepalive_timeout"] = 0.3
+    file = tmp_path / "gateway.yaml"
+    file.write_text(yaml.safe_dump(raw_settings))
+    async with gateway_process("serve", "--config", str(file)) as running:
+        before = len(running.lines)
+        everything = [data for data in (MALFORMED | ODD).values() for _ in range(3)]
+        for start in range(0, len(everything), 50):
+            await asyncio.gather(*(exchange(running.public, data) for data in everything[start : start + 50]))
+        running.terminate()
+        assert await running.exit_code() == 0
+    written = [line for line in running.lines[before:] if "draining" not in line]
+    assert len(written) <= 2, written  # the run takes longer than the ten seconds that one line is for
+    assert all("malformed request" in line for line in written)
+    assert "Traceback" not in "".join(running.lines)

@@ -1,0 +1,259 @@
+"""Requests that no client should send: each is answered with a 4xx or cut, nothing is taken for a second request."""
+
+import logging
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import Images, RunningGateway
+from tests.hostile.raw import exchange, statuses
+
+HOST = b"Host: gateway\r\n"
+POST = b"POST /api/v1/images/urls HTTP/1.1\r\n" + HOST
+SECOND = b"GET /healthz HTTP/1.1\r\nHost: gateway\r\n\r\n"  # what must not be reached
+
+MALFORMED: dict[str, bytes] = {
+    # the request line (RFC 9112 section 3)
+    "no-http": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 200,
+    "garbage": b"\x00\xff\xfe garbage\r\n\r\n",
+    "no-version": b"GET /i/a\r\n" + HOST + b"\r\n",
+    "http-0.9": b"GET /i/a HTTP/0.9\r\n" + HOST + b"\r\n",
+    "http-2-preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "http-3": b"GET /i/a HTTP/3.0\r\n" + HOST + b"\r\n",
+    "version-in-words": b"GET /i/a HTTP/one.one\r\n" + HOST + b"\r\n",
+    "lower-case-http": b"GET /i/a http/1.1\r\n" + HOST + b"\r\n",
+    "tab-between": b"GET\t/i/a\tHTTP/1.1\r\n" + HOST + b"\r\n",
+    "space-in-the-path": b"GET /i/a b HTTP/1.1\r\n" + HOST + b"\r\n",
+    "nul-in-the-path": b"GET /i/a\x00b HTTP/1.1\r\n" + HOST + b"\r\n",
+    "lf-in-the-path": b"GET /i/a\nX: b HTTP/1.1\r\n" + HOST + b"\r\n",
+    "unknown-method": b"FROBNICATE /i/a HTTP/1.1\r\n" + HOST + b"\r\n",
+    "method-of-control-letters": b"G\x07T /i/a HTTP/1.1\r\n" + HOST + b"\r\n",
+    "lower-case-method": b"get /i/a HTTP/1.1\r\n" + HOST + b"\r\n",
+    "path-of-9000-bytes": b"GET /i/" + b"a" * 9000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-of-a-megabyte": b"GET /i/" + b"a" * 1_000_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
+    "method-without-end": b"G" * 100_000,
+    # headers (RFC 9112 section 5)
+    "obs-fold": b"GET /i/a HTTP/1.1\r\n" + HOST + b"X-A: 1\r\n folded\r\n\r\n",
+    "fold-first": b"GET /i/a HTTP/1.1\r\n folded: 1\r\n" + HOST + b"\r\n",
+    "space-before-colon": b"GET /i/a HTTP/1.1\r\n" + HOST + b"X-A : 1\r\n\r\n",
+    "no-colon": b"GET /i/a HTTP/1.1\r\n" + HOST + b"nonsense\r\n\r\n",
+    "empty-name": b"GET /i/a HTTP/1.1\r\n" + HOST + b": 1\r\n\r\n",
+    "nul-in-a-value": b"GET /i/a HTTP/1.1\r\n" + HOST + b"X-A: a\x00b\r\n\r\n",
+    "nul-in-a-name": b"GET /i/a HTTP/1.1\r\n" + HOST + b"X-\x00A: b\r\n\r\n",
+    "bare-cr-in-a-value": b"GET /i/a HTTP/1.1\r\n" + HOST + b"X-A: a\rX-User-Id: alice\r\n\r\n",
+    "letters-beyond-ascii-in-a-name": b"GET /i/a HTTP/1.1\r\n" + HOST + b"X-\xc3\xa9: b\r\n\r\n",
+    "header-of-9000-bytes": b"GET /i/a HTTP/1.1\r\n" + HOST + b"X-A: " + b"a" * 9000 + b"\r\n\r\n",
+    "a-thousand-headers": b"GET /i/a HTTP/1.1\r\n" + HOST + b"X-A: b\r\n" * 1000 + b"\r\n",
+    "headers-without-end": b"GET /i/a HTTP/1.1\r\n" + HOST + b"X-A: b\r\n" * 100_000,
+    # where the request ends (RFC 9112 section 6.3)
+    "cl-and-te": POST
+    + b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nX",
+    "te-and-cl": POST
+    + b"Transfer-Encoding: chunked\r\nContent-Length: 6\r\n\r\n0\r\n\r\nX",
+    "two-lengths": POST + b"Content-Length: 2\r\nContent-Length: 60\r\n\r\n{}",
+    "one-length-twice": POST
+    + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+    "length-list": POST + b"Content-Length: 2, 2\r\n\r\n{}",
+    "length-negative": POST + b"Content-Length: -1\r\n\r\n{}",
+    "length-signed": POST + b"Content-Length: +2\r\n\r\n{}",
+    "length-in-hex": POST + b"Content-Length: 0x2\r\n\r\n{}",
+    "length-beyond-64-bits": POST
+    + b"Content-Length: 99999999999999999999\r\n\r\n{}",
+    "length-with-a-space": POST + b"Content-Length: 2 0\r\n\r\n{}",
+    "length-before-colon": POST + b"Content-Length : 2\r\n\r\n{}",
+    "te-identity": POST + b"Transfer-Encoding: identity\r\n\r\n{}",
+    "te-chunked-first": POST
+    + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "te-twice": POST
+    + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+    "te-almost-chunked": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "te-with-a-control-letter": POST
+    + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+    "te-in-http-1.0": b"POST /api/v1/images/urls HTTP/1.0\r\n" + HOST
+    + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+    "chunk-size-in-words": POST
+    + b"Transfer-Encoding: chunked\r\n\r\nten\r\n{}\r\n0\r\n\r\n",
+    "chunk-size-signed": POST
+    + b"Transfer-Encoding: chunked\r\n\r\n+2\r\n{}\r\n0\r\n\r\n",
+    "chunk-size-prefixed": POST
+    + b"Transfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n",
+    "chunk-size-beyond-64-bits": POST
+    + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 20 + b"\r\n{}\r\n0\r\n\r\n",
+    "chunk-longer-than-told": POST
+    + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}XX\r\n0\r\n\r\n",
+    "chunk-ended-by-lf": POST
+    + b"Transfer-Encoding: chunked\r\n\r\n2\n{}\n0\n\n",
+    "lf-alone": b"GET /i/a HTTP/1.1\nHost: gateway\n\n",
+    "cr-alone": b"GET /i/a HTTP/1.1\rHost: gateway\r\r",
+    "lf-before-the-end": b"GET /i/a HTTP/1.1\r\n" + HOST + b"X-A: b\n\r\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
+async def test_a_malformed_request_is_a_4xx_and_the_end_of_its_connection(
+    impatient: RunningGateway, data: bytes
+) -> None:
+    received = await exchange(impatient.ports.public, data + SECOND)
+    answered = statuses(received)
+    assert len(answered) <= 1, answered
+    assert all(400 <= status < 500 for status in answered)
+    assert impatient.sample("requests_total", route="healthz", delivery="none", status="200") == 0
+    for echoed in (b"folded", b"smuggled", b"nonsense", b"FROBNICATE", b"alice", b"Traceback", b"aiohttp"):
+        assert echoed not in received
+    if answered:
+        assert b'"status": "error"' in received
+        assert b"X-Content-Type-Options: nosniff" in received
+    assert (await impatient.get("/healthz")).status == 200
+
+
+ODD: dict[str, bytes] = {
+    "two-spaces": b"GET  /i/- HTTP/1.1\r\n" + HOST + b"\r\n",
+    "no-host": b"GET /i/a HTTP/1.1\r\n\r\n",
+    "two-hosts": b"GET /i/a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "host-of-nonsense": b"GET /i/a HTTP/1.1\r\nHost: @:/\\?#[\r\n\r\n",
+    "absolute-form": b"GET http://evil.example/i/a HTTP/1.1\r\n" + HOST + b"\r\n",
+    "absolute-form-of-nonsense": b"GET http://[::1/i/a HTTP/1.1\r\n" + HOST + b"\r\n",
+    "absolute-form-with-a-port-of-nonsense": b"GET http://a:99999999/i/a HTTP/1.1\r\n" + HOST + b"\r\n",
+    "authority-form": b"CONNECT evil.example:443 HTTP/1.1\r\n" + HOST + b"\r\n",
+    "asterisk-form": b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n",
+    "asterisk-get": b"GET * HTTP/1.1\r\n" + HOST + b"\r\n",
+    "two-slashes": b"GET //i/a HTTP/1.1\r\n" + HOST + b"\r\n",
+    "only-slashes": b"GET /////// HTTP/1.1\r\n" + HOST + b"\r\n",
+    "dots": b"GET /i/../../../../etc/passwd HTTP/1.1\r\n" + HOST + b"\r\n",
+    "fragment": b"GET /i/a#b HTTP/1.1\r\n" + HOST + b"\r\n",
+    "query-of-nonsense": b"GET /i/-?%00=%ff&=&&;;[]{}|^%zz&a[b]=c HTTP/1.1\r\n" + HOST + b"\r\n",
+    "query-no-utf8": b"GET /i/-?style=\xff\xfe&kid=\xff&exp=\xff&sig=\xff HTTP/1.1\r\n" + HOST + b"\r\n",
+    "path-no-utf8": b"GET /i/\xff\xfe HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a-thousand-parameters": b"GET /i/-?" + b"a=b&" * 1500 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
+    "trace": b"TRACE /i/a HTTP/1.1\r\n" + HOST + b"X-Secret: alice\r\n\r\n",
+    "delete": b"DELETE /i/a HTTP/1.1\r\n" + HOST + b"\r\n",
+    "purge": b"PURGE /i/a HTTP/1.1\r\n" + HOST + b"\r\n",
+    "upgrade": b"GET /i/- HTTP/1.1\r\n" + HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    "upgrade-h2c": b"GET /i/- HTTP/1.1\r\n" + HOST
+    + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
+    "expect-nonsense": POST + b"Expect: wonders\r\nContent-Length: 2\r\n\r\n{}",
+    "expect-and-nothing": POST
+    + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+    "body-of-a-get": b"GET /i/- HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello",
+    "body-that-never-comes": b"GET /i/- HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\n",
+    "body-too-large": POST + b"Content-Length: 70000\r\n\r\n" + b"x" * 70_000,
+    "body-said-to-be-gzip": POST
+    + b"Content-Encoding: gzip\r\nContent-Length: 10\r\n\r\nnot gzip!!",
+    "body-cut-short": POST + b"Content-Length: 99\r\n\r\n{",
+    "cookie-of-nonsense": b"GET /i/- HTTP/1.1\r\n" + HOST + b'Cookie: =;;;"\\;session;=session="\xff";,\r\n\r\n',
+    "authorization-of-nonsense": b"GET /i/- HTTP/1.1\r\n" + HOST + b"Authorization: Bearer \xff\xfe..\xff\r\n\r\n",
+    "a-token-of-8000-bytes": b"GET /i/- HTTP/1.1\r\n" + HOST + b"Authorization: Bearer " + b"e" * 8000 + b"\r\n\r\n",
+    "request-id-of-nonsense": b"GET /i/- HTTP/1.1\r\n" + HOST + b"X-Request-Id: \xff{}%0d%0a\r\n\r\n",
+    "connection-names-a-header": b"GET /i/- HTTP/1.1\r\n" + HOST + b"Connection: close, Authorization\r\n\r\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("data", ODD.values(), ids=ODD)
+async def test_an_odd_request_is_a_4xx(
+    impatient: RunningGateway, caplog: pytest.LogCaptureFixture, data: bytes
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    answered = [status for status in statuses(await exchange(impatient.ports.public, data)) if status != 100]
+    assert len(answered) <= 1
+    assert all(400 <= status < 500 for status in answered), answered
+    assert not [record for record in caplog.records if record.exc_info and record.name != "aiohttp.server"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Range: bytes=" + b"9" * 4000 + b"-\r\n",
+        b"Range: bytes=" + b"0-0," * 1900 + b"1-1\r\n",
+        b"Range: bytes=5-2\r\n",
+        b"Range: bytes=-0\r\n",
+        b"Range: bytes=\xd9\xa3-\r\n",
+        b"Range: lines=1-2\r\n",
+        b"Range: \xff\r\n",
+        b"If-Modified-Since: Mon, 00 Foo -001 99:99:99 GMT\r\n",
+        b"If-Modified-Since: Fri, 31 Dec 9999 23:59:59 +9999\r\n",
+        b"If-Unmodified-Since: " + b"9" * 4000 + b"\r\n",
+        b"If-Modified-Since: \xff\r\n",
+        b"If-None-Match: " + b'"a",' * 2000 + b"\r\n",
+        b'If-None-Match: "\r\n',
+        b"If-None-Match: \xff\r\n",
+        b'If-Match: W/"a", W/\r\n',
+        b"If-Range: \xff\r\nRange: bytes=0-1\r\n",
+        b"Accept: " + b"a/b;q=0." * 900 + b"\r\n",
+        b"Accept-Encoding: \xff\r\n",
+    ],
+)
+async def test_an_unusable_range_or_condition_is_ignored_or_a_4xx(
+    impatient: RunningGateway, images: Images, fields: bytes
+) -> None:
+    await images.add("a", b"body")
+    received = await exchange(
+        impatient.ports.public, b"GET /i/a HTTP/1.1\r\n" + HOST + fields + b"Connection: close\r\n\r\n"
+    )
+    (status,) = statuses(received)
+    assert status in (200, 206, 304, 412, 416, 400)
+    assert status != 200 or received.endswith(b"\r\n\r\nbody")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b'"a"',
+        b"{",
+        b"\xff\xfe\x00",
+        b'{"image_ids": null}',
+        b'{"image_ids": "abc"}',
+        b'{"image_ids": {"a": 1}}',
+        b'{"image_ids": []}',
+        b'{"image_ids": [1, null, []]}',
+        b'{"image_ids": [' + b"[" * 60_000,
+        b'{"image_ids": ' + b"1" * 60_000 + b"}",
+        b'{"image_ids": [' + b'"a",' * 300 + b'"a"]}',
+        b'{"image_ids": ["a"], "image_ids": 1}',
+        b"NaN",
+        b"-" * 60_000,
+    ],
+)
+async def test_a_json_body_that_cannot_be_meant_is_a_400(impatient: RunningGateway, body: bytes) -> None:
+    answer = await impatient.request("POST", "/api/v1/images/urls", data=body)
+    assert (answer.status, answer.json()["code"]) == (400, "invalid_request")
+
+
+async def test_ids_in_a_body_are_checked_like_those_in_a_path(impatient: RunningGateway) -> None:
+    ids = ["\x00", "a\x00", "\ud800", "../x", "a" * 129, "", "😀", "a\n", "-", "' OR 1=1--"]
+    answer = await impatient.request("POST", "/api/v1/images/urls", json={"image_ids": ids})
+    assert answer.status == 200
+    assert set(answer.json()["data"]["errors"].values()) == {"invalid_image_id"}
+
+
+FIELDS = [b"Content-Length: 2", b"Transfer-Encoding: chunked", b"Range: bytes=0-", b"Expect: 100-continue", b"X: \xff"]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    method=st.sampled_from([b"GET", b"HEAD", b"POST", b"DELETE", b"OPTIONS"]),
+    path=st.sampled_from([b"/i/", b"/api/v1/images/urls", b"/api/v1/images/a/", b"/", b"/healthz"]),
+    rest=st.binary(max_size=60),
+    fields=st.lists(
+        st.sampled_from(
+            [
+                b"Content-Length: 2",
+                b"Transfer-Encoding: chunked",
+                b"Range: bytes=0-",
+                b"Expect: 100-continue",
+                b"X: \xff",
+            ]
+        )
+        | st.binary(max_size=30),
+        max_size=4,
+    ),
+    body=st.sampled_from([b"", b"{}", b"0\r\n\r\n", b"2\r\n{}\r\n0\r\n\r\n"]) | st.binary(max_size=40),
+)
+async def test_no_bytes_make_a_5xx_or_a_hang(
+    impatient: RunningGateway, method: bytes, path: bytes, rest: bytes, fields: list[bytes], body: bytes
+) -> None:
+    head = b"%s %s%s HTTP/1.1\r\nHost: gateway\r\n" % (method, path, rest)
+    data = head + b"".join(field + b"\r\n" for field in fields) + b"Connection: close\r\n\r\n" + body
+    assert all(status < 500 for status in statuses(await exchange(impatient.ports.public, data)))
