@@ -114,7 +114,7 @@ def _unusable_secrets_dir(folder: str | None) -> Iterator[str]:
 
 def _explain(mistake: ErrorDetails) -> str:
     """One mistake in an operator's words, the dotted key first; never the value, which may be a secret."""
-    location = [str(part) for part in mistake["loc"] if part != "[key]"]
+    location = [_on_one_line(part) for part in mistake["loc"] if part != "[key]"]
     key = ".".join(location)
     match mistake["type"]:
         case "extra_forbidden":
@@ -126,6 +126,11 @@ def _explain(mistake: ErrorDetails) -> str:
             return f"{key}: {text}" if key else text
         case _:
             return f"{key}: {mistake['msg'][:1].lower()}{mistake['msg'][1:]}"
+
+
+def _on_one_line(part: int | str) -> str:
+    """A key as it was written, which may be anything; a mistake is one line, and no terminal obeys it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(part))
 
 
 def _model_at(location: list[str]) -> type[BaseModel] | None:
