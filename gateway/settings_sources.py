@@ -114,8 +114,8 @@ def _unusable_secrets_dir(folder: str | None) -> Iterator[str]:
 
 def _explain(mistake: ErrorDetails) -> str:
     """One mistake in an operator's words, the dotted key first; never the value, which may be a secret."""
-    location = [str(part) for part in mistake["loc"] if part != "[key]"]
-    key = ".".join(part if part.isprintable() else ascii(part) for part in location)  # on one line
+    location = [_on_one_line(part) for part in mistake["loc"] if part != "[key]"]
+    key = ".".join(location)
     match mistake["type"]:
         case "extra_forbidden":
             return f"{key}: there is no such key{_suggestion(location[-1], _model_at(location[:-1]))}"
@@ -126,6 +126,11 @@ def _explain(mistake: ErrorDetails) -> str:
             return f"{key}: {text}" if key else text
         case _:
             return f"{key}: {mistake['msg'][:1].lower()}{mistake['msg'][1:]}"
+
+
+def _on_one_line(part: int | str) -> str:
+    """A key as it was written, which may be anything; a mistake is one line, and no terminal obeys it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(part))
 
 
 def _model_at(location: list[str]) -> type[BaseModel] | None:

@@ -26,11 +26,11 @@ class ConfiguredKey:
     """The one key of the settings: a secret or a public key, whatever the token says of itself."""
 
     def __init__(self, settings: JwtSettings) -> None:
-        self._key: Any = None
+        self._key: Any
         if settings.secret is not None:
             self._key = settings.secret.get_secret_value()
-        elif settings.public_key is not None:
-            self._key = load_pem_public_key(settings.public_key.encode())
+        else:
+            self._key = load_pem_public_key((settings.public_key or "").encode())
 
     def key_for(self, token: str) -> Any:
         """That key."""

@@ -41,7 +41,7 @@ def url(image_id: str, config: Path | None) -> None:
     def presigned(app: web.Application, record: ImageRecord) -> str:
         signed = app[SIGNER].sign(record, fresh=True)
         if signed.expires_at - signed.signed_at <= app[LIFETIME].min_remaining:
-            raise CredentialsExpired
+            raise CredentialsExpired("the temporary credentials end too soon: renew cos.token and its keys")
         return signed.url
 
     _print_address(image_id, config, presigned)

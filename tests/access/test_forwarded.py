@@ -1,0 +1,56 @@
+"""A user named by the proxy in front: who is believed, and what."""
+
+import pytest
+from multidict import CIMultiDict
+from pydantic import ValidationError
+
+from gateway.access.forwarded import BadForwardedUser, ForwardedUser
+from gateway.settings import ForwardedUserSettings
+
+SETTINGS = {"header": "X-User-Id", "trusted_proxies": ["10.0.0.0/8", "fd00::/8"]}
+FORWARDED = ForwardedUser(ForwardedUserSettings.model_validate(SETTINGS))
+
+
+@pytest.mark.parametrize("peer", ["10.0.0.1", "10.255.255.255", "fd00::1", "::ffff:10.0.0.1"])
+def test_a_peer_in_the_networks_is_believed(peer: str) -> None:
+    assert FORWARDED.user_of({"x-user-id": " alice "}, peer) == "alice"
+
+
+@pytest.mark.parametrize(
+    "peer", ["11.0.0.1", "127.0.0.1", "fe80::1", "::ffff:11.0.0.1", "::10.0.0.1", "", "/run/s", None]
+)
+def test_any_other_is_not_looked_at(peer: str | None) -> None:
+    for headers in (CIMultiDict({"X-User-Id": "alice"}), CIMultiDict([("X-User-Id", "a"), ("X-User-Id", "b")])):
+        assert FORWARDED.user_of(headers, peer) is None
+
+
+def test_a_proxy_that_names_nobody_is_no_mistake() -> None:
+    assert FORWARDED.user_of({}, "10.0.0.1") is None
+    assert FORWARDED.user_of({"X-User-Id": "  "}, "10.0.0.1") is None
+
+
+@pytest.mark.parametrize("user", ["a" * 257, "a\x00", "a\x1b[2J", "\udcff"])
+def test_what_names_nobody_is_a_bad_credential(user: str) -> None:
+    with pytest.raises(BadForwardedUser):
+        FORWARDED.user_of({"X-User-Id": user}, "10.0.0.1")
+
+
+def test_two_of_them_are_a_bad_credential() -> None:
+    with pytest.raises(BadForwardedUser):
+        FORWARDED.user_of(CIMultiDict([("X-User-Id", "alice"), ("x-user-id", "alice")]), "10.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("settings", "mistake"),
+    [
+        ({"trusted_proxies": []}, "at least 1 item"),
+        ({"trusted_proxies": ["0.0.0.0/0"]}, "must not hold everybody"),
+        ({"trusted_proxies": ["10.0.0.0/8", "::/0"]}, "must not hold everybody"),
+        ({"trusted_proxies": ["10.0.0.0/8"], "header": "Authorization"}, "has a meaning of its own"),
+        ({"trusted_proxies": ["10.0.0.0/8"], "header": "x-forwarded-for"}, "has a meaning of its own"),
+        ({"trusted_proxies": ["10.0.0.0/8"], "header": "X User"}, "must be a header name"),
+    ],
+)
+def test_what_would_make_anybody_any_user_stops_the_start(settings: dict[str, object], mistake: str) -> None:
+    with pytest.raises(ValidationError, match=mistake):
+        ForwardedUserSettings.model_validate(settings)
