@@ -23,9 +23,12 @@ from gateway.ops.doctor import Finding, examine
 from gateway.ops.health import Health
 from gateway.ops.in_flight import InFlight
 from gateway.origin.client import open_origin
+from gateway.origin.memory_cache import ObjectCache
+from gateway.origin.source import ObjectSource
 from gateway.settings import Settings
 from gateway.urls.lifetime import Lifetime
 from gateway.urls.local_tier import LocalTier
+from gateway.urls.presigned import SignedImage
 from gateway.urls.redis_cache import open_url_cache
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.signer import Hosts, Signer, credentials_from
@@ -48,7 +51,7 @@ def create_app(settings: Settings, metrics: Metrics) -> web.Application:
     app[keys.LIFETIME] = Lifetime(
         settings.url_cache.default_ttl, settings.url_cache.min_remaining, settings.url_prerefresh.threshold
     )
-    app.cleanup_ctx.extend([_catalog, _url_cache, _usage, _resolver, _origin, _health])
+    app.cleanup_ctx.extend([_catalog, _url_cache, _usage, _resolver, _origin, _delivery, _health])
     app.on_response_prepare.append(stamp)
     add_public_routes(app)
     return app
@@ -116,10 +119,27 @@ async def _origin(app: web.Application) -> AsyncIterator[None]:
     settings, metrics = app[keys.SETTINGS], app[keys.METRICS]
     opening = open_origin(settings.image_proxy, max_connections=settings.server.max_streams, metrics=metrics)
     async with opening as app[keys.ORIGIN]:
-        app[keys.IMAGE_STREAM] = ImageStream(
-            app[keys.ORIGIN], Relay(settings.image_proxy.timeout, metrics), max_age=settings.image_proxy.max_age
-        )
         yield
+
+
+async def _delivery(app: web.Application) -> AsyncIterator[None]:
+    settings, metrics, resolver = app[keys.SETTINGS].image_proxy, app[keys.METRICS], app[keys.RESOLVER]
+
+    async def renew(refused: SignedImage) -> SignedImage:
+        return await resolver.renew(refused.record.image_id, refused.style, refused=refused)
+
+    source = ObjectSource(
+        app[keys.ORIGIN],
+        ObjectCache(settings.memory_cache, metrics),
+        settings,
+        renew=renew,
+        sign_for_head=resolver.sign_for_head,
+        metrics=metrics,
+    )
+    app[keys.OBJECT_SOURCE] = source
+    app[keys.IMAGE_STREAM] = ImageStream(source, Relay(settings.timeout, metrics), max_age=settings.max_age)
+    yield
+    await source.close()
 
 
 async def _health(app: web.Application) -> AsyncIterator[None]:

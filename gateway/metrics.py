@@ -41,6 +41,10 @@ class Metrics:
             "origin_requests", "Answers of COS by status; 'timeout' and 'error' where there was none.", ("status",)
         )
         self.origin_retries = self._counter("origin_retries", "Requests to COS made again before the first byte.")
+        self.origin_resumes = self._counter(
+            "origin_resumes", "Bodies continued on another connection after COS broke off."
+        )
+        self.memory_cache_bytes = self._gauge("memory_cache_bytes", "Bytes of images held in memory.")
         self.coalesced_requests = self._counter(
             "coalesced_requests", "Requests that joined the work of another for the same image."
         )

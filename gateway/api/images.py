@@ -31,12 +31,11 @@ async def proxy(request: web.Request) -> web.StreamResponse:
 
 
 async def _stream(request: web.Request, wanted: ImageRequest, image: SignedImage) -> web.StreamResponse:
-    async def renew(refused: SignedImage) -> SignedImage:
-        return await request.app[VIEWING].renew(caller_of(request), refused)
+    async def view_again() -> SignedImage:
+        viewed = await request.app[VIEWING].view(caller_of(request), wanted.image_id, wanted.style)
+        return viewed.image
 
-    return await request.app[IMAGE_STREAM].answer(
-        request, wanted, image, url_of=lambda image: _url_for(request, image), renew=renew
-    )
+    return await request.app[IMAGE_STREAM].answer(request, wanted, image, view_again=view_again)
 
 
 def _redirect(request: web.Request, image: SignedImage) -> web.Response:

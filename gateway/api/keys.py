@@ -11,6 +11,7 @@ from gateway.metrics import Metrics
 from gateway.ops.health import Health
 from gateway.ops.in_flight import InFlight
 from gateway.origin.client import OriginClient
+from gateway.origin.source import ObjectSource
 from gateway.settings import Settings
 from gateway.urls.lifetime import Lifetime
 from gateway.urls.redis_cache import RedisUrlCache
@@ -32,5 +33,6 @@ ORIGIN = web.AppKey("origin", OriginClient)
 USAGE = web.AppKey("usage", UsageCounter)
 RESOLVER = web.AppKey("resolver", UrlResolver)
 VIEWING = web.AppKey("viewing", ImageViewing)
+OBJECT_SOURCE = web.AppKey("object_source", ObjectSource)
 IMAGE_STREAM = web.AppKey("image_stream", ImageStream)
 HEALTH = web.AppKey("health", Health)

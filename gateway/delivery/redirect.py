@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from gateway.delivery.headers import CORS
+from gateway.delivery.headers import CORS, PRIVATE_VARY
 from gateway.urls.presigned import SignedImage
 
 
@@ -14,5 +14,5 @@ def redirect_to(url: str, image: SignedImage, *, max_age: int) -> web.Response:
     visibility = "public" if image.record.public else "private"
     headers = {**CORS, "Location": url, "Cache-Control": f"{visibility}, max-age={max_age}"}
     if not image.record.public:
-        headers["Vary"] = "Authorization"
+        headers["Vary"] = PRIVATE_VARY
     return web.Response(status=302, headers=headers)

@@ -11,9 +11,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
+from gateway.breaker import Breaker
 from gateway.errors import DependencyDown
 from gateway.settings import RedisSettings
-from gateway.urls.breaker import Breaker
 from gateway.urls.codec import decode, encode
 from gateway.urls.presigned import SignedImage
 

@@ -9,12 +9,12 @@ from typing import Protocol
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CatalogUnavailable, CredentialsExpired, GatewayError, ImageNotFound, UnknownStyle
 from gateway.metrics import Metrics
+from gateway.single_flight import SingleFlight
 from gateway.urls.lifetime import Lifetime
 from gateway.urls.local_tier import KnownUnknown, LocalTier
 from gateway.urls.presigned import PresignedUrl, SignedImage
 from gateway.urls.redis_cache import CacheUnavailable, RedisUrlCache
 from gateway.urls.signer import Signer
-from gateway.urls.single_flight import SingleFlight
 
 logger = logging.getLogger(__name__)
 
