@@ -81,6 +81,8 @@ class _Answering:
         known = self._source.known(image)
         if known is not None:
             return await self._from_known(image, known, cache_status.hit(self._source.freshness(known)))
+        if self._source.holds(image):
+            return await self._whole(image, {})
         if self._is_head:
             return await self._after_look(image)
         if self._byte_range is not None:
@@ -134,7 +136,7 @@ class _Answering:
             image = await self._still_seen(image, renewed)
             plan = plan_for(self._headers, self._byte_range, known.facts)
             status = cache_status.revalidated(found.status)
-            if plan is NOT_MODIFIED:
+            if self._is_head or plan is NOT_MODIFIED:
                 return self._bodyless(image.record, plan, known.facts, status)
             return self._from_memory(image.record, plan, known, found.body, status)
         try:
@@ -148,7 +150,7 @@ class _Answering:
         body = transfer.body
         status = cache_status.forwarded(body.status, stored=transfer.keeps_all, collapsed=reader.is_collapsed)
         plan = NOT_MODIFIED if body.status == 304 else plan_for(self._headers, self._byte_range, body.facts)
-        if plan is NOT_MODIFIED:
+        if self._is_head or plan is NOT_MODIFIED:
             return self._bodyless(record, plan, body.facts, status)
         if plan.status == 206 and transfer.keeps_all:
             try:

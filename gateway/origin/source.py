@@ -89,6 +89,11 @@ class ObjectSource:
         """Whether an object of that size is fetched whole, so that every range of it can be served from memory."""
         return self._cache.takes(size)
 
+    def holds(self, image: SignedImage) -> bool:
+        """Whether there are bytes of it in memory, however old: they can be revalidated, and stand in for COS."""
+        entry = self._cache.get(ObjectId.of(image))
+        return entry is not None and entry.body is not None
+
     async def look(self, image: SignedImage) -> tuple[Renewed, Entry]:
         """The facts as COS tells them in answer to a HEAD."""
         return await self._looks.run(ObjectId.of(image), lambda: self._look(self._door(image)))

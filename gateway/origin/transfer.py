@@ -7,7 +7,9 @@ from gateway.origin.body import ObjectBody
 from gateway.origin.errors import BodyLost
 
 # How far the readers of a large body may be apart; whoever falls behind gets a transfer of its own.
-WINDOW = 512 * 1024
+WINDOW = 2 * 1024 * 1024
+# What a single reader keeps of the beginning for those who may come late.
+ALONE = 512 * 1024
 
 OpenBody = Callable[[], Awaitable[ObjectBody]]
 
@@ -123,13 +125,13 @@ class Transfer:
         if piece:
             self._pieces.append(piece)
             self._kept_bytes += len(piece)
-            if not self.keeps_all and self._kept_bytes > WINDOW:
+            if not self.keeps_all and self._kept_bytes > ALONE:
                 self._shrink()
         if not piece or self.body.is_over():
             self._end(None)
 
     def _shrink(self) -> None:
-        # Alone, a reader needs no window but the piece that it is about to take.
+        # Alone, and too far for anybody to join, a reader needs nothing but the piece that it is about to take.
         most = WINDOW if self._readers > 1 else 0
         while self._kept_bytes > most and len(self._pieces) > 1:
             self._kept_bytes -= len(self._pieces.pop(0))
