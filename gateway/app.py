@@ -15,6 +15,7 @@ from gateway.api.routes import add_admin_routes, add_public_routes
 from gateway.api.viewing import ImageViewing
 from gateway.catalog.postgres import open_catalog
 from gateway.catalog.record import ImageRecord
+from gateway.delivery.accel import ImageAccel
 from gateway.delivery.limit import StreamLimit
 from gateway.delivery.relay import Relay
 from gateway.delivery.stream import ImageStream
@@ -137,7 +138,8 @@ async def _delivery(app: web.Application) -> AsyncIterator[None]:
         metrics=metrics,
     )
     app[keys.OBJECT_SOURCE] = source
-    app[keys.IMAGE_STREAM] = ImageStream(source, Relay(settings.timeout, metrics), max_age=settings.max_age)
+    app[keys.IMAGE_STREAM] = stream = ImageStream(source, Relay(settings.timeout, metrics), max_age=settings.max_age)
+    app[keys.IMAGE_ACCEL] = ImageAccel(source, stream, prefix=settings.accel_prefix, max_age=settings.max_age)
     yield
     await source.close()
 

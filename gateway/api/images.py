@@ -6,7 +6,7 @@ from aiohttp import web
 
 from gateway.api.answers import success
 from gateway.api.caller import caller_of
-from gateway.api.keys import IMAGE_STREAM, LIFETIME, RESOLVER, SETTINGS, STREAM_LIMIT, USAGE, VIEWING
+from gateway.api.keys import IMAGE_ACCEL, IMAGE_STREAM, LIFETIME, RESOLVER, SETTINGS, STREAM_LIMIT, USAGE, VIEWING
 from gateway.api.middlewares import DELIVERY
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.image_request import ImageRequest
@@ -23,19 +23,16 @@ async def proxy(request: web.Request) -> web.StreamResponse:
     with request.app[STREAM_LIMIT].slot():
         viewed = await request.app[VIEWING].view(caller_of(request), wanted.image_id, wanted.style)
         request.app[USAGE].accessed(wanted.image_id)
-        if wanted.redirect or request.app[SETTINGS].image_proxy.delivery == "redirect":
-            request[DELIVERY] = "redirect"
+        delivery = "redirect" if wanted.redirect else request.app[SETTINGS].image_proxy.delivery
+        request[DELIVERY] = delivery
+        if delivery == "redirect":
             return _redirect(request, viewed.image)
-        request[DELIVERY] = "stream"
-        return await _stream(request, wanted, viewed.image)
+        deliver = request.app[IMAGE_ACCEL if delivery == "accel" else IMAGE_STREAM]
 
+        async def view_again() -> SignedImage:
+            return (await request.app[VIEWING].view(caller_of(request), wanted.image_id, wanted.style)).image
 
-async def _stream(request: web.Request, wanted: ImageRequest, image: SignedImage) -> web.StreamResponse:
-    async def view_again() -> SignedImage:
-        viewed = await request.app[VIEWING].view(caller_of(request), wanted.image_id, wanted.style)
-        return viewed.image
-
-    return await request.app[IMAGE_STREAM].answer(request, wanted, image, view_again=view_again)
+        return await deliver.answer(request, wanted, viewed.image, view_again=view_again)
 
 
 def _redirect(request: web.Request, image: SignedImage) -> web.Response:

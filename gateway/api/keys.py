@@ -5,6 +5,7 @@ from aiohttp import web
 from gateway.access.identity import Authenticator
 from gateway.api.viewing import ImageViewing
 from gateway.catalog.postgres import PostgresCatalog
+from gateway.delivery.accel import ImageAccel
 from gateway.delivery.limit import StreamLimit
 from gateway.delivery.stream import ImageStream
 from gateway.metrics import Metrics
@@ -35,4 +36,5 @@ RESOLVER = web.AppKey("resolver", UrlResolver)
 VIEWING = web.AppKey("viewing", ImageViewing)
 OBJECT_SOURCE = web.AppKey("object_source", ObjectSource)
 IMAGE_STREAM = web.AppKey("image_stream", ImageStream)
+IMAGE_ACCEL = web.AppKey("image_accel", ImageAccel)
 HEALTH = web.AppKey("health", Health)
