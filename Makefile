@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # One folder of images to serve instead of the samples: make run IMAGES=~/Pictures
 IMAGES ?=
 
-.PHONY: help install run test lint typecheck format constraints clean all
+.PHONY: help install run test bench lint typecheck format constraints clean all
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -27,6 +27,9 @@ run: install  ## the gateway on an embedded stack, with sample images
 
 test: install  ## the whole suite, on real servers
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: install  ## how fast it is, beside a bare aiohttp and nginx; wants nginx, wrk and two cores
+	$(BIN)/python -m bench $(ARGS)
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """One image: its bytes, its presigned URL, its state."""
 
 import time
+from collections.abc import Mapping
 
 from aiohttp import web
 
@@ -14,13 +15,17 @@ from gateway.delivery.redirect import redirect_to
 from gateway.errors import RouteNotFound
 from gateway.urls.presigned import PresignedUrl, SignedImage
 
+_NO_QUERY: Mapping[str, str] = {}
+
 
 async def proxy(request: web.Request) -> web.StreamResponse:
     """The image's bytes, or a redirect to them."""
     if not request.app[SETTINGS].image_proxy.enabled:
         raise RouteNotFound
-    wanted = ImageRequest.parse(request.match_info["image_id"], request.query, request.headers)
-    with request.app[STREAM_LIMIT].slot():
+    wanted = ImageRequest.parse(
+        request.match_info["image_id"], request.query if request.query_string else _NO_QUERY, request.headers
+    )
+    with request.app[STREAM_LIMIT]:
         viewed = await request.app[VIEWING].view(caller_of(request), wanted.image_id, wanted.style)
         request.app[USAGE].accessed(wanted.image_id)
         delivery = "redirect" if wanted.redirect else request.app[SETTINGS].image_proxy.delivery

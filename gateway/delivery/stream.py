@@ -56,6 +56,18 @@ class ImageStream:
 class _Answering:
     """One request on its way to an answer."""
 
+    __slots__ = (
+        "_byte_range",
+        "_download",
+        "_headers",
+        "_is_head",
+        "_max_age",
+        "_relay",
+        "_request",
+        "_source",
+        "_view_again",
+    )
+
     def __init__(
         self,
         source: ObjectSource,

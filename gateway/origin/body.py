@@ -29,6 +29,24 @@ class ObjectBody:
     length, all of one version, and with COS's CRC-64 if it was told (``x-cos-hash-crc64ecma``, COS document 40334).
     """
 
+    __slots__ = (
+        "_backoff",
+        "_checksum",
+        "_door",
+        "_first",
+        "_metrics",
+        "_received",
+        "_received_at_loss",
+        "_response",
+        "_resumes",
+        "_resumes_left",
+        "_wanted_checksum",
+        "facts",
+        "has_body",
+        "headers",
+        "status",
+    )
+
     def __init__(
         self, door: Door, response: OriginResponse, *, resumes: int, backoff: Backoff, metrics: Metrics
     ) -> None:

@@ -16,6 +16,8 @@ SignForHead = Callable[[SignedImage], PresignedUrl]
 class Door:
     """Opens the object of ``image`` any number of times; ``renewed`` is what took its place once a URL was refused."""
 
+    __slots__ = ("_client", "_renew", "_sign_for_head", "image", "object_id", "renewed")
+
     def __init__(self, client: OriginClient, image: SignedImage, renew: Renew, sign_for_head: SignForHead) -> None:
         self.image = image
         self.renewed: SignedImage | None = None

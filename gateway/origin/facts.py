@@ -1,6 +1,5 @@
 """What an object is called, and what earlier answers taught about it."""
 
-from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from gateway.origin.response import ObjectHeaders
@@ -22,8 +21,7 @@ class ObjectId(NamedTuple):
         return cls(record.bucket, record.region, record.key, image.style)
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectFacts:
+class ObjectFacts(NamedTuple):
     """What is true of one version of an object, whichever bytes of it were asked for; None where COS said nothing.
 
     ``size`` in bytes is None for a body that came in chunks and is not over yet.

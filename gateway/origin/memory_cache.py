@@ -32,7 +32,7 @@ class ObjectCache:
         self, settings: MemoryCacheSettings, metrics: Metrics, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._settings = settings
-        self._metrics = metrics
+        metrics.memory_cache_bytes.set_function(lambda: self._bytes)
         self._monotonic = monotonic
         self._entries: OrderedDict[ObjectId, Entry] = OrderedDict()
         self._with_body: OrderedDict[ObjectId, int] = OrderedDict()
@@ -59,6 +59,10 @@ class ObjectCache:
     def learn(self, object_id: ObjectId, image_id: str, facts: ObjectFacts, body: bytes | None = None) -> Entry:
         """COS has just told ``facts``; ``body`` are all bytes of it. Bytes of the same version stay."""
         entry = self._entries.get(object_id)
+        if entry is not None and entry.facts == facts and body is None and image_id in entry.image_ids:
+            entry.validated_at = self._monotonic()
+            self._entries.move_to_end(object_id)
+            return entry
         if entry is None or (entry.facts.etag, entry.facts.size) != (facts.etag, facts.size) or facts.etag is None:
             self.forget(object_id)
             entry = self._entries[object_id] = Entry(facts, None, 0.0)
@@ -84,7 +88,6 @@ class ObjectCache:
         if entry is None:
             return
         self._bytes -= self._with_body.pop(object_id, 0)
-        self._metrics.memory_cache_bytes.set(self._bytes)
         for image_id in entry.image_ids:
             objects = self._objects_of[image_id]
             objects.discard(object_id)
@@ -103,4 +106,3 @@ class ObjectCache:
             self._bytes -= size
         while len(self._entries) > _MOST_ENTRIES:
             self.forget(next(iter(self._entries)))
-        self._metrics.memory_cache_bytes.set(self._bytes)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import aiohttp
 
@@ -27,8 +28,7 @@ class ContentRange:
         return f"bytes {self.first}-{self.last}/{self.size}"
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectHeaders:
+class ObjectHeaders(NamedTuple):
     """What COS said of the object; None where it said nothing. ``length`` is that of this body, in bytes."""
 
     content_type: str | None
@@ -46,6 +46,8 @@ class OriginResponse:
     Raises ``OriginUnavailable`` for an answer whose end could not be told from a lost connection, or whose range does
     not add up: better no image than half of one.
     """
+
+    __slots__ = ("_received", "_response", "has_body", "headers", "status")
 
     def __init__(self, response: aiohttp.ClientResponse, *, method: str) -> None:
         self._response = response

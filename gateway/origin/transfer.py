@@ -22,6 +22,22 @@ class Transfer:
     kept whole for those who come late, any other within a window.
     """
 
+    __slots__ = (
+        "_body",
+        "_dropped",
+        "_failure",
+        "_is_fetching",
+        "_keeps",
+        "_kept_bytes",
+        "_on_end",
+        "_open_body",
+        "_pieces",
+        "_readers",
+        "_waiting",
+        "is_over",
+        "keeps_all",
+    )
+
     def __init__(
         self,
         open_body: OpenBody,
@@ -147,6 +163,8 @@ class Transfer:
 
 class Reader:
     """One reader's way through a transfer; it must be closed."""
+
+    __slots__ = ("_has_left", "_next", "_own", "_position", "is_collapsed", "transfer")
 
     def __init__(self, transfer: Transfer, *, is_collapsed: bool) -> None:
         self.transfer = transfer
