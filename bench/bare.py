@@ -9,13 +9,6 @@ import aiohttp
 import yarl
 from aiohttp import web
 
-try:
-    import uvloop_off as uvloop
-except ImportError:  # not made for this platform
-    run = asyncio.run
-else:
-    run = uvloop.run
-
 
 async def serve(port: int, origin: str, folder: Path) -> None:
     """Serve until killed."""
@@ -52,4 +45,4 @@ async def serve(port: int, origin: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(serve(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])))
+    asyncio.run(serve(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])))
