@@ -46,6 +46,7 @@ def create_app(settings: Settings, metrics: Metrics) -> web.Application:
     app[keys.METRICS] = metrics
     app[keys.AUTHENTICATOR] = Authenticator(settings.access.jwt, settings.admin.token)
     app[keys.IN_FLIGHT] = InFlight(metrics)
+    app[keys.DROPPERS] = []
     app[keys.STREAM_LIMIT] = StreamLimit(settings.server.max_streams)
     app[keys.HOSTS] = Hosts(settings.cos)
     app[keys.SIGNER] = _signer(app)
@@ -138,6 +139,7 @@ async def _delivery(app: web.Application) -> AsyncIterator[None]:
         metrics=metrics,
     )
     app[keys.OBJECT_SOURCE] = source
+    app[keys.DROPPERS].append(source.drop)
     app[keys.IMAGE_STREAM] = stream = ImageStream(source, Relay(settings.timeout, metrics), max_age=settings.max_age)
     app[keys.IMAGE_ACCEL] = ImageAccel(source, stream, prefix=settings.accel_prefix, max_age=settings.max_age)
     yield

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.api.keys import DROPPERS
 from gateway.dev.cos.content import SyntheticContent
 from gateway.dev.cos.faults import Change, Chunked, Cut, Drip, Fault, Gzip, Hang, NoLength, Refuse, Reset, WrongLength
 from gateway.dev.cos.faults import Headers as AddedHeaders
@@ -732,6 +733,26 @@ class TestMemory:
         cos.store.delete(BUCKET, KEY)
         assert (await gateway.get("/i/a")).status == 404
         assert gateway.sample("memory_cache_bytes") == 0
+
+    async def test_an_image_that_changed_is_dropped_at_once(
+        self, gateway: RunningGateway, images: Images, cos: CosStandIn
+    ) -> None:
+        """Also while the old version is still on its way: it must not be kept when it arrives."""
+        await images.add("a", SMALL)
+        cos.faults.add(Fault(action=Drip(size=len(SMALL) // 2, every=0.2)))
+        under_way = asyncio.create_task(gateway.get("/i/a"))
+        await cos.journal.arrived(1)
+        await images.add("a", b"another version")
+        for drop in gateway.app[DROPPERS]:
+            drop("a")
+        assert (await gateway.get("/i/a")).body == b"another version"
+        await under_way
+        for _ in range(2):
+            assert (await gateway.get("/i/a")).body == b"another version"
+        await images.add("a", b"third version")
+        for drop in gateway.app[DROPPERS]:
+            drop("a")
+        assert (await gateway.get("/i/a")).body == b"third version"
 
     async def test_styles_are_kept_apart(self, start_gateway: StartGateway, images: Images, cos: CosStandIn) -> None:
         gateway = await start_gateway(image_styles={"thumb": "imageMogr2/thumbnail/300x300"})

@@ -52,7 +52,10 @@ class Authenticator:
         """The caller; never raises."""
         if self._jwt is None and self._admin_token is None:
             return ANYBODY
-        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        authorization = headers.get("Authorization")
+        if authorization is None:
+            return ANYBODY
+        scheme, _, token = authorization.partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
             # Another scheme is not for us: a proxy's Basic credentials, say.

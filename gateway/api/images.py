@@ -13,43 +13,40 @@ from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.image_request import ImageRequest
 from gateway.delivery.redirect import redirect_to
 from gateway.errors import RouteNotFound
-from gateway.urls.presigned import PresignedUrl, SignedImage
+from gateway.urls.presigned import SignedImage
 
 _NO_QUERY: Mapping[str, str] = {}
 
 
 async def proxy(request: web.Request) -> web.StreamResponse:
     """The image's bytes, or a redirect to them."""
-    if not request.app[SETTINGS].image_proxy.enabled:
+    app = request.app
+    settings = app[SETTINGS].image_proxy
+    if not settings.enabled:
         raise RouteNotFound
-    wanted = ImageRequest.parse(
-        request.match_info["image_id"], request.query if request.query_string else _NO_QUERY, request.headers
-    )
-    with request.app[STREAM_LIMIT]:
-        viewed = await request.app[VIEWING].view(caller_of(request), wanted.image_id, wanted.style)
-        request.app[USAGE].accessed(wanted.image_id)
-        delivery = "redirect" if wanted.redirect else request.app[SETTINGS].image_proxy.delivery
+    query = request.query if request.query_string else _NO_QUERY
+    wanted = ImageRequest.parse(request.match_info["image_id"], query, request.headers)
+    delivery = "redirect" if wanted.redirect else settings.delivery
+    with app[STREAM_LIMIT]:
+        viewed = await app[VIEWING].view(caller_of(request), wanted.image_id, wanted.style)
+        app[USAGE].accessed(wanted.image_id)
         request[DELIVERY] = delivery
         if delivery == "redirect":
             return _redirect(request, viewed.image)
-        deliver = request.app[IMAGE_ACCEL if delivery == "accel" else IMAGE_STREAM]
+        deliver = app[IMAGE_ACCEL if delivery == "accel" else IMAGE_STREAM]
 
         async def view_again() -> SignedImage:
-            return (await request.app[VIEWING].view(caller_of(request), wanted.image_id, wanted.style)).image
+            return (await app[VIEWING].view(caller_of(request), wanted.image_id, wanted.style)).image
 
         return await deliver.answer(request, wanted, viewed.image, view_again=view_again)
 
 
 def _redirect(request: web.Request, image: SignedImage) -> web.Response:
-    presigned = _url_for(request, image)
-    most = request.app[SETTINGS].image_proxy.max_age
-    max_age = request.app[LIFETIME].redirect_max_age(presigned, most, time.time())
+    """COS refuses HEAD on a URL signed for GET, so each method is sent to a URL of its own."""
+    app = request.app
+    presigned = app[RESOLVER].sign_for_head(image) if request.method == "HEAD" else image.presigned
+    max_age = app[LIFETIME].redirect_max_age(presigned, app[SETTINGS].image_proxy.max_age, time.time())
     return redirect_to(presigned.url, image, max_age=max_age)
-
-
-def _url_for(request: web.Request, image: SignedImage) -> PresignedUrl:
-    """The URL for this method: COS refuses HEAD on a URL signed for GET."""
-    return request.app[RESOLVER].sign_for_head(image) if request.method == "HEAD" else image.presigned
 
 
 async def url(request: web.Request) -> web.Response:

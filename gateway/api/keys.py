@@ -1,5 +1,7 @@
 """Where handlers find what the composition has opened."""
 
+from collections.abc import Callable
+
 from aiohttp import web
 
 from gateway.access.identity import Authenticator
@@ -37,4 +39,6 @@ VIEWING = web.AppKey("viewing", ImageViewing)
 OBJECT_SOURCE = web.AppKey("object_source", ObjectSource)
 IMAGE_STREAM = web.AppKey("image_stream", ImageStream)
 IMAGE_ACCEL = web.AppKey("image_accel", ImageAccel)
+# Each forgets what it keeps of an image, by id: for whoever learns that an image has changed.
+DROPPERS = web.AppKey("droppers", list[Callable[[str], None]])
 HEALTH = web.AppKey("health", Health)

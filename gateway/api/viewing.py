@@ -18,8 +18,11 @@ class ImageViewing:
 
     async def view(self, caller: Caller, image_id: str, style: str | None = None) -> Resolved:
         """The image if ``caller`` may see it; raises what the resolver and ``check_view`` raise."""
-        with _same_answer_for_bad_credentials(caller):
+        try:
             resolved = await self._resolver.resolve(image_id, style)
+        except ImageNotFound:
+            caller.require_valid()
+            raise
         check_view(caller, resolved.image.record)
         return resolved
 

@@ -11,7 +11,7 @@ from gateway.metrics import Metrics
 from gateway.origin.errors import BodyLost
 
 # A body up to this size is read whole before the first byte leaves, so a lost origin is still a clean 502.
-SMALL_BODY = 64 * 1024
+SMALL_BODY = 128 * 1024
 
 
 class Body(Protocol):

@@ -11,7 +11,7 @@ from gateway.origin.errors import BodyLost
 
 # How much is read from COS before the client takes it; the connection is paused at twice as much. Large enough to keep
 # system calls rare, small enough that a slow reader holds little and not the image.
-READ_AHEAD = 128 * 1024
+READ_AHEAD = 256 * 1024
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 

@@ -28,7 +28,12 @@ class UsageCounter:
 
     def accessed(self, image_id: str) -> None:
         """The image's URL was used."""
-        self._count(image_id, Usage(access_count=1, last_access=int(self._now())))
+        known = self._counted.get(image_id)
+        now = int(self._now())
+        if known is not None and known.last_access == now:  # as for whatever is asked for often
+            self._counted[image_id] = Usage(known.access_count + 1, known.refresh_count, now)
+        else:
+            self._count(image_id, Usage(access_count=1, last_access=now))
 
     def refreshed(self, image_id: str) -> None:
         """The image's URL was made anew."""

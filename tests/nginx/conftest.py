@@ -58,6 +58,14 @@ def nginx_binary() -> str:
     return str(binary)
 
 
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @pytest.fixture
 async def start_nginx(tmp_path: Path) -> AsyncIterator[StartNginx]:
     """Starts nginxes with an ``http`` block whose ``listen {port};`` is theirs."""
@@ -74,9 +82,7 @@ async def start_nginx(tmp_path: Path) -> AsyncIterator[StartNginx]:
 async def _running(folder: Path, http: str) -> AsyncIterator[Nginx]:
     folder.mkdir()
     shutil.copytree(CONFIG / "image-gateway", folder / "image-gateway")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     configuration = folder / "nginx.conf"
     http = http.replace("listen 80;", f"listen 127.0.0.1:{port};").replace("/var/cache/nginx", str(folder))
     configuration.write_text(_MAIN.format(folder=folder, http=http))
