@@ -29,6 +29,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--only", default="", help="a mode: stream, memory or redirect")
+    parser.add_argument(
+        "--per-cpu", action="store_true", help="per second of processor time: where others use the cores, too"
+    )
     options = parser.parse_args()
     missing = [program for program in ("nginx", "wrk", "taskset") if not _has(program)]
     if missing:
@@ -36,13 +39,15 @@ def main() -> None:
     goals = [goal for goal in GOALS if options.only in goal[0]]
     pairs = list(dict.fromkeys(pair for mode, size, other, _ in goals for pair in ((mode, size), (other, size))))
     rates: dict[tuple[str, str], list[float]] = {pair: [] for pair in pairs}
-    with tempfile.TemporaryDirectory(prefix="image-gateway-bench-") as folder, contenders(Path(folder)) as prefixes:
+    with tempfile.TemporaryDirectory(prefix="image-gateway-bench-") as folder, contenders(Path(folder)) as running:
         for name, size in pairs:
-            rate(prefixes[name], size, 1, Path(folder))  # warm
+            rate(running[name], size, 1, Path(folder))  # warm
         for round_number in range(options.rounds):
             print(f"round {round_number + 1} of {options.rounds}", file=sys.stderr)
             for name, size in pairs:
-                rates[name, size].append(rate(prefixes[name], size, options.seconds, Path(folder)))
+                rates[name, size].append(
+                    rate(running[name], size, options.seconds, Path(folder), per_cpu=options.per_cpu)
+                )
     print("| gateway | size | requests/s | held against | requests/s | ratio | goal |")
     print("| --- | --- | ---: | --- | ---: | ---: | ---: |")
     for mode, size, other, goal in goals:

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.dev.database import ImageRow, ImagesTable
@@ -34,6 +35,24 @@ http {{
 """
 
 
+@dataclass(frozen=True)
+class Contender:
+    """A running server: the prefix of its image addresses, and its process."""
+
+    prefix: str
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """What it and its children have used of the processor, by proc(5)."""
+        ticks = 0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                fields = stat.read_text().rpartition(")")[2].split()
+                if self.pid in (int(stat.parent.name), int(fields[1])):
+                    ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def free_port() -> int:
     """A port that was free a moment ago."""
     with socket.socket() as probe:
@@ -55,19 +74,19 @@ def make_images(folder: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def pinned(core: str, *command: str, ready: str, cwd: Path | None = None) -> Iterator[None]:
-    """Run ``command`` on one core for the duration, from when ``ready`` answers."""
+def pinned(core: str, *command: str, ready: str, cwd: Path | None = None) -> Iterator[int]:
+    """Run ``command`` on one core for the duration, from when ``ready`` answers; its process id."""
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     process = subprocess.Popen(["taskset", "-c", core, *command], cwd=cwd, env=environment)
     try:
         _wait_for(ready, process)
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait()
 
 
-def nginx(folder: Path, name: str, core: str, http: str, ready: str) -> contextlib.AbstractContextManager[None]:
+def nginx(folder: Path, name: str, core: str, http: str, ready: str) -> contextlib.AbstractContextManager[int]:
     """An nginx with this ``http`` block."""
     configuration = folder / f"{name}.conf"
     configuration.write_text(_NGINX.format(folder=folder, name=name, http=http))
@@ -76,8 +95,8 @@ def nginx(folder: Path, name: str, core: str, http: str, ready: str) -> contextl
 
 
 @contextlib.contextmanager
-def contenders(folder: Path) -> Iterator[dict[str, str]]:
-    """All of them running; the prefix of each one's image addresses."""
+def contenders(folder: Path) -> Iterator[dict[str, Contender]]:
+    """All of them running."""
     names = make_images(folder / "images")
     folder.chmod(0o755)
     with contextlib.ExitStack() as stack:
@@ -89,9 +108,9 @@ def contenders(folder: Path) -> Iterator[dict[str, str]]:
             'proxy_pass http://o; proxy_http_version 1.1; proxy_set_header Connection ""; '
             "proxy_max_temp_file_size 0; } }"
         )
-        stack.enter_context(nginx(folder, "proxy", SERVER_CORE, passing, f"{proxy}/4k-0"))
+        nginx_pid = stack.enter_context(nginx(folder, "proxy", SERVER_CORE, passing, f"{proxy}/4k-0"))
         arguments = (bare.rpartition(":")[2], origin, str(folder / "images"))
-        stack.enter_context(
+        bare_pid = stack.enter_context(
             pinned(SERVER_CORE, sys.executable, "-m", "bench.bare", *arguments, ready=f"{bare}/memory/4k-0")
         )
         redis = stack.enter_context(RedisServer(folder / "redis", ephemeral=True))
@@ -99,11 +118,11 @@ def contenders(folder: Path) -> Iterator[dict[str, str]]:
         table = ImagesTable(postgres.dsn)
         table.create()
         table.put([ImageRow(name, None, name, content_type="image/png", public=True) for name in names])
-        prefixes = {
-            "nginx": f"{proxy}/",
-            "bare relay": f"{bare}/relay/",
-            "bare bytes": f"{bare}/memory/",
-            "bare 302": f"{bare}/redirect/",
+        running = {
+            "nginx": Contender(f"{proxy}/", nginx_pid),
+            "bare relay": Contender(f"{bare}/relay/", bare_pid),
+            "bare bytes": Contender(f"{bare}/memory/", bare_pid),
+            "bare 302": Contender(f"{bare}/redirect/", bare_pid),
         }
         for name, proxying in {
             "stream": {"memory_cache": {"max_bytes": 0}},
@@ -128,10 +147,10 @@ def contenders(folder: Path) -> Iterator[dict[str, str]]:
             }
             configuration = folder / f"{name}.yaml"
             configuration.write_text(json.dumps(settings))  # YAML, too
-            prefixes[name] = f"http://127.0.0.1:{public}/i/"
             command = (sys.executable, "-m", "gateway", "serve", "--config", str(configuration))
-            stack.enter_context(pinned(SERVER_CORE, *command, ready=f"http://127.0.0.1:{public}/healthz"))
-        yield prefixes
+            pid = stack.enter_context(pinned(SERVER_CORE, *command, ready=f"http://127.0.0.1:{public}/healthz"))
+            running[name] = Contender(f"http://127.0.0.1:{public}/i/", pid)
+        yield running
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:

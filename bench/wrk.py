@@ -4,9 +4,11 @@ import re
 import subprocess
 from pathlib import Path
 
-from bench.contenders import CLIENT_CORE, COUNTS
+from bench.contenders import CLIENT_CORE, COUNTS, SIZES, Contender
 
 CONNECTIONS = 32
+_LARGE = 1_000_000
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 # Each image in turn: one address alone would be relayed once for all who ask at the same time.
 _SCRIPT = """
 local n = 0
@@ -17,8 +19,14 @@ end
 """
 
 
-def rate(prefix: str, size: str, seconds: int, folder: Path) -> float:
-    """Requests answered a second; raises ``RuntimeError`` when some were not answered properly."""
+def rate(contender: Contender, size: str, seconds: int, folder: Path, *, per_cpu: bool = False) -> float:
+    """Images answered a second, or a second of the server's processor time.
+
+    Told by the bytes that came, so that large images half-way there count. Raises ``RuntimeError`` when something was
+    not answered properly.
+    """
+    prefix = contender.prefix
+    used = contender.cpu_seconds()
     base, _, path = prefix.removeprefix("http://").partition("/")
     script = folder / "script.lua"
     script.write_text(_SCRIPT.format(path=f"/{path}{size}-", count=COUNTS[size]))
@@ -26,7 +34,11 @@ def rate(prefix: str, size: str, seconds: int, folder: Path) -> float:
     output = subprocess.run([*command, f"http://{base}"], capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in output or re.search(r"(connect|read|write) [1-9]", output):
         raise RuntimeError(f"{prefix}{size}: {output}")
-    found = re.search(r"Requests/sec:\s+([0-9.]+)", output)
-    if found is None:
+    used = contender.cpu_seconds() - used
+    done = re.search(r"([0-9]+) requests in ([0-9.]+)s, ([0-9.]+)([KMG]?)B read", output)
+    if done is None:
         raise RuntimeError(output)
-    return float(found[1])
+    images = int(done[1])
+    if SIZES[size] >= _LARGE:
+        images = int(float(done[3]) * _UNITS[done[4]] / SIZES[size])
+    return images / (used if per_cpu else float(done[2]))
