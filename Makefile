@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # One folder of images to serve instead of the samples: make run IMAGES=~/Pictures
 IMAGES ?=
 
-.PHONY: help install run test fuzz lint typecheck format constraints clean all
+.PHONY: help install run test coverage bench fuzz lint typecheck format constraints clean all
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -25,8 +25,17 @@ $(STAMP): setup.cfg constraints.txt pyproject.toml
 run: install  ## the gateway on an embedded stack, with sample images
 	$(BIN)/python -m gateway dev $(if $(IMAGES),--images "$(IMAGES)")
 
+# Each worker has servers of its own; servers named in the environment are shared by nobody.
+WORKERS ?= $(if $(GATEWAY_TEST_REDIS_URL)$(GATEWAY_TEST_POSTGRES_DSN),0,2)
+
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+
 test: install  ## the whole suite, on real servers
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+coverage: install  ## the whole suite, and which branches it did not take
+	$(PYTEST) --cov --cov-report= $(ARGS)
+	$(BIN)/coverage report
 
 # How long each target is fuzzed, in seconds, and which are: make fuzz SECONDS=600 TARGETS=credentials
 SECONDS ?= 60
@@ -38,6 +47,9 @@ fuzz: install  ## what strangers' bytes reach first, with coverage-guided fuzzin
 		echo "$$target for $(SECONDS) s"; \
 		$(BIN)/python -m tests.hostile.fuzz $$target -max_total_time=$(SECONDS) -max_len=4096 -seed=1 -print_final_stats=1; \
 	done
+
+bench: install  ## how fast it is, beside a bare aiohttp and nginx; wants nginx, wrk and two cores
+	$(BIN)/python -m bench $(ARGS)
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -72,9 +72,9 @@ async def measure(settings: Settings) -> None:
         elapsed, cpu = time.perf_counter() - began, time.process_time() - cpu
         done.set()
         busy = await busy_task
-    print(f"{IMAGES} renewed in {elapsed:.2f} s: {IMAGES / elapsed:,.0f} a second")  # noqa: T201
-    print(f"processor time {cpu:.2f} s: {IMAGES / cpu:,.0f} a second of it")  # noqa: T201
-    print(f"p99 of requests: {quiet:.1f} ms before, {busy:.1f} ms meanwhile")  # noqa: T201
+    print(f"{IMAGES} renewed in {elapsed:.2f} s: {IMAGES / elapsed:,.0f} a second")
+    print(f"processor time {cpu:.2f} s: {IMAGES / cpu:,.0f} a second of it")
+    print(f"p99 of requests: {quiet:.1f} ms before, {busy:.1f} ms meanwhile")
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ _PARTS = (
     parts.shared_tier,
     parts.resolver,
     parts.origin,
+    parts.delivery,
     parts.health,
     parts.refresher,
     parts.statistics,

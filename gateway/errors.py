@@ -4,8 +4,11 @@ Adapters raise these at their own edge, nothing above an adapter knows a vendor'
 ``gateway.api.middlewares`` alone turns them into answers.
 """
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar
+
+_LONGEST_WAIT = 60
 
 
 class DependencyDown(Exception):
@@ -217,10 +220,28 @@ class Overloaded(Unavailable):
 
 
 class OriginThrottled(Unavailable):
-    """COS answered 503 SlowDown, also after the retries."""
+    """COS answered 503 SlowDown, also after the retries; ``wait`` is how many seconds it asked for, if it did."""
 
     code = "origin_throttled"
     message = "the image store asks to slow down, try again in a moment"
+    retry_after = 2
+
+    def __init__(self, reason: str, *, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self._wait = wait
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The time COS asked for, within bounds that a client can be expected to keep."""
+        wait = self.retry_after if self._wait is None else min(_LONGEST_WAIT, max(1, math.ceil(self._wait)))
+        return {"Retry-After": str(wait)}
+
+
+class OriginPaused(Unavailable):
+    """The bucket has failed so often in a row that it is left alone for a moment."""
+
+    code = "origin_paused"
+    message = "the image store does not answer, try again in a moment"
     retry_after = 2
 
 

@@ -9,14 +9,18 @@ from gateway.api import keys
 from gateway.api.viewing import ImageViewing
 from gateway.catalog.changes import ChangeFeed
 from gateway.catalog.postgres import open_catalog
+from gateway.delivery.accel import ImageAccel
 from gateway.delivery.relay import Relay
 from gateway.delivery.stream import ImageStream
 from gateway.ops.background import background
 from gateway.ops.daily_stats import DailyStats
 from gateway.ops.health import Health
 from gateway.origin.client import open_origin
+from gateway.origin.memory_cache import ObjectCache
+from gateway.origin.source import ObjectSource
 from gateway.urls.forgetting import Forgetting
 from gateway.urls.local_tier import LocalTier
+from gateway.urls.presigned import SignedImage
 from gateway.urls.redis_cache import RedisUrlCache
 from gateway.urls.redis_client import open_redis
 from gateway.urls.redis_guard import RedisGuard
@@ -102,10 +106,36 @@ async def origin(app: web.Application) -> AsyncIterator[None]:
     settings, metrics = app[keys.SETTINGS], app[keys.METRICS]
     opening = open_origin(settings.image_proxy, max_connections=settings.server.max_streams, metrics=metrics)
     async with opening as app[keys.ORIGIN]:
-        app[keys.IMAGE_STREAM] = ImageStream(
-            app[keys.ORIGIN], Relay(settings.image_proxy.timeout, metrics), max_age=settings.image_proxy.max_age
-        )
         yield
+
+
+async def delivery(app: web.Application) -> AsyncIterator[None]:
+    """How bytes reach clients: shared transfers, memory, and the ways of delivery."""
+    settings, metrics, resolver = app[keys.SETTINGS].image_proxy, app[keys.METRICS], app[keys.RESOLVER]
+
+    async def renew(refused: SignedImage) -> SignedImage:
+        return await resolver.renew(refused.record.image_id, refused.style, refused=refused)
+
+    source = ObjectSource(
+        app[keys.ORIGIN],
+        ObjectCache(settings.memory_cache, metrics),
+        settings,
+        renew=renew,
+        sign_for_head=resolver.sign_for_head,
+        metrics=metrics,
+    )
+    app[keys.OBJECT_SOURCE] = source
+
+    def forget(image_id: str | None) -> None:
+        # "Everything" is said of rows: the bytes under a key are COS's, and are asked for again by their age.
+        if image_id is not None:
+            source.drop(image_id)
+
+    app[keys.FORGETTING].add(forget)
+    app[keys.IMAGE_STREAM] = stream = ImageStream(source, Relay(settings.timeout, metrics), max_age=settings.max_age)
+    app[keys.IMAGE_ACCEL] = ImageAccel(source, stream, prefix=settings.accel_prefix, max_age=settings.max_age)
+    yield
+    await source.close()
 
 
 async def health(app: web.Application) -> AsyncIterator[None]:

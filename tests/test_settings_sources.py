@@ -154,7 +154,7 @@ def test_variables_that_kubernetes_sets_for_a_service_called_gateway_are_none_of
         ("server: {port: 65536}", "server.port: input should be less than or equal to 65535"),
         ("server: &a {hots: *a}", "server.hots: there is no such key (did you mean host?)"),
         ("server: {1: 2}", "server.1: keys should be strings"),
-        ('server: {"po\\nrt": 2}', "server.'po\\nrt': there is no such key (did you mean port?)"),
+        ('server: {"po\\nrt": 2}', "server.po?rt: there is no such key (did you mean port?)"),
         ("image_styles: {THUMB: imageMogr2/x}", "image_styles.THUMB: must be 1 to 32 of a-z 0-9 _ -"),
         ("image_styles: {thumb: {deep: er}}", "image_styles.thumb: input should be a valid string"),
         (

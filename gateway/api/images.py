@@ -1,6 +1,7 @@
 """One image: its bytes, its presigned URL, its state."""
 
 import time
+from collections.abc import Mapping
 
 from aiohttp import web
 
@@ -8,6 +9,7 @@ from gateway.api.answers import success
 from gateway.api.caller import caller_of
 from gateway.api.keys import (
     FORGETTING,
+    IMAGE_ACCEL,
     IMAGE_STREAM,
     LIFETIME,
     REFRESH_QUEUE,
@@ -23,44 +25,41 @@ from gateway.delivery.image_request import ImageRequest
 from gateway.delivery.redirect import redirect_to
 from gateway.errors import RouteNotFound
 from gateway.urls.member import Member
-from gateway.urls.presigned import PresignedUrl, SignedImage
+from gateway.urls.presigned import SignedImage
 from gateway.urls.redis_guard import CacheUnavailable
+
+_NO_QUERY: Mapping[str, str] = {}
 
 
 async def proxy(request: web.Request) -> web.StreamResponse:
     """The image's bytes, or a redirect to them."""
-    if not request.app[SETTINGS].image_proxy.enabled:
+    app = request.app
+    settings = app[SETTINGS].image_proxy
+    if not settings.enabled:
         raise RouteNotFound
-    wanted = ImageRequest.parse(request.match_info["image_id"], request.query, request.headers)
-    with request.app[STREAM_LIMIT].slot():
-        viewed = await request.app[VIEWING].view(caller_of(request), wanted.image_id, wanted.style)
-        request.app[USAGE].accessed(wanted.image_id, wanted.style)
-        if wanted.redirect or request.app[SETTINGS].image_proxy.delivery == "redirect":
-            request[DELIVERY] = "redirect"
+    query = request.query if request.query_string else _NO_QUERY
+    wanted = ImageRequest.parse(request.match_info["image_id"], query, request.headers)
+    delivery = "redirect" if wanted.redirect else settings.delivery
+    with app[STREAM_LIMIT]:
+        viewed = await app[VIEWING].view(caller_of(request), wanted.image_id, wanted.style)
+        app[USAGE].accessed(wanted.image_id, wanted.style)
+        request[DELIVERY] = delivery
+        if delivery == "redirect":
             return _redirect(request, viewed.image)
-        request[DELIVERY] = "stream"
-        return await _stream(request, wanted, viewed.image)
+        deliver = app[IMAGE_ACCEL if delivery == "accel" else IMAGE_STREAM]
 
+        async def view_again() -> SignedImage:
+            return (await app[VIEWING].view(caller_of(request), wanted.image_id, wanted.style)).image
 
-async def _stream(request: web.Request, wanted: ImageRequest, image: SignedImage) -> web.StreamResponse:
-    async def renew(refused: SignedImage) -> SignedImage:
-        return await request.app[VIEWING].renew(caller_of(request), refused)
-
-    return await request.app[IMAGE_STREAM].answer(
-        request, wanted, image, url_of=lambda image: _url_for(request, image), renew=renew
-    )
+        return await deliver.answer(request, wanted, viewed.image, view_again=view_again)
 
 
 def _redirect(request: web.Request, image: SignedImage) -> web.Response:
-    presigned = _url_for(request, image)
-    most = request.app[SETTINGS].image_proxy.max_age
-    max_age = request.app[LIFETIME].redirect_max_age(presigned, most, time.time())
+    """COS refuses HEAD on a URL signed for GET, so each method is sent to a URL of its own."""
+    app = request.app
+    presigned = app[RESOLVER].sign_for_head(image) if request.method == "HEAD" else image.presigned
+    max_age = app[LIFETIME].redirect_max_age(presigned, app[SETTINGS].image_proxy.max_age, time.time())
     return redirect_to(presigned.url, image, max_age=max_age)
-
-
-def _url_for(request: web.Request, image: SignedImage) -> PresignedUrl:
-    """The URL for this method: COS refuses HEAD on a URL signed for GET."""
-    return request.app[RESOLVER].sign_for_head(image) if request.method == "HEAD" else image.presigned
 
 
 async def url(request: web.Request) -> web.Response:

@@ -6,6 +6,7 @@ from gateway.access.identity import Authenticator
 from gateway.access.links import Links
 from gateway.api.viewing import ImageViewing
 from gateway.catalog.postgres import PostgresCatalog
+from gateway.delivery.accel import ImageAccel
 from gateway.delivery.limit import StreamLimit
 from gateway.delivery.stream import ImageStream
 from gateway.metrics import Metrics
@@ -13,6 +14,7 @@ from gateway.ops.daily_stats import DailyStats
 from gateway.ops.health import Health
 from gateway.ops.in_flight import InFlight
 from gateway.origin.client import OriginClient
+from gateway.origin.source import ObjectSource
 from gateway.settings import Settings
 from gateway.urls.forgetting import Forgetting
 from gateway.urls.lifetime import Lifetime
@@ -48,5 +50,7 @@ ORIGIN = web.AppKey("origin", OriginClient)
 USAGE = web.AppKey("usage", UsageCounter)
 RESOLVER = web.AppKey("resolver", UrlResolver)
 VIEWING = web.AppKey("viewing", ImageViewing)
+OBJECT_SOURCE = web.AppKey("object_source", ObjectSource)
 IMAGE_STREAM = web.AppKey("image_stream", ImageStream)
+IMAGE_ACCEL = web.AppKey("image_accel", ImageAccel)
 HEALTH = web.AppKey("health", Health)

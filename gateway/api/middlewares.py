@@ -31,20 +31,21 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id, and count and time what becomes of it."""
     metrics = request.app[METRICS]
     request[STARTED] = started = time.perf_counter()
-    request[REQUEST_ID] = request_id_from(request.headers.get("X-Request-Id"))
-    current_request_id.set(request[REQUEST_ID])  # for this request's task alone
+    request[REQUEST_ID] = request_id = request_id_from(request.headers.get("X-Request-Id"))
+    current_request_id.set(request_id)  # for this request's task alone
     route = route_of(request)
     outcome = CLIENT_LEFT  # what remains when the handler is cancelled
+    in_flight = request.app[IN_FLIGHT]
+    number = in_flight.began()
     try:
-        with request.app[IN_FLIGHT].request():
-            response = await handler(request)
+        response = await handler(request)
         outcome = request.get(OUTCOME) or str(response.status)
         return response
     finally:
+        in_flight.ended(number)
         elapsed = time.perf_counter() - started
-        metrics.request_duration.labels(route=route).observe(elapsed)
         _count_image(request, outcome, elapsed)
-        metrics.requests.labels(route=route, delivery=request.get(DELIVERY, "none"), status=outcome).inc()
+        metrics.requests.answered(route, request.get(DELIVERY, "none"), outcome, elapsed)
         logger.debug("request: method=%s route=%s status=%s seconds=%.4f", request.method, route, outcome, elapsed)
 
 
@@ -82,7 +83,7 @@ async def stamp(request: web.Request, response: web.StreamResponse) -> None:
     elapsed = time.perf_counter() - request[STARTED]
     headers["X-Request-Id"] = request[REQUEST_ID]
     headers["Server-Timing"] = f"gateway;dur={elapsed * 1000:.1f}"
-    request.app[METRICS].time_to_first_byte.labels(route=route_of(request)).observe(elapsed)
+    request.app[METRICS].requests.began(route_of(request), elapsed)
 
 
 def route_of(request: web.Request) -> str:

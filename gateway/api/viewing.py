@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from gateway.access.identity import Caller
 from gateway.access.policy import check_control, check_owner, check_view, refusal
 from gateway.errors import GatewayError, ImageNotFound
-from gateway.urls.presigned import SignedImage
 from gateway.urls.resolver import Known, Resolved, UrlResolver
 
 
@@ -18,8 +17,10 @@ class ImageViewing:
 
     async def view(self, caller: Caller, image_id: str, style: str | None = None) -> Resolved:
         """The image if ``caller`` may see it; raises what the resolver and ``check_view`` raise."""
-        with _same_answer_for_bad_credentials(caller):
+        try:
             resolved = await self._resolver.resolve(image_id, style)
+        except ImageNotFound as error:
+            raise refusal(caller) from error
         check_view(caller, resolved.image.record)
         return resolved
 
@@ -39,12 +40,6 @@ class ImageViewing:
         known = await self._known(caller, image_id)
         check_owner(caller, known.record)
         return known
-
-    async def renew(self, caller: Caller, refused: SignedImage) -> SignedImage:
-        """A new URL for an image whose URL COS refused, if ``caller`` may see the row as it is now."""
-        image = await self._resolver.renew(refused.record.image_id, refused.style, refused=refused)
-        check_view(caller, image.record)
-        return image
 
     async def _known(self, caller: Caller, image_id: str) -> Known:
         with _same_answer_for_bad_credentials(caller):

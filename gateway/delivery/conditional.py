@@ -49,6 +49,8 @@ def forwardable_conditions(headers: Mapping[str, str]) -> dict[str, str]:
 
     One strong entity tag, or the date when there is no tag: If-None-Match outranks it, whatever COS does with both.
     """
+    if "If-Match" in headers or "If-Unmodified-Since" in headers:
+        return {}  # they come first, and a 304 of COS would not tell whether they hold
     if_none_match = headers.get("If-None-Match")
     if if_none_match is not None:
         tag = _ENTITY_TAG.fullmatch(if_none_match)

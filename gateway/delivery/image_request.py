@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import encode_rfc2231
-from typing import Self
+from typing import NamedTuple, Self
 
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest
@@ -15,8 +14,7 @@ _FILENAME = re.compile(r"[^\x00-\x1f\x7f/\\]{1,255}")
 _PLAIN_FILENAME = re.compile(r"[A-Za-z0-9 ._-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class ImageRequest:
+class ImageRequest(NamedTuple):
     """One image as it is wanted.
 
     ``byte_range`` is the value of the Range header to send to COS, None for the whole image; ``download`` is the file
@@ -32,6 +30,8 @@ class ImageRequest:
     @classmethod
     def parse(cls, image_id: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Self:
         """Raises ``InvalidImageId`` or ``InvalidRequest``; an unusable Range is ignored (RFC 9110 section 14.2)."""
+        if not query:  # as nearly all requests are
+            return cls(parse_image_id(image_id), None, None, False, _single_range(headers.get("Range")))
         return cls(
             image_id=parse_image_id(image_id),
             style=query.get("style"),

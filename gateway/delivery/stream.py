@@ -1,85 +1,217 @@
-"""An image streamed from COS through the gateway: conditions first, then the bytes."""
+"""An image as bytes: conditions and ranges first, then from memory or from COS."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
+from multidict import CIMultiDict
 
-from gateway.delivery.conditional import Validators, Verdict, evaluate, forwardable_conditions, range_applies
+from gateway.catalog.record import ImageRecord
+from gateway.delivery import cache_status
+from gateway.delivery.conditional import forwardable_conditions
 from gateway.delivery.headers import image_headers
 from gateway.delivery.image_request import ImageRequest
-from gateway.delivery.relay import Relay
-from gateway.errors import OriginRefused, PreconditionFailed
-from gateway.origin.client import OriginClient
-from gateway.origin.errors import PresignedUrlRefused
-from gateway.origin.response import OriginResponse
-from gateway.urls.presigned import PresignedUrl, SignedImage
+from gateway.delivery.plan import NOT_MODIFIED, Plan, plan_for
+from gateway.delivery.relay import Body, Relay
+from gateway.errors import OriginUnavailable, RangeNotSatisfiable
+from gateway.origin.body import ObjectBody
+from gateway.origin.errors import BodyLost, ObjectMoved
+from gateway.origin.facts import ObjectFacts, ObjectId
+from gateway.origin.memory_cache import Entry
+from gateway.origin.source import Kept, ObjectSource
+from gateway.origin.transfer import Reader
+from gateway.urls.presigned import SignedImage
 
-UrlOf = Callable[[SignedImage], PresignedUrl]
-Renew = Callable[[SignedImage], Awaitable[SignedImage]]
+_MOST_LOOKS = 3
+
+ViewAgain = Callable[[], Awaitable[SignedImage]]
 
 
 class ImageStream:
-    """Answers one request for an image with the object's bytes."""
+    """Answers requests for images with the objects' bytes."""
 
-    def __init__(self, origin: OriginClient, relay: Relay, *, max_age: int) -> None:
-        self._origin = origin
+    def __init__(self, source: ObjectSource, relay: Relay, *, max_age: int) -> None:
+        self._source = source
         self._relay = relay
         self._max_age = max_age
 
     async def answer(
-        self, request: web.Request, wanted: ImageRequest, image: SignedImage, *, url_of: UrlOf, renew: Renew
+        self, request: web.Request, wanted: ImageRequest, image: SignedImage, *, view_again: ViewAgain
     ) -> web.StreamResponse:
         """200, 206 or 304.
 
-        ``url_of`` gives an image's URL for the method of this request. ``renew`` is asked once for a new URL when COS
-        refuses the first; it checks access again, since the row may have changed. Raises what the origin raises,
-        ``OriginRefused``, ``NotAnImage``, ``PreconditionFailed`` and what ``Relay.send`` raises.
+        ``view_again`` is asked when a refused URL led to a row that has changed meanwhile: it looks the image up and
+        checks access anew. Raises what the origin raises, ``NotAnImage``, ``PreconditionFailed``,
+        ``RangeNotSatisfiable`` and what ``Relay.send`` raises.
         """
-        async with AsyncExitStack() as stack:
-            image, origin = await stack.enter_async_context(
-                self._open(request, wanted.byte_range, image, url_of, renew)
-            )
-            validators = Validators(origin.headers.etag, origin.headers.last_modified)
-            if origin.status == 206 and not range_applies(request.headers.get("If-Range"), validators):
-                # The client's copy is of another version: it needs the whole image.
-                await stack.aclose()
-                image, origin = await stack.enter_async_context(self._open(request, None, image, url_of, renew))
-                validators = Validators(origin.headers.etag, origin.headers.last_modified)
-            verdict = evaluate(request.headers, validators)
-            if verdict is Verdict.PRECONDITION_FAILED:
-                raise PreconditionFailed
-            not_modified = verdict is Verdict.NOT_MODIFIED or origin.status == 304
-            headers = image_headers(
-                image.record,
-                origin.headers,
-                max_age=self._max_age,
-                download=wanted.download,
-                partial=origin.status == 206,
-                with_body=not not_modified,
-            )
-            headers["Cache-Status"] = f"image-gateway; fwd=miss; fwd-status={origin.status}"
-            if not_modified:
-                return web.Response(status=304, headers=headers)
-            return await self._relay.send(request, origin, headers, status=origin.status)
-
-    @asynccontextmanager
-    async def _open(
-        self, request: web.Request, byte_range: str | None, image: SignedImage, url_of: UrlOf, renew: Renew
-    ) -> AsyncIterator[tuple[SignedImage, OriginResponse]]:
-        # None of these headers is signed, so they may be added to any presigned URL.
-        headers = forwardable_conditions(request.headers)
-        if byte_range is not None and request.method == "GET":  # RFC 9110 section 14.2: GET alone has ranges
-            headers["Range"] = byte_range
-        async with AsyncExitStack() as stack:
+        for _ in range(_MOST_LOOKS):
             try:
-                opening = self._origin.open(url_of(image).url, method=request.method, headers=headers)
-                origin = await stack.enter_async_context(opening)
-            except PresignedUrlRefused:
-                image = await renew(image)
-                try:
-                    opening = self._origin.open(url_of(image).url, method=request.method, headers=headers)
-                    origin = await stack.enter_async_context(opening)
-                except PresignedUrlRefused as error:
-                    raise OriginRefused("COS refused a URL signed this moment") from error
-            yield image, origin
+                return await _Answering(self._source, self._relay, self._max_age, request, wanted, view_again).answer(
+                    image
+                )
+            except ObjectMoved:
+                image = await view_again()
+        raise OriginUnavailable("the image's row changes all the time")
+
+
+class _Answering:
+    """One request on its way to an answer."""
+
+    __slots__ = (
+        "_byte_range",
+        "_download",
+        "_headers",
+        "_is_head",
+        "_max_age",
+        "_relay",
+        "_request",
+        "_source",
+        "_view_again",
+    )
+
+    def __init__(
+        self,
+        source: ObjectSource,
+        relay: Relay,
+        max_age: int,
+        request: web.Request,
+        wanted: ImageRequest,
+        view_again: ViewAgain,
+    ) -> None:
+        self._source = source
+        self._relay = relay
+        self._max_age = max_age
+        self._request = request
+        self._headers = request.headers
+        self._is_head = request.method == "HEAD"
+        # RFC 9110 section 14.2: GET alone has ranges.
+        self._byte_range = wanted.byte_range if not self._is_head else None
+        self._download = wanted.download
+        self._view_again = view_again
+
+    async def answer(self, image: SignedImage) -> web.StreamResponse:
+        """Raises ``ObjectMoved`` if the image's row names another object by now."""
+        known = self._source.known(image)
+        if known is not None:
+            return await self._from_known(image, known, cache_status.hit(self._source.freshness(known)))
+        if self._source.holds(image):
+            return await self._whole(image, {})
+        if self._is_head:
+            return await self._after_look(image)
+        if self._byte_range is not None:
+            return await self._part(image, self._byte_range, forwardable_conditions(self._headers))
+        return await self._whole(image, forwardable_conditions(self._headers))
+
+    async def _from_known(self, image: SignedImage, known: Entry, status: str) -> web.StreamResponse:
+        plan = plan_for(self._headers, self._byte_range, known.facts)
+        if self._is_head or plan is NOT_MODIFIED:
+            return self._bodyless(image.record, plan, known.facts, status)
+        if known.body is not None:
+            return self._from_memory(image.record, plan, known, known.body, status)
+        if plan.status == 206 and not self._source.keeps(known.facts.size):
+            return await self._part(image, f"bytes={plan.first}-{plan.last}", {})
+        return await self._whole(image, {})
+
+    async def _after_look(self, image: SignedImage) -> web.StreamResponse:
+        renewed, known = await self._source.look(image)
+        return await self._from_known(await self._still_seen(image, renewed), known, cache_status.forwarded(200))
+
+    async def _part(self, image: SignedImage, byte_range: str, conditions: Mapping[str, str]) -> web.StreamResponse:
+        try:
+            renewed, body = await self._source.part(image, byte_range, conditions)
+        except RangeNotSatisfiable:
+            # Neither the size nor whether If-Range lets the range apply need be told with a 416 of COS.
+            return await self._after_look(image)
+        try:
+            image = await self._still_seen(image, renewed)
+            answer = await self._from_part(image.record, body)
+        finally:
+            body.close()
+        # The client's copy is of another version: it needs the whole image.
+        return answer if answer is not None else await self._whole(image, {})
+
+    async def _from_part(self, record: ImageRecord, body: ObjectBody) -> web.StreamResponse | None:
+        status = cache_status.forwarded(body.status)
+        plan = NOT_MODIFIED if body.status == 304 else plan_for(self._headers, self._byte_range, body.facts)
+        if plan is NOT_MODIFIED:
+            return self._bodyless(record, plan, body.facts, status)
+        covered = body.headers.content_range
+        if body.status == 200:  # COS may ignore a range (RFC 9110 section 14.2), and so may we
+            return await self._send(record, Plan(200), body.facts, body, status)
+        if covered is None or (plan.status, plan.first, plan.last) != (206, covered.first, covered.last):
+            return None
+        return await self._send(record, plan, body.facts, body, status)
+
+    async def _whole(self, image: SignedImage, conditions: Mapping[str, str]) -> web.StreamResponse:
+        renewed, found = await self._source.whole(image, conditions)
+        if isinstance(found, Kept):
+            known = found.entry
+            image = await self._still_seen(image, renewed)
+            plan = plan_for(self._headers, self._byte_range, known.facts)
+            status = cache_status.revalidated(found.status)
+            if self._is_head or plan is NOT_MODIFIED:
+                return self._bodyless(image.record, plan, known.facts, status)
+            return self._from_memory(image.record, plan, known, found.body, status)
+        try:
+            image = await self._still_seen(image, renewed)
+            return await self._from_reader(image.record, found)
+        finally:
+            found.close()
+
+    async def _from_reader(self, record: ImageRecord, reader: Reader) -> web.StreamResponse:
+        transfer = reader.transfer
+        body = transfer.body
+        status = cache_status.forwarded(body.status, stored=transfer.keeps_all, collapsed=reader.is_collapsed)
+        plan = NOT_MODIFIED if body.status == 304 else plan_for(self._headers, self._byte_range, body.facts)
+        if self._is_head or plan is NOT_MODIFIED:
+            return self._bodyless(record, plan, body.facts, status)
+        if plan.status == 206 and transfer.keeps_all:
+            try:
+                whole = await transfer.finished()
+            except BodyLost as error:
+                raise OriginUnavailable(str(error)) from error
+            headers = self._image_headers(record, plan, body.facts, status)
+            return self._relay.send_bytes(_cut_out(whole, plan), headers, status=206)
+        # A range of what turned out too large to be kept is answered with the whole: RFC 9110 section 14.2.
+        return await self._send(record, Plan(200), body.facts, reader, status)
+
+    async def _send(
+        self, record: ImageRecord, plan: Plan, facts: ObjectFacts, body: Body, status: str
+    ) -> web.StreamResponse:
+        length = facts.size if plan.last is None else plan.last - plan.first + 1
+        headers = self._image_headers(record, plan, facts, status)
+        return await self._relay.send(self._request, body, headers, status=plan.status, length=length)
+
+    def _from_memory(
+        self, record: ImageRecord, plan: Plan, known: Entry, body: bytes, status: str
+    ) -> web.StreamResponse:
+        headers = self._image_headers(record, plan, known.facts, status)
+        headers["Age"] = str(int(self._source.age(known)))  # RFC 9111 section 5.1
+        return self._relay.send_bytes(_cut_out(body, plan), headers, status=plan.status)
+
+    def _bodyless(self, record: ImageRecord, plan: Plan, facts: ObjectFacts, status: str) -> web.StreamResponse:
+        headers = self._image_headers(record, plan, facts, status)
+        if plan.status == 200 and facts.size is not None:
+            headers["Content-Length"] = str(facts.size)
+        return web.Response(status=plan.status, headers=headers)
+
+    def _image_headers(self, record: ImageRecord, plan: Plan, facts: ObjectFacts, status: str) -> "CIMultiDict[str]":
+        headers = image_headers(
+            record, facts, max_age=self._max_age, download=self._download, with_body=plan is not NOT_MODIFIED
+        )
+        headers["Cache-Status"] = status
+        if plan.status == 206:
+            headers["Content-Range"] = f"bytes {plan.first}-{plan.last}/{facts.size}"
+        return headers
+
+    async def _still_seen(self, image: SignedImage, renewed: SignedImage | None) -> SignedImage:
+        """The image as this caller may see it now; a renewed URL may be that of a row that has changed."""
+        if renewed is None or renewed.record == image.record:
+            return image
+        again = await self._view_again()
+        if ObjectId.of(again) != ObjectId.of(image):
+            raise ObjectMoved
+        return again
+
+
+def _cut_out(body: bytes, plan: Plan) -> bytes:
+    return body if plan.last is None else body[plan.first : plan.last + 1]

@@ -75,8 +75,8 @@ class Health:
     async def watch(self) -> None:
         """Look now and then, so that the metric is true where nobody asks; until cancelled."""
         while True:
-            await self.report()
             await asyncio.sleep(self._look_every)
+            await self.report()
 
     def _status(self) -> Readiness:
         down = {name for name, state in self._checks.items() if state == "down"}

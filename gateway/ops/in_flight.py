@@ -1,8 +1,5 @@
 """Which requests are being answered."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from gateway.metrics import Metrics
 
 
@@ -10,22 +7,20 @@ class InFlight:
     """Knows the requests under way by number, the oldest lowest."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+        metrics.inflight_requests.set_function(lambda: len(self._numbers))
         self._next = 0
         self._numbers: set[int] = set()
 
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """A request is under way for the duration."""
+    def began(self) -> int:
+        """A request is under way; its number, for ``ended``."""
         number = self._next
         self._next += 1
         self._numbers.add(number)
-        self._metrics.inflight_requests.inc()
-        try:
-            yield
-        finally:
-            self._numbers.discard(number)
-            self._metrics.inflight_requests.dec()
+        return number
+
+    def ended(self, number: int) -> None:
+        """That request is over."""
+        self._numbers.discard(number)
 
     def mark(self) -> int:
         """A point in time, for ``any_before``."""

@@ -2,43 +2,58 @@
 
 import asyncio
 import logging
-import random
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import aiohttp
 import yarl
+from prometheus_client import Counter
 
-from gateway.errors import ImageNotFound, OriginThrottled, OriginTimeout, OriginUnavailable, RangeNotSatisfiable
+from gateway.breaker import Breaker
+from gateway.errors import (
+    ImageNotFound,
+    OriginPaused,
+    OriginThrottled,
+    OriginTimeout,
+    OriginUnavailable,
+    RangeNotSatisfiable,
+)
 from gateway.metrics import Metrics
-from gateway.origin.errors import PresignedUrlRefused
-from gateway.origin.response import OriginResponse
+from gateway.origin.breakers import Breakers
+from gateway.origin.errors import PresignedUrlRefused, VersionChanged
+from gateway.origin.response import READ_AHEAD, OriginResponse
+from gateway.origin.retry import Backoff, RetryBudget, retry_after
 from gateway.settings import ImageProxySettings
 
 logger = logging.getLogger(__name__)
 
 _CONNECT_TIMEOUT = 5.0
-_BACKOFF_BASE = 0.05
-_BACKOFF_CAP = 1.0
+_LONGEST_WAIT = 2.0  # COS asking for more is told to the client instead
+_BREAKER_FAILURES = 10
 _ERROR_BODY = 4096
 _ERROR_CODE = re.compile(rb"<Code>([A-Za-z]+)</Code>")
 _UNSATISFIED_RANGE = re.compile(r"bytes \*/([0-9]{1,19})")
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 class _TryAgain(Exception):
-    """This attempt failed in a way that another may not; carries the outcome if none is left."""
+    """This attempt failed in a way that another may not; carries the outcome if none is left, and COS's own wish."""
 
-    def __init__(self, outcome: OriginUnavailable | OriginThrottled) -> None:
+    def __init__(self, outcome: OriginUnavailable | OriginThrottled | OriginTimeout, wait: float | None = None) -> None:
         super().__init__(str(outcome))
         self.outcome = outcome
+        self.wait = wait or 0.0
 
 
 class OriginClient:
     """Opens objects by presigned URL over persistent connections.
 
-    Retries (connection lost, 5xx, 503 SlowDown) happen before the first byte only, with exponential backoff and full
-    jitter, all within ``timeout`` seconds; after that a body may pause for at most ``timeout`` seconds.
+    Retries (connection lost or refused, 5xx, 503 SlowDown) happen before the first byte only, with exponential backoff
+    and full jitter or after the pause that COS asks for, within a budget, and not later than ``timeout`` seconds after
+    the first attempt; each waits as long for its first byte. After that a body may pause for at most ``timeout``
+    seconds. A bucket that fails ten times in a row is left alone but for one try a second.
     """
 
     def __init__(
@@ -48,29 +63,54 @@ class OriginClient:
         timeout: float,
         retry_count: int,
         metrics: Metrics,
-        random: Callable[[], float] = random.random,
+        budget: RetryBudget | None = None,
+        backoff: Backoff | None = None,
+        breakers: Breakers | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._monotonic = monotonic
         self._session = session
         self._timeout = timeout
         self._retry_count = retry_count
         self._metrics = metrics
-        self._random = random
+        self._budget = budget or RetryBudget()
+        self._backoff = backoff or Backoff()
+        self._breakers = breakers or Breakers(lambda: Breaker(failures=_BREAKER_FAILURES))
+        self._counters: dict[str, Counter] = {}
+
+    async def fetch(
+        self, url: str, *, bucket: str = "", method: str = "GET", headers: Mapping[str, str] = _NO_HEADERS
+    ) -> OriginResponse:
+        """An answer with status 200, 206 or 304, which the caller closes.
+
+        ``url`` is sent as it is, byte for byte; ``bucket`` says whose breaker counts. Raises ``PresignedUrlRefused``
+        on 403, ``VersionChanged`` on 412, ``ImageNotFound``, ``RangeNotSatisfiable``, ``OriginPaused``,
+        ``OriginThrottled``, ``OriginUnavailable`` or ``OriginTimeout``.
+        """
+        breaker = self._breakers.of(bucket)
+        if not breaker.allows_call():
+            raise OriginPaused("the bucket's breaker is open")
+        self._budget.earn()
+        try:
+            # The session's own time-outs bound each phase; `asyncio.timeout` costs more than looking at the clock.
+            deadline = self._monotonic() + self._timeout
+            response = await self._first_answer(yarl.URL(url, encoded=True), method, headers, breaker, deadline)
+        except TimeoutError as error:
+            self._count("timeout")
+            breaker.failed()
+            raise OriginTimeout(f"no answer within {self._timeout:g} s") from error
+        return OriginResponse(response, method=method)
 
     @asynccontextmanager
     async def open(
-        self, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None
+        self, url: str, *, bucket: str = "", method: str = "GET", headers: Mapping[str, str] = _NO_HEADERS
     ) -> AsyncIterator[OriginResponse]:
-        """An answer with status 200, 206 or 304; its connection goes back to the pool, or is closed, at the end.
-
-        ``url`` is sent as it is, byte for byte. Raises ``PresignedUrlRefused`` on 403, ``ImageNotFound``,
-        ``RangeNotSatisfiable``, ``OriginThrottled``, ``OriginUnavailable`` or ``OriginTimeout``.
-        """
-        response = await self._first_answer(yarl.URL(url, encoded=True), method, headers or {})
+        """As ``fetch``; the answer is closed at the end."""
+        response = await self.fetch(url, bucket=bucket, method=method, headers=headers)
         try:
-            yield OriginResponse(response, method=method)
+            yield response
         finally:
-            # A body that was not read to its end makes this close the connection: the transfer stops.
-            response.release()
+            response.close()
 
     async def probe(self, url: str) -> None:
         """Return when something answers HTTP at ``url``, whatever it says; raises ``OriginUnavailable`` otherwise."""
@@ -95,48 +135,83 @@ class OriginClient:
         code = _ERROR_CODE.search(body)
         return response.status, code[1].decode() if code is not None else None
 
-    async def _first_answer(self, url: yarl.URL, method: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        try:
-            async with asyncio.timeout(self._timeout):
-                for attempt in range(self._retry_count + 1):
-                    try:
-                        return await self._attempt(url, method, headers)
-                    except _TryAgain as failure:
-                        if attempt == self._retry_count:
-                            raise failure.outcome from failure
-                        self._metrics.origin_retries.inc()
-                        await asyncio.sleep(self._random() * min(_BACKOFF_CAP, _BACKOFF_BASE * 2**attempt))
-        except TimeoutError as error:
-            self._metrics.origin_requests.labels(status="timeout").inc()
-            raise OriginTimeout(f"no answer within {self._timeout:g} s") from error
-        raise AssertionError("unreachable: the last attempt returns or raises")
+    async def _first_answer(
+        self, url: yarl.URL, method: str, headers: Mapping[str, str], breaker: Breaker, deadline: float
+    ) -> aiohttp.ClientResponse:
+        attempt = 0
+        while True:
+            try:
+                response = await self._attempt(url, method, headers, breaker)
+            except _TryAgain as failure:
+                pause = max(failure.wait, self._backoff.pause(attempt))
+                if not self._may_try_again(attempt, pause, breaker, deadline):
+                    raise failure.outcome from failure
+                self._metrics.origin_retries.inc()
+                await asyncio.sleep(pause)
+                attempt += 1
+            else:
+                return response
 
-    async def _attempt(self, url: yarl.URL, method: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+    def _may_try_again(self, attempt: int, pause: float, breaker: Breaker, deadline: float) -> bool:
+        return (
+            attempt < self._retry_count
+            and pause <= _LONGEST_WAIT
+            and self._monotonic() + pause < deadline
+            and not breaker.is_open
+            and self._budget.spend()
+        )
+
+    async def _attempt(
+        self, url: yarl.URL, method: str, headers: Mapping[str, str], breaker: Breaker
+    ) -> aiohttp.ClientResponse:
         try:
             response = await self._session.request(method, url, headers=headers, allow_redirects=False)
+        except aiohttp.ConnectionTimeoutError as error:  # nothing was sent yet
+            self._count("timeout")
+            breaker.failed()
+            raise _TryAgain(OriginTimeout("no connection in time")) from error
         except TimeoutError:
             raise
         except (aiohttp.ClientError, OSError) as error:
-            self._metrics.origin_requests.labels(status="error").inc()
+            self._count("error")
+            breaker.failed()
             raise _TryAgain(OriginUnavailable(type(error).__name__)) from error
         status = response.status
-        self._metrics.origin_requests.labels(status=str(status)).inc()
-        if status in (200, 206, 304):
-            return response
+        self._count(str(status))
+        if status < 500:
+            breaker.succeeded()
+            if status in (200, 206, 304):
+                return response
+        else:
+            breaker.failed()
         response.release()
-        match status:
-            case 403:
-                raise PresignedUrlRefused
-            case 404:
-                raise ImageNotFound("COS has no such object")
-            case 416:
-                raise RangeNotSatisfiable(_size_of(response.headers.get("Content-Range")))
-            case 503:
-                raise _TryAgain(OriginThrottled("COS answered 503"))
-            case _ if status >= 500:
-                raise _TryAgain(OriginUnavailable(f"COS answered {status}"))
-            case _:
-                raise OriginUnavailable(f"COS answered {status}")
+        raise _outcome_of(status, response.headers)
+
+    def _count(self, status: str) -> None:
+        counter = self._counters.get(status)
+        if counter is None:
+            counter = self._counters[status] = self._metrics.origin_requests.labels(status=status)
+        counter.inc()
+
+
+def _outcome_of(status: int, headers: Mapping[str, str]) -> Exception:
+    """What an answer without an object comes to."""
+    match status:
+        case 403:
+            return PresignedUrlRefused()
+        case 404:
+            return ImageNotFound("COS has no such object")
+        case 412:
+            return VersionChanged()
+        case 416:
+            return RangeNotSatisfiable(_size_of(headers.get("Content-Range")))
+        case 503:
+            wait = retry_after(headers.get("Retry-After"))
+            return _TryAgain(OriginThrottled("COS answered 503", wait=wait), wait)
+        case _ if status >= 500:
+            return _TryAgain(OriginUnavailable(f"COS answered {status}"))
+        case _:
+            return OriginUnavailable(f"COS answered {status}")
 
 
 def _size_of(content_range: str | None) -> int | None:
@@ -162,6 +237,7 @@ async def open_origin(
         timeout=aiohttp.ClientTimeout(
             total=None, sock_connect=min(_CONNECT_TIMEOUT, settings.timeout), sock_read=settings.timeout
         ),
+        read_bufsize=READ_AHEAD,
         raise_for_status=False,
         trust_env=False,
     ) as session:

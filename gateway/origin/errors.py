@@ -7,3 +7,11 @@ class PresignedUrlRefused(Exception):
 
 class BodyLost(Exception):
     """The body broke off, stalled, or is not what COS announced."""
+
+
+class VersionChanged(Exception):
+    """COS answered 412: the object is no longer the version that was asked for."""
+
+
+class ObjectMoved(Exception):
+    """While a URL was renewed, the image's row came to name another object: look the image up again."""

@@ -1,17 +1,17 @@
 """An answer of COS, reduced to what the gateway needs of it."""
 
 import re
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import aiohttp
-from fastcrc import crc64
 
 from gateway.errors import OriginUnavailable
 from gateway.origin.errors import BodyLost
 
-# Large enough to keep system calls rare, small enough that a slow reader holds tens of KiB and not the image.
-PIECE = 64 * 1024
+# How much is read from COS before the client takes it; the connection is paused at twice as much. Large enough to keep
+# system calls rare, small enough that a slow reader holds little and not the image.
+READ_AHEAD = 256 * 1024
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,20}")  # of 64 bits
@@ -29,8 +29,7 @@ class ContentRange:
         return f"bytes {self.first}-{self.last}/{self.size}"
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectHeaders:
+class ObjectHeaders(NamedTuple):
     """What COS said of the object; None where it said nothing. ``length`` is that of this body, in bytes."""
 
     content_type: str | None
@@ -49,51 +48,49 @@ class OriginResponse:
     not add up: better no image than half of one.
     """
 
+    __slots__ = ("_received", "_response", "has_body", "headers", "status")
+
     def __init__(self, response: aiohttp.ClientResponse, *, method: str) -> None:
         self._response = response
         self.status = response.status
-        self.headers = _object_headers(response)
+        self.headers = headers = _object_headers(response)
         self.has_body = method != "HEAD" and response.status != 304
-        headers = self.headers
+        self._received = 0
         if self.status == 206:
             covered = headers.content_range
             if covered is None or covered.last - covered.first + 1 != (headers.length or -1):
+                self.close()
                 raise OriginUnavailable("a 206 whose range and length do not agree")
         elif self.has_body and headers.length is None and headers.crc64 is None and not _is_chunked(response):
+            self.close()
             raise OriginUnavailable("a body without length, chunks or checksum")
 
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """The body in pieces of at most ``PIECE`` bytes.
+    async def read(self) -> bytes:
+        """The next bytes of the body, however many have come; empty at its end.
 
-        A clean end means a whole body: raises ``BodyLost`` when it breaks off, stalls, has not the announced length,
-        or does not match COS's CRC-64 of the object (``x-cos-hash-crc64ecma``, COS document 40334).
+        Raises ``BodyLost`` when it breaks off, stalls, or ends short of the announced length, and again if asked again.
+        A caller that is cancelled loses nothing: the next call goes on.
         """
         if not self.has_body:
-            return
-        received = checksum = 0
+            return b""
         try:
-            async for piece in self._response.content.iter_chunked(PIECE):
-                received += len(piece)
-                checksum = crc64.xz(piece, checksum)
-                if received == self.headers.length:
-                    self._verify(checksum)  # before the last piece leaves: after it, the client has a whole body
-                yield piece
+            piece = await self._response.content.readany()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise BodyLost(f"after {received} bytes: {type(error).__name__}") from error
-        if self.headers.length is None:
-            self._verify(checksum)
-        elif received != self.headers.length:
-            raise BodyLost(f"{received} bytes came of {self.headers.length}")
+            raise BodyLost(f"after {self._received} bytes: {type(error).__name__}") from error
+        self._received += len(piece)
+        if not piece and self.headers.length not in (None, self._received):
+            raise BodyLost(f"{self._received} bytes came of {self.headers.length}")
+        return piece
 
-    def _verify(self, checksum: int) -> None:
-        # On a 206 the header still is that of the whole object.
-        if self.status == 200 and self.headers.crc64 not in (None, checksum):
-            raise BodyLost("the bytes do not have the object's checksum")
+    def close(self) -> None:
+        """Give the connection back, or close it if the body was not read to its end: the transfer stops."""
+        self._response.release()
 
 
 def _object_headers(response: aiohttp.ClientResponse) -> ObjectHeaders:
     headers = response.headers
-    covered = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+    content_range = headers.get("Content-Range")
+    covered = _CONTENT_RANGE.fullmatch(content_range) if content_range is not None else None
     return ObjectHeaders(
         content_type=headers.get("Content-Type"),
         content_encoding=headers.get("Content-Encoding"),

@@ -9,8 +9,8 @@ from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 
+from gateway.breaker import Breaker
 from gateway.errors import DependencyDown
-from gateway.urls.breaker import Breaker
 from gateway.urls.redis_client import Client
 
 T = TypeVar("T")

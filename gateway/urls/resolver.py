@@ -9,6 +9,7 @@ from typing import Protocol
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CatalogUnavailable, CredentialsExpired, GatewayError, ImageNotFound, UnknownStyle
 from gateway.metrics import Metrics
+from gateway.single_flight import SingleFlight
 from gateway.urls.lifetime import CLOCK_SKEW, Lifetime
 from gateway.urls.local_tier import KnownUnknown, LocalTier
 from gateway.urls.member import Member
@@ -17,7 +18,6 @@ from gateway.urls.redis_cache import Found
 from gateway.urls.redis_guard import CacheUnavailable
 from gateway.urls.shared_tier import SharedTier
 from gateway.urls.signer import Signer
-from gateway.urls.single_flight import SingleFlight
 from gateway.urls.tally import LookupTally
 
 logger = logging.getLogger(__name__)

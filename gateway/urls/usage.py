@@ -27,7 +27,12 @@ class UsageCounter:
 
     def accessed(self, image_id: str, style: str | None = None) -> None:
         """The image's URL was used."""
-        self._count(Member(image_id, style), Usage(access_count=1, last_access=self._now()))
+        member, now = Member(image_id, style), int(self._now())
+        known = self._counted.get(member)
+        if known is not None and known.last_access == now:  # as for whatever is asked for often
+            self._counted[member] = Usage(known.access_count + 1, known.refresh_count, now)
+        else:
+            self._count(member, Usage(access_count=1, last_access=now))
 
     def refreshed(self, member: Member) -> None:
         """The image's URL was made anew."""

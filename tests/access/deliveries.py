@@ -15,8 +15,12 @@ def _redirected(answer: Answer) -> bool:
     return answer.status == 302 and "q-signature=" in answer.headers["Location"]
 
 
+def _handed_over(answer: Answer) -> bool:
+    return answer.status == 200 and "q-signature=" in answer.headers.get("X-Origin-URL", "")
+
+
 # ``image_proxy.delivery`` -> whether an answer to GET has let the image out.
-DELIVERIES: dict[str, Callable[[Answer], bool]] = {"stream": _streamed, "redirect": _redirected}
+DELIVERIES: dict[str, Callable[[Answer], bool]] = {"stream": _streamed, "redirect": _redirected, "accel": _handed_over}
 
 
 def tells_nothing(answer: Answer) -> bool:

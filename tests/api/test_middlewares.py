@@ -106,6 +106,7 @@ async def test_every_error_becomes_an_answer_in_our_words(
     assert b"secret" not in body
     assert b"<script>" not in body
     assert counted(metrics, str(status)) == 1
+    assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 0
     assert (
         max((record.levelno for record in caplog.records if record.name.startswith("gateway")), default=None) == level
     )
@@ -138,6 +139,7 @@ async def test_lesson_1_once_the_status_is_sent_no_error_is_rendered_into_the_bo
         rest = await wire.rest()
     assert rest.strip(b"\r\n") in (b"", b"x" * 100, b"64\r\n" + b"x" * 100)
     await until_counted(metrics, outcome)
+    assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 0
 
 
 async def test_a_request_whose_client_leaves_is_counted_as_such(serve: Serve, metrics: Metrics) -> None:

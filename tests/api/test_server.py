@@ -104,7 +104,7 @@ async def test_what_does_not_end_in_time_is_cut(
     serving: Callable[..., Any], images: Images, caplog: pytest.LogCaptureFixture
 ) -> None:
     await images.add("cat", DATA)
-    images.cos.faults.add(Fault(key=KEY, action=Hang(at=100_000)))
+    images.cos.faults.add(Fault(key=KEY, action=Hang(at=100_000), times=None))
     async with AsyncExitStack() as clients:
         async with serving(grace=0.2) as ports:
             wire = await clients.enter_async_context(connected(ports.public))

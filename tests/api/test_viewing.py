@@ -73,12 +73,3 @@ async def test_control_is_for_the_owner_and_the_admin(viewing: ImageViewing) -> 
         await viewing.control(ANYBODY, "public")
     with pytest.raises(ImageNotFound):
         await viewing.control(ADMIN, "nothing")
-
-
-async def test_a_renewal_is_checked_against_the_row_as_it_is_now(viewing: ImageViewing, images: Images) -> None:
-    image = (await viewing.view(BOB, "public")).image
-    assert (await viewing.renew(BOB, image)).record.image_id == "public"
-    await images.execute("UPDATE images SET is_public = false")
-    with pytest.raises(ImageNotFound):
-        await viewing.renew(BOB, image)
-    assert not (await viewing.renew(ALICE, image)).record.public

@@ -1,16 +1,22 @@
 """The origin client alone, against the COS stand-in."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
 
 from gateway.catalog.record import ImageRecord
+from gateway.delivery.relay import Body
 from gateway.dev.cos.server import CosStandIn
 from gateway.metrics import Metrics
+from gateway.origin.body import ObjectBody
 from gateway.origin.client import OriginClient, open_origin
+from gateway.origin.door import Door
+from gateway.origin.retry import Backoff
 from gateway.settings import CosSettings, ImageProxySettings
+from gateway.urls.presigned import PresignedUrl, SignedImage
 from gateway.urls.signer import Hosts, Signer, credentials_from
 from tests.conftest import BUCKET
 
@@ -53,3 +59,39 @@ def presign(raw_settings: dict[str, dict[str, Any]], metrics: Metrics, cos: CosS
         return signer.sign(record, method=method).url
 
     return sign
+
+
+@pytest.fixture
+def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose clock shows the time of Shanghai."""
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Shanghai")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+async def read_all(body: Body) -> bytes:
+    """All bytes, to the end."""
+    return b"".join([piece async for piece in _pieces(body)])
+
+
+async def _pieces(body: Body) -> AsyncIterator[bytes]:
+    while piece := await body.read():
+        yield piece
+
+
+@asynccontextmanager
+async def object_body(origin: OriginClient, url: str, **headers: str) -> AsyncIterator[ObjectBody]:
+    """The object at ``url``; what is lost of it is not resumed, and no URL is renewed."""
+    record = ImageRecord("cat", None, True, BUCKET, "ap-guangzhou", "cat.png", None)
+
+    async def renew(refused: SignedImage) -> SignedImage:
+        raise AssertionError("COS refused the URL")
+
+    door = Door(origin, SignedImage(record, PresignedUrl(url, 0, 0)), renew, lambda image: image.presigned)
+    body = ObjectBody(door, await door.open(headers), resumes=0, backoff=Backoff(), metrics=Metrics())
+    try:
+        yield body
+    finally:
+        body.close()

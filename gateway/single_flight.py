@@ -25,14 +25,17 @@ class SingleFlight(Generic[K, V]):
 
     async def run(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
         """The result of ``work()``, this call's or that of the one already under way; raises what it raises."""
+        if key in self._flights:
+            self._joined.inc()
+        return await asyncio.shield(self.start(key, work))
+
+    def start(self, key: K, work: Callable[[], Awaitable[V]]) -> "asyncio.Task[V]":
+        """The task that does ``work()``, this call's or the one already under way; nobody has to wait for it."""
         flight = self._flights.get(key)
         if flight is None:
-            flight = asyncio.create_task(_awaited(work), name=f"{self._name}:{key}")
-            self._flights[key] = flight
+            flight = self._flights[key] = asyncio.create_task(_awaited(work), name=f"{self._name}:{key}")
             flight.add_done_callback(lambda done: self._land(key, done))
-        else:
-            self._joined.inc()
-        return await asyncio.shield(flight)
+        return flight
 
     def forget(self, concerned: Callable[[K], bool] = lambda _: True) -> None:
         """Whoever asks from now on wants newer work than what is under way; those who wait for that still get it."""

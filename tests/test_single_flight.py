@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway.metrics import Metrics
-from gateway.urls.single_flight import SingleFlight
+from gateway.single_flight import SingleFlight
 
 
 class Work:

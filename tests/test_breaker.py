@@ -1,10 +1,11 @@
 """What has just failed repeatedly is not waited for."""
 
-from gateway.urls.breaker import Breaker
+from gateway.breaker import Breaker
 from tests.urls.conftest import Clock
 
 
-def test_it_opens_after_failures_in_a_row_and_lets_one_try_a_pause(clock: Clock) -> None:
+def test_it_opens_after_failures_in_a_row_and_lets_one_try_a_pause() -> None:
+    clock = Clock()
     breaker = Breaker(failures=3, pause=1, monotonic=clock)
     for _ in range(2):
         breaker.failed()
@@ -22,7 +23,7 @@ def test_it_opens_after_failures_in_a_row_and_lets_one_try_a_pause(clock: Clock)
     assert breaker.allows_call()
 
 
-def test_a_call_that_took_its_whole_time_opens_it_at_once(clock: Clock) -> None:
-    breaker = Breaker(failures=3, pause=1, monotonic=clock)
+def test_a_call_that_took_its_whole_time_opens_it_at_once() -> None:
+    breaker = Breaker(failures=3, pause=1, monotonic=Clock())
     breaker.failed(at_once=True)
     assert breaker.is_open

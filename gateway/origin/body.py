@@ -1,0 +1,160 @@
+"""The bytes of one version of an object, over however many connections it takes to get them."""
+
+import asyncio
+import copy
+import logging
+from typing import Self
+
+from fastcrc import crc64
+
+from gateway.errors import GatewayError
+from gateway.metrics import Metrics
+from gateway.origin.door import Door
+from gateway.origin.errors import BodyLost, ObjectMoved, VersionChanged
+from gateway.origin.facts import ObjectFacts
+from gateway.origin.response import OriginResponse
+from gateway.origin.retry import Backoff
+
+logger = logging.getLogger(__name__)
+
+# A resumption that brought less than this counts as none, so that an origin that cuts every answer is given up.
+_PROGRESS = 64 * 1024
+
+
+class ObjectBody:
+    """What an open answer of COS carries, to its end.
+
+    A connection that is lost is resumed with ``Range`` and ``If-Match`` (RFC 9110 sections 14.2 and 13.1.1), on a
+    renewed URL if need be, at most ``resumes`` times without progress. A clean end means a whole body: of the announced
+    length, all of one version, and with COS's CRC-64 if it was told (``x-cos-hash-crc64ecma``, COS document 40334).
+    """
+
+    __slots__ = (
+        "_backoff",
+        "_checksum",
+        "_door",
+        "_first",
+        "_metrics",
+        "_received",
+        "_received_at_loss",
+        "_response",
+        "_resumes",
+        "_resumes_left",
+        "_wanted_checksum",
+        "facts",
+        "has_body",
+        "headers",
+        "status",
+    )
+
+    def __init__(
+        self, door: Door, response: OriginResponse, *, resumes: int, backoff: Backoff, metrics: Metrics
+    ) -> None:
+        headers = response.headers
+        self.status = response.status
+        self.headers = headers
+        self.facts = ObjectFacts.told_by(headers)
+        self.has_body = response.has_body
+        self._door = door
+        self._response = response
+        self._first = headers.content_range.first if headers.content_range is not None else 0
+        self._resumes = self._resumes_left = resumes
+        self._backoff = backoff
+        self._metrics = metrics
+        self._received = self._received_at_loss = 0
+        # On a 206 the header still is that of the whole object.
+        self._wanted_checksum = headers.crc64 if self.status == 200 else None
+        self._checksum = 0
+
+    def is_over(self) -> bool:
+        """Whether the announced length has come; False while it is not known."""
+        return self._received == self.headers.length
+
+    async def read(self) -> bytes:
+        """The next bytes; empty at the end.
+
+        Raises ``BodyLost`` when the rest cannot be had or the whole is not what COS announced; the last piece is
+        withheld then, since with it a client would have a complete-looking image. Cancelling a call loses nothing.
+        """
+        if self.is_over():
+            return b""
+        while True:
+            try:
+                piece = await self._response.read()
+                if not piece:
+                    self._check_end()
+                    return b""
+            except BodyLost as loss:
+                await self._resume(loss)
+                continue
+            self._received += len(piece)
+            if self._wanted_checksum is not None:
+                self._checksum = crc64.xz(piece, self._checksum)
+                if self.is_over() and self._checksum != self._wanted_checksum:
+                    raise BodyLost("the bytes do not have the object's checksum")
+            return piece
+
+    async def rest(self, position: int) -> Self:
+        """The bytes from ``position`` on, for a reader who has those before; raises ``BodyLost``."""
+        rest = copy.copy(self)
+        rest._received = rest._received_at_loss = position  # noqa: SLF001 - its own class
+        rest._wanted_checksum = None  # noqa: SLF001 - of bytes that went another way
+        rest._response = await rest._open_rest()  # noqa: SLF001
+        return rest
+
+    def close(self) -> None:
+        """Stop the transfer, if it is not over."""
+        self._response.close()
+
+    def _check_end(self) -> None:
+        """The end of a body whose length was not told; it may be that of the connection alone."""
+        if self._wanted_checksum not in (None, self._checksum):
+            raise BodyLost(f"the checksum is not that of the object after {self._received} bytes")
+
+    async def _resume(self, loss: BodyLost) -> None:
+        """Put an open answer for the rest in the place of the lost one; raises ``BodyLost`` if there is none."""
+        if self.facts.strong_etag is None:
+            raise loss
+        if self._received - self._received_at_loss >= _PROGRESS:
+            self._resumes_left = self._resumes
+        self._received_at_loss = self._received
+        if self._resumes_left == 0:
+            raise loss
+        failed_before = self._resumes - self._resumes_left
+        self._resumes_left -= 1
+        self._response.close()
+        if failed_before:
+            await asyncio.sleep(self._backoff.pause(failed_before))
+        self._metrics.origin_resumes.inc()
+        logger.debug("resuming: %s", loss)
+        self._response = await self._open_rest()
+
+    async def _open_rest(self) -> OriginResponse:
+        etag = self.facts.strong_etag
+        if etag is None:
+            raise BodyLost("there is no ETag to tell the version by")
+        try:
+            response = await self._door.open({"Range": self._rest, "If-Match": etag})
+        except (GatewayError, VersionChanged, ObjectMoved) as error:
+            raise BodyLost(f"after {self._received} bytes, the rest: {type(error).__name__}") from error
+        if not self._continues(response):
+            response.close()
+            raise BodyLost(f"after {self._received} bytes, the rest is of another version")
+        return response
+
+    @property
+    def _rest(self) -> str:
+        first = self._first + self._received
+        last = "" if self.headers.length is None else str(self._first + self.headers.length - 1)
+        return f"bytes={first}-{last}"
+
+    def _continues(self, response: OriginResponse) -> bool:
+        covered = response.headers.content_range
+        return (
+            response.status == 206
+            and covered is not None
+            and covered.first == self._first + self._received
+            and response.headers.etag == self.facts.etag
+            and self.facts.size in (None, covered.size)
+            and (self.headers.length is None or covered.last == self._first + self.headers.length - 1)
+        )

@@ -1,0 +1,204 @@
+"""One body from the origin for any number of readers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from gateway.origin.body import ObjectBody
+from gateway.origin.errors import BodyLost
+
+# How far the readers of a large body may be apart; whoever falls behind gets a transfer of its own.
+WINDOW = 2 * 1024 * 1024
+# What a single reader keeps of the beginning for those who may come late.
+ALONE = 512 * 1024
+
+OpenBody = Callable[[], Awaitable[ObjectBody]]
+
+
+class Transfer:
+    """The first who needs the next piece fetches it, the others wait for it: no task, and no pace but the readers'.
+
+    Nothing is read ahead of the fastest reader, so slow readers hold the origin back. Whoever leaves harms nobody:
+    if it was fetching, the next in need goes on; when the last has left, the transfer stops. A body that ``keeps`` is
+    kept whole for those who come late, any other within a window.
+    """
+
+    __slots__ = (
+        "_body",
+        "_dropped",
+        "_failure",
+        "_is_fetching",
+        "_keeps",
+        "_kept_bytes",
+        "_on_end",
+        "_open_body",
+        "_pieces",
+        "_readers",
+        "_waiting",
+        "is_over",
+        "keeps_all",
+    )
+
+    def __init__(
+        self,
+        open_body: OpenBody,
+        *,
+        keeps: Callable[[], bool],
+        on_end: Callable[["Transfer"], None],
+    ) -> None:
+        self._open_body = open_body
+        self._keeps = keeps
+        self._on_end = on_end
+        self._body: ObjectBody | None = None
+        self._pieces: list[bytes] = []
+        self._dropped = 0  # pieces no longer kept; the number of the first that is
+        self._kept_bytes = 0
+        self._readers = 0
+        self._is_fetching = False
+        self._waiting: list[asyncio.Future[None]] = []
+        self._failure: Exception | None = None
+        self.keeps_all = False
+        self.is_over = False
+
+    @property
+    def body(self) -> ObjectBody:
+        """The open body; only after ``opened``."""
+        assert self._body is not None  # noqa: S101 - a mistake of ours
+        return self._body
+
+    @property
+    def is_joinable(self) -> bool:
+        """Whether a newcomer can have every byte from here."""
+        return self._dropped == 0 and self._failure is None
+
+    @property
+    def whole(self) -> bytes:
+        """All bytes of a body that was kept, after its end."""
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+
+    def join(self, *, is_collapsed: bool = False) -> "Reader":
+        """One more reader, from the first byte; ``is_collapsed`` if the transfer was begun for another."""
+        self._readers += 1
+        return Reader(self, is_collapsed=is_collapsed)
+
+    async def opened(self) -> ObjectBody:
+        """The body, once COS has answered; raises what opening it raises, to all who wait."""
+        while self._body is None:
+            await self._advance(self._open)
+        return self._body
+
+    async def finished(self) -> bytes:
+        """All bytes of a body that is kept; raises ``BodyLost``."""
+        while not self.is_over:
+            await self._advance(self._fetch)
+        return self.whole
+
+    async def piece(self, number: int) -> bytes:
+        """The piece of that number, empty after the last; raises ``BodyLost``, or ``FellBehind`` if it is gone."""
+        while number - self._dropped >= len(self._pieces):
+            if self.is_over:
+                return b""
+            await self._advance(self._fetch)
+        if number < self._dropped:
+            raise FellBehind
+        return self._pieces[number - self._dropped]
+
+    def leave(self) -> None:
+        """One reader less."""
+        self._readers -= 1
+        if self._readers == 0 and not self.is_over:
+            self._end(BodyLost("everybody left"))
+
+    async def _advance(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Take the next step, or wait while another reader does."""
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
+        if self._is_fetching:
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+            return
+        self._is_fetching = True
+        try:
+            await step()
+        except Exception as error:
+            self._end(error)
+            raise
+        finally:
+            self._is_fetching = False
+            waiting, self._waiting = self._waiting, []
+            for turn in waiting:
+                if not turn.done():
+                    turn.set_result(None)
+
+    async def _open(self) -> None:
+        self._body = body = await self._open_body()
+        self.keeps_all = self._keeps()
+        if not body.has_body or body.is_over():
+            self._end(None)
+
+    async def _fetch(self) -> None:
+        piece = await self.body.read()
+        if piece:
+            self._pieces.append(piece)
+            self._kept_bytes += len(piece)
+            if not self.keeps_all and self._kept_bytes > ALONE:
+                self._shrink()
+        if not piece or self.body.is_over():
+            self._end(None)
+
+    def _shrink(self) -> None:
+        # Alone, and too far for anybody to join, a reader needs nothing but the piece that it is about to take.
+        most = WINDOW if self._readers > 1 else 0
+        while self._kept_bytes > most and len(self._pieces) > 1:
+            self._kept_bytes -= len(self._pieces.pop(0))
+            self._dropped += 1
+
+    def _end(self, failure: Exception | None) -> None:
+        self._failure = failure
+        self.is_over = failure is None
+        if self._body is not None:
+            self._body.close()
+        self._on_end(self)
+
+
+class Reader:
+    """One reader's way through a transfer; it must be closed."""
+
+    __slots__ = ("_has_left", "_next", "_own", "_position", "is_collapsed", "transfer")
+
+    def __init__(self, transfer: Transfer, *, is_collapsed: bool) -> None:
+        self.transfer = transfer
+        self.is_collapsed = is_collapsed
+        self._next = 0
+        self._position = 0
+        self._own: ObjectBody | None = None
+        self._has_left = False
+
+    async def read(self) -> bytes:
+        """The next bytes; empty at the end. Raises ``BodyLost``."""
+        if self._own is not None:
+            return await self._own.read()
+        try:
+            piece = await self.transfer.piece(self._next)
+        except FellBehind:
+            self._own = await self.transfer.body.rest(self._position)
+            self._leave()
+            return await self._own.read()
+        self._next += 1
+        self._position += len(piece)
+        return piece
+
+    def close(self) -> None:
+        """Leave the transfer."""
+        if self._own is not None:
+            self._own.close()
+        self._leave()
+
+    def _leave(self) -> None:
+        if not self._has_left:
+            self._has_left = True
+            self.transfer.leave()
+
+
+class FellBehind(Exception):
+    """The piece asked for is no longer kept."""

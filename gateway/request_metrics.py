@@ -1,0 +1,94 @@
+"""What is counted of every request, at the price of a few list operations.
+
+``prometheus_client`` takes a lock and walks the buckets for each observation; four of them cost a fifth of the time
+that an answer from memory takes. Here the loop's one thread counts without locks, and a collector tells the sums.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+
+def _spelled(bound: float) -> str:
+    """As Prometheus writes the bounds of buckets."""
+    return "+Inf" if bound == float("inf") else str(float(bound))
+
+
+class Distribution:
+    """How many observations fell into each bucket, and their sum."""
+
+    __slots__ = ("_bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """One more."""
+        self.counts[bisect_left(self._bounds, value)] += 1
+        self.total += value
+
+
+class RequestMetrics(Collector):
+    """Requests by route, delivery and status; durations and times to the first byte by route."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._answered: dict[tuple[str, str, str], int] = {}
+        self._durations: dict[str, Distribution] = {}
+        self._first_bytes: dict[str, Distribution] = {}
+
+    def answered(self, route: str, delivery: str, status: str, seconds: float) -> None:
+        """A request is over."""
+        key = (route, delivery, status)
+        self._answered[key] = self._answered.get(key, 0) + 1
+        self._of(self._durations, route).observe(seconds)
+
+    def began(self, route: str, seconds: float) -> None:
+        """The first byte of an answer is about to leave."""
+        self._of(self._first_bytes, route).observe(seconds)
+
+    def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
+        """The sums as they are now; a scrape may run in a thread of its own, so on copies."""
+        requests = CounterMetricFamily(
+            "image_gateway_requests",
+            "Requests answered, by route, how the image was delivered, and status.",
+            labels=("route", "delivery", "status"),
+        )
+        for key, count in list(self._answered.items()):
+            requests.add_metric(key, count)
+        yield requests
+        yield self._family(
+            "image_gateway_request_duration_seconds",
+            "Time from the request line to the last byte sent.",
+            self._durations,
+        )
+        yield self._family(
+            "image_gateway_time_to_first_byte_seconds",
+            "Time from the request line to the first byte of the answer.",
+            self._first_bytes,
+        )
+
+    def describe(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
+        """The names, so that no other collector can take them."""
+        return RequestMetrics(self._bounds).collect()
+
+    def _of(self, distributions: dict[str, Distribution], route: str) -> Distribution:
+        found = distributions.get(route)
+        if found is None:
+            found = distributions[route] = Distribution(self._bounds)
+        return found
+
+    def _family(self, name: str, documentation: str, by_route: dict[str, Distribution]) -> HistogramMetricFamily:
+        family = HistogramMetricFamily(name, documentation, labels=("route",))
+        for route, distribution in list(by_route.items()):
+            buckets: list[tuple[str, float]] = []
+            so_far = 0
+            for bound, count in zip((*self._bounds, float("inf")), list(distribution.counts), strict=True):
+                so_far += count
+                buckets.append((_spelled(bound), so_far))
+            family.add_metric((route,), buckets, distribution.total)
+        return family

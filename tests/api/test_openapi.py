@@ -1,0 +1,74 @@
+"""The description says what there is, and what there is does what it says."""
+
+import asyncio
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from gateway.api.openapi import PATHS, document
+from tests.conftest import Images, RunningGateway
+
+EXAMPLES = 12
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+
+async def test_every_address_is_described_and_none_besides(gateway: RunningGateway) -> None:
+    routed: dict[str, set[str]] = {}
+    for route in gateway.app.router.routes():
+        assert route.resource is not None
+        routed.setdefault(route.resource.canonical, set()).add(route.method.lower())
+    described = {path: set(methods) for path, methods in PATHS.items()}
+    assert {path: methods for path, methods in routed.items() if not path.startswith("/static")} == described
+
+
+async def test_it_is_served_for_tools(gateway: RunningGateway) -> None:
+    answer = await gateway.get("/openapi.json")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("application/json")
+    assert answer.json()["openapi"].startswith("3.1")
+
+
+@pytest.mark.timeout(120)
+async def test_generated_requests_get_described_answers(gateway: RunningGateway, images: Images) -> None:
+    """Schemathesis: whatever is sent, no 5xx, and every answer has a described status, type and shape."""
+    await images.add("a", b"x" * 1000)
+    operations = [
+        found.ok()  # type: ignore[union-attr]
+        for found in schemathesis.openapi.from_dict(document()).get_all_operations()
+    ]
+    assert {operation.path for operation in operations} == set(PATHS)
+    for operation in operations:
+        takes_input = "{" in operation.path or bool(operation.body)
+        for mode in GenerationMode if takes_input else [GenerationMode.POSITIVE]:
+            await asyncio.to_thread(_try, operation, mode, gateway.ports.public)
+
+
+def _try(operation: schemathesis.APIOperation[Any, Any, Any, Any], mode: GenerationMode, base_url: str) -> None:
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    def check(case: "schemathesis.Case[Any]") -> None:
+        case.call_and_validate(base_url=base_url, checks=CHECKS)
+
+    check()

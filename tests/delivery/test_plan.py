@@ -1,0 +1,63 @@
+"""What to answer, from the headers of a request and the facts of an object."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from gateway.delivery import cache_status
+from gateway.delivery.plan import NOT_MODIFIED, WHOLE, Plan, plan_for
+from gateway.errors import PreconditionFailed, RangeNotSatisfiable
+from gateway.origin.facts import ObjectFacts
+
+FACTS = ObjectFacts(1000, '"v1"', "Thu, 01 Jan 2026 00:00:00 GMT", "image/png", None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "byte_range", "plan"),
+    [
+        ({}, None, WHOLE),
+        ({}, "bytes=0-", Plan(206, 0, 999)),
+        ({}, "bytes=0-0", Plan(206, 0, 0)),
+        ({}, "bytes=990-5000", Plan(206, 990, 999)),
+        ({}, "bytes=-1", Plan(206, 999, 999)),
+        ({}, "bytes=-5000", Plan(206, 0, 999)),
+        ({}, "nonsense", WHOLE),
+        ({"If-Range": '"v1"'}, "bytes=0-0", Plan(206, 0, 0)),
+        ({"If-Range": '"v0"'}, "bytes=0-0", WHOLE),
+        ({"If-None-Match": '"v1"'}, "bytes=0-0", NOT_MODIFIED),
+        ({"If-None-Match": '"v1"'}, "bytes=5000-", NOT_MODIFIED),
+        ({"If-Modified-Since": "Thu, 01 Jan 2026 00:00:00 GMT"}, None, NOT_MODIFIED),
+        ({"If-Unmodified-Since": "Thu, 01 Jan 2026 00:00:00 GMT"}, None, WHOLE),
+    ],
+)
+def test_a_table_of_plans(headers: Mapping[str, str], byte_range: str | None, plan: Plan) -> None:
+    assert plan_for(headers, byte_range, FACTS) == plan
+
+
+@pytest.mark.parametrize("byte_range", ["bytes=1000-", "bytes=5000-6000", "bytes=-0"])
+def test_no_byte_in_the_range(byte_range: str) -> None:
+    with pytest.raises(RangeNotSatisfiable) as caught:
+        plan_for({}, byte_range, FACTS)
+    assert caught.value.headers == {"Content-Range": "bytes */1000"}
+
+
+def test_an_empty_image_has_no_range_and_an_unknown_size_no_ranges_at_all() -> None:
+    with pytest.raises(RangeNotSatisfiable):
+        plan_for({}, "bytes=-5", FACTS._replace(size=0))
+    assert plan_for({}, "bytes=0-5", FACTS._replace(size=None)) is WHOLE
+
+
+def test_a_precondition_comes_first() -> None:
+    with pytest.raises(PreconditionFailed):
+        plan_for({"If-Match": '"v0"', "If-None-Match": '"v1"'}, "bytes=5000-", FACTS)
+
+
+def test_cache_status_is_that_of_rfc_9211() -> None:
+    assert cache_status.hit(12.9) == "image-gateway; hit; ttl=12"
+    assert cache_status.hit(-3.2) == "image-gateway; hit; ttl=-3"
+    assert cache_status.forwarded(206) == "image-gateway; fwd=miss; fwd-status=206"
+    assert cache_status.forwarded(200, stored=True, collapsed=True) == (
+        "image-gateway; fwd=miss; fwd-status=200; stored; collapsed"
+    )
+    assert cache_status.revalidated(304) == "image-gateway; fwd=stale; fwd-status=304"
+    assert cache_status.revalidated(None) == "image-gateway; fwd=stale; detail=stale-if-error"

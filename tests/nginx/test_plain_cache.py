@@ -1,0 +1,120 @@
+"""nginx with ``proxy_pass`` and ``proxy_cache`` in front of a streaming gateway: it never keeps half an image."""
+
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.dev.cos.content import SyntheticContent
+from gateway.dev.cos.faults import Chunked, Cut, Fault, NoLength, Refuse, WrongLength
+from gateway.dev.cos.faults import Headers as AddedHeaders
+from gateway.dev.cos.server import CosStandIn
+from gateway.dev.database import ImageRow
+from tests.conftest import BUCKET, Images, RunningGateway, StartGateway, token_for
+from tests.nginx.conftest import Nginx, StartNginx
+from tests.nginx.test_accel import LARGE, SMALL, get
+
+_CONFIGURATION = """
+proxy_cache_path /var/cache/nginx/plain keys_zone=plain:1m use_temp_path=off;
+upstream image_gateway {{ server {gateway}; keepalive 8; }}
+server {{
+    listen 80;
+    location / {{
+        proxy_pass http://image_gateway;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_next_upstream off;
+        proxy_cache plain;
+        proxy_cache_key $request_uri;
+        proxy_cache_lock on;
+        proxy_cache_revalidate on;
+        add_header X-Cache $upstream_cache_status;
+    }}
+}}
+"""
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway) -> RunningGateway:
+    """One that does not give up slowly."""
+    return await start_gateway(image_proxy={"retry_count": 0})
+
+
+@pytest.fixture
+async def nginx(start_nginx: StartNginx, gateway: RunningGateway) -> Nginx:
+    """A caching reverse proxy that knows nothing of images."""
+    return await start_nginx(_CONFIGURATION.format(gateway=gateway.ports.public.removeprefix("http://")))
+
+
+@pytest.mark.parametrize(
+    "action",
+    [Cut(at=1_000_000), Cut(at=1_000_000, reset=True), WrongLength(by=1000), WrongLength(by=-1000), Chunked()],
+    ids=["fin", "reset", "announced-more", "announced-less", "chunked"],
+)
+async def test_an_origin_that_dies_half_way_leaves_nothing_behind(
+    gateway: RunningGateway, nginx: Nginx, images: Images, cos: CosStandIn, action: Any
+) -> None:
+    images.cos.store.put(BUCKET, "a.png", LARGE)
+    await images.add_row(ImageRow("a", None, "a.png", public=True))
+    cos.faults.add(Fault(action=AddedHeaders(remove=["ETag"])))  # so that nothing can be resumed
+    if isinstance(action, Chunked):
+        cos.faults.add(Fault(action=AddedHeaders(add=[("x-cos-hash-crc64ecma", "1")], remove=["x-cos-hash-crc64ecma"])))
+    cos.faults.add(Fault(action=action))
+    with pytest.raises((aiohttp.ClientPayloadError, aiohttp.ClientOSError)):
+        await get(gateway, nginx, "/i/a")
+    for expected in ("MISS", "HIT"):
+        answer = await get(gateway, nginx, "/i/a")
+        assert answer.body == LARGE.read(0, LARGE.size)
+        assert answer.headers["X-Cache"] == expected
+
+
+async def test_a_resumed_image_is_kept_whole(
+    start_gateway: StartGateway, start_nginx: StartNginx, images: Images, cos: CosStandIn
+) -> None:
+    gateway = await start_gateway()
+    nginx = await start_nginx(_CONFIGURATION.format(gateway=gateway.ports.public.removeprefix("http://")))
+    images.cos.store.put(BUCKET, "a.png", LARGE)
+    await images.add_row(ImageRow("a", None, "a.png", public=True))
+    cos.faults.add(Fault(action=Cut(at=1_000_000), times=3))
+    cos.faults.add(Fault(action=NoLength(cut_at=1_000), times=1, skip=9))
+    for expected in ("MISS", "HIT"):
+        answer = await get(gateway, nginx, "/i/a")
+        assert (answer.body, answer.headers["X-Cache"]) == (LARGE.read(0, LARGE.size), expected)
+
+
+async def test_what_is_private_or_an_error_is_not_kept(
+    gateway: RunningGateway, nginx: Nginx, images: Images, cos: CosStandIn
+) -> None:
+    """Hazard 1.10: nginx reuses an answer to a request with Authorization unless Cache-Control forbids it."""
+    await images.add("mine", SMALL, owner="alice", public=False)
+    for _ in range(2):
+        answer = await get(gateway, nginx, "/i/mine", Authorization=f"Bearer {token_for('alice')}")
+        assert (answer.status, answer.headers["X-Cache"]) == (200, "MISS")
+    assert (await get(gateway, nginx, "/i/mine", Authorization=f"Bearer {token_for('bob')}")).status == 404
+    await images.add("a", SMALL)
+    cos.faults.add(Fault(action=Refuse(status=500, code="InternalError")))
+    assert (await get(gateway, nginx, "/i/a")).status == 502
+    assert (await get(gateway, nginx, "/i/a")).body == SMALL
+
+
+async def test_a_redirect_is_kept_no_longer_than_its_url_lives(
+    start_gateway: StartGateway, start_nginx: StartNginx, images: Images
+) -> None:
+    gateway = await start_gateway(url_cache={"default_ttl": 100, "min_remaining": 30})
+    nginx = await start_nginx(_CONFIGURATION.format(gateway=gateway.ports.public.removeprefix("http://")))
+    await images.add("a", SMALL)
+    answer = await get(gateway, nginx, "/i/a?redirect=true")
+    assert int(answer.headers["Cache-Control"].partition("max-age=")[2]) <= 70
+
+
+async def test_ranges_and_conditions_are_served_from_nginx_s_cache(
+    gateway: RunningGateway, nginx: Nginx, images: Images, cos: CosStandIn
+) -> None:
+    content = SyntheticContent(100_000)
+    images.cos.store.put(BUCKET, "a.png", content)
+    await images.add_row(ImageRow("a", None, "a.png", public=True))
+    first = await get(gateway, nginx, "/i/a")
+    ranged = await get(gateway, nginx, "/i/a", Range="bytes=5-9")
+    assert (ranged.status, ranged.body, ranged.headers["X-Cache"]) == (206, content.read(5, 10), "HIT")
+    assert (await get(gateway, nginx, "/i/a", If_None_Match=first.headers["ETag"])).status == 304
+    assert len(cos.journal.requests) == 1
