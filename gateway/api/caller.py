@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from aiohttp import hdrs, web
 
-from gateway.access.identity import REJECTED, Caller
+from gateway.access.identity import Caller
 from gateway.access.links import BadLink
 from gateway.api.keys import AUTHENTICATOR, LINKS
 
@@ -22,7 +22,7 @@ def caller_of(request: web.Request) -> Caller:
         link = request.app[LINKS].read(request.rel_url.raw_path, request.query)
     except BadLink as error:
         logger.debug("link rejected: %s", error)
-        return replace(caller, rejected=True) if caller.user is not None else REJECTED
+        return replace(caller, rejected=True)
     return replace(caller, link=link)
 
 
