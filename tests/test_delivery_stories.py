@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 import gzip
+import re
+import socket
 from collections.abc import AsyncIterator
 from email.utils import formatdate
 from typing import Any
 
 import aiohttp
 import pytest
+import yarl
 
 from gateway.api.keys import FORGETTING
 from gateway.dev.cos.content import SyntheticContent
@@ -49,6 +52,14 @@ async def a_client(gateway: RunningGateway) -> AsyncIterator[aiohttp.ClientSessi
     """A client that takes little at a time."""
     async with aiohttp.ClientSession(base_url=gateway.ports.public, read_bufsize=1024) as session:
         yield session
+
+
+def _narrow_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket whose kernel takes little before the client does."""
+    family, kind, protocol, _, _ = address
+    narrow = socket.socket(family, kind, protocol)
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    return narrow
 
 
 async def cut_off(gateway: RunningGateway, path: str = "/i/a") -> bytes:
@@ -607,20 +618,24 @@ class TestManyAtOnce:
         assert (await gateway.get("/i/a")).body == SMALL
 
     async def test_who_falls_behind_gets_the_rest_on_its_own(
-        self, gateway: RunningGateway, images: Images, cos: CosStandIn
+        self, start_gateway: StartGateway, images: Images, cos: CosStandIn
     ) -> None:
-        content = SyntheticContent(30_000_000)
+        gateway = await start_gateway(image_proxy={"timeout": 20})
+        content = SyntheticContent(12_000_000)
         await add_large(images, content)
-        async with a_client(gateway) as session:
+        cos.faults.add(Fault(action=Drip(size=400_000, every=0.03)))
+        connector = aiohttp.TCPConnector(socket_factory=_narrow_socket)
+        async with aiohttp.ClientSession(gateway.ports.public, connector=connector, read_bufsize=1024) as session:
             slow = await session.get("/i/a")
             received = bytearray(await slow.content.readexactly(1000))
-            assert (await gateway.get("/i/a")).body == content.read(0, content.size)
+            fast = await gateway.get("/i/a")
+            assert fast.body == content.read(0, content.size)
+            assert "collapsed" in fast.headers["Cache-Status"]
             received += await slow.read()
         assert received == content.read(0, content.size)
-        first, *rest = asked(cos)
-        assert first == ("GET", None)
-        assert len(rest) == 1
-        assert cos.journal.requests[-1].headers.get("if-match") == slow.headers["ETag"] or rest == [("GET", None)]
+        first, second = cos.journal.requests
+        assert (first.range, first.headers.get("if-match")) == (None, None)
+        assert (second.status, second.headers["if-match"]) == (206, slow.headers["ETag"])
 
     async def test_two_ids_of_one_object_share_bytes_and_not_access(
         self, gateway: RunningGateway, images: Images, cos: CosStandIn
@@ -815,3 +830,92 @@ async def test_a_download_is_named_the_same_from_cos_and_from_memory(gateway: Ru
             "attachment; filename=\"a _b_ _.png\"; filename*=UTF-8''a%20%22b%22%20%E5%9B%BE.png"
         )
     assert "Content-Disposition" not in (await gateway.get("/i/a")).headers
+
+
+class TestAccel:
+    """What nginx is told; ``tests/nginx`` has the rest of the way."""
+
+    @pytest.fixture
+    async def gateway(self, start_gateway: StartGateway) -> RunningGateway:
+        """One that hands over."""
+        return await start_gateway(image_proxy={"delivery": "accel", "accel_prefix": "/_bytes/"})
+
+    async def test_the_exact_url_stands_in_a_header_of_its_own(
+        self, gateway: RunningGateway, images: Images, cos: CosStandIn
+    ) -> None:
+        await images.add("mine", SMALL, key="a b/图%2F.png", owner="alice", public=False)
+        answer = await gateway.get("/i/mine", user="alice")
+        assert (answer.status, answer.body) == (200, b"")
+        assert re.fullmatch("/_bytes/[0-9a-f]{40}", answer.headers["X-Accel-Redirect"])
+        assert answer.headers["Cache-Control"].startswith("private")
+        async with gateway.session.get(yarl.URL(answer.headers["X-Origin-URL"], encoded=True)) as fetched:
+            assert (await fetched.read(), fetched.headers["ETag"]) == (SMALL, answer.headers["X-Origin-ETag"])
+        assert (await gateway.get("/i/mine", user="bob")).status == 404
+        again = await gateway.get("/i/mine", user="alice")
+        assert again.headers["X-Accel-Redirect"] == answer.headers["X-Accel-Redirect"]
+        assert [seen.method for seen in cos.journal.requests] == ["HEAD", "GET"]
+
+    async def test_what_needs_no_bytes_is_answered_at_once(
+        self, gateway: RunningGateway, images: Images, cos: CosStandIn
+    ) -> None:
+        await add_large(images)
+        head = await gateway.request("HEAD", "/i/a")
+        assert head.headers["Content-Length"] == str(LARGE.size)
+        assert (await gateway.get("/i/a", headers={"If-None-Match": head.headers["ETag"]})).status == 304
+        assert (await gateway.get("/i/a", headers={"Range": "bytes=9999999-"})).status == 416
+        part = await gateway.get("/i/a", headers={"Range": "bytes=5-9"})
+        assert part.headers["X-Accel-Redirect"].startswith("/_bytes/part/")
+        assert asked(cos) == [("HEAD", None)]
+
+    async def test_a_refused_url_is_renewed_before_nginx_meets_it(
+        self, gateway: RunningGateway, images: Images, cos: CosStandIn
+    ) -> None:
+        await images.add("a", SMALL)
+        await images.add("b", SMALL)
+        for image_id in "ab":
+            await gateway.get(f"/api/v1/images/{image_id}/url")
+        await images.add("b", b"moved", key="elsewhere.png")
+        for key in ("objects/a.png", "objects/b.png"):
+            cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), key=key))
+        answer = await gateway.get("/i/a")
+        assert "X-Accel-Redirect" in answer.headers
+        assert (await gateway.get("/i/b")).body == b"moved"  # streamed, this once
+
+    async def test_what_is_no_image_is_not_handed_over(self, gateway: RunningGateway, images: Images) -> None:
+        await images.add("a", b"<html>", content_type="text/html")
+        answer = await gateway.get("/i/a")
+        assert (answer.status, answer.json()["code"]) == (502, "not_an_image")
+
+
+async def test_a_row_that_changes_all_the_time_is_given_up(
+    start_gateway: StartGateway, images: Images, cos: CosStandIn
+) -> None:
+    """Each renewal finds another object; the request ends all the same."""
+    gateway = await start_gateway(url_cache={"enabled": False})
+    await images.add("a", SMALL, key="first.png")
+    moves = iter(range(100))
+
+    def move(_bucket: str, _key: str) -> None:
+        key = f"moved-{next(moves)}.png"
+        cos.store.put(BUCKET, key, SMALL)
+        images.table.put([ImageRow("a", None, key, public=True)])
+
+    cos.faults.add(Fault(action=Change(run=move), times=None))
+    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), times=None))
+    answer = await gateway.get("/i/a")
+    assert (answer.status, answer.json()["code"]) == (502, "origin_unavailable")
+
+
+async def test_failed_transfers_give_their_memory_back(
+    start_gateway: StartGateway, images: Images, cos: CosStandIn
+) -> None:
+    gateway = await start_gateway(
+        image_proxy={"retry_count": 0, "memory_cache": {"max_bytes": 1_000_000, "max_object_bytes": 1_000_000}}
+    )
+    await images.add("a", b"x" * 900_000)
+    cos.faults.add(Fault(action=Cut(at=500_000), times=3))
+    for _ in range(3):
+        await cut_off(gateway)
+    for _ in range(2):
+        assert (await gateway.get("/i/a")).status == 200
+    assert gateway.sample("memory_cache_bytes") == 900_000

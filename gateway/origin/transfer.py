@@ -105,7 +105,7 @@ class Transfer:
     def leave(self) -> None:
         """One reader less."""
         self._readers -= 1
-        if self._readers == 0 and not self.is_over:
+        if self._readers == 0 and not self.is_over and self._failure is None:
             self._end(BodyLost("everybody left"))
 
     async def _advance(self, step: Callable[[], Awaitable[None]]) -> None:
