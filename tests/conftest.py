@@ -67,13 +67,19 @@ def postgres_dsn(server_folder: Path) -> Iterator[str]:
         yield server.dsn
 
 
-@pytest.fixture
-def images_table(postgres_dsn: str) -> ImagesTable:
-    """The application's table, empty."""
+@pytest.fixture(scope="session")
+def made_table(postgres_dsn: str) -> ImagesTable:
+    """The application's table, made once: to make it anew costs more than most tests."""
     table = ImagesTable(postgres_dsn)
     table.create()
-    table.execute("TRUNCATE images")
     return table
+
+
+@pytest.fixture
+def images_table(made_table: ImagesTable) -> ImagesTable:
+    """The application's table, empty."""
+    made_table.execute("DELETE FROM images")
+    return made_table
 
 
 @pytest.fixture

@@ -837,8 +837,10 @@ class TestAccel:
 
     @pytest.fixture
     async def gateway(self, start_gateway: StartGateway) -> RunningGateway:
-        """One that hands over."""
-        return await start_gateway(image_proxy={"delivery": "accel", "accel_prefix": "/_bytes/"})
+        """One that hands over, and hears of changes by itself alone."""
+        return await start_gateway(
+            image_proxy={"delivery": "accel", "accel_prefix": "/_bytes/"}, postgres={"listen": False}
+        )
 
     async def test_the_exact_url_stands_in_a_header_of_its_own(
         self, gateway: RunningGateway, images: Images, cos: CosStandIn

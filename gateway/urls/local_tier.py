@@ -48,6 +48,7 @@ class LocalTier:
         self._entries: OrderedDict[Member, _Kept] = OrderedDict()
         self._drops = 0
         self._forgotten_drops = 0  # all up to this one count as drops of every image
+        self._doubted = 0
         self._doubted_before = float("-inf")
         self._dropped: OrderedDict[str, int] = OrderedDict()
 
@@ -92,17 +93,18 @@ class LocalTier:
             _, self._forgotten_drops = self._dropped.popitem(last=False)
 
     def doubt(self) -> None:
-        """Everything may have changed unheard: it is stale from now on."""
-        self._drops += 1
+        """Everything may have changed unheard: it is stale from now on, and so is what is being looked up."""
         self._dropped.clear()
         self._forgotten_drops = self._drops
+        self._drops += 1
+        self._doubted = self._drops
         self._doubted_before = self._monotonic()
 
     def _keep(self, member: Member, image: SignedImage | None, ttl: float, mark: int) -> None:
         if self._dropped.get(member.image_id, self._forgotten_drops) > mark:
             return
         now = self._monotonic()
-        self._entries[member] = _Kept(image, now, now + ttl)
+        self._entries[member] = _Kept(image, now, now + ttl if mark >= self._doubted else now)
         self._entries.move_to_end(member)
         while len(self._entries) > self._max_size:
             self._entries.popitem(last=False)

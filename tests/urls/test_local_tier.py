@@ -96,5 +96,16 @@ def test_doubt_makes_everything_stale_and_takes_nothing_away(tier: LocalTier, cl
     tier.doubt()
     assert tier.get(Member("a")) is None
     assert tier.get_stale(Member("a")) == image("a")
-    tier.put(image("b"), mark)
-    assert tier.get_stale(Member("b")) is None
+    tier.put(image("b"), mark)  # looked up before: as stale as the rest
+    assert tier.get(Member("b")) is None
+    assert tier.get_stale(Member("b")) == image("b")
+    tier.put(image("c"), tier.mark())
+    assert tier.get(Member("c")) == image("c")
+
+
+def test_a_drop_before_a_doubt_is_not_undone_by_it(tier: LocalTier) -> None:
+    mark = tier.mark()
+    tier.drop("a")
+    tier.doubt()
+    tier.put(image("a"), mark)
+    assert tier.get_stale(Member("a")) is None
