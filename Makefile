@@ -28,7 +28,7 @@ run: install  ## the gateway on an embedded stack, with sample images
 # Each worker has servers of its own; servers named in the environment are shared by nobody.
 WORKERS ?= $(if $(GATEWAY_TEST_REDIS_URL)$(GATEWAY_TEST_POSTGRES_DSN),0,2)
 
-PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
 test: install  ## the whole suite, on real servers
 	$(PYTEST) $(ARGS)

@@ -255,6 +255,7 @@ class TestWarmAndQueue:
             assert output.startswith("Error: ")
 
 
+@pytest.mark.xdist_group("dev")  # they want the same ports first
 class TestDev:
     """``make run``: everything embedded."""
 
