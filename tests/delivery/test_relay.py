@@ -108,7 +108,7 @@ async def test_a_slow_cos_is_no_error(start_gateway: StartGateway, images: Image
 async def test_lesson_6_a_client_that_never_reads_is_cut_and_the_transfer_stops(
     start_gateway: StartGateway, images: Images, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gateway = await start_gateway(image_proxy={"timeout": 0.3}, server={"max_streams": 1})
+    gateway = await start_gateway(image_proxy={"timeout": 1.5}, server={"max_streams": 1})
     await images.add("cat", LARGE)
     caplog.clear()
     async with connected(gateway.ports.public, receive_buffer=4096) as wire:
