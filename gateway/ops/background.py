@@ -8,7 +8,7 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-_CANCEL_AGAIN = 0.2
+_CANCEL_AGAIN = 0.02
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from gateway.dev.cos.faults import Action, Cut, Drip, Fault, Hang, Headers, NoLength, Refuse
-from tests.conftest import Images, RunningGateway, StartGateway
+from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.waiting import until, until_asked, until_finished
 from tests.wire import Wire, connected
 
@@ -108,8 +108,11 @@ async def test_a_slow_cos_is_no_error(start_gateway: StartGateway, images: Image
 async def test_lesson_6_a_client_that_never_reads_is_cut_and_the_transfer_stops(
     start_gateway: StartGateway, images: Images, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gateway = await start_gateway(image_proxy={"timeout": 1.5}, server={"max_streams": 1})
+    gateway = await start_gateway(image_proxy={"timeout": 0.3}, server={"max_streams": 1})
     await images.add("cat", LARGE)
+    stored = await images.cos.store.find(BUCKET, KEY)
+    assert stored is not None
+    await stored.quoted_etag()  # the stand-in takes a while to make it, and COS has 0.3 s to answer
     caplog.clear()
     async with connected(gateway.ports.public, receive_buffer=4096) as wire:
         await wire.get("/i/cat")
