@@ -68,7 +68,7 @@ async def render_errors(request: web.Request, handler: Handler) -> web.StreamRes
         if error.status >= 500:
             logger.warning("request failed: code=%s reason=%s", error.code, error)
         return _answer(request, error)
-    except Exception:
+    except Exception:  # whatever it is, the client gets an answer of one shape, and the log the traceback
         logger.exception("request failed unexpectedly")
         return _answer(request, GatewayError())
 

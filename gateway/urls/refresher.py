@@ -80,7 +80,7 @@ class Refresher:
             await self._mend()
         except CacheUnavailable as error:
             logger.debug("renewals wait for redis: %s", error)
-        except Exception:
+        except Exception:  # the task outlives what nobody foresaw; the next cycle comes
             logger.exception("refresh cycle failed")
         else:
             return 0

@@ -36,7 +36,7 @@ class Upkeep:
                 await self._try_to_mend()
             except CacheUnavailable as error:
                 logger.debug("upkeep waits for redis: %s", error)
-            except Exception:
+            except Exception:  # one chore must not end the others
                 logger.exception("upkeep failed")
 
     async def _try_to_mend(self) -> None:
