@@ -14,8 +14,7 @@ from gateway.access.identity import Authenticator
 from gateway.access.jwks import Jwks, keep_fetching
 from gateway.access.links import Links
 from gateway.api import keys
-from gateway.api.caller import vary_by_identity
-from gateway.api.middlewares import observe, render_errors, stamp
+from gateway.api.caller import Callers
 from gateway.api.routes import add_admin_routes, add_public_routes
 from gateway.delivery.limit import StreamLimit
 from gateway.metrics import Metrics
@@ -57,12 +56,13 @@ _SHOWN: tuple[web.AppKey[Any], ...] = (
 
 def create_app(settings: Settings, metrics: Metrics) -> web.Application:
     """The public port."""
-    app = web.Application(middlewares=[observe, render_errors], client_max_size=_MAX_BODY)
+    app = web.Application(client_max_size=_MAX_BODY)
     app[keys.SETTINGS] = settings
     app[keys.METRICS] = metrics
     app[keys.AUTHENTICATOR] = _authenticator(app)
     if settings.access.signed_links is not None:
         app[keys.LINKS] = Links(settings.access.signed_links)
+    app[keys.CALLERS] = Callers(app[keys.AUTHENTICATOR], app.get(keys.LINKS))
     app[keys.IN_FLIGHT] = InFlight(metrics)
     app[keys.STREAM_LIMIT] = StreamLimit(settings.server.max_streams)
     app[keys.LIFETIME] = Lifetime(
@@ -78,18 +78,16 @@ def create_app(settings: Settings, metrics: Metrics) -> web.Application:
         metrics=metrics,
     )
     app.cleanup_ctx.extend(_PARTS)
-    app.on_response_prepare.extend([stamp, vary_by_identity])
     add_public_routes(app)
     return app
 
 
 def create_admin_app(app: web.Application) -> web.Application:
     """The admin port, beside a public one that has started."""
-    admin = web.Application(middlewares=[observe, render_errors], client_max_size=_MAX_BODY)
+    admin = web.Application(client_max_size=_MAX_BODY)
     for key in _SHOWN:
         if key in app:
             admin[key] = app[key]
-    admin.on_response_prepare.append(stamp)
     add_admin_routes(admin)
     return admin
 

@@ -3,14 +3,12 @@
 Labels take values from closed sets only: never an id, a key or a URL.
 """
 
-from typing import Any
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from gateway.request_metrics import RequestMetrics
+from gateway.request_metrics import PlainCounter, RequestMetrics
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -23,17 +21,17 @@ class Metrics:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
 
-        # By far the most often touched, so in a collector of their own.
+        # By far the most often touched, so in collectors of their own.
         self.requests = RequestMetrics(_SECONDS)
         self.registry.register(self.requests)
-        self.response_bytes = self._counter("response_bytes", "Bytes of image bodies sent to clients.")
+        self.response_bytes = self._plain_counter("response_bytes", "Bytes of image bodies sent to clients.")
         self.inflight_requests = self._gauge("inflight_requests", "Requests being answered now.")
-        self.url_cache_lookups = self._counter(
+        self.url_cache_lookups = self._plain_counter(
             "url_cache_lookups", "Looks into a tier (local, redis) of the presigned URL cache.", ("tier", "result")
         )
         self.presigns = self._counter("presigns", "Presigned URLs made.")
         self.catalog_queries = self._counter("catalog_queries", "Answers of Postgres about images.", ("result",))
-        self.origin_requests = self._counter(
+        self.origin_requests = self._plain_counter(
             "origin_requests", "Answers of COS by status; 'timeout' and 'error' where there was none.", ("status",)
         )
         self.origin_retries = self._counter("origin_retries", "Requests to COS made again before the first byte.")
@@ -61,24 +59,16 @@ class Metrics:
             "dependency_up", "1 when the dependency answered the last time it was looked at, else 0.", ("dependency",)
         )
 
+    def _plain_counter(self, name: str, documentation: str, labels: tuple[str, ...] = ()) -> PlainCounter:
+        counter = PlainCounter(f"image_gateway_{name}", documentation, labels)
+        self.registry.register(counter)
+        return counter
+
     def _counter(self, name: str, documentation: str, labels: tuple[str, ...] = ()) -> Counter:
-        return _Counter(f"image_gateway_{name}", documentation, labels, registry=self.registry)
+        return Counter(f"image_gateway_{name}", documentation, labels, registry=self.registry)
 
     def _gauge(self, name: str, documentation: str, labels: tuple[str, ...] = ()) -> Gauge:
         return Gauge(f"image_gateway_{name}", documentation, labels, registry=self.registry)
 
     def _histogram(self, name: str, documentation: str) -> Histogram:
         return Histogram(f"image_gateway_{name}", documentation, registry=self.registry, buckets=_SECONDS)
-
-
-class _Counter(Counter):
-    """Finds the child of labels it has been asked for before without checking them again."""
-
-    def labels(self, *values: Any, **named: Any) -> "_Counter":
-        """The child with these label values."""
-        known: dict[Any, _Counter] = self.__dict__.setdefault("_known", {})
-        key = (values, *named.items())
-        child = known.get(key)
-        if child is None:
-            child = known[key] = super().labels(*values, **named)
-        return child

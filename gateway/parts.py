@@ -6,10 +6,13 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from gateway.api import keys
+from gateway.api.proxy import ImageProxy
 from gateway.api.viewing import ImageViewing
 from gateway.catalog.changes import ChangeFeed
 from gateway.catalog.postgres import open_catalog
 from gateway.delivery.accel import ImageAccel
+from gateway.delivery.headers import CachePolicy
+from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.relay import Relay
 from gateway.delivery.stream import ImageStream
 from gateway.ops.background import background
@@ -132,8 +135,18 @@ async def delivery(app: web.Application) -> AsyncIterator[None]:
             source.drop(image_id)
 
     app[keys.FORGETTING].add(forget)
-    app[keys.IMAGE_STREAM] = stream = ImageStream(source, Relay(settings.timeout, metrics), max_age=settings.max_age)
-    app[keys.IMAGE_ACCEL] = ImageAccel(source, stream, prefix=settings.accel_prefix, max_age=settings.max_age)
+    policy = CachePolicy(settings.max_age, private_vary=app[keys.AUTHENTICATOR].varies_by)
+    stream = ImageStream(source, Relay(settings.timeout, metrics), policy)
+    app[keys.IMAGE_PROXY] = ImageProxy(
+        settings,
+        limit=app[keys.STREAM_LIMIT],
+        callers=app[keys.CALLERS],
+        viewing=app[keys.VIEWING],
+        usage=app[keys.USAGE],
+        stream=stream,
+        accel=ImageAccel(source, stream, policy, prefix=settings.accel_prefix),
+        redirect=ImageRedirect(app[keys.LIFETIME], resolver.sign_for_head, policy),
+    )
     yield
     await source.close()
 

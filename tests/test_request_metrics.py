@@ -26,9 +26,11 @@ def test_requests_and_distributions_are_exposed_by_their_labels() -> None:
     assert b"# TYPE image_gateway_requests_total counter" in generate_latest(metrics.registry)
 
 
-def test_a_counter_s_children_are_the_same_however_often_they_are_asked_for() -> None:
+def test_plain_counters_are_exposed_by_their_labels() -> None:
     metrics = Metrics()
-    for _ in range(3):
-        metrics.origin_requests.labels(status="200").inc()
-    metrics.origin_requests.labels("200").inc()
+    metrics.origin_requests.add(("200",))
+    metrics.origin_requests.add(("200",), 3)
+    assert metrics.origin_requests.total(("200",)) == 4
+    assert metrics.origin_requests.total(("503",)) == 0
     assert metrics.registry.get_sample_value("image_gateway_origin_requests_total", {"status": "200"}) == 4
+    assert metrics.registry.get_sample_value("image_gateway_response_bytes_total") == 0, "there from the start"

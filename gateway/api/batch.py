@@ -6,8 +6,7 @@ from aiohttp import web
 
 from gateway.api.answers import success
 from gateway.api.body import json_body
-from gateway.api.caller import caller_of
-from gateway.api.keys import USAGE, VIEWING
+from gateway.api.keys import CALLERS, USAGE, VIEWING
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import GatewayError, InvalidImageId, InvalidRequest
 
@@ -25,7 +24,7 @@ async def urls(request: web.Request) -> web.Response:
         except InvalidImageId as error:
             errors[image_id] = error.code
     found: dict[str, dict[str, Any]] = {}
-    for image_id, result in (await request.app[VIEWING].view_many(caller_of(request), valid)).items():
+    for image_id, result in (await request.app[VIEWING].view_many(request.app[CALLERS].of(request), valid)).items():
         if isinstance(result, GatewayError):
             errors[image_id] = result.code
             continue

@@ -4,11 +4,11 @@ from aiohttp import web
 
 from gateway.access.identity import Authenticator
 from gateway.access.links import Links
+from gateway.api.caller import Callers
+from gateway.api.proxy import ImageProxy
 from gateway.api.viewing import ImageViewing
 from gateway.catalog.postgres import PostgresCatalog
-from gateway.delivery.accel import ImageAccel
 from gateway.delivery.limit import StreamLimit
-from gateway.delivery.stream import ImageStream
 from gateway.metrics import Metrics
 from gateway.ops.daily_stats import DailyStats
 from gateway.ops.health import Health
@@ -35,6 +35,7 @@ HOSTS = web.AppKey("hosts", Hosts)
 SIGNER = web.AppKey("signer", Signer)
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 LINKS = web.AppKey("links", Links)
+CALLERS = web.AppKey("callers", Callers)
 IN_FLIGHT = web.AppKey("in_flight", InFlight)
 STREAM_LIMIT = web.AppKey("stream_limit", StreamLimit)
 CATALOG = web.AppKey("catalog", PostgresCatalog)
@@ -51,6 +52,5 @@ USAGE = web.AppKey("usage", UsageCounter)
 RESOLVER = web.AppKey("resolver", UrlResolver)
 VIEWING = web.AppKey("viewing", ImageViewing)
 OBJECT_SOURCE = web.AppKey("object_source", ObjectSource)
-IMAGE_STREAM = web.AppKey("image_stream", ImageStream)
-IMAGE_ACCEL = web.AppKey("image_accel", ImageAccel)
+IMAGE_PROXY = web.AppKey("image_proxy", ImageProxy)
 HEALTH = web.AppKey("health", Health)

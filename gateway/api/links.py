@@ -7,8 +7,7 @@ from aiohttp import web
 from gateway.access.links import Links
 from gateway.api.answers import success
 from gateway.api.body import json_body
-from gateway.api.caller import caller_of
-from gateway.api.keys import CATALOG, FORGETTING, LINKS, VIEWING
+from gateway.api.keys import CALLERS, CATALOG, FORGETTING, LINKS, VIEWING
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest, RouteNotFound
 
@@ -20,7 +19,7 @@ async def make(request: web.Request) -> web.Response:
     links = _links(request)
     image_id = parse_image_id(request.match_info["image_id"])
     expires_in = _expires_in(await json_body(request))
-    record = (await request.app[VIEWING].own(caller_of(request), image_id)).record
+    record = (await request.app[VIEWING].own(request.app[CALLERS].of(request), image_id)).record
     path = address_of(image_id)
     url, expires_at = links.make(path, expires_in=expires_in, links_killed=record.links_killed)
     return success({"image_id": image_id, "url": url, "expires_at": expires_at}, "a link was signed")
@@ -30,7 +29,7 @@ async def kill(request: web.Request) -> web.Response:
     """Make every link to the image worthless, those of all keys, at once."""
     _links(request)
     image_id = parse_image_id(request.match_info["image_id"])
-    await request.app[VIEWING].control(caller_of(request), image_id)
+    await request.app[VIEWING].control(request.app[CALLERS].of(request), image_id)
     killed = await request.app[CATALOG].kill_links(image_id)
     await request.app[FORGETTING].everywhere([image_id])
     return success({"image_id": image_id, "killed": killed}, "all links to the image are dead")

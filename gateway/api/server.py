@@ -10,6 +10,7 @@ from functools import partial
 
 from aiohttp import http_parser, web
 
+from gateway.api.front import put_before
 from gateway.api.keys import HEALTH, IN_FLIGHT, SETTINGS
 from gateway.api.protocol import Site
 from gateway.settings import is_loopback
@@ -69,6 +70,7 @@ async def _runner(app: web.Application, *, handler_cancellation: bool) -> AsyncI
     )
     try:
         await runner.setup()
+        put_before(runner)
         yield runner
     finally:
         await runner.cleanup()

@@ -1,10 +1,12 @@
 """The one rule for image ids, checked before any I/O."""
 
 import re
+from typing import Final
 
 from gateway.errors import InvalidImageId
 
-_IMAGE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
+PATTERN: Final = "[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}"
+_IMAGE_ID = re.compile(PATTERN)
 
 
 def parse_image_id(text: str) -> str:

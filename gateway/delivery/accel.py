@@ -9,13 +9,12 @@ import hashlib
 from aiohttp import web
 
 from gateway.delivery import cache_status
-from gateway.delivery.headers import image_headers
-from gateway.delivery.image_request import ImageRequest
+from gateway.delivery.exchange import Exchange
+from gateway.delivery.headers import CachePolicy, image_headers
 from gateway.delivery.plan import NOT_MODIFIED, plan_for
-from gateway.delivery.stream import ImageStream, ViewAgain
+from gateway.delivery.stream import ImageStream
 from gateway.origin.errors import ObjectMoved
 from gateway.origin.facts import ObjectFacts, ObjectId
-from gateway.origin.memory_cache import Entry
 from gateway.origin.source import ObjectSource
 from gateway.urls.presigned import SignedImage
 
@@ -26,56 +25,46 @@ FAILED = "X-Accel-Failed"
 class ImageAccel:
     """Answers what needs no bytes by itself, and hands everything else over to nginx."""
 
-    def __init__(self, source: ObjectSource, stream: ImageStream, *, prefix: str, max_age: int) -> None:
+    def __init__(self, source: ObjectSource, stream: ImageStream, policy: CachePolicy, *, prefix: str) -> None:
         self._source = source
         self._stream = stream
+        self._policy = policy
         self._prefix = prefix
-        self._max_age = max_age
 
-    async def answer(
-        self, request: web.Request, wanted: ImageRequest, image: SignedImage, *, view_again: ViewAgain
-    ) -> web.StreamResponse:
+    async def answer(self, exchange: Exchange, image: SignedImage) -> web.StreamResponse:
         """A 304, the headers of a HEAD, or an ``X-Accel-Redirect``; raises what ``ImageStream.answer`` raises.
 
         What is not known of the object is asked of COS once in a while, by a HEAD: so errors are the gateway's own,
         nothing but images is handed over, and a URL that COS refuses is renewed before nginx meets it.
         """
-        if request.method == "HEAD" or FAILED in request.headers:
-            return await self._stream.answer(request, wanted, image, view_again=view_again)
+        if exchange.is_head or FAILED in exchange.request.headers:
+            return await self._stream.answer(exchange, image)
         known = self._source.known(image)
-        status = cache_status.forwarded(200)
         if known is not None:
-            status = cache_status.hit(self._source.freshness(known))
-        else:
-            try:
-                renewed, known = await self._source.look(image)
-            except ObjectMoved:
-                return await self._stream.answer(request, wanted, await view_again(), view_again=view_again)
-            if renewed is not None:
-                image = await view_again()
-        return self._handed_over(request, wanted, image, known, status)
+            return self._handed_over(exchange, image, known.facts, cache_status.hit(self._source.freshness(known)))
+        try:
+            renewed, known = await self._source.look(image)
+        except ObjectMoved:
+            return await self._stream.answer(exchange, await exchange.view_again())
+        if renewed is not None:
+            image = await exchange.view_again()
+        return self._handed_over(exchange, image, known.facts, cache_status.forwarded(200))
 
-    def _handed_over(
-        self, request: web.Request, wanted: ImageRequest, image: SignedImage, known: Entry, status: str
-    ) -> web.Response:
-        plan = plan_for(request.headers, wanted.byte_range, known.facts)
-        headers = image_headers(
-            image.record,
-            known.facts,
-            max_age=self._max_age,
-            download=wanted.download,
-            with_body=plan is not NOT_MODIFIED,
-        )
+    def _handed_over(self, exchange: Exchange, image: SignedImage, facts: ObjectFacts, status: str) -> web.Response:
+        wanted = exchange.wanted
+        plan = plan_for(exchange.request.headers, wanted.byte_range, facts)
+        with_body = plan is not NOT_MODIFIED
+        headers = image_headers(image.record, facts, self._policy, download=wanted.download, with_body=with_body)
         headers["Cache-Status"] = status
         if plan is NOT_MODIFIED:
             return web.Response(status=304, headers=headers)
         del headers["Accept-Ranges"]  # nginx would keep it, and send COS's beside it
         # A range of a large object is asked of COS; of a small one, nginx cuts it out of the whole that it keeps.
-        is_part = plan.status == 206 and not self._source.keeps(known.facts.size)
-        headers["X-Accel-Redirect"] = f"{self._prefix}{'part/' if is_part else ''}{_version(image, known.facts)}"
+        is_part = plan.status == 206 and not self._source.keeps(facts.size)
+        headers["X-Accel-Redirect"] = f"{self._prefix}{'part/' if is_part else ''}{_version(image, facts)}"
         headers["X-Origin-URL"] = image.presigned.url
-        if known.facts.strong_etag is not None:
-            headers["X-Origin-ETag"] = known.facts.strong_etag  # sent as If-Match: what is cached is this version
+        if facts.strong_etag is not None:
+            headers["X-Origin-ETag"] = facts.strong_etag  # sent as If-Match: what is cached is this version
         return web.Response(headers=headers)
 
 

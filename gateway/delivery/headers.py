@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 from multidict import CIMultiDict
 
@@ -27,8 +28,13 @@ CORS = {
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Timing-Allow-Origin": "*",
 }
-# What answers to different callers differ by; the api adds the other fields that tell callers.
-PRIVATE_VARY = "Authorization"
+
+
+class CachePolicy(NamedTuple):
+    """For how many seconds answers may be kept, and what those to different callers differ by (a Vary field)."""
+
+    max_age: int
+    private_vary: str
 
 
 def content_type_of(catalog_type: str | None, cos_type: str | None) -> str:
@@ -57,27 +63,32 @@ def cache_control(public: bool, max_age: int) -> str:
 
 
 def image_headers(
-    record: ImageRecord, facts: ObjectFacts, *, max_age: int, download: str | None, with_body: bool
+    record: ImageRecord, facts: ObjectFacts, policy: CachePolicy, *, download: str | None, with_body: bool
 ) -> "CIMultiDict[str]":
     """All that depends on the object and not on this answer; ``with_body`` is False for a 304.
 
     A 304 has what RFC 9110 section 15.4.5 asks for. Raises ``NotAnImage``.
     """
-    return _made_before(record.public, record.content_type, facts, max_age, download, with_body).copy()
+    return _made_before(record.public, record.content_type, facts, policy, download, with_body).copy()
 
 
 # The same few hundred images are asked for over and over: copying is five times as fast as building.
 @lru_cache(maxsize=1024)
 def _made_before(
-    public: bool, content_type: str | None, facts: ObjectFacts, max_age: int, download: str | None, with_body: bool
+    public: bool,
+    content_type: str | None,
+    facts: ObjectFacts,
+    policy: CachePolicy,
+    download: str | None,
+    with_body: bool,
 ) -> "CIMultiDict[str]":
     headers = CIMultiDict(CORS)
-    headers["Cache-Control"] = cache_control(public, max_age)
+    headers["Cache-Control"] = cache_control(public, policy.max_age)
     headers["Accept-Ranges"] = "bytes"
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
     if not public:
-        headers["Vary"] = PRIVATE_VARY
+        headers["Vary"] = policy.private_vary
     if facts.etag is not None:
         headers["ETag"] = facts.etag
     if facts.last_modified is not None:

@@ -1,23 +1,55 @@
 """Sending the client to COS itself."""
 
-from aiohttp import web
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from gateway.delivery.headers import CORS, PRIVATE_VARY
-from gateway.urls.presigned import SignedImage
+from gateway.delivery.headers import CORS, CachePolicy
+from gateway.urls.presigned import PresignedUrl, SignedImage
 
 _CORS = CIMultiDict(CORS)
 
 
-def redirect_to(url: str, image: SignedImage, *, max_age: int) -> web.Response:
-    """A 302 to the presigned ``url``, cacheable for ``max_age`` seconds, which must be less than the URL lives.
+class Lifetime(Protocol):
+    """What is left of URLs."""
 
-    The Location is set by hand: ``HTTPFound`` quotes a signed URL again and so breaks its signature.
-    """
-    visibility = "public" if image.record.public else "private"
-    headers = _CORS.copy()
-    headers["Location"] = url
-    headers["Cache-Control"] = f"{visibility}, max-age={max_age}"
-    if not image.record.public:
-        headers["Vary"] = PRIVATE_VARY
-    return web.Response(status=302, headers=headers)
+    def redirect_max_age(self, presigned: PresignedUrl, max_age: int, now: float) -> int:
+        """For how many seconds a redirect to the URL may be cached."""
+        ...
+
+
+class ImageRedirect:
+    """Answers requests for images with the addresses of their objects at COS."""
+
+    def __init__(
+        self,
+        lifetime: Lifetime,
+        sign_for_head: Callable[[SignedImage], PresignedUrl],
+        policy: CachePolicy,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._lifetime = lifetime
+        self._sign_for_head = sign_for_head
+        self._policy = policy
+        self._now = now
+
+    def answer(self, method: str, image: SignedImage) -> web.Response:
+        """A 302 that is cacheable for as long as its URL may be used, and no longer than an image would be.
+
+        COS refuses HEAD on a URL signed for GET, so each method is sent to a URL of its own. The Location is set by
+        hand: ``HTTPFound`` quotes a signed URL again and so breaks its signature.
+        """
+        presigned = self._sign_for_head(image) if method == hdrs.METH_HEAD else image.presigned
+        max_age = self._lifetime.redirect_max_age(presigned, self._policy.max_age, self._now())
+        headers = _CORS.copy()
+        headers["Location"] = presigned.url
+        if image.record.public:
+            headers["Cache-Control"] = f"public, max-age={max_age}"
+        else:
+            headers["Cache-Control"] = f"private, max-age={max_age}"
+            headers["Vary"] = self._policy.private_vary
+        return web.Response(status=302, headers=headers)

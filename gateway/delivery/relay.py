@@ -6,6 +6,7 @@ from typing import Protocol
 from aiohttp import web
 from multidict import CIMultiDict
 
+from gateway.delivery.exchange import Exchange
 from gateway.errors import OriginUnavailable
 from gateway.metrics import Metrics
 from gateway.origin.errors import BodyLost
@@ -41,7 +42,7 @@ class Relay:
         self._metrics = metrics
 
     async def send(
-        self, request: web.Request, body: Body, headers: "CIMultiDict[str]", *, status: int, length: int | None
+        self, exchange: Exchange, body: Body, headers: "CIMultiDict[str]", *, status: int, length: int | None
     ) -> web.StreamResponse:
         """Send ``body``; ``length`` is its announced one, None if there is none.
 
@@ -58,14 +59,15 @@ class Relay:
             piece = await body.read()
         except BodyLost as error:
             raise OriginUnavailable(str(error)) from error
-        patience = _Patience(request, self._write_timeout)
+        exchange.stamp(response.headers)
+        patience = _Patience(exchange.request, self._write_timeout)
         try:
-            await response.prepare(request)
+            await response.prepare(exchange.request)
             while piece:
                 patience.starts()
                 await response.write(piece)
                 patience.ends()
-                self._metrics.response_bytes.inc(len(piece))
+                self._metrics.response_bytes.add(number=len(piece))
                 try:
                     piece = await body.read()
                 except BodyLost as error:
@@ -82,7 +84,7 @@ class Relay:
 
     def send_bytes(self, body: bytes, headers: "CIMultiDict[str]", *, status: int) -> web.Response:
         """An answer whose bytes are at hand."""
-        self._metrics.response_bytes.inc(len(body))
+        self._metrics.response_bytes.add(number=len(body))
         return web.Response(status=status, headers=headers, body=body)
 
 
@@ -103,7 +105,7 @@ class _Patience:
     the time that relaying a megabyte takes.)
     """
 
-    def __init__(self, request: web.Request, seconds: float) -> None:
+    def __init__(self, request: web.BaseRequest, seconds: float) -> None:
         self._request = request
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()

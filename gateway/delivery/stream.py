@@ -1,6 +1,6 @@
 """An image as bytes: conditions and ranges first, then from memory or from COS."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -8,9 +8,9 @@ from multidict import CIMultiDict
 from gateway.catalog.record import ImageRecord
 from gateway.delivery import cache_status
 from gateway.delivery.conditional import forwardable_conditions
-from gateway.delivery.headers import image_headers
-from gateway.delivery.image_request import ImageRequest
-from gateway.delivery.plan import NOT_MODIFIED, Plan, plan_for
+from gateway.delivery.exchange import Exchange
+from gateway.delivery.headers import CachePolicy, image_headers
+from gateway.delivery.plan import NOT_MODIFIED, WHOLE, Plan, plan_for
 from gateway.delivery.relay import Body, Relay
 from gateway.errors import OriginUnavailable, RangeNotSatisfiable
 from gateway.origin.body import ObjectBody
@@ -23,76 +23,51 @@ from gateway.urls.presigned import SignedImage
 
 _MOST_LOOKS = 3
 
-ViewAgain = Callable[[], Awaitable[SignedImage]]
-
 
 class ImageStream:
     """Answers requests for images with the objects' bytes."""
 
-    def __init__(self, source: ObjectSource, relay: Relay, *, max_age: int) -> None:
+    def __init__(self, source: ObjectSource, relay: Relay, policy: CachePolicy) -> None:
         self._source = source
         self._relay = relay
-        self._max_age = max_age
+        self._policy = policy
 
-    async def answer(
-        self, request: web.Request, wanted: ImageRequest, image: SignedImage, *, view_again: ViewAgain
-    ) -> web.StreamResponse:
+    async def answer(self, exchange: Exchange, image: SignedImage) -> web.StreamResponse:
         """200, 206 or 304.
 
-        ``view_again`` is asked when a refused URL led to a row that has changed meanwhile: it looks the image up and
-        checks access anew. Raises what the origin raises, ``NotAnImage``, ``PreconditionFailed``,
-        ``RangeNotSatisfiable`` and what ``Relay.send`` raises.
+        Raises what the origin raises, ``NotAnImage``, ``PreconditionFailed``, ``RangeNotSatisfiable`` and what
+        ``Relay.send`` raises.
         """
         for _ in range(_MOST_LOOKS):
+            answering = _Answering(self._source, self._relay, self._policy, exchange)
+            known = self._source.known(image)
+            if known is not None and known.body is not None and exchange.is_plain:  # as most are
+                return answering.from_memory(image.record, WHOLE, known, known.body)
             try:
-                return await _Answering(self._source, self._relay, self._max_age, request, wanted, view_again).answer(
-                    image
-                )
+                return await answering.answer(image, known)
             except ObjectMoved:
-                image = await view_again()
+                image = await exchange.view_again()
         raise OriginUnavailable("the image's row changes all the time")
 
 
 class _Answering:
     """One request on its way to an answer."""
 
-    __slots__ = (
-        "_byte_range",
-        "_download",
-        "_headers",
-        "_is_head",
-        "_max_age",
-        "_relay",
-        "_request",
-        "_source",
-        "_view_again",
-    )
+    __slots__ = ("_byte_range", "_exchange", "_headers", "_is_head", "_policy", "_relay", "_source")
 
-    def __init__(
-        self,
-        source: ObjectSource,
-        relay: Relay,
-        max_age: int,
-        request: web.Request,
-        wanted: ImageRequest,
-        view_again: ViewAgain,
-    ) -> None:
+    def __init__(self, source: ObjectSource, relay: Relay, policy: CachePolicy, exchange: Exchange) -> None:
         self._source = source
         self._relay = relay
-        self._max_age = max_age
-        self._request = request
-        self._headers = request.headers
-        self._is_head = request.method == "HEAD"
-        # RFC 9110 section 14.2: GET alone has ranges.
-        self._byte_range = wanted.byte_range if not self._is_head else None
-        self._download = wanted.download
-        self._view_again = view_again
+        self._policy = policy
+        self._exchange = exchange
+        self._headers = exchange.request.headers
+        self._is_head = exchange.is_head
+        self._byte_range = exchange.byte_range
 
-    async def answer(self, image: SignedImage) -> web.StreamResponse:
+    async def answer(self, image: SignedImage, known: Entry | None) -> web.StreamResponse:
         """Raises ``ObjectMoved`` if the image's row names another object by now."""
-        known = self._source.known(image)
         if known is not None:
-            return await self._from_known(image, known, cache_status.hit(self._source.freshness(known)))
+            return await self._from_known(image, known)
         if self._source.holds(image):
             return await self._whole(image, {})
         if self._is_head:
@@ -101,12 +76,13 @@ class _Answering:
             return await self._part(image, self._byte_range, forwardable_conditions(self._headers))
         return await self._whole(image, forwardable_conditions(self._headers))
 
-    async def _from_known(self, image: SignedImage, known: Entry, status: str) -> web.StreamResponse:
+    async def _from_known(self, image: SignedImage, known: Entry, status: str | None = None) -> web.StreamResponse:
+        """``status`` is that of what was learnt this moment; None: it was known before."""
         plan = plan_for(self._headers, self._byte_range, known.facts)
         if self._is_head or plan is NOT_MODIFIED:
-            return self._bodyless(image.record, plan, known.facts, status)
+            return self._bodyless(image.record, plan, known.facts, status or self._hit(known))
         if known.body is not None:
-            return self._from_memory(image.record, plan, known, known.body, status)
+            return self.from_memory(image.record, plan, known, known.body, status)
         if plan.status == 206 and not self._source.keeps(known.facts.size):
             return await self._part(image, f"bytes={plan.first}-{plan.last}", {})
         return await self._whole(image, {})
@@ -150,7 +126,7 @@ class _Answering:
             status = cache_status.revalidated(found.status)
             if self._is_head or plan is NOT_MODIFIED:
                 return self._bodyless(image.record, plan, known.facts, status)
-            return self._from_memory(image.record, plan, known, found.body, status)
+            return self.from_memory(image.record, plan, known, found.body, status)
         try:
             image = await self._still_seen(image, renewed)
             return await self._from_reader(image.record, found)
@@ -179,14 +155,18 @@ class _Answering:
     ) -> web.StreamResponse:
         length = facts.size if plan.last is None else plan.last - plan.first + 1
         headers = self._image_headers(record, plan, facts, status)
-        return await self._relay.send(self._request, body, headers, status=plan.status, length=length)
+        return await self._relay.send(self._exchange, body, headers, status=plan.status, length=length)
 
-    def _from_memory(
-        self, record: ImageRecord, plan: Plan, known: Entry, body: bytes, status: str
+    def from_memory(
+        self, record: ImageRecord, plan: Plan, known: Entry, body: bytes, status: str | None = None
     ) -> web.StreamResponse:
-        headers = self._image_headers(record, plan, known.facts, status)
+        """The bytes at hand; ``status`` None: without asking COS."""
+        headers = self._image_headers(record, plan, known.facts, status or self._hit(known))
         headers["Age"] = str(int(self._source.age(known)))  # RFC 9111 section 5.1
         return self._relay.send_bytes(_cut_out(body, plan), headers, status=plan.status)
+
+    def _hit(self, known: Entry) -> str:
+        return cache_status.hit(self._source.freshness(known))
 
     def _bodyless(self, record: ImageRecord, plan: Plan, facts: ObjectFacts, status: str) -> web.StreamResponse:
         headers = self._image_headers(record, plan, facts, status)
@@ -195,9 +175,8 @@ class _Answering:
         return web.Response(status=plan.status, headers=headers)
 
     def _image_headers(self, record: ImageRecord, plan: Plan, facts: ObjectFacts, status: str) -> "CIMultiDict[str]":
-        headers = image_headers(
-            record, facts, max_age=self._max_age, download=self._download, with_body=plan is not NOT_MODIFIED
-        )
+        download, with_body = self._exchange.wanted.download, plan is not NOT_MODIFIED
+        headers = image_headers(record, facts, self._policy, download=download, with_body=with_body)
         headers["Cache-Status"] = status
         if plan.status == 206:
             headers["Content-Range"] = f"bytes {plan.first}-{plan.last}/{facts.size}"
@@ -207,7 +186,7 @@ class _Answering:
         """The image as this caller may see it now; a renewed URL may be that of a row that has changed."""
         if renewed is None or renewed.record == image.record:
             return image
-        again = await self._view_again()
+        again = await self._exchange.view_again()
         if ObjectId.of(again) != ObjectId.of(image):
             raise ObjectMoved
         return again

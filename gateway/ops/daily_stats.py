@@ -16,10 +16,21 @@ _TIME = "response_ms"
 
 @dataclass(slots=True)
 class _Gathered:
-    """What was counted of one day and is not yet written."""
+    """What was counted of one day and is not yet written; ``counts`` are those of what is watched."""
 
-    counts: "Counter[str]" = field(default_factory=Counter)
+    requests: int = 0
+    errors: int = 0
+    milliseconds: float = 0.0
     images: set[str] = field(default_factory=set)
+    counts: "Counter[str]" = field(default_factory=Counter)
+
+    def add(self, other: "_Gathered") -> None:
+        """What the other counted was of the same day."""
+        self.requests += other.requests
+        self.errors += other.errors
+        self.milliseconds += other.milliseconds
+        self.images |= other.images
+        self.counts += other.counts
 
 
 class DailyStats:
@@ -41,14 +52,17 @@ class DailyStats:
         self._most_images = most_images
         self._now = now
         self._gathered: dict[str, _Gathered] = {}
+        self._fraction = 0.0
+        self._current = _Gathered()
+        self._current_until = self._current_from = 0.0
         self._watched: dict[str, tuple[Callable[[], int], int]] = {}
 
     def request(self, image_id: str, milliseconds: float, *, is_error: bool) -> None:
         """A request for an image was answered; an error is a 5xx."""
         today = self._today()
-        today.counts["requests"] += 1
-        today.counts[_TIME] += round(milliseconds)
-        today.counts["errors"] += is_error
+        today.requests += 1
+        today.milliseconds += milliseconds
+        today.errors += is_error
         if len(today.images) < self._most_images:
             today.images.add(image_id)
 
@@ -59,15 +73,15 @@ class DailyStats:
     async def flush(self) -> None:
         """Write what was gathered; raises ``CacheUnavailable`` and keeps it."""
         self._count_watched()
-        gathered, self._gathered = self._gathered, {}
+        gathered, self._gathered, self._current_until = self._gathered, {}, 0.0
         if not gathered:
             return
-        life = (self._retention_days + 1) * _DAY
+        life, fraction = (self._retention_days + 1) * _DAY, self._fraction
         try:
             async with self._guard.bounded():
                 pipeline = self._guard.client.pipeline(transaction=False)
                 for day, one in gathered.items():
-                    for name, number in one.counts.items():
+                    for name, number in self._numbers(one).items():
                         pipeline.hincrby(self._key(day), name, number)
                     pipeline.expire(self._key(day), life)
                     if one.images:
@@ -76,9 +90,8 @@ class DailyStats:
                 await pipeline.execute()
         except CacheUnavailable:
             for day, one in gathered.items():
-                kept = self._gathered.setdefault(day, _Gathered())
-                kept.counts += one.counts
-                kept.images |= one.images
+                self._gathered.setdefault(day, _Gathered()).add(one)
+            self._fraction = fraction
             raise
 
     async def read(self, days: int) -> list[dict[str, Any]]:
@@ -99,6 +112,12 @@ class DailyStats:
         await self._guard.remove_unless(b"hash", [self._key(day)])
         await self._guard.remove_unless(b"string", [self._images_key(day)])
 
+    def _numbers(self, gathered: _Gathered) -> "Counter[str]":
+        """What is to be added in Redis, in whole numbers; the rest of a millisecond is for the next time."""
+        whole, self._fraction = divmod(gathered.milliseconds + self._fraction, 1)
+        own = Counter({"requests": gathered.requests, "errors": gathered.errors, _TIME: int(whole)})
+        return gathered.counts + own
+
     def _count_watched(self) -> None:
         for name, (total, before) in self._watched.items():
             if (now := total()) > before:
@@ -106,7 +125,12 @@ class DailyStats:
                 self._watched[name] = (total, now)
 
     def _today(self) -> _Gathered:
-        return self._gathered.setdefault(self._day(), _Gathered())
+        now = self._now()
+        if not self._current_from <= now < self._current_until:
+            self._current_from = now // _DAY * _DAY
+            self._current_until = self._current_from + _DAY
+            self._current = self._gathered.setdefault(self._day(), _Gathered())
+        return self._current
 
     def _day(self) -> str:
         return datetime.fromtimestamp(self._now(), UTC).date().isoformat()

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import yarl
-from prometheus_client import Counter
 
 from gateway.breaker import Breaker
 from gateway.errors import (
@@ -76,7 +75,6 @@ class OriginClient:
         self._budget = budget or RetryBudget()
         self._backoff = backoff or Backoff()
         self._breakers = breakers or Breakers(lambda: Breaker(failures=_BREAKER_FAILURES))
-        self._counters: dict[str, Counter] = {}
 
     async def fetch(
         self, url: str, *, bucket: str = "", method: str = "GET", headers: Mapping[str, str] = _NO_HEADERS
@@ -188,10 +186,7 @@ class OriginClient:
         raise _outcome_of(status, response.headers)
 
     def _count(self, status: str) -> None:
-        counter = self._counters.get(status)
-        if counter is None:
-            counter = self._counters[status] = self._metrics.origin_requests.labels(status=status)
-        counter.inc()
+        self._metrics.origin_requests.add((status,))
 
 
 def _outcome_of(status: int, headers: Mapping[str, str]) -> Exception:

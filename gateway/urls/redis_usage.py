@@ -4,7 +4,7 @@ The sets live a month after the last of the gateways wrote to them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.urls.member import Member
 from gateway.urls.redis_guard import RedisGuard
@@ -13,8 +13,7 @@ _LIFE = 30 * 24 * 3600
 _TRIMMED_AT_ONCE = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """How often and when a URL was asked for, or made anew; ``last_access`` in Unix seconds, None when never."""
 
     access_count: int = 0

@@ -1,7 +1,5 @@
 """Where presigned URLs were found, counted for Prometheus and for the statistics."""
 
-from collections import Counter
-
 from gateway.metrics import Metrics
 
 
@@ -9,18 +7,16 @@ class LookupTally:
     """Looks by tier (``local``, ``redis``) and result (``hit``, ``miss``, ``unknown``, ``error``)."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self._counter = metrics.url_cache_lookups
-        self._counts: Counter[tuple[str, str]] = Counter()
+        self._lookups = metrics.url_cache_lookups
 
     def count(self, tier: str, result: str, number: int = 1) -> None:
         """So many looks into ``tier`` had that ``result``."""
         if number:
-            self._counts[tier, result] += number
-            self._counter.labels(tier=tier, result=result).inc(number)
+            self._lookups.add((tier, result), number)
 
     def total(self, tier: str, result: str) -> int:
         """How many there were since the start."""
-        return self._counts[tier, result]
+        return self._lookups.total((tier, result))
 
     def hit_rate(self, tier: str | None = None) -> float | None:
         """The share of looks into ``tier`` that were hits; of both tiers together if None; None before the first."""

@@ -12,7 +12,7 @@ from gateway.access.identity import Authenticator
 from gateway.api import keys
 from gateway.api.admin import admin_only
 from gateway.api.answers import success
-from gateway.api.middlewares import observe, render_errors
+from gateway.api.front import put_before
 from gateway.metrics import Metrics
 from gateway.ops.in_flight import InFlight
 from gateway.settings import is_loopback
@@ -29,12 +29,13 @@ async def start() -> AsyncIterator[Callable[[str | None], Awaitable[Change]]]:
 
         async def started(token: str | None) -> Change:
             metrics = Metrics()
-            app = web.Application(middlewares=[observe, render_errors])
+            app = web.Application()
             app[keys.METRICS], app[keys.IN_FLIGHT] = metrics, InFlight(metrics)
             app[keys.AUTHENTICATOR] = Authenticator(None, SecretStr(token) if token is not None else None)
             app.router.add_post("/change", admin_only(_changed), name="change")
             runner = web.AppRunner(app)
             await runner.setup()
+            put_before(runner)
             stack.push_async_callback(runner.cleanup)
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             session = await stack.enter_async_context(aiohttp.ClientSession())

@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.catalog.record import ImageRecord
-from gateway.delivery.headers import cache_control, content_type_of, image_headers
+from gateway.delivery.headers import CachePolicy, cache_control, content_type_of, image_headers
 from gateway.errors import NotAnImage
 from gateway.origin.facts import ObjectFacts
 
 RECORD = ImageRecord("cat", "alice", True, "photos-1250000000", "ap-guangzhou", "cat.png", None)
 
 
+POLICY = CachePolicy(max_age=600, private_vary="Authorization, Cookie")
 FACTS = ObjectFacts(1000, '"abc"', "Fri, 10 Apr 2020 09:35:05 GMT", "image/png", None)
 
 
@@ -79,7 +80,7 @@ def test_lesson_10_a_shared_cache_may_keep_what_everybody_may_see_and_nothing_el
 
 def sent(facts: ObjectFacts = FACTS, *, download: str | None = None, with_body: bool = True) -> dict[str, str]:
     """The headers of an answer."""
-    return dict(image_headers(RECORD, facts, max_age=600, download=download, with_body=with_body))
+    return dict(image_headers(RECORD, facts, POLICY, download=download, with_body=with_body))
 
 
 def test_an_image_carries_what_the_contract_says() -> None:
@@ -110,6 +111,6 @@ def test_a_download_has_a_name() -> None:
 
 
 def test_what_one_answer_adds_is_not_in_the_next() -> None:
-    first = image_headers(RECORD, FACTS, max_age=600, download=None, with_body=True)
+    first = image_headers(RECORD, FACTS, POLICY, download=None, with_body=True)
     first["Content-Range"] = "bytes 0-9/1000"
     assert "Content-Range" not in sent()

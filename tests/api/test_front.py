@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from gateway.api import keys
-from gateway.api.middlewares import observe, render_errors, stamp
+from gateway.api.front import put_before
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.errors import CatalogUnavailable, ImageNotFound, OriginUnavailable
 from gateway.metrics import Metrics
@@ -29,22 +29,22 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 async def serve(metrics: Metrics) -> AsyncIterator[Serve]:
-    """Serves a handler behind the middlewares at ``/`` and one that is well at ``/well``; returns the address."""
+    """Serves a handler behind the front at ``/`` and one that is well at ``/well``; returns the address."""
     runners: list[web.AppRunner] = []
 
     async def well(request: web.Request) -> web.Response:
         return web.Response(text="well")
 
     async def start(handler: Handle) -> str:
-        app = web.Application(middlewares=[observe, render_errors])
+        app = web.Application()
         app[keys.METRICS] = metrics
         app[keys.IN_FLIGHT] = InFlight(metrics)
-        app.on_response_prepare.append(stamp)
         app.router.add_get("/", handler, name="under_test")
         app.router.add_get("/well", well, name="well")
         runner = web.AppRunner(app, handler_cancellation=True)
         runners.append(runner)
         await runner.setup()
+        put_before(runner)
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         return f"http://127.0.0.1:{runner.addresses[0][1]}"
 

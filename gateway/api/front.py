@@ -1,0 +1,147 @@
+"""What happens around every request: its id, its measurements, and the one place where errors become answers.
+
+It stands before aiohttp's application, and takes requests for images to their handler itself: the router, the
+middlewares and the signals together cost a third of the time that an answer from memory takes.
+"""
+
+import logging
+import re
+from collections.abc import Awaitable, Callable
+
+from aiohttp import hdrs, web
+
+from gateway.api.answers import failure
+from gateway.api.keys import DAILY_STATS, IMAGE_PROXY, IN_FLIGHT, METRICS
+from gateway.api.passage import PASSAGE, UNMATCHED, Passage
+from gateway.catalog.image_id import PATTERN
+from gateway.delivery.relay import ClientLeft, RelayAborted
+from gateway.errors import GatewayError, InvalidRequest, MethodNotAllowed, PayloadTooLarge, RouteNotFound
+from gateway.ops.request_id import current_request_id
+
+logger = logging.getLogger(__name__)
+
+# What is counted where no status reached the client; nginx's word for the first.
+CLIENT_LEFT = "499"
+ABORTED = "aborted"
+_NO_IMAGE = frozenset({"400", "404", "405"})
+_READING = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
+# The addresses of images as nearly everybody writes them; any other spelling goes through the router.
+_IMAGE = re.compile(rf"/i/(?P<short>{PATTERN})|/api/v1/images/(?P<proxy>{PATTERN})/proxy")
+
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+def put_before(runner: web.AppRunner) -> None:
+    """Let a ``Front`` take the requests of a runner that was set up."""
+    assert runner.server is not None, "not set up"  # noqa: S101
+    runner.server.request_handler = Front(runner.app, runner.server.request_handler)
+
+
+class Front:
+    """Takes every request of an application whose parts are open; ``handler`` is the application's own."""
+
+    def __init__(self, app: web.Application, handler: _Handler) -> None:
+        self._handler = handler
+        self._requests = app[METRICS].requests
+        self._in_flight = app[IN_FLIGHT]
+        self._daily_stats = app.get(DAILY_STATS)
+        self._image_proxy = app.get(IMAGE_PROXY)
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Give the request an id, have it answered, and count and time what becomes of it."""
+        request[PASSAGE] = passage = Passage(request.headers.get("X-Request-Id"), self._requests)
+        current_request_id.set(passage.request_id)  # for this request's task alone
+        number = self._in_flight.began()
+        outcome = CLIENT_LEFT  # what remains when the handler is cancelled
+        try:
+            response = await self._answer(request, passage)
+            outcome = passage.outcome or str(response.status)
+            return response
+        finally:
+            self._in_flight.ended(number)
+            self._count(request, passage, outcome)
+
+    async def _answer(self, request: web.BaseRequest, passage: Passage) -> web.StreamResponse:
+        """Turn every error into an answer; after the status is sent there is none, and the connection is cut."""
+        try:
+            response = await self._handle(request, passage)
+        except ClientLeft as error:
+            logger.debug("client left: %s", error)
+            return _cut(request, passage, CLIENT_LEFT)
+        except RelayAborted as error:
+            logger.warning("transfer cut: %s", error)
+            return _cut(request, passage, ABORTED)
+        except web.HTTPException as error:
+            response = _rendered(request, passage, _translated(error))
+        except web.RequestPayloadError:
+            response = _rendered(request, passage, InvalidRequest("the body cannot be read"))
+        except GatewayError as error:
+            if error.status >= 500:
+                logger.warning("request failed: code=%s reason=%s", error.code, error)
+            response = _rendered(request, passage, error)
+        except Exception:  # whatever it is, the client gets an answer of one shape, and the log the traceback
+            logger.exception("request failed unexpectedly")
+            response = _rendered(request, passage, GatewayError())
+        if not response.prepared:
+            passage.route = passage.route or _route_of(request)
+            passage.stamp(response.headers)
+        return response
+
+    def _handle(self, request: web.BaseRequest, passage: Passage) -> Awaitable[web.StreamResponse]:
+        if self._image_proxy is not None and request.method in _READING and hdrs.EXPECT not in request.headers:
+            address = _IMAGE.fullmatch(request.rel_url.raw_path)
+            if address is not None:
+                passage.route = address.lastgroup
+                passage.image_id = image_id = address[address.lastindex or 0]
+                return self._image_proxy.answer(request, image_id)
+        return self._handler(request)
+
+    def _count(self, request: web.BaseRequest, passage: Passage, outcome: str) -> None:
+        """Into the metrics, and into the statistics of the day: an id that names no image is not counted as one."""
+        elapsed = passage.elapsed()
+        route = passage.route or _route_of(request)
+        self._requests.answered(route, passage.delivery, outcome, elapsed)
+        if self._daily_stats is not None and outcome not in _NO_IMAGE:
+            image_id = passage.image_id or _image_id_in(request)
+            if image_id is not None:
+                is_error = outcome.startswith("5") or outcome == ABORTED
+                self._daily_stats.request(image_id, elapsed * 1000, is_error=is_error)
+        logger.debug("request: method=%s route=%s status=%s seconds=%.4f", request.method, route, outcome, elapsed)
+
+
+def _route_of(request: web.BaseRequest) -> str:
+    """The name of the route that the router found, from a closed set; ``unmatched`` when there is none."""
+    found = request.match_info.route.name if isinstance(request, web.Request) else None
+    return found or UNMATCHED
+
+
+def _image_id_in(request: web.BaseRequest) -> str | None:
+    return request.match_info.get("image_id") if isinstance(request, web.Request) else None
+
+
+def _rendered(request: web.BaseRequest, passage: Passage, error: GatewayError) -> web.StreamResponse:
+    """The error in words. Where a status was sent before it, they would be read as bytes of the body: cut instead."""
+    if request.writer.output_size > 0:
+        logger.warning("transfer cut: code=%s reason=%s", error.code, error)
+        return _cut(request, passage, ABORTED)
+    return failure(error, passage.request_id)
+
+
+def _cut(request: web.BaseRequest, passage: Passage, outcome: str) -> web.StreamResponse:
+    """Close the connection so that nobody takes what was sent for the whole; the answer returned is never written."""
+    passage.outcome = outcome
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+def _translated(error: web.HTTPException) -> GatewayError:
+    match error:
+        case web.HTTPMethodNotAllowed():
+            return MethodNotAllowed(error.headers["Allow"])
+        case web.HTTPNotFound():
+            return RouteNotFound()
+        case web.HTTPRequestEntityTooLarge():
+            return PayloadTooLarge()
+        case _:
+            return InvalidRequest()

@@ -1,0 +1,68 @@
+"""One image: its bytes, or the way to them."""
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from gateway.api.caller import Callers
+from gateway.api.passage import PASSAGE
+from gateway.api.viewing import ImageViewing
+from gateway.delivery.accel import ImageAccel
+from gateway.delivery.exchange import Exchange
+from gateway.delivery.image_request import ImageRequest
+from gateway.delivery.limit import StreamLimit
+from gateway.delivery.redirect import ImageRedirect
+from gateway.delivery.stream import ImageStream
+from gateway.errors import RouteNotFound
+from gateway.settings import ImageProxySettings
+from gateway.urls.presigned import SignedImage
+from gateway.urls.usage import UsageCounter
+
+_NO_QUERY: Mapping[str, str] = {}
+
+
+class ImageProxy:
+    """Answers requests for images: understood, looked up, checked, counted, delivered."""
+
+    def __init__(
+        self,
+        settings: ImageProxySettings,
+        *,
+        limit: StreamLimit,
+        callers: Callers,
+        viewing: ImageViewing,
+        usage: UsageCounter,
+        stream: ImageStream,
+        accel: ImageAccel,
+        redirect: ImageRedirect,
+    ) -> None:
+        self._is_enabled = settings.enabled
+        self._delivery = settings.delivery
+        self._limit = limit
+        self._callers = callers
+        self._viewing = viewing
+        self._usage = usage
+        self._stream = stream
+        self._accel = accel
+        self._redirect = redirect
+
+    async def answer(self, request: web.BaseRequest, image_id: str) -> web.StreamResponse:
+        """The image's bytes, a redirect to them, or word to nginx where they are; raises ``GatewayError``."""
+        if not self._is_enabled:
+            raise RouteNotFound
+        query = request.query if request.rel_url.raw_query_string else _NO_QUERY
+        wanted = ImageRequest.parse(image_id, query, request.headers)
+
+        async def view() -> SignedImage:
+            viewed = await self._viewing.view_for(lambda: self._callers.of(request), wanted.image_id, wanted.style)
+            return viewed.image
+
+        passage = request[PASSAGE]
+        with self._limit:
+            image = await view()
+            self._usage.accessed(wanted.image_id, wanted.style)
+            passage.delivery = delivery = "redirect" if wanted.redirect else self._delivery
+            if delivery == "redirect":
+                return self._redirect.answer(request.method, image)
+            exchange = Exchange(request, wanted, passage.stamp, view)
+            return await (self._accel if delivery == "accel" else self._stream).answer(exchange, image)
