@@ -56,6 +56,10 @@ class PlainCounter(Collector):
             family.add_metric(values, count)
         yield family
 
+    def describe(self) -> Iterator[CounterMetricFamily]:
+        """The name, so that no other collector can take it."""
+        yield CounterMetricFamily(self._name, self._documentation, labels=self._labels)
+
 
 class RequestMetrics(Collector):
     """Requests by route, delivery and status; durations and times to the first byte by route."""

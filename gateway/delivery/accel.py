@@ -41,7 +41,9 @@ class ImageAccel:
             return await self._stream.answer(exchange, image)
         known = self._source.known(image)
         if known is not None:
-            return self._handed_over(exchange, image, known.facts, cache_status.hit(self._source.freshness(known)))
+            return self._handed_over(
+                exchange, image, known.facts, cache_status.hit(self._source.ttl - self._source.age(known))
+            )
         try:
             renewed, known = await self._source.look(image)
         except ObjectMoved:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
+from aiohttp import hdrs
+
 _ENTITY_TAG = re.compile(r'\s*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
 
 
@@ -42,6 +44,16 @@ def evaluate(headers: Mapping[str, str], validators: Validators) -> Verdict:
         if modified is not None and modified <= modified_since:
             return Verdict.NOT_MODIFIED
     return Verdict.SEND
+
+
+def is_conditional(headers: Mapping[str, str]) -> bool:
+    """Whether anything is asked under a condition other than If-Range, which is one of the range."""
+    return (
+        hdrs.IF_NONE_MATCH in headers
+        or hdrs.IF_MODIFIED_SINCE in headers
+        or hdrs.IF_MATCH in headers
+        or hdrs.IF_UNMODIFIED_SINCE in headers
+    )
 
 
 def forwardable_conditions(headers: Mapping[str, str]) -> dict[str, str]:

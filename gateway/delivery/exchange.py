@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 from aiohttp import hdrs, web
 
+from gateway.delivery.conditional import is_conditional
 from gateway.delivery.image_request import ImageRequest
 from gateway.urls.presigned import SignedImage
-
-_CONDITIONS = (hdrs.IF_NONE_MATCH, hdrs.IF_MODIFIED_SINCE, hdrs.IF_MATCH, hdrs.IF_UNMODIFIED_SINCE)
 
 
 class Exchange(NamedTuple):
@@ -36,7 +35,8 @@ class Exchange(NamedTuple):
     @property
     def is_plain(self) -> bool:
         """Whether it is a GET of the whole under no condition, as most are."""
-        if self.wanted.byte_range is not None or self.request.method != hdrs.METH_GET:
-            return False
-        headers = self.request.headers
-        return not any(name in headers for name in _CONDITIONS)
+        return (
+            self.wanted.byte_range is None
+            and self.request.method == hdrs.METH_GET
+            and not is_conditional(self.request.headers)
+        )

@@ -8,6 +8,7 @@ from multidict import CIMultiDict
 
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.image_request import content_disposition
+from gateway.delivery.ready import fields
 from gateway.errors import NotAnImage
 from gateway.origin.facts import ObjectFacts
 
@@ -70,6 +71,18 @@ def image_headers(
     A 304 has what RFC 9110 section 15.4.5 asks for. Raises ``NotAnImage``.
     """
     return _made_before(record.public, record.content_type, facts, policy, download, with_body).copy()
+
+
+def image_fields(record: ImageRecord, facts: ObjectFacts, policy: CachePolicy, download: str | None) -> bytes:
+    """As ``image_headers`` with a body, as bytes to send."""
+    return _made_fields_before(record.public, record.content_type, facts, policy, download)
+
+
+@lru_cache(maxsize=1024)
+def _made_fields_before(
+    public: bool, content_type: str | None, facts: ObjectFacts, policy: CachePolicy, download: str | None
+) -> bytes:
+    return fields(_made_before(public, content_type, facts, policy, download, with_body=True))
 
 
 # The same few hundred images are asked for over and over: copying is five times as fast as building.

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.delivery.conditional import Validators, Verdict, evaluate, range_applies
+from gateway.delivery.conditional import Validators, Verdict, evaluate, is_conditional, range_applies
 from gateway.errors import PreconditionFailed, RangeNotSatisfiable
 from gateway.origin.facts import ObjectFacts
 
@@ -30,7 +30,7 @@ def plan_for(headers: Mapping[str, str], byte_range: str | None, facts: ObjectFa
     Raises ``PreconditionFailed`` or ``RangeNotSatisfiable``. The order is that of RFC 9110 section 13.2.2: the range
     comes last, and only where If-Range lets it.
     """
-    if byte_range is None and not _is_conditional(headers):  # as most requests are
+    if byte_range is None and not is_conditional(headers):  # as most requests are
         return WHOLE
     validators = Validators(facts.etag, facts.last_modified)
     match evaluate(headers, validators):
@@ -41,15 +41,6 @@ def plan_for(headers: Mapping[str, str], byte_range: str | None, facts: ObjectFa
     if byte_range is None or facts.size is None or not range_applies(headers.get("If-Range"), validators):
         return WHOLE
     return _within(byte_range, facts.size)
-
-
-def _is_conditional(headers: Mapping[str, str]) -> bool:
-    return (
-        "If-None-Match" in headers
-        or "If-Modified-Since" in headers
-        or "If-Match" in headers
-        or "If-Unmodified-Since" in headers
-    )
 
 
 def _within(byte_range: str, size: int) -> Plan:

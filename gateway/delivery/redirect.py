@@ -8,9 +8,10 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from gateway.delivery.headers import CORS, CachePolicy
+from gateway.delivery.ready import ReadyResponse, fields
 from gateway.urls.presigned import PresignedUrl, SignedImage
 
-_CORS = CIMultiDict(CORS)
+_CORS = fields(CORS)
 
 
 class Lifetime(Protocol):
@@ -37,7 +38,7 @@ class ImageRedirect:
         self._policy = policy
         self._now = now
 
-    def answer(self, method: str, image: SignedImage) -> web.Response:
+    def answer(self, method: str, image: SignedImage) -> web.StreamResponse:
         """A 302 that is cacheable for as long as its URL may be used, and no longer than an image would be.
 
         COS refuses HEAD on a URL signed for GET, so each method is sent to a URL of its own. The Location is set by
@@ -45,11 +46,12 @@ class ImageRedirect:
         """
         presigned = self._sign_for_head(image) if method == hdrs.METH_HEAD else image.presigned
         max_age = self._lifetime.redirect_max_age(presigned, self._policy.max_age, self._now())
-        headers = _CORS.copy()
-        headers["Location"] = presigned.url
+        headers = CIMultiDict({"Location": presigned.url})
         if image.record.public:
             headers["Cache-Control"] = f"public, max-age={max_age}"
         else:
             headers["Cache-Control"] = f"private, max-age={max_age}"
             headers["Vary"] = self._policy.private_vary
-        return web.Response(status=302, headers=headers)
+        if method == hdrs.METH_HEAD:
+            return web.Response(status=302, headers={**CORS, **headers})
+        return ReadyResponse(_CORS, headers, status=302)

@@ -7,6 +7,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from gateway.delivery.exchange import Exchange
+from gateway.delivery.ready import ReadyResponse
 from gateway.errors import OriginUnavailable
 from gateway.metrics import Metrics
 from gateway.origin.errors import BodyLost
@@ -50,7 +51,7 @@ class Relay:
         is gone.
         """
         if length is not None and length <= SMALL_BODY:
-            return self.send_bytes(await _all_of(body), headers, status=status)
+            return self.send_bytes(await all_of(body), headers, status=status)
         response = web.StreamResponse(status=status, headers=headers)
         if length is not None:
             response.content_length = length
@@ -87,8 +88,14 @@ class Relay:
         self._metrics.response_bytes.add(number=len(body))
         return web.Response(status=status, headers=headers, body=body)
 
+    def send_ready(self, fixed: bytes, headers: "CIMultiDict[str]", body: bytes) -> ReadyResponse:
+        """A 200 to a GET whose bytes are at hand; ``fixed`` are header lines as ``fields`` makes them."""
+        self._metrics.response_bytes.add(number=len(body))
+        return ReadyResponse(fixed, headers, body)
 
-async def _all_of(body: Body) -> bytes:
+
+async def all_of(body: Body) -> bytes:
+    """The whole body; raises ``OriginUnavailable``: nothing was sent yet."""
     try:
         pieces = [await body.read()]
         while pieces[-1]:

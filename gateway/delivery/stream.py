@@ -9,9 +9,9 @@ from gateway.catalog.record import ImageRecord
 from gateway.delivery import cache_status
 from gateway.delivery.conditional import forwardable_conditions
 from gateway.delivery.exchange import Exchange
-from gateway.delivery.headers import CachePolicy, image_headers
-from gateway.delivery.plan import NOT_MODIFIED, WHOLE, Plan, plan_for
-from gateway.delivery.relay import Body, Relay
+from gateway.delivery.headers import CachePolicy, image_fields, image_headers
+from gateway.delivery.plan import NOT_MODIFIED, Plan, plan_for
+from gateway.delivery.relay import SMALL_BODY, Body, Relay, all_of
 from gateway.errors import OriginUnavailable, RangeNotSatisfiable
 from gateway.origin.body import ObjectBody
 from gateway.origin.errors import BodyLost, ObjectMoved
@@ -39,15 +39,20 @@ class ImageStream:
         ``Relay.send`` raises.
         """
         for _ in range(_MOST_LOOKS):
-            answering = _Answering(self._source, self._relay, self._policy, exchange)
             known = self._source.known(image)
             if known is not None and known.body is not None and exchange.is_plain:  # as most are
-                return answering.from_memory(image.record, WHOLE, known, known.body)
+                return self._at_once(exchange.wanted.download, image.record, known, known.body)
             try:
-                return await answering.answer(image, known)
+                return await _Answering(self._source, self._relay, self._policy, exchange).answer(image, known)
             except ObjectMoved:
                 image = await exchange.view_again()
         raise OriginUnavailable("the image's row changes all the time")
+
+    def _at_once(self, download: str | None, record: ImageRecord, known: Entry, body: bytes) -> web.StreamResponse:
+        age = self._source.age(known)
+        headers = CIMultiDict({"Cache-Status": cache_status.hit(self._source.ttl - age)})
+        headers["Age"] = str(int(age))  # RFC 9111 section 5.1
+        return self._relay.send_ready(image_fields(record, known.facts, self._policy, download), headers, body)
 
 
 class _Answering:
@@ -82,7 +87,7 @@ class _Answering:
         if self._is_head or plan is NOT_MODIFIED:
             return self._bodyless(image.record, plan, known.facts, status or self._hit(known))
         if known.body is not None:
-            return self.from_memory(image.record, plan, known, known.body, status)
+            return self._from_memory(image.record, plan, known, known.body, status)
         if plan.status == 206 and not self._source.keeps(known.facts.size):
             return await self._part(image, f"bytes={plan.first}-{plan.last}", {})
         return await self._whole(image, {})
@@ -126,7 +131,7 @@ class _Answering:
             status = cache_status.revalidated(found.status)
             if self._is_head or plan is NOT_MODIFIED:
                 return self._bodyless(image.record, plan, known.facts, status)
-            return self.from_memory(image.record, plan, known, found.body, status)
+            return self._from_memory(image.record, plan, known, found.body, status)
         try:
             image = await self._still_seen(image, renewed)
             return await self._from_reader(image.record, found)
@@ -154,10 +159,13 @@ class _Answering:
         self, record: ImageRecord, plan: Plan, facts: ObjectFacts, body: Body, status: str
     ) -> web.StreamResponse:
         length = facts.size if plan.last is None else plan.last - plan.first + 1
+        if plan.status == 200 and length is not None and length <= SMALL_BODY:
+            fixed = image_fields(record, facts, self._policy, self._exchange.wanted.download)
+            return self._relay.send_ready(fixed, CIMultiDict({"Cache-Status": status}), await all_of(body))
         headers = self._image_headers(record, plan, facts, status)
         return await self._relay.send(self._exchange, body, headers, status=plan.status, length=length)
 
-    def from_memory(
+    def _from_memory(
         self, record: ImageRecord, plan: Plan, known: Entry, body: bytes, status: str | None = None
     ) -> web.StreamResponse:
         """The bytes at hand; ``status`` None: without asking COS."""
@@ -166,7 +174,7 @@ class _Answering:
         return self._relay.send_bytes(_cut_out(body, plan), headers, status=plan.status)
 
     def _hit(self, known: Entry) -> str:
-        return cache_status.hit(self._source.freshness(known))
+        return cache_status.hit(self._source.ttl - self._source.age(known))
 
     def _bodyless(self, record: ImageRecord, plan: Plan, facts: ObjectFacts, status: str) -> web.StreamResponse:
         headers = self._image_headers(record, plan, facts, status)

@@ -78,9 +78,15 @@ class ObjectCache:
         self._evict()
         return entry
 
-    def revalidated(self, entry: Entry) -> None:
-        """COS has just said that the object is still this version."""
-        entry.validated_at = self._monotonic()
+    def answered(self, object_id: ObjectId, image_id: str, status: int, facts: ObjectFacts) -> None:
+        """COS has just answered a GET with ``status``: a 304 says that the object is still the version of ``facts``."""
+        if status != 304:
+            if facts.size is not None:
+                self.learn(object_id, image_id, facts)
+            return
+        entry = self._entries.get(object_id)
+        if entry is not None and entry.facts.etag == facts.etag:
+            entry.validated_at = self._monotonic()
 
     def forget(self, object_id: ObjectId) -> None:
         """The object is gone, or another."""

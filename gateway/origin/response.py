@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import aiohttp
+from aiohttp import hdrs
+from multidict import istr
 
 from gateway.errors import OriginUnavailable
 from gateway.origin.errors import BodyLost
@@ -14,7 +16,8 @@ from gateway.origin.errors import BodyLost
 READ_AHEAD = 256 * 1024
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
-_WHOLE_NUMBER = re.compile(r"[0-9]{1,20}")  # of 64 bits
+_MOST_DIGITS = 20  # of a number of 64 bits
+_CRC64 = istr("x-cos-hash-crc64ecma")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class OriginResponse:
             if covered is None or covered.last - covered.first + 1 != (headers.length or -1):
                 self.close()
                 raise OriginUnavailable("a 206 whose range and length do not agree")
-        elif self.has_body and headers.length is None and headers.crc64 is None and not _is_chunked(response):
+        elif headers.length is None and self.has_body and headers.crc64 is None and not _is_chunked(response):
             self.close()
             raise OriginUnavailable("a body without length, chunks or checksum")
 
@@ -89,16 +92,16 @@ class OriginResponse:
 
 def _object_headers(response: aiohttp.ClientResponse) -> ObjectHeaders:
     headers = response.headers
-    content_range = headers.get("Content-Range")
+    content_range = headers.get(hdrs.CONTENT_RANGE)
     covered = _CONTENT_RANGE.fullmatch(content_range) if content_range is not None else None
     return ObjectHeaders(
-        content_type=headers.get("Content-Type"),
-        content_encoding=headers.get("Content-Encoding"),
-        length=_whole_number(headers.get("Content-Length")),
-        etag=headers.get("ETag"),
-        last_modified=headers.get("Last-Modified"),
-        content_range=ContentRange(*map(int, covered.groups())) if covered else None,
-        crc64=_whole_number(headers.get("x-cos-hash-crc64ecma")),
+        headers.get(hdrs.CONTENT_TYPE),
+        headers.get(hdrs.CONTENT_ENCODING),
+        _whole_number(headers.get(hdrs.CONTENT_LENGTH)),
+        headers.get(hdrs.ETAG),
+        headers.get(hdrs.LAST_MODIFIED),
+        ContentRange(*map(int, covered.groups())) if covered else None,
+        _whole_number(headers.get(_CRC64)),
     )
 
 
@@ -107,4 +110,4 @@ def _is_chunked(response: aiohttp.ClientResponse) -> bool:
 
 
 def _whole_number(text: str | None) -> int | None:
-    return int(text) if text is not None and _WHOLE_NUMBER.fullmatch(text) else None
+    return int(text) if text is not None and text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None

@@ -9,9 +9,10 @@ from gateway.origin.body import ObjectBody
 from gateway.origin.client import OriginClient
 from gateway.origin.door import Door, Renew, SignForHead
 from gateway.origin.facts import ObjectFacts, ObjectId
+from gateway.origin.flights import Flights
 from gateway.origin.memory_cache import Entry, ObjectCache
 from gateway.origin.retry import Backoff
-from gateway.origin.transfer import Reader, Transfer
+from gateway.origin.transfer import Reader
 from gateway.settings import ImageProxySettings
 from gateway.single_flight import SingleFlight
 from gateway.urls.presigned import SignedImage
@@ -20,7 +21,6 @@ from gateway.urls.presigned import SignedImage
 STALE_IF_ERROR = 86_400
 
 Renewed = SignedImage | None  # the image on a new URL, if the one at hand was refused: its row may have changed
-_FlightKey = tuple[ObjectId, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +48,13 @@ class ObjectSource:
     ) -> None:
         self._client = client
         self._cache = cache
-        self._ttl = settings.memory_cache.ttl
+        self.ttl = settings.memory_cache.ttl
         self._resumes = settings.retry_count
         self._renew = renew
         self._sign_for_head = sign_for_head
         self._metrics = metrics
         self._backoff = backoff or Backoff()
-        self._flights: dict[_FlightKey, _Flight] = {}
-        self._promised = 0  # bytes that transfers under way may still come to hold
-        self._most_promised = settings.memory_cache.max_bytes
+        self._flights = Flights(self._open, cache, metrics, most_promised=settings.memory_cache.max_bytes)
         self._looks: SingleFlight[ObjectId, tuple[Renewed, Entry]] = SingleFlight("look", metrics.coalesced_requests)
         self._revalidations: SingleFlight[ObjectId, None] = SingleFlight("revalidation", metrics.coalesced_requests)
 
@@ -70,9 +68,9 @@ class ObjectSource:
         if entry is None:
             return None
         age = self._cache.age(entry)
-        if age < self._ttl:
+        if age < self.ttl:
             return entry
-        if entry.body is None or age >= 2 * self._ttl:
+        if entry.body is None or age >= 2 * self.ttl:
             return None
         self._revalidate_soon(object_id, image)
         return entry
@@ -80,10 +78,6 @@ class ObjectSource:
     def age(self, entry: Entry) -> float:
         """Seconds since COS last vouched for it."""
         return self._cache.age(entry)
-
-    def freshness(self, entry: Entry) -> float:
-        """Seconds for which it still is fresh; negative once it is stale."""
-        return self._ttl - self._cache.age(entry)
 
     def keeps(self, size: int | None) -> bool:
         """Whether an object of that size is fetched whole, so that every range of it can be served from memory."""
@@ -126,16 +120,13 @@ class ObjectSource:
         door = self._door(image)
         body = await self._open(door, {**conditions, "Range": byte_range})
         if body.status == 206:
-            self._learn(door, body)
+            self._cache.answered(door.object_id, image.record.image_id, body.status, body.facts)
         return door.renewed, body
 
     def drop(self, image_id: str) -> None:
         """The image has changed: forget its objects, and let transfers under way teach nothing."""
         self._cache.drop(image_id)
-        for key, flight in list(self._flights.items()):
-            if flight.door.image.record.image_id == image_id:
-                flight.is_current = False
-                del self._flights[key]
+        self._flights.drop(image_id)
 
     async def close(self) -> None:
         """Stop the work that nobody waits for."""
@@ -143,52 +134,8 @@ class ObjectSource:
         await self._looks.close()
 
     async def _join(self, image: SignedImage, conditions: Mapping[str, str]) -> tuple[Renewed, Reader]:
-        key = (ObjectId.of(image), tuple(conditions.items()))
-        flight = self._flights.get(key)
-        if flight is not None and flight.transfer.is_joinable:
-            self._metrics.coalesced_requests.inc()
-            is_collapsed = True
-        else:
-            is_collapsed = False
-            flight = self._flights[key] = self._take_off(key, image, conditions)
-        reader = flight.transfer.join(is_collapsed=is_collapsed)
-        try:
-            await flight.transfer.opened()
-        except BaseException:
-            reader.close()
-            raise
-        return flight.door.renewed, reader
-
-    def _take_off(self, key: _FlightKey, image: SignedImage, conditions: Mapping[str, str]) -> "_Flight":
-        door = self._door(image)
-
-        async def open_body() -> ObjectBody:
-            body = await self._open(door, conditions)
-            if flight.is_current:
-                self._learn(door, body)
-            flight.promised = self._promise(body)
-            return body
-
-        def on_end(transfer: Transfer) -> None:
-            self._promised -= flight.promised
-            if self._flights.get(key) is flight:
-                del self._flights[key]
-            if flight.is_current and transfer.is_over and transfer.keeps_all:
-                self._cache.learn(door.object_id, image.record.image_id, transfer.body.facts, transfer.whole)
-
-        transfer = Transfer(open_body, keeps=lambda: flight.promised > 0, on_end=on_end)
-        flight = _Flight(door, transfer)
-        return flight
-
-    def _promise(self, body: ObjectBody) -> int:
-        """How many bytes of memory the body gets to be kept whole; 0 if it is too large, or too many are under way."""
-        size = body.headers.length
-        if body.status != 200 or size is None or not self._cache.takes(size) or body.facts.strong_etag is None:
-            return 0
-        if self._promised + size > self._most_promised:
-            return 0
-        self._promised += size
-        return size
+        door, reader = await self._flights.join(self._door(image), conditions)
+        return door.renewed, reader
 
     def _door(self, image: SignedImage) -> Door:
         return Door(self._client, image, self._renew, self._sign_for_head)
@@ -207,14 +154,6 @@ class ObjectSource:
         facts = ObjectFacts.told_by(response.headers)
         return door.renewed, self._cache.learn(door.object_id, door.image.record.image_id, facts)
 
-    def _learn(self, door: Door, body: ObjectBody) -> None:
-        if body.status == 304:
-            entry = self._cache.get(door.object_id)
-            if entry is not None and entry.facts.etag == body.facts.etag:
-                self._cache.revalidated(entry)
-        elif body.facts.size is not None:
-            self._cache.learn(door.object_id, door.image.record.image_id, body.facts)
-
     def _revalidate_soon(self, object_id: ObjectId, image: SignedImage) -> None:
         self._revalidations.start(object_id, lambda: self._revalidate(image))
 
@@ -226,13 +165,3 @@ class ObjectSource:
                     await found.transfer.finished()
             finally:
                 found.close()
-
-
-@dataclass(slots=True, eq=False)
-class _Flight:
-    """A transfer that others may join; ``is_current`` until the image is dropped."""
-
-    door: Door
-    transfer: Transfer
-    promised: int = 0
-    is_current: bool = True

@@ -1,6 +1,7 @@
 """One body from the origin for any number of readers."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 
 from gateway.origin.body import ObjectBody
@@ -11,15 +12,13 @@ WINDOW = 2 * 1024 * 1024
 # What a single reader keeps of the beginning for those who may come late.
 ALONE = 512 * 1024
 
-OpenBody = Callable[[], Awaitable[ObjectBody]]
 
-
-class Transfer:
+class Transfer(ABC):
     """The first who needs the next piece fetches it, the others wait for it: no task, and no pace but the readers'.
 
     Nothing is read ahead of the fastest reader, so slow readers hold the origin back. Whoever leaves harms nobody:
-    if it was fetching, the next in need goes on; when the last has left, the transfer stops. A body that ``keeps`` is
-    kept whole for those who come late, any other within a window.
+    if it was fetching, the next in need goes on; when the last has left, the transfer stops. A body is kept whole for
+    those who come late, or within a window.
     """
 
     __slots__ = (
@@ -27,10 +26,7 @@ class Transfer:
         "_dropped",
         "_failure",
         "_is_fetching",
-        "_keeps",
         "_kept_bytes",
-        "_on_end",
-        "_open_body",
         "_pieces",
         "_readers",
         "_waiting",
@@ -38,16 +34,7 @@ class Transfer:
         "keeps_all",
     )
 
-    def __init__(
-        self,
-        open_body: OpenBody,
-        *,
-        keeps: Callable[[], bool],
-        on_end: Callable[["Transfer"], None],
-    ) -> None:
-        self._open_body = open_body
-        self._keeps = keeps
-        self._on_end = on_end
+    def __init__(self) -> None:
         self._body: ObjectBody | None = None
         self._pieces: list[bytes] = []
         self._dropped = 0  # pieces no longer kept; the number of the first that is
@@ -58,6 +45,14 @@ class Transfer:
         self._failure: Exception | None = None
         self.keeps_all = False
         self.is_over = False
+
+    @abstractmethod
+    async def open_body(self) -> tuple[ObjectBody, bool]:
+        """The body, and whether it is to be kept whole; asked for once."""
+
+    @abstractmethod
+    def ended(self) -> None:
+        """The transfer came to its end, good or bad; told once."""
 
     @property
     def body(self) -> ObjectBody:
@@ -131,8 +126,8 @@ class Transfer:
                     turn.set_result(None)
 
     async def _open(self) -> None:
-        self._body = body = await self._open_body()
-        self.keeps_all = self._keeps()
+        body, self.keeps_all = await self.open_body()
+        self._body = body
         if not body.has_body or body.is_over():
             self._end(None)
 
@@ -158,7 +153,7 @@ class Transfer:
         self.is_over = failure is None
         if self._body is not None:
             self._body.close()
-        self._on_end(self)
+        self.ended()
 
 
 class Reader:

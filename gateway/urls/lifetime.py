@@ -32,7 +32,7 @@ class Lifetime:
 
     def is_usable(self, presigned: PresignedUrl, now: float) -> bool:
         """Whether the URL may be handed out at ``now`` (Unix seconds)."""
-        return self.usable_for(presigned, now) >= 0
+        return presigned.expires_at - self.min_remaining >= now
 
     def redirect_max_age(self, presigned: PresignedUrl, max_age: int, now: float) -> int:
         """For how many seconds a redirect to the URL may be cached: at most ``max_age``, never until it is too old."""

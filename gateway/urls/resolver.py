@@ -77,7 +77,7 @@ class UrlResolver:
 
     async def resolve(self, image_id: str, style: str | None = None) -> Resolved:
         """Raises ``UnknownStyle``, ``ImageNotFound``, ``CatalogUnavailable`` or ``CredentialsExpired``."""
-        if not self._signer.knows_style(style):
+        if style is not None and not self._signer.knows_style(style):
             raise UnknownStyle
         member = Member(image_id, style)
         known = self._from_local(member)

@@ -61,7 +61,7 @@ def test_age_counts_from_when_cos_last_vouched_for_it() -> None:
     entry = kept.learn(A, "id", facts(1), b"x")
     clock.now += 5
     assert kept.age(entry) == 5
-    kept.revalidated(entry)
+    kept.answered(A, "id", 304, entry.facts)
     assert kept.age(entry) == 0
     clock.now += 5
     assert kept.age(kept.learn(A, "id", facts(1))) == 0
