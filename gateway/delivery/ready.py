@@ -15,13 +15,9 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
-# A larger body is written by itself: another system call is cheaper than a copy of it.
-_COPIED: Final = 32 * 1024
-_STATUS_LINES = {
-    (version, status): f"HTTP/{version[0]}.{version[1]} {status} {HTTPStatus(status).phrase}\r\n".encode()
-    for version in ((1, 1), (1, 0))
-    for status in (200, 302)
-}
+# What is larger is written piece by piece: another system call is cheaper than a copy of it.
+_COPIED: Final = 128 * 1024
+_STATUS_LINES = {status: f" {status} {HTTPStatus(status).phrase}\r\n".encode() for status in (200, 302)}
 
 
 def fields(headers: Mapping[str, str]) -> bytes:
@@ -35,14 +31,14 @@ def fields(headers: Mapping[str, str]) -> bytes:
 class ReadyResponse(web.StreamResponse):
     """``fixed`` are header lines that ``fields`` made once; ``headers`` are those of this answer alone.
 
-    For a GET. Date, Content-Length and Connection are added; a body of 200 or 302 ends with its length.
+    For a GET; ``pieces`` are the body. Date, Content-Length and Connection are added.
     """
 
-    def __init__(self, fixed: bytes, headers: "CIMultiDict[str]", body: bytes = b"", *, status: int = 200) -> None:
+    def __init__(self, fixed: bytes, headers: "CIMultiDict[str]", *pieces: bytes, status: int = 200) -> None:
         super().__init__(status=status)
         self._fixed = fixed
         self._own = headers
-        self._whole = body
+        self._pieces = pieces
         self._asked: web.BaseRequest | None = None
 
     @property
@@ -65,20 +61,23 @@ class ReadyResponse(web.StreamResponse):
         """Send head and body; raises ``ConnectionError`` when the client has left."""
         request = self._asked
         assert request is not None, "aiohttp prepares an answer before it ends it"  # noqa: S101
-        body = self._whole + data
-        head = b"%b%b%bDate: %b\r\nContent-Length: %d\r\n%b\r\n" % (
-            _STATUS_LINES[request.version, self.status],
+        pieces = (*self._pieces, data)
+        length = sum(map(len, pieces))
+        head = b"HTTP/1.%d%b%b%bDate: %b\r\nContent-Length: %d\r\n%b\r\n" % (
+            request.version >= HttpVersion11,
+            _STATUS_LINES[self.status],
             self._fixed,
             fields(self._own),
             _date(int(time.time())),
-            len(body),
+            length,
             self._connection(request),
         )
-        if len(body) <= _COPIED:
-            await request.writer.write_eof(head + body)
+        if length <= _COPIED:
+            await request.writer.write_eof(b"".join((head, *pieces)))
         else:
-            await request.writer.write(head)
-            await request.writer.write_eof(body)
+            for piece in (head, *pieces):
+                await request.writer.write(piece)
+            await request.writer.write_eof()
 
     def _connection(self, request: web.BaseRequest) -> bytes:
         """What has to be said where it is not the protocol's default (RFC 9112 section 9.3)."""

@@ -53,5 +53,5 @@ class ImageRedirect:
             headers["Cache-Control"] = f"private, max-age={max_age}"
             headers["Vary"] = self._policy.private_vary
         if method == hdrs.METH_HEAD:
-            return web.Response(status=302, headers={**CORS, **headers})
+            return web.Response(status=302, headers={**CORS, **headers, "Content-Length": "0"})
         return ReadyResponse(_CORS, headers, status=302)

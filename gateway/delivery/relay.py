@@ -51,7 +51,7 @@ class Relay:
         is gone.
         """
         if length is not None and length <= SMALL_BODY:
-            return self.send_bytes(await all_of(body), headers, status=status)
+            return self.send_bytes(b"".join(await all_of(body)), headers, status=status)
         response = web.StreamResponse(status=status, headers=headers)
         if length is not None:
             response.content_length = length
@@ -88,21 +88,21 @@ class Relay:
         self._metrics.response_bytes.add(number=len(body))
         return web.Response(status=status, headers=headers, body=body)
 
-    def send_ready(self, fixed: bytes, headers: "CIMultiDict[str]", body: bytes) -> ReadyResponse:
+    def send_ready(self, fixed: bytes, headers: "CIMultiDict[str]", *pieces: bytes) -> ReadyResponse:
         """A 200 to a GET whose bytes are at hand; ``fixed`` are header lines as ``fields`` makes them."""
-        self._metrics.response_bytes.add(number=len(body))
-        return ReadyResponse(fixed, headers, body)
+        self._metrics.response_bytes.add(number=sum(map(len, pieces)))
+        return ReadyResponse(fixed, headers, *pieces)
 
 
-async def all_of(body: Body) -> bytes:
-    """The whole body; raises ``OriginUnavailable``: nothing was sent yet."""
+async def all_of(body: Body) -> list[bytes]:
+    """The whole body in pieces; raises ``OriginUnavailable``: nothing was sent yet."""
     try:
         pieces = [await body.read()]
         while pieces[-1]:
             pieces.append(await body.read())
     except BodyLost as error:
         raise OriginUnavailable(str(error)) from error
-    return pieces[0] if len(pieces) == 2 else b"".join(pieces)
+    return pieces[:-1]
 
 
 class _Patience:

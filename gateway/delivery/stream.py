@@ -161,7 +161,7 @@ class _Answering:
         length = facts.size if plan.last is None else plan.last - plan.first + 1
         if plan.status == 200 and length is not None and length <= SMALL_BODY:
             fixed = image_fields(record, facts, self._policy, self._exchange.wanted.download)
-            return self._relay.send_ready(fixed, CIMultiDict({"Cache-Status": status}), await all_of(body))
+            return self._relay.send_ready(fixed, CIMultiDict({"Cache-Status": status}), *await all_of(body))
         headers = self._image_headers(record, plan, facts, status)
         return await self._relay.send(self._exchange, body, headers, status=plan.status, length=length)
 
