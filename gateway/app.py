@@ -16,6 +16,7 @@ from gateway.access.links import Links
 from gateway.api import keys
 from gateway.api.caller import Callers
 from gateway.api.routes import add_admin_routes, add_public_routes
+from gateway.delivery.handout import HandOut
 from gateway.delivery.limit import StreamLimit
 from gateway.metrics import Metrics
 from gateway.ops.in_flight import InFlight
@@ -77,6 +78,7 @@ def create_app(settings: Settings, metrics: Metrics) -> web.Application:
         styles=settings.image_styles,
         metrics=metrics,
     )
+    app[keys.HAND_OUT] = HandOut(app[keys.SIGNER], settings.image_styles)
     app.cleanup_ctx.extend(_PARTS)
     add_public_routes(app)
     return app

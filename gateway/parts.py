@@ -145,7 +145,7 @@ async def delivery(app: web.Application) -> AsyncIterator[None]:
         usage=app[keys.USAGE],
         stream=stream,
         accel=ImageAccel(source, stream, policy, prefix=settings.accel_prefix),
-        redirect=ImageRedirect(app[keys.LIFETIME], resolver.sign_for_head, policy),
+        redirect=ImageRedirect(app[keys.LIFETIME], app[keys.HAND_OUT], policy),
     )
     yield
     await source.close()

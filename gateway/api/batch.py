@@ -6,7 +6,7 @@ from aiohttp import web
 
 from gateway.api.answers import success
 from gateway.api.body import json_body
-from gateway.api.keys import CALLERS, USAGE, VIEWING
+from gateway.api.keys import CALLERS, HAND_OUT, USAGE, VIEWING
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import GatewayError, InvalidImageId, InvalidRequest
 
@@ -29,7 +29,7 @@ async def urls(request: web.Request) -> web.Response:
             errors[image_id] = result.code
             continue
         request.app[USAGE].accessed(image_id)
-        presigned = result.image.presigned
+        presigned = request.app[HAND_OUT].presign(result.image)
         found[image_id] = {"url": presigned.url, "expires_at": presigned.expires_at, "from_cache": result.from_cache}
     return success({"urls": found, "errors": errors})
 

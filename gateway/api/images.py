@@ -6,6 +6,7 @@ from gateway.api.answers import success
 from gateway.api.keys import (
     CALLERS,
     FORGETTING,
+    HAND_OUT,
     IMAGE_PROXY,
     REFRESH_QUEUE,
     RESOLVER,
@@ -30,7 +31,7 @@ async def url(request: web.Request) -> web.Response:
     viewed = await request.app[VIEWING].view(request.app[CALLERS].of(request), image_id)
     request.app[USAGE].accessed(image_id)
     usage = await request.app[USAGE].usage(Member(image_id))
-    presigned = viewed.image.presigned
+    presigned = request.app[HAND_OUT].presign(viewed.image)
     return success(
         {
             "image_id": image_id,
@@ -46,7 +47,7 @@ async def refresh(request: web.Request) -> web.Response:
     """A presigned URL made this moment."""
     image_id = parse_image_id(request.match_info["image_id"])
     await request.app[VIEWING].control(request.app[CALLERS].of(request), image_id)
-    presigned = (await request.app[RESOLVER].renew(image_id)).presigned
+    presigned = request.app[HAND_OUT].presign(await request.app[RESOLVER].renew(image_id))
     request.app[USAGE].refreshed(Member(image_id))
     await request.app[FORGETTING].tell_others([image_id])
     return success(

@@ -8,6 +8,7 @@ from gateway.api.caller import Callers
 from gateway.api.proxy import ImageProxy
 from gateway.api.viewing import ImageViewing
 from gateway.catalog.postgres import PostgresCatalog
+from gateway.delivery.handout import HandOut
 from gateway.delivery.limit import StreamLimit
 from gateway.metrics import Metrics
 from gateway.ops.daily_stats import DailyStats
@@ -33,6 +34,7 @@ METRICS = web.AppKey("metrics", Metrics)
 LIFETIME = web.AppKey("lifetime", Lifetime)
 HOSTS = web.AppKey("hosts", Hosts)
 SIGNER = web.AppKey("signer", Signer)
+HAND_OUT = web.AppKey("hand_out", HandOut)
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 LINKS = web.AppKey("links", Links)
 CALLERS = web.AppKey("callers", Callers)

@@ -63,6 +63,6 @@ class ImageProxy:
             self._usage.accessed(wanted.image_id, wanted.style)
             passage.delivery = delivery = "redirect" if wanted.redirect else self._delivery
             if delivery == "redirect":
-                return self._redirect.answer(request.method, image)
+                return self._redirect.answer(request.method, image, download=wanted.download)
             exchange = Exchange(request, wanted, passage.stamp, view)
             return await (self._accel if delivery == "accel" else self._stream).answer(exchange, image)

@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 from aiohttp import web
 
-from gateway.api.keys import CATALOG, LIFETIME, LINKS, SIGNER
+from gateway.api.keys import CATALOG, HAND_OUT, LIFETIME, LINKS, SIGNER
 from gateway.api.links import LONGEST, address_of
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import ImageRecord
 from gateway.commands.common import config_option, opened_parts, run_or_explain, settings_from
 from gateway.errors import CredentialsExpired
+from gateway.urls.presigned import SignedImage
 
 _DURATION = re.compile(r"([1-9][0-9]{0,6})([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -42,7 +43,7 @@ def url(image_id: str, config: Path | None) -> None:
         signed = app[SIGNER].sign(record, fresh=True)
         if signed.expires_at - signed.signed_at <= app[LIFETIME].min_remaining:
             raise CredentialsExpired("the temporary credentials end too soon: renew cos.token and its keys")
-        return signed.url
+        return app[HAND_OUT].presign(SignedImage(record, signed)).url
 
     _print_address(image_id, config, presigned)
 

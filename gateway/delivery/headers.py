@@ -48,6 +48,11 @@ def content_type_of(catalog_type: str | None, cos_type: str | None) -> str:
     return told
 
 
+def is_image(media_type: str) -> bool:
+    """Whether it is ``image/*`` and nothing more."""
+    return _IMAGE.fullmatch(media_type) is not None
+
+
 def _media_type(text: str | None) -> str:
     """Without its parameters; empty when there is none."""
     return (text or "").partition(";")[0].strip().lower()

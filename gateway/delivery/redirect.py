@@ -7,6 +7,7 @@ from typing import Protocol
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
+from gateway.delivery.handout import HandOut
 from gateway.delivery.headers import CORS, CachePolicy
 from gateway.delivery.ready import ReadyResponse, fields
 from gateway.urls.presigned import PresignedUrl, SignedImage
@@ -28,23 +29,23 @@ class ImageRedirect:
     def __init__(
         self,
         lifetime: Lifetime,
-        sign_for_head: Callable[[SignedImage], PresignedUrl],
+        hand_out: HandOut,
         policy: CachePolicy,
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._lifetime = lifetime
-        self._sign_for_head = sign_for_head
+        self._hand_out = hand_out
         self._policy = policy
         self._now = now
 
-    def answer(self, method: str, image: SignedImage) -> web.StreamResponse:
+    def answer(self, method: str, image: SignedImage, *, download: str | None) -> web.StreamResponse:
         """A 302 that is cacheable for as long as its URL may be used, and no longer than an image would be.
 
         COS refuses HEAD on a URL signed for GET, so each method is sent to a URL of its own. The Location is set by
         hand: ``HTTPFound`` quotes a signed URL again and so breaks its signature.
         """
-        presigned = self._sign_for_head(image) if method == hdrs.METH_HEAD else image.presigned
+        presigned = self._hand_out.presign(image, method=method, download=download)
         max_age = self._lifetime.redirect_max_age(presigned, self._policy.max_age, self._now())
         headers = CIMultiDict({"Location": presigned.url})
         if image.record.public:
