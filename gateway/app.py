@@ -21,6 +21,7 @@ from gateway.delivery.limit import StreamLimit
 from gateway.metrics import Metrics
 from gateway.ops.in_flight import InFlight
 from gateway.settings import Settings
+from gateway.urls.clock import CosClock
 from gateway.urls.lifetime import Lifetime
 from gateway.urls.signer import Hosts, Signer, credentials_from
 
@@ -43,6 +44,7 @@ _PARTS = (
 _SHOWN: tuple[web.AppKey[Any], ...] = (
     keys.SETTINGS,
     keys.METRICS,
+    keys.CLOCK,
     keys.AUTHENTICATOR,
     keys.IN_FLIGHT,
     keys.HEALTH,
@@ -69,6 +71,8 @@ def create_app(settings: Settings, metrics: Metrics) -> web.Application:
     app[keys.LIFETIME] = Lifetime(
         settings.url_cache.default_ttl, settings.url_cache.min_remaining, settings.url_prerefresh.threshold
     )
+    app[keys.CLOCK] = CosClock()
+    metrics.cos_clock_offset.set_function(lambda: app[keys.CLOCK].offset)
     app[keys.HOSTS] = Hosts(settings.cos)
     app[keys.SIGNER] = Signer(
         credentials_from(settings.cos),
@@ -77,6 +81,7 @@ def create_app(settings: Settings, metrics: Metrics) -> web.Application:
         window=settings.url_cache.sign_window,
         styles=settings.image_styles,
         metrics=metrics,
+        now=app[keys.CLOCK].now,
     )
     app[keys.HAND_OUT] = HandOut(app[keys.SIGNER], settings.image_styles)
     app.cleanup_ctx.extend(_PARTS)

@@ -38,6 +38,9 @@ class Metrics:
         self.origin_resumes = self._counter(
             "origin_resumes", "Bodies continued on another connection after COS broke off."
         )
+        self.cos_clock_offset = self._gauge(
+            "cos_clock_offset_seconds", "How far COS's clock is ahead of this machine's, once COS refused a URL for it."
+        )
         self.memory_cache_bytes = self._gauge("memory_cache_bytes", "Bytes of images held in memory.")
         self.coalesced_requests = self._counter(
             "coalesced_requests", "Requests that joined the work of another for the same image."

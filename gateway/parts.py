@@ -1,6 +1,5 @@
 """Each part of the service as a context: opened, put where handlers find it, closed."""
 
-import time
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -79,6 +78,7 @@ async def shared_tier(app: web.Application) -> AsyncIterator[None]:
             styles=list(settings.image_styles),
             max_size=settings.url_cache.max_size,
             renews=settings.url_prerefresh.enabled,
+            now=app[keys.CLOCK].now,
         )
         app[keys.REPLICAS] = Replicas(guard)
         yield
@@ -94,12 +94,18 @@ async def resolver(app: web.Application) -> AsyncIterator[None]:
         unknown_ttl=_UNKNOWN_TTL,
     )
     app[keys.RESOLVER] = resolver = UrlResolver(
-        app[keys.CATALOG], app[keys.SIGNER], app.get(keys.SHARED_TIER), local, app[keys.LIFETIME], app[keys.METRICS]
+        app[keys.CATALOG],
+        app[keys.SIGNER],
+        app.get(keys.SHARED_TIER),
+        local,
+        app[keys.LIFETIME],
+        app[keys.METRICS],
+        app[keys.CLOCK].now,
     )
     app[keys.VIEWING] = ImageViewing(resolver)
     app[keys.FORGETTING] = Forgetting(app.get(keys.SHARED_TIER), app.get(keys.REPLICAS))
     app[keys.FORGETTING].add(resolver.forget)
-    app[keys.USAGE] = UsageCounter(app.get(keys.REDIS_USAGE))
+    app[keys.USAGE] = UsageCounter(app.get(keys.REDIS_USAGE), now=app[keys.CLOCK].now)
     yield
     await resolver.close()
 
@@ -116,7 +122,8 @@ async def delivery(app: web.Application) -> AsyncIterator[None]:
     """How bytes reach clients: shared transfers, memory, and the ways of delivery."""
     settings, metrics, resolver = app[keys.SETTINGS].image_proxy, app[keys.METRICS], app[keys.RESOLVER]
 
-    async def renew(refused: SignedImage) -> SignedImage:
+    async def renew(refused: SignedImage, told_at: float | None) -> SignedImage:
+        app[keys.CLOCK].refused_at(told_at)
         return await resolver.renew(refused.record.image_id, refused.style, refused=refused)
 
     source = ObjectSource(
@@ -145,7 +152,7 @@ async def delivery(app: web.Application) -> AsyncIterator[None]:
         usage=app[keys.USAGE],
         stream=stream,
         accel=ImageAccel(source, stream, policy, prefix=settings.accel_prefix),
-        redirect=ImageRedirect(app[keys.LIFETIME], app[keys.HAND_OUT], policy),
+        redirect=ImageRedirect(app[keys.LIFETIME], app[keys.HAND_OUT], policy, now=app[keys.CLOCK].now),
     )
     yield
     await source.close()
@@ -179,6 +186,7 @@ async def refresher(app: web.Application) -> AsyncIterator[None]:
         app[keys.METRICS],
         idle_after=settings.idle_after,
         forget=app[keys.FORGETTING].everywhere,
+        now=app[keys.CLOCK].now,
     )
     app[keys.REFRESHER] = refresher = Refresher(
         app[keys.REFRESH_QUEUE],
@@ -186,6 +194,7 @@ async def refresher(app: web.Application) -> AsyncIterator[None]:
         app[keys.METRICS],
         interval=settings.interval,
         batch_size=settings.batch_size,
+        now=app[keys.CLOCK].now,
     )
     async with background("refresher", refresher.run()):
         yield
@@ -225,7 +234,7 @@ async def change_feeds(app: web.Application) -> AsyncIterator[None]:
 
     def started() -> None:
         forgetting.here(None)
-        app[keys.RESOLVER].distrust_before(time.time())
+        app[keys.RESOLVER].distrust_before(app[keys.CLOCK].now())
 
     async def listen() -> None:
         if settings.postgres.listen:

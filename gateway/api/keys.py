@@ -17,6 +17,7 @@ from gateway.ops.in_flight import InFlight
 from gateway.origin.client import OriginClient
 from gateway.origin.source import ObjectSource
 from gateway.settings import Settings
+from gateway.urls.clock import CosClock
 from gateway.urls.forgetting import Forgetting
 from gateway.urls.lifetime import Lifetime
 from gateway.urls.redis_guard import RedisGuard
@@ -31,6 +32,7 @@ from gateway.urls.usage import UsageCounter
 
 SETTINGS = web.AppKey("settings", Settings)
 METRICS = web.AppKey("metrics", Metrics)
+CLOCK = web.AppKey("clock", CosClock)
 LIFETIME = web.AppKey("lifetime", Lifetime)
 HOSTS = web.AppKey("hosts", Hosts)
 SIGNER = web.AppKey("signer", Signer)

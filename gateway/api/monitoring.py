@@ -1,6 +1,5 @@
 """What operators look at, and the little they may change."""
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,6 +10,7 @@ from gateway.api.answers import success
 from gateway.api.batch import image_ids_in
 from gateway.api.body import json_body
 from gateway.api.keys import (
+    CLOCK,
     DAILY_STATS,
     FORGETTING,
     REDIS_USAGE,
@@ -30,7 +30,7 @@ _SHOWN = 100
 
 async def stats(request: web.Request) -> web.Response:
     """How the cache of presigned URLs does; times in Unix seconds."""
-    app, now = request.app, time.time()
+    app, now = request.app, request.app[CLOCK].now()
     queue, tally = _queue(request), app[RESOLVER].tally
     report = app[REFRESHER].report if REFRESHER in app else RefreshReport()
     attempts = report.success_count + report.error_count
@@ -75,7 +75,7 @@ async def daily_stats(request: web.Request) -> web.Response:
 
 async def queue(request: web.Request) -> web.Response:
     """The renewals that come next, and what was given up on."""
-    refresh_queue, now = _queue(request), time.time()
+    refresh_queue, now = _queue(request), request.app[CLOCK].now()
     async with _redis_answers():
         lengths = await refresh_queue.lengths(now)
         first = await refresh_queue.first(_SHOWN)
@@ -107,7 +107,7 @@ async def queue(request: web.Request) -> web.Response:
 async def requeue(request: web.Request) -> web.Response:
     """Try everything that was given up on again, now."""
     async with _redis_answers():
-        moved = await _queue(request).requeue(time.time())
+        moved = await _queue(request).requeue(request.app[CLOCK].now())
     return success({"requeued": moved})
 
 

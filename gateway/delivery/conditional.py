@@ -4,10 +4,10 @@ import enum
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 from aiohttp import hdrs
+
+from gateway.origin.http_date import seconds_of
 
 _ENTITY_TAG = re.compile(r'\s*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
 
@@ -33,14 +33,14 @@ def evaluate(headers: Mapping[str, str], validators: Validators) -> Verdict:
     if (if_match := headers.get("If-Match")) is not None:
         if not _matches(if_match, validators.etag, weak=False):
             return Verdict.PRECONDITION_FAILED
-    elif (unmodified_since := _seconds(headers.get("If-Unmodified-Since"))) is not None:
-        modified = _seconds(validators.last_modified)
+    elif (unmodified_since := seconds_of(headers.get("If-Unmodified-Since"))) is not None:
+        modified = seconds_of(validators.last_modified)
         if modified is not None and modified > unmodified_since:
             return Verdict.PRECONDITION_FAILED
     if (if_none_match := headers.get("If-None-Match")) is not None:
         return Verdict.NOT_MODIFIED if _matches(if_none_match, validators.etag, weak=True) else Verdict.SEND
-    if (modified_since := _seconds(headers.get("If-Modified-Since"))) is not None:
-        modified = _seconds(validators.last_modified)
+    if (modified_since := seconds_of(headers.get("If-Modified-Since"))) is not None:
+        modified = seconds_of(validators.last_modified)
         if modified is not None and modified <= modified_since:
             return Verdict.NOT_MODIFIED
     return Verdict.SEND
@@ -68,7 +68,7 @@ def forwardable_conditions(headers: Mapping[str, str]) -> dict[str, str]:
         tag = _ENTITY_TAG.fullmatch(if_none_match)
         return {"If-None-Match": tag[2]} if tag is not None else {}
     modified_since = headers.get("If-Modified-Since")
-    if modified_since is not None and _seconds(modified_since) is not None:
+    if modified_since is not None and seconds_of(modified_since) is not None:
         return {"If-Modified-Since": modified_since}
     return {}
 
@@ -79,7 +79,7 @@ def range_applies(if_range: str | None, validators: Validators) -> bool:
         return True
     if if_range.startswith('"'):
         return if_range == validators.etag
-    return _seconds(if_range) is not None and _seconds(if_range) == _seconds(validators.last_modified)
+    return seconds_of(if_range) is not None and seconds_of(if_range) == seconds_of(validators.last_modified)
 
 
 def _matches(field: str, etag: str | None, *, weak: bool) -> bool:
@@ -96,14 +96,3 @@ def _matches(field: str, etag: str | None, *, weak: bool) -> bool:
             return True
         position = tag.end()
     return False
-
-
-def _seconds(date: str | None) -> float | None:
-    """An HTTP date as Unix seconds; None for anything else. One without a zone is GMT: RFC 9110 section 5.6.7."""
-    if date is None:
-        return None
-    try:
-        parsed = parsedate_to_datetime(date)
-        return (parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import yarl
+from aiohttp import hdrs
 
 from gateway.breaker import Breaker
 from gateway.errors import (
@@ -22,6 +23,7 @@ from gateway.errors import (
 from gateway.metrics import Metrics
 from gateway.origin.breakers import Breakers
 from gateway.origin.errors import PresignedUrlRefused, VersionChanged
+from gateway.origin.http_date import seconds_of
 from gateway.origin.response import READ_AHEAD, OriginResponse
 from gateway.origin.retry import Backoff, RetryBudget, retry_after
 from gateway.settings import ImageProxySettings
@@ -203,7 +205,7 @@ def _outcome_of(status: int, headers: Mapping[str, str]) -> Exception:
     """What an answer without an object comes to."""
     match status:
         case 403:
-            return PresignedUrlRefused()
+            return PresignedUrlRefused(seconds_of(headers.get(hdrs.DATE)))
         case 404:
             return ImageNotFound("COS has no such object")
         case 412:

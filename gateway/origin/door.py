@@ -9,7 +9,8 @@ from gateway.origin.facts import ObjectId
 from gateway.origin.response import OriginResponse
 from gateway.urls.presigned import PresignedUrl, SignedImage
 
-Renew = Callable[[SignedImage], Awaitable[SignedImage]]
+# The image whose URL was refused, and COS's own time then, in Unix seconds; None when it told none.
+Renew = Callable[[SignedImage, float | None], Awaitable[SignedImage]]
 SignForHead = Callable[[SignedImage], PresignedUrl]
 
 
@@ -34,8 +35,8 @@ class Door:
         """
         try:
             return await self._fetch(headers, method)
-        except PresignedUrlRefused:
-            renewed = await self._renew(self.image)
+        except PresignedUrlRefused as refusal:
+            renewed = await self._renew(self.image, refusal.told_at)
         if ObjectId.of(renewed) != self.object_id:
             raise ObjectMoved
         self.image = self.renewed = renewed

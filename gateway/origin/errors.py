@@ -2,7 +2,14 @@
 
 
 class PresignedUrlRefused(Exception):
-    """COS answered 403: the URL is stale, or never was good. Renew it once and try again."""
+    """COS answered 403: the URL is stale, or never was good. Renew it once and try again.
+
+    ``told_at`` is COS's own time, in Unix seconds; None when it told none.
+    """
+
+    def __init__(self, told_at: float | None = None) -> None:
+        super().__init__()
+        self.told_at = told_at
 
 
 class BodyLost(Exception):

@@ -4,8 +4,8 @@ import random
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+
+from gateway.origin.http_date import seconds_of
 
 _BASE = 0.05
 _CAP = 1.0
@@ -55,8 +55,5 @@ def retry_after(field: str | None, now: Callable[[], float] = time.time) -> floa
         return None
     if _SECONDS.fullmatch(field):
         return float(field)
-    try:
-        date = parsedate_to_datetime(field)
-        return max(0.0, (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp() - now())
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
+    at = seconds_of(field)
+    return max(0.0, at - now()) if at is not None else None

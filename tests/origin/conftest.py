@@ -86,7 +86,7 @@ async def object_body(origin: OriginClient, url: str, **headers: str) -> AsyncIt
     """The object at ``url``; what is lost of it is not resumed, and no URL is renewed."""
     record = ImageRecord("cat", None, True, BUCKET, "ap-guangzhou", "cat.png", None)
 
-    async def renew(refused: SignedImage) -> SignedImage:
+    async def renew(refused: SignedImage, told_at: float | None) -> SignedImage:
         raise AssertionError("COS refused the URL")
 
     door = Door(origin, SignedImage(record, PresignedUrl(url, 0, 0)), renew, lambda image: image.presigned)

@@ -1,0 +1,116 @@
+"""A machine whose clock is wrong: COS says so once, and URLs are good from then on."""
+
+import logging
+import time
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+import yarl
+
+from gateway.dev.cos.access import Credential
+from gateway.dev.cos.server import CosStandIn
+from gateway.urls.clock import CosClock
+from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway, token_for
+
+HOUR = 3600
+DATA = b"bytes of an image"
+
+
+def clock(offset: float = 0.0) -> CosClock:
+    """One that COS has corrected by that much, on a machine where it is 1000."""
+    corrected = CosClock(lambda: 1000.0)
+    corrected.offset = offset
+    return corrected
+
+
+@pytest.mark.parametrize(
+    ("before", "told", "offset"),
+    [
+        (0, None, 0),  # COS said nothing
+        (0, 1029, 0),  # a few seconds are no reason for a refusal
+        (0, 1030, 30),
+        (0, 970, -30),
+        (HOUR, 1000 + HOUR + 29, HOUR),  # it is corrected, and COS refused for another reason
+        (HOUR, 1001, 0),  # the machine's clock was put right meanwhile
+        (0, 1000 + 25 * HOUR, 0),  # nobody's clock is that wrong
+        (HOUR, 1000 - 25 * HOUR, HOUR),
+    ],
+)
+def test_cos_s_time_is_taken_where_it_explains_a_refusal(before: float, told: float | None, offset: float) -> None:
+    corrected = clock(before)
+    corrected.refused_at(told)
+    assert corrected.offset == offset
+    assert corrected.now() == 1000 + offset
+
+
+@pytest.fixture(params=[HOUR, -HOUR], ids=["we-are-late", "we-are-early"])
+async def other_cos(request: pytest.FixtureRequest, images: Images) -> AsyncIterator[CosStandIn]:
+    """A COS that lives an hour before or after this machine, with the same objects."""
+    offset: int = request.param
+    credentials = {SECRET_ID: Credential(SECRET_KEY)}
+    stand_in = CosStandIn(
+        images.cos.store, credentials, default_bucket=BUCKET, now=lambda: time.time() + offset, skew_tolerance=5
+    )
+    async with stand_in:
+        yield stand_in
+
+
+async def started(start_gateway: StartGateway, cos: CosStandIn) -> RunningGateway:
+    """A gateway whose COS that is."""
+    return await start_gateway(cos={"domain": f"127.0.0.1:{cos.port}"}, image_proxy={"memory_cache": {"max_bytes": 0}})
+
+
+async def test_images_are_had_after_one_refusal(
+    start_gateway: StartGateway, images: Images, other_cos: CosStandIn, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = await started(start_gateway, other_cos)
+    for image_id in "abc":
+        await images.add(image_id, DATA)
+    for image_id in "abc":
+        answer = await gateway.get(f"/i/{image_id}")
+        assert (answer.status, answer.body) == (200, DATA)
+    assert gateway.sample("origin_requests_total", status="403") == 1, "the next images' URLs are signed by COS's time"
+    offset = gateway.sample("cos_clock_offset_seconds")
+    assert abs(abs(offset) - HOUR) < 5
+    told = [record for record in caplog.records if "synchronize" in record.message]
+    assert [record.levelno for record in told] == [logging.WARNING], "said once"
+
+
+async def test_what_is_given_away_is_good_and_lives_by_cos_s_time(
+    start_gateway: StartGateway, images: Images, other_cos: CosStandIn
+) -> None:
+    gateway = await started(start_gateway, other_cos)
+    await images.add("cat", DATA, owner="alice")
+    await gateway.get("/i/cat")  # which COS refuses once
+    data = (await gateway.get("/api/v1/images/cat/url")).json()["data"]
+    async with aiohttp.ClientSession() as session, session.get(yarl.URL(data["url"], encoded=True)) as answer:
+        assert (answer.status, await answer.read()) == (200, DATA)
+    cos_now = time.time() + gateway.sample("cos_clock_offset_seconds")
+    assert 3000 < data["expires_at"] - cos_now <= 3600
+    kept = int((await gateway.get("/i/cat?redirect=true")).headers["Cache-Control"].rpartition("=")[2])
+    assert kept > 3000
+    status = await gateway.request(
+        "GET", "/api/v1/images/cat/status", headers={"Authorization": f"Bearer {token_for('alice')}"}
+    )
+    assert status.json()["data"]["cached"] is True
+
+
+async def test_a_replica_whose_clock_is_right_uses_the_same_urls(
+    start_gateway: StartGateway, images: Images, other_cos: CosStandIn
+) -> None:
+    late = await started(start_gateway, other_cos)
+    await images.add("cat", DATA)
+    await late.get("/i/cat")
+    url = (await late.get("/api/v1/images/cat/url")).json()["data"]["url"]
+    right = await started(start_gateway, other_cos)
+    await right.get("/i/cat")  # refused once: it has to learn the time, too
+    assert (await right.get("/api/v1/images/cat/url")).json()["data"]["url"] == url
+
+
+async def test_a_refusal_for_another_reason_corrects_nothing(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(cos={"secret_key": "not the key"})
+    await images.add("cat", DATA)
+    assert (await gateway.get("/i/cat")).status == 502
+    assert gateway.sample("origin_requests_total", status="403") == 2, "renewed once, then given up"
+    assert gateway.sample("cos_clock_offset_seconds") == 0
