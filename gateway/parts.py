@@ -32,6 +32,7 @@ from gateway.urls.refresher import Refresher
 from gateway.urls.renewal import Renewal
 from gateway.urls.replicas import Replicas
 from gateway.urls.resolver import UrlResolver
+from gateway.urls.seal import Seal
 from gateway.urls.shared_tier import SharedTier
 from gateway.urls.upkeep import Upkeep
 from gateway.urls.usage import UsageCounter
@@ -71,7 +72,12 @@ async def shared_tier(app: web.Application) -> AsyncIterator[None]:
         )
         app[keys.SHARED_TIER] = SharedTier(
             guard,
-            RedisUrlCache(guard, app[keys.SIGNER].is_ours, tombstone_ttl=2 * settings.postgres.timeout + 20),
+            RedisUrlCache(
+                guard,
+                Seal(settings.cos.secret_key.get_secret_value()),
+                app[keys.SIGNER].is_ours,
+                tombstone_ttl=2 * settings.postgres.timeout + 20,
+            ),
             app[keys.REDIS_USAGE],
             app[keys.REFRESH_QUEUE],
             app[keys.LIFETIME],

@@ -12,6 +12,7 @@ from gateway.urls.codec import decode, encode
 from gateway.urls.member import Member
 from gateway.urls.presigned import SignedImage
 from gateway.urls.redis_guard import RedisGuard
+from gateway.urls.seal import Seal
 
 # KEYS the entries; ARGV[1] the Unix second up to which a URL that ends then may be handed out, and for each key the
 # entry and the tombstone its writer saw before it read the row, or "". Returns for each whether it was kept.
@@ -71,15 +72,16 @@ class Glance:
 class RedisUrlCache:
     """Signed images in Redis.
 
-    ``is_ours`` says whether this gateway would have made an entry: what is not ours is no hit. Raises
+    ``seal`` and ``is_ours`` say whether a gateway like this one made an entry: what is not ours is no hit. Raises
     ``CacheUnavailable``. A dropped image leaves a tombstone for ``tombstone_ttl`` seconds, which must be longer than
     a renewal can take from reading the row to writing the entry.
     """
 
     def __init__(
-        self, guard: RedisGuard, is_ours: Callable[[SignedImage], bool], *, tombstone_ttl: float = 30.0
+        self, guard: RedisGuard, seal: Seal, is_ours: Callable[[SignedImage], bool], *, tombstone_ttl: float = 30.0
     ) -> None:
         self._guard = guard
+        self._seal = seal
         self._is_ours = is_ours
         self._tombstone_ttl = tombstone_ttl
 
@@ -111,7 +113,8 @@ class RedisUrlCache:
             pipeline = self._guard.client.pipeline(transaction=False)
             for group in self._guard.together(entries):
                 keys = [self._key(_member_of(image)) for image, _ in group]
-                values = [value for image, tombstone in group for value in (encode(image), tombstone)]
+                sealed = [(self._seal.put_on(encode(image)), tombstone) for image, tombstone in group]
+                values = [value for pair in sealed for value in pair]
                 # EVAL and not EVALSHA: a pipeline cannot answer NOSCRIPT, and the script is short.
                 pipeline.eval(_PUT, len(keys), *keys, math.ceil(now) + margin, *values)
             kept = [done for answer in await pipeline.execute() for done in answer]
@@ -155,7 +158,7 @@ class RedisUrlCache:
         if answer.startswith(b"-"):
             return Found(tombstone=answer)
         try:
-            image = decode(answer, member.image_id, member.style)
+            image = decode(self._seal.take_off(answer), member.image_id, member.style)
         except ValueError:
             return Found()
         return Found(image) if self._is_ours(image) else Found()

@@ -9,10 +9,14 @@ import redis
 
 from gateway.dev.cos.server import CosStandIn
 from gateway.dev.database import ImageRow
+from gateway.urls.seal import Seal
 from tests.access.deliveries import BODY, DELIVERIES
-from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
+from tests.conftest import BUCKET, SECRET_KEY, Images, RunningGateway, StartGateway
 
 EVIL = "http://127.0.0.1:1"
+
+
+SEAL = Seal(SECRET_KEY)
 
 
 def changed(**changes: Any) -> Callable[[bytes], bytes]:
@@ -23,6 +27,16 @@ def changed(**changes: Any) -> Callable[[bytes], bytes]:
         return end + b" " + json.dumps({**json.loads(body), **changes}).encode()
 
     return change
+
+
+def sealed_again(poison: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    """As by somebody who knows the gateway's secret: what is behind the seal must hold by itself."""
+    return lambda entry: SEAL.put_on(poison(SEAL.take_off(entry)))
+
+
+def body_of(entry: bytes) -> Any:
+    """What is kept of the image."""
+    return json.loads(SEAL.take_off(entry).partition(b" ")[2])
 
 
 def replaced(old: str, new: str) -> Callable[[bytes], bytes]:
@@ -65,7 +79,7 @@ POISONS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
-@pytest.mark.parametrize("poison", POISONS.values(), ids=POISONS)
+@pytest.mark.parametrize("poison", [sealed_again(poison) for poison in POISONS.values()], ids=POISONS)
 async def test_a_poisoned_entry_is_no_hit(
     start_gateway: StartGateway,
     images: Images,
@@ -88,22 +102,32 @@ async def test_a_poisoned_entry_is_no_hit(
     assert EVIL not in answer.headers.get("Location", "")
     mended = redis_client.get("image:url:mine")
     assert isinstance(mended, bytes)
-    assert json.loads(mended.partition(b" ")[2])["url"] == json.loads(entry.partition(b" ")[2])["url"]
+    assert body_of(mended)["url"] == body_of(entry)["url"]
     assert not cos.journal.of("objects/secret.png")
 
 
-async def test_an_entry_that_says_another_owner_is_the_price_of_writing_to_redis(
-    start_gateway: StartGateway, images: Images, redis_client: "redis.Redis"
+@pytest.mark.parametrize("change", [{"owner": "bob"}, {"public": True}, {"killed": 0}, {}], ids=str)
+@pytest.mark.parametrize("seal", [None, Seal("another secret")], ids=["no-seal", "another-seal"])
+async def test_who_may_see_an_image_is_not_believed_of_whoever_writes_to_redis(
+    start_gateway: StartGateway,
+    images: Images,
+    redis_client: "redis.Redis",
+    change: dict[str, Any],
+    seal: Seal | None,
 ) -> None:
-    """Who may see an image is believed of Redis until ``local_ttl`` and the entry are over: SECURITY.md says so."""
     # Not listening, since what was cached right after listening began is read again to be sure.
     gateway = await start_gateway(url_cache={"local_ttl": 0}, postgres={"listen": False})
     await images.add("mine", BODY, owner="alice", public=False)
     await gateway.get("/i/mine", user="alice")
     entry = redis_client.get("image:url:mine")
     assert isinstance(entry, bytes)
-    redis_client.set("image:url:mine", changed(owner="bob")(entry), ex=60)
-    assert (await gateway.get("/i/mine", user="bob")).status == 200
+    forged = changed(**change)(SEAL.take_off(entry))
+    redis_client.set("image:url:mine", forged if seal is None else seal.put_on(forged), ex=60)
+    assert (await gateway.get("/i/mine", user="bob")).status == 404
+    assert (await gateway.get("/i/mine", user="alice")).status == 200
+    mended = redis_client.get("image:url:mine")
+    assert isinstance(mended, bytes)
+    assert body_of(mended)["owner"] == "alice"
 
 
 @pytest.mark.parametrize("key", ["", "/", "//", "/../", "../..", "a/..", "./", "k" * 900, "图" * 300])

@@ -17,10 +17,12 @@ from gateway.urls.redis_client import open_redis
 from gateway.urls.redis_guard import RedisGuard
 from gateway.urls.redis_usage import RedisUsage
 from gateway.urls.refresh_queue import RefreshQueue
+from gateway.urls.seal import Seal
 from gateway.urls.shared_tier import SharedTier
 from gateway.urls.signer import Credentials, Hosts, Signer
 
 NOW = 1_700_000_000
+SEAL = Seal("y")
 
 
 @dataclass
@@ -119,7 +121,7 @@ def make_tier(guard: RedisGuard, clock: Clock, *, max_size: int = 100, ttl: int 
         metrics=metrics,
         now=clock,
     )
-    cache, usage = RedisUrlCache(guard, signer.is_ours), RedisUsage(guard)
+    cache, usage = RedisUrlCache(guard, SEAL, signer.is_ours), RedisUsage(guard)
     queue = RefreshQueue(guard, lease=60, max_attempts=3, max_dead=10)
     shared = SharedTier(
         guard, cache, usage, queue, lifetime, styles=["thumb"], max_size=max_size, renews=True, now=clock

@@ -10,7 +10,8 @@ from gateway.urls.codec import encode
 from gateway.urls.member import Member
 from gateway.urls.presigned import PresignedUrl, SignedImage
 from gateway.urls.redis_cache import Found, Glance
-from tests.urls.conftest import NOW, Tier, record
+from gateway.urls.seal import Seal
+from tests.urls.conftest import NOW, SEAL, Tier, record
 
 KEY = "image:url:a"
 
@@ -114,11 +115,18 @@ async def test_a_glance_tells_the_end_and_the_tombstone(tier: Tier, redis_client
 async def test_lesson_12_redis_is_not_trusted_for_where_to_send_people(
     tier: Tier, redis_client: "redis.Redis", forged: object
 ) -> None:
-    redis_client.set(KEY, encode(forged(signed(tier))), ex=100)  # type: ignore[operator]
+    redis_client.set(KEY, SEAL.put_on(encode(forged(signed(tier)))), ex=100)  # type: ignore[operator]
     assert (await tier.cache.get_many([Member("a")]))[Member("a")] == Found()
     assert not redis_client.exists(KEY)
 
 
+async def test_an_entry_that_no_gateway_sealed_is_no_hit(tier: Tier, redis_client: "redis.Redis") -> None:
+    for entry in (encode(signed(tier)), Seal("another secret").put_on(encode(signed(tier)))):
+        redis_client.set(KEY, entry, ex=100)
+        assert (await tier.cache.get_many([Member("a")]))[Member("a")] == Found()
+        assert not redis_client.exists(KEY)
+
+
 async def test_an_entry_of_another_image_is_no_hit(tier: Tier, redis_client: "redis.Redis") -> None:
-    redis_client.set(KEY, encode(signed(tier, image_id="b")), ex=100)
+    redis_client.set(KEY, SEAL.put_on(encode(signed(tier, image_id="b"))), ex=100)
     assert (await tier.cache.get_many([Member("a")]))[Member("a")] == Found()
