@@ -22,7 +22,7 @@ from gateway.examination import examine_dependencies
 from gateway.metrics import Metrics
 from gateway.ops.logs import configure_logging
 from gateway.settings import Settings
-from gateway.settings_sources import SettingsError
+from gateway.settings.sources import SettingsError
 
 logger = logging.getLogger(__name__)
 

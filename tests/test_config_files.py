@@ -22,7 +22,7 @@ from gateway.dev.database import ImagesTable
 from gateway.errors import GatewayError
 from gateway.metrics import Metrics
 from gateway.settings import AdminSettings, ImageProxySettings, JwtSettings, ServerSettings, Settings
-from gateway.settings_sources import load_settings
+from gateway.settings.sources import load_settings
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "config"

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "gateway"
 
 KNOWN_TO_ALL = {
     "gateway.errors",
+    "gateway.ip_address",
     "gateway.settings",
     "gateway.metrics",
     "gateway.breaker",
@@ -21,12 +22,12 @@ RECORD = {"gateway.catalog.record", "gateway.catalog.image_id"}
 SIGNED = {"gateway.urls.presigned"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    "settings": set(),
+    "ip_address": set(),
+    "settings": {"gateway.ip_address"},
     "metrics": {"gateway.request_metrics"},
     "request_metrics": set(),
     "breaker": set(),
     "single_flight": set(),
-    "settings_sources": {"gateway.settings"},
     "access": KNOWN_TO_ALL,
     "catalog": KNOWN_TO_ALL,
     "urls": KNOWN_TO_ALL | RECORD,
@@ -35,6 +36,8 @@ ALLOWED: dict[str, set[str]] = {
     "ops": KNOWN_TO_ALL | RECORD | {"gateway.urls.redis_guard"},
     "delivery": KNOWN_TO_ALL | RECORD | SIGNED | {"gateway.origin"},
 }
+# Reads what an operator wrote; the commands start with it.
+SETTINGS_READER = "gateway.settings.sources"
 # The composition, the routes and the commands.
 KNOW_ALL = {"api", "app", "parts", "examination", "commands", "cli", "__main__"}
 # What comes after them on the way, or beside it, is not known even to those.
@@ -57,7 +60,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "aiopg": ("gateway.catalog.",),
     "psycopg2": ("gateway.catalog.",),
     "jwt": ("gateway.access.",),
-    "yaml": ("gateway.settings_sources.",),
+    "yaml": (f"{SETTINGS_READER}.",),
 }
 # A name of a library that is no client and no server: an exception to recognize in a log line.
 EXEMPT = {
@@ -149,7 +152,7 @@ def test_the_http_client_is_used_by_the_origin_and_for_token_keys_alone(module: 
 
 @EACH_MODULE
 def test_the_environment_is_read_by_the_settings_alone(module: Module) -> None:
-    if module.name == "gateway.settings_sources":
+    if module.name == SETTINGS_READER:
         return
     attributes = {
         f"{node.value.id}.{node.attr}"
@@ -157,3 +160,19 @@ def test_the_environment_is_read_by_the_settings_alone(module: Module) -> None:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
     }
     assert not (attributes | set(module.imports())) & {"os.environ", "os.getenv", "os.environb"}
+
+
+@EACH_MODULE
+def test_the_settings_are_taken_from_their_front_and_read_by_the_commands_alone(module: Module) -> None:
+    """Which file of the package holds a section is the package's own matter."""
+    if module.room == "settings":
+        return
+    inside = {other.name for other in MODULES if other.room == "settings"} - {"gateway.settings"}
+    taken = inside & set(module.imports())
+    assert taken <= ({SETTINGS_READER} if module.room in {"cli", "commands"} else set())
+
+
+@EACH_MODULE
+def test_a_part_is_handed_its_own_section_and_never_the_whole(module: Module) -> None:
+    if module.room not in KNOW_ALL | {"settings"}:
+        assert "gateway.settings.Settings" not in set(module.imports())

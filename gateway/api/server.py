@@ -13,7 +13,7 @@ from aiohttp import http_parser, web
 from gateway.api.front import put_before
 from gateway.api.keys import HEALTH, IN_FLIGHT, SETTINGS
 from gateway.api.protocol import Site
-from gateway.settings import is_loopback
+from gateway.ip_address import is_loopback
 
 logger = logging.getLogger(__name__)
 

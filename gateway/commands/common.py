@@ -15,7 +15,7 @@ from gateway.app import create_app
 from gateway.errors import DependencyDown, GatewayError
 from gateway.metrics import Metrics
 from gateway.settings import Settings
-from gateway.settings_sources import SettingsError, load_settings
+from gateway.settings.sources import SettingsError, load_settings
 
 CANNOT_START = 1
 BAD_SETTINGS = 2

@@ -17,7 +17,7 @@ from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.redis_server import RedisServer
 from gateway.dev.samples import sample_images, scan_images
 from gateway.settings import Settings
-from gateway.settings_sources import load_settings
+from gateway.settings.sources import load_settings
 
 # Known to everybody, and of use to nobody: they open the stand-in on this machine only.
 BUCKET = "dev-1250000000"

@@ -13,9 +13,9 @@ from gateway.api import keys
 from gateway.api.admin import admin_only
 from gateway.api.answers import success
 from gateway.api.front import put_before
+from gateway.ip_address import is_loopback
 from gateway.metrics import Metrics
 from gateway.ops.in_flight import InFlight
-from gateway.settings import is_loopback
 from tests.conftest import ADMIN_TOKEN, StartGateway, token_for
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what an operator may have configured

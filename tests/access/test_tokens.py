@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from gateway.access.identity import ANYBODY, REJECTED, Authenticator, Caller
 from gateway.access.tokens import BadToken, ConfiguredKey, Tokens
 from gateway.settings import JwtSettings
-from gateway.settings_sources import SettingsError, load_settings
+from gateway.settings.sources import SettingsError, load_settings
 from tests.access.credentials import (
     AUDIENCE,
     COOKIE,

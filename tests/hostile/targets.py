@@ -21,7 +21,7 @@ from gateway.delivery.image_request import ImageRequest, content_disposition
 from gateway.errors import InvalidImageId, InvalidRequest
 from gateway.metrics import Metrics
 from gateway.settings import CosSettings, ForwardedUserSettings, JwtSettings, SignedLinksSettings
-from gateway.settings_sources import SettingsError, load_settings
+from gateway.settings.sources import SettingsError, load_settings
 from gateway.urls.codec import decode, encode
 from gateway.urls.signer import Credentials, Hosts, Signer
 

@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gateway.settings import Settings
-from gateway.settings_sources import SettingsError, load_settings
+from gateway.settings.sources import SettingsError, load_settings
 
 SECRET = "hunter2-the-secret"
 REQUIRED = f"""

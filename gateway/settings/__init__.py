@@ -1,0 +1,96 @@
+"""The whole configuration as validated, frozen models; one section for each part of the gateway.
+
+``gateway.settings.sources`` reads them from YAML, environment and secrets directory. Durations are seconds, sizes
+bytes. A part is handed its own section, never the whole.
+
+The rest of the gateway takes the models from here; which file of the package holds one is the package's own matter.
+"""
+
+from typing import Self
+
+from pydantic import model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from gateway.settings.access import AccessSettings, ForwardedUserSettings, SignedLinksSettings
+from gateway.settings.cos import CosSettings
+from gateway.settings.images import ImageProxySettings, MemoryCacheSettings, Style, StyleName
+from gateway.settings.jwt import JwtSettings
+from gateway.settings.server import AdminSettings, LoggingSettings, ServerSettings
+from gateway.settings.stores import PostgresSettings, RedisSettings
+from gateway.settings.urls import UrlCacheSettings, UrlPrerefreshSettings, UrlStatsSettings
+
+__all__ = [
+    "AdminSettings",
+    "CosSettings",
+    "ForwardedUserSettings",
+    "ImageProxySettings",
+    "JwtSettings",
+    "LoggingSettings",
+    "MemoryCacheSettings",
+    "PostgresSettings",
+    "RedisSettings",
+    "ServerSettings",
+    "Settings",
+    "SignedLinksSettings",
+]
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GATEWAY_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    server: ServerSettings = ServerSettings()
+    admin: AdminSettings = AdminSettings()
+    redis: RedisSettings = RedisSettings()
+    postgres: PostgresSettings
+    cos: CosSettings
+    url_cache: UrlCacheSettings = UrlCacheSettings()
+    url_prerefresh: UrlPrerefreshSettings = UrlPrerefreshSettings()
+    image_proxy: ImageProxySettings = ImageProxySettings()
+    image_styles: dict[StyleName, Style] = {}
+    url_stats: UrlStatsSettings = UrlStatsSettings()
+    access: AccessSettings = AccessSettings()
+    logging: LoggingSettings = LoggingSettings()
+
+    @model_validator(mode="after")
+    def _renewal_fits_the_life_of_a_url(self) -> Self:
+        """A default ``threshold`` or ``lease`` shrinks with ``default_ttl``; a given one must fit as it is."""
+        ttl, given = self.url_cache.default_ttl, self.url_prerefresh
+        threshold = given.threshold if "threshold" in given.model_fields_set else max(1, ttl // 4)
+        most = {"threshold": threshold, "lease": max(1, threshold // 3)}
+        fitted = {
+            name: min(getattr(given, name), top) for name, top in most.items() if name not in given.model_fields_set
+        }
+        renewal = given.model_copy(update=fitted)
+        object.__setattr__(self, "url_prerefresh", renewal)
+        if renewal.threshold >= ttl:
+            raise ValueError(
+                f"url_prerefresh.threshold: {renewal.threshold} is not below url_cache.default_ttl {ttl}, "
+                "so every URL would be due as soon as it is signed"
+            )
+        if renewal.lease >= renewal.threshold:
+            raise ValueError(
+                f"url_prerefresh.lease: {renewal.lease} is not below url_prerefresh.threshold {renewal.threshold}, "
+                "so what a dead worker has claimed could expire before another may take it"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is given to the constructor: ``gateway.settings.sources`` alone reads the surroundings."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)

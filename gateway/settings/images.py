@@ -1,0 +1,36 @@
+"""The bytes: how they reach the client, and what COS may make of them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gateway.settings.section import Section, Timeout, matches
+
+YEAR = 365 * 24 * 3600
+
+StyleName = Annotated[str, matches(r"[a-z0-9][a-z0-9_-]{0,31}", "1 to 32 of a-z 0-9 _ -")]
+Style = Annotated[
+    str,
+    matches(r"(imageMogr2|imageView2|watermark)/[!-~]+", "COS processing, like imageMogr2/thumbnail/300x300"),
+]
+Path = Annotated[str, matches(r"/[A-Za-z0-9_/-]*/", "a path that starts and ends with /")]
+
+
+class MemoryCacheSettings(Section):
+    """Bytes of small hot images in the process; ``max_bytes`` 0 turns it off."""
+
+    max_bytes: int = Field(268_435_456, ge=0)
+    max_object_bytes: int = Field(2_097_152, ge=0)
+    ttl: float = Field(60, ge=0)
+
+
+class ImageProxySettings(Section):
+    """How the bytes reach the client."""
+
+    enabled: bool = True
+    delivery: Literal["stream", "redirect", "accel"] = "stream"
+    timeout: Timeout = 30
+    retry_count: int = Field(3, ge=0, le=10)
+    max_age: int = Field(3600, ge=0, le=YEAR)
+    accel_prefix: Path = "/_cos/"
+    memory_cache: MemoryCacheSettings = MemoryCacheSettings()

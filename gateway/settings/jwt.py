@@ -1,0 +1,98 @@
+"""Whose tokens are believed: a key, and the algorithms that go with it."""
+
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from pydantic import Field, SecretStr, model_validator
+
+from gateway.ip_address import is_loopback
+from gateway.settings.section import Section, matches
+
+Hmac = Literal["HS256", "HS384", "HS512"]
+Asymmetric = Literal["RS256", "ES256", "EdDSA"]
+_HMAC = ("HS256", "HS384", "HS512")
+_ASYMMETRIC = ("RS256", "ES256", "EdDSA")
+_LEAST_RSA_BITS = 2048
+
+
+class JwtSettings(Section):
+    """Who asks, told by a JSON Web Token.
+
+    Exactly one of ``secret``, ``public_key`` (PEM) and ``jwks_url`` says who signs. The families are never mixed: an
+    HMAC algorithm goes with a secret alone, so that nobody can sign with a public key taken for one (RFC 8725 section
+    2.1). Without ``algorithms`` the key decides: HS256 with a secret, a PEM's own, any of the three with a JWKS.
+    """
+
+    secret: SecretStr | None = None
+    public_key: str | None = None
+    jwks_url: str | None = None
+    algorithms: tuple[Hmac | Asymmetric, ...] = Field((), min_length=1)
+    audience: str | None = None
+    issuer: str | None = None
+    user_claim: str = Field("sub", min_length=1)
+    cookie: Annotated[str, matches(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "a cookie name")] | None = None
+
+    @model_validator(mode="after")
+    def _one_key_and_only_its_algorithms(self) -> Self:
+        given = [name for name in ("secret", "public_key", "jwks_url") if getattr(self, name) is not None]
+        if len(given) != 1:
+            told = "none of them is" if not given else f"{' and '.join(given)} are"
+            raise ValueError(f"needs one of secret, public_key and jwks_url; {told} set")
+        possible = self._possible_algorithms()
+        if not self.algorithms:
+            object.__setattr__(self, "algorithms", possible if self.secret is None else possible[:1])
+        if strange := [algorithm for algorithm in self.algorithms if algorithm not in possible]:
+            raise ValueError(f"algorithms: {', '.join(strange)} cannot go with this {given[0]}")
+        if self.secret is not None:
+            self._secret_is_as_long_as_the_hash(self.secret.get_secret_value())
+        return self
+
+    def _possible_algorithms(self) -> tuple[str, ...]:
+        if self.secret is not None:
+            return _HMAC
+        if self.public_key is not None:
+            return (_algorithm_of(self.public_key),)
+        if not _is_trustworthy_address(self.jwks_url or ""):
+            raise ValueError("jwks_url must be an https address without a password; http is for this machine alone")
+        return _ASYMMETRIC
+
+    def _secret_is_as_long_as_the_hash(self, secret: str) -> None:
+        if secret.lstrip().startswith(("-----BEGIN", "ssh-")):
+            raise ValueError("secret holds a key pair's key; a public one belongs in public_key")
+        # RFC 7518 section 3.2: a key of the size of the hash output or larger must be used.
+        needed = max(int(algorithm.removeprefix("HS")) // 8 for algorithm in self.algorithms)
+        if len(secret.encode()) < needed:
+            raise ValueError(f"secret must be at least {needed} bytes for these algorithms (RFC 7518 section 3.2)")
+
+
+def _algorithm_of(pem: str) -> str:
+    """The one algorithm that this public key verifies; raises ``ValueError`` when it is none of ours."""
+    try:
+        key = load_pem_public_key(pem.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("public_key is not a public key in PEM (-----BEGIN PUBLIC KEY-----)") from None
+    match key:
+        case RSAPublicKey() if key.key_size >= _LEAST_RSA_BITS:  # RFC 7518 section 3.3
+            return "RS256"
+        case EllipticCurvePublicKey() if isinstance(key.curve, SECP256R1):
+            return "ES256"
+        case Ed25519PublicKey():
+            return "EdDSA"
+        case _:
+            raise ValueError("public_key must be RSA of 2048 bits or more, EC P-256 or Ed25519")
+
+
+def _is_trustworthy_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return False
+    if not host or "@" in parts.netloc or not url.isprintable() or " " in url:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))

@@ -1,0 +1,34 @@
+"""The process itself: its two ports, and its log."""
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt, SecretStr
+
+from gateway.settings.section import Networks, Section, Timeout
+
+
+class ServerSettings(Section):
+    """The public port."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - a gateway is there to be reached
+    port: int = Field(8080, ge=0, le=65535)
+    reuse_port: bool = False
+    shutdown_grace: float = Field(30, ge=0, le=3600)
+    keepalive_timeout: Timeout = 75
+    max_streams: PositiveInt = 1000
+    trusted_proxies: Networks = ()
+
+
+class AdminSettings(Section):
+    """The port of metrics and monitoring."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(9090, ge=0, le=65535)
+    token: SecretStr | None = None
+
+
+class LoggingSettings(Section):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"

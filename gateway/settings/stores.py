@@ -1,0 +1,47 @@
+"""Redis and Postgres."""
+
+from typing import Annotated
+
+from pydantic import Field, PositiveInt, SecretStr
+
+from gateway.settings.section import Section, Timeout, matches
+
+# Names that go into SQL: nothing that quoting could be escaped with.
+Identifier = Annotated[str, matches(r"[A-Za-z_][A-Za-z0-9_]{0,62}", "a column name of letters, digits and _")]
+TableName = Annotated[
+    str,
+    matches(r"([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,62}", "a table name, or schema.table"),
+]
+RedisUrl = Annotated[SecretStr, Field(min_length=1)]
+
+
+class RedisSettings(Section):
+    """The shared cache of presigned URLs and the refresh queue."""
+
+    url: RedisUrl = SecretStr("redis://localhost:6379/0")
+    prefix: str = Field("image:", min_length=1, max_length=64)
+    timeout: Timeout = 0.5
+
+
+class ColumnSettings(Section):
+    """Which column of the application's table holds what; null where the table has no such column."""
+
+    id: Identifier = "id"
+    owner: Identifier | None = "user_id"
+    key: Identifier = "cos_key"
+    bucket: Identifier | None = "cos_bucket"
+    region: Identifier | None = "cos_region"
+    content_type: Identifier | None = "mime_type"
+    public: Identifier | None = "is_public"
+    status: Identifier | None = "storage_status"
+
+
+class PostgresSettings(Section):
+    """The application's table of images, which the gateway only reads."""
+
+    dsn: SecretStr
+    pool_size: PositiveInt = 10
+    timeout: Timeout = 5
+    table: TableName = "images"
+    listen: bool = True
+    columns: ColumnSettings = ColumnSettings()

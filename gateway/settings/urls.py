@@ -1,0 +1,55 @@
+"""Presigned URLs: how long they live, how they are kept, renewed and counted."""
+
+from typing import Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from gateway.settings.section import WEEK, Section, UrlLife
+
+
+class UrlCacheSettings(Section):
+    """How long presigned URLs live and how they are kept.
+
+    A ``min_remaining`` that is not given, and ``sign_window`` always, is at most a tenth of ``default_ttl``: one key
+    is enough to make URLs short-lived.
+    """
+
+    enabled: bool = True
+    default_ttl: UrlLife = 3600
+    max_size: PositiveInt = 10_000
+    min_remaining: int = Field(60, ge=0)
+    local_ttl: float = Field(30, ge=0, le=3600)
+    sign_window: int = Field(300, ge=0)
+    warm_top: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _fit_the_life_of_a_url(self) -> Self:
+        tenth = self.default_ttl // 10
+        if "min_remaining" not in self.model_fields_set:
+            object.__setattr__(self, "min_remaining", min(self.min_remaining, tenth))
+        object.__setattr__(self, "sign_window", min(self.sign_window, tenth))
+        if self.min_remaining + self.sign_window >= self.default_ttl:
+            raise ValueError(
+                f"min_remaining {self.min_remaining} and a signing window of {self.sign_window} leave nothing of "
+                f"default_ttl {self.default_ttl}: lower min_remaining"
+            )
+        return self
+
+
+class UrlPrerefreshSettings(Section):
+    """The task that renews presigned URLs before they die."""
+
+    enabled: bool = True
+    interval: float = Field(300, gt=0, le=WEEK)
+    threshold: UrlLife = 900
+    batch_size: int = Field(100, ge=1, le=10_000)
+    lease: UrlLife = 60
+    max_attempts: int = Field(5, ge=1, le=100)
+    idle_after: int = Field(86_400, ge=1)
+
+
+class UrlStatsSettings(Section):
+    """Statistics per day."""
+
+    enabled: bool = True
+    retention_days: int = Field(30, ge=1, le=3650)
