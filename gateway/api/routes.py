@@ -2,7 +2,8 @@
 
 from aiohttp import hdrs, web
 
-from gateway.api import batch, health, images, links, metrics, monitoring, openapi
+from gateway.api import batch, health, images, links, metrics, monitoring
+from gateway.api.openapi.document import openapi
 
 # Ids are checked by the handlers, so that a wrong one is a 400 that says so, and not a 404.
 _ID = "{image_id}"
@@ -28,7 +29,7 @@ def add_public_routes(app: web.Application) -> None:
     app.router.add_post(f"/api/v1/images/{_ID}/link", links.make, name="link")
     app.router.add_delete(f"/api/v1/images/{_ID}/links", links.kill, name="links")
     app.router.add_post("/api/v1/images/urls", batch.urls, name="urls")
-    app.router.add_get("/openapi.json", openapi.openapi, name="openapi", allow_head=False)
+    app.router.add_get("/openapi.json", openapi, name="openapi", allow_head=False)
     _add_health_routes(app)
 
 

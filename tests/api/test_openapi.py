@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from gateway.api.openapi import PATHS, document
+from gateway.api.openapi.document import PATHS, document
 from tests.conftest import Images, RunningGateway
 
 EXAMPLES = 12

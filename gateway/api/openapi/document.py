@@ -1,0 +1,101 @@
+"""``GET /openapi.json``: the public port's addresses, one entry in ``PATHS`` each.
+
+To describe a new address, add it to ``PATHS``, or one about images to ``IMAGE_PATHS``; a test holds this table and the
+router equal.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from aiohttp import web
+
+from gateway.api.openapi.images import IMAGE_PATHS
+from gateway.api.openapi.pieces import STRING, Json, object_of
+
+_READINESS = object_of(
+    status={"enum": ["ready", "degraded", "not_ready"]},
+    checks={"type": "object", "additionalProperties": {"enum": ["ok", "down"]}},
+)
+
+PATHS: Mapping[str, Json] = {
+    **IMAGE_PATHS,
+    "/healthz": {
+        "get": {
+            "operationId": "healthz",
+            "summary": "Alive.",
+            "responses": {
+                "200": {
+                    "description": "alive",
+                    "content": {"application/json": {"schema": object_of(status={"const": "alive"})}},
+                }
+            },
+        },
+        "head": {"operationId": "healthzHead", "responses": {"200": {"description": "alive"}}},
+    },
+    "/readyz": {
+        "get": {
+            "operationId": "readyz",
+            "summary": "Whether it can serve.",
+            "responses": {
+                code: {"description": what, "content": {"application/json": {"schema": _READINESS}}}
+                for code, what in {"200": "it can", "503": "it cannot, or is draining"}.items()
+            },
+        },
+        "head": {
+            "operationId": "readyzHead",
+            "responses": {"200": {"description": "it can"}, "503": {"description": "it cannot"}},
+        },
+    },
+    "/openapi.json": {
+        "get": {
+            "operationId": "openapi",
+            "summary": "This description.",
+            "responses": {
+                "200": {"description": "OpenAPI 3.1", "content": {"application/json": {"schema": {"type": "object"}}}}
+            },
+        }
+    },
+}
+
+
+def document() -> dict[str, Any]:
+    """The whole description."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "image gateway",
+            "version": "1",
+            "description": "One address that never expires for each private image in Tencent COS.",
+        },
+        "paths": PATHS,
+        "components": {
+            "schemas": {
+                "Error": object_of(
+                    status={"const": "error"},
+                    message=STRING,
+                    data={"type": "object"},
+                    code=STRING,
+                    request_id=STRING,
+                )
+            },
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+        "security": [{}, {"bearer": []}],
+    }
+
+
+@lru_cache(maxsize=1)
+def _encoded() -> bytes:
+    return json.dumps(document()).encode()
+
+
+async def openapi(request: web.Request) -> web.Response:
+    """The description, for tools."""
+    del request
+    return web.Response(
+        body=_encoded(),
+        content_type="application/json",
+        headers={"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=300"},
+    )
