@@ -3,14 +3,14 @@
 import pytest
 
 from gateway.dev.database import ImagesTable
-from tests.access.credentials import ACCESS, LINKS_SQL
+from tests.access.credentials import ACCESS
 from tests.conftest import RunningGateway, StartGateway
 
 
 @pytest.fixture
 def links_table(images_table: ImagesTable) -> ImagesTable:
     """The gateway's own table, as the SQL that operators run makes it; empty."""
-    images_table.execute(LINKS_SQL.read_text(encoding="utf-8"))
+    images_table.create_links()
     images_table.execute("TRUNCATE image_gateway_links")
     return images_table
 
