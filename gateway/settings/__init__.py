@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from gateway.settings.access import AccessSettings, ForwardedUserSettings, SignedLinksSettings
 from gateway.settings.cos import CosSettings
-from gateway.settings.images import ImageProxySettings, MemoryCacheSettings, Style, StyleName
+from gateway.settings.images import ImageProxySettings, MemoryCacheSettings, Styles
 from gateway.settings.jwt import JwtSettings
 from gateway.settings.server import AdminSettings, LoggingSettings, ServerSettings
 from gateway.settings.stores import PostgresSettings, RedisSettings
@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="GATEWAY_",
         env_nested_delimiter="__",
+        # Or a token that somebody means to turn off would be the word "null", which anybody can guess.
+        env_parse_none_str="null",
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
@@ -54,7 +56,7 @@ class Settings(BaseSettings):
     url_cache: UrlCacheSettings = UrlCacheSettings()
     url_prerefresh: UrlPrerefreshSettings = UrlPrerefreshSettings()
     image_proxy: ImageProxySettings = ImageProxySettings()
-    image_styles: dict[StyleName, Style] = {}
+    image_styles: Styles = {}
     url_stats: UrlStatsSettings = UrlStatsSettings()
     access: AccessSettings = AccessSettings()
     logging: LoggingSettings = LoggingSettings()

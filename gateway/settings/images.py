@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from gateway.settings.section import Section, Timeout, matches
+from gateway.settings.section import Section, Timeout, empty_if_null, matches
 
 YEAR = 365 * 24 * 3600
 
@@ -13,6 +13,7 @@ Style = Annotated[
     str,
     matches(r"(imageMogr2|imageView2|watermark)/[!-~]+", "COS processing, like imageMogr2/thumbnail/300x300"),
 ]
+Styles = Annotated[dict[StyleName, Style], BeforeValidator(empty_if_null)]
 Path = Annotated[str, matches(r"/[A-Za-z0-9_/-]*/", "a path that starts and ends with /")]
 
 

@@ -1,9 +1,9 @@
 """What the sections are made of: their base, and the kinds of values that several of them hold."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 
 WEEK = 7 * 24 * 3600
 
@@ -23,7 +23,20 @@ def matches(pattern: str, meaning: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def empty_if_null(given: Any) -> Any:
+    """What YAML reads as null, a key with nothing below it, is a section without keys."""
+    return {} if given is None else given
+
+
 class Section(BaseModel):
-    """A part of the configuration: unknown keys are mistakes, and no mistake quotes the value it is about."""
+    """A part of the configuration: unknown keys are mistakes, and no mistake quotes the value it is about.
+
+    One that is null has its defaults, unless null is a value of the key that holds it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_its_defaults_when_it_is_null(cls, given: Any) -> Any:
+        return empty_if_null(given)

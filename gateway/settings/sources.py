@@ -90,8 +90,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
         return {}
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise SettingsError([f"{file}: must be a mapping of sections, such as 'server:'"])
-    # A section whose keys are all commented out reads as null; that means its defaults.
-    return {key: value for key, value in document.items() if value is not None}
+    return document
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:

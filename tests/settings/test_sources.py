@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -60,9 +61,102 @@ def test_a_file_is_read(file: Path) -> None:
     assert (made.server.port, made.cos.secret_key.get_secret_value()) == (1234, SECRET)
 
 
-def test_a_section_with_all_its_keys_commented_out_means_its_defaults(file: Path) -> None:
-    file.write_text(REQUIRED + "server:\n  # port: 1234\n")
-    assert load_settings(file).server.port == 8080
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"{name}:\n" for name in Settings.model_fields if name not in ("postgres", "cos")),
+        "server:\n  # port: 1234\n",
+        "image_proxy:\n  memory_cache:\n    # ttl: 60\n",
+        "image_proxy:\n  memory_cache: null\n",
+    ],
+)
+def test_a_section_with_nothing_in_it_means_its_defaults(file: Path, text: str) -> None:
+    before = load_settings(file)
+    file.write_text(REQUIRED + text)
+    assert load_settings(file) == before
+
+
+def test_a_section_within_a_section_may_be_empty_too(file: Path) -> None:
+    before = load_settings(file)
+    file.write_text(REQUIRED.replace("host=localhost}", "host=localhost, columns: }"))
+    assert load_settings(file) == before
+
+
+@pytest.mark.parametrize(
+    ("variable", "in_the_file"),
+    [
+        ("GATEWAY_SERVER", "server: {port: 1}"),
+        ("GATEWAY_IMAGE_PROXY__MEMORY_CACHE", "image_proxy: {memory_cache: {ttl: 1}}"),
+        ("GATEWAY_IMAGE_STYLES", "image_styles: {thumb: imageMogr2/x}"),
+    ],
+)
+def test_a_section_that_is_null_in_the_environment_means_its_defaults(
+    file: Path, monkeypatch: pytest.MonkeyPatch, variable: str, in_the_file: str
+) -> None:
+    before = load_settings(file)
+    file.write_text(REQUIRED + in_the_file)
+    monkeypatch.setenv(variable, "null")
+    assert load_settings(file) == before
+
+
+def test_an_empty_section_lacks_the_keys_that_have_no_default(file: Path) -> None:
+    file.write_text("postgres:\ncos:\n")
+    assert problems(file) == [
+        "postgres.dsn: is required and not set",
+        "cos.secret_id: is required and not set",
+        "cos.secret_key: is required and not set",
+        "cos.bucket: is required and not set",
+    ]
+
+
+def test_null_keeps_its_meaning_where_it_has_one(file: Path) -> None:
+    file.write_text(
+        REQUIRED.replace("host=localhost}", "host=localhost, columns: {owner: }}")
+        + "access: {jwt: , forwarded_user: , signed_links: }\n"
+    )
+    made = load_settings(file)
+    assert made.postgres.columns.owner is None
+    assert (made.access.jwt, made.access.forwarded_user, made.access.signed_links) == (None, None, None)
+
+
+def test_a_key_without_a_value_is_a_mistake_where_null_means_nothing(file: Path) -> None:
+    assert problems(file, "server: {port: }") == ["server.port: input should be a valid integer"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "in_the_file"),
+    [
+        ("GATEWAY_ADMIN__TOKEN", "admin: {token: the-token-of-the-file}"),
+        ("GATEWAY_ACCESS__FORWARDED_USER", "access: {forwarded_user: {trusted_proxies: [10.0.0.0/8]}}"),
+        ("GATEWAY_ACCESS__JWT__COOKIE", "access: {jwt: {secret: 0123456789abcdef0123456789abcdef, cookie: token}}"),
+    ],
+)
+def test_null_in_a_variable_turns_off_what_can_be_off(
+    file: Path, monkeypatch: pytest.MonkeyPatch, variable: str, in_the_file: str
+) -> None:
+    """And is no text: the admin's token would be a word that anybody could guess."""
+    file.write_text(REQUIRED + in_the_file)
+    monkeypatch.setenv(variable, "null")
+    found: Any = load_settings(file)
+    for name in variable.removeprefix("GATEWAY_").lower().split("__"):
+        found = getattr(found, name)
+    assert found is None
+
+
+@pytest.mark.parametrize("name", ["postgres__columns__owner", "cos__domain", "cos__token", "cos__token_expires_at"])
+def test_null_in_a_variable_is_null_for_names_and_numbers_too(
+    file: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(f"GATEWAY_{name.upper()}", "null")
+    found: Any = load_settings(file)
+    for part in name.split("__"):
+        found = getattr(found, part)
+    assert found is None
+
+
+def test_null_in_a_variable_is_a_mistake_where_null_means_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_SERVER__HOST", "null")
+    assert problems(file) == ["server.host: input should be a valid string"]
 
 
 def test_the_environment_outranks_the_secrets_directory_and_that_outranks_the_file(
@@ -205,6 +299,11 @@ def test_a_mistake_in_the_environment_is_told_in_the_same_way(
 ) -> None:
     monkeypatch.setenv(variable, value)
     assert problems(file) == [line]
+
+
+def test_a_secret_is_what_its_file_holds_whatever_that_is(file: Path, secrets_dir: Path) -> None:
+    (secrets_dir / "cos__secret_key").write_text("null")
+    assert load_settings(file).cos.secret_key.get_secret_value() == "null"
 
 
 def test_a_misnamed_secret_is_a_mistake(file: Path, secrets_dir: Path) -> None:
