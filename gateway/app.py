@@ -15,6 +15,7 @@ from gateway.access.jwks import Jwks, keep_fetching
 from gateway.access.links import Links
 from gateway.api import keys
 from gateway.api.caller import Callers
+from gateway.api.client_address import ClientAddress
 from gateway.api.routes import add_admin_routes, add_public_routes
 from gateway.delivery.handout import HandOut
 from gateway.delivery.limit import StreamLimit
@@ -46,6 +47,7 @@ _SHOWN: tuple[web.AppKey[Any], ...] = (
     keys.METRICS,
     keys.CLOCK,
     keys.AUTHENTICATOR,
+    keys.CLIENT_ADDRESS,
     keys.IN_FLIGHT,
     keys.HEALTH,
     keys.RESOLVER,
@@ -66,6 +68,7 @@ def create_app(settings: Settings, metrics: Metrics) -> web.Application:
     if settings.access.signed_links is not None:
         app[keys.LINKS] = Links(settings.access.signed_links)
     app[keys.CALLERS] = Callers(app[keys.AUTHENTICATOR], app.get(keys.LINKS))
+    app[keys.CLIENT_ADDRESS] = ClientAddress(settings.server.trusted_proxies)
     app[keys.IN_FLIGHT] = InFlight(metrics)
     app[keys.STREAM_LIMIT] = StreamLimit(settings.server.max_streams)
     app[keys.LIFETIME] = Lifetime(

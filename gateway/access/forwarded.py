@@ -1,9 +1,9 @@
 """A user named by the proxy in front, which has authenticated him."""
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from gateway.access.fields import values_of
+from gateway.ip_address import is_among, parse_ip
 from gateway.settings import ForwardedUserSettings
 
 _LONGEST = 256
@@ -25,8 +25,8 @@ class ForwardedUser:
 
     def user_of(self, headers: Mapping[str, str], peer: str | None) -> str | None:
         """The user's id; None when nobody is named by somebody trusted. Raises ``BadForwardedUser``."""
-        address = _address(peer)
-        if address is None or not any(address in network for network in self._trusted):
+        address = parse_ip(peer or "")  # a unix socket has none
+        if address is None or not is_among(address, self._trusted):
             return None
         values = values_of(headers, self._header)
         if len(values) > 1:
@@ -35,12 +35,3 @@ class ForwardedUser:
         if len(user) > _LONGEST or (user and not user.isprintable()):
             raise BadForwardedUser("the header names nobody")
         return user or None
-
-
-def _address(peer: str | None) -> IPv4Address | IPv6Address | None:
-    try:
-        address = ip_address(peer or "")
-    except ValueError:
-        return None  # a unix socket has no address
-    # A socket that listens on IPv6 shows an IPv4 peer like this (RFC 4291 section 2.5.5.2).
-    return getattr(address, "ipv4_mapped", None) or address

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import hdrs, web
 
 from gateway.api.answers import failure
-from gateway.api.keys import DAILY_STATS, IMAGE_PROXY, IN_FLIGHT, METRICS
+from gateway.api.keys import CLIENT_ADDRESS, DAILY_STATS, IMAGE_PROXY, IN_FLIGHT, METRICS
 from gateway.api.passage import PASSAGE, UNMATCHED, Passage
 from gateway.catalog.image_id import PATTERN
 from gateway.delivery.relay import ClientLeft, RelayAborted
@@ -46,6 +46,7 @@ class Front:
         self._in_flight = app[IN_FLIGHT]
         self._daily_stats = app.get(DAILY_STATS)
         self._image_proxy = app.get(IMAGE_PROXY)
+        self._client_address = app[CLIENT_ADDRESS]
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Give the request an id, have it answered, and count and time what becomes of it."""
@@ -106,7 +107,16 @@ class Front:
             if image_id is not None:
                 is_error = outcome.startswith("5") or outcome == ABORTED
                 self._daily_stats.request(image_id, elapsed * 1000, is_error=is_error)
-        logger.debug("request: method=%s route=%s status=%s seconds=%.4f", request.method, route, outcome, elapsed)
+        if logger.isEnabledFor(logging.DEBUG):
+            client = self._client_address.of(request.headers, request.remote)
+            logger.debug(
+                "request: method=%s route=%s status=%s seconds=%.4f client=%s",
+                request.method,
+                route,
+                outcome,
+                elapsed,
+                client,
+            )
 
 
 def _route_of(request: web.BaseRequest) -> str:

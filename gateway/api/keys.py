@@ -5,6 +5,7 @@ from aiohttp import web
 from gateway.access.identity import Authenticator
 from gateway.access.links import Links
 from gateway.api.caller import Callers
+from gateway.api.client_address import ClientAddress
 from gateway.api.proxy import ImageProxy
 from gateway.api.viewing import ImageViewing
 from gateway.catalog.postgres import PostgresCatalog
@@ -40,6 +41,7 @@ HAND_OUT = web.AppKey("hand_out", HandOut)
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 LINKS = web.AppKey("links", Links)
 CALLERS = web.AppKey("callers", Callers)
+CLIENT_ADDRESS = web.AppKey("client_address", ClientAddress)
 IN_FLIGHT = web.AppKey("in_flight", InFlight)
 STREAM_LIMIT = web.AppKey("stream_limit", StreamLimit)
 CATALOG = web.AppKey("catalog", PostgresCatalog)

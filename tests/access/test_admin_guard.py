@@ -12,6 +12,7 @@ from gateway.access.identity import Authenticator
 from gateway.api import keys
 from gateway.api.admin import admin_only
 from gateway.api.answers import success
+from gateway.api.client_address import ClientAddress
 from gateway.api.front import put_before
 from gateway.ip_address import is_loopback
 from gateway.metrics import Metrics
@@ -31,6 +32,7 @@ async def start() -> AsyncIterator[Callable[[str | None], Awaitable[Change]]]:
             metrics = Metrics()
             app = web.Application()
             app[keys.METRICS], app[keys.IN_FLIGHT] = metrics, InFlight(metrics)
+            app[keys.CLIENT_ADDRESS] = ClientAddress(())
             app[keys.AUTHENTICATOR] = Authenticator(None, SecretStr(token) if token is not None else None)
             app.router.add_post("/change", admin_only(_changed), name="change")
             runner = web.AppRunner(app)

@@ -2,23 +2,26 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import pytest
 from aiohttp import web
 
 from gateway.api import keys
+from gateway.api.client_address import ClientAddress
 from gateway.api.front import put_before
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.errors import CatalogUnavailable, ImageNotFound, OriginUnavailable
 from gateway.metrics import Metrics
 from gateway.ops.in_flight import InFlight
 from gateway.ops.request_id import current_request_id
-from tests.conftest import Images, RunningGateway
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.waiting import until
 from tests.wire import Wire, connected
 
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Serve = Callable[[Handle], Awaitable[str]]
+Serve = Callable[..., Awaitable[str]]
+ANY_PEER = ClientAddress(())
 
 
 @pytest.fixture
@@ -35,10 +38,11 @@ async def serve(metrics: Metrics) -> AsyncIterator[Serve]:
     async def well(request: web.Request) -> web.Response:
         return web.Response(text="well")
 
-    async def start(handler: Handle) -> str:
+    async def start(handler: Handle, client_address: ClientAddress = ANY_PEER) -> str:
         app = web.Application()
         app[keys.METRICS] = metrics
         app[keys.IN_FLIGHT] = InFlight(metrics)
+        app[keys.CLIENT_ADDRESS] = client_address
         app.router.add_get("/", handler, name="under_test")
         app.router.add_get("/well", well, name="well")
         runner = web.AppRunner(app, handler_cancellation=True)
@@ -185,6 +189,46 @@ async def test_every_answer_says_which_request_it_is_for_and_how_long_it_took(
     assert again.headers["X-Request-Id"] not in ("bad id", "request-42")
     if again.status >= 400:
         assert again.json()["request_id"] == again.headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize("path", ["/i/cat", "/healthz", "/nowhere"])
+async def test_a_debug_line_names_the_client_that_a_trusted_proxy_tells_of(
+    start_gateway: StartGateway, images: Images, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    await images.add("cat")
+    caplog.set_level(logging.DEBUG, logger="gateway.api.front")
+    for trusted, client in (([], "127.0.0.1"), (["127.0.0.0/8"], "192.0.2.7")):
+        gateway = await start_gateway(server={"trusted_proxies": trusted})
+        for is_admin in (False, True):
+            caplog.clear()
+            await gateway.request("GET", path, admin=is_admin, headers={"X-Forwarded-For": "203.0.113.9, 192.0.2.7"})
+            await until(lambda: _of_the_front(caplog), what="the line")
+            (line,) = _of_the_front(caplog)
+            assert line.endswith(f" client={client}")
+
+
+def _of_the_front(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "gateway.api.front"]
+
+
+async def test_without_debug_nobody_looks_for_the_client(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    looked_for: list[str | None] = []
+
+    class Watched(ClientAddress):
+        def of(self, headers: Mapping[str, str], peer: str | None) -> str | None:
+            looked_for.append(peer)
+            return super().of(headers, peer)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response()
+
+    url = await serve(answer, Watched(()))
+    for level, expected in ((logging.INFO, []), (logging.DEBUG, ["127.0.0.1"])):
+        caplog.set_level(level, logger="gateway.api.front")
+        async with connected(url) as wire:
+            await wire.get("/")
+            await wire.head()
+        assert looked_for == expected
 
 
 async def test_requests_are_counted_and_timed_by_route_and_never_by_path(
