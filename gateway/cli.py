@@ -92,9 +92,9 @@ def dev(images: Path | None, state: Path) -> None:
             _run(
                 stack.settings,
                 beside=stack.cos,
-                ready=lambda ports: welcome(console, ports, stack.cos.url, stack.rows),
+                ready=lambda ports: welcome(console, ports, stack),
             )
-    except ServerError as error:
+    except (ServerError, OSError) as error:
         raise click.ClickException(str(error)) from None
     except SettingsError as error:
         refuse(error)

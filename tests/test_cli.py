@@ -15,7 +15,8 @@ import yaml
 from gateway.dev.cos.content import SyntheticContent
 from gateway.dev.cos.faults import Fault, Hang, Refuse
 from gateway.dev.cos.server import CosStandIn
-from gateway.dev.database import ImageRow
+from gateway.dev.database import ImageRow, ImagesTable
+from gateway.dev.welcome import token_for
 from tests.conftest import BUCKET, Images
 from tests.processes import gateway_process, run_gateway
 
@@ -292,11 +293,75 @@ class TestDev:
                 assert (await session.get(running.public + "/i/a.gif")).status == 200
             running.terminate()
             assert await running.exit_code() == 0
-        assert not (tmp_path / "state").exists()
+        written = {file.name: file.read_text() for file in (tmp_path / "state").glob("*/*")}
+        assert written.keys() == {"gateway.yaml", "link-key"}
+        assert redis_url not in written["gateway.yaml"]
+        assert postgres_dsn not in written["gateway.yaml"]
+
+    async def test_links_open_private_images_until_they_are_killed(
+        self, tmp_path: Path, redis_url: str, postgres_dsn: str, images_table: ImagesTable
+    ) -> None:
+        (tmp_path / "pictures").mkdir()
+        (tmp_path / "pictures" / "a.gif").write_bytes(b"GIF89a")
+        environment = {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": postgres_dsn}
+        arguments = ("--images", str(tmp_path / "pictures"), "--state", str(tmp_path / "state"))
+        links: list[str] = []
+        for _ in range(2):  # what was made in the first run is good in the second
+            async with _dev(*arguments, environment=environment) as running, aiohttp.ClientSession() as session:
+                await asyncio.to_thread(images_table.execute, "UPDATE images SET is_public = false")
+                shown = await running.line_with("&sig=")
+                (config,) = (tmp_path / "state").glob("*/gateway.yaml")
+                assert f"link a.gif --config {config}" in await running.line_with("gateway link")
+                code, printed = await run_gateway("link", "a.gif", "--config", str(config), environment=environment)
+                assert code == 0, printed
+                links += [shown.removeprefix(running.public), printed.strip()]
+                await _answers(session, running.public + "/i/a.gif", 404)
+                for link in links:
+                    await _answers(session, running.public + link, 200)
+                if len(links) == 4:
+                    token = {"Authorization": f"Bearer {token_for('alice')}"}
+                    await session.delete(running.public + "/api/v1/images/a.gif/links", headers=token)
+                    for link in links:
+                        await _answers(session, running.public + link, 401)
+                running.terminate()
+                assert await running.exit_code() == 0
+
+    async def test_without_images_and_links_there_is_none_to_show(
+        self, tmp_path: Path, redis_url: str, postgres_dsn: str
+    ) -> None:
+        (tmp_path / "pictures").mkdir()
+        environment = {
+            "GATEWAY_REDIS__URL": redis_url,
+            "GATEWAY_POSTGRES__DSN": postgres_dsn,
+            "GATEWAY_ACCESS__SIGNED_LINKS": "null",
+        }
+        arguments = ("--images", str(tmp_path / "pictures"), "--state", str(tmp_path / "state"))
+        async with _dev(*arguments, environment=environment) as running:
+            await running.line_with("Ctrl-C stops everything")
+            running.terminate()
+            assert await running.exit_code() == 0
+        said = "".join(running.lines)
+        assert "there are no images to show yet" in said
+        assert "signed link" not in said
+
+    async def test_a_folder_that_cannot_be_written_is_told_in_a_line(self, redis_url: str, postgres_dsn: str) -> None:
+        environment = {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": postgres_dsn}
+        code, output = await run_gateway("dev", "--state", "/dev/null/state", environment=environment)
+        assert code == 1
+        assert "/dev/null/state" in output
+        assert "Traceback" not in output
 
 
 def _dev(*arguments: str, environment: dict[str, str] | None = None) -> Any:
     return gateway_process("dev", *arguments, environment={"COLUMNS": "200", **(environment or {})})
+
+
+async def _answers(session: aiohttp.ClientSession, url: str, status: int) -> None:
+    """Wait until this is the answer: rows that were changed just now are forgotten in a moment."""
+    async with asyncio.timeout(5):
+        while (answer := await session.get(url)).status != status:
+            await asyncio.sleep(0.01)
+        await answer.read()
 
 
 async def _ready(base: str) -> dict[str, Any]:

@@ -45,6 +45,13 @@ class ImagesTable:
         """Make the gateway's own table beside it, unless there is one: how often links were killed."""
         self.execute(_sql("links.sql"))
 
+    def links_killed(self, image_id: str) -> int:
+        """How often the links of the image have been killed."""
+        with closing(psycopg2.connect(self._dsn)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute("SELECT killed FROM image_gateway_links WHERE image_id = %s", (image_id,))
+            row = cursor.fetchone()
+        return int(row[0]) if row is not None else 0
+
     def put(self, rows: Iterable[ImageRow]) -> None:
         """Insert the rows, or bring those there up to date."""
         with closing(psycopg2.connect(self._dsn)) as connection, connection, connection.cursor() as cursor:

@@ -3,12 +3,17 @@
 import hashlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
+import yaml
+
+from gateway.access.links import Links
+from gateway.api.links import address_of
 from gateway.dev.cos.access import Credential
 from gateway.dev.cos.server import CosStandIn
 from gateway.dev.cos.store import ObjectStore
@@ -16,7 +21,7 @@ from gateway.dev.database import ImageRow, ImagesTable
 from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.redis_server import RedisServer
 from gateway.dev.samples import sample_images, scan_images
-from gateway.settings import Settings
+from gateway.settings import Settings, SignedLinksSettings
 from gateway.settings.sources import load_settings
 
 # Known to everybody, and of use to nobody: they open the stand-in on this machine only.
@@ -30,44 +35,62 @@ REDIS_URL = "GATEWAY_REDIS__URL"
 POSTGRES_DSN = "GATEWAY_POSTGRES__DSN"
 
 
+# So that a link shown at the start is still good when somebody comes back to it.
+LINK_LIFE = 24 * 3600
+
+
 @dataclass(frozen=True)
 class DevStack:
-    """Settings for the gateway, the stand-in to enter beside it, and the images there are."""
+    """Settings for the gateway, the stand-in to enter beside it, and the images there are.
+
+    ``config`` is the file that the settings were read from: the other commands can be run with it. ``link`` is a
+    signed link to one of the images, without scheme and host; None where there are no images, or links are turned off.
+    """
 
     settings: Settings
+    config: Path
     cos: CosStandIn
     rows: list[ImageRow]
+    link: str | None
 
 
 @contextmanager
 def dev_stack(state: Path, images: Path | None) -> Iterator[DevStack]:
-    """Start the servers, fill the table, and stop what was started at the end.
+    """Start the servers, fill the tables, and stop what was started at the end.
 
     Data is kept below ``state`` and found again the next time; a folder of ``images`` has data of its own. Servers
-    named in the environment are used as they are. Raises ``ServerError`` when one does not start, ``SettingsError``.
+    named in the environment are used as they are, and not written down: they may have passwords. Raises
+    ``ServerError`` when one does not start, ``SettingsError``, and ``OSError`` when ``state`` cannot be written.
     """
     label = "samples" if images is None else hashlib.sha256(os.fsencode(images.resolve())).hexdigest()[:12]
     folder = state / label
     with ExitStack() as stack:
-        redis_url = os.environ.get(REDIS_URL) or stack.enter_context(RedisServer(folder / "redis")).url
-        dsn = os.environ.get(POSTGRES_DSN) or stack.enter_context(PostgresServer(folder / "postgres")).dsn
+        sections: dict[str, Any] = {}
+        if not os.environ.get(REDIS_URL):
+            sections["redis"] = {"url": stack.enter_context(RedisServer(folder / "redis")).url}
+        if not os.environ.get(POSTGRES_DSN):
+            sections["postgres"] = {"dsn": stack.enter_context(PostgresServer(folder / "postgres")).dsn}
+        folder.mkdir(parents=True, exist_ok=True)
+        cos_port = _preferred_port(9000)
+        sections |= _sections(cos_port, _kept_link_key(folder / "link-key"))
+        config = folder / "gateway.yaml"
+        _write_privately(config, yaml.safe_dump(sections, sort_keys=False))
+        settings = load_settings(config)
+
         store = ObjectStore()
         rows = list(_samples(store) if images is None else _found(store, images))
-        table = ImagesTable(dsn)
+        table = ImagesTable(settings.postgres.dsn.get_secret_value())
         table.create()
+        table.create_links()
         table.put(rows)
-        cos_port = _preferred_port(9000)
-        settings = load_settings(None, _defaults(redis_url, dsn, cos_port))
-        credentials = {SECRET_ID: Credential(SECRET_KEY)}
-        yield DevStack(settings, CosStandIn(store, credentials, port=cos_port, default_bucket=BUCKET), rows)
+        cos = CosStandIn(store, {SECRET_ID: Credential(SECRET_KEY)}, port=cos_port, default_bucket=BUCKET)
+        yield DevStack(settings, config, cos, rows, _link_to_show(settings.access.signed_links, table, rows))
 
 
-def _defaults(redis_url: str, dsn: str, cos_port: int) -> dict[str, Any]:
+def _sections(cos_port: int, link_key: str) -> dict[str, Any]:
     return {
         "server": {"host": "127.0.0.1", "port": _preferred_port(8080), "shutdown_grace": 5},
         "admin": {"port": _preferred_port(9090), "token": ADMIN_TOKEN},
-        "redis": {"url": redis_url},
-        "postgres": {"dsn": dsn},
         "cos": {
             "secret_id": SECRET_ID,
             "secret_key": SECRET_KEY,
@@ -75,9 +98,30 @@ def _defaults(redis_url: str, dsn: str, cos_port: int) -> dict[str, Any]:
             "scheme": "http",
             "domain": f"127.0.0.1:{cos_port}",
         },
-        "access": {"jwt": {"secret": JWT_SECRET}},
+        "access": {"jwt": {"secret": JWT_SECRET}, "signed_links": {"keys": {"dev": link_key}}},
         "logging": {"format": "console"},
     }
+
+
+def _kept_link_key(file: Path) -> str:
+    """The key that signs this stack's links: made the first time, so that links outlast a restart as the data does."""
+    if not file.exists():
+        _write_privately(file, token_urlsafe(32))
+    return file.read_text(encoding="utf-8")
+
+
+def _write_privately(file: Path, text: str) -> None:
+    file.touch(mode=0o600)
+    file.write_text(text, encoding="utf-8")
+
+
+def _link_to_show(settings: SignedLinksSettings | None, table: ImagesTable, rows: Sequence[ImageRow]) -> str | None:
+    """A signed link to an image that nobody sees without one, if there is such an image, else to any."""
+    if settings is None or not rows:
+        return None
+    image_id = next((row for row in rows if not row.public), rows[0]).image_id
+    killed = table.links_killed(image_id)
+    return Links(settings).make(address_of(image_id), expires_in=LINK_LIFE, links_killed=killed)[0]
 
 
 def _samples(store: ObjectStore) -> Iterator[ImageRow]:

@@ -1,7 +1,9 @@
 """What `gateway dev` prints: where things are, and lines to try."""
 
+import shlex
+import sys
 import time
-from collections.abc import Sequence
+from pathlib import Path
 
 import jwt
 from rich.console import Console
@@ -9,15 +11,14 @@ from rich.markup import escape
 from rich.rule import Rule
 
 from gateway.api.server import Listening
-from gateway.dev.database import ImageRow
-from gateway.dev.stack import ADMIN_TOKEN, JWT_SECRET
+from gateway.dev.stack import ADMIN_TOKEN, JWT_SECRET, DevStack
 
 _DAY = 24 * 3600
 _SHOWN = 12
 
 
-def welcome(console: Console, ports: Listening, cos_url: str, rows: Sequence[ImageRow]) -> None:
-    """Print the addresses and curl lines for the first few images."""
+def welcome(console: Console, ports: Listening, stack: DevStack) -> None:
+    """Print the addresses, curl lines for the first few images, and a signed link."""
 
     def line(text: str = "", style: str = "") -> None:
         console.print(text, style=style, highlight=False, soft_wrap=True)
@@ -25,10 +26,10 @@ def welcome(console: Console, ports: Listening, cos_url: str, rows: Sequence[Ima
     console.print(Rule("image gateway"))
     line(f"gateway  {ports.public}        its API, and the images")
     line(f"admin    {ports.admin}        /metrics, /readyz")
-    line(f"cos      {cos_url}        the stand-in for Tencent COS")
+    line(f"cos      {stack.cos.url}        the stand-in for Tencent COS")
     line()
-    public = [row for row in rows if row.public]
-    private = [row for row in rows if not row.public]
+    public = [row for row in stack.rows if row.public]
+    private = [row for row in stack.rows if not row.public]
     line("open in a browser:" if public else "there are no images to show yet", "bold")
     for row in public[:_SHOWN]:
         line(f"  {ports.public}/i/{escape(row.image_id)}")
@@ -48,8 +49,21 @@ def welcome(console: Console, ports: Listening, cos_url: str, rows: Sequence[Ima
         line(f"  TOKEN={token_for(owner)}")
         line(f'  curl -o image -H "Authorization: Bearer $TOKEN" {ports.public}/i/{escape(private[0].image_id)}')
         line(f"  curl -i {ports.public}/i/{escape(private[0].image_id)}        404 without the token")
+    if stack.link is not None:
+        image_id = stack.link.partition("?")[0].rpartition("/")[2]
+        line("a signed link, for whoever has it, for a day; and how to make another:", "bold")
+        line(f"  {ports.public}{escape(stack.link)}")
+        line(f"  {escape(_this_program())} link {image_id} --config {escape(shlex.quote(str(stack.config)))}")
     line()
     line("Ctrl-C stops everything.")
+
+
+def _this_program() -> str:
+    """How to call the gateway from where this process was called."""
+    python = Path(sys.executable)
+    if python.is_relative_to(Path.cwd()):
+        python = python.relative_to(Path.cwd())
+    return f"{shlex.quote(str(python))} -m gateway"
 
 
 def token_for(user: str) -> str:

@@ -56,12 +56,12 @@ class _SettingsFromSurroundings(Settings):
         return (env_settings, *files, init_settings)
 
 
-def load_settings(file: Path | None, defaults: Mapping[str, Any] | None = None) -> Settings:
-    """Read ``file`` (None: environment and secrets alone) and what outranks it; ``defaults`` stand in for no file.
+def load_settings(file: Path | None) -> Settings:
+    """Read ``file`` (None: environment and secrets alone) and what outranks it.
 
     Raises ``SettingsError`` with every mistake found.
     """
-    values = _read_yaml(file) if file is not None else dict(defaults or {})
+    values = _read_yaml(file) if file is not None else {}
     problems = list(_unknown_variables(os.environ)) + list(_unusable_secrets_dir(os.environ.get(SECRETS_DIR)))
     if problems:
         raise SettingsError(problems)

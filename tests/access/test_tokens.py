@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -238,11 +239,14 @@ class TestSettings:
     def test_a_public_key_is_read_from_the_secrets_directory(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw_settings: dict[str, dict[str, Any]]
     ) -> None:
-        (tmp_path / "access__jwt__public_key").write_text(public_pem(EC_KEY))
-        monkeypatch.setenv("GATEWAY_SECRETS_DIR", str(tmp_path))
-        made = load_settings(None, {**raw_settings, "access": {"jwt": {"audience": AUDIENCE}}}).access.jwt
+        config, secrets = tmp_path / "gateway.yaml", tmp_path / "secrets"
+        config.write_text(yaml.safe_dump({**raw_settings, "access": {"jwt": {"audience": AUDIENCE}}}))
+        secrets.mkdir()
+        (secrets / "access__jwt__public_key").write_text(public_pem(EC_KEY))
+        monkeypatch.setenv("GATEWAY_SECRETS_DIR", str(secrets))
+        made = load_settings(config).access.jwt
         assert made is not None
         assert Tokens(made, ConfiguredKey(made)).user_of(token(key=EC_KEY, algorithm="ES256")) == "alice"
-        (tmp_path / "access__jwt__public_key").write_text("rubbish")
+        (secrets / "access__jwt__public_key").write_text("rubbish")
         with pytest.raises(SettingsError, match=r"access\.jwt: public_key is not a public key in PEM"):
-            load_settings(None, {**raw_settings, "access": {}})
+            load_settings(config)

@@ -212,12 +212,6 @@ def test_no_file_is_needed_when_the_environment_says_everything(monkeypatch: pyt
     assert load_settings(None).cos.bucket == "photos-1250000000"
 
 
-def test_defaults_stand_in_for_a_file_and_the_environment_outranks_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GATEWAY_SERVER__PORT", "1234")
-    made = load_settings(None, {**yaml.safe_load(REQUIRED), "server": {"port": 1, "host": "127.0.0.1"}})
-    assert (made.server.port, made.server.host) == (1234, "127.0.0.1")
-
-
 def test_variables_that_kubernetes_sets_for_a_service_called_gateway_are_none_of_ours(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,7 +62,16 @@ class CosService:
             logger.warning("%r could not be read to its end", cos_request.key, exc_info=True)
         finally:
             self.journal.close(seen)
-            logger.info("%s %s %r: %s, %d bytes", seen.method, bucket, seen.key, seen.status, seen.bytes_sent)
+            logger.log(
+                # The gateway asks like this, every few seconds, whether COS is there.
+                logging.DEBUG if (seen.method, seen.key) == ("HEAD", "") else logging.INFO,
+                "%s %s %r: %s, %d bytes",
+                seen.method,
+                bucket,
+                seen.key,
+                seen.status,
+                seen.bytes_sent,
+            )
         # The status is spent: only the end of the connection can say that the rest will not come.
         if request.transport is not None:
             request.transport.abort()

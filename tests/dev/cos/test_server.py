@@ -1,6 +1,7 @@
 """The stand-in's life: start, stop, come back; objects that go wrong while they are sent."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -122,6 +123,20 @@ async def test_a_client_may_leave_between_two_writes(
     async with asyncio.timeout(5):
         await cos.journal.settled()
     assert await exchange("/a.png")
+
+
+async def test_what_the_gateway_asks_every_few_seconds_is_no_line_of_the_log(
+    client: Client, cos: CosStandIn, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="gateway.dev.cos")
+    assert (await client.fetch(f"{cos.url}/", method="HEAD")).status == 403
+    await client.head("a.png")
+    await client.fetch(f"{cos.url}/")
+    await cos.journal.settled()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"HEAD {BUCKET} 'a.png': 404, 0 bytes",
+        f"GET {BUCKET} '': 403, {cos.journal.requests[-1].bytes_sent} bytes",
+    ]
 
 
 async def test_stopping_does_not_wait_for_a_client_that_does_not_read(store: ObjectStore) -> None:
