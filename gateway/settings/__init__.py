@@ -8,13 +8,13 @@ The rest of the gateway takes the models from here; which file of the package ho
 
 from typing import Self
 
-from pydantic import model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import Field, model_validator
 
 from gateway.settings.access import AccessSettings, ForwardedUserSettings, SignedLinksSettings
 from gateway.settings.cos import CosSettings
 from gateway.settings.images import ImageProxySettings, MemoryCacheSettings, Styles
 from gateway.settings.jwt import JwtSettings
+from gateway.settings.section import Section
 from gateway.settings.server import AdminSettings, LoggingSettings, ServerSettings
 from gateway.settings.stores import PostgresSettings, RedisSettings
 from gateway.settings.urls import UrlCacheSettings, UrlPrerefreshSettings, UrlStatsSettings
@@ -35,18 +35,8 @@ __all__ = [
 ]
 
 
-class Settings(BaseSettings):
+class Settings(Section):
     """Everything an operator can set."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="GATEWAY_",
-        env_nested_delimiter="__",
-        # Or a token that somebody means to turn off would be the word "null", which anybody can guess.
-        env_parse_none_str="null",
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-    )
 
     server: ServerSettings = ServerSettings()
     admin: AdminSettings = AdminSettings()
@@ -56,7 +46,7 @@ class Settings(BaseSettings):
     url_cache: UrlCacheSettings = UrlCacheSettings()
     url_prerefresh: UrlPrerefreshSettings = UrlPrerefreshSettings()
     image_proxy: ImageProxySettings = ImageProxySettings()
-    image_styles: Styles = {}
+    image_styles: Styles = Field(default_factory=dict)
     url_stats: UrlStatsSettings = UrlStatsSettings()
     access: AccessSettings = AccessSettings()
     logging: LoggingSettings = LoggingSettings()
@@ -83,16 +73,3 @@ class Settings(BaseSettings):
                 "so what a dead worker has claimed could expire before another may take it"
             )
         return self
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is given to the constructor: ``gateway.settings.sources`` alone reads the surroundings."""
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
-        return (init_settings,)

@@ -18,6 +18,7 @@ from pydantic_settings import (
     NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
+    SettingsConfigDict,
 )
 from pydantic_settings import SettingsError as UnreadableSource
 
@@ -36,8 +37,15 @@ class SettingsError(Exception):
         self.problems = problems
 
 
-class _SettingsFromSurroundings(Settings):
+class _SettingsFromSurroundings(Settings, BaseSettings):
     """``Settings`` that also looks at the environment and the secrets directory."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=NESTED,
+        # Or a token that somebody means to turn off would be the word "null", which anybody can guess.
+        env_parse_none_str="null",
+    )
 
     @classmethod
     def settings_customise_sources(
