@@ -102,6 +102,16 @@ def blocking_calls() -> Iterator[None]:
 
 
 @pytest.fixture
+def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose clock shows the time of Shanghai."""
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Shanghai")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.fixture
 async def cos() -> AsyncIterator[CosStandIn]:
     """The COS stand-in with one empty bucket."""
     store = ObjectStore()

@@ -27,8 +27,3 @@ async def until_finished(cos: CosStandIn, key: str) -> Seen:
     await until(lambda: all(seen.finished for seen in cos.journal.of(key)), what=f"the end of the transfer of {key}")
     (seen,) = cos.journal.of(key)
     return seen
-
-
-async def wait_until(condition: Callable[[], object], *, within: float = 5.0) -> None:
-    """The same under the name that reads better where nothing is told of what is waited for."""
-    await until(condition, seconds=within)

@@ -1,11 +1,12 @@
 """The application's side of Postgres, for development and tests: a table of images, and rows in it."""
 
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
 from importlib.resources import files
 
 import psycopg2
+import psycopg2.extensions
 from psycopg2.extras import execute_values
 
 _UPSERT = """
@@ -47,20 +48,25 @@ class ImagesTable:
 
     def links_killed(self, image_id: str) -> int:
         """How often the links of the image have been killed."""
-        with closing(psycopg2.connect(self._dsn)) as connection, connection, connection.cursor() as cursor:
+        with self._cursor() as cursor:
             cursor.execute("SELECT killed FROM image_gateway_links WHERE image_id = %s", (image_id,))
             row = cursor.fetchone()
         return int(row[0]) if row is not None else 0
 
     def put(self, rows: Iterable[ImageRow]) -> None:
         """Insert the rows, or bring those there up to date."""
-        with closing(psycopg2.connect(self._dsn)) as connection, connection, connection.cursor() as cursor:
+        with self._cursor() as cursor:
             execute_values(cursor, _UPSERT, [astuple(row) for row in rows], page_size=1000)
 
     def execute(self, sql: str, *parameters: object) -> None:
         """Run ``sql``, one statement or several; ``parameters`` fill its ``%s``."""
-        with closing(psycopg2.connect(self._dsn)) as connection, connection, connection.cursor() as cursor:
+        with self._cursor() as cursor:
             cursor.execute(sql, parameters)
+
+    @contextmanager
+    def _cursor(self) -> Iterator[psycopg2.extensions.cursor]:
+        with closing(psycopg2.connect(self._dsn)) as connection, connection, connection.cursor() as cursor:
+            yield cursor
 
 
 def _sql(name: str) -> str:

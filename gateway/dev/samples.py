@@ -14,6 +14,8 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageDraw, ImageFont, ImageOps, features
 
+from gateway.catalog.image_id import PATTERN
+
 CONTENT_TYPES = MappingProxyType(
     {
         ".jpg": "image/jpeg",
@@ -31,7 +33,6 @@ CONTENT_TYPES = MappingProxyType(
     }
 )
 MAX_KEY_BYTES = 850  # COS's limit
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 _HASH_LENGTH = 12
 
 logger = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ def image_id_for(key: str) -> str:
 
     A name that was altered ends in a hash of the key, one that was not ends in an image's suffix: they never meet.
     """
-    if _ID.fullmatch(key) and Path(key).suffix.lower() in CONTENT_TYPES:
+    if re.fullmatch(PATTERN, key) and Path(key).suffix.lower() in CONTENT_TYPES:
         return key
     ascii_key = unicodedata.normalize("NFKD", key.removesuffix(Path(key).suffix)).encode("ascii", "ignore").decode()
     readable = re.sub(r"[^A-Za-z0-9._:@]+", "-", ascii_key).strip("-._:@") or "image"

@@ -28,9 +28,6 @@ class ContentRange:
     last: int
     size: int
 
-    def __str__(self) -> str:
-        return f"bytes {self.first}-{self.last}/{self.size}"
-
 
 class ObjectHeaders(NamedTuple):
     """What COS said of the object; None where it said nothing. ``length`` is that of this body, in bytes."""

@@ -27,7 +27,7 @@ from tests.access.credentials import (
     token,
 )
 from tests.conftest import Images, StartGateway
-from tests.waiting import wait_until
+from tests.waiting import until
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 MAKERS: dict[str, Any] = {
@@ -200,7 +200,7 @@ class TestFetching:
             for name, value in failure.items():
                 setattr(provider, name, value)
             asked = provider.asked
-            await wait_until(lambda: provider.asked >= asked + 3)
+            await until(lambda: provider.asked >= asked + 3)
             assert verifying(keys).user_of(token(key=ED_KEY, algorithm="EdDSA"))
             assert metrics.registry.get_sample_value("image_gateway_dependency_up", {"dependency": "jwks"}) == 0
 
@@ -211,7 +211,7 @@ class TestFetching:
             with pytest.raises(BadToken):
                 verifying(keys).user_of(token(key=ED_KEY, algorithm="EdDSA"))
             provider.status = 200
-            await wait_until(lambda: _is_good(keys, token(key=ED_KEY, algorithm="EdDSA")))
+            await until(lambda: _is_good(keys, token(key=ED_KEY, algorithm="EdDSA")))
 
     async def test_nobody_listening_is_an_outage_like_any_other(self) -> None:
         keys = Jwks(ALGORITHMS)
@@ -228,7 +228,7 @@ class TestFetching:
             assert not _is_good(keys, good)  # this is what asks for it
             for number in range(1000):
                 assert not _is_good(keys, token(key=new, algorithm="ES256", headers={"kid": str(number)}))
-            await wait_until(lambda: _is_good(keys, good))
+            await until(lambda: _is_good(keys, good))
             assert provider.asked == 2
 
     async def test_what_is_not_even_a_token_asks_for_nothing(self) -> None:

@@ -65,9 +65,7 @@ def counted(metrics: Metrics, status: str) -> float:
 
 async def until_counted(metrics: Metrics, status: str) -> None:
     """Wait until a request has ended like that."""
-    async with asyncio.timeout(3):
-        while not counted(metrics, status):
-            await asyncio.sleep(0.01)
+    await until(lambda: counted(metrics, status), what=f"a request that ended with {status}")
 
 
 async def ask_twice(wire: Wire) -> None:

@@ -1,7 +1,5 @@
 """Conditional requests, as RFC 9110 section 13 has them."""
 
-import time
-from collections.abc import Iterator
 from email.utils import formatdate
 
 import pytest
@@ -123,16 +121,6 @@ def test_a_range_applies_to_the_very_same_version_only(if_range: str | None, app
 def test_a_range_with_a_condition_does_not_apply_to_an_object_without_validators() -> None:
     assert not range_applies('"abc"', Validators(None, None))
     assert not range_applies(MODIFIED, Validators(None, None))
-
-
-@pytest.fixture
-def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine whose clock shows the time of Shanghai."""
-    with monkeypatch.context() as patched:
-        patched.setenv("TZ", "Asia/Shanghai")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 def test_a_date_means_the_same_wherever_the_machine_stands(far_from_greenwich: None) -> None:

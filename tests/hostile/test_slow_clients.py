@@ -12,7 +12,7 @@ from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.hostile.conftest import IDLE
 from tests.hostile.raw import connection, rest_of, statuses
-from tests.waiting import wait_until
+from tests.waiting import until
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: gateway\r\n\r\n"
 
@@ -73,8 +73,8 @@ async def test_a_client_that_never_reads_a_large_image_is_cut(
     await images.add_row(ImageRow("big", None, "big.png", public=True))
     async with connection(gateway.ports.public) as (_, writer):
         writer.write(b"GET /i/big HTTP/1.1\r\nHost: gateway\r\n\r\n")
-        await wait_until(lambda: gateway.sample("inflight_requests") == 1)
-        await wait_until(lambda: gateway.sample("inflight_requests") == 0)
+        await until(lambda: gateway.sample("inflight_requests") == 1)
+        await until(lambda: gateway.sample("inflight_requests") == 0)
         assert gateway.sample("requests_total", route="short", delivery="stream", status="499") == 1
 
 
@@ -85,8 +85,8 @@ async def test_a_client_that_never_reads_small_answers_is_cut(impatient: Running
         reader._transport.pause_reading()  # type: ignore[attr-defined]
         for _ in range(300):
             writer.write(b"GET /i/small HTTP/1.1\r\nHost: gateway\r\n\r\n")
-        await wait_until(lambda: connections_of(impatient) == 1)
-        await wait_until(lambda: connections_of(impatient) == 0, within=15)
+        await until(lambda: connections_of(impatient) == 1)
+        await until(lambda: connections_of(impatient) == 0, seconds=15)
     assert (await impatient.get("/i/small")).status == 200
 
 

@@ -1,7 +1,6 @@
 """The origin client alone, against the COS stand-in."""
 
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -59,16 +58,6 @@ def presign(raw_settings: dict[str, dict[str, Any]], metrics: Metrics, cos: CosS
         return signer.sign(record, method=method).url
 
     return sign
-
-
-@pytest.fixture
-def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine whose clock shows the time of Shanghai."""
-    with monkeypatch.context() as patched:
-        patched.setenv("TZ", "Asia/Shanghai")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 async def read_all(body: Body) -> bytes:

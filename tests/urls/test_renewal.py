@@ -1,6 +1,5 @@
 """Renewals in batches, and the task that drains the queue."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from gateway.urls.redis_usage import Usage
 from gateway.urls.refresher import Refresher
 from gateway.urls.renewal import Renewal
 from tests.urls.conftest import Tier, make_tier
+from tests.waiting import until
 
 A = Member("a")
 
@@ -220,12 +220,6 @@ async def test_a_style_that_is_configured_no_more_lapses(tier: Tier) -> None:
 async def running(refresher: Refresher) -> AsyncIterator[Refresher]:
     async with background("refresher", refresher.run()):
         yield refresher
-
-
-async def until(condition: object) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # type: ignore[operator]
-            await asyncio.sleep(0.01)
 
 
 async def test_the_task_wakes_when_something_is_due_and_survives_failures(

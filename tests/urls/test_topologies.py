@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import ssl
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
+from gateway.dev.processes import wait_until
 from gateway.dev.redis_server import RedisServer
 from gateway.settings import RedisSettings
 from gateway.urls.member import Member
@@ -80,13 +80,6 @@ async def told(guard: RedisGuard) -> None:
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
-
-
-def until(condition: Callable[[], object], timeout: float = 20) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def client_of(server: RedisServer) -> "redis.Redis":
@@ -190,12 +183,12 @@ async def test_sentinel_and_a_fail_over(tmp_path: Path, clock: Clock) -> None:
             RedisServer(tmp_path / "sentinel", password="", extra_args=["--sentinel", *settings])
         )
         with client_of(replica) as asked, redis.Redis(port=sentinel.port) as watcher:
-            until(lambda: asked.info("replication")["master_link_status"] == "up")
-            until(lambda: watcher.sentinel_master("main")["num-slaves"] == 1)
+            assert wait_until(lambda: asked.info("replication")["master_link_status"] == "up", 20)
+            assert wait_until(lambda: watcher.sentinel_master("main")["num-slaves"] == 1, 20)
 
             def fail_over() -> None:
                 master.kill()
-                until(lambda: asked.info("replication")["role"] == "master")
+                assert wait_until(lambda: asked.info("replication")["role"] == "master", 20)
 
             url = f"redis+sentinel://:{PASSWORD}@127.0.0.1:{sentinel.port}/main/0"
             await lifecycle(url, clock, after=fail_over)
@@ -216,11 +209,11 @@ def cluster(tmp_path: Path) -> Iterator[list[RedisServer]]:
             if number < 3:
                 client.execute_command("CLUSTER ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
             client.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port)
-        until(lambda: all(len(client.cluster("NODES")) == 4 for client in clients))
+        assert wait_until(lambda: all(len(client.cluster("NODES")) == 4 for client in clients), 20)
         first_id = clients[0].execute_command("CLUSTER MYID").decode()
         clients[3].execute_command("CLUSTER REPLICATE", first_id)
-        until(lambda: all(client.cluster("INFO")["cluster_state"] == "ok" for client in clients))
-        until(lambda: clients[3].info("replication")["master_link_status"] == "up")
+        assert wait_until(lambda: all(client.cluster("INFO")["cluster_state"] == "ok" for client in clients), 20)
+        assert wait_until(lambda: clients[3].info("replication")["master_link_status"] == "up", 20)
         yield nodes
 
 
@@ -229,8 +222,8 @@ async def test_a_cluster_and_a_fail_over(cluster: list[RedisServer], clock: Cloc
     def fail_over() -> None:
         with client_of(cluster[3]) as replica:
             cluster[0].kill()
-            until(lambda: replica.info("replication")["role"] == "master")
-            until(lambda: replica.cluster("INFO")["cluster_state"] == "ok")
+            assert wait_until(lambda: replica.info("replication")["role"] == "master", 20)
+            assert wait_until(lambda: replica.cluster("INFO")["cluster_state"] == "ok", 20)
 
     hosts = ",".join(f"127.0.0.1:{node.port}" for node in cluster[1:3])
     await lifecycle(f"redis+cluster://:{PASSWORD}@{hosts}", clock, after=fail_over)

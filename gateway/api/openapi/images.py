@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from gateway.api.batch import MOST_IMAGES
+from gateway.api.links import LONGEST
 from gateway.api.openapi.pieces import (
     BOOLEAN,
     COMMON_ERRORS,
@@ -76,8 +78,8 @@ def _image(operation: str) -> Json:
     }
 
 
-_BATCH_BODY = object_of(image_ids={"type": "array", "items": STRING, "minItems": 1, "maxItems": 200})
-_LINK_BODY = object_of(expires_in={"type": "integer", "minimum": 1, "maximum": 604_800})
+_BATCH_BODY = object_of(image_ids={"type": "array", "items": STRING, "minItems": 1, "maxItems": MOST_IMAGES})
+_LINK_BODY = object_of(expires_in={"type": "integer", "minimum": 1, "maximum": LONGEST})
 _BATCH_ENTRY = object_of(url=STRING, expires_at=TIME, from_cache=BOOLEAN)
 
 IMAGE_PATHS: Mapping[str, Json] = {
@@ -159,7 +161,7 @@ IMAGE_PATHS: Mapping[str, Json] = {
     "/api/v1/images/urls": {
         "post": {
             "operationId": "urls",
-            "summary": "Presigned URLs of up to 200 images.",
+            "summary": f"Presigned URLs of up to {MOST_IMAGES} images.",
             "requestBody": {"required": True, "content": {"application/json": {"schema": _BATCH_BODY}}},
             "responses": {
                 "200": success(

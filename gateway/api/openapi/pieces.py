@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.catalog.image_id import PATTERN
+
 Json = Mapping[str, Any]
 
 IMAGE_ID: Json = {
@@ -10,7 +12,7 @@ IMAGE_ID: Json = {
     "in": "path",
     "required": True,
     "description": "The image's id in the application's table.",
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$", "minLength": 1, "maxLength": 128},
+    "schema": {"type": "string", "pattern": f"^{PATTERN}$", "minLength": 1, "maxLength": 128},
 }
 
 
