@@ -17,6 +17,8 @@ import pytest
 import redis
 from aiohttp import web
 from blockbuster import BlockBuster
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from prometheus_client import CollectorRegistry
 
 from gateway.api.server import Listening, listening
@@ -29,6 +31,10 @@ from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.redis_server import RedisServer
 from gateway.metrics import Metrics
 from gateway.settings import Settings
+
+# Machines are busy, and the first text that a fresh clone draws builds tables of all of Unicode: slow is no finding.
+hypothesis_settings.register_profile("gateway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("gateway")
 
 BUCKET = "photos-1250000000"
 SECRET_ID = "AKIDEXAMPLE"

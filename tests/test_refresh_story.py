@@ -12,10 +12,13 @@ import yaml
 
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.urls.codec import decode
+from gateway.urls.seal import Seal
+from tests.conftest import SECRET_KEY
 from tests.processes import GatewayProcess, gateway_process
 
 IDS = 10_000
 LIFE = 12
+SEAL = Seal(SECRET_KEY)
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def entries(client: "redis.Redis") -> dict[str, int]:
     ids = [f"id-{number}" for number in range(IDS)]
     values: list[bytes | None] = client.mget([f"image:url:{image_id}" for image_id in ids])  # type: ignore[assignment]
     return {
-        image_id: decode(value, image_id, None).presigned.expires_at
+        image_id: decode(SEAL.take_off(value), image_id, None).presigned.expires_at
         for image_id, value in zip(ids, values, strict=True)
         if value is not None
     }

@@ -267,7 +267,8 @@ async def test_lesson_8_a_broken_body_is_no_error_of_ours(
         await wire.send(raw)
         wire.writer.write_eof()
         answer = await wire.rest()
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+    # What ends before it is understood is answered in the oldest version.
+    assert answer == b"" or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4"))
     assert not [
         record for record in caplog.records if record.levelno >= logging.ERROR and record.name.startswith("gateway")
     ]

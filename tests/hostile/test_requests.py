@@ -231,7 +231,9 @@ async def test_ids_in_a_body_are_checked_like_those_in_a_path(impatient: Running
 FIELDS = [b"Content-Length: 2", b"Transfer-Encoding: chunked", b"Range: bytes=0-", b"Expect: 100-continue", b"X: \xff"]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     method=st.sampled_from([b"GET", b"HEAD", b"POST", b"DELETE", b"OPTIONS"]),
     path=st.sampled_from([b"/i/", b"/api/v1/images/urls", b"/api/v1/images/a/", b"/", b"/healthz"]),

@@ -368,7 +368,9 @@ keys = st.sampled_from(
 
 
 @given(document=st.dictionaries(sections, values | st.dictionaries(keys, values, max_size=4), max_size=4))
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@hypothesis_settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=50
+)
 def test_any_document_makes_settings_or_lines_that_begin_with_a_key(
     tmp_path: Path, document: dict[str, object]
 ) -> None:
@@ -383,7 +385,7 @@ def test_any_document_makes_settings_or_lines_that_begin_with_a_key(
 
 
 @given(text=st.text(max_size=60))
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 def test_any_text_makes_settings_or_lines(tmp_path: Path, text: str) -> None:
     file = tmp_path / "any.yaml"
     file.write_bytes(text.encode(errors="replace"))

@@ -62,7 +62,7 @@ async def test_a_second_drop_outdates_those_who_saw_the_first(tier: Tier) -> Non
     assert await put(tier, signed(tier), tombstone=first.tombstone) == {Member("a"): False}
 
 
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(garbage=st.binary(min_size=1).filter(lambda data: not data.startswith(b"-")))
 async def test_garbage_is_no_hit_and_makes_way(tier: Tier, redis_client: "redis.Redis", garbage: bytes) -> None:
     redis_client.set(KEY, garbage, ex=100)

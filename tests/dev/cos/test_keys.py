@@ -35,7 +35,9 @@ def names_an_object(key: str) -> bool:
     return bool(depth)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(key=KEYS | PARTS.map("/".join).map(lambda key: "k" + key))
 @example("a b+c%d%2F#?&'\"[](){}<>|\\^`~!@$=;:,/./../d//e/图.png")
 @example("\0\r\n\t\x7f")
@@ -49,7 +51,9 @@ async def test_presigned_keys_round_trip(client: Client, cos: CosStandIn, key: s
     cos.store.delete(BUCKET, key)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(params=st.dictionaries(NAMES, st.text(max_size=20)))
 @example({"sign": "0", "q": "", "=": "&"})
 @example({"imageMogr2/thumbnail/!50p": "", "a b": "c+d", "x;y": "&="})
