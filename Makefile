@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # One folder of images to serve instead of the samples: make run IMAGES=~/Pictures
 IMAGES ?=
 
-.PHONY: help install run test coverage bench fuzz lint typecheck format constraints clean all
+.PHONY: help install run test coverage conformance bench fuzz lint typecheck format constraints clean all
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -36,6 +36,9 @@ test: install  ## the whole suite, on real servers
 coverage: install  ## the whole suite, and which branches it did not take
 	$(PYTEST) --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report
+
+conformance: install  ## what applies of http-cache-tests, a public test suite for caches; wants node and npm
+	$(BIN)/python -m tests.conformance.cache_tests
 
 # How long each target is fuzzed, in seconds, and which are: make fuzz SECONDS=600 TARGETS=credentials
 SECONDS ?= 60

@@ -1,0 +1,155 @@
+"""Runs what applies of http-cache-tests against the gateway: ``make conformance``. Wants node and npm."""
+
+import asyncio
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from gateway.api.server import listening
+from gateway.app import create_admin_app, create_app
+from gateway.dev.database import ImagesTable
+from gateway.dev.postgres_server import PostgresServer
+from gateway.dev.processes import HOST, free_port
+from gateway.dev.redis_server import RedisServer
+from gateway.metrics import Metrics
+from gateway.settings import Settings
+from tests.conformance.cache_tests.adapter import Adapter
+from tests.conformance.cache_tests.verdicts import LEFT_OUT, RUN, Outcome, report
+
+VERSION = "0.4.5"
+# The suite lists npm itself, and with it four hundred packages, among what it needs; it does not.
+PACKAGE = {
+    "private": True,
+    "dependencies": {"http-cache-tests": VERSION, "node-fetch": "2.7.0"},
+    "overrides": {"npm": "file:./no-npm"},
+}
+CLIENT = Path(__file__).with_name("client.mjs")
+START_TIMEOUT = 10  # seconds for the suite's server
+TIMEOUT = 120  # seconds for npm, and for all tests together, which take ten
+
+
+async def run(*command: str | Path, folder: Path) -> bytes:
+    """What a program writes; raises ``RuntimeError`` if it fails, ``TimeoutError`` if it does not end."""
+    process = await asyncio.create_subprocess_exec(*command, cwd=folder, stdout=asyncio.subprocess.PIPE)
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        raise RuntimeError(f"{command[0]} failed with {process.returncode}")
+    return output
+
+
+async def install(folder: Path) -> Path:
+    """The suite, in a folder of its own."""
+    (folder / "no-npm").mkdir()
+    (folder / "no-npm/package.json").write_text(json.dumps({"name": "npm", "version": "6.14.18"}))
+    (folder / "package.json").write_text(json.dumps(PACKAGE))
+    quietly = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+    await run("npm", "install", *quietly, folder=folder)
+    return folder / "node_modules/http-cache-tests"
+
+
+@asynccontextmanager
+async def suite_server(suite: Path, folder: Path) -> AsyncIterator[str]:
+    """The origin that comes with the suite; it takes its settings from npm's variables."""
+    port = free_port()
+    settings = {"protocol": "http", "port": str(port), "pidfile": str(folder / "pid")}
+    environment = os.environ | {f"npm_config_{key}": value for key, value in settings.items()}
+    process = await asyncio.create_subprocess_exec(
+        "node", "server/server.mjs", cwd=suite, env=environment, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(START_TIMEOUT):
+            line = await process.stdout.readline()
+        if not line.startswith(b"Listening"):
+            raise RuntimeError("the suite's server did not start")
+        warnings = asyncio.create_task(process.stdout.read(), name="warnings")  # it would stop at a full pipe
+        yield f"http://{HOST}:{port}"
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+    await warnings
+
+
+@asynccontextmanager
+async def serving(app: web.Application) -> AsyncIterator[str]:
+    """An application on a free port."""
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, HOST, 0)
+    await site.start()
+    try:
+        yield f"http://{HOST}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def settings_for(origin: str, redis_url: str, dsn: str, ttl: int) -> Settings:
+    """A gateway's, with the suite behind it."""
+    return Settings.model_validate(
+        {
+            "server": {"host": HOST, "port": 0, "shutdown_grace": 1},
+            "admin": {"port": 0},
+            "redis": {"url": redis_url},
+            "postgres": {"dsn": dsn},
+            "cos": {
+                "secret_id": "any",
+                "secret_key": "any",
+                "bucket": "suite-1250000000",
+                "scheme": "http",
+                "domain": origin.removeprefix("http://"),
+            },
+            "image_proxy": {"memory_cache": {"ttl": ttl}},
+        }
+    )
+
+
+async def conform(folder: Path) -> list[Outcome]:
+    """What came of each test of the suite."""
+    suite = await install(folder)
+    async with AsyncExitStack() as stack:
+        redis = stack.enter_context(RedisServer(folder / "redis", ephemeral=True))
+        postgres = stack.enter_context(PostgresServer(folder / "postgres", ephemeral=True))
+        table = ImagesTable(postgres.dsn)
+        table.create()
+        session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
+        server = await stack.enter_async_context(suite_server(suite, folder))
+        adapter = Adapter(session, server, table)
+        origin = await stack.enter_async_context(serving(adapter.origin()))
+        for name, ttl in (("fresh", 60), ("stale", 1), ("failing", 1)):
+            app = create_app(settings_for(origin, redis.url, postgres.dsn, ttl), Metrics())
+            ports = await stack.enter_async_context(listening(app, create_admin_app))
+            adapter.gateways[name] = ports.public
+        front = await stack.enter_async_context(serving(adapter.front()))
+        found = await run("node", CLIENT, suite, front, ",".join(RUN), LEFT_OUT, folder=folder)
+    return [Outcome(**outcome) for outcome in json.loads(found)]
+
+
+def main() -> int:
+    """0 if every test did what it is known to do."""
+    if missing := [program for program in ("node", "npm") if shutil.which(program) is None]:
+        print(f"http-cache-tests was NOT run: {' and '.join(missing)} not found")
+        return 1
+    logging.getLogger("gateway").addHandler(logging.NullHandler())  # the suite's origin fails on purpose
+    with tempfile.TemporaryDirectory(prefix="image-gateway-conformance-") as folder:
+        found = asyncio.run(conform(Path(folder)))
+    return report(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
