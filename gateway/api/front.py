@@ -94,7 +94,7 @@ class Front:
             if address is not None:
                 passage.route = address.lastgroup
                 passage.image_id = image_id = address[address.lastindex or 0]
-                return self._image_proxy.answer(request, image_id)
+                return self._image_proxy.answer(request, image_id, passage)
         return self._handler(request)
 
     def _count(self, request: web.BaseRequest, passage: Passage, outcome: str) -> None:

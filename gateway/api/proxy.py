@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from gateway.api.caller import Callers
-from gateway.api.passage import PASSAGE
+from gateway.api.passage import Passage
 from gateway.api.viewing import ImageViewing
 from gateway.delivery.accel import ImageAccel
 from gateway.delivery.exchange import Exchange
@@ -46,7 +46,7 @@ class ImageProxy:
         self._accel = accel
         self._redirect = redirect
 
-    async def answer(self, request: web.BaseRequest, image_id: str) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest, image_id: str, passage: Passage) -> web.StreamResponse:
         """The image's bytes, a redirect to them, or word to nginx where they are; raises ``GatewayError``."""
         if not self._is_enabled:
             raise RouteNotFound
@@ -57,7 +57,6 @@ class ImageProxy:
             viewed = await self._viewing.view_for(lambda: self._callers.of(request), wanted.image_id, wanted.style)
             return viewed.image
 
-        passage = request[PASSAGE]
         with self._limit:
             image = await view()
             self._usage.accessed(wanted.image_id, wanted.style)

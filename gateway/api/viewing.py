@@ -22,7 +22,7 @@ class ImageViewing:
     async def view_for(self, identify: Callable[[], Caller], image_id: str, style: str | None = None) -> Resolved:
         """As ``view``, for a caller who is told only where that matters: nobody need be known for a public image."""
         try:
-            resolved = await self._resolver.resolve(image_id, style)
+            resolved = self._resolver.at_hand(image_id, style) or await self._resolver.look_up(image_id, style)
         except ImageNotFound as error:
             raise refusal(identify()) from error
         if not resolved.image.record.public:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from email.utils import encode_rfc2231
 from typing import NamedTuple, Self
 
+from aiohttp import hdrs
+
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest
 
@@ -31,13 +33,13 @@ class ImageRequest(NamedTuple):
     def parse(cls, image_id: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Self:
         """Raises ``InvalidImageId`` or ``InvalidRequest``; an unusable Range is ignored (RFC 9110 section 14.2)."""
         if not query:  # as nearly all requests are
-            return cls(parse_image_id(image_id), None, None, False, _single_range(headers.get("Range")))
+            return cls(parse_image_id(image_id), None, None, False, _single_range(headers.get(hdrs.RANGE)))
         return cls(
             image_id=parse_image_id(image_id),
             style=query.get("style"),
             download=_file_name(query.get("download")),
             redirect=_flag(query.get("redirect")),
-            byte_range=_single_range(headers.get("Range")),
+            byte_range=_single_range(headers.get(hdrs.RANGE)),
         )
 
 

@@ -31,7 +31,7 @@ def fields(headers: Mapping[str, str]) -> bytes:
 class ReadyResponse(web.StreamResponse):
     """``fixed`` are header lines that ``fields`` made once; ``headers`` are those of this answer alone.
 
-    For a GET; ``pieces`` are the body. Date, Content-Length and Connection are added.
+    For a GET; ``pieces`` are the body, ``length`` bytes in all. Date, Content-Length and Connection are added.
     """
 
     def __init__(self, fixed: bytes, headers: "CIMultiDict[str]", *pieces: bytes, status: int = 200) -> None:
@@ -39,6 +39,7 @@ class ReadyResponse(web.StreamResponse):
         self._fixed = fixed
         self._own = headers
         self._pieces = pieces
+        self.length = sum(map(len, pieces)) if len(pieces) != 1 else len(pieces[0])
         self._asked: web.BaseRequest | None = None
 
     @property
@@ -61,21 +62,20 @@ class ReadyResponse(web.StreamResponse):
         """Send head and body; raises ``ConnectionError`` when the client has left."""
         request = self._asked
         assert request is not None, "aiohttp prepares an answer before it ends it"  # noqa: S101
-        pieces = (*self._pieces, data)
-        length = sum(map(len, pieces))
+        assert not data, "the body is known from the start"  # noqa: S101
         head = b"HTTP/1.%d%b%b%bDate: %b\r\nContent-Length: %d\r\n%b\r\n" % (
             request.version >= HttpVersion11,
             _STATUS_LINES[self.status],
             self._fixed,
             fields(self._own),
             _date(int(time.time())),
-            length,
+            self.length,
             self._connection(request),
         )
-        if length <= _COPIED:
-            await request.writer.write_eof(b"".join((head, *pieces)))
+        if self.length <= _COPIED:
+            await request.writer.write_eof(b"".join((head, *self._pieces)))
         else:
-            for piece in (head, *pieces):
+            for piece in (head, *self._pieces):
                 await request.writer.write(piece)
             await request.writer.write_eof()
 

@@ -90,8 +90,9 @@ class Relay:
 
     def send_ready(self, fixed: bytes, headers: "CIMultiDict[str]", *pieces: bytes) -> ReadyResponse:
         """A 200 to a GET whose bytes are at hand; ``fixed`` are header lines as ``fields`` makes them."""
-        self._metrics.response_bytes.add(number=sum(map(len, pieces)))
-        return ReadyResponse(fixed, headers, *pieces)
+        response = ReadyResponse(fixed, headers, *pieces)
+        self._metrics.response_bytes.add(number=response.length)
+        return response
 
 
 async def all_of(body: Body) -> list[bytes]:

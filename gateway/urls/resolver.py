@@ -75,14 +75,15 @@ class UrlResolver:
         self._lookups: SingleFlight[Member, Resolved] = SingleFlight("look-up", metrics.coalesced_requests)
         self._renewals: SingleFlight[Member, SignedImage] = SingleFlight("renewal", metrics.coalesced_requests)
 
-    async def resolve(self, image_id: str, style: str | None = None) -> Resolved:
-        """Raises ``UnknownStyle``, ``ImageNotFound``, ``CatalogUnavailable`` or ``CredentialsExpired``."""
+    def at_hand(self, image_id: str, style: str | None = None) -> Resolved | None:
+        """What the local tier has; None: ask ``look_up``. Raises ``UnknownStyle`` or ``ImageNotFound``."""
         if style is not None and not self._signer.knows_style(style):
             raise UnknownStyle
+        return self._from_local(Member(image_id, style))
+
+    async def look_up(self, image_id: str, style: str | None = None) -> Resolved:
+        """What is not at hand; raises ``ImageNotFound``, ``CatalogUnavailable`` or ``CredentialsExpired``."""
         member = Member(image_id, style)
-        known = self._from_local(member)
-        if known is not None:
-            return known
         return await self._lookups.run(member, lambda: self._look_up(member))
 
     async def resolve_many(self, image_ids: Iterable[str]) -> dict[str, Resolved | GatewayError]:
