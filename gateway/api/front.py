@@ -9,6 +9,7 @@ import re
 from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
+from multidict import istr
 
 from gateway.api.answers import failure
 from gateway.api.keys import CLIENT_ADDRESS, DAILY_STATS, IMAGE_PROXY, IN_FLIGHT, METRICS
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 CLIENT_LEFT = "499"
 ABORTED = "aborted"
 _NO_IMAGE = frozenset({"400", "404", "405"})
+_REQUEST_ID = istr("X-Request-Id")
 _READING = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 # The addresses of images as nearly everybody writes them; any other spelling goes through the router.
 _IMAGE = re.compile(rf"/i/(?P<short>{PATTERN})|/api/v1/images/(?P<proxy>{PATTERN})/proxy")
@@ -50,7 +52,7 @@ class Front:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Give the request an id, have it answered, and count and time what becomes of it."""
-        request[PASSAGE] = passage = Passage(request.headers.get("X-Request-Id"), self._requests)
+        passage = Passage(request.headers.get(_REQUEST_ID), self._requests)
         current_request_id.set(passage.request_id)  # for this request's task alone
         number = self._in_flight.began()
         outcome = CLIENT_LEFT  # what remains when the handler is cancelled
@@ -95,6 +97,7 @@ class Front:
                 passage.route = address.lastgroup
                 passage.image_id = image_id = address[address.lastindex or 0]
                 return self._image_proxy.answer(request, image_id, passage)
+        request[PASSAGE] = passage
         return self._handler(request)
 
     def _count(self, request: web.BaseRequest, passage: Passage, outcome: str) -> None:

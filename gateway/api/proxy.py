@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from gateway.access.identity import Caller
 from gateway.api.caller import Callers
 from gateway.api.passage import Passage
 from gateway.api.viewing import ImageViewing
@@ -53,15 +54,17 @@ class ImageProxy:
         query = request.query if request.rel_url.raw_query_string else _NO_QUERY
         wanted = ImageRequest.parse(image_id, query, request.headers)
 
-        async def view() -> SignedImage:
-            viewed = await self._viewing.view_for(lambda: self._callers.of(request), wanted.image_id, wanted.style)
-            return viewed.image
+        def identify() -> Caller:
+            return self._callers.of(request)
+
+        async def view_again() -> SignedImage:
+            return (await self._viewing.view_for(identify, wanted.image_id, wanted.style)).image
 
         with self._limit:
-            image = await view()
+            image = (await self._viewing.view_for(identify, wanted.image_id, wanted.style)).image
             self._usage.accessed(wanted.image_id, wanted.style)
             passage.delivery = delivery = "redirect" if wanted.redirect else self._delivery
             if delivery == "redirect":
                 return self._redirect.answer(request.method, image, download=wanted.download)
-            exchange = Exchange(request, wanted, passage.stamp, view)
+            exchange = Exchange(request, wanted, passage.stamp, view_again)
             return await (self._accel if delivery == "accel" else self._stream).answer(exchange, image)

@@ -33,7 +33,8 @@ class ImageRequest(NamedTuple):
     def parse(cls, image_id: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Self:
         """Raises ``InvalidImageId`` or ``InvalidRequest``; an unusable Range is ignored (RFC 9110 section 14.2)."""
         if not query:  # as nearly all requests are
-            return cls(parse_image_id(image_id), None, None, False, _single_range(headers.get(hdrs.RANGE)))
+            byte_range = _single_range(headers[hdrs.RANGE]) if hdrs.RANGE in headers else None
+            return cls(parse_image_id(image_id), None, None, False, byte_range)
         return cls(
             image_id=parse_image_id(image_id),
             style=query.get("style"),

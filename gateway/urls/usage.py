@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from gateway.urls.member import Member
 from gateway.urls.redis_guard import CacheUnavailable
@@ -23,24 +24,25 @@ class UsageCounter:
         self._store = store
         self._most_members = most_members
         self._now = now
-        self._counted: dict[Member, Usage] = {}
+        self._counted: dict[Member, _Pending] = {}
 
     def accessed(self, image_id: str, style: str | None = None) -> None:
         """The image's URL was used."""
-        member, now = Member(image_id, style), int(self._now())
-        known = self._counted.get(member)
-        if known is not None and known.last_access == now:  # as for whatever is asked for often
-            self._counted[member] = Usage(known.access_count + 1, known.refresh_count, now)
-        else:
-            self._count(member, Usage(access_count=1, last_access=now))
+        member = Member(image_id, style)
+        pending = self._counted.get(member) or self._counted_from_now(member)
+        if pending is not None:
+            pending.accesses += 1
+            pending.last_access = self._now()
 
     def refreshed(self, member: Member) -> None:
         """The image's URL was made anew."""
-        self._count(member, Usage(refresh_count=1))
+        pending = self._counted.get(member) or self._counted_from_now(member)
+        if pending is not None:
+            pending.refreshes += 1
 
     async def usage(self, member: Member) -> Usage:
         """All that is known: what is in Redis and what is not yet there; the latter alone while Redis is away."""
-        pending = self._counted.get(member, Usage())
+        pending = self._counted.get(member, _Pending()).usage()
         if self._store is None:
             return pending
         try:
@@ -54,17 +56,38 @@ class UsageCounter:
             return
         counted, self._counted = self._counted, {}
         try:
-            await self._store.add(counted)
+            await self._store.add({member: pending.usage() for member, pending in counted.items()})
         except CacheUnavailable:
-            for member, usage in counted.items():
-                self._count(member, usage)
+            for member, before in counted.items():
+                pending = self._counted.get(member) or self._counted_from_now(member)
+                if pending is not None:
+                    pending.add(before)
 
-    def _count(self, member: Member, usage: Usage) -> None:
-        known = self._counted.get(member)
-        if known is not None:
-            self._counted[member] = _sum(known, usage)
-        elif len(self._counted) < self._most_members:
-            self._counted[member] = usage
+    def _counted_from_now(self, member: Member) -> "_Pending | None":
+        """None when there are too many."""
+        if len(self._counted) >= self._most_members:
+            return None
+        pending = self._counted[member] = _Pending()
+        return pending
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What was counted and is not yet written."""
+
+    accesses: int = 0
+    refreshes: int = 0
+    last_access: float | None = None
+
+    def add(self, before: "_Pending") -> None:
+        """What was counted earlier, too."""
+        self.accesses += before.accesses
+        self.refreshes += before.refreshes
+        self.last_access = self.last_access or before.last_access
+
+    def usage(self) -> Usage:
+        """The last access in whole seconds."""
+        return Usage(self.accesses, self.refreshes, int(self.last_access) if self.last_access is not None else None)
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

@@ -58,7 +58,12 @@ async def other_cos(request: pytest.FixtureRequest, images: Images) -> AsyncIter
 
 async def started(start_gateway: StartGateway, cos: CosStandIn) -> RunningGateway:
     """A gateway whose COS that is."""
-    return await start_gateway(cos={"domain": f"127.0.0.1:{cos.port}"}, image_proxy={"memory_cache": {"max_bytes": 0}})
+    return await start_gateway(
+        cos={"domain": f"127.0.0.1:{cos.port}"},
+        image_proxy={"memory_cache": {"max_bytes": 0}},
+        url_cache={"local_ttl": 0},
+        postgres={"listen": False},
+    )
 
 
 async def test_images_are_had_after_one_refusal(
@@ -96,16 +101,23 @@ async def test_what_is_given_away_is_good_and_lives_by_cos_s_time(
     assert status.json()["data"]["cached"] is True
 
 
-async def test_a_replica_whose_clock_is_right_uses_the_same_urls(
+async def test_replicas_agree_once_each_has_been_told(
     start_gateway: StartGateway, images: Images, other_cos: CosStandIn
 ) -> None:
-    late = await started(start_gateway, other_cos)
+    """What the second signs before it is told ends later than what the first has kept, or earlier."""
     await images.add("cat", DATA)
-    await late.get("/i/cat")
-    url = (await late.get("/api/v1/images/cat/url")).json()["data"]["url"]
-    right = await started(start_gateway, other_cos)
-    await right.get("/i/cat")  # refused once: it has to learn the time, too
-    assert (await right.get("/api/v1/images/cat/url")).json()["data"]["url"] == url
+    replicas = []
+    for _ in range(2):
+        replicas.append(await started(start_gateway, other_cos))
+        assert (await replicas[-1].get("/i/cat")).status == 200
+    one, other = replicas
+    refused = [replica.sample("origin_requests_total", status="403") for replica in replicas]
+    assert max(refused) <= 1
+    for replica in (one, other, one):
+        assert (await replica.get("/i/cat")).status == 200
+    assert [replica.sample("origin_requests_total", status="403") for replica in replicas] == refused
+    urls = [(await replica.get("/api/v1/images/cat/url")).json()["data"]["url"] for replica in replicas]
+    assert urls[0] == urls[1]
 
 
 async def test_a_refusal_for_another_reason_corrects_nothing(start_gateway: StartGateway, images: Images) -> None:
