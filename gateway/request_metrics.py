@@ -61,24 +61,34 @@ class PlainCounter(Collector):
         yield CounterMetricFamily(self._name, self._documentation, labels=self._labels)
 
 
+class _Route:
+    """What is counted of one route; ``answered`` by delivery and status."""
+
+    __slots__ = ("answered", "durations", "first_bytes")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.answered: dict[tuple[str, str], int] = {}
+        self.durations = Distribution(bounds)
+        self.first_bytes = Distribution(bounds)
+
+
 class RequestMetrics(Collector):
     """Requests by route, delivery and status; durations and times to the first byte by route."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
-        self._answered: dict[tuple[str, str, str], int] = {}
-        self._durations: dict[str, Distribution] = {}
-        self._first_bytes: dict[str, Distribution] = {}
+        self._routes: dict[str, _Route] = {}
 
-    def answered(self, route: str, delivery: str, status: str, seconds: float) -> None:
-        """A request is over."""
-        key = (route, delivery, status)
-        self._answered[key] = self._answered.get(key, 0) + 1
-        self._of(self._durations, route).observe(seconds)
-
-    def began(self, route: str, seconds: float) -> None:
-        """The first byte of an answer is about to leave."""
-        self._of(self._first_bytes, route).observe(seconds)
+    def answered(self, route: str, delivery: str, status: str, seconds: float, first_byte: float | None) -> None:
+        """A request is over, after so many seconds; ``first_byte`` is None where none was sent."""
+        counts = self._routes.get(route)
+        if counts is None:
+            counts = self._routes[route] = _Route(self._bounds)
+        key = (delivery, status)
+        counts.answered[key] = counts.answered.get(key, 0) + 1
+        counts.durations.observe(seconds)
+        if first_byte is not None:
+            counts.first_bytes.observe(first_byte)
 
     def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
         """The sums as they are now; a scrape may run in a thread of its own, so on copies."""
@@ -87,33 +97,29 @@ class RequestMetrics(Collector):
             "Requests answered, by route, how the image was delivered, and status.",
             labels=("route", "delivery", "status"),
         )
-        for key, count in list(self._answered.items()):
-            requests.add_metric(key, count)
+        routes = list(self._routes.items())
+        for name, route in routes:
+            for key, count in list(route.answered.items()):
+                requests.add_metric((name, *key), count)
         yield requests
         yield self._family(
             "image_gateway_request_duration_seconds",
             "Time from the request line to the last byte sent.",
-            self._durations,
+            {name: route.durations for name, route in routes},
         )
         yield self._family(
             "image_gateway_time_to_first_byte_seconds",
             "Time from the request line to the first byte of the answer.",
-            self._first_bytes,
+            {name: route.first_bytes for name, route in routes},
         )
 
     def describe(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
         """The names, so that no other collector can take them."""
         return RequestMetrics(self._bounds).collect()
 
-    def _of(self, distributions: dict[str, Distribution], route: str) -> Distribution:
-        found = distributions.get(route)
-        if found is None:
-            found = distributions[route] = Distribution(self._bounds)
-        return found
-
     def _family(self, name: str, documentation: str, by_route: dict[str, Distribution]) -> HistogramMetricFamily:
         family = HistogramMetricFamily(name, documentation, labels=("route",))
-        for route, distribution in list(by_route.items()):
+        for route, distribution in by_route.items():
             buckets: list[tuple[str, float]] = []
             so_far = 0
             for bound, count in zip((*self._bounds, float("inf")), list(distribution.counts), strict=True):

@@ -13,7 +13,7 @@ from multidict import istr
 
 from gateway.api.answers import failure
 from gateway.api.keys import CLIENT_ADDRESS, DAILY_STATS, IMAGE_PROXY, IN_FLIGHT, METRICS
-from gateway.api.passage import PASSAGE, UNMATCHED, Passage
+from gateway.api.passage import PASSAGE, Passage
 from gateway.catalog.image_id import PATTERN
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.errors import GatewayError, InvalidRequest, MethodNotAllowed, PayloadTooLarge, RouteNotFound
@@ -52,7 +52,7 @@ class Front:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Give the request an id, have it answered, and count and time what becomes of it."""
-        passage = Passage(request.headers.get(_REQUEST_ID), self._requests)
+        passage = Passage(request.headers.get(_REQUEST_ID))
         current_request_id.set(passage.request_id)  # for this request's task alone
         number = self._in_flight.began()
         outcome = CLIENT_LEFT  # what remains when the handler is cancelled
@@ -86,7 +86,6 @@ class Front:
             logger.exception("request failed unexpectedly")
             response = _rendered(request, passage, GatewayError())
         if not response.prepared:
-            passage.route = passage.route or _route_of(request)
             passage.stamp(response.headers)
         return response
 
@@ -104,7 +103,7 @@ class Front:
         """Into the metrics, and into the statistics of the day: an id that names no image is not counted as one."""
         elapsed = passage.elapsed()
         route = passage.route or _route_of(request)
-        self._requests.answered(route, passage.delivery, outcome, elapsed)
+        self._requests.answered(route, passage.delivery, outcome, elapsed, passage.first_byte)
         if self._daily_stats is not None and outcome not in _NO_IMAGE:
             image_id = passage.image_id or _image_id_in(request)
             if image_id is not None:
@@ -125,7 +124,7 @@ class Front:
 def _route_of(request: web.BaseRequest) -> str:
     """The name of the route that the router found, from a closed set; ``unmatched`` when there is none."""
     found = request.match_info.route.name if isinstance(request, web.Request) else None
-    return found or UNMATCHED
+    return found or "unmatched"
 
 
 def _image_id_in(request: web.BaseRequest) -> str | None:

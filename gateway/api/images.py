@@ -21,9 +21,7 @@ from gateway.urls.redis_guard import CacheUnavailable
 
 async def proxy(request: web.Request) -> web.StreamResponse:
     """The image's bytes, or the way to them, at an address that the router had to decode."""
-    passage = request[PASSAGE]
-    passage.route = request.match_info.route.name
-    return await request.app[IMAGE_PROXY].answer(request, request.match_info["image_id"], passage)
+    return await request.app[IMAGE_PROXY].answer(request, request.match_info["image_id"], request[PASSAGE])
 
 
 async def url(request: web.Request) -> web.Response:

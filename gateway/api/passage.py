@@ -6,39 +6,36 @@ from collections.abc import MutableMapping
 from aiohttp import web
 
 from gateway.ops.request_id import request_id_from
-from gateway.request_metrics import RequestMetrics
 
 
 class Passage:
     """Begins when the request is taken.
 
-    ``route`` and ``image_id`` are known once the address was understood, ``delivery`` once it is chosen. ``outcome``
-    is what to count where no status reached the client.
+    ``route`` and ``image_id`` are known once the address was understood, ``delivery`` once it is chosen, ``first_byte``
+    (seconds) when it leaves. ``outcome`` is what to count where no status reached the client.
     """
 
-    __slots__ = ("_requests", "delivery", "image_id", "outcome", "request_id", "route", "started")
+    __slots__ = ("delivery", "first_byte", "image_id", "outcome", "request_id", "route", "started")
 
-    def __init__(self, given_id: str | None, requests: RequestMetrics) -> None:
+    def __init__(self, given_id: str | None) -> None:
         self.started = time.perf_counter()
         self.request_id = request_id_from(given_id)
         self.route: str | None = None
         self.image_id: str | None = None
         self.delivery = "none"
         self.outcome: str | None = None
-        self._requests = requests
+        self.first_byte: float | None = None
 
     def elapsed(self) -> float:
         """Seconds since the request was taken."""
         return time.perf_counter() - self.started
 
     def stamp(self, headers: MutableMapping[str, str]) -> None:
-        """Add what every answer carries: its first byte is about to leave, and that is counted."""
-        elapsed = time.perf_counter() - self.started
+        """Add what every answer carries: its first byte is about to leave."""
+        self.first_byte = elapsed = time.perf_counter() - self.started
         headers["Server"] = "image-gateway"
         headers["X-Request-Id"] = self.request_id
         headers["Server-Timing"] = f"gateway;dur={elapsed * 1000:.1f}"
-        self._requests.began(self.route or UNMATCHED, elapsed)
 
 
 PASSAGE = web.RequestKey("passage", Passage)
-UNMATCHED = "unmatched"
