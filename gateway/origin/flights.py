@@ -25,7 +25,7 @@ class Flights:
         self.cache = cache
         self._metrics = metrics
         self._most_promised = most_promised
-        self._promised = 0  # bytes that transfers under way may still come to hold
+        self.promised = 0  # bytes that transfers under way may still come to hold
         self._flights: dict[_Key, _Flight] = {}
 
     async def join(self, door: Door, conditions: Mapping[str, str]) -> tuple[Door, Reader]:
@@ -57,14 +57,14 @@ class Flights:
         size = body.headers.length
         if body.status != 200 or size is None or not self.cache.takes(size) or body.facts.strong_etag is None:
             return 0
-        if self._promised + size > self._most_promised:
+        if self.promised + size > self._most_promised:
             return 0
-        self._promised += size
+        self.promised += size
         return size
 
     def landed(self, key: _Key, flight: "_Flight", promised: int) -> None:
         """The flight is over, and what was promised to it is free."""
-        self._promised -= promised
+        self.promised -= promised
         if self._flights.get(key) is flight:
             del self._flights[key]
 

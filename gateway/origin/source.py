@@ -88,6 +88,11 @@ class ObjectSource:
         entry = self._cache.get(ObjectId.of(image))
         return entry is not None and entry.body is not None
 
+    @property
+    def promised_bytes(self) -> int:
+        """How much memory the transfers under way may still come to hold."""
+        return self._flights.promised
+
     async def look(self, image: SignedImage) -> tuple[Renewed, Entry]:
         """The facts as COS tells them in answer to a HEAD."""
         return await self._looks.run(ObjectId.of(image), lambda: self._look(self._door(image)))
