@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.urls.presigned import PresignedUrl
+from gateway.urls.presigned import BACKDATE, PresignedUrl
 
 # How far the clocks of replicas, of COS and of this machine may be apart, in seconds.
 CLOCK_SKEW = 5
@@ -31,8 +31,11 @@ class Lifetime:
         return presigned.expires_at - self.min_remaining - now
 
     def is_usable(self, presigned: PresignedUrl, now: float) -> bool:
-        """Whether the URL may be handed out at ``now`` (Unix seconds)."""
-        return presigned.expires_at - self.min_remaining >= now
+        """Whether the URL may be handed out at ``now`` (Unix seconds).
+
+        One whose signature has not begun was made by a clock that ran ahead: COS refuses it.
+        """
+        return presigned.signed_at - BACKDATE <= now <= presigned.expires_at - self.min_remaining
 
     def redirect_max_age(self, presigned: PresignedUrl, max_age: int, now: float) -> int:
         """For how many seconds a redirect to the URL may be cached: at most ``max_age``, never until it is too old."""

@@ -1,8 +1,12 @@
 """A presigned URL, and an image beside it: what the cache keeps and the way of a request needs."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.catalog.record import ImageRecord
+
+# COS may see the clock of this machine run ahead; the SDK starts every signature a minute early, and so do we.
+BACKDATE: Final = 60
 
 
 @dataclass(frozen=True, slots=True)

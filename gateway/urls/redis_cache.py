@@ -10,18 +10,20 @@ from redis.exceptions import ResponseError
 
 from gateway.urls.codec import decode, encode
 from gateway.urls.member import Member
-from gateway.urls.presigned import SignedImage
+from gateway.urls.presigned import BACKDATE, PresignedUrl, SignedImage
 from gateway.urls.redis_guard import RedisGuard
 from gateway.urls.seal import Seal
 
 # KEYS the entries; ARGV[1] the Unix second up to which a URL that ends then may be handed out, and for each key the
-# entry and the tombstone its writer saw before it read the row, or "". Returns for each whether it was kept.
-# A URL is never replaced by one that ends earlier, whoever signed it: two replicas may write in any order. And what
-# was read before an image was dropped is never written after it.
+# entry, the tombstone its writer saw before it read the row, or "", and the latest end that a URL signed by now can
+# have. Returns for each whether it was kept.
+# A URL is never replaced by one that ends earlier, whoever signed it: two replicas may write in any order. One that
+# ends later than any can was signed by a clock that ran ahead, and stands in nobody's way. And what was read before an
+# image was dropped is never written after it.
 _PUT = """
 local done = {}
 for i, key in ipairs(KEYS) do
-    local entry, seen = ARGV[2 * i], ARGV[2 * i + 1]
+    local entry, seen, latest = ARGV[3 * i - 1], ARGV[3 * i], tonumber(ARGV[3 * i + 1])
     local entry_end = tonumber(string.match(entry, '^(%d+) '))
     local kept = redis.pcall('GET', key)
     local may = true
@@ -30,7 +32,7 @@ for i, key in ipairs(KEYS) do
             may = kept == seen
         else
             local kept_end = tonumber(string.match(kept, '^(%d+) '))
-            may = not (kept_end and kept_end > entry_end)
+            may = not (kept_end and kept_end > entry_end and kept_end <= latest)
         end
     end
     if may then
@@ -104,7 +106,7 @@ class RedisUrlCache:
     async def put_many(
         self, entries: Sequence[tuple[SignedImage, bytes]], now: float, margin: int
     ) -> dict[Member, bool]:
-        """Keep each image until ``margin`` seconds before its URL ends, unless what is kept ends later.
+        """Keep each image until ``margin`` seconds before its URL ends, unless what is kept is good and ends later.
 
         Each comes with the tombstone found before its row was read: an image dropped since is not kept. Whether each
         was kept.
@@ -113,8 +115,9 @@ class RedisUrlCache:
             pipeline = self._guard.client.pipeline(transaction=False)
             for group in self._guard.together(entries):
                 keys = [self._key(_member_of(image)) for image, _ in group]
-                sealed = [(self._seal.put_on(encode(image)), tombstone) for image, tombstone in group]
-                values = [value for pair in sealed for value in pair]
+                values: list[bytes | int] = []
+                for image, tombstone in group:
+                    values += self._seal.put_on(encode(image)), tombstone, _latest_end(image.presigned, now)
                 # EVAL and not EVALSHA: a pipeline cannot answer NOSCRIPT, and the script is short.
                 pipeline.eval(_PUT, len(keys), *keys, math.ceil(now) + margin, *values)
             kept = [done for answer in await pipeline.execute() for done in answer]
@@ -181,6 +184,11 @@ def _glance(answer: bytes | None) -> Glance:
         return Glance(tombstone=answer)
     end = answer.partition(b" ")[0]
     return Glance(int(end) if end.isdigit() and len(end) < 12 else None)
+
+
+def _latest_end(presigned: PresignedUrl, now: float) -> int:
+    """When a URL of the same life would end that was signed as far ahead of ``now`` as may be."""
+    return math.ceil(now) + BACKDATE + presigned.expires_at - presigned.signed_at
 
 
 def _member_of(image: SignedImage) -> Member:

@@ -101,6 +101,24 @@ async def test_what_is_given_away_is_good_and_lives_by_cos_s_time(
     assert status.json()["data"]["cached"] is True
 
 
+async def test_what_was_signed_before_the_refusal_is_not_used_again(
+    start_gateway: StartGateway, images: Images, other_cos: CosStandIn
+) -> None:
+    gateway = await start_gateway(
+        cos={"domain": f"127.0.0.1:{other_cos.port}"},
+        image_proxy={"memory_cache": {"max_bytes": 0}},
+        url_cache={"local_ttl": 0},
+    )
+    await images.add("cat", DATA)
+    await gateway.get("/api/v1/images/cat/url")  # kept in Redis
+    for _ in range(3):
+        assert (await gateway.get("/i/cat")).status == 200
+    assert gateway.sample("origin_requests_total", status="403") == 1
+    data = (await gateway.get("/api/v1/images/cat/url")).json()["data"]
+    async with aiohttp.ClientSession() as session, session.get(yarl.URL(data["url"], encoded=True)) as answer:
+        assert answer.status == 200
+
+
 async def test_replicas_agree_once_each_has_been_told(
     start_gateway: StartGateway, images: Images, other_cos: CosStandIn
 ) -> None:

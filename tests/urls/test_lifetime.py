@@ -36,6 +36,12 @@ def test_a_renewal_is_due_within_the_life_and_never_later_than_the_threshold(
     assert signed <= due <= signed + ttl - min(threshold, ttl)
 
 
+def test_a_url_whose_signature_has_not_begun_is_not_handed_out() -> None:
+    presigned = PresignedUrl("https://host/a", 1060, 4660)
+    assert Lifetime(3600, 60, 900).is_usable(presigned, 1000)
+    assert not Lifetime(3600, 60, 900).is_usable(presigned, 999)
+
+
 def test_a_redirect_is_cached_no_longer_than_asked() -> None:
     presigned = PresignedUrl("https://host/a", 1000, 4600)
     assert Lifetime(3600, 60, 900).redirect_max_age(presigned, 300, 1000) == 300

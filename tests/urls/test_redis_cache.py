@@ -37,10 +37,17 @@ async def test_an_entry_comes_back_and_expires(tier: Tier, redis_client: "redis.
 
 
 async def test_i4_the_end_of_a_url_never_goes_back(tier: Tier) -> None:
-    later, earlier = signed(tier, at=NOW + 100), signed(tier, at=NOW)
+    earlier, later = signed(tier, at=NOW), signed(tier, at=NOW + 100)
     await put(tier, later)
     assert await put(tier, earlier) == {Member("a"): False}
     assert (await tier.cache.get_many([Member("a")]))[Member("a")].image == later
+
+
+@pytest.mark.parametrize(("ahead", "is_replaced"), [(60, False), (61, True), (3600, True)])
+async def test_but_one_whose_signature_has_not_begun_makes_way(tier: Tier, ahead: int, *, is_replaced: bool) -> None:
+    early, image = signed(tier, at=NOW + ahead), signed(tier, at=NOW)
+    await put(tier, early)
+    assert await put(tier, image) == {Member("a"): is_replaced}
 
 
 async def test_i6_what_was_dropped_is_not_written_by_one_who_read_before(tier: Tier) -> None:
