@@ -129,7 +129,9 @@ async def delivery(app: web.Application) -> AsyncIterator[None]:
     settings, metrics, resolver = app[keys.SETTINGS].image_proxy, app[keys.METRICS], app[keys.RESOLVER]
 
     async def renew(refused: SignedImage, told_at: float | None) -> SignedImage:
-        app[keys.CLOCK].refused_at(told_at)
+        if app[keys.CLOCK].refused_at(told_at):
+            # When rows were read, and since when changes are heard of, was told by another clock.
+            resolver.distrust_before(app[keys.CLOCK].now())
         return await resolver.renew(refused.record.image_id, refused.style, refused=refused)
 
     source = ObjectSource(

@@ -26,13 +26,17 @@ class CosClock:
         """Unix seconds."""
         return self._local() + self.offset
 
-    def refused_at(self, told: float | None) -> None:
-        """COS refused a URL, and ``told`` its own time in Unix seconds; None when it told none that can be read."""
+    def refused_at(self, told: float | None) -> bool:
+        """COS refused a URL, and ``told`` its own time in Unix seconds; None when it told none that can be read.
+
+        Whether the clock was set by it.
+        """
         if told is None or abs(told - self.now()) < TOLERATED:
-            return
+            return False
         offset = told - self._local()
         if abs(offset) > _BELIEVED:
             logger.warning("the clock of COS is said to be off by %+d s, which is not believed", offset)
-            return
+            return False
         self.offset = offset if abs(offset) >= TOLERATED else 0.0
         logger.warning("the clock of this machine and that of COS differ, synchronize it (NTP): %+d s", offset)
+        return True

@@ -1,5 +1,6 @@
 """A machine whose clock is wrong: COS says so once, and URLs are good from then on."""
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -39,7 +40,7 @@ def clock(offset: float = 0.0) -> CosClock:
 )
 def test_cos_s_time_is_taken_where_it_explains_a_refusal(before: float, told: float | None, offset: float) -> None:
     corrected = clock(before)
-    corrected.refused_at(told)
+    assert corrected.refused_at(told) == (offset != before)
     assert corrected.offset == offset
     assert corrected.now() == 1000 + offset
 
@@ -117,6 +118,24 @@ async def test_what_was_signed_before_the_refusal_is_not_used_again(
     data = (await gateway.get("/api/v1/images/cat/url")).json()["data"]
     async with aiohttp.ClientSession() as session, session.get(yarl.URL(data["url"], encoded=True)) as answer:
         assert answer.status == 200
+
+
+async def test_rows_are_trusted_by_the_time_that_was_told(
+    start_gateway: StartGateway, images: Images, other_cos: CosStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.urls.resolver.CLOCK_SKEW", 0)
+    gateway = await start_gateway(
+        cos={"domain": f"127.0.0.1:{other_cos.port}"},
+        image_proxy={"memory_cache": {"max_bytes": 0}},
+        url_cache={"local_ttl": 0},
+    )
+    await images.add("cat", DATA)
+    await gateway.get("/i/cat")  # which COS refuses once
+    await asyncio.sleep(1.1)  # times are kept in whole seconds
+    before = gateway.sample("catalog_queries_total", result="found")
+    for _ in range(3):
+        assert (await gateway.get("/i/cat")).status == 200
+    assert gateway.sample("catalog_queries_total", result="found") == before + 1, "read again once, then trusted"
 
 
 async def test_replicas_agree_once_each_has_been_told(
