@@ -241,8 +241,12 @@ async def open_origin(
         headers={"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "image-gateway"},
         cookie_jar=aiohttp.DummyCookieJar(),
         # No limit in all: a large image on a slow line is no error. Each phase has its own.
+        # ``connect`` is of a new one: the name looked up, a place among the connections, the handshakes.
         timeout=aiohttp.ClientTimeout(
-            total=None, sock_connect=min(_CONNECT_TIMEOUT, settings.timeout), sock_read=settings.timeout
+            total=None,
+            connect=settings.timeout,
+            sock_connect=min(_CONNECT_TIMEOUT, settings.timeout),
+            sock_read=settings.timeout,
         ),
         read_bufsize=READ_AHEAD,
         raise_for_status=False,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import aiohttp
 import pytest
+from aiohttp.abc import ResolveResult
 
 from gateway.dev.cos.faults import Cut, Fault, Hang, Headers, Redirect, Refuse, Reset
 from gateway.dev.cos.server import CosStandIn
@@ -230,6 +231,21 @@ async def test_a_cos_that_does_not_answer_is_given_up_in_time(
     with pytest.raises(OriginTimeout):
         await fetch(origin, presign())
     assert 0.15 < time.monotonic() - began < 1
+    assert counted(metrics, "origin_requests_total", status="timeout") == 1
+
+
+async def test_a_name_that_nobody_resolves_is_given_up_in_time(
+    open_one: OpenOrigin, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: object, **__: object) -> list[ResolveResult]:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    monkeypatch.setattr("aiohttp.DefaultResolver.resolve", never)
+    origin = await open_one(timeout=0.2)
+    with pytest.raises(OriginTimeout):
+        async with asyncio.timeout(3):
+            await fetch(origin, "http://photos.example/cat.png")
     assert counted(metrics, "origin_requests_total", status="timeout") == 1
 
 
