@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 # What is counted where no status reached the client; nginx's word for the first.
 CLIENT_LEFT = "499"
 ABORTED = "aborted"
-_NO_IMAGE = frozenset({"400", "404", "405"})
+# Bad credentials are told so whether there is such an image or not.
+_NO_IMAGE = frozenset({"400", "401", "404", "405"})
 _REQUEST_ID = istr("X-Request-Id")
 _READING = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 # The addresses of images as nearly everybody writes them; any other spelling goes through the router.

@@ -70,6 +70,21 @@ async def test_days_are_counted_and_written_together(
     assert days <= redis_client.ttl(f"image:stats:daily:{today['date']}") <= days + 24 * 3600
 
 
+async def test_whoever_shows_bad_credentials_makes_up_no_images(
+    start_gateway: StartGateway, images: Images, redis_client: "redis.Redis"
+) -> None:
+    await images.add("a")
+    gateway = await start_gateway()
+    await gateway.get("/i/a")
+    for number in range(5):
+        answer = await gateway.get(f"/i/made-up-{number}", headers={"Authorization": "Bearer no.such.token"})
+        assert answer.status == 401
+    await gateway.close()
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    assert redis_client.pfcount(f"image:stats:daily:{today}:images") == 1
+    assert redis_client.hget(f"image:stats:daily:{today}", "requests") == b"1"
+
+
 async def test_counters_are_flushed_at_the_end(
     start_gateway: StartGateway, images: Images, redis_client: "redis.Redis"
 ) -> None:
