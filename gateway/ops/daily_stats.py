@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from gateway.urls.redis_guard import CacheUnavailable, RedisGuard
@@ -24,12 +25,12 @@ class _Gathered:
     images: set[str] = field(default_factory=set)
     counts: "Counter[str]" = field(default_factory=Counter)
 
-    def add(self, other: "_Gathered") -> None:
-        """What the other counted was of the same day."""
+    def add(self, other: "_Gathered", most_images: int) -> None:
+        """What the other counted was of the same day; of its images, as many as there is room for."""
         self.requests += other.requests
         self.errors += other.errors
         self.milliseconds += other.milliseconds
-        self.images |= other.images
+        self.images.update(islice(other.images, max(0, most_images - len(self.images))))
         self.counts += other.counts
 
 
@@ -90,7 +91,7 @@ class DailyStats:
                 await pipeline.execute()
         except CacheUnavailable:
             for day, one in gathered.items():
-                self._gathered.setdefault(day, _Gathered()).add(one)
+                self._gathered.setdefault(day, _Gathered()).add(one, self._most_images)
             self._fraction = fraction
             raise
 
