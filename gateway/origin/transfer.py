@@ -100,8 +100,13 @@ class Transfer(ABC):
     def leave(self) -> None:
         """One reader less."""
         self._readers -= 1
-        if self._readers == 0 and not self.is_over and self._failure is None:
+        if self._readers > 0:
+            return
+        if not self.is_over and self._failure is None:
             self._end(BodyLost("everybody left"))
+        elif self._failure is not None:
+            # Its traceback leads back here: a circle, with all pieces in it, that only the collector would undo.
+            self._failure = BodyLost("everybody left")
 
     async def _advance(self, step: Callable[[], Awaitable[None]]) -> None:
         """Take the next step, or wait while another reader does."""
