@@ -85,7 +85,8 @@ class ObjectBody:
                     self._check_end()
                     return b""
             except BodyLost as loss:
-                await self._resume(loss)
+                if not await self._resume(loss):
+                    raise
                 continue
             self._received += len(piece)
             if self._wanted_checksum is not None:
@@ -111,15 +112,18 @@ class ObjectBody:
         if self._wanted_checksum not in (None, self._checksum):
             raise BodyLost(f"the checksum is not that of the object after {self._received} bytes")
 
-    async def _resume(self, loss: BodyLost) -> None:
-        """Put an open answer for the rest in the place of the lost one; raises ``BodyLost`` if there is none."""
+    async def _resume(self, loss: BodyLost) -> bool:
+        """Put an open answer for the rest in the place of the lost one, if that may be tried; raises ``BodyLost``.
+
+        It does not raise ``loss`` itself: an exception that is a local of a frame in its traceback is a circle.
+        """
         if self.facts.strong_etag is None:
-            raise loss
+            return False
         if self._received - self._received_at_loss >= _PROGRESS:
             self._resumes_left = self._resumes
         self._received_at_loss = self._received
         if self._resumes_left == 0:
-            raise loss
+            return False
         failed_before = self._resumes - self._resumes_left
         self._resumes_left -= 1
         self._response.close()
@@ -128,6 +132,7 @@ class ObjectBody:
         self._metrics.origin_resumes.inc()
         logger.debug("resuming: %s", loss)
         self._response = await self._open_rest()
+        return True
 
     async def _open_rest(self) -> OriginResponse:
         etag = self.facts.strong_etag

@@ -1,13 +1,20 @@
 """Transfers under way leave nothing behind."""
 
 import gc
+import logging
+
+import aiohttp
+import pytest
 
 from gateway.api import keys
+from gateway.dev.cos.faults import Cut, Fault
+from gateway.dev.database import ImageRow
 from gateway.origin.body import ObjectBody
 from gateway.origin.source import ObjectSource
 from gateway.origin.transfer import Reader, Transfer
 from gateway.urls.presigned import SignedImage
-from tests.conftest import Images, RunningGateway
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.waiting import until
 
 DATA = b"x" * 300_000
 
@@ -59,3 +66,35 @@ async def test_memory_promised_to_a_transfer_is_given_back_however_it_ends(
         reader.close()
         source.drop("cat")
     assert source.promised_bytes == 0
+
+
+async def test_nothing_is_left_of_a_transfer_that_failed(gateway: RunningGateway, images: Images) -> None:
+    await images.add_row(ImageRow("cat", None, "not-there.png", public=True))
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            assert (await gateway.get("/i/cat")).status == 404
+        left = sum(isinstance(one, Transfer) for one in gc.get_objects())
+    finally:
+        gc.enable()
+    assert left == 0, "no circle waits for the collector"
+
+
+async def test_nor_of_one_that_broke_off(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(image_proxy={"retry_count": 0})
+    await images.add("cat", b"x" * 1_900_000)
+    images.cos.faults.add(Fault(action=Cut(at=1_000_000), times=None))
+    logging.disable()  # what the tests keep of the log keeps the errors, too
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await gateway.get("/i/cat")
+        await until(lambda: gateway.sample("inflight_requests") == 0)
+        left = sum(isinstance(one, Transfer) for one in gc.get_objects())
+    finally:
+        gc.enable()
+        logging.disable(logging.NOTSET)
+    assert left == 0
