@@ -3,13 +3,12 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, model_validator
 
 WEEK = 7 * 24 * 3600
 
 UrlLife = Annotated[int, Field(ge=1, le=WEEK)]
 Timeout = Annotated[float, Field(gt=0, le=3600)]
-Networks = tuple[IPvAnyNetwork, ...]
 
 
 def matches(pattern: str, meaning: str) -> AfterValidator:
@@ -21,6 +20,16 @@ def matches(pattern: str, meaning: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _as_text(given: Any) -> Any:
+    """A number is an address, too, to Python; nobody who writes ``false`` or ``10`` means one."""
+    if not isinstance(given, str):
+        raise ValueError("must be an address or a network, such as 10.0.0.0/8")  # noqa: TRY004 - pydantic wants it so
+    return given
+
+
+Networks = tuple[Annotated[IPvAnyNetwork, BeforeValidator(_as_text)], ...]
 
 
 def empty_if_null(given: Any) -> Any:

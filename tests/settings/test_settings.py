@@ -59,6 +59,8 @@ def test_what_has_no_sensible_default_is_required(required: str) -> None:
         ("server", "max_streams", 0),
         ("server", "shutdown_grace", -1),
         ("server", "trusted_proxies", ["10.0.0.1/8"]),
+        ("server", "trusted_proxies", [False]),
+        ("server", "trusted_proxies", [10]),
         ("server", "hots", "127.0.0.1"),
         ("admin", "port", "http"),
         ("redis", "url", ""),
