@@ -153,7 +153,11 @@ class OriginClient:
         while True:
             pause = max(failure.wait, self._backoff.pause(attempt))
             if not self._may_try_again(attempt, pause, breaker, deadline):
-                raise failure.outcome from failure
+                outcome = failure.outcome
+                try:
+                    raise outcome from failure
+                finally:  # or each would lead to the other, a circle that only the collector undoes
+                    del failure.outcome, outcome
             self._metrics.origin_retries.inc()
             await asyncio.sleep(pause)
             try:

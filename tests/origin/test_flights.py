@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from gateway.api import keys
-from gateway.dev.cos.faults import Cut, Fault
+from gateway.dev.cos.faults import Cut, Fault, Refuse
 from gateway.dev.database import ImageRow
 from gateway.origin.body import ObjectBody
 from gateway.origin.source import ObjectSource
@@ -93,6 +93,23 @@ async def test_nor_of_one_that_broke_off(start_gateway: StartGateway, images: Im
             with pytest.raises(aiohttp.ClientPayloadError):
                 await gateway.get("/i/cat")
         await until(lambda: gateway.sample("inflight_requests") == 0)
+        left = sum(isinstance(one, Transfer) for one in gc.get_objects())
+    finally:
+        gc.enable()
+        logging.disable(logging.NOTSET)
+    assert left == 0
+
+
+async def test_nor_of_one_that_could_not_be_opened(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(image_proxy={"retry_count": 1})
+    await images.add("cat", DATA)
+    images.cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), times=None))
+    logging.disable()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            assert (await gateway.get("/i/cat")).status == 502
         left = sum(isinstance(one, Transfer) for one in gc.get_objects())
     finally:
         gc.enable()
