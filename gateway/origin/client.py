@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import yarl
 from aiohttp import hdrs
+from aiohttp.abc import AbstractResolver
 
 from gateway.breaker import Breaker
 from gateway.errors import (
@@ -233,10 +234,13 @@ def _size_of(content_range: str | None) -> int | None:
 
 @asynccontextmanager
 async def open_origin(
-    settings: ImageProxySettings, *, max_connections: int, metrics: Metrics
+    settings: ImageProxySettings, *, max_connections: int, metrics: Metrics, resolver: AbstractResolver | None = None
 ) -> AsyncIterator[OriginClient]:
-    """The client on a session of its own, with as many connections as there may be streams."""
-    connector = aiohttp.TCPConnector(limit=max_connections, keepalive_timeout=30, enable_cleanup_closed=False)
+    """The client on a session of its own, with as many connections as there may be streams.
+
+    ``resolver`` looks names up; None is the system's.
+    """
+    connector = aiohttp.TCPConnector(limit=max_connections, keepalive_timeout=30, resolver=resolver)
     async with aiohttp.ClientSession(
         connector=connector,
         # Lengths must be those of the bytes that are passed on, so nothing is asked for or undone in compressed form.

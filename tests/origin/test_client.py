@@ -2,12 +2,13 @@
 
 import asyncio
 import gzip
+import socket
 import time
 from collections.abc import Mapping
 
 import aiohttp
 import pytest
-from aiohttp.abc import ResolveResult
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gateway.dev.cos.faults import Cut, Fault, Hang, Headers, Redirect, Refuse, Reset
 from gateway.dev.cos.server import CosStandIn
@@ -20,9 +21,10 @@ from gateway.errors import (
     RangeNotSatisfiable,
 )
 from gateway.metrics import Metrics
-from gateway.origin.client import OriginClient
+from gateway.origin.client import OriginClient, open_origin
 from gateway.origin.errors import PresignedUrlRefused, VersionChanged
 from gateway.origin.retry import Backoff, retry_after
+from gateway.settings import ImageProxySettings
 from tests.conftest import BUCKET
 from tests.origin.conftest import OpenOrigin, Presign, read_all
 
@@ -234,17 +236,28 @@ async def test_a_cos_that_does_not_answer_is_given_up_in_time(
     assert counted(metrics, "origin_requests_total", status="timeout") == 1
 
 
-async def test_a_name_that_nobody_resolves_is_given_up_in_time(
-    open_one: OpenOrigin, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def never(*_: object, **__: object) -> list[ResolveResult]:
+class SilentNameServer(AbstractResolver):
+    """Never answers."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Wait until cancelled."""
+        del host, port, family
         await asyncio.Event().wait()
         raise AssertionError("unreachable")
 
-    monkeypatch.setattr("aiohttp.DefaultResolver.resolve", never)
-    origin = await open_one(timeout=0.2)
-    with pytest.raises(OriginTimeout):
-        async with asyncio.timeout(3):
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+async def test_a_name_that_nobody_resolves_is_given_up_in_time(metrics: Metrics) -> None:
+    settings = ImageProxySettings(timeout=0.2)
+    async with (
+        open_origin(settings, max_connections=1, metrics=metrics, resolver=SilentNameServer()) as origin,
+        asyncio.timeout(3),
+    ):
+        with pytest.raises(OriginTimeout):
             await fetch(origin, "http://photos.example/cat.png")
     assert counted(metrics, "origin_requests_total", status="timeout") == 1
 

@@ -2,6 +2,8 @@
 
 import gc
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import aiohttp
 import pytest
@@ -9,7 +11,6 @@ import pytest
 from gateway.api import keys
 from gateway.dev.cos.faults import Cut, Fault, Refuse
 from gateway.dev.database import ImageRow
-from gateway.origin.body import ObjectBody
 from gateway.origin.source import ObjectSource
 from gateway.origin.transfer import Reader, Transfer
 from gateway.urls.presigned import SignedImage
@@ -25,16 +26,31 @@ async def take_off(gateway: RunningGateway) -> tuple[ObjectSource, SignedImage]:
     return gateway.app[keys.OBJECT_SOURCE], resolved.image
 
 
+@contextmanager
+def no_collector() -> Iterator[None]:
+    """What is in a circle stays. So does what the log refers to while a test keeps it, hence none of that."""
+    logging.disable()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        logging.disable(logging.NOTSET)
+
+
+def transfers_left() -> int:
+    """How many there are in memory."""
+    return sum(isinstance(one, Transfer) for one in gc.get_objects())
+
+
 async def test_a_transfer_is_freed_with_its_last_reader_and_not_by_the_garbage_collector(
     gateway: RunningGateway, images: Images
 ) -> None:
     """A reference cycle would keep every body in memory until the collector comes by."""
     await images.add("cat", DATA)
     source, image = await take_off(gateway)
-    gc.collect()
-    gc.disable()
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    try:
+    with no_collector():
         for read_all in (True, False, True):
             _, reader = await source.whole(image, {})
             assert isinstance(reader, Reader)
@@ -43,13 +59,7 @@ async def test_a_transfer_is_freed_with_its_last_reader_and_not_by_the_garbage_c
             reader.close()
             source.drop("cat")
             del reader
-        gc.collect()
-        left = [type(found).__name__ for found in gc.garbage if isinstance(found, Transfer | Reader | ObjectBody)]
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
-    assert left == []
+        assert transfers_left() == 0
 
 
 async def test_memory_promised_to_a_transfer_is_given_back_however_it_ends(
@@ -70,48 +80,29 @@ async def test_memory_promised_to_a_transfer_is_given_back_however_it_ends(
 
 async def test_nothing_is_left_of_a_transfer_that_failed(gateway: RunningGateway, images: Images) -> None:
     await images.add_row(ImageRow("cat", None, "not-there.png", public=True))
-    gc.collect()
-    gc.disable()
-    try:
+    with no_collector():
         for _ in range(3):
             assert (await gateway.get("/i/cat")).status == 404
-        left = sum(isinstance(one, Transfer) for one in gc.get_objects())
-    finally:
-        gc.enable()
-    assert left == 0, "no circle waits for the collector"
+        assert transfers_left() == 0
 
 
 async def test_nor_of_one_that_broke_off(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_proxy={"retry_count": 0})
     await images.add("cat", b"x" * 1_900_000)
     images.cos.faults.add(Fault(action=Cut(at=1_000_000), times=None))
-    logging.disable()  # what the tests keep of the log keeps the errors, too
-    gc.collect()
-    gc.disable()
-    try:
+    with no_collector():
         for _ in range(3):
             with pytest.raises(aiohttp.ClientPayloadError):
                 await gateway.get("/i/cat")
         await until(lambda: gateway.sample("inflight_requests") == 0)
-        left = sum(isinstance(one, Transfer) for one in gc.get_objects())
-    finally:
-        gc.enable()
-        logging.disable(logging.NOTSET)
-    assert left == 0
+        assert transfers_left() == 0
 
 
 async def test_nor_of_one_that_could_not_be_opened(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_proxy={"retry_count": 1})
     await images.add("cat", DATA)
     images.cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), times=None))
-    logging.disable()
-    gc.collect()
-    gc.disable()
-    try:
+    with no_collector():
         for _ in range(3):
             assert (await gateway.get("/i/cat")).status == 502
-        left = sum(isinstance(one, Transfer) for one in gc.get_objects())
-    finally:
-        gc.enable()
-        logging.disable(logging.NOTSET)
-    assert left == 0
+        assert transfers_left() == 0
