@@ -158,7 +158,7 @@ class OriginClient:
                 try:
                     raise outcome from failure
                 finally:  # or each would lead to the other, a circle that only the collector undoes
-                    del failure.outcome, outcome
+                    del failure.outcome, outcome, failure
             self._metrics.origin_retries.inc()
             await asyncio.sleep(pause)
             try:

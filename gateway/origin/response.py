@@ -76,7 +76,8 @@ class OriginResponse:
         try:
             piece = await self._response.content.readany()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise BodyLost(f"after {self._received} bytes: {type(error).__name__}") from error
+            # aiohttp keeps it: its traceback would hold all that led here until the collector comes by.
+            raise BodyLost(f"after {self._received} bytes: {type(error).__name__}") from error.with_traceback(None)
         self._received += len(piece)
         if not piece and self.headers.length not in (None, self._received):
             raise BodyLost(f"{self._received} bytes came of {self.headers.length}")
