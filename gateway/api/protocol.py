@@ -27,7 +27,7 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to a malformed request, or to a failure outside of every middleware; closes the connection.
+        """The answer to a malformed request, or to a failure before or after it was taken; closes the connection.
 
         aiohttp's own would show a part of what was received. Where a proxy in front sees the end of a request
         elsewhere than we do (RFC 9112 section 11.2), that is somebody else's request.

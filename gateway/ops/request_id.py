@@ -6,7 +6,7 @@ from contextvars import ContextVar
 
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
-# The request being answered by the current task, "" outside of one. Set by a middleware, read by the log.
+# The request being answered by the current task, "" outside of one. Set as the request is taken, read by the log.
 current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
 
 

@@ -58,13 +58,13 @@ async def other_cos(request: pytest.FixtureRequest, images: Images) -> AsyncIter
         yield stand_in
 
 
-async def started(start_gateway: StartGateway, cos: CosStandIn) -> RunningGateway:
-    """A gateway whose COS that is."""
+async def started(start_gateway: StartGateway, cos: CosStandIn, *, listen: bool = False) -> RunningGateway:
+    """A gateway whose COS that is, and which has nothing at hand; ``listen``: to changes of rows."""
     return await start_gateway(
         cos={"domain": f"127.0.0.1:{cos.port}"},
         image_proxy={"memory_cache": {"max_bytes": 0}},
         url_cache={"local_ttl": 0},
-        postgres={"listen": False},
+        postgres={"listen": listen},
     )
 
 
@@ -102,11 +102,7 @@ async def test_what_is_given_away_is_good_and_lives_by_cos_s_time(
 async def test_what_was_signed_before_the_refusal_is_not_used_again(
     start_gateway: StartGateway, images: Images, other_cos: CosStandIn
 ) -> None:
-    gateway = await start_gateway(
-        cos={"domain": f"127.0.0.1:{other_cos.port}"},
-        image_proxy={"memory_cache": {"max_bytes": 0}},
-        url_cache={"local_ttl": 0},
-    )
+    gateway = await started(start_gateway, other_cos, listen=True)
     await images.add("cat", DATA)
     await gateway.get("/api/v1/images/cat/url")  # kept in Redis
     for _ in range(3):
@@ -122,11 +118,7 @@ async def test_rows_are_trusted_by_the_time_that_was_told(
     start_gateway: StartGateway, images: Images, other_cos: CosStandIn
 ) -> None:
     """Rows read since changes are listened to are trusted: by the machine's clock, that would be in an hour."""
-    gateway = await start_gateway(
-        cos={"domain": f"127.0.0.1:{other_cos.port}"},
-        image_proxy={"memory_cache": {"max_bytes": 0}},
-        url_cache={"local_ttl": 0},
-    )
+    gateway = await started(start_gateway, other_cos, listen=True)
     await images.add("cat", DATA)
     await gateway.get("/i/cat")  # which COS refuses once
 
