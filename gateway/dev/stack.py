@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from gateway.dev.cos.access import Credential
 from gateway.dev.cos.server import CosStandIn
 from gateway.dev.cos.store import ObjectStore
 from gateway.dev.database import ImageRow, ImagesTable
+from gateway.dev.ports import claim_port
 from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.redis_server import RedisServer
 from gateway.dev.samples import sample_images, scan_images
@@ -71,8 +71,9 @@ def dev_stack(state: Path, images: Path | None) -> Iterator[DevStack]:
         if not os.environ.get(POSTGRES_DSN):
             sections["postgres"] = {"dsn": stack.enter_context(PostgresServer(folder / "postgres")).dsn}
         folder.mkdir(parents=True, exist_ok=True)
-        cos_port = _preferred_port(9000)
-        sections |= _sections(cos_port, _kept_link_key(folder / "link-key"))
+        cos_port = claim_port(9000, stack)
+        public, admin = claim_port(8080, stack), claim_port(9090, stack)
+        sections |= _sections(public, admin, cos_port, _kept_link_key(folder / "link-key"))
         config = folder / "gateway.yaml"
         _write_privately(config, yaml.safe_dump(sections, sort_keys=False))
         settings = load_settings(config)
@@ -87,10 +88,10 @@ def dev_stack(state: Path, images: Path | None) -> Iterator[DevStack]:
         yield DevStack(settings, config, cos, rows, _link_to_show(settings.access.signed_links, table, rows))
 
 
-def _sections(cos_port: int, link_key: str) -> dict[str, Any]:
+def _sections(port: int, admin_port: int, cos_port: int, link_key: str) -> dict[str, Any]:
     return {
-        "server": {"host": "127.0.0.1", "port": _preferred_port(8080), "shutdown_grace": 5},
-        "admin": {"port": _preferred_port(9090), "token": ADMIN_TOKEN},
+        "server": {"host": "127.0.0.1", "port": port, "shutdown_grace": 5},
+        "admin": {"port": admin_port, "token": ADMIN_TOKEN},
         "cos": {
             "secret_id": SECRET_ID,
             "secret_key": SECRET_KEY,
@@ -136,17 +137,3 @@ def _found(store: ObjectStore, images: Path) -> Iterator[ImageRow]:
     store.mount(BUCKET, images)
     for image in scan_images(images):
         yield ImageRow(image.image_id, "alice", image.key, content_type=image.content_type, public=True)
-
-
-def _preferred_port(port: int) -> int:
-    """``port`` if it is free on the loopback, else any that is."""
-    for candidate in (port, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", candidate))
-            except OSError:
-                continue
-            number: int = probe.getsockname()[1]
-            return number
-    raise OSError("no free port on 127.0.0.1")
