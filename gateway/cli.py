@@ -1,7 +1,6 @@
 """The commands, on ``python -m gateway`` and ``image-gateway``."""
 
 import asyncio
-import gc
 import logging
 import signal
 import sys
@@ -20,6 +19,7 @@ from gateway.commands.queue import queue
 from gateway.commands.warm import warm
 from gateway.examination import examine_dependencies
 from gateway.metrics import Metrics
+from gateway.ops import memory
 from gateway.ops.logs import configure_logging
 from gateway.settings import Settings
 from gateway.settings.sources import SettingsError
@@ -110,11 +110,7 @@ def _run(
     """Serve until SIGTERM or SIGINT, then drain; ``beside`` is open as long, ``ready`` is told the ports."""
 
     async def serve_until_told() -> None:
-        # What is loaded by now stays: the collector need not look at it again and again. Requests make many small
-        # objects that die at once; collecting every 700 of them (the default) takes a twentieth of the time.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 20, 20)
+        memory.settle()
         stop = asyncio.Event()
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, stop.set)
