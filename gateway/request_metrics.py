@@ -5,6 +5,7 @@ that an answer from memory takes. Here the loop's one thread counts without lock
 """
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -39,11 +40,11 @@ class PlainCounter(Collector):
         self._name = name
         self._documentation = documentation
         self._labels = labels
-        self._counts: dict[tuple[str, ...], int] = {} if labels else {(): 0}
+        self._counts: defaultdict[tuple[str, ...], int] = defaultdict(int, {} if labels else {(): 0})
 
     def add(self, values: tuple[str, ...] = (), number: int = 1) -> None:
         """So many more with these values of the labels."""
-        self._counts[values] = self._counts.get(values, 0) + number
+        self._counts[values] += number
 
     def total(self, values: tuple[str, ...] = ()) -> int:
         """How many there have been with these values."""
@@ -67,7 +68,7 @@ class _Route:
     __slots__ = ("answered", "durations", "first_bytes")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self.answered: dict[tuple[str, str], int] = {}
+        self.answered: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.durations = Distribution(bounds)
         self.first_bytes = Distribution(bounds)
 
@@ -84,8 +85,7 @@ class RequestMetrics(Collector):
         counts = self._routes.get(route)
         if counts is None:
             counts = self._routes[route] = _Route(self._bounds)
-        key = (delivery, status)
-        counts.answered[key] = counts.answered.get(key, 0) + 1
+        counts.answered[delivery, status] += 1
         counts.durations.observe(seconds)
         if first_byte is not None:
             counts.first_bytes.observe(first_byte)

@@ -16,6 +16,7 @@ KNOWN_TO_ALL = {
     "gateway.metrics",
     "gateway.breaker",
     "gateway.single_flight",
+    "gateway.patience",
 }
 # The small types that rooms hand over.
 RECORD = {"gateway.catalog.record", "gateway.catalog.image_id"}
@@ -28,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "request_metrics": set(),
     "breaker": set(),
     "single_flight": set(),
+    "patience": set(),
     "access": KNOWN_TO_ALL,
     "catalog": KNOWN_TO_ALL,
     "urls": KNOWN_TO_ALL | RECORD,

@@ -15,6 +15,7 @@ from gateway.api.answers import failure
 from gateway.api.keys import CLIENT_ADDRESS, DAILY_STATS, IMAGE_PROXY, IN_FLIGHT, METRICS
 from gateway.api.passage import PASSAGE, Passage
 from gateway.catalog.image_id import PATTERN
+from gateway.delivery.ready import ReadyResponse
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.errors import GatewayError, InvalidRequest, MethodNotAllowed, PayloadTooLarge, RouteNotFound
 from gateway.ops.request_id import current_request_id
@@ -58,37 +59,22 @@ class Front:
         number = self._in_flight.began()
         outcome = CLIENT_LEFT  # what remains when the handler is cancelled
         try:
-            response = await self._answer(request, passage)
+            try:
+                response = await self._handle(request, passage)
+            except (GatewayError, ClientLeft, RelayAborted, web.HTTPException, web.RequestPayloadError) as error:
+                response = _told(request, passage, error)
+            except Exception:  # whatever it is, the client gets an answer of one shape, and the log the traceback
+                logger.exception("request failed unexpectedly")
+                response = _rendered(request, passage, GatewayError())
+            if isinstance(response, ReadyResponse):
+                passage.stamp_ready(response)
+            elif not response.prepared:
+                passage.stamp(response.headers)
             outcome = passage.outcome or str(response.status)
             return response
         finally:
             self._in_flight.ended(number)
             self._count(request, passage, outcome)
-
-    async def _answer(self, request: web.BaseRequest, passage: Passage) -> web.StreamResponse:
-        """Turn every error into an answer; after the status is sent there is none, and the connection is cut."""
-        try:
-            response = await self._handle(request, passage)
-        except ClientLeft as error:
-            logger.debug("client left: %s", error)
-            return _cut(request, passage, CLIENT_LEFT)
-        except RelayAborted as error:
-            logger.warning("transfer cut: %s", error)
-            return _cut(request, passage, ABORTED)
-        except web.HTTPException as error:
-            response = _rendered(request, passage, _translated(error))
-        except web.RequestPayloadError:
-            response = _rendered(request, passage, InvalidRequest("the body cannot be read"))
-        except GatewayError as error:
-            if error.status >= 500:
-                logger.warning("request failed: code=%s reason=%s", error.code, error)
-            response = _rendered(request, passage, error)
-        except Exception:  # whatever it is, the client gets an answer of one shape, and the log the traceback
-            logger.exception("request failed unexpectedly")
-            response = _rendered(request, passage, GatewayError())
-        if not response.prepared:
-            passage.stamp(response.headers)
-        return response
 
     def _handle(self, request: web.BaseRequest, passage: Passage) -> Awaitable[web.StreamResponse]:
         if self._image_proxy is not None and request.method in _READING and hdrs.EXPECT not in request.headers:
@@ -130,6 +116,28 @@ def _route_of(request: web.BaseRequest) -> str:
 
 def _image_id_in(request: web.BaseRequest) -> str | None:
     return request.match_info.get("image_id") if isinstance(request, web.Request) else None
+
+
+_Foreseen = GatewayError | ClientLeft | RelayAborted | web.HTTPException | web.RequestPayloadError
+
+
+def _told(request: web.BaseRequest, passage: Passage, error: _Foreseen) -> web.StreamResponse:
+    """The answer that an error becomes; after the status is sent there is none, and the connection is cut."""
+    match error:
+        case ClientLeft():
+            logger.debug("client left: %s", error)
+            return _cut(request, passage, CLIENT_LEFT)
+        case RelayAborted():
+            logger.warning("transfer cut: %s", error)
+            return _cut(request, passage, ABORTED)
+        case web.HTTPException():
+            return _rendered(request, passage, _translated(error))
+        case web.RequestPayloadError():
+            return _rendered(request, passage, InvalidRequest("the body cannot be read"))
+        case GatewayError():
+            if error.status >= 500:
+                logger.warning("request failed: code=%s reason=%s", error.code, error)
+            return _rendered(request, passage, error)
 
 
 def _rendered(request: web.BaseRequest, passage: Passage, error: GatewayError) -> web.StreamResponse:

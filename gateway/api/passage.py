@@ -5,6 +5,7 @@ from collections.abc import MutableMapping
 
 from aiohttp import web
 
+from gateway.delivery.ready import ReadyResponse
 from gateway.ops.request_id import request_id_from
 
 
@@ -36,6 +37,12 @@ class Passage:
         headers["Server"] = "image-gateway"
         headers["X-Request-Id"] = self.request_id
         headers["Server-Timing"] = f"gateway;dur={elapsed * 1000:.1f}"
+
+    def stamp_ready(self, response: ReadyResponse) -> None:
+        """As ``stamp``, on an answer that is not made of a mapping."""
+        self.first_byte = elapsed = time.perf_counter() - self.started
+        timing = f"Server-Timing: gateway;dur={elapsed * 1000:.1f}"
+        response.own += f"Server: image-gateway\r\nX-Request-Id: {self.request_id}\r\n{timing}\r\n"
 
 
 PASSAGE = web.RequestKey("passage", Passage)

@@ -60,7 +60,8 @@ class ImageProxy:
         async def view_again() -> SignedImage:
             return (await self._viewing.view_for(identify, wanted.image_id, wanted.style)).image
 
-        with self._limit:
+        self._limit.take()
+        try:
             image = (await self._viewing.view_for(identify, wanted.image_id, wanted.style)).image
             self._usage.accessed(wanted.image_id, wanted.style)
             passage.delivery = delivery = "redirect" if wanted.redirect else self._delivery
@@ -68,3 +69,5 @@ class ImageProxy:
                 return self._redirect.answer(request.method, image, download=wanted.download)
             exchange = Exchange(request, wanted, passage.stamp, view_again)
             return await (self._accel if delivery == "accel" else self._stream).answer(exchange, image)
+        finally:
+            self._limit.give_back()

@@ -14,7 +14,7 @@ from gateway.delivery.headers import CachePolicy, image_headers
 from gateway.delivery.plan import NOT_MODIFIED, plan_for
 from gateway.delivery.stream import ImageStream
 from gateway.origin.errors import ObjectMoved
-from gateway.origin.facts import ObjectFacts, ObjectId
+from gateway.origin.facts import ObjectFacts
 from gateway.origin.source import ObjectSource
 from gateway.urls.presigned import SignedImage
 
@@ -72,5 +72,5 @@ class ImageAccel:
 
 def _version(image: SignedImage, facts: ObjectFacts) -> str:
     """One name for one version of one object: what nginx caches it under. Never the URL, which changes."""
-    named = "\n".join((*map(str, ObjectId.of(image)), str(facts.etag), str(facts.last_modified), str(facts.size)))
+    named = "\n".join((*map(str, image.object_id), str(facts.etag), str(facts.last_modified), str(facts.size)))
     return hashlib.sha256(named.encode()).hexdigest()[:40]

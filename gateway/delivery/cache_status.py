@@ -8,7 +8,7 @@ def hit(freshness: float) -> str:
     return f"{_CACHE}; hit; ttl={int(freshness)}"
 
 
-def forwarded(status: int, *, stored: bool = False, collapsed: bool = False) -> str:
+def forwarded(status: int, stored: bool = False, collapsed: bool = False) -> str:
     """COS was asked and answered ``status``; ``collapsed``: for several requests at once (sections 2.2 to 2.8)."""
     return f"{_CACHE}; fwd=miss; fwd-status={status}{'; stored' if stored else ''}{'; collapsed' if collapsed else ''}"
 

@@ -1,7 +1,6 @@
 """A request for an image, and what its delivery needs of whoever took it."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import NamedTuple
 
 from aiohttp import hdrs, web
 
@@ -10,33 +9,28 @@ from gateway.delivery.image_request import ImageRequest
 from gateway.urls.presigned import SignedImage
 
 
-class Exchange(NamedTuple):
+class Exchange:
     """``stamp`` must be called on the headers of an answer before it is sent piece by piece.
 
     ``view_again`` looks the image up and checks access anew: it is asked when a refused URL led to a row that has
-    changed meanwhile, and raises as the first look did.
+    changed meanwhile, and raises as the first look did. ``is_head``: the headers alone are wanted; ``is_plain``: it is
+    a GET of the whole under no condition, as most are. ``byte_range`` is the one range wanted, None for the whole.
     """
 
-    request: web.BaseRequest
-    wanted: ImageRequest
-    stamp: Callable[[MutableMapping[str, str]], None]
-    view_again: Callable[[], Awaitable[SignedImage]]
+    __slots__ = ("byte_range", "is_head", "is_plain", "request", "stamp", "view_again", "wanted")
 
-    @property
-    def is_head(self) -> bool:
-        """Whether the headers alone are wanted."""
-        return self.request.method == hdrs.METH_HEAD
-
-    @property
-    def byte_range(self) -> str | None:
-        """The one range wanted. GET alone has ranges (RFC 9110 section 14.2)."""
-        return None if self.is_head else self.wanted.byte_range
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether it is a GET of the whole under no condition, as most are."""
-        return (
-            self.wanted.byte_range is None
-            and self.request.method == hdrs.METH_GET
-            and not is_conditional(self.request.headers)
-        )
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        wanted: ImageRequest,
+        stamp: Callable[[MutableMapping[str, str]], None],
+        view_again: Callable[[], Awaitable[SignedImage]],
+    ) -> None:
+        self.request = request
+        self.wanted = wanted
+        self.stamp = stamp
+        self.view_again = view_again
+        self.is_head = is_head = request.method == hdrs.METH_HEAD
+        # GET alone has ranges (RFC 9110 section 14.2).
+        self.byte_range = byte_range = None if is_head else wanted.byte_range
+        self.is_plain = byte_range is None and not is_head and not is_conditional(request.headers)

@@ -87,7 +87,8 @@ def image_fields(record: ImageRecord, facts: ObjectFacts, policy: CachePolicy, d
 def _made_fields_before(
     public: bool, content_type: str | None, facts: ObjectFacts, policy: CachePolicy, download: str | None
 ) -> bytes:
-    return fields(_made_before(public, content_type, facts, policy, download, with_body=True))
+    headers = _made_before(public, content_type, facts, policy, download, with_body=True)
+    return fields(headers).encode(errors="surrogateescape")
 
 
 # The same few hundred images are asked for over and over: copying is five times as fast as building.

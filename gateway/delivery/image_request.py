@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from email.utils import encode_rfc2231
-from typing import NamedTuple, Self
+from typing import Self
 
 from aiohttp import hdrs
 
@@ -16,7 +17,8 @@ _FILENAME = re.compile(r"[^\x00-\x1f\x7f/\\]{1,255}")
 _PLAIN_FILENAME = re.compile(r"[A-Za-z0-9 ._-]+")
 
 
-class ImageRequest(NamedTuple):
+@dataclass(slots=True)
+class ImageRequest:
     """One image as it is wanted.
 
     ``byte_range`` is the value of the Range header to send to COS, None for the whole image; ``download`` is the file

@@ -13,80 +13,102 @@ from typing import Final
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
-from multidict import CIMultiDict
 
-# What is larger is written piece by piece: another system call is cheaper than a copy of it.
+from gateway.patience import Patience
+
+# So much of a body is copied to leave with the head: a head alone would wake the client for next to nothing. What is
+# larger is written piece by piece, since another system call is cheaper than a copy.
 _COPIED: Final = 128 * 1024
-_STATUS_LINES = {status: f" {status} {HTTPStatus(status).phrase}\r\n".encode() for status in (200, 302)}
+# What a slow client is given before it has taken what it got: so much is held for it, and no more.
+_WRITTEN_AT_ONCE: Final = 1024 * 1024
+# So much is taken at once by any transport (asyncio begins to wait at 64 KiB), whether the client reads or not.
+_TAKEN_AT_ONCE: Final = 32 * 1024
+_STATUS_LINES = {
+    (minor, status): f"HTTP/1.{minor} {status} {HTTPStatus(status).phrase}\r\n".encode()
+    for minor in (0, 1)
+    for status in (200, 206, 302)
+}
 
 
-def fields(headers: Mapping[str, str]) -> bytes:
+def fields(headers: Mapping[str, str]) -> str:
     """The header lines of an answer; raises ``ValueError`` for a value that would end its line before its time."""
     lines = "\r\n".join([*map(": ".join, headers.items()), ""])
     if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
         raise ValueError("a header field cannot be sent")  # RFC 9110 section 5.5
-    return lines.encode(errors="surrogateescape")
+    return lines
 
 
 class ReadyResponse(web.StreamResponse):
-    """``fixed`` are header lines that ``fields`` made once; ``headers`` are those of this answer alone.
+    """``fixed`` are header lines that were made and encoded once; ``own`` those of this answer alone.
 
-    For a GET; ``pieces`` are the body, ``length`` bytes in all. Date, Content-Length and Connection are added.
+    For a GET. Date, Content-Length and Connection are added. A client may take nothing for as long as ``patience``
+    lasts; None where all is small.
     """
 
-    def __init__(self, fixed: bytes, headers: "CIMultiDict[str]", *pieces: bytes, status: int = 200) -> None:
+    def __init__(
+        self, fixed: bytes, own: str, body: bytes = b"", status: int = 200, patience: Patience | None = None
+    ) -> None:
         super().__init__(status=status)
+        self.own = own
         self._fixed = fixed
-        self._own = headers
-        self._pieces = pieces
-        self.length = sum(map(len, pieces)) if len(pieces) != 1 else len(pieces[0])
+        self._whole_body = body
+        self._patience = patience
         self._asked: web.BaseRequest | None = None
-
-    @property
-    def headers(self) -> "CIMultiDict[str]":
-        """The fields of this answer alone."""
-        return self._own
+        self._stays: bool | None = None
 
     @property
     def keep_alive(self) -> bool | None:
         """Whether the connection takes another request; None before it is known."""
-        forced = super().keep_alive
-        return self._asked.keep_alive if forced is None and self._asked is not None else forced
+        return self._stays
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Nothing is written before the end."""
+        forced = super().keep_alive
+        self._stays = request.keep_alive if forced is None else forced
         self._asked = request
         return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Send head and body; raises ``ConnectionError`` when the client has left."""
+        """Send head and body; raises ``ConnectionError`` when the client has left, or takes nothing for too long."""
         request = self._asked
         assert request is not None, "aiohttp prepares an answer before it ends it"  # noqa: S101
         assert not data, "the body is known from the start"  # noqa: S101
-        head = b"HTTP/1.%d%b%b%bDate: %b\r\nContent-Length: %d\r\n%b\r\n" % (
-            request.version >= HttpVersion11,
-            _STATUS_LINES[self.status],
-            self._fixed,
-            fields(self._own),
-            _date(int(time.time())),
-            self.length,
-            self._connection(request),
-        )
-        if self.length <= _COPIED:
-            await request.writer.write_eof(b"".join((head, *self._pieces)))
-        else:
-            for piece in (head, *self._pieces):
-                await request.writer.write(piece)
-            await request.writer.write_eof()
+        is_current = request.version >= HttpVersion11
+        # What has to be said where it is not the protocol's default (RFC 9112 section 9.3).
+        connection = "" if self._stays is is_current else _CONNECTION[is_current]
+        body = self._whole_body
+        own = f"{self.own}Date: {_date(int(time.time()))}\r\nContent-Length: {len(body)}\r\n{connection}\r\n"
+        status_line = _STATUS_LINES[is_current, self.status]
+        if len(body) <= _TAKEN_AT_ONCE or self._patience is None:
+            await request.writer.write_eof(b"".join((status_line, self._fixed, own.encode(), body)))
+            return
+        try:
+            await _write(request.writer, b"".join((status_line, self._fixed, own.encode())), body, self._patience)
+        except TimeoutError as error:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionAbortedError(f"nothing was taken for {self._patience.seconds:g} s") from error
 
-    def _connection(self, request: web.BaseRequest) -> bytes:
-        """What has to be said where it is not the protocol's default (RFC 9112 section 9.3)."""
-        if request.version >= HttpVersion11:
-            return b"" if self.keep_alive else b"Connection: close\r\n"
-        return b"Connection: keep-alive\r\n" if self.keep_alive else b""
+
+async def _write(writer: AbstractStreamWriter, head: bytes, body: bytes, patience: Patience) -> None:
+    bounded = patience.bounded()
+    if len(body) <= _COPIED:
+        with bounded:
+            await writer.write_eof(head + body)
+        return
+    view = memoryview(body)
+    with bounded:
+        await writer.write(b"".join((head, view[:_COPIED])))
+    for start in range(_COPIED, len(view), _WRITTEN_AT_ONCE):
+        with bounded:
+            await writer.write(view[start : start + _WRITTEN_AT_ONCE])
+    await writer.write_eof()
+
+
+_CONNECTION: Final = {True: "Connection: close\r\n", False: "Connection: keep-alive\r\n"}
 
 
 @lru_cache(maxsize=1)
-def _date(second: int) -> bytes:
+def _date(second: int) -> str:
     """As RFC 9110 section 5.6.7 wants it."""
-    return formatdate(second, usegmt=True).encode()
+    return formatdate(second, usegmt=True)

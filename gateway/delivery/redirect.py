@@ -5,14 +5,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from aiohttp import hdrs, web
-from multidict import CIMultiDict
 
 from gateway.delivery.handout import HandOut
 from gateway.delivery.headers import CORS, CachePolicy
 from gateway.delivery.ready import ReadyResponse, fields
 from gateway.urls.presigned import PresignedUrl, SignedImage
 
-_CORS = fields(CORS)
+_CORS = fields(CORS).encode()
 
 
 class Lifetime(Protocol):
@@ -47,7 +46,7 @@ class ImageRedirect:
         """
         presigned = self._hand_out.presign(image, method=method, download=download)
         max_age = self._lifetime.redirect_max_age(presigned, self._policy.max_age, self._now())
-        headers = CIMultiDict({"Location": presigned.url})
+        headers = {"Location": presigned.url}
         if image.record.public:
             headers["Cache-Control"] = f"public, max-age={max_age}"
         else:
@@ -55,4 +54,4 @@ class ImageRedirect:
             headers["Vary"] = self._policy.private_vary
         if method == hdrs.METH_HEAD:
             return web.Response(status=302, headers={**CORS, **headers, "Content-Length": "0"})
-        return ReadyResponse(_CORS, headers, status=302)
+        return ReadyResponse(_CORS, fields(headers), status=302)

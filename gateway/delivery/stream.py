@@ -10,12 +10,12 @@ from gateway.delivery import cache_status
 from gateway.delivery.conditional import forwardable_conditions
 from gateway.delivery.exchange import Exchange
 from gateway.delivery.headers import CachePolicy, image_fields, image_headers
-from gateway.delivery.plan import NOT_MODIFIED, Plan, plan_for
+from gateway.delivery.plan import NOT_MODIFIED, WHOLE, Plan, plan_for
 from gateway.delivery.relay import SMALL_BODY, Body, Relay, all_of
 from gateway.errors import OriginUnavailable, RangeNotSatisfiable
 from gateway.origin.body import ObjectBody
 from gateway.origin.errors import BodyLost, ObjectMoved
-from gateway.origin.facts import ObjectFacts, ObjectId
+from gateway.origin.facts import ObjectFacts
 from gateway.origin.memory_cache import Entry
 from gateway.origin.source import Kept, ObjectSource
 from gateway.origin.transfer import Reader
@@ -40,19 +40,35 @@ class ImageStream:
         """
         for _ in range(_MOST_LOOKS):
             known = self._source.known(image)
-            if known is not None and known.body is not None and exchange.is_plain:  # as most are
-                return self._at_once(exchange.wanted.download, image.record, known, known.body)
             try:
-                return await _Answering(self._source, self._relay, self._policy, exchange).answer(image, known)
+                if not exchange.is_plain:
+                    return await _Answering(self._source, self._relay, self._policy, exchange).answer(image, known)
+                if known is not None and known.body is not None:
+                    return self._at_once(exchange.wanted.download, image.record, known, known.body)
+                renewed, found = await self._source.whole(image, {})
+                if renewed is None and isinstance(found, Reader) and _is_small(found.transfer.body):
+                    return await self._small(exchange.wanted.download, image.record, found)
+                answering = _Answering(self._source, self._relay, self._policy, exchange)
+                return await answering.answer_with(image, renewed, found)
             except ObjectMoved:
                 image = await exchange.view_again()
         raise OriginUnavailable("the image's row changes all the time")
 
     def _at_once(self, download: str | None, record: ImageRecord, known: Entry, body: bytes) -> web.StreamResponse:
         age = self._source.age(known)
-        headers = CIMultiDict({"Cache-Status": cache_status.hit(self._source.ttl - age)})
-        headers["Age"] = str(int(age))  # RFC 9111 section 5.1
-        return self._relay.send_ready(image_fields(record, known.facts, self._policy, download), headers, body)
+        own = f"Cache-Status: {cache_status.hit(self._source.ttl - age)}\r\nAge: {int(age)}\r\n"  # RFC 9111 section 5.1
+        return self._relay.send_ready(image_fields(record, known.facts, self._policy, download), own, body)
+
+    async def _small(self, download: str | None, record: ImageRecord, reader: Reader) -> web.StreamResponse:
+        transfer = reader.transfer
+        try:
+            fixed = image_fields(record, transfer.body.facts, self._policy, download)
+            own = f"Cache-Status: {cache_status.forwarded(200, transfer.keeps_all, reader.is_collapsed)}\r\n"
+            return self._relay.send_ready(fixed, own, await transfer.finished())
+        except BodyLost as error:  # nothing was sent yet
+            raise OriginUnavailable(str(error)) from error
+        finally:
+            reader.close()
 
 
 class _Answering:
@@ -115,15 +131,17 @@ class _Answering:
         plan = NOT_MODIFIED if body.status == 304 else plan_for(self._headers, self._byte_range, body.facts)
         if plan is NOT_MODIFIED:
             return self._bodyless(record, plan, body.facts, status)
-        covered = body.headers.content_range
+        covered = body.content_range
         if body.status == 200:  # COS may ignore a range (RFC 9110 section 14.2), and so may we
-            return await self._send(record, Plan(200), body.facts, body, status)
+            return await self._send(record, WHOLE, body.facts, body, status)
         if covered is None or (plan.status, plan.first, plan.last) != (206, covered.first, covered.last):
             return None
         return await self._send(record, plan, body.facts, body, status)
 
-    async def _whole(self, image: SignedImage, conditions: Mapping[str, str]) -> web.StreamResponse:
-        renewed, found = await self._source.whole(image, conditions)
+    async def answer_with(
+        self, image: SignedImage, renewed: SignedImage | None, found: Reader | Kept
+    ) -> web.StreamResponse:
+        """As ``answer``, with what the source gave for the whole object."""
         if isinstance(found, Kept):
             known = found.entry
             image = await self._still_seen(image, renewed)
@@ -138,10 +156,14 @@ class _Answering:
         finally:
             found.close()
 
+    async def _whole(self, image: SignedImage, conditions: Mapping[str, str]) -> web.StreamResponse:
+        renewed, found = await self._source.whole(image, conditions)
+        return await self.answer_with(image, renewed, found)
+
     async def _from_reader(self, record: ImageRecord, reader: Reader) -> web.StreamResponse:
         transfer = reader.transfer
         body = transfer.body
-        status = cache_status.forwarded(body.status, stored=transfer.keeps_all, collapsed=reader.is_collapsed)
+        status = cache_status.forwarded(body.status, transfer.keeps_all, reader.is_collapsed)
         plan = NOT_MODIFIED if body.status == 304 else plan_for(self._headers, self._byte_range, body.facts)
         if self._is_head or plan is NOT_MODIFIED:
             return self._bodyless(record, plan, body.facts, status)
@@ -150,18 +172,16 @@ class _Answering:
                 whole = await transfer.finished()
             except BodyLost as error:
                 raise OriginUnavailable(str(error)) from error
-            headers = self._image_headers(record, plan, body.facts, status)
-            return self._relay.send_bytes(_cut_out(whole, plan), headers, status=206)
+            return self._ready(record, plan, body.facts, status, _cut_out(whole, plan))
         # A range of what turned out too large to be kept is answered with the whole: RFC 9110 section 14.2.
-        return await self._send(record, Plan(200), body.facts, reader, status)
+        return await self._send(record, WHOLE, body.facts, reader, status)
 
     async def _send(
         self, record: ImageRecord, plan: Plan, facts: ObjectFacts, body: Body, status: str
     ) -> web.StreamResponse:
         length = facts.size if plan.last is None else plan.last - plan.first + 1
-        if plan.status == 200 and length is not None and length <= SMALL_BODY:
-            fixed = image_fields(record, facts, self._policy, self._exchange.wanted.download)
-            return self._relay.send_ready(fixed, CIMultiDict({"Cache-Status": status}), *await all_of(body))
+        if length is not None and length <= SMALL_BODY:
+            return self._ready(record, plan, facts, status, await all_of(body))
         headers = self._image_headers(record, plan, facts, status)
         return await self._relay.send(self._exchange, body, headers, status=plan.status, length=length)
 
@@ -169,9 +189,16 @@ class _Answering:
         self, record: ImageRecord, plan: Plan, known: Entry, body: bytes, status: str | None = None
     ) -> web.StreamResponse:
         """The bytes at hand; ``status`` None: without asking COS."""
-        headers = self._image_headers(record, plan, known.facts, status or self._hit(known))
-        headers["Age"] = str(int(self._source.age(known)))  # RFC 9111 section 5.1
-        return self._relay.send_bytes(_cut_out(body, plan), headers, status=plan.status)
+        age = f"Age: {int(self._source.age(known))}\r\n"  # RFC 9111 section 5.1
+        return self._ready(record, plan, known.facts, status or self._hit(known), _cut_out(body, plan), age)
+
+    def _ready(
+        self, record: ImageRecord, plan: Plan, facts: ObjectFacts, status: str, body: bytes, more: str = ""
+    ) -> web.StreamResponse:
+        fixed = image_fields(record, facts, self._policy, self._exchange.wanted.download)
+        covered = "" if plan.last is None else f"Content-Range: {_covered(plan, facts)}\r\n"
+        own = f"Cache-Status: {status}\r\n{covered}{more}"
+        return self._relay.send_ready(fixed, own, body, plan.status)
 
     def _hit(self, known: Entry) -> str:
         return cache_status.hit(self._source.ttl - self._source.age(known))
@@ -187,7 +214,7 @@ class _Answering:
         headers = image_headers(record, facts, self._policy, download=download, with_body=with_body)
         headers["Cache-Status"] = status
         if plan.status == 206:
-            headers["Content-Range"] = f"bytes {plan.first}-{plan.last}/{facts.size}"
+            headers["Content-Range"] = _covered(plan, facts)
         return headers
 
     async def _still_seen(self, image: SignedImage, renewed: SignedImage | None) -> SignedImage:
@@ -195,10 +222,19 @@ class _Answering:
         if renewed is None or renewed.record == image.record:
             return image
         again = await self._exchange.view_again()
-        if ObjectId.of(again) != ObjectId.of(image):
+        if again.object_id != image.object_id:
             raise ObjectMoved
         return again
 
 
 def _cut_out(body: bytes, plan: Plan) -> bytes:
     return body if plan.last is None else body[plan.first : plan.last + 1]
+
+
+def _covered(plan: Plan, facts: ObjectFacts) -> str:
+    return f"bytes {plan.first}-{plan.last}/{facts.size}"
+
+
+def _is_small(body: ObjectBody) -> bool:
+    """Whether it is a whole object that is read before the first byte of it leaves."""
+    return body.status == 200 and body.length is not None and body.length <= SMALL_BODY

@@ -11,7 +11,6 @@ from gateway.errors import GatewayError
 from gateway.metrics import Metrics
 from gateway.origin.door import Door
 from gateway.origin.errors import BodyLost, ObjectMoved, VersionChanged
-from gateway.origin.facts import ObjectFacts
 from gateway.origin.response import OriginResponse
 from gateway.origin.retry import Backoff
 
@@ -41,34 +40,33 @@ class ObjectBody:
         "_resumes",
         "_resumes_left",
         "_wanted_checksum",
+        "content_range",
         "facts",
         "has_body",
-        "headers",
+        "length",
         "status",
     )
 
-    def __init__(
-        self, door: Door, response: OriginResponse, *, resumes: int, backoff: Backoff, metrics: Metrics
-    ) -> None:
-        headers = response.headers
+    def __init__(self, door: Door, response: OriginResponse, resumes: int, backoff: Backoff, metrics: Metrics) -> None:
         self.status = response.status
-        self.headers = headers
-        self.facts = ObjectFacts.told_by(headers)
+        self.facts = response.facts
+        self.length = response.length
+        self.content_range = covered = response.content_range
         self.has_body = response.has_body
         self._door = door
         self._response = response
-        self._first = headers.content_range.first if headers.content_range is not None else 0
+        self._first = covered.first if covered is not None else 0
         self._resumes = self._resumes_left = resumes
         self._backoff = backoff
         self._metrics = metrics
         self._received = self._received_at_loss = 0
         # On a 206 the header still is that of the whole object.
-        self._wanted_checksum = headers.crc64 if self.status == 200 else None
+        self._wanted_checksum = response.crc64 if self.status == 200 else None
         self._checksum = 0
 
     def is_over(self) -> bool:
         """Whether the announced length has come; False while it is not known."""
-        return self._received == self.headers.length
+        return self._received == self.length
 
     async def read(self) -> bytes:
         """The next bytes; empty at the end.
@@ -76,7 +74,7 @@ class ObjectBody:
         Raises ``BodyLost`` when the rest cannot be had or the whole is not what COS announced; the last piece is
         withheld then, since with it a client would have a complete-looking image. Cancelling a call loses nothing.
         """
-        if self.is_over():
+        if self._received == self.length:
             return b""
         while True:
             try:
@@ -88,12 +86,15 @@ class ObjectBody:
                 if not await self._resume(loss):
                     raise
                 continue
-            self._received += len(piece)
-            if self._wanted_checksum is not None:
-                self._checksum = crc64.xz(piece, self._checksum)
-                if self.is_over() and self._checksum != self._wanted_checksum:
-                    raise BodyLost("the bytes do not have the object's checksum")
+            self._check(piece)
             return piece
+
+    def at_hand(self) -> bytes:
+        """What has come already, without waiting; empty if that is nothing. Raises ``BodyLost`` as ``read`` does."""
+        piece = self._response.at_hand()
+        if piece:
+            self._check(piece)
+        return piece
 
     async def rest(self, position: int) -> Self:
         """The bytes from ``position`` on, for a reader who has those before; raises ``BodyLost``."""
@@ -105,7 +106,15 @@ class ObjectBody:
 
     def close(self) -> None:
         """Stop the transfer, if it is not over."""
-        self._response.close()
+        if self._received != self.length:  # else the connection has been given back already
+            self._response.close()
+
+    def _check(self, piece: bytes) -> None:
+        self._received += len(piece)
+        if self._wanted_checksum is not None:
+            self._checksum = crc64.xz(piece, self._checksum)
+            if self._received == self.length and self._checksum != self._wanted_checksum:
+                raise BodyLost("the bytes do not have the object's checksum")
 
     def _check_end(self) -> None:
         """The end of a body whose length was not told; it may be that of the connection alone."""
@@ -150,16 +159,16 @@ class ObjectBody:
     @property
     def _rest(self) -> str:
         first = self._first + self._received
-        last = "" if self.headers.length is None else str(self._first + self.headers.length - 1)
+        last = "" if self.length is None else str(self._first + self.length - 1)
         return f"bytes={first}-{last}"
 
     def _continues(self, response: OriginResponse) -> bool:
-        covered = response.headers.content_range
+        covered = response.content_range
         return (
             response.status == 206
             and covered is not None
             and covered.first == self._first + self._received
-            and response.headers.etag == self.facts.etag
+            and response.facts.etag == self.facts.etag
             and self.facts.size in (None, covered.size)
-            and (self.headers.length is None or covered.last == self._first + self.headers.length - 1)
+            and (self.length is None or covered.last == self._first + self.length - 1)
         )

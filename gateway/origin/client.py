@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import aiohttp
 import yarl
@@ -27,6 +28,7 @@ from gateway.origin.errors import PresignedUrlRefused, VersionChanged
 from gateway.origin.http_date import seconds_of
 from gateway.origin.response import READ_AHEAD, OriginResponse
 from gateway.origin.retry import Backoff, RetryBudget, retry_after
+from gateway.patience import Patience
 from gateway.settings import ImageProxySettings
 
 logger = logging.getLogger(__name__)
@@ -37,16 +39,15 @@ _BREAKER_FAILURES = 10
 _ERROR_BODY = 4096
 _ERROR_CODE = re.compile(rb"<Code>([A-Za-z]+)</Code>")
 _UNSATISFIED_RANGE = re.compile(r"bytes \*/([0-9]{1,19})")
+_WANTED = frozenset({200, 206, 304})
 _NO_HEADERS: Mapping[str, str] = {}
 
 
-class _TryAgain(Exception):
-    """This attempt failed in a way that another may not; carries the outcome if none is left, and COS's own wish."""
+class _Failure(NamedTuple):
+    """An attempt failed in a way that another may not: what it comes to if there is none, and COS's wish in seconds."""
 
-    def __init__(self, outcome: OriginUnavailable | OriginThrottled | OriginTimeout, wait: float | None = None) -> None:
-        super().__init__(str(outcome))
-        self.outcome = outcome
-        self.wait = wait or 0.0
+    outcome: OriginUnavailable | OriginThrottled | OriginTimeout
+    wait: float = 0.0
 
 
 class OriginClient:
@@ -73,6 +74,7 @@ class OriginClient:
         self._monotonic = monotonic
         self._session = session
         self._timeout = timeout
+        self._patience = Patience(timeout)
         self._retry_count = retry_count
         self._metrics = metrics
         self._budget = budget or RetryBudget()
@@ -80,7 +82,7 @@ class OriginClient:
         self._breakers = breakers or Breakers(lambda: Breaker(failures=_BREAKER_FAILURES))
 
     async def fetch(
-        self, url: str, *, bucket: str = "", method: str = "GET", headers: Mapping[str, str] = _NO_HEADERS
+        self, url: str, bucket: str = "", method: str = "GET", headers: Mapping[str, str] = _NO_HEADERS
     ) -> OriginResponse:
         """An answer with status 200, 206 or 304, which the caller closes.
 
@@ -93,18 +95,28 @@ class OriginClient:
             raise OriginPaused("the bucket's breaker is open")
         self._budget.earn()
         target = yarl.URL(url, encoded=True)
-        # The session's own time-outs bound each phase; `asyncio.timeout` costs more than looking at the clock.
         deadline = self._monotonic() + self._timeout
-        try:
+        attempt = 0
+        while True:
             try:
-                response = await self._attempt(target, method, headers, breaker)
-            except _TryAgain as failure:
-                response = await self._try_again(failure, target, method, headers, breaker, deadline)
-        except TimeoutError as error:
-            self._count("timeout")
-            breaker.failed()
-            raise OriginTimeout(f"no answer within {self._timeout:g} s") from error
-        return OriginResponse(response, method=method)
+                with self._patience.bounded():
+                    response = await self._session.request(method, target, headers=headers, allow_redirects=False)
+            except (aiohttp.ClientError, OSError) as error:
+                failure = self._failed(error, breaker)
+            else:
+                if self._is_wanted(response.status, breaker):
+                    return OriginResponse(response, self._patience, method)
+                response.release()
+                failure = _failure_of(response.status, response.headers)
+            pause = max(failure.wait, self._backoff.pause(attempt))
+            if not self._may_try_again(attempt, pause, breaker, deadline):
+                try:
+                    raise failure.outcome
+                finally:  # or each would lead to the other, a circle that only the collector undoes
+                    del failure
+            self._metrics.origin_retries.inc()
+            await asyncio.sleep(pause)
+            attempt += 1
 
     @asynccontextmanager
     async def open(
@@ -120,9 +132,10 @@ class OriginClient:
     async def probe(self, url: str) -> None:
         """Return when something answers HTTP at ``url``, whatever it says; raises ``OriginUnavailable`` otherwise."""
         try:
-            async with self._session.head(yarl.URL(url, encoded=True), allow_redirects=False):
-                return
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            with self._patience.bounded():
+                async with self._session.head(yarl.URL(url, encoded=True), allow_redirects=False):
+                    return
+        except (aiohttp.ClientError, OSError) as error:
             raise OriginUnavailable(type(error).__name__) from error
 
     async def diagnose(self, url: str) -> tuple[int, str | None]:
@@ -131,41 +144,15 @@ class OriginClient:
         Raises ``OriginUnavailable`` when nothing answers.
         """
         try:
-            async with self._session.get(
-                yarl.URL(url, encoded=True), headers={"Range": "bytes=0-0"}, allow_redirects=False
-            ) as response:
-                body = await response.content.read(_ERROR_BODY)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            with self._patience.bounded():
+                async with self._session.get(
+                    yarl.URL(url, encoded=True), headers={"Range": "bytes=0-0"}, allow_redirects=False
+                ) as response:
+                    body = await response.content.read(_ERROR_BODY)
+        except (aiohttp.ClientError, OSError) as error:
             raise OriginUnavailable(f"{type(error).__name__}: {error}") from error
         code = _ERROR_CODE.search(body)
         return response.status, code[1].decode() if code is not None else None
-
-    async def _try_again(
-        self,
-        failure: _TryAgain,
-        url: yarl.URL,
-        method: str,
-        headers: Mapping[str, str],
-        breaker: Breaker,
-        deadline: float,
-    ) -> aiohttp.ClientResponse:
-        """The answer to a later attempt; raises the outcome of the last ``failure`` when there may be none."""
-        attempt = 0
-        while True:
-            pause = max(failure.wait, self._backoff.pause(attempt))
-            if not self._may_try_again(attempt, pause, breaker, deadline):
-                outcome = failure.outcome
-                try:
-                    raise outcome from failure
-                finally:  # or each would lead to the other, a circle that only the collector undoes
-                    del failure.outcome, outcome, failure
-            self._metrics.origin_retries.inc()
-            await asyncio.sleep(pause)
-            try:
-                return await self._attempt(url, method, headers, breaker)
-            except _TryAgain as again:
-                failure = again
-            attempt += 1
 
     def _may_try_again(self, attempt: int, pause: float, breaker: Breaker, deadline: float) -> bool:
         return (
@@ -176,54 +163,51 @@ class OriginClient:
             and self._budget.spend()
         )
 
-    async def _attempt(
-        self, url: yarl.URL, method: str, headers: Mapping[str, str], breaker: Breaker
-    ) -> aiohttp.ClientResponse:
-        try:
-            response = await self._session.request(method, url, headers=headers, allow_redirects=False)
-        except aiohttp.ConnectionTimeoutError as error:  # nothing was sent yet
-            self._count("timeout")
-            breaker.failed()
-            raise _TryAgain(OriginTimeout("no connection in time")) from error
-        except TimeoutError:
-            raise
-        except (aiohttp.ClientError, OSError) as error:
-            self._count("error")
-            breaker.failed()
-            raise _TryAgain(OriginUnavailable(type(error).__name__)) from error
-        status = response.status
-        self._count(str(status))
-        if status < 500:
-            breaker.succeeded()
-            if status in (200, 206, 304):
-                return response
+    def _failed(self, error: Exception, breaker: Breaker) -> _Failure:
+        """No answer came; raises ``OriginTimeout`` where one was waited for as long as may be."""
+        is_timeout = isinstance(error, TimeoutError)
+        self._count("timeout" if is_timeout else "error")
+        breaker.failed()
+        if not is_timeout:
+            outcome: OriginUnavailable | OriginTimeout = OriginUnavailable(type(error).__name__)
+        elif isinstance(error, aiohttp.ConnectionTimeoutError):  # nothing was sent yet
+            outcome = OriginTimeout("no connection in time")
         else:
+            raise OriginTimeout(f"no answer within {self._timeout:g} s") from error
+        outcome.__cause__ = error.with_traceback(None)
+        return _Failure(outcome)
+
+    def _is_wanted(self, status: int, breaker: Breaker) -> bool:
+        """Whether an answer carries an object, or word of it; every answer is counted."""
+        self._count(str(status))
+        if status >= 500:
             breaker.failed()
-        response.release()
-        raise _outcome_of(status, response.headers)
+            return False
+        breaker.succeeded()
+        return status in _WANTED
 
     def _count(self, status: str) -> None:
         self._metrics.origin_requests.add((status,))
 
 
-def _outcome_of(status: int, headers: Mapping[str, str]) -> Exception:
-    """What an answer without an object comes to."""
+def _failure_of(status: int, headers: Mapping[str, str]) -> _Failure:
+    """What an answer without an object comes to; raises it where another attempt would get the same."""
     match status:
         case 403:
-            return PresignedUrlRefused(seconds_of(headers.get(hdrs.DATE)))
+            raise PresignedUrlRefused(seconds_of(headers.get(hdrs.DATE)))
         case 404:
-            return ImageNotFound("COS has no such object")
+            raise ImageNotFound("COS has no such object")
         case 412:
-            return VersionChanged()
+            raise VersionChanged
         case 416:
-            return RangeNotSatisfiable(_size_of(headers.get("Content-Range")))
+            raise RangeNotSatisfiable(_size_of(headers.get("Content-Range")))
         case 503:
             wait = retry_after(headers.get("Retry-After"))
-            return _TryAgain(OriginThrottled("COS answered 503", wait=wait), wait)
+            return _Failure(OriginThrottled("COS answered 503", wait=wait), wait or 0.0)
         case _ if status >= 500:
-            return _TryAgain(OriginUnavailable(f"COS answered {status}"))
+            return _Failure(OriginUnavailable(f"COS answered {status}"))
         case _:
-            return OriginUnavailable(f"COS answered {status}")
+            raise OriginUnavailable(f"COS answered {status}")
 
 
 def _size_of(content_range: str | None) -> int | None:
@@ -245,16 +229,13 @@ async def open_origin(
         connector=connector,
         # Lengths must be those of the bytes that are passed on, so nothing is asked for or undone in compressed form.
         auto_decompress=False,
-        # All that aiohttp would send by itself is named: to have it leave something out costs it a tenth of a request.
-        headers={"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "image-gateway"},
+        # To have aiohttp leave out what it sends by itself would cost a tenth of a request; its Accept says */*, too.
+        headers={"Accept-Encoding": "identity", "User-Agent": "image-gateway"},
         cookie_jar=aiohttp.DummyCookieJar(),
-        # No limit in all: a large image on a slow line is no error. Each phase has its own.
-        # ``connect`` is of a new one: the name looked up, a place among the connections, the handshakes.
+        # No limit in all: a large image on a slow line is no error. Waiting for an answer and for its next bytes is
+        # bounded by the client; ``connect`` is of a new connection: the name looked up, a place, the handshakes.
         timeout=aiohttp.ClientTimeout(
-            total=None,
-            connect=settings.timeout,
-            sock_connect=min(_CONNECT_TIMEOUT, settings.timeout),
-            sock_read=settings.timeout,
+            total=None, connect=settings.timeout, sock_connect=min(_CONNECT_TIMEOUT, settings.timeout)
         ),
         read_bufsize=READ_AHEAD,
         raise_for_status=False,

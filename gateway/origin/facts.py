@@ -1,24 +1,6 @@
-"""What an object is called, and what earlier answers taught about it."""
+"""What earlier answers taught about an object."""
 
-from typing import NamedTuple, Self
-
-from gateway.origin.response import ObjectHeaders
-from gateway.urls.presigned import SignedImage
-
-
-class ObjectId(NamedTuple):
-    """One object of COS, in one style."""
-
-    bucket: str
-    region: str
-    key: str
-    style: str | None
-
-    @classmethod
-    def of(cls, image: SignedImage) -> Self:
-        """The object that an image's row names."""
-        record = image.record
-        return cls(record.bucket, record.region, record.key, image.style)
+from typing import NamedTuple
 
 
 class ObjectFacts(NamedTuple):
@@ -32,18 +14,6 @@ class ObjectFacts(NamedTuple):
     last_modified: str | None
     content_type: str | None
     content_encoding: str | None
-
-    @classmethod
-    def told_by(cls, headers: ObjectHeaders) -> Self:
-        """From an answer, whole or partial."""
-        covered = headers.content_range
-        return cls(
-            size=covered.size if covered is not None else headers.length,
-            etag=headers.etag,
-            last_modified=headers.last_modified,
-            content_type=headers.content_type,
-            content_encoding=headers.content_encoding,
-        )
 
     @property
     def strong_etag(self) -> str | None:

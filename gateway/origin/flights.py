@@ -1,16 +1,17 @@
 """Transfers under way: whoever wants the same object at the same time joins the one there is."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 from gateway.metrics import Metrics
 from gateway.origin.body import ObjectBody
 from gateway.origin.door import Door
-from gateway.origin.facts import ObjectId
 from gateway.origin.memory_cache import ObjectCache
+from gateway.origin.response import OriginResponse
 from gateway.origin.transfer import Reader, Transfer
+from gateway.urls.presigned import ObjectId, SignedImage
 
 _Key = tuple[ObjectId, tuple[tuple[str, str], ...]]
-OpenBody = Callable[[Door, Mapping[str, str]], Awaitable[ObjectBody]]
+BodyOf = Callable[[Door, OriginResponse], ObjectBody]
 
 
 class Flights:
@@ -20,30 +21,33 @@ class Flights:
     ``most_promised`` bytes.
     """
 
-    def __init__(self, open_body: OpenBody, cache: ObjectCache, metrics: Metrics, *, most_promised: int) -> None:
-        self.open_body = open_body
+    def __init__(self, body_of: BodyOf, cache: ObjectCache, metrics: Metrics, *, most_promised: int) -> None:
+        self.body_of = body_of
         self.cache = cache
         self._metrics = metrics
         self._most_promised = most_promised
         self.promised = 0  # bytes that transfers under way may still come to hold
         self._flights: dict[_Key, _Flight] = {}
 
-    async def join(self, door: Door, conditions: Mapping[str, str]) -> tuple[Door, Reader]:
-        """A reader of an open body, and the door through which it was opened; raises what ``open_body`` raises."""
-        key = (door.object_id, tuple(conditions.items()))
+    async def join(self, door: Door, conditions: Mapping[str, str]) -> tuple[SignedImage | None, Reader]:
+        """The image on the new URL by which the body was opened, if the one at hand was refused, and a reader of it.
+
+        Raises what ``Door.open`` raises.
+        """
+        key = (door.object_id, tuple(conditions.items()) if conditions else ())
         flight = self._flights.get(key)
         is_collapsed = flight is not None and flight.is_joinable
         if flight is None or not is_collapsed:
             flight = self._flights[key] = _Flight(self, key, door, conditions)
         else:
             self._metrics.coalesced_requests.inc()
-        reader = flight.join(is_collapsed=is_collapsed)
+        reader = flight.join(is_collapsed)
         try:
             await flight.opened()
         except BaseException:
             reader.close()
             raise
-        return flight.door, reader
+        return flight.door.renewed, reader
 
     def drop(self, image_id: str) -> None:
         """The image has changed: nobody joins what is under way, and it teaches nothing."""
@@ -54,7 +58,7 @@ class Flights:
 
     def promise(self, body: ObjectBody) -> int:
         """How many bytes of memory the body gets to be kept whole; 0 if it is too large, or too many are under way."""
-        size = body.headers.length
+        size = body.length
         if body.status != 200 or size is None or not self.cache.takes(size) or body.facts.strong_etag is None:
             return 0
         if self.promised + size > self._most_promised:
@@ -83,13 +87,14 @@ class _Flight(Transfer):
         self.door = door
         self.is_current = True
 
-    async def open_body(self) -> tuple[ObjectBody, bool]:
-        """The body, and whether memory was promised to it."""
-        body = await self._flights.open_body(self.door, self._conditions)
+    async def open(self) -> None:
+        """Through the door, and remember what COS says of the object; memory may be promised to its body."""
+        flights, door = self._flights, self.door
+        body = flights.body_of(door, await door.open(self._conditions))
         if self.is_current:
-            self._flights.cache.answered(self.door.object_id, self.door.image.record.image_id, body.status, body.facts)
-        self._promised = self._flights.promise(body)
-        return body, self._promised > 0
+            flights.cache.answered(door.object_id, door.image.record.image_id, body.status, body.facts)
+        self._promised = promised = flights.promise(body)
+        self.begins(body, promised > 0)
 
     def ended(self) -> None:
         """Give the whole body to the cache, if that is what it was kept for."""

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.metrics import Metrics
-from gateway.origin.facts import ObjectFacts, ObjectId
+from gateway.origin.facts import ObjectFacts
 from gateway.settings import MemoryCacheSettings
+from gateway.urls.presigned import ObjectId
 
 _MOST_ENTRIES = 20_000
 

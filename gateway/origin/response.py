@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import aiohttp
 from aiohttp import hdrs
@@ -10,6 +9,8 @@ from multidict import istr
 
 from gateway.errors import OriginUnavailable
 from gateway.origin.errors import BodyLost
+from gateway.origin.facts import ObjectFacts
+from gateway.patience import Patience
 
 # How much is read from COS before the client takes it; the connection is paused at twice as much. Large enough to keep
 # system calls rare, small enough that a slow reader holds little and not the image.
@@ -29,39 +30,50 @@ class ContentRange:
     size: int
 
 
-class ObjectHeaders(NamedTuple):
-    """What COS said of the object; None where it said nothing. ``length`` is that of this body, in bytes."""
-
-    content_type: str | None
-    content_encoding: str | None
-    length: int | None
-    etag: str | None
-    last_modified: str | None
-    content_range: ContentRange | None
-    crc64: int | None
-
-
 class OriginResponse:
     """An open answer: ``status`` is 200, 206 or 304.
+
+    ``length`` is that of its body in bytes and ``crc64`` that of the whole object; None where COS did not tell.
+    ``content_range`` is None unless it is a 206. Each wait for the next bytes is bounded by ``patience``.
 
     Raises ``OriginUnavailable`` for an answer whose end could not be told from a lost connection, or whose range does
     not add up: better no image than half of one.
     """
 
-    __slots__ = ("_received", "_response", "has_body", "headers", "status")
+    __slots__ = (
+        "_patience",
+        "_received",
+        "_response",
+        "content_range",
+        "crc64",
+        "facts",
+        "has_body",
+        "length",
+        "status",
+    )
 
-    def __init__(self, response: aiohttp.ClientResponse, *, method: str) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, patience: Patience, method: str) -> None:
+        headers = response.headers
         self._response = response
-        self.status = response.status
-        self.headers = headers = _object_headers(response)
-        self.has_body = method != "HEAD" and response.status != 304
+        self._patience = patience
         self._received = 0
-        if self.status == 206:
-            covered = headers.content_range
-            if covered is None or covered.last - covered.first + 1 != (headers.length or -1):
+        self.status = status = response.status
+        self.has_body = method != hdrs.METH_HEAD and status != 304
+        self.length = length = _whole_number(headers.get(hdrs.CONTENT_LENGTH))
+        self.crc64 = _whole_number(headers.get(_CRC64))
+        self.content_range = covered = _content_range(headers.get(hdrs.CONTENT_RANGE)) if status == 206 else None
+        self.facts = ObjectFacts(
+            length if covered is None else covered.size,
+            headers.get(hdrs.ETAG),
+            headers.get(hdrs.LAST_MODIFIED),
+            headers.get(hdrs.CONTENT_TYPE),
+            headers.get(hdrs.CONTENT_ENCODING),
+        )
+        if status == 206:
+            if covered is None or covered.last - covered.first + 1 != (length or -1):
                 self.close()
                 raise OriginUnavailable("a 206 whose range and length do not agree")
-        elif headers.length is None and self.has_body and headers.crc64 is None and not _is_chunked(response):
+        elif length is None and self.has_body and self.crc64 is None and not _is_chunked(response):
             self.close()
             raise OriginUnavailable("a body without length, chunks or checksum")
 
@@ -73,14 +85,26 @@ class OriginResponse:
         """
         if not self.has_body:
             return b""
+        content = self._response.content
         try:
-            piece = await self._response.content.readany()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            piece = content.read_nowait()
+            if not piece and not content.at_eof():
+                with self._patience.bounded():
+                    piece = await content.readany()
+        except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError, too
+            self._response.close()
             # aiohttp keeps it: its traceback would hold all that led here until the collector comes by.
             raise BodyLost(f"after {self._received} bytes: {type(error).__name__}") from error.with_traceback(None)
         self._received += len(piece)
-        if not piece and self.headers.length not in (None, self._received):
-            raise BodyLost(f"{self._received} bytes came of {self.headers.length}")
+        if not piece and self.length not in (None, self._received):
+            raise BodyLost(f"{self._received} bytes came of {self.length}")
+        return piece
+
+    def at_hand(self) -> bytes:
+        """What has come already, without waiting; empty where there is nothing, or word of a failure for ``read``."""
+        content = self._response.content
+        piece = content.read_nowait() if content.exception() is None else b""
+        self._received += len(piece)
         return piece
 
     def close(self) -> None:
@@ -88,19 +112,9 @@ class OriginResponse:
         self._response.release()
 
 
-def _object_headers(response: aiohttp.ClientResponse) -> ObjectHeaders:
-    headers = response.headers
-    content_range = headers.get(hdrs.CONTENT_RANGE)
-    covered = _CONTENT_RANGE.fullmatch(content_range) if content_range is not None else None
-    return ObjectHeaders(
-        headers.get(hdrs.CONTENT_TYPE),
-        headers.get(hdrs.CONTENT_ENCODING),
-        _whole_number(headers.get(hdrs.CONTENT_LENGTH)),
-        headers.get(hdrs.ETAG),
-        headers.get(hdrs.LAST_MODIFIED),
-        ContentRange(*map(int, covered.groups())) if covered else None,
-        _whole_number(headers.get(_CRC64)),
-    )
+def _content_range(text: str | None) -> ContentRange | None:
+    covered = _CONTENT_RANGE.fullmatch(text) if text is not None else None
+    return ContentRange(*map(int, covered.groups())) if covered else None
 
 
 def _is_chunked(response: aiohttp.ClientResponse) -> bool:

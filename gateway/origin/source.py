@@ -1,21 +1,21 @@
 """Objects by image: from memory, from a transfer under way, or from COS."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 
-from gateway.errors import ImageNotFound, OriginTimeout, OriginUnavailable, Unavailable
+from gateway.errors import OriginTimeout, OriginUnavailable, Unavailable
 from gateway.metrics import Metrics
 from gateway.origin.body import ObjectBody
 from gateway.origin.client import OriginClient
 from gateway.origin.door import Door, Renew, SignForHead
-from gateway.origin.facts import ObjectFacts, ObjectId
 from gateway.origin.flights import Flights
 from gateway.origin.memory_cache import Entry, ObjectCache
+from gateway.origin.response import OriginResponse
 from gateway.origin.retry import Backoff
 from gateway.origin.transfer import Reader
 from gateway.settings import ImageProxySettings
 from gateway.single_flight import SingleFlight
-from gateway.urls.presigned import SignedImage
+from gateway.urls.presigned import ObjectId, SignedImage
 
 # For how long bytes in memory may stand in for a COS that fails; what `stale-if-error` allows downstream (RFC 5861).
 STALE_IF_ERROR = 86_400
@@ -54,7 +54,7 @@ class ObjectSource:
         self._sign_for_head = sign_for_head
         self._metrics = metrics
         self._backoff = backoff or Backoff()
-        self._flights = Flights(self._open, cache, metrics, most_promised=settings.memory_cache.max_bytes)
+        self._flights = Flights(self._body_of, cache, metrics, most_promised=settings.memory_cache.max_bytes)
         self._looks: SingleFlight[ObjectId, tuple[Renewed, Entry]] = SingleFlight("look", metrics.coalesced_requests)
         self._revalidations: SingleFlight[ObjectId, None] = SingleFlight("revalidation", metrics.coalesced_requests)
 
@@ -63,7 +63,7 @@ class ObjectSource:
 
         Bytes up to twice ``memory_cache.ttl`` old are used while COS is asked about them (stale-while-revalidate).
         """
-        object_id = ObjectId.of(image)
+        object_id = image.object_id
         entry = self._cache.get(object_id)
         if entry is None:
             return None
@@ -85,7 +85,7 @@ class ObjectSource:
 
     def holds(self, image: SignedImage) -> bool:
         """Whether there are bytes of it in memory, however old: they can be revalidated, and stand in for COS."""
-        entry = self._cache.get(ObjectId.of(image))
+        entry = self._cache.get(image.object_id)
         return entry is not None and entry.body is not None
 
     @property
@@ -95,20 +95,22 @@ class ObjectSource:
 
     async def look(self, image: SignedImage) -> tuple[Renewed, Entry]:
         """The facts as COS tells them in answer to a HEAD."""
-        return await self._looks.run(ObjectId.of(image), lambda: self._look(self._door(image)))
+        return await self._looks.run(image.object_id, lambda: self._look(self._door(image)))
 
-    async def whole(self, image: SignedImage, conditions: Mapping[str, str]) -> tuple[Renewed, Reader | Kept]:
+    def whole(self, image: SignedImage, conditions: Mapping[str, str]) -> Awaitable[tuple[Renewed, Reader | Kept]]:
         """The whole object: a reader that the caller closes, or bytes from memory that COS was asked about.
 
         ``conditions`` may make COS answer 304 instead. Stale bytes in memory are revalidated by their ETag, and
         stand in when COS fails.
         """
-        stale = self._cache.get(ObjectId.of(image))
-        body = stale.body if stale is not None else None
-        if stale is None or body is None:
-            return await self._join(image, conditions)
+        stale = self._cache.get(image.object_id)
+        if stale is None or stale.body is None:
+            return self._flights.join(self._door(image), conditions)
+        return self._revalidated(image, stale, stale.body)
+
+    async def _revalidated(self, image: SignedImage, stale: Entry, body: bytes) -> tuple[Renewed, Reader | Kept]:
         try:
-            renewed, reader = await self._join(image, {"If-None-Match": stale.facts.etag or ""})
+            renewed, reader = await self._flights.join(self._door(image), {"If-None-Match": stale.facts.etag or ""})
         except (OriginUnavailable, OriginTimeout, Unavailable):
             if self._cache.age(stale) >= STALE_IF_ERROR:
                 raise
@@ -123,7 +125,7 @@ class ObjectSource:
     ) -> tuple[Renewed, ObjectBody]:
         """One range of the object, on a transfer of its own that the caller closes."""
         door = self._door(image)
-        body = await self._open(door, {**conditions, "Range": byte_range})
+        body = self._body_of(door, await door.open({**conditions, "Range": byte_range}))
         if body.status == 206:
             self._cache.answered(door.object_id, image.record.image_id, body.status, body.facts)
         return door.renewed, body
@@ -138,25 +140,16 @@ class ObjectSource:
         await self._revalidations.close()
         await self._looks.close()
 
-    async def _join(self, image: SignedImage, conditions: Mapping[str, str]) -> tuple[Renewed, Reader]:
-        door, reader = await self._flights.join(self._door(image), conditions)
-        return door.renewed, reader
-
     def _door(self, image: SignedImage) -> Door:
-        return Door(self._client, image, self._renew, self._sign_for_head)
+        return Door(self._client, image, self._renew, self._sign_for_head, self._cache.forget)
 
-    async def _open(self, door: Door, headers: Mapping[str, str]) -> ObjectBody:
-        try:
-            response = await door.open(headers)
-        except ImageNotFound:
-            self._cache.forget(door.object_id)
-            raise
-        return ObjectBody(door, response, resumes=self._resumes, backoff=self._backoff, metrics=self._metrics)
+    def _body_of(self, door: Door, response: OriginResponse) -> ObjectBody:
+        return ObjectBody(door, response, self._resumes, self._backoff, self._metrics)
 
     async def _look(self, door: Door) -> tuple[Renewed, Entry]:
-        response = await door.open({}, method="HEAD")
+        response = await door.open({}, "HEAD")
         response.close()
-        facts = ObjectFacts.told_by(response.headers)
+        facts = response.facts
         return door.renewed, self._cache.learn(door.object_id, door.image.record.image_id, facts)
 
     def _revalidate_soon(self, object_id: ObjectId, image: SignedImage) -> None:

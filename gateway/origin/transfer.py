@@ -11,6 +11,8 @@ from gateway.origin.errors import BodyLost
 WINDOW = 2 * 1024 * 1024
 # What a single reader keeps of the beginning for those who may come late.
 ALONE = 512 * 1024
+# A body of this size or less has mostly come with its head.
+_AT_ONCE = 128 * 1024
 
 
 class Transfer(ABC):
@@ -22,7 +24,6 @@ class Transfer(ABC):
     """
 
     __slots__ = (
-        "_body",
         "_dropped",
         "_failure",
         "_is_fetching",
@@ -30,12 +31,16 @@ class Transfer(ABC):
         "_pieces",
         "_readers",
         "_waiting",
+        "body",
+        "is_open",
         "is_over",
         "keeps_all",
     )
 
+    body: ObjectBody  # from when it is open
+
     def __init__(self) -> None:
-        self._body: ObjectBody | None = None
+        self.is_open = False
         self._pieces: list[bytes] = []
         self._dropped = 0  # pieces no longer kept; the number of the first that is
         self._kept_bytes = 0
@@ -47,18 +52,12 @@ class Transfer(ABC):
         self.is_over = False
 
     @abstractmethod
-    async def open_body(self) -> tuple[ObjectBody, bool]:
-        """The body, and whether it is to be kept whole; asked for once."""
+    async def open(self) -> None:
+        """Ask COS, and tell ``begins`` what it answered; asked for once."""
 
     @abstractmethod
     def ended(self) -> None:
         """The transfer came to its end, good or bad; told once."""
-
-    @property
-    def body(self) -> ObjectBody:
-        """The open body; only after ``opened``."""
-        assert self._body is not None  # noqa: S101 - a mistake of ours
-        return self._body
 
     @property
     def is_joinable(self) -> bool:
@@ -67,22 +66,31 @@ class Transfer(ABC):
 
     @property
     def whole(self) -> bytes:
-        """All bytes of a body that was kept, after its end."""
+        """All bytes of a body that was kept, or is too small for any of it to be dropped, after its end."""
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
-    def join(self, *, is_collapsed: bool = False) -> "Reader":
+    def join(self, is_collapsed: bool) -> "Reader":
         """One more reader, from the first byte; ``is_collapsed`` if the transfer was begun for another."""
         self._readers += 1
-        return Reader(self, is_collapsed=is_collapsed)
+        return Reader(self, is_collapsed)
 
-    async def opened(self) -> ObjectBody:
-        """The body, once COS has answered; raises what opening it raises, to all who wait."""
-        while self._body is None:
-            await self._advance(self._open)
-        return self._body
+    async def opened(self) -> None:
+        """Return once COS has answered; raises what opening the body raises, to all who wait."""
+        while not self.is_open:
+            await self._advance(self.open)
+
+    def begins(self, body: ObjectBody, keeps_all: bool) -> None:
+        """The body is open; ``keeps_all`` if it is to be kept whole."""
+        self.body = body
+        self.keeps_all = keeps_all
+        self.is_open = True
+        if not body.has_body or body.is_over():
+            self._end(None)
+        elif body.length is not None and body.length <= _AT_ONCE:
+            self._take_at_hand()
 
     async def finished(self) -> bytes:
-        """All bytes of a body that is kept; raises ``BodyLost``."""
+        """All bytes of a body that is kept, or not larger than ``ALONE``; raises ``BodyLost``."""
         while not self.is_over:
             await self._advance(self._fetch)
         return self.whole
@@ -125,25 +133,37 @@ class Transfer(ABC):
             raise
         finally:
             self._is_fetching = False
-            waiting, self._waiting = self._waiting, []
-            for turn in waiting:
-                if not turn.done():
-                    turn.set_result(None)
+            if self._waiting:
+                self._wake()
 
-    async def _open(self) -> None:
-        body, self.keeps_all = await self.open_body()
-        self._body = body
-        if not body.has_body or body.is_over():
-            self._end(None)
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for turn in waiting:
+            if not turn.done():
+                turn.set_result(None)
+
+    def _take_at_hand(self) -> None:
+        try:
+            piece = self.body.at_hand()
+        except BodyLost as error:  # whoever asks for the body is told
+            self._end(error.with_traceback(None))
+        else:
+            if piece:
+                self._take(piece)
 
     async def _fetch(self) -> None:
         piece = await self.body.read()
         if piece:
-            self._pieces.append(piece)
-            self._kept_bytes += len(piece)
-            if not self.keeps_all and self._kept_bytes > ALONE:
-                self._shrink()
-        if not piece or self.body.is_over():
+            self._take(piece)
+        else:
+            self._end(None)
+
+    def _take(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._kept_bytes += len(piece)
+        if not self.keeps_all and self._kept_bytes > ALONE:
+            self._shrink()
+        if self.body.is_over():
             self._end(None)
 
     def _shrink(self) -> None:
@@ -156,8 +176,8 @@ class Transfer(ABC):
     def _end(self, failure: Exception | None) -> None:
         self._failure = failure
         self.is_over = failure is None
-        if self._body is not None:
-            self._body.close()
+        if self.is_open:
+            self.body.close()
         self.ended()
 
 
@@ -166,7 +186,7 @@ class Reader:
 
     __slots__ = ("_has_left", "_next", "_own", "_position", "is_collapsed", "transfer")
 
-    def __init__(self, transfer: Transfer, *, is_collapsed: bool) -> None:
+    def __init__(self, transfer: Transfer, is_collapsed: bool) -> None:
         self.transfer = transfer
         self.is_collapsed = is_collapsed
         self._next = 0
@@ -192,12 +212,12 @@ class Reader:
         """Leave the transfer."""
         if self._own is not None:
             self._own.close()
-        self._leave()
+        if not self._has_left:
+            self._leave()
 
     def _leave(self) -> None:
-        if not self._has_left:
-            self._has_left = True
-            self.transfer.leave()
+        self._has_left = True
+        self.transfer.leave()
 
 
 class FellBehind(Exception):

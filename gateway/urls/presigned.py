@@ -1,7 +1,7 @@
 """A presigned URL, and an image beside it: what the cache keeps and the way of a request needs."""
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from gateway.catalog.record import ImageRecord
 
@@ -22,14 +22,29 @@ class PresignedUrl:
     expires_at: int
 
 
+class ObjectId(NamedTuple):
+    """One object of COS, in one style."""
+
+    bucket: str
+    region: str
+    key: str
+    style: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class SignedImage:
     """An image's record beside its presigned URL, so that access can be checked on every hit.
 
-    ``read_at`` is when the row was read, in Unix seconds: what changed since is not in the record.
+    ``read_at`` is when the row was read, in Unix seconds: what changed since is not in the record. ``object_id`` is the
+    object that the row names.
     """
 
     record: ImageRecord
     presigned: PresignedUrl
     style: str | None = None
     read_at: int = 0
+    object_id: ObjectId = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        record = self.record
+        object.__setattr__(self, "object_id", ObjectId(record.bucket, record.region, record.key, self.style))

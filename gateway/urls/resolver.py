@@ -165,7 +165,7 @@ class UrlResolver:
             self.tally.count("local", "miss")
             return None
         self.tally.count("local", "hit")
-        return Resolved(image, from_cache=True)
+        return Resolved(image, True)
 
     async def _look_up(self, member: Member) -> Resolved:
         result = (await self._look_up_many([member]))[member]

@@ -15,7 +15,7 @@ from gateway.origin.client import OriginClient, open_origin
 from gateway.origin.door import Door
 from gateway.origin.retry import Backoff
 from gateway.settings import CosSettings, ImageProxySettings
-from gateway.urls.presigned import PresignedUrl, SignedImage
+from gateway.urls.presigned import ObjectId, PresignedUrl, SignedImage
 from gateway.urls.signer import Hosts, Signer, credentials_from
 from tests.conftest import BUCKET
 
@@ -78,7 +78,10 @@ async def object_body(origin: OriginClient, url: str, **headers: str) -> AsyncIt
     async def renew(refused: SignedImage, told_at: float | None) -> SignedImage:
         raise AssertionError("COS refused the URL")
 
-    door = Door(origin, SignedImage(record, PresignedUrl(url, 0, 0)), renew, lambda image: image.presigned)
+    def gone(object_id: ObjectId) -> None:
+        raise AssertionError("COS has no such object")
+
+    door = Door(origin, SignedImage(record, PresignedUrl(url, 0, 0)), renew, lambda image: image.presigned, gone)
     body = ObjectBody(door, await door.open(headers), resumes=0, backoff=Backoff(), metrics=Metrics())
     try:
         yield body

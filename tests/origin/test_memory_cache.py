@@ -1,9 +1,10 @@
 """What the process keeps of objects: bounded, and forgotten when an image changes."""
 
 from gateway.metrics import Metrics
-from gateway.origin.facts import ObjectFacts, ObjectId
+from gateway.origin.facts import ObjectFacts
 from gateway.origin.memory_cache import ObjectCache
 from gateway.settings import MemoryCacheSettings
+from gateway.urls.presigned import ObjectId
 from tests.urls.conftest import Clock
 
 A, B, C = (ObjectId("b-1", "r", key, None) for key in "abc")
