@@ -14,15 +14,11 @@ from typing import Final
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 
-from gateway.patience import Patience
-
 # So much of a body is copied to leave with the head: a head alone would wake the client for next to nothing. What is
 # larger is written piece by piece, since another system call is cheaper than a copy.
 _COPIED: Final = 128 * 1024
 # What a slow client is given before it has taken what it got: so much is held for it, and no more.
 _WRITTEN_AT_ONCE: Final = 1024 * 1024
-# So much is taken at once by any transport (asyncio begins to wait at 64 KiB), whether the client reads or not.
-_TAKEN_AT_ONCE: Final = 32 * 1024
 _STATUS_LINES = {
     (minor, status): f"HTTP/1.{minor} {status} {HTTPStatus(status).phrase}\r\n".encode()
     for minor in (0, 1)
@@ -41,18 +37,14 @@ def fields(headers: Mapping[str, str]) -> str:
 class ReadyResponse(web.StreamResponse):
     """``fixed`` are header lines that were made and encoded once; ``own`` those of this answer alone.
 
-    For a GET. Date, Content-Length and Connection are added. A client may take nothing for as long as ``patience``
-    lasts; None where all is small.
+    For a GET. Date, Content-Length and Connection are added. A client that takes nothing is given up by the kernel.
     """
 
-    def __init__(
-        self, fixed: bytes, own: str, body: bytes = b"", status: int = 200, patience: Patience | None = None
-    ) -> None:
+    def __init__(self, fixed: bytes, own: str, body: bytes = b"", status: int = 200) -> None:
         super().__init__(status=status)
         self.own = own
         self._fixed = fixed
         self._whole_body = body
-        self._patience = patience
         self._asked: web.BaseRequest | None = None
         self._stays: bool | None = None
 
@@ -69,7 +61,7 @@ class ReadyResponse(web.StreamResponse):
         return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Send head and body; raises ``ConnectionError`` when the client has left, or takes nothing for too long."""
+        """Send head and body; raises ``ConnectionError`` when the client has left."""
         request = self._asked
         assert request is not None, "aiohttp prepares an answer before it ends it"  # noqa: S101
         assert not data, "the body is known from the start"  # noqa: S101
@@ -79,29 +71,18 @@ class ReadyResponse(web.StreamResponse):
         body = self._whole_body
         own = f"{self.own}Date: {_date(int(time.time()))}\r\nContent-Length: {len(body)}\r\n{connection}\r\n"
         status_line = _STATUS_LINES[is_current, self.status]
-        if len(body) <= _TAKEN_AT_ONCE or self._patience is None:
-            await request.writer.write_eof(b"".join((status_line, self._fixed, own.encode(), body)))
-            return
-        try:
-            await _write(request.writer, b"".join((status_line, self._fixed, own.encode())), body, self._patience)
-        except TimeoutError as error:
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionAbortedError(f"nothing was taken for {self._patience.seconds:g} s") from error
+        head = (status_line, self._fixed, own.encode())
+        if len(body) <= _COPIED:
+            await request.writer.write_eof(b"".join((*head, body)))
+        else:
+            await _write(request.writer, b"".join(head), body)
 
 
-async def _write(writer: AbstractStreamWriter, head: bytes, body: bytes, patience: Patience) -> None:
-    bounded = patience.bounded()
-    if len(body) <= _COPIED:
-        with bounded:
-            await writer.write_eof(head + body)
-        return
+async def _write(writer: AbstractStreamWriter, head: bytes, body: bytes) -> None:
     view = memoryview(body)
-    with bounded:
-        await writer.write(b"".join((head, view[:_COPIED])))
+    await writer.write(b"".join((head, view[:_COPIED])))
     for start in range(_COPIED, len(view), _WRITTEN_AT_ONCE):
-        with bounded:
-            await writer.write(view[start : start + _WRITTEN_AT_ONCE])
+        await writer.write(view[start : start + _WRITTEN_AT_ONCE])
     await writer.write_eof()
 
 

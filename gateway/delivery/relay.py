@@ -83,7 +83,7 @@ class Relay:
     def send_ready(self, fixed: bytes, own: str, body: bytes, status: int = 200) -> ReadyResponse:
         """An answer to a GET whose bytes are at hand: its header lines encoded before, those of its own, its body."""
         self._metrics.response_bytes.add((), len(body))
-        return ReadyResponse(fixed, own, body, status, self._patience)
+        return ReadyResponse(fixed, own, body, status)
 
 
 async def all_of(body: Body) -> bytes:

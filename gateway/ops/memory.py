@@ -17,8 +17,8 @@ def settle() -> None:
     What is loaded by now stays: the collector need not look at it again and again. Requests make many small objects;
     collecting every 700 of them (the default) takes a twentieth of the time.
 
-    A relayed image goes through the end of the heap. Given back to the system after each piece, it costs some thirty
-    page faults for a megabyte; glibc is told to keep 32 MiB. Other allocators are left as they are.
+    A relayed image goes through the end of the heap. Given back to the system after each piece, it costs one or two
+    dozen page faults for a megabyte; glibc is told to keep 32 MiB. Other allocators are left as they are.
     """
     gc.collect()
     gc.freeze()
