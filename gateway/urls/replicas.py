@@ -5,6 +5,7 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 
+from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from gateway.urls.redis_guard import RedisGuard
@@ -15,10 +16,14 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
 class Replicas:
-    """One replica's ear and mouth; its own words are not heard."""
+    """One replica's ear and mouth; its own words are not heard.
 
-    def __init__(self, guard: RedisGuard) -> None:
+    After ``ask_every`` seconds of silence Redis is asked whether it is still there, and has as long to answer.
+    """
+
+    def __init__(self, guard: RedisGuard, *, ask_every: float = 5.0) -> None:
         self._guard = guard
+        self._ask_every = ask_every
         self._channel = guard.key("changes")
         self._name = secrets.token_hex(8)
 
@@ -30,25 +35,45 @@ class Replicas:
     async def listen(self, heard: Callable[[str | None], None]) -> None:
         """Call ``heard`` with each image id that another replica tells, for ever.
 
-        After a gap in listening it is called with None: whatever was said meanwhile is lost.
+        It is called with None whenever listening begins, the first time and after each gap: whatever was said before
+        that is lost.
         """
         pause = _FIRST_PAUSE
+
+        def began() -> None:
+            nonlocal pause
+            pause = _FIRST_PAUSE
+            heard(None)
+
         while True:
             try:
                 async with self._guard.client.pubsub() as subscription:
                     await subscription.subscribe(self._channel)
-                    heard(None)
-                    pause = _FIRST_PAUSE
-                    async for message in subscription.listen():
-                        self._take(message["data"], heard)
+                    await self._take(subscription, began, heard)
             except (RedisError, OSError, TimeoutError) as error:
                 logger.debug("not listening to the other replicas: %s", error)
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
 
-    def _take(self, data: object, heard: Callable[[str | None], None]) -> None:
-        if not isinstance(data, bytes):
-            return  # the confirmation of the subscription
+    async def _take(self, subscription: PubSub, began: Callable[[], None], heard: Callable[[str], None]) -> None:
+        """Take messages until the connection fails; raises ``TimeoutError`` if Redis is silent though it was asked.
+
+        A confirmation of the subscription comes again whenever the client had to connect anew, which it does by itself.
+        """
+        is_asked = False
+        while True:
+            message = await subscription.get_message(timeout=self._ask_every)
+            if message is None:  # a connection that died without a word is noticed by asking
+                if is_asked:
+                    raise TimeoutError("Redis does not answer")
+                await subscription.ping()
+            elif message["type"] == "subscribe":
+                began()
+            elif message["type"] == "message":
+                self._pass_on(message["data"], heard)
+            is_asked = message is None
+
+    def _pass_on(self, data: bytes, heard: Callable[[str], None]) -> None:
         sender, *image_ids = data.decode("ascii", errors="replace").split(" ")
         if sender != self._name:
             for image_id in image_ids:
