@@ -15,8 +15,8 @@ from gateway.api.answers import failure
 from gateway.api.keys import CLIENT_ADDRESS, DAILY_STATS, IMAGE_PROXY, IN_FLIGHT, METRICS
 from gateway.api.passage import PASSAGE, Passage
 from gateway.catalog.image_id import PATTERN
-from gateway.delivery.ready import ReadyResponse
 from gateway.delivery.relay import ClientLeft, RelayAborted
+from gateway.delivery.reset import reset
 from gateway.errors import GatewayError, InvalidRequest, MethodNotAllowed, PayloadTooLarge, RouteNotFound
 from gateway.ops.request_id import current_request_id
 
@@ -66,10 +66,8 @@ class Front:
             except Exception:  # whatever it is, the client gets an answer of one shape, and the log the traceback
                 logger.exception("request failed unexpectedly")
                 response = _rendered(request, passage, GatewayError())
-            if isinstance(response, ReadyResponse):
-                passage.stamp_ready(response)
-            elif not response.prepared:
-                passage.stamp(response.headers)
+            if not response.prepared:
+                passage.stamp(response)
             outcome = passage.outcome or str(response.status)
             return response
         finally:
@@ -151,8 +149,7 @@ def _rendered(request: web.BaseRequest, passage: Passage, error: GatewayError) -
 def _cut(request: web.BaseRequest, passage: Passage, outcome: str) -> web.StreamResponse:
     """Close the connection so that nobody takes what was sent for the whole; the answer returned is never written."""
     passage.outcome = outcome
-    if request.transport is not None:
-        request.transport.abort()
+    reset(request.transport)
     return web.Response()
 
 

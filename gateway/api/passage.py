@@ -1,7 +1,6 @@
 """One request's passage through the gateway: its id, its time, and how it is to be counted."""
 
 import time
-from collections.abc import MutableMapping
 
 from aiohttp import web
 
@@ -31,18 +30,16 @@ class Passage:
         """Seconds since the request was taken."""
         return time.perf_counter() - self.started
 
-    def stamp(self, headers: MutableMapping[str, str]) -> None:
+    def stamp(self, response: web.StreamResponse) -> None:
         """Add what every answer carries: its first byte is about to leave."""
         self.first_byte = elapsed = time.perf_counter() - self.started
-        headers["Server"] = "image-gateway"
-        headers["X-Request-Id"] = self.request_id
-        headers["Server-Timing"] = f"gateway;dur={elapsed * 1000:.1f}"
-
-    def stamp_ready(self, response: ReadyResponse) -> None:
-        """As ``stamp``, on an answer that is not made of a mapping."""
-        self.first_byte = elapsed = time.perf_counter() - self.started
-        timing = f"Server-Timing: gateway;dur={elapsed * 1000:.1f}"
-        response.own += f"Server: image-gateway\r\nX-Request-Id: {self.request_id}\r\n{timing}\r\n"
+        timing = f"gateway;dur={elapsed * 1000:.1f}"
+        if isinstance(response, ReadyResponse):  # which is not made of a mapping
+            response.own += f"Server: image-gateway\r\nX-Request-Id: {self.request_id}\r\nServer-Timing: {timing}\r\n"
+            return
+        response.headers["Server"] = "image-gateway"
+        response.headers["X-Request-Id"] = self.request_id
+        response.headers["Server-Timing"] = timing
 
 
 PASSAGE = web.RequestKey("passage", Passage)

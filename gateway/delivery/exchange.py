@@ -1,6 +1,6 @@
 """A request for an image, and what its delivery needs of whoever took it."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
@@ -10,7 +10,7 @@ from gateway.urls.presigned import SignedImage
 
 
 class Exchange:
-    """``stamp`` must be called on the headers of an answer before it is sent piece by piece.
+    """``stamp`` must be called on an answer before any of it is sent.
 
     ``view_again`` looks the image up and checks access anew: it is asked when a refused URL led to a row that has
     changed meanwhile, and raises as the first look did. ``is_head``: the headers alone are wanted; ``is_plain``: it is
@@ -23,7 +23,7 @@ class Exchange:
         self,
         request: web.BaseRequest,
         wanted: ImageRequest,
-        stamp: Callable[[MutableMapping[str, str]], None],
+        stamp: Callable[[web.StreamResponse], None],
         view_again: Callable[[], Awaitable[SignedImage]],
     ) -> None:
         self.request = request

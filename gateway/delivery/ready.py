@@ -37,7 +37,7 @@ def fields(headers: Mapping[str, str]) -> str:
 class ReadyResponse(web.StreamResponse):
     """``fixed`` are header lines that were made and encoded once; ``own`` those of this answer alone.
 
-    For a GET. Date, Content-Length and Connection are added. A client that takes nothing is given up by the kernel.
+    For a GET. Date, Content-Length and Connection are added.
     """
 
     def __init__(self, fixed: bytes, own: str, body: bytes = b"", status: int = 200) -> None:
@@ -61,7 +61,10 @@ class ReadyResponse(web.StreamResponse):
         return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Send head and body; raises ``ConnectionError`` when the client has left."""
+        """Send head and body, if that was not done before; raises ``ConnectionError`` when the client has left."""
+        if self._eof_sent:
+            return
+        self._eof_sent = True
         request = self._asked
         assert request is not None, "aiohttp prepares an answer before it ends it"  # noqa: S101
         assert not data, "the body is known from the start"  # noqa: S101

@@ -6,11 +6,11 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from gateway.delivery.exchange import Exchange
+from gateway.delivery.low_speed import LowSpeed
 from gateway.delivery.ready import ReadyResponse
 from gateway.errors import OriginUnavailable
 from gateway.metrics import Metrics
 from gateway.origin.errors import BodyLost
-from gateway.patience import Patience
 
 # A body up to this size is read whole before the first byte leaves, so a lost origin is still a clean 502.
 SMALL_BODY = 128 * 1024
@@ -32,14 +32,14 @@ class RelayAborted(Exception):
 
 
 class ClientLeft(Exception):
-    """The client closed the connection, or took nothing for too long. No failure of ours or of the origin."""
+    """The client closed the connection, or took too little for too long. No failure of ours or of the origin."""
 
 
 class Relay:
-    """Copies bodies to clients; each write may wait ``write_timeout`` seconds for the client to take something."""
+    """Copies bodies to clients, for as long as they take them: ``low_speed`` looks after that."""
 
-    def __init__(self, write_timeout: float, metrics: Metrics) -> None:
-        self._patience = Patience(write_timeout)
+    def __init__(self, low_speed: LowSpeed, metrics: Metrics) -> None:
+        self._low_speed = low_speed
         self._metrics = metrics
 
     async def send(
@@ -58,32 +58,44 @@ class Relay:
             piece = await body.read()
         except BodyLost as error:
             raise OriginUnavailable(str(error)) from error
-        exchange.stamp(response.headers)
-        bounded = self._patience.bounded()
+        exchange.stamp(response)
         try:
-            await response.prepare(exchange.request)
-            while piece:
-                with bounded:
+            with self._low_speed.watch(exchange.request):
+                await response.prepare(exchange.request)
+                while piece:
                     await response.write(piece)
-                self._metrics.response_bytes.add(number=len(piece))
-                try:
-                    piece = await body.read()
-                except BodyLost as error:
-                    raise RelayAborted(str(error)) from error
-            with bounded:
+                    self._metrics.response_bytes.add(number=len(piece))
+                    try:
+                        piece = await body.read()
+                    except BodyLost as error:
+                        raise RelayAborted(str(error)) from error
                 await response.write_eof()
         # A write to a client that left fails with a ConnectionError of aiohttp's own, which is also a ClientError: it
         # cannot be mistaken for a failure of the origin, since ``read`` lets nothing but ``BodyLost`` through.
         except ConnectionError as error:
             raise ClientLeft("the connection is closed") from error
-        except TimeoutError as error:
-            raise ClientLeft(f"nothing was taken for {self._patience.seconds:g} s") from error
         return response
 
-    def send_ready(self, fixed: bytes, own: str, body: bytes, status: int = 200) -> ReadyResponse:
-        """An answer to a GET whose bytes are at hand: its header lines encoded before, those of its own, its body."""
+    async def send_ready(
+        self, exchange: Exchange, fixed: bytes, own: str, body: bytes, status: int = 200
+    ) -> ReadyResponse:
+        """Answer a GET by bytes at hand: header lines encoded before, those of this answer alone, the body.
+
+        Raises ``ClientLeft``.
+        """
+        response = ReadyResponse(fixed, own, body, status)
+        exchange.stamp(response)
+        try:
+            await response.prepare(exchange.request)
+            if len(body) <= SMALL_BODY:
+                await response.write_eof()
+            else:
+                with self._low_speed.watch(exchange.request):
+                    await response.write_eof()
+        except ConnectionError as error:
+            raise ClientLeft("the connection is closed") from error
         self._metrics.response_bytes.add((), len(body))
-        return ReadyResponse(fixed, own, body, status)
+        return response
 
 
 async def all_of(body: Body) -> bytes:

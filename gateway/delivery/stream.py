@@ -1,6 +1,6 @@
 """An image as bytes: conditions and ranges first, then from memory or from COS."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -44,31 +44,35 @@ class ImageStream:
                 if not exchange.is_plain:
                     return await _Answering(self._source, self._relay, self._policy, exchange).answer(image, known)
                 if known is not None and known.body is not None:
-                    return self._at_once(exchange.wanted.download, image.record, known, known.body)
+                    return await self._at_once(exchange, image.record, known, known.body)
                 renewed, found = await self._source.whole(image, {})
                 if renewed is None and isinstance(found, Reader) and _is_small(found.transfer.body):
-                    return await self._small(exchange.wanted.download, image.record, found)
+                    return await self._small(exchange, image.record, found)
                 answering = _Answering(self._source, self._relay, self._policy, exchange)
                 return await answering.answer_with(image, renewed, found)
             except ObjectMoved:
                 image = await exchange.view_again()
         raise OriginUnavailable("the image's row changes all the time")
 
-    def _at_once(self, download: str | None, record: ImageRecord, known: Entry, body: bytes) -> web.StreamResponse:
+    def _at_once(
+        self, exchange: Exchange, record: ImageRecord, known: Entry, body: bytes
+    ) -> Awaitable[web.StreamResponse]:
         age = self._source.age(known)
         own = f"Cache-Status: {cache_status.hit(self._source.ttl - age)}\r\nAge: {int(age)}\r\n"  # RFC 9111 section 5.1
-        return self._relay.send_ready(image_fields(record, known.facts, self._policy, download), own, body)
+        fixed = image_fields(record, known.facts, self._policy, exchange.wanted.download)
+        return self._relay.send_ready(exchange, fixed, own, body)
 
-    async def _small(self, download: str | None, record: ImageRecord, reader: Reader) -> web.StreamResponse:
+    async def _small(self, exchange: Exchange, record: ImageRecord, reader: Reader) -> web.StreamResponse:
         transfer = reader.transfer
         try:
-            fixed = image_fields(record, transfer.body.facts, self._policy, download)
+            fixed = image_fields(record, transfer.body.facts, self._policy, exchange.wanted.download)
             own = f"Cache-Status: {cache_status.forwarded(200, transfer.keeps_all, reader.is_collapsed)}\r\n"
-            return self._relay.send_ready(fixed, own, await transfer.finished())
+            body = await transfer.finished()
         except BodyLost as error:  # nothing was sent yet
             raise OriginUnavailable(str(error)) from error
         finally:
             reader.close()
+        return await self._relay.send_ready(exchange, fixed, own, body)
 
 
 class _Answering:
@@ -103,7 +107,7 @@ class _Answering:
         if self._is_head or plan is NOT_MODIFIED:
             return self._bodyless(image.record, plan, known.facts, status or self._hit(known))
         if known.body is not None:
-            return self._from_memory(image.record, plan, known, known.body, status)
+            return await self._from_memory(image.record, plan, known, known.body, status)
         if plan.status == 206 and not self._source.keeps(known.facts.size):
             return await self._part(image, f"bytes={plan.first}-{plan.last}", {})
         return await self._whole(image, {})
@@ -149,7 +153,7 @@ class _Answering:
             status = cache_status.revalidated(found.status)
             if self._is_head or plan is NOT_MODIFIED:
                 return self._bodyless(image.record, plan, known.facts, status)
-            return self._from_memory(image.record, plan, known, found.body, status)
+            return await self._from_memory(image.record, plan, known, found.body, status)
         try:
             image = await self._still_seen(image, renewed)
             return await self._from_reader(image.record, found)
@@ -172,7 +176,7 @@ class _Answering:
                 whole = await transfer.finished()
             except BodyLost as error:
                 raise OriginUnavailable(str(error)) from error
-            return self._ready(record, plan, body.facts, status, _cut_out(whole, plan))
+            return await self._ready(record, plan, body.facts, status, _cut_out(whole, plan))
         # A range of what turned out too large to be kept is answered with the whole: RFC 9110 section 14.2.
         return await self._send(record, WHOLE, body.facts, reader, status)
 
@@ -181,24 +185,24 @@ class _Answering:
     ) -> web.StreamResponse:
         length = facts.size if plan.last is None else plan.last - plan.first + 1
         if length is not None and length <= SMALL_BODY:
-            return self._ready(record, plan, facts, status, await all_of(body))
+            return await self._ready(record, plan, facts, status, await all_of(body))
         headers = self._image_headers(record, plan, facts, status)
         return await self._relay.send(self._exchange, body, headers, status=plan.status, length=length)
 
     def _from_memory(
         self, record: ImageRecord, plan: Plan, known: Entry, body: bytes, status: str | None = None
-    ) -> web.StreamResponse:
+    ) -> Awaitable[web.StreamResponse]:
         """The bytes at hand; ``status`` None: without asking COS."""
         age = f"Age: {int(self._source.age(known))}\r\n"  # RFC 9111 section 5.1
         return self._ready(record, plan, known.facts, status or self._hit(known), _cut_out(body, plan), age)
 
     def _ready(
         self, record: ImageRecord, plan: Plan, facts: ObjectFacts, status: str, body: bytes, more: str = ""
-    ) -> web.StreamResponse:
+    ) -> Awaitable[web.StreamResponse]:
         fixed = image_fields(record, facts, self._policy, self._exchange.wanted.download)
         covered = "" if plan.last is None else f"Content-Range: {_covered(plan, facts)}\r\n"
         own = f"Cache-Status: {status}\r\n{covered}{more}"
-        return self._relay.send_ready(fixed, own, body, plan.status)
+        return self._relay.send_ready(self._exchange, fixed, own, body, plan.status)
 
     def _hit(self, known: Entry) -> str:
         return cache_status.hit(self._source.ttl - self._source.age(known))

@@ -62,6 +62,18 @@ async def test_lesson_1_a_body_that_ends_short_of_its_length_ends_the_connection
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+async def test_a_cut_is_a_reset_and_no_orderly_end(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(image_proxy={"timeout": 0.3, "retry_count": 0})
+    await images.add("cat", DATA)
+    images.cos.faults.add(Fault(key=KEY, action=Cut(at=200_000)))
+    images.cos.faults.add(STAYS_AWAY)
+    async with connected(gateway.ports.public) as wire:
+        await wire.get("/i/cat")
+        with pytest.raises(ConnectionResetError):
+            while await wire.reader.read(65536):
+                pass
+
+
 async def test_lesson_1_a_body_in_chunks_that_ends_short_has_no_last_chunk(
     start_gateway: StartGateway, images: Images
 ) -> None:
