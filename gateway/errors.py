@@ -143,6 +143,17 @@ class ImageNotFound(GatewayError):
     message = "there is no such image"
 
 
+class ImageBlocked(GatewayError):
+    """COS may not give the object out: an audit or a court has it blocked (RFC 7725).
+
+    Not a 5xx, for which caches may keep showing what they have (stale-if-error, RFC 5861 section 4).
+    """
+
+    status = 451
+    code = "image_blocked"
+    message = "the image is blocked for legal reasons"
+
+
 class RangeNotSatisfiable(GatewayError):
     """The range starts beyond the end of the image (RFC 9110 section 15.5.17)."""
 

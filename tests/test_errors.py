@@ -63,6 +63,7 @@ def test_no_two_outcomes_share_a_code() -> None:
         ("PreconditionFailed", 412, "precondition_failed"),
         ("PayloadTooLarge", 413, "payload_too_large"),
         ("RangeNotSatisfiable", 416, "range_not_satisfiable"),
+        ("ImageBlocked", 451, "image_blocked"),
         ("OriginUnavailable", 502, "origin_unavailable"),
         ("OriginRefused", 502, "origin_refused"),
         ("NotAnImage", 502, "not_an_image"),

@@ -62,7 +62,7 @@ class ImageAccel:
             return web.Response(status=304, headers=headers)
         del headers["Accept-Ranges"]  # nginx would keep it, and send COS's beside it
         # A range of a large object is asked of COS; of a small one, nginx cuts it out of the whole that it keeps.
-        is_part = plan.status == 206 and not self._source.keeps(facts.size)
+        is_part = plan.status == 206 and not self._source.keeps(facts)
         headers["X-Accel-Redirect"] = f"{self._prefix}{'part/' if is_part else ''}{_version(image, facts)}"
         headers["X-Origin-URL"] = image.presigned.url
         if facts.strong_etag is not None:

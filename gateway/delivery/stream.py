@@ -108,7 +108,7 @@ class _Answering:
             return self._bodyless(image.record, plan, known.facts, status or self._hit(known))
         if known.body is not None:
             return await self._from_memory(image.record, plan, known, known.body, status)
-        if plan.status == 206 and not self._source.keeps(known.facts.size):
+        if plan.status == 206 and not self._source.keeps(known.facts):
             return await self._part(image, f"bytes={plan.first}-{plan.last}", {})
         return await self._whole(image, {})
 

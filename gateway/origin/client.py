@@ -15,6 +15,7 @@ from aiohttp.abc import AbstractResolver
 
 from gateway.breaker import Breaker
 from gateway.errors import (
+    ImageBlocked,
     ImageNotFound,
     OriginPaused,
     OriginThrottled,
@@ -40,6 +41,13 @@ _ERROR_BODY = 4096
 _ERROR_CODE = re.compile(rb"<Code>([A-Za-z]+)</Code>")
 _UNSATISFIED_RANGE = re.compile(r"bytes \*/([0-9]{1,19})")
 _WANTED = frozenset({200, 206, 304})
+# Answers to requests that carry one of these fields (RFC 9110 sections 13.1 and 14.2); to others they are none.
+_ASKED_FOR_BY: Mapping[int, frozenset[str]] = {
+    206: frozenset({"Range"}),
+    304: frozenset({"If-None-Match", "If-Modified-Since"}),
+    412: frozenset({"If-Match"}),
+    416: frozenset({"Range"}),
+}
 _NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -87,8 +95,8 @@ class OriginClient:
         """An answer with status 200, 206 or 304, which the caller closes.
 
         ``url`` is sent as it is, byte for byte; ``bucket`` says whose breaker counts. Raises ``PresignedUrlRefused``
-        on 403, ``VersionChanged`` on 412, ``ImageNotFound``, ``RangeNotSatisfiable``, ``OriginPaused``,
-        ``OriginThrottled``, ``OriginUnavailable`` or ``OriginTimeout``.
+        on 403, ``VersionChanged`` on 412, ``ImageNotFound``, ``ImageBlocked``, ``RangeNotSatisfiable``,
+        ``OriginPaused``, ``OriginThrottled``, ``OriginUnavailable`` or ``OriginTimeout``.
         """
         breaker = self._breakers.of(bucket)
         if not breaker.allows_call():
@@ -104,7 +112,12 @@ class OriginClient:
             except (aiohttp.ClientError, OSError) as error:
                 failure = self._failed(error, breaker)
             else:
-                if self._is_wanted(response.status, breaker):
+                is_wanted = self._is_wanted(response.status, breaker)
+                asked_for_by = _ASKED_FOR_BY.get(response.status)
+                if asked_for_by is not None and asked_for_by.isdisjoint(headers):
+                    response.close()
+                    raise OriginUnavailable(f"COS answered {response.status} to what was not asked")
+                if is_wanted:
                     return OriginResponse(response, self._patience, method)
                 response.release()
                 failure = _failure_of(response.status, response.headers)
@@ -201,6 +214,8 @@ def _failure_of(status: int, headers: Mapping[str, str]) -> _Failure:
             raise VersionChanged
         case 416:
             raise RangeNotSatisfiable(_size_of(headers.get("Content-Range")))
+        case 451:
+            raise ImageBlocked("COS may not give the object out")
         case 503:
             wait = retry_after(headers.get("Retry-After"))
             return _Failure(OriginThrottled("COS answered 503", wait=wait), wait or 0.0)

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from gateway.errors import ImageNotFound, OriginRefused
+from gateway.errors import ImageBlocked, ImageNotFound, OriginRefused
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import ObjectMoved, PresignedUrlRefused
 from gateway.origin.response import OriginResponse
@@ -16,7 +16,7 @@ SignForHead = Callable[[SignedImage], PresignedUrl]
 class Door:
     """Opens the object of ``image`` any number of times; ``renewed`` is what took its place once a URL was refused.
 
-    ``gone`` is told when COS has no such object.
+    ``gone`` is told when COS has no such object, or may not give it out.
     """
 
     __slots__ = ("_client", "_gone", "_renew", "_sign_for_head", "image", "object_id", "renewed")
@@ -55,7 +55,7 @@ class Door:
                 return await self._client.fetch(self._url_for(method), self.object_id.bucket, method, headers)
             except PresignedUrlRefused as error:
                 raise OriginRefused("COS refused a URL signed this moment") from error
-        except ImageNotFound:
+        except (ImageNotFound, ImageBlocked):
             self._gone(self.object_id)
             raise
 

@@ -15,6 +15,13 @@ class ObjectFacts(NamedTuple):
     content_type: str | None
     content_encoding: str | None
 
+    def confirm(self, kept: "ObjectFacts") -> bool:
+        """Whether a 304 that tells these says that the object still is as ``kept`` says.
+
+        COS's entity tag is of the bytes: where only the type was changed it is the same.
+        """
+        return self.etag in (None, kept.etag) and self.content_type in (None, kept.content_type)
+
     @property
     def strong_etag(self) -> str | None:
         """The entity tag if bytes can be told apart by it (RFC 9110 section 8.8.1)."""

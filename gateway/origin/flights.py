@@ -1,6 +1,6 @@
 """Transfers under way: whoever wants the same object at the same time joins the one there is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from gateway.metrics import Metrics
 from gateway.origin.body import ObjectBody
@@ -29,18 +29,29 @@ class Flights:
         self.promised = 0  # bytes that transfers under way may still come to hold
         self._flights: dict[_Key, _Flight] = {}
 
-    async def join(self, door: Door, conditions: Mapping[str, str]) -> tuple[SignedImage | None, Reader]:
+    def join(self, door: Door, conditions: Mapping[str, str]) -> Awaitable[tuple[SignedImage | None, Reader]]:
         """The image on the new URL by which the body was opened, if the one at hand was refused, and a reader of it.
 
         Raises what ``Door.open`` raises.
         """
         key = (door.object_id, tuple(conditions.items()) if conditions else ())
+        changed_at = self.cache.changed_at(door.image.record.image_id)
         flight = self._flights.get(key)
-        is_collapsed = flight is not None and flight.is_joinable
-        if flight is None or not is_collapsed:
-            flight = self._flights[key] = _Flight(self, key, door, conditions)
-        else:
-            self._metrics.coalesced_requests.inc()
+        if flight is not None and flight.is_joinable and flight.asked_at > changed_at:
+            return self._join(flight, door)
+        flight = self._flights[key] = _Flight(self, key, door, conditions)
+        return self._board(flight, is_collapsed=False)
+
+    async def _join(self, flight: "_Flight", door: Door) -> tuple[SignedImage | None, Reader]:
+        """A reader of a flight that was begun for another, or of one of its own if that one is for one alone."""
+        self._metrics.coalesced_requests.inc()
+        renewed, reader = await self._board(flight, is_collapsed=True)
+        if flight.is_shareable:
+            return renewed, reader
+        reader.close()
+        return await self._board(_Flight(self, flight.key, door, flight.conditions), is_collapsed=False)
+
+    async def _board(self, flight: "_Flight", *, is_collapsed: bool) -> tuple[SignedImage | None, Reader]:
         reader = flight.join(is_collapsed)
         try:
             await flight.opened()
@@ -49,56 +60,47 @@ class Flights:
             raise
         return flight.door.renewed, reader
 
-    def drop(self, image_id: str) -> None:
-        """The image has changed: nobody joins what is under way, and it teaches nothing."""
-        for key, flight in list(self._flights.items()):
-            if flight.door.image.record.image_id == image_id:
-                flight.is_current = False
-                del self._flights[key]
-
-    def promise(self, body: ObjectBody) -> int:
-        """How many bytes of memory the body gets to be kept whole; 0 if it is too large, or too many are under way."""
+    def promise(self, body: ObjectBody) -> int | None:
+        """How many bytes of memory the body gets to be kept whole; None if it is not to be kept."""
         size = body.length
         if body.status != 200 or size is None or not self.cache.takes(size) or body.facts.strong_etag is None:
-            return 0
+            return None
         if self.promised + size > self._most_promised:
-            return 0
+            return None
         self.promised += size
         return size
 
-    def landed(self, key: _Key, flight: "_Flight", promised: int) -> None:
+    def landed(self, flight: "_Flight", promised: int) -> None:
         """The flight is over, and what was promised to it is free."""
         self.promised -= promised
-        if self._flights.get(key) is flight:
-            del self._flights[key]
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
 
 
 class _Flight(Transfer):
-    """A transfer that others may join; ``is_current`` until the image is dropped."""
+    """A transfer that others may join; ``asked_at`` is when it was begun (monotonic seconds)."""
 
-    __slots__ = ("_conditions", "_flights", "_key", "_promised", "door", "is_current")
+    __slots__ = ("_flights", "_promised", "asked_at", "conditions", "door", "key")
 
     def __init__(self, flights: Flights, key: _Key, door: Door, conditions: Mapping[str, str]) -> None:
         super().__init__()
         self._flights = flights
-        self._key = key
-        self._conditions = conditions
-        self._promised = 0
+        self._promised: int | None = None
+        self.key = key
         self.door = door
-        self.is_current = True
+        self.conditions = conditions
+        self.asked_at = flights.cache.now()
 
     async def open(self) -> None:
         """Through the door, and remember what COS says of the object; memory may be promised to its body."""
         flights, door = self._flights, self.door
-        body = flights.body_of(door, await door.open(self._conditions))
-        if self.is_current:
-            flights.cache.answered(door.object_id, door.image.record.image_id, body.status, body.facts)
+        body = flights.body_of(door, await door.open(self.conditions))
+        flights.cache.answered(door.object_id, body.status, body.facts, self.asked_at)
         self._promised = promised = flights.promise(body)
-        self.begins(body, promised > 0)
+        self.begins(body, promised is not None)
 
     def ended(self) -> None:
         """Give the whole body to the cache, if that is what it was kept for."""
-        self._flights.landed(self._key, self, self._promised)
-        if self.is_current and self.is_over and self.keeps_all:
-            image_id = self.door.image.record.image_id
-            self._flights.cache.learn(self.door.object_id, image_id, self.body.facts, self.whole)
+        self._flights.landed(self, self._promised or 0)
+        if self.is_over and self.keeps_all:
+            self._flights.cache.learn(self.door.object_id, self.body.facts, self.asked_at, self.whole)

@@ -3,28 +3,35 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gateway.metrics import Metrics
 from gateway.origin.facts import ObjectFacts
 from gateway.settings import MemoryCacheSettings
-from gateway.urls.presigned import ObjectId
+from gateway.urls.presigned import ObjectId, SignedImage
 
 _MOST_ENTRIES = 20_000
+_MOST_CHANGES = 20_000
+_NEVER = float("-inf")
 
 
 @dataclass(slots=True)
 class Entry:
-    """One version of an object; ``body`` is None where only the facts are known. ``validated_at`` is monotonic."""
+    """One version of an object, as it was when COS was asked (``asked_at``, monotonic seconds).
+
+    ``body`` is None where only the facts are known.
+    """
 
     facts: ObjectFacts
     body: bytes | None
-    validated_at: float
-    image_ids: set[str] = field(default_factory=set)
+    asked_at: float
 
 
 class ObjectCache:
     """Least recently used goes first, bytes apart from facts.
+
+    What an answer teaches counts as of when it was asked for: it never outdoes what was asked for later, and an image
+    that has changed since takes it for nothing, whichever image of the same object had asked.
 
     Who may see an image is none of its business: access is checked on every request, before anything is asked here.
     """
@@ -34,77 +41,79 @@ class ObjectCache:
     ) -> None:
         self._settings = settings
         metrics.memory_cache_bytes.set_function(lambda: self._bytes)
-        self._monotonic = monotonic
+        self.now = monotonic
         self._entries: OrderedDict[ObjectId, Entry] = OrderedDict()
         self._with_body: OrderedDict[ObjectId, int] = OrderedDict()
         self._bytes = 0
-        self._objects_of: dict[str, set[ObjectId]] = {}
+        self._changes: OrderedDict[str, float] = OrderedDict()  # when images changed, the last ones
+        self._before_those = _NEVER  # any other image may have changed at that time, or never
 
     def takes(self, size: int | None) -> bool:
         """Whether bytes of that size are kept."""
-        return size is not None and size <= min(self._settings.max_object_bytes, self._settings.max_bytes)
+        most = self._settings.max_bytes
+        return size is not None and most > 0 and size <= min(self._settings.max_object_bytes, most)
 
-    def get(self, object_id: ObjectId) -> Entry | None:
-        """What is known, however old."""
+    def get(self, image: SignedImage) -> Entry | None:
+        """What is known of its object, however old; nothing from before the image changed."""
+        object_id = image.object_id
         entry = self._entries.get(object_id)
-        if entry is not None:
-            self._entries.move_to_end(object_id)
-            if entry.body is not None:
-                self._with_body.move_to_end(object_id)
+        if entry is None:
+            return None
+        if entry.asked_at <= self.changed_at(image.record.image_id):
+            self.forget(object_id)
+            return None
+        self._entries.move_to_end(object_id)
+        if entry.body is not None:
+            self._with_body.move_to_end(object_id)
         return entry
 
     def age(self, entry: Entry) -> float:
-        """Seconds since COS last said that this is how the object is."""
-        return self._monotonic() - entry.validated_at
+        """Seconds since COS was last asked whether this is how the object is (RFC 9111 section 4.2.3)."""
+        return self.now() - entry.asked_at
 
-    def learn(self, object_id: ObjectId, image_id: str, facts: ObjectFacts, body: bytes | None = None) -> Entry:
-        """COS has just told ``facts``; ``body`` are all bytes of it. Bytes of the same version stay."""
+    def learn(self, object_id: ObjectId, facts: ObjectFacts, asked_at: float, body: bytes | None = None) -> Entry:
+        """COS has told ``facts``; ``body`` are all bytes of it. Bytes of the same version stay."""
         entry = self._entries.get(object_id)
-        if entry is not None and entry.facts == facts and body is None and image_id in entry.image_ids:
-            entry.validated_at = self._monotonic()
-            self._entries.move_to_end(object_id)
-            return entry
+        if entry is not None and entry.asked_at > asked_at:
+            return Entry(facts, body, asked_at)  # something newer is known
         if entry is None or (entry.facts.etag, entry.facts.size) != (facts.etag, facts.size) or facts.etag is None:
             self.forget(object_id)
-            entry = self._entries[object_id] = Entry(facts, None, 0.0)
+            entry = self._entries[object_id] = Entry(facts, None, asked_at)
         entry.facts = facts
-        entry.validated_at = self._monotonic()
+        entry.asked_at = asked_at
+        self._entries.move_to_end(object_id)
         if body is not None and entry.body is None and self.takes(len(body)):
             entry.body = body
             self._with_body[object_id] = len(body)
             self._bytes += len(body)
-        self._entries.move_to_end(object_id)
-        entry.image_ids.add(image_id)
-        self._objects_of.setdefault(image_id, set()).add(object_id)
         self._evict()
         return entry
 
-    def answered(self, object_id: ObjectId, image_id: str, status: int, facts: ObjectFacts) -> None:
-        """COS has just answered a GET with ``status``: a 304 says that the object is still the version of ``facts``."""
+    def answered(self, object_id: ObjectId, status: int, facts: ObjectFacts, asked_at: float) -> None:
+        """COS has answered a GET with ``status``: a 304 says that the object is still the version of ``facts``."""
         if status != 304:
             if facts.size is not None:
-                self.learn(object_id, image_id, facts)
+                self.learn(object_id, facts, asked_at)
             return
         entry = self._entries.get(object_id)
-        if entry is not None and entry.facts.etag == facts.etag:
-            entry.validated_at = self._monotonic()
+        if entry is not None and facts.etag is not None and facts.confirm(entry.facts):
+            entry.asked_at = max(entry.asked_at, asked_at)
 
     def forget(self, object_id: ObjectId) -> None:
         """The object is gone, or another."""
-        entry = self._entries.pop(object_id, None)
-        if entry is None:
-            return
-        self._bytes -= self._with_body.pop(object_id, 0)
-        for image_id in entry.image_ids:
-            objects = self._objects_of[image_id]
-            objects.discard(object_id)
-            if not objects:
-                del self._objects_of[image_id]
+        if self._entries.pop(object_id, None) is not None:
+            self._bytes -= self._with_body.pop(object_id, 0)
 
     def drop(self, image_id: str) -> None:
-        """The image has changed: whatever is known of its objects, in every style, is forgotten."""
-        for object_id in list(self._objects_of.get(image_id, ())):
-            self.forget(object_id)
+        """The image has changed: nothing that COS was asked for before counts for it, in any style."""
+        self._changes[image_id] = self.now()
+        self._changes.move_to_end(image_id)
+        if len(self._changes) > _MOST_CHANGES:
+            _, self._before_those = self._changes.popitem(last=False)
+
+    def changed_at(self, image_id: str) -> float:
+        """When the image may have changed last (monotonic seconds): what was asked for later is of what it is now."""
+        return self._changes.get(image_id, self._before_those)
 
     def _evict(self) -> None:
         while self._bytes > self._settings.max_bytes:

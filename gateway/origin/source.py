@@ -8,6 +8,7 @@ from gateway.metrics import Metrics
 from gateway.origin.body import ObjectBody
 from gateway.origin.client import OriginClient
 from gateway.origin.door import Door, Renew, SignForHead
+from gateway.origin.facts import ObjectFacts
 from gateway.origin.flights import Flights
 from gateway.origin.memory_cache import Entry, ObjectCache
 from gateway.origin.response import OriginResponse
@@ -55,7 +56,9 @@ class ObjectSource:
         self._metrics = metrics
         self._backoff = backoff or Backoff()
         self._flights = Flights(self._body_of, cache, metrics, most_promised=settings.memory_cache.max_bytes)
-        self._looks: SingleFlight[ObjectId, tuple[Renewed, Entry]] = SingleFlight("look", metrics.coalesced_requests)
+        self._looks: SingleFlight[tuple[ObjectId, float], tuple[Renewed, Entry]] = SingleFlight(
+            "look", metrics.coalesced_requests
+        )
         self._revalidations: SingleFlight[ObjectId, None] = SingleFlight("revalidation", metrics.coalesced_requests)
 
     def known(self, image: SignedImage) -> Entry | None:
@@ -63,8 +66,7 @@ class ObjectSource:
 
         Bytes up to twice ``memory_cache.ttl`` old are used while COS is asked about them (stale-while-revalidate).
         """
-        object_id = image.object_id
-        entry = self._cache.get(object_id)
+        entry = self._cache.get(image)
         if entry is None:
             return None
         age = self._cache.age(entry)
@@ -72,20 +74,20 @@ class ObjectSource:
             return entry
         if entry.body is None or age >= 2 * self.ttl:
             return None
-        self._revalidate_soon(object_id, image)
+        self._revalidations.start(image.object_id, lambda: self._revalidate(image))
         return entry
 
     def age(self, entry: Entry) -> float:
-        """Seconds since COS last vouched for it."""
+        """Seconds since COS was last asked about it."""
         return self._cache.age(entry)
 
-    def keeps(self, size: int | None) -> bool:
-        """Whether an object of that size is fetched whole, so that every range of it can be served from memory."""
-        return self._cache.takes(size)
+    def keeps(self, facts: ObjectFacts) -> bool:
+        """Whether such an object is fetched whole, so that every range of it can be served from memory."""
+        return facts.strong_etag is not None and self._cache.takes(facts.size)
 
     def holds(self, image: SignedImage) -> bool:
         """Whether there are bytes of it in memory, however old: they can be revalidated, and stand in for COS."""
-        entry = self._cache.get(image.object_id)
+        entry = self._cache.get(image)
         return entry is not None and entry.body is not None
 
     @property
@@ -95,7 +97,9 @@ class ObjectSource:
 
     async def look(self, image: SignedImage) -> tuple[Renewed, Entry]:
         """The facts as COS tells them in answer to a HEAD."""
-        return await self._looks.run(image.object_id, lambda: self._look(self._door(image)))
+        # What was asked before the image changed is of no use to it.
+        key = image.object_id, self._cache.changed_at(image.record.image_id)
+        return await self._looks.run(key, lambda: self._look(self._door(image)))
 
     def whole(self, image: SignedImage, conditions: Mapping[str, str]) -> Awaitable[tuple[Renewed, Reader | Kept]]:
         """The whole object: a reader that the caller closes, or bytes from memory that COS was asked about.
@@ -103,7 +107,7 @@ class ObjectSource:
         ``conditions`` may make COS answer 304 instead. Stale bytes in memory are revalidated by their ETag, and
         stand in when COS fails.
         """
-        stale = self._cache.get(image.object_id)
+        stale = self._cache.get(image)
         if stale is None or stale.body is None:
             return self._flights.join(self._door(image), conditions)
         return self._revalidated(image, stale, stale.body)
@@ -111,29 +115,32 @@ class ObjectSource:
     async def _revalidated(self, image: SignedImage, stale: Entry, body: bytes) -> tuple[Renewed, Reader | Kept]:
         try:
             renewed, reader = await self._flights.join(self._door(image), {"If-None-Match": stale.facts.etag or ""})
+            told = reader.transfer.body
+            if told.status == 304:
+                reader.close()
+                if told.facts.confirm(stale.facts):
+                    return renewed, Kept(stale, body, 304)
+                renewed, reader = await self._flights.join(self._door(image), {})
         except (OriginUnavailable, OriginTimeout, Unavailable):
             if self._cache.age(stale) >= STALE_IF_ERROR:
                 raise
             return None, Kept(stale, body, None)
-        if reader.transfer.body.status != 304:
-            return renewed, reader
-        reader.close()
-        return renewed, Kept(stale, body, 304)
+        reader.had_stale = True
+        return renewed, reader
 
     async def part(
         self, image: SignedImage, byte_range: str, conditions: Mapping[str, str]
     ) -> tuple[Renewed, ObjectBody]:
         """One range of the object, on a transfer of its own that the caller closes."""
-        door = self._door(image)
+        door, asked_at = self._door(image), self._cache.now()
         body = self._body_of(door, await door.open({**conditions, "Range": byte_range}))
         if body.status == 206:
-            self._cache.answered(door.object_id, image.record.image_id, body.status, body.facts)
+            self._cache.answered(door.object_id, body.status, body.facts, asked_at)
         return door.renewed, body
 
     def drop(self, image_id: str) -> None:
-        """The image has changed: forget its objects, and let transfers under way teach nothing."""
+        """The image has changed: nothing that COS was asked for before counts for it."""
         self._cache.drop(image_id)
-        self._flights.drop(image_id)
 
     async def close(self) -> None:
         """Stop the work that nobody waits for."""
@@ -147,13 +154,10 @@ class ObjectSource:
         return ObjectBody(door, response, self._resumes, self._backoff, self._metrics)
 
     async def _look(self, door: Door) -> tuple[Renewed, Entry]:
+        asked_at = self._cache.now()
         response = await door.open({}, "HEAD")
         response.close()
-        facts = response.facts
-        return door.renewed, self._cache.learn(door.object_id, door.image.record.image_id, facts)
-
-    def _revalidate_soon(self, object_id: ObjectId, image: SignedImage) -> None:
-        self._revalidations.start(object_id, lambda: self._revalidate(image))
+        return door.renewed, self._cache.learn(door.object_id, response.facts, asked_at)
 
     async def _revalidate(self, image: SignedImage) -> None:
         _, found = await self.whole(image, {})

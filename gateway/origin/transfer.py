@@ -65,6 +65,13 @@ class Transfer(ABC):
         return self._dropped == 0 and self._failure is None
 
     @property
+    def is_shareable(self) -> bool:
+        """Whether whoever falls behind the others still gets all of the body, once it is open."""
+        body = self.body
+        is_small = body.length is not None and body.length <= ALONE
+        return self.keeps_all or is_small or not body.has_body or body.facts.strong_etag is not None
+
+    @property
     def whole(self) -> bytes:
         """All bytes of a body that was kept, or is too small for any of it to be dropped, after its end."""
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
@@ -182,13 +189,17 @@ class Transfer(ABC):
 
 
 class Reader:
-    """One reader's way through a transfer; it must be closed."""
+    """One reader's way through a transfer; it must be closed.
 
-    __slots__ = ("_has_left", "_next", "_own", "_position", "is_collapsed", "transfer")
+    ``is_collapsed`` if the transfer was begun for another; ``had_stale`` if what was known before had become old.
+    """
+
+    __slots__ = ("_has_left", "_next", "_own", "_position", "had_stale", "is_collapsed", "transfer")
 
     def __init__(self, transfer: Transfer, is_collapsed: bool) -> None:
         self.transfer = transfer
         self.is_collapsed = is_collapsed
+        self.had_stale = False
         self._next = 0
         self._position = 0
         self._own: ObjectBody | None = None

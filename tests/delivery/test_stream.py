@@ -160,7 +160,7 @@ async def test_a_type_in_the_row_that_breaks_headers_is_no_image(gateway: Runnin
     [
         (Refuse(status=404, code="NoSuchKey"), 404, "image_not_found"),
         (Refuse(status=403, code="AccessDenied"), 502, "origin_refused"),
-        (Refuse(status=451, code="UnavailableForLegalReasons"), 502, "origin_unavailable"),
+        (Refuse(status=451, code="UnavailableForLegalReasons"), 451, "image_blocked"),
         (Refuse(status=500, code="InternalError"), 502, "origin_unavailable"),
         (Refuse(status=503, code="SlowDown"), 503, "origin_throttled"),
         (Redirect(location="http://elsewhere/cat.png"), 502, "origin_unavailable"),

@@ -14,6 +14,7 @@ from gateway.dev.cos.faults import Cut, Fault, Hang, Headers, Redirect, Refuse, 
 from gateway.dev.cos.server import CosStandIn
 from gateway.errors import (
     GatewayError,
+    ImageBlocked,
     ImageNotFound,
     OriginThrottled,
     OriginTimeout,
@@ -175,11 +176,11 @@ async def test_lesson_3_a_connection_that_cos_closed_meanwhile_costs_nothing(
     [
         (403, "AccessDenied", PresignedUrlRefused, 1),
         (404, "NoSuchKey", ImageNotFound, 1),
-        (416, "InvalidRange", RangeNotSatisfiable, 1),
+        (416, "InvalidRange", OriginUnavailable, 1),  # of what range?
         (400, "ExpiredToken", OriginUnavailable, 1),
         (402, "PaymentRequired", OriginUnavailable, 1),
-        (412, "PreconditionFailed", VersionChanged, 1),
-        (451, "UnavailableForLegalReasons", OriginUnavailable, 1),
+        (412, "PreconditionFailed", OriginUnavailable, 1),  # under what condition?
+        (451, "UnavailableForLegalReasons", ImageBlocked, 1),
         (500, "InternalError", OriginUnavailable, 3),
         (502, "BadGateway", OriginUnavailable, 3),
         (504, "GatewayTimeout", OriginUnavailable, 3),
@@ -204,6 +205,41 @@ async def test_each_refusal_is_an_outcome_and_only_what_may_pass_is_tried_again(
     assert len(cos.journal.requests) == requests
     assert counted(metrics, "origin_requests_total", status=str(status)) == requests
     assert counted(metrics, "origin_retries_total") == requests - 1
+
+
+@pytest.mark.parametrize(
+    ("field", "status", "outcome"),
+    [
+        ("If-Match", 412, VersionChanged),
+        ("Range", 416, RangeNotSatisfiable),
+        ("If-Match", 416, OriginUnavailable),
+        ("Range", 412, OriginUnavailable),
+        ("If-Match", 206, OriginUnavailable),
+        ("If-Match", 304, OriginUnavailable),
+        ("Range", 304, OriginUnavailable),
+        (None, 206, OriginUnavailable),
+        (None, 304, OriginUnavailable),
+    ],
+)
+async def test_what_was_not_asked_for_is_no_answer(
+    origin: OriginClient, metrics: Metrics, field: str | None, status: int, outcome: type[Exception]
+) -> None:
+    """A part would be taken for the whole, and a client would get a 304 that it cannot understand."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        fields = b"Content-Range: bytes 0-1/9\r\n" if status == 206 else b""
+        body = b"" if status == 304 else b"ab"
+        writer.write(b"HTTP/1.1 %d So\r\nContent-Length: %d\r\n%s\r\n%s" % (status, len(body), fields, body))
+        writer.close()
+        await writer.wait_closed()
+
+    headers = {} if field is None else {field: '"cat-1"' if field == "If-Match" else "bytes=0-1"}
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        with pytest.raises(outcome):
+            await fetch(origin, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/cat.png", headers=headers)
+    assert counted(metrics, "origin_requests_total", status=str(status)) == 1
+    assert counted(metrics, "origin_retries_total") == 0
 
 
 async def test_a_connection_that_is_reset_before_the_first_byte_is_tried_again(

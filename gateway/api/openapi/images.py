@@ -25,6 +25,7 @@ _IMAGE_ERRORS: Json = {
     **COMMON_ERRORS,
     "412": error("If-Match or If-Unmodified-Since does not hold"),
     "416": error("no byte of the image is in the range; Content-Range tells the size"),
+    "451": error("the image store may not give the image out"),
     "502": error("the image store answered wrongly"),
     "504": error("the image store did not answer in time"),
 }
