@@ -1,9 +1,7 @@
 """Objects that change while they are asked about, known, or shared: nobody is told of what was before."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 
 import pytest
 
@@ -13,62 +11,30 @@ from gateway.dev.cos.faults import Fault, Headers, Refuse
 from gateway.dev.cos.server import CosStandIn
 from tests.conftest import BUCKET, Answer, Images, RunningGateway, StartGateway
 from tests.test_delivery_stories import KEY, LARGE, SMALL, add_large
+from tests.valve import Valve
 
 ALWAYS_ASK = {"memory_cache": {"ttl": 0}}
 
 
-@dataclass
-class Wire:
-    """A way to COS on which answers can be held back."""
-
-    to: int
-    port: int = 0
-    flows: asyncio.Event = field(default_factory=asyncio.Event)
-    holds: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def hold(self) -> None:
-        """No answer arrives from now on."""
-        self.flows.clear()
-
-    async def relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
-        there, back = await asyncio.open_connection("127.0.0.1", self.to)
-
-        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_answer: bool) -> None:
-            with contextlib.suppress(ConnectionError):
-                while piece := await source.read(65_536):
-                    if is_answer and not self.flows.is_set():
-                        self.holds.set()
-                        await self.flows.wait()
-                    sink.write(piece)
-            sink.close()
-
-        await asyncio.gather(copy(reader, back, is_answer=False), copy(there, writer, is_answer=True))
-
-
 @pytest.fixture
-async def wire(cos: CosStandIn) -> AsyncIterator[Wire]:
-    """One that lets everything through at first."""
-    found = Wire(cos.port)
-    found.flows.set()
-    server = await asyncio.start_server(found.relay, "127.0.0.1", 0)
-    found.port = server.sockets[0].getsockname()[1]
-    yield found
-    server.close()
+async def valve(cos: CosStandIn) -> AsyncIterator[Valve]:
+    """On the way to COS."""
+    async with Valve.before(cos.port) as found:
+        yield found
 
 
 class TestDuringTheChange:
     """An answer to what was asked before the change comes after it."""
 
     @pytest.fixture
-    async def gateway(self, start_gateway: StartGateway, wire: Wire) -> RunningGateway:
-        return await start_gateway(cos={"domain": f"127.0.0.1:{wire.port}"})
+    async def gateway(self, start_gateway: StartGateway, valve: Valve) -> RunningGateway:
+        return await start_gateway(cos={"domain": f"127.0.0.1:{valve.port}"})
 
-    async def held(self, gateway: RunningGateway, wire: Wire, method: str, **headers: str) -> "asyncio.Task[Answer]":
+    async def held(self, gateway: RunningGateway, valve: Valve, method: str, **headers: str) -> "asyncio.Task[Answer]":
         """A request whose answer COS has given, and the gateway not got."""
-        wire.hold()
+        valve.close()
         asking = asyncio.create_task(gateway.request(method, "/i/a", headers=headers), name="held")
-        await wire.holds.wait()
+        await valve.holds.wait()
         return asking
 
     async def change(self, gateway: RunningGateway, images: Images) -> None:
@@ -80,29 +46,29 @@ class TestDuringTheChange:
         ("method", "headers"), [("HEAD", {}), ("GET", {"Range": "bytes=0-9"})], ids=["head", "part"]
     )
     async def test_it_teaches_nothing(
-        self, gateway: RunningGateway, wire: Wire, images: Images, method: str, headers: dict[str, str]
+        self, gateway: RunningGateway, valve: Valve, images: Images, method: str, headers: dict[str, str]
     ) -> None:
         await add_large(images)
         old = (await gateway.request("HEAD", "/i/a")).headers["ETag"]
         gateway.app[FORGETTING].here("a")
-        asking = await self.held(gateway, wire, method, **headers)
+        asking = await self.held(gateway, valve, method, **headers)
         await self.change(gateway, images)
-        wire.flows.set()
+        valve.open()
         await asking
         answer = await gateway.get("/i/a", headers={"If-None-Match": old})
         assert answer.status == 200, "a cache that asks now would keep the old image for max-age"
 
     async def test_who_asks_after_it_does_not_wait_for_it(
-        self, gateway: RunningGateway, wire: Wire, images: Images
+        self, gateway: RunningGateway, valve: Valve, images: Images
     ) -> None:
         await add_large(images)
-        before = await self.held(gateway, wire, "HEAD")
+        before = await self.held(gateway, valve, "HEAD")
         await self.change(gateway, images)
         after = asyncio.create_task(gateway.request("HEAD", "/i/a"), name="after")
         async with asyncio.timeout(5):
             while gateway.sample("inflight_requests") < 2:
                 await asyncio.sleep(0.01)
-        wire.flows.set()
+        valve.open()
         await before
         assert (await after).headers["Content-Length"] == str(LARGE.size + 1)
 

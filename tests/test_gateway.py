@@ -186,7 +186,7 @@ class TestWhenCosRefusesOrFails:
             (400, "ExpiredToken", 502, "origin_unavailable"),
             (500, "InternalError", 502, "origin_unavailable"),
             (503, "SlowDown", 503, "origin_throttled"),
-            (451, "UnavailableForLegalReasons", 502, "origin_unavailable"),
+            (451, "UnavailableForLegalReasons", 451, "image_blocked"),
         ],
     )
     async def test_an_error_of_cos_becomes_ours(
@@ -325,7 +325,7 @@ class TestUrls:
             assert data["expires_at"] >= old["expires_at"]
         assert (await gateway.get("/api/v1/images/a/url")).json()["data"]["expires_at"] == data["expires_at"]
         refused = await gateway.get(path)
-        assert (refused.status, refused.headers["Allow"]) == (405, "POST")
+        assert (refused.status, refused.headers["Allow"]) == (405, "OPTIONS,POST")
         assert refused.json()["code"] == "method_not_allowed"
 
     async def test_the_status_tells_how_a_url_was_used(self, gateway: RunningGateway, images: Images) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.delivery.headers import CORS
 from gateway.errors import GatewayError
 
 # What one caller may know is not for a cache, and an error is over when it is over.
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Access-Control-Allow-Origin": "*"}
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **CORS}
 
 
 def success(data: Mapping[str, Any], message: str = "ok") -> web.Response:

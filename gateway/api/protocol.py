@@ -37,7 +37,9 @@ class Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun")
         error = InvalidRequest("the request is not valid HTTP") if status < 500 else GatewayError()
-        response = failure(error, request_id_from(None))
+        request_id = request_id_from(None)
+        response = failure(error, request_id)
+        response.headers["X-Request-Id"] = request_id
         response.headers["Server"] = "image-gateway"
         response.force_close()
         return response

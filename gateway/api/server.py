@@ -13,6 +13,7 @@ from aiohttp import http_parser, web
 from gateway.api.front import put_before
 from gateway.api.keys import HEALTH, IN_FLIGHT, SETTINGS
 from gateway.api.protocol import Site
+from gateway.delivery.reset import reset
 from gateway.ip_address import is_loopback
 
 logger = logging.getLogger(__name__)
@@ -92,13 +93,18 @@ async def _drain(app: web.Application, runner: web.AppRunner) -> None:
         runner.server.pre_shutdown()  # a kept-alive connection takes no further request
     if not await _until(lambda: not in_flight.any() and not _unsent(runner), deadline):
         logger.warning("shutdown_grace is over: the requests still in flight are cut")
+        for connection in _connections(runner):
+            reset(connection.transport)
 
 
 def _unsent(runner: web.AppRunner) -> bool:
     """Whether bytes of finished answers still wait for their clients to take them."""
-    connections = runner.server.connections if runner.server is not None else []
-    transports = [connection.transport for connection in connections]
+    transports = [connection.transport for connection in _connections(runner)]
     return any(transport is not None and transport.get_write_buffer_size() > 0 for transport in transports)
+
+
+def _connections(runner: web.AppRunner) -> list[web.RequestHandler]:
+    return runner.server.connections if runner.server is not None else []
 
 
 async def _until(condition: Callable[[], bool], deadline: float) -> bool:

@@ -8,9 +8,14 @@ def hit(freshness: float) -> str:
     return f"{_CACHE}; hit; ttl={int(freshness)}"
 
 
-def forwarded(status: int, stored: bool = False, collapsed: bool = False) -> str:
-    """COS was asked and answered ``status``; ``collapsed``: for several requests at once (sections 2.2 to 2.8)."""
-    return f"{_CACHE}; fwd=miss; fwd-status={status}{'; stored' if stored else ''}{'; collapsed' if collapsed else ''}"
+def forwarded(status: int, stored: bool = False, collapsed: bool = False, had_stale: bool = False) -> str:
+    """COS was asked and answered ``status`` (sections 2.2 to 2.8).
+
+    ``collapsed``: for several requests at once; ``had_stale``: since what was known had become old.
+    """
+    reason = "stale" if had_stale else "miss"
+    more = f"{'; stored' if stored else ''}{'; collapsed' if collapsed else ''}"
+    return f"{_CACHE}; fwd={reason}; fwd-status={status}{more}"
 
 
 def revalidated(status: int | None) -> str:

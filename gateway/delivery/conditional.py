@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiohttp import hdrs
+from multidict import MultiMapping
 
 from gateway.origin.http_date import seconds_of
 
-_ENTITY_TAG = re.compile(r'\s*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
+# A member of a list, after any that are empty (RFC 9110 section 5.6.1.2).
+_ENTITY_TAG = re.compile(r'[\s,]*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?=,|$)')
 
 
 class Verdict(enum.Enum):
@@ -28,16 +30,16 @@ class Validators:
     last_modified: str | None
 
 
-def evaluate(headers: Mapping[str, str], validators: Validators) -> Verdict:
+def evaluate(headers: MultiMapping[str], validators: Validators) -> Verdict:
     """Apply the conditions in the order of RFC 9110 section 13.2.2; an unreadable condition is ignored."""
-    if (if_match := headers.get("If-Match")) is not None:
+    if (if_match := _listed(headers, hdrs.IF_MATCH)) is not None:
         if not _matches(if_match, validators.etag, weak=False):
             return Verdict.PRECONDITION_FAILED
     elif (unmodified_since := seconds_of(headers.get("If-Unmodified-Since"))) is not None:
         modified = seconds_of(validators.last_modified)
         if modified is not None and modified > unmodified_since:
             return Verdict.PRECONDITION_FAILED
-    if (if_none_match := headers.get("If-None-Match")) is not None:
+    if (if_none_match := _listed(headers, hdrs.IF_NONE_MATCH)) is not None:
         return Verdict.NOT_MODIFIED if _matches(if_none_match, validators.etag, weak=True) else Verdict.SEND
     if (modified_since := seconds_of(headers.get("If-Modified-Since"))) is not None:
         modified = seconds_of(validators.last_modified)
@@ -56,14 +58,14 @@ def is_conditional(headers: Mapping[str, str]) -> bool:
     )
 
 
-def forwardable_conditions(headers: Mapping[str, str]) -> dict[str, str]:
+def forwardable_conditions(headers: MultiMapping[str]) -> dict[str, str]:
     """What may be asked of COS as well, to spare it a body that nobody wants; its answer is still evaluated here.
 
     One strong entity tag, or the date when there is no tag: If-None-Match outranks it, whatever COS does with both.
     """
     if "If-Match" in headers or "If-Unmodified-Since" in headers:
         return {}  # they come first, and a 304 of COS would not tell whether they hold
-    if_none_match = headers.get("If-None-Match")
+    if_none_match = _listed(headers, hdrs.IF_NONE_MATCH)
     if if_none_match is not None:
         tag = _ENTITY_TAG.fullmatch(if_none_match)
         return {"If-None-Match": tag[2]} if tag is not None else {}
@@ -82,6 +84,12 @@ def range_applies(if_range: str | None, validators: Validators) -> bool:
     return seconds_of(if_range) is not None and seconds_of(if_range) == seconds_of(validators.last_modified)
 
 
+def _listed(headers: MultiMapping[str], name: str) -> str | None:
+    """All lines of a field that is a list, as one (RFC 9110 section 5.3); None where there is none."""
+    lines = headers.getall(name, None)
+    return ", ".join(lines) if lines is not None else None
+
+
 def _matches(field: str, etag: str | None, *, weak: bool) -> bool:
     """Whether a list of entity tags, or ``*``, names ``etag``; weak comparison as in RFC 9110 section 8.8.3.2."""
     if field.strip() == "*":
@@ -91,7 +99,7 @@ def _matches(field: str, etag: str | None, *, weak: bool) -> bool:
     if not weak and etag.startswith("W/"):
         return False
     position = 0
-    while (tag := _ENTITY_TAG.match(field, position)) is not None and position < len(field):
+    while (tag := _ENTITY_TAG.match(field, position)) is not None:
         if tag[2] == etag.removeprefix("W/") and (weak or not tag[1]):
             return True
         position = tag.end()

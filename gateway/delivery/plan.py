@@ -1,8 +1,9 @@
 """What to answer, decided from what is known of the object before any byte is sent (RFC 9110 sections 13 and 14)."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
+
+from multidict import MultiMapping
 
 from gateway.delivery.conditional import Validators, Verdict, evaluate, is_conditional, range_applies
 from gateway.errors import PreconditionFailed, RangeNotSatisfiable
@@ -24,7 +25,7 @@ WHOLE = Plan(200)
 NOT_MODIFIED = Plan(304)
 
 
-def plan_for(headers: Mapping[str, str], byte_range: str | None, facts: ObjectFacts) -> Plan:
+def plan_for(headers: MultiMapping[str], byte_range: str | None, facts: ObjectFacts) -> Plan:
     """The answer to a GET or HEAD with these headers; ``byte_range`` is the one range asked for, if any.
 
     Raises ``PreconditionFailed`` or ``RangeNotSatisfiable``. The order is that of RFC 9110 section 13.2.2: the range

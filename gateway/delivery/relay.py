@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 
 from gateway.delivery.exchange import Exchange
@@ -19,7 +19,7 @@ SMALL_BODY = 128 * 1024
 class Body(Protocol):
     """Bytes to send: ``read`` gives the next ones, nothing at a clean end, and raises ``BodyLost`` for any other."""
 
-    async def read(self) -> bytes:
+    async def read(self) -> bytes | memoryview:
         """The next bytes."""
         ...
 
@@ -53,22 +53,28 @@ class Relay:
         response = web.StreamResponse(status=status, headers=headers)
         if length is not None:
             response.content_length = length
+        elif exchange.request.version < HttpVersion11:
+            response.force_close()  # nothing else tells the end (RFC 9112 section 6.3)
         # Until there is a first piece, a lost origin still is an error that can be told.
         try:
             piece = await body.read()
         except BodyLost as error:
             raise OriginUnavailable(str(error)) from error
         exchange.stamp(response)
+        sent = 0
         try:
             with self._low_speed.watch(exchange.request):
                 await response.prepare(exchange.request)
                 while piece:
                     await response.write(piece)
+                    sent += len(piece)
                     self._metrics.response_bytes.add(number=len(piece))
                     try:
                         piece = await body.read()
                     except BodyLost as error:
                         raise RelayAborted(str(error)) from error
+                if length not in (None, sent):  # the next answer on the connection would be read as the rest
+                    raise RelayAborted(f"{sent} bytes came of the {length} that were announced")
                 await response.write_eof()
         # A write to a client that left fails with a ConnectionError of aiohttp's own, which is also a ClientError: it
         # cannot be mistaken for a failure of the origin, since ``read`` lets nothing but ``BodyLost`` through.

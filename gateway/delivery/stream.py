@@ -1,23 +1,20 @@
-"""An image as bytes: conditions and ranges first, then from memory or from COS."""
+"""An image as bytes, whatever of it is wanted; the whole under no condition, as most are, by the shortest way."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 
 from aiohttp import web
-from multidict import CIMultiDict
 
 from gateway.catalog.record import ImageRecord
 from gateway.delivery import cache_status
-from gateway.delivery.conditional import forwardable_conditions
+from gateway.delivery.answering import Answering, status_of
 from gateway.delivery.exchange import Exchange
-from gateway.delivery.headers import CachePolicy, image_fields, image_headers
-from gateway.delivery.plan import NOT_MODIFIED, WHOLE, Plan, plan_for
-from gateway.delivery.relay import SMALL_BODY, Body, Relay, all_of
-from gateway.errors import OriginUnavailable, RangeNotSatisfiable
+from gateway.delivery.headers import CachePolicy, image_fields
+from gateway.delivery.relay import SMALL_BODY, Relay
+from gateway.errors import OriginUnavailable
 from gateway.origin.body import ObjectBody
 from gateway.origin.errors import BodyLost, ObjectMoved
-from gateway.origin.facts import ObjectFacts
 from gateway.origin.memory_cache import Entry
-from gateway.origin.source import Kept, ObjectSource
+from gateway.origin.source import ObjectSource
 from gateway.origin.transfer import Reader
 from gateway.urls.presigned import SignedImage
 
@@ -42,13 +39,13 @@ class ImageStream:
             known = self._source.known(image)
             try:
                 if not exchange.is_plain:
-                    return await _Answering(self._source, self._relay, self._policy, exchange).answer(image, known)
+                    return await Answering(self._source, self._relay, self._policy, exchange).answer(image, known)
                 if known is not None and known.body is not None:
                     return await self._at_once(exchange, image.record, known, known.body)
                 renewed, found = await self._source.whole(image, {})
                 if renewed is None and isinstance(found, Reader) and _is_small(found.transfer.body):
                     return await self._small(exchange, image.record, found)
-                answering = _Answering(self._source, self._relay, self._policy, exchange)
+                answering = Answering(self._source, self._relay, self._policy, exchange)
                 return await answering.answer_with(image, renewed, found)
             except ObjectMoved:
                 image = await exchange.view_again()
@@ -66,177 +63,13 @@ class ImageStream:
         transfer = reader.transfer
         try:
             fixed = image_fields(record, transfer.body.facts, self._policy, exchange.wanted.download)
-            own = f"Cache-Status: {cache_status.forwarded(200, transfer.keeps_all, reader.is_collapsed)}\r\n"
+            own = f"Cache-Status: {status_of(reader)}\r\n"
             body = await transfer.finished()
         except BodyLost as error:  # nothing was sent yet
             raise OriginUnavailable(str(error)) from error
         finally:
             reader.close()
         return await self._relay.send_ready(exchange, fixed, own, body)
-
-
-class _Answering:
-    """One request on its way to an answer."""
-
-    __slots__ = ("_byte_range", "_exchange", "_headers", "_is_head", "_policy", "_relay", "_source")
-
-    def __init__(self, source: ObjectSource, relay: Relay, policy: CachePolicy, exchange: Exchange) -> None:
-        self._source = source
-        self._relay = relay
-        self._policy = policy
-        self._exchange = exchange
-        self._headers = exchange.request.headers
-        self._is_head = exchange.is_head
-        self._byte_range = exchange.byte_range
-
-    async def answer(self, image: SignedImage, known: Entry | None) -> web.StreamResponse:
-        """Raises ``ObjectMoved`` if the image's row names another object by now."""
-        if known is not None:
-            return await self._from_known(image, known)
-        if self._source.holds(image):
-            return await self._whole(image, {})
-        if self._is_head:
-            return await self._after_look(image)
-        if self._byte_range is not None:
-            return await self._part(image, self._byte_range, forwardable_conditions(self._headers))
-        return await self._whole(image, forwardable_conditions(self._headers))
-
-    async def _from_known(self, image: SignedImage, known: Entry, status: str | None = None) -> web.StreamResponse:
-        """``status`` is that of what was learnt this moment; None: it was known before."""
-        plan = plan_for(self._headers, self._byte_range, known.facts)
-        if self._is_head or plan is NOT_MODIFIED:
-            return self._bodyless(image.record, plan, known.facts, status or self._hit(known))
-        if known.body is not None:
-            return await self._from_memory(image.record, plan, known, known.body, status)
-        if plan.status == 206 and not self._source.keeps(known.facts):
-            return await self._part(image, f"bytes={plan.first}-{plan.last}", {})
-        return await self._whole(image, {})
-
-    async def _after_look(self, image: SignedImage) -> web.StreamResponse:
-        renewed, known = await self._source.look(image)
-        return await self._from_known(await self._still_seen(image, renewed), known, cache_status.forwarded(200))
-
-    async def _part(self, image: SignedImage, byte_range: str, conditions: Mapping[str, str]) -> web.StreamResponse:
-        try:
-            renewed, body = await self._source.part(image, byte_range, conditions)
-        except RangeNotSatisfiable:
-            # Neither the size nor whether If-Range lets the range apply need be told with a 416 of COS.
-            return await self._after_look(image)
-        try:
-            image = await self._still_seen(image, renewed)
-            answer = await self._from_part(image.record, body)
-        finally:
-            body.close()
-        # The client's copy is of another version: it needs the whole image.
-        return answer if answer is not None else await self._whole(image, {})
-
-    async def _from_part(self, record: ImageRecord, body: ObjectBody) -> web.StreamResponse | None:
-        status = cache_status.forwarded(body.status)
-        plan = NOT_MODIFIED if body.status == 304 else plan_for(self._headers, self._byte_range, body.facts)
-        if plan is NOT_MODIFIED:
-            return self._bodyless(record, plan, body.facts, status)
-        covered = body.content_range
-        if body.status == 200:  # COS may ignore a range (RFC 9110 section 14.2), and so may we
-            return await self._send(record, WHOLE, body.facts, body, status)
-        if covered is None or (plan.status, plan.first, plan.last) != (206, covered.first, covered.last):
-            return None
-        return await self._send(record, plan, body.facts, body, status)
-
-    async def answer_with(
-        self, image: SignedImage, renewed: SignedImage | None, found: Reader | Kept
-    ) -> web.StreamResponse:
-        """As ``answer``, with what the source gave for the whole object."""
-        if isinstance(found, Kept):
-            known = found.entry
-            image = await self._still_seen(image, renewed)
-            plan = plan_for(self._headers, self._byte_range, known.facts)
-            status = cache_status.revalidated(found.status)
-            if self._is_head or plan is NOT_MODIFIED:
-                return self._bodyless(image.record, plan, known.facts, status)
-            return await self._from_memory(image.record, plan, known, found.body, status)
-        try:
-            image = await self._still_seen(image, renewed)
-            return await self._from_reader(image.record, found)
-        finally:
-            found.close()
-
-    async def _whole(self, image: SignedImage, conditions: Mapping[str, str]) -> web.StreamResponse:
-        renewed, found = await self._source.whole(image, conditions)
-        return await self.answer_with(image, renewed, found)
-
-    async def _from_reader(self, record: ImageRecord, reader: Reader) -> web.StreamResponse:
-        transfer = reader.transfer
-        body = transfer.body
-        status = cache_status.forwarded(body.status, transfer.keeps_all, reader.is_collapsed)
-        plan = NOT_MODIFIED if body.status == 304 else plan_for(self._headers, self._byte_range, body.facts)
-        if self._is_head or plan is NOT_MODIFIED:
-            return self._bodyless(record, plan, body.facts, status)
-        if plan.status == 206 and transfer.keeps_all:
-            try:
-                whole = await transfer.finished()
-            except BodyLost as error:
-                raise OriginUnavailable(str(error)) from error
-            return await self._ready(record, plan, body.facts, status, _cut_out(whole, plan))
-        # A range of what turned out too large to be kept is answered with the whole: RFC 9110 section 14.2.
-        return await self._send(record, WHOLE, body.facts, reader, status)
-
-    async def _send(
-        self, record: ImageRecord, plan: Plan, facts: ObjectFacts, body: Body, status: str
-    ) -> web.StreamResponse:
-        length = facts.size if plan.last is None else plan.last - plan.first + 1
-        if length is not None and length <= SMALL_BODY:
-            return await self._ready(record, plan, facts, status, await all_of(body))
-        headers = self._image_headers(record, plan, facts, status)
-        return await self._relay.send(self._exchange, body, headers, status=plan.status, length=length)
-
-    def _from_memory(
-        self, record: ImageRecord, plan: Plan, known: Entry, body: bytes, status: str | None = None
-    ) -> Awaitable[web.StreamResponse]:
-        """The bytes at hand; ``status`` None: without asking COS."""
-        age = f"Age: {int(self._source.age(known))}\r\n"  # RFC 9111 section 5.1
-        return self._ready(record, plan, known.facts, status or self._hit(known), _cut_out(body, plan), age)
-
-    def _ready(
-        self, record: ImageRecord, plan: Plan, facts: ObjectFacts, status: str, body: bytes, more: str = ""
-    ) -> Awaitable[web.StreamResponse]:
-        fixed = image_fields(record, facts, self._policy, self._exchange.wanted.download)
-        covered = "" if plan.last is None else f"Content-Range: {_covered(plan, facts)}\r\n"
-        own = f"Cache-Status: {status}\r\n{covered}{more}"
-        return self._relay.send_ready(self._exchange, fixed, own, body, plan.status)
-
-    def _hit(self, known: Entry) -> str:
-        return cache_status.hit(self._source.ttl - self._source.age(known))
-
-    def _bodyless(self, record: ImageRecord, plan: Plan, facts: ObjectFacts, status: str) -> web.StreamResponse:
-        headers = self._image_headers(record, plan, facts, status)
-        if plan.status == 200 and facts.size is not None:
-            headers["Content-Length"] = str(facts.size)
-        return web.Response(status=plan.status, headers=headers)
-
-    def _image_headers(self, record: ImageRecord, plan: Plan, facts: ObjectFacts, status: str) -> "CIMultiDict[str]":
-        download, with_body = self._exchange.wanted.download, plan is not NOT_MODIFIED
-        headers = image_headers(record, facts, self._policy, download=download, with_body=with_body)
-        headers["Cache-Status"] = status
-        if plan.status == 206:
-            headers["Content-Range"] = _covered(plan, facts)
-        return headers
-
-    async def _still_seen(self, image: SignedImage, renewed: SignedImage | None) -> SignedImage:
-        """The image as this caller may see it now; a renewed URL may be that of a row that has changed."""
-        if renewed is None or renewed.record == image.record:
-            return image
-        again = await self._exchange.view_again()
-        if again.object_id != image.object_id:
-            raise ObjectMoved
-        return again
-
-
-def _cut_out(body: bytes, plan: Plan) -> bytes:
-    return body if plan.last is None else body[plan.first : plan.last + 1]
-
-
-def _covered(plan: Plan, facts: ObjectFacts) -> str:
-    return f"bytes {plan.first}-{plan.last}/{facts.size}"
 
 
 def _is_small(body: ObjectBody) -> bool:

@@ -24,8 +24,9 @@ class ObjectBody:
     """What an open answer of COS carries, to its end.
 
     A connection that is lost is resumed with ``Range`` and ``If-Match`` (RFC 9110 sections 14.2 and 13.1.1), on a
-    renewed URL if need be, at most ``resumes`` times without progress. A clean end means a whole body: of the announced
-    length, all of one version, and with COS's CRC-64 if it was told (``x-cos-hash-crc64ecma``, COS document 40334).
+    renewed URL if need be, at most ``resumes`` times with less than ``progress`` bytes in between. A clean end means a
+    whole body: of the announced length, all of one version, and with COS's CRC-64 if it was told
+    (``x-cos-hash-crc64ecma``, COS document 40334).
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class ObjectBody:
         "_door",
         "_first",
         "_metrics",
+        "_progress",
         "_received",
         "_received_at_loss",
         "_response",
@@ -47,7 +49,15 @@ class ObjectBody:
         "status",
     )
 
-    def __init__(self, door: Door, response: OriginResponse, resumes: int, backoff: Backoff, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        door: Door,
+        response: OriginResponse,
+        resumes: int,
+        backoff: Backoff,
+        metrics: Metrics,
+        progress: int = _PROGRESS,
+    ) -> None:
         self.status = response.status
         self.facts = response.facts
         self.length = response.length
@@ -59,6 +69,7 @@ class ObjectBody:
         self._resumes = self._resumes_left = resumes
         self._backoff = backoff
         self._metrics = metrics
+        self._progress = progress
         self._received = self._received_at_loss = 0
         # On a 206 the header still is that of the whole object.
         self._wanted_checksum = response.crc64 if self.status == 200 else None
@@ -128,19 +139,19 @@ class ObjectBody:
         """
         if self.facts.strong_etag is None:
             return False
-        if self._received - self._received_at_loss >= _PROGRESS:
+        if self._received - self._received_at_loss >= self._progress:
             self._resumes_left = self._resumes
         self._received_at_loss = self._received
         if self._resumes_left == 0:
             return False
         failed_before = self._resumes - self._resumes_left
-        self._resumes_left -= 1
         self._response.close()
         if failed_before:
             await asyncio.sleep(self._backoff.pause(failed_before))
         self._metrics.origin_resumes.inc()
         logger.debug("resuming: %s", loss)
         self._response = await self._open_rest()
+        self._resumes_left -= 1  # only now: whoever leaves meanwhile must not use up what others may need
         return True
 
     async def _open_rest(self) -> OriginResponse:
@@ -170,5 +181,5 @@ class ObjectBody:
             and covered.first == self._first + self._received
             and response.facts.etag == self.facts.etag
             and self.facts.size in (None, covered.size)
-            and (self.length is None or covered.last == self._first + self.length - 1)
+            and covered.last == (covered.size if self.length is None else self._first + self.length) - 1
         )

@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 _CONNECT_TIMEOUT = 5.0
 _LONGEST_WAIT = 2.0  # COS asking for more is told to the client instead
 _BREAKER_FAILURES = 10
+# How many requests to COS may be under way that no client waits for.
+MOST_UNATTENDED = 32
+_PROBES = 4
 _ERROR_BODY = 4096
 _ERROR_CODE = re.compile(rb"<Code>([A-Za-z]+)</Code>")
 _UNSATISFIED_RANGE = re.compile(r"bytes \*/([0-9]{1,19})")
@@ -62,9 +65,9 @@ class OriginClient:
     """Opens objects by presigned URL over persistent connections.
 
     Retries (connection lost or refused, 5xx, 503 SlowDown) happen before the first byte only, with exponential backoff
-    and full jitter or after the pause that COS asks for, within a budget, and not later than ``timeout`` seconds after
-    the first attempt; each waits as long for its first byte. After that a body may pause for at most ``timeout``
-    seconds. A bucket that fails ten times in a row is left alone but for one try a second.
+    and full jitter or after the pause that COS asks for, within a budget; the first byte must come within ``timeout``
+    seconds of the first attempt. After that a body may pause for as long. A bucket that fails ten times in a row is
+    left alone but for one try a second.
     """
 
     def __init__(
@@ -104,10 +107,10 @@ class OriginClient:
         self._budget.earn()
         target = yarl.URL(url, encoded=True)
         deadline = self._monotonic() + self._timeout
-        attempt = 0
+        attempt, patience = 0, self._patience
         while True:
             try:
-                with self._patience.bounded():
+                with patience.bounded():
                     response = await self._session.request(method, target, headers=headers, allow_redirects=False)
             except (aiohttp.ClientError, OSError) as error:
                 failure = self._failed(error, breaker)
@@ -129,7 +132,7 @@ class OriginClient:
                     del failure
             self._metrics.origin_retries.inc()
             await asyncio.sleep(pause)
-            attempt += 1
+            attempt, patience = attempt + 1, Patience(deadline - self._monotonic())
 
     @asynccontextmanager
     async def open(
@@ -235,11 +238,13 @@ def _size_of(content_range: str | None) -> int | None:
 async def open_origin(
     settings: ImageProxySettings, *, max_connections: int, metrics: Metrics, resolver: AbstractResolver | None = None
 ) -> AsyncIterator[OriginClient]:
-    """The client on a session of its own, with as many connections as there may be streams.
+    """The client on a session of its own; ``max_connections`` are for those who wait for an answer.
 
     ``resolver`` looks names up; None is the system's.
     """
-    connector = aiohttp.TCPConnector(limit=max_connections, keepalive_timeout=30, resolver=resolver)
+    # So many that nobody waits for a place: that would pass for a failure of COS, and open its breaker.
+    most = max_connections + MOST_UNATTENDED + _PROBES
+    connector = aiohttp.TCPConnector(limit=most, keepalive_timeout=30, resolver=resolver)
     async with aiohttp.ClientSession(
         connector=connector,
         # Lengths must be those of the bytes that are passed on, so nothing is asked for or undone in compressed form.

@@ -7,7 +7,7 @@ from gateway.origin.body import ObjectBody
 from gateway.origin.door import Door
 from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.response import OriginResponse
-from gateway.origin.transfer import Reader, Transfer
+from gateway.origin.transfer import Reach, Reader, Transfer
 from gateway.urls.presigned import ObjectId, SignedImage
 
 _Key = tuple[ObjectId, tuple[tuple[str, str], ...]]
@@ -21,7 +21,10 @@ class Flights:
     ``most_promised`` bytes.
     """
 
-    def __init__(self, body_of: BodyOf, cache: ObjectCache, metrics: Metrics, *, most_promised: int) -> None:
+    def __init__(
+        self, body_of: BodyOf, cache: ObjectCache, metrics: Metrics, *, most_promised: int, reach: Reach | None = None
+    ) -> None:
+        self.reach = reach or Reach()
         self.body_of = body_of
         self.cache = cache
         self._metrics = metrics
@@ -83,7 +86,7 @@ class _Flight(Transfer):
     __slots__ = ("_flights", "_promised", "asked_at", "conditions", "door", "key")
 
     def __init__(self, flights: Flights, key: _Key, door: Door, conditions: Mapping[str, str]) -> None:
-        super().__init__()
+        super().__init__(flights.reach)
         self._flights = flights
         self._promised: int | None = None
         self.key = key

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from gateway.errors import OriginTimeout, OriginUnavailable, Unavailable
 from gateway.metrics import Metrics
 from gateway.origin.body import ObjectBody
-from gateway.origin.client import OriginClient
+from gateway.origin.client import MOST_UNATTENDED, OriginClient
 from gateway.origin.door import Door, Renew, SignForHead
 from gateway.origin.facts import ObjectFacts
 from gateway.origin.flights import Flights
@@ -57,7 +57,7 @@ class ObjectSource:
         self._backoff = backoff or Backoff()
         self._flights = Flights(self._body_of, cache, metrics, most_promised=settings.memory_cache.max_bytes)
         self._looks: SingleFlight[tuple[ObjectId, float], tuple[Renewed, Entry]] = SingleFlight(
-            "look", metrics.coalesced_requests
+            "look", metrics.coalesced_requests, is_for_callers=True
         )
         self._revalidations: SingleFlight[ObjectId, None] = SingleFlight("revalidation", metrics.coalesced_requests)
 
@@ -74,7 +74,8 @@ class ObjectSource:
             return entry
         if entry.body is None or age >= 2 * self.ttl:
             return None
-        self._revalidations.start(image.object_id, lambda: self._revalidate(image))
+        if len(self._revalidations) < MOST_UNATTENDED:  # else the next request may begin it
+            self._revalidations.start(image.object_id, lambda: self._revalidate(image))
         return entry
 
     def age(self, entry: Entry) -> float:

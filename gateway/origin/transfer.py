@@ -3,16 +3,26 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from gateway.origin.body import ObjectBody
 from gateway.origin.errors import BodyLost
 
-# How far the readers of a large body may be apart; whoever falls behind gets a transfer of its own.
-WINDOW = 2 * 1024 * 1024
-# What a single reader keeps of the beginning for those who may come late.
-ALONE = 512 * 1024
-# A body of this size or less has mostly come with its head.
-_AT_ONCE = 128 * 1024
+
+class Reach(NamedTuple):
+    """How much of a body is kept for its readers, in bytes.
+
+    ``window`` is how far the readers of a large one may be apart: whoever falls behind gets a transfer of its own.
+    ``alone`` is what a single reader keeps of the beginning for those who may come late. A body of ``at_once`` or less
+    has mostly come with its head.
+    """
+
+    window: int = 2 * 1024 * 1024
+    alone: int = 512 * 1024
+    at_once: int = 128 * 1024
+
+
+Piece = bytes | memoryview
 
 
 class Transfer(ABC):
@@ -29,19 +39,23 @@ class Transfer(ABC):
         "_is_fetching",
         "_kept_bytes",
         "_pieces",
+        "_reach",
         "_readers",
         "_waiting",
         "body",
         "is_open",
         "is_over",
         "keeps_all",
+        "whole",
     )
 
     body: ObjectBody  # from when it is open
+    whole: bytes  # after its end, if none of it was dropped
 
-    def __init__(self) -> None:
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
         self.is_open = False
-        self._pieces: list[bytes] = []
+        self._pieces: list[Piece] = []
         self._dropped = 0  # pieces no longer kept; the number of the first that is
         self._kept_bytes = 0
         self._readers = 0
@@ -68,13 +82,8 @@ class Transfer(ABC):
     def is_shareable(self) -> bool:
         """Whether whoever falls behind the others still gets all of the body, once it is open."""
         body = self.body
-        is_small = body.length is not None and body.length <= ALONE
+        is_small = body.length is not None and body.length <= self._reach.alone
         return self.keeps_all or is_small or not body.has_body or body.facts.strong_etag is not None
-
-    @property
-    def whole(self) -> bytes:
-        """All bytes of a body that was kept, or is too small for any of it to be dropped, after its end."""
-        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
     def join(self, is_collapsed: bool) -> "Reader":
         """One more reader, from the first byte; ``is_collapsed`` if the transfer was begun for another."""
@@ -93,16 +102,16 @@ class Transfer(ABC):
         self.is_open = True
         if not body.has_body or body.is_over():
             self._end(None)
-        elif body.length is not None and body.length <= _AT_ONCE:
+        elif body.length is not None and body.length <= self._reach.at_once:
             self._take_at_hand()
 
     async def finished(self) -> bytes:
-        """All bytes of a body that is kept, or not larger than ``ALONE``; raises ``BodyLost``."""
+        """All bytes of a body that is kept, or kept whole since it is small; raises ``BodyLost``."""
         while not self.is_over:
             await self._advance(self._fetch)
         return self.whole
 
-    async def piece(self, number: int) -> bytes:
+    async def piece(self, number: int) -> Piece:
         """The piece of that number, empty after the last; raises ``BodyLost``, or ``FellBehind`` if it is gone."""
         while number - self._dropped >= len(self._pieces):
             if self.is_over:
@@ -168,14 +177,14 @@ class Transfer(ABC):
     def _take(self, piece: bytes) -> None:
         self._pieces.append(piece)
         self._kept_bytes += len(piece)
-        if not self.keeps_all and self._kept_bytes > ALONE:
+        if not self.keeps_all and self._kept_bytes > self._reach.alone:
             self._shrink()
         if self.body.is_over():
             self._end(None)
 
     def _shrink(self) -> None:
         # Alone, and too far for anybody to join, a reader needs nothing but the piece that it is about to take.
-        most = WINDOW if self._readers > 1 else 0
+        most = self._reach.window if self._readers > 1 else 0
         while self._kept_bytes > most and len(self._pieces) > 1:
             self._kept_bytes -= len(self._pieces.pop(0))
             self._dropped += 1
@@ -183,9 +192,22 @@ class Transfer(ABC):
     def _end(self, failure: Exception | None) -> None:
         self._failure = failure
         self.is_over = failure is None
+        if self.is_over and self._dropped == 0:
+            self._join_pieces()
         if self.is_open:
             self.body.close()
         self.ended()
+
+    def _join_pieces(self) -> None:
+        """One copy of the bytes, for the cache and for all who still read."""
+        if len(self._pieces) == 1 and isinstance(self._pieces[0], bytes):
+            self.whole = self._pieces[0]
+            return
+        self.whole = b"".join(self._pieces)
+        view, position = memoryview(self.whole), 0
+        for number, piece in enumerate(self._pieces):
+            self._pieces[number] = view[position : position + len(piece)]
+            position += len(piece)
 
 
 class Reader:
@@ -205,7 +227,7 @@ class Reader:
         self._own: ObjectBody | None = None
         self._has_left = False
 
-    async def read(self) -> bytes:
+    async def read(self) -> Piece:
         """The next bytes; empty at the end. Raises ``BodyLost``."""
         if self._own is not None:
             return await self._own.read()

@@ -111,4 +111,8 @@ async def test_a_body_larger_than_any_sensible_one_is_not_read(gateway: RunningG
 
 async def test_a_batch_is_asked_for_by_post(gateway: RunningGateway) -> None:
     answer = await gateway.get(PATH)
-    assert (answer.status, answer.headers["Allow"], answer.json()["code"]) == (405, "POST", "method_not_allowed")
+    assert (answer.status, answer.headers["Allow"], answer.json()["code"]) == (
+        405,
+        "OPTIONS,POST",
+        "method_not_allowed",
+    )

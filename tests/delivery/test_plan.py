@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
+from multidict import CIMultiDict
 
 from gateway.delivery import cache_status
 from gateway.delivery.plan import NOT_MODIFIED, WHOLE, Plan, plan_for
@@ -31,25 +32,25 @@ FACTS = ObjectFacts(1000, '"v1"', "Thu, 01 Jan 2026 00:00:00 GMT", "image/png", 
     ],
 )
 def test_a_table_of_plans(headers: Mapping[str, str], byte_range: str | None, plan: Plan) -> None:
-    assert plan_for(headers, byte_range, FACTS) == plan
+    assert plan_for(CIMultiDict(headers), byte_range, FACTS) == plan
 
 
 @pytest.mark.parametrize("byte_range", ["bytes=1000-", "bytes=5000-6000", "bytes=-0"])
 def test_no_byte_in_the_range(byte_range: str) -> None:
     with pytest.raises(RangeNotSatisfiable) as caught:
-        plan_for({}, byte_range, FACTS)
+        plan_for(CIMultiDict({}), byte_range, FACTS)
     assert caught.value.headers == {"Content-Range": "bytes */1000"}
 
 
 def test_an_empty_image_has_no_range_and_an_unknown_size_no_ranges_at_all() -> None:
     with pytest.raises(RangeNotSatisfiable):
-        plan_for({}, "bytes=-5", FACTS._replace(size=0))
-    assert plan_for({}, "bytes=0-5", FACTS._replace(size=None)) is WHOLE
+        plan_for(CIMultiDict({}), "bytes=-5", FACTS._replace(size=0))
+    assert plan_for(CIMultiDict({}), "bytes=0-5", FACTS._replace(size=None)) is WHOLE
 
 
 def test_a_precondition_comes_first() -> None:
     with pytest.raises(PreconditionFailed):
-        plan_for({"If-Match": '"v0"', "If-None-Match": '"v1"'}, "bytes=5000-", FACTS)
+        plan_for(CIMultiDict({"If-Match": '"v0"', "If-None-Match": '"v1"'}), "bytes=5000-", FACTS)
 
 
 def test_cache_status_is_that_of_rfc_9211() -> None:

@@ -77,9 +77,9 @@ def conditions(data: bytes) -> None:
     names = ("If-None-Match", "If-Match", "If-Modified-Since", "If-Unmodified-Since")
     *values, if_range = _words(data, len(names) + 1)
     headers = {name: value for name, value in zip(names, values, strict=True) if value}
-    evaluate(headers, VALIDATORS)
-    evaluate(headers, Validators(None, None))
-    forwarded = forwardable_conditions(headers)
+    evaluate(CIMultiDict(headers), VALIDATORS)
+    evaluate(CIMultiDict(headers), Validators(None, None))
+    forwarded = forwardable_conditions(CIMultiDict(headers))
     assert len(forwarded) <= 1
     assert re.fullmatch(r'"[^"]*"', forwarded.get("If-None-Match", '""'))
     range_applies(if_range, VALIDATORS)

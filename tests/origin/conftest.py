@@ -65,7 +65,7 @@ async def read_all(body: Body) -> bytes:
     return b"".join([piece async for piece in _pieces(body)])
 
 
-async def _pieces(body: Body) -> AsyncIterator[bytes]:
+async def _pieces(body: Body) -> AsyncIterator[bytes | memoryview]:
     while piece := await body.read():
         yield piece
 

@@ -22,7 +22,7 @@ from gateway.errors import (
     RangeNotSatisfiable,
 )
 from gateway.metrics import Metrics
-from gateway.origin.client import OriginClient, open_origin
+from gateway.origin.client import MOST_UNATTENDED, OriginClient, open_origin
 from gateway.origin.errors import PresignedUrlRefused, VersionChanged
 from gateway.origin.retry import Backoff, retry_after
 from gateway.settings import ImageProxySettings
@@ -396,3 +396,39 @@ async def test_a_diagnosis_tells_status_and_code(origin: OriginClient, presign: 
     assert await origin.diagnose(presign().replace("q-signature=", "q-signature=0")) == (403, "SignatureDoesNotMatch")
     with pytest.raises(OriginUnavailable):
         await origin.diagnose("http://127.0.0.1:1/")
+
+
+async def test_requests_that_wait_for_an_answer_leave_places_for_those_that_nobody_waits_for(
+    presign: Presign, metrics: Metrics, cos: CosStandIn
+) -> None:
+    """To wait for a place would pass for a failure of COS, and open its breaker."""
+    cos.store.put(BUCKET, "large.png", bytes(5_000_000))
+    settings = ImageProxySettings.model_validate({"timeout": 2, "retry_count": 0})
+    async with open_origin(settings, max_connections=10, metrics=metrics) as origin:
+        held = [await origin.fetch(presign("large.png")) for _ in range(10 + MOST_UNATTENDED)]
+        assert await fetch(origin, presign()) == (200, DATA)
+        for response in held:
+            response.close()
+
+
+async def test_the_first_byte_comes_in_time_retries_included(open_one: OpenOrigin) -> None:
+    origin = await open_one(timeout=0.6)
+    connections = 0
+
+    async def late_and_lost(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        if connections == 1:
+            await asyncio.sleep(0.4)  # the time that the origin takes to fail
+        else:
+            await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(late_and_lost, "127.0.0.1", 0) as server:
+        began = time.monotonic()
+        with pytest.raises(OriginTimeout):
+            await fetch(origin, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/cat.png")
+        assert 0.6 <= time.monotonic() - began < 0.95
+    assert connections == 2

@@ -70,12 +70,6 @@ def _image(operation: str) -> Json:
             "parameters": _IMAGE_PARAMETERS,
             "responses": without_bodies,
         },
-        "options": {
-            "operationId": f"{operation}Options",
-            "summary": "CORS preflight.",
-            "parameters": [IMAGE_ID],
-            "responses": {"204": {"description": "what a page may send"}},
-        },
     }
 
 
@@ -83,7 +77,7 @@ _BATCH_BODY = object_of(image_ids={"type": "array", "items": STRING, "minItems":
 _LINK_BODY = object_of(expires_in={"type": "integer", "minimum": 1, "maximum": LONGEST})
 _BATCH_ENTRY = object_of(url=STRING, expires_at=TIME, from_cache=BOOLEAN)
 
-IMAGE_PATHS: Mapping[str, Json] = {
+_OPERATIONS: Mapping[str, Json] = {
     "/api/v1/images/{image_id}/proxy": _image("proxy"),
     "/i/{image_id}": _image("short"),
     "/api/v1/images/{image_id}/url": {
@@ -179,4 +173,19 @@ IMAGE_PATHS: Mapping[str, Json] = {
             },
         }
     },
+}
+
+
+def _preflight(path: str, operations: Json) -> Json:
+    (first, *_) = operations.values()
+    return {
+        "operationId": f"{first['operationId']}Options",
+        "summary": "CORS preflight.",
+        "parameters": [IMAGE_ID] if "{image_id}" in path else [],
+        "responses": {"204": {"description": "what a page of another site may ask for"}},
+    }
+
+
+IMAGE_PATHS: Mapping[str, Json] = {
+    path: {**operations, "options": _preflight(path, operations)} for path, operations in _OPERATIONS.items()
 }

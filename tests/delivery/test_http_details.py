@@ -1,0 +1,137 @@
+"""What caches and odd clients look at, over real connections: HEAD beside GET, Age, conditions, ends of bodies."""
+
+import io
+from random import Random
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from gateway.api.keys import FORGETTING
+from gateway.dev.cos.faults import Chunked, Fault, Headers
+from gateway.dev.cos.server import CosStandIn
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.origin.scripted import head, scripted
+from tests.test_delivery_stories import LARGE, SMALL, add_large
+from tests.wire import connected
+
+OF_ONE_ANSWER = {"Date", "X-Request-Id", "Server-Timing"}
+
+
+class TestAge:
+    """RFC 9111 section 5.1: a cache counts what is told by a 304 or a HEAD from when COS told it."""
+
+    async def test_head_has_the_fields_of_get_cold_and_warm(self, gateway: RunningGateway, images: Images) -> None:
+        for image_id in "ab":
+            await images.add(image_id, SMALL)
+        cold_get, cold_head = await gateway.get("/i/a"), await gateway.request("HEAD", "/i/b")
+        warm_get, warm_head = await gateway.get("/i/a"), await gateway.request("HEAD", "/i/b")
+        assert set(cold_get.headers) == set(cold_head.headers)
+        assert set(warm_get.headers) == set(warm_head.headers)
+        assert "Age" not in cold_head.headers
+        assert warm_head.headers["Age"] == "0"
+
+    async def test_a_304_from_memory_has_an_age(self, gateway: RunningGateway, images: Images) -> None:
+        await images.add("a", SMALL)
+        etag = (await gateway.get("/i/a")).headers["ETag"]
+        answer = await gateway.get("/i/a", headers={"If-None-Match": etag})
+        assert (answer.status, answer.headers["Age"]) == (304, "0")
+
+
+async def test_cache_status_of_a_new_version_says_that_an_old_one_was_there(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    """RFC 9211 section 2.2."""
+    gateway = await start_gateway(image_proxy={"memory_cache": {"ttl": 0}})
+    await images.add("a", SMALL)
+    await gateway.get("/i/a")
+    await images.add("a", b"another version")
+    answer = await gateway.get("/i/a")
+    assert answer.headers["Cache-Status"] == "image-gateway; fwd=stale; fwd-status=200; stored"
+
+
+@pytest.mark.parametrize("is_warm", [False, True], ids=["cold", "warm"])
+@pytest.mark.parametrize("headers", [{"If-None-Match": "*"}, {"If-Match": '"x"'}, {"Range": "bytes=99999-"}])
+async def test_conditions_of_what_is_no_image_do_not_count(
+    gateway: RunningGateway, images: Images, headers: dict[str, str], is_warm: bool
+) -> None:
+    """RFC 9110 section 13.2.1: where the answer without them would not be a 2xx, they are ignored."""
+    await images.add("a", b"<html>", content_type="text/html")
+    if is_warm:
+        await gateway.get("/i/a")
+    assert (await gateway.get("/i/a", headers=headers)).status == 502
+
+
+@pytest.mark.parametrize("is_warm", [False, True], ids=["cold", "warm"])
+async def test_conditions_may_come_in_several_lines(gateway: RunningGateway, images: Images, is_warm: bool) -> None:
+    await images.add("a", SMALL)
+    etag = (await gateway.get("/i/a")).headers["ETag"]
+    if not is_warm:
+        gateway.app[FORGETTING].here("a")
+    for name, status in (("If-Match", 200), ("If-None-Match", 304)):
+        answer = await gateway.get("/i/a", headers=[(name, '"x"'), (name, etag)])
+        assert answer.status == status
+
+
+@pytest.mark.parametrize("etag", [[], [("ETag", 'W/"weak"')]], ids=["no-etag", "weak-etag"])
+async def test_a_range_counts_whether_the_object_is_known_or_not(
+    gateway: RunningGateway, images: Images, cos: CosStandIn, etag: list[tuple[str, str]]
+) -> None:
+    await images.add("a", SMALL)
+    cos.faults.add(Fault(action=Headers(remove=["ETag"], add=etag), times=None))
+    answers = [await gateway.get("/i/a", headers={"Range": "bytes=0-9"}) for _ in range(3)]
+    assert [(answer.status, answer.body) for answer in answers] == [(206, SMALL[:10])] * 3
+
+
+@pytest.mark.parametrize("asked_for", ["bytes=2500000-", "bytes=-500"])
+async def test_a_head_and_a_get_that_disagree_do_not_send_the_gateway_round_in_circles(
+    start_gateway: StartGateway, images: Images, asked_for: str
+) -> None:
+    """Should COS's HEAD overlook the processing, it tells of the photo of 3 MB, and GET of its thumbnail."""
+    await images.add("a")
+    thumbnail = io.BytesIO()
+    Image.frombytes("RGB", (10, 10), Random(1).randbytes(300)).save(thumbnail, "PNG")  # noqa: S311
+    whole = thumbnail.getvalue()
+    of_head = head("200 OK", "Content-Length: 3000000")
+    of_part = head("416 Range Not Satisfiable", "Content-Length: 0")
+    of_get = head("200 OK", f"Content-Length: {len(whole)}") + whole
+    async with scripted(of_head, of_part, of_head, of_get) as port:
+        gateway = await start_gateway(cos={"domain": f"127.0.0.1:{port}"})
+        await gateway.request("HEAD", "/i/a")
+        answer = await gateway.get("/i/a", headers={"Range": asked_for})
+    # By the facts of GET: the last 500 bytes are all there are, and nothing is beyond 2.5 MB.
+    expected: tuple[int, Any] = (206, whole) if asked_for == "bytes=-500" else (416, answer.body)
+    assert (answer.status, answer.body) == expected
+
+
+async def test_a_body_without_length_ends_with_its_connection_in_http_1_0(
+    gateway: RunningGateway, images: Images, cos: CosStandIn
+) -> None:
+    """Nothing else tells such a client its end (RFC 9112 section 6.3)."""
+    await add_large(images)
+    cos.faults.add(Fault(action=Chunked(), times=None))
+    async with connected(gateway.ports.public) as wire:
+        for path in ("/i/a", "/healthz"):
+            await wire.send(f"GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".encode())
+        await wire.head()
+        assert await wire.rest() == LARGE.read(0, LARGE.size)
+
+
+async def test_a_malformed_request_is_answered_with_an_id_in_the_field_as_well(gateway: RunningGateway) -> None:
+    async with connected(gateway.ports.public) as wire:
+        await wire.send(b"GET /i/a HTTP/1.1\r\n\r\n")  # no Host
+        answer = await wire.head()
+        assert answer.status == 400
+        assert answer.headers["x-request-id"].encode() in await wire.body(answer)
+
+
+async def test_what_the_end_of_the_grace_cuts_does_not_look_whole(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(server={"shutdown_grace": 0.1}, image_proxy={"timeout": 20})
+    await add_large(images)
+    images.cos.faults.add(Fault(action=Chunked(), times=None))
+    async with connected(gateway.ports.public, receive_buffer=4096) as wire:
+        await wire.send(b"GET /i/a HTTP/1.0\r\n\r\n")
+        await wire.head()
+        await gateway.close()
+        with pytest.raises(ConnectionResetError):
+            await wire.reader.readexactly(LARGE.size)
