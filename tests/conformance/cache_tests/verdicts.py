@@ -65,7 +65,6 @@ ON_PURPOSE = {
     "conditional-etag-forward-unquoted": _NO_TAG,
     "conditional-etag-strong-generate-unquoted": _NOT_STRONG,
     "conditional-etag-weak-generate-weak": _NOT_STRONG,
-    "304-etag-update-response-ETag": "A 304 of another version vouches for nothing (RFC 9111 section 4.3.4).",
     "head-writethrough": "A HEAD for bytes in memory that are stale is answered after a conditional GET.",
     "partial-store-partial-reuse-partial": _PART,
     "partial-store-partial-reuse-partial-byterange": _PART,
