@@ -53,21 +53,11 @@ class ReadyResponse(web.StreamResponse):
         """Whether the connection takes another request; None before it is known."""
         return self._stays
 
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Nothing is written before the end."""
+    async def send(self, request: web.BaseRequest) -> None:
+        """Send head and body, so that nothing is left to be done; raises ``ConnectionError`` if the client has left."""
+        self._eof_sent = True
         forced = super().keep_alive
         self._stays = request.keep_alive if forced is None else forced
-        self._asked = request
-        return request.writer
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Send head and body, if that was not done before; raises ``ConnectionError`` when the client has left."""
-        if self._eof_sent:
-            return
-        self._eof_sent = True
-        request = self._asked
-        assert request is not None, "aiohttp prepares an answer before it ends it"  # noqa: S101
-        assert not data, "the body is known from the start"  # noqa: S101
         is_current = request.version >= HttpVersion11
         # What has to be said where it is not the protocol's default (RFC 9112 section 9.3).
         connection = "" if self._stays is is_current else _CONNECTION[is_current]
@@ -79,6 +69,18 @@ class ReadyResponse(web.StreamResponse):
             await request.writer.write_eof(b"".join((*head, body)))
         else:
             await _write(request.writer, b"".join(head), body)
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Nothing is written before the end."""
+        self._asked = request
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """As ``send``, if that was not done before."""
+        assert not data, "the body is known from the start"  # noqa: S101
+        if not self._eof_sent:
+            assert self._asked is not None, "aiohttp prepares an answer before it ends it"  # noqa: S101
+            await self.send(self._asked)
 
 
 async def _write(writer: AbstractStreamWriter, head: bytes, body: bytes) -> None:

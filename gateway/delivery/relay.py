@@ -92,12 +92,11 @@ class Relay:
         response = ReadyResponse(fixed, own, body, status)
         exchange.stamp(response)
         try:
-            await response.prepare(exchange.request)
             if len(body) <= SMALL_BODY:
-                await response.write_eof()
+                await response.send(exchange.request)
             else:
                 with self._low_speed.watch(exchange.request):
-                    await response.write_eof()
+                    await response.send(exchange.request)
         except ConnectionError as error:
             raise ClientLeft("the connection is closed") from error
         self._metrics.response_bytes.add((), len(body))

@@ -38,9 +38,8 @@ class Flights:
         Raises what ``Door.open`` raises.
         """
         key = (door.object_id, tuple(conditions.items()) if conditions else ())
-        changed_at = self.cache.changed_at(door.image.record.image_id)
         flight = self._flights.get(key)
-        if flight is not None and flight.is_joinable and flight.asked_at > changed_at:
+        if flight is not None and flight.is_joinable and flight.serves(door.image):
             return self._join(flight, door)
         flight = self._flights[key] = _Flight(self, key, door, conditions)
         return self._board(flight, is_collapsed=False)
@@ -93,6 +92,10 @@ class _Flight(Transfer):
         self.door = door
         self.conditions = conditions
         self.asked_at = flights.cache.now()
+
+    def serves(self, image: SignedImage) -> bool:
+        """Whether the image has not changed since it was begun."""
+        return self.asked_at > self._flights.cache.changed_at(image.record.image_id)
 
     async def open(self) -> None:
         """Through the door, and remember what COS says of the object; memory may be promised to its body."""

@@ -59,7 +59,7 @@ class ObjectCache:
         entry = self._entries.get(object_id)
         if entry is None:
             return None
-        if entry.asked_at <= self.changed_at(image.record.image_id):
+        if entry.asked_at <= self._changes.get(image.record.image_id, self._before_those):
             self.forget(object_id)
             return None
         self._entries.move_to_end(object_id)
@@ -74,8 +74,13 @@ class ObjectCache:
     def learn(self, object_id: ObjectId, facts: ObjectFacts, asked_at: float, body: bytes | None = None) -> Entry:
         """COS has told ``facts``; ``body`` are all bytes of it. Bytes of the same version stay."""
         entry = self._entries.get(object_id)
-        if entry is not None and entry.asked_at > asked_at:
-            return Entry(facts, body, asked_at)  # something newer is known
+        if entry is not None:
+            if entry.asked_at > asked_at:
+                return Entry(facts, body, asked_at)  # something newer is known
+            if body is None and entry.facts == facts and facts.etag is not None:  # as nearly always
+                entry.asked_at = asked_at
+                self._entries.move_to_end(object_id)
+                return entry
         if entry is None or (entry.facts.etag, entry.facts.size) != (facts.etag, facts.size) or facts.etag is None:
             self.forget(object_id)
             entry = self._entries[object_id] = Entry(facts, None, asked_at)
