@@ -15,6 +15,10 @@ ON CONFLICT (id) DO UPDATE SET (user_id, cos_key, cos_bucket, cos_region, mime_t
     (EXCLUDED.user_id, EXCLUDED.cos_key, EXCLUDED.cos_bucket, EXCLUDED.cos_region, EXCLUDED.mime_type,
      EXCLUDED.is_public, EXCLUDED.storage_status)
 """
+# On the tables made here: whoever finds it may write over what is in them.
+_MARK = "made by image-gateway dev, which writes over what is in here"
+_LINKS = "image_gateway_links"
+_CONNECT_TIMEOUT = 10  # seconds; without it a host that drops packets holds us for minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +41,26 @@ class ImagesTable:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
 
+    def foreign(self) -> str | None:
+        """The name of a table, view or the like that is in the place of one of ours; None if there is no such thing."""
+        with self._cursor() as cursor:
+            for name in ("images", _LINKS):
+                cursor.execute("SELECT to_regclass(%s), obj_description(to_regclass(%s), 'pg_class')", (name, name))
+                found, comment = cursor.fetchone() or (None, None)
+                if found is not None and comment != _MARK:
+                    return name
+        return None
+
     def create(self) -> None:
-        """Make the table, unless there is one, with the triggers that tell of changes."""
+        """Make the table, unless there is one, with the triggers that tell of changes; from now on it is ours."""
         self.execute(_sql("images.example.sql"))
         self.execute(_sql("changes.sql"))
+        self.execute("COMMENT ON TABLE images IS %s", _MARK)
 
     def create_links(self) -> None:
         """Make the gateway's own table beside it, unless there is one: how often links were killed."""
         self.execute(_sql("links.sql"))
+        self.execute(f"COMMENT ON TABLE {_LINKS} IS %s", _MARK)
 
     def links_killed(self, image_id: str) -> int:
         """How often the links of the image have been killed."""
@@ -65,7 +81,8 @@ class ImagesTable:
 
     @contextmanager
     def _cursor(self) -> Iterator[psycopg2.extensions.cursor]:
-        with closing(psycopg2.connect(self._dsn)) as connection, connection, connection.cursor() as cursor:
+        opened = psycopg2.connect(self._dsn, connect_timeout=_CONNECT_TIMEOUT)
+        with closing(opened) as connection, connection, connection.cursor() as cursor:
             yield cursor
 
 

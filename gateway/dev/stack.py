@@ -9,6 +9,7 @@ from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
 
+import psycopg2
 import yaml
 
 from gateway.access.links import Links
@@ -19,6 +20,7 @@ from gateway.dev.cos.store import ObjectStore
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.dev.ports import claim_port
 from gateway.dev.postgres_server import PostgresServer
+from gateway.dev.processes import ServerError
 from gateway.dev.redis_server import RedisServer
 from gateway.dev.samples import sample_images, scan_images
 from gateway.settings import Settings, SignedLinksSettings
@@ -60,7 +62,8 @@ def dev_stack(state: Path, images: Path | None) -> Iterator[DevStack]:
 
     Data is kept below ``state`` and found again the next time; a folder of ``images`` has data of its own. Servers
     named in the environment are used as they are, and not written down: they may have passwords. Raises
-    ``ServerError`` when one does not start, ``SettingsError``, and ``OSError`` when ``state`` cannot be written.
+    ``ServerError`` when one does not start or cannot be used, ``SettingsError``, and ``OSError`` when ``state`` cannot
+    be written.
     """
     label = "samples" if images is None else hashlib.sha256(os.fsencode(images.resolve())).hexdigest()[:12]
     folder = state / label
@@ -80,10 +83,9 @@ def dev_stack(state: Path, images: Path | None) -> Iterator[DevStack]:
 
         store = ObjectStore()
         rows = list(_samples(store) if images is None else _found(store, images))
-        table = ImagesTable(settings.postgres.dsn.get_secret_value())
-        table.create()
-        table.create_links()
-        table.put(rows)
+        dsn = settings.postgres.dsn.get_secret_value()
+        # Not only the variable names another: so may a file in the secrets directory.
+        table = _filled(ImagesTable(dsn), rows, is_ours=dsn == sections.get("postgres", {}).get("dsn"))
         cos = CosStandIn(store, {SECRET_ID: Credential(SECRET_KEY)}, port=cos_port, default_bucket=BUCKET)
         yield DevStack(settings, config, cos, rows, _link_to_show(settings.access.signed_links, table, rows))
 
@@ -102,6 +104,27 @@ def _sections(port: int, admin_port: int, cos_port: int, link_key: str) -> dict[
         "access": {"jwt": {"secret": JWT_SECRET}, "signed_links": {"keys": {"dev": link_key}}},
         "logging": {"format": "console"},
     }
+
+
+def _filled(table: ImagesTable, rows: Sequence[ImageRow], *, is_ours: bool) -> ImagesTable:
+    """The table with the rows in it. Raises ``ServerError`` with one line, and writes nothing into others' tables."""
+    try:
+        if not is_ours and (name := table.foreign()):
+            raise ServerError(
+                f"the database of postgres.dsn ({POSTGRES_DSN}) has a table {name} that dev did not make, and would "
+                "write over: name an empty database, or none"
+            )
+        table.create()
+        table.create_links()
+        table.put(rows)
+    except psycopg2.Error as error:
+        if isinstance(error, psycopg2.ProgrammingError) and error.pgcode is None:
+            # The client library's words quote the value, which may hold a password.
+            reason = "it is not of the form postgresql://user:password@host:5432/database"
+        else:
+            reason = " ".join(str(error).split())
+        raise ServerError(f"the database of postgres.dsn ({POSTGRES_DSN}) cannot be used: {reason}") from error
+    return table
 
 
 def _kept_link_key(file: Path) -> str:
