@@ -1,6 +1,6 @@
 # The gateway as an image:  docker build -t image-gateway .
-# Run it with a configuration at /etc/image-gateway/gateway.yaml, or with GATEWAY_… variables and secrets alone;
-# config/compose.yaml shows both.
+# Run it with a configuration at /etc/image-gateway/gateway.yaml, as config/compose.yaml does. When GATEWAY_… variables
+# and secrets say everything, there is no file to name, and the command says so:  docker run … image-gateway serve
 
 FROM python:3.13-slim AS builder
 WORKDIR /build

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator, Mapping
 from configparser import ConfigParser
 from pathlib import Path
@@ -192,6 +193,11 @@ def test_the_image_starts_the_gateway_without_a_shell_in_between() -> None:
     assert context.params == {"config": Path("/etc/image-gateway/gateway.yaml")}
 
 
+def test_the_image_can_be_run_without_a_file() -> None:
+    assert "image-gateway serve\n" in read("Dockerfile")
+    assert cli.main.commands["serve"].make_context("serve", []).params == {"config": None}
+
+
 def test_the_image_looks_after_its_own_health() -> None:
     (check,) = of_the_last_stage("HEALTHCHECK")
     program, option, code = json.loads(check.partition("CMD ")[2])
@@ -239,6 +245,12 @@ def test_every_file_that_compose_mounts_exists() -> None:
     assert {source for source in sources if not source.startswith(".")} == volumes.keys()
 
 
+def test_the_database_of_compose_tells_of_changes() -> None:
+    mounts = [mount.split(":")[:2] for mount in services()["postgres"]["volumes"] if mount.startswith("./sql/")]
+    in_order = [source for source, _ in sorted(mounts, key=lambda mount: mount[1])]
+    assert in_order == ["./sql/images.example.sql", "./sql/changes.sql"]
+
+
 def test_every_service_is_watched_and_cannot_write_to_its_own_files() -> None:
     for name, service in services().items():
         assert "test" in service["healthcheck"], name
@@ -266,6 +278,23 @@ def test_compose_takes_secrets_from_files_that_are_never_committed() -> None:
     assert all(secret["file"].startswith("./secrets/") for secret in secrets.values())
     assert read("config/secrets/.gitignore").splitlines()[-2:] == ["*", "!.gitignore"]
     assert all(f" > {secret}" in read("config/compose.yaml") for secret in secrets)
+
+
+def test_the_secrets_that_the_recipe_makes_are_closed_to_other_users(tmp_path: Path) -> None:
+    """In a clone the folder is there already, open to all: only what it is set to counts, not what it is made with."""
+    folder = tmp_path / "config" / "secrets"
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    (tmp_path / "openssl").write_text("#!/bin/sh\necho random\n")
+    (tmp_path / "openssl").chmod(0o755)
+    lines = re.findall(r"^#   (.+)", read("config/compose.yaml"), flags=re.MULTILINE)
+    recipe = [line for line in lines if "docker compose" not in line]
+    assert len(recipe) == len(lines) - 1
+    environment = {"PATH": f"{tmp_path}:{os.defpath}"}
+    subprocess.run(["sh", "-e", "-c", "\n".join(recipe)], cwd=tmp_path, env=environment, check=True)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {file.name for file in folder.iterdir()} == read_yaml("config/compose.yaml")["secrets"].keys()
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o644}
 
 
 def test_compose_waits_for_the_gateway_to_drain_before_it_kills_it() -> None:
