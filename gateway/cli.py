@@ -1,6 +1,7 @@
 """The commands, on ``python -m gateway`` and ``image-gateway``."""
 
 import asyncio
+import io
 import logging
 import signal
 import sys
@@ -31,6 +32,9 @@ logger = logging.getLogger(__name__)
 @click.version_option(package_name="image-gateway")
 def main() -> None:
     """Gives every private image in Tencent COS one address that never expires."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files and images may have any letter
 
 
 @main.command()
@@ -85,7 +89,7 @@ def dev(images: Path | None, state: Path) -> None:
     except ImportError as error:
         raise click.ClickException(f"{error.name} is missing: pip install 'image-gateway[dev]'") from None
     console = Console()
-    console.print("starting PostgreSQL, Redis and the COS stand-in …", style="dim")
+    console.print("starting PostgreSQL, Redis and the COS stand-in ...", style="dim")
     try:
         with dev_stack(state, images) as stack:
             configure_logging(stack.settings.logging)

@@ -1,6 +1,7 @@
 """Server processes of the embedded stack: started, waited for, stopped, and none left behind."""
 
 import ctypes
+import fcntl
 import os
 import pwd
 import secrets
@@ -64,6 +65,21 @@ def free_port(ports: Sequence[int] = PORTS) -> int:
             probe.bind((HOST, port))
             return port
     raise ServerError(f"no free port found on {HOST} between {ports[0]} and {ports[-1]}")
+
+
+def lock_folder(folder: Path) -> int:
+    """Make the folder if need be and lock it, until the descriptor that comes back is closed or this process ends.
+
+    Raises ``BlockingIOError`` when another process holds it, ``OSError`` when it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
 
 
 def processes_in(folder: Path, names: Iterable[str]) -> set[int]:

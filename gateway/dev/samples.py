@@ -1,41 +1,15 @@
-"""Images to show: drawn samples, or what lies in a folder."""
+"""Images to show: drawn samples."""
 
 import hashlib
 import io
-import logging
-import os
-import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from PIL import Image, ImageChops, ImageDraw, ImageFont, ImageOps, features
 
-from gateway.catalog.image_id import PATTERN
-
-CONTENT_TYPES = MappingProxyType(
-    {
-        ".jpg": "image/jpeg",
-        ".jpeg": "image/jpeg",
-        ".png": "image/png",
-        ".webp": "image/webp",
-        ".gif": "image/gif",
-        ".avif": "image/avif",
-        ".svg": "image/svg+xml",
-        ".bmp": "image/bmp",
-        ".tif": "image/tiff",
-        ".tiff": "image/tiff",
-        ".ico": "image/x-icon",
-        ".heic": "image/heic",
-    }
-)
-MAX_KEY_BYTES = 850  # COS's limit
-_HASH_LENGTH = 12
-
-logger = logging.getLogger(__name__)
+from gateway.dev.folder import CONTENT_TYPES
 
 
 @dataclass(frozen=True)
@@ -48,16 +22,6 @@ class SampleImage:
     data: bytes
     owner: str
     public: bool
-
-
-@dataclass(frozen=True)
-class FoundImage:
-    """One image file of a folder; `key` is its path there."""
-
-    image_id: str
-    key: str
-    content_type: str
-    path: Path
 
 
 def sample_images() -> Iterator[SampleImage]:
@@ -85,50 +49,6 @@ def sample_images() -> Iterator[SampleImage]:
     if features.check("avif"):
         data = _encoded(_scene("aurora", (480, 320), _NIGHT), "AVIF", speed=10)
         yield sample("aurora", "photos/aurora.avif", data, "bob", public=False)
-
-
-def scan_images(directory: Path) -> Iterator[FoundImage]:
-    """Every image below `directory`, known by its suffix; the same names give the same ids.
-
-    Left out: hidden files and folders, links to folders and links that lead out. With a warning: names that are not
-    UTF-8, keys too long for COS, folders that cannot be read.
-    """
-    root = directory.resolve()
-
-    def unreadable(error: OSError) -> None:
-        logger.warning("folder left out, it cannot be read: %s", ascii(error.filename))
-
-    for folder, folders, files in os.walk(root, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            path = Path(folder, name)
-            content_type = CONTENT_TYPES.get(path.suffix.lower())
-            if content_type is None or name.startswith(".") or not path.is_file():
-                continue
-            if not path.resolve().is_relative_to(root):
-                continue
-            key = path.relative_to(root).as_posix()
-            try:
-                length = len(key.encode())
-            except UnicodeEncodeError:
-                logger.warning("image left out, its name is not UTF-8: %s", ascii(key))
-                continue
-            if length > MAX_KEY_BYTES:
-                logger.warning("image left out, its key has more than %s bytes: %s", MAX_KEY_BYTES, key)
-                continue
-            yield FoundImage(image_id_for(key), key, content_type, path)
-
-
-def image_id_for(key: str) -> str:
-    """The image id for an object key: the key itself where that is a valid id with a suffix, else as near as can be.
-
-    A name that was altered ends in a hash of the key, one that was not ends in an image's suffix: they never meet.
-    """
-    if re.fullmatch(PATTERN, key) and Path(key).suffix.lower() in CONTENT_TYPES:
-        return key
-    ascii_key = unicodedata.normalize("NFKD", key.removesuffix(Path(key).suffix)).encode("ascii", "ignore").decode()
-    readable = re.sub(r"[^A-Za-z0-9._:@]+", "-", ascii_key).strip("-._:@") or "image"
-    return f"{readable[: 127 - _HASH_LENGTH]}-{hashlib.sha256(key.encode()).hexdigest()[:_HASH_LENGTH]}"
 
 
 @dataclass(frozen=True)

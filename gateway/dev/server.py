@@ -1,6 +1,5 @@
 """A server of the embedded stack: one child process over one data folder."""
 
-import fcntl
 import os
 import shutil
 import signal
@@ -11,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Self
 
-from gateway.dev.processes import Account, Child, ServerError, free_port, processes_in, wait_until
+from gateway.dev.processes import Account, Child, ServerError, free_port, lock_folder, processes_in, wait_until
 
 _LOG_TAIL = 3000  # characters of the log that an error shows
 _RETRY_FOR = 5.0  # seconds in which a start that failed for a passing reason is tried again
@@ -147,17 +146,11 @@ class Server(ABC):
         """Lock the data folder; the system lets go of the lock when this process ends, however it ends."""
         if self._lock is not None:
             return
-        lock = None
         try:
-            self.data_dir.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = lock_folder(self.data_dir)
         except OSError as error:
-            if lock is not None:
-                os.close(lock)
             reason = "another process is using it" if isinstance(error, BlockingIOError) else str(error)
             raise ServerError(f"{self.name} cannot have the folder {self.data_dir}: {reason}") from error
-        self._lock = lock
 
     def _end_remains(self) -> None:
         """Kill what still runs in the data folder; we hold its lock, so it is nobody's."""

@@ -2,11 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_urlsafe
 from typing import Any
 
 import psycopg2
@@ -18,11 +17,13 @@ from gateway.dev.cos.access import Credential
 from gateway.dev.cos.server import CosStandIn
 from gateway.dev.cos.store import ObjectStore
 from gateway.dev.database import ImageRow, ImagesTable
+from gateway.dev.folder import LeftOut, scan_images
 from gateway.dev.ports import claim_port
 from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.processes import ServerError
 from gateway.dev.redis_server import RedisServer
-from gateway.dev.samples import sample_images, scan_images
+from gateway.dev.samples import sample_images
+from gateway.dev.state import held, kept_link_key, write_privately
 from gateway.settings import Settings, SignedLinksSettings
 from gateway.settings.sources import load_settings
 
@@ -32,6 +33,8 @@ SECRET_ID = "AKIDdevelopment"
 SECRET_KEY = "development"
 JWT_SECRET = "development-secret-of-32-bytes-or-more"
 ADMIN_TOKEN = "development"
+
+PUBLIC_PORT, ADMIN_PORT, COS_PORT = 8080, 9090, 9000  # the usual ones
 
 REDIS_URL = "GATEWAY_REDIS__URL"
 POSTGRES_DSN = "GATEWAY_POSTGRES__DSN"
@@ -45,15 +48,20 @@ LINK_LIFE = 24 * 3600
 class DevStack:
     """Settings for the gateway, the stand-in to enter beside it, and the images there are.
 
-    ``config`` is the file that the settings were read from: the other commands can be run with it. ``link`` is a
-    signed link to one of the images, without scheme and host; None where there are no images, or links are turned off.
+    ``config`` is the file that the settings were read from: the other commands can be run with it. ``listing`` is
+    where a list of all images may be written. ``link`` is a signed link to one of the images, without scheme and host;
+    None where there are no images, or links are turned off. ``left_out``: files that are no images of it, and why.
+    ``moved``: the ports that somebody else had, and what was taken instead.
     """
 
     settings: Settings
     config: Path
+    listing: Path
     cos: CosStandIn
     rows: list[ImageRow]
     link: str | None
+    left_out: LeftOut
+    moved: dict[int, int]
 
 
 @contextmanager
@@ -62,44 +70,45 @@ def dev_stack(state: Path, images: Path | None) -> Iterator[DevStack]:
 
     Data is kept below ``state`` and found again the next time; a folder of ``images`` has data of its own. Servers
     named in the environment are used as they are, and not written down: they may have passwords. Raises
-    ``ServerError`` when one does not start or cannot be used, ``SettingsError``, and ``OSError`` when ``state`` cannot
-    be written.
+    ``ServerError`` when one does not start or cannot be used, or another stack has the same data, ``SettingsError``,
+    and ``OSError``.
     """
     label = "samples" if images is None else hashlib.sha256(os.fsencode(images.resolve())).hexdigest()[:12]
-    folder = state / label
     with ExitStack() as stack:
+        folder = stack.enter_context(held(state / label))
         sections: dict[str, Any] = {}
         if not os.environ.get(REDIS_URL):
             sections["redis"] = {"url": stack.enter_context(RedisServer(folder / "redis")).url}
         if not os.environ.get(POSTGRES_DSN):
             sections["postgres"] = {"dsn": stack.enter_context(PostgresServer(folder / "postgres")).dsn}
-        folder.mkdir(parents=True, exist_ok=True)
-        cos_port = claim_port(9000, stack)
-        public, admin = claim_port(8080, stack), claim_port(9090, stack)
-        sections |= _sections(public, admin, cos_port, _kept_link_key(folder / "link-key"))
+        ports = {usual: claim_port(usual, stack) for usual in (PUBLIC_PORT, ADMIN_PORT, COS_PORT)}
+        sections |= _sections(ports, kept_link_key(folder / "link-key"))
         config = folder / "gateway.yaml"
-        _write_privately(config, yaml.safe_dump(sections, sort_keys=False))
+        write_privately(config, yaml.safe_dump(sections, sort_keys=False))
         settings = load_settings(config)
 
-        store = ObjectStore()
-        rows = list(_samples(store) if images is None else _found(store, images))
+        store, left_out = ObjectStore(), LeftOut(list)
+        rows = list(_samples(store) if images is None else _found(store, images, left_out))
         dsn = settings.postgres.dsn.get_secret_value()
         # Not only the variable names another: so may a file in the secrets directory.
         table = _filled(ImagesTable(dsn), rows, is_ours=dsn == sections.get("postgres", {}).get("dsn"))
-        cos = CosStandIn(store, {SECRET_ID: Credential(SECRET_KEY)}, port=cos_port, default_bucket=BUCKET)
-        yield DevStack(settings, config, cos, rows, _link_to_show(settings.access.signed_links, table, rows))
+        cos = CosStandIn(store, {SECRET_ID: Credential(SECRET_KEY)}, port=ports[COS_PORT], default_bucket=BUCKET)
+        link = _link_to_show(settings.access.signed_links, table, rows)
+        used = {settings.server.port, settings.admin.port, ports[COS_PORT]}  # the environment may say otherwise
+        moved = {usual: port for usual, port in ports.items() if port != usual and port in used}
+        yield DevStack(settings, config, folder / "images.tsv", cos, rows, link, left_out, moved)
 
 
-def _sections(port: int, admin_port: int, cos_port: int, link_key: str) -> dict[str, Any]:
+def _sections(ports: Mapping[int, int], link_key: str) -> dict[str, Any]:
     return {
-        "server": {"host": "127.0.0.1", "port": port, "shutdown_grace": 5},
-        "admin": {"port": admin_port, "token": ADMIN_TOKEN},
+        "server": {"host": "127.0.0.1", "port": ports[PUBLIC_PORT], "shutdown_grace": 5},
+        "admin": {"port": ports[ADMIN_PORT], "token": ADMIN_TOKEN},
         "cos": {
             "secret_id": SECRET_ID,
             "secret_key": SECRET_KEY,
             "bucket": BUCKET,
             "scheme": "http",
-            "domain": f"127.0.0.1:{cos_port}",
+            "domain": f"127.0.0.1:{ports[COS_PORT]}",
         },
         "access": {"jwt": {"secret": JWT_SECRET}, "signed_links": {"keys": {"dev": link_key}}},
         "logging": {"format": "console"},
@@ -127,18 +136,6 @@ def _filled(table: ImagesTable, rows: Sequence[ImageRow], *, is_ours: bool) -> I
     return table
 
 
-def _kept_link_key(file: Path) -> str:
-    """The key that signs this stack's links: made the first time, so that links outlast a restart as the data does."""
-    if not file.exists():
-        _write_privately(file, token_urlsafe(32))
-    return file.read_text(encoding="utf-8")
-
-
-def _write_privately(file: Path, text: str) -> None:
-    file.touch(mode=0o600)
-    file.write_text(text, encoding="utf-8")
-
-
 def _link_to_show(settings: SignedLinksSettings | None, table: ImagesTable, rows: Sequence[ImageRow]) -> str | None:
     """A signed link to an image that nobody sees without one, if there is such an image, else to any."""
     if settings is None or not rows:
@@ -156,7 +153,7 @@ def _samples(store: ObjectStore) -> Iterator[ImageRow]:
         )
 
 
-def _found(store: ObjectStore, images: Path) -> Iterator[ImageRow]:
+def _found(store: ObjectStore, images: Path, left_out: LeftOut) -> Iterator[ImageRow]:
     store.mount(BUCKET, images)
-    for image in scan_images(images):
+    for image in scan_images(images, left_out):
         yield ImageRow(image.image_id, "alice", image.key, content_type=image.content_type, public=True)

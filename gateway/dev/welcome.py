@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.rule import Rule
 
 from gateway.api.server import Listening
+from gateway.dev.listing import image_address, printable, told, write_listing
 from gateway.dev.stack import ADMIN_TOKEN, JWT_SECRET, DevStack
 
 _DAY = 24 * 3600
@@ -27,19 +28,28 @@ def welcome(console: Console, ports: Listening, stack: DevStack) -> None:
     line(f"gateway  {ports.public}        its API, and the images")
     line(f"admin    {ports.admin}        /metrics, /readyz")
     line(f"cos      {stack.cos.url}        the stand-in for Tencent COS")
+    for usual, port in stack.moved.items():
+        line(f"port {usual} is not free: {port} is used instead", "yellow")
     line()
     public = [row for row in stack.rows if row.public]
     private = [row for row in stack.rows if not row.public]
     line("open in a browser:" if public else "there are no images to show yet", "bold")
-    for row in public[:_SHOWN]:
-        line(f"  {ports.public}/i/{escape(row.image_id)}")
+    shown = [(image_address(ports.public, row), row.key) for row in public[:_SHOWN]]
+    width = max((len(address) for address, _ in shown), default=0)
+    for address, key in shown:
+        line(f"  {escape(address):<{width}}   {escape(printable(key))}")
     if len(public) > _SHOWN:
-        line(f"  … and {len(public) - _SHOWN} more")
+        line(f"  ... and {len(public) - _SHOWN} more")
+    if stack.rows:
+        write_listing(stack.listing, ports.public, stack.rows)
+        line(f"  all {len(stack.rows)}, each with its file and its address: {escape(str(stack.listing))}")
+    if stack.left_out:
+        line(f"left out: {escape(told(stack.left_out))}", "yellow")
     if public:
         image = f"{ports.public}/api/v1/images/{escape(public[0].image_id)}"
         line("try:", "bold")
         line(f"  curl -o image {image}/proxy")
-        line(f"  curl -I '{image}/proxy?redirect=true'")
+        line(f"  curl -i '{image}/proxy?redirect=true'")
         line(f"  curl {image}/url")
         line(f"  curl -X POST -H 'Authorization: Bearer {ADMIN_TOKEN}' {image}/url/refresh")
         line(f"  curl {ports.admin}/metrics")

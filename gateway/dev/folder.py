@@ -1,0 +1,108 @@
+"""Images to show: what lies in a folder."""
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from gateway.catalog.image_id import PATTERN
+
+CONTENT_TYPES = MappingProxyType(
+    {
+        ".jpg": "image/jpeg",
+        ".jpeg": "image/jpeg",
+        ".png": "image/png",
+        ".webp": "image/webp",
+        ".gif": "image/gif",
+        ".avif": "image/avif",
+        ".svg": "image/svg+xml",
+        ".bmp": "image/bmp",
+        ".tif": "image/tiff",
+        ".tiff": "image/tiff",
+        ".ico": "image/x-icon",
+        ".heic": "image/heic",
+    }
+)
+MAX_KEY_BYTES = 850  # COS's limit
+_HASH_LENGTH = 12
+
+# Names of files by the reason why they are no objects of the bucket.
+LeftOut = defaultdict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """One image file of a folder; `key` is its path there."""
+
+    image_id: str
+    key: str
+    content_type: str
+    path: Path
+
+
+def scan_images(directory: Path, left_out: LeftOut) -> Iterator[FoundImage]:
+    """Every image below `directory`, known by its suffix; the same names give the same ids.
+
+    What cannot be had is noted in `left_out`: links that lead out or nowhere, links to folders, what is no file, what
+    cannot be read, names that are not UTF-8, keys too long for COS. Hidden files and folders go without a note.
+    """
+    root = directory.resolve()
+
+    def unreadable(error: OSError) -> None:
+        left_out["folder that cannot be read"].append(os.path.relpath(error.filename, root))
+
+    for folder, folders, files in os.walk(root, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in folders:
+            if Path(folder, name).is_symlink():  # os.walk does not follow it, which may lead round in circles
+                left_out["link to a folder"].append(Path(folder, name).relative_to(root).as_posix())
+        for name in sorted(files):
+            path = Path(folder, name)
+            content_type = CONTENT_TYPES.get(path.suffix.lower())
+            if content_type is None or name.startswith("."):
+                continue
+            key = path.relative_to(root).as_posix()
+            if reason := _unfit(path, key, root):
+                left_out[reason].append(key)
+            else:
+                yield FoundImage(image_id_for(key), key, content_type, path)
+
+
+def _unfit(path: Path, key: str, root: Path) -> str | None:
+    """Why that file cannot be an object of the bucket; None if it can."""
+    try:
+        real = path.resolve()
+        if not real.is_relative_to(root):
+            return "link that leads out of the folder"
+        if not real.exists():
+            return "link that leads nowhere"
+        if not real.is_file():
+            return "not a regular file"
+        with real.open("rb"):
+            pass
+        if len(key.encode()) > MAX_KEY_BYTES:
+            return f"path of more than {MAX_KEY_BYTES} bytes"
+    except UnicodeEncodeError:
+        return "name that is not UTF-8"
+    except RuntimeError:  # a loop of links, for a Python older than 3.13
+        return "link that leads nowhere"
+    except OSError:
+        return "cannot be read"
+    return None
+
+
+def image_id_for(key: str) -> str:
+    """The image id for an object key: the key itself where that is a valid id with a suffix, else as near as can be.
+
+    A name that was altered ends in a hash of the key, one that was not ends in an image's suffix: they never meet.
+    """
+    if re.fullmatch(PATTERN, key) and Path(key).suffix.lower() in CONTENT_TYPES:
+        return key
+    ascii_key = unicodedata.normalize("NFKD", key.removesuffix(Path(key).suffix)).encode("ascii", "ignore").decode()
+    readable = re.sub(r"[^A-Za-z0-9._:@]+", "-", ascii_key).strip("-._:@") or "image"
+    return f"{readable[: 127 - _HASH_LENGTH]}-{hashlib.sha256(key.encode()).hexdigest()[:_HASH_LENGTH]}"

@@ -1,0 +1,149 @@
+"""What `gateway dev` says: every line can be followed, and what is not as usual is told."""
+
+import csv
+import os
+import shlex
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from io import StringIO
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.processes import GatewayProcess, gateway_process, run_gateway
+
+pytestmark = pytest.mark.xdist_group("dev")  # they want the same ports first
+
+ODD_NAME = "照片/tab\tin [name].gif"
+
+
+@pytest.fixture
+def servers(redis_url: str, postgres_dsn: str) -> dict[str, str]:
+    """The environment of a dev that need not start its own."""
+    return {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": postgres_dsn, "COLUMNS": "200"}
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of images."""
+    folder = tmp_path / "pictures"
+    (folder / "照片").mkdir(parents=True)
+    for number in range(20):
+        (folder / f"{number:02}.gif").write_bytes(b"GIF89a")
+    (folder / ODD_NAME).write_bytes(b"GIF89a, another")
+    return folder
+
+
+@pytest.fixture
+def arguments(pictures: Path, tmp_path: Path) -> list[str]:
+    """Of dev, with that folder."""
+    return ["dev", "--images", str(pictures), "--state", str(tmp_path / "state")]
+
+
+@pytest.fixture
+def held_port() -> Iterator[int]:
+    """The usual public port, in use: by this test, if by nobody else."""
+    with ExitStack() as stack:
+        with suppress(OSError):
+            stack.enter_context(socket.create_server(("127.0.0.1", 8080)))
+        yield 8080
+
+
+async def said_by(running: GatewayProcess) -> str:
+    """All of it."""
+    await running.line_with("Ctrl-C stops everything")
+    running.terminate()
+    assert await running.exit_code() == 0
+    return "".join(running.lines)
+
+
+async def test_the_redirect_that_is_shown_leads_to_the_image(arguments: list[str], servers: dict[str, str]) -> None:
+    async with gateway_process(*arguments, environment=servers) as running, aiohttp.ClientSession() as session:
+        command, *options, url = shlex.split(await running.line_with("redirect=true"))
+        method = "HEAD" if "-I" in options else "GET"
+        answer = await session.request(method, url, allow_redirects=False)
+        assert (command, answer.status) == ("curl", 302)
+        image = await session.get(answer.headers["Location"])
+        assert (image.status, await image.read()) == (200, b"GIF89a")
+
+
+def test_the_readme_shows_the_same_line() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert "curl -i 'http://127.0.0.1:8080/api/v1/images/sunrise/proxy?redirect=true'" in readme
+
+
+async def test_every_image_is_listed_with_its_file_and_its_address(
+    arguments: list[str], servers: dict[str, str], pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "outside.gif").touch()
+    (pictures / "leak.gif").symlink_to(tmp_path / "outside.gif")
+    for number in range(4):
+        os.mkfifo(pictures / f"pipe{number}.gif")
+    async with gateway_process(*arguments, environment=servers) as running:
+        line = await running.line_with("each with its file and its address")
+        assert line.startswith("all 21, ")
+        listed = StringIO(Path(line.rpartition(": ")[2]).read_text(encoding="utf-8"), newline="")
+        rows = list(csv.DictReader(listed, delimiter="\t"))
+        assert {row["file"] for row in rows} == {
+            *(f"{number:02}.gif" for number in range(20)),
+            "照片/tab\tin [name].gif",
+        }
+        async with aiohttp.ClientSession() as session:
+            for row in (rows[0], rows[-1]):
+                assert row["address"].endswith("/i/" + row["id"])
+                answer = await session.get(row["address"])
+                assert await answer.read() == (pictures / row["file"]).read_bytes()
+        said = await said_by(running)
+    assert f"/i/{rows[0]['id']}   {rows[0]['file']}\n" in said
+    assert (
+        "left out: 1 (link that leads out of the folder): leak.gif; "
+        "4 (not a regular file): pipe0.gif, pipe1.gif, pipe2.gif, ...\n"
+    ) in said
+
+
+async def test_names_that_the_terminal_cannot_show_stop_nothing(
+    arguments: list[str], servers: dict[str, str], pictures: Path
+) -> None:
+    (pictures / "00 [red]\x1b[31m山.gif").write_bytes(b"GIF89a")
+    environment = servers | {"PYTHONIOENCODING": "ascii"}
+    async with gateway_process(*arguments, environment=environment) as running:
+        said = await said_by(running)
+    assert "00 [red]?[31m\\u5c71.gif" in said
+
+
+async def test_a_port_that_is_taken_is_told(arguments: list[str], servers: dict[str, str], held_port: int) -> None:
+    async with gateway_process(*arguments, environment=servers) as running:
+        taken_instead = running.public.rpartition(":")[2]
+        said = await said_by(running)
+    assert f"port {held_port} is not free: {taken_instead} is used instead\n" in said
+
+
+async def test_a_port_that_was_chosen_is_not_told_to_be_taken(
+    arguments: list[str], servers: dict[str, str], held_port: int
+) -> None:
+    environment = servers | {"GATEWAY_SERVER__PORT": "0"}
+    async with gateway_process(*arguments, environment=environment) as running:
+        assert f"port {held_port}" not in await said_by(running)
+
+
+async def test_a_second_one_says_that_the_first_is_running(
+    arguments: list[str], servers: dict[str, str], tmp_path: Path
+) -> None:
+    async with gateway_process(*arguments, environment=servers) as running:
+        written = (tmp_path / "state").rglob("gateway.yaml")
+        before = [file.read_text() for file in written]
+        code, output = await run_gateway(*arguments, environment=servers)
+        assert code == 1
+        assert "Error: `make run` or `gateway dev` is already running here" in output.splitlines()[-1]
+        assert [file.read_text() for file in (tmp_path / "state").rglob("gateway.yaml")] == before
+        await said_by(running)
+
+
+async def test_a_folder_that_cannot_be_written_is_told_in_a_line() -> None:
+    code, output = await run_gateway("dev", "--state", "/dev/null/state")
+    assert code == 1
+    assert output.splitlines()[-1] == (
+        "Error: the folder /dev/null/state/samples cannot be written: Not a directory; name another one with --state"
+    )
