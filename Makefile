@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # One folder of images to serve instead of the samples: make run IMAGES=~/Pictures
 IMAGES ?=
+# By the environment, and as it was given: neither make nor the shell finds a $ or a quote in a folder's name.
+export IMAGES_FOLDER := $(value IMAGES)
 
 .PHONY: help install run test coverage conformance bench fuzz lint typecheck format constraints clean all
 
@@ -23,7 +25,7 @@ $(STAMP): setup.cfg constraints.txt pyproject.toml
 	@touch $@
 
 run: install  ## the gateway on an embedded stack, with sample images
-	$(BIN)/python -m gateway dev $(if $(IMAGES),--images "$(IMAGES)")
+	$(BIN)/python -m gateway dev $${IMAGES_FOLDER:+--images "$$IMAGES_FOLDER"}
 
 # Each worker has servers of its own; servers named in the environment are shared by nobody.
 WORKERS ?= $(if $(GATEWAY_TEST_REDIS_URL)$(GATEWAY_TEST_POSTGRES_DSN),0,2)

@@ -6,8 +6,9 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -67,10 +68,19 @@ def check(config: Path | None) -> None:
         sys.exit(CANNOT_START)
 
 
+class _Folder(click.Path):
+    """A folder that there is; ``~`` is a home also where no shell has seen to it, as in ``make run IMAGES=~/x``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        with suppress(RuntimeError):  # nobody's home: then it is the name of a folder
+            value = Path(value).expanduser()
+        return super().convert(value, param, ctx)
+
+
 @main.command()
 @click.option(
     "--images",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=_Folder(exists=True, file_okay=False, path_type=Path),
     help="Serve every image below this folder instead of the samples.",
 )
 @click.option(

@@ -408,6 +408,18 @@ def targets_of_make() -> set[str]:
     return set(re.findall(r"^([a-z]+):", read("Makefile"), flags=re.MULTILINE))
 
 
+@pytest.mark.parametrize("folder", ["", "with space", """it's $HOME $(id) "`#;'""", "~/照片"])
+def test_make_run_takes_any_folder(tmp_path: Path, folder: str) -> None:
+    """What it would start only says how it was called."""
+    (tmp_path / "python").write_text('#!/bin/sh\nprintf "%s\\0" "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+    (tmp_path / "installed").touch()
+    command = ["make", "--silent", "run", f"BIN={tmp_path}", f"STAMP={tmp_path}/installed", f"IMAGES={folder}"]
+    environment = {"PATH": os.environ["PATH"]}  # without what a make around the tests told its children
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True, text=True)
+    assert run.stdout.split("\0") == ["-m", "gateway", "dev", *(["--images", folder] if folder else []), ""]
+
+
 def test_ci_can_be_started_and_calls_lint_and_tests() -> None:
     assert os.access(ROOT / ".ci/run", os.X_OK)
     script = read(".ci/run").splitlines()

@@ -103,6 +103,14 @@ async def test_every_image_is_listed_with_its_file_and_its_address(
     ) in said
 
 
+async def test_a_tilde_is_a_home_also_where_no_shell_has_seen_to_it(
+    servers: dict[str, str], pictures: Path, tmp_path: Path
+) -> None:
+    arguments = ("dev", "--images", f"~/{pictures.name}", "--state", str(tmp_path / "state"))
+    async with gateway_process(*arguments, environment=servers | {"HOME": str(pictures.parent)}) as running:
+        assert "/i/00.gif" in await said_by(running)
+
+
 async def test_names_that_the_terminal_cannot_show_stop_nothing(
     arguments: list[str], servers: dict[str, str], pictures: Path
 ) -> None:
