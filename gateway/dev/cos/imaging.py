@@ -1,6 +1,7 @@
-"""The few image processing rules that a stand-in needs: thumbnails (doc 44880). Other rules change nothing.
+"""The few image processing rules that a stand-in needs: thumbnails and formats (docs 44880, 44883).
 
-Pillow comes with the ``dev`` extra and is imported when the first image is processed.
+All else in a rule (quality, rotation, crops) changes nothing, nor does a format that Pillow cannot write. An animation
+becomes its first picture. Pillow comes with the ``dev`` extra and is imported when the first image is processed.
 """
 
 import asyncio
@@ -22,13 +23,35 @@ _LARGEST_ORIGINAL = 32 * 1024 * 1024
 """Bytes: COS processes no larger ones, and here they are read into memory."""
 
 
+_FORMATS = {
+    "avif": "AVIF",
+    "bmp": "BMP",
+    "gif": "GIF",
+    "jpeg": "JPEG",
+    "jpg": "JPEG",
+    "png": "PNG",
+    "webp": "WEBP",
+}
+"""Pillow's name of what COS calls so."""
+_OPAQUE = {"BMP", "JPEG"}
+
+_PERCENT = re.compile(r"(?:^|/)thumbnail/!(\d{1,3})p(?:/|$)", re.ASCII)
+_BOX = re.compile(r"(?:^|/)thumbnail/(?P<width>\d{1,4})?x(?P<height>\d{1,4})?(?:/|$)", re.ASCII)
+_VIEW = re.compile(r"2(?:/w/(?P<width>\d{1,4}))?(?:/h/(?P<height>\d{1,4}))?(?:/|$)", re.ASCII)
+_FORMAT = re.compile(r"(?:^|/)format/(\w+)", re.ASCII)
+
+
 @dataclass(frozen=True, slots=True)
-class Thumbnail:
-    """Shrink to fit within width and height (pixels, None: not limited) or to a percentage. Never enlarges."""
+class Rule:
+    """Shrink to fit within width and height (pixels, None: not limited) or to a percentage; never enlarges.
+
+    Then save as ``kind``, in Pillow's words; None is the picture's own.
+    """
 
     width: int | None = None
     height: int | None = None
     percent: int | None = None
+    kind: str | None = None
 
     def box(self, width: int, height: int) -> tuple[int, int]:
         """The size that a picture of width x height becomes at most, its proportions kept."""
@@ -37,42 +60,68 @@ class Thumbnail:
         return self.width or _LONGEST_SIDE, self.height or _LONGEST_SIDE
 
 
-def find_rule(request: CosRequest) -> Thumbnail | None:
+def find_rule(request: CosRequest) -> Rule | None:
     """The rule among the query parameters: it is the parameter's name, its value is empty."""
     for name, _ in request.query:
-        if match := re.fullmatch(r"imageMogr2/thumbnail/!(\d{1,3})p", name, re.ASCII):
-            return Thumbnail(percent=int(match[1]))
-        if match := re.fullmatch(r"imageMogr2/thumbnail/(\d{1,4})?x(\d{1,4})?", name, re.ASCII):
-            return Thumbnail(_pixels(match[1]), _pixels(match[2]))
-        if match := re.fullmatch(r"imageView2/2(?:/w/(\d{1,4}))?(?:/h/(\d{1,4}))?", name, re.ASCII):
-            return Thumbnail(_pixels(match[1]), _pixels(match[2]))
+        if (rule := _parsed(name)) != Rule():
+            return rule
     return None
 
 
-async def process(stored: StoredObject, rule: Thumbnail) -> StoredObject:
-    """The object made smaller, in its own format: another ETag, no CRC. What is no image comes back unchanged."""
+def _parsed(name: str) -> Rule:
+    """What the parameter's name says; several rules are joined by ``|`` and follow each other."""
+    rule = Rule()
+    for part in name.split("|"):
+        operation, _, words = part.partition("/")
+        if operation not in {"imageMogr2", "imageView2"}:
+            continue
+        if match := _PERCENT.search(words):
+            rule = replace(rule, percent=int(match[1]))
+        elif (match := _BOX.search(words)) or (match := _VIEW.match(words)):
+            rule = replace(rule, width=_pixels(match["width"]), height=_pixels(match["height"]))
+        if match := _FORMAT.search(words):
+            rule = replace(rule, kind=_FORMATS.get(match[1]))
+    return rule
+
+
+async def process(stored: StoredObject, rule: Rule) -> StoredObject:
+    """The object as the rule has it: another ETag, no CRC. What is no image comes back unchanged."""
     if stored.content.size > _LARGEST_ORIGINAL:
         return stored
     original = b"".join([piece async for piece in stored.content.pieces(0, stored.content.size)])
-    processed = await asyncio.to_thread(_shrink, original, rule)
-    return stored if processed is None else replace(stored, content=MemoryContent(processed), etag=None, has_crc=False)
+    processed = await asyncio.to_thread(_processed, original, rule)
+    if processed is None:
+        return stored
+    data, content_type = processed
+    return replace(
+        stored,
+        content=MemoryContent(data),
+        content_type=content_type or stored.content_type,
+        etag=None,
+        has_crc=False,
+    )
 
 
-def _shrink(original: bytes, rule: Thumbnail) -> bytes | None:
+def _processed(original: bytes, rule: Rule) -> tuple[bytes, str | None] | None:
+    """The bytes, and their type if it is another now; None for what is no image."""
     from PIL import Image, UnidentifiedImageError
 
     try:
+        Image.init()  # or it knows only the formats that it has met
         with Image.open(io.BytesIO(original)) as image:
-            return _saved(image, rule)
+            kind = rule.kind if rule.kind in Image.SAVE and rule.kind != image.format else None
+            return _saved(image, rule, kind), Image.MIME[kind] if kind is not None else None
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
         return None
 
 
-def _saved(image: "Image", rule: Thumbnail) -> bytes:
-    kind = image.format  # thumbnail() forgets it for some formats
+def _saved(image: "Image", rule: Rule, kind: str | None) -> bytes:
+    own = image.format  # thumbnail() forgets it for some formats
     image.thumbnail(rule.box(*image.size))
+    if kind is not None:
+        image = image.convert("RGBA" if image.has_transparency_data and kind not in _OPAQUE else "RGB")
     output = io.BytesIO()
-    image.save(output, kind)
+    image.save(output, kind or own)
     return output.getvalue()
 
 

@@ -3,10 +3,10 @@
 import io
 
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from gateway.dev.cos.content import SyntheticContent
-from gateway.dev.cos.imaging import Thumbnail, find_rule
+from gateway.dev.cos.imaging import Rule, find_rule
 from gateway.dev.cos.request import CosRequest
 from gateway.dev.cos.store import ObjectStore
 
@@ -76,7 +76,55 @@ async def test_what_is_too_large_is_unchanged(client: Client, store: ObjectStore
     assert (await client.fetch(url, method="HEAD")).headers["Content-Length"] == str(size)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP"])
+@pytest.mark.parametrize(
+    ("rule", "size", "made_into"),
+    [
+        ("imageMogr2/format/webp", (400, 200), "WEBP"),
+        ("imageMogr2/thumbnail/100x100/format/png", (100, 50), "PNG"),
+        ("imageMogr2/thumbnail/!50p|imageMogr2/quality/80/format/jpg", (200, 100), "JPEG"),
+        ("imageView2/2/w/40/format/gif/q/85", (40, 20), "GIF"),
+        ("imageMogr2/format/bmp", (400, 200), "BMP"),
+    ],
+)
+async def test_a_format_is_made_and_told(
+    client: Client, store: ObjectStore, kind: str, rule: str, size: tuple[int, int], made_into: str
+) -> None:
+    store.put(BUCKET, "a.png", picture(400, 200, kind), content_type=f"image/{kind.lower()}")
+    answer = await client.fetch(client.presign("a.png", params={rule: ""}))
+    assert size_and_kind(answer.body) == (size, made_into)
+    assert answer.headers["Content-Type"] == f"image/{made_into.lower()}"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
+@pytest.mark.parametrize("made_into", ["avif", "bmp", "gif", "jpg", "png", "webp"])
+async def test_a_format_is_made_of_any_picture(client: Client, store: ObjectStore, mode: str, made_into: str) -> None:
+    output = io.BytesIO()
+    Image.new(mode, (8, 8)).save(output, "TIFF")
+    store.put(BUCKET, "a.tiff", output.getvalue())
+    answer = await client.fetch(client.presign("a.tiff") + f"&imageMogr2/format/{made_into}")
+    if made_into != "avif" or features.check("avif"):
+        assert size_and_kind(answer.body)[1] == made_into.upper().replace("JPG", "JPEG")
+
+
+async def test_transparency_is_kept_where_the_format_has_it(client: Client, store: ObjectStore) -> None:
+    output = io.BytesIO()
+    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(output, "PNG")
+    store.put(BUCKET, "a.png", output.getvalue())
+    answer = await client.fetch(client.presign("a.png") + "&imageMogr2/format/webp")
+    with Image.open(io.BytesIO(answer.body)) as image:
+        assert image.convert("RGBA").getchannel("A").getextrema() == (0, 0)
+
+
+@pytest.mark.parametrize("rule", ["imageMogr2/format/tpg", "imageMogr2/rotate/90", "watermark/2/format/png"])
+async def test_what_the_stand_in_cannot_make_is_unchanged(client: Client, store: ObjectStore, rule: str) -> None:
+    store.put(BUCKET, "a.jpg", picture(400, 200, "JPEG"))
+    answer = await client.fetch(client.presign("a.jpg", params={rule: ""}))
+    assert answer.body == picture(400, 200, "JPEG")
+    assert "x-cos-hash-crc64ecma" in answer.headers
+
+
 def test_the_first_rule_counts() -> None:
     query = (("x", ""), ("imageView2/2/w/40", ""), ("imageMogr2/thumbnail/!50p", ""))
-    assert find_rule(CosRequest("GET", "h", "/k", query)) == Thumbnail(width=40)
+    assert find_rule(CosRequest("GET", "h", "/k", query)) == Rule(width=40)
     assert find_rule(CosRequest("GET", "h", "/k")) is None
