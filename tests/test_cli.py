@@ -201,14 +201,25 @@ class TestWarmAndQueue:
         for number in range(150):
             await images.add_row(ImageRow(f"id-{number}", None, f"k-{number}", public=True))
         ids = tmp_path / "ids.txt"
-        ids.write_text("".join(f"id-{number}\n" for number in range(150)) + "\nnever-there\nid-0\n")
+        ids.write_text("# comment\n" + "".join(f"id-{number}\n" for number in range(150)) + "\n  \nnever-there\nid-0\n")
         code, output = await run_gateway("warm", "--config", str(config_file), "--ids", str(ids))
         assert code == 0, output
-        assert output.splitlines()[-1] == "150 cached, 1 image_not_found"
+        assert output.splitlines()[-2:] == ["image_not_found: never-there", "150 cached, 1 image_not_found"]
         assert redis_client.zcard("image:refresh:queue") == 150
-        ids.write_text("../x\n")
+
+    async def test_ids_that_cannot_be_cached_are_named_the_first_few_of_each_kind(
+        self, config_file: Path, images: Images, tmp_path: Path
+    ) -> None:
+        await images.add("a")
+        ids = tmp_path / "ids.txt"
+        ids.write_text("a\n../x\n\x1b[31m山\n" + "".join(f"gone-{number}\n" for number in range(6)))
         code, output = await run_gateway("warm", "--config", str(config_file), "--ids", str(ids))
-        assert (code, output.splitlines()[-1]) == (1, "1 invalid_image_id")
+        assert code == 1
+        assert output.splitlines()[-3:] == [
+            "image_not_found: gone-0, gone-1, gone-2, gone-3, gone-4, ...",
+            r"invalid_image_id: '../x', '\x1b[31m\u5c71'",
+            "6 image_not_found, 2 invalid_image_id, 1 cached",
+        ]
 
     async def test_the_most_used_are_cached(
         self, config_file: Path, images: Images, redis_client: "redis.Redis"

@@ -1,7 +1,7 @@
 """``gateway warm``: fills the URL cache."""
 
 import sys
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 import click
@@ -15,19 +15,28 @@ from gateway.commands.common import CANNOT_START, config_option, opened_parts, r
 from gateway.errors import InvalidImageId
 from gateway.urls.warm_up import warm_up
 
+_CACHED = "cached"
+_SHOWN = 5
+_LONGEST_SHOWN = 128  # letters, as in an id
+
+# The ids by what became of them.
+Results = defaultdict[str, list[str]]
+
 
 @click.command()
 @config_option
 @click.option("--top", type=click.IntRange(min=1), help="The most used images.")
 @click.option(
-    "--ids", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file with one image id a line."
+    "--ids",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file with one image id a line; lines that begin with # are comments.",
 )
 def warm(config: Path | None, top: int | None, ids: Path | None) -> None:
     """Fill the URL cache, for the most used images or those of a file."""
     if (top is None) == (ids is None):
         raise click.UsageError("name either --top N or --ids FILE")
     settings = settings_from(config)
-    results: Counter[str] = Counter()
+    results: Results = defaultdict(list)
 
     async def fill() -> None:
         async with opened_parts(settings) as app:
@@ -35,26 +44,38 @@ def warm(config: Path | None, top: int | None, ids: Path | None) -> None:
             with Progress(console=Console(stderr=True)) as progress:
                 task = progress.add_task("warming", total=len(image_ids))
                 async for batch in warm_up(app[keys.RESOLVER], image_ids):
-                    results.update(error.code if error is not None else "cached" for error in batch.values())
+                    for image_id, error in batch.items():
+                        results[error.code if error is not None else _CACHED].append(image_id)
                     progress.advance(task, len(batch))
 
     run_or_explain(fill())
-    click.echo(", ".join(f"{count} {result}" for result, count in results.most_common()) or "nothing to warm")
-    if set(results) - {"cached", "image_not_found"}:
+    _report(results)
+    if set(results) - {_CACHED, "image_not_found"}:
         sys.exit(CANNOT_START)
 
 
-def _read(ids: Path, results: "Counter[str]") -> list[str]:
-    """The ids of the file, each once; what is no id is counted and left out."""
+def _read(ids: Path, results: Results) -> list[str]:
+    """The ids of the file, each once; what is no id is noted and left out. Lines that begin with # are comments."""
     valid: dict[str, None] = {}
     for line in ids.read_text(encoding="utf-8", errors="replace").splitlines():
-        if not (text := line.strip()):
+        text = line.strip()
+        if not text or text.startswith("#"):
             continue
         try:
             valid[parse_image_id(text)] = None
         except InvalidImageId as error:
-            results[error.code] += 1
+            results[error.code].append(ascii(text[:_LONGEST_SHOWN]))
     return list(valid)
+
+
+def _report(results: Results) -> None:
+    """The first few of what is not cached, then how many there are of each result."""
+    in_order = sorted(results.items(), key=lambda result: -len(result[1]))
+    for result, image_ids in in_order:
+        if result != _CACHED:
+            more = ", ..." if len(image_ids) > _SHOWN else ""
+            click.echo(f"{result}: {', '.join(image_ids[:_SHOWN])}{more}")
+    click.echo(", ".join(f"{len(image_ids)} {result}" for result, image_ids in in_order) or "nothing to warm")
 
 
 async def _hottest(app: web.Application, most: int) -> list[str]:
