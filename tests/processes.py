@@ -88,8 +88,13 @@ async def run_gateway(*arguments: str, environment: Mapping[str, str] | None = N
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    async with asyncio.timeout(START_TIMEOUT):
-        output, _ = await process.communicate()
+    try:
+        async with asyncio.timeout(START_TIMEOUT):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()  # or one that serves, when it should have refused to, would keep its ports for ever
+        await process.wait()
+        raise
     return process.returncode or 0, output.decode()
 
 
