@@ -338,9 +338,20 @@ def test_nginx_finds_the_gateway_and_closes_idle_connections_first(file: str) ->
     assert int(idle.removesuffix("s")) < ServerSettings().keepalive_timeout
 
 
-def test_nginx_gives_the_gateway_time_to_answer_for_itself() -> None:
-    (seconds,) = directive("gateway.conf", "proxy_read_timeout")
+@pytest.mark.parametrize("file", ["gateway.conf", "accel.conf"])
+def test_nginx_gives_the_gateway_time_to_answer_for_itself(file: str) -> None:
+    (seconds,) = directive(file, "proxy_read_timeout")
     assert int(seconds.removesuffix("s")) > ImageProxySettings().timeout
+
+
+def test_nothing_of_cos_comes_twice_through_nginx() -> None:
+    """What nginx adds to an object it hides of COS's own answer."""
+    names = [
+        {value.split()[0] for value in directive("image-gateway/to-cos.conf", name)}
+        for name in ("add_header", "proxy_hide_header")
+    ]
+    assert len(names[0]) > 10
+    assert names[0] <= names[1]
 
 
 def test_nginx_keeps_no_images_on_disk_and_stops_when_the_client_leaves() -> None:
@@ -349,13 +360,16 @@ def test_nginx_keeps_no_images_on_disk_and_stops_when_the_client_leaves() -> Non
     assert directive("gateway.conf", "proxy_http_version") == ["1.1"]
 
 
-def test_nginx_does_not_write_signatures_into_its_log() -> None:
-    (log_format,) = directive("gateway.conf", "log_format")
+@pytest.mark.parametrize("file", ["gateway.conf", "accel.conf"])
+def test_nginx_does_not_write_signatures_into_its_log(file: str) -> None:
+    (log_format,) = directive(file, "log_format")
+    assert directive(file, "access_log") == [f"/var/log/nginx/access.log {log_format.split()[0]}"]
     assert re.search(r"\$(request|request_uri|args|query_string)\b", log_format) is None
 
 
-def test_nginx_answers_in_the_shape_of_the_gateways_errors() -> None:
-    (answer,) = directive("gateway.conf", "return")
+@pytest.mark.parametrize("file", ["gateway.conf", "accel.conf"])
+def test_nginx_answers_in_the_shape_of_the_gateways_errors(file: str) -> None:
+    (answer,) = directive(file, "return")
     body = json.loads(answer.partition("'")[2].rpartition("'")[0])
     assert body.keys() == {"status", "message", "data", "code", "request_id"}
     assert f"`{body['code']}`" in read("docs/errors.md")

@@ -849,13 +849,31 @@ class TestAccel:
         answer = await gateway.get("/i/mine", user="alice")
         assert (answer.status, answer.body) == (200, b"")
         assert re.fullmatch("/_bytes/[0-9a-f]{40}", answer.headers["X-Accel-Redirect"])
-        assert answer.headers["Cache-Control"].startswith("private")
         async with gateway.session.get(yarl.URL(answer.headers["X-Origin-URL"], encoded=True)) as fetched:
             assert (await fetched.read(), fetched.headers["ETag"]) == (SMALL, answer.headers["X-Origin-ETag"])
+            assert fetched.headers["Content-Length"] == answer.headers["X-Origin-Length"]
         assert (await gateway.get("/i/mine", user="bob")).status == 404
         again = await gateway.get("/i/mine", user="alice")
         assert again.headers["X-Accel-Redirect"] == answer.headers["X-Accel-Redirect"]
         assert [seen.method for seen in cos.journal.requests] == ["HEAD", "GET"]
+
+    async def test_what_nginx_would_put_on_errors_too_has_names_of_its_own(
+        self, gateway: RunningGateway, images: Images
+    ) -> None:
+        await images.add("mine", SMALL, owner="alice", public=False)
+        answer = await gateway.get("/i/mine?download=a.png", user="alice")
+        assert answer.headers["X-Image-Cache-Control"].startswith("private")
+        assert answer.headers["X-Image-Content-Disposition"] == 'attachment; filename="a.png"'
+        assert not {"Cache-Control", "Content-Disposition"} & set(answer.headers)
+
+    @pytest.mark.parametrize("headers", [{"Range": "bytes=5-2"}, {"If-Unmodified-Since": "nonsense"}])
+    async def test_what_nginx_would_read_otherwise_is_streamed(
+        self, gateway: RunningGateway, images: Images, headers: dict[str, str]
+    ) -> None:
+        await images.add("a", SMALL)
+        answer = await gateway.get("/i/a", headers=headers)
+        assert (answer.status, answer.body) == (200, SMALL)
+        assert "X-Accel-Redirect" not in answer.headers
 
     async def test_what_needs_no_bytes_is_answered_at_once(
         self, gateway: RunningGateway, images: Images, cos: CosStandIn
@@ -867,6 +885,7 @@ class TestAccel:
         assert (await gateway.get("/i/a", headers={"Range": "bytes=9999999-"})).status == 416
         part = await gateway.get("/i/a", headers={"Range": "bytes=5-9"})
         assert part.headers["X-Accel-Redirect"].startswith("/_bytes/part/")
+        assert (part.headers["X-Origin-Range"], part.headers["X-Origin-Length"]) == ("bytes=5-9", "5")
         assert asked(cos) == [("HEAD", None)]
 
     async def test_a_refused_url_is_renewed_before_nginx_meets_it(

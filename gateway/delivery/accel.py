@@ -1,12 +1,13 @@
 """nginx moves the bytes: the gateway decides, and names the object by its presigned URL (X-Accel-Redirect).
 
 nginx decodes the URI of an X-Accel-Redirect, which breaks the signature of most awkward keys. So that URI is only the
-name of one version of an object, which nginx may cache under it; the exact URL stands in a header of its own.
+name of one version of an object, which nginx may cache under it; the exact URL stands in a header of its own. So do
+Cache-Control and Content-Disposition, which nginx would otherwise put on errors, too.
 """
 
 import hashlib
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gateway.delivery import cache_status
 from gateway.delivery.exchange import Exchange
@@ -37,7 +38,7 @@ class ImageAccel:
         What is not known of the object is asked of COS once in a while, by a HEAD: so errors are the gateway's own,
         nothing but images is handed over, and a URL that COS refuses is renewed before nginx meets it.
         """
-        if exchange.is_head or FAILED in exchange.request.headers:
+        if exchange.is_head or _is_for_us(exchange):
             return await self._stream.answer(exchange, image)
         known = self._source.known(image)
         if known is not None:
@@ -65,9 +66,33 @@ class ImageAccel:
         is_part = plan.status == 206 and not self._source.keeps(facts)
         headers["X-Accel-Redirect"] = f"{self._prefix}{'part/' if is_part else ''}{_version(image, facts)}"
         headers["X-Origin-URL"] = image.presigned.url
+        length = facts.size
+        if is_part and plan.last is not None:
+            headers["X-Origin-Range"] = f"bytes={plan.first}-{plan.last}"
+            length = plan.last + 1 - plan.first
+        # What nginx holds COS's answer against; the tag is sent as If-Match, too.
         if facts.strong_etag is not None:
-            headers["X-Origin-ETag"] = facts.strong_etag  # sent as If-Match: what is cached is this version
+            headers["X-Origin-ETag"] = facts.strong_etag
+        if length is not None:
+            headers["X-Origin-Length"] = str(length)
+        for name in (hdrs.CACHE_CONTROL, hdrs.CONTENT_DISPOSITION):
+            if name in headers:
+                headers[f"X-Image-{name}"] = headers.pop(name)
         return web.Response(headers=headers)
+
+
+def _is_for_us(exchange: Exchange) -> bool:
+    """Whether nginx did not get the object, or would answer otherwise than is right.
+
+    A Range that is to be ignored is a 416 or several parts to it, and If-Unmodified-Since, whatever stands beside it,
+    may make it close the connection without a word. Hardly anybody sends them: they need no location of their own.
+    """
+    headers = exchange.request.headers
+    return (
+        FAILED in headers
+        or hdrs.IF_UNMODIFIED_SINCE in headers
+        or (hdrs.RANGE in headers and exchange.byte_range is None)
+    )
 
 
 def _version(image: SignedImage, facts: ObjectFacts) -> str:

@@ -26,7 +26,8 @@ DELIVERIES: dict[str, Callable[[Answer], bool]] = {"stream": _streamed, "redirec
 def tells_nothing(answer: Answer) -> bool:
     """Whether an answer has nothing of an image: no byte, no address, no validator, no length."""
     told = {name.lower() for name in answer.headers}
-    hints = {"etag", "last-modified", "location", "content-range", "accept-ranges", "x-accel-redirect", "x-origin-url"}
+    hints = {"etag", "last-modified", "location", "content-range", "accept-ranges", "x-accel-redirect"}
+    hints |= {"x-origin-url", "x-origin-etag", "x-origin-length", "x-origin-range"}
     text = f"{answer.headers} {answer.body!r}"
     secrets = (BODY.decode(), BUCKET, "q-sign", "objects/")
     return not told & hints and not any(secret in text for secret in secrets)

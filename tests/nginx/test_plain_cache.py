@@ -12,7 +12,7 @@ from gateway.dev.cos.server import CosStandIn
 from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway, token_for
 from tests.nginx.conftest import Nginx, StartNginx
-from tests.nginx.test_accel import LARGE, SMALL, get
+from tests.nginx.test_accel import LARGE, SMALL
 
 _CONFIGURATION = """
 proxy_cache_path /var/cache/nginx/plain keys_zone=plain:1m use_temp_path=off;
@@ -52,7 +52,7 @@ async def nginx(start_nginx: StartNginx, gateway: RunningGateway) -> Nginx:
     ids=["fin", "reset", "announced-more", "announced-less", "chunked"],
 )
 async def test_an_origin_that_dies_half_way_leaves_nothing_behind(
-    gateway: RunningGateway, nginx: Nginx, images: Images, cos: CosStandIn, action: Any
+    nginx: Nginx, images: Images, cos: CosStandIn, action: Any
 ) -> None:
     images.cos.store.put(BUCKET, "a.png", LARGE)
     await images.add_row(ImageRow("a", None, "a.png", public=True))
@@ -61,9 +61,9 @@ async def test_an_origin_that_dies_half_way_leaves_nothing_behind(
         cos.faults.add(Fault(action=AddedHeaders(add=[("x-cos-hash-crc64ecma", "1")], remove=["x-cos-hash-crc64ecma"])))
     cos.faults.add(Fault(action=action))
     with pytest.raises((aiohttp.ClientPayloadError, aiohttp.ClientOSError)):
-        await get(gateway, nginx, "/i/a")
+        await nginx.get("/i/a")
     for expected in ("MISS", "HIT"):
-        answer = await get(gateway, nginx, "/i/a")
+        answer = await nginx.get("/i/a")
         assert answer.body == LARGE.read(0, LARGE.size)
         assert answer.headers["X-Cache"] == expected
 
@@ -78,23 +78,21 @@ async def test_a_resumed_image_is_kept_whole(
     cos.faults.add(Fault(action=Cut(at=1_000_000), times=3))
     cos.faults.add(Fault(action=NoLength(cut_at=1_000), times=1, skip=9))
     for expected in ("MISS", "HIT"):
-        answer = await get(gateway, nginx, "/i/a")
+        answer = await nginx.get("/i/a")
         assert (answer.body, answer.headers["X-Cache"]) == (LARGE.read(0, LARGE.size), expected)
 
 
-async def test_what_is_private_or_an_error_is_not_kept(
-    gateway: RunningGateway, nginx: Nginx, images: Images, cos: CosStandIn
-) -> None:
+async def test_what_is_private_or_an_error_is_not_kept(nginx: Nginx, images: Images, cos: CosStandIn) -> None:
     """Hazard 1.10: nginx reuses an answer to a request with Authorization unless Cache-Control forbids it."""
     await images.add("mine", SMALL, owner="alice", public=False)
     for _ in range(2):
-        answer = await get(gateway, nginx, "/i/mine", Authorization=f"Bearer {token_for('alice')}")
+        answer = await nginx.get("/i/mine", Authorization=f"Bearer {token_for('alice')}")
         assert (answer.status, answer.headers["X-Cache"]) == (200, "MISS")
-    assert (await get(gateway, nginx, "/i/mine", Authorization=f"Bearer {token_for('bob')}")).status == 404
+    assert (await nginx.get("/i/mine", Authorization=f"Bearer {token_for('bob')}")).status == 404
     await images.add("a", SMALL)
     cos.faults.add(Fault(action=Refuse(status=500, code="InternalError")))
-    assert (await get(gateway, nginx, "/i/a")).status == 502
-    assert (await get(gateway, nginx, "/i/a")).body == SMALL
+    assert (await nginx.get("/i/a")).status == 502
+    assert (await nginx.get("/i/a")).body == SMALL
 
 
 async def test_a_redirect_is_kept_no_longer_than_its_url_lives(
@@ -103,18 +101,18 @@ async def test_a_redirect_is_kept_no_longer_than_its_url_lives(
     gateway = await start_gateway(url_cache={"default_ttl": 100, "min_remaining": 30})
     nginx = await start_nginx(_CONFIGURATION.format(gateway=gateway.ports.public.removeprefix("http://")))
     await images.add("a", SMALL)
-    answer = await get(gateway, nginx, "/i/a?redirect=true")
+    answer = await nginx.get("/i/a?redirect=true")
     assert int(answer.headers["Cache-Control"].partition("max-age=")[2]) <= 70
 
 
 async def test_ranges_and_conditions_are_served_from_nginx_s_cache(
-    gateway: RunningGateway, nginx: Nginx, images: Images, cos: CosStandIn
+    nginx: Nginx, images: Images, cos: CosStandIn
 ) -> None:
     content = SyntheticContent(100_000)
     images.cos.store.put(BUCKET, "a.png", content)
     await images.add_row(ImageRow("a", None, "a.png", public=True))
-    first = await get(gateway, nginx, "/i/a")
-    ranged = await get(gateway, nginx, "/i/a", Range="bytes=5-9")
+    first = await nginx.get("/i/a")
+    ranged = await nginx.get("/i/a", Range="bytes=5-9")
     assert (ranged.status, ranged.body, ranged.headers["X-Cache"]) == (206, content.read(5, 10), "HIT")
-    assert (await get(gateway, nginx, "/i/a", If_None_Match=first.headers["ETag"])).status == 304
+    assert (await nginx.get("/i/a", If_None_Match=first.headers["ETag"])).status == 304
     assert len(cos.journal.requests) == 1

@@ -1,0 +1,61 @@
+"""``delivery: accel``: what nginx would read otherwise than RFC 9110 asks is kept from it."""
+
+from email.utils import formatdate
+
+import pytest
+
+from gateway.dev.cos.content import SyntheticContent
+from gateway.dev.cos.server import CosStandIn
+from gateway.dev.database import ImageRow
+from tests.conftest import BUCKET, Images
+from tests.nginx.conftest import Nginx
+from tests.nginx.test_accel import LARGE, SMALL
+
+PUBLIC = "public, max-age=3600, stale-while-revalidate=300, stale-if-error=86400"
+
+
+@pytest.mark.parametrize("content", [SyntheticContent(20_000), LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("ignored", ["bytes=5-2", "bytes=abc", "bytes=-", "bytes=0-1,4-5", "lines=0-1"])
+async def test_a_range_that_is_ignored_is_no_416_and_no_multipart(
+    nginx: Nginx, images: Images, cos: CosStandIn, ignored: str, content: SyntheticContent
+) -> None:
+    """RFC 9110 sections 14.1.1 and 14.2, whether nginx has the object or not."""
+    cos.store.put(BUCKET, "a.png", content)
+    await images.add_row(ImageRow("a", None, "a.png", public=True))
+    for _ in range(2):
+        answer = await nginx.get("/i/a", Range=ignored)
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "image/png")
+        assert answer.headers["Cache-Control"] == PUBLIC
+        assert answer.body == content.read(0, content.size)
+        await nginx.get("/i/a")  # from now on nginx has it
+
+
+@pytest.mark.parametrize(("asked", "sent"), [("bytes= 10 - 19", "bytes=10-19"), ("bytes=-5", "bytes=4999995-4999999")])
+async def test_cos_is_asked_for_the_range_that_the_gateway_decided_on(
+    nginx: Nginx, images: Images, cos: CosStandIn, asked: str, sent: str
+) -> None:
+    cos.store.put(BUCKET, "a.png", LARGE)
+    await images.add_row(ImageRow("a", None, "a.png", public=True))
+    answer = await nginx.get("/i/a", Range=asked)
+    assert (answer.status, answer.headers["Content-Range"]) == (206, f"{sent.replace('=', ' ')}/{LARGE.size}")
+    assert answer.headers["Cache-Control"] == PUBLIC
+    assert cos.journal.of("a.png", "GET")[-1].range == sent
+
+
+@pytest.mark.parametrize("since", [formatdate(0, usegmt=True), "nonsense"])
+async def test_if_match_outranks_if_unmodified_since(nginx: Nginx, images: Images, since: str) -> None:
+    """RFC 9110 section 13.2.2."""
+    await images.add("a", SMALL)
+    etag = (await nginx.get("/i/a")).headers["ETag"]  # from now on nginx has it, and its date
+    answer = await nginx.get("/i/a", If_Match=etag, If_Unmodified_Since=since)
+    assert (answer.status, answer.body) == (200, SMALL)
+
+
+async def test_an_unreadable_if_unmodified_since_is_ignored_and_an_early_one_fails(
+    nginx: Nginx, images: Images
+) -> None:
+    """RFC 9110 section 13.1.4."""
+    await images.add("a", SMALL)
+    await nginx.get("/i/a")
+    assert (await nginx.get("/i/a", If_Unmodified_Since="nonsense")).body == SMALL
+    assert (await nginx.get("/i/a", If_Unmodified_Since=formatdate(0, usegmt=True))).status == 412
