@@ -56,7 +56,7 @@ class Nginx:
     @property
     def access_log(self) -> str:
         """What it has served."""
-        return (self.folder / "access.log").read_text()
+        return (self.folder / "log" / "access.log").read_text()
 
     async def request(self, method: str, path: str, **headers: str) -> Answer:
         """One request, as it is: nothing is followed, decoded or encoded."""
@@ -116,11 +116,12 @@ async def _running(folder: Path, http: str, changes: Mapping[str, str]) -> Async
     port = free_port()
     configuration = folder / "nginx.conf"
     http = re.sub(r"^( *)listen 80( default_server)?;", rf"\1listen 127.0.0.1:{port};", http, flags=re.MULTILINE)
-    http = re.sub("/var/(cache|log)/nginx", str(folder), http)
+    http = re.sub("/var/(cache|log)/nginx", rf"{folder}/\1", http)
     configuration.write_text(_MAIN.format(folder=folder, http=http))
     for old, new in changes.items():
         _change(old, new, configuration, *(folder / "image-gateway").iterdir())
-    (folder / "logs").mkdir()
+    for name in ("cache", "log", "logs"):
+        (folder / name).mkdir()
     process = await asyncio.create_subprocess_exec(
         nginx_binary(), "-p", str(folder), "-c", str(configuration), stderr=asyncio.subprocess.PIPE
     )
