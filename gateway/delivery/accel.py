@@ -6,12 +6,13 @@ Cache-Control and Content-Disposition, which nginx would otherwise put on errors
 """
 
 import hashlib
+from collections.abc import Mapping
 
 from aiohttp import hdrs, web
 
 from gateway.delivery import cache_status
 from gateway.delivery.exchange import Exchange
-from gateway.delivery.headers import CachePolicy, image_headers
+from gateway.delivery.headers import CachePolicy, content_type_of, image_headers
 from gateway.delivery.plan import NOT_MODIFIED, plan_for
 from gateway.delivery.stream import ImageStream
 from gateway.origin.errors import ObjectMoved
@@ -42,23 +43,27 @@ class ImageAccel:
             return await self._stream.answer(exchange, image)
         known = self._source.known(image)
         if known is not None:
-            return self._handed_over(
-                exchange, image, known.facts, cache_status.hit(self._source.ttl - self._source.age(known))
-            )
+            age = self._source.age(known)
+            of_memory = {"Cache-Status": cache_status.hit(self._source.ttl - age), "Age": str(int(age))}
+            return self._handed_over(exchange, image, known.facts, of_memory)
         try:
             renewed, known = await self._source.look(image)
         except ObjectMoved:
             return await self._stream.answer(exchange, await exchange.view_again())
         if renewed is not None:
             image = await exchange.view_again()
-        return self._handed_over(exchange, image, known.facts, cache_status.forwarded(200))
+        return self._handed_over(exchange, image, known.facts, {"Cache-Status": cache_status.forwarded(200)})
 
-    def _handed_over(self, exchange: Exchange, image: SignedImage, facts: ObjectFacts, status: str) -> web.Response:
+    def _handed_over(
+        self, exchange: Exchange, image: SignedImage, facts: ObjectFacts, told: Mapping[str, str]
+    ) -> web.Response:
+        """``told`` says how the facts were come by."""
         wanted = exchange.wanted
+        content_type_of(image.record.content_type, facts.content_type)  # what is no image has no conditions
         plan = plan_for(exchange.request.headers, wanted.byte_range, facts)
         with_body = plan is not NOT_MODIFIED
         headers = image_headers(image.record, facts, self._policy, download=wanted.download, with_body=with_body)
-        headers["Cache-Status"] = status
+        headers.update(told)
         if plan is NOT_MODIFIED:
             return web.Response(status=304, headers=headers)
         del headers["Accept-Ranges"]  # nginx would keep it, and send COS's beside it
