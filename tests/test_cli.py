@@ -175,6 +175,7 @@ class TestCheck:
             ("GATEWAY_COS__SECRET_ID", "unknown", "COS does not know cos.secret_id"),
             ("GATEWAY_COS__DOMAIN", "127.0.0.1:1", "look at cos.region, cos.bucket, cos.domain"),
             ("GATEWAY_REDIS__URL", "redis://127.0.0.1:1/0", "look at redis.url"),
+            ("GATEWAY_REDIS__URL", "redis+cluster://127.0.0.1:1", "look at redis.url"),
             ("GATEWAY_POSTGRES__TABLE", "pictures", "look at postgres.dsn, postgres.table"),
             ("GATEWAY_POSTGRES__COLUMNS__KEY", "path", "look at postgres.dsn, postgres.table"),
             ("GATEWAY_POSTGRES__DSN", "host=127.0.0.1 port=1", "look at postgres.dsn"),

@@ -112,6 +112,23 @@ class TestRedisAway:
             assert (await timed(gateway, "/i/b"))[0] < 1
         await ready(gateway, "ready")
 
+    @pytest.mark.parametrize("url", ["redis+cluster://127.0.0.1:1", "redis+cluster://:{password}@127.0.0.1:{port}"])
+    async def test_a_cluster_that_is_none_or_away(
+        self,
+        start_gateway: StartGateway,
+        images: Images,
+        own_redis: RedisServer,
+        caplog: pytest.LogCaptureFixture,
+        url: str,
+    ) -> None:
+        url = url.format(password=own_redis.password, port=own_redis.port)
+        gateway = await start_gateway(redis={"url": url})
+        for number in range(10):
+            await images.add(f"id-{number}")
+        assert max(await timed(gateway, *(f"/i/id-{number}" for number in range(10)))) < 1
+        await ready(gateway, "degraded", redis="down", postgres="ok")
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
     @pytest.mark.parametrize(
         "broken",
         [

@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from gateway.breaker import Breaker
 from gateway.errors import DependencyDown
-from gateway.urls.redis_client import Client
+from gateway.urls.redis_client import REDIS_ERRORS, Client
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ class RedisGuard:
             # An answer all the same: full, or read-only, it still serves what it has, so the breaker stays closed.
             self._breaker.succeeded()
             raise (WrongType if str(error).startswith("WRONGTYPE") else CacheUnavailable)(_words(error)) from error
-        except (RedisError, OSError, TimeoutError) as error:
+        except REDIS_ERRORS as error:
             # One wait is enough: whatever else the same request wants of a Redis that hangs fails without waiting.
             self._breaker.failed(at_once=isinstance(error, TimeoutError | RedisTimeout))
             raise CacheUnavailable(_words(error)) from error

@@ -6,9 +6,9 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
 
-from gateway.urls.redis_guard import RedisGuard
+from gateway.urls.redis_client import REDIS_ERRORS
+from gateway.urls.redis_guard import CacheUnavailable, RedisGuard
 
 logger = logging.getLogger(__name__)
 
@@ -47,10 +47,11 @@ class Replicas:
 
         while True:
             try:
+                await self._guard.ping()  # one cannot subscribe to a Cluster before its nodes are known
                 async with self._guard.client.pubsub() as subscription:
                     await subscription.subscribe(self._channel)
                     await self._take(subscription, began, heard)
-            except (RedisError, OSError, TimeoutError) as error:
+            except (CacheUnavailable, *REDIS_ERRORS) as error:
                 logger.debug("not listening to the other replicas: %s", error)
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)

@@ -217,6 +217,14 @@ def cluster(tmp_path: Path) -> Iterator[list[RedisServer]]:
         yield nodes
 
 
+@pytest.fixture
+def own_node(tmp_path: Path) -> Iterator[RedisServer]:
+    """A node of a cluster to be, without any slot."""
+    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]
+    with RedisServer(tmp_path / "node", password=PASSWORD, extra_args=options) as node:
+        yield node
+
+
 @pytest.mark.timeout(90)
 async def test_a_cluster_and_a_fail_over(cluster: list[RedisServer], clock: Clock) -> None:
     def fail_over() -> None:
@@ -226,4 +234,29 @@ async def test_a_cluster_and_a_fail_over(cluster: list[RedisServer], clock: Cloc
             assert wait_until(lambda: replica.cluster("INFO")["cluster_state"] == "ok", 20)
 
     hosts = ",".join(f"127.0.0.1:{node.port}" for node in cluster[1:3])
-    await lifecycle(f"redis+cluster://:{PASSWORD}@{hosts}", clock, after=fail_over)
+    url = f"redis+cluster://:{PASSWORD}@{hosts}"
+    async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as client:
+        await told(RedisGuard(client, "image:", 2.0))  # the first thing that is asked of it
+    await lifecycle(url, clock, after=fail_over)
+
+
+async def test_a_cluster_that_answers_later_is_listened_to_then(
+    own_node: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Until it has its slots it is no cluster to redis-py, which says so in errors that are no ``RedisError``."""
+    url = f"redis+cluster://:{PASSWORD}@127.0.0.1:{own_node.port}"
+    async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as client:
+        guard = RedisGuard(client, "image:", 2.0)
+        with pytest.raises(CacheUnavailable):
+            await guard.try_write()
+        heard: asyncio.Queue[str | None] = asyncio.Queue()
+        listening = asyncio.create_task(Replicas(guard).listen(heard.put_nowait))
+        try:
+            with client_of(own_node) as node:
+                await asyncio.to_thread(node.execute_command, "CLUSTER ADDSLOTSRANGE", 0, 16383)
+            async with asyncio.timeout(20):
+                assert await heard.get() is None
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
