@@ -77,6 +77,7 @@ async def shared_tier(app: web.Application) -> AsyncIterator[None]:
                 guard,
                 Seal(settings.cos.secret_key.get_secret_value()),
                 app[keys.SIGNER].is_ours,
+                with_links=keys.LINKS in app,
                 tombstone_ttl=2 * settings.postgres.timeout + 20,
             ),
             app[keys.REDIS_USAGE],

@@ -46,8 +46,13 @@ class SignedLink:
     def __repr__(self) -> str:
         return f"SignedLink(path={self.path!r}, expires_at={self.expires_at})"  # the rest opens doors
 
-    def opens(self, links_killed: int) -> bool:
-        """Whether it was signed for an image whose links have been killed that often; constant-time."""
+    def opens(self, links_killed: int | None) -> bool:
+        """Whether it was signed for an image whose links have been killed that often; constant-time.
+
+        None, which is not known, opens nothing.
+        """
+        if links_killed is None:
+            return False
         return hmac.compare_digest(_signature(self.key, self.path, self.expires_at, links_killed), self.signature)
 
 
@@ -75,14 +80,15 @@ class Links:
             raise BadLink("the link is over")
         return SignedLink(path, int(exp), sig, self._keys[kid])
 
-    def make(self, path: str, *, expires_in: int, links_killed: int) -> tuple[str, int]:
+    def make(self, path: str, *, expires_in: int, links_killed: int | None) -> tuple[str, int]:
         """The address that opens ``path`` for ``expires_in`` seconds, and when it ends, in Unix seconds."""
+        # None, which is not known, is made as 0 is: should there have been kills, such a link is one of the dead.
         expires_at = int(self._now()) + expires_in
         signature = _signature(self._keys[self._signing_kid], path, expires_at, links_killed)
         return f"{path}?kid={self._signing_kid}&exp={expires_at}&sig={signature}", expires_at
 
 
-def _signature(key: bytes, path: str, expires_at: int, links_killed: int) -> str:
+def _signature(key: bytes, path: str, expires_at: int, links_killed: int | None) -> str:
     signed = f"{path}\n{expires_at}" + (f"\n{links_killed}" if links_killed else "")
     # A path that is no UTF-8 is nobody's, but it must not be a crash.
     digest = hmac.digest(key, signed.encode(errors="surrogateescape"), "sha256")

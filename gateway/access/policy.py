@@ -20,8 +20,8 @@ class Ownable(Protocol):
         ...
 
     @property
-    def links_killed(self) -> int:
-        """How often all signed links to it have been killed."""
+    def links_killed(self) -> int | None:
+        """How often all signed links to it have been killed; None when that is not known."""
         ...
 
 

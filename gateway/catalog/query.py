@@ -110,7 +110,7 @@ class CatalogQuery:
             region=region,
             key=check_object_key(key or ""),
             content_type=content_type,
-            links_killed=killed[0] if killed else 0,
+            links_killed=killed[0] if killed else None,
         )
 
 

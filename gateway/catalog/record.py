@@ -10,7 +10,8 @@ class ImageRecord:
     """One servable row: where the object is, and who may see it.
 
     ``key`` is the object key as COS knows it. ``owner`` is None when nobody owns the image; ``content_type`` is None
-    when the application does not know it. ``links_killed`` is how often all its signed links have been killed.
+    when the application does not know it. ``links_killed`` is how often all its signed links have been killed;
+    None when that was not asked.
     """
 
     image_id: str
@@ -20,7 +21,7 @@ class ImageRecord:
     region: str
     key: str
     content_type: str | None
-    links_killed: int = 0
+    links_killed: int | None = None
 
 
 # Narrower than what the SDK takes: a name that it refuses must not get as far as there.

@@ -16,7 +16,7 @@ class _Entry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    v: Literal[2]
+    v: Literal[3]
     id: str
     style: str | None
     owner: str | None
@@ -28,7 +28,7 @@ class _Entry(BaseModel):
     url: str
     signed_at: int
     read_at: int
-    killed: int
+    killed: int | None
 
     @model_validator(mode="after")
     def _lies_where_cos_could_have_it(self) -> Self:
@@ -40,7 +40,7 @@ def encode(image: SignedImage) -> bytes:
     """The entry: its end in decimal, a space, JSON. The end comes first so that a script can compare it unparsed."""
     record, presigned = image.record, image.presigned
     entry = {
-        "v": 2,
+        "v": 3,
         "id": record.image_id,
         "style": image.style,
         "owner": record.owner,

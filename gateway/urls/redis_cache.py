@@ -74,17 +74,25 @@ class Glance:
 class RedisUrlCache:
     """Signed images in Redis.
 
-    ``seal`` and ``is_ours`` say whether a gateway like this one made an entry: what is not ours is no hit. Raises
+    ``seal`` and ``is_ours`` say whether a gateway like this one made an entry: what is not ours is no hit. Where links
+    are signed (``with_links``), nor is what a gateway wrote that did not ask how often they were killed. Raises
     ``CacheUnavailable``. A dropped image leaves a tombstone for ``tombstone_ttl`` seconds, which must be longer than
     a renewal can take from reading the row to writing the entry.
     """
 
     def __init__(
-        self, guard: RedisGuard, seal: Seal, is_ours: Callable[[SignedImage], bool], *, tombstone_ttl: float = 30.0
+        self,
+        guard: RedisGuard,
+        seal: Seal,
+        is_ours: Callable[[SignedImage], bool],
+        *,
+        with_links: bool = False,
+        tombstone_ttl: float = 30.0,
     ) -> None:
         self._guard = guard
         self._seal = seal
         self._is_ours = is_ours
+        self._with_links = with_links
         self._tombstone_ttl = tombstone_ttl
 
     async def get_many(self, members: Sequence[Member]) -> dict[Member, Found]:
@@ -164,7 +172,8 @@ class RedisUrlCache:
             image = decode(self._seal.take_off(answer), member.image_id, member.style)
         except ValueError:
             return Found()
-        return Found(image) if self._is_ours(image) else Found()
+        says_enough = image.record.links_killed is not None or not self._with_links
+        return Found(image) if says_enough and self._is_ours(image) else Found()
 
 
 def _value(answer: Any) -> bytes | None:

@@ -72,7 +72,7 @@ POISONS: dict[str, Callable[[bytes], bytes]] = {
     "another-signature": replaced("q-signature=", "q-signature=0"),
     "another-style": changed(style="huge"),
     "another-image": changed(id="other"),
-    "another-release": changed(v=1),
+    "another-release": changed(v=2),
     "no-entry": lambda _: b"\x00\xff",
     "deep": lambda _: b"1 " + b"[" * 100_000,
 }

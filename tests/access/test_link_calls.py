@@ -208,6 +208,27 @@ class TestKilling:
         for replica in (one, other):
             assert (await replica.get(url)).status == 401
 
+    async def test_a_gateway_without_links_does_not_bring_them_back(
+        self, start_gateway: StartGateway, images: Images, delivery: str
+    ) -> None:
+        """It shares the cache and does not read how often links were killed, as ``warm`` with another file."""
+        sections: Any = {"image_proxy": {"delivery": delivery}, "postgres": {"listen": False}}
+        gateway = await start_gateway(access=ACCESS, **sections)
+        without = await start_gateway(access={**ACCESS, "signed_links": None}, **sections)
+        await images.add("mine", BODY, owner="alice", public=False)
+        dead = await make(gateway, "mine")
+        await kill(gateway, "mine")
+        alive = await make(gateway, "mine")
+        for _ in range(2):  # whoever wrote the entry last
+            purged = await gateway.request(
+                "POST", "/api/v1/cache/purge", admin=True, headers=ADMIN, json={"image_ids": ["mine"]}
+            )
+            assert purged.status == 200
+            assert (await without.get("/i/mine", headers=ALICE)).status in (200, 302)
+            assert (await gateway.get(dead)).status == 401
+            assert DELIVERIES[delivery](await gateway.get(alive))
+            assert DELIVERIES[delivery](await without.get("/i/mine", headers=ALICE))
+
     async def test_the_admin_may_and_others_may_not(
         self, start_gateway: StartGateway, images: Images, delivery: str
     ) -> None:

@@ -49,6 +49,13 @@ def test_a_link_is_good_for_one_count_of_kills(killed: int) -> None:
     assert not made.opens(killed - 1)
 
 
+def test_where_the_count_of_kills_is_not_known_no_link_opens() -> None:
+    made = LINKS.make(PATH, expires_in=60, links_killed=None)[0]
+    for query in (GOOD, made.partition("?")[2]):
+        assert not read(query).opens(None)
+    assert not read(made.partition("?")[2]).opens(1)
+
+
 @pytest.mark.parametrize("path", ["/i/b", "/api/v1/images/a/proxy", "/i/a/", "/i/%61", "/I/a", "//i/a"])
 def test_a_link_opens_the_path_it_was_signed_for_and_no_other(path: str) -> None:
     assert not read(GOOD, path).opens(0)

@@ -17,7 +17,7 @@ class Image:
 
     owner: str | None
     public: bool
-    links_killed: int = 0
+    links_killed: int | None = None
 
 
 PUBLIC = Image("alice", public=True)

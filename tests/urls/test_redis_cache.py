@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.urls.codec import encode
 from gateway.urls.member import Member
 from gateway.urls.presigned import PresignedUrl, SignedImage
-from gateway.urls.redis_cache import Found, Glance
+from gateway.urls.redis_cache import Found, Glance, RedisUrlCache
 from gateway.urls.seal import Seal
 from tests.urls.conftest import NOW, SEAL, Tier, record
 
@@ -132,6 +132,22 @@ async def test_an_entry_that_no_gateway_sealed_is_no_hit(tier: Tier, redis_clien
         redis_client.set(KEY, entry, ex=100)
         assert (await tier.cache.get_many([Member("a")]))[Member("a")] == Found()
         assert not redis_client.exists(KEY)
+
+
+async def test_where_links_are_signed_an_entry_that_does_not_know_of_them_is_no_hit(
+    tier: Tier, redis_client: "redis.Redis"
+) -> None:
+    with_links = RedisUrlCache(tier.guard, SEAL, tier.signer.is_ours, with_links=True)
+    image = signed(tier)
+    await put(tier, image)
+    assert (await tier.cache.get_many([Member("a")]))[Member("a")] == Found(image)
+    assert (await with_links.get_many([Member("a")]))[Member("a")] == Found()
+    assert not redis_client.exists(KEY)
+    for killed in (0, 1):
+        known = SignedImage(record("a", links_killed=killed), image.presigned, None, NOW)
+        await put(tier, known)
+        for cache in (with_links, tier.cache):
+            assert (await cache.get_many([Member("a")]))[Member("a")] == Found(known)
 
 
 async def test_an_entry_of_another_image_is_no_hit(tier: Tier, redis_client: "redis.Redis") -> None:
