@@ -51,6 +51,16 @@ class TestMistakesInTheConfiguration:
         assert code == 2
         assert "postgres: is required and not set" in output
 
+    @pytest.mark.parametrize("url", ["http://foo", "redis://:s3cr/et@127.0.0.1:6379/0", "redis://h:1/0?foo=bar"])
+    @pytest.mark.parametrize("command", ["serve", "check"])
+    async def test_a_redis_url_that_is_none_is_named_and_not_quoted(
+        self, config_file: Path, command: str, url: str
+    ) -> None:
+        code, output = await run_gateway(command, "--config", str(config_file), environment={"GATEWAY_REDIS__URL": url})
+        assert (code, output.count("\n")) == (2, 1)
+        assert output.startswith("redis.url: ")
+        assert not any(part in output for part in ("s3cr", "et@", "foo"))
+
     async def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
         code, output = await run_gateway("serve", "--config", str(tmp_path / "nowhere.yaml"))
         assert (code, output.count("\n")) == (2, 1)

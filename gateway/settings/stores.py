@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field, PositiveInt, SecretStr
+from pydantic import AfterValidator, Field, PositiveInt, SecretStr
 
+from gateway.settings.redis_url import check_redis_url
 from gateway.settings.section import Section, Timeout, matches
 
 # Names that go into SQL: nothing that quoting could be escaped with.
@@ -12,7 +13,14 @@ TableName = Annotated[
     str,
     matches(r"([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,62}", "a table name, or schema.table"),
 ]
-RedisUrl = Annotated[SecretStr, Field(min_length=1)]
+
+
+def _can_be_opened(url: SecretStr) -> SecretStr:
+    check_redis_url(url.get_secret_value())
+    return url
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_can_be_opened)]
 
 
 class RedisSettings(Section):

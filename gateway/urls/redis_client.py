@@ -31,7 +31,7 @@ async def open_redis(settings: RedisSettings) -> AsyncIterator[Client]:
     ``redis://``, ``rediss://`` and ``unix://`` as redis-py reads them; ``redis+sentinel://host:port,host:port/name/db``
     follows the master that Sentinel knows as ``name``; ``redis+cluster://host:port,host:port`` learns the rest of the
     cluster from whichever node answers. ``rediss+…`` is the same over TLS, with ``?ssl_ca_certs=FILE`` for an authority
-    of one's own. A password goes before the hosts.
+    of one's own. A password goes before the hosts. The settings have checked all that.
     """
     url = settings.url.get_secret_value()
     options: dict[str, Any] = {
@@ -92,7 +92,8 @@ def _master(sentinel: Sentinel, parts: SplitResult) -> Redis:
 def _hosts(parts: SplitResult, default_port: int) -> list[tuple[str, int]]:
     """The hosts of a URL that names several, which ``urlsplit`` does not take apart."""
     hosts = parts.netloc.rpartition("@")[2].split(",")
-    return [(host, int(port or default_port)) for host, _, port in (one.partition(":") for one in hosts)]
+    places = [urlsplit(f"//{one}") for one in hosts]  # the brackets of IPv6 are its matter
+    return [(place.hostname or "", place.port or default_port) for place in places]
 
 
 def _login(parts: SplitResult) -> dict[str, Any]:

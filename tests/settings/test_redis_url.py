@@ -1,0 +1,118 @@
+"""Where Redis is: what is taken can be opened, what is refused is not quoted."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr, ValidationError
+
+from gateway.settings import RedisSettings
+from gateway.urls.redis_client import open_redis
+from gateway.urls.redis_guard import CacheUnavailable, RedisGuard
+
+SCHEMES = ["redis", "rediss", "unix", *(f"{a}+{b}" for a in ("redis", "rediss") for b in ("sentinel", "cluster"))]
+
+
+def refusal(url: str) -> str:
+    """What is said of a URL that must be refused."""
+    with pytest.raises(ValidationError) as refused:
+        RedisSettings(url=SecretStr(url))
+    (mistake,) = refused.value.errors()
+    assert mistake["loc"] == ("url",)
+    assert mistake["type"] == "value_error"
+    return str(mistake["ctx"]["error"])
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "must begin with redis://"),
+        ("http://foo", "must begin with redis://"),
+        ("127.0.0.1:6379", "must begin with redis://"),
+        ("localhost:6379", "must begin with redis://"),
+        ("redis:localhost", "must begin with redis://"),
+        ("redis://[::1:6379", "is not a URL"),
+        ("redis://h:notaport/0", "a port that is no number"),
+        ("redis://h:0/0", "a port that is no number"),
+        ("redis://h:65536/0", "a port that is no number"),
+        ("redis://:s3cr/et@127.0.0.1:6379/0", "write / ? # @ as %2F"),
+        ("redis://:s3cr?et@127.0.0.1:6379/0", "write / ? # @ as %2F"),
+        ("redis://:s3cr#et@127.0.0.1:6379/0", "write / ? # @ as %2F"),
+        ("redis://:123/et@127.0.0.1:6379/0", "write / ? # @ as %2F"),
+        ("redis://h/zero", "number of a database"),
+        ("redis://h/0/1", "number of a database"),
+        ("redis://h/-1", "number of a database"),
+        ("redis://h:1/0?foo=bar", "not known: those of redis:// are db, username"),
+        ("redis://h:1/0?ssl_ca_certs=x", "not known"),
+        ("redis://h:1/0?decode_responses=true", "not known"),
+        ("redis://h:1/0?db=x", "parameter db"),
+        ("redis://h:1/0?db=", "parameter db"),
+        ("rediss://h:1/0?ssl_cert_reqs=never", "parameter ssl_cert_reqs"),
+        ("unix://tmp/redis.sock", "unix:///the/path"),
+        ("unix://", "unix:///the/path"),
+        ("redis+sentinel://h:notaport/main", "a port that is no number"),
+        ("redis+sentinel://:s3cr/et@h:1/main", "write / ? # @ as %2F"),
+        ("redis+sentinel://h:1", "the name of the master"),
+        ("redis+sentinel://h:1/main/zero", "the name of the master"),
+        ("redis+sentinel://h:1,/main", "host:port,host:port"),
+        ("redis+sentinel:///main", "host:port,host:port"),
+        ("redis+sentinel://h:1/main?sentinelpassword=x", "those of redis+sentinel:// are sentinel_password"),
+        ("redis+cluster://h:1,h:notaport", "a port that is no number"),
+        ("redis+cluster://:s3cr/et@h:1", "write / ? # @ as %2F"),
+        ("redis+cluster://h:1/1", "one database"),
+        ("redis+cluster://h:1?ssl_ca_certs=x", "redis+cluster:// has none"),
+        ("redis+cluster://", "host:port,host:port"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_in_a_line_that_does_not_quote_it(url: str, said: str) -> None:
+    told = refusal(url)
+    assert said in told
+    assert "\n" not in told
+    for part in ("s3cr", "et@", "notaport", "foo", "127.0.0.1"):
+        assert part not in told
+
+
+TAKEN = [
+    "redis://",
+    "redis://127.0.0.1:1",
+    "redis://127.0.0.1:1/",
+    "redis://user:pass%2Fword@127.0.0.1:1/15",
+    "redis://[::1]:1/0",
+    "redis://:a:b@c@127.0.0.1:1/0?health_check_interval=30",
+    "redis://127.0.0.1:1?db=3&username=u&password=p",
+    "rediss://127.0.0.1:1/0?ssl_cert_reqs=none",
+    "rediss://127.0.0.1:1/0?ssl_check_hostname=false&ssl_cert_reqs=required",
+    "rediss://127.0.0.1:1/0?ssl_ca_certs=/no/where&ssl_certfile=/no/where&ssl_keyfile=/no/where",
+    "unix:///no/where.sock",
+    "unix://user:password@/no/where.sock?db=2&health_check_interval=30",
+    "redis+sentinel://:p@127.0.0.1:1,127.0.0.1:2/main",
+    "redis+sentinel://[::1]:1/main/0?sentinel_password=p",
+    "rediss+sentinel://127.0.0.1:1/main/0?ssl_ca_certs=/no/where",
+    "redis+cluster://:p@127.0.0.1:1,[::1]:1",
+    "rediss+cluster://127.0.0.1:1/0?ssl_ca_certs=/no/where",
+]
+
+
+@pytest.mark.parametrize("url", [url for url in TAKEN if url != "redis://"])
+async def test_what_is_taken_fails_as_redis_does_when_nobody_is_there(url: str) -> None:
+    async with open_redis(RedisSettings(url=SecretStr(url))) as client:
+        with pytest.raises(CacheUnavailable):
+            await RedisGuard(client, "image:", 1.0).ping()
+
+
+_PIECES = ["", "h", ":1", ":x", "@", "u:p", "/", "/0", "/main", ",", "?db=1", "?ssl_ca_certs=x", "&", "#", "%", "[::1]"]
+
+
+@given(scheme=st.sampled_from(SCHEMES), pieces=st.lists(st.sampled_from(_PIECES) | st.text(max_size=5), max_size=6))
+async def test_whatever_is_taken_can_be_opened(scheme: str, pieces: list[str]) -> None:
+    try:
+        settings = RedisSettings(url=SecretStr(f"{scheme}://{''.join(pieces)}"))
+    except ValidationError:
+        return
+    async with open_redis(settings):
+        pass
+
+
+def test_each_kind_of_redis_can_be_named() -> None:
+    assert {url.partition("://")[0] for url in TAKEN} == set(SCHEMES)
+    for url in TAKEN:
+        assert RedisSettings(url=SecretStr(url)).url.get_secret_value() == url
