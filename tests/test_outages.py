@@ -52,6 +52,17 @@ async def ready(gateway: RunningGateway, status: str, **checks: str) -> None:
             await asyncio.sleep(0.05)
 
 
+async def told(caplog: pytest.LogCaptureFixture, beginnings: list[str], reason: str = "") -> None:
+    """Wait until that, and nothing else, is what the log has of Redis."""
+    async with asyncio.timeout(10):
+        while len(said := [record.message for record in caplog.records if record.message.startswith("redis ")]) < len(
+            beginnings
+        ):
+            await asyncio.sleep(0.05)
+    assert [one.startswith(beginning) for one, beginning in zip(said, beginnings, strict=True)] == [True] * len(said)
+    assert reason in said[-1]
+
+
 async def timed(gateway: RunningGateway, *paths: str, status: int = 200) -> list[float]:
     """Ask one after another; each gets ``status``. How many seconds each took."""
     took = []
@@ -83,6 +94,22 @@ class TestRedisAway:
         await timed(gateway, "/i/new")
         due = await gateway.app[keys.REFRESH_QUEUE].due_at(Member("new"))
         assert due is not None
+
+    @pytest.mark.parametrize("kind", ["redis", "redis+cluster"])
+    async def test_each_outage_is_told_once_with_its_reason(
+        self, start_gateway: StartGateway, own_redis: RedisServer, caplog: pytest.LogCaptureFixture, kind: str
+    ) -> None:
+        caplog.set_level("INFO", "gateway.urls")
+        gateway = await start_gateway(redis={"url": f"{kind}://:not-the-password@127.0.0.1:{own_redis.port}"})
+        await told(caplog, ["redis is away, going on without it: reason="], "invalid username-password pair")
+        for _ in range(5):
+            await gateway.app[keys.RESOLVER].resolve_many(["a"])
+        await told(caplog, ["redis is away, going on without it: reason="])
+        assert "not-the-password" not in caplog.text
+        if kind == "redis":
+            with redis.Redis.from_url(own_redis.url) as client:
+                await asyncio.to_thread(client.config_set, "requirepass", "not-the-password")
+            await told(caplog, ["redis is away, going on without it: reason=", "redis is back"])
 
     async def test_hung(self, start_gateway: StartGateway, images: Images, own_redis: RedisServer) -> None:
         gateway = await start_gateway(redis={"url": own_redis.url, "timeout": 0.3})

@@ -12,6 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from gateway.breaker import Breaker
 from gateway.errors import DependencyDown
 from gateway.urls.redis_client import REDIS_ERRORS, Client
+from gateway.urls.tidings import Tidings
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ class RedisGuard:
 
     What is done within ``bounded`` may take ``timeout`` seconds and raises ``CacheUnavailable`` when it fails; after
     a time-out, or a few calls in a row without an answer, it does so at once, but for the odd call that is let through
-    to see whether Redis is back.
+    to see whether Redis is back. The log hears of it.
     """
 
     def __init__(self, client: Client, prefix: str, timeout: float, breaker: Breaker | None = None) -> None:
@@ -38,6 +39,7 @@ class RedisGuard:
         self._prefix = prefix
         self._timeout = timeout
         self._breaker = breaker or Breaker()
+        self._tidings = Tidings()
 
     def key(self, *parts: str) -> str:
         """``image:url:a`` for ``key("url", "a")``."""
@@ -59,13 +61,19 @@ class RedisGuard:
                 yield
         except ResponseError as error:
             # An answer all the same: full, or read-only, it still serves what it has, so the breaker stays closed.
-            self._breaker.succeeded()
-            raise (WrongType if str(error).startswith("WRONGTYPE") else CacheUnavailable)(_words(error)) from error
+            self._answered()
+            if str(error).startswith("WRONGTYPE"):
+                raise WrongType(_words(error)) from error
+            self._tidings.refused(_words(error))
+            raise CacheUnavailable(_words(error)) from error
         except REDIS_ERRORS as error:
             # One wait is enough: whatever else the same request wants of a Redis that hangs fails without waiting.
             self._breaker.failed(at_once=isinstance(error, TimeoutError | RedisTimeout))
-            raise CacheUnavailable(_words(error)) from error
-        self._breaker.succeeded()
+            reason = _words(error) or f"no answer within {self._timeout:g} s"
+            if self._breaker.is_open:
+                self._tidings.away(reason)
+            raise CacheUnavailable(reason) from error
+        self._answered()
 
     async def ping(self) -> None:
         """Return when Redis answers."""
@@ -85,6 +93,11 @@ class RedisGuard:
                 if await self.client.type(key) not in (kind, b"none"):
                     await self.client.delete(key)
 
+    def _answered(self) -> None:
+        self._breaker.succeeded()
+        self._tidings.answered()
+
 
 def _words(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    """On one line; empty for a time-out of asyncio's."""
+    return " ".join(str(error).split()) or ("" if isinstance(error, TimeoutError) else type(error).__name__)
