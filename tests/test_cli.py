@@ -49,7 +49,12 @@ class TestMistakesInTheConfiguration:
     async def test_nothing_configured_names_what_is_missing(self) -> None:
         code, output = await run_gateway("serve")
         assert code == 2
-        assert "postgres: is required and not set" in output
+        assert [line.partition(":")[0] for line in output.splitlines()] == [
+            "postgres.dsn",
+            "cos.secret_id",
+            "cos.secret_key",
+            "cos.bucket",
+        ]
 
     @pytest.mark.parametrize("url", ["http://foo", "redis://:s3cr/et@127.0.0.1:6379/0", "redis://h:1/0?foo=bar"])
     @pytest.mark.parametrize("command", ["serve", "check"])
@@ -72,7 +77,15 @@ class TestMistakesInTheConfiguration:
             environment = {"GATEWAY_SERVER__PORT": port}
             code, output = await run_gateway("serve", "--config", str(config_file), environment=environment)
         assert code == 1
-        assert "the gateway cannot start" in output
+        assert f"the gateway cannot start: server.host and server.port: cannot listen on 127.0.0.1:{port}: " in output
+        assert "Traceback" not in output
+
+    @pytest.mark.parametrize("section", ["server", "admin"])
+    async def test_a_host_that_is_none_of_ours_is_named_with_its_key(self, config_file: Path, section: str) -> None:
+        environment = {f"GATEWAY_{section.upper()}__HOST": "foo.invalid"}
+        code, output = await run_gateway("serve", "--config", str(config_file), environment=environment)
+        assert code == 1
+        assert f"{section}.host and {section}.port: cannot listen on foo.invalid:0: " in output
         assert "Traceback" not in output
 
 

@@ -62,7 +62,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "aiopg": ("gateway.catalog.",),
     "psycopg2": ("gateway.catalog.",),
     "jwt": ("gateway.access.",),
-    "yaml": (f"{SETTINGS_READER}.",),
+    "yaml": ("gateway.settings.yaml_file.",),
 }
 # A name of a library that is no client and no server: an exception to recognize in a log line.
 EXEMPT = {

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 # By the time the runners clean up, what could finish has finished.
 _CLEANUP_TIMEOUT = 1.0
 _POLL = 0.02
+
+
+class CannotListen(OSError):
+    """A port cannot be had; the words name the keys that say which."""
 
 
 class PurePythonParser(RuntimeError):
@@ -41,7 +45,7 @@ async def listening(
 ) -> AsyncIterator[Listening]:
     """Serve ``app`` and its admin port. At the end, drain within ``shutdown_grace`` seconds, then close everything.
 
-    Raises ``OSError`` when a port cannot be had, ``PurePythonParser``, and what opening the parts raises.
+    Raises ``CannotListen``, ``PurePythonParser``, and what opening the parts raises.
     """
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         raise PurePythonParser("aiohttp was installed without its C extensions; install it from a wheel")
@@ -54,11 +58,22 @@ async def listening(
         # Only now is what the admin port shows open.
         async with _runner(create_admin_app(app), handler_cancellation=False) as admin_runner:
             public = site(public_runner, server.host, server.port, reuse_port=server.reuse_port)
-            await public.start()
+            with _named("server", server.host, server.port):
+                await public.start()
             private = site(admin_runner, admin.host, admin.port)
-            await private.start()
+            with _named("admin", admin.host, admin.port):
+                await private.start()
             yield Listening(public.url, private.url)
             await _drain(app, public_runner)
+
+
+@contextmanager
+def _named(section: str, host: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        keys = f"{section}.host and {section}.port"
+        raise CannotListen(f"{keys}: cannot listen on {host}:{port}: {error.strerror or error}") from error
 
 
 @asynccontextmanager

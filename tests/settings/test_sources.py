@@ -14,6 +14,10 @@ from gateway.settings import Settings
 from gateway.settings.sources import SettingsError, load_settings
 
 SECRET = "hunter2-the-secret"
+SECTION = "must be a section, a mapping of its keys to values; in the environment a variable for each, or JSON"
+MISSING = [
+    f"{key}: is required and not set" for key in ("postgres.dsn", "cos.secret_id", "cos.secret_key", "cos.bucket")
+]
 REQUIRED = f"""
 postgres: {{dsn: host=localhost}}
 cos: {{secret_id: AKID, secret_key: {SECRET}, bucket: photos-1250000000}}
@@ -101,12 +105,7 @@ def test_a_section_that_is_null_in_the_environment_means_its_defaults(
 
 def test_an_empty_section_lacks_the_keys_that_have_no_default(file: Path) -> None:
     file.write_text("postgres:\ncos:\n")
-    assert problems(file) == [
-        "postgres.dsn: is required and not set",
-        "cos.secret_id: is required and not set",
-        "cos.secret_key: is required and not set",
-        "cos.bucket: is required and not set",
-    ]
+    assert problems(file) == MISSING
 
 
 def test_null_keeps_its_meaning_where_it_has_one(file: Path) -> None:
@@ -256,7 +255,26 @@ def test_variables_that_kubernetes_sets_for_a_service_called_gateway_are_none_of
                 "so every URL would be due as soon as it is signed"
             ),
         ),
-        ("server: 5", "server: input should be a valid dictionary or instance of ServerSettings"),
+        ("url_cache: 5", f"url_cache: {SECTION}"),
+        ("access: {jwt: off}", f"access.jwt: {SECTION}"),
+        (
+            "image_styles: [thumb]",
+            'image_styles: must be a mapping; in the environment as JSON, such as {"name": "value"}',
+        ),
+        (
+            f"access: {{signed_links: {{keys: {{2026: {SECRET}-of-thirty-two-bytes}}}}}}",
+            "access.signed_links.keys.2026: must be text: put the key in quotes",
+        ),
+        ("admin: {token: 20260101}", "admin.token: must be text: put the value in quotes"),
+        ("admin: {token: 2026-01-01}", "admin.token: must be text: put the value in quotes"),
+        ("server: {port: 1, port: 2}", "server.port: is given twice, in lines 4 and 4"),
+        ("server: {port: 1}\nadmin: {}\nserver: {host: x}", "server: is given twice, in lines 4 and 6"),
+        (
+            "image_proxy:\n  memory_cache:\n    ttl: 1\n    'ttl': 2\n",
+            "image_proxy.memory_cache.ttl: is given twice, in lines 6 and 7",
+        ),
+        ("server: {trusted_proxies: [{a: 1, a: 2}]}", "server.trusted_proxies.0.a: is given twice, in lines 4 and 4"),
+        ('image_styles: {"a\\nb": x, "a\\nb": x}', "image_styles.a?b: is given twice, in lines 4 and 4"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(file: Path, more: str, line: str) -> None:
@@ -267,7 +285,25 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
     file.write_text("server: {port: x, hots: y}\ncos: {secret_id: a}\n")
     named = {line.partition(":")[0] for line in problems(file)}
-    assert named == {"server.port", "server.hots", "cos.secret_key", "cos.bucket", "postgres"}
+    assert named == {"server.port", "server.hots", "cos.secret_key", "cos.bucket", "postgres.dsn"}
+
+
+def test_keys_given_twice_are_told_all_at_once(file: Path) -> None:
+    """The last would win without a word, and a section given twice be its second half."""
+    more = "server: {port: 1, host: a, port: 2, port: 3, host: b}\nserver: {}\n"
+    assert [line.partition(":")[0] for line in problems(file, more)] == [
+        "server.port",
+        "server.port",
+        "server.host",
+        "server",
+    ]
+
+
+def test_what_stands_under_two_names_is_not_given_twice(file: Path) -> None:
+    file.write_text(REQUIRED + "image_styles: &styles {a: imageMogr2/x}\n")
+    before = load_settings(file)
+    file.write_text(REQUIRED + "image_styles: {<<: &more {a: imageMogr2/y}, a: imageMogr2/x}\n")
+    assert load_settings(file) == before
 
 
 @pytest.mark.parametrize(
@@ -283,8 +319,20 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         (
             "GATEWAY_IMAGE_STYLES",
             f"{{{SECRET}",
-            'environment: error parsing value for field "image_styles" from source "EnvSettingsSource"',
+            'image_styles: must be a mapping; in the environment as JSON, such as {"name": "value"}',
         ),
+        (
+            "GATEWAY_SERVER__TRUSTED_PROXIES",
+            "10.0.0.0/8",
+            'server.trusted_proxies: must be a list; in the environment as JSON, such as ["one", "two"]',
+        ),
+        (
+            "GATEWAY_ACCESS__JWT__ALGORITHMS",
+            "HS256",
+            'access.jwt.algorithms: must be a list; in the environment as JSON, such as ["one", "two"]',
+        ),
+        ("GATEWAY_SERVER", SECRET, f"server: {SECTION}"),
+        ("GATEWAY_IMAGE_PROXY__MEMORY_CACHE", "[" * 100_000, f"image_proxy.memory_cache: {SECTION}"),
         ("GATEWAY_SECRETS_DIR", "/nonexistent/folder", "GATEWAY_SECRETS_DIR: /nonexistent/folder is not a directory"),
     ],
 )
@@ -352,7 +400,7 @@ def test_a_file_that_is_no_mapping_of_sections_is_told_so(file: Path, text: str)
 
 def test_an_empty_file_lacks_what_is_required(file: Path) -> None:
     file.write_text("")
-    assert problems(file) == ["postgres: is required and not set", "cos: is required and not set"]
+    assert problems(file) == MISSING
 
 
 plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
