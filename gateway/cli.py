@@ -19,7 +19,7 @@ from gateway.commands import addresses
 from gateway.commands.common import CANNOT_START, config_option, refuse, settings_from
 from gateway.commands.queue import queue
 from gateway.commands.warm import warm
-from gateway.examination import examine_dependencies
+from gateway.examination import examine_all
 from gateway.metrics import Metrics
 from gateway.ops import memory
 from gateway.ops.logs import configure_logging
@@ -52,12 +52,12 @@ def serve(config: Path | None) -> None:
 def check(config: Path | None) -> None:
     """Validate the configuration, then try Redis, Postgres and COS one by one."""
     settings = settings_from(config)
+    logging.getLogger("gateway.urls").addHandler(logging.NullHandler())  # what is found of Redis is told below, once
     console = Console(highlight=False, soft_wrap=True)
-    console.print("[green]ok[/]    configuration")
 
     async def examine() -> bool:
         all_well = True
-        async for finding in examine_dependencies(settings):
+        async for finding in examine_all(settings):
             all_well &= finding.is_well
             console.print("[green]ok[/]   " if finding.is_well else "[red]fail[/] ", f"{finding.name}:", finding.what)
             if not finding.is_well:

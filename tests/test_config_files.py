@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from gateway import cli
 from gateway.app import create_app
 from gateway.errors import GatewayError
+from gateway.examination import PLACEHOLDERS
 from gateway.metrics import Metrics
 from gateway.settings import AdminSettings, ImageProxySettings, JwtSettings, ServerSettings, Settings
 from gateway.settings.sources import load_settings
@@ -104,6 +105,9 @@ def test_only_keys_without_a_default_are_set_in_the_configuration_file() -> None
         if setting.is_required()
     }
     assert stated == required
+    given = read_yaml("config/gateway.yaml")
+    held = {key: given[section][name] for key in required for section, _, name in [key.partition(".")]}
+    assert held == PLACEHOLDERS, "what check takes for not filled in"
 
 
 def test_every_setting_is_explained_by_the_comment_above_it() -> None:

@@ -60,7 +60,10 @@ class PostgresCatalog:
             await cursor.execute("SELECT 1")
 
     async def any_image(self) -> ImageRecord | None:
-        """Some image of the table, None when it holds none; raises ``CatalogUnavailable`` that says what is wrong."""
+        """Some image of the table, None when it holds none; raises ``CatalogUnavailable`` that says what is wrong.
+
+        How often its links were killed is not asked.
+        """
         async with self._translated_errors(), self._cursor() as cursor:
             await cursor.execute(self._query.any_sql)
             row = await cursor.fetchone()

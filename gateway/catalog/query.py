@@ -53,15 +53,15 @@ class CatalogQuery:
 
     def select_sql(self, id_type: str) -> str:
         """Asks for many rows by id. The parameter is cast to the column's type, so that its index is used."""
-        return f'{self._select} AND "{self.settings.columns.id}" = ANY(%s::{id_type}[])'
+        killed = f", {self._links_killed}" if self.with_links else ""
+        return f'{self._select(killed)} AND "{self.settings.columns.id}" = ANY(%s::{id_type}[])'
 
     @property
     def any_sql(self) -> str:
-        """Asks for whichever row comes first."""
-        return f"{self._select} LIMIT 1"
+        """Asks for whichever row comes first, and for nothing of the gateway's own table."""
+        return f"{self._select()} LIMIT 1"
 
-    @property
-    def _select(self) -> str:
+    def _select(self, more: str = "") -> str:
         columns = self.settings.columns
         optional = (
             _column(columns.owner),
@@ -70,10 +70,9 @@ class CatalogQuery:
             _column(columns.region),
             _column(columns.content_type),
         )
-        killed = f", {self._links_killed}" if self.with_links else ""
         servable = "true" if columns.status is None else f"{_column(columns.status)} = '{ACTIVE}'"
         return (
-            f"SELECT {_column(columns.id)}, {_column(columns.key)}, {', '.join(optional)}{killed} "  # noqa: S608 - checked names
+            f"SELECT {_column(columns.id)}, {_column(columns.key)}, {', '.join(optional)}{more} "  # noqa: S608 - checked names
             f"FROM {self._table} WHERE {servable}"
         )
 

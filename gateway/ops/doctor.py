@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.catalog.record import ImageRecord
-from gateway.errors import DependencyDown, GatewayError
+from gateway.errors import CredentialsExpired, DependencyDown, GatewayError
 
 # What COS says (COS document 7730), and what to do about it.
 _COS_ADVICE = {
@@ -69,28 +69,31 @@ async def examine(
 ) -> AsyncIterator[Finding]:
     """One finding for each dependency, in the order they are tried.
 
-    COS is tried with an image of the table, or with ``probe`` when there is none. ``cache`` None: it is turned off.
-    ``signs_links``: the gateway needs a table of its own, too.
+    COS is tried with an image of the table, or with ``probe`` when there is none; ``presign`` may raise
+    ``CredentialsExpired``. ``cache`` None: it is turned off. ``signs_links``: the gateway needs a table of its own,
+    too.
     """
     if cache is None:
         yield Finding("redis", True, "turned off by url_cache.enabled")
     else:
         yield await _redis(cache)
-    image: ImageRecord | None = None
-    try:
-        if signs_links:
-            await catalog.try_links()
-    except GatewayError as error:
-        advice = "run config/sql/links.sql and grant what it says: access.signed_links needs that table"
-        yield Finding("signed_links", False, str(error), advice)
+    image, without = None, "there is no image to read yet"
     try:
         image = await catalog.any_image()
     except GatewayError as error:
+        without = "no image could be asked for, since Postgres failed"
         yield Finding("postgres", False, str(error), "look at postgres.dsn, postgres.table and postgres.columns")
     else:
         what = "an image was read" if image is not None else "the table holds no active image that can be served"
         yield Finding("postgres", True, what)
-    yield await _cos(origin, presign(image or probe), is_real=image is not None)
+        if signs_links:
+            yield await _links(catalog)
+    try:
+        url = presign(image or probe)
+    except CredentialsExpired as error:
+        yield Finding("cos", False, str(error), _COS_ADVICE["ExpiredToken"] + ", and cos.token_expires_at")
+    else:
+        yield await _cos(origin, url, without="" if image is not None else without)
 
 
 async def _redis(cache: Cache) -> Finding:
@@ -101,7 +104,17 @@ async def _redis(cache: Cache) -> Finding:
     return Finding("redis", True, "a key was written")
 
 
-async def _cos(origin: Origin, url: str, *, is_real: bool) -> Finding:
+async def _links(catalog: Catalog) -> Finding:
+    try:
+        await catalog.try_links()
+    except GatewayError as error:
+        advice = "run config/sql/links.sql and grant what it says: access.signed_links needs that table"
+        return Finding("signed_links", False, str(error), advice)
+    return Finding("signed_links", True, "the table of killed links can be read and written")
+
+
+async def _cos(origin: Origin, url: str, *, without: str) -> Finding:
+    """``without``: why the URL is of no image; empty when it is of one."""
     try:
         status, code = await origin.diagnose(url)
     except GatewayError as error:
@@ -109,7 +122,7 @@ async def _cos(origin: Origin, url: str, *, is_real: bool) -> Finding:
         return Finding("cos", False, f"no answer: {error}", advice)
     if status in (200, 206):
         return Finding("cos", True, "the image's first byte was read")
-    if code == "NoSuchKey" and not is_real:
-        return Finding("cos", True, "the signature was accepted; there is no image to read yet")
+    if code == "NoSuchKey" and without:
+        return Finding("cos", True, f"the signature was accepted; {without}")
     what = f"COS answered {status}" + (f" {code}" if code is not None else "")
     return Finding("cos", False, what, _COS_ADVICE.get(code or "", "look the answer up in COS document 7730"))

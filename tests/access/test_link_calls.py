@@ -372,6 +372,7 @@ class TestCommands:
         code, output = await run_gateway("check", "--config", str(config_file))
         assert code == 1
         assert "signed_links: there is no table image_gateway_links" in output
+        assert "ok    postgres: an image was read" in output
         assert "config/sql/links.sql" in output
         for secret in (LINK_KEY, OLD_LINK_KEY):
             assert secret not in output

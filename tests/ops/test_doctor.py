@@ -1,11 +1,12 @@
 """What is wrong, and how to mend it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
 from gateway.catalog.record import ImageRecord
-from gateway.errors import CatalogUnavailable, DependencyDown, OriginUnavailable
+from gateway.errors import CatalogUnavailable, CredentialsExpired, DependencyDown, OriginUnavailable
 from gateway.ops.doctor import Finding, examine
 
 PROBE = ImageRecord("check", None, False, "photos-1250000000", "ap-guangzhou", "check", None)
@@ -29,6 +30,7 @@ class Postgres:
     """It has an image, or none, or says why not."""
 
     found: ImageRecord | Exception | None = IMAGE
+    links: Exception | None = None
 
     async def any_image(self) -> ImageRecord | None:
         """As the adapter has it."""
@@ -38,6 +40,8 @@ class Postgres:
 
     async def try_links(self) -> None:
         """As the adapter has it."""
+        if self.links is not None:
+            raise self.links
 
 
 @dataclass
@@ -61,10 +65,15 @@ WELL_COS = Cos()
 
 
 async def findings(
-    redis: Redis | None = WELL_REDIS, postgres: Postgres = WELL_POSTGRES, cos: Cos = WELL_COS
+    redis: Redis | None = WELL_REDIS,
+    postgres: Postgres = WELL_POSTGRES,
+    cos: Cos = WELL_COS,
+    *,
+    presign: Callable[[ImageRecord], str] = lambda image: f"https://cos/{image.key}",
+    signs_links: bool = False,
 ) -> dict[str, Finding]:
     """By name, in the order they were found."""
-    examined = examine(redis, postgres, cos, presign=lambda image: f"https://cos/{image.key}", probe=PROBE)
+    examined = examine(redis, postgres, cos, presign=presign, probe=PROBE, signs_links=signs_links)
     return {finding.name: finding async for finding in examined}
 
 
@@ -93,6 +102,31 @@ async def test_a_postgres_that_does_not_answer_does_not_keep_the_others_from_bei
     assert found["postgres"].what == "there is no table images with a column id"
     assert "postgres.columns" in found["postgres"].advice
     assert found["cos"].is_well, "the signature was accepted: more cannot be known without an image"
+    assert "no image could be asked for" in found["cos"].what
+
+
+async def test_the_table_of_links_is_looked_at_where_postgres_answers_and_links_are_signed() -> None:
+    assert "signed_links" not in await findings()
+    found = await findings(signs_links=True)
+    assert list(found) == ["redis", "postgres", "signed_links", "cos"]
+    assert found["signed_links"].is_well
+    down = Postgres(CatalogUnavailable("connection refused"), links=CatalogUnavailable("connection refused"))
+    assert "signed_links" not in await findings(postgres=down, cos=Cos("check"), signs_links=True)
+
+
+async def test_what_the_table_of_links_lacks_is_no_fault_of_the_images() -> None:
+    found = await findings(postgres=Postgres(links=CatalogUnavailable("not all granted")), signs_links=True)
+    assert [name for name, finding in found.items() if not finding.is_well] == ["signed_links"]
+    assert "config/sql/links.sql" in found["signed_links"].advice
+
+
+async def test_credentials_that_are_over_are_not_shown_to_cos() -> None:
+    def presign(image: ImageRecord) -> str:
+        raise CredentialsExpired("cos.token_expires_at is past")
+
+    found = (await findings(cos=Cos(answer=AssertionError("it was asked")), presign=presign))["cos"]
+    assert (found.is_well, found.what) == (False, "cos.token_expires_at is past")
+    assert "renew cos.token" in found.advice
 
 
 async def test_an_empty_table_is_no_mistake() -> None:
