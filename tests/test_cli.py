@@ -277,12 +277,16 @@ class TestWarmAndQueue:
             assert "2 queued, 0 due, 1 dead" in output
             assert "waiting" in output
             assert "thumb" in output
-        code, output = await run_gateway("queue", "--config", str(config_file), "dead")
-        assert code == 0
+        code, output = await run_gateway("queue", "list", "--most", "1", "--config", str(config_file))
+        assert (code, "styled" in output) == (0, False), output
+        code, output = await run_gateway("queue", "dead", "--config", str(config_file))
+        assert code == 0, output
         for text in ("broken", "no such key", "2023-11-14 22:13:20"):
             assert text in output
-        code, output = await run_gateway("queue", "--config", str(config_file), "requeue")
-        assert (code, output.strip()) == (0, "1 requeued")
+        named = ["--config", str(config_file)]
+        for arguments, number in ((["requeue", *named], 1), ([*named, "requeue"], 0)):
+            code, output = await run_gateway("queue", *arguments)
+            assert (code, output.strip()) == (0, f"{number} requeued")
         assert redis_client.zscore("image:refresh:queue", "broken") is not None
 
     async def test_redis_away_is_said_in_a_line(self, config_file: Path) -> None:

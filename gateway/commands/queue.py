@@ -22,19 +22,20 @@ _SHOWN = 50
 @click.pass_context
 def queue(context: click.Context, config: Path | None) -> None:
     """Look at and mend the refresh queue."""
-    context.obj = config
+    context.obj = config  # each command takes it, too: at the end, as elsewhere
     if context.invoked_subcommand is None:
         context.invoke(list_)
 
 
 @queue.command("list")
 @click.option("--most", default=_SHOWN, show_default=True, help="How many to show.")
+@config_option
 @click.pass_obj
-def list_(config: Path | None, most: int = _SHOWN) -> None:
+def list_(before: Path | None, config: Path | None, most: int = _SHOWN) -> None:
     """The renewals that come next."""
 
     async def show() -> None:
-        async with _opened_queue(config) as refresh_queue:
+        async with _opened_queue(config or before) as refresh_queue:
             now = time.time()
             lengths = await refresh_queue.lengths(now)
             click.echo(f"{lengths.queued} queued, {lengths.due} due, {lengths.dead} dead")
@@ -48,12 +49,13 @@ def list_(config: Path | None, most: int = _SHOWN) -> None:
 
 @queue.command()
 @click.option("--most", default=_SHOWN, show_default=True, help="How many to show.")
+@config_option
 @click.pass_obj
-def dead(config: Path | None, most: int) -> None:
+def dead(before: Path | None, config: Path | None, most: int) -> None:
     """What was given up on, and why."""
 
     async def show() -> None:
-        async with _opened_queue(config) as refresh_queue:
+        async with _opened_queue(config or before) as refresh_queue:
             table = Table("image", "style", "given up at", "attempts", "reason")
             for entry in await refresh_queue.dead(most):
                 at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
@@ -65,12 +67,13 @@ def dead(config: Path | None, most: int) -> None:
 
 
 @queue.command()
+@config_option
 @click.pass_obj
-def requeue(config: Path | None) -> None:
+def requeue(before: Path | None, config: Path | None) -> None:
     """Try everything that was given up on again, now."""
 
     async def move() -> None:
-        async with _opened_queue(config) as refresh_queue:
+        async with _opened_queue(config or before) as refresh_queue:
             click.echo(f"{await refresh_queue.requeue(time.time())} requeued")
 
     run_or_explain(move())
