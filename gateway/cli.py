@@ -121,14 +121,17 @@ def _run(
     beside: AbstractAsyncContextManager[object] | None = None,
     ready: Callable[[Listening], None] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; ``beside`` is open as long, ``ready`` is told the ports."""
+    """Serve until SIGTERM or SIGINT, then drain, until the second one; ``beside`` is open as long, ``ready`` is told
+    the ports.
+    """
 
     async def serve_until_told() -> None:
         memory.settle()
-        stop = asyncio.Event()
+        stop, hurry = asyncio.Event(), asyncio.Event()
         for signum in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-        async with beside or nullcontext(), listening(create_app(settings, Metrics()), create_admin_app) as ports:
+            asyncio.get_running_loop().add_signal_handler(signum, lambda: (hurry if stop.is_set() else stop).set())
+        app = create_app(settings, Metrics())
+        async with beside or nullcontext(), listening(app, create_admin_app, hurry) as ports:
             logger.info("listening: public=%s admin=%s", ports.public, ports.admin)
             if ready is not None:
                 ready(ports)

@@ -133,6 +133,30 @@ class TestServe:
             assert await running.exit_code() == 0
         assert any("shutdown_grace is over" in line for line in running.lines)
 
+    @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+    async def test_who_is_told_twice_does_not_wait(
+        self, config_file: Path, images: Images, cos: CosStandIn, signum: signal.Signals
+    ) -> None:
+        cos.store.put(BUCKET, "slow.png", SyntheticContent(1_000_000), content_type="image/png")
+        await images.add_row(ImageRow("slow", None, "slow.png", public=True))
+        cos.faults.add(Fault(action=Hang(at=500_000)))
+        environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": "60", "GATEWAY_IMAGE_PROXY__TIMEOUT": "60"}
+        async with (
+            gateway_process("serve", "--config", str(config_file), environment=environment) as running,
+            aiohttp.ClientSession() as session,
+            session.get(running.public + "/i/slow") as answer,
+        ):
+            await answer.content.readexactly(500_000)
+            running.process.send_signal(signum)
+            await running.line_with("draining")
+            running.process.send_signal(signum)
+            with pytest.raises(aiohttp.ClientError):
+                await answer.content.read()
+            async with asyncio.timeout(5):
+                assert await running.exit_code() == 0
+        assert any("told to stop again" in line for line in running.lines)
+        assert "Traceback" not in "".join(running.lines)
+
     async def test_an_idle_gateway_ends_at_once(self, config_file: Path) -> None:
         async with (
             gateway_process("serve", "--config", str(config_file)) as running,

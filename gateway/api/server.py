@@ -41,10 +41,13 @@ class Listening:
 
 @asynccontextmanager
 async def listening(
-    app: web.Application, create_admin_app: Callable[[web.Application], web.Application]
+    app: web.Application,
+    create_admin_app: Callable[[web.Application], web.Application],
+    hurry: asyncio.Event | None = None,
 ) -> AsyncIterator[Listening]:
     """Serve ``app`` and its admin port. At the end, drain within ``shutdown_grace`` seconds, then close everything.
 
+    Once ``hurry`` is set, nothing is waited for any more.
     Raises ``CannotListen``, ``PurePythonParser``, and what opening the parts raises.
     """
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
@@ -64,7 +67,7 @@ async def listening(
             with _named("admin", admin.host, admin.port):
                 await private.start()
             yield Listening(public.url, private.url)
-            await _drain(app, public_runner)
+            await _drain(app, public_runner, hurry or asyncio.Event())
 
 
 @contextmanager
@@ -92,7 +95,7 @@ async def _runner(app: web.Application, *, handler_cancellation: bool) -> AsyncI
         await runner.cleanup()
 
 
-async def _drain(app: web.Application, runner: web.AppRunner) -> None:
+async def _drain(app: web.Application, runner: web.AppRunner, hurry: asyncio.Event) -> None:
     """Not ready first; the port stays open until what was in flight has finished, so that balancers see the 503 of
     ``/readyz`` and not a refused connection. Then the port closes, and what came meanwhile may finish, too.
     """
@@ -101,13 +104,18 @@ async def _drain(app: web.Application, runner: web.AppRunner) -> None:
     app[HEALTH].drain()
     logger.info("draining")
     deadline = time.monotonic() + app[SETTINGS].server.shutdown_grace
-    await _until(lambda: not in_flight.any_before(mark), deadline)
+
+    def is_over() -> bool:
+        return hurry.is_set() or time.monotonic() >= deadline
+
+    await _until(lambda: not in_flight.any_before(mark), is_over)
     for site in list(runner.sites):
         await site.stop()
     if runner.server is not None:
         runner.server.pre_shutdown()  # a kept-alive connection takes no further request
-    if not await _until(lambda: not in_flight.any() and not _unsent(runner), deadline):
-        logger.warning("shutdown_grace is over: the requests still in flight are cut")
+    if not await _until(lambda: not in_flight.any() and not _unsent(runner), is_over):
+        why = "told to stop again" if hurry.is_set() else "shutdown_grace is over"
+        logger.warning("%s: the requests still in flight are cut", why)
         for connection in _connections(runner):
             reset(connection.transport)
 
@@ -122,10 +130,10 @@ def _connections(runner: web.AppRunner) -> list[web.RequestHandler]:
     return runner.server.connections if runner.server is not None else []
 
 
-async def _until(condition: Callable[[], bool], deadline: float) -> bool:
-    """Wait for ``condition``, at the longest until ``deadline`` (monotonic seconds); whether it came true."""
+async def _until(condition: Callable[[], bool], is_over: Callable[[], bool]) -> bool:
+    """Wait for ``condition``, at the longest until ``is_over``; whether it came true."""
     while not condition():
-        if time.monotonic() >= deadline:
+        if is_over():
             return False
         await asyncio.sleep(_POLL)
     return True
