@@ -13,8 +13,9 @@ _CANCEL_AGAIN = 0.02
 
 @asynccontextmanager
 async def background(name: str, work: Coroutine[Any, Any, None]) -> AsyncIterator["asyncio.Task[None]"]:
-    """Run ``work`` as a task called ``name``; at the end it is cancelled and waited for."""
+    """Run ``work`` as a task called ``name``; at the end it is cancelled and waited for. The log hears if it dies."""
     task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_tell_of_failure)
     try:
         yield task
     finally:
@@ -23,5 +24,8 @@ async def background(name: str, work: Coroutine[Any, Any, None]) -> AsyncIterato
         while not task.done():
             task.cancel()
             await asyncio.wait({task}, timeout=_CANCEL_AGAIN)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("background task failed: name=%s", name, exc_info=error)
+
+
+def _tell_of_failure(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("background task failed: name=%s", task.get_name(), exc_info=error)

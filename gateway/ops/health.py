@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from dataclasses import dataclass
 from gateway.errors import DependencyDown, GatewayError
 from gateway.metrics import Metrics
 
-Probe = Callable[[], Awaitable[None]]
+logger = logging.getLogger(__name__)
 
+Probe = Callable[[], Awaitable[None]]
 
 # Either of them is enough to find images; without both, nothing new can be served.
 _STORES = frozenset({"redis", "postgres"})
@@ -35,7 +37,8 @@ class Report:
 class Health:
     """Looks at the dependencies, at most once in ``keep`` seconds however often it is asked.
 
-    A probe returns when its dependency answers and raises otherwise; it may take ``timeout`` seconds. The gateway
+    A probe returns when its dependency answers and raises otherwise; it may take ``timeout`` seconds. One that raises
+    what nobody foresaw is down, too, and the log hears of it, once until the dependency answers again. The gateway
     serves while one of the two stores answers: from the cache, or by signing afresh. Draining, it is not ready.
     """
 
@@ -85,15 +88,19 @@ class Health:
         return Readiness.DEGRADED if down else Readiness.READY
 
     async def _look(self) -> dict[str, str]:
-        states = await asyncio.gather(*(self._answers(probe) for probe in self._probes.values()))
+        states = await asyncio.gather(*(self._answers(name, probe) for name, probe in self._probes.items()))
         for name, is_up in zip(self._probes, states, strict=True):
             self._metrics.dependency_up.labels(dependency=name).set(is_up)
         return {name: "ok" if is_up else "down" for name, is_up in zip(self._probes, states, strict=True)}
 
-    async def _answers(self, probe: Probe) -> bool:
+    async def _answers(self, name: str, probe: Probe) -> bool:
         try:
             async with asyncio.timeout(self._timeout):
                 await probe()
         except (DependencyDown, GatewayError, TimeoutError):
+            return False
+        except Exception:  # the metric, /readyz and the other dependencies must not end with it
+            if self._checks.get(name) != "down":
+                logger.exception("probe failed: dependency=%s", name)
             return False
         return True

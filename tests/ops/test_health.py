@@ -8,7 +8,9 @@ import pytest
 
 from gateway.errors import CatalogUnavailable, DependencyDown, OriginUnavailable
 from gateway.metrics import Metrics
+from gateway.ops.background import background
 from gateway.ops.health import Health, Readiness
+from tests.waiting import until
 
 READY, DEGRADED, NOT_READY = Readiness.READY, Readiness.DEGRADED, Readiness.NOT_READY
 
@@ -47,6 +49,11 @@ def health(metrics: Metrics | None = None, clock: Clock | None = None, **depende
     return Health(probes, metrics or Metrics(), timeout=0.05, monotonic=clock or Clock())
 
 
+def up(metrics: Metrics, dependency: str) -> float | None:
+    """What the metric says."""
+    return metrics.registry.get_sample_value("image_gateway_dependency_up", {"dependency": dependency})
+
+
 @pytest.mark.parametrize(
     ("down", "status"),
     [
@@ -78,6 +85,27 @@ async def test_without_a_url_cache_everything_hangs_on_postgres() -> None:
 )
 async def test_each_adapter_says_down_in_its_own_way(error: Exception) -> None:
     assert (await health(postgres=Dependency(), cos=Dependency(error)).report()).checks["cos"] == "down"
+
+
+async def test_an_error_that_nobody_foresaw_is_down_and_told_once_each_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock, odd = Clock(), Dependency(LookupError("16287"))
+    asked = health(clock=clock, redis=odd, postgres=Dependency())
+    for error, told in ((odd.error, 1), (odd.error, 1), (None, 1), (odd.error, 2)):
+        odd.error = error
+        assert (await asked.report()).checks == {"redis": "down" if error else "ok", "postgres": "ok"}
+        assert len(caplog.records) == told
+        clock.now += 2
+
+
+async def test_the_watcher_goes_on_after_it() -> None:
+    odd, metrics = Dependency(LookupError("16287")), Metrics()
+    watched = Health({"redis": odd.probe}, metrics, keep=0, look_every=0.01)
+    async with background("health", watched.watch()):
+        await until(lambda: odd.asked > 2)
+        odd.error = None
+        await until(lambda: up(metrics, "redis") == 1)
 
 
 async def test_what_does_not_answer_in_time_is_down_and_holds_up_nobody() -> None:
@@ -116,6 +144,4 @@ async def test_draining_is_not_ready_whatever_answers() -> None:
 async def test_the_state_is_measured() -> None:
     metrics = Metrics()
     await health(metrics, redis=Dependency(DependencyDown()), postgres=Dependency()).report()
-    for dependency, up in (("redis", 0), ("postgres", 1)):
-        sample = metrics.registry.get_sample_value("image_gateway_dependency_up", {"dependency": dependency})
-        assert sample == up
+    assert (up(metrics, "redis"), up(metrics, "postgres")) == (0, 1)
