@@ -21,7 +21,7 @@ from gateway.commands.queue import queue
 from gateway.commands.warm import warm
 from gateway.examination import examine_all
 from gateway.metrics import Metrics
-from gateway.ops import memory
+from gateway.ops import memory, open_files
 from gateway.ops.logs import configure_logging
 from gateway.settings import Settings
 from gateway.settings.sources import SettingsError
@@ -127,6 +127,7 @@ def _run(
 
     async def serve_until_told() -> None:
         memory.settle()
+        open_files.make_room(settings.server.max_streams)
         stop, hurry = asyncio.Event(), asyncio.Event()
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, lambda: (hurry if stop.is_set() else stop).set())

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import signal
 import time
 from pathlib import Path
@@ -166,6 +167,18 @@ class TestServe:
             running.terminate()
             async with asyncio.timeout(3):
                 assert await running.exit_code() == 0
+
+    async def test_it_takes_the_open_files_it_may_have(self, config_file: Path) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+        try:
+            environment = {"GATEWAY_SERVER__MAX_STREAMS": str(10**9)}
+            async with gateway_process("serve", "--config", str(config_file), environment=environment) as running:
+                if hard != resource.RLIM_INFINITY:
+                    assert resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+                assert "server.max_streams" in await running.line_with("too few open files")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
     async def test_log_lines_are_json_with_the_request_id(
         self, config_file: Path, images: Images, cos: CosStandIn

@@ -1,0 +1,36 @@
+"""How many sockets the process may have."""
+
+import logging
+import resource
+from typing import Final
+
+logger = logging.getLogger(__name__)
+
+# A streamed image has two: to its client, and to COS.
+_FOR_EACH_STREAM: Final = 2
+# Redis and Postgres, the ports, and clients between two requests.
+_BESIDE: Final = 256
+
+
+def make_room(max_streams: int) -> None:
+    """Raise the limit of open files as far as the process may; warn if so many streams are more than it lets through.
+
+    Shells and service managers give 1024 and let a process that needs more have it: the rest of the limit is there for
+    programs that use select(2).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = _FOR_EACH_STREAM * max_streams + _BESIDE
+    wanted = hard if hard != resource.RLIM_INFINITY else needed
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+        except (OSError, ValueError) as error:  # some systems allow less than their own limit says
+            logger.debug("the limit of open files stays: limit=%s reason=%s", soft, error)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        logger.warning(
+            "too few open files for server.max_streams, lower it or raise the hard limit (ulimit -Hn, LimitNOFILE): "
+            "limit=%s needed=%s",
+            soft,
+            needed,
+        )
