@@ -62,7 +62,10 @@ class ImageProxy:
 
         self._limit.take()
         try:
-            image = (await self._viewing.view_for(identify, wanted.image_id, wanted.style)).image
+            viewed = self._viewing.at_hand(identify, wanted.image_id, wanted.style)
+            if viewed is None:
+                viewed = await self._viewing.looked_up(identify, wanted.image_id, wanted.style)
+            image = viewed.image
             self._usage.accessed(wanted.image_id, wanted.style)
             passage.delivery = delivery = "redirect" if wanted.redirect else self._delivery
             if delivery == "redirect":

@@ -21,13 +21,23 @@ class ImageViewing:
 
     async def view_for(self, identify: Callable[[], Caller], image_id: str, style: str | None = None) -> Resolved:
         """As ``view``, for a caller who is told only where that matters: nobody need be known for a public image."""
+        return self.at_hand(identify, image_id, style) or await self.looked_up(identify, image_id, style)
+
+    def at_hand(self, identify: Callable[[], Caller], image_id: str, style: str | None = None) -> Resolved | None:
+        """As ``view_for``, of what can be told without waiting; None: it has to be ``looked_up``."""
         try:
-            resolved = self._resolver.at_hand(image_id, style) or await self._resolver.look_up(image_id, style)
+            resolved = self._resolver.at_hand(image_id, style)
         except ImageNotFound as error:
             raise refusal(identify()) from error
-        if not resolved.image.record.public:
-            check_view(identify(), resolved.image.record)
-        return resolved
+        return _visible(resolved, identify) if resolved is not None else None
+
+    async def looked_up(self, identify: Callable[[], Caller], image_id: str, style: str | None = None) -> Resolved:
+        """As ``view_for``, of what is not at hand."""
+        try:
+            resolved = await self._resolver.look_up(image_id, style)
+        except ImageNotFound as error:
+            raise refusal(identify()) from error
+        return _visible(resolved, identify)
 
     async def view_many(self, caller: Caller, image_ids: list[str]) -> dict[str, Resolved | GatewayError]:
         """For each id the image, or the error that ``view`` would raise."""
@@ -69,3 +79,10 @@ def _same_answer_for_bad_credentials(caller: Caller) -> Iterator[None]:
         yield
     except ImageNotFound as error:
         raise refusal(caller) from error
+
+
+def _visible(resolved: Resolved, identify: Callable[[], Caller]) -> Resolved:
+    """The same, if the caller may see it; raises what ``check_view`` raises."""
+    if not resolved.image.record.public:
+        check_view(identify(), resolved.image.record)
+    return resolved

@@ -42,7 +42,7 @@ class ImageStream:
                     return await Answering(self._source, self._relay, self._policy, exchange).answer(image, known)
                 if known is not None and known.body is not None:
                     return await self._at_once(exchange, image.record, known, known.body)
-                renewed, found = await self._source.whole(image, {})
+                renewed, found = await (self._source.whole(image, {}) if known is None else self._source.fetch(image))
                 if renewed is None and isinstance(found, Reader) and _is_small(found.transfer.body):
                     return await self._small(exchange, image.record, found)
                 answering = Answering(self._source, self._relay, self._policy, exchange)
@@ -64,7 +64,7 @@ class ImageStream:
         try:
             fixed = image_fields(record, transfer.body.facts, self._policy, exchange.wanted.download)
             own = f"Cache-Status: {status_of(reader)}\r\n"
-            body = await transfer.finished()
+            body = transfer.whole if transfer.is_over else await transfer.finished()
         except BodyLost as error:  # nothing was sent yet
             raise OriginUnavailable(str(error)) from error
         finally:

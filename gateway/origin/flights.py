@@ -56,7 +56,7 @@ class Flights:
     async def _board(self, flight: "_Flight", *, is_collapsed: bool) -> tuple[SignedImage | None, Reader]:
         reader = flight.join(is_collapsed)
         try:
-            await flight.opened()
+            await (flight.opened() if is_collapsed else flight.take_off())
         except BaseException:
             reader.close()
             raise
@@ -96,6 +96,10 @@ class _Flight(Transfer):
     def serves(self, image: SignedImage) -> bool:
         """Whether the image has not changed since it was begun."""
         return self.asked_at > self._flights.cache.changed_at(image.record.image_id)
+
+    def take_off(self) -> Awaitable[None]:
+        """As ``opened``, for the first aboard."""
+        return self._advance(self.open)
 
     async def open(self) -> None:
         """Through the door, and remember what COS says of the object; memory may be promised to its body."""

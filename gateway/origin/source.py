@@ -113,6 +113,10 @@ class ObjectSource:
             return self._flights.join(self._door(image), conditions)
         return self._revalidated(image, stale, stale.body)
 
+    def fetch(self, image: SignedImage) -> Awaitable[tuple[Renewed, Reader]]:
+        """As ``whole``, for an object of which there are no bytes in memory."""
+        return self._flights.join(self._door(image), {})
+
     async def _revalidated(self, image: SignedImage, stale: Entry, body: bytes) -> tuple[Renewed, Reader | Kept]:
         try:
             renewed, reader = await self._flights.join(self._door(image), {"If-None-Match": stale.facts.etag or ""})
