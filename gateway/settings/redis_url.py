@@ -9,6 +9,7 @@ _KNOWN = f"{', '.join(f'{scheme}://' for scheme in _HOSTS)} or unix://"
 # A password with one of them in the clear ends where it should not, and the rest is taken for a port or a path.
 _CLEAR = "; within a password or a name write / ? # @ as %2F %3F %23 %40"
 
+_PLACE = re.compile(r"[/?#]")  # what ends the hosts (RFC 3986 section 3.2)
 _TRUTH = "true|false|yes|no|1|0"
 _NUMBER = "[0-9]{1,6}"
 _LOGIN = {"db": _NUMBER, "username": ".+", "password": ".+", "health_check_interval": _NUMBER}
@@ -16,10 +17,19 @@ _TLS_FILES = {"ssl_ca_certs": ".+", "ssl_certfile": ".+", "ssl_keyfile": ".+"}
 _TLS = {**_TLS_FILES, "ssl_cert_reqs": "none|optional|required", "ssl_check_hostname": _TRUTH}
 
 
+def split_redis_url(url: str) -> SplitResult:
+    """As ``urlsplit``, which takes no list of hosts where one of them is an IPv6 address; raises ``ValueError``."""
+    before, separator, rest = url.partition("://")
+    place = _PLACE.split(rest, maxsplit=1)[0]
+    if not separator or "," not in place:
+        return urlsplit(url)
+    return urlsplit(f"{before}{separator}{rest.removeprefix(place)}")._replace(netloc=place)
+
+
 def check_redis_url(url: str) -> str:
     """Return ``url`` if a client can be made of it, else raise ``ValueError``."""
     try:
-        parts = urlsplit(url)
+        parts = split_redis_url(url)
     except ValueError:
         raise ValueError(f"is not a URL{_CLEAR}") from None
     if "://" not in url or parts.scheme not in (*_HOSTS, "unix"):

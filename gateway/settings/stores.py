@@ -1,10 +1,11 @@
 """Redis and Postgres."""
 
 from typing import Annotated
+from urllib.parse import SplitResult
 
 from pydantic import AfterValidator, Field, PositiveInt, SecretStr
 
-from gateway.settings.redis_url import check_redis_url
+from gateway.settings.redis_url import check_redis_url, split_redis_url
 from gateway.settings.section import Section, Timeout, matches
 
 # Names that go into SQL: nothing that quoting could be escaped with.
@@ -29,6 +30,10 @@ class RedisSettings(Section):
     url: RedisUrl = SecretStr("redis://localhost:6379/0")
     prefix: str = Field("image:", min_length=1, max_length=64)
     timeout: Timeout = 0.5
+
+    def parts(self) -> SplitResult:
+        """The URL taken apart; it may name several hosts."""
+        return split_redis_url(self.url.get_secret_value())
 
 
 class ColumnSettings(Section):

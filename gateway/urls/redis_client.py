@@ -41,7 +41,7 @@ async def open_redis(settings: RedisSettings) -> AsyncIterator[Client]:
         "client_name": "image-gateway",
         "driver_info": None,  # else every new connection looks up the library's version on the disk
     }
-    parts = urlsplit(url)
+    parts = settings.parts()
     async with AsyncExitStack() as stack:
         if parts.scheme.endswith("+cluster"):
             client: Client = _cluster(parts, options)

@@ -13,7 +13,10 @@ Script = Callable[[str], str | None]
 async def scripted(script: Script) -> AsyncIterator[int]:
     """Runs it; gives its port on 127.0.0.1."""
 
+    kept: set[asyncio.StreamWriter] = set()
+
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        kept.add(writer)
         try:
             while (answer := script((await reader.readuntil(b"\r\n\r\n")).decode())) is not None:
                 writer.write(answer.encode())
@@ -21,11 +24,13 @@ async def scripted(script: Script) -> AsyncIterator[int]:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # nginx closed it
         finally:
+            kept.discard(writer)
             writer.close()
 
-    server = await asyncio.start_server(converse, "127.0.0.1", 0)
-    async with server:
+    async with await asyncio.start_server(converse, "127.0.0.1", 0) as server:
         yield server.sockets[0].getsockname()[1]
+        for writer in kept:  # which the end of the server waits for, and nginx keeps open
+            writer.close()
 
 
 def answer(status: int = 200, body: str = "", **headers: str) -> str:
