@@ -11,7 +11,6 @@ from gateway.catalog.changes import ChangeFeed
 from gateway.catalog.postgres import open_catalog
 from gateway.delivery.accel import ImageAccel
 from gateway.delivery.headers import CachePolicy
-from gateway.delivery.low_speed import LowSpeed
 from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.relay import Relay
 from gateway.delivery.stream import ImageStream
@@ -153,7 +152,7 @@ async def delivery(app: web.Application) -> AsyncIterator[None]:
 
     app[keys.FORGETTING].add(forget)
     policy = CachePolicy(settings.max_age, private_vary=app[keys.AUTHENTICATOR].varies_by)
-    stream = ImageStream(source, Relay(LowSpeed(settings.timeout), metrics), policy)
+    stream = ImageStream(source, Relay(metrics), policy)
     app[keys.IMAGE_PROXY] = ImageProxy(
         settings,
         limit=app[keys.STREAM_LIMIT],

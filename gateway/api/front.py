@@ -14,9 +14,9 @@ from multidict import istr
 from gateway.api.answers import failure
 from gateway.api.keys import CLIENT_ADDRESS, DAILY_STATS, IMAGE_PROXY, IN_FLIGHT, METRICS
 from gateway.api.passage import PASSAGE, Passage
+from gateway.api.reset import reset
 from gateway.catalog.image_id import PATTERN
 from gateway.delivery.relay import ClientLeft, RelayAborted
-from gateway.delivery.reset import reset
 from gateway.errors import GatewayError, InvalidRequest, MethodNotAllowed, PayloadTooLarge, RouteNotFound
 from gateway.ops.request_id import current_request_id
 
@@ -56,7 +56,7 @@ class Front:
         """Give the request an id, have it answered, and count and time what becomes of it."""
         passage = Passage(request.headers.get(_REQUEST_ID))
         current_request_id.set(passage.request_id)  # for this request's task alone
-        number = self._in_flight.began()
+        number = self._in_flight.began(request.transport)
         outcome = CLIENT_LEFT  # what remains when the handler is cancelled
         try:
             try:

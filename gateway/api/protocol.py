@@ -2,23 +2,41 @@
 
 import asyncio
 import logging
-import socket
+from typing import Any, cast
 
 from aiohttp import web
 
 from gateway.api.answers import failure
+from gateway.api.low_speed import LowSpeed
 from gateway.errors import GatewayError, InvalidRequest
 from gateway.ops.request_id import request_id_from
 
 logger = logging.getLogger("aiohttp.server")
 
-_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
 _LINGER = 5.0  # seconds to read on what nobody waits for, so that the client sees its answer before the close
 _BACKLOG = 1024  # connections that may wait to be accepted; Linux takes no more than net.core.somaxconn
 
 
 class Connection(web.RequestHandler):
-    """What cannot be parsed is answered in the shape of all our errors, without a word of it."""
+    """What cannot be parsed is answered in the shape of all our errors, without a word of it.
+
+    ``low_speed`` looks after the client's pace for as long as the connection lasts, whatever is sent to it.
+    """
+
+    def __init__(self, manager: web.Server, *, low_speed: LowSpeed, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._low_speed = low_speed
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        super().connection_made(transport)
+        self._connected = cast("asyncio.Transport", transport)
+        self._low_speed.watch(self._connected)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """It has left, or was cut."""
+        self._low_speed.forget(self._connected)
+        super().connection_lost(exc)
 
     def handle_error(
         self,
@@ -49,8 +67,7 @@ class Site(web.BaseSite):
     """Listens on ``host`` and ``port`` for a runner.
 
     ``keepalive_timeout`` is how long a connection may idle, and how long a client may take over the head of a request.
-    A client that takes nothing of what was sent to it for ``unread_timeout`` seconds is given up by the kernel
-    (tcp(7), RFC 5482): that also ends those which no write deadline sees, since their answers fit into the buffers.
+    One that takes next to nothing of what was sent to it for ``unread_timeout`` seconds is cut.
     """
 
     def __init__(
@@ -89,20 +106,20 @@ class Site(web.BaseSite):
         manager = self._runner.server
         assert manager is not None, "BaseSite.start() refuses a runner that was not set up"  # noqa: S101
 
+        low_speed = LowSpeed(self._unread_timeout)
+
         def connection() -> Connection:
             return Connection(
                 manager,
+                low_speed=low_speed,
                 loop=loop,
                 keepalive_timeout=self._keepalive_timeout,
                 # Nobody has a reason to compress two hundred ids; a bomb of them would be one (and so would its error).
                 auto_decompress=False,
                 lingering_time=min(_LINGER, self._keepalive_timeout),
-                access_log=None,  # type: ignore[arg-type]  # which is how it is turned off
+                access_log=None,
             )
 
         self._server = await loop.create_server(
             connection, self._host, self._port, backlog=_BACKLOG, reuse_port=self._reuse_port or None
         )
-        if _USER_TIMEOUT is not None:
-            for listener in self._server.sockets:  # what it accepts inherits it
-                listener.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, int(self._unread_timeout * 1000))

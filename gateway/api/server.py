@@ -13,7 +13,7 @@ from aiohttp import http_parser, web
 from gateway.api.front import put_before
 from gateway.api.keys import HEALTH, IN_FLIGHT, SETTINGS
 from gateway.api.protocol import Site
-from gateway.delivery.reset import reset
+from gateway.api.reset import reset
 from gateway.ip_address import is_loopback
 
 logger = logging.getLogger(__name__)
@@ -113,21 +113,19 @@ async def _drain(app: web.Application, runner: web.AppRunner, hurry: asyncio.Eve
         await site.stop()
     if runner.server is not None:
         runner.server.pre_shutdown()  # a kept-alive connection takes no further request
-    if not await _until(lambda: not in_flight.any() and not _unsent(runner), is_over):
+    if not await _until(lambda: not in_flight.any() and not _with_unsent_bytes(runner), is_over):
         why = "told to stop again" if hurry.is_set() else "shutdown_grace is over"
         logger.warning("%s: the requests still in flight are cut", why)
-        for connection in _connections(runner):
-            reset(connection.transport)
+        # Not the others: what the kernel holds for them are whole answers.
+        for transport in in_flight.transports() + _with_unsent_bytes(runner):
+            reset(transport)
 
 
-def _unsent(runner: web.AppRunner) -> bool:
-    """Whether bytes of finished answers still wait for their clients to take them."""
-    transports = [connection.transport for connection in _connections(runner)]
-    return any(transport is not None and transport.get_write_buffer_size() > 0 for transport in transports)
-
-
-def _connections(runner: web.AppRunner) -> list[web.RequestHandler]:
-    return runner.server.connections if runner.server is not None else []
+def _with_unsent_bytes(runner: web.AppRunner) -> list[asyncio.Transport]:
+    """Connections on which bytes of finished answers still wait for their clients to take them."""
+    connections = runner.server.connections if runner.server is not None else []
+    transports = [connection.transport for connection in connections]
+    return [transport for transport in transports if transport is not None and transport.get_write_buffer_size() > 0]
 
 
 async def _until(condition: Callable[[], bool], is_over: Callable[[], bool]) -> bool:

@@ -6,7 +6,6 @@ from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 
 from gateway.delivery.exchange import Exchange
-from gateway.delivery.low_speed import LowSpeed
 from gateway.delivery.ready import ReadyResponse
 from gateway.errors import OriginUnavailable
 from gateway.metrics import Metrics
@@ -38,8 +37,7 @@ class ClientLeft(Exception):
 class Relay:
     """Copies bodies to clients, for as long as they take them: ``low_speed`` looks after that."""
 
-    def __init__(self, low_speed: LowSpeed, metrics: Metrics) -> None:
-        self._low_speed = low_speed
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     async def send(
@@ -63,19 +61,18 @@ class Relay:
         exchange.stamp(response)
         sent = 0
         try:
-            with self._low_speed.watch(exchange.request):
-                await response.prepare(exchange.request)
-                while piece:
-                    await response.write(piece)
-                    sent += len(piece)
-                    self._metrics.response_bytes.add(number=len(piece))
-                    try:
-                        piece = await body.read()
-                    except BodyLost as error:
-                        raise RelayAborted(str(error)) from error
-                if length not in (None, sent):  # the next answer on the connection would be read as the rest
-                    raise RelayAborted(f"{sent} bytes came of the {length} that were announced")
-                await response.write_eof()
+            await response.prepare(exchange.request)
+            while piece:
+                await response.write(piece)
+                sent += len(piece)
+                self._metrics.response_bytes.add(number=len(piece))
+                try:
+                    piece = await body.read()
+                except BodyLost as error:
+                    raise RelayAborted(str(error)) from error
+            if length not in (None, sent):  # the next answer on the connection would be read as the rest
+                raise RelayAborted(f"{sent} bytes came of the {length} that were announced")
+            await response.write_eof()
         # A write to a client that left fails with a ConnectionError of aiohttp's own, which is also a ClientError: it
         # cannot be mistaken for a failure of the origin, since ``read`` lets nothing but ``BodyLost`` through.
         except ConnectionError as error:
@@ -92,11 +89,7 @@ class Relay:
         response = ReadyResponse(fixed, own, body, status)
         exchange.stamp(response)
         try:
-            if len(body) <= SMALL_BODY:
-                await response.send(exchange.request)
-            else:
-                with self._low_speed.watch(exchange.request):
-                    await response.send(exchange.request)
+            await response.send(exchange.request)
         except ConnectionError as error:
             raise ClientLeft("the connection is closed") from error
         self._metrics.response_bytes.add((), len(body))

@@ -1,5 +1,7 @@
 """Which requests are being answered."""
 
+import asyncio
+
 from gateway.metrics import Metrics
 
 
@@ -9,18 +11,22 @@ class InFlight:
     def __init__(self, metrics: Metrics) -> None:
         metrics.inflight_requests.set_function(lambda: len(self._numbers))
         self._next = 0
-        self._numbers: set[int] = set()
+        self._numbers: dict[int, asyncio.Transport | None] = {}
 
-    def began(self) -> int:
-        """A request is under way; its number, for ``ended``."""
+    def began(self, transport: asyncio.Transport | None = None) -> int:
+        """A request is under way on that connection; its number, for ``ended``."""
         number = self._next
         self._next += 1
-        self._numbers.add(number)
+        self._numbers[number] = transport
         return number
 
     def ended(self, number: int) -> None:
         """That request is over."""
-        self._numbers.discard(number)
+        self._numbers.pop(number, None)
+
+    def transports(self) -> list[asyncio.Transport]:
+        """The connections of the requests under way."""
+        return [transport for transport in self._numbers.values() if transport is not None]
 
     def mark(self) -> int:
         """A point in time, for ``any_before``."""

@@ -13,6 +13,7 @@ from gateway.dev.cos.server import CosStandIn
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.origin.scripted import head, scripted
 from tests.test_delivery_stories import LARGE, SMALL, add_large
+from tests.waiting import until
 from tests.wire import connected
 
 OF_ONE_ANSWER = {"Date", "X-Request-Id", "Server-Timing"}
@@ -144,3 +145,25 @@ async def test_what_the_end_of_the_grace_cuts_does_not_look_whole(start_gateway:
         await gateway.close()
         with pytest.raises(ConnectionResetError):
             await wire.reader.readexactly(LARGE.size)
+
+
+async def test_the_end_of_the_grace_does_not_take_back_what_was_answered(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    """Of an answer that the kernel holds for its client, nothing is missing."""
+    gateway = await start_gateway(server={"shutdown_grace": 0.1}, image_proxy={"timeout": 20})
+    await add_large(images)
+    answered = SMALL * 6
+    await images.add("b", answered)
+    async with (
+        connected(gateway.ports.public, receive_buffer=4096) as slow,
+        connected(gateway.ports.public, receive_buffer=4096) as wire,
+    ):
+        await slow.get("/i/a")
+        await slow.head()
+        await wire.get("/i/b")
+        await until(lambda: gateway.sample("requests_total", route="short", delivery="stream", status="200") == 1)
+        await gateway.close()
+        assert await wire.body(await wire.head()) == answered
+        with pytest.raises(ConnectionResetError):
+            await slow.reader.readexactly(LARGE.size)
