@@ -25,7 +25,7 @@ class SingleFlight(Generic[K, V]):
         self._is_for_callers = is_for_callers
         self._callers: defaultdict[asyncio.Task[V], int] = defaultdict(int)
         self._flights: dict[K, asyncio.Task[V]] = {}
-        self._forgotten: set[asyncio.Task[V]] = set()
+        self._tasks: set[asyncio.Task[V]] = set()  # also those that nobody may join any more
 
     async def run(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
         """The result of ``work()``, this call's or that of the one already under way; raises what it raises."""
@@ -47,6 +47,7 @@ class SingleFlight(Generic[K, V]):
         flight = self._flights.get(key)
         if flight is None:
             flight = self._flights[key] = asyncio.create_task(_awaited(work), name=f"{self._name}:{key}")
+            self._tasks.add(flight)
             flight.add_done_callback(lambda done: self._land(key, done))
         return flight
 
@@ -57,11 +58,11 @@ class SingleFlight(Generic[K, V]):
     def forget(self, concerned: Callable[[K], bool] = lambda _: True) -> None:
         """Whoever asks from now on wants newer work than what is under way; those who wait for that still get it."""
         for key in [key for key in self._flights if concerned(key)]:
-            self._forgotten.add(self._flights.pop(key))
+            del self._flights[key]
 
     async def close(self) -> None:
         """Cancel what is still under way and wait for it."""
-        flights = [*self._flights.values(), *self._forgotten]
+        flights = list(self._tasks)
         for flight in flights:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
@@ -69,11 +70,10 @@ class SingleFlight(Generic[K, V]):
     def _leave(self, key: K, flight: "asyncio.Task[V]") -> None:
         if self._flights.get(key) is flight:  # nobody may join what is being cancelled
             del self._flights[key]
-            self._forgotten.add(flight)
         flight.cancel()
 
-    def _land(self, key: K, flight: asyncio.Task[V]) -> None:
-        self._forgotten.discard(flight)
+    def _land(self, key: K, flight: "asyncio.Task[V]") -> None:
+        self._tasks.discard(flight)
         if self._flights.get(key) is flight:
             del self._flights[key]
         if not flight.cancelled():

@@ -85,3 +85,41 @@ async def test_closing_cancels_what_is_under_way(flight: SingleFlight[str, int])
     await flight.close()
     with pytest.raises(asyncio.CancelledError):
         await caller
+
+
+class TestForCallersAlone:
+    """What nobody waits for any more is given up."""
+
+    @pytest.fixture
+    def flight(self, metrics: Metrics) -> SingleFlight[str, int]:
+        return SingleFlight("test", metrics.coalesced_requests, is_for_callers=True)
+
+    async def test_the_last_to_leave_ends_it(self, flight: SingleFlight[str, int]) -> None:
+        work = Work()
+        callers = [asyncio.create_task(flight.run("a", work)) for _ in range(2)]
+        await asyncio.sleep(0)
+        task = flight.start("a", work)
+        callers[0].cancel()
+        await asyncio.gather(callers[0], return_exceptions=True)
+        assert not task.cancelling()
+        callers[1].cancel()
+        await asyncio.gather(callers[1], task, return_exceptions=True)
+        assert task.cancelled()
+
+    async def test_a_newcomer_does_not_join_what_is_being_given_up(self, flight: SingleFlight[str, int]) -> None:
+        work = Work()
+        first = asyncio.create_task(flight.run("a", work))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        assert len(flight) == 0
+        work.released.set()
+        assert await flight.run("a", work) == 2
+
+    async def test_a_result_outlives_nobody_and_harms_nobody(self, flight: SingleFlight[str, int]) -> None:
+        work = Work()
+        work.released.set()
+        assert await flight.run("a", work) == 1
+        assert len(flight) == 0
+        await flight.close()

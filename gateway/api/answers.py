@@ -6,11 +6,10 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.delivery.headers import CORS
 from gateway.errors import GatewayError
 
 # What one caller may know is not for a cache, and an error is over when it is over.
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **CORS}
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 def success(data: Mapping[str, Any], message: str = "ok") -> web.Response:

@@ -16,6 +16,8 @@ from gateway.api.keys import CLIENT_ADDRESS, DAILY_STATS, IMAGE_PROXY, IN_FLIGHT
 from gateway.api.passage import PASSAGE, Passage
 from gateway.api.reset import reset
 from gateway.catalog.image_id import PATTERN
+from gateway.delivery.headers import CORS
+from gateway.delivery.ready import ReadyResponse
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.errors import GatewayError, InvalidRequest, MethodNotAllowed, PayloadTooLarge, RouteNotFound
 from gateway.ops.request_id import current_request_id
@@ -51,6 +53,8 @@ class Front:
         self._daily_stats = app.get(DAILY_STATS)
         self._image_proxy = app.get(IMAGE_PROXY)
         self._client_address = app[CLIENT_ADDRESS]
+        # Pages of other sites may read what the public port says; what the admin port says is no business of theirs.
+        self._for_pages = CORS if self._image_proxy is not None else {}
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Give the request an id, have it answered, and count and time what becomes of it."""
@@ -68,6 +72,8 @@ class Front:
                 response = _rendered(request, passage, GatewayError())
             if not response.prepared:
                 passage.stamp(response)
+                if not isinstance(response, ReadyResponse):
+                    response.headers.update(self._for_pages)
             outcome = passage.outcome or str(response.status)
             return response
         finally:

@@ -18,11 +18,15 @@ _BYTES_ACKED: Final = struct.Struct("120xQ")  # where Linux has it in tcp_info: 
 _TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None)
 
 
-class _Progress(NamedTuple):
+class Progress(NamedTuple):
     """How many bytes the client has acknowledged in all, and how many wait for it."""
 
     taken: int = 0
     waiting: int = 0
+
+    def falls_behind(self, before: "Progress", least: float) -> bool:
+        """Whether since ``before`` neither ``least`` bytes were taken nor all that waited then."""
+        return self.taken - before.taken < min(before.waiting, least)
 
 
 class LowSpeed:
@@ -36,12 +40,12 @@ class LowSpeed:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._watched: dict[asyncio.Transport, _Progress] = {}
+        self._watched: dict[asyncio.Transport, Progress] = {}
         self._is_looking = False
 
     def watch(self, transport: asyncio.Transport) -> None:
         """A client has connected."""
-        self._watched[transport] = _Progress()
+        self._watched[transport] = Progress()
         if not self._is_looking:
             self._look_later()
 
@@ -57,20 +61,20 @@ class LowSpeed:
     def _look(self) -> None:
         for transport, before in self._watched.items():
             now = self._watched[transport] = _progress_of(transport)
-            if now.taken - before.taken < min(before.waiting, _LEAST * self._seconds):
+            if now.falls_behind(before, _LEAST * self._seconds):
                 logger.debug("client cut: it took %d bytes since the last look", now.taken - before.taken)
                 reset(transport)
         self._look_later()
 
 
-def _progress_of(transport: asyncio.Transport) -> _Progress:
+def _progress_of(transport: asyncio.Transport) -> Progress:
     if _TCP_INFO is None:
-        return _Progress()
+        return Progress()
     connection = transport.get_extra_info("socket")
     try:
         # What the kernel holds for the client (SIOCOUTQ, tcp(7)) may be megabytes.
         held = _NUMBER.unpack(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(_NUMBER.size)))[0]
         info = connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _BYTES_ACKED.size)
-        return _Progress(_BYTES_ACKED.unpack(info)[0], transport.get_write_buffer_size() + held)
+        return Progress(_BYTES_ACKED.unpack(info)[0], transport.get_write_buffer_size() + held)
     except (OSError, ValueError, struct.error):  # closed already, or a system that tells less
-        return _Progress()
+        return Progress()

@@ -8,8 +8,8 @@ from aiohttp import web
 
 from gateway.api.answers import failure
 from gateway.api.low_speed import LowSpeed
+from gateway.api.passage import Passage
 from gateway.errors import GatewayError, InvalidRequest
-from gateway.ops.request_id import request_id_from
 
 logger = logging.getLogger("aiohttp.server")
 
@@ -55,10 +55,9 @@ class Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun")
         error = InvalidRequest("the request is not valid HTTP") if status < 500 else GatewayError()
-        request_id = request_id_from(None)
-        response = failure(error, request_id)
-        response.headers["X-Request-Id"] = request_id
-        response.headers["Server"] = "image-gateway"
+        passage = Passage(None)
+        response = failure(error, passage.request_id)
+        passage.stamp(response)
         response.force_close()
         return response
 

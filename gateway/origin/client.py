@@ -132,7 +132,13 @@ class OriginClient:
                     del failure
             self._metrics.origin_retries.inc()
             await asyncio.sleep(pause)
-            attempt, patience = attempt + 1, Patience(deadline - self._monotonic())
+            left = deadline - self._monotonic()
+            if left <= 0:  # the loop was late
+                try:
+                    raise failure.outcome
+                finally:
+                    del failure
+            attempt, patience = attempt + 1, Patience(left)
 
     @asynccontextmanager
     async def open(

@@ -15,6 +15,10 @@ class ObjectFacts(NamedTuple):
     content_type: str | None
     content_encoding: str | None
 
+    def is_version_of(self, other: "ObjectFacts") -> bool:
+        """Whether both are of the same bytes; without an entity tag there is no telling."""
+        return self.etag is not None and self.etag == other.etag and self.size == other.size
+
     def confirm(self, kept: "ObjectFacts") -> bool:
         """Whether a 304 that tells these says that the object still is as ``kept`` says.
 

@@ -74,24 +74,20 @@ class ObjectCache:
     def learn(self, object_id: ObjectId, facts: ObjectFacts, asked_at: float, body: bytes | None = None) -> Entry:
         """COS has told ``facts``; ``body`` are all bytes of it. Bytes of the same version stay."""
         entry = self._entries.get(object_id)
-        if entry is not None:
-            if entry.asked_at > asked_at:
-                return Entry(facts, body, asked_at)  # something newer is known
-            if body is None and entry.facts == facts and facts.etag is not None:  # as nearly always
-                entry.asked_at = asked_at
-                self._entries.move_to_end(object_id)
-                return entry
-        if entry is None or (entry.facts.etag, entry.facts.size) != (facts.etag, facts.size) or facts.etag is None:
-            self.forget(object_id)
-            entry = self._entries[object_id] = Entry(facts, None, asked_at)
-        entry.facts = facts
-        entry.asked_at = asked_at
+        is_same = entry is not None and facts.is_version_of(entry.facts)
+        if entry is None or entry.asked_at <= asked_at:
+            if entry is None or not is_same:
+                self.forget(object_id)
+                entry = self._entries[object_id] = Entry(facts, None, asked_at)
+            entry.facts = facts
+            entry.asked_at = asked_at
+        elif not is_same:
+            return Entry(facts, body, asked_at)  # another version is known since
         self._entries.move_to_end(object_id)
         if body is not None and entry.body is None and self.takes(len(body)):
-            entry.body = body
-            self._with_body[object_id] = len(body)
-            self._bytes += len(body)
-        self._evict()
+            self._keep(object_id, entry, body)
+        if len(self._entries) > _MOST_ENTRIES:
+            self.forget(next(iter(self._entries)))
         return entry
 
     def answered(self, object_id: ObjectId, status: int, facts: ObjectFacts, asked_at: float) -> None:
@@ -120,10 +116,11 @@ class ObjectCache:
         """When the image may have changed last (monotonic seconds): what was asked for later is of what it is now."""
         return self._changes.get(image_id, self._before_those)
 
-    def _evict(self) -> None:
+    def _keep(self, object_id: ObjectId, entry: Entry, body: bytes) -> None:
+        entry.body = body
+        self._with_body[object_id] = len(body)
+        self._bytes += len(body)
         while self._bytes > self._settings.max_bytes:
-            object_id, size = self._with_body.popitem(last=False)
-            self._entries[object_id].body = None
+            used_longest_ago, size = self._with_body.popitem(last=False)
+            self._entries[used_longest_ago].body = None
             self._bytes -= size
-        while len(self._entries) > _MOST_ENTRIES:
-            self.forget(next(iter(self._entries)))

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from gateway.api.low_speed import Progress
 from gateway.dev.cos.faults import Drip, Fault
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.waiting import until
@@ -84,3 +85,19 @@ async def test_a_client_that_waits_for_cos_is_not_slow(start_gateway: StartGatew
     await images.add("cat", data)
     images.cos.faults.add(Fault(key="objects/cat.png", action=Drip(size=len(data) // 20, every=0.1)))
     assert (await gateway.get("/i/cat")).body == data
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "falls_behind"),
+    [
+        (Progress(0, 0), Progress(0, 5_000), False),  # nothing waited: it has just come
+        (Progress(0, 5_000), Progress(0, 5_000), True),
+        (Progress(0, 5_000), Progress(999, 4_001), True),
+        (Progress(0, 5_000), Progress(1_000, 4_000), False),
+        (Progress(7_000, 200), Progress(7_200, 5_000), False),  # all that there was
+        (Progress(7_000, 200), Progress(7_199, 5_000), True),
+        (Progress(7_000, 0), Progress(7_000, 0), False),  # idle, or waiting for COS
+    ],
+)
+def test_what_counts_as_next_to_nothing(before: Progress, now: Progress, falls_behind: bool) -> None:
+    assert now.falls_behind(before, 1_000) is falls_behind

@@ -170,3 +170,10 @@ async def test_the_hottest_are_looked_up_at_the_start(start_gateway: StartGatewa
     async with asyncio.timeout(10):
         while second.sample("url_cache_lookups_total", tier="redis", result="hit") < 2:
             await asyncio.sleep(0.02)
+
+
+async def test_pages_of_other_sites_can_read_nothing_of_the_admin_port(gateway: RunningGateway) -> None:
+    """A page in an operator's browser reaches the ports of the machine."""
+    for path in ("/api/v1/monitoring/queue", "/api/v1/monitoring/stats", "/nothing", "/readyz"):
+        answer = await gateway.request("GET", path, admin=True, headers={"Origin": "https://page.example"})
+        assert "Access-Control-Allow-Origin" not in answer.headers

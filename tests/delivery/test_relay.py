@@ -3,10 +3,19 @@
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 
 import pytest
+from aiohttp import ClientPayloadError, web
+from aiohttp.test_utils import TestClient
+from multidict import CIMultiDict
 
+from gateway.delivery.exchange import Exchange
+from gateway.delivery.image_request import ImageRequest
+from gateway.delivery.relay import Relay, RelayAborted
 from gateway.dev.cos.faults import Action, Cut, Drip, Fault, Hang, Headers, NoLength, Refuse
+from gateway.metrics import Metrics
+from gateway.urls.presigned import SignedImage
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.waiting import until, until_asked, until_finished
 from tests.wire import Wire, connected
@@ -189,3 +198,35 @@ async def test_answers_on_one_connection_follow_each_other(gateway: RunningGatew
             await wire.get(path)
             received = await wire.body(await wire.head())
             assert body is None or received == body
+
+
+class _Short:
+    """A body that ends well, five bytes before its time: none of ours does."""
+
+    def __init__(self) -> None:
+        self._pieces = [b"five!", b""]
+
+    async def read(self) -> bytes:
+        return self._pieces.pop(0)
+
+
+async def test_lesson_1_fewer_bytes_than_announced_are_no_answer_whoever_gave_them(
+    aiohttp_client: Callable[[web.Application], Awaitable[TestClient[web.Request, web.Application]]],
+) -> None:
+    async def short(request: web.Request) -> web.StreamResponse:
+        async def seen_again() -> SignedImage:
+            raise AssertionError("nothing was renewed")
+
+        exchange = Exchange(request, ImageRequest("cat", None, None, False, None), lambda _: None, seen_again)
+        try:
+            return await Relay(Metrics()).send(exchange, _Short(), CIMultiDict(), status=200, length=10)
+        except RelayAborted:
+            assert request.transport is not None
+            request.transport.abort()
+            raise ConnectionError from None
+
+    app = web.Application()
+    app.router.add_get("/", short)
+    client = await aiohttp_client(app)
+    with pytest.raises(ClientPayloadError):
+        await (await client.get("/")).read()

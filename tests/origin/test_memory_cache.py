@@ -104,6 +104,18 @@ def test_what_was_asked_for_earlier_does_not_outdo_what_was_asked_for_later() ->
     assert body_of(kept, A) == b"x"
 
 
+def test_bytes_that_arrive_late_are_kept_if_they_still_are_of_the_version_that_is_known() -> None:
+    """A large body takes a while, and meanwhile somebody asks for the head, or for a part."""
+    clock = Clock()
+    kept = cache(clock)
+    asked_at = clock.now
+    clock.now += 5
+    entry = learn(kept, A, facts(1))
+    kept.learn(A.object_id, facts(1), asked_at, b"x")
+    assert body_of(kept, A) == b"x"
+    assert kept.age(entry) == 0
+
+
 def test_an_image_that_changed_takes_nothing_from_before_in_any_style() -> None:
     clock = Clock()
     kept = cache(clock)
