@@ -30,6 +30,7 @@ def add_public_routes(app: web.Application) -> None:
     app.router.add_post(f"/api/v1/images/{_ID}/link", links.make, name="link")
     app.router.add_delete(f"/api/v1/images/{_ID}/links", links.kill, name="links")
     app.router.add_post("/api/v1/images/urls", batch.urls, name="urls")
+    # All that are there by now: what comes after them is for tools, not for pages.
     for known in list(app.router.resources()):
         if isinstance(known, web.Resource):
             known.add_route(hdrs.METH_OPTIONS, preflight)

@@ -43,8 +43,8 @@ class ImageAccel:
             return await self._stream.answer(exchange, image)
         known = self._source.known(image)
         if known is not None:
-            age = self._source.age(known)
-            of_memory = {"Cache-Status": cache_status.hit(self._source.ttl - age), "Age": str(int(age))}
+            freshness, age = self._source.freshness(known), self._source.age(known)
+            of_memory = {"Cache-Status": cache_status.hit(freshness), "Age": str(int(age))}
             return self._handed_over(exchange, image, known.facts, of_memory)
         try:
             renewed, known = await self._source.look(image)

@@ -164,7 +164,7 @@ class Answering:
         return plan_for(self._headers, self._byte_range, facts)
 
     def _hit(self, known: Entry) -> str:
-        return cache_status.hit(self._source.ttl - self._source.age(known))
+        return cache_status.hit(self._source.freshness(known))
 
     def _bodyless(
         self, record: ImageRecord, plan: Plan, facts: ObjectFacts, status: str, known: Entry | None = None

@@ -54,8 +54,8 @@ class ImageStream:
     def _at_once(
         self, exchange: Exchange, record: ImageRecord, known: Entry, body: bytes
     ) -> Awaitable[web.StreamResponse]:
-        age = self._source.age(known)
-        own = f"Cache-Status: {cache_status.hit(self._source.ttl - age)}\r\nAge: {int(age)}\r\n"  # RFC 9111 section 5.1
+        status, age = cache_status.hit(self._source.freshness(known)), int(self._source.age(known))
+        own = f"Cache-Status: {status}\r\nAge: {age}\r\n"  # RFC 9111 section 5.1
         fixed = image_fields(record, known.facts, self._policy, exchange.wanted.download)
         return self._relay.send_ready(exchange, fixed, own, body)
 

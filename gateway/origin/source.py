@@ -49,7 +49,7 @@ class ObjectSource:
     ) -> None:
         self._client = client
         self._cache = cache
-        self.ttl = settings.memory_cache.ttl
+        self._ttl = settings.memory_cache.ttl
         self._resumes = settings.retry_count
         self._renew = renew
         self._sign_for_head = sign_for_head
@@ -70,13 +70,17 @@ class ObjectSource:
         if entry is None:
             return None
         age = self._cache.age(entry)
-        if age < self.ttl:
+        if age < self._ttl:
             return entry
-        if entry.body is None or age >= 2 * self.ttl:
+        if entry.body is None or age >= 2 * self._ttl:
             return None
         if len(self._revalidations) < MOST_UNATTENDED:  # else the next request may begin it
             self._revalidations.start(image.object_id, lambda: self._revalidate(image))
         return entry
+
+    def freshness(self, entry: Entry) -> float:
+        """Seconds for which it may be used without asking COS again; negative once it is old."""
+        return self._ttl - self._cache.age(entry)
 
     def age(self, entry: Entry) -> float:
         """Seconds since COS was last asked about it."""

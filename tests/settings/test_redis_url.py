@@ -47,7 +47,7 @@ def refusal(url: str) -> str:
         ("redis://h:1/0?db=x", "parameter db"),
         ("redis://h:1/0?db=", "parameter db"),
         ("rediss://h:1/0?ssl_cert_reqs=never", "parameter ssl_cert_reqs"),
-        ("unix://tmp/redis.sock", "unix:///the/path"),
+        ("unix://run/redis.sock", "unix:///the/path"),
         ("unix://", "unix:///the/path"),
         ("redis+sentinel://h:notaport/main", "a port that is no number"),
         ("redis+sentinel://:s3cr/et@h:1/main", "write / ? # @ as %2F"),
