@@ -35,7 +35,7 @@ class ClientLeft(Exception):
 
 
 class Relay:
-    """Copies bodies to clients, for as long as they take them: ``low_speed`` looks after that."""
+    """Copies bodies to clients at their own pace; who takes next to nothing is cut by the connection's own watch."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
