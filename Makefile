@@ -1,4 +1,4 @@
-# Needs Python 3.11 or newer and make; everything else comes from the wheels that constraints.txt names.
+# Needs make and Python 3.11 or newer with venv; the wheels that constraints.txt names bring everything else.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
@@ -20,6 +20,9 @@ install: $(STAMP)  ## make .venv with the gateway and everything that runs, test
 
 $(STAMP): setup.cfg constraints.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found; name one with PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make a virtual environment: on Debian and Ubuntu run 'apt install python3-venv' as root"; \
+		exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,test,lint]'
 	@touch $@

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from configparser import ConfigParser
 from pathlib import Path
@@ -436,6 +437,18 @@ def test_make_run_takes_any_folder(tmp_path: Path, folder: str) -> None:
     environment = {"PATH": os.environ["PATH"]}  # without what a make around the tests told its children
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True, text=True)
     assert run.stdout.split("\0") == ["-m", "gateway", "dev", *(["--images", folder] if folder else []), ""]
+
+
+@pytest.mark.parametrize("missing", ["ensurepip", "venv"])
+def test_make_install_names_the_package_of_debian_that_is_missing(tmp_path: Path, missing: str) -> None:
+    """Debian's Python has no ``ensurepip`` and makes half an environment without it."""
+    (tmp_path / f"{missing}.py").write_text("raise ModuleNotFoundError\n")
+    command = ["make", "install", f"PYTHON={sys.executable}", f"VENV={tmp_path}/venv"]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)}
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False, text=True)
+    assert run.returncode != 0
+    assert "apt install python3-venv" in run.stdout
+    assert not (tmp_path / "venv").exists()
 
 
 def test_ci_can_be_started_and_calls_lint_and_tests() -> None:
