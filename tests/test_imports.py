@@ -60,7 +60,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "qcloud_cos": ("gateway.urls.signer.",),
     "redis": ("gateway.urls.",),
     "aiopg": ("gateway.catalog.",),
-    "psycopg2": ("gateway.catalog.",),
+    # The settings parse a connection string with libpq's parser and open nothing.
+    "psycopg2": ("gateway.catalog.", "gateway.settings.postgres_dsn."),
     "jwt": ("gateway.access.",),
     "yaml": ("gateway.settings.yaml_file.",),
 }

@@ -127,11 +127,7 @@ def _filled(table: ImagesTable, rows: Sequence[ImageRow], *, is_ours: bool) -> I
         table.create_links()
         table.put(rows)
     except psycopg2.Error as error:
-        if isinstance(error, psycopg2.ProgrammingError) and error.pgcode is None:
-            # The client library's words quote the value, which may hold a password.
-            reason = "it is not of the form postgresql://user:password@host:5432/database"
-        else:
-            reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         raise ServerError(f"the database of postgres.dsn ({POSTGRES_DSN}) cannot be used: {reason}") from error
     return table
 

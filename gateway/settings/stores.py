@@ -5,6 +5,7 @@ from urllib.parse import SplitResult
 
 from pydantic import AfterValidator, Field, PositiveInt, SecretStr
 
+from gateway.settings.postgres_dsn import check_postgres_dsn
 from gateway.settings.redis_url import check_redis_url, split_redis_url
 from gateway.settings.section import Section, Timeout, matches
 
@@ -22,6 +23,14 @@ def _can_be_opened(url: SecretStr) -> SecretStr:
 
 
 RedisUrl = Annotated[SecretStr, AfterValidator(_can_be_opened)]
+
+
+def _can_be_parsed(dsn: SecretStr) -> SecretStr:
+    check_postgres_dsn(dsn.get_secret_value())
+    return dsn
+
+
+PostgresDsn = Annotated[SecretStr, AfterValidator(_can_be_parsed)]
 
 
 class RedisSettings(Section):
@@ -52,7 +61,7 @@ class ColumnSettings(Section):
 class PostgresSettings(Section):
     """The application's table of images, which the gateway only reads."""
 
-    dsn: SecretStr
+    dsn: PostgresDsn
     pool_size: PositiveInt = 10
     timeout: Timeout = 5
     table: TableName = "images"

@@ -1,0 +1,48 @@
+"""Validation of ``postgres.dsn``: libpq's own parser must accept it; no error message quotes it."""
+
+import re
+
+import psycopg2
+from psycopg2.extensions import parse_dsn
+
+_SCHEMES = ("postgresql://", "postgres://")
+_MAX_PORT = 65535
+
+# libpq ends the password at the first of / and @, and reads the rest as a host name, a port or a database.
+_ENCODE = "; within a password or a name write / @ % as %2F %40 %25"
+
+
+def check_postgres_dsn(dsn: str) -> str:
+    """Return ``dsn`` if libpq can parse it and every port is a port; raise ``ValueError`` otherwise.
+
+    ``dsn`` is a URL or libpq's list of ``key=value`` (PostgreSQL documentation, "Connection Strings"); an empty one
+    leaves everything to libpq's defaults.
+    """
+    is_url = dsn.startswith(_SCHEMES)
+    encode = _ENCODE if is_url else ""
+    if not is_url and dsn and ("=" not in dsn or re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", dsn)):
+        raise ValueError("must be postgresql://user:password@host:5432/database, or a list: host=... dbname=...")
+    if "\0" in dsn:  # the parser reads up to it and ignores the rest
+        raise ValueError("has a NUL character in it")
+    if is_url and _has_unencoded_separator(dsn):
+        raise ValueError(f"has a / or an @ in the user name or the password{encode}")
+    try:
+        found = parse_dsn(dsn)
+    except (psycopg2.Error, ValueError):
+        # The parser's message quotes the value, which holds a password.
+        raise ValueError(f"cannot be parsed as a PostgreSQL connection string{encode}") from None
+    if not all(_is_port(port) for port in str(found.get("port", "")).split(",")):
+        raise ValueError(f"has a port that is not a number from 1 to {_MAX_PORT}{encode}")
+    return dsn
+
+
+def _has_unencoded_separator(url: str) -> bool:
+    """Whether the one ``@`` that may stand before the host is missing there or is not alone."""
+    place = url.partition("://")[2].partition("?")[0]
+    authority, _, path = place.partition("/")
+    return "@" in path or authority.count("@") > 1
+
+
+def _is_port(text: str) -> bool:
+    """Whether ``text`` is a port; an empty one is libpq's default."""
+    return not text or (text.isdecimal() and text.isascii() and 1 <= int(text[:6]) <= _MAX_PORT)

@@ -1,0 +1,88 @@
+"""Validation of ``postgres.dsn``: libpq can parse every accepted value, and no error message quotes a refused one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg2.extensions import parse_dsn
+from pydantic import SecretStr, ValidationError
+
+from gateway.settings import PostgresSettings
+
+
+def refusal(dsn: str) -> str:
+    """Return the error message for a value that must be refused."""
+    with pytest.raises(ValidationError) as refused:
+        PostgresSettings(dsn=SecretStr(dsn))
+    (mistake,) = refused.value.errors()
+    assert mistake["loc"] == ("dsn",)
+    assert mistake["type"] == "value_error"
+    return str(mistake["ctx"]["error"])
+
+
+ENCODE = "write / @ % as %2F %40 %25"
+
+
+@pytest.mark.parametrize(
+    ("dsn", "said"),
+    [
+        ("postgresql://app:s3cr/et@db.internal:5432/app", ENCODE),
+        ("postgresql://app:123/et@db.internal:5432/app", ENCODE),
+        ("postgres://app:/et@db.internal/app", ENCODE),
+        ("postgresql://app:s3cr@et@db.internal/app", ENCODE),
+        ("postgresql://app:s3cr%et@db.internal/app", ENCODE),
+        ("postgresql://app:s3cr@db.internal:s3cr/app", "a port"),
+        ("postgresql://app:s3cr@db.internal:0/app", "a port"),
+        ("postgresql://app:s3cr@db.internal:65536/app", "a port"),
+        ("postgresql://app:s3cr@one:5432,two:s3cr/app", "a port"),
+        ("postgresql://app:s3cr@[::1/app", "cannot be parsed"),
+        ("postgresql://app:s3cr@db.internal/app?s3cr=1", "cannot be parsed"),
+        ("mysql://app:s3cr@db.internal/app", "must be postgresql://"),
+        ("mysql://app:s3cr@db.internal/app?s3cr=1", "must be postgresql://"),
+        ("db.internal", "must be postgresql://"),
+        ("host=db.internal password=s3cr et", "cannot be parsed"),
+        ("host=db.internal s3cr=1", "cannot be parsed"),
+        ("host=db.internal port=s3cr", "a port"),
+        ("host=db.internal password=s3cr\0et", "a NUL character"),
+    ],
+)
+def test_an_unusable_dsn_is_refused_in_one_line_that_does_not_quote_it(dsn: str, said: str) -> None:
+    message = refusal(dsn)
+    assert said in message
+    assert "\n" not in message
+    for part in ("s3cr", "et@", "db.internal", "app:"):
+        assert part not in message
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://app:s3cr%2Fet%40%25@db.internal:5432/app",
+        "postgresql://app:s3cr?e#t@db.internal/app?sslmode=require&application_name=image-gateway",
+        "postgresql:///app",
+        "postgresql://",
+        "postgresql://%2Frun%2Fpostgresql/app",
+        "postgresql://one:5432,two,[::1]:5433/app",
+        "postgresql://db.internal/%40pp",
+        "postgresql:///app?host=/run/postgresql&user=a@b",
+        "host=/run/postgresql dbname=app password='s3cr/et @%'",
+        "host=one,two port=5432,5433",
+        "",
+    ],
+)
+def test_what_libpq_understands_is_accepted_unchanged(dsn: str) -> None:
+    assert PostgresSettings(dsn=SecretStr(dsn)).dsn.get_secret_value() == dsn
+
+
+_PIECES = ["", "h", ":1", ":x", "@", "u:p", "/", "/app", ",", "?host=h", "&", "#", "%", "%2F", "[::1]", "port=", " "]
+
+
+@given(
+    start=st.sampled_from(["postgresql://", "postgres://", ""]), pieces=st.lists(st.sampled_from(_PIECES), max_size=6)
+)
+def test_every_accepted_dsn_can_be_parsed(start: str, pieces: list[str]) -> None:
+    dsn = start + "".join(pieces)
+    try:
+        PostgresSettings(dsn=SecretStr(dsn))
+    except ValidationError:
+        return
+    parse_dsn(dsn)
