@@ -188,7 +188,7 @@ class OriginUnavailable(GatewayError):
 
 
 class OriginRefused(OriginUnavailable):
-    """COS refused a URL signed this moment: wrong credentials, a policy, an archived object."""
+    """COS refused a URL signed this moment: wrong credentials, or a policy."""
 
     code = "origin_refused"
     message = "the image store refused the request"
@@ -272,7 +272,7 @@ class CacheIsAway(Unavailable):
 
 
 class CredentialsExpired(Unavailable):
-    """The temporary COS credentials have run out, so no usable URL can be signed."""
+    """The temporary COS credentials have run out, by the clock or by COS's word: no usable URL can be signed."""
 
     code = "credentials_expired"
     message = "the image store cannot be reached with the present credentials"

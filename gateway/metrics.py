@@ -34,6 +34,11 @@ class Metrics:
         self.origin_requests = self._plain_counter(
             "origin_requests", "Answers of COS by status; 'timeout' and 'error' where there was none.", ("status",)
         )
+        self.origin_errors = self._plain_counter(
+            "origin_errors",
+            "Failures of COS by bucket and by COS's error code; 'none' where it named none, 'timeout' and 'no_answer'.",
+            ("bucket", "code"),
+        )
         self.origin_retries = self._counter("origin_retries", "Requests to COS made again before the first byte.")
         self.origin_resumes = self._counter(
             "origin_resumes", "Bodies continued on another connection after COS broke off."

@@ -120,7 +120,12 @@ async def resolver(app: web.Application) -> AsyncIterator[None]:
 async def origin(app: web.Application) -> AsyncIterator[None]:
     """The client session to COS."""
     settings, metrics = app[keys.SETTINGS], app[keys.METRICS]
-    opening = open_origin(settings.image_proxy, max_connections=settings.server.max_streams, metrics=metrics)
+    opening = open_origin(
+        settings.image_proxy,
+        max_connections=settings.server.max_streams,
+        metrics=metrics,
+        buckets=[settings.cos.bucket],
+    )
     async with opening as app[keys.ORIGIN]:
         yield
 

@@ -7,6 +7,7 @@ import pytest
 
 from gateway import errors
 from gateway.errors import GatewayError
+from gateway.origin import refusals
 
 SECRETS = "bucket photos-1250000000 key private/cat.png https://cos/?q-signature=abc"
 
@@ -72,10 +73,15 @@ def test_no_two_outcomes_share_a_code() -> None:
         ("CatalogUnavailable", 503, "catalog_unavailable"),
         ("CredentialsExpired", 503, "credentials_expired"),
         ("OriginTimeout", 504, "origin_timeout"),
+        ("ImageTooLarge", 422, "image_too_large"),
+        ("ImageArchived", 502, "image_archived"),
+        ("OriginMisconfigured", 502, "origin_misconfigured"),
+        ("OriginRejected", 502, "origin_rejected"),
+        ("OriginSuspended", 502, "origin_suspended"),
     ],
 )
 def test_clients_may_rely_on_status_and_code(name: str, status: int, code: str) -> None:
-    outcome = getattr(errors, name)
+    outcome = getattr(errors, name, None) or getattr(refusals, name)
     assert (outcome.status, outcome.code) == (status, code)
 
 

@@ -140,7 +140,8 @@ def _told(request: web.BaseRequest, passage: Passage, error: _Foreseen) -> web.S
             return _rendered(request, passage, InvalidRequest("the body cannot be read"))
         case GatewayError():
             if error.status >= 500:
-                logger.warning("request failed: code=%s reason=%s", error.code, error)
+                image_id = passage.image_id or _image_id_in(request)
+                logger.warning("request failed: code=%s image=%s reason=%s", error.code, image_id, error)
             return _rendered(request, passage, error)
 
 

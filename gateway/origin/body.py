@@ -26,7 +26,7 @@ class ObjectBody:
     A connection that is lost is resumed with ``Range`` and ``If-Match`` (RFC 9110 sections 14.2 and 13.1.1), on a
     renewed URL if need be, at most ``resumes`` times with less than ``progress`` bytes in between. A clean end means a
     whole body: of the announced length, all of one version, and with COS's CRC-64 if it was told
-    (``x-cos-hash-crc64ecma``, COS document 40334).
+    (``x-cos-hash-crc64ecma``, COS document 40334) of an object that COS does not process.
     """
 
     __slots__ = (

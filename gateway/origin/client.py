@@ -1,48 +1,33 @@
 """The one client session to COS: opens objects, tries again before the first byte, translates what goes wrong."""
 
 import asyncio
-import logging
-import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from typing import NamedTuple
 
 import aiohttp
 import yarl
-from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
 
 from gateway.breaker import Breaker
-from gateway.errors import (
-    ImageBlocked,
-    ImageNotFound,
-    OriginPaused,
-    OriginThrottled,
-    OriginTimeout,
-    OriginUnavailable,
-    RangeNotSatisfiable,
-)
+from gateway.errors import OriginPaused, OriginTimeout, OriginUnavailable
 from gateway.metrics import Metrics
 from gateway.origin.breakers import Breakers
-from gateway.origin.errors import PresignedUrlRefused, VersionChanged
-from gateway.origin.http_date import seconds_of
-from gateway.origin.response import READ_AHEAD, OriginResponse
-from gateway.origin.retry import Backoff, RetryBudget, retry_after
+from gateway.origin.cos_error import read_error
+from gateway.origin.error_counts import NO_ANSWER, NO_CODE, TIMEOUT, OriginErrorCounts
+from gateway.origin.outcome import Failure, failure_of
+from gateway.origin.response import OriginResponse
+from gateway.origin.retry import Backoff, RetryBudget
+from gateway.origin.session import ConnectionLost, NothingSent, origin_session
 from gateway.patience import Patience
 from gateway.settings import ImageProxySettings
 
-logger = logging.getLogger(__name__)
-
-_CONNECT_TIMEOUT = 5.0
 _LONGEST_WAIT = 2.0  # COS asking for more is told to the client instead
 _BREAKER_FAILURES = 10
 # How many requests to COS may be under way that no client waits for.
 MOST_UNATTENDED = 32
 _PROBES = 4
-_ERROR_BODY = 4096
-_ERROR_CODE = re.compile(rb"<Code>([A-Za-z]+)</Code>")
-_UNSATISFIED_RANGE = re.compile(r"bytes \*/([0-9]{1,19})")
+_ERROR_BODY_TIMEOUT = 1.0  # seconds for a body that only explains an error
 _WANTED = frozenset({200, 206, 304})
 # Answers to requests that carry one of these fields (RFC 9110 sections 13.1 and 14.2); to others they are none.
 _ASKED_FOR_BY: Mapping[int, frozenset[str]] = {
@@ -54,20 +39,14 @@ _ASKED_FOR_BY: Mapping[int, frozenset[str]] = {
 _NO_HEADERS: Mapping[str, str] = {}
 
 
-class _Failure(NamedTuple):
-    """An attempt failed in a way that another may not: what it comes to if there is none, and COS's wish in seconds."""
-
-    outcome: OriginUnavailable | OriginThrottled | OriginTimeout
-    wait: float = 0.0
-
-
 class OriginClient:
     """Opens objects by presigned URL over persistent connections.
 
     Retries (connection lost or refused, 5xx, 503 SlowDown) happen before the first byte only, with exponential backoff
     and full jitter or after the pause that COS asks for, within a budget; the first byte must come within ``timeout``
     seconds of the first attempt. After that a body may pause for as long. A bucket that fails ten times in a row is
-    left alone but for one try a second.
+    left alone but for one try a second. ``buckets`` have a label of their own in the metric of errors, however many
+    others there are.
     """
 
     def __init__(
@@ -80,17 +59,20 @@ class OriginClient:
         budget: RetryBudget | None = None,
         backoff: Backoff | None = None,
         breakers: Breakers | None = None,
+        buckets: Collection[str] = (),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._monotonic = monotonic
         self._session = session
         self._timeout = timeout
         self._patience = Patience(timeout)
+        self._error_body_patience = Patience(min(_ERROR_BODY_TIMEOUT, timeout))
         self._retry_count = retry_count
         self._metrics = metrics
         self._budget = budget or RetryBudget()
         self._backoff = backoff or Backoff()
         self._breakers = breakers or Breakers(lambda: Breaker(failures=_BREAKER_FAILURES))
+        self._errors = OriginErrorCounts(metrics.origin_errors, buckets)
 
     async def fetch(
         self, url: str, bucket: str = "", method: str = "GET", headers: Mapping[str, str] = _NO_HEADERS
@@ -98,8 +80,8 @@ class OriginClient:
         """An answer with status 200, 206 or 304, which the caller closes.
 
         ``url`` is sent as it is, byte for byte; ``bucket`` says whose breaker counts. Raises ``PresignedUrlRefused``
-        on 403, ``VersionChanged`` on 412, ``ImageNotFound``, ``ImageBlocked``, ``RangeNotSatisfiable``,
-        ``OriginPaused``, ``OriginThrottled``, ``OriginUnavailable`` or ``OriginTimeout``.
+        on 403, ``VersionChanged`` on 412, ``ImageNotFound``, ``ImageBlocked``, ``ImageTooLarge``,
+        ``RangeNotSatisfiable``, ``OriginPaused``, ``OriginThrottled``, ``OriginUnavailable`` or ``OriginTimeout``.
         """
         breaker = self._breakers.of(bucket)
         if not breaker.allows_call():
@@ -107,13 +89,25 @@ class OriginClient:
         self._budget.earn()
         target = yarl.URL(url, encoded=True)
         deadline = self._monotonic() + self._timeout
-        attempt, patience = 0, self._patience
+        attempt, patience, was_unsent = 0, self._patience, False
         while True:
+            pause = 0.0
             try:
                 with patience.bounded():
                     response = await self._session.request(method, target, headers=headers, allow_redirects=False)
+            except NothingSent as error:
+                # COS was not asked, so this is neither its failure nor a try.
+                failure = Failure(OriginUnavailable(str(error)))
+                may_try_again = not was_unsent and self._budget.spend()
+                was_unsent = True
             except (aiohttp.ClientError, OSError) as error:
-                failure = self._failed(error, breaker)
+                breaker.failed()
+                failure = self._unanswered(error, bucket)
+                # The first time a connection is lost, it may be one that COS had closed: not for being overloaded.
+                if attempt or not isinstance(error, ConnectionLost):
+                    pause = self._backoff.pause(attempt)
+                may_try_again = self._may_try_again(attempt, pause, breaker, deadline)
+                attempt += 1
             else:
                 is_wanted = self._is_wanted(response.status, breaker)
                 asked_for_by = _ASKED_FOR_BY.get(response.status)
@@ -122,10 +116,11 @@ class OriginClient:
                     raise OriginUnavailable(f"COS answered {response.status} to what was not asked")
                 if is_wanted:
                     return OriginResponse(response, self._patience, method)
-                response.release()
-                failure = _failure_of(response.status, response.headers)
-            pause = max(failure.wait, self._backoff.pause(attempt))
-            if not self._may_try_again(attempt, pause, breaker, deadline):
+                failure = await self._refused(response, bucket)
+                pause = max(failure.wait, self._backoff.pause(attempt))
+                may_try_again = self._may_try_again(attempt, pause, breaker, deadline)
+                attempt += 1
+            if not may_try_again:
                 try:
                     raise failure.outcome
                 finally:  # or each would lead to the other, a circle that only the collector undoes
@@ -138,7 +133,7 @@ class OriginClient:
                     raise failure.outcome
                 finally:
                     del failure
-            attempt, patience = attempt + 1, Patience(left)
+            patience = Patience(left)
 
     @asynccontextmanager
     async def open(
@@ -167,14 +162,13 @@ class OriginClient:
         """
         try:
             with self._patience.bounded():
-                async with self._session.get(
+                response = await self._session.get(
                     yarl.URL(url, encoded=True), headers={"Range": "bytes=0-0"}, allow_redirects=False
-                ) as response:
-                    body = await response.content.read(_ERROR_BODY)
+                )
         except (aiohttp.ClientError, OSError) as error:
             raise OriginUnavailable(f"{type(error).__name__}: {error}") from error
-        code = _ERROR_CODE.search(body)
-        return response.status, code[1].decode() if code is not None else None
+        told = await read_error(response, self._error_body_patience)
+        return told.status, told.code
 
     def _may_try_again(self, attempt: int, pause: float, breaker: Breaker, deadline: float) -> bool:
         return (
@@ -185,19 +179,26 @@ class OriginClient:
             and self._budget.spend()
         )
 
-    def _failed(self, error: Exception, breaker: Breaker) -> _Failure:
-        """No answer came; raises ``OriginTimeout`` where one was waited for as long as may be."""
+    def _unanswered(self, error: Exception, bucket: str) -> Failure:
+        """Return what it comes to; raises ``OriginTimeout`` where an answer was waited for as long as may be."""
         is_timeout = isinstance(error, TimeoutError)
         self._count("timeout" if is_timeout else "error")
-        breaker.failed()
+        self._errors.add(bucket, TIMEOUT if is_timeout else NO_ANSWER)
         if not is_timeout:
-            outcome: OriginUnavailable | OriginTimeout = OriginUnavailable(type(error).__name__)
+            what = str(error) if isinstance(error, ConnectionLost) else type(error).__name__
+            outcome: OriginUnavailable | OriginTimeout = OriginUnavailable(f"{what}, bucket {bucket}")
         elif isinstance(error, aiohttp.ConnectionTimeoutError):  # nothing was sent yet
-            outcome = OriginTimeout("no connection in time")
+            outcome = OriginTimeout(f"no connection in time, bucket {bucket}")
         else:
-            raise OriginTimeout(f"no answer within {self._timeout:g} s") from error
+            raise OriginTimeout(f"no answer within {self._timeout:g} s, bucket {bucket}") from error
         outcome.__cause__ = error.with_traceback(None)
-        return _Failure(outcome)
+        return Failure(outcome)
+
+    async def _refused(self, response: aiohttp.ClientResponse, bucket: str) -> Failure:
+        """Return what COS's error comes to; raises it where another attempt would get the same."""
+        error = await read_error(response, self._error_body_patience)
+        self._errors.add(bucket, error.code or NO_CODE)
+        return failure_of(error, response.headers, f"{error}, bucket {bucket}")
 
     def _is_wanted(self, status: int, breaker: Breaker) -> bool:
         """Whether an answer carries an object, or word of it; every answer is counted."""
@@ -212,59 +213,22 @@ class OriginClient:
         self._metrics.origin_requests.add((status,))
 
 
-def _failure_of(status: int, headers: Mapping[str, str]) -> _Failure:
-    """What an answer without an object comes to; raises it where another attempt would get the same."""
-    match status:
-        case 403:
-            raise PresignedUrlRefused(seconds_of(headers.get(hdrs.DATE)))
-        case 404:
-            raise ImageNotFound("COS has no such object")
-        case 412:
-            raise VersionChanged
-        case 416:
-            raise RangeNotSatisfiable(_size_of(headers.get("Content-Range")))
-        case 451:
-            raise ImageBlocked("COS may not give the object out")
-        case 503:
-            wait = retry_after(headers.get("Retry-After"))
-            return _Failure(OriginThrottled("COS answered 503", wait=wait), wait or 0.0)
-        case _ if status >= 500:
-            return _Failure(OriginUnavailable(f"COS answered {status}"))
-        case _:
-            raise OriginUnavailable(f"COS answered {status}")
-
-
-def _size_of(content_range: str | None) -> int | None:
-    """The size in ``bytes */size``; None when it is not told."""
-    size = _UNSATISFIED_RANGE.fullmatch(content_range or "")
-    return int(size[1]) if size is not None else None
-
-
 @asynccontextmanager
 async def open_origin(
-    settings: ImageProxySettings, *, max_connections: int, metrics: Metrics, resolver: AbstractResolver | None = None
+    settings: ImageProxySettings,
+    *,
+    max_connections: int,
+    metrics: Metrics,
+    buckets: Collection[str] = (),
+    resolver: AbstractResolver | None = None,
 ) -> AsyncIterator[OriginClient]:
     """The client on a session of its own; ``max_connections`` are for those who wait for an answer.
 
-    ``resolver`` looks names up; None is the system's.
+    ``buckets`` are those that are configured. ``resolver`` looks names up; None is the system's.
     """
     # So many that nobody waits for a place: that would pass for a failure of COS, and open its breaker.
     most = max_connections + MOST_UNATTENDED + _PROBES
-    connector = aiohttp.TCPConnector(limit=most, keepalive_timeout=30, resolver=resolver)
-    async with aiohttp.ClientSession(
-        connector=connector,
-        # Lengths must be those of the bytes that are passed on, so nothing is asked for or undone in compressed form.
-        auto_decompress=False,
-        # To have aiohttp leave out what it sends by itself would cost a tenth of a request; its Accept says */*, too.
-        headers={"Accept-Encoding": "identity", "User-Agent": "image-gateway"},
-        cookie_jar=aiohttp.DummyCookieJar(),
-        # No limit in all: a large image on a slow line is no error. Waiting for an answer and for its next bytes is
-        # bounded by the client; ``connect`` is of a new connection: the name looked up, a place, the handshakes.
-        timeout=aiohttp.ClientTimeout(
-            total=None, connect=settings.timeout, sock_connect=min(_CONNECT_TIMEOUT, settings.timeout)
-        ),
-        read_bufsize=READ_AHEAD,
-        raise_for_status=False,
-        trust_env=False,
-    ) as session:
-        yield OriginClient(session, timeout=settings.timeout, retry_count=settings.retry_count, metrics=metrics)
+    async with origin_session(timeout=settings.timeout, max_connections=most, resolver=resolver) as session:
+        yield OriginClient(
+            session, timeout=settings.timeout, retry_count=settings.retry_count, metrics=metrics, buckets=buckets
+        )

@@ -1,14 +1,20 @@
 """The way to one image's object: by presigned URL, renewed once when COS refuses it."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from gateway.errors import ImageBlocked, ImageNotFound, OriginRefused
+from aiohttp import hdrs
+
+from gateway.errors import CredentialsExpired, ImageBlocked, ImageNotFound, OriginRefused
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import ObjectMoved, PresignedUrlRefused
+from gateway.origin.refusals import OriginRejected
 from gateway.origin.response import OriginResponse
 from gateway.urls.presigned import ObjectId, PresignedUrl, SignedImage
 
-# The image whose URL was refused, and COS's own time then, in Unix seconds; None when it told none.
+logger = logging.getLogger(__name__)
+
+# The image whose URL was refused, and COS's own time then, in Unix seconds; None unless COS says that the time is why.
 Renew = Callable[[SignedImage, float | None], Awaitable[SignedImage]]
 SignForHead = Callable[[SignedImage], PresignedUrl]
 
@@ -45,20 +51,44 @@ class Door:
         """
         try:
             try:
-                return await self._client.fetch(self._url_for(method), self.object_id.bucket, method, headers)
+                return await self._fetch(method, headers)
             except PresignedUrlRefused as refusal:
-                renewed = await self._renew(self.image, refusal.told_at)
+                logger.info("COS refused a URL, which is renewed: image=%s reason=%s", self.image_id, refusal)
+                renewed = await self._renew(self.image, refusal.error.clock)
             if renewed.object_id != self.object_id:
                 raise ObjectMoved
             self.image = self.renewed = renewed
             try:
-                return await self._client.fetch(self._url_for(method), self.object_id.bucket, method, headers)
+                return await self._fetch(method, headers)
             except PresignedUrlRefused as error:
-                raise OriginRefused("COS refused a URL signed this moment") from error
-        except (ImageNotFound, ImageBlocked):
+                outcome = CredentialsExpired if error.error.code == "ExpiredToken" else OriginRefused
+                raise outcome(f"a URL signed this moment: {error}") from error
+        except (ImageNotFound, ImageBlocked) as error:
+            logger.info("COS has no such object: image=%s reason=%s", self.image_id, error)
             self._gone(self.object_id)
             raise
 
-    def _url_for(self, method: str) -> str:
+    @property
+    def image_id(self) -> str:
+        """The image's id, for the log."""
+        return self.image.record.image_id
+
+    async def _fetch(self, method: str, headers: Mapping[str, str]) -> OriginResponse:
+        response = await (self._fetch_head(headers) if method == hdrs.METH_HEAD else self._fetch_body(headers))
+        if self.object_id.style is not None:
+            response.ignore_checksum()
+        return response
+
+    def _fetch_body(self, headers: Mapping[str, str]) -> Awaitable[OriginResponse]:
+        return self._client.fetch(self.image.presigned.url, self.object_id.bucket, hdrs.METH_GET, headers)
+
+    async def _fetch_head(self, headers: Mapping[str, str]) -> OriginResponse:
         # COS refuses HEAD on a URL signed for GET. No header is signed, so any may be sent to any URL.
-        return (self._sign_for_head(self.image) if method == "HEAD" else self.image.presigned).url
+        url = self._sign_for_head(self.image).url
+        try:
+            return await self._client.fetch(url, self.object_id.bucket, hdrs.METH_HEAD, headers)
+        except (PresignedUrlRefused, ImageNotFound, OriginRejected) as error:
+            answer = error
+        # COS's error to a HEAD has no body, hence no code: a GET of the first byte is refused for the same reason.
+        (await self._fetch_body({"Range": "bytes=0-0"})).close()
+        raise answer

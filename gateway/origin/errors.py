@@ -1,15 +1,17 @@
 """What can go wrong with the origin that is not, or not yet, an outcome for the client."""
 
+from gateway.origin.cos_error import CosError
+
 
 class PresignedUrlRefused(Exception):
-    """COS answered 403: the URL is stale, or never was good. Renew it once and try again.
+    """COS refused the URL: it is stale, or never was good. Renew it once and try again.
 
-    ``told_at`` is COS's own time, in Unix seconds; None when it told none.
+    ``error`` is what COS said; what the exception was raised with is for the log.
     """
 
-    def __init__(self, told_at: float | None = None) -> None:
-        super().__init__()
-        self.told_at = told_at
+    def __init__(self, error: CosError, reason: str = "") -> None:
+        super().__init__(reason or str(error))
+        self.error = error
 
 
 class BodyLost(Exception):

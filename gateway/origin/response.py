@@ -73,9 +73,16 @@ class OriginResponse:
             if covered is None or covered.last - covered.first + 1 != (length or -1):
                 self.close()
                 raise OriginUnavailable("a 206 whose range and length do not agree")
-        elif length is None and self.has_body and self.crc64 is None and not _is_chunked(response):
-            self.close()
-            raise OriginUnavailable("a body without length, chunks or checksum")
+        else:
+            self._require_framing()
+
+    def ignore_checksum(self) -> None:
+        """Drop a ``crc64`` that need not be of these bytes: COS may repeat the original's on a processed image.
+
+        Raises ``OriginUnavailable`` when nothing else tells the end of the body.
+        """
+        self.crc64 = None
+        self._require_framing()
 
     async def read(self) -> bytes:
         """The next bytes of the body, however many have come; empty at its end.
@@ -106,6 +113,11 @@ class OriginResponse:
         piece = content.read_nowait() if content.exception() is None else b""
         self._received += len(piece)
         return piece
+
+    def _require_framing(self) -> None:
+        if self.length is None and self.has_body and self.crc64 is None and not _is_chunked(self._response):
+            self.close()
+            raise OriginUnavailable("a body without length, chunks or checksum")
 
     def close(self) -> None:
         """Give the connection back, or close it if the body was not read to its end: the transfer stops."""

@@ -4,9 +4,10 @@ import asyncio
 
 import aiohttp
 import pytest
+from fastcrc import crc64
 
 from gateway.api import keys
-from gateway.dev.cos.faults import Drip, Fault, Hang
+from gateway.dev.cos.faults import Drip, Fault, Hang, Headers, NoLength
 from gateway.dev.cos.server import CosStandIn
 from gateway.origin.transfer import Piece, Reader
 from tests.conftest import Images, RunningGateway, StartGateway
@@ -80,3 +81,27 @@ async def test_who_still_waits_for_a_head_gets_it(start_gateway: StartGateway, i
         valve.open()
         assert (await second).status == 200
     assert len(cos.journal.requests) == 1
+
+
+@pytest.mark.parametrize("told", ["of-the-original", "of-nothing"])
+async def test_the_checksum_of_the_original_is_not_held_against_a_style(
+    start_gateway: StartGateway, images: Images, cos: CosStandIn, told: str
+) -> None:
+    """Whether COS repeats the original's CRC-64 with a processed image is not documented."""
+    gateway = await start_gateway(image_styles={"small": "imageMogr2/thumbnail/10x10"})
+    await images.add("a", b"what no image processing can read")
+    crc = str(crc64.xz(b"another body" if told == "of-the-original" else b""))
+    changed = Headers(remove=["x-cos-hash-crc64ecma"], add=[("x-cos-hash-crc64ecma", crc)])
+    cos.faults.add(Fault(action=changed, times=None))
+    answer = await gateway.get("/i/a?style=small")
+    assert (answer.status, answer.body) == (200, b"what no image processing can read")
+    assert (await gateway.get("/i/a")).status == 502, "of the object itself it is"
+
+
+async def test_a_style_whose_end_only_the_checksum_could_tell_is_refused(
+    start_gateway: StartGateway, images: Images, cos: CosStandIn
+) -> None:
+    gateway = await start_gateway(image_styles={"small": "imageMogr2/thumbnail/10x10"})
+    await images.add("a", KEPT)
+    cos.faults.add(Fault(action=NoLength(cut_at=1000), times=None))
+    assert (await gateway.get("/i/a?style=small")).status == 502

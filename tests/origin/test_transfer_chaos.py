@@ -17,6 +17,7 @@ from gateway.errors import GatewayError, ImageNotFound, OriginUnavailable
 from gateway.metrics import Metrics
 from gateway.origin.body import ObjectBody
 from gateway.origin.client import OriginClient
+from gateway.origin.cos_error import CosError
 from gateway.origin.door import Door
 from gateway.origin.errors import BodyLost, ObjectMoved, PresignedUrlRefused, VersionChanged
 from gateway.origin.facts import ObjectFacts
@@ -131,7 +132,8 @@ class Chaos:
         await self.pass_time(8)
         if self.failures and self.random.random() < 0.3:
             self.failures -= 1
-            raise self.random.choice([OriginUnavailable("fails"), ImageNotFound("gone"), PresignedUrlRefused()])
+            refused = PresignedUrlRefused(CosError(403))
+            raise self.random.choice([OriginUnavailable("fails"), ImageNotFound("gone"), refused])
         version = self.objects[key][-1]
         if headers.get("If-Match", version.etag) != version.etag and self.random.random() < 0.5:
             raise VersionChanged  # else it ignores the condition

@@ -26,6 +26,7 @@ _IMAGE_ERRORS: Json = {
     "412": error("If-Match or If-Unmodified-Since does not hold"),
     "416": error("no byte of the image is in the range; Content-Range tells the size"),
     "451": error("the image store may not give the image out"),
+    "422": error("the image is too large to be processed"),
     "502": error("the image store answered wrongly"),
     "504": error("the image store did not answer in time"),
 }

@@ -75,8 +75,8 @@ class Change(_Model):
 class Reset(_Model):
     """Reset the connection (TCP RST) before any byte of an answer.
 
-    aiohttp's client sends an idempotent request once more by itself when that happens: it takes ``times=2`` to make
-    one of its requests fail.
+    aiohttp's client, unless it is told not to, sends an idempotent request once more by itself when that happens: it
+    takes ``times=2`` to make one of its requests fail.
     """
 
     kind: Literal["reset"] = "reset"

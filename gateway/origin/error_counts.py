@@ -1,0 +1,61 @@
+"""Failures of COS by bucket and code, both from closed sets."""
+
+from collections.abc import Collection
+from typing import Final
+
+from gateway.request_metrics import PlainCounter
+
+_MOST_BUCKETS: Final = 50  # that have a label of their own; rows may name any number of them
+_KNOWN_CODES: Final = frozenset(
+    {
+        "AccessDenied",
+        "BucketAccelerateNotEnabled",
+        "DomainAuditFailed",
+        "ExpiredToken",
+        "ImageResolutionExceed",
+        "ImageTooLarge",
+        "InternalError",
+        "InvalidAccessKeyId",
+        "InvalidArgument",
+        "InvalidObjectState",
+        "InvalidRange",
+        "InvalidRequest",
+        "InvalidURI",
+        "MethodNotAllowed",
+        "NoSuchBucket",
+        "NoSuchKey",
+        "PathStyleDomainForbidden",
+        "PaymentRequired",
+        "PreconditionFailed",
+        "RequestTimeTooSkewed",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SignatureDoesNotMatch",
+        "SlowDown",
+        "UnavailableForLegalReasons",
+        "UserCnameInvalid",
+    }
+)
+NO_CODE: Final = "none"
+NO_ANSWER: Final = "no_answer"
+TIMEOUT: Final = "timeout"
+_OTHER: Final = "other"
+_OWN: Final = frozenset({NO_CODE, NO_ANSWER, TIMEOUT})
+
+
+class OriginErrorCounts:
+    """Counts by name of bucket (``buckets`` and the first 50 others) and by COS's known codes; the rest as "other"."""
+
+    def __init__(self, counter: PlainCounter, buckets: Collection[str] = ()) -> None:
+        self._counter = counter
+        self._buckets = set(buckets)
+        self._most = len(self._buckets) + _MOST_BUCKETS
+
+    def add(self, bucket: str, code: str) -> None:
+        """Count one; ``code`` is COS's, or one of this module's own."""
+        if bucket not in self._buckets:
+            if len(self._buckets) >= self._most:
+                bucket = _OTHER
+            else:
+                self._buckets.add(bucket)
+        self._counter.add((bucket, code if code in _KNOWN_CODES or code in _OWN else _OTHER))

@@ -1,0 +1,189 @@
+"""COS's own words: they reach the log, a metric and the client's status, and only some may move the clock."""
+
+import asyncio
+import logging
+import time
+from email.utils import formatdate
+
+import pytest
+
+from gateway.dev.cos.faults import Fault, Headers, Refuse
+from gateway.dev.cos.server import CosStandIn
+from gateway.metrics import Metrics
+from gateway.origin.cos_error import parse_error
+from gateway.origin.error_counts import OriginErrorCounts
+from gateway.request_metrics import PlainCounter
+from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
+from tests.origin.conftest import OpenOrigin
+
+HOUR = 3600
+DATE = "Thu, 01 Jan 1970 00:02:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"<?xml version='1.0'?>\n<Error>\n\t<Code>ExpiredToken</Code>\n\t<Message>x</Message>", "ExpiredToken"),
+        (b"<Error><Code>a b</Code></Error>", None),
+        (b"<Error><Code>" + b"a" * 65 + b"</Code></Error>", None),
+        (b"<Error><Code></Code></Error>", None),
+        (b"<Code>\xff\xfe</Code>", None),
+        (b'{"code": "NoSuchKey"}', None),
+        (b"", None),
+    ],
+)
+def test_a_code_is_read_from_whatever_comes(body: bytes, code: str | None) -> None:
+    assert parse_error(400, None, body).code == code
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "clock"),
+    [
+        ("AccessDenied", "Request has expired", 120),
+        ("RequestTimeTooSkewed", "whatever", 120),
+        ("AccessDenied", "Access Denied.", None),
+        ("SignatureDoesNotMatch", "Request has expired", None),
+        ("ExpiredToken", "Request has expired", None),
+    ],
+)
+def test_only_an_error_about_time_tells_the_time(code: str, message: str, clock: float | None) -> None:
+    body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+    assert parse_error(403, DATE, body).clock == clock
+    assert parse_error(403, None, body).clock is None
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "ours", "our_code"),
+    [
+        (400, "ExpiredToken", 503, "credentials_expired"),
+        (400, "ImageTooLarge", 422, "image_too_large"),
+        (400, "ImageResolutionExceed", 422, "image_too_large"),
+        (400, "UserCnameInvalid", 502, "origin_misconfigured"),
+        (400, "BucketAccelerateNotEnabled", 502, "origin_misconfigured"),
+        (400, "SomethingNew", 502, "origin_rejected"),
+        (402, "PaymentRequired", 502, "origin_suspended"),
+        (403, "InvalidObjectState", 502, "image_archived"),
+        (403, "SignatureDoesNotMatch", 502, "origin_refused"),
+        (404, "NoSuchBucket", 502, "origin_misconfigured"),
+        (404, "NoSuchKey", 404, "image_not_found"),
+        (451, "UnavailableForLegalReasons", 451, "image_blocked"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_cos_s_code_decides_the_status_and_reaches_the_log_and_a_metric(
+    gateway: RunningGateway,
+    images: Images,
+    cos: CosStandIn,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    status: int,
+    code: str,
+    ours: int,
+    our_code: str,
+) -> None:
+    """An error to a HEAD has no body: COS is asked for the reason by a GET of the first byte."""
+    caplog.set_level(logging.INFO, "gateway")
+    await images.add("cat")
+    cos.faults.add(Fault(action=Refuse(status=status, code=code), times=None))
+    answer = await gateway.request(method, "/i/cat")
+    assert answer.status == ours
+    if method == "GET":
+        assert answer.json()["code"] == our_code
+        assert code not in answer.body.decode()
+    is_told = method == "GET" or status not in {402, 451}  # where the status says it all, a HEAD is enough
+    label = ("other" if code == "SomethingNew" else code) if is_told else "none"
+    assert gateway.sample("origin_errors_total", bucket=BUCKET, code=label) >= 1
+    if ours != 422:
+        word = f"{status} {code}" if is_told else str(status)
+        (line, *_) = [told for record in caplog.records if f"COS answered {word}" in (told := record.getMessage())]
+        assert "image=cat" in line
+        assert BUCKET in line
+    assert "q-signature" not in caplog.text
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("code", "message", "moves"),
+    [
+        ("AccessDenied", "Request has expired", True),
+        ("RequestTimeTooSkewed", "The difference is too large.", True),
+        ("AccessDenied", "Access Denied.", False),
+        ("SignatureDoesNotMatch", "The Signature you specified is invalid.", False),
+    ],
+)
+async def test_a_refusal_moves_the_clock_only_if_it_is_about_time(
+    gateway: RunningGateway, images: Images, cos: CosStandIn, method: str, code: str, message: str, moves: bool
+) -> None:
+    await images.add("cat")
+    elsewhere = [("Date", formatdate(time.time() + HOUR, usegmt=True))]
+    cos.faults.add(Fault(action=Refuse(status=403, code=code, message=message), times=2))
+    cos.faults.add(Fault(action=Headers(remove=["Date"], add=elsewhere), times=2))
+    await gateway.request(method, "/i/cat")
+    assert (gateway.sample("cos_clock_offset_seconds") != 0) == moves
+
+
+async def test_a_token_that_cos_calls_expired_is_given_a_second_chance(
+    gateway: RunningGateway, images: Images, cos: CosStandIn
+) -> None:
+    """The URL may be of before the credentials were renewed."""
+    await images.add("cat", b"bytes")
+    cos.faults.add(Fault(action=Refuse(status=400, code="ExpiredToken")))
+    answer = await gateway.get("/i/cat")
+    assert (answer.status, answer.body) == (200, b"bytes")
+
+
+async def test_a_missing_bucket_takes_nothing_out_of_memory(
+    start_gateway: StartGateway, images: Images, cos: CosStandIn
+) -> None:
+    """A 404 of the object would: bytes stand in for what is not the image's fault."""
+    gateway = await start_gateway(image_proxy={"memory_cache": {"ttl": 0}})
+    await images.add("cat", b"bytes")
+    await gateway.get("/i/cat")
+    cos.faults.add(Fault(action=Refuse(status=404, code="NoSuchBucket"), times=None))
+    for _ in range(2):
+        answer = await gateway.get("/i/cat")
+        assert (answer.status, answer.body) == (200, b"bytes")
+        assert "stale-if-error" in answer.headers["Cache-Status"]
+
+
+async def test_an_error_whose_body_does_not_come_costs_its_code_and_no_more(
+    open_one: OpenOrigin, metrics: Metrics
+) -> None:
+    origin = await open_one(timeout=5)
+    hangs = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 1000000\r\n\r\n<Error>")
+        await hangs.wait()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        began = time.monotonic()
+        status = await origin.diagnose(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/cat.png")
+        assert status == (404, None)
+        assert time.monotonic() - began < 3
+        hangs.set()
+    del metrics
+
+
+def test_labels_of_the_metric_are_from_closed_sets() -> None:
+    counter = PlainCounter("errors", "Errors.", ("bucket", "code"))
+    counts = OriginErrorCounts(counter, ["configured"])
+    for number in range(200):
+        counts.add(f"bucket-{number}", "NoSuchKey")
+        counts.add("bucket-0", f"Code{number}")
+    counts.add("configured", "none")
+    assert counter.total(("configured", "none")) == 1
+    assert counter.total(("bucket-0", "NoSuchKey")) == 1
+    assert counter.total(("other", "NoSuchKey")) == 150
+    assert counter.total(("bucket-0", "other")) == 200
+    (family,) = counter.collect()
+    assert len(family.samples) == 50 + 1 + 1 + 1
+
+
+def test_metrics_has_the_counter_by_its_name() -> None:
+    metrics = Metrics()
+    metrics.origin_errors.add(("b", "NoSuchKey"))
+    labels = {"bucket": "b", "code": "NoSuchKey"}
+    assert metrics.registry.get_sample_value("image_gateway_origin_errors_total", labels) == 1

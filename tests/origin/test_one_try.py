@@ -1,0 +1,153 @@
+"""How often COS is asked: as ``retry_count`` says and the budget allows, and never once more behind both."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aiohttp
+import pytest
+
+from gateway.dev.cos.faults import Fault, Refuse, Reset
+from gateway.dev.cos.server import CosStandIn
+from gateway.errors import OriginUnavailable
+from gateway.metrics import Metrics
+from gateway.origin.client import OriginClient
+from gateway.origin.retry import Backoff, RetryBudget
+from gateway.origin.session import origin_session
+from tests.conftest import BUCKET, Images, StartGateway
+from tests.origin.conftest import OpenOrigin, Presign, read_all
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: image/png\r\n\r\nab"
+
+
+def counted(metrics: Metrics, name: str, **labels: str) -> float:
+    """The value of a metric."""
+    return metrics.registry.get_sample_value(f"image_gateway_{name}", labels) or 0.0
+
+
+async def fetch(origin: OriginClient, url: str) -> bytes:
+    """The body of an answer read to its end."""
+    async with origin.open(url) as response:
+        return await read_all(response)
+
+
+@pytest.mark.parametrize("action", [Reset(), Refuse(status=500, code="InternalError")], ids=["reset", "500"])
+@pytest.mark.parametrize("is_reused", [False, True], ids=["new-connection", "reused-connection"])
+async def test_a_retry_count_of_0_is_one_request_at_cos(
+    open_one: OpenOrigin, presign: Presign, cos: CosStandIn, metrics: Metrics, action: Reset | Refuse, is_reused: bool
+) -> None:
+    cos.store.put(BUCKET, "cat.png", b"bytes")
+    origin = await open_one(retry_count=0)
+    if is_reused:
+        assert await fetch(origin, presign()) == b"bytes"
+        cos.journal.clear()
+    cos.faults.add(Fault(action=action, times=None))
+    with pytest.raises(OriginUnavailable):
+        await fetch(origin, presign())
+    assert len(cos.journal.requests) == 1
+    assert counted(metrics, "origin_retries_total") == 0
+
+
+async def test_every_request_beyond_the_first_is_counted_and_paid_for(
+    presign: Presign, cos: CosStandIn, metrics: Metrics
+) -> None:
+    cos.store.put(BUCKET, "cat.png", b"bytes")
+    cos.faults.add(Fault(action=Reset(), times=None))
+    async with origin_session(timeout=2, max_connections=10) as session:
+        budget = RetryBudget(ratio=0, reserve=5)
+        origin = OriginClient(session, timeout=2, retry_count=2, metrics=metrics, budget=budget)
+        for _ in range(4):
+            with pytest.raises(OriginUnavailable):
+                await fetch(origin, presign())
+    assert counted(metrics, "origin_retries_total") == 5
+    assert len(cos.journal.requests) == counted(metrics, "origin_requests_total", status="error") == 4 + 5
+
+
+@contextmanager
+def closing_while_idle() -> Iterator[tuple[int, threading.Event, threading.Event, list[bytes]]]:
+    """An origin in a thread: its port, an event that makes it close what it keeps alive, one that says it has; heads.
+
+    It answers one request on each connection. Only a thread closes while the loop is busy, as another machine would.
+    """
+    shall_close, is_closed, heads = threading.Event(), threading.Event(), list[bytes]()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for number in range(2):
+                connection, _ = listener.accept()
+                with connection:
+                    heads.append(connection.recv(65_536))
+                    connection.sendall(ANSWER)
+                    if number == 0:
+                        shall_close.wait(10)
+                is_closed.set()
+
+        thread = threading.Thread(target=serve, name="closing-while-idle")
+        thread.start()
+        try:
+            yield listener.getsockname()[1], shall_close, is_closed, heads
+        finally:
+            shall_close.set()
+            # Whoever still waits for a second connection gets one.
+            while thread.is_alive():
+                with socket.create_connection(listener.getsockname()) as last:
+                    last.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                thread.join(0.2)
+
+
+async def test_lesson_3_a_request_is_not_sent_into_a_connection_that_cos_has_closed(
+    open_one: OpenOrigin, metrics: Metrics
+) -> None:
+    """The one more try costs COS no request, so it is made with a ``retry_count`` of 0, too."""
+    origin = await open_one(retry_count=0)
+    with closing_while_idle() as (port, shall_close, is_closed, heads):
+        url = f"http://127.0.0.1:{port}/cat.png"
+        assert await fetch(origin, url) == b"ab"
+        shall_close.set()
+        assert is_closed.wait(5), "without giving the loop a chance to see the end"
+        assert await fetch(origin, url) == b"ab"
+        assert len(heads) == 2
+    assert counted(metrics, "origin_requests_total", status="200") == 2
+    assert counted(metrics, "origin_requests_total", status="error") == 0
+    assert counted(metrics, "origin_retries_total") == 1
+
+
+async def test_only_the_first_lost_connection_is_replaced_without_a_pause(
+    presign: Presign, cos: CosStandIn, metrics: Metrics
+) -> None:
+    """COS may have closed it while it was idle; what is lost again has another reason."""
+    cos.store.put(BUCKET, "cat.png", b"bytes")
+    pauses: list[float] = []
+
+    def no_pause() -> float:
+        pauses.append(0.0)
+        return 0.0
+
+    async with origin_session(timeout=2, max_connections=10) as session:
+        origin = OriginClient(session, timeout=2, retry_count=3, metrics=metrics, backoff=Backoff(no_pause))
+        for losses in (1, 3):
+            cos.faults.add(Fault(action=Reset(), times=losses))
+            assert await fetch(origin, presign()) == b"bytes"
+            assert len(pauses) == losses - 1
+    assert counted(metrics, "origin_retries_total") == 4
+
+
+async def test_an_image_is_asked_for_once_where_the_configuration_says_so(
+    start_gateway: StartGateway, images: Images, cos: CosStandIn
+) -> None:
+    gateway = await start_gateway(image_proxy={"retry_count": 0})
+    await images.add("a")
+    cos.faults.add(Fault(action=Reset(), key="*a.png", times=None))
+    answer = await gateway.get("/i/a")
+    assert (answer.status, answer.json()["code"]) == (502, "origin_unavailable")
+    assert len(cos.journal.of("objects/a.png")) == 1
+
+
+async def test_a_lost_connection_stays_a_client_error(cos: CosStandIn) -> None:
+    """As aiohttp's own are: whoever uses the session catches one class."""
+    cos.faults.add(Fault(action=Reset()))
+    async with origin_session(timeout=2, max_connections=1) as session:
+        with pytest.raises(aiohttp.ClientError):
+            await asyncio.wait_for(session.get(f"{cos.url}/cat.png"), 5)
