@@ -30,6 +30,7 @@ _MAX_BODY = 64 * 1024  # the largest valid one names 200 images
 
 _PARTS = (
     parts.catalog,
+    parts.catalog_query,
     parts.shared_tier,
     parts.resolver,
     parts.origin,

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from gateway.api.server import Listening, PurePythonParser, listening
 from gateway.app import create_admin_app, create_app
+from gateway.catalog.postgres import CatalogQueryRefused
 from gateway.commands import addresses
 from gateway.commands.common import CANNOT_START, config_option, refuse, settings_from
 from gateway.commands.queue import queue
@@ -140,6 +141,9 @@ def _run(
 
     try:
         asyncio.run(serve_until_told())
+    except CatalogQueryRefused as error:
+        advice = "look at postgres.table and postgres.columns, and at the grants; `check` says more"
+        raise click.ClickException(f"the gateway cannot start: postgres: {error}; {advice}") from None
     except (OSError, PurePythonParser) as error:
         raise click.ClickException(f"the gateway cannot start: {error}") from None
 

@@ -1,5 +1,7 @@
 """Each part of the service as a context: opened, put where handlers find it, closed."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -8,12 +10,13 @@ from gateway.api import keys
 from gateway.api.proxy import ImageProxy
 from gateway.api.viewing import ImageViewing
 from gateway.catalog.changes import ChangeFeed
-from gateway.catalog.postgres import open_catalog
+from gateway.catalog.postgres import CatalogQueryRefused, open_catalog
 from gateway.delivery.accel import ImageAccel
 from gateway.delivery.headers import CachePolicy
 from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.relay import Relay
 from gateway.delivery.stream import ImageStream
+from gateway.errors import CatalogUnavailable
 from gateway.ops.background import background
 from gateway.ops.daily_stats import DailyStats
 from gateway.ops.health import Health
@@ -38,6 +41,9 @@ from gateway.urls.upkeep import Upkeep
 from gateway.urls.usage import UsageCounter
 from gateway.urls.warm_up import warm_up_hottest
 
+logger = logging.getLogger(__name__)
+
+_FIRST_QUERY_TIMEOUT = 2.0  # seconds that a start waits for a Postgres that does not answer
 _UNKNOWN_TTL = 3.0  # so that an image that appears is served within 5 s
 
 
@@ -53,6 +59,21 @@ async def catalog(app: web.Application) -> AsyncIterator[None]:
     )
     async with opening as app[keys.CATALOG]:
         yield
+
+
+async def catalog_query(app: web.Application) -> AsyncIterator[None]:
+    """The first try of the query that requests use; raises ``CatalogQueryRefused`` when it cannot work.
+
+    Postgres that does not answer is no reason not to start: what is cached is served.
+    """
+    try:
+        async with asyncio.timeout(_FIRST_QUERY_TIMEOUT):
+            await app[keys.CATALOG].try_query()
+    except CatalogQueryRefused:
+        raise
+    except (CatalogUnavailable, TimeoutError) as error:
+        logger.warning("postgres does not answer, starting without it: %s", error)
+    yield
 
 
 async def shared_tier(app: web.Application) -> AsyncIterator[None]:
@@ -176,7 +197,7 @@ async def health(app: web.Application) -> AsyncIterator[None]:
     """What ``/readyz`` looks at."""
     cos = app[keys.SETTINGS].cos
     bucket = app[keys.HOSTS].origin_of(cos.bucket, cos.region).base + "/"
-    probes = {"postgres": app[keys.CATALOG].ping, "cos": lambda: app[keys.ORIGIN].probe(bucket)}
+    probes = {"postgres": app[keys.CATALOG].try_query, "cos": lambda: app[keys.ORIGIN].probe(bucket)}
     if keys.REDIS in app:
         probes["redis"] = app[keys.REDIS].ping
     app[keys.HEALTH] = health = Health(probes, app[keys.METRICS])

@@ -128,8 +128,11 @@ async def cos() -> AsyncIterator[CosStandIn]:
 
 
 @pytest.fixture
-def raw_settings(redis_url: str, postgres_dsn: str, cos: CosStandIn) -> dict[str, dict[str, Any]]:
+def raw_settings(
+    redis_url: str, postgres_dsn: str, made_table: ImagesTable, cos: CosStandIn
+) -> dict[str, dict[str, Any]]:
     """The sections of a configuration on the run's servers, as they would stand in the YAML file."""
+    del made_table  # but it is there: without it the gateway does not start
     return {
         "server": {"host": "127.0.0.1", "port": 0, "shutdown_grace": 5},
         "admin": {"port": 0, "token": ADMIN_TOKEN},

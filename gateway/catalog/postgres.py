@@ -17,6 +17,14 @@ from gateway.settings import PostgresSettings
 
 logger = logging.getLogger(__name__)
 
+# psycopg2 takes the encoding of the server otherwise; in a database of SQL_ASCII it then decodes nothing but ASCII.
+CLIENT_ENCODING = "UTF8"
+Row = Sequence[Any]
+
+
+class CatalogQueryRefused(CatalogUnavailable):
+    """Postgres answers, but the gateway's query cannot work: a table, a column or a grant is missing."""
+
 
 class PostgresCatalog:
     """Reads rows of images; every call is bounded by ``postgres.timeout`` and raises ``CatalogUnavailable``."""
@@ -40,24 +48,31 @@ class PostgresCatalog:
         """The rows of ``image_ids``, in one query."""
         try:
             async with self._translated_errors(), self._cursor() as cursor:
-                if self._id_type is None:
-                    self._id_type = await self._learn_id_type(cursor)
-                askable = self._query.askable(image_ids, self._id_type)
-                found: list[Sequence[Any]] = []
-                if askable:
-                    await cursor.execute(self._query.select_sql(self._id_type), (askable,))
-                    found = await cursor.fetchall()
+                id_type = self._id_type or await self._learn_id_type(cursor)
+                askable = self._query.askable(image_ids, id_type)
+                if len(askable) < len(image_ids) and id_type == self._id_type:
+                    # These are no ids of that type, or the column has another type since the type was learnt.
+                    id_type = await self._learn_id_type(cursor)
+                    askable = self._query.askable(image_ids, id_type)
+                self._id_type = id_type
+                found, not_utf8 = await self._select(cursor, askable, id_type)
         except CatalogUnavailable:
             self._metrics.catalog_queries.labels(result="error").inc()
             raise
-        rows = self._read(found)
+        rows = self._read(found, not_utf8)
         self._metrics.catalog_queries.labels(result="found" if rows.records else "missing").inc()
         return rows
 
-    async def ping(self) -> None:
-        """Return when Postgres answers; raise ``CatalogUnavailable`` when it does not in time."""
+    async def try_query(self) -> None:
+        """Return when the query that requests use works; it asks for no row.
+
+        Raises ``CatalogQueryRefused`` when Postgres says that the query cannot work, ``CatalogUnavailable`` when
+        Postgres does not answer in time.
+        """
         async with self._translated_errors(), self._cursor() as cursor:
-            await cursor.execute("SELECT 1")
+            id_type = await self._learn_id_type(cursor)
+            await cursor.execute(self._query.select_sql(id_type), ([],))
+            self._id_type = id_type
 
     async def any_image(self) -> ImageRecord | None:
         """Some image of the table, None when it holds none; raises ``CatalogUnavailable`` that says what is wrong.
@@ -69,18 +84,39 @@ class PostgresCatalog:
             row = await cursor.fetchone()
         return next(iter(self._read([row] if row is not None else []).records.values()), None)
 
-    def _read(self, found: Sequence[Sequence[Any]]) -> Rows:
+    async def _select(
+        self, cursor: aiopg.Cursor, image_ids: Sequence[str], id_type: str
+    ) -> tuple[list[Row], list[str]]:
+        """The rows of ``image_ids``, and the ids of rows that hold text which is not UTF-8.
+
+        Postgres refuses the whole query for one such row, so the ids are then asked for in halves.
+        """
+        if not image_ids:
+            return [], []
+        try:
+            await cursor.execute(self._query.select_sql(id_type), (list(image_ids),))
+            return await cursor.fetchall(), []
+        except psycopg2.errors.CharacterNotInRepertoire:
+            if len(image_ids) == 1:
+                return [], list(image_ids)
+        middle = len(image_ids) // 2
+        found, not_utf8 = await self._select(cursor, image_ids[:middle], id_type)
+        more, more_not_utf8 = await self._select(cursor, image_ids[middle:], id_type)
+        return found + more, not_utf8 + more_not_utf8
+
+    def _read(self, found: Sequence[Row], not_utf8: Sequence[str] = ()) -> Rows:
         records: dict[str, ImageRecord] = {}
-        unusable: dict[str, str] = {}
+        unusable = dict.fromkeys(not_utf8, "the row holds text that is not UTF-8")
         for row in found:
             try:
                 record = self._query.read(row)
             except ValueError as error:
-                logger.warning("row cannot be served: image_id=%s reason=%s", row[0], error)
-                self._metrics.catalog_queries.labels(result="unusable").inc()
                 unusable[row[0]] = str(error)
             else:
                 records[record.image_id] = record
+        for image_id, reason in unusable.items():
+            logger.warning("row cannot be served: image_id=%s reason=%s", image_id, reason)
+            self._metrics.catalog_queries.labels(result="unusable").inc()
         return Rows(records, unusable)
 
     async def kill_links(self, image_id: str) -> int:
@@ -109,7 +145,7 @@ class PostgresCatalog:
         row = await cursor.fetchone()
         if row is None:
             table, column = self._query.id_type_parameters
-            raise CatalogUnavailable(f"there is no table {table} with a column {column}")
+            raise CatalogQueryRefused(f"there is no table {table} with a column {column}")
         return str(row[0])
 
     @asynccontextmanager
@@ -123,6 +159,9 @@ class PostgresCatalog:
             yield
         except TimeoutError as error:
             raise CatalogUnavailable(f"no answer within {self._timeout:g} s") from error
+        except psycopg2.ProgrammingError as error:
+            self._id_type = None
+            raise CatalogQueryRefused(error.diag.message_primary or " ".join(str(error).split())) from error
         except (psycopg2.Error, OSError) as error:
             self._id_type = None  # the table may have been altered
             raise CatalogUnavailable(" ".join(str(error).split())) from error
@@ -160,6 +199,7 @@ async def open_catalog(
         enable_json=False,
         enable_uuid=False,
         application_name="image-gateway",
+        client_encoding=CLIENT_ENCODING,
         on_connect=limit_statements,
     ) as pool:
         query = CatalogQuery(settings, default_bucket, default_region, with_links=with_links)

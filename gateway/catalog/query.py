@@ -36,9 +36,12 @@ class CatalogQuery:
 
     @property
     def id_type_sql(self) -> str:
-        """Asks for the type of the id column; no row when the table or the column does not exist."""
+        """Asks for the type of the id column; no row when the table or the column does not exist.
+
+        With -1 for the modifier, ``char(n)`` is ``bpchar``; with NULL it would be ``character``, which is one letter.
+        """
         return (
-            "SELECT format_type(atttypid, NULL) FROM pg_attribute "
+            "SELECT format_type(atttypid, -1) FROM pg_attribute "
             "WHERE attrelid = to_regclass(%s) AND attname = %s AND NOT attisdropped"
         )
 

@@ -97,7 +97,10 @@ class Health:
         try:
             async with asyncio.timeout(self._timeout):
                 await probe()
-        except (DependencyDown, GatewayError, TimeoutError):
+        except (DependencyDown, GatewayError, TimeoutError) as error:
+            if self._checks.get(name) != "down":
+                reason = str(error) or f"no answer within {self._timeout:g} s"
+                logger.warning("dependency is down: dependency=%s reason=%s", name, reason)
             return False
         except Exception:  # the metric, /readyz and the other dependencies must not end with it
             if self._checks.get(name) != "down":

@@ -34,7 +34,7 @@ class Catalog(Protocol):
         """The rows of ``image_ids``; raises ``CatalogUnavailable``."""
         ...
 
-    async def ping(self) -> None:
+    async def try_query(self) -> None:
         """Return when Postgres answers; raises ``CatalogUnavailable``."""
         ...
 
@@ -153,7 +153,7 @@ class Renewal:
     ) -> "Counter[str]":
         """The query failed: Postgres is away, or one of the ids makes it fail; that one must hold nobody up."""
         try:
-            await self._catalog.ping()
+            await self._catalog.try_query()
         except CatalogUnavailable:
             await self._queue.postpone([item.claim.member for item in work], self._now(), _POSTPONED_FOR)
             return Counter(postponed=len(work))

@@ -2,22 +2,26 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2.extensions import make_dsn
 
-from gateway.catalog.postgres import PostgresCatalog
+from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog, open_catalog
 from gateway.catalog.record import ImageRecord
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.dev.postgres_server import PostgresServer
 from gateway.errors import CatalogUnavailable
 from gateway.metrics import Metrics
+from gateway.settings import PostgresSettings
 from tests.catalog.conftest import OpenCatalog
 from tests.conftest import BUCKET
+
+Execute = Callable[[str], Awaitable[None]]
 
 ROW = ImageRow("cat", "alice", "objects/cat.png", content_type="image/png", public=True)
 RECORD = ImageRecord("cat", "alice", True, BUCKET, "ap-guangzhou", "objects/cat.png", "image/png")
@@ -195,9 +199,118 @@ async def test_a_table_that_is_altered_meanwhile_is_read_again_after_one_error(
         await asyncio.to_thread(execute, "DROP TABLE changing")
 
 
+@pytest.fixture
+async def changing(open_one: OpenCatalog, images_table: ImagesTable) -> AsyncIterator[tuple[PostgresCatalog, Execute]]:
+    """A catalog on a table of its own, named ``changing``, and what runs SQL there."""
+    columns = {**dict.fromkeys(["owner", "bucket", "region", "content_type", "public", "status"]), "key": "key"}
+
+    async def execute(sql: str) -> None:
+        await asyncio.to_thread(images_table.execute, sql)
+
+    await execute("DROP TABLE IF EXISTS changing; CREATE TABLE changing (id integer, key text)")
+    yield await open_one(table="changing", columns=columns), execute
+    await execute("DROP TABLE changing")
+
+
+async def test_ids_beyond_the_old_type_of_the_column_are_found_without_a_restart(
+    changing: tuple[PostgresCatalog, Execute],
+) -> None:
+    catalog, execute = changing
+    await execute("INSERT INTO changing VALUES (42, '42.png')")
+    assert await catalog.fetch("42") is not None
+    assert await catalog.fetch("3000000000") is None
+    await execute("ALTER TABLE changing ALTER id TYPE bigint")
+    await execute("INSERT INTO changing VALUES (3000000000, 'new.png')")
+    assert await catalog.fetch("3000000000") is not None
+    assert (await catalog.fetch_many(["42", "3000000000", "not-an-id"])).keys() == {"42", "3000000000"}
+
+
+async def test_ids_in_a_column_of_char_n_are_found(changing: tuple[PostgresCatalog, Execute]) -> None:
+    catalog, execute = changing
+    await execute("ALTER TABLE changing ALTER id TYPE char(12) USING id::char(12)")
+    await execute("INSERT INTO changing VALUES ('abc', 'short.png'), ('abcdefghijkl', 'whole.png')")
+    found = await catalog.fetch_many(["abc", "abcdefghijkl", "a"])
+    assert {image_id: record.key for image_id, record in found.items()} == {
+        "abc": "short.png",
+        "abcdefghijkl": "whole.png",
+    }
+
+
+@pytest.mark.parametrize(
+    ("harm", "mend"),
+    [
+        ("RENAME key TO path", "RENAME path TO key"),
+        ("RENAME TO elsewhere", None),
+        ("ALTER id TYPE integer[] USING ARRAY[id]", "ALTER id TYPE integer USING id[1]"),
+    ],
+)
+async def test_the_probe_fails_where_the_query_of_requests_does(
+    changing: tuple[PostgresCatalog, Execute], harm: str, mend: str | None
+) -> None:
+    catalog, execute = changing
+    await catalog.try_query()
+    await execute(f"ALTER TABLE changing {harm}")
+    with pytest.raises(CatalogQueryRefused):
+        await catalog.try_query()
+    await execute(f"ALTER TABLE changing {mend}" if mend else "ALTER TABLE elsewhere RENAME TO changing")
+    await catalog.try_query()
+
+
+async def test_the_probe_asks_for_the_table_of_links_where_requests_do(
+    postgres_dsn: str, images_table: ImagesTable, metrics: Metrics
+) -> None:
+    settings = PostgresSettings.model_validate({"dsn": postgres_dsn})
+    await asyncio.to_thread(images_table.execute, "DROP TABLE IF EXISTS image_gateway_links")
+    async with open_catalog(
+        settings, default_bucket=BUCKET, default_region="ap-guangzhou", metrics=metrics, with_links=True
+    ) as catalog:
+        with pytest.raises(CatalogQueryRefused, match="image_gateway_links"):
+            await catalog.try_query()
+        await asyncio.to_thread(images_table.create_links)
+        await catalog.try_query()
+
+
+@pytest.fixture
+async def ascii_dsn(postgres_dsn: str) -> AsyncIterator[str]:
+    """The DSN of a database whose encoding is SQL_ASCII: Postgres takes and gives bytes as they are."""
+
+    def execute(sql: str) -> None:
+        with closing(psycopg2.connect(postgres_dsn)) as connection:
+            connection.autocommit = True
+            connection.cursor().execute(sql)
+
+    await asyncio.to_thread(
+        execute, "CREATE DATABASE plain ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    )
+    yield make_dsn(postgres_dsn, dbname="plain")
+    await asyncio.to_thread(execute, "DROP DATABASE plain WITH (FORCE)")
+
+
+async def test_a_chinese_key_in_a_database_of_sql_ascii_is_read_and_other_bytes_cost_only_their_row(
+    open_one: OpenCatalog, ascii_dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = ImagesTable(make_dsn(ascii_dsn, client_encoding="UTF8"))
+    await asyncio.to_thread(table.create)
+    await asyncio.to_thread(table.put, [ImageRow("utf-8", None, "图片.png"), ImageRow("plain", None, "plain.png")])
+    await asyncio.to_thread(
+        table.execute,
+        "INSERT INTO images (id, cos_key) SELECT id, convert_from('\\xc4e3bac3', 'SQL_ASCII') "
+        "FROM unnest(ARRAY['gbk', 'gbk-2']) id",
+    )
+    catalog = await open_one(dsn=ascii_dsn)
+    record = await catalog.fetch("utf-8")
+    assert record is not None
+    assert record.key == "图片.png"
+    rows = await catalog.fetch_rows(["gbk", "utf-8", "gbk-2", "plain", "nobody"])
+    assert rows.records.keys() == {"utf-8", "plain"}
+    assert rows.unusable.keys() == {"gbk", "gbk-2"}
+    assert "image_id=gbk reason=the row holds text that is not UTF-8" in caplog.text
+    assert await catalog.fetch("gbk") is None
+
+
 async def test_any_image_of_an_empty_table_is_none(catalog: PostgresCatalog, images_table: ImagesTable) -> None:
     assert await catalog.any_image() is None
-    await catalog.ping()
+    await catalog.try_query()
 
 
 @pytest.mark.parametrize("dsn", ["host=127.0.0.1 port=1 user=gateway", "host=/nonexistent user=gateway"])
@@ -208,7 +321,7 @@ async def test_a_postgres_that_is_not_there_is_a_catalog_that_is_unavailable(
     with pytest.raises(CatalogUnavailable):
         await catalog.fetch("cat")
     with pytest.raises(CatalogUnavailable):
-        await catalog.ping()
+        await catalog.try_query()
     assert queries(metrics, "error") == 1
 
 

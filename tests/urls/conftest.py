@@ -80,7 +80,7 @@ class Table:
     async def fetch_many(self, image_ids: list[str]) -> dict[str, ImageRecord]:
         return dict((await self.fetch_rows(image_ids)).records)
 
-    async def ping(self) -> None:
+    async def try_query(self) -> None:
         if self.is_away:
             raise CatalogUnavailable("no answer")
 
