@@ -25,6 +25,8 @@ class GatewayError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     message: ClassVar[str] = "the gateway failed to answer"
+    # False: whoever raises it logs it, so the line of each 5xx is left out.
+    logs_each_request: ClassVar[bool] = True
 
     @property
     def client_message(self) -> str:
@@ -177,6 +179,15 @@ class PreconditionFailed(GatewayError):
     status = 412
     code = "precondition_failed"
     message = "the image is not the version that was asked for"
+
+
+class AccelNotConfigured(GatewayError):
+    """nginx passed a request for ``image_proxy.accel_prefix`` on instead of serving it."""
+
+    status = 500
+    code = "accel_not_configured"
+    message = "nginx is not configured for image_proxy.delivery: accel"
+    logs_each_request = False
 
 
 class OriginUnavailable(GatewayError):

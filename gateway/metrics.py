@@ -50,6 +50,9 @@ class Metrics:
         self.coalesced_requests = self._counter(
             "coalesced_requests", "Requests that joined the work of another for the same image."
         )
+        self.accel_not_configured = self._counter(
+            "accel_not_configured", "Requests for image_proxy.accel_prefix, which nginx should have served itself."
+        )
         self.refresh = self._counter("refresh", "Presigned URLs dealt with by the refresh task.", ("result",))
         self.refresh_queue_length = self._gauge("refresh_queue_length", "Presigned URLs waiting for their renewal.")
         self.refresh_due = self._gauge("refresh_due", "Presigned URLs whose renewal is due.")

@@ -139,7 +139,7 @@ def _told(request: web.BaseRequest, passage: Passage, error: _Foreseen) -> web.S
         case web.RequestPayloadError():
             return _rendered(request, passage, InvalidRequest("the body cannot be read"))
         case GatewayError():
-            if error.status >= 500:
+            if error.status >= 500 and error.logs_each_request:
                 image_id = passage.image_id or _image_id_in(request)
                 logger.warning("request failed: code=%s image=%s reason=%s", error.code, image_id, error)
             return _rendered(request, passage, error)

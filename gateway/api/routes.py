@@ -2,7 +2,8 @@
 
 from aiohttp import hdrs, web
 
-from gateway.api import batch, health, images, links, metrics, monitoring
+from gateway.api import batch, health, images, keys, links, metrics, monitoring
+from gateway.api.accel_prefix import AccelPrefix
 from gateway.api.openapi.document import openapi
 
 # Ids are checked by the handlers, so that a wrong one is a 400 that says so, and not a 404.
@@ -34,6 +35,12 @@ def add_public_routes(app: web.Application) -> None:
     for known in list(app.router.resources()):
         if isinstance(known, web.Resource):
             known.add_route(hdrs.METH_OPTIONS, preflight)
+    image_proxy = app[keys.SETTINGS].image_proxy
+    if image_proxy.delivery == "accel":
+        accel_prefix = AccelPrefix(image_proxy.accel_prefix, app[keys.METRICS])
+        app.router.add_route(
+            hdrs.METH_ANY, image_proxy.accel_prefix + "{version:.*}", accel_prefix.refuse, name="accel"
+        )
     app.router.add_get("/openapi.json", openapi, name="openapi", allow_head=False)
     _add_health_routes(app)
 

@@ -1,0 +1,37 @@
+"""Requests for ``image_proxy.accel_prefix``: nginx serves that location itself, so none may reach the gateway."""
+
+import logging
+from typing import NoReturn
+
+from aiohttp import web
+
+from gateway.errors import AccelNotConfigured
+from gateway.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+
+class AccelPrefix:
+    """Answers requests below the prefix with an error.
+
+    ``config/nginx/accel.conf`` declares the prefix ``internal``: nginx answers 404 to a client that asks for it. Only
+    an nginx without that location passes on what ``X-Accel-Redirect`` names, and then every image fails.
+    """
+
+    def __init__(self, prefix: str, metrics: Metrics) -> None:
+        self._prefix = prefix
+        self._metrics = metrics
+        self._is_logged = False
+
+    async def refuse(self, _: web.Request) -> NoReturn:
+        """Count the request, log the cause once in the life of the process, and raise ``AccelNotConfigured``."""
+        self._metrics.accel_not_configured.inc()
+        if not self._is_logged:
+            self._is_logged = True
+            logger.error(
+                "nginx does not serve image_proxy.accel_prefix, so every image fails: code=%s prefix=%s; "
+                "install config/nginx/accel.conf in place of gateway.conf, or set image_proxy.delivery to stream",
+                AccelNotConfigured.code,
+                self._prefix,
+            )
+        raise AccelNotConfigured(f"prefix={self._prefix}")

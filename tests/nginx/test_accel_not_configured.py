@@ -1,0 +1,49 @@
+"""``delivery: accel`` behind an nginx that has no location for the prefix: answer, log and metric say so."""
+
+import logging
+
+import pytest
+
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.nginx.conftest import CONFIG, StartNginx
+from tests.nginx.test_accel import SMALL
+from tests.nginx.test_gateway_conf import upstream, with_cache
+
+
+@pytest.mark.parametrize("has_cache", [False, True])
+async def test_accel_behind_gateway_conf_says_what_is_wrong(
+    start_nginx: StartNginx,
+    gateway: RunningGateway,
+    images: Images,
+    caplog: pytest.LogCaptureFixture,
+    has_cache: bool,
+) -> None:
+    to_gateway = upstream(gateway.ports.public.removeprefix("http://"))
+    http = with_cache(to_gateway) if has_cache else to_gateway + (CONFIG / "gateway.conf").read_text()
+    nginx = await start_nginx(http)
+    await images.add("a", SMALL)
+    for _ in range(3):
+        answer = await nginx.get("/i/a")
+        assert (answer.status, answer.json()["code"]) == (500, "accel_not_configured")
+        assert answer.headers["Cache-Control"] == "no-store"
+    assert gateway.sample("accel_not_configured_total") == 3
+    assert gateway.sample("requests_total", route="accel", delivery="none", status="500") == 3
+    (record,) = (record for record in caplog.records if record.levelno >= logging.WARNING)
+    assert "config/nginx/accel.conf" in record.getMessage()
+
+
+@pytest.mark.parametrize("path", ["/_cos/", "/_cos/part/x", "/_cos/x?y=z", "/_cos/a%2Fb"])
+async def test_every_address_below_the_prefix_counts(gateway: RunningGateway, path: str) -> None:
+    for method in ("GET", "HEAD", "POST", "OPTIONS"):
+        assert (await gateway.request(method, path)).status == 500
+    assert gateway.sample("accel_not_configured_total") == 4
+
+
+@pytest.mark.parametrize("delivery", ["stream", "redirect"])
+async def test_without_accel_the_prefix_is_an_address_like_any_other(
+    start_gateway: StartGateway, delivery: str
+) -> None:
+    gateway = await start_gateway(image_proxy={"delivery": delivery})
+    answer = await gateway.get("/_cos/x")
+    assert (answer.status, answer.json()["code"]) == (404, "not_found")
+    assert gateway.sample("accel_not_configured_total") == 0
