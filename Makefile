@@ -9,7 +9,7 @@ IMAGES ?=
 # By the environment, and as it was given: neither make nor the shell finds a $ or a quote in a folder's name.
 export IMAGES_FOLDER := $(value IMAGES)
 
-.PHONY: help install run test coverage conformance bench fuzz lint typecheck format constraints clean all
+.PHONY: help install run test coverage conformance bench docs fuzz lint typecheck format constraints clean all
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -58,6 +58,9 @@ fuzz: install  ## what strangers' bytes reach first, with coverage-guided fuzzin
 
 bench: install  ## how fast it is, beside a bare aiohttp and nginx; wants nginx, wrk and two cores
 	$(BIN)/python -m bench $(ARGS)
+
+docs: install  ## write the generated documents: docs/configuration.md and docs/overview.svg
+	$(BIN)/python -m docs.generate
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -1,0 +1,18 @@
+"""The list of generated documents."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from docs.generate.configuration import configuration
+from docs.generate.overview import overview
+
+ROOT = Path(__file__).parent.parent.parent
+
+# Path from the root of the project -> the function that returns the text.
+DOCUMENTS: Mapping[str, Callable[[], str]] = MappingProxyType(
+    {
+        "docs/configuration.md": lambda: configuration((ROOT / "config" / "gateway.yaml").read_text(encoding="utf-8")),
+        "docs/overview.svg": overview,
+    }
+)
