@@ -1,4 +1,4 @@
-"""The files around the code say what the code does: configuration, container, proxy, monitoring, CI, documents."""
+"""The files around the code say what the code does: configuration, container, proxy, monitoring, CI."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from configparser import ConfigParser
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import yaml
@@ -18,11 +18,11 @@ from pydantic import BaseModel
 
 from gateway import cli
 from gateway.app import create_app
-from gateway.errors import GatewayError
 from gateway.examination import PLACEHOLDERS
 from gateway.metrics import Metrics
 from gateway.settings import AdminSettings, ImageProxySettings, JwtSettings, ServerSettings, Settings
 from gateway.settings.sources import load_settings
+from tests.settings_keys import key_at, section_in
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "config"
@@ -46,22 +46,6 @@ def read(path: str) -> str:
 
 def read_yaml(path: str) -> Any:
     return yaml.safe_load(read(path))
-
-
-def section_in(annotation: Any) -> type[BaseModel] | None:
-    """The model a key holds, also where it may be null."""
-    candidates = (annotation, *get_args(annotation))
-    return next((one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)), None)
-
-
-def key_at(*path: str) -> bool:
-    """Whether ``path`` leads to a key of the settings."""
-    model: type[BaseModel] | None = Settings
-    for name in path:
-        if model is None or name not in model.model_fields:
-            return False
-        model = section_in(model.model_fields[name].annotation)
-    return True
 
 
 # config/gateway.yaml
@@ -420,7 +404,7 @@ def test_prometheus_scrapes_the_admin_port_and_reads_the_alerts() -> None:
     assert f'job="{job["job_name"]}"' in alerts()[0]["expr"]
 
 
-# .ci/run and the documents
+# .ci/run and the Makefile
 
 
 def targets_of_make() -> set[str]:
@@ -458,54 +442,3 @@ def test_ci_can_be_started_and_calls_lint_and_tests() -> None:
     assert "set -euo pipefail" in script
     assert script[-2:] == ["make lint", "make test"]
     assert {"lint", "test"} <= targets_of_make()
-
-
-def errors(base: type[GatewayError] = GatewayError) -> Iterator[type[GatewayError]]:
-    yield base
-    for error in base.__subclasses__():
-        yield from errors(error)
-
-
-def test_every_error_code_is_documented_with_its_status() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", read("docs/errors.md"), flags=re.MULTILINE)
-    assert len(rows) == len(set(rows))
-    there_are = {(error.code, error.status) for error in errors() if error.__module__.startswith("gateway.")}
-    assert {(code, int(status)) for code, status in rows} == there_are
-
-
-@pytest.mark.parametrize("document", ["README.md", "docs/errors.md", "CHANGELOG.md"])
-def test_every_link_within_the_project_leads_somewhere(document: str) -> None:
-    targets = [target for target in re.findall(r"\]\(([^)#]+)", read(document)) if not target.startswith("https://")]
-    assert [target for target in targets if not (ROOT / document).parent.joinpath(target).exists()] == []
-
-
-def test_the_readme_names_only_make_targets_and_commands_that_there_are() -> None:
-    readme = read("README.md")
-    assert set(re.findall(r"(?:^|`)make ([a-z]+)", readme, flags=re.MULTILINE)) <= targets_of_make()
-    assert set(re.findall(r"-m gateway ([a-z]+)", readme)) <= cli.main.commands.keys()
-
-
-def test_the_readme_names_only_settings_that_there_are() -> None:
-    readme = read("README.md")
-    variables = re.findall(r"GATEWAY_([A-Z_]+__[A-Z_]+)", readme)
-    dotted = re.findall(rf"`((?:{'|'.join(Settings.model_fields)})\.[a-z_.]+)`", readme)
-    paths = [name.lower().split("__") for name in variables] + [name.split(".") for name in dotted]
-    assert len(paths) > 10
-    assert [path for path in paths if not key_at(*path)] == []
-
-
-def test_the_settings_that_the_readme_shows_load() -> None:
-    blocks = re.findall(r"```yaml\n(.*?)```", read("README.md"), flags=re.DOTALL)
-    shown: dict[str, Any] = {}
-    for block in blocks:
-        shown |= yaml.safe_load(block)
-    settings = Settings(**shown)
-    assert settings.postgres.columns.model_dump().keys() == shown["postgres"]["columns"].keys()
-
-
-def test_the_readme_lists_every_public_address() -> None:
-    app = create_app(load_settings(GATEWAY_YAML), Metrics())
-    table = read("README.md").partition("| public port")[2].partition("| admin port")[0]
-    listed = set(re.findall(r"(?:GET|POST|HEAD|DELETE) (/[^` ]*)", table))
-    there_are = {resource.canonical.replace("{image_id}", "{id}") for resource in app.router.resources()}
-    assert listed == there_are

@@ -1,0 +1,151 @@
+"""The documents agree with the code: generated pages, links, commands, settings, addresses and errors."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from aiohttp import web
+
+from docs.generate.documents import DOCUMENTS
+from gateway import cli
+from gateway.api.routes import add_admin_routes
+from gateway.app import create_app
+from gateway.errors import GatewayError
+from gateway.metrics import Metrics
+from gateway.settings import Settings
+from gateway.settings.sources import load_settings
+from tests.settings_keys import key_at
+
+ROOT = Path(__file__).parent.parent
+_FOLDERS = (ROOT, ROOT / "docs", ROOT / "docs" / "decisions")
+PAGES = sorted(str(page.relative_to(ROOT)) for folder in _FOLDERS for page in folder.glob("*.md"))
+EACH_PAGE = pytest.mark.parametrize("page", PAGES)
+
+# A key that CHANGELOG.md names may have gone since.
+EACH_PAGE_OF_TODAY = pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
+
+
+@pytest.fixture(autouse=True)
+def no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove the variables of this machine."""
+    for variable in [name for name in os.environ if name.upper().startswith("GATEWAY_")]:
+        monkeypatch.delenv(variable)
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def anchors(page: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", read(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
+def test_the_generated_document_is_up_to_date(path: str) -> None:
+    assert read(path) == DOCUMENTS[path](), "run `make docs`"
+
+
+def test_the_picture_has_colours_for_light_and_dark() -> None:
+    picture = read("docs/overview.svg")
+    assert "prefers-color-scheme: dark" in picture
+    for participant in ("browser", "nginx or CDN", "gateway", "Tencent COS", "Redis", "Postgres"):
+        assert f">{participant}</text>" in picture
+
+
+def test_the_readme_is_short() -> None:
+    assert len(read("README.md").encode()) < 12_000
+
+
+@EACH_PAGE
+def test_every_link_within_the_project_leads_somewhere(page: str) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", read(page)):
+        if target.startswith("https://"):
+            continue
+        file = (ROOT / page).parent / target if target else ROOT / page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(str(file.resolve().relative_to(ROOT.resolve()))), f"{target}#{anchor}"
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    linked = set(re.findall(r"\]\((docs/[^)#]+|[A-Z]+\.md)\)", read("README.md")))
+    decisions = re.findall(r"\]\(([a-z-]+\.md)\)", read("docs/decisions/README.md"))
+    linked |= {f"docs/decisions/{page}" for page in decisions}
+    assert set(PAGES) - linked - {"README.md"} == set()
+
+
+@EACH_PAGE_OF_TODAY
+def test_only_make_targets_that_exist_are_named(page: str) -> None:
+    targets = set(re.findall(r"^([a-z]+):", read("Makefile"), flags=re.MULTILINE))
+    assert set(re.findall(r"(?:^|`|\$ )make ([a-z]+)", read(page), flags=re.MULTILINE)) - targets == set()
+
+
+@EACH_PAGE_OF_TODAY
+def test_only_commands_that_exist_are_named(page: str) -> None:
+    named = set(re.findall(r"(?:-m gateway|bin/image-gateway) ([a-z]+)", read(page)))
+    assert named - cli.main.commands.keys() == set()
+
+
+@EACH_PAGE_OF_TODAY
+def test_only_settings_that_exist_are_named(page: str) -> None:
+    text = read(page).replace("url_cache.defalt_ttl", "")  # the example of a mistake
+    variables = re.findall(r"GATEWAY_([A-Z_]+__[A-Z_]+)", text)
+    dotted = re.findall(rf"`((?:{'|'.join(Settings.model_fields)})\.[a-z_.]+)`", text)
+    names = [name for name in dotted if not name.endswith((".conf", ".md", ".yaml"))]
+    paths = [name.lower().split("__") for name in variables] + [name.split(".") for name in names]
+    assert [path for path in paths if not key_at(*path)] == []
+
+
+def shown_settings(page: str) -> dict[str, Any]:
+    """Return the YAML examples of a page as one configuration."""
+    shown: dict[str, Any] = {}
+    for block in re.findall(r"^```yaml\n(.*?)^```", read(page), flags=re.DOTALL | re.MULTILINE):
+        for section, keys in yaml.safe_load(block).items():
+            shown.setdefault(section, {}).update(keys)
+    return shown
+
+
+def test_the_settings_in_the_examples_load() -> None:
+    operations = shown_settings("docs/operations.md")
+    settings = Settings(**operations)
+    assert settings.postgres.columns.model_dump().keys() == operations["postgres"]["columns"].keys()
+    access = shown_settings("docs/access.md")
+    assert access["access"].keys() == {"jwt", "signed_links"}
+    Settings(**(operations | access))
+
+
+def test_every_address_of_both_ports_is_listed() -> None:
+    app, admin_app = create_app(load_settings(ROOT / "config" / "gateway.yaml"), Metrics()), web.Application()
+    add_admin_routes(admin_app)
+    _, public, admin = re.split(r"^\| (?:public|admin) port.*$", read("docs/api.md"), flags=re.MULTILINE)
+    listed = set(re.findall(r"(?:GET|POST|HEAD|DELETE) (/[^`? ]*)", public.partition("## ")[0]))
+    assert listed == {resource.canonical.replace("{image_id}", "{id}") for resource in app.router.resources()}
+    on_admin_port = set(re.findall(r"^\| `(?:GET|POST) (/[^`? ]*)", admin, flags=re.MULTILINE))
+    assert on_admin_port == {resource.canonical for resource in admin_app.router.resources()}
+
+
+def errors(base: type[GatewayError] = GatewayError) -> Iterator[type[GatewayError]]:
+    yield base
+    for error in base.__subclasses__():
+        yield from errors(error)
+
+
+def test_every_error_code_is_documented_with_its_status() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", read("docs/errors.md"), flags=re.MULTILINE)
+    assert len(rows) == len(set(rows))
+    there_are = {(error.code, error.status) for error in errors() if error.__module__.startswith("gateway.")}
+    assert {(code, int(status)) for code, status in rows} == there_are
+
+
+def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    changelog = read("CHANGELOG.md")
+    releases = re.findall(r"^## (.*)$", changelog, flags=re.MULTILINE)
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - (?:\d{4}-\d\d-\d\d|unreleased)", release) for release in releases)
+    assert [release for release in releases[1:] if release.endswith("unreleased")] == []
+    assert set(re.findall(r"^### (.*)$", changelog, flags=re.MULTILINE)) <= kinds
