@@ -70,6 +70,10 @@ class Metrics:
             "dependency_up", "1 when the dependency answered the last time it was looked at, else 0.", ("dependency",)
         )
 
+        self.background_errors = self._counter(
+            "background_errors", "Unforeseen errors of background tasks, which go on all the same.", ("task",)
+        )
+
     def _plain_counter(self, name: str, documentation: str, labels: tuple[str, ...] = ()) -> PlainCounter:
         counter = PlainCounter(f"image_gateway_{name}", documentation, labels)
         self.registry.register(counter)

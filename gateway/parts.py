@@ -265,11 +265,14 @@ async def statistics(app: web.Application) -> AsyncIterator[None]:
 async def change_feeds(app: web.Application) -> AsyncIterator[None]:
     """What Postgres and the other replicas tell of changes."""
     settings, forgetting = app[keys.SETTINGS], app[keys.FORGETTING]
-    feed = ChangeFeed(settings.postgres.dsn.get_secret_value(), settings.postgres.timeout)
+    feed = ChangeFeed(settings.postgres.dsn.get_secret_value(), settings.postgres.timeout, app[keys.METRICS])
 
     def started() -> None:
         forgetting.here(None)
-        app[keys.RESOLVER].distrust_before(app[keys.CLOCK].now())
+        app[keys.RESOLVER].end_gap(app[keys.CLOCK].now())
+
+    if settings.postgres.listen:
+        app[keys.RESOLVER].begin_gap()  # what changed while this replica was down was not heard
 
     async def listen() -> None:
         if settings.postgres.listen:

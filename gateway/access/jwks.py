@@ -102,6 +102,11 @@ async def keep_fetching(
                 is_up.set(0)
                 logger.warning("the identity provider's keys cannot be fetched: %s", error)
                 return False
+            except Exception:  # or no key that the provider publishes from now on would ever be known
+                is_up.set(0)
+                metrics.background_errors.labels(task="jwks").inc()
+                logger.exception("the fetch of the identity provider's keys failed")
+                return False
             is_up.set(1)
             return True
 

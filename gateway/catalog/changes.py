@@ -10,6 +10,9 @@ from collections.abc import Awaitable, Callable
 import aiopg
 import psycopg2
 
+from gateway.catalog.postgres import CLIENT_ENCODING
+from gateway.metrics import Metrics
+
 logger = logging.getLogger(__name__)
 
 CHANNEL = "image_gateway"
@@ -24,17 +27,19 @@ Changed = Callable[[list[str]], Awaitable[None]]
 class ChangeFeed:
     """Listens on a connection of its own, and connects again for as long as it runs."""
 
-    def __init__(self, dsn: str, timeout: float) -> None:
+    def __init__(self, dsn: str, timeout: float, metrics: Metrics) -> None:
         self._dsn = dsn
         self._timeout = timeout
+        self._metrics = metrics
 
     async def listen(self, *, started: Callable[[], None], changed: Changed) -> None:
         """Call ``changed`` with the ids of images that changed, for ever.
 
         ``started`` is called whenever listening begins, the first time and after each gap: what changed before that
-        was not heard.
+        was not heard. The log tells of the beginning and the end of an outage, not of each try to connect.
         """
         pause = _FIRST_PAUSE
+        is_away = False
         while True:
             try:
                 async with (
@@ -44,16 +49,27 @@ class ChangeFeed:
                         enable_hstore=False,
                         enable_json=False,
                         enable_uuid=False,
+                        client_encoding=CLIENT_ENCODING,
                         application_name="image-gateway-changes",
                     ) as connection,
                     connection.cursor() as cursor,
                 ):
                     await cursor.execute(f"LISTEN {CHANNEL}")
                     started()
+                    if is_away:
+                        logger.info("listening to changes in postgres again")
+                    is_away = False
                     pause = _FIRST_PAUSE
                     await self._take(connection, cursor, changed)
             except (psycopg2.Error, OSError, TimeoutError) as error:
-                logger.warning("not hearing of changes in postgres: %s", " ".join(str(error).split()))
+                if not is_away:
+                    reason = " ".join(str(error).split()) or f"no answer within {self._timeout:g} s"
+                    logger.warning("not listening to changes in postgres: reason=%s", reason)
+                is_away = True
+            except Exception:  # or no change would be heard of until a restart
+                self._metrics.background_errors.labels(task="change-feed").inc()
+                logger.exception("listening to changes in postgres failed")
+                is_away = True
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
 

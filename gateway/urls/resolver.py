@@ -72,6 +72,7 @@ class UrlResolver:
         self.tally = LookupTally(metrics)
         self._now = now
         self._distrusted_before = float("-inf")
+        self._is_listening = True
         self._lookups: SingleFlight[Member, Resolved] = SingleFlight("look-up", metrics.coalesced_requests)
         self._renewals: SingleFlight[Member, SignedImage] = SingleFlight("renewal", metrics.coalesced_requests)
 
@@ -149,6 +150,18 @@ class UrlResolver:
         """Rows read before ``at`` (Unix seconds) may have changed unheard: read them again before they are used."""
         self._distrusted_before = at + CLOCK_SKEW
         self.forget(None)
+
+    def begin_gap(self) -> None:
+        """Until ``end_gap`` nobody tells of changes: believe no entry of Redis that the row does not confirm.
+
+        Where Postgres does not answer, entries are served as they are.
+        """
+        self._is_listening = False
+
+    def end_gap(self, at: float) -> None:
+        """From ``at`` (Unix seconds) on, changes are told of."""
+        self._is_listening = True
+        self.distrust_before(at)
 
     async def close(self) -> None:
         """Stop the work under way."""
@@ -233,7 +246,8 @@ class UrlResolver:
         return found
 
     def _may_be_used(self, image: SignedImage) -> bool:
-        return image.read_at >= self._distrusted_before and self._lifetime.is_usable(image.presigned, self._now())
+        is_believed = self._is_listening and image.read_at >= self._distrusted_before
+        return is_believed and self._lifetime.is_usable(image.presigned, self._now())
 
     def _last_known(self, member: Member, found: Mapping[Member, Found], mark: int) -> Resolved | None:
         """What may be out of date, for when nobody can say better."""

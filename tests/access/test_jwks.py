@@ -231,6 +231,29 @@ class TestFetching:
             await until(lambda: _is_good(keys, good))
             assert provider.asked == 2
 
+    async def test_an_error_that_nobody_foresaw_does_not_end_the_fetching(
+        self, provider: Provider, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Failing(Jwks):
+            """Fails at the second document."""
+
+            documents = 0
+
+            def replace(self, document: bytes) -> None:
+                self.documents += 1
+                if self.documents == 2:
+                    raise LookupError("nobody foresaw this")
+                super().replace(document)
+
+        keys, metrics = Failing(ALGORITHMS), Metrics()
+        new = generate_private_key(SECP256R1())
+        async with keep_fetching(keys, provider.url, metrics, refresh=0.01, retry=0.01):
+            provider.body = document(published(new, "ES256", "new"))
+            await until(lambda: _is_good(keys, token(key=new, algorithm="ES256", headers={"kid": "new"})))
+        counted = metrics.registry.get_sample_value("image_gateway_background_errors_total", {"task": "jwks"})
+        assert counted == 1
+        assert "nobody foresaw this" in caplog.text
+
     async def test_what_is_not_even_a_token_asks_for_nothing(self) -> None:
         keys = keys_of(ALL)
         for rubbish in ("rubbish", "a.b.c", signed_with_hmac(b"x" * 32), token(headers={"kid": "new"})):
