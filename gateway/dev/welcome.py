@@ -19,7 +19,7 @@ _SHOWN = 12
 
 
 def welcome(console: Console, ports: Listening, stack: DevStack) -> None:
-    """Print the addresses, curl lines for the first few images, and a signed link."""
+    """Print the addresses, curl lines for the first few images, and how to see each private image."""
 
     def line(text: str = "", style: str = "") -> None:
         console.print(text, style=style, highlight=False, soft_wrap=True)
@@ -54,18 +54,28 @@ def welcome(console: Console, ports: Listening, stack: DevStack) -> None:
         line(f"  curl -X POST -H 'Authorization: Bearer {ADMIN_TOKEN}' {image}/url/refresh")
         line(f"  curl {ports.admin}/metrics")
     if private:
-        owner = private[0].owner or ""
-        line(f"private, for {escape(owner)} alone:", "bold")
-        line(f"  TOKEN={token_for(owner)}")
-        line(f'  curl -o image -H "Authorization: Bearer $TOKEN" {ports.public}/i/{escape(private[0].image_id)}')
-        line(f"  curl -i {ports.public}/i/{escape(private[0].image_id)}        404 without the token")
-    if stack.link is not None:
-        image_id = stack.link.partition("?")[0].rpartition("/")[2]
-        line("a signed link, for whoever has it, for a day; and how to make another:", "bold")
-        line(f"  {ports.public}{escape(stack.link)}")
-        line(f"  {escape(_this_program())} link {image_id} --config {escape(shlex.quote(str(stack.config)))}")
+        line("private, each for its owner alone; without the owner's token the answer is 404:", "bold")
+        shown = [(image_address(ports.public, row), row.owner or "") for row in private]
+        width = max(len(address) for address, _ in shown)
+        for address, owner in shown:
+            line(f"  {escape(address):<{width}}   {escape(owner)}'s")
+        for owner in dict.fromkeys(owner for _, owner in shown):
+            line(f"  {_variable(owner)}={token_for(owner)}")
+            address = next(address for address, whose in shown if whose == owner)
+            line(f'  curl -o image -H "Authorization: Bearer ${_variable(owner)}" {escape(address)}')
+    if stack.links:
+        line("signed links, for whoever has them, for a day; and how to make another:", "bold")
+        for link in stack.links.values():
+            line(f"  {ports.public}{escape(link)}")
+        config = escape(shlex.quote(str(stack.config)))
+        line(f"  {escape(_this_program())} link {escape(next(iter(stack.links)))} --config {config}")
     line()
     line("Ctrl-C stops everything.")
+
+
+def _variable(owner: str) -> str:
+    """The name of the shell variable that holds the token of that owner, one of the samples' two."""
+    return f"{owner.upper()}_TOKEN"
 
 
 def _this_program() -> str:

@@ -1,4 +1,4 @@
-"""A folder's images are found and named, nothing else is, and what could not be had is told."""
+"""A folder's images are found and named, and every other file is reported."""
 
 import os
 import re
@@ -53,8 +53,12 @@ def test_every_image_below_the_folder_is_found_and_nothing_else(tmp_path: Path) 
     assert {image.key for image in found} == wanted
     assert all(image.path == tmp_path / image.key for image in found)
     assert {image.key: image.content_type for image in found}["UPPER.JPG"] == "image/jpeg"
-    assert list(scan_images(tmp_path, left_out)) == found
-    assert left_out == {}
+    assert list(scan_images(tmp_path, LeftOut(list))) == found
+    assert left_out == {
+        "hidden folder": [".cache"],
+        "hidden file": [".hidden.jpg"],
+        "name without an image's suffix": ["jpg", "notes.txt", "a/Makefile"],
+    }
 
 
 def test_links_are_followed_only_within_the_folder(tmp_path: Path) -> None:

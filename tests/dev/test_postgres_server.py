@@ -246,5 +246,5 @@ def test_the_wheel_comes_before_the_path(tmp_path: Path) -> None:
 
 def test_no_server_at_all_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "postgres").touch(mode=0o755)  # without initdb beside it
-    with pytest.raises(ServerError, match=r"image-gateway\[dev\].*PATH.*GATEWAY_POSTGRES__DSN"):
+    with pytest.raises(ServerError, match=r"make install.*PATH.*GATEWAY_POSTGRES__DSN"):
         find_postgres(package="no_such_package", path=str(tmp_path))

@@ -252,5 +252,5 @@ def test_the_wheel_is_enough(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("package", ["no_such_package", "json"])
 def test_no_server_at_all_says_what_to_do(tmp_path: Path, package: str) -> None:
-    with pytest.raises(ServerError, match=r"image-gateway\[dev\].*PATH.*GATEWAY_REDIS__URL"):
+    with pytest.raises(ServerError, match=r"make install.*PATH.*GATEWAY_REDIS__URL"):
         find_redis(package=package, path=str(tmp_path))

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shlex
 import socket
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import yarl
 
 from tests.processes import GatewayProcess, gateway_process, run_gateway
 
@@ -51,6 +53,14 @@ def held_port() -> Iterator[int]:
         yield 8080
 
 
+async def status_of(session: aiohttp.ClientSession, address: str, token: str | None = None) -> int:
+    """The status of a GET of that address as it is written, with that bearer token if there is one."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    async with session.get(yarl.URL(address, encoded=True), headers=headers) as answer:
+        await answer.read()
+        return answer.status
+
+
 async def said_by(running: GatewayProcess) -> str:
     """All of it."""
     await running.line_with("Ctrl-C stops everything")
@@ -81,6 +91,8 @@ async def test_every_image_is_listed_with_its_file_and_its_address(
     (pictures / "leak.gif").symlink_to(tmp_path / "outside.gif")
     for number in range(4):
         os.mkfifo(pictures / f"pipe{number}.gif")
+    for name in ("readme.txt", "a-png-without-a-suffix", ".directory"):
+        (pictures / name).touch()
     async with gateway_process(*arguments, environment=servers) as running:
         line = await running.line_with("each with its file and its address")
         assert line.startswith("all 21, ")
@@ -98,9 +110,33 @@ async def test_every_image_is_listed_with_its_file_and_its_address(
         said = await said_by(running)
     assert f"/i/{rows[0]['id']}   {rows[0]['file']}\n" in said
     assert (
-        "left out: 1 (link that leads out of the folder): leak.gif; "
+        "left out: 1 (hidden file): .directory; "
+        "2 (name without an image's suffix): a-png-without-a-suffix, readme.txt; "
+        "1 (link that leads out of the folder): leak.gif; "
         "4 (not a regular file): pipe0.gif, pipe1.gif, pipe2.gif, ...\n"
     ) in said
+
+
+async def test_every_private_sample_is_marked_and_can_be_seen(servers: dict[str, str], tmp_path: Path) -> None:
+    """Each one by the token of its owner that is printed, and by a signed link that is printed."""
+    state = ("--state", str(tmp_path / "state"))
+    async with gateway_process("dev", *state, environment=servers) as running, aiohttp.ClientSession() as session:
+        listed = Path((await running.line_with("each with its file and its address")).rpartition(": ")[2])
+        rows = list(csv.DictReader(StringIO(listed.read_text(encoding="utf-8"), newline=""), delimiter="\t"))
+        private = {row["address"]: row["for"] for row in rows if row["for"] != "everyone"}
+        assert set(private.values()) == {"alice", "bob"}
+        await running.line_with("Ctrl-C stops everything")
+        lines = [line.strip() for line in running.lines]
+        tokens = dict(line.split("=", 1) for line in lines if re.match(r"\w+_TOKEN=", line))
+        for address, owner in private.items():
+            assert any(re.fullmatch(f"{re.escape(address)} +{owner}'s", line) for line in lines), address
+            assert await status_of(session, address) == 404
+            assert await status_of(session, address, tokens[f"{owner.upper()}_TOKEN"]) == 200
+            (link,) = (line for line in lines if line.startswith(f"{address}?"))
+            assert await status_of(session, link) == 200
+        for row in rows:
+            if row["for"] == "everyone":
+                assert await status_of(session, row["address"]) == 200
 
 
 async def test_a_tilde_is_a_home_also_where_no_shell_has_seen_to_it(
@@ -155,3 +191,12 @@ async def test_a_folder_that_cannot_be_written_is_told_in_a_line() -> None:
     assert output.splitlines()[-1] == (
         "Error: the folder /dev/null/state/samples cannot be written: Not a directory; name another one with --state"
     )
+
+
+async def test_a_package_that_is_missing_is_named_with_a_way_to_install_it(tmp_path: Path) -> None:
+    """image-gateway itself is on no index, so ``pip install 'image-gateway[dev]'`` finds nothing, or a stranger's."""
+    (tmp_path / "PIL.py").write_text("raise ModuleNotFoundError(\"No module named 'PIL'\", name='PIL')\n")
+    code, output = await run_gateway("dev", environment={"PYTHONPATH": str(tmp_path)})
+    assert code == 1
+    assert output.startswith("Error: PIL is missing: run `make install` in a clone of image-gateway")
+    assert "'image-gateway[" not in output
