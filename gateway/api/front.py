@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from multidict import istr
 
 from gateway.api.answers import failure
@@ -30,6 +30,8 @@ ABORTED = "aborted"
 # Bad credentials are told so whether there is such an image or not.
 _NO_IMAGE = frozenset({"400", "401", "404", "405"})
 _REQUEST_ID = istr("X-Request-Id")
+# Any other version would be answered in kind, though nobody here speaks it. Not 505: no request makes a 5xx.
+_SPOKEN = (HttpVersion11, HttpVersion10)
 _READING = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 # The addresses of images as nearly everybody writes them; any other spelling goes through the router.
 _IMAGE = re.compile(rf"/i/(?P<short>{PATTERN})|/api/v1/images/(?P<proxy>{PATTERN})/proxy")
@@ -81,6 +83,8 @@ class Front:
             self._count(request, passage, outcome)
 
     def _handle(self, request: web.BaseRequest, passage: Passage) -> Awaitable[web.StreamResponse]:
+        if request.version not in _SPOKEN:
+            return _refuse_version(request, passage)
         if self._image_proxy is not None and request.method in _READING and hdrs.EXPECT not in request.headers:
             address = _IMAGE.fullmatch(request.rel_url.raw_path)
             if address is not None:
@@ -110,6 +114,14 @@ class Front:
                 elapsed,
                 client,
             )
+
+
+async def _refuse_version(request: web.BaseRequest, passage: Passage) -> web.StreamResponse:
+    """400 in HTTP/1.1 (RFC 9112 section 2.3), and the end of the connection."""
+    request._version = HttpVersion11  # noqa: SLF001 - the status line names the version of the request
+    response = failure(InvalidRequest("the version must be HTTP/1.1 or HTTP/1.0"), passage.request_id)
+    response.force_close()
+    return response
 
 
 def _route_of(request: web.BaseRequest) -> str:

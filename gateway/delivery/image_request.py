@@ -11,8 +11,9 @@ from aiohttp import hdrs
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest
 
-# One range only: COS takes no more, and RFC 9110 section 14.2 lets a server ignore what it does not support.
-_SINGLE_RANGE = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18}))")
+# One range only: COS takes no more, and RFC 9110 section 14.2 lets a server ignore what it does not support. There are
+# no spaces within a range (section 14.1.1); names of units are case-insensitive (section 14.1).
+_SINGLE_RANGE = re.compile(r"[Bb][Yy][Tt][Ee][Ss]=(?:([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18}))")
 _FILENAME = re.compile(r"[^\x00-\x1f\x7f/\\]{1,255}")
 _PLAIN_FILENAME = re.compile(r"[A-Za-z0-9 ._-]+")
 
@@ -78,7 +79,7 @@ def _flag(text: str | None) -> bool:
 
 
 def _single_range(text: str | None) -> str | None:
-    found = _SINGLE_RANGE.fullmatch(text.replace(" ", "")) if text is not None else None
+    found = _SINGLE_RANGE.fullmatch(text) if text is not None else None
     if found is None:
         return None
     first, last, suffix = found.groups()

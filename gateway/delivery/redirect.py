@@ -46,7 +46,8 @@ class ImageRedirect:
         """
         presigned = self._hand_out.presign(image, method=method, download=download)
         max_age = self._lifetime.redirect_max_age(presigned, self._policy.max_age, self._now())
-        headers = {"Location": presigned.url}
+        # The address of a private image may hold a link's signature, which is none of the bucket's business.
+        headers = {"Location": presigned.url, "Referrer-Policy": "no-referrer"}
         if image.record.public:
             headers["Cache-Control"] = f"public, max-age={max_age}"
         else:

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
 from gateway.settings.jwt import JwtSettings
-from gateway.settings.section import Networks, Section, matches
+from gateway.settings.section import Networks, Passphrase, Section, matches
 
 HeaderName = Annotated[str, matches(r"[A-Za-z][A-Za-z0-9-]*", "a header name")]
 KeyId = Annotated[str, matches(r"[A-Za-z0-9._-]{1,32}", "1 to 32 of A-Z a-z 0-9 . _ -")]
@@ -33,7 +33,7 @@ class SignedLinksSettings(Section):
     The first one signs, all of them verify: a new key is put in front, the old one is removed when its links are over.
     """
 
-    keys: dict[KeyId, SecretStr] = Field(min_length=1)
+    keys: dict[KeyId, Passphrase] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _keys_are_as_long_as_the_hash(self) -> Self:

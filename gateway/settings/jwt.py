@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import Field, SecretStr, model_validator
 
 from gateway.ip_address import is_loopback
-from gateway.settings.section import Section, matches
+from gateway.settings.section import Section, matches, without_stray_whitespace
 
 Hmac = Literal["HS256", "HS384", "HS512"]
 Asymmetric = Literal["RS256", "ES256", "EdDSA"]
@@ -49,7 +49,7 @@ class JwtSettings(Section):
         if strange := [algorithm for algorithm in self.algorithms if algorithm not in possible]:
             raise ValueError(f"algorithms: {', '.join(strange)} cannot go with this {given[0]}")
         if self.secret is not None:
-            self._secret_is_as_long_as_the_hash(self.secret.get_secret_value())
+            self._check_secret(self.secret)
         return self
 
     def _possible_algorithms(self) -> tuple[str, ...]:
@@ -61,9 +61,14 @@ class JwtSettings(Section):
             raise ValueError("jwks_url must be an https address without a password; http is for this machine alone")
         return _ASYMMETRIC
 
-    def _secret_is_as_long_as_the_hash(self, secret: str) -> None:
+    def _check_secret(self, given: SecretStr) -> None:
+        secret = given.get_secret_value()
         if secret.lstrip().startswith(("-----BEGIN", "ssh-")):
             raise ValueError("secret holds a key pair's key; a public one belongs in public_key")
+        try:
+            without_stray_whitespace(given)
+        except ValueError as error:
+            raise ValueError(f"secret {error}") from None
         # RFC 7518 section 3.2: a key of the size of the hash output or larger must be used.
         needed = max(int(algorithm.removeprefix("HS")) // 8 for algorithm in self.algorithms)
         if len(secret.encode()) < needed:

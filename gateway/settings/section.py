@@ -3,7 +3,16 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    model_validator,
+)
 
 WEEK = 7 * 24 * 3600
 
@@ -20,6 +29,25 @@ def matches(pattern: str, meaning: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _without_whitespace(secret: SecretStr) -> SecretStr:
+    """Refuse a secret that was pasted with a space or a line break: no client could send it, or COS knows another."""
+    if re.search(r"\s", secret.get_secret_value()):
+        raise ValueError("must not contain spaces or line breaks")
+    return secret
+
+
+def without_stray_whitespace(secret: SecretStr) -> SecretStr:
+    """Refuse a line break, and a space at either end; one between words may be meant."""
+    value = secret.get_secret_value()
+    if value != value.strip() or len(value.splitlines()) > 1:
+        raise ValueError("must not contain line breaks, or spaces at its ends")
+    return secret
+
+
+Token = Annotated[SecretStr, AfterValidator(_without_whitespace)]
+Passphrase = Annotated[SecretStr, AfterValidator(without_stray_whitespace)]
 
 
 def _as_text(given: Any) -> Any:

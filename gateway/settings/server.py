@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt, SecretStr
+from pydantic import Field, PositiveInt
 
-from gateway.settings.section import Networks, Section, Timeout
+from gateway.settings.section import Networks, Section, Timeout, Token
 
 
 class ServerSettings(Section):
@@ -24,7 +24,7 @@ class AdminSettings(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(9090, ge=0, le=65535)
-    token: SecretStr | None = None
+    token: Token | None = None
 
 
 class LoggingSettings(Section):

@@ -78,3 +78,13 @@ async def test_a_private_redirect_is_for_its_owner_alone(gateway: RunningGateway
 async def test_a_redirect_may_be_followed_from_any_page(gateway: RunningGateway, images: Images) -> None:
     await images.add("cat")
     assert (await gateway.get("/i/cat?redirect=true")).headers["Access-Control-Allow-Origin"] == "*"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_redirect_does_not_send_the_address_of_the_image_to_the_bucket(
+    gateway: RunningGateway, images: Images, method: str
+) -> None:
+    """The address may hold the signature of a link (Referrer Policy, section 3.1)."""
+    await images.add("cat")
+    answer = await gateway.request(method, "/i/cat?redirect=true")
+    assert (answer.status, answer.headers["Referrer-Policy"]) == (302, "no-referrer")

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 _PATIENCE = 10.0  # a connection that is neither answered nor closed by then hangs
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) ")
+_STATUS_LINE = re.compile(rb"HTTP/[0-9]\.[0-9] ([0-9]{3}) ")
 
 
 @asynccontextmanager

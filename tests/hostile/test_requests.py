@@ -19,6 +19,9 @@ MALFORMED: dict[str, bytes] = {
     "garbage": b"\x00\xff\xfe garbage\r\n\r\n",
     "no-version": b"GET /i/a\r\n" + HOST + b"\r\n",
     "http-0.9": b"GET /i/a HTTP/0.9\r\n" + HOST + b"\r\n",
+    "http-2.0": b"GET /i/a HTTP/2.0\r\n" + HOST + b"\r\n",
+    "http-0.9-without-host": b"GET /healthz HTTP/0.9\r\n\r\n",
+    "http-2.0-of-a-known-route": b"GET /healthz HTTP/2.0\r\n" + HOST + b"\r\n",
     "http-2-preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "http-3": b"GET /i/a HTTP/3.0\r\n" + HOST + b"\r\n",
     "version-in-words": b"GET /i/a HTTP/one.one\r\n" + HOST + b"\r\n",
@@ -101,6 +104,7 @@ async def test_a_malformed_request_is_a_4xx_and_the_end_of_its_connection(
     assert impatient.sample("requests_total", route="healthz", delivery="none", status="200") == 0
     for echoed in (b"folded", b"smuggled", b"nonsense", b"FROBNICATE", b"alice", b"Traceback", b"aiohttp"):
         assert echoed not in received
+    assert received == b"" or received.startswith((b"HTTP/1.1 ", b"HTTP/1.0 "))
     if answered:
         assert b'"status": "error"' in received
         assert b"X-Content-Type-Options: nosniff" in received

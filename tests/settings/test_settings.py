@@ -78,6 +78,8 @@ def test_what_has_no_sensible_default_is_required(required: str) -> None:
         ("cos", "bucket", "photos-1250000000\n"),
         ("cos", "region", "ap guangzhou"),
         ("cos", "scheme", "ftp"),
+        ("cos", "domain", "images.example.com:99999"),
+        ("cos", "domain", "images.example.com:0"),
         ("cos", "domain", "https://images.example.com"),
         ("cos", "domain", "images.example.com/path"),
         ("cos", "domain", "user@images.example.com"),
@@ -192,3 +194,28 @@ def test_secrets_do_not_show_when_the_settings_are_printed() -> None:
 def test_the_surroundings_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_SERVER__PORT", "1234")
     assert settings().server.port == 8080
+
+
+def test_a_cos_domain_is_signed_and_sent_in_lower_case() -> None:
+    assert settings(cos={"domain": "{bucket}.Img.Example.COM:8443"}).cos.domain == "{bucket}.img.example.com:8443"
+
+
+PASTED = ["AKID ", " AKID", "AK\nID", "AKID\n", "AK\tID", "AK\u00a0ID", "AK\r\nID"]
+
+
+@pytest.mark.parametrize("pasted", PASTED)
+@pytest.mark.parametrize("key", ["cos.secret_id", "cos.secret_key", "cos.token", "admin.token"])
+def test_a_secret_pasted_with_a_space_or_a_line_break_is_refused(key: str, pasted: str) -> None:
+    section, _, name = key.partition(".")
+    message = mistakes(**{section: {name: pasted}})
+    assert f"{key}\n  Value error, must not contain spaces or line breaks" in message
+    assert "AK" not in message
+
+
+@pytest.mark.parametrize("pasted", [f"{SECRET}\n", f" {SECRET}", f"{SECRET}\nmore", f"{SECRET}\u00a0"])
+def test_a_signing_key_may_have_spaces_between_words_alone(pasted: str) -> None:
+    message = "must not contain line breaks, or spaces at its ends"
+    assert mistakes(access={"jwt": {"secret": pasted}}).count(f"access.jwt\n  Value error, secret {message}") == 1
+    of_links = mistakes(access={"signed_links": {"keys": {"k": pasted}}})
+    assert of_links.count(f"access.signed_links.keys.k\n  Value error, {message}") == 1
+    settings(access={"jwt": {"secret": f"{SECRET} and more"}, "signed_links": {"keys": {"k": f"{SECRET} and more"}}})
