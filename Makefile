@@ -27,8 +27,9 @@ $(STAMP): setup.cfg constraints.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,test,lint]'
 	@touch $@
 
+# make passes SIGTERM on to its child alone: without exec that is a shell, which ends and leaves the gateway behind.
 run: install  ## the gateway on an embedded stack, with sample images
-	$(BIN)/python -m gateway dev $${IMAGES_FOLDER:+--images "$$IMAGES_FOLDER"}
+	exec $(BIN)/python -m gateway dev $${IMAGES_FOLDER:+--images "$$IMAGES_FOLDER"}
 
 # Each worker has servers of its own; servers named in the environment are shared by nobody.
 WORKERS ?= $(if $(GATEWAY_TEST_REDIS_URL)$(GATEWAY_TEST_POSTGRES_DSN),0,2)

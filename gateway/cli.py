@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from gateway.api.server import Listening, PurePythonParser, listening
 from gateway.app import create_admin_app, create_app
@@ -19,6 +18,7 @@ from gateway.catalog.postgres import CatalogQueryRefused
 from gateway.commands import addresses
 from gateway.commands.common import CANNOT_START, config_option, refuse, settings_from
 from gateway.commands.queue import queue
+from gateway.commands.terminal import OutputConsole
 from gateway.commands.warm import warm
 from gateway.examination import examine_all
 from gateway.metrics import Metrics
@@ -54,7 +54,7 @@ def check(config: Path | None) -> None:
     """Validate the configuration, then try Redis, Postgres and COS one by one."""
     settings = settings_from(config)
     logging.getLogger("gateway.urls").addHandler(logging.NullHandler())  # what is found of Redis is told below, once
-    console = Console(highlight=False, soft_wrap=True)
+    console = OutputConsole(highlight=False, soft_wrap=True)
 
     async def examine() -> bool:
         all_well = True
@@ -102,7 +102,7 @@ def dev(images: Path | None, state: Path) -> None:
             f"{error.name} is missing: run `make install` in a clone of image-gateway, or install the wheel with its "
             "extra: pip install './image_gateway-VERSION-py3-none-any.whl[dev]'"
         ) from None
-    console = Console()
+    console = OutputConsole()
     console.print("starting PostgreSQL, Redis and the COS stand-in ...", style="dim")
     try:
         with dev_stack(state, images) as stack:
@@ -125,16 +125,22 @@ def _run(
     beside: AbstractAsyncContextManager[object] | None = None,
     ready: Callable[[Listening], None] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain, until the second one; ``beside`` is open as long, ``ready`` is told
-    the ports.
+    """Serve until SIGTERM, SIGINT or SIGHUP, then drain, until a second SIGTERM or SIGINT.
+
+    ``beside`` is open as long; ``ready`` is called with the ports.
     """
 
     async def serve_until_told() -> None:
         memory.settle()
         open_files.make_room(settings.server.max_streams)
         stop, hurry = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(signum, lambda: (hurry if stop.is_set() else stop).set())
+            loop.add_signal_handler(signum, lambda: (hurry if stop.is_set() else stop).set())
+        # A terminal that closes sends SIGHUP, and so does its shell: the second one is no request to hurry. Ignored, it
+        # would leave the gateway and the servers of `dev` running with nobody to stop them; who wants that says nohup.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            loop.add_signal_handler(signal.SIGHUP, stop.set)
         app = create_app(settings, Metrics())
         async with beside or nullcontext(), listening(app, create_admin_app, hurry) as ports:
             logger.info("listening: public=%s admin=%s", ports.public, ports.admin)

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,13 +41,14 @@ class GatewayProcess:
 
 @asynccontextmanager
 async def gateway_process(
-    *arguments: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    program: Sequence[str] = (sys.executable, "-m", "gateway"),
 ) -> AsyncIterator[GatewayProcess]:
-    """Run ``python -m gateway`` with JSON logs until it listens; it is killed at the end if it still runs."""
+    """Run ``program`` with JSON logs until it listens; it is killed at the end if it still runs."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "gateway",
+        *program,
         *arguments,
         env={**os.environ, "GATEWAY_LOGGING__FORMAT": "json", **(environment or {})},
         cwd=cwd,

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import resource
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,11 @@ from gateway.dev.database import ImageRow, ImagesTable
 from gateway.dev.welcome import token_for
 from tests.conftest import BUCKET, Images
 from tests.processes import gateway_process, run_gateway
+from tests.waiting import until
+
+ROOT = Path(__file__).parent.parent
+# What a make around the tests tells its children is not for the make under test.
+WITHOUT_A_MAKE_AROUND = {"MAKEFLAGS": "", "MAKELEVEL": "0"}
 
 RawSettings = dict[str, dict[str, Any]]
 
@@ -158,6 +165,35 @@ class TestServe:
         assert any("told to stop again" in line for line in running.lines)
         assert "Traceback" not in "".join(running.lines)
 
+    async def test_sighup_drains_and_a_second_one_does_not_hurry(
+        self, config_file: Path, images: Images, cos: CosStandIn
+    ) -> None:
+        """A terminal that closes sends it, and so does its shell."""
+        content = SyntheticContent(40_000_000)
+        cos.store.put(BUCKET, "big.png", content, content_type="image/png")
+        await images.add_row(ImageRow("big", None, "big.png", public=True))
+        async with (
+            gateway_process("serve", "--config", str(config_file)) as running,
+            aiohttp.ClientSession(read_bufsize=4096) as session,
+            session.get(running.public + "/i/big") as answer,
+        ):
+            received = await answer.content.readexactly(1_000_000)
+            running.process.send_signal(signal.SIGHUP)
+            await running.line_with("draining")
+            running.process.send_signal(signal.SIGHUP)
+            received += await answer.content.read()
+            assert received == content.read(0, 40_000_000)
+            assert await running.exit_code() == 0
+        assert "Traceback" not in "".join(running.lines)
+
+    async def test_under_nohup_sighup_is_ignored(self, config_file: Path) -> None:
+        nohup = ("nohup", sys.executable, "-m", "gateway")
+        async with gateway_process("serve", "--config", str(config_file), program=nohup) as running:
+            running.process.send_signal(signal.SIGHUP)
+            assert (await _ready(running.public))["status"] == "ready"
+            running.terminate()
+            assert await running.exit_code() == 0
+
     async def test_an_idle_gateway_ends_at_once(self, config_file: Path) -> None:
         async with (
             gateway_process("serve", "--config", str(config_file)) as running,
@@ -221,6 +257,21 @@ class TestCheck:
             ["ok", "postgres:"],
             ["ok", "cos:"],
         ]
+
+    @pytest.mark.usefixtures("images_table")
+    async def test_a_reader_that_leaves_early_ends_the_output_and_nothing_else(self, config_file: Path) -> None:
+        """``check | head -1``."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gateway", "check", "--config", str(config_file)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=writer,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        os.close(writer)
+        _, errors = await asyncio.wait_for(process.communicate(), 30)
+        assert (process.returncode, errors) == (0, b"")
 
     @pytest.mark.usefixtures("images_table")
     async def test_an_empty_table_is_no_fault(self, config_file: Path) -> None:
@@ -359,6 +410,19 @@ class TestDev:
                 assert await running.exit_code() == 0
         assert "everything is stopped" in running.lines[-1]
         assert not [command for command in _commands() if str(tmp_path) in command]
+
+    async def test_a_signal_to_make_run_stops_everything(self, tmp_path: Path) -> None:
+        """As in ``make run & kill $!``: make passes SIGTERM on to its child and to nobody else."""
+        (tmp_path / "pictures").mkdir()
+        make = (
+            *("make", "--silent", "--file", str(ROOT / "Makefile"), "--assume-old", "install", "run"),
+            *(f"BIN={Path(sys.executable).parent}", f"IMAGES={tmp_path / 'pictures'}"),
+        )
+        async with gateway_process(program=make, cwd=tmp_path, environment=WITHOUT_A_MAKE_AROUND) as running:
+            running.terminate()
+            await running.exit_code()
+            await until(lambda: not [command for command in _commands() if str(tmp_path) in command], seconds=15)
+        assert "everything is stopped" in "".join(running.lines)
 
     async def test_servers_named_in_the_environment_are_used(
         self, tmp_path: Path, redis_url: str, postgres_dsn: str

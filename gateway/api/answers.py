@@ -29,10 +29,15 @@ def failure(error: GatewayError, request_id: str) -> web.Response:
     return _json(error.status, body, error.headers)
 
 
+def json_text(value: Any) -> bytes:
+    """JSON that ends with a line break: on a terminal, the prompt then begins on a line of its own."""
+    return json.dumps(value).encode() + b"\n"
+
+
 def _json(status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> web.Response:
     return web.Response(
         status=status,
-        body=json.dumps(body).encode(),
+        body=json_text(body),
         content_type="application/json",
         headers={**_HEADERS, **headers},
     )

@@ -1,7 +1,11 @@
 """Alive, and ready."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from aiohttp import web
 
+from gateway.api.answers import json_text
 from gateway.api.keys import HEALTH
 from gateway.ops.health import Readiness
 
@@ -11,14 +15,15 @@ _HEADERS = {"Cache-Control": "no-store"}
 async def healthz(request: web.Request) -> web.Response:
     """200 as long as the loop turns."""
     del request
-    return web.json_response({"status": "alive"}, headers=_HEADERS)
+    return _json(200, {"status": "alive"})
 
 
 async def readyz(request: web.Request) -> web.Response:
     """503 only when nothing can be served or the gateway is draining."""
     report = await request.app[HEALTH].report()
-    return web.json_response(
-        {"status": report.status.value, "checks": dict(report.checks)},
-        status=503 if report.status is Readiness.NOT_READY else 200,
-        headers=_HEADERS,
-    )
+    status = 503 if report.status is Readiness.NOT_READY else 200
+    return _json(status, {"status": report.status.value, "checks": dict(report.checks)})
+
+
+def _json(status: int, body: Mapping[str, Any]) -> web.Response:
+    return web.Response(status=status, body=json_text(body), content_type="application/json", headers=_HEADERS)

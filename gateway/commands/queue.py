@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from gateway.api import keys
 from gateway.commands.common import config_option, opened_parts, run_or_explain, settings_from
+from gateway.commands.terminal import OutputConsole
 from gateway.urls.refresh_queue import RefreshQueue
 
 _SHOWN = 50
@@ -42,7 +42,7 @@ def list_(before: Path | None, config: Path | None, most: int = _SHOWN) -> None:
             table = Table("image", "style", "due in (s)")
             for claim in await refresh_queue.first(most):
                 table.add_row(claim.member.image_id, claim.member.style or "", f"{claim.due_at - now:.0f}")
-            Console().print(table)
+            OutputConsole().print(table)
 
     run_or_explain(show())
 
@@ -61,7 +61,7 @@ def dead(before: Path | None, config: Path | None, most: int) -> None:
                 at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
                 style = entry.member.style or ""
                 table.add_row(entry.member.image_id, style, at, str(entry.attempts), entry.reason)
-            Console().print(table)
+            OutputConsole().print(table)
 
     run_or_explain(show())
 

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from gateway.api.answers import failure, success
 from gateway.errors import GatewayError, ImageNotFound, OriginUnavailable, Overloaded
+from tests.conftest import RunningGateway
 
 
 def body(response: web.Response) -> object:
@@ -46,3 +47,11 @@ def test_no_cache_keeps_an_answer() -> None:
 
 def test_a_failure_carries_the_headers_it_must() -> None:
     assert failure(Overloaded("x"), "").headers["Retry-After"] == "1"
+
+
+async def test_every_json_answer_ends_with_a_line_break(gateway: RunningGateway) -> None:
+    for path in ("/healthz", "/readyz", "/openapi.json", "/nowhere", "/i/nothing", "/api/v1/monitoring/stats"):
+        for admin in (False, True):
+            answer = await gateway.get(path, admin=admin)
+            assert answer.body.endswith(b"}\n"), path
+            answer.json()

@@ -88,7 +88,7 @@ def document() -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _encoded() -> bytes:
-    return json.dumps(document()).encode()
+    return json.dumps(document()).encode() + b"\n"
 
 
 async def openapi(request: web.Request) -> web.Response:
