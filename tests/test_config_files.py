@@ -442,3 +442,14 @@ def test_ci_can_be_started_and_calls_lint_and_tests() -> None:
     assert "set -euo pipefail" in script
     assert script[-2:] == ["make lint", "make test"]
     assert {"lint", "test"} <= targets_of_make()
+
+
+def test_aiohttp_is_held_to_the_minor_release_whose_private_state_is_known() -> None:
+    """The server overrides private methods of aiohttp; the pinned version is one that is allowed."""
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    (allowed,) = re.findall(r"^aiohttp (.+)$", setup["options"]["install_requires"], flags=re.MULTILINE)
+    (pinned,) = re.findall(r"^aiohttp==(.+)$", read("constraints.txt"), flags=re.MULTILINE)
+    major, minor, _ = pinned.split(".")
+    assert pinned in SpecifierSet(allowed)
+    assert f"{major}.{int(minor) + 1}.0" not in SpecifierSet(allowed)

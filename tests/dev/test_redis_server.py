@@ -165,14 +165,14 @@ def test_it_can_be_a_node_of_a_cluster_and_a_sentinel(tmp_path: Path) -> None:
 
 
 def test_a_mistaken_option_shows_what_the_log_says(tmp_path: Path) -> None:
-    with pytest.raises(ServerError, match=r"(?s)ended with code 1 .*FATAL CONFIG.*no-such-option"):
+    with pytest.raises(ServerError, match=r"(?s)ended with code 1 .*server\.log ends:.*no-such-option"):
         RedisServer(tmp_path, extra_args=["--no-such-option", "1"]).start()
 
 
 def test_one_that_never_answers_is_stopped_and_reported(tmp_path: Path) -> None:
     server = RedisServer(tmp_path, extra_args=["--port", str(free_port())])
     server.start_timeout = 0.2
-    with pytest.raises(ServerError, match=r"(?s)did not answer within 0.2 s; its log .*server.log ends:.*Ready"):
+    with pytest.raises(ServerError, match=r"(?s)did not answer within 0\.2 s; its log .*server\.log ends:"):
         server.start()
     assert processes_in(server.data, server.programs) == set()
 
