@@ -260,7 +260,7 @@ class OriginThrottled(Unavailable):
 
 
 class OriginPaused(Unavailable):
-    """The bucket has failed so often in a row that it is left alone for a moment."""
+    """So many objects of the bucket have failed in a row that it is left alone for a moment."""
 
     code = "origin_paused"
     message = "the image store does not answer, try again in a moment"

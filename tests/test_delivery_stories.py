@@ -354,9 +354,11 @@ class TestBeforeTheFirstByte:
         self, start_gateway: StartGateway, images: Images, cos: CosStandIn
     ) -> None:
         gateway = await start_gateway(image_proxy={"retry_count": 0})
+        for number in range(20):
+            await images.add(f"n{number}", SMALL)
         await images.add("a", SMALL)
         cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), times=10))
-        statuses = [(await gateway.get("/i/a")).status for _ in range(20)]
+        statuses = [(await gateway.get(f"/i/n{number}")).status for number in range(20)]
         assert statuses == [502] * 10 + [503] * 10
         refused = await gateway.get("/i/a")
         assert (refused.json()["code"], refused.headers["Retry-After"]) == ("origin_paused", "2")
@@ -933,10 +935,10 @@ async def test_failed_transfers_give_their_memory_back(
     gateway = await start_gateway(
         image_proxy={"retry_count": 0, "memory_cache": {"max_bytes": 1_000_000, "max_object_bytes": 1_000_000}}
     )
-    await images.add("a", b"x" * 900_000)
     cos.faults.add(Fault(action=Cut(at=500_000), times=3))
-    for _ in range(3):
-        await cut_off(gateway)
+    for image_id in "abc":
+        await images.add(image_id, b"x" * 900_000)
+        await cut_off(gateway, f"/i/{image_id}")
     for _ in range(2):
         assert (await gateway.get("/i/a")).status == 200
     assert gateway.sample("memory_cache_bytes") == 900_000

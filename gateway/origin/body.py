@@ -95,6 +95,7 @@ class ObjectBody:
                     return b""
             except BodyLost as loss:
                 if not await self._resume(loss):
+                    self._door.lost(str(loss))
                     raise
                 continue
             self._check(piece)
@@ -124,13 +125,20 @@ class ObjectBody:
         self._received += len(piece)
         if self._wanted_checksum is not None:
             self._checksum = crc64.xz(piece, self._checksum)
-            if self._received == self.length and self._checksum != self._wanted_checksum:
-                raise BodyLost("the bytes do not have the object's checksum")
+        if self._received == self.length:
+            self._check_checksum()
 
     def _check_end(self) -> None:
         """The end of a body whose length was not told; it may be that of the connection alone."""
+        if self.length is None:
+            self._check_checksum()
+
+    def _check_checksum(self) -> None:
         if self._wanted_checksum not in (None, self._checksum):
-            raise BodyLost(f"the checksum is not that of the object after {self._received} bytes")
+            reason = f"the checksum is not that of the object after {self._received} bytes"
+            self._door.lost(reason)
+            raise BodyLost(reason)
+        self._door.completed()
 
     async def _resume(self, loss: BodyLost) -> bool:
         """Put an open answer for the rest in the place of the lost one, if that may be tried; raises ``BodyLost``.

@@ -9,10 +9,9 @@ import aiohttp
 import yarl
 from aiohttp.abc import AbstractResolver
 
-from gateway.breaker import Breaker
 from gateway.errors import OriginPaused, OriginTimeout, OriginUnavailable
 from gateway.metrics import Metrics
-from gateway.origin.breakers import Breakers
+from gateway.origin.breakers import Breakers, BucketBreaker
 from gateway.origin.cos_error import read_error
 from gateway.origin.error_counts import NO_ANSWER, NO_CODE, TIMEOUT, OriginErrorCounts
 from gateway.origin.outcome import Failure, failure_of
@@ -23,7 +22,6 @@ from gateway.patience import Patience
 from gateway.settings import ImageProxySettings
 
 _LONGEST_WAIT = 2.0  # COS asking for more is told to the client instead
-_BREAKER_FAILURES = 10
 # How many requests to COS may be under way that no client waits for.
 MOST_UNATTENDED = 32
 _PROBES = 4
@@ -44,8 +42,8 @@ class OriginClient:
 
     Retries (connection lost or refused, 5xx, 503 SlowDown) happen before the first byte only, with exponential backoff
     and full jitter or after the pause that COS asks for, within a budget; the first byte must come within ``timeout``
-    seconds of the first attempt. After that a body may pause for as long. A bucket that fails ten times in a row is
-    left alone but for one try a second. ``buckets`` have a label of their own in the metric of errors, however many
+    seconds of the first attempt. After that a body may pause for as long. A bucket of which ten objects fail in a row
+    is left alone but for one try a second. ``buckets`` have a label of their own in the metric of errors, however many
     others there are.
     """
 
@@ -71,8 +69,8 @@ class OriginClient:
         self._metrics = metrics
         self._budget = budget or RetryBudget()
         self._backoff = backoff or Backoff()
-        self._breakers = breakers or Breakers(lambda: Breaker(failures=_BREAKER_FAILURES))
-        self._errors = OriginErrorCounts(metrics.origin_errors, buckets)
+        self._breakers = breakers or Breakers()
+        self._errors = OriginErrorCounts(metrics.origin_errors.add, buckets)
 
     async def fetch(
         self, url: str, bucket: str = "", method: str = "GET", headers: Mapping[str, str] = _NO_HEADERS
@@ -84,10 +82,10 @@ class OriginClient:
         ``RangeNotSatisfiable``, ``OriginPaused``, ``OriginThrottled``, ``OriginUnavailable`` or ``OriginTimeout``.
         """
         breaker = self._breakers.of(bucket)
-        if not breaker.allows_call():
-            raise OriginPaused("the bucket's breaker is open")
-        self._budget.earn()
         target = yarl.URL(url, encoded=True)
+        if breaker.is_open and not breaker.allows_call(target.raw_path):
+            raise OriginPaused(f"the breaker of bucket {bucket} is open")
+        self._budget.earn()
         deadline = self._monotonic() + self._timeout
         attempt, patience, was_unsent = 0, self._patience, False
         while True:
@@ -101,7 +99,7 @@ class OriginClient:
                 may_try_again = not was_unsent and self._budget.spend()
                 was_unsent = True
             except (aiohttp.ClientError, OSError) as error:
-                breaker.failed()
+                breaker.failed(target.raw_path)
                 failure = self._unanswered(error, bucket)
                 # The first time a connection is lost, it may be one that COS had closed: not for being overloaded.
                 if attempt or not isinstance(error, ConnectionLost):
@@ -109,7 +107,7 @@ class OriginClient:
                 may_try_again = self._may_try_again(attempt, pause, breaker, deadline)
                 attempt += 1
             else:
-                is_wanted = self._is_wanted(response.status, breaker)
+                is_wanted = self._is_wanted(response.status, breaker, target)
                 asked_for_by = _ASKED_FOR_BY.get(response.status)
                 if asked_for_by is not None and asked_for_by.isdisjoint(headers):
                     response.close()
@@ -170,7 +168,7 @@ class OriginClient:
         told = await read_error(response, self._error_body_patience)
         return told.status, told.code
 
-    def _may_try_again(self, attempt: int, pause: float, breaker: Breaker, deadline: float) -> bool:
+    def _may_try_again(self, attempt: int, pause: float, breaker: BucketBreaker, deadline: float) -> bool:
         return (
             attempt < self._retry_count
             and pause <= _LONGEST_WAIT
@@ -200,13 +198,14 @@ class OriginClient:
         self._errors.add(bucket, error.code or NO_CODE)
         return failure_of(error, response.headers, f"{error}, bucket {bucket}")
 
-    def _is_wanted(self, status: int, breaker: Breaker) -> bool:
+    def _is_wanted(self, status: int, breaker: BucketBreaker, target: yarl.URL) -> bool:
         """Whether an answer carries an object, or word of it; every answer is counted."""
         self._count(str(status))
         if status >= 500:
-            breaker.failed()
+            breaker.failed(target.raw_path)
             return False
-        breaker.succeeded()
+        if not breaker.is_calm:
+            breaker.succeeded(target.raw_path)
         return status in _WANTED
 
     def _count(self, status: str) -> None:

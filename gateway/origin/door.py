@@ -5,9 +5,17 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import hdrs
 
-from gateway.errors import CredentialsExpired, ImageBlocked, ImageNotFound, OriginRefused
+from gateway.errors import (
+    CredentialsExpired,
+    GatewayError,
+    ImageBlocked,
+    ImageNotFound,
+    OriginRefused,
+    OriginUnavailable,
+)
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import ObjectMoved, PresignedUrlRefused
+from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.refusals import OriginRejected
 from gateway.origin.response import OriginResponse
 from gateway.urls.presigned import ObjectId, PresignedUrl, SignedImage
@@ -22,10 +30,23 @@ SignForHead = Callable[[SignedImage], PresignedUrl]
 class Door:
     """Opens the object of ``image`` any number of times; ``renewed`` is what took its place once a URL was refused.
 
-    ``gone`` is told when COS has no such object, or may not give it out.
+    ``gone`` is called when COS has no such object, or may not give it out. ``failures`` answers instead of COS while it
+    remembers why COS would not, unless the object was opened before: a transfer is resumed whatever happened to others.
+    None: nothing is remembered.
     """
 
-    __slots__ = ("_client", "_gone", "_renew", "_sign_for_head", "image", "object_id", "renewed")
+    __slots__ = (
+        "_asked_at",
+        "_client",
+        "_failures",
+        "_gone",
+        "_renew",
+        "_sign_for_head",
+        "_was_opened",
+        "image",
+        "object_id",
+        "renewed",
+    )
 
     def __init__(
         self,
@@ -34,6 +55,7 @@ class Door:
         renew: Renew,
         sign_for_head: SignForHead,
         gone: Callable[[ObjectId], None],
+        failures: FailedObjects | None = None,
     ) -> None:
         self.image = image
         self.renewed: SignedImage | None = None
@@ -42,6 +64,9 @@ class Door:
         self._renew = renew
         self._sign_for_head = sign_for_head
         self._gone = gone
+        self._failures = failures
+        self._asked_at = 0.0
+        self._was_opened = False
 
     async def open(self, headers: Mapping[str, str], method: str = "GET") -> OriginResponse:
         """An open answer.
@@ -49,6 +74,8 @@ class Door:
         Raises what ``OriginClient.fetch`` and ``renew`` raise, ``OriginRefused`` when the renewed URL is refused as
         well, and ``ObjectMoved`` when the row has come to name another object.
         """
+        if self._failures is not None and not self._was_opened:
+            self._failures.check(self.image)
         try:
             try:
                 return await self._fetch(method, headers)
@@ -62,7 +89,7 @@ class Door:
                 return await self._fetch(method, headers)
             except PresignedUrlRefused as error:
                 outcome = CredentialsExpired if error.error.code == "ExpiredToken" else OriginRefused
-                raise outcome(f"a URL signed this moment: {error}") from error
+                raise self._failed(outcome(f"a URL signed this moment: {error}")) from error
         except (ImageNotFound, ImageBlocked) as error:
             logger.info("COS has no such object: image=%s reason=%s", self.image_id, error)
             self._gone(self.object_id)
@@ -73,8 +100,32 @@ class Door:
         """The image's id, for the log."""
         return self.image.record.image_id
 
+    def lost(self, reason: str) -> None:
+        """What was opened broke off and was given up; ``reason`` is for the log."""
+        self._failed(OriginUnavailable(reason), is_of_body=True)
+
+    def completed(self) -> None:
+        """What was opened came to its end."""
+        if self._failures is not None:
+            self._failures.completed(self.object_id)
+
+    def _failed(self, error: GatewayError, *, is_of_body: bool = False) -> GatewayError:
+        """The same, remembered."""
+        if self._failures is not None:
+            self._failures.failed(self.object_id, error, self._asked_at, is_of_body=is_of_body)
+        return error
+
     async def _fetch(self, method: str, headers: Mapping[str, str]) -> OriginResponse:
-        response = await (self._fetch_head(headers) if method == hdrs.METH_HEAD else self._fetch_body(headers))
+        if self._failures is not None:
+            self._asked_at = self._failures.now()
+        try:
+            response = await (self._fetch_head(headers) if method == hdrs.METH_HEAD else self._fetch_body(headers))
+        except GatewayError as error:
+            self._failed(error)
+            raise
+        self._was_opened = True
+        if self._failures is not None:
+            self._failures.opened(self.object_id)
         if self.object_id.style is not None:
             response.ignore_checksum()
         return response

@@ -1,9 +1,7 @@
 """Failures of COS by bucket and code, both from closed sets."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
-
-from gateway.request_metrics import PlainCounter
 
 _MOST_BUCKETS: Final = 50  # that have a label of their own; rows may name any number of them
 _KNOWN_CODES: Final = frozenset(
@@ -44,10 +42,13 @@ _OWN: Final = frozenset({NO_CODE, NO_ANSWER, TIMEOUT})
 
 
 class OriginErrorCounts:
-    """Counts by name of bucket (``buckets`` and the first 50 others) and by COS's known codes; the rest as "other"."""
+    """Counts by name of bucket (``buckets`` and the first 50 others) and by COS's known codes; the rest as "other".
 
-    def __init__(self, counter: PlainCounter, buckets: Collection[str] = ()) -> None:
-        self._counter = counter
+    ``count`` takes the values of both labels.
+    """
+
+    def __init__(self, count: Callable[[tuple[str, str]], None], buckets: Collection[str] = ()) -> None:
+        self._count = count
         self._buckets = set(buckets)
         self._most = len(self._buckets) + _MOST_BUCKETS
 
@@ -58,4 +59,4 @@ class OriginErrorCounts:
                 bucket = _OTHER
             else:
                 self._buckets.add(bucket)
-        self._counter.add((bucket, code if code in _KNOWN_CODES or code in _OWN else _OTHER))
+        self._count((bucket, code if code in _KNOWN_CODES or code in _OWN else _OTHER))

@@ -9,6 +9,7 @@ from gateway.origin.body import ObjectBody
 from gateway.origin.client import MOST_UNATTENDED, OriginClient
 from gateway.origin.door import Door, Renew, SignForHead
 from gateway.origin.facts import ObjectFacts
+from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.flights import Flights
 from gateway.origin.memory_cache import Entry, ObjectCache
 from gateway.origin.response import OriginResponse
@@ -55,6 +56,7 @@ class ObjectSource:
         self._sign_for_head = sign_for_head
         self._metrics = metrics
         self._backoff = backoff or Backoff()
+        self._failures = FailedObjects(cache.changed_at, cache.now)
         self._flights = Flights(self._body_of, cache, metrics, most_promised=settings.memory_cache.max_bytes)
         self._looks: SingleFlight[tuple[ObjectId, float], tuple[Renewed, Entry]] = SingleFlight(
             "look", metrics.coalesced_requests, is_for_callers=True
@@ -157,7 +159,7 @@ class ObjectSource:
         await self._looks.close()
 
     def _door(self, image: SignedImage) -> Door:
-        return Door(self._client, image, self._renew, self._sign_for_head, self._cache.forget)
+        return Door(self._client, image, self._renew, self._sign_for_head, self._cache.forget, self._failures)
 
     def _body_of(self, door: Door, response: OriginResponse) -> ObjectBody:
         return ObjectBody(door, response, self._resumes, self._backoff, self._metrics)

@@ -169,7 +169,7 @@ async def test_an_error_whose_body_does_not_come_costs_its_code_and_no_more(
 
 def test_labels_of_the_metric_are_from_closed_sets() -> None:
     counter = PlainCounter("errors", "Errors.", ("bucket", "code"))
-    counts = OriginErrorCounts(counter, ["configured"])
+    counts = OriginErrorCounts(counter.add, ["configured"])
     for number in range(200):
         counts.add(f"bucket-{number}", "NoSuchKey")
         counts.add("bucket-0", f"Code{number}")

@@ -88,12 +88,14 @@ async def test_nothing_is_left_of_a_transfer_that_failed(gateway: RunningGateway
 
 async def test_nor_of_one_that_broke_off(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_proxy={"retry_count": 0})
-    await images.add("cat", b"x" * 1_900_000)
+    cats = ["cat0", "cat1", "cat2"]
+    for cat in cats:
+        await images.add(cat, b"x" * 1_900_000)
     images.cos.faults.add(Fault(action=Cut(at=1_000_000), times=None))
     with no_collector():
-        for _ in range(3):
+        for cat in cats:
             with pytest.raises(aiohttp.ClientPayloadError):
-                await gateway.get("/i/cat")
+                await gateway.get(f"/i/{cat}")
         await until(lambda: gateway.sample("inflight_requests") == 0)
         assert transfers_left() == 0
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from gateway.breaker import Breaker
-from gateway.origin.breakers import Breakers
+from gateway.origin.breakers import Breakers, BucketBreaker
 from gateway.origin.retry import Backoff, RetryBudget, retry_after
 
 
@@ -41,10 +40,10 @@ def test_retry_after_is_a_number_or_a_date(field: str | None, seconds: float | N
 
 
 def test_each_bucket_has_a_breaker_of_its_own_and_the_oldest_is_forgotten() -> None:
-    breakers = Breakers(lambda: Breaker(failures=1))
-    breakers.of("a").failed()
-    assert not breakers.of("a").allows_call()
-    assert breakers.of("b").allows_call()
+    breakers = Breakers(lambda: BucketBreaker(objects=1))
+    breakers.of("a").failed("/cat.png")
+    assert not breakers.of("a").allows_call("/dog.png")
+    assert breakers.of("b").allows_call("/dog.png")
     for number in range(1024):
         breakers.of(f"another-{number}")
-    assert breakers.of("a").allows_call()
+    assert breakers.of("a").allows_call("/dog.png")

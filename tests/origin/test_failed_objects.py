@@ -1,0 +1,128 @@
+"""What COS would not give out is remembered for seconds, by object."""
+
+import pytest
+
+from gateway.catalog.record import ImageRecord
+from gateway.errors import (
+    GatewayError,
+    ImageBlocked,
+    ImageNotFound,
+    OriginPaused,
+    OriginThrottled,
+    OriginTimeout,
+    OriginUnavailable,
+)
+from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.refusals import ImageTooLarge
+from gateway.urls.presigned import PresignedUrl, SignedImage
+from tests.urls.conftest import Clock
+
+
+def image_of(key: str) -> SignedImage:
+    """An image whose object has that key."""
+    return SignedImage(ImageRecord(key, None, True, "bucket", "region", key, None), PresignedUrl(key, 0, 0))
+
+
+CAT = image_of("cat")
+
+
+def failed_objects(clock: Clock) -> FailedObjects:
+    """A memory in which no row has ever changed."""
+    return FailedObjects(lambda _: float("-inf"), clock)
+
+
+def held(failures: FailedObjects, image: SignedImage = CAT) -> GatewayError | None:
+    """What is answered in COS's place; None: COS is asked."""
+    try:
+        failures.check(image)
+    except GatewayError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("outcome", [ImageNotFound, ImageBlocked, ImageTooLarge])
+def test_cos_s_last_word_on_an_object_is_held_at_once(outcome: type[GatewayError]) -> None:
+    clock = Clock()
+    failures = failed_objects(clock)
+    failures.failed(CAT.object_id, outcome("COS answered"), clock())
+    assert type(held(failures)) is outcome
+    assert held(failures, image_of("dog")) is None
+    clock.now += 3
+    assert held(failures) is None
+
+
+@pytest.mark.parametrize("outcome", [OriginUnavailable, OriginTimeout, OriginThrottled])
+def test_a_failure_that_may_pass_is_held_from_the_second_on_and_longer_each_time(outcome: type[GatewayError]) -> None:
+    clock = Clock()
+    failures = failed_objects(clock)
+    for hold in (0, 1, 2, 4, 4):
+        failures.failed(CAT.object_id, outcome("COS answered"), clock())
+        if hold:
+            clock.now += hold - 0.1
+            assert type(held(failures)) is outcome
+            clock.now += 0.2
+        assert held(failures) is None
+    clock.now += 60
+    failures.failed(CAT.object_id, outcome("COS answered"), clock())
+    assert held(failures) is None, "the first for a long time"
+
+
+def test_what_is_held_is_answered_as_cos_answered_it() -> None:
+    clock = Clock()
+    failures = failed_objects(clock)
+    for _ in range(2):
+        failures.failed(CAT.object_id, OriginThrottled("COS answered 503", wait=17), clock())
+    for _ in range(2):
+        error = held(failures)
+        assert error is not None
+        assert error.headers == {"Retry-After": "17"}
+        assert str(error) == "COS answered 503; COS is not asked again yet"
+
+
+def test_a_pause_of_the_bucket_is_no_failure_of_the_object() -> None:
+    clock = Clock()
+    failures = failed_objects(clock)
+    for _ in range(3):
+        failures.failed(CAT.object_id, OriginPaused("open"), clock())
+    assert held(failures) is None
+
+
+def test_an_object_that_opens_has_not_failed_before() -> None:
+    clock = Clock()
+    failures = failed_objects(clock)
+    for _ in range(3):
+        failures.failed(CAT.object_id, OriginUnavailable("COS answered 500"), clock())
+        failures.opened(CAT.object_id)
+    assert held(failures) is None
+
+
+def test_bodies_that_are_lost_count_until_one_comes_to_its_end() -> None:
+    clock = Clock()
+    failures = failed_objects(clock)
+    for _ in range(2):
+        failures.failed(CAT.object_id, OriginUnavailable("lost"), clock(), is_of_body=True)
+        failures.opened(CAT.object_id)
+    assert held(failures) is not None
+    failures.completed(CAT.object_id)
+    assert held(failures) is None
+
+
+def test_an_answer_of_before_the_row_changed_does_not_count_for_the_image() -> None:
+    clock = Clock()
+    changes = {"cat": float("-inf")}
+    failures = FailedObjects(lambda image_id: changes[image_id], clock)
+    failures.failed(CAT.object_id, ImageNotFound("gone"), clock())
+    assert held(failures) is not None
+    changes["cat"] = clock()
+    assert held(failures) is None
+    clock.now += 0.1
+    failures.failed(CAT.object_id, ImageNotFound("gone"), clock())
+    assert held(failures) is not None
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    clock = Clock()
+    failures = failed_objects(clock)
+    for number in range(5000):
+        failures.failed(image_of(str(number)).object_id, ImageNotFound("gone"), clock())
+    assert sum(held(failures, image_of(str(number))) is not None for number in range(5000)) == 4096

@@ -1,0 +1,132 @@
+"""One object that COS never gives out, beside a bucket that is well."""
+
+import asyncio
+import time
+from collections import Counter
+
+import pytest
+
+from gateway.api.keys import FORGETTING
+from gateway.dev.cos.faults import Action, Cut, Fault, Hang, Refuse
+from gateway.dev.cos.server import CosStandIn
+from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
+from tests.waiting import until
+
+BAD = "objects/bad*.png"
+SERVER_ERROR = Refuse(status=500, code="InternalError")
+
+
+@pytest.mark.parametrize("action", [SERVER_ERROR, Hang()], ids=["500", "time-out"])
+async def test_an_object_that_always_fails_takes_no_other_down(
+    start_gateway: StartGateway, images: Images, cos: CosStandIn, action: Action
+) -> None:
+    """Asked for ten times a second, while others of its bucket are asked for the first time."""
+    gateway = await start_gateway(image_proxy={"timeout": 0.3})
+    await images.add("bad")
+    for number in range(60):
+        await images.add(f"cold{number}")
+    cos.faults.add(Fault(action=action, key=BAD, times=None))
+    statuses: Counter[int] = Counter()
+
+    async def ask_for_the_bad_one() -> None:
+        while True:
+            statuses[(await gateway.get("/i/bad")).status] += 1
+            await asyncio.sleep(0.1)
+
+    asker = asyncio.create_task(ask_for_the_bad_one(), name="asker")
+    try:
+        await until(lambda: sum(statuses.values()) > 20, seconds=15)
+        for number in range(60):
+            answer = await gateway.get(f"/i/cold{number}")
+            assert (answer.status, number) == (200, number)
+    finally:
+        asker.cancel()
+    assert statuses.keys() <= {502, 504}, "what the object comes to, and nothing of a pause"
+    assert sum(statuses.values()) > 20
+
+
+async def test_an_object_that_keeps_failing_is_left_alone_for_seconds(
+    gateway: RunningGateway, images: Images, cos: CosStandIn
+) -> None:
+    await images.add("bad")
+    cos.faults.add(Fault(action=SERVER_ERROR, key=BAD, times=None))
+    for _ in range(50):
+        answer = await gateway.get("/i/bad")
+        assert (answer.status, answer.json()["code"]) == (502, "origin_unavailable")
+    assert len(cos.journal.of("objects/bad.png")) <= 2 * 4, "two requests of four tries each"
+    cos.faults.clear()
+    await until_served(gateway, "bad")
+
+
+async def until_served(gateway: RunningGateway, image_id: str) -> None:
+    """Return when the image is answered with 200; fail when it is not within five seconds."""
+    deadline = time.monotonic() + 5
+    while (await gateway.get(f"/i/{image_id}")).status != 200:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_an_object_that_is_gone_is_asked_for_once(
+    gateway: RunningGateway, images: Images, cos: CosStandIn, method: str
+) -> None:
+    await images.add("gone")
+    cos.store.delete(BUCKET, "objects/gone.png")
+    for _ in range(51):
+        assert (await gateway.request(method, "/i/gone")).status == 404
+    assert len(cos.journal.of("objects/gone.png", method)) == 1
+    await images.add("gone")
+    await until_served(gateway, "gone")
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [Refuse(status=404, code="NoSuchKey"), Refuse(status=400, code="ImageTooLarge"), SERVER_ERROR],
+    ids=["gone", "too-large", "failing"],
+)
+async def test_a_change_of_the_row_makes_the_failure_forgotten_at_once(
+    start_gateway: StartGateway, images: Images, cos: CosStandIn, refusal: Refuse
+) -> None:
+    gateway = await start_gateway(image_proxy={"retry_count": 0})
+    await images.add("cat", b"bytes")
+    cos.faults.add(Fault(action=refusal, times=None))
+    for _ in range(3):
+        assert (await gateway.get("/i/cat")).status != 200
+    cos.faults.clear()
+    assert (await gateway.get("/i/cat")).status != 200
+    gateway.app[FORGETTING].here("cat")
+    assert (await gateway.get("/i/cat")).body == b"bytes"
+
+
+async def test_a_failure_is_of_one_object_and_one_style(
+    start_gateway: StartGateway, images: Images, cos: CosStandIn
+) -> None:
+    gateway = await start_gateway(image_styles={"small": "imageMogr2/thumbnail/10x10"})
+    await images.add("cat", b"bytes")
+    cos.faults.add(Fault(action=Refuse(status=400, code="ImageTooLarge")))
+    assert (await gateway.get("/i/cat?style=small")).status == 422
+    assert (await gateway.get("/i/cat?style=small")).status == 422
+    assert (await gateway.get("/i/cat")).body == b"bytes"
+    assert len(cos.journal.requests) == 2
+
+
+async def test_a_failure_that_passes_is_not_remembered(
+    start_gateway: StartGateway, images: Images, cos: CosStandIn
+) -> None:
+    gateway = await start_gateway(image_proxy={"retry_count": 0, "memory_cache": {"max_bytes": 0}})
+    await images.add("cat", b"bytes")
+    for _ in range(20):
+        cos.faults.add(Fault(action=SERVER_ERROR))
+        assert (await gateway.get("/i/cat")).status == 502
+        assert (await gateway.get("/i/cat")).status == 200
+
+
+async def test_a_body_that_is_always_lost_is_a_failure_too(
+    start_gateway: StartGateway, images: Images, cos: CosStandIn
+) -> None:
+    gateway = await start_gateway(image_proxy={"retry_count": 0})
+    await images.add("bad", bytes(50_000))
+    cos.faults.add(Fault(action=Cut(at=20_000), key=BAD, times=None))
+    for _ in range(20):
+        assert (await gateway.get("/i/bad")).status == 502
+    assert len(cos.journal.requests) == 2
