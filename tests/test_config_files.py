@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from gateway import cli
 from gateway.app import create_app
 from gateway.examination import PLACEHOLDERS
+from gateway.ip_address import is_loopback
 from gateway.metrics import Metrics
 from gateway.settings import AdminSettings, ImageProxySettings, JwtSettings, ServerSettings, Settings
 from gateway.settings.sources import load_settings
@@ -286,6 +287,20 @@ def test_the_secrets_that_the_recipe_makes_are_closed_to_other_users(tmp_path: P
     assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o644}
 
 
+def test_the_gateway_of_compose_has_an_admin_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one it warns at each start, since its admin port is not on the loopback interface."""
+    gateway = services()["gateway"]
+    for secret in gateway["secrets"]:
+        text = "postgresql://app:word@postgres:5432/app" if secret == "postgres__dsn" else "0123456789abcdef" * 4
+        (tmp_path / secret).write_text(text)
+    for name, value in gateway["environment"].items():
+        monkeypatch.setenv(name, value if not value.startswith("$") else "photos-1250000000")
+    monkeypatch.setenv("GATEWAY_SECRETS_DIR", str(tmp_path))
+    admin = load_settings(GATEWAY_YAML).admin
+    assert not is_loopback(admin.host)
+    assert admin.token is not None
+
+
 def test_compose_waits_for_the_gateway_to_drain_before_it_kills_it() -> None:
     assert int(services()["gateway"]["stop_grace_period"].removesuffix("s")) > ServerSettings().shutdown_grace
 
@@ -362,6 +377,28 @@ def test_nginx_answers_in_the_shape_of_the_gateways_errors(file: str) -> None:
     body = json.loads(answer.partition("'")[2].rpartition("'")[0])
     assert body.keys() == {"status", "message", "data", "code", "request_id"}
     assert f"`{body['code']}`" in read("docs/errors.md")
+
+
+def test_the_header_of_accel_conf_replaces_an_installed_gateway_conf(tmp_path: Path) -> None:
+    """Run both headers in a folder that stands for /: nginx then finds what accel needs and nothing else."""
+    for folder in ("etc/nginx/conf.d", "etc/nginx/sites-enabled", "var/cache"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "etc/nginx/conf.d/default.conf").touch()
+    for file in ("gateway.conf", "accel.conf"):
+        header = read(f"config/nginx/{file}").partition("\n\n")[0]
+        lines = re.findall(r"^#   (.+)", header, flags=re.MULTILINE)
+        recipe = [line for line in lines if not line.startswith("nginx ")]
+        assert len(recipe) == len(lines) - 1
+        script = re.sub(r" /(?=etc|var)", f" {shlex.quote(str(tmp_path))}/", "\n".join(recipe))
+        script = script.replace("=photos-1250000000", "=pictures-1251111111")
+        subprocess.run(["sh", "-e", "-c", script], cwd=ROOT, env={"PATH": os.environ["PATH"]}, check=True)
+    installed = tmp_path / "etc/nginx"
+    assert {file.name for file in (installed / "conf.d").iterdir()} == {"accel.conf", "upstream.conf", "cos.conf"}
+    included = directive("accel.conf", "include") + directive("image-gateway/to-cos.conf", "include")
+    assert [file for file in included if not (installed / file).is_file()] == []
+    assert (
+        " server pictures-1251111111.cos.ap-guangzhou.myqcloud.com:443;" in (installed / "conf.d/cos.conf").read_text()
+    )
 
 
 # config/prometheus

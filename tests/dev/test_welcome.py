@@ -79,9 +79,19 @@ async def test_the_redirect_that_is_shown_leads_to_the_image(arguments: list[str
         assert (image.status, await image.read()) == (200, b"GIF89a")
 
 
-def test_the_readme_shows_the_same_line() -> None:
+async def test_the_readme_shows_lines_that_dev_prints(servers: dict[str, str], tmp_path: Path) -> None:
+    """Ports and tokens apart."""
+
+    def without_what_changes(text: str) -> str:
+        return re.sub(r"(127\.0\.0\.1:|TOKEN=)[\w.…-]+", r"\1", text)
+
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert "curl -i 'http://127.0.0.1:8080/api/v1/images/sunrise/proxy?redirect=true'" in readme
+    shown = without_what_changes(readme.partition("$ make run\n")[2].partition("```")[0]).splitlines()
+    state = ("--state", str(tmp_path / "state"))
+    async with gateway_process("dev", *state, environment=servers) as running:
+        said = without_what_changes(await said_by(running)).splitlines()
+    assert len(shown) > 10
+    assert [line for line in shown if line.strip("… ") and "──" not in line and line not in said] == []
 
 
 async def test_every_image_is_listed_with_its_file_and_its_address(
