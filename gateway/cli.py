@@ -18,6 +18,7 @@ from gateway.catalog.postgres import CatalogQueryRefused
 from gateway.commands import addresses
 from gateway.commands.common import CANNOT_START, config_option, refuse, settings_from
 from gateway.commands.queue import queue
+from gateway.commands.sql import sql
 from gateway.commands.terminal import OutputConsole
 from gateway.commands.warm import warm
 from gateway.examination import examine_all
@@ -159,5 +160,6 @@ def _run(
 
 main.add_command(queue)
 main.add_command(warm)
+main.add_command(sql)
 main.add_command(addresses.url)
 main.add_command(addresses.link)

@@ -39,6 +39,26 @@ def config_file(raw_settings: RawSettings, tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("changes", ['table_name CONSTANT text := \'"app"."pictures"\'', "id_column CONSTANT text := 'nr'"]),
+        ("links", ["CREATE TABLE IF NOT EXISTS image_gateway_links"]),
+        ("images", ['CREATE TABLE IF NOT EXISTS "app"."pictures"', '"nr" text PRIMARY KEY']),
+    ],
+)
+async def test_sql_for_the_configured_table_is_printed_as_one_transaction(
+    config_file: Path, raw_settings: RawSettings, name: str, words: list[str]
+) -> None:
+    raw_settings["postgres"] |= {"table": "app.pictures", "columns": {"id": "nr"}}
+    config_file.write_text(yaml.safe_dump(raw_settings))
+    code, output = await run_gateway("sql", name, "--config", str(config_file))
+    assert code == 0
+    assert all(word in output for word in words)
+    statements = [line for line in output.splitlines() if line and not line.startswith("--")]
+    assert (statements[0], statements[-1]) == ("BEGIN;", "COMMIT;")
+
+
 class TestMistakesInTheConfiguration:
     """One line per mistake that names the key; no traceback, and never the value."""
 

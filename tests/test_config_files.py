@@ -318,10 +318,18 @@ def test_what_operators_run_is_what_dev_and_the_tests_run() -> None:
     """The package has copies of its own: where it is installed, there is no config folder."""
     theirs, ours = (
         {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()}
-        for folder in (CONFIG / "sql", ROOT / "gateway" / "dev" / "sql")
+        for folder in (CONFIG / "sql", ROOT / "gateway" / "catalog" / "sql")
     )
     assert theirs.keys() == {"images.example.sql", "changes.sql", "links.sql"}
     assert ours == theirs
+
+
+@pytest.mark.parametrize("file", ["images.example.sql", "changes.sql", "links.sql"])
+def test_a_mistake_in_what_operators_run_leaves_nothing_half_installed(file: str) -> None:
+    """psql goes on after an error, unless it is told otherwise."""
+    statements = [line for line in read(f"config/sql/{file}").splitlines() if line and not line.startswith("--")]
+    assert statements[:2] == ["\\set ON_ERROR_STOP on", "BEGIN;"]
+    assert statements[-1] == "COMMIT;"
 
 
 # config/nginx

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.catalog.installation import quoted_table
 from gateway.catalog.record import ImageRecord, check_object_key, check_place
 from gateway.settings import PostgresSettings
 
@@ -52,7 +53,7 @@ class CatalogQuery:
 
     @property
     def _table(self) -> str:
-        return ".".join(f'"{part}"' for part in self.settings.table.split("."))
+        return quoted_table(self.settings.table)
 
     def select_sql(self, id_type: str) -> str:
         """Asks for many rows by id. The parameter is cast to the column's type, so that its index is used."""

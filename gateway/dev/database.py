@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
-from importlib.resources import files
 
 import psycopg2
 import psycopg2.extensions
 from psycopg2.extras import execute_values
+from pydantic import SecretStr
+
+from gateway.catalog.installation import changes_sql, images_sql, links_sql
+from gateway.settings import PostgresSettings
 
 _UPSERT = """
 INSERT INTO images (id, user_id, cos_key, cos_bucket, cos_region, mime_type, is_public, storage_status) VALUES %s
@@ -53,13 +56,14 @@ class ImagesTable:
 
     def create(self) -> None:
         """Make the table, unless there is one, with the triggers that tell of changes; from now on it is ours."""
-        self.execute(_sql("images.example.sql"))
-        self.execute(_sql("changes.sql"))
+        settings = PostgresSettings(dsn=SecretStr(self._dsn))
+        self._run(images_sql(settings))
+        self._run(changes_sql(settings))
         self.execute("COMMENT ON TABLE images IS %s", _MARK)
 
     def create_links(self) -> None:
         """Make the gateway's own table beside it, unless there is one: how often links were killed."""
-        self.execute(_sql("links.sql"))
+        self._run(links_sql())
         self.execute(f"COMMENT ON TABLE {_LINKS} IS %s", _MARK)
 
     def links_killed(self, image_id: str) -> int:
@@ -79,13 +83,13 @@ class ImagesTable:
         with self._cursor() as cursor:
             cursor.execute(sql, parameters)
 
+    def _run(self, sql: str) -> None:
+        """Run ``sql`` as it is: a ``%`` in it stands for nothing else."""
+        with self._cursor() as cursor:
+            cursor.execute(sql)
+
     @contextmanager
     def _cursor(self) -> Iterator[psycopg2.extensions.cursor]:
         opened = psycopg2.connect(self._dsn, connect_timeout=_CONNECT_TIMEOUT)
         with closing(opened) as connection, connection, connection.cursor() as cursor:
             yield cursor
-
-
-def _sql(name: str) -> str:
-    """What operators run, from ``config/sql``; a package that is installed has no such folder, so it has a copy."""
-    return files("gateway.dev").joinpath("sql", name).read_text(encoding="utf-8")

@@ -16,11 +16,12 @@ from gateway.settings.images import ImageProxySettings, MemoryCacheSettings, Sty
 from gateway.settings.jwt import JwtSettings
 from gateway.settings.section import Section
 from gateway.settings.server import AdminSettings, LoggingSettings, ServerSettings
-from gateway.settings.stores import PostgresSettings, RedisSettings
+from gateway.settings.stores import ColumnSettings, PostgresSettings, RedisSettings
 from gateway.settings.urls import UrlCacheSettings, UrlPrerefreshSettings, UrlStatsSettings
 
 __all__ = [
     "AdminSettings",
+    "ColumnSettings",
     "CosSettings",
     "ForwardedUserSettings",
     "ImageProxySettings",

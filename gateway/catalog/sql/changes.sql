@@ -1,0 +1,93 @@
+-- Notifies the gateway of each image whose row is changed or deleted, so that every replica drops its entries.
+-- Without this trigger the gateway works as well; changes then take effect when the cached entries expire.
+--
+-- Run it as the owner of the table:  psql "$DSN" -f config/sql/changes.sql
+-- It is one transaction, and may be run again, also over the triggers of earlier releases. Names that differ from
+-- yours are changed in one place, below BEGIN. The same for your configuration, with nothing to edit:
+--   image-gateway sql changes --config FILE | psql "$DSN" -v ON_ERROR_STOP=1
+--
+-- The trigger never makes a statement of the application fail. It depends on no column: ALTER TYPE, RENAME and DROP
+-- COLUMN work as without it. Run this again after a migration that alters one of the columns; until then the trigger
+-- is only slower, but for a renamed column, whose changes it no longer sees.
+--
+-- The channel is image_gateway, the payload the id. Postgres sends a notification when the transaction commits, and
+-- equal notifications of one transaction once.
+
+\set ON_ERROR_STOP on
+
+BEGIN;
+SET LOCAL lock_timeout = '5s';  -- rather fail than hold up the application behind a long transaction
+
+DO $install$
+DECLARE
+    -- The one place to edit: the table, and the columns that the gateway reads.
+    table_name CONSTANT text := '"images"';
+    id_column CONSTANT text := 'id';
+    watched CONSTANT text[] := '{id,user_id,cos_key,cos_bucket,cos_region,mime_type,is_public,storage_status}';
+
+    images CONSTANT regclass := table_name::regclass;
+    function_name text;
+    missing text;
+    before text;
+    after text;
+BEGIN
+    SELECT string_agg(name, ', ') INTO missing FROM unnest(watched || id_column) AS name
+        WHERE NOT EXISTS (SELECT FROM pg_attribute
+                          WHERE attrelid = images AND attname = name AND attnum > 0 AND NOT attisdropped);
+    IF missing IS NOT NULL THEN
+        RAISE EXCEPTION 'the table % has no column %', images, missing;
+    END IF;
+    SELECT string_agg(format('OLD.%I', name), ', '), string_agg(format('NEW.%I', name), ', ') INTO before, after
+        FROM unnest(watched) AS name;
+    -- One function a table: two tables of one database may have a gateway each.
+    SELECT format('%I.%I', nspname, left('image_gateway_changed_' || relname, 63)) INTO function_name
+        FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = images;
+
+    EXECUTE format($ddl$
+        CREATE OR REPLACE FUNCTION %1$s() RETURNS trigger LANGUAGE plpgsql AS $function$
+        DECLARE
+            image_id text;
+        BEGIN
+            IF TG_OP = 'UPDATE' THEN
+                IF ROW(%2$s) IS NOT DISTINCT FROM ROW(%3$s) THEN
+                    RETURN NULL;
+                END IF;
+            END IF;
+            image_id := OLD.%4$I::text;
+            IF octet_length(image_id) <= 128 THEN  -- the gateway knows no longer ids; NOTIFY takes 8,000 bytes
+                PERFORM pg_notify('image_gateway', image_id);
+            END IF;
+            RETURN NULL;
+        EXCEPTION WHEN OTHERS THEN
+            BEGIN
+                -- A column was altered or dropped since, or its type cannot be compared. JSON does without the types.
+                IF TG_OP = 'UPDATE' THEN
+                    IF NOT EXISTS (SELECT FROM unnest(%5$L::text[]) AS name
+                                   WHERE to_jsonb(OLD) -> name IS DISTINCT FROM to_jsonb(NEW) -> name) THEN
+                        RETURN NULL;
+                    END IF;
+                END IF;
+                image_id := rtrim(to_jsonb(OLD) ->> %4$L);  -- char(n) is padded in JSON
+                IF image_id IS NULL THEN
+                    RAISE WARNING 'image_gateway: there is no column %%, install the trigger again', %4$L;
+                ELSIF octet_length(image_id) <= 128 THEN
+                    PERFORM pg_notify('image_gateway', image_id);
+                END IF;
+            EXCEPTION WHEN OTHERS THEN
+                RAISE WARNING 'image_gateway: a change was not notified: %%', SQLERRM;
+            END;
+            RETURN NULL;
+        END
+        $function$
+    $ddl$, function_name, before, after, id_column, watched);
+
+    EXECUTE format('DROP TRIGGER IF EXISTS image_gateway_updated ON %s', images);
+    EXECUTE format('DROP TRIGGER IF EXISTS image_gateway_deleted ON %s', images);
+    EXECUTE format('DROP TRIGGER IF EXISTS image_gateway_changed ON %s', images);
+    EXECUTE format(
+        'CREATE TRIGGER image_gateway_changed AFTER UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION %s()',
+        images, function_name);
+END
+$install$;
+
+COMMIT;

@@ -1,0 +1,194 @@
+"""The SQL for operators: on tables of any shape, and never in the way of the application's own statements."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection
+from pydantic import SecretStr
+
+from gateway.catalog.changes import CHANNEL
+from gateway.catalog.installation import changes_sql, images_sql, links_sql
+from gateway.settings import ColumnSettings, PostgresSettings
+
+OLD_TRIGGERS = """
+CREATE FUNCTION image_gateway_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM pg_notify('image_gateway', OLD."Nr"::text); RETURN NULL; END $$;
+CREATE TRIGGER image_gateway_updated AFTER UPDATE ON app."Order" FOR EACH ROW
+    WHEN (OLD.path IS DISTINCT FROM NEW.path) EXECUTE FUNCTION image_gateway_changed();
+CREATE TRIGGER image_gateway_deleted AFTER DELETE ON app."Order" FOR EACH ROW EXECUTE FUNCTION image_gateway_changed();
+"""
+
+
+def settings(table: str = "app.Order", **columns: str | None) -> PostgresSettings:
+    """Of a table whose names need quotes."""
+    mapped: dict[str, str | None] = {
+        "id": "Nr",
+        "key": "path",
+        "owner": "user",
+        "public": None,
+        "bucket": None,
+        "region": None,
+        "content_type": None,
+        "status": None,
+    }
+    return PostgresSettings(
+        dsn=SecretStr("host=x"), table=table, columns=ColumnSettings.model_validate({**mapped, **columns})
+    )
+
+
+class Application:
+    """The application's own connection; what it changes is listened to on another one."""
+
+    def __init__(self, own: connection, listener: connection) -> None:
+        self._own = own
+        self._listener = listener
+        self._own.autocommit = self._listener.autocommit = True
+        self._listener.cursor().execute(f"LISTEN {CHANNEL}")
+
+    def execute(self, sql: str) -> int:
+        """How many rows it was about."""
+        with self._own.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.rowcount
+
+    def notified(self) -> list[str]:
+        """The ids of notifications since the last time."""
+        self._listener.cursor().execute("SELECT 1")  # they come with the answer
+        ids = sorted(notice.payload for notice in self._listener.notifies)
+        self._listener.notifies.clear()
+        return ids
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the application's log may show."""
+        return [notice for notice in self._own.notices if notice.startswith("WARNING")]
+
+
+@pytest.fixture
+def application(postgres_dsn: str) -> Iterator[Application]:
+    """With a table in a schema of its own."""
+    with closing(psycopg2.connect(postgres_dsn)) as own, closing(psycopg2.connect(postgres_dsn)) as listener:
+        application = Application(own, listener)
+        drop = "DROP SCHEMA IF EXISTS app CASCADE; DROP FUNCTION IF EXISTS image_gateway_changed CASCADE"
+        application.execute(drop)
+        application.execute(
+            'CREATE SCHEMA app; CREATE TABLE app."Order" ("Nr" text, path text, "user" text, views int)'
+        )
+        application.execute("""INSERT INTO app."Order" VALUES ('a', 'a.png', 'alice', 0), ('b', 'b.png', 'bob', 0)""")
+        yield application
+        application.execute(drop)
+
+
+@pytest.mark.parametrize("before", ["", OLD_TRIGGERS, changes_sql(settings())], ids=["new", "old", "again"])
+def test_changes_of_what_the_gateway_reads_are_notified_once(application: Application, before: str) -> None:
+    if before:
+        application.execute(before)
+    application.execute(changes_sql(settings()))
+    application.execute("""UPDATE app."Order" SET path = 'new.png' WHERE "Nr" = 'a'""")
+    assert application.notified() == ["a"]
+    application.execute("""UPDATE app."Order" SET "user" = NULL""")
+    assert application.notified() == ["a", "b"]
+    application.execute('UPDATE app."Order" SET views = views + 1, path = path')
+    assert application.notified() == []
+    application.execute("""DELETE FROM app."Order" WHERE "Nr" = 'b'""")
+    assert application.notified() == ["b"]
+
+
+@pytest.mark.parametrize(
+    "migration",
+    [
+        'ALTER TABLE app."Order" ALTER path TYPE varchar(99)',
+        """ALTER TABLE app."Order" ALTER path TYPE json USING to_json(path)""",
+        'ALTER TABLE app."Order" ALTER "Nr" TYPE char(9)',
+        'ALTER TABLE app."Order" DROP COLUMN "user"',
+        'ALTER TABLE app."Order" RENAME "user" TO owner',
+    ],
+)
+def test_migrations_of_watched_columns_work_and_later_changes_are_still_notified(
+    application: Application, migration: str
+) -> None:
+    application.execute(changes_sql(settings()))
+    application.execute("""UPDATE app."Order" SET path = 'before.png' WHERE "Nr" = 'a'""")
+    assert application.notified() == ["a"]
+    application.execute(migration)
+    application.execute("""UPDATE app."Order" SET path = '"after.png"' WHERE "Nr" = 'a'""")
+    assert application.notified() == ["a"]
+    application.execute('UPDATE app."Order" SET views = views + 1')
+    assert application.notified() == []
+    application.execute("""DELETE FROM app."Order" WHERE "Nr" = 'a'""")
+    assert application.notified() == ["a"]
+    assert application.warnings == []
+
+
+def test_the_application_works_on_when_its_id_column_has_another_name(application: Application) -> None:
+    application.execute(changes_sql(settings()))
+    application.execute('ALTER TABLE app."Order" RENAME "Nr" TO id')
+    assert application.execute("""DELETE FROM app."Order" WHERE id = 'a'""") == 1
+    assert application.notified() == []
+    assert "there is no column Nr, install the trigger again" in application.warnings[0]
+    application.execute(changes_sql(settings(id="id")))
+    application.execute('DELETE FROM app."Order"')
+    assert application.notified() == ["b"]
+
+
+def test_a_row_with_an_id_of_nine_thousand_bytes_can_be_updated_and_deleted(application: Application) -> None:
+    application.execute(changes_sql(settings()))
+    application.execute("""INSERT INTO app."Order" VALUES (repeat('x', 9000), 'x.png')""")
+    assert application.execute("""UPDATE app."Order" SET path = 'y.png' WHERE length("Nr") = 9000""") == 1
+    assert application.execute("""DELETE FROM app."Order" WHERE length("Nr") = 9000""") == 1
+    assert application.notified() == []
+    assert application.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [(settings(table="app.nowhere"), "does not exist"), (settings(key="cos_key"), "has no column cos_key")],
+)
+def test_names_that_are_not_there_install_nothing(
+    application: Application, wrong: PostgresSettings, reason: str
+) -> None:
+    application.execute(changes_sql(settings()))
+    with pytest.raises(psycopg2.Error, match=reason):
+        application.execute(changes_sql(wrong))
+    application.execute("ROLLBACK")
+    assert application.execute("""DELETE FROM app."Order" WHERE "Nr" = 'a'""") == 1
+    assert application.notified() == ["a"]
+
+
+def test_two_tables_of_one_schema_have_a_trigger_each(application: Application) -> None:
+    application.execute("CREATE TABLE app.avatars (id int, path text); INSERT INTO app.avatars VALUES (7, 'a')")
+    application.execute(changes_sql(settings()))
+    application.execute(changes_sql(settings("app.avatars", id="id", owner=None)))
+    application.execute('DELETE FROM app.avatars; DELETE FROM app."Order"')
+    assert application.notified() == ["7", "a", "b"]
+
+
+def test_a_busy_table_is_not_held_up(application: Application, postgres_dsn: str) -> None:
+    """An install that waits for a lock would make every later statement of the application wait, too."""
+    with closing(psycopg2.connect(postgres_dsn)) as busy:
+        busy.cursor().execute("""UPDATE app."Order" SET path = 'x'""")
+        began = time.monotonic()
+        with pytest.raises(psycopg2.errors.LockNotAvailable):
+            application.execute(changes_sql(settings()).replace("'5s'", "'200ms'"))
+        assert time.monotonic() - began < 3
+    application.execute("ROLLBACK")
+
+
+def test_a_table_for_the_configured_names_is_made_once(application: Application) -> None:
+    for _ in range(2):
+        application.execute(images_sql(settings(table="app.Select", status="where")))
+    application.execute("""INSERT INTO app."Select" ("Nr", path, "user") VALUES ('a', 'a.png', 'alice')""")
+    assert application.execute("""SELECT FROM app."Select" WHERE "where" = 'active'""") == 1
+    with pytest.raises(psycopg2.errors.UndefinedColumn):
+        application.execute('SELECT cos_bucket FROM app."Select"')
+
+
+def test_the_table_of_links_is_made_once(application: Application) -> None:
+    application.execute("SET search_path = app")
+    for _ in range(2):
+        application.execute(links_sql())
+    application.execute("INSERT INTO app.image_gateway_links VALUES ('a', 1)")
+    assert application.notified() == ["a"]
