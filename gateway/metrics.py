@@ -64,7 +64,8 @@ class Metrics:
             "refresh_cycle_duration_seconds", "Time a cycle took to renew everything that was due."
         )
         self.refresh_last_success = self._gauge(
-            "refresh_last_success_timestamp_seconds", "When a cycle last came to its end, in Unix seconds."
+            "refresh_last_success_timestamp_seconds",
+            "When the refresh task last had nothing left that was due, in Unix seconds; 0 where there is no such task.",
         )
         self.dependency_up = self._gauge(
             "dependency_up", "1 when the dependency answered the last time it was looked at, else 0.", ("dependency",)

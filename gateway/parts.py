@@ -241,7 +241,7 @@ async def statistics(app: web.Application) -> AsyncIterator[None]:
         yield
         return
     settings, shared, tally = app[keys.SETTINGS].url_stats, app[keys.SHARED_TIER], app[keys.RESOLVER].tally
-    chores = [app[keys.USAGE].flush, shared.trim]
+    chores = [shared.mend_if_needed, app[keys.USAGE].flush, shared.trim]
     if settings.enabled:
         app[keys.DAILY_STATS] = daily = DailyStats(app[keys.REDIS], retention_days=settings.retention_days)
         daily.watch("hits_local", lambda: tally.total("local", "hit"))
@@ -251,12 +251,7 @@ async def statistics(app: web.Application) -> AsyncIterator[None]:
             daily.watch("refreshes", lambda: app[keys.REFRESHER].report.results["renewed"])
         chores.append(daily.flush)
 
-    async def mend() -> None:
-        await shared.mend()
-        if settings.enabled:
-            await daily.mend()
-
-    upkeep = Upkeep(chores, mend)
+    upkeep = Upkeep(chores)
     async with background("upkeep", upkeep.run()):
         yield
     await upkeep.once()
@@ -292,5 +287,6 @@ async def warm_up(app: web.Application) -> AsyncIterator[None]:
     if not most or keys.REDIS_USAGE not in app:
         yield
         return
-    async with background("warm-up", warm_up_hottest(app[keys.REDIS_USAGE], app[keys.RESOLVER], most)):
+    warming = warm_up_hottest(app[keys.REDIS_USAGE], app[keys.SHARED_TIER], app[keys.RESOLVER], most)
+    async with background("warm-up", warming):
         yield

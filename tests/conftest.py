@@ -31,6 +31,7 @@ from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.redis_server import RedisServer
 from gateway.metrics import Metrics
 from gateway.settings import Settings
+from tests.stalling import Stalling
 
 # Machines are busy, and the first text that a fresh clone draws builds tables of all of Unicode: slow is no finding.
 hypothesis_settings.register_profile("gateway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -96,6 +97,13 @@ def redis_client(redis_url: str) -> Iterator["redis.Redis"]:
         yield client
         forever = {key for key in client.scan_iter() if client.ttl(key) == -1}
         assert forever <= KEPT_KEYS
+
+
+@pytest.fixture
+async def stalling(tmp_path: Path) -> AsyncIterator[Stalling]:
+    """A Redis for this test alone, whose answers can get lost."""
+    async with Stalling.in_folder(tmp_path / "stalling-redis") as one:
+        yield one
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import resource
 import signal
@@ -367,6 +368,30 @@ class TestWarmAndQueue:
         code, output = await run_gateway("warm", "--config", str(config_file), "--top", "2")
         assert (code, output.splitlines()[-1]) == (0, "2 cached")
         assert redis_client.exists("image:url:a", "image:url:b", "image:url:c") == 2
+
+    async def test_fewer_used_images_than_were_asked_for_are_said_to_be_so_and_styles_count(
+        self, config_file: Path, images: Images, redis_client: "redis.Redis"
+    ) -> None:
+        for image_id in "abc":
+            await images.add(image_id)
+        redis_client.zadd("image:index:hits", {"a": 5, "b|thumb": 4, "b|card": 3, "gone": 9})
+        redis_client.expire("image:index:hits", 100)
+        code, output = await run_gateway("warm", "--config", str(config_file), "--top", "1000")
+        assert code == 0
+        assert "--top 1000: only 3 images are known to have been used" in output
+        assert output.splitlines()[-1] == "2 cached, 1 image_not_found"
+        assert redis_client.zscore("image:index:hits", "gone") is None
+        code, output = await run_gateway("warm", "--config", str(config_file), "--top", "2")
+        assert (code, output.splitlines()[-1]) == (0, "2 cached")
+
+    async def test_reasons_that_others_wrote_are_shown_as_they_are(
+        self, config_file: Path, redis_client: "redis.Redis"
+    ) -> None:
+        entry = {"reason": "[/red] \x1b[31m", "at": math.inf, "attempts": 1}
+        redis_client.hset("image:refresh:dead", mapping={"broken": json.dumps(entry), b"a\0b": "x"})
+        code, output = await run_gateway("queue", "dead", "--config", str(config_file))
+        assert code == 0, output
+        assert "[/red] ?[31m" in output
 
     async def test_one_of_the_two_is_wanted(self, config_file: Path) -> None:
         code, output = await run_gateway("warm", "--config", str(config_file))

@@ -26,6 +26,7 @@ from gateway.urls.refresh_queue import RefreshQueue
 from gateway.urls.refresher import RefreshReport
 
 _SHOWN = 100
+_MOST_DIGITS = 10
 
 
 async def stats(request: web.Request) -> web.Response:
@@ -67,7 +68,8 @@ async def daily_stats(request: web.Request) -> web.Response:
         raise RouteNotFound
     most = request.app[SETTINGS].url_stats.retention_days
     text = request.query.get("days", "7")
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
+    # Python reads no number of over 4,300 digits (sys.int_info.default_max_str_digits).
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and 1 <= int(text) <= most):
         raise InvalidRequest(f"days must be 1 to {most}")
     async with _redis_answers():
         return success({"days": await daily.read(int(text))})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from gateway.api import keys
 from gateway.commands.common import config_option, opened_parts, run_or_explain, settings_from
@@ -60,7 +61,8 @@ def dead(before: Path | None, config: Path | None, most: int) -> None:
             for entry in await refresh_queue.dead(most):
                 at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
                 style = entry.member.style or ""
-                table.add_row(entry.member.image_id, style, at, str(entry.attempts), entry.reason)
+                # As text, or rich would read brackets in the reason as markup.
+                table.add_row(entry.member.image_id, style, at, str(entry.attempts), Text(entry.reason))
             OutputConsole().print(table)
 
     run_or_explain(show())

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from gateway.settings.access import AccessSettings, ForwardedUserSettings, SignedLinksSettings
 from gateway.settings.cos import CosSettings
-from gateway.settings.images import ImageProxySettings, MemoryCacheSettings, Styles
+from gateway.settings.images import STYLE_NAME, ImageProxySettings, MemoryCacheSettings, Styles
 from gateway.settings.jwt import JwtSettings
 from gateway.settings.section import Section
 from gateway.settings.server import AdminSettings, LoggingSettings, ServerSettings
@@ -20,6 +20,7 @@ from gateway.settings.stores import ColumnSettings, PostgresSettings, RedisSetti
 from gateway.settings.urls import UrlCacheSettings, UrlPrerefreshSettings, UrlStatsSettings
 
 __all__ = [
+    "STYLE_NAME",
     "AdminSettings",
     "ColumnSettings",
     "CosSettings",

@@ -1,6 +1,6 @@
 """The bytes: how they reach the client, and what COS may make of them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -8,7 +8,8 @@ from gateway.settings.section import Section, Timeout, empty_if_null, matches
 
 YEAR = 365 * 24 * 3600
 
-StyleName = Annotated[str, matches(r"[a-z0-9][a-z0-9_-]{0,31}", "1 to 32 of a-z 0-9 _ -")]
+STYLE_NAME: Final = "[a-z0-9][a-z0-9_-]{0,31}"
+StyleName = Annotated[str, matches(STYLE_NAME, "1 to 32 of a-z 0-9 _ -")]
 Style = Annotated[
     str,
     matches(r"(imageMogr2|imageView2|watermark)/[!-~]+", "COS processing, like imageMogr2/thumbnail/300x300"),

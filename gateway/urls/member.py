@@ -1,8 +1,14 @@
 """An image in one style, as one word: what sets and queues in Redis hold."""
 
+import re
+from collections.abc import Iterable
 from typing import NamedTuple, Self
 
+from gateway.catalog.image_id import PATTERN as IMAGE_ID
+from gateway.settings import STYLE_NAME
+
 _SEPARATOR = "|"  # neither in an id nor in the name of a style
+_WORD = re.compile(rf"({IMAGE_ID})(?:[{_SEPARATOR}]({STYLE_NAME}))?")
 
 
 class Member(NamedTuple):
@@ -16,6 +22,23 @@ class Member(NamedTuple):
 
     @classmethod
     def parse(cls, word: bytes) -> Self:
-        """The member that ``str()`` made; raises ``ValueError`` for what it cannot have made."""
-        image_id, _, style = word.decode("ascii").partition(_SEPARATOR)
-        return cls(image_id, style or None)
+        """Return the member that ``str()`` made; raises ``ValueError`` for any other word.
+
+        Others can write to Redis too: a NUL in an id would make the query of a whole batch fail.
+        """
+        found = _WORD.fullmatch(word.decode("ascii"))
+        if found is None:
+            raise ValueError("no image and style")
+        return cls(found[1], found[2])
+
+    @classmethod
+    def parse_all(cls, words: Iterable[bytes]) -> tuple[list[Self], list[bytes]]:
+        """Return the members among ``words``, and the words that are none."""
+        members: list[Self] = []
+        garbage: list[bytes] = []
+        for word in words:
+            try:
+                members.append(cls.parse(word))
+            except ValueError:
+                garbage.append(word)
+        return members, garbage

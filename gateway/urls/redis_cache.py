@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redis.exceptions import ResponseError
-
 from gateway.urls.codec import decode, encode
 from gateway.urls.member import Member
 from gateway.urls.presigned import BACKDATE, PresignedUrl, SignedImage
-from gateway.urls.redis_guard import RedisGuard
+from gateway.urls.redis_guard import RedisGuard, is_wrong_type
 from gateway.urls.seal import Seal
 
 # KEYS the entries; ARGV[1] the Unix second up to which a URL that ends then may be handed out, and for each key the
@@ -178,9 +176,9 @@ class RedisUrlCache:
 
 def _value(answer: Any) -> bytes | None:
     """An answer as MGET would give it, which a Cluster does not take for keys in different places."""
-    if isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE"):
-        return None
     if isinstance(answer, Exception):
+        if is_wrong_type(answer):
+            return None
         raise answer
     value: bytes | None = answer
     return value

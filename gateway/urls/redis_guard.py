@@ -1,6 +1,8 @@
 """Redis as the gateway uses it: never waited for long, and never trusted to be there."""
 
 import asyncio
+import logging
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -14,7 +16,15 @@ from gateway.errors import DependencyDown
 from gateway.urls.redis_client import REDIS_ERRORS, Client
 from gateway.urls.tidings import Tidings
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+# redis-py puts the command before the error of a pipeline, and writes that error as a tuple or plainly.
+_OF_PIPELINE = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: (?:\(['\"])?|['\"],\)$", re.DOTALL)
+
+
+_WRONG = ("WRONGTYPE", "INVALIDOBJ")
 
 
 class CacheUnavailable(DependencyDown):
@@ -40,10 +50,19 @@ class RedisGuard:
         self._timeout = timeout
         self._breaker = breaker or Breaker()
         self._tidings = Tidings()
+        self._wrong_type = False
 
     def key(self, *parts: str) -> str:
         """``image:url:a`` for ``key("url", "a")``."""
         return self._prefix + ":".join(parts)
+
+    def marker(self, key: str, name: str) -> str:
+        """Return a key that a script may use beside ``key``, also in a Cluster.
+
+        Its hash tag is the whole of ``key``, so that both are in one slot (Redis Cluster specification, hash tags).
+        Where the prefix has a hash tag, that one counts for both.
+        """
+        return self.key("marker", f"{{{key}}}", name)
 
     def together(self, items: Sequence[T]) -> Sequence[Sequence[T]]:
         """The items in groups whose keys one command may name: all of them, or in a Cluster each by itself."""
@@ -62,7 +81,8 @@ class RedisGuard:
         except ResponseError as error:
             # An answer all the same: full, or read-only, it still serves what it has, so the breaker stays closed.
             self._answered()
-            if str(error).startswith("WRONGTYPE"):
+            if is_wrong_type(error):
+                self._wrong_type = True
                 raise WrongType(_words(error)) from error
             self._tidings.refused(_words(error))
             raise CacheUnavailable(_words(error)) from error
@@ -86,11 +106,18 @@ class RedisGuard:
             await self.client.set(self.key("check"), b"", ex=1)
             await self.client.delete(self.key("check"))
 
+    def met_wrong_type(self) -> bool:
+        """Whether any command met a value of the wrong type since this was last asked."""
+        met, self._wrong_type = self._wrong_type, False
+        return met
+
     async def remove_unless(self, kind: bytes, keys: Sequence[str]) -> None:
         """Delete those of ``keys`` whose type is another than ``kind``: garbage would block what belongs there."""
         async with self.bounded():
             for key in keys:
-                if await self.client.type(key) not in (kind, b"none"):
+                found = await self.client.type(key)
+                if found not in (kind, b"none"):
+                    logger.warning("redis key removed: key=%s type=%s expected=%s", key, found.decode(), kind.decode())
                     await self.client.delete(key)
 
     def _answered(self) -> None:
@@ -98,6 +125,15 @@ class RedisGuard:
         self._tidings.answered()
 
 
+def is_wrong_type(error: Exception) -> bool:
+    """Whether a command met a value of another type under its key, alone, in a script or in a pipeline.
+
+    A string that begins like a HyperLogLog and is none is called corrupted (PFADD, Redis): no better.
+    """
+    return isinstance(error, ResponseError) and _OF_PIPELINE.sub("", str(error)).startswith(_WRONG)
+
+
 def _words(error: Exception) -> str:
-    """On one line; empty for a time-out of asyncio's."""
-    return " ".join(str(error).split()) or ("" if isinstance(error, TimeoutError) else type(error).__name__)
+    """On one line, without the command; empty for a time-out of asyncio's."""
+    words = " ".join(_OF_PIPELINE.sub("", str(error)).split())
+    return words or ("" if isinstance(error, TimeoutError) else type(error).__name__)

@@ -5,24 +5,46 @@ that come due again when its lease ends; everything else is idempotent, so doing
 Every script touches one key only: a Cluster may keep the keys apart.
 """
 
-import json
+import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from gateway.urls.dead_entry import DeadEntry
 from gateway.urls.member import Member
 from gateway.urls.redis_guard import RedisGuard
 
 _BACKOFF_BASE = 1.0
 _ATTEMPTS_LIFE = 30 * 24 * 3600
+_SCANNED_AT_ONCE = 500
+# Nothing is queued for so many seconds from now: a score beyond is another's doing, and its member would never be due.
+_HORIZON = 10 * 365 * 24 * 3600
 
-# KEYS[1] the queue; ARGV[1] now, ARGV[2] the end of the lease, ARGV[3] how many at most. Returns words and scores.
+# KEYS[1] the queue; ARGV[1] now, ARGV[2] the end of the lease, ARGV[3] how many at most, ARGV[4] the latest time that
+# anything can be queued for: what is queued for later is due now. Returns words and scores.
 _CLAIM = """
+local never = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[4], '+inf', 'LIMIT', 0, ARGV[3])
+for _, word in ipairs(never) do
+    redis.call('ZADD', KEYS[1], 'XX', ARGV[1], word)
+end
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'WITHSCORES', 'LIMIT', 0, ARGV[3])
 for i = 1, #due, 2 do
     redis.call('ZADD', KEYS[1], 'XX', ARGV[2], due[i])
 end
 return due
+"""
+
+# KEYS[1] the attempts; ARGV[1] the word, ARGV[2] for how many seconds they are kept. Returns how many there were, this
+# one included. What is no number counts as none.
+_COUNT_ATTEMPT = """
+local before = tonumber(redis.call('HGET', KEYS[1], ARGV[1])) or 0
+if not (before >= 0 and before < 1000000) then
+    before = 0
+end
+local attempts = math.floor(before) + 1
+redis.call('HSET', KEYS[1], ARGV[1], attempts)
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return attempts
 """
 
 
@@ -32,16 +54,6 @@ class Claim:
 
     member: Member
     due_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class DeadEntry:
-    """What was given up on: why, when (Unix seconds), and after how many attempts."""
-
-    member: Member
-    reason: str
-    at: float
-    attempts: int
 
 
 class RefreshQueue:
@@ -70,8 +82,8 @@ class RefreshQueue:
     async def claim(self, now: float, most: int) -> list[Claim]:
         """Take up to ``most`` due members, the longest due first; nobody else gets them before the lease ends."""
         async with self._guard.bounded():
-            answer = await self._guard.client.eval(_CLAIM, 1, self._queue, now, now + self._lease, most)
-            claims, garbage = _read_claims(zip(answer[::2], answer[1::2], strict=True))
+            answer = await self._guard.client.eval(_CLAIM, 1, self._queue, now, now + self._lease, most, now + _HORIZON)
+            claims, garbage = _read_claims(zip(answer[::2], answer[1::2], strict=True), instead_of_infinity=now)
             if garbage:
                 await self._guard.client.zrem(self._queue, *garbage)
         return claims
@@ -117,37 +129,55 @@ class RefreshQueue:
         """
         word = str(member)
         async with self._guard.bounded():
-            attempts = await self._guard.client.hincrby(self._attempts, word, 1)
-            await self._guard.client.expire(self._attempts, _ATTEMPTS_LIFE)
+            attempts = await self._guard.client.eval(_COUNT_ATTEMPT, 1, self._attempts, word, _ATTEMPTS_LIFE)
             if attempts < self._max_attempts:
                 backoff = self._random() * min(self._lease * 10, _BACKOFF_BASE * 2**attempts)
                 await self._guard.client.zadd(self._queue, {word: now + backoff}, xx=True)
                 return False
             # First into the dead list, then out of the queue: dying in between leaves it in both, and loses nothing.
             if await self._guard.client.hlen(self._dead) < self._max_dead:
-                entry = json.dumps({"reason": reason, "at": now, "attempts": attempts})
-                await self._guard.client.hset(self._dead, word, entry)
+                await self._guard.client.hset(self._dead, word, DeadEntry(member, reason, now, attempts).encode())
             await self._guard.client.zrem(self._queue, word)
             await self._guard.client.hdel(self._attempts, word)
         return True
 
     async def dead(self, most: int = 1000) -> list[DeadEntry]:
-        """What was given up on, up to ``most`` entries."""
-        async with self._guard.bounded():
-            _, entries = await self._guard.client.hscan(self._dead, count=most)
-        return [_dead_entry(word, text) for word, text in list(entries.items())[:most]]
+        """What was given up on, up to ``most`` entries; what names no member is left out."""
+        found: dict[Member, DeadEntry] = {}
+        cursor: int | None = None
+        while cursor != 0 and len(found) < most:
+            cursor, entries = await self._scan_dead(cursor or 0)
+            members, _ = Member.parse_all(entries)
+            found |= {member: DeadEntry.decode(member, entries[str(member).encode()]) for member in members}
+        return list(found.values())[:most]
 
     async def requeue(self, now: float) -> int:
-        """Make everything on the dead list due now; how many that were."""
+        """Make everything on the dead list due now; how many that were. What names no member is removed."""
         moved = 0
-        while True:
+        cursor: int | None = None
+        while cursor != 0:
+            cursor, entries = await self._scan_dead(cursor or 0)
+            if not entries:
+                continue
+            members, garbage = Member.parse_all(entries)
             async with self._guard.bounded():
-                _, entries = await self._guard.client.hscan(self._dead, count=500)
-                if not entries:
-                    return moved
                 # First into the queue, then off the list, for the same reason as in fail().
-                await self._guard.client.zadd(self._queue, dict.fromkeys(entries, now))
-                moved += await self._guard.client.hdel(self._dead, *entries)
+                if members:
+                    words = list(map(str, members))
+                    await self._guard.client.zadd(self._queue, dict.fromkeys(words, now))
+                    moved += await self._guard.client.hdel(self._dead, *words)
+                if garbage:
+                    await self._guard.client.hdel(self._dead, *garbage)
+        return moved
+
+    async def _scan_dead(self, cursor: int) -> tuple[int, dict[bytes, bytes]]:
+        """One page of the dead list, and the cursor of the next.
+
+        Only cursor 0 is the end: a page may be empty, and is where those before it were emptied (HSCAN, Redis).
+        """
+        async with self._guard.bounded():
+            cursor, entries = await self._guard.client.hscan(self._dead, cursor=cursor, count=_SCANNED_AT_ONCE)
+        return int(cursor), entries
 
     async def next_due(self) -> float | None:
         """When the next member is due; None when there is none."""
@@ -156,16 +186,16 @@ class RefreshQueue:
         return float(first[0][1]) if first else None
 
     async def due_at(self, member: Member) -> float | None:
-        """When the member is due; None when it is not queued."""
+        """When the member is due; None when it is not queued, or for no time that there is."""
         async with self._guard.bounded():
             score = await self._guard.client.zscore(self._queue, str(member))
-        return float(score) if score is not None else None
+        return float(score) if score is not None and math.isfinite(score) else None
 
     async def first(self, most: int) -> list[Claim]:
-        """The next members to come due, without claiming them."""
+        """The next members to come due, without claiming them; 0.0 stands for a time that there is not."""
         async with self._guard.bounded():
             entries = await self._guard.client.zrange(self._queue, 0, most - 1, withscores=True)
-        return _read_claims(entries)[0]
+        return _read_claims(entries, instead_of_infinity=0.0)[0]
 
     async def mend(self) -> None:
         """Remove what is of another type under our names."""
@@ -191,21 +221,12 @@ class QueueLengths:
     dead: int
 
 
-def _read_claims(entries: Iterable[tuple[bytes, bytes | float]]) -> tuple[list[Claim], list[bytes]]:
+def _read_claims(
+    entries: Iterable[tuple[bytes, bytes | float]], *, instead_of_infinity: float
+) -> tuple[list[Claim], list[bytes]]:
     """The entries as claims, and the words that nobody can have queued."""
-    claims: list[Claim] = []
-    garbage: list[bytes] = []
-    for word, score in entries:
-        try:
-            claims.append(Claim(Member.parse(word), float(score)))
-        except ValueError:
-            garbage.append(word)
-    return claims, garbage
-
-
-def _dead_entry(word: bytes, text: bytes) -> DeadEntry:
-    try:
-        entry = json.loads(text)
-        return DeadEntry(Member.parse(word), str(entry["reason"]), float(entry["at"]), int(entry["attempts"]))
-    except (ValueError, KeyError, TypeError):
-        return DeadEntry(Member.parse(word), "unreadable entry", 0.0, 0)
+    due = {word: float(score) for word, score in entries}
+    members, garbage = Member.parse_all(due)
+    at = [due[str(member).encode()] for member in members]
+    finite = [one if math.isfinite(one) else instead_of_infinity for one in at]
+    return [Claim(member, one) for member, one in zip(members, finite, strict=True)], garbage

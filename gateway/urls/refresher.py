@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.metrics import Metrics
-from gateway.urls.redis_guard import CacheUnavailable, WrongType
+from gateway.urls.redis_guard import CacheUnavailable
 from gateway.urls.refresh_queue import RefreshQueue
 from gateway.urls.renewal import Renewal
 
@@ -63,6 +63,7 @@ class Refresher:
     async def run(self) -> None:
         """Renew until cancelled. A cycle that fails is logged, and the next one comes."""
         self.report.running = True
+        self._keeps_up()
         try:
             while True:
                 await asyncio.sleep(await self._cycle())
@@ -75,9 +76,6 @@ class Refresher:
             with self._metrics.refresh_cycle_duration.time():
                 await self.drain_once()
             await self._until_due()
-        except WrongType as error:
-            logger.warning("something else lies where the refresh queue belongs, it is removed: %s", error)
-            await self._mend()
         except CacheUnavailable as error:
             logger.debug("renewals wait for redis: %s", error)
         except Exception:  # the task outlives what nobody foresaw; the next cycle comes
@@ -95,6 +93,7 @@ class Refresher:
                 remaining = min(remaining, next_due - self._now())
             if remaining <= 0:
                 return
+            self._keeps_up()
             await asyncio.sleep(min(_LOOK_EVERY, remaining))
 
     async def drain_once(self) -> "Counter[str]":
@@ -107,15 +106,13 @@ class Refresher:
             self.report.results += results
         self._metrics.refresh_lag.set(0)
         self.report.last_run = self._now()
-        self._metrics.refresh_last_success.set(self.report.last_run)
+        self._keeps_up()
         lengths = await self._queue.lengths(self._now())
         self._metrics.refresh_queue_length.set(lengths.queued)
         self._metrics.refresh_due.set(lengths.due)
         self._metrics.refresh_dead.set(lengths.dead)
         return total
 
-    async def _mend(self) -> None:
-        try:
-            await self._queue.mend()
-        except CacheUnavailable as error:
-            logger.debug("renewals wait for redis: %s", error)
+    def _keeps_up(self) -> None:
+        """Nothing is due now: an alert compares the time since with a limit, whatever ``interval`` is."""
+        self._metrics.refresh_last_success.set(self._now())

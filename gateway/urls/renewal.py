@@ -145,6 +145,7 @@ class Renewal:
         await self._queue.postpone(expired, self._now(), _POSTPONED_FOR)
         if gone:
             await self._forget(gone)
+            await self._shared.forget_usage(gone)
         results.update(renewed=len(made), gone=len(gone), postponed=len(expired))
         return results
 

@@ -73,11 +73,18 @@ class SharedTier:
             await self._queue.schedule(due)
 
     async def drop(self, image_ids: Sequence[str]) -> None:
-        """The images have changed or are gone: their entries are out of use, also for writers already under way."""
-        members = [Member(image_id, style) for image_id in image_ids for style in self._styles]
+        """The images have changed or are gone: their entries are out of use, also for writers already under way.
+
+        How often they were used stays known: a row that changed names the same image.
+        """
+        members = self._members(image_ids)
         await self._cache.drop(members)
         await self._queue.remove(members)
-        await self._usage.forget(members)
+        await self._usage.dropped(members)
+
+    async def forget_usage(self, image_ids: Sequence[str]) -> None:
+        """There are no such images: how often they were used is of no use to anybody."""
+        await self._usage.forget(self._members(image_ids))
 
     async def lock_renewal(self, member: Member) -> bool:
         """Whether this caller is the first within a second to renew the member on demand."""
@@ -95,6 +102,14 @@ class SharedTier:
         return len(taken)
 
     async def mend(self) -> None:
-        """Remove what is of another type under the names of our sets; entries mend themselves when they are read."""
+        """Remove values of another type under the names of our sets; an entry is overwritten when it is next made."""
         await self._usage.mend()
         await self._queue.mend()
+
+    async def mend_if_needed(self) -> None:
+        """Do so once any command, alone or in a pipeline, has met such a value."""
+        if self._guard.met_wrong_type():
+            await self.mend()
+
+    def _members(self, image_ids: Sequence[str]) -> list[Member]:
+        return [Member(image_id, style) for image_id in image_ids for style in self._styles]

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from gateway.urls.redis_guard import CacheUnavailable, WrongType
+from gateway.urls.redis_guard import CacheUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -14,11 +14,10 @@ Chore = Callable[[], Awaitable[object]]
 
 
 class Upkeep:
-    """Does its chores one after another; what fails today is done tomorrow. ``mend`` follows a ``WrongType``."""
+    """Does its chores one after another; what fails is done a second later."""
 
-    def __init__(self, chores: Sequence[Chore], mend: Chore) -> None:
+    def __init__(self, chores: Sequence[Chore]) -> None:
         self._chores = chores
-        self._mend = mend
 
     async def run(self) -> None:
         """Once a second, until cancelled."""
@@ -31,16 +30,7 @@ class Upkeep:
         for chore in self._chores:
             try:
                 await chore()
-            except WrongType as error:
-                logger.warning("something else lies under one of our keys, it is removed: %s", error)
-                await self._try_to_mend()
             except CacheUnavailable as error:
                 logger.debug("upkeep waits for redis: %s", error)
             except Exception:  # one chore must not end the others
                 logger.exception("upkeep failed")
-
-    async def _try_to_mend(self) -> None:
-        try:
-            await self._mend()
-        except CacheUnavailable as error:
-            logger.debug("upkeep waits for redis: %s", error)

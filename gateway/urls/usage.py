@@ -1,21 +1,27 @@
 """How often images are asked for: counted in memory, written to Redis once a second."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from gateway.urls.member import Member
 from gateway.urls.redis_guard import CacheUnavailable
-from gateway.urls.redis_usage import RedisUsage, Usage
+from gateway.urls.redis_usage import RedisUsage, Usage, UsageBatch
+
+logger = logging.getLogger(__name__)
 
 _MOST_MEMBERS = 50_000
+_WRITTEN_AT_ONCE = 300  # members; a script keeps Redis from everybody else for about half a millisecond
 
 
 class UsageCounter:
     """Counts without waiting for anything.
 
     What cannot be written is kept for the next flush, for at most ``most_members``: beyond that, what was not counted
-    yet is not counted, so that an outage of Redis costs a bounded amount of memory.
+    yet is not counted, so that an outage of Redis costs a bounded amount of memory. A batch whose write got no answer
+    is written again as it is, before anything newer: Redis adds it once.
     """
 
     def __init__(
@@ -25,6 +31,7 @@ class UsageCounter:
         self._most_members = most_members
         self._now = now
         self._counted: dict[Member, _Pending] = {}
+        self._unsettled: UsageBatch | None = None
 
     def accessed(self, image_id: str, style: str | None = None) -> None:
         """The image's URL was used."""
@@ -41,27 +48,39 @@ class UsageCounter:
             pending.refreshes += 1
 
     async def usage(self, member: Member) -> Usage:
-        """All that is known: what is in Redis and what is not yet there; the latter alone while Redis is away."""
+        """All that is known: what is in Redis and what is not yet there; the latter alone while Redis is away.
+
+        A batch that may or may not have arrived is not added to what Redis says: nobody is told of too many uses.
+        """
         pending = self._counted.get(member, _Pending()).usage()
         if self._store is None:
             return pending
         try:
             return _sum(await self._store.read(member), pending)
         except CacheUnavailable:
-            return pending
+            counted = self._unsettled.counted if self._unsettled is not None else {}
+            return _sum(counted.get(member, Usage()), pending)
 
     async def flush(self) -> None:
-        """Write what was counted; when Redis is away it stays for the next time."""
-        if self._store is None or not self._counted:
+        """Write what was counted until now, some hundred members at a time; when Redis is away it stays."""
+        if self._store is None:
             return
-        counted, self._counted = self._counted, {}
         try:
-            await self._store.add({member: pending.usage() for member, pending in counted.items()})
-        except CacheUnavailable:
-            for member, before in counted.items():
-                pending = self._counted.get(member) or self._counted_from_now(member)
-                if pending is not None:
-                    pending.add(before)
+            for _ in range(1 + len(self._counted) // _WRITTEN_AT_ONCE):
+                await self._settle()
+                taken = list(islice(self._counted, _WRITTEN_AT_ONCE))
+                if not taken:
+                    return
+                self._unsettled = self._store.batch({member: self._counted.pop(member).usage() for member in taken})
+            await self._settle()
+        except CacheUnavailable as error:
+            logger.debug("usage counts wait for redis: %s", error)
+
+    async def _settle(self) -> None:
+        """Write the batch that was taken, if there is one; raises ``CacheUnavailable`` and keeps it."""
+        if self._store is not None and self._unsettled is not None:
+            await self._store.write(self._unsettled)
+            self._unsettled = None
 
     def _counted_from_now(self, member: Member) -> "_Pending | None":
         """None when there are too many."""
@@ -78,12 +97,6 @@ class _Pending:
     accesses: int = 0
     refreshes: int = 0
     last_access: float | None = None
-
-    def add(self, before: "_Pending") -> None:
-        """What was counted earlier, too."""
-        self.accesses += before.accesses
-        self.refreshes += before.refreshes
-        self.last_access = self.last_access or before.last_access
 
     def usage(self) -> Usage:
         """The last access in whole seconds."""

@@ -7,6 +7,7 @@ from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound
 from gateway.urls.redis_guard import CacheUnavailable
 from gateway.urls.redis_usage import RedisUsage
 from gateway.urls.resolver import UrlResolver
+from gateway.urls.shared_tier import SharedTier
 
 logger = logging.getLogger(__name__)
 
@@ -20,13 +21,18 @@ async def warm_up(resolver: UrlResolver, image_ids: Sequence[str]) -> AsyncItera
         yield {image_id: result if isinstance(result, GatewayError) else None for image_id, result in found.items()}
 
 
-async def warm_up_hottest(usage: RedisUsage, resolver: UrlResolver, most: int) -> None:
-    """Look up the ``most`` used images; whatever fails is left to the first request for it."""
+async def warm_up_hottest(usage: RedisUsage, shared: SharedTier, resolver: UrlResolver, most: int) -> None:
+    """Look up the ``most`` used images; whatever fails is left to the first request for it.
+
+    What is no image any more is taken out of the most used.
+    """
     try:
-        hottest = [member.image_id for member in await usage.hottest(most) if member.style is None]
+        hottest = await usage.hottest(most)
+        found = {image_id: error async for batch in warm_up(resolver, hottest) for image_id, error in batch.items()}
+        await shared.forget_usage([one for one, error in found.items() if isinstance(error, ImageNotFound)])
     except CacheUnavailable as error:
         logger.warning("no warm-up: %s", error)
         return
-    errors = [error async for batch in warm_up(resolver, hottest) for error in batch.values() if error is not None]
+    errors = [error for error in found.values() if error is not None]
     unexpected = [error for error in errors if not isinstance(error, ImageNotFound | CatalogUnavailable)]
     logger.info("warmed up: images=%s failed=%s unexpected=%s", len(hottest), len(errors), len(unexpected))

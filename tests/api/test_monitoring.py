@@ -1,6 +1,8 @@
 """What operators look at, and the little they may change."""
 
 import asyncio
+import json
+import math
 import time
 from typing import Any
 
@@ -98,7 +100,7 @@ async def test_counters_are_flushed_at_the_end(
     assert redis_client.hget(f"image:stats:daily:{today}", "requests") == b"5"
 
 
-@pytest.mark.parametrize("days", ["0", "31", "-1", "x", "", "1e3"])
+@pytest.mark.parametrize("days", ["0", "31", "-1", "x", "", "1e3", "1" * 4301, "0" * 4301, "\u0667"])
 async def test_days_are_bounded(gateway: RunningGateway, days: str) -> None:
     answer = await gateway.get("/api/v1/monitoring/stats/daily", admin=True, params={"days": days})
     assert answer.status == 400
@@ -129,6 +131,31 @@ async def test_the_queue_is_shown_and_mended(gateway: RunningGateway, images: Im
     async with asyncio.timeout(10):  # the task tries it, and finds that there is no such image
         while (await data(gateway, "queue"))["length"] != 1:
             await asyncio.sleep(0.05)
+
+
+async def test_what_others_wrote_to_redis_is_no_error_and_no_number_that_json_lacks(
+    gateway: RunningGateway, images: Images, redis_client: "redis.Redis"
+) -> None:
+    await images.add("a", owner="alice")
+    await gateway.get("/i/a")
+    for name in ("used", "hits", "refreshes", "expiry"):
+        redis_client.zadd(f"image:index:{name}", {b"a": math.inf, b"a\0b": math.inf})
+        redis_client.expire(f"image:index:{name}", 100)
+    redis_client.zadd("image:refresh:queue", {b"a": math.inf, b"far": 1e300, b"b": -math.inf, b"a\0b": 1})
+    redis_client.hset("image:refresh:dead", mapping={b"a\0b": "x", "c": '{"reason": [], "at": NaN, "attempts": 1}'})
+    redis_client.hset(f"image:stats:daily:{time.strftime('%Y-%m-%d', time.gmtime())}", b"\xff", "nan")
+
+    def no_number(constant: str) -> None:
+        raise AssertionError(constant)
+
+    for path in ("stats", "stats/daily", "queue"):
+        answer = await gateway.get(f"/api/v1/monitoring/{path}", admin=True)
+        assert answer.status == 200, path
+        json.loads(answer.body, parse_constant=no_number)
+    for path in ("url", "status"):
+        answer = await gateway.get(f"/api/v1/images/a/{path}", user="alice")
+        assert answer.status == 200, answer.body
+        json.loads(answer.body, parse_constant=no_number)
 
 
 async def test_without_redis_the_monitoring_says_so(start_gateway: StartGateway) -> None:

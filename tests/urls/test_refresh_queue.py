@@ -4,8 +4,9 @@ import asyncio
 
 import redis
 
+from gateway.urls.dead_entry import DeadEntry
 from gateway.urls.member import Member
-from gateway.urls.refresh_queue import Claim, DeadEntry, QueueLengths, RefreshQueue
+from gateway.urls.refresh_queue import Claim, QueueLengths, RefreshQueue
 from tests.urls.conftest import NOW, Tier
 
 A, B, C = Member("a"), Member("b"), Member("c", "thumb")
@@ -103,6 +104,21 @@ async def test_the_dead_are_bounded_and_can_be_tried_again(tier: Tier) -> None:
     assert len(await queue.dead(3)) == 3
     assert await queue.requeue(NOW + 5) == 10
     assert await queue.lengths(NOW + 5) == QueueLengths(10, 10, 0)
+
+
+async def test_an_empty_page_of_the_dead_list_is_not_its_end(tier: Tier, redis_client: "redis.Redis") -> None:
+    """Half of the list is removed from its beginning: Redis 8 then answers cursor 0 with nothing, Valkey with more."""
+    entry = DeadEntry(A, "x", NOW, 1).encode()
+    redis_client.hset("image:refresh:dead", mapping={f"id-{number}": entry for number in range(10_000)})
+    for _ in range(10):
+        if page := redis_client.hscan("image:refresh:dead", 0, count=500)[1]:
+            redis_client.hdel("image:refresh:dead", *page)
+    left = redis_client.hlen("image:refresh:dead")
+    assert left > 4000
+    assert len(await tier.queue.dead(50)) == 50
+    assert len(await tier.queue.dead(10_000)) == left
+    assert await tier.queue.requeue(NOW) == left
+    assert await tier.queue.lengths(NOW) == QueueLengths(left, left, 0)
 
 
 async def test_garbage_in_the_queue_is_removed(tier: Tier, redis_client: "redis.Redis") -> None:

@@ -1,12 +1,15 @@
 """The tier in Redis as a whole."""
 
+import asyncio
+
 import redis
 
 from gateway.urls.member import Member
 from gateway.urls.presigned import SignedImage
 from gateway.urls.redis_guard import RedisGuard
-from gateway.urls.redis_usage import Usage
+from gateway.urls.redis_usage import RedisUsage, Usage
 from gateway.urls.usage import UsageCounter
+from tests.stalling import Stalling
 from tests.urls.conftest import Clock, Tier, make_tier, record
 from tests.urls.test_renewal import keep
 
@@ -25,7 +28,7 @@ async def test_the_cache_is_bounded_and_the_least_recently_used_goes(tier: Tier,
     for number in range(120):
         tier.clock.now += 0.1
         await keep(tier, f"id-{number}")
-    await tier.usage.add({Member("id-0"): Usage(access_count=1, last_access=tier.clock.now + 1)})
+    await tier.usage.write(tier.usage.batch({Member("id-0"): Usage(access_count=1, last_access=tier.clock.now + 1)}))
     assert await tier.shared.trim() == 20
     assert await tier.shared.trim() == 0
     assert redis_client.exists("image:url:id-0")
@@ -38,13 +41,21 @@ async def test_the_cache_is_bounded_and_the_least_recently_used_goes(tier: Tier,
 async def test_i1_a_drop_takes_every_style_and_every_trace(tier: Tier, redis_client: "redis.Redis") -> None:
     await keep(tier, "a", "b")
     await keep(tier, "a", style="thumb")
-    await tier.usage.add({A: Usage(access_count=1, last_access=tier.clock())})
     await tier.shared.drop(["a"])
     found = await tier.shared.find([A, Member("a", "thumb"), Member("b")])
     assert found[A].image is None
     assert found[Member("a", "thumb")].image is None
     assert found[Member("b")].image is not None
     assert [claim.member for claim in await tier.queue.first(10)] == [Member("b")]
+    assert await tier.usage.cached(tier.clock(), 900) == (1, 0)
+
+
+async def test_a_change_of_the_row_does_not_zero_the_counts(tier: Tier) -> None:
+    await keep(tier, "a")
+    await tier.usage.write(tier.usage.batch({A: Usage(5, 2, tier.clock())}))
+    await tier.shared.drop(["a"])
+    assert await tier.usage.read(A) == Usage(5, 2, tier.clock())
+    await tier.shared.forget_usage(["a"])
     assert await tier.usage.read(A) == Usage()
 
 
@@ -58,8 +69,10 @@ async def test_cached_and_expiring_urls_are_counted_without_scanning(tier: Tier)
 
 
 async def test_the_hottest_are_known(tier: Tier) -> None:
-    await tier.usage.add({Member(f"id-{n}"): Usage(access_count=n + 1, last_access=tier.clock()) for n in range(5)})
-    assert await tier.usage.hottest(2) == [Member("id-4"), Member("id-3")]
+    await tier.usage.write(
+        tier.usage.batch({Member(f"id-{n}"): Usage(access_count=n + 1, last_access=tier.clock()) for n in range(5)})
+    )
+    assert await tier.usage.hottest(2) == ["id-4", "id-3"]
 
 
 async def test_use_is_counted_in_memory_and_written_together(tier: Tier) -> None:
@@ -86,6 +99,30 @@ async def test_use_that_cannot_be_written_is_kept_within_bounds(tier: Tier, redi
     assert (await tier.usage.read(A)).access_count == 2
     assert (await tier.usage.read(Member("b"))).access_count == 1
     assert (await tier.usage.read(Member("c"))).access_count == 0
+
+
+async def test_a_stall_of_redis_counts_no_use_twice(stalling: Stalling, clock: Clock) -> None:
+    counter = UsageCounter(RedisUsage(stalling.guard), now=clock)
+    for _ in range(3):
+        for number in range(400):
+            counter.accessed(f"id-{number}")
+        counter.refreshed(A)
+        await stalling.lose_the_answer_to(counter.flush)
+    with stalling.server_client() as client:
+
+        def counted() -> list[float]:
+            return [
+                sum(score for _, score in client.zrange(f"image:index:{name}", 0, -1, withscores=True))
+                for name in ("hits", "refreshes")
+            ]
+
+        async with asyncio.timeout(10):
+            while counted() != [1200, 3]:
+                await counter.flush()
+                await asyncio.sleep(0.01)
+        await counter.flush()
+        assert counted() == [1200, 3]
+        assert await counter.usage(Member("id-7")) == Usage(3, 0, clock())
 
 
 async def test_use_without_redis_is_what_this_process_saw(clock: Clock) -> None:

@@ -50,7 +50,9 @@ async def lifecycle(url: str, clock: Clock, *, after: Callable[[], None] = lambd
 async def one_round(tier: Tier, image_ids: list[str]) -> None:
     await keep(tier, *image_ids)
     await keep(tier, image_ids[0], style="thumb")
-    await tier.usage.add({Member(one): Usage(access_count=1, last_access=tier.clock()) for one in image_ids})
+    await tier.usage.write(
+        tier.usage.batch({Member(one): Usage(access_count=1, last_access=tier.clock()) for one in image_ids})
+    )
     before = await cached(tier, Member(image_ids[0]))
     assert before is not None
     tier.clock.now += 3000

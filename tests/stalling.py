@@ -1,0 +1,52 @@
+"""A Redis whose answers get lost on their way."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+from pydantic import SecretStr
+
+from gateway.breaker import Breaker
+from gateway.dev.redis_server import RedisServer
+from gateway.settings import RedisSettings
+from gateway.urls.redis_client import open_redis
+from gateway.urls.redis_guard import CacheUnavailable, RedisGuard
+from tests.valve import Valve
+
+
+@dataclass
+class Stalling:
+    """A Redis of its own, and a guard that reaches it through a valve and waits for a tenth of a second."""
+
+    server: RedisServer
+    valve: Valve
+    guard: RedisGuard
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def in_folder(cls, folder: Path) -> AsyncIterator["Stalling"]:
+        """One that keeps its data there."""
+        async with contextlib.AsyncExitStack() as stack:
+            server = stack.enter_context(RedisServer(folder, ephemeral=True))
+            valve = await stack.enter_async_context(Valve.before(server.port))
+            url = SecretStr(server.url.replace(f":{server.port}", f":{valve.port}"))
+            client = await stack.enter_async_context(open_redis(RedisSettings(url=url, timeout=0.1)))
+            yield cls(server, valve, RedisGuard(client, "image:", 0.1, Breaker(pause=0.01)))
+
+    async def lose_the_answer_to(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Call ``write`` until its commands reached Redis while no answer comes back."""
+        self.valve.close()
+        self.valve.holds.clear()
+        async with asyncio.timeout(10):
+            while not self.valve.holds.is_set():
+                with contextlib.suppress(CacheUnavailable):
+                    await write()
+                await asyncio.sleep(0.01)
+        self.valve.open()
+
+    def server_client(self) -> "redis.Redis":
+        """A client without a valve."""
+        return redis.Redis.from_url(self.server.url)
