@@ -76,6 +76,7 @@ def create_app(settings: Settings, metrics: Metrics) -> web.Application:
         settings.url_cache.default_ttl, settings.url_cache.min_remaining, settings.url_prerefresh.threshold
     )
     app[keys.CLOCK] = CosClock()
+    metrics.cos_clock_difference.set_function(lambda: app[keys.CLOCK].observed_offset)
     metrics.cos_clock_offset.set_function(lambda: app[keys.CLOCK].offset)
     app[keys.HOSTS] = Hosts(settings.cos)
     app[keys.SIGNER] = Signer(

@@ -61,8 +61,11 @@ def check(config: Path | None) -> None:
         all_well = True
         async for finding in examine_all(settings):
             all_well &= finding.is_well
-            console.print("[green]ok[/]   " if finding.is_well else "[red]fail[/] ", f"{finding.name}:", finding.what)
-            if not finding.is_well:
+            verdict = "[red]fail[/] "
+            if finding.is_well:
+                verdict = "[yellow]warn[/] " if finding.is_warning else "[green]ok[/]   "
+            console.print(verdict, f"{finding.name}:", finding.what)
+            if finding.advice:
                 console.print("      ", finding.advice, style="yellow")
         return all_well
 

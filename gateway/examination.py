@@ -1,6 +1,7 @@
 """What ``gateway check`` opens: the adapters alone, each tried in turn."""
 
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from gateway import parts
@@ -21,14 +22,14 @@ PLACEHOLDERS = {
 }
 
 
-async def examine_all(settings: Settings) -> AsyncIterator[Finding]:
+async def examine_all(settings: Settings, *, now: Callable[[], float] = time.time) -> AsyncIterator[Finding]:
     """A finding on the configuration, and one for each dependency, in the order they are tried."""
     if untouched := list(_untouched(settings)):
         what = f"{', '.join(untouched)}: as config/gateway.yaml has it, for you to fill in"
         yield Finding("configuration", False, what, "set it there, in the environment or in the secrets directory")
     else:
         yield Finding("configuration", True, "every key is known, and none is missing")
-    async for finding in _examine_dependencies(settings):
+    async for finding in _examine_dependencies(settings, now):
         yield finding
 
 
@@ -43,7 +44,7 @@ def _untouched(settings: Settings) -> Iterator[str]:
     yield from (key for key, placeholder in PLACEHOLDERS.items() if given[key] == placeholder)
 
 
-async def _examine_dependencies(settings: Settings) -> AsyncIterator[Finding]:
+async def _examine_dependencies(settings: Settings, now: Callable[[], float]) -> AsyncIterator[Finding]:
     app = create_app(settings, Metrics())
     signer, bucket, region = app[keys.SIGNER], settings.cos.bucket, settings.cos.region
     probe = ImageRecord("check", None, public=False, bucket=bucket, region=region, key="check", content_type=None)
@@ -64,5 +65,6 @@ async def _examine_dependencies(settings: Settings) -> AsyncIterator[Finding]:
             presign=presign,
             probe=probe,
             signs_links=keys.LINKS in app,
+            now=now,
         ):
             yield finding

@@ -46,6 +46,9 @@ class Metrics:
         self.cos_clock_offset = self._gauge(
             "cos_clock_offset_seconds", "How far COS's clock is ahead of this machine's, once COS refused a URL for it."
         )
+        self.cos_clock_difference = self._gauge(
+            "cos_clock_difference_seconds", "How far COS's clock is ahead of this machine's by COS's latest Date."
+        )
         self.memory_cache_bytes = self._gauge("memory_cache_bytes", "Bytes of images held in memory.")
         self.coalesced_requests = self._counter(
             "coalesced_requests", "Requests that joined the work of another for the same image."

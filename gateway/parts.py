@@ -187,7 +187,7 @@ async def delivery(app: web.Application) -> AsyncIterator[None]:
         usage=app[keys.USAGE],
         stream=stream,
         accel=ImageAccel(source, stream, policy, prefix=settings.accel_prefix),
-        redirect=ImageRedirect(app[keys.LIFETIME], app[keys.HAND_OUT], policy, now=app[keys.CLOCK].now),
+        redirect=ImageRedirect(app[keys.LIFETIME], app[keys.HAND_OUT], policy, now=app[keys.CLOCK].latest),
     )
     yield
     await source.close()
@@ -197,7 +197,11 @@ async def health(app: web.Application) -> AsyncIterator[None]:
     """What ``/readyz`` looks at."""
     cos = app[keys.SETTINGS].cos
     bucket = app[keys.HOSTS].origin_of(cos.bucket, cos.region).base + "/"
-    probes = {"postgres": app[keys.CATALOG].try_query, "cos": lambda: app[keys.ORIGIN].probe(bucket)}
+
+    async def probe_cos() -> None:
+        app[keys.CLOCK].observe(await app[keys.ORIGIN].probe(bucket))
+
+    probes = {"postgres": app[keys.CATALOG].try_query, "cos": probe_cos}
     if keys.REDIS in app:
         probes["redis"] = app[keys.REDIS].ping
     app[keys.HEALTH] = health = Health(probes, app[keys.METRICS])

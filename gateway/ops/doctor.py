@@ -1,11 +1,14 @@
 """Tries each dependency as the gateway would use it, and says what is wrong and how to mend it."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired, DependencyDown, GatewayError
+
+_TOLERATED = 30  # seconds that the clocks may differ
 
 # What COS says (COS document 7730), and what to do about it.
 _COS_ADVICE = {
@@ -22,12 +25,16 @@ _COS_ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What came of one try; ``advice`` is empty when all is well."""
+    """What came of one try; ``advice`` is empty when all is well.
+
+    ``is_warning``: the gateway works, but not as it should; ``is_well`` is then true.
+    """
 
     name: str
     is_well: bool
     what: str
     advice: str = ""
+    is_warning: bool = False
 
 
 class Cache(Protocol):
@@ -50,11 +57,35 @@ class Catalog(Protocol):
         ...
 
 
+class Answer(Protocol):
+    """COS's answer to a request for one byte."""
+
+    @property
+    def status(self) -> int:
+        """Of HTTP."""
+        ...
+
+    @property
+    def code(self) -> str | None:
+        """The code in the body of an error; None if there is none."""
+        ...
+
+    @property
+    def date(self) -> float | None:
+        """COS's time in Unix seconds; None if the answer has none."""
+        ...
+
+    @property
+    def clock(self) -> float | None:
+        """COS's time if a wrong clock is why COS refused; None otherwise."""
+        ...
+
+
 class Origin(Protocol):
     """COS, as far as it is tried."""
 
-    async def diagnose(self, url: str) -> tuple[int, str | None]:
-        """COS's status and error code for a URL; raises ``OriginUnavailable``."""
+    async def diagnose(self, url: str) -> Answer:
+        """COS's answer to a URL; raises ``OriginUnavailable``."""
         ...
 
 
@@ -66,12 +97,13 @@ async def examine(
     presign: Callable[[ImageRecord], str],
     probe: ImageRecord,
     signs_links: bool = False,
+    now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Finding]:
     """One finding for each dependency, in the order they are tried.
 
     COS is tried with an image of the table, or with ``probe`` when there is none; ``presign`` may raise
     ``CredentialsExpired``. ``cache`` None: it is turned off. ``signs_links``: the gateway needs a table of its own,
-    too.
+    too. ``now`` is this machine's clock, which is compared with COS's ``Date``.
     """
     if cache is None:
         yield Finding("redis", True, "turned off by url_cache.enabled")
@@ -93,7 +125,8 @@ async def examine(
     except CredentialsExpired as error:
         yield Finding("cos", False, str(error), _COS_ADVICE["ExpiredToken"] + ", and cos.token_expires_at")
     else:
-        yield await _cos(origin, url, without="" if image is not None else without)
+        async for finding in _cos(origin, url, now, without="" if image is not None else without):
+            yield finding
 
 
 async def _redis(cache: Cache) -> Finding:
@@ -113,13 +146,28 @@ async def _links(catalog: Catalog) -> Finding:
     return Finding("signed_links", True, "the table of killed links can be read and written")
 
 
-async def _cos(origin: Origin, url: str, *, without: str) -> Finding:
-    """``without``: why the URL is of no image; empty when it is of one."""
+async def _cos(origin: Origin, url: str, now: Callable[[], float], *, without: str) -> AsyncIterator[Finding]:
+    """One finding on COS and, if the clocks differ, one on the clock.
+
+    ``without``: why the URL is of no image; empty when it is of one.
+    """
     try:
-        status, code = await origin.diagnose(url)
+        answer = await origin.diagnose(url)
     except GatewayError as error:
         advice = "look at cos.region, cos.bucket, cos.domain and cos.scheme, and at the way from here to the internet"
-        return Finding("cos", False, f"no answer: {error}", advice)
+        yield Finding("cos", False, f"no answer: {error}", advice)
+        return
+    difference = answer.date - now() if answer.date is not None else 0.0
+    clock = f"the clock of this machine is {abs(difference):.0f} s {'slow' if difference > 0 else 'fast'}"
+    if answer.clock is not None and abs(difference) >= _TOLERATED:
+        yield Finding("cos", False, f"COS refuses the time of the signature: {clock}", "synchronize it (NTP)")
+        return
+    yield _verdict(answer.status, answer.code, without)
+    if abs(difference) >= _TOLERATED:
+        yield Finding("clock", True, f"{clock} by COS's clock", "synchronize it (NTP)", is_warning=True)
+
+
+def _verdict(status: int, code: str | None, without: str) -> Finding:
     if status in (200, 206):
         return Finding("cos", True, "the image's first byte was read")
     if code == "NoSuchKey" and without:

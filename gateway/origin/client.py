@@ -7,13 +7,15 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import yarl
+from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
 
 from gateway.errors import OriginPaused, OriginTimeout, OriginUnavailable
 from gateway.metrics import Metrics
 from gateway.origin.breakers import Breakers, BucketBreaker
-from gateway.origin.cos_error import read_error
+from gateway.origin.cos_error import CosError, read_error
 from gateway.origin.error_counts import NO_ANSWER, NO_CODE, TIMEOUT, OriginErrorCounts
+from gateway.origin.http_date import seconds_of
 from gateway.origin.outcome import Failure, failure_of
 from gateway.origin.response import OriginResponse
 from gateway.origin.retry import Backoff, RetryBudget
@@ -144,17 +146,20 @@ class OriginClient:
         finally:
             response.close()
 
-    async def probe(self, url: str) -> None:
-        """Return when something answers HTTP at ``url``, whatever it says; raises ``OriginUnavailable`` otherwise."""
+    async def probe(self, url: str) -> float | None:
+        """Return COS's time (Unix seconds, None if it tells none) when something answers HTTP at ``url``.
+
+        Raises ``OriginUnavailable`` otherwise.
+        """
         try:
             with self._patience.bounded():
-                async with self._session.head(yarl.URL(url, encoded=True), allow_redirects=False):
-                    return
+                async with self._session.head(yarl.URL(url, encoded=True), allow_redirects=False) as response:
+                    return seconds_of(response.headers.get(hdrs.DATE))
         except (aiohttp.ClientError, OSError) as error:
             raise OriginUnavailable(type(error).__name__) from error
 
-    async def diagnose(self, url: str) -> tuple[int, str | None]:
-        """COS's status for the first byte at ``url``, and the code in its error body if there is one.
+    async def diagnose(self, url: str) -> CosError:
+        """COS's answer to a request for the first byte at ``url``, with its ``Date``; its status may be a success.
 
         Raises ``OriginUnavailable`` when nothing answers.
         """
@@ -165,8 +170,7 @@ class OriginClient:
                 )
         except (aiohttp.ClientError, OSError) as error:
             raise OriginUnavailable(f"{type(error).__name__}: {error}") from error
-        told = await read_error(response, self._error_body_patience)
-        return told.status, told.code
+        return await read_error(response, self._error_body_patience)
 
     def _may_try_again(self, attempt: int, pause: float, breaker: BucketBreaker, deadline: float) -> bool:
         return (

@@ -8,6 +8,7 @@ import pytest
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CatalogUnavailable, CredentialsExpired, DependencyDown, OriginUnavailable
 from gateway.ops.doctor import Finding, examine
+from gateway.origin.cos_error import CosError
 
 PROBE = ImageRecord("check", None, False, "photos-1250000000", "ap-guangzhou", "check", None)
 IMAGE = ImageRecord("cat", None, True, "photos-1250000000", "ap-guangzhou", "cat.png", None)
@@ -50,13 +51,15 @@ class Cos:
 
     key: str = "cat.png"
     answer: tuple[int, str | None] | Exception = (206, None)
+    date: float | None = None
+    is_expired: bool = False
 
-    async def diagnose(self, url: str) -> tuple[int, str | None]:
+    async def diagnose(self, url: str) -> CosError:
         """As the adapter has it."""
         assert url == f"https://cos/{self.key}"
         if isinstance(self.answer, Exception):
             raise self.answer
-        return self.answer
+        return CosError(*self.answer, self.date, self.is_expired)
 
 
 WELL_REDIS = Redis()
@@ -73,7 +76,7 @@ async def findings(
     signs_links: bool = False,
 ) -> dict[str, Finding]:
     """By name, in the order they were found."""
-    examined = examine(redis, postgres, cos, presign=presign, probe=PROBE, signs_links=signs_links)
+    examined = examine(redis, postgres, cos, presign=presign, probe=PROBE, signs_links=signs_links, now=lambda: 10_000)
     return {finding.name: finding async for finding in examined}
 
 
@@ -164,3 +167,29 @@ async def test_what_cos_says_comes_with_what_to_do(
 async def test_a_missing_bucket_is_found_without_an_image_too() -> None:
     found = await findings(postgres=Postgres(None), cos=Cos("check", (404, "NoSuchBucket")))
     assert not found["cos"].is_well
+
+
+@pytest.mark.parametrize("code", ["RequestTimeTooSkewed", "AccessDenied"])
+@pytest.mark.parametrize(("date", "words"), [(13_900, "3900 s slow"), (6_100, "3900 s fast")])
+async def test_a_refusal_of_the_time_is_said_of_the_clock_and_not_of_the_credentials(
+    code: str, date: float, words: str
+) -> None:
+    found = (await findings(cos=Cos(answer=(403, code), date=date, is_expired=True)))["cos"]
+    assert not found.is_well
+    assert words in found.what
+    assert found.advice == "synchronize it (NTP)"
+
+
+@pytest.mark.parametrize(("date", "warns"), [(10_600, True), (9_400, True), (10_029, False), (9_971, False)])
+async def test_a_clock_that_differs_is_a_warning_where_cos_takes_the_signature(date: float, warns: bool) -> None:
+    found = await findings(cos=Cos(date=date))
+    assert all(finding.is_well for finding in found.values())
+    assert ("clock" in found) == warns
+    if warns:
+        assert found["clock"].is_warning
+
+
+async def test_credentials_that_may_not_read_are_said_to_be_that_by_a_clock_that_differs_too() -> None:
+    found = await findings(cos=Cos(answer=(403, "AccessDenied"), date=10_600))
+    assert "GetObject" in found["cos"].advice
+    assert "600 s slow" in found["clock"].what

@@ -2,11 +2,16 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 import yarl
 
 from gateway.dev.cos.access import Credential
@@ -14,6 +19,7 @@ from gateway.dev.cos.server import CosStandIn
 from gateway.urls.clock import CosClock
 from gateway.urls.lifetime import CLOCK_SKEW
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway
+from tests.processes import run_gateway
 
 HOUR = 3600
 DATA = b"bytes of an image"
@@ -44,6 +50,66 @@ def test_cos_s_time_is_taken_where_it_explains_a_refusal(before: float, told: fl
     assert corrected.refused_at(told) == (offset != before)
     assert corrected.offset == offset
     assert corrected.now() == 1000 + offset
+
+
+@asynccontextmanager
+async def cos_ahead(images: Images, seconds: int) -> AsyncIterator[CosStandIn]:
+    """A COS for which this machine is ``seconds`` slow, with the same objects."""
+    credentials = {SECRET_ID: Credential(SECRET_KEY)}
+    stand_in = CosStandIn(
+        images.cos.store, credentials, default_bucket=BUCKET, now=lambda: time.time() + seconds, skew_tolerance=5
+    )
+    async with stand_in:
+        yield stand_in
+
+
+@pytest.mark.parametrize("slow", [600, 2700])
+async def test_a_redirect_is_kept_for_no_longer_than_its_url_lives_by_cos_s_time(
+    start_gateway: StartGateway, images: Images, slow: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    await images.add("cat", DATA)
+    async with cos_ahead(images, slow) as cos:
+        gateway = await started(start_gateway, cos)
+        for _ in range(2):
+            await gateway.get("/readyz")  # which asks COS, as the gateway itself does every ten seconds
+        answer = await gateway.get("/i/cat?redirect=true")
+        ends = int(answer.headers["Location"].partition("q-sign-time=")[2].partition("&")[0].partition("%3B")[2])
+        max_age = int(answer.headers["Cache-Control"].rpartition("=")[2])
+        assert 0 < max_age <= ends - (time.time() + slow) + 1
+        assert abs(gateway.sample("cos_clock_difference_seconds") - slow) < 5
+        assert gateway.sample("cos_clock_offset_seconds") == 0, "COS refused nothing, so URLs are signed as before"
+    told = [record.message for record in caplog.records if "synchronize" in record.message]
+    assert len(told) == 1, "said once"
+    assert " s slow by that of COS" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("slow", "exit_code", "words"),
+    [
+        (600, 0, "clock: the clock of this machine is 600 s slow"),
+        (2700, 0, "clock: the clock of this machine is 2700 s slow"),
+        (3900, 1, "cos: COS refuses the time of the signature: the clock of this machine is 3900 s slow"),
+    ],
+)
+async def test_check_says_that_the_clock_is_slow(
+    raw_settings: dict[str, dict[str, Any]],
+    images: Images,
+    tmp_path: Path,
+    slow: int,
+    exit_code: int,
+    words: str,
+) -> None:
+    await images.add("cat", DATA)
+    async with cos_ahead(images, slow) as cos:
+        raw_settings["cos"]["domain"] = f"127.0.0.1:{cos.port}"
+        file = tmp_path / "gateway.yaml"
+        file.write_text(yaml.safe_dump(raw_settings))
+        code, output = await run_gateway("check", "--config", str(file))
+    assert code == exit_code
+    # The Date of an answer has whole seconds.
+    assert re.sub(rf"\b({slow - 1}|{slow - 2})\b", str(slow), output).count(words) == 1
+    assert "synchronize it (NTP)" in output
+    assert "GetObject" not in output
 
 
 @pytest.fixture(params=[HOUR, -HOUR], ids=["we-are-late", "we-are-early"])
@@ -152,7 +218,7 @@ async def test_replicas_agree_once_each_has_been_told(
 
 
 async def test_a_refusal_for_another_reason_corrects_nothing(start_gateway: StartGateway, images: Images) -> None:
-    gateway = await start_gateway(cos={"secret_key": "not the key"})
+    gateway = await start_gateway(cos={"secret_key": "not-the-key"})
     await images.add("cat", DATA)
     assert (await gateway.get("/i/cat")).status == 502
     assert gateway.sample("origin_requests_total", status="403") == 2, "renewed once, then given up"
