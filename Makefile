@@ -9,7 +9,7 @@ IMAGES ?=
 # Passed through the environment unexpanded, so that a $ or a quote in the name reaches neither make nor the shell.
 export IMAGES_FOLDER := $(value IMAGES)
 
-.PHONY: help install run test coverage conformance bench docs fuzz lint typecheck format constraints clean all
+.PHONY: help install run test coverage conformance bench alerts docs fuzz lint typecheck format constraints clean all
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -56,6 +56,10 @@ fuzz: install  ## fuzz every parser of untrusted input
 		echo "$$target for $(SECONDS) s"; \
 		$(BIN)/python -m tests.hostile.fuzz $$target -max_total_time=$(SECONDS) -max_len=4096 -seed=1 -print_final_stats=1; \
 	done
+
+alerts:  ## test the alert rules; needs promtool
+	promtool check rules config/prometheus/alerts.yml
+	promtool test rules tests/prometheus/alerts.yml
 
 bench: install  ## measure the gateway against a bare aiohttp and nginx; needs nginx, wrk and two cores
 	$(BIN)/python -m bench $(ARGS)

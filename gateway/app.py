@@ -16,7 +16,7 @@ from gateway.access.links import Links
 from gateway.api import keys
 from gateway.api.caller import Callers
 from gateway.api.client_address import ClientAddress
-from gateway.api.routes import add_admin_routes, add_public_routes
+from gateway.api.routes import ADMIN, add_admin_routes, add_public_routes
 from gateway.delivery.handout import HandOut
 from gateway.delivery.limit import StreamLimit
 from gateway.metrics import Metrics
@@ -97,6 +97,8 @@ def create_app(settings: Settings, metrics: Metrics) -> web.Application:
 def create_admin_app(app: web.Application) -> web.Application:
     """The admin port, beside a public one that has started."""
     admin = web.Application(client_max_size=_MAX_BODY)
+    # Counted apart: what operators and Prometheus are answered does not show how images do.
+    admin[keys.ROUTE_PREFIX] = ADMIN
     for key in _SHOWN:
         if key in app:
             admin[key] = app[key]

@@ -94,7 +94,7 @@ class RequestMetrics(Collector):
         """The sums as they are now; a scrape may run in a thread of its own, so on copies."""
         requests = CounterMetricFamily(
             "image_gateway_requests",
-            "Requests answered, by route, how the image was delivered, and status.",
+            "Requests answered, by route ('admin:…' on the admin port), how the image was delivered, and status.",
             labels=("route", "delivery", "status"),
         )
         routes = list(self._routes.items())

@@ -17,7 +17,8 @@ from packaging.specifiers import SpecifierSet
 from pydantic import BaseModel
 
 from gateway import cli
-from gateway.app import create_app
+from gateway.api.routes import ADMIN
+from gateway.app import create_admin_app, create_app
 from gateway.examination import PLACEHOLDERS
 from gateway.ip_address import is_loopback
 from gateway.metrics import Metrics
@@ -432,13 +433,34 @@ def test_every_alert_says_how_bad_it_is_and_what_happened() -> None:
 
 def route_names() -> set[str]:
     app = create_app(load_settings(GATEWAY_YAML), Metrics())
-    return {resource.name for resource in app.router.resources() if resource.name is not None} | {"metrics"}
+    public, admin = (
+        {resource.name for resource in one.router.resources() if resource.name is not None}
+        for one in (app, create_admin_app(app))
+    )
+    return public | {ADMIN + name for name in admin}
 
 
 def test_every_route_that_an_alert_names_exists() -> None:
     patterns = [found for rule in alerts() for found in re.findall(r'route!?[=~]+"([^"]+)"', rule["expr"])]
     assert patterns
-    assert {name for pattern in patterns for name in pattern.split("|")} - route_names() == set()
+    named = {name for pattern in patterns for name in pattern.split("|")}
+    assert [name for name in named if not any(re.fullmatch(name, route) for route in route_names())] == []
+
+
+def test_the_tests_of_the_alerts_are_of_series_that_there_are() -> None:
+    """`make alerts` runs them, where there is promtool."""
+    tests = read_yaml("tests/prometheus/alerts.yml")
+    assert [(ROOT / "tests/prometheus" / file).resolve() for file in tests["rule_files"]] == [
+        CONFIG / "prometheus" / "alerts.yml"
+    ]
+    series = [one["series"] for test in tests["tests"] for one in test["input_series"]]
+    there_are = {sample.name for metric in Metrics().registry.collect() for sample in metric.samples}
+    there_are |= {f"{metric.name}_total" for metric in Metrics().registry.collect() if metric.type == "counter"}
+    assert {one.partition("{")[0] for one in series} - there_are == set()
+    routes = {found for one in series for found in re.findall(r'route="([^"]+)"', one)}
+    assert routes - route_names() == set()
+    alerted = {case["alertname"] for test in tests["tests"] for case in test["alert_rule_test"]}
+    assert alerted <= {rule["alert"] for rule in alerts()}
 
 
 def test_prometheus_scrapes_the_admin_port_and_reads_the_alerts() -> None:

@@ -12,7 +12,7 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from multidict import istr
 
 from gateway.api.answers import failure
-from gateway.api.keys import CLIENT_ADDRESS, DAILY_STATS, IMAGE_PROXY, IN_FLIGHT, METRICS
+from gateway.api.keys import CLIENT_ADDRESS, DAILY_STATS, IMAGE_PROXY, IN_FLIGHT, METRICS, ROUTE_PREFIX
 from gateway.api.passage import PASSAGE, Passage
 from gateway.api.reset import reset
 from gateway.catalog.image_id import PATTERN
@@ -57,6 +57,7 @@ class Front:
         self._client_address = app[CLIENT_ADDRESS]
         # Pages of other sites may read what the public port says; what the admin port says is no business of theirs.
         self._for_pages = CORS if self._image_proxy is not None else {}
+        self._route_prefix = app.get(ROUTE_PREFIX, "")
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Give the request an id, have it answered, and count and time what becomes of it."""
@@ -97,7 +98,7 @@ class Front:
     def _count(self, request: web.BaseRequest, passage: Passage, outcome: str) -> None:
         """Into the metrics, and into the statistics of the day: an id that names no image is not counted as one."""
         elapsed = passage.elapsed()
-        route = passage.route or _route_of(request)
+        route = passage.route or self._route_prefix + _route_of(request)
         self._requests.answered(route, passage.delivery, outcome, elapsed, passage.first_byte)
         if self._daily_stats is not None and outcome not in _NO_IMAGE:
             image_id = passage.image_id or _image_id_in(request)

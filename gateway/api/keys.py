@@ -60,3 +60,5 @@ VIEWING = web.AppKey("viewing", ImageViewing)
 OBJECT_SOURCE = web.AppKey("object_source", ObjectSource)
 IMAGE_PROXY = web.AppKey("image_proxy", ImageProxy)
 HEALTH = web.AppKey("health", Health)
+# Before the names of an application's routes in metrics; none on the public port.
+ROUTE_PREFIX = web.AppKey("route_prefix", str)

@@ -1,11 +1,15 @@
 """Every address of the two ports."""
 
+from typing import Final
+
 from aiohttp import hdrs, web
 
 from gateway.api import batch, health, images, keys, links, metrics, monitoring
 from gateway.api.accel_prefix import AccelPrefix
 from gateway.api.openapi.document import openapi
 
+# What begins the name of every route of the admin port in metrics.
+ADMIN: Final = "admin:"
 # Ids are checked by the handlers, so that a wrong one is a 400 that says so, and not a 404.
 _ID = "{image_id}"
 

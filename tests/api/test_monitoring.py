@@ -163,12 +163,23 @@ async def test_without_redis_the_monitoring_says_so(start_gateway: StartGateway)
     for path in ("stats", "stats/daily", "queue"):
         answer = await gateway.get(f"/api/v1/monitoring/{path}", admin=True)
         assert (answer.status, answer.json()["code"]) == (503, "cache_unavailable")
+    # Counted apart from what clients are answered, or an alert on errors would hear of it.
+    assert gateway.sample("requests_total", route="admin:stats", delivery="none", status="503") == 1
+    assert gateway.sample("requests_total", route="stats", delivery="none", status="503") == 0
 
 
 async def test_without_the_url_cache_there_is_nothing_to_monitor(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(url_cache={"enabled": False})
     for path in ("stats", "stats/daily", "queue"):
         assert (await gateway.get(f"/api/v1/monitoring/{path}", admin=True)).status == 404
+
+
+@pytest.mark.parametrize("off", [{"url_prerefresh": {"enabled": False}}, {"url_cache": {"enabled": False}}])
+async def test_where_renewal_is_off_no_time_of_its_last_success_is_told(
+    start_gateway: StartGateway, off: dict[str, Any]
+) -> None:
+    gateway = await start_gateway(**off)
+    assert gateway.sample("refresh_last_success_timestamp_seconds") == 0
 
 
 async def test_statistics_can_be_turned_off(start_gateway: StartGateway, images: Images) -> None:

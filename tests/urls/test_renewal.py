@@ -251,6 +251,19 @@ async def test_the_task_wakes_when_something_is_due_and_survives_failures(
     assert not refresher.report.running
 
 
+async def test_a_task_with_nothing_to_do_keeps_up_however_long_its_interval_is(tier: Tier) -> None:
+    idle = Refresher(tier.queue, renewal_of(tier), tier.metrics, interval=86_400, batch_size=100, now=tier.clock)
+
+    def last_success() -> float | None:
+        return tier.metrics.registry.get_sample_value("image_gateway_refresh_last_success_timestamp_seconds")
+
+    async with running(idle):
+        await until(lambda: last_success() == tier.clock.now)
+        tier.clock.now += 3600
+        await until(lambda: last_success() == tier.clock.now)
+        assert idle.report.last_run == tier.clock.now - 3600  # no other cycle
+
+
 async def test_redis_away_is_no_failure_of_the_renewal(tier: Tier) -> None:
     await keep(tier, "a")
     tier.clock.now += 3000
