@@ -10,7 +10,7 @@ from fastcrc import crc64
 from gateway.errors import GatewayError
 from gateway.metrics import Metrics
 from gateway.origin.door import Door
-from gateway.origin.errors import BodyLost, ObjectMoved, VersionChanged
+from gateway.origin.errors import BodyLost, BodyTooSlow, ObjectMoved, VersionChanged
 from gateway.origin.response import OriginResponse
 from gateway.origin.retry import Backoff
 
@@ -24,9 +24,9 @@ class ObjectBody:
     """What an open answer of COS carries, to its end.
 
     A connection that is lost is resumed with ``Range`` and ``If-Match`` (RFC 9110 sections 14.2 and 13.1.1), on a
-    renewed URL if need be, at most ``resumes`` times with less than ``progress`` bytes in between. A clean end means a
-    whole body: of the announced length, all of one version, and with COS's CRC-64 if it was told
-    (``x-cos-hash-crc64ecma``, COS document 40334) of an object that COS does not process.
+    renewed URL if need be, at most ``resumes`` times with less than ``progress`` bytes in between; one that was too
+    slow, only once. A clean end means a whole body: of the announced length, all of one version, and with COS's CRC-64
+    if it was told (``x-cos-hash-crc64ecma``, COS document 40334) of an object that COS does not process.
     """
 
     __slots__ = (
@@ -42,6 +42,7 @@ class ObjectBody:
         "_resumes",
         "_resumes_left",
         "_wanted_checksum",
+        "_was_slow",
         "content_range",
         "facts",
         "has_body",
@@ -74,6 +75,7 @@ class ObjectBody:
         # On a 206 the header still is that of the whole object.
         self._wanted_checksum = response.crc64 if self.status == 200 else None
         self._checksum = 0
+        self._was_slow = False
 
     def is_over(self) -> bool:
         """Whether the announced length has come; False while it is not known."""
@@ -147,6 +149,10 @@ class ObjectBody:
         """
         if self.facts.strong_etag is None:
             return False
+        if isinstance(loss, BodyTooSlow):
+            if self._was_slow:
+                return False
+            self._was_slow = True
         if self._received - self._received_at_loss >= self._progress:
             self._resumes_left = self._resumes
         self._received_at_loss = self._received

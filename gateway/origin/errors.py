@@ -18,6 +18,10 @@ class BodyLost(Exception):
     """The body broke off, stalled, or is not what COS announced."""
 
 
+class BodyTooSlow(BodyLost):
+    """COS sent less than 1 KiB a second while the gateway waited for more."""
+
+
 class VersionChanged(Exception):
     """COS answered 412: the object is no longer the version that was asked for."""
 

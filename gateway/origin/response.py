@@ -1,6 +1,7 @@
 """An answer of COS, reduced to what the gateway needs of it."""
 
 import re
+import time
 from dataclasses import dataclass
 
 import aiohttp
@@ -8,13 +9,16 @@ from aiohttp import hdrs
 from multidict import istr
 
 from gateway.errors import OriginUnavailable
-from gateway.origin.errors import BodyLost
+from gateway.origin.errors import BodyLost, BodyTooSlow
 from gateway.origin.facts import ObjectFacts
 from gateway.patience import Patience
 
 # How much is read from COS before the client takes it; the connection is paused at twice as much. Large enough to keep
 # system calls rare, small enough that a slow reader holds little and not the image.
 READ_AHEAD = 256 * 1024
+
+# Bytes a second that COS has to send while it is waited for, the same that a client has to take.
+_LEAST = 1024
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 _MOST_DIGITS = 20  # of a number of 64 bits
@@ -34,7 +38,8 @@ class OriginResponse:
     """An open answer: ``status`` is 200, 206 or 304.
 
     ``length`` is that of its body in bytes and ``crc64`` that of the whole object; None where COS did not tell.
-    ``content_range`` is None unless it is a 206. Each wait for the next bytes is bounded by ``patience``.
+    ``content_range`` is None unless it is a 206. Each wait for the next bytes is bounded by ``patience``, and
+    waits that last as long together must bring 1 KiB a second: else a byte now and then would hold a place for ever.
 
     Raises ``OriginUnavailable`` for an answer whose end could not be told from a lost connection, or whose range does
     not add up: better no image than half of one.
@@ -43,7 +48,9 @@ class OriginResponse:
     __slots__ = (
         "_patience",
         "_received",
+        "_received_at_look",
         "_response",
+        "_waited",
         "content_range",
         "crc64",
         "facts",
@@ -56,7 +63,8 @@ class OriginResponse:
         headers = response.headers
         self._response = response
         self._patience = patience
-        self._received = 0
+        self._received = self._received_at_look = 0
+        self._waited = 0.0  # seconds since the last look at the pace; the time that readers take does not count
         self.status = status = response.status
         self.has_body = method != hdrs.METH_HEAD and status != 304
         self.length = length = _whole_number(headers.get(hdrs.CONTENT_LENGTH))
@@ -87,7 +95,8 @@ class OriginResponse:
     async def read(self) -> bytes:
         """The next bytes of the body, however many have come; empty at its end.
 
-        Raises ``BodyLost`` when it breaks off, stalls, or ends short of the announced length, and again if asked again.
+        Raises ``BodyLost`` when it breaks off, stalls, or ends short of the announced length, and again if asked again;
+        ``BodyTooSlow`` when COS sends less than 1 KiB a second.
         A caller that is cancelled loses nothing: the next call goes on.
         """
         if not self.has_body:
@@ -96,8 +105,10 @@ class OriginResponse:
         try:
             piece = content.read_nowait()
             if not piece and not content.at_eof():
+                began = time.monotonic()
                 with self._patience.bounded():
                     piece = await content.readany()
+                self._waited += time.monotonic() - began
         except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError, too
             self._response.close()
             # aiohttp keeps it: its traceback would hold all that led here until the collector comes by.
@@ -105,6 +116,8 @@ class OriginResponse:
         self._received += len(piece)
         if not piece and self.length not in (None, self._received):
             raise BodyLost(f"{self._received} bytes came of {self.length}")
+        if self._waited >= self._patience.seconds and self._received != self.length:
+            self._look_at_pace()
         return piece
 
     def at_hand(self) -> bytes:
@@ -113,6 +126,14 @@ class OriginResponse:
         piece = content.read_nowait() if content.exception() is None else b""
         self._received += len(piece)
         return piece
+
+    def _look_at_pace(self) -> None:
+        came = self._received - self._received_at_look
+        if came < _LEAST * self._waited:
+            self._response.close()
+            raise BodyTooSlow(f"{came} bytes came in {self._waited:.1f} s")
+        self._received_at_look = self._received
+        self._waited = 0.0
 
     def _require_framing(self) -> None:
         if self.length is None and self.has_body and self.crc64 is None and not _is_chunked(self._response):

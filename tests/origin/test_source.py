@@ -13,7 +13,7 @@ from gateway.origin.transfer import Piece, Reader
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.origin.scripted import head, scripted
 from tests.valve import Valve
-from tests.waiting import until
+from tests.waiting import until, until_asked
 
 KEPT = bytes(range(256)) * 7_000
 
@@ -73,9 +73,11 @@ async def test_who_still_waits_for_a_head_gets_it(start_gateway: StartGateway, i
     async with Valve.before(cos.port) as valve:
         gateway = await start_gateway(cos={"domain": f"127.0.0.1:{valve.port}"})
         valve.close()
-        first, second = (asyncio.create_task(gateway.request("HEAD", "/i/a"), name=f"asker-{n}") for n in range(2))
-        await until(lambda: gateway.sample("coalesced_requests_total") == 1)
-        await valve.holds.wait()
+        first = asyncio.create_task(gateway.request("HEAD", "/i/a"), name="asker-1")
+        await until_asked(cos, "objects/a.png")
+        shared = gateway.sample("coalesced_requests_total")
+        second = asyncio.create_task(gateway.request("HEAD", "/i/a"), name="asker-2")
+        await until(lambda: gateway.sample("coalesced_requests_total") == shared + 1)
         first.cancel()
         await until(lambda: gateway.sample("inflight_requests") == 1)
         valve.open()
