@@ -25,7 +25,7 @@ from gateway.settings.sources import SettingsError, load_settings
 from gateway.urls.codec import decode, encode
 from gateway.urls.signer import Credentials, Hosts, Signer
 
-SECRET = "a secret of the fuzzer's, thirty-two bytes or more"
+SECRET = "a-secret-of-the-fuzzer-of-thirty-two-bytes-or-more"
 COS = CosSettings.model_validate({"secret_id": "AKID", "secret_key": SECRET, "bucket": "photos-1250000000"})
 AUTHENTICATOR = Authenticator(
     JwtSettings.model_validate({"secret": SECRET, "cookie": "session", "audience": "images"}),
