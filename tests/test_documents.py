@@ -12,10 +12,12 @@ from aiohttp import web
 
 from docs.generate.documents import DOCUMENTS
 from gateway import cli
+from gateway.access.tokens import LEEWAY
 from gateway.api.routes import add_admin_routes
 from gateway.app import create_app
 from gateway.errors import GatewayError
 from gateway.metrics import Metrics
+from gateway.parts import _UNKNOWN_TTL
 from gateway.settings import Settings
 from gateway.settings.sources import load_settings
 from tests.settings_keys import key_at
@@ -127,6 +129,12 @@ def test_every_address_of_both_ports_is_listed() -> None:
     assert listed == {resource.canonical.replace("{image_id}", "{id}") for resource in app.router.resources()}
     on_admin_port = set(re.findall(r"^\| `(?:GET|POST) (/[^`? ]*)", admin, flags=re.MULTILINE))
     assert on_admin_port == {resource.canonical for resource in admin_app.router.resources()}
+
+
+def test_the_delays_that_callers_notice_are_documented() -> None:
+    assert f"**{LEEWAY} seconds of leeway**" in read("docs/access.md")
+    assert f"404 for up to {_UNKNOWN_TTL:g} seconds" in read("docs/access.md")
+    assert f"404 for up to {_UNKNOWN_TTL:g} seconds" in read("docs/api.md")
 
 
 def errors(base: type[GatewayError] = GatewayError) -> Iterator[type[GatewayError]]:
