@@ -53,6 +53,8 @@ class Replicas:
                     await self._take(subscription, began, heard)
             except (CacheUnavailable, *REDIS_ERRORS) as error:
                 logger.debug("not listening to the other replicas: %s", error)
+            except Exception:  # or this replica would hear of no purge until a restart
+                logger.exception("listening to the other replicas failed")
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
 

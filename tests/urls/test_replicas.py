@@ -11,6 +11,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 
+from gateway.ops.background import background
 from gateway.settings import RedisSettings
 from gateway.urls.redis_client import open_redis
 from gateway.urls.redis_guard import RedisGuard
@@ -131,3 +132,21 @@ async def test_a_quiet_connection_is_kept(line: Line, redis_url: str) -> None:
         await tell(redis_url, "a")
         assert await next_of(heard) == "a"
         assert line.connections == 1
+
+
+async def test_an_error_that_nobody_foresaw_does_not_end_the_listening(
+    redis_url: str, redis_client: "redis.Redis", caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: Heard = asyncio.Queue()
+    errors = [LookupError("nobody foresaw this")]
+
+    def hear(image_id: str | None) -> None:
+        if errors:
+            raise errors.pop()
+        heard.put_nowait(image_id)
+
+    async with reached(redis_url) as guard, background("replicas", Replicas(guard).listen(hear)):
+        assert await next_of(heard) is None
+        await tell(redis_url, "a")
+        assert await next_of(heard) == "a"
+    assert "nobody foresaw this" in caplog.text
