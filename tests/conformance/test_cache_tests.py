@@ -35,7 +35,7 @@ def test_what_is_as_it_is_known_to_be_is_a_success(capsys: pytest.CaptureFixture
         ([*known()[1:], known()[0]._replace(result="harness failed")], f"UNEXPECTED: {known()[0].id}: harness failed"),
         (known()[1:], f"NO LONGER SO: {known()[0].id}"),
         ([*known()[1:], known()[0]._replace(result="pass")], f"NO LONGER SO: {known()[0].id}"),
-        (known(), "The README has another score."),
+        (known(), "docs/delivery.md has another score."),
     ],
     ids=["a failure", "a broken harness", "not run any more", "done by now", "another score"],
 )
@@ -54,10 +54,10 @@ def test_without_node_it_says_that_it_was_not_run(
     assert capsys.readouterr().out == "http-cache-tests was NOT run: node and npm not found\n"
 
 
-def test_the_readme_tells_of_the_versions_that_are_run() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert f"REDbot](https://github.com/mnot/redbot) {version('redbot')}," in readme
-    assert f"http-cache-tests](https://github.com/http-tests/cache-tests) {command.VERSION}," in readme
-    assert f"schemathesis](https://github.com/schemathesis/schemathesis) {version('schemathesis')} " in readme
-    assert f"{len(CASES)} kinds of answers" in readme
+def test_the_documents_name_the_versions_that_are_run() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "delivery.md").read_text(encoding="utf-8")
+    assert f"REDbot](https://github.com/mnot/redbot) {version('redbot')}," in page
+    assert f"http-cache-tests](https://github.com/http-tests/cache-tests) {command.VERSION}," in page
+    assert f"schemathesis](https://github.com/schemathesis/schemathesis) {version('schemathesis')} " in page
+    assert f"{len(CASES)} kinds of answers" in page
     assert len(FINDINGS) == 2

@@ -78,7 +78,7 @@ ON_PURPOSE = {
 }
 _DONE = {"pass", "yes"}
 _KINDS = {"required": "required", "optimal": "optional", "check": "observed"}
-_README = Path(__file__).parents[3] / "README.md"
+_PAGE = Path(__file__).parents[3] / "docs" / "delivery.md"
 
 
 class Outcome(NamedTuple):
@@ -92,7 +92,7 @@ class Outcome(NamedTuple):
 
 
 def score(outcomes: Iterable[Outcome]) -> str:
-    """As it stands in the README."""
+    """As docs/delivery.md shows it."""
     ran = [outcome for outcome in outcomes if outcome.result is not None]
     of_kinds = []
     for kind, meaning in _KINDS.items():
@@ -115,8 +115,8 @@ def report(outcomes: Iterable[Outcome], told: str | None = None) -> int:
         names = [f"{group} ({count})" for group, count in _counts(outcomes, why_not, reason)]
         _explain(reason, names)
     surprises = list(_surprises(outcomes))
-    if score(outcomes) not in (_README.read_text(encoding="utf-8") if told is None else told):
-        surprises.append("The README has another score.")
+    if score(outcomes) not in (_PAGE.read_text(encoding="utf-8") if told is None else told):
+        surprises.append("docs/delivery.md has another score.")
     for surprise in surprises:
         print(surprise)
     return 1 if surprises else 0
