@@ -7,6 +7,7 @@ from aiohttp import web
 from gateway.api.answers import success
 from gateway.api.body import json_body
 from gateway.api.keys import CALLERS, HAND_OUT, USAGE, VIEWING
+from gateway.api.passage import PASSAGE
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import GatewayError, InvalidImageId, InvalidRequest
 
@@ -31,6 +32,7 @@ async def urls(request: web.Request) -> web.Response:
         request.app[USAGE].accessed(image_id)
         presigned = request.app[HAND_OUT].presign(result.image)
         found[image_id] = {"url": presigned.url, "expires_at": presigned.expires_at, "from_cache": result.from_cache}
+    request[PASSAGE].is_denial = bool(errors)  # or one id in a batch would tell what a 404 does not
     return success({"urls": found, "errors": errors})
 
 

@@ -13,13 +13,23 @@ from multidict import istr
 
 from gateway.api.answers import failure
 from gateway.api.keys import CLIENT_ADDRESS, DAILY_STATS, IMAGE_PROXY, IN_FLIGHT, METRICS, ROUTE_PREFIX
+from gateway.api.denial_delay import DenialDelay
+from gateway.api.keys import CLIENT_ADDRESS, DAILY_STATS, IMAGE_PROXY, IN_FLIGHT, METRICS
 from gateway.api.passage import PASSAGE, Passage
 from gateway.api.reset import reset
 from gateway.catalog.image_id import PATTERN
 from gateway.delivery.headers import CORS
 from gateway.delivery.ready import ReadyResponse
 from gateway.delivery.relay import ClientLeft, RelayAborted
-from gateway.errors import GatewayError, InvalidRequest, MethodNotAllowed, PayloadTooLarge, RouteNotFound
+from gateway.errors import (
+    GatewayError,
+    ImageNotFound,
+    InvalidRequest,
+    MethodNotAllowed,
+    PayloadTooLarge,
+    RouteNotFound,
+    Unauthorized,
+)
 from gateway.ops.request_id import current_request_id
 
 logger = logging.getLogger(__name__)
@@ -55,6 +65,7 @@ class Front:
         self._daily_stats = app.get(DAILY_STATS)
         self._image_proxy = app.get(IMAGE_PROXY)
         self._client_address = app[CLIENT_ADDRESS]
+        self._denial_delay = DenialDelay()
         # Pages of other sites may read what the public port says; what the admin port says is no business of theirs.
         self._for_pages = CORS if self._image_proxy is not None else {}
         self._route_prefix = app.get(ROUTE_PREFIX, "")
@@ -74,6 +85,8 @@ class Front:
                 logger.exception("request failed unexpectedly")
                 response = _rendered(request, passage, GatewayError())
             if not response.prepared:
+                if passage.is_denial:
+                    await self._denial_delay.hold(passage.started)
                 passage.stamp(response)
                 if not isinstance(response, ReadyResponse):
                     response.headers.update(self._for_pages)
@@ -163,6 +176,8 @@ def _rendered(request: web.BaseRequest, passage: Passage, error: GatewayError) -
     if request.writer.output_size > 0:
         logger.warning("transfer cut: code=%s reason=%s", error.code, error)
         return _cut(request, passage, ABORTED)
+    # Once a delivery is chosen, the caller was let in.
+    passage.is_denial = passage.delivery == "none" and isinstance(error, (ImageNotFound, Unauthorized))
     return failure(error, passage.request_id)
 
 

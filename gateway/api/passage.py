@@ -7,15 +7,18 @@ from aiohttp import web
 from gateway.delivery.ready import ReadyResponse
 from gateway.ops.request_id import request_id_from
 
+_DENIALS = frozenset({401, 404})
+
 
 class Passage:
     """Begins when the request is taken.
 
     ``route`` and ``image_id`` are known once the address was understood, ``delivery`` once it is chosen, ``first_byte``
-    (seconds) when it leaves. ``outcome`` is what to count where no status reached the client.
+    (seconds) when it leaves. ``outcome`` is what to count where no status reached the client. ``is_denial``: the answer
+    is about an image that may exist or not, so how long it took must not be told.
     """
 
-    __slots__ = ("delivery", "first_byte", "image_id", "outcome", "request_id", "route", "started")
+    __slots__ = ("delivery", "first_byte", "image_id", "is_denial", "outcome", "request_id", "route", "started")
 
     def __init__(self, given_id: str | None) -> None:
         self.started = time.perf_counter()
@@ -24,6 +27,7 @@ class Passage:
         self.image_id: str | None = None
         self.delivery = "none"
         self.outcome: str | None = None
+        self.is_denial = False
         self.first_byte: float | None = None
 
     def elapsed(self) -> float:
@@ -39,7 +43,8 @@ class Passage:
             return
         response.headers["Server"] = "image-gateway"
         response.headers["X-Request-Id"] = self.request_id
-        response.headers["Server-Timing"] = timing
+        if not self.is_denial and response.status not in _DENIALS:
+            response.headers["Server-Timing"] = timing
 
 
 PASSAGE = web.RequestKey("passage", Passage)

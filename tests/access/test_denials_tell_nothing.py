@@ -1,0 +1,77 @@
+"""Guessing which ids exist from how long denials take."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from gateway.dev.database import ImageRow
+from tests.access.credentials import bearer, token
+from tests.conftest import Images, RunningGateway
+
+GUESSES = 30
+
+
+def chance_of_order(first: list[float], second: list[float]) -> float:
+    """How likely one of ``first`` is over one of ``second`` (Mann-Whitney): 0.5 when they cannot be told apart."""
+    wins = sum((one > other) + 0.5 * (one == other) for one in first for other in second)
+    return wins / (len(first) * len(second))
+
+
+async def seconds_of(gateway: RunningGateway, path: str, headers: Mapping[str, str], status: int) -> float:
+    """How long the answer takes, for whoever waits for it; it does not say itself."""
+    started = time.perf_counter()
+    answer = await gateway.get(path, headers=headers)
+    elapsed = time.perf_counter() - started
+    assert answer.status == status
+    assert "Server-Timing" not in answer.headers
+    return elapsed
+
+
+CALLERS: dict[str, tuple[Callable[[], dict[str, str]], int]] = {
+    "a-stranger": (lambda: bearer(token(sub="bob", exp=int(time.time()) + 600)), 404),
+    "nobody": (dict, 404),
+    "bad-credentials": (lambda: bearer("rubbish"), 401),
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "caller"),
+    [
+        ("/i/{}", "a-stranger"),
+        ("/i/{}", "bad-credentials"),
+        ("/api/v1/images/{}/url", "nobody"),
+        ("/api/v1/images/{}/status", "a-stranger"),
+    ],
+)
+async def test_the_time_of_a_denial_does_not_tell_private_from_unknown(
+    gateway: RunningGateway, images: Images, caller: str, path: str
+) -> None:
+    """Ids asked for the first time, and private ones that the gateway knows beside unknown ones that it forgot."""
+    credentials, status = CALLERS[caller]
+    headers = credentials()
+    private = [f"private-{number}" for number in range(GUESSES)]
+    unknown = [f"unknown-{number}" for number in range(2 * GUESSES)]
+    rows = [ImageRow(image_id, "alice", f"{image_id}.png", public=False) for image_id in private]
+    await asyncio.to_thread(images.table.put, rows)
+    await seconds_of(gateway, path.format("warm-up"), headers, status)
+    for is_cold in (True, False):
+        absent, unknown = unknown[:GUESSES], unknown[GUESSES:]
+        order = [(image_id, image_id in private) for image_id in private + absent]
+        random.Random(7).shuffle(order)  # noqa: S311 - an order, no secret
+        took: dict[bool, list[float]] = {True: [], False: []}
+        for image_id, is_there in order:
+            took[is_there].append(await seconds_of(gateway, path.format(image_id), headers, status))
+        assert 0.2 < chance_of_order(took[True], took[False]) < 0.8, f"cold: {is_cold}"
+
+
+async def test_a_batch_that_leaves_ids_out_does_not_say_how_long_it_took(
+    gateway: RunningGateway, images: Images
+) -> None:
+    await images.add("mine", owner="alice", public=False)
+    await images.add("public")
+    for image_ids, is_told in ((["mine"], False), (["unknown"], False), (["public"], True)):
+        answer = await gateway.request("POST", "/api/v1/images/urls", json={"image_ids": image_ids})
+        assert (answer.status, "Server-Timing" in answer.headers) == (200, is_told)
