@@ -12,9 +12,8 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from multidict import istr
 
 from gateway.api.answers import failure
-from gateway.api.keys import CLIENT_ADDRESS, DAILY_STATS, IMAGE_PROXY, IN_FLIGHT, METRICS, ROUTE_PREFIX
 from gateway.api.denial_delay import DenialDelay
-from gateway.api.keys import CLIENT_ADDRESS, DAILY_STATS, IMAGE_PROXY, IN_FLIGHT, METRICS
+from gateway.api.keys import CLIENT_ADDRESS, DAILY_STATS, IMAGE_PROXY, IN_FLIGHT, METRICS, ROUTE_PREFIX
 from gateway.api.passage import PASSAGE, Passage
 from gateway.api.reset import reset
 from gateway.catalog.image_id import PATTERN
