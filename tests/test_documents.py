@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +158,10 @@ def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
     assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - (?:\d{4}-\d\d-\d\d|unreleased)", release) for release in releases)
     assert [release for release in releases[1:] if release.endswith("unreleased")] == []
     assert set(re.findall(r"^### (.*)$", changelog, flags=re.MULTILINE)) <= kinds
+
+
+def test_the_version_is_that_of_the_newest_release_with_a_date() -> None:
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    releases = re.findall(r"^## \[(.*?)\] - \d{4}", read("CHANGELOG.md"), flags=re.MULTILINE)
+    assert setup["metadata"]["version"] == releases[0]
