@@ -26,6 +26,10 @@ class Metrics:
         self.registry.register(self.requests)
         self.response_bytes = self._plain_counter("response_bytes", "Bytes of image bodies sent to clients.")
         self.inflight_requests = self._gauge("inflight_requests", "Requests being answered now.")
+        self.client_connections = self._gauge("client_connections", "Open connections of clients.", ("port",))
+        self.accept_pauses = self._counter(
+            "accept_pauses", "Times that accepting connections paused, as descriptors ran short.", ("port",)
+        )
         self.url_cache_lookups = self._plain_counter(
             "url_cache_lookups", "Looks into a tier (local, redis) of the presigned URL cache.", ("tier", "result")
         )

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -45,6 +46,13 @@ ADMIN_TOKEN = "the-admin-token"
 
 # Keys that live on without a TTL, each for a reason: the refresh queue is bounded by its own entries.
 KEPT_KEYS = {b"image:refresh:queue", b"image:refresh:dead"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def open_files() -> None:
+    """As many as the hard limit allows: desktops give 1024, and some tests have both ends of a thousand connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @pytest.fixture(scope="session")

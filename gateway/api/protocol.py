@@ -2,14 +2,18 @@
 
 import asyncio
 import logging
+import socket
+from collections.abc import Callable
 from typing import Any, cast
 
 from aiohttp import web
 
+from gateway.api.acceptor import Acceptor
 from gateway.api.answers import failure
 from gateway.api.low_speed import LowSpeed
 from gateway.api.passage import Passage
 from gateway.errors import GatewayError, InvalidRequest
+from gateway.metrics import Metrics
 
 logger = logging.getLogger("aiohttp.server")
 
@@ -23,9 +27,10 @@ class Connection(web.RequestHandler):
     ``low_speed`` looks after the client's pace for as long as the connection lasts, whatever is sent to it.
     """
 
-    def __init__(self, manager: web.Server, *, low_speed: LowSpeed, **options: Any) -> None:
+    def __init__(self, manager: web.Server, *, low_speed: LowSpeed, closed: Callable[[], None], **options: Any) -> None:
         super().__init__(manager, **options)
         self._low_speed = low_speed
+        self._closed = closed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
@@ -37,6 +42,7 @@ class Connection(web.RequestHandler):
         """It has left, or was cut."""
         self._low_speed.forget(self._connected)
         super().connection_lost(exc)
+        self._closed()
 
     def handle_error(
         self,
@@ -66,7 +72,8 @@ class Site(web.BaseSite):
     """Listens on ``host`` and ``port`` for a runner.
 
     ``keepalive_timeout`` is how long a connection may idle, and how long a client may take over the head of a request.
-    One that takes next to nothing of what was sent to it for ``unread_timeout`` seconds is cut.
+    One that takes next to nothing of what was sent to it for ``unread_timeout`` seconds is cut. At most ``most``
+    connections are open at once; ``label`` names the port in log and metrics.
     """
 
     def __init__(
@@ -77,6 +84,9 @@ class Site(web.BaseSite):
         *,
         keepalive_timeout: float,
         unread_timeout: float,
+        most: int,
+        label: str,
+        metrics: Metrics,
         reuse_port: bool = False,
     ) -> None:
         super().__init__(runner)
@@ -85,6 +95,11 @@ class Site(web.BaseSite):
         self._keepalive_timeout = keepalive_timeout
         self._unread_timeout = unread_timeout
         self._reuse_port = reuse_port
+        self._most = most
+        self._label = label
+        self._metrics = metrics
+        self._listeners: list[socket.socket] = []
+        self._acceptor: Acceptor | None = None
 
     @property
     def name(self) -> str:
@@ -94,9 +109,9 @@ class Site(web.BaseSite):
     @property
     def url(self) -> str:
         """Where it can be reached. Port 0 asks for any free one, so the number is known once it listens."""
-        assert isinstance(self._server, asyncio.Server), "not started"  # noqa: S101
+        assert self._listeners, "not started"  # noqa: S101
         shown = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{shown}:{self._server.sockets[0].getsockname()[1]}"
+        return f"http://{shown}:{self._listeners[0].getsockname()[1]}"
 
     async def start(self) -> None:
         """Listen; raises ``OSError`` when the port cannot be had."""
@@ -111,6 +126,7 @@ class Site(web.BaseSite):
             return Connection(
                 manager,
                 low_speed=low_speed,
+                closed=acceptor.closed_one,
                 loop=loop,
                 keepalive_timeout=self._keepalive_timeout,
                 # Nobody has a reason to compress two hundred ids; a bomb of them would be one (and so would its error).
@@ -119,6 +135,21 @@ class Site(web.BaseSite):
                 access_log=None,
             )
 
-        self._server = await loop.create_server(
-            connection, self._host, self._port, backlog=_BACKLOG, reuse_port=self._reuse_port or None
+        # It binds; accepting is not left to it.
+        server = await loop.create_server(
+            connection, self._host, self._port, reuse_port=self._reuse_port or None, start_serving=False
         )
+        self._listeners = [bound.dup() for bound in server.sockets]
+        server.close()
+        for listener in self._listeners:
+            listener.listen(_BACKLOG)
+        self._acceptor = acceptor = Acceptor(
+            self._listeners, connection, most=self._most, port=self._label, metrics=self._metrics
+        )
+        acceptor.start()
+
+    async def stop(self) -> None:
+        """Accept nothing more; open connections stay."""
+        await super().stop()
+        if self._acceptor is not None:
+            self._acceptor.close()

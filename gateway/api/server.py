@@ -11,10 +11,11 @@ from functools import partial
 from aiohttp import http_parser, web
 
 from gateway.api.front import put_before
-from gateway.api.keys import HEALTH, IN_FLIGHT, SETTINGS
+from gateway.api.keys import HEALTH, IN_FLIGHT, METRICS, SETTINGS
 from gateway.api.protocol import Site
 from gateway.api.reset import reset
 from gateway.ip_address import is_loopback
+from gateway.ops import open_files
 
 logger = logging.getLogger(__name__)
 
@@ -56,14 +57,27 @@ async def listening(
     if admin.token is None and not is_loopback(admin.host):
         logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
 
-    site = partial(Site, keepalive_timeout=server.keepalive_timeout, unread_timeout=app[SETTINGS].image_proxy.timeout)
+    site = partial(
+        Site,
+        keepalive_timeout=server.keepalive_timeout,
+        unread_timeout=app[SETTINGS].image_proxy.timeout,
+        metrics=app[METRICS],
+    )
+    budget = open_files.connection_budget(server.max_streams, app[SETTINGS].postgres.pool_size)
     async with _runner(app, handler_cancellation=True) as public_runner:
         # Only now is what the admin port shows open.
         async with _runner(create_admin_app(app), handler_cancellation=False) as admin_runner:
-            public = site(public_runner, server.host, server.port, reuse_port=server.reuse_port)
+            public = site(
+                public_runner,
+                server.host,
+                server.port,
+                reuse_port=server.reuse_port,
+                most=budget.public,
+                label="public",
+            )
             with _named("server", server.host, server.port):
                 await public.start()
-            private = site(admin_runner, admin.host, admin.port)
+            private = site(admin_runner, admin.host, admin.port, most=budget.admin, label="admin")
             with _named("admin", admin.host, admin.port):
                 await private.start()
             yield Listening(public.url, private.url)

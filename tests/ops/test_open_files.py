@@ -34,3 +34,13 @@ def test_where_that_is_not_enough_a_line_names_the_key(soft: int) -> None:
     assert said.count("\n") == 1
     assert "server.max_streams" in said
     assert "limit=1024 needed=1026" in said
+
+
+@pytest.mark.parametrize(("limit", "public"), [(256, 67), (1024, 451), (100, 1)])
+def test_clients_get_what_redis_postgres_cos_and_the_admin_port_leave(limit: int, public: int) -> None:
+    script = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
+        "from gateway.ops.open_files import connection_budget; print(*connection_budget(1000, 10))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+    assert done.stdout.split() == [str(public), "16"]
