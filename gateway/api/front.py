@@ -131,7 +131,8 @@ class Front:
 
 async def _refuse_version(request: web.BaseRequest, passage: Passage) -> web.StreamResponse:
     """400 in HTTP/1.1 (RFC 9112 section 2.3), and the end of the connection."""
-    request._version = HttpVersion11  # noqa: SLF001 - the status line names the version of the request
+    passage.route = "unmatched"  # the router has not seen it
+    request._cache["version"] = HttpVersion11  # noqa: SLF001 - for the status line; it is read once
     response = failure(InvalidRequest("the version must be HTTP/1.1 or HTTP/1.0"), passage.request_id)
     response.force_close()
     return response

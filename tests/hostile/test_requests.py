@@ -111,6 +111,14 @@ async def test_a_malformed_request_is_a_4xx_and_the_end_of_its_connection(
     assert (await impatient.get("/healthz")).status == 200
 
 
+@pytest.mark.parametrize("version", ["2.0", "0.9"])
+async def test_another_version_is_a_400_in_http_1_1(impatient: RunningGateway, version: str) -> None:
+    received = await exchange(impatient.ports.public, b"GET /healthz HTTP/%s\r\n" % version.encode() + HOST + b"\r\n")
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert b"the version must be HTTP/1.1 or HTTP/1.0" in received
+    assert impatient.sample("requests_total", route="unmatched", delivery="none", status="400") == 1
+
+
 ODD: dict[str, bytes] = {
     "two-spaces": b"GET  /i/- HTTP/1.1\r\n" + HOST + b"\r\n",
     "no-host": b"GET /i/a HTTP/1.1\r\n\r\n",
