@@ -9,7 +9,13 @@ IMAGES ?=
 # Passed through the environment unexpanded, so that a $ or a quote in the name reaches neither make nor the shell.
 export IMAGES_FOLDER := $(value IMAGES)
 
-.PHONY: help install run test coverage conformance bench alerts docs fuzz lint typecheck format constraints clean all
+# The web component is checked and built with npm, and its pages are tested in Chromium. Neither comes as a wheel.
+WEB := gateway/web
+WEB_STAMP := $(WEB)/node_modules/.package-lock.json
+NPM := $(shell command -v npm)
+CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
+
+.PHONY: help web webcheck webtest install run test coverage conformance bench alerts docs fuzz lint typecheck format constraints clean all
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -36,11 +42,14 @@ WORKERS ?= $(if $(GATEWAY_TEST_REDIS_URL)$(GATEWAY_TEST_POSTGRES_DSN),0,2)
 
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
-test: install  ## run the whole suite on real servers
-	$(PYTEST) $(ARGS)
+# Left out where what they need is missing, and said so by `webtest`.
+LEFT_OUT = $(if $(CHROMIUM),$(if $(NPM),,--ignore=tests/web/test_package.py),--ignore=tests/web)
 
-coverage: install  ## run the whole suite and list the branches that it did not take
-	$(PYTEST) --cov --cov-report= $(ARGS)
+test: install webtest  ## run the whole suite on real servers
+	$(PYTEST) $(LEFT_OUT) $(ARGS)
+
+coverage: install webtest  ## run the whole suite and list the branches that it did not take
+	$(PYTEST) --cov --cov-report= $(LEFT_OUT) $(ARGS)
 	$(BIN)/coverage report
 
 conformance: install  ## run the tests of http-cache-tests that apply; needs node and npm
@@ -57,6 +66,20 @@ fuzz: install  ## fuzz every parser of untrusted input
 		$(BIN)/python -m tests.hostile.fuzz $$target -max_total_time=$(SECONDS) -max_len=4096 -seed=1 -print_final_stats=1; \
 	done
 
+$(WEB_STAMP): $(WEB)/package.json $(WEB)/package-lock.json
+	cd $(WEB) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+web: $(WEB_STAMP)  ## build the web component that the gateway serves; needs npm
+	cd $(WEB) && npm run --silent build:static
+
+webcheck: $(if $(NPM),$(WEB_STAMP))
+	$(if $(NPM),cd $(WEB) && npm run --silent check,@echo "npm was not found: the sources of the web component are not checked")
+
+webtest: $(if $(NPM),$(WEB_STAMP))
+	$(if $(NPM),cd $(WEB) && npm test --silent && npm run --silent package,@echo "npm was not found: the web component is not built, and its unit tests do not run")
+	$(if $(CHROMIUM),,@echo "Chromium was not found: tests/web does not run (Debian: apt-get install chromium)")
+
 alerts:  ## test the alert rules; needs promtool
 	promtool check rules config/prometheus/alerts.yml
 	promtool test rules tests/prometheus/alerts.yml
@@ -67,7 +90,7 @@ bench: install  ## measure the gateway against a bare aiohttp and nginx; needs n
 docs: install  ## write the generated documents: docs/configuration.md and docs/overview.svg
 	$(BIN)/python -m docs.generate
 
-lint: install  ## run ruff and mypy
+lint: install webcheck  ## run ruff and mypy, and Biome and vue-tsc where npm is installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -75,9 +98,10 @@ lint: install  ## run ruff and mypy
 typecheck: install  ## run mypy alone
 	$(BIN)/mypy
 
-format: install  ## apply what ruff can fix
+format: install $(if $(NPM),$(WEB_STAMP))  ## apply what ruff and Biome can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(if $(NPM),cd $(WEB) && npm run --silent format)
 
 constraints:  ## write the newest versions of all dependencies into constraints.txt
 	tmp=$$(mktemp -d) && $(PYTHON) -m venv $$tmp && $$tmp/bin/pip install --quiet '.[dev,test,lint]' && \
@@ -85,4 +109,4 @@ constraints:  ## write the newest versions of all dependencies into constraints.
 	mv constraints.new constraints.txt; rm -rf $$tmp build image_gateway.egg-info
 
 clean:  ## remove what `make install` and `make run` created
-	rm -rf $(VENV) .dev .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) .dev .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(WEB)/node_modules $(WEB)/dist

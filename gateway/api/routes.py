@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 from gateway.api import batch, health, images, keys, links, metrics, monitoring
 from gateway.api.accel_prefix import AccelPrefix
 from gateway.api.openapi.document import openapi
+from gateway.api.static_files import StaticFiles
 
 # What begins the name of every route of the admin port in metrics.
 ADMIN: Final = "admin:"
@@ -46,6 +47,7 @@ def add_public_routes(app: web.Application) -> None:
             hdrs.METH_ANY, image_proxy.accel_prefix + "{version:.*}", accel_prefix.refuse, name="accel"
         )
     app.router.add_get("/openapi.json", openapi, name="openapi", allow_head=False)
+    StaticFiles().add_routes(app)
     _add_health_routes(app)
 
 

@@ -1,0 +1,114 @@
+"""The web component's built files, and what a page may know of this gateway: ``/static/…``."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from gateway.api.batch import MOST_IMAGES
+from gateway.api.keys import SETTINGS
+from gateway.errors import RouteNotFound
+
+_NAME = re.compile(r"[a-z]+(?:-[a-z]+)*(?:\.(?P<hash>[A-Za-z0-9_-]{8}))?\.js")
+_ENTRY = re.compile(r"smart-image\.[A-Za-z0-9_-]{8}\.js")
+# A name with a hash stands for these bytes for ever; a plain one is asked about each time (RFC 8246, RFC 9111).
+_FOR_A_YEAR = "public, max-age=31536000, immutable"
+_REVALIDATE = "public, no-cache"
+_FOR_MINUTES = "public, max-age=300"
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    # Opened by itself, a file is text: it loads and runs nothing.
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StaticFile:
+    """A file as it is sent."""
+
+    body: bytes
+    etag: str
+    integrity: str
+    cache_control: str
+
+
+class StaticFiles:
+    """Reads the files once, when the first one is asked for."""
+
+    def __init__(self) -> None:
+        self._files: Mapping[str, StaticFile] | None = None
+
+    def add_routes(self, app: web.Application) -> None:
+        """``config.json`` is made of the settings, everything else is read from the package."""
+        app.router.add_get("/static/config.json", self.config, name="static_config")
+        app.router.add_get("/static/{name}", self.file, name="static")
+
+    async def file(self, request: web.Request) -> web.Response:
+        """One file, or 304 to whoever has it; raises ``RouteNotFound``."""
+        found = (await self._read()).get(request.match_info["name"])
+        if found is None:
+            raise RouteNotFound
+        return _answer(request, found.body, found.etag, found.cache_control, "text/javascript")
+
+    async def config(self, request: web.Request) -> web.Response:
+        """Where the component is, and what this gateway offers it."""
+        files = await self._read()
+        entry = next((name for name in files if _ENTRY.fullmatch(name)), None)
+        script = {"path": f"/static/{entry}", "integrity": files[entry].integrity} if entry is not None else None
+        body = json.dumps(_description(request, script)).encode()
+        return _answer(request, body, _etag(body), _FOR_MINUTES, "application/json")
+
+    async def _read(self) -> Mapping[str, StaticFile]:
+        if self._files is None:
+            self._files = await asyncio.to_thread(_read_package)
+        return self._files
+
+
+def _description(request: web.Request, script: Mapping[str, str] | None) -> Mapping[str, Any]:
+    settings = request.app[SETTINGS]
+    names = {resource.name for resource in request.app.router.resources()}
+    return {
+        "version": 1,
+        "script": script,
+        "batch": {"size": MOST_IMAGES},
+        "styles": sorted(settings.image_styles),
+        "features": {
+            "proxy": settings.image_proxy.enabled,
+            "meta": "meta" in names,
+            "beacons": "beacons" in names,
+            "links": settings.access.signed_links is not None,
+        },
+    }
+
+
+def _answer(request: web.Request, body: bytes, etag: str, cache_control: str, content_type: str) -> web.Response:
+    headers = {**_HEADERS, "ETag": etag, "Cache-Control": cache_control}
+    tags = {tag.strip().removeprefix("W/") for tag in request.headers.get(hdrs.IF_NONE_MATCH, "").split(",")}
+    if tags & {etag, "*"}:  # RFC 9110 section 13.1.2: weak comparison
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=body, headers=headers, content_type=content_type, charset="utf-8")
+
+
+def _read_package() -> dict[str, StaticFile]:
+    """The files that are meant to be served, by name; blocks."""
+    found = {}
+    folder = resources.files("gateway").joinpath("web", "static")
+    for file in folder.iterdir() if folder.is_dir() else ():
+        match = _NAME.fullmatch(file.name)
+        if match is not None:
+            body = file.read_bytes()
+            integrity = "sha384-" + base64.b64encode(hashlib.sha384(body).digest()).decode()
+            kept = _FOR_A_YEAR if match["hash"] is not None else _REVALIDATE
+            found[file.name] = StaticFile(body, _etag(body), integrity, kept)
+    return found
+
+
+def _etag(body: bytes) -> str:
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'

@@ -1,0 +1,192 @@
+import type { FailureKind, LoadFailure } from "../core/failure.js";
+import { gatewayAt } from "../core/gateway.js";
+import { Loader, type LoadRequest, type LoadState } from "../core/loader.js";
+import { reportTo } from "../core/reporting.js";
+import {
+  type AttributeProperties,
+  HANDED_ON,
+  OBSERVED,
+  reflectAttributes,
+  SUBJECT,
+  takeEarlyProperties,
+} from "./attributes.js";
+import { Overlay } from "./overlay.js";
+import { PictureView } from "./picture-view.js";
+import { stylePictures } from "./styles.js";
+import { whenNear } from "./viewport.js";
+
+/** What an element tells; none of these events bubbles. */
+export interface SmartImageEventMap {
+  load: Event;
+  error: Event;
+  retry: CustomEvent<{ attempt: number; delay: number; reason: FailureKind }>;
+  recover: CustomEvent<{ attempts: number; outage: number }>;
+  statechange: CustomEvent<{ from: LoadState; to: LoadState }>;
+}
+
+interface TypedEvents {
+  addEventListener<K extends keyof SmartImageEventMap>(
+    type: K,
+    listener: (event: SmartImageEventMap[K]) => unknown,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+}
+
+// A server that renders pages imports this, and has no elements.
+const Base = (globalThis.HTMLElement ?? class {}) as new () => TypedEvents & HTMLElement & AttributeProperties;
+
+/** `<smart-image image-id="…">`: shows a picture of the gateway, and keeps it shown. The `<img>` is its child. */
+export class SmartImageElement extends Base {
+  static readonly observedAttributes = OBSERVED;
+  readonly #view = new PictureView(this, new Overlay(this, () => this.reload()), this.attachInternals().states);
+  readonly #loader = new Loader(this.#view);
+  #isScheduled = false;
+  #stopWatching: (() => void) | undefined;
+
+  get state(): LoadState {
+    return this.#loader?.state ?? "idle";
+  }
+  get attempt(): number {
+    return this.#loader.attempt;
+  }
+  /** When the presigned URL in use ends, in Unix seconds; null for an address that does not. */
+  get expiresAt(): number | null {
+    return this.#loader.expiresAt;
+  }
+  get lastError(): LoadFailure | null {
+    return this.#loader.lastError;
+  }
+  get currentSrc(): string {
+    return this.#view.img.currentSrc;
+  }
+  /** Whether nothing more is under way. */
+  get complete(): boolean {
+    return !/^(loading|retrying|offline)$/.test(this.state);
+  }
+  get naturalWidth(): number {
+    return this.#view.img.naturalWidth;
+  }
+  get naturalHeight(): number {
+    return this.#view.img.naturalHeight;
+  }
+  /** Whether the picture waits until it is near the viewport. */
+  get isLazy(): boolean {
+    return !this.priority && (this.lazy || this.loading === "lazy");
+  }
+
+  connectedCallback(): void {
+    takeEarlyProperties(this);
+    stylePictures(this.getRootNode());
+    this.#schedule();
+  }
+
+  disconnectedCallback(): void {
+    // A move in the document takes it out and puts it in again: what is shown stays.
+    this.#schedule();
+  }
+
+  connectedMoveCallback(): void {}
+
+  attributeChangedCallback(): void {
+    if (this.isConnected) this.#schedule();
+  }
+
+  /** Load anew what is to be shown; with `fresh`, from the gateway and not from any cache. */
+  reload({ fresh = false }: { fresh?: boolean } = {}): void {
+    this.#start(0, fresh);
+  }
+
+  /** Wait until the picture is loaded and decoded; rejects with why it cannot be loaded. */
+  async decode(): Promise<void> {
+    while (this.state !== "loaded") {
+      if (this.state === "failed" || this.state === "fallback") throw this.lastError;
+      await new Promise((resolve) => this.addEventListener("statechange", resolve, { once: true }));
+    }
+    await this.#view.img.decode();
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    queueMicrotask(() => {
+      this.#isScheduled = false;
+      if (this.isConnected) this.#update();
+      else this.#leave();
+    });
+  }
+
+  #leave(): void {
+    this.#stop();
+    if (this.state === "loaded") return;
+    this.#view.subject = "";
+    this.#loader.become("idle");
+  }
+
+  #stop(): void {
+    this.#stopWatching?.();
+    this.#loader.stop();
+  }
+
+  #update(): void {
+    const view = this.#view;
+    const { img } = view;
+    for (const name of Object.values(HANDED_ON)) {
+      const value = this.getAttribute(name);
+      if (value !== null && img.getAttribute(name) !== value) img.setAttribute(name, value);
+    }
+    const priority = this.priority ? "high" : this.fetchPriority;
+    if (priority) img.setAttribute("fetchpriority", priority);
+    const subject = JSON.stringify([...Object.values(SUBJECT), "use-proxy"].map((name) => this.getAttribute(name)));
+    if (subject === view.subject) {
+      view.refresh();
+      return;
+    }
+    const isGiven = !view.subject && !!img.src && !this.#viaUrl; // the page gave it: it is loading already
+    this.#stop();
+    view.subject = subject;
+    view.meta = undefined;
+    view.refresh();
+    if (isGiven || !this.isLazy) {
+      this.#start(0, false);
+    } else {
+      this.#loader.become("idle");
+      this.#stopWatching = whenNear(this, (distance) => this.#start(distance, false));
+    }
+  }
+
+  #start(rank: number, fresh: boolean): void {
+    const id = this.imageId || null;
+    const src = this.src ?? (id ? null : this.#view.img.getAttribute("src"));
+    if (!id && !src) {
+      this.#loader.stop();
+      this.#loader.become("idle");
+      return;
+    }
+    const request: LoadRequest = {
+      id,
+      src,
+      viaUrl: !!id && this.#viaUrl,
+      base: this.baseUrl,
+      variant: { style: this.styleName, version: this.version, link: this.link },
+      retry: { max: this.maxRetries, delay: this.retryDelay, maxDelay: this.retryMaxDelay },
+      timeout: this.timeout,
+      fallback: this.fallbackSrc,
+      report: reportTo(this.monitor),
+      rank,
+    };
+    this.#loader.start(request, fresh);
+    if (!id || request.viaUrl || (this.width && this.height)) return;
+    gatewayAt(this.baseUrl)
+      .meta(id, rank)
+      .then(
+        (meta) => meta && id === this.imageId && this.#view.described(meta),
+        () => undefined, // the picture itself will tell
+      );
+  }
+
+  get #viaUrl(): boolean {
+    return this.hasAttribute("use-proxy") ? !this.useProxy : this.mode === "url";
+  }
+}
+
+reflectAttributes(SmartImageElement.prototype);

@@ -1,0 +1,11 @@
+/** The core and the element's class. Importing it defines nothing: `./define` does. */
+export { type Candidates, candidates, isImageId, proxyAddress, type VariantOptions } from "./core/addresses.js";
+export type { BatchOptions } from "./core/batch.js";
+export { type CacheOptions, type CacheStats, ImageCache } from "./core/cache.js";
+export { configureSmartImage, type Link, type MonitorOptions, type SmartImageConfig } from "./core/config.js";
+export { type FailureKind, ImageLoadError, type LoadFailure } from "./core/failure.js";
+export { type Gateway, gatewayAt, type ImageMeta, type ImageUrl, imageProxy } from "./core/gateway.js";
+export type { LoadState } from "./core/loader.js";
+export { type Beacon, type LoadReport, Monitor } from "./core/monitor.js";
+export { backoff, Retrier, type RetryOptions } from "./core/retry.js";
+export { SmartImageElement } from "./element/smart-image.js";

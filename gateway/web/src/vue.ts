@@ -1,0 +1,28 @@
+/** The Vue 3 package: the element as a component, and the core as composables. */
+import type { App, Plugin } from "vue";
+import { configureSmartImage, type SmartImageConfig } from "./core/config.js";
+import { SmartImage } from "./vue/smart-image.js";
+
+/** The plugin: `app.use(createSmartImage({baseUrl: "https://img.example.com"}))` makes `<SmartImage>` known everywhere. */
+export function createSmartImage(options: SmartImageConfig = {}): Plugin {
+  return {
+    install(app: App) {
+      configureSmartImage(options);
+      app.component("SmartImage", SmartImage);
+    },
+  };
+}
+
+export { configureSmartImage, type SmartImageConfig } from "./core/config.js";
+export type { FailureKind, LoadFailure } from "./core/failure.js";
+export { type ImageMeta, type ImageUrl, imageProxy } from "./core/gateway.js";
+export type { LoadState } from "./core/loader.js";
+export type { SmartImageElement } from "./element/smart-image.js";
+export { useImageCache, useImageMonitoring, useImageRetry, useSmartImage } from "./vue/composables.js";
+export { SmartImage, type SmartImageSlotProps } from "./vue/smart-image.js";
+
+declare module "vue" {
+  interface GlobalComponents {
+    SmartImage: typeof SmartImage;
+  }
+}

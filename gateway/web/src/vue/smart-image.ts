@@ -1,0 +1,118 @@
+import { defineComponent, getCurrentInstance, h, type PropType, type SlotsType, shallowRef } from "vue";
+import { proxyAddress } from "../core/addresses.js";
+import { baseUrlOf } from "../core/config.js";
+import type { FailureKind, LoadFailure } from "../core/failure.js";
+import type { LoadState } from "../core/loader.js";
+import { defineSmartImage } from "../element/define-element.js";
+import type { SmartImageElement } from "../element/smart-image.js";
+
+/** What the slots are given. */
+export interface SmartImageSlotProps {
+  state: LoadState;
+  attempt: number;
+  error: LoadFailure | null;
+  reload: () => void;
+}
+
+const text = String as PropType<string>;
+const number = Number as PropType<number>;
+const list = [String, Array] as PropType<string | readonly (string | number)[]>;
+
+const PROPS = {
+  imageId: text,
+  alt: { type: text, default: "" },
+  styleName: text,
+  width: number,
+  height: number,
+  widths: list,
+  sizes: text,
+  formats: list,
+  src: text,
+  fallbackSrc: text,
+  mode: String as PropType<"proxy" | "url">,
+  useProxy: { type: Boolean, default: undefined },
+  baseUrl: text,
+  version: text,
+  link: text,
+  loading: String as PropType<"lazy" | "eager">,
+  lazy: Boolean,
+  priority: Boolean,
+  fetchpriority: String as PropType<"high" | "low" | "auto">,
+  decoding: String as PropType<"async" | "sync" | "auto">,
+  crossorigin: String as PropType<"anonymous" | "use-credentials" | "">,
+  referrerpolicy: String as PropType<ReferrerPolicy>,
+  placeholder: text,
+  maxRetries: number,
+  retryDelay: number,
+  retryMaxDelay: number,
+  timeout: number,
+  monitor: Boolean,
+  lang: text,
+} as const;
+
+const SLOTS = ["placeholder", "loading", "error", "retry"] as const;
+
+/** `<smart-image>` for Vue: typed props, emits and slots; everything else is the element's. */
+export const SmartImage = defineComponent({
+  name: "SmartImage",
+  props: PROPS,
+  emits: {
+    load: (_element: SmartImageElement) => true,
+    error: (_failure: LoadFailure | null) => true,
+    retry: (_detail: { attempt: number; delay: number; reason: FailureKind }) => true,
+    recover: (_detail: { attempts: number; outage: number }) => true,
+    statechange: (_detail: { from: LoadState; to: LoadState }) => true,
+  },
+  slots: Object as SlotsType<Record<(typeof SLOTS)[number], SmartImageSlotProps>>,
+  setup(props, { emit, expose, slots }) {
+    defineSmartImage();
+    const element = shallowRef<SmartImageElement | null>(null);
+    const slotProps = shallowRef<SmartImageSlotProps>({ state: "idle", attempt: 0, error: null, reload });
+    expose({ element, reload, decode: () => element.value?.decode() });
+
+    // Made once: from then on the element looks after its picture, and Vue leaves it alone.
+    const isRendered = !globalThis.document || !!getCurrentInstance()?.vnode.el;
+    const picture =
+      isRendered && props.imageId && props.mode !== "url" && props.useProxy !== false ? h("img", imgProps()) : null;
+
+    function reload(options?: { fresh?: boolean }): void {
+      element.value?.reload(options);
+    }
+
+    function imgProps() {
+      const { imageId = "", alt, width, height, lazy, loading, styleName, version, link, baseUrl } = props;
+      const variant = { style: styleName ?? null, version: version ?? null, link: link ?? null };
+      const src = proxyAddress(baseUrlOf(baseUrl), imageId, variant);
+      return { alt, width, height, loading: lazy ? "lazy" : loading, src };
+    }
+
+    function changed(event: CustomEvent<{ from: LoadState; to: LoadState }>): void {
+      const { state, attempt, lastError } = event.target as SmartImageElement;
+      slotProps.value = { state, attempt, error: lastError, reload };
+      emit("statechange", event.detail);
+    }
+
+    return () => {
+      const attributes = Object.keys(PROPS).map((name) => {
+        const value = props[name as keyof typeof props] as unknown;
+        const attribute = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+        if (name === "useProxy") return [`^${attribute}`, value === undefined ? null : String(value)];
+        return [
+          `^${attribute}`,
+          value === true ? "" : value === false ? null : Array.isArray(value) ? value.join(" ") : value,
+        ];
+      });
+      const listeners = {
+        onLoad: (event: Event) => emit("load", event.target as SmartImageElement),
+        onError: (event: Event) => emit("error", (event.target as SmartImageElement).lastError),
+        onRetry: (event: CustomEvent) => emit("retry", event.detail),
+        onRecover: (event: CustomEvent) => emit("recover", event.detail),
+        onStatechange: changed,
+      };
+      const filled = SLOTS.map(
+        (name) => slots[name] && h("div", { slot: name, key: name }, slots[name](slotProps.value)),
+      );
+      return h("smart-image", { ref: element, ...Object.fromEntries(attributes), ...listeners }, [picture, ...filled]);
+    };
+  },
+});

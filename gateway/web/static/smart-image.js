@@ -1,0 +1,1 @@
+export * from "./smart-image.BwB2KZSy.js";

@@ -1,0 +1,63 @@
+import { expect, test } from "vitest";
+import { candidates, isImageId, proxyAddress } from "../src/core/addresses.js";
+import nextLoader, { createLoader } from "../src/next-loader.js";
+import nuxt from "../src/nuxt.js";
+import { extract, generate, transform } from "../src/unpic.js";
+
+const BASE = "https://img.example.com";
+
+test("an address names the variant, and nothing that was not asked for", () => {
+  expect(proxyAddress(BASE, "a")).toBe(`${BASE}/i/a`);
+  expect(proxyAddress(BASE, "a", { style: "card", width: 320, format: "webp", version: "7" })).toBe(
+    `${BASE}/i/a?style=card&w=320&format=webp&v=7`,
+  );
+});
+
+test("a signed link is kept, be it an address or its query", () => {
+  expect(proxyAddress(BASE, "a", { link: "?kid=k&exp=9&sig=s", style: "card" })).toBe(
+    `${BASE}/i/a?kid=k&exp=9&sig=s&style=card`,
+  );
+  expect(proxyAddress(BASE, "a", { link: "https://cdn.example.com/i/a?kid=k", width: 9 })).toBe(
+    "https://cdn.example.com/i/a?kid=k&w=9",
+  );
+});
+
+test("each explicit format is a source of its own, and the last one is the image's", () => {
+  expect(candidates(BASE, "a", { style: "card" }, [320, 640], ["avif", "original"])).toEqual([
+    {
+      type: "image/avif",
+      srcset: `${BASE}/i/a?style=card&w=320&format=avif 320w, ${BASE}/i/a?style=card&w=640&format=avif 640w`,
+    },
+    {
+      srcset: `${BASE}/i/a?style=card&w=320&format=original 320w, ${BASE}/i/a?style=card&w=640&format=original 640w`,
+    },
+  ]);
+  expect(candidates(BASE, "a", {}, [320], [])).toEqual([{ srcset: `${BASE}/i/a?w=320 320w` }]);
+});
+
+test.each([
+  ["a", true],
+  ["a.b:c@d-e_f", true],
+  ["x".repeat(128), true],
+  ["x".repeat(129), false],
+  [".a", false],
+  ["a/b", false],
+  ["", false],
+])("%s as an id: %s", (id, valid) => {
+  expect(isImageId(id)).toBe(valid);
+});
+
+test("next/image, Nuxt Image and unpic get the same addresses", () => {
+  const wanted = `${BASE}/i/a?style=card&w=640`;
+  expect(createLoader({ baseUrl: BASE, styleName: "card" })({ src: "a", width: 640, quality: 75 })).toBe(wanted);
+  expect(nextLoader({ src: "a", width: 640 })).toBe("/i/a");
+  expect(nuxt().getImage("a", { baseURL: BASE, modifiers: { width: 640, style: "card" } })).toEqual({ url: wanted });
+  expect(generate("a", { width: 640, style: "card" }, { baseUrl: BASE })).toBe(wanted);
+  expect(transform(`${BASE}/i/a?style=card&w=320`, { width: 640 })).toBe(wanted);
+  expect(extract(wanted)).toEqual({
+    src: "a",
+    operations: { style: "card", width: 640 },
+    options: { baseUrl: BASE },
+  });
+  expect(extract("https://example.com/other.png")).toBeNull();
+});

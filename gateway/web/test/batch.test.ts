@@ -1,0 +1,61 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { Batcher } from "../src/core/batch.js";
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+const echo = () =>
+  vi.fn(async (ids: string[]) => new Map<string, string | Error>(ids.map((id) => [id, `url of ${id}`])));
+
+test("what is asked for within a frame is one call, in which nobody is named twice", async () => {
+  const send = echo();
+  const batcher = new Batcher(send);
+  const answers = Promise.all([batcher.load("a"), batcher.load("b"), batcher.load("a")]);
+  await vi.advanceTimersByTimeAsync(15);
+  expect(send).not.toHaveBeenCalled();
+  await vi.advanceTimersByTimeAsync(1);
+  expect(await answers).toEqual(["url of a", "url of b", "url of a"]);
+  expect(send.mock.calls).toEqual([[["a", "b"]]]);
+});
+
+test("who asks for an id that is asked for already shares the answer", async () => {
+  let answer: (value: Map<string, string>) => void = () => undefined;
+  const send = vi.fn(() => new Promise<Map<string, string>>((resolve) => (answer = resolve)));
+  const batcher = new Batcher<string>(send);
+  const first = batcher.load("a");
+  await vi.advanceTimersByTimeAsync(16);
+  const second = batcher.load("a");
+  await vi.advanceTimersByTimeAsync(16);
+  answer(new Map([["a", "one"]]));
+  expect(await Promise.all([first, second])).toEqual(["one", "one"]);
+  expect(send).toHaveBeenCalledTimes(1);
+});
+
+test("at most 200 go into a call, the nearest to the eye into the first", async () => {
+  const send = echo();
+  const batcher = new Batcher(send);
+  const answers = Promise.all(Array.from({ length: 250 }, (_, index) => batcher.load(`i${index}`, 250 - index)));
+  await vi.advanceTimersByTimeAsync(16);
+  await answers;
+  expect(send.mock.calls.map(([ids]) => ids.length)).toEqual([200, 50]);
+  expect(send.mock.calls[0]?.[0].slice(0, 2)).toEqual(["i249", "i248"]);
+});
+
+test("an id fails alone, or with the call, and can be asked for again", async () => {
+  const send = vi.fn<(ids: string[]) => Promise<Map<string, string | Error>>>();
+  send.mockResolvedValueOnce(
+    new Map<string, string | Error>([
+      ["a", "one"],
+      ["b", new Error("no b")],
+    ]),
+  );
+  send.mockRejectedValueOnce(new Error("away"));
+  const batcher = new Batcher<string>(send);
+  const outcome = (id: string) => batcher.load(id).catch((error: Error) => error.message);
+  let answers = Promise.all([outcome("a"), outcome("b"), outcome("c")]);
+  await vi.advanceTimersByTimeAsync(16);
+  expect(await answers).toEqual(["one", "no b", "not answered"]);
+  answers = Promise.all([outcome("a"), outcome("b"), outcome("c")]);
+  await vi.advanceTimersByTimeAsync(16);
+  expect(await answers).toEqual(["away", "away", "away"]);
+});

@@ -1,0 +1,64 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { ImageCache } from "../src/core/cache.js";
+
+const NOW = Date.parse("2026-01-01T00:00:00Z");
+const seconds = (ms: number) => ms / 1000;
+
+beforeEach(() => void vi.useFakeTimers({ now: NOW }));
+afterEach(() => void vi.useRealTimers());
+
+test("an entry lives for ten minutes", () => {
+  const cache = new ImageCache<string>();
+  cache.set("a", "one");
+  vi.advanceTimersByTime(599_999);
+  expect(cache.get("a")).toBe("one");
+  vi.advanceTimersByTime(1);
+  expect(cache.get("a")).toBeUndefined();
+});
+
+test("a URL is not given out in the last half minute of its life", () => {
+  const cache = new ImageCache<string>();
+  cache.set("a", "url", seconds(NOW) + 120);
+  vi.advanceTimersByTime(89_999);
+  expect(cache.get("a")).toBe("url");
+  vi.advanceTimersByTime(1);
+  expect(cache.get("a")).toBeUndefined();
+});
+
+test("a URL of a short life is given out for half of it", () => {
+  const cache = new ImageCache<string>();
+  cache.set("a", "url", seconds(NOW) + 20);
+  vi.advanceTimersByTime(9_999);
+  expect(cache.get("a")).toBe("url");
+  vi.advanceTimersByTime(1);
+  expect(cache.get("a")).toBeUndefined();
+});
+
+test("a machine whose clock is ahead still uses a URL for a moment", () => {
+  const cache = new ImageCache<string>();
+  cache.set("a", "url", seconds(NOW) - 5000);
+  expect(cache.get("a")).toBe("url");
+  vi.advanceTimersByTime(30_000);
+  expect(cache.get("a")).toBeUndefined();
+});
+
+test("the entry that was used least recently leaves first", () => {
+  const cache = new ImageCache<number>(() => ({ max: 2 }));
+  cache.set("a", 1);
+  cache.set("b", 2);
+  cache.get("a");
+  cache.set("c", 3);
+  expect([cache.get("a"), cache.get("b"), cache.get("c")]).toEqual([1, undefined, 3]);
+});
+
+test("hits and misses are counted, and entries can be dropped", () => {
+  const cache = new ImageCache<number>();
+  cache.set("a", 1);
+  cache.set("b", 2);
+  cache.get("a");
+  cache.get("x");
+  cache.invalidate("a");
+  expect(cache.stats()).toEqual({ size: 1, hits: 1, misses: 1 });
+  cache.clear();
+  expect(cache.stats().size).toBe(0);
+});

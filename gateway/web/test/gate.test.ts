@@ -1,0 +1,129 @@
+import { setMaxListeners } from "node:events";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { Gate, type Probe } from "../src/core/gate.js";
+
+beforeEach(() => void vi.useFakeTimers({ now: 0 }));
+afterEach(() => void vi.useRealTimers());
+
+const forever = new AbortController().signal;
+setMaxListeners(0, forever); // two hundred pictures have a signal each
+
+function closed(random = () => 0.5): Gate {
+  const gate = new Gate(random);
+  for (let failures = 0; failures < 3; failures++) gate.failed();
+  return gate;
+}
+
+test("three failures in a row close it, and a success in between does not let them add up", () => {
+  const gate = new Gate();
+  gate.failed();
+  gate.failed();
+  gate.succeeded();
+  gate.failed();
+  gate.failed();
+  expect(gate.closed).toBe(false);
+  gate.failed();
+  expect(gate.closed).toBe(true);
+});
+
+test("an open gate holds nobody up", async () => {
+  await new Gate().enter(() => Promise.resolve(false), forever);
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test("of two hundred who wait one asks at a time, each in turn", async () => {
+  const gate = closed();
+  const askers: number[] = [];
+  let underWay = 0;
+  let most = 0;
+  const probe = (asker: number): Probe => {
+    return async () => {
+      askers.push(asker);
+      most = Math.max(most, ++underWay);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      underWay--;
+      return false;
+    };
+  };
+  for (let asker = 0; asker < 200; asker++) void gate.enter(probe(asker), forever);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(most).toBe(1);
+  expect(askers.slice(0, 4)).toEqual([0, 1, 2, 3]);
+  expect(askers.length).toBeLessThan(15);
+});
+
+test("those who waited go within two seconds, not all at once", async () => {
+  let turn = 0;
+  const gate = closed(() => (turn++ % 100) / 100);
+  let answers = false;
+  const went: number[] = [];
+  for (let asker = 0; asker < 200; asker++) {
+    void gate.enter(() => Promise.resolve(answers), forever).then(() => went.push(Date.now()));
+  }
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(went).toEqual([]);
+  answers = true;
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(went.length).toBe(200);
+  const first = Math.min(...went);
+  expect(Math.max(...went) - first).toBeLessThan(2000);
+  const perTenth = new Map<number, number>();
+  for (const at of went) perTenth.set(Math.floor(at / 100), (perTenth.get(Math.floor(at / 100)) ?? 0) + 1);
+  expect(Math.max(...perTenth.values())).toBeLessThan(30);
+});
+
+test("it asks no earlier than it was told to", async () => {
+  const gate = new Gate(() => 0);
+  for (let failures = 0; failures < 3; failures++) gate.failed(10_000);
+  const probe = vi.fn(() => Promise.resolve(true));
+  void gate.enter(probe, forever);
+  await vi.advanceTimersByTimeAsync(9_999);
+  expect(probe).not.toHaveBeenCalled();
+  await vi.advanceTimersByTimeAsync(1);
+  expect(probe).toHaveBeenCalledTimes(1);
+});
+
+test("it asks at once when the network is back", async () => {
+  const gate = closed(() => 0.99);
+  const probe = vi.fn(() => Promise.resolve(true));
+  const entered = gate.enter(probe, forever);
+  gate.wake();
+  await vi.advanceTimersByTimeAsync(2000);
+  await entered;
+  expect(probe).toHaveBeenCalledTimes(1);
+});
+
+test("who left is not asked for, and the gate closes again while some still wait for their turn", async () => {
+  const gate = closed();
+  const leaver = new AbortController();
+  const probe = vi.fn(() => Promise.resolve(true));
+  const left = expect(gate.enter(probe, leaver.signal)).rejects.toMatchObject({ name: "AbortError" });
+  leaver.abort();
+  await left;
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(probe).not.toHaveBeenCalled();
+
+  let went = false;
+  const stays = gate
+    .enter(() => Promise.resolve(true), forever)
+    .then(() => {
+      went = true;
+    });
+  while (gate.closed) await vi.advanceTimersByTimeAsync(10);
+  for (let failures = 0; failures < 3; failures++) gate.failed(5000);
+  await vi.advanceTimersByTimeAsync(2000);
+  expect(went).toBe(false);
+  await vi.advanceTimersByTimeAsync(10_000);
+  await stays;
+});
+
+test("those who gave up hear that it opened", () => {
+  const gate = closed();
+  const listener = vi.fn();
+  const stop = gate.onOpen(listener);
+  gate.succeeded();
+  expect(listener).toHaveBeenCalledTimes(1);
+  stop();
+  gate.wake();
+  expect(listener).toHaveBeenCalledTimes(1);
+});

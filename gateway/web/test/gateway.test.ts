@@ -1,0 +1,117 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { config, configureSmartImage } from "../src/core/config.js";
+import { Gateway, imageProxy } from "../src/core/gateway.js";
+
+const END = 4_000_000_000; // Unix seconds
+const fetched = vi.fn<typeof fetch>();
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  fetched.mockReset();
+  vi.stubGlobal("fetch", fetched);
+});
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+  for (const key of Object.keys(config)) delete config[key as keyof typeof config];
+});
+
+function answer(data: object, init: ResponseInit = {}): Response {
+  return new Response(JSON.stringify({ status: "success", message: "ok", data }), init);
+}
+
+function urls(...ids: string[]): Response {
+  return answer({ urls: Object.fromEntries(ids.map((id) => [id, { url: `cos/${id}`, expires_at: END }])), errors: {} });
+}
+
+const gathered = () => vi.advanceTimersByTimeAsync(16);
+const sent = (call: number) => fetched.mock.calls[call]?.[1] as RequestInit & { headers: Record<string, string> };
+
+test("fifty pictures are one call, and what is known is not asked for again", async () => {
+  const gateway = new Gateway("https://gw");
+  const ids = Array.from({ length: 50 }, (_, index) => `i${index}`);
+  fetched.mockImplementation(async () => urls(...ids));
+  const answers = Promise.all(ids.map((id) => gateway.url(id)));
+  await gathered();
+  expect((await answers)[7]?.url).toBe("cos/i7");
+  expect((await gateway.url("i7")).url).toBe("cos/i7");
+  expect(fetched).toHaveBeenCalledTimes(1);
+  expect(fetched.mock.calls[0]?.[0]).toBe("https://gw/api/v1/images/urls");
+  expect(JSON.parse(String(sent(0).body))).toEqual({ image_ids: ids, include: ["meta"] });
+});
+
+test("a refused token is renewed once, whichever way the gateway tells of it", async () => {
+  const tokens = ["old", "new", "newer"];
+  const getToken = vi.fn(async () => tokens.shift() ?? null);
+  configureSmartImage({ getToken });
+  const gateway = new Gateway("https://gw");
+  fetched.mockResolvedValueOnce(answer({ urls: {}, errors: { a: "unauthorized" } })).mockResolvedValueOnce(urls("a"));
+  const found = gateway.url("a");
+  await gathered();
+  expect((await found).url).toBe("cos/a");
+  expect(getToken.mock.calls).toEqual([[{ renew: false }], [{ renew: true }]]);
+  expect([sent(0), sent(1)].map(({ headers }) => headers.Authorization)).toEqual(["Bearer old", "Bearer new"]);
+
+  fetched.mockResolvedValue(new Response("", { status: 401 }));
+  await expect(gateway.refresh("a")).rejects.toMatchObject({ kind: "unauthorized", status: 401 });
+  expect(getToken).toHaveBeenCalledTimes(3);
+});
+
+test("a dead URL is never taken again: the gateway's newest, else one made for it", async () => {
+  const gateway = new Gateway("https://gw");
+  fetched
+    .mockResolvedValueOnce(urls("a"))
+    .mockResolvedValueOnce(urls("a"))
+    .mockResolvedValueOnce(answer({ image_id: "a", url: "cos/made", expires_at: END }));
+  const first = gateway.url("a");
+  await gathered();
+  const second = gateway.freshUrl("a", (await first).url);
+  await gathered();
+  expect((await second).url).toBe("cos/made");
+  expect(fetched.mock.calls[2]?.[0]).toBe("https://gw/api/v1/images/a/url/refresh");
+  // One who found the same URL dead shares the new one.
+  expect((await gateway.freshUrl("a", "cos/a")).url).toBe("cos/made");
+  expect(fetched).toHaveBeenCalledTimes(3);
+});
+
+test("why an address failed is asked once for all, and not at all once the gateway is known to be down", async () => {
+  const gateway = new Gateway("https://gw");
+  fetched.mockImplementation(
+    async () => new Response(null, { status: 503, headers: { "Retry-After": "7", "X-Request-Id": "r" } }),
+  );
+  const causes = await Promise.all(Array.from({ length: 20 }, (_, index) => gateway.diagnose(`https://gw/i/${index}`)));
+  expect(causes[0]).toMatchObject({ kind: "unavailable", status: 503, retryAfter: 7000, requestId: "r" });
+  expect(causes[19]).toMatchObject({ kind: "network", status: null });
+  expect(fetched).toHaveBeenCalledTimes(3);
+  expect(gateway.gate.closed).toBe(true);
+});
+
+test("the image service tells for each id the URL or why there is none", async () => {
+  configureSmartImage({ baseUrl: "https://service/" });
+  fetched.mockResolvedValueOnce(
+    answer({
+      urls: { a: { url: "cos/a", expires_at: END, meta: { image_id: "a", width: 8 } } },
+      errors: { b: "image_not_found" },
+    }),
+  );
+  const answers = imageProxy.batch(["a", "b"]);
+  await gathered();
+  const found = await answers;
+  expect(found.get("a")).toMatchObject({ url: "cos/a" });
+  expect(found.get("b")).toMatchObject({ kind: "not_found" });
+  expect(await imageProxy.meta("a")).toMatchObject({ width: 8 });
+  expect(imageProxy.proxyUrl("a", { style: "card" })).toBe("https://service/i/a?style=card");
+  fetched.mockResolvedValueOnce(answer({ image_id: "a", url: "cos/new", expires_at: END }));
+  expect((await imageProxy.refresh("a")).url).toBe("cos/new");
+  expect((await imageProxy.url("a")).url).toBe("cos/new");
+});
+
+test("a gateway that tells nothing of sizes is not asked for them again", async () => {
+  const gateway = new Gateway("https://gw");
+  fetched.mockResolvedValue(urls("a"));
+  const first = gateway.meta("a");
+  await gathered();
+  expect(await first).toBeUndefined();
+  expect(await gateway.meta("b")).toBeUndefined();
+  expect(fetched).toHaveBeenCalledTimes(1);
+});

@@ -1,0 +1,63 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { type Beacon, Monitor } from "../src/core/monitor.js";
+
+const sent = vi.fn<(endpoint: string, body: string) => boolean>();
+const fetched = vi.fn<typeof fetch>();
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  sent.mockReset();
+  fetched.mockReset();
+  vi.stubGlobal("navigator", { sendBeacon: sent });
+  vi.stubGlobal("fetch", fetched);
+});
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
+
+test("what a minute saw goes out as one beacon of text, with counts and nothing else", async () => {
+  const monitor = new Monitor(() => ({ endpoint: "/b" }), "https://gw");
+  monitor.report({ result: "loaded", seconds: 0.2, source: "network" });
+  monitor.report({ result: "recovered", seconds: 99, source: "cache" });
+  monitor.report({ result: "failed", seconds: null });
+  monitor.report("network");
+  await vi.advanceTimersByTimeAsync(59_999);
+  expect(sent).not.toHaveBeenCalled();
+  await vi.advanceTimersByTimeAsync(1);
+  expect(sent).toHaveBeenCalledTimes(1);
+  const [endpoint, body] = sent.mock.calls[0] ?? [];
+  expect(endpoint).toBe("/b");
+  expect(typeof body).toBe("string"); // sendBeacon sends a string as text/plain, which asks for no preflight
+  expect(JSON.parse(String(body))).toEqual({
+    version: 1,
+    loads: { loaded: 1, recovered: 1, failed: 1 },
+    retries: { network: 1 },
+    sources: { network: 1, cache: 1 },
+    seconds: { buckets: [0, 0, 1, 0, 0, 0, 0, 0, 0, 1], sum: 99.2, count: 2 },
+  } satisfies Beacon);
+  await vi.advanceTimersByTimeAsync(120_000);
+  expect(sent).toHaveBeenCalledTimes(1); // nothing was seen since
+});
+
+test("a gateway that takes no beacons gets none, and is asked once", async () => {
+  fetched.mockImplementation(async () => new Response(JSON.stringify({ features: { beacons: false } })));
+  const monitor = new Monitor(() => ({}), "https://gw");
+  monitor.report({ result: "failed", seconds: null });
+  await vi.advanceTimersByTimeAsync(60_000);
+  monitor.report({ result: "failed", seconds: null });
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(sent).not.toHaveBeenCalled();
+  expect(fetched).toHaveBeenCalledTimes(1);
+});
+
+test("a page that was not drawn reports nothing", async () => {
+  const monitor = new Monitor(
+    () => ({ endpoint: "/b", sample: 0.1 }),
+    "https://gw",
+    () => 0.1,
+  );
+  monitor.report({ result: "failed", seconds: null });
+  await monitor.flush();
+  expect(sent).not.toHaveBeenCalled();
+});

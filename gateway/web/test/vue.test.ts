@@ -1,0 +1,76 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { createSSRApp, effectScope, h, nextTick, shallowRef } from "vue";
+import { renderToString } from "vue/server-renderer";
+import { config } from "../src/core/config.js";
+import { createSmartImage, SmartImage, useImageCache, useImageRetry, useSmartImage } from "../src/vue.js";
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => {
+  vi.useRealTimers();
+  for (const key of Object.keys(config)) delete config[key as keyof typeof config];
+});
+
+test("a server renders the element with its picture, so that it needs no script", async () => {
+  const app = createSSRApp(() => h(SmartImage, { imageId: "a", alt: "A gradient", width: 80, height: 60, lazy: true }));
+  app.use(createSmartImage({ baseUrl: "https://gw/" }));
+  const html = await renderToString(app);
+  expect(html).toContain('image-id="a"');
+  expect(html).toMatch(/<smart-image [^>]*lazy[^>]*>/);
+  const img = /<img[^>]*>/.exec(html)?.[0];
+  for (const part of ['src="https://gw/i/a"', 'alt="A gradient"', 'width="80"', 'loading="lazy"'])
+    expect(img).toContain(part);
+});
+
+test("a picture by presigned URL is left to the browser", async () => {
+  const html = await renderToString(createSSRApp(() => h(SmartImage, { imageId: "a", mode: "url" })));
+  expect(html).not.toContain("<img");
+  const switched = await renderToString(createSSRApp(() => h(SmartImage, { imageId: "a", useProxy: false })));
+  expect(switched).not.toContain("<img");
+  expect(switched).toContain('use-proxy="false"');
+});
+
+test("retries count where a template sees it, and end with the component", async () => {
+  const scope = effectScope();
+  const retry = scope.run(() => useImageRetry({ max: 5, delay: 100, jitter: false }));
+  if (!retry) throw new Error("no scope");
+  const task = vi.fn(() => Promise.reject(new Error("no")));
+  const result = expect(retry.run(task)).rejects.toMatchObject({ name: "AbortError" });
+  await vi.advanceTimersByTimeAsync(100);
+  expect(retry.attempt.value).toBe(2);
+  scope.stop();
+  await result;
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test("the cache is the gateway's own", () => {
+  const cache = useImageCache("https://cache");
+  const end = Date.now() / 1000 + 3600;
+  cache.set("a", { url: "cos/a", expires_at: end });
+  expect(useImageCache("https://cache").get("a")?.url).toBe("cos/a");
+  expect(cache.stats()).toMatchObject({ size: 1, hits: 1 });
+  cache.invalidate("a");
+  expect(cache.get("a")).toBeUndefined();
+  cache.clear();
+});
+
+test("what is known of a picture follows the element", async () => {
+  const element = Object.assign(new EventTarget(), {
+    state: "idle",
+    attempt: 0,
+    currentSrc: "",
+    lastError: null,
+    reload: vi.fn(),
+  });
+  const target = shallowRef<unknown>(null);
+  const scope = effectScope();
+  const known = scope.run(() => useSmartImage(target as never));
+  if (!known) throw new Error("no scope");
+  target.value = { $el: element };
+  await nextTick();
+  Object.assign(element, { state: "loaded", attempt: 2, currentSrc: "x" });
+  element.dispatchEvent(new Event("statechange"));
+  expect([known.state.value, known.attempt.value, known.currentSrc.value]).toEqual(["loaded", 2, "x"]);
+  known.reload({ fresh: true });
+  expect(element.reload).toHaveBeenCalledWith({ fresh: true });
+  scope.stop();
+});

@@ -1,0 +1,107 @@
+"""The built component as the public port serves it."""
+
+import base64
+import configparser
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import RunningGateway, StartGateway
+
+ROOT = Path(__file__).parents[2]
+STATIC = ROOT / "gateway" / "web" / "static"
+
+
+async def entry_of(gateway: RunningGateway) -> str:
+    """The path of the component's file whose name has a hash."""
+    path: str = (await gateway.get("/static/config.json")).json()["script"]["path"]
+    return path
+
+
+async def test_the_plain_name_is_asked_about_each_time_and_the_hashed_one_kept_for_a_year(
+    gateway: RunningGateway,
+) -> None:
+    plain = await gateway.get("/static/smart-image.js")
+    hashed = await gateway.get(await entry_of(gateway))
+    assert plain.status == hashed.status == 200
+    assert plain.headers["Cache-Control"] == "public, no-cache"
+    assert hashed.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    for answer in (plain, hashed):
+        assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+    assert Path(await entry_of(gateway)).name in plain.body.decode()
+
+
+@pytest.mark.parametrize("field", ["{etag}", 'W/{etag}, "other"', "*"])
+async def test_who_has_the_file_is_told_so(gateway: RunningGateway, field: str) -> None:
+    first = await gateway.get("/static/smart-image.js")
+    again = await gateway.get(
+        "/static/smart-image.js", headers={"If-None-Match": field.format(etag=first.headers["ETag"])}
+    )
+    assert again.status == 304
+    assert again.body == b""
+    assert again.headers["ETag"] == first.headers["ETag"]
+    assert again.headers["Cache-Control"] == first.headers["Cache-Control"]
+    changed = await gateway.get("/static/smart-image.js", headers={"If-None-Match": '"other"'})
+    assert changed.status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/",
+        "/static/none.js",
+        "/static/..%2fpackage.json",
+        "/static/%2e%2e/package.json",
+        "/static/smart-image.js/",
+        "/static/a%00.js",
+        "/static//etc/passwd",
+    ],
+)
+async def test_nothing_else_is_served(gateway: RunningGateway, path: str) -> None:
+    answer = await gateway.get(path)
+    assert answer.status == 404
+    assert answer.json()["code"] == "not_found"
+
+
+async def test_a_head_has_no_body(gateway: RunningGateway) -> None:
+    answer = await gateway.request("HEAD", "/static/smart-image.js")
+    assert (answer.status, answer.body) == (200, b"")
+    assert int(answer.headers["Content-Length"]) > 0
+
+
+async def test_a_page_is_told_where_the_component_is_and_what_there_is(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(
+        image_styles={"card": "imageMogr2/thumbnail/320x", "avatar": "imageMogr2/thumbnail/64x"}
+    )
+    answer = await gateway.get("/static/config.json")
+    told = answer.json()
+    script = told.pop("script")
+    assert told == {
+        "version": 1,
+        "batch": {"size": 200},
+        "styles": ["avatar", "card"],
+        "features": {"proxy": True, "meta": False, "beacons": False, "links": False},
+    }
+    body = (await gateway.get(script["path"])).body
+    assert script["integrity"] == "sha384-" + base64.b64encode(hashlib.sha384(body).digest()).decode()
+    assert re.fullmatch(r"/static/smart-image\.[\w-]{8}\.js", script["path"])
+    assert answer.headers["Cache-Control"] == "public, max-age=300"
+    kept = await gateway.get("/static/config.json", headers={"If-None-Match": answer.headers["ETag"]})
+    assert kept.status == 304
+
+
+def test_the_wheel_is_told_to_have_the_built_files_and_no_sources() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    patterns = [line for line in setup["options.package_data"]["gateway"].splitlines() if line.startswith("web/")]
+    shipped = {file for pattern in patterns for file in (ROOT / "gateway").glob(pattern)}
+    assert shipped == set(STATIC.iterdir())
+    # What is no package is not shipped by itself.
+    assert setup["options"]["packages"] == "find:"
+    assert not (ROOT / "gateway" / "web" / "__init__.py").exists()

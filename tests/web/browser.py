@@ -1,0 +1,92 @@
+"""The system's Chromium, driven by Playwright, and the pages that it opens."""
+
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import IO
+
+from aiohttp import web
+
+# Chromium as root has no sandbox of its own; the rest keeps it from asking for anything but what a test serves.
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def chromium_path() -> str | None:
+    """Where Chromium is; None where it is not installed."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@contextmanager
+def running_chromium() -> Iterator[str]:
+    """A headless Chromium of its own; yields the address that drives it. Its profile goes with it."""
+    path = chromium_path()
+    assert path is not None, "Chromium is not installed: apt-get install chromium, or make test ARGS=--ignore=tests/web"
+    with tempfile.TemporaryDirectory(prefix="image-gateway-chromium-", ignore_cleanup_errors=True) as profile:
+        command = [path, "--headless", *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        try:
+            yield _driving_address(process.stderr)
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+def _driving_address(output: IO[bytes]) -> str:
+    for line in output:
+        found = re.search(rb"DevTools listening on (ws://\S+)", line)
+        if found is not None:
+            # Its complaints go on, and a full pipe would stop it.
+            threading.Thread(target=output.read, name="chromium-output", daemon=True).start()
+            return found[1].decode()
+    raise AssertionError("Chromium ended before it could be driven")
+
+
+@dataclass
+class Site:
+    """A web site of another origin than the gateway: its pages by path, and its own address."""
+
+    url: str = ""
+    pages: dict[str, tuple[str, Mapping[str, str]]] = field(default_factory=dict)
+
+    def put(self, path: str, body: str, *, headers: Mapping[str, str] | None = None, title: str = "A page") -> str:
+        """Serve a page; returns its address."""
+        html = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>{body}</html>'
+        self.pages[path] = (html, headers or {})
+        return self.url + path
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """The page, or 404."""
+        found = self.pages.get(request.path)
+        if found is None:
+            return web.Response(status=404)
+        return web.Response(text=found[0], content_type="text/html", headers=found[1])
+
+
+@asynccontextmanager
+async def running_site() -> AsyncIterator[Site]:
+    """A site without pages, on a free port."""
+    site = Site()
+    app = web.Application()
+    app.router.add_get("/{path:.*}", site.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    site.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield site
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,252 @@
+"""What goes wrong on the way, and how pictures come through it."""
+
+import asyncio
+import time
+from typing import Any
+
+from gateway.dev.cos.faults import Fault, Refuse
+from gateway.dev.database import ImagesTable
+from tests.conftest import Images, RunningGateway, StartGateway, token_for
+from tests.waiting import until
+from tests.web.conftest import Visit
+
+PASS_ON = {"image_proxy": {"retry_count": 0, "memory_cache": {"max_bytes": 0}}}
+QUICK = "retry-delay=200"
+
+
+async def test_a_picture_that_cos_refuses_twice_is_there_the_third_time(
+    visit: Visit, images: Images, png: bytes
+) -> None:
+    await images.add("a", png)
+    fault = fault_at(images, Refuse(status=500, code="InternalError"), times=None, method="GET")
+    await visit.open(f'<smart-image id="one" image-id="a" alt="" width="80" height="60" {QUICK}></smart-image>')
+    await visit.until("() => one.attempt === 2 && one.state === 'retrying'")
+    images.cos.faults.clear()
+    await visit.state("#one", "loaded")
+    assert await visit.types("one") == ["retry", "retry", "load", "recover"]
+    assert fault.fired >= 2
+    attempts = (await visit.events("one"))[-1][1]["attempts"]
+    assert attempts == 3
+
+
+async def test_retry_after_is_kept(visit: Visit, images: Images, png: bytes) -> None:
+    await images.add("a", png)
+    # Both what the picture asks for and the HEAD that asks why.
+    fault_at(images, Refuse(headers={"Retry-After": "2"}), times=2)
+    began = time.monotonic()
+    await visit.open('<smart-image id="one" image-id="a" alt="" retry-delay="1"></smart-image>')
+    await visit.state("#one", "loaded")
+    assert time.monotonic() - began >= 2
+    (retry,) = [event[1] for event in await visit.events("one") if event[0] == "retry"]
+    assert retry["reason"] == "unavailable"
+    assert retry["delay"] >= 2000
+
+
+async def test_a_url_that_died_is_replaced_and_never_asked_for_again(
+    visit: Visit, images: Images, png: bytes, gateway: RunningGateway
+) -> None:
+    """COS refuses the first URL; the page may not have one made, so the gateway's own address takes over."""
+    await images.add("a", png)
+    fault_at(images, Refuse(status=403, code="AccessDenied"), times=1)
+    await visit.open('<smart-image id="one" mode="url" image-id="a" alt="" retry-delay="1"></smart-image>')
+    await visit.state("#one", "loaded")
+    at_cos = visit.asked_for(f":{images.cos.port}/")
+    assert len(at_cos) == len(set(at_cos)) == 1
+    assert await visit.page.evaluate("one.currentSrc") == f"{gateway.ports.public}/i/a"
+
+
+async def test_the_owner_gets_a_new_url_for_a_dead_one(visit: Visit, images: Images, png: bytes) -> None:
+    await images.add("a", png, owner="alice", public=False)
+    fault_at(images, Refuse(status=403, code="AccessDenied"), times=1)
+    await visit.open(
+        '<smart-image id="one" mode="url" image-id="a" alt="" retry-delay="1"></smart-image>',
+        script=f"configureSmartImage({{getToken: () => '{token_for('alice')}'}})",
+    )
+    await visit.state("#one", "loaded")
+    assert f":{images.cos.port}/" in await visit.page.evaluate("one.currentSrc")
+    assert len(visit.asked_for("/url/refresh")) == 1
+    assert await visit.page.evaluate("one.expiresAt") > time.time()
+
+
+async def test_a_picture_on_the_screen_needs_no_url_and_what_comes_later_gets_a_live_one(
+    visit: Visit, images: Images, png: bytes, start_gateway: StartGateway
+) -> None:
+    """URLs of eight seconds: after they ended, the first picture stands and the second is asked for with a new URL."""
+    visit.gateway = await start_gateway(
+        **PASS_ON,
+        url_cache={"default_ttl": 8, "min_remaining": 1, "local_ttl": 0, "sign_window": 1, "enabled": False},
+        url_prerefresh={"enabled": False},
+    )
+    await images.add("a", png)
+    await images.add("b", png)
+    await visit.open(
+        '<smart-image id="one" mode="url" image-id="a" alt=""></smart-image>'
+        '<div style="height:9000px"></div>'
+        '<smart-image id="two" mode="url" image-id="b" alt="" lazy></smart-image>',
+        script="window.known = imageProxy.batch(['a', 'b'])",
+    )
+    await visit.state("#one", "loaded")
+    ends = await visit.page.evaluate("known.then((answers) => answers.get('b').expires_at)")
+    await visit.page.clock.install(time=(ends + 5) * 1000)
+    assert await visit.page.evaluate("one.state") == "loaded"
+    await until(lambda: time.time() > ends + 1, seconds=15)
+    await visit.page.evaluate("two.scrollIntoView()")
+    await visit.state("#two", "loaded")
+    assert await visit.types("two") == ["load"]
+    assert await visit.page.evaluate("one.naturalWidth") == 80
+
+
+async def test_a_token_that_ended_is_renewed_once_for_all_pictures(visit: Visit, images: Images, png: bytes) -> None:
+    for number in range(10):
+        await images.add(f"p{number}", png, owner="alice", public=False)
+    old, new = token_for("alice", exp=int(time.time()) - 60), token_for("alice")
+    await visit.open(
+        "".join(f'<smart-image mode="url" image-id="p{number}" alt=""></smart-image>' for number in range(10)),
+        script=f"""
+          window.asked = [];
+          configureSmartImage({{getToken: ({{renew}}) => (asked.push(renew), renew ? '{new}' : '{old}')}});
+        """,
+    )
+    await visit.all_loaded(10)
+    assert await visit.page.evaluate("asked") == [False, True]
+    assert len(visit.asked_for("POST")) == 2
+
+
+async def test_a_signed_link_that_ended_is_renewed_once(
+    visit: Visit, images: Images, images_table: ImagesTable, png: bytes, start_gateway: StartGateway
+) -> None:
+    await asyncio.to_thread(images_table.create_links)
+    visit.gateway = gateway = await start_gateway(**PASS_ON, access={"signed_links": {"keys": {"k": "s" * 32}}})
+    await images.add("a", png, owner="alice", public=False)
+    made = await gateway.request(
+        "POST",
+        "/api/v1/images/a/link",
+        json={"expires_in": 600},
+        headers={"Authorization": f"Bearer {token_for('alice')}"},
+    )
+    url = made.json()["data"]["url"]
+    dead = "/i/a?kid=k&exp=1700000000&sig=" + "A" * 43
+    await visit.open(
+        f'<smart-image id="one" image-id="a" alt="" link="{gateway.ports.public}{dead}"></smart-image>',
+        script=f"""
+          window.asked = [];
+          const link = new URL("{url}", "{gateway.ports.public}").href;
+          configureSmartImage({{getLink: (id, {{renew}}) => (asked.push([id, renew]), link)}});
+        """,
+    )
+    await visit.state("#one", "loaded")
+    assert await visit.page.evaluate("asked") == [["a", True]]
+    assert await visit.types("one") == ["load", "recover"]
+
+
+async def test_pictures_wait_while_the_page_is_offline(visit: Visit, images: Images, png: bytes) -> None:
+    for name in "abcde":
+        await images.add(name, png)
+    await visit.open('<smart-image id="first" image-id="a" alt=""></smart-image>')
+    await visit.state("#first", "loaded")
+    await visit.page.context.set_offline(True)
+    await visit.page.evaluate(
+        """for (const id of "bcde") document.body.insertAdjacentHTML("beforeend",
+             `<smart-image id="p${id}" image-id="${id}" alt="" max-retries="0"></smart-image>`)"""
+    )
+    for name in "bcde":
+        await visit.state(f"#p{name}", "offline")
+    assert await visit.page.evaluate("first.naturalWidth") == 80
+    await visit.page.context.set_offline(False)
+    await visit.all_loaded(5)
+    assert await visit.types("pb") == ["load", "recover"]
+
+
+async def test_the_button_is_there_where_trying_again_may_help(visit: Visit, images: Images, png: bytes) -> None:
+    await images.add("a", png)
+    fault_at(images, Refuse(status=500, code="InternalError"), times=None)
+    await visit.open(
+        '<smart-image id="one" image-id="a" alt="" width="160" height="120" max-retries="0"></smart-image>'
+        '<smart-image id="two" image-id="x" alt="" width="160" height="120"></smart-image>'
+    )
+    await visit.state("#one", "failed")
+    await visit.state("#two", "failed")
+    assert await visit.types("one") == ["error"]
+    assert not await visit.page.get_by_role("button", name="Try again").nth(1).is_visible()
+    images.cos.faults.clear()
+    # The gateway leaves an object that failed alone for a moment.
+    await visit.page.evaluate("Object.assign(one, {maxRetries: 20, retryDelay: 200, retryMaxDelay: 500})")
+    await visit.page.get_by_role("button", name="Try again").first.press("Enter")
+    await visit.state("#one", "loaded")
+    types = await visit.types("one")
+    assert (types.count("error"), types.count("load")) == (1, 1)
+    assert await visit.page.evaluate("two.state") == "failed"
+
+
+async def test_two_hundred_pictures_come_through_a_restart_and_do_not_stampede(
+    visit: Visit, images: Images, png: bytes, start_gateway: StartGateway
+) -> None:
+    for number in range(200):
+        await images.add(f"p{number}", png)
+    # The component is there before the gateway goes.
+    await visit.open("")
+    await visit.page.evaluate("customElements.whenDefined('smart-image').then(() => true)")
+    port = int(visit.gateway.ports.public.rsplit(":", 1)[1])
+    await visit.gateway.close()
+    await visit.page.evaluate(
+        """for (let number = 0; number < 200; number++) document.body.insertAdjacentHTML("beforeend",
+             `<smart-image id="s${number}" image-id="p${number}" width="20" height="15" alt=""></smart-image>`)"""
+    )
+    await visit.until("() => document.querySelectorAll('smart-image:state(retrying)').length === 200")
+    visit.asked.clear()
+    await visit.page.wait_for_timeout(2000)
+    while_down = len(visit.asked)
+    assert while_down <= 10
+    before = time.monotonic()
+    visit.gateway = await start_gateway(**PASS_ON, server={"port": port})
+    visit.asked.clear()
+    await visit.all_loaded(200, seconds=30)
+    assert time.monotonic() - before < 25
+    assert len(visit.asked) <= 220
+    retried: list[Any] = await visit.page.evaluate("log.filter(([, type]) => type === 'error')")
+    assert retried == []
+
+
+async def test_an_element_that_is_taken_away_asks_for_nothing_more(visit: Visit, images: Images, png: bytes) -> None:
+    await images.add("a", png)
+    fault_at(images, Refuse(status=500, code="InternalError"), times=None)
+    await visit.open(f'<smart-image id="one" image-id="a" alt="" {QUICK}></smart-image>')
+    await visit.state("#one", "retrying")
+    await visit.page.evaluate("window.gone = one; one.remove()")
+    await visit.until("() => gone.state === 'idle'")
+    asked = len(visit.asked_for("/i/a"))
+    await visit.page.wait_for_timeout(800)
+    assert len(visit.asked_for("/i/a")) == asked
+    images.cos.faults.clear()
+    await visit.page.evaluate("document.body.append(gone)")
+    await visit.state("#one", "loaded")
+
+
+async def test_a_picture_that_is_shown_stays_while_another_one_is_on_its_way(
+    visit: Visit, images: Images, png: bytes
+) -> None:
+    await images.add("a", png)
+    await images.add("b", png)
+    await visit.open(f'<smart-image id="one" image-id="a" alt="" {QUICK}></smart-image>')
+    await visit.state("#one", "loaded")
+    fault = fault_at(images, Refuse(status=500, code="InternalError"), times=None, key="objects/b.png")
+    await visit.page.evaluate("""
+      window.blank = 0;
+      new MutationObserver(() => one.querySelector("img").naturalWidth || blank++)
+        .observe(one, {subtree: true, attributes: true, childList: true});
+      one.imageId = "b";
+    """)
+    await visit.state("#one", "retrying")
+    assert fault.fired
+    assert await visit.page.evaluate("one.querySelector('img').src.endsWith('/i/a')")
+    images.cos.faults.clear()
+    await visit.state("#one", "loaded")
+    assert await visit.page.evaluate("one.querySelector('img').src.endsWith('/i/b')")
+    await visit.page.evaluate("one.imageId = 'x'")
+    await visit.state("#one", "failed")
+    assert await visit.page.evaluate("one.querySelector('img').hasAttribute('src')") is False
+
+
+def fault_at(images: Images, action: Refuse, **which: Any) -> Any:
+    """Have COS answer so."""
+    return images.cos.faults.add(Fault(action=action, **which))

@@ -1,0 +1,243 @@
+"""Pictures that are there, and what they cost."""
+
+import json
+
+from tests.conftest import Images, RunningGateway, StartGateway, token_for
+from tests.web.conftest import Visit
+
+# Nothing is allowed but the gateway's script and pictures; neither inline styles nor markup made of texts.
+STRICT = (
+    "default-src 'none'; style-src 'none'; script-src 'nonce-n' {gateway}; connect-src {gateway}; img-src {gateway}; "
+    "require-trusted-types-for 'script'"
+)
+
+
+async def test_a_picture_is_shown_and_told_of_once(visit: Visit, images: Images, png: bytes) -> None:
+    await images.add("a", png)
+    await visit.open('<smart-image id="one" image-id="a" alt="A gradient"></smart-image>')
+    await visit.state("#one", "loaded")
+    assert await visit.types("one") == ["load"]
+    assert [detail["to"] for type_, detail in await visit.events("one") if type_ == "statechange"] == [
+        "loading",
+        "loaded",
+    ]
+    assert await visit.page.evaluate("[one.naturalWidth, one.complete, one.attempt]") == [80, True, 1]
+    assert await visit.page.get_by_role("img", name="A gradient").count() == 1
+    assert await visit.page.evaluate("one.matches(':state(loaded)')")
+    await visit.page.evaluate("one.decode()")
+
+
+async def test_an_image_that_is_not_there_is_asked_for_once_and_not_retried(
+    visit: Visit, images: Images, png: bytes
+) -> None:
+    for name in "abcd":
+        await images.add(name, png)
+    await visit.open("".join(f'<smart-image id="p{n}" image-id="{n}" alt=""></smart-image>' for n in "abxcd"))
+    await visit.all_loaded(4)
+    await visit.state("#px", "failed")
+    assert await visit.types("px") == ["error"]
+    assert await visit.page.evaluate("[px.lastError.kind, px.lastError.status]") == ["not_found", 404]
+    assert await visit.page.evaluate("px.lastError.requestId.length") > 0
+    assert [one.split()[0] for one in visit.asked_for("/i/x")] == ["GET", "HEAD"]
+    assert await visit.page.evaluate("px.decode().catch((error) => error.kind)") == "not_found"
+
+
+async def test_a_picture_that_the_page_brought_is_taken_over_and_not_asked_for_again(
+    visit: Visit, images: Images, png: bytes, gateway: RunningGateway
+) -> None:
+    await images.add("a", png)
+    await visit.open(
+        f'<smart-image id="one" image-id="a"><img src="{gateway.ports.public}/i/a" alt="Its own"></smart-image>'
+        f'<smart-image id="bad" image-id="x"><img src="{gateway.ports.public}/i/x" alt=""></smart-image>'
+    )
+    await visit.state("#one", "loaded")
+    await visit.state("#bad", "failed")
+    assert len(visit.asked_for("GET " + gateway.ports.public + "/i/a")) == 1
+    assert len(visit.asked_for("GET " + gateway.ports.public + "/i/x")) == 1
+    assert await visit.page.locator("#one img").get_attribute("alt") == "Its own"
+
+
+async def test_fifty_pictures_are_one_call_and_those_that_are_not_there_are_told_by_it(
+    visit: Visit, images: Images, png: bytes
+) -> None:
+    for number in range(49):
+        await images.add(f"p{number}", png, owner="alice", public=number % 2 == 0)
+    await visit.open(
+        "".join(
+            f'<smart-image mode="url" image-id="p{number}" id="p{number}" alt=""></smart-image>' for number in range(50)
+        ),
+        script=f"configureSmartImage({{getToken: () => '{token_for('alice')}'}})",
+    )
+    await visit.all_loaded(49)
+    await visit.state("#p49", "failed")
+    assert len(visit.asked_for("POST")) == 1
+    assert not visit.asked_for("/i/p")
+
+
+async def test_a_strict_policy_is_kept(visit: Visit, images: Images, png: bytes, gateway: RunningGateway) -> None:
+    await images.add("a", png)
+    base = gateway.ports.public
+    address = visit.site.put(
+        "/strict",
+        f"""<script nonce=n>window.log = []; window.broken = [];
+              addEventListener("securitypolicyviolation", ({{violatedDirective}}) => broken.push(violatedDirective))
+            </script>
+            <smart-image id="one" image-id="a" alt="" width="80" height="60" placeholder="#abc"></smart-image>
+            <smart-image id="two" image-id="x" alt="" width="80" height="60"></smart-image>
+            <script type=module src="{base}/static/smart-image.js"></script>""",
+        headers={"Content-Security-Policy": STRICT.format(gateway=base)},
+    )
+    await visit.page.goto(address)
+    await visit.state("#one", "loaded")
+    await visit.state("#two", "failed")
+    assert await visit.page.evaluate("broken") == []
+    assert (
+        await visit.page.evaluate("getComputedStyle(two.shadowRoot.querySelector('[part=overlay]')).display") == "grid"
+    )
+
+
+async def test_a_page_without_scripts_shows_its_pictures(
+    visit: Visit, images: Images, png: bytes, gateway: RunningGateway
+) -> None:
+    await images.add("a", png)
+    html = f'<smart-image image-id="a"><img src="{gateway.ports.public}/i/a" alt="A gradient"></smart-image>'
+    address = visit.site.put("/plain", html)
+    assert visit.page.context.browser is not None
+    context = await visit.page.context.browser.new_context(java_script_enabled=False)
+    page = await context.new_page()
+    await page.goto(address, wait_until="load")
+    box = await page.get_by_role("img", name="A gradient").bounding_box()
+    assert box is not None
+    assert (box["width"], box["height"]) == (80, 60)
+    await context.close()
+
+
+async def test_the_room_is_kept_free_so_that_nothing_moves(
+    visit: Visit, images: Images, png: bytes, gateway: RunningGateway
+) -> None:
+    """The page brings the pictures with their sizes, as a server renders them; others come by script."""
+    await images.add("a", png)
+    base, size = gateway.ports.public, 'width="320" height="240"'
+    await visit.open(
+        f"""<script>
+             window.shifts = [];
+             new PerformanceObserver((list) => {{
+               for (const {{value, sources}} of list.getEntries())
+                 shifts.push([value, ...sources.map((moved) => [moved.node?.id || moved.node?.nodeName,
+                   JSON.stringify(moved.previousRect), JSON.stringify(moved.currentRect)])]);
+             }})
+               .observe({{type: "layout-shift", buffered: true}});
+           </script>
+           <smart-image id="one" image-id="a" {size}><img src="{base}/i/a" alt="One" {size}></smart-image>
+           <p id="below">Below</p>"""
+    )
+    await visit.state("#one", "loaded")
+    await visit.page.evaluate(f"""below.insertAdjacentHTML("afterend",
+      '<smart-image id="two" image-id="x" alt="" {size}></smart-image>' +
+      '<smart-image id="three" image-id="a" alt="" {size}></smart-image><p>The end</p>')""")
+    await visit.state("#two", "failed")
+    await visit.state("#three", "loaded")
+    boxes = await visit.page.evaluate("[one, two, three].map((e) => [e.offsetWidth, e.offsetHeight])")
+    assert boxes == [[320, 240]] * 3
+    assert await visit.page.evaluate("shifts") == []
+
+
+async def test_a_thousand_pictures_are_loaded_as_they_are_scrolled_to(visit: Visit, images: Images, png: bytes) -> None:
+    for number in range(50):
+        await images.add(f"p{number}", png)
+    await visit.open("")
+    await visit.page.evaluate(
+        """document.body.append(...Array.from({length: 1000}, (_, number) => Object.assign(
+             document.createElement("smart-image"),
+             {imageId: `p${number % 50}`, alt: "", width: 160, height: 120, lazy: true, id: `s${number}`})))"""
+    )
+    await visit.state("#s0", "loaded")
+    loaded = "document.querySelectorAll('smart-image:state(loaded)').length"
+    assert await visit.page.evaluate(loaded) < 200
+    assert await visit.page.evaluate("s999.state") == "idle"
+    await visit.page.evaluate("s999.scrollIntoView()")
+    await visit.state("#s999", "loaded")
+    assert await visit.page.evaluate(loaded) < 400
+
+
+async def test_formats_and_widths_become_a_picture_with_explicit_sources(
+    visit: Visit, images: Images, png: bytes, gateway: RunningGateway
+) -> None:
+    await images.add("a", png)
+    await visit.open(
+        '<smart-image id="one" image-id="a" alt="" widths="80, 160" formats="webp original" sizes="80px"></smart-image>'
+        '<smart-image id="two" image-id="a" alt="" widths="80 160" lazy></smart-image>'
+        '<smart-image id="hero" image-id="a" alt="" priority></smart-image>'
+    )
+    for name in ("one", "two", "hero"):
+        await visit.state(f"#{name}", "loaded")
+    base = gateway.ports.public
+    (source,) = await visit.page.evaluate(
+        "[...one.querySelectorAll('picture > source')].map(({type, srcset, sizes}) => [type, srcset, sizes])"
+    )
+    assert source == ["image/webp", f"{base}/i/a?w=80&format=webp 80w, {base}/i/a?w=160&format=webp 160w", "80px"]
+    assert await visit.page.evaluate("one.currentSrc") == f"{base}/i/a?w=80&format=webp"
+    assert await visit.page.evaluate("[two.querySelector('img').sizes, two.querySelector('img').loading]") == [
+        "auto, 100vw",
+        "lazy",
+    ]
+    assert await visit.page.evaluate("hero.querySelector('img').fetchPriority") == "high"
+
+
+async def test_what_a_gateway_tells_of_an_image_makes_the_room_and_the_placeholder(
+    visit: Visit, images: Images, png: bytes
+) -> None:
+    """A gateway that knows sizes: its answer is played here, the picture comes from the real one."""
+    await images.add("a", png)
+    meta = {"image_id": "a", "width": 80, "height": 60, "color": "#336699", "placeholder": None, "styles": {}}
+    data = {"urls": {"a": {"url": "https://cos.invalid/a", "expires_at": 4_000_000_000, "meta": meta}}, "errors": {}}
+    body = json.dumps({"status": "success", "message": "ok", "data": data})
+    await visit.page.route("**/api/v1/images/urls", lambda route: route.fulfill(body=body, headers=FOR_ALL))
+    await visit.open('<smart-image id="one" image-id="a" alt=""></smart-image>')
+    await visit.until("() => one.offsetWidth === 80 && one.offsetHeight === 60")
+    assert await visit.page.evaluate("one.querySelector('img').width") == 80
+
+
+async def test_a_stand_in_is_shown_where_there_is_no_picture(
+    visit: Visit, images: Images, png: bytes, gateway: RunningGateway
+) -> None:
+    await images.add("stand-in", png)
+    await visit.open(
+        f'<smart-image id="one" image-id="x" alt="" fallback-src="{gateway.ports.public}/i/stand-in"></smart-image>'
+        f'<smart-image id="two" image-id="x" alt="" fallback-src="{gateway.ports.public}/i/y"></smart-image>'
+    )
+    await visit.state("#one", "fallback")
+    await visit.state("#two", "failed")
+    assert await visit.types("one") == ["error"]
+    assert await visit.page.evaluate("one.naturalWidth") == 80
+
+
+async def test_a_page_that_comes_back_from_the_cache_of_pages_has_its_pictures(
+    visit: Visit, images: Images, png: bytes
+) -> None:
+    await images.add("a", png)
+    await visit.open('<smart-image id="one" mode="url" image-id="a" alt=""></smart-image>')
+    await visit.state("#one", "loaded")
+    await visit.page.evaluate("window.same = true; addEventListener('pageshow', (e) => window.kept = e.persisted)")
+    await visit.page.goto(visit.site.put("/other", "<p>Elsewhere</p>"))
+    asked = len(visit.asked)
+    await visit.page.go_back(wait_until="commit")
+    await visit.until("() => window.one?.state === 'loaded'")
+    if await visit.page.evaluate("window.same === true"):  # headless Chromium need not keep pages
+        assert not [one for one in visit.asked[asked:] if "/api/" in one]
+
+
+async def test_attributes_and_properties_are_in_step(visit: Visit, start_gateway: StartGateway) -> None:
+    del start_gateway
+    await visit.open('<smart-image id="one" max-retries="5" use-proxy="false" lazy></smart-image>')
+    await visit.until("() => one.state === 'idle'")
+    assert await visit.page.evaluate("[one.maxRetries, one.retryDelay, one.useProxy, one.lazy, one.imageId]") == [
+        5, 1000, False, True, None,
+    ]  # fmt: skip
+    await visit.page.evaluate("one.styleName = 'card'; one.lazy = false; one.timeout = 500")
+    assert await visit.page.evaluate("one.getAttributeNames().sort()") == [
+        "id", "max-retries", "style-name", "timeout", "use-proxy",
+    ]  # fmt: skip
+
+
+FOR_ALL = {"Access-Control-Allow-Origin": "*", "Content-Type": "application/json"}
