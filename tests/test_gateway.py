@@ -183,7 +183,7 @@ class TestWhenCosRefusesOrFails:
         [
             (403, "AccessDenied", 502, "origin_refused"),
             (404, "NoSuchKey", 404, "image_not_found"),
-            (400, "ExpiredToken", 502, "origin_unavailable"),
+            (400, "ExpiredToken", 503, "credentials_expired"),
             (500, "InternalError", 502, "origin_unavailable"),
             (503, "SlowDown", 503, "origin_throttled"),
             (451, "UnavailableForLegalReasons", 451, "image_blocked"),

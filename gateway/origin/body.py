@@ -128,7 +128,11 @@ class ObjectBody:
         if self._wanted_checksum is not None:
             self._checksum = crc64.xz(piece, self._checksum)
         if self._received == self.length:
-            self._check_checksum()
+            try:
+                self._check_checksum()
+            except BodyLost as loss:
+                self._door.lost(str(loss))
+                raise
 
     def _check_end(self) -> None:
         """The end of a body whose length was not told; it may be that of the connection alone."""
@@ -137,9 +141,7 @@ class ObjectBody:
 
     def _check_checksum(self) -> None:
         if self._wanted_checksum not in (None, self._checksum):
-            reason = f"the checksum is not that of the object after {self._received} bytes"
-            self._door.lost(reason)
-            raise BodyLost(reason)
+            raise BodyLost(f"the checksum is not that of the object after {self._received} bytes")
         self._door.completed()
 
     async def _resume(self, loss: BodyLost) -> bool:

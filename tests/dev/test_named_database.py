@@ -1,5 +1,6 @@
 """`gateway dev` on a database that somebody has already: it writes there, so it looks first."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -114,7 +115,7 @@ async def test_a_table_that_was_altered_since_is_told_in_a_line(
     arguments: list[str], redis_url: str, database: str
 ) -> None:
     table = ImagesTable(database)
-    table.create()
+    await asyncio.to_thread(table.create)
     table.put([ImageRow("kept", "bob", "kept.gif")])
     table.execute("ALTER TABLE images DROP COLUMN mime_type CASCADE")
     error = await refused(arguments, redis_url, "GATEWAY_POSTGRES__DSN", database)

@@ -191,7 +191,7 @@ class TestHosts:
                 "https://b-1250000000.cos.ap-beijing.myqcloud.com",
                 "b-1250000000.cos.ap-beijing.myqcloud.com",
             ),
-            ("Img.Example.com", "b-1250000000", "https://Img.Example.com", "img.example.com"),
+            ("Img.Example.com", "b-1250000000", "https://img.example.com", "img.example.com"),
             ("127.0.0.1:9000", "b-1250000000", "https://127.0.0.1:9000", "127.0.0.1"),
             (
                 "img.example.com",
