@@ -15,15 +15,15 @@ from pathlib import Path
 
 import aiohttp
 
-from gateway.api import keys
-from gateway.api.server import listening
+from gateway.api import app_keys
 from gateway.app import create_admin_app, create_app
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.redis_server import RedisServer
-from gateway.metrics import Metrics
+from gateway.metrics.collectors import Metrics
+from gateway.presign.image_variant import ImageVariant
+from gateway.server.listener import listening
 from gateway.settings import Settings
-from gateway.urls.member import Member
 
 IMAGES = 20_000
 
@@ -53,17 +53,17 @@ async def measure(settings: Settings) -> None:
     async with listening(app, create_admin_app) as ports, aiohttp.ClientSession() as session:
         image_ids = [f"id-{number}" for number in range(IMAGES)]
         for start in range(0, IMAGES, 1000):
-            await app[keys.RESOLVER].resolve_many(image_ids[start : start + 1000])
+            await app[app_keys.RESOLVER].resolve_many(image_ids[start : start + 1000])
         url = ports.public + "/api/v1/images/id-0/url"
         quiet = await p99(session, url, await after(3))
         now = time.time()
         for start in range(0, IMAGES, 1000):  # no entry is fresh, and every one was asked for lately
             batch = image_ids[start : start + 1000]
-            await app[keys.SHARED_TIER].drop(batch)
-            await app[keys.REDIS_USAGE].made({Member(image_id): int(now) for image_id in batch}, now)
-        await app[keys.REFRESH_QUEUE].schedule({Member(image_id): now for image_id in image_ids})
+            await app[app_keys.SHARED_TIER].drop(batch)
+            await app[app_keys.USAGE_STORE].made({ImageVariant(image_id): int(now) for image_id in batch}, now)
+        await app[app_keys.REFRESH_QUEUE].schedule({ImageVariant(image_id): now for image_id in image_ids})
         done = asyncio.Event()
-        report = app[keys.REFRESHER].report
+        report = app[app_keys.REFRESH_WORKER].report
         before = report.results["renewed"]
         busy_task = asyncio.create_task(p99(session, url, done), name="requests")
         began, cpu = time.perf_counter(), time.process_time()

@@ -9,87 +9,87 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway import parts
+from gateway import components
 from gateway.access.identity import Authenticator
 from gateway.access.jwks import Jwks, keep_fetching
-from gateway.access.links import Links
-from gateway.api import keys
+from gateway.access.signed_links import SignedLinks
+from gateway.api import app_keys
 from gateway.api.caller import Callers
 from gateway.api.client_address import ClientAddress
 from gateway.api.routes import ADMIN, add_admin_routes, add_public_routes
-from gateway.delivery.handout import HandOut
-from gateway.delivery.limit import StreamLimit
-from gateway.metrics import Metrics
-from gateway.ops.in_flight import InFlight
+from gateway.concurrency.in_flight import InFlight
+from gateway.concurrency.stream_limit import StreamLimit
+from gateway.delivery.public_url import PublicUrls
+from gateway.metrics.collectors import Metrics
+from gateway.presign.cos_clock import CosClock
+from gateway.presign.lifetime import Lifetime
+from gateway.presign.signer import Hosts, Signer, credentials_from
 from gateway.settings import Settings
-from gateway.urls.clock import CosClock
-from gateway.urls.lifetime import Lifetime
-from gateway.urls.signer import Hosts, Signer, credentials_from
 
 _MAX_BODY = 64 * 1024  # the largest valid one names 200 images
 
-_PARTS = (
-    parts.catalog,
-    parts.catalog_query,
-    parts.shared_tier,
-    parts.resolver,
-    parts.origin,
-    parts.delivery,
-    parts.health,
-    parts.refresher,
-    parts.statistics,
-    parts.change_feeds,
-    parts.warm_up,
+_COMPONENTS = (
+    components.catalog,
+    components.catalog_query,
+    components.shared_tier,
+    components.resolver,
+    components.origin,
+    components.delivery,
+    components.health,
+    components.refresh_worker,
+    components.statistics,
+    components.change_feeds,
+    components.warm_up,
 )
 
 # What the admin port shows of the public one.
 _SHOWN: tuple[web.AppKey[Any], ...] = (
-    keys.SETTINGS,
-    keys.METRICS,
-    keys.CLOCK,
-    keys.AUTHENTICATOR,
-    keys.CLIENT_ADDRESS,
-    keys.IN_FLIGHT,
-    keys.HEALTH,
-    keys.RESOLVER,
-    keys.FORGETTING,
-    keys.REDIS_USAGE,
-    keys.REFRESH_QUEUE,
-    keys.REFRESHER,
-    keys.DAILY_STATS,
+    app_keys.SETTINGS,
+    app_keys.METRICS,
+    app_keys.CLOCK,
+    app_keys.AUTHENTICATOR,
+    app_keys.CLIENT_ADDRESS,
+    app_keys.IN_FLIGHT,
+    app_keys.HEALTH,
+    app_keys.RESOLVER,
+    app_keys.INVALIDATION,
+    app_keys.USAGE_STORE,
+    app_keys.REFRESH_QUEUE,
+    app_keys.REFRESH_WORKER,
+    app_keys.DAILY_STATISTICS,
 )
 
 
 def create_app(settings: Settings, metrics: Metrics) -> web.Application:
     """The public port."""
     app = web.Application(client_max_size=_MAX_BODY)
-    app[keys.SETTINGS] = settings
-    app[keys.METRICS] = metrics
-    app[keys.AUTHENTICATOR] = _authenticator(app)
+    app[app_keys.SETTINGS] = settings
+    app[app_keys.METRICS] = metrics
+    app[app_keys.AUTHENTICATOR] = _authenticator(app)
     if settings.access.signed_links is not None:
-        app[keys.LINKS] = Links(settings.access.signed_links)
-    app[keys.CALLERS] = Callers(app[keys.AUTHENTICATOR], app.get(keys.LINKS))
-    app[keys.CLIENT_ADDRESS] = ClientAddress(settings.server.trusted_proxies)
-    app[keys.IN_FLIGHT] = InFlight(metrics)
-    app[keys.STREAM_LIMIT] = StreamLimit(settings.server.max_streams)
-    app[keys.LIFETIME] = Lifetime(
+        app[app_keys.LINKS] = SignedLinks(settings.access.signed_links)
+    app[app_keys.CALLERS] = Callers(app[app_keys.AUTHENTICATOR], app.get(app_keys.LINKS))
+    app[app_keys.CLIENT_ADDRESS] = ClientAddress(settings.server.trusted_proxies)
+    app[app_keys.IN_FLIGHT] = InFlight(metrics)
+    app[app_keys.STREAM_LIMIT] = StreamLimit(settings.server.max_streams)
+    app[app_keys.LIFETIME] = Lifetime(
         settings.url_cache.default_ttl, settings.url_cache.min_remaining, settings.url_prerefresh.threshold
     )
-    app[keys.CLOCK] = CosClock()
-    metrics.cos_clock_difference.set_function(lambda: app[keys.CLOCK].observed_offset)
-    metrics.cos_clock_offset.set_function(lambda: app[keys.CLOCK].offset)
-    app[keys.HOSTS] = Hosts(settings.cos)
-    app[keys.SIGNER] = Signer(
+    app[app_keys.CLOCK] = CosClock()
+    metrics.cos_clock_difference.set_function(lambda: app[app_keys.CLOCK].observed_offset)
+    metrics.cos_clock_offset.set_function(lambda: app[app_keys.CLOCK].offset)
+    app[app_keys.HOSTS] = Hosts(settings.cos)
+    app[app_keys.SIGNER] = Signer(
         credentials_from(settings.cos),
-        app[keys.HOSTS],
+        app[app_keys.HOSTS],
         ttl=settings.url_cache.default_ttl,
         window=settings.url_cache.sign_window,
         styles=settings.image_styles,
         metrics=metrics,
-        now=app[keys.CLOCK].now,
+        now=app[app_keys.CLOCK].now,
     )
-    app[keys.HAND_OUT] = HandOut(app[keys.SIGNER], settings.image_styles)
-    app.cleanup_ctx.extend(_PARTS)
+    app[app_keys.PUBLIC_URLS] = PublicUrls(app[app_keys.SIGNER], settings.image_styles)
+    app.cleanup_ctx.extend(_COMPONENTS)
     add_public_routes(app)
     return app
 
@@ -98,7 +98,7 @@ def create_admin_app(app: web.Application) -> web.Application:
     """The admin port, beside a public one that has started."""
     admin = web.Application(client_max_size=_MAX_BODY)
     # Counted apart: what operators and Prometheus are answered does not show how images do.
-    admin[keys.ROUTE_PREFIX] = ADMIN
+    admin[app_keys.ROUTE_PREFIX] = ADMIN
     for key in _SHOWN:
         if key in app:
             admin[key] = app[key]
@@ -107,11 +107,11 @@ def create_admin_app(app: web.Application) -> web.Application:
 
 
 def _authenticator(app: web.Application) -> Authenticator:
-    settings, admin = app[keys.SETTINGS].access, app[keys.SETTINGS].admin
+    settings, admin = app[app_keys.SETTINGS].access, app[app_keys.SETTINGS].admin
     published: Jwks | None = None
     if settings.jwt is not None and settings.jwt.jwks_url is not None:
         published, url = Jwks(settings.jwt.algorithms), settings.jwt.jwks_url
-        fetching = keep_fetching(published, url, app[keys.METRICS])
+        fetching = keep_fetching(published, url, app[app_keys.METRICS])
         app.cleanup_ctx.append(lambda _: _open(fetching))
     return Authenticator(settings.jwt, admin.token, forwarded_user=settings.forwarded_user, keys=published)
 

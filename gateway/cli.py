@@ -12,19 +12,19 @@ from typing import Any
 
 import click
 
-from gateway.api.server import Listening, PurePythonParser, listening
 from gateway.app import create_admin_app, create_app
 from gateway.catalog.postgres import CatalogQueryRefused
-from gateway.commands import addresses
-from gateway.commands.common import CANNOT_START, config_option, refuse, settings_from
+from gateway.commands import url
+from gateway.commands.check import check_all
 from gateway.commands.queue import queue
+from gateway.commands.setup import CANNOT_START, config_option, refuse, settings_from
 from gateway.commands.sql import sql
 from gateway.commands.terminal import OutputConsole
 from gateway.commands.warm import warm
-from gateway.examination import examine_all
-from gateway.metrics import Metrics
-from gateway.ops import memory, open_files
+from gateway.metrics.collectors import Metrics
+from gateway.ops import file_limit, memory_tuning
 from gateway.ops.logs import configure_logging
+from gateway.server.listener import Listening, PurePythonParser, listening
 from gateway.settings import Settings
 from gateway.settings.sources import SettingsError
 
@@ -59,7 +59,7 @@ def check(config: Path | None) -> None:
 
     async def examine() -> bool:
         all_well = True
-        async for finding in examine_all(settings):
+        async for finding in check_all(settings):
             all_well &= finding.is_well
             verdict = "[red]fail[/] "
             if finding.is_well:
@@ -135,18 +135,18 @@ def _run(
     """
 
     async def serve_until_told() -> None:
-        memory.settle()
-        open_files.make_room(settings.server.max_streams)
-        stop, hurry = asyncio.Event(), asyncio.Event()
+        memory_tuning.tune_memory()
+        file_limit.raise_nofile_limit(settings.server.max_streams)
+        stop, force_stop = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, lambda: (hurry if stop.is_set() else stop).set())
+            loop.add_signal_handler(signum, lambda: (force_stop if stop.is_set() else stop).set())
         # A terminal that closes sends SIGHUP, and so does its shell: the second one is no request to hurry. Ignored, it
         # would leave the gateway and the servers of `dev` running with nobody to stop them; who wants that says nohup.
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             loop.add_signal_handler(signal.SIGHUP, stop.set)
         app = create_app(settings, Metrics())
-        async with beside or nullcontext(), listening(app, create_admin_app, hurry) as ports:
+        async with beside or nullcontext(), listening(app, create_admin_app, force_stop) as ports:
             logger.info("listening: public=%s admin=%s", ports.public, ports.admin)
             if ready is not None:
                 ready(ports)
@@ -164,5 +164,5 @@ def _run(
 main.add_command(queue)
 main.add_command(warm)
 main.add_command(sql)
-main.add_command(addresses.url)
-main.add_command(addresses.link)
+main.add_command(url.url)
+main.add_command(url.link)

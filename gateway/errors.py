@@ -1,7 +1,7 @@
 """Every outcome other than success that a client can see: one class each.
 
 Adapters raise these at their own edge, nothing above an adapter knows a vendor's exception, and
-``gateway.api.front`` alone turns them into answers.
+``gateway.server.dispatch`` alone turns them into answers.
 """
 
 import math

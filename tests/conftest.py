@@ -22,15 +22,15 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from prometheus_client import CollectorRegistry
 
-from gateway.api.server import Listening, listening
 from gateway.app import create_admin_app, create_app
-from gateway.dev.cos.access import Credential
-from gateway.dev.cos.server import CosStandIn
-from gateway.dev.cos.store import ObjectStore
+from gateway.cos_emulator.access import Credential
+from gateway.cos_emulator.server import CosEmulator
+from gateway.cos_emulator.store import ObjectStore
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.redis_server import RedisServer
-from gateway.metrics import Metrics
+from gateway.metrics.collectors import Metrics
+from gateway.server.listener import Listening, listening
 from gateway.settings import Settings
 from tests.stalling import Stalling
 
@@ -134,18 +134,18 @@ def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-async def cos() -> AsyncIterator[CosStandIn]:
+async def cos() -> AsyncIterator[CosEmulator]:
     """The COS stand-in with one empty bucket."""
     store = ObjectStore()
     store.create_bucket(BUCKET)
     credentials = {SECRET_ID: Credential(SECRET_KEY)}
-    async with CosStandIn(store, credentials, default_bucket=BUCKET) as stand_in:
+    async with CosEmulator(store, credentials, default_bucket=BUCKET) as stand_in:
         yield stand_in
 
 
 @pytest.fixture
 def raw_settings(
-    redis_url: str, postgres_dsn: str, made_table: ImagesTable, cos: CosStandIn
+    redis_url: str, postgres_dsn: str, made_table: ImagesTable, cos: CosEmulator
 ) -> dict[str, dict[str, Any]]:
     """The sections of a configuration on the run's servers, as they would stand in the YAML file."""
     del made_table  # but it is there: without it the gateway does not start
@@ -171,7 +171,7 @@ class Images:
     """Puts images where they belong: the row into Postgres, the object into the stand-in."""
 
     table: ImagesTable
-    cos: CosStandIn
+    cos: CosEmulator
 
     async def add(
         self,
@@ -200,7 +200,7 @@ class Images:
 
 
 @pytest.fixture
-def images(images_table: ImagesTable, cos: CosStandIn) -> Images:
+def images(images_table: ImagesTable, cos: CosEmulator) -> Images:
     """The images of this test, none at first."""
     return Images(images_table, cos)
 

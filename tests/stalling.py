@@ -9,11 +9,11 @@ from pathlib import Path
 import redis
 from pydantic import SecretStr
 
-from gateway.breaker import Breaker
+from gateway.concurrency.circuit_breaker import CircuitBreaker
 from gateway.dev.redis_server import RedisServer
+from gateway.redis_store.client import open_redis
+from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.settings import RedisSettings
-from gateway.urls.redis_client import open_redis
-from gateway.urls.redis_guard import CacheUnavailable, RedisGuard
 from tests.valve import Valve
 
 
@@ -23,7 +23,7 @@ class Stalling:
 
     server: RedisServer
     valve: Valve
-    guard: RedisGuard
+    guard: GuardedRedis
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -34,7 +34,7 @@ class Stalling:
             valve = await stack.enter_async_context(Valve.before(server.port))
             url = SecretStr(server.url.replace(f":{server.port}", f":{valve.port}"))
             client = await stack.enter_async_context(open_redis(RedisSettings(url=url, timeout=0.1)))
-            yield cls(server, valve, RedisGuard(client, "image:", 0.1, Breaker(pause=0.01)))
+            yield cls(server, valve, GuardedRedis(client, "image:", 0.1, CircuitBreaker(pause=0.01)))
 
     async def lose_the_answer_to(self, write: Callable[[], Awaitable[None]]) -> None:
         """Call ``write`` until its commands reached Redis while no answer comes back."""

@@ -16,9 +16,9 @@ import pytest
 import redis
 import yaml
 
-from gateway.dev.cos.content import SyntheticContent
-from gateway.dev.cos.faults import Fault, Hang, Refuse
-from gateway.dev.cos.server import CosStandIn
+from gateway.cos_emulator.content import SyntheticContent
+from gateway.cos_emulator.faults import Fault, Hang, Refuse
+from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.dev.welcome import token_for
 from tests.conftest import BUCKET, Images
@@ -122,7 +122,7 @@ class TestServe:
     """The process under an orchestrator."""
 
     async def test_sigterm_during_a_download_lets_it_complete(
-        self, config_file: Path, images: Images, cos: CosStandIn
+        self, config_file: Path, images: Images, cos: CosEmulator
     ) -> None:
         content = SyntheticContent(40_000_000)
         cos.store.put(BUCKET, "big.png", content, content_type="image/png")
@@ -144,7 +144,7 @@ class TestServe:
         assert "Traceback" not in "".join(running.lines)
 
     async def test_a_transfer_that_outlasts_the_grace_is_cut(
-        self, config_file: Path, images: Images, cos: CosStandIn
+        self, config_file: Path, images: Images, cos: CosEmulator
     ) -> None:
         cos.store.put(BUCKET, "slow.png", SyntheticContent(1_000_000), content_type="image/png")
         await images.add_row(ImageRow("slow", None, "slow.png", public=True))
@@ -164,7 +164,7 @@ class TestServe:
 
     @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
     async def test_who_is_told_twice_does_not_wait(
-        self, config_file: Path, images: Images, cos: CosStandIn, signum: signal.Signals
+        self, config_file: Path, images: Images, cos: CosEmulator, signum: signal.Signals
     ) -> None:
         cos.store.put(BUCKET, "slow.png", SyntheticContent(1_000_000), content_type="image/png")
         await images.add_row(ImageRow("slow", None, "slow.png", public=True))
@@ -187,7 +187,7 @@ class TestServe:
         assert "Traceback" not in "".join(running.lines)
 
     async def test_sighup_drains_and_a_second_one_does_not_hurry(
-        self, config_file: Path, images: Images, cos: CosStandIn
+        self, config_file: Path, images: Images, cos: CosEmulator
     ) -> None:
         """A terminal that closes sends it, and so does its shell."""
         content = SyntheticContent(40_000_000)
@@ -238,7 +238,7 @@ class TestServe:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
     async def test_log_lines_are_json_with_the_request_id(
-        self, config_file: Path, images: Images, cos: CosStandIn
+        self, config_file: Path, images: Images, cos: CosEmulator
     ) -> None:
         await images.add("a")
         cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), times=None))

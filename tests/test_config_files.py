@@ -19,9 +19,9 @@ from pydantic import BaseModel
 from gateway import cli
 from gateway.api.routes import ADMIN
 from gateway.app import create_admin_app, create_app
-from gateway.examination import PLACEHOLDERS
+from gateway.commands.check import PLACEHOLDERS
 from gateway.ip_address import is_loopback
-from gateway.metrics import Metrics
+from gateway.metrics.collectors import Metrics
 from gateway.settings import AdminSettings, ImageProxySettings, JwtSettings, ServerSettings, Settings
 from gateway.settings.sources import load_settings
 from tests.settings_keys import key_at, section_in

@@ -16,9 +16,9 @@ from gateway import cli
 from gateway.access.tokens import LEEWAY
 from gateway.api.routes import add_admin_routes
 from gateway.app import create_app
+from gateway.components import _UNKNOWN_TTL
 from gateway.errors import GatewayError
-from gateway.metrics import Metrics
-from gateway.parts import _UNKNOWN_TTL
+from gateway.metrics.collectors import Metrics
 from gateway.settings import Settings
 from gateway.settings.sources import load_settings
 from tests.settings_keys import key_at

@@ -13,19 +13,19 @@ KNOWN_TO_ALL = {
     "gateway.errors",
     "gateway.ip_address",
     "gateway.settings",
-    "gateway.metrics",
-    "gateway.breaker",
-    "gateway.single_flight",
-    "gateway.patience",
+    "gateway.metrics.collectors",
+    "gateway.concurrency.circuit_breaker",
+    "gateway.concurrency.single_flight",
+    "gateway.concurrency.shared_timeout",
 }
 # The small types that rooms hand over.
 RECORD = {"gateway.catalog.record", "gateway.catalog.image_id"}
-SIGNED = {"gateway.urls.presigned"}
+SIGNED = {"gateway.presign.presigned_url"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "ip_address": set(),
     "settings": {"gateway.ip_address"},
-    "metrics": {"gateway.request_metrics"},
+    "metrics": {"gateway.metrics.loop_counters"},
     "request_metrics": set(),
     "breaker": set(),
     "single_flight": set(),
@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "urls": KNOWN_TO_ALL | RECORD,
     "origin": KNOWN_TO_ALL | RECORD | SIGNED,
     # its statistics go to Redis, over the one guarded connection
-    "ops": KNOWN_TO_ALL | RECORD | {"gateway.urls.redis_guard"},
+    "ops": KNOWN_TO_ALL | RECORD | {"gateway.redis_store.guarded_client"},
     "delivery": KNOWN_TO_ALL | RECORD | SIGNED | {"gateway.origin"},
 }
 # Reads what an operator wrote; the commands start with it.
@@ -45,19 +45,19 @@ KNOW_ALL = {"api", "app", "parts", "examination", "commands", "cli", "__main__"}
 # What comes after them on the way, or beside it, is not known even to those.
 BESIDE = {"gateway.cli", "gateway.commands", "gateway.dev"}
 FORBIDDEN: dict[str, set[str]] = {
-    "api": BESIDE | {"gateway.app", "gateway.parts"},
+    "api": BESIDE | {"gateway.app", "gateway.components"},
     "app": BESIDE,
     "parts": BESIDE,
     "examination": BESIDE,
 }
 
 # Which modules may know a library, as prefixes.
-COMPOSITION = ("gateway.app.", "gateway.parts.", "gateway.commands.")
+COMPOSITION = ("gateway.app.", "gateway.components.", "gateway.commands.")
 OWNERS: dict[str, tuple[str, ...]] = {
     "aiohttp.web": ("gateway.api.", "gateway.delivery.", *COMPOSITION),
     # The keys that sign tokens are fetched by a client of their own: they are no business of the origin's.
     "aiohttp": ("gateway.api.", "gateway.delivery.", *COMPOSITION, "gateway.origin.", "gateway.access.jwks."),
-    "qcloud_cos": ("gateway.urls.signer.",),
+    "qcloud_cos": ("gateway.presign.signer.",),
     "redis": ("gateway.urls.",),
     "aiopg": ("gateway.catalog.",),
     # The settings parse a connection string with libpq's parser and open nothing.

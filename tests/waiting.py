@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from gateway.dev.cos.journal import Seen
-from gateway.dev.cos.server import CosStandIn
+from gateway.cos_emulator.journal import Seen
+from gateway.cos_emulator.server import CosEmulator
 
 
 async def until(condition: Callable[[], object], *, seconds: float = 5.0, what: str = "what was waited for") -> None:
@@ -16,13 +16,13 @@ async def until(condition: Callable[[], object], *, seconds: float = 5.0, what: 
         await asyncio.sleep(0.01)
 
 
-async def until_asked(cos: CosStandIn, key: str) -> Seen:
+async def until_asked(cos: CosEmulator, key: str) -> Seen:
     """The first request for the object, as soon as it has arrived at COS."""
     await until(lambda: cos.journal.of(key), what=f"a request for {key}")
     return cos.journal.of(key)[0]
 
 
-async def until_finished(cos: CosStandIn, key: str) -> Seen:
+async def until_finished(cos: CosEmulator, key: str) -> Seen:
     """The one request for the object, as soon as COS has nothing more to do with it."""
     await until(lambda: all(seen.finished for seen in cos.journal.of(key)), what=f"the end of the transfer of {key}")
     (seen,) = cos.journal.of(key)

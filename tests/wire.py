@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-PATIENCE = 5.0
+TIME_LIMIT = 5.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Wire:
 
     async def head(self) -> Head:
         """The next answer, up to its body."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIME_LIMIT):
             raw = await self.reader.readuntil(b"\r\n\r\n")
         line, *fields = raw.decode().removesuffix("\r\n\r\n").split("\r\n")
         headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
@@ -44,13 +44,13 @@ class Wire:
 
     async def body(self, head: Head) -> bytes:
         """As many bytes as the head announces."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIME_LIMIT):
             return await self.reader.readexactly(int(head.headers["content-length"]))
 
     async def rest(self) -> bytes:
         """All that still comes, to the end of the connection, orderly or not."""
         received = bytearray()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIME_LIMIT):
             with suppress(ConnectionError):
                 while piece := await self.reader.read(65536):
                     received += piece

@@ -101,9 +101,9 @@ def _keys(
         key = explained[f"{path}.{name}"]
         inner = _section(schema, described) if not _may_be_null(described) else None
         state = "required" if name in section.get("required", ()) else f"default `{key.default}`"
-        facts = "section" if inner is not None else f"{_type(described)}; {state}"
+        metadata = "section" if inner is not None else f"{_type(described)}; {state}"
         first, *more = _texts(key.blocks)
-        yield f"{indent}- `{name}` ({facts}): {first}"
+        yield f"{indent}- `{name}` ({metadata}): {first}"
         for text in more:
             yield ""
             yield from (f"{indent}  {line}".rstrip() for line in text.splitlines())

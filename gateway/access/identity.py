@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from gateway.access.fields import cookies_of, values_of
 from gateway.access.forwarded import BadForwardedUser, ForwardedUser
-from gateway.access.links import SignedLink
+from gateway.access.signed_links import SignedLink
 from gateway.access.tokens import BadToken, ConfiguredKey, TokenKeys, Tokens
 from gateway.errors import Unauthorized
 from gateway.settings import ForwardedUserSettings, JwtSettings

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 import jwt
 
-from gateway.metrics import Metrics
+from gateway.metrics.collectors import Metrics
 
 logger = logging.getLogger(__name__)
 

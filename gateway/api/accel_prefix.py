@@ -6,7 +6,7 @@ from typing import NoReturn
 from aiohttp import web
 
 from gateway.errors import AccelNotConfigured
-from gateway.metrics import Metrics
+from gateway.metrics.collectors import Metrics
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from functools import wraps
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.api.keys import AUTHENTICATOR
+from gateway.api.app_keys import AUTHENTICATOR
 from gateway.errors import Forbidden, Unauthorized
 
 

@@ -4,11 +4,11 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.api.answers import success
-from gateway.api.body import json_body
-from gateway.api.keys import CALLERS, HAND_OUT, USAGE, VIEWING
-from gateway.api.passage import PASSAGE
+from gateway.api.app_keys import AUTHORIZED_LOOKUP, CALLERS, PUBLIC_URLS, USAGE
+from gateway.api.json_body import json_body
+from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
+from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, InvalidImageId, InvalidRequest
 
 MOST_IMAGES = 200
@@ -25,14 +25,16 @@ async def urls(request: web.Request) -> web.Response:
         except InvalidImageId as error:
             errors[image_id] = error.code
     found: dict[str, dict[str, Any]] = {}
-    for image_id, result in (await request.app[VIEWING].view_many(request.app[CALLERS].of(request), valid)).items():
+    for image_id, result in (
+        await request.app[AUTHORIZED_LOOKUP].view_many(request.app[CALLERS].of(request), valid)
+    ).items():
         if isinstance(result, GatewayError):
             errors[image_id] = result.code
             continue
         request.app[USAGE].accessed(image_id)
-        presigned = request.app[HAND_OUT].presign(result.image)
+        presigned = request.app[PUBLIC_URLS].presign(result.image)
         found[image_id] = {"url": presigned.url, "expires_at": presigned.expires_at, "from_cache": result.from_cache}
-    request[PASSAGE].is_denial = bool(errors)  # or one id in a batch would tell what a 404 does not
+    request[REQUEST_CONTEXT].is_denial = bool(errors)  # or one id in a batch would tell what a 404 does not
     return success({"urls": found, "errors": errors})
 
 

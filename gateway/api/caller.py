@@ -6,7 +6,7 @@ from dataclasses import replace
 from aiohttp import hdrs, web
 
 from gateway.access.identity import Authenticator, Caller
-from gateway.access.links import BadLink, Links
+from gateway.access.signed_links import BadLink, SignedLinks
 
 logger = logging.getLogger(__name__)
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 class Callers:
     """Tells who sent a request; ``links`` is None where signed links are not configured."""
 
-    def __init__(self, authenticator: Authenticator, links: Links | None) -> None:
+    def __init__(self, authenticator: Authenticator, links: SignedLinks | None) -> None:
         self._authenticator = authenticator
         self._links = links
 

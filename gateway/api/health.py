@@ -5,8 +5,8 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.api.answers import json_text
-from gateway.api.keys import HEALTH
+from gateway.api.app_keys import HEALTH
+from gateway.api.json_responses import json_text
 from gateway.ops.health import Readiness
 
 _HEADERS = {"Cache-Control": "no-store"}

@@ -2,35 +2,35 @@
 
 from aiohttp import web
 
-from gateway.api.answers import success
-from gateway.api.keys import (
+from gateway.api.app_keys import (
+    AUTHORIZED_LOOKUP,
     CALLERS,
-    FORGETTING,
-    HAND_OUT,
     IMAGE_PROXY,
+    INVALIDATION,
+    PUBLIC_URLS,
     REFRESH_QUEUE,
     RESOLVER,
     USAGE,
-    VIEWING,
 )
-from gateway.api.passage import PASSAGE
+from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
-from gateway.urls.member import Member
-from gateway.urls.redis_guard import CacheUnavailable
+from gateway.delivery.request_context import REQUEST_CONTEXT
+from gateway.presign.image_variant import ImageVariant
+from gateway.redis_store.guarded_client import CacheUnavailable
 
 
 async def proxy(request: web.Request) -> web.StreamResponse:
     """The image's bytes, or the way to them, at an address that the router had to decode."""
-    return await request.app[IMAGE_PROXY].answer(request, request.match_info["image_id"], request[PASSAGE])
+    return await request.app[IMAGE_PROXY].answer(request, request.match_info["image_id"], request[REQUEST_CONTEXT])
 
 
 async def url(request: web.Request) -> web.Response:
     """The image's presigned URL, for whoever fetches from COS directly."""
     image_id = parse_image_id(request.match_info["image_id"])
-    viewed = await request.app[VIEWING].view(request.app[CALLERS].of(request), image_id)
+    viewed = await request.app[AUTHORIZED_LOOKUP].view(request.app[CALLERS].of(request), image_id)
     request.app[USAGE].accessed(image_id)
-    usage = await request.app[USAGE].usage(Member(image_id))
-    presigned = request.app[HAND_OUT].presign(viewed.image)
+    usage = await request.app[USAGE].usage(ImageVariant(image_id))
+    presigned = request.app[PUBLIC_URLS].presign(viewed.image)
     return success(
         {
             "image_id": image_id,
@@ -45,10 +45,10 @@ async def url(request: web.Request) -> web.Response:
 async def refresh(request: web.Request) -> web.Response:
     """A presigned URL made this moment."""
     image_id = parse_image_id(request.match_info["image_id"])
-    await request.app[VIEWING].control(request.app[CALLERS].of(request), image_id)
-    presigned = request.app[HAND_OUT].presign(await request.app[RESOLVER].renew(image_id))
-    request.app[USAGE].refreshed(Member(image_id))
-    await request.app[FORGETTING].tell_others([image_id])
+    await request.app[AUTHORIZED_LOOKUP].control(request.app[CALLERS].of(request), image_id)
+    presigned = request.app[PUBLIC_URLS].presign(await request.app[RESOLVER].renew(image_id))
+    request.app[USAGE].refreshed(ImageVariant(image_id))
+    await request.app[INVALIDATION].notify_replicas([image_id])
     return success(
         {"image_id": image_id, "url": presigned.url, "expires_at": presigned.expires_at}, "a new URL was signed"
     )
@@ -57,8 +57,8 @@ async def refresh(request: web.Request) -> web.Response:
 async def status(request: web.Request) -> web.Response:
     """What is kept of the image's URL, and how it was used; times in Unix seconds."""
     image_id = parse_image_id(request.match_info["image_id"])
-    presigned = (await request.app[VIEWING].control(request.app[CALLERS].of(request), image_id)).presigned
-    usage = await request.app[USAGE].usage(Member(image_id))
+    presigned = (await request.app[AUTHORIZED_LOOKUP].control(request.app[CALLERS].of(request), image_id)).presigned
+    usage = await request.app[USAGE].usage(ImageVariant(image_id))
     return success(
         {
             "image_id": image_id,
@@ -78,7 +78,7 @@ async def _refresh_due_at(request: web.Request, image_id: str) -> int | None:
     if queue is None:
         return None
     try:
-        due_at = await queue.due_at(Member(image_id))
+        due_at = await queue.due_at(ImageVariant(image_id))
     except CacheUnavailable:
         return None
     return int(due_at) if due_at is not None else None

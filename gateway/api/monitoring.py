@@ -6,24 +6,24 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from gateway.api.admin import admin_only
-from gateway.api.answers import success
-from gateway.api.batch import image_ids_in
-from gateway.api.body import json_body
-from gateway.api.keys import (
+from gateway.api.app_keys import (
     CLOCK,
-    DAILY_STATS,
-    FORGETTING,
-    REDIS_USAGE,
+    DAILY_STATISTICS,
+    INVALIDATION,
     REFRESH_QUEUE,
-    REFRESHER,
+    REFRESH_WORKER,
     RESOLVER,
     SETTINGS,
+    USAGE_STORE,
 )
+from gateway.api.batch import image_ids_in
+from gateway.api.json_body import json_body
+from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import CacheIsAway, InvalidRequest, RouteNotFound
-from gateway.urls.redis_guard import CacheUnavailable
-from gateway.urls.refresh_queue import RefreshQueue
-from gateway.urls.refresher import RefreshReport
+from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.urls.refresh_worker import RefreshReport
 
 _SHOWN = 100
 _MOST_DIGITS = 10
@@ -32,11 +32,11 @@ _MOST_DIGITS = 10
 async def stats(request: web.Request) -> web.Response:
     """How the cache of presigned URLs does; times in Unix seconds."""
     app, now = request.app, request.app[CLOCK].now()
-    queue, tally = _queue(request), app[RESOLVER].tally
-    report = app[REFRESHER].report if REFRESHER in app else RefreshReport()
+    queue, lookup_counts = _queue(request), app[RESOLVER].lookup_counts
+    report = app[REFRESH_WORKER].report if REFRESH_WORKER in app else RefreshReport()
     attempts = report.success_count + report.error_count
     async with _redis_answers():
-        cached, soon = await app[REDIS_USAGE].cached(now, app[SETTINGS].url_prerefresh.threshold)
+        cached, soon = await app[USAGE_STORE].cached(now, app[SETTINGS].url_prerefresh.threshold)
         lengths = await queue.lengths(now)
     return success(
         {
@@ -45,8 +45,8 @@ async def stats(request: web.Request) -> web.Response:
             "refresh_queue_length": lengths.queued,
             "refresh_due": lengths.due,
             "refresh_dead": lengths.dead,
-            "cache_hit_rate": tally.hit_rate(),
-            "hit_rate_by_tier": {tier: tally.hit_rate(tier) for tier in ("local", "redis")},
+            "cache_hit_rate": lookup_counts.hit_rate(),
+            "hit_rate_by_tier": {tier: lookup_counts.hit_rate(tier) for tier in ("local", "redis")},
             "last_updated": int(now),
             "refresh": {
                 "running": report.running,
@@ -63,7 +63,7 @@ async def stats(request: web.Request) -> web.Response:
 
 async def daily_stats(request: web.Request) -> web.Response:
     """The last days, today first."""
-    daily = request.app.get(DAILY_STATS)
+    daily = request.app.get(DAILY_STATISTICS)
     if daily is None:
         raise RouteNotFound
     most = request.app[SETTINGS].url_stats.retention_days
@@ -88,13 +88,13 @@ async def queue(request: web.Request) -> web.Response:
             "due": lengths.due,
             "dead": lengths.dead,
             "next": [
-                {"image_id": claim.member.image_id, "style": claim.member.style, "due_at": claim.due_at}
+                {"image_id": claim.variant.image_id, "style": claim.variant.style, "due_at": claim.due_at}
                 for claim in first
             ],
             "dead_entries": [
                 {
-                    "image_id": entry.member.image_id,
-                    "style": entry.member.style,
+                    "image_id": entry.variant.image_id,
+                    "style": entry.variant.style,
                     "reason": entry.reason,
                     "at": entry.at,
                     "attempts": entry.attempts,
@@ -117,7 +117,7 @@ async def requeue(request: web.Request) -> web.Response:
 async def purge(request: web.Request) -> web.Response:
     """Forget images on every replica; they are looked up again when they are asked for."""
     image_ids = [parse_image_id(one) for one in image_ids_in(await json_body(request))]
-    await request.app[FORGETTING].everywhere(image_ids)
+    await request.app[INVALIDATION].invalidate_everywhere(image_ids)
     return success({"purged": len(image_ids)})
 
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from gateway.api import batch, health, images, keys, links, metrics, monitoring
+from gateway.api import app_keys, batch, exposition, health, images, link_handlers, monitoring
 from gateway.api.accel_prefix import AccelPrefix
 from gateway.api.openapi.document import openapi
 from gateway.api.static_files import StaticFiles
@@ -33,16 +33,16 @@ def add_public_routes(app: web.Application) -> None:
     app.router.add_get(f"/api/v1/images/{_ID}/url", images.url, name="url", allow_head=False)
     app.router.add_post(f"/api/v1/images/{_ID}/url/refresh", images.refresh, name="refresh")
     app.router.add_get(f"/api/v1/images/{_ID}/status", images.status, name="status", allow_head=False)
-    app.router.add_post(f"/api/v1/images/{_ID}/link", links.make, name="link")
-    app.router.add_delete(f"/api/v1/images/{_ID}/links", links.kill, name="links")
+    app.router.add_post(f"/api/v1/images/{_ID}/link", link_handlers.make, name="link")
+    app.router.add_delete(f"/api/v1/images/{_ID}/links", link_handlers.kill, name="links")
     app.router.add_post("/api/v1/images/urls", batch.urls, name="urls")
     # All that are there by now: what comes after them is for tools, not for pages.
     for known in list(app.router.resources()):
         if isinstance(known, web.Resource):
             known.add_route(hdrs.METH_OPTIONS, preflight)
-    image_proxy = app[keys.SETTINGS].image_proxy
+    image_proxy = app[app_keys.SETTINGS].image_proxy
     if image_proxy.delivery == "accel":
-        accel_prefix = AccelPrefix(image_proxy.accel_prefix, app[keys.METRICS])
+        accel_prefix = AccelPrefix(image_proxy.accel_prefix, app[app_keys.METRICS])
         app.router.add_route(
             hdrs.METH_ANY, image_proxy.accel_prefix + "{version:.*}", accel_prefix.refuse, name="accel"
         )
@@ -53,7 +53,7 @@ def add_public_routes(app: web.Application) -> None:
 
 def add_admin_routes(app: web.Application) -> None:
     """What operators and Prometheus ask for."""
-    app.router.add_get("/metrics", metrics.exposition, name="metrics")
+    app.router.add_get("/metrics", exposition.exposition, name="metrics")
     app.router.add_get("/api/v1/monitoring/stats", monitoring.stats, name="stats")
     app.router.add_get("/api/v1/monitoring/stats/daily", monitoring.daily_stats, name="daily_stats")
     app.router.add_get("/api/v1/monitoring/queue", monitoring.queue, name="queue")

@@ -12,8 +12,8 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
+from gateway.api.app_keys import SETTINGS
 from gateway.api.batch import MOST_IMAGES
-from gateway.api.keys import SETTINGS
 from gateway.errors import RouteNotFound
 
 _NAME = re.compile(r"[a-z]+(?:-[a-z]+)*(?:\.(?P<hash>[A-Za-z0-9_-]{8}))?\.js")

@@ -12,7 +12,7 @@ import psycopg2
 from gateway.catalog.query import KILL_LINKS, LINKS_TABLE, CatalogQuery
 from gateway.catalog.record import ImageRecord, Rows
 from gateway.errors import CatalogUnavailable
-from gateway.metrics import Metrics
+from gateway.metrics.collectors import Metrics
 from gateway.settings import PostgresSettings
 
 logger = logging.getLogger(__name__)

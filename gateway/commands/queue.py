@@ -10,10 +10,10 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from gateway.api import keys
-from gateway.commands.common import config_option, opened_parts, run_or_explain, settings_from
+from gateway.api import app_keys
+from gateway.commands.setup import config_option, opened_components, run_or_explain, settings_from
 from gateway.commands.terminal import OutputConsole
-from gateway.urls.refresh_queue import RefreshQueue
+from gateway.redis_store.refresh_queue import RefreshQueue
 
 _SHOWN = 50
 
@@ -42,7 +42,7 @@ def list_(before: Path | None, config: Path | None, most: int = _SHOWN) -> None:
             click.echo(f"{lengths.queued} queued, {lengths.due} due, {lengths.dead} dead")
             table = Table("image", "style", "due in (s)")
             for claim in await refresh_queue.first(most):
-                table.add_row(claim.member.image_id, claim.member.style or "", f"{claim.due_at - now:.0f}")
+                table.add_row(claim.variant.image_id, claim.variant.style or "", f"{claim.due_at - now:.0f}")
             OutputConsole().print(table)
 
     run_or_explain(show())
@@ -60,9 +60,9 @@ def dead(before: Path | None, config: Path | None, most: int) -> None:
             table = Table("image", "style", "given up at", "attempts", "reason")
             for entry in await refresh_queue.dead(most):
                 at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-                style = entry.member.style or ""
+                style = entry.variant.style or ""
                 # As text, or rich would read brackets in the reason as markup.
-                table.add_row(entry.member.image_id, style, at, str(entry.attempts), Text(entry.reason))
+                table.add_row(entry.variant.image_id, style, at, str(entry.attempts), Text(entry.reason))
             OutputConsole().print(table)
 
     run_or_explain(show())
@@ -83,7 +83,7 @@ def requeue(before: Path | None, config: Path | None) -> None:
 
 @asynccontextmanager
 async def _opened_queue(config: Path | None) -> AsyncIterator[RefreshQueue]:
-    async with opened_parts(settings_from(config)) as app:
-        if keys.REFRESH_QUEUE not in app:
+    async with opened_components(settings_from(config)) as app:
+        if app_keys.REFRESH_QUEUE not in app:
             raise click.ClickException("url_cache.enabled is off, so there is no queue")
-        yield app[keys.REFRESH_QUEUE]
+        yield app[app_keys.REFRESH_QUEUE]

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from gateway.catalog.installation import changes_sql, images_sql, links_sql
-from gateway.commands.common import config_option, settings_from
+from gateway.commands.setup import config_option, settings_from
 
 
 @click.group()

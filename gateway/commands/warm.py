@@ -9,9 +9,9 @@ from aiohttp import web
 from rich.console import Console
 from rich.progress import Progress
 
-from gateway.api import keys
+from gateway.api import app_keys
 from gateway.catalog.image_id import parse_image_id
-from gateway.commands.common import CANNOT_START, config_option, opened_parts, run_or_explain, settings_from
+from gateway.commands.setup import CANNOT_START, config_option, opened_components, run_or_explain, settings_from
 from gateway.errors import ImageNotFound, InvalidImageId
 from gateway.urls.warm_up import warm_up
 
@@ -39,18 +39,18 @@ def warm(config: Path | None, top: int | None, ids: Path | None) -> None:
     results: Results = defaultdict(list)
 
     async def fill() -> None:
-        async with opened_parts(settings) as app:
+        async with opened_components(settings) as app:
             image_ids = _read(ids, results) if ids is not None else await _hottest(app, top or 0)
             if top is not None and len(image_ids) < top:
                 click.echo(f"--top {top}: only {len(image_ids)} images are known to have been used")
             with Progress(console=Console(stderr=True)) as progress:
                 task = progress.add_task("warming", total=len(image_ids))
-                async for batch in warm_up(app[keys.RESOLVER], image_ids):
+                async for batch in warm_up(app[app_keys.RESOLVER], image_ids):
                     for image_id, error in batch.items():
                         results[error.code if error is not None else _CACHED].append(image_id)
                     progress.advance(task, len(batch))
             if top is not None:
-                await app[keys.SHARED_TIER].forget_usage(results.get(ImageNotFound.code, []))
+                await app[app_keys.SHARED_TIER].forget_usage(results.get(ImageNotFound.code, []))
 
     run_or_explain(fill())
     _report(results)
@@ -83,6 +83,6 @@ def _report(results: Results) -> None:
 
 
 async def _hottest(app: web.Application, most: int) -> list[str]:
-    if keys.REDIS_USAGE not in app:
+    if app_keys.USAGE_STORE not in app:
         raise click.ClickException("url_cache.enabled is off, so nothing is known of what is used")
-    return await app[keys.REDIS_USAGE].hottest(most)
+    return await app[app_keys.USAGE_STORE].hottest(most)

@@ -16,9 +16,9 @@ from gateway.delivery.headers import CachePolicy, content_type_of, image_headers
 from gateway.delivery.plan import NOT_MODIFIED, plan_for
 from gateway.delivery.stream import ImageStream
 from gateway.origin.errors import ObjectMoved
-from gateway.origin.facts import ObjectFacts
-from gateway.origin.source import ObjectSource
-from gateway.urls.presigned import SignedImage
+from gateway.origin.object_metadata import ObjectMetadata
+from gateway.origin.object_source import ObjectSource
+from gateway.presign.presigned_url import SignedImage
 
 # nginx sets it when COS did not give it the object: the gateway then streams, with all it knows of failures.
 FAILED = "X-Accel-Failed"
@@ -45,39 +45,39 @@ class ImageAccel:
         if known is not None:
             freshness, age = self._source.freshness(known), self._source.age(known)
             of_memory = {"Cache-Status": cache_status.hit(freshness), "Age": str(int(age))}
-            return self._handed_over(exchange, image, known.facts, of_memory)
+            return self._handed_over(exchange, image, known.metadata, of_memory)
         try:
             renewed, known = await self._source.look(image)
         except ObjectMoved:
             return await self._stream.answer(exchange, await exchange.view_again())
         if renewed is not None:
             image = await exchange.view_again()
-        return self._handed_over(exchange, image, known.facts, {"Cache-Status": cache_status.forwarded(200)})
+        return self._handed_over(exchange, image, known.metadata, {"Cache-Status": cache_status.forwarded(200)})
 
     def _handed_over(
-        self, exchange: Exchange, image: SignedImage, facts: ObjectFacts, told: Mapping[str, str]
+        self, exchange: Exchange, image: SignedImage, metadata: ObjectMetadata, told: Mapping[str, str]
     ) -> web.Response:
         """``told`` says how the facts were come by."""
         wanted = exchange.wanted
-        content_type_of(image.record.content_type, facts.content_type)  # what is no image has no conditions
-        plan = plan_for(exchange.request.headers, wanted.byte_range, facts)
+        content_type_of(image.record.content_type, metadata.content_type)  # what is no image has no conditions
+        plan = plan_for(exchange.request.headers, wanted.byte_range, metadata)
         with_body = plan is not NOT_MODIFIED
-        headers = image_headers(image.record, facts, self._policy, download=wanted.download, with_body=with_body)
+        headers = image_headers(image.record, metadata, self._policy, download=wanted.download, with_body=with_body)
         headers.update(told)
         if plan is NOT_MODIFIED:
             return web.Response(status=304, headers=headers)
         del headers["Accept-Ranges"]  # nginx would keep it, and send COS's beside it
         # A range of a large object is asked of COS; of a small one, nginx cuts it out of the whole that it keeps.
-        is_part = plan.status == 206 and not self._source.keeps(facts)
-        headers["X-Accel-Redirect"] = f"{self._prefix}{'part/' if is_part else ''}{_version(image, facts)}"
+        is_part = plan.status == 206 and not self._source.keeps(metadata)
+        headers["X-Accel-Redirect"] = f"{self._prefix}{'part/' if is_part else ''}{_version(image, metadata)}"
         headers["X-Origin-URL"] = image.presigned.url
-        length = facts.size
+        length = metadata.size
         if is_part and plan.last is not None:
             headers["X-Origin-Range"] = f"bytes={plan.first}-{plan.last}"
             length = plan.last + 1 - plan.first
         # What nginx holds COS's answer against; the tag is sent as If-Match, too.
-        if facts.strong_etag is not None:
-            headers["X-Origin-ETag"] = facts.strong_etag
+        if metadata.strong_etag is not None:
+            headers["X-Origin-ETag"] = metadata.strong_etag
         if length is not None:
             headers["X-Origin-Length"] = str(length)
         for name in (hdrs.CACHE_CONTROL, hdrs.CONTENT_DISPOSITION):
@@ -100,7 +100,7 @@ def _is_for_us(exchange: Exchange) -> bool:
     )
 
 
-def _version(image: SignedImage, facts: ObjectFacts) -> str:
+def _version(image: SignedImage, metadata: ObjectMetadata) -> str:
     """One name for one version of one object: what nginx caches it under. Never the URL, which changes."""
-    named = "\n".join((*map(str, image.object_id), str(facts.etag), str(facts.last_modified), str(facts.size)))
+    named = "\n".join((*map(str, image.object_id), str(metadata.etag), str(metadata.last_modified), str(metadata.size)))
     return hashlib.sha256(named.encode()).hexdigest()[:40]

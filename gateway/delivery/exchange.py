@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
-from gateway.delivery.conditional import is_conditional
 from gateway.delivery.image_request import ImageRequest
-from gateway.urls.presigned import SignedImage
+from gateway.delivery.preconditions import is_conditional
+from gateway.presign.presigned_url import SignedImage
 
 
 class Exchange:

@@ -8,9 +8,9 @@ from multidict import CIMultiDict
 
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.image_request import content_disposition
-from gateway.delivery.ready import fields
+from gateway.delivery.prepared_response import fields
 from gateway.errors import NotAnImage
-from gateway.origin.facts import ObjectFacts
+from gateway.origin.object_metadata import ObjectMetadata
 
 # An image is shown, nothing else: an SVG opened by itself runs no script and loads nothing.
 _CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
@@ -69,25 +69,25 @@ def cache_control(public: bool, max_age: int) -> str:
 
 
 def image_headers(
-    record: ImageRecord, facts: ObjectFacts, policy: CachePolicy, *, download: str | None, with_body: bool
+    record: ImageRecord, metadata: ObjectMetadata, policy: CachePolicy, *, download: str | None, with_body: bool
 ) -> "CIMultiDict[str]":
     """All that depends on the object and not on this answer; ``with_body`` is False for a 304.
 
     A 304 has what RFC 9110 section 15.4.5 asks for. Raises ``NotAnImage``.
     """
-    return _made_before(record.public, record.content_type, facts, policy, download, with_body).copy()
+    return _made_before(record.public, record.content_type, metadata, policy, download, with_body).copy()
 
 
-def image_fields(record: ImageRecord, facts: ObjectFacts, policy: CachePolicy, download: str | None) -> bytes:
+def image_fields(record: ImageRecord, metadata: ObjectMetadata, policy: CachePolicy, download: str | None) -> bytes:
     """As ``image_headers`` with a body, as bytes to send."""
-    return _made_fields_before(record.public, record.content_type, facts, policy, download)
+    return _made_fields_before(record.public, record.content_type, metadata, policy, download)
 
 
 @lru_cache(maxsize=1024)
 def _made_fields_before(
-    public: bool, content_type: str | None, facts: ObjectFacts, policy: CachePolicy, download: str | None
+    public: bool, content_type: str | None, metadata: ObjectMetadata, policy: CachePolicy, download: str | None
 ) -> bytes:
-    headers = _made_before(public, content_type, facts, policy, download, with_body=True)
+    headers = _made_before(public, content_type, metadata, policy, download, with_body=True)
     return fields(headers).encode(errors="surrogateescape")
 
 
@@ -96,7 +96,7 @@ def _made_fields_before(
 def _made_before(
     public: bool,
     content_type: str | None,
-    facts: ObjectFacts,
+    metadata: ObjectMetadata,
     policy: CachePolicy,
     download: str | None,
     with_body: bool,
@@ -108,15 +108,15 @@ def _made_before(
     headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
     if not public:
         headers["Vary"] = policy.private_vary
-    if facts.etag is not None:
-        headers["ETag"] = facts.etag
-    if facts.last_modified is not None:
-        headers["Last-Modified"] = facts.last_modified
+    if metadata.etag is not None:
+        headers["ETag"] = metadata.etag
+    if metadata.last_modified is not None:
+        headers["Last-Modified"] = metadata.last_modified
     if not with_body:
         return headers
-    headers["Content-Type"] = content_type_of(content_type, facts.content_type)
-    if facts.content_encoding is not None:
-        headers["Content-Encoding"] = facts.content_encoding
+    headers["Content-Type"] = content_type_of(content_type, metadata.content_type)
+    if metadata.content_encoding is not None:
+        headers["Content-Encoding"] = metadata.content_encoding
     if download is not None:
         headers["Content-Disposition"] = content_disposition(download)
     return headers

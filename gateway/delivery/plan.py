@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from multidict import MultiMapping
 
-from gateway.delivery.conditional import Validators, Verdict, evaluate, is_conditional, range_applies
+from gateway.delivery.preconditions import Validators, Verdict, evaluate, is_conditional, range_applies
 from gateway.errors import PreconditionFailed, RangeNotSatisfiable
-from gateway.origin.facts import ObjectFacts
+from gateway.origin.object_metadata import ObjectMetadata
 
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
 
@@ -25,7 +25,7 @@ WHOLE = Plan(200)
 NOT_MODIFIED = Plan(304)
 
 
-def plan_for(headers: MultiMapping[str], byte_range: str | None, facts: ObjectFacts) -> Plan:
+def plan_for(headers: MultiMapping[str], byte_range: str | None, metadata: ObjectMetadata) -> Plan:
     """The answer to a GET or HEAD with these headers; ``byte_range`` is the one range asked for, if any.
 
     Raises ``PreconditionFailed`` or ``RangeNotSatisfiable``. The order is that of RFC 9110 section 13.2.2: the range
@@ -33,15 +33,15 @@ def plan_for(headers: MultiMapping[str], byte_range: str | None, facts: ObjectFa
     """
     if byte_range is None and not is_conditional(headers):  # as most requests are
         return WHOLE
-    validators = Validators(facts.etag, facts.last_modified)
+    validators = Validators(metadata.etag, metadata.last_modified)
     match evaluate(headers, validators):
         case Verdict.PRECONDITION_FAILED:
             raise PreconditionFailed
         case Verdict.NOT_MODIFIED:
             return NOT_MODIFIED
-    if byte_range is None or facts.size is None or not range_applies(headers.get("If-Range"), validators):
+    if byte_range is None or metadata.size is None or not range_applies(headers.get("If-Range"), validators):
         return WHOLE
-    return _within(byte_range, facts.size)
+    return _within(byte_range, metadata.size)
 
 
 def _within(byte_range: str, size: int) -> Plan:

@@ -6,10 +6,10 @@ from typing import Protocol
 
 from aiohttp import hdrs, web
 
-from gateway.delivery.handout import HandOut
 from gateway.delivery.headers import CORS, CachePolicy
-from gateway.delivery.ready import ReadyResponse, fields
-from gateway.urls.presigned import PresignedUrl, SignedImage
+from gateway.delivery.prepared_response import PreparedResponse, fields
+from gateway.delivery.public_url import PublicUrls
+from gateway.presign.presigned_url import PresignedUrl, SignedImage
 
 _CORS = fields(CORS).encode()
 
@@ -28,13 +28,13 @@ class ImageRedirect:
     def __init__(
         self,
         lifetime: Lifetime,
-        hand_out: HandOut,
+        public_urls: PublicUrls,
         policy: CachePolicy,
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._lifetime = lifetime
-        self._hand_out = hand_out
+        self._public_urls = public_urls
         self._policy = policy
         self._now = now
 
@@ -44,7 +44,7 @@ class ImageRedirect:
         COS refuses HEAD on a URL signed for GET, so each method is sent to a URL of its own. The Location is set by
         hand: ``HTTPFound`` quotes a signed URL again and so breaks its signature.
         """
-        presigned = self._hand_out.presign(image, method=method, download=download)
+        presigned = self._public_urls.presign(image, method=method, download=download)
         max_age = self._lifetime.redirect_max_age(presigned, self._policy.max_age, self._now())
         # The address of a private image may hold a link's signature, which is none of the bucket's business.
         headers = {"Location": presigned.url, "Referrer-Policy": "no-referrer"}
@@ -55,4 +55,4 @@ class ImageRedirect:
             headers["Vary"] = self._policy.private_vary
         if method == hdrs.METH_HEAD:
             return web.Response(status=302, headers={**CORS, **headers, "Content-Length": "0"})
-        return ReadyResponse(_CORS, fields(headers), status=302)
+        return PreparedResponse(_CORS, fields(headers), status=302)

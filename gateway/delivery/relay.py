@@ -6,9 +6,9 @@ from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 
 from gateway.delivery.exchange import Exchange
-from gateway.delivery.ready import ReadyResponse
+from gateway.delivery.prepared_response import PreparedResponse
 from gateway.errors import OriginUnavailable
-from gateway.metrics import Metrics
+from gateway.metrics.collectors import Metrics
 from gateway.origin.errors import BodyLost
 
 # A body up to this size is read whole before the first byte leaves, so a lost origin is still a clean 502.
@@ -79,14 +79,14 @@ class Relay:
             raise ClientLeft("the connection is closed") from error
         return response
 
-    async def send_ready(
+    async def send_prepared(
         self, exchange: Exchange, fixed: bytes, own: str, body: bytes, status: int = 200
-    ) -> ReadyResponse:
+    ) -> PreparedResponse:
         """Answer a GET by bytes at hand: header lines encoded before, those of this answer alone, the body.
 
         Raises ``ClientLeft``.
         """
-        response = ReadyResponse(fixed, own, body, status)
+        response = PreparedResponse(fixed, own, body, status)
         exchange.stamp(response)
         try:
             await response.send(exchange.request)

@@ -11,12 +11,12 @@ from gateway.delivery.exchange import Exchange
 from gateway.delivery.headers import CachePolicy, image_fields
 from gateway.delivery.relay import SMALL_BODY, Relay
 from gateway.errors import OriginUnavailable
-from gateway.origin.body import ObjectBody
 from gateway.origin.errors import BodyLost, ObjectMoved
 from gateway.origin.memory_cache import Entry
-from gateway.origin.source import ObjectSource
+from gateway.origin.object_body import ObjectBody
+from gateway.origin.object_source import ObjectSource
 from gateway.origin.transfer import Reader
-from gateway.urls.presigned import SignedImage
+from gateway.presign.presigned_url import SignedImage
 
 _MOST_LOOKS = 3
 
@@ -56,20 +56,20 @@ class ImageStream:
     ) -> Awaitable[web.StreamResponse]:
         status, age = cache_status.hit(self._source.freshness(known)), int(self._source.age(known))
         own = f"Cache-Status: {status}\r\nAge: {age}\r\n"  # RFC 9111 section 5.1
-        fixed = image_fields(record, known.facts, self._policy, exchange.wanted.download)
-        return self._relay.send_ready(exchange, fixed, own, body)
+        fixed = image_fields(record, known.metadata, self._policy, exchange.wanted.download)
+        return self._relay.send_prepared(exchange, fixed, own, body)
 
     async def _small(self, exchange: Exchange, record: ImageRecord, reader: Reader) -> web.StreamResponse:
         transfer = reader.transfer
         try:
-            fixed = image_fields(record, transfer.body.facts, self._policy, exchange.wanted.download)
+            fixed = image_fields(record, transfer.body.metadata, self._policy, exchange.wanted.download)
             own = f"Cache-Status: {status_of(reader)}\r\n"
             body = transfer.whole if transfer.is_over else await transfer.finished()
         except BodyLost as error:  # nothing was sent yet
             raise OriginUnavailable(str(error)) from error
         finally:
             reader.close()
-        return await self._relay.send_ready(exchange, fixed, own, body)
+        return await self._relay.send_prepared(exchange, fixed, own, body)
 
 
 def _is_small(body: ObjectBody) -> bool:

@@ -11,11 +11,12 @@ from typing import Any
 import psycopg2
 import yaml
 
-from gateway.access.links import Links
-from gateway.api.links import address_of
-from gateway.dev.cos.access import Credential
-from gateway.dev.cos.server import CosStandIn
-from gateway.dev.cos.store import ObjectStore
+from gateway.access.signed_links import SignedLinks
+from gateway.api.link_handlers import address_of
+from gateway.cos_emulator.access import Credential
+from gateway.cos_emulator.server import CosEmulator
+from gateway.cos_emulator.store import ObjectStore
+from gateway.dev.data_dir import held, kept_link_key, write_privately
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.dev.folder import LeftOut, scan_images
 from gateway.dev.ports import claim_port
@@ -23,7 +24,6 @@ from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.processes import ServerError
 from gateway.dev.redis_server import RedisServer
 from gateway.dev.samples import sample_images
-from gateway.dev.state import held, kept_link_key, write_privately
 from gateway.settings import Settings, SignedLinksSettings
 from gateway.settings.sources import load_settings
 
@@ -58,7 +58,7 @@ class DevStack:
     settings: Settings
     config: Path
     listing: Path
-    cos: CosStandIn
+    cos: CosEmulator
     rows: list[ImageRow]
     links: Mapping[str, str]
     left_out: LeftOut
@@ -93,7 +93,7 @@ def dev_stack(state: Path, images: Path | None) -> Iterator[DevStack]:
         dsn = settings.postgres.dsn.get_secret_value()
         # Not only the variable names another: so may a file in the secrets directory.
         table = _filled(ImagesTable(dsn), rows, is_ours=dsn == sections.get("postgres", {}).get("dsn"))
-        cos = CosStandIn(store, {SECRET_ID: Credential(SECRET_KEY)}, port=ports[COS_PORT], default_bucket=BUCKET)
+        cos = CosEmulator(store, {SECRET_ID: Credential(SECRET_KEY)}, port=ports[COS_PORT], default_bucket=BUCKET)
         links = _links_to_show(settings.access.signed_links, table, rows)
         used = {settings.server.port, settings.admin.port, ports[COS_PORT]}  # the environment may say otherwise
         moved = {usual: port for usual, port in ports.items() if port != usual and port in used}
@@ -139,7 +139,7 @@ def _links_to_show(
     """Signed links by image id: to each private image, else to the first public one."""
     if settings is None:
         return {}
-    links = Links(settings)
+    links = SignedLinks(settings)
     shown = [row.image_id for row in rows if not row.public] or [row.image_id for row in rows[:1]]
     return {
         image_id: links.make(address_of(image_id), expires_in=LINK_LIFE, links_killed=table.links_killed(image_id))[0]

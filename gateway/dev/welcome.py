@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.rule import Rule
 
-from gateway.api.server import Listening
-from gateway.dev.listing import image_address, printable, told, write_listing
+from gateway.dev.id_list import image_address, printable, told, write_listing
 from gateway.dev.stack import ADMIN_TOKEN, JWT_SECRET, DevStack
+from gateway.server.listener import Listening
 
 _DAY = 24 * 3600
 _SHOWN = 12

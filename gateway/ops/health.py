@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.errors import DependencyDown, GatewayError
-from gateway.metrics import Metrics
+from gateway.metrics.collectors import Metrics
 
 logger = logging.getLogger(__name__)
 

@@ -10,17 +10,17 @@ import yarl
 from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
 
+from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import OriginPaused, OriginTimeout, OriginUnavailable
-from gateway.metrics import Metrics
-from gateway.origin.breakers import Breakers, BucketBreaker
+from gateway.metrics.collectors import Metrics
+from gateway.origin.circuit_breakers import BucketBreaker, CircuitBreakers
 from gateway.origin.cos_error import CosError, read_error
 from gateway.origin.error_counts import NO_ANSWER, NO_CODE, TIMEOUT, OriginErrorCounts
 from gateway.origin.http_date import seconds_of
+from gateway.origin.origin_response import OriginResponse
 from gateway.origin.outcome import Failure, failure_of
-from gateway.origin.response import OriginResponse
 from gateway.origin.retry import Backoff, RetryBudget
 from gateway.origin.session import ConnectionLost, NothingSent, origin_session
-from gateway.patience import Patience
 from gateway.settings import ImageProxySettings
 
 _LONGEST_WAIT = 2.0  # COS asking for more is told to the client instead
@@ -58,20 +58,20 @@ class OriginClient:
         metrics: Metrics,
         budget: RetryBudget | None = None,
         backoff: Backoff | None = None,
-        breakers: Breakers | None = None,
+        breakers: CircuitBreakers | None = None,
         buckets: Collection[str] = (),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._monotonic = monotonic
         self._session = session
         self._timeout = timeout
-        self._patience = Patience(timeout)
-        self._error_body_patience = Patience(min(_ERROR_BODY_TIMEOUT, timeout))
+        self._shared_timeout = SharedTimeout(timeout)
+        self._error_body_patience = SharedTimeout(min(_ERROR_BODY_TIMEOUT, timeout))
         self._retry_count = retry_count
         self._metrics = metrics
         self._budget = budget or RetryBudget()
         self._backoff = backoff or Backoff()
-        self._breakers = breakers or Breakers()
+        self._breakers = breakers or CircuitBreakers()
         self._errors = OriginErrorCounts(metrics.origin_errors.add, buckets)
 
     async def fetch(
@@ -89,11 +89,11 @@ class OriginClient:
             raise OriginPaused(f"the breaker of bucket {bucket} is open")
         self._budget.earn()
         deadline = self._monotonic() + self._timeout
-        attempt, patience, was_unsent = 0, self._patience, False
+        attempt, shared_timeout, was_unsent = 0, self._shared_timeout, False
         while True:
             pause = 0.0
             try:
-                with patience.bounded():
+                with shared_timeout.bounded():
                     response = await self._session.request(method, target, headers=headers, allow_redirects=False)
             except NothingSent as error:
                 # COS was not asked, so this is neither its failure nor a try.
@@ -115,7 +115,7 @@ class OriginClient:
                     response.close()
                     raise OriginUnavailable(f"COS answered {response.status} to what was not asked")
                 if is_wanted:
-                    return OriginResponse(response, self._patience, method)
+                    return OriginResponse(response, self._shared_timeout, method)
                 failure = await self._refused(response, bucket)
                 pause = max(failure.wait, self._backoff.pause(attempt))
                 may_try_again = self._may_try_again(attempt, pause, breaker, deadline)
@@ -133,7 +133,7 @@ class OriginClient:
                     raise failure.outcome
                 finally:
                     del failure
-            patience = Patience(left)
+            shared_timeout = SharedTimeout(left)
 
     @asynccontextmanager
     async def open(
@@ -152,7 +152,7 @@ class OriginClient:
         Raises ``OriginUnavailable`` otherwise.
         """
         try:
-            with self._patience.bounded():
+            with self._shared_timeout.bounded():
                 async with self._session.head(yarl.URL(url, encoded=True), allow_redirects=False) as response:
                     return seconds_of(response.headers.get(hdrs.DATE))
         except (aiohttp.ClientError, OSError) as error:
@@ -164,7 +164,7 @@ class OriginClient:
         Raises ``OriginUnavailable`` when nothing answers.
         """
         try:
-            with self._patience.bounded():
+            with self._shared_timeout.bounded():
                 response = await self._session.get(
                     yarl.URL(url, encoded=True), headers={"Range": "bytes=0-0"}, allow_redirects=False
                 )

@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 import aiohttp
 from aiohttp import hdrs
 
+from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.origin.http_date import seconds_of
-from gateway.patience import Patience
 
 _MOST_BYTES: Final = 4096  # of a body that names the code in its first line
 _CODE: Final = re.compile(rb"<Code>([A-Za-z][A-Za-z.]{0,63})</Code>")
@@ -43,15 +43,15 @@ def parse_error(status: int, date: str | None, body: bytes) -> CosError:
     return CosError(status, code[1].decode() if code is not None else None, seconds_of(date), _EXPIRED in body)
 
 
-async def read_error(response: aiohttp.ClientResponse, patience: Patience) -> CosError:
+async def read_error(response: aiohttp.ClientResponse, shared_timeout: SharedTimeout) -> CosError:
     """Return what an answer without an object says, and give its connection back.
 
-    At most 4 KiB are read, within ``patience``; a body that does not come costs its code.
+    At most 4 KiB are read, within ``shared_timeout``; a body that does not come costs its code.
     """
     status, date = response.status, response.headers.get(hdrs.DATE)
     body = b""
     try:
-        with patience.bounded():
+        with shared_timeout.bounded():
             while len(body) < _MOST_BYTES and (piece := await response.content.read(_MOST_BYTES - len(body))):
                 body += piece
     except (aiohttp.ClientError, OSError):  # a time-out is an OSError, too

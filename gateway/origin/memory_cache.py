@@ -5,10 +5,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.metrics import Metrics
-from gateway.origin.facts import ObjectFacts
+from gateway.metrics.collectors import Metrics
+from gateway.origin.object_metadata import ObjectMetadata
+from gateway.presign.presigned_url import ObjectId, SignedImage
 from gateway.settings import MemoryCacheSettings
-from gateway.urls.presigned import ObjectId, SignedImage
 
 _MOST_ENTRIES = 20_000
 _MOST_CHANGES = 20_000
@@ -22,7 +22,7 @@ class Entry:
     ``body`` is None where only the facts are known.
     """
 
-    facts: ObjectFacts
+    metadata: ObjectMetadata
     body: bytes | None
     asked_at: float
 
@@ -71,18 +71,18 @@ class ObjectCache:
         """Seconds since COS was last asked whether this is how the object is (RFC 9111 section 4.2.3)."""
         return self.now() - entry.asked_at
 
-    def learn(self, object_id: ObjectId, facts: ObjectFacts, asked_at: float, body: bytes | None = None) -> Entry:
-        """COS has told ``facts``; ``body`` are all bytes of it. Bytes of the same version stay."""
+    def learn(self, object_id: ObjectId, metadata: ObjectMetadata, asked_at: float, body: bytes | None = None) -> Entry:
+        """COS has told ``metadata``; ``body`` are all bytes of it. Bytes of the same version stay."""
         entry = self._entries.get(object_id)
-        is_same = entry is not None and facts.is_version_of(entry.facts)
+        is_same = entry is not None and metadata.is_version_of(entry.metadata)
         if entry is None or entry.asked_at <= asked_at:
             if entry is None or not is_same:
                 self.forget(object_id)
-                entry = self._entries[object_id] = Entry(facts, None, asked_at)
-            entry.facts = facts
+                entry = self._entries[object_id] = Entry(metadata, None, asked_at)
+            entry.metadata = metadata
             entry.asked_at = asked_at
         elif not is_same:
-            return Entry(facts, body, asked_at)  # another version is known since
+            return Entry(metadata, body, asked_at)  # another version is known since
         self._entries.move_to_end(object_id)
         if body is not None and entry.body is None and self.takes(len(body)):
             self._keep(object_id, entry, body)
@@ -90,14 +90,14 @@ class ObjectCache:
             self.forget(next(iter(self._entries)))
         return entry
 
-    def answered(self, object_id: ObjectId, status: int, facts: ObjectFacts, asked_at: float) -> None:
-        """COS has answered a GET with ``status``: a 304 says that the object is still the version of ``facts``."""
+    def answered(self, object_id: ObjectId, status: int, metadata: ObjectMetadata, asked_at: float) -> None:
+        """COS has answered a GET with ``status``: a 304 says that the object is still the version of ``metadata``."""
         if status != 304:
-            if facts.size is not None:
-                self.learn(object_id, facts, asked_at)
+            if metadata.size is not None:
+                self.learn(object_id, metadata, asked_at)
             return
         entry = self._entries.get(object_id)
-        if entry is not None and facts.etag is not None and facts.confirm(entry.facts):
+        if entry is not None and metadata.etag is not None and metadata.confirm(entry.metadata):
             entry.asked_at = max(entry.asked_at, asked_at)
 
     def forget(self, object_id: ObjectId) -> None:

@@ -8,7 +8,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.client_middlewares import ClientHandlerType
 from aiohttp.connector import Connection
 
-from gateway.origin.response import READ_AHEAD
+from gateway.origin.origin_response import READ_AHEAD
 
 _CONNECT_TIMEOUT: Final = 5.0
 _KEEPALIVE: Final = 30.0

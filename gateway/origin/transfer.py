@@ -5,11 +5,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from gateway.origin.body import ObjectBody
 from gateway.origin.errors import BodyLost
+from gateway.origin.object_body import ObjectBody
 
 
-class Reach(NamedTuple):
+class BufferLimits(NamedTuple):
     """How much of a body is kept for its readers, in bytes.
 
     ``window`` is how far the readers of a large one may be apart: whoever falls behind gets a transfer of its own.
@@ -52,7 +52,7 @@ class Transfer(ABC):
     body: ObjectBody  # from when it is open
     whole: bytes  # after its end, if none of it was dropped
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: BufferLimits) -> None:
         self._reach = reach
         self.is_open = False
         self._pieces: list[Piece] = []
@@ -83,7 +83,7 @@ class Transfer(ABC):
         """Whether whoever falls behind the others still gets all of the body, once it is open."""
         body = self.body
         is_small = body.length is not None and body.length <= self._reach.alone
-        return self.keeps_all or is_small or not body.has_body or body.facts.strong_etag is not None
+        return self.keeps_all or is_small or not body.has_body or body.metadata.strong_etag is not None
 
     def join(self, is_collapsed: bool) -> "Reader":
         """One more reader, from the first byte; ``is_collapsed`` if the transfer was begun for another."""

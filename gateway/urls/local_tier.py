@@ -5,8 +5,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from gateway.urls.member import Member
-from gateway.urls.presigned import SignedImage
+from gateway.presign.image_variant import ImageVariant
+from gateway.presign.presigned_url import SignedImage
 
 
 class KnownUnknown(LookupError):
@@ -45,7 +45,7 @@ class LocalTier:
         self._local_ttl = local_ttl
         self._unknown_ttl = unknown_ttl
         self._monotonic = monotonic
-        self._entries: OrderedDict[Member, _Kept] = OrderedDict()
+        self._entries: OrderedDict[ImageVariant, _Kept] = OrderedDict()
         self._drops = 0
         self._forgotten_drops = 0  # all up to this one count as drops of every image
         self._doubted = 0
@@ -55,19 +55,19 @@ class LocalTier:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, member: Member) -> SignedImage | None:
+    def get(self, variant: ImageVariant) -> SignedImage | None:
         """The fresh entry; None when there is none. Raises ``KnownUnknown`` while the image is known not to exist."""
-        kept = self._entries.get(member)
+        kept = self._entries.get(variant)
         if kept is None or kept.fresh_until <= self._monotonic() or kept.kept_at < self._doubted_before:
             return None
-        self._entries.move_to_end(member)
+        self._entries.move_to_end(variant)
         if kept.image is None:
             raise KnownUnknown
         return kept.image
 
-    def get_stale(self, member: Member) -> SignedImage | None:
+    def get_stale(self, variant: ImageVariant) -> SignedImage | None:
         """The entry, however old; None when there is none."""
-        kept = self._entries.get(member)
+        kept = self._entries.get(variant)
         return kept.image if kept is not None else None
 
     def mark(self) -> int:
@@ -76,23 +76,23 @@ class LocalTier:
 
     def put(self, image: SignedImage, mark: int) -> None:
         """Keep the image as fresh, unless it was dropped since ``mark``."""
-        self._keep(Member(image.record.image_id, image.style), image, self._local_ttl, mark)
+        self._keep(ImageVariant(image.record.image_id, image.style), image, self._local_ttl, mark)
 
-    def put_unknown(self, member: Member, mark: int) -> None:
+    def put_unknown(self, variant: ImageVariant, mark: int) -> None:
         """Remember for a while that there is no such image, unless it was dropped since ``mark``."""
-        self._keep(member, None, self._unknown_ttl, mark)
+        self._keep(variant, None, self._unknown_ttl, mark)
 
     def drop(self, image_id: str) -> None:
         """Forget the image in every style."""
         for style in self._styles:
-            self._entries.pop(Member(image_id, style), None)
+            self._entries.pop(ImageVariant(image_id, style), None)
         self._drops += 1
         self._dropped[image_id] = self._drops
         self._dropped.move_to_end(image_id)
         if len(self._dropped) > max(1000, self._max_size):
             _, self._forgotten_drops = self._dropped.popitem(last=False)
 
-    def doubt(self) -> None:
+    def mark_all_stale(self) -> None:
         """Everything may have changed unheard: it is stale from now on, and so is what is being looked up."""
         self._dropped.clear()
         self._forgotten_drops = self._drops
@@ -100,11 +100,11 @@ class LocalTier:
         self._doubted = self._drops
         self._doubted_before = self._monotonic()
 
-    def _keep(self, member: Member, image: SignedImage | None, ttl: float, mark: int) -> None:
-        if self._dropped.get(member.image_id, self._forgotten_drops) > mark:
+    def _keep(self, variant: ImageVariant, image: SignedImage | None, ttl: float, mark: int) -> None:
+        if self._dropped.get(variant.image_id, self._forgotten_drops) > mark:
             return
         now = self._monotonic()
-        self._entries[member] = _Kept(image, now, now + ttl if mark >= self._doubted else now)
-        self._entries.move_to_end(member)
+        self._entries[variant] = _Kept(image, now, now + ttl if mark >= self._doubted else now)
+        self._entries.move_to_end(variant)
         while len(self._entries) > self._max_size:
             self._entries.popitem(last=False)

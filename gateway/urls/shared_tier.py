@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from gateway.urls.lifetime import Lifetime
-from gateway.urls.member import Member
-from gateway.urls.presigned import SignedImage
-from gateway.urls.redis_cache import Found, Glance, RedisUrlCache
-from gateway.urls.redis_guard import RedisGuard
-from gateway.urls.redis_usage import RedisUsage
-from gateway.urls.refresh_queue import RefreshQueue
+from gateway.presign.image_variant import ImageVariant
+from gateway.presign.lifetime import Lifetime
+from gateway.presign.presigned_url import SignedImage
+from gateway.redis_store.guarded_client import GuardedRedis
+from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.redis_store.url_entries import EntryHeader, Found, UrlEntries
+from gateway.redis_store.usage_store import UsageStore
 
 _RENEWAL_LOCK = 1
 
@@ -22,9 +22,9 @@ class SharedTier:
 
     def __init__(
         self,
-        guard: RedisGuard,
-        cache: RedisUrlCache,
-        usage: RedisUsage,
+        guard: GuardedRedis,
+        cache: UrlEntries,
+        usage: UsageStore,
         queue: RefreshQueue,
         lifetime: Lifetime,
         *,
@@ -43,15 +43,17 @@ class SharedTier:
         self._renews = renews
         self._now = now
 
-    async def find(self, members: Sequence[Member]) -> dict[Member, Found]:
+    async def find(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
         """What is kept for each of ``members``."""
-        return await self._cache.get_many(members)
+        return await self._cache.get_many(variants)
 
-    async def glance(self, members: Sequence[Member]) -> dict[Member, Glance]:
+    async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryHeader]:
         """What is kept for each of ``members``, unread."""
-        return await self._cache.glance(members)
+        return await self._cache.read_headers(variants)
 
-    async def keep(self, made: Sequence[tuple[SignedImage, bytes]], hits: Mapping[Member, float] | None = None) -> None:
+    async def keep(
+        self, made: Sequence[tuple[SignedImage, bytes]], hits: Mapping[ImageVariant, float] | None = None
+    ) -> None:
         """Keep images, each with the tombstone found before its row was read, and queue their renewals.
 
         Those with more ``hits`` are renewed earlier.
@@ -60,15 +62,15 @@ class SharedTier:
             return
         now = self._now()
         kept = await self._cache.put_many(made, now, self._lifetime.min_remaining)
-        images = {Member(image.record.image_id, image.style): image for image, _ in made}
-        images = {member: image for member, image in images.items() if kept[member]}
+        images = {ImageVariant(image.record.image_id, image.style): image for image, _ in made}
+        images = {variant: image for variant, image in images.items() if kept[variant]}
         if not images:
             return
-        await self._usage.made({member: image.presigned.expires_at for member, image in images.items()}, now)
+        await self._usage.made({variant: image.presigned.expires_at for variant, image in images.items()}, now)
         if self._renews:
             due = {
-                member: self._lifetime.due_at(image.presigned, (hits or {}).get(member, 0))
-                for member, image in images.items()
+                variant: self._lifetime.due_at(image.presigned, (hits or {}).get(variant, 0))
+                for variant, image in images.items()
             }
             await self._queue.schedule(due)
 
@@ -77,18 +79,18 @@ class SharedTier:
 
         How often they were used stays known: a row that changed names the same image.
         """
-        members = self._members(image_ids)
-        await self._cache.drop(members)
-        await self._queue.remove(members)
-        await self._usage.dropped(members)
+        variants = self._members(image_ids)
+        await self._cache.drop(variants)
+        await self._queue.remove(variants)
+        await self._usage.dropped(variants)
 
     async def forget_usage(self, image_ids: Sequence[str]) -> None:
         """There are no such images: how often they were used is of no use to anybody."""
         await self._usage.forget(self._members(image_ids))
 
-    async def lock_renewal(self, member: Member) -> bool:
+    async def lock_renewal(self, variant: ImageVariant) -> bool:
         """Whether this caller is the first within a second to renew the member on demand."""
-        key = self._guard.key("refresh", "lock", str(member))
+        key = self._guard.key("refresh", "lock", str(variant))
         async with self._guard.bounded():
             return bool(await self._guard.client.set(key, b"", nx=True, ex=_RENEWAL_LOCK))
 
@@ -101,15 +103,15 @@ class SharedTier:
             await self._usage.forget(taken)
         return len(taken)
 
-    async def mend(self) -> None:
+    async def repair(self) -> None:
         """Remove values of another type under the names of our sets; an entry is overwritten when it is next made."""
-        await self._usage.mend()
-        await self._queue.mend()
+        await self._usage.repair()
+        await self._queue.repair()
 
     async def mend_if_needed(self) -> None:
         """Do so once any command, alone or in a pipeline, has met such a value."""
         if self._guard.met_wrong_type():
-            await self.mend()
+            await self.repair()
 
-    def _members(self, image_ids: Sequence[str]) -> list[Member]:
-        return [Member(image_id, style) for image_id in image_ids for style in self._styles]
+    def _members(self, image_ids: Sequence[str]) -> list[ImageVariant]:
+        return [ImageVariant(image_id, style) for image_id in image_ids for style in self._styles]

@@ -4,8 +4,8 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound
-from gateway.urls.redis_guard import CacheUnavailable
-from gateway.urls.redis_usage import RedisUsage
+from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_store.usage_store import UsageStore
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.shared_tier import SharedTier
 
@@ -21,7 +21,7 @@ async def warm_up(resolver: UrlResolver, image_ids: Sequence[str]) -> AsyncItera
         yield {image_id: result if isinstance(result, GatewayError) else None for image_id, result in found.items()}
 
 
-async def warm_up_hottest(usage: RedisUsage, shared: SharedTier, resolver: UrlResolver, most: int) -> None:
+async def warm_up_hottest(usage: UsageStore, shared: SharedTier, resolver: UrlResolver, most: int) -> None:
     """Look up the ``most`` used images; whatever fails is left to the first request for it.
 
     What is no image any more is taken out of the most used.

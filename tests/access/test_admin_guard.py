@@ -9,14 +9,14 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from gateway.access.identity import Authenticator
-from gateway.api import keys
+from gateway.api import app_keys
 from gateway.api.admin import admin_only
-from gateway.api.answers import success
 from gateway.api.client_address import ClientAddress
-from gateway.api.front import put_before
+from gateway.api.json_responses import success
+from gateway.concurrency.in_flight import InFlight
 from gateway.ip_address import is_loopback
-from gateway.metrics import Metrics
-from gateway.ops.in_flight import InFlight
+from gateway.metrics.collectors import Metrics
+from gateway.server.dispatch import install_dispatch
 from tests.conftest import ADMIN_TOKEN, StartGateway, token_for
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what an operator may have configured
@@ -31,13 +31,13 @@ async def start() -> AsyncIterator[Callable[[str | None], Awaitable[Change]]]:
         async def started(token: str | None) -> Change:
             metrics = Metrics()
             app = web.Application()
-            app[keys.METRICS], app[keys.IN_FLIGHT] = metrics, InFlight(metrics)
-            app[keys.CLIENT_ADDRESS] = ClientAddress(())
-            app[keys.AUTHENTICATOR] = Authenticator(None, SecretStr(token) if token is not None else None)
+            app[app_keys.METRICS], app[app_keys.IN_FLIGHT] = metrics, InFlight(metrics)
+            app[app_keys.CLIENT_ADDRESS] = ClientAddress(())
+            app[app_keys.AUTHENTICATOR] = Authenticator(None, SecretStr(token) if token is not None else None)
             app.router.add_post("/change", admin_only(_changed), name="change")
             runner = web.AppRunner(app)
             await runner.setup()
-            put_before(runner)
+            install_dispatch(runner)
             stack.push_async_callback(runner.cleanup)
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             session = await stack.enter_async_context(aiohttp.ClientSession())

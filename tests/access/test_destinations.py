@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.dev.cos.server import CosStandIn
+from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
-from gateway.urls.seal import Seal
+from gateway.redis_store.entry_mac import EntryMac
 from tests.access.deliveries import BODY, DELIVERIES
 from tests.conftest import BUCKET, SECRET_KEY, Images, RunningGateway, StartGateway
 
 EVIL = "http://127.0.0.1:1"
 
 
-SEAL = Seal(SECRET_KEY)
+SEAL = EntryMac(SECRET_KEY)
 
 
 def changed(**changes: Any) -> Callable[[bytes], bytes]:
@@ -31,7 +31,7 @@ def changed(**changes: Any) -> Callable[[bytes], bytes]:
 
 def sealed_again(poison: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
     """As by somebody who knows the gateway's secret: what is behind the seal must hold by itself."""
-    return lambda entry: SEAL.put_on(poison(SEAL.take_off(entry)))
+    return lambda entry: SEAL.sign(poison(SEAL.take_off(entry)))
 
 
 def body_of(entry: bytes) -> Any:
@@ -83,7 +83,7 @@ POISONS: dict[str, Callable[[bytes], bytes]] = {
 async def test_a_poisoned_entry_is_no_hit(
     start_gateway: StartGateway,
     images: Images,
-    cos: CosStandIn,
+    cos: CosEmulator,
     redis_client: "redis.Redis",
     delivery: str,
     poison: Callable[[bytes], bytes],
@@ -107,13 +107,13 @@ async def test_a_poisoned_entry_is_no_hit(
 
 
 @pytest.mark.parametrize("change", [{"owner": "bob"}, {"public": True}, {"killed": 0}, {}], ids=str)
-@pytest.mark.parametrize("seal", [None, Seal("another secret")], ids=["no-seal", "another-seal"])
+@pytest.mark.parametrize("seal", [None, EntryMac("another secret")], ids=["no-seal", "another-seal"])
 async def test_who_may_see_an_image_is_not_believed_of_whoever_writes_to_redis(
     start_gateway: StartGateway,
     images: Images,
     redis_client: "redis.Redis",
     change: dict[str, Any],
-    seal: Seal | None,
+    seal: EntryMac | None,
 ) -> None:
     # Not listening, since what was cached right after listening began is read again to be sure.
     gateway = await start_gateway(url_cache={"local_ttl": 0}, postgres={"listen": False})
@@ -122,7 +122,7 @@ async def test_who_may_see_an_image_is_not_believed_of_whoever_writes_to_redis(
     entry = redis_client.get("image:url:mine")
     assert isinstance(entry, bytes)
     forged = changed(**change)(SEAL.take_off(entry))
-    redis_client.set("image:url:mine", forged if seal is None else seal.put_on(forged), ex=60)
+    redis_client.set("image:url:mine", forged if seal is None else seal.sign(forged), ex=60)
     assert (await gateway.get("/i/mine", user="bob")).status == 404
     assert (await gateway.get("/i/mine", user="alice")).status == 200
     mended = redis_client.get("image:url:mine")
@@ -133,7 +133,7 @@ async def test_who_may_see_an_image_is_not_believed_of_whoever_writes_to_redis(
 @pytest.mark.parametrize("key", ["", "/", "//", "/../", "../..", "a/..", "./", "k" * 900, "图" * 300])
 @pytest.mark.parametrize("path", ["/i/odd", "/i/odd?redirect=true", "/api/v1/images/odd/url"])
 async def test_a_row_whose_key_names_no_object_is_refused_with_a_metric(
-    gateway: RunningGateway, images: Images, cos: CosStandIn, caplog: pytest.LogCaptureFixture, key: str, path: str
+    gateway: RunningGateway, images: Images, cos: CosEmulator, caplog: pytest.LogCaptureFixture, key: str, path: str
 ) -> None:
     await images.add_row(ImageRow("odd", "alice", key, public=True))
     answer = await gateway.get(path)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, g
 
 from gateway.access.jwks import Jwks, JwksUnavailable, keep_fetching
 from gateway.access.tokens import BadToken, Tokens
-from gateway.metrics import Metrics
+from gateway.metrics.collectors import Metrics
 from gateway.settings import JwtSettings
 from tests.access.credentials import (
     AUDIENCE,

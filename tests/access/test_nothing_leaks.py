@@ -12,8 +12,8 @@ from urllib.parse import quote
 import aiohttp
 import yaml
 
-from gateway.dev.cos.faults import Cut, Fault, Html, Refuse
-from gateway.dev.cos.server import CosStandIn
+from gateway.cos_emulator.faults import Cut, Fault, Html, Refuse
+from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.settings import Settings
 from tests.access.credentials import (
@@ -110,7 +110,7 @@ async def test_nothing_of_what_opens_doors_is_ever_said(
     raw_settings: dict[str, Any],
     links_table: ImagesTable,
     images: Images,
-    cos: CosStandIn,
+    cos: CosEmulator,
     tmp_path: Path,
     redis_client: object,
 ) -> None:
@@ -135,7 +135,7 @@ async def test_nothing_of_what_opens_doors_is_ever_said(
 
 
 async def test_nor_when_every_dependency_fails(
-    raw_settings: dict[str, Any], cos: CosStandIn, tmp_path: Path, unused_tcp_port: int
+    raw_settings: dict[str, Any], cos: CosEmulator, tmp_path: Path, unused_tcp_port: int
 ) -> None:
     raw_settings["access"] = {**ACCESS, "jwt": {"public_key": public_pem(EC_KEY)}}
     raw_settings["redis"] = {"url": f"redis://:{REDIS_PASSWORD}@127.0.0.1:{unused_tcp_port}/0", "timeout": 0.1}
@@ -161,7 +161,7 @@ def test_settings_print_no_secret(raw_settings: dict[str, Any]) -> None:
         assert not [name for name, value in secrets.items() if value in printed]
 
 
-async def _mixed_run(heard: Heard, cos: CosStandIn) -> None:
+async def _mixed_run(heard: Heard, cos: CosEmulator) -> None:
     """Owners, strangers, attackers and failures."""
     alice, bob = bearer(GOOD), bearer(token(sub="bob", exp=int(time.time()) + 3600))
     shown: list[dict[str, str]] = [

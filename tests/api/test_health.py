@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.api import keys
+from gateway.api import app_keys
 from gateway.dev.redis_server import RedisServer
 from tests.conftest import RunningGateway, StartGateway
 
@@ -56,7 +56,7 @@ async def test_what_is_away_is_named_and_only_both_stores_away_is_not_ready(
 
 
 async def test_a_draining_gateway_is_not_ready_and_alive(gateway: RunningGateway) -> None:
-    gateway.app[keys.HEALTH].drain()
+    gateway.app[app_keys.HEALTH].drain()
     status, body = await ready(gateway)
     assert status == 503
     assert body == {"status": "not_ready", "checks": {"redis": "ok", "postgres": "ok", "cos": "ok"}}

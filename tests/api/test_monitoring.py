@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.api import keys
-from gateway.urls.member import Member
+from gateway.api import app_keys
+from gateway.presign.image_variant import ImageVariant
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
 from tests.waiting import until
 
@@ -110,10 +110,10 @@ async def test_days_are_bounded(gateway: RunningGateway, days: str) -> None:
 async def test_the_queue_is_shown_and_mended(gateway: RunningGateway, images: Images) -> None:
     await images.add("a")
     await gateway.get("/i/a")
-    queue = gateway.app[keys.REFRESH_QUEUE]
-    await queue.schedule({Member("broken"): time.time() + 100})
+    queue = gateway.app[app_keys.REFRESH_QUEUE]
+    await queue.schedule({ImageVariant("broken"): time.time() + 100})
     for _ in range(5):
-        given_up = await queue.fail(Member("broken"), "no such key", time.time())
+        given_up = await queue.fail(ImageVariant("broken"), "no such key", time.time())
     assert given_up
     shown = await data(gateway, "queue")
     assert (shown["length"], shown["dead"]) == (1, 1)
@@ -231,7 +231,7 @@ async def test_neither_a_change_of_the_row_nor_a_purge_nor_killed_links_zero_the
     for drop in (kill, purge, change):
         async with asyncio.timeout(10):
             while is_dropped():  # more than one notification may follow a change
-                await gateway.app[keys.RESOLVER].look_up("a")
+                await gateway.app[app_keys.RESOLVER].look_up("a")
                 await asyncio.sleep(0.02)
         await drop()
         await until(is_dropped, what=drop.__name__)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.catalog.postgres import PostgresCatalog, open_catalog
-from gateway.metrics import Metrics
+from gateway.metrics.collectors import Metrics
 from gateway.settings import PostgresSettings
 from tests.conftest import BUCKET
 

@@ -9,7 +9,7 @@ import pytest
 from psycopg2.extensions import connection
 from pydantic import SecretStr
 
-from gateway.catalog.changes import CHANNEL
+from gateway.catalog.change_feed import CHANNEL
 from gateway.catalog.installation import changes_sql, images_sql, links_sql
 from gateway.settings import ColumnSettings, PostgresSettings
 

@@ -16,7 +16,7 @@ from gateway.catalog.record import ImageRecord
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.dev.postgres_server import PostgresServer
 from gateway.errors import CatalogUnavailable
-from gateway.metrics import Metrics
+from gateway.metrics.collectors import Metrics
 from gateway.settings import PostgresSettings
 from tests.catalog.conftest import OpenCatalog
 from tests.conftest import BUCKET
@@ -245,14 +245,14 @@ async def test_ids_in_a_column_of_char_n_are_found(changing: tuple[PostgresCatal
     ],
 )
 async def test_the_probe_fails_where_the_query_of_requests_does(
-    changing: tuple[PostgresCatalog, Execute], harm: str, mend: str | None
+    changing: tuple[PostgresCatalog, Execute], harm: str, repair: str | None
 ) -> None:
     catalog, execute = changing
     await catalog.try_query()
     await execute(f"ALTER TABLE changing {harm}")
     with pytest.raises(CatalogQueryRefused):
         await catalog.try_query()
-    await execute(f"ALTER TABLE changing {mend}" if mend else "ALTER TABLE elsewhere RENAME TO changing")
+    await execute(f"ALTER TABLE changing {repair}" if repair else "ALTER TABLE elsewhere RENAME TO changing")
     await catalog.try_query()
 
 

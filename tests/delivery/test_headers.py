@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.headers import CachePolicy, cache_control, content_type_of, image_headers
 from gateway.errors import NotAnImage
-from gateway.origin.facts import ObjectFacts
+from gateway.origin.object_metadata import ObjectMetadata
 
 RECORD = ImageRecord("cat", "alice", True, "photos-1250000000", "ap-guangzhou", "cat.png", None)
 
 
 POLICY = CachePolicy(max_age=600, private_vary="Authorization, Cookie")
-FACTS = ObjectFacts(1000, '"abc"', "Fri, 10 Apr 2020 09:35:05 GMT", "image/png", None)
+FACTS = ObjectMetadata(1000, '"abc"', "Fri, 10 Apr 2020 09:35:05 GMT", "image/png", None)
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_lesson_10_a_shared_cache_may_keep_what_everybody_may_see_and_nothing_el
     assert cache_control(False, 600) == "private, max-age=600"
 
 
-def sent(facts: ObjectFacts = FACTS, *, download: str | None = None, with_body: bool = True) -> dict[str, str]:
+def sent(metadata: ObjectMetadata = FACTS, *, download: str | None = None, with_body: bool = True) -> dict[str, str]:
     """The headers of an answer."""
-    return dict(image_headers(RECORD, facts, POLICY, download=download, with_body=with_body))
+    return dict(image_headers(RECORD, metadata, POLICY, download=download, with_body=with_body))
 
 
 def test_an_image_carries_what_the_contract_says() -> None:
@@ -96,7 +96,7 @@ def test_an_image_carries_what_the_contract_says() -> None:
 
 
 def test_what_cos_does_not_say_is_not_said() -> None:
-    headers = sent(ObjectFacts(None, None, None, "image/png", None))
+    headers = sent(ObjectMetadata(None, None, None, "image/png", None))
     assert not {"ETag", "Last-Modified", "Content-Encoding"} & headers.keys()
 
 

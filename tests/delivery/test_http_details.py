@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from gateway.api.keys import FORGETTING
-from gateway.dev.cos.faults import Chunked, Fault, Headers
-from gateway.dev.cos.server import CosStandIn
+from gateway.api.app_keys import INVALIDATION
+from gateway.cos_emulator.faults import Chunked, Fault, Headers
+from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.origin.scripted import head, scripted
-from tests.test_delivery_stories import LARGE, SMALL, add_large
+from tests.stories.test_delivery import LARGE, SMALL, add_large
 from tests.waiting import until
 from tests.wire import connected
 
@@ -77,7 +77,7 @@ async def test_conditions_may_come_in_several_lines(gateway: RunningGateway, ima
     await images.add("a", SMALL)
     etag = (await gateway.get("/i/a")).headers["ETag"]
     if not is_warm:
-        gateway.app[FORGETTING].here("a")
+        gateway.app[INVALIDATION].invalidate_here("a")
     for name, status in (("If-Match", 200), ("If-None-Match", 304)):
         answer = await gateway.get("/i/a", headers=[(name, '"x"'), (name, etag)])
         assert answer.status == status
@@ -85,7 +85,7 @@ async def test_conditions_may_come_in_several_lines(gateway: RunningGateway, ima
 
 @pytest.mark.parametrize("etag", [[], [("ETag", 'W/"weak"')]], ids=["no-etag", "weak-etag"])
 async def test_a_range_counts_whether_the_object_is_known_or_not(
-    gateway: RunningGateway, images: Images, cos: CosStandIn, etag: list[tuple[str, str]]
+    gateway: RunningGateway, images: Images, cos: CosEmulator, etag: list[tuple[str, str]]
 ) -> None:
     await images.add("a", SMALL)
     cos.faults.add(Fault(action=Headers(remove=["ETag"], add=etag), times=None))
@@ -115,7 +115,7 @@ async def test_a_head_and_a_get_that_disagree_do_not_send_the_gateway_round_in_c
 
 
 async def test_a_body_without_length_ends_with_its_connection_in_http_1_0(
-    gateway: RunningGateway, images: Images, cos: CosStandIn
+    gateway: RunningGateway, images: Images, cos: CosEmulator
 ) -> None:
     """Nothing else tells such a client its end (RFC 9112 section 6.3)."""
     await add_large(images)

@@ -8,9 +8,9 @@ from multidict import CIMultiDict
 from gateway.delivery import cache_status
 from gateway.delivery.plan import NOT_MODIFIED, WHOLE, Plan, plan_for
 from gateway.errors import PreconditionFailed, RangeNotSatisfiable
-from gateway.origin.facts import ObjectFacts
+from gateway.origin.object_metadata import ObjectMetadata
 
-FACTS = ObjectFacts(1000, '"v1"', "Thu, 01 Jan 2026 00:00:00 GMT", "image/png", None)
+FACTS = ObjectMetadata(1000, '"v1"', "Thu, 01 Jan 2026 00:00:00 GMT", "image/png", None)
 
 
 @pytest.mark.parametrize(

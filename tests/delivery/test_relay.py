@@ -10,12 +10,12 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.test_utils import TestClient
 from multidict import CIMultiDict
 
+from gateway.cos_emulator.faults import Action, Cut, Drip, Fault, Hang, Headers, NoLength, Refuse
 from gateway.delivery.exchange import Exchange
 from gateway.delivery.image_request import ImageRequest
 from gateway.delivery.relay import Relay, RelayAborted
-from gateway.dev.cos.faults import Action, Cut, Drip, Fault, Hang, Headers, NoLength, Refuse
-from gateway.metrics import Metrics
-from gateway.urls.presigned import SignedImage
+from gateway.metrics.collectors import Metrics
+from gateway.presign.presigned_url import SignedImage
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.waiting import until, until_asked, until_finished
 from tests.wire import Wire, connected

@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-_PATIENCE = 10.0  # a connection that is neither answered nor closed by then hangs
+_TIME_LIMIT = 10.0  # a connection that is neither answered nor closed by then hangs
 _STATUS_LINE = re.compile(rb"HTTP/[0-9]\.[0-9] ([0-9]{3}) ")
 
 
@@ -32,7 +32,7 @@ async def exchange(public: str, data: bytes) -> bytes:
 async def rest_of(reader: asyncio.StreamReader) -> bytes:
     """What is read until the end, however the connection ends."""
     received = bytearray()
-    async with asyncio.timeout(_PATIENCE):
+    async with asyncio.timeout(_TIME_LIMIT):
         with suppress(ConnectionError):
             while piece := await reader.read(65_536):
                 received += piece

@@ -14,16 +14,16 @@ from pydantic import SecretStr
 
 from gateway.access.identity import Authenticator
 from gateway.access.jwks import Jwks, JwksUnavailable
-from gateway.access.links import BadLink, Links
+from gateway.access.signed_links import BadLink, SignedLinks
 from gateway.catalog.image_id import parse_image_id
-from gateway.delivery.conditional import Validators, evaluate, forwardable_conditions, range_applies
 from gateway.delivery.image_request import ImageRequest, content_disposition
+from gateway.delivery.preconditions import Validators, evaluate, forwardable_conditions, range_applies
 from gateway.errors import InvalidImageId, InvalidRequest
-from gateway.metrics import Metrics
+from gateway.metrics.collectors import Metrics
+from gateway.presign.signer import Credentials, Hosts, Signer
+from gateway.redis_store.entry_codec import decode, encode
 from gateway.settings import CosSettings, ForwardedUserSettings, JwtSettings, SignedLinksSettings
 from gateway.settings.sources import SettingsError, load_settings
-from gateway.urls.codec import decode, encode
-from gateway.urls.signer import Credentials, Hosts, Signer
 
 SECRET = "a-secret-of-the-fuzzer-of-thirty-two-bytes-or-more"
 COS = CosSettings.model_validate({"secret_id": "AKID", "secret_key": SECRET, "bucket": "photos-1250000000"})
@@ -32,7 +32,7 @@ AUTHENTICATOR = Authenticator(
     SecretStr(SECRET),
     forwarded_user=ForwardedUserSettings.model_validate({"trusted_proxies": ["10.0.0.0/8"]}),
 )
-LINKS = Links(SignedLinksSettings.model_validate({"keys": {"k": SECRET}}), now=lambda: 1_700_000_000.0)
+LINKS = SignedLinks(SignedLinksSettings.model_validate({"keys": {"k": SECRET}}), now=lambda: 1_700_000_000.0)
 SIGNER = Signer(Credentials("AKID", SECRET), Hosts(COS), ttl=3600, window=300, metrics=Metrics())
 VALIDATORS = Validators('"5d41402abc4b2a76b9719d911017c592"', "Tue, 14 Nov 2023 22:13:20 GMT")
 _SETTINGS_FILE = Path(tempfile.mkdtemp(prefix="image-gateway-fuzz-")) / "gateway.yaml"

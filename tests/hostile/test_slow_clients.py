@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack, suppress
 
 import psutil
 
-from gateway.dev.cos.content import SyntheticContent
-from gateway.dev.cos.server import CosStandIn
+from gateway.cos_emulator.content import SyntheticContent
+from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.hostile.conftest import IDLE
@@ -66,7 +66,7 @@ async def test_a_body_that_comes_by_the_drop_is_a_408(impatient: RunningGateway)
 
 
 async def test_a_client_that_never_reads_a_large_image_is_cut(
-    start_gateway: StartGateway, images: Images, cos: CosStandIn
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway(image_proxy={"timeout": 1})
     cos.store.put(BUCKET, "big.png", SyntheticContent(30_000_000), content_type="image/png")

@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 import yarl
 
-from gateway.dev.cos.server import CosStandIn
+from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import Answer, RunningGateway, StartGateway
 
 CONFIG = Path(__file__).parents[2] / "config" / "nginx"
@@ -182,7 +182,7 @@ async def gateway(start_gateway: StartGateway) -> RunningGateway:
 
 
 @pytest.fixture
-async def nginx(start_nginx: StartNginx, gateway: RunningGateway, cos: CosStandIn) -> Nginx:
+async def nginx(start_nginx: StartNginx, gateway: RunningGateway, cos: CosEmulator) -> Nginx:
     """The ready file in front of it."""
     return await start_nginx(accel(gateway.ports.public.removeprefix("http://"), cos.port))
 

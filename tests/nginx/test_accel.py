@@ -7,14 +7,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway.dev.cos.content import SyntheticContent
-from gateway.dev.cos.faults import Change, Cut, Drip, Fault, Refuse
-from gateway.dev.cos.faults import Headers as AddedHeaders
-from gateway.dev.cos.server import CosStandIn
+from gateway.cos_emulator.content import SyntheticContent
+from gateway.cos_emulator.faults import Change, Cut, Drip, Fault, Refuse
+from gateway.cos_emulator.faults import Headers as AddedHeaders
+from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, token_for
 from tests.nginx.conftest import Nginx
-from tests.test_gateway import AWKWARD_KEYS
+from tests.stories.test_gateway import AWKWARD_KEYS
 
 # What an object's metadata and a custom domain's CDN may add.
 HOSTILE = {
@@ -56,7 +56,7 @@ async def test_awkward_keys_arrive(nginx: Nginx, images: Images, key: str) -> No
 
 
 async def test_the_answer_looks_as_if_the_gateway_had_streamed_it(
-    gateway: RunningGateway, nginx: Nginx, images: Images, cos: CosStandIn
+    gateway: RunningGateway, nginx: Nginx, images: Images, cos: CosEmulator
 ) -> None:
     await images.add(
         "a", SMALL, content_type="application/octet-stream", headers={"Cache-Control": "max-age=1", "Expires": "0"}
@@ -78,7 +78,7 @@ async def test_the_answer_looks_as_if_the_gateway_had_streamed_it(
 
 
 async def test_nginx_keeps_the_object_and_the_gateway_still_decides(
-    nginx: Nginx, images: Images, cos: CosStandIn
+    nginx: Nginx, images: Images, cos: CosEmulator
 ) -> None:
     await images.add("mine", SMALL, owner="alice", public=False)
     alice, bob = (f"Bearer {token_for(user)}" for user in ("alice", "bob"))
@@ -98,7 +98,7 @@ async def test_nginx_keeps_the_object_and_the_gateway_still_decides(
 
 @pytest.mark.parametrize("content", [SyntheticContent(20_000), LARGE], ids=["small", "large"])
 async def test_ranges_head_and_conditions(
-    nginx: Nginx, images: Images, cos: CosStandIn, content: SyntheticContent
+    nginx: Nginx, images: Images, cos: CosEmulator, content: SyntheticContent
 ) -> None:
     images.cos.store.put(BUCKET, "a.png", content)
     await images.add_row(ImageRow("a", None, "a.png", public=True))
@@ -119,7 +119,7 @@ async def test_ranges_head_and_conditions(
 
 
 async def test_what_cos_refuses_is_streamed_or_explained_by_the_gateway(
-    nginx: Nginx, images: Images, cos: CosStandIn
+    nginx: Nginx, images: Images, cos: CosEmulator
 ) -> None:
     await images.add("a", SMALL)
     cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), method="GET"))
@@ -135,7 +135,7 @@ async def test_what_cos_refuses_is_streamed_or_explained_by_the_gateway(
 
 
 async def test_an_object_that_changes_in_between_is_never_kept_under_the_old_name(
-    nginx: Nginx, images: Images, cos: CosStandIn
+    nginx: Nginx, images: Images, cos: CosEmulator
 ) -> None:
     await images.add("a", SMALL)
     cos.faults.add(Fault(action=Change(data=b"another version"), method="GET"))
@@ -145,7 +145,7 @@ async def test_an_object_that_changes_in_between_is_never_kept_under_the_old_nam
     assert (await nginx.get("/i/a")).body == b"another version"
 
 
-async def test_many_at_once_are_one_get(nginx: Nginx, images: Images, cos: CosStandIn) -> None:
+async def test_many_at_once_are_one_get(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
     await images.add("a", SMALL * 10)
     cos.faults.add(Fault(action=Drip(size=20_000, every=0.02), method="GET"))
     answers = await asyncio.gather(*(nginx.get("/i/a") for _ in range(50)))
@@ -153,7 +153,7 @@ async def test_many_at_once_are_one_get(nginx: Nginx, images: Images, cos: CosSt
     assert [seen.method for seen in cos.journal.requests] == ["HEAD", "GET"]
 
 
-async def test_a_truncated_object_is_not_kept(nginx: Nginx, images: Images, cos: CosStandIn) -> None:
+async def test_a_truncated_object_is_not_kept(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
     images.cos.store.put(BUCKET, "a.png", LARGE)
     await images.add_row(ImageRow("a", None, "a.png", public=True))
     cos.faults.add(Fault(action=Cut(at=1_000_000), method="GET"))
@@ -162,7 +162,7 @@ async def test_a_truncated_object_is_not_kept(nginx: Nginx, images: Images, cos:
     assert (await nginx.get("/i/a")).body == LARGE.read(0, LARGE.size)
 
 
-async def test_connections_to_cos_are_kept(nginx: Nginx, images: Images, cos: CosStandIn) -> None:
+async def test_connections_to_cos_are_kept(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
     for number in range(10):
         await images.add(f"n{number}", SMALL)
         assert (await nginx.get(f"/i/n{number}")).status == 200

@@ -3,8 +3,8 @@
 import aiohttp
 import pytest
 
-from gateway.dev.cos.faults import Fault, Redirect, Refuse
-from gateway.dev.cos.server import CosStandIn
+from gateway.cos_emulator.faults import Fault, Redirect, Refuse
+from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import Answer, Images
 from tests.nginx.conftest import Nginx, StartNginx, accel
 from tests.nginx.scripted import answer, handing_over, scripted
@@ -17,7 +17,7 @@ def fields(answer: Answer, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("status", [400, 404, 410, 415, 424, 429, 451, 500, 514, 520, 567])
-async def test_no_error_of_cos_is_passed_on(nginx: Nginx, images: Images, cos: CosStandIn, status: int) -> None:
+async def test_no_error_of_cos_is_passed_on(nginx: Nginx, images: Images, cos: CosEmulator, status: int) -> None:
     """The gateway's own answer comes instead, and nothing that was meant for the image comes with it."""
     await images.add("a", SMALL)
     cos.faults.add(Fault(action=Refuse(status=status, code="Odd"), method="GET", times=None))
@@ -29,7 +29,7 @@ async def test_no_error_of_cos_is_passed_on(nginx: Nginx, images: Images, cos: C
     assert fields(answer, "Content-Type") == ["application/json"]
 
 
-async def test_a_408_of_cos_ends_the_connection(nginx: Nginx, images: Images, cos: CosStandIn) -> None:
+async def test_a_408_of_cos_ends_the_connection(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
     """nginx takes it for its own word to a client that was too slow."""
     await images.add("a", SMALL)
     cos.faults.add(Fault(action=Refuse(status=408, code="RequestTimeout"), method="GET", times=None))
@@ -39,7 +39,7 @@ async def test_a_408_of_cos_ends_the_connection(nginx: Nginx, images: Images, co
     assert (await nginx.get("/i/a")).body == SMALL
 
 
-async def test_a_redirect_of_cos_is_not_followed_nor_passed_on(nginx: Nginx, images: Images, cos: CosStandIn) -> None:
+async def test_a_redirect_of_cos_is_not_followed_nor_passed_on(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
     await images.add("a", SMALL)
     cos.faults.add(Fault(action=Redirect(location="http://elsewhere.example/"), method="GET", times=None))
     answer = await nginx.get("/i/a")
@@ -47,7 +47,7 @@ async def test_a_redirect_of_cos_is_not_followed_nor_passed_on(nginx: Nginx, ima
     assert fields(answer, "Cache-Control") == ["no-store"]
 
 
-async def test_an_image_has_one_cache_control_however_it_comes(nginx: Nginx, images: Images, cos: CosStandIn) -> None:
+async def test_an_image_has_one_cache_control_however_it_comes(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
     await images.add("a", SMALL, headers={"Cache-Control": "max-age=1"})
     public = "public, max-age=3600, stale-while-revalidate=300, stale-if-error=86400"
     for headers in ({}, {}, {"Range": "bytes=0-1"}, {"If-None-Match": "*"}):

@@ -5,8 +5,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.dev.cos.faults import Fault, Gzip, Html, NoLength, WrongLength
-from gateway.dev.cos.server import CosStandIn
+from gateway.cos_emulator.faults import Fault, Gzip, Html, NoLength, WrongLength
+from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway
 from tests.nginx.conftest import Nginx, StartNginx, accel
 from tests.nginx.test_accel import SMALL
@@ -18,7 +18,7 @@ from tests.waiting import until
     [Html(), NoLength(cut_at=1000), WrongLength(by=-1000), Gzip()],
     ids=["another-page", "short-without-length", "short-with-length", "compressed"],
 )
-async def test_wrong_bytes_are_kept_by_nobody(nginx: Nginx, images: Images, cos: CosStandIn, action: Any) -> None:
+async def test_wrong_bytes_are_kept_by_nobody(nginx: Nginx, images: Images, cos: CosEmulator, action: Any) -> None:
     await images.add("a", SMALL)
     cos.faults.add(Fault(action=action, method="GET"))
     wrong = await nginx.get("/i/a")
@@ -31,7 +31,7 @@ async def test_wrong_bytes_are_kept_by_nobody(nginx: Nginx, images: Images, cos:
         assert answer.headers["Cache-Status"].endswith(seen_by_nginx)
 
 
-async def test_a_body_that_ends_early_is_cut_and_not_kept(nginx: Nginx, images: Images, cos: CosStandIn) -> None:
+async def test_a_body_that_ends_early_is_cut_and_not_kept(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
     await images.add("a", SMALL)
     cos.faults.add(Fault(action=WrongLength(by=1000), method="GET"))
     with pytest.raises(aiohttp.ClientPayloadError):
@@ -40,7 +40,7 @@ async def test_a_body_that_ends_early_is_cut_and_not_kept(nginx: Nginx, images: 
 
 
 async def test_what_has_grown_old_is_asked_about_and_not_replaced_by_wrong_bytes(
-    start_nginx: StartNginx, gateway: RunningGateway, images: Images, cos: CosStandIn
+    start_nginx: StartNginx, gateway: RunningGateway, images: Images, cos: CosEmulator
 ) -> None:
     """nginx serves the old one and renews it in the background: the check must look at both answers."""
     configuration = accel(gateway.ports.public.removeprefix("http://"), cos.port)

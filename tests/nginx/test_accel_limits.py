@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
-from gateway.dev.cos.access import Credential
-from gateway.dev.cos.content import SyntheticContent
-from gateway.dev.cos.faults import Fault, Hang
-from gateway.dev.cos.server import CosStandIn
+from gateway.cos_emulator.access import Credential
+from gateway.cos_emulator.content import SyntheticContent
+from gateway.cos_emulator.faults import Fault, Hang
+from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway
 from tests.nginx.conftest import Nginx, StartNginx, accel
@@ -17,7 +17,7 @@ from tests.nginx.test_accel import SMALL
 
 
 async def test_a_long_key_a_long_token_and_a_long_file_name_fit(
-    start_gateway: StartGateway, start_nginx: StartNginx, images: Images, cos: CosStandIn
+    start_gateway: StartGateway, start_nginx: StartNginx, images: Images, cos: CosEmulator
 ) -> None:
     token = "t" * 3000
     cast("dict[str, Any]", cos.credentials)[SECRET_ID] = Credential(SECRET_KEY, token)
@@ -31,7 +31,7 @@ async def test_a_long_key_a_long_token_and_a_long_file_name_fit(
 
 
 async def test_a_slow_client_slows_the_transfer_down_and_fills_no_disk(
-    nginx: Nginx, images: Images, cos: CosStandIn
+    nginx: Nginx, images: Images, cos: CosEmulator
 ) -> None:
     content = SyntheticContent(60_000_000)
     cos.store.put(BUCKET, "a.png", content)
@@ -55,7 +55,7 @@ def written_to(folder: Path) -> list[Path]:
 
 
 async def test_a_cos_that_hangs_is_given_up_once_and_the_gateway_tries(
-    start_nginx: StartNginx, gateway: RunningGateway, images: Images, cos: CosStandIn
+    start_nginx: StartNginx, gateway: RunningGateway, images: Images, cos: CosEmulator
 ) -> None:
     configuration = accel(gateway.ports.public.removeprefix("http://"), cos.port)
     address = f"server 127.0.0.1:{cos.port};"

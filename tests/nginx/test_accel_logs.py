@@ -1,14 +1,14 @@
 """Neither a presigned URL nor a link's signature stands in a log of nginx (lesson: both open the image to a reader)."""
 
-from gateway.dev.cos.faults import Fault, Reset
-from gateway.dev.cos.server import CosStandIn
+from gateway.cos_emulator.faults import Fault, Reset
+from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway
 from tests.nginx.conftest import Nginx, StartNginx, accel, free_port
 from tests.nginx.test_accel import SMALL
 from tests.waiting import until
 
 
-async def test_failures_of_cos_do_not_write_presigned_urls(nginx: Nginx, images: Images, cos: CosStandIn) -> None:
+async def test_failures_of_cos_do_not_write_presigned_urls(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
     await images.add("a", SMALL)
     reset = cos.faults.add(Fault(action=Reset(), method="GET", times=2))
     assert (await nginx.get("/i/a")).body == SMALL

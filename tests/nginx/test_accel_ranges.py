@@ -4,8 +4,8 @@ from email.utils import formatdate
 
 import pytest
 
-from gateway.dev.cos.content import SyntheticContent
-from gateway.dev.cos.server import CosStandIn
+from gateway.cos_emulator.content import SyntheticContent
+from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, Images
 from tests.nginx.conftest import Nginx
@@ -30,7 +30,7 @@ PUBLIC = "public, max-age=3600, stale-while-revalidate=300, stale-if-error=86400
     ],
 )
 async def test_a_range_that_is_ignored_is_no_416_and_no_multipart(
-    nginx: Nginx, images: Images, cos: CosStandIn, ignored: str, content: SyntheticContent
+    nginx: Nginx, images: Images, cos: CosEmulator, ignored: str, content: SyntheticContent
 ) -> None:
     """RFC 9110 sections 14.1.1 and 14.2, whether nginx has the object or not."""
     cos.store.put(BUCKET, "a.png", content)
@@ -45,7 +45,7 @@ async def test_a_range_that_is_ignored_is_no_416_and_no_multipart(
 
 @pytest.mark.parametrize(("asked", "sent"), [("BYTES=10-19", "bytes=10-19"), ("bytes=-5", "bytes=4999995-4999999")])
 async def test_cos_is_asked_for_the_range_that_the_gateway_decided_on(
-    nginx: Nginx, images: Images, cos: CosStandIn, asked: str, sent: str
+    nginx: Nginx, images: Images, cos: CosEmulator, asked: str, sent: str
 ) -> None:
     cos.store.put(BUCKET, "a.png", LARGE)
     await images.add_row(ImageRow("a", None, "a.png", public=True))

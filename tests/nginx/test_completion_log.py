@@ -3,8 +3,8 @@
 import aiohttp
 import pytest
 
-from gateway.dev.cos.content import SyntheticContent
-from gateway.dev.cos.server import CosStandIn
+from gateway.cos_emulator.content import SyntheticContent
+from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, Images, StartGateway
 from tests.nginx.conftest import Nginx, StartNginx, accel
@@ -24,7 +24,7 @@ async def logged(nginx: Nginx, request_id: str) -> str:
 
 @pytest.mark.parametrize("delivery", ["stream", "accel"])
 async def test_a_full_disk_of_the_cache_shows_in_the_access_log(
-    start_nginx: StartNginx, start_gateway: StartGateway, images: Images, cos: CosStandIn, delivery: str
+    start_nginx: StartNginx, start_gateway: StartGateway, images: Images, cos: CosEmulator, delivery: str
 ) -> None:
     gateway = await start_gateway(image_proxy={"delivery": delivery})
     address = gateway.ports.public.removeprefix("http://")
@@ -45,7 +45,7 @@ async def test_a_full_disk_of_the_cache_shows_in_the_access_log(
 
 @pytest.mark.parametrize("delivery", ["stream", "accel"])
 async def test_answers_without_a_body_are_complete(
-    start_nginx: StartNginx, start_gateway: StartGateway, images: Images, cos: CosStandIn, delivery: str
+    start_nginx: StartNginx, start_gateway: StartGateway, images: Images, cos: CosEmulator, delivery: str
 ) -> None:
     gateway = await start_gateway(image_proxy={"delivery": delivery})
     address = gateway.ports.public.removeprefix("http://")

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from gateway.dev.cos.server import CosStandIn
+from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway, token_for
 from tests.nginx.conftest import CONFIG, Nginx, StartNginx
 from tests.nginx.scripted import answer, scripted
@@ -43,7 +43,7 @@ def alice() -> str:
     return f"Bearer {token_for('alice')}"
 
 
-async def test_public_images_are_kept(nginx: Nginx, images: Images, cos: CosStandIn) -> None:
+async def test_public_images_are_kept(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
     await images.add("a", SMALL)
     for address in ("/i/a", "/api/v1/images/a/proxy", "/i/a?download=a.png"):
         for seen in ("nginx; fwd=uri-miss", "nginx; hit"):
@@ -53,7 +53,7 @@ async def test_public_images_are_kept(nginx: Nginx, images: Images, cos: CosStan
     assert len(cos.journal.requests) == 1
 
 
-async def test_many_at_once_cost_cos_one_request(nginx: Nginx, images: Images, cos: CosStandIn) -> None:
+async def test_many_at_once_cost_cos_one_request(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
     await images.add("a", SMALL)
     answers = await asyncio.gather(*(nginx.get("/i/a") for _ in range(20)))
     assert {answered.body for answered in answers} == {SMALL}

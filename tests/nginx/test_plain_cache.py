@@ -5,10 +5,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.dev.cos.content import SyntheticContent
-from gateway.dev.cos.faults import Chunked, Cut, Fault, NoLength, Refuse, WrongLength
-from gateway.dev.cos.faults import Headers as AddedHeaders
-from gateway.dev.cos.server import CosStandIn
+from gateway.cos_emulator.content import SyntheticContent
+from gateway.cos_emulator.faults import Chunked, Cut, Fault, NoLength, Refuse, WrongLength
+from gateway.cos_emulator.faults import Headers as AddedHeaders
+from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway, token_for
 from tests.nginx.conftest import Nginx, StartNginx
@@ -52,7 +52,7 @@ async def nginx(start_nginx: StartNginx, gateway: RunningGateway) -> Nginx:
     ids=["fin", "reset", "announced-more", "announced-less", "chunked"],
 )
 async def test_an_origin_that_dies_half_way_leaves_nothing_behind(
-    nginx: Nginx, images: Images, cos: CosStandIn, action: Any
+    nginx: Nginx, images: Images, cos: CosEmulator, action: Any
 ) -> None:
     images.cos.store.put(BUCKET, "a.png", LARGE)
     await images.add_row(ImageRow("a", None, "a.png", public=True))
@@ -69,7 +69,7 @@ async def test_an_origin_that_dies_half_way_leaves_nothing_behind(
 
 
 async def test_a_resumed_image_is_kept_whole(
-    start_gateway: StartGateway, start_nginx: StartNginx, images: Images, cos: CosStandIn
+    start_gateway: StartGateway, start_nginx: StartNginx, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway()
     nginx = await start_nginx(_CONFIGURATION.format(gateway=gateway.ports.public.removeprefix("http://")))
@@ -82,7 +82,7 @@ async def test_a_resumed_image_is_kept_whole(
         assert (answer.body, answer.headers["X-Cache"]) == (LARGE.read(0, LARGE.size), expected)
 
 
-async def test_what_is_private_or_an_error_is_not_kept(nginx: Nginx, images: Images, cos: CosStandIn) -> None:
+async def test_what_is_private_or_an_error_is_not_kept(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
     """Hazard 1.10: nginx reuses an answer to a request with Authorization unless Cache-Control forbids it."""
     await images.add("mine", SMALL, owner="alice", public=False)
     for _ in range(2):
@@ -106,7 +106,7 @@ async def test_a_redirect_is_kept_no_longer_than_its_url_lives(
 
 
 async def test_ranges_and_conditions_are_served_from_nginx_s_cache(
-    nginx: Nginx, images: Images, cos: CosStandIn
+    nginx: Nginx, images: Images, cos: CosEmulator
 ) -> None:
     content = SyntheticContent(100_000)
     images.cos.store.put(BUCKET, "a.png", content)

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 import yaml
 
-from gateway.dev.cos.server import CosStandIn
+from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.processes import free_port
 from tests.conftest import Images
 from tests.nginx.conftest import CONFIG, Nginx, StartNginx, wheel_binary
@@ -155,7 +155,7 @@ async def test_a_rolling_restart_behind_the_cache_of_gateway_conf_fails_no_reque
 
 
 async def test_a_rolling_restart_behind_accel_conf_fails_no_request(
-    start_nginx: StartNginx, start_replicas: StartReplicas, cos: CosStandIn
+    start_nginx: StartNginx, start_replicas: StartReplicas, cos: CosEmulator
 ) -> None:
     replicas = await start_replicas(*on_one_machine(), delivery="accel")
     to_cos = f"upstream cos {{ server 127.0.0.1:{cos.port}; keepalive 8; }}\n"

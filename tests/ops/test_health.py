@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable, DependencyDown, OriginUnavailable
-from gateway.metrics import Metrics
-from gateway.ops.background import background
+from gateway.metrics.collectors import Metrics
 from gateway.ops.health import Health, Readiness
 from tests.waiting import until
 

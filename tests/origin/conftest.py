@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from gateway.catalog.record import ImageRecord
+from gateway.cos_emulator.server import CosEmulator
 from gateway.delivery.relay import Body
-from gateway.dev.cos.server import CosStandIn
-from gateway.metrics import Metrics
-from gateway.origin.body import ObjectBody
+from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient, open_origin
-from gateway.origin.door import Door
+from gateway.origin.object_body import ObjectBody
 from gateway.origin.retry import Backoff
+from gateway.origin.signed_fetch import SignedFetch
+from gateway.presign.presigned_url import ObjectId, PresignedUrl, SignedImage
+from gateway.presign.signer import Hosts, Signer, credentials_from
 from gateway.settings import CosSettings, ImageProxySettings
-from gateway.urls.presigned import ObjectId, PresignedUrl, SignedImage
-from gateway.urls.signer import Hosts, Signer, credentials_from
 from tests.conftest import BUCKET
 
 OpenOrigin = Callable[..., Awaitable[OriginClient]]
@@ -48,7 +48,7 @@ async def origin(open_one: OpenOrigin) -> OriginClient:
 
 
 @pytest.fixture
-def presign(raw_settings: dict[str, dict[str, Any]], metrics: Metrics, cos: CosStandIn) -> Presign:
+def presign(raw_settings: dict[str, dict[str, Any]], metrics: Metrics, cos: CosEmulator) -> Presign:
     """Makes the URL of an object."""
     settings = CosSettings.model_validate(raw_settings["cos"])
     signer = Signer(credentials_from(settings), Hosts(settings), ttl=600, window=1, metrics=metrics)
@@ -81,7 +81,7 @@ async def object_body(origin: OriginClient, url: str, **headers: str) -> AsyncIt
     def gone(object_id: ObjectId) -> None:
         raise AssertionError("COS has no such object")
 
-    door = Door(origin, SignedImage(record, PresignedUrl(url, 0, 0)), renew, lambda image: image.presigned, gone)
+    door = SignedFetch(origin, SignedImage(record, PresignedUrl(url, 0, 0)), renew, lambda image: image.presigned, gone)
     body = ObjectBody(door, await door.open(headers), resumes=0, backoff=Backoff(), metrics=Metrics())
     try:
         yield body

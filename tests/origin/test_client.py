@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from gateway.dev.cos.faults import Cut, Fault, Hang, Headers, Redirect, Refuse, Reset
-from gateway.dev.cos.server import CosStandIn
+from gateway.cos_emulator.faults import Cut, Fault, Hang, Headers, Redirect, Refuse, Reset
+from gateway.cos_emulator.server import CosEmulator
 from gateway.errors import (
     GatewayError,
     ImageBlocked,
@@ -21,7 +21,7 @@ from gateway.errors import (
     OriginUnavailable,
     RangeNotSatisfiable,
 )
-from gateway.metrics import Metrics
+from gateway.metrics.collectors import Metrics
 from gateway.origin.client import MOST_UNATTENDED, OriginClient, open_origin
 from gateway.origin.errors import PresignedUrlRefused, VersionChanged
 from gateway.origin.refusals import ImageArchived, ImageTooLarge, OriginMisconfigured, OriginRejected, OriginSuspended
@@ -34,7 +34,7 @@ DATA = bytes(range(256)) * 40
 
 
 @pytest.fixture(autouse=True)
-def cat(cos: CosStandIn) -> None:
+def cat(cos: CosEmulator) -> None:
     """The object that the tests ask for."""
     cos.store.put(BUCKET, "cat.png", DATA, etag="cat-1", last_modified=1_700_000_000)
 
@@ -54,7 +54,7 @@ def counted(metrics: Metrics, name: str, **labels: str) -> float:
 
 async def test_an_object_is_opened(origin: OriginClient, presign: Presign, metrics: Metrics) -> None:
     async with origin.open(presign()) as response:
-        headers = response.facts
+        headers = response.metadata
         body = await read_all(response)
     assert (response.status, body) == (200, DATA)
     assert (headers.content_type, headers.size, headers.etag) == ("image/png", len(DATA), '"cat-1"')
@@ -100,7 +100,7 @@ async def test_a_url_signed_for_one_method_is_refused_for_the_other(
     ],
 )
 async def test_lesson_5_a_presigned_url_is_sent_byte_for_byte(
-    origin: OriginClient, presign: Presign, cos: CosStandIn, key: str
+    origin: OriginClient, presign: Presign, cos: CosEmulator, key: str
 ) -> None:
     cos.store.put(BUCKET, key.removeprefix("/"), key.encode(), content_type="image/png")
     assert await fetch(origin, presign(key)) == (200, key.encode())
@@ -125,7 +125,7 @@ async def test_lesson_5_not_a_byte_of_a_url_is_changed(origin: OriginClient, met
 
 
 async def test_lesson_3_a_redirect_is_not_followed(
-    origin: OriginClient, presign: Presign, cos: CosStandIn, metrics: Metrics
+    origin: OriginClient, presign: Presign, cos: CosEmulator, metrics: Metrics
 ) -> None:
     cos.store.put(BUCKET, "inner-secret", b"of another service")
     cos.faults.add(Fault(action=Redirect(location=presign("inner-secret")), key="cat.png"))
@@ -136,18 +136,18 @@ async def test_lesson_3_a_redirect_is_not_followed(
 
 
 async def test_lesson_3_nothing_is_asked_for_or_undone_in_compressed_form(
-    origin: OriginClient, presign: Presign, cos: CosStandIn
+    origin: OriginClient, presign: Presign, cos: CosEmulator
 ) -> None:
     squeezed = gzip.compress(DATA)
     cos.store.put(BUCKET, "cat.svgz", squeezed, headers={"Content-Encoding": "gzip"})
     async with origin.open(presign("cat.svgz")) as response:
         assert await read_all(response) == squeezed
-        assert (response.facts.content_encoding, response.length) == ("gzip", len(squeezed))
+        assert (response.metadata.content_encoding, response.length) == ("gzip", len(squeezed))
     assert cos.journal.requests[0].headers["accept-encoding"] == "identity"
 
 
 async def test_nothing_of_one_client_reaches_another_through_the_session(
-    origin: OriginClient, presign: Presign, cos: CosStandIn
+    origin: OriginClient, presign: Presign, cos: CosEmulator
 ) -> None:
     cos.faults.add(Fault(action=Headers(add=[("Set-Cookie", "who=alice")])))
     await fetch(origin, presign())
@@ -157,14 +157,14 @@ async def test_nothing_of_one_client_reaches_another_through_the_session(
     assert sent["accept"] == "*/*"
 
 
-async def test_lesson_3_connections_are_used_again(origin: OriginClient, presign: Presign, cos: CosStandIn) -> None:
+async def test_lesson_3_connections_are_used_again(origin: OriginClient, presign: Presign, cos: CosEmulator) -> None:
     for _ in range(60):
         assert await fetch(origin, presign()) == (200, DATA)
     assert cos.journal.connections == 1
 
 
 async def test_lesson_3_a_connection_that_cos_closed_meanwhile_costs_nothing(
-    origin: OriginClient, presign: Presign, cos: CosStandIn
+    origin: OriginClient, presign: Presign, cos: CosEmulator
 ) -> None:
     cos.faults.add(Fault(action=Cut(at=len(DATA))))  # whole, and then the end of the connection
     cos.faults.add(Fault(action=Reset(), skip=1))  # the next one is reset before any byte
@@ -199,7 +199,7 @@ async def test_lesson_3_a_connection_that_cos_closed_meanwhile_costs_nothing(
 async def test_each_refusal_is_an_outcome_and_only_what_may_pass_is_tried_again(
     origin: OriginClient,
     presign: Presign,
-    cos: CosStandIn,
+    cos: CosEmulator,
     metrics: Metrics,
     status: int,
     code: str,
@@ -252,7 +252,7 @@ async def test_what_was_not_asked_for_is_no_answer(
 
 
 async def test_a_connection_that_is_reset_before_the_first_byte_is_tried_again(
-    origin: OriginClient, presign: Presign, cos: CosStandIn, metrics: Metrics
+    origin: OriginClient, presign: Presign, cos: CosEmulator, metrics: Metrics
 ) -> None:
     cos.faults.add(Fault(action=Reset(), times=2))
     assert await fetch(origin, presign()) == (200, DATA)
@@ -261,7 +261,7 @@ async def test_a_connection_that_is_reset_before_the_first_byte_is_tried_again(
 
 
 async def test_a_cos_that_resets_every_connection_is_unavailable(
-    origin: OriginClient, presign: Presign, cos: CosStandIn, metrics: Metrics
+    origin: OriginClient, presign: Presign, cos: CosEmulator, metrics: Metrics
 ) -> None:
     cos.faults.add(Fault(action=Reset(), times=None))
     with pytest.raises(OriginUnavailable):
@@ -270,7 +270,7 @@ async def test_a_cos_that_resets_every_connection_is_unavailable(
 
 
 async def test_a_cos_that_does_not_answer_is_given_up_in_time(
-    open_one: OpenOrigin, presign: Presign, cos: CosStandIn, metrics: Metrics
+    open_one: OpenOrigin, presign: Presign, cos: CosEmulator, metrics: Metrics
 ) -> None:
     origin = await open_one(timeout=0.2)
     cos.faults.add(Fault(action=Hang()))
@@ -308,7 +308,7 @@ async def test_a_name_that_nobody_resolves_is_given_up_in_time(metrics: Metrics)
 
 
 async def test_a_single_phase_that_takes_too_long_is_given_up_too(
-    presign: Presign, cos: CosStandIn, metrics: Metrics
+    presign: Presign, cos: CosEmulator, metrics: Metrics
 ) -> None:
     cos.faults.add(Fault(action=Hang()))
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_read=0.1)) as session:
@@ -318,7 +318,7 @@ async def test_a_single_phase_that_takes_too_long_is_given_up_too(
     assert len(cos.journal.requests) == 1, "a COS that is slow is not asked more"
 
 
-async def test_all_attempts_together_have_one_limit(presign: Presign, cos: CosStandIn, metrics: Metrics) -> None:
+async def test_all_attempts_together_have_one_limit(presign: Presign, cos: CosEmulator, metrics: Metrics) -> None:
     cos.faults.add(Fault(action=Refuse(), times=None))
     async with aiohttp.ClientSession() as session:
         origin = OriginClient(session, timeout=0.3, retry_count=10, metrics=metrics, backoff=Backoff(lambda: 1.0))
@@ -349,7 +349,7 @@ async def test_a_cos_that_is_not_there_is_unavailable(origin: OriginClient) -> N
     ],
 )
 async def test_the_size_of_a_range_that_cannot_be_had_is_told_if_cos_told_it(
-    origin: OriginClient, presign: Presign, cos: CosStandIn, content_range: str | None, size: int | None
+    origin: OriginClient, presign: Presign, cos: CosEmulator, content_range: str | None, size: int | None
 ) -> None:
     headers = {} if content_range is None else {"Content-Range": content_range}
     cos.faults.add(Fault(action=Refuse(status=416, code="InvalidRange", headers=headers)))
@@ -360,7 +360,7 @@ async def test_the_size_of_a_range_that_cannot_be_had_is_told_if_cos_told_it(
 
 @pytest.mark.parametrize("asked", ["9" * 5000, "²", "-1", "soon", "Sun, 99 Foo"])
 async def test_a_wait_that_nobody_can_read_is_none(
-    origin: OriginClient, presign: Presign, cos: CosStandIn, asked: str
+    origin: OriginClient, presign: Presign, cos: CosEmulator, asked: str
 ) -> None:
     cos.faults.add(Fault(action=Refuse(headers={"Retry-After": asked}), times=None))
     with pytest.raises(OriginThrottled) as raised:
@@ -374,7 +374,7 @@ def test_a_wait_ends_at_the_same_time_wherever_the_machine_stands(far_from_green
     assert retry_after(f"Thu, 01 Jan 1970 00:02:00{zone}", now=lambda: 100.0) == 20
 
 
-async def test_whoever_leaves_early_ends_the_transfer(origin: OriginClient, presign: Presign, cos: CosStandIn) -> None:
+async def test_whoever_leaves_early_ends_the_transfer(origin: OriginClient, presign: Presign, cos: CosEmulator) -> None:
     cos.store.put(BUCKET, "large.png", bytes(30_000_000))
     async with origin.open(presign("large.png")) as response:
         assert await response.read()
@@ -384,7 +384,7 @@ async def test_whoever_leaves_early_ends_the_transfer(origin: OriginClient, pres
     assert seen.bytes_sent < 30_000_000
 
 
-async def test_a_probe_is_content_with_any_answer(origin: OriginClient, presign: Presign, cos: CosStandIn) -> None:
+async def test_a_probe_is_content_with_any_answer(origin: OriginClient, presign: Presign, cos: CosEmulator) -> None:
     await origin.probe(cos.url + "/")
     cos.faults.add(Fault(action=Refuse(status=500, code="InternalError")))
     await origin.probe(presign())
@@ -392,14 +392,14 @@ async def test_a_probe_is_content_with_any_answer(origin: OriginClient, presign:
         await origin.probe("http://127.0.0.1:1/")
 
 
-async def test_a_probe_has_a_limit(open_one: OpenOrigin, presign: Presign, cos: CosStandIn) -> None:
+async def test_a_probe_has_a_limit(open_one: OpenOrigin, presign: Presign, cos: CosEmulator) -> None:
     origin = await open_one(timeout=0.2)
     cos.faults.add(Fault(action=Hang()))
     with pytest.raises(OriginUnavailable):
         await origin.probe(presign())
 
 
-async def test_a_diagnosis_tells_status_and_code(origin: OriginClient, presign: Presign, cos: CosStandIn) -> None:
+async def test_a_diagnosis_tells_status_and_code(origin: OriginClient, presign: Presign, cos: CosEmulator) -> None:
     for url, told in (
         (presign(), (206, None)),
         (presign("nothing.png"), (404, "NoSuchKey")),
@@ -414,7 +414,7 @@ async def test_a_diagnosis_tells_status_and_code(origin: OriginClient, presign: 
 
 
 async def test_requests_that_wait_for_an_answer_leave_places_for_those_that_nobody_waits_for(
-    presign: Presign, metrics: Metrics, cos: CosStandIn
+    presign: Presign, metrics: Metrics, cos: CosEmulator
 ) -> None:
     """To wait for a place would pass for a failure of COS, and open its breaker."""
     cos.store.put(BUCKET, "large.png", bytes(5_000_000))

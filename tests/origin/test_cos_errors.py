@@ -7,12 +7,12 @@ from email.utils import formatdate
 
 import pytest
 
-from gateway.dev.cos.faults import Fault, Headers, Refuse
-from gateway.dev.cos.server import CosStandIn
-from gateway.metrics import Metrics
+from gateway.cos_emulator.faults import Fault, Headers, Refuse
+from gateway.cos_emulator.server import CosEmulator
+from gateway.metrics.collectors import Metrics
+from gateway.metrics.loop_counters import LoopCounter
 from gateway.origin.cos_error import parse_error
 from gateway.origin.error_counts import OriginErrorCounts
-from gateway.request_metrics import PlainCounter
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.origin.conftest import OpenOrigin
 
@@ -73,7 +73,7 @@ def test_only_an_error_about_time_tells_the_time(code: str, message: str, clock:
 async def test_cos_s_code_decides_the_status_and_reaches_the_log_and_a_metric(
     gateway: RunningGateway,
     images: Images,
-    cos: CosStandIn,
+    cos: CosEmulator,
     caplog: pytest.LogCaptureFixture,
     method: str,
     status: int,
@@ -112,7 +112,7 @@ async def test_cos_s_code_decides_the_status_and_reaches_the_log_and_a_metric(
     ],
 )
 async def test_a_refusal_moves_the_clock_only_if_it_is_about_time(
-    gateway: RunningGateway, images: Images, cos: CosStandIn, method: str, code: str, message: str, moves: bool
+    gateway: RunningGateway, images: Images, cos: CosEmulator, method: str, code: str, message: str, moves: bool
 ) -> None:
     await images.add("cat")
     elsewhere = [("Date", formatdate(time.time() + HOUR, usegmt=True))]
@@ -123,7 +123,7 @@ async def test_a_refusal_moves_the_clock_only_if_it_is_about_time(
 
 
 async def test_a_token_that_cos_calls_expired_is_given_a_second_chance(
-    gateway: RunningGateway, images: Images, cos: CosStandIn
+    gateway: RunningGateway, images: Images, cos: CosEmulator
 ) -> None:
     """The URL may be of before the credentials were renewed."""
     await images.add("cat", b"bytes")
@@ -133,7 +133,7 @@ async def test_a_token_that_cos_calls_expired_is_given_a_second_chance(
 
 
 async def test_a_missing_bucket_takes_nothing_out_of_memory(
-    start_gateway: StartGateway, images: Images, cos: CosStandIn
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     """A 404 of the object would: bytes stand in for what is not the image's fault."""
     gateway = await start_gateway(image_proxy={"memory_cache": {"ttl": 0}})
@@ -168,7 +168,7 @@ async def test_an_error_whose_body_does_not_come_costs_its_code_and_no_more(
 
 
 def test_labels_of_the_metric_are_from_closed_sets() -> None:
-    counter = PlainCounter("errors", "Errors.", ("bucket", "code"))
+    counter = LoopCounter("errors", "Errors.", ("bucket", "code"))
     counts = OriginErrorCounts(counter.add, ["configured"])
     for number in range(200):
         counts.add(f"bucket-{number}", "NoSuchKey")

@@ -14,7 +14,7 @@ from gateway.errors import (
 )
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.refusals import ImageTooLarge
-from gateway.urls.presigned import PresignedUrl, SignedImage
+from gateway.presign.presigned_url import PresignedUrl, SignedImage
 from tests.urls.conftest import Clock
 
 

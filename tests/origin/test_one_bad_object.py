@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from gateway.api.keys import FORGETTING
-from gateway.dev.cos.faults import Action, Cut, Fault, Hang, Refuse
-from gateway.dev.cos.server import CosStandIn
+from gateway.api.app_keys import INVALIDATION
+from gateway.cos_emulator.faults import Action, Cut, Fault, Hang, Refuse
+from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.waiting import until
 
@@ -18,7 +18,7 @@ SERVER_ERROR = Refuse(status=500, code="InternalError")
 
 @pytest.mark.parametrize("action", [SERVER_ERROR, Hang()], ids=["500", "time-out"])
 async def test_an_object_that_always_fails_takes_no_other_down(
-    start_gateway: StartGateway, images: Images, cos: CosStandIn, action: Action
+    start_gateway: StartGateway, images: Images, cos: CosEmulator, action: Action
 ) -> None:
     """Asked for ten times a second, while others of its bucket are asked for the first time."""
     gateway = await start_gateway(image_proxy={"timeout": 0.3})
@@ -46,7 +46,7 @@ async def test_an_object_that_always_fails_takes_no_other_down(
 
 
 async def test_an_object_that_keeps_failing_is_left_alone_for_seconds(
-    gateway: RunningGateway, images: Images, cos: CosStandIn
+    gateway: RunningGateway, images: Images, cos: CosEmulator
 ) -> None:
     await images.add("bad")
     cos.faults.add(Fault(action=SERVER_ERROR, key=BAD, times=None))
@@ -68,7 +68,7 @@ async def until_served(gateway: RunningGateway, image_id: str) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_an_object_that_is_gone_is_asked_for_once(
-    gateway: RunningGateway, images: Images, cos: CosStandIn, method: str
+    gateway: RunningGateway, images: Images, cos: CosEmulator, method: str
 ) -> None:
     await images.add("gone")
     cos.store.delete(BUCKET, "objects/gone.png")
@@ -85,7 +85,7 @@ async def test_an_object_that_is_gone_is_asked_for_once(
     ids=["gone", "too-large", "failing"],
 )
 async def test_a_change_of_the_row_makes_the_failure_forgotten_at_once(
-    start_gateway: StartGateway, images: Images, cos: CosStandIn, refusal: Refuse
+    start_gateway: StartGateway, images: Images, cos: CosEmulator, refusal: Refuse
 ) -> None:
     gateway = await start_gateway(image_proxy={"retry_count": 0})
     await images.add("cat", b"bytes")
@@ -94,12 +94,12 @@ async def test_a_change_of_the_row_makes_the_failure_forgotten_at_once(
         assert (await gateway.get("/i/cat")).status != 200
     cos.faults.clear()
     assert (await gateway.get("/i/cat")).status != 200
-    gateway.app[FORGETTING].here("cat")
+    gateway.app[INVALIDATION].invalidate_here("cat")
     assert (await gateway.get("/i/cat")).body == b"bytes"
 
 
 async def test_a_failure_is_of_one_object_and_one_style(
-    start_gateway: StartGateway, images: Images, cos: CosStandIn
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway(image_styles={"small": "imageMogr2/thumbnail/10x10"})
     await images.add("cat", b"bytes")
@@ -111,7 +111,7 @@ async def test_a_failure_is_of_one_object_and_one_style(
 
 
 async def test_a_failure_that_passes_is_not_remembered(
-    start_gateway: StartGateway, images: Images, cos: CosStandIn
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway(image_proxy={"retry_count": 0, "memory_cache": {"max_bytes": 0}})
     await images.add("cat", b"bytes")
@@ -122,7 +122,7 @@ async def test_a_failure_that_passes_is_not_remembered(
 
 
 async def test_a_body_that_is_always_lost_is_a_failure_too(
-    start_gateway: StartGateway, images: Images, cos: CosStandIn
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway(image_proxy={"retry_count": 0})
     await images.add("bad", bytes(50_000))

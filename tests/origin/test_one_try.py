@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import aiohttp
 import pytest
 
-from gateway.dev.cos.faults import Fault, Refuse, Reset
-from gateway.dev.cos.server import CosStandIn
+from gateway.cos_emulator.faults import Fault, Refuse, Reset
+from gateway.cos_emulator.server import CosEmulator
 from gateway.errors import OriginUnavailable
-from gateway.metrics import Metrics
+from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.origin.retry import Backoff, RetryBudget
 from gateway.origin.session import origin_session
@@ -36,7 +36,7 @@ async def fetch(origin: OriginClient, url: str) -> bytes:
 @pytest.mark.parametrize("action", [Reset(), Refuse(status=500, code="InternalError")], ids=["reset", "500"])
 @pytest.mark.parametrize("is_reused", [False, True], ids=["new-connection", "reused-connection"])
 async def test_a_retry_count_of_0_is_one_request_at_cos(
-    open_one: OpenOrigin, presign: Presign, cos: CosStandIn, metrics: Metrics, action: Reset | Refuse, is_reused: bool
+    open_one: OpenOrigin, presign: Presign, cos: CosEmulator, metrics: Metrics, action: Reset | Refuse, is_reused: bool
 ) -> None:
     cos.store.put(BUCKET, "cat.png", b"bytes")
     origin = await open_one(retry_count=0)
@@ -51,7 +51,7 @@ async def test_a_retry_count_of_0_is_one_request_at_cos(
 
 
 async def test_every_request_beyond_the_first_is_counted_and_paid_for(
-    presign: Presign, cos: CosStandIn, metrics: Metrics
+    presign: Presign, cos: CosEmulator, metrics: Metrics
 ) -> None:
     cos.store.put(BUCKET, "cat.png", b"bytes")
     cos.faults.add(Fault(action=Reset(), times=None))
@@ -115,7 +115,7 @@ async def test_lesson_3_a_request_is_not_sent_into_a_connection_that_cos_has_clo
 
 
 async def test_only_the_first_lost_connection_is_replaced_without_a_pause(
-    presign: Presign, cos: CosStandIn, metrics: Metrics
+    presign: Presign, cos: CosEmulator, metrics: Metrics
 ) -> None:
     """COS may have closed it while it was idle; what is lost again has another reason."""
     cos.store.put(BUCKET, "cat.png", b"bytes")
@@ -135,7 +135,7 @@ async def test_only_the_first_lost_connection_is_replaced_without_a_pause(
 
 
 async def test_an_image_is_asked_for_once_where_the_configuration_says_so(
-    start_gateway: StartGateway, images: Images, cos: CosStandIn
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway(image_proxy={"retry_count": 0})
     await images.add("a")
@@ -145,7 +145,7 @@ async def test_an_image_is_asked_for_once_where_the_configuration_says_so(
     assert len(cos.journal.of("objects/a.png")) == 1
 
 
-async def test_a_lost_connection_stays_a_client_error(cos: CosStandIn) -> None:
+async def test_a_lost_connection_stays_a_client_error(cos: CosEmulator) -> None:
     """As aiohttp's own are: whoever uses the session catches one class."""
     cos.faults.add(Fault(action=Reset()))
     async with origin_session(timeout=2, max_connections=1) as session:

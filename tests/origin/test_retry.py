@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.origin.breakers import Breakers, BucketBreaker
+from gateway.origin.circuit_breakers import BucketBreaker, CircuitBreakers
 from gateway.origin.retry import Backoff, RetryBudget, retry_after
 
 
@@ -40,7 +40,7 @@ def test_retry_after_is_a_number_or_a_date(field: str | None, seconds: float | N
 
 
 def test_each_bucket_has_a_breaker_of_its_own_and_the_oldest_is_forgotten() -> None:
-    breakers = Breakers(lambda: BucketBreaker(objects=1))
+    breakers = CircuitBreakers(lambda: BucketBreaker(objects=1))
     breakers.of("a").failed("/cat.png")
     assert not breakers.of("a").allows_call("/dog.png")
     assert breakers.of("b").allows_call("/dog.png")

@@ -6,8 +6,8 @@ import time
 import aiohttp
 import pytest
 
-from gateway.dev.cos.faults import Drip, Fault
-from gateway.dev.cos.server import CosStandIn
+from gateway.cos_emulator.faults import Drip, Fault
+from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.waiting import until
 
@@ -29,7 +29,7 @@ async def outcome(gateway: RunningGateway, path: str) -> int | str:
     ("data", "end"), [(LARGE, "cut"), (SMALL, 502)], ids=["after-the-status", "before-the-first-byte"]
 )
 async def test_ten_that_drip_do_not_hold_ten_places(
-    start_gateway: StartGateway, images: Images, cos: CosStandIn, data: bytes, end: int | str
+    start_gateway: StartGateway, images: Images, cos: CosEmulator, data: bytes, end: int | str
 ) -> None:
     gateway = await start_gateway(server={"max_streams": 10}, image_proxy={"timeout": TIMEOUT})
     await images.add("well", b"bytes")
@@ -50,7 +50,7 @@ async def test_ten_that_drip_do_not_hold_ten_places(
 
 
 async def test_an_origin_that_is_merely_slow_is_waited_for(
-    start_gateway: StartGateway, images: Images, cos: CosStandIn
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway(image_proxy={"timeout": TIMEOUT})
     await images.add("slow", SMALL)
@@ -62,7 +62,7 @@ async def test_an_origin_that_is_merely_slow_is_waited_for(
 
 
 async def test_the_time_that_a_client_takes_is_not_the_origins(
-    start_gateway: StartGateway, images: Images, cos: CosStandIn
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway(image_proxy={"timeout": TIMEOUT, "memory_cache": {"max_bytes": 0}})
     data = bytes(12_000_000)
@@ -77,7 +77,7 @@ async def test_the_time_that_a_client_takes_is_not_the_origins(
 
 
 async def test_what_is_fast_after_a_drip_is_had_whole(
-    start_gateway: StartGateway, images: Images, cos: CosStandIn
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway(image_proxy={"timeout": TIMEOUT})
     await images.add("drip", LARGE)

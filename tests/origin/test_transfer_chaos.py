@@ -14,23 +14,23 @@ from fastcrc import crc64
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import GatewayError, ImageNotFound, OriginUnavailable
-from gateway.metrics import Metrics
-from gateway.origin.body import ObjectBody
+from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.origin.cos_error import CosError
-from gateway.origin.door import Door
 from gateway.origin.errors import BodyLost, ObjectMoved, PresignedUrlRefused, VersionChanged
-from gateway.origin.facts import ObjectFacts
-from gateway.origin.flights import Flights
 from gateway.origin.memory_cache import ObjectCache
-from gateway.origin.response import ContentRange, OriginResponse
+from gateway.origin.object_body import ObjectBody
+from gateway.origin.object_metadata import ObjectMetadata
+from gateway.origin.origin_response import ContentRange, OriginResponse
 from gateway.origin.retry import Backoff
-from gateway.origin.transfer import Reach, Reader
+from gateway.origin.shared_transfers import SharedTransfers
+from gateway.origin.signed_fetch import SignedFetch
+from gateway.origin.transfer import BufferLimits, Reader
+from gateway.presign.presigned_url import PresignedUrl, SignedImage
 from gateway.settings import MemoryCacheSettings
-from gateway.urls.presigned import PresignedUrl, SignedImage
 
 # Of kilobytes, so that readers of small bodies get to their ends.
-REACH = Reach(window=3000, alone=800, at_once=300)
+REACH = BufferLimits(window=3000, alone=800, at_once=300)
 PROGRESS = 500
 KEPT = MemoryCacheSettings(max_bytes=4000, max_object_bytes=2000)
 SIZES = (0, 1, 250, 1000, 1900, 6000)
@@ -64,7 +64,7 @@ class Answer:
         self.crc64 = crc64.xz(version.data)
         self.content_range = ContentRange(first, size - 1, size) if is_part else None
         known = size if version.tells_length or is_part else None
-        self.facts = ObjectFacts(known, version.etag, None, "image/png", None)
+        self.metadata = ObjectMetadata(known, version.etag, None, "image/png", None)
 
     @property
     def is_given_back(self) -> bool:
@@ -161,12 +161,12 @@ class Gateway:
         self.cache = ObjectCache(KEPT, metrics)
         self.readers: list[Reader] = []
 
-        def body_of(door: Door, response: OriginResponse) -> ObjectBody:
+        def body_of(door: SignedFetch, response: OriginResponse) -> ObjectBody:
             return ObjectBody(door, response, resumes, Backoff(random=lambda: 0.0), metrics, PROGRESS)
 
-        self.flights = Flights(body_of, self.cache, metrics, most_promised=KEPT.max_bytes, reach=REACH)
+        self.flights = SharedTransfers(body_of, self.cache, metrics, most_promised=KEPT.max_bytes, reach=REACH)
 
-    def door(self, key: str) -> Door:
+    def door(self, key: str) -> SignedFetch:
         """The way to an object."""
 
         async def renew(refused: SignedImage, told_at: float | None) -> SignedImage:
@@ -175,7 +175,7 @@ class Gateway:
 
         image = image_of(key)
         client = cast("OriginClient", self.chaos)
-        return Door(client, image, renew, lambda image: image.presigned, self.cache.forget)
+        return SignedFetch(client, image, renew, lambda image: image.presigned, self.cache.forget)
 
     async def read(self, key: str, *, pace: int, most: int | None) -> str:
         """What becomes of one reader, who leaves after ``most`` pieces."""
@@ -226,7 +226,7 @@ class Gateway:
         for key, versions in self.chaos.objects.items():
             entry = self.cache.get(image_of(key))
             if entry is not None:
-                assert entry.facts.etag == versions[-1].etag, "what was dropped is known again"
+                assert entry.metadata.etag == versions[-1].etag, "what was dropped is known again"
                 assert entry.body in (None, versions[-1].data)
 
 

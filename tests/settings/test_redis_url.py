@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
+from gateway.redis_store.client import open_redis
+from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.settings import RedisSettings
-from gateway.urls.redis_client import open_redis
-from gateway.urls.redis_guard import CacheUnavailable, RedisGuard
 
 SCHEMES = ["redis", "rediss", "unix", *(f"{a}+{b}" for a in ("redis", "rediss") for b in ("sentinel", "cluster"))]
 
@@ -96,7 +96,7 @@ TAKEN = [
 async def test_what_is_taken_fails_as_redis_does_when_nobody_is_there(url: str) -> None:
     async with open_redis(RedisSettings(url=SecretStr(url))) as client:
         with pytest.raises(CacheUnavailable):
-            await RedisGuard(client, "image:", 1.0).ping()
+            await GuardedRedis(client, "image:", 1.0).ping()
 
 
 _PIECES = ["", "h", ":1", ":x", "@", "u:p", "/", "/0", "/main", ",", "?db=1", "?ssl_ca_certs=x", "&", "#", "%", "[::1]"]

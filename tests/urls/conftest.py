@@ -9,20 +9,20 @@ from pydantic import SecretStr
 
 from gateway.catalog.record import ImageRecord, Rows
 from gateway.errors import CatalogUnavailable
-from gateway.metrics import Metrics
+from gateway.metrics.collectors import Metrics
+from gateway.presign.lifetime import Lifetime
+from gateway.presign.signer import Credentials, Hosts, Signer
+from gateway.redis_store.client import open_redis
+from gateway.redis_store.entry_mac import EntryMac
+from gateway.redis_store.guarded_client import GuardedRedis
+from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.redis_store.url_entries import UrlEntries
+from gateway.redis_store.usage_store import UsageStore
 from gateway.settings import CosSettings, RedisSettings
-from gateway.urls.lifetime import Lifetime
-from gateway.urls.redis_cache import RedisUrlCache
-from gateway.urls.redis_client import open_redis
-from gateway.urls.redis_guard import RedisGuard
-from gateway.urls.redis_usage import RedisUsage
-from gateway.urls.refresh_queue import RefreshQueue
-from gateway.urls.seal import Seal
 from gateway.urls.shared_tier import SharedTier
-from gateway.urls.signer import Credentials, Hosts, Signer
 
 NOW = 1_700_000_000
-SEAL = Seal("y")
+SEAL = EntryMac("y")
 
 
 @dataclass
@@ -91,11 +91,11 @@ class Tier:
 
     clock: Clock
     metrics: Metrics
-    guard: RedisGuard
+    guard: GuardedRedis
     signer: Signer
     lifetime: Lifetime
-    cache: RedisUrlCache
-    usage: RedisUsage
+    cache: UrlEntries
+    usage: UsageStore
     queue: RefreshQueue
     shared: SharedTier
     table: Table
@@ -105,10 +105,10 @@ class Tier:
 async def tier(redis_url: str, redis_client: "redis.Redis", clock: Clock) -> AsyncIterator[Tier]:
     """URLs of an hour, due a quarter of an hour before their end; at most 100 are kept."""
     async with open_redis(RedisSettings(url=SecretStr(redis_url))) as client:
-        yield make_tier(RedisGuard(client, "image:", 1.0), clock)
+        yield make_tier(GuardedRedis(client, "image:", 1.0), clock)
 
 
-def make_tier(guard: RedisGuard, clock: Clock, *, max_size: int = 100, ttl: int = 3600) -> Tier:
+def make_tier(guard: GuardedRedis, clock: Clock, *, max_size: int = 100, ttl: int = 3600) -> Tier:
     """The parts put together as the service does."""
     metrics, lifetime = Metrics(), Lifetime(ttl, ttl // 60, ttl // 4)
     settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
@@ -121,7 +121,7 @@ def make_tier(guard: RedisGuard, clock: Clock, *, max_size: int = 100, ttl: int 
         metrics=metrics,
         now=clock,
     )
-    cache, usage = RedisUrlCache(guard, SEAL, signer.is_ours), RedisUsage(guard)
+    cache, usage = UrlEntries(guard, SEAL, signer.is_ours), UsageStore(guard)
     queue = RefreshQueue(guard, lease=60, max_attempts=3, max_dead=10)
     shared = SharedTier(
         guard, cache, usage, queue, lifetime, styles=["thumb"], max_size=max_size, renews=True, now=clock

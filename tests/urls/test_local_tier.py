@@ -2,9 +2,9 @@
 
 import pytest
 
+from gateway.presign.image_variant import ImageVariant
+from gateway.presign.presigned_url import PresignedUrl, SignedImage
 from gateway.urls.local_tier import KnownUnknown, LocalTier
-from gateway.urls.member import Member
-from gateway.urls.presigned import PresignedUrl, SignedImage
 from tests.urls.conftest import NOW, Clock, record
 
 
@@ -20,64 +20,64 @@ def tier(clock: Clock) -> LocalTier:
 def test_an_entry_is_fresh_for_its_time_and_stale_after(tier: LocalTier, clock: Clock) -> None:
     tier.put(image("a"), tier.mark())
     clock.now += 29
-    assert tier.get(Member("a")) == image("a")
+    assert tier.get(ImageVariant("a")) == image("a")
     clock.now += 1
-    assert tier.get(Member("a")) is None
-    assert tier.get_stale(Member("a")) == image("a")
+    assert tier.get(ImageVariant("a")) is None
+    assert tier.get_stale(ImageVariant("a")) == image("a")
 
 
 def test_reading_does_not_prolong_a_life(tier: LocalTier, clock: Clock) -> None:
     """superseriousbusiness/gotosocial#1208"""
     tier.put(image("a"), tier.mark())
     for _ in range(30):
-        tier.get(Member("a"))
+        tier.get(ImageVariant("a"))
         clock.now += 1
-    assert tier.get(Member("a")) is None
+    assert tier.get(ImageVariant("a")) is None
 
 
 def test_the_least_recently_used_goes_first(tier: LocalTier) -> None:
     for image_id in "abc":
         tier.put(image(image_id), tier.mark())
-    tier.get(Member("a"))
+    tier.get(ImageVariant("a"))
     tier.put(image("d"), tier.mark())
-    assert tier.get(Member("b")) is None
-    assert {one for one in "acd" if tier.get(Member(one))} == set("acd")
+    assert tier.get(ImageVariant("b")) is None
+    assert {one for one in "acd" if tier.get(ImageVariant(one))} == set("acd")
     assert len(tier) == 3
 
 
 def test_an_unknown_image_is_remembered_for_a_while(tier: LocalTier, clock: Clock) -> None:
-    tier.put_unknown(Member("a"), tier.mark())
+    tier.put_unknown(ImageVariant("a"), tier.mark())
     with pytest.raises(KnownUnknown):
-        tier.get(Member("a"))
-    assert tier.get_stale(Member("a")) is None
+        tier.get(ImageVariant("a"))
+    assert tier.get_stale(ImageVariant("a")) is None
     clock.now += 3
-    assert tier.get(Member("a")) is None
+    assert tier.get(ImageVariant("a")) is None
 
 
 def test_styles_are_apart_and_dropped_together(tier: LocalTier) -> None:
     tier.put(image("a"), tier.mark())
     tier.put(image("a", "thumb"), tier.mark())
     tier.drop("a")
-    assert tier.get(Member("a")) is None
-    assert tier.get(Member("a", "thumb")) is None
+    assert tier.get(ImageVariant("a")) is None
+    assert tier.get(ImageVariant("a", "thumb")) is None
 
 
 def test_a_tier_of_size_zero_keeps_nothing(clock: Clock) -> None:
     tier = LocalTier(0, local_ttl=30, unknown_ttl=3, monotonic=clock)
     tier.put(image("a"), tier.mark())
-    assert tier.get(Member("a")) is None
+    assert tier.get(ImageVariant("a")) is None
 
 
 def test_a_look_up_that_began_before_a_drop_does_not_bring_the_image_back(tier: LocalTier) -> None:
     mark = tier.mark()
     tier.drop("a")
     tier.put(image("a"), mark)
-    tier.put_unknown(Member("a"), mark)
-    assert tier.get(Member("a")) is None
+    tier.put_unknown(ImageVariant("a"), mark)
+    assert tier.get(ImageVariant("a")) is None
     tier.put(image("b"), mark)
-    assert tier.get(Member("b")) == image("b")
+    assert tier.get(ImageVariant("b")) == image("b")
     tier.put(image("a"), tier.mark())
-    assert tier.get(Member("a")) == image("a")
+    assert tier.get(ImageVariant("a")) == image("a")
 
 
 def test_a_drop_is_remembered_however_many_follow(tier: LocalTier) -> None:
@@ -86,26 +86,26 @@ def test_a_drop_is_remembered_however_many_follow(tier: LocalTier) -> None:
     for number in range(2000):
         tier.drop(f"other-{number}")
     tier.put(image("a"), mark)
-    assert tier.get(Member("a")) is None
+    assert tier.get(ImageVariant("a")) is None
 
 
 def test_doubt_makes_everything_stale_and_takes_nothing_away(tier: LocalTier, clock: Clock) -> None:
     mark = tier.mark()
     tier.put(image("a"), mark)
     clock.now += 1
-    tier.doubt()
-    assert tier.get(Member("a")) is None
-    assert tier.get_stale(Member("a")) == image("a")
+    tier.mark_all_stale()
+    assert tier.get(ImageVariant("a")) is None
+    assert tier.get_stale(ImageVariant("a")) == image("a")
     tier.put(image("b"), mark)  # looked up before: as stale as the rest
-    assert tier.get(Member("b")) is None
-    assert tier.get_stale(Member("b")) == image("b")
+    assert tier.get(ImageVariant("b")) is None
+    assert tier.get_stale(ImageVariant("b")) == image("b")
     tier.put(image("c"), tier.mark())
-    assert tier.get(Member("c")) == image("c")
+    assert tier.get(ImageVariant("c")) == image("c")
 
 
 def test_a_drop_before_a_doubt_is_not_undone_by_it(tier: LocalTier) -> None:
     mark = tier.mark()
     tier.drop("a")
-    tier.doubt()
+    tier.mark_all_stale()
     tier.put(image("a"), mark)
-    assert tier.get_stale(Member("a")) is None
+    assert tier.get_stale(ImageVariant("a")) is None

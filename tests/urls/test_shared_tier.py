@@ -4,16 +4,16 @@ import asyncio
 
 import redis
 
-from gateway.urls.member import Member
-from gateway.urls.presigned import SignedImage
-from gateway.urls.redis_guard import RedisGuard
-from gateway.urls.redis_usage import RedisUsage, Usage
-from gateway.urls.usage import UsageCounter
+from gateway.presign.image_variant import ImageVariant
+from gateway.presign.presigned_url import SignedImage
+from gateway.redis_store.guarded_client import GuardedRedis
+from gateway.redis_store.usage_store import Usage, UsageStore
+from gateway.urls.usage_counter import UsageCounter
 from tests.stalling import Stalling
 from tests.urls.conftest import Clock, Tier, make_tier, record
-from tests.urls.test_renewal import keep
+from tests.urls.test_refresh_batch import keep
 
-A = Member("a")
+A = ImageVariant("a")
 
 
 async def test_i7_an_entry_lives_as_long_as_its_url_less_the_margin(tier: Tier, redis_client: "redis.Redis") -> None:
@@ -28,7 +28,9 @@ async def test_the_cache_is_bounded_and_the_least_recently_used_goes(tier: Tier,
     for number in range(120):
         tier.clock.now += 0.1
         await keep(tier, f"id-{number}")
-    await tier.usage.write(tier.usage.batch({Member("id-0"): Usage(access_count=1, last_access=tier.clock.now + 1)}))
+    await tier.usage.write(
+        tier.usage.batch({ImageVariant("id-0"): Usage(access_count=1, last_access=tier.clock.now + 1)})
+    )
     assert await tier.shared.trim() == 20
     assert await tier.shared.trim() == 0
     assert redis_client.exists("image:url:id-0")
@@ -42,11 +44,11 @@ async def test_i1_a_drop_takes_every_style_and_every_trace(tier: Tier, redis_cli
     await keep(tier, "a", "b")
     await keep(tier, "a", style="thumb")
     await tier.shared.drop(["a"])
-    found = await tier.shared.find([A, Member("a", "thumb"), Member("b")])
+    found = await tier.shared.find([A, ImageVariant("a", "thumb"), ImageVariant("b")])
     assert found[A].image is None
-    assert found[Member("a", "thumb")].image is None
-    assert found[Member("b")].image is not None
-    assert [claim.member for claim in await tier.queue.first(10)] == [Member("b")]
+    assert found[ImageVariant("a", "thumb")].image is None
+    assert found[ImageVariant("b")].image is not None
+    assert [claim.variant for claim in await tier.queue.first(10)] == [ImageVariant("b")]
     assert await tier.usage.cached(tier.clock(), 900) == (1, 0)
 
 
@@ -70,7 +72,9 @@ async def test_cached_and_expiring_urls_are_counted_without_scanning(tier: Tier)
 
 async def test_the_hottest_are_known(tier: Tier) -> None:
     await tier.usage.write(
-        tier.usage.batch({Member(f"id-{n}"): Usage(access_count=n + 1, last_access=tier.clock()) for n in range(5)})
+        tier.usage.batch(
+            {ImageVariant(f"id-{n}"): Usage(access_count=n + 1, last_access=tier.clock()) for n in range(5)}
+        )
     )
     assert await tier.usage.hottest(2) == ["id-4", "id-3"]
 
@@ -88,21 +92,21 @@ async def test_use_is_counted_in_memory_and_written_together(tier: Tier) -> None
 
 
 async def test_use_that_cannot_be_written_is_kept_within_bounds(tier: Tier, redis_client: "redis.Redis") -> None:
-    counter = UsageCounter(tier.usage, most_members=2, now=tier.clock)
+    counter = UsageCounter(tier.usage, most_variants=2, now=tier.clock)
     for image_id in ("a", "b", "c", "a"):
         counter.accessed(image_id)
     for name in ("used", "hits", "refreshes"):
         redis_client.set(f"image:index:{name}", "in the way", ex=100)
     await counter.flush()
-    await tier.shared.mend()
+    await tier.shared.repair()
     await counter.flush()
     assert (await tier.usage.read(A)).access_count == 2
-    assert (await tier.usage.read(Member("b"))).access_count == 1
-    assert (await tier.usage.read(Member("c"))).access_count == 0
+    assert (await tier.usage.read(ImageVariant("b"))).access_count == 1
+    assert (await tier.usage.read(ImageVariant("c"))).access_count == 0
 
 
 async def test_a_stall_of_redis_counts_no_use_twice(stalling: Stalling, clock: Clock) -> None:
-    counter = UsageCounter(RedisUsage(stalling.guard), now=clock)
+    counter = UsageCounter(UsageStore(stalling.guard), now=clock)
     for _ in range(3):
         for number in range(400):
             counter.accessed(f"id-{number}")
@@ -122,7 +126,7 @@ async def test_a_stall_of_redis_counts_no_use_twice(stalling: Stalling, clock: C
                 await asyncio.sleep(0.01)
         await counter.flush()
         assert counted() == [1200, 3]
-        assert await counter.usage(Member("id-7")) == Usage(3, 0, clock())
+        assert await counter.usage(ImageVariant("id-7")) == Usage(3, 0, clock())
 
 
 async def test_use_without_redis_is_what_this_process_saw(clock: Clock) -> None:
@@ -135,12 +139,12 @@ async def test_use_without_redis_is_what_this_process_saw(clock: Clock) -> None:
 async def test_one_caller_in_a_second_renews_on_demand(tier: Tier, redis_client: "redis.Redis") -> None:
     assert await tier.shared.lock_renewal(A)
     assert not await tier.shared.lock_renewal(A)
-    assert await tier.shared.lock_renewal(Member("b"))
+    assert await tier.shared.lock_renewal(ImageVariant("b"))
     assert 0 < redis_client.pttl("image:refresh:lock:a") <= 1000
 
 
 async def test_prerefresh_turned_off_queues_nothing(tier: Tier, clock: Clock) -> None:
-    other = make_tier(RedisGuard(tier.guard.client, "image:", 1.0), clock)
+    other = make_tier(GuardedRedis(tier.guard.client, "image:", 1.0), clock)
     other.shared._renews = False
     one = record()
     await other.shared.keep([(SignedImage(one, other.signer.sign(one), None, 1), b"")])

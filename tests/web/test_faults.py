@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Any
 
-from gateway.dev.cos.faults import Fault, Refuse
+from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.dev.database import ImagesTable
 from tests.conftest import Images, RunningGateway, StartGateway, token_for
 from tests.waiting import until

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from gateway.api.batch import MOST_IMAGES
-from gateway.api.links import LONGEST
+from gateway.api.link_handlers import LONGEST
 from gateway.api.openapi.pieces import (
     BOOLEAN,
     COMMON_ERRORS,

@@ -1,0 +1,53 @@
+"""Signed links: the owner makes one, and kills all there are."""
+
+from typing import Any
+
+from aiohttp import web
+
+from gateway.access.signed_links import SignedLinks
+from gateway.api.app_keys import AUTHORIZED_LOOKUP, CALLERS, CATALOG, INVALIDATION, LINKS
+from gateway.api.json_body import json_body
+from gateway.api.json_responses import success
+from gateway.catalog.image_id import parse_image_id
+from gateway.errors import InvalidRequest, RouteNotFound
+
+LONGEST = 7 * 24 * 3600
+
+
+async def make(request: web.Request) -> web.Response:
+    """An address that opens the image to whoever has it, for ``expires_in`` seconds."""
+    links = _links(request)
+    image_id = parse_image_id(request.match_info["image_id"])
+    expires_in = _expires_in(await json_body(request))
+    record = (await request.app[AUTHORIZED_LOOKUP].own(request.app[CALLERS].of(request), image_id)).record
+    path = address_of(image_id)
+    url, expires_at = links.make(path, expires_in=expires_in, links_killed=record.links_killed)
+    return success({"image_id": image_id, "url": url, "expires_at": expires_at}, "a link was signed")
+
+
+async def kill(request: web.Request) -> web.Response:
+    """Make every link to the image worthless, those of all keys, at once."""
+    _links(request)
+    image_id = parse_image_id(request.match_info["image_id"])
+    await request.app[AUTHORIZED_LOOKUP].control(request.app[CALLERS].of(request), image_id)
+    killed = await request.app[CATALOG].kill_links(image_id)
+    await request.app[INVALIDATION].invalidate_everywhere([image_id])
+    return success({"image_id": image_id, "killed": killed}, "all links to the image are dead")
+
+
+def address_of(image_id: str) -> str:
+    """The path of the image's short address, as a link to it signs it: no character of an id needs to be quoted."""
+    return f"/i/{image_id}"
+
+
+def _links(request: web.Request) -> SignedLinks:
+    if LINKS not in request.app:
+        raise RouteNotFound("signed_links is not configured")
+    return request.app[LINKS]
+
+
+def _expires_in(body: Any) -> int:
+    seconds = body.get("expires_in") if isinstance(body, dict) else None
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or not 1 <= seconds <= LONGEST:
+        raise InvalidRequest(f'the body must be {{"expires_in": seconds}}, 1 to {LONGEST}')
+    return seconds

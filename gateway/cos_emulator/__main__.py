@@ -1,0 +1,81 @@
+"""``python -m gateway.cos_emulator``: the stand-in alone, serving folders as buckets, until it is interrupted."""
+
+import asyncio
+import logging
+import signal
+import time
+from pathlib import Path
+
+import click
+
+from .access import Credential
+from .control import CONTROL_PREFIX
+from .server import CosEmulator
+from .store import ObjectStore
+
+
+def _folders(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
+    folders = {}
+    for value in values:
+        bucket, _, folder = value.partition("=")
+        if not (bucket and folder):
+            raise click.BadParameter(f"{value!r} is not NAME=DIR")
+        if not Path(folder).is_dir():
+            raise click.BadParameter(f"{folder!r} is not a folder")
+        folders[bucket] = Path(folder)
+    return folders
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option("--port", default=9000, help="Port to listen on; 0 takes a free one.")
+@click.option("--secret-id", required=True, envvar="COS_SECRET_ID", help="The SecretId that may read.")
+@click.option("--secret-key", required=True, envvar="COS_SECRET_KEY", help="Its SecretKey.")
+@click.option("--token", envvar="COS_TOKEN", help="Its token, if it is a temporary one.")
+@click.option("--token-life", type=float, help="Seconds until the token expires.  [default: never]")
+@click.option(
+    "--bucket", "buckets", metavar="NAME=DIR", callback=_folders, multiple=True, required=True, help="May be repeated."
+)
+@click.option("--default-bucket", help="Answers hosts that name no bucket.  [default: the first bucket]")
+@click.option("--force-download", is_flag=True, help="As buckets made since 2024 on their default domain.")
+def main(
+    host: str,
+    port: int,
+    secret_id: str,
+    secret_key: str,
+    token: str | None,
+    token_life: float | None,
+    buckets: dict[str, Path],
+    default_bucket: str | None,
+    force_download: bool,
+) -> None:
+    """Serve folders as private COS buckets: GET and HEAD of objects, signatures verified."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    store = ObjectStore()
+    for bucket, directory in buckets.items():
+        store.mount(bucket, directory)
+    expires_at = None if token_life is None else time.time() + token_life
+    stand_in = CosEmulator(
+        store,
+        {secret_id: Credential(secret_key, token, expires_at)},
+        host=host,
+        port=port,
+        default_bucket=default_bucket or next(iter(buckets)),
+        force_download=force_download,
+    )
+    asyncio.run(_serve(stand_in))
+
+
+async def _serve(stand_in: CosEmulator) -> None:
+    interrupted = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_number, interrupted.set)
+    async with stand_in:
+        click.echo(f"COS stand-in: {stand_in.url}")
+        click.echo(f"faults and journal: {stand_in.url}{CONTROL_PREFIX}faults and {CONTROL_PREFIX}journal")
+        await interrupted.wait()
+
+
+if __name__ == "__main__":
+    main()

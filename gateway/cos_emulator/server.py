@@ -1,0 +1,151 @@
+"""The stand-in as an aiohttp application, and as a server on a socket of its own."""
+
+import time
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from .access import Access, Credentials
+from .control import Control
+from .delivery import tell_length_of_not_modified
+from .faults import Faults
+from .journal import Journal
+from .service import CosService
+from .store import ObjectStore
+
+
+def create_cos_app(
+    store: ObjectStore,
+    credentials: Credentials,
+    *,
+    default_bucket: str | None = None,
+    faults: Faults | None = None,
+    journal: Journal | None = None,
+    force_download: bool = False,
+    skew_tolerance: float = 0.0,
+    now: Callable[[], float] = time.time,
+) -> web.Application:
+    """The stand-in as an application.
+
+    ``default_bucket`` answers hosts that name no bucket (an IP address, a custom domain). ``force_download``: behave
+    as default domains of buckets made since 2024-01-01. ``skew_tolerance``: seconds that a signature may start in the
+    future; what real COS tolerates is not documented, so by default nothing. ``now``: Unix seconds.
+
+    A runner should be told ``handler_cancellation=True``, as ``CosEmulator`` does, so that an answer that hangs ends
+    when its client leaves.
+    """
+    faults = Faults() if faults is None else faults
+    journal = Journal() if journal is None else journal
+    service = CosService(
+        store=store,
+        access=Access(credentials, now, skew_tolerance),
+        faults=faults,
+        journal=journal,
+        default_bucket=default_bucket,
+        force_download=force_download,
+        now=now,
+    )
+
+    @web.middleware
+    async def cos(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        return await service.dispatch(request, handler)
+
+    async def stop(_app: web.Application) -> None:
+        service.stopping.set()
+
+    app = web.Application(middlewares=[cos])
+    Control(faults, journal).add_routes(app)
+    app.on_response_prepare.append(tell_length_of_not_modified)
+    app.on_shutdown.append(stop)
+    return app
+
+
+class CosEmulator:
+    """The stand-in on a socket: ``async with CosStandIn(store, credentials) as cos`` serves until the block ends.
+
+    It can be entered again, on the same port if one was given: COS going away and coming back. The options are those
+    of ``create_cos_app``; ``host`` is a name or an IPv4 address. ``keepalive_timeout``: seconds that an idle
+    connection stays open. ``shutdown_timeout``: seconds that answers under way have to end.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        credentials: Credentials,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        default_bucket: str | None = None,
+        faults: Faults | None = None,
+        journal: Journal | None = None,
+        force_download: bool = False,
+        skew_tolerance: float = 0.0,
+        now: Callable[[], float] = time.time,
+        keepalive_timeout: float = 75.0,
+        shutdown_timeout: float = 1.0,
+    ) -> None:
+        self.store = store
+        self.credentials = credentials
+        self.host = host
+        self.faults = Faults() if faults is None else faults
+        self.journal = Journal() if journal is None else journal
+        self._requested_port = port
+        self._default_bucket = default_bucket
+        self._force_download = force_download
+        self._skew_tolerance = skew_tolerance
+        self._now = now
+        self._keepalive_timeout = keepalive_timeout
+        self._shutdown_timeout = shutdown_timeout
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def port(self) -> int:
+        """The port it listens on. Raises RuntimeError outside the block."""
+        if self._runner is None or not self._runner.addresses:
+            raise RuntimeError("the COS stand-in is not running")
+        port: int = self._runner.addresses[0][1]
+        return port
+
+    @property
+    def url(self) -> str:
+        """``http://host:port``, without a slash at the end."""
+        return f"http://{self.host}:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        app = create_cos_app(
+            self.store,
+            self.credentials,
+            default_bucket=self._default_bucket,
+            faults=self.faults,
+            journal=self.journal,
+            force_download=self._force_download,
+            skew_tolerance=self._skew_tolerance,
+            now=self._now,
+        )
+        # No access log: it would hold presigned URLs. The service logs the key instead.
+        runner = web.AppRunner(
+            app,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=self._keepalive_timeout,
+            shutdown_timeout=self._shutdown_timeout,
+        )
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self.host, self._requested_port).start()
+        except BaseException:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()

@@ -1,0 +1,80 @@
+"""One circuit breaker for each bucket: a bucket that is down does not slow down those that are not."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+_MOST_BUCKETS: Final = 1024
+_MOST_BAD_OBJECTS: Final = 256
+
+
+class BucketBreaker:
+    """Opens when ``objects`` different objects have failed and none was answered in between.
+
+    One object that always fails says nothing about its bucket, however often it is asked for. Nor does one that failed
+    while others were answered: it does not count again before it is answered, and others are tried before it. While
+    open, one call in ``pause`` seconds may try; the first answer closes it.
+    """
+
+    def __init__(
+        self, *, objects: int = 10, pause: float = 1.0, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limit = objects
+        self._pause = pause
+        self._monotonic = monotonic
+        self._failing: set[str] = set()  # since the last answer
+        self._bad: OrderedDict[str, None] = OrderedDict()  # failed while others were answered
+        self._next_try = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether only a try now and then is let through."""
+        return len(self._failing) >= self._limit
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether no failure is remembered, so that an answer changes nothing."""
+        return not self._failing and not self._bad
+
+    def allows_call(self, object_path: str) -> bool:
+        """Whether to ask for the object now; while open, a True also takes the one try of this pause."""
+        if not self.is_open:
+            return True
+        now = self._monotonic()
+        if now < self._next_try + (self._pause if object_path in self._bad else 0.0):
+            return False
+        self._next_try = now + self._pause
+        return True
+
+    def succeeded(self, object_path: str) -> None:
+        """The bucket answered a request for the object."""
+        self._bad.update(dict.fromkeys(self._failing))
+        self._failing.clear()
+        self._bad.pop(object_path, None)
+        while len(self._bad) > _MOST_BAD_OBJECTS:
+            self._bad.popitem(last=False)
+
+    def failed(self, object_path: str) -> None:
+        """A request for the object failed."""
+        if object_path not in self._bad and not self.is_open:
+            self._failing.add(object_path)
+        if self.is_open:
+            self._next_try = self._monotonic() + self._pause
+
+
+class CircuitBreakers:
+    """The breakers of the buckets asked lately, made as they are needed."""
+
+    def __init__(self, make: Callable[[], BucketBreaker] = BucketBreaker) -> None:
+        self._make = make
+        self._breakers: OrderedDict[str, BucketBreaker] = OrderedDict()
+
+    def of(self, bucket: str) -> BucketBreaker:
+        """The bucket's own; the oldest is forgotten when there are too many."""
+        breaker = self._breakers.get(bucket)
+        if breaker is None:
+            breaker = self._breakers[bucket] = self._make()
+            if len(self._breakers) > _MOST_BUCKETS:
+                self._breakers.popitem(last=False)
+        return breaker

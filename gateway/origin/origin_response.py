@@ -1,0 +1,158 @@
+"""An answer of COS, reduced to what the gateway needs of it."""
+
+import re
+import time
+from dataclasses import dataclass
+
+import aiohttp
+from aiohttp import hdrs
+from multidict import istr
+
+from gateway.concurrency.shared_timeout import SharedTimeout
+from gateway.errors import OriginUnavailable
+from gateway.origin.errors import BodyLost, BodyTooSlow
+from gateway.origin.object_metadata import ObjectMetadata
+
+# How much is read from COS before the client takes it; the connection is paused at twice as much. Large enough to keep
+# system calls rare, small enough that a slow reader holds little and not the image.
+READ_AHEAD = 256 * 1024
+
+# Bytes a second that COS has to send while it is waited for, the same that a client has to take.
+_LEAST = 1024
+
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
+_MOST_DIGITS = 20  # of a number of 64 bits
+_CRC64 = istr("x-cos-hash-crc64ecma")
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRange:
+    """Which bytes of the object a 206 carries: ``first`` to ``last``, both included, of ``size``."""
+
+    first: int
+    last: int
+    size: int
+
+
+class OriginResponse:
+    """An open answer: ``status`` is 200, 206 or 304.
+
+    ``length`` is that of its body in bytes and ``crc64`` that of the whole object; None where COS did not tell.
+    ``content_range`` is None unless it is a 206. Each wait for the next bytes is bounded by ``shared_timeout``, and
+    waits that last as long together must bring 1 KiB a second: else a byte now and then would hold a place for ever.
+
+    Raises ``OriginUnavailable`` for an answer whose end could not be told from a lost connection, or whose range does
+    not add up: better no image than half of one.
+    """
+
+    __slots__ = (
+        "_received",
+        "_received_at_look",
+        "_response",
+        "_shared_timeout",
+        "_waited",
+        "content_range",
+        "crc64",
+        "has_body",
+        "length",
+        "metadata",
+        "status",
+    )
+
+    def __init__(self, response: aiohttp.ClientResponse, shared_timeout: SharedTimeout, method: str) -> None:
+        headers = response.headers
+        self._response = response
+        self._shared_timeout = shared_timeout
+        self._received = self._received_at_look = 0
+        self._waited = 0.0  # seconds since the last look at the pace; the time that readers take does not count
+        self.status = status = response.status
+        self.has_body = method != hdrs.METH_HEAD and status != 304
+        self.length = length = _whole_number(headers.get(hdrs.CONTENT_LENGTH))
+        self.crc64 = _whole_number(headers.get(_CRC64))
+        self.content_range = covered = _content_range(headers.get(hdrs.CONTENT_RANGE)) if status == 206 else None
+        self.metadata = ObjectMetadata(
+            length if covered is None else covered.size,
+            headers.get(hdrs.ETAG),
+            headers.get(hdrs.LAST_MODIFIED),
+            headers.get(hdrs.CONTENT_TYPE),
+            headers.get(hdrs.CONTENT_ENCODING),
+        )
+        if status == 206:
+            if covered is None or covered.last - covered.first + 1 != (length or -1):
+                self.close()
+                raise OriginUnavailable("a 206 whose range and length do not agree")
+        else:
+            self._require_framing()
+
+    def ignore_checksum(self) -> None:
+        """Drop a ``crc64`` that need not be of these bytes: COS may repeat the original's on a processed image.
+
+        Raises ``OriginUnavailable`` when nothing else tells the end of the body.
+        """
+        self.crc64 = None
+        self._require_framing()
+
+    async def read(self) -> bytes:
+        """The next bytes of the body, however many have come; empty at its end.
+
+        Raises ``BodyLost`` when it breaks off, stalls, or ends short of the announced length, and again if asked again;
+        ``BodyTooSlow`` when COS sends less than 1 KiB a second.
+        A caller that is cancelled loses nothing: the next call goes on.
+        """
+        if not self.has_body:
+            return b""
+        content = self._response.content
+        try:
+            piece = content.read_nowait()
+            if not piece and not content.at_eof():
+                began = time.monotonic()
+                with self._shared_timeout.bounded():
+                    piece = await content.readany()
+                self._waited += time.monotonic() - began
+        except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError, too
+            self._response.close()
+            # aiohttp keeps it: its traceback would hold all that led here until the collector comes by.
+            raise BodyLost(f"after {self._received} bytes: {type(error).__name__}") from error.with_traceback(None)
+        self._received += len(piece)
+        if not piece and self.length not in (None, self._received):
+            raise BodyLost(f"{self._received} bytes came of {self.length}")
+        if self._waited >= self._shared_timeout.seconds and self._received != self.length:
+            self._look_at_pace()
+        return piece
+
+    def at_hand(self) -> bytes:
+        """What has come already, without waiting; empty where there is nothing, or word of a failure for ``read``."""
+        content = self._response.content
+        piece = content.read_nowait() if content.exception() is None else b""
+        self._received += len(piece)
+        return piece
+
+    def _look_at_pace(self) -> None:
+        came = self._received - self._received_at_look
+        if came < _LEAST * self._waited:
+            self._response.close()
+            raise BodyTooSlow(f"{came} bytes came in {self._waited:.1f} s")
+        self._received_at_look = self._received
+        self._waited = 0.0
+
+    def _require_framing(self) -> None:
+        if self.length is None and self.has_body and self.crc64 is None and not _is_chunked(self._response):
+            self.close()
+            raise OriginUnavailable("a body without length, chunks or checksum")
+
+    def close(self) -> None:
+        """Give the connection back, or close it if the body was not read to its end: the transfer stops."""
+        self._response.release()
+
+
+def _content_range(text: str | None) -> ContentRange | None:
+    covered = _CONTENT_RANGE.fullmatch(text) if text is not None else None
+    return ContentRange(*map(int, covered.groups())) if covered else None
+
+
+def _is_chunked(response: aiohttp.ClientResponse) -> bool:
+    return response.headers.get("Transfer-Encoding", "").lower() == "chunked"
+
+
+def _whole_number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None

@@ -1,0 +1,220 @@
+"""Statistics per day (UTC): gathered in memory, written to Redis once a second, kept for a number of days."""
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from gateway.redis_store.guarded_client import GuardedRedis, is_wrong_type
+
+_DAY = 24 * 3600
+_MOST_IMAGES = 50_000
+_TIME = "response_ms"
+_IMAGES_AT_ONCE = 1000  # a script of Redis can unpack about 8,000 arguments
+_MOST_DIGITS = 18  # of a count that Redis can add to
+
+# KEYS[1] the counts of a day, KEYS[2] the number of the last batch that this writer added to them; ARGV[1] the number
+# of the batch, ARGV[2] for how many seconds both are kept, ARGV[3] lines of name and number.
+# A batch sent again, because no answer to it came, adds nothing. What cannot be added to begins anew.
+_ADD = """
+if (tonumber(redis.call('GET', KEYS[2])) or 0) >= tonumber(ARGV[1]) then
+    return 0
+end
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'hash' and kind ~= 'none' then
+    redis.call('DEL', KEYS[1])
+end
+for name, number in string.gmatch(ARGV[3], '(%S+) (%S+)') do
+    local answer = redis.pcall('HINCRBY', KEYS[1], name, number)
+    if type(answer) == 'table' and answer.err then
+        redis.call('HSET', KEYS[1], name, number)
+    end
+end
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
+return 1
+"""
+
+# KEYS[1] a HyperLogLog; ARGV[1] for how many seconds it is kept, then what is added to it: twice is no more than once.
+# A value of another type, or a broken one, begins anew.
+_ADD_IMAGES = """
+local answer = redis.pcall('PFADD', KEYS[1], unpack(ARGV, 2))
+if type(answer) == 'table' and answer.err then
+    if not (string.find(answer.err, 'WRONGTYPE') or string.find(answer.err, 'INVALIDOBJ')) then
+        return answer
+    end
+    redis.call('DEL', KEYS[1])
+    redis.call('PFADD', KEYS[1], unpack(ARGV, 2))
+end
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+return 1
+"""
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What was counted of one day and is not yet written; ``counts`` are those of what is watched."""
+
+    requests: int = 0
+    errors: int = 0
+    milliseconds: float = 0.0
+    images: set[str] = field(default_factory=set)
+    counts: "Counter[str]" = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What is to be added once, by day: lines of name and number, and ids of images."""
+
+    number: int
+    counts: Mapping[str, str]
+    images: Mapping[str, set[str]]
+
+
+class DailyStatistics:
+    """Counts without waiting for anything; distinct images are estimated by a HyperLogLog.
+
+    It holds at most ``most_images`` ids; what Redis cannot take now stays for the next flush. A batch whose write got
+    no answer is written again as it is: Redis adds it once.
+    """
+
+    def __init__(
+        self,
+        guard: GuardedRedis,
+        *,
+        retention_days: int,
+        most_images: int = _MOST_IMAGES,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._guard = guard
+        self._retention_days = retention_days
+        self._most_images = self._room = most_images
+        self._now = now
+        self._gathered: dict[str, _Gathered] = {}
+        self._fraction = 0.0
+        self._writer = secrets.token_hex(8)
+        self._batches = 0
+        self._unsettled: _Batch | None = None
+        self._current = _Gathered()
+        self._current_until = self._current_from = 0.0
+        self._watched: dict[str, tuple[Callable[[], int], int]] = {}
+
+    def request(self, image_id: str, milliseconds: float, *, is_error: bool) -> None:
+        """A request for an image was answered; an error is a 5xx."""
+        today = self._today()
+        today.requests += 1
+        today.milliseconds += milliseconds
+        today.errors += is_error
+        if len(today.images) < self._room:
+            today.images.add(image_id)
+
+    def watch(self, name: str, total: Callable[[], int]) -> None:
+        """Count as ``name`` what ``total()``, a number that only grows, has grown by between flushes."""
+        self._watched[name] = (total, total())
+
+    async def flush(self) -> None:
+        """Write what was gathered; raises ``CacheUnavailable`` and keeps it."""
+        await self._settle()
+        self._count_watched()
+        gathered, self._gathered, self._current_until = self._gathered, {}, 0.0
+        if not gathered:
+            return
+        self._batches += 1
+        self._unsettled = batch = _Batch(
+            self._batches,
+            {day: "\n".join(f"{name} {count}" for name, count in self._counts(one)) for day, one in gathered.items()},
+            {day: one.images for day, one in gathered.items() if one.images},
+        )
+        self._room = self._most_images - sum(map(len, batch.images.values()))
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Write the batch that was taken, if there is one. Each key has a script: a Cluster may keep them apart."""
+        if (batch := self._unsettled) is None:
+            return
+        life = (self._retention_days + 1) * _DAY
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            for day, lines in batch.counts.items():
+                key = self._key(day)
+                pipeline.eval(_ADD, 2, key, self._guard.marker(key, self._writer), batch.number, life, lines)
+            for day, images in batch.images.items():
+                ids = list(images)
+                for start in range(0, len(ids), _IMAGES_AT_ONCE):
+                    some = ids[start : start + _IMAGES_AT_ONCE]
+                    pipeline.eval(_ADD_IMAGES, 1, self._images_key(day), life, *some)
+            await pipeline.execute()
+        self._unsettled, self._room = None, self._most_images
+
+    async def read(self, days: int) -> list[dict[str, Any]]:
+        """The last ``days`` days, today first; raises ``CacheUnavailable``. What is no statistics counts as nothing."""
+        today = datetime.fromtimestamp(self._now(), UTC).date()
+        names = [(today - timedelta(days=back)).isoformat() for back in range(days)]
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            for name in names:
+                pipeline.hgetall(self._key(name))
+                pipeline.pfcount(self._images_key(name))
+            answers = [_no_error(answer) for answer in await pipeline.execute(raise_on_error=False)]
+        return [_day(name, answers[2 * at] or {}, answers[2 * at + 1] or 0) for at, name in enumerate(names)]
+
+    def _counts(self, gathered: _Gathered) -> Iterable[tuple[str, int]]:
+        """What is to be added in Redis, in whole numbers; the rest of a millisecond is for the next time."""
+        whole, self._fraction = divmod(gathered.milliseconds + self._fraction, 1)
+        own = Counter({"requests": gathered.requests, "errors": gathered.errors, _TIME: int(whole)})
+        return (gathered.counts + own).items()
+
+    def _count_watched(self) -> None:
+        for name, (total, before) in self._watched.items():
+            if (now := total()) > before:
+                self._today().counts[name] += now - before
+                self._watched[name] = (total, now)
+
+    def _today(self) -> _Gathered:
+        now = self._now()
+        if not self._current_from <= now < self._current_until:
+            self._current_from = now // _DAY * _DAY
+            self._current_until = self._current_from + _DAY
+            self._current = self._gathered.setdefault(self._day(), _Gathered())
+        return self._current
+
+    def _day(self) -> str:
+        return datetime.fromtimestamp(self._now(), UTC).date().isoformat()
+
+    def _key(self, day: str) -> str:
+        return self._guard.key("stats", "daily", day)
+
+    def _images_key(self, day: str) -> str:
+        return self._guard.key("stats", "daily", day, "images")
+
+
+def _day(name: str, fields: dict[bytes, bytes], images: int) -> dict[str, Any]:
+    counts = {key: int(value) for key, value in fields.items() if value.isdigit() and len(value) <= _MOST_DIGITS}
+    requests = counts.get(b"requests", 0)
+    hits = counts.get(b"hits_local", 0) + counts.get(b"hits_redis", 0)
+    looks = hits + counts.get(b"misses", 0)
+    return {
+        "date": name,
+        "requests": requests,
+        "hits": hits,
+        "hits_local": counts.get(b"hits_local", 0),
+        "hits_redis": counts.get(b"hits_redis", 0),
+        "misses": counts.get(b"misses", 0),
+        "hit_rate": round(hits / looks, 4) if looks else None,
+        "refreshes": counts.get(b"refreshes", 0),
+        "errors": counts.get(b"errors", 0),
+        "mean_response_ms": round(counts.get(_TIME.encode(), 0) / requests, 3) if requests else None,
+        "distinct_images": images,
+    }
+
+
+def _no_error(answer: Any) -> Any:
+    """The answer; None where no statistics are kept under the key. Raises any other error that the answer is."""
+    if isinstance(answer, Exception):
+        if is_wrong_type(answer):
+            return None
+        raise answer
+    return answer

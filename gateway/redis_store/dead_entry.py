@@ -1,0 +1,50 @@
+"""What the dead list says of a renewal that was given up."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Self
+
+from gateway.presign.image_variant import ImageVariant
+
+_LATEST = 253_402_300_799  # the end of the year 9999: no calendar of ours goes further
+_MOST_ATTEMPTS = 10**9
+_LONGEST_REASON = 500  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class DeadEntry:
+    """A renewal that was given up: why, when (Unix seconds), and after how many attempts."""
+
+    variant: ImageVariant
+    reason: str
+    at: float
+    attempts: int
+
+    def encode(self) -> str:
+        """Return what is kept under the member's word."""
+        return json.dumps({"reason": self.reason, "at": self.at, "attempts": self.attempts})
+
+    @classmethod
+    def decode(cls, variant: ImageVariant, text: bytes) -> Self:
+        """Return the entry that ``encode`` made; of anything else as much as can be shown."""
+        try:
+            entry = json.loads(text)
+            return cls(
+                variant,
+                _printable(entry["reason"]),
+                _bounded(float(entry["at"]), _LATEST),
+                int(_bounded(float(entry["attempts"]), _MOST_ATTEMPTS)),
+            )
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            return cls(variant, "unreadable entry", 0.0, 0)
+
+
+def _printable(reason: Any) -> str:
+    """The reason on one line: it is shown on terminals."""
+    text = str(reason)[:_LONGEST_REASON]
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _bounded(number: float, most: float) -> float:
+    """The number if it is between 0 and ``most``, else 0: JSON as Python reads it has infinities."""
+    return number if 0 <= number <= most else 0.0

@@ -1,0 +1,232 @@
+"""The queue of renewals in Redis: ordered by time, claimed under a lease, losing nothing.
+
+``refresh:queue`` is a sorted set whose score is when a member's renewal is due. A worker that dies leaves members
+that come due again when its lease ends; everything else is idempotent, so doing a thing twice changes nothing.
+Every script touches one key only: a Cluster may keep the keys apart.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.presign.image_variant import ImageVariant
+from gateway.redis_store.dead_entry import DeadEntry
+from gateway.redis_store.guarded_client import GuardedRedis
+
+_BACKOFF_BASE = 1.0
+_ATTEMPTS_LIFE = 30 * 24 * 3600
+_SCANNED_AT_ONCE = 500
+# Nothing is queued for so many seconds from now: a score beyond is another's doing, and its member would never be due.
+_HORIZON = 10 * 365 * 24 * 3600
+
+# KEYS[1] the queue; ARGV[1] now, ARGV[2] the end of the lease, ARGV[3] how many at most, ARGV[4] the latest time that
+# anything can be queued for: what is queued for later is due now. Returns words and scores.
+_CLAIM = """
+local never = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[4], '+inf', 'LIMIT', 0, ARGV[3])
+for _, word in ipairs(never) do
+    redis.call('ZADD', KEYS[1], 'XX', ARGV[1], word)
+end
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'WITHSCORES', 'LIMIT', 0, ARGV[3])
+for i = 1, #due, 2 do
+    redis.call('ZADD', KEYS[1], 'XX', ARGV[2], due[i])
+end
+return due
+"""
+
+# KEYS[1] the attempts; ARGV[1] the word, ARGV[2] for how many seconds they are kept. Returns how many there were, this
+# one included. What is no number counts as none.
+_COUNT_ATTEMPT = """
+local before = tonumber(redis.call('HGET', KEYS[1], ARGV[1])) or 0
+if not (before >= 0 and before < 1000000) then
+    before = 0
+end
+local attempts = math.floor(before) + 1
+redis.call('HSET', KEYS[1], ARGV[1], attempts)
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return attempts
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A member to renew, and when that was due (Unix seconds)."""
+
+    variant: ImageVariant
+    due_at: float
+
+
+class RefreshQueue:
+    """Times are Unix seconds, handed in by the caller. Raises ``CacheUnavailable``."""
+
+    def __init__(
+        self,
+        guard: GuardedRedis,
+        *,
+        lease: float,
+        max_attempts: int,
+        max_dead: int,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self._guard = guard
+        self._lease = lease
+        self._max_attempts = max_attempts
+        self._max_dead = max_dead
+        self._random = random
+        self._queue, self._dead, self._attempts = (guard.key("refresh", name) for name in ("queue", "dead", "attempts"))
+
+    async def schedule(self, due: Mapping[ImageVariant, float]) -> None:
+        """Renew each member at its time, with all its attempts before it; one that is queued already is moved."""
+        await self._set(due, only_if_queued=False)
+
+    async def claim(self, now: float, most: int) -> list[Claim]:
+        """Take up to ``most`` due members, the longest due first; nobody else gets them before the lease ends."""
+        async with self._guard.bounded():
+            answer = await self._guard.client.eval(_CLAIM, 1, self._queue, now, now + self._lease, most, now + _HORIZON)
+            claims, garbage = _read_claims(zip(answer[::2], answer[1::2], strict=True), instead_of_infinity=now)
+            if garbage:
+                await self._guard.client.zrem(self._queue, *garbage)
+        return claims
+
+    async def ack(self, due: Mapping[ImageVariant, float]) -> None:
+        """The claimed members are done, and due again at these times; one that was dropped meanwhile stays dropped."""
+        await self._set(due, only_if_queued=True)
+
+    async def _set(self, due: Mapping[ImageVariant, float], *, only_if_queued: bool) -> None:
+        if not due:
+            return
+        words = {str(variant): at for variant, at in due.items()}
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            pipeline.zadd(self._queue, words, xx=only_if_queued)
+            pipeline.exists(self._attempts)
+            _, any_failed = await pipeline.execute()
+            if any_failed:
+                await self._guard.client.hdel(self._attempts, *words)
+
+    async def remove(self, variants: Sequence[ImageVariant]) -> None:
+        """Renew these no more."""
+        if not variants:
+            return
+        words = [str(variant) for variant in variants]
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            pipeline.zrem(self._queue, *words)
+            pipeline.hdel(self._attempts, *words)
+            await pipeline.execute()
+
+    async def postpone(self, variants: Sequence[ImageVariant], now: float, seconds: float) -> None:
+        """Try the claimed members again in up to ``seconds``; no fault of theirs, so it counts as no attempt."""
+        if variants:
+            async with self._guard.bounded():
+                again = {str(variant): now + seconds * (0.5 + self._random() / 2) for variant in variants}
+                await self._guard.client.zadd(self._queue, again, xx=True)
+
+    async def fail(self, variant: ImageVariant, reason: str, now: float) -> bool:
+        """The attempt failed: try again after a backoff, or, after the last one, move to the dead list.
+
+        True when it was given up. The backoff is exponential with full jitter, and no longer than ten leases.
+        """
+        word = str(variant)
+        async with self._guard.bounded():
+            attempts = await self._guard.client.eval(_COUNT_ATTEMPT, 1, self._attempts, word, _ATTEMPTS_LIFE)
+            if attempts < self._max_attempts:
+                backoff = self._random() * min(self._lease * 10, _BACKOFF_BASE * 2**attempts)
+                await self._guard.client.zadd(self._queue, {word: now + backoff}, xx=True)
+                return False
+            # First into the dead list, then out of the queue: dying in between leaves it in both, and loses nothing.
+            if await self._guard.client.hlen(self._dead) < self._max_dead:
+                await self._guard.client.hset(self._dead, word, DeadEntry(variant, reason, now, attempts).encode())
+            await self._guard.client.zrem(self._queue, word)
+            await self._guard.client.hdel(self._attempts, word)
+        return True
+
+    async def dead(self, most: int = 1000) -> list[DeadEntry]:
+        """What was given up on, up to ``most`` entries; what names no member is left out."""
+        found: dict[ImageVariant, DeadEntry] = {}
+        cursor: int | None = None
+        while cursor != 0 and len(found) < most:
+            cursor, entries = await self._scan_dead(cursor or 0)
+            variants, _ = ImageVariant.parse_all(entries)
+            found |= {variant: DeadEntry.decode(variant, entries[str(variant).encode()]) for variant in variants}
+        return list(found.values())[:most]
+
+    async def requeue(self, now: float) -> int:
+        """Make everything on the dead list due now; how many that were. What names no member is removed."""
+        moved = 0
+        cursor: int | None = None
+        while cursor != 0:
+            cursor, entries = await self._scan_dead(cursor or 0)
+            if not entries:
+                continue
+            variants, garbage = ImageVariant.parse_all(entries)
+            async with self._guard.bounded():
+                # First into the queue, then off the list, for the same reason as in fail().
+                if variants:
+                    words = list(map(str, variants))
+                    await self._guard.client.zadd(self._queue, dict.fromkeys(words, now))
+                    moved += await self._guard.client.hdel(self._dead, *words)
+                if garbage:
+                    await self._guard.client.hdel(self._dead, *garbage)
+        return moved
+
+    async def _scan_dead(self, cursor: int) -> tuple[int, dict[bytes, bytes]]:
+        """One page of the dead list, and the cursor of the next.
+
+        Only cursor 0 is the end: a page may be empty, and is where those before it were emptied (HSCAN, Redis).
+        """
+        async with self._guard.bounded():
+            cursor, entries = await self._guard.client.hscan(self._dead, cursor=cursor, count=_SCANNED_AT_ONCE)
+        return int(cursor), entries
+
+    async def next_due(self) -> float | None:
+        """When the next member is due; None when there is none."""
+        async with self._guard.bounded():
+            first = await self._guard.client.zrange(self._queue, 0, 0, withscores=True)
+        return float(first[0][1]) if first else None
+
+    async def due_at(self, variant: ImageVariant) -> float | None:
+        """When the member is due; None when it is not queued, or for no time that there is."""
+        async with self._guard.bounded():
+            score = await self._guard.client.zscore(self._queue, str(variant))
+        return float(score) if score is not None and math.isfinite(score) else None
+
+    async def first(self, most: int) -> list[Claim]:
+        """The next members to come due, without claiming them; 0.0 stands for a time that there is not."""
+        async with self._guard.bounded():
+            entries = await self._guard.client.zrange(self._queue, 0, most - 1, withscores=True)
+        return _read_claims(entries, instead_of_infinity=0.0)[0]
+
+    async def repair(self) -> None:
+        """Remove what is of another type under our names."""
+        await self._guard.remove_unless(b"zset", [self._queue])
+        await self._guard.remove_unless(b"hash", [self._dead, self._attempts])
+
+    async def lengths(self, now: float) -> "QueueLengths":
+        """How many wait, how many of them are due, and how many are dead."""
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            pipeline.zcard(self._queue)
+            pipeline.zcount(self._queue, "-inf", now)
+            pipeline.hlen(self._dead)
+            return QueueLengths(*await pipeline.execute())
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLengths:
+    """Numbers of members."""
+
+    queued: int
+    due: int
+    dead: int
+
+
+def _read_claims(
+    entries: Iterable[tuple[bytes, bytes | float]], *, instead_of_infinity: float
+) -> tuple[list[Claim], list[bytes]]:
+    """The entries as claims, and the words that nobody can have queued."""
+    due = {word: float(score) for word, score in entries}
+    variants, garbage = ImageVariant.parse_all(due)
+    at = [due[str(variant).encode()] for variant in variants]
+    finite = [one if math.isfinite(one) else instead_of_infinity for one in at]
+    return [Claim(variant, one) for variant, one in zip(variants, finite, strict=True)], garbage

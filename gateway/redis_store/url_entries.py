@@ -1,0 +1,202 @@
+"""The adapter of the shared URL cache in Redis."""
+
+import math
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.presign.image_variant import ImageVariant
+from gateway.presign.presigned_url import BACKDATE, PresignedUrl, SignedImage
+from gateway.redis_store.entry_codec import decode, encode
+from gateway.redis_store.entry_mac import EntryMac
+from gateway.redis_store.guarded_client import GuardedRedis, is_wrong_type
+
+# KEYS the entries; ARGV[1] the Unix second up to which a URL that ends then may be handed out, and for each key the
+# entry, the tombstone its writer saw before it read the row, or "", and the latest end that a URL signed by now can
+# have. Returns for each whether it was kept.
+# A URL is never replaced by one that ends earlier, whoever signed it: two replicas may write in any order. One that
+# ends later than any can was signed by a clock that ran ahead, and stands in nobody's way. And what was read before an
+# image was dropped is never written after it.
+_PUT = """
+local done = {}
+for i, key in ipairs(KEYS) do
+    local entry, seen, latest = ARGV[3 * i - 1], ARGV[3 * i], tonumber(ARGV[3 * i + 1])
+    local entry_end = tonumber(string.match(entry, '^(%d+) '))
+    local kept = redis.pcall('GET', key)
+    local may = true
+    if type(kept) == 'string' then
+        if string.sub(kept, 1, 1) == '-' then
+            may = kept == seen
+        else
+            local kept_end = tonumber(string.match(kept, '^(%d+) '))
+            may = not (kept_end and kept_end > entry_end and kept_end <= latest)
+        end
+    end
+    if may then
+        redis.call('SET', key, entry, 'EX', math.max(1, entry_end - tonumber(ARGV[1])))
+    end
+    done[i] = may and 1 or 0
+end
+return done
+"""
+
+# KEYS[1] the entry; ARGV[1] what was read there. Drops garbage, but not what another replica put in its place.
+_DROP_IF_SAME = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+    return redis.call('DEL', KEYS[1])
+end
+return 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look into the cache found; ``tombstone`` must be handed to the ``put_many`` that follows.
+
+    ``image`` is None when there is none, when it was dropped a moment ago, or when it is not ours.
+    """
+
+    image: SignedImage | None = None
+    tombstone: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryHeader:
+    """What can be told of an entry unread: the end its URL claims (None when there is none), and the tombstone."""
+
+    expires_at: int | None = None
+    tombstone: bytes = b""
+
+
+class UrlEntries:
+    """Signed images in Redis.
+
+    ``seal`` and ``is_ours`` say whether a gateway like this one made an entry: what is not ours is no hit. Where links
+    are signed (``with_links``), nor is what a gateway wrote that did not ask how often they were killed. Raises
+    ``CacheUnavailable``. A dropped image leaves a tombstone for ``tombstone_ttl`` seconds, which must be longer than
+    a renewal can take from reading the row to writing the entry.
+    """
+
+    def __init__(
+        self,
+        guard: GuardedRedis,
+        seal: EntryMac,
+        is_ours: Callable[[SignedImage], bool],
+        *,
+        with_links: bool = False,
+        tombstone_ttl: float = 30.0,
+    ) -> None:
+        self._guard = guard
+        self._mac = seal
+        self._is_ours = is_ours
+        self._with_links = with_links
+        self._tombstone_ttl = tombstone_ttl
+
+    async def get_many(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
+        """What is there for each of ``members``; garbage is removed, so that an entry can follow."""
+        async with self._guard.bounded():
+            found: dict[ImageVariant, Found] = {}
+            for variant, answer in zip(variants, await self._read(variants), strict=True):
+                found[variant] = self._trusted(variant, answer)
+                if answer is not None and found[variant] == Found():
+                    await self._guard.client.eval(_DROP_IF_SAME, 1, self._key(variant), answer)
+        return found
+
+    async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryHeader]:
+        """What is there at a glance: enough to see whether it is to be renewed, and far cheaper than to read it."""
+        async with self._guard.bounded():
+            answers = await self._read(variants)
+        return {variant: _entry_header(answer) for variant, answer in zip(variants, answers, strict=True)}
+
+    async def put_many(
+        self, entries: Sequence[tuple[SignedImage, bytes]], now: float, margin: int
+    ) -> dict[ImageVariant, bool]:
+        """Keep each image until ``margin`` seconds before its URL ends, unless what is kept is good and ends later.
+
+        Each comes with the tombstone found before its row was read: an image dropped since is not kept. Whether each
+        was kept.
+        """
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            for group in self._guard.together(entries):
+                keys = [self._key(_variant_of(image)) for image, _ in group]
+                values: list[bytes | int] = []
+                for image, tombstone in group:
+                    values += self._mac.sign(encode(image)), tombstone, _latest_end(image.presigned, now)
+                # EVAL and not EVALSHA: a pipeline cannot answer NOSCRIPT, and the script is short.
+                pipeline.eval(_PUT, len(keys), *keys, math.ceil(now) + margin, *values)
+            kept = [done for answer in await pipeline.execute() for done in answer]
+        return {_variant_of(image): bool(done) for (image, _), done in zip(entries, kept, strict=True)}
+
+    async def drop(self, variants: Sequence[ImageVariant]) -> None:
+        """Put a tombstone in the place of each entry, so that no writer already under way brings it back."""
+        tombstone = b"-" + secrets.token_bytes(8)
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            for variant in variants:
+                pipeline.set(self._key(variant), tombstone, px=int(self._tombstone_ttl * 1000))
+            await pipeline.execute()
+
+    async def remove(self, variants: Sequence[ImageVariant]) -> None:
+        """Remove entries that are merely not wanted any more."""
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            for group in self._guard.together(variants):
+                pipeline.unlink(*map(self._key, group))
+            await pipeline.execute()
+
+    async def _read(self, variants: Sequence[ImageVariant]) -> list[bytes | None]:
+        """The values; an entry of another type reads as none, and is overwritten."""
+        groups = self._guard.together(variants)
+        if len(groups) == 1:
+            values: list[bytes | None] = await self._guard.client.mget(*map(self._key, variants))
+            return values
+        pipeline = self._guard.client.pipeline(transaction=False)
+        for variant in variants:
+            pipeline.get(self._key(variant))
+        answers = await pipeline.execute(raise_on_error=False)
+        return [_value(answer) for answer in answers]
+
+    def _key(self, variant: ImageVariant) -> str:
+        return self._guard.key("url", *(part for part in variant if part is not None))
+
+    def _trusted(self, variant: ImageVariant, answer: bytes | None) -> Found:
+        if answer is None:
+            return Found()
+        if answer.startswith(b"-"):
+            return Found(tombstone=answer)
+        try:
+            image = decode(self._mac.take_off(answer), variant.image_id, variant.style)
+        except ValueError:
+            return Found()
+        says_enough = image.record.links_killed is not None or not self._with_links
+        return Found(image) if says_enough and self._is_ours(image) else Found()
+
+
+def _value(answer: Any) -> bytes | None:
+    """An answer as MGET would give it, which a Cluster does not take for keys in different places."""
+    if isinstance(answer, Exception):
+        if is_wrong_type(answer):
+            return None
+        raise answer
+    value: bytes | None = answer
+    return value
+
+
+def _entry_header(answer: bytes | None) -> EntryHeader:
+    if answer is None:
+        return EntryHeader()
+    if answer.startswith(b"-"):
+        return EntryHeader(tombstone=answer)
+    end = answer.partition(b" ")[0]
+    return EntryHeader(int(end) if end.isdigit() and len(end) < 12 else None)
+
+
+def _latest_end(presigned: PresignedUrl, now: float) -> int:
+    """When a URL of the same life would end that was signed as far ahead of ``now`` as may be."""
+    return math.ceil(now) + BACKDATE + presigned.expires_at - presigned.signed_at
+
+
+def _variant_of(image: SignedImage) -> ImageVariant:
+    return ImageVariant(image.record.image_id, image.style)

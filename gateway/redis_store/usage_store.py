@@ -1,0 +1,209 @@
+"""Who is used, how often, and until when its URL lives: sorted sets in Redis, bounded together.
+
+The sets live a month after the last of the gateways wrote to them.
+"""
+
+import math
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gateway.presign.image_variant import ImageVariant
+from gateway.redis_store.guarded_client import GuardedRedis
+
+_LIFE = 30 * 24 * 3600
+_MARKER_LIFE = 24 * 3600
+_TRIMMED_AT_ONCE = 1000
+
+# KEYS[1] a sorted set of counts, KEYS[2] the number of the last batch that this writer added to it; ARGV[1] the number
+# of the batch, ARGV[2] and ARGV[3] for how many seconds the two are kept, ARGV[4] lines of word and count.
+# A batch sent again, because no answer to it came, adds nothing. A count that is infinite, which adding cannot mend,
+# begins anew.
+_ADD = """
+if (tonumber(redis.call('GET', KEYS[2])) or 0) >= tonumber(ARGV[1]) then
+    return 0
+end
+for word, count in string.gmatch(ARGV[4], '(%S+) (%S+)') do
+    if math.abs(tonumber(redis.call('ZINCRBY', KEYS[1], count, word)) or math.huge) == math.huge then
+        redis.call('ZADD', KEYS[1], count, word)
+    end
+end
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[3])
+return 1
+"""
+
+# KEYS[1] a sorted set of times; ARGV[1] for how many seconds it is kept, ARGV[2] lines of word and time. The later time
+# stays, unless it is over a day later: no clock of ours wrote that.
+_TOUCH = """
+for word, at in string.gmatch(ARGV[2], '(%S+) (%S+)') do
+    local kept, new = tonumber(redis.call('ZSCORE', KEYS[1], word)), tonumber(at)
+    if not (kept and kept >= new and kept <= new + 86400) then
+        redis.call('ZADD', KEYS[1], at, word)
+    end
+end
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+return 1
+"""
+
+
+class Usage(NamedTuple):
+    """How often and when a URL was asked for, or made anew; ``last_access`` in Unix seconds, None when never."""
+
+    access_count: int = 0
+    refresh_count: int = 0
+    last_access: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageBatch:
+    """Uses to be added once; ``number`` grows from batch to batch.
+
+    ``used``, ``hits`` and ``refreshes`` are ``counted`` as lines of word and number.
+    """
+
+    number: int
+    counted: Mapping[ImageVariant, Usage]
+    used: str
+    hits: str
+    refreshes: str
+
+
+class UsageStore:
+    """Sorted sets by member: ``used`` (last access), ``hits``, ``refreshes`` (counts), ``expiry`` (end of the URL)."""
+
+    def __init__(self, guard: GuardedRedis) -> None:
+        self._guard = guard
+        self._used, self._hits, self._refreshes, self._expiry = (
+            guard.key("index", name) for name in ("used", "hits", "refreshes", "expiry")
+        )
+        self._writer = secrets.token_hex(8)
+        self._batches = 0
+
+    async def read(self, variant: ImageVariant) -> Usage:
+        """What was counted of the member; zeros when nothing was."""
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            for key in (self._hits, self._refreshes, self._used):
+                pipeline.zscore(key, str(variant))
+            hits, refreshes, used = await pipeline.execute()
+        return Usage(int(_count(hits)), int(_count(refreshes)), _time(used))
+
+    async def last_accesses(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, tuple[float | None, float]]:
+        """For each member when it was last used (None: never, or too long ago to be known) and how often in all."""
+        words = [str(variant) for variant in variants]
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            pipeline.zmscore(self._used, words)
+            pipeline.zmscore(self._hits, words)
+            used, hits = await pipeline.execute()
+        return {variant: (_time(at), _count(count)) for variant, at, count in zip(variants, used, hits, strict=True)}
+
+    def batch(self, counted: Mapping[ImageVariant, Usage]) -> UsageBatch:
+        """Return what was counted as a batch, to be written before the next one is."""
+        self._batches += 1
+        return UsageBatch(
+            self._batches,
+            counted,
+            _lines({variant: int(one.last_access) for variant, one in counted.items() if one.last_access is not None}),
+            _lines({variant: one.access_count for variant, one in counted.items() if one.access_count}),
+            _lines({variant: one.refresh_count for variant, one in counted.items() if one.refresh_count}),
+        )
+
+    async def write(self, batch: UsageBatch) -> None:
+        """Add the batch, however often it is written: what was added before an answer was lost is not added again.
+
+        That holds for a day. Each set is changed by a script of its own, as a Cluster may keep them apart.
+        """
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            if batch.used:
+                pipeline.eval(_TOUCH, 1, self._used, _LIFE, batch.used)
+            for key, lines in ((self._hits, batch.hits), (self._refreshes, batch.refreshes)):
+                if lines:
+                    marker = self._guard.marker(key, self._writer)
+                    pipeline.eval(_ADD, 2, key, marker, batch.number, _LIFE, _MARKER_LIFE, lines)
+            await pipeline.execute()
+
+    async def made(self, ends: Mapping[ImageVariant, int], now: float) -> None:
+        """URLs were made that end at those Unix seconds. One that nobody asked for yet counts as used now."""
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            pipeline.zadd(self._expiry, {str(variant): end for variant, end in ends.items()})
+            pipeline.zadd(self._used, dict.fromkeys(map(str, ends), now), nx=True)
+            for key in (self._expiry, self._used):
+                pipeline.expire(key, _LIFE)
+            await pipeline.execute()
+
+    async def dropped(self, variants: Sequence[ImageVariant]) -> None:
+        """The URLs of the members are cached no more; what was counted of them stays."""
+        if variants:
+            async with self._guard.bounded():
+                await self._guard.client.zrem(self._expiry, *map(str, variants))
+
+    async def forget(self, variants: Sequence[ImageVariant]) -> None:
+        """The members are gone, and so is what was counted of them."""
+        if not variants:
+            return
+        words = [str(variant) for variant in variants]
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            for key in (self._used, self._hits, self._refreshes, self._expiry):
+                pipeline.zrem(key, *words)
+            await pipeline.execute()
+
+    async def hottest(self, most: int) -> list[str]:
+        """Return the ids of the most used images, the hottest first; an image is used in whatever style it is."""
+        found: dict[str, None] = {}
+        start = 0
+        while len(found) < most:
+            async with self._guard.bounded():
+                words = await self._guard.client.zrevrange(self._hits, start, start + most - 1)
+            if not words:
+                break
+            variants, _ = ImageVariant.parse_all(words)
+            found |= dict.fromkeys(variant.image_id for variant in variants)
+            start += most
+        return list(found)[:most]
+
+    async def cached(self, now: float, soon: float) -> tuple[int, int]:
+        """How many URLs live at ``now``, and how many of them end within ``soon`` seconds."""
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            pipeline.zremrangebyscore(self._expiry, "-inf", now)
+            pipeline.zremrangebyscore(self._expiry, "+inf", "+inf")  # no URL lives for ever
+            pipeline.zcard(self._expiry)
+            pipeline.zcount(self._expiry, now, now + soon)
+            _, _, total, ending = await pipeline.execute()
+        return total, ending
+
+    async def take_least_used(self, max_size: int) -> list[ImageVariant]:
+        """Remove and return what is beyond ``max_size``, least recently used first; at most a thousand at a time.
+
+        Taking is atomic, so that replicas that trim at the same time do not take the same.
+        """
+        async with self._guard.bounded():
+            excess = await self._guard.client.zcard(self._used) - max_size
+            if excess <= 0:
+                return []
+            taken = await self._guard.client.zpopmin(self._used, min(excess, _TRIMMED_AT_ONCE))
+        return ImageVariant.parse_all(word for word, _ in taken)[0]
+
+    async def repair(self) -> None:
+        """Remove what is no sorted set under our names."""
+        await self._guard.remove_unless(b"zset", (self._used, self._hits, self._refreshes, self._expiry))
+
+
+def _lines(numbers: Mapping[ImageVariant, int]) -> str:
+    """One argument for all of them: to pack an argument costs as much as to count a use."""
+    return "\n".join(f"{variant} {number}" for variant, number in numbers.items())
+
+
+def _count(score: float | None) -> float:
+    """A count as it can be: others can write to Redis, too."""
+    return score if score is not None and 0 <= score < math.inf else 0.0
+
+
+def _time(score: float | None) -> float | None:
+    return score if score is not None and math.isfinite(score) else None

@@ -1,0 +1,115 @@
+"""Accepting connections, no more than the process has descriptors for."""
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from gateway.metrics.collectors import Metrics
+
+logger = logging.getLogger(__name__)
+
+_BURST: Final = 128  # connections accepted before the loop does something else
+_AGAIN_AFTER: Final = 1.0  # seconds, where the system has no descriptor or memory left
+_WARN_EVERY: Final = 60.0  # seconds
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Acceptor:
+    """Accepts on ``listeners`` while fewer than ``most`` connections are open; the others wait in the backlog.
+
+    asyncio's own accepts until ``accept()`` fails, then logs a traceback and tries again at once; by then Redis,
+    Postgres and COS have no descriptor left either. ``port`` names the port in log and metrics.
+    """
+
+    def __init__(
+        self,
+        listeners: Sequence[socket.socket],
+        protocol_factory: Callable[[], asyncio.Protocol],
+        *,
+        most: int,
+        port: str,
+        metrics: Metrics,
+    ) -> None:
+        self._listeners = listeners
+        self._protocol_factory = protocol_factory
+        self._most = most
+        self._port = port
+        self._pauses = metrics.accept_pauses.labels(port=port)
+        self._loop = asyncio.get_running_loop()
+        self._open = 0
+        self._is_accepting = False
+        self._is_closed = False
+        self._warned_at = float("-inf")
+        self._connecting: set[asyncio.Task[None]] = set()
+        metrics.client_connections.labels(port=port).set_function(lambda: self._open)
+
+    def start(self) -> None:
+        """Accept from now on."""
+        if self._is_accepting or self._is_closed:
+            return
+        self._is_accepting = True
+        for listener in self._listeners:
+            self._loop.add_reader(listener.fileno(), self._accept, listener)
+
+    def closed_one(self) -> None:
+        """A connection has closed."""
+        self._open -= 1
+        self.start()
+
+    def close(self) -> None:
+        """Accept nothing more and close the listeners; connections stay."""
+        self._stop()
+        self._is_closed = True
+        for listener in self._listeners:
+            listener.close()
+
+    def _stop(self) -> None:
+        if self._is_accepting:
+            self._is_accepting = False
+            for listener in self._listeners:
+                self._loop.remove_reader(listener.fileno())
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(_BURST):
+            if self._open >= self._most:
+                self._pause("the limit of open files is near (ulimit -Hn, LimitNOFILE)")
+                return
+            try:
+                connection, _address = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                self._pause(error.strerror or str(error))
+                self._loop.call_later(_AGAIN_AFTER, self.start)
+                return
+            connection.setblocking(False)
+            self._open += 1
+            task = self._loop.create_task(self._connect(connection), name="accepted-connection")
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+
+    def _pause(self, reason: str) -> None:
+        self._stop()
+        self._pauses.inc()
+        now = self._loop.time()
+        if now - self._warned_at >= _WARN_EVERY:
+            self._warned_at = now
+            logger.warning(
+                "accepting connections is paused until one closes: port=%s open=%s reason=%s",
+                self._port,
+                self._open,
+                reason,
+            )
+
+    async def _connect(self, connection: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._protocol_factory, connection)
+        except OSError as error:  # the client left before it was served
+            logger.debug("connection lost before its first byte: %s", error)
+            connection.close()
+            self.closed_one()

@@ -1,0 +1,170 @@
+"""The renewal of a batch of claimed URLs: one query, one pipeline, and every claim accounted for."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.catalog.record import Rows
+from gateway.errors import CatalogUnavailable
+from gateway.metrics.collectors import Metrics
+from gateway.presign.image_variant import ImageVariant
+from gateway.presign.lifetime import Lifetime
+from gateway.presign.presigned_url import SignedImage
+from gateway.presign.signer import Signer
+from gateway.redis_store.refresh_queue import Claim, RefreshQueue
+from gateway.redis_store.url_entries import EntryHeader
+from gateway.redis_store.usage_store import UsageStore
+from gateway.urls.shared_tier import SharedTier
+
+logger = logging.getLogger(__name__)
+
+# Signing is a few microseconds; after so many, requests get their turn.
+_SIGNED_AT_ONCE = 25
+_POSTPONED_FOR = 5.0
+
+
+class Catalog(Protocol):
+    """Where rows come from."""
+
+    async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
+        """The rows of ``image_ids``; raises ``CatalogUnavailable``."""
+        ...
+
+    async def try_query(self) -> None:
+        """Return when Postgres answers; raises ``CatalogUnavailable``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A claim with what is known of it."""
+
+    claim: Claim
+    there: EntryHeader
+
+
+class RefreshBatch:
+    """Renews claims, whatever becomes of them: ``renew`` accounts for each under one of these results.
+
+    ``renewed``; ``fresh`` (somebody had done it already); ``idle`` (nobody asked for it lately, so it lapses);
+    ``gone`` (the image is); ``postponed`` (Postgres is away, or no credentials); ``failed`` (to be tried again);
+    ``dead`` (given up).
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        signer: Signer,
+        shared: SharedTier,
+        queue: RefreshQueue,
+        usage: UsageStore,
+        lifetime: Lifetime,
+        metrics: Metrics,
+        *,
+        idle_after: float,
+        forget: Callable[[Sequence[str]], Awaitable[None]],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._catalog = catalog
+        self._signer = signer
+        self._shared = shared
+        self._queue = queue
+        self._usage = usage
+        self._lifetime = lifetime
+        self._metrics = metrics
+        self._idle_after = idle_after
+        self._forget = forget
+        self._now = now
+
+    async def renew(self, claims: Sequence[Claim]) -> "Counter[str]":
+        """Renew the claims; how many had which result. Raises ``CacheUnavailable``: the lease then gives them back."""
+        results: Counter[str] = Counter()
+        found = await self._shared.read_headers([claim.variant for claim in claims])
+        used = await self._usage.last_accesses([claim.variant for claim in claims])
+        work: list[_Work] = []
+        fresh: dict[ImageVariant, float] = {}
+        idle: list[ImageVariant] = []
+        for claim in claims:
+            variant, there = claim.variant, found[claim.variant]
+            last_access, _ = used[variant]
+            if last_access is None or last_access < self._now() - self._idle_after:
+                idle.append(variant)
+            elif (due := self._still_fresh_until(there)) is not None:
+                fresh[variant] = due
+            elif not self._signer.knows_style(variant.style):
+                idle.append(variant)
+            else:
+                work.append(_Work(claim, there))
+        await self._queue.ack(fresh)
+        await self._queue.remove(idle)
+        results.update(fresh=len(fresh), idle=len(idle))
+        if work:
+            results += await self._renew(work, {variant: count for variant, (_, count) in used.items()})
+        for result, count in results.items():
+            self._metrics.refresh.labels(result=result).inc(count)
+        return results
+
+    def _still_fresh_until(self, there: EntryHeader) -> float | None:
+        """Until when the entry needs no renewal: a worker that died may have renewed it before, or a request."""
+        if there.expires_at is None:
+            return None
+        fresh_until = self._lifetime.fresh_until(there.expires_at)
+        return fresh_until if fresh_until > self._now() else None
+
+    async def _renew(self, work: Sequence[_Work], hits: Mapping[ImageVariant, float]) -> "Counter[str]":
+        results: Counter[str] = Counter()
+        read_at = int(self._now())
+        try:
+            rows = await self._catalog.fetch_rows(list({item.claim.variant.image_id for item in work}))
+        except CatalogUnavailable as error:
+            return await self._find_the_culprit(work, hits, error)
+        made: list[tuple[SignedImage, bytes]] = []
+        gone: list[str] = []
+        expired: list[ImageVariant] = []
+        for number, item in enumerate(work, 1):
+            variant = item.claim.variant
+            if number % _SIGNED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            if (reason := rows.unusable.get(variant.image_id)) is not None:
+                results[await self._fail(variant, reason)] += 1
+                continue
+            record = rows.records.get(variant.image_id)
+            if record is None:
+                gone.append(variant.image_id)
+                continue
+            presigned = self._signer.sign(record, variant.style)
+            if self._lifetime.is_usable(presigned, self._now()):
+                made.append((SignedImage(record, presigned, variant.style, read_at), item.there.tombstone))
+            else:
+                expired.append(variant)
+        await self._shared.keep(made, hits)
+        await self._queue.postpone(expired, self._now(), _POSTPONED_FOR)
+        if gone:
+            await self._forget(gone)
+            await self._shared.forget_usage(gone)
+        results.update(renewed=len(made), gone=len(gone), postponed=len(expired))
+        return results
+
+    async def _find_the_culprit(
+        self, work: Sequence[_Work], hits: Mapping[ImageVariant, float], error: CatalogUnavailable
+    ) -> "Counter[str]":
+        """The query failed: Postgres is away, or one of the ids makes it fail; that one must hold nobody up."""
+        try:
+            await self._catalog.try_query()
+        except CatalogUnavailable:
+            await self._queue.postpone([item.claim.variant for item in work], self._now(), _POSTPONED_FOR)
+            return Counter(postponed=len(work))
+        if len(work) == 1:
+            return Counter([await self._fail(work[0].claim.variant, str(error))])
+        half = len(work) // 2
+        return await self._renew(work[:half], hits) + await self._renew(work[half:], hits)
+
+    async def _fail(self, variant: ImageVariant, reason: str) -> str:
+        given_up = await self._queue.fail(variant, reason, self._now())
+        if given_up:
+            logger.error("renewal given up: image_id=%s reason=%s", variant.image_id, reason)
+        return "dead" if given_up else "failed"

@@ -1,0 +1,118 @@
+"""The task that renews presigned URLs before they die."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gateway.metrics.collectors import Metrics
+from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.urls.refresh_batch import RefreshBatch
+
+logger = logging.getLogger(__name__)
+
+_LOOK_EVERY = 1.0
+_PAUSE_AFTER_FAILURE = 1.0
+
+
+@dataclass(slots=True)
+class RefreshReport:
+    """What the task has done since it started; ``last_run`` in Unix seconds, None before the first cycle ended."""
+
+    running: bool = False
+    last_run: float | None = None
+    results: "Counter[str]" = field(default_factory=Counter)
+
+    @property
+    def success_count(self) -> int:
+        """URLs renewed, or found renewed."""
+        return self.results["renewed"] + self.results["fresh"]
+
+    @property
+    def error_count(self) -> int:
+        """Attempts that failed."""
+        return self.results["failed"] + self.results["dead"]
+
+
+class RefreshWorker:
+    """Cycles over the queue. Each cycle drains everything that is due; the next begins when the next is due, at the
+    latest after ``interval`` seconds.
+    """
+
+    def __init__(
+        self,
+        queue: RefreshQueue,
+        renewal: RefreshBatch,
+        metrics: Metrics,
+        *,
+        interval: float,
+        batch_size: int,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._queue = queue
+        self._refresh_batch = renewal
+        self._metrics = metrics
+        self._interval = interval
+        self._batch_size = batch_size
+        self._now = now
+        self.report = RefreshReport()
+
+    async def run(self) -> None:
+        """Renew until cancelled. A cycle that fails is logged, and the next one comes."""
+        self.report.running = True
+        self._keeps_up()
+        try:
+            while True:
+                await asyncio.sleep(await self._cycle())
+        finally:
+            self.report.running = False
+
+    async def _cycle(self) -> float:
+        """One cycle, and the wait for the next; how many seconds more to pause."""
+        try:
+            with self._metrics.refresh_cycle_duration.time():
+                await self.drain_once()
+            await self._until_due()
+        except CacheUnavailable as error:
+            logger.debug("renewals wait for redis: %s", error)
+        except Exception:  # the task outlives what nobody foresaw; the next cycle comes
+            logger.exception("refresh cycle failed")
+        else:
+            return 0
+        return _PAUSE_AFTER_FAILURE
+
+    async def _until_due(self) -> None:
+        """Wait until something is due, at the latest for ``interval``. Others queue meanwhile, so look again often."""
+        deadline = self._now() + self._interval
+        while (remaining := deadline - self._now()) > 0:
+            next_due = await self._queue.next_due()
+            if next_due is not None:
+                remaining = min(remaining, next_due - self._now())
+            if remaining <= 0:
+                return
+            self._keeps_up()
+            await asyncio.sleep(min(_LOOK_EVERY, remaining))
+
+    async def drain_once(self) -> "Counter[str]":
+        """Renew everything that is due now; how many had which result. Raises ``CacheUnavailable``."""
+        total: Counter[str] = Counter()
+        while claims := await self._queue.claim(self._now(), self._batch_size):
+            self._metrics.refresh_lag.set(max(0.0, self._now() - claims[0].due_at))
+            results = await self._refresh_batch.renew(claims)
+            total += results
+            self.report.results += results
+        self._metrics.refresh_lag.set(0)
+        self.report.last_run = self._now()
+        self._keeps_up()
+        lengths = await self._queue.lengths(self._now())
+        self._metrics.refresh_queue_length.set(lengths.queued)
+        self._metrics.refresh_due.set(lengths.due)
+        self._metrics.refresh_dead.set(lengths.dead)
+        return total
+
+    def _keeps_up(self) -> None:
+        """Nothing is due now: an alert compares the time since with a limit, whatever ``interval`` is."""
+        self._metrics.refresh_last_success.set(self._now())

@@ -1,0 +1,28 @@
+"""Which requests are being answered."""
+
+from gateway.concurrency.in_flight import InFlight
+from gateway.metrics.collectors import Metrics
+
+
+def test_requests_are_in_flight_until_they_end_in_any_order() -> None:
+    metrics = Metrics()
+    in_flight = InFlight(metrics)
+    assert not in_flight.any()
+    first, second = in_flight.began(), in_flight.began()
+    in_flight.ended(first)
+    assert in_flight.any()
+    assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 1
+    in_flight.ended(second)
+    assert not in_flight.any()
+    assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 0
+
+
+def test_those_that_began_before_a_point_are_told_from_those_after() -> None:
+    in_flight = InFlight(Metrics())
+    early = in_flight.began()
+    mark = in_flight.mark()
+    assert in_flight.any_before(mark)
+    in_flight.began()
+    in_flight.ended(early)
+    assert in_flight.any()
+    assert not in_flight.any_before(mark)

@@ -1,0 +1,94 @@
+"""Faults and journal of a stand-in in another process."""
+
+import base64
+import logging
+from typing import Any
+
+import pytest
+
+from gateway.cos_emulator.faults import Change, Cut, Fault
+from gateway.cos_emulator.server import CosEmulator
+from gateway.cos_emulator.store import ObjectStore
+
+from .conftest import BUCKET, Client
+
+
+@pytest.fixture(autouse=True)
+def sample(store: ObjectStore) -> None:
+    store.put(BUCKET, "a.png", b"data")
+
+
+async def call(client: Client, method: str, path: str, json: object = None) -> tuple[int, Any]:
+    async with client.session.request(method, f"{client.cos.url}/.stand-in/{path}", json=json) as response:
+        is_json = response.content_type == "application/json"
+        return response.status, await response.json() if is_json else await response.text()
+
+
+async def test_faults_are_added_listed_and_cleared(client: Client) -> None:
+    fault = {"action": {"kind": "refuse", "status": 500, "code": "InternalError"}, "key": "*.png", "times": 2}
+    status, added = await call(client, "POST", "faults", fault)
+    assert status == 201
+    assert (added["action"]["message"], added["skip"], added["fired"]) == ("Please reduce your request rate.", 0, 0)
+    assert (await client.get("a.png")).status == 500
+    status, listed = await call(client, "GET", "faults")
+    assert (status, listed) == (200, [{**added, "matched": 1, "fired": 1}])
+    assert (await call(client, "DELETE", "faults"))[0] == 204
+    assert (await client.get("a.png")).status == 200
+
+
+async def test_bytes_are_base64(client: Client) -> None:
+    data = base64.b64encode(b"\x89PNG\xff").decode()
+    status, added = await call(client, "POST", "faults", {"action": {"kind": "change", "data": data}})
+    assert status == 201
+    assert base64.urlsafe_b64decode(added["action"]["data"]) == b"\x89PNG\xff"
+    assert (await client.get("a.png")).body == b"\x89PNG\xff"
+
+
+async def test_faults_of_the_own_process_are_listed_too(client: Client, cos: CosEmulator) -> None:
+    cos.faults.add(Fault(action=Cut(at=5)))
+    cos.faults.add(Fault(action=Change(run=cos.store.delete)))
+    _, listed = await call(client, "GET", "faults")
+    assert [fault["action"]["kind"] for fault in listed] == ["cut", "change"]
+    assert "run" not in listed[1]["action"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [({"action": {"kind": "cut", "at": "x"}}, "action.cut.at"), ([], "Fault"), ({"action": {"kind": "?"}}, "kind")],
+)
+async def test_a_wrong_fault_is_explained(client: Client, fault: object, says: str) -> None:
+    status, text = await call(client, "POST", "faults", fault)
+    assert status == 400
+    assert says in text
+
+
+async def test_the_journal_holds_no_credentials(client: Client, cos: CosEmulator) -> None:
+    url = client.presign("a.png")
+    await client.fetch(url, headers={"Authorization": "", "x-cos-security-token": "token-value"})
+    await client.get("😀 emoji.png")
+    await cos.journal.settled()
+    status, journal = await call(client, "GET", "journal")
+    assert status == 200
+    assert journal["connections"] == 1
+    assert [seen["key"] for seen in journal["requests"]] == ["a.png", "😀 emoji.png"]
+    assert (journal["requests"][0]["status"], journal["requests"][0]["bytes_sent"]) == (200, 4)
+    assert "token-value" not in str(journal)
+    assert url.partition("q-signature=")[2] not in str(journal)
+    assert (await call(client, "DELETE", "journal"))[0] == 204
+    assert not cos.journal.requests
+
+
+async def test_unknown_control_addresses_are_not_objects(client: Client, cos: CosEmulator) -> None:
+    assert (await call(client, "GET", "other"))[0] == 404
+    assert not cos.journal.requests
+
+
+async def test_logs_name_the_object_and_never_its_url(
+    client: Client, cos: CosEmulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("gateway", "aiohttp", "asyncio"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    await client.get("a.png")
+    await cos.journal.settled()
+    assert f"GET {BUCKET} 'a.png': 200, 4 bytes" in caplog.text
+    assert "q-signature" not in caplog.text

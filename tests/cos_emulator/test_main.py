@@ -1,0 +1,69 @@
+"""The stand-in run alone, as a program."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+from click.testing import CliRunner
+from qcloud_cos import CosConfig, CosS3Client
+from yarl import URL
+
+from gateway.cos_emulator.__main__ import main
+
+from .conftest import BUCKET, SECRET_ID, SECRET_KEY
+
+CREDENTIALS = ["--secret-id", SECRET_ID, "--secret-key", SECRET_KEY]
+
+
+@asynccontextmanager
+async def running(*options: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """The program and its URL."""
+    program = [sys.executable, "-m", "gateway.cos_emulator", "--port", "0", *CREDENTIALS, *options]
+    process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(30):
+            line = (await process.stdout.readline()).decode()
+        yield process, line.removeprefix("COS stand-in: ").strip()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def test_it_serves_a_folder_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    (tmp_path / "图.png").write_bytes(b"data")
+    async with running("--bucket", f"{BUCKET}={tmp_path}", "--token", "T", "--token-life", "600") as (process, url):
+        domain = url.removeprefix("http://")
+        config = CosConfig(
+            Region="ap-guangzhou", Scheme="http", Domain=domain, SecretId=SECRET_ID, SecretKey=SECRET_KEY
+        )
+        presigned = CosS3Client(config).get_presigned_url(
+            Bucket=BUCKET, Key="图.png", Method="GET", Params={"x-cos-security-token": "T"}
+        )
+        async with ClientSession() as session:
+            async with session.get(URL(presigned, encoded=True)) as response:
+                assert (response.status, await response.read()) == (200, b"data")
+            async with session.get(f"{url}/.stand-in/journal") as response:
+                assert len((await response.json())["requests"]) == 1
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            assert await process.wait() == 0
+
+
+@pytest.mark.parametrize("bucket", ["name", "name=", "=folder", "name=/no/such/folder"])
+def test_a_wrong_bucket_is_explained(bucket: str) -> None:
+    result = CliRunner().invoke(main, [*CREDENTIALS, "--bucket", bucket])
+    assert result.exit_code == 2
+    assert "Invalid value for '--bucket'" in result.output
+
+
+def test_a_missing_option_is_explained() -> None:
+    result = CliRunner().invoke(main, CREDENTIALS)
+    assert result.exit_code == 2
+    assert "--bucket" in result.output

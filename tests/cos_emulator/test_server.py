@@ -1,0 +1,151 @@
+"""The stand-in's life: start, stop, come back; objects that go wrong while they are sent."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientConnectionError, ClientPayloadError, ClientSession, web
+from aiohttp.test_utils import TestClient
+from qcloud_cos import CosConfig, CosS3Client
+from yarl import URL
+
+from gateway.cos_emulator.access import Credential
+from gateway.cos_emulator.content import SyntheticContent
+from gateway.cos_emulator.faults import Fault, Faults, Hang
+from gateway.cos_emulator.journal import Journal
+from gateway.cos_emulator.server import CosEmulator, create_cos_app
+from gateway.cos_emulator.store import ObjectStore
+
+from .conftest import BUCKET, SECRET_ID, SECRET_KEY, Client, RawExchange
+
+
+async def test_it_comes_back_on_its_port(store: ObjectStore, cos: CosEmulator, client: Client) -> None:
+    store.put(BUCKET, "a.png", b"data")
+    again = CosEmulator(store, cos.credentials, port=cos.port, default_bucket=BUCKET)
+    assert (await client.get("a.png")).status == 200
+    url = client.presign("a.png")
+    await cos.__aexit__(None, None, None)
+    for _ in range(2):
+        with pytest.raises(ClientConnectionError):
+            await client.fetch(url)
+        async with again:
+            assert (await client.fetch(url)).status == 200
+
+
+async def test_a_port_that_is_taken_is_an_error_and_leaves_nothing(store: ObjectStore, cos: CosEmulator) -> None:
+    other = CosEmulator(store, {}, port=cos.port)
+    with pytest.raises(OSError, match="address already in use"):
+        await other.__aenter__()
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = other.port
+    await other.__aexit__(None, None, None)
+
+
+async def test_the_application_alone(
+    store: ObjectStore, aiohttp_client: Callable[[web.Application], Awaitable[TestClient[web.Request, web.Application]]]
+) -> None:
+    journal = Journal()
+    app = create_cos_app(store, {SECRET_ID: Credential(SECRET_KEY)}, journal=journal)
+    client = await aiohttp_client(app)
+    async with client.get("/k", headers={"Host": f"{BUCKET}.cos.local"}) as response:
+        assert response.status == 403
+    assert [seen.bucket for seen in journal.requests] == [BUCKET]
+
+
+async def test_the_application_alone_survives_clients_that_leave(store: ObjectStore) -> None:
+    """A runner without handler_cancellation tells it late: at the next write, or when it stops."""
+    journal, faults = Journal(), Faults()
+    store.put(BUCKET, "a.png", SyntheticContent(60_000_000))
+    credentials = {SECRET_ID: Credential(SECRET_KEY)}
+    runner = web.AppRunner(create_cos_app(store, credentials, default_bucket=BUCKET, faults=faults, journal=journal))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    config = CosConfig(
+        Region="ap-guangzhou",
+        Scheme="http",
+        Domain=f"127.0.0.1:{runner.addresses[0][1]}",
+        SecretId=SECRET_ID,
+        SecretKey=SECRET_KEY,
+    )
+    url = URL(CosS3Client(config).get_presigned_url(Bucket=BUCKET, Key="a.png", Method="GET"), encoded=True)
+    async with asyncio.timeout(10), ClientSession() as session:
+        async with session.get(url) as response:
+            await response.content.readexactly(1000)
+            response.close()
+        await journal.settled()
+        faults.add(Fault(action=Hang(at=0)))
+        async with session.get(url) as response:
+            response.close()
+        # One more exchange, so that the server has seen the end of the connection before this one.
+        async with session.get(url.origin() / ".stand-in" / "journal"):
+            pass
+        await runner.cleanup()
+    assert [seen.client_left for seen in journal.requests] == [True, False]
+
+
+async def test_a_file_that_shrinks_while_it_is_sent_ends_the_connection(
+    client: Client, cos: CosEmulator, store: ObjectStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"x" * 60_000_000)
+    await asyncio.to_thread(store.put, BUCKET, "a.png", path)
+    async with await client.open(client.presign("a.png")) as response:
+        await response.content.readexactly(1000)
+        path.write_bytes(b"")
+        with pytest.raises(ClientPayloadError):
+            await response.read()
+    await cos.journal.settled()
+    assert not cos.journal.requests[0].client_left
+    assert "'a.png' could not be read to its end" in caplog.text
+
+
+async def test_a_file_that_vanishes_before_it_is_read_is_missing(
+    client: Client, store: ObjectStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.png"
+    path.mkdir()  # a stand-in for any file that can be looked at but not read
+    await asyncio.to_thread(store.put, BUCKET, "a.png", path)
+    assert (await client.get("a.png")).status == 404
+
+
+async def test_a_client_may_leave_between_two_writes(
+    client: Client, cos: CosEmulator, exchange: RawExchange, store: ObjectStore
+) -> None:
+    """Requests that are pipelined behind one whose client left are not lost in errors."""
+    store.put(BUCKET, "a.png", b"x" * 3_000_000)
+    request = f"GET {client.presign('a.png').removeprefix(cos.url)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    reader, writer = await asyncio.open_connection(cos.host, cos.port)
+    writer.write(request * 3)
+    await reader.readexactly(100)
+    writer.transport.abort()
+    async with asyncio.timeout(5):
+        await cos.journal.settled()
+    assert await exchange("/a.png")
+
+
+async def test_what_the_gateway_asks_every_few_seconds_is_no_line_of_the_log(
+    client: Client, cos: CosEmulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="gateway.cos_emulator")
+    assert (await client.fetch(f"{cos.url}/", method="HEAD")).status == 403
+    await client.head("a.png")
+    await client.fetch(f"{cos.url}/")
+    await cos.journal.settled()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"HEAD {BUCKET} 'a.png': 404, 0 bytes",
+        f"GET {BUCKET} '': 403, {cos.journal.requests[-1].bytes_sent} bytes",
+    ]
+
+
+async def test_stopping_does_not_wait_for_a_client_that_does_not_read(store: ObjectStore) -> None:
+    store.put(BUCKET, "a.png", b"x" * 60_000_000)
+    stand_in = CosEmulator(store, {SECRET_ID: Credential(SECRET_KEY)}, default_bucket=BUCKET, shutdown_timeout=0.05)
+    async with asyncio.timeout(5):
+        async with stand_in as cos, ClientSession() as session:
+            client = Client(session, cos)
+            response = await session.get(URL(client.presign("a.png"), encoded=True))
+            await cos.__aexit__(None, None, None)
+            response.close()
+    assert not stand_in.journal.requests[0].client_left

@@ -1,0 +1,232 @@
+"""The published algorithm against golden vectors: A, B from doc 7778, C to E from the Go SDK's tests, F to I made by
+the Python SDK with its clock at 1700000000."""
+
+from dataclasses import dataclass, field, replace
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from gateway.cos_emulator.request import CosRequest, parse_request
+from gateway.cos_emulator.signature import Authorization, MalformedAuthorization, find_authorization, matches, sign
+
+
+@dataclass(frozen=True)
+class Vector:
+    name: str
+    secret_key: str
+    method: str
+    path: str
+    time: str
+    signature: str
+    headers: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    signed_params: tuple[str, ...] = ()
+
+    def request(self) -> CosRequest:
+        host = self.headers.get("Host", "")
+        headers = CIMultiDictProxy(CIMultiDict(self.headers))
+        return CosRequest(self.method, host, self.path, tuple(self.params.items()), headers)
+
+    def authorization(self) -> Authorization:
+        header_names = tuple(name.lower() for name in self.headers)
+        return Authorization(
+            "AKID", self.time, self.time, header_names, self.signed_params or tuple(self.params), self.signature
+        )
+
+
+DOC_KEY = "BQYIM75p8x0iWVFSIgqEKwFprpRSVHlz"
+DOC_HOST = "examplebucket-1250000000.cos.ap-beijing.myqcloud.com"
+SDK_HOST = {"Host": "b-1250000000.cos.ap-beijing.myqcloud.com"}
+SDK_TIME = "1699999940;1700000300"
+
+VECTORS = [
+    Vector(
+        "A: doc 7778, download",
+        DOC_KEY,
+        "GET",
+        "/exampleobject(腾讯云)",
+        "1557989753;1557996953",
+        "01681b8c9d798a678e43b685a9f1bba0f6c0e012",
+        headers={"Date": "Thu, 16 May 2019 06:55:53 GMT", "Host": DOC_HOST},
+        params={"response-content-type": "application/octet-stream", "response-cache-control": "max-age=600"},
+    ),
+    Vector(
+        "B: doc 7778, upload",
+        DOC_KEY,
+        "PUT",
+        "/exampleobject(腾讯云)",
+        "1557989151;1557996351",
+        "3b8851a11a569213c17ba8fa7dcf2abec6935172",
+        headers={
+            "Date": "Thu, 16 May 2019 06:45:51 GMT",
+            "Host": DOC_HOST,
+            "Content-Type": "text/plain",
+            "Content-Length": "13",
+            "Content-MD5": "mQ/fVh815F3k6TAUm8m0eg==",
+            "x-cos-acl": "private",
+            "x-cos-grant-read": 'uin="100000000011"',
+        },
+    ),
+    Vector(
+        "C: Go SDK, headers",
+        "AKIDZfbOA78asKUYBcXFrJD0a1ICvR98JM",
+        "PUT",
+        "/testfile2",
+        "1480932292;1481012292",
+        "ce4ac0ecbcdb30538b3fee0a97cc6389694ce53a",
+        headers={
+            "Host": "testbucket-125000000.cos.ap-guangzhou.myqcloud.com",
+            "x-cos-content-sha1": "db8ac1c259eb89d4a131b253bacfca5f319d54f2",
+            "x-cos-stroage-class": "nearline",
+        },
+    ),
+    Vector(
+        "D: Go SDK, nothing signed",
+        "ZfbOA78asKUYBcXFrJD0a1I*******",
+        "PUT",
+        "/test.jpg",
+        "1622702557;1622706157",
+        "820975b5a8eccce9455b94d4ebed14d66654bf3c",
+    ),
+    Vector(
+        "E: Go SDK, a parameter",
+        "ZfbOA78asKUYBcXFrJD0a1I*******",
+        "PUT",
+        "/test.jpg",
+        "1622702557;1622706157",
+        "7757e84ed5f8953eafc30afcd2a5d1ad68e00d67",
+        params={"test": "params"},
+    ),
+    Vector(
+        "F: Python SDK",
+        "SKEXAMPLE",
+        "GET",
+        "/a/b.png",
+        SDK_TIME,
+        "397ae0fd81ae8bc87665cf68d2c505b4add8e41d",
+        headers=SDK_HOST,
+    ),
+    Vector(
+        "G: Python SDK, a key that needs encoding",
+        "SKEXAMPLE",
+        "GET",
+        "/图/a b+c%d.png",
+        SDK_TIME,
+        "4655be2498872530aed0ba4eed0a4feaf74348f9",
+        headers=SDK_HOST,
+    ),
+    Vector(
+        "H: Python SDK, image processing",
+        "SKEXAMPLE",
+        "GET",
+        "/a.png",
+        SDK_TIME,
+        "d41ec3742071d91efb7f8feddcbf0bb1d420fd4c",
+        headers=SDK_HOST,
+        params={"imageMogr2/thumbnail/!50p": ""},
+        signed_params=("imagemogr2%2fthumbnail%2f%2150p",),
+    ),
+    Vector(
+        "I: Python SDK, host not signed",
+        "SKEXAMPLE",
+        "GET",
+        "/a.png",
+        SDK_TIME,
+        "3c948c4029e53bd9ec9c98389f606b1165e5cc9b",
+    ),
+]
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector.name)
+def test_golden_vectors_verify(vector: Vector) -> None:
+    signed = sign(vector.request(), vector.authorization(), vector.secret_key)
+    assert signed.signature == vector.signature
+    assert matches(signed, vector.authorization())
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector.name)
+@pytest.mark.parametrize(
+    "change",
+    [{"method": "HEAD"}, {"path": "/other"}, {"time": "1;2"}, {"secret_key": "other"}],
+    ids=["method", "path", "time", "secret"],
+)
+def test_golden_vectors_do_not_verify_for_anything_else(vector: Vector, change: dict[str, str]) -> None:
+    changed = replace(vector, **change)  # type: ignore[arg-type]  # every changed field is a str
+    assert not matches(sign(changed.request(), changed.authorization(), changed.secret_key), vector.authorization())
+
+
+def test_the_texts_of_doc_7778_are_reproduced() -> None:
+    signed = sign(VECTORS[0].request(), VECTORS[0].authorization(), DOC_KEY)
+    assert signed.string_to_sign == "sha1\n1557989753;1557996953\n54ecfe22f59d3514fdc764b87a32d8133ea611e6\n"
+    assert signed.http_string == (
+        "get\n/exampleobject(腾讯云)\n"
+        "response-cache-control=max-age%3D600&response-content-type=application%2Foctet-stream\n"
+        f"date=Thu%2C%2016%20May%202019%2006%3A55%3A53%20GMT&host={DOC_HOST}\n"
+    )
+
+
+def test_a_repeated_parameter_is_signed_with_its_values_sorted() -> None:
+    request = CosRequest("GET", "h", "/k", (("tag", "b"), ("tag", "a"), ("other", "1")))
+    authorization = Authorization("AKID", "1;2", "1;2", (), ("tag", "tag"), "")
+    assert sign(request, authorization, "k").http_string == "get\n/k\ntag=a&tag=b\n\n"
+
+
+PARSED_FROM = {
+    "q-sign-algorithm": "sha1",
+    "q-ak": "AKID",
+    "q-sign-time": "10;20",
+    "q-key-time": "10;20",
+    "q-header-list": "host;range",
+    "q-url-param-list": "imagemogr2%2fthumbnail%2f%2150p",
+    "q-signature": "abc",
+}
+PARSED = Authorization("AKID", "10;20", "10;20", ("host", "range"), ("imagemogr2%2fthumbnail%2f%2150p",), "abc")
+HEADER_FORM = "&".join(f"{name}={value}" for name, value in PARSED_FROM.items())
+
+
+@pytest.mark.parametrize(
+    ("target", "header"),
+    [
+        ("/k", HEADER_FORM),
+        ("/k?" + HEADER_FORM.replace("%", "%25").replace(";", "%3B"), None),
+        ("/k?" + HEADER_FORM.replace("%", "%25"), None),
+        ("/k?x=1&sign=" + HEADER_FORM.replace("%", "%25").replace("&", "%26").replace("=", "%3D"), None),
+    ],
+    ids=["Authorization header", "q-* parameters", "raw semicolons, as the console writes them", "sign= parameter"],
+)
+def test_authorizations_are_found(target: str, header: str | None) -> None:
+    headers = CIMultiDictProxy(CIMultiDict({"Authorization": header} if header else {}))
+    found = find_authorization(parse_request("GET", target, headers))
+    assert found == PARSED
+    assert found.window == (10, 20)
+
+
+def test_no_authorization_is_anonymous() -> None:
+    assert find_authorization(CosRequest("GET", "h", "/k", (("x", "1"),))) is None
+
+
+@pytest.mark.parametrize("missing", PARSED_FROM)
+def test_an_incomplete_authorization_names_what_is_missing(missing: str) -> None:
+    query = tuple((name, value) for name, value in PARSED_FROM.items() if name != missing)
+    with pytest.raises(MalformedAuthorization, match=f"{missing} is missing"):
+        find_authorization(CosRequest("GET", "h", "/k", query))
+
+
+def test_only_sha1_is_known() -> None:
+    query = tuple((PARSED_FROM | {"q-sign-algorithm": "md5"}).items())
+    with pytest.raises(MalformedAuthorization, match="not sha1"):
+        find_authorization(CosRequest("GET", "h", "/k", query))
+
+
+@pytest.mark.parametrize("time", ["", "10", "10;", "10;20.5", "-10;20", "٣;٤", "a;b"])
+def test_a_window_is_two_decimal_numbers(time: str) -> None:
+    with pytest.raises(MalformedAuthorization, match="q-sign-time"):
+        _ = replace(PARSED, sign_time=time).window
+
+
+def test_a_console_url_reads_like_an_sdk_url() -> None:
+    """urlsplit and parse_qsl, which know nothing of ours, read the same pairs."""
+    target = "/a%20b.png?q-sign-algorithm=sha1&q-ak=A+B&q-sign-time=1%3B2&x=%2B&empty"
+    request = parse_request("GET", target, CIMultiDictProxy(CIMultiDict()))
+    assert list(request.query) == parse_qsl(urlsplit(target).query, keep_blank_values=True)

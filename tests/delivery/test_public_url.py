@@ -1,0 +1,121 @@
+"""Presigned URLs that are given away say themselves how COS is to answer."""
+
+from urllib.parse import parse_qs, urlsplit
+
+import aiohttp
+import pytest
+import yarl
+
+from gateway.cos_emulator.faults import Fault, Headers
+from gateway.dev.database import ImageRow
+from tests.conftest import BUCKET, Images, RunningGateway, StartGateway, token_for
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+HANDING_OUT = ["/i/cat?redirect=true", "/api/v1/images/cat/url"]
+
+
+async def handed_out(gateway: RunningGateway, path: str = "/i/cat?redirect=true", method: str = "GET") -> str:
+    """The presigned URL that a call gives away."""
+    answer = await gateway.request(method, path)
+    return answer.headers["Location"] if answer.status == 302 else str(answer.json()["data"]["url"])
+
+
+async def cos_answers(url: str, method: str = "GET") -> tuple[int, str | None, str | None]:
+    """Status, type and disposition of COS's answer."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, yarl.URL(url, encoded=True), allow_redirects=False) as answer,
+    ):
+        return answer.status, answer.headers.get("Content-Type"), answer.headers.get("Content-Disposition")
+
+
+def signed_parameters(url: str) -> set[str]:
+    """The names of the parameters that COS verifies."""
+    (names,) = parse_qs(urlsplit(url).query, keep_blank_values=True)["q-url-param-list"]
+    return set(names.split(";"))
+
+
+@pytest.mark.parametrize("path", HANDING_OUT)
+async def test_how_cos_answers_is_signed(gateway: RunningGateway, images: Images, path: str) -> None:
+    await images.add("cat", key="cat.png", content_type="image/png")
+    images.cos.store.put(BUCKET, "cat.png", b"<script>", content_type="text/html")
+    url = await handed_out(gateway, path)
+    assert signed_parameters(url) == {"response-content-type", "response-content-disposition"}
+    assert await cos_answers(url) == (200, "image/png", "inline")
+    for other in ("text/html", "image/svg+xml"):
+        changed = url.replace("image%2Fpng", other.replace("/", "%2F"))
+        assert changed != url
+        assert (await cos_answers(changed))[0] == 403
+
+
+async def test_the_batch_and_a_renewal_give_such_urls_too(gateway: RunningGateway, images: Images) -> None:
+    await images.add("cat", key="cat.png", owner="alice")
+    as_alice = {"Authorization": f"Bearer {token_for('alice')}"}
+    batch = await gateway.request("POST", "/api/v1/images/urls", json={"image_ids": ["cat"]}, headers=as_alice)
+    renewed = await gateway.request("POST", "/api/v1/images/cat/url/refresh", headers=as_alice)
+    for url in (batch.json()["data"]["urls"]["cat"]["url"], renewed.json()["data"]["url"]):
+        assert await cos_answers(url) == (200, "image/png", "inline")
+
+
+async def test_a_download_has_its_name_at_cos(gateway: RunningGateway, images: Images) -> None:
+    await images.add("cat", key="cat.png")
+    url = await handed_out(gateway, "/i/cat?redirect=true&download=%E7%8C%AB.png")
+    expected = "attachment; filename=\"_.png\"; filename*=UTF-8''%E7%8C%AB.png"
+    assert await cos_answers(url) == (200, "image/png", expected)
+
+
+async def test_the_url_for_a_head_says_the_same(gateway: RunningGateway, images: Images) -> None:
+    await images.add("cat", key="cat.png")
+    url = await handed_out(gateway, method="HEAD")
+    assert signed_parameters(url) == {"response-content-type", "response-content-disposition"}
+    assert (await cos_answers(url, "HEAD"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("key", "content_type", "told"),
+    [
+        ("a.JPG", None, "image/jpeg"),
+        ("a.webp", "image/png", "image/png"),
+        ("a.webp", "text/html", "image/webp"),
+        ("a.webp", "image/png; charset=utf-8", "image/webp"),
+        ("a.html", None, "application/octet-stream"),
+        ("png", None, "application/octet-stream"),
+        ("a.png/b", "application/octet-stream", "application/octet-stream"),
+    ],
+)
+async def test_the_type_is_the_row_s_or_that_of_the_key_s_ending(
+    gateway: RunningGateway, images: Images, key: str, content_type: str | None, told: str
+) -> None:
+    await images.add("cat", key=key)
+    await images.add_row(ImageRow("cat", None, key, content_type=content_type, public=True))
+    assert await cos_answers(await handed_out(gateway)) == (200, told, "inline")
+
+
+async def test_an_svg_is_not_opened_as_a_page_of_the_bucket_s_domain(gateway: RunningGateway, images: Images) -> None:
+    await images.add("cat", SVG, key="cat.svg", content_type="image/svg+xml")
+    assert await cos_answers(await handed_out(gateway)) == (200, "image/svg+xml", "attachment")
+
+
+async def test_a_style_has_the_type_of_its_format(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(
+        image_styles={"web": "imageMogr2/thumbnail/300x300/format/webp", "thumb": "imageMogr2/thumbnail/300x300"}
+    )
+    await images.add("cat", key="cat.png")
+    for style, told in {"web": "image/webp", "thumb": "image/png"}.items():
+        url = await handed_out(gateway, f"/i/cat?redirect=true&style={style}")
+        assert parse_qs(urlsplit(url).query)["response-content-type"] == [told]
+        assert (await cos_answers(url))[0] == 200
+
+
+async def test_every_replica_gives_the_same_url_away(start_gateway: StartGateway, images: Images) -> None:
+    await images.add("cat", key="cat.png")
+    one, other = await start_gateway(), await start_gateway()
+    assert await handed_out(one) == await handed_out(other) == await handed_out(one)
+    assert one.sample("presigns_total") <= 2, "it is made once"
+
+
+async def test_what_the_gateway_fetches_for_itself_is_as_cos_has_it(gateway: RunningGateway, images: Images) -> None:
+    await images.add("cat", key="cat.png", content_type="image/png")
+    html = Headers(remove=["Content-Type"], add=[("Content-Type", "text/html")])
+    images.cos.faults.add(Fault(key="cat.png", action=html))
+    assert (await gateway.get("/i/cat")).status == 502

@@ -1,0 +1,203 @@
+"""An image streamed through the gateway: what a client gets for what it asks."""
+
+import pytest
+
+from gateway.cos_emulator.faults import Action, Fault, Hang, Headers, Html, Redirect, Refuse
+from gateway.dev.database import ImageRow
+from gateway.errors import OriginThrottled
+from tests.conftest import BUCKET, Answer, Images, RunningGateway, StartGateway
+from tests.delivery.test_redirect import AWKWARD_KEYS
+
+DATA = bytes(range(256)) * 600
+KEY = "cat.png"
+ETAG = '"version-1"'
+MODIFIED = "Tue, 14 Nov 2023 22:13:20 GMT"
+
+# All that may leave with an image; Date and Connection are the server's own.
+HEADERS = {
+    "Accept-Ranges",
+    "Access-Control-Allow-Origin",
+    "Access-Control-Expose-Headers",
+    "Cache-Control",
+    "Cache-Status",
+    "Content-Length",
+    "Content-Security-Policy",
+    "Content-Type",
+    "Cross-Origin-Resource-Policy",
+    "Date",
+    "ETag",
+    "Last-Modified",
+    "Server",
+    "Server-Timing",
+    "Timing-Allow-Origin",
+    "X-Content-Type-Options",
+    "X-Request-Id",
+}
+
+
+@pytest.fixture
+async def cat(images: Images) -> None:
+    """The image that the tests ask for."""
+    await images.add("cat", key=KEY)
+    images.cos.store.put(BUCKET, KEY, DATA, etag="version-1", last_modified=1_700_000_000)
+
+
+def names(answer: Answer) -> set[str]:
+    """Its headers, in lower case."""
+    return {name.lower() for name in answer.headers}
+
+
+def is_ours(answer: Answer, status: int, code: str) -> None:
+    """Assert that it is an error in our own words, with nothing of COS's."""
+    assert answer.status == status
+    assert answer.json()["code"] == code
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    for foreign in (b"<?xml", b"<Error>", KEY.encode(), BUCKET.encode(), b"q-signature", b"html"):
+        assert foreign not in answer.body
+
+
+@pytest.mark.parametrize("path", ["/api/v1/images/cat/proxy", "/i/cat"])
+async def test_an_image_arrives_whole_with_what_the_contract_says(
+    gateway: RunningGateway, cat: None, path: str
+) -> None:
+    answer = await gateway.get(path)
+    assert (answer.status, answer.body) == (200, DATA)
+    assert names(answer) == {name.lower() for name in HEADERS}
+    assert answer.headers["Content-Type"] == "image/png"
+    assert answer.headers["ETag"] == ETAG
+    assert answer.headers["Last-Modified"] == MODIFIED
+    assert answer.headers["Content-Length"] == str(len(DATA))
+    assert answer.headers["Cache-Status"].startswith("image-gateway; fwd=")
+    assert gateway.sample("response_bytes_total") == len(DATA)
+
+
+@pytest.mark.parametrize("size", [0, 1, 65535, 65536, 65537, 131072, 131073, 3_000_000])
+async def test_an_image_of_any_size_arrives_byte_for_byte(gateway: RunningGateway, images: Images, size: int) -> None:
+    data = (DATA * (size // len(DATA) + 1))[:size]
+    await images.add("cat", data)
+    answer = await gateway.get("/i/cat")
+    assert (answer.status, answer.body) == (200, data)
+    assert answer.headers["Content-Length"] == str(size)
+
+
+@pytest.mark.parametrize("key", AWKWARD_KEYS)
+async def test_lesson_5_an_object_of_any_name_can_be_had(gateway: RunningGateway, images: Images, key: str) -> None:
+    await images.add("cat", key.encode(), key=key)
+    assert (await gateway.get("/i/cat")).body == key.encode()
+    assert (await gateway.request("HEAD", "/i/cat")).status == 200
+
+
+async def test_nothing_of_cos_leaves(gateway: RunningGateway, images: Images, cat: None) -> None:
+    foreign = [
+        ("Set-Cookie", "a=b"),
+        ("X-Accel-Redirect", "/_cos/secret"),
+        ("x-cos-meta-owner", "alice"),
+        ("x-cos-force-download", "true"),
+        ("Content-Disposition", "attachment"),
+        ("Cache-Control", "max-age=31536000"),
+        ("Expires", "Thu, 01 Jan 2099 00:00:00 GMT"),
+        ("Location", "http://elsewhere"),
+        ("Content-Language", "zh"),
+        ("Alt-Svc", "h3"),
+    ]
+    images.cos.faults.add(Fault(key=KEY, action=Headers(remove=["Server"], add=[*foreign, ("Server", "tencent-cos")])))
+    answer = await gateway.get("/i/cat")
+    assert names(answer) == {name.lower() for name in HEADERS}
+    assert answer.headers["Server"] == "image-gateway"
+    assert answer.headers["Cache-Control"].startswith("public, max-age=3600,")
+
+
+async def test_head_tells_what_get_would_and_sends_nothing(gateway: RunningGateway, images: Images, cat: None) -> None:
+    got = await gateway.get("/i/cat")
+    told = await gateway.request("HEAD", "/i/cat", headers={"Range": "bytes=0-9"})
+    assert (told.status, told.body) == (200, b"")
+    for name in ("Content-Length", "Content-Type", "ETag", "Last-Modified", "Cache-Control", "Accept-Ranges"):
+        assert told.headers[name] == got.headers[name]
+    assert [seen.method for seen in images.cos.journal.of(KEY)] == ["GET"], "what is known is not asked again"
+
+
+async def test_cos_is_spared_a_body_that_nobody_wants(gateway: RunningGateway, images: Images, cat: None) -> None:
+    answer = await gateway.get("/i/cat", headers={"If-None-Match": ETAG})
+    assert answer.headers["ETag"] == ETAG
+    (seen,) = images.cos.journal.of(KEY)
+    assert (seen.status, seen.bytes_sent) == (304, 0)
+    assert gateway.sample("response_bytes_total") == 0
+
+
+async def test_lesson_10_an_answer_to_a_request_with_credentials_says_who_may_keep_it(
+    gateway: RunningGateway, images: Images
+) -> None:
+    await images.add("mine", owner="alice", public=False)
+    await images.add("everybodys", owner="alice", public=True)
+    assert (await gateway.get("/i/mine", user="alice")).headers["Cache-Control"].startswith("private")
+    assert (await gateway.get("/i/everybodys", user="alice")).headers["Cache-Control"].startswith("public")
+    for path in ("/i/mine", "/i/nothing", "/i/-"):
+        assert (await gateway.get(path, user="bob")).headers["Cache-Control"] == "no-store"
+
+
+async def test_a_type_that_cos_does_not_know_is_the_catalogs(gateway: RunningGateway, images: Images) -> None:
+    await images.add("cat", DATA, key="cat", content_type="image/webp")
+    images.cos.store.put(BUCKET, "cat", DATA, content_type="application/octet-stream")
+    assert (await gateway.get("/i/cat")).headers["Content-Type"] == "image/webp"
+
+
+async def test_only_images_leave(gateway: RunningGateway, images: Images, cat: None) -> None:
+    await images.add("page", b"<script>alert(1)</script>", content_type="text/html")
+    is_ours(await gateway.get("/i/page"), 502, "not_an_image")
+    images.cos.faults.add(Fault(key=KEY, action=Html()))
+    is_ours(await gateway.get("/i/cat"), 502, "not_an_image")
+
+
+async def test_a_type_in_the_row_that_breaks_headers_is_no_image(gateway: RunningGateway, images: Images) -> None:
+    images.cos.store.put(BUCKET, "cat", DATA, content_type="application/octet-stream")
+    await images.add_row(ImageRow("cat", None, "cat", content_type="image/png\r\nSet-Cookie: a=b", public=True))
+    is_ours(await gateway.get("/i/cat"), 502, "not_an_image")
+
+
+@pytest.mark.parametrize(
+    ("action", "status", "code"),
+    [
+        (Refuse(status=404, code="NoSuchKey"), 404, "image_not_found"),
+        (Refuse(status=403, code="AccessDenied"), 502, "origin_refused"),
+        (Refuse(status=451, code="UnavailableForLegalReasons"), 451, "image_blocked"),
+        (Refuse(status=500, code="InternalError"), 502, "origin_unavailable"),
+        (Refuse(status=503, code="SlowDown"), 503, "origin_throttled"),
+        (Redirect(location="http://elsewhere/cat.png"), 502, "origin_unavailable"),
+        (Hang(), 504, "origin_timeout"),
+    ],
+)
+async def test_what_cos_refuses_is_told_in_our_words(
+    start_gateway: StartGateway, images: Images, cat: None, action: Action, status: int, code: str
+) -> None:
+    gateway = await start_gateway(image_proxy={"timeout": 0.4, "retry_count": 1})
+    images.cos.faults.add(Fault(key=KEY, action=action, times=None))
+    answer = await gateway.get("/i/cat")
+    is_ours(answer, status, code)
+    if status == 503:
+        assert answer.headers["Retry-After"] == str(OriginThrottled.retry_after)
+    head = await gateway.request("HEAD", "/i/cat")
+    assert (head.status, head.body) == (status, b"")
+
+
+async def test_a_url_that_cos_refuses_is_renewed_once_before_the_client_sees_anything(
+    gateway: RunningGateway, images: Images, cat: None
+) -> None:
+    images.cos.faults.add(Fault(key=KEY, action=Refuse(status=403, code="AccessDenied", message="Request has expired")))
+    answer = await gateway.get("/i/cat")
+    assert (answer.status, answer.body) == (200, DATA)
+    assert len(images.cos.journal.of(KEY)) == 2
+
+
+async def test_a_renewed_url_that_is_refused_again_is_given_up(
+    gateway: RunningGateway, images: Images, cat: None
+) -> None:
+    images.cos.faults.add(Fault(key=KEY, action=Refuse(status=403, code="AccessDenied"), times=None))
+    assert (await gateway.get("/i/cat")).status == 502
+    assert len(images.cos.journal.of(KEY)) == 2
+
+
+async def test_images_can_be_turned_off(start_gateway: StartGateway, images: Images, cat: None) -> None:
+    gateway = await start_gateway(image_proxy={"enabled": False})
+    is_ours(await gateway.get("/i/cat"), 404, "not_found")
+    assert (await gateway.get("/api/v1/images/cat/url")).status == 200

@@ -1,0 +1,35 @@
+"""Counting without locks gives what Prometheus expects."""
+
+from prometheus_client import generate_latest
+
+from gateway.metrics.collectors import Metrics
+
+
+def test_requests_and_distributions_are_exposed_by_their_labels() -> None:
+    metrics = Metrics()
+    metrics.requests.answered("short", "stream", "200", 0.001, 0.002)
+    metrics.requests.answered("short", "stream", "200", 0.3, None)
+    metrics.requests.answered("short", "none", "404", 100, None)
+
+    def sample(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(f"image_gateway_{name}", labels)
+
+    assert sample("requests_total", route="short", delivery="stream", status="200") == 2
+    assert sample("requests_total", route="short", delivery="none", status="404") == 1
+    assert sample("request_duration_seconds_count", route="short") == 3
+    assert sample("request_duration_seconds_sum", route="short") == 100.301
+    assert sample("request_duration_seconds_bucket", route="short", le="0.001") == 1  # a bound belongs to its bucket
+    assert sample("request_duration_seconds_bucket", route="short", le="0.5") == 2
+    assert sample("request_duration_seconds_bucket", route="short", le="+Inf") == 3
+    assert sample("time_to_first_byte_seconds_count", route="short") == 1
+    assert b"# TYPE image_gateway_requests_total counter" in generate_latest(metrics.registry)
+
+
+def test_plain_counters_are_exposed_by_their_labels() -> None:
+    metrics = Metrics()
+    metrics.origin_requests.add(("200",))
+    metrics.origin_requests.add(("200",), 3)
+    assert metrics.origin_requests.total(("200",)) == 4
+    assert metrics.origin_requests.total(("503",)) == 0
+    assert metrics.registry.get_sample_value("image_gateway_origin_requests_total", {"status": "200"}) == 4
+    assert metrics.registry.get_sample_value("image_gateway_response_bytes_total") == 0, "there from the start"

@@ -1,0 +1,90 @@
+"""The breaker of a bucket: what many objects say of it, and what one object says of itself."""
+
+from gateway.origin.circuit_breakers import BucketBreaker, CircuitBreakers
+from tests.urls.conftest import Clock
+
+
+def breaker(clock: Clock, objects: int = 3) -> BucketBreaker:
+    """One that opens after so many objects, and lets one call a second try."""
+    return BucketBreaker(objects=objects, pause=1, monotonic=clock)
+
+
+def test_objects_that_fail_without_an_answer_in_between_open_it() -> None:
+    clock = Clock()
+    one = breaker(clock)
+    for path in "aab":
+        assert one.allows_call(path)
+        one.failed(path)
+    one.succeeded("c")
+    for path in "def":
+        assert not one.is_open
+        one.failed(path)
+    assert one.is_open
+    assert not one.allows_call("g")
+    clock.now += 1
+    assert one.allows_call("g")
+    assert not one.allows_call("g")
+    one.succeeded("g")
+    assert one.allows_call("d")
+    assert one.allows_call("h")
+
+
+def test_one_object_never_opens_it() -> None:
+    one = breaker(Clock())
+    for _ in range(100):
+        one.failed("a")
+    assert not one.is_open
+
+
+def test_objects_that_failed_while_others_were_answered_do_not_count_again() -> None:
+    """A page of broken images opens it once at most."""
+    one = breaker(Clock())
+    for path in "abc":
+        one.failed(path)
+    one.succeeded("d")
+    for path in "abcabc":
+        one.failed(path)
+    assert not one.is_open
+    one.succeeded("a")
+    assert not one.is_calm
+    for path in "aef":
+        one.failed(path)
+    assert one.is_open, "a was answered since"
+
+
+def test_while_it_is_open_others_are_tried_before_an_object_known_to_fail() -> None:
+    clock = Clock()
+    one = breaker(clock)
+    one.failed("bad")
+    one.succeeded("a")
+    for path in "bcd":
+        one.failed(path)
+    clock.now += 1
+    assert not one.allows_call("bad")
+    assert one.allows_call("e")
+    one.failed("e")
+    clock.now += 2
+    assert one.allows_call("bad"), "where nobody else asks"
+
+
+def test_what_it_remembers_is_bounded() -> None:
+    one = breaker(Clock(), objects=9_000)
+    for number in range(8_999):
+        one.failed(str(number))
+    one.succeeded("a")  # the last 256 do not count again, the others do
+    for number in range(8_999):
+        one.failed(str(number))
+    assert not one.is_open
+    for number in range(256):
+        assert not one.is_open
+        one.failed(f"new-{number}")
+    one.failed("new")
+    assert one.is_open
+
+
+def test_each_bucket_has_its_own() -> None:
+    breakers = CircuitBreakers()
+    for number in range(10):
+        breakers.of("one").failed(str(number))
+    assert breakers.of("one").is_open
+    assert not breakers.of("other").is_open

@@ -1,0 +1,111 @@
+"""Objects for many who want them: what is kept once, what is given up, and what an odd origin makes of it."""
+
+import asyncio
+
+import aiohttp
+import pytest
+from fastcrc import crc64
+
+from gateway.api import app_keys
+from gateway.cos_emulator.faults import Drip, Fault, Hang, Headers, NoLength
+from gateway.cos_emulator.server import CosEmulator
+from gateway.origin.transfer import Piece, Reader
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.origin.scripted import head, scripted
+from tests.valve import Valve
+from tests.waiting import until, until_asked
+
+KEPT = bytes(range(256)) * 7_000
+
+
+async def test_the_bytes_of_a_body_that_is_kept_are_in_memory_once(gateway: RunningGateway, images: Images) -> None:
+    await images.add("a", KEPT)
+    images.cos.faults.add(Fault(action=Drip(size=300_000, every=0.02)))
+    source = gateway.app[app_keys.OBJECT_SOURCE]
+    image = (await gateway.app[app_keys.RESOLVER].look_up("a")).image
+    (_, one), (_, slow) = await asyncio.gather(source.whole(image, {}), source.whole(image, {}))
+    assert isinstance(one, Reader)
+    assert isinstance(slow, Reader)
+    first, second = await asyncio.gather(one.transfer.finished(), slow.transfer.finished())
+    known = source.known(image)
+    assert known is not None
+    assert first is second is known.body
+    pieces: list[Piece] = []
+    while piece := await slow.read():
+        pieces.append(piece)
+    assert b"".join(pieces) == KEPT
+    assert {piece.obj is known.body for piece in pieces if isinstance(piece, memoryview)} == {True}
+    one.close()
+    slow.close()
+
+
+async def test_a_range_that_ends_short_of_the_rest_does_not_stand_in_for_it(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    """Where no length was told, the 206 of the resumption tells where the object ends."""
+    await images.add("a", KEPT)
+    begun = head("200 OK", "Transfer-Encoding: chunked") + b"30d40\r\n" + b"x" * 200_000 + b"\r\n"
+    less = head("206 Partial Content", "Content-Range: bytes 200000-299999/400000", "Content-Length: 100000")
+    async with scripted(begun, less + b"x" * 100_000) as port:
+        gateway = await start_gateway(cos={"domain": f"127.0.0.1:{port}"})
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await gateway.get("/i/a")
+
+
+async def test_who_asked_for_a_head_and_left_holds_no_connection_to_cos(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(image_proxy={"timeout": 30})
+    cos.faults.add(Fault(action=Hang(), key="objects/n*", times=None))
+    askers = []
+    for number in range(3):
+        await images.add(f"n{number}")
+        askers.append(asyncio.create_task(gateway.request("HEAD", f"/i/n{number}"), name=f"asker-{number}"))
+    await cos.journal.arrived(3)
+    for asker in askers:
+        asker.cancel()
+    await until(lambda: all(seen.finished for seen in cos.journal.requests), what="the end of what nobody waits for")
+    assert all(seen.client_left for seen in cos.journal.requests)
+
+
+async def test_who_still_waits_for_a_head_gets_it(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    await images.add("a", KEPT)
+    async with Valve.before(cos.port) as valve:
+        gateway = await start_gateway(cos={"domain": f"127.0.0.1:{valve.port}"})
+        valve.close()
+        first = asyncio.create_task(gateway.request("HEAD", "/i/a"), name="asker-1")
+        await until_asked(cos, "objects/a.png")
+        shared = gateway.sample("coalesced_requests_total")
+        second = asyncio.create_task(gateway.request("HEAD", "/i/a"), name="asker-2")
+        await until(lambda: gateway.sample("coalesced_requests_total") == shared + 1)
+        first.cancel()
+        await until(lambda: gateway.sample("inflight_requests") == 1)
+        valve.open()
+        assert (await second).status == 200
+    assert len(cos.journal.requests) == 1
+
+
+@pytest.mark.parametrize("told", ["of-the-original", "of-nothing"])
+async def test_the_checksum_of_the_original_is_not_held_against_a_style(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator, told: str
+) -> None:
+    """Whether COS repeats the original's CRC-64 with a processed image is not documented."""
+    gateway = await start_gateway(image_styles={"small": "imageMogr2/thumbnail/10x10"})
+    await images.add("a", b"what no image processing can read")
+    crc = str(crc64.xz(b"another body" if told == "of-the-original" else b""))
+    changed = Headers(remove=["x-cos-hash-crc64ecma"], add=[("x-cos-hash-crc64ecma", crc)])
+    cos.faults.add(Fault(action=changed, times=None))
+    answer = await gateway.get("/i/a?style=small")
+    assert (answer.status, answer.body) == (200, b"what no image processing can read")
+    assert (await gateway.get("/i/a")).status == 502, "of the object itself it is"
+
+
+async def test_a_style_whose_end_only_the_checksum_could_tell_is_refused(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(image_styles={"small": "imageMogr2/thumbnail/10x10"})
+    await images.add("a", KEPT)
+    cos.faults.add(Fault(action=NoLength(cut_at=1000), times=None))
+    assert (await gateway.get("/i/a?style=small")).status == 502

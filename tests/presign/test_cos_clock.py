@@ -1,0 +1,225 @@
+"""A machine whose clock is wrong: COS says so once, and URLs are good from then on."""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+import yarl
+
+from gateway.cos_emulator.access import Credential
+from gateway.cos_emulator.server import CosEmulator
+from gateway.presign.cos_clock import CosClock
+from gateway.presign.lifetime import CLOCK_SKEW
+from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway
+from tests.processes import run_gateway
+
+HOUR = 3600
+DATA = b"bytes of an image"
+
+
+def clock(offset: float = 0.0) -> CosClock:
+    """One that COS has corrected by that much, on a machine where it is 1000."""
+    corrected = CosClock(lambda: 1000.0)
+    corrected.offset = offset
+    return corrected
+
+
+@pytest.mark.parametrize(
+    ("before", "told", "offset"),
+    [
+        (0, None, 0),  # COS said nothing
+        (0, 1029, 0),  # a few seconds are no reason for a refusal
+        (0, 1030, 30),
+        (0, 970, -30),
+        (HOUR, 1000 + HOUR + 29, HOUR),  # it is corrected, and COS refused for another reason
+        (HOUR, 1001, 0),  # the machine's clock was put right meanwhile
+        (0, 1000 + 25 * HOUR, 0),  # nobody's clock is that wrong
+        (HOUR, 1000 - 25 * HOUR, HOUR),
+    ],
+)
+def test_cos_s_time_is_taken_where_it_explains_a_refusal(before: float, told: float | None, offset: float) -> None:
+    corrected = clock(before)
+    assert corrected.refused_at(told) == (offset != before)
+    assert corrected.offset == offset
+    assert corrected.now() == 1000 + offset
+
+
+@asynccontextmanager
+async def cos_ahead(images: Images, seconds: int) -> AsyncIterator[CosEmulator]:
+    """A COS for which this machine is ``seconds`` slow, with the same objects."""
+    credentials = {SECRET_ID: Credential(SECRET_KEY)}
+    stand_in = CosEmulator(
+        images.cos.store, credentials, default_bucket=BUCKET, now=lambda: time.time() + seconds, skew_tolerance=5
+    )
+    async with stand_in:
+        yield stand_in
+
+
+@pytest.mark.parametrize("slow", [600, 2700])
+async def test_a_redirect_is_kept_for_no_longer_than_its_url_lives_by_cos_s_time(
+    start_gateway: StartGateway, images: Images, slow: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    await images.add("cat", DATA)
+    async with cos_ahead(images, slow) as cos:
+        gateway = await started(start_gateway, cos)
+        for _ in range(2):
+            await gateway.get("/readyz")  # which asks COS, as the gateway itself does every ten seconds
+        answer = await gateway.get("/i/cat?redirect=true")
+        ends = int(answer.headers["Location"].partition("q-sign-time=")[2].partition("&")[0].partition("%3B")[2])
+        max_age = int(answer.headers["Cache-Control"].rpartition("=")[2])
+        assert 0 < max_age <= ends - (time.time() + slow) + 1
+        assert abs(gateway.sample("cos_clock_difference_seconds") - slow) < 5
+        assert gateway.sample("cos_clock_offset_seconds") == 0, "COS refused nothing, so URLs are signed as before"
+    told = [record.message for record in caplog.records if "synchronize" in record.message]
+    assert len(told) == 1, "said once"
+    assert " s slow by that of COS" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("slow", "exit_code", "words"),
+    [
+        (600, 0, "clock: the clock of this machine is 600 s slow"),
+        (2700, 0, "clock: the clock of this machine is 2700 s slow"),
+        (3900, 1, "cos: COS refuses the time of the signature: the clock of this machine is 3900 s slow"),
+    ],
+)
+async def test_check_says_that_the_clock_is_slow(
+    raw_settings: dict[str, dict[str, Any]],
+    images: Images,
+    tmp_path: Path,
+    slow: int,
+    exit_code: int,
+    words: str,
+) -> None:
+    await images.add("cat", DATA)
+    async with cos_ahead(images, slow) as cos:
+        raw_settings["cos"]["domain"] = f"127.0.0.1:{cos.port}"
+        file = tmp_path / "gateway.yaml"
+        file.write_text(yaml.safe_dump(raw_settings))
+        code, output = await run_gateway("check", "--config", str(file))
+    assert code == exit_code
+    # The Date of an answer has whole seconds.
+    assert re.sub(rf"\b({slow - 1}|{slow - 2})\b", str(slow), output).count(words) == 1
+    assert "synchronize it (NTP)" in output
+    assert "GetObject" not in output
+
+
+@pytest.fixture(params=[HOUR, -HOUR], ids=["we-are-late", "we-are-early"])
+async def other_cos(request: pytest.FixtureRequest, images: Images) -> AsyncIterator[CosEmulator]:
+    """A COS that lives an hour before or after this machine, with the same objects."""
+    offset: int = request.param
+    credentials = {SECRET_ID: Credential(SECRET_KEY)}
+    stand_in = CosEmulator(
+        images.cos.store, credentials, default_bucket=BUCKET, now=lambda: time.time() + offset, skew_tolerance=5
+    )
+    async with stand_in:
+        yield stand_in
+
+
+async def started(start_gateway: StartGateway, cos: CosEmulator, *, listen: bool = False) -> RunningGateway:
+    """A gateway whose COS that is, and which has nothing at hand; ``listen``: to changes of rows."""
+    return await start_gateway(
+        cos={"domain": f"127.0.0.1:{cos.port}"},
+        image_proxy={"memory_cache": {"max_bytes": 0}},
+        url_cache={"local_ttl": 0},
+        postgres={"listen": listen},
+    )
+
+
+async def test_images_are_had_after_one_refusal(
+    start_gateway: StartGateway, images: Images, other_cos: CosEmulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = await started(start_gateway, other_cos)
+    for image_id in "abc":
+        await images.add(image_id, DATA)
+    for image_id in "abc":
+        answer = await gateway.get(f"/i/{image_id}")
+        assert (answer.status, answer.body) == (200, DATA)
+    assert gateway.sample("origin_requests_total", status="403") == 1, "the next images' URLs are signed by COS's time"
+    offset = gateway.sample("cos_clock_offset_seconds")
+    assert abs(abs(offset) - HOUR) < 5
+    told = [record for record in caplog.records if "synchronize" in record.message]
+    assert [record.levelno for record in told] == [logging.WARNING], "said once"
+
+
+async def test_what_is_given_away_is_good_and_lives_by_cos_s_time(
+    start_gateway: StartGateway, images: Images, other_cos: CosEmulator
+) -> None:
+    gateway = await started(start_gateway, other_cos)
+    await images.add("cat", DATA)
+    await gateway.get("/i/cat")  # which COS refuses once
+    data = (await gateway.get("/api/v1/images/cat/url")).json()["data"]
+    async with aiohttp.ClientSession() as session, session.get(yarl.URL(data["url"], encoded=True)) as answer:
+        assert (answer.status, await answer.read()) == (200, DATA)
+    cos_now = time.time() + gateway.sample("cos_clock_offset_seconds")
+    assert 3000 < data["expires_at"] - cos_now <= 3600
+    kept = int((await gateway.get("/i/cat?redirect=true")).headers["Cache-Control"].rpartition("=")[2])
+    assert kept > 3000
+
+
+async def test_what_was_signed_before_the_refusal_is_not_used_again(
+    start_gateway: StartGateway, images: Images, other_cos: CosEmulator
+) -> None:
+    gateway = await started(start_gateway, other_cos, listen=True)
+    await images.add("cat", DATA)
+    await gateway.get("/api/v1/images/cat/url")  # kept in Redis
+    for _ in range(3):
+        assert (await gateway.get("/i/cat")).status == 200
+    assert gateway.sample("origin_requests_total", status="403") == 1
+    data = (await gateway.get("/api/v1/images/cat/url")).json()["data"]
+    async with aiohttp.ClientSession() as session, session.get(yarl.URL(data["url"], encoded=True)) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("other_cos", [-HOUR], ids=["we-are-early"], indirect=True)
+async def test_rows_are_trusted_by_the_time_that_was_told(
+    start_gateway: StartGateway, images: Images, other_cos: CosEmulator
+) -> None:
+    """Rows read since changes are listened to are trusted: by the machine's clock, that would be in an hour."""
+    gateway = await started(start_gateway, other_cos, listen=True)
+    await images.add("cat", DATA)
+    await gateway.get("/i/cat")  # which COS refuses once
+
+    async def queries_for_one_more() -> float:
+        before = gateway.sample("catalog_queries_total", result="found")
+        assert (await gateway.get("/i/cat")).status == 200
+        return gateway.sample("catalog_queries_total", result="found") - before
+
+    async with asyncio.timeout(3 * CLOCK_SKEW):
+        while await queries_for_one_more():
+            await asyncio.sleep(0.1)
+
+
+async def test_replicas_agree_once_each_has_been_told(
+    start_gateway: StartGateway, images: Images, other_cos: CosEmulator
+) -> None:
+    """What the second signs before it is told ends later than what the first has kept, or earlier."""
+    await images.add("cat", DATA)
+    replicas = []
+    for _ in range(2):
+        replicas.append(await started(start_gateway, other_cos))
+        assert (await replicas[-1].get("/i/cat")).status == 200
+    one, other = replicas
+    refused = [replica.sample("origin_requests_total", status="403") for replica in replicas]
+    assert max(refused) <= 1
+    for replica in (one, other, one):
+        assert (await replica.get("/i/cat")).status == 200
+    assert [replica.sample("origin_requests_total", status="403") for replica in replicas] == refused
+    urls = [(await replica.get("/api/v1/images/cat/url")).json()["data"]["url"] for replica in replicas]
+    assert urls[0] == urls[1]
+
+
+async def test_a_refusal_for_another_reason_corrects_nothing(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(cos={"secret_key": "not-the-key"})
+    await images.add("cat", DATA)
+    assert (await gateway.get("/i/cat")).status == 502
+    assert gateway.sample("origin_requests_total", status="403") == 2, "renewed once, then given up"
+    assert gateway.sample("cos_clock_offset_seconds") == 0

@@ -1,0 +1,264 @@
+"""Redis on a Unix socket, over TLS, behind Sentinel, and as a Cluster: the lifecycle on each, and a fail-over."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from pydantic import SecretStr
+
+from gateway.dev.processes import wait_until
+from gateway.dev.redis_server import RedisServer
+from gateway.presign.image_variant import ImageVariant
+from gateway.redis_store.client import open_redis
+from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
+from gateway.redis_store.invalidation_channel import InvalidationChannel
+from gateway.redis_store.usage_store import Usage
+from gateway.settings import RedisSettings
+from tests.urls.conftest import Clock, Tier, make_tier
+from tests.urls.test_refresh_batch import cached, keep, refresher_of
+
+PASSWORD = "secret-of-the-nodes"
+
+
+async def lifecycle(url: str, clock: Clock, *, after: Callable[[], None] = lambda: None) -> None:
+    """Cache, count, queue, renew, drop and tell, before and after something happens to the servers."""
+    async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as client:
+        tier = make_tier(GuardedRedis(client, "image:", 2.0), clock)
+        await one_round(tier, [f"first-{number}" for number in range(30)])
+        await asyncio.to_thread(after)
+        async with asyncio.timeout(30):
+            while True:  # the guard says "not now" until the new master is known
+                with contextlib.suppress(CacheUnavailable):
+                    await tier.guard.try_write()
+                    await one_round(tier, [f"second-{number}" for number in range(30)])
+                    return
+                await asyncio.sleep(0.2)
+
+
+async def one_round(tier: Tier, image_ids: list[str]) -> None:
+    await keep(tier, *image_ids)
+    await keep(tier, image_ids[0], style="thumb")
+    await tier.usage.write(
+        tier.usage.batch({ImageVariant(one): Usage(access_count=1, last_access=tier.clock()) for one in image_ids})
+    )
+    before = await cached(tier, ImageVariant(image_ids[0]))
+    assert before is not None
+    tier.clock.now += 3000
+    results = await refresher_of(tier).drain_once()
+    assert results["renewed"] + results["fresh"] >= len(image_ids) + 1
+    after = await cached(tier, ImageVariant(image_ids[0]))
+    assert after is not None
+    assert after.presigned.expires_at > before.presigned.expires_at
+    await tier.shared.drop(image_ids[:2])
+    assert await cached(tier, ImageVariant(image_ids[0])) is None
+    await tier.queue.fail(ImageVariant(image_ids[3]), "x", tier.clock())
+    assert (await tier.queue.lengths(tier.clock())).queued >= len(image_ids) - 2
+    await tier.shared.trim()
+    await tier.shared.repair()
+    await told(tier.guard)
+
+
+async def told(guard: GuardedRedis) -> None:
+    """One replica hears another."""
+    heard: asyncio.Queue[str | None] = asyncio.Queue()
+    listening = asyncio.create_task(InvalidationChannel(guard).listen(heard.put_nowait))
+    try:
+        async with asyncio.timeout(10):
+            assert await heard.get() is None
+            await InvalidationChannel(guard).tell(["a", "b"])
+            assert [await heard.get(), await heard.get()] == ["a", "b"]
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+
+
+def client_of(server: RedisServer) -> "redis.Redis":
+    return redis.Redis(port=server.port, password=server.password)
+
+
+async def test_a_unix_socket(server_folder: Path, clock: Clock) -> None:
+    socket = server_folder / "r.sock"
+    with RedisServer(server_folder / "unix", ephemeral=True, unix_socket=socket) as server:
+        await lifecycle(server.unix_url, clock)
+
+
+@pytest.mark.usefixtures("redis_client")
+class TestTls:
+    """``rediss://``: certificates are verified. The server's end of TLS is a relay before a real Redis."""
+
+    @pytest.fixture
+    def authority(self, tmp_path: Path) -> tuple[Path, Path]:
+        """A certificate for 127.0.0.1 that vouches for itself, and its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "redis")])
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(minutes=1))
+            .not_valid_after(now + timedelta(hours=1))
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        certificate_file, key_file = tmp_path / "cert.pem", tmp_path / "key.pem"
+        certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        key_file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return certificate_file, key_file
+
+    @pytest.fixture
+    async def tls_port(self, authority: tuple[Path, Path], redis_url: str) -> AsyncIterator[int]:
+        """A port that speaks TLS and relays to the Redis of the run."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*authority)
+        target = urlsplit(redis_url)
+
+        async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError):
+                while data := await reader.read(65536):
+                    writer.write(data)
+                    await writer.drain()
+            writer.close()
+
+        async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            inner_reader, inner_writer = await asyncio.open_connection(target.hostname, target.port)
+            await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer))
+            for one in (writer, inner_writer):
+                with contextlib.suppress(OSError):
+                    await one.wait_closed()
+
+        server = await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context)
+        async with server:
+            yield server.sockets[0].getsockname()[1]
+
+    async def test_the_lifecycle_over_tls(
+        self, authority: tuple[Path, Path], tls_port: int, redis_url: str, clock: Clock
+    ) -> None:
+        password = urlsplit(redis_url).password or ""
+        await lifecycle(f"rediss://:{password}@127.0.0.1:{tls_port}/0?ssl_ca_certs={authority[0]}", clock)
+
+    async def test_a_certificate_that_nobody_vouches_for_is_refused(self, tls_port: int, redis_url: str) -> None:
+        password = urlsplit(redis_url).password or ""
+        url = SecretStr(f"rediss://:{password}@127.0.0.1:{tls_port}/0")
+        async with open_redis(RedisSettings(url=url, timeout=2)) as client:
+            with pytest.raises(CacheUnavailable, match=r"(?i)certificate"):
+                await GuardedRedis(client, "image:", 2.0).ping()
+
+
+@pytest.mark.timeout(90)
+async def test_sentinel_and_a_fail_over(tmp_path: Path, clock: Clock) -> None:
+    with ExitStack() as stack:
+        master = stack.enter_context(RedisServer(tmp_path / "master", password=PASSWORD))
+        replica = stack.enter_context(
+            RedisServer(
+                tmp_path / "replica",
+                password=PASSWORD,
+                extra_args=["--replicaof", f"127.0.0.1 {master.port}", "--masterauth", PASSWORD],
+            )
+        )
+        settings = [
+            f"--sentinel monitor main 127.0.0.1 {master.port} 1",
+            f"--sentinel auth-pass main {PASSWORD}",
+            "--sentinel down-after-milliseconds main 500",
+            "--sentinel failover-timeout main 3000",
+        ]
+        sentinel = stack.enter_context(
+            RedisServer(tmp_path / "sentinel", password="", extra_args=["--sentinel", *settings])
+        )
+        with client_of(replica) as asked, redis.Redis(port=sentinel.port) as watcher:
+            assert wait_until(lambda: asked.info("replication")["master_link_status"] == "up", 20)
+            assert wait_until(lambda: watcher.sentinel_master("main")["num-slaves"] == 1, 20)
+
+            def fail_over() -> None:
+                master.kill()
+                assert wait_until(lambda: asked.info("replication")["role"] == "master", 20)
+
+            url = f"redis+sentinel://:{PASSWORD}@127.0.0.1:{sentinel.port}/main/0"
+            await lifecycle(url, clock, after=fail_over)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[list[RedisServer]]:
+    """Three masters, and a replica of the first."""
+    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--masterauth", PASSWORD]
+    with ExitStack() as stack:
+        nodes = [
+            stack.enter_context(RedisServer(tmp_path / f"node-{number}", password=PASSWORD, extra_args=options))
+            for number in range(4)
+        ]
+        clients = [stack.enter_context(client_of(node)) for node in nodes]
+        bounds = [0, 5461, 10923, 16384]
+        for number, client in enumerate(clients):
+            if number < 3:
+                client.execute_command("CLUSTER ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
+            client.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port)
+        assert wait_until(lambda: all(len(client.cluster("NODES")) == 4 for client in clients), 20)
+        first_id = clients[0].execute_command("CLUSTER MYID").decode()
+        clients[3].execute_command("CLUSTER REPLICATE", first_id)
+        assert wait_until(lambda: all(client.cluster("INFO")["cluster_state"] == "ok" for client in clients), 20)
+        assert wait_until(lambda: clients[3].info("replication")["master_link_status"] == "up", 20)
+        yield nodes
+
+
+@pytest.fixture
+def own_node(tmp_path: Path) -> Iterator[RedisServer]:
+    """A node of a cluster to be, without any slot."""
+    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]
+    with RedisServer(tmp_path / "node", password=PASSWORD, extra_args=options) as node:
+        yield node
+
+
+@pytest.mark.timeout(90)
+async def test_a_cluster_and_a_fail_over(cluster: list[RedisServer], clock: Clock) -> None:
+    def fail_over() -> None:
+        with client_of(cluster[3]) as replica:
+            cluster[0].kill()
+            assert wait_until(lambda: replica.info("replication")["role"] == "master", 20)
+            assert wait_until(lambda: replica.cluster("INFO")["cluster_state"] == "ok", 20)
+
+    hosts = ",".join(f"127.0.0.1:{node.port}" for node in cluster[1:3])
+    url = f"redis+cluster://:{PASSWORD}@{hosts}"
+    async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as client:
+        await told(GuardedRedis(client, "image:", 2.0))  # the first thing that is asked of it
+    await lifecycle(url, clock, after=fail_over)
+
+
+async def test_a_cluster_that_answers_later_is_listened_to_then(
+    own_node: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Until it has its slots it is no cluster to redis-py, which says so in errors that are no ``RedisError``."""
+    url = f"redis+cluster://:{PASSWORD}@127.0.0.1:{own_node.port}"
+    async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as client:
+        guard = GuardedRedis(client, "image:", 2.0)
+        with pytest.raises(CacheUnavailable):
+            await guard.try_write()
+        heard: asyncio.Queue[str | None] = asyncio.Queue()
+        listening = asyncio.create_task(InvalidationChannel(guard).listen(heard.put_nowait))
+        try:
+            with client_of(own_node) as node:
+                await asyncio.to_thread(node.execute_command, "CLUSTER ADDSLOTSRANGE", 0, 16383)
+            async with asyncio.timeout(20):
+                assert await heard.get() is None
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

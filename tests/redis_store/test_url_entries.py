@@ -1,0 +1,159 @@
+"""The shared cache, in a real Redis."""
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from gateway.presign.image_variant import ImageVariant
+from gateway.presign.presigned_url import PresignedUrl, SignedImage
+from gateway.redis_store.entry_codec import encode
+from gateway.redis_store.entry_mac import EntryMac
+from gateway.redis_store.url_entries import EntryHeader, Found, UrlEntries
+from tests.urls.conftest import NOW, SEAL, Tier, record
+
+KEY = "image:url:a"
+
+
+def signed(tier: Tier, style: str | None = None, *, at: int = NOW, image_id: str = "a") -> SignedImage:
+    tier.clock.now = at
+    one = record(image_id, f"{image_id}.png")
+    return SignedImage(one, tier.signer.sign(one, style, fresh=True), style, at)
+
+
+async def put(tier: Tier, *images: SignedImage, tombstone: bytes = b"") -> dict[ImageVariant, bool]:
+    return await tier.cache.put_many([(image, tombstone) for image in images], tier.clock(), 3500)
+
+
+async def test_an_entry_comes_back_and_expires(tier: Tier, redis_client: "redis.Redis") -> None:
+    image, thumb = signed(tier), signed(tier, "thumb")
+    kept = await put(tier, image, thumb)
+    assert kept == {ImageVariant("a"): True, ImageVariant("a", "thumb"): True}
+    found = await tier.cache.get_many([ImageVariant("a"), ImageVariant("a", "thumb"), ImageVariant("b")])
+    assert found == {
+        ImageVariant("a"): Found(image),
+        ImageVariant("a", "thumb"): Found(thumb),
+        ImageVariant("b"): Found(),
+    }
+    assert 98 <= redis_client.ttl(KEY) <= 100
+    assert redis_client.exists("image:url:a:thumb")
+
+
+async def test_i4_the_end_of_a_url_never_goes_back(tier: Tier) -> None:
+    earlier, later = signed(tier, at=NOW), signed(tier, at=NOW + 100)
+    await put(tier, later)
+    assert await put(tier, earlier) == {ImageVariant("a"): False}
+    assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")].image == later
+
+
+@pytest.mark.parametrize(("ahead", "is_replaced"), [(60, False), (61, True), (3600, True)])
+async def test_but_one_whose_signature_has_not_begun_makes_way(tier: Tier, ahead: int, *, is_replaced: bool) -> None:
+    early, image = signed(tier, at=NOW + ahead), signed(tier, at=NOW)
+    await put(tier, early)
+    assert await put(tier, image) == {ImageVariant("a"): is_replaced}
+
+
+async def test_i6_what_was_dropped_is_not_written_by_one_who_read_before(tier: Tier) -> None:
+    before = (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")]
+    await tier.cache.drop([ImageVariant("a")])
+    image = signed(tier)
+    assert await put(tier, image, tombstone=before.tombstone) == {ImageVariant("a"): False}
+    after = (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")]
+    assert after.image is None
+    assert after.tombstone
+    assert await put(tier, image, tombstone=after.tombstone) == {ImageVariant("a"): True}
+    assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")].image == image
+
+
+async def test_a_second_drop_outdates_those_who_saw_the_first(tier: Tier) -> None:
+    await tier.cache.drop([ImageVariant("a")])
+    first = (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")]
+    await tier.cache.drop([ImageVariant("a")])
+    assert await put(tier, signed(tier), tombstone=first.tombstone) == {ImageVariant("a"): False}
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(garbage=st.binary(min_size=1).filter(lambda data: not data.startswith(b"-")))
+async def test_garbage_is_no_hit_and_makes_way(tier: Tier, redis_client: "redis.Redis", garbage: bytes) -> None:
+    redis_client.set(KEY, garbage, ex=100)
+    assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()
+    assert not redis_client.exists(KEY)
+
+
+async def test_an_end_that_was_forged_does_not_lock_the_entry(tier: Tier, redis_client: "redis.Redis") -> None:
+    redis_client.set(KEY, b"99999999999 {}", ex=100)
+    image = signed(tier)
+    there = (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")]
+    assert await put(tier, image, tombstone=there.tombstone) == {ImageVariant("a"): True}
+
+
+async def test_an_entry_of_another_type_makes_way(tier: Tier, redis_client: "redis.Redis") -> None:
+    redis_client.lpush(KEY, "x")
+    redis_client.expire(KEY, 100)
+    assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()
+    image = signed(tier)
+    assert await put(tier, image) == {ImageVariant("a"): True}
+    assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")].image == image
+
+
+async def test_a_glance_tells_the_end_and_the_tombstone(tier: Tier, redis_client: "redis.Redis") -> None:
+    await put(tier, signed(tier))
+    await tier.cache.drop([ImageVariant("b")])
+    redis_client.set("image:url:c", b"99999999999999 x", ex=9)
+    redis_client.set("image:url:d", b"garbage", ex=9)
+    seen = await tier.cache.read_headers([ImageVariant(one) for one in "abcde"])
+    assert seen[ImageVariant("a")] == EntryHeader(NOW + 3600)
+    assert seen[ImageVariant("b")].expires_at is None
+    assert seen[ImageVariant("b")].tombstone.startswith(b"-")
+    assert [seen[ImageVariant(one)] for one in "cde"] == [EntryHeader()] * 3
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        lambda image: SignedImage(record("a", "secret.png"), image.presigned, None, NOW),
+        lambda image: SignedImage(
+            image.record,
+            PresignedUrl(image.presigned.url.replace("myqcloud", "evil"), NOW, image.presigned.expires_at),
+            None,
+            NOW,
+        ),
+        lambda image: SignedImage(image.record, PresignedUrl(image.presigned.url, NOW, NOW + 10**9), None, NOW),
+    ],
+    ids=["another key", "another host", "an insane end"],
+)
+async def test_lesson_12_redis_is_not_trusted_for_where_to_send_people(
+    tier: Tier, redis_client: "redis.Redis", forged: object
+) -> None:
+    redis_client.set(KEY, SEAL.sign(encode(forged(signed(tier)))), ex=100)  # type: ignore[operator]
+    assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()
+    assert not redis_client.exists(KEY)
+
+
+async def test_an_entry_that_no_gateway_sealed_is_no_hit(tier: Tier, redis_client: "redis.Redis") -> None:
+    for entry in (encode(signed(tier)), EntryMac("another secret").sign(encode(signed(tier)))):
+        redis_client.set(KEY, entry, ex=100)
+        assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()
+        assert not redis_client.exists(KEY)
+
+
+async def test_where_links_are_signed_an_entry_that_does_not_know_of_them_is_no_hit(
+    tier: Tier, redis_client: "redis.Redis"
+) -> None:
+    with_links = UrlEntries(tier.guard, SEAL, tier.signer.is_ours, with_links=True)
+    image = signed(tier)
+    await put(tier, image)
+    assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found(image)
+    assert (await with_links.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()
+    assert not redis_client.exists(KEY)
+    for killed in (0, 1):
+        known = SignedImage(record("a", links_killed=killed), image.presigned, None, NOW)
+        await put(tier, known)
+        for cache in (with_links, tier.cache):
+            assert (await cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found(known)
+
+
+async def test_an_entry_of_another_image_is_no_hit(tier: Tier, redis_client: "redis.Redis") -> None:
+    redis_client.set(KEY, SEAL.sign(encode(signed(tier, image_id="b"))), ex=100)
+    assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()

@@ -1,0 +1,282 @@
+"""What happens around every request."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+import pytest
+from aiohttp import web
+
+from gateway.api import app_keys
+from gateway.api.client_address import ClientAddress
+from gateway.concurrency.in_flight import InFlight
+from gateway.delivery.relay import ClientLeft, RelayAborted
+from gateway.delivery.request_id import current_request_id
+from gateway.errors import CatalogUnavailable, ImageNotFound, OriginUnavailable
+from gateway.metrics.collectors import Metrics
+from gateway.server.dispatch import install_dispatch
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.waiting import until
+from tests.wire import Wire, connected
+
+Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Serve = Callable[..., Awaitable[str]]
+ANY_PEER = ClientAddress(())
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """The collectors of this test."""
+    return Metrics()
+
+
+@pytest.fixture
+async def serve(metrics: Metrics) -> AsyncIterator[Serve]:
+    """Serves a handler behind the front at ``/`` and one that is well at ``/well``; returns the address."""
+    runners: list[web.AppRunner] = []
+
+    async def well(request: web.Request) -> web.Response:
+        return web.Response(text="well")
+
+    async def start(handler: Handle, client_address: ClientAddress = ANY_PEER) -> str:
+        app = web.Application()
+        app[app_keys.METRICS] = metrics
+        app[app_keys.IN_FLIGHT] = InFlight(metrics)
+        app[app_keys.CLIENT_ADDRESS] = client_address
+        app.router.add_get("/", handler, name="under_test")
+        app.router.add_get("/well", well, name="well")
+        runner = web.AppRunner(app, handler_cancellation=True)
+        runners.append(runner)
+        await runner.setup()
+        install_dispatch(runner)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()
+
+
+def counted(metrics: Metrics, status: str) -> float:
+    """How many requests under test ended like that."""
+    labels = {"route": "under_test", "delivery": "none", "status": status}
+    return metrics.registry.get_sample_value("image_gateway_requests_total", labels) or 0.0
+
+
+async def until_counted(metrics: Metrics, status: str) -> None:
+    """Wait until a request has ended like that."""
+    await until(lambda: counted(metrics, status), what=f"a request that ended with {status}")
+
+
+async def ask_twice(wire: Wire) -> None:
+    """Two requests in the same breath."""
+    await wire.get("/")
+    await wire.get("/well")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "level"),
+    [
+        (ImageNotFound("not the caller's"), 404, b"image_not_found", None),
+        (CatalogUnavailable("refused"), 503, b"catalog_unavailable", logging.WARNING),
+        (web.HTTPNotFound(), 404, b"not_found", None),
+        (web.HTTPBadRequest(text="<script>"), 400, b"invalid_request", None),
+        (web.HTTPRequestEntityTooLarge(max_size=1, actual_size=2), 413, b"payload_too_large", None),
+        (web.HTTPMethodNotAllowed("PUT", ["GET"]), 405, b"method_not_allowed", None),
+        (RuntimeError("secret"), 500, b"internal_error", logging.ERROR),
+    ],
+)
+async def test_every_error_becomes_an_answer_in_our_words(
+    serve: Serve,
+    metrics: Metrics,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    status: int,
+    code: bytes,
+    level: int | None,
+) -> None:
+    async def fail(request: web.Request) -> web.StreamResponse:
+        raise error
+
+    async with connected(await serve(fail)) as wire:
+        await ask_twice(wire)
+        head = await wire.head()
+        body = await wire.body(head)
+        assert (await wire.head()).status == 200, "the connection stays good"
+    assert head.status == status
+    assert code in body
+    assert b"secret" not in body
+    assert b"<script>" not in body
+    assert counted(metrics, str(status)) == 1
+    assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 0
+    assert (
+        max((record.levelno for record in caplog.records if record.name.startswith("gateway")), default=None) == level
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (RelayAborted("after 10 bytes"), "aborted"),
+        (ClientLeft("nothing was taken"), "499"),
+        (OriginUnavailable("too late to be told"), "aborted"),
+        (ImageNotFound("too late to be told"), "aborted"),
+        (web.HTTPBadRequest(), "aborted"),
+        (RuntimeError("a bug"), "aborted"),
+    ],
+)
+@pytest.mark.parametrize("length", ["1000", None])
+async def test_lesson_1_once_the_status_is_sent_no_error_is_rendered_into_the_body(
+    serve: Serve, metrics: Metrics, error: Exception, outcome: str, length: str | None
+) -> None:
+    async def fail_late(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={} if length is None else {"Content-Length": length})
+        await response.prepare(request)
+        await response.write(b"x" * 100)
+        raise error
+
+    async with connected(await serve(fail_late)) as wire:
+        await ask_twice(wire)
+        assert (await wire.head()).status == 200
+        rest = await wire.rest()
+    assert rest.strip(b"\r\n") in (b"", b"x" * 100, b"64\r\n" + b"x" * 100)
+    await until_counted(metrics, outcome)
+    assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 0
+
+
+async def test_a_request_whose_client_leaves_is_counted_as_such(serve: Serve, metrics: Metrics) -> None:
+    arrived = asyncio.Event()
+
+    async def never_ending(request: web.Request) -> web.StreamResponse:
+        arrived.set()
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    async with connected(await serve(never_ending)) as wire:
+        await wire.get("/")
+        await asyncio.wait_for(arrived.wait(), 3)
+        assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 1
+    await until_counted(metrics, "499")
+    assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 0
+
+
+async def test_the_log_lines_of_a_request_know_its_id(serve: Serve) -> None:
+    seen: list[str] = []
+
+    async def look(request: web.Request) -> web.StreamResponse:
+        seen.append(current_request_id.get())
+        return web.Response()
+
+    async with connected(await serve(look)) as wire:
+        await wire.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: request-42\r\n\r\n")
+        assert (await wire.head()).headers["x-request-id"] == "request-42"
+    assert seen == ["request-42"]
+    assert current_request_id.get() == ""
+
+
+@pytest.mark.parametrize("path", ["/i/cat", "/i/nothing", "/i/-", "/nowhere", "/healthz", "/api/v1/images/cat/url"])
+async def test_every_answer_says_which_request_it_is_for_and_how_long_it_took(
+    gateway: RunningGateway, images: Images, path: str
+) -> None:
+    await images.add("cat")
+    answer = await gateway.get(path, headers={"X-Request-Id": "request-42"})
+    assert answer.headers["X-Request-Id"] == "request-42"
+    if answer.status == 404:
+        assert "Server-Timing" not in answer.headers
+    else:
+        assert answer.headers["Server-Timing"].startswith("gateway;dur=")
+    assert answer.headers["Server"] == "image-gateway"
+    again = await gateway.get(path, headers={"X-Request-Id": "bad id"})
+    assert again.headers["X-Request-Id"] not in ("bad id", "request-42")
+    if again.status >= 400:
+        assert again.json()["request_id"] == again.headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize("path", ["/i/cat", "/healthz", "/nowhere"])
+async def test_a_debug_line_names_the_client_that_a_trusted_proxy_tells_of(
+    start_gateway: StartGateway, images: Images, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    await images.add("cat")
+    caplog.set_level(logging.DEBUG, logger="gateway.server.dispatch")
+    for trusted, client in (([], "127.0.0.1"), (["127.0.0.0/8"], "192.0.2.7")):
+        gateway = await start_gateway(server={"trusted_proxies": trusted})
+        for is_admin in (False, True):
+            caplog.clear()
+            await gateway.request("GET", path, admin=is_admin, headers={"X-Forwarded-For": "203.0.113.9, 192.0.2.7"})
+            await until(lambda: _of_the_front(caplog), what="the line")
+            (line,) = _of_the_front(caplog)
+            assert line.endswith(f" client={client}")
+
+
+def _of_the_front(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "gateway.server.dispatch"]
+
+
+async def test_without_debug_nobody_looks_for_the_client(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    looked_for: list[str | None] = []
+
+    class Watched(ClientAddress):
+        def of(self, headers: Mapping[str, str], peer: str | None) -> str | None:
+            looked_for.append(peer)
+            return super().of(headers, peer)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response()
+
+    url = await serve(answer, Watched(()))
+    for level, expected in ((logging.INFO, []), (logging.DEBUG, ["127.0.0.1"])):
+        caplog.set_level(level, logger="gateway.server.dispatch")
+        async with connected(url) as wire:
+            await wire.get("/")
+            await wire.head()
+        assert looked_for == expected
+
+
+async def test_requests_are_counted_and_timed_by_route_and_never_by_path(
+    gateway: RunningGateway, images: Images
+) -> None:
+    await images.add("snowflake")
+    await gateway.get("/i/snowflake")
+    for path in ("/nowhere", "/elsewhere", "/i/snowflake/deeper"):
+        await gateway.get(path)
+    assert gateway.sample("requests_total", route="short", delivery="stream", status="200") == 1
+    assert gateway.sample("requests_total", route="unmatched", delivery="none", status="404") == 3
+    assert gateway.sample("request_duration_seconds_count", route="short") == 1
+    assert gateway.sample("time_to_first_byte_seconds_count", route="short") == 1
+    exposed = (await gateway.get("/metrics", admin=True)).body
+    assert b"elsewhere" not in exposed
+    assert b"snowflake" not in exposed
+
+
+UPLOAD = b"POST /api/v1/images/urls HTTP/1.1\r\nHost: a\r\n"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        UPLOAD + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        UPLOAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabc",
+        UPLOAD + b"Content-Length: 100\r\n\r\n{",
+        UPLOAD + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello",
+        UPLOAD + b"Content-Encoding: deflate\r\nContent-Length: 5\r\n\r\nhello",
+        UPLOAD + b"Expect: the unexpected\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+async def test_lesson_8_a_broken_body_is_no_error_of_ours(
+    gateway: RunningGateway, caplog: pytest.LogCaptureFixture, raw: bytes
+) -> None:
+    caplog.clear()
+    async with connected(gateway.ports.public) as wire:
+        await wire.send(raw)
+        wire.writer.write_eof()
+        answer = await wire.rest()
+    # What ends before it is understood is answered in the oldest version.
+    assert answer == b"" or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4"))
+    assert not [
+        record for record in caplog.records if record.levelno >= logging.ERROR and record.name.startswith("gateway")
+    ]
+
+
+async def test_lesson_13_what_the_application_keeps_is_kept_under_typed_keys(gateway: RunningGateway) -> None:
+    assert gateway.app
+    assert all(isinstance(key, web.AppKey) for key in gateway.app)

@@ -1,0 +1,166 @@
+"""Both ports, from the first request to the last byte of the last one."""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.app import create_admin_app, create_app
+from gateway.cos_emulator.faults import Drip, Fault, Hang
+from gateway.metrics.collectors import Metrics
+from gateway.server.listener import Listening, listening
+from gateway.settings import Settings
+from tests.conftest import Images
+from tests.waiting import until_asked
+from tests.wire import connected
+
+DATA = bytes(range(256)) * 1000
+KEY = "objects/cat.png"
+RawSettings = dict[str, dict[str, Any]]
+
+
+@pytest.fixture
+def serving(raw_settings: RawSettings) -> Callable[..., Any]:
+    """A gateway that listens within the block, and may take ``grace`` seconds to drain after it."""
+
+    @asynccontextmanager
+    async def serve(*, grace: float = 5, **server: Any) -> AsyncIterator[Listening]:
+        section = {**raw_settings["server"], "shutdown_grace": grace, **server}
+        app = create_app(Settings.model_validate({**raw_settings, "server": section}), Metrics())
+        async with listening(app, create_admin_app) as ports:
+            yield ports
+
+    return serve
+
+
+async def fetch(session: aiohttp.ClientSession, url: str) -> bytes:
+    """The body, which must come whole."""
+    async with session.get(url) as response:
+        assert response.status == 200
+        return await response.read()
+
+
+async def until_draining(session: aiohttp.ClientSession, ports: Listening) -> None:
+    """Wait until a balancer would see that nothing more should be sent here."""
+    async with asyncio.timeout(3):
+        while True:
+            async with session.get(ports.public + "/readyz") as response:
+                if response.status == 503:
+                    return
+            await asyncio.sleep(0.01)
+
+
+async def test_what_is_in_flight_is_finished_before_the_port_closes(
+    serving: Callable[..., Any], images: Images
+) -> None:
+    await images.add("cat", DATA)
+    images.cos.faults.add(Fault(key=KEY, action=Drip(size=len(DATA) // 8, every=0.1)))
+    closing = asyncio.Event()
+
+    async def serve(started: "asyncio.Future[Listening]") -> None:
+        async with serving() as ports:
+            started.set_result(ports)
+            await closing.wait()
+
+    started: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
+    service = asyncio.create_task(serve(started))
+    ports = await started
+    async with aiohttp.ClientSession() as session:
+        transfer = asyncio.create_task(fetch(session, ports.public + "/i/cat"))
+        await until_asked(images.cos, KEY)
+        closing.set()
+        await until_draining(session, ports)
+        assert not transfer.done()
+        async with session.get(ports.admin + "/healthz") as response:
+            assert response.status == 200
+        assert await transfer == DATA
+        await asyncio.wait_for(service, 5)
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await fetch(session, ports.public + "/healthz")
+
+
+async def test_a_client_that_is_slow_to_take_the_last_bytes_gets_them_too(
+    serving: Callable[..., Any], images: Images
+) -> None:
+    data = DATA * 10
+    await images.add("cat", data)
+    async with AsyncExitStack() as clients:
+        async with serving() as ports:
+            wire = await clients.enter_async_context(connected(ports.public, receive_buffer=16_384))
+            await wire.get("/i/cat")
+            head = await wire.head()
+            reading = asyncio.create_task(wire.body(head))
+        assert await reading == data
+
+
+async def test_what_does_not_end_in_time_is_cut(
+    serving: Callable[..., Any], images: Images, caplog: pytest.LogCaptureFixture
+) -> None:
+    await images.add("cat", DATA)
+    images.cos.faults.add(Fault(key=KEY, action=Hang(at=100_000), times=None))
+    async with AsyncExitStack() as clients:
+        async with serving(grace=0.2) as ports:
+            wire = await clients.enter_async_context(connected(ports.public))
+            await wire.get("/i/cat")
+            await wire.head()
+            began = time.monotonic()
+        assert time.monotonic() - began < 3
+        assert len(await wire.rest()) < len(DATA)
+    assert "shutdown_grace is over" in caplog.text
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_nothing_to_finish_is_finished_at_once(serving: Callable[..., Any]) -> None:
+    async with serving(grace=60) as ports, connected(ports.public) as wire:
+        await wire.get("/healthz")
+        await wire.body(await wire.head())  # a connection that is kept alive
+        began = time.monotonic()
+    assert time.monotonic() - began < 2
+
+
+async def test_a_port_that_somebody_else_has_is_told(serving: Callable[..., Any]) -> None:
+    async with serving() as ports:
+        taken = int(ports.public.rpartition(":")[2])
+        with pytest.raises(OSError, match=str(taken)):
+            async with serving(port=taken):
+                pytest.fail("the port is taken")
+
+
+async def test_several_processes_may_share_a_port(serving: Callable[..., Any]) -> None:
+    async with serving(reuse_port=True) as first:
+        shared = int(first.public.rpartition(":")[2])
+        async with serving(reuse_port=True, port=shared) as second:
+            assert second.public == first.public
+
+
+_WITHOUT_C_PARSER = """
+import asyncio
+from gateway.server.listener import PurePythonParser, listening
+async def main():
+    try:
+        async with listening(None, None):
+            pass
+    except PurePythonParser as error:
+        print(error)
+asyncio.run(main())
+"""
+
+
+async def test_lesson_8_the_pure_python_parser_is_refused() -> None:
+    """It reads hostile requests differently from the one in C."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        _WITHOUT_C_PARSER,
+        env={**os.environ, "AIOHTTP_NO_EXTENSIONS": "1"},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    assert b"C extensions" in output

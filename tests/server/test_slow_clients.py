@@ -1,0 +1,103 @@
+"""Who takes little is served, who takes next to nothing is cut: streamed and from memory, over real connections."""
+
+import asyncio
+import time
+
+import pytest
+
+from gateway.cos_emulator.faults import Drip, Fault
+from gateway.server.slow_clients import Progress
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.waiting import until
+from tests.wire import Wire, connected
+
+TIMEOUT = 0.3
+DATA = bytes(range(256)) * 80_000  # more than all buffers on the way
+LABELS = {"route": "short", "delivery": "stream"}
+
+
+@pytest.fixture(params=["streamed", "from-memory"])
+async def gateway(request: pytest.FixtureRequest, start_gateway: StartGateway, images: Images) -> RunningGateway:
+    """One that has a place for one image at a time."""
+    most = len(DATA) if request.param == "from-memory" else 0
+    gateway = await start_gateway(
+        server={"max_streams": 1},
+        image_proxy={"timeout": TIMEOUT, "memory_cache": {"max_object_bytes": most}},
+    )
+    await images.add("cat", DATA)
+    await images.add("dog")
+    assert (await gateway.get("/i/cat")).body == DATA
+    return gateway
+
+
+async def take(wire: Wire, *, size: int, every: float, seconds: float) -> bytes:
+    """Read so much at a time."""
+    received = bytearray()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        received += await wire.reader.readexactly(size)
+        await asyncio.sleep(every)
+    return bytes(received)
+
+
+async def test_a_slow_client_gets_it_all(gateway: RunningGateway) -> None:
+    """No piece of those that are written is taken within the time-out: at this pace it takes 20 seconds for 2 MB."""
+    async with connected(gateway.ports.public, receive_buffer=4096) as wire:
+        await wire.get("/i/cat")
+        head = await wire.head()
+        begun = await take(wire, size=1000, every=0.01, seconds=5 * TIMEOUT)
+        rest = await wire.reader.readexactly(int(head.headers["content-length"]) - len(begun))
+    assert begun + rest == DATA
+    await until(lambda: gateway.sample("requests_total", status="200", **LABELS) == 2)
+
+
+@pytest.mark.parametrize("pace", [0, 1], ids=["nothing", "a-byte-now-and-then"])
+async def test_a_client_that_takes_next_to_nothing_is_cut(gateway: RunningGateway, pace: int) -> None:
+    async with connected(gateway.ports.public, receive_buffer=4096) as wire:
+        began = time.monotonic()
+        await wire.get("/i/cat")
+        await until(lambda: gateway.sample("inflight_requests") == 1)
+        while gateway.sample("requests_total", status="499", **LABELS) == 0:
+            assert time.monotonic() - began < 10 * TIMEOUT
+            if pace:
+                await wire.reader.readexactly(pace)
+            await asyncio.sleep(0.02)
+        assert time.monotonic() - began >= TIMEOUT
+        assert len(await wire.rest()) < len(DATA)
+    assert gateway.sample("inflight_requests") == 0
+    assert gateway.sample("requests_total", status="200", **LABELS) == 1, "it was not taken for a success"
+
+
+async def test_a_place_is_taken_until_the_last_byte_is(gateway: RunningGateway) -> None:
+    async with connected(gateway.ports.public, receive_buffer=4096) as wire:
+        await wire.get("/i/cat")
+        await wire.head()
+        assert (await gateway.get("/i/dog")).status == 503
+        assert gateway.sample("inflight_requests") == 1
+    await until(lambda: gateway.sample("inflight_requests") == 0)
+    assert (await gateway.get("/i/dog")).status == 200
+
+
+async def test_a_client_that_waits_for_cos_is_not_slow(start_gateway: StartGateway, images: Images) -> None:
+    """It has taken all there was."""
+    gateway = await start_gateway(image_proxy={"timeout": TIMEOUT})
+    data = DATA[:200_000]
+    await images.add("cat", data)
+    images.cos.faults.add(Fault(key="objects/cat.png", action=Drip(size=len(data) // 20, every=0.1)))
+    assert (await gateway.get("/i/cat")).body == data
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "falls_behind"),
+    [
+        (Progress(0, 0), Progress(0, 5_000), False),  # nothing waited: it has just come
+        (Progress(0, 5_000), Progress(0, 5_000), True),
+        (Progress(0, 5_000), Progress(999, 4_001), True),
+        (Progress(0, 5_000), Progress(1_000, 4_000), False),
+        (Progress(7_000, 200), Progress(7_200, 5_000), False),  # all that there was
+        (Progress(7_000, 200), Progress(7_199, 5_000), True),
+        (Progress(7_000, 0), Progress(7_000, 0), False),  # idle, or waiting for COS
+    ],
+)
+def test_what_counts_as_next_to_nothing(before: Progress, now: Progress, falls_behind: bool) -> None:
+    assert now.falls_behind(before, 1_000) is falls_behind

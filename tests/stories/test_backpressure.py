@@ -1,0 +1,66 @@
+"""Slow readers hold the origin back instead of filling the memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+from gateway.cos_emulator.content import SyntheticContent
+from gateway.cos_emulator.server import CosEmulator
+from gateway.dev.database import ImageRow
+from tests.conftest import BUCKET, Images
+from tests.processes import GatewayProcess, gateway_process
+
+READERS = 40
+IMAGE = SyntheticContent(60_000_000)
+MOST_GROWTH = 80 * 1024 * 1024
+
+
+@pytest.fixture
+async def process(tmp_path: Path, raw_settings: dict[str, dict[str, Any]]) -> AsyncIterator[GatewayProcess]:
+    """A gateway whose memory is its own."""
+    config = tmp_path / "gateway.yaml"
+    config.write_text(yaml.safe_dump({**raw_settings, "image_proxy": {"timeout": 20}}))
+    async with gateway_process("serve", "--config", str(config)) as running:
+        yield running
+
+
+@pytest.mark.parametrize("distinct", [READERS, 1], ids=["each-another-image", "all-the-same-image"])
+async def test_forty_readers_of_sixty_megabytes_at_a_trickle_cost_less_than_80_mib(
+    process: GatewayProcess, images: Images, cos: CosEmulator, distinct: int
+) -> None:
+    for number in range(distinct):
+        cos.store.put(BUCKET, f"big-{number}.png", IMAGE)
+        await images.add_row(ImageRow(f"big-{number}", None, f"big-{number}.png", public=True))
+    await images.add("warm")
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(process.public, read_bufsize=1024, connector=connector) as session:
+        async with session.get("/i/warm") as answer:
+            await answer.read()
+        before = _resident(process)
+        async with AsyncExitStack() as stack:
+            answers = [await stack.enter_async_context(session.get(f"/i/big-{n % distinct}")) for n in range(READERS)]
+            most = 0
+            for position in range(20):
+                for answer in answers:
+                    start = position * 1000
+                    assert await answer.content.readexactly(1000) == IMAGE.read(start, start + 1000)
+                most = max(most, _resident(process))
+                await asyncio.sleep(0.05)  # the trickle
+            for answer in answers:
+                answer.close()
+    assert most - before < MOST_GROWTH
+    print(f"{(most - before) / 1024 / 1024:.1f} MiB for {READERS} readers")  # noqa: T201 - the measured figure
+
+
+def _resident(process: GatewayProcess) -> int:
+    """Bytes of memory that the process holds, by proc(5)."""
+    for line in Path(f"/proc/{process.process.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("the process is gone")

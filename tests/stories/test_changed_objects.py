@@ -1,0 +1,136 @@
+"""Objects that change while they are asked about, known, or shared: nobody is told of what was before."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.api.app_keys import INVALIDATION
+from gateway.cos_emulator.content import SyntheticContent
+from gateway.cos_emulator.faults import Fault, Headers, Refuse
+from gateway.cos_emulator.server import CosEmulator
+from tests.conftest import BUCKET, Answer, Images, RunningGateway, StartGateway
+from tests.stories.test_delivery import KEY, LARGE, SMALL, add_large
+from tests.valve import Valve
+
+ALWAYS_ASK = {"memory_cache": {"ttl": 0}}
+
+
+@pytest.fixture
+async def valve(cos: CosEmulator) -> AsyncIterator[Valve]:
+    """On the way to COS."""
+    async with Valve.before(cos.port) as found:
+        yield found
+
+
+class TestDuringTheChange:
+    """An answer to what was asked before the change comes after it."""
+
+    @pytest.fixture
+    async def gateway(self, start_gateway: StartGateway, valve: Valve) -> RunningGateway:
+        return await start_gateway(cos={"domain": f"127.0.0.1:{valve.port}"})
+
+    async def held(self, gateway: RunningGateway, valve: Valve, method: str, **headers: str) -> "asyncio.Task[Answer]":
+        """A request whose answer COS has given, and the gateway not got."""
+        valve.close()
+        asking = asyncio.create_task(gateway.request(method, "/i/a", headers=headers), name="held")
+        await valve.holds.wait()
+        return asking
+
+    async def change(self, gateway: RunningGateway, images: Images) -> None:
+        """Another version, and word of it, as from the trigger in Postgres."""
+        await add_large(images, SyntheticContent(LARGE.size + 1))
+        gateway.app[INVALIDATION].invalidate_here("a")
+
+    @pytest.mark.parametrize(
+        ("method", "headers"), [("HEAD", {}), ("GET", {"Range": "bytes=0-9"})], ids=["head", "part"]
+    )
+    async def test_it_teaches_nothing(
+        self, gateway: RunningGateway, valve: Valve, images: Images, method: str, headers: dict[str, str]
+    ) -> None:
+        await add_large(images)
+        old = (await gateway.request("HEAD", "/i/a")).headers["ETag"]
+        gateway.app[INVALIDATION].invalidate_here("a")
+        asking = await self.held(gateway, valve, method, **headers)
+        await self.change(gateway, images)
+        valve.open()
+        await asking
+        answer = await gateway.get("/i/a", headers={"If-None-Match": old})
+        assert answer.status == 200, "a cache that asks now would keep the old image for max-age"
+
+    async def test_who_asks_after_it_does_not_wait_for_it(
+        self, gateway: RunningGateway, valve: Valve, images: Images
+    ) -> None:
+        await add_large(images)
+        before = await self.held(gateway, valve, "HEAD")
+        await self.change(gateway, images)
+        after = asyncio.create_task(gateway.request("HEAD", "/i/a"), name="after")
+        async with asyncio.timeout(5):
+            while gateway.sample("inflight_requests") < 2:
+                await asyncio.sleep(0.01)
+        valve.open()
+        await before
+        assert (await after).headers["Content-Length"] == str(LARGE.size + 1)
+
+
+async def test_every_image_of_an_object_can_drop_it(gateway: RunningGateway, images: Images, cos: CosEmulator) -> None:
+    await images.add("a", SMALL, key="one.png")
+    await images.add("b", SMALL, key="one.png")
+    assert (await gateway.get("/i/a")).body == (await gateway.get("/i/b")).body == SMALL
+    cos.store.put(BUCKET, "one.png", b"another version")
+    gateway.app[INVALIDATION].invalidate_here("b")
+    assert (await gateway.get("/i/b")).body == b"another version"
+
+
+class TestAnotherType:
+    """COS's entity tag is of the bytes: an object whose type alone was mended has the same."""
+
+    async def test_a_type_that_was_mended_is_taken_up(
+        self, start_gateway: StartGateway, images: Images, cos: CosEmulator
+    ) -> None:
+        gateway = await start_gateway(image_proxy=ALWAYS_ASK)
+        await images.add("a", SMALL, content_type="text/plain")
+        assert (await gateway.get("/i/a")).status == 502
+        cos.store.put(BUCKET, KEY, SMALL, content_type="image/png")
+        assert (await gateway.get("/i/a")).status == 200
+
+    async def test_a_type_that_changed_is_taken_up(
+        self, start_gateway: StartGateway, images: Images, cos: CosEmulator
+    ) -> None:
+        gateway = await start_gateway(image_proxy=ALWAYS_ASK)
+        await images.add("a", SMALL, content_type="image/jpeg")
+        assert (await gateway.get("/i/a")).headers["Content-Type"] == "image/jpeg"
+        cos.store.put(BUCKET, KEY, SMALL, content_type="image/webp")
+        for _ in range(2):
+            assert (await gateway.get("/i/a")).headers["Content-Type"] == "image/webp"
+
+    async def test_a_304_that_tells_no_type_confirms_the_one_there_was(
+        self, start_gateway: StartGateway, images: Images, cos: CosEmulator
+    ) -> None:
+        gateway = await start_gateway(image_proxy=ALWAYS_ASK)
+        await images.add("a", SMALL)
+        await gateway.get("/i/a")
+        cos.faults.add(Fault(action=Headers(remove=["Content-Type"])))
+        answer = await gateway.get("/i/a")
+        assert (answer.body, answer.headers["Cache-Status"]) == (SMALL, "image-gateway; fwd=stale; fwd-status=304")
+        assert len(cos.journal.requests) == 2
+
+
+async def test_what_cos_may_not_give_out_is_not_served_from_memory(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(image_proxy=ALWAYS_ASK)
+    await images.add("a", SMALL)
+    await gateway.get("/i/a")
+    cos.faults.add(Fault(action=Refuse(status=451, code="UnavailableForLegalReasons")))
+    assert (await gateway.get("/i/a")).status == 451
+    assert gateway.sample("memory_cache_bytes") == 0
+    assert (await gateway.get("/i/a")).status == 451
+
+
+async def test_empty_objects_are_kept_too(gateway: RunningGateway, images: Images, cos: CosEmulator) -> None:
+    await images.add("a", b"")
+    for _ in range(3):
+        answer = await gateway.get("/i/a")
+        assert (answer.status, answer.body) == (200, b"")
+    assert len(cos.journal.requests) == 1

@@ -1,0 +1,344 @@
+"""Redis and Postgres killed, hung, full, read-only and full of garbage: images keep being served, nobody waits."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+import redis
+
+from gateway.api import app_keys
+from gateway.cos_emulator.server import CosEmulator
+from gateway.dev.database import ImageRow, ImagesTable
+from gateway.dev.postgres_server import PostgresServer
+from gateway.dev.redis_server import RedisServer
+from gateway.presign.image_variant import ImageVariant
+from tests.conftest import Images, RunningGateway, StartGateway
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis for this test alone, to be broken."""
+    with RedisServer(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[PostgresServer]:
+    """A Postgres for this test alone, with the table."""
+    with PostgresServer(tmp_path / "postgres", extra_args=["-c", "max_connections=12"]) as server:
+        ImagesTable(server.dsn).create()
+        yield server
+
+
+@pytest.fixture
+def own_images(own_postgres: PostgresServer, cos: CosEmulator) -> Images:
+    """The images in that Postgres."""
+    return Images(ImagesTable(own_postgres.dsn), cos)
+
+
+async def ready(gateway: RunningGateway, status: str, **checks: str) -> None:
+    """Wait until ``/readyz`` says so; 503 only for ``not_ready``."""
+    async with asyncio.timeout(10):
+        while True:
+            answer = await gateway.get("/readyz")
+            body = answer.json()
+            if body["status"] == status and checks.items() <= body["checks"].items():
+                assert answer.status == (503 if status == "not_ready" else 200)
+                return
+            await asyncio.sleep(0.05)
+
+
+async def told(caplog: pytest.LogCaptureFixture, beginnings: list[str], reason: str = "") -> None:
+    """Wait until that, and nothing else, is what the log has of Redis."""
+    async with asyncio.timeout(10):
+        while len(said := [record.message for record in caplog.records if record.message.startswith("redis ")]) < len(
+            beginnings
+        ):
+            await asyncio.sleep(0.05)
+    assert [one.startswith(beginning) for one, beginning in zip(said, beginnings, strict=True)] == [True] * len(said)
+    assert reason in said[-1]
+
+
+async def timed(gateway: RunningGateway, *paths: str, status: int = 200) -> list[float]:
+    """Ask one after another; each gets ``status``. How many seconds each took."""
+    took = []
+    for path in paths:
+        began = time.monotonic()
+        answer = await gateway.get(path)
+        took.append(time.monotonic() - began)
+        assert answer.status == status, answer.body
+    return took
+
+
+class TestRedisAway:
+    """URLs are signed on the spot, and the queue resumes when it is back."""
+
+    async def test_killed(self, start_gateway: StartGateway, images: Images, own_redis: RedisServer) -> None:
+        gateway = await start_gateway(redis={"url": own_redis.url})
+        for number in range(20):
+            await images.add(f"id-{number}")
+        await timed(gateway, "/i/id-0")
+        await asyncio.to_thread(own_redis.kill)
+        took = await timed(gateway, *(f"/i/id-{number}" for number in range(20)))
+        assert max(took) < 1
+        assert sum(took) < 5
+        await ready(gateway, "degraded", redis="down", postgres="ok")
+        assert gateway.sample("dependency_up", dependency="redis") == 0
+        await asyncio.to_thread(own_redis.start)
+        await ready(gateway, "ready", redis="ok")
+        await images.add("new")
+        await timed(gateway, "/i/new")
+        due = await gateway.app[app_keys.REFRESH_QUEUE].due_at(ImageVariant("new"))
+        assert due is not None
+
+    @pytest.mark.parametrize("kind", ["redis", "redis+cluster"])
+    async def test_each_outage_is_told_once_with_its_reason(
+        self, start_gateway: StartGateway, own_redis: RedisServer, caplog: pytest.LogCaptureFixture, kind: str
+    ) -> None:
+        caplog.set_level("INFO", "gateway.urls")
+        gateway = await start_gateway(redis={"url": f"{kind}://:not-the-password@127.0.0.1:{own_redis.port}"})
+        await told(caplog, ["redis is away, going on without it: reason="], "invalid username-password pair")
+        for _ in range(5):
+            await gateway.app[app_keys.RESOLVER].resolve_many(["a"])
+        await told(caplog, ["redis is away, going on without it: reason="])
+        assert "not-the-password" not in caplog.text
+        if kind == "redis":
+            with redis.Redis.from_url(own_redis.url) as client:
+                await asyncio.to_thread(client.config_set, "requirepass", "not-the-password")
+            await told(caplog, ["redis is away, going on without it: reason=", "redis is back"])
+
+    async def test_hung(self, start_gateway: StartGateway, images: Images, own_redis: RedisServer) -> None:
+        gateway = await start_gateway(redis={"url": own_redis.url, "timeout": 0.3})
+        for number in range(20):
+            await images.add(f"id-{number}")
+        await timed(gateway, "/i/id-0")
+        own_redis.pause()
+        try:
+            took = await timed(gateway, *(f"/i/id-{number}" for number in range(1, 20)))
+            assert max(took) < 0.3 + 0.3  # one time-out, and the time to do without; then nobody waits for a while
+            assert sum(took) < 3
+            assert max(await timed(gateway, "/api/v1/images/id-0/url")) < 0.6
+            await ready(gateway, "degraded", redis="down")
+        finally:
+            own_redis.resume()
+        await ready(gateway, "ready")
+        await images.add("new")
+        await timed(gateway, "/i/new")
+
+    async def test_clients_paused(self, start_gateway: StartGateway, images: Images, own_redis: RedisServer) -> None:
+        gateway = await start_gateway(redis={"url": own_redis.url, "timeout": 0.3})
+        await images.add("a")
+        await images.add("b")
+        await timed(gateway, "/i/a")
+        with redis.Redis.from_url(own_redis.url) as client:
+            await asyncio.to_thread(client.client_pause, 1500)
+            assert (await timed(gateway, "/i/b"))[0] < 1
+        await ready(gateway, "ready")
+
+    @pytest.mark.parametrize("url", ["redis+cluster://127.0.0.1:1", "redis+cluster://:{password}@127.0.0.1:{port}"])
+    async def test_a_cluster_that_is_none_or_away(
+        self,
+        start_gateway: StartGateway,
+        images: Images,
+        own_redis: RedisServer,
+        caplog: pytest.LogCaptureFixture,
+        url: str,
+    ) -> None:
+        url = url.format(password=own_redis.password, port=own_redis.port)
+        gateway = await start_gateway(redis={"url": url})
+        for number in range(10):
+            await images.add(f"id-{number}")
+        assert max(await timed(gateway, *(f"/i/id-{number}" for number in range(10)))) < 1
+        await ready(gateway, "degraded", redis="down", postgres="ok")
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+    @pytest.mark.parametrize(
+        "broken",
+        [
+            lambda client: client.config_set("maxmemory", "1"),
+            lambda client: client.replicaof("127.0.0.1", 1),
+            lambda client: client.config_set("min-replicas-to-write", "1"),
+        ],
+        ids=["out of memory", "a replica that is read-only", "too few replicas"],
+    )
+    async def test_taking_no_writes(
+        self,
+        start_gateway: StartGateway,
+        images: Images,
+        own_redis: RedisServer,
+        broken: Callable[[Any], object],
+    ) -> None:
+        """What is in it is still read, and nobody gets an error."""
+        # Not listening, since what was cached right after listening began is read again to be sure.
+        gateway = await start_gateway(
+            redis={"url": own_redis.url}, url_cache={"local_ttl": 0}, postgres={"listen": False}
+        )
+        await images.add("cached")
+        await timed(gateway, "/i/cached")
+        with redis.Redis.from_url(own_redis.url) as client:
+            await asyncio.to_thread(broken, client)
+            for number in range(10):
+                await images.add(f"id-{number}")
+            took = await timed(gateway, *(f"/i/id-{number}" for number in range(10)))
+            assert max(took) < 1
+            hits = gateway.sample("url_cache_lookups_total", tier="redis", result="hit")
+            await timed(gateway, "/i/cached", "/i/cached")
+            assert gateway.sample("url_cache_lookups_total", tier="redis", result="hit") == hits + 2
+
+    async def test_full_of_garbage_and_wrong_types(
+        self, start_gateway: StartGateway, images: Images, own_redis: RedisServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with redis.Redis.from_url(own_redis.url) as client:
+            for number in range(5):
+                client.set(f"image:url:id-{number}", b"\x00garbage\xff")
+            client.lpush("image:url:id-5", "a list")
+            client.hset("image:url:id-6", "a", "hash")
+            for key in ("refresh:queue", "refresh:dead", "index:used", "index:hits", "index:expiry"):
+                client.set(f"image:{key}", "garbage")
+            day = time.strftime("%Y-%m-%d", time.gmtime())
+            client.lpush(f"image:stats:daily:{day}", "a list")
+            gateway = await start_gateway(redis={"url": own_redis.url})
+            for number in range(7):
+                await images.add(f"id-{number}")
+            await timed(gateway, *(f"/i/id-{number}" for number in range(7)))
+            await ready(gateway, "ready")
+            async with asyncio.timeout(10):  # upkeep and refresher mend what is theirs
+                while client.type("image:index:hits") != b"zset" or client.type("image:refresh:queue") == b"string":
+                    await asyncio.sleep(0.05)
+            await images.add("new")
+            await timed(gateway, "/i/new")
+            assert client.zscore("image:refresh:queue", "new") is not None
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+class TestPostgresAway:
+    """What is cached is served."""
+
+    async def test_killed(self, start_gateway: StartGateway, own_images: Images, own_postgres: PostgresServer) -> None:
+        gateway = await start_gateway(postgres={"dsn": own_postgres.dsn, "timeout": 1}, url_cache={"local_ttl": 0.1})
+        await own_images.add("a", owner="alice", public=False)
+        await own_images.add("b")
+        assert (await gateway.get("/i/a", user="alice")).status == 200
+        await asyncio.to_thread(own_postgres.kill)
+        began = time.monotonic()
+        while time.monotonic() - began < 0.3:  # beyond local_ttl
+            assert (await gateway.get("/i/a", user="alice")).status == 200
+            assert (await gateway.get("/i/a", user="bob")).status == 404
+        [took] = await timed(gateway, "/i/b", status=503)
+        assert took < 1.5
+        refused = await gateway.get("/i/b")
+        assert (refused.json()["code"], refused.headers["Retry-After"]) == ("catalog_unavailable", "2")
+        await ready(gateway, "degraded", postgres="down", redis="ok")
+        await asyncio.to_thread(own_postgres.start)
+        await ready(gateway, "ready")
+        await timed(gateway, "/i/b")
+
+    async def test_slow(self, start_gateway: StartGateway, own_images: Images, own_postgres: PostgresServer) -> None:
+        gateway = await start_gateway(postgres={"dsn": own_postgres.dsn, "timeout": 0.5})
+        await own_images.add("a")
+        await own_images.add("b")
+        await timed(gateway, "/i/a")
+        own_postgres.pause()
+        try:
+            assert max(await timed(gateway, "/i/a", "/i/a")) < 0.3
+            assert max(await timed(gateway, "/i/b", status=503)) < 1
+        finally:
+            own_postgres.resume()
+        await ready(gateway, "ready")
+        await timed(gateway, "/i/b")
+
+    async def test_out_of_connections(
+        self, start_gateway: StartGateway, own_images: Images, own_postgres: PostgresServer
+    ) -> None:
+        gateway = await start_gateway(postgres={"dsn": own_postgres.dsn, "timeout": 0.5})
+        await own_images.add("a")
+        await own_images.add("b")
+        await timed(gateway, "/i/a")
+        others = []
+
+        def take_all() -> None:
+            try:
+                while True:
+                    others.append(psycopg2.connect(own_postgres.dsn))
+            except psycopg2.OperationalError:
+                return
+
+        await asyncio.to_thread(take_all)
+        try:
+            await timed(gateway, "/i/a")
+            assert (await gateway.get("/i/b")).status in (200, 503)  # a kept connection may still do
+        finally:
+            for connection in others:
+                connection.close()
+        await ready(gateway, "ready")
+        await timed(gateway, "/i/b")
+
+    async def test_the_query_is_bounded_in_the_server_too(
+        self, start_gateway: StartGateway, own_images: Images, own_postgres: PostgresServer
+    ) -> None:
+        """LESSONS.md 1.11: a cancelled query goes on in the server."""
+        gateway = await start_gateway(postgres={"dsn": own_postgres.dsn, "timeout": 0.3, "listen": False})
+        await own_images.add("a")
+        await own_images.add("b")
+        await timed(gateway, "/i/a")
+        await own_images.execute("ALTER TABLE images RENAME TO real_images")
+        await own_images.execute(
+            "CREATE VIEW images AS SELECT real_images.* FROM real_images, (SELECT pg_sleep(30)) AS slow"
+        )
+        began = time.monotonic()
+        assert (await gateway.get("/i/b")).status == 503
+        assert time.monotonic() - began < 1
+        running = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE application_name = 'image-gateway' AND state = 'active' AND query LIKE '%images%'"
+        )
+        async with asyncio.timeout(5):
+            while await asyncio.to_thread(_scalar, own_postgres.dsn, running):
+                await asyncio.sleep(0.05)
+
+
+async def test_both_stores_away_is_not_ready_and_memory_still_serves(
+    start_gateway: StartGateway, own_images: Images, own_postgres: PostgresServer, own_redis: RedisServer
+) -> None:
+    gateway = await start_gateway(
+        postgres={"dsn": own_postgres.dsn, "timeout": 0.5}, redis={"url": own_redis.url, "timeout": 0.3}
+    )
+    await own_images.add("a")
+    await timed(gateway, "/i/a")
+    await asyncio.to_thread(own_redis.kill)
+    await asyncio.to_thread(own_postgres.kill)
+    await ready(gateway, "not_ready", redis="down", postgres="down")
+    await timed(gateway, "/i/a")
+    await asyncio.to_thread(own_redis.start)
+    await ready(gateway, "degraded", redis="ok", postgres="down")
+    await timed(gateway, "/i/a")
+
+
+async def test_images_of_a_dead_postgres_come_from_redis_alone(
+    start_gateway: StartGateway, own_images: Images, own_postgres: PostgresServer, own_redis: RedisServer
+) -> None:
+    """A replica that starts while Postgres is away serves what others have cached."""
+    sections = {"postgres": {"dsn": own_postgres.dsn, "timeout": 0.5}, "redis": {"url": own_redis.url}}
+    first = await start_gateway(**sections)
+    await own_images.add("a", b"bytes")
+    await own_images.add_row(ImageRow("unknown-to-redis", None, "x.png", public=True))
+    await timed(first, "/i/a")
+    await asyncio.to_thread(own_postgres.kill)
+    second = await start_gateway(**sections)
+    assert (await second.get("/i/a")).body == b"bytes"
+    await timed(second, "/i/unknown-to-redis", status=503)
+
+
+def _scalar(dsn: str, sql: str) -> Any:
+    connection = psycopg2.connect(dsn)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            row = cursor.fetchone()
+            return row[0] if row is not None else None
+    finally:
+        connection.close()

@@ -1,0 +1,208 @@
+"""Two gateways on one Redis and one Postgres: what changes takes effect on both at once."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from gateway.api import app_keys
+from gateway.cos_emulator.server import CosEmulator
+from gateway.dev.database import ImageRow
+from tests.conftest import ADMIN_TOKEN, BUCKET, Answer, Images, RunningGateway, StartGateway, token_for
+
+ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+AT_ONCE = 0.5
+
+
+@pytest.fixture
+async def replicas(start_gateway: StartGateway, images: Images) -> list[RunningGateway]:
+    """Two gateways that hear of changes."""
+    started = [await start_gateway(url_cache={"local_ttl": 3600}) for _ in range(2)]
+    for gateway in started:
+        await heard_by(gateway, images)
+    return started
+
+
+async def heard_by(gateway: RunningGateway, images: Images) -> None:
+    """Wait until the gateway listens: a change of a row reaches it."""
+    await images.add("canary", b"1")
+    async with asyncio.timeout(5):
+        while True:
+            await gateway.get("/i/canary")
+            await images.execute("UPDATE images SET mime_type = 'image/' || md5(random()::text) WHERE id = 'canary'")
+            await asyncio.sleep(0.02)
+            misses = gateway.sample("url_cache_lookups_total", tier="local", result="miss")
+            await gateway.get("/i/canary")
+            if gateway.sample("url_cache_lookups_total", tier="local", result="miss") > misses:
+                return
+
+
+async def everywhere(
+    replicas: list[RunningGateway], ask: Callable[[RunningGateway], Awaitable[Answer]], status: int
+) -> None:
+    """Every replica answers with ``status`` within half a second."""
+    deadline = time.monotonic() + AT_ONCE
+    for gateway in replicas:
+        while (answer := await ask(gateway)).status != status:
+            assert time.monotonic() < deadline, f"{answer.status} is not {status}"
+            await asyncio.sleep(0.01)
+
+
+class TestChangesOfARow:
+    """Each is obeyed by every replica within half a second."""
+
+    @pytest.fixture(autouse=True)
+    async def warm(self, replicas: list[RunningGateway], images: Images) -> None:
+        await images.add("a", b"old bytes", owner="alice", public=True)
+        for gateway in replicas:
+            assert (await gateway.get("/i/a")).status == 200
+            assert (await gateway.get("/api/v1/images/a/url")).json()["data"]["from_cache"]
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "UPDATE images SET storage_status = 'deleted' WHERE id = 'a'",
+            "DELETE FROM images WHERE id = 'a'",
+            "UPDATE images SET is_public = false WHERE id = 'a'",
+            "UPDATE images SET id = 'b' WHERE id = 'a'",
+        ],
+        ids=["deleted", "row removed", "made private", "renamed"],
+    )
+    async def test_an_image_that_is_taken_away(self, replicas: list[RunningGateway], images: Images, sql: str) -> None:
+        await images.execute(sql)
+        await everywhere(replicas, lambda gateway: gateway.get("/i/a"), 404)
+        await everywhere(replicas, lambda gateway: gateway.get("/api/v1/images/a/url"), 404)
+        for gateway in replicas:  # and it stays so, whatever is in Redis
+            assert (await gateway.get("/i/a")).status == 404
+
+    async def test_a_new_owner(self, replicas: list[RunningGateway], images: Images) -> None:
+        await images.execute("UPDATE images SET is_public = false, user_id = 'bob' WHERE id = 'a'")
+        await everywhere(replicas, lambda gateway: gateway.get("/i/a", user="alice"), 404)
+        await everywhere(replicas, lambda gateway: gateway.get("/i/a", user="bob"), 200)
+
+    async def test_a_new_key(self, replicas: list[RunningGateway], images: Images, cos: CosEmulator) -> None:
+        cos.store.put(BUCKET, "new.png", b"new bytes", content_type="image/png")
+        await images.execute("UPDATE images SET cos_key = 'new.png' WHERE id = 'a'")
+        deadline = time.monotonic() + AT_ONCE
+        for gateway in replicas:
+            while (await gateway.get("/i/a")).body != b"new bytes":
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.01)
+
+    async def test_many_rows_in_one_statement(self, replicas: list[RunningGateway], images: Images) -> None:
+        rows = [ImageRow(f"id-{number}", None, f"k-{number}", public=True) for number in range(1500)]
+        await asyncio.to_thread(images.table.put, rows)
+        for gateway in replicas:
+            for number in (0, 700, 1499):
+                assert (await gateway.get(f"/api/v1/images/id-{number}/url")).status == 200
+        await images.execute("UPDATE images SET storage_status = 'deleted' WHERE id LIKE 'id-%%'")
+        for number in (0, 700, 1499):
+            path = f"/api/v1/images/id-{number}/url"
+            await everywhere(replicas, lambda gateway, path=path: gateway.get(path), 404)  # type: ignore[misc]
+
+
+class TestUnknownImages:
+    """Many requests for what is not there cost little, and what appears is seen soon."""
+
+    async def test_two_hundred_requests_cost_a_query(self, replicas: list[RunningGateway]) -> None:
+        gateway = replicas[0]
+        answers = await asyncio.gather(*(gateway.get("/i/never-there") for _ in range(200)))
+        assert {answer.status for answer in answers} == {404}
+        assert gateway.sample("catalog_queries_total", result="missing") <= 3
+
+    async def test_an_image_that_appears_is_served_within_five_seconds(
+        self, replicas: list[RunningGateway], images: Images
+    ) -> None:
+        assert (await replicas[0].get("/i/late")).status == 404
+        await images.add("late")
+        async with asyncio.timeout(5):
+            while (await replicas[0].get("/i/late")).status != 200:
+                await asyncio.sleep(0.05)
+
+
+class TestTellingTheOthers:
+    """Without Postgres: forced refresh and purge go through Redis."""
+
+    @pytest.fixture
+    async def deaf(self, start_gateway: StartGateway, images: Images) -> list[RunningGateway]:
+        """Two gateways that do not listen to Postgres."""
+        started = [await start_gateway(url_cache={"local_ttl": 3600}, postgres={"listen": False}) for _ in range(2)]
+        await images.add("canary", b"1", owner="alice")
+        for speaker, listener in (started, reversed(started)):
+            async with asyncio.timeout(5):
+                while True:
+                    url = (await listener.get("/api/v1/images/canary/url")).json()["data"]["url"]
+                    await speaker.request("POST", "/api/v1/images/canary/url/refresh", headers=ADMIN)
+                    await asyncio.sleep(0.02)
+                    if (await listener.get("/api/v1/images/canary/url")).json()["data"]["url"] != url:
+                        break  # a URL signed in the same second is the same URL, so this may take one
+        return started
+
+    async def test_a_forced_refresh_is_seen_by_all(self, deaf: list[RunningGateway], images: Images) -> None:
+        await images.add("a", owner="alice")
+        for gateway in deaf:
+            await gateway.get("/i/a")
+        refreshed = await deaf[0].request("POST", "/api/v1/images/a/url/refresh", headers=ADMIN)
+        url = refreshed.json()["data"]["url"]
+        deadline = time.monotonic() + AT_ONCE
+        for gateway in deaf:
+            while (await gateway.get("/api/v1/images/a/url")).json()["data"]["url"] != url:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.01)
+
+    async def test_a_purge_is_obeyed_by_all(self, deaf: list[RunningGateway], images: Images) -> None:
+        await images.add("a", owner="alice")
+        for gateway in deaf:
+            await gateway.get("/i/a")
+        await images.execute("UPDATE images SET is_public = false WHERE id = 'a'")
+        for gateway in deaf:
+            assert (await gateway.get("/i/a")).status == 200  # nobody told them
+        body = {"image_ids": ["a"]}
+        assert (await deaf[0].request("POST", "/api/v1/cache/purge", admin=True, json=body)).status == 401
+        stranger = {"Authorization": f"Bearer {token_for('alice')}"}
+        answer = await deaf[0].request("POST", "/api/v1/cache/purge", admin=True, json=body, headers=stranger)
+        assert answer.status == 401
+        answer = await deaf[0].request("POST", "/api/v1/cache/purge", admin=True, json=body, headers=ADMIN)
+        assert (answer.status, answer.json()["data"]) == (200, {"purged": 1})
+        await everywhere(deaf, lambda gateway: gateway.get("/i/a"), 404)
+
+
+async def test_replicas_hand_out_the_same_url_even_without_redis(start_gateway: StartGateway, images: Images) -> None:
+    started = [await start_gateway(redis={"url": "redis://127.0.0.1:1/0"}) for _ in range(2)]
+    await images.add("a")
+    urls = {(await gateway.get("/api/v1/images/a/url")).json()["data"]["url"] for gateway in started}
+    assert len(urls) == 1
+
+
+async def test_a_gap_in_listening_is_followed_by_reading_the_rows_again(
+    replicas: list[RunningGateway], images: Images
+) -> None:
+    await images.add("a")
+    await images.add("b")
+    for gateway in replicas:
+        await gateway.get("/i/a")
+        await gateway.get("/i/b")
+    url = (await replicas[0].get("/api/v1/images/b/url")).json()["data"]["url"]
+    # Both listeners are cut off, and the change comes before they are back.
+    await images.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'image-gateway-changes'"
+    )
+    await images.execute("SET LOCAL session_replication_role = replica; DELETE FROM images WHERE id = 'a'")
+    deadline = time.monotonic() + 5
+    for gateway in replicas:
+        while (await gateway.get("/i/a")).status != 404:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+    again = (await replicas[0].get("/api/v1/images/b/url")).json()["data"]
+    assert (again["url"], again["from_cache"]) == (url, True)
+
+
+async def test_twenty_misses_at_once_cost_one_query(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway()
+    await images.add("a")
+    answers = await asyncio.gather(*(gateway.get("/i/a") for _ in range(20)))
+    assert {answer.status for answer in answers} == {200}
+    assert gateway.sample("catalog_queries_total", result="found") == 1
+    assert gateway.sample("presigns_total") == 1
+    assert gateway.app[app_keys.RESOLVER].lookup_counts.total("local", "miss") == 20
