@@ -18,7 +18,6 @@ from gateway.api.caller import Callers
 from gateway.api.client_address import ClientAddress
 from gateway.api.routes import ADMIN, add_admin_routes, add_public_routes
 from gateway.concurrency.in_flight import InFlight
-from gateway.concurrency.stream_limit import StreamLimit
 from gateway.delivery.public_url import PublicUrls
 from gateway.metrics.collectors import Metrics
 from gateway.presign.cos_clock import CosClock
@@ -71,7 +70,6 @@ def create_app(settings: Settings, metrics: Metrics) -> web.Application:
     app[app_keys.CALLERS] = Callers(app[app_keys.AUTHENTICATOR], app.get(app_keys.LINKS))
     app[app_keys.CLIENT_ADDRESS] = ClientAddress(settings.server.trusted_proxies)
     app[app_keys.IN_FLIGHT] = InFlight(metrics)
-    app[app_keys.STREAM_LIMIT] = StreamLimit(settings.server.max_streams)
     app[app_keys.LIFETIME] = Lifetime(
         settings.url_cache.default_ttl, settings.url_cache.min_remaining, settings.url_prerefresh.threshold
     )

@@ -22,8 +22,9 @@ from gateway.commands.sql import sql
 from gateway.commands.terminal import OutputConsole
 from gateway.commands.warm import warm
 from gateway.metrics.collectors import Metrics
-from gateway.ops import file_limit, memory_tuning
+from gateway.ops import memory_tuning
 from gateway.ops.logs import configure_logging
+from gateway.server import file_limit
 from gateway.server.listener import Listening, PurePythonParser, listening
 from gateway.settings import Settings
 from gateway.settings.sources import SettingsError

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.api import app_keys
 from gateway.api.authorized_lookup import AuthorizedLookup
-from gateway.api.image_handler import ImageProxy
+from gateway.api.image_handler import ImageHandler
 from gateway.catalog.change_feed import ChangeFeed
 from gateway.catalog.postgres import CatalogQueryRefused, open_catalog
 from gateway.concurrency.background import background
@@ -16,7 +16,7 @@ from gateway.delivery.accel import ImageAccel
 from gateway.delivery.headers import CachePolicy
 from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.relay import Relay
-from gateway.delivery.stream import ImageStream
+from gateway.delivery.responder import Responder
 from gateway.errors import CatalogUnavailable
 from gateway.ops.health import Health
 from gateway.origin.client import open_origin
@@ -130,7 +130,7 @@ async def resolver(app: web.Application) -> AsyncIterator[None]:
         app[app_keys.METRICS],
         app[app_keys.CLOCK].now,
     )
-    app[app_keys.AUTHORIZED_LOOKUP] = AuthorizedLookup(resolver)
+    app[app_keys.AUTHORIZED_LOOKUP] = AuthorizedLookup(resolver, app[app_keys.CALLERS])
     app[app_keys.INVALIDATION] = Invalidation(app.get(app_keys.SHARED_TIER), app.get(app_keys.INVALIDATION_CHANNEL))
     app[app_keys.INVALIDATION].add(resolver.forget)
     app[app_keys.USAGE] = UsageCounter(app.get(app_keys.USAGE_STORE), now=app[app_keys.CLOCK].now)
@@ -178,15 +178,14 @@ async def delivery(app: web.Application) -> AsyncIterator[None]:
 
     app[app_keys.INVALIDATION].add(forget)
     policy = CachePolicy(settings.max_age, private_vary=app[app_keys.AUTHENTICATOR].varies_by)
-    stream = ImageStream(source, Relay(metrics), policy)
-    app[app_keys.IMAGE_PROXY] = ImageProxy(
+    responder = Responder(source, Relay(metrics), policy, metrics)
+    app[app_keys.IMAGE_HANDLER] = ImageHandler(
         settings,
-        limit=app[app_keys.STREAM_LIMIT],
-        callers=app[app_keys.CALLERS],
-        viewing=app[app_keys.AUTHORIZED_LOOKUP],
+        max_streams=app[app_keys.SETTINGS].server.max_streams,
+        lookup=app[app_keys.AUTHORIZED_LOOKUP],
         usage=app[app_keys.USAGE],
-        stream=stream,
-        accel=ImageAccel(source, stream, policy, prefix=settings.accel_prefix),
+        responder=responder,
+        accel=ImageAccel(source, responder, policy, prefix=settings.accel_prefix),
         redirect=ImageRedirect(
             app[app_keys.LIFETIME], app[app_keys.PUBLIC_URLS], policy, now=app[app_keys.CLOCK].latest
         ),

@@ -7,10 +7,9 @@ from gateway.access.signed_links import SignedLinks
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.caller import Callers
 from gateway.api.client_address import ClientAddress
-from gateway.api.image_handler import ImageProxy
+from gateway.api.image_handler import ImageHandler
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.concurrency.in_flight import InFlight
-from gateway.concurrency.stream_limit import StreamLimit
 from gateway.delivery.public_url import PublicUrls
 from gateway.metrics.collectors import Metrics
 from gateway.ops.health import Health
@@ -43,7 +42,6 @@ LINKS = web.AppKey("links", SignedLinks)
 CALLERS = web.AppKey("callers", Callers)
 CLIENT_ADDRESS = web.AppKey("client_address", ClientAddress)
 IN_FLIGHT = web.AppKey("in_flight", InFlight)
-STREAM_LIMIT = web.AppKey("stream_limit", StreamLimit)
 CATALOG = web.AppKey("catalog", PostgresCatalog)
 REDIS = web.AppKey("redis", GuardedRedis)
 USAGE_STORE = web.AppKey("redis_usage", UsageStore)
@@ -58,7 +56,7 @@ USAGE = web.AppKey("usage", UsageCounter)
 RESOLVER = web.AppKey("resolver", UrlResolver)
 AUTHORIZED_LOOKUP = web.AppKey("viewing", AuthorizedLookup)
 OBJECT_SOURCE = web.AppKey("object_source", ObjectSource)
-IMAGE_PROXY = web.AppKey("image_proxy", ImageProxy)
+IMAGE_HANDLER = web.AppKey("image_handler", ImageHandler)
 HEALTH = web.AppKey("health", Health)
 # Before the names of an application's routes in metrics; none on the public port.
 ROUTE_PREFIX = web.AppKey("route_prefix", str)

@@ -1,43 +1,64 @@
 """The first half of a request's way: image id -> signed image that this caller may have."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+
+from aiohttp import web
 
 from gateway.access.identity import Caller
 from gateway.access.policy import check_control, check_owner, check_view, refusal
+from gateway.api.caller import Callers
 from gateway.errors import GatewayError, ImageNotFound
+from gateway.presign.presigned_url import SignedImage
 from gateway.urls.resolver import Known, Resolved, UrlResolver
 
 
 class AuthorizedLookup:
-    """Resolves images and checks access in one step, so that neither can be had without the other."""
+    """Resolves images and checks access in one step, so that neither happens without the other.
 
-    def __init__(self, resolver: UrlResolver) -> None:
+    ``callers`` identifies who sent a request. That happens only where it matters: for images that are not public, and
+    for ids that name none.
+    """
+
+    def __init__(self, resolver: UrlResolver, callers: Callers) -> None:
         self._resolver = resolver
+        self._callers = callers
 
-    async def view(self, caller: Caller, image_id: str, style: str | None = None) -> Resolved:
-        """The image if ``caller`` may see it; raises what the resolver and ``check_view`` raise."""
-        return await self.view_for(lambda: caller, image_id, style)
+    def get_cached(self, request: web.BaseRequest, image_id: str, style: str | None = None) -> Resolved | None:
+        """Return the image if this process has it cached; None: it has to be looked up.
 
-    async def view_for(self, identify: Callable[[], Caller], image_id: str, style: str | None = None) -> Resolved:
-        """As ``view``, for a caller who is told only where that matters: nobody need be known for a public image."""
-        return self.at_hand(identify, image_id, style) or await self.looked_up(identify, image_id, style)
-
-    def at_hand(self, identify: Callable[[], Caller], image_id: str, style: str | None = None) -> Resolved | None:
-        """As ``view_for``, of what can be told without waiting; None: it has to be ``looked_up``."""
+        Raises what ``look_up`` raises.
+        """
         try:
-            resolved = self._resolver.at_hand(image_id, style)
+            resolved = self._resolver.get_cached(image_id, style)
         except ImageNotFound as error:
-            raise refusal(identify()) from error
-        return _visible(resolved, identify) if resolved is not None else None
+            raise refusal(self._callers.of(request)) from error
+        if resolved is None or resolved.image.record.public:
+            return resolved
+        check_view(self._callers.of(request), resolved.image.record)
+        return resolved
 
-    async def looked_up(self, identify: Callable[[], Caller], image_id: str, style: str | None = None) -> Resolved:
-        """As ``view_for``, of what is not at hand."""
+    async def look_up(self, request: web.BaseRequest, image_id: str, style: str | None = None) -> Resolved:
+        """Look an image up that is not cached here; raises what the resolver and ``check_view`` raise."""
         try:
             resolved = await self._resolver.look_up(image_id, style)
         except ImageNotFound as error:
-            raise refusal(identify()) from error
-        return _visible(resolved, identify)
+            raise refusal(self._callers.of(request)) from error
+        if not resolved.image.record.public:
+            check_view(self._callers.of(request), resolved.image.record)
+        return resolved
+
+    async def resolve_again(self, request: web.BaseRequest, image_id: str, style: str | None = None) -> SignedImage:
+        """Return the image as it is now, if the sender of ``request`` may still see it."""
+        resolved = self.get_cached(request, image_id, style) or await self.look_up(request, image_id, style)
+        return resolved.image
+
+    async def view(self, caller: Caller, image_id: str, style: str | None = None) -> Resolved:
+        """Return the image if ``caller`` may see it; raises what the resolver and ``check_view`` raise."""
+        with _same_answer_for_bad_credentials(caller):
+            resolved = self._resolver.get_cached(image_id, style) or await self._resolver.look_up(image_id, style)
+        check_view(caller, resolved.image.record)
+        return resolved
 
     async def view_many(self, caller: Caller, image_ids: list[str]) -> dict[str, Resolved | GatewayError]:
         """For each id the image, or the error that ``view`` would raise."""
@@ -79,10 +100,3 @@ def _same_answer_for_bad_credentials(caller: Caller) -> Iterator[None]:
         yield
     except ImageNotFound as error:
         raise refusal(caller) from error
-
-
-def _visible(resolved: Resolved, identify: Callable[[], Caller]) -> Resolved:
-    """The same, if the caller may see it; raises what ``check_view`` raises."""
-    if not resolved.image.record.public:
-        check_view(identify(), resolved.image.record)
-    return resolved

@@ -5,7 +5,7 @@ from aiohttp import web
 from gateway.api.app_keys import (
     AUTHORIZED_LOOKUP,
     CALLERS,
-    IMAGE_PROXY,
+    IMAGE_HANDLER,
     INVALIDATION,
     PUBLIC_URLS,
     REFRESH_QUEUE,
@@ -21,7 +21,8 @@ from gateway.redis_store.guarded_client import CacheUnavailable
 
 async def proxy(request: web.Request) -> web.StreamResponse:
     """The image's bytes, or the way to them, at an address that the router had to decode."""
-    return await request.app[IMAGE_PROXY].answer(request, request.match_info["image_id"], request[REQUEST_CONTEXT])
+    image_id = parse_image_id(request.match_info["image_id"])
+    return await request.app[IMAGE_HANDLER].answer(request, image_id, request[REQUEST_CONTEXT])
 
 
 async def url(request: web.Request) -> web.Response:

@@ -6,36 +6,25 @@ from gateway.metrics.collectors import Metrics
 
 
 class InFlight:
-    """Knows the requests under way by number, the oldest lowest."""
+    """The requests in flight by number; the oldest has the lowest.
+
+    ``started`` is the number of the newest, ``transports`` are the connections of those in flight. The dispatch keeps
+    both, as plain attributes since it does so for each request.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
-        metrics.inflight_requests.set_function(lambda: len(self._numbers))
-        self._next = 0
-        self._numbers: dict[int, asyncio.Transport | None] = {}
+        self.started = 0
+        self.transports: dict[int, asyncio.Transport | None] = {}
+        metrics.inflight_requests.set_function(lambda: len(self.transports))
 
-    def began(self, transport: asyncio.Transport | None = None) -> int:
-        """A request is under way on that connection; its number, for ``ended``."""
-        number = self._next
-        self._next += 1
-        self._numbers[number] = transport
-        return number
+    def open_transports(self) -> list[asyncio.Transport]:
+        """Return the connections of the requests in flight."""
+        return [transport for transport in self.transports.values() if transport is not None]
 
-    def ended(self, number: int) -> None:
-        """That request is over."""
-        self._numbers.pop(number, None)
-
-    def transports(self) -> list[asyncio.Transport]:
-        """The connections of the requests under way."""
-        return [transport for transport in self._numbers.values() if transport is not None]
-
-    def mark(self) -> int:
-        """A point in time, for ``any_before``."""
-        return self._next
-
-    def any_before(self, mark: int) -> bool:
-        """Whether a request that had begun by ``mark`` is still under way."""
-        return any(number < mark for number in self._numbers)
+    def any_before(self, number: int) -> bool:
+        """Return whether a request with that number or a lower one is in flight."""
+        return any(other <= number for other in self.transports)
 
     def any(self) -> bool:
-        """Whether any request is under way."""
-        return bool(self._numbers)
+        """Return whether any request is in flight."""
+        return bool(self.transports)

@@ -10,11 +10,16 @@ from collections.abc import Mapping
 
 from aiohttp import hdrs, web
 
-from gateway.delivery import cache_status
-from gateway.delivery.exchange import Exchange
-from gateway.delivery.headers import CachePolicy, content_type_of, image_headers
+from gateway.delivery.headers import (
+    CachePolicy,
+    cache_status_of_fetch,
+    cache_status_of_hit,
+    content_type_of,
+    image_headers,
+)
+from gateway.delivery.image_request import Exchange
 from gateway.delivery.plan import NOT_MODIFIED, plan_for
-from gateway.delivery.stream import ImageStream
+from gateway.delivery.responder import Responder
 from gateway.origin.errors import ObjectMoved
 from gateway.origin.object_metadata import ObjectMetadata
 from gateway.origin.object_source import ObjectSource
@@ -27,43 +32,47 @@ FAILED = "X-Accel-Failed"
 class ImageAccel:
     """Answers what needs no bytes by itself, and hands everything else over to nginx."""
 
-    def __init__(self, source: ObjectSource, stream: ImageStream, policy: CachePolicy, *, prefix: str) -> None:
+    def __init__(self, source: ObjectSource, responder: Responder, policy: CachePolicy, *, prefix: str) -> None:
         self._source = source
-        self._stream = stream
+        self._responder = responder
         self._policy = policy
         self._prefix = prefix
 
-    async def answer(self, exchange: Exchange, image: SignedImage) -> web.StreamResponse:
-        """A 304, the headers of a HEAD, or an ``X-Accel-Redirect``; raises what ``ImageStream.answer`` raises.
+    async def answer(self, exchange: Exchange) -> web.StreamResponse:
+        """Return a 304, the headers of a HEAD, or an ``X-Accel-Redirect``; raises what ``Responder.answer`` raises.
 
-        What is not known of the object is asked of COS once in a while, by a HEAD: so errors are the gateway's own,
-        nothing but images is handed over, and a URL that COS refuses is renewed before nginx meets it.
+        Metadata that is not known is asked of COS by a HEAD. So errors are the gateway's own, only images are handed
+        over, and a URL that COS refuses is renewed before nginx uses it.
         """
-        if exchange.is_head or _is_for_us(exchange):
-            return await self._stream.answer(exchange, image)
-        known = self._source.known(image)
-        if known is not None:
-            freshness, age = self._source.freshness(known), self._source.age(known)
-            of_memory = {"Cache-Status": cache_status.hit(freshness), "Age": str(int(age))}
-            return self._handed_over(exchange, image, known.metadata, of_memory)
+        if exchange.wanted.is_head or _needs_gateway(exchange):
+            return await self._responder.answer(exchange)
+        image, memory = exchange.image, self._source.memory
+        entry = self._source.usable(image)
+        if entry is not None:
+            from_memory = {
+                "Cache-Status": cache_status_of_hit(memory.freshness(entry)),
+                "Age": str(int(memory.age(entry))),
+            }
+            return self._handed_over(exchange, entry.metadata, from_memory)
         try:
-            renewed, known = await self._source.look(image)
+            renewed, entry = await self._source.look(image)
         except ObjectMoved:
-            return await self._stream.answer(exchange, await exchange.view_again())
+            await exchange.resolve_again()
+            return await self._responder.answer(exchange)
         if renewed is not None:
-            image = await exchange.view_again()
-        return self._handed_over(exchange, image, known.metadata, {"Cache-Status": cache_status.forwarded(200)})
+            await exchange.resolve_again()
+        return self._handed_over(exchange, entry.metadata, {"Cache-Status": cache_status_of_fetch(200)})
 
     def _handed_over(
-        self, exchange: Exchange, image: SignedImage, metadata: ObjectMetadata, told: Mapping[str, str]
+        self, exchange: Exchange, metadata: ObjectMetadata, cache_fields: Mapping[str, str]
     ) -> web.Response:
-        """``told`` says how the facts were come by."""
-        wanted = exchange.wanted
+        """Return the answer that hands the image over to nginx; ``cache_fields`` say where the metadata is from."""
+        wanted, image = exchange.wanted, exchange.image
         content_type_of(image.record.content_type, metadata.content_type)  # what is no image has no conditions
         plan = plan_for(exchange.request.headers, wanted.byte_range, metadata)
         with_body = plan is not NOT_MODIFIED
         headers = image_headers(image.record, metadata, self._policy, download=wanted.download, with_body=with_body)
-        headers.update(told)
+        headers.update(cache_fields)
         if plan is NOT_MODIFIED:
             return web.Response(status=304, headers=headers)
         del headers["Accept-Ranges"]  # nginx would keep it, and send COS's beside it
@@ -86,7 +95,7 @@ class ImageAccel:
         return web.Response(headers=headers)
 
 
-def _is_for_us(exchange: Exchange) -> bool:
+def _needs_gateway(exchange: Exchange) -> bool:
     """Whether nginx did not get the object, or would answer otherwise than is right.
 
     A Range that is to be ignored is a 416 or several parts to it, and If-Unmodified-Since, whatever stands beside it,
@@ -96,7 +105,7 @@ def _is_for_us(exchange: Exchange) -> bool:
     return (
         FAILED in headers
         or hdrs.IF_UNMODIFIED_SINCE in headers
-        or (hdrs.RANGE in headers and exchange.byte_range is None)
+        or (hdrs.RANGE in headers and exchange.wanted.byte_range is None)
     )
 
 

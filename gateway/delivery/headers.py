@@ -69,7 +69,7 @@ def cache_control(public: bool, max_age: int) -> str:
 
 
 def image_headers(
-    record: ImageRecord, metadata: ObjectMetadata, policy: CachePolicy, *, download: str | None, with_body: bool
+    record: ImageRecord, metadata: ObjectMetadata, policy: CachePolicy, *, download: str | None, with_body: bool = True
 ) -> "CIMultiDict[str]":
     """All that depends on the object and not on this answer; ``with_body`` is False for a 304.
 
@@ -120,3 +120,34 @@ def _made_before(
     if download is not None:
         headers["Content-Disposition"] = content_disposition(download)
     return headers
+
+
+_CACHE = "image-gateway"
+
+
+def cache_status_of_hit(freshness: float) -> str:
+    """Return the Cache-Status (RFC 9211) of an answer from memory, for which COS was not asked.
+
+    ``freshness`` in seconds is negative for a stale one (section 2.5).
+    """
+    return f"{_CACHE}; hit; ttl={int(freshness)}"
+
+
+def cache_status_of_fetch(status: int, stored: bool = False, collapsed: bool = False, had_stale: bool = False) -> str:
+    """Return the Cache-Status of an answer for which COS was asked and answered ``status`` (sections 2.2 to 2.8).
+
+    ``collapsed``: one fetch for several requests; ``had_stale``: memory had an older version.
+    """
+    reason = "stale" if had_stale else "miss"
+    more = f"{'; stored' if stored else ''}{'; collapsed' if collapsed else ''}"
+    return f"{_CACHE}; fwd={reason}; fwd-status={status}{more}"
+
+
+def cache_status_of_revalidation(status: int | None) -> str:
+    """Return the Cache-Status of an answer from memory that COS was asked about.
+
+    ``status`` None: COS did not answer (RFC 5861 section 4).
+    """
+    if status is None:
+        return f"{_CACHE}; fwd=stale; detail=stale-if-error"
+    return f"{_CACHE}; fwd=stale; fwd-status={status}"

@@ -1,50 +1,97 @@
-"""What a client asks of an image, checked before anything is looked up."""
+"""A request for an image: its parameters, validated before any look-up, and its state while it is answered."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from email.utils import encode_rfc2231
 from typing import Self
 
-from aiohttp import hdrs
+from aiohttp import hdrs, web
 
-from gateway.catalog.image_id import parse_image_id
+from gateway.delivery.byte_range import ByteRange
+from gateway.delivery.request_context import RequestContext
 from gateway.errors import InvalidRequest
+from gateway.presign.presigned_url import SignedImage
 
-# One range only: COS takes no more, and RFC 9110 section 14.2 lets a server ignore what it does not support. There are
-# no spaces within a range (section 14.1.1); names of units are case-insensitive (section 14.1).
-_SINGLE_RANGE = re.compile(r"[Bb][Yy][Tt][Ee][Ss]=(?:([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18}))")
 _FILENAME = re.compile(r"[^\x00-\x1f\x7f/\\]{1,255}")
 _PLAIN_FILENAME = re.compile(r"[A-Za-z0-9 ._-]+")
 
 
 @dataclass(slots=True)
 class ImageRequest:
-    """One image as it is wanted.
+    """The parameters of one request.
 
-    ``byte_range`` is the value of the Range header to send to COS, None for the whole image; ``download`` is the file
-    name to save it under, None to show it.
+    ``style`` and ``download`` (a file name) are None when they are not asked for. ``byte_range`` is None for the whole
+    image. ``is_plain``: GET of the whole image without conditions, as most requests are.
     """
 
     image_id: str
     style: str | None
     download: str | None
     redirect: bool
-    byte_range: str | None
+    byte_range: ByteRange | None
+    is_head: bool
+    is_conditional: bool
+    is_plain: bool
 
     @classmethod
-    def parse(cls, image_id: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Self:
-        """Raises ``InvalidImageId`` or ``InvalidRequest``; an unusable Range is ignored (RFC 9110 section 14.2)."""
-        if not query:  # as nearly all requests are
-            byte_range = _single_range(headers[hdrs.RANGE]) if hdrs.RANGE in headers else None
-            return cls(parse_image_id(image_id), None, None, False, byte_range)
+    def parse(cls, image_id: str, query: Mapping[str, str], headers: Mapping[str, str], method: str = "GET") -> Self:
+        """Raises ``InvalidRequest``; an unusable Range is ignored (RFC 9110 section 14.2)."""
+        is_head = method == hdrs.METH_HEAD
+        byte_range = None
+        if hdrs.RANGE in headers and not is_head:  # only GET has ranges (RFC 9110 section 14.2)
+            byte_range = ByteRange.parse(headers[hdrs.RANGE])
+        is_conditional = (
+            hdrs.IF_NONE_MATCH in headers
+            or hdrs.IF_MODIFIED_SINCE in headers
+            or hdrs.IF_MATCH in headers
+            or hdrs.IF_UNMODIFIED_SINCE in headers
+        )
+        is_plain = byte_range is None and not is_head and not is_conditional
+        if not query:  # as in nearly all requests
+            return cls(image_id, None, None, False, byte_range, is_head, is_conditional, is_plain)
         return cls(
-            image_id=parse_image_id(image_id),
+            image_id=image_id,
             style=query.get("style"),
             download=_file_name(query.get("download")),
             redirect=_flag(query.get("redirect")),
-            byte_range=_single_range(headers.get(hdrs.RANGE)),
+            byte_range=byte_range,
+            is_head=is_head,
+            is_conditional=is_conditional,
+            is_plain=is_plain,
         )
+
+
+# Resolves the image of a request again and checks access again; raises what the first look-up raises.
+ResolveAgain = Callable[[web.BaseRequest, str, str | None], Awaitable[SignedImage]]
+
+
+class Exchange:
+    """A request for an image that its caller may see, while it is answered.
+
+    ``image`` is the image as it was last resolved. A refused URL may lead to a row that has changed: ``resolve_again``
+    then looks the image up and checks access anew.
+    """
+
+    __slots__ = ("_resolve_again", "context", "image", "request", "wanted")
+
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        context: RequestContext,
+        wanted: ImageRequest,
+        image: SignedImage,
+        resolve_again: ResolveAgain,
+    ) -> None:
+        self.request = request
+        self.context = context
+        self.wanted = wanted
+        self.image = image
+        self._resolve_again = resolve_again
+
+    async def resolve_again(self) -> None:
+        """Replace ``image``; raises ``GatewayError`` as the first look-up did."""
+        self.image = await self._resolve_again(self.request, self.wanted.image_id, self.wanted.style)
 
 
 def content_disposition(file_name: str) -> str:
@@ -76,15 +123,3 @@ def _flag(text: str | None) -> bool:
             return True
         case _:
             raise InvalidRequest("redirect must be true or false")
-
-
-def _single_range(text: str | None) -> str | None:
-    found = _SINGLE_RANGE.fullmatch(text) if text is not None else None
-    if found is None:
-        return None
-    first, last, suffix = found.groups()
-    if suffix is not None:
-        return f"bytes=-{suffix}"
-    if last is not None and int(last) < int(first):
-        return None  # RFC 9110 section 14.1.1: not a valid range, so there is none
-    return f"bytes={first}-{last or ''}"

@@ -2,7 +2,6 @@
 
 import enum
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiohttp import hdrs
@@ -46,16 +45,6 @@ def evaluate(headers: MultiMapping[str], validators: Validators) -> Verdict:
         if modified is not None and modified <= modified_since:
             return Verdict.NOT_MODIFIED
     return Verdict.SEND
-
-
-def is_conditional(headers: Mapping[str, str]) -> bool:
-    """Whether anything is asked under a condition other than If-Range, which is one of the range."""
-    return (
-        hdrs.IF_NONE_MATCH in headers
-        or hdrs.IF_MODIFIED_SINCE in headers
-        or hdrs.IF_MATCH in headers
-        or hdrs.IF_UNMODIFIED_SINCE in headers
-    )
 
 
 def forwardable_conditions(headers: MultiMapping[str]) -> dict[str, str]:

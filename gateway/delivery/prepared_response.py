@@ -1,7 +1,7 @@
-"""A whole answer at hand, and what it costs to send it kept small.
+"""A fully buffered response whose header lines are serialized once.
 
-aiohttp builds and writes the head of every answer anew, twenty fields for an image: a third of the time that an
-answer from memory takes. Here the fields that are the same in every answer are bytes already.
+aiohttp builds and serializes the head of every response anew, twenty fields for an image: a third of the time that a
+response from memory takes. Here the fields that do not change are bytes already.
 """
 
 import time
@@ -14,10 +14,10 @@ from typing import Final
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 
-# So much of a body is copied to leave with the head: a head alone would wake the client for next to nothing. What is
-# larger is written piece by piece, since another system call is cheaper than a copy.
+# Bytes of a body that are copied behind the head, so that a client is not woken for a head alone. The rest is written
+# in pieces, since another system call is cheaper than a copy.
 _COPIED: Final = 128 * 1024
-# What a slow client is given before it has taken what it got: so much is held for it, and no more.
+# Bytes written before the client has to read: no more is buffered for a slow one.
 _WRITTEN_AT_ONCE: Final = 1024 * 1024
 _STATUS_LINES = {
     (minor, status): f"HTTP/1.{minor} {status} {HTTPStatus(status).phrase}\r\n".encode()
@@ -27,7 +27,7 @@ _STATUS_LINES = {
 
 
 def fields(headers: Mapping[str, str]) -> str:
-    """The header lines of an answer; raises ``ValueError`` for a value that would end its line before its time."""
+    """Return the header lines of a response; raises ``ValueError`` for a value that contains a line break or NUL."""
     lines = "\r\n".join([*map(": ".join, headers.items()), ""])
     if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
         raise ValueError("a header field cannot be sent")  # RFC 9110 section 5.5
@@ -35,9 +35,10 @@ def fields(headers: Mapping[str, str]) -> str:
 
 
 class PreparedResponse(web.StreamResponse):
-    """``fixed`` are header lines that were made and encoded once; ``own`` those of this answer alone.
+    """A response to GET.
 
-    For a GET. Date, Content-Length and Connection are added.
+    ``fixed`` are header lines serialized before, ``own`` those of this response alone. Date, Content-Length and
+    Connection are added.
     """
 
     def __init__(self, fixed: bytes, own: str, body: bytes = b"", status: int = 200) -> None:
@@ -45,22 +46,28 @@ class PreparedResponse(web.StreamResponse):
         self.own = own
         self._fixed = fixed
         self._whole_body = body
-        self._asked: web.BaseRequest | None = None
-        self._stays: bool | None = None
+        self._request: web.BaseRequest | None = None
+        self._keeps_alive: bool | None = None
+        self._is_sent = False
+
+    @property
+    def prepared(self) -> bool:
+        """Whether it was sent: the head is not written before the body."""
+        return self._is_sent
 
     @property
     def keep_alive(self) -> bool | None:
-        """Whether the connection takes another request; None before it is known."""
-        return self._stays
+        """Whether the connection takes another request; None before the response is sent."""
+        return self._keeps_alive
 
     async def send(self, request: web.BaseRequest) -> None:
-        """Send head and body, so that nothing is left to be done; raises ``ConnectionError`` if the client has left."""
-        self._eof_sent = True
+        """Send head and body; raises ``ConnectionError`` if the client has disconnected."""
+        self._is_sent = True
         forced = super().keep_alive
-        self._stays = request.keep_alive if forced is None else forced
+        self._keeps_alive = request.keep_alive if forced is None else forced
         is_current = request.version >= HttpVersion11
-        # What has to be said where it is not the protocol's default (RFC 9112 section 9.3).
-        connection = "" if self._stays is is_current else _CONNECTION[is_current]
+        # Only said where it is not the protocol's default (RFC 9112 section 9.3).
+        connection = "" if self._keeps_alive is is_current else _CONNECTION[is_current]
         body = self._whole_body
         own = f"{self.own}Date: {_date(int(time.time()))}\r\nContent-Length: {len(body)}\r\n{connection}\r\n"
         status_line = _STATUS_LINES[is_current, self.status]
@@ -71,16 +78,16 @@ class PreparedResponse(web.StreamResponse):
             await _write(request.writer, b"".join(head), body)
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Nothing is written before the end."""
-        self._asked = request
+        """Write nothing: ``write_eof`` sends everything at once."""
+        self._request = request
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """As ``send``, if that was not done before."""
+        """Send the response unless ``send`` did."""
         assert not data, "the body is known from the start"  # noqa: S101
-        if not self._eof_sent:
-            assert self._asked is not None, "aiohttp prepares an answer before it ends it"  # noqa: S101
-            await self.send(self._asked)
+        if not self._is_sent:
+            assert self._request is not None, "aiohttp prepares an answer before it ends it"  # noqa: S101
+            await self.send(self._request)
 
 
 async def _write(writer: AbstractStreamWriter, head: bytes, body: bytes) -> None:

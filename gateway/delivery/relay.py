@@ -5,8 +5,7 @@ from typing import Protocol
 from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 
-from gateway.delivery.exchange import Exchange
-from gateway.delivery.prepared_response import PreparedResponse
+from gateway.delivery.image_request import Exchange
 from gateway.errors import OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.errors import BodyLost
@@ -58,7 +57,7 @@ class Relay:
             piece = await body.read()
         except BodyLost as error:
             raise OriginUnavailable(str(error)) from error
-        exchange.stamp(response)
+        exchange.context.stamp(response)
         sent = 0
         try:
             await response.prepare(exchange.request)
@@ -79,25 +78,9 @@ class Relay:
             raise ClientLeft("the connection is closed") from error
         return response
 
-    async def send_prepared(
-        self, exchange: Exchange, fixed: bytes, own: str, body: bytes, status: int = 200
-    ) -> PreparedResponse:
-        """Answer a GET by bytes at hand: header lines encoded before, those of this answer alone, the body.
 
-        Raises ``ClientLeft``.
-        """
-        response = PreparedResponse(fixed, own, body, status)
-        exchange.stamp(response)
-        try:
-            await response.send(exchange.request)
-        except ConnectionError as error:
-            raise ClientLeft("the connection is closed") from error
-        self._metrics.response_bytes.add((), len(body))
-        return response
-
-
-async def all_of(body: Body) -> bytes:
-    """The whole body; raises ``OriginUnavailable``: nothing was sent yet."""
+async def read_whole(body: Body) -> bytes:
+    """Return the whole body; raises ``OriginUnavailable``: nothing was sent yet."""
     try:
         pieces = [await body.read()]
         while pieces[-1]:

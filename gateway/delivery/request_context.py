@@ -1,21 +1,29 @@
-"""One request's passage through the gateway: its id, its time, and how it is to be counted."""
+"""Per-request context: request id, start time, metric labels."""
 
+import random
+import re
 import time
+from contextvars import ContextVar
 
 from aiohttp import web
 
 from gateway.delivery.prepared_response import PreparedResponse
-from gateway.delivery.request_id import request_id_from
+
+_ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+# The id of the request that the current task answers, "" outside of one. Log records carry it.
+current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
 
 _DENIALS = frozenset({401, 404})
 
 
 class RequestContext:
-    """Begins when the request is taken.
+    """Created when a request arrives.
 
-    ``route`` and ``image_id`` are known once the address was understood, ``delivery`` once it is chosen, ``first_byte``
-    (seconds) when it leaves. ``outcome`` is what to count where no status reached the client. ``is_denial``: the answer
-    is about an image that may exist or not, so how long it took must not be told.
+    ``route`` and ``image_id`` are set when the address is parsed, ``delivery`` when the way of delivery is chosen,
+    ``first_byte`` (seconds since the start) when the first byte is sent. ``outcome`` replaces the status in the metrics
+    where no status reached the client. ``is_denial``: the response is about an image that may exist or not, so it must
+    not say how long it took.
     """
 
     __slots__ = ("delivery", "first_byte", "image_id", "is_denial", "outcome", "request_id", "route", "started")
@@ -31,14 +39,14 @@ class RequestContext:
         self.first_byte: float | None = None
 
     def elapsed(self) -> float:
-        """Seconds since the request was taken."""
+        """Return the seconds since the request arrived."""
         return time.perf_counter() - self.started
 
     def stamp(self, response: web.StreamResponse) -> None:
-        """Add what every answer carries: its first byte is about to leave."""
+        """Add the fields that every response carries. Call it right before the first byte is sent."""
         self.first_byte = elapsed = time.perf_counter() - self.started
         timing = f"gateway;dur={elapsed * 1000:.1f}"
-        if isinstance(response, PreparedResponse):  # which is not made of a mapping
+        if isinstance(response, PreparedResponse):  # it has header lines instead of a mapping
             response.own += f"Server: image-gateway\r\nX-Request-Id: {self.request_id}\r\nServer-Timing: {timing}\r\n"
             return
         response.headers["Server"] = "image-gateway"
@@ -47,4 +55,11 @@ class RequestContext:
             response.headers["Server-Timing"] = timing
 
 
-REQUEST_CONTEXT = web.RequestKey("passage", RequestContext)
+REQUEST_CONTEXT = web.RequestKey("request_context", RequestContext)
+
+
+def request_id_from(header: str | None) -> str:
+    """Return the id that a proxy in front gave if it is safe to log and to send back, else a new one."""
+    if header is not None and _ACCEPTABLE_ID.fullmatch(header):
+        return header
+    return f"{random.getrandbits(64):016x}"

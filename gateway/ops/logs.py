@@ -11,7 +11,7 @@ import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 from structlog.typing import EventDict, WrappedLogger
 
-from gateway.delivery.request_id import current_request_id
+from gateway.delivery.request_context import current_request_id
 from gateway.settings import LoggingSettings
 
 # A presigned URL is a credential as long as it lives (aws/aws-sdk-java-v2#7388), and so is a token.

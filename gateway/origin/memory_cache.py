@@ -40,6 +40,7 @@ class ObjectCache:
         self, settings: MemoryCacheSettings, metrics: Metrics, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._settings = settings
+        self._ttl = settings.ttl
         metrics.memory_cache_bytes.set_function(lambda: self._bytes)
         self.now = monotonic
         self._entries: OrderedDict[ObjectId, Entry] = OrderedDict()
@@ -52,6 +53,15 @@ class ObjectCache:
         """Whether bytes of that size are kept."""
         most = self._settings.max_bytes
         return size is not None and most > 0 and size <= min(self._settings.max_object_bytes, most)
+
+    def fresh(self, image: SignedImage) -> Entry | None:
+        """Return the entry of its object that may be used without asking COS; None: there is none."""
+        entry = self.get(image)
+        return entry if entry is not None and self.now() - entry.asked_at < self._ttl else None
+
+    def freshness(self, entry: Entry) -> float:
+        """Return for how many seconds the entry may be used without asking COS; negative once it is stale."""
+        return self._ttl - self.age(entry)
 
     def get(self, image: SignedImage) -> Entry | None:
         """What is known of its object, however old; nothing from before the image changed."""

@@ -1,7 +1,8 @@
 """Objects by image: from memory, from a transfer under way, or from COS."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import OriginTimeout, OriginUnavailable, Unavailable
@@ -26,12 +27,23 @@ Renewed = SignedImage | None  # the image on a new URL, if the one at hand was r
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """Bytes from memory that had to be asked about: ``status`` is COS's 304, or None if it failed and they are old."""
+class Stored:
+    """Bytes from memory about which COS was asked; ``status`` is its 304, or None if it failed and they are stale."""
 
     entry: Entry
     body: bytes
     status: int | None
+
+
+class Fetched(NamedTuple):
+    """A whole object: an open reader, which the caller closes, or bytes from memory.
+
+    ``renewed`` is the image on a new URL if COS refused the first one; its row may have changed.
+    """
+
+    renewed: SignedImage | None
+    reader: Reader | None
+    stored: Stored | None = None
 
 
 class ObjectSource:
@@ -49,7 +61,7 @@ class ObjectSource:
         backoff: Backoff | None = None,
     ) -> None:
         self._client = client
-        self._cache = cache
+        self.memory = cache
         self._ttl = settings.memory_cache.ttl
         self._resumes = settings.retry_count
         self._renew = renew
@@ -63,38 +75,30 @@ class ObjectSource:
         )
         self._revalidations: SingleFlight[ObjectId, None] = SingleFlight("revalidation", metrics.coalesced_requests)
 
-    def known(self, image: SignedImage) -> Entry | None:
-        """What is known of the object and may be used as it is, without asking COS.
+    def usable(self, image: SignedImage) -> Entry | None:
+        """Return the entry of its object that may be used now; None: COS has to be asked.
 
         Bytes up to twice ``memory_cache.ttl`` old are used while COS is asked about them (stale-while-revalidate).
         """
-        entry = self._cache.get(image)
+        entry = self.memory.get(image)
         if entry is None:
             return None
-        age = self._cache.age(entry)
+        age = self.memory.age(entry)
         if age < self._ttl:
             return entry
         if entry.body is None or age >= 2 * self._ttl:
             return None
-        if len(self._revalidations) < MOST_UNATTENDED:  # else the next request may begin it
+        if len(self._revalidations) < MOST_UNATTENDED:  # else the next request may start it
             self._revalidations.start(image.object_id, lambda: self._revalidate(image))
         return entry
 
-    def freshness(self, entry: Entry) -> float:
-        """Seconds for which it may be used without asking COS again; negative once it is old."""
-        return self._ttl - self._cache.age(entry)
-
-    def age(self, entry: Entry) -> float:
-        """Seconds since COS was last asked about it."""
-        return self._cache.age(entry)
-
     def keeps(self, metadata: ObjectMetadata) -> bool:
         """Whether such an object is fetched whole, so that every range of it can be served from memory."""
-        return metadata.strong_etag is not None and self._cache.takes(metadata.size)
+        return metadata.strong_etag is not None and self.memory.takes(metadata.size)
 
     def holds(self, image: SignedImage) -> bool:
         """Whether there are bytes of it in memory, however old: they can be revalidated, and stand in for COS."""
-        entry = self._cache.get(image)
+        entry = self.memory.get(image)
         return entry is not None and entry.body is not None
 
     @property
@@ -105,53 +109,49 @@ class ObjectSource:
     async def look(self, image: SignedImage) -> tuple[Renewed, Entry]:
         """The facts as COS tells them in answer to a HEAD."""
         # What was asked before the image changed is of no use to it.
-        key = image.object_id, self._cache.changed_at(image.record.image_id)
+        key = image.object_id, self.memory.changed_at(image.record.image_id)
         return await self._looks.run(key, lambda: self._look(self._door(image)))
 
-    def whole(self, image: SignedImage, conditions: Mapping[str, str]) -> Awaitable[tuple[Renewed, Reader | Kept]]:
-        """The whole object: a reader that the caller closes, or bytes from memory that COS was asked about.
+    async def whole(self, image: SignedImage, conditions: Mapping[str, str]) -> Fetched:
+        """Fetch the whole object.
 
-        ``conditions`` may make COS answer 304 instead. Stale bytes in memory are revalidated by their ETag, and
-        stand in when COS fails.
+        ``conditions`` may make COS answer 304 instead. Stale bytes in memory are revalidated by their ETag, and are
+        used when COS fails.
         """
-        stale = self._cache.get(image)
+        stale = self.memory.get(image)
         if stale is None or stale.body is None:
-            return self._flights.join(self._door(image), conditions)
-        return self._revalidated(image, stale, stale.body)
+            return Fetched(*await self._flights.join(self._door(image), conditions))
+        return await self._revalidated(image, stale, stale.body)
 
-    def fetch(self, image: SignedImage) -> Awaitable[tuple[Renewed, Reader]]:
-        """As ``whole``, for an object of which there are no bytes in memory."""
-        return self._flights.join(self._door(image), {})
-
-    async def _revalidated(self, image: SignedImage, stale: Entry, body: bytes) -> tuple[Renewed, Reader | Kept]:
+    async def _revalidated(self, image: SignedImage, stale: Entry, body: bytes) -> Fetched:
         try:
             renewed, reader = await self._flights.join(self._door(image), {"If-None-Match": stale.metadata.etag or ""})
-            told = reader.transfer.body
-            if told.status == 304:
+            opened = reader.transfer.body
+            if opened.status == 304:
                 reader.close()
-                if told.metadata.confirm(stale.metadata):
-                    return renewed, Kept(stale, body, 304)
+                if opened.metadata.confirm(stale.metadata):
+                    return Fetched(renewed, None, Stored(stale, body, 304))
                 renewed, reader = await self._flights.join(self._door(image), {})
         except (OriginUnavailable, OriginTimeout, Unavailable):
-            if self._cache.age(stale) >= STALE_IF_ERROR:
+            if self.memory.age(stale) >= STALE_IF_ERROR:
                 raise
-            return None, Kept(stale, body, None)
+            return Fetched(None, None, Stored(stale, body, None))
         reader.had_stale = True
-        return renewed, reader
+        return Fetched(renewed, reader)
 
     async def part(
         self, image: SignedImage, byte_range: str, conditions: Mapping[str, str]
     ) -> tuple[Renewed, ObjectBody]:
         """One range of the object, on a transfer of its own that the caller closes."""
-        door, asked_at = self._door(image), self._cache.now()
+        door, asked_at = self._door(image), self.memory.now()
         body = self._body_of(door, await door.open({**conditions, "Range": byte_range}))
         if body.status == 206:
-            self._cache.answered(door.object_id, body.status, body.metadata, asked_at)
+            self.memory.answered(door.object_id, body.status, body.metadata, asked_at)
         return door.renewed, body
 
     def drop(self, image_id: str) -> None:
         """The image has changed: nothing that COS was asked for before counts for it."""
-        self._cache.drop(image_id)
+        self.memory.drop(image_id)
 
     async def close(self) -> None:
         """Stop the work that nobody waits for."""
@@ -159,22 +159,23 @@ class ObjectSource:
         await self._looks.close()
 
     def _door(self, image: SignedImage) -> SignedFetch:
-        return SignedFetch(self._client, image, self._renew, self._sign_for_head, self._cache.forget, self._failures)
+        return SignedFetch(self._client, image, self._renew, self._sign_for_head, self.memory.forget, self._failures)
 
     def _body_of(self, door: SignedFetch, response: OriginResponse) -> ObjectBody:
         return ObjectBody(door, response, self._resumes, self._backoff, self._metrics)
 
     async def _look(self, door: SignedFetch) -> tuple[Renewed, Entry]:
-        asked_at = self._cache.now()
+        asked_at = self.memory.now()
         response = await door.open({}, "HEAD")
         response.close()
-        return door.renewed, self._cache.learn(door.object_id, response.metadata, asked_at)
+        return door.renewed, self.memory.learn(door.object_id, response.metadata, asked_at)
 
     async def _revalidate(self, image: SignedImage) -> None:
-        _, found = await self.whole(image, {})
-        if isinstance(found, Reader):
-            try:
-                if found.transfer.keeps_all:
-                    await found.transfer.finished()
-            finally:
-                found.close()
+        reader = (await self.whole(image, {})).reader
+        if reader is None:
+            return
+        try:
+            if reader.transfer.keeps_all:
+                await reader.transfer.finished()
+        finally:
+            reader.close()

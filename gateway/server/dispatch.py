@@ -11,15 +11,14 @@ from collections.abc import Awaitable, Callable
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from multidict import istr
 
-from gateway.api.app_keys import CLIENT_ADDRESS, DAILY_STATISTICS, IMAGE_PROXY, IN_FLIGHT, METRICS, ROUTE_PREFIX
+from gateway.api.app_keys import CLIENT_ADDRESS, DAILY_STATISTICS, IMAGE_HANDLER, IN_FLIGHT, METRICS, ROUTE_PREFIX
 from gateway.api.denial_delay import DenialDelay
 from gateway.api.json_responses import failure
 from gateway.catalog.image_id import PATTERN
 from gateway.delivery.headers import CORS
 from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.relay import ClientLeft, RelayAborted
-from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext
-from gateway.delivery.request_id import current_request_id
+from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext, current_request_id
 from gateway.errors import (
     GatewayError,
     ImageNotFound,
@@ -62,18 +61,20 @@ class Dispatch:
         self._requests = app[METRICS].requests
         self._in_flight = app[IN_FLIGHT]
         self._daily_statistics = app.get(DAILY_STATISTICS)
-        self._image_proxy = app.get(IMAGE_PROXY)
+        self._image_handler = app.get(IMAGE_HANDLER)
         self._client_address = app[CLIENT_ADDRESS]
         self._denial_delay = DenialDelay()
         # Pages of other sites may read what the public port says; what the admin port says is no business of theirs.
-        self._for_pages = CORS if self._image_proxy is not None else {}
+        self._for_pages = CORS if self._image_handler is not None else {}
         self._route_prefix = app.get(ROUTE_PREFIX, "")
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Give the request an id, have it answered, and count and time what becomes of it."""
         context = RequestContext(request.headers.get(_REQUEST_ID))
         current_request_id.set(context.request_id)  # for this request's task alone
-        number = self._in_flight.began(request.transport)
+        in_flight = self._in_flight
+        in_flight.started = number = in_flight.started + 1
+        in_flight.transports[number] = request.transport
         outcome = CLIENT_LEFT  # what remains when the handler is cancelled
         try:
             try:
@@ -92,18 +93,18 @@ class Dispatch:
             outcome = context.outcome or str(response.status)
             return response
         finally:
-            self._in_flight.ended(number)
+            del in_flight.transports[number]
             self._count(request, context, outcome)
 
     def _handle(self, request: web.BaseRequest, context: RequestContext) -> Awaitable[web.StreamResponse]:
         if request.version not in _SPOKEN:
             return _refuse_version(request, context)
-        if self._image_proxy is not None and request.method in _READING and hdrs.EXPECT not in request.headers:
+        if self._image_handler is not None and request.method in _READING and hdrs.EXPECT not in request.headers:
             address = _IMAGE.fullmatch(request.rel_url.raw_path)
             if address is not None:
                 context.route = address.lastgroup
                 context.image_id = image_id = address[address.lastindex or 0]
-                return self._image_proxy.answer(request, image_id, context)
+                return self._image_handler.answer(request, image_id, context)
         request[REQUEST_CONTEXT] = context
         return self._handler(request)
 

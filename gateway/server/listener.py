@@ -12,10 +12,10 @@ from aiohttp import http_parser, web
 
 from gateway.api.app_keys import HEALTH, IN_FLIGHT, METRICS, SETTINGS
 from gateway.ip_address import is_loopback
-from gateway.ops.file_limit import connection_budget
 from gateway.server.connection import Site
 from gateway.server.connection_reset import reset
 from gateway.server.dispatch import install_dispatch
+from gateway.server.file_limit import connection_budget
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ async def _drain(app: web.Application, runner: web.AppRunner, force_stop: asynci
     ``/readyz`` and not a refused connection. Then the port closes, and what came meanwhile may finish, too.
     """
     in_flight = app[IN_FLIGHT]
-    mark = in_flight.mark()
+    newest = in_flight.started
     app[HEALTH].drain()
     logger.info("draining")
     deadline = time.monotonic() + app[SETTINGS].server.shutdown_grace
@@ -122,7 +122,7 @@ async def _drain(app: web.Application, runner: web.AppRunner, force_stop: asynci
     def is_over() -> bool:
         return force_stop.is_set() or time.monotonic() >= deadline
 
-    await _until(lambda: not in_flight.any_before(mark), is_over)
+    await _until(lambda: not in_flight.any_before(newest), is_over)
     for site in list(runner.sites):
         await site.stop()
     if runner.server is not None:
@@ -131,7 +131,7 @@ async def _drain(app: web.Application, runner: web.AppRunner, force_stop: asynci
         why = "told to stop again" if force_stop.is_set() else "shutdown_grace is over"
         logger.warning("%s: the requests still in flight are cut", why)
         # Not the others: what the kernel holds for them are whole answers.
-        for transport in in_flight.transports() + _with_unsent_bytes(runner):
+        for transport in in_flight.open_transports() + _with_unsent_bytes(runner):
             reset(transport)
 
 

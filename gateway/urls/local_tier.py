@@ -4,9 +4,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from gateway.presign.image_variant import ImageVariant
 from gateway.presign.presigned_url import SignedImage
+
+# Seconds that go on while the machine is suspended, as the life of a URL does. Only Linux has such a clock.
+_boot_time = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class KnownUnknown(LookupError):
@@ -38,7 +42,7 @@ class LocalTier:
         *,
         local_ttl: float,
         unknown_ttl: float,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = _boot_time,
     ) -> None:
         self._max_size = max_size
         self._styles = (None, *styles)
@@ -74,9 +78,10 @@ class LocalTier:
         """Now, in drops; take it before reading what will be put."""
         return self._drops
 
-    def put(self, image: SignedImage, mark: int) -> None:
-        """Keep the image as fresh, unless it was dropped since ``mark``."""
-        self._keep(ImageVariant(image.record.image_id, image.style), image, self._local_ttl, mark)
+    def put(self, image: SignedImage, mark: int, usable_for: float) -> None:
+        """Keep the image as fresh while its URL may be used (seconds), unless it was dropped since ``mark``."""
+        ttl = min(self._local_ttl, usable_for)
+        self._keep(ImageVariant(image.record.image_id, image.style), image, ttl, mark)
 
     def put_unknown(self, variant: ImageVariant, mark: int) -> None:
         """Remember for a while that there is no such image, unless it was dropped since ``mark``."""

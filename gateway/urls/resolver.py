@@ -22,6 +22,8 @@ from gateway.urls.shared_tier import SharedTier
 
 logger = logging.getLogger(__name__)
 
+_LOCAL_HIT, _LOCAL_MISS, _LOCAL_UNKNOWN = ("local", "hit"), ("local", "miss"), ("local", "unknown")
+
 
 class Catalog(Protocol):
     """Where rows come from."""
@@ -70,14 +72,15 @@ class UrlResolver:
         self._local = local
         self._lifetime = lifetime
         self.lookup_counts = LookupCounts(metrics)
+        self._lookups_by_result = metrics.url_cache_lookups
         self._now = now
         self._invalid_before = float("-inf")
         self._is_listening = True
         self._lookups: SingleFlight[ImageVariant, Resolved] = SingleFlight("look-up", metrics.coalesced_requests)
         self._renewals: SingleFlight[ImageVariant, SignedImage] = SingleFlight("renewal", metrics.coalesced_requests)
 
-    def at_hand(self, image_id: str, style: str | None = None) -> Resolved | None:
-        """What the local tier has; None: ask ``look_up``. Raises ``UnknownStyle`` or ``ImageNotFound``."""
+    def get_cached(self, image_id: str, style: str | None = None) -> Resolved | None:
+        """Return what this process has cached; None: ask ``look_up``. Raises ``UnknownStyle`` or ``ImageNotFound``."""
         if style is not None and not self._signer.knows_style(style):
             raise UnknownStyle
         return self._from_local(ImageVariant(image_id, style))
@@ -112,7 +115,7 @@ class UrlResolver:
         if known is None:
             image = (await self._find([variant])).get(variant, Found()).image
             if image is not None and self._may_be_used(image):
-                self._local.put(image, mark)
+                self._keep_local(image, mark)
                 known = Resolved(image, from_cache=True)
         if known is not None:
             return Known(known.image.record, known.image.presigned)
@@ -172,13 +175,16 @@ class UrlResolver:
         try:
             image = self._local.get(variant)
         except KnownUnknown:
-            self.lookup_counts.count("local", "unknown")
+            self._lookups_by_result.add(_LOCAL_UNKNOWN)
             raise ImageNotFound from None
-        if image is None or not self._lifetime.is_usable(image.presigned, self._now()):
-            self.lookup_counts.count("local", "miss")
+        if image is None:
+            self._lookups_by_result.add(_LOCAL_MISS)
             return None
-        self.lookup_counts.count("local", "hit")
+        self._lookups_by_result.add(_LOCAL_HIT)
         return Resolved(image, True)
+
+    def _keep_local(self, image: SignedImage, mark: int) -> None:
+        self._local.put(image, mark, self._lifetime.usable_for(image.presigned, self._now()))
 
     async def _look_up(self, variant: ImageVariant) -> Resolved:
         result = (await self._look_up_many([variant]))[variant]
@@ -194,7 +200,7 @@ class UrlResolver:
         found = await self._find(variants)
         for variant, there in found.items():
             if there.image is not None and self._may_be_used(there.image):
-                self._local.put(there.image, mark)
+                self._keep_local(there.image, mark)
                 results[variant] = Resolved(there.image, from_cache=True)
         missed = [variant for variant in variants if variant not in results]
         if not missed:
@@ -254,7 +260,7 @@ class UrlResolver:
         image = self._local.get_stale(variant) or found.get(variant, Found()).image
         if image is None or not self._lifetime.is_usable(image.presigned, self._now()):
             return None
-        self._local.put(image, mark)  # ask the stores again after local_ttl, not on every request
+        self._keep_local(image, mark)  # ask the stores again after local_ttl, not on every request
         return Resolved(image, from_cache=True)
 
     async def _renew(self, variant: ImageVariant, refused: SignedImage | None) -> SignedImage:
@@ -262,7 +268,7 @@ class UrlResolver:
         there = (await self._find([variant])).get(variant, Found())
         newest = there.image
         if newest is not None and self._may_be_used(newest) and await self._was_just_renewed(variant, newest, refused):
-            self._local.put(newest, mark)
+            self._keep_local(newest, mark)
             return newest
         read_at = int(self._now())
         try:
@@ -296,7 +302,7 @@ class UrlResolver:
 
     async def _keep(self, made: Sequence[tuple[SignedImage, bytes]], mark: int) -> None:
         for image, _ in made:
-            self._local.put(image, mark)
+            self._keep_local(image, mark)
         if self._shared is None:
             return
         try:

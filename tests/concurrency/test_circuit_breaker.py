@@ -1,7 +1,7 @@
 """What has just failed repeatedly is not waited for."""
 
 from gateway.concurrency.circuit_breaker import CircuitBreaker
-from tests.urls.conftest import Clock
+from tests.tier import Clock
 
 
 def test_it_opens_after_failures_in_a_row_and_lets_one_try_a_pause() -> None:

@@ -6,9 +6,10 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from gateway.delivery.image_request import ImageRequest, content_disposition
-from gateway.errors import InvalidImageId, InvalidRequest
+from gateway.errors import InvalidRequest
 
 
 def asked(query: dict[str, str] | None = None, byte_range: str | None = None) -> ImageRequest:
@@ -16,13 +17,16 @@ def asked(query: dict[str, str] | None = None, byte_range: str | None = None) ->
     return ImageRequest.parse("cat", query or {}, {} if byte_range is None else {"Range": byte_range})
 
 
+def _field(wanted: ImageRequest) -> str | None:
+    """The Range that COS is asked for; None for the whole image."""
+    return str(wanted.byte_range) if wanted.byte_range is not None else None
+
+
 def test_a_plain_request_wants_the_whole_image_shown() -> None:
-    assert asked() == ImageRequest("cat", style=None, download=None, redirect=False, byte_range=None)
-
-
-def test_a_wrong_id_is_told_before_anything_else() -> None:
-    with pytest.raises(InvalidImageId):
-        ImageRequest.parse("../cat", {"redirect": "maybe"}, {})
+    wanted = asked()
+    assert (wanted.image_id, wanted.style, wanted.download, wanted.redirect) == ("cat", None, None, False)
+    assert wanted.byte_range is None
+    assert wanted.is_plain
 
 
 @pytest.mark.parametrize(
@@ -59,22 +63,33 @@ def test_a_wrong_id_is_told_before_anything_else() -> None:
     ],
 )
 def test_one_range_is_passed_on_and_anything_else_is_ignored(header: str | None, byte_range: str | None) -> None:
-    assert asked(byte_range=header).byte_range == byte_range
+    assert _field(asked(byte_range=header)) == byte_range
 
 
 @given(st.integers(0, 10**18 - 1), st.none() | st.integers(0, 10**18 - 1))
 def test_every_range_that_can_be_is_passed_on_as_it_is(first: int, last: int | None) -> None:
     header = f"bytes={first}-{'' if last is None else last}"
     expected = header if last is None or first <= last else None
-    assert asked(byte_range=header).byte_range == expected
+    assert _field(asked(byte_range=header)) == expected
 
 
 @given(st.text(alphabet="bytes=0123456789-, \t", max_size=20) | st.text(max_size=20))
 def test_whatever_is_passed_on_is_one_range_and_is_read_alike_again(header: str) -> None:
-    found = asked(byte_range=header).byte_range
+    found = _field(asked(byte_range=header))
     if found is not None:
         assert re.fullmatch(r"bytes=([0-9]+-[0-9]*|-[0-9]+)", found)
-        assert asked(byte_range=found).byte_range == found
+        assert _field(asked(byte_range=found)) == found
+
+
+@pytest.mark.parametrize("name", ["If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since"])
+def test_a_condition_makes_a_request_other_than_plain(name: str) -> None:
+    wanted = ImageRequest.parse("cat", {}, CIMultiDict({name: "x"}))
+    assert (wanted.is_conditional, wanted.is_plain) == (True, False)
+
+
+def test_head_has_no_range() -> None:
+    wanted = ImageRequest.parse("cat", {}, CIMultiDict({"Range": "bytes=0-5"}), "HEAD")
+    assert (wanted.is_head, wanted.byte_range, wanted.is_plain) == (True, None, False)
 
 
 @pytest.mark.parametrize(("text", "redirect"), [("true", True), ("1", True), ("false", False), ("0", False)])

@@ -10,12 +10,13 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.test_utils import TestClient
 from multidict import CIMultiDict
 
+from gateway.catalog.record import ImageRecord
 from gateway.cos_emulator.faults import Action, Cut, Drip, Fault, Hang, Headers, NoLength, Refuse
-from gateway.delivery.exchange import Exchange
-from gateway.delivery.image_request import ImageRequest
+from gateway.delivery.image_request import Exchange, ImageRequest
 from gateway.delivery.relay import Relay, RelayAborted
+from gateway.delivery.request_context import RequestContext
 from gateway.metrics.collectors import Metrics
-from gateway.presign.presigned_url import SignedImage
+from gateway.presign.presigned_url import PresignedUrl, SignedImage
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.waiting import until, until_asked, until_finished
 from tests.wire import Wire, connected
@@ -24,6 +25,8 @@ DATA = bytes(range(256)) * 1200
 LARGE = bytes(40_000_000)
 CRC = "x-cos-hash-crc64ecma"
 KEY = "objects/cat.png"
+RECORD = ImageRecord("cat", None, public=True, bucket=BUCKET, region="ap-guangzhou", key=KEY, content_type=None)
+IMAGE = SignedImage(RECORD, PresignedUrl("http://cos.example/cat.png", 0, 0))
 # COS fails after some of the body, and stays away.
 STAYS_AWAY = Fault(key=KEY, action=Refuse(status=500, code="InternalError"), skip=1, times=None)
 
@@ -214,10 +217,11 @@ async def test_lesson_1_fewer_bytes_than_announced_are_no_answer_whoever_gave_th
     aiohttp_client: Callable[[web.Application], Awaitable[TestClient[web.Request, web.Application]]],
 ) -> None:
     async def short(request: web.Request) -> web.StreamResponse:
-        async def seen_again() -> SignedImage:
-            raise AssertionError("nothing was renewed")
+        async def resolve_again(_request: web.BaseRequest, _image_id: str, _style: str | None) -> SignedImage:
+            raise AssertionError("no URL was renewed")
 
-        exchange = Exchange(request, ImageRequest("cat", None, None, False, None), lambda _: None, seen_again)
+        wanted = ImageRequest.parse("cat", {}, request.headers)
+        exchange = Exchange(request, RequestContext(None), wanted, IMAGE, resolve_again)
         try:
             return await Relay(Metrics()).send(exchange, _Short(), CIMultiDict(), status=200, length=10)
         except RelayAborted:

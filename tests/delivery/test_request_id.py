@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.delivery.request_id import request_id_from
+from gateway.delivery.request_context import request_id_from
 
 SAFE = re.compile(r"[A-Za-z0-9._-]{8,64}")
 

@@ -64,7 +64,7 @@ def image_requests(data: bytes) -> None:
         wanted = ImageRequest.parse("a", present, {"Range": byte_range})
     except InvalidRequest:
         return
-    assert wanted.byte_range is None or re.fullmatch(r"bytes=([0-9]+-[0-9]*|-[0-9]+)", wanted.byte_range, re.ASCII)
+    assert wanted.byte_range is None or re.fullmatch(r"bytes=([0-9]+-[0-9]*|-[0-9]+)", str(wanted.byte_range), re.ASCII)
     if wanted.download is not None:
         header = content_disposition(wanted.download)
         plain, _, encoded = header.removeprefix('attachment; filename="').partition('"')

@@ -12,7 +12,7 @@ from aiohttp.http_exceptions import BadHttpMessage, BadStatusLine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.delivery.request_id import current_request_id
+from gateway.delivery.request_context import current_request_id
 from gateway.ops.logs import MalformedRequestFilter, configure_logging, redact
 from gateway.settings import LoggingSettings
 from tests.conftest import RunningGateway

@@ -1,7 +1,7 @@
 """The breaker of a bucket: what many objects say of it, and what one object says of itself."""
 
 from gateway.origin.circuit_breakers import BucketBreaker, CircuitBreakers
-from tests.urls.conftest import Clock
+from tests.tier import Clock
 
 
 def breaker(clock: Clock, objects: int = 3) -> BucketBreaker:

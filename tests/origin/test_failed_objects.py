@@ -15,7 +15,7 @@ from gateway.errors import (
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.refusals import ImageTooLarge
 from gateway.presign.presigned_url import PresignedUrl, SignedImage
-from tests.urls.conftest import Clock
+from tests.tier import Clock
 
 
 def image_of(key: str) -> SignedImage:

@@ -6,7 +6,7 @@ from gateway.origin.memory_cache import Entry, ObjectCache
 from gateway.origin.object_metadata import ObjectMetadata
 from gateway.presign.presigned_url import PresignedUrl, SignedImage
 from gateway.settings import MemoryCacheSettings
-from tests.urls.conftest import Clock
+from tests.tier import Clock
 
 
 def image(key: str, image_id: str = "id", style: str | None = None) -> SignedImage:

@@ -12,7 +12,7 @@ from gateway.api import app_keys
 from gateway.cos_emulator.faults import Cut, Fault, Refuse
 from gateway.dev.database import ImageRow
 from gateway.origin.object_source import ObjectSource
-from gateway.origin.transfer import Reader, Transfer
+from gateway.origin.transfer import Transfer
 from gateway.presign.presigned_url import SignedImage
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.waiting import until
@@ -52,8 +52,8 @@ async def test_a_transfer_is_freed_with_its_last_reader_and_not_by_the_garbage_c
     source, image = await take_off(gateway)
     with no_collector():
         for read_all in (True, False, True):
-            _, reader = await source.whole(image, {})
-            assert isinstance(reader, Reader)
+            reader = (await source.whole(image, {})).reader
+            assert reader is not None
             while await reader.read() and read_all:
                 pass
             reader.close()
@@ -68,8 +68,8 @@ async def test_memory_promised_to_a_transfer_is_given_back_however_it_ends(
     await images.add("cat", DATA)
     source, image = await take_off(gateway)
     for read_all in (True, False):
-        _, reader = await source.whole(image, {})
-        assert isinstance(reader, Reader)
+        reader = (await source.whole(image, {})).reader
+        assert reader is not None
         while await reader.read() and read_all:
             pass
         assert reader.transfer.keeps_all

@@ -15,7 +15,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.presign.presigned_url import PresignedUrl, SignedImage
 from gateway.presign.signer import Credentials, Hosts, Signer, sign_query
 from gateway.settings import CosSettings
-from tests.urls.conftest import NOW, Clock, record
+from tests.tier import NOW, Clock, record
 
 CREDENTIALS = Credentials("AKIDEXAMPLE", "SKEXAMPLE")
 RULES = {

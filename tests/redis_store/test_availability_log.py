@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from gateway.redis_store.availability_log import AvailabilityLog
-from tests.urls.conftest import Clock
+from tests.tier import Clock
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.presign.presigned_url import PresignedUrl, SignedImage
 from gateway.redis_store.entry_codec import decode, encode
-from tests.urls.conftest import NOW, record
+from tests.tier import NOW, record
 
 IMAGE = SignedImage(record(), PresignedUrl("https://host/a.png?q", NOW, NOW + 3600), None)
 

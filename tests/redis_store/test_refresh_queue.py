@@ -7,7 +7,7 @@ import redis
 from gateway.presign.image_variant import ImageVariant
 from gateway.redis_store.dead_entry import DeadEntry
 from gateway.redis_store.refresh_queue import Claim, QueueLengths, RefreshQueue
-from tests.urls.conftest import NOW, Tier
+from tests.tier import NOW, Tier
 
 A, B, C = ImageVariant("a"), ImageVariant("b"), ImageVariant("c", "thumb")
 

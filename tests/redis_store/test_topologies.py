@@ -26,7 +26,7 @@ from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.usage_store import Usage
 from gateway.settings import RedisSettings
-from tests.urls.conftest import Clock, Tier, make_tier
+from tests.tier import Clock, Tier, make_tier
 from tests.urls.test_refresh_batch import cached, keep, refresher_of
 
 PASSWORD = "secret-of-the-nodes"

@@ -11,7 +11,7 @@ from gateway.presign.presigned_url import PresignedUrl, SignedImage
 from gateway.redis_store.entry_codec import encode
 from gateway.redis_store.entry_mac import EntryMac
 from gateway.redis_store.url_entries import EntryHeader, Found, UrlEntries
-from tests.urls.conftest import NOW, SEAL, Tier, record
+from tests.tier import NOW, SEAL, Tier, record
 
 KEY = "image:url:a"
 

@@ -10,7 +10,7 @@ from gateway.presign.image_variant import ImageVariant
 from gateway.redis_store.dead_entry import DeadEntry
 from gateway.redis_store.guarded_client import WrongType
 from gateway.redis_store.usage_store import Usage
-from tests.urls.conftest import NOW, Tier
+from tests.tier import NOW, Tier
 from tests.urls.test_refresh_batch import keep, refresher_of
 
 A, B = ImageVariant("a"), ImageVariant("b")

@@ -11,7 +11,7 @@ from gateway.api import app_keys
 from gateway.api.client_address import ClientAddress
 from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.relay import ClientLeft, RelayAborted
-from gateway.delivery.request_id import current_request_id
+from gateway.delivery.request_context import current_request_id
 from gateway.errors import CatalogUnavailable, ImageNotFound, OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.server.dispatch import install_dispatch

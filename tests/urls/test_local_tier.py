@@ -5,7 +5,9 @@ import pytest
 from gateway.presign.image_variant import ImageVariant
 from gateway.presign.presigned_url import PresignedUrl, SignedImage
 from gateway.urls.local_tier import KnownUnknown, LocalTier
-from tests.urls.conftest import NOW, Clock, record
+from tests.tier import NOW, Clock, record
+
+LONG = 3600.0  # a URL that outlives every test
 
 
 def image(image_id: str, style: str | None = None) -> SignedImage:
@@ -18,7 +20,7 @@ def tier(clock: Clock) -> LocalTier:
 
 
 def test_an_entry_is_fresh_for_its_time_and_stale_after(tier: LocalTier, clock: Clock) -> None:
-    tier.put(image("a"), tier.mark())
+    tier.put(image("a"), tier.mark(), LONG)
     clock.now += 29
     assert tier.get(ImageVariant("a")) == image("a")
     clock.now += 1
@@ -28,7 +30,7 @@ def test_an_entry_is_fresh_for_its_time_and_stale_after(tier: LocalTier, clock: 
 
 def test_reading_does_not_prolong_a_life(tier: LocalTier, clock: Clock) -> None:
     """superseriousbusiness/gotosocial#1208"""
-    tier.put(image("a"), tier.mark())
+    tier.put(image("a"), tier.mark(), LONG)
     for _ in range(30):
         tier.get(ImageVariant("a"))
         clock.now += 1
@@ -37,9 +39,9 @@ def test_reading_does_not_prolong_a_life(tier: LocalTier, clock: Clock) -> None:
 
 def test_the_least_recently_used_goes_first(tier: LocalTier) -> None:
     for image_id in "abc":
-        tier.put(image(image_id), tier.mark())
+        tier.put(image(image_id), tier.mark(), LONG)
     tier.get(ImageVariant("a"))
-    tier.put(image("d"), tier.mark())
+    tier.put(image("d"), tier.mark(), LONG)
     assert tier.get(ImageVariant("b")) is None
     assert {one for one in "acd" if tier.get(ImageVariant(one))} == set("acd")
     assert len(tier) == 3
@@ -55,8 +57,8 @@ def test_an_unknown_image_is_remembered_for_a_while(tier: LocalTier, clock: Cloc
 
 
 def test_styles_are_apart_and_dropped_together(tier: LocalTier) -> None:
-    tier.put(image("a"), tier.mark())
-    tier.put(image("a", "thumb"), tier.mark())
+    tier.put(image("a"), tier.mark(), LONG)
+    tier.put(image("a", "thumb"), tier.mark(), LONG)
     tier.drop("a")
     assert tier.get(ImageVariant("a")) is None
     assert tier.get(ImageVariant("a", "thumb")) is None
@@ -64,19 +66,19 @@ def test_styles_are_apart_and_dropped_together(tier: LocalTier) -> None:
 
 def test_a_tier_of_size_zero_keeps_nothing(clock: Clock) -> None:
     tier = LocalTier(0, local_ttl=30, unknown_ttl=3, monotonic=clock)
-    tier.put(image("a"), tier.mark())
+    tier.put(image("a"), tier.mark(), LONG)
     assert tier.get(ImageVariant("a")) is None
 
 
 def test_a_look_up_that_began_before_a_drop_does_not_bring_the_image_back(tier: LocalTier) -> None:
     mark = tier.mark()
     tier.drop("a")
-    tier.put(image("a"), mark)
+    tier.put(image("a"), mark, LONG)
     tier.put_unknown(ImageVariant("a"), mark)
     assert tier.get(ImageVariant("a")) is None
-    tier.put(image("b"), mark)
+    tier.put(image("b"), mark, LONG)
     assert tier.get(ImageVariant("b")) == image("b")
-    tier.put(image("a"), tier.mark())
+    tier.put(image("a"), tier.mark(), LONG)
     assert tier.get(ImageVariant("a")) == image("a")
 
 
@@ -85,21 +87,21 @@ def test_a_drop_is_remembered_however_many_follow(tier: LocalTier) -> None:
     tier.drop("a")
     for number in range(2000):
         tier.drop(f"other-{number}")
-    tier.put(image("a"), mark)
+    tier.put(image("a"), mark, LONG)
     assert tier.get(ImageVariant("a")) is None
 
 
 def test_doubt_makes_everything_stale_and_takes_nothing_away(tier: LocalTier, clock: Clock) -> None:
     mark = tier.mark()
-    tier.put(image("a"), mark)
+    tier.put(image("a"), mark, LONG)
     clock.now += 1
     tier.mark_all_stale()
     assert tier.get(ImageVariant("a")) is None
     assert tier.get_stale(ImageVariant("a")) == image("a")
-    tier.put(image("b"), mark)  # looked up before: as stale as the rest
+    tier.put(image("b"), mark, LONG)  # looked up before: as stale as the rest
     assert tier.get(ImageVariant("b")) is None
     assert tier.get_stale(ImageVariant("b")) == image("b")
-    tier.put(image("c"), tier.mark())
+    tier.put(image("c"), tier.mark(), LONG)
     assert tier.get(ImageVariant("c")) == image("c")
 
 
@@ -107,5 +109,12 @@ def test_a_drop_before_a_doubt_is_not_undone_by_it(tier: LocalTier) -> None:
     mark = tier.mark()
     tier.drop("a")
     tier.mark_all_stale()
-    tier.put(image("a"), mark)
+    tier.put(image("a"), mark, LONG)
     assert tier.get_stale(ImageVariant("a")) is None
+
+
+def test_a_url_is_not_served_beyond_its_life(tier: LocalTier, clock: Clock) -> None:
+    tier.put(image("a"), tier.mark(), usable_for=5.0)
+    assert tier.get(ImageVariant("a")) is not None
+    clock.now += 5
+    assert tier.get(ImageVariant("a")) is None

@@ -18,7 +18,7 @@ from gateway.redis_store.usage_store import Usage
 from gateway.settings import RedisSettings
 from gateway.urls.refresh_batch import RefreshBatch
 from gateway.urls.refresh_worker import RefreshWorker
-from tests.urls.conftest import Tier, make_tier
+from tests.tier import Tier, make_tier
 from tests.waiting import until
 
 A = ImageVariant("a")

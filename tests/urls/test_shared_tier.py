@@ -10,7 +10,7 @@ from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.usage_store import Usage, UsageStore
 from gateway.urls.usage_counter import UsageCounter
 from tests.stalling import Stalling
-from tests.urls.conftest import Clock, Tier, make_tier, record
+from tests.tier import Clock, Tier, make_tier, record
 from tests.urls.test_refresh_batch import keep
 
 A = ImageVariant("a")

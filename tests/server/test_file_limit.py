@@ -7,7 +7,7 @@ import pytest
 
 _SCRIPT = """
 import logging, resource
-from gateway.ops.file_limit import raise_nofile_limit
+from gateway.server.file_limit import raise_nofile_limit
 logging.basicConfig(format="%(message)s")
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
 raise_nofile_limit({max_streams})
@@ -40,7 +40,7 @@ def test_where_that_is_not_enough_a_line_names_the_key(soft: int) -> None:
 def test_clients_get_what_redis_postgres_cos_and_the_admin_port_leave(limit: int, public: int) -> None:
     script = (
         f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
-        "from gateway.ops.file_limit import connection_budget; print(*connection_budget(1000, 10))"
+        "from gateway.server.file_limit import connection_budget; print(*connection_budget(1000, 10))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
     assert done.stdout.split() == [str(public), "16"]

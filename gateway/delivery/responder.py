@@ -1,0 +1,252 @@
+"""Answer a request for an image with the object's bytes: preconditions and ranges, then memory or COS."""
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from gateway.catalog.record import ImageRecord
+from gateway.delivery.byte_range import ByteRange
+from gateway.delivery.headers import (
+    CachePolicy,
+    cache_status_of_fetch,
+    cache_status_of_hit,
+    cache_status_of_revalidation,
+    content_type_of,
+    image_fields,
+    image_headers,
+)
+from gateway.delivery.image_request import Exchange
+from gateway.delivery.plan import NOT_MODIFIED, WHOLE, Plan, plan_for
+from gateway.delivery.preconditions import forwardable_conditions
+from gateway.delivery.prepared_response import PreparedResponse
+from gateway.delivery.relay import SMALL_BODY, Body, ClientLeft, Relay, read_whole
+from gateway.errors import OriginUnavailable, RangeNotSatisfiable
+from gateway.metrics.collectors import Metrics
+from gateway.origin.errors import BodyLost, ObjectMoved
+from gateway.origin.memory_cache import Entry
+from gateway.origin.object_body import ObjectBody
+from gateway.origin.object_metadata import ObjectMetadata
+from gateway.origin.object_source import ObjectSource, Stored
+from gateway.origin.transfer import Reader
+from gateway.presign.presigned_url import SignedImage
+
+_MOST_LOOKUPS = 3
+_NO_CONDITIONS: Mapping[str, str] = {}
+
+
+class Responder:
+    """Sends the bytes of images, or the 304 or the headers that a request asks for."""
+
+    def __init__(self, source: ObjectSource, relay: Relay, policy: CachePolicy, metrics: Metrics) -> None:
+        self._source = source
+        self._memory = source.memory
+        self._relay = relay
+        self._policy = policy
+        self._response_bytes = metrics.response_bytes
+
+    async def answer(self, exchange: Exchange) -> web.StreamResponse:
+        """Send 200, 206 or 304.
+
+        Raises what the origin raises, ``NotAnImage``, ``PreconditionFailed``, ``RangeNotSatisfiable`` and what
+        ``Relay.send`` raises.
+        """
+        for _ in range(_MOST_LOOKUPS):
+            image = exchange.image
+            entry = self._memory.fresh(image) or self._source.usable(image)
+            try:
+                if entry is not None:
+                    return await self._from_entry(exchange, entry)
+                return await self._from_origin(exchange, image)
+            except ObjectMoved:
+                await exchange.resolve_again()
+        raise OriginUnavailable("the image's row changes all the time")
+
+    async def _from_entry(
+        self, exchange: Exchange, entry: Entry, status: str | None = None, *, may_fetch_part: bool = True
+    ) -> web.StreamResponse:
+        """Answer from what memory has of the object; ``status`` None: COS was not asked."""
+        image, wanted = exchange.image, exchange.wanted
+        plan = self._plan(exchange, entry.metadata)
+        if wanted.is_head or plan is NOT_MODIFIED:
+            age = entry if status is None else None
+            return self._headers_only(exchange, plan, entry.metadata, status or self._hit(entry), age)
+        if entry.body is not None:
+            return await self._from_memory(exchange, plan, entry, entry.body, status or self._hit(entry))
+        if plan.status == 206 and may_fetch_part and not self._source.keeps(entry.metadata):
+            return await self._part(exchange, ByteRange(plan.first, plan.last), _NO_CONDITIONS)
+        return await self._whole(exchange, image, _NO_CONDITIONS)
+
+    async def _from_origin(self, exchange: Exchange, image: SignedImage) -> web.StreamResponse:
+        """Answer from COS, which has to be asked."""
+        wanted = exchange.wanted
+        if wanted.is_plain or self._source.holds(image):
+            return await self._whole(exchange, image, _NO_CONDITIONS)
+        if wanted.is_head:
+            return await self._after_look(exchange, image)
+        conditions = forwardable_conditions(exchange.request.headers)
+        if wanted.byte_range is not None:
+            return await self._part(exchange, wanted.byte_range, conditions)
+        return await self._whole(exchange, image, conditions)
+
+    async def _after_look(
+        self, exchange: Exchange, image: SignedImage, *, may_fetch_part: bool = True
+    ) -> web.StreamResponse:
+        """Ask COS for the metadata alone (HEAD), then answer."""
+        renewed, entry = await self._source.look(image)
+        await self._authorize_again(exchange, renewed)
+        return await self._from_entry(exchange, entry, cache_status_of_fetch(200), may_fetch_part=may_fetch_part)
+
+    async def _part(
+        self, exchange: Exchange, byte_range: ByteRange, conditions: Mapping[str, str]
+    ) -> web.StreamResponse:
+        image = exchange.image
+        try:
+            renewed, body = await self._source.part(image, str(byte_range), conditions)
+        except RangeNotSatisfiable:
+            # A 416 of COS may lack the size, and does not say whether If-Range lets the range apply. If HEAD then
+            # tells another size than GET, asking for the part again would lead back here.
+            return await self._after_look(exchange, image, may_fetch_part=False)
+        try:
+            await self._authorize_again(exchange, renewed)
+            answer = await self._from_part(exchange, body)
+        finally:
+            body.close()
+        # The client's copy is of another version: it needs the whole image.
+        return answer if answer is not None else await self._whole(exchange, exchange.image, _NO_CONDITIONS)
+
+    async def _from_part(self, exchange: Exchange, body: ObjectBody) -> web.StreamResponse | None:
+        status = cache_status_of_fetch(body.status)
+        plan = NOT_MODIFIED if body.status == 304 else self._plan(exchange, body.metadata)
+        if plan is NOT_MODIFIED:
+            return self._headers_only(exchange, plan, body.metadata, status)
+        covered = body.content_range
+        if body.status == 200:  # COS may ignore a range (RFC 9110 section 14.2), and so may we
+            return await self._send(exchange, WHOLE, body.metadata, body, status)
+        if covered is None or (plan.status, plan.first, plan.last) != (206, covered.first, covered.last):
+            return None
+        return await self._send(exchange, plan, body.metadata, body, status)
+
+    async def _whole(self, exchange: Exchange, image: SignedImage, conditions: Mapping[str, str]) -> web.StreamResponse:
+        fetched = await self._source.whole(image, conditions)
+        reader = fetched.reader
+        try:
+            await self._authorize_again(exchange, fetched.renewed)
+            if fetched.stored is not None:
+                return await self._from_stored(exchange, fetched.stored)
+            assert reader is not None, "there is a reader where nothing is stored"  # noqa: S101
+            return await self._from_reader(exchange, reader)
+        finally:
+            if reader is not None:
+                reader.close()
+
+    async def _from_stored(self, exchange: Exchange, stored: Stored) -> web.StreamResponse:
+        """Answer from memory after COS was asked about it."""
+        entry = stored.entry
+        plan = self._plan(exchange, entry.metadata)
+        status = cache_status_of_revalidation(stored.status)
+        if exchange.wanted.is_head or plan is NOT_MODIFIED:
+            return self._headers_only(exchange, plan, entry.metadata, status, entry)
+        return await self._from_memory(exchange, plan, entry, stored.body, status)
+
+    async def _from_reader(self, exchange: Exchange, reader: Reader) -> web.StreamResponse:
+        transfer = reader.transfer
+        body = transfer.body
+        metadata = body.metadata
+        status = cache_status_of_fetch(body.status, transfer.keeps_all, reader.is_collapsed, reader.had_stale)
+        plan = NOT_MODIFIED if body.status == 304 else self._plan(exchange, metadata)
+        if exchange.wanted.is_head or plan is NOT_MODIFIED:
+            return self._headers_only(exchange, plan, metadata, status)
+        is_small = plan is WHOLE and body.length is not None and body.length <= SMALL_BODY
+        if is_small or (plan.status == 206 and transfer.keeps_all):
+            try:
+                whole = await transfer.finished()
+            except BodyLost as error:  # nothing was sent yet
+                raise OriginUnavailable(str(error)) from error
+            return await self._send_prepared(exchange, plan, metadata, status, _cut_out(whole, plan))
+        # A range of an object too large to be kept is answered with the whole: RFC 9110 section 14.2.
+        return await self._send(exchange, WHOLE, metadata, reader, status)
+
+    async def _send(
+        self, exchange: Exchange, plan: Plan, metadata: ObjectMetadata, body: Body, status: str
+    ) -> web.StreamResponse:
+        length = metadata.size if plan.last is None else plan.last - plan.first + 1
+        if length is not None and length <= SMALL_BODY:
+            return await self._send_prepared(exchange, plan, metadata, status, await read_whole(body))
+        headers = image_headers(exchange.image.record, metadata, self._policy, download=exchange.wanted.download)
+        headers["Cache-Status"] = status
+        if plan.status == 206:
+            headers["Content-Range"] = _content_range(plan, metadata)
+        return await self._relay.send(exchange, body, headers, status=plan.status, length=length)
+
+    async def _from_memory(
+        self, exchange: Exchange, plan: Plan, entry: Entry, body: bytes, status: str
+    ) -> web.StreamResponse:
+        age = f"Age: {int(self._memory.age(entry))}\r\n"  # RFC 9111 section 5.1
+        return await self._send_prepared(exchange, plan, entry.metadata, status, _cut_out(body, plan), age)
+
+    async def _send_prepared(
+        self, exchange: Exchange, plan: Plan, metadata: ObjectMetadata, status: str, body: bytes, age: str = ""
+    ) -> PreparedResponse:
+        """Send a body that is complete; raises ``NotAnImage`` or ``ClientLeft``."""
+        fixed = image_fields(exchange.image.record, metadata, self._policy, exchange.wanted.download)
+        covered = "" if plan.last is None else f"Content-Range: {_content_range(plan, metadata)}\r\n"
+        response = PreparedResponse(fixed, f"Cache-Status: {status}\r\n{covered}{age}", body, plan.status)
+        exchange.context.stamp(response)
+        try:
+            await response.send(exchange.request)
+        except ConnectionError as error:
+            raise ClientLeft("the connection is closed") from error
+        self._response_bytes.add((), len(body))
+        return response
+
+    def _headers_only(
+        self, exchange: Exchange, plan: Plan, metadata: ObjectMetadata, status: str, entry: Entry | None = None
+    ) -> web.StreamResponse:
+        """Return the answer to HEAD, or a 304; ``entry`` if its metadata is from memory."""
+        headers = image_headers(
+            exchange.image.record,
+            metadata,
+            self._policy,
+            download=exchange.wanted.download,
+            with_body=plan is not NOT_MODIFIED,
+        )
+        headers["Cache-Status"] = status
+        if entry is not None:
+            headers["Age"] = str(int(self._memory.age(entry)))  # RFC 9111 section 5.1
+        if plan.status == 206:
+            headers["Content-Range"] = _content_range(plan, metadata)
+        if plan.status == 200 and metadata.size is not None:
+            headers["Content-Length"] = str(metadata.size)
+        return web.Response(status=plan.status, headers=headers)
+
+    def _plan(self, exchange: Exchange, metadata: ObjectMetadata) -> Plan:
+        """Raises ``NotAnImage`` first: preconditions of an error do not count (RFC 9110 section 13.2.1)."""
+        wanted = exchange.wanted
+        if wanted.is_plain or (wanted.is_head and not wanted.is_conditional):
+            return WHOLE
+        _check_type(exchange.image.record, metadata)
+        return plan_for(exchange.request.headers, wanted.byte_range, metadata)
+
+    def _hit(self, entry: Entry) -> str:
+        return cache_status_of_hit(self._memory.freshness(entry))
+
+    async def _authorize_again(self, exchange: Exchange, renewed: SignedImage | None) -> None:
+        """Check access again if the URL was renewed for a row that has changed; raises ``ObjectMoved``."""
+        image = exchange.image
+        if renewed is None or renewed.record == image.record:
+            return
+        await exchange.resolve_again()
+        if exchange.image.object_id != image.object_id:
+            raise ObjectMoved
+
+
+def _check_type(record: ImageRecord, metadata: ObjectMetadata) -> None:
+    content_type_of(record.content_type, metadata.content_type)
+
+
+def _cut_out(body: bytes, plan: Plan) -> bytes:
+    return body if plan.last is None else body[plan.first : plan.last + 1]
+
+
+def _content_range(plan: Plan, metadata: ObjectMetadata) -> str:
+    return f"bytes {plan.first}-{plan.last}/{metadata.size}"

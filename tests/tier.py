@@ -1,0 +1,129 @@
+"""Records and a clock to sign by, and the tier in a real Redis."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from gateway.catalog.record import ImageRecord, Rows
+from gateway.errors import CatalogUnavailable
+from gateway.metrics.collectors import Metrics
+from gateway.presign.lifetime import Lifetime
+from gateway.presign.signer import Credentials, Hosts, Signer
+from gateway.redis_store.client import open_redis
+from gateway.redis_store.entry_mac import EntryMac
+from gateway.redis_store.guarded_client import GuardedRedis
+from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.redis_store.url_entries import UrlEntries
+from gateway.redis_store.usage_store import UsageStore
+from gateway.settings import CosSettings, RedisSettings
+from gateway.urls.shared_tier import SharedTier
+
+NOW = 1_700_000_000
+SEAL = EntryMac("y")
+
+
+@dataclass
+class Clock:
+    """Time that moves when it is told to; in seconds."""
+
+    now: float = float(NOW)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still."""
+    return Clock()
+
+
+def record(image_id: str = "a", key: str = "a.png", **changes: object) -> ImageRecord:
+    """A public image."""
+    values: dict[str, object] = {
+        "image_id": image_id,
+        "owner": "alice",
+        "public": True,
+        "bucket": "b-1250000000",
+        "region": "ap-beijing",
+        "key": key,
+        "content_type": "image/png",
+    }
+    return ImageRecord(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@dataclass
+class Table:
+    """A catalog in memory that counts its queries, and can be away or choke on an id."""
+
+    records: dict[str, ImageRecord] = field(default_factory=dict)
+    unusable: dict[str, str] = field(default_factory=dict)
+    chokes_on: set[str] = field(default_factory=set)
+    is_away: bool = False
+    queries: list[list[str]] = field(default_factory=list)
+
+    def add(self, *image_ids: str) -> None:
+        self.records |= {image_id: record(image_id, f"{image_id}.png") for image_id in image_ids}
+
+    async def fetch_rows(self, image_ids: list[str]) -> Rows:
+        self.queries.append(list(image_ids))
+        if self.is_away or self.chokes_on & set(image_ids):
+            raise CatalogUnavailable("no answer")
+        return Rows(
+            {one: self.records[one] for one in image_ids if one in self.records},
+            {one: self.unusable[one] for one in image_ids if one in self.unusable},
+        )
+
+    async def fetch_many(self, image_ids: list[str]) -> dict[str, ImageRecord]:
+        return dict((await self.fetch_rows(image_ids)).records)
+
+    async def try_query(self) -> None:
+        if self.is_away:
+            raise CatalogUnavailable("no answer")
+
+
+@dataclass
+class Tier:
+    """The tier in Redis by its parts, on a clock of the test's."""
+
+    clock: Clock
+    metrics: Metrics
+    guard: GuardedRedis
+    signer: Signer
+    lifetime: Lifetime
+    cache: UrlEntries
+    usage: UsageStore
+    queue: RefreshQueue
+    shared: SharedTier
+    table: Table
+
+
+@pytest.fixture
+async def tier(redis_url: str, redis_client: "redis.Redis", clock: Clock) -> AsyncIterator[Tier]:
+    """URLs of an hour, due a quarter of an hour before their end; at most 100 are kept."""
+    async with open_redis(RedisSettings(url=SecretStr(redis_url))) as client:
+        yield make_tier(GuardedRedis(client, "image:", 1.0), clock)
+
+
+def make_tier(guard: GuardedRedis, clock: Clock, *, max_size: int = 100, ttl: int = 3600) -> Tier:
+    """The parts put together as the service does."""
+    metrics, lifetime = Metrics(), Lifetime(ttl, ttl // 60, ttl // 4)
+    settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
+    signer = Signer(
+        Credentials("x", "y"),
+        Hosts(settings),
+        ttl=ttl,
+        window=ttl // 12,
+        styles={"thumb": "imageMogr2/thumbnail/300x300"},
+        metrics=metrics,
+        now=clock,
+    )
+    cache, usage = UrlEntries(guard, SEAL, signer.is_ours), UsageStore(guard)
+    queue = RefreshQueue(guard, lease=60, max_attempts=3, max_dead=10)
+    shared = SharedTier(
+        guard, cache, usage, queue, lifetime, styles=["thumb"], max_size=max_size, renews=True, now=clock
+    )
+    return Tier(clock, metrics, guard, signer, lifetime, cache, usage, queue, shared, Table())
