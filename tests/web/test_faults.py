@@ -11,10 +11,11 @@ from tests.waiting import until
 from tests.web.conftest import Visit
 
 PASS_ON = {"image_proxy": {"retry_count": 0, "memory_cache": {"max_bytes": 0}}}
-QUICK = "retry-delay=200"
+# The gateway leaves an object that failed alone for a moment: some retries find nothing new.
+QUICK = "max-retries=30 retry-delay=200 retry-max-delay=500"
 
 
-async def test_a_picture_that_cos_refuses_twice_is_there_the_third_time(
+async def test_a_picture_that_cos_refuses_is_there_once_cos_has_recovered(
     visit: Visit, images: Images, png: bytes
 ) -> None:
     await images.add("a", png)
@@ -23,10 +24,11 @@ async def test_a_picture_that_cos_refuses_twice_is_there_the_third_time(
     await visit.until("() => one.attempt === 2 && one.state === 'retrying'")
     images.cos.faults.clear()
     await visit.state("#one", "loaded")
-    assert await visit.types("one") == ["retry", "retry", "load", "recover"]
-    assert fault.fired >= 2
+    types = await visit.types("one")
+    assert types[-2:] == ["load", "recover"]
+    assert fault.fired >= 1
     attempts = (await visit.events("one"))[-1][1]["attempts"]
-    assert attempts == 3
+    assert attempts == types.count("retry") + 1 >= 3
 
 
 async def test_retry_after_is_kept(visit: Visit, images: Images, png: bytes) -> None:

@@ -1,1 +1,1 @@
-export * from "./smart-image.BwB2KZSy.js";
+export * from "./smart-image.ABHtkBKb.js";

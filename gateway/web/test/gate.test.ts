@@ -10,20 +10,26 @@ setMaxListeners(0, forever); // two hundred pictures have a signal each
 
 function closed(random = () => 0.5): Gate {
   const gate = new Gate(random);
-  for (let failures = 0; failures < 3; failures++) gate.failed();
+  for (let failures = 0; failures < 3; failures++) gate.failed(`picture ${failures}`);
   return gate;
 }
 
-test("three failures in a row close it, and a success in between does not let them add up", () => {
+test("three pictures that fail in a row close it, and a success in between does not let them add up", () => {
   const gate = new Gate();
-  gate.failed();
-  gate.failed();
+  gate.failed("a");
+  gate.failed("b");
   gate.succeeded();
-  gate.failed();
-  gate.failed();
+  gate.failed("a");
+  gate.failed("b");
   expect(gate.closed).toBe(false);
-  gate.failed();
+  gate.failed("c");
   expect(gate.closed).toBe(true);
+});
+
+test("one bad picture is no outage, however often it fails", () => {
+  const gate = new Gate();
+  for (let failures = 0; failures < 10; failures++) gate.failed("a");
+  expect(gate.closed).toBe(false);
 });
 
 test("an open gate holds nobody up", async () => {
@@ -74,7 +80,7 @@ test("those who waited go within two seconds, not all at once", async () => {
 
 test("it asks no earlier than it was told to", async () => {
   const gate = new Gate(() => 0);
-  for (let failures = 0; failures < 3; failures++) gate.failed(10_000);
+  for (let failures = 0; failures < 3; failures++) gate.failed(`picture ${failures}`, 10_000);
   const probe = vi.fn(() => Promise.resolve(true));
   void gate.enter(probe, forever);
   await vi.advanceTimersByTimeAsync(9_999);
@@ -110,7 +116,7 @@ test("who left is not asked for, and the gate closes again while some still wait
       went = true;
     });
   while (gate.closed) await vi.advanceTimersByTimeAsync(10);
-  for (let failures = 0; failures < 3; failures++) gate.failed(5000);
+  for (let failures = 0; failures < 3; failures++) gate.failed(`picture ${failures}`, 5000);
   await vi.advanceTimersByTimeAsync(2000);
   expect(went).toBe(false);
   await vi.advanceTimersByTimeAsync(10_000);

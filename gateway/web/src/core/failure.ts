@@ -32,7 +32,7 @@ export class ImageLoadError extends Error implements LoadFailure {
     readonly requestId: string | null = null,
     readonly retryAfter: number | null = null,
   ) {
-    super(status ? `${kind} (${status})` : kind);
+    super(kind);
   }
 }
 

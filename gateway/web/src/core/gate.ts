@@ -1,5 +1,5 @@
 import { backoff } from "./retry.js";
-import { sleep } from "./sleep.js";
+import { abortable, sleep } from "./sleep.js";
 
 /** Asks the gateway whether it answers: resolves with true or false, and rejects for nothing. */
 export type Probe = () => Promise<boolean>;
@@ -11,11 +11,11 @@ const PROBE_BACKOFF = { max: Infinity, delay: 1000, maxDelay: 15_000 };
 /**
  * Holds back requests to a gateway that fails.
  *
- * After three failures in a row it closes: one probe goes at a time, everybody else waits. Once a probe succeeds, those
+ * After three failures in a row, each of another picture, it closes: one probe goes at a time, everybody else waits. Once a probe succeeds, those
  * who wait go within two seconds, not all at once.
  */
 export class Gate {
-  #failures = 0;
+  readonly #failing = new Set<string>();
   #probes = 0;
   #closed = false;
   #notBefore = 0;
@@ -34,18 +34,10 @@ export class Gate {
   /** Return at once while the gate is open, else when it has opened again; rejects when the signal is aborted. */
   async enter(probe: Probe, signal: AbortSignal): Promise<void> {
     while (this.#closed) {
-      await new Promise<void>((resolve, reject) => {
-        const stop = () => {
-          this.#waiting.delete(go);
-          reject(signal.reason);
-        };
-        const go = () => {
-          signal.removeEventListener("abort", stop);
-          resolve();
-        };
-        signal.addEventListener("abort", stop, { once: true });
+      await abortable<void>(signal, (go) => {
         this.#waiting.set(go, probe);
         this.#schedule();
+        return () => this.#waiting.delete(go);
       });
       await sleep(this.random() * SPREAD, signal);
     }
@@ -53,7 +45,8 @@ export class Gate {
 
   /** The gateway answered. */
   succeeded(): void {
-    this.#failures = this.#probes = 0;
+    this.#failing.clear();
+    this.#probes = 0;
     if (!this.#closed) return;
     this.#closed = false;
     clearTimeout(this.#timer);
@@ -63,10 +56,10 @@ export class Gate {
     for (const listener of [...this.#listeners]) listener();
   }
 
-  /** The gateway failed; it asked to be left alone for `retryAfter` ms if that is not null. */
-  failed(retryAfter: number | null = null): void {
+  /** The gateway failed for `what`; it asked to be left alone for `retryAfter` ms. One bad picture is no outage. */
+  failed(what: string, retryAfter: number | null = null): void {
     this.#notBefore = Math.max(this.#notBefore, Date.now() + (retryAfter ?? 0));
-    if (++this.#failures >= FAILURES) this.#closed = true;
+    if (this.#failing.add(what).size >= FAILURES) this.#closed = true;
   }
 
   /** Something changed (the network came back, the page is visible again): do not wait any longer. */

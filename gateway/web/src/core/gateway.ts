@@ -29,7 +29,7 @@ interface Envelope<T> {
 }
 
 const API = "/api/v1/images/";
-const PROBE_TIMEOUT = 10_000;
+const TIMEOUT = 15_000;
 
 /** One gateway as a page sees it: its gate, its cache, its calls. */
 export class Gateway {
@@ -107,7 +107,7 @@ export class Gateway {
     const diagnosis = this.#diagnosis.then(async () => {
       if (this.gate.closed || globalThis.navigator?.onLine === false) return new ImageLoadError("network");
       const failure = await this.#head(address);
-      this.report(failure);
+      this.report(failure, address);
       return failure;
     });
     this.#diagnosis = diagnosis;
@@ -115,43 +115,41 @@ export class Gateway {
   }
 
   /** Let the gate know of a failure, or of an answer that shows the gateway to be well. */
-  report(failure: ImageLoadError): void {
+  report(failure: ImageLoadError, what: string): void {
     if (this.#reported.has(failure)) return;
     this.#reported.add(failure);
     const { kind, retryAfter } = failure;
-    if (isTransient(kind)) this.gate.failed(retryAfter);
+    if (isTransient(kind)) this.gate.failed(what, retryAfter);
     else this.gate.succeeded();
   }
 
-  async #head(address: string): Promise<ImageLoadError> {
-    try {
-      const signal = AbortSignal.timeout(PROBE_TIMEOUT);
-      return failureOf(await fetch(address, { method: "HEAD", cache: "no-store", signal }));
-    } catch {
-      return new ImageLoadError("network");
-    }
+  #head(address: string): Promise<ImageLoadError> {
+    return this.#fetch(address, { method: "HEAD", cache: "no-store" }).then(
+      failureOf,
+      (error: ImageLoadError) => error,
+    );
   }
 
   async #send<T>(path: string, body?: unknown): Promise<T> {
     const headers: Record<string, string> = {};
     if (this.#token) headers.Authorization = `Bearer ${this.#token}`;
-    const init: RequestInit = {
-      headers,
-      credentials: config.credentials ?? "same-origin",
-      signal: AbortSignal.timeout(30_000),
-    };
+    const init: RequestInit = { headers, credentials: config.credentials ?? "same-origin" };
     if (body) {
       headers["Content-Type"] = "application/json";
-      Object.assign(init, { method: "POST", body: JSON.stringify(body) });
+      init.method = "POST";
+      init.body = JSON.stringify(body);
     }
-    let answer: Response | undefined;
+    const answer = await this.#fetch(this.base + path, init);
+    if (!answer.ok) throw failureOf(answer);
+    return ((await answer.json()) as Envelope<T>).data;
+  }
+
+  async #fetch(address: string, init: RequestInit): Promise<Response> {
     try {
-      answer = await fetch(this.base + path, init);
-      if (answer.ok) return ((await answer.json()) as Envelope<T>).data;
+      return await fetch(address, { ...init, signal: AbortSignal.timeout(TIMEOUT) });
     } catch {
       throw new ImageLoadError("network");
     }
-    throw failureOf(answer);
   }
 
   async #askForUrls(ids: string[]): Promise<Map<string, ImageUrl | Error>> {

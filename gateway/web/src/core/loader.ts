@@ -5,7 +5,7 @@ import { type Gateway, gatewayAt, type ImageMeta } from "./gateway.js";
 import type { BytesSource } from "./monitor.js";
 import type { Report } from "./reporting.js";
 import { backoff, type RetryOptions } from "./retry.js";
-import { sleep } from "./sleep.js";
+import { abortable, sleep } from "./sleep.js";
 
 /** Where a picture is on its way. */
 export type LoadState = "idle" | "loading" | "loaded" | "retrying" | "failed" | "offline" | "fallback";
@@ -135,7 +135,7 @@ class Run {
       } catch (error) {
         signal.throwIfAborted();
         const failure = error instanceof ImageLoadError ? error : new ImageLoadError("server");
-        if (failure === error) this.#gateway.report(failure);
+        if (failure === error) this.#gateway.report(failure, request.id ?? request.src ?? "");
         else reportError(error); // what the page gave (getToken, getLink) failed: told to the page, and tried again
         this.#outageBegan ||= performance.now();
         loader.lastError = failure;
@@ -158,7 +158,10 @@ class Run {
     if (isTransient(failure.kind) && globalThis.navigator?.onLine === false) {
       loader.attempt--;
       loader.become("offline");
-      await new Promise((resolve) => addEventListener("online", resolve, { once: true, signal }));
+      await abortable(signal, (resolve) => {
+        addEventListener("online", resolve);
+        return () => removeEventListener("online", resolve);
+      });
       loader.become("retrying");
       return true;
     }
@@ -166,7 +169,8 @@ class Run {
       await this.#giveUp(failure);
       if (!isTransient(failure.kind)) return false;
       // It heals by itself once the gateway is heard of again.
-      if (!this.#gateway.gate.closed) await this.#opened();
+      const { gate } = this.#gateway;
+      if (!gate.closed) await abortable<void>(signal, (resolve) => gate.onOpen(resolve));
       loader.attempt = 0;
       return true;
     }
@@ -208,19 +212,6 @@ class Run {
     } finally {
       clearTimeout(patience);
     }
-  }
-
-  #opened(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const stop = this.#gateway.gate.onOpen(() => {
-        stop();
-        resolve();
-      });
-      this.signal.addEventListener("abort", () => {
-        stop();
-        reject(this.signal.reason);
-      });
-    });
   }
 
   async #resolve(fresh: boolean): Promise<Source> {

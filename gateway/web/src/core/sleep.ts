@@ -1,15 +1,30 @@
-/** Wait `ms` milliseconds; rejects with the signal's reason when it is aborted first. */
-export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
+/** A promise that `start` settles, and that rejects with the signal's reason when it is aborted first. `start` returns how to clean up. */
+export function abortable<T>(
+  signal: AbortSignal | undefined,
+  start: (resolve: (value: T) => void, reject: (error: unknown) => void) => () => unknown,
+): Promise<T> {
+  let cleanUp: (() => unknown) | undefined;
+  let stop: () => void;
+  const finish = () => {
+    signal?.removeEventListener("abort", stop);
+    cleanUp?.();
+    cleanUp = undefined;
+  };
+  return new Promise<T>((resolve, reject) => {
     signal?.throwIfAborted();
-    const stop = () => {
-      clearTimeout(timer);
+    stop = () => {
+      finish(); // at once: whoever aborted may start the same thing anew
       reject(signal?.reason);
     };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", stop);
-      resolve();
-    }, ms);
-    signal?.addEventListener("abort", stop, { once: true });
+    signal?.addEventListener("abort", stop);
+    cleanUp = start(resolve, reject);
+  }).finally(finish);
+}
+
+/** Wait `ms` milliseconds; rejects with the signal's reason when it is aborted first. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return abortable(signal, (resolve) => {
+    const timer = setTimeout(resolve, ms);
+    return () => clearTimeout(timer);
   });
 }

@@ -47,8 +47,6 @@ export class PictureView implements LoaderView {
     const isGiven = host.attempt === 1 && host.state === "loading" && img.src && isSame(img, wanted);
     if (isGiven && img.complete) {
       if (!img.naturalWidth) throw await diagnosed(img.currentSrc || img.src, 0, gateway, asksGateway);
-    } else if (isGiven) {
-      await settled(img, gateway, asksGateway, signal);
     } else {
       if (this.#shown) {
         const copy = detachedCopy(img, wanted);
@@ -57,8 +55,8 @@ export class PictureView implements LoaderView {
         signal.throwIfAborted();
       }
       if (host.isLazy && asksGateway) img.loading = "lazy";
-      const done = settled(img, gateway, asksGateway, signal);
-      applySource(img, wanted);
+      const done = settled(img, gateway, asksGateway, signal, !this.#shown);
+      if (!isGiven) applySource(img, wanted);
       await done;
     }
     this.#shown = this.subject;

@@ -2,6 +2,7 @@ import type { Candidates } from "../core/addresses.js";
 import { ImageLoadError, kindOf } from "../core/failure.js";
 import type { Gateway } from "../core/gateway.js";
 import type { BytesSource } from "../core/monitor.js";
+import { abortable } from "../core/sleep.js";
 
 /** What an `<img>`, and the `<picture>` around it if there are several formats, is to show. */
 export interface PictureSource {
@@ -53,20 +54,28 @@ export function detachedCopy(img: HTMLImageElement, source: PictureSource): HTML
   return copy;
 }
 
-/** Wait until `img` has loaded what it shows; rejects with why it has not. */
+/**
+ * Wait until `img` has loaded what it shows; rejects with why it has not. When `signal` is aborted before, the transfer
+ * ends if `mayClear`: a browser would let the next attempt join one that hangs.
+ */
 export function settled(
   img: HTMLImageElement,
   gateway: Gateway,
   asksGateway: boolean,
   signal: AbortSignal,
+  mayClear = true,
 ): Promise<void> {
   const began = performance.now();
-  return new Promise((resolve, reject) => {
-    const options = { once: true, signal };
-    const fail = () => diagnosed(img.currentSrc || img.src, began, gateway, asksGateway).then(reject, reject);
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-    img.addEventListener("load", () => resolve(), options);
-    img.addEventListener("error", fail, options);
+  return abortable<void>(signal, (resolve, reject) => {
+    const loaded = () => resolve();
+    const failed = () => diagnosed(img.currentSrc || img.src, began, gateway, asksGateway).then(reject, reject);
+    img.addEventListener("load", loaded);
+    img.addEventListener("error", failed);
+    return () => {
+      img.removeEventListener("load", loaded);
+      img.removeEventListener("error", failed);
+      if (signal.aborted && mayClear) clearSource(img);
+    };
   });
 }
 

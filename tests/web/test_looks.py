@@ -1,0 +1,140 @@
+"""What people see, hear and press: texts, keyboard, assistive technology, slots, reports."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.cos_emulator.faults import Fault, Hang, Refuse
+from tests.conftest import Images, RunningGateway
+from tests.web.conftest import Visit
+
+AXE = Path(__file__).parents[2] / "gateway" / "web" / "node_modules" / "axe-core" / "axe.min.js"
+SIZE = 'width="240" height="180"'
+# One of each state, side by side.
+STATES = f"""
+  <style>:root {{ color-scheme: light dark; }}</style>
+  <main><h1>States</h1>
+    <smart-image id="loaded" image-id="a" alt="A gradient" {SIZE}></smart-image>
+    <smart-image id="missing" image-id="x" alt="Missing" {SIZE}></smart-image>
+    <smart-image id="failed" image-id="b" alt="Failing" {SIZE} max-retries="0"></smart-image>
+    <smart-image id="chinese" image-id="b" alt="Failing too" {SIZE} max-retries="0" lang="zh"></smart-image>
+    <smart-image id="retrying" image-id="b" alt="Retrying" {SIZE} retry-delay="60000"></smart-image>
+    <smart-image id="fallback" image-id="y" alt="Stand-in" {SIZE} fallback-src="GATEWAY/i/a"></smart-image>
+    <smart-image id="tiny" image-id="x" alt="Tiny" width="40" height="30"></smart-image>
+  </main>
+"""
+
+
+async def open_states(visit: Visit, images: Images, png: bytes) -> None:
+    """Open a page that has an element in each state."""
+    await images.add("a", png)
+    await images.add("b", png)
+    images.cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), times=None, key="objects/b.png"))
+    await visit.open(STATES.replace("GATEWAY", visit.gateway.ports.public))
+    for name in ("loaded", "failed", "retrying", "fallback"):
+        await visit.state(f"#{name}", name)
+    for name in ("missing", "chinese", "tiny"):
+        await visit.state(f"#{name}", "failed")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing_in_any_state(visit: Visit, images: Images, png: bytes, scheme: Any) -> None:
+    await visit.page.emulate_media(color_scheme=scheme)
+    await open_states(visit, images, png)
+    await visit.page.add_script_tag(path=AXE)
+    found = await visit.page.evaluate("axe.run().then(({violations}) => violations)")
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+
+
+async def test_messages_are_a_live_region_in_the_language_of_the_page(visit: Visit, images: Images, png: bytes) -> None:
+    await open_states(visit, images, png)
+    said = {
+        name: await visit.page.evaluate(f"{name}.shadowRoot.querySelector('[role=status]').textContent")
+        for name in ("loaded", "missing", "failed", "chinese", "retrying")
+    }
+    assert said == {
+        "loaded": "",
+        "missing": "This picture does not exist.",
+        "failed": "The picture could not be loaded.",
+        "chinese": "图片加载失败。",
+        "retrying": "Loading is taking longer. Trying again…",
+    }
+    await visit.page.evaluate("configureSmartImage({messages: {en: {failed: 'No picture today.'}}})")
+    await visit.page.evaluate("failed.width = 250")
+    await visit.until("() => failed.shadowRoot.textContent.includes('No picture today.')")
+
+
+async def test_the_button_is_reached_and_pressed_by_keyboard(visit: Visit, images: Images, png: bytes) -> None:
+    await open_states(visit, images, png)
+    images.cos.faults.clear()
+    await visit.page.evaluate("Object.assign(failed, {maxRetries: 20, retryDelay: 200, retryMaxDelay: 500})")
+    await visit.page.keyboard.press("Tab")
+    assert await visit.page.evaluate("document.activeElement.id") == "failed"
+    await visit.page.keyboard.press("Space")
+    await visit.state("#failed", "loaded")
+
+
+async def test_who_wants_no_motion_sees_none(visit: Visit, images: Images, png: bytes) -> None:
+    await visit.page.emulate_media(reduced_motion="reduce")
+    await open_states(visit, images, png)
+    names = "getComputedStyle(retrying.shadowRoot.querySelector('[part=spinner]')).animationName"
+    assert await visit.page.evaluate(names) == "show"
+
+
+async def test_slots_take_the_place_of_what_is_built_in(visit: Visit, images: Images) -> None:
+    images.cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), times=None))
+    await images.add("a")
+    await visit.open(
+        f"""<smart-image id="one" image-id="a" alt="" {SIZE} max-retries="0">
+              <b slot="error">Broken</b><button slot="retry">Once more</button>
+            </smart-image>"""
+    )
+    await visit.state("#one", "failed")
+    assert await visit.page.get_by_text("Broken").is_visible()
+    assert await visit.page.get_by_role("button").count() == 1
+    before = len(visit.asked_for("GET"))
+    await visit.page.get_by_role("button", name="Once more").click()
+    await visit.until("() => log.filter(([, type]) => type === 'error').length === 2")
+    assert len(visit.asked_for("GET")) > before
+
+
+async def test_a_load_that_hangs_is_given_up_after_the_timeout(visit: Visit, images: Images, png: bytes) -> None:
+    await images.add("a", png)
+    images.cos.faults.add(Fault(action=Hang(at=None), times=1, method="GET"))
+    await visit.open('<smart-image id="one" image-id="a" alt="" timeout="500" retry-delay="50"></smart-image>')
+    await visit.state("#one", "loaded", seconds=20)
+    retries = [event[1]["reason"] for event in await visit.events("one") if event[0] == "retry"]
+    assert retries[0] == "timeout"
+
+
+async def test_what_a_page_saw_is_sent_as_text_when_it_is_hidden(
+    visit: Visit, images: Images, png: bytes, gateway: RunningGateway
+) -> None:
+    await images.add("a", png)
+    await visit.page.route("**/beacons", lambda route: route.fulfill(status=204))
+    await visit.open(
+        "".join(f'<smart-image id="{name}" image-id="{key}" alt=""></smart-image>' for name, key in PAIRS),
+        script=f"configureSmartImage({{monitor: {{endpoint: '{gateway.ports.public}/beacons'}}}})",
+    )
+    await visit.state("#one", "loaded")
+    await visit.state("#two", "failed")
+    # The collector comes by itself, a moment later.
+    await visit.until("() => performance.getEntriesByType('resource').some(({name}) => name.includes('monitor'))")
+    async with visit.page.expect_request("**/beacons") as expected:
+        await visit.page.evaluate("""
+          Object.defineProperty(document, "hidden", {value: true, configurable: true});
+          const hide = () => document.dispatchEvent(new Event("visibilitychange"));
+          hide(); setTimeout(hide, 200); setTimeout(hide, 1000);
+        """)
+    request = await expected.value
+    assert request.method == "POST"
+    assert request.headers["content-type"].startswith("text/plain")
+    beacon = json.loads(request.post_data or "")
+    assert beacon["loads"] == {"loaded": 1, "failed": 1}
+    assert beacon["seconds"]["count"] == 1
+    assert "/i/a" not in (request.post_data or "")
+
+
+PAIRS = (("one", "a"), ("two", "x"))
