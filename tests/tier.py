@@ -108,7 +108,7 @@ async def tier(redis_url: str, redis_client: "redis.Redis", clock: Clock) -> Asy
         yield make_tier(GuardedRedis(client, "image:", 1.0), clock)
 
 
-def make_tier(guard: GuardedRedis, clock: Clock, *, max_size: int = 100, ttl: int = 3600) -> Tier:
+def make_tier(guard: GuardedRedis, clock: Clock, *, max_size: int = 100, ttl: int = 3600, renews: bool = True) -> Tier:
     """The parts put together as the service does."""
     metrics, lifetime = Metrics(), Lifetime(ttl, ttl // 60, ttl // 4)
     settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
@@ -124,6 +124,6 @@ def make_tier(guard: GuardedRedis, clock: Clock, *, max_size: int = 100, ttl: in
     cache, usage = UrlEntries(guard, SEAL, signer.is_ours), UsageStore(guard)
     queue = RefreshQueue(guard, lease=60, max_attempts=3, max_dead=10)
     shared = SharedTier(
-        guard, cache, usage, queue, lifetime, styles=["thumb"], max_size=max_size, renews=True, now=clock
+        guard, cache, usage, queue, lifetime, styles=["thumb"], max_size=max_size, renews=renews, now=clock
     )
     return Tier(clock, metrics, guard, signer, lifetime, cache, usage, queue, shared, Table())

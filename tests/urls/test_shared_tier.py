@@ -144,8 +144,7 @@ async def test_one_caller_in_a_second_renews_on_demand(tier: Tier, redis_client:
 
 
 async def test_prerefresh_turned_off_queues_nothing(tier: Tier, clock: Clock) -> None:
-    other = make_tier(GuardedRedis(tier.guard.client, "image:", 1.0), clock)
-    other.shared._renews = False
+    other = make_tier(GuardedRedis(tier.guard.client, "image:", 1.0), clock, renews=False)
     one = record()
     await other.shared.keep([(SignedImage(one, other.signer.sign(one), None, 1), b"")])
     assert await other.queue.next_due() is None
