@@ -1,0 +1,110 @@
+"""``config/compose.yaml`` runs the gateway and its servers with the settings that exist."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.ip_address import is_loopback
+from gateway.settings import ServerSettings
+from gateway.settings.sources import load_settings
+from tests.config.files import CONFIG, GATEWAY_YAML, read, read_yaml
+from tests.settings_keys import key_at
+
+
+def services() -> dict[str, dict[str, Any]]:
+    found = read_yaml("config/compose.yaml")["services"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_compose_runs_everything_the_gateway_needs() -> None:
+    assert services().keys() == {"gateway", "redis", "postgres", "nginx", "prometheus"}
+
+
+def test_every_file_that_compose_mounts_exists() -> None:
+    volumes = read_yaml("config/compose.yaml")["volumes"]
+    sources = [mount.split(":")[0] for service in services().values() for mount in service.get("volumes", ())]
+    files = [source for source in sources if source.startswith(".")]
+    assert len(files) >= 6
+    assert [source for source in files if not (CONFIG / source).is_file()] == []
+    assert {source for source in sources if not source.startswith(".")} == volumes.keys()
+
+
+def test_the_database_of_compose_installs_the_change_triggers_after_the_table() -> None:
+    mounts = [mount.split(":")[:2] for mount in services()["postgres"]["volumes"] if mount.startswith("./sql/")]
+    in_order = [source for source, _ in sorted(mounts, key=lambda mount: mount[1])]
+    assert in_order == ["./sql/images.example.sql", "./sql/changes.sql"]
+
+
+def test_every_service_has_a_health_check_and_a_read_only_root() -> None:
+    for name, service in services().items():
+        assert "test" in service["healthcheck"], name
+        assert service["read_only"] is True, name
+        assert "no-new-privileges:true" in service["security_opt"], name
+
+
+def test_only_nginx_is_published_beyond_the_loopback_interface() -> None:
+    published = {name: service["ports"] for name, service in services().items() if "ports" in service}
+    assert published == {"nginx": ["8080:80"], "prometheus": ["127.0.0.1:9091:9090"]}
+
+
+def test_compose_only_sets_keys_that_exist() -> None:
+    gateway = services()["gateway"]
+    variables = [name for name in gateway["environment"] if name != "GATEWAY_SECRETS_DIR"]
+    paths = [name.removeprefix("GATEWAY_").lower().split("__") for name in variables]
+    paths += [secret.split("__") for secret in gateway["secrets"]]
+    assert [path for path in paths if not key_at(*path)] == []
+
+
+def test_compose_takes_secrets_from_files_that_are_never_committed() -> None:
+    secrets = read_yaml("config/compose.yaml")["secrets"]
+    used = {secret for service in services().values() for secret in service.get("secrets", ())}
+    assert used == secrets.keys()
+    assert all(secret["file"].startswith("./secrets/") for secret in secrets.values())
+    assert read("config/secrets/.gitignore").splitlines()[-2:] == ["*", "!.gitignore"]
+    assert all(f" > {secret}" in read("config/compose.yaml") for secret in secrets)
+
+
+def test_the_commands_in_the_header_make_secrets_that_other_users_cannot_reach(tmp_path: Path) -> None:
+    """A clone already has the folder with mode 0755, so the commands must change the mode, not only create it."""
+    folder = tmp_path / "config" / "secrets"
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    (tmp_path / "openssl").write_text("#!/bin/sh\necho random\n")
+    (tmp_path / "openssl").chmod(0o755)
+    lines = re.findall(r"^#   (.+)", read("config/compose.yaml"), flags=re.MULTILINE)
+    commands = [line for line in lines if "docker compose" not in line]
+    assert len(commands) == len(lines) - 1
+    environment = {"PATH": f"{tmp_path}:{os.defpath}"}
+    subprocess.run(["sh", "-e", "-c", "\n".join(commands)], cwd=tmp_path, env=environment, check=True)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {file.name for file in folder.iterdir()} == read_yaml("config/compose.yaml")["secrets"].keys()
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o644}
+
+
+def test_the_gateway_of_compose_has_an_admin_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a token the gateway warns at each start, because its admin port is not on the loopback interface."""
+    gateway = services()["gateway"]
+    for secret in gateway["secrets"]:
+        text = "postgresql://app:word@postgres:5432/app" if secret == "postgres__dsn" else "0123456789abcdef" * 4
+        (tmp_path / secret).write_text(text)
+    for name, value in gateway["environment"].items():
+        monkeypatch.setenv(name, value if not value.startswith("$") else "photos-1250000000")
+    monkeypatch.setenv("GATEWAY_SECRETS_DIR", str(tmp_path))
+    admin = load_settings(GATEWAY_YAML).admin
+    assert not is_loopback(admin.host)
+    assert admin.token is not None
+
+
+def test_compose_waits_for_the_gateway_to_drain_before_it_kills_it() -> None:
+    assert int(services()["gateway"]["stop_grace_period"].removesuffix("s")) > ServerSettings().shutdown_grace
+
+
+def test_the_python_of_the_health_check_compiles() -> None:
+    test = services()["gateway"]["healthcheck"]["test"]
+    assert test[:3] == ["CMD", "python", "-c"]
+    compile(test[3], "healthcheck", "exec")

@@ -1,0 +1,48 @@
+"""The Makefile and ``.ci/run``."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.config.files import ROOT, read
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):", read("Makefile"), flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("folder", ["", "with space", """it's $HOME $(id) "`#;'""", "~/照片"])
+def test_make_run_passes_any_folder_name_on_unchanged(tmp_path: Path, folder: str) -> None:
+    """The interpreter is replaced by a script that prints its arguments."""
+    (tmp_path / "python").write_text('#!/bin/sh\nprintf "%s\\0" "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+    (tmp_path / "installed").touch()
+    command = ["make", "--silent", "run", f"BIN={tmp_path}", f"STAMP={tmp_path}/installed", f"IMAGES={folder}"]
+    environment = {"PATH": os.environ["PATH"]}  # without MAKEFLAGS, which `make test` sets
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True, text=True)
+    assert run.stdout.split("\0") == ["-m", "gateway", "dev", *(["--images", folder] if folder else []), ""]
+
+
+@pytest.mark.parametrize("missing", ["ensurepip", "venv"])
+def test_make_install_names_the_package_of_debian_that_is_missing(tmp_path: Path, missing: str) -> None:
+    """Debian's Python has no ``ensurepip`` and would leave an unusable environment behind."""
+    (tmp_path / f"{missing}.py").write_text("raise ModuleNotFoundError\n")
+    command = ["make", "install", f"PYTHON={sys.executable}", f"VENV={tmp_path}/venv"]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)}
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False, text=True)
+    assert run.returncode != 0
+    assert "apt install python3-venv" in run.stdout
+    assert not (tmp_path / "venv").exists()
+
+
+def test_ci_is_executable_and_calls_lint_and_test() -> None:
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+    script = read(".ci/run").splitlines()
+    assert script[0] == "#!/usr/bin/env bash"
+    assert "set -euo pipefail" in script
+    assert script[-2:] == ["make lint", "make test"]
+    assert {"lint", "test"} <= make_targets()

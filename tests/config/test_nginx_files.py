@@ -1,0 +1,87 @@
+"""``config/nginx`` agrees with the gateway: addresses, time limits, log and error format."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gateway.settings import ImageProxySettings, ServerSettings
+from tests.config.files import ROOT, read
+
+
+def directive(file: str, name: str) -> list[str]:
+    """Return the values of an nginx directive, without those in comments."""
+    text = re.sub(r"#.*", "", read(f"config/nginx/{file}"))
+    return re.findall(rf"^\s*{name}\s+([^;]+);", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("file", ["upstream.conf", "upstream.compose.conf"])
+def test_nginx_names_the_port_of_the_gateway_and_closes_idle_connections_first(file: str) -> None:
+    (address,) = directive("gateway.conf", "proxy_pass")
+    assert f"upstream {address.removeprefix('http://')} {{" in read(f"config/nginx/{file}")
+    assert all(f":{ServerSettings().port}" in value for value in directive(file, "server"))
+    (idle,) = directive(file, "keepalive_timeout")
+    assert int(idle.removesuffix("s")) < ServerSettings().keepalive_timeout
+
+
+@pytest.mark.parametrize("file", ["gateway.conf", "accel.conf"])
+def test_nginx_waits_longer_than_the_gateway_needs_to_report_a_timeout(file: str) -> None:
+    (seconds,) = directive(file, "proxy_read_timeout")
+    assert int(seconds.removesuffix("s")) > ImageProxySettings().timeout
+
+
+def test_nginx_sends_no_header_of_an_object_twice() -> None:
+    """Each header that nginx adds to an object is hidden from the response of COS."""
+    added, hidden = (
+        {value.split()[0] for value in directive("image-gateway/to-cos.conf", name)}
+        for name in ("add_header", "proxy_hide_header")
+    )
+    assert len(added) > 10
+    assert added <= hidden
+
+
+def test_nginx_buffers_no_images_on_disk_and_stops_when_the_client_disconnects() -> None:
+    assert directive("gateway.conf", "proxy_max_temp_file_size") == ["0"]
+    assert directive("gateway.conf", "proxy_ignore_client_abort") == ["off"]
+    assert directive("gateway.conf", "proxy_http_version") == ["1.1"]
+
+
+@pytest.mark.parametrize("file", ["gateway.conf", "accel.conf"])
+def test_nginx_logs_no_signatures(file: str) -> None:
+    (log_format,) = directive(file, "log_format")
+    assert directive(file, "access_log") == [f"/var/log/nginx/access.log {log_format.split()[0]}"]
+    assert re.search(r"\$(request|request_uri|args|query_string)\b", log_format) is None
+
+
+@pytest.mark.parametrize("file", ["gateway.conf", "accel.conf"])
+def test_the_error_of_nginx_has_the_form_of_the_gateways_errors(file: str) -> None:
+    (answer,) = directive(file, "return")
+    body = json.loads(answer.partition("'")[2].rpartition("'")[0])
+    assert body.keys() == {"status", "message", "data", "code", "request_id"}
+    assert f"`{body['code']}`" in read("docs/errors.md")
+
+
+def test_the_commands_in_the_header_of_accel_conf_replace_an_installed_gateway_conf(tmp_path: Path) -> None:
+    """Run the commands of both headers below a temporary root: it then holds exactly the files that accel needs."""
+    for folder in ("etc/nginx/conf.d", "etc/nginx/sites-enabled", "var/cache"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "etc/nginx/conf.d/default.conf").touch()
+    for file in ("gateway.conf", "accel.conf"):
+        header = read(f"config/nginx/{file}").partition("\n\n")[0]
+        lines = re.findall(r"^#   (.+)", header, flags=re.MULTILINE)
+        commands = [line for line in lines if not line.startswith("nginx ")]
+        assert len(commands) == len(lines) - 1
+        script = re.sub(r" /(?=etc|var)", f" {shlex.quote(str(tmp_path))}/", "\n".join(commands))
+        script = script.replace("=photos-1250000000", "=pictures-1251111111")
+        subprocess.run(["sh", "-e", "-c", script], cwd=ROOT, env={"PATH": os.environ["PATH"]}, check=True)
+    installed = tmp_path / "etc/nginx"
+    assert {file.name for file in (installed / "conf.d").iterdir()} == {"accel.conf", "upstream.conf", "cos.conf"}
+    included = directive("accel.conf", "include") + directive("image-gateway/to-cos.conf", "include")
+    assert [file for file in included if not (installed / file).is_file()] == []
+    assert (
+        " server pictures-1251111111.cos.ap-guangzhou.myqcloud.com:443;" in (installed / "conf.d/cos.conf").read_text()
+    )
