@@ -40,7 +40,7 @@ hypothesis_settings.load_profile("gateway")
 
 BUCKET = "photos-1250000000"
 SECRET_ID = "AKIDEXAMPLE"
-SECRET_KEY = "the-secret-key-of-the-stand-in"
+SECRET_KEY = "the-secret-key-of-the-emulator"
 JWT_SECRET = "a-secret-of-at-least-thirty-two-bytes"
 ADMIN_TOKEN = "the-admin-token"
 
@@ -135,7 +135,7 @@ def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 async def cos() -> AsyncIterator[CosEmulator]:
-    """The COS stand-in with one empty bucket."""
+    """The COS emulator with one empty bucket."""
     store = ObjectStore()
     store.create_bucket(BUCKET)
     credentials = {SECRET_ID: Credential(SECRET_KEY)}
@@ -168,7 +168,7 @@ def raw_settings(
 
 @dataclass
 class Images:
-    """Puts images where they belong: the row into Postgres, the object into the stand-in."""
+    """Puts images where they belong: the row into Postgres, the object into the emulator."""
 
     table: ImagesTable
     cos: CosEmulator

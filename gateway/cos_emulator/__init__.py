@@ -1,4 +1,4 @@
-"""The COS stand-in: a COS-compatible server for development and tests.
+"""The COS emulator: a COS-compatible server for development and tests.
 
 It answers GET and HEAD of objects as Tencent COS does, refuses what COS refuses with COS's own statuses and XML
 bodies, and misbehaves on request. Signatures are verified from the published algorithm, never with the SDK that made

@@ -1,4 +1,4 @@
-"""``python -m gateway.cos_emulator``: the stand-in alone, serving folders as buckets, until it is interrupted."""
+"""``python -m gateway.cos_emulator``: the emulator alone, serving folders as buckets, until it is interrupted."""
 
 import asyncio
 import logging
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from .access import Credential
-from .control import CONTROL_PREFIX
-from .server import CosEmulator
-from .store import ObjectStore
+from gateway.cos_emulator.access import Credential
+from gateway.cos_emulator.control import CONTROL_PREFIX
+from gateway.cos_emulator.server import CosEmulator
+from gateway.cos_emulator.store import ObjectStore
 
 
 def _folders(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
@@ -55,7 +55,7 @@ def main(
     for bucket, directory in buckets.items():
         store.mount(bucket, directory)
     expires_at = None if token_life is None else time.time() + token_life
-    stand_in = CosEmulator(
+    emulator = CosEmulator(
         store,
         {secret_id: Credential(secret_key, token, expires_at)},
         host=host,
@@ -63,17 +63,17 @@ def main(
         default_bucket=default_bucket or next(iter(buckets)),
         force_download=force_download,
     )
-    asyncio.run(_serve(stand_in))
+    asyncio.run(_serve(emulator))
 
 
-async def _serve(stand_in: CosEmulator) -> None:
+async def _serve(emulator: CosEmulator) -> None:
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signal_number, interrupted.set)
-    async with stand_in:
-        click.echo(f"COS stand-in: {stand_in.url}")
-        click.echo(f"faults and journal: {stand_in.url}{CONTROL_PREFIX}faults and {CONTROL_PREFIX}journal")
+    async with emulator:
+        click.echo(f"COS emulator: {emulator.url}")
+        click.echo(f"faults and journal: {emulator.url}{CONTROL_PREFIX}faults and {CONTROL_PREFIX}journal")
         await interrupted.wait()
 
 

@@ -4,9 +4,9 @@ import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from . import refusals
-from .request import CosRequest
-from .signature import Authorization, MalformedAuthorization, find_authorization, matches, sign
+from gateway.cos_emulator import refusals
+from gateway.cos_emulator.request import CosRequest
+from gateway.cos_emulator.signature import Authorization, MalformedAuthorization, find_authorization, matches, sign
 
 TOKEN_NAME = "x-cos-security-token"
 

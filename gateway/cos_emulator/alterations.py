@@ -2,11 +2,11 @@
 
 import gzip
 
-from .answer import Answer, answer_refusal, common_headers
-from .faults import Alteration, Change, Gzip, Headers, Html, Redirect, Refuse
-from .refusals import Refusal
-from .request import CosRequest
-from .store import ObjectStore
+from gateway.cos_emulator.answer import Answer, answer_refusal, common_headers
+from gateway.cos_emulator.faults import Alteration, Change, Gzip, Headers, Html, Redirect, Refuse
+from gateway.cos_emulator.refusals import Refusal
+from gateway.cos_emulator.request import CosRequest
+from gateway.cos_emulator.store import ObjectStore
 
 
 async def change_object(store: ObjectStore, bucket: str, key: str, change: Change, *, now: float) -> None:

@@ -8,11 +8,11 @@ from email.utils import formatdate
 
 from multidict import CIMultiDict
 
-from .conditions import Outcome, evaluate, parse_range
-from .content import Content, MemoryContent
-from .refusals import Refusal, invalid_argument, precondition_failed
-from .request import CosRequest
-from .store import StoredObject
+from gateway.cos_emulator.conditions import Outcome, evaluate, parse_range
+from gateway.cos_emulator.content import Content, MemoryContent
+from gateway.cos_emulator.refusals import Refusal, invalid_argument, precondition_failed
+from gateway.cos_emulator.request import CosRequest
+from gateway.cos_emulator.store import StoredObject
 
 _OVERRIDES = {
     f"response-{name.lower()}": name
@@ -48,7 +48,7 @@ class Answer:
 
 
 def common_headers(now: float) -> CIMultiDict[str]:
-    """The headers of every answer. Clients correct their clocks by Date, so it follows the stand-in's clock."""
+    """The headers of every answer. Clients correct their clocks by Date, so it follows the emulator's clock."""
     return CIMultiDict(
         {"Date": formatdate(now, usegmt=True), "Server": "tencent-cos", "x-cos-request-id": _request_id(now)}
     )
@@ -104,7 +104,7 @@ def answer_refusal(request: CosRequest, refusal: Refusal, *, now: float) -> Answ
 def _overrides(request: CosRequest) -> dict[str, str]:
     overrides = {_OVERRIDES[name]: value for name, value in reversed(request.query) if name in _OVERRIDES}
     if not all(value.isprintable() for value in overrides.values()):
-        raise invalid_argument("A response-* parameter cannot stand in a header.")
+        raise invalid_argument("A response-* parameter is not allowed in a header.")
     return overrides
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 
-from . import refusals
+from gateway.cos_emulator import refusals
 
 
 class Outcome(Enum):

@@ -1,4 +1,4 @@
-"""The stand-in's own addresses, for tests and people in another process: its faults and its journal."""
+"""The emulator's own addresses, for tests and people in another process: its faults and its journal."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,10 +6,11 @@ from typing import Any
 from aiohttp import web
 from pydantic import ValidationError
 
-from .faults import ArmedFault, Fault, Faults
-from .journal import Journal
+from gateway.cos_emulator.armed_faults import ArmedFault, Faults
+from gateway.cos_emulator.faults import Fault
+from gateway.cos_emulator.journal import Journal
 
-CONTROL_PREFIX = "/.stand-in/"
+CONTROL_PREFIX = "/.emulator/"
 """Reserved: objects whose key begins so cannot be reached."""
 
 

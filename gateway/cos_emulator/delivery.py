@@ -10,9 +10,9 @@ from http import HTTPStatus
 from aiohttp import web
 from aiohttp.http import StreamWriter
 
-from .answer import Answer
-from .faults import Chunked, Cut, Delivery, Drip, Hang, NoLength, Reset, WrongLength
-from .journal import Seen
+from gateway.cos_emulator.answer import Answer
+from gateway.cos_emulator.faults import Chunked, Cut, Delivery, Drip, Hang, NoLength, Reset, WrongLength
+from gateway.cos_emulator.journal import Seen
 
 
 async def tell_length_of_not_modified(_request: web.Request, response: web.StreamResponse) -> None:
@@ -22,7 +22,7 @@ async def tell_length_of_not_modified(_request: web.Request, response: web.Strea
 
 
 class Sender:
-    """One answer on its way to one client. ``stopping`` is set when the stand-in shuts down."""
+    """One answer on its way to one client. ``stopping`` is set when the emulator shuts down."""
 
     def __init__(self, request: web.Request, answer: Answer, seen: Seen, stopping: asyncio.Event) -> None:
         self._request = request
@@ -107,11 +107,11 @@ class Sender:
                 yield piece[offset : offset + size]
 
     async def _pause(self, seconds: float) -> None:
-        """Raises ConnectionAbortedError when the stand-in stops meanwhile."""
+        """Raises ConnectionAbortedError when the emulator stops meanwhile."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
-            raise ConnectionAbortedError("the stand-in is stopping")
+            raise ConnectionAbortedError("the emulator is stopping")
 
     def _close(self, response: web.StreamResponse, *, reset: bool = False) -> web.StreamResponse:
         """Close the connection under the response; the server finds it closed and sends nothing more."""

@@ -1,15 +1,13 @@
-"""Ways to misbehave, and which requests meet them.
+"""Fault models: the actions that change an answer, and the requests that each applies to.
 
 Alterations change the answer before it is sent, and all that fire apply in turn. Deliveries decide how the answer
 goes out on the wire; the first that fires applies. So ``Gzip`` and ``Cut`` together cut a gzipped body.
 
-In JSON (``POST /.stand-in/faults``) a fault is ``{"action": {"kind": "cut", "at": 1000}, "key": "*.png", "times": 1}``
+In JSON (``POST /.emulator/faults``) a fault is ``{"action": {"kind": "cut", "at": 1000}, "key": "*.png", "times": 1}``
 and bytes are base64, in either alphabet.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -97,7 +95,7 @@ class Cut(_Model):
 class Hang(_Model):
     """Send ``at`` bytes of the body and then nothing more; None: not even headers.
 
-    It ends, with the connection, when the client leaves or the stand-in stops.
+    It ends, with the connection, when the client leaves or the emulator stops.
     """
 
     kind: Literal["hang"] = "hang"
@@ -151,59 +149,3 @@ class Fault(_Model):
     """How many requests it meets; None: every one, until it is cleared."""
     skip: NonNegativeInt = 0
     """How many matching requests it lets pass first."""
-
-
-@dataclass(slots=True)
-class ArmedFault:
-    """A fault in force."""
-
-    fault: Fault
-    matched: int = 0
-    """Requests that matched, those let pass included."""
-    fired: int = 0
-    """Requests that met the action."""
-
-    def meets(self, method: str, key: str) -> bool:
-        """Count the request, and say whether it meets the action."""
-        fault = self.fault
-        if fault.method not in {None, method} or not fnmatchcase(key, fault.key):
-            return False
-        self.matched += 1
-        if self.matched <= fault.skip or (fault.times is not None and self.fired >= fault.times):
-            return False
-        self.fired += 1
-        return True
-
-
-@dataclass(frozen=True, slots=True)
-class Fired:
-    """What one request meets."""
-
-    alterations: list[Alteration]
-    delivery: Delivery | None
-
-
-class Faults:
-    """The faults in force, in the order they were added."""
-
-    def __init__(self) -> None:
-        self.armed: list[ArmedFault] = []
-
-    def add(self, fault: Fault) -> ArmedFault:
-        """Put a fault in force; the return value shows how often it fired."""
-        armed = ArmedFault(fault)
-        self.armed.append(armed)
-        return armed
-
-    def clear(self) -> None:
-        """Behave well again; requests that met a fault already go through with it."""
-        self.armed.clear()
-
-    def meet(self, method: str, key: str) -> Fired:
-        """The actions that this request meets; asking counts the request."""
-        actions = [armed.fault.action for armed in self.armed if armed.meets(method, key)]
-        deliveries = [action for action in actions if isinstance(action, Delivery)]
-        return Fired(
-            alterations=[action for action in actions if isinstance(action, Alteration)],
-            delivery=deliveries[0] if deliveries else None,
-        )

@@ -1,4 +1,4 @@
-"""The few image processing rules that a stand-in needs: thumbnails and formats (docs 44880, 44883).
+"""The few image processing rules that an emulator needs: thumbnails and formats (docs 44880, 44883).
 
 All else in a rule (quality, rotation, crops) changes nothing, nor does a format that Pillow cannot write. An animation
 becomes its first picture. Pillow comes with the ``dev`` extra and is imported when the first image is processed.
@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .content import MemoryContent
-from .request import CosRequest
-from .store import StoredObject
+from gateway.cos_emulator.content import MemoryContent
+from gateway.cos_emulator.request import CosRequest
+from gateway.cos_emulator.store import StoredObject
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -1,11 +1,11 @@
-"""What the stand-in has seen: tests ask it how often, over how many connections, with which headers."""
+"""What the emulator has seen: tests ask it how often, over how many connections, with which headers."""
 
 import asyncio
 from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .request import CosRequest
+from gateway.cos_emulator.request import CosRequest
 
 _SECRET_HEADERS = frozenset({"authorization", "x-cos-security-token"})
 _SECRET_PARAMS = frozenset({"sign", "x-cos-security-token"})
@@ -74,7 +74,7 @@ class Journal:
     async def settled(self) -> None:
         """Wait until every request in the journal is finished: a client may have its bytes a moment before.
 
-        An answer that hangs keeps it waiting, until its client leaves or the stand-in stops.
+        An answer that hangs keeps it waiting, until its client leaves or the emulator stops.
         """
         while any(not seen.finished for seen in self.requests):
             self._changed.clear()
@@ -103,5 +103,5 @@ class Journal:
         self._changed.set()
 
     def to_json(self) -> dict[str, Any]:
-        """What ``GET /.stand-in/journal`` answers."""
+        """What ``GET /.emulator/journal`` answers."""
         return {"connections": self.connections, "requests": [asdict(seen) for seen in self.requests]}

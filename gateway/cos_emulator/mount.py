@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .content import FileContent
+from gateway.cos_emulator.content import FileContent
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def invalid_range() -> Refusal:
     return Refusal(416, "InvalidRange", "The requested range cannot be satisfied.")
 
 
-# XML 1.0 section 2.2: other characters cannot stand in a document, not even as references.
+# XML 1.0 section 2.2: other characters are not allowed in a document, not even as references.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 

@@ -57,7 +57,7 @@ def without_port(host: str) -> str:
 
 def _query_pairs(raw_query: str) -> list[tuple[str, str]]:
     # urllib.parse.parse_qsl would do, but for its limit on fields and for older Pythons that split on ";" too:
-    # a raw ";" stands in the q-sign-time of URLs that the COS console makes.
+    # a raw ";" occurs in the q-sign-time of URLs that the COS console makes.
     pairs = []
     for field_ in filter(None, raw_query.split("&")):
         name, _, value = field_.partition("=")

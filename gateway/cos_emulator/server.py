@@ -1,4 +1,4 @@
-"""The stand-in as an aiohttp application, and as a server on a socket of its own."""
+"""The emulator as an aiohttp application, and as a server on a socket of its own."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -7,13 +7,13 @@ from typing import Self
 
 from aiohttp import web
 
-from .access import Access, Credentials
-from .control import Control
-from .delivery import tell_length_of_not_modified
-from .faults import Faults
-from .journal import Journal
-from .service import CosService
-from .store import ObjectStore
+from gateway.cos_emulator.access import Access, Credentials
+from gateway.cos_emulator.armed_faults import Faults
+from gateway.cos_emulator.control import Control
+from gateway.cos_emulator.delivery import tell_length_of_not_modified
+from gateway.cos_emulator.journal import Journal
+from gateway.cos_emulator.service import CosService
+from gateway.cos_emulator.store import ObjectStore
 
 
 def create_cos_app(
@@ -27,7 +27,7 @@ def create_cos_app(
     skew_tolerance: float = 0.0,
     now: Callable[[], float] = time.time,
 ) -> web.Application:
-    """The stand-in as an application.
+    """The emulator as an application.
 
     ``default_bucket`` answers hosts that name no bucket (an IP address, a custom domain). ``force_download``: behave
     as default domains of buckets made since 2024-01-01. ``skew_tolerance``: seconds that a signature may start in the
@@ -65,7 +65,7 @@ def create_cos_app(
 
 
 class CosEmulator:
-    """The stand-in on a socket: ``async with CosStandIn(store, credentials) as cos`` serves until the block ends.
+    """The emulator on a socket: ``async with CosEmulator(store, credentials) as cos`` serves until the block ends.
 
     It can be entered again, on the same port if one was given: COS going away and coming back. The options are those
     of ``create_cos_app``; ``host`` is a name or an IPv4 address. ``keepalive_timeout``: seconds that an idle
@@ -106,7 +106,7 @@ class CosEmulator:
     def port(self) -> int:
         """The port it listens on. Raises RuntimeError outside the block."""
         if self._runner is None or not self._runner.addresses:
-            raise RuntimeError("the COS stand-in is not running")
+            raise RuntimeError("the COS emulator is not running")
         port: int = self._runner.addresses[0][1]
         return port
 

@@ -8,18 +8,19 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from . import refusals
-from .access import Access
-from .alterations import alter, change_object
-from .answer import Answer, answer_object, answer_refusal
-from .control import CONTROL_PREFIX
-from .delivery import Sender
-from .faults import Change, Faults, Fired
-from .imaging import find_rule, process
-from .journal import Journal, Seen
-from .refusals import Refusal
-from .request import CosRequest, parse_request
-from .store import ObjectStore
+from gateway.cos_emulator import refusals
+from gateway.cos_emulator.access import Access
+from gateway.cos_emulator.alterations import alter, change_object
+from gateway.cos_emulator.answer import Answer, answer_object, answer_refusal
+from gateway.cos_emulator.armed_faults import Faults, Fired
+from gateway.cos_emulator.control import CONTROL_PREFIX
+from gateway.cos_emulator.delivery import Sender
+from gateway.cos_emulator.faults import Change
+from gateway.cos_emulator.imaging import find_rule, process
+from gateway.cos_emulator.journal import Journal, Seen
+from gateway.cos_emulator.refusals import Refusal
+from gateway.cos_emulator.request import CosRequest, parse_request
+from gateway.cos_emulator.store import ObjectStore
 
 logger = logging.getLogger(__name__)
 

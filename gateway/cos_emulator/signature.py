@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from .request import CosRequest
+from gateway.cos_emulator.request import CosRequest
 
 
 class MalformedAuthorization(ValueError):
@@ -60,7 +60,7 @@ def find_authorization(request: CosRequest) -> Authorization | None:
 def sign(request: CosRequest, authorization: Authorization, secret_key: str) -> Signed:
     """The signature that ``authorization`` should carry for ``request`` (doc 7778)."""
     params = _canonical(request.query, authorization.param_names)
-    # The stand-in's clients may send a port in Host; COS signs without it.
+    # The emulator's clients may send a port in Host; COS signs without it.
     headers = _canonical(
         ((name, request.host if name.lower() == "host" else value) for name, value in request.headers.items()),
         authorization.header_names,

@@ -1,4 +1,4 @@
-"""The buckets and objects that the stand-in serves."""
+"""The buckets and objects that the emulator serves."""
 
 import asyncio
 import time
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
-from .content import Content, FileContent, MemoryContent, SyntheticContent
-from .mount import Mount
+from gateway.cos_emulator.content import Content, FileContent, MemoryContent, SyntheticContent
+from gateway.cos_emulator.mount import Mount
 
 # A table of our own: the standard library's differs between Python versions and reads the system's files.
 _TYPES = {
@@ -52,7 +52,7 @@ class StoredObject:
 
 
 class ObjectStore:
-    """Buckets by name, objects by key. One store may be shared by several stand-ins (regions, domains)."""
+    """Buckets by name, objects by key. One store may be shared by several emulators (regions, domains)."""
 
     def __init__(self) -> None:
         self._buckets: dict[str, dict[str, StoredObject]] = {}

@@ -1,4 +1,4 @@
-"""The whole gateway on one machine with nothing installed: real servers from wheels, a COS stand-in, images to show."""
+"""The whole gateway on one machine with nothing installed: real servers from wheels, a COS emulator, images to show."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ from gateway.dev.samples import sample_images
 from gateway.settings import Settings, SignedLinksSettings
 from gateway.settings.sources import load_settings
 
-# Known to everybody, and of use to nobody: they open the stand-in on this machine only.
+# Known to everybody, and of use to nobody: they open the emulator on this machine only.
 BUCKET = "dev-1250000000"
 SECRET_ID = "AKIDdevelopment"
 SECRET_KEY = "development"
@@ -46,7 +46,7 @@ LINK_LIFE = 24 * 3600
 
 @dataclass(frozen=True)
 class DevStack:
-    """Settings for the gateway, the stand-in to enter beside it, and the images there are.
+    """Settings for the gateway, the emulator to enter beside it, and the images there are.
 
     ``config`` is the file that the settings were read from: the other commands can be run with it. ``listing`` is
     where a list of all images may be written. ``links`` maps ids to signed links without scheme and host: of each

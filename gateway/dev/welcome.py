@@ -27,7 +27,7 @@ def welcome(console: Console, ports: Listening, stack: DevStack) -> None:
     console.print(Rule("image gateway"))
     line(f"gateway  {ports.public}        its API, and the images")
     line(f"admin    {ports.admin}        /metrics, /readyz")
-    line(f"cos      {stack.cos.url}        the stand-in for Tencent COS")
+    line(f"cos      {stack.cos.url}        the Tencent COS emulator")
     for usual, port in stack.moved.items():
         line(f"port {usual} is not free: {port} is used instead", "yellow")
     line()

@@ -1,4 +1,4 @@
-"""A stand-in on a real socket, and clients whose URLs the COS SDK signs."""
+"""An emulator on a real socket, and clients whose URLs the COS SDK signs."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ SECRET_KEY = "SKEXAMPLE"
 
 @dataclass
 class Clock:
-    """The stand-in's clock: real time and a settable offset, as URLs are signed in real time."""
+    """The emulator's clock: real time and a settable offset, as URLs are signed in real time."""
 
     offset: float = 0.0
 
@@ -107,8 +107,8 @@ def store() -> ObjectStore:
 
 @pytest.fixture
 async def cos(store: ObjectStore, clock: Clock) -> AsyncIterator[CosEmulator]:
-    stand_in = CosEmulator(store, {SECRET_ID: Credential(SECRET_KEY)}, default_bucket=BUCKET, now=clock)
-    async with stand_in as cos:
+    emulator = CosEmulator(store, {SECRET_ID: Credential(SECRET_KEY)}, default_bucket=BUCKET, now=clock)
+    async with emulator as cos:
         yield cos
 
 

@@ -1,4 +1,4 @@
-"""Faults and journal of a stand-in in another process."""
+"""Faults and journal of an emulator in another process."""
 
 import base64
 import logging
@@ -19,7 +19,7 @@ def sample(store: ObjectStore) -> None:
 
 
 async def call(client: Client, method: str, path: str, json: object = None) -> tuple[int, Any]:
-    async with client.session.request(method, f"{client.cos.url}/.stand-in/{path}", json=json) as response:
+    async with client.session.request(method, f"{client.cos.url}/.emulator/{path}", json=json) as response:
         is_json = response.content_type == "application/json"
         return response.status, await response.json() if is_json else await response.text()
 

@@ -8,6 +8,7 @@ import pytest
 from aiohttp import ClientError, ClientOSError, ClientPayloadError
 from pydantic import ValidationError
 
+from gateway.cos_emulator.armed_faults import Faults
 from gateway.cos_emulator.content import SyntheticContent
 from gateway.cos_emulator.faults import (
     Action,
@@ -16,7 +17,6 @@ from gateway.cos_emulator.faults import (
     Cut,
     Drip,
     Fault,
-    Faults,
     Gzip,
     Hang,
     Headers,

@@ -117,7 +117,7 @@ async def test_transparency_is_kept_where_the_format_has_it(client: Client, stor
 
 
 @pytest.mark.parametrize("rule", ["imageMogr2/format/tpg", "imageMogr2/rotate/90", "watermark/2/format/png"])
-async def test_what_the_stand_in_cannot_make_is_unchanged(client: Client, store: ObjectStore, rule: str) -> None:
+async def test_what_the_emulator_cannot_make_is_unchanged(client: Client, store: ObjectStore, rule: str) -> None:
     store.put(BUCKET, "a.jpg", picture(400, 200, "JPEG"))
     answer = await client.fetch(client.presign("a.jpg", params={rule: ""}))
     assert answer.body == picture(400, 200, "JPEG")

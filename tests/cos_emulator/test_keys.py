@@ -72,7 +72,7 @@ async def test_paths_that_denote_the_bucket_are_never_listed(client: Client, cos
 
 
 async def test_targets_on_the_wire_are_not_folded(client: Client, cos: CosEmulator, exchange: RawExchange) -> None:
-    """Proxies and browsers fold ``/../``; the stand-in sees and signs what is on the wire."""
+    """Proxies and browsers fold ``/../``; the emulator sees and signs what is on the wire."""
     cos.store.put(BUCKET, "a/../b", b"the odd one")
     cos.store.put(BUCKET, "b", b"the plain one")
     target = client.presign("a/../b").removeprefix(cos.url)

@@ -1,4 +1,4 @@
-"""The stand-in run alone, as a program."""
+"""The emulator run alone, as a program."""
 
 import asyncio
 import signal
@@ -29,7 +29,7 @@ async def running(*options: str) -> AsyncIterator[tuple[asyncio.subprocess.Proce
     try:
         async with asyncio.timeout(30):
             line = (await process.stdout.readline()).decode()
-        yield process, line.removeprefix("COS stand-in: ").strip()
+        yield process, line.removeprefix("COS emulator: ").strip()
     finally:
         if process.returncode is None:
             process.kill()
@@ -49,7 +49,7 @@ async def test_it_serves_a_folder_until_it_is_told_to_stop(tmp_path: Path) -> No
         async with ClientSession() as session:
             async with session.get(URL(presigned, encoded=True)) as response:
                 assert (response.status, await response.read()) == (200, b"data")
-            async with session.get(f"{url}/.stand-in/journal") as response:
+            async with session.get(f"{url}/.emulator/journal") as response:
                 assert len((await response.json())["requests"]) == 1
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(10):

@@ -51,7 +51,7 @@ async def test_head_has_the_same_headers_but_accept_ranges(client: Client) -> No
     assert all(head.headers[name] == get.headers[name] for name in set(head.headers) - varying)
 
 
-async def test_date_follows_the_stand_ins_clock(client: Client, clock: Clock) -> None:
+async def test_date_follows_the_emulators_clock(client: Client, clock: Clock) -> None:
     clock.offset = 1000
     answer = await client.get("a.jpg")
     assert answer.status == 403

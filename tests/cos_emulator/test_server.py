@@ -1,4 +1,4 @@
-"""The stand-in's life: start, stop, come back; objects that go wrong while they are sent."""
+"""The emulator's life: start, stop, come back; objects that go wrong while they are sent."""
 
 import asyncio
 import logging
@@ -12,8 +12,9 @@ from qcloud_cos import CosConfig, CosS3Client
 from yarl import URL
 
 from gateway.cos_emulator.access import Credential
+from gateway.cos_emulator.armed_faults import Faults
 from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.faults import Fault, Faults, Hang
+from gateway.cos_emulator.faults import Fault, Hang
 from gateway.cos_emulator.journal import Journal
 from gateway.cos_emulator.server import CosEmulator, create_cos_app
 from gateway.cos_emulator.store import ObjectStore
@@ -79,7 +80,7 @@ async def test_the_application_alone_survives_clients_that_leave(store: ObjectSt
         async with session.get(url) as response:
             response.close()
         # One more exchange, so that the server has seen the end of the connection before this one.
-        async with session.get(url.origin() / ".stand-in" / "journal"):
+        async with session.get(url.origin() / ".emulator" / "journal"):
             pass
         await runner.cleanup()
     assert [seen.client_left for seen in journal.requests] == [True, False]
@@ -105,7 +106,7 @@ async def test_a_file_that_vanishes_before_it_is_read_is_missing(
     client: Client, store: ObjectStore, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.png"
-    path.mkdir()  # a stand-in for any file that can be looked at but not read
+    path.mkdir()  # a folder behaves like any file that can be looked at but not read
     await asyncio.to_thread(store.put, BUCKET, "a.png", path)
     assert (await client.get("a.png")).status == 404
 
@@ -141,11 +142,11 @@ async def test_what_the_gateway_asks_every_few_seconds_is_no_line_of_the_log(
 
 async def test_stopping_does_not_wait_for_a_client_that_does_not_read(store: ObjectStore) -> None:
     store.put(BUCKET, "a.png", b"x" * 60_000_000)
-    stand_in = CosEmulator(store, {SECRET_ID: Credential(SECRET_KEY)}, default_bucket=BUCKET, shutdown_timeout=0.05)
+    emulator = CosEmulator(store, {SECRET_ID: Credential(SECRET_KEY)}, default_bucket=BUCKET, shutdown_timeout=0.05)
     async with asyncio.timeout(5):
-        async with stand_in as cos, ClientSession() as session:
+        async with emulator as cos, ClientSession() as session:
             client = Client(session, cos)
             response = await session.get(URL(client.presign("a.png"), encoded=True))
             await cos.__aexit__(None, None, None)
             response.close()
-    assert not stand_in.journal.requests[0].client_left
+    assert not emulator.journal.requests[0].client_left
