@@ -1,4 +1,4 @@
-"""Who may read: checks a request's signature, validity and token against the known credentials (doc 7778, 40105)."""
+"""Access check: verifies a request's signature, validity and token against the known credentials (doc 7778, 40105)."""
 
 import hmac
 from collections.abc import Callable, Mapping

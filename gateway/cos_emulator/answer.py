@@ -1,4 +1,4 @@
-"""What is answered: COS's statuses and headers for an object, a refusal, a redirect (doc 7753, 7745)."""
+"""Answers: COS's statuses and headers for an object, a refusal, a redirect (doc 7753, 7745)."""
 
 import base64
 import secrets

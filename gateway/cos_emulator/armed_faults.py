@@ -49,7 +49,7 @@ class Faults:
         return armed
 
     def clear(self) -> None:
-        """Behave well again; requests that met a fault already go through with it."""
+        """Remove all faults; requests that already matched a fault still apply it."""
         self.armed.clear()
 
     def meet(self, method: str, key: str) -> Fired:

@@ -10,7 +10,7 @@ from gateway.cos_emulator import refusals
 
 
 class Outcome(Enum):
-    """What the preconditions of a request come to."""
+    """Result of evaluating the preconditions of a request."""
 
     PROCEED = auto()
     NOT_MODIFIED = auto()

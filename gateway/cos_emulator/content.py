@@ -69,7 +69,7 @@ class MemoryContent(Content):
 
 
 class SyntheticContent(Content):
-    """A repeating pattern: a large object at the price of a small one.
+    """A repeating pattern: a large object that needs little memory.
 
     The default pattern has 251 bytes, a prime, so that bytes read from a wrong offset show.
     """

@@ -1,4 +1,4 @@
-"""What the emulator has seen: tests ask it how often, over how many connections, with which headers."""
+"""Request log: requests received, their connections and headers."""
 
 import asyncio
 from collections import deque
@@ -61,7 +61,7 @@ class Journal:
         return [seen for seen in self.requests if seen.key == key and method in {None, seen.method}]
 
     def clear(self) -> None:
-        """Forget what was seen; what is being answered still finishes in its own entry."""
+        """Remove all entries; a request in progress still completes its own entry."""
         self.requests.clear()
         self._peers.clear()
 
@@ -81,7 +81,7 @@ class Journal:
             await self._changed.wait()
 
     def open(self, request: CosRequest, bucket: str | None, peer: tuple[str, int]) -> Seen:
-        """Write a request down when it arrives."""
+        """Record a request when it arrives."""
         headers = {name.lower(): value for name, value in request.headers.items()}
         seen = Seen(
             method=request.method,
@@ -98,10 +98,10 @@ class Journal:
         return seen
 
     def close(self, seen: Seen) -> None:
-        """The request is answered, or given up."""
+        """Mark the request as finished: answered or abandoned."""
         seen.finished = True
         self._changed.set()
 
     def to_json(self) -> dict[str, Any]:
-        """What ``GET /.emulator/journal`` answers."""
+        """Return the JSON body of ``GET /.emulator/journal``."""
         return {"connections": self.connections, "requests": [asdict(seen) for seen in self.requests]}

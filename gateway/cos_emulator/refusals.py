@@ -1,4 +1,4 @@
-"""What COS refuses, with its status, code and message (doc 7730; COS.md 1.5), and the XML that carries it."""
+"""Errors that COS answers: status, code, message (doc 7730), and their XML body."""
 
 import re
 from datetime import UTC, datetime

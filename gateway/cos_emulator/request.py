@@ -8,7 +8,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 @dataclass(frozen=True, slots=True)
 class CosRequest:
-    """What signature, look-up and conditions need of a request.
+    """Parts of a request that signature, look-up and conditions use.
 
     ``path`` and ``query`` are percent-decoded UTF-8; bytes that are not UTF-8 are kept as surrogates, so that two
     different targets never become one key.

@@ -1,4 +1,4 @@
-"""One request from arrival to answer: finds bucket and object, asks who may read, remembers what it saw."""
+"""Request handling: find the bucket and the object, check access, record the request."""
 
 import asyncio
 import logging
@@ -48,7 +48,7 @@ class CosService:
         return await self.answer(request)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer a request for an object, and write it down in the journal."""
+        """Answer a request for an object and record it in the journal."""
         cos_request = parse_request(request.method, request.raw_path, request.headers)
         bucket = self.bucket_of(cos_request.host)
         seen = self.journal.open(cos_request, bucket, _peer(request))
@@ -108,14 +108,14 @@ class CosService:
         return answer
 
     async def _object_answer(self, request: CosRequest, bucket: str | None) -> Answer:
-        """The answer of a COS in good health; raises Refusal."""
+        """Return the answer without faults; raises Refusal."""
         if request.method not in {"GET", "HEAD"}:
             raise refusals.method_not_allowed()
         if bucket is None or bucket not in self.store:
             raise refusals.no_such_bucket()
         self.access.admit(request)
         if posixpath.normpath("/" + request.path.strip("/")) == "/":
-            raise refusals.access_denied()  # "/../" denotes the bucket: COS would list it, and we hold no right to
+            raise refusals.access_denied()  # "/../" denotes the bucket: COS would list it, without the right to
         stored = await self.store.find(bucket, request.key)
         if stored is None:
             raise refusals.no_such_key()
