@@ -55,7 +55,7 @@ def serve(config: Path | None) -> None:
 def check(config: Path | None) -> None:
     """Validate the configuration, then try Redis, Postgres and COS one by one."""
     settings = settings_from(config)
-    logging.getLogger("gateway.urls").addHandler(logging.NullHandler())  # what is found of Redis is told below, once
+    logging.getLogger("gateway.redis_store").addHandler(logging.NullHandler())  # a finding below says it
     console = OutputConsole(highlight=False, soft_wrap=True)
 
     async def examine() -> bool:
@@ -108,7 +108,7 @@ def dev(images: Path | None, state: Path) -> None:
             "extra: pip install './image_gateway-VERSION-py3-none-any.whl[dev]'"
         ) from None
     console = OutputConsole()
-    console.print("starting PostgreSQL, Redis and the COS stand-in ...", style="dim")
+    console.print("starting PostgreSQL, Redis and the COS emulator ...", style="dim")
     try:
         with dev_stack(state, images) as stack:
             configure_logging(stack.settings.logging)

@@ -49,6 +49,7 @@ async def sh(script: str, folder: Path, environment: dict[str, str]) -> str:
     return output.decode().replace("\r", "").rstrip("\n")
 
 
+@pytest.mark.usefixtures("redis_client", "images_table")
 async def test_every_step_of_the_tour_prints_what_the_readme_shows(
     redis_url: str, postgres_dsn: str, tmp_path: Path
 ) -> None:

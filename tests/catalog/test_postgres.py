@@ -237,7 +237,7 @@ async def test_ids_in_a_column_of_char_n_are_found(changing: tuple[PostgresCatal
 
 
 @pytest.mark.parametrize(
-    ("harm", "mend"),
+    ("harm", "repair"),
     [
         ("RENAME key TO path", "RENAME path TO key"),
         ("RENAME TO elsewhere", None),

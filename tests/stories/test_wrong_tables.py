@@ -59,7 +59,7 @@ async def test_serve_does_not_start_where_its_query_cannot_work_and_says_why(
 
 
 @pytest.mark.parametrize(
-    ("harm", "mend"),
+    ("harm", "repair"),
     [
         ("ALTER TABLE images RENAME cos_key TO path", "ALTER TABLE images RENAME path TO cos_key"),
         ("ALTER TABLE image_gateway_links RENAME TO away", "ALTER TABLE away RENAME TO image_gateway_links"),
