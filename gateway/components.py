@@ -18,6 +18,7 @@ from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.relay import Relay
 from gateway.delivery.responder import Responder
 from gateway.errors import CatalogUnavailable
+from gateway.metrics.image_requests import ImageRequests
 from gateway.ops.health import Health
 from gateway.origin.client import open_origin
 from gateway.origin.memory_cache import ObjectCache
@@ -33,7 +34,7 @@ from gateway.redis_store.url_entries import UrlEntries
 from gateway.redis_store.usage_store import UsageStore
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
-from gateway.urls.maintenance import Maintenance
+from gateway.urls.maintenance import Job, Maintenance
 from gateway.urls.refresh_batch import RefreshBatch
 from gateway.urls.refresh_worker import RefreshWorker
 from gateway.urls.resolver import UrlResolver
@@ -85,6 +86,8 @@ async def shared_tier(app: web.Application) -> AsyncIterator[None]:
     async with open_redis(settings.redis) as client:
         app[app_keys.REDIS] = guard = GuardedRedis(client, settings.redis.prefix, settings.redis.timeout)
         app[app_keys.USAGE_STORE] = UsageStore(guard)
+        if settings.url_stats.enabled:
+            app[app_keys.DAILY_STATISTICS] = DailyStatistics(guard, retention_days=settings.url_stats.retention_days)
         app[app_keys.REFRESH_QUEUE] = RefreshQueue(
             guard,
             lease=settings.url_prerefresh.lease,
@@ -133,7 +136,12 @@ async def resolver(app: web.Application) -> AsyncIterator[None]:
     app[app_keys.AUTHORIZED_LOOKUP] = AuthorizedLookup(resolver, app[app_keys.CALLERS])
     app[app_keys.INVALIDATION] = Invalidation(app.get(app_keys.SHARED_TIER), app.get(app_keys.INVALIDATION_CHANNEL))
     app[app_keys.INVALIDATION].add(resolver.forget)
-    app[app_keys.USAGE] = UsageCounter(app.get(app_keys.USAGE_STORE), now=app[app_keys.CLOCK].now)
+    daily = app.get(app_keys.DAILY_STATISTICS)
+    app[app_keys.USAGE] = UsageCounter(
+        app.get(app_keys.USAGE_STORE),
+        report_images=daily.add_images if daily is not None else None,
+        now=app[app_keys.CLOCK].now,
+    )
     yield
     await resolver.close()
 
@@ -241,31 +249,34 @@ async def refresh_worker(app: web.Application) -> AsyncIterator[None]:
 
 
 async def statistics(app: web.Application) -> AsyncIterator[None]:
-    """Counters that go to Redis once a second, and once more at the end; and the cache kept to its size."""
-    if app_keys.SHARED_TIER not in app:
-        yield
-        return
-    settings, shared, lookup_counts = (
-        app[app_keys.SETTINGS].url_stats,
-        app[app_keys.SHARED_TIER],
-        app[app_keys.RESOLVER].lookup_counts,
-    )
-    jobs = [shared.mend_if_needed, app[app_keys.USAGE].flush, shared.trim]
-    if settings.enabled:
-        app[app_keys.DAILY_STATISTICS] = daily = DailyStatistics(
-            app[app_keys.REDIS], retention_days=settings.retention_days
-        )
-        daily.watch("hits_local", lambda: lookup_counts.total("local", "hit"))
-        daily.watch("hits_redis", lambda: lookup_counts.total("redis", "hit"))
-        daily.watch("misses", lambda: lookup_counts.total("redis", "miss") + lookup_counts.total("redis", "error"))
-        if app_keys.REFRESH_WORKER in app:
-            daily.watch("refreshes", lambda: app[app_keys.REFRESH_WORKER].report.results["renewed"])
+    """Counters written to Redis once a second, and once more at the end; and the cache trimmed to its size."""
+    jobs: list[Job] = [app[app_keys.USAGE].flush]
+    if app_keys.SHARED_TIER in app:
+        shared = app[app_keys.SHARED_TIER]
+        jobs = [shared.mend_if_needed, *jobs, shared.trim]
+    if app_keys.DAILY_STATISTICS in app:
+        daily = app[app_keys.DAILY_STATISTICS]
+        _watch_totals(daily, app)
         jobs.append(daily.flush)
 
     maintenance = Maintenance(jobs)
     async with background("upkeep", maintenance.run()):
         yield
     await maintenance.once()
+
+
+def _watch_totals(daily: DailyStatistics, app: web.Application) -> None:
+    lookup_counts = app[app_keys.RESOLVER].lookup_counts
+    routes = {one.name for one in app.router.resources() if one.name and "{image_id}" in one.canonical}
+    requests = ImageRequests(app[app_keys.METRICS].requests, routes)
+    daily.watch("requests", requests.count)
+    daily.watch("errors", requests.errors)
+    daily.watch("response_ms", requests.milliseconds)
+    daily.watch("hits_local", lambda: lookup_counts.total("local", "hit"))
+    daily.watch("hits_redis", lambda: lookup_counts.total("redis", "hit"))
+    daily.watch("misses", lambda: lookup_counts.total("redis", "miss") + lookup_counts.total("redis", "error"))
+    if app_keys.REFRESH_WORKER in app:
+        daily.watch("refreshes", lambda: app[app_keys.REFRESH_WORKER].report.results["renewed"])
 
 
 async def change_feeds(app: web.Application) -> AsyncIterator[None]:

@@ -1,13 +1,14 @@
-"""A circuit breaker: what has just failed repeatedly is not waited for again."""
+"""A circuit breaker: stop calling what has failed repeatedly, and try again after a pause."""
 
 import time
 from collections.abc import Callable
 
 
 class CircuitBreaker:
-    """Closed: calls go through. After ``failures`` in a row it opens, and one call in ``pause`` seconds may try.
+    """Closed: every call goes through. After ``failures`` in a row it opens: one call in ``pause`` seconds may try.
 
-    The first success closes it.
+    The first success closes it. ``is_open`` (the last ``failures`` calls all failed) and ``has_failures`` (the last
+    call failed) are plain attributes, so that reading them on every call costs nothing while all is well.
     """
 
     def __init__(
@@ -18,14 +19,11 @@ class CircuitBreaker:
         self._monotonic = monotonic
         self._failures = 0
         self._next_try = 0.0
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the last ``failures`` calls all failed."""
-        return self._failures >= self._limit
+        self.is_open = False
+        self.has_failures = False
 
     def allows_call(self) -> bool:
-        """Whether to try now; while open, a True also takes the one try of this pause."""
+        """Return whether to call now; while open, True also takes the one try of this pause."""
         if not self.is_open:
             return True
         now = self._monotonic()
@@ -35,11 +33,14 @@ class CircuitBreaker:
         return True
 
     def succeeded(self) -> None:
-        """The call was answered."""
+        """Close: a call was answered."""
         self._failures = 0
+        self.is_open = self.has_failures = False
 
     def failed(self, *, at_once: bool = False) -> None:
-        """The call failed; ``at_once`` opens without waiting for more of it, as when it took its whole time."""
+        """Count a failure in a row; ``at_once`` opens at the first, for a call that took its whole time."""
         self._failures = max(self._failures + 1, self._limit if at_once else 0)
+        self.has_failures = True
+        self.is_open = self._failures >= self._limit
         if self.is_open:
             self._next_try = self._monotonic() + self._pause

@@ -62,13 +62,23 @@ class LoopCounter(Collector):
         yield CounterMetricFamily(self._name, self._documentation, labels=self._labels)
 
 
+class _Answered:
+    """A number of requests and the seconds that they took together."""
+
+    __slots__ = ("count", "seconds")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.seconds = 0.0
+
+
 class _Route:
     """What is counted of one route; ``answered`` by delivery and status."""
 
     __slots__ = ("answered", "durations", "first_bytes")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self.answered: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.answered: defaultdict[tuple[str, str], _Answered] = defaultdict(_Answered)
         self.durations = Distribution(bounds)
         self.first_bytes = Distribution(bounds)
 
@@ -85,10 +95,22 @@ class RequestMetrics(Collector):
         counts = self._routes.get(route)
         if counts is None:
             counts = self._routes[route] = _Route(self._bounds)
-        counts.answered[delivery, status] += 1
+        answered = counts.answered[delivery, status]
+        answered.count += 1
+        answered.seconds += seconds
         counts.durations.observe(seconds)
         if first_byte is not None:
             counts.first_bytes.observe(first_byte)
+
+    def totals(self, route: str) -> Iterator[tuple[str, int, float]]:
+        """Return for each status with which ``route`` answered its number of requests and their seconds.
+
+        A status comes once for each kind of delivery.
+        """
+        counts = self._routes.get(route)
+        if counts is not None:
+            for (_, status), answered in counts.answered.items():
+                yield status, answered.count, answered.seconds
 
     def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
         """The sums as they are now; a scrape may run in a thread of its own, so on copies."""
@@ -99,8 +121,8 @@ class RequestMetrics(Collector):
         )
         routes = list(self._routes.items())
         for name, route in routes:
-            for key, count in list(route.answered.items()):
-                requests.add_metric((name, *key), count)
+            for key, answered in list(route.answered.items()):
+                requests.add_metric((name, *key), answered.count)
         yield requests
         yield self._family(
             "image_gateway_request_duration_seconds",

@@ -11,8 +11,7 @@ from typing import Any
 from gateway.redis_store.guarded_client import GuardedRedis, is_wrong_type
 
 _DAY = 24 * 3600
-_MOST_IMAGES = 50_000
-_TIME = "response_ms"
+_MAX_IMAGES = 50_000
 _IMAGES_AT_ONCE = 1000  # a script of Redis can unpack about 8,000 arguments
 _MOST_DIGITS = 18  # of a count that Redis can add to
 
@@ -56,18 +55,15 @@ return 1
 
 @dataclass(slots=True)
 class _Gathered:
-    """What was counted of one day and is not yet written; ``counts`` are those of what is watched."""
+    """The counts and the ids of images of one day that are not yet written."""
 
-    requests: int = 0
-    errors: int = 0
-    milliseconds: float = 0.0
-    images: set[str] = field(default_factory=set)
     counts: "Counter[str]" = field(default_factory=Counter)
+    images: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """What is to be added once, by day: lines of name and number, and ids of images."""
+    """Statistics to be added once, by day: lines of name and number, and ids of images."""
 
     number: int
     counts: Mapping[str, str]
@@ -75,10 +71,10 @@ class _Batch:
 
 
 class DailyStatistics:
-    """Counts without waiting for anything; distinct images are estimated by a HyperLogLog.
+    """Sums up the day from totals that others keep; a HyperLogLog estimates the distinct images.
 
-    It holds at most ``most_images`` ids; what Redis cannot take now stays for the next flush. A batch whose write got
-    no answer is written again as it is: Redis adds it once.
+    Holds at most ``max_images`` ids. What cannot be written stays for the next flush. A batch whose write got no answer
+    is written again unchanged: Redis adds it once.
     """
 
     def __init__(
@@ -86,15 +82,14 @@ class DailyStatistics:
         guard: GuardedRedis,
         *,
         retention_days: int,
-        most_images: int = _MOST_IMAGES,
+        max_images: int = _MAX_IMAGES,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._guard = guard
         self._retention_days = retention_days
-        self._most_images = self._room = most_images
+        self._max_images = self._room = max_images
         self._now = now
         self._gathered: dict[str, _Gathered] = {}
-        self._fraction = 0.0
         self._writer = secrets.token_hex(8)
         self._batches = 0
         self._unsettled: _Batch | None = None
@@ -102,14 +97,13 @@ class DailyStatistics:
         self._current_until = self._current_from = 0.0
         self._watched: dict[str, tuple[Callable[[], int], int]] = {}
 
-    def request(self, image_id: str, milliseconds: float, *, is_error: bool) -> None:
-        """A request for an image was answered; an error is a 5xx."""
-        today = self._today()
-        today.requests += 1
-        today.milliseconds += milliseconds
-        today.errors += is_error
-        if len(today.images) < self._room:
-            today.images.add(image_id)
+    def add_images(self, image_ids: Iterable[str]) -> None:
+        """Add images that were used to the distinct ones of the day."""
+        images = self._today().images
+        for image_id in image_ids:
+            if len(images) >= self._room:
+                break
+            images.add(image_id)
 
     def watch(self, name: str, total: Callable[[], int]) -> None:
         """Count as ``name`` what ``total()``, a number that only grows, has grown by between flushes."""
@@ -117,18 +111,22 @@ class DailyStatistics:
 
     async def flush(self) -> None:
         """Write what was gathered; raises ``CacheUnavailable`` and keeps it."""
+        self._count_watched()  # first, so that an outage over midnight leaves each day its own
         await self._settle()
-        self._count_watched()
         gathered, self._gathered, self._current_until = self._gathered, {}, 0.0
         if not gathered:
             return
         self._batches += 1
         self._unsettled = batch = _Batch(
             self._batches,
-            {day: "\n".join(f"{name} {count}" for name, count in self._counts(one)) for day, one in gathered.items()},
+            {
+                day: "\n".join(f"{name} {count}" for name, count in one.counts.items())
+                for day, one in gathered.items()
+                if one.counts
+            },
             {day: one.images for day, one in gathered.items() if one.images},
         )
-        self._room = self._most_images - sum(map(len, batch.images.values()))
+        self._room = self._max_images - sum(map(len, batch.images.values()))
         await self._settle()
 
     async def _settle(self) -> None:
@@ -147,7 +145,7 @@ class DailyStatistics:
                     some = ids[start : start + _IMAGES_AT_ONCE]
                     pipeline.eval(_ADD_IMAGES, 1, self._images_key(day), life, *some)
             await pipeline.execute()
-        self._unsettled, self._room = None, self._most_images
+        self._unsettled, self._room = None, self._max_images
 
     async def read(self, days: int) -> list[dict[str, Any]]:
         """The last ``days`` days, today first; raises ``CacheUnavailable``. What is no statistics counts as nothing."""
@@ -160,12 +158,6 @@ class DailyStatistics:
                 pipeline.pfcount(self._images_key(name))
             answers = [_no_error(answer) for answer in await pipeline.execute(raise_on_error=False)]
         return [_day(name, answers[2 * at] or {}, answers[2 * at + 1] or 0) for at, name in enumerate(names)]
-
-    def _counts(self, gathered: _Gathered) -> Iterable[tuple[str, int]]:
-        """What is to be added in Redis, in whole numbers; the rest of a millisecond is for the next time."""
-        whole, self._fraction = divmod(gathered.milliseconds + self._fraction, 1)
-        own = Counter({"requests": gathered.requests, "errors": gathered.errors, _TIME: int(whole)})
-        return (gathered.counts + own).items()
 
     def _count_watched(self) -> None:
         for name, (total, before) in self._watched.items():
@@ -206,7 +198,7 @@ def _day(name: str, fields: dict[bytes, bytes], images: int) -> dict[str, Any]:
         "hit_rate": round(hits / looks, 4) if looks else None,
         "refreshes": counts.get(b"refreshes", 0),
         "errors": counts.get(b"errors", 0),
-        "mean_response_ms": round(counts.get(_TIME.encode(), 0) / requests, 3) if requests else None,
+        "mean_response_ms": round(counts.get(b"response_ms", 0) / requests, 3) if requests else None,
         "distinct_images": images,
     }
 

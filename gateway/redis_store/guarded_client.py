@@ -73,7 +73,8 @@ class GuardedRedis:
     @asynccontextmanager
     async def bounded(self) -> AsyncIterator[None]:
         """Bound what is done within, translate its errors, and keep the breaker's count."""
-        if not self._breaker.allows_call():
+        breaker = self._breaker
+        if breaker.is_open and not breaker.allows_call():
             raise CacheUnavailable("Redis has not answered lately")
         try:
             async with asyncio.timeout(self._timeout):
@@ -88,12 +89,13 @@ class GuardedRedis:
             raise CacheUnavailable(_words(error)) from error
         except REDIS_ERRORS as error:
             # One wait is enough: whatever else the same request wants of a Redis that hangs fails without waiting.
-            self._breaker.failed(at_once=isinstance(error, TimeoutError | RedisTimeout))
+            breaker.failed(at_once=isinstance(error, TimeoutError | RedisTimeout))
             reason = _words(error) or f"no answer within {self._timeout:g} s"
-            if self._breaker.is_open:
+            if breaker.is_open:
                 self._tidings.away(reason)
             raise CacheUnavailable(reason) from error
-        self._answered()
+        if breaker.has_failures:
+            self._answered()
 
     async def ping(self) -> None:
         """Return when Redis answers."""

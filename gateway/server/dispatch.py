@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from multidict import istr
 
-from gateway.api.app_keys import CLIENT_ADDRESS, DAILY_STATISTICS, IMAGE_HANDLER, IN_FLIGHT, METRICS, ROUTE_PREFIX
+from gateway.api.app_keys import CLIENT_ADDRESS, IMAGE_HANDLER, IN_FLIGHT, METRICS, ROUTE_PREFIX
 from gateway.api.denial_delay import DenialDelay
 from gateway.api.json_responses import failure
 from gateway.catalog.image_id import PATTERN
@@ -28,15 +28,13 @@ from gateway.errors import (
     RouteNotFound,
     Unauthorized,
 )
+from gateway.metrics.image_requests import ABORTED
 from gateway.server.connection_reset import reset
 
 logger = logging.getLogger(__name__)
 
-# What is counted where no status reached the client; nginx's word for the first.
+# Counted in place of a status when the client disconnected before its answer (nginx uses the same number).
 CLIENT_LEFT = "499"
-ABORTED = "aborted"
-# Bad credentials are told so whether there is such an image or not.
-_NO_IMAGE = frozenset({"400", "401", "404", "405"})
 _REQUEST_ID = istr("X-Request-Id")
 # Any other version would be answered in kind, though nobody here speaks it. Not 505: no request makes a 5xx.
 _SPOKEN = (HttpVersion11, HttpVersion10)
@@ -60,7 +58,6 @@ class Dispatch:
         self._handler = handler
         self._requests = app[METRICS].requests
         self._in_flight = app[IN_FLIGHT]
-        self._daily_statistics = app.get(DAILY_STATISTICS)
         self._image_handler = app.get(IMAGE_HANDLER)
         self._client_address = app[CLIENT_ADDRESS]
         self._denial_delay = DenialDelay()
@@ -109,15 +106,10 @@ class Dispatch:
         return self._handler(request)
 
     def _count(self, request: web.BaseRequest, context: RequestContext, outcome: str) -> None:
-        """Into the metrics, and into the statistics of the day: an id that names no image is not counted as one."""
+        """Count and time the request."""
         elapsed = context.elapsed()
         route = context.route or self._route_prefix + _route_of(request)
         self._requests.answered(route, context.delivery, outcome, elapsed, context.first_byte)
-        if self._daily_statistics is not None and outcome not in _NO_IMAGE:
-            image_id = context.image_id or _image_id_in(request)
-            if image_id is not None:
-                is_error = outcome.startswith("5") or outcome == ABORTED
-                self._daily_statistics.request(image_id, elapsed * 1000, is_error=is_error)
         if logger.isEnabledFor(logging.DEBUG):
             client = self._client_address.of(request.headers, request.remote)
             logger.debug(

@@ -23,6 +23,7 @@ from gateway.urls.shared_tier import SharedTier
 logger = logging.getLogger(__name__)
 
 _LOCAL_HIT, _LOCAL_MISS, _LOCAL_UNKNOWN = ("local", "hit"), ("local", "miss"), ("local", "unknown")
+_REDIS_HIT, _REDIS_MISS, _REDIS_ERROR = ("redis", "hit"), ("redis", "miss"), ("redis", "error")
 
 
 class Catalog(Protocol):
@@ -244,11 +245,13 @@ class UrlResolver:
             found = await self._shared.find(variants)
         except CacheUnavailable as error:
             logger.debug("redis unavailable: %s", error)
-            self.lookup_counts.count("redis", "error", len(variants))
+            self._lookups_by_result.add(_REDIS_ERROR, len(variants))
             return {}
         hits = sum(there.image is not None and self._may_be_used(there.image) for there in found.values())
-        self.lookup_counts.count("redis", "hit", hits)
-        self.lookup_counts.count("redis", "miss", len(variants) - hits)
+        if hits:
+            self._lookups_by_result.add(_REDIS_HIT, hits)
+        if hits < len(variants):
+            self._lookups_by_result.add(_REDIS_MISS, len(variants) - hits)
         return found
 
     def _may_be_used(self, image: SignedImage) -> bool:

@@ -1,9 +1,8 @@
-"""How often images are asked for: counted in memory, written to Redis once a second."""
+"""How often images are requested: counted in memory, written to Redis once a second."""
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from gateway.presign.image_variant import ImageVariant
@@ -12,95 +11,102 @@ from gateway.redis_store.usage_store import Usage, UsageBatch, UsageStore
 
 logger = logging.getLogger(__name__)
 
-_MOST_VARIANTS = 50_000
-_WRITTEN_AT_ONCE = 300  # members; a script keeps Redis from everybody else for about half a millisecond
+_MAX_VARIANTS = 50_000
+_BATCH_SIZE = 300  # variants; a script blocks Redis for about half a millisecond
+_NO_USAGE = Usage()
 
 
 class UsageCounter:
-    """Counts without waiting for anything.
+    """Counts without awaiting anything and without reading a clock.
 
-    What cannot be written is kept for the next flush, for at most ``most_members``: beyond that, what was not counted
-    yet is not counted, so that an outage of Redis costs a bounded amount of memory. A batch whose write got no answer
-    is written again as it is, before anything newer: Redis adds it once.
+    A variant's last access is set when its usage is read or flushed, so it is at most a second late.
+
+    What cannot be written is kept for the next flush, for at most ``max_variants``; beyond that, variants not counted
+    yet are not counted, so that an outage of Redis costs a bounded amount of memory. A batch whose write got no answer
+    is written again unchanged before anything newer: Redis adds it once.
+
+    ``report_images`` gets the ids of the images used since the last flush, once for each flush.
     """
 
     def __init__(
-        self, store: UsageStore | None, *, most_variants: int = _MOST_VARIANTS, now: Callable[[], float] = time.time
+        self,
+        store: UsageStore | None,
+        *,
+        report_images: Callable[[Iterable[str]], None] | None = None,
+        max_variants: int = _MAX_VARIANTS,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
-        self._most_variants = most_variants
+        self._report_images = report_images
+        self._max_variants = max_variants
         self._now = now
-        self._counted: dict[ImageVariant, _Pending] = {}
-        self._unsettled: UsageBatch | None = None
+        self._accesses: dict[ImageVariant, int] = {}  # since the last flush
+        self._pending: dict[ImageVariant, Usage] = {}  # before it, and not yet written
+        self._unconfirmed: UsageBatch | None = None
 
     def accessed(self, image_id: str, style: str | None = None) -> None:
-        """The image's URL was used."""
+        """Count a use of the image's URL."""
         variant = ImageVariant(image_id, style)
-        pending = self._counted.get(variant) or self._counted_from_now(variant)
-        if pending is not None:
-            pending.accesses += 1
-            pending.last_access = self._now()
+        accesses = self._accesses.get(variant, 0)
+        if accesses or self._has_room_for(variant):
+            self._accesses[variant] = accesses + 1
 
     def refreshed(self, variant: ImageVariant) -> None:
-        """The image's URL was made anew."""
-        pending = self._counted.get(variant) or self._counted_from_now(variant)
-        if pending is not None:
-            pending.refreshes += 1
+        """Count a renewal of the variant's URL."""
+        if self._has_room_for(variant):
+            self._pending[variant] = _sum(self._pending.get(variant, _NO_USAGE), Usage(refresh_count=1))
 
     async def usage(self, variant: ImageVariant) -> Usage:
-        """All that is known: what is in Redis and what is not yet there; the latter alone while Redis is away.
+        """Return what Redis holds and what is not yet written; the latter alone while Redis is away.
 
-        A batch that may or may not have arrived is not added to what Redis says: nobody is told of too many uses.
+        A batch that may or may not have been added is not counted on top of Redis: no caller sees too many uses.
         """
-        pending = self._counted.get(variant, _Pending()).usage()
+        unwritten = self._pending.get(variant, _NO_USAGE)
+        if accesses := self._accesses.get(variant):
+            unwritten = _sum(unwritten, Usage(accesses, last_access=int(self._now())))
         if self._store is None:
-            return pending
+            return unwritten
         try:
-            return _sum(await self._store.read(variant), pending)
+            return _sum(await self._store.read(variant), unwritten)
         except CacheUnavailable:
-            counted = self._unsettled.counted if self._unsettled is not None else {}
-            return _sum(counted.get(variant, Usage()), pending)
+            counted = self._unconfirmed.counted if self._unconfirmed is not None else {}
+            return _sum(counted.get(variant, _NO_USAGE), unwritten)
 
     async def flush(self) -> None:
-        """Write what was counted until now, some hundred members at a time; when Redis is away it stays."""
+        """Write what was counted until now, ``_BATCH_SIZE`` variants at a time; keep it while Redis is away."""
+        self._collect()
         if self._store is None:
             return
         try:
-            for _ in range(1 + len(self._counted) // _WRITTEN_AT_ONCE):
-                await self._settle()
-                taken = list(islice(self._counted, _WRITTEN_AT_ONCE))
+            for _ in range(1 + len(self._pending) // _BATCH_SIZE):
+                await self._write_unconfirmed()
+                taken = list(islice(self._pending, _BATCH_SIZE))
                 if not taken:
                     return
-                self._unsettled = self._store.batch({variant: self._counted.pop(variant).usage() for variant in taken})
-            await self._settle()
+                self._unconfirmed = self._store.batch({variant: self._pending.pop(variant) for variant in taken})
+            await self._write_unconfirmed()
         except CacheUnavailable as error:
             logger.debug("usage counts wait for redis: %s", error)
 
-    async def _settle(self) -> None:
-        """Write the batch that was taken, if there is one; raises ``CacheUnavailable`` and keeps it."""
-        if self._store is not None and self._unsettled is not None:
-            await self._store.write(self._unsettled)
-            self._unsettled = None
+    def _collect(self) -> None:
+        """Move the accesses since the last flush to what is to be written, as of now."""
+        accesses, self._accesses = self._accesses, {}
+        if self._report_images is not None:
+            self._report_images(variant.image_id for variant in accesses)
+        at = int(self._now())
+        for variant, count in accesses.items():
+            used = Usage(count, last_access=at)
+            earlier = self._pending.get(variant)
+            self._pending[variant] = used if earlier is None else _sum(earlier, used)
 
-    def _counted_from_now(self, variant: ImageVariant) -> "_Pending | None":
-        """None when there are too many."""
-        if len(self._counted) >= self._most_variants:
-            return None
-        pending = self._counted[variant] = _Pending()
-        return pending
+    async def _write_unconfirmed(self) -> None:
+        """Write the batch under way, if there is one; raises ``CacheUnavailable`` and keeps it."""
+        if self._store is not None and self._unconfirmed is not None:
+            await self._store.write(self._unconfirmed)
+            self._unconfirmed = None
 
-
-@dataclass(slots=True)
-class _Pending:
-    """What was counted and is not yet written."""
-
-    accesses: int = 0
-    refreshes: int = 0
-    last_access: float | None = None
-
-    def usage(self) -> Usage:
-        """The last access in whole seconds."""
-        return Usage(self.accesses, self.refreshes, int(self.last_access) if self.last_access is not None else None)
+    def _has_room_for(self, variant: ImageVariant) -> bool:
+        return len(self._accesses) + len(self._pending) < self._max_variants or variant in self._pending
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

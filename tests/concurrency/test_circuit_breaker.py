@@ -9,7 +9,9 @@ def test_it_opens_after_failures_in_a_row_and_lets_one_try_a_pause() -> None:
     breaker = CircuitBreaker(failures=3, pause=1, monotonic=clock)
     for _ in range(2):
         breaker.failed()
+    assert (breaker.has_failures, breaker.is_open) == (True, False)
     breaker.succeeded()
+    assert (breaker.has_failures, breaker.is_open) == (False, False)
     for _ in range(3):
         assert breaker.allows_call()
         breaker.failed()
@@ -19,6 +21,7 @@ def test_it_opens_after_failures_in_a_row_and_lets_one_try_a_pause() -> None:
     assert breaker.allows_call()
     assert not breaker.allows_call()
     breaker.succeeded()
+    assert (breaker.has_failures, breaker.is_open) == (False, False)
     assert breaker.allows_call()
     assert breaker.allows_call()
 

@@ -1,0 +1,102 @@
+"""How often images are requested, counted in memory and written to Redis."""
+
+import asyncio
+
+import redis
+from pydantic import SecretStr
+
+from gateway.presign.image_variant import ImageVariant
+from gateway.redis_store.client import open_redis
+from gateway.redis_store.usage_store import Usage, UsageStore
+from gateway.settings import RedisSettings
+from gateway.urls.usage_counter import UsageCounter
+from tests.stalling import Stalling
+from tests.tier import Clock, Tier
+
+A = ImageVariant("a")
+
+
+async def test_use_is_counted_in_memory_and_written_together(tier: Tier) -> None:
+    counter = UsageCounter(tier.usage, now=tier.clock)
+    for _ in range(3):
+        counter.accessed("a")
+    counter.refreshed(A)
+    assert await tier.usage.read(A) == Usage()
+    assert await counter.usage(A) == Usage(3, 1, tier.clock())
+    await counter.flush()
+    await counter.flush()
+    assert await tier.usage.read(A) == await counter.usage(A) == Usage(3, 1, tier.clock())
+
+
+async def test_use_that_cannot_be_written_is_kept_within_bounds(tier: Tier, redis_client: "redis.Redis") -> None:
+    counter = UsageCounter(tier.usage, max_variants=2, now=tier.clock)
+    for image_id in ("a", "b", "c", "a"):
+        counter.accessed(image_id)
+    for name in ("used", "hits", "refreshes"):
+        redis_client.set(f"image:index:{name}", "in the way", ex=100)
+    await counter.flush()
+    await tier.shared.repair()
+    await counter.flush()
+    assert (await tier.usage.read(A)).access_count == 2
+    assert (await tier.usage.read(ImageVariant("b"))).access_count == 1
+    assert (await tier.usage.read(ImageVariant("c"))).access_count == 0
+
+
+async def test_a_stall_of_redis_counts_no_use_twice(stalling: Stalling, clock: Clock) -> None:
+    counter = UsageCounter(UsageStore(stalling.guard), now=clock)
+    for _ in range(3):
+        for number in range(400):
+            counter.accessed(f"id-{number}")
+        counter.refreshed(A)
+        await stalling.lose_the_answer_to(counter.flush)
+    with stalling.server_client() as client:
+
+        def counted() -> list[float]:
+            return [
+                sum(score for _, score in client.zrange(f"image:index:{name}", 0, -1, withscores=True))
+                for name in ("hits", "refreshes")
+            ]
+
+        async with asyncio.timeout(10):
+            while counted() != [1200, 3]:
+                await counter.flush()
+                await asyncio.sleep(0.01)
+        await counter.flush()
+        assert counted() == [1200, 3]
+        assert await counter.usage(ImageVariant("id-7")) == Usage(3, 0, clock())
+
+
+async def test_use_without_redis_is_what_this_process_saw(clock: Clock) -> None:
+    counter = UsageCounter(None, now=clock)
+    counter.accessed("a")
+    await counter.flush()
+    assert await counter.usage(A) == Usage(1, 0, clock())
+
+
+async def test_the_last_access_is_the_time_of_the_first_flush_after_it(tier: Tier, clock: Clock) -> None:
+    """Also where Redis answers only later."""
+    async with open_redis(RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))) as nobody:
+        answering, tier.guard.client = tier.guard.client, nobody
+        counter = UsageCounter(tier.usage, now=clock)
+        counter.accessed("a")
+        clock.now += 1
+        await counter.flush()
+        tier.guard.client = answering
+    clock.now += 3600
+    counter.accessed("b")
+    await counter.flush()
+    assert await tier.usage.read(A) == Usage(1, 0, clock() - 3600)
+    assert await tier.usage.read(ImageVariant("b")) == Usage(1, 0, clock())
+
+
+async def test_each_flush_reports_the_images_used_since_the_last(clock: Clock) -> None:
+    reported: list[str] = []
+    counter = UsageCounter(None, report_images=reported.extend, now=clock)
+    counter.accessed("a")
+    counter.accessed("a")
+    counter.refreshed(ImageVariant("c"))
+    await counter.flush()
+    await counter.flush()
+    counter.accessed("b")
+    await counter.flush()
+    assert reported == ["a", "b"]
