@@ -20,9 +20,9 @@ from gateway.delivery.responder import Responder
 from gateway.errors import CatalogUnavailable
 from gateway.metrics.image_requests import ImageRequests
 from gateway.ops.health import Health
-from gateway.origin.client import open_origin
 from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.object_source import ObjectSource
+from gateway.origin.session import open_origin
 from gateway.presign.presigned_url import SignedImage
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.daily_statistics import DailyStatistics

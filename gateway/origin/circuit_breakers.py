@@ -64,17 +64,39 @@ class BucketBreaker:
 
 
 class CircuitBreakers:
-    """The breakers of the buckets asked lately, made as they are needed."""
+    """The breakers of the buckets with remembered failures.
+
+    ``by_bucket`` is empty while COS is well: the client looks there first, so that a breaker costs a request that
+    succeeds no call. At most 1024 are kept; the oldest is dropped.
+    """
 
     def __init__(self, make: Callable[[], BucketBreaker] = BucketBreaker) -> None:
         self._make = make
-        self._breakers: OrderedDict[str, BucketBreaker] = OrderedDict()
+        self.by_bucket: OrderedDict[str, BucketBreaker] = OrderedDict()
 
-    def of(self, bucket: str) -> BucketBreaker:
-        """The bucket's own; the oldest is forgotten when there are too many."""
-        breaker = self._breakers.get(bucket)
+    def is_open(self, bucket: str) -> bool:
+        """Return whether only one try in each pause is allowed."""
+        breaker = self.by_bucket.get(bucket)
+        return breaker is not None and breaker.is_open
+
+    def allows_call(self, bucket: str, object_path: str) -> bool:
+        """Return whether to request the object now; while open, True also takes the one try of this pause."""
+        breaker = self.by_bucket.get(bucket)
+        return breaker is None or breaker.allows_call(object_path)
+
+    def failed(self, bucket: str, object_path: str) -> None:
+        """Record that a request for the object failed."""
+        breaker = self.by_bucket.get(bucket)
         if breaker is None:
-            breaker = self._breakers[bucket] = self._make()
-            if len(self._breakers) > _MOST_BUCKETS:
-                self._breakers.popitem(last=False)
-        return breaker
+            breaker = self.by_bucket[bucket] = self._make()
+            if len(self.by_bucket) > _MOST_BUCKETS:
+                self.by_bucket.popitem(last=False)
+        breaker.failed(object_path)
+
+    def succeeded(self, bucket: str, object_path: str) -> None:
+        """Record that the bucket answered a request for the object."""
+        breaker = self.by_bucket.get(bucket)
+        if breaker is not None:
+            breaker.succeeded(object_path)
+            if breaker.is_calm:
+                del self.by_bucket[bucket]

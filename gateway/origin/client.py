@@ -1,52 +1,53 @@
-"""The one client session to COS: opens objects, tries again before the first byte, translates what goes wrong."""
+"""Requests to COS by presigned URL: retries before the first byte, translates failures into outcomes."""
 
 import asyncio
+import select
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from typing import Final
 
 import aiohttp
 import yarl
 from aiohttp import hdrs
-from aiohttp.abc import AbstractResolver
+from aiohttp.client_middlewares import ClientHandlerType
+from aiohttp.connector import Connection
 
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import OriginPaused, OriginTimeout, OriginUnavailable
 from gateway.metrics.collectors import Metrics
-from gateway.origin.circuit_breakers import BucketBreaker, CircuitBreakers
+from gateway.origin.circuit_breakers import CircuitBreakers
 from gateway.origin.cos_error import CosError, read_error
 from gateway.origin.error_counts import NO_ANSWER, NO_CODE, TIMEOUT, OriginErrorCounts
+from gateway.origin.errors import ConnectionLost, NothingSent
 from gateway.origin.http_date import seconds_of
 from gateway.origin.origin_response import OriginResponse
 from gateway.origin.outcome import Failure, failure_of
 from gateway.origin.retry import Backoff, RetryBudget
-from gateway.origin.session import ConnectionLost, NothingSent, origin_session
-from gateway.settings import ImageProxySettings
 
-_LONGEST_WAIT = 2.0  # COS asking for more is told to the client instead
-# How many requests to COS may be under way that no client waits for.
-MOST_UNATTENDED = 32
-_PROBES = 4
-_ERROR_BODY_TIMEOUT = 1.0  # seconds for a body that only explains an error
-_WANTED = frozenset({200, 206, 304})
-# Answers to requests that carry one of these fields (RFC 9110 sections 13.1 and 14.2); to others they are none.
-_ASKED_FOR_BY: Mapping[int, frozenset[str]] = {
+_LONGEST_PAUSE: Final = 2.0  # seconds; a longer Retry-After of COS is passed on to the client instead
+_ERROR_BODY_TIMEOUT: Final = 1.0  # seconds for a body that only explains an error
+_SUCCESSES: Final = frozenset({200, 206, 304})
+# Statuses that only answer requests with one of these fields (RFC 9110 sections 13.1 and 14.2).
+_CAUSED_BY: Final[Mapping[int, frozenset[str]]] = {
     206: frozenset({"Range"}),
     304: frozenset({"If-None-Match", "If-Modified-Since"}),
     412: frozenset({"If-Match"}),
     416: frozenset({"Range"}),
 }
-_NO_HEADERS: Mapping[str, str] = {}
+_NO_HEADERS: Final[Mapping[str, str]] = {}
+# What poll(2) reports once the peer has closed or reset the connection; only Linux reports a FIN.
+_CLOSED: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
 
 class OriginClient:
-    """Opens objects by presigned URL over persistent connections.
+    """Requests objects by presigned URL over persistent connections.
 
     Retries (connection lost or refused, 5xx, 503 SlowDown) happen before the first byte only, with exponential backoff
-    and full jitter or after the pause that COS asks for, within a budget; the first byte must come within ``timeout``
-    seconds of the first attempt. After that a body may pause for as long. A bucket of which ten objects fail in a row
-    is left alone but for one try a second. ``buckets`` have a label of their own in the metric of errors, however many
-    others there are.
+    and full jitter or after the pause that COS asks for, within a budget. The first byte must come within ``timeout``
+    seconds of the first attempt; after that, each pause in a body may last as long. A bucket of which ten objects fail
+    in a row gets one request a second. ``buckets`` keep their own label in the metric of errors, however many other
+    buckets fail.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class OriginClient:
         self._session = session
         self._timeout = timeout
         self._shared_timeout = SharedTimeout(timeout)
-        self._error_body_patience = SharedTimeout(min(_ERROR_BODY_TIMEOUT, timeout))
+        self._error_body_timeout = SharedTimeout(min(_ERROR_BODY_TIMEOUT, timeout))
         self._retry_count = retry_count
         self._metrics = metrics
         self._budget = budget or RetryBudget()
@@ -77,17 +78,16 @@ class OriginClient:
     async def fetch(
         self, url: str, bucket: str = "", method: str = "GET", headers: Mapping[str, str] = _NO_HEADERS
     ) -> OriginResponse:
-        """An answer with status 200, 206 or 304, which the caller closes.
+        """Return an open response with status 200, 206 or 304, which the caller closes.
 
-        ``url`` is sent as it is, byte for byte; ``bucket`` says whose breaker counts. Raises ``PresignedUrlRefused``
-        on 403, ``VersionChanged`` on 412, ``ImageNotFound``, ``ImageBlocked``, ``ImageTooLarge``,
-        ``RangeNotSatisfiable``, ``OriginPaused``, ``OriginThrottled``, ``OriginUnavailable`` or ``OriginTimeout``.
+        ``url`` is sent byte for byte; ``bucket`` names the circuit breaker. Raises ``PresignedUrlRefused`` on 403,
+        ``VersionChanged`` on 412, ``ImageNotFound``, ``ImageBlocked``, ``ImageTooLarge``, ``RangeNotSatisfiable``,
+        ``OriginPaused``, ``OriginThrottled``, ``OriginUnavailable`` or ``OriginTimeout``.
         """
-        breaker = self._breakers.of(bucket)
-        target = yarl.URL(url, encoded=True)
-        if breaker.is_open and not breaker.allows_call(target.raw_path):
+        target, breakers = yarl.URL(url, encoded=True), self._breakers
+        if breakers.by_bucket and not breakers.allows_call(bucket, target.raw_path):
             raise OriginPaused(f"the breaker of bucket {bucket} is open")
-        self._budget.earn()
+        self._budget.requests += 1
         deadline = self._monotonic() + self._timeout
         attempt, shared_timeout, was_unsent = 0, self._shared_timeout, False
         while True:
@@ -96,39 +96,44 @@ class OriginClient:
                 with shared_timeout.bounded():
                     response = await self._session.request(method, target, headers=headers, allow_redirects=False)
             except NothingSent as error:
-                # COS was not asked, so this is neither its failure nor a try.
+                # COS got no request, so this is neither a failure of COS nor an attempt.
                 failure = Failure(OriginUnavailable(str(error)))
-                may_try_again = not was_unsent and self._budget.spend()
+                may_retry = not was_unsent and self._budget.spend()
                 was_unsent = True
             except (aiohttp.ClientError, OSError) as error:
-                breaker.failed(target.raw_path)
+                breakers.failed(bucket, target.raw_path)
                 failure = self._unanswered(error, bucket)
-                # The first time a connection is lost, it may be one that COS had closed: not for being overloaded.
+                # COS may have closed the first connection that is lost while it was idle: no sign of overload.
                 if attempt or not isinstance(error, ConnectionLost):
                     pause = self._backoff.pause(attempt)
-                may_try_again = self._may_try_again(attempt, pause, breaker, deadline)
+                may_retry = self._may_retry(attempt, pause, bucket, deadline)
                 attempt += 1
             else:
-                is_wanted = self._is_wanted(response.status, breaker, target)
-                asked_for_by = _ASKED_FOR_BY.get(response.status)
-                if asked_for_by is not None and asked_for_by.isdisjoint(headers):
+                status = response.status
+                self._count(str(status))
+                if status >= 500:
+                    breakers.failed(bucket, target.raw_path)
+                elif breakers.by_bucket:
+                    breakers.succeeded(bucket, target.raw_path)
+                causes = _CAUSED_BY.get(status)
+                if causes is not None and causes.isdisjoint(headers):
                     response.close()
-                    raise OriginUnavailable(f"COS answered {response.status} to what was not asked")
-                if is_wanted:
+                    raise OriginUnavailable(f"COS answered {status} to a request that cannot cause it")
+                if status in _SUCCESSES:
                     return OriginResponse(response, self._shared_timeout, method)
                 failure = await self._refused(response, bucket)
                 pause = max(failure.wait, self._backoff.pause(attempt))
-                may_try_again = self._may_try_again(attempt, pause, breaker, deadline)
+                may_retry = self._may_retry(attempt, pause, bucket, deadline)
                 attempt += 1
-            if not may_try_again:
+            if not may_retry:
                 try:
                     raise failure.outcome
-                finally:  # or each would lead to the other, a circle that only the collector undoes
+                finally:  # the failure and its traceback would refer to each other: a reference cycle
                     del failure
             self._metrics.origin_retries.inc()
             await asyncio.sleep(pause)
             left = deadline - self._monotonic()
-            if left <= 0:  # the loop was late
+            if left <= 0:  # the event loop was late
                 try:
                     raise failure.outcome
                 finally:
@@ -139,7 +144,7 @@ class OriginClient:
     async def open(
         self, url: str, *, bucket: str = "", method: str = "GET", headers: Mapping[str, str] = _NO_HEADERS
     ) -> AsyncIterator[OriginResponse]:
-        """As ``fetch``; the answer is closed at the end."""
+        """As ``fetch``; the response is closed at the end."""
         response = await self.fetch(url, bucket=bucket, method=method, headers=headers)
         try:
             yield response
@@ -147,7 +152,7 @@ class OriginClient:
             response.close()
 
     async def probe(self, url: str) -> float | None:
-        """Return COS's time (Unix seconds, None if it tells none) when something answers HTTP at ``url``.
+        """Return COS's time (Unix seconds, None without a Date) when a server answers HTTP at ``url``.
 
         Raises ``OriginUnavailable`` otherwise.
         """
@@ -159,9 +164,9 @@ class OriginClient:
             raise OriginUnavailable(type(error).__name__) from error
 
     async def diagnose(self, url: str) -> CosError:
-        """COS's answer to a request for the first byte at ``url``, with its ``Date``; its status may be a success.
+        """Return COS's answer to a request for the first byte at ``url``; its status may be a success.
 
-        Raises ``OriginUnavailable`` when nothing answers.
+        Raises ``OriginUnavailable`` when no server answers.
         """
         try:
             with self._shared_timeout.bounded():
@@ -170,25 +175,28 @@ class OriginClient:
                 )
         except (aiohttp.ClientError, OSError) as error:
             raise OriginUnavailable(f"{type(error).__name__}: {error}") from error
-        return await read_error(response, self._error_body_patience)
+        return await read_error(response, self._error_body_timeout)
 
-    def _may_try_again(self, attempt: int, pause: float, breaker: BucketBreaker, deadline: float) -> bool:
+    def _may_retry(self, attempt: int, pause: float, bucket: str, deadline: float) -> bool:
         return (
             attempt < self._retry_count
-            and pause <= _LONGEST_WAIT
+            and pause <= _LONGEST_PAUSE
             and self._monotonic() + pause < deadline
-            and not breaker.is_open
+            and not self._breakers.is_open(bucket)
             and self._budget.spend()
         )
 
     def _unanswered(self, error: Exception, bucket: str) -> Failure:
-        """Return what it comes to; raises ``OriginTimeout`` where an answer was waited for as long as may be."""
+        """Return the failure of a request without an answer.
+
+        Raises ``OriginTimeout`` if COS had the request for the whole time: no time is left for another attempt.
+        """
         is_timeout = isinstance(error, TimeoutError)
         self._count("timeout" if is_timeout else "error")
         self._errors.add(bucket, TIMEOUT if is_timeout else NO_ANSWER)
         if not is_timeout:
-            what = str(error) if isinstance(error, ConnectionLost) else type(error).__name__
-            outcome: OriginUnavailable | OriginTimeout = OriginUnavailable(f"{what}, bucket {bucket}")
+            reason = str(error) if isinstance(error, ConnectionLost) else type(error).__name__
+            outcome: OriginUnavailable | OriginTimeout = OriginUnavailable(f"{reason}, bucket {bucket}")
         elif isinstance(error, aiohttp.ConnectionTimeoutError):  # nothing was sent yet
             outcome = OriginTimeout(f"no connection in time, bucket {bucket}")
         else:
@@ -197,41 +205,48 @@ class OriginClient:
         return Failure(outcome)
 
     async def _refused(self, response: aiohttp.ClientResponse, bucket: str) -> Failure:
-        """Return what COS's error comes to; raises it where another attempt would get the same."""
-        error = await read_error(response, self._error_body_patience)
+        """Return the failure that COS's error means; raise it if another attempt would get the same answer."""
+        error = await read_error(response, self._error_body_timeout)
         self._errors.add(bucket, error.code or NO_CODE)
         return failure_of(error, response.headers, f"{error}, bucket {bucket}")
-
-    def _is_wanted(self, status: int, breaker: BucketBreaker, target: yarl.URL) -> bool:
-        """Whether an answer carries an object, or word of it; every answer is counted."""
-        self._count(str(status))
-        if status >= 500:
-            breaker.failed(target.raw_path)
-            return False
-        if not breaker.is_calm:
-            breaker.succeeded(target.raw_path)
-        return status in _WANTED
 
     def _count(self, status: str) -> None:
         self._metrics.origin_requests.add((status,))
 
 
-@asynccontextmanager
-async def open_origin(
-    settings: ImageProxySettings,
-    *,
-    max_connections: int,
-    metrics: Metrics,
-    buckets: Collection[str] = (),
-    resolver: AbstractResolver | None = None,
-) -> AsyncIterator[OriginClient]:
-    """The client on a session of its own; ``max_connections`` are for those who wait for an answer.
+class OriginRequest(aiohttp.ClientRequest):
+    """A request that is not written to a kept-alive connection which COS has closed."""
 
-    ``buckets`` are those that are configured. ``resolver`` looks names up; None is the system's.
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        """Write the request; raises ``NothingSent``."""
+        if _is_closed_by_peer(conn):
+            raise NothingSent("a kept-alive connection was closed")
+        try:
+            return await super().send(conn)
+        except aiohttp.ClientConnectionResetError as error:
+            raise NothingSent("a kept-alive connection was closed") from error.with_traceback(None)
+
+
+async def send_once(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send ``request`` one time; raises ``ConnectionLost`` in place of the exceptions that aiohttp retries.
+
+    aiohttp repeats GET and HEAD when a connection is lost, uncounted and beside the retry budget. It does so for two
+    exceptions, so they must not reach it.
     """
-    # So many that nobody waits for a place: that would pass for a failure of COS, and open its breaker.
-    most = max_connections + MOST_UNATTENDED + _PROBES
-    async with origin_session(timeout=settings.timeout, max_connections=most, resolver=resolver) as session:
-        yield OriginClient(
-            session, timeout=settings.timeout, retry_count=settings.retry_count, metrics=metrics, buckets=buckets
-        )
+    try:
+        return await handler(request)
+    except (aiohttp.ClientConnectorError, TimeoutError):
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise ConnectionLost(type(error).__name__) from error.with_traceback(None)
+
+
+def _is_closed_by_peer(conn: Connection) -> bool:
+    """Return whether the peer has closed the connection, even if the event loop has not noticed yet."""
+    transport = conn.transport
+    connection = transport.get_extra_info("socket") if transport is not None else None
+    if connection is None:
+        return True
+    poll = select.poll()
+    poll.register(connection, _CLOSED)
+    return bool(poll.poll(0))

@@ -1,12 +1,22 @@
-"""What can go wrong with the origin that is not, or not yet, an outcome for the client."""
+"""Failures of the origin that are handled inside the gateway and are not, or not yet, an outcome for the client."""
+
+import aiohttp
 
 from gateway.origin.cos_error import CosError
 
 
-class PresignedUrlRefused(Exception):
-    """COS refused the URL: it is stale, or never was good. Renew it once and try again.
+class ConnectionLost(aiohttp.ClientError):
+    """The connection ended before COS answered; it is unknown whether COS received the request."""
 
-    ``error`` is what COS said; what the exception was raised with is for the log.
+
+class NothingSent(aiohttp.ClientError):
+    """The connection had ended before the request was written: COS received nothing of it."""
+
+
+class PresignedUrlRefused(Exception):
+    """COS refused the URL: it has expired, or was never valid. Renew it once and try again.
+
+    ``error`` is COS's answer; the exception's message is for the log.
     """
 
     def __init__(self, error: CosError, reason: str = "") -> None:
@@ -15,7 +25,7 @@ class PresignedUrlRefused(Exception):
 
 
 class BodyLost(Exception):
-    """The body broke off, stalled, or is not what COS announced."""
+    """The body broke off, stalled, or does not match its announced length or checksum."""
 
 
 class BodyTooSlow(BodyLost):
@@ -23,8 +33,8 @@ class BodyTooSlow(BodyLost):
 
 
 class VersionChanged(Exception):
-    """COS answered 412: the object is no longer the version that was asked for."""
+    """COS answered 412: the object is no longer the requested version."""
 
 
 class ObjectMoved(Exception):
-    """While a URL was renewed, the image's row came to name another object: look the image up again."""
+    """The image's row names another object since the URL was renewed: look the image up again."""

@@ -7,13 +7,14 @@ from typing import NamedTuple
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import OriginTimeout, OriginUnavailable, Unavailable
 from gateway.metrics.collectors import Metrics
-from gateway.origin.client import MOST_UNATTENDED, OriginClient
+from gateway.origin.client import OriginClient
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.memory_cache import Entry, ObjectCache
 from gateway.origin.object_body import ObjectBody
 from gateway.origin.object_metadata import ObjectMetadata
 from gateway.origin.origin_response import OriginResponse
 from gateway.origin.retry import Backoff
+from gateway.origin.session import MOST_UNATTENDED
 from gateway.origin.shared_transfers import SharedTransfers
 from gateway.origin.signed_fetch import Renew, SignedFetch, SignForHead
 from gateway.origin.transfer import Reader

@@ -13,22 +13,25 @@ _SECONDS = re.compile(r"[0-9]{1,19}")
 
 
 class RetryBudget:
-    """Retries may be a share of all requests: while everything fails, they do not multiply the load.
+    """Limits retries to a share of all requests: while everything fails, they do not multiply the load.
 
-    Each request earns ``ratio`` of a retry, up to ``reserve`` that are there from the start.
+    Each request earns ``ratio`` of a retry, up to ``reserve``, which is there from the start. ``requests`` is the
+    number of requests made so far, retries not counted. The client increments it: a method call would cost every
+    request, while the sum is needed for a retry only.
     """
 
     def __init__(self, *, ratio: float = 0.2, reserve: float = 20.0) -> None:
+        self.requests = 0
         self._ratio = ratio
         self._reserve = reserve
         self._left = reserve
-
-    def earn(self) -> None:
-        """A request is made for the first time."""
-        self._left = min(self._reserve, self._left + self._ratio)
+        self._requests_at_last_retry = 0
 
     def spend(self) -> bool:
-        """Whether one more retry may be made; a True takes it."""
+        """Return whether one more retry may be made; True takes it."""
+        earned = self._ratio * (self.requests - self._requests_at_last_retry)
+        self._requests_at_last_retry = self.requests
+        self._left = min(self._reserve, self._left + earned)
         if self._left < 1:
             return False
         self._left -= 1

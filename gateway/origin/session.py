@@ -1,54 +1,43 @@
-"""The aiohttp session that talks to COS: one try for each request, nothing undone, nothing followed."""
+"""Opens the aiohttp session to COS and the client on it."""
 
-import select
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from typing import Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
-from aiohttp.client_middlewares import ClientHandlerType
-from aiohttp.connector import Connection
 
+from gateway.metrics.collectors import Metrics
+from gateway.origin.client import OriginClient, OriginRequest, send_once
 from gateway.origin.origin_response import READ_AHEAD
+from gateway.settings import ImageProxySettings
 
-_CONNECT_TIMEOUT: Final = 5.0
-_KEEPALIVE: Final = 30.0
-# What poll(2) reports once the other end has closed or reset; elsewhere than on Linux a FIN goes unnoticed.
-_CLOSED: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
-
-
-class ConnectionLost(aiohttp.ClientError):
-    """The connection ended before COS answered; whether COS saw the request is not known."""
+# How many requests to COS may be under way that no client waits for.
+MOST_UNATTENDED: Final = 32
+_PROBES: Final = 4  # connections for readiness probes and diagnoses
+_CONNECT_TIMEOUT: Final = 5.0  # seconds
+_KEEPALIVE: Final = 30.0  # seconds
 
 
-class NothingSent(aiohttp.ClientError):
-    """The connection had ended before the request was written: COS saw nothing of it."""
+@asynccontextmanager
+async def open_origin(
+    settings: ImageProxySettings,
+    *,
+    max_connections: int,
+    metrics: Metrics,
+    buckets: Collection[str] = (),
+    resolver: AbstractResolver | None = None,
+) -> AsyncIterator[OriginClient]:
+    """Open a client on a session of its own; ``max_connections`` serve the requests of clients.
 
-
-class OriginRequest(aiohttp.ClientRequest):
-    """A request that is not written to a kept-alive connection which COS has closed meanwhile."""
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        """Write the request; raises ``NothingSent``."""
-        if _is_closed_by_peer(conn):
-            raise NothingSent("a kept-alive connection was closed")
-        try:
-            return await super().send(conn)
-        except aiohttp.ClientConnectionResetError as error:
-            raise NothingSent("a kept-alive connection was closed") from error.with_traceback(None)
-
-
-async def only_once(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send ``request`` one time.
-
-    aiohttp repeats GET and HEAD by itself when a connection is lost, uncounted and beside the retry budget. It does so
-    for two of its own exceptions, so they must not reach it.
+    ``buckets`` are the configured ones. ``resolver`` looks names up; None: the system's resolver.
     """
-    try:
-        return await handler(request)
-    except (aiohttp.ClientConnectorError, TimeoutError):
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise ConnectionLost(type(error).__name__) from error.with_traceback(None)
+    # So many that no request waits for a connection: the wait would count as a failure of COS and open its breaker.
+    most = max_connections + MOST_UNATTENDED + _PROBES
+    async with origin_session(timeout=settings.timeout, max_connections=most, resolver=resolver) as session:
+        yield OriginClient(
+            session, timeout=settings.timeout, retry_count=settings.retry_count, metrics=metrics, buckets=buckets
+        )
 
 
 def origin_session(
@@ -56,32 +45,21 @@ def origin_session(
 ) -> aiohttp.ClientSession:
     """Return a session of at most ``max_connections``; a new connection may take ``timeout`` seconds.
 
-    ``resolver`` looks names up; None is the system's.
+    Each request is sent once, nothing is decompressed, no redirect is followed.
     """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=max_connections, keepalive_timeout=_KEEPALIVE, resolver=resolver),
         request_class=OriginRequest,
-        middlewares=(only_once,),
-        # Lengths must be those of the bytes that are passed on, so nothing is asked for or undone in compressed form.
+        middlewares=(send_once,),
+        # Lengths must be those of the bytes that are passed on, so nothing is requested or decoded in compressed form.
         auto_decompress=False,
-        # To have aiohttp leave out what it sends by itself would cost a tenth of a request; its Accept says */*, too.
+        # Suppressing the fields that aiohttp adds would cost a tenth of a request; its Accept is */*, as is needed.
         headers={"Accept-Encoding": "identity", "User-Agent": "image-gateway"},
         cookie_jar=aiohttp.DummyCookieJar(),
-        # No limit in all: a large image on a slow line is no error. Waiting for an answer and for its next bytes is
-        # bounded by the client; ``connect`` is of a new connection: the name looked up, a place, the handshakes.
+        # No limit in total: a large image on a slow line is no error. The client bounds the waits for a response and
+        # for its next bytes; ``connect`` bounds a new connection: name look-up, a free place, handshakes.
         timeout=aiohttp.ClientTimeout(total=None, connect=timeout, sock_connect=min(_CONNECT_TIMEOUT, timeout)),
         read_bufsize=READ_AHEAD,
         raise_for_status=False,
         trust_env=False,
     )
-
-
-def _is_closed_by_peer(conn: Connection) -> bool:
-    """Whether the end of the connection has arrived, though the event loop has not come to it yet."""
-    transport = conn.transport
-    connection = transport.get_extra_info("socket") if transport is not None else None
-    if connection is None:
-        return True
-    poll = select.poll()
-    poll.register(connection, _CLOSED)
-    return bool(poll.poll(0))

@@ -10,9 +10,10 @@ from gateway.catalog.record import ImageRecord
 from gateway.cos_emulator.server import CosEmulator
 from gateway.delivery.relay import Body
 from gateway.metrics.collectors import Metrics
-from gateway.origin.client import OriginClient, open_origin
+from gateway.origin.client import OriginClient
 from gateway.origin.object_body import ObjectBody
 from gateway.origin.retry import Backoff
+from gateway.origin.session import open_origin
 from gateway.origin.signed_fetch import SignedFetch
 from gateway.presign.presigned_url import ObjectId, PresignedUrl, SignedImage
 from gateway.presign.signer import Hosts, Signer, credentials_from

@@ -82,9 +82,33 @@ def test_what_it_remembers_is_bounded() -> None:
     assert one.is_open
 
 
-def test_each_bucket_has_its_own() -> None:
+def test_each_bucket_has_a_breaker_of_its_own() -> None:
     breakers = CircuitBreakers()
     for number in range(10):
-        breakers.of("one").failed(str(number))
-    assert breakers.of("one").is_open
-    assert not breakers.of("other").is_open
+        breakers.failed("one", str(number))
+    breakers.failed("other", "cat")
+    assert breakers.is_open("one")
+    assert not breakers.is_open("other")
+    assert not breakers.is_open("a third")
+    assert breakers.allows_call("a third", "cat")
+
+
+def test_the_breaker_created_first_is_dropped_when_there_are_too_many() -> None:
+    breakers = CircuitBreakers(lambda: BucketBreaker(objects=1))
+    breakers.failed("a", "/cat.png")
+    assert not breakers.allows_call("a", "/dog.png")
+    for number in range(1024):
+        breakers.failed(f"another-{number}", "/cat.png")
+    assert breakers.allows_call("a", "/dog.png")
+    assert len(breakers.by_bucket) == 1024
+
+
+def test_a_breaker_exists_only_while_a_failure_is_remembered() -> None:
+    breakers = CircuitBreakers(lambda: BucketBreaker(objects=1))
+    breakers.succeeded("a", "/cat.png")
+    assert not breakers.by_bucket
+    breakers.failed("a", "/cat.png")
+    breakers.succeeded("a", "/dog.png")
+    assert breakers.by_bucket, "the cat counts as bad until it is answered"
+    breakers.succeeded("a", "/cat.png")
+    assert not breakers.by_bucket

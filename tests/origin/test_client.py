@@ -22,10 +22,11 @@ from gateway.errors import (
     RangeNotSatisfiable,
 )
 from gateway.metrics.collectors import Metrics
-from gateway.origin.client import MOST_UNATTENDED, OriginClient, open_origin
+from gateway.origin.client import OriginClient
 from gateway.origin.errors import PresignedUrlRefused, VersionChanged
 from gateway.origin.refusals import ImageArchived, ImageTooLarge, OriginMisconfigured, OriginRejected, OriginSuspended
 from gateway.origin.retry import Backoff, retry_after
+from gateway.origin.session import MOST_UNATTENDED, open_origin
 from gateway.settings import ImageProxySettings
 from tests.conftest import BUCKET
 from tests.origin.conftest import OpenOrigin, Presign, read_all
