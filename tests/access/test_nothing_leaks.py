@@ -29,9 +29,9 @@ from tests.access.credentials import (
     token,
 )
 from tests.conftest import ADMIN_TOKEN, BUCKET, JWT_SECRET, SECRET_ID, SECRET_KEY, Images
-from tests.hostile.raw import exchange
 from tests.hostile.test_requests import MALFORMED
 from tests.processes import GatewayProcess, gateway_process
+from tests.raw_client import exchange
 
 KEY = "customers/4711/passport (front).png"
 REDIS_PASSWORD = "the-password-of-redis"

@@ -12,9 +12,9 @@ from gateway.cos_emulator.faults import Chunked, Fault, Headers
 from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.origin.scripted import head, scripted
+from tests.raw_client import connect
 from tests.stories.test_delivery import LARGE, SMALL, add_large
 from tests.waiting import until
-from tests.wire import connected
 
 OF_ONE_ANSWER = {"Date", "X-Request-Id", "Server-Timing"}
 
@@ -120,31 +120,31 @@ async def test_a_body_without_length_ends_with_its_connection_in_http_1_0(
     """Nothing else tells such a client its end (RFC 9112 section 6.3)."""
     await add_large(images)
     cos.faults.add(Fault(action=Chunked(), times=None))
-    async with connected(gateway.ports.public) as wire:
+    async with connect(gateway.ports.public) as connection:
         for path in ("/i/a", "/healthz"):
-            await wire.send(f"GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".encode())
-        await wire.head()
-        assert await wire.rest() == LARGE.read(0, LARGE.size)
+            await connection.send(f"GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".encode())
+        await connection.read_head()
+        assert await connection.read_rest() == LARGE.read(0, LARGE.size)
 
 
 async def test_a_malformed_request_is_answered_with_an_id_in_the_field_as_well(gateway: RunningGateway) -> None:
-    async with connected(gateway.ports.public) as wire:
-        await wire.send(b"GET /i/a HTTP/1.1\r\n\r\n")  # no Host
-        answer = await wire.head()
+    async with connect(gateway.ports.public) as connection:
+        await connection.send(b"GET /i/a HTTP/1.1\r\n\r\n")  # no Host
+        answer = await connection.read_head()
         assert answer.status == 400
-        assert answer.headers["x-request-id"].encode() in await wire.body(answer)
+        assert answer.headers["x-request-id"].encode() in await connection.read_body(answer)
 
 
 async def test_what_the_end_of_the_grace_cuts_does_not_look_whole(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(server={"shutdown_grace": 0.1}, image_proxy={"timeout": 20})
     await add_large(images)
     images.cos.faults.add(Fault(action=Chunked(), times=None))
-    async with connected(gateway.ports.public, receive_buffer=4096) as wire:
-        await wire.send(b"GET /i/a HTTP/1.0\r\n\r\n")
-        await wire.head()
+    async with connect(gateway.ports.public, receive_buffer=4096) as connection:
+        await connection.send(b"GET /i/a HTTP/1.0\r\n\r\n")
+        await connection.read_head()
         await gateway.close()
         with pytest.raises(ConnectionResetError):
-            await wire.reader.readexactly(LARGE.size)
+            await connection.reader.readexactly(LARGE.size)
 
 
 async def test_the_end_of_the_grace_does_not_take_back_what_was_answered(
@@ -156,14 +156,14 @@ async def test_the_end_of_the_grace_does_not_take_back_what_was_answered(
     answered = SMALL * 6
     await images.add("b", answered)
     async with (
-        connected(gateway.ports.public, receive_buffer=4096) as slow,
-        connected(gateway.ports.public, receive_buffer=4096) as wire,
+        connect(gateway.ports.public, receive_buffer=4096) as slow,
+        connect(gateway.ports.public, receive_buffer=4096) as connection,
     ):
         await slow.get("/i/a")
-        await slow.head()
-        await wire.get("/i/b")
+        await slow.read_head()
+        await connection.get("/i/b")
         await until(lambda: gateway.sample("requests_total", route="short", delivery="stream", status="200") == 1)
         await gateway.close()
-        assert await wire.body(await wire.head()) == answered
+        assert await connection.read_body(await connection.read_head()) == answered
         with pytest.raises(ConnectionResetError):
             await slow.reader.readexactly(LARGE.size)

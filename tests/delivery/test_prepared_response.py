@@ -7,8 +7,8 @@ import pytest
 from gateway.cos_emulator.faults import Fault, Headers
 from gateway.delivery.prepared_response import fields
 from tests.conftest import Answer, Images, RunningGateway, StartGateway
+from tests.raw_client import connect
 from tests.waiting import until
-from tests.wire import connected
 
 SMALL, LARGE = b"x" * 1000, bytes(range(256)) * 2000
 HUGE = bytes(range(256)) * 20_000
@@ -48,9 +48,9 @@ async def test_an_old_client_gets_an_answer_of_its_version_and_the_end_of_the_co
 ) -> None:
     await images.add("cat", SMALL)
     await gateway.get("/i/cat")
-    async with connected(gateway.ports.public) as wire:
-        await wire.send(f"GET {path} HTTP/1.0\r\nHost: gateway\r\n\r\n".encode())
-        answer = await wire.rest()
+    async with connect(gateway.ports.public) as connection:
+        await connection.send(f"GET {path} HTTP/1.0\r\nHost: gateway\r\n\r\n".encode())
+        answer = await connection.read_rest()
     assert answer.startswith(b"HTTP/1.0 ")
     assert b"\r\nConnection:" not in answer
 
@@ -58,12 +58,12 @@ async def test_an_old_client_gets_an_answer_of_its_version_and_the_end_of_the_co
 async def test_an_old_client_may_ask_to_keep_the_connection(gateway: RunningGateway, images: Images) -> None:
     await images.add("cat", SMALL)
     await gateway.get("/i/cat")
-    async with connected(gateway.ports.public) as wire:
+    async with connect(gateway.ports.public) as connection:
         for _ in range(2):
-            await wire.send(b"GET /i/cat HTTP/1.0\r\nHost: gateway\r\nConnection: keep-alive\r\n\r\n")
-            head = await wire.head()
+            await connection.send(b"GET /i/cat HTTP/1.0\r\nHost: gateway\r\nConnection: keep-alive\r\n\r\n")
+            head = await connection.read_head()
             assert head.headers["connection"] == "keep-alive"
-            assert await wire.body(head) == SMALL
+            assert await connection.read_body(head) == SMALL
 
 
 @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
@@ -72,33 +72,33 @@ async def test_a_connection_is_closed_when_the_client_wants_it(
 ) -> None:
     await images.add("cat", data)
     await gateway.get("/i/cat")
-    async with connected(gateway.ports.public) as wire:
-        await wire.send(b"GET /i/cat HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n")
-        head = await wire.head()
+    async with connect(gateway.ports.public) as connection:
+        await connection.send(b"GET /i/cat HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n")
+        head = await connection.read_head()
         assert head.headers["connection"] == "close"
-        assert await wire.rest() == data
+        assert await connection.read_rest() == data
 
 
 async def test_many_answers_follow_one_another_on_one_connection(gateway: RunningGateway, images: Images) -> None:
     for image_id, data in {"a": SMALL, "b": LARGE, "c": b""}.items():
         await images.add(image_id, data)
         await gateway.get(f"/i/{image_id}")
-    async with connected(gateway.ports.public) as wire:
+    async with connect(gateway.ports.public) as connection:
         for image_id in "abca":
-            await wire.get(f"/i/{image_id}")
+            await connection.get(f"/i/{image_id}")
         for data in (SMALL, LARGE, b"", SMALL):
-            head = await wire.head()
+            head = await connection.read_head()
             assert "connection" not in head.headers
-            assert await wire.body(head) == data
+            assert await connection.read_body(head) == data
 
 
 async def test_a_client_that_leaves_a_ready_answer_is_no_failure(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway()
     await images.add("cat", b"x" * 1_900_000)
     await gateway.get("/i/cat")
-    async with connected(gateway.ports.public, receive_buffer=4096) as wire:
-        await wire.get("/i/cat")
-        await wire.head()
+    async with connect(gateway.ports.public, receive_buffer=4096) as connection:
+        await connection.get("/i/cat")
+        await connection.read_head()
     await until(lambda: gateway.sample("inflight_requests") == 0)
     assert gateway.sample("requests_total", route="short", delivery="stream", status="500") == 0
 
@@ -109,12 +109,12 @@ async def test_a_client_that_reads_an_image_from_memory_slowly_gets_it_all(
     gateway = await start_gateway(image_proxy={"timeout": 0.3, "memory_cache": {"max_object_bytes": 20_000_000}})
     await images.add("cat", HUGE)
     await gateway.get("/i/cat")
-    async with connected(gateway.ports.public, receive_buffer=65536) as wire:
-        await wire.get("/i/cat")
-        await wire.head()
+    async with connect(gateway.ports.public, receive_buffer=65536) as connection:
+        await connection.get("/i/cat")
+        await connection.read_head()
         received = bytearray()
         while len(received) < len(HUGE):
-            received += await wire.reader.readexactly(min(25_000, len(HUGE) - len(received)))
+            received += await connection.reader.readexactly(min(25_000, len(HUGE) - len(received)))
             await asyncio.sleep(0.01)  # 1 MiB takes longer than any pause may
     assert bytes(received) == HUGE
 

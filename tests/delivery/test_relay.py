@@ -18,8 +18,8 @@ from gateway.delivery.request_context import RequestContext
 from gateway.metrics.collectors import Metrics
 from gateway.presign.presigned_url import PresignedUrl, SignedImage
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
+from tests.raw_client import RawConnection, connect
 from tests.waiting import until, until_asked, until_finished
-from tests.wire import Wire, connected
 
 DATA = bytes(range(256)) * 1200
 LARGE = bytes(40_000_000)
@@ -37,17 +37,17 @@ async def until_counted(gateway: RunningGateway, status: str) -> None:
     await until(lambda: gateway.sample("requests_total", **labels), what=f"a request that ended with {status}")
 
 
-async def two_requests(wire: Wire) -> bytes:
+async def two_requests(connection: RawConnection) -> bytes:
     """Ask for the image, and in the same breath for something else; all that comes after the first head."""
-    await wire.get("/i/cat")
-    await wire.get("/healthz")
-    head = await wire.head()
+    await connection.get("/i/cat")
+    await connection.get("/healthz")
+    head = await connection.read_head()
     assert head.status == 200
     if "content-length" in head.headers:
         assert head.headers["content-length"] == str(len(DATA))
     else:
         assert head.headers["transfer-encoding"] == "chunked"
-    return await wire.rest()
+    return await connection.read_rest()
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ async def test_lesson_1_a_body_that_ends_short_of_its_length_ends_the_connection
     await images.add("cat", DATA)
     images.cos.faults.add(Fault(key=KEY, action=action))
     images.cos.faults.add(STAYS_AWAY)
-    async with connected(gateway.ports.public) as wire:
-        rest = await two_requests(wire)
+    async with connect(gateway.ports.public) as connection:
+        rest = await two_requests(connection)
     assert len(rest) < len(DATA)
     assert DATA.startswith(rest), "nothing but bytes of the image"
     await until_counted(gateway, "aborted")
@@ -79,10 +79,10 @@ async def test_a_cut_is_a_reset_and_no_orderly_end(start_gateway: StartGateway, 
     await images.add("cat", DATA)
     images.cos.faults.add(Fault(key=KEY, action=Cut(at=200_000)))
     images.cos.faults.add(STAYS_AWAY)
-    async with connected(gateway.ports.public) as wire:
-        await wire.get("/i/cat")
+    async with connect(gateway.ports.public) as connection:
+        await connection.get("/i/cat")
         with pytest.raises(ConnectionResetError):
-            await wire.reader.readexactly(2 * len(DATA))
+            await connection.reader.readexactly(2 * len(DATA))
 
 
 async def test_lesson_1_a_body_in_chunks_that_ends_short_has_no_last_chunk(
@@ -93,8 +93,8 @@ async def test_lesson_1_a_body_in_chunks_that_ends_short_has_no_last_chunk(
     await images.add("cat", DATA)
     images.cos.faults.add(Fault(key=KEY, action=NoLength(cut_at=200_000)))
     images.cos.faults.add(STAYS_AWAY)
-    async with connected(gateway.ports.public) as wire:
-        rest = await two_requests(wire)
+    async with connect(gateway.ports.public) as connection:
+        rest = await two_requests(connection)
     assert not rest.endswith(b"0\r\n\r\n")
     assert b"HTTP/1.1" not in rest
     assert b"alive" not in rest
@@ -108,15 +108,15 @@ async def test_a_small_body_that_ends_short_is_an_error_and_the_connection_stays
     gateway = await start_gateway(image_proxy={"timeout": 0.3, "retry_count": 0})
     await images.add("cat", DATA[:1000])
     images.cos.faults.add(Fault(key=KEY, action=action))
-    async with connected(gateway.ports.public) as wire:
-        await wire.get("/i/cat")
-        head = await wire.head()
+    async with connect(gateway.ports.public) as connection:
+        await connection.get("/i/cat")
+        head = await connection.read_head()
         assert head.status == 502
-        assert b"origin_unavailable" in await wire.body(head)
-        await wire.get("/i/cat")
-        head = await wire.head()
+        assert b"origin_unavailable" in await connection.read_body(head)
+        await connection.get("/i/cat")
+        head = await connection.read_head()
         assert head.status == 200
-        assert await wire.body(head) == DATA[:1000]
+        assert await connection.read_body(head) == DATA[:1000]
 
 
 async def test_a_slow_cos_is_no_error(start_gateway: StartGateway, images: Images) -> None:
@@ -137,13 +137,13 @@ async def test_lesson_6_a_client_that_never_reads_is_cut_and_the_transfer_stops(
     assert stored is not None
     await stored.quoted_etag()  # the stand-in takes a while to make it, and COS has 0.3 s to answer
     caplog.clear()
-    async with connected(gateway.ports.public, receive_buffer=4096) as wire:
-        await wire.get("/i/cat")
+    async with connect(gateway.ports.public, receive_buffer=4096) as connection:
+        await connection.get("/i/cat")
         await until_counted(gateway, "499")
         seen = await until_finished(images.cos, KEY)
         assert seen.client_left
         assert seen.bytes_sent < len(LARGE)
-        assert len(await wire.rest()) < len(LARGE)
+        assert len(await connection.read_rest()) < len(LARGE)
     assert gateway.sample("inflight_requests") == 0
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert (await gateway.request("HEAD", "/i/cat")).status == 200, "its place is free again"
@@ -153,12 +153,12 @@ async def test_a_client_that_reads_slowly_gets_it_all(start_gateway: StartGatewa
     gateway = await start_gateway(image_proxy={"timeout": 0.4})
     data = DATA * 20
     await images.add("cat", data)
-    async with connected(gateway.ports.public, receive_buffer=65536) as wire:
-        await wire.get("/i/cat")
-        head = await wire.head()
+    async with connect(gateway.ports.public, receive_buffer=65536) as connection:
+        await connection.get("/i/cat")
+        head = await connection.read_head()
         received = bytearray()
         while len(received) < int(head.headers["content-length"]):
-            received += await wire.reader.read(500_000)
+            received += await connection.reader.read(500_000)
             await asyncio.sleep(0.002)  # the slow reading itself
     assert bytes(received) == data
 
@@ -168,10 +168,10 @@ async def test_lesson_6_a_client_that_leaves_is_no_error_and_the_transfer_stops(
 ) -> None:
     await images.add("cat", LARGE)
     caplog.clear()
-    async with connected(gateway.ports.public) as wire:
-        await wire.get("/i/cat")
-        await wire.head()
-        await wire.reader.readexactly(100_000)
+    async with connect(gateway.ports.public) as connection:
+        await connection.get("/i/cat")
+        await connection.read_head()
+        await connection.reader.readexactly(100_000)
     await until_counted(gateway, "499")
     seen = await until_finished(images.cos, KEY)
     assert seen.client_left
@@ -186,8 +186,8 @@ async def test_a_client_that_leaves_before_the_first_byte_stops_the_waiting_for_
     await images.add("cat", DATA)
     images.cos.faults.add(Fault(key=KEY, action=Hang()))
     caplog.clear()
-    async with connected(gateway.ports.public) as wire:
-        await wire.get("/i/cat")
+    async with connect(gateway.ports.public) as connection:
+        await connection.get("/i/cat")
         await until_asked(images.cos, KEY)
     await until_counted(gateway, "499")
     assert (await until_finished(images.cos, KEY)).client_left
@@ -196,10 +196,10 @@ async def test_a_client_that_leaves_before_the_first_byte_stops_the_waiting_for_
 
 async def test_answers_on_one_connection_follow_each_other(gateway: RunningGateway, images: Images) -> None:
     await images.add("cat", DATA)
-    async with connected(gateway.ports.public) as wire:
+    async with connect(gateway.ports.public) as connection:
         for path, body in [("/i/cat", DATA), ("/i/nothing", None), ("/i/cat", DATA), ("/healthz", None)]:
-            await wire.get(path)
-            received = await wire.body(await wire.head())
+            await connection.get(path)
+            received = await connection.read_body(await connection.read_head())
             assert body is None or received == body
 
 

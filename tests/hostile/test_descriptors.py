@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from tests.conftest import Images
-from tests.hostile.raw import connection
 from tests.processes import GatewayProcess, gateway_process
+from tests.raw_client import connect
 
 LIMITED = ("sh", "-c", 'ulimit -n 256 && exec "$@"', "sh", sys.executable, "-m", "gateway")
 
@@ -33,7 +33,7 @@ async def test_lesson_17_accepting_pauses_before_descriptors_run_out_and_goes_on
         for _ in range(rounds):
             async with AsyncExitStack() as silent:
                 for _ in range(300):
-                    await silent.enter_async_context(connection(running.public))
+                    await silent.enter_async_context(connect(running.public))
                 await running.line_with("accepting connections is paused")
                 await _the_admin_port_and_the_stores_are_well(running)
             assert await fetch(running.public + "/i/a") == (200, "body")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.hostile.raw import exchange
 from tests.hostile.test_requests import MALFORMED, ODD
 from tests.processes import gateway_process
+from tests.raw_client import exchange
 
 
 @pytest.mark.usefixtures("images_table")

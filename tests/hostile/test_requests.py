@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import Images, RunningGateway
-from tests.hostile.raw import exchange, statuses
+from tests.raw_client import exchange, statuses
 
 HOST = b"Host: gateway\r\n"
 POST = b"POST /api/v1/images/urls HTTP/1.1\r\n" + HOST

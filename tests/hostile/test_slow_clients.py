@@ -11,7 +11,7 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.hostile.conftest import IDLE
-from tests.hostile.raw import connection, rest_of, statuses
+from tests.raw_client import connect, statuses
 from tests.waiting import until
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: gateway\r\n\r\n"
@@ -37,18 +37,18 @@ def connections_of(gateway: RunningGateway) -> int:
 
 
 async def test_a_silent_connection_is_closed(impatient: RunningGateway) -> None:
-    async with connection(impatient.ports.public) as (reader, _):
-        assert await rest_of(reader) == b""
+    async with connect(impatient.ports.public) as connection:
+        assert await connection.read_rest() == b""
 
 
 async def test_a_head_that_comes_by_the_drop_is_cut(impatient: RunningGateway) -> None:
     """It takes the deadline of the whole head, not of each byte (slowloris); also behind a request that was in time."""
     for first in (b"", REQUEST):
-        async with connection(impatient.ports.public) as (reader, writer):
-            writer.write(first)
-            dripping = asyncio.create_task(trickle(writer, b"GET / HTTP/1.1\r\nX-Slow: " + b"a" * 1000))
+        async with connect(impatient.ports.public) as connection:
+            connection.writer.write(first)
+            dripping = asyncio.create_task(trickle(connection.writer, b"GET / HTTP/1.1\r\nX-Slow: " + b"a" * 1000))
             started = time.monotonic()
-            received = await rest_of(reader)
+            received = await connection.read_rest()
             assert time.monotonic() - started < 6 * IDLE
             assert statuses(received) == ([200] if first else [])
             await dripping
@@ -56,11 +56,11 @@ async def test_a_head_that_comes_by_the_drop_is_cut(impatient: RunningGateway) -
 
 async def test_a_body_that_comes_by_the_drop_is_a_408(impatient: RunningGateway) -> None:
     head = b"POST /api/v1/images/urls HTTP/1.1\r\nHost: gateway\r\nContent-Length: 60000\r\n\r\n"
-    async with connection(impatient.ports.public) as (reader, writer):
-        writer.write(head)
-        dripping = asyncio.create_task(trickle(writer, b"[" * 1000))
+    async with connect(impatient.ports.public) as connection:
+        connection.writer.write(head)
+        dripping = asyncio.create_task(trickle(connection.writer, b"[" * 1000))
         started = time.monotonic()
-        assert statuses(await rest_of(reader)) == [408]
+        assert statuses(await connection.read_rest()) == [408]
         assert time.monotonic() - started < 8 * IDLE
         await dripping
 
@@ -71,8 +71,8 @@ async def test_a_client_that_never_reads_a_large_image_is_cut(
     gateway = await start_gateway(image_proxy={"timeout": 1})
     cos.store.put(BUCKET, "big.png", SyntheticContent(30_000_000), content_type="image/png")
     await images.add_row(ImageRow("big", None, "big.png", public=True))
-    async with connection(gateway.ports.public) as (_, writer):
-        writer.write(b"GET /i/big HTTP/1.1\r\nHost: gateway\r\n\r\n")
+    async with connect(gateway.ports.public) as connection:
+        connection.writer.write(b"GET /i/big HTTP/1.1\r\nHost: gateway\r\n\r\n")
         await until(lambda: gateway.sample("inflight_requests") == 1)
         await until(lambda: gateway.sample("inflight_requests") == 0)
         assert gateway.sample("requests_total", route="short", delivery="stream", status="499") == 1
@@ -81,10 +81,10 @@ async def test_a_client_that_never_reads_a_large_image_is_cut(
 async def test_a_client_that_never_reads_small_answers_is_cut(impatient: RunningGateway, images: Images) -> None:
     """Each answer fits into a buffer, so no write waits for long; the kernel sees that nothing is ever taken."""
     await images.add("small", b"x" * 60_000)
-    async with connection(impatient.ports.public) as (reader, writer):
-        reader._transport.pause_reading()  # type: ignore[attr-defined]
+    async with connect(impatient.ports.public) as connection:
+        connection.reader._transport.pause_reading()  # type: ignore[attr-defined]
         for _ in range(300):
-            writer.write(b"GET /i/small HTTP/1.1\r\nHost: gateway\r\n\r\n")
+            connection.writer.write(b"GET /i/small HTTP/1.1\r\nHost: gateway\r\n\r\n")
         await until(lambda: connections_of(impatient) == 1)
         await until(lambda: connections_of(impatient) == 0, seconds=15)
     assert (await impatient.get("/i/small")).status == 200
@@ -95,9 +95,9 @@ async def test_a_thousand_silent_connections_keep_nobody_waiting(start_gateway: 
     await images.add("a", b"body")
     async with AsyncExitStack() as stack:
         for number in range(1000):
-            _, writer = await stack.enter_async_context(connection(gateway.ports.public))
+            connection = await stack.enter_async_context(connect(gateway.ports.public))
             if number % 2:
-                writer.write(b"GET /i/a HTTP/1.1\r\nX-Slow: ")
+                connection.writer.write(b"GET /i/a HTTP/1.1\r\nX-Slow: ")
         assert connections_of(gateway) == 1000
         started = time.monotonic()
         for _ in range(50):
@@ -109,8 +109,8 @@ async def test_pipelined_requests_are_answered_in_order(impatient: RunningGatewa
     for name in ("a", "b"):
         await images.add(name, name.encode() * 10)
     ask = b"".join(b"GET /i/%s HTTP/1.1\r\nHost: gateway\r\n\r\n" % name for name in (b"a", b"b", b"-", b"a"))
-    async with connection(impatient.ports.public) as (reader, writer):
-        writer.write(ask)
-        received = await rest_of(reader)
+    async with connect(impatient.ports.public) as connection:
+        connection.writer.write(ask)
+        received = await connection.read_rest()
     assert statuses(received) == [200, 200, 400, 200]
     assert received.index(b"a" * 10) < received.index(b"b" * 10) < received.rindex(b"a" * 10)

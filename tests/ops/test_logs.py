@@ -16,7 +16,7 @@ from gateway.delivery.request_context import current_request_id
 from gateway.ops.logs import MalformedRequestFilter, configure_logging, redact
 from gateway.settings import LoggingSettings
 from tests.conftest import RunningGateway
-from tests.wire import connected
+from tests.raw_client import connect
 
 SIGNATURE = "da39a3ee5e6b4b0d3255bfef95601890afd80709"
 PRESIGNED = (
@@ -195,11 +195,11 @@ async def test_lesson_8_whatever_is_sent_the_log_stays_short(gateway: RunningGat
     configure(log)
     for _ in range(3):
         for raw in GARBAGE:
-            async with connected(gateway.ports.public) as wire:
-                await wire.send(raw)
-                if wire.writer.can_write_eof():
-                    wire.writer.write_eof()
-                answer = await wire.rest()
+            async with connect(gateway.ports.public) as connection:
+                await connection.send(raw)
+                if connection.writer.can_write_eof():
+                    connection.writer.write_eof()
+                answer = await connection.read_rest()
                 assert b"Traceback" not in answer
                 assert answer == b"" or answer.startswith(b"HTTP/1.")
                 assert b" 5" not in answer[:13]

@@ -16,8 +16,8 @@ from gateway.errors import CatalogUnavailable, ImageNotFound, OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.server.dispatch import install_dispatch
 from tests.conftest import Images, RunningGateway, StartGateway
+from tests.raw_client import RawConnection, connect
 from tests.waiting import until
-from tests.wire import Wire, connected
 
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[..., Awaitable[str]]
@@ -68,10 +68,10 @@ async def until_counted(metrics: Metrics, status: str) -> None:
     await until(lambda: counted(metrics, status), what=f"a request that ended with {status}")
 
 
-async def ask_twice(wire: Wire) -> None:
+async def ask_twice(connection: RawConnection) -> None:
     """Two requests in the same breath."""
-    await wire.get("/")
-    await wire.get("/well")
+    await connection.get("/")
+    await connection.get("/well")
 
 
 @pytest.mark.parametrize(
@@ -98,11 +98,11 @@ async def test_every_error_becomes_an_answer_in_our_words(
     async def fail(request: web.Request) -> web.StreamResponse:
         raise error
 
-    async with connected(await serve(fail)) as wire:
-        await ask_twice(wire)
-        head = await wire.head()
-        body = await wire.body(head)
-        assert (await wire.head()).status == 200, "the connection stays good"
+    async with connect(await serve(fail)) as connection:
+        await ask_twice(connection)
+        head = await connection.read_head()
+        body = await connection.read_body(head)
+        assert (await connection.read_head()).status == 200, "the connection stays good"
     assert head.status == status
     assert code in body
     assert b"secret" not in body
@@ -135,10 +135,10 @@ async def test_lesson_1_once_the_status_is_sent_no_error_is_rendered_into_the_bo
         await response.write(b"x" * 100)
         raise error
 
-    async with connected(await serve(fail_late)) as wire:
-        await ask_twice(wire)
-        assert (await wire.head()).status == 200
-        rest = await wire.rest()
+    async with connect(await serve(fail_late)) as connection:
+        await ask_twice(connection)
+        assert (await connection.read_head()).status == 200
+        rest = await connection.read_rest()
     assert rest.strip(b"\r\n") in (b"", b"x" * 100, b"64\r\n" + b"x" * 100)
     await until_counted(metrics, outcome)
     assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 0
@@ -152,8 +152,8 @@ async def test_a_request_whose_client_leaves_is_counted_as_such(serve: Serve, me
         await asyncio.Event().wait()
         raise AssertionError("unreachable")
 
-    async with connected(await serve(never_ending)) as wire:
-        await wire.get("/")
+    async with connect(await serve(never_ending)) as connection:
+        await connection.get("/")
         await asyncio.wait_for(arrived.wait(), 3)
         assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 1
     await until_counted(metrics, "499")
@@ -167,9 +167,9 @@ async def test_the_log_lines_of_a_request_know_its_id(serve: Serve) -> None:
         seen.append(current_request_id.get())
         return web.Response()
 
-    async with connected(await serve(look)) as wire:
-        await wire.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: request-42\r\n\r\n")
-        assert (await wire.head()).headers["x-request-id"] == "request-42"
+    async with connect(await serve(look)) as connection:
+        await connection.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: request-42\r\n\r\n")
+        assert (await connection.read_head()).headers["x-request-id"] == "request-42"
     assert seen == ["request-42"]
     assert current_request_id.get() == ""
 
@@ -226,9 +226,9 @@ async def test_without_debug_nobody_looks_for_the_client(serve: Serve, caplog: p
     url = await serve(answer, Watched(()))
     for level, expected in ((logging.INFO, []), (logging.DEBUG, ["127.0.0.1"])):
         caplog.set_level(level, logger="gateway.server.dispatch")
-        async with connected(url) as wire:
-            await wire.get("/")
-            await wire.head()
+        async with connect(url) as connection:
+            await connection.get("/")
+            await connection.read_head()
         assert looked_for == expected
 
 
@@ -266,10 +266,10 @@ async def test_lesson_8_a_broken_body_is_no_error_of_ours(
     gateway: RunningGateway, caplog: pytest.LogCaptureFixture, raw: bytes
 ) -> None:
     caplog.clear()
-    async with connected(gateway.ports.public) as wire:
-        await wire.send(raw)
-        wire.writer.write_eof()
-        answer = await wire.rest()
+    async with connect(gateway.ports.public) as connection:
+        await connection.send(raw)
+        connection.writer.write_eof()
+        answer = await connection.read_rest()
     # What ends before it is understood is answered in the oldest version.
     assert answer == b"" or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4"))
     assert not [

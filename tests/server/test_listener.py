@@ -18,8 +18,8 @@ from gateway.metrics.collectors import Metrics
 from gateway.server.listener import Listening, listening
 from gateway.settings import Settings
 from tests.conftest import Images
+from tests.raw_client import connect
 from tests.waiting import until_asked
-from tests.wire import connected
 
 DATA = bytes(range(256)) * 1000
 KEY = "objects/cat.png"
@@ -93,10 +93,10 @@ async def test_a_client_that_is_slow_to_take_the_last_bytes_gets_them_too(
     await images.add("cat", data)
     async with AsyncExitStack() as clients:
         async with serving() as ports:
-            wire = await clients.enter_async_context(connected(ports.public, receive_buffer=16_384))
-            await wire.get("/i/cat")
-            head = await wire.head()
-            reading = asyncio.create_task(wire.body(head))
+            connection = await clients.enter_async_context(connect(ports.public, receive_buffer=16_384))
+            await connection.get("/i/cat")
+            head = await connection.read_head()
+            reading = asyncio.create_task(connection.read_body(head))
         assert await reading == data
 
 
@@ -107,20 +107,20 @@ async def test_what_does_not_end_in_time_is_cut(
     images.cos.faults.add(Fault(key=KEY, action=Hang(at=100_000), times=None))
     async with AsyncExitStack() as clients:
         async with serving(grace=0.2) as ports:
-            wire = await clients.enter_async_context(connected(ports.public))
-            await wire.get("/i/cat")
-            await wire.head()
+            connection = await clients.enter_async_context(connect(ports.public))
+            await connection.get("/i/cat")
+            await connection.read_head()
             began = time.monotonic()
         assert time.monotonic() - began < 3
-        assert len(await wire.rest()) < len(DATA)
+        assert len(await connection.read_rest()) < len(DATA)
     assert "shutdown_grace is over" in caplog.text
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_nothing_to_finish_is_finished_at_once(serving: Callable[..., Any]) -> None:
-    async with serving(grace=60) as ports, connected(ports.public) as wire:
-        await wire.get("/healthz")
-        await wire.body(await wire.head())  # a connection that is kept alive
+    async with serving(grace=60) as ports, connect(ports.public) as connection:
+        await connection.get("/healthz")
+        await connection.read_body(await connection.read_head())  # a connection that is kept alive
         began = time.monotonic()
     assert time.monotonic() - began < 2
 

@@ -8,8 +8,8 @@ import pytest
 from gateway.cos_emulator.faults import Drip, Fault
 from gateway.server.slow_clients import Progress
 from tests.conftest import Images, RunningGateway, StartGateway
+from tests.raw_client import RawConnection, connect
 from tests.waiting import until
-from tests.wire import Wire, connected
 
 TIMEOUT = 0.3
 DATA = bytes(range(256)) * 80_000  # more than all buffers on the way
@@ -30,48 +30,48 @@ async def gateway(request: pytest.FixtureRequest, start_gateway: StartGateway, i
     return gateway
 
 
-async def take(wire: Wire, *, size: int, every: float, seconds: float) -> bytes:
+async def take(connection: RawConnection, *, size: int, every: float, seconds: float) -> bytes:
     """Read so much at a time."""
     received = bytearray()
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        received += await wire.reader.readexactly(size)
+        received += await connection.reader.readexactly(size)
         await asyncio.sleep(every)
     return bytes(received)
 
 
 async def test_a_slow_client_gets_it_all(gateway: RunningGateway) -> None:
     """No piece of those that are written is taken within the time-out: at this pace it takes 20 seconds for 2 MB."""
-    async with connected(gateway.ports.public, receive_buffer=4096) as wire:
-        await wire.get("/i/cat")
-        head = await wire.head()
-        begun = await take(wire, size=1000, every=0.01, seconds=5 * TIMEOUT)
-        rest = await wire.reader.readexactly(int(head.headers["content-length"]) - len(begun))
+    async with connect(gateway.ports.public, receive_buffer=4096) as connection:
+        await connection.get("/i/cat")
+        head = await connection.read_head()
+        begun = await take(connection, size=1000, every=0.01, seconds=5 * TIMEOUT)
+        rest = await connection.reader.readexactly(int(head.headers["content-length"]) - len(begun))
     assert begun + rest == DATA
     await until(lambda: gateway.sample("requests_total", status="200", **LABELS) == 2)
 
 
 @pytest.mark.parametrize("pace", [0, 1], ids=["nothing", "a-byte-now-and-then"])
 async def test_a_client_that_takes_next_to_nothing_is_cut(gateway: RunningGateway, pace: int) -> None:
-    async with connected(gateway.ports.public, receive_buffer=4096) as wire:
+    async with connect(gateway.ports.public, receive_buffer=4096) as connection:
         began = time.monotonic()
-        await wire.get("/i/cat")
+        await connection.get("/i/cat")
         await until(lambda: gateway.sample("inflight_requests") == 1)
         while gateway.sample("requests_total", status="499", **LABELS) == 0:
             assert time.monotonic() - began < 10 * TIMEOUT
             if pace:
-                await wire.reader.readexactly(pace)
+                await connection.reader.readexactly(pace)
             await asyncio.sleep(0.02)
         assert time.monotonic() - began >= TIMEOUT
-        assert len(await wire.rest()) < len(DATA)
+        assert len(await connection.read_rest()) < len(DATA)
     assert gateway.sample("inflight_requests") == 0
     assert gateway.sample("requests_total", status="200", **LABELS) == 1, "it was not taken for a success"
 
 
 async def test_a_place_is_taken_until_the_last_byte_is(gateway: RunningGateway) -> None:
-    async with connected(gateway.ports.public, receive_buffer=4096) as wire:
-        await wire.get("/i/cat")
-        await wire.head()
+    async with connect(gateway.ports.public, receive_buffer=4096) as connection:
+        await connection.get("/i/cat")
+        await connection.read_head()
         assert (await gateway.get("/i/dog")).status == 503
         assert gateway.sample("inflight_requests") == 1
     await until(lambda: gateway.sample("inflight_requests") == 0)

@@ -32,6 +32,7 @@ from gateway.cos_emulator.faults import Headers as AddedHeaders
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, Answer, Images, RunningGateway, StartGateway
+from tests.raw_client import connect, exchange
 
 KEY = "objects/a.png"
 SMALL = bytes(range(256)) * 40
@@ -556,15 +557,8 @@ class TestAfterTheFirstByte:
         await add_large(images)
         cos.faults.add(Fault(action=AddedHeaders(remove=["ETag"])))
         cos.faults.add(Fault(action=Cut(at=1_000_000)))
-        host, _, port = gateway.ports.public.removeprefix("http://").partition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
         request = b"GET /i/a HTTP/1.1\r\nHost: gateway\r\n\r\n"
-        writer.write(request + b"GET /healthz HTTP/1.1\r\nHost: gateway\r\n\r\n")
-        received = bytearray()
-        with contextlib.suppress(ConnectionError):
-            while piece := await reader.read(1000):
-                received += piece
-        writer.close()
+        received = await exchange(gateway.ports.public, request + b"GET /healthz HTTP/1.1\r\nHost: gateway\r\n\r\n")
         assert received.count(b"HTTP/1.1 ") == 1
 
 
@@ -826,14 +820,12 @@ async def test_a_client_that_takes_nothing_is_given_up(
     """Hazard 1.6: a client that never reads blocks a write for ever."""
     gateway = await start_gateway(image_proxy={"timeout": 0.5})
     await add_large(images, SyntheticContent(20_000_000))
-    host, _, port = gateway.ports.public.removeprefix("http://").partition(":")
-    _, writer = await asyncio.open_connection(host, int(port), limit=1024)
-    writer.write(b"GET /i/a HTTP/1.1\r\nHost: gateway\r\n\r\n")
-    async with asyncio.timeout(10):
-        while not gateway.sample("requests_total", route="short", delivery="stream", status="499"):
-            await asyncio.sleep(0.02)
-        await cos.journal.settled()
-    writer.close()
+    async with connect(gateway.ports.public, receive_buffer=1024) as connection:
+        await connection.get("/i/a")
+        async with asyncio.timeout(10):
+            while not gateway.sample("requests_total", route="short", delivery="stream", status="499"):
+                await asyncio.sleep(0.02)
+            await cos.journal.settled()
 
 
 async def test_a_download_is_named_the_same_from_cos_and_from_memory(gateway: RunningGateway, images: Images) -> None:
