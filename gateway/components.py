@@ -1,29 +1,36 @@
-"""Each part of the service as a context: opened, put where handlers find it, closed."""
+"""The components that requests and commands use, each as a context: opened, stored under its key, closed."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 from aiohttp import web
 
+from gateway.access.identity import Authenticator
+from gateway.access.jwks import Jwks, keep_fetching
+from gateway.access.signed_links import SignedLinks
 from gateway.api import app_keys
 from gateway.api.authorized_lookup import AuthorizedLookup
+from gateway.api.caller import Callers
+from gateway.api.client_address import ClientAddress
 from gateway.api.image_handler import ImageHandler
-from gateway.catalog.change_feed import ChangeFeed
 from gateway.catalog.postgres import CatalogQueryRefused, open_catalog
-from gateway.concurrency.background import background
+from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.accel import ImageAccel
 from gateway.delivery.headers import CachePolicy
+from gateway.delivery.public_url import PublicUrls
 from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.relay import Relay
 from gateway.delivery.responder import Responder
 from gateway.errors import CatalogUnavailable
-from gateway.metrics.image_requests import ImageRequests
-from gateway.ops.health import Health
 from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.session import open_origin
+from gateway.presign.cos_clock import CosClock
+from gateway.presign.lifetime import Lifetime
 from gateway.presign.presigned_url import SignedImage
+from gateway.presign.signer import Hosts, Signer, credentials_from
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.redis_store.entry_mac import EntryMac
@@ -34,18 +41,72 @@ from gateway.redis_store.url_entries import UrlEntries
 from gateway.redis_store.usage_store import UsageStore
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
-from gateway.urls.maintenance import Job, Maintenance
-from gateway.urls.refresh_batch import RefreshBatch
-from gateway.urls.refresh_worker import RefreshWorker
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.shared_tier import SharedTier
 from gateway.urls.usage_counter import UsageCounter
-from gateway.urls.warm_up import warm_up_hottest
 
 logger = logging.getLogger(__name__)
 
-_FIRST_QUERY_TIMEOUT = 2.0  # seconds that a start waits for a Postgres that does not answer
-_UNKNOWN_TTL = 3.0  # so that an image that appears is served within 5 s
+UNKNOWN_TTL = 3.0  # seconds that an id is remembered as unknown; a new image is served within 5 s
+_FIRST_QUERY_TIMEOUT = 2.0  # seconds that a start waits for Postgres
+
+
+async def authenticator(app: web.Application) -> AsyncIterator[None]:
+    """Identifies users by token, cookie or forwarded header, and fetches the key set that verifies the tokens."""
+    access, admin = app[app_keys.SETTINGS].access, app[app_keys.SETTINGS].admin
+    key_set: Jwks | None = None
+    async with AsyncExitStack() as stack:
+        if access.jwt is not None and access.jwt.jwks_url is not None:
+            key_set = Jwks(access.jwt.algorithms)
+            await stack.enter_async_context(keep_fetching(key_set, access.jwt.jwks_url, app[app_keys.METRICS]))
+        app[app_keys.AUTHENTICATOR] = Authenticator(
+            access.jwt, admin.token, forwarded_user=access.forwarded_user, keys=key_set
+        )
+        yield
+
+
+async def signed_links(app: web.Application) -> AsyncIterator[None]:
+    """Signs and verifies links; absent without ``access.signed_links``."""
+    settings = app[app_keys.SETTINGS].access.signed_links
+    if settings is not None:
+        app[app_keys.LINKS] = SignedLinks(settings)
+    yield
+
+
+async def callers(app: web.Application) -> AsyncIterator[None]:
+    """Finds a request's caller and address."""
+    app[app_keys.CALLERS] = Callers(app[app_keys.AUTHENTICATOR], app.get(app_keys.LINKS))
+    app[app_keys.CLIENT_ADDRESS] = ClientAddress(app[app_keys.SETTINGS].server.trusted_proxies)
+    yield
+
+
+async def in_flight(app: web.Application) -> AsyncIterator[None]:
+    """The requests in flight."""
+    app[app_keys.IN_FLIGHT] = InFlight(app[app_keys.METRICS])
+    yield
+
+
+async def signer(app: web.Application) -> AsyncIterator[None]:
+    """Presigns URLs by COS's clock; judges how long one is usable."""
+    settings, metrics = app[app_keys.SETTINGS], app[app_keys.METRICS]
+    app[app_keys.LIFETIME] = Lifetime(
+        settings.url_cache.default_ttl, settings.url_cache.min_remaining, settings.url_prerefresh.threshold
+    )
+    app[app_keys.CLOCK] = clock = CosClock()
+    metrics.cos_clock_difference.set_function(lambda: clock.observed_offset)
+    metrics.cos_clock_offset.set_function(lambda: clock.offset)
+    app[app_keys.HOSTS] = Hosts(settings.cos)
+    app[app_keys.SIGNER] = Signer(
+        credentials_from(settings.cos),
+        app[app_keys.HOSTS],
+        ttl=settings.url_cache.default_ttl,
+        window=settings.url_cache.sign_window,
+        styles=settings.image_styles,
+        metrics=metrics,
+        now=clock.now,
+    )
+    app[app_keys.PUBLIC_URLS] = PublicUrls(app[app_keys.SIGNER], settings.image_styles)
+    yield
 
 
 async def catalog(app: web.Application) -> AsyncIterator[None]:
@@ -63,9 +124,9 @@ async def catalog(app: web.Application) -> AsyncIterator[None]:
 
 
 async def catalog_query(app: web.Application) -> AsyncIterator[None]:
-    """The first try of the query that requests use; raises ``CatalogQueryRefused`` when it cannot work.
+    """Tries the query that requests use; raises ``CatalogQueryRefused`` if it cannot work.
 
-    Postgres that does not answer is no reason not to start: what is cached is served.
+    The gateway also starts while Postgres is down: it serves what is cached.
     """
     try:
         async with asyncio.timeout(_FIRST_QUERY_TIMEOUT):
@@ -78,7 +139,7 @@ async def catalog_query(app: web.Application) -> AsyncIterator[None]:
 
 
 async def shared_tier(app: web.Application) -> AsyncIterator[None]:
-    """The URL cache and the refresh queue in Redis; nothing of it when ``url_cache.enabled`` is off."""
+    """The URL cache and the refresh queue in Redis; absent when ``url_cache.enabled`` is off."""
     settings = app[app_keys.SETTINGS]
     if not settings.url_cache.enabled:
         yield
@@ -115,37 +176,6 @@ async def shared_tier(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
-async def resolver(app: web.Application) -> AsyncIterator[None]:
-    """Image id -> signed image, and every memory's way to forget."""
-    settings = app[app_keys.SETTINGS].url_cache
-    local = LocalTier(
-        settings.max_size if settings.enabled else 0,
-        list(app[app_keys.SETTINGS].image_styles),
-        local_ttl=settings.local_ttl,
-        unknown_ttl=_UNKNOWN_TTL,
-    )
-    app[app_keys.RESOLVER] = resolver = UrlResolver(
-        app[app_keys.CATALOG],
-        app[app_keys.SIGNER],
-        app.get(app_keys.SHARED_TIER),
-        local,
-        app[app_keys.LIFETIME],
-        app[app_keys.METRICS],
-        app[app_keys.CLOCK].now,
-    )
-    app[app_keys.AUTHORIZED_LOOKUP] = AuthorizedLookup(resolver, app[app_keys.CALLERS])
-    app[app_keys.INVALIDATION] = Invalidation(app.get(app_keys.SHARED_TIER), app.get(app_keys.INVALIDATION_CHANNEL))
-    app[app_keys.INVALIDATION].add(resolver.forget)
-    daily = app.get(app_keys.DAILY_STATISTICS)
-    app[app_keys.USAGE] = UsageCounter(
-        app.get(app_keys.USAGE_STORE),
-        report_images=daily.add_images if daily is not None else None,
-        now=app[app_keys.CLOCK].now,
-    )
-    yield
-    await resolver.close()
-
-
 async def origin(app: web.Application) -> AsyncIterator[None]:
     """The client session to COS."""
     settings, metrics = app[app_keys.SETTINGS], app[app_keys.METRICS]
@@ -159,17 +189,47 @@ async def origin(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
-async def delivery(app: web.Application) -> AsyncIterator[None]:
-    """How bytes reach clients: shared transfers, memory, and the ways of delivery."""
+async def resolver(app: web.Application) -> AsyncIterator[None]:
+    """Finds the signed image of an id, counts its use, and invalidates what is cached."""
+    settings = app[app_keys.SETTINGS].url_cache
+    local = LocalTier(
+        settings.max_size if settings.enabled else 0,
+        list(app[app_keys.SETTINGS].image_styles),
+        local_ttl=settings.local_ttl,
+        unknown_ttl=UNKNOWN_TTL,
+    )
+    app[app_keys.RESOLVER] = resolver = UrlResolver(
+        app[app_keys.CATALOG],
+        app[app_keys.SIGNER],
+        app.get(app_keys.SHARED_TIER),
+        local,
+        app[app_keys.LIFETIME],
+        app[app_keys.METRICS],
+        app[app_keys.CLOCK].now,
+    )
+    app[app_keys.INVALIDATION] = Invalidation(app.get(app_keys.SHARED_TIER), app.get(app_keys.INVALIDATION_CHANNEL))
+    app[app_keys.INVALIDATION].add(resolver.forget)
+    daily = app.get(app_keys.DAILY_STATISTICS)
+    app[app_keys.USAGE] = UsageCounter(
+        app.get(app_keys.USAGE_STORE),
+        report_images=daily.add_images if daily is not None else None,
+        now=app[app_keys.CLOCK].now,
+    )
+    yield
+    await resolver.close()
+
+
+async def object_source(app: web.Application) -> AsyncIterator[None]:
+    """Bytes of objects, from memory or COS, one transfer shared by simultaneous requests."""
     settings, metrics, resolver = app[app_keys.SETTINGS].image_proxy, app[app_keys.METRICS], app[app_keys.RESOLVER]
 
-    async def renew(refused: SignedImage, told_at: float | None) -> SignedImage:
-        if app[app_keys.CLOCK].refused_at(told_at):
-            # When rows were read, and since when changes are heard of, was told by another clock.
+    async def renew(refused: SignedImage, cos_time: float | None) -> SignedImage:
+        if app[app_keys.CLOCK].refused_at(cos_time):
+            # The clock just moved: the times of what was read and invalidated before are of the old clock.
             resolver.invalidate_before(app[app_keys.CLOCK].now())
         return await resolver.renew(refused.record.image_id, refused.style, refused=refused)
 
-    source = ObjectSource(
+    app[app_keys.OBJECT_SOURCE] = source = ObjectSource(
         app[app_keys.ORIGIN],
         ObjectCache(settings.memory_cache, metrics),
         settings,
@@ -177,16 +237,24 @@ async def delivery(app: web.Application) -> AsyncIterator[None]:
         sign_for_head=resolver.sign_for_head,
         metrics=metrics,
     )
-    app[app_keys.OBJECT_SOURCE] = source
 
-    def forget(image_id: str | None) -> None:
-        # "Everything" is said of rows: the bytes under a key are COS's, and are asked for again by their age.
+    def invalidate(image_id: str | None) -> None:
+        # None invalidates every row; the bytes of an object do not depend on rows, and expire by their own age.
         if image_id is not None:
             source.drop(image_id)
 
-    app[app_keys.INVALIDATION].add(forget)
+    app[app_keys.INVALIDATION].add(invalidate)
+    yield
+    await source.close()
+
+
+async def image_handler(app: web.Application) -> AsyncIterator[None]:
+    """Answers requests for images: authorizes the caller, then streams, redirects or hands over to nginx."""
+    settings, metrics = app[app_keys.SETTINGS].image_proxy, app[app_keys.METRICS]
+    source = app[app_keys.OBJECT_SOURCE]
     policy = CachePolicy(settings.max_age, private_vary=app[app_keys.AUTHENTICATOR].varies_by)
     responder = Responder(source, Relay(metrics), policy, metrics)
+    app[app_keys.AUTHORIZED_LOOKUP] = AuthorizedLookup(app[app_keys.RESOLVER], app[app_keys.CALLERS])
     app[app_keys.IMAGE_HANDLER] = ImageHandler(
         settings,
         max_streams=app[app_keys.SETTINGS].server.max_streams,
@@ -199,116 +267,3 @@ async def delivery(app: web.Application) -> AsyncIterator[None]:
         ),
     )
     yield
-    await source.close()
-
-
-async def health(app: web.Application) -> AsyncIterator[None]:
-    """What ``/readyz`` looks at."""
-    cos = app[app_keys.SETTINGS].cos
-    bucket = app[app_keys.HOSTS].origin_of(cos.bucket, cos.region).base + "/"
-
-    async def probe_cos() -> None:
-        app[app_keys.CLOCK].observe(await app[app_keys.ORIGIN].probe(bucket))
-
-    probes = {"postgres": app[app_keys.CATALOG].try_query, "cos": probe_cos}
-    if app_keys.REDIS in app:
-        probes["redis"] = app[app_keys.REDIS].ping
-    app[app_keys.HEALTH] = health = Health(probes, app[app_keys.METRICS])
-    async with background("health", health.watch()):
-        yield
-
-
-async def refresh_worker(app: web.Application) -> AsyncIterator[None]:
-    """The task that renews URLs before they die."""
-    settings = app[app_keys.SETTINGS].url_prerefresh
-    if not settings.enabled or app_keys.SHARED_TIER not in app:
-        yield
-        return
-    renewal = RefreshBatch(
-        app[app_keys.CATALOG],
-        app[app_keys.SIGNER],
-        app[app_keys.SHARED_TIER],
-        app[app_keys.REFRESH_QUEUE],
-        app[app_keys.USAGE_STORE],
-        app[app_keys.LIFETIME],
-        app[app_keys.METRICS],
-        idle_after=settings.idle_after,
-        forget=app[app_keys.INVALIDATION].invalidate_everywhere,
-        now=app[app_keys.CLOCK].now,
-    )
-    app[app_keys.REFRESH_WORKER] = refresh_worker = RefreshWorker(
-        app[app_keys.REFRESH_QUEUE],
-        renewal,
-        app[app_keys.METRICS],
-        interval=settings.interval,
-        batch_size=settings.batch_size,
-        now=app[app_keys.CLOCK].now,
-    )
-    async with background("refresher", refresh_worker.run()):
-        yield
-
-
-async def statistics(app: web.Application) -> AsyncIterator[None]:
-    """Counters written to Redis once a second, and once more at the end; and the cache trimmed to its size."""
-    jobs: list[Job] = [app[app_keys.USAGE].flush]
-    if app_keys.SHARED_TIER in app:
-        shared = app[app_keys.SHARED_TIER]
-        jobs = [shared.mend_if_needed, *jobs, shared.trim]
-    if app_keys.DAILY_STATISTICS in app:
-        daily = app[app_keys.DAILY_STATISTICS]
-        _watch_totals(daily, app)
-        jobs.append(daily.flush)
-
-    maintenance = Maintenance(jobs)
-    async with background("upkeep", maintenance.run()):
-        yield
-    await maintenance.once()
-
-
-def _watch_totals(daily: DailyStatistics, app: web.Application) -> None:
-    lookup_counts = app[app_keys.RESOLVER].lookup_counts
-    routes = {one.name for one in app.router.resources() if one.name and "{image_id}" in one.canonical}
-    requests = ImageRequests(app[app_keys.METRICS].requests, routes)
-    daily.watch("requests", requests.count)
-    daily.watch("errors", requests.errors)
-    daily.watch("response_ms", requests.milliseconds)
-    daily.watch("hits_local", lambda: lookup_counts.total("local", "hit"))
-    daily.watch("hits_redis", lambda: lookup_counts.total("redis", "hit"))
-    daily.watch("misses", lambda: lookup_counts.total("redis", "miss") + lookup_counts.total("redis", "error"))
-    if app_keys.REFRESH_WORKER in app:
-        daily.watch("refreshes", lambda: app[app_keys.REFRESH_WORKER].report.results["renewed"])
-
-
-async def change_feeds(app: web.Application) -> AsyncIterator[None]:
-    """What Postgres and the other replicas tell of changes."""
-    settings, invalidation = app[app_keys.SETTINGS], app[app_keys.INVALIDATION]
-    feed = ChangeFeed(settings.postgres.dsn.get_secret_value(), settings.postgres.timeout, app[app_keys.METRICS])
-
-    def started() -> None:
-        invalidation.invalidate_here(None)
-        app[app_keys.RESOLVER].end_gap(app[app_keys.CLOCK].now())
-
-    if settings.postgres.listen:
-        app[app_keys.RESOLVER].begin_gap()  # what changed while this replica was down was not heard
-
-    async def listen() -> None:
-        if settings.postgres.listen:
-            await feed.listen(started=started, changed=invalidation.invalidate_here_and_in_redis)
-
-    async def listen_to_replicas() -> None:
-        if app_keys.INVALIDATION_CHANNEL in app:
-            await app[app_keys.INVALIDATION_CHANNEL].listen(invalidation.invalidate_here)
-
-    async with background("change-feed", listen()), background("replicas", listen_to_replicas()):
-        yield
-
-
-async def warm_up(app: web.Application) -> AsyncIterator[None]:
-    """The hottest images looked up before they are asked for, if ``url_cache.warm_top`` says so."""
-    most = app[app_keys.SETTINGS].url_cache.warm_top
-    if not most or app_keys.USAGE_STORE not in app:
-        yield
-        return
-    warming = warm_up_hottest(app[app_keys.USAGE_STORE], app[app_keys.SHARED_TIER], app[app_keys.RESOLVER], most)
-    async with background("warm-up", warming):
-        yield

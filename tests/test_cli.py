@@ -305,14 +305,14 @@ class TestCheck:
         [
             ("GATEWAY_COS__SECRET_KEY", "wrong", "cos.secret_key does not belong to cos.secret_id"),
             ("GATEWAY_COS__SECRET_ID", "unknown", "COS does not know cos.secret_id"),
-            ("GATEWAY_COS__DOMAIN", "127.0.0.1:1", "look at cos.region, cos.bucket, cos.domain"),
-            ("GATEWAY_REDIS__URL", "redis://127.0.0.1:1/0", "look at redis.url"),
-            ("GATEWAY_REDIS__URL", "redis+cluster://127.0.0.1:1", "look at redis.url"),
-            ("GATEWAY_POSTGRES__TABLE", "pictures", "look at postgres.dsn, postgres.table"),
-            ("GATEWAY_POSTGRES__COLUMNS__KEY", "path", "look at postgres.dsn, postgres.table"),
-            ("GATEWAY_POSTGRES__DSN", "host=127.0.0.1 port=1", "look at postgres.dsn"),
+            ("GATEWAY_COS__DOMAIN", "127.0.0.1:1", "check cos.region, cos.bucket, cos.domain"),
+            ("GATEWAY_REDIS__URL", "redis://127.0.0.1:1/0", "check redis.url"),
+            ("GATEWAY_REDIS__URL", "redis+cluster://127.0.0.1:1", "check redis.url"),
+            ("GATEWAY_POSTGRES__TABLE", "pictures", "check postgres.dsn, postgres.table"),
+            ("GATEWAY_POSTGRES__COLUMNS__KEY", "path", "check postgres.dsn, postgres.table"),
+            ("GATEWAY_POSTGRES__DSN", "host=127.0.0.1 port=1", "check postgres.dsn"),
             ("GATEWAY_COS__TOKEN_EXPIRES_AT", "1700000000", "cos.token_expires_at is past"),
-            ("GATEWAY_COS__SECRET_KEY", "YOUR-SECRET-KEY", "cos.secret_key: as config/gateway.yaml has it"),
+            ("GATEWAY_COS__SECRET_KEY", "YOUR-SECRET-KEY", "cos.secret_key: still the placeholder"),
         ],
     )
     async def test_it_says_what_is_wrong_and_how_to_mend_it(

@@ -16,7 +16,7 @@ from gateway import cli
 from gateway.access.tokens import LEEWAY
 from gateway.api.routes import add_admin_routes
 from gateway.app import create_app
-from gateway.components import _UNKNOWN_TTL
+from gateway.components import UNKNOWN_TTL
 from gateway.errors import GatewayError
 from gateway.metrics.collectors import Metrics
 from gateway.settings import Settings
@@ -134,8 +134,8 @@ def test_every_address_of_both_ports_is_listed() -> None:
 
 def test_the_delays_that_callers_notice_are_documented() -> None:
     assert f"**{LEEWAY} seconds of leeway**" in read("docs/access.md")
-    assert f"404 for up to {_UNKNOWN_TTL:g} seconds" in read("docs/access.md")
-    assert f"404 for up to {_UNKNOWN_TTL:g} seconds" in read("docs/api.md")
+    assert f"404 for up to {UNKNOWN_TTL:g} seconds" in read("docs/access.md")
+    assert f"404 for up to {UNKNOWN_TTL:g} seconds" in read("docs/api.md")
 
 
 def errors(base: type[GatewayError] = GatewayError) -> Iterator[type[GatewayError]]:

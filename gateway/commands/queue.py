@@ -1,4 +1,4 @@
-"""``gateway queue``: looks at and mends the refresh queue."""
+"""``gateway queue``: inspects the refresh queue and requeues its dead entries."""
 
 import time
 from collections.abc import AsyncIterator
@@ -10,33 +10,33 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from gateway.api import app_keys
-from gateway.commands.setup import config_option, opened_components, run_or_explain, settings_from
-from gateway.commands.terminal import OutputConsole
+from gateway.api.app_keys import REFRESH_QUEUE
+from gateway.app import opened_components
+from gateway.commands.shared import OutputConsole, config_option, run_or_explain, settings_from
 from gateway.redis_store.refresh_queue import RefreshQueue
 
-_SHOWN = 50
+_MOST_LISTED = 50
 
 
 @click.group(invoke_without_command=True)
 @config_option
 @click.pass_context
 def queue(context: click.Context, config: Path | None) -> None:
-    """Look at and mend the refresh queue."""
-    context.obj = config  # each command takes it, too: at the end, as elsewhere
+    """Inspect the refresh queue and requeue its dead entries."""
+    context.obj = config  # each subcommand takes --config, too, as the other commands do at the end of the line
     if context.invoked_subcommand is None:
         context.invoke(list_)
 
 
 @queue.command("list")
-@click.option("--most", default=_SHOWN, show_default=True, help="How many to show.")
+@click.option("--most", default=_MOST_LISTED, show_default=True, help="How many renewals to list.")
 @config_option
 @click.pass_obj
-def list_(before: Path | None, config: Path | None, most: int = _SHOWN) -> None:
-    """The renewals that come next."""
+def list_(group_config: Path | None, config: Path | None, most: int = _MOST_LISTED) -> None:
+    """List the renewals that are due next."""
 
-    async def show() -> None:
-        async with _opened_queue(config or before) as refresh_queue:
+    async def print_next() -> None:
+        async with _opened_queue(config or group_config) as refresh_queue:
             now = time.time()
             lengths = await refresh_queue.lengths(now)
             click.echo(f"{lengths.queued} queued, {lengths.due} due, {lengths.dead} dead")
@@ -45,45 +45,45 @@ def list_(before: Path | None, config: Path | None, most: int = _SHOWN) -> None:
                 table.add_row(claim.variant.image_id, claim.variant.style or "", f"{claim.due_at - now:.0f}")
             OutputConsole().print(table)
 
-    run_or_explain(show())
+    run_or_explain(print_next())
 
 
 @queue.command()
-@click.option("--most", default=_SHOWN, show_default=True, help="How many to show.")
+@click.option("--most", default=_MOST_LISTED, show_default=True, help="How many entries to list.")
 @config_option
 @click.pass_obj
-def dead(before: Path | None, config: Path | None, most: int) -> None:
-    """What was given up on, and why."""
+def dead(group_config: Path | None, config: Path | None, most: int) -> None:
+    """List the renewals that were given up, with the reason."""
 
-    async def show() -> None:
-        async with _opened_queue(config or before) as refresh_queue:
+    async def print_dead() -> None:
+        async with _opened_queue(config or group_config) as refresh_queue:
             table = Table("image", "style", "given up at", "attempts", "reason")
             for entry in await refresh_queue.dead(most):
                 at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
                 style = entry.variant.style or ""
-                # As text, or rich would read brackets in the reason as markup.
+                # As Text: rich would read brackets in the reason as markup.
                 table.add_row(entry.variant.image_id, style, at, str(entry.attempts), Text(entry.reason))
             OutputConsole().print(table)
 
-    run_or_explain(show())
+    run_or_explain(print_dead())
 
 
 @queue.command()
 @config_option
 @click.pass_obj
-def requeue(before: Path | None, config: Path | None) -> None:
-    """Try everything that was given up on again, now."""
+def requeue(group_config: Path | None, config: Path | None) -> None:
+    """Try every renewal that was given up again, now."""
 
-    async def move() -> None:
-        async with _opened_queue(config or before) as refresh_queue:
+    async def requeue_dead() -> None:
+        async with _opened_queue(config or group_config) as refresh_queue:
             click.echo(f"{await refresh_queue.requeue(time.time())} requeued")
 
-    run_or_explain(move())
+    run_or_explain(requeue_dead())
 
 
 @asynccontextmanager
 async def _opened_queue(config: Path | None) -> AsyncIterator[RefreshQueue]:
     async with opened_components(settings_from(config)) as app:
-        if app_keys.REFRESH_QUEUE not in app:
+        if REFRESH_QUEUE not in app:
             raise click.ClickException("url_cache.enabled is off, so there is no queue")
-        yield app[app_keys.REFRESH_QUEUE]
+        yield app[REFRESH_QUEUE]

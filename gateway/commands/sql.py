@@ -5,28 +5,28 @@ from pathlib import Path
 import click
 
 from gateway.catalog.installation import changes_sql, images_sql, links_sql
-from gateway.commands.setup import config_option, settings_from
+from gateway.commands.shared import config_option, settings_from
 
 
 @click.group()
 def sql() -> None:
     """Print SQL for the configured table: one transaction, safe to repeat.
 
-    Nothing is run: pipe it to psql as the owner of the table, or put it into a migration.
+    The command runs nothing: pipe the SQL to psql as the owner of the table, or put it into a migration.
     """
 
 
 @sql.command()
 @config_option
 def changes(config: Path | None) -> None:
-    """The trigger that notifies the gateway of changed and deleted rows."""
+    """Print the trigger that notifies the gateway of changed and deleted rows."""
     click.echo(changes_sql(settings_from(config).postgres), nl=False)
 
 
 @sql.command()
 @config_option
 def links(config: Path | None) -> None:
-    """The gateway's own table for access.signed_links."""
+    """Print the gateway's own table for access.signed_links."""
     settings_from(config)
     click.echo(links_sql(), nl=False)
 
@@ -34,5 +34,5 @@ def links(config: Path | None) -> None:
 @sql.command()
 @config_option
 def images(config: Path | None) -> None:
-    """A table of images, for an application that has none yet."""
+    """Print a table of images, for an application that has none yet."""
     click.echo(images_sql(settings_from(config).postgres), nl=False)

@@ -9,30 +9,31 @@ from aiohttp import web
 from rich.console import Console
 from rich.progress import Progress
 
-from gateway.api import app_keys
+from gateway.api.app_keys import RESOLVER, SHARED_TIER, USAGE_STORE
+from gateway.app import opened_components
 from gateway.catalog.image_id import parse_image_id
-from gateway.commands.setup import CANNOT_START, config_option, opened_components, run_or_explain, settings_from
+from gateway.commands.shared import FAILED, config_option, run_or_explain, settings_from
 from gateway.errors import ImageNotFound, InvalidImageId
 from gateway.urls.warm_up import warm_up
 
 _CACHED = "cached"
-_SHOWN = 5
-_LONGEST_SHOWN = 128  # letters, as in an id
+_MOST_NAMED = 5
+_MOST_CHARACTERS = 128  # of a line of the file that is not an image id
 
-# The ids by what became of them.
+# Image ids by result: "cached" or an error code.
 Results = defaultdict[str, list[str]]
 
 
 @click.command()
 @config_option
-@click.option("--top", type=click.IntRange(min=1), help="The most used images, at most so many.")
+@click.option("--top", type=click.IntRange(min=1), help="Warm the most used images, at most this many.")
 @click.option(
     "--ids",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file with one image id a line; lines that begin with # are comments.",
 )
 def warm(config: Path | None, top: int | None, ids: Path | None) -> None:
-    """Fill the URL cache, for the most used images or those of a file."""
+    """Fill the URL cache for the most used images or for those of a file."""
     if (top is None) == (ids is None):
         raise click.UsageError("name either --top N or --ids FILE")
     settings = settings_from(config)
@@ -45,21 +46,21 @@ def warm(config: Path | None, top: int | None, ids: Path | None) -> None:
                 click.echo(f"--top {top}: only {len(image_ids)} images are known to have been used")
             with Progress(console=Console(stderr=True)) as progress:
                 task = progress.add_task("warming", total=len(image_ids))
-                async for batch in warm_up(app[app_keys.RESOLVER], image_ids):
+                async for batch in warm_up(app[RESOLVER], image_ids):
                     for image_id, error in batch.items():
                         results[error.code if error is not None else _CACHED].append(image_id)
                     progress.advance(task, len(batch))
             if top is not None:
-                await app[app_keys.SHARED_TIER].forget_usage(results.get(ImageNotFound.code, []))
+                await app[SHARED_TIER].forget_usage(results.get(ImageNotFound.code, []))
 
     run_or_explain(fill())
     _report(results)
-    if set(results) - {_CACHED, "image_not_found"}:
-        sys.exit(CANNOT_START)
+    if set(results) - {_CACHED, ImageNotFound.code}:
+        sys.exit(FAILED)
 
 
 def _read(ids: Path, results: Results) -> list[str]:
-    """The ids of the file, each once; what is no id is noted and left out. Lines that begin with # are comments."""
+    """Return the distinct image ids of the file; a line that is not an id is added to ``results``."""
     valid: dict[str, None] = {}
     for line in ids.read_text(encoding="utf-8", errors="replace").splitlines():
         text = line.strip()
@@ -68,21 +69,21 @@ def _read(ids: Path, results: Results) -> list[str]:
         try:
             valid[parse_image_id(text)] = None
         except InvalidImageId as error:
-            results[error.code].append(ascii(text[:_LONGEST_SHOWN]))
+            results[error.code].append(ascii(text[:_MOST_CHARACTERS]))
     return list(valid)
 
 
 def _report(results: Results) -> None:
-    """The first few of what is not cached, then how many there are of each result."""
-    in_order = sorted(results.items(), key=lambda result: -len(result[1]))
-    for result, image_ids in in_order:
+    """Print the first ids of each error, then the number of ids of each result."""
+    by_number = sorted(results.items(), key=lambda result: -len(result[1]))
+    for result, image_ids in by_number:
         if result != _CACHED:
-            more = ", ..." if len(image_ids) > _SHOWN else ""
-            click.echo(f"{result}: {', '.join(image_ids[:_SHOWN])}{more}")
-    click.echo(", ".join(f"{len(image_ids)} {result}" for result, image_ids in in_order) or "nothing to warm")
+            more = ", ..." if len(image_ids) > _MOST_NAMED else ""
+            click.echo(f"{result}: {', '.join(image_ids[:_MOST_NAMED])}{more}")
+    click.echo(", ".join(f"{len(image_ids)} {result}" for result, image_ids in by_number) or "nothing to warm")
 
 
 async def _hottest(app: web.Application, most: int) -> list[str]:
-    if app_keys.USAGE_STORE not in app:
-        raise click.ClickException("url_cache.enabled is off, so nothing is known of what is used")
-    return await app[app_keys.USAGE_STORE].hottest(most)
+    if USAGE_STORE not in app:
+        raise click.ClickException("url_cache.enabled is off, so no usage is recorded")
+    return await app[USAGE_STORE].hottest(most)

@@ -1,4 +1,4 @@
-"""Tries each dependency as the gateway would use it, and says what is wrong and how to mend it."""
+"""Tries each dependency the way the gateway uses it, and reports failures with advice."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -8,26 +8,26 @@ from typing import Protocol
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired, DependencyDown, GatewayError
 
-_TOLERATED = 30  # seconds that the clocks may differ
+_CLOCK_TOLERANCE = 30  # seconds that this machine's clock may differ from COS's
 
-# What COS says (COS document 7730), and what to do about it.
+# Advice by COS's error code (COS document 7730).
 _COS_ADVICE = {
     "SignatureDoesNotMatch": "cos.secret_key does not belong to cos.secret_id",
     "InvalidAccessKeyId": "COS does not know cos.secret_id, or the temporary credentials have expired",
     "ExpiredToken": "the temporary credentials have expired: renew cos.token with its secret_id and secret_key",
     "RequestTimeTooSkewed": "the clock of this machine is wrong: synchronize it (NTP)",
-    "NoSuchBucket": "there is no such bucket in that region: look at cos.bucket and cos.region",
-    "NoSuchKey": "the row of the table names an object that is not in the bucket: look at postgres.columns.key",
+    "NoSuchBucket": "the bucket does not exist in that region: check cos.bucket and cos.region",
+    "NoSuchKey": "the table's row names an object that is not in the bucket: check postgres.columns.key",
     "AccessDenied": "the credentials are valid but may not read: allow them GetObject on the bucket",
-    "InvalidObjectState": "the object is archived; images must be in a storage class that can be read at once",
+    "InvalidObjectState": "the object is archived; images need a storage class that can be read at once",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What came of one try; ``advice`` is empty when all is well.
+    """Result of one try; ``advice`` is empty when nothing is to be done.
 
-    ``is_warning``: the gateway works, but not as it should; ``is_well`` is then true.
+    ``is_warning``: the gateway works, but not as well as it should; ``is_well`` is then true.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Finding:
 
 
 class Cache(Protocol):
-    """Redis, as far as it is tried."""
+    """The part of the Redis client that a diagnosis uses."""
 
     async def try_write(self) -> None:
         """Write and remove a key; raises ``DependencyDown``."""
@@ -46,14 +46,14 @@ class Cache(Protocol):
 
 
 class Catalog(Protocol):
-    """Postgres, as far as it is tried."""
+    """The part of the Postgres catalog that a diagnosis uses."""
 
     async def any_image(self) -> ImageRecord | None:
-        """Some servable image; raises ``CatalogUnavailable``."""
+        """Return any servable image, None if there is none; raises ``CatalogUnavailable``."""
         ...
 
     async def try_links(self) -> None:
-        """Return when the gateway's own table can be used; raises ``CatalogUnavailable`` that says why not."""
+        """Return if the gateway's own table can be used; raises ``CatalogUnavailable`` with the reason."""
         ...
 
 
@@ -62,12 +62,12 @@ class Answer(Protocol):
 
     @property
     def status(self) -> int:
-        """Of HTTP."""
+        """HTTP status."""
         ...
 
     @property
     def code(self) -> str | None:
-        """The code in the body of an error; None if there is none."""
+        """Code in the body of an error; None if there is none."""
         ...
 
     @property
@@ -77,100 +77,104 @@ class Answer(Protocol):
 
     @property
     def clock(self) -> float | None:
-        """COS's time if a wrong clock is why COS refused; None otherwise."""
+        """COS's time in Unix seconds if COS refused because of the clock; None otherwise."""
         ...
 
 
 class Origin(Protocol):
-    """COS, as far as it is tried."""
+    """The part of the COS client that a diagnosis uses."""
 
     async def diagnose(self, url: str) -> Answer:
-        """COS's answer to a URL; raises ``OriginUnavailable``."""
+        """Return COS's answer to a presigned URL; raises ``OriginUnavailable``."""
         ...
 
 
-async def examine(
+async def diagnose(
     cache: Cache | None,
     catalog: Catalog,
     origin: Origin,
     *,
     presign: Callable[[ImageRecord], str],
-    probe: ImageRecord,
+    bucket: str,
+    region: str,
     signs_links: bool = False,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Finding]:
-    """One finding for each dependency, in the order they are tried.
+    """Yield findings on Redis, Postgres and COS, in this order.
 
-    COS is tried with an image of the table, or with ``probe`` when there is none; ``presign`` may raise
-    ``CredentialsExpired``. ``cache`` None: it is turned off. ``signs_links``: the gateway needs a table of its own,
-    too. ``now`` is this machine's clock, which is compared with COS's ``Date``.
+    COS is asked for an image of the table, or for a made-up key of ``bucket`` if the table has none. ``presign`` may
+    raise ``CredentialsExpired``. ``cache`` is None when the cache is turned off. ``signs_links``: the gateway's own
+    table is tried, too. ``now`` is this machine's clock in Unix seconds; it is compared with COS's ``Date``.
     """
     if cache is None:
         yield Finding("redis", True, "turned off by url_cache.enabled")
     else:
-        yield await _redis(cache)
-    image, without = None, "there is no image to read yet"
+        yield await _diagnose_redis(cache)
+    image, no_image_reason = None, "there is no image to read yet"
     try:
         image = await catalog.any_image()
     except GatewayError as error:
-        without = "no image could be asked for, since Postgres failed"
-        yield Finding("postgres", False, str(error), "look at postgres.dsn, postgres.table and postgres.columns")
+        no_image_reason = "no image was read, since Postgres failed"
+        yield Finding("postgres", False, str(error), "check postgres.dsn, postgres.table and postgres.columns")
     else:
         what = "an image was read" if image is not None else "the table holds no active image that can be served"
         yield Finding("postgres", True, what)
         if signs_links:
-            yield await _links(catalog)
+            yield await _diagnose_links(catalog)
+    unknown_object = ImageRecord("check", None, False, bucket, region, key="check", content_type=None)
     try:
-        url = presign(image or probe)
+        url = presign(image or unknown_object)
     except CredentialsExpired as error:
         yield Finding("cos", False, str(error), _COS_ADVICE["ExpiredToken"] + ", and cos.token_expires_at")
     else:
-        async for finding in _cos(origin, url, now, without="" if image is not None else without):
+        async for finding in _diagnose_cos(origin, url, now, None if image is not None else no_image_reason):
             yield finding
 
 
-async def _redis(cache: Cache) -> Finding:
+async def _diagnose_redis(cache: Cache) -> Finding:
     try:
         await cache.try_write()
     except DependencyDown as error:
-        return Finding("redis", False, str(error), "look at redis.url; the gateway must be allowed to write there")
+        return Finding("redis", False, str(error), "check redis.url; the gateway must be allowed to write there")
     return Finding("redis", True, "a key was written")
 
 
-async def _links(catalog: Catalog) -> Finding:
+async def _diagnose_links(catalog: Catalog) -> Finding:
     try:
         await catalog.try_links()
     except GatewayError as error:
-        advice = "run config/sql/links.sql and grant what it says: access.signed_links needs that table"
+        advice = "run config/sql/links.sql and grant what it lists: access.signed_links needs that table"
         return Finding("signed_links", False, str(error), advice)
     return Finding("signed_links", True, "the table of killed links can be read and written")
 
 
-async def _cos(origin: Origin, url: str, now: Callable[[], float], *, without: str) -> AsyncIterator[Finding]:
-    """One finding on COS and, if the clocks differ, one on the clock.
+async def _diagnose_cos(
+    origin: Origin, url: str, now: Callable[[], float], no_image_reason: str | None
+) -> AsyncIterator[Finding]:
+    """Yield a finding on COS and, if the clocks differ, one on the clock.
 
-    ``without``: why the URL is of no image; empty when it is of one.
+    ``no_image_reason``: why ``url`` names a made-up object; None if it names an image.
     """
     try:
         answer = await origin.diagnose(url)
     except GatewayError as error:
-        advice = "look at cos.region, cos.bucket, cos.domain and cos.scheme, and at the way from here to the internet"
+        advice = "check cos.region, cos.bucket, cos.domain and cos.scheme, and the network from here to COS"
         yield Finding("cos", False, f"no answer: {error}", advice)
         return
     difference = answer.date - now() if answer.date is not None else 0.0
     clock = f"the clock of this machine is {abs(difference):.0f} s {'slow' if difference > 0 else 'fast'}"
-    if answer.clock is not None and abs(difference) >= _TOLERATED:
+    if answer.clock is not None and abs(difference) >= _CLOCK_TOLERANCE:
         yield Finding("cos", False, f"COS refuses the time of the signature: {clock}", "synchronize it (NTP)")
         return
-    yield _verdict(answer.status, answer.code, without)
-    if abs(difference) >= _TOLERATED:
+    yield _verdict(answer.status, answer.code, no_image_reason)
+    if abs(difference) >= _CLOCK_TOLERANCE:
         yield Finding("clock", True, f"{clock} by COS's clock", "synchronize it (NTP)", is_warning=True)
 
 
-def _verdict(status: int, code: str | None, without: str) -> Finding:
+def _verdict(status: int, code: str | None, no_image_reason: str | None) -> Finding:
     if status in (200, 206):
         return Finding("cos", True, "the image's first byte was read")
-    if code == "NoSuchKey" and without:
-        return Finding("cos", True, f"the signature was accepted; {without}")
+    if code == "NoSuchKey" and no_image_reason is not None:
+        return Finding("cos", True, f"the signature was accepted; {no_image_reason}")
     what = f"COS answered {status}" + (f" {code}" if code is not None else "")
-    return Finding("cos", False, what, _COS_ADVICE.get(code or "", "look the answer up in COS document 7730"))
+    return Finding("cos", False, what, _COS_ADVICE.get(code or "", "find this answer in COS document 7730"))

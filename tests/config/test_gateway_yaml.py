@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from gateway.commands.check import PLACEHOLDERS
+from gateway.ops.placeholders import PLACEHOLDERS
 from gateway.settings import JwtSettings, Settings
 from gateway.settings.sources import load_settings
 from tests.config.files import GATEWAY_YAML, read, read_yaml

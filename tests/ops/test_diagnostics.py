@@ -7,10 +7,9 @@ import pytest
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CatalogUnavailable, CredentialsExpired, DependencyDown, OriginUnavailable
-from gateway.ops.diagnostics import Finding, examine
+from gateway.ops.diagnostics import Finding, diagnose
 from gateway.origin.cos_error import CosError
 
-PROBE = ImageRecord("check", None, False, "photos-1250000000", "ap-guangzhou", "check", None)
 IMAGE = ImageRecord("cat", None, True, "photos-1250000000", "ap-guangzhou", "cat.png", None)
 
 
@@ -76,8 +75,17 @@ async def findings(
     signs_links: bool = False,
 ) -> dict[str, Finding]:
     """By name, in the order they were found."""
-    examined = examine(redis, postgres, cos, presign=presign, probe=PROBE, signs_links=signs_links, now=lambda: 10_000)
-    return {finding.name: finding async for finding in examined}
+    diagnosis = diagnose(
+        redis,
+        postgres,
+        cos,
+        presign=presign,
+        bucket="photos-1250000000",
+        region="ap-guangzhou",
+        signs_links=signs_links,
+        now=lambda: 10_000,
+    )
+    return {finding.name: finding async for finding in diagnosis}
 
 
 async def test_when_all_is_well_there_is_nothing_to_mend() -> None:
@@ -105,7 +113,7 @@ async def test_a_postgres_that_does_not_answer_does_not_keep_the_others_from_bei
     assert found["postgres"].what == "there is no table images with a column id"
     assert "postgres.columns" in found["postgres"].advice
     assert found["cos"].is_well, "the signature was accepted: more cannot be known without an image"
-    assert "no image could be asked for" in found["cos"].what
+    assert "no image was read" in found["cos"].what
 
 
 async def test_the_table_of_links_is_looked_at_where_postgres_answers_and_links_are_signed() -> None:

@@ -1,0 +1,127 @@
+"""The components that work beside requests, each as a context: started, stored under its key, stopped."""
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from gateway.api import app_keys
+from gateway.catalog.change_feed import ChangeFeed
+from gateway.concurrency.background import background
+from gateway.metrics.image_requests import ImageRequests
+from gateway.ops.health import Health
+from gateway.redis_store.daily_statistics import DailyStatistics
+from gateway.urls.maintenance import Job, Maintenance
+from gateway.urls.refresh_batch import RefreshBatch
+from gateway.urls.refresh_worker import RefreshWorker
+from gateway.urls.warm_up import warm_up_hottest
+
+
+async def health(app: web.Application) -> AsyncIterator[None]:
+    """Probes the dependencies for ``/readyz`` and the metrics."""
+    cos = app[app_keys.SETTINGS].cos
+    bucket = app[app_keys.HOSTS].origin_of(cos.bucket, cos.region).base + "/"
+
+    async def probe_cos() -> None:
+        app[app_keys.CLOCK].observe(await app[app_keys.ORIGIN].probe(bucket))
+
+    probes = {"postgres": app[app_keys.CATALOG].try_query, "cos": probe_cos}
+    if app_keys.REDIS in app:
+        probes["redis"] = app[app_keys.REDIS].ping
+    app[app_keys.HEALTH] = health = Health(probes, app[app_keys.METRICS])
+    async with background("health", health.watch()):
+        yield
+
+
+async def refresh_worker(app: web.Application) -> AsyncIterator[None]:
+    """Renews URLs before they expire; absent without a shared tier, or when ``url_prerefresh.enabled`` is off."""
+    settings = app[app_keys.SETTINGS].url_prerefresh
+    if not settings.enabled or app_keys.SHARED_TIER not in app:
+        yield
+        return
+    batch = RefreshBatch(
+        app[app_keys.CATALOG],
+        app[app_keys.SIGNER],
+        app[app_keys.SHARED_TIER],
+        app[app_keys.REFRESH_QUEUE],
+        app[app_keys.USAGE_STORE],
+        app[app_keys.LIFETIME],
+        app[app_keys.METRICS],
+        idle_after=settings.idle_after,
+        forget=app[app_keys.INVALIDATION].invalidate_everywhere,
+        now=app[app_keys.CLOCK].now,
+    )
+    app[app_keys.REFRESH_WORKER] = refresh_worker = RefreshWorker(
+        app[app_keys.REFRESH_QUEUE],
+        batch,
+        app[app_keys.METRICS],
+        interval=settings.interval,
+        batch_size=settings.batch_size,
+        now=app[app_keys.CLOCK].now,
+    )
+    async with background("refresher", refresh_worker.run()):
+        yield
+
+
+async def statistics(app: web.Application) -> AsyncIterator[None]:
+    """Writes counters to Redis once a second and once at the end, and trims the URL cache to its size."""
+    jobs: list[Job] = [app[app_keys.USAGE].flush]
+    if app_keys.SHARED_TIER in app:
+        shared_tier = app[app_keys.SHARED_TIER]
+        jobs = [shared_tier.mend_if_needed, *jobs, shared_tier.trim]
+    if app_keys.DAILY_STATISTICS in app:
+        daily = app[app_keys.DAILY_STATISTICS]
+        _watch_totals(daily, app)
+        jobs.append(daily.flush)
+    maintenance = Maintenance(jobs)
+    async with background("upkeep", maintenance.run()):
+        yield
+    await maintenance.once()
+
+
+def _watch_totals(daily: DailyStatistics, app: web.Application) -> None:
+    lookup_counts = app[app_keys.RESOLVER].lookup_counts
+    routes = {one.name for one in app.router.resources() if one.name and "{image_id}" in one.canonical}
+    requests = ImageRequests(app[app_keys.METRICS].requests, routes)
+    daily.watch("requests", requests.count)
+    daily.watch("errors", requests.errors)
+    daily.watch("response_ms", requests.milliseconds)
+    daily.watch("hits_local", lambda: lookup_counts.total("local", "hit"))
+    daily.watch("hits_redis", lambda: lookup_counts.total("redis", "hit"))
+    daily.watch("misses", lambda: lookup_counts.total("redis", "miss") + lookup_counts.total("redis", "error"))
+    if app_keys.REFRESH_WORKER in app:
+        daily.watch("refreshes", lambda: app[app_keys.REFRESH_WORKER].report.results["renewed"])
+
+
+async def change_feeds(app: web.Application) -> AsyncIterator[None]:
+    """Listens for changed rows in Postgres and for the invalidations of other replicas."""
+    settings, invalidation = app[app_keys.SETTINGS], app[app_keys.INVALIDATION]
+    feed = ChangeFeed(settings.postgres.dsn.get_secret_value(), settings.postgres.timeout, app[app_keys.METRICS])
+
+    def started() -> None:
+        invalidation.invalidate_here(None)
+        app[app_keys.RESOLVER].end_gap(app[app_keys.CLOCK].now())
+
+    if settings.postgres.listen:
+        app[app_keys.RESOLVER].begin_gap()  # changes made while this replica was down were missed
+
+    async def listen_to_postgres() -> None:
+        if settings.postgres.listen:
+            await feed.listen(started=started, changed=invalidation.invalidate_here_and_in_redis)
+
+    async def listen_to_replicas() -> None:
+        if app_keys.INVALIDATION_CHANNEL in app:
+            await app[app_keys.INVALIDATION_CHANNEL].listen(invalidation.invalidate_here)
+
+    async with background("change-feed", listen_to_postgres()), background("replicas", listen_to_replicas()):
+        yield
+
+
+async def warm_up(app: web.Application) -> AsyncIterator[None]:
+    """Looks up the ``url_cache.warm_top`` most used images before a request does; 0 turns it off."""
+    most = app[app_keys.SETTINGS].url_cache.warm_top
+    if not most or app_keys.USAGE_STORE not in app:
+        yield
+        return
+    warming = warm_up_hottest(app[app_keys.USAGE_STORE], app[app_keys.SHARED_TIER], app[app_keys.RESOLVER], most)
+    async with background("warm-up", warming):
+        yield

@@ -1,0 +1,50 @@
+"""``gateway link``: a signed gateway link.
+
+The command does not check access: a caller who can read the configuration can sign links without it.
+"""
+
+import re
+from pathlib import Path
+
+import click
+
+from gateway.api.app_keys import LINKS
+from gateway.api.link_handlers import LONGEST, address_of
+from gateway.app import opened_components
+from gateway.commands.shared import active_record, config_option, run_or_explain, settings_from
+
+_DURATION = re.compile(r"([1-9][0-9]{0,6})([smhd]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class Duration(click.ParamType[int]):
+    """A number of seconds, or a number followed by s, m, h or d; at most the longest life of a link."""
+
+    name = "duration"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the duration in seconds."""
+        match = _DURATION.fullmatch(str(value))
+        seconds = int(match[1]) * _SECONDS[match[2]] if match is not None else 0
+        if not 1 <= seconds <= LONGEST:
+            self.fail(f"{value!r} is not 1s to 7d, such as 90s, 15m, 1h or 7d", param, ctx)
+        return seconds
+
+
+@click.command()
+@click.argument("image_id", metavar="ID")
+@click.option("--expires", type=Duration(), default="1h", show_default=True, help="How long the link is valid.")
+@config_option
+def link(image_id: str, expires: int, config: Path | None) -> None:
+    """Print a signed gateway link, to be appended to the gateway's scheme and host."""
+    settings = settings_from(config)
+
+    async def print_link() -> None:
+        async with opened_components(settings) as app:
+            record = await active_record(app, image_id)
+            if LINKS not in app:
+                raise click.ClickException("access.signed_links is not configured")
+            address = address_of(record.image_id)
+            click.echo(app[LINKS].make(address, expires_in=expires, links_killed=record.links_killed)[0])
+
+    run_or_explain(print_link())

@@ -1,0 +1,74 @@
+"""``gateway serve``: the gateway on real Redis, Postgres and COS."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from pathlib import Path
+
+import click
+
+from gateway.app import create_admin_app, create_app
+from gateway.catalog.postgres import CatalogQueryRefused
+from gateway.commands.shared import config_option, settings_from
+from gateway.metrics.collectors import Metrics
+from gateway.ops.logs import configure_logging
+from gateway.ops.memory_tuning import tune_memory
+from gateway.server.file_limit import raise_nofile_limit
+from gateway.server.listener import Listening, PurePythonParser, listening
+from gateway.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+@click.command()
+@config_option
+def serve(config: Path | None) -> None:
+    """Run the gateway on real Redis, Postgres and COS."""
+    settings = settings_from(config)
+    configure_logging(settings.logging)
+    serve_until_stopped(settings)
+
+
+def serve_until_stopped(
+    settings: Settings,
+    *,
+    beside: AbstractAsyncContextManager[object] | None = None,
+    on_listening: Callable[[Listening], None] | None = None,
+) -> None:
+    """Serve until SIGTERM, SIGINT or SIGHUP, then drain; a second SIGTERM or SIGINT ends the drain.
+
+    ``beside`` is entered before the components open and left after they are closed. ``on_listening`` receives the
+    addresses of both ports. Raises ``click.ClickException`` if the gateway cannot start.
+    """
+
+    async def run() -> None:
+        tune_memory()
+        raise_nofile_limit(settings.server.max_streams)
+        stop, force_stop = asyncio.Event(), asyncio.Event()
+        _handle_signals(stop, force_stop)
+        app = create_app(settings, Metrics())
+        async with beside or nullcontext(), listening(app, create_admin_app, force_stop) as ports:
+            logger.info("listening: public=%s admin=%s", ports.public, ports.admin)
+            if on_listening is not None:
+                on_listening(ports)
+            await stop.wait()
+
+    try:
+        asyncio.run(run())
+    except CatalogQueryRefused as error:
+        advice = "check postgres.table, postgres.columns and the grants; the command `check` tells more"
+        raise click.ClickException(f"the gateway cannot start: postgres: {error}; {advice}") from None
+    except (OSError, PurePythonParser) as error:
+        raise click.ClickException(f"the gateway cannot start: {error}") from None
+
+
+def _handle_signals(stop: asyncio.Event, force_stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, lambda: (force_stop if stop.is_set() else stop).set())
+    # A closing terminal and its shell both send SIGHUP, so a second one does not force the stop. Ignoring SIGHUP would
+    # leave the gateway and the servers of `dev` running without a terminal; nohup, which ignores it, is respected.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, stop.set)

@@ -1,0 +1,74 @@
+"""What several commands use: the ``--config`` option, exit codes, one-line errors, the console."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from aiohttp import web
+from rich.console import Console
+
+from gateway.api.app_keys import CATALOG
+from gateway.catalog.image_id import parse_image_id
+from gateway.catalog.record import ImageRecord
+from gateway.errors import DependencyDown, GatewayError
+from gateway.settings import Settings
+from gateway.settings.sources import SettingsError, load_settings
+
+FAILED = 1
+BAD_SETTINGS = 2
+
+config_option = click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="YAML file; without it every setting comes from the environment and the secrets directory.",
+)
+
+
+def settings_from(config: Path | None) -> Settings:
+    """Return the settings, or print one line per mistake and exit with ``BAD_SETTINGS``."""
+    try:
+        return load_settings(config)
+    except SettingsError as error:
+        exit_with_mistakes(error)
+
+
+def exit_with_mistakes(error: SettingsError) -> NoReturn:
+    """Print one line per mistake in the settings and exit with ``BAD_SETTINGS``."""
+    for problem in error.problems:
+        click.echo(problem, err=True)
+    sys.exit(BAD_SETTINGS)
+
+
+def run_or_explain(work: Coroutine[Any, Any, None]) -> None:
+    """Run ``work``; print a failed dependency or an error of the gateway as one line and exit with ``FAILED``."""
+    try:
+        asyncio.run(work)
+    except (DependencyDown, GatewayError) as error:
+        raise click.ClickException(str(error) or type(error).__name__) from None
+
+
+async def active_record(app: web.Application, image_id: str) -> ImageRecord:
+    """Return the image's record; raise ``click.ClickException`` if the table has no active row with this id."""
+    record = await app[CATALOG].fetch(parse_image_id(image_id))
+    if record is None:
+        raise click.ClickException("there is no such image, or it is not active")
+    return record
+
+
+class OutputConsole(Console):
+    """Standard output whose reader may close it early (``check | head -1``).
+
+    rich raises ``SystemExit`` on a broken pipe, which prints a traceback inside ``asyncio.run``. This console drops
+    the rest of the output instead, and the command ends with its own exit code.
+    """
+
+    def on_broken_pipe(self) -> None:
+        """Drop the remaining output, including what the interpreter flushes on exit."""
+        self.quiet = True
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)
