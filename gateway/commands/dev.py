@@ -29,12 +29,13 @@ class _Folder(click.Path):
 )
 @click.option(
     "--state",
+    "data_dir",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(".dev"),
     show_default=True,
     help="Data directory of the embedded servers.",
 )
-def dev(images: Path | None, state: Path) -> None:
+def dev(images: Path | None, data_dir: Path) -> None:
     """Run the gateway on an embedded stack with sample images."""
     try:
         from gateway.dev.processes import ServerError
@@ -48,7 +49,7 @@ def dev(images: Path | None, state: Path) -> None:
     console = OutputConsole()
     console.print("starting PostgreSQL, Redis and the COS emulator ...", style="dim")
     try:
-        with dev_stack(state, images) as stack:
+        with dev_stack(data_dir, images) as stack:
             configure_logging(stack.settings.logging)
             serve_until_stopped(
                 stack.settings,

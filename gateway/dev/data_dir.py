@@ -1,4 +1,4 @@
-"""The folder in which the embedded stack keeps what it needs again: one stack at a time, for its owner's eyes."""
+"""Data directory of the development stack: locked while a stack runs, with files that only their owner can read."""
 
 import os
 from collections.abc import Iterator
@@ -10,33 +10,36 @@ from gateway.dev.processes import ServerError, lock_folder
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[Path]:
-    """The folder, made if need be, and nobody else's meanwhile. Raises ``ServerError`` when it cannot be had."""
+def locked_data_dir(data_dir: Path) -> Iterator[Path]:
+    """Create the directory if it does not exist, and lock it for the duration.
+
+    Raises ``ServerError`` if another stack has the lock or the directory cannot be written.
+    """
     try:
-        lock = lock_folder(folder)
+        lock = lock_folder(data_dir)
     except BlockingIOError:
         raise ServerError(
-            f"`make run` or `gateway dev` is already running here, on {folder}: "
-            "open what it printed, or stop it, or name another folder with --state"
+            f"`make run` or `gateway dev` is already running on {data_dir}: "
+            "open an address that it printed, or stop it, or name another folder with --state"
         ) from None
     except OSError as error:
         raise ServerError(
-            f"the folder {folder} cannot be written: {error.strerror}; name another one with --state"
+            f"the folder {data_dir} cannot be written: {error.strerror}; name another one with --state"
         ) from error
     try:
-        yield folder
+        yield data_dir
     finally:
         os.close(lock)
 
 
-def kept_link_key(file: Path) -> str:
-    """The key that signs this stack's links: made the first time, so that links outlast a restart as the data does."""
+def load_link_key(file: Path) -> str:
+    """Return the key that signs links; create it the first time, so that links stay valid after a restart."""
     if not file.exists():
         write_privately(file, token_urlsafe(32))
     return file.read_text(encoding="utf-8")
 
 
 def write_privately(file: Path, text: str) -> None:
-    """Write a file that only its owner can read."""
+    """Write a file with mode 0600."""
     file.touch(mode=0o600)
     file.write_text(text, encoding="utf-8")

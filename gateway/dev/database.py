@@ -1,4 +1,4 @@
-"""The application's side of Postgres, for development and tests: a table of images, and rows in it."""
+"""The application's images table in Postgres, for development and tests."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -18,15 +18,15 @@ ON CONFLICT (id) DO UPDATE SET (user_id, cos_key, cos_bucket, cos_region, mime_t
     (EXCLUDED.user_id, EXCLUDED.cos_key, EXCLUDED.cos_bucket, EXCLUDED.cos_region, EXCLUDED.mime_type,
      EXCLUDED.is_public, EXCLUDED.storage_status)
 """
-# On the tables made here: whoever finds it may write over what is in them.
+# The comment on the tables created here: `dev` only overwrites tables that carry it.
 _MARK = "made by image-gateway dev, which writes over what is in here"
 _LINKS = "image_gateway_links"
-_CONNECT_TIMEOUT = 10  # seconds; without it a host that drops packets holds us for minutes
+_CONNECT_TIMEOUT = 10  # seconds; without it a host that drops packets blocks for minutes
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """One row; ``bucket`` and ``region`` None mean the configured ones."""
+    """One row of the images table; ``bucket`` and ``region`` None mean the configured ones."""
 
     image_id: str
     owner: str | None
@@ -39,52 +39,58 @@ class ImageRow:
 
 
 class ImagesTable:
-    """The table at ``dsn``. Every call opens a connection of its own, blocks, and raises ``psycopg2.Error``."""
+    """The images table in the database at ``dsn``.
+
+    Every method blocks, opens its own connection, and raises ``psycopg2.Error`` if the database fails.
+    """
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
 
-    def foreign(self) -> str | None:
-        """The name of a table, view or the like that is in the place of one of ours; None if there is no such thing."""
+    def foreign_relation(self) -> str | None:
+        """Return the name of a table or view that has the name of one of ours and that ``create`` did not make.
+
+        None if there is no such relation.
+        """
         with self._cursor() as cursor:
             for name in ("images", _LINKS):
                 cursor.execute("SELECT to_regclass(%s), obj_description(to_regclass(%s), 'pg_class')", (name, name))
-                found, comment = cursor.fetchone() or (None, None)
-                if found is not None and comment != _MARK:
+                relation, comment = cursor.fetchone() or (None, None)
+                if relation is not None and comment != _MARK:
                     return name
         return None
 
     def create(self) -> None:
-        """Make the table, unless there is one, with the triggers that tell of changes; from now on it is ours."""
+        """Create the images table if it does not exist, with the change triggers, and mark it as ours."""
         settings = PostgresSettings(dsn=SecretStr(self._dsn))
         self._run(images_sql(settings))
         self._run(changes_sql(settings))
         self.execute("COMMENT ON TABLE images IS %s", _MARK)
 
     def create_links(self) -> None:
-        """Make the gateway's own table beside it, unless there is one: how often links were killed."""
+        """Create the gateway's own table of revoked links if it does not exist, and mark it as ours."""
         self._run(links_sql())
         self.execute(f"COMMENT ON TABLE {_LINKS} IS %s", _MARK)
 
     def links_killed(self, image_id: str) -> int:
-        """How often the links of the image have been killed."""
+        """Return how often the links of the image were revoked."""
         with self._cursor() as cursor:
             cursor.execute("SELECT killed FROM image_gateway_links WHERE image_id = %s", (image_id,))
             row = cursor.fetchone()
         return int(row[0]) if row is not None else 0
 
     def put(self, rows: Iterable[ImageRow]) -> None:
-        """Insert the rows, or bring those there up to date."""
+        """Insert the rows, or update those whose id exists."""
         with self._cursor() as cursor:
             execute_values(cursor, _UPSERT, [astuple(row) for row in rows], page_size=1000)
 
     def execute(self, sql: str, *parameters: object) -> None:
-        """Run ``sql``, one statement or several; ``parameters`` fill its ``%s``."""
+        """Run ``sql``, one statement or several; ``parameters`` replace its ``%s``."""
         with self._cursor() as cursor:
             cursor.execute(sql, parameters)
 
     def _run(self, sql: str) -> None:
-        """Run ``sql`` as it is: a ``%`` in it stands for nothing else."""
+        """Run ``sql`` without parameters, so that a ``%`` in it is literal."""
         with self._cursor() as cursor:
             cursor.execute(sql)
 

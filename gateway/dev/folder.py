@@ -1,4 +1,4 @@
-"""Images to show: what lies in a folder."""
+"""Image files in a folder, with the image ids they get."""
 
 import hashlib
 import os
@@ -31,13 +31,13 @@ CONTENT_TYPES = MappingProxyType(
 MAX_KEY_BYTES = 850  # COS's limit
 _HASH_LENGTH = 12
 
-# Names of files by the reason why they are no objects of the bucket.
+# Names of files that are not served, by the reason.
 LeftOut = defaultdict[str, list[str]]
 
 
 @dataclass(frozen=True)
 class FoundImage:
-    """One image file of a folder; `key` is its path there."""
+    """One image file of a folder; `key` is its path relative to that folder."""
 
     image_id: str
     key: str
@@ -46,11 +46,11 @@ class FoundImage:
 
 
 def scan_images(directory: Path, left_out: LeftOut) -> Iterator[FoundImage]:
-    """Every image below `directory`, known by its suffix; the same names give the same ids.
+    """Yield every image file below `directory`, recognized by its suffix. The same names always get the same ids.
 
-    Every other file is noted in `left_out`: hidden ones, names without an image's suffix, links that lead out or
-    nowhere, links to folders, what is no file, what cannot be read, names that are not UTF-8, keys too long for COS.
-    A hidden folder is noted once, whatever is in it.
+    Every other file is added to `left_out`: hidden files, names without an image suffix, links that leave the folder
+    or are broken, links to folders, other kinds of files, unreadable files, names that are not UTF-8, and keys that
+    are too long for COS. A hidden folder is added once, without its contents.
     """
     root = directory.resolve()
 
@@ -62,7 +62,7 @@ def scan_images(directory: Path, left_out: LeftOut) -> Iterator[FoundImage]:
             key = Path(folder, name).relative_to(root).as_posix()
             if name.startswith("."):
                 left_out["hidden folder"].append(key)
-            elif Path(folder, name).is_symlink():  # os.walk does not follow it, which may lead round in circles
+            elif Path(folder, name).is_symlink():  # os.walk does not follow it: it may lead back to a folder above
                 left_out["link to a folder"].append(key)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
@@ -73,14 +73,14 @@ def scan_images(directory: Path, left_out: LeftOut) -> Iterator[FoundImage]:
                 left_out["hidden file"].append(key)
             elif content_type is None:
                 left_out["name without an image's suffix"].append(key)
-            elif reason := _unfit(path, key, root):
+            elif reason := _unsuitable(path, key, root):
                 left_out[reason].append(key)
             else:
                 yield FoundImage(image_id_for(key), key, content_type, path)
 
 
-def _unfit(path: Path, key: str, root: Path) -> str | None:
-    """Why that file cannot be an object of the bucket; None if it can."""
+def _unsuitable(path: Path, key: str, root: Path) -> str | None:
+    """Return why the file cannot be an object of the bucket; None if it can."""
     try:
         real = path.resolve()
         if not real.is_relative_to(root):
@@ -95,7 +95,7 @@ def _unfit(path: Path, key: str, root: Path) -> str | None:
             return f"path of more than {MAX_KEY_BYTES} bytes"
     except UnicodeEncodeError:
         return "name that is not UTF-8"
-    except RuntimeError:  # a loop of links, for a Python older than 3.13
+    except RuntimeError:  # a loop of links, in Python before 3.13
         return "link that leads nowhere"
     except OSError:
         return "cannot be read"
@@ -103,9 +103,9 @@ def _unfit(path: Path, key: str, root: Path) -> str | None:
 
 
 def image_id_for(key: str) -> str:
-    """The image id for an object key: the key itself where that is a valid id with a suffix, else as near as can be.
+    """Return the image id for an object key: the key itself if it is a valid id with an image suffix, else similar.
 
-    A name that was altered ends in a hash of the key, one that was not ends in an image's suffix: they never meet.
+    A changed name ends in a hash of the key and an unchanged one in an image suffix, so the two never collide.
     """
     if re.fullmatch(PATTERN, key) and Path(key).suffix.lower() in CONTENT_TYPES:
         return key

@@ -1,4 +1,4 @@
-"""Which image is which file, and which files are none."""
+"""List of the served images as a file: id, source file, address and readers."""
 
 import csv
 from collections.abc import Iterable
@@ -9,23 +9,23 @@ from gateway.dev.data_dir import write_privately
 from gateway.dev.database import ImageRow
 from gateway.dev.folder import LeftOut
 
-_NAMED = 3
+_NAMES_PRINTED = 3  # of the files left out for one reason
 
 
 def image_address(base: str, row: ImageRow) -> str:
-    """The short address of the image; ids need no quoting."""
+    """Return the short address of the image. Ids contain no character that needs percent-encoding."""
     return f"{base}/i/{row.image_id}"
 
 
 def readers(row: ImageRow) -> str:
-    """Who may see the image: ``everyone``, or the user id of its owner."""
+    """Return who may see the image: ``everyone``, ``nobody``, or the user id of its owner."""
     return "everyone" if row.public else row.owner or "nobody"
 
 
-def write_listing(file: Path, base: str, rows: Iterable[ImageRow]) -> None:
-    """Id, file, address and readers of each image, separated by tabs; a name with a tab or a line's end is quoted.
+def write_id_list(file: Path, base: str, rows: Iterable[ImageRow]) -> None:
+    """Write id, file, address and readers of each image, separated by tabs.
 
-    The readers are ``everyone``, or the owner's user id where the image is private.
+    A file name that contains a tab or a line break is quoted as in CSV.
     """
     text = StringIO()
     table = csv.writer(text, delimiter="\t", lineterminator="\n")
@@ -34,14 +34,15 @@ def write_listing(file: Path, base: str, rows: Iterable[ImageRow]) -> None:
     write_privately(file, text.getvalue())
 
 
-def told(left_out: LeftOut) -> str:
-    """How many files were left out for each reason, and the first of them."""
+def describe_left_out(left_out: LeftOut) -> str:
+    """Return one line with the number of files left out for each reason, and the first of their names."""
     return "; ".join(
-        f"{len(names)} ({reason}): {', '.join(map(printable, names[:_NAMED]))}{', ...' * (len(names) > _NAMED)}"
+        f"{len(names)} ({reason}): {', '.join(map(printable, names[:_NAMES_PRINTED]))}"
+        + ", ..." * (len(names) > _NAMES_PRINTED)
         for reason, names in left_out.items()
     )
 
 
 def printable(name: str) -> str:
-    """The name of a file, which may be anything, as a terminal can show it without obeying it."""
+    """Return a file name with ``?`` for each unprintable character, so that it cannot control the terminal."""
     return "".join(letter if letter.isprintable() else "?" for letter in name)

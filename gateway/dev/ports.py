@@ -1,4 +1,4 @@
-"""Ports of the development servers: the usual ones if they can be had."""
+"""Ports of the development servers: the usual ones if they are free."""
 
 import socket
 from contextlib import ExitStack
@@ -9,11 +9,11 @@ _TRIES: Final = 20
 
 
 def claim_port(port: int, claims: ExitStack) -> int:
-    """``port`` if nobody listens on it or has claimed it, else any such; claimed until ``claims`` is closed.
+    """Return ``port`` if it is free and unclaimed, else another port; claim it until ``claims`` is closed.
 
-    Between looking at a port and listening on it there are seconds, in which another development server would choose
-    the same. The UDP port of the same number says that it is taken: nothing is ever sent there. Raises ``OSError``
-    when there is none.
+    A server listens on its port only seconds after the port was found to be free, and another development server
+    could choose the same port meanwhile. Binding the UDP port of the same number marks it as claimed; no datagram is
+    ever sent there. Raises ``OSError`` if no free port is found.
     """
     for candidate in (port, *[0] * _TRIES):
         claim = socket.socket(type=socket.SOCK_DGRAM)

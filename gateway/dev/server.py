@@ -1,4 +1,4 @@
-"""A server of the embedded stack: one child process over one data folder."""
+"""Base class of the servers of the development stack: one child process with one data folder."""
 
 import os
 import shutil
@@ -13,55 +13,56 @@ from typing import ClassVar, Self
 from gateway.dev.processes import Account, Child, ServerError, free_port, lock_folder, processes_in, wait_until
 
 _LOG_TAIL = 3000  # characters of the log that an error shows
-_RETRY_FOR = 5.0  # seconds in which a start that failed for a passing reason is tried again
-_KILL_TIMEOUT = 10.0  # seconds a killed process may take to be gone
+_RETRY_FOR = 5.0  # seconds in which a start is repeated after a transient failure
+_KILL_TIMEOUT = 10.0  # seconds that a killed process may take to end
 
 
 class Server(ABC):
-    """A server on 127.0.0.1, run as a child process over a data folder.
+    """A server on 127.0.0.1, run as a child process with a data folder.
 
     `with` starts and stops it; in between, tests may `kill`, `pause`, `resume`, `stop` and `start` it: each later start
-    has the same port and data. One process at a time may hold a data folder; what a dead one left running is ended.
+    uses the same port and data. One process at a time may lock a data folder; a start ends the server processes that
+    a process which died left running there.
     """
 
     name: ClassVar[str]
-    programs: ClassVar[frozenset[str]]  # the names its processes may have
+    programs: ClassVar[frozenset[str]]  # names that its processes may have
     stop_signal: ClassVar[signal.Signals]
-    passing: ClassVar[tuple[str, ...]]  # log texts of failures that pass: the start is tried again
+    transient_failures: ClassVar[tuple[str, ...]]  # log texts of failures after which the start is repeated
 
-    start_timeout = 30.0  # seconds to the first answer
-    stop_timeout = 10.0  # seconds for an orderly stop, after which it is killed
+    start_timeout = 30.0  # seconds until the first answer
+    stop_timeout = 10.0  # seconds for an orderly stop, before it is killed
 
     def __init__(self, data_dir: Path, *, port: int, ephemeral: bool, extra_args: Sequence[str]) -> None:
-        """`port` 0 picks a free one; `extra_args` end the command line.
+        """`port` 0 chooses a free port; `extra_args` are appended to the command line.
 
-        `ephemeral` trades safety for speed and removes the data when `with` ends.
+        `ephemeral` turns durability off for speed, and removes the data when `with` ends.
         """
         self.data_dir = data_dir.resolve()
         self.log = self.data_dir / "server.log"
         self.port = port
         self.ephemeral = ephemeral
         self.extra_args = tuple(extra_args)
-        self._account: Account | None = None
+        self.account: Account | None = None  # that the child runs as; None: the user of this process
         self._child: Child | None = None
         self._lock: int | None = None
 
     @property
     @abstractmethod
     def data(self) -> Path:
-        """The folder the server works in."""
+        """Working directory of the server."""
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Find the program and make the data folder ready."""
+        """Find the program and prepare the data folder."""
 
     @abstractmethod
-    def _command(self) -> list[str]:
-        """The command line, for `self.port`."""
+    def command(self) -> list[str]:
+        """Return the command line, with `self.port`."""
 
     @abstractmethod
-    def _answers(self) -> bool:
-        """Whether this very server answers now."""
+    def answers(self) -> bool:
+        """Return whether this server, and not another one on its port, answers now."""
 
     @property
     def is_running(self) -> bool:
@@ -69,7 +70,7 @@ class Server(ABC):
 
     @property
     def pid(self) -> int:
-        """Its process id. Raises ServerError when it was not started."""
+        """Process id. Raises ServerError if the server is not started."""
         if self._child is None:
             raise ServerError(f"{self.name} is not started")
         return self._child.pid
@@ -86,12 +87,15 @@ class Server(ABC):
                 self.remove_data()
 
     def start(self) -> None:
-        """Start it and wait until it answers; nothing happens when it runs. Raises ServerError with the log's end."""
+        """Start the server and wait until it answers; do nothing if it runs.
+
+        Raises ServerError with the end of the log if it does not answer within `start_timeout`.
+        """
         if self.is_running:
             return
-        self._hold_folder()
+        self._lock_data_dir()
         try:
-            self._end_remains()
+            self._kill_leftovers()
             self._prepare()
             now = time.monotonic()
             while not self._try_start(retry=time.monotonic() < now + _RETRY_FOR):
@@ -101,84 +105,84 @@ class Server(ABC):
             raise
 
     def stop(self) -> None:
-        """Stop it in order, killing it after `stop_timeout`; nothing happens when it is not started."""
+        """Stop the server in order, and kill it after `stop_timeout`; do nothing if it is not started."""
         if self._lock is None:
             return
         try:
             if self._child is not None:
                 self._child.signal(self.stop_signal)
-                self.resume()  # or a paused one would never hear of it
+                self.resume()  # a paused process does not handle the signal
                 if not self._child.wait(self.stop_timeout):
                     self.kill()
-            self._end_remains()
+            self._kill_leftovers()
         finally:
             self._child = None
             os.close(self._lock)
             self._lock = None
 
     def kill(self) -> None:
-        """SIGKILL, to all its processes, and wait until they are gone."""
+        """Send SIGKILL to all its processes and wait until they have ended."""
         if self._child is not None:
             self._child.kill()
-            self._end_remains()
+            self._kill_leftovers()
 
     def pause(self) -> None:
-        """Freeze it (SIGSTOP): the system still accepts connections for it, no answer comes."""
+        """Freeze all its processes (SIGSTOP): the kernel still accepts connections, but nothing answers."""
         self._signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """End a pause; nothing happens when there was none."""
+        """End a pause; do nothing if it is not paused."""
         self._signal_all(signal.SIGCONT)
 
     def remove_data(self) -> None:
-        """Stop it and remove its data; the log stays."""
+        """Stop the server and remove its data; keep the log."""
         self.stop()
         shutil.rmtree(self.data, ignore_errors=True)
 
     def _signal_all(self, number: signal.Signals) -> None:
         if self._child is not None:
-            self._child.signal(number)  # first: once it is frozen it forks no more
+            self._child.signal(number)  # first: a frozen parent starts no further processes
             for pid in processes_in(self.data, self.programs) - {self._child.pid}:
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
 
-    def _hold_folder(self) -> None:
-        """Lock the data folder; the system lets go of the lock when this process ends, however it ends."""
+    def _lock_data_dir(self) -> None:
+        """Lock the data folder; the system releases the lock when this process ends."""
         if self._lock is not None:
             return
         try:
             self._lock = lock_folder(self.data_dir)
         except OSError as error:
             reason = "another process is using it" if isinstance(error, BlockingIOError) else str(error)
-            raise ServerError(f"{self.name} cannot have the folder {self.data_dir}: {reason}") from error
+            raise ServerError(f"{self.name} cannot use the folder {self.data_dir}: {reason}") from error
 
-    def _end_remains(self) -> None:
-        """Kill what still runs in the data folder; we hold its lock, so it is nobody's."""
+    def _kill_leftovers(self) -> None:
+        """Kill the server processes in the data folder. This process has the lock, so no other process uses them."""
 
-        def gone() -> bool:
-            remains = processes_in(self.data, self.programs)
-            for pid in remains:
+        def all_ended() -> bool:
+            leftovers = processes_in(self.data, self.programs)
+            for pid in leftovers:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            return not remains
+            return not leftovers
 
-        if not wait_until(gone, _KILL_TIMEOUT):
+        if not wait_until(all_ended, _KILL_TIMEOUT):
             raise ServerError(f"processes of {self.name} in {self.data} do not end")
 
     def _try_start(self, *, retry: bool) -> bool:
-        """Whether it came up; False when it failed for a passing reason and may `retry`."""
-        picked = not self.port
+        """Return whether the server answers; False after a transient failure if `retry` is allowed."""
+        chose_port = not self.port
         self.port = self.port or free_port()
-        printed = self.log.stat().st_size if self.log.exists() else 0
-        self._child = child = Child(self._command(), log=self.log, account=self._account)
-        if wait_until(lambda: child.exit_code is not None or self._answers(), self.start_timeout) and self.is_running:
+        log_size = self.log.stat().st_size if self.log.exists() else 0
+        self._child = child = Child(self.command(), log=self.log, account=self.account)
+        if wait_until(lambda: child.exit_code is not None or self.answers(), self.start_timeout) and self.is_running:
             return True
         with self.log.open("rb") as log:
-            log.seek(printed)
+            log.seek(log_size)
             tail = log.read().decode(errors="replace")[-_LOG_TAIL:].strip()
-        if retry and child.exit_code is not None and any(text in tail for text in self.passing):
-            if picked:
+        if retry and child.exit_code is not None and any(text in tail for text in self.transient_failures):
+            if chose_port:
                 self.port = 0
             return False
-        fate = "did not answer" if child.exit_code is None else f"ended with code {child.exit_code}"
-        raise ServerError(f"{self.name} {fate} within {self.start_timeout:g} s; its log {self.log} ends:\n{tail}")
+        outcome = "did not answer" if child.exit_code is None else f"ended with code {child.exit_code}"
+        raise ServerError(f"{self.name} {outcome} within {self.start_timeout:g} s; its log {self.log} ends:\n{tail}")

@@ -1,4 +1,4 @@
-"""The whole gateway on one machine with nothing installed: real servers from wheels, a COS emulator, images to show."""
+"""Development stack: Redis and PostgreSQL from Python wheels, the COS emulator, and images to serve."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ from gateway.api.link_handlers import address_of
 from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
-from gateway.dev.data_dir import held, kept_link_key, write_privately
+from gateway.dev.data_dir import load_link_key, locked_data_dir, write_privately
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.dev.folder import LeftOut, scan_images
 from gateway.dev.ports import claim_port
@@ -27,7 +27,7 @@ from gateway.dev.samples import sample_images
 from gateway.settings import Settings, SignedLinksSettings
 from gateway.settings.sources import load_settings
 
-# Known to everybody, and of use to nobody: they open the emulator on this machine only.
+# Public credentials: they only open the COS emulator on this machine.
 BUCKET = "dev-1250000000"
 SECRET_ID = "AKIDdevelopment"
 SECRET_KEY = "development"
@@ -38,26 +38,23 @@ PUBLIC_PORT, ADMIN_PORT, COS_PORT = 8080, 9090, 9000  # the usual ones
 
 REDIS_URL = "GATEWAY_REDIS__URL"
 POSTGRES_DSN = "GATEWAY_POSTGRES__DSN"
-
-
-# So that a link shown at the start is still good when somebody comes back to it.
-LINK_LIFE = 24 * 3600
+LINK_LIFETIME = 24 * 3600  # seconds
 
 
 @dataclass(frozen=True)
 class DevStack:
-    """Settings for the gateway, the emulator to enter beside it, and the images there are.
+    """Settings for the gateway, the COS emulator to run beside it, and the images it serves.
 
-    ``config`` is the file that the settings were read from: the other commands can be run with it. ``listing`` is
-    where a list of all images may be written. ``links`` maps ids to signed links without scheme and host: of each
-    private image, or of the first image if all are public; it is empty where there are no images, or links are turned
-    off. ``left_out``: files that are no images of it, and why.
-    ``moved``: the ports that somebody else had, and what was taken instead.
+    ``config`` is the file that the settings were read from; the other commands can use it. ``id_list`` is the path for
+    the list of all images. ``links`` maps image ids to signed links without scheme and host: one for each private
+    image, or one for the first image if all are public; it is empty if there are no images or links are turned off.
+    ``left_out`` names the files that are not served, by the reason. ``moved`` maps each usual port that was taken to
+    the port used instead.
     """
 
     settings: Settings
     config: Path
-    listing: Path
+    id_list: Path
     cos: CosEmulator
     rows: list[ImageRow]
     links: Mapping[str, str]
@@ -66,36 +63,36 @@ class DevStack:
 
 
 @contextmanager
-def dev_stack(state: Path, images: Path | None) -> Iterator[DevStack]:
-    """Start the servers, fill the tables, and stop what was started at the end.
+def dev_stack(data_dir: Path, images: Path | None) -> Iterator[DevStack]:
+    """Start the servers and fill the tables; stop the servers at the end.
 
-    Data is kept below ``state`` and found again the next time; a folder of ``images`` has data of its own. Servers
-    named in the environment are used as they are, and not written down: they may have passwords. Raises
-    ``ServerError`` when one does not start or cannot be used, or another stack has the same data, ``SettingsError``,
-    and ``OSError``.
+    Data is kept below ``data_dir`` for the next start; each folder of ``images`` has its own data, and None means the
+    samples. Servers named in the environment are used as they are, and not written to the configuration file, because
+    their addresses may contain passwords. Raises ``ServerError`` if a server does not start or cannot be used, or if
+    another stack uses the same data; ``SettingsError``; and ``OSError``.
     """
     label = "samples" if images is None else hashlib.sha256(os.fsencode(images.resolve())).hexdigest()[:12]
     with ExitStack() as stack:
-        folder = stack.enter_context(held(state / label))
+        folder = stack.enter_context(locked_data_dir(data_dir / label))
         sections: dict[str, Any] = {}
         if not os.environ.get(REDIS_URL):
             sections["redis"] = {"url": stack.enter_context(RedisServer(folder / "redis")).url}
         if not os.environ.get(POSTGRES_DSN):
             sections["postgres"] = {"dsn": stack.enter_context(PostgresServer(folder / "postgres")).dsn}
         ports = {usual: claim_port(usual, stack) for usual in (PUBLIC_PORT, ADMIN_PORT, COS_PORT)}
-        sections |= _sections(ports, kept_link_key(folder / "link-key"))
+        sections |= _sections(ports, load_link_key(folder / "link-key"))
         config = folder / "gateway.yaml"
         write_privately(config, yaml.safe_dump(sections, sort_keys=False))
         settings = load_settings(config)
 
         store, left_out = ObjectStore(), LeftOut(list)
-        rows = list(_samples(store) if images is None else _found(store, images, left_out))
+        rows = list(_sample_rows(store) if images is None else _folder_rows(store, images, left_out))
         dsn = settings.postgres.dsn.get_secret_value()
-        # Not only the variable names another: so may a file in the secrets directory.
-        table = _filled(ImagesTable(dsn), rows, is_ours=dsn == sections.get("postgres", {}).get("dsn"))
+        # Compared with the settings, because a file in the secrets directory may name another database, too.
+        table = _filled_table(ImagesTable(dsn), rows, is_ours=dsn == sections.get("postgres", {}).get("dsn"))
         cos = CosEmulator(store, {SECRET_ID: Credential(SECRET_KEY)}, port=ports[COS_PORT], default_bucket=BUCKET)
-        links = _links_to_show(settings.access.signed_links, table, rows)
-        used = {settings.server.port, settings.admin.port, ports[COS_PORT]}  # the environment may say otherwise
+        links = _example_links(settings.access.signed_links, table, rows)
+        used = {settings.server.port, settings.admin.port, ports[COS_PORT]}  # the environment may set other ports
         moved = {usual: port for usual, port in ports.items() if port != usual and port in used}
         yield DevStack(settings, config, folder / "images.tsv", cos, rows, links, left_out, moved)
 
@@ -116,13 +113,13 @@ def _sections(ports: Mapping[int, int], link_key: str) -> dict[str, Any]:
     }
 
 
-def _filled(table: ImagesTable, rows: Sequence[ImageRow], *, is_ours: bool) -> ImagesTable:
-    """The table with the rows in it. Raises ``ServerError`` with one line, and writes nothing into others' tables."""
+def _filled_table(table: ImagesTable, rows: Sequence[ImageRow], *, is_ours: bool) -> ImagesTable:
+    """Write the rows and return the table. Raises ``ServerError`` with one line, also for a table that is not ours."""
     try:
-        if not is_ours and (name := table.foreign()):
+        if not is_ours and (name := table.foreign_relation()):
             raise ServerError(
-                f"the database of postgres.dsn ({POSTGRES_DSN}) has a table {name} that dev did not make, and would "
-                "write over: name an empty database, or none"
+                f"the database of postgres.dsn ({POSTGRES_DSN}) has a table {name} that dev did not create and would "
+                "overwrite: name an empty database, or none"
             )
         table.create()
         table.create_links()
@@ -133,21 +130,23 @@ def _filled(table: ImagesTable, rows: Sequence[ImageRow], *, is_ours: bool) -> I
     return table
 
 
-def _links_to_show(
+def _example_links(
     settings: SignedLinksSettings | None, table: ImagesTable, rows: Sequence[ImageRow]
 ) -> dict[str, str]:
-    """Signed links by image id: to each private image, else to the first public one."""
+    """Return signed links by image id: to each private image, or to the first image if all are public."""
     if settings is None:
         return {}
     links = SignedLinks(settings)
-    shown = [row.image_id for row in rows if not row.public] or [row.image_id for row in rows[:1]]
+    image_ids = [row.image_id for row in rows if not row.public] or [row.image_id for row in rows[:1]]
     return {
-        image_id: links.make(address_of(image_id), expires_in=LINK_LIFE, links_killed=table.links_killed(image_id))[0]
-        for image_id in shown
+        image_id: links.make(address_of(image_id), expires_in=LINK_LIFETIME, links_killed=table.links_killed(image_id))[
+            0
+        ]
+        for image_id in image_ids
     }
 
 
-def _samples(store: ObjectStore) -> Iterator[ImageRow]:
+def _sample_rows(store: ObjectStore) -> Iterator[ImageRow]:
     for sample in sample_images():
         store.put(BUCKET, sample.key, sample.data, content_type=sample.content_type)
         yield ImageRow(
@@ -155,7 +154,7 @@ def _samples(store: ObjectStore) -> Iterator[ImageRow]:
         )
 
 
-def _found(store: ObjectStore, images: Path, left_out: LeftOut) -> Iterator[ImageRow]:
+def _folder_rows(store: ObjectStore, images: Path, left_out: LeftOut) -> Iterator[ImageRow]:
     store.mount(BUCKET, images)
     for image in scan_images(images, left_out):
         yield ImageRow(image.image_id, "alice", image.key, content_type=image.content_type, public=True)

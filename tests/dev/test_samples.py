@@ -1,4 +1,4 @@
-"""Samples are always the same, and cover what there is."""
+"""Samples are deterministic and cover every case that the development stack should show."""
 
 import io
 import re
@@ -16,11 +16,11 @@ def samples() -> list[SampleImage]:
     return list(sample_images())
 
 
-def test_samples_are_always_the_same(samples: list[SampleImage]) -> None:
+def test_every_call_draws_the_same_samples(samples: list[SampleImage]) -> None:
     assert list(sample_images()) == samples
 
 
-def test_samples_are_what_they_say(samples: list[SampleImage]) -> None:
+def test_samples_have_the_content_type_that_they_name(samples: list[SampleImage]) -> None:
     for sample in samples:
         if sample.content_type == "image/svg+xml":
             assert sample.data.startswith(b"<svg ")
@@ -42,6 +42,6 @@ def test_samples_cover_types_sizes_owners_and_awkward_keys(samples: list[SampleI
     assert set(" +%()#&?照") <= set(keys)
 
 
-def test_samples_have_valid_ids_of_their_own(samples: list[SampleImage]) -> None:
+def test_samples_have_valid_and_unique_ids(samples: list[SampleImage]) -> None:
     assert all(IMAGE_ID.fullmatch(sample.image_id) for sample in samples)
     assert len({sample.image_id for sample in samples}) == len({sample.key for sample in samples}) == len(samples)

@@ -1,4 +1,4 @@
-"""What `gateway dev` says: every line can be followed, and what is not as usual is told."""
+"""Output of `gateway dev`: every address and command in it works, and it names taken ports and left out files."""
 
 import csv
 import os
@@ -16,14 +16,14 @@ import yarl
 
 from tests.processes import GatewayProcess, gateway_process, run_gateway
 
-pytestmark = pytest.mark.xdist_group("dev")  # they want the same ports first
+pytestmark = pytest.mark.xdist_group("dev")  # dev prefers fixed ports
 
 ODD_NAME = "照片/tab\tin [name].gif"
 
 
 @pytest.fixture
 def servers(redis_url: str, postgres_dsn: str) -> dict[str, str]:
-    """The environment of a dev that need not start its own."""
+    """Environment of a dev that starts no servers."""
     return {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": postgres_dsn, "COLUMNS": "200"}
 
 
@@ -40,13 +40,13 @@ def pictures(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def arguments(pictures: Path, tmp_path: Path) -> list[str]:
-    """Of dev, with that folder."""
+    """Arguments of dev, with that folder."""
     return ["dev", "--images", str(pictures), "--state", str(tmp_path / "state")]
 
 
 @pytest.fixture
-def held_port() -> Iterator[int]:
-    """The usual public port, in use: by this test, if by nobody else."""
+def port_in_use() -> Iterator[int]:
+    """The usual public port; this test listens on it unless another process does."""
     with ExitStack() as stack:
         with suppress(OSError):
             stack.enter_context(socket.create_server(("127.0.0.1", 8080)))
@@ -54,22 +54,22 @@ def held_port() -> Iterator[int]:
 
 
 async def status_of(session: aiohttp.ClientSession, address: str, token: str | None = None) -> int:
-    """The status of a GET of that address as it is written, with that bearer token if there is one."""
+    """Return the status of a GET of the address without normalization, with the bearer token unless it is None."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     async with session.get(yarl.URL(address, encoded=True), headers=headers) as answer:
         await answer.read()
         return answer.status
 
 
-async def said_by(running: GatewayProcess) -> str:
-    """All of it."""
+async def output_of(running: GatewayProcess) -> str:
+    """Wait for the last line, stop dev, and return all its output."""
     await running.line_with("Ctrl-C stops everything")
     running.terminate()
     assert await running.exit_code() == 0
     return "".join(running.lines)
 
 
-async def test_the_redirect_that_is_shown_leads_to_the_image(arguments: list[str], servers: dict[str, str]) -> None:
+async def test_the_printed_redirect_leads_to_the_image(arguments: list[str], servers: dict[str, str]) -> None:
     async with gateway_process(*arguments, environment=servers) as running, aiohttp.ClientSession() as session:
         command, *options, url = shlex.split(await running.line_with("redirect=true"))
         method = "HEAD" if "-I" in options else "GET"
@@ -79,22 +79,22 @@ async def test_the_redirect_that_is_shown_leads_to_the_image(arguments: list[str
         assert (image.status, await image.read()) == (200, b"GIF89a")
 
 
-async def test_the_readme_shows_lines_that_dev_prints(servers: dict[str, str], tmp_path: Path) -> None:
-    """Ports and tokens apart."""
+async def test_every_line_of_output_in_the_readme_is_printed(servers: dict[str, str], tmp_path: Path) -> None:
+    """Ports and tokens are left out of the comparison."""
 
-    def without_what_changes(text: str) -> str:
+    def without_ports_and_tokens(text: str) -> str:
         return re.sub(r"(127\.0\.0\.1:|TOKEN=)[\w.…-]+", r"\1", text)
 
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    shown = without_what_changes(readme.partition("$ make run\n")[2].partition("```")[0]).splitlines()
+    expected = without_ports_and_tokens(readme.partition("$ make run\n")[2].partition("```")[0]).splitlines()
     state = ("--state", str(tmp_path / "state"))
     async with gateway_process("dev", *state, environment=servers) as running:
-        said = without_what_changes(await said_by(running)).splitlines()
-    assert len(shown) > 10
-    assert [line for line in shown if line.strip("… ") and "──" not in line and line not in said] == []
+        printed = without_ports_and_tokens(await output_of(running)).splitlines()
+    assert len(expected) > 10
+    assert [line for line in expected if line.strip("… ") and "──" not in line and line not in printed] == []
 
 
-async def test_every_image_is_listed_with_its_file_and_its_address(
+async def test_the_id_list_has_the_file_and_the_address_of_every_image(
     arguments: list[str], servers: dict[str, str], pictures: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "outside.gif").touch()
@@ -117,18 +117,19 @@ async def test_every_image_is_listed_with_its_file_and_its_address(
                 assert row["address"].endswith("/i/" + row["id"])
                 answer = await session.get(row["address"])
                 assert await answer.read() == (pictures / row["file"]).read_bytes()
-        said = await said_by(running)
-    assert f"/i/{rows[0]['id']}   {rows[0]['file']}\n" in said
+        output = await output_of(running)
+    assert f"/i/{rows[0]['id']}   {rows[0]['file']}\n" in output
     assert (
         "left out: 1 (hidden file): .directory; "
         "2 (name without an image's suffix): a-png-without-a-suffix, readme.txt; "
         "1 (link that leads out of the folder): leak.gif; "
         "4 (not a regular file): pipe0.gif, pipe1.gif, pipe2.gif, ...\n"
-    ) in said
+    ) in output
 
 
-async def test_every_private_sample_is_marked_and_can_be_seen(servers: dict[str, str], tmp_path: Path) -> None:
-    """Each one by the token of its owner that is printed, and by a signed link that is printed."""
+async def test_every_private_sample_opens_with_the_printed_token_and_link(
+    servers: dict[str, str], tmp_path: Path
+) -> None:
     state = ("--state", str(tmp_path / "state"))
     async with gateway_process("dev", *state, environment=servers) as running, aiohttp.ClientSession() as session:
         listed = Path((await running.line_with("each with its file and its address")).rpartition(": ")[2])
@@ -149,53 +150,54 @@ async def test_every_private_sample_is_marked_and_can_be_seen(servers: dict[str,
                 assert await status_of(session, row["address"]) == 200
 
 
-async def test_a_tilde_is_a_home_also_where_no_shell_has_seen_to_it(
+async def test_a_tilde_in_the_folder_is_expanded_without_a_shell(
     servers: dict[str, str], pictures: Path, tmp_path: Path
 ) -> None:
     arguments = ("dev", "--images", f"~/{pictures.name}", "--state", str(tmp_path / "state"))
     async with gateway_process(*arguments, environment=servers | {"HOME": str(pictures.parent)}) as running:
-        assert "/i/00.gif" in await said_by(running)
+        assert "/i/00.gif" in await output_of(running)
 
 
-async def test_names_that_the_terminal_cannot_show_stop_nothing(
+async def test_names_that_the_terminal_cannot_show_are_escaped(
     arguments: list[str], servers: dict[str, str], pictures: Path
 ) -> None:
     (pictures / "00 [red]\x1b[31m山.gif").write_bytes(b"GIF89a")
     environment = servers | {"PYTHONIOENCODING": "ascii"}
     async with gateway_process(*arguments, environment=environment) as running:
-        said = await said_by(running)
-    assert "00 [red]?[31m\\u5c71.gif" in said
+        output = await output_of(running)
+    assert "00 [red]?[31m\\u5c71.gif" in output
 
 
-async def test_a_port_that_is_taken_is_told(arguments: list[str], servers: dict[str, str], held_port: int) -> None:
+async def test_a_port_in_use_is_reported_with_its_replacement(
+    arguments: list[str], servers: dict[str, str], port_in_use: int
+) -> None:
     async with gateway_process(*arguments, environment=servers) as running:
-        taken_instead = running.public.rpartition(":")[2]
-        said = await said_by(running)
-    assert f"port {held_port} is not free: {taken_instead} is used instead\n" in said
+        replacement = running.public.rpartition(":")[2]
+        output = await output_of(running)
+    assert f"port {port_in_use} is not free: {replacement} is used instead\n" in output
 
 
-async def test_a_port_that_was_chosen_is_not_told_to_be_taken(
-    arguments: list[str], servers: dict[str, str], held_port: int
+async def test_a_port_in_use_is_not_reported_if_another_one_is_configured(
+    arguments: list[str], servers: dict[str, str], port_in_use: int
 ) -> None:
     environment = servers | {"GATEWAY_SERVER__PORT": "0"}
     async with gateway_process(*arguments, environment=environment) as running:
-        assert f"port {held_port}" not in await said_by(running)
+        assert f"port {port_in_use}" not in await output_of(running)
 
 
-async def test_a_second_one_says_that_the_first_is_running(
+async def test_a_second_dev_reports_that_the_first_one_is_running(
     arguments: list[str], servers: dict[str, str], tmp_path: Path
 ) -> None:
     async with gateway_process(*arguments, environment=servers) as running:
-        written = (tmp_path / "state").rglob("gateway.yaml")
-        before = [file.read_text() for file in written]
+        before = [file.read_text() for file in (tmp_path / "state").rglob("gateway.yaml")]
         code, output = await run_gateway(*arguments, environment=servers)
         assert code == 1
-        assert "Error: `make run` or `gateway dev` is already running here" in output.splitlines()[-1]
+        assert "Error: `make run` or `gateway dev` is already running on " in output.splitlines()[-1]
         assert [file.read_text() for file in (tmp_path / "state").rglob("gateway.yaml")] == before
-        await said_by(running)
+        await output_of(running)
 
 
-async def test_a_folder_that_cannot_be_written_is_told_in_a_line() -> None:
+async def test_a_folder_that_cannot_be_written_is_reported_in_one_line() -> None:
     code, output = await run_gateway("dev", "--state", "/dev/null/state")
     assert code == 1
     assert output.splitlines()[-1] == (
@@ -203,8 +205,8 @@ async def test_a_folder_that_cannot_be_written_is_told_in_a_line() -> None:
     )
 
 
-async def test_a_package_that_is_missing_is_named_with_a_way_to_install_it(tmp_path: Path) -> None:
-    """image-gateway itself is on no index, so ``pip install 'image-gateway[dev]'`` finds nothing, or a stranger's."""
+async def test_the_error_for_a_missing_package_says_how_to_install_it(tmp_path: Path) -> None:
+    """It must not name ``image-gateway[dev]``: no index has image-gateway, or it has an unrelated package."""
     (tmp_path / "PIL.py").write_text("raise ModuleNotFoundError(\"No module named 'PIL'\", name='PIL')\n")
     code, output = await run_gateway("dev", environment={"PYTHONPATH": str(tmp_path)})
     assert code == 1
