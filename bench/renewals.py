@@ -21,7 +21,7 @@ from gateway.dev.database import ImageRow, ImagesTable
 from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.redis_server import RedisServer
 from gateway.metrics.collectors import Metrics
-from gateway.presign.image_variant import ImageVariant
+from gateway.presign.signed_image import ImageVariant
 from gateway.server.listener import listening
 from gateway.settings import Settings
 

@@ -28,12 +28,14 @@ from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.session import open_origin
 from gateway.presign.cos_clock import CosClock
+from gateway.presign.credentials import credentials_from
+from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime
-from gateway.presign.presigned_url import SignedImage
-from gateway.presign.signer import Hosts, Signer, credentials_from
+from gateway.presign.signed_image import SignedImage
+from gateway.presign.signer import Signer
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.daily_statistics import DailyStatistics
-from gateway.redis_store.entry_mac import EntryMac
+from gateway.redis_store.entry_codec import EntryMac
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.refresh_queue import RefreshQueue

@@ -10,10 +10,12 @@ from pydantic import SecretStr
 from gateway.catalog.record import ImageRecord, Rows
 from gateway.errors import CatalogUnavailable
 from gateway.metrics.collectors import Metrics
+from gateway.presign.credentials import Credentials
+from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime
-from gateway.presign.signer import Credentials, Hosts, Signer
+from gateway.presign.signer import Signer
 from gateway.redis_store.client import open_redis
-from gateway.redis_store.entry_mac import EntryMac
+from gateway.redis_store.entry_codec import EntryMac
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.url_entries import UrlEntries
@@ -22,7 +24,7 @@ from gateway.settings import CosSettings, RedisSettings
 from gateway.urls.shared_tier import SharedTier
 
 NOW = 1_700_000_000
-SEAL = EntryMac("y")
+MAC = EntryMac("y")
 
 
 @dataclass
@@ -121,7 +123,7 @@ def make_tier(guard: GuardedRedis, clock: Clock, *, max_size: int = 100, ttl: in
         metrics=metrics,
         now=clock,
     )
-    cache, usage = UrlEntries(guard, SEAL, signer.is_ours), UsageStore(guard)
+    cache, usage = UrlEntries(guard, MAC, signer.is_ours), UsageStore(guard)
     queue = RefreshQueue(guard, lease=60, max_attempts=3, max_dead=10)
     shared = SharedTier(
         guard, cache, usage, queue, lifetime, styles=["thumb"], max_size=max_size, renews=renews, now=clock

@@ -16,8 +16,9 @@ from gateway.ops.health import Health
 from gateway.origin.client import OriginClient
 from gateway.origin.object_source import ObjectSource
 from gateway.presign.cos_clock import CosClock
+from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime
-from gateway.presign.signer import Hosts, Signer
+from gateway.presign.signer import Signer
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel

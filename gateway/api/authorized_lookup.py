@@ -9,7 +9,7 @@ from gateway.access.identity import Caller
 from gateway.access.policy import check_control, check_owner, check_view, refusal
 from gateway.api.caller import Callers
 from gateway.errors import GatewayError, ImageNotFound
-from gateway.presign.presigned_url import SignedImage
+from gateway.presign.signed_image import SignedImage
 from gateway.urls.resolver import Known, Resolved, UrlResolver
 
 

@@ -15,7 +15,7 @@ from gateway.api.app_keys import (
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.request_context import REQUEST_CONTEXT
-from gateway.presign.image_variant import ImageVariant
+from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.guarded_client import CacheUnavailable
 
 

@@ -11,7 +11,6 @@ from gateway.api.app_keys import LIFETIME, PUBLIC_URLS, SIGNER
 from gateway.app import opened_components
 from gateway.commands.shared import active_record, config_option, run_or_explain, settings_from
 from gateway.errors import CredentialsExpired
-from gateway.presign.presigned_url import SignedImage
 
 
 @click.command()
@@ -24,9 +23,9 @@ def url(image_id: str, config: Path | None) -> None:
     async def print_url() -> None:
         async with opened_components(settings) as app:
             record = await active_record(app, image_id)
-            presigned = app[SIGNER].sign(record, fresh=True)
-            if presigned.expires_at - presigned.signed_at <= app[LIFETIME].min_remaining:
+            image = app[SIGNER].sign_image(record, fresh=True)
+            if image.presigned.expires_at - image.presigned.signed_at <= app[LIFETIME].min_remaining:
                 raise CredentialsExpired("the temporary credentials end too soon: renew cos.token and its keys")
-            click.echo(app[PUBLIC_URLS].presign(SignedImage(record, presigned)).url)
+            click.echo(app[PUBLIC_URLS].presign(image).url)
 
     run_or_explain(print_url())

@@ -23,7 +23,7 @@ from gateway.delivery.responder import Responder
 from gateway.origin.errors import ObjectMoved
 from gateway.origin.object_metadata import ObjectMetadata
 from gateway.origin.object_source import ObjectSource
-from gateway.presign.presigned_url import SignedImage
+from gateway.presign.signed_image import SignedImage
 
 # nginx sets it when COS did not give it the object: the gateway then streams, with all it knows of failures.
 FAILED = "X-Accel-Failed"

@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from gateway.delivery.byte_range import ByteRange
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import InvalidRequest
-from gateway.presign.presigned_url import SignedImage
+from gateway.presign.signed_image import SignedImage
 
 _FILENAME = re.compile(r"[^\x00-\x1f\x7f/\\]{1,255}")
 _PLAIN_FILENAME = re.compile(r"[A-Za-z0-9 ._-]+")

@@ -14,7 +14,7 @@ from typing import Protocol
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.headers import is_image
 from gateway.delivery.image_request import content_disposition
-from gateway.presign.presigned_url import PresignedUrl, SignedImage
+from gateway.presign.signed_image import PresignedUrl, SignedImage
 
 _MOST_KEPT = 4096
 _FORMAT = re.compile(r"format/([a-z0-9]+)")  # of imageMogr2 and imageView2

@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 from gateway.delivery.headers import CORS, CachePolicy
 from gateway.delivery.prepared_response import PreparedResponse, fields
 from gateway.delivery.public_url import PublicUrls
-from gateway.presign.presigned_url import PresignedUrl, SignedImage
+from gateway.presign.signed_image import PresignedUrl, SignedImage
 
 _CORS = fields(CORS).encode()
 

@@ -28,7 +28,7 @@ from gateway.origin.object_body import ObjectBody
 from gateway.origin.object_metadata import ObjectMetadata
 from gateway.origin.object_source import ObjectSource, Stored
 from gateway.origin.transfer import Reader
-from gateway.presign.presigned_url import SignedImage
+from gateway.presign.signed_image import SignedImage
 
 _MOST_LOOKUPS = 3
 _NO_CONDITIONS: Mapping[str, str] = {}

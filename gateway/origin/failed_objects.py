@@ -16,7 +16,7 @@ from gateway.errors import (
     OriginUnavailable,
 )
 from gateway.origin.refusals import ImageTooLarge
-from gateway.presign.presigned_url import ObjectId, SignedImage
+from gateway.presign.signed_image import ObjectId, SignedImage
 
 _MOST_OBJECTS: Final = 4096
 _FINAL_TTL: Final = 3.0  # seconds, so that an object that is uploaded late is served within 5 s

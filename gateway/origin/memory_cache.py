@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gateway.metrics.collectors import Metrics
 from gateway.origin.object_metadata import ObjectMetadata
-from gateway.presign.presigned_url import ObjectId, SignedImage
+from gateway.presign.signed_image import ObjectId, SignedImage
 from gateway.settings import MemoryCacheSettings
 
 _MOST_ENTRIES = 20_000

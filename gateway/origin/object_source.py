@@ -18,7 +18,7 @@ from gateway.origin.session import MOST_UNATTENDED
 from gateway.origin.shared_transfers import SharedTransfers
 from gateway.origin.signed_fetch import Renew, SignedFetch, SignForHead
 from gateway.origin.transfer import Reader
-from gateway.presign.presigned_url import ObjectId, SignedImage
+from gateway.presign.signed_image import ObjectId, SignedImage
 from gateway.settings import ImageProxySettings
 
 # For how long bytes in memory may stand in for a COS that fails; what `stale-if-error` allows downstream (RFC 5861).

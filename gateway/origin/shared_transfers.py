@@ -8,7 +8,7 @@ from gateway.origin.object_body import ObjectBody
 from gateway.origin.origin_response import OriginResponse
 from gateway.origin.signed_fetch import SignedFetch
 from gateway.origin.transfer import BufferLimits, Reader, Transfer
-from gateway.presign.presigned_url import ObjectId, SignedImage
+from gateway.presign.signed_image import ObjectId, SignedImage
 
 _Key = tuple[ObjectId, tuple[tuple[str, str], ...]]
 BodyOf = Callable[[SignedFetch, OriginResponse], ObjectBody]

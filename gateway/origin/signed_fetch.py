@@ -18,7 +18,7 @@ from gateway.origin.errors import ObjectMoved, PresignedUrlRefused
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.origin_response import OriginResponse
 from gateway.origin.refusals import OriginRejected
-from gateway.presign.presigned_url import ObjectId, PresignedUrl, SignedImage
+from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
 
 logger = logging.getLogger(__name__)
 

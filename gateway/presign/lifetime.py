@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.presign.presigned_url import BACKDATE, PresignedUrl
+from gateway.presign.signed_image import BACKDATE, PresignedUrl
 
 # How far the clocks of replicas, of COS and of this machine may be apart, in seconds.
 CLOCK_SKEW = 5

@@ -9,31 +9,18 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, quote_plus
 
-from qcloud_cos import CosConfig
-
 from gateway.catalog.record import ImageRecord
 from gateway.metrics.collectors import Metrics
-from gateway.presign.presigned_url import BACKDATE, PresignedUrl, SignedImage
-from gateway.settings import CosSettings
+from gateway.presign.credentials import Credentials
+from gateway.presign.hosts import Hosts
+from gateway.presign.signed_image import BACKDATE, ObjectId, PresignedUrl, SignedImage
 
 _TOKEN_PARAMETER: Final = "x-cos-security-token"  # noqa: S105 - the name of a parameter
 _UNRESERVED: Final = "-_.~"
 _NO_PARAMETERS: Mapping[str, str] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What signs. ``expires_at`` (Unix seconds) is the end of a temporary ``token``; None when it never ends."""
-
-    secret_id: str
-    secret_key: str
-    token: str | None = None
-    expires_at: int | None = None
 
 
 class Signer:
@@ -46,7 +33,7 @@ class Signer:
     def __init__(
         self,
         credentials: Credentials,
-        hosts: "Hosts",
+        hosts: Hosts,
         *,
         ttl: int,
         window: int,
@@ -78,6 +65,13 @@ class Signer:
         signed_at = now if fresh else self._window_start(record, now)
         self._metrics.presigns.inc()
         return self._sign_at(record, style, method, signed_at)
+
+    def sign_image(
+        self, record: ImageRecord, style: str | None = None, *, read_at: int = 0, fresh: bool = False
+    ) -> SignedImage:
+        """Return the record beside its URL for GET; ``read_at`` is when the row was read, in Unix seconds."""
+        object_id = ObjectId(record.bucket, record.region, record.key, style)
+        return SignedImage(record, self.sign(record, style, fresh=fresh), style, read_at, object_id=object_id)
 
     def sign_also(self, image: SignedImage, parameters: Mapping[str, str], *, method: str = "GET") -> PresignedUrl:
         """A URL of the same life as the image's own, with more ``parameters`` signed."""
@@ -170,48 +164,3 @@ def sign_query(
 
 def _hmac_sha1(key: str, message: str) -> str:
     return hmac.digest(key.encode(), message.encode(), "sha1").hex()
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """``base`` is scheme and host with its port, no slash at the end; ``host`` is what gets signed, without a port."""
-
-    base: str
-    host: str
-
-
-class Hosts:
-    """Which host serves a bucket."""
-
-    def __init__(self, settings: CosSettings) -> None:
-        self._settings = settings
-        self.origin_of = lru_cache(maxsize=1024)(self._origin_of)
-
-    def _origin_of(self, bucket: str, region: str) -> Origin:
-        """The configured domain for the bucket it belongs to, COS's own host for any other."""
-        settings = self._settings
-        domain = settings.domain
-        if domain is not None and "{bucket}" in domain:
-            domain = domain.replace("{bucket}", bucket)
-        elif domain is not None and bucket != settings.bucket:
-            domain = None  # a custom domain is bound to one bucket
-        config = CosConfig(
-            Region=region,
-            SecretId=settings.secret_id.get_secret_value(),
-            SecretKey=settings.secret_key.get_secret_value(),
-            Scheme=settings.scheme,
-            Domain=domain,
-        )
-        base = str(config.uri(bucket=bucket)).removesuffix("/")
-        host = base.partition("://")[2].partition(":")[0].lower()
-        return Origin(base, host)
-
-
-def credentials_from(settings: CosSettings) -> Credentials:
-    """The configured credentials in the clear, for the signer alone."""
-    return Credentials(
-        secret_id=settings.secret_id.get_secret_value(),
-        secret_key=settings.secret_key.get_secret_value(),
-        token=settings.token.get_secret_value() if settings.token is not None else None,
-        expires_at=settings.token_expires_at,
-    )

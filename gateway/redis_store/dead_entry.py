@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Self
 
-from gateway.presign.image_variant import ImageVariant
+from gateway.presign.signed_image import ImageVariant
 
 _LATEST = 253_402_300_799  # the end of the year 9999: no calendar of ours goes further
 _MOST_ATTEMPTS = 10**9

@@ -1,18 +1,21 @@
-"""A signed image as the bytes kept in Redis, and back: what comes back is checked, never trusted."""
+"""The encoding of cached entries: a signed image as bytes in Redis, its MAC, and both checked on the way back."""
 
+import hmac
 import json
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from gateway.catalog.record import ImageRecord, check_object_key, check_place
-from gateway.presign.presigned_url import PresignedUrl, SignedImage
+from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
 
+_PURPOSE = b"image-gateway: entries of the URL cache"
+_DIGITS = 32  # 128 bits: each guess costs a write to Redis and a request
 _to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 class _Entry(BaseModel):
-    """The JSON in Redis. ``v`` grows when its meaning changes: replicas of two releases then do not read each other."""
+    """The JSON in Redis. ``v`` grows when its meaning changes, so that replicas of two releases ignore each other's."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -37,7 +40,7 @@ class _Entry(BaseModel):
 
 
 def encode(image: SignedImage) -> bytes:
-    """The entry: its end in decimal, a space, JSON. The end comes first so that a script can compare it unparsed."""
+    """Return the end of the URL in decimal, a space, and JSON: a script can compare the end without parsing."""
     record, presigned = image.record, image.presigned
     entry = {
         "v": 3,
@@ -58,7 +61,7 @@ def encode(image: SignedImage) -> bytes:
 
 
 def decode(data: bytes, image_id: str, style: str | None) -> SignedImage:
-    """The entry of ``image_id`` and ``style``; raises ``ValueError`` for anything else, garbage included."""
+    """Return the entry of ``image_id`` and ``style``; raises ``ValueError`` for anything else."""
     end, _, body = data.partition(b" ")
     try:
         entry = _Entry.model_validate_json(body)
@@ -80,4 +83,33 @@ def decode(data: bytes, image_id: str, style: str | None) -> SignedImage:
         presigned=PresignedUrl(entry.url, entry.signed_at, int(end)),
         style=style,
         read_at=entry.read_at,
+        object_id=ObjectId(entry.bucket, entry.region, entry.key, style),
     )
+
+
+class EntryMac:
+    """HMAC over cached entries, keyed by the secret that signs URLs, so that every replica has the same key.
+
+    An entry says who owns an image and whether it is public. With the MAC, a program that can write to Redis can at
+    most put back what a gateway wrote about that image before.
+    """
+
+    def __init__(self, secret_key: str) -> None:
+        self._key = hmac.digest(secret_key.encode(), _PURPOSE, "sha256")
+
+    def sign(self, entry: bytes) -> bytes:
+        """Return ``entry`` with the MAC put after its first word, the end of its URL."""
+        end, _, rest = entry.partition(b" ")
+        return b"%b %b %b" % (end, self._digest(entry), rest)
+
+    def verify(self, signed: bytes) -> bytes:
+        """Return the entry without its MAC; raises ``ValueError`` when no gateway with this secret wrote it."""
+        end, _, rest = signed.partition(b" ")
+        digest, _, rest = rest.partition(b" ")
+        entry = b"%b %b" % (end, rest)
+        if not hmac.compare_digest(digest, self._digest(entry)):
+            raise ValueError("not signed by a gateway with this secret")
+        return entry
+
+    def _digest(self, entry: bytes) -> bytes:
+        return hmac.digest(self._key, entry, "sha256").hex()[:_DIGITS].encode()

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.presign.image_variant import ImageVariant
+from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.dead_entry import DeadEntry
 from gateway.redis_store.guarded_client import GuardedRedis
 

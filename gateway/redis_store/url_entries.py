@@ -6,10 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.presign.image_variant import ImageVariant
-from gateway.presign.presigned_url import BACKDATE, PresignedUrl, SignedImage
-from gateway.redis_store.entry_codec import decode, encode
-from gateway.redis_store.entry_mac import EntryMac
+from gateway.presign.signed_image import BACKDATE, ImageVariant, PresignedUrl, SignedImage
+from gateway.redis_store.entry_codec import EntryMac, decode, encode
 from gateway.redis_store.guarded_client import GuardedRedis, is_wrong_type
 
 # KEYS the entries; ARGV[1] the Unix second up to which a URL that ends then may be handed out, and for each key the
@@ -72,7 +70,7 @@ class EntryHeader:
 class UrlEntries:
     """Signed images in Redis.
 
-    ``seal`` and ``is_ours`` say whether a gateway like this one made an entry: what is not ours is no hit. Where links
+    ``mac`` and ``is_ours`` say whether a gateway like this one made an entry: what is not ours is no hit. Where links
     are signed (``with_links``), nor is what a gateway wrote that did not ask how often they were killed. Raises
     ``CacheUnavailable``. A dropped image leaves a tombstone for ``tombstone_ttl`` seconds, which must be longer than
     a renewal can take from reading the row to writing the entry.
@@ -81,14 +79,14 @@ class UrlEntries:
     def __init__(
         self,
         guard: GuardedRedis,
-        seal: EntryMac,
+        mac: EntryMac,
         is_ours: Callable[[SignedImage], bool],
         *,
         with_links: bool = False,
         tombstone_ttl: float = 30.0,
     ) -> None:
         self._guard = guard
-        self._mac = seal
+        self._mac = mac
         self._is_ours = is_ours
         self._with_links = with_links
         self._tombstone_ttl = tombstone_ttl
@@ -167,7 +165,7 @@ class UrlEntries:
         if answer.startswith(b"-"):
             return Found(tombstone=answer)
         try:
-            image = decode(self._mac.take_off(answer), variant.image_id, variant.style)
+            image = decode(self._mac.verify(answer), variant.image_id, variant.style)
         except ValueError:
             return Found()
         says_enough = image.record.links_killed is not None or not self._with_links

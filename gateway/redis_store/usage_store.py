@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gateway.presign.image_variant import ImageVariant
+from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.guarded_client import GuardedRedis
 
 _LIFE = 30 * 24 * 3600

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.presign.image_variant import ImageVariant
-from gateway.presign.presigned_url import SignedImage
+from gateway.presign.signed_image import ImageVariant, SignedImage
 
 # Seconds that go on while the machine is suspended, as the life of a URL does. Only Linux has such a clock.
 _boot_time = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -11,9 +11,8 @@ from typing import Protocol
 from gateway.catalog.record import Rows
 from gateway.errors import CatalogUnavailable
 from gateway.metrics.collectors import Metrics
-from gateway.presign.image_variant import ImageVariant
 from gateway.presign.lifetime import Lifetime
-from gateway.presign.presigned_url import SignedImage
+from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.presign.signer import Signer
 from gateway.redis_store.refresh_queue import Claim, RefreshQueue
 from gateway.redis_store.url_entries import EntryHeader
@@ -136,9 +135,9 @@ class RefreshBatch:
             if record is None:
                 gone.append(variant.image_id)
                 continue
-            presigned = self._signer.sign(record, variant.style)
-            if self._lifetime.is_usable(presigned, self._now()):
-                made.append((SignedImage(record, presigned, variant.style, read_at), item.there.tombstone))
+            image = self._signer.sign_image(record, variant.style, read_at=read_at)
+            if self._lifetime.is_usable(image.presigned, self._now()):
+                made.append((image, item.there.tombstone))
             else:
                 expired.append(variant)
         await self._shared.keep(made, hits)

@@ -10,9 +10,8 @@ from gateway.catalog.record import ImageRecord
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import CatalogUnavailable, CredentialsExpired, GatewayError, ImageNotFound, UnknownStyle
 from gateway.metrics.collectors import Metrics
-from gateway.presign.image_variant import ImageVariant
 from gateway.presign.lifetime import CLOCK_SKEW, Lifetime
-from gateway.presign.presigned_url import PresignedUrl, SignedImage
+from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.presign.signer import Signer
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.url_entries import Found
@@ -298,10 +297,10 @@ class UrlResolver:
         return not is_first and refused is None and newest.presigned.signed_at >= int(self._now()) - 1
 
     def _sign(self, record: ImageRecord, style: str | None, read_at: int, *, fresh: bool = False) -> SignedImage:
-        presigned = self._signer.sign(record, style, fresh=fresh)
-        if not self._lifetime.is_usable(presigned, self._now()):
-            raise CredentialsExpired(f"the security token ends at {presigned.expires_at}")
-        return SignedImage(record, presigned, style, read_at)
+        image = self._signer.sign_image(record, style, read_at=read_at, fresh=fresh)
+        if not self._lifetime.is_usable(image.presigned, self._now()):
+            raise CredentialsExpired(f"the security token ends at {image.presigned.expires_at}")
+        return image
 
     async def _keep(self, made: Sequence[tuple[SignedImage, bytes]], mark: int) -> None:
         for image, _ in made:

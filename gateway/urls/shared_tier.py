@@ -3,9 +3,8 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from gateway.presign.image_variant import ImageVariant
 from gateway.presign.lifetime import Lifetime
-from gateway.presign.presigned_url import SignedImage
+from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.url_entries import EntryHeader, Found, UrlEntries

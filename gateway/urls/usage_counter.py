@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from itertools import islice
 
-from gateway.presign.image_variant import ImageVariant
+from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.usage_store import Usage, UsageBatch, UsageStore
 

@@ -9,14 +9,14 @@ import redis
 
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
-from gateway.redis_store.entry_mac import EntryMac
+from gateway.redis_store.entry_codec import EntryMac
 from tests.access.deliveries import BODY, DELIVERIES
 from tests.conftest import BUCKET, SECRET_KEY, Images, RunningGateway, StartGateway
 
 EVIL = "http://127.0.0.1:1"
 
 
-SEAL = EntryMac(SECRET_KEY)
+MAC = EntryMac(SECRET_KEY)
 
 
 def changed(**changes: Any) -> Callable[[bytes], bytes]:
@@ -29,14 +29,14 @@ def changed(**changes: Any) -> Callable[[bytes], bytes]:
     return change
 
 
-def sealed_again(poison: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-    """As by somebody who knows the gateway's secret: what is behind the seal must hold by itself."""
-    return lambda entry: SEAL.sign(poison(SEAL.take_off(entry)))
+def signed_again(poison: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    """As a program that knows the gateway's secret would: the entry must hold without its MAC."""
+    return lambda entry: MAC.sign(poison(MAC.verify(entry)))
 
 
 def body_of(entry: bytes) -> Any:
     """What is kept of the image."""
-    return json.loads(SEAL.take_off(entry).partition(b" ")[2])
+    return json.loads(MAC.verify(entry).partition(b" ")[2])
 
 
 def replaced(old: str, new: str) -> Callable[[bytes], bytes]:
@@ -79,7 +79,7 @@ POISONS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
-@pytest.mark.parametrize("poison", [sealed_again(poison) for poison in POISONS.values()], ids=POISONS)
+@pytest.mark.parametrize("poison", [signed_again(poison) for poison in POISONS.values()], ids=POISONS)
 async def test_a_poisoned_entry_is_no_hit(
     start_gateway: StartGateway,
     images: Images,
@@ -107,13 +107,13 @@ async def test_a_poisoned_entry_is_no_hit(
 
 
 @pytest.mark.parametrize("change", [{"owner": "bob"}, {"public": True}, {"killed": 0}, {}], ids=str)
-@pytest.mark.parametrize("seal", [None, EntryMac("another secret")], ids=["no-seal", "another-seal"])
+@pytest.mark.parametrize("mac", [None, EntryMac("another secret")], ids=["no-mac", "another-mac"])
 async def test_who_may_see_an_image_is_not_believed_of_whoever_writes_to_redis(
     start_gateway: StartGateway,
     images: Images,
     redis_client: "redis.Redis",
     change: dict[str, Any],
-    seal: EntryMac | None,
+    mac: EntryMac | None,
 ) -> None:
     # Not listening, since what was cached right after listening began is read again to be sure.
     gateway = await start_gateway(url_cache={"local_ttl": 0}, postgres={"listen": False})
@@ -121,8 +121,8 @@ async def test_who_may_see_an_image_is_not_believed_of_whoever_writes_to_redis(
     await gateway.get("/i/mine", user="alice")
     entry = redis_client.get("image:url:mine")
     assert isinstance(entry, bytes)
-    forged = changed(**change)(SEAL.take_off(entry))
-    redis_client.set("image:url:mine", forged if seal is None else seal.sign(forged), ex=60)
+    forged = changed(**change)(MAC.verify(entry))
+    redis_client.set("image:url:mine", forged if mac is None else mac.sign(forged), ex=60)
     assert (await gateway.get("/i/mine", user="bob")).status == 404
     assert (await gateway.get("/i/mine", user="alice")).status == 200
     mended = redis_client.get("image:url:mine")

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from gateway.api import app_keys
-from gateway.presign.image_variant import ImageVariant
+from gateway.presign.signed_image import ImageVariant
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
 from tests.waiting import until
 

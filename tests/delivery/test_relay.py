@@ -16,9 +16,10 @@ from gateway.delivery.image_request import Exchange, ImageRequest
 from gateway.delivery.relay import Relay, RelayAborted
 from gateway.delivery.request_context import RequestContext
 from gateway.metrics.collectors import Metrics
-from gateway.presign.presigned_url import PresignedUrl, SignedImage
+from gateway.presign.signed_image import PresignedUrl, SignedImage
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.raw_client import RawConnection, connect
+from tests.signed_images import signed_image
 from tests.waiting import until, until_asked, until_finished
 
 DATA = bytes(range(256)) * 1200
@@ -26,7 +27,7 @@ LARGE = bytes(40_000_000)
 CRC = "x-cos-hash-crc64ecma"
 KEY = "objects/cat.png"
 RECORD = ImageRecord("cat", None, public=True, bucket=BUCKET, region="ap-guangzhou", key=KEY, content_type=None)
-IMAGE = SignedImage(RECORD, PresignedUrl("http://cos.example/cat.png", 0, 0))
+IMAGE = signed_image(RECORD, PresignedUrl("http://cos.example/cat.png", 0, 0))
 # COS fails after some of the body, and stays away.
 STAYS_AWAY = Fault(key=KEY, action=Refuse(status=500, code="InternalError"), skip=1, times=None)
 

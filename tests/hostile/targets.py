@@ -20,7 +20,9 @@ from gateway.delivery.image_request import ImageRequest, content_disposition
 from gateway.delivery.preconditions import Validators, evaluate, forwardable_conditions, range_applies
 from gateway.errors import InvalidImageId, InvalidRequest
 from gateway.metrics.collectors import Metrics
-from gateway.presign.signer import Credentials, Hosts, Signer
+from gateway.presign.credentials import Credentials
+from gateway.presign.hosts import Hosts
+from gateway.presign.signer import Signer
 from gateway.redis_store.entry_codec import decode, encode
 from gateway.settings import CosSettings, ForwardedUserSettings, JwtSettings, SignedLinksSettings
 from gateway.settings.sources import SettingsError, load_settings

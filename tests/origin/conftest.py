@@ -15,10 +15,13 @@ from gateway.origin.object_body import ObjectBody
 from gateway.origin.retry import Backoff
 from gateway.origin.session import open_origin
 from gateway.origin.signed_fetch import SignedFetch
-from gateway.presign.presigned_url import ObjectId, PresignedUrl, SignedImage
-from gateway.presign.signer import Hosts, Signer, credentials_from
+from gateway.presign.credentials import credentials_from
+from gateway.presign.hosts import Hosts
+from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
+from gateway.presign.signer import Signer
 from gateway.settings import CosSettings, ImageProxySettings
 from tests.conftest import BUCKET
+from tests.signed_images import signed_image
 
 OpenOrigin = Callable[..., Awaitable[OriginClient]]
 Presign = Callable[..., str]
@@ -82,7 +85,9 @@ async def object_body(origin: OriginClient, url: str, **headers: str) -> AsyncIt
     def gone(object_id: ObjectId) -> None:
         raise AssertionError("COS has no such object")
 
-    door = SignedFetch(origin, SignedImage(record, PresignedUrl(url, 0, 0)), renew, lambda image: image.presigned, gone)
+    door = SignedFetch(
+        origin, signed_image(record, PresignedUrl(url, 0, 0)), renew, lambda image: image.presigned, gone
+    )
     body = ObjectBody(door, await door.open(headers), resumes=0, backoff=Backoff(), metrics=Metrics())
     try:
         yield body

@@ -14,13 +14,14 @@ from gateway.errors import (
 )
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.refusals import ImageTooLarge
-from gateway.presign.presigned_url import PresignedUrl, SignedImage
+from gateway.presign.signed_image import PresignedUrl, SignedImage
+from tests.signed_images import signed_image
 from tests.tier import Clock
 
 
 def image_of(key: str) -> SignedImage:
     """An image whose object has that key."""
-    return SignedImage(ImageRecord(key, None, True, "bucket", "region", key, None), PresignedUrl(key, 0, 0))
+    return signed_image(ImageRecord(key, None, True, "bucket", "region", key, None), PresignedUrl(key, 0, 0))
 
 
 CAT = image_of("cat")

@@ -4,15 +4,16 @@ from gateway.catalog.record import ImageRecord
 from gateway.metrics.collectors import Metrics
 from gateway.origin.memory_cache import Entry, ObjectCache
 from gateway.origin.object_metadata import ObjectMetadata
-from gateway.presign.presigned_url import PresignedUrl, SignedImage
+from gateway.presign.signed_image import PresignedUrl, SignedImage
 from gateway.settings import MemoryCacheSettings
+from tests.signed_images import signed_image
 from tests.tier import Clock
 
 
 def image(key: str, image_id: str = "id", style: str | None = None) -> SignedImage:
     """One whose object has that key."""
     record = ImageRecord(image_id, None, True, "b-1", "r", key, None)
-    return SignedImage(record, PresignedUrl("http://cos/", 0, 0), style)
+    return signed_image(record, PresignedUrl("http://cos/", 0, 0), style)
 
 
 A, B, C = (image(key) for key in "abc")

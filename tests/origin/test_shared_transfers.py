@@ -13,7 +13,7 @@ from gateway.cos_emulator.faults import Cut, Fault, Refuse
 from gateway.dev.database import ImageRow
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.transfer import Transfer
-from gateway.presign.presigned_url import SignedImage
+from gateway.presign.signed_image import SignedImage
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.waiting import until
 

@@ -26,8 +26,9 @@ from gateway.origin.retry import Backoff
 from gateway.origin.shared_transfers import SharedTransfers
 from gateway.origin.signed_fetch import SignedFetch
 from gateway.origin.transfer import BufferLimits, Reader
-from gateway.presign.presigned_url import PresignedUrl, SignedImage
+from gateway.presign.signed_image import PresignedUrl, SignedImage
 from gateway.settings import MemoryCacheSettings
+from tests.signed_images import signed_image
 
 # Of kilobytes, so that readers of small bodies get to their ends.
 REACH = BufferLimits(window=3000, alone=800, at_once=300)
@@ -149,7 +150,7 @@ class Chaos:
 
 def image_of(key: str) -> SignedImage:
     """An image whose object has that key."""
-    return SignedImage(ImageRecord(key, None, True, "bucket", "region", key, None), PresignedUrl(key, 0, 0))
+    return signed_image(ImageRecord(key, None, True, "bucket", "region", key, None), PresignedUrl(key, 0, 0))
 
 
 class Gateway:

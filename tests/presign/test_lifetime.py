@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.presign.lifetime import Lifetime
-from gateway.presign.presigned_url import PresignedUrl
+from gateway.presign.signed_image import PresignedUrl
 
 signed_at = st.integers(10**9, 2 * 10**9)
 ttls = st.integers(1, 604_800)

@@ -12,9 +12,12 @@ from qcloud_cos import CosConfig, CosS3Client, cos_auth
 
 from gateway.catalog.record import InvalidObjectKey, check_object_key
 from gateway.metrics.collectors import Metrics
-from gateway.presign.presigned_url import PresignedUrl, SignedImage
-from gateway.presign.signer import Credentials, Hosts, Signer, sign_query
+from gateway.presign.credentials import Credentials
+from gateway.presign.hosts import Hosts
+from gateway.presign.signed_image import PresignedUrl
+from gateway.presign.signer import Signer, sign_query
 from gateway.settings import CosSettings
+from tests.signed_images import signed_image
 from tests.tier import NOW, Clock, record
 
 CREDENTIALS = Credentials("AKIDEXAMPLE", "SKEXAMPLE")
@@ -150,7 +153,7 @@ class TestWhatIsOurs:
 
     def test_what_was_signed_is_ours_also_later_and_elsewhere(self, clock: Clock) -> None:
         for style in (None, "half"):
-            image = SignedImage(record(), signer(clock).sign(record(), style), style)
+            image = signed_image(record(), signer(clock).sign(record(), style), style)
             clock.now += 1000
             assert signer(clock).is_ours(image)
 
@@ -158,24 +161,24 @@ class TestWhatIsOurs:
         made = signer(clock)
         presigned = made.sign(record())
         altered = [
-            SignedImage(record(key="b.png"), presigned),
-            SignedImage(record(bucket="other-1250000000"), presigned),
-            SignedImage(record(), presigned, "half"),
-            SignedImage(record(), presigned, "no-such-style"),
-            SignedImage(record(), PresignedUrl(presigned.url, presigned.signed_at, presigned.expires_at + 1)),
-            SignedImage(record(), PresignedUrl(presigned.url, presigned.signed_at + 1, presigned.expires_at + 1)),
-            SignedImage(
+            signed_image(record(key="b.png"), presigned),
+            signed_image(record(bucket="other-1250000000"), presigned),
+            signed_image(record(), presigned, "half"),
+            signed_image(record(), presigned, "no-such-style"),
+            signed_image(record(), PresignedUrl(presigned.url, presigned.signed_at, presigned.expires_at + 1)),
+            signed_image(record(), PresignedUrl(presigned.url, presigned.signed_at + 1, presigned.expires_at + 1)),
+            signed_image(
                 record(),
                 PresignedUrl(
                     presigned.url.replace("myqcloud.com", "evil.example"), presigned.signed_at, presigned.expires_at
                 ),
             ),
-            SignedImage(record(), PresignedUrl(presigned.url + "&x=1", presigned.signed_at, presigned.expires_at)),
+            signed_image(record(), PresignedUrl(presigned.url + "&x=1", presigned.signed_at, presigned.expires_at)),
         ]
         assert [image for image in altered if made.is_ours(image)] == []
 
     def test_what_other_credentials_signed_is_not(self, clock: Clock) -> None:
-        image = SignedImage(record(), signer(clock, credentials=Credentials("AKIDEXAMPLE", "old key")).sign(record()))
+        image = signed_image(record(), signer(clock, credentials=Credentials("AKIDEXAMPLE", "old key")).sign(record()))
         assert not signer(clock).is_ours(image)
 
 

@@ -1,4 +1,4 @@
-"""Entries of the cache: what was written comes back, anything else is refused."""
+"""The encoding of cached entries and their MAC: what was written comes back, anything else is refused."""
 
 import json
 
@@ -6,11 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.presign.presigned_url import PresignedUrl, SignedImage
-from gateway.redis_store.entry_codec import decode, encode
+from gateway.presign.signed_image import PresignedUrl
+from gateway.redis_store.entry_codec import EntryMac, decode, encode
+from tests.signed_images import signed_image
 from tests.tier import NOW, record
 
-IMAGE = SignedImage(record(), PresignedUrl("https://host/a.png?q", NOW, NOW + 3600), None)
+IMAGE = signed_image(record(), PresignedUrl("https://host/a.png?q", NOW, NOW + 3600), None)
+ENTRY = b'1700000000 {"owner":"alice"}'
+MAC = EntryMac("secret")
 
 
 @given(
@@ -25,7 +28,7 @@ def test_an_entry_comes_back_as_it_was(
     owner: str | None, public: bool, style: str | None, content_type: str | None, key: str, links_killed: int | None
 ) -> None:
     one = record(owner=owner, public=public, content_type=content_type, key=key, links_killed=links_killed)
-    image = SignedImage(one, IMAGE.presigned, style)
+    image = signed_image(one, IMAGE.presigned, style)
     assert decode(encode(image), "a", style) == image
 
 
@@ -73,3 +76,34 @@ def test_an_altered_entry_is_refused(change: dict[str, object]) -> None:
 def test_a_missing_end_is_refused() -> None:
     with pytest.raises(ValueError):
         decode(encode(IMAGE).partition(b" ")[2], "a", None)
+
+
+def test_a_signed_entry_still_begins_with_its_end_for_scripts_to_compare() -> None:
+    end, digest, body = MAC.sign(ENTRY).split(b" ", 2)
+    assert (end, body) == (b"1700000000", b'{"owner":"alice"}')
+    assert len(digest) == 32
+
+
+@given(st.integers(0, 10**12), st.binary(max_size=100))
+def test_a_signed_entry_comes_back(end: int, body: bytes) -> None:
+    entry = b"%d %s" % (end, body)
+    assert MAC.verify(MAC.sign(entry)) == entry
+
+
+@given(st.integers(0, len(MAC.sign(ENTRY)) - 1), st.integers(1, 255))
+def test_a_change_of_one_byte_breaks_the_mac(position: int, difference: int) -> None:
+    signed = bytearray(MAC.sign(ENTRY))
+    signed[position] ^= difference
+    with pytest.raises(ValueError, match="not signed"):
+        MAC.verify(bytes(signed))
+
+
+@given(st.binary(max_size=200))
+def test_garbage_has_no_mac(data: bytes) -> None:
+    with pytest.raises(ValueError, match="not signed"):
+        MAC.verify(data)
+
+
+def test_another_secret_makes_another_mac() -> None:
+    with pytest.raises(ValueError, match="not signed"):
+        EntryMac("another secret").verify(MAC.sign(ENTRY))

@@ -4,7 +4,7 @@ import asyncio
 
 import redis
 
-from gateway.presign.image_variant import ImageVariant
+from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.dead_entry import DeadEntry
 from gateway.redis_store.refresh_queue import Claim, QueueLengths, RefreshQueue
 from tests.tier import NOW, Tier

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from gateway.dev.processes import wait_until
 from gateway.dev.redis_server import RedisServer
-from gateway.presign.image_variant import ImageVariant
+from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel

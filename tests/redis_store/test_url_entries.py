@@ -6,12 +6,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gateway.presign.image_variant import ImageVariant
-from gateway.presign.presigned_url import PresignedUrl, SignedImage
-from gateway.redis_store.entry_codec import encode
-from gateway.redis_store.entry_mac import EntryMac
+from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
+from gateway.redis_store.entry_codec import EntryMac, encode
 from gateway.redis_store.url_entries import EntryHeader, Found, UrlEntries
-from tests.tier import NOW, SEAL, Tier, record
+from tests.signed_images import signed_image
+from tests.tier import MAC, NOW, Tier, record
 
 KEY = "image:url:a"
 
@@ -19,7 +18,7 @@ KEY = "image:url:a"
 def signed(tier: Tier, style: str | None = None, *, at: int = NOW, image_id: str = "a") -> SignedImage:
     tier.clock.now = at
     one = record(image_id, f"{image_id}.png")
-    return SignedImage(one, tier.signer.sign(one, style, fresh=True), style, at)
+    return signed_image(one, tier.signer.sign(one, style, fresh=True), style, at)
 
 
 async def put(tier: Tier, *images: SignedImage, tombstone: bytes = b"") -> dict[ImageVariant, bool]:
@@ -112,26 +111,26 @@ async def test_a_glance_tells_the_end_and_the_tombstone(tier: Tier, redis_client
 @pytest.mark.parametrize(
     "forged",
     [
-        lambda image: SignedImage(record("a", "secret.png"), image.presigned, None, NOW),
-        lambda image: SignedImage(
+        lambda image: signed_image(record("a", "secret.png"), image.presigned, None, NOW),
+        lambda image: signed_image(
             image.record,
             PresignedUrl(image.presigned.url.replace("myqcloud", "evil"), NOW, image.presigned.expires_at),
             None,
             NOW,
         ),
-        lambda image: SignedImage(image.record, PresignedUrl(image.presigned.url, NOW, NOW + 10**9), None, NOW),
+        lambda image: signed_image(image.record, PresignedUrl(image.presigned.url, NOW, NOW + 10**9), None, NOW),
     ],
     ids=["another key", "another host", "an insane end"],
 )
 async def test_lesson_12_redis_is_not_trusted_for_where_to_send_people(
     tier: Tier, redis_client: "redis.Redis", forged: object
 ) -> None:
-    redis_client.set(KEY, SEAL.sign(encode(forged(signed(tier)))), ex=100)  # type: ignore[operator]
+    redis_client.set(KEY, MAC.sign(encode(forged(signed(tier)))), ex=100)  # type: ignore[operator]
     assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()
     assert not redis_client.exists(KEY)
 
 
-async def test_an_entry_that_no_gateway_sealed_is_no_hit(tier: Tier, redis_client: "redis.Redis") -> None:
+async def test_an_entry_that_no_gateway_signed_is_not_a_hit(tier: Tier, redis_client: "redis.Redis") -> None:
     for entry in (encode(signed(tier)), EntryMac("another secret").sign(encode(signed(tier)))):
         redis_client.set(KEY, entry, ex=100)
         assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()
@@ -141,19 +140,19 @@ async def test_an_entry_that_no_gateway_sealed_is_no_hit(tier: Tier, redis_clien
 async def test_where_links_are_signed_an_entry_that_does_not_know_of_them_is_no_hit(
     tier: Tier, redis_client: "redis.Redis"
 ) -> None:
-    with_links = UrlEntries(tier.guard, SEAL, tier.signer.is_ours, with_links=True)
+    with_links = UrlEntries(tier.guard, MAC, tier.signer.is_ours, with_links=True)
     image = signed(tier)
     await put(tier, image)
     assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found(image)
     assert (await with_links.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()
     assert not redis_client.exists(KEY)
     for killed in (0, 1):
-        known = SignedImage(record("a", links_killed=killed), image.presigned, None, NOW)
+        known = signed_image(record("a", links_killed=killed), image.presigned, None, NOW)
         await put(tier, known)
         for cache in (with_links, tier.cache):
             assert (await cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found(known)
 
 
 async def test_an_entry_of_another_image_is_no_hit(tier: Tier, redis_client: "redis.Redis") -> None:
-    redis_client.set(KEY, SEAL.sign(encode(signed(tier, image_id="b"))), ex=100)
+    redis_client.set(KEY, MAC.sign(encode(signed(tier, image_id="b"))), ex=100)
     assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import redis
 
-from gateway.presign.image_variant import ImageVariant
+from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.dead_entry import DeadEntry
 from gateway.redis_store.guarded_client import WrongType
 from gateway.redis_store.usage_store import Usage

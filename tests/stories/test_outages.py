@@ -15,7 +15,7 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.redis_server import RedisServer
-from gateway.presign.image_variant import ImageVariant
+from gateway.presign.signed_image import ImageVariant
 from tests.conftest import Images, RunningGateway, StartGateway
 
 

@@ -11,14 +11,13 @@ import redis
 import yaml
 
 from gateway.dev.database import ImageRow, ImagesTable
-from gateway.redis_store.entry_codec import decode
-from gateway.redis_store.entry_mac import EntryMac
+from gateway.redis_store.entry_codec import EntryMac, decode
 from tests.conftest import SECRET_KEY
 from tests.processes import GatewayProcess, gateway_process
 
 IDS = 10_000
 LIFE = 12
-SEAL = EntryMac(SECRET_KEY)
+MAC = EntryMac(SECRET_KEY)
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def entries(client: "redis.Redis") -> dict[str, int]:
     ids = [f"id-{number}" for number in range(IDS)]
     values: list[bytes | None] = client.mget([f"image:url:{image_id}" for image_id in ids])  # type: ignore[assignment]
     return {
-        image_id: decode(SEAL.take_off(value), image_id, None).presigned.expires_at
+        image_id: decode(MAC.verify(value), image_id, None).presigned.expires_at
         for image_id, value in zip(ids, values, strict=True)
         if value is not None
     }

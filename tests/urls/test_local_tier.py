@@ -2,16 +2,16 @@
 
 import pytest
 
-from gateway.presign.image_variant import ImageVariant
-from gateway.presign.presigned_url import PresignedUrl, SignedImage
+from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.urls.local_tier import KnownUnknown, LocalTier
+from tests.signed_images import signed_image
 from tests.tier import NOW, Clock, record
 
 LONG = 3600.0  # a URL that outlives every test
 
 
 def image(image_id: str, style: str | None = None) -> SignedImage:
-    return SignedImage(record(image_id), PresignedUrl("https://host/a", NOW, NOW + 3600), style)
+    return signed_image(record(image_id), PresignedUrl("https://host/a", NOW, NOW + 3600), style)
 
 
 @pytest.fixture

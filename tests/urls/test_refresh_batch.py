@@ -10,14 +10,14 @@ import redis
 from pydantic import SecretStr
 
 from gateway.concurrency.background import background
-from gateway.presign.image_variant import ImageVariant
-from gateway.presign.presigned_url import SignedImage
+from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.redis_store.usage_store import Usage
 from gateway.settings import RedisSettings
 from gateway.urls.refresh_batch import RefreshBatch
 from gateway.urls.refresh_worker import RefreshWorker
+from tests.signed_images import signed_image
 from tests.tier import Tier, make_tier
 from tests.waiting import until
 
@@ -62,7 +62,7 @@ async def keep(tier: Tier, *image_ids: str, style: str | None = None) -> None:
     tier.table.add(*image_ids)
     now = int(tier.clock())
     made = [tier.table.records[image_id] for image_id in image_ids]
-    await tier.shared.keep([(SignedImage(one, tier.signer.sign(one, style), style, now), b"") for one in made])
+    await tier.shared.keep([(signed_image(one, tier.signer.sign(one, style), style, now), b"") for one in made])
 
 
 async def cached(tier: Tier, variant: ImageVariant = A) -> SignedImage | None:
@@ -139,7 +139,7 @@ async def test_what_another_worker_has_renewed_is_not_renewed_again(tier: Tier) 
     dead_worker = await tier.queue.claim(tier.clock(), 10)
     assert len(dead_worker) == 2
     made = tier.table.records["a"]
-    image = SignedImage(made, tier.signer.sign(made, fresh=True), None, int(tier.clock()))
+    image = signed_image(made, tier.signer.sign(made, fresh=True), None, int(tier.clock()))
     await tier.shared.keep([(image, b"")])
     await tier.queue.schedule({A: tier.clock() + 60})  # as the lease left it
     tier.clock.now += 61

@@ -2,10 +2,10 @@
 
 import redis
 
-from gateway.presign.image_variant import ImageVariant
-from gateway.presign.presigned_url import SignedImage
+from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.usage_store import Usage
+from tests.signed_images import signed_image
 from tests.tier import Clock, Tier, make_tier, record
 from tests.urls.test_refresh_batch import keep
 
@@ -85,5 +85,5 @@ async def test_one_caller_in_a_second_renews_on_demand(tier: Tier, redis_client:
 async def test_prerefresh_turned_off_queues_nothing(tier: Tier, clock: Clock) -> None:
     other = make_tier(GuardedRedis(tier.guard.client, "image:", 1.0), clock, renews=False)
     one = record()
-    await other.shared.keep([(SignedImage(one, other.signer.sign(one), None, 1), b"")])
+    await other.shared.keep([(signed_image(one, other.signer.sign(one), None, 1), b"")])
     assert await other.queue.next_due() is None

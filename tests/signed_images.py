@@ -1,0 +1,12 @@
+"""Signed images made by hand."""
+
+from gateway.catalog.record import ImageRecord
+from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
+
+
+def signed_image(
+    record: ImageRecord, presigned: PresignedUrl, style: str | None = None, read_at: int = 0
+) -> SignedImage:
+    """The record beside any URL, as the signer would put them together."""
+    object_id = ObjectId(record.bucket, record.region, record.key, style)
+    return SignedImage(record, presigned, style, read_at, object_id=object_id)
