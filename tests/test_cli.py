@@ -183,7 +183,7 @@ class TestServe:
                 await answer.content.read()
             async with asyncio.timeout(5):
                 assert await running.exit_code() == 0
-        assert any("told to stop again" in line for line in running.lines)
+        assert any("second signal to stop" in line for line in running.lines)
         assert "Traceback" not in "".join(running.lines)
 
     async def test_sighup_drains_and_a_second_one_does_not_hurry(

@@ -1,4 +1,4 @@
-"""Tasks that run beside the requests."""
+"""Background tasks."""
 
 import asyncio
 import logging
@@ -8,24 +8,24 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-_CANCEL_AGAIN = 0.02
+_CANCEL_INTERVAL = 0.02  # seconds
 
 
 @asynccontextmanager
 async def background(name: str, work: Coroutine[Any, Any, None]) -> AsyncIterator["asyncio.Task[None]"]:
-    """Run ``work`` as a task called ``name``; at the end it is cancelled and waited for. The log hears if it dies."""
+    """Run ``work`` as a task called ``name``, and log its failure; on exit, cancel it and wait for it."""
     task = asyncio.create_task(work, name=name)
-    task.add_done_callback(_tell_of_failure)
+    task.add_done_callback(_log_failure)
     try:
         yield task
     finally:
-        # More than once if need be: asyncio.wait_for, which aiopg uses, loses a cancellation that comes together with
-        # the result (Python before 3.12, python/cpython#86296).
+        # Repeatedly: asyncio.wait_for, which aiopg uses, loses a cancellation that arrives together with the result
+        # (Python before 3.12, python/cpython#86296).
         while not task.done():
             task.cancel()
-            await asyncio.wait({task}, timeout=_CANCEL_AGAIN)
+            await asyncio.wait({task}, timeout=_CANCEL_INTERVAL)
 
 
-def _tell_of_failure(task: "asyncio.Task[None]") -> None:
+def _log_failure(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.error("background task failed: name=%s", task.get_name(), exc_info=error)

@@ -1,4 +1,4 @@
-"""Which requests are being answered."""
+"""The requests in flight."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Waits that all may last equally long, bounded by one timer."""
+"""One timer shared by waits of equal length."""
 
 import asyncio
 import time
@@ -6,66 +6,66 @@ from types import TracebackType
 
 
 class SharedTimeout:
-    """``with patience.bounded():`` raises ``TimeoutError`` when what it holds lasts longer than ``seconds``.
+    """``with shared_timeout.limit():`` raises ``TimeoutError`` if its body lasts longer than ``seconds``.
 
-    ``asyncio.timeout`` and the read time-outs of aiohttp set a timer for every wait and take it back when it is over: a
-    twentieth of what relaying a small image takes. Waits of one length run out in the order in which they began, so a
-    timer for the oldest is enough, and it is left standing when that one ends.
+    ``asyncio.timeout`` and the read timeouts of aiohttp set and cancel a timer per wait, which is 5 % of the time to
+    relay a small image. Waits of equal length expire in the order in which they began, so a timer for the oldest is
+    enough; it is not cancelled when that wait ends.
     """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.waits: dict[_Wait, None] = {}  # the oldest first
-        self.is_looking = False
+        self.is_scheduled = False
 
-    def bounded(self) -> "_Wait":
-        """One wait of this task, or several, one after another."""
+    def limit(self) -> "_Wait":
+        """Return a context for this task; it may be entered repeatedly, but not nested."""
         return _Wait(self)
 
-    def look(self) -> None:
-        """End those that have run out, and come again when the next one does."""
+    def expire_due(self) -> None:
+        """Expire the waits that are due, and schedule the next call."""
         now = time.monotonic()
         for wait in list(self.waits):
             if wait.due > now:
-                asyncio.get_running_loop().call_later(wait.due - now, self.look)
+                asyncio.get_running_loop().call_later(wait.due - now, self.expire_due)
                 return
             del self.waits[wait]
-            wait.run_out()
-        self.is_looking = False
+            wait.expire()
+        self.is_scheduled = False
 
 
 class _Wait:
-    """Cancels its task when it runs out, and takes that for a time-out: as ``asyncio.timeout`` does."""
+    """Cancels its task on expiry and turns that cancellation into ``TimeoutError``, as ``asyncio.timeout`` does."""
 
-    __slots__ = ("_cancelling", "_has_run_out", "_shared_timeout", "_task", "due")
+    __slots__ = ("_cancelling", "_is_expired", "_shared_timeout", "_task", "due")
 
     def __init__(self, shared_timeout: SharedTimeout) -> None:
         task = asyncio.current_task()
-        assert task is not None, "waits are those of tasks"  # noqa: S101
+        assert task is not None, "only tasks wait"  # noqa: S101
         self._task = task
         self._cancelling = task.cancelling()
         self._shared_timeout = shared_timeout
-        self._has_run_out = False
+        self._is_expired = False
 
     def __enter__(self) -> None:
         shared_timeout = self._shared_timeout
         self.due = time.monotonic() + shared_timeout.seconds
         shared_timeout.waits[self] = None
-        if not shared_timeout.is_looking:
-            shared_timeout.is_looking = True
-            asyncio.get_running_loop().call_later(shared_timeout.seconds, shared_timeout.look)
+        if not shared_timeout.is_scheduled:
+            shared_timeout.is_scheduled = True
+            asyncio.get_running_loop().call_later(shared_timeout.seconds, shared_timeout.expire_due)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        if not self._has_run_out:
+        if not self._is_expired:
             del self._shared_timeout.waits[self]
             return
-        # Somebody else may have cancelled the task as well, and that outranks the time-out.
+        # If the task was also cancelled from elsewhere, that cancellation takes precedence.
         if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
-    def run_out(self) -> None:
-        """The time is up."""
-        self._has_run_out = True
+    def expire(self) -> None:
+        """Cancel the task."""
+        self._is_expired = True
         self._task.cancel()

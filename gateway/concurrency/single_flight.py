@@ -1,4 +1,4 @@
-"""One miss, one piece of work: callers that want the same thing at the same time share one task."""
+"""Single-flight: concurrent callers with the same key share one task."""
 
 import asyncio
 from collections import defaultdict
@@ -14,70 +14,70 @@ V = TypeVar("V")
 class SingleFlight(Generic[K, V]):
     """Runs at most one call per key at a time.
 
-    The work is a task of its own: a caller that leaves, the first one included, harms nobody. When all have left, it
-    goes on and what it found is there for the next, or with ``is_for_callers`` it is cancelled. The entry is gone when
-    the task is done.
+    The call runs in a task of its own, so a cancelled caller, even the first, does not cancel it for the others. With
+    no caller left it continues, unless ``cancel_without_callers`` is set. ``joined`` counts the callers that found a
+    call running; ``name`` names the tasks.
     """
 
-    def __init__(self, name: str, joined: Counter, *, is_for_callers: bool = False) -> None:
+    def __init__(self, name: str, joined: Counter, *, cancel_without_callers: bool = False) -> None:
         self._name = name
         self._joined = joined
-        self._is_for_callers = is_for_callers
+        self._cancel_without_callers = cancel_without_callers
         self._callers: defaultdict[asyncio.Task[V], int] = defaultdict(int)
-        self._flights: dict[K, asyncio.Task[V]] = {}
-        self._tasks: set[asyncio.Task[V]] = set()  # also those that nobody may join any more
+        self._calls: dict[K, asyncio.Task[V]] = {}
+        self._tasks: set[asyncio.Task[V]] = set()  # including calls that can no longer be joined
 
     async def run(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
-        """The result of ``work()``, this call's or that of the one already under way; raises what it raises."""
-        if key in self._flights:
+        """Return the result of ``work()`` or of the call already running for ``key``; raises what it raises."""
+        if key in self._calls:
             self._joined.inc()
-        flight = self.start(key, work)
-        self._callers[flight] += 1
+        task = self.start(key, work)
+        self._callers[task] += 1
         try:
-            return await asyncio.shield(flight)
+            return await asyncio.shield(task)
         finally:
-            self._callers[flight] -= 1
-            if self._callers[flight] == 0:
-                del self._callers[flight]
-                if self._is_for_callers and not flight.done():
-                    self._leave(key, flight)
+            self._callers[task] -= 1
+            if self._callers[task] == 0:
+                del self._callers[task]
+                if self._cancel_without_callers and not task.done():
+                    self._abandon(key, task)
 
     def start(self, key: K, work: Callable[[], Awaitable[V]]) -> "asyncio.Task[V]":
-        """The task that does ``work()``, this call's or the one already under way; nobody has to wait for it."""
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = self._flights[key] = asyncio.create_task(_awaited(work), name=f"{self._name}:{key}")
-            self._tasks.add(flight)
-            flight.add_done_callback(lambda done: self._land(key, done))
-        return flight
+        """Return the task that runs ``work()``, or the one already running for ``key``; awaiting it is optional."""
+        task = self._calls.get(key)
+        if task is None:
+            task = self._calls[key] = asyncio.create_task(_awaited(work), name=f"{self._name}:{key}")
+            self._tasks.add(task)
+            task.add_done_callback(lambda done: self._finish(key, done))
+        return task
 
     def __len__(self) -> int:
-        """How many calls are under way for whoever asks now."""
-        return len(self._flights)
+        """Return the number of running calls that can be joined."""
+        return len(self._calls)
 
-    def forget(self, concerned: Callable[[K], bool] = lambda _: True) -> None:
-        """Whoever asks from now on wants newer work than what is under way; those who wait for that still get it."""
-        for key in [key for key in self._flights if concerned(key)]:
-            del self._flights[key]
+    def detach(self, matches: Callable[[K], bool] = lambda _: True) -> None:
+        """Let no later caller join the running calls whose key matches; their present callers still get the result."""
+        for key in [key for key in self._calls if matches(key)]:
+            del self._calls[key]
 
     async def close(self) -> None:
-        """Cancel what is still under way and wait for it."""
-        flights = list(self._tasks)
-        for flight in flights:
-            flight.cancel()
-        await asyncio.gather(*flights, return_exceptions=True)
+        """Cancel all running calls and wait for them."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _leave(self, key: K, flight: "asyncio.Task[V]") -> None:
-        if self._flights.get(key) is flight:  # nobody may join what is being cancelled
-            del self._flights[key]
-        flight.cancel()
+    def _abandon(self, key: K, task: "asyncio.Task[V]") -> None:
+        if self._calls.get(key) is task:  # a cancelled call cannot be joined
+            del self._calls[key]
+        task.cancel()
 
-    def _land(self, key: K, flight: "asyncio.Task[V]") -> None:
-        self._tasks.discard(flight)
-        if self._flights.get(key) is flight:
-            del self._flights[key]
-        if not flight.cancelled():
-            flight.exception()  # every waiter may have left: an error nobody waits for is not a warning
+    def _finish(self, key: K, task: "asyncio.Task[V]") -> None:
+        self._tasks.discard(task)
+        if self._calls.get(key) is task:
+            del self._calls[key]
+        if not task.cancelled():
+            task.exception()  # retrieved, so that asyncio does not warn if every caller was cancelled
 
 
 async def _awaited(work: Callable[[], Awaitable[V]]) -> V:

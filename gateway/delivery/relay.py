@@ -64,7 +64,7 @@ class Relay:
             while piece:
                 await response.write(piece)
                 sent += len(piece)
-                self._metrics.response_bytes.add(number=len(piece))
+                self._metrics.response_bytes.add(amount=len(piece))
                 try:
                     piece = await body.read()
                 except BodyLost as error:

@@ -1,4 +1,4 @@
-"""Every Prometheus collector of the gateway, on a registry of its own.
+"""Every Prometheus collector of the gateway.
 
 Labels take values from closed sets only: never an id, a key or a URL.
 """
@@ -14,72 +14,74 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 
 class Metrics:
-    """The collectors, named by what they count; two gateways in one process have one each."""
+    """The collectors of one gateway, each named as its metric without the prefix."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry if registry is not None else CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
 
-        # By far the most often touched, so in collectors of their own.
+        # Updated at every request, so without the locks of prometheus_client.
         self.requests = RequestMetrics(_SECONDS)
         self.registry.register(self.requests)
         self.response_bytes = self._loop_counter("response_bytes", "Bytes of image bodies sent to clients.")
-        self.inflight_requests = self._gauge("inflight_requests", "Requests being answered now.")
-        self.client_connections = self._gauge("client_connections", "Open connections of clients.", ("port",))
+        self.inflight_requests = self._gauge("inflight_requests", "Requests in flight.")
+        self.client_connections = self._gauge("client_connections", "Open client connections.", ("port",))
         self.accept_pauses = self._counter(
-            "accept_pauses", "Times that accepting connections paused, as descriptors ran short.", ("port",)
+            "accept_pauses", "Pauses in accepting connections, because file descriptors ran short.", ("port",)
         )
         self.url_cache_lookups = self._loop_counter(
-            "url_cache_lookups", "Looks into a tier (local, redis) of the presigned URL cache.", ("tier", "result")
+            "url_cache_lookups", "Look-ups in a tier (local, redis) of the presigned URL cache.", ("tier", "result")
         )
         self.presigns = self._counter("presigns", "Presigned URLs made.")
-        self.catalog_queries = self._counter("catalog_queries", "Answers of Postgres about images.", ("result",))
+        self.catalog_queries = self._counter(
+            "catalog_queries", "Queries to the image catalog in Postgres, by result.", ("result",)
+        )
         self.origin_requests = self._loop_counter(
-            "origin_requests", "Answers of COS by status; 'timeout' and 'error' where there was none.", ("status",)
+            "origin_requests", "Requests to COS by status; 'timeout' and 'error' if COS did not respond.", ("status",)
         )
         self.origin_errors = self._loop_counter(
             "origin_errors",
-            "Failures of COS by bucket and by COS's error code; 'none' where it named none, 'timeout' and 'no_answer'.",
+            "Failures of COS by bucket and by COS's error code; 'none' without a code, 'timeout' and 'no_answer'.",
             ("bucket", "code"),
         )
-        self.origin_retries = self._counter("origin_retries", "Requests to COS made again before the first byte.")
-        self.origin_resumes = self._counter(
-            "origin_resumes", "Bodies continued on another connection after COS broke off."
-        )
+        self.origin_retries = self._counter("origin_retries", "Requests to COS repeated before the first byte.")
+        self.origin_resumes = self._counter("origin_resumes", "Bodies resumed with a new request after COS broke off.")
         self.cos_clock_offset = self._gauge(
-            "cos_clock_offset_seconds", "How far COS's clock is ahead of this machine's, once COS refused a URL for it."
+            "cos_clock_offset_seconds",
+            "Seconds that COS's clock is ahead of this machine's; measured once COS refuses a URL for it.",
         )
         self.cos_clock_difference = self._gauge(
-            "cos_clock_difference_seconds", "How far COS's clock is ahead of this machine's by COS's latest Date."
+            "cos_clock_difference_seconds",
+            "Seconds that COS's clock is ahead of this machine's, by its latest Date.",
         )
         self.memory_cache_bytes = self._gauge("memory_cache_bytes", "Bytes of images held in memory.")
         self.coalesced_requests = self._counter(
-            "coalesced_requests", "Requests that joined the work of another for the same image."
+            "coalesced_requests", "Requests that shared the work of another request for the same image."
         )
         self.accel_not_configured = self._counter(
-            "accel_not_configured", "Requests for image_proxy.accel_prefix, which nginx should have served itself."
+            "accel_not_configured", "Requests for image_proxy.accel_prefix, which nginx should serve itself."
         )
-        self.refresh = self._counter("refresh", "Presigned URLs dealt with by the refresh task.", ("result",))
-        self.refresh_queue_length = self._gauge("refresh_queue_length", "Presigned URLs waiting for their renewal.")
-        self.refresh_due = self._gauge("refresh_due", "Presigned URLs whose renewal is due.")
-        self.refresh_dead = self._gauge("refresh_dead", "Presigned URLs whose renewal was given up.")
+        self.refresh = self._counter("refresh", "Presigned URLs processed by the refresh task, by result.", ("result",))
+        self.refresh_queue_length = self._gauge("refresh_queue_length", "Presigned URLs in the refresh queue.")
+        self.refresh_due = self._gauge("refresh_due", "Presigned URLs that are due for renewal.")
+        self.refresh_dead = self._gauge("refresh_dead", "Presigned URLs whose renewal failed for good.")
         self.refresh_lag = self._gauge(
-            "refresh_lag_seconds", "How late the oldest renewal of the last batch was; 0 when nothing is due."
+            "refresh_lag_seconds", "Delay of the oldest renewal in the last batch; 0 when nothing is due."
         )
         self.refresh_cycle_duration = self._histogram(
-            "refresh_cycle_duration_seconds", "Time a cycle took to renew everything that was due."
+            "refresh_cycle_duration_seconds", "Duration of a cycle that renews everything due."
         )
         self.refresh_last_success = self._gauge(
             "refresh_last_success_timestamp_seconds",
-            "When the refresh task last had nothing left that was due, in Unix seconds; 0 where there is no such task.",
+            "Unix time when the refresh task last had nothing left to renew; 0 without a refresh task.",
         )
         self.dependency_up = self._gauge(
-            "dependency_up", "1 when the dependency answered the last time it was looked at, else 0.", ("dependency",)
+            "dependency_up", "1 if the dependency responded to the last check, else 0.", ("dependency",)
         )
 
         self.background_errors = self._counter(
-            "background_errors", "Unforeseen errors of background tasks, which go on all the same.", ("task",)
+            "background_errors", "Unexpected errors in background tasks, which keep running.", ("task",)
         )
 
     def _loop_counter(self, name: str, documentation: str, labels: tuple[str, ...] = ()) -> LoopCounter:

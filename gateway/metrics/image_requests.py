@@ -1,18 +1,18 @@
-"""Requests for images, summed up for the statistics of the day."""
+"""Totals of the requests for images, for the daily statistics."""
 
 from collections.abc import Collection, Iterator
 from typing import Final
 
 from gateway.metrics.loop_counters import RequestMetrics
 
-ABORTED: Final = "aborted"  # counted in place of a status when the gateway cut the connection off after sending one
+ABORTED: Final = "aborted"  # counted in place of a status if the connection was reset after sending one
 
-# Bad credentials get these whether the image exists or not, so a request that ends so is a request for no image.
-_NOT_FOR_AN_IMAGE = frozenset({"400", "401", "404", "405"})
+# The statuses of requests that may name no existing image; 401 is the same whether the image exists or not.
+_NO_IMAGE = frozenset({"400", "401", "404", "405"})
 
 
 class ImageRequests:
-    """Totals since the start over the ``routes`` whose address names one image."""
+    """Totals since the start, over the ``routes`` that serve one image."""
 
     def __init__(self, requests: RequestMetrics, routes: Collection[str]) -> None:
         self._requests = requests
@@ -23,15 +23,15 @@ class ImageRequests:
         return sum(count for _, count, _ in self._totals())
 
     def errors(self) -> int:
-        """Return the number of those that ended with a 5xx or were cut off."""
+        """Return the number of requests that ended with a 5xx or an aborted transfer."""
         return sum(count for status, count, _ in self._totals() if status.startswith("5") or status == ABORTED)
 
     def milliseconds(self) -> int:
-        """Return the whole milliseconds that all of them took together."""
+        """Return the total duration of these requests in whole milliseconds."""
         return int(1000 * sum(seconds for _, _, seconds in self._totals()))
 
     def _totals(self) -> Iterator[tuple[str, int, float]]:
         for route in self._routes:
             for status, count, seconds in self._requests.totals(route):
-                if status not in _NOT_FOR_AN_IMAGE:
+                if status not in _NO_IMAGE:
                     yield status, count, seconds

@@ -1,7 +1,7 @@
-"""What is counted of every request, at the price of a few operations on lists and dictionaries.
+"""Lock-free counters of the event loop's thread, for metrics that every request updates.
 
-``prometheus_client`` takes a lock and walks the buckets for each observation; four of them cost a fifth of the time
-that an answer from memory takes. Here the loop's one thread counts without locks, and collectors tell the sums.
+``prometheus_client`` takes a lock and walks the buckets for each observation; four observations cost a fifth of the
+time that a response from memory takes.
 """
 
 from bisect import bisect_left
@@ -12,13 +12,13 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 
-def _spelled(bound: float) -> str:
-    """As Prometheus writes the bounds of buckets."""
+def _bound_label(bound: float) -> str:
+    """Return the ``le`` label of a bucket, as Prometheus spells it."""
     return "+Inf" if bound == float("inf") else str(float(bound))
 
 
 class Distribution:
-    """How many observations fell into each bucket, and their sum."""
+    """The number of observations in each bucket, and their sum."""
 
     __slots__ = ("_bounds", "counts", "total")
 
@@ -28,13 +28,13 @@ class Distribution:
         self.total = 0.0
 
     def observe(self, value: float) -> None:
-        """One more."""
+        """Add one observation."""
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
 
 class LoopCounter(Collector):
-    """A counter for the one thread of the loop; ``labels`` are names, their values come with each ``add``."""
+    """A counter that only the loop's thread updates; ``labels`` are names, each ``add`` passes their values."""
 
     def __init__(self, name: str, documentation: str, labels: Sequence[str] = ()) -> None:
         self._name = name
@@ -42,28 +42,28 @@ class LoopCounter(Collector):
         self._labels = labels
         self._counts: defaultdict[tuple[str, ...], int] = defaultdict(int, {} if labels else {(): 0})
 
-    def add(self, values: tuple[str, ...] = (), number: int = 1) -> None:
-        """So many more with these values of the labels."""
-        self._counts[values] += number
+    def add(self, values: tuple[str, ...] = (), amount: int = 1) -> None:
+        """Add ``amount`` to the count of these label values."""
+        self._counts[values] += amount
 
     def total(self, values: tuple[str, ...] = ()) -> int:
-        """How many there have been with these values."""
+        """Return the count of these label values."""
         return self._counts.get(values, 0)
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        """The sums as they are now; a scrape may run in a thread of its own, so on a copy."""
+        """Yield the current counts, from a copy: a scrape runs in another thread."""
         family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
         for values, count in list(self._counts.items()):
             family.add_metric(values, count)
         yield family
 
     def describe(self) -> Iterator[CounterMetricFamily]:
-        """The name, so that no other collector can take it."""
+        """Yield the name, so that the registry refuses another collector of this name."""
         yield CounterMetricFamily(self._name, self._documentation, labels=self._labels)
 
 
-class _Answered:
-    """A number of requests and the seconds that they took together."""
+class _RequestTotals:
+    """The number of requests, and their duration in total."""
 
     __slots__ = ("count", "seconds")
 
@@ -72,13 +72,13 @@ class _Answered:
         self.seconds = 0.0
 
 
-class _Route:
-    """What is counted of one route; ``answered`` by delivery and status."""
+class _RouteCounts:
+    """The counts of one route; ``requests`` by delivery and status."""
 
-    __slots__ = ("answered", "durations", "first_bytes")
+    __slots__ = ("durations", "first_bytes", "requests")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self.answered: defaultdict[tuple[str, str], _Answered] = defaultdict(_Answered)
+        self.requests: defaultdict[tuple[str, str], _RequestTotals] = defaultdict(_RequestTotals)
         self.durations = Distribution(bounds)
         self.first_bytes = Distribution(bounds)
 
@@ -88,64 +88,61 @@ class RequestMetrics(Collector):
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
-        self._routes: dict[str, _Route] = {}
+        self._routes: dict[str, _RouteCounts] = {}
 
-    def answered(self, route: str, delivery: str, status: str, seconds: float, first_byte: float | None) -> None:
-        """A request is over, after so many seconds; ``first_byte`` is None where none was sent."""
+    def record(self, route: str, delivery: str, status: str, seconds: float, first_byte: float | None) -> None:
+        """Count a finished request; ``first_byte`` is the seconds to the first byte, None if none was sent."""
         counts = self._routes.get(route)
         if counts is None:
-            counts = self._routes[route] = _Route(self._bounds)
-        answered = counts.answered[delivery, status]
-        answered.count += 1
-        answered.seconds += seconds
+            counts = self._routes[route] = _RouteCounts(self._bounds)
+        totals = counts.requests[delivery, status]
+        totals.count += 1
+        totals.seconds += seconds
         counts.durations.observe(seconds)
         if first_byte is not None:
             counts.first_bytes.observe(first_byte)
 
     def totals(self, route: str) -> Iterator[tuple[str, int, float]]:
-        """Return for each status with which ``route`` answered its number of requests and their seconds.
-
-        A status comes once for each kind of delivery.
-        """
+        """Yield each status of ``route`` with its number of requests and their seconds, once per delivery."""
         counts = self._routes.get(route)
         if counts is not None:
-            for (_, status), answered in counts.answered.items():
-                yield status, answered.count, answered.seconds
+            for (_, status), totals in counts.requests.items():
+                yield status, totals.count, totals.seconds
 
     def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
-        """The sums as they are now; a scrape may run in a thread of its own, so on copies."""
+        """Yield the current counts, from copies: a scrape runs in another thread."""
         requests = CounterMetricFamily(
             "image_gateway_requests",
-            "Requests answered, by route ('admin:…' on the admin port), how the image was delivered, and status.",
+            "Requests by route ('admin:…' on the admin port), by delivery of the image, and by status.",
             labels=("route", "delivery", "status"),
         )
         routes = list(self._routes.items())
         for name, route in routes:
-            for key, answered in list(route.answered.items()):
-                requests.add_metric((name, *key), answered.count)
+            for key, totals in list(route.requests.items()):
+                requests.add_metric((name, *key), totals.count)
         yield requests
         yield self._family(
             "image_gateway_request_duration_seconds",
-            "Time from the request line to the last byte sent.",
+            "Time from the request line to the last byte of the response.",
             {name: route.durations for name, route in routes},
         )
         yield self._family(
             "image_gateway_time_to_first_byte_seconds",
-            "Time from the request line to the first byte of the answer.",
+            "Time from the request line to the first byte of the response.",
             {name: route.first_bytes for name, route in routes},
         )
 
     def describe(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
-        """The names, so that no other collector can take them."""
+        """Yield the names, so that the registry refuses other collectors of these names."""
         return RequestMetrics(self._bounds).collect()
 
     def _family(self, name: str, documentation: str, by_route: dict[str, Distribution]) -> HistogramMetricFamily:
         family = HistogramMetricFamily(name, documentation, labels=("route",))
         for route, distribution in by_route.items():
             buckets: list[tuple[str, float]] = []
-            so_far = 0
+            cumulative = 0
             for bound, count in zip((*self._bounds, float("inf")), list(distribution.counts), strict=True):
-                so_far += count
-                buckets.append((_spelled(bound), so_far))
+                cumulative += count
+                buckets.append((_bound_label(bound), cumulative))
             family.add_metric((route,), buckets, distribution.total)
         return family

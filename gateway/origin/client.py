@@ -93,7 +93,7 @@ class OriginClient:
         while True:
             pause = 0.0
             try:
-                with shared_timeout.bounded():
+                with shared_timeout.limit():
                     response = await self._session.request(method, target, headers=headers, allow_redirects=False)
             except NothingSent as error:
                 # COS got no request, so this is neither a failure of COS nor an attempt.
@@ -157,7 +157,7 @@ class OriginClient:
         Raises ``OriginUnavailable`` otherwise.
         """
         try:
-            with self._shared_timeout.bounded():
+            with self._shared_timeout.limit():
                 async with self._session.head(yarl.URL(url, encoded=True), allow_redirects=False) as response:
                     return seconds_of(response.headers.get(hdrs.DATE))
         except (aiohttp.ClientError, OSError) as error:
@@ -169,7 +169,7 @@ class OriginClient:
         Raises ``OriginUnavailable`` when no server answers.
         """
         try:
-            with self._shared_timeout.bounded():
+            with self._shared_timeout.limit():
                 response = await self._session.get(
                     yarl.URL(url, encoded=True), headers={"Range": "bytes=0-0"}, allow_redirects=False
                 )

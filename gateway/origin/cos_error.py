@@ -51,7 +51,7 @@ async def read_error(response: aiohttp.ClientResponse, shared_timeout: SharedTim
     status, date = response.status, response.headers.get(hdrs.DATE)
     body = b""
     try:
-        with shared_timeout.bounded():
+        with shared_timeout.limit():
             while len(body) < _MOST_BYTES and (piece := await response.content.read(_MOST_BYTES - len(body))):
                 body += piece
     except (aiohttp.ClientError, OSError):  # a time-out is an OSError, too

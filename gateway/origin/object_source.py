@@ -72,7 +72,7 @@ class ObjectSource:
         self._failures = FailedObjects(cache.changed_at, cache.now)
         self._flights = SharedTransfers(self._body_of, cache, metrics, most_promised=settings.memory_cache.max_bytes)
         self._looks: SingleFlight[tuple[ObjectId, float], tuple[Renewed, Entry]] = SingleFlight(
-            "look", metrics.coalesced_requests, is_for_callers=True
+            "look", metrics.coalesced_requests, cancel_without_callers=True
         )
         self._revalidations: SingleFlight[ObjectId, None] = SingleFlight("revalidation", metrics.coalesced_requests)
 

@@ -106,7 +106,7 @@ class OriginResponse:
             piece = content.read_nowait()
             if not piece and not content.at_eof():
                 began = time.monotonic()
-                with self._shared_timeout.bounded():
+                with self._shared_timeout.limit():
                     piece = await content.readany()
                 self._waited += time.monotonic() - began
         except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError, too

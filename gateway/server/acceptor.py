@@ -1,4 +1,4 @@
-"""Accepting connections, no more than the process has descriptors for."""
+"""Accept connections, no more than the process has file descriptors for."""
 
 import asyncio
 import errno
@@ -11,17 +11,17 @@ from gateway.metrics.collectors import Metrics
 
 logger = logging.getLogger(__name__)
 
-_BURST: Final = 128  # connections accepted before the loop does something else
-_AGAIN_AFTER: Final = 1.0  # seconds, where the system has no descriptor or memory left
-_WARN_EVERY: Final = 60.0  # seconds
+_ACCEPTS_AT_ONCE: Final = 128  # then the event loop gets its turn
+_RETRY_AFTER: Final = 1.0  # seconds, once the system has no descriptor or memory left
+_WARNING_INTERVAL: Final = 60.0  # seconds
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Acceptor:
-    """Accepts on ``listeners`` while fewer than ``most`` connections are open; the others wait in the backlog.
+    """Accepts on ``listeners`` while fewer than ``max_connections`` are open; further clients wait in the backlog.
 
-    asyncio's own accepts until ``accept()`` fails, then logs a traceback and tries again at once; by then Redis,
-    Postgres and COS have no descriptor left either. ``port`` names the port in log and metrics.
+    asyncio's own server accepts until ``accept()`` fails, then logs a traceback and retries at once; by then Redis,
+    Postgres and COS have no descriptor left either. ``port`` labels the log lines and metrics (``public``, ``admin``).
     """
 
     def __init__(
@@ -29,13 +29,13 @@ class Acceptor:
         listeners: Sequence[socket.socket],
         protocol_factory: Callable[[], asyncio.Protocol],
         *,
-        most: int,
+        max_connections: int,
         port: str,
         metrics: Metrics,
     ) -> None:
         self._listeners = listeners
         self._protocol_factory = protocol_factory
-        self._most = most
+        self._max_connections = max_connections
         self._port = port
         self._pauses = metrics.accept_pauses.labels(port=port)
         self._loop = asyncio.get_running_loop()
@@ -47,20 +47,20 @@ class Acceptor:
         metrics.client_connections.labels(port=port).set_function(lambda: self._open)
 
     def start(self) -> None:
-        """Accept from now on."""
+        """Start accepting, unless already accepting or closed."""
         if self._is_accepting or self._is_closed:
             return
         self._is_accepting = True
         for listener in self._listeners:
             self._loop.add_reader(listener.fileno(), self._accept, listener)
 
-    def closed_one(self) -> None:
-        """A connection has closed."""
+    def connection_closed(self) -> None:
+        """Give the place of a closed connection to the next client."""
         self._open -= 1
         self.start()
 
     def close(self) -> None:
-        """Accept nothing more and close the listeners; connections stay."""
+        """Stop accepting and close the listeners; open connections stay open."""
         self._stop()
         self._is_closed = True
         for listener in self._listeners:
@@ -73,8 +73,8 @@ class Acceptor:
                 self._loop.remove_reader(listener.fileno())
 
     def _accept(self, listener: socket.socket) -> None:
-        for _ in range(_BURST):
-            if self._open >= self._most:
+        for _ in range(_ACCEPTS_AT_ONCE):
+            if self._open >= self._max_connections:
                 self._pause("the limit of open files is near (ulimit -Hn, LimitNOFILE)")
                 return
             try:
@@ -85,7 +85,7 @@ class Acceptor:
                 if error.errno not in _EXHAUSTED:
                     raise
                 self._pause(error.strerror or str(error))
-                self._loop.call_later(_AGAIN_AFTER, self.start)
+                self._loop.call_later(_RETRY_AFTER, self.start)
                 return
             connection.setblocking(False)
             self._open += 1
@@ -97,7 +97,7 @@ class Acceptor:
         self._stop()
         self._pauses.inc()
         now = self._loop.time()
-        if now - self._warned_at >= _WARN_EVERY:
+        if now - self._warned_at >= _WARNING_INTERVAL:
             self._warned_at = now
             logger.warning(
                 "accepting connections is paused until one closes: port=%s open=%s reason=%s",
@@ -109,7 +109,7 @@ class Acceptor:
     async def _connect(self, connection: socket.socket) -> None:
         try:
             await self._loop.connect_accepted_socket(self._protocol_factory, connection)
-        except OSError as error:  # the client left before it was served
+        except OSError as error:  # the client disconnected before it was served
             logger.debug("connection lost before its first byte: %s", error)
             connection.close()
-            self.closed_one()
+            self.connection_closed()

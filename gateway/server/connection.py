@@ -1,4 +1,4 @@
-"""Connections of clients that speak no HTTP, or do not listen."""
+"""Client connections: malformed requests, slow clients, and the site that accepts them."""
 
 import asyncio
 import logging
@@ -17,34 +17,36 @@ from gateway.server.slow_clients import SlowClients
 
 logger = logging.getLogger("aiohttp.server")
 
-_LINGER = 5.0  # seconds to read on what nobody waits for, so that the client sees its answer before the close
-_BACKLOG = 1024  # connections that may wait to be accepted; Linux takes no more than net.core.somaxconn
+# Seconds to read and discard a request body after the response: closing at once would reset the connection, and the
+# client might never see the response.
+_LINGER = 5.0
+_BACKLOG = 1024  # connections that may wait to be accepted; Linux caps it at net.core.somaxconn
 
 
 class Connection(web.RequestHandler):
-    """What cannot be parsed is answered in the shape of all our errors, without a word of it.
+    """Answers malformed requests with the gateway's JSON errors, which echo no byte of the request.
 
-    ``slow_clients`` looks after the client's pace for as long as the connection lasts, whatever is sent to it.
+    ``slow_clients`` watches the client's pace while the connection is open; ``on_close`` is called once it is closed.
     """
 
     def __init__(
-        self, manager: web.Server, *, slow_clients: SlowClients, closed: Callable[[], None], **options: Any
+        self, manager: web.Server, *, slow_clients: SlowClients, on_close: Callable[[], None], **options: Any
     ) -> None:
         super().__init__(manager, **options)
         self._slow_clients = slow_clients
-        self._closed = closed
+        self._on_close = on_close
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has connected."""
+        """Start watching the client's pace."""
         super().connection_made(transport)
-        self._connected = cast("asyncio.Transport", transport)
-        self._slow_clients.watch(self._connected)
+        self._client_transport = cast("asyncio.Transport", transport)
+        self._slow_clients.watch(self._client_transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """It has left, or was cut."""
-        self._slow_clients.forget(self._connected)
+        """Stop watching, and report the close."""
+        self._slow_clients.unwatch(self._client_transport)
         super().connection_lost(exc)
-        self._closed()
+        self._on_close()
 
     def handle_error(
         self,
@@ -53,15 +55,15 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to a malformed request, or to a failure before or after it was taken; closes the connection.
+        """Return the error for a malformed request, or for a failure outside of the handler; close the connection.
 
-        aiohttp's own would show a part of what was received. Where a proxy in front sees the end of a request
-        elsewhere than we do (RFC 9112 section 11.2), that is somebody else's request.
+        aiohttp's own response quotes the received bytes. If a proxy in front sees the end of a request elsewhere than
+        the gateway (RFC 9112 section 11.2), those bytes belong to the request of another client.
         """
         del message
         logger.error("request could not be handled", exc_info=exc)
         if request.writer.output_size > 0:
-            raise ConnectionError("an answer has begun")
+            raise ConnectionError("the response has begun")
         error = InvalidRequest("the request is not valid HTTP") if status < 500 else GatewayError()
         context = RequestContext(None)
         response = failure(error, context.request_id)
@@ -73,9 +75,9 @@ class Connection(web.RequestHandler):
 class Site(web.BaseSite):
     """Listens on ``host`` and ``port`` for a runner.
 
-    ``keepalive_timeout`` is how long a connection may idle, and how long a client may take over the head of a request.
-    One that takes next to nothing of what was sent to it for ``unread_timeout`` seconds is cut. At most ``most``
-    connections are open at once; ``label`` names the port in log and metrics.
+    ``keepalive_timeout`` (seconds) limits idle connections and the time to send a request's head. A client that stalls
+    for ``stall_timeout`` seconds is disconnected (``SlowClients``). At most ``max_connections`` are open at once;
+    ``port_label`` labels the log lines and metrics.
     """
 
     def __init__(
@@ -85,9 +87,9 @@ class Site(web.BaseSite):
         port: int,
         *,
         keepalive_timeout: float,
-        unread_timeout: float,
-        most: int,
-        label: str,
+        stall_timeout: float,
+        max_connections: int,
+        port_label: str,
         metrics: Metrics,
         reuse_port: bool = False,
     ) -> None:
@@ -95,49 +97,49 @@ class Site(web.BaseSite):
         self._host = host
         self._port = port
         self._keepalive_timeout = keepalive_timeout
-        self._unread_timeout = unread_timeout
+        self._stall_timeout = stall_timeout
         self._reuse_port = reuse_port
-        self._most = most
-        self._label = label
+        self._max_connections = max_connections
+        self._port_label = port_label
         self._metrics = metrics
         self._listeners: list[socket.socket] = []
         self._acceptor: Acceptor | None = None
 
     @property
     def name(self) -> str:
-        """Where it listens, as it was asked for."""
+        """Return the configured address, as aiohttp's runner wants it."""
         return f"http://{self._host}:{self._port}"
 
     @property
     def url(self) -> str:
-        """Where it can be reached. Port 0 asks for any free one, so the number is known once it listens."""
+        """Return the URL of the site, which must be started: with port 0 the system chooses the port."""
         assert self._listeners, "not started"  # noqa: S101
-        shown = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{shown}:{self._listeners[0].getsockname()[1]}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._listeners[0].getsockname()[1]}"
 
     async def start(self) -> None:
-        """Listen; raises ``OSError`` when the port cannot be had."""
+        """Listen and accept; raises ``OSError`` if the port is not available."""
         await super().start()
         loop = asyncio.get_running_loop()
         manager = self._runner.server
         assert manager is not None, "BaseSite.start() refuses a runner that was not set up"  # noqa: S101
 
-        slow_clients = SlowClients(self._unread_timeout)
+        slow_clients = SlowClients(self._stall_timeout)
 
         def connection() -> Connection:
             return Connection(
                 manager,
                 slow_clients=slow_clients,
-                closed=acceptor.closed_one,
+                on_close=acceptor.connection_closed,
                 loop=loop,
                 keepalive_timeout=self._keepalive_timeout,
-                # Nobody has a reason to compress two hundred ids; a bomb of them would be one (and so would its error).
+                # The largest valid body names 200 ids: no client needs to compress it, except for a decompression bomb.
                 auto_decompress=False,
                 lingering_time=min(_LINGER, self._keepalive_timeout),
                 access_log=None,
             )
 
-        # It binds; accepting is not left to it.
+        # asyncio's server binds only; ``Acceptor`` accepts.
         server = await loop.create_server(
             connection, self._host, self._port, reuse_port=self._reuse_port or None, start_serving=False
         )
@@ -146,12 +148,16 @@ class Site(web.BaseSite):
         for listener in self._listeners:
             listener.listen(_BACKLOG)
         self._acceptor = acceptor = Acceptor(
-            self._listeners, connection, most=self._most, port=self._label, metrics=self._metrics
+            self._listeners,
+            connection,
+            max_connections=self._max_connections,
+            port=self._port_label,
+            metrics=self._metrics,
         )
         acceptor.start()
 
     async def stop(self) -> None:
-        """Accept nothing more; open connections stay."""
+        """Stop accepting; open connections stay open."""
         await super().stop()
         if self._acceptor is not None:
             self._acceptor.close()

@@ -1,4 +1,4 @@
-"""The hardest end that a connection can have."""
+"""Closing a connection with an RST."""
 
 import asyncio
 import contextlib
@@ -6,18 +6,18 @@ import socket
 import struct
 from typing import Final
 
-_AT_ONCE: Final = struct.pack("ii", 1, 0)
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 def reset(transport: asyncio.Transport | None) -> None:
-    """Close with an RST (SO_LINGER of 0 seconds, socket(7)).
+    """Close with an RST (SO_LINGER of 0 seconds, socket(7)); None is a connection that is already closed.
 
-    Nobody takes that for the end of an answer, and what the kernel still holds for the client is free at once: an
-    orderly close would first wait for it to be taken.
+    A client cannot mistake an RST for the end of a response, and the kernel frees its send buffer at once: after an
+    orderly close it would keep it until the client has read it.
     """
     if transport is None:
         return
     connection = transport.get_extra_info("socket")
-    with contextlib.suppress(OSError):  # it may be gone already
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+    with contextlib.suppress(OSError):  # already closed
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     transport.abort()

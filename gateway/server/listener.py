@@ -1,4 +1,4 @@
-"""Both ports, from the first request to the last byte of the last one."""
+"""The life of both ports: listen, serve, drain, close."""
 
 import asyncio
 import logging
@@ -19,13 +19,12 @@ from gateway.server.file_limit import connection_budget
 
 logger = logging.getLogger(__name__)
 
-# By the time the runners clean up, what could finish has finished.
-_CLEANUP_TIMEOUT = 1.0
-_POLL = 0.02
+_CLEANUP_TIMEOUT = 1.0  # seconds for aiohttp's own shutdown, which follows the drain
+_POLL_INTERVAL = 0.02  # seconds
 
 
 class CannotListen(OSError):
-    """A port cannot be had; the words name the keys that say which."""
+    """A port is not available; the message names the configuration keys of the port."""
 
 
 class PurePythonParser(RuntimeError):
@@ -34,7 +33,7 @@ class PurePythonParser(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where the two ports are, as URLs without a slash at the end."""
+    """The URLs of the two ports, without a trailing slash."""
 
     public: str
     admin: str
@@ -46,10 +45,10 @@ async def listening(
     create_admin_app: Callable[[web.Application], web.Application],
     force_stop: asyncio.Event | None = None,
 ) -> AsyncIterator[Listening]:
-    """Serve ``app`` and its admin port. At the end, drain within ``shutdown_grace`` seconds, then close everything.
+    """Serve ``app`` and its admin port; on exit, drain for at most ``shutdown_grace`` seconds, then close everything.
 
-    Once ``force_stop`` is set, nothing is waited for any more.
-    Raises ``CannotListen``, ``PurePythonParser``, and what opening the parts raises.
+    Setting ``force_stop`` ends the drain at once. Raises ``CannotListen``, ``PurePythonParser``, and whatever the
+    components raise when they are opened.
     """
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         raise PurePythonParser("aiohttp was installed without its C extensions; install it from a wheel")
@@ -60,32 +59,32 @@ async def listening(
     site = partial(
         Site,
         keepalive_timeout=server.keepalive_timeout,
-        unread_timeout=app[SETTINGS].image_proxy.timeout,
+        stall_timeout=app[SETTINGS].image_proxy.timeout,
         metrics=app[METRICS],
     )
     budget = connection_budget(server.max_streams, app[SETTINGS].postgres.pool_size)
     async with _runner(app, handler_cancellation=True) as public_runner:
-        # Only now is what the admin port shows open.
+        # The admin port shows components that only the public runner's setup opens.
         async with _runner(create_admin_app(app), handler_cancellation=False) as admin_runner:
             public = site(
                 public_runner,
                 server.host,
                 server.port,
                 reuse_port=server.reuse_port,
-                most=budget.public,
-                label="public",
+                max_connections=budget.public,
+                port_label="public",
             )
-            with _named("server", server.host, server.port):
+            with _cannot_listen_names_keys("server", server.host, server.port):
                 await public.start()
-            private = site(admin_runner, admin.host, admin.port, most=budget.admin, label="admin")
-            with _named("admin", admin.host, admin.port):
+            private = site(admin_runner, admin.host, admin.port, max_connections=budget.admin, port_label="admin")
+            with _cannot_listen_names_keys("admin", admin.host, admin.port):
                 await private.start()
             yield Listening(public.url, private.url)
             await _drain(app, public_runner, force_stop or asyncio.Event())
 
 
 @contextmanager
-def _named(section: str, host: str, port: int) -> Iterator[None]:
+def _cannot_listen_names_keys(section: str, host: str, port: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -110,8 +109,9 @@ async def _runner(app: web.Application, *, handler_cancellation: bool) -> AsyncI
 
 
 async def _drain(app: web.Application, runner: web.AppRunner, force_stop: asyncio.Event) -> None:
-    """Not ready first; the port stays open until what was in flight has finished, so that balancers see the 503 of
-    ``/readyz`` and not a refused connection. Then the port closes, and what came meanwhile may finish, too.
+    """Report not ready, finish the requests in flight, close the port, finish the requests that came meanwhile.
+
+    The port stays open at first, so that load balancers see the 503 of ``/readyz`` instead of a refused connection.
     """
     in_flight = app[IN_FLIGHT]
     newest = in_flight.started
@@ -122,30 +122,30 @@ async def _drain(app: web.Application, runner: web.AppRunner, force_stop: asynci
     def is_over() -> bool:
         return force_stop.is_set() or time.monotonic() >= deadline
 
-    await _until(lambda: not in_flight.any_before(newest), is_over)
+    await _wait_until(lambda: not in_flight.any_before(newest), is_over)
     for site in list(runner.sites):
         await site.stop()
     if runner.server is not None:
-        runner.server.pre_shutdown()  # a kept-alive connection takes no further request
-    if not await _until(lambda: not in_flight.any() and not _with_unsent_bytes(runner), is_over):
-        why = "told to stop again" if force_stop.is_set() else "shutdown_grace is over"
-        logger.warning("%s: the requests still in flight are cut", why)
-        # Not the others: what the kernel holds for them are whole answers.
+        runner.server.pre_shutdown()  # no further request on kept-alive connections
+    if not await _wait_until(lambda: not in_flight.any() and not _with_unsent_bytes(runner), is_over):
+        reason = "second signal to stop" if force_stop.is_set() else "shutdown_grace is over"
+        logger.warning("%s: aborting the requests still in flight", reason)
+        # Other connections are closed in order: the kernel may still be sending complete responses on them.
         for transport in in_flight.open_transports() + _with_unsent_bytes(runner):
             reset(transport)
 
 
 def _with_unsent_bytes(runner: web.AppRunner) -> list[asyncio.Transport]:
-    """Connections on which bytes of finished answers still wait for their clients to take them."""
+    """Return the connections that still have bytes of finished responses to send."""
     connections = runner.server.connections if runner.server is not None else []
     transports = [connection.transport for connection in connections]
     return [transport for transport in transports if transport is not None and transport.get_write_buffer_size() > 0]
 
 
-async def _until(condition: Callable[[], bool], is_over: Callable[[], bool]) -> bool:
-    """Wait for ``condition``, at the longest until ``is_over``; whether it came true."""
+async def _wait_until(condition: Callable[[], bool], is_over: Callable[[], bool]) -> bool:
+    """Wait until ``condition`` or ``is_over`` is true; return whether it was ``condition``."""
     while not condition():
         if is_over():
             return False
-        await asyncio.sleep(_POLL)
+        await asyncio.sleep(_POLL_INTERVAL)
     return True

@@ -1,4 +1,4 @@
-"""Clients that take next to nothing of what waits for them are cut; who is merely slow is served."""
+"""Disconnecting clients that stall; clients that read slowly are served."""
 
 import asyncio
 import fcntl
@@ -12,59 +12,62 @@ from gateway.server.connection_reset import reset
 
 logger = logging.getLogger(__name__)
 
-_LEAST: Final = 1024  # bytes a second
-_NUMBER: Final = struct.Struct("i")
-_BYTES_ACKED: Final = struct.Struct("120xQ")  # where Linux has it in tcp_info: linux/tcp.h
+_MIN_RATE: Final = 1024  # bytes per second
+_INT: Final = struct.Struct("i")
+_BYTES_ACKED: Final = struct.Struct("120xQ")  # tcpi_bytes_acked of struct tcp_info (linux/tcp.h)
 _TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None)
 
 
 class Progress(NamedTuple):
-    """How many bytes the client has acknowledged in all, and how many wait for it."""
+    """Bytes that the client has acknowledged since it connected, and bytes that are waiting to be acknowledged."""
 
-    taken: int = 0
+    acknowledged: int = 0
     waiting: int = 0
 
-    def falls_behind(self, before: "Progress", least: float) -> bool:
-        """Whether since ``before`` neither ``least`` bytes were taken nor all that waited then."""
-        return self.taken - before.taken < min(before.waiting, least)
+    def is_stalled(self, before: "Progress", minimum: float) -> bool:
+        """Return whether, since ``before``, fewer than ``minimum`` bytes and not all waiting ones were acknowledged."""
+        return self.acknowledged - before.acknowledged < min(before.waiting, minimum)
 
 
 class SlowClients:
-    """Resets connections whose client took less than 1 KiB a second for ``seconds``, though more waited for it.
+    """Resets connections whose client read less than 1 KiB per second for ``seconds``, though more was waiting.
 
-    A deadline for each write would ask for the whole piece in time, and TCP_USER_TIMEOUT (tcp(7)) for a window that
-    opens in time: a client that reads slowly opens it by half of its buffer at once. One timer looks at all
-    connections, every ``seconds``: what waits at one look must have moved by the next. Where the system does not tell
-    (it is Linux's), nobody is cut.
+    A timeout per write would require the whole chunk in time. TCP_USER_TIMEOUT (tcp(7)) would require a window update
+    in time, and a slow reader sends one only after it has read half of its buffer. So one timer compares the progress
+    of all connections every ``seconds``. Systems other than Linux do not report progress; there, nobody is reset.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._watched: dict[asyncio.Transport, Progress] = {}
-        self._is_looking = False
+        self._is_scheduled = False
 
     def watch(self, transport: asyncio.Transport) -> None:
-        """A client has connected."""
+        """Start comparing the progress of a connection."""
         self._watched[transport] = Progress()
-        if not self._is_looking:
-            self._look_later()
+        if not self._is_scheduled:
+            self._schedule()
 
-    def forget(self, transport: asyncio.Transport) -> None:
-        """The connection is closed."""
+    def unwatch(self, transport: asyncio.Transport) -> None:
+        """Stop comparing the progress of a connection, which is closed."""
         self._watched.pop(transport, None)
 
-    def _look_later(self) -> None:
-        self._is_looking = bool(self._watched)
-        if self._is_looking:
-            asyncio.get_running_loop().call_later(self._seconds, self._look)
+    def _schedule(self) -> None:
+        self._is_scheduled = bool(self._watched)
+        if self._is_scheduled:
+            asyncio.get_running_loop().call_later(self._seconds, self._check_all)
 
-    def _look(self) -> None:
+    def _check_all(self) -> None:
         for transport, before in self._watched.items():
             now = self._watched[transport] = _progress_of(transport)
-            if now.falls_behind(before, _LEAST * self._seconds):
-                logger.debug("client cut: it took %d bytes since the last look", now.taken - before.taken)
+            if now.is_stalled(before, _MIN_RATE * self._seconds):
+                logger.debug(
+                    "slow client disconnected: acknowledged=%d bytes in %g s",
+                    now.acknowledged - before.acknowledged,
+                    self._seconds,
+                )
                 reset(transport)
-        self._look_later()
+        self._schedule()
 
 
 def _progress_of(transport: asyncio.Transport) -> Progress:
@@ -72,9 +75,9 @@ def _progress_of(transport: asyncio.Transport) -> Progress:
         return Progress()
     connection = transport.get_extra_info("socket")
     try:
-        # What the kernel holds for the client (SIOCOUTQ, tcp(7)) may be megabytes.
-        held = _NUMBER.unpack(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(_NUMBER.size)))[0]
+        # The kernel's send buffer (SIOCOUTQ, tcp(7)) may hold megabytes.
+        unsent = _INT.unpack(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(_INT.size)))[0]
         info = connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _BYTES_ACKED.size)
-        return Progress(_BYTES_ACKED.unpack(info)[0], transport.get_write_buffer_size() + held)
-    except (OSError, ValueError, struct.error):  # closed already, or a system that tells less
+        return Progress(_BYTES_ACKED.unpack(info)[0], transport.get_write_buffer_size() + unsent)
+    except (OSError, ValueError, struct.error):  # already closed, or a system with a shorter tcp_info
         return Progress()

@@ -144,10 +144,10 @@ class UrlResolver:
         """Look the image up again when it is asked for next; None: every image, unless nobody can say better."""
         if image_id is None:
             self._local.mark_all_stale()
-            self._lookups.forget()
+            self._lookups.detach()
         else:
             self._local.drop(image_id)
-            self._lookups.forget(lambda variant: variant.image_id == image_id)
+            self._lookups.detach(lambda variant: variant.image_id == image_id)
 
     def invalidate_before(self, at: float) -> None:
         """Rows read before ``at`` (Unix seconds) may have changed unheard: read them again before they are used."""

@@ -14,7 +14,7 @@ SECONDS = 0.1
 async def outcome(shared_timeout: SharedTimeout, work: Callable[[], Awaitable[object]]) -> str:
     """What becomes of a bounded wait."""
     try:
-        with shared_timeout.bounded():
+        with shared_timeout.limit():
             await work()
     except TimeoutError:
         return "timed out"
@@ -95,7 +95,7 @@ async def test_cancelling_outranks_a_time_out_at_the_same_moment() -> None:
     await asyncio.sleep(0)
     (wait,) = shared_timeout.waits
     del shared_timeout.waits[wait]
-    wait.run_out()
+    wait.expire()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -109,6 +109,6 @@ async def test_what_ends_in_the_moment_of_the_time_out_is_one() -> None:
     (wait,) = shared_timeout.waits
     moment.set_result(None)
     del shared_timeout.waits[wait]
-    wait.run_out()
+    wait.expire()
     assert await task == "timed out"
     assert task.cancelling() == 0

@@ -92,7 +92,7 @@ class TestForCallersAlone:
 
     @pytest.fixture
     def flight(self, metrics: Metrics) -> SingleFlight[str, int]:
-        return SingleFlight("test", metrics.coalesced_requests, is_for_callers=True)
+        return SingleFlight("test", metrics.coalesced_requests, cancel_without_callers=True)
 
     async def test_the_last_to_leave_ends_it(self, flight: SingleFlight[str, int]) -> None:
         work = Work()

@@ -9,7 +9,7 @@ def requests_of(*answered: tuple[str, str, str]) -> ImageRequests:
     requests = RequestMetrics([1.0])
     totals = ImageRequests(requests, {"short", "proxy"})
     for route, delivery, status in answered:
-        requests.answered(route, delivery, status, 0.0015, None)
+        requests.record(route, delivery, status, 0.0015, None)
     return totals
 
 

@@ -7,9 +7,9 @@ from gateway.metrics.collectors import Metrics
 
 def test_requests_and_distributions_are_exposed_by_their_labels() -> None:
     metrics = Metrics()
-    metrics.requests.answered("short", "stream", "200", 0.001, 0.002)
-    metrics.requests.answered("short", "stream", "200", 0.3, None)
-    metrics.requests.answered("short", "none", "404", 100, None)
+    metrics.requests.record("short", "stream", "200", 0.001, 0.002)
+    metrics.requests.record("short", "stream", "200", 0.3, None)
+    metrics.requests.record("short", "none", "404", 100, None)
 
     def sample(name: str, **labels: str) -> float | None:
         return metrics.registry.get_sample_value(f"image_gateway_{name}", labels)

@@ -88,7 +88,7 @@ async def test_a_client_that_waits_for_cos_is_not_slow(start_gateway: StartGatew
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "falls_behind"),
+    ("before", "now", "is_stalled"),
     [
         (Progress(0, 0), Progress(0, 5_000), False),  # nothing waited: it has just come
         (Progress(0, 5_000), Progress(0, 5_000), True),
@@ -99,5 +99,5 @@ async def test_a_client_that_waits_for_cos_is_not_slow(start_gateway: StartGatew
         (Progress(7_000, 0), Progress(7_000, 0), False),  # idle, or waiting for COS
     ],
 )
-def test_what_counts_as_next_to_nothing(before: Progress, now: Progress, falls_behind: bool) -> None:
-    assert now.falls_behind(before, 1_000) is falls_behind
+def test_a_client_that_acknowledges_too_little_is_stalled(before: Progress, now: Progress, is_stalled: bool) -> None:
+    assert now.is_stalled(before, 1_000) is is_stalled

@@ -1,0 +1,89 @@
+"""The one place where errors become responses.
+
+Once the status is sent, an error response would be read as bytes of the body: the connection is reset instead.
+"""
+
+import logging
+from typing import Final
+
+from aiohttp import web
+
+from gateway.api.json_responses import failure
+from gateway.delivery.relay import ClientLeft, RelayAborted
+from gateway.delivery.request_context import RequestContext
+from gateway.errors import (
+    GatewayError,
+    ImageNotFound,
+    InvalidRequest,
+    MethodNotAllowed,
+    PayloadTooLarge,
+    RouteNotFound,
+    Unauthorized,
+)
+from gateway.metrics.image_requests import ABORTED
+from gateway.server.connection_reset import reset
+from gateway.server.route_match import image_id_in_path
+
+logger = logging.getLogger(__name__)
+
+# Counted in place of a status if the client disconnected before its response was complete (nginx uses this number).
+CLIENT_DISCONNECTED: Final = "499"
+
+ExpectedError = GatewayError | ClientLeft | RelayAborted | web.HTTPException | web.RequestPayloadError
+
+
+def error_response(request: web.BaseRequest, context: RequestContext, error: ExpectedError) -> web.StreamResponse:
+    """Map an error to a response; reset the connection if the status was already sent."""
+    match error:
+        case ClientLeft():
+            logger.debug("client disconnected: %s", error)
+            return _reset_connection(request, context, CLIENT_DISCONNECTED)
+        case RelayAborted():
+            logger.warning("transfer aborted: %s", error)
+            return _reset_connection(request, context, ABORTED)
+        case web.HTTPException():
+            return _json_error(request, context, _gateway_error(error))
+        case web.RequestPayloadError():
+            return _json_error(request, context, InvalidRequest("the body cannot be read"))
+        case GatewayError():
+            if error.status >= 500 and error.logs_each_request:
+                image_id = context.image_id or image_id_in_path(request)
+                logger.warning("request failed: code=%s image=%s reason=%s", error.code, image_id, error)
+            return _json_error(request, context, error)
+
+
+def internal_error_response(request: web.BaseRequest, context: RequestContext, error: Exception) -> web.StreamResponse:
+    """Log an unexpected exception with its traceback, and return a 500 that says nothing about it."""
+    logger.error("request failed unexpectedly", exc_info=error)
+    return _json_error(request, context, GatewayError())
+
+
+def _json_error(request: web.BaseRequest, context: RequestContext, error: GatewayError) -> web.StreamResponse:
+    if request.writer.output_size > 0:
+        logger.warning("transfer aborted: code=%s reason=%s", error.code, error)
+        return _reset_connection(request, context, ABORTED)
+    # Delivery is chosen after the caller was authorized: with one chosen, this is no denial.
+    context.is_denial = context.delivery == "none" and isinstance(error, (ImageNotFound, Unauthorized))
+    return failure(error, context.request_id)
+
+
+def _reset_connection(request: web.BaseRequest, context: RequestContext, outcome: str) -> web.StreamResponse:
+    """Reset the connection, so that a client cannot mistake a part for the whole body.
+
+    aiohttp wants a response from every handler; the one returned is never written.
+    """
+    context.outcome = outcome
+    reset(request.transport)
+    return web.Response()
+
+
+def _gateway_error(error: web.HTTPException) -> GatewayError:
+    match error:
+        case web.HTTPMethodNotAllowed():
+            return MethodNotAllowed(error.headers["Allow"])
+        case web.HTTPNotFound():
+            return RouteNotFound()
+        case web.HTTPRequestEntityTooLarge():
+            return PayloadTooLarge()
+        case _:
+            return InvalidRequest()
