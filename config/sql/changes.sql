@@ -1,22 +1,22 @@
--- Notifies the gateway of each image whose row is changed or deleted, so that every replica drops its entries.
--- Without this trigger the gateway works as well; changes then take effect when the cached entries expire.
+-- Trigger that notifies the gateway of each changed or deleted image row, so that every replica drops its entries.
+-- The gateway also works without it; changes then take effect when the cached entries expire or are renewed.
 --
 -- Run it as the owner of the table:  psql "$DSN" -f config/sql/changes.sql
--- It is one transaction, and may be run again, also over the triggers of earlier releases. Names that differ from
--- yours are changed in one place, below BEGIN. The same for your configuration, with nothing to edit:
+-- It is one transaction and may be run again, also after an earlier release. If your names differ, edit them in one
+-- place below BEGIN, or let the gateway print the script for your configuration:
 --   image-gateway sql changes --config FILE | psql "$DSN" -v ON_ERROR_STOP=1
 --
--- The trigger never makes a statement of the application fail. It depends on no column: ALTER TYPE, RENAME and DROP
--- COLUMN work as without it. Run this again after a migration that alters one of the columns; until then the trigger
--- is only slower, but for a renamed column, whose changes it no longer sees.
+-- The trigger never makes a statement of the application fail. It depends on no column, so ALTER TYPE, RENAME and DROP
+-- COLUMN work with it in place. Run this again after a migration that alters one of the columns; until then the trigger
+-- is slower, and does not see changes of a renamed column.
 --
--- The channel is image_gateway, the payload the id. Postgres sends a notification when the transaction commits, and
--- equal notifications of one transaction once.
+-- The channel is image_gateway and the payload is the id. Postgres sends notifications when the transaction commits,
+-- and sends equal notifications of one transaction once.
 
 \set ON_ERROR_STOP on
 
 BEGIN;
-SET LOCAL lock_timeout = '5s';  -- rather fail than hold up the application behind a long transaction
+SET LOCAL lock_timeout = '5s';  -- fail instead of blocking the application behind a long transaction
 
 DO $install$
 DECLARE
@@ -39,7 +39,7 @@ BEGIN
     END IF;
     SELECT string_agg(format('OLD.%I', name), ', '), string_agg(format('NEW.%I', name), ', ') INTO before, after
         FROM unnest(watched) AS name;
-    -- One function a table: two tables of one database may have a gateway each.
+    -- One function for each table: two tables of one database may each have a gateway.
     SELECT format('%I.%I', nspname, left('image_gateway_changed_' || relname, 63)) INTO function_name
         FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = images;
 
@@ -54,13 +54,13 @@ BEGIN
                 END IF;
             END IF;
             image_id := OLD.%4$I::text;
-            IF octet_length(image_id) <= 128 THEN  -- the gateway knows no longer ids; NOTIFY takes 8,000 bytes
+            IF octet_length(image_id) <= 128 THEN  -- the gateway accepts no longer ids; a payload is limited to 8,000 bytes
                 PERFORM pg_notify('image_gateway', image_id);
             END IF;
             RETURN NULL;
         EXCEPTION WHEN OTHERS THEN
             BEGIN
-                -- A column was altered or dropped since, or its type cannot be compared. JSON does without the types.
+                -- A column was altered or dropped since, or its type has no equality operator. JSON can be compared.
                 IF TG_OP = 'UPDATE' THEN
                     IF NOT EXISTS (SELECT FROM unnest(%5$L::text[]) AS name
                                    WHERE to_jsonb(OLD) -> name IS DISTINCT FROM to_jsonb(NEW) -> name) THEN

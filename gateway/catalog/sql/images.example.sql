@@ -1,7 +1,7 @@
--- An application's table of images, as `image-gateway dev` makes it; the column names are the gateway's defaults.
--- Your own table may look different: postgres.table and postgres.columns in config/gateway.yaml say how, and
+-- Example of an application's images table, as `image-gateway dev` creates it, with the gateway's default column names.
+-- Your own table may differ: configure its names in postgres.table and postgres.columns of config/gateway.yaml. Then
 --   image-gateway sql images --config FILE
--- prints this for those names. It leaves a table that is there as it is.
+-- prints this script for those names. It does not change an existing table.
 
 \set ON_ERROR_STOP on
 

@@ -1,11 +1,11 @@
--- How often all signed links to an image have been killed: the only table that the gateway writes.
--- Needed when access.signed_links is configured; run it in the schema that the gateway's user finds first:
+-- Table that counts how often all signed links to an image were revoked. It is the only table that the gateway writes.
+-- Needed if access.signed_links is configured; run it in the first schema of the search_path of the gateway's user:
 --   psql "$DSN" -f config/sql/links.sql        or   image-gateway sql links --config FILE | psql "$DSN"
--- It is one transaction, and may be run again.
+-- It is one transaction and may be run again.
 --
--- The gateway's user needs, beside SELECT on the images:
+-- The gateway's user needs, in addition to SELECT on the images:
 --   GRANT SELECT, INSERT, UPDATE ON image_gateway_links TO gateway;
--- and nothing else: it never deletes here, or the links that were killed would live again.
+-- and nothing else. It never deletes rows: that would make revoked links valid again.
 
 \set ON_ERROR_STOP on
 
@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS image_gateway_links (
     killed_at timestamptz NOT NULL DEFAULT now()
 );
 
--- Every replica listens on this channel and forgets what it keeps of the image.
+-- Every replica listens on this channel and invalidates its entries of the image.
 CREATE OR REPLACE FUNCTION image_gateway_links_killed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_notify('image_gateway', NEW.image_id);
