@@ -1,4 +1,4 @@
-"""The web component's built files, and what a page may know of this gateway: ``/static/…``."""
+"""The built files of the web component, and the settings that pages may read: ``/static/…``."""
 
 import asyncio
 import base64
@@ -18,20 +18,20 @@ from gateway.errors import RouteNotFound
 
 _NAME = re.compile(r"[a-z]+(?:-[a-z]+)*(?:\.(?P<hash>[A-Za-z0-9_-]{8}))?\.js")
 _ENTRY = re.compile(r"smart-image\.[A-Za-z0-9_-]{8}\.js")
-# A name with a hash stands for these bytes for ever; a plain one is asked about each time (RFC 8246, RFC 9111).
+# The name with a hash never gets other bytes (RFC 8246); the plain name is revalidated each time.
 _FOR_A_YEAR = "public, max-age=31536000, immutable"
 _REVALIDATE = "public, no-cache"
 _FOR_MINUTES = "public, max-age=300"
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    # Opened by itself, a file is text: it loads and runs nothing.
+    # A file that is opened as a page loads and runs nothing.
     "Content-Security-Policy": "default-src 'none'; sandbox",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """A file as it is sent."""
+    """A file with its response fields."""
 
     body: bytes
     etag: str
@@ -40,25 +40,25 @@ class StaticFile:
 
 
 class StaticFiles:
-    """Reads the files once, when the first one is asked for."""
+    """Serves the files; reads them once, at the first request."""
 
     def __init__(self) -> None:
         self._files: Mapping[str, StaticFile] | None = None
 
     def add_routes(self, app: web.Application) -> None:
-        """``config.json`` is made of the settings, everything else is read from the package."""
+        """Register ``config.json`` and the files of the package."""
         app.router.add_get("/static/config.json", self.config, name="static_config")
         app.router.add_get("/static/{name}", self.file, name="static")
 
     async def file(self, request: web.Request) -> web.Response:
-        """One file, or 304 to whoever has it; raises ``RouteNotFound``."""
+        """Answer one file, or 304; raises ``RouteNotFound``."""
         found = (await self._read()).get(request.match_info["name"])
         if found is None:
             raise RouteNotFound
         return _answer(request, found.body, found.etag, found.cache_control, "text/javascript")
 
     async def config(self, request: web.Request) -> web.Response:
-        """Where the component is, and what this gateway offers it."""
+        """Answer the path of the component and the features of this gateway."""
         files = await self._read()
         entry = next((name for name in files if _ENTRY.fullmatch(name)), None)
         script = {"path": f"/static/{entry}", "integrity": files[entry].integrity} if entry is not None else None
@@ -97,7 +97,7 @@ def _answer(request: web.Request, body: bytes, etag: str, cache_control: str, co
 
 
 def _read_package() -> dict[str, StaticFile]:
-    """The files that are meant to be served, by name; blocks."""
+    """Return the files by name; blocks."""
     found = {}
     folder = resources.files("gateway").joinpath("web", "static")
     for file in folder.iterdir() if folder.is_dir() else ():

@@ -1,4 +1,4 @@
-"""The built component as the public port serves it."""
+"""The built component on the public port."""
 
 import base64
 import configparser
@@ -15,12 +15,12 @@ STATIC = ROOT / "gateway" / "web" / "static"
 
 
 async def entry_of(gateway: RunningGateway) -> str:
-    """The path of the component's file whose name has a hash."""
+    """Return the path of the file with a hash in its name."""
     path: str = (await gateway.get("/static/config.json")).json()["script"]["path"]
     return path
 
 
-async def test_the_plain_name_is_asked_about_each_time_and_the_hashed_one_kept_for_a_year(
+async def test_the_plain_name_is_revalidated_and_the_hashed_one_cached_for_a_year(
     gateway: RunningGateway,
 ) -> None:
     plain = await gateway.get("/static/smart-image.js")
@@ -38,7 +38,7 @@ async def test_the_plain_name_is_asked_about_each_time_and_the_hashed_one_kept_f
 
 
 @pytest.mark.parametrize("field", ["{etag}", 'W/{etag}, "other"', "*"])
-async def test_who_has_the_file_is_told_so(gateway: RunningGateway, field: str) -> None:
+async def test_a_matching_etag_is_answered_304(gateway: RunningGateway, field: str) -> None:
     first = await gateway.get("/static/smart-image.js")
     again = await gateway.get(
         "/static/smart-image.js", headers={"If-None-Match": field.format(etag=first.headers["ETag"])}
@@ -75,7 +75,7 @@ async def test_a_head_has_no_body(gateway: RunningGateway) -> None:
     assert int(answer.headers["Content-Length"]) > 0
 
 
-async def test_a_page_is_told_where_the_component_is_and_what_there_is(start_gateway: StartGateway) -> None:
+async def test_config_json_names_the_component_and_the_features(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(
         image_styles={"card": "imageMogr2/thumbnail/320x", "avatar": "imageMogr2/thumbnail/64x"}
     )
@@ -96,12 +96,12 @@ async def test_a_page_is_told_where_the_component_is_and_what_there_is(start_gat
     assert kept.status == 304
 
 
-def test_the_wheel_is_told_to_have_the_built_files_and_no_sources() -> None:
+def test_the_wheel_contains_the_built_files_and_no_sources() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     patterns = [line for line in setup["options.package_data"]["gateway"].splitlines() if line.startswith("web/")]
     shipped = {file for pattern in patterns for file in (ROOT / "gateway").glob(pattern)}
     assert shipped == set(STATIC.iterdir())
-    # What is no package is not shipped by itself.
+    # Without __init__.py the sources are not found as a package.
     assert setup["options"]["packages"] == "find:"
     assert not (ROOT / "gateway" / "web" / "__init__.py").exists()

@@ -12,7 +12,7 @@ from typing import IO
 
 from aiohttp import web
 
-# Chromium as root has no sandbox of its own; the rest keeps it from asking for anything but what a test serves.
+# Chromium does not start as root with its sandbox; the other flags prevent requests to other hosts.
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -25,13 +25,13 @@ FLAGS = (
 
 
 def chromium_path() -> str | None:
-    """Where Chromium is; None where it is not installed."""
+    """Return the path of Chromium, or None if it is not installed."""
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @contextmanager
 def running_chromium() -> Iterator[str]:
-    """A headless Chromium of its own; yields the address that drives it. Its profile goes with it."""
+    """Run a headless Chromium with a temporary profile; yields its DevTools address."""
     path = chromium_path()
     assert path is not None, "Chromium is not installed: apt-get install chromium, or make test ARGS=--ignore=tests/web"
     with tempfile.TemporaryDirectory(prefix="image-gateway-chromium-", ignore_cleanup_errors=True) as profile:
@@ -39,37 +39,37 @@ def running_chromium() -> Iterator[str]:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         assert process.stderr is not None
         try:
-            yield _driving_address(process.stderr)
+            yield _devtools_address(process.stderr)
         finally:
             process.terminate()
             process.communicate()
 
 
-def _driving_address(output: IO[bytes]) -> str:
+def _devtools_address(output: IO[bytes]) -> str:
     for line in output:
         found = re.search(rb"DevTools listening on (ws://\S+)", line)
         if found is not None:
-            # Its complaints go on, and a full pipe would stop it.
+            # Keep reading: a full pipe would block Chromium.
             threading.Thread(target=output.read, name="chromium-output", daemon=True).start()
             return found[1].decode()
-    raise AssertionError("Chromium ended before it could be driven")
+    raise AssertionError("Chromium ended before it printed its DevTools address")
 
 
 @dataclass
 class Site:
-    """A web site of another origin than the gateway: its pages by path, and its own address."""
+    """A web site on another origin than the gateway's: its address, and its pages by path."""
 
     url: str = ""
     pages: dict[str, tuple[str, Mapping[str, str]]] = field(default_factory=dict)
 
     def put(self, path: str, body: str, *, headers: Mapping[str, str] | None = None, title: str = "A page") -> str:
-        """Serve a page; returns its address."""
+        """Add a page; return its address."""
         html = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>{body}</html>'
         self.pages[path] = (html, headers or {})
         return self.url + path
 
     async def answer(self, request: web.Request) -> web.Response:
-        """The page, or 404."""
+        """Answer the page, or 404."""
         found = self.pages.get(request.path)
         if found is None:
             return web.Response(status=404)
@@ -78,7 +78,7 @@ class Site:
 
 @asynccontextmanager
 async def running_site() -> AsyncIterator[Site]:
-    """A site without pages, on a free port."""
+    """Serve a site without pages on a free port."""
     site = Site()
     app = web.Application()
     app.router.add_get("/{path:.*}", site.answer)

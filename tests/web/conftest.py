@@ -1,4 +1,4 @@
-"""Pages in a real Chromium, showing pictures of a real gateway."""
+"""Pages in a real Chromium, with images from a real gateway."""
 
 import io
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +16,7 @@ from tests.web.browser import Site, running_chromium, running_site
 
 @pytest.fixture(scope="session")
 def png() -> bytes:
-    """A picture of 80 by 60 pixels."""
+    """An image of 80 by 60 pixels."""
     out = io.BytesIO()
     Image.linear_gradient("L").resize((80, 60)).convert("RGB").save(out, "PNG")
     return out.getvalue()
@@ -24,39 +24,39 @@ def png() -> bytes:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[str]:
-    """One Chromium for all tests: to start it costs more than most of them."""
+    """One Chromium for all tests, because it starts slowly."""
     with running_chromium() as address:
         yield address
 
 
 @pytest.fixture
 async def browser(chromium: str) -> AsyncIterator[Browser]:
-    """The Chromium, driven from this test's loop."""
+    """A connection to Chromium from the loop of this test."""
     async with async_playwright() as playwright:
         yield await playwright.chromium.connect_over_cdp(chromium)
 
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    """Where the pages are, which is not where the gateway is."""
+    """The site of the pages; its origin is not the gateway's."""
     async with running_site() as site:
         yield site
 
 
 @dataclass
 class Visit:
-    """A page with the component on it, and what it asked for."""
+    """A page with the component, its requests and its console errors."""
 
     page: Page
     site: Site
     gateway: RunningGateway
     asked: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
+    console_errors: list[str] = field(default_factory=list)
 
     async def open(self, body: str, *, script: str = "", headers: dict[str, str] | None = None) -> None:
-        """Open a page with ``body``; ``script`` is a module that has ``configureSmartImage`` and ``log``."""
+        """Open a page with ``body``; ``script`` runs in the module that imports the component."""
         base = self.gateway.ports.public
-        # Events do not bubble: they are caught on their way down.
+        # The events do not bubble: listen in the capture phase.
         setup = f"""
           import * as smart from "{base}/static/smart-image.js";
           const {{configureSmartImage, imageProxy, gatewayAt}} = smart;
@@ -83,7 +83,7 @@ class Visit:
         )
 
     async def all_loaded(self, count: int, *, seconds: float = 20) -> None:
-        """Wait until so many elements have their pictures."""
+        """Wait until ``count`` elements display their images."""
         await self.until(
             """(count) => [...document.querySelectorAll("smart-image")]
                  .filter((one) => one.state === "loaded" && one.naturalWidth > 0).length === count""",
@@ -92,43 +92,43 @@ class Visit:
         )
 
     async def until(self, expression: str, argument: Any = None, seconds: float = 10) -> None:
-        """Wait until JavaScript finds it true; a failure tells what the page did instead."""
+        """Wait until the JavaScript expression is true; on failure show the events, errors and requests."""
         try:
             await self.page.wait_for_function(expression, arg=argument, timeout=seconds * 1000)
         except PlaywrightTimeout:
             told = await self.page.evaluate("log.slice(-20)")
-            raise AssertionError(f"{argument} did not come: {told} {self.complaints} {self.asked[-20:]}") from None
+            raise AssertionError(f"{argument} did not come: {told} {self.console_errors} {self.asked[-20:]}") from None
 
     async def events(self, element_id: str) -> list[Any]:
-        """What the element told, in order: the type, and the detail if there is one."""
+        """Return the events of an element: type and detail."""
         told: list[list[Any]] = await self.page.evaluate("log")
         return [entry[1:] for entry in told if entry[0] == element_id]
 
     async def types(self, element_id: str) -> list[str]:
-        """The types of its events but for statechange."""
+        """Return the event types without statechange."""
         return [entry[0] for entry in await self.events(element_id) if entry[0] != "statechange"]
 
     def asked_for(self, text: str) -> list[str]:
-        """The requests, as ``METHOD address``, that have ``text`` in them."""
+        """Return the requests (``METHOD address``) that contain ``text``."""
         return [entry for entry in self.asked if text in entry]
 
 
 @pytest.fixture
 async def gateway(start_gateway: StartGateway) -> RunningGateway:
-    """A gateway that passes on what COS answers: its own retries and its memory would hide faults from the page."""
+    """A gateway without retries and memory cache, which would hide faults from the page."""
     return await start_gateway(image_proxy={"retry_count": 0, "memory_cache": {"max_bytes": 0}})
 
 
 @pytest.fixture
 async def visit(browser: Browser, site: Site, gateway: RunningGateway) -> AsyncIterator[Visit]:
-    """A page that is not open yet. Nothing that it complains of in the console is overlooked."""
+    """A new page. Unexpected errors in its console fail the test."""
     context = await browser.new_context(viewport={"width": 800, "height": 600}, locale="en-GB")
     page = await context.new_page()
     visit = Visit(page, site, gateway)
     page.on("request", lambda request: visit.asked.append(f"{request.method} {request.url}"))
-    page.on("pageerror", lambda error: visit.complaints.append(str(error)))
-    page.on("console", lambda message: visit.complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: visit.console_errors.append(str(error)))
+    page.on("console", lambda message: visit.console_errors.append(message.text) if message.type == "error" else None)
     yield visit
     await context.close()
-    surprises = [one for one in visit.complaints if not one.startswith("Failed to load resource")]
+    surprises = [one for one in visit.console_errors if not one.startswith("Failed to load resource")]
     assert not surprises

@@ -1,4 +1,4 @@
-"""What goes wrong on the way, and how pictures come through it."""
+"""Failures, and how images recover from them."""
 
 import asyncio
 import time
@@ -11,13 +11,11 @@ from tests.waiting import until
 from tests.web.conftest import Visit
 
 PASS_ON = {"image_proxy": {"retry_count": 0, "memory_cache": {"max_bytes": 0}}}
-# The gateway leaves an object that failed alone for a moment: some retries find nothing new.
+# The gateway answers from memory for a moment after COS failed for an object: some retries fail again.
 QUICK = "max-retries=30 retry-delay=200 retry-max-delay=500"
 
 
-async def test_a_picture_that_cos_refuses_is_there_once_cos_has_recovered(
-    visit: Visit, images: Images, png: bytes
-) -> None:
+async def test_an_image_loads_after_cos_has_recovered(visit: Visit, images: Images, png: bytes) -> None:
     await images.add("a", png)
     fault = fault_at(images, Refuse(status=500, code="InternalError"), times=None, method="GET")
     await visit.open(f'<smart-image id="one" image-id="a" alt="" width="80" height="60" {QUICK}></smart-image>')
@@ -31,9 +29,9 @@ async def test_a_picture_that_cos_refuses_is_there_once_cos_has_recovered(
     assert attempts == types.count("retry") + 1 >= 3
 
 
-async def test_retry_after_is_kept(visit: Visit, images: Images, png: bytes) -> None:
+async def test_retry_after_is_respected(visit: Visit, images: Images, png: bytes) -> None:
     await images.add("a", png)
-    # Both what the picture asks for and the HEAD that asks why.
+    # The GET of the image, and the HEAD that finds out why it failed.
     fault_at(images, Refuse(headers={"Retry-After": "2"}), times=2)
     began = time.monotonic()
     await visit.open('<smart-image id="one" image-id="a" alt="" retry-delay="1"></smart-image>')
@@ -44,10 +42,10 @@ async def test_retry_after_is_kept(visit: Visit, images: Images, png: bytes) -> 
     assert retry["delay"] >= 2000
 
 
-async def test_a_url_that_died_is_replaced_and_never_asked_for_again(
+async def test_a_dead_url_is_never_requested_again(
     visit: Visit, images: Images, png: bytes, gateway: RunningGateway
 ) -> None:
-    """COS refuses the first URL; the page may not have one made, so the gateway's own address takes over."""
+    """COS refuses the first URL. The visitor is not the owner, so the permanent address is used."""
     await images.add("a", png)
     fault_at(images, Refuse(status=403, code="AccessDenied"), times=1)
     await visit.open('<smart-image id="one" mode="url" image-id="a" alt="" retry-delay="1"></smart-image>')
@@ -70,10 +68,10 @@ async def test_the_owner_gets_a_new_url_for_a_dead_one(visit: Visit, images: Ima
     assert await visit.page.evaluate("one.expiresAt") > time.time()
 
 
-async def test_a_picture_on_the_screen_needs_no_url_and_what_comes_later_gets_a_live_one(
+async def test_an_expired_url_does_not_affect_a_displayed_image_and_is_renewed_for_the_next(
     visit: Visit, images: Images, png: bytes, start_gateway: StartGateway
 ) -> None:
-    """URLs of eight seconds: after they ended, the first picture stands and the second is asked for with a new URL."""
+    """URLs live for 8 s. Afterwards the first image is still displayed, and the second one gets a new URL."""
     visit.gateway = await start_gateway(
         **PASS_ON,
         url_cache={"default_ttl": 8, "min_remaining": 1, "local_ttl": 0, "sign_window": 1, "enabled": False},
@@ -98,7 +96,7 @@ async def test_a_picture_on_the_screen_needs_no_url_and_what_comes_later_gets_a_
     assert await visit.page.evaluate("one.naturalWidth") == 80
 
 
-async def test_a_token_that_ended_is_renewed_once_for_all_pictures(visit: Visit, images: Images, png: bytes) -> None:
+async def test_an_expired_token_is_renewed_once_for_all_images(visit: Visit, images: Images, png: bytes) -> None:
     for number in range(10):
         await images.add(f"p{number}", png, owner="alice", public=False)
     old, new = token_for("alice", exp=int(time.time()) - 60), token_for("alice")
@@ -114,7 +112,7 @@ async def test_a_token_that_ended_is_renewed_once_for_all_pictures(visit: Visit,
     assert len(visit.asked_for("POST")) == 2
 
 
-async def test_a_signed_link_that_ended_is_renewed_once(
+async def test_an_expired_link_is_renewed_once(
     visit: Visit, images: Images, images_table: ImagesTable, png: bytes, start_gateway: StartGateway
 ) -> None:
     await asyncio.to_thread(images_table.create_links)
@@ -141,7 +139,7 @@ async def test_a_signed_link_that_ended_is_renewed_once(
     assert await visit.types("one") == ["load", "recover"]
 
 
-async def test_pictures_wait_while_the_page_is_offline(visit: Visit, images: Images, png: bytes) -> None:
+async def test_images_wait_while_the_page_is_offline(visit: Visit, images: Images, png: bytes) -> None:
     for name in "abcde":
         await images.add(name, png)
     await visit.open('<smart-image id="first" image-id="a" alt=""></smart-image>')
@@ -159,7 +157,7 @@ async def test_pictures_wait_while_the_page_is_offline(visit: Visit, images: Ima
     assert await visit.types("pb") == ["load", "recover"]
 
 
-async def test_the_button_is_there_where_trying_again_may_help(visit: Visit, images: Images, png: bytes) -> None:
+async def test_only_transient_failures_show_the_retry_button(visit: Visit, images: Images, png: bytes) -> None:
     await images.add("a", png)
     fault_at(images, Refuse(status=500, code="InternalError"), times=None)
     await visit.open(
@@ -171,7 +169,7 @@ async def test_the_button_is_there_where_trying_again_may_help(visit: Visit, ima
     assert await visit.types("one") == ["error"]
     assert not await visit.page.get_by_role("button", name="Try again").nth(1).is_visible()
     images.cos.faults.clear()
-    # The gateway leaves an object that failed alone for a moment.
+    # The gateway answers from memory for a moment after COS failed for an object.
     await visit.page.evaluate("Object.assign(one, {maxRetries: 20, retryDelay: 200, retryMaxDelay: 500})")
     await visit.page.get_by_role("button", name="Try again").first.press("Enter")
     await visit.state("#one", "loaded")
@@ -180,12 +178,12 @@ async def test_the_button_is_there_where_trying_again_may_help(visit: Visit, ima
     assert await visit.page.evaluate("two.state") == "failed"
 
 
-async def test_two_hundred_pictures_come_through_a_restart_and_do_not_stampede(
+async def test_two_hundred_images_survive_a_restart_of_the_gateway_without_a_stampede(
     visit: Visit, images: Images, png: bytes, start_gateway: StartGateway
 ) -> None:
     for number in range(200):
         await images.add(f"p{number}", png)
-    # The component is there before the gateway goes.
+    # The component is loaded before the gateway stops.
     await visit.open("")
     await visit.page.evaluate("customElements.whenDefined('smart-image').then(() => true)")
     port = int(visit.gateway.ports.public.rsplit(":", 1)[1])
@@ -209,7 +207,7 @@ async def test_two_hundred_pictures_come_through_a_restart_and_do_not_stampede(
     assert retried == []
 
 
-async def test_an_element_that_is_taken_away_asks_for_nothing_more(visit: Visit, images: Images, png: bytes) -> None:
+async def test_a_removed_element_sends_no_more_requests(visit: Visit, images: Images, png: bytes) -> None:
     await images.add("a", png)
     fault_at(images, Refuse(status=500, code="InternalError"), times=None)
     await visit.open(f'<smart-image id="one" image-id="a" alt="" {QUICK}></smart-image>')
@@ -224,9 +222,7 @@ async def test_an_element_that_is_taken_away_asks_for_nothing_more(visit: Visit,
     await visit.state("#one", "loaded")
 
 
-async def test_a_picture_that_is_shown_stays_while_another_one_is_on_its_way(
-    visit: Visit, images: Images, png: bytes
-) -> None:
+async def test_a_displayed_image_stays_until_the_next_one_is_loaded(visit: Visit, images: Images, png: bytes) -> None:
     await images.add("a", png)
     await images.add("b", png)
     await visit.open(f'<smart-image id="one" image-id="a" alt="" {QUICK}></smart-image>')
@@ -250,5 +246,5 @@ async def test_a_picture_that_is_shown_stays_while_another_one_is_on_its_way(
 
 
 def fault_at(images: Images, action: Refuse, **which: Any) -> Any:
-    """Have COS answer so."""
+    """Inject a fault into COS."""
     return images.cos.faults.add(Fault(action=action, **which))

@@ -1,4 +1,4 @@
-"""What people see, hear and press: texts, keyboard, assistive technology, slots, reports."""
+"""The user interface: texts, keyboard, assistive technology, slots; and reports."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.web.conftest import Visit
 
 AXE = Path(__file__).parents[2] / "gateway" / "web" / "node_modules" / "axe-core" / "axe.min.js"
 SIZE = 'width="240" height="180"'
-# One of each state, side by side.
+# One element in each state.
 STATES = f"""
   <style>:root {{ color-scheme: light dark; }}</style>
   <main><h1>States</h1>
@@ -28,7 +28,7 @@ STATES = f"""
 
 
 async def open_states(visit: Visit, images: Images, png: bytes) -> None:
-    """Open a page that has an element in each state."""
+    """Open a page with an element in each state."""
     await images.add("a", png)
     await images.add("b", png)
     images.cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), times=None, key="objects/b.png"))
@@ -56,17 +56,17 @@ async def test_messages_are_a_live_region_in_the_language_of_the_page(visit: Vis
     }
     assert said == {
         "loaded": "",
-        "missing": "This picture does not exist.",
-        "failed": "The picture could not be loaded.",
+        "missing": "This image does not exist.",
+        "failed": "The image could not be loaded.",
         "chinese": "图片加载失败。",
-        "retrying": "Loading is taking longer. Trying again…",
+        "retrying": "Loading takes longer than usual. Trying again…",
     }
-    await visit.page.evaluate("configureSmartImage({messages: {en: {failed: 'No picture today.'}}})")
+    await visit.page.evaluate("configureSmartImage({messages: {en: {failed: 'No image today.'}}})")
     await visit.page.evaluate("failed.width = 250")
-    await visit.until("() => failed.shadowRoot.textContent.includes('No picture today.')")
+    await visit.until("() => failed.shadowRoot.textContent.includes('No image today.')")
 
 
-async def test_the_button_is_reached_and_pressed_by_keyboard(visit: Visit, images: Images, png: bytes) -> None:
+async def test_the_retry_button_works_by_keyboard(visit: Visit, images: Images, png: bytes) -> None:
     await open_states(visit, images, png)
     images.cos.faults.clear()
     await visit.page.evaluate("Object.assign(failed, {maxRetries: 20, retryDelay: 200, retryMaxDelay: 500})")
@@ -76,14 +76,14 @@ async def test_the_button_is_reached_and_pressed_by_keyboard(visit: Visit, image
     await visit.state("#failed", "loaded")
 
 
-async def test_who_wants_no_motion_sees_none(visit: Visit, images: Images, png: bytes) -> None:
+async def test_reduced_motion_stops_the_spinner(visit: Visit, images: Images, png: bytes) -> None:
     await visit.page.emulate_media(reduced_motion="reduce")
     await open_states(visit, images, png)
     names = "getComputedStyle(retrying.shadowRoot.querySelector('[part=spinner]')).animationName"
     assert await visit.page.evaluate(names) == "show"
 
 
-async def test_slots_take_the_place_of_what_is_built_in(visit: Visit, images: Images) -> None:
+async def test_slots_replace_the_built_in_parts(visit: Visit, images: Images) -> None:
     images.cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), times=None))
     await images.add("a")
     await visit.open(
@@ -100,7 +100,7 @@ async def test_slots_take_the_place_of_what_is_built_in(visit: Visit, images: Im
     assert len(visit.asked_for("GET")) > before
 
 
-async def test_a_load_that_hangs_is_given_up_after_the_timeout(visit: Visit, images: Images, png: bytes) -> None:
+async def test_a_hanging_load_is_retried_after_the_timeout(visit: Visit, images: Images, png: bytes) -> None:
     await images.add("a", png)
     images.cos.faults.add(Fault(action=Hang(at=None), times=1, method="GET"))
     await visit.open('<smart-image id="one" image-id="a" alt="" timeout="500" retry-delay="50"></smart-image>')
@@ -109,7 +109,7 @@ async def test_a_load_that_hangs_is_given_up_after_the_timeout(visit: Visit, ima
     assert retries[0] == "timeout"
 
 
-async def test_what_a_page_saw_is_sent_as_text_when_it_is_hidden(
+async def test_counts_are_sent_as_text_when_the_page_is_hidden(
     visit: Visit, images: Images, png: bytes, gateway: RunningGateway
 ) -> None:
     await images.add("a", png)
@@ -120,7 +120,7 @@ async def test_what_a_page_saw_is_sent_as_text_when_it_is_hidden(
     )
     await visit.state("#one", "loaded")
     await visit.state("#two", "failed")
-    # The collector comes by itself, a moment later.
+    # The collector is loaded on demand.
     await visit.until("() => performance.getEntriesByType('resource').some(({name}) => name.includes('monitor'))")
     async with visit.page.expect_request("**/beacons") as expected:
         await visit.page.evaluate("""

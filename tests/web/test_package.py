@@ -1,4 +1,4 @@
-"""What an application installs: the package as ``npm pack`` makes it, in a Vue application built by Vite."""
+"""The package as ``npm pack`` makes it, in a Vue application built by Vite."""
 
 import json
 import shutil
@@ -14,12 +14,12 @@ from tests.web.conftest import Visit
 
 WEB = Path(__file__).parents[2] / "gateway" / "web"
 APP = Path(__file__).with_name("vue_app")
-# What the application needs beside the package, as it would be installed.
+# The other dependencies of the application.
 BESIDE = ("vue", "vite", "@vitejs", "@vue", "typescript")
 
 
 def run(*command: str | Path, folder: Path) -> str:
-    """What a program prints; fails with what it complained of."""
+    """Run a program; return its output."""
     done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -27,7 +27,7 @@ def run(*command: str | Path, folder: Path) -> str:
 
 @pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package, unpacked."""
+    """The unpacked package."""
     folder = tmp_path_factory.mktemp("package")
     run("npm", "pack", "--pack-destination", folder, "--loglevel=error", folder=WEB)
     (archive,) = folder.glob("*.tgz")
@@ -38,7 +38,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def built_app(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The application, its types checked and itself built."""
+    """The built application; its types are checked first."""
     folder = tmp_path_factory.mktemp("app")
     shutil.copytree(APP, folder, dirs_exist_ok=True)
     modules = folder / "node_modules"
@@ -51,7 +51,7 @@ def built_app(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "dist"
 
 
-def test_the_package_holds_what_is_installed_and_nothing_else(package: Path) -> None:
+def test_the_package_contains_the_exported_files_and_nothing_else(package: Path) -> None:
     held = {file.relative_to(package).as_posix() for file in package.rglob("*") if file.is_file()}
     others = {name for name in held if not name.startswith("dist/")}
     assert others == {"README.md", "custom-elements.json", "package.json"}
@@ -63,7 +63,7 @@ def test_the_package_holds_what_is_installed_and_nothing_else(package: Path) -> 
 
 
 @pytest.mark.timeout(120)
-async def test_a_vue_application_shows_pictures(visit: Visit, images: Images, png: bytes, built_app: Path) -> None:
+async def test_a_vue_application_displays_images(visit: Visit, images: Images, png: bytes, built_app: Path) -> None:
     await images.add("a", png)
     await images.add("b", png)
 

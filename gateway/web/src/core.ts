@@ -1,4 +1,4 @@
-/** The core alone, for the budget test and for those who build an element of their own. */
+/** The core without the element; the budget test measures it. */
 export { proxyAddress } from "./core/addresses.js";
 export { configureSmartImage } from "./core/config.js";
 export { gatewayAt, imageProxy } from "./core/gateway.js";

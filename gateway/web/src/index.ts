@@ -1,4 +1,4 @@
-/** The core and the element's class. Importing it defines nothing: `./define` does. */
+/** The core and the class of the element. `./define` defines the element; this module has no side effects. */
 export { type Candidates, candidates, isImageId, proxyAddress, type VariantOptions } from "./core/addresses.js";
 export type { BatchOptions } from "./core/batch.js";
 export { type CacheOptions, type CacheStats, ImageCache } from "./core/cache.js";

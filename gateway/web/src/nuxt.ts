@@ -1,14 +1,14 @@
-/** A provider for Nuxt Image: `image: {providers: {gateway: {provider: "@image-gateway/web/nuxt", options: {baseURL}}}}`. */
+/** Provider for Nuxt Image: `image: {providers: {gateway: {provider: "@image-gateway/web/nuxt", options: {baseURL}}}}`. */
 import { proxyAddress } from "./core/addresses.js";
 import { baseUrlOf } from "./core/config.js";
 
-/** What Nuxt Image hands over, as far as it is used here. */
+/** The options of Nuxt Image that are used here. */
 export interface ProviderOptions {
   baseURL?: string;
   modifiers?: { width?: number | string; format?: string; style?: string; version?: string; link?: string };
 }
 
-/** The address of the image whose id is `src`; a width counts only with a style. */
+/** Return the address of the image `src`. A width needs a style. */
 export function getImage(src: string, { baseURL, modifiers = {} }: ProviderOptions = {}): { url: string } {
   const { width, format, style, version, link } = modifiers;
   const options = {
@@ -20,7 +20,7 @@ export function getImage(src: string, { baseURL, modifiers = {} }: ProviderOptio
   return { url: proxyAddress(baseUrlOf(baseURL), src.replace(/^\//, ""), { ...options, link: link ?? null }) };
 }
 
-/** Nuxt Image 2 takes a function that makes the provider. */
+/** Make the provider, as Nuxt Image 2 expects. */
 export default function provider(): { getImage: typeof getImage } {
   return { getImage };
 }

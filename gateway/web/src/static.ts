@@ -1,4 +1,4 @@
-/** What the gateway serves: the element, defined, with the gateway that served it as its own. */
+/** Entry of the files that the gateway serves: defines the element and uses the serving gateway by default. */
 import { config } from "./core/config.js";
 import { defineSmartImage } from "./element/define-element.js";
 

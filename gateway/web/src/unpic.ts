@@ -1,8 +1,8 @@
-/** A provider for unpic: `transform`, `generate` and `extract` for addresses of the gateway. */
+/** Provider for unpic: `transform`, `generate` and `extract`. */
 import { proxyAddress } from "./core/addresses.js";
 import { baseUrlOf } from "./core/config.js";
 
-/** What may be asked of a picture. */
+/** Operations on an image. */
 export interface GatewayOperations {
   width?: number | string;
   format?: string;
@@ -10,14 +10,14 @@ export interface GatewayOperations {
   version?: string;
 }
 
-/** Which gateway, where the source is an id and no address. */
+/** The gateway, for sources that are ids. */
 export interface GatewayOptions {
   baseUrl?: string;
 }
 
 const ADDRESS = /^(?<base>.*)\/(?:i\/(?<short>[^/]+)|api\/v1\/images\/(?<long>[^/]+)\/proxy)$/;
 
-/** The address of an image id, or of an image's address, with these operations. */
+/** Return the address of an image with the operations; `src` is an id or an address of the gateway. */
 export function generate(src: string | URL, operations: GatewayOperations, options: GatewayOptions = {}): string {
   const found = ADDRESS.exec(String(src).split("?")[0] ?? "")?.groups;
   const base = baseUrlOf(options.baseUrl ?? found?.base);
@@ -30,7 +30,7 @@ export function generate(src: string | URL, operations: GatewayOperations, optio
   });
 }
 
-/** What an address of the gateway asks for; null for any other address. */
+/** Return the id and the operations of an address, or null if it is not an address of the gateway. */
 export function extract(
   url: string | URL,
 ): { src: string; operations: GatewayOperations; options: GatewayOptions } | null {
@@ -47,7 +47,7 @@ export function extract(
   return { src: found.short ?? found.long ?? "", operations, options: { baseUrl: found.base ?? "" } };
 }
 
-/** As `generate`, on top of what the address asks for already. */
+/** Like `generate`, and keep the operations that the address has already. */
 export function transform(src: string | URL, operations: GatewayOperations, options: GatewayOptions = {}): string {
   return generate(src, { ...extract(src)?.operations, ...operations }, options);
 }

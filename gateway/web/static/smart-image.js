@@ -1,1 +1,1 @@
-export * from "./smart-image.ABHtkBKb.js";
+export * from "./smart-image.nbXBYnA5.js";

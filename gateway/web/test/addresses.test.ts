@@ -6,14 +6,14 @@ import { extract, generate, transform } from "../src/unpic.js";
 
 const BASE = "https://img.example.com";
 
-test("an address names the variant, and nothing that was not asked for", () => {
+test("an address contains only the requested variant", () => {
   expect(proxyAddress(BASE, "a")).toBe(`${BASE}/i/a`);
   expect(proxyAddress(BASE, "a", { style: "card", width: 320, format: "webp", version: "7" })).toBe(
     `${BASE}/i/a?style=card&w=320&format=webp&v=7`,
   );
 });
 
-test("a signed link is kept, be it an address or its query", () => {
+test("a signed link is an address or a query", () => {
   expect(proxyAddress(BASE, "a", { link: "?kid=k&exp=9&sig=s", style: "card" })).toBe(
     `${BASE}/i/a?kid=k&exp=9&sig=s&style=card`,
   );
@@ -22,7 +22,7 @@ test("a signed link is kept, be it an address or its query", () => {
   );
 });
 
-test("each explicit format is a source of its own, and the last one is the image's", () => {
+test("each explicit format is a <source>, and the last candidate is for the <img>", () => {
   expect(candidates(BASE, "a", { style: "card" }, [320, 640], ["avif", "original"])).toEqual([
     {
       type: "image/avif",

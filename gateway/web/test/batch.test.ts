@@ -7,7 +7,7 @@ afterEach(() => void vi.useRealTimers());
 const echo = () =>
   vi.fn(async (ids: string[]) => new Map<string, string | Error>(ids.map((id) => [id, `url of ${id}`])));
 
-test("what is asked for within a frame is one call, in which nobody is named twice", async () => {
+test("ids requested within a frame go into one call, each once", async () => {
   const send = echo();
   const batcher = new Batcher(send);
   const answers = Promise.all([batcher.load("a"), batcher.load("b"), batcher.load("a")]);
@@ -18,7 +18,7 @@ test("what is asked for within a frame is one call, in which nobody is named twi
   expect(send.mock.calls).toEqual([[["a", "b"]]]);
 });
 
-test("who asks for an id that is asked for already shares the answer", async () => {
+test("a request for a pending id shares its answer", async () => {
   let answer: (value: Map<string, string>) => void = () => undefined;
   const send = vi.fn(() => new Promise<Map<string, string>>((resolve) => (answer = resolve)));
   const batcher = new Batcher<string>(send);
@@ -31,7 +31,7 @@ test("who asks for an id that is asked for already shares the answer", async () 
   expect(send).toHaveBeenCalledTimes(1);
 });
 
-test("at most 200 go into a call, the nearest to the eye into the first", async () => {
+test("a call has at most 200 ids, the nearest ones first", async () => {
   const send = echo();
   const batcher = new Batcher(send);
   const answers = Promise.all(Array.from({ length: 250 }, (_, index) => batcher.load(`i${index}`, 250 - index)));
@@ -41,7 +41,7 @@ test("at most 200 go into a call, the nearest to the eye into the first", async 
   expect(send.mock.calls[0]?.[0].slice(0, 2)).toEqual(["i249", "i248"]);
 });
 
-test("an id fails alone, or with the call, and can be asked for again", async () => {
+test("an id fails alone or with its call, and can be requested again", async () => {
   const send = vi.fn<(ids: string[]) => Promise<Map<string, string | Error>>>();
   send.mockResolvedValueOnce(
     new Map<string, string | Error>([

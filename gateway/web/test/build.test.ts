@@ -25,7 +25,7 @@ test("the files that the gateway serves are those that a fresh build makes", asy
   }
 });
 
-test("gzipped, the core is at most 5.25 kB, and the one file that pages load, the core in it, at most 9.5 kB", async () => {
+test("gzipped, the core is at most 5.25 kB and the served file, core included, at most 9.5 kB", async () => {
   const core = await build({
     root: ROOT,
     mode: "budget",

@@ -16,7 +16,7 @@ test("an entry lives for ten minutes", () => {
   expect(cache.get("a")).toBeUndefined();
 });
 
-test("a URL is not given out in the last half minute of its life", () => {
+test("a URL is not returned in the last 30 seconds of its life", () => {
   const cache = new ImageCache<string>();
   cache.set("a", "url", seconds(NOW) + 120);
   vi.advanceTimersByTime(89_999);
@@ -25,7 +25,7 @@ test("a URL is not given out in the last half minute of its life", () => {
   expect(cache.get("a")).toBeUndefined();
 });
 
-test("a URL of a short life is given out for half of it", () => {
+test("a short-lived URL is returned for half of its life", () => {
   const cache = new ImageCache<string>();
   cache.set("a", "url", seconds(NOW) + 20);
   vi.advanceTimersByTime(9_999);
@@ -34,7 +34,7 @@ test("a URL of a short life is given out for half of it", () => {
   expect(cache.get("a")).toBeUndefined();
 });
 
-test("a machine whose clock is ahead still uses a URL for a moment", () => {
+test("a URL is cached for a moment if the local clock is ahead", () => {
   const cache = new ImageCache<string>();
   cache.set("a", "url", seconds(NOW) - 5000);
   expect(cache.get("a")).toBe("url");
@@ -42,7 +42,7 @@ test("a machine whose clock is ahead still uses a URL for a moment", () => {
   expect(cache.get("a")).toBeUndefined();
 });
 
-test("the entry that was used least recently leaves first", () => {
+test("the least recently used entry is evicted first", () => {
   const cache = new ImageCache<number>(() => ({ max: 2 }));
   cache.set("a", 1);
   cache.set("b", 2);
@@ -51,7 +51,7 @@ test("the entry that was used least recently leaves first", () => {
   expect([cache.get("a"), cache.get("b"), cache.get("c")]).toEqual([1, undefined, 3]);
 });
 
-test("hits and misses are counted, and entries can be dropped", () => {
+test("hits and misses are counted, and entries can be removed", () => {
   const cache = new ImageCache<number>();
   cache.set("a", 1);
   cache.set("b", 2);

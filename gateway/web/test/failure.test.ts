@@ -32,7 +32,7 @@ test.each([
   expect(kindOfCode(code)).toBe(kind);
 });
 
-test("only trouble that may pass by itself counts against the gateway", () => {
+test("only transient failures count against the gateway", () => {
   expect(isTransient("unavailable")).toBe(true);
   expect(isTransient("unauthorized")).toBe(false);
   expect(isTransient("decode")).toBe(false);

@@ -14,7 +14,7 @@ function closed(random = () => 0.5): Gate {
   return gate;
 }
 
-test("three pictures that fail in a row close it, and a success in between does not let them add up", () => {
+test("failures of three images in a row close the gate; a success resets the count", () => {
   const gate = new Gate();
   gate.failed("a");
   gate.failed("b");
@@ -26,18 +26,18 @@ test("three pictures that fail in a row close it, and a success in between does 
   expect(gate.closed).toBe(true);
 });
 
-test("one bad picture is no outage, however often it fails", () => {
+test("one broken image never closes the gate", () => {
   const gate = new Gate();
   for (let failures = 0; failures < 10; failures++) gate.failed("a");
   expect(gate.closed).toBe(false);
 });
 
-test("an open gate holds nobody up", async () => {
+test("an open gate does not delay", async () => {
   await new Gate().enter(() => Promise.resolve(false), forever);
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test("of two hundred who wait one asks at a time, each in turn", async () => {
+test("of two hundred waiting requests one probes at a time, in turn", async () => {
   const gate = closed();
   const askers: number[] = [];
   let underWay = 0;
@@ -58,7 +58,7 @@ test("of two hundred who wait one asks at a time, each in turn", async () => {
   expect(askers.length).toBeLessThan(15);
 });
 
-test("those who waited go within two seconds, not all at once", async () => {
+test("waiting requests start spread over two seconds", async () => {
   let turn = 0;
   const gate = closed(() => (turn++ % 100) / 100);
   let answers = false;
@@ -78,7 +78,7 @@ test("those who waited go within two seconds, not all at once", async () => {
   expect(Math.max(...perTenth.values())).toBeLessThan(30);
 });
 
-test("it asks no earlier than it was told to", async () => {
+test("no probe is sent before Retry-After has passed", async () => {
   const gate = new Gate(() => 0);
   for (let failures = 0; failures < 3; failures++) gate.failed(`picture ${failures}`, 10_000);
   const probe = vi.fn(() => Promise.resolve(true));
@@ -89,7 +89,7 @@ test("it asks no earlier than it was told to", async () => {
   expect(probe).toHaveBeenCalledTimes(1);
 });
 
-test("it asks at once when the network is back", async () => {
+test("wake() probes at once", async () => {
   const gate = closed(() => 0.99);
   const probe = vi.fn(() => Promise.resolve(true));
   const entered = gate.enter(probe, forever);
@@ -99,7 +99,7 @@ test("it asks at once when the network is back", async () => {
   expect(probe).toHaveBeenCalledTimes(1);
 });
 
-test("who left is not asked for, and the gate closes again while some still wait for their turn", async () => {
+test("an aborted request is not probed for, and a gate that closes again holds those not started yet", async () => {
   const gate = closed();
   const leaver = new AbortController();
   const probe = vi.fn(() => Promise.resolve(true));
@@ -123,7 +123,7 @@ test("who left is not asked for, and the gate closes again while some still wait
   await stays;
 });
 
-test("those who gave up hear that it opened", () => {
+test("listeners are called when the gate opens", () => {
   const gate = closed();
   const listener = vi.fn();
   const stop = gate.onOpen(listener);

@@ -27,7 +27,7 @@ function urls(...ids: string[]): Response {
 const gathered = () => vi.advanceTimersByTimeAsync(16);
 const sent = (call: number) => fetched.mock.calls[call]?.[1] as RequestInit & { headers: Record<string, string> };
 
-test("fifty pictures are one call, and what is known is not asked for again", async () => {
+test("fifty images are one call, and cached URLs need none", async () => {
   const gateway = new Gateway("https://gw");
   const ids = Array.from({ length: 50 }, (_, index) => `i${index}`);
   fetched.mockImplementation(async () => urls(...ids));
@@ -40,7 +40,7 @@ test("fifty pictures are one call, and what is known is not asked for again", as
   expect(JSON.parse(String(sent(0).body))).toEqual({ image_ids: ids, include: ["meta"] });
 });
 
-test("a refused token is renewed once, whichever way the gateway tells of it", async () => {
+test("a rejected token is renewed once, for 401 and for errors in a batch", async () => {
   const tokens = ["old", "new", "newer"];
   const getToken = vi.fn(async () => tokens.shift() ?? null);
   configureSmartImage({ getToken });
@@ -57,7 +57,7 @@ test("a refused token is renewed once, whichever way the gateway tells of it", a
   expect(getToken).toHaveBeenCalledTimes(3);
 });
 
-test("a dead URL is never taken again: the gateway's newest, else one made for it", async () => {
+test("a dead URL is replaced by the gateway's newest, else by a new one", async () => {
   const gateway = new Gateway("https://gw");
   fetched
     .mockResolvedValueOnce(urls("a"))
@@ -74,7 +74,7 @@ test("a dead URL is never taken again: the gateway's newest, else one made for i
   expect(fetched).toHaveBeenCalledTimes(3);
 });
 
-test("why an address failed is asked once for all, and not at all once the gateway is known to be down", async () => {
+test("diagnosis sends one HEAD at a time, and none while the gate is closed", async () => {
   const gateway = new Gateway("https://gw");
   fetched.mockImplementation(
     async () => new Response(null, { status: 503, headers: { "Retry-After": "7", "X-Request-Id": "r" } }),
@@ -86,7 +86,7 @@ test("why an address failed is asked once for all, and not at all once the gatew
   expect(gateway.gate.closed).toBe(true);
 });
 
-test("the image service tells for each id the URL or why there is none", async () => {
+test("imageProxy returns a URL or an error for each id", async () => {
   configureSmartImage({ baseUrl: "https://service/" });
   fetched.mockResolvedValueOnce(
     answer({
@@ -106,7 +106,7 @@ test("the image service tells for each id the URL or why there is none", async (
   expect((await imageProxy.url("a")).url).toBe("cos/new");
 });
 
-test("a gateway that tells nothing of sizes is not asked for them again", async () => {
+test("metadata is not requested again from a gateway without it", async () => {
   const gateway = new Gateway("https://gw");
   fetched.mockResolvedValue(urls("a"));
   const first = gateway.meta("a");

@@ -13,7 +13,7 @@ test("custom-elements.json lists every attribute, each with its property", () =>
   }
 });
 
-test("it tells the defaults that hold", () => {
+test("its defaults are those of the code", () => {
   for (const [name, standard] of Object.values(NUMBERS)) {
     const told = element?.attributes.find((attribute) => attribute.name === name)?.default;
     if (told !== undefined) expect(Number(told)).toBe(standard);

@@ -16,7 +16,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-test("what a minute saw goes out as one beacon of text, with counts and nothing else", async () => {
+test("one text beacon a minute contains counts only", async () => {
   const monitor = new Monitor(() => ({ endpoint: "/b" }), "https://gw");
   monitor.report({ result: "loaded", seconds: 0.2, source: "network" });
   monitor.report({ result: "recovered", seconds: 99, source: "cache" });
@@ -40,7 +40,7 @@ test("what a minute saw goes out as one beacon of text, with counts and nothing 
   expect(sent).toHaveBeenCalledTimes(1); // nothing was seen since
 });
 
-test("a gateway that takes no beacons gets none, and is asked once", async () => {
+test("a gateway without beacons gets none", async () => {
   fetched.mockImplementation(async () => new Response(JSON.stringify({ features: { beacons: false } })));
   const monitor = new Monitor(() => ({}), "https://gw");
   monitor.report({ result: "failed", seconds: null });
@@ -51,7 +51,7 @@ test("a gateway that takes no beacons gets none, and is asked once", async () =>
   expect(fetched).toHaveBeenCalledTimes(1);
 });
 
-test("a page that was not drawn reports nothing", async () => {
+test("a page outside the sample reports nothing", async () => {
   const monitor = new Monitor(
     () => ({ endpoint: "/b", sample: 0.1 }),
     "https://gw",

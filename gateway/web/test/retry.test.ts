@@ -28,7 +28,7 @@ test("a task is run until it succeeds", async () => {
   expect(retrier.attempt).toBe(3);
 });
 
-test("the last error is told when the retries are used up", async () => {
+test("the run rejects with the last error when retries are used up", async () => {
   const retrier = new Retrier({ max: 1 });
   const result = expect(retrier.run(() => Promise.reject(new Error("always")))).rejects.toThrow("always");
   await vi.runAllTimersAsync();
@@ -36,13 +36,13 @@ test("the last error is told when the retries are used up", async () => {
   expect(retrier.attempt).toBe(2);
 });
 
-test("what may not be retried is not", async () => {
+test("mayRetry ends the run", async () => {
   const task = vi.fn(() => Promise.reject(new Error("final")));
   await expect(new Retrier().run(task, () => false)).rejects.toThrow("final");
   expect(task).toHaveBeenCalledTimes(1);
 });
 
-test("a cancelled run ends at once, and leaves no timer", async () => {
+test("cancel() ends the run at once and leaves no timer", async () => {
   const retrier = new Retrier();
   const task = vi.fn(() => Promise.reject(new Error("no")));
   const result = expect(retrier.run(task)).rejects.toMatchObject({ name: "AbortError" });
@@ -53,7 +53,7 @@ test("a cancelled run ends at once, and leaves no timer", async () => {
   expect(task).toHaveBeenCalledTimes(1);
 });
 
-test("a second run ends the first one", async () => {
+test("a second run cancels the first one", async () => {
   const retrier = new Retrier();
   const first = expect(retrier.run(() => Promise.reject(new Error("no")))).rejects.toMatchObject({
     name: "AbortError",

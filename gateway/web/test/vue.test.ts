@@ -10,7 +10,7 @@ afterEach(() => {
   for (const key of Object.keys(config)) delete config[key as keyof typeof config];
 });
 
-test("a server renders the element with its picture, so that it needs no script", async () => {
+test("a server renders the element with its <img>", async () => {
   const app = createSSRApp(() => h(SmartImage, { imageId: "a", alt: "A gradient", width: 80, height: 60, lazy: true }));
   app.use(createSmartImage({ baseUrl: "https://gw/" }));
   const html = await renderToString(app);
@@ -21,7 +21,7 @@ test("a server renders the element with its picture, so that it needs no script"
     expect(img).toContain(part);
 });
 
-test("a picture by presigned URL is left to the browser", async () => {
+test("a server renders no <img> in url mode", async () => {
   const html = await renderToString(createSSRApp(() => h(SmartImage, { imageId: "a", mode: "url" })));
   expect(html).not.toContain("<img");
   const switched = await renderToString(createSSRApp(() => h(SmartImage, { imageId: "a", useProxy: false })));
@@ -29,7 +29,7 @@ test("a picture by presigned URL is left to the browser", async () => {
   expect(switched).toContain('use-proxy="false"');
 });
 
-test("retries count where a template sees it, and end with the component", async () => {
+test("useImageRetry counts reactively and is cancelled with its scope", async () => {
   const scope = effectScope();
   const retry = scope.run(() => useImageRetry({ max: 5, delay: 100, jitter: false }));
   if (!retry) throw new Error("no scope");
@@ -42,7 +42,7 @@ test("retries count where a template sees it, and end with the component", async
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test("the cache is the gateway's own", () => {
+test("useImageCache uses the cache of the gateway", () => {
   const cache = useImageCache("https://cache");
   const end = Date.now() / 1000 + 3600;
   cache.set("a", { url: "cos/a", expires_at: end });
@@ -53,7 +53,7 @@ test("the cache is the gateway's own", () => {
   cache.clear();
 });
 
-test("what is known of a picture follows the element", async () => {
+test("useSmartImage follows the element", async () => {
   const element = Object.assign(new EventTarget(), {
     state: "idle",
     attempt: 0,

@@ -1,14 +1,14 @@
-/** Which variant of an image is wanted. What is left out is left to the gateway. */
+/** Variant of an image; the gateway chooses what is left out. */
 export interface VariantOptions {
   style?: string | null;
   width?: number | null;
   format?: string | null;
   version?: string | null;
-  /** A signed link to the image: a whole address, or its query. */
+  /** A signed link: its whole address, or its query. */
   link?: string | null;
 }
 
-/** A `<source>` or the `<img>`: `type` is undefined for the latter. */
+/** The `srcset` of a `<source>`, or of the `<img>` if `type` is undefined. */
 export interface Candidates {
   type?: string;
   srcset: string;
@@ -16,12 +16,12 @@ export interface Candidates {
 
 const ID = /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$/;
 
-/** Whether it is an id that the gateway takes. */
+/** Whether the gateway accepts the id. */
 export function isImageId(id: string): boolean {
   return ID.test(id);
 }
 
-/** The address of an image that never expires: `/i/{id}` under `base`, which has no slash at its end. */
+/** Return the permanent address of an image: `/i/{id}` under `base`, which has no trailing slash. */
 export function proxyAddress(base: string, id: string, options: VariantOptions = {}): string {
   const { link, style, width, format, version } = options;
   let address = `${base}/i/${id}`;
@@ -37,7 +37,7 @@ export function proxyAddress(base: string, id: string, options: VariantOptions =
   return query ? `${address}${address.includes("?") ? "&" : "?"}${query}` : address;
 }
 
-/** What a browser chooses from: one `<source>` for each format, and last, for the `<img>`, that of no explicit format. */
+/** Return one `<source>` for each explicit format, and last the `srcset` of the `<img>`. */
 export function candidates(
   base: string,
   id: string,

@@ -1,10 +1,10 @@
-/** How many ms calls are gathered, and how many ids go into one call. */
+/** `wait`: how long ids are collected, in ms. `size`: how many ids go into one call. */
 export interface BatchOptions {
   wait: number;
   size: number;
 }
 
-/** One frame, and what the gateway takes at most. */
+/** One frame, and the most ids that the gateway accepts. */
 export const BATCH_DEFAULTS: Readonly<BatchOptions> = { wait: 16, size: 200 };
 
 interface Waiting<T> {
@@ -14,18 +14,18 @@ interface Waiting<T> {
   reject(error: unknown): void;
 }
 
-/** Gathers calls for single ids into calls for many. Whoever asks for an id that is asked for already shares the answer. */
+/** Combines requests for single ids into batch calls. Requests for the same id share one answer. */
 export class Batcher<T> {
   #gathered = new Map<string, Waiting<T>>();
   readonly #asked = new Map<string, Promise<T>>();
 
-  /** `send` answers for each id a value or an Error; when it rejects, every id of the call does. */
+  /** `send` returns a value or an Error for each id. If it rejects, all ids of the call are rejected. */
   constructor(
     private readonly send: (ids: string[]) => Promise<ReadonlyMap<string, T | Error>>,
     private readonly options: () => Partial<BatchOptions> | undefined = () => undefined,
   ) {}
 
-  /** The answer for one id; the ids of lowest `rank` go first. */
+  /** Return the answer for one id. Ids with the lowest `rank` go into the first call. */
   load(id: string, rank = 0): Promise<T> {
     const gathered = this.#gathered.get(id);
     if (gathered) {
@@ -64,7 +64,7 @@ export class Batcher<T> {
   }
 }
 
-// Promise.withResolvers is younger than some browsers that are still in use.
+// Promise.withResolvers is missing in browsers that are still in use.
 function withResolvers<T>() {
   let resolve!: (value: T) => void;
   let reject!: (error: unknown) => void;

@@ -1,21 +1,21 @@
-/** How much is kept and for how long; `margin` is how many ms before its end an entry is no longer given out. */
+/** `max` entries, each for `ttl` ms; a URL is not returned in the last `margin` ms of its life. */
 export interface CacheOptions {
   max: number;
   ttl: number;
   margin: number;
 }
 
-/** What is used where nothing else is said: 100 entries, 10 minutes, and nothing in its last half minute. */
+/** Defaults: 100 entries, 10 minutes, 30 seconds. */
 export const CACHE_DEFAULTS: Readonly<CacheOptions> = { max: 100, ttl: 600_000, margin: 30_000 };
 
-/** How well the cache does. */
+/** Counters of a cache. */
 export interface CacheStats {
   size: number;
   hits: number;
   misses: number;
 }
 
-/** The least recently used entries leave first; none is given out in the last `margin` ms of its life. */
+/** A cache with least-recently-used eviction, whose entries expire before their URLs do. */
 export class ImageCache<T> {
   readonly #entries = new Map<string, { value: T; until: number }>();
   #hits = 0;
@@ -23,7 +23,7 @@ export class ImageCache<T> {
 
   constructor(private readonly options: () => Partial<CacheOptions> | undefined = () => undefined) {}
 
-  /** The value, or undefined when there is none that still lives. */
+  /** Return the value, or undefined if there is none or it has expired. */
   get(key: string): T | undefined {
     const entry = this.#entries.get(key);
     this.#entries.delete(key);
@@ -31,24 +31,24 @@ export class ImageCache<T> {
       this.#misses++;
       return undefined;
     }
-    this.#entries.set(key, entry); // the last one in the map was used last
+    this.#entries.set(key, entry); // a Map keeps insertion order: the last entry is the most recently used
     this.#hits++;
     return entry.value;
   }
 
-  /** The value, dead or alive, without counting as a use. */
+  /** Return the value even if it has expired, without counting the lookup. */
   peek(key: string): T | undefined {
     return this.#entries.get(key)?.value;
   }
 
-  /** Keep a value; `expiresAt` (Unix seconds) ends it early. */
+  /** Store a value. It expires early if `expiresAt` (Unix seconds) comes before the TTL ends. */
   set(key: string, value: T, expiresAt?: number | null): void {
     const { max, ttl, margin } = { ...CACHE_DEFAULTS, ...this.options() };
     const now = Date.now();
     let until = now + ttl;
     if (expiresAt) {
       const end = expiresAt * 1000;
-      // A URL is not handed out dead: if it looks so, this machine's clock is wrong, and it is good for a moment.
+      // The gateway never returns an expired URL: if it looks expired, the clock of this machine is wrong.
       until = Math.min(until, end > now ? Math.max(end - margin, now + (end - now) / 2) : now + margin);
     }
     this.#entries.delete(key);
@@ -59,17 +59,17 @@ export class ImageCache<T> {
     }
   }
 
-  /** Drop one entry. */
+  /** Remove one entry. */
   invalidate(key: string): void {
     this.#entries.delete(key);
   }
 
-  /** Drop everything. */
+  /** Remove all entries. */
   clear(): void {
     this.#entries.clear();
   }
 
-  /** Counts since the page was loaded. */
+  /** Return the counters since the page was loaded. */
   stats(): CacheStats {
     return { size: this.#entries.size, hits: this.#hits, misses: this.#misses };
   }

@@ -1,44 +1,44 @@
 import type { BatchOptions } from "./batch.js";
 import type { CacheOptions } from "./cache.js";
 
-/** A signed link: its address, or address and end (Unix seconds). */
+/** A signed link: its address, or the address with its expiry (Unix seconds). */
 export type Link = string | { url: string; expires_at?: number };
 
-/** How failures are reported: `sample` is the share of pages that report, 0 to 1. */
+/** `sample`: the share of pages that report, 0 to 1. `endpoint`: where to. `interval`: how often, in ms. */
 export interface MonitorOptions {
   sample?: number;
   endpoint?: string;
   interval?: number;
 }
 
-/** What a page says once for all its pictures. */
+/** Configuration of all images of a page. */
 export interface SmartImageConfig {
-  /** Where the gateway is; by default the origin that the script, else the page, came from. */
+  /** Address of the gateway. Default: where the script was loaded from, else the page's origin. */
   baseUrl?: string;
-  /** How calls of the API are sent; `same-origin` by default. */
+  /** Credentials mode of API calls; `same-origin` by default. */
   credentials?: RequestCredentials;
-  /** The bearer token for calls of the API; `renew` is true after the gateway refused the last one. */
+  /** Returns the bearer token for API calls. `renew` is true after the gateway answered 401. */
   getToken?: (options: { renew: boolean }) => string | null | Promise<string | null>;
-  /** A signed link to an image that others may not see; null for one that needs none. */
+  /** Returns a signed link to a private image, or null for a public one. `renew` is true after a 401. */
   getLink?: (id: string, options: { renew: boolean }) => Link | null | Promise<Link | null>;
-  /** `meta: false` never asks for sizes and placeholders. */
+  /** `meta: false` never requests sizes and placeholders. */
   batch?: Partial<BatchOptions> & { meta?: boolean };
   cache?: Partial<CacheOptions>;
-  /** Report what was seen; true is the same as `{}`. */
+  /** Report load times and failures; true is the same as `{}`. */
   monitor?: boolean | MonitorOptions;
-  /** Texts by language, over the built-in ones. */
+  /** Texts by language; they replace built-in ones. */
   messages?: Record<string, Partial<Record<string, string>>>;
 }
 
-/** The configuration in force. Changed by `configureSmartImage` alone. */
+/** The current configuration; only `configureSmartImage` changes it. */
 export const config: SmartImageConfig = {};
 
-/** Set some of the configuration; what is not named stays. Elements see it at their next load. */
+/** Change the named parts of the configuration. Elements use it from their next load on. */
 export function configureSmartImage(changes: SmartImageConfig): void {
   Object.assign(config, changes);
 }
 
-/** The gateway's address without a slash at its end: `given`, else the configured one, else the page's origin. */
+/** Return the gateway's address without a trailing slash: `given`, else the configured one, else the page's origin. */
 export function baseUrlOf(given?: string | null): string {
   return (given || config.baseUrl || globalThis.location?.origin || "").replace(/\/+$/, "");
 }

@@ -1,8 +1,8 @@
-/** Why a load failed. A closed set: it is also the label under which failures are counted. */
+/** Why a load failed. A closed set, because it is also a metric label. */
 export type FailureKind =
-  | "network" // no answer, or one that was cut off
-  | "timeout" // no picture within the element's own time limit
-  | "decode" // an answer that is no picture
+  | "network" // no answer, or an incomplete one
+  | "timeout" // the attribute `timeout` has passed
+  | "decode" // the answer is not an image
   | "throttled" // 429
   | "unavailable" // 503
   | "server" // any other 5xx
@@ -15,7 +15,7 @@ export type FailureKind =
 /** What to do about a failure. */
 export type Action = "stop" | "authorize" | "renew" | "retry";
 
-/** One failed attempt. `status` is null when the browser does not tell; `retryAfter` is in milliseconds. */
+/** A failed attempt. `status` is null if the browser does not tell it; `retryAfter` is in ms. */
 export interface LoadFailure {
   readonly kind: FailureKind;
   readonly status: number | null;
@@ -48,12 +48,12 @@ const KINDS: Readonly<Record<number, FailureKind>> = {
 
 const TRANSIENT: readonly FailureKind[] = ["network", "timeout", "throttled", "unavailable", "server"];
 
-/** The kind of failure that an HTTP status stands for; a good status means that the bytes were no picture. */
+/** Map an HTTP status to a failure. 0 means no answer; a status of success means that the body is not an image. */
 export function kindOf(status: number): FailureKind {
   return KINDS[status] ?? (status >= 500 ? "server" : status >= 400 ? "invalid" : status ? "decode" : "network");
 }
 
-/** The kind that a `code` of the gateway's JSON answers stands for. */
+/** Map an error code of the gateway's API to a failure. */
 export function kindOfCode(code: string): FailureKind {
   if (code === "unauthorized") return code;
   if (code === "image_blocked") return "blocked";
@@ -61,19 +61,19 @@ export function kindOfCode(code: string): FailureKind {
   return code.startsWith("invalid") || code.startsWith("unknown") ? "invalid" : "unavailable";
 }
 
-/** Whether the same request may succeed later, without anybody changing anything. */
+/** Whether the same request may succeed later. */
 export function isTransient(kind: FailureKind): boolean {
   return TRANSIENT.includes(kind);
 }
 
-/** What to do; `viaUrl` is true where the picture came by a presigned URL, which a 403 declares dead. */
+/** Decide what to do about a failure. `viaUrl`: the image was loaded by a presigned URL, so 403 means that it expired. */
 export function actionFor(kind: FailureKind, viaUrl: boolean): Action {
   if (isTransient(kind) || kind === "decode") return "retry";
   if (kind === "unauthorized") return "authorize";
   return kind === "refused" && viaUrl ? "renew" : "stop";
 }
 
-/** A Retry-After field in milliseconds (RFC 9110 section 10.2.3); null when there is none that can be read. */
+/** Parse Retry-After (RFC 9110 section 10.2.3) into ms. Return null if it is missing or malformed. */
 export function retryAfterOf(field: string | null, now = Date.now()): number | null {
   if (!field) return null;
   const ms = /^\d+$/.test(field) ? Number(field) * 1000 : Date.parse(field) - now;

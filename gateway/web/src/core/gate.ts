@@ -1,7 +1,7 @@
 import { backoff } from "./retry.js";
 import { abortable, sleep } from "./sleep.js";
 
-/** Asks the gateway whether it answers: resolves with true or false, and rejects for nothing. */
+/** Asks whether the gateway answers. Never rejects. */
 export type Probe = () => Promise<boolean>;
 
 const FAILURES = 3;
@@ -9,10 +9,11 @@ const SPREAD = 2000;
 const PROBE_BACKOFF = { max: Infinity, delay: 1000, maxDelay: 15_000 };
 
 /**
- * Holds back requests to a gateway that fails.
+ * A circuit breaker for the requests of one page to one gateway.
  *
- * After three failures in a row, each of another picture, it closes: one probe goes at a time, everybody else waits. Once a probe succeeds, those
- * who wait go within two seconds, not all at once.
+ * It closes after failures of three different images without a success in between. While it is closed, one probe at a
+ * time is sent and all other requests wait. After a successful probe the waiting requests start at random times within
+ * two seconds.
  */
 export class Gate {
   readonly #failing = new Set<string>();
@@ -31,7 +32,7 @@ export class Gate {
     return this.#closed;
   }
 
-  /** Return at once while the gate is open, else when it has opened again; rejects when the signal is aborted. */
+  /** Wait while the gate is closed. `probe` may be called meanwhile. Rejects when the signal is aborted. */
   async enter(probe: Probe, signal: AbortSignal): Promise<void> {
     while (this.#closed) {
       await abortable<void>(signal, (go) => {
@@ -43,7 +44,7 @@ export class Gate {
     }
   }
 
-  /** The gateway answered. */
+  /** Record an answer of the gateway: open the gate. */
   succeeded(): void {
     this.#failing.clear();
     this.#probes = 0;
@@ -56,20 +57,20 @@ export class Gate {
     for (const listener of [...this.#listeners]) listener();
   }
 
-  /** The gateway failed for `what`; it asked to be left alone for `retryAfter` ms. One bad picture is no outage. */
+  /** Record a failure of the image `what`. No probe is sent for `retryAfter` ms. One broken image never closes the gate. */
   failed(what: string, retryAfter: number | null = null): void {
     this.#notBefore = Math.max(this.#notBefore, Date.now() + (retryAfter ?? 0));
     if (this.#failing.add(what).size >= FAILURES) this.#closed = true;
   }
 
-  /** Something changed (the network came back, the page is visible again): do not wait any longer. */
+  /** Probe now: the network is back or the page is visible again. */
   wake(): void {
     this.#probes = 0;
     if (this.#closed && this.#waiting.size) void this.#probe();
     else for (const listener of [...this.#listeners]) listener();
   }
 
-  /** Call `listener` when it is worth while to try again what was given up; returns how to stop that. */
+  /** Call `listener` when failed loads should be retried. Returns the function that removes it. */
   onOpen(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -89,10 +90,10 @@ export class Gate {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const first = this.#waiting.entries().next().value;
-    // Nobody is left to ask for, or to see it: the next one to enter, or the page shown again, starts over.
+    // No request waits, or the page is hidden: the next enter() or wake() starts again.
     if (!first || globalThis.document?.hidden) return;
     const [go, probe] = first;
-    // The next probe is another one's: one bad picture must not keep the gate closed.
+    // Rotate: one broken image must not keep the gate closed.
     this.#waiting.delete(go);
     this.#waiting.set(go, probe);
     this.#probing = true;

@@ -5,7 +5,7 @@ import { baseUrlOf, config } from "./config.js";
 import { ImageLoadError, isTransient, kindOf, kindOfCode, retryAfterOf } from "./failure.js";
 import { Gate } from "./gate.js";
 
-/** What the gateway knows of an image beside its bytes. */
+/** Metadata of an image. */
 export interface ImageMeta {
   image_id: string;
   content_type?: string | null;
@@ -17,7 +17,7 @@ export interface ImageMeta {
   styles?: Record<string, { widths: number[]; formats: string[]; url?: string }>;
 }
 
-/** A presigned URL and its end (Unix seconds); `meta` where the gateway offers it. */
+/** A presigned URL and its expiry (Unix seconds), with `meta` if the gateway offers it. */
 export interface ImageUrl {
   url: string;
   expires_at: number;
@@ -31,7 +31,7 @@ interface Envelope<T> {
 const API = "/api/v1/images/";
 const TIMEOUT = 15_000;
 
-/** One gateway as a page sees it: its gate, its cache, its calls. */
+/** Client of one gateway: its gate, URL cache and API calls. */
 export class Gateway {
   readonly gate = new Gate();
   readonly cache = new ImageCache<ImageUrl>(() => config.cache);
@@ -47,12 +47,12 @@ export class Gateway {
 
   constructor(readonly base: string) {}
 
-  /** A presigned URL, from the cache if there is a live one. Rejects with `ImageLoadError`. */
+  /** Return a presigned URL, from the cache if possible. Rejects with `ImageLoadError`. */
   async url(id: string, rank?: number): Promise<ImageUrl> {
     return this.cache.get(id) ?? (await this.#urls.load(id, rank));
   }
 
-  /** A presigned URL other than `dead`: the gateway's own newest, else one that it makes now. */
+  /** Return a presigned URL other than `dead`: the gateway's newest one, else a new one. */
   async freshUrl(id: string, dead?: string): Promise<ImageUrl> {
     if (dead && this.cache.peek(id)?.url !== dead) return this.url(id);
     this.cache.invalidate(id);
@@ -60,19 +60,19 @@ export class Gateway {
     return newest && newest.url !== dead ? newest : this.refresh(id);
   }
 
-  /** Have the gateway make a new URL now: for the owner and the administrator. */
+  /** Request a new URL. Only the owner and the administrator may. */
   async refresh(id: string): Promise<ImageUrl> {
     const made = await this.call<ImageUrl>(`${API}${id}/url/refresh`, {});
     this.cache.set(id, made, made.expires_at);
     return made;
   }
 
-  /** What the gateway knows of the image; undefined where it tells nothing. */
+  /** Return the metadata, or undefined if the gateway does not offer it. */
   async meta(id: string, rank?: number): Promise<ImageMeta | undefined> {
     return this.#hasMeta && config.batch?.meta !== false ? (await this.url(id, rank)).meta : undefined;
   }
 
-  /** Call the API with the token, renewed once if it is refused; `body` makes it a POST. */
+  /** Call the API and return `data`. After a 401 the token is renewed once. `body` makes it a POST. */
   async call<T>(path: string, body?: unknown): Promise<T> {
     for (let renewed = false; ; renewed = true) {
       this.#token ??= await config.getToken?.({ renew: false });
@@ -85,7 +85,7 @@ export class Gateway {
     }
   }
 
-  /** Ask the page for another token; one renewal is shared by all that need it. */
+  /** Get a new token from the page. Concurrent callers share one renewal. */
   renewToken(): Promise<void> {
     this.#tokenRenewal ??= (async () => {
       try {
@@ -97,15 +97,17 @@ export class Gateway {
     return this.#tokenRenewal;
   }
 
-  /** Whether `address` is answered with anything but trouble. */
+  /** Whether a HEAD of `address` is answered without a transient error. */
   probe(address: string): Promise<boolean> {
     return this.#head(address).then((failure) => !isTransient(failure.kind));
   }
 
-  /** Why `address` failed: one HEAD, one at a time, and none once the gate is closed, when it is known already. */
-  diagnose(address: string): Promise<ImageLoadError> {
+  /** Find out by HEAD why `address` failed. One HEAD is sent at a time, and none while the gate is closed. */
+  diagnose(address: string, signal?: AbortSignal): Promise<ImageLoadError> {
     const diagnosis = this.#diagnosis.then(async () => {
-      if (this.gate.closed || globalThis.navigator?.onLine === false) return new ImageLoadError("network");
+      if (this.gate.closed || signal?.aborted || globalThis.navigator?.onLine === false) {
+        return new ImageLoadError("network");
+      }
       const failure = await this.#head(address);
       this.report(failure, address);
       return failure;
@@ -114,7 +116,7 @@ export class Gateway {
     return diagnosis;
   }
 
-  /** Let the gate know of a failure, or of an answer that shows the gateway to be well. */
+  /** Tell the gate: a transient failure counts against the gateway, any other one is an answer. */
   report(failure: ImageLoadError, what: string): void {
     if (this.#reported.has(failure)) return;
     this.#reported.add(failure);
@@ -124,13 +126,10 @@ export class Gateway {
   }
 
   #head(address: string): Promise<ImageLoadError> {
-    return this.#fetch(address, { method: "HEAD", cache: "no-store" }).then(
-      failureOf,
-      (error: ImageLoadError) => error,
-    );
+    return this.#fetch(address, { method: "HEAD", cache: "no-store" }, failureOf).catch(asFailure);
   }
 
-  async #send<T>(path: string, body?: unknown): Promise<T> {
+  #send<T>(path: string, body?: unknown): Promise<T> {
     const headers: Record<string, string> = {};
     if (this.#token) headers.Authorization = `Bearer ${this.#token}`;
     const init: RequestInit = { headers, credentials: config.credentials ?? "same-origin" };
@@ -139,16 +138,21 @@ export class Gateway {
       init.method = "POST";
       init.body = JSON.stringify(body);
     }
-    const answer = await this.#fetch(this.base + path, init);
-    if (!answer.ok) throw failureOf(answer);
-    return ((await answer.json()) as Envelope<T>).data;
+    return this.#fetch(this.base + path, init, async (answer) => {
+      if (!answer.ok) throw failureOf(answer);
+      return ((await answer.json()) as Envelope<T>).data;
+    });
   }
 
-  async #fetch(address: string, init: RequestInit): Promise<Response> {
+  async #fetch<T>(address: string, init: RequestInit, read: (answer: Response) => T | Promise<T>): Promise<T> {
+    const abort = new AbortController();
+    const timer = setTimeout(() => abort.abort(), TIMEOUT);
     try {
-      return await fetch(address, { ...init, signal: AbortSignal.timeout(TIMEOUT) });
-    } catch {
-      throw new ImageLoadError("network");
+      return await read(await fetch(address, { ...init, signal: abort.signal }));
+    } catch (error) {
+      throw asFailure(error);
+    } finally {
+      clearTimeout(timer);
     }
   }
 
@@ -159,7 +163,7 @@ export class Gateway {
         ...(config.batch?.meta !== false && { include: ["meta"] }),
       });
     const { urls, errors } = await ask(ids);
-    // A refused token is told for each id, in an answer that is a success as a whole.
+    // For a rejected token the batch call answers 200, with the error of each id.
     const refused = Object.keys(errors).filter((id) => errors[id] === "unauthorized");
     if (refused.length && config.getToken) {
       await this.renewToken();
@@ -179,6 +183,10 @@ export class Gateway {
   }
 }
 
+function asFailure(error: unknown): ImageLoadError {
+  return error instanceof ImageLoadError ? error : new ImageLoadError("network");
+}
+
 function failureOf({ status, headers }: Response): ImageLoadError {
   return new ImageLoadError(
     kindOf(status),
@@ -190,7 +198,7 @@ function failureOf({ status, headers }: Response): ImageLoadError {
 
 const gateways = new Map<string, Gateway>();
 
-/** The one `Gateway` of a page for an address. */
+/** Return the page's `Gateway` for an address. */
 export function gatewayAt(base?: string | null): Gateway {
   const address = baseUrlOf(base);
   let gateway = gateways.get(address);
@@ -202,22 +210,22 @@ export function gatewayAt(base?: string | null): Gateway {
   return gateway;
 }
 
-/** Calls of the gateway for scripts: the image service of a page. */
+/** The gateway's API for scripts. */
 export const imageProxy = {
-  /** A presigned URL and its end. */
+  /** Return a presigned URL and its expiry. */
   url: (id: string): Promise<ImageUrl> => gatewayAt().url(id),
-  /** The address that never expires; asks nobody. */
+  /** Return the permanent address, without a request. */
   proxyUrl: (id: string, options?: Parameters<typeof proxyAddress>[2]): string =>
     proxyAddress(baseUrlOf(), id, options),
-  /** Many URLs in as few calls as can be: for each id the URL, or why there is none. */
+  /** Return for each id its URL or its error, with as few calls as possible. */
   batch: async (ids: readonly string[]): Promise<Map<string, ImageUrl | ImageLoadError>> => {
     const gateway = gatewayAt();
     const answers = ids.map((id) => gateway.url(id).catch((error: ImageLoadError) => error));
     return new Map((await Promise.all(answers)).map((answer, index) => [ids[index] as string, answer]));
   },
-  /** A URL made this moment: for the owner of the image. */
+  /** Request a new URL. Only the owner may. */
   refresh: (id: string): Promise<ImageUrl> => gatewayAt().refresh(id),
-  /** What the gateway knows of the image; undefined where it tells nothing. */
+  /** Return the metadata, or undefined if the gateway does not offer it. */
   meta: (id: string): Promise<ImageMeta | undefined> => gatewayAt().meta(id),
 };
 

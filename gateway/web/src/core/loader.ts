@@ -7,10 +7,10 @@ import type { Report } from "./reporting.js";
 import { backoff, type RetryOptions } from "./retry.js";
 import { abortable, sleep } from "./sleep.js";
 
-/** Where a picture is on its way. */
+/** State of a load. */
 export type LoadState = "idle" | "loading" | "loaded" | "retrying" | "failed" | "offline" | "fallback";
 
-/** What to load. `id` is null for a plain address, which `src` has then. */
+/** What to load, and how: the image `id`, or the address `src` if `id` is null. */
 export interface LoadRequest {
   id: string | null;
   src: string | null;
@@ -18,26 +18,26 @@ export interface LoadRequest {
   base: string | null;
   variant: VariantOptions;
   retry: RetryOptions;
-  /** ms that one attempt may take; 0 for no limit. */
+  /** Limit of one attempt in ms; 0 for none. */
   timeout: number;
   fallback: string | null;
   report: Report | undefined;
-  /** What comes first is nearer to the eye. */
+  /** Distance from the viewport in px: near images come first in batch calls. */
   rank: number;
 }
 
-/** Where the bytes are. `expiresAt` in Unix seconds; null where the address does not expire. */
+/** Address of the bytes. `expiresAt` in Unix seconds; null if the address does not expire. */
 export interface Source {
   address: string;
   variant: VariantOptions;
   expiresAt: number | null;
 }
 
-/** What shows pictures and hears what happens to them. */
+/** Displays an image and is told about its load. */
 export interface LoaderView {
-  /** Show it; resolves with where its bytes came from, and rejects with an `ImageLoadError` when it fails. */
+  /** Display the source. Rejects with an `ImageLoadError` if it cannot be loaded. */
   show(source: Source, signal: AbortSignal): Promise<BytesSource>;
-  /** Show the stand-in; resolves with whether there is one that can be shown. */
+  /** Display the fallback image; return whether it could be loaded. */
   showFallback(address: string, signal: AbortSignal): Promise<boolean>;
   described(meta: ImageMeta): void;
   changed(from: LoadState, to: LoadState): void;
@@ -47,10 +47,10 @@ export interface LoaderView {
   gaveUp(failure: ImageLoadError): void;
 }
 
-// After so long an outage a page says that it has no picture, and goes on waiting for one.
-const PATIENCE = 60_000;
+// ms of waiting at the gate after which the state becomes `failed`; the load goes on in the background.
+const OUTAGE_LIMIT = 60_000;
 
-/** Takes one picture from its id to the screen, through whatever happens on the way. */
+/** Loads one image: resolves its address, displays it, and handles failures. */
 export class Loader {
   state: LoadState = "idle";
   attempt = 0;
@@ -60,7 +60,7 @@ export class Loader {
 
   constructor(private readonly view: LoaderView) {}
 
-  /** Start, or start anew; `fresh` wants nothing that is kept anywhere. What was under way ends. */
+  /** Cancel the current load and start this one. `fresh` bypasses caches. */
   start(request: LoadRequest, fresh = false): void {
     this.stop();
     this.#abort = new AbortController();
@@ -70,12 +70,12 @@ export class Loader {
     });
   }
 
-  /** End what is under way; nothing more is heard of it. */
+  /** Cancel the current load silently. */
   stop(): void {
     this.#abort?.abort();
   }
 
-  /** Change the state and tell it. */
+  /** Change the state and tell the view. */
   become(state: LoadState): void {
     const from = this.state;
     if (from === state) return;
@@ -110,7 +110,7 @@ class Run {
     loader.attempt = 0;
     loader.become("loading");
     if (fresh && request.id !== null && request.viaUrl) {
-      // Who may not have one made takes the newest there is.
+      // Only the owner may request a new URL; others use the newest one.
       await this.#gateway.freshUrl(request.id).catch(() => undefined);
       signal.throwIfAborted();
     }
@@ -136,7 +136,7 @@ class Run {
         signal.throwIfAborted();
         const failure = error instanceof ImageLoadError ? error : new ImageLoadError("server");
         if (failure === error) this.#gateway.report(failure, request.id ?? request.src ?? "");
-        else reportError(error); // what the page gave (getToken, getLink) failed: told to the page, and tried again
+        else reportError(error); // getToken or getLink of the page threw: report it, and retry
         this.#outageBegan ||= performance.now();
         loader.lastError = failure;
         if (!(await this.#mayGoOn(failure))) return;
@@ -144,7 +144,7 @@ class Run {
     }
   }
 
-  /** Do what the failure asks for; false when nothing can be done. */
+  /** Handle a failure; return false if the load is over. */
   async #mayGoOn(failure: ImageLoadError): Promise<boolean> {
     const { loader, request, signal, view } = this;
     const action = actionFor(failure.kind, request.viaUrl);
@@ -168,14 +168,14 @@ class Run {
     if (action === "stop" || action === "authorize" || usedUp) {
       await this.#giveUp(failure);
       if (!isTransient(failure.kind)) return false;
-      // It heals by itself once the gateway is heard of again.
+      // Try again when the gateway answers, the network is back or the page is visible again.
       const { gate } = this.#gateway;
       if (!gate.closed) await abortable<void>(signal, (resolve) => gate.onOpen(resolve));
       loader.attempt = 0;
       return true;
     }
     if (action === "renew" && !this.#renewed) {
-      this.#renewed = true; // a dead URL is no outage: the first new one is asked for at once
+      this.#renewed = true; // an expired URL is not an outage: request the first new one without delay
       return true;
     }
     const delay = Math.round((failure.retryAfter ?? 0) + backoff(loader.attempt, request.retry));
@@ -203,7 +203,7 @@ class Run {
     if (!gate.closed) return;
     if (!this.#gaveUp) this.loader.become("retrying");
     const failure = this.loader.lastError ?? new ImageLoadError("network");
-    const patience = setTimeout(() => void this.#giveUp(failure).catch(() => undefined), PATIENCE);
+    const patience = setTimeout(() => void this.#giveUp(failure).catch(() => undefined), OUTAGE_LIMIT);
     try {
       const { id, src, viaUrl } = this.request;
       const address =
@@ -225,7 +225,7 @@ class Run {
         this.#dead = found.url;
         return { address: found.url, variant, expiresAt: found.expires_at };
       } catch (error) {
-        // Whoever may not have a new URL made still may see the image, at the address that needs none.
+        // Only the owner may request a new URL. Others get the image at its permanent address.
         if (this.#dead === undefined || isTransient((error as ImageLoadError).kind)) throw error;
         this.#refused = true;
       }
@@ -248,11 +248,12 @@ class Run {
   async #show(source: Source): Promise<BytesSource> {
     const { timeout } = this.request;
     if (!timeout) return this.view.show(source, this.signal);
-    const end = AbortSignal.timeout(timeout);
+    const abort = new AbortController();
+    const timer = setTimeout(() => abort.abort(new ImageLoadError("timeout")), timeout);
     try {
-      return await this.view.show(source, AbortSignal.any([this.signal, end]));
-    } catch (error) {
-      throw end.aborted && !this.signal.aborted ? new ImageLoadError("timeout") : error;
+      return await this.view.show(source, AbortSignal.any([this.signal, abort.signal]));
+    } finally {
+      clearTimeout(timer);
     }
   }
 }

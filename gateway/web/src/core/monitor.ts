@@ -1,19 +1,19 @@
 import type { MonitorOptions } from "./config.js";
 import type { FailureKind } from "./failure.js";
 
-/** How a picture's story ended: at once, after retries, not at all, with a stand-in. */
+/** Outcome of a load: at the first attempt, after retries, failed, or failed with a fallback image. */
 export type LoadResult = "loaded" | "recovered" | "failed" | "fallback";
-/** Where the bytes came from, as far as the browser tells. */
+/** Where the bytes came from, if the browser tells. */
 export type BytesSource = "cache" | "network" | "unknown";
 
-/** One picture's story; `seconds` is null when nothing was loaded. */
+/** Outcome and duration of a load; `seconds` is null if it failed. */
 export interface LoadReport {
   result: LoadResult;
   seconds: number | null;
   source?: BytesSource;
 }
 
-/** The body of a beacon: counts only, neither ids nor addresses. `buckets[i]` counts loads within `BOUNDS[i]` seconds. */
+/** Body of a beacon. It has counts only: no ids, no addresses. `buckets[i]` counts loads of at most `BOUNDS[i]` seconds. */
 export interface Beacon {
   version: 1;
   loads: Partial<Record<LoadResult, number>>;
@@ -22,13 +22,13 @@ export interface Beacon {
   seconds: { buckets: number[]; sum: number; count: number };
 }
 
-/** Upper bounds of the histogram's buckets in seconds; the last bucket, which has no bound, follows them. */
+/** Upper bounds of the histogram's buckets in seconds; one more bucket has no upper bound. */
 export const BOUNDS: readonly number[] = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
 const ENDPOINT = "/api/v1/monitoring/beacons";
 const EVERY = 60_000;
 
-/** Gathers what a page saw and sends it as a beacon when the page is hidden, and every minute. */
+/** Counts loads of a page and sends the counts when the page is hidden, and every minute. */
 export class Monitor {
   #beacon: Beacon | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -44,7 +44,7 @@ export class Monitor {
     this.#chosen = random() < (options().sample ?? 1);
   }
 
-  /** Count the end of a picture's story, or a retry by its reason. */
+  /** Count a load, or a retry by its reason. */
   report(seen: LoadReport | FailureKind): void {
     const beacon = this.#open();
     if (!beacon) return;
@@ -64,7 +64,7 @@ export class Monitor {
     beacon.seconds.count++;
   }
 
-  /** Send what was gathered, if the gateway takes beacons. `text/plain`, so that no preflight is needed. */
+  /** Send the counts if the gateway accepts beacons. The type is text/plain, which needs no CORS preflight. */
   async flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -81,7 +81,7 @@ export class Monitor {
     if (!this.#listens) {
       this.#listens = true;
       globalThis.document?.addEventListener("visibilitychange", () => document.hidden && this.flush());
-      // Asked early: a page that is being left has no time for it.
+      // Ask now: there is no time for a request when the page is closed.
       if (!this.options().endpoint)
         void takesBeacons(this.base).then((taken) => {
           this.#supported = taken;

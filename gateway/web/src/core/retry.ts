@@ -1,20 +1,20 @@
 import { sleep } from "./sleep.js";
 
-/** How often and how long to retry: at most `max` times, the n-th after up to `delay * 2^(n-1)` ms, `maxDelay` at most. */
+/** Retry at most `max` times; the n-th retry waits up to `delay * 2^(n-1)` ms, and at most `maxDelay`. */
 export interface RetryOptions {
   max: number;
   delay: number;
   maxDelay: number;
-  /** Full jitter: a random part of the delay. Without it every delay is the whole one. */
+  /** Full jitter: wait a random part of the delay. On by default. */
   jitter?: boolean;
-  /** A number from 0 up to 1; `Math.random` unless a test gives another. */
+  /** Source of randomness; `Math.random` by default. */
   random?: () => number;
 }
 
-/** What is used where nothing else is said. */
+/** Defaults of `Retrier`. */
 export const RETRY_DEFAULTS: Readonly<RetryOptions> = { max: 3, delay: 1000, maxDelay: 30_000 };
 
-/** The delay in ms before retry number `attempt`, which counts from 1: exponential backoff with full jitter. */
+/** Return the delay in ms before retry number `attempt` (from 1): exponential backoff with full jitter. */
 export function backoff(
   attempt: number,
   { delay, maxDelay, jitter = true, random = Math.random }: RetryOptions,
@@ -25,7 +25,7 @@ export function backoff(
 
 /** Runs a task until it succeeds or the retries are used up. */
 export class Retrier {
-  /** How many attempts the current or last run has made. */
+  /** Number of attempts of the current or last run. */
   attempt = 0;
   #abort: AbortController | undefined;
   readonly #options: RetryOptions;
@@ -34,7 +34,7 @@ export class Retrier {
     this.#options = { ...RETRY_DEFAULTS, ...options };
   }
 
-  /** The task's result; rejects with its last error. A run that is still on is cancelled. `mayRetry` decides by error. */
+  /** Run `task` and cancel the previous run. Rejects with the last error once retries are used up or `mayRetry` is false. */
   async run<T>(
     task: (signal: AbortSignal) => Promise<T>,
     mayRetry: (error: unknown) => boolean = () => true,
@@ -54,12 +54,12 @@ export class Retrier {
     }
   }
 
-  /** Stop the run; its promise rejects with an AbortError. */
+  /** Cancel the run; its promise rejects with an AbortError. */
   cancel(): void {
     this.#abort?.abort();
   }
 
-  /** Stop the run and count from 0 again. */
+  /** Cancel the run and set `attempt` to 0. */
   reset(): void {
     this.cancel();
     this.attempt = 0;

@@ -1,4 +1,7 @@
-/** A promise that `start` settles, and that rejects with the signal's reason when it is aborted first. `start` returns how to clean up. */
+/**
+ * Wrap callbacks in a promise that rejects with the signal's reason on abort. `start` gets `resolve` and `reject`, and
+ * returns the function that cleans up.
+ */
 export function abortable<T>(
   signal: AbortSignal | undefined,
   start: (resolve: (value: T) => void, reject: (error: unknown) => void) => () => unknown,
@@ -13,7 +16,7 @@ export function abortable<T>(
   return new Promise<T>((resolve, reject) => {
     signal?.throwIfAborted();
     stop = () => {
-      finish(); // at once: whoever aborted may start the same thing anew
+      finish(); // synchronously: the caller may start the same load again right after abort()
       reject(signal?.reason);
     };
     signal?.addEventListener("abort", stop);

@@ -1,4 +1,4 @@
-/** Attributes that say which picture to show: a change of one loads anew. */
+/** Attributes that select the image: a change starts a new load. */
 export const SUBJECT = {
   imageId: "image-id",
   src: "src",
@@ -12,7 +12,7 @@ export const SUBJECT = {
   link: "link",
 } as const;
 
-/** Attributes that are the `<img>`'s own, and are handed to it. */
+/** Attributes that are copied to the `<img>`. */
 export const HANDED_ON = {
   alt: "alt",
   decoding: "decoding",
@@ -20,7 +20,7 @@ export const HANDED_ON = {
   referrerPolicy: "referrerpolicy",
 } as const;
 
-/** Other attributes that are texts. */
+/** Other string attributes. */
 export const TEXTS = {
   fallbackSrc: "fallback-src",
   placeholder: "placeholder",
@@ -28,7 +28,7 @@ export const TEXTS = {
   fetchPriority: "fetchpriority",
 } as const;
 
-/** Attributes that are numbers, with what holds where there is none. */
+/** Numeric attributes with their defaults. */
 export const NUMBERS = {
   width: ["width", 0],
   height: ["height", 0],
@@ -38,10 +38,10 @@ export const NUMBERS = {
   timeout: ["timeout", 0],
 } as const;
 
-/** Attributes that are there or not. */
+/** Boolean attributes. */
 export const SWITCHES = { lazy: "lazy", priority: "priority", monitor: "monitor", useProxy: "use-proxy" } as const;
 
-/** The properties that stand for attributes. */
+/** Properties that reflect attributes. */
 export type AttributeProperties = Record<
   keyof typeof SUBJECT | keyof typeof HANDED_ON | keyof typeof TEXTS,
   string | null
@@ -49,7 +49,7 @@ export type AttributeProperties = Record<
   Record<keyof typeof NUMBERS, number> &
   Record<keyof typeof SWITCHES, boolean>;
 
-/** Every attribute that an element looks at. */
+/** Every observed attribute. */
 export const OBSERVED: readonly string[] = [
   ...Object.values(SUBJECT),
   ...Object.values(HANDED_ON),
@@ -59,7 +59,7 @@ export const OBSERVED: readonly string[] = [
   "lang",
 ];
 
-/** Give a class the properties, each in step with its attribute. */
+/** Define the properties on a prototype. */
 export function reflectAttributes(prototype: HTMLElement): void {
   const define = (
     property: string,
@@ -95,7 +95,7 @@ export function reflectAttributes(prototype: HTMLElement): void {
   }
 }
 
-/** Hand on what was set before the element was defined, which hides the accessors. */
+/** Apply properties that were set before the element was defined: they hide the accessors. */
 export function takeEarlyProperties(element: object): void {
   for (const property of Object.keys(element)) {
     const value: unknown = Reflect.get(element, property);

@@ -6,7 +6,7 @@ declare global {
   }
 }
 
-/** Define `<smart-image>`, unless it is; does nothing where there are no elements, as on a server. */
+/** Define `<smart-image>` once. Does nothing on servers, which have no custom elements. */
 export function defineSmartImage(): void {
   if (globalThis.customElements && !customElements.get("smart-image")) {
     customElements.define("smart-image", SmartImageElement);

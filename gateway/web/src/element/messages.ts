@@ -1,17 +1,17 @@
 import { config } from "../core/config.js";
 import type { FailureKind } from "../core/failure.js";
 
-/** What can be said; the keys of `configureSmartImage({messages: {en: {…}}})`. */
+/** Keys of the texts in `configureSmartImage({messages: {en: {…}}})`. */
 export type MessageKey = "retrying" | "offline" | "failed" | "not_found" | "blocked" | "unauthorized" | "retry";
 
 const BUILT_IN: Readonly<Record<string, Record<MessageKey, string>>> = {
   en: {
-    retrying: "Loading is taking longer. Trying again…",
-    offline: "You are offline. The picture will load when you are back.",
-    failed: "The picture could not be loaded.",
-    not_found: "This picture does not exist.",
-    blocked: "This picture is not available.",
-    unauthorized: "Sign in to see this picture.",
+    retrying: "Loading takes longer than usual. Trying again…",
+    offline: "You are offline. The image will load when you are online again.",
+    failed: "The image could not be loaded.",
+    not_found: "This image does not exist.",
+    blocked: "This image is not available.",
+    unauthorized: "Sign in to see this image.",
     retry: "Try again",
   },
   zh: {
@@ -25,19 +25,19 @@ const BUILT_IN: Readonly<Record<string, Record<MessageKey, string>>> = {
   },
 };
 
-/** The text in the language `lang` (a BCP 47 tag): the page's own, else the built-in one, else English. */
+/** Return the text in the language `lang` (BCP 47): the page's own, else the built-in one, else English. */
 export function message(key: MessageKey, lang: string): string {
   const short = lang.slice(0, 2).toLowerCase();
   const own = config.messages;
   return own?.[lang]?.[key] ?? own?.[short]?.[key] ?? (BUILT_IN[short] ?? BUILT_IN.en)?.[key] ?? key;
 }
 
-/** What to say of a failure. */
+/** Return the text for a failure. */
 export function messageKeyOf(kind: FailureKind): MessageKey {
   return kind === "not_found" || kind === "blocked" || kind === "unauthorized" ? kind : "failed";
 }
 
-/** The language that holds where the element stands. */
+/** Return the language of the element. */
 export function languageOf(element: HTMLElement): string {
   return element.closest<HTMLElement>("[lang]")?.lang || navigator.language;
 }

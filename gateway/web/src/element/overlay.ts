@@ -3,7 +3,7 @@ import type { LoadState } from "../core/loader.js";
 import { languageOf, message, messageKeyOf } from "./messages.js";
 import { overlayStyles, sheet } from "./styles.js";
 
-/** The shadow tree: what lies over and under the picture while it is not there. */
+/** The shadow tree: placeholder, spinner, message and retry button. */
 export class Overlay {
   readonly #root: ShadowRoot;
   readonly #placeholder = part("div", "placeholder");
@@ -40,7 +40,7 @@ export class Overlay {
     this.#root.append(this.#placeholder, slot(), this.#overlay);
   }
 
-  /** Show what fits the state; `hasPicture` is whether there is a picture, which is not covered then. */
+  /** Show the parts for a state. A displayed image (`hasPicture`) is never covered. */
   show(state: LoadState, kind: FailureKind | null, hasPicture: boolean): void {
     const lang = languageOf(this.host);
     const failed = state === "failed";
@@ -56,7 +56,7 @@ export class Overlay {
     this.#button.textContent = message("retry", lang);
   }
 
-  /** What shows until the picture does: a colour, or the address of a small image; null for neither. */
+  /** Set the placeholder: a colour, or the address of a small image; null for none. */
   placeholder(value: string | null): void {
     if (value === this.#value) return;
     this.#value = value;
@@ -72,7 +72,7 @@ export class Overlay {
     this.#placeholder.prepend(this.#image);
   }
 
-  /** Keep the room of a picture of so many CSS pixels free: nothing moves when it comes. 0 for not known. */
+  /** Reserve space in CSS pixels, so that the layout does not shift; 0 if unknown. */
   box(width: number, height: number): void {
     this.#box =
       width > 0 && height > 0 ? `inline-size:${width}px;aspect-ratio:${width}/${height};grid-template:100%/100%;` : "";

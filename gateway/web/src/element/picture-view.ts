@@ -15,12 +15,12 @@ import {
 } from "./picture.js";
 import type { SmartImageElement } from "./smart-image.js";
 
-/** Shows what the loader found in the element's `<img>`, and tells the page of it. */
+/** Displays the image in the element's `<img>` and dispatches the element's events. */
 export class PictureView implements LoaderView {
   meta: ImageMeta | undefined;
-  /** Which picture is wanted, as one text. */
+  /** The attributes that select the image, as one string. */
   subject = "";
-  /** The subject whose picture is on the screen; empty when there is none. */
+  /** The subject of the displayed image; empty if none is displayed. */
   #shown = "";
   #img: HTMLImageElement | undefined;
 
@@ -30,7 +30,7 @@ export class PictureView implements LoaderView {
     private readonly states: CustomStateSet | undefined,
   ) {}
 
-  /** The `<img>`: the page's own, or one that is made. */
+  /** The `<img>`: the page's own, else a new one. */
   get img(): HTMLImageElement {
     if (!this.#img || !this.host.contains(this.#img)) {
       this.#img = this.host.querySelector("img") ?? new Image();
@@ -46,7 +46,7 @@ export class PictureView implements LoaderView {
     const wanted = this.#pictureSource(source);
     const isGiven = host.attempt === 1 && host.state === "loading" && img.src && isSame(img, wanted);
     if (isGiven && img.complete) {
-      if (!img.naturalWidth) throw await diagnosed(img.currentSrc || img.src, 0, gateway, asksGateway);
+      if (!img.naturalWidth) throw await diagnosed(img.currentSrc || img.src, 0, gateway, asksGateway, signal);
     } else {
       if (this.#shown) {
         const copy = detachedCopy(img, wanted);
@@ -80,7 +80,7 @@ export class PictureView implements LoaderView {
   }
 
   changed(from: LoadState, to: LoadState): void {
-    // The picture of another id must not stay where this one failed.
+    // Remove the image of the previous id.
     if (to === "failed" && this.#shown !== this.subject) {
       clearSource(this.img);
       this.#shown = "";
@@ -91,7 +91,7 @@ export class PictureView implements LoaderView {
     this.#tell("statechange", { from, to });
   }
 
-  /** Bring the room that is kept free, the placeholder and the overlay in step with what is known. */
+  /** Update the reserved space, the placeholder and the overlay. */
   refresh(): void {
     const { host, meta, overlay } = this;
     const width = host.width || meta?.width || 0;

@@ -4,14 +4,14 @@ import type { Gateway } from "../core/gateway.js";
 import type { BytesSource } from "../core/monitor.js";
 import { abortable } from "../core/sleep.js";
 
-/** What an `<img>`, and the `<picture>` around it if there are several formats, is to show. */
+/** Source of an `<img>`, and of the `<picture>` around it if there are several formats. */
 export interface PictureSource {
   address: string;
   candidates: readonly Candidates[];
   sizes: string;
 }
 
-/** Make `img` show the source. Its `<picture>` is made when it is needed, and its `<source>`s are made anew. */
+/** Set the source of `img`. Wrap it in a `<picture>` if needed, and replace the `<source>`s. */
 export function applySource(img: HTMLImageElement, { address, candidates, sizes }: PictureSource): void {
   if (!(img.parentElement instanceof HTMLPictureElement) && candidates.length > 1) {
     const picture = document.createElement("picture");
@@ -31,7 +31,7 @@ export function applySource(img: HTMLImageElement, { address, candidates, sizes 
   img.src = address;
 }
 
-/** Make `img` show nothing. */
+/** Remove the source of `img`. */
 export function clearSource(img: HTMLImageElement): void {
   clearCandidates(img);
   img.removeAttribute("src");
@@ -45,7 +45,7 @@ function clearCandidates(img: HTMLImageElement): void {
   img.removeAttribute("sizes");
 }
 
-/** An image of its own that shows the same source, as large as `img` is: to have it decoded before it is shown. */
+/** Make a detached image of the same source and size, so that it can be decoded before it is displayed. */
 export function detachedCopy(img: HTMLImageElement, source: PictureSource): HTMLImageElement {
   const copy = new Image();
   copy.crossOrigin = img.crossOrigin;
@@ -55,8 +55,8 @@ export function detachedCopy(img: HTMLImageElement, source: PictureSource): HTML
 }
 
 /**
- * Wait until `img` has loaded what it shows; rejects with why it has not. When `signal` is aborted before, the transfer
- * ends if `mayClear`: a browser would let the next attempt join one that hangs.
+ * Wait for the load of `img`; rejects with the failure. On abort the source is removed if `mayClear`, which ends the
+ * transfer: otherwise Chromium lets the next attempt join a transfer that hangs.
  */
 export function settled(
   img: HTMLImageElement,
@@ -68,7 +68,7 @@ export function settled(
   const began = performance.now();
   return abortable<void>(signal, (resolve, reject) => {
     const loaded = () => resolve();
-    const failed = () => diagnosed(img.currentSrc || img.src, began, gateway, asksGateway).then(reject, reject);
+    const failed = () => diagnosed(img.currentSrc || img.src, began, gateway, asksGateway, signal).then(reject, reject);
     img.addEventListener("load", loaded);
     img.addEventListener("error", failed);
     return () => {
@@ -79,27 +79,28 @@ export function settled(
   });
 }
 
-/** Why an address failed: as the browser tells, else by one HEAD where that may be asked. */
+/** Find out why an address failed: from Resource Timing, else by HEAD if it is an address of the gateway. */
 export async function diagnosed(
   address: string,
   since: number,
   gateway: Gateway,
   asksGateway: boolean,
+  signal: AbortSignal,
 ): Promise<ImageLoadError> {
   const { origin } = new URL(address, document.baseURI);
   const entry = timingOf(address, since);
   const status = entry?.responseStatus ?? 0;
-  // A status of 0 from the page's own origin is no secret: there was no answer.
+  // For the page's own origin the status is never hidden: 0 means no answer.
   const told = status || (entry && origin === location.origin);
   if (!told && !asksGateway) return new ImageLoadError("network");
-  // Retry-After is told by no timing entry.
+  // Resource Timing has no Retry-After.
   if (told && status !== 503 && status !== 429) return new ImageLoadError(kindOf(status), status || null);
   if (!asksGateway) return new ImageLoadError(kindOf(status), status);
-  const failure = await gateway.diagnose(address);
+  const failure = await gateway.diagnose(address, signal);
   return failure.kind === "network" && status ? new ImageLoadError(kindOf(status), status) : failure;
 }
 
-/** Whether the bytes came over the network, as far as the browser tells. */
+/** Return whether the bytes came over the network, if the browser tells. */
 export function bytesSourceOf(img: HTMLImageElement): BytesSource {
   const entry = timingOf(img.currentSrc, 0);
   if (!entry?.decodedBodySize) return "unknown";
@@ -108,6 +109,6 @@ export function bytesSourceOf(img: HTMLImageElement): BytesSource {
 
 function timingOf(address: string, since: number): PerformanceResourceTiming | undefined {
   const entries = performance.getEntriesByName(address, "resource") as PerformanceResourceTiming[];
-  // Some ms of grace: a fetch may begin before its element is looked at.
+  // 50 ms of tolerance: a fetch may start before the call.
   return entries.findLast((entry) => entry.startTime >= since - 50 || !since);
 }

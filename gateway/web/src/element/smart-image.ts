@@ -15,7 +15,7 @@ import { PictureView } from "./picture-view.js";
 import { stylePictures } from "./styles.js";
 import { whenNear } from "./viewport.js";
 
-/** What an element tells; none of these events bubbles. */
+/** Events of the element; none of them bubbles. */
 export interface SmartImageEventMap {
   load: Event;
   error: Event;
@@ -32,10 +32,10 @@ interface TypedEvents {
   ): void;
 }
 
-// A server that renders pages imports this, and has no elements.
+// HTMLElement is missing on servers, which import this module to render pages.
 const Base = (globalThis.HTMLElement ?? class {}) as new () => TypedEvents & HTMLElement & AttributeProperties;
 
-/** `<smart-image image-id="…">`: shows a picture of the gateway, and keeps it shown. The `<img>` is its child. */
+/** `<smart-image>`: displays an image of the gateway in its child `<img>`, and handles failures. */
 export class SmartImageElement extends Base {
   static readonly observedAttributes = OBSERVED;
   readonly #view = new PictureView(this, new Overlay(this, () => this.reload()), this.attachInternals().states);
@@ -49,7 +49,7 @@ export class SmartImageElement extends Base {
   get attempt(): number {
     return this.#loader.attempt;
   }
-  /** When the presigned URL in use ends, in Unix seconds; null for an address that does not. */
+  /** Expiry of the presigned URL in use, in Unix seconds; null for a permanent address. */
   get expiresAt(): number | null {
     return this.#loader.expiresAt;
   }
@@ -59,7 +59,7 @@ export class SmartImageElement extends Base {
   get currentSrc(): string {
     return this.#view.img.currentSrc;
   }
-  /** Whether nothing more is under way. */
+  /** Whether no load is in progress. */
   get complete(): boolean {
     return !/^(loading|retrying|offline)$/.test(this.state);
   }
@@ -69,7 +69,7 @@ export class SmartImageElement extends Base {
   get naturalHeight(): number {
     return this.#view.img.naturalHeight;
   }
-  /** Whether the picture waits until it is near the viewport. */
+  /** Whether the load waits until the element is near the viewport. */
   get isLazy(): boolean {
     return !this.priority && (this.lazy || this.loading === "lazy");
   }
@@ -81,7 +81,7 @@ export class SmartImageElement extends Base {
   }
 
   disconnectedCallback(): void {
-    // A move in the document takes it out and puts it in again: what is shown stays.
+    // A move within the document disconnects and reconnects: decide in a microtask.
     this.#schedule();
   }
 
@@ -91,12 +91,12 @@ export class SmartImageElement extends Base {
     if (this.isConnected) this.#schedule();
   }
 
-  /** Load anew what is to be shown; with `fresh`, from the gateway and not from any cache. */
+  /** Load the image again; `fresh` bypasses caches. */
   reload({ fresh = false }: { fresh?: boolean } = {}): void {
     this.#start(0, fresh);
   }
 
-  /** Wait until the picture is loaded and decoded; rejects with why it cannot be loaded. */
+  /** Wait until the image is loaded and decoded. Rejects with the failure. */
   async decode(): Promise<void> {
     while (this.state !== "loaded") {
       if (this.state === "failed" || this.state === "fallback") throw this.lastError;
@@ -141,7 +141,7 @@ export class SmartImageElement extends Base {
       view.refresh();
       return;
     }
-    const isGiven = !view.subject && !!img.src && !this.#viaUrl; // the page gave it: it is loading already
+    const isGiven = !view.subject && !!img.src && !this.#viaUrl; // the page provided the <img>, so it is loading already
     this.#stop();
     view.subject = subject;
     view.meta = undefined;
@@ -180,7 +180,7 @@ export class SmartImageElement extends Base {
       .meta(id, rank)
       .then(
         (meta) => meta && id === this.imageId && this.#view.described(meta),
-        () => undefined, // the picture itself will tell
+        () => undefined, // the load of the image reports the failure
       );
   }
 

@@ -17,7 +17,7 @@ button:focus-visible{outline:.2em solid var(--_fg);outline-offset:.1em}
 @media(prefers-reduced-motion:reduce){[part=spinner]{animation:show 0s .3s forwards}}
 `;
 
-// Of no specificity, so that any rule of the page is stronger.
+// :where() has no specificity: any rule of the page wins.
 const PICTURE = `
 :where(smart-image)>:where(picture){display:contents}
 :where(smart-image) :where(img){display:block;grid-area:1/1;z-index:1;min-width:0;min-height:0;width:100%;height:100%;
@@ -27,20 +27,20 @@ object-fit:var(--smart-image-fit,cover);object-position:var(--smart-image-positi
 let overlays: CSSStyleSheet | undefined;
 let picture: CSSStyleSheet | undefined;
 
-/** The sheet of the shadow trees, one for all; constructed, since a strict policy allows no other. */
+/** The style sheet shared by all shadow trees. Constructed sheets are allowed under `style-src 'none'`. */
 export function overlayStyles(): CSSStyleSheet {
   overlays ??= sheet(OVERLAYS);
   return overlays;
 }
 
-/** Style the pictures in `root`, the document or a shadow tree around the element. */
+/** Style the images in `root`: the document, or the shadow tree that contains the element. */
 export function stylePictures(root: Node): void {
   if (!(root instanceof Document || root instanceof ShadowRoot)) return;
   picture ??= sheet(PICTURE);
   if (!root.adoptedStyleSheets.includes(picture)) root.adoptedStyleSheets.push(picture);
 }
 
-/** A sheet of one text. */
+/** Make a style sheet. */
 export function sheet(text: string): CSSStyleSheet {
   const made = new CSSStyleSheet();
   made.replaceSync(text);

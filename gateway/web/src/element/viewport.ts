@@ -1,10 +1,10 @@
-// Far enough to be there before the reader is, near enough not to load what nobody scrolls to.
+// About one screen ahead.
 const MARGIN = "1000px";
 
 const waiting = new WeakMap<Element, (distance: number) => void>();
 let observer: IntersectionObserver | undefined;
 
-/** Call `seen` once, when the element comes near the viewport, with its distance in px; returns how to stop that. */
+/** Call `seen` once with the distance in px when the element comes near the viewport. Returns the function that cancels. */
 export function whenNear(element: Element, seen: (distance: number) => void): () => void {
   observer ??= new IntersectionObserver(
     (entries) => {

@@ -19,7 +19,7 @@ import type { SmartImageElement } from "../element/smart-image.js";
 
 type Target = SmartImageElement | Pick<ComponentPublicInstance, "$el"> | null | undefined;
 
-/** What is known of a picture on the screen; `target` is a template ref of `<SmartImage>` or `<smart-image>`. */
+/** Reactive state of an image; `target` is a template ref of `<SmartImage>` or `<smart-image>`. */
 export function useSmartImage(target: Readonly<Ref<Target>>): {
   state: Readonly<Ref<LoadState>>;
   attempt: Readonly<Ref<number>>;
@@ -66,7 +66,7 @@ export function useSmartImage(target: Readonly<Ref<Target>>): {
   };
 }
 
-/** The presigned URLs that the page keeps, by image id; `baseUrl` names a gateway other than the configured one. */
+/** The cache of presigned URLs by image id; `baseUrl` selects another gateway than the configured one. */
 export function useImageCache(
   baseUrl?: string,
 ): Pick<ImageCache<ImageUrl>, "get" | "set" | "invalidate" | "clear" | "stats"> {
@@ -80,7 +80,7 @@ export function useImageCache(
   };
 }
 
-/** Retries for a task of one's own, by the same rules; cancelled with the component. */
+/** Retries for your own task. Unmounting the component cancels them. */
 export function useImageRetry(options: Partial<RetryOptions> = {}): {
   run: <T>(task: (signal: AbortSignal) => Promise<T>, mayRetry?: (error: unknown) => boolean) => Promise<T>;
   attempt: Readonly<Ref<number>>;
@@ -105,7 +105,7 @@ export function useImageRetry(options: Partial<RetryOptions> = {}): {
   };
 }
 
-/** A collector of one's own, for pictures that are shown otherwise; sent with the component's end, too. */
+/** A collector for images that you display yourself. Unmounting the component sends the counts. */
 export function useImageMonitoring(options: MonitorOptions = {}): Pick<Monitor, "report" | "flush"> {
   const monitor = new Monitor(() => options, baseUrlOf());
   if (getCurrentScope()) onScopeDispose(() => void monitor.flush());

@@ -6,7 +6,7 @@ import type { LoadState } from "../core/loader.js";
 import { defineSmartImage } from "../element/define-element.js";
 import type { SmartImageElement } from "../element/smart-image.js";
 
-/** What the slots are given. */
+/** Properties of the slots. */
 export interface SmartImageSlotProps {
   state: LoadState;
   attempt: number;
@@ -52,7 +52,7 @@ const PROPS = {
 
 const SLOTS = ["placeholder", "loading", "error", "retry"] as const;
 
-/** `<smart-image>` for Vue: typed props, emits and slots; everything else is the element's. */
+/** `<smart-image>` with typed props, emits and slots. */
 export const SmartImage = defineComponent({
   name: "SmartImage",
   props: PROPS,
@@ -70,7 +70,7 @@ export const SmartImage = defineComponent({
     const slotProps = shallowRef<SmartImageSlotProps>({ state: "idle", attempt: 0, error: null, reload });
     expose({ element, reload, decode: () => element.value?.decode() });
 
-    // Made once: from then on the element looks after its picture, and Vue leaves it alone.
+    // Created once, so that Vue never patches the <img>: the element manages it.
     const isRendered = !globalThis.document || !!getCurrentInstance()?.vnode.el;
     const picture =
       isRendered && props.imageId && props.mode !== "url" && props.useProxy !== false ? h("img", imgProps()) : null;
