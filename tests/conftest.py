@@ -144,6 +144,14 @@ async def cos() -> AsyncIterator[CosEmulator]:
 
 
 @pytest.fixture
+def links_table(images_table: ImagesTable) -> ImagesTable:
+    """The gateway's own table of killed links, empty, made by the SQL that operators run."""
+    images_table.create_links()
+    images_table.execute("TRUNCATE image_gateway_links")
+    return images_table
+
+
+@pytest.fixture
 def raw_settings(
     redis_url: str, postgres_dsn: str, made_table: ImagesTable, cos: CosEmulator
 ) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The gateway as an operator runs it: a process of its own."""
+"""The gateway in a process of its own, as an operator runs it."""
 
 import asyncio
 import json
@@ -9,13 +9,16 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import aiohttp
 
 START_TIMEOUT = 30.0
 
 
 @dataclass
 class GatewayProcess:
-    """A running ``python -m gateway``; ``public`` and ``admin`` are its ports' URLs, ``lines`` what it logged."""
+    """A running ``python -m gateway``: the URLs of its ports and the lines of its output."""
 
     process: asyncio.subprocess.Process
     public: str = ""
@@ -23,18 +26,18 @@ class GatewayProcess:
     lines: list[str] = field(default_factory=list)
 
     def terminate(self) -> None:
-        """SIGTERM, as an orchestrator sends it."""
+        """Send SIGTERM, as an orchestrator does."""
         self.process.send_signal(signal.SIGTERM)
 
     async def line_with(self, text: str) -> str:
-        """The first line of output that contains ``text``, stripped; waits for it."""
+        """Wait for the first line of output that contains ``text``; return it stripped."""
         async with asyncio.timeout(START_TIMEOUT):
             while not (found := [line for line in self.lines if text in line]):
                 await asyncio.sleep(0.01)
         return found[0].strip()
 
     async def exit_code(self) -> int:
-        """Wait for the end."""
+        """Wait until the process ends; return its exit code."""
         async with asyncio.timeout(START_TIMEOUT):
             return await self.process.wait()
 
@@ -46,7 +49,7 @@ async def gateway_process(
     cwd: Path | None = None,
     program: Sequence[str] = (sys.executable, "-m", "gateway"),
 ) -> AsyncIterator[GatewayProcess]:
-    """Run ``program`` with JSON logs until it listens; it is killed at the end if it still runs."""
+    """Start ``program`` with JSON logs and wait until it listens; kill it at the end if it still runs."""
     process = await asyncio.create_subprocess_exec(
         *program,
         *arguments,
@@ -66,7 +69,7 @@ async def gateway_process(
                 if "listening: " in line:
                     words = dict(word.split("=", 1) for word in json.loads(line)["event"].split()[1:])
                     running.public, running.admin = words["public"], words["admin"]
-        reader = asyncio.create_task(_read_on(running), name="gateway-output")
+        reader = asyncio.create_task(_collect_lines(running), name="gateway-output")
         yield running
     finally:
         if process.returncode is None:
@@ -78,7 +81,7 @@ async def gateway_process(
 
 
 async def run_gateway(*arguments: str, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """Run ``python -m gateway`` to its end: its exit code and all it printed."""
+    """Run ``python -m gateway`` until it ends; return its exit code and its output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -93,10 +96,17 @@ async def run_gateway(*arguments: str, environment: Mapping[str, str] | None = N
         async with asyncio.timeout(START_TIMEOUT):
             output, _ = await process.communicate()
     except TimeoutError:
-        process.kill()  # or one that serves, when it should have refused to, would keep its ports for ever
+        process.kill()  # a process that serves instead of refusing would keep its ports
         await process.wait()
         raise
     return process.returncode or 0, output.decode()
+
+
+async def ready(base: str) -> dict[str, Any]:
+    """Return the body of ``/readyz`` at the address ``base``."""
+    async with aiohttp.ClientSession() as session, session.get(base + "/readyz") as answer:
+        body: dict[str, Any] = await answer.json()
+        return body
 
 
 async def _next_line(running: GatewayProcess) -> str:
@@ -107,7 +117,7 @@ async def _next_line(running: GatewayProcess) -> str:
     return line
 
 
-async def _read_on(running: GatewayProcess) -> None:
+async def _collect_lines(running: GatewayProcess) -> None:
     assert running.process.stdout is not None
     async for line in running.process.stdout:
         running.lines.append(line.decode())

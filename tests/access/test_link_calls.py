@@ -3,16 +3,13 @@
 import asyncio
 import re
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from gateway.dev.database import ImagesTable
 from tests.access.credentials import (
     ACCESS,
-    LINK_KEY,
     LINKS_SQL,
     OLD_LINK_KEY,
     bearer,
@@ -22,7 +19,6 @@ from tests.access.credentials import (
 )
 from tests.access.deliveries import BODY, DELIVERIES, tells_nothing
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway
-from tests.processes import run_gateway
 
 RawSettings = dict[str, dict[str, Any]]
 ALICE = bearer(token(exp=int(time.time()) + 3600))
@@ -308,74 +304,6 @@ async def test_the_gateways_user_needs_no_more_than_the_sql_says(
     assert (await gateway.get(url)).body == BODY
     assert await kill(gateway, "mine") == 1
     assert (await gateway.get(url)).status == 401
-
-
-@pytest.fixture
-def config_file(raw_settings: RawSettings, links_table: ImagesTable, tmp_path: Path) -> Path:
-    """The test's configuration as a YAML file."""
-    file = tmp_path / "gateway.yaml"
-    file.write_text(yaml.safe_dump({**raw_settings, "access": ACCESS}))
-    return file
-
-
-class TestCommands:
-    """What an operator prints on a terminal."""
-
-    async def test_link_prints_one_that_opens_the_image(
-        self, config_file: Path, gateway: RunningGateway, images: Images
-    ) -> None:
-        await images.add("mine", BODY, owner="alice", public=False)
-        await kill(gateway, "mine")
-        before = int(time.time())
-        for arguments, life in (((), 3600), (("--expires", "90s"), 90), (("--expires", "7d"), WEEK)):
-            code, output = await run_gateway("link", "mine", *arguments, "--config", str(config_file))
-            assert code == 0
-            assert before + life <= _end_of(output) <= before + life + 30
-            assert (await gateway.get(output.strip())).body == BODY
-
-    async def test_url_prints_one_that_cos_answers(
-        self, config_file: Path, gateway: RunningGateway, images: Images
-    ) -> None:
-        await images.add("mine", BODY, owner="alice", public=False)
-        code, output = await run_gateway("url", "mine", "--config", str(config_file))
-        assert code == 0
-        async with gateway.session.get(output.strip()) as answer:
-            assert (answer.status, await answer.read()) == (200, BODY)
-
-    @pytest.mark.parametrize(
-        ("arguments", "environment", "said"),
-        [
-            (("link", "never-there"), {}, "there is no such image"),
-            (("url", "never-there"), {}, "there is no such image"),
-            (("url", "../x"), {}, "an image id is 1 to 128"),
-            (("url", "mine"), {"GATEWAY_POSTGRES__DSN": "host=127.0.0.1 port=1"}, "onnection"),
-            (("url", "mine"), {"GATEWAY_COS__TOKEN": "t", "GATEWAY_COS__TOKEN_EXPIRES_AT": "1"}, "credentials"),
-            (("link", "mine", "--expires", "8d"), {}, "is not 1s to 7d"),
-            (("link", "mine", "--expires", "soon"), {}, "is not 1s to 7d"),
-            (("link", "mine"), {"GATEWAY_ACCESS__SIGNED_LINKS": "null"}, "signed_links is not configured"),
-        ],
-    )
-    async def test_what_cannot_be_done_is_told_in_a_line(
-        self, config_file: Path, images: Images, arguments: tuple[str, ...], environment: dict[str, str], said: str
-    ) -> None:
-        await images.add("mine", owner="alice", public=False)
-        code, output = await run_gateway(*arguments, "--config", str(config_file), environment=environment)
-        assert code != 0
-        assert said in output
-        assert "Traceback" not in output
-
-    async def test_check_looks_at_the_table(self, config_file: Path, images: Images) -> None:
-        await images.add("mine", BODY, owner="alice", public=False)
-        code, output = await run_gateway("check", "--config", str(config_file))
-        assert (code, "fail" in output) == (0, False)
-        await images.execute("DROP TABLE image_gateway_links")
-        code, output = await run_gateway("check", "--config", str(config_file))
-        assert code == 1
-        assert "signed_links: there is no table image_gateway_links" in output
-        assert "ok    postgres: an image was read" in output
-        assert "config/sql/links.sql" in output
-        for secret in (LINK_KEY, OLD_LINK_KEY):
-            assert secret not in output
 
 
 def _end_of(url: str) -> int:

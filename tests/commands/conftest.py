@@ -1,0 +1,29 @@
+"""The configuration file that the commands read."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+WriteConfig = Callable[..., Path]
+
+
+@pytest.fixture
+def write_config(raw_settings: dict[str, dict[str, Any]], tmp_path: Path) -> WriteConfig:
+    """Writes the test's configuration; keyword arguments change sections: ``url_cache={"default_ttl": 60}``."""
+
+    def write(**changes: dict[str, Any]) -> Path:
+        sections = {name: {**raw_settings.get(name, {}), **changes.get(name, {})} for name in raw_settings | changes}
+        file = tmp_path / "gateway.yaml"
+        file.write_text(yaml.safe_dump(sections))
+        return file
+
+    return write
+
+
+@pytest.fixture
+def config_file(write_config: WriteConfig) -> Path:
+    """The test's configuration as a YAML file."""
+    return write_config()

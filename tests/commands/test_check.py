@@ -1,0 +1,96 @@
+"""``gateway check`` in a process of its own."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.dev.database import ImagesTable
+from tests.commands.conftest import WriteConfig
+from tests.conftest import Images
+from tests.processes import run_gateway
+
+
+async def test_every_dependency_is_reported_when_all_work(config_file: Path, images: Images) -> None:
+    await images.add("a")
+    code, output = await run_gateway("check", "--config", str(config_file))
+    assert code == 0
+    assert [line.split()[:2] for line in output.splitlines()] == [
+        ["ok", "configuration:"],
+        ["ok", "redis:"],
+        ["ok", "postgres:"],
+        ["ok", "cos:"],
+    ]
+
+
+@pytest.mark.usefixtures("images_table")
+async def test_a_closed_pipe_ends_the_output_without_an_error(config_file: Path) -> None:
+    """``check | head -1``."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "check", "--config", str(config_file)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=writer,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(writer)
+    _, errors = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, errors) == (0, b"")
+
+
+@pytest.mark.usefixtures("images_table")
+async def test_an_empty_table_is_not_a_failure(config_file: Path) -> None:
+    code, output = await run_gateway("check", "--config", str(config_file))
+    assert code == 0
+    assert "no image to read yet" in output
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "advice"),
+    [
+        ("GATEWAY_COS__SECRET_KEY", "wrong", "cos.secret_key does not belong to cos.secret_id"),
+        ("GATEWAY_COS__SECRET_ID", "unknown", "COS does not know cos.secret_id"),
+        ("GATEWAY_COS__DOMAIN", "127.0.0.1:1", "check cos.region, cos.bucket, cos.domain"),
+        ("GATEWAY_REDIS__URL", "redis://127.0.0.1:1/0", "check redis.url"),
+        ("GATEWAY_REDIS__URL", "redis+cluster://127.0.0.1:1", "check redis.url"),
+        ("GATEWAY_POSTGRES__TABLE", "pictures", "check postgres.dsn, postgres.table"),
+        ("GATEWAY_POSTGRES__COLUMNS__KEY", "path", "check postgres.dsn, postgres.table"),
+        ("GATEWAY_POSTGRES__DSN", "host=127.0.0.1 port=1", "check postgres.dsn"),
+        ("GATEWAY_COS__TOKEN_EXPIRES_AT", "1700000000", "cos.token_expires_at is past"),
+        ("GATEWAY_COS__SECRET_KEY", "YOUR-SECRET-KEY", "cos.secret_key: still the placeholder"),
+    ],
+)
+async def test_a_failure_comes_with_advice(
+    config_file: Path, images: Images, variable: str, value: str, advice: str
+) -> None:
+    await images.add("a")
+    code, output = await run_gateway("check", "--config", str(config_file), environment={variable: value})
+    assert code == 1
+    failed = [line.split()[1] for line in output.splitlines() if line.startswith("fail")]
+    assert len(failed) == (2 if value == "YOUR-SECRET-KEY" else 1)
+    assert "no image to read yet" not in output
+    assert advice in output
+    assert all(line.startswith(("ok ", "fail ", "       ")) for line in output.splitlines()), (
+        "findings and advice alone"
+    )
+    assert "q-signature" not in output
+
+
+async def test_the_table_of_killed_links_is_checked(
+    write_config: WriteConfig, links_table: ImagesTable, images: Images
+) -> None:
+    key = "0123456789abcdef0123456789abcdef"
+    config = write_config(access={"signed_links": {"keys": {"k1": key}}})
+    await images.add("a")
+    code, output = await run_gateway("check", "--config", str(config))
+    assert (code, "fail" in output) == (0, False)
+    await asyncio.to_thread(links_table.execute, "DROP TABLE image_gateway_links")
+    code, output = await run_gateway("check", "--config", str(config))
+    assert code == 1
+    assert "signed_links: there is no table image_gateway_links" in output
+    assert "ok    postgres: an image was read" in output
+    assert "config/sql/links.sql" in output
+    assert key not in output

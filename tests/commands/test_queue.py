@@ -1,0 +1,45 @@
+"""``gateway queue`` in a process of its own."""
+
+import json
+import math
+import time
+from pathlib import Path
+
+import redis
+
+from tests.processes import run_gateway
+
+
+async def test_the_queue_is_listed_and_dead_entries_are_requeued(
+    config_file: Path, redis_client: "redis.Redis"
+) -> None:
+    redis_client.zadd("image:refresh:queue", {"waiting": time.time() + 500, "styled|thumb": time.time() + 900})
+    entry = {"reason": "no such key", "at": 1_700_000_000, "attempts": 5}
+    redis_client.hset("image:refresh:dead", "broken", json.dumps(entry))
+    for arguments in ([], ["list"]):
+        code, output = await run_gateway("queue", "--config", str(config_file), *arguments)
+        assert code == 0, output
+        assert "2 queued, 0 due, 1 dead" in output
+        assert "waiting" in output
+        assert "thumb" in output
+    code, output = await run_gateway("queue", "list", "--most", "1", "--config", str(config_file))
+    assert (code, "styled" in output) == (0, False), output
+    code, output = await run_gateway("queue", "dead", "--config", str(config_file))
+    assert code == 0, output
+    for text in ("broken", "no such key", "2023-11-14 22:13:20"):
+        assert text in output
+    named = ["--config", str(config_file)]
+    for arguments, number in ((["requeue", *named], 1), ([*named, "requeue"], 0)):
+        code, output = await run_gateway("queue", *arguments)
+        assert (code, output.strip()) == (0, f"{number} requeued")
+    assert redis_client.zscore("image:refresh:queue", "broken") is not None
+
+
+async def test_markup_and_control_characters_in_a_reason_are_printed_as_text(
+    config_file: Path, redis_client: "redis.Redis"
+) -> None:
+    entry = {"reason": "[/red] \x1b[31m", "at": math.inf, "attempts": 1}
+    redis_client.hset("image:refresh:dead", mapping={"broken": json.dumps(entry), b"a\0b": "x"})
+    code, output = await run_gateway("queue", "dead", "--config", str(config_file))
+    assert code == 0, output
+    assert "[/red] ?[31m" in output

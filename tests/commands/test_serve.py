@@ -1,0 +1,185 @@
+"""``gateway serve`` as an orchestrator runs it: start, signals, drain."""
+
+import asyncio
+import json
+import resource
+import signal
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from gateway.cos_emulator.content import SyntheticContent
+from gateway.cos_emulator.faults import Fault, Hang, Refuse
+from gateway.cos_emulator.server import CosEmulator
+from gateway.dev.database import ImageRow
+from tests.conftest import BUCKET, Images
+from tests.processes import gateway_process, ready, run_gateway
+
+
+async def test_sigterm_lets_a_download_finish(config_file: Path, images: Images, cos: CosEmulator) -> None:
+    content = SyntheticContent(40_000_000)
+    cos.store.put(BUCKET, "big.png", content, content_type="image/png")
+    await images.add_row(ImageRow("big", None, "big.png", public=True))
+    environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": "30"}
+    async with (
+        gateway_process("serve", "--config", str(config_file), environment=environment) as running,
+        aiohttp.ClientSession(read_bufsize=4096) as session,
+        session.get(running.public + "/i/big") as answer,
+    ):
+        received = await answer.content.readexactly(1_000_000)
+        running.terminate()
+        async with asyncio.timeout(5):
+            while (await ready(running.public)).get("status") != "not_ready":
+                await asyncio.sleep(0.01)
+        received += await answer.content.read()
+        assert received == content.read(0, 40_000_000)
+        assert await running.exit_code() == 0
+    assert "Traceback" not in "".join(running.lines)
+
+
+async def test_a_transfer_that_outlasts_the_shutdown_grace_is_reset(
+    config_file: Path, images: Images, cos: CosEmulator
+) -> None:
+    cos.store.put(BUCKET, "slow.png", SyntheticContent(1_000_000), content_type="image/png")
+    await images.add_row(ImageRow("slow", None, "slow.png", public=True))
+    cos.faults.add(Fault(action=Hang(at=500_000)))
+    environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": "0.2", "GATEWAY_IMAGE_PROXY__TIMEOUT": "60"}
+    async with (
+        gateway_process("serve", "--config", str(config_file), environment=environment) as running,
+        aiohttp.ClientSession() as session,
+        session.get(running.public + "/i/slow") as answer,
+    ):
+        await answer.content.readexactly(500_000)
+        running.terminate()
+        with pytest.raises(aiohttp.ClientError):
+            await answer.content.read()
+        assert await running.exit_code() == 0
+    assert any("shutdown_grace is over" in line for line in running.lines)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+async def test_a_second_signal_ends_the_drain_at_once(
+    config_file: Path, images: Images, cos: CosEmulator, signum: signal.Signals
+) -> None:
+    cos.store.put(BUCKET, "slow.png", SyntheticContent(1_000_000), content_type="image/png")
+    await images.add_row(ImageRow("slow", None, "slow.png", public=True))
+    cos.faults.add(Fault(action=Hang(at=500_000)))
+    environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": "60", "GATEWAY_IMAGE_PROXY__TIMEOUT": "60"}
+    async with (
+        gateway_process("serve", "--config", str(config_file), environment=environment) as running,
+        aiohttp.ClientSession() as session,
+        session.get(running.public + "/i/slow") as answer,
+    ):
+        await answer.content.readexactly(500_000)
+        running.process.send_signal(signum)
+        await running.line_with("draining")
+        running.process.send_signal(signum)
+        with pytest.raises(aiohttp.ClientError):
+            await answer.content.read()
+        async with asyncio.timeout(5):
+            assert await running.exit_code() == 0
+    assert any("second signal to stop" in line for line in running.lines)
+    assert "Traceback" not in "".join(running.lines)
+
+
+async def test_sighup_drains_and_a_second_sighup_changes_nothing(
+    config_file: Path, images: Images, cos: CosEmulator
+) -> None:
+    """A closing terminal and its shell both send SIGHUP."""
+    content = SyntheticContent(40_000_000)
+    cos.store.put(BUCKET, "big.png", content, content_type="image/png")
+    await images.add_row(ImageRow("big", None, "big.png", public=True))
+    async with (
+        gateway_process("serve", "--config", str(config_file)) as running,
+        aiohttp.ClientSession(read_bufsize=4096) as session,
+        session.get(running.public + "/i/big") as answer,
+    ):
+        received = await answer.content.readexactly(1_000_000)
+        running.process.send_signal(signal.SIGHUP)
+        await running.line_with("draining")
+        running.process.send_signal(signal.SIGHUP)
+        received += await answer.content.read()
+        assert received == content.read(0, 40_000_000)
+        assert await running.exit_code() == 0
+    assert "Traceback" not in "".join(running.lines)
+
+
+async def test_under_nohup_sighup_is_ignored(config_file: Path) -> None:
+    nohup = ("nohup", sys.executable, "-m", "gateway")
+    async with gateway_process("serve", "--config", str(config_file), program=nohup) as running:
+        running.process.send_signal(signal.SIGHUP)
+        assert (await ready(running.public))["status"] == "ready"
+        running.terminate()
+        assert await running.exit_code() == 0
+
+
+async def test_an_idle_gateway_exits_at_once(config_file: Path) -> None:
+    async with (
+        gateway_process("serve", "--config", str(config_file)) as running,
+        aiohttp.ClientSession() as session,
+    ):
+        await (await session.get(running.public + "/healthz")).read()  # leaves a keep-alive connection open
+        running.terminate()
+        async with asyncio.timeout(3):
+            assert await running.exit_code() == 0
+
+
+async def test_the_limit_of_open_files_is_raised_to_the_hard_limit(config_file: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        environment = {"GATEWAY_SERVER__MAX_STREAMS": str(10**9)}
+        async with gateway_process("serve", "--config", str(config_file), environment=environment) as running:
+            if hard != resource.RLIM_INFINITY:
+                assert resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+            assert "server.max_streams" in await running.line_with("too few open files")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_log_lines_are_json_with_the_request_id(config_file: Path, images: Images, cos: CosEmulator) -> None:
+    await images.add("a")
+    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), times=None))
+    async with gateway_process("serve", "--config", str(config_file)) as running:
+        async with aiohttp.ClientSession() as session:
+            await (await session.get(running.public + "/i/a", headers={"X-Request-Id": "trace-1234"})).read()
+        running.terminate()
+        await running.exit_code()
+    lines = [json.loads(line) for line in running.lines]
+    failed = next(line for line in lines if line["event"].startswith("request failed"))
+    assert failed["request_id"] == "trace-1234"
+    assert failed["level"] == "warning"
+    assert "q-signature" not in "".join(running.lines)
+
+
+async def test_it_starts_without_redis_and_postgres(config_file: Path) -> None:
+    environment = {
+        "GATEWAY_REDIS__URL": "redis://127.0.0.1:1/0",
+        "GATEWAY_POSTGRES__DSN": "host=127.0.0.1 port=1 dbname=none",
+    }
+    async with gateway_process("serve", "--config", str(config_file), environment=environment) as running:
+        assert await ready(running.public) == {
+            "status": "not_ready",
+            "checks": {"redis": "down", "postgres": "down", "cos": "ok"},
+        }
+
+
+async def test_a_port_in_use_is_reported_in_one_line(config_file: Path) -> None:
+    async with gateway_process("serve", "--config", str(config_file)) as running:
+        port = running.public.rpartition(":")[2]
+        environment = {"GATEWAY_SERVER__PORT": port}
+        code, output = await run_gateway("serve", "--config", str(config_file), environment=environment)
+    assert code == 1
+    assert f"the gateway cannot start: server.host and server.port: cannot listen on 127.0.0.1:{port}: " in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("section", ["server", "admin"])
+async def test_a_host_that_is_not_local_is_named_with_its_key(config_file: Path, section: str) -> None:
+    environment = {f"GATEWAY_{section.upper()}__HOST": "foo.invalid"}
+    code, output = await run_gateway("serve", "--config", str(config_file), environment=environment)
+    assert code == 1
+    assert f"{section}.host and {section}.port: cannot listen on foo.invalid:0: " in output
+    assert "Traceback" not in output

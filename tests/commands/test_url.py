@@ -1,0 +1,25 @@
+"""``gateway url`` in a process of its own."""
+
+from pathlib import Path
+
+import aiohttp
+
+from tests.conftest import Images
+from tests.processes import run_gateway
+
+
+async def test_cos_answers_the_printed_url(config_file: Path, images: Images) -> None:
+    await images.add("mine", b"mine", owner="alice", public=False)
+    code, output = await run_gateway("url", "mine", "--config", str(config_file))
+    assert code == 0
+    async with aiohttp.ClientSession() as session, session.get(output.strip()) as answer:
+        assert (answer.status, await answer.read()) == (200, b"mine")
+
+
+async def test_expired_credentials_are_reported_in_one_line(config_file: Path, images: Images) -> None:
+    await images.add("mine", owner="alice", public=False)
+    environment = {"GATEWAY_COS__TOKEN": "t", "GATEWAY_COS__TOKEN_EXPIRES_AT": "1"}
+    code, output = await run_gateway("url", "mine", "--config", str(config_file), environment=environment)
+    assert code == 1
+    assert "the temporary credentials end too soon" in output
+    assert "Traceback" not in output
