@@ -1,29 +1,52 @@
-"""Waiting for what must come, and no longer."""
+"""Wait for a condition, within a time limit."""
 
 import asyncio
+import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+
+from prometheus_client import CollectorRegistry
 
 from gateway.cos_emulator.journal import Seen
 from gateway.cos_emulator.server import CosEmulator
+from tests.conftest import RunningGateway
 
 
-async def until(condition: Callable[[], object], *, seconds: float = 5.0, what: str = "what was waited for") -> None:
-    """Return when ``condition`` holds; fail when it does not within ``seconds``."""
+async def until(
+    condition: Callable[[], Awaitable[object] | object], *, seconds: float = 5.0, what: str = "the condition"
+) -> None:
+    """Return when ``condition``, which may be a coroutine function, holds; fail if it does not within ``seconds``."""
     deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come"
+    while True:
+        result = condition()
+        if await result if inspect.isawaitable(result) else result:
+            return
+        assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s"
         await asyncio.sleep(0.01)
 
 
+async def until_counted(registry: CollectorRegistry, name: str, **labels: str) -> None:
+    """Return when the metric ``image_gateway_<name>`` with these labels is above 0."""
+    await until(lambda: registry.get_sample_value(f"image_gateway_{name}", labels), what=f"{name} {labels}")
+
+
+async def until_answered(gateway: RunningGateway, path: str, status: int) -> None:
+    """Return when the gateway answers a GET of ``path`` with ``status``."""
+
+    async def is_answered() -> bool:
+        return (await gateway.get(path)).status == status
+
+    await until(is_answered, what=f"{status} for {path}")
+
+
 async def until_asked(cos: CosEmulator, key: str) -> Seen:
-    """The first request for the object, as soon as it has arrived at COS."""
+    """Return the first request for the object as soon as COS has received it."""
     await until(lambda: cos.journal.of(key), what=f"a request for {key}")
     return cos.journal.of(key)[0]
 
 
 async def until_finished(cos: CosEmulator, key: str) -> Seen:
-    """The one request for the object, as soon as COS has nothing more to do with it."""
+    """Return the one request for the object as soon as COS has finished it."""
     await until(lambda: all(seen.finished for seen in cos.journal.of(key)), what=f"the end of the transfer of {key}")
     (seen,) = cos.journal.of(key)
     return seen

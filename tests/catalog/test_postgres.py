@@ -20,6 +20,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.settings import PostgresSettings
 from tests.catalog.conftest import OpenCatalog
 from tests.conftest import BUCKET
+from tests.waiting import until
 
 Execute = Callable[[str], Awaitable[None]]
 
@@ -44,14 +45,6 @@ def ask(dsn: str, sql: str) -> list[tuple[object, ...]]:
     with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(sql)
         return list(cursor.fetchall())
-
-
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Wait until ``condition``, which may block, is true; fails when it does not become so in time."""
-    deadline = time.monotonic() + seconds
-    while not await asyncio.to_thread(condition):
-        assert time.monotonic() < deadline, "it did not come true in time"
-        await asyncio.sleep(0.02)
 
 
 def waiting(dsn: str) -> list[tuple[object, ...]]:
@@ -335,7 +328,7 @@ async def test_lesson_11_a_query_that_hangs_is_given_up_by_us_and_soon_after_by_
         with pytest.raises(CatalogUnavailable, match="no answer within"):
             await catalog.fetch("cat")
         assert time.monotonic() - began < 1
-        await until(lambda: not waiting(postgres_dsn), seconds=3)
+        await until(lambda: asyncio.to_thread(lambda: not waiting(postgres_dsn)), seconds=3)
     assert await catalog.fetch("cat") == RECORD
 
 
@@ -344,7 +337,7 @@ async def test_lesson_11_a_query_that_the_server_cancels_is_no_cancellation_of_t
 ) -> None:
     async with locked(postgres_dsn):
         asking = asyncio.create_task(catalog.fetch("cat"))
-        await until(lambda: bool(waiting(postgres_dsn)))
+        await until(lambda: asyncio.to_thread(waiting, postgres_dsn))
         # What the server's statement_timeout does, at a moment of our choosing.
         ((pid,),) = await asyncio.to_thread(waiting, postgres_dsn)
         await asyncio.to_thread(ask, postgres_dsn, f"SELECT pg_cancel_backend({pid})")
@@ -358,7 +351,7 @@ async def test_a_request_that_is_cancelled_stays_cancelled(
 ) -> None:
     async with locked(postgres_dsn):
         asking = asyncio.create_task(catalog.fetch("cat"))
-        await until(lambda: bool(waiting(postgres_dsn)))
+        await until(lambda: asyncio.to_thread(waiting, postgres_dsn))
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking

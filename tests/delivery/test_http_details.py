@@ -13,7 +13,7 @@ from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.origin.scripted import head, scripted
 from tests.raw_client import connect
-from tests.stories.test_delivery import LARGE, SMALL, add_large
+from tests.stories.content import LARGE, SMALL, add_large
 from tests.waiting import until
 
 OF_ONE_ANSWER = {"Date", "X-Request-Id", "Server-Timing"}

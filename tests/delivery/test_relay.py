@@ -20,7 +20,7 @@ from gateway.presign.signed_image import PresignedUrl, SignedImage
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.raw_client import RawConnection, connect
 from tests.signed_images import signed_image
-from tests.waiting import until, until_asked, until_finished
+from tests.waiting import until_asked, until_counted, until_finished
 
 DATA = bytes(range(256)) * 1200
 LARGE = bytes(40_000_000)
@@ -32,10 +32,9 @@ IMAGE = signed_image(RECORD, PresignedUrl("http://cos.example/cat.png", 0, 0))
 STAYS_AWAY = Fault(key=KEY, action=Refuse(status=500, code="InternalError"), skip=1, times=None)
 
 
-async def until_counted(gateway: RunningGateway, status: str) -> None:
-    """Wait until a request has ended like that."""
-    labels = {"route": "short", "delivery": "stream", "status": status}
-    await until(lambda: gateway.sample("requests_total", **labels), what=f"a request that ended with {status}")
+async def until_ended(gateway: RunningGateway, status: str) -> None:
+    """Return when a request has ended with ``status``."""
+    await until_counted(gateway.registry, "requests_total", route="short", delivery="stream", status=status)
 
 
 async def two_requests(connection: RawConnection) -> bytes:
@@ -71,7 +70,7 @@ async def test_lesson_1_a_body_that_ends_short_of_its_length_ends_the_connection
         rest = await two_requests(connection)
     assert len(rest) < len(DATA)
     assert DATA.startswith(rest), "nothing but bytes of the image"
-    await until_counted(gateway, "aborted")
+    await until_ended(gateway, "aborted")
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
@@ -99,7 +98,7 @@ async def test_lesson_1_a_body_in_chunks_that_ends_short_has_no_last_chunk(
     assert not rest.endswith(b"0\r\n\r\n")
     assert b"HTTP/1.1" not in rest
     assert b"alive" not in rest
-    await until_counted(gateway, "aborted")
+    await until_ended(gateway, "aborted")
 
 
 @pytest.mark.parametrize("action", [Cut(at=10), Cut(at=10, reset=True), Hang(at=10)])
@@ -140,7 +139,7 @@ async def test_lesson_6_a_client_that_never_reads_is_cut_and_the_transfer_stops(
     caplog.clear()
     async with connect(gateway.ports.public, receive_buffer=4096) as connection:
         await connection.get("/i/cat")
-        await until_counted(gateway, "499")
+        await until_ended(gateway, "499")
         seen = await until_finished(images.cos, KEY)
         assert seen.client_left
         assert seen.bytes_sent < len(LARGE)
@@ -173,7 +172,7 @@ async def test_lesson_6_a_client_that_leaves_is_no_error_and_the_transfer_stops(
         await connection.get("/i/cat")
         await connection.read_head()
         await connection.reader.readexactly(100_000)
-    await until_counted(gateway, "499")
+    await until_ended(gateway, "499")
     seen = await until_finished(images.cos, KEY)
     assert seen.client_left
     assert seen.bytes_sent < len(LARGE)
@@ -190,7 +189,7 @@ async def test_a_client_that_leaves_before_the_first_byte_stops_the_waiting_for_
     async with connect(gateway.ports.public) as connection:
         await connection.get("/i/cat")
         await until_asked(images.cos, KEY)
-    await until_counted(gateway, "499")
+    await until_ended(gateway, "499")
     assert (await until_finished(images.cos, KEY)).client_left
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 

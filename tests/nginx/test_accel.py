@@ -14,7 +14,7 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, token_for
 from tests.nginx.conftest import Nginx
-from tests.stories.test_gateway import AWKWARD_KEYS
+from tests.stories.test_object_keys import AWKWARD_KEYS
 
 # What an object's metadata and a custom domain's CDN may add.
 HOSTILE = {

@@ -1,7 +1,6 @@
 """One object that COS never gives out, beside a bucket that is well."""
 
 import asyncio
-import time
 from collections import Counter
 
 import pytest
@@ -10,7 +9,7 @@ from gateway.api.app_keys import INVALIDATION
 from gateway.cos_emulator.faults import Action, Cut, Fault, Hang, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
-from tests.waiting import until
+from tests.waiting import until, until_answered
 
 BAD = "objects/bad*.png"
 SERVER_ERROR = Refuse(status=500, code="InternalError")
@@ -55,15 +54,7 @@ async def test_an_object_that_keeps_failing_is_left_alone_for_seconds(
         assert (answer.status, answer.json()["code"]) == (502, "origin_unavailable")
     assert len(cos.journal.of("objects/bad.png")) <= 2 * 4, "two requests of four tries each"
     cos.faults.clear()
-    await until_served(gateway, "bad")
-
-
-async def until_served(gateway: RunningGateway, image_id: str) -> None:
-    """Return when the image is answered with 200; fail when it is not within five seconds."""
-    deadline = time.monotonic() + 5
-    while (await gateway.get(f"/i/{image_id}")).status != 200:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
+    await until_answered(gateway, "/i/bad", 200)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -76,7 +67,7 @@ async def test_an_object_that_is_gone_is_asked_for_once(
         assert (await gateway.request(method, "/i/gone")).status == 404
     assert len(cos.journal.of("objects/gone.png", method)) == 1
     await images.add("gone")
-    await until_served(gateway, "gone")
+    await until_answered(gateway, "/i/gone", 200)
 
 
 @pytest.mark.parametrize(

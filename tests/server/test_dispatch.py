@@ -17,7 +17,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.server.dispatch import install_dispatch
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.raw_client import RawConnection, connect
-from tests.waiting import until
+from tests.waiting import until, until_counted
 
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[..., Awaitable[str]]
@@ -63,9 +63,10 @@ def counted(metrics: Metrics, status: str) -> float:
     return metrics.registry.get_sample_value("image_gateway_requests_total", labels) or 0.0
 
 
-async def until_counted(metrics: Metrics, status: str) -> None:
-    """Wait until a request has ended like that."""
-    await until(lambda: counted(metrics, status), what=f"a request that ended with {status}")
+async def until_ended(metrics: Metrics, status: str) -> None:
+    """Return when a request under test has ended with ``status``."""
+    labels = {"route": "under_test", "delivery": "none", "status": status}
+    await until_counted(metrics.registry, "requests_total", **labels)
 
 
 async def ask_twice(connection: RawConnection) -> None:
@@ -140,7 +141,7 @@ async def test_lesson_1_once_the_status_is_sent_no_error_is_rendered_into_the_bo
         assert (await connection.read_head()).status == 200
         rest = await connection.read_rest()
     assert rest.strip(b"\r\n") in (b"", b"x" * 100, b"64\r\n" + b"x" * 100)
-    await until_counted(metrics, outcome)
+    await until_ended(metrics, outcome)
     assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 0
 
 
@@ -156,7 +157,7 @@ async def test_a_request_whose_client_leaves_is_counted_as_such(serve: Serve, me
         await connection.get("/")
         await asyncio.wait_for(arrived.wait(), 3)
         assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 1
-    await until_counted(metrics, "499")
+    await until_ended(metrics, "499")
     assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 0
 
 

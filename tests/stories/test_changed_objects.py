@@ -10,7 +10,7 @@ from gateway.cos_emulator.content import SyntheticContent
 from gateway.cos_emulator.faults import Fault, Headers, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Answer, Images, RunningGateway, StartGateway
-from tests.stories.test_delivery import KEY, LARGE, SMALL, add_large
+from tests.stories.content import KEY, LARGE, SMALL, add_large
 from tests.valve import Valve
 
 ALWAYS_ASK = {"memory_cache": {"ttl": 0}}

@@ -1,0 +1,86 @@
+"""Delivery by nginx: the headers that nginx receives; ``tests/nginx`` tests what nginx does with them."""
+
+import re
+
+import pytest
+import yarl
+
+from gateway.cos_emulator.faults import Fault, Refuse
+from gateway.cos_emulator.server import CosEmulator
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.stories.content import LARGE, SMALL, add_large, requests_to
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway) -> RunningGateway:
+    """One that hands over, and hears of changes by itself alone."""
+    return await start_gateway(
+        image_proxy={"delivery": "accel", "accel_prefix": "/_bytes/"}, postgres={"listen": False}
+    )
+
+
+async def test_the_presigned_url_has_its_own_header(gateway: RunningGateway, images: Images, cos: CosEmulator) -> None:
+    await images.add("mine", SMALL, key="a b/图%2F.png", owner="alice", public=False)
+    answer = await gateway.get("/i/mine", user="alice")
+    assert (answer.status, answer.body) == (200, b"")
+    assert re.fullmatch("/_bytes/[0-9a-f]{40}", answer.headers["X-Accel-Redirect"])
+    async with gateway.session.get(yarl.URL(answer.headers["X-Origin-URL"], encoded=True)) as fetched:
+        assert (await fetched.read(), fetched.headers["ETag"]) == (SMALL, answer.headers["X-Origin-ETag"])
+        assert fetched.headers["Content-Length"] == answer.headers["X-Origin-Length"]
+    assert (await gateway.get("/i/mine", user="bob")).status == 404
+    again = await gateway.get("/i/mine", user="alice")
+    assert again.headers["X-Accel-Redirect"] == answer.headers["X-Accel-Redirect"]
+    assert [seen.method for seen in cos.journal.requests] == ["HEAD", "GET"]
+
+
+async def test_headers_that_nginx_would_add_to_errors_have_other_names(gateway: RunningGateway, images: Images) -> None:
+    await images.add("mine", SMALL, owner="alice", public=False)
+    answer = await gateway.get("/i/mine?download=a.png", user="alice")
+    assert answer.headers["X-Image-Cache-Control"].startswith("private")
+    assert answer.headers["X-Image-Content-Disposition"] == 'attachment; filename="a.png"'
+    assert not {"Cache-Control", "Content-Disposition"} & set(answer.headers)
+
+
+@pytest.mark.parametrize("headers", [{"Range": "bytes=5-2"}, {"If-Unmodified-Since": "nonsense"}])
+async def test_requests_that_nginx_would_read_differently_are_streamed(
+    gateway: RunningGateway, images: Images, headers: dict[str, str]
+) -> None:
+    await images.add("a", SMALL)
+    answer = await gateway.get("/i/a", headers=headers)
+    assert (answer.status, answer.body) == (200, SMALL)
+    assert "X-Accel-Redirect" not in answer.headers
+
+
+async def test_answers_without_a_body_do_not_involve_nginx(
+    gateway: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    await add_large(images)
+    head = await gateway.request("HEAD", "/i/a")
+    assert head.headers["Content-Length"] == str(LARGE.size)
+    assert (await gateway.get("/i/a", headers={"If-None-Match": head.headers["ETag"]})).status == 304
+    assert (await gateway.get("/i/a", headers={"Range": "bytes=9999999-"})).status == 416
+    part = await gateway.get("/i/a", headers={"Range": "bytes=5-9"})
+    assert part.headers["X-Accel-Redirect"].startswith("/_bytes/part/")
+    assert (part.headers["X-Origin-Range"], part.headers["X-Origin-Length"]) == ("bytes=5-9", "5")
+    assert requests_to(cos) == [("HEAD", None)]
+
+
+async def test_a_refused_url_is_signed_again_before_nginx_receives_it(
+    gateway: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    await images.add("a", SMALL)
+    await images.add("b", SMALL)
+    for image_id in "ab":
+        await gateway.get(f"/api/v1/images/{image_id}/url")
+    await images.add("b", b"moved", key="elsewhere.png")
+    for key in ("objects/a.png", "objects/b.png"):
+        cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), key=key))
+    answer = await gateway.get("/i/a")
+    assert "X-Accel-Redirect" in answer.headers
+    assert (await gateway.get("/i/b")).body == b"moved"  # streamed, this once
+
+
+async def test_an_object_that_is_not_an_image_is_refused(gateway: RunningGateway, images: Images) -> None:
+    await images.add("a", b"<html>", content_type="text/html")
+    answer = await gateway.get("/i/a")
+    assert (answer.status, answer.json()["code"]) == (502, "not_an_image")

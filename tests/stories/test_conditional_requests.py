@@ -1,0 +1,95 @@
+"""Conditional requests (RFC 9110 section 13, with the precedence of 13.2.2)."""
+
+from email.utils import formatdate
+
+import pytest
+
+from gateway.cos_emulator.server import CosEmulator
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.stories.content import ALWAYS_REVALIDATE, LARGE, NO_MEMORY, SMALL, add_large, requests_to
+
+
+@pytest.fixture(params=["asks COS", "knows"])
+async def conditional_gateway(request: pytest.FixtureRequest, start_gateway: StartGateway) -> RunningGateway:
+    """One that asks COS about everything, and one that remembers."""
+    if request.param == "knows":
+        return await start_gateway()
+    return await start_gateway(image_proxy={"memory_cache": {**NO_MEMORY, **ALWAYS_REVALIDATE}})
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_conditions_decide_the_status(gateway: RunningGateway, images: Images, method: str) -> None:
+    await images.add("a", SMALL)
+    first = await gateway.get("/i/a")
+    etag, modified = first.headers["ETag"], first.headers["Last-Modified"]
+    old, future = formatdate(0, usegmt=True), formatdate(4_000_000_000, usegmt=True)
+    table: list[tuple[dict[str, str], int]] = [
+        ({"If-None-Match": etag}, 304),
+        ({"If-None-Match": f"W/{etag}"}, 304),
+        ({"If-None-Match": "*"}, 304),
+        ({"If-None-Match": f'"x", W/"y" , {etag}'}, 304),
+        ({"If-None-Match": '"x", "y"'}, 200),
+        ({"If-None-Match": "nonsense"}, 200),
+        ({"If-None-Match": '"x"', "If-Modified-Since": modified}, 200),
+        ({"If-None-Match": etag, "If-Modified-Since": old}, 304),
+        ({"If-Modified-Since": modified}, 304),
+        ({"If-Modified-Since": future}, 304),
+        ({"If-Modified-Since": old}, 200),
+        ({"If-Modified-Since": "nonsense"}, 200),
+        ({"If-Match": etag}, 200),
+        ({"If-Match": "*"}, 200),
+        ({"If-Match": '"x"'}, 412),
+        ({"If-Match": f"W/{etag}"}, 412),
+        ({"If-Match": etag, "If-None-Match": etag}, 304),
+        ({"If-Match": '"x"', "If-None-Match": etag}, 412),
+        ({"If-Unmodified-Since": modified}, 200),
+        ({"If-Unmodified-Since": old}, 412),
+        ({"If-Match": etag, "If-Unmodified-Since": old}, 200),
+        ({"If-None-Match": etag, "Range": "bytes=0-1"}, 304),
+        ({"If-Match": '"x"', "Range": "bytes=0-1"}, 412),
+    ]
+    for headers, status in table:
+        answer = await gateway.request(method, "/i/a", headers=headers)
+        assert answer.status == status, headers
+        if status == 304:
+            assert answer.body == b""
+            assert answer.headers["ETag"] == etag
+            # RFC 9110 section 15.4.5: what a 200 would have had
+            assert answer.headers["Cache-Control"] == first.headers["Cache-Control"]
+            assert "Content-Type" not in answer.headers
+
+
+async def test_head_304_412_and_416_are_answered_without_cos_while_the_metadata_is_fresh(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway()
+    await add_large(images)
+    etag = (await gateway.request("HEAD", "/i/a")).headers["ETag"]
+    assert requests_to(cos) == [("HEAD", None)]
+    assert (await gateway.request("HEAD", "/i/a")).headers["Cache-Status"].startswith("image-gateway; hit; ttl=")
+    assert (await gateway.get("/i/a", headers={"If-None-Match": etag})).status == 304
+    assert (await gateway.get("/i/a", headers={"If-Match": '"x"'})).status == 412
+    assert (await gateway.get("/i/a", headers={"Range": "bytes=9999999-"})).status == 416
+    assert requests_to(cos) == [("HEAD", None)]
+    # A range teaches as much as the whole.
+    await add_large(images, image_id="b")
+    await gateway.get("/i/b", headers={"Range": "bytes=0-9"})
+    assert (await gateway.request("HEAD", "/i/b")).headers["Content-Length"] == str(LARGE.size)
+    assert requests_to(cos)[1:] == [("GET", "bytes=0-9")]
+
+
+@pytest.fixture
+async def uncached_gateway(start_gateway: StartGateway) -> RunningGateway:
+    """A gateway that keeps neither bytes nor metadata."""
+    return await start_gateway(image_proxy={"memory_cache": {**NO_MEMORY, **ALWAYS_REVALIDATE}})
+
+
+async def test_old_metadata_is_requested_again(
+    uncached_gateway: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    await images.add("a", SMALL)
+    for _ in range(2):
+        assert (await uncached_gateway.request("HEAD", "/i/a")).status == 200
+    assert len(cos.journal.requests) == 2
+    await images.add("a", SMALL + b"more")
+    assert (await uncached_gateway.request("HEAD", "/i/a")).headers["Content-Length"] == str(len(SMALL) + 4)

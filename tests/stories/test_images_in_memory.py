@@ -1,0 +1,154 @@
+"""The memory cache: bytes of small hot images, their revalidation, and their limits."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gateway.api.app_keys import INVALIDATION
+from gateway.cos_emulator.faults import Drip, Fault, Hang, Refuse, Reset
+from gateway.cos_emulator.server import CosEmulator
+from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
+from tests.stories.content import ALWAYS_REVALIDATE, KEY, SMALL, requests_to
+from tests.waiting import until
+
+
+async def test_a_private_image_in_memory_is_served_to_its_owner_alone(
+    gateway: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    await images.add("mine", SMALL, owner="alice", public=False)
+    for _ in range(3):
+        assert (await gateway.get("/i/mine", user="alice")).body == SMALL
+        for headers in ({}, {"Range": "bytes=0-1"}, {"If-None-Match": "*"}):
+            assert (await gateway.get("/i/mine", user="bob", headers=headers)).status == 404
+    assert len(cos.journal.requests) == 1
+
+
+async def test_ranges_of_a_cached_image_come_from_memory(
+    gateway: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    await images.add("a", SMALL)
+    await gateway.get("/i/a")
+    answer = await gateway.get("/i/a", headers={"Range": "bytes=10-19"})
+    assert (answer.status, answer.body) == (206, SMALL[10:20])
+    assert len(cos.journal.requests) == 1
+    assert gateway.sample("memory_cache_bytes") == len(SMALL)
+
+
+async def test_old_bytes_are_revalidated_by_their_etag(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(image_proxy={"memory_cache": ALWAYS_REVALIDATE})
+    await images.add("a", SMALL)
+    etag = (await gateway.get("/i/a")).headers["ETag"]
+    again = await gateway.get("/i/a")
+    assert (again.body, again.headers["Cache-Status"]) == (SMALL, "image-gateway; fwd=stale; fwd-status=304")
+    seen = cos.journal.requests[-1]
+    assert (seen.headers["if-none-match"], seen.bytes_sent) == (etag, 0)
+    # The client's own condition is for the gateway to judge, not for COS.
+    assert (await gateway.get("/i/a", headers={"If-None-Match": etag})).status == 304
+    await images.add("a", b"another version")
+    assert (await gateway.get("/i/a")).body == b"another version"
+    assert (await gateway.get("/i/a", headers={"If-None-Match": etag})).body == b"another version"
+
+
+async def test_stale_bytes_are_served_while_they_are_revalidated(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(image_proxy={"memory_cache": {"ttl": 1}})
+    await images.add("a", SMALL)
+    await gateway.get("/i/a")
+    await images.add("a", b"another version")
+
+    async def is_stale() -> bool:
+        return (await gateway.get("/i/a")).headers["Cache-Status"] == "image-gateway; hit; ttl=0"
+
+    async def is_replaced() -> bool:
+        answer = await gateway.get("/i/a")
+        assert answer.headers["Cache-Status"].startswith("image-gateway; hit")
+        return answer.body == b"another version"
+
+    await until(is_stale)
+    await until(is_replaced)
+    assert requests_to(cos) == [("GET", None)] * 2
+
+
+@pytest.mark.parametrize("action", [Refuse(status=500, code="InternalError"), Refuse(), Hang(), Reset()])
+async def test_stale_bytes_are_served_when_cos_fails(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator, action: Any
+) -> None:
+    gateway = await start_gateway(image_proxy={"memory_cache": ALWAYS_REVALIDATE, "timeout": 0.3})
+    await images.add("a", SMALL)
+    await gateway.get("/i/a")
+    cos.faults.add(Fault(action=action, times=None))
+    for _ in range(15):  # the breaker opens on the way
+        answer = await gateway.get("/i/a")
+        assert (answer.status, answer.body) == (200, SMALL)
+        assert answer.headers["Cache-Status"] == "image-gateway; fwd=stale; detail=stale-if-error"
+    assert (await gateway.get("/i/a", headers={"Range": "bytes=1-2"})).body == SMALL[1:3]
+
+
+async def test_a_deleted_image_is_not_served_from_memory(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(image_proxy={"memory_cache": ALWAYS_REVALIDATE})
+    await images.add("a", SMALL)
+    await gateway.get("/i/a")
+    cos.store.delete(BUCKET, KEY)
+    assert (await gateway.get("/i/a")).status == 404
+    assert gateway.sample("memory_cache_bytes") == 0
+
+
+async def test_a_changed_image_leaves_memory_at_once(gateway: RunningGateway, images: Images, cos: CosEmulator) -> None:
+    """Also while the old version is still on its way: it must not be kept when it arrives."""
+    await images.add("a", SMALL)
+    cos.faults.add(Fault(action=Drip(size=len(SMALL) // 2, every=0.2)))
+    under_way = asyncio.create_task(gateway.get("/i/a"))
+    await cos.journal.arrived(1)
+    await images.add("a", b"another version")
+    gateway.app[INVALIDATION].invalidate_here("a")
+    assert (await gateway.get("/i/a")).body == b"another version"
+    await under_way
+    for _ in range(2):
+        assert (await gateway.get("/i/a")).body == b"another version"
+    await images.add("a", b"third version")
+    gateway.app[INVALIDATION].invalidate_here("a")
+    assert (await gateway.get("/i/a")).body == b"third version"
+
+
+async def test_each_style_is_cached_separately(start_gateway: StartGateway, images: Images, cos: CosEmulator) -> None:
+    gateway = await start_gateway(image_styles={"thumb": "imageMogr2/thumbnail/300x300"})
+    await images.add("a", SMALL)
+    for path in ("/i/a", "/i/a?style=thumb"):
+        for _ in range(2):
+            assert (await gateway.get(path)).status == 200
+    assert len(cos.journal.requests) == 2
+    unknown = await gateway.get("/i/a?style=huge")
+    assert (unknown.status, len(cos.journal.requests)) == (400, 2)
+
+
+async def test_memory_is_bounded(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(image_proxy={"memory_cache": {"max_bytes": 100_000, "max_object_bytes": 40_000}})
+    for number in range(6):
+        await images.add(f"n{number}", bytes([number]) * 30_000)
+        assert (await gateway.get(f"/i/n{number}")).status == 200
+        assert gateway.sample("memory_cache_bytes") <= 100_000
+    await images.add("big", b"x" * 50_000)
+    for _ in range(2):
+        assert "stored" not in (await gateway.get("/i/big")).headers["Cache-Status"]
+    assert (await gateway.get("/i/n5")).headers["Cache-Status"].startswith("image-gateway; hit")
+    assert (await gateway.get("/i/n0")).body == bytes([0]) * 30_000
+
+
+async def test_a_row_read_again_is_authorized_again(gateway: RunningGateway, images: Images, cos: CosEmulator) -> None:
+    """The URL was refused; meanwhile the row became somebody else's, or names another object."""
+    await images.add("a", SMALL)
+    await gateway.get("/api/v1/images/a/url")
+    await images.add("a", SMALL, owner="alice", public=False)
+    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied")))
+    assert (await gateway.get("/i/a")).status == 404
+    await images.add("b", SMALL)
+    await gateway.get("/api/v1/images/b/url")
+    await images.add("b", b"moved", key="elsewhere.png")
+    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), key="objects/b.png"))
+    assert (await gateway.get("/i/b")).body == b"moved"

@@ -1,0 +1,125 @@
+"""Failures of COS after the first byte: the body is completed or the connection reset, and bytes are never mixed."""
+
+from typing import Any
+
+import pytest
+
+from gateway.cos_emulator.faults import Change, Cut, Fault, Hang, Refuse, WrongLength
+from gateway.cos_emulator.faults import Headers as AddedHeaders
+from gateway.cos_emulator.server import CosEmulator
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.raw_client import exchange
+from tests.stories.content import KEY, LARGE, add_large, read_interrupted, requests_to
+
+
+@pytest.mark.parametrize(
+    "action",
+    [Cut(at=1_000_000), Cut(at=1_000_000, reset=True), Cut(at=4_999_999), Hang(at=300_000), WrongLength(by=0)],
+    ids=["fin", "reset", "last-byte", "stall", "close"],
+)
+async def test_a_lost_connection_to_cos_is_resumed(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator, action: Any
+) -> None:
+    gateway = await start_gateway(image_proxy={"timeout": 0.5})
+    await add_large(images)
+    cos.faults.add(Fault(action=action))
+    answer = await gateway.get("/i/a")
+    assert (answer.status, answer.body) == (200, LARGE.read(0, LARGE.size))
+    seen = cos.journal.of(KEY)
+    if len(seen) > 1:
+        assert seen[1].headers["if-match"] == answer.headers["ETag"]
+        assert seen[1].status == 206
+        assert gateway.sample("origin_resumes_total") == 1
+
+
+async def test_a_lost_range_is_resumed_within_the_range(
+    gateway: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    await add_large(images)
+    cos.faults.add(Fault(action=Cut(at=500_000)))
+    answer = await gateway.get("/i/a", headers={"Range": "bytes=1000000-3999999"})
+    assert (answer.status, answer.body) == (206, LARGE.read(1_000_000, 4_000_000))
+    first, second = requests_to(cos)
+    assert first == ("GET", "bytes=1000000-3999999")
+    assert second[1] is not None
+    assert second[1].endswith("-3999999")
+
+
+async def test_a_transfer_is_resumed_as_long_as_it_makes_progress(
+    gateway: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    await add_large(images)
+    cos.faults.add(Fault(action=Cut(at=700_000), times=7))
+    assert (await gateway.get("/i/a")).body == LARGE.read(0, LARGE.size)
+
+
+async def test_an_expired_url_is_signed_again_when_resuming(
+    gateway: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    await add_large(images)
+    cos.faults.add(Fault(action=Cut(at=1_000_000)))
+    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), skip=1))
+    assert (await gateway.get("/i/a")).body == LARGE.read(0, LARGE.size)
+    assert len(cos.journal.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        Change(data=b"y" * 5_000_000),
+        Change(data=b"short"),
+        Change(run=lambda _bucket, _key: None),
+        Refuse(status=404, code="NoSuchKey"),
+        Refuse(status=500, code="InternalError"),
+        Refuse(status=403, code="AccessDenied"),
+        AddedHeaders(remove=["ETag"]),
+        AddedHeaders(remove=["Content-Range"], add=[("Content-Range", "bytes 0-99/5000000")]),
+    ],
+    ids=["changed", "shorter", "cut-again", "deleted", "failing", "refused", "no-etag", "another-range"],
+)
+async def test_the_connection_is_reset_when_the_rest_is_unavailable(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator, then: Any
+) -> None:
+    gateway = await start_gateway(image_proxy={"retry_count": 1})
+    await add_large(images)
+    cos.faults.add(Fault(action=Cut(at=1_000_000)))
+    cos.faults.add(Fault(action=then, times=None, skip=1))
+    cos.faults.add(Fault(action=Cut(at=0), times=None))
+    received = await read_interrupted(gateway)
+    assert received == LARGE.read(0, len(received))
+    assert gateway.sample("requests_total", route="short", delivery="stream", status="aborted") == 1
+
+
+async def test_a_body_without_an_etag_is_not_resumed(gateway: RunningGateway, images: Images, cos: CosEmulator) -> None:
+    await add_large(images)
+    cos.faults.add(Fault(action=AddedHeaders(remove=["ETag"]), times=None))
+    cos.faults.add(Fault(action=Cut(at=1_000_000)))
+    await read_interrupted(gateway)
+    assert len(cos.journal.requests) == 1
+
+
+async def test_no_other_answer_follows_an_interrupted_one_on_its_connection(
+    gateway: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    """The client would read the next answer as the rest of this one."""
+    await add_large(images)
+    cos.faults.add(Fault(action=AddedHeaders(remove=["ETag"])))
+    cos.faults.add(Fault(action=Cut(at=1_000_000)))
+    request = b"GET /i/a HTTP/1.1\r\nHost: gateway\r\n\r\n"
+    received = await exchange(gateway.ports.public, request + b"GET /healthz HTTP/1.1\r\nHost: gateway\r\n\r\n")
+    assert received.count(b"HTTP/1.1 ") == 1
+
+
+async def test_failed_transfers_release_their_memory(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(
+        image_proxy={"retry_count": 0, "memory_cache": {"max_bytes": 1_000_000, "max_object_bytes": 1_000_000}}
+    )
+    cos.faults.add(Fault(action=Cut(at=500_000), times=3))
+    for image_id in "abc":
+        await images.add(image_id, b"x" * 900_000)
+        await read_interrupted(gateway, f"/i/{image_id}")
+    for _ in range(2):
+        assert (await gateway.get("/i/a")).status == 200
+    assert gateway.sample("memory_cache_bytes") == 900_000

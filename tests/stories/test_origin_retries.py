@@ -1,0 +1,118 @@
+"""Failures of COS before the first byte: retried, within limits."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gateway.cos_emulator.faults import Change, Cut, Fault, Hang, Refuse, Reset
+from gateway.cos_emulator.server import CosEmulator
+from gateway.dev.database import ImageRow
+from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
+from tests.stories.content import SMALL
+from tests.waiting import until_answered
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        Refuse(status=500, code="InternalError"),
+        Refuse(status=503, code="SlowDown"),
+        Refuse(status=503, code="SlowDown", headers={"Retry-After": "0"}),
+        Reset(),
+        Cut(at=0, reset=True),
+    ],
+    ids=["500", "503", "503-retry-after", "reset", "cut"],
+)
+async def test_a_short_failure_is_hidden_from_the_client(
+    gateway: RunningGateway, images: Images, cos: CosEmulator, action: Any
+) -> None:
+    await images.add("a", SMALL)
+    cos.faults.add(Fault(action=action, times=2))
+    answer = await gateway.get("/i/a")
+    assert (answer.status, answer.body) == (200, SMALL)
+
+
+async def test_a_pooled_connection_that_cos_closed_is_replaced(
+    gateway: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    """COS may close a connection while it is unused."""
+    for image_id in "abcdef":
+        await images.add(image_id, SMALL)
+        cos.faults.add(Fault(action=Reset(), key=f"*{image_id}.png"))
+        assert (await gateway.get(f"/i/{image_id}")).status == 200
+
+
+async def test_a_short_retry_after_is_waited_for_and_a_long_one_passed_on(
+    gateway: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    await images.add("a", SMALL)
+    cos.faults.add(Fault(action=Refuse(headers={"Retry-After": "17"}), times=None))
+    answer = await gateway.get("/i/a")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "17")
+    assert len(cos.journal.requests) == 1
+    cos.faults.clear()
+    cos.faults.add(Fault(action=Refuse(headers={"Retry-After": "1"})))
+    started = asyncio.get_running_loop().time()
+    assert (await gateway.get("/i/a")).status == 200
+    assert asyncio.get_running_loop().time() - started >= 1
+
+
+async def test_an_origin_that_does_not_answer_becomes_504(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(image_proxy={"timeout": 0.3})
+    await images.add("a", SMALL)
+    cos.faults.add(Fault(action=Hang(), times=None))
+    answer = await gateway.get("/i/a")
+    assert (answer.status, answer.json()["code"]) == (504, "origin_timeout")
+
+
+async def test_a_failing_bucket_is_paused_and_used_again_when_it_recovers(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(image_proxy={"retry_count": 0})
+    for number in range(20):
+        await images.add(f"n{number}", SMALL)
+    await images.add("a", SMALL)
+    cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), times=10))
+    statuses = [(await gateway.get(f"/i/n{number}")).status for number in range(20)]
+    assert statuses == [502] * 10 + [503] * 10
+    refused = await gateway.get("/i/a")
+    assert (refused.json()["code"], refused.headers["Retry-After"]) == ("origin_paused", "2")
+    assert len(cos.journal.requests) == 10
+    await until_answered(gateway, "/i/a", 200)
+
+
+async def test_retries_are_limited_to_a_share_of_the_requests(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    """An origin in trouble does not get four times the load: 20 retries to spend, then a fifth of the requests."""
+    gateway = await start_gateway()
+    await images.add("ok", SMALL)
+    await images.add("a", SMALL)
+    cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), key="*a.png", times=None))
+    for _ in range(40):
+        await gateway.get("/i/a")
+        cos.journal.clear()
+        await gateway.get("/i/ok", headers={"Range": "bytes=0-1"})
+    assert gateway.sample("origin_retries_total") <= 20 + 0.2 * 80
+
+
+async def test_a_row_that_changes_with_every_try_ends_in_an_error(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    """Each renewal finds another object; the request ends all the same."""
+    gateway = await start_gateway(url_cache={"enabled": False})
+    await images.add("a", SMALL, key="first.png")
+    moves = iter(range(100))
+
+    def move(_bucket: str, _key: str) -> None:
+        key = f"moved-{next(moves)}.png"
+        cos.store.put(BUCKET, key, SMALL)
+        images.table.put([ImageRow("a", None, key, public=True)])
+
+    cos.faults.add(Fault(action=Change(run=move), times=None))
+    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), times=None))
+    answer = await gateway.get("/i/a")
+    assert (answer.status, answer.json()["code"]) == (502, "origin_unavailable")

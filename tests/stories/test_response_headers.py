@@ -1,0 +1,104 @@
+"""Headers of an image: what caches may store, and what browsers may do with it."""
+
+import re
+
+from gateway.cos_emulator.faults import Fault, Refuse
+from gateway.cos_emulator.faults import Headers as AddedHeaders
+from gateway.cos_emulator.server import CosEmulator
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.stories.content import SMALL
+
+
+async def test_public_images_may_be_stored_by_shared_caches_and_private_ones_not(
+    gateway: RunningGateway, images: Images
+) -> None:
+    await images.add("a", SMALL)
+    await images.add("mine", SMALL, owner="alice", public=False)
+    public = await gateway.get("/i/a")
+    assert public.headers["Cache-Control"] == ("public, max-age=3600, stale-while-revalidate=300, stale-if-error=86400")
+    assert "Vary" not in public.headers  # nothing of a public image depends on who asks, or from where
+    for _ in range(2):
+        private = await gateway.get("/i/mine", user="alice")
+        assert private.headers["Cache-Control"] == "private, max-age=3600"
+        assert private.headers["Vary"] == "Authorization"
+
+
+async def test_errors_are_not_stored_by_caches(gateway: RunningGateway, images: Images, cos: CosEmulator) -> None:
+    """A cache that stores an error answers with it after the error is gone."""
+    await images.add("a", SMALL)
+    cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), times=None))
+    for path in ("/i/a", "/i/never-there", "/i/a?style=none", "/i/-bad"):
+        answer = await gateway.get(path)
+        assert answer.status >= 400
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_cache_status_names_the_source_of_an_answer(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(image_proxy={"memory_cache": {"ttl": 30}})
+    await images.add("a", SMALL)
+    cold, warm = await gateway.get("/i/a"), await gateway.get("/i/a")
+    assert cold.headers["Cache-Status"] == "image-gateway; fwd=miss; fwd-status=200; stored"
+    assert "Age" not in cold.headers
+    assert warm.headers["Cache-Status"] in ("image-gateway; hit; ttl=29", "image-gateway; hit; ttl=30")
+    assert warm.headers["Age"] == "0"
+    assert warm.headers["Server-Timing"].startswith("gateway;dur=")
+
+
+async def test_an_svg_is_shown_and_cannot_run_script(gateway: RunningGateway, images: Images) -> None:
+    svg = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+    await images.add("a", svg, content_type="image/svg+xml")
+    answer = await gateway.get("/i/a")
+    assert (answer.body, answer.headers["Content-Type"]) == (svg, "image/svg+xml")
+    assert "sandbox" in answer.headers["Content-Security-Policy"]
+    assert "allow-scripts" not in answer.headers["Content-Security-Policy"]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_pages_of_other_origins_can_read_an_image(gateway: RunningGateway, images: Images) -> None:
+    await images.add("a", SMALL)
+    answer = await gateway.get("/i/a", headers={"Origin": "https://page.example"})
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+    assert "Cache-Status" in answer.headers["Access-Control-Expose-Headers"]
+    preflight = await gateway.request(
+        "OPTIONS", "/i/a", headers={"Origin": "https://page.example", "Access-Control-Request-Method": "GET"}
+    )
+    assert preflight.status == 204
+    assert "Range" in preflight.headers["Access-Control-Allow-Headers"]
+    assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
+
+
+async def test_no_header_of_cos_reaches_the_client(gateway: RunningGateway, images: Images, cos: CosEmulator) -> None:
+    await images.add("a", headers={"x-cos-meta-secret": "1", "Content-Disposition": "attachment"})
+    hostile = [("Set-Cookie", "a=b"), ("X-Accel-Redirect", "/etc/passwd"), ("Refresh", "0"), ("Server", "tencent-cos")]
+    cos.faults.add(Fault(action=AddedHeaders(add=hostile)))
+    answer = await gateway.get("/i/a")
+    assert answer.status == 200
+    names = {name.lower() for name in answer.headers}
+    assert names == {
+        "accept-ranges",
+        "access-control-allow-origin",
+        "access-control-expose-headers",
+        "cache-control",
+        "cache-status",
+        "content-length",
+        "content-security-policy",
+        "content-type",
+        "cross-origin-resource-policy",
+        "date",
+        "etag",
+        "last-modified",
+        "server",
+        "server-timing",
+        "timing-allow-origin",
+        "x-content-type-options",
+        "x-request-id",
+    }
+    assert answer.headers["Server"] == "image-gateway"
+
+
+async def test_a_safe_request_id_is_kept_and_another_replaced(gateway: RunningGateway) -> None:
+    kept = await gateway.get("/i/never-there", headers={"X-Request-Id": "trace-1234"})
+    assert kept.headers["X-Request-Id"] == kept.json()["request_id"] == "trace-1234"
+    replaced = await gateway.get("/i/never-there", headers={"X-Request-Id": "bad id {}"})
+    assert re.fullmatch(r"[0-9a-f]{16}", replaced.headers["X-Request-Id"])
