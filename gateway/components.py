@@ -24,8 +24,12 @@ from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.relay import Relay
 from gateway.delivery.responder import Responder
 from gateway.errors import CatalogUnavailable
+from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.memory_cache import ObjectCache
+from gateway.origin.object_body import OriginAccess
 from gateway.origin.object_source import ObjectSource
+from gateway.origin.resumption import ResumptionLimits
+from gateway.origin.retry import Backoff
 from gateway.origin.session import open_origin
 from gateway.presign.cos_clock import CosClock
 from gateway.presign.credentials import credentials_from
@@ -231,14 +235,17 @@ async def object_source(app: web.Application) -> AsyncIterator[None]:
             resolver.invalidate_before(app[app_keys.CLOCK].now())
         return await resolver.renew(refused.record.image_id, refused.style, refused=refused)
 
-    app[app_keys.OBJECT_SOURCE] = source = ObjectSource(
+    memory = ObjectCache(settings.memory_cache, metrics)
+    access = OriginAccess(
         app[app_keys.ORIGIN],
-        ObjectCache(settings.memory_cache, metrics),
-        settings,
-        renew=renew,
-        sign_for_head=resolver.sign_for_head,
-        metrics=metrics,
+        FailedObjects(memory.changed_at, memory.now),
+        memory.forget,
+        renew,
+        resolver.sign_for_head,
+        metrics,
+        ResumptionLimits(settings.retry_count, Backoff()),
     )
+    app[app_keys.OBJECT_SOURCE] = source = ObjectSource(access, memory, settings.memory_cache, metrics)
 
     def invalidate(image_id: str | None) -> None:
         # None invalidates every row; the bytes of an object do not depend on rows, and expire by their own age.

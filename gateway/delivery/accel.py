@@ -21,8 +21,8 @@ from gateway.delivery.image_request import Exchange
 from gateway.delivery.plan import NOT_MODIFIED, plan_for
 from gateway.delivery.responder import Responder
 from gateway.origin.errors import ObjectMoved
-from gateway.origin.object_metadata import ObjectMetadata
 from gateway.origin.object_source import ObjectSource
+from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import SignedImage
 
 # nginx sets it when COS did not give it the object: the gateway then streams, with all it knows of failures.
@@ -55,13 +55,13 @@ class ImageAccel:
             }
             return self._handed_over(exchange, entry.metadata, from_memory)
         try:
-            renewed, entry = await self._source.look(image)
+            head = await self._source.head(image)
         except ObjectMoved:
             await exchange.resolve_again()
             return await self._responder.answer(exchange)
-        if renewed is not None:
+        if head.renewed is not None:
             await exchange.resolve_again()
-        return self._handed_over(exchange, entry.metadata, {"Cache-Status": cache_status_of_fetch(200)})
+        return self._handed_over(exchange, head.entry.metadata, {"Cache-Status": cache_status_of_fetch(200)})
 
     def _handed_over(
         self, exchange: Exchange, metadata: ObjectMetadata, cache_fields: Mapping[str, str]

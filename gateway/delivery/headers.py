@@ -10,7 +10,7 @@ from gateway.catalog.record import ImageRecord
 from gateway.delivery.image_request import content_disposition
 from gateway.delivery.prepared_response import fields
 from gateway.errors import NotAnImage
-from gateway.origin.object_metadata import ObjectMetadata
+from gateway.origin.origin_response import ObjectMetadata
 
 # An image is shown, nothing else: an SVG opened by itself runs no script and loads nothing.
 _CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"

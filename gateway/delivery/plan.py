@@ -7,7 +7,7 @@ from multidict import MultiMapping
 from gateway.delivery.byte_range import ByteRange
 from gateway.delivery.preconditions import Validators, Verdict, evaluate, range_applies
 from gateway.errors import PreconditionFailed
-from gateway.origin.object_metadata import ObjectMetadata
+from gateway.origin.origin_response import ObjectMetadata
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,9 @@ from gateway.metrics.collectors import Metrics
 from gateway.origin.errors import BodyLost, ObjectMoved
 from gateway.origin.memory_cache import Entry
 from gateway.origin.object_body import ObjectBody
-from gateway.origin.object_metadata import ObjectMetadata
-from gateway.origin.object_source import ObjectSource, Stored
-from gateway.origin.transfer import Reader
+from gateway.origin.object_source import ObjectSource
+from gateway.origin.origin_response import ObjectMetadata
+from gateway.origin.shared_transfer import Reader
 from gateway.presign.signed_image import SignedImage
 
 _MOST_LOOKUPS = 3
@@ -79,7 +79,10 @@ class Responder:
     async def _from_origin(self, exchange: Exchange, image: SignedImage) -> web.StreamResponse:
         """Answer from COS, which has to be asked."""
         wanted = exchange.wanted
-        if wanted.is_plain or self._source.holds(image):
+        stale = self._memory.get(image)
+        if stale is not None and stale.body is not None:
+            return await self._revalidated(exchange, image, stale, stale.body)
+        if wanted.is_plain:
             return await self._whole(exchange, image, _NO_CONDITIONS)
         if wanted.is_head:
             return await self._after_look(exchange, image)
@@ -92,22 +95,22 @@ class Responder:
         self, exchange: Exchange, image: SignedImage, *, may_fetch_part: bool = True
     ) -> web.StreamResponse:
         """Ask COS for the metadata alone (HEAD), then answer."""
-        renewed, entry = await self._source.look(image)
-        await self._authorize_again(exchange, renewed)
-        return await self._from_entry(exchange, entry, cache_status_of_fetch(200), may_fetch_part=may_fetch_part)
+        head = await self._source.head(image)
+        await self._authorize_again(exchange, head.renewed)
+        return await self._from_entry(exchange, head.entry, cache_status_of_fetch(200), may_fetch_part=may_fetch_part)
 
     async def _part(
         self, exchange: Exchange, byte_range: ByteRange, conditions: Mapping[str, str]
     ) -> web.StreamResponse:
         image = exchange.image
         try:
-            renewed, body = await self._source.part(image, str(byte_range), conditions)
+            body = await self._source.part(image, str(byte_range), conditions)
         except RangeNotSatisfiable:
             # A 416 of COS may lack the size, and does not say whether If-Range lets the range apply. If HEAD then
             # tells another size than GET, asking for the part again would lead back here.
             return await self._after_look(exchange, image, may_fetch_part=False)
         try:
-            await self._authorize_again(exchange, renewed)
+            await self._authorize_again(exchange, body.renewed)
             answer = await self._from_part(exchange, body)
         finally:
             body.close()
@@ -127,26 +130,29 @@ class Responder:
         return await self._send(exchange, plan, body.metadata, body, status)
 
     async def _whole(self, exchange: Exchange, image: SignedImage, conditions: Mapping[str, str]) -> web.StreamResponse:
-        fetched = await self._source.whole(image, conditions)
-        reader = fetched.reader
+        return await self._read(exchange, await self._source.whole(image, conditions))
+
+    async def _revalidated(
+        self, exchange: Exchange, image: SignedImage, stale: Entry, body: bytes
+    ) -> web.StreamResponse:
+        """Ask COS about stale bytes in memory; answer with them unless COS has another version."""
+        revalidation = await self._source.revalidate(image, stale)
+        if revalidation.reader is not None:
+            return await self._read(exchange, revalidation.reader)
+        await self._authorize_again(exchange, revalidation.renewed)
+        plan = self._plan(exchange, stale.metadata)
+        status = cache_status_of_revalidation(revalidation.status)
+        if exchange.wanted.is_head or plan is NOT_MODIFIED:
+            return self._headers_only(exchange, plan, stale.metadata, status, stale)
+        return await self._from_memory(exchange, plan, stale, body, status)
+
+    async def _read(self, exchange: Exchange, reader: Reader) -> web.StreamResponse:
+        """Answer with the object that ``reader`` reads, and close it."""
         try:
-            await self._authorize_again(exchange, fetched.renewed)
-            if fetched.stored is not None:
-                return await self._from_stored(exchange, fetched.stored)
-            assert reader is not None, "there is a reader where nothing is stored"  # noqa: S101
+            await self._authorize_again(exchange, reader.renewed)
             return await self._from_reader(exchange, reader)
         finally:
-            if reader is not None:
-                reader.close()
-
-    async def _from_stored(self, exchange: Exchange, stored: Stored) -> web.StreamResponse:
-        """Answer from memory after COS was asked about it."""
-        entry = stored.entry
-        plan = self._plan(exchange, entry.metadata)
-        status = cache_status_of_revalidation(stored.status)
-        if exchange.wanted.is_head or plan is NOT_MODIFIED:
-            return self._headers_only(exchange, plan, entry.metadata, status, entry)
-        return await self._from_memory(exchange, plan, entry, stored.body, status)
+            reader.close()
 
     async def _from_reader(self, exchange: Exchange, reader: Reader) -> web.StreamResponse:
         transfer = reader.transfer
@@ -159,7 +165,7 @@ class Responder:
         is_small = plan is WHOLE and body.length is not None and body.length <= SMALL_BODY
         if is_small or (plan.status == 206 and transfer.keeps_all):
             try:
-                whole = await transfer.finished()
+                whole = await transfer.read_whole()
             except BodyLost as error:  # nothing was sent yet
                 raise OriginUnavailable(str(error)) from error
             return await self._send_prepared(exchange, plan, metadata, status, _cut_out(whole, plan))

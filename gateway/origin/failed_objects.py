@@ -1,4 +1,4 @@
-"""Objects that COS does not give out: for some seconds they are answered from memory, and COS is not asked."""
+"""Objects that COS refused: for some seconds their requests get the same error, and COS is not asked."""
 
 import copy
 import time
@@ -30,10 +30,10 @@ _PASSING: Final = (OriginThrottled, OriginTimeout, OriginUnavailable)
 
 @dataclass(slots=True)
 class _Failed:
-    """What COS answered last to a request of ``asked_at``; held until ``until``. All times are monotonic seconds."""
+    """COS's last answer, to a request of ``requested_at``; held until ``until``. All times are monotonic seconds."""
 
     error: GatewayError
-    asked_at: float
+    requested_at: float
     failed_at: float
     until: float
     times: int
@@ -41,60 +41,67 @@ class _Failed:
 
 
 class FailedObjects:
-    """Remembers by object what COS answered; bounded in number.
+    """COS's last error for each object, for at most 4096 objects.
 
-    That an object is gone, blocked or too large is remembered for 3 s. Any other failure may pass, so the first one is
-    not held; an object that fails again is left alone for 1 s, then 2 s, then 4 s each time.
+    An object that is gone, blocked or too large is not requested again for 3 s. Any other failure may pass, so the
+    first one is not held; an object that fails again is not requested for 1 s, then 2 s, then 4 s each time.
 
-    ``changed_at`` tells when an image's row changed last (monotonic seconds): what COS answered to a request of before
-    does not count for that image.
+    ``by_object`` is empty while COS is well: callers look there first, so that a request that succeeds costs no call.
+    ``changed_at`` returns when an image's row changed last (monotonic seconds): an answer to an earlier request does
+    not count for that image.
     """
 
     def __init__(self, changed_at: Callable[[str], float], monotonic: Callable[[], float] = time.monotonic) -> None:
         self.now = monotonic
         self._changed_at = changed_at
-        self._failed: OrderedDict[ObjectId, _Failed] = OrderedDict()
+        self.by_object: OrderedDict[ObjectId, _Failed] = OrderedDict()
 
     def check(self, image: SignedImage) -> None:
-        """Raise what COS answered for the image's object, while that is held."""
-        failed = self._failed.get(image.object_id)
-        if failed is None or self.now() >= failed.until or failed.asked_at <= self._changed_at(image.record.image_id):
+        """Raise COS's error for the image's object while it is held."""
+        failed = self.by_object.get(image.object_id)
+        if (
+            failed is None
+            or self.now() >= failed.until
+            or failed.requested_at <= self._changed_at(image.record.image_id)
+        ):
             return
         raise _again(failed.error)
 
-    def failed(self, object_id: ObjectId, error: GatewayError, asked_at: float, *, is_of_body: bool = False) -> None:
-        """COS answered ``error`` to a request of ``asked_at``, or the body that it began was lost."""
+    def failed(
+        self, object_id: ObjectId, error: GatewayError, requested_at: float, *, is_of_body: bool = False
+    ) -> None:
+        """Remember COS's answer to a request of ``requested_at``; ``is_of_body``: the body was lost after its start."""
         if not isinstance(error, _FINAL + _PASSING):
             return
         now = self.now()
-        before = self._failed.pop(object_id, None)
+        before = self.by_object.pop(object_id, None)
         times = before.times + 1 if before is not None and now - before.failed_at < _FORGIVEN_AFTER else 1
-        self._failed[object_id] = _Failed(
-            copy.copy(error), asked_at, now, now + _hold(error, times), times, is_of_body=is_of_body
+        self.by_object[object_id] = _Failed(
+            copy.copy(error), requested_at, now, now + _hold(error, times), times, is_of_body=is_of_body
         )
-        if len(self._failed) > _MOST_OBJECTS:
-            self._failed.popitem(last=False)
+        if len(self.by_object) > _MOST_OBJECTS:
+            self.by_object.popitem(last=False)
 
     def opened(self, object_id: ObjectId) -> None:
-        """COS has begun to give the object out: what it refused before is over, not that its bodies end early."""
-        failed = self._failed.get(object_id)
+        """Forget an error, since COS has sent the object's header; lost bodies still count."""
+        failed = self.by_object.get(object_id)
         if failed is not None and not failed.is_of_body:
-            del self._failed[object_id]
+            del self.by_object[object_id]
 
     def completed(self, object_id: ObjectId) -> None:
-        """COS has given the object out to its end."""
-        self._failed.pop(object_id, None)
+        """Forget every failure, since COS has sent the whole object."""
+        self.by_object.pop(object_id, None)
 
 
 def _again(error: GatewayError) -> GatewayError:
-    """A copy, since the traceback of one that was raised holds the request that it was raised for."""
+    """Return a copy: the traceback of an error that was raised holds the frames of its request."""
     copied = copy.copy(error)
     copied.args = (f"{error}; COS is not asked again yet",)
     return copied
 
 
 def _hold(error: GatewayError, times: int) -> float:
-    """Seconds for which COS is not asked after so many failures in a row."""
+    """Return the seconds for which COS is not asked after that many failures in a row."""
     if isinstance(error, _FINAL):
         return _FINAL_TTL
     return 0.0 if times == 1 else min(_LONGEST_HOLD, _SHORTEST_HOLD * 2.0 ** (times - 2))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.metrics.collectors import Metrics
-from gateway.origin.object_metadata import ObjectMetadata
+from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import ObjectId, SignedImage
 from gateway.settings import MemoryCacheSettings
 

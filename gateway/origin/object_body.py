@@ -1,88 +1,129 @@
-"""The bytes of one version of an object, over however many connections it takes to get them."""
+"""The bytes of an object at COS, over as many presigned URLs and connections as it takes to get them."""
 
 import asyncio
 import copy
 import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Self
 
+from aiohttp import hdrs
 from fastcrc import crc64
 
-from gateway.errors import GatewayError
+from gateway.errors import (
+    CredentialsExpired,
+    GatewayError,
+    ImageBlocked,
+    ImageNotFound,
+    OriginRefused,
+    OriginUnavailable,
+)
 from gateway.metrics.collectors import Metrics
-from gateway.origin.errors import BodyLost, BodyTooSlow, ObjectMoved, VersionChanged
-from gateway.origin.origin_response import OriginResponse
-from gateway.origin.retry import Backoff
-from gateway.origin.signed_fetch import SignedFetch
+from gateway.origin.client import OriginClient
+from gateway.origin.errors import BodyLost, ObjectMoved, PresignedUrlRefused, VersionChanged
+from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.origin_response import ContentRange, ObjectMetadata, OriginResponse
+from gateway.origin.refusals import OriginRejected
+from gateway.origin.resumption import Resumption, ResumptionLimits
+from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
 
 logger = logging.getLogger(__name__)
 
-# A resumption that brought less than this counts as none, so that an origin that cuts every answer is given up.
-_PROGRESS = 64 * 1024
+# Renews the URL of the image. The float is COS's time in Unix seconds if COS refused the URL for its time, else None.
+Renew = Callable[[SignedImage, float | None], Awaitable[SignedImage]]
+SignForHead = Callable[[SignedImage], PresignedUrl]
+
+
+@dataclass(frozen=True, slots=True)
+class OriginAccess:
+    """What bodies are opened with; one for all.
+
+    ``failures`` answers instead of COS while it remembers why COS gave an object out to no request. ``gone`` is called
+    when COS has no such object, or may not give it out.
+    """
+
+    client: OriginClient
+    failures: FailedObjects
+    gone: Callable[[ObjectId], None]
+    renew: Renew
+    sign_for_head: SignForHead
+    metrics: Metrics
+    resumption: ResumptionLimits
 
 
 class ObjectBody:
-    """What an open answer of COS carries, to its end.
+    """The body of one version of an image's object, from the request to COS to the last byte.
 
-    A connection that is lost is resumed with ``Range`` and ``If-Match`` (RFC 9110 sections 14.2 and 13.1.1), on a
-    renewed URL if need be, at most ``resumes`` times with less than ``progress`` bytes in between; one that was too
-    slow, only once. A clean end means a whole body: of the announced length, all of one version, and with COS's CRC-64
-    if it was told (``x-cos-hash-crc64ecma``, COS document 40334) of an object that COS does not process.
+    A URL that COS refuses is renewed once; ``renewed`` is the image on the new URL, else None: its row may have
+    changed. A lost connection is resumed with ``Range`` and ``If-Match`` (RFC 9110 sections 14.2 and 13.1.1). A clean
+    end means a complete body: of the announced length, all of one version, and with COS's CRC-64 if the response had
+    one (``x-cos-hash-crc64ecma``, COS document 40334) and COS did not process the object.
     """
 
     __slots__ = (
-        "_backoff",
+        "_access",
         "_checksum",
-        "_door",
+        "_expected_checksum",
         "_first",
-        "_metrics",
-        "_progress",
+        "_image",
         "_received",
-        "_received_at_loss",
+        "_requested_at",
         "_response",
-        "_resumes",
-        "_resumes_left",
-        "_wanted_checksum",
-        "_was_slow",
+        "_resumption",
         "content_range",
         "has_body",
         "length",
         "metadata",
+        "object_id",
+        "renewed",
         "status",
     )
 
-    def __init__(
-        self,
-        door: SignedFetch,
-        response: OriginResponse,
-        resumes: int,
-        backoff: Backoff,
-        metrics: Metrics,
-        progress: int = _PROGRESS,
-    ) -> None:
+    # Known once the body is open.
+    status: int
+    metadata: ObjectMetadata
+    length: int | None
+    content_range: ContentRange | None
+    has_body: bool
+    _response: OriginResponse
+    _first: int
+    _expected_checksum: int | None
+    _requested_at: float
+
+    def __init__(self, access: OriginAccess, image: SignedImage) -> None:
+        self.object_id = image.object_id
+        self.renewed: SignedImage | None = None
+        self._access = access
+        self._image = image
+        self._received = 0
+        self._checksum = 0
+        self._resumption: Resumption | None = None
+
+    async def open(self, headers: Mapping[str, str], method: str = hdrs.METH_GET) -> None:
+        """Request the object; a call that was cancelled may be repeated.
+
+        Raises what ``OriginClient.fetch`` and ``Renew`` raise, ``OriginRefused`` when the renewed URL is refused as
+        well, and ``ObjectMoved`` when the row names another object now.
+        """
+        failures = self._access.failures
+        if failures.by_object:
+            failures.check(self._image)
+        self._response = response = await self._fetch(headers, method)
         self.status = response.status
         self.metadata = response.metadata
         self.length = response.length
         self.content_range = covered = response.content_range
         self.has_body = response.has_body
-        self._door = door
-        self._response = response
         self._first = covered.first if covered is not None else 0
-        self._resumes = self._resumes_left = resumes
-        self._backoff = backoff
-        self._metrics = metrics
-        self._progress = progress
-        self._received = self._received_at_loss = 0
-        # On a 206 the header still is that of the whole object.
-        self._wanted_checksum = response.crc64 if self.status == 200 else None
-        self._checksum = 0
-        self._was_slow = False
+        # On a 206 the header is still that of the whole object.
+        self._expected_checksum = response.crc64 if self.status == 200 else None
 
     def is_over(self) -> bool:
-        """Whether the announced length has come; False while it is not known."""
+        """Return whether the announced length has been received; False while it is not known."""
         return self._received == self.length
 
     async def read(self) -> bytes:
-        """The next bytes; empty at the end.
+        """Return the next bytes; empty at the end.
 
         Raises ``BodyLost`` when the rest cannot be had or the whole is not what COS announced; the last piece is
         withheld then, since with it a client would have a complete-looking image. Cancelling a call loses nothing.
@@ -93,109 +134,157 @@ class ObjectBody:
             try:
                 piece = await self._response.read()
                 if not piece:
-                    self._check_end()
+                    if self.length is None:
+                        self._check_checksum()
                     return b""
             except BodyLost as loss:
                 if not await self._resume(loss):
-                    self._door.lost(str(loss))
+                    self._remember(OriginUnavailable(str(loss)), is_of_body=True)
                     raise
                 continue
             self._check(piece)
             return piece
 
-    def at_hand(self) -> bytes:
-        """What has come already, without waiting; empty if that is nothing. Raises ``BodyLost`` as ``read`` does."""
-        piece = self._response.at_hand()
+    def read_nowait(self) -> bytes:
+        """Return the bytes that have arrived, empty if none; raises ``BodyLost`` as ``read`` does."""
+        piece = self._response.read_nowait()
         if piece:
             self._check(piece)
         return piece
 
     async def rest(self, position: int) -> Self:
-        """The bytes from ``position`` on, for a reader who has those before; raises ``BodyLost``."""
+        """Return a body of the bytes from ``position`` on, over a connection of its own; raises ``BodyLost``."""
         rest = copy.copy(self)
-        rest._received = rest._received_at_loss = position  # noqa: SLF001 - its own class
-        rest._wanted_checksum = None  # noqa: SLF001 - of bytes that went another way
+        rest._received = position  # noqa: SLF001 - its own class
+        rest._resumption = Resumption(self._access.resumption, position)  # noqa: SLF001
+        rest._expected_checksum = None  # noqa: SLF001 - it is of the whole
         rest._response = await rest._open_rest()  # noqa: SLF001
         return rest
 
     def close(self) -> None:
-        """Stop the transfer, if it is not over."""
+        """Stop the transfer, unless it is over."""
         if self._received != self.length:  # else the connection has been given back already
             self._response.close()
 
     def _check(self, piece: bytes) -> None:
         self._received += len(piece)
-        if self._wanted_checksum is not None:
+        if self._expected_checksum is not None:
             self._checksum = crc64.xz(piece, self._checksum)
         if self._received == self.length:
             try:
                 self._check_checksum()
             except BodyLost as loss:
-                self._door.lost(str(loss))
+                self._remember(OriginUnavailable(str(loss)), is_of_body=True)
                 raise
 
-    def _check_end(self) -> None:
-        """The end of a body whose length was not told; it may be that of the connection alone."""
-        if self.length is None:
-            self._check_checksum()
-
     def _check_checksum(self) -> None:
-        if self._wanted_checksum not in (None, self._checksum):
+        if self._expected_checksum not in (None, self._checksum):
             raise BodyLost(f"the checksum is not that of the object after {self._received} bytes")
-        self._door.completed()
+        failures = self._access.failures
+        if failures.by_object:
+            failures.completed(self.object_id)
+
+    async def _fetch(self, headers: Mapping[str, str], method: str = hdrs.METH_GET) -> OriginResponse:
+        """Request the object by its URL, and once more by a renewed one if COS refuses the first."""
+        try:
+            try:
+                return await self._fetch_once(headers, method)
+            except PresignedUrlRefused as refusal:
+                logger.info("COS refused a URL, renewing it: image=%s reason=%s", self._image_id, refusal)
+                renewed = await self._access.renew(self._image, refusal.error.clock)
+            if renewed.object_id != self.object_id:
+                raise ObjectMoved
+            self._image = self.renewed = renewed
+            try:
+                return await self._fetch_once(headers, method)
+            except PresignedUrlRefused as error:
+                outcome = CredentialsExpired if error.error.code == "ExpiredToken" else OriginRefused
+                raise self._remember(outcome(f"COS refused a newly signed URL: {error}")) from error
+        except (ImageNotFound, ImageBlocked) as error:
+            logger.info("COS has no such object: image=%s reason=%s", self._image_id, error)
+            self._access.gone(self.object_id)
+            raise
+
+    async def _fetch_once(self, headers: Mapping[str, str], method: str) -> OriginResponse:
+        failures = self._access.failures
+        self._requested_at = failures.now()
+        try:
+            if method == hdrs.METH_HEAD:
+                response = await self._fetch_head(headers)
+            else:
+                response = await self._access.client.fetch(
+                    self._image.presigned.url, self.object_id.bucket, method, headers
+                )
+        except GatewayError as error:
+            self._remember(error)
+            raise
+        if failures.by_object:
+            failures.opened(self.object_id)
+        if self.object_id.style is not None:
+            response.ignore_checksum()
+        return response
+
+    async def _fetch_head(self, headers: Mapping[str, str]) -> OriginResponse:
+        # COS refuses HEAD on a URL signed for GET. No header is signed, so any may be sent to any URL.
+        client, bucket = self._access.client, self.object_id.bucket
+        url = self._access.sign_for_head(self._image).url
+        try:
+            return await client.fetch(url, bucket, hdrs.METH_HEAD, headers)
+        except (PresignedUrlRefused, ImageNotFound, OriginRejected) as error:
+            refusal = error
+        # COS's error to a HEAD has no body, hence no code: a GET of the first byte is refused for the same reason.
+        (await client.fetch(self._image.presigned.url, bucket, hdrs.METH_GET, {"Range": "bytes=0-0"})).close()
+        raise refusal
+
+    def _remember(self, error: GatewayError, *, is_of_body: bool = False) -> GatewayError:
+        """Return ``error``, of which ``failures`` keeps a copy."""
+        self._access.failures.failed(self.object_id, error, self._requested_at, is_of_body=is_of_body)
+        return error
+
+    @property
+    def _image_id(self) -> str:
+        return self._image.record.image_id
 
     async def _resume(self, loss: BodyLost) -> bool:
-        """Put an open answer for the rest in the place of the lost one, if that may be tried; raises ``BodyLost``.
+        """Replace the lost response by one for the rest; return False if that may not be tried.
 
-        It does not raise ``loss`` itself: an exception that is a local of a frame in its traceback is a circle.
+        Raises ``BodyLost`` when the rest cannot be opened. It does not raise ``loss`` itself: an exception that is a
+        local of a frame in its traceback is a reference cycle.
         """
         if self.metadata.strong_etag is None:
             return False
-        if isinstance(loss, BodyTooSlow):
-            if self._was_slow:
-                return False
-            self._was_slow = True
-        if self._received - self._received_at_loss >= self._progress:
-            self._resumes_left = self._resumes
-        self._received_at_loss = self._received
-        if self._resumes_left == 0:
+        if self._resumption is None:
+            self._resumption = Resumption(self._access.resumption)
+        pause = self._resumption.pause(loss, self._received)
+        if pause is None:
             return False
-        failed_before = self._resumes - self._resumes_left
         self._response.close()
-        if failed_before:
-            await asyncio.sleep(self._backoff.pause(failed_before))
-        self._metrics.origin_resumes.inc()
+        if pause:
+            await asyncio.sleep(pause)
+        self._access.metrics.origin_resumes.inc()
         logger.debug("resuming: %s", loss)
         self._response = await self._open_rest()
-        self._resumes_left -= 1  # only now: whoever leaves meanwhile must not use up what others may need
+        self._resumption.used()  # only now: a reader that leaves during the request uses up nothing
         return True
 
     async def _open_rest(self) -> OriginResponse:
         etag = self.metadata.strong_etag
         if etag is None:
             raise BodyLost("there is no ETag to tell the version by")
+        first = self._first + self._received
+        end = None if self.length is None else self._first + self.length
+        byte_range = f"bytes={first}-{'' if end is None else end - 1}"
         try:
-            response = await self._door.open({"Range": self._rest, "If-Match": etag})
+            response = await self._fetch({"Range": byte_range, "If-Match": etag})
         except (GatewayError, VersionChanged, ObjectMoved) as error:
             raise BodyLost(f"after {self._received} bytes, the rest: {type(error).__name__}") from error
-        if not self._continues(response):
+        covered = response.content_range
+        if (
+            covered is None
+            or not covered.is_rest(first, end)
+            or self.metadata.size not in (None, covered.size)
+            or response.metadata.etag != etag
+        ):
             response.close()
             raise BodyLost(f"after {self._received} bytes, the rest is of another version")
         return response
-
-    @property
-    def _rest(self) -> str:
-        first = self._first + self._received
-        last = "" if self.length is None else str(self._first + self.length - 1)
-        return f"bytes={first}-{last}"
-
-    def _continues(self, response: OriginResponse) -> bool:
-        covered = response.content_range
-        return (
-            response.status == 206
-            and covered is not None
-            and covered.first == self._first + self._received
-            and response.metadata.etag == self.metadata.etag
-            and self.metadata.size in (None, covered.size)
-            and covered.last == (covered.size if self.length is None else self._first + self.length) - 1
-        )

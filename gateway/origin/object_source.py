@@ -1,78 +1,67 @@
-"""Objects by image: from memory, from a transfer under way, or from COS."""
+"""The objects of images: from memory, from a transfer that another request started, or from COS."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import OriginTimeout, OriginUnavailable, Unavailable
 from gateway.metrics.collectors import Metrics
-from gateway.origin.client import OriginClient
-from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.memory_cache import Entry, ObjectCache
-from gateway.origin.object_body import ObjectBody
-from gateway.origin.object_metadata import ObjectMetadata
-from gateway.origin.origin_response import OriginResponse
-from gateway.origin.retry import Backoff
+from gateway.origin.object_body import ObjectBody, OriginAccess
+from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.session import MOST_UNATTENDED
-from gateway.origin.shared_transfers import SharedTransfers
-from gateway.origin.signed_fetch import Renew, SignedFetch, SignForHead
-from gateway.origin.transfer import Reader
+from gateway.origin.shared_transfer import BufferLimits, Reader, SharedTransfer, TransferKey
 from gateway.presign.signed_image import ObjectId, SignedImage
-from gateway.settings import ImageProxySettings
+from gateway.settings import MemoryCacheSettings
 
-# For how long bytes in memory may stand in for a COS that fails; what `stale-if-error` allows downstream (RFC 5861).
+# For how many seconds bytes in memory may replace those of a COS that fails; caches downstream get the same limit in
+# ``stale-if-error`` (RFC 5861).
 STALE_IF_ERROR = 86_400
 
-Renewed = SignedImage | None  # the image on a new URL, if the one at hand was refused: its row may have changed
 
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """Bytes from memory about which COS was asked; ``status`` is its 304, or None if it failed and they are stale."""
+class Head(NamedTuple):
+    """Metadata that COS sent in answer to a HEAD; ``renewed`` is the image on a new URL if COS refused the first."""
 
     entry: Entry
-    body: bytes
-    status: int | None
+    renewed: SignedImage | None
 
 
-class Fetched(NamedTuple):
-    """A whole object: an open reader, which the caller closes, or bytes from memory.
+class Revalidation(NamedTuple):
+    """COS's answer about bytes in memory: a reader of their new version, or None where they may be used.
 
-    ``renewed`` is the image on a new URL if COS refused the first one; its row may have changed.
+    ``status`` is COS's 304, or None if COS failed and the bytes are stale. ``renewed``: as in ``Reader``.
     """
 
-    renewed: SignedImage | None
     reader: Reader | None
-    stored: Stored | None = None
+    status: int | None
+    renewed: SignedImage | None
 
 
 class ObjectSource:
-    """One origin transfer for all who want the same object at once, and none at all while its bytes are fresh."""
+    """Keeps one origin transfer for all requests of an object, and none while its bytes in memory are fresh.
+
+    Bodies that ``memory`` accepts are kept whole while they arrive and stored there at their end. Together they hold
+    at most ``memory_cache.max_bytes``: ``reserved_bytes`` is what the transfers under way may still come to hold.
+    """
 
     def __init__(
         self,
-        client: OriginClient,
-        cache: ObjectCache,
-        settings: ImageProxySettings,
-        *,
-        renew: Renew,
-        sign_for_head: SignForHead,
+        access: OriginAccess,
+        memory: ObjectCache,
+        settings: MemoryCacheSettings,
         metrics: Metrics,
-        backoff: Backoff | None = None,
+        limits: BufferLimits | None = None,
     ) -> None:
-        self._client = client
-        self.memory = cache
-        self._ttl = settings.memory_cache.ttl
-        self._resumes = settings.retry_count
-        self._renew = renew
-        self._sign_for_head = sign_for_head
-        self._metrics = metrics
-        self._backoff = backoff or Backoff()
-        self._failures = FailedObjects(cache.changed_at, cache.now)
-        self._flights = SharedTransfers(self._body_of, cache, metrics, most_promised=settings.memory_cache.max_bytes)
-        self._looks: SingleFlight[tuple[ObjectId, float], tuple[Renewed, Entry]] = SingleFlight(
-            "look", metrics.coalesced_requests, cancel_without_callers=True
+        self.memory = memory
+        self.reserved_bytes = 0
+        self._access = access
+        self._ttl = settings.ttl
+        self._most_reserved = settings.max_bytes
+        self._coalesced = metrics.coalesced_requests
+        self._limits = limits or BufferLimits()
+        self._transfers: dict[TransferKey, SharedTransfer] = {}
+        self._heads: SingleFlight[tuple[ObjectId, float], Head] = SingleFlight(
+            "head", metrics.coalesced_requests, cancel_without_callers=True
         )
         self._revalidations: SingleFlight[ObjectId, None] = SingleFlight("revalidation", metrics.coalesced_requests)
 
@@ -90,93 +79,121 @@ class ObjectSource:
         if entry.body is None or age >= 2 * self._ttl:
             return None
         if len(self._revalidations) < MOST_UNATTENDED:  # else the next request may start it
-            self._revalidations.start(image.object_id, lambda: self._revalidate(image))
+            self._revalidations.start(image.object_id, lambda: self._revalidate_unattended(image, entry))
         return entry
 
     def keeps(self, metadata: ObjectMetadata) -> bool:
-        """Whether such an object is fetched whole, so that every range of it can be served from memory."""
+        """Return whether such an object is fetched whole, so that every range of it can be served from memory."""
         return metadata.strong_etag is not None and self.memory.takes(metadata.size)
 
-    def holds(self, image: SignedImage) -> bool:
-        """Whether there are bytes of it in memory, however old: they can be revalidated, and stand in for COS."""
-        entry = self.memory.get(image)
-        return entry is not None and entry.body is not None
-
-    @property
-    def promised_bytes(self) -> int:
-        """How much memory the transfers under way may still come to hold."""
-        return self._flights.promised
-
-    async def look(self, image: SignedImage) -> tuple[Renewed, Entry]:
-        """The facts as COS tells them in answer to a HEAD."""
-        # What was asked before the image changed is of no use to it.
+    async def head(self, image: SignedImage) -> Head:
+        """Return the metadata that COS sends in answer to a HEAD; raises what ``ObjectBody.open`` raises."""
+        # Requests after a change of the image do not share the answer to one before.
         key = image.object_id, self.memory.changed_at(image.record.image_id)
-        return await self._looks.run(key, lambda: self._look(self._door(image)))
+        return await self._heads.run(key, lambda: self._head(image))
 
-    async def whole(self, image: SignedImage, conditions: Mapping[str, str]) -> Fetched:
-        """Fetch the whole object.
+    async def whole(self, image: SignedImage, conditions: Mapping[str, str]) -> Reader:
+        """Return a reader of the whole object, which the caller closes: of the transfer under way, or of a new one.
 
-        ``conditions`` may make COS answer 304 instead. Stale bytes in memory are revalidated by their ETag, and are
-        used when COS fails.
+        ``conditions`` may make COS answer 304 instead. Raises what ``ObjectBody.open`` raises.
         """
-        stale = self.memory.get(image)
-        if stale is None or stale.body is None:
-            return Fetched(*await self._flights.join(self._door(image), conditions))
-        return await self._revalidated(image, stale, stale.body)
+        key = (image.object_id, tuple(conditions.items()) if conditions else ())
+        memory = self.memory
+        transfer = self._transfers.get(key)
+        is_joinable = (
+            transfer is not None
+            and transfer.is_joinable
+            and transfer.requested_at > memory.changed_at(image.record.image_id)
+        )
+        if transfer is not None and is_joinable:
+            self._coalesced.inc()
+            reader = await transfer.join(is_collapsed=True)
+            if transfer.is_shareable:
+                return reader
+            reader.close()
+        body = ObjectBody(self._access, image)
+        transfer = SharedTransfer(self, key, body, conditions, self._limits, memory.now())
+        if not is_joinable:  # else it is for this request alone
+            self._transfers[key] = transfer
+        return await transfer.join(is_collapsed=False)
 
-    async def _revalidated(self, image: SignedImage, stale: Entry, body: bytes) -> Fetched:
+    async def revalidate(self, image: SignedImage, stale: Entry) -> Revalidation:
+        """Ask COS whether the object is still the version of ``stale``, an entry with bytes.
+
+        Raises what ``ObjectBody.open`` raises; if COS failed, only once the bytes are a day old.
+        """
         try:
-            renewed, reader = await self._flights.join(self._door(image), {"If-None-Match": stale.metadata.etag or ""})
-            opened = reader.transfer.body
-            if opened.status == 304:
+            reader = await self.whole(image, {"If-None-Match": stale.metadata.etag or ""})
+            body = reader.transfer.body
+            if body.status == 304:
                 reader.close()
-                if opened.metadata.confirm(stale.metadata):
-                    return Fetched(renewed, None, Stored(stale, body, 304))
-                renewed, reader = await self._flights.join(self._door(image), {})
+                if body.metadata.confirm(stale.metadata):
+                    return Revalidation(None, 304, body.renewed)
+                reader = await self.whole(image, {})
         except (OriginUnavailable, OriginTimeout, Unavailable):
             if self.memory.age(stale) >= STALE_IF_ERROR:
                 raise
-            return Fetched(None, None, Stored(stale, body, None))
+            return Revalidation(None, None, None)
         reader.had_stale = True
-        return Fetched(renewed, reader)
+        return Revalidation(reader, None, reader.renewed)
 
-    async def part(
-        self, image: SignedImage, byte_range: str, conditions: Mapping[str, str]
-    ) -> tuple[Renewed, ObjectBody]:
-        """One range of the object, on a transfer of its own that the caller closes."""
-        door, asked_at = self._door(image), self.memory.now()
-        body = self._body_of(door, await door.open({**conditions, "Range": byte_range}))
+    async def part(self, image: SignedImage, byte_range: str, conditions: Mapping[str, str]) -> ObjectBody:
+        """Return one range of the object, on a transfer of its own that the caller closes."""
+        requested_at = self.memory.now()
+        body = ObjectBody(self._access, image)
+        await body.open({**conditions, "Range": byte_range})
         if body.status == 206:
-            self.memory.answered(door.object_id, body.status, body.metadata, asked_at)
-        return door.renewed, body
+            self.memory.answered(body.object_id, body.status, body.metadata, requested_at)
+        return body
+
+    def opened(self, transfer: SharedTransfer) -> bool:
+        """Remember COS's metadata; return whether the body is to be kept whole, with memory reserved for it."""
+        body, memory = transfer.body, self.memory
+        memory.answered(body.object_id, body.status, body.metadata, transfer.requested_at)
+        size = body.length
+        if (
+            body.status != 200
+            or size is None
+            or not memory.takes(size)
+            or body.metadata.strong_etag is None
+            or self.reserved_bytes + size > self._most_reserved
+        ):
+            return False
+        transfer.reserved = size
+        self.reserved_bytes += size
+        return True
+
+    def finished(self, transfer: SharedTransfer) -> None:
+        """Release what was reserved for the transfer, and store its body if it was kept whole."""
+        self.reserved_bytes -= transfer.reserved
+        if self._transfers.get(transfer.key) is transfer:
+            del self._transfers[transfer.key]
+        if transfer.is_over and transfer.keeps_all:
+            body = transfer.body
+            self.memory.learn(body.object_id, body.metadata, transfer.requested_at, transfer.whole)
 
     def drop(self, image_id: str) -> None:
-        """The image has changed: nothing that COS was asked for before counts for it."""
+        """Use nothing for the image any more that COS answered to requests before now: the image has changed."""
         self.memory.drop(image_id)
 
     async def close(self) -> None:
-        """Stop the work that nobody waits for."""
+        """Stop the work that no request waits for."""
         await self._revalidations.close()
-        await self._looks.close()
+        await self._heads.close()
 
-    def _door(self, image: SignedImage) -> SignedFetch:
-        return SignedFetch(self._client, image, self._renew, self._sign_for_head, self.memory.forget, self._failures)
+    async def _head(self, image: SignedImage) -> Head:
+        requested_at = self.memory.now()
+        body = ObjectBody(self._access, image)
+        await body.open({}, "HEAD")
+        body.close()
+        return Head(self.memory.learn(body.object_id, body.metadata, requested_at), body.renewed)
 
-    def _body_of(self, door: SignedFetch, response: OriginResponse) -> ObjectBody:
-        return ObjectBody(door, response, self._resumes, self._backoff, self._metrics)
-
-    async def _look(self, door: SignedFetch) -> tuple[Renewed, Entry]:
-        asked_at = self.memory.now()
-        response = await door.open({}, "HEAD")
-        response.close()
-        return door.renewed, self.memory.learn(door.object_id, response.metadata, asked_at)
-
-    async def _revalidate(self, image: SignedImage) -> None:
-        reader = (await self.whole(image, {})).reader
+    async def _revalidate_unattended(self, image: SignedImage, stale: Entry) -> None:
+        reader = (await self.revalidate(image, stale)).reader
         if reader is None:
             return
         try:
             if reader.transfer.keeps_all:
-                await reader.transfer.finished()
+                await reader.transfer.read_whole()
         finally:
             reader.close()

@@ -1,8 +1,9 @@
-"""An answer of COS, reduced to what the gateway needs of it."""
+"""An open response of COS, reduced to what the gateway needs of it."""
 
 import re
 import time
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import aiohttp
 from aiohttp import hdrs
@@ -11,43 +12,75 @@ from multidict import istr
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import OriginUnavailable
 from gateway.origin.errors import BodyLost, BodyTooSlow
-from gateway.origin.object_metadata import ObjectMetadata
 
 # How much is read from COS before the client takes it; the connection is paused at twice as much. Large enough to keep
 # system calls rare, small enough that a slow reader holds little and not the image.
-READ_AHEAD = 256 * 1024
+READ_AHEAD: Final = 256 * 1024
 
-# Bytes a second that COS has to send while it is waited for, the same that a client has to take.
-_LEAST = 1024
+# Bytes a second that COS has to send while the gateway waits for it; a client has to read as many.
+_MIN_RATE: Final = 1024
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
-_MOST_DIGITS = 20  # of a number of 64 bits
-_CRC64 = istr("x-cos-hash-crc64ecma")
+_MOST_DIGITS: Final = 20  # of a number of 64 bits
+_CRC64: Final = istr("x-cos-hash-crc64ecma")
+
+
+class ObjectMetadata(NamedTuple):
+    """Metadata of one version of an object, whichever bytes of it were requested; None where COS sent none.
+
+    ``size`` in bytes is None for a body that comes in chunks and is not over yet.
+    """
+
+    size: int | None
+    etag: str | None
+    last_modified: str | None
+    content_type: str | None
+    content_encoding: str | None
+
+    def is_version_of(self, other: "ObjectMetadata") -> bool:
+        """Return whether both are of the same bytes; False without an entity tag."""
+        return self.etag is not None and self.etag == other.etag and self.size == other.size
+
+    def confirm(self, kept: "ObjectMetadata") -> bool:
+        """Return whether a 304 with this metadata says that the object still is as in ``kept``.
+
+        COS's entity tag is of the bytes: it stays the same where only the type was changed.
+        """
+        return self.etag in (None, kept.etag) and self.content_type in (None, kept.content_type)
+
+    @property
+    def strong_etag(self) -> str | None:
+        """The entity tag if it tells bytes apart (RFC 9110 section 8.8.1), else None."""
+        return self.etag if self.etag is not None and self.etag.startswith('"') else None
 
 
 @dataclass(frozen=True, slots=True)
 class ContentRange:
-    """Which bytes of the object a 206 carries: ``first`` to ``last``, both included, of ``size``."""
+    """The bytes of the object that a 206 carries: ``first`` to ``last``, both included, of ``size``."""
 
     first: int
     last: int
     size: int
 
+    def is_rest(self, first: int, end: int | None) -> bool:
+        """Return whether these are the bytes from ``first`` up to ``end`` (excluded; None: the end of the object)."""
+        return self.first == first and self.last + 1 == (self.size if end is None else end)
+
 
 class OriginResponse:
-    """An open answer: ``status`` is 200, 206 or 304.
+    """An open response: ``status`` is 200, 206 or 304.
 
-    ``length`` is that of its body in bytes and ``crc64`` that of the whole object; None where COS did not tell.
-    ``content_range`` is None unless it is a 206. Each wait for the next bytes is bounded by ``shared_timeout``, and
-    waits that last as long together must bring 1 KiB a second: else a byte now and then would hold a place for ever.
+    ``length`` is that of its body in bytes and ``crc64`` that of the whole object; None where COS sent none.
+    ``content_range`` is None unless it is a 206. ``shared_timeout`` bounds each wait for the next bytes, and waits that
+    last as long together must bring 1 KiB a second: else a byte now and then would hold a connection for ever.
 
-    Raises ``OriginUnavailable`` for an answer whose end could not be told from a lost connection, or whose range does
-    not add up: better no image than half of one.
+    Raises ``OriginUnavailable`` for a response whose end cannot be told from a lost connection, or whose range does not
+    match its length: better no image than half of one.
     """
 
     __slots__ = (
         "_received",
-        "_received_at_look",
+        "_received_at_check",
         "_response",
         "_shared_timeout",
         "_waited",
@@ -63,8 +96,8 @@ class OriginResponse:
         headers = response.headers
         self._response = response
         self._shared_timeout = shared_timeout
-        self._received = self._received_at_look = 0
-        self._waited = 0.0  # seconds since the last look at the pace; the time that readers take does not count
+        self._received = self._received_at_check = 0
+        self._waited = 0.0  # seconds since the rate was checked last; the time that readers take does not count
         self.status = status = response.status
         self.has_body = method != hdrs.METH_HEAD and status != 304
         self.length = length = _whole_number(headers.get(hdrs.CONTENT_LENGTH))
@@ -85,7 +118,7 @@ class OriginResponse:
             self._require_framing()
 
     def ignore_checksum(self) -> None:
-        """Drop a ``crc64`` that need not be of these bytes: COS may repeat the original's on a processed image.
+        """Drop ``crc64``, which may be of other bytes: COS may repeat the original's on a processed image.
 
         Raises ``OriginUnavailable`` when nothing else tells the end of the body.
         """
@@ -93,11 +126,11 @@ class OriginResponse:
         self._require_framing()
 
     async def read(self) -> bytes:
-        """The next bytes of the body, however many have come; empty at its end.
+        """Return the next bytes of the body, however many have come; empty at its end.
 
-        Raises ``BodyLost`` when it breaks off, stalls, or ends short of the announced length, and again if asked again;
-        ``BodyTooSlow`` when COS sends less than 1 KiB a second.
-        A caller that is cancelled loses nothing: the next call goes on.
+        Raises ``BodyLost`` when it breaks off, stalls, or ends short of the announced length, and again on the next
+        call; ``BodyTooSlow`` when COS sends less than 1 KiB a second. After a call that was cancelled, the next one
+        goes on: nothing is lost.
         """
         if not self.has_body:
             return b""
@@ -111,38 +144,38 @@ class OriginResponse:
                 self._waited += time.monotonic() - began
         except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError, too
             self._response.close()
-            # aiohttp keeps it: its traceback would hold all that led here until the collector comes by.
+            # aiohttp keeps the error: its traceback would hold all frames until the garbage collector runs.
             raise BodyLost(f"after {self._received} bytes: {type(error).__name__}") from error.with_traceback(None)
         self._received += len(piece)
         if not piece and self.length not in (None, self._received):
             raise BodyLost(f"{self._received} bytes came of {self.length}")
         if self._waited >= self._shared_timeout.seconds and self._received != self.length:
-            self._look_at_pace()
+            self._check_rate()
         return piece
 
-    def at_hand(self) -> bytes:
-        """What has come already, without waiting; empty where there is nothing, or word of a failure for ``read``."""
+    def read_nowait(self) -> bytes:
+        """Return the bytes that have arrived; empty if none have, or if the connection failed: ``read`` raises that."""
         content = self._response.content
         piece = content.read_nowait() if content.exception() is None else b""
         self._received += len(piece)
         return piece
 
-    def _look_at_pace(self) -> None:
-        came = self._received - self._received_at_look
-        if came < _LEAST * self._waited:
+    def close(self) -> None:
+        """Give the connection back, or close it if the body was not read to its end: the transfer stops."""
+        self._response.release()
+
+    def _check_rate(self) -> None:
+        came = self._received - self._received_at_check
+        if came < _MIN_RATE * self._waited:
             self._response.close()
             raise BodyTooSlow(f"{came} bytes came in {self._waited:.1f} s")
-        self._received_at_look = self._received
+        self._received_at_check = self._received
         self._waited = 0.0
 
     def _require_framing(self) -> None:
         if self.length is None and self.has_body and self.crc64 is None and not _is_chunked(self._response):
             self.close()
             raise OriginUnavailable("a body without length, chunks or checksum")
-
-    def close(self) -> None:
-        """Give the connection back, or close it if the body was not read to its end: the transfer stops."""
-        self._response.release()
 
 
 def _content_range(text: str | None) -> ContentRange | None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.headers import CachePolicy, cache_control, content_type_of, image_headers
 from gateway.errors import NotAnImage
-from gateway.origin.object_metadata import ObjectMetadata
+from gateway.origin.origin_response import ObjectMetadata
 
 RECORD = ImageRecord("cat", "alice", True, "photos-1250000000", "ap-guangzhou", "cat.png", None)
 

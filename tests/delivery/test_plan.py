@@ -9,7 +9,7 @@ from gateway.delivery.byte_range import ByteRange
 from gateway.delivery.headers import cache_status_of_fetch, cache_status_of_hit, cache_status_of_revalidation
 from gateway.delivery.plan import NOT_MODIFIED, WHOLE, Plan, plan_for
 from gateway.errors import PreconditionFailed, RangeNotSatisfiable
-from gateway.origin.object_metadata import ObjectMetadata
+from gateway.origin.origin_response import ObjectMetadata
 
 FACTS = ObjectMetadata(1000, '"v1"', "Thu, 01 Jan 2026 00:00:00 GMT", "image/png", None)
 

@@ -1,4 +1,4 @@
-"""The origin client alone, against the COS stand-in."""
+"""Fixtures: the origin client alone, against the COS emulator."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,10 +11,11 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.delivery.relay import Body
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
-from gateway.origin.object_body import ObjectBody
+from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.object_body import ObjectBody, OriginAccess
+from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.retry import Backoff
 from gateway.origin.session import open_origin
-from gateway.origin.signed_fetch import SignedFetch
 from gateway.presign.credentials import credentials_from
 from gateway.presign.hosts import Hosts
 from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
@@ -29,13 +30,13 @@ Presign = Callable[..., str]
 
 @pytest.fixture
 def metrics() -> Metrics:
-    """The collectors of this test."""
+    """Return the collectors of this test."""
     return Metrics()
 
 
 @pytest.fixture
 async def open_one(metrics: Metrics) -> AsyncIterator[OpenOrigin]:
-    """Opens clients that end with the test; keyword arguments change ``image_proxy``."""
+    """Open clients that end with the test; keyword arguments change ``image_proxy``."""
     async with AsyncExitStack() as stack:
 
         async def opened(**settings: Any) -> OriginClient:
@@ -47,13 +48,13 @@ async def open_one(metrics: Metrics) -> AsyncIterator[OpenOrigin]:
 
 @pytest.fixture
 async def origin(open_one: OpenOrigin) -> OriginClient:
-    """A client that is impatient and tries three times."""
+    """Return a client with a time-out of 0.5 s that tries three times."""
     return await open_one()
 
 
 @pytest.fixture
 def presign(raw_settings: dict[str, dict[str, Any]], metrics: Metrics, cos: CosEmulator) -> Presign:
-    """Makes the URL of an object."""
+    """Return the function that presigns the URL of an object."""
     settings = CosSettings.model_validate(raw_settings["cos"])
     signer = Signer(credentials_from(settings), Hosts(settings), ttl=600, window=1, metrics=metrics)
 
@@ -65,7 +66,7 @@ def presign(raw_settings: dict[str, dict[str, Any]], metrics: Metrics, cos: CosE
 
 
 async def read_all(body: Body) -> bytes:
-    """All bytes, to the end."""
+    """Return all bytes, to the end."""
     return b"".join([piece async for piece in _pieces(body)])
 
 
@@ -76,19 +77,26 @@ async def _pieces(body: Body) -> AsyncIterator[bytes | memoryview]:
 
 @asynccontextmanager
 async def object_body(origin: OriginClient, url: str, **headers: str) -> AsyncIterator[ObjectBody]:
-    """The object at ``url``; what is lost of it is not resumed, and no URL is renewed."""
+    """Open the object at ``url``; a lost body is not resumed, and no URL is renewed."""
     record = ImageRecord("cat", None, True, BUCKET, "ap-guangzhou", "cat.png", None)
 
-    async def renew(refused: SignedImage, told_at: float | None) -> SignedImage:
+    async def renew(refused: SignedImage, cos_time: float | None) -> SignedImage:
         raise AssertionError("COS refused the URL")
 
     def gone(object_id: ObjectId) -> None:
         raise AssertionError("COS has no such object")
 
-    door = SignedFetch(
-        origin, signed_image(record, PresignedUrl(url, 0, 0)), renew, lambda image: image.presigned, gone
+    access = OriginAccess(
+        origin,
+        FailedObjects(lambda _: float("-inf")),
+        gone,
+        renew,
+        lambda image: image.presigned,
+        Metrics(),
+        ResumptionLimits(0, Backoff()),
     )
-    body = ObjectBody(door, await door.open(headers), resumes=0, backoff=Backoff(), metrics=Metrics())
+    body = ObjectBody(access, signed_image(record, PresignedUrl(url, 0, 0)))
+    await body.open(headers)
     try:
         yield body
     finally:

@@ -3,7 +3,7 @@
 from gateway.catalog.record import ImageRecord
 from gateway.metrics.collectors import Metrics
 from gateway.origin.memory_cache import Entry, ObjectCache
-from gateway.origin.object_metadata import ObjectMetadata
+from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import PresignedUrl, SignedImage
 from gateway.settings import MemoryCacheSettings
 from tests.signed_images import signed_image

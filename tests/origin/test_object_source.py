@@ -9,7 +9,7 @@ from fastcrc import crc64
 from gateway.api import app_keys
 from gateway.cos_emulator.faults import Drip, Fault, Hang, Headers, NoLength
 from gateway.cos_emulator.server import CosEmulator
-from gateway.origin.transfer import Piece
+from gateway.origin.shared_transfer import Piece
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.origin.scripted import head, scripted
 from tests.valve import Valve
@@ -23,18 +23,16 @@ async def test_the_bytes_of_a_body_that_is_kept_are_in_memory_once(gateway: Runn
     images.cos.faults.add(Fault(action=Drip(size=300_000, every=0.02)))
     source = gateway.app[app_keys.OBJECT_SOURCE]
     image = (await gateway.app[app_keys.RESOLVER].look_up("a")).image
-    one, slow = [fetched.reader for fetched in await asyncio.gather(source.whole(image, {}), source.whole(image, {}))]
-    assert one is not None
-    assert slow is not None
-    first, second = await asyncio.gather(one.transfer.finished(), slow.transfer.finished())
-    known = source.usable(image)
-    assert known is not None
-    assert first is second is known.body
+    one, slow = await asyncio.gather(source.whole(image, {}), source.whole(image, {}))
+    first, second = await asyncio.gather(one.transfer.read_whole(), slow.transfer.read_whole())
+    entry = source.usable(image)
+    assert entry is not None
+    assert first is second is entry.body
     pieces: list[Piece] = []
     while piece := await slow.read():
         pieces.append(piece)
     assert b"".join(pieces) == KEPT
-    assert {piece.obj is known.body for piece in pieces if isinstance(piece, memoryview)} == {True}
+    assert {piece.obj is entry.body for piece in pieces if isinstance(piece, memoryview)} == {True}
     one.close()
     slow.close()
 

@@ -18,20 +18,20 @@ from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.origin.cos_error import CosError
 from gateway.origin.errors import BodyLost, ObjectMoved, PresignedUrlRefused, VersionChanged
+from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.memory_cache import ObjectCache
-from gateway.origin.object_body import ObjectBody
-from gateway.origin.object_metadata import ObjectMetadata
-from gateway.origin.origin_response import ContentRange, OriginResponse
+from gateway.origin.object_body import OriginAccess
+from gateway.origin.object_source import ObjectSource
+from gateway.origin.origin_response import ContentRange, ObjectMetadata
+from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.retry import Backoff
-from gateway.origin.shared_transfers import SharedTransfers
-from gateway.origin.signed_fetch import SignedFetch
-from gateway.origin.transfer import BufferLimits, Reader
+from gateway.origin.shared_transfer import BufferLimits, Reader
 from gateway.presign.signed_image import PresignedUrl, SignedImage
 from gateway.settings import MemoryCacheSettings
 from tests.signed_images import signed_image
 
 # Of kilobytes, so that readers of small bodies get to their ends.
-REACH = BufferLimits(window=3000, alone=800, at_once=300)
+LIMITS = BufferLimits(window=3000, alone=800, at_once=300)
 PROGRESS = 500
 KEPT = MemoryCacheSettings(max_bytes=4000, max_object_bytes=2000)
 SIZES = (0, 1, 250, 1000, 1900, 6000)
@@ -77,9 +77,12 @@ class Answer:
         if self.is_closed:
             raise BodyLost("closed")
         await self._chaos.pass_time(4)
-        return self.at_hand(must_bring=True)
+        return self._next(must_bring=True)
 
-    def at_hand(self, *, must_bring: bool = False) -> bytes:
+    def read_nowait(self) -> bytes:
+        return self._next(must_bring=False)
+
+    def _next(self, *, must_bring: bool) -> bytes:
         if self._lost_at is not None and self._position >= self._lost_at:
             if not must_bring:
                 return b""
@@ -162,27 +165,26 @@ class Gateway:
         self.cache = ObjectCache(KEPT, metrics)
         self.readers: list[Reader] = []
 
-        def body_of(door: SignedFetch, response: OriginResponse) -> ObjectBody:
-            return ObjectBody(door, response, resumes, Backoff(random=lambda: 0.0), metrics, PROGRESS)
-
-        self.flights = SharedTransfers(body_of, self.cache, metrics, most_promised=KEPT.max_bytes, reach=REACH)
-
-    def door(self, key: str) -> SignedFetch:
-        """The way to an object."""
-
-        async def renew(refused: SignedImage, told_at: float | None) -> SignedImage:
+        async def renew(refused: SignedImage, _cos_time: float | None) -> SignedImage:
             await self.chaos.pass_time(4)
             return refused
 
-        image = image_of(key)
-        client = cast("OriginClient", self.chaos)
-        return SignedFetch(client, image, renew, lambda image: image.presigned, self.cache.forget)
+        access = OriginAccess(
+            cast("OriginClient", chaos),
+            FailedObjects(lambda _: float("inf")),  # rows have always changed since: COS is asked each time
+            self.cache.forget,
+            renew,
+            lambda image: image.presigned,
+            metrics,
+            ResumptionLimits(resumes, Backoff(random=lambda: 0.0), PROGRESS),
+        )
+        self.source = ObjectSource(access, self.cache, KEPT, metrics, LIMITS)
 
     async def read(self, key: str, *, pace: int, most: int | None) -> str:
         """What becomes of one reader, who leaves after ``most`` pieces."""
         await self.chaos.pass_time(60)
         try:
-            _, reader = await self.flights.join(self.door(key), {})
+            reader = await self.source.whole(image_of(key), {})
         except (GatewayError, ObjectMoved, VersionChanged) as error:
             return type(error).__name__
         self.readers.append(reader)
@@ -190,7 +192,7 @@ class Gateway:
         pieces = 0
         try:
             if reader.transfer.keeps_all and self.chaos.random.random() < 0.3:
-                received += await reader.transfer.finished()
+                received += await reader.transfer.read_whole()
             else:
                 while piece := await reader.read():
                     received += piece
@@ -208,17 +210,17 @@ class Gateway:
         return "whole"
 
     def check_bounds(self) -> None:
-        """Neither the windows nor the promises are exceeded."""
-        assert 0 <= self.flights.promised <= KEPT.max_bytes
+        """Fail if a window or the reserved memory is exceeded."""
+        assert 0 <= self.source.reserved_bytes <= KEPT.max_bytes
         for reader in self.readers:
             transfer = reader.transfer
             if not transfer.keeps_all:
-                assert transfer._kept_bytes <= max(REACH.window, REACH.alone) + 400
+                assert transfer._kept_bytes <= max(LIMITS.window, LIMITS.alone) + 400
 
     def check_the_end(self) -> None:
         """Nothing is left."""
-        assert self.flights.promised == 0
-        assert not self.flights._flights
+        assert self.source.reserved_bytes == 0
+        assert not self.source._transfers
         for reader in self.readers:
             assert reader.transfer._readers == 0
             assert not reader.transfer._is_fetching

@@ -1,4 +1,4 @@
-"""Transfers under way leave nothing behind."""
+"""Shared transfers release their memory, however they end."""
 
 import gc
 import logging
@@ -12,7 +12,7 @@ from gateway.api import app_keys
 from gateway.cos_emulator.faults import Cut, Fault, Refuse
 from gateway.dev.database import ImageRow
 from gateway.origin.object_source import ObjectSource
-from gateway.origin.transfer import Transfer
+from gateway.origin.shared_transfer import SharedTransfer
 from gateway.presign.signed_image import SignedImage
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.waiting import until
@@ -20,15 +20,15 @@ from tests.waiting import until
 DATA = b"x" * 300_000
 
 
-async def take_off(gateway: RunningGateway) -> tuple[ObjectSource, SignedImage]:
-    """The source, and an image to ask it for."""
+async def source_and_image(gateway: RunningGateway) -> tuple[ObjectSource, SignedImage]:
+    """Return the source, and an image whose object it can fetch."""
     resolved = await gateway.app[app_keys.RESOLVER].look_up("cat")
     return gateway.app[app_keys.OBJECT_SOURCE], resolved.image
 
 
 @contextmanager
 def no_collector() -> Iterator[None]:
-    """What is in a circle stays. So does what the log refers to while a test keeps it, hence none of that."""
+    """Switch off the garbage collector, which frees reference cycles, and the log, whose records hold objects."""
     logging.disable()
     gc.collect()
     gc.disable()
@@ -40,20 +40,19 @@ def no_collector() -> Iterator[None]:
 
 
 def transfers_left() -> int:
-    """How many there are in memory."""
-    return sum(isinstance(one, Transfer) for one in gc.get_objects())
+    """Return how many transfers are in memory."""
+    return sum(isinstance(one, SharedTransfer) for one in gc.get_objects())
 
 
 async def test_a_transfer_is_freed_with_its_last_reader_and_not_by_the_garbage_collector(
     gateway: RunningGateway, images: Images
 ) -> None:
-    """A reference cycle would keep every body in memory until the collector comes by."""
+    """A reference cycle would keep every body in memory until the collector runs."""
     await images.add("cat", DATA)
-    source, image = await take_off(gateway)
+    source, image = await source_and_image(gateway)
     with no_collector():
         for read_all in (True, False, True):
-            reader = (await source.whole(image, {})).reader
-            assert reader is not None
+            reader = await source.whole(image, {})
             while await reader.read() and read_all:
                 pass
             reader.close()
@@ -62,23 +61,22 @@ async def test_a_transfer_is_freed_with_its_last_reader_and_not_by_the_garbage_c
         assert transfers_left() == 0
 
 
-async def test_memory_promised_to_a_transfer_is_given_back_however_it_ends(
+async def test_memory_reserved_for_a_transfer_is_released_however_it_ends(
     gateway: RunningGateway, images: Images
 ) -> None:
     await images.add("cat", DATA)
-    source, image = await take_off(gateway)
+    source, image = await source_and_image(gateway)
     for read_all in (True, False):
-        reader = (await source.whole(image, {})).reader
-        assert reader is not None
+        reader = await source.whole(image, {})
         while await reader.read() and read_all:
             pass
         assert reader.transfer.keeps_all
         reader.close()
         source.drop("cat")
-    assert source.promised_bytes == 0
+    assert source.reserved_bytes == 0
 
 
-async def test_nothing_is_left_of_a_transfer_that_failed(gateway: RunningGateway, images: Images) -> None:
+async def test_a_transfer_of_a_missing_object_is_freed(gateway: RunningGateway, images: Images) -> None:
     await images.add_row(ImageRow("cat", None, "not-there.png", public=True))
     with no_collector():
         for _ in range(3):
@@ -86,7 +84,7 @@ async def test_nothing_is_left_of_a_transfer_that_failed(gateway: RunningGateway
         assert transfers_left() == 0
 
 
-async def test_nor_of_one_that_broke_off(start_gateway: StartGateway, images: Images) -> None:
+async def test_a_transfer_that_broke_off_is_freed(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_proxy={"retry_count": 0})
     cats = ["cat0", "cat1", "cat2"]
     for cat in cats:
@@ -100,7 +98,7 @@ async def test_nor_of_one_that_broke_off(start_gateway: StartGateway, images: Im
         assert transfers_left() == 0
 
 
-async def test_nor_of_one_that_could_not_be_opened(start_gateway: StartGateway, images: Images) -> None:
+async def test_a_transfer_that_could_not_be_opened_is_freed(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_proxy={"retry_count": 1})
     await images.add("cat", DATA)
     images.cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), times=None))

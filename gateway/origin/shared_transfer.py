@@ -1,0 +1,295 @@
+"""One transfer of an object for many requests: each byte is fetched from COS once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple, Protocol
+
+from gateway.origin.errors import BodyLost
+from gateway.origin.object_body import ObjectBody
+from gateway.presign.signed_image import ObjectId, SignedImage
+
+
+class BufferLimits(NamedTuple):
+    """How much of a body is kept for its readers, in bytes.
+
+    ``window`` is how far the readers of a large body may be apart: a reader that falls behind gets a connection of its
+    own. ``alone`` is what a single reader keeps of the beginning for readers that may still join. A body of ``at_once``
+    or less has mostly arrived with its header.
+    """
+
+    window: int = 2 * 1024 * 1024
+    alone: int = 512 * 1024
+    at_once: int = 128 * 1024
+
+
+Piece = bytes | memoryview
+# The object, and the conditional header fields that COS was sent.
+TransferKey = tuple[ObjectId, tuple[tuple[str, str], ...]]
+
+
+class TransferOwner(Protocol):
+    """Receives the beginning and the end of transfers."""
+
+    def opened(self, transfer: "SharedTransfer") -> bool:
+        """Return whether the body, which is open, is to be kept whole."""
+        ...
+
+    def finished(self, transfer: "SharedTransfer") -> None:
+        """Take the transfer's end, good or bad; called once."""
+        ...
+
+
+class SharedTransfer:
+    """Fetches one body for any number of readers.
+
+    The first reader that needs the next piece fetches it, the others wait for it: there is no task, and no pace but the
+    readers'. Nothing is read ahead of the fastest reader, so slow readers hold COS back. A reader that leaves while it
+    fetches leaves the fetching to the next; when the last has left, the transfer stops. The body is kept whole for
+    readers that join late, or within a window.
+
+    ``requested_at`` is when the transfer was started (monotonic seconds), ``reserved`` the bytes of memory that its
+    owner set aside for it.
+    """
+
+    __slots__ = (
+        "_dropped",
+        "_failure",
+        "_is_fetching",
+        "_kept_bytes",
+        "_limits",
+        "_owner",
+        "_pieces",
+        "_readers",
+        "_waiting",
+        "body",
+        "conditions",
+        "is_open",
+        "is_over",
+        "keeps_all",
+        "key",
+        "requested_at",
+        "reserved",
+        "whole",
+    )
+
+    whole: bytes  # after the end, if no piece was dropped
+
+    def __init__(
+        self,
+        owner: TransferOwner,
+        key: TransferKey,
+        body: ObjectBody,
+        conditions: Mapping[str, str],
+        limits: BufferLimits,
+        requested_at: float,
+    ) -> None:
+        self.key = key
+        self.body = body
+        self.conditions = conditions
+        self.requested_at = requested_at
+        self.reserved = 0
+        self.is_open = False
+        self.is_over = False
+        self.keeps_all = False
+        self._owner = owner
+        self._limits = limits
+        self._pieces: list[Piece] = []
+        self._dropped = 0  # pieces no longer kept; the number of the first that is
+        self._kept_bytes = 0
+        self._readers = 0
+        self._is_fetching = False
+        self._waiting: list[asyncio.Future[None]] = []
+        self._failure: Exception | None = None
+
+    @property
+    def is_joinable(self) -> bool:
+        """Whether a new reader can have every byte."""
+        return self._dropped == 0 and self._failure is None
+
+    @property
+    def is_shareable(self) -> bool:
+        """Whether a reader that falls behind the others still gets the whole body; known once it is open."""
+        body = self.body
+        is_small = body.length is not None and body.length <= self._limits.alone
+        return self.keeps_all or is_small or not body.has_body or body.metadata.strong_etag is not None
+
+    async def join(self, *, is_collapsed: bool) -> "Reader":
+        """Return one more reader, from the first byte, once COS has answered.
+
+        ``is_collapsed``: the transfer was started for another request. Raises what ``ObjectBody.open`` raises.
+        """
+        self._readers += 1
+        reader = Reader(self, is_collapsed)
+        try:
+            while not self.is_open:
+                await self._advance(self._open)
+        except BaseException:
+            reader.close()
+            raise
+        return reader
+
+    async def read_whole(self) -> bytes:
+        """Return all bytes of a body that is kept whole, or is small enough to be; raises ``BodyLost``."""
+        while not self.is_over:
+            await self._advance(self._fetch)
+        return self.whole
+
+    async def piece(self, number: int) -> Piece:
+        """Return the piece of that number, empty after the last; raises ``BodyLost``, or ``FellBehind`` if dropped."""
+        while number - self._dropped >= len(self._pieces):
+            if self.is_over:
+                return b""
+            await self._advance(self._fetch)
+        if number < self._dropped:
+            raise FellBehind
+        return self._pieces[number - self._dropped]
+
+    def leave(self) -> None:
+        """Take one reader off; the last one stops the transfer."""
+        self._readers -= 1
+        if self._readers > 0:
+            return
+        if not self.is_over and self._failure is None:
+            self._end(BodyLost("all readers left"))
+        elif self._failure is not None:
+            # Its traceback leads back here: a reference cycle that would hold all pieces until the collector runs.
+            self._failure = BodyLost("all readers left")
+
+    async def _advance(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Take the next step, or wait while another reader does."""
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
+        if self._is_fetching:
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+            return
+        self._is_fetching = True
+        try:
+            await step()
+        except Exception as error:
+            self._end(error)
+            raise
+        finally:
+            self._is_fetching = False
+            if self._waiting:
+                self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for turn in waiting:
+            if not turn.done():
+                turn.set_result(None)
+
+    async def _open(self) -> None:
+        body = self.body
+        await body.open(self.conditions)
+        self.keeps_all = self._owner.opened(self)
+        self.is_open = True
+        if not body.has_body or body.is_over():
+            self._end(None)
+        elif body.length is not None and body.length <= self._limits.at_once:
+            self._fetch_nowait()
+
+    def _fetch_nowait(self) -> None:
+        try:
+            piece = self.body.read_nowait()
+        except BodyLost as error:  # readers get it with the next piece
+            self._end(error.with_traceback(None))
+        else:
+            if piece:
+                self._append(piece)
+
+    async def _fetch(self) -> None:
+        piece = await self.body.read()
+        if piece:
+            self._append(piece)
+        else:
+            self._end(None)
+
+    def _append(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._kept_bytes += len(piece)
+        if not self.keeps_all and self._kept_bytes > self._limits.alone:
+            self._drop_pieces()
+        if self.body.is_over():
+            self._end(None)
+
+    def _drop_pieces(self) -> None:
+        # A single reader, too far on for others to join, needs only the piece that it takes next.
+        most = self._limits.window if self._readers > 1 else 0
+        while self._kept_bytes > most and len(self._pieces) > 1:
+            self._kept_bytes -= len(self._pieces.pop(0))
+            self._dropped += 1
+
+    def _end(self, failure: Exception | None) -> None:
+        self._failure = failure
+        self.is_over = failure is None
+        if self.is_over and self._dropped == 0:
+            self._join_pieces()
+        if self.is_open:
+            self.body.close()
+        self._owner.finished(self)
+
+    def _join_pieces(self) -> None:
+        """Make one copy of the bytes, for the cache and for all readers."""
+        if len(self._pieces) == 1 and isinstance(self._pieces[0], bytes):
+            self.whole = self._pieces[0]
+            return
+        self.whole = b"".join(self._pieces)
+        view, position = memoryview(self.whole), 0
+        for number, piece in enumerate(self._pieces):
+            self._pieces[number] = view[position : position + len(piece)]
+            position += len(piece)
+
+
+class Reader:
+    """One reader's position in a transfer; it must be closed.
+
+    ``is_collapsed``: the transfer was started for another request. ``had_stale``: memory had an older version.
+    """
+
+    __slots__ = ("_has_left", "_next", "_own_body", "_position", "had_stale", "is_collapsed", "transfer")
+
+    def __init__(self, transfer: SharedTransfer, is_collapsed: bool) -> None:
+        self.transfer = transfer
+        self.is_collapsed = is_collapsed
+        self.had_stale = False
+        self._next = 0
+        self._position = 0
+        self._own_body: ObjectBody | None = None
+        self._has_left = False
+
+    @property
+    def renewed(self) -> SignedImage | None:
+        """The image on a new URL if COS refused the first one, else None; its row may have changed."""
+        return self.transfer.body.renewed
+
+    async def read(self) -> Piece:
+        """Return the next bytes; empty at the end. Raises ``BodyLost``."""
+        if self._own_body is not None:
+            return await self._own_body.read()
+        try:
+            piece = await self.transfer.piece(self._next)
+        except FellBehind:
+            self._own_body = await self.transfer.body.rest(self._position)
+            self._leave()
+            return await self._own_body.read()
+        self._next += 1
+        self._position += len(piece)
+        return piece
+
+    def close(self) -> None:
+        """Leave the transfer."""
+        if self._own_body is not None:
+            self._own_body.close()
+        if not self._has_left:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._has_left = True
+        self.transfer.leave()
+
+
+class FellBehind(Exception):
+    """The requested piece is no longer kept."""
