@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from prometheus_client import CollectorRegistry
 
-from gateway.cos_emulator.journal import Seen
+from gateway.cos_emulator.request_log import LoggedRequest
 from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import RunningGateway
 
@@ -39,14 +39,16 @@ async def until_answered(gateway: RunningGateway, path: str, status: int) -> Non
     await until(is_answered, what=f"{status} for {path}")
 
 
-async def until_asked(cos: CosEmulator, key: str) -> Seen:
+async def until_asked(cos: CosEmulator, key: str) -> LoggedRequest:
     """Return the first request for the object as soon as COS has received it."""
-    await until(lambda: cos.journal.of(key), what=f"a request for {key}")
-    return cos.journal.of(key)[0]
+    await until(lambda: cos.request_log.of(key), what=f"a request for {key}")
+    return cos.request_log.of(key)[0]
 
 
-async def until_finished(cos: CosEmulator, key: str) -> Seen:
+async def until_finished(cos: CosEmulator, key: str) -> LoggedRequest:
     """Return the one request for the object as soon as COS has finished it."""
-    await until(lambda: all(seen.finished for seen in cos.journal.of(key)), what=f"the end of the transfer of {key}")
-    (seen,) = cos.journal.of(key)
+    await until(
+        lambda: all(seen.finished for seen in cos.request_log.of(key)), what=f"the end of the transfer of {key}"
+    )
+    (seen,) = cos.request_log.of(key)
     return seen

@@ -73,7 +73,7 @@ async def _serve(emulator: CosEmulator) -> None:
         loop.add_signal_handler(signal_number, interrupted.set)
     async with emulator:
         click.echo(f"COS emulator: {emulator.url}")
-        click.echo(f"faults and journal: {emulator.url}{CONTROL_PREFIX}faults and {CONTROL_PREFIX}journal")
+        click.echo(f"faults and request log: {emulator.url}{CONTROL_PREFIX}faults and {CONTROL_PREFIX}journal")
         await interrupted.wait()
 
 

@@ -1,4 +1,4 @@
-"""The emulator's own addresses, for tests and people in another process: its faults and its journal."""
+"""The emulator's own addresses, for tests and people in another process: its faults and its request log."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from gateway.cos_emulator.armed_faults import ArmedFault, Faults
 from gateway.cos_emulator.faults import Fault
-from gateway.cos_emulator.journal import Journal
+from gateway.cos_emulator.request_log import RequestLog
 
 CONTROL_PREFIX = "/.emulator/"
 """Reserved: objects whose key begins so cannot be reached."""
@@ -19,15 +19,15 @@ class Control:
     """Handlers of the control addresses."""
 
     faults: Faults
-    journal: Journal
+    request_log: RequestLog
 
     def add_routes(self, app: web.Application) -> None:
-        faults, journal = CONTROL_PREFIX + "faults", CONTROL_PREFIX + "journal"
+        faults, request_log = CONTROL_PREFIX + "faults", CONTROL_PREFIX + "journal"
         app.router.add_get(faults, self.list_faults)
         app.router.add_post(faults, self.add_fault)
         app.router.add_delete(faults, self.clear_faults)
-        app.router.add_get(journal, self.show_journal)
-        app.router.add_delete(journal, self.clear_journal)
+        app.router.add_get(request_log, self.show_request_log)
+        app.router.add_delete(request_log, self.clear_request_log)
 
     async def list_faults(self, _request: web.Request) -> web.Response:
         """The faults in force and how often each fired."""
@@ -45,12 +45,12 @@ class Control:
         self.faults.clear()
         return web.Response(status=204)
 
-    async def show_journal(self, _request: web.Request) -> web.Response:
+    async def show_request_log(self, _request: web.Request) -> web.Response:
         """The requests seen, without credentials, and over how many connections they came."""
-        return web.json_response(self.journal.to_json())
+        return web.json_response(self.request_log.to_json())
 
-    async def clear_journal(self, _request: web.Request) -> web.Response:
-        self.journal.clear()
+    async def clear_request_log(self, _request: web.Request) -> web.Response:
+        self.request_log.clear()
         return web.Response(status=204)
 
 

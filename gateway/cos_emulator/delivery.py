@@ -12,7 +12,7 @@ from aiohttp.http import StreamWriter
 
 from gateway.cos_emulator.answer import Answer
 from gateway.cos_emulator.faults import Chunked, Cut, Delivery, Drip, Hang, NoLength, Reset, WrongLength
-from gateway.cos_emulator.journal import Seen
+from gateway.cos_emulator.request_log import LoggedRequest
 
 
 async def tell_length_of_not_modified(_request: web.Request, response: web.StreamResponse) -> None:
@@ -24,7 +24,7 @@ async def tell_length_of_not_modified(_request: web.Request, response: web.Strea
 class Sender:
     """One answer on its way to one client. ``stopping`` is set when the emulator shuts down."""
 
-    def __init__(self, request: web.Request, answer: Answer, seen: Seen, stopping: asyncio.Event) -> None:
+    def __init__(self, request: web.Request, answer: Answer, seen: LoggedRequest, stopping: asyncio.Event) -> None:
         self._request = request
         self._answer = answer
         self._seen = seen

@@ -11,7 +11,7 @@ from gateway.cos_emulator.access import Access, Credentials
 from gateway.cos_emulator.armed_faults import Faults
 from gateway.cos_emulator.control import Control
 from gateway.cos_emulator.delivery import tell_length_of_not_modified
-from gateway.cos_emulator.journal import Journal
+from gateway.cos_emulator.request_log import RequestLog
 from gateway.cos_emulator.service import CosService
 from gateway.cos_emulator.store import ObjectStore
 
@@ -22,7 +22,7 @@ def create_cos_app(
     *,
     default_bucket: str | None = None,
     faults: Faults | None = None,
-    journal: Journal | None = None,
+    request_log: RequestLog | None = None,
     force_download: bool = False,
     skew_tolerance: float = 0.0,
     now: Callable[[], float] = time.time,
@@ -37,12 +37,12 @@ def create_cos_app(
     when its client leaves.
     """
     faults = Faults() if faults is None else faults
-    journal = Journal() if journal is None else journal
+    request_log = RequestLog() if request_log is None else request_log
     service = CosService(
         store=store,
         access=Access(credentials, now, skew_tolerance),
         faults=faults,
-        journal=journal,
+        request_log=request_log,
         default_bucket=default_bucket,
         force_download=force_download,
         now=now,
@@ -58,7 +58,7 @@ def create_cos_app(
         service.stopping.set()
 
     app = web.Application(middlewares=[cos])
-    Control(faults, journal).add_routes(app)
+    Control(faults, request_log).add_routes(app)
     app.on_response_prepare.append(tell_length_of_not_modified)
     app.on_shutdown.append(stop)
     return app
@@ -81,7 +81,7 @@ class CosEmulator:
         port: int = 0,
         default_bucket: str | None = None,
         faults: Faults | None = None,
-        journal: Journal | None = None,
+        request_log: RequestLog | None = None,
         force_download: bool = False,
         skew_tolerance: float = 0.0,
         now: Callable[[], float] = time.time,
@@ -92,7 +92,7 @@ class CosEmulator:
         self.credentials = credentials
         self.host = host
         self.faults = Faults() if faults is None else faults
-        self.journal = Journal() if journal is None else journal
+        self.request_log = RequestLog() if request_log is None else request_log
         self._requested_port = port
         self._default_bucket = default_bucket
         self._force_download = force_download
@@ -121,7 +121,7 @@ class CosEmulator:
             self.credentials,
             default_bucket=self._default_bucket,
             faults=self.faults,
-            journal=self.journal,
+            request_log=self.request_log,
             force_download=self._force_download,
             skew_tolerance=self._skew_tolerance,
             now=self._now,

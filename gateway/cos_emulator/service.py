@@ -17,9 +17,9 @@ from gateway.cos_emulator.control import CONTROL_PREFIX
 from gateway.cos_emulator.delivery import Sender
 from gateway.cos_emulator.faults import Change
 from gateway.cos_emulator.imaging import find_rule, process
-from gateway.cos_emulator.journal import Journal, Seen
 from gateway.cos_emulator.refusals import Refusal
 from gateway.cos_emulator.request import CosRequest, parse_request
+from gateway.cos_emulator.request_log import LoggedRequest, RequestLog
 from gateway.cos_emulator.store import ObjectStore
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class CosService:
     store: ObjectStore
     access: Access
     faults: Faults
-    journal: Journal
+    request_log: RequestLog
     default_bucket: str | None
     force_download: bool
     now: Callable[[], float]
@@ -48,10 +48,10 @@ class CosService:
         return await self.answer(request)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer a request for an object and record it in the journal."""
+        """Answer a request for an object and record it in the request log."""
         cos_request = parse_request(request.method, request.raw_path, request.headers)
         bucket = self.bucket_of(cos_request.host)
-        seen = self.journal.open(cos_request, bucket, _peer(request))
+        seen = self.request_log.open(cos_request, bucket, _peer(request))
         try:
             return await self._respond(request, cos_request, bucket, seen)
         except asyncio.CancelledError:
@@ -62,7 +62,7 @@ class CosService:
         except OSError:
             logger.warning("%r could not be read to its end", cos_request.key, exc_info=True)
         finally:
-            self.journal.close(seen)
+            self.request_log.close(seen)
             logger.log(
                 # The gateway asks like this, every few seconds, whether COS is there.
                 logging.DEBUG if (seen.method, seen.key) == ("HEAD", "") else logging.INFO,
@@ -89,7 +89,7 @@ class CosService:
         return self.default_bucket
 
     async def _respond(
-        self, request: web.Request, cos_request: CosRequest, bucket: str | None, seen: Seen
+        self, request: web.Request, cos_request: CosRequest, bucket: str | None, seen: LoggedRequest
     ) -> web.StreamResponse:
         fired = self.faults.meet(cos_request.method, cos_request.key)
         answer = await self._altered(cos_request, bucket, fired)

@@ -103,7 +103,7 @@ async def test_a_poisoned_entry_is_no_hit(
     mended = redis_client.get("image:url:mine")
     assert isinstance(mended, bytes)
     assert body_of(mended)["url"] == body_of(entry)["url"]
-    assert not cos.journal.of("objects/secret.png")
+    assert not cos.request_log.of("objects/secret.png")
 
 
 @pytest.mark.parametrize("change", [{"owner": "bob"}, {"public": True}, {"killed": 0}, {}], ids=str)
@@ -139,7 +139,7 @@ async def test_a_row_whose_key_names_no_object_is_refused_with_a_metric(
     answer = await gateway.get(path)
     assert (answer.status, answer.json()["code"]) == (404, "image_not_found")
     assert gateway.sample("catalog_queries_total", result="unusable") == 1
-    assert cos.journal.of("", "GET") == []
+    assert cos.request_log.of("", "GET") == []
     assert not any(key and key in record.getMessage() for record in caplog.records if len(key) > 5)
 
 

@@ -1,4 +1,4 @@
-"""Faults and journal of an emulator in another process."""
+"""Faults and request log of an emulator in another process."""
 
 import base64
 import logging
@@ -62,25 +62,25 @@ async def test_a_wrong_fault_is_explained(client: Client, fault: object, says: s
     assert says in text
 
 
-async def test_the_journal_holds_no_credentials(client: Client, cos: CosEmulator) -> None:
+async def test_the_request_log_holds_no_credentials(client: Client, cos: CosEmulator) -> None:
     url = client.presign("a.png")
     await client.fetch(url, headers={"Authorization": "", "x-cos-security-token": "token-value"})
     await client.get("😀 emoji.png")
-    await cos.journal.settled()
-    status, journal = await call(client, "GET", "journal")
+    await cos.request_log.settled()
+    status, request_log = await call(client, "GET", "journal")
     assert status == 200
-    assert journal["connections"] == 1
-    assert [seen["key"] for seen in journal["requests"]] == ["a.png", "😀 emoji.png"]
-    assert (journal["requests"][0]["status"], journal["requests"][0]["bytes_sent"]) == (200, 4)
-    assert "token-value" not in str(journal)
-    assert url.partition("q-signature=")[2] not in str(journal)
+    assert request_log["connections"] == 1
+    assert [seen["key"] for seen in request_log["requests"]] == ["a.png", "😀 emoji.png"]
+    assert (request_log["requests"][0]["status"], request_log["requests"][0]["bytes_sent"]) == (200, 4)
+    assert "token-value" not in str(request_log)
+    assert url.partition("q-signature=")[2] not in str(request_log)
     assert (await call(client, "DELETE", "journal"))[0] == 204
-    assert not cos.journal.requests
+    assert not cos.request_log.requests
 
 
 async def test_unknown_control_addresses_are_not_objects(client: Client, cos: CosEmulator) -> None:
     assert (await call(client, "GET", "other"))[0] == 404
-    assert not cos.journal.requests
+    assert not cos.request_log.requests
 
 
 async def test_logs_name_the_object_and_never_its_url(
@@ -89,6 +89,6 @@ async def test_logs_name_the_object_and_never_its_url(
     for name in ("gateway", "aiohttp", "asyncio"):
         caplog.set_level(logging.DEBUG, logger=name)
     await client.get("a.png")
-    await cos.journal.settled()
+    await cos.request_log.settled()
     assert f"GET {BUCKET} 'a.png': 200, 4 bytes" in caplog.text
     assert "q-signature" not in caplog.text

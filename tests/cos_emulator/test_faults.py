@@ -87,8 +87,8 @@ async def test_cut(client: Client, cos: CosEmulator, at: int) -> None:
     received, error = await read_until_closed(client)
     assert received == DATA[:at]
     assert isinstance(error, ClientPayloadError)
-    await cos.journal.settled()
-    (seen,) = cos.journal.requests
+    await cos.request_log.settled()
+    (seen,) = cos.request_log.requests
     assert (seen.status, seen.bytes_sent, seen.client_left) == (200, at, False)
     await whole(client)
 
@@ -105,7 +105,7 @@ async def test_cut_at_the_end_is_whole_but_its_connection_is_gone(client: Client
     add(cos, Cut(at=len(DATA)))
     await whole(client)
     await whole(client)
-    assert cos.journal.connections == 2
+    assert cos.request_log.connections == 2
 
 
 async def test_cut_counts_from_the_start_of_a_range(client: Client, cos: CosEmulator, exchange: RawExchange) -> None:
@@ -114,8 +114,8 @@ async def test_cut_counts_from_the_start_of_a_range(client: Client, cos: CosEmul
         assert response.status == 206
         with pytest.raises(ClientPayloadError):
             await response.read()
-    await cos.journal.settled()
-    assert (cos.journal.requests[0].range, cos.journal.requests[0].bytes_sent) == ("bytes=100-199", 3)
+    await cos.request_log.settled()
+    assert (cos.request_log.requests[0].range, cos.request_log.requests[0].bytes_sent) == ("bytes=100-199", 3)
 
 
 async def test_reset(client: Client, cos: CosEmulator) -> None:
@@ -125,8 +125,8 @@ async def test_reset(client: Client, cos: CosEmulator) -> None:
     with pytest.raises(ConnectionResetError):
         await reader.read()
     writer.close()
-    await cos.journal.settled()
-    assert cos.journal.requests[0].status is None
+    await cos.request_log.settled()
+    assert cos.request_log.requests[0].status is None
     await whole(client)
 
 
@@ -142,8 +142,8 @@ async def test_hang_before_headers_until_the_client_leaves(client: Client, cos: 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await client.get(KEY)
-    await cos.journal.settled()
-    (seen,) = cos.journal.requests
+    await cos.request_log.settled()
+    (seen,) = cos.request_log.requests
     assert (seen.status, seen.client_left) == (None, True)
     await whole(client)
 
@@ -155,8 +155,8 @@ async def test_hang_after_some_bytes(client: Client, cos: CosEmulator) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await response.content.readany()
-    await cos.journal.settled()
-    assert cos.journal.requests[0].client_left
+    await cos.request_log.settled()
+    assert cos.request_log.requests[0].client_left
 
 
 async def test_hang_right_after_headers(client: Client, cos: CosEmulator) -> None:
@@ -170,12 +170,12 @@ async def test_stopping_ends_what_hangs(client: Client, cos: CosEmulator, action
     add(cos, action)
     request = asyncio.create_task(client.get(KEY), name="request")
     async with asyncio.timeout(5):
-        await cos.journal.arrived()
+        await cos.request_log.arrived()
         await cos.__aexit__(None, None, None)
         with pytest.raises(ClientError):
             await request
-    assert not cos.journal.requests[0].client_left
-    assert cos.journal.requests[0].finished
+    assert not cos.request_log.requests[0].client_left
+    assert cos.request_log.requests[0].finished
 
 
 async def test_drip(client: Client, cos: CosEmulator, store: ObjectStore) -> None:
@@ -186,8 +186,8 @@ async def test_drip(client: Client, cos: CosEmulator, store: ObjectStore) -> Non
         pieces = [piece async for piece in response.content.iter_any()]
     assert pieces == [b"12", b"34", b"5"]
     assert time.monotonic() - started >= 0.04
-    await cos.journal.settled()
-    assert cos.journal.requests[0].bytes_sent == 5
+    await cos.request_log.settled()
+    assert cos.request_log.requests[0].bytes_sent == 5
 
 
 async def test_too_long_a_length(client: Client, cos: CosEmulator, exchange: RawExchange) -> None:

@@ -47,7 +47,7 @@ async def test_presigned_keys_round_trip(client: Client, cos: CosEmulator, key: 
     cos.store.put(BUCKET, key, data)
     answer = await client.get(key)
     assert (answer.status, answer.body) == (200, data)
-    assert cos.journal.requests[-1].key == key
+    assert cos.request_log.requests[-1].key == key
     cos.store.delete(BUCKET, key)
 
 

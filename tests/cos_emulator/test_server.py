@@ -15,7 +15,7 @@ from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.armed_faults import Faults
 from gateway.cos_emulator.content import SyntheticContent
 from gateway.cos_emulator.faults import Fault, Hang
-from gateway.cos_emulator.journal import Journal
+from gateway.cos_emulator.request_log import RequestLog
 from gateway.cos_emulator.server import CosEmulator, create_cos_app
 from gateway.cos_emulator.store import ObjectStore
 
@@ -47,20 +47,22 @@ async def test_a_port_that_is_taken_is_an_error_and_leaves_nothing(store: Object
 async def test_the_application_alone(
     store: ObjectStore, aiohttp_client: Callable[[web.Application], Awaitable[TestClient[web.Request, web.Application]]]
 ) -> None:
-    journal = Journal()
-    app = create_cos_app(store, {SECRET_ID: Credential(SECRET_KEY)}, journal=journal)
+    request_log = RequestLog()
+    app = create_cos_app(store, {SECRET_ID: Credential(SECRET_KEY)}, request_log=request_log)
     client = await aiohttp_client(app)
     async with client.get("/k", headers={"Host": f"{BUCKET}.cos.local"}) as response:
         assert response.status == 403
-    assert [seen.bucket for seen in journal.requests] == [BUCKET]
+    assert [seen.bucket for seen in request_log.requests] == [BUCKET]
 
 
 async def test_the_application_alone_survives_clients_that_leave(store: ObjectStore) -> None:
     """A runner without handler_cancellation tells it late: at the next write, or when it stops."""
-    journal, faults = Journal(), Faults()
+    request_log, faults = RequestLog(), Faults()
     store.put(BUCKET, "a.png", SyntheticContent(60_000_000))
     credentials = {SECRET_ID: Credential(SECRET_KEY)}
-    runner = web.AppRunner(create_cos_app(store, credentials, default_bucket=BUCKET, faults=faults, journal=journal))
+    runner = web.AppRunner(
+        create_cos_app(store, credentials, default_bucket=BUCKET, faults=faults, request_log=request_log)
+    )
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     config = CosConfig(
@@ -75,7 +77,7 @@ async def test_the_application_alone_survives_clients_that_leave(store: ObjectSt
         async with session.get(url) as response:
             await response.content.readexactly(1000)
             response.close()
-        await journal.settled()
+        await request_log.settled()
         faults.add(Fault(action=Hang(at=0)))
         async with session.get(url) as response:
             response.close()
@@ -83,7 +85,7 @@ async def test_the_application_alone_survives_clients_that_leave(store: ObjectSt
         async with session.get(url.origin() / ".emulator" / "journal"):
             pass
         await runner.cleanup()
-    assert [seen.client_left for seen in journal.requests] == [True, False]
+    assert [seen.client_left for seen in request_log.requests] == [True, False]
 
 
 async def test_a_file_that_shrinks_while_it_is_sent_ends_the_connection(
@@ -97,8 +99,8 @@ async def test_a_file_that_shrinks_while_it_is_sent_ends_the_connection(
         path.write_bytes(b"")
         with pytest.raises(ClientPayloadError):
             await response.read()
-    await cos.journal.settled()
-    assert not cos.journal.requests[0].client_left
+    await cos.request_log.settled()
+    assert not cos.request_log.requests[0].client_left
     assert "'a.png' could not be read to its end" in caplog.text
 
 
@@ -122,7 +124,7 @@ async def test_a_client_may_leave_between_two_writes(
     await reader.readexactly(100)
     writer.transport.abort()
     async with asyncio.timeout(5):
-        await cos.journal.settled()
+        await cos.request_log.settled()
     assert await exchange("/a.png")
 
 
@@ -133,10 +135,10 @@ async def test_what_the_gateway_asks_every_few_seconds_is_no_line_of_the_log(
     assert (await client.fetch(f"{cos.url}/", method="HEAD")).status == 403
     await client.head("a.png")
     await client.fetch(f"{cos.url}/")
-    await cos.journal.settled()
+    await cos.request_log.settled()
     assert [record.getMessage() for record in caplog.records] == [
         f"HEAD {BUCKET} 'a.png': 404, 0 bytes",
-        f"GET {BUCKET} '': 403, {cos.journal.requests[-1].bytes_sent} bytes",
+        f"GET {BUCKET} '': 403, {cos.request_log.requests[-1].bytes_sent} bytes",
     ]
 
 
@@ -149,4 +151,4 @@ async def test_stopping_does_not_wait_for_a_client_that_does_not_read(store: Obj
             response = await session.get(URL(client.presign("a.png"), encoded=True))
             await cos.__aexit__(None, None, None)
             response.close()
-    assert not emulator.journal.requests[0].client_left
+    assert not emulator.request_log.requests[0].client_left

@@ -114,13 +114,13 @@ async def test_head_tells_what_get_would_and_sends_nothing(gateway: RunningGatew
     assert (told.status, told.body) == (200, b"")
     for name in ("Content-Length", "Content-Type", "ETag", "Last-Modified", "Cache-Control", "Accept-Ranges"):
         assert told.headers[name] == got.headers[name]
-    assert [seen.method for seen in images.cos.journal.of(KEY)] == ["GET"], "what is known is not asked again"
+    assert [seen.method for seen in images.cos.request_log.of(KEY)] == ["GET"], "what is known is not asked again"
 
 
 async def test_cos_is_spared_a_body_that_nobody_wants(gateway: RunningGateway, images: Images, cat: None) -> None:
     answer = await gateway.get("/i/cat", headers={"If-None-Match": ETAG})
     assert answer.headers["ETag"] == ETAG
-    (seen,) = images.cos.journal.of(KEY)
+    (seen,) = images.cos.request_log.of(KEY)
     assert (seen.status, seen.bytes_sent) == (304, 0)
     assert gateway.sample("response_bytes_total") == 0
 
@@ -186,7 +186,7 @@ async def test_a_url_that_cos_refuses_is_renewed_once_before_the_client_sees_any
     images.cos.faults.add(Fault(key=KEY, action=Refuse(status=403, code="AccessDenied", message="Request has expired")))
     answer = await gateway.get("/i/cat")
     assert (answer.status, answer.body) == (200, DATA)
-    assert len(images.cos.journal.of(KEY)) == 2
+    assert len(images.cos.request_log.of(KEY)) == 2
 
 
 async def test_a_renewed_url_that_is_refused_again_is_given_up(
@@ -194,7 +194,7 @@ async def test_a_renewed_url_that_is_refused_again_is_given_up(
 ) -> None:
     images.cos.faults.add(Fault(key=KEY, action=Refuse(status=403, code="AccessDenied"), times=None))
     assert (await gateway.get("/i/cat")).status == 502
-    assert len(images.cos.journal.of(KEY)) == 2
+    assert len(images.cos.request_log.of(KEY)) == 2
 
 
 async def test_images_can_be_turned_off(start_gateway: StartGateway, images: Images, cat: None) -> None:

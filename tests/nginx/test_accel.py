@@ -90,8 +90,8 @@ async def test_nginx_keeps_the_object_and_the_gateway_still_decides(
         assert answer.headers["Cache-Status"].endswith("nginx; fwd=uri-miss" if number == 0 else "nginx; hit")
         assert (await nginx.get("/i/mine", Authorization=bob)).status == 404
         assert (await nginx.get("/i/mine")).status == 404
-    assert [(seen.method, seen.status) for seen in cos.journal.requests] == [("HEAD", 200), ("GET", 200)]
-    sent = cos.journal.requests[1].headers
+    assert [(seen.method, seen.status) for seen in cos.request_log.requests] == [("HEAD", 200), ("GET", 200)]
+    sent = cos.request_log.requests[1].headers
     assert not {"authorization", "cookie", "x-user-id"} & sent.keys()
     assert sent["if-match"] == answer.headers["ETag"]
 
@@ -150,7 +150,7 @@ async def test_many_at_once_are_one_get(nginx: Nginx, images: Images, cos: CosEm
     cos.faults.add(Fault(action=Drip(size=20_000, every=0.02), method="GET"))
     answers = await asyncio.gather(*(nginx.get("/i/a") for _ in range(50)))
     assert {(answer.status, len(answer.body)) for answer in answers} == {(200, len(SMALL) * 10)}
-    assert [seen.method for seen in cos.journal.requests] == ["HEAD", "GET"]
+    assert [seen.method for seen in cos.request_log.requests] == ["HEAD", "GET"]
 
 
 async def test_a_truncated_object_is_not_kept(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
@@ -166,7 +166,7 @@ async def test_connections_to_cos_are_kept(nginx: Nginx, images: Images, cos: Co
     for number in range(10):
         await images.add(f"n{number}", SMALL)
         assert (await nginx.get(f"/i/n{number}")).status == 200
-    assert cos.journal.connections <= 3
+    assert cos.request_log.connections <= 3
 
 
 async def test_no_signature_reaches_a_log(nginx: Nginx, images: Images) -> None:

@@ -49,13 +49,13 @@ async def test_what_has_grown_old_is_asked_about_and_not_replaced_by_wrong_bytes
     await nginx.get("/i/a")
 
     async def asked_again(times: int) -> None:
-        while len(cos.journal.of("objects/a.png", "GET")) < times:
+        while len(cos.request_log.of("objects/a.png", "GET")) < times:
             answer = await nginx.get("/i/a")
             assert (answer.body, answer.headers["Cache-Control"].split(",")[0]) == (SMALL, "public")
-        await cos.journal.settled()
+        await cos.request_log.settled()
 
     await asked_again(2)
-    assert cos.journal.requests[-1].status == 304
+    assert cos.request_log.requests[-1].status == 304
     page = cos.faults.add(Fault(action=Html(), method="GET"))
     await asked_again(3)
     await until(lambda: page.fired, what="the wrong page")

@@ -39,7 +39,7 @@ async def test_a_slow_client_slows_the_transfer_down_and_fills_no_disk(
     last = content.size - 2
     async with nginx.session.get(nginx.url + "/i/a", headers={"Range": f"bytes=0-{last}"}) as answered:
         assert answered.status == 206
-        seen = cos.journal.of("a.png", "GET")[0]
+        seen = cos.request_log.of("a.png", "GET")[0]
         sent = -1
         while sent < seen.bytes_sent and not seen.finished:  # until nothing moves any more
             sent = seen.bytes_sent
@@ -65,7 +65,7 @@ async def test_a_cos_that_hangs_is_given_up_once_and_the_gateway_tries(
     cos.faults.add(Fault(action=Hang(), method="GET", times=1))
     answered = await nginx.get("/i/a")
     assert (answered.status, answered.body) == (200, SMALL)
-    assert len(cos.journal.of("objects/a.png", "GET")) == 2
+    assert len(cos.request_log.of("objects/a.png", "GET")) == 2
 
 
 async def test_each_bucket_has_the_upstream_that_is_named_for_it(start_nginx: StartNginx) -> None:

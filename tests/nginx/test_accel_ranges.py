@@ -52,7 +52,7 @@ async def test_cos_is_asked_for_the_range_that_the_gateway_decided_on(
     answer = await nginx.get("/i/a", Range=asked)
     assert (answer.status, answer.headers["Content-Range"]) == (206, f"{sent.replace('=', ' ')}/{LARGE.size}")
     assert answer.headers["Cache-Control"] == PUBLIC
-    assert cos.journal.of("a.png", "GET")[-1].range == sent
+    assert cos.request_log.of("a.png", "GET")[-1].range == sent
 
 
 @pytest.mark.parametrize("since", [formatdate(0, usegmt=True), "nonsense"])

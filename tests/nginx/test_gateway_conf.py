@@ -50,14 +50,14 @@ async def test_public_images_are_kept(nginx: Nginx, images: Images, cos: CosEmul
             answered = await nginx.get(address)
             assert (answered.status, answered.body) == (200, SMALL)
             assert [value for name, value in answered.headers.items() if name == "Cache-Status"][-1] == seen
-    assert len(cos.journal.requests) == 1
+    assert len(cos.request_log.requests) == 1
 
 
 async def test_many_at_once_cost_cos_one_request(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
     await images.add("a", SMALL)
     answers = await asyncio.gather(*(nginx.get("/i/a") for _ in range(20)))
     assert {answered.body for answered in answers} == {SMALL}
-    assert len(cos.journal.requests) == 1
+    assert len(cos.request_log.requests) == 1
 
 
 async def test_private_images_keep_their_parts_conditions_and_head(nginx: Nginx, images: Images, alice: str) -> None:

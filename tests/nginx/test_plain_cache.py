@@ -115,4 +115,4 @@ async def test_ranges_and_conditions_are_served_from_nginx_s_cache(
     ranged = await nginx.get("/i/a", Range="bytes=5-9")
     assert (ranged.status, ranged.body, ranged.headers["X-Cache"]) == (206, content.read(5, 10), "HIT")
     assert (await nginx.get("/i/a", If_None_Match=first.headers["ETag"])).status == 304
-    assert len(cos.journal.requests) == 1
+    assert len(cos.request_log.requests) == 1

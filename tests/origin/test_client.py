@@ -132,7 +132,7 @@ async def test_lesson_3_a_redirect_is_not_followed(
     cos.faults.add(Fault(action=Redirect(location=presign("inner-secret")), key="cat.png"))
     with pytest.raises(OriginUnavailable):
         await fetch(origin, presign())
-    assert [seen.key for seen in cos.journal.requests] == ["cat.png"]
+    assert [seen.key for seen in cos.request_log.requests] == ["cat.png"]
     assert counted(metrics, "origin_requests_total", status="302") == 1
 
 
@@ -144,7 +144,7 @@ async def test_lesson_3_nothing_is_asked_for_or_undone_in_compressed_form(
     async with origin.open(presign("cat.svgz")) as response:
         assert await read_all(response) == squeezed
         assert (response.metadata.content_encoding, response.length) == ("gzip", len(squeezed))
-    assert cos.journal.requests[0].headers["accept-encoding"] == "identity"
+    assert cos.request_log.requests[0].headers["accept-encoding"] == "identity"
 
 
 async def test_nothing_of_one_client_reaches_another_through_the_session(
@@ -153,7 +153,7 @@ async def test_nothing_of_one_client_reaches_another_through_the_session(
     cos.faults.add(Fault(action=Headers(add=[("Set-Cookie", "who=alice")])))
     await fetch(origin, presign())
     await fetch(origin, presign())
-    sent = cos.journal.requests[1].headers
+    sent = cos.request_log.requests[1].headers
     assert {*sent} == {"host", "accept", "accept-encoding", "user-agent"}
     assert sent["accept"] == "*/*"
 
@@ -161,7 +161,7 @@ async def test_nothing_of_one_client_reaches_another_through_the_session(
 async def test_lesson_3_connections_are_used_again(origin: OriginClient, presign: Presign, cos: CosEmulator) -> None:
     for _ in range(60):
         assert await fetch(origin, presign()) == (200, DATA)
-    assert cos.journal.connections == 1
+    assert cos.request_log.connections == 1
 
 
 async def test_lesson_3_a_connection_that_cos_closed_meanwhile_costs_nothing(
@@ -212,7 +212,7 @@ async def test_each_refusal_is_an_outcome_and_only_what_may_pass_is_tried_again(
         await fetch(origin, presign())
     assert type(raised.value) is outcome
     assert (code in str(raised.value)) == (status not in {412, 416}), "COS's own word is for the log"
-    assert len(cos.journal.requests) == requests
+    assert len(cos.request_log.requests) == requests
     assert counted(metrics, "origin_requests_total", status=str(status)) == requests
     assert counted(metrics, "origin_retries_total") == requests - 1
 
@@ -316,7 +316,7 @@ async def test_a_single_phase_that_takes_too_long_is_given_up_too(
         origin = OriginClient(session, timeout=5, retry_count=2, metrics=metrics)
         with pytest.raises(OriginTimeout):
             await fetch(origin, presign())
-    assert len(cos.journal.requests) == 1, "a COS that is slow is not asked more"
+    assert len(cos.request_log.requests) == 1, "a COS that is slow is not asked more"
 
 
 async def test_all_attempts_together_have_one_limit(presign: Presign, cos: CosEmulator, metrics: Metrics) -> None:
@@ -327,7 +327,7 @@ async def test_all_attempts_together_have_one_limit(presign: Presign, cos: CosEm
         with pytest.raises(GatewayError):
             await fetch(origin, presign())
     assert time.monotonic() - began < 1
-    assert 2 <= len(cos.journal.requests) <= 4, "50, 100 and 200 ms apart"
+    assert 2 <= len(cos.request_log.requests) <= 4, "50, 100 and 200 ms apart"
 
 
 async def test_a_cos_that_is_not_there_is_unavailable(origin: OriginClient) -> None:
@@ -367,7 +367,7 @@ async def test_a_wait_that_nobody_can_read_is_none(
     with pytest.raises(OriginThrottled) as raised:
         await fetch(origin, presign())
     assert raised.value.headers == {"Retry-After": str(OriginThrottled.retry_after)}
-    assert len(cos.journal.requests) == 3
+    assert len(cos.request_log.requests) == 3
 
 
 @pytest.mark.parametrize("zone", [" GMT", " -0000", " +0000", ""])
@@ -379,8 +379,8 @@ async def test_whoever_leaves_early_ends_the_transfer(origin: OriginClient, pres
     cos.store.put(BUCKET, "large.png", bytes(30_000_000))
     async with origin.open(presign("large.png")) as response:
         assert await response.read()
-    await asyncio.wait_for(cos.journal.settled(), 3)
-    (seen,) = cos.journal.requests
+    await asyncio.wait_for(cos.request_log.settled(), 3)
+    (seen,) = cos.request_log.requests
     assert seen.client_left
     assert seen.bytes_sent < 30_000_000
 

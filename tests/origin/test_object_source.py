@@ -59,11 +59,13 @@ async def test_who_asked_for_a_head_and_left_holds_no_connection_to_cos(
     for number in range(3):
         await images.add(f"n{number}")
         askers.append(asyncio.create_task(gateway.request("HEAD", f"/i/n{number}"), name=f"asker-{number}"))
-    await cos.journal.arrived(3)
+    await cos.request_log.arrived(3)
     for asker in askers:
         asker.cancel()
-    await until(lambda: all(seen.finished for seen in cos.journal.requests), what="the end of what nobody waits for")
-    assert all(seen.client_left for seen in cos.journal.requests)
+    await until(
+        lambda: all(seen.finished for seen in cos.request_log.requests), what="the end of what nobody waits for"
+    )
+    assert all(seen.client_left for seen in cos.request_log.requests)
 
 
 async def test_who_still_waits_for_a_head_gets_it(
@@ -82,7 +84,7 @@ async def test_who_still_waits_for_a_head_gets_it(
         await until(lambda: gateway.sample("inflight_requests") == 1)
         valve.open()
         assert (await second).status == 200
-    assert len(cos.journal.requests) == 1
+    assert len(cos.request_log.requests) == 1
 
 
 @pytest.mark.parametrize("told", ["of-the-original", "of-nothing"])

@@ -52,7 +52,7 @@ async def test_an_object_that_keeps_failing_is_left_alone_for_seconds(
     for _ in range(50):
         answer = await gateway.get("/i/bad")
         assert (answer.status, answer.json()["code"]) == (502, "origin_unavailable")
-    assert len(cos.journal.of("objects/bad.png")) <= 2 * 4, "two requests of four tries each"
+    assert len(cos.request_log.of("objects/bad.png")) <= 2 * 4, "two requests of four tries each"
     cos.faults.clear()
     await until_answered(gateway, "/i/bad", 200)
 
@@ -65,7 +65,7 @@ async def test_an_object_that_is_gone_is_asked_for_once(
     cos.store.delete(BUCKET, "objects/gone.png")
     for _ in range(51):
         assert (await gateway.request(method, "/i/gone")).status == 404
-    assert len(cos.journal.of("objects/gone.png", method)) == 1
+    assert len(cos.request_log.of("objects/gone.png", method)) == 1
     await images.add("gone")
     await until_answered(gateway, "/i/gone", 200)
 
@@ -98,7 +98,7 @@ async def test_a_failure_is_of_one_object_and_one_style(
     assert (await gateway.get("/i/cat?style=small")).status == 422
     assert (await gateway.get("/i/cat?style=small")).status == 422
     assert (await gateway.get("/i/cat")).body == b"bytes"
-    assert len(cos.journal.requests) == 2
+    assert len(cos.request_log.requests) == 2
 
 
 async def test_a_failure_that_passes_is_not_remembered(
@@ -120,4 +120,4 @@ async def test_a_body_that_is_always_lost_is_a_failure_too(
     cos.faults.add(Fault(action=Cut(at=20_000), key=BAD, times=None))
     for _ in range(20):
         assert (await gateway.get("/i/bad")).status == 502
-    assert len(cos.journal.requests) == 2
+    assert len(cos.request_log.requests) == 2

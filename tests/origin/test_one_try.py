@@ -42,11 +42,11 @@ async def test_a_retry_count_of_0_is_one_request_at_cos(
     origin = await open_one(retry_count=0)
     if is_reused:
         assert await fetch(origin, presign()) == b"bytes"
-        cos.journal.clear()
+        cos.request_log.clear()
     cos.faults.add(Fault(action=action, times=None))
     with pytest.raises(OriginUnavailable):
         await fetch(origin, presign())
-    assert len(cos.journal.requests) == 1
+    assert len(cos.request_log.requests) == 1
     assert counted(metrics, "origin_retries_total") == 0
 
 
@@ -62,7 +62,7 @@ async def test_every_request_beyond_the_first_is_counted_and_paid_for(
             with pytest.raises(OriginUnavailable):
                 await fetch(origin, presign())
     assert counted(metrics, "origin_retries_total") == 5
-    assert len(cos.journal.requests) == counted(metrics, "origin_requests_total", status="error") == 4 + 5
+    assert len(cos.request_log.requests) == counted(metrics, "origin_requests_total", status="error") == 4 + 5
 
 
 @contextmanager
@@ -142,7 +142,7 @@ async def test_an_image_is_asked_for_once_where_the_configuration_says_so(
     cos.faults.add(Fault(action=Reset(), key="*a.png", times=None))
     answer = await gateway.get("/i/a")
     assert (answer.status, answer.json()["code"]) == (502, "origin_unavailable")
-    assert len(cos.journal.of("objects/a.png")) == 1
+    assert len(cos.request_log.of("objects/a.png")) == 1
 
 
 async def test_a_lost_connection_stays_a_client_error(cos: CosEmulator) -> None:

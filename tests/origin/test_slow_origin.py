@@ -45,8 +45,8 @@ async def test_ten_that_drip_do_not_hold_ten_places(
     assert (await gateway.get("/i/well")).body == b"bytes"
     assert await asyncio.gather(*clients) == [end] * 10
     for number in range(10):
-        assert len(cos.journal.of(f"objects/drip{number}.png")) == 2, "it is resumed once"
-    await until(lambda: all(seen.finished for seen in cos.journal.requests), what="the end of the transfers")
+        assert len(cos.request_log.of(f"objects/drip{number}.png")) == 2, "it is resumed once"
+    await until(lambda: all(seen.finished for seen in cos.request_log.requests), what="the end of the transfers")
 
 
 async def test_an_origin_that_is_merely_slow_is_waited_for(
@@ -58,7 +58,7 @@ async def test_an_origin_that_is_merely_slow_is_waited_for(
     began = time.monotonic()
     assert (await gateway.get("/i/slow")).body == SMALL
     assert time.monotonic() - began > 2 * TIMEOUT
-    assert len(cos.journal.requests) == 1
+    assert len(cos.request_log.requests) == 1
 
 
 async def test_the_time_that_a_client_takes_is_not_the_origins(
@@ -73,7 +73,7 @@ async def test_the_time_that_a_client_takes_is_not_the_origins(
             received += len(piece)
             await asyncio.sleep(0.1)  # the pace of the client, which is what is tested
     assert received == len(data)
-    assert len(cos.journal.requests) == 1
+    assert len(cos.request_log.requests) == 1
 
 
 async def test_what_is_fast_after_a_drip_is_had_whole(
@@ -83,4 +83,4 @@ async def test_what_is_fast_after_a_drip_is_had_whole(
     await images.add("drip", LARGE)
     cos.faults.add(Fault(action=DRIP))
     assert (await gateway.get("/i/drip")).body == LARGE
-    assert [seen.status for seen in cos.journal.requests] == [200, 206]
+    assert [seen.status for seen in cos.request_log.requests] == [200, 206]

@@ -24,7 +24,7 @@ async def add_large(images: Images, content: SyntheticContent = LARGE, image_id:
 
 def requests_to(cos: CosEmulator) -> list[tuple[str, str | None]]:
     """Method and Range of every request that COS has received."""
-    return [(seen.method, seen.range) for seen in cos.journal.requests]
+    return [(seen.method, seen.range) for seen in cos.request_log.requests]
 
 
 async def read_interrupted(gateway: RunningGateway, path: str = "/i/a") -> bytes:

@@ -30,7 +30,7 @@ async def test_the_presigned_url_has_its_own_header(gateway: RunningGateway, ima
     assert (await gateway.get("/i/mine", user="bob")).status == 404
     again = await gateway.get("/i/mine", user="alice")
     assert again.headers["X-Accel-Redirect"] == answer.headers["X-Accel-Redirect"]
-    assert [seen.method for seen in cos.journal.requests] == ["HEAD", "GET"]
+    assert [seen.method for seen in cos.request_log.requests] == ["HEAD", "GET"]
 
 
 async def test_headers_that_nginx_would_add_to_errors_have_other_names(gateway: RunningGateway, images: Images) -> None:

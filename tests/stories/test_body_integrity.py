@@ -43,7 +43,7 @@ async def test_a_body_that_ends_with_its_connection_is_verified_by_its_checksum(
     await add_large(images)
     cos.faults.add(Fault(action=NoLength(cut_at=cut_at)))
     assert (await gateway.get("/i/a")).body == LARGE.read(0, LARGE.size)
-    assert len(cos.journal.requests) == (1 if cut_at is None else 2)
+    assert len(cos.request_log.requests) == (1 if cut_at is None else 2)
 
 
 async def test_a_body_without_length_chunks_and_checksum_is_refused(

@@ -113,7 +113,7 @@ class TestAnotherType:
         cos.faults.add(Fault(action=Headers(remove=["Content-Type"])))
         answer = await gateway.get("/i/a")
         assert (answer.body, answer.headers["Cache-Status"]) == (SMALL, "image-gateway; fwd=stale; fwd-status=304")
-        assert len(cos.journal.requests) == 2
+        assert len(cos.request_log.requests) == 2
 
 
 async def test_what_cos_may_not_give_out_is_not_served_from_memory(
@@ -133,4 +133,4 @@ async def test_empty_objects_are_kept_too(gateway: RunningGateway, images: Image
     for _ in range(3):
         answer = await gateway.get("/i/a")
         assert (answer.status, answer.body) == (200, b"")
-    assert len(cos.journal.requests) == 1
+    assert len(cos.request_log.requests) == 1

@@ -90,6 +90,6 @@ async def test_old_metadata_is_requested_again(
     await images.add("a", SMALL)
     for _ in range(2):
         assert (await uncached_gateway.request("HEAD", "/i/a")).status == 200
-    assert len(cos.journal.requests) == 2
+    assert len(cos.request_log.requests) == 2
     await images.add("a", SMALL + b"more")
     assert (await uncached_gateway.request("HEAD", "/i/a")).headers["Content-Length"] == str(len(SMALL) + 4)

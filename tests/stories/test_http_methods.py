@@ -12,7 +12,7 @@ async def test_head_has_the_headers_of_get_and_no_body(
     assert (head.status, head.body) == (200, b"")
     for name in ("Content-Length", "Content-Type", "ETag", "Last-Modified", "Cache-Control", "Accept-Ranges"):
         assert head.headers[name] == got.headers[name]
-    assert [seen.method for seen in cos.journal.of("objects/a.png")] == ["GET"]  # which told all there is to tell
+    assert [seen.method for seen in cos.request_log.of("objects/a.png")] == ["GET"]  # which told all there is to tell
 
 
 async def test_a_method_that_images_do_not_have_is_answered_with_405(gateway: RunningGateway) -> None:

@@ -21,7 +21,7 @@ async def test_a_private_image_in_memory_is_served_to_its_owner_alone(
         assert (await gateway.get("/i/mine", user="alice")).body == SMALL
         for headers in ({}, {"Range": "bytes=0-1"}, {"If-None-Match": "*"}):
             assert (await gateway.get("/i/mine", user="bob", headers=headers)).status == 404
-    assert len(cos.journal.requests) == 1
+    assert len(cos.request_log.requests) == 1
 
 
 async def test_ranges_of_a_cached_image_come_from_memory(
@@ -31,7 +31,7 @@ async def test_ranges_of_a_cached_image_come_from_memory(
     await gateway.get("/i/a")
     answer = await gateway.get("/i/a", headers={"Range": "bytes=10-19"})
     assert (answer.status, answer.body) == (206, SMALL[10:20])
-    assert len(cos.journal.requests) == 1
+    assert len(cos.request_log.requests) == 1
     assert gateway.sample("memory_cache_bytes") == len(SMALL)
 
 
@@ -43,7 +43,7 @@ async def test_old_bytes_are_revalidated_by_their_etag(
     etag = (await gateway.get("/i/a")).headers["ETag"]
     again = await gateway.get("/i/a")
     assert (again.body, again.headers["Cache-Status"]) == (SMALL, "image-gateway; fwd=stale; fwd-status=304")
-    seen = cos.journal.requests[-1]
+    seen = cos.request_log.requests[-1]
     assert (seen.headers["if-none-match"], seen.bytes_sent) == (etag, 0)
     # The client's own condition is for the gateway to judge, not for COS.
     assert (await gateway.get("/i/a", headers={"If-None-Match": etag})).status == 304
@@ -104,7 +104,7 @@ async def test_a_changed_image_leaves_memory_at_once(gateway: RunningGateway, im
     await images.add("a", SMALL)
     cos.faults.add(Fault(action=Drip(size=len(SMALL) // 2, every=0.2)))
     under_way = asyncio.create_task(gateway.get("/i/a"))
-    await cos.journal.arrived(1)
+    await cos.request_log.arrived(1)
     await images.add("a", b"another version")
     gateway.app[INVALIDATION].invalidate_here("a")
     assert (await gateway.get("/i/a")).body == b"another version"
@@ -122,9 +122,9 @@ async def test_each_style_is_cached_separately(start_gateway: StartGateway, imag
     for path in ("/i/a", "/i/a?style=thumb"):
         for _ in range(2):
             assert (await gateway.get(path)).status == 200
-    assert len(cos.journal.requests) == 2
+    assert len(cos.request_log.requests) == 2
     unknown = await gateway.get("/i/a?style=huge")
-    assert (unknown.status, len(cos.journal.requests)) == (400, 2)
+    assert (unknown.status, len(cos.request_log.requests)) == (400, 2)
 
 
 async def test_memory_is_bounded(start_gateway: StartGateway, images: Images) -> None:

@@ -25,7 +25,7 @@ async def test_a_lost_connection_to_cos_is_resumed(
     cos.faults.add(Fault(action=action))
     answer = await gateway.get("/i/a")
     assert (answer.status, answer.body) == (200, LARGE.read(0, LARGE.size))
-    seen = cos.journal.of(KEY)
+    seen = cos.request_log.of(KEY)
     if len(seen) > 1:
         assert seen[1].headers["if-match"] == answer.headers["ETag"]
         assert seen[1].status == 206
@@ -60,7 +60,7 @@ async def test_an_expired_url_is_signed_again_when_resuming(
     cos.faults.add(Fault(action=Cut(at=1_000_000)))
     cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), skip=1))
     assert (await gateway.get("/i/a")).body == LARGE.read(0, LARGE.size)
-    assert len(cos.journal.requests) == 3
+    assert len(cos.request_log.requests) == 3
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ async def test_a_body_without_an_etag_is_not_resumed(gateway: RunningGateway, im
     cos.faults.add(Fault(action=AddedHeaders(remove=["ETag"]), times=None))
     cos.faults.add(Fault(action=Cut(at=1_000_000)))
     await read_interrupted(gateway)
-    assert len(cos.journal.requests) == 1
+    assert len(cos.request_log.requests) == 1
 
 
 async def test_no_other_answer_follows_an_interrupted_one_on_its_connection(

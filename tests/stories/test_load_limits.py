@@ -39,8 +39,8 @@ async def test_requests_share_a_handful_of_connections_to_cos(
     await images.add("a", b"x" * 150_000)
     for _ in range(60):
         assert (await gateway.get("/i/a")).status == 200
-    assert len(cos.journal.of("objects/a.png")) == 60
-    assert cos.journal.connections <= 3
+    assert len(cos.request_log.of("objects/a.png")) == 60
+    assert cos.request_log.connections <= 3
 
 
 async def test_a_client_that_reads_nothing_is_disconnected(
@@ -53,7 +53,7 @@ async def test_a_client_that_reads_nothing_is_disconnected(
         await connection.get("/i/a")
         await until_counted(gateway.registry, "requests_total", route="short", delivery="stream", status="499")
         async with asyncio.timeout(5):
-            await cos.journal.settled()
+            await cos.request_log.settled()
 
 
 async def test_a_client_that_disconnects_ends_the_transfer_without_an_error(
@@ -65,8 +65,8 @@ async def test_a_client_that_disconnects_ends_the_transfer_without_an_error(
         await answer.content.readexactly(1000)
         answer.close()
     async with asyncio.timeout(5):
-        await cos.journal.settled()
-    seen = cos.journal.of("objects/big.png")[-1]
+        await cos.request_log.settled()
+    seen = cos.request_log.of("objects/big.png")[-1]
     assert seen.bytes_sent < 30_000_000
     assert not [record for record in caplog.records if record.levelname in {"ERROR", "WARNING"}]
     assert gateway.sample("requests_total", route="short", delivery="stream", status="499") == 1

@@ -55,7 +55,7 @@ async def test_a_lasting_refusal_costs_two_requests_to_cos(
     await images.add("a")
     cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), times=None))
     assert (await gateway.get("/i/a")).status == 502
-    assert len(cos.journal.of("objects/a.png")) == 2
+    assert len(cos.request_log.of("objects/a.png")) == 2
 
 
 @pytest.mark.parametrize(

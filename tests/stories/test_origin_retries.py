@@ -50,7 +50,7 @@ async def test_a_short_retry_after_is_waited_for_and_a_long_one_passed_on(
     cos.faults.add(Fault(action=Refuse(headers={"Retry-After": "17"}), times=None))
     answer = await gateway.get("/i/a")
     assert (answer.status, answer.headers["Retry-After"]) == (503, "17")
-    assert len(cos.journal.requests) == 1
+    assert len(cos.request_log.requests) == 1
     cos.faults.clear()
     cos.faults.add(Fault(action=Refuse(headers={"Retry-After": "1"})))
     started = asyncio.get_running_loop().time()
@@ -80,7 +80,7 @@ async def test_a_failing_bucket_is_paused_and_used_again_when_it_recovers(
     assert statuses == [502] * 10 + [503] * 10
     refused = await gateway.get("/i/a")
     assert (refused.json()["code"], refused.headers["Retry-After"]) == ("origin_paused", "2")
-    assert len(cos.journal.requests) == 10
+    assert len(cos.request_log.requests) == 10
     await until_answered(gateway, "/i/a", 200)
 
 
@@ -94,7 +94,7 @@ async def test_retries_are_limited_to_a_share_of_the_requests(
     cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), key="*a.png", times=None))
     for _ in range(40):
         await gateway.get("/i/a")
-        cos.journal.clear()
+        cos.request_log.clear()
         await gateway.get("/i/ok", headers={"Range": "bytes=0-1"})
     assert gateway.sample("origin_retries_total") <= 20 + 0.2 * 80
 

@@ -62,7 +62,7 @@ async def test_the_first_client_may_disconnect_before_cos_answers(
     await images.add("a", SMALL)
     cos.faults.add(Fault(action=Hang()))
     first = asyncio.create_task(gateway.get("/i/a"))
-    await cos.journal.arrived(1)
+    await cos.request_log.arrived(1)
     second = asyncio.create_task(gateway.get("/i/a"))
     await until_counted(gateway.registry, "coalesced_requests_total")
     first.cancel()
@@ -78,7 +78,7 @@ async def test_a_failure_is_shared_and_not_cached(
     cos.faults.add(Fault(action=Refuse(status=500, code="InternalError")))
     answers = await asyncio.gather(*(gateway.get("/i/a") for _ in range(20)))
     assert {answer.status for answer in answers} <= {200, 502}
-    assert len(cos.journal.requests) <= 2
+    assert len(cos.request_log.requests) <= 2
     assert (await gateway.get("/i/a")).body == SMALL
 
 
@@ -98,7 +98,7 @@ async def test_a_client_that_falls_behind_continues_with_its_own_request(
         assert "collapsed" in fast.headers["Cache-Status"]
         received += await slow.read()
     assert received == content.read(0, content.size)
-    first, second = cos.journal.requests
+    first, second = cos.request_log.requests
     assert (first.range, first.headers.get("if-match")) == (None, None)
     assert (second.status, second.headers["if-match"]) == (206, slow.headers["ETag"])
 
@@ -111,4 +111,4 @@ async def test_two_ids_of_one_object_share_bytes_but_not_access(
     assert (await gateway.get("/i/mine", user="alice")).headers["Cache-Control"].startswith("private")
     assert (await gateway.get("/i/open")).headers["Cache-Control"].startswith("public")
     assert (await gateway.get("/i/mine", user="bob")).status == 404
-    assert len(cos.journal.requests) == 1
+    assert len(cos.request_log.requests) == 1

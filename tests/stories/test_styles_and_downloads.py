@@ -9,7 +9,7 @@ async def test_a_style_is_part_of_the_signed_url(start_gateway: StartGateway, im
     gateway = await start_gateway(image_styles={"thumb": "imageMogr2/thumbnail/300x300"})
     await images.add("a")
     assert (await gateway.get("/i/a?style=thumb")).status == 200
-    assert "imageMogr2/thumbnail/300x300" in cos.journal.of("objects/a.png")[-1].query
+    assert "imageMogr2/thumbnail/300x300" in cos.request_log.of("objects/a.png")[-1].query
     unknown = await gateway.get("/i/a?style=huge")
     assert (unknown.status, unknown.json()["code"]) == (400, "unknown_style")
 

@@ -12,7 +12,7 @@ _SECRET_PARAMS = frozenset({"sign", "x-cos-security-token"})
 
 
 @dataclass(slots=True)
-class Seen:
+class LoggedRequest:
     """One request. Written to while it is answered; complete once ``finished``."""
 
     method: str
@@ -40,11 +40,11 @@ class Seen:
 
 
 @dataclass
-class Journal:
+class RequestLog:
     """The latest ``capacity`` requests, oldest first."""
 
     capacity: int = 10_000
-    requests: deque[Seen] = field(init=False)
+    requests: deque[LoggedRequest] = field(init=False)
 
     def __post_init__(self) -> None:
         self.requests = deque(maxlen=self.capacity)
@@ -56,7 +56,7 @@ class Journal:
         """Distinct connections that carried a request."""
         return len(self._peers)
 
-    def of(self, key: str, method: str | None = None) -> list[Seen]:
+    def of(self, key: str, method: str | None = None) -> list[LoggedRequest]:
         """The requests of one object, oldest first; with ``method``, only those."""
         return [seen for seen in self.requests if seen.key == key and method in {None, seen.method}]
 
@@ -66,13 +66,13 @@ class Journal:
         self._peers.clear()
 
     async def arrived(self, count: int = 1) -> None:
-        """Wait until the journal holds so many requests, answered or not."""
+        """Wait until the request log holds so many requests, answered or not."""
         while len(self.requests) < count:
             self._changed.clear()
             await self._changed.wait()
 
     async def settled(self) -> None:
-        """Wait until every request in the journal is finished: a client may have its bytes a moment before.
+        """Wait until every request in the request log is finished: a client may have its bytes a moment before.
 
         An answer that hangs keeps it waiting, until its client leaves or the emulator stops.
         """
@@ -80,10 +80,10 @@ class Journal:
             self._changed.clear()
             await self._changed.wait()
 
-    def open(self, request: CosRequest, bucket: str | None, peer: tuple[str, int]) -> Seen:
+    def open(self, request: CosRequest, bucket: str | None, peer: tuple[str, int]) -> LoggedRequest:
         """Record a request when it arrives."""
         headers = {name.lower(): value for name, value in request.headers.items()}
-        seen = Seen(
+        seen = LoggedRequest(
             method=request.method,
             bucket=bucket,
             key=request.key,
@@ -97,7 +97,7 @@ class Journal:
         self._changed.set()
         return seen
 
-    def close(self, seen: Seen) -> None:
+    def close(self, seen: LoggedRequest) -> None:
         """Mark the request as finished: answered or abandoned."""
         seen.finished = True
         self._changed.set()

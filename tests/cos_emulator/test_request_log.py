@@ -3,8 +3,8 @@
 import asyncio
 
 from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.journal import Journal
 from gateway.cos_emulator.request import CosRequest
+from gateway.cos_emulator.request_log import RequestLog
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
 
@@ -16,8 +16,8 @@ async def test_a_request_is_written_down(client: Client, cos: CosEmulator, store
     url = client.presign("a.png", params={"imageView2/0": ""})
     headers = {"Range": "bytes=2-4", "X-Cos-Security-Token": "secret", "Accept-Encoding": "identity"}
     await client.fetch(url + "&x-cos-security-token=secret&sign=", headers=headers)
-    await cos.journal.settled()
-    (seen,) = cos.journal.of("a.png")
+    await cos.request_log.settled()
+    (seen,) = cos.request_log.of("a.png")
     assert (seen.method, seen.bucket, seen.key, seen.host) == ("GET", BUCKET, "a.png", "127.0.0.1")
     assert (seen.range, seen.status, seen.bytes_sent) == ("bytes=2-4", 206, 3)
     assert (seen.client_left, seen.finished) == (False, True)
@@ -31,18 +31,18 @@ async def test_requests_are_counted_by_object_and_method(client: Client, cos: Co
     await client.get("a.png")
     await client.head("a.png")
     await client.get("b.png")
-    assert len(cos.journal.of("a.png")) == 2
-    assert len(cos.journal.of("a.png", "GET")) == 1
-    cos.journal.clear()
-    assert (list(cos.journal.requests), cos.journal.connections) == ([], 0)
+    assert len(cos.request_log.of("a.png")) == 2
+    assert len(cos.request_log.of("a.png", "GET")) == 1
+    cos.request_log.clear()
+    assert (list(cos.request_log.requests), cos.request_log.connections) == ([], 0)
 
 
 async def test_sequential_requests_share_a_connection(client: Client, cos: CosEmulator, store: ObjectStore) -> None:
     store.put(BUCKET, "a.png", b"x" * 200_000)
     for _ in range(60):
         assert (await client.get("a.png")).status == 200
-    assert cos.journal.connections == 1
-    assert len({seen.peer for seen in cos.journal.requests}) == 1
+    assert cos.request_log.connections == 1
+    assert len({seen.peer for seen in cos.request_log.requests}) == 1
 
 
 async def test_a_client_that_leaves_is_seen_and_not_sent_the_rest(
@@ -53,8 +53,8 @@ async def test_a_client_that_leaves_is_seen_and_not_sent_the_rest(
         await response.content.readexactly(1000)
         response.close()
     async with asyncio.timeout(5):
-        await cos.journal.settled()
-    (seen,) = cos.journal.requests
+        await cos.request_log.settled()
+    (seen,) = cos.request_log.requests
     assert (seen.status, seen.client_left) == (200, True)
     assert seen.bytes_sent < 60_000_000
 
@@ -64,7 +64,7 @@ async def test_a_slow_client_holds_the_answer_back(client: Client, cos: CosEmula
     store.put(BUCKET, "a.png", SyntheticContent(60_000_000))
     async with await client.open(client.presign("a.png")) as response:
         await response.content.readexactly(1000)
-        (seen,) = cos.journal.requests
+        (seen,) = cos.request_log.requests
         before = -1
         async with asyncio.timeout(5):
             while seen.bytes_sent != before:
@@ -74,8 +74,8 @@ async def test_a_slow_client_holds_the_answer_back(client: Client, cos: CosEmula
         response.close()
 
 
-def test_the_journal_is_bounded() -> None:
-    journal = Journal(capacity=2)
+def test_the_request_log_is_bounded() -> None:
+    request_log = RequestLog(capacity=2)
     for key in ("/a", "/b", "/c"):
-        journal.open(CosRequest("GET", "h", key), None, ("::1", 1))
-    assert [seen.key for seen in journal.requests] == ["b", "c"]
+        request_log.open(CosRequest("GET", "h", key), None, ("::1", 1))
+    assert [seen.key for seen in request_log.requests] == ["b", "c"]
