@@ -33,7 +33,7 @@ $(STAMP): setup.cfg constraints.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,test,lint]'
 	@touch $@
 
-# make passes SIGTERM on to its child alone: without exec that is a shell, which ends and leaves the gateway behind.
+# make sends SIGTERM only to its child: without exec that is a shell, which ends and leaves the gateway running.
 run: install  ## start the gateway with embedded servers and sample images
 	exec $(BIN)/python -m gateway dev $${IMAGES_FOLDER:+--images "$$IMAGES_FOLDER"}
 
@@ -42,7 +42,7 @@ WORKERS ?= $(if $(GATEWAY_TEST_REDIS_URL)$(GATEWAY_TEST_POSTGRES_DSN),0,2)
 
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
-# Left out where what they need is missing, and said so by `webtest`.
+# Tests that are left out if npm or Chromium is missing; `webtest` reports it.
 LEFT_OUT = $(if $(CHROMIUM),$(if $(NPM),,--ignore=tests/web/test_package.py),--ignore=tests/web)
 
 test: install webtest  ## run the whole suite on real servers

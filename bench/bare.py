@@ -1,4 +1,7 @@
-"""The least that aiohttp can do: relay, answer bytes, redirect. ``python -m bench.bare PORT ORIGIN FOLDER``."""
+"""Minimal aiohttp server as a baseline: relay, bytes from memory, redirect.
+
+``python -m bench.bare PORT ORIGIN FOLDER``
+"""
 
 import asyncio
 import logging
@@ -11,8 +14,8 @@ from aiohttp import web
 
 
 async def serve(port: int, origin: str, folder: Path) -> None:
-    """Serve until killed."""
-    kept = {path.name: path.read_bytes() for path in folder.iterdir() if path.stat().st_size < 2_000_000}
+    """Serve until the process is killed."""
+    bodies = {path.name: path.read_bytes() for path in folder.iterdir() if path.stat().st_size < 2_000_000}
 
     async def relay(request: web.Request) -> web.StreamResponse:
         url = yarl.URL(f"{origin}/{request.match_info['name']}", encoded=True)
@@ -26,7 +29,7 @@ async def serve(port: int, origin: str, folder: Path) -> None:
             return response
 
     async def memory(request: web.Request) -> web.Response:
-        return web.Response(body=kept[request.match_info["name"]], content_type="image/png")
+        return web.Response(body=bodies[request.match_info["name"]], content_type="image/png")
 
     async def redirect(request: web.Request) -> web.Response:
         return web.Response(status=302, headers={"Location": f"{origin}/{request.match_info['name']}"})
@@ -35,7 +38,7 @@ async def serve(port: int, origin: str, folder: Path) -> None:
     app.router.add_get("/relay/{name}", relay)
     app.router.add_get("/memory/{name}", memory)
     app.router.add_get("/redirect/{name}", redirect)
-    logging.disable()  # of clients that leave at the end of a round
+    logging.disable()  # of clients that disconnect at the end of a round
     runner = web.AppRunner(app, access_log=None)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:

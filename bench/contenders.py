@@ -1,4 +1,4 @@
-"""What is measured: each a server on the first core, in front of one origin on the second."""
+"""Servers to compare: each runs on the first core, in front of one origin on the second."""
 
 import contextlib
 import json
@@ -20,7 +20,12 @@ from gateway.dev.redis_server import RedisServer
 SERVER_CORE, CLIENT_CORE = "0", "1"
 BUCKET = "bench-1250000000"
 SIZES = {"4k": 4_096, "100k": 100_000, "1m": 1_000_000, "10m": 10_000_000}
-COUNTS = {"4k": 64, "100k": 64, "1m": 64, "10m": 40}  # more than there are connections
+COUNTS = {
+    "4k": 64,
+    "100k": 64,
+    "1m": 64,
+    "10m": 40,
+}  # more than the connections of wrk, so that no two request the same image at once
 
 _NGINX = """
 daemon off; worker_processes 1; pid {folder}/{name}.pid; error_log {folder}/{name}.log error;
@@ -43,7 +48,7 @@ class Contender:
     pid: int
 
     def cpu_seconds(self) -> float:
-        """What it and its children have used of the processor, by proc(5)."""
+        """Return the processor time of the process and its children in seconds, from proc(5)."""
         ticks = 0
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
@@ -54,7 +59,7 @@ class Contender:
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
+    """Return a port on which nothing listened at the time of the call."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -62,7 +67,7 @@ def free_port() -> int:
 
 
 def make_images(folder: Path) -> list[str]:
-    """Files of every size; their names."""
+    """Create files of every size; return their names."""
     folder.mkdir()
     names = []
     for size, length in SIZES.items():
@@ -75,7 +80,7 @@ def make_images(folder: Path) -> list[str]:
 
 @contextlib.contextmanager
 def pinned(core: str, *command: str, ready: str, cwd: Path | None = None) -> Iterator[int]:
-    """Run ``command`` on one core for the duration, from when ``ready`` answers; its process id."""
+    """Run ``command`` on one core for the duration; yield its process id once the address ``ready`` answers."""
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     process = subprocess.Popen(["taskset", "-c", core, *command], cwd=cwd, env=environment)
     try:
@@ -87,7 +92,7 @@ def pinned(core: str, *command: str, ready: str, cwd: Path | None = None) -> Ite
 
 
 def nginx(folder: Path, name: str, core: str, http: str, ready: str) -> contextlib.AbstractContextManager[int]:
-    """An nginx with this ``http`` block."""
+    """Run an nginx with this ``http`` block."""
     configuration = folder / f"{name}.conf"
     configuration.write_text(_NGINX.format(folder=folder, name=name, http=http))
     binary = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin") or "nginx"
@@ -96,19 +101,19 @@ def nginx(folder: Path, name: str, core: str, http: str, ready: str) -> contextl
 
 @contextlib.contextmanager
 def contenders(folder: Path) -> Iterator[dict[str, Contender]]:
-    """All of them running."""
+    """Run all servers; yield them by name."""
     names = make_images(folder / "images")
     folder.chmod(0o755)
     with contextlib.ExitStack() as stack:
         origin, proxy, bare = (f"http://127.0.0.1:{free_port()}" for _ in range(3))
         files = f"listen {origin[7:]}; root {folder}/images;"
         stack.enter_context(nginx(folder, "origin", CLIENT_CORE, f"server {{ {files} }}", f"{origin}/4k-0"))
-        passing = (
+        proxying = (
             f"upstream o {{ server {origin[7:]}; keepalive 64; }} server {{ listen {proxy[7:]}; location / {{ "
             'proxy_pass http://o; proxy_http_version 1.1; proxy_set_header Connection ""; '
             "proxy_max_temp_file_size 0; } }"
         )
-        nginx_pid = stack.enter_context(nginx(folder, "proxy", SERVER_CORE, passing, f"{proxy}/4k-0"))
+        nginx_pid = stack.enter_context(nginx(folder, "proxy", SERVER_CORE, proxying, f"{proxy}/4k-0"))
         arguments = (bare.rpartition(":")[2], origin, str(folder / "images"))
         bare_pid = stack.enter_context(
             pinned(SERVER_CORE, sys.executable, "-m", "bench.bare", *arguments, ready=f"{bare}/memory/4k-0")
@@ -124,7 +129,7 @@ def contenders(folder: Path) -> Iterator[dict[str, Contender]]:
             "bare bytes": Contender(f"{bare}/memory/", bare_pid),
             "bare 302": Contender(f"{bare}/redirect/", bare_pid),
         }
-        for name, proxying in {
+        for name, image_proxy in {
             "stream": {"memory_cache": {"max_bytes": 0}},
             "memory": {"memory_cache": {"ttl": 600}},
             "redirect": {"delivery": "redirect"},
@@ -142,11 +147,11 @@ def contenders(folder: Path) -> Iterator[dict[str, Contender]]:
                     "scheme": "http",
                     "domain": origin[7:],
                 },
-                "image_proxy": proxying,
+                "image_proxy": image_proxy,
                 "logging": {"level": "warning"},
             }
             configuration = folder / f"{name}.yaml"
-            configuration.write_text(json.dumps(settings))  # YAML, too
+            configuration.write_text(json.dumps(settings))  # JSON is also YAML
             command = (sys.executable, "-m", "gateway", "serve", "--config", str(configuration))
             pid = stack.enter_context(pinned(SERVER_CORE, *command, ready=f"http://127.0.0.1:{public}/healthz"))
             running[name] = Contender(f"http://127.0.0.1:{public}/i/", pid)

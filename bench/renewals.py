@@ -1,9 +1,9 @@
-"""How many presigned URLs a second one gateway renews, and what requests feel of it.
+"""Rate at which one gateway renews presigned URLs, and the latency of requests meanwhile.
 
     python -m bench.renewals
 
-Real Redis and Postgres from the development stack. The gateway is kept to one core where the system can do that;
-requests for hot URLs go on while the queue is drained, and their 99th percentile is compared with one before.
+Uses the Redis and PostgreSQL of the development stack. The gateway is pinned to one core if the system supports that.
+Requests for a cached URL continue while the queue is drained; their 99th percentile is compared with the one before.
 """
 
 import asyncio
@@ -29,26 +29,26 @@ IMAGES = 20_000
 
 
 async def p99(session: aiohttp.ClientSession, url: str, until: asyncio.Event) -> float:
-    """The 99th percentile of the time of requests one after another, in milliseconds."""
-    took = []
+    """Return the 99th percentile of the duration of sequential requests, in milliseconds."""
+    durations = []
     while not until.is_set():
-        began = time.perf_counter()
+        started = time.perf_counter()
         async with session.get(url) as answer:
             await answer.read()
-        took.append((time.perf_counter() - began) * 1000)
+        durations.append((time.perf_counter() - started) * 1000)
         await asyncio.sleep(0.002)
-    return statistics.quantiles(took, n=100)[98]
+    return statistics.quantiles(durations, n=100)[98]
 
 
 async def after(seconds: float) -> asyncio.Event:
-    """An event that is set after some seconds."""
+    """Return an event that is set after some seconds."""
     event = asyncio.Event()
     asyncio.get_running_loop().call_later(seconds, event.set)
     return event
 
 
 async def measure(settings: Settings) -> None:
-    """Fill the cache, make everything due, drain it, and print what that took."""
+    """Fill the cache, make every URL due, drain the queue, and print the rates."""
     app = create_app(settings, Metrics())
     async with listening(app, create_admin_app) as ports, aiohttp.ClientSession() as session:
         image_ids = [f"id-{number}" for number in range(IMAGES)]
@@ -57,7 +57,7 @@ async def measure(settings: Settings) -> None:
         url = ports.public + "/api/v1/images/id-0/url"
         quiet = await p99(session, url, await after(3))
         now = time.time()
-        for start in range(0, IMAGES, 1000):  # no entry is fresh, and every one was asked for lately
+        for start in range(0, IMAGES, 1000):  # no entry is fresh, and every one was used recently
             batch = image_ids[start : start + 1000]
             await app[app_keys.SHARED_TIER].drop(batch)
             await app[app_keys.USAGE_STORE].made({ImageVariant(image_id): int(now) for image_id in batch}, now)
@@ -66,19 +66,19 @@ async def measure(settings: Settings) -> None:
         report = app[app_keys.REFRESH_WORKER].report
         before = report.results["renewed"]
         busy_task = asyncio.create_task(p99(session, url, done), name="requests")
-        began, cpu = time.perf_counter(), time.process_time()
-        while report.results["renewed"] - before < IMAGES:  # the task itself wakes, since all of it is due
+        started, cpu = time.perf_counter(), time.process_time()
+        while report.results["renewed"] - before < IMAGES:  # the worker starts by itself, because all entries are due
             await asyncio.sleep(0.02)
-        elapsed, cpu = time.perf_counter() - began, time.process_time() - cpu
+        elapsed, cpu = time.perf_counter() - started, time.process_time() - cpu
         done.set()
         busy = await busy_task
-    print(f"{IMAGES} renewed in {elapsed:.2f} s: {IMAGES / elapsed:,.0f} a second")
-    print(f"processor time {cpu:.2f} s: {IMAGES / cpu:,.0f} a second of it")
-    print(f"p99 of requests: {quiet:.1f} ms before, {busy:.1f} ms meanwhile")
+    print(f"{IMAGES} URLs renewed in {elapsed:.2f} s: {IMAGES / elapsed:,.0f} per second")
+    print(f"processor time {cpu:.2f} s: {IMAGES / cpu:,.0f} URLs per second of processor time")
+    print(f"p99 of requests: {quiet:.1f} ms before, {busy:.1f} ms during the renewals")
 
 
 def main() -> None:
-    """Start the servers on the other core, and measure on one."""
+    """Start the servers, pin this process to one core, and measure."""
     with tempfile.TemporaryDirectory() as folder:
         with (
             RedisServer(Path(folder, "redis"), ephemeral=True) as redis,

@@ -1,4 +1,4 @@
-"""wrk on a core of its own, asking for many images in turn."""
+"""wrk on its own core, requesting many images in turn."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ from bench.contenders import CLIENT_CORE, COUNTS, SIZES, Contender
 CONNECTIONS = 32
 _LARGE = 1_000_000
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-# Each image in turn: one address alone would be relayed once for all who ask at the same time.
+# Requests each image in turn: concurrent requests for one image would share one transfer.
 _SCRIPT = """
 local n = 0
 request = function()
@@ -20,10 +20,10 @@ end
 
 
 def rate(contender: Contender, size: str, seconds: int, folder: Path, *, per_cpu: bool = False) -> float:
-    """Images answered a second, or a second of the server's processor time.
+    """Return the images served per second, or per second of the server's processor time with ``per_cpu``.
 
-    Told by the bytes that came, so that large images half-way there count. Raises ``RuntimeError`` when something was
-    not answered properly.
+    Large images are counted by the bytes received, so that unfinished ones count in part. Raises ``RuntimeError``
+    after a response that is not 2xx or a connection error.
     """
     prefix = contender.prefix
     used = contender.cpu_seconds()

@@ -1,4 +1,4 @@
-"""A stand-in for curl on machines that have none, with the options that the README uses."""
+"""Replacement for curl on machines without it, with the options that the README uses."""
 
 import argparse
 import sys
@@ -19,22 +19,22 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("-w", dest="write", default="")
     parser.add_argument("-X", dest="method")
     parser.add_argument("-H", dest="headers", action="append", default=[])
-    asked = parser.parse_args(arguments)
-    headers = dict(header.split(": ", 1) for header in asked.headers)
-    request = urllib.request.Request(asked.url, method=asked.method, headers=headers)  # noqa: S310 - a local gateway
+    options = parser.parse_args(arguments)
+    headers = dict(header.split(": ", 1) for header in options.headers)
+    request = urllib.request.Request(options.url, method=options.method, headers=headers)  # noqa: S310 - a local gateway
     try:
         response: HTTPResponse | urllib.error.HTTPError = urllib.request.urlopen(request, timeout=20)  # noqa: S310
     except urllib.error.HTTPError as error:
         response = error
     with response:
         body = response.read()
-        if asked.dump:
+        if options.dump:
             sys.stdout.write("".join(f"{name}: {value}\r\n" for name, value in response.headers.items()))
-        if asked.output is not None:
-            asked.output.write_bytes(body)
+        if options.output is not None:
+            options.output.write_bytes(body)
         else:
             sys.stdout.write(body.decode())
-        sys.stdout.write(asked.write.replace("%{http_code}", str(response.status)).replace("\\n", "\n"))
+        sys.stdout.write(options.write.replace("%{http_code}", str(response.status)).replace("\\n", "\n"))
 
 
 if __name__ == "__main__":

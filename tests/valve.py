@@ -1,4 +1,4 @@
-"""A way to COS on which answers can be held back."""
+"""TCP proxy in front of COS that can hold responses back."""
 
 import asyncio
 import contextlib
@@ -7,19 +7,19 @@ from typing import Self
 
 
 class Valve:
-    """Relays connections; open at first. ``holds`` is set when an answer waits before it."""
+    """Proxy for connections, open at first. The event ``holds`` is set when a response waits in it."""
 
     def __init__(self, to: int) -> None:
         self._to = to
-        self._flows = asyncio.Event()
-        self._flows.set()
+        self._is_open = asyncio.Event()
+        self._is_open.set()
         self.holds = asyncio.Event()
         self.port = 0
 
     @classmethod
     @contextlib.asynccontextmanager
     async def before(cls, port: int) -> AsyncIterator[Self]:
-        """One on the way to a port of this machine."""
+        """Run a valve in front of a port of this machine."""
         valve = cls(port)
         server = await asyncio.start_server(valve._relay, "127.0.0.1", 0)
         valve.port = server.sockets[0].getsockname()[1]
@@ -30,23 +30,23 @@ class Valve:
             server.close()
 
     def close(self) -> None:
-        """No answer arrives from now on."""
-        self._flows.clear()
+        """Hold every response back from now on."""
+        self._is_open.clear()
 
     def open(self) -> None:
-        """What was held back arrives."""
-        self._flows.set()
+        """Forward the responses held back, and all later ones."""
+        self._is_open.set()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self._to)
+        cos_reader, cos_writer = await asyncio.open_connection("127.0.0.1", self._to)
 
-        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_answer: bool) -> None:
+        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_response: bool) -> None:
             with contextlib.suppress(ConnectionError):
                 while piece := await source.read(65_536):
-                    if is_answer and not self._flows.is_set():
+                    if is_response and not self._is_open.is_set():
                         self.holds.set()
-                        await self._flows.wait()
+                        await self._is_open.wait()
                     sink.write(piece)
             sink.close()
 
-        await asyncio.gather(copy(reader, back, is_answer=False), copy(there, writer, is_answer=True))
+        await asyncio.gather(copy(reader, cos_writer, is_response=False), copy(cos_reader, writer, is_response=True))

@@ -1,6 +1,7 @@
-"""REDbot, the linter of HTTP resources by an editor of the HTTP specifications, finds nothing that is not on purpose.
+"""REDbot, a linter for HTTP resources by an editor of the HTTP specifications, finds only what is intended.
 
-It fetches an address, judges every field of the answer, and asks again: for a part, for gzip, with each validator.
+It fetches an address, checks every field of the response, and repeats the request: for a range, for gzip, and with each
+validator.
 """
 
 import asyncio
@@ -17,24 +18,24 @@ from redbot.resource.fetch import RedFetcher, RedHttpClient
 
 from tests.conftest import Images, RunningGateway, token_for
 
-LIMIT = 20  # seconds for all that is asked of one address
+LIMIT = 20  # seconds for all requests to one address
 
 # Findings that stay, and why.
 ON_PURPOSE = {
     "STORE_PUBLIC_UNNECESSARY": (
-        "Pages send their token along for public images, too, and a shared cache keeps the answer to a request with "
-        "Authorization only if it is said to be public (RFC 9111 section 3.5). REDbot sends none, so it sees no use."
+        "Pages also send their token for public images, and a shared cache stores the response to a request with "
+        "Authorization only with `public` (RFC 9111 section 3.5). REDbot sends no token, so it sees no need."
     ),
-    "STATUS_BAD_REQUEST": "What cannot be an id is told so, and looked up nowhere; 404 is for what could be one.",
+    "STATUS_BAD_REQUEST": "An invalid id is a 400 and is not looked up; 404 is for valid ids without an image.",
 }
 PUBLIC = {"STORE_PUBLIC_UNNECESSARY"}
-# What must have been tried, and found good: a check that could not be made is a mere remark to REDbot.
+# Checks that must have succeeded: REDbot reports a check that it could not make as information only.
 IMAGE = {"INM_304", "IMS_304", "RANGE_CORRECT"}
 
 
 @dataclass
 class Case:
-    """One address, as one caller asks for it, and which findings are expected."""
+    """A request and the findings that are expected for it."""
 
     path: str
     status: int
@@ -69,8 +70,8 @@ CASES = {
 
 
 def examine(base_url: str, case: Case, monkeypatch: pytest.MonkeyPatch) -> HttpResource:
-    """Let REDbot ask all it asks about one address; it has an event loop of its own, and so wants a thread."""
-    # The one client of the library closes its connections the first time its loop stops, and never again.
+    """Run all checks of REDbot for one address. REDbot has its own event loop, so it needs its own thread."""
+    # The library has one client, which closes its connections only the first time its loop stops.
     monkeypatch.setattr(RedFetcher, "client", RedHttpClient())
     configuration = ConfigParser()
     configuration.read_dict({"redbot": {"enable_local_access": "true"}})
@@ -86,18 +87,18 @@ def examine(base_url: str, case: Case, monkeypatch: pytest.MonkeyPatch) -> HttpR
     return resource
 
 
-def notes(resource: HttpResource, *wanted: levels) -> set[str]:
-    """The names of what was noted at these levels, of the answer itself and of those to the further requests."""
+def notes(resource: HttpResource, *included: levels) -> set[str]:
+    """Return the names of the notes at these levels, for the first response and for those to further requests."""
     return {
         type(note).__name__
         for fetched in (resource, *resource.subreqs.values())
         for note in fetched.response.notes
-        if note.level in wanted
+        if note.level in included
     }
 
 
 def drawn() -> bytes:
-    """A PNG of a few kilobytes: a range of it is a part, and it reaches REDbot in one piece."""
+    """Return a PNG of a few kilobytes: large enough for a range, small enough to arrive in one read."""
     file = io.BytesIO()
     Image.effect_noise((100, 100), 50).save(file, "PNG")
     return file.getvalue()
@@ -105,14 +106,14 @@ def drawn() -> bytes:
 
 @pytest.fixture
 async def collection(images: Images) -> None:
-    """What the addresses of the cases lead to."""
+    """The images of the cases."""
     await images.add("photo", drawn())
     await images.add("private", drawn(), owner="alice", public=False)
     drawing = b'<svg xmlns="http://www.w3.org/2000/svg">' + b"<g/>" * 1000 + b"</svg>"
     await images.add("drawing", drawing, key="drawing.svg", content_type="image/svg+xml")
 
 
-async def test_redbot_finds_what_is_on_purpose_and_nothing_else(
+async def test_redbot_finds_only_what_is_intended(
     gateway: RunningGateway, collection: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, case in CASES.items():
@@ -123,5 +124,5 @@ async def test_redbot_finds_what_is_on_purpose_and_nothing_else(
         assert notes(resource, levels.GOOD) >= case.proven, name
 
 
-def test_every_reason_is_about_something_that_is_still_found() -> None:
+def test_every_documented_finding_still_occurs() -> None:
     assert set().union(*(case.findings for case in CASES.values())) == ON_PURPOSE.keys()

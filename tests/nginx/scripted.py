@@ -1,4 +1,4 @@
-"""A server that says what a test tells it to, byte for byte: what a real gateway or a real COS says too rarely."""
+"""Server that sends given responses byte for byte, for cases that a real gateway or COS produces too rarely."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -6,17 +6,16 @@ from contextlib import asynccontextmanager
 from hashlib import sha256
 
 Script = Callable[[str], str | None]
-"""From the head of a request to the whole answer; None closes the connection without one."""
+"""Function from the head of a request to the whole response; None closes the connection without a response."""
 
 
 @asynccontextmanager
 async def scripted(script: Script) -> AsyncIterator[int]:
-    """Runs it; gives its port on 127.0.0.1."""
-
-    kept: set[asyncio.StreamWriter] = set()
+    """Run the server; yield its port on 127.0.0.1."""
+    open_writers: set[asyncio.StreamWriter] = set()
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        kept.add(writer)
+        open_writers.add(writer)
         try:
             while (answer := script((await reader.readuntil(b"\r\n\r\n")).decode())) is not None:
                 writer.write(answer.encode())
@@ -24,23 +23,23 @@ async def scripted(script: Script) -> AsyncIterator[int]:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # nginx closed it
         finally:
-            kept.discard(writer)
+            open_writers.discard(writer)
             writer.close()
 
     async with await asyncio.start_server(converse, "127.0.0.1", 0) as server:
         yield server.sockets[0].getsockname()[1]
-        for writer in kept:  # which the end of the server waits for, and nginx keeps open
+        for writer in open_writers:  # nginx keeps them open, and the server waits for them before it ends
             writer.close()
 
 
 def answer(status: int = 200, body: str = "", **headers: str) -> str:
-    """An answer; underscores in names of headers are dashes."""
+    """Return a response. An underscore in the name of a header argument stands for a dash."""
     fields = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {status} Scripted\r\nContent-Length: {len(body.encode())}\r\n{fields}\r\n{body}"
 
 
-def handing_over(url: str, etag: str, length: int) -> str:
-    """What the gateway says to nginx of an object."""
+def accel_redirect(url: str, etag: str, length: int) -> str:
+    """Return the response with which the gateway hands an object to nginx."""
     return answer(
         X_Accel_Redirect=f"/_cos/{sha256(url.encode()).hexdigest()}",
         X_Origin_URL=url,

@@ -1,4 +1,4 @@
-"""``delivery: accel`` through a real nginx: the gateway decides, nginx moves the bytes and keeps them."""
+"""``delivery: accel`` through a real nginx: the gateway authorizes, nginx fetches the object and caches it."""
 
 import asyncio
 import re
@@ -16,7 +16,7 @@ from tests.conftest import BUCKET, Images, RunningGateway, token_for
 from tests.nginx.conftest import Nginx
 from tests.stories.test_object_keys import AWKWARD_KEYS
 
-# What an object's metadata and a custom domain's CDN may add.
+# Headers that an object's metadata and a custom domain's CDN may add.
 HOSTILE = {
     "Access-Control-Allow-Credentials": "true",
     "Access-Control-Allow-Headers": "*",
@@ -48,14 +48,14 @@ SMALL = bytes(range(256)) * 40
 
 
 @pytest.mark.parametrize("key", AWKWARD_KEYS)
-async def test_awkward_keys_arrive(nginx: Nginx, images: Images, key: str) -> None:
-    """Hazard 1.9: nginx decodes the accel URI, and the signature is gone."""
+async def test_keys_that_need_encoding_are_fetched(nginx: Nginx, images: Images, key: str) -> None:
+    """nginx decodes the URI of X-Accel-Redirect, which would break the signature; so the URL is in another header."""
     await images.add("odd", key.encode() * 3, key=key)
     answer = await nginx.get("/i/odd")
     assert (answer.status, answer.body) == (200, key.encode() * 3)
 
 
-async def test_the_answer_looks_as_if_the_gateway_had_streamed_it(
+async def test_the_response_has_the_headers_of_a_streamed_one(
     gateway: RunningGateway, nginx: Nginx, images: Images, cos: CosEmulator
 ) -> None:
     await images.add(
@@ -67,7 +67,7 @@ async def test_the_answer_looks_as_if_the_gateway_had_streamed_it(
     answer = await nginx.get("/i/a?download=a.png")
     assert (answer.status, answer.body) == (200, SMALL)
     names = [name.lower() for name, _ in answer.headers.items()]
-    assert len(names) == len(set(names))  # nothing twice
+    assert len(names) == len(set(names))  # no name twice
     missing = {"server-timing", "x-request-id"}
     for name in {name.lower() for name in streamed.headers} - missing - {"date", "server", "cache-status", "age"}:
         assert answer.headers.get(name) == streamed.headers[name], name
@@ -77,7 +77,7 @@ async def test_the_answer_looks_as_if_the_gateway_had_streamed_it(
     assert not [name for name in names if name.startswith(("x-cos", "x-origin", "x-accel"))]
 
 
-async def test_nginx_keeps_the_object_and_the_gateway_still_decides(
+async def test_nginx_caches_the_object_and_the_gateway_authorizes_each_request(
     nginx: Nginx, images: Images, cos: CosEmulator
 ) -> None:
     await images.add("mine", SMALL, owner="alice", public=False)
@@ -118,7 +118,7 @@ async def test_ranges_head_and_conditions(
     assert (other.status, len(other.body)) == (200, content.size)
 
 
-async def test_what_cos_refuses_is_streamed_or_explained_by_the_gateway(
+async def test_the_gateway_streams_the_object_or_reports_an_error_if_cos_refuses(
     nginx: Nginx, images: Images, cos: CosEmulator
 ) -> None:
     await images.add("a", SMALL)
@@ -134,7 +134,7 @@ async def test_what_cos_refuses_is_streamed_or_explained_by_the_gateway(
     assert (await nginx.get("/i/never-there")).json()["code"] == "image_not_found"
 
 
-async def test_an_object_that_changes_in_between_is_never_kept_under_the_old_name(
+async def test_an_object_that_changes_before_the_fetch_is_not_cached_as_the_old_version(
     nginx: Nginx, images: Images, cos: CosEmulator
 ) -> None:
     await images.add("a", SMALL)
@@ -145,7 +145,7 @@ async def test_an_object_that_changes_in_between_is_never_kept_under_the_old_nam
     assert (await nginx.get("/i/a")).body == b"another version"
 
 
-async def test_many_at_once_are_one_get(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
+async def test_concurrent_requests_are_one_get_at_cos(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
     await images.add("a", SMALL * 10)
     cos.faults.add(Fault(action=Drip(size=20_000, every=0.02), method="GET"))
     answers = await asyncio.gather(*(nginx.get("/i/a") for _ in range(50)))
@@ -153,7 +153,7 @@ async def test_many_at_once_are_one_get(nginx: Nginx, images: Images, cos: CosEm
     assert [seen.method for seen in cos.request_log.requests] == ["HEAD", "GET"]
 
 
-async def test_a_truncated_object_is_not_kept(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
+async def test_a_truncated_object_is_not_cached(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
     images.cos.store.put(BUCKET, "a.png", LARGE)
     await images.add_row(ImageRow("a", None, "a.png", public=True))
     cos.faults.add(Fault(action=Cut(at=1_000_000), method="GET"))
@@ -162,7 +162,7 @@ async def test_a_truncated_object_is_not_kept(nginx: Nginx, images: Images, cos:
     assert (await nginx.get("/i/a")).body == LARGE.read(0, LARGE.size)
 
 
-async def test_connections_to_cos_are_kept(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
+async def test_connections_to_cos_are_reused(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
     for number in range(10):
         await images.add(f"n{number}", SMALL)
         assert (await nginx.get(f"/i/n{number}")).status == 200
@@ -170,7 +170,7 @@ async def test_connections_to_cos_are_kept(nginx: Nginx, images: Images, cos: Co
 
 
 async def test_no_signature_reaches_a_log(nginx: Nginx, images: Images) -> None:
-    """Lesson 4: a presigned URL is a bearer credential."""
+    """A presigned URL is a bearer credential."""
     await images.add("a", SMALL)
     await nginx.get("/i/a")
     assert "q-signature" not in nginx.log

@@ -1,4 +1,4 @@
-"""``delivery: accel``: under a version's name nginx keeps that version, whole, and nothing else."""
+"""``delivery: accel``: nginx caches an object under the key of a version only if it is that whole version."""
 
 from typing import Any
 
@@ -18,20 +18,20 @@ from tests.waiting import until
     [Html(), NoLength(cut_at=1000), WrongLength(by=-1000), Gzip()],
     ids=["another-page", "short-without-length", "short-with-length", "compressed"],
 )
-async def test_wrong_bytes_are_kept_by_nobody(nginx: Nginx, images: Images, cos: CosEmulator, action: Any) -> None:
+async def test_wrong_bytes_are_not_cached(nginx: Nginx, images: Images, cos: CosEmulator, action: Any) -> None:
     await images.add("a", SMALL)
     cos.faults.add(Fault(action=action, method="GET"))
     wrong = await nginx.get("/i/a")
     assert wrong.body != SMALL
     assert wrong.headers["Cache-Control"] == "no-store"
-    for seen_by_nginx in ("nginx; fwd=uri-miss", "nginx; hit"):
+    for cache_status in ("nginx; fwd=uri-miss", "nginx; hit"):
         answer = await nginx.get("/i/a")
         assert (answer.status, answer.body) == (200, SMALL)
         assert answer.headers["Cache-Control"].startswith("public")
-        assert answer.headers["Cache-Status"].endswith(seen_by_nginx)
+        assert answer.headers["Cache-Status"].endswith(cache_status)
 
 
-async def test_a_body_that_ends_early_is_cut_and_not_kept(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
+async def test_a_body_that_ends_early_is_cut_off_and_not_cached(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
     await images.add("a", SMALL)
     cos.faults.add(Fault(action=WrongLength(by=1000), method="GET"))
     with pytest.raises(aiohttp.ClientPayloadError):
@@ -39,24 +39,24 @@ async def test_a_body_that_ends_early_is_cut_and_not_kept(nginx: Nginx, images: 
     assert (await nginx.get("/i/a")).body == SMALL
 
 
-async def test_what_has_grown_old_is_asked_about_and_not_replaced_by_wrong_bytes(
+async def test_an_expired_entry_is_revalidated_and_not_replaced_by_wrong_bytes(
     start_nginx: StartNginx, gateway: RunningGateway, images: Images, cos: CosEmulator
 ) -> None:
-    """nginx serves the old one and renews it in the background: the check must look at both answers."""
+    """nginx serves the old entry and renews it in the background: the check must apply to both responses."""
     configuration = accel(gateway.ports.public.removeprefix("http://"), cos.port)
     nginx = await start_nginx(configuration, {"proxy_cache_valid 200 7d;": "proxy_cache_valid 200 1s;"})
     await images.add("a", SMALL)
     await nginx.get("/i/a")
 
-    async def asked_again(times: int) -> None:
+    async def until_requested(times: int) -> None:
         while len(cos.request_log.of("objects/a.png", "GET")) < times:
             answer = await nginx.get("/i/a")
             assert (answer.body, answer.headers["Cache-Control"].split(",")[0]) == (SMALL, "public")
         await cos.request_log.settled()
 
-    await asked_again(2)
+    await until_requested(2)
     assert cos.request_log.requests[-1].status == 304
     page = cos.faults.add(Fault(action=Html(), method="GET"))
-    await asked_again(3)
+    await until_requested(3)
     await until(lambda: page.fired, what="the wrong page")
-    await asked_again(4)
+    await until_requested(4)

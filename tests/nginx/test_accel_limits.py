@@ -1,4 +1,4 @@
-"""``delivery: accel``: long URLs, slow clients, a COS that hangs, and more buckets than one."""
+"""``delivery: accel``: long URLs, slow clients, a COS that hangs, and several buckets."""
 
 import asyncio
 from pathlib import Path
@@ -12,7 +12,7 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway
 from tests.nginx.conftest import Nginx, StartNginx, accel
-from tests.nginx.scripted import answer, handing_over, scripted
+from tests.nginx.scripted import accel_redirect, answer, scripted
 from tests.nginx.test_accel import SMALL
 
 
@@ -27,10 +27,10 @@ async def test_a_long_key_a_long_token_and_a_long_file_name_fit(
     answered = await nginx.get(f"/i/a?download={quote('图' * 200)}")
     assert (answered.status, answered.body) == (200, SMALL)
     assert answered.headers["Content-Disposition"].count("%E5%9B%BE") == 200
-    assert "fwd=uri-miss" in answered.headers["Cache-Status"]  # it did not take the way through the gateway
+    assert "fwd=uri-miss" in answered.headers["Cache-Status"]  # nginx fetched it, and the gateway did not stream it
 
 
-async def test_a_slow_client_slows_the_transfer_down_and_fills_no_disk(
+async def test_a_slow_client_slows_the_transfer_down_and_nothing_is_written_to_disk(
     nginx: Nginx, images: Images, cos: CosEmulator
 ) -> None:
     content = SyntheticContent(60_000_000)
@@ -41,7 +41,7 @@ async def test_a_slow_client_slows_the_transfer_down_and_fills_no_disk(
         assert answered.status == 206
         seen = cos.request_log.of("a.png", "GET")[0]
         sent = -1
-        while sent < seen.bytes_sent and not seen.finished:  # until nothing moves any more
+        while sent < seen.bytes_sent and not seen.finished:  # until COS has sent nothing for 0.1 s
             sent = seen.bytes_sent
             await asyncio.sleep(0.1)
         assert not seen.finished
@@ -50,11 +50,11 @@ async def test_a_slow_client_slows_the_transfer_down_and_fills_no_disk(
 
 
 def written_to(folder: Path) -> list[Path]:
-    """What nginx ever wrote there: it removes the files, but not the folders they were in."""
+    """Return what nginx wrote to the folder: it removes temporary files, but not their folders."""
     return list(folder.iterdir())
 
 
-async def test_a_cos_that_hangs_is_given_up_once_and_the_gateway_tries(
+async def test_the_gateway_fetches_the_object_after_nginx_has_timed_out_once(
     start_nginx: StartNginx, gateway: RunningGateway, images: Images, cos: CosEmulator
 ) -> None:
     configuration = accel(gateway.ports.public.removeprefix("http://"), cos.port)
@@ -68,20 +68,20 @@ async def test_a_cos_that_hangs_is_given_up_once_and_the_gateway_tries(
     assert len(cos.request_log.of("objects/a.png", "GET")) == 2
 
 
-async def test_each_bucket_has_the_upstream_that_is_named_for_it(start_nginx: StartNginx) -> None:
+async def test_each_bucket_uses_the_upstream_that_is_configured_for_it(start_nginx: StartNginx) -> None:
     def gateway(head: str) -> str:
         host = "here.example" if head.startswith("GET /i/here") else "there.example"
-        return handing_over(f"http://{host}/a.png", '"1"', len(host))
+        return accel_redirect(f"http://{host}/a.png", '"1"', len(host))
 
     def bucket(name: str) -> Any:
         return lambda head: answer(200, name, ETag='"1"') if f"Host: {name}\r\n" in head else answer(404)
 
     async with (
-        scripted(gateway) as deciding,
+        scripted(gateway) as gateway_port,
         scripted(bucket("here.example")) as here,
         scripted(bucket("there.example")) as there,
     ):
-        configuration = accel(f"127.0.0.1:{deciding}", here).replace(
+        configuration = accel(f"127.0.0.1:{gateway_port}", here).replace(
             "{ default cos; }", "{ default cos; there.example cos_there; }"
         )
         nginx = await start_nginx(f"upstream cos_there {{ server 127.0.0.1:{there}; }}\n{configuration}")

@@ -1,14 +1,17 @@
-"""Neither a presigned URL nor a link's signature stands in a log of nginx (lesson: both open the image to a reader)."""
+"""No log of nginx has a presigned URL or the signature of a link: either would give readers of the log the image."""
 
 from gateway.cos_emulator.faults import Fault, Reset
 from gateway.cos_emulator.server import CosEmulator
+from gateway.dev.processes import free_port
 from tests.conftest import Images, RunningGateway
-from tests.nginx.conftest import Nginx, StartNginx, accel, free_port
+from tests.nginx.conftest import Nginx, StartNginx, accel
 from tests.nginx.test_accel import SMALL
 from tests.waiting import until
 
 
-async def test_failures_of_cos_do_not_write_presigned_urls(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
+async def test_failures_of_cos_are_logged_without_the_presigned_url(
+    nginx: Nginx, images: Images, cos: CosEmulator
+) -> None:
     await images.add("a", SMALL)
     reset = cos.faults.add(Fault(action=Reset(), method="GET", times=2))
     assert (await nginx.get("/i/a")).body == SMALL
@@ -16,7 +19,7 @@ async def test_failures_of_cos_do_not_write_presigned_urls(nginx: Nginx, images:
     assert "q-signature" not in nginx.log
 
 
-async def test_nor_does_a_cos_that_cannot_be_reached(
+async def test_an_unreachable_cos_is_logged_without_the_presigned_url(
     start_nginx: StartNginx, gateway: RunningGateway, images: Images
 ) -> None:
     nginx = await start_nginx(accel(gateway.ports.public.removeprefix("http://"), free_port()))
@@ -25,10 +28,10 @@ async def test_nor_does_a_cos_that_cannot_be_reached(
     assert "q-sign" not in nginx.log
 
 
-async def test_what_was_served_is_logged_without_its_query(nginx: Nginx, images: Images) -> None:
+async def test_requests_are_logged_without_their_query(nginx: Nginx, images: Images) -> None:
     await images.add("a", SMALL)
     await nginx.get("/i/a?download=a.png&kid=k&exp=1&sig=the-signature", X_Request_Id="an-id-of-its-own")
     await until(lambda: "an-id-of-its-own" in nginx.access_log, what="the line of the request")
     assert '"GET /i/a" ' in nginx.access_log
     assert "signature" not in nginx.access_log
-    assert "_cos" not in nginx.access_log  # the path is the client's, not nginx's own
+    assert "_cos" not in nginx.access_log  # the path is the client's, not the internal one

@@ -1,4 +1,4 @@
-"""``delivery: accel`` behind an nginx that has no location for the prefix: answer, log and metric say so."""
+"""``delivery: accel`` behind an nginx without a location for the prefix: response, log and metric report it."""
 
 import logging
 
@@ -11,7 +11,7 @@ from tests.nginx.test_gateway_conf import upstream, with_cache
 
 
 @pytest.mark.parametrize("has_cache", [False, True])
-async def test_accel_behind_gateway_conf_says_what_is_wrong(
+async def test_accel_behind_gateway_conf_is_reported(
     start_nginx: StartNginx,
     gateway: RunningGateway,
     images: Images,
@@ -33,16 +33,14 @@ async def test_accel_behind_gateway_conf_says_what_is_wrong(
 
 
 @pytest.mark.parametrize("path", ["/_cos/", "/_cos/part/x", "/_cos/x?y=z", "/_cos/a%2Fb"])
-async def test_every_address_below_the_prefix_counts(gateway: RunningGateway, path: str) -> None:
+async def test_every_address_below_the_prefix_is_counted(gateway: RunningGateway, path: str) -> None:
     for method in ("GET", "HEAD", "POST", "OPTIONS"):
         assert (await gateway.request(method, path)).status == 500
     assert gateway.sample("accel_not_configured_total") == 4
 
 
 @pytest.mark.parametrize("delivery", ["stream", "redirect"])
-async def test_without_accel_the_prefix_is_an_address_like_any_other(
-    start_gateway: StartGateway, delivery: str
-) -> None:
+async def test_without_accel_the_prefix_is_an_unknown_address(start_gateway: StartGateway, delivery: str) -> None:
     gateway = await start_gateway(image_proxy={"delivery": delivery})
     answer = await gateway.get("/_cos/x")
     assert (answer.status, answer.json()["code"]) == (404, "not_found")

@@ -1,4 +1,4 @@
-"""``delivery: accel``: what nginx would read otherwise than RFC 9110 asks is kept from it."""
+"""``delivery: accel``: the gateway handles the ranges and conditions that nginx evaluates otherwise than RFC 9110."""
 
 from email.utils import formatdate
 
@@ -29,10 +29,10 @@ PUBLIC = "public, max-age=3600, stale-while-revalidate=300, stale-if-error=86400
         "bytes= 10 - 19",
     ],
 )
-async def test_a_range_that_is_ignored_is_no_416_and_no_multipart(
+async def test_an_ignored_range_gets_the_whole_object(
     nginx: Nginx, images: Images, cos: CosEmulator, ignored: str, content: SyntheticContent
 ) -> None:
-    """RFC 9110 sections 14.1.1 and 14.2, whether nginx has the object or not."""
+    """RFC 9110 sections 14.1.1 and 14.2: neither 416 nor multipart, whether nginx has the object cached or not."""
     cos.store.put(BUCKET, "a.png", content)
     await images.add_row(ImageRow("a", None, "a.png", public=True))
     for _ in range(2):
@@ -40,16 +40,16 @@ async def test_a_range_that_is_ignored_is_no_416_and_no_multipart(
         assert (answer.status, answer.headers["Content-Type"]) == (200, "image/png")
         assert answer.headers["Cache-Control"] == PUBLIC
         assert answer.body == content.read(0, content.size)
-        await nginx.get("/i/a")  # from now on nginx has it
+        await nginx.get("/i/a")  # fills the cache of nginx
 
 
-@pytest.mark.parametrize(("asked", "sent"), [("BYTES=10-19", "bytes=10-19"), ("bytes=-5", "bytes=4999995-4999999")])
-async def test_cos_is_asked_for_the_range_that_the_gateway_decided_on(
-    nginx: Nginx, images: Images, cos: CosEmulator, asked: str, sent: str
+@pytest.mark.parametrize(("requested", "sent"), [("BYTES=10-19", "bytes=10-19"), ("bytes=-5", "bytes=4999995-4999999")])
+async def test_cos_receives_the_range_that_the_gateway_parsed(
+    nginx: Nginx, images: Images, cos: CosEmulator, requested: str, sent: str
 ) -> None:
     cos.store.put(BUCKET, "a.png", LARGE)
     await images.add_row(ImageRow("a", None, "a.png", public=True))
-    answer = await nginx.get("/i/a", Range=asked)
+    answer = await nginx.get("/i/a", Range=requested)
     assert (answer.status, answer.headers["Content-Range"]) == (206, f"{sent.replace('=', ' ')}/{LARGE.size}")
     assert answer.headers["Cache-Control"] == PUBLIC
     assert cos.request_log.of("a.png", "GET")[-1].range == sent
@@ -59,7 +59,7 @@ async def test_cos_is_asked_for_the_range_that_the_gateway_decided_on(
 async def test_if_match_outranks_if_unmodified_since(nginx: Nginx, images: Images, since: str) -> None:
     """RFC 9110 section 13.2.2."""
     await images.add("a", SMALL)
-    etag = (await nginx.get("/i/a")).headers["ETag"]  # from now on nginx has it, and its date
+    etag = (await nginx.get("/i/a")).headers["ETag"]  # fills the cache of nginx, with the date
     answer = await nginx.get("/i/a", If_Match=etag, If_Unmodified_Since=since)
     assert (answer.status, answer.body) == (200, SMALL)
 

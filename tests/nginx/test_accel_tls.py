@@ -1,4 +1,4 @@
-"""nginx to COS over TLS: the host of the URL is the name in the handshake (SNI) and has to be the certificate's."""
+"""nginx to COS over TLS: the host of the URL is the name in the handshake (SNI), and the certificate must match it."""
 
 import datetime as dt
 from collections.abc import AsyncIterator
@@ -12,13 +12,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.nginx.conftest import CONFIG, StartNginx, free_port
+from gateway.dev.processes import free_port
+from tests.nginx.conftest import CONFIG, StartNginx
 
 HOST = "photos-1250000000.cos.example"
 
 
 def certificate_for(name: str, folder: Path) -> None:
-    """A certificate that vouches for itself, and its key."""
+    """Write a self-signed certificate and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)
@@ -40,14 +41,14 @@ def certificate_for(name: str, folder: Path) -> None:
 
 
 @pytest.fixture
-async def decider() -> AsyncIterator[str]:
-    """Host and port of what decides as a gateway on real COS would: it hands over, or says that nginx failed."""
+async def gateway_address() -> AsyncIterator[str]:
+    """Host and port of a server that answers like a gateway with real COS: X-Accel-Redirect, or 502 after a failure."""
 
     async def answer(request: web.Request) -> web.Response:
         if request.headers.get("X-Accel-Failed"):
             return web.Response(status=502)
-        handed_over = {"X-Accel-Redirect": "/_cos/version", "X-Origin-URL": f"https://{HOST}/a%2Fb.png?q-sign=1%3B2"}
-        return web.Response(headers=handed_over)
+        headers = {"X-Accel-Redirect": "/_cos/version", "X-Origin-URL": f"https://{HOST}/a%2Fb.png?q-sign=1%3B2"}
+        return web.Response(headers=headers)
 
     app = web.Application()
     app.router.add_get("/{tail:.*}", answer)
@@ -59,14 +60,14 @@ async def decider() -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize(("certified", "status"), [(HOST, 200), ("another.example", 502)])
-async def test_cos_is_who_it_says(
-    start_nginx: StartNginx, decider: str, tmp_path: Path, certified: str, status: int
+async def test_the_certificate_of_cos_must_have_the_name_of_the_host(
+    start_nginx: StartNginx, gateway_address: str, tmp_path: Path, certified: str, status: int
 ) -> None:
     certificate_for(certified, tmp_path)
     port = free_port()
     nginx = await start_nginx(
         f"""
-        upstream image_gateway {{ server {decider}; }}
+        upstream image_gateway {{ server {gateway_address}; }}
         upstream cos {{ server 127.0.0.1:{port}; keepalive 8; }}
         proxy_ssl_verify on;
         proxy_ssl_trusted_certificate {tmp_path}/cert.pem;

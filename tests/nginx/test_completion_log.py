@@ -1,4 +1,4 @@
-"""The access log of the nginx files tells whole answers from cut ones, also where the cache's disk is full."""
+"""The access log of nginx distinguishes complete from interrupted responses, also if the cache's disk is full."""
 
 import aiohttp
 import pytest
@@ -16,14 +16,14 @@ LARGER = SyntheticContent(2_000_000)
 
 
 async def logged(nginx: Nginx, request_id: str) -> str:
-    """The end of the line of that request in the access log: completion, and state of the cache."""
+    """Wait for the request's line in the access log; return its last fields, completion and cache status."""
     await until(lambda: request_id in nginx.access_log, what="the line of the request")
     (line,) = (line for line in nginx.access_log.splitlines() if request_id in line)
     return line.partition(f'"{request_id}" ')[2]
 
 
 @pytest.mark.parametrize("delivery", ["stream", "accel"])
-async def test_a_full_disk_of_the_cache_shows_in_the_access_log(
+async def test_a_full_disk_of_the_cache_is_visible_in_the_access_log(
     start_nginx: StartNginx, start_gateway: StartGateway, images: Images, cos: CosEmulator, delivery: str
 ) -> None:
     gateway = await start_gateway(image_proxy={"delivery": delivery})
@@ -44,7 +44,7 @@ async def test_a_full_disk_of_the_cache_shows_in_the_access_log(
 
 
 @pytest.mark.parametrize("delivery", ["stream", "accel"])
-async def test_answers_without_a_body_are_complete(
+async def test_responses_without_a_body_are_logged_as_complete(
     start_nginx: StartNginx, start_gateway: StartGateway, images: Images, cos: CosEmulator, delivery: str
 ) -> None:
     gateway = await start_gateway(image_proxy={"delivery": delivery})

@@ -1,4 +1,4 @@
-"""``gateway.conf`` with its optional cache: it keeps public images, and gets into the way of nothing else."""
+"""``gateway.conf`` with its optional cache: it caches public images and affects no other request."""
 
 import asyncio
 import re
@@ -11,39 +11,39 @@ from tests.nginx.conftest import CONFIG, Nginx, StartNginx
 from tests.nginx.scripted import answer, scripted
 from tests.nginx.test_accel import SMALL
 
-# "#directive" and "#    what is in its block" are commented out; "# text" is prose. TLS stays as it is.
+# "#directive" and "#    content of its block" are commented out; "# text" is prose. TLS stays commented out.
 CACHE_LINE = re.compile(r"^( *)#(?=\S|    )(?!listen|http2|ssl_)", re.MULTILINE)
 
 
 @pytest.fixture
 async def gateway(start_gateway: StartGateway) -> RunningGateway:
-    """One that streams."""
+    """A gateway with ``delivery: stream``."""
     return await start_gateway()
 
 
 @pytest.fixture
 async def nginx(start_nginx: StartNginx, gateway: RunningGateway) -> Nginx:
-    """The ready file in front of it, with its cache."""
+    """nginx with ``gateway.conf`` and its cache in front of that gateway."""
     return await start_nginx(with_cache(upstream(gateway.ports.public.removeprefix("http://"))))
 
 
 def upstream(gateway: str) -> str:
-    """An upstream of the gateway at that host and port."""
+    """Return an upstream for the gateway at that host and port."""
     return f"upstream image_gateway {{ server {gateway}; keepalive 8; }}\n"
 
 
 def with_cache(upstream: str) -> str:
-    """``gateway.conf`` with the lines of the cache uncommented, after the upstream of the gateway."""
+    """Return the upstream and ``gateway.conf`` with the lines of the cache uncommented."""
     return upstream + CACHE_LINE.sub(r"\1", (CONFIG / "gateway.conf").read_text())
 
 
 @pytest.fixture
 def alice() -> str:
-    """Her Authorization."""
+    """The value of Authorization with a token of alice."""
     return f"Bearer {token_for('alice')}"
 
 
-async def test_public_images_are_kept(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
+async def test_public_images_are_cached(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
     await images.add("a", SMALL)
     for address in ("/i/a", "/api/v1/images/a/proxy", "/i/a?download=a.png"):
         for seen in ("nginx; fwd=uri-miss", "nginx; hit"):
@@ -53,14 +53,14 @@ async def test_public_images_are_kept(nginx: Nginx, images: Images, cos: CosEmul
     assert len(cos.request_log.requests) == 1
 
 
-async def test_many_at_once_cost_cos_one_request(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
+async def test_concurrent_requests_are_one_request_to_cos(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
     await images.add("a", SMALL)
     answers = await asyncio.gather(*(nginx.get("/i/a") for _ in range(20)))
     assert {answered.body for answered in answers} == {SMALL}
     assert len(cos.request_log.requests) == 1
 
 
-async def test_private_images_keep_their_parts_conditions_and_head(nginx: Nginx, images: Images, alice: str) -> None:
+async def test_ranges_conditions_and_head_work_for_private_images(nginx: Nginx, images: Images, alice: str) -> None:
     await images.add("mine", SMALL, owner="alice", public=False)
     whole = await nginx.get("/i/mine", Authorization=alice)
     part = await nginx.get("/i/mine", Authorization=alice, Range="bytes=0-9")
@@ -71,7 +71,7 @@ async def test_private_images_keep_their_parts_conditions_and_head(nginx: Nginx,
     assert (await nginx.get("/i/mine")).status == 404
 
 
-async def test_a_redirect_of_head_leads_to_where_head_is_answered(
+async def test_a_redirect_of_head_leads_to_a_url_that_is_signed_for_head(
     nginx: Nginx, images: Images, gateway: RunningGateway
 ) -> None:
     await images.add("a", SMALL)
@@ -81,8 +81,10 @@ async def test_a_redirect_of_head_leads_to_where_head_is_answered(
 
 
 @pytest.mark.parametrize("path", ["/i/not-there", "/i/mine", "/i/a?redirect=true", "/healthz", "/openapi.json"])
-async def test_nobody_waits_in_line_for_what_is_not_kept(nginx: Nginx, images: Images, path: str, alice: str) -> None:
-    """nginx's lock lets one request through each half a second, whether anything comes to be kept or not."""
+async def test_concurrent_requests_for_uncached_responses_do_not_wait_for_each_other(
+    nginx: Nginx, images: Images, path: str, alice: str
+) -> None:
+    """``proxy_cache_lock`` would pass one request each half second, whether its response is stored or not."""
     await images.add("a", SMALL)
     await images.add("mine", SMALL, owner="alice", public=False)
     async with asyncio.timeout(2):
@@ -92,7 +94,9 @@ async def test_nobody_waits_in_line_for_what_is_not_kept(nginx: Nginx, images: I
         await asyncio.gather(*(nginx.get(path) for _ in range(20)))
 
 
-async def test_what_nginx_reads_otherwise_goes_past_the_cache(nginx: Nginx, images: Images) -> None:
+async def test_ranges_and_conditions_that_nginx_evaluates_otherwise_bypass_the_cache(
+    nginx: Nginx, images: Images
+) -> None:
     await images.add("a", SMALL)
     etag = (await nginx.get("/i/a")).headers["ETag"]
     for name, value in (("Range", "bytes=5-2"), ("If_Unmodified_Since", "nonsense"), ("If_Match", etag)):
@@ -101,7 +105,7 @@ async def test_what_nginx_reads_otherwise_goes_past_the_cache(nginx: Nginx, imag
     assert (await nginx.get("/i/a", If_None_Match=etag)).status == 304
 
 
-async def test_a_hit_has_the_id_of_its_own_request_and_no_timing_of_another(nginx: Nginx, images: Images) -> None:
+async def test_a_hit_has_its_own_request_id_and_no_timing(nginx: Nginx, images: Images) -> None:
     await images.add("a", SMALL)
     miss = await nginx.get("/i/a", X_Request_Id="the-first-request")
     assert miss.headers["X-Request-Id"] == "the-first-request"
@@ -114,22 +118,22 @@ async def test_a_hit_has_the_id_of_its_own_request_and_no_timing_of_another(ngin
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-async def test_a_stale_image_stands_in_for_an_error_of_the_gateway(start_nginx: StartNginx, status: int) -> None:
-    """As stale-if-error allows; of itself nginx does so only when it cannot reach the gateway."""
+async def test_a_stale_image_is_served_instead_of_an_error_of_the_gateway(start_nginx: StartNginx, status: int) -> None:
+    """stale-if-error allows it; by default nginx only does so when it cannot reach the gateway."""
     errors = 0
 
     def gateway(head: str) -> str:
         nonlocal errors
-        if head.startswith("GET /i/a") and not nginx_has_it:
+        if head.startswith("GET /i/a") and not is_cached:
             return answer(200, "an image", Cache_Control="public, max-age=1, stale-if-error=86400")
-        errors += nginx_has_it
+        errors += is_cached
         return answer(status, "an error", Cache_Control="no-store")
 
-    nginx_has_it = False
+    is_cached = False
     async with scripted(gateway) as port:
         nginx = await start_nginx(with_cache(upstream(f"127.0.0.1:{port}")))
         await nginx.get("/i/a")
-        nginx_has_it = True
+        is_cached = True
         while not errors:
             answered = await nginx.get("/i/a")
             assert (answered.status, answered.body) == (200, b"an image")

@@ -1,4 +1,4 @@
-"""nginx with ``proxy_pass`` and ``proxy_cache`` in front of a streaming gateway: it never keeps half an image."""
+"""nginx with plain ``proxy_pass`` and ``proxy_cache`` in front of a streaming gateway never caches half an image."""
 
 from typing import Any
 
@@ -36,13 +36,13 @@ server {{
 
 @pytest.fixture
 async def gateway(start_gateway: StartGateway) -> RunningGateway:
-    """One that does not give up slowly."""
+    """A gateway without retries."""
     return await start_gateway(image_proxy={"retry_count": 0})
 
 
 @pytest.fixture
 async def nginx(start_nginx: StartNginx, gateway: RunningGateway) -> Nginx:
-    """A caching reverse proxy that knows nothing of images."""
+    """A caching reverse proxy without any rule for images."""
     return await start_nginx(_CONFIGURATION.format(gateway=gateway.ports.public.removeprefix("http://")))
 
 
@@ -51,12 +51,12 @@ async def nginx(start_nginx: StartNginx, gateway: RunningGateway) -> Nginx:
     [Cut(at=1_000_000), Cut(at=1_000_000, reset=True), WrongLength(by=1000), WrongLength(by=-1000), Chunked()],
     ids=["fin", "reset", "announced-more", "announced-less", "chunked"],
 )
-async def test_an_origin_that_dies_half_way_leaves_nothing_behind(
+async def test_a_transfer_that_fails_half_way_is_not_cached(
     nginx: Nginx, images: Images, cos: CosEmulator, action: Any
 ) -> None:
     images.cos.store.put(BUCKET, "a.png", LARGE)
     await images.add_row(ImageRow("a", None, "a.png", public=True))
-    cos.faults.add(Fault(action=AddedHeaders(remove=["ETag"])))  # so that nothing can be resumed
+    cos.faults.add(Fault(action=AddedHeaders(remove=["ETag"])))  # without an ETag the gateway cannot resume
     if isinstance(action, Chunked):
         cos.faults.add(Fault(action=AddedHeaders(add=[("x-cos-hash-crc64ecma", "1")], remove=["x-cos-hash-crc64ecma"])))
     cos.faults.add(Fault(action=action))
@@ -68,7 +68,7 @@ async def test_an_origin_that_dies_half_way_leaves_nothing_behind(
         assert answer.headers["X-Cache"] == expected
 
 
-async def test_a_resumed_image_is_kept_whole(
+async def test_a_resumed_image_is_cached_as_a_whole(
     start_gateway: StartGateway, start_nginx: StartNginx, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway()
@@ -82,8 +82,8 @@ async def test_a_resumed_image_is_kept_whole(
         assert (answer.body, answer.headers["X-Cache"]) == (LARGE.read(0, LARGE.size), expected)
 
 
-async def test_what_is_private_or_an_error_is_not_kept(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
-    """Hazard 1.10: nginx reuses an answer to a request with Authorization unless Cache-Control forbids it."""
+async def test_private_images_and_errors_are_not_cached(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
+    """nginx reuses a response to a request with Authorization unless Cache-Control forbids it."""
     await images.add("mine", SMALL, owner="alice", public=False)
     for _ in range(2):
         answer = await nginx.get("/i/mine", Authorization=f"Bearer {token_for('alice')}")
@@ -95,7 +95,7 @@ async def test_what_is_private_or_an_error_is_not_kept(nginx: Nginx, images: Ima
     assert (await nginx.get("/i/a")).body == SMALL
 
 
-async def test_a_redirect_is_kept_no_longer_than_its_url_lives(
+async def test_a_redirect_is_not_cached_for_longer_than_its_url_is_valid(
     start_gateway: StartGateway, start_nginx: StartNginx, images: Images
 ) -> None:
     gateway = await start_gateway(url_cache={"default_ttl": 100, "min_remaining": 30})
@@ -105,7 +105,7 @@ async def test_a_redirect_is_kept_no_longer_than_its_url_lives(
     assert int(answer.headers["Cache-Control"].partition("max-age=")[2]) <= 70
 
 
-async def test_ranges_and_conditions_are_served_from_nginx_s_cache(
+async def test_ranges_and_conditions_are_served_from_the_cache_of_nginx(
     nginx: Nginx, images: Images, cos: CosEmulator
 ) -> None:
     content = SyntheticContent(100_000)

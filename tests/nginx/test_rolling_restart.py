@@ -1,4 +1,4 @@
-"""Two gateways that restart in turn under load: no request fails, through each of the nginx files."""
+"""Two gateways that restart one after the other under load: no request fails, with each of the nginx files."""
 
 import asyncio
 import json
@@ -24,17 +24,17 @@ from tests.processes import gateway_process
 
 RawSettings = dict[str, dict[str, Any]]
 
-# Of accel.conf, where nothing is asked of it.
-TO_NO_COS = "upstream cos { server 127.0.0.1:9; }\n"
+# For accel.conf in tests without requests to COS.
+UNUSED_COS = "upstream cos { server 127.0.0.1:9; }\n"
 
-# At one time: enough to meet each moment of a restart.
+# Concurrent clients: enough to have a request at each moment of a restart.
 READERS = 6
 WRITERS = 2
 IMAGES = 20
 
 
 class Replica:
-    """A gateway process that always listens on the same address; it is started once for each time it is stopped."""
+    """A gateway that always listens on the same address; each start is a new process."""
 
     def __init__(self, host: str, port: int, config: Path) -> None:
         self.address = f"{host}:{port}"
@@ -43,19 +43,19 @@ class Replica:
         self._stack = AsyncExitStack()
 
     async def start(self) -> None:
-        """Return when it listens."""
+        """Start a process and wait until it listens."""
         process = gateway_process("serve", "--config", str(self._config), environment=self._environment)
         self._running = await self._stack.enter_async_context(process)
 
     async def restart(self) -> None:
-        """As an orchestrator does: SIGTERM, the end of the process, a new one that listens."""
+        """Send SIGTERM, wait for the end of the process, and start a new one."""
         self._running.terminate()
         assert await self._running.exit_code() == 0
         await self.close()
         await self.start()
 
     async def close(self) -> None:
-        """Kill what still runs."""
+        """Kill the process if it runs."""
         await self._stack.aclose()
 
 
@@ -64,7 +64,7 @@ StartReplicas = Callable[..., Awaitable[list[Replica]]]
 
 @pytest.fixture
 async def start_replicas(raw_settings: RawSettings, images: Images, tmp_path: Path) -> AsyncIterator[StartReplicas]:
-    """Starts a gateway on each of the addresses, with that delivery."""
+    """Function that starts a gateway on each of the addresses, with one delivery."""
     replicas: list[Replica] = []
 
     async def start(*addresses: tuple[str, int], delivery: str = "stream") -> list[Replica]:
@@ -84,10 +84,10 @@ async def start_replicas(raw_settings: RawSettings, images: Images, tmp_path: Pa
 
 @asynccontextmanager
 async def load(nginx: Nginx) -> AsyncIterator[Counter[str]]:
-    """Clients that ask on and on; gives how often each outcome was seen."""
+    """Run clients that send requests without a pause; yield the count of each outcome."""
     outcomes: Counter[str] = Counter()
 
-    async def ask(method: str, path: str, **options: Any) -> None:
+    async def send(method: str, path: str, **options: Any) -> None:
         try:
             async with nginx.session.request(method, nginx.url + path, **options) as answer:
                 body = await answer.read()
@@ -97,11 +97,11 @@ async def load(nginx: Nginx) -> AsyncIterator[Counter[str]]:
 
     async def read(start: int) -> None:
         for number in range(start, 1_000_000):
-            await ask("GET", f"/i/a{number % IMAGES}")
+            await send("GET", f"/i/a{number % IMAGES}")
 
     async def write() -> None:
         while True:
-            await ask("POST", "/api/v1/images/urls", json={"image_ids": ["a0", "a1"]})
+            await send("POST", "/api/v1/images/urls", json={"image_ids": ["a0", "a1"]})
 
     clients = [asyncio.create_task(read(number), name=f"reader-{number}") for number in range(READERS)]
     clients += [asyncio.create_task(write(), name=f"writer-{number}") for number in range(WRITERS)]
@@ -116,7 +116,7 @@ async def load(nginx: Nginx) -> AsyncIterator[Counter[str]]:
 
 
 async def restart_in_turn(nginx: Nginx, replicas: list[Replica]) -> None:
-    """One restarts as soon as the one before listens again; every request meanwhile succeeds."""
+    """Restart each replica as soon as the one before listens again; check that every request succeeds."""
     async with load(nginx) as outcomes:
         for replica in replicas:
             await replica.restart()
@@ -124,13 +124,13 @@ async def restart_in_turn(nginx: Nginx, replicas: list[Replica]) -> None:
     assert outcomes.total() > 200
 
 
-def on_one_machine() -> list[tuple[str, int]]:
-    """Addresses for two replicas."""
+def two_addresses() -> list[tuple[str, int]]:
+    """Return addresses for two replicas on this machine."""
     return [("127.0.0.1", free_port()) for _ in range(2)]
 
 
 def upstream_of(replicas: list[Replica]) -> str:
-    """``upstream.conf`` with a server line for each replica."""
+    """Return ``upstream.conf`` with a server line for each replica."""
     text = (CONFIG / "upstream.conf").read_text()
     line = re.search(r"^ *server 127\.0\.0\.1:8080.*\n", text, flags=re.MULTILINE)
     assert line is not None
@@ -141,7 +141,7 @@ def upstream_of(replicas: list[Replica]) -> str:
 async def test_a_rolling_restart_behind_gateway_conf_fails_no_request(
     start_nginx: StartNginx, start_replicas: StartReplicas
 ) -> None:
-    replicas = await start_replicas(*on_one_machine())
+    replicas = await start_replicas(*two_addresses())
     nginx = await start_nginx(upstream_of(replicas) + (CONFIG / "gateway.conf").read_text())
     await restart_in_turn(nginx, replicas)
 
@@ -149,7 +149,7 @@ async def test_a_rolling_restart_behind_gateway_conf_fails_no_request(
 async def test_a_rolling_restart_behind_the_cache_of_gateway_conf_fails_no_request(
     start_nginx: StartNginx, start_replicas: StartReplicas
 ) -> None:
-    replicas = await start_replicas(*on_one_machine())
+    replicas = await start_replicas(*two_addresses())
     nginx = await start_nginx(with_cache(upstream_of(replicas)))
     await restart_in_turn(nginx, replicas)
 
@@ -157,7 +157,7 @@ async def test_a_rolling_restart_behind_the_cache_of_gateway_conf_fails_no_reque
 async def test_a_rolling_restart_behind_accel_conf_fails_no_request(
     start_nginx: StartNginx, start_replicas: StartReplicas, cos: CosEmulator
 ) -> None:
-    replicas = await start_replicas(*on_one_machine(), delivery="accel")
+    replicas = await start_replicas(*two_addresses(), delivery="accel")
     to_cos = f"upstream cos {{ server 127.0.0.1:{cos.port}; keepalive 8; }}\n"
     nginx = await start_nginx(upstream_of(replicas) + to_cos + (CONFIG / "accel.conf").read_text())
     await restart_in_turn(nginx, replicas)
@@ -166,7 +166,7 @@ async def test_a_rolling_restart_behind_accel_conf_fails_no_request(
 async def test_a_rolling_restart_behind_the_upstream_of_compose_fails_no_request(
     start_nginx: StartNginx, start_replicas: StartReplicas
 ) -> None:
-    """Its name server, which is Docker's there, tells two addresses of "gateway" here."""
+    """A DNS server in place of Docker's returns two addresses for "gateway"."""
     port = free_port()
     replicas = await start_replicas(("127.0.0.1", port), ("127.0.0.2", port))
     async with name_server({"gateway": ["127.0.0.1", "127.0.0.2"]}) as name_server_port:
@@ -181,7 +181,7 @@ async def test_a_rolling_restart_behind_the_upstream_of_compose_fails_no_request
 async def test_a_post_whose_connection_closes_without_an_answer_goes_to_the_other_replica(
     start_nginx: StartNginx, file: str
 ) -> None:
-    """What a restarting replica does to a request that crosses the end of its connection."""
+    """A restarting replica closes an idle connection while nginx sends a request on it."""
     seen: list[str] = []
 
     def replica(head: str) -> str | None:
@@ -192,6 +192,6 @@ async def test_a_post_whose_connection_closes_without_an_answer_goes_to_the_othe
 
     async with scripted(replica) as one, scripted(replica) as other:
         upstream = f"upstream image_gateway {{ server 127.0.0.1:{one}; server 127.0.0.1:{other}; }}\n"
-        nginx = await start_nginx(upstream + TO_NO_COS + (CONFIG / file).read_text())
+        nginx = await start_nginx(upstream + UNUSED_COS + (CONFIG / file).read_text())
         assert (await nginx.request("POST", "/api/v1/images/urls")).status == 200
     assert len(seen) == 2
