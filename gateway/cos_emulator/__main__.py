@@ -1,4 +1,4 @@
-"""``python -m gateway.cos_emulator``: the emulator alone, serving folders as buckets, until it is interrupted."""
+"""The ``python -m gateway.cos_emulator`` command: serves folders as buckets until SIGINT or SIGTERM."""
 
 import asyncio
 import logging
@@ -28,16 +28,26 @@ def _folders(_context: click.Context, _option: click.Parameter, values: tuple[st
 
 @click.command(context_settings={"show_default": True})
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
-@click.option("--port", default=9000, help="Port to listen on; 0 takes a free one.")
-@click.option("--secret-id", required=True, envvar="COS_SECRET_ID", help="The SecretId that may read.")
-@click.option("--secret-key", required=True, envvar="COS_SECRET_KEY", help="Its SecretKey.")
-@click.option("--token", envvar="COS_TOKEN", help="Its token, if it is a temporary one.")
+@click.option("--port", default=9000, help="Port to listen on; 0 chooses a free port.")
+@click.option("--secret-id", required=True, envvar="COS_SECRET_ID", help="SecretId of the credential that may read.")
+@click.option("--secret-key", required=True, envvar="COS_SECRET_KEY", help="SecretKey of the credential.")
+@click.option("--token", envvar="COS_TOKEN", help="Token of a temporary credential.  [default: permanent]")
 @click.option("--token-life", type=float, help="Seconds until the token expires.  [default: never]")
 @click.option(
-    "--bucket", "buckets", metavar="NAME=DIR", callback=_folders, multiple=True, required=True, help="May be repeated."
+    "--bucket",
+    "buckets",
+    metavar="NAME=DIR",
+    callback=_folders,
+    multiple=True,
+    required=True,
+    help="Bucket and the folder it serves; may be repeated.",
 )
-@click.option("--default-bucket", help="Answers hosts that name no bucket.  [default: the first bucket]")
-@click.option("--force-download", is_flag=True, help="As buckets made since 2024 on their default domain.")
+@click.option("--default-bucket", help="Bucket for hosts that name none.  [default: the first bucket]")
+@click.option(
+    "--force-download",
+    is_flag=True,
+    help="Send Content-Disposition: attachment, as default domains of buckets made since 2024 do.",
+)
 def main(
     host: str,
     port: int,

@@ -13,7 +13,7 @@ TOKEN_NAME = "x-cos-security-token"
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """The secret of one SecretId. With a token it is a temporary one (STS), usable until ``expires_at``."""
+    """Secret of one SecretId; with a token, a temporary credential (STS) that is valid until ``expires_at``."""
 
     secret_key: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
@@ -22,21 +22,22 @@ class Credential:
 
 
 Credentials = Mapping[str, Credential]
-"""SecretId -> Credential. Read on every request: a caller may rotate credentials in a dict of its own."""
+"""SecretId -> Credential. Read on every request, so a caller can rotate credentials by changing the mapping."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Admits or refuses requests. ``skew_tolerance``: seconds that a signature may start in the future."""
+    """Access check of requests. ``skew_tolerance``: seconds that a signature may start in the future."""
 
     credentials: Credentials
     now: Callable[[], float]
     skew_tolerance: float = 0.0
 
     def admit(self, request: CosRequest) -> str:
-        """Return the SecretId that signed the request; raise the Refusal that COS would answer with.
+        """Return the SecretId that signed the request; raise Refusal with the error that COS answers.
 
-        The time is looked at before the signature: an expired URL is an expired one, whoever made it.
+        The validity window is checked before the signature: an expired URL with a wrong signature is reported as
+        expired.
         """
         try:
             authorization = find_authorization(request)
@@ -44,7 +45,7 @@ class Access:
                 raise refusals.access_denied()
             self._check_window(authorization)
         except MalformedAuthorization as malformed:
-            # Real COS's words for these are not documented; ours name the part to mend.
+            # COS's messages for these are not documented; the message names the wrong part.
             raise refusals.access_denied(f"Access Denied. {malformed}") from malformed
         credential = self.credentials.get(authorization.secret_id)
         if credential is None:
@@ -57,7 +58,7 @@ class Access:
 
     def _check_window(self, authorization: Authorization) -> None:
         if authorization.key_time != authorization.sign_time:
-            # Every SDK sends them equal; a difference is a mistake of the signer.
+            # Every SDK sends equal values; a difference is an error of the signer.
             raise MalformedAuthorization("q-key-time differs from q-sign-time")
         start, end = authorization.window
         if self.now() > end:
@@ -70,7 +71,7 @@ class Access:
             return
         given = request.headers.get(TOKEN_NAME) or request.first(TOKEN_NAME) or ""
         if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), credential.token.encode()):
-            # A temporary SecretId exists only together with its token.
+            # COS does not recognise a temporary SecretId without its token.
             raise refusals.invalid_access_key_id()
         if credential.expires_at is not None and self.now() >= credential.expires_at:
             raise refusals.expired_token()

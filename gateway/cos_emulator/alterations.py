@@ -1,4 +1,4 @@
-"""Applies alterations (see ``faults``) to an answer before it is sent."""
+"""Alterations of ``faults``, applied to an answer before it is sent."""
 
 import gzip
 
@@ -10,7 +10,10 @@ from gateway.cos_emulator.store import ObjectStore
 
 
 async def change_object(store: ObjectStore, bucket: str, key: str, change: Change, *, now: float) -> None:
-    """Let the object change before it is looked up for the answer; its type and own headers stay."""
+    """Change the object before the look-up for the answer; keep its content type and its own headers.
+
+    ``now`` (Unix seconds) becomes Last-Modified.
+    """
     if change.run is not None:
         change.run(bucket, key)
         return
@@ -26,7 +29,7 @@ async def change_object(store: ObjectStore, bucket: str, key: str, change: Chang
 
 
 async def alter(answer: Answer, alteration: Alteration, request: CosRequest, *, now: float) -> Answer:
-    """The answer to send instead."""
+    """Return the answer after the alteration; ``now`` (Unix seconds) is the Date of a new answer."""
     match alteration:
         case Refuse(status=status, code=code, message=message):
             refused = answer_refusal(request, Refusal(status, code, message), now=now)
@@ -37,7 +40,7 @@ async def alter(answer: Answer, alteration: Alteration, request: CosRequest, *, 
             return Answer.whole(200, {**common_headers(now), "Content-Type": "text/html; charset=utf-8"}, body)
         case Redirect(location=location, status=status):
             return Answer.whole(status, {**common_headers(now), "Location": location})
-        case Gzip() if answer.status != 304:  # which has no body to compress
+        case Gzip() if answer.status != 304:  # a 304 has no body to compress
             plain = b"".join([piece async for piece in answer.content.pieces(answer.start, answer.stop)])
             answer.headers["Content-Encoding"] = "gzip"
             return Answer.whole(answer.status, answer.headers, gzip.compress(plain))
@@ -45,4 +48,4 @@ async def alter(answer: Answer, alteration: Alteration, request: CosRequest, *, 
             for name in names:
                 answer.headers.popall(name, None)
             answer.headers.extend(pairs)
-    return answer  # a change took place before the look-up
+    return answer  # change_object() applied a Change before the look-up

@@ -1,4 +1,4 @@
-"""Answers: COS's statuses and headers for an object, a refusal, a redirect (doc 7753, 7745)."""
+"""Answers: COS's statuses and headers for objects and errors (doc 7753, 7745)."""
 
 import base64
 import secrets
@@ -29,7 +29,7 @@ _OVERRIDES = {
 
 @dataclass(slots=True)
 class Answer:
-    """Status, headers and bytes [start, stop) of ``content``. How its length is told is up to the delivery."""
+    """Status, headers and bytes [start, stop) of ``content``; ``delivery`` adds the framing headers."""
 
     status: int
     headers: CIMultiDict[str]
@@ -43,19 +43,19 @@ class Answer:
 
     @classmethod
     def whole(cls, status: int, headers: Mapping[str, str], body: bytes = b"") -> "Answer":
-        """An answer whose body is at hand."""
+        """Return an answer with the body in memory."""
         return cls(status, CIMultiDict(headers), MemoryContent(body), 0, len(body))
 
 
 def common_headers(now: float) -> CIMultiDict[str]:
-    """The headers of every answer. Clients correct their clocks by Date, so it follows the emulator's clock."""
+    """Return the headers of every answer. ``now`` (Unix seconds) sets Date, by which SDKs correct their clocks."""
     return CIMultiDict(
         {"Date": formatdate(now, usegmt=True), "Server": "tencent-cos", "x-cos-request-id": _request_id(now)}
     )
 
 
 async def answer_object(request: CosRequest, stored: StoredObject, *, now: float, force_download: bool) -> Answer:
-    """The 200, 206 or 304. Raises Refusal for 400, 412 and 416, OSError when the object's bytes cannot be read."""
+    """Return the 200, 206 or 304; raise Refusal for 400, 412 and 416, OSError if the bytes cannot be read."""
     is_get = request.method == "GET"
     etag = await stored.quoted_etag()
     headers = common_headers(now)
@@ -63,7 +63,7 @@ async def answer_object(request: CosRequest, stored: StoredObject, *, now: float
     if outcome is Outcome.FAILED:
         raise precondition_failed()
     if outcome is Outcome.NOT_MODIFIED:
-        # As in COS's samples: a GET's has the ETag and no Last-Modified, a HEAD's has neither.
+        # COS's samples show ETag without Last-Modified on the 304 of a GET, and neither on the 304 of a HEAD.
         if is_get:
             headers.update({"ETag": etag, "Content-Type": stored.content_type})
         return Answer.whole(304, headers)
@@ -76,13 +76,13 @@ async def answer_object(request: CosRequest, stored: StoredObject, *, now: float
         }
     )
     if stored.has_crc:
-        # Of the whole object, on a 206 too.
+        # A 206 also carries the CRC of the whole object.
         headers["x-cos-hash-crc64ecma"] = str((await stored.content.digests()).crc64)
     if is_get:
         headers["Accept-Ranges"] = "bytes"
         headers.update(_overrides(request))
         if force_download:
-            # Default domains of buckets made since 2024-01-01: neither metadata nor override helps against it.
+            # On default domains of buckets made since 2024-01-01 this outranks metadata and override.
             headers.update({"Content-Disposition": "attachment", "x-cos-force-download": "true"})
     size = stored.content.size
     requested = parse_range(request.headers.get("Range"), size)
@@ -93,7 +93,7 @@ async def answer_object(request: CosRequest, stored: StoredObject, *, now: float
 
 
 def answer_refusal(request: CosRequest, refusal: Refusal, *, now: float) -> Answer:
-    """The error as COS sends it; a HEAD gets no body."""
+    """Return the error answer in COS's form, without a body for HEAD."""
     headers = common_headers(now)
     trace_id = base64.b64encode(secrets.token_bytes(48)).decode()
     headers.update({"Content-Type": "application/xml", "x-cos-trace-id": trace_id})

@@ -1,4 +1,4 @@
-"""Faults in force: which requests match each one, and how often it fired."""
+"""Active faults, and the number of requests that each matched and changed."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -8,16 +8,16 @@ from gateway.cos_emulator.faults import Alteration, Delivery, Fault
 
 @dataclass(slots=True)
 class ArmedFault:
-    """A fault in force."""
+    """An active fault and its counters."""
 
     fault: Fault
     matched: int = 0
-    """Requests that matched, those let pass included."""
+    """Requests that matched key and method, including those that ``skip`` or ``times`` left unchanged."""
     fired: int = 0
-    """Requests that met the action."""
+    """Requests that the action applied to."""
 
-    def meets(self, method: str, key: str) -> bool:
-        """Count the request, and say whether it meets the action."""
+    def fires(self, method: str, key: str) -> bool:
+        """Count the request; return whether the action applies to it."""
         fault = self.fault
         if fault.method not in {None, method} or not fnmatchcase(key, fault.key):
             return False
@@ -30,31 +30,31 @@ class ArmedFault:
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """What one request meets."""
+    """Actions that apply to one request."""
 
     alterations: list[Alteration]
     delivery: Delivery | None
 
 
 class Faults:
-    """The faults in force, in the order they were added."""
+    """Active faults in the order they were added."""
 
     def __init__(self) -> None:
         self.armed: list[ArmedFault] = []
 
     def add(self, fault: Fault) -> ArmedFault:
-        """Put a fault in force; the return value shows how often it fired."""
+        """Activate a fault; return it with its counters."""
         armed = ArmedFault(fault)
         self.armed.append(armed)
         return armed
 
     def clear(self) -> None:
-        """Remove all faults; requests that already matched a fault still apply it."""
+        """Remove all faults; requests in progress keep the actions that fired for them."""
         self.armed.clear()
 
-    def meet(self, method: str, key: str) -> Fired:
-        """The actions that this request meets; asking counts the request."""
-        actions = [armed.fault.action for armed in self.armed if armed.meets(method, key)]
+    def fire(self, method: str, key: str) -> Fired:
+        """Count the request in each fault; return the actions that apply to it."""
+        actions = [armed.fault.action for armed in self.armed if armed.fires(method, key)]
         deliveries = [action for action in actions if isinstance(action, Delivery)]
         return Fired(
             alterations=[action for action in actions if isinstance(action, Alteration)],

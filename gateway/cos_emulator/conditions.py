@@ -1,4 +1,4 @@
-"""Ranges and preconditions of GET and HEAD Object (doc 7753, 7745). Pure."""
+"""Ranges and preconditions of GET and HEAD Object (doc 7753, 7745), as pure functions."""
 
 import re
 from collections.abc import Mapping
@@ -27,15 +27,15 @@ class ByteRange:
 
     @property
     def content_range(self) -> str:
-        """The Content-Range header of the 206."""
+        """Content-Range header of the 206."""
         return f"bytes {self.start}-{self.stop - 1}/{self.size}"
 
 
 def evaluate(headers: Mapping[str, str], etag: str, last_modified: float) -> Outcome:
     """Evaluate the four preconditions in the order of RFC 9110 section 13.2.2.
 
-    ``etag`` is quoted; ``last_modified`` is in Unix seconds. Dates that cannot be read are ignored. If-Range is not
-    among the headers that COS documents, so it has no effect.
+    ``etag`` is quoted; ``last_modified`` is in Unix seconds. Invalid dates are ignored. COS does not document
+    If-Range, so it has no effect.
     """
     if (if_match := headers.get("If-Match")) is not None:
         if not _lists(if_match, etag):
@@ -51,10 +51,10 @@ def evaluate(headers: Mapping[str, str], etag: str, last_modified: float) -> Out
 
 
 def parse_range(header: str | None, size: int) -> ByteRange | None:
-    """The one range asked for: ``first-last``, ``first-`` or ``-suffix``. None means the whole object.
+    """Return the requested range: ``first-last``, ``first-`` or ``-suffix``; None means the whole object.
 
-    Several ranges and anything unreadable are ignored, as RFC 9110 section 14.2 allows: COS takes a single range.
-    Raises the InvalidRange refusal when the range holds no byte of the object.
+    Multiple and invalid ranges are ignored, as RFC 9110 section 14.2 allows: COS serves a single range.
+    Raises the InvalidRange refusal if the object has no byte in the range.
     """
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", (header or "").strip(), re.ASCII)
     if match is None or match.group(0).endswith("=-"):
@@ -65,7 +65,7 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
     else:
         start, stop = int(first), min(int(last) + 1, size) if last else size
         if last and int(last) < start:
-            return None  # RFC 9110 section 14.1.1: not a valid range, so there is none
+            return None  # invalid, and so ignored: RFC 9110 section 14.1.1
     if start >= size or start >= stop:
         raise refusals.invalid_range()
     return ByteRange(start, stop, size)
@@ -73,7 +73,7 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
 
 def _lists(header: str, etag: str) -> bool:
     tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
-    # SDK users often send the ETag without its quotes; COS takes both.
+    # SDK users often send the ETag without its quotes; COS accepts both forms.
     return "*" in tags or etag in tags or etag.strip('"') in tags
 
 

@@ -1,4 +1,4 @@
-"""The bytes of an object: in memory, in a file, or synthetic. Large ones are never in memory as a whole."""
+"""Object bytes in memory, in a file, or synthetic; the last two are read in pieces."""
 
 import asyncio
 import hashlib
@@ -15,16 +15,16 @@ PIECE_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """What COS computes of an object's bytes when it is uploaded."""
+    """Digests that COS computes when an object is uploaded."""
 
     md5: str
-    """Hex; the ETag of a simple upload is this in double quotes."""
+    """Hexadecimal; in double quotes, the ETag of a simple upload."""
     crc64: int
     """CRC-64/XZ of the whole object, sent in decimal as x-cos-hash-crc64ecma (doc 40334)."""
 
     @classmethod
     def of(cls, pieces: Iterable[bytes]) -> "Digests":
-        """Compute both in one pass."""
+        """Compute both digests in one pass."""
         md5, crc = hashlib.md5(usedforsecurity=False), 0
         for piece in pieces:
             md5.update(piece)
@@ -33,21 +33,21 @@ class Digests:
 
 
 class Content(ABC):
-    """``size`` bytes that can be read in part; their digests are computed once, in a thread, and remembered."""
+    """``size`` bytes that can be read in part; their digests are computed once, in a thread."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._digests: Digests | None = None
 
     async def digests(self) -> Digests:
-        """Raises OSError when the bytes cannot be read."""
+        """Return the digests; raise OSError if the bytes cannot be read."""
         if self._digests is None:
             self._digests = await asyncio.to_thread(lambda: Digests.of(self._all()))
         return self._digests
 
     @abstractmethod
     def pieces(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Yield bytes [start, stop) in pieces of at most 64 KiB. Raises OSError when they cannot be read."""
+        """Yield bytes [start, stop) in pieces of at most 64 KiB; raise OSError if they cannot be read."""
 
     @abstractmethod
     def _all(self) -> Iterator[bytes]: ...
@@ -71,7 +71,7 @@ class MemoryContent(Content):
 class SyntheticContent(Content):
     """A repeating pattern: a large object that needs little memory.
 
-    The default pattern has 251 bytes, a prime, so that bytes read from a wrong offset show.
+    The default pattern has 251 bytes: with a prime length, bytes from a wrong offset differ from the right ones.
     """
 
     def __init__(self, size: int, pattern: bytes = bytes(range(251))) -> None:
@@ -79,7 +79,7 @@ class SyntheticContent(Content):
         self.pattern = pattern
 
     def read(self, start: int, stop: int) -> bytes:
-        """Bytes [start, stop), for comparing with what arrived."""
+        """Return bytes [start, stop), which tests compare with a received body."""
         length = max(0, min(stop, self.size) - start)
         phase = start % len(self.pattern)
         repeats = (phase + length) // len(self.pattern) + 1
@@ -94,15 +94,15 @@ class SyntheticContent(Content):
 
 
 class FileContent(Content):
-    """A file as it was when looked at; its bytes stay on disk."""
+    """One version of a file; the bytes stay on disk."""
 
     def __init__(self, path: Path) -> None:
-        """Look at the file; blocks. Raises OSError."""
+        """Read the file's size and time; blocks. Raises OSError."""
         status = path.stat()
         super().__init__(status.st_size)
         self.path = path
         self.version = (path, status.st_mtime_ns, status.st_size)
-        """Equal for two looks that saw the same file unchanged."""
+        """Equal for two reads of an unchanged file."""
         self.modified_at = status.st_mtime
         """Unix seconds."""
 

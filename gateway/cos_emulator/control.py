@@ -1,4 +1,4 @@
-"""The emulator's own addresses, for tests and people in another process: its faults and its request log."""
+"""Control addresses: faults and request log for clients in another process."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from gateway.cos_emulator.faults import Fault
 from gateway.cos_emulator.request_log import RequestLog
 
 CONTROL_PREFIX = "/.emulator/"
-"""Reserved: objects whose key begins so cannot be reached."""
+"""Reserved path prefix: objects whose key starts with it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Control:
         app.router.add_delete(request_log, self.clear_request_log)
 
     async def list_faults(self, _request: web.Request) -> web.Response:
-        """The faults in force and how often each fired."""
+        """Answer with the active faults and their counters."""
         return web.json_response([_to_json(armed) for armed in self.faults.armed])
 
     async def add_fault(self, request: web.Request) -> web.Response:
-        """Put a fault in force: 201 with the fault, or 400 with what is wrong with it."""
+        """Activate a fault: answer 201 with the fault, or 400 with the validation errors."""
         try:
             fault = Fault.model_validate_json(await request.read())
         except ValidationError as error:
@@ -46,7 +46,7 @@ class Control:
         return web.Response(status=204)
 
     async def show_request_log(self, _request: web.Request) -> web.Response:
-        """The requests seen, without credentials, and over how many connections they came."""
+        """Answer with the requests received, without credentials, and the number of their connections."""
         return web.json_response(self.request_log.to_json())
 
     async def clear_request_log(self, _request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""Sends an answer: whole, or in one of the ways of ``faults`` that break it on the wire."""
+"""Delivery of an answer to the client: complete, or broken by a fault of ``faults``."""
 
 import asyncio
 import contextlib
@@ -15,23 +15,23 @@ from gateway.cos_emulator.faults import Chunked, Cut, Delivery, Drip, Hang, NoLe
 from gateway.cos_emulator.request_log import LoggedRequest
 
 
-async def tell_length_of_not_modified(_request: web.Request, response: web.StreamResponse) -> None:
-    """COS's 304 says ``Content-Length: 0`` (doc 7753); aiohttp takes it away, and this signal comes after that."""
+async def set_length_of_not_modified(_request: web.Request, response: web.StreamResponse) -> None:
+    """Set ``Content-Length: 0`` on a 304 as COS does (doc 7753); aiohttp removes it before this signal."""
     if response.status == 304:
         response.headers["Content-Length"] = "0"
 
 
 class Sender:
-    """One answer on its way to one client. ``stopping`` is set when the emulator shuts down."""
+    """Sender of one answer to one client. ``stopping`` is set when the emulator shuts down."""
 
-    def __init__(self, request: web.Request, answer: Answer, seen: LoggedRequest, stopping: asyncio.Event) -> None:
+    def __init__(self, request: web.Request, answer: Answer, logged: LoggedRequest, stopping: asyncio.Event) -> None:
         self._request = request
         self._answer = answer
-        self._seen = seen
+        self._logged = logged
         self._stopping = stopping
 
     async def send(self, delivery: Delivery | None) -> web.StreamResponse:
-        """Send it; raises ConnectionError when the client has left, OSError when the object cannot be read."""
+        """Send the answer; raise ConnectionError if the client disconnected, OSError if the object is unreadable."""
         match delivery:
             case Chunked():
                 return await self._send_all(self._pieces(), chunked=True)
@@ -67,16 +67,16 @@ class Sender:
         response = web.StreamResponse(status=self._answer.status, headers=self._answer.headers)
         if not chunked:
             response.content_length = self._answer.length
-        self._seen.status = self._answer.status
+        self._logged.status = self._answer.status
         await response.prepare(self._request)
         return response
 
     async def _send_raw(self, framing: dict[str, str], pieces: AsyncIterator[bytes]) -> web.StreamResponse:
-        """An answer that the server would rightly refuse to send, and the end of its connection."""
+        """Send an answer with invalid framing, which aiohttp's own response refuses, and close the connection."""
         writer = StreamWriter(self._request.protocol, asyncio.get_running_loop())
         headers = self._answer.headers.copy()
         headers.update({**framing, "Connection": "close"})
-        self._seen.status = self._answer.status
+        self._logged.status = self._answer.status
         status = HTTPStatus(self._answer.status)
         await writer.write_headers(f"HTTP/1.1 {status.value} {status.phrase}", headers)
         writer.send_headers()
@@ -85,10 +85,10 @@ class Sender:
         return self._close(web.StreamResponse())
 
     async def _write(self, writer: web.StreamResponse | StreamWriter, pieces: AsyncIterator[bytes]) -> None:
-        # write() waits while more than 64 KiB are on their way: a slow client holds one piece here, not the object.
+        # write() waits while more than 64 KiB are buffered, so a slow client holds one piece in memory, not the object.
         async for piece in pieces:
             await writer.write(piece)
-            self._seen.bytes_sent += len(piece)
+            self._logged.bytes_sent += len(piece)
 
     def _pieces(self, at_most: int | None = None) -> AsyncIterator[bytes]:
         answer = self._answer
@@ -107,14 +107,14 @@ class Sender:
                 yield piece[offset : offset + size]
 
     async def _pause(self, seconds: float) -> None:
-        """Raises ConnectionAbortedError when the emulator stops meanwhile."""
+        """Wait; raise ConnectionAbortedError if the emulator stops first."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
             raise ConnectionAbortedError("the emulator is stopping")
 
     def _close(self, response: web.StreamResponse, *, reset: bool = False) -> web.StreamResponse:
-        """Close the connection under the response; the server finds it closed and sends nothing more."""
+        """Close the connection before aiohttp finishes the response, so that it sends no more bytes."""
         transport = self._request.transport
         if transport is None:
             return response

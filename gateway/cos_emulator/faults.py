@@ -1,7 +1,7 @@
 """Fault models: the actions that change an answer, and the requests that each applies to.
 
-Alterations change the answer before it is sent, and all that fire apply in turn. Deliveries decide how the answer
-goes out on the wire; the first that fires applies. So ``Gzip`` and ``Cut`` together cut a gzipped body.
+Alterations change the answer before it is sent; all that fire apply, in order. Deliveries change how it is sent; the
+first that fires applies. So ``Gzip`` and ``Cut`` together cut a gzipped body.
 
 In JSON (``POST /.emulator/faults``) a fault is ``{"action": {"kind": "cut", "at": 1000}, "key": "*.png", "times": 1}``
 and bytes are base64, in either alphabet.
@@ -20,25 +20,25 @@ class _Model(BaseModel):
 
 
 class Refuse(_Model):
-    """Answer with an error of COS's instead; HEAD gets it without a body."""
+    """Answer with an error in COS's form; without a body for HEAD."""
 
     kind: Literal["refuse"] = "refuse"
     status: int = Field(503, ge=400, le=599)
     code: str = "SlowDown"
     message: str = "Please reduce your request rate."
     headers: dict[str, str] = {}
-    """Sent besides, such as Retry-After."""
+    """Additional headers, such as Retry-After."""
 
 
 class Html(_Model):
-    """A page with status 200, as a captive portal or a broken proxy answers."""
+    """Answer with an HTML page and status 200, as a captive portal or a broken proxy does."""
 
     kind: Literal["html"] = "html"
     body: str = "<!doctype html><title>Sign in</title><p>Sign in to use this network.</p>"
 
 
 class Redirect(_Model):
-    """Point elsewhere, as a bucket with an origin-pull rule does (doc 7753)."""
+    """Answer with a redirect, as a bucket with an origin-pull rule does (doc 7753)."""
 
     kind: Literal["redirect"] = "redirect"
     location: str
@@ -46,13 +46,13 @@ class Redirect(_Model):
 
 
 class Gzip(_Model):
-    """Compress the body, although nobody asked for it."""
+    """Compress the body, whatever Accept-Encoding says."""
 
     kind: Literal["gzip"] = "gzip"
 
 
 class Headers(_Model):
-    """Take headers away, then add some; a name may repeat one that is there (Set-Cookie, X-Accel-Redirect)."""
+    """Remove headers, then add others; an added header does not replace one of the same name."""
 
     kind: Literal["headers"] = "headers"
     remove: list[str] = []
@@ -60,9 +60,9 @@ class Headers(_Model):
 
 
 class Change(_Model):
-    """The object's bytes change just before this request is answered, and its ETag with them.
+    """Replace the object's bytes, and so its ETag, before the look-up for this request.
 
-    Or ``run`` is called with bucket and key, to do anything else at that point.
+    ``run``, if not None, is called with bucket and key instead.
     """
 
     kind: Literal["change"] = "change"
@@ -73,18 +73,17 @@ class Change(_Model):
 class Reset(_Model):
     """Reset the connection (TCP RST) before any byte of an answer.
 
-    aiohttp's client, unless it is told not to, sends an idempotent request once more by itself when that happens: it
-    takes ``times=2`` to make one of its requests fail.
+    By default aiohttp's client then repeats an idempotent request once, so that only ``times=2`` fails its request.
     """
 
     kind: Literal["reset"] = "reset"
 
 
 class Cut(_Model):
-    """Close the connection after ``at`` bytes of the body: in order (FIN), or with ``reset`` by RST.
+    """Close the connection after ``at`` bytes of the body, with FIN or, if ``reset``, with RST.
 
-    ``at`` the whole length is an answer complete in itself whose connection cannot be used again. After a reset the
-    client's system may throw away bytes that it had not read yet.
+    With ``at`` equal to the length the answer is complete, but the connection cannot be reused. After a reset the
+    client's kernel may discard bytes that the client has not read.
     """
 
     kind: Literal["cut"] = "cut"
@@ -93,9 +92,9 @@ class Cut(_Model):
 
 
 class Hang(_Model):
-    """Send ``at`` bytes of the body and then nothing more; None: not even headers.
+    """Stop sending after ``at`` bytes of the body, or before the headers if None.
 
-    It ends, with the connection, when the client leaves or the emulator stops.
+    The connection closes when the client disconnects or the emulator stops.
     """
 
     kind: Literal["hang"] = "hang"
@@ -103,7 +102,7 @@ class Hang(_Model):
 
 
 class Drip(_Model):
-    """Send the body in pieces of ``size`` bytes, ``every`` so many seconds."""
+    """Send the body in pieces of ``size`` bytes, ``every`` seconds apart."""
 
     kind: Literal["drip"] = "drip"
     size: PositiveInt = 1
@@ -111,16 +110,19 @@ class Drip(_Model):
 
 
 class WrongLength(_Model):
-    """Add ``by`` to Content-Length, send the body as it is, and close: by > 0 ends short, by < 0 sends too much."""
+    """Add ``by`` to Content-Length, send the unchanged body, and close.
+
+    With ``by`` > 0 the body is shorter than announced, with ``by`` < 0 longer.
+    """
 
     kind: Literal["wrong_length"] = "wrong_length"
     by: int = 1
 
 
 class NoLength(_Model):
-    """Neither Content-Length nor chunks: the end of the connection is the end of the body, as in HTTP/1.0.
+    """Send neither Content-Length nor chunks: closing the connection ends the body, as in HTTP/1.0.
 
-    With ``cut_at`` it comes early: nothing in the framing shows that bytes are missing.
+    ``cut_at`` (bytes) truncates the body, which the framing does not show; None sends all of it.
     """
 
     kind: Literal["no_length"] = "no_length"
@@ -128,7 +130,7 @@ class NoLength(_Model):
 
 
 class Chunked(_Model):
-    """Chunks instead of a Content-Length."""
+    """Send chunks instead of a Content-Length."""
 
     kind: Literal["chunked"] = "chunked"
 
@@ -139,13 +141,13 @@ Action = Annotated[Alteration | Delivery, Field(discriminator="kind")]
 
 
 class Fault(_Model):
-    """An action and the requests it meets; those whose signature is refused count too."""
+    """An action and the requests that it applies to, including those that COS refuses."""
 
     action: Action
     key: str = "*"
     """A glob over whole object keys; ``*`` crosses slashes. ``glob.escape`` makes a key literal."""
     method: Literal["GET", "HEAD"] | None = None
     times: PositiveInt | None = 1
-    """How many requests it meets; None: every one, until it is cleared."""
+    """Number of requests that the action applies to; None: all, until the faults are cleared."""
     skip: NonNegativeInt = 0
-    """How many matching requests it lets pass first."""
+    """Number of matching requests to leave unchanged first."""

@@ -1,7 +1,7 @@
-"""The few image processing rules that an emulator needs: thumbnails and formats (docs 44880, 44883).
+"""Image processing: thumbnails and formats of imageMogr2 and imageView2 (docs 44880, 44883).
 
-All else in a rule (quality, rotation, crops) changes nothing, nor does a format that Pillow cannot write. An animation
-becomes its first picture. Pillow comes with the ``dev`` extra and is imported when the first image is processed.
+Other operations (quality, rotation, crops) and formats that Pillow cannot write have no effect. An animation becomes
+its first picture. Pillow comes with the ``dev`` extra and is imported when the first image is processed.
 """
 
 import asyncio
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _LONGEST_SIDE = 9999
-"""Pixels: what the rules can name at most."""
+"""Pixels; the largest value in a rule."""
 _LARGEST_ORIGINAL = 32 * 1024 * 1024
-"""Bytes: COS processes no larger ones, and here they are read into memory."""
-
+"""Bytes; COS's limit for processing, and a bound on the memory that an original takes here."""
 
 _FORMATS = {
     "avif": "AVIF",
@@ -32,7 +31,7 @@ _FORMATS = {
     "png": "PNG",
     "webp": "WEBP",
 }
-"""Pillow's name of what COS calls so."""
+"""COS's name of a format -> Pillow's."""
 _OPAQUE = {"BMP", "JPEG"}
 
 _PERCENT = re.compile(r"(?:^|/)thumbnail/!(\d{1,3})p(?:/|$)", re.ASCII)
@@ -43,9 +42,10 @@ _FORMAT = re.compile(r"(?:^|/)format/(\w+)", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Shrink to fit within width and height (pixels, None: not limited) or to a percentage; never enlarges.
+    """Image processing rule: shrink to fit ``width`` and ``height``, or to ``percent``; never enlarge.
 
-    Then save as ``kind``, in Pillow's words; None is the picture's own.
+    ``width`` and ``height`` are in pixels; None means no limit. ``kind`` is Pillow's name of the format to save as;
+    None keeps the picture's own.
     """
 
     width: int | None = None
@@ -54,14 +54,14 @@ class Rule:
     kind: str | None = None
 
     def box(self, width: int, height: int) -> tuple[int, int]:
-        """The size that a picture of width x height becomes at most, its proportions kept."""
+        """Return the box (pixels) that a picture of this size must fit in, with its proportions kept."""
         if self.percent is not None:
             return max(1, width * self.percent // 100), max(1, height * self.percent // 100)
         return self.width or _LONGEST_SIDE, self.height or _LONGEST_SIDE
 
 
 def find_rule(request: CosRequest) -> Rule | None:
-    """The rule among the query parameters: it is the parameter's name, its value is empty."""
+    """Return the first rule in the names of the query parameters, or None."""
     for name, _ in request.query:
         if (rule := _parsed(name)) != Rule():
             return rule
@@ -69,7 +69,7 @@ def find_rule(request: CosRequest) -> Rule | None:
 
 
 def _parsed(name: str) -> Rule:
-    """What the parameter's name says; several rules are joined by ``|`` and follow each other."""
+    """Parse a parameter's name, in which ``|`` joins successive rules."""
     rule = Rule()
     for part in name.split("|"):
         operation, _, words = part.partition("/")
@@ -85,7 +85,7 @@ def _parsed(name: str) -> Rule:
 
 
 async def process(stored: StoredObject, rule: Rule) -> StoredObject:
-    """The object as the rule has it: another ETag, no CRC. What is no image comes back unchanged."""
+    """Return the processed object, with another ETag and no CRC; return other files than images unchanged."""
     if stored.content.size > _LARGEST_ORIGINAL:
         return stored
     original = b"".join([piece async for piece in stored.content.pieces(0, stored.content.size)])
@@ -103,11 +103,11 @@ async def process(stored: StoredObject, rule: Rule) -> StoredObject:
 
 
 def _processed(original: bytes, rule: Rule) -> tuple[bytes, str | None] | None:
-    """The bytes, and their type if it is another now; None for what is no image."""
+    """Return the bytes and their new content type (None: unchanged); None if ``original`` is not an image."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        Image.init()  # or it knows only the formats that it has met
+        Image.init()  # loads all plugins: without it SAVE lists only the formats used so far
         with Image.open(io.BytesIO(original)) as image:
             kind = rule.kind if rule.kind in Image.SAVE and rule.kind != image.format else None
             return _saved(image, rule, kind), Image.MIME[kind] if kind is not None else None
@@ -116,7 +116,7 @@ def _processed(original: bytes, rule: Rule) -> tuple[bytes, str | None] | None:
 
 
 def _saved(image: "Image", rule: Rule, kind: str | None) -> bytes:
-    own = image.format  # thumbnail() forgets it for some formats
+    own = image.format  # thumbnail() clears it for some formats
     image.thumbnail(rule.box(*image.size))
     if kind is not None:
         image = image.convert("RGBA" if image.has_transparency_data and kind not in _OPAQUE else "RGB")

@@ -1,4 +1,4 @@
-"""Errors that COS answers: status, code, message (doc 7730), and their XML body."""
+"""COS's errors: status, code, message (doc 7730) and XML body."""
 
 import re
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape
 
 
 class Refusal(Exception):
-    """The answer is an error of COS's. ``nodes`` stand between Message and Resource in the body."""
+    """An error answer of COS. ``nodes``: further (name, text) elements, sent between Message and Resource."""
 
     def __init__(self, status: int, code: str, message: str, nodes: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(f"{status} {code}: {message}")
@@ -16,7 +16,7 @@ class Refusal(Exception):
         self.nodes = nodes
 
     def xml(self, *, resource: str, request_id: str, trace_id: str) -> bytes:
-        """The body of the answer to a GET; a HEAD gets none."""
+        """Return the XML body."""
         nodes = (
             ("Code", self.code),
             ("Message", self.message),
@@ -34,7 +34,7 @@ def access_denied(message: str = "Access Denied.") -> Refusal:
 
 
 def request_expired(now: float) -> Refusal:
-    """SDKs read the server's clock from ServerTime (or Date) and sign again."""
+    """Return the error of an expired URL; SDKs correct their clocks by its ServerTime. ``now``: Unix seconds."""
     server_time = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return Refusal(403, "AccessDenied", "Request has expired", (("ServerTime", server_time),))
 
@@ -86,7 +86,7 @@ def invalid_range() -> Refusal:
     return Refusal(416, "InvalidRange", "The requested range cannot be satisfied.")
 
 
-# XML 1.0 section 2.2: other characters are not allowed in a document, not even as references.
+# XML 1.0 section 2.2 allows no other characters in a document, not even as references.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 

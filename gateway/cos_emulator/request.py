@@ -1,4 +1,4 @@
-"""One request as COS reads it: decoded exactly once, byte for byte, from the raw request target."""
+"""Request parts that COS uses, decoded exactly once from the raw request target."""
 
 from dataclasses import dataclass, field
 from urllib.parse import unquote, unquote_plus
@@ -8,33 +8,33 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 @dataclass(frozen=True, slots=True)
 class CosRequest:
-    """Parts of a request that signature, look-up and conditions use.
+    """Request parts for signature, look-up and conditions.
 
-    ``path`` and ``query`` are percent-decoded UTF-8; bytes that are not UTF-8 are kept as surrogates, so that two
-    different targets never become one key.
+    ``path`` and ``query`` are percent-decoded UTF-8; bytes that are not UTF-8 become surrogates, so that different
+    bytes give different keys.
     """
 
     method: str
     host: str
-    """Host header, lower case, without the port: the port is not part of what is signed."""
+    """Host header in lower case, without the port, which is not signed."""
     path: str
     query: tuple[tuple[str, str], ...] = ()
     headers: CIMultiDictProxy[str] = field(default_factory=lambda: CIMultiDictProxy(CIMultiDict()))
 
     @property
     def key(self) -> str:
-        """The object key: the path without its one leading slash."""
+        """Object key: the path without its one leading slash."""
         return self.path[1:]
 
     def first(self, name: str) -> str | None:
-        """The first value of the query parameter, or None. Names are case-sensitive here, as in a URL."""
-        return next((value for known, value in self.query if known == name), None)
+        """Return the first value of the query parameter, or None. Names are case-sensitive."""
+        return next((value for other, value in self.query if other == name), None)
 
 
 def parse_request(method: str, target: str, headers: CIMultiDictProxy[str]) -> CosRequest:
-    """Read the raw request target (RFC 9112 section 3.2: origin form, or absolute form as sent to proxies).
+    """Parse the raw request target (RFC 9112 section 3.2: origin form, or absolute form as sent to proxies).
 
-    Nothing is folded: ``/a/../b`` and ``/a//b`` are keys. A ``+`` in the query is a space, in the path it is a plus.
+    Paths are not normalised: ``/a/../b`` and ``/a//b`` are keys. ``+`` means a space in the query, a plus in the path.
     """
     if target.lower().startswith(("http://", "https://")):
         _, _, rest = target.partition("://")
@@ -56,8 +56,8 @@ def without_port(host: str) -> str:
 
 
 def _query_pairs(raw_query: str) -> list[tuple[str, str]]:
-    # urllib.parse.parse_qsl would do, but for its limit on fields and for older Pythons that split on ";" too:
-    # a raw ";" occurs in the q-sign-time of URLs that the COS console makes.
+    # urllib.parse.parse_qsl limits the number of fields, and older Pythons split on ";" too, which the COS console
+    # leaves unencoded in q-sign-time.
     pairs = []
     for field_ in filter(None, raw_query.split("&")):
         name, _, value = field_.partition("=")
@@ -66,7 +66,7 @@ def _query_pairs(raw_query: str) -> list[tuple[str, str]]:
 
 
 def _bytewise(raw: str) -> str:
-    """Percent-encode what a client sent as raw bytes, so that decoding joins it with its encoded neighbours."""
+    """Percent-encode raw non-ASCII bytes, so that a character sent half raw and half encoded is decoded whole."""
     return "".join(c if c.isascii() else "".join(f"%{byte:02X}" for byte in _utf8(c)) for c in raw)
 
 

@@ -13,24 +13,24 @@ _SECRET_PARAMS = frozenset({"sign", "x-cos-security-token"})
 
 @dataclass(slots=True)
 class LoggedRequest:
-    """One request. Written to while it is answered; complete once ``finished``."""
+    """One request. Its fields change while it is answered, until ``finished``."""
 
     method: str
     bucket: str | None
     key: str
     host: str
     peer: tuple[str, int]
-    """Address and port of the client's end: requests with equal peers came over one connection."""
+    """Address and port of the client; requests with equal peers share a connection."""
     headers: dict[str, str]
-    """By lower-case name; credentials are left out, their names stay with the value ``***``."""
+    """By lower-case name; the values of credentials are replaced by ``***``."""
     query: dict[str, str]
     """Without signature and token."""
     status: int | None = None
-    """None while nothing was answered, and for good if the connection was reset instead."""
+    """None until an answer starts; stays None if the connection is reset before."""
     bytes_sent: int = 0
-    """Body bytes handed to the socket; what the kernel holds for a slow client counts as sent."""
+    """Body bytes written to the socket, including those that the kernel still buffers for a slow client."""
     client_left: bool = False
-    """The client closed before it had the whole answer."""
+    """The client disconnected before the end of the answer."""
     finished: bool = False
 
     @property
@@ -57,8 +57,8 @@ class RequestLog:
         return len(self._peers)
 
     def of(self, key: str, method: str | None = None) -> list[LoggedRequest]:
-        """The requests of one object, oldest first; with ``method``, only those."""
-        return [seen for seen in self.requests if seen.key == key and method in {None, seen.method}]
+        """Return the requests of one object, oldest first; ``method`` None means all methods."""
+        return [entry for entry in self.requests if entry.key == key and method in {None, entry.method}]
 
     def clear(self) -> None:
         """Remove all entries; a request in progress still completes its own entry."""
@@ -66,24 +66,24 @@ class RequestLog:
         self._peers.clear()
 
     async def arrived(self, count: int = 1) -> None:
-        """Wait until the request log holds so many requests, answered or not."""
+        """Wait until the log holds ``count`` requests, answered or not."""
         while len(self.requests) < count:
             self._changed.clear()
             await self._changed.wait()
 
     async def settled(self) -> None:
-        """Wait until every request in the request log is finished: a client may have its bytes a moment before.
+        """Wait until every request in the log is finished, which may be after the client has received its answer.
 
-        An answer that hangs keeps it waiting, until its client leaves or the emulator stops.
+        An answer that hangs finishes when its client disconnects or the emulator stops.
         """
-        while any(not seen.finished for seen in self.requests):
+        while any(not entry.finished for entry in self.requests):
             self._changed.clear()
             await self._changed.wait()
 
     def open(self, request: CosRequest, bucket: str | None, peer: tuple[str, int]) -> LoggedRequest:
         """Record a request when it arrives."""
         headers = {name.lower(): value for name, value in request.headers.items()}
-        seen = LoggedRequest(
+        entry = LoggedRequest(
             method=request.method,
             bucket=bucket,
             key=request.key,
@@ -93,15 +93,15 @@ class RequestLog:
             query={n: v for n, v in request.query if n not in _SECRET_PARAMS and not n.startswith("q-")},
         )
         self._peers.add(peer)
-        self.requests.append(seen)
+        self.requests.append(entry)
         self._changed.set()
-        return seen
+        return entry
 
-    def close(self, seen: LoggedRequest) -> None:
+    def close(self, entry: LoggedRequest) -> None:
         """Mark the request as finished: answered or abandoned."""
-        seen.finished = True
+        entry.finished = True
         self._changed.set()
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON body of ``GET /.emulator/journal``."""
-        return {"connections": self.connections, "requests": [asdict(seen) for seen in self.requests]}
+        return {"connections": self.connections, "requests": [asdict(entry) for entry in self.requests]}

@@ -1,4 +1,4 @@
-"""The emulator as an aiohttp application, and as a server on a socket of its own."""
+"""The emulator as an aiohttp application, and as a server with its own socket."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from aiohttp import web
 from gateway.cos_emulator.access import Access, Credentials
 from gateway.cos_emulator.armed_faults import Faults
 from gateway.cos_emulator.control import Control
-from gateway.cos_emulator.delivery import tell_length_of_not_modified
+from gateway.cos_emulator.delivery import set_length_of_not_modified
 from gateway.cos_emulator.request_log import RequestLog
 from gateway.cos_emulator.service import CosService
 from gateway.cos_emulator.store import ObjectStore
@@ -27,14 +27,14 @@ def create_cos_app(
     skew_tolerance: float = 0.0,
     now: Callable[[], float] = time.time,
 ) -> web.Application:
-    """The emulator as an application.
+    """Return the emulator as an application.
 
-    ``default_bucket`` answers hosts that name no bucket (an IP address, a custom domain). ``force_download``: behave
+    ``default_bucket``: the bucket of hosts that name none (an IP address, a custom domain). ``force_download``: behave
     as default domains of buckets made since 2024-01-01. ``skew_tolerance``: seconds that a signature may start in the
-    future; what real COS tolerates is not documented, so by default nothing. ``now``: Unix seconds.
+    future; COS documents no value. ``now``: clock in Unix seconds.
 
-    A runner should be told ``handler_cancellation=True``, as ``CosEmulator`` does, so that an answer that hangs ends
-    when its client leaves.
+    Give the runner ``handler_cancellation=True``, as ``CosEmulator`` does: a hanging answer then ends when its client
+    disconnects.
     """
     faults = Faults() if faults is None else faults
     request_log = RequestLog() if request_log is None else request_log
@@ -59,17 +59,17 @@ def create_cos_app(
 
     app = web.Application(middlewares=[cos])
     Control(faults, request_log).add_routes(app)
-    app.on_response_prepare.append(tell_length_of_not_modified)
+    app.on_response_prepare.append(set_length_of_not_modified)
     app.on_shutdown.append(stop)
     return app
 
 
 class CosEmulator:
-    """The emulator on a socket: ``async with CosEmulator(store, credentials) as cos`` serves until the block ends.
+    """Emulator on a socket: ``async with CosEmulator(store, credentials) as cos`` serves until the block ends.
 
-    It can be entered again, on the same port if one was given: COS going away and coming back. The options are those
-    of ``create_cos_app``; ``host`` is a name or an IPv4 address. ``keepalive_timeout``: seconds that an idle
-    connection stays open. ``shutdown_timeout``: seconds that answers under way have to end.
+    It can be entered again, on the same port if ``port`` is not 0, which simulates an outage of COS. ``host`` is a
+    name or an IPv4 address. ``keepalive_timeout``: seconds that an idle connection stays open. ``shutdown_timeout``:
+    seconds that answers in progress have to finish. ``create_cos_app`` describes the other options.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class CosEmulator:
 
     @property
     def port(self) -> int:
-        """The port it listens on. Raises RuntimeError outside the block."""
+        """Port that the emulator listens on; raises RuntimeError outside the block."""
         if self._runner is None or not self._runner.addresses:
             raise RuntimeError("the COS emulator is not running")
         port: int = self._runner.addresses[0][1]
@@ -126,7 +126,7 @@ class CosEmulator:
             skew_tolerance=self._skew_tolerance,
             now=self._now,
         )
-        # No access log: it would hold presigned URLs. The service logs the key instead.
+        # An access log would contain presigned URLs; the service logs the key instead.
         runner = web.AppRunner(
             app,
             handler_cancellation=True,

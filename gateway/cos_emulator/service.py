@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CosService:
-    """Answers for every bucket of a store."""
+    """Request handler for every bucket of a store."""
 
     store: ObjectStore
     access: Access
@@ -37,12 +37,12 @@ class CosService:
     force_download: bool
     now: Callable[[], float]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set at shutdown: hanging answers end."""
+    """Set at shutdown, to end hanging answers."""
 
     async def dispatch(
         self, request: web.Request, control: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """Keep object paths away from the router: it decodes them and folds what COS keeps apart."""
+        """Route control addresses, and no others: the router would decode and normalise object paths."""
         if request.raw_path.startswith(CONTROL_PREFIX):
             return await control(request)
         return await self.answer(request)
@@ -51,37 +51,37 @@ class CosService:
         """Answer a request for an object and record it in the request log."""
         cos_request = parse_request(request.method, request.raw_path, request.headers)
         bucket = self.bucket_of(cos_request.host)
-        seen = self.request_log.open(cos_request, bucket, _peer(request))
+        logged = self.request_log.open(cos_request, bucket, _peer(request))
         try:
-            return await self._respond(request, cos_request, bucket, seen)
+            return await self._respond(request, cos_request, bucket, logged)
         except asyncio.CancelledError:
-            seen.client_left = not self.stopping.is_set()
+            logged.client_left = not self.stopping.is_set()
             raise
         except ConnectionError:
-            seen.client_left = not self.stopping.is_set()
+            logged.client_left = not self.stopping.is_set()
         except OSError:
             logger.warning("%r could not be read to its end", cos_request.key, exc_info=True)
         finally:
-            self.request_log.close(seen)
+            self.request_log.close(logged)
             logger.log(
-                # The gateway asks like this, every few seconds, whether COS is there.
-                logging.DEBUG if (seen.method, seen.key) == ("HEAD", "") else logging.INFO,
+                # The gateway's health probe sends this request every few seconds.
+                logging.DEBUG if (logged.method, logged.key) == ("HEAD", "") else logging.INFO,
                 "%s %s %r: %s, %d bytes",
-                seen.method,
+                logged.method,
                 bucket,
-                seen.key,
-                seen.status,
-                seen.bytes_sent,
+                logged.key,
+                logged.status,
+                logged.bytes_sent,
             )
-        # The status is spent: only the end of the connection can say that the rest will not come.
+        # Headers are already sent: only closing the connection tells the client that the body is incomplete.
         if request.transport is not None:
             request.transport.abort()
         return web.StreamResponse()
 
     def bucket_of(self, host: str) -> str | None:
-        """The bucket that a host names: its first label if that is a bucket, or if the host is one of COS's.
+        """Return the host's first label if it is a bucket or the host is in a domain of COS.
 
-        Any other host (an IP address, a custom domain) stands for the default bucket.
+        Return the default bucket, or None without one, for any other host (an IP address, a custom domain).
         """
         label, _, domain = host.partition(".")
         if domain and (label in self.store or domain.startswith(("cos.", "cos-internal."))):
@@ -89,11 +89,11 @@ class CosService:
         return self.default_bucket
 
     async def _respond(
-        self, request: web.Request, cos_request: CosRequest, bucket: str | None, seen: LoggedRequest
+        self, request: web.Request, cos_request: CosRequest, bucket: str | None, logged: LoggedRequest
     ) -> web.StreamResponse:
-        fired = self.faults.meet(cos_request.method, cos_request.key)
+        fired = self.faults.fire(cos_request.method, cos_request.key)
         answer = await self._altered(cos_request, bucket, fired)
-        return await Sender(request, answer, seen, self.stopping).send(fired.delivery)
+        return await Sender(request, answer, logged, self.stopping).send(fired.delivery)
 
     async def _altered(self, request: CosRequest, bucket: str | None, fired: Fired) -> Answer:
         for change in fired.alterations:
@@ -108,14 +108,14 @@ class CosService:
         return answer
 
     async def _object_answer(self, request: CosRequest, bucket: str | None) -> Answer:
-        """Return the answer without faults; raises Refusal."""
+        """Return the answer without faults; raise Refusal."""
         if request.method not in {"GET", "HEAD"}:
             raise refusals.method_not_allowed()
         if bucket is None or bucket not in self.store:
             raise refusals.no_such_bucket()
         self.access.admit(request)
         if posixpath.normpath("/" + request.path.strip("/")) == "/":
-            raise refusals.access_denied()  # "/../" denotes the bucket: COS would list it, without the right to
+            raise refusals.access_denied()  # "/../" denotes the bucket, which this emulator does not list
         stored = await self.store.find(bucket, request.key)
         if stored is None:
             raise refusals.no_such_key()
@@ -125,11 +125,11 @@ class CosService:
             if rule := find_rule(request):
                 stored = await process(stored, rule)
             return await answer_object(request, stored, now=self.now(), force_download=self.force_download)
-        except OSError as vanished:  # a file removed since the look-up
-            raise refusals.no_such_key() from vanished
+        except OSError as unreadable:  # a file removed since the look-up
+            raise refusals.no_such_key() from unreadable
 
 
 def _peer(request: web.Request) -> tuple[str, int]:
-    # None once the client has left; its request may still be read from the buffer.
+    # The transport is None after the client disconnects; aiohttp may still handle a buffered request.
     peer = request.transport.get_extra_info("peername") if request.transport else None
     return (peer[0], peer[1]) if peer else ("", 0)

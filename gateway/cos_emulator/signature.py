@@ -1,4 +1,4 @@
-"""COS's V5 request signature, computed from the published algorithm (doc 7778). Pure: no clock, no store."""
+"""COS's V5 request signature by the published algorithm (doc 7778), as pure functions."""
 
 import hashlib
 import hmac
@@ -10,12 +10,12 @@ from gateway.cos_emulator.request import CosRequest
 
 
 class MalformedAuthorization(ValueError):
-    """A signature is there, but it cannot be read; the message says which part."""
+    """A signature that cannot be parsed; the message names the invalid part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """The claims of a signed request: who signed, for when, over which headers and parameters."""
+    """Fields of a request's signature: signer, validity, signed headers and parameters."""
 
     secret_id: str
     sign_time: str
@@ -26,7 +26,7 @@ class Authorization:
 
     @property
     def window(self) -> tuple[int, int]:
-        """Start and end of the validity, in Unix seconds. Raises MalformedAuthorization."""
+        """Start and end of the validity in Unix seconds; raises MalformedAuthorization."""
         start, _, end = self.sign_time.partition(";")
         if not (_is_decimal(start) and _is_decimal(end)):
             raise MalformedAuthorization("q-sign-time is not <start>;<end> in Unix seconds")
@@ -35,7 +35,7 @@ class Authorization:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A signature and the two texts it was made from; COS shows both texts when it refuses one."""
+    """A signature and the two texts it is computed from, which COS sends with SignatureDoesNotMatch."""
 
     signature: str
     string_to_sign: str
@@ -43,13 +43,13 @@ class Signed:
 
 
 def find_authorization(request: CosRequest) -> Authorization | None:
-    """The request's signature claims: the Authorization header, ``q-*`` parameters, or all of it in ``sign=``.
+    """Parse the signature in the Authorization header, the ``q-*`` parameters or the ``sign`` parameter.
 
-    None for an anonymous request; raises MalformedAuthorization.
+    Return None for an anonymous request; raise MalformedAuthorization.
     """
     if header := request.headers.get("Authorization"):
         return _authorization(_fields(header))
-    # The values of q-* parameters are encoded once more than in the header; reading the query took that off.
+    # The values of q-* parameters are encoded once more than in the header; parsing the query removed that layer.
     if fields := {name: value for name, value in request.query if name.startswith("q-")}:
         return _authorization(fields)
     if merged := request.first("sign"):
@@ -58,9 +58,9 @@ def find_authorization(request: CosRequest) -> Authorization | None:
 
 
 def sign(request: CosRequest, authorization: Authorization, secret_key: str) -> Signed:
-    """The signature that ``authorization`` should carry for ``request`` (doc 7778)."""
+    """Compute the signature of ``request`` with the fields of ``authorization`` (doc 7778)."""
     params = _canonical(request.query, authorization.param_names)
-    # The emulator's clients may send a port in Host; COS signs without it.
+    # Clients of the emulator may send a port in Host; the signature does not cover it.
     headers = _canonical(
         ((name, request.host if name.lower() == "host" else value) for name, value in request.headers.items()),
         authorization.header_names,
@@ -73,7 +73,7 @@ def sign(request: CosRequest, authorization: Authorization, secret_key: str) -> 
 
 
 def matches(signed: Signed, authorization: Authorization) -> bool:
-    """Whether the claimed signature is the computed one; takes the same time whichever byte differs."""
+    """Compare the computed signature with the request's, in constant time."""
     return hmac.compare_digest(_utf8(signed.signature), _utf8(authorization.signature))
 
 
@@ -83,7 +83,7 @@ def encode(text: str) -> str:
 
 
 def _canonical(pairs: Iterable[tuple[str, str]], names: tuple[str, ...]) -> str:
-    """The listed pairs, encoded, sorted by name. A repeated name repeats with sorted values, as the Go SDK does."""
+    """Encode the listed pairs, sorted by name; the values of a repeated name are sorted, as in the Go SDK."""
     listed = frozenset(names)
     encoded = sorted((encode(name).lower(), encode(value)) for name, value in pairs)
     return "&".join(f"{name}={value}" for name, value in encoded if name in listed)

@@ -1,4 +1,4 @@
-"""The buckets and objects that the emulator serves."""
+"""Buckets and objects of the emulator."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from types import MappingProxyType
 from gateway.cos_emulator.content import Content, FileContent, MemoryContent, SyntheticContent
 from gateway.cos_emulator.mount import Mount
 
-# A table of our own: the standard library's differs between Python versions and reads the system's files.
+# The table of the standard library differs between Python versions and reads files of the system.
 _TYPES = {
     ".avif": "image/avif",
     ".bmp": "image/bmp",
@@ -31,28 +31,28 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object and what COS says about it."""
+    """An object and its metadata."""
 
     content: Content
     content_type: str
     last_modified: float
-    """Unix seconds; that of a file is the file's own."""
+    """Unix seconds; for a file, its modification time."""
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Sent as they are: Cache-Control, Content-Encoding, x-cos-meta-*, x-cos-storage-class, x-cos-version-id ..."""
+    """Sent unchanged: Cache-Control, Content-Encoding, x-cos-meta-*, x-cos-storage-class, x-cos-version-id ..."""
     archived: bool = False
-    """In the archive storage class and not restored: reading it is refused (doc 7753)."""
+    """In the archive storage class and not restored: COS refuses to read it (doc 7753)."""
     etag: str | None = None
-    """Without quotes; None means the MD5. A multipart upload has "<hex>-<parts>" instead."""
+    """Without quotes; None means the MD5. The ETag of a multipart upload is "<hex>-<parts>"."""
     has_crc: bool = True
-    """Old objects, and what image processing makes, come without x-cos-hash-crc64ecma."""
+    """False for old objects and processed images, which COS sends without x-cos-hash-crc64ecma."""
 
     async def quoted_etag(self) -> str:
-        """The ETag header. Raises OSError when the bytes cannot be read."""
+        """Return the ETag header; raise OSError if the bytes cannot be read."""
         return f'"{self.etag or (await self.content.digests()).md5}"'
 
 
 class ObjectStore:
-    """Buckets by name, objects by key. One store may be shared by several emulators (regions, domains)."""
+    """Buckets by name, objects by key. Several emulators (regions, domains) may share a store."""
 
     def __init__(self) -> None:
         self._buckets: dict[str, dict[str, StoredObject]] = {}
@@ -63,7 +63,7 @@ class ObjectStore:
         return bucket in self._buckets
 
     def create_bucket(self, bucket: str) -> None:
-        """An empty bucket, if there is none; ``put`` and ``mount`` create it too."""
+        """Create an empty bucket if there is none; ``put`` and ``mount`` also do."""
         self._buckets.setdefault(bucket, {})
 
     def put(
@@ -79,10 +79,10 @@ class ObjectStore:
         etag: str | None = None,
         has_crc: bool = True,
     ) -> StoredObject:
-        """Store or replace an object. A file is looked at again whenever it is asked for.
+        """Store or replace an object; a file is checked for changes at every request.
 
-        ``content_type`` None is guessed from the key; ``last_modified`` None is now. Looking at a file blocks, for a
-        moment; raises OSError if it is not there.
+        ``content_type`` None means a guess from the key; ``last_modified`` (Unix seconds) None means now. Blocks to
+        read the size of a file; raises OSError if there is no such file.
         """
         if isinstance(source, bytes):
             content: Content = MemoryContent(source)
@@ -103,32 +103,32 @@ class ObjectStore:
         return stored
 
     def delete(self, bucket: str, key: str) -> bool:
-        """Remove an object that was put; files of a mounted folder stay. Return whether there was one."""
+        """Remove an object added by ``put``; return whether there was one. Files of a mounted folder stay."""
         return self._buckets.get(bucket, {}).pop(key, None) is not None
 
     def mount(self, bucket: str, directory: Path) -> None:
-        """Serve every file under the folder; objects that are put come before files of the same key."""
+        """Serve every file below the folder; an object added by ``put`` hides the file of the same key."""
         self.create_bucket(bucket)
         self._mounts[bucket] = Mount(directory)
 
     def keys(self, bucket: str) -> Iterator[str]:
-        """The keys of a bucket: those that were put, then those of its folder. Blocks on a large folder."""
+        """Yield the keys added by ``put``, then those of the mounted folder, whose listing blocks."""
         stored = self._buckets.get(bucket, {})
         yield from stored
         if mount := self._mounts.get(bucket):
             yield from (key for key in mount.walk() if key not in stored)
 
     async def find(self, bucket: str, key: str) -> StoredObject | None:
-        """The object as it is now, or None."""
+        """Return the object in its present version, or None."""
         stored = self._buckets.get(bucket, {}).get(key)
         if stored is not None and not isinstance(stored.content, FileContent):
             return stored
-        return await asyncio.to_thread(self._look_on_disk, bucket, key, stored)
+        return await asyncio.to_thread(self._find_on_disk, bucket, key, stored)
 
-    def _look_on_disk(self, bucket: str, key: str, stored: StoredObject | None) -> StoredObject | None:
+    def _find_on_disk(self, bucket: str, key: str, stored: StoredObject | None) -> StoredObject | None:
         if stored is not None and isinstance(stored.content, FileContent):
             try:
-                file = self._remembered(FileContent(stored.content.path))
+                file = self._cached(FileContent(stored.content.path))
             except OSError:
                 return None
             return replace(stored, content=file, last_modified=file.modified_at)
@@ -136,17 +136,17 @@ class ObjectStore:
         found = mount.find(key) if mount else None
         if found is None:
             return None
-        file = self._remembered(found)
+        file = self._cached(found)
         return StoredObject(file, guess_content_type(key), file.modified_at)
 
-    def _remembered(self, file: FileContent) -> FileContent:
-        """The earlier look at an unchanged file: it knows the digests already."""
-        known = self._files.get(file.path)
-        if known is None or known.version != file.version:
-            known = self._files[file.path] = file
-        return known
+    def _cached(self, file: FileContent) -> FileContent:
+        """Return the cached FileContent of an unchanged file, which keeps its digests."""
+        cached = self._files.get(file.path)
+        if cached is None or cached.version != file.version:
+            cached = self._files[file.path] = file
+        return cached
 
 
 def guess_content_type(key: str) -> str:
-    """By the key's suffix, as upload tools do; ``application/octet-stream`` is what COS stores when not told."""
+    """Guess by the key's suffix, as upload tools do; else ``application/octet-stream``, COS's default."""
     return _TYPES.get(PurePosixPath(key).suffix.lower(), "application/octet-stream")

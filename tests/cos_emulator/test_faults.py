@@ -314,7 +314,7 @@ async def test_faults_meet_refused_requests_too(client: Client, cos: CosEmulator
 
 
 def fired(faults: Faults, method: str, key: str) -> bool:
-    return faults.meet(method, key).delivery is not None
+    return faults.fire(method, key).delivery is not None
 
 
 def test_times_and_skip_count_matching_requests() -> None:
