@@ -46,6 +46,7 @@ class GuardedRedis:
     def __init__(self, client: Client, prefix: str, timeout: float, breaker: CircuitBreaker | None = None) -> None:
         # redis-py types one answer for all its modes (str or bytes, lists or dicts); ours is bytes.
         self.client: Any = client
+        self.is_cluster = isinstance(client, RedisCluster)
         self._prefix = prefix
         self._timeout = timeout
         self._breaker = breaker or CircuitBreaker()
@@ -66,7 +67,7 @@ class GuardedRedis:
 
     def together(self, items: Sequence[T]) -> Sequence[Sequence[T]]:
         """The items in groups whose keys one command may name: all of them, or in a Cluster each by itself."""
-        if isinstance(self.client, RedisCluster):
+        if self.is_cluster:
             return [[item] for item in items]
         return [items] if items else []
 

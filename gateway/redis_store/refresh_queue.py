@@ -74,6 +74,7 @@ class RefreshQueue:
         self._max_dead = max_dead
         self._random = random
         self._queue, self._dead, self._attempts = (guard.key("refresh", name) for name in ("queue", "dead", "attempts"))
+        self.keys = self._queue, self._attempts
 
     async def schedule(self, due: Mapping[ImageVariant, float]) -> None:
         """Renew each member at its time, with all its attempts before it; one that is queued already is moved."""

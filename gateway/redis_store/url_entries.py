@@ -2,50 +2,16 @@
 
 import math
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.presign.signed_image import BACKDATE, ImageVariant, PresignedUrl, SignedImage
 from gateway.redis_store.entry_codec import EntryMac, decode, encode
+from gateway.redis_store.entry_scripts import DROP_IF_SAME, KEEP
 from gateway.redis_store.guarded_client import GuardedRedis, is_wrong_type
 
-# KEYS the entries; ARGV[1] the Unix second up to which a URL that ends then may be handed out, and for each key the
-# entry, the tombstone its writer saw before it read the row, or "", and the latest end that a URL signed by now can
-# have. Returns for each whether it was kept.
-# A URL is never replaced by one that ends earlier, whoever signed it: two replicas may write in any order. One that
-# ends later than any can was signed by a clock that ran ahead, and stands in nobody's way. And what was read before an
-# image was dropped is never written after it.
-_PUT = """
-local done = {}
-for i, key in ipairs(KEYS) do
-    local entry, seen, latest = ARGV[3 * i - 1], ARGV[3 * i], tonumber(ARGV[3 * i + 1])
-    local entry_end = tonumber(string.match(entry, '^(%d+) '))
-    local kept = redis.pcall('GET', key)
-    local may = true
-    if type(kept) == 'string' then
-        if string.sub(kept, 1, 1) == '-' then
-            may = kept == seen
-        else
-            local kept_end = tonumber(string.match(kept, '^(%d+) '))
-            may = not (kept_end and kept_end > entry_end and kept_end <= latest)
-        end
-    end
-    if may then
-        redis.call('SET', key, entry, 'EX', math.max(1, entry_end - tonumber(ARGV[1])))
-    end
-    done[i] = may and 1 or 0
-end
-return done
-"""
-
-# KEYS[1] the entry; ARGV[1] what was read there. Drops garbage, but not what another replica put in its place.
-_DROP_IF_SAME = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then
-    return redis.call('DEL', KEYS[1])
-end
-return 0
-"""
+_NOT_DUE: Mapping[ImageVariant, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +64,7 @@ class UrlEntries:
             for variant, answer in zip(variants, await self._read(variants), strict=True):
                 found[variant] = self._trusted(variant, answer)
                 if answer is not None and found[variant] == Found():
-                    await self._guard.client.eval(_DROP_IF_SAME, 1, self._key(variant), answer)
+                    await self._guard.client.eval(DROP_IF_SAME, 1, self._key(variant), answer)
         return found
 
     async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryHeader]:
@@ -108,23 +74,42 @@ class UrlEntries:
         return {variant: _entry_header(answer) for variant, answer in zip(variants, answers, strict=True)}
 
     async def put_many(
-        self, entries: Sequence[tuple[SignedImage, bytes]], now: float, margin: int
+        self,
+        entries: Sequence[tuple[SignedImage, bytes]],
+        now: float,
+        margin: int,
+        *,
+        due: Mapping[ImageVariant, float] = _NOT_DUE,
+        index_keys: Sequence[str] = (),
+        index_life: int = 0,
     ) -> dict[ImageVariant, bool]:
-        """Keep each image until ``margin`` seconds before its URL ends, unless what is kept is good and ends later.
+        """Keep each image until ``margin`` seconds before its URL ends, unless the entry there is good and ends later.
 
-        Each comes with the tombstone found before its row was read: an image dropped since is not kept. Whether each
-        was kept.
+        Each comes with the tombstone found before its row was read: an image dropped since is not kept. Returns for
+        each whether it was kept.
+
+        With ``index_keys`` (the indexes ``used`` and ``expiry``, the refresh queue, its attempts; never in a Cluster)
+        those kept are indexed for ``index_life`` seconds and queued for when they are ``due``, in the same round trip.
         """
+        client, calls = self._guard.client, []
         async with self._guard.bounded():
-            pipeline = self._guard.client.pipeline(transaction=False)
             for group in self._guard.together(entries):
                 keys = [self._key(_variant_of(image)) for image, _ in group]
-                values: list[bytes | int] = []
+                values: list[bytes | str | float] = []
                 for image, tombstone in group:
+                    variant = _variant_of(image)
                     values += self._mac.sign(encode(image)), tombstone, _latest_end(image.presigned, now)
-                # EVAL and not EVALSHA: a pipeline cannot answer NOSCRIPT, and the script is short.
-                pipeline.eval(_PUT, len(keys), *keys, math.ceil(now) + margin, *values)
-            kept = [done for answer in await pipeline.execute() for done in answer]
+                    values += str(variant), due.get(variant, "")
+                header = len(group), math.ceil(now) + margin, now, index_life
+                calls.append((len(keys) + len(index_keys), *keys, *index_keys, *header, *values))
+            if len(calls) == 1:
+                answers = [await client.eval(KEEP, *calls[0])]
+            else:
+                pipeline = client.pipeline(transaction=False)
+                for call in calls:
+                    pipeline.eval(KEEP, *call)  # EVAL and not EVALSHA: a pipeline cannot answer NOSCRIPT
+                answers = await pipeline.execute()
+        kept = [done for answer in answers for done in answer]
         return {_variant_of(image): bool(done) for (image, _), done in zip(entries, kept, strict=True)}
 
     async def drop(self, variants: Sequence[ImageVariant]) -> None:

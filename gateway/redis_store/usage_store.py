@@ -7,12 +7,12 @@ import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.guarded_client import GuardedRedis
 
-_LIFE = 30 * 24 * 3600
+INDEX_LIFE: Final = 30 * 24 * 3600  # seconds
 _MARKER_LIFE = 24 * 3600
 _TRIMMED_AT_ONCE = 1000
 
@@ -78,6 +78,7 @@ class UsageStore:
         self._used, self._hits, self._refreshes, self._expiry = (
             guard.key("index", name) for name in ("used", "hits", "refreshes", "expiry")
         )
+        self.index_keys = self._used, self._expiry
         self._writer = secrets.token_hex(8)
         self._batches = 0
 
@@ -119,11 +120,11 @@ class UsageStore:
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
             if batch.used:
-                pipeline.eval(_TOUCH, 1, self._used, _LIFE, batch.used)
+                pipeline.eval(_TOUCH, 1, self._used, INDEX_LIFE, batch.used)
             for key, lines in ((self._hits, batch.hits), (self._refreshes, batch.refreshes)):
                 if lines:
                     marker = self._guard.marker(key, self._writer)
-                    pipeline.eval(_ADD, 2, key, marker, batch.number, _LIFE, _MARKER_LIFE, lines)
+                    pipeline.eval(_ADD, 2, key, marker, batch.number, INDEX_LIFE, _MARKER_LIFE, lines)
             await pipeline.execute()
 
     async def made(self, ends: Mapping[ImageVariant, int], now: float) -> None:
@@ -133,7 +134,7 @@ class UsageStore:
             pipeline.zadd(self._expiry, {str(variant): end for variant, end in ends.items()})
             pipeline.zadd(self._used, dict.fromkeys(map(str, ends), now), nx=True)
             for key in (self._expiry, self._used):
-                pipeline.expire(key, _LIFE)
+                pipeline.expire(key, INDEX_LIFE)
             await pipeline.execute()
 
     async def dropped(self, variants: Sequence[ImageVariant]) -> None:

@@ -8,7 +8,7 @@ from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.url_entries import EntryHeader, Found, UrlEntries
-from gateway.redis_store.usage_store import UsageStore
+from gateway.redis_store.usage_store import INDEX_LIFE, UsageStore
 
 _RENEWAL_LOCK = 1
 
@@ -36,6 +36,7 @@ class SharedTier:
         self._cache = cache
         self._usage = usage
         self._queue = queue
+        self._index_keys = *usage.index_keys, *queue.keys
         self._lifetime = lifetime
         self._styles = (None, *styles)
         self._max_size = max_size
@@ -59,19 +60,27 @@ class SharedTier:
         """
         if not made:
             return
-        now = self._now()
-        kept = await self._cache.put_many(made, now, self._lifetime.min_remaining)
-        images = {ImageVariant(image.record.image_id, image.style): image for image, _ in made}
-        images = {variant: image for variant, image in images.items() if kept[variant]}
-        if not images:
-            return
-        await self._usage.made({variant: image.presigned.expires_at for variant, image in images.items()}, now)
+        now, margin = self._now(), self._lifetime.min_remaining
+        due: dict[ImageVariant, float] = {}
         if self._renews:
-            due = {
-                variant: self._lifetime.due_at(image.presigned, (hits or {}).get(variant, 0))
-                for variant, image in images.items()
-            }
-            await self._queue.schedule(due)
+            for image, _ in made:
+                variant = ImageVariant(image.record.image_id, image.style)
+                due[variant] = self._lifetime.due_at(image.presigned, hits.get(variant, 0) if hits else 0)
+        if self._guard.is_cluster:
+            await self._keep_in_steps(made, due, now, margin)
+        else:
+            await self._cache.put_many(made, now, margin, due=due, index_keys=self._index_keys, index_life=INDEX_LIFE)
+
+    async def _keep_in_steps(
+        self, made: Sequence[tuple[SignedImage, bytes]], due: Mapping[ImageVariant, float], now: float, margin: int
+    ) -> None:
+        """Keep, index and queue one after another: no script of a Cluster may name keys in several slots."""
+        kept = await self._cache.put_many(made, now, margin)
+        ends = {ImageVariant(image.record.image_id, image.style): image.presigned.expires_at for image, _ in made}
+        ends = {variant: end for variant, end in ends.items() if kept[variant]}
+        if ends:
+            await self._usage.made(ends, now)
+            await self._queue.schedule({variant: at for variant, at in due.items() if variant in ends})
 
     async def drop(self, image_ids: Sequence[str]) -> None:
         """The images have changed or are gone: their entries are out of use, also for writers already under way.

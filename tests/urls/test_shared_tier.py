@@ -1,9 +1,12 @@
 """The tier in Redis as a whole."""
 
+import itertools
+
+import pytest
 import redis
 
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_store.guarded_client import GuardedRedis
+from gateway.redis_store.guarded_client import GuardedRedis, WrongType
 from gateway.redis_store.usage_store import Usage
 from tests.signed_images import signed_image
 from tests.tier import Clock, Tier, make_tier, record
@@ -87,3 +90,53 @@ async def test_prerefresh_turned_off_queues_nothing(tier: Tier, clock: Clock) ->
     one = record()
     await other.shared.keep([(signed_image(one, other.signer.sign(one), None, 1), b"")])
     assert await other.queue.next_due() is None
+
+
+async def test_an_entry_is_kept_indexed_and_queued_in_one_round_trip(tier: Tier, redis_client: "redis.Redis") -> None:
+    await keep(tier, "b")
+    with redis_client.monitor() as monitor:  # type: ignore[no-untyped-call]
+        await keep(tier, "a")
+        await tier.guard.client.echo("the end")
+        commands = itertools.takewhile(lambda seen: not seen["command"].startswith("ECHO"), monitor.listen())
+        sent = [seen["command"].split()[0] for seen in commands if seen["client_type"] != "lua"]
+    assert sent == ["EVAL"]
+    due = await tier.queue.due_at(A)
+    assert due is not None
+    assert tier.clock() < due < tier.clock() + 3600
+    assert redis_client.zscore("image:index:used", "a") == tier.clock()
+    assert await tier.usage.cached(tier.clock(), 0) == (2, 0)
+
+
+async def test_an_entry_that_is_not_kept_is_neither_indexed_nor_queued(tier: Tier, redis_client: "redis.Redis") -> None:
+    """Its image was dropped after its row was read; another one of the same batch is kept."""
+    await tier.shared.drop(["a"])
+    await keep(tier, "a", "b")
+    assert [claim.variant for claim in await tier.queue.first(10)] == [ImageVariant("b")]
+    for name in ("used", "expiry"):
+        assert redis_client.zrange(f"image:index:{name}", 0, -1) == [b"b"]
+
+
+async def test_keeping_an_entry_again_keeps_its_last_access_and_resets_its_attempts(
+    tier: Tier, redis_client: "redis.Redis"
+) -> None:
+    await keep(tier, "a", "b")
+    for one in (A, ImageVariant("b")):
+        await tier.queue.fail(one, "no such key", tier.clock())
+    before = tier.clock()
+    tier.clock.now += 1000
+    await keep(tier, "a")
+    assert redis_client.zscore("image:index:used", "a") == before
+    assert redis_client.hkeys("image:refresh:attempts") == [b"b"]
+
+
+@pytest.mark.parametrize("name", ["index:used", "index:expiry", "refresh:queue"])
+async def test_an_index_of_the_wrong_type_is_reported_and_repaired(
+    tier: Tier, redis_client: "redis.Redis", name: str
+) -> None:
+    redis_client.set(f"image:{name}", "garbage", ex=100)
+    with pytest.raises(WrongType):
+        await keep(tier, "a")
+    assert redis_client.exists("image:url:a")
+    await tier.shared.mend_if_needed()
+    await keep(tier, "a")
+    assert await tier.queue.due_at(A) is not None

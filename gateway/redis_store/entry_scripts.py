@@ -1,0 +1,68 @@
+"""The Lua scripts that change cached entries in Redis."""
+
+from typing import Final
+
+# Keeps entries, and in the same step enters those that were kept into the indexes and the refresh queue.
+#
+# KEYS: the entries, and after them, outside of a Redis Cluster, the indexes ``used`` and ``expiry``, the refresh queue
+# and its attempts. ARGV[1] the number of entries, ARGV[2] the Unix second up to which a URL that ends then may be
+# handed out, ARGV[3] now, ARGV[4] for how many seconds the indexes are kept. Then for each entry: its value, the
+# tombstone its writer saw before it read the row or "", the latest end that a URL signed by now can have, the variant's
+# word, and when its renewal is due or "". Returns for each entry 1 if it was kept, else 0.
+#
+# A URL is never replaced by one that ends earlier, whoever signed it: two replicas may write in any order. One that
+# ends later than any can was signed by a clock that ran ahead, and is replaced. A row that was read before its image
+# was dropped is never written after that.
+KEEP: Final = """
+local count, margin, now, index_life = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local used, expiry, queue, attempts = KEYS[count + 1], KEYS[count + 2], KEYS[count + 3], KEYS[count + 4]
+local done, any_kept = {}, false
+for i = 1, count do
+    local key, at = KEYS[i], 5 * i
+    local entry, seen, latest = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+    local entry_end = tonumber(string.match(entry, '^(%d+) '))
+    local there = redis.pcall('GET', key)
+    local may = true
+    if type(there) == 'string' then
+        if string.sub(there, 1, 1) == '-' then
+            may = there == seen
+        else
+            local there_end = tonumber(string.match(there, '^(%d+) '))
+            may = not (there_end and there_end > entry_end and there_end <= latest)
+        end
+    end
+    if may then
+        redis.call('SET', key, entry, 'EX', math.max(1, entry_end - margin))
+        any_kept = true
+    end
+    done[i] = may and 1 or 0
+end
+if not (used and any_kept) then
+    return done
+end
+local any_failed = redis.call('EXISTS', attempts) == 1
+for i = 1, count do
+    if done[i] == 1 then
+        local word, due = ARGV[5 * i + 3], ARGV[5 * i + 4]
+        redis.call('ZADD', expiry, string.match(ARGV[5 * i], '^%d+'), word)
+        redis.call('ZADD', used, 'NX', now, word)
+        if due ~= '' then
+            redis.call('ZADD', queue, due, word)
+            if any_failed then
+                redis.call('HDEL', attempts, word)
+            end
+        end
+    end
+end
+redis.call('EXPIRE', expiry, index_life)
+redis.call('EXPIRE', used, index_life)
+return done
+"""
+
+# KEYS[1] the entry; ARGV[1] the value that was read. Deletes garbage, but not what another replica put in its place.
+DROP_IF_SAME: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+    return redis.call('DEL', KEYS[1])
+end
+return 0
+"""
