@@ -239,7 +239,7 @@ async def object_source(app: web.Application) -> AsyncIterator[None]:
     access = OriginAccess(
         app[app_keys.ORIGIN],
         FailedObjects(memory.changed_at, memory.now),
-        memory.forget,
+        memory.discard,
         renew,
         resolver.sign_for_head,
         metrics,
@@ -250,7 +250,7 @@ async def object_source(app: web.Application) -> AsyncIterator[None]:
     def invalidate(image_id: str | None) -> None:
         # None invalidates every row; the bytes of an object do not depend on rows, and expire by their own age.
         if image_id is not None:
-            source.drop(image_id)
+            source.invalidate(image_id)
 
     app[app_keys.INVALIDATION].add(invalidate)
     yield

@@ -52,7 +52,7 @@ class Responder:
         """
         for _ in range(_MOST_LOOKUPS):
             image = exchange.image
-            entry = self._memory.fresh(image) or self._source.usable(image)
+            entry = self._memory.get_fresh(image) or self._source.usable(image)
             try:
                 if entry is not None:
                     return await self._from_entry(exchange, entry)

@@ -1,4 +1,4 @@
-"""What the process knows of objects, and the bytes of small hot ones: bounded in number and in bytes."""
+"""Metadata of objects, and the bytes of small hot ones, in memory: bounded in number and in bytes."""
 
 import time
 from collections import OrderedDict
@@ -17,23 +17,23 @@ _NEVER = float("-inf")
 
 @dataclass(slots=True)
 class Entry:
-    """One version of an object, as it was when COS was asked (``asked_at``, monotonic seconds).
+    """One version of an object, as COS answered a request of ``requested_at`` (monotonic seconds).
 
-    ``body`` is None where only the facts are known.
+    ``body`` is None where only the metadata is in memory.
     """
 
     metadata: ObjectMetadata
     body: bytes | None
-    asked_at: float
+    requested_at: float
 
 
 class ObjectCache:
-    """Least recently used goes first, bytes apart from facts.
+    """Evicts the least recently used entries, bytes apart from metadata.
 
-    What an answer teaches counts as of when it was asked for: it never outdoes what was asked for later, and an image
-    that has changed since takes it for nothing, whichever image of the same object had asked.
+    An answer of COS counts from the time of its request: it replaces no answer to a later request, and an image that
+    has changed since does not use it, whichever image of the same object sent the request.
 
-    Who may see an image is none of its business: access is checked on every request, before anything is asked here.
+    The cache checks no access: that is done for every request before it looks here.
     """
 
     def __init__(
@@ -46,31 +46,31 @@ class ObjectCache:
         self._entries: OrderedDict[ObjectId, Entry] = OrderedDict()
         self._with_body: OrderedDict[ObjectId, int] = OrderedDict()
         self._bytes = 0
-        self._changes: OrderedDict[str, float] = OrderedDict()  # when images changed, the last ones
-        self._before_those = _NEVER  # any other image may have changed at that time, or never
+        self._changes: OrderedDict[str, float] = OrderedDict()  # when images changed last, newest at the end
+        self._other_change = _NEVER  # any image that is not in ``_changes`` may have changed at that time
 
-    def takes(self, size: int | None) -> bool:
-        """Whether bytes of that size are kept."""
+    def accepts(self, size: int | None) -> bool:
+        """Return whether a body of that size, in bytes, is kept."""
         most = self._settings.max_bytes
         return size is not None and most > 0 and size <= min(self._settings.max_object_bytes, most)
 
-    def fresh(self, image: SignedImage) -> Entry | None:
-        """Return the entry of its object that may be used without asking COS; None: there is none."""
+    def get_fresh(self, image: SignedImage) -> Entry | None:
+        """Return the entry of the image's object if it may be used without asking COS, else None."""
         entry = self.get(image)
-        return entry if entry is not None and self.now() - entry.asked_at < self._ttl else None
+        return entry if entry is not None and self.now() - entry.requested_at < self._ttl else None
 
     def freshness(self, entry: Entry) -> float:
         """Return for how many seconds the entry may be used without asking COS; negative once it is stale."""
         return self._ttl - self.age(entry)
 
     def get(self, image: SignedImage) -> Entry | None:
-        """What is known of its object, however old; nothing from before the image changed."""
+        """Return the entry of the image's object, however old; None: nothing since the image changed."""
         object_id = image.object_id
         entry = self._entries.get(object_id)
         if entry is None:
             return None
-        if entry.asked_at <= self._changes.get(image.record.image_id, self._before_those):
-            self.forget(object_id)
+        if entry.requested_at <= self._changes.get(image.record.image_id, self._other_change):
+            self.discard(object_id)
             return None
         self._entries.move_to_end(object_id)
         if entry.body is not None:
@@ -78,59 +78,64 @@ class ObjectCache:
         return entry
 
     def age(self, entry: Entry) -> float:
-        """Seconds since COS was last asked whether this is how the object is (RFC 9111 section 4.2.3)."""
-        return self.now() - entry.asked_at
+        """Return the seconds since COS last sent or confirmed the entry (RFC 9111 section 4.2.3)."""
+        return self.now() - entry.requested_at
 
-    def learn(self, object_id: ObjectId, metadata: ObjectMetadata, asked_at: float, body: bytes | None = None) -> Entry:
-        """COS has told ``metadata``; ``body`` are all bytes of it. Bytes of the same version stay."""
+    def update(
+        self, object_id: ObjectId, metadata: ObjectMetadata, requested_at: float, body: bytes | None = None
+    ) -> Entry:
+        """Store COS's answer and return the entry of that version; ``body`` None: the metadata alone.
+
+        Bytes of the same version stay.
+        """
         entry = self._entries.get(object_id)
         is_same = entry is not None and metadata.is_version_of(entry.metadata)
-        if entry is None or entry.asked_at <= asked_at:
+        if entry is None or entry.requested_at <= requested_at:
             if entry is None or not is_same:
-                self.forget(object_id)
-                entry = self._entries[object_id] = Entry(metadata, None, asked_at)
+                self.discard(object_id)
+                entry = self._entries[object_id] = Entry(metadata, None, requested_at)
             entry.metadata = metadata
-            entry.asked_at = asked_at
+            entry.requested_at = requested_at
         elif not is_same:
-            return Entry(metadata, body, asked_at)  # another version is known since
+            return Entry(metadata, body, requested_at)  # COS has sent another version since
         self._entries.move_to_end(object_id)
-        if body is not None and entry.body is None and self.takes(len(body)):
+        if body is not None and entry.body is None and self.accepts(len(body)):
             self._keep(object_id, entry, body)
         if len(self._entries) > _MOST_ENTRIES:
-            self.forget(next(iter(self._entries)))
+            self.discard(next(iter(self._entries)))
         return entry
 
-    def answered(self, object_id: ObjectId, status: int, metadata: ObjectMetadata, asked_at: float) -> None:
-        """COS has answered a GET with ``status``: a 304 says that the object is still the version of ``metadata``."""
+    def answered(self, object_id: ObjectId, status: int, metadata: ObjectMetadata, requested_at: float) -> None:
+        """Store the header of COS's answer to a GET; a 304 confirms the version of ``metadata``."""
         if status != 304:
             if metadata.size is not None:
-                self.learn(object_id, metadata, asked_at)
+                self.update(object_id, metadata, requested_at)
             return
         entry = self._entries.get(object_id)
         if entry is not None and metadata.etag is not None and metadata.confirm(entry.metadata):
-            entry.asked_at = max(entry.asked_at, asked_at)
+            entry.requested_at = max(entry.requested_at, requested_at)
 
-    def forget(self, object_id: ObjectId) -> None:
-        """The object is gone, or another."""
+    def discard(self, object_id: ObjectId) -> None:
+        """Remove the entry of an object that is gone, or has become another."""
         if self._entries.pop(object_id, None) is not None:
             self._bytes -= self._with_body.pop(object_id, 0)
 
-    def drop(self, image_id: str) -> None:
-        """The image has changed: nothing that COS was asked for before counts for it, in any style."""
+    def invalidate(self, image_id: str) -> None:
+        """Use no answer to a request before now for the image, in any style: it has changed."""
         self._changes[image_id] = self.now()
         self._changes.move_to_end(image_id)
         if len(self._changes) > _MOST_CHANGES:
-            _, self._before_those = self._changes.popitem(last=False)
+            _, self._other_change = self._changes.popitem(last=False)
 
     def changed_at(self, image_id: str) -> float:
-        """When the image may have changed last (monotonic seconds): what was asked for later is of what it is now."""
-        return self._changes.get(image_id, self._before_those)
+        """Return when the image may have changed last (monotonic seconds); answers to later requests are valid."""
+        return self._changes.get(image_id, self._other_change)
 
     def _keep(self, object_id: ObjectId, entry: Entry, body: bytes) -> None:
         entry.body = body
         self._with_body[object_id] = len(body)
         self._bytes += len(body)
         while self._bytes > self._settings.max_bytes:
-            used_longest_ago, size = self._with_body.popitem(last=False)
-            self._entries[used_longest_ago].body = None
+            least_recent, size = self._with_body.popitem(last=False)
+            self._entries[least_recent].body = None
             self._bytes -= size

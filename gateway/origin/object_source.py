@@ -84,7 +84,7 @@ class ObjectSource:
 
     def keeps(self, metadata: ObjectMetadata) -> bool:
         """Return whether such an object is fetched whole, so that every range of it can be served from memory."""
-        return metadata.strong_etag is not None and self.memory.takes(metadata.size)
+        return metadata.strong_etag is not None and self.memory.accepts(metadata.size)
 
     async def head(self, image: SignedImage) -> Head:
         """Return the metadata that COS sends in answer to a HEAD; raises what ``ObjectBody.open`` raises."""
@@ -154,7 +154,7 @@ class ObjectSource:
         if (
             body.status != 200
             or size is None
-            or not memory.takes(size)
+            or not memory.accepts(size)
             or body.metadata.strong_etag is None
             or self.reserved_bytes + size > self._most_reserved
         ):
@@ -170,11 +170,11 @@ class ObjectSource:
             del self._transfers[transfer.key]
         if transfer.is_over and transfer.keeps_all:
             body = transfer.body
-            self.memory.learn(body.object_id, body.metadata, transfer.requested_at, transfer.whole)
+            self.memory.update(body.object_id, body.metadata, transfer.requested_at, transfer.whole)
 
-    def drop(self, image_id: str) -> None:
-        """Use nothing for the image any more that COS answered to requests before now: the image has changed."""
-        self.memory.drop(image_id)
+    def invalidate(self, image_id: str) -> None:
+        """Use no answer to a request before now for the image: it has changed."""
+        self.memory.invalidate(image_id)
 
     async def close(self) -> None:
         """Stop the work that no request waits for."""
@@ -186,7 +186,7 @@ class ObjectSource:
         body = ObjectBody(self._access, image)
         await body.open({}, "HEAD")
         body.close()
-        return Head(self.memory.learn(body.object_id, body.metadata, requested_at), body.renewed)
+        return Head(self.memory.update(body.object_id, body.metadata, requested_at), body.renewed)
 
     async def _revalidate_unattended(self, image: SignedImage, stale: Entry) -> None:
         reader = (await self.revalidate(image, stale)).reader

@@ -1,6 +1,6 @@
-"""Many readers of few objects, who come, go, are slow and are cancelled, on an origin that fails.
+"""Many readers of few objects, which join, leave, are slow or cancelled, on an origin that fails.
 
-Seeded, and so the same in every run. Nothing but turns of the loop passes for time.
+Seeded, so the same in every run. Time passes in turns of the event loop alone.
 """
 
 import asyncio
@@ -40,11 +40,11 @@ SEEDS = range(150)
 
 @dataclass
 class Version:
-    """What one object is at one time."""
+    """An object as it is at one time."""
 
     data: bytes
     etag: str | None
-    tells_length: bool = True
+    has_length: bool = True
 
 
 class Answer:
@@ -61,11 +61,11 @@ class Answer:
         size = len(version.data)
         self.status = 206 if is_part else 200
         self.has_body = True
-        self.length = size - first if version.tells_length or is_part else None
+        self.length = size - first if version.has_length or is_part else None
         self.crc64 = crc64.xz(version.data)
         self.content_range = ContentRange(first, size - 1, size) if is_part else None
-        known = size if version.tells_length or is_part else None
-        self.metadata = ObjectMetadata(known, version.etag, None, "image/png", None)
+        announced = size if version.has_length or is_part else None
+        self.metadata = ObjectMetadata(announced, version.etag, None, "image/png", None)
 
     @property
     def is_given_back(self) -> bool:
@@ -102,7 +102,7 @@ class Answer:
 
 @dataclass
 class Chaos:
-    """An origin, and what may happen."""
+    """An origin, and the faults that may happen."""
 
     seed: int
     losses: int = 0  # bodies that may break off
@@ -123,16 +123,16 @@ class Chaos:
         return Version(data, f'"{self.random.random()}"' if has_etag else None, self.random.random() < 0.9)
 
     async def pass_time(self, most: int) -> None:
-        """Let others have their turns."""
+        """Give other tasks some turns of the loop."""
         for _ in range(self.random.randrange(most)):
             await asyncio.sleep(0)
 
     def change(self, key: str) -> None:
-        """The object becomes another."""
+        """Replace the object by another version."""
         self.objects[key].append(self._version())
 
     async def fetch(self, key: str, _bucket: str, _method: str, headers: Mapping[str, str]) -> Answer:
-        """As ``OriginClient.fetch``, by keys that pass for URLs."""
+        """As ``OriginClient.fetch``; keys stand for URLs."""
         await self.pass_time(8)
         if self.failures and self.random.random() < 0.3:
             self.failures -= 1
@@ -152,12 +152,12 @@ class Chaos:
 
 
 def image_of(key: str) -> SignedImage:
-    """An image whose object has that key."""
+    """Return an image whose object has that key."""
     return signed_image(ImageRecord(key, None, True, "bucket", "region", key, None), PresignedUrl(key, 0, 0))
 
 
 class Gateway:
-    """The real transfers over that origin."""
+    """The real object source over that origin."""
 
     def __init__(self, chaos: Chaos, resumes: int = 3) -> None:
         self.chaos = chaos
@@ -172,7 +172,7 @@ class Gateway:
         access = OriginAccess(
             cast("OriginClient", chaos),
             FailedObjects(lambda _: float("inf")),  # rows have always changed since: COS is asked each time
-            self.cache.forget,
+            self.cache.discard,
             renew,
             lambda image: image.presigned,
             metrics,
@@ -181,7 +181,7 @@ class Gateway:
         self.source = ObjectSource(access, self.cache, KEPT, metrics, LIMITS)
 
     async def read(self, key: str, *, pace: int, most: int | None) -> str:
-        """What becomes of one reader, who leaves after ``most`` pieces."""
+        """Read as one reader that leaves after ``most`` pieces; return the outcome."""
         await self.chaos.pass_time(60)
         try:
             reader = await self.source.whole(image_of(key), {})
@@ -218,7 +218,7 @@ class Gateway:
                 assert transfer._kept_bytes <= max(LIMITS.window, LIMITS.alone) + 400
 
     def check_the_end(self) -> None:
-        """Nothing is left."""
+        """Fail if a transfer, a connection or reserved memory is left."""
         assert self.source.reserved_bytes == 0
         assert not self.source._transfers
         for reader in self.readers:
@@ -229,12 +229,12 @@ class Gateway:
         for key, versions in self.chaos.objects.items():
             entry = self.cache.get(image_of(key))
             if entry is not None:
-                assert entry.metadata.etag == versions[-1].etag, "what was dropped is known again"
+                assert entry.metadata.etag == versions[-1].etag, "an invalidated version is back"
                 assert entry.body in (None, versions[-1].data)
 
 
 async def run(gateway: Gateway, readers: int, *, cancelled: float, leave: float) -> list[tuple[str, str]]:
-    """Let them all loose; for each reader that stayed, the object and what became of it."""
+    """Run all readers; return the object and the outcome of each one that was not cancelled."""
     chaos = gateway.chaos
     tasks: dict[asyncio.Task[str], str] = {}
     for number in range(readers):
@@ -242,22 +242,22 @@ async def run(gateway: Gateway, readers: int, *, cancelled: float, leave: float)
         most = chaos.random.randrange(1, 8) if chaos.random.random() < leave else None
         reading = gateway.read(key, pace=chaos.random.choice([1, 2, 30]), most=most)
         tasks[asyncio.create_task(reading, name=f"reader-{number}")] = key
-    victims = [task for task in tasks if chaos.random.random() < cancelled]
+    cancelled_tasks = [task for task in tasks if chaos.random.random() < cancelled]
 
     async def interfere() -> AsyncIterator[None]:
-        for task in victims:
+        for task in cancelled_tasks:
             await chaos.pass_time(12)
             task.cancel()
             if chaos.changes and chaos.random.random() < 0.5:
                 chaos.changes -= 1
                 chaos.change(key := chaos.random.choice("ab"))
-                gateway.cache.drop(key)
+                gateway.cache.invalidate(key)
             yield
 
     async for _ in interfere():
         pass
     done, stuck = await asyncio.wait(tasks, timeout=5)
-    assert not stuck, f"nobody wakes {stuck}"
+    assert not stuck, f"no reader wakes {stuck}"
     outcomes = []
     for task in tasks:
         assert task in done
@@ -266,7 +266,7 @@ async def run(gateway: Gateway, readers: int, *, cancelled: float, leave: float)
     return outcomes
 
 
-def test_whatever_happens_bytes_are_right_and_nothing_is_left() -> None:
+def test_readers_get_the_bytes_of_one_version_and_nothing_is_left_whatever_fails() -> None:
     async def all_of_it() -> None:
         for seed in SEEDS:
             gateway = Gateway(Chaos(seed, losses=6, failures=4, changes=3))
@@ -285,8 +285,8 @@ def test_whatever_happens_bytes_are_right_and_nothing_is_left() -> None:
     [(0, '"v"'), (0, None), (1, '"v"'), (3, '"v"')],
     ids=["well", "no-etag", "lost-once", "lost-thrice"],
 )
-def test_who_leaves_or_is_slow_harms_nobody(resumes: int, etag: str | None) -> None:
-    """Bodies break off no more often than they may be resumed: whoever stays gets the whole."""
+def test_a_reader_that_leaves_or_is_slow_does_not_disturb_the_others(resumes: int, etag: str | None) -> None:
+    """Bodies break off no more often than they may be resumed: every reader that stays gets the whole."""
 
     async def all_of_it() -> None:
         harmed: list[tuple[int, tuple[str, str]]] = []
