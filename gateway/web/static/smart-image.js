@@ -1,1 +1,1 @@
-export * from "./smart-image.nbXBYnA5.js";
+export * from "./smart-image.DuRw1o76.js";

@@ -96,7 +96,7 @@ export class PictureView implements LoaderView {
     const { host, meta, overlay } = this;
     const width = host.width || meta?.width || 0;
     const height = host.height || meta?.height || 0;
-    if (width && height) Object.assign(this.img, { width, height });
+    if (width && height && host.isConnected) Object.assign(this.img, { width, height });
     overlay.box(width, height);
     overlay.placeholder(this.#shown ? null : (host.placeholder ?? meta?.placeholder ?? meta?.color ?? null));
     overlay.show(host.state, host.lastError?.kind ?? null, !!this.#shown);

@@ -74,7 +74,8 @@ export function settled(
     return () => {
       img.removeEventListener("load", loaded);
       img.removeEventListener("error", failed);
-      if (signal.aborted && mayClear) clearSource(img);
+      // Chromium never frees an <img> whose source is removed while it is out of the document.
+      if (signal.aborted && mayClear && img.isConnected) clearSource(img);
     };
   });
 }
