@@ -1,46 +1,46 @@
-"""Every outcome other than success that a client can see: one class each.
+"""Every error that a client can see, one class each.
 
-Adapters raise these at their own edge, nothing above an adapter knows a vendor's exception, and
-``gateway.server.dispatch`` alone turns them into answers.
+Each adapter raises these in place of its library's exceptions; ``gateway.server.error_responses`` alone maps them to
+responses. docs/errors.md describes each for operators.
 """
 
 import math
 from collections.abc import Mapping
 from typing import ClassVar
 
-_LONGEST_WAIT = 60
+_MAX_RETRY_AFTER = 60  # seconds
 
 
 class DependencyDown(Exception):
-    """A dependency did not answer; by itself no outcome for a client, since something else may stand in for it."""
+    """A dependency did not respond; the caller decides whether that is an error for the client."""
 
 
 class GatewayError(Exception):
-    """An outcome with an HTTP status and a stable snake_case ``code``.
+    """An error with an HTTP status and a stable snake_case ``code``.
 
-    ``message`` is what the client reads: it never carries a key, a bucket or a URL. What the exception was raised
-    with (``str(error)``) is for the log.
+    The client reads ``message``, which never contains an object key, a bucket or a URL. Only the log gets
+    ``str(error)``, the text that the exception was raised with.
     """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     message: ClassVar[str] = "the gateway failed to answer"
-    # False: whoever raises it logs it, so the line of each 5xx is left out.
+    # False: the code that raises it also logs it, so the log line per 5xx is omitted.
     logs_each_request: ClassVar[bool] = True
 
     @property
     def client_message(self) -> str:
-        """What the client reads."""
+        """The text that the client reads."""
         return self.message
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Headers the answer must carry beside the body."""
+        """Headers that the response must have, besides those of every error."""
         return {}
 
 
 class InvalidRequest(GatewayError):
-    """The request itself is wrong; ``detail`` is shown to the client, so it must not echo raw input."""
+    """The request itself is wrong; the client reads ``detail``, so it must not echo raw input."""
 
     status = 400
     code = "invalid_request"
@@ -52,7 +52,7 @@ class InvalidRequest(GatewayError):
 
     @property
     def client_message(self) -> str:
-        """What exactly is wrong."""
+        """The detail, if there is one."""
         return self._detail
 
 
@@ -64,14 +64,14 @@ class InvalidImageId(InvalidRequest):
 
 
 class UnknownStyle(InvalidRequest):
-    """``?style=`` names no style of ``image_styles``."""
+    """``?style=`` names a style that ``image_styles`` does not have."""
 
     code = "unknown_style"
     message = "there is no image style of that name"
 
 
 class Unauthorized(GatewayError):
-    """No credential where one is needed, or a bad one (RFC 9110 section 15.5.2)."""
+    """A required credential is missing, or a credential is not valid (RFC 9110 section 15.5.2)."""
 
     status = 401
     code = "unauthorized"
@@ -79,20 +79,20 @@ class Unauthorized(GatewayError):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The challenge that RFC 9110 section 11.6.1 asks for with every 401."""
+        """The challenge that RFC 9110 section 11.6.1 requires with every 401."""
         return {"WWW-Authenticate": 'Bearer realm="image-gateway"'}
 
 
 class Forbidden(GatewayError):
-    """Nobody may do this as the gateway is configured (RFC 9110 section 15.5.4)."""
+    """The configuration allows this to no caller (RFC 9110 section 15.5.4)."""
 
     status = 403
     code = "forbidden"
-    message = "admin.token is not configured, so nobody may do this"
+    message = "changes need admin.token, which is not configured"
 
 
 class RouteNotFound(GatewayError):
-    """There is nothing at this path."""
+    """No route has this path."""
 
     status = 404
     code = "not_found"
@@ -100,11 +100,11 @@ class RouteNotFound(GatewayError):
 
 
 class MethodNotAllowed(GatewayError):
-    """The path is there, the method is not (RFC 9110 section 15.5.6)."""
+    """The route does not support the method (RFC 9110 section 15.5.6)."""
 
     status = 405
     code = "method_not_allowed"
-    message = "this address does not take that method"
+    message = "this address does not support that method"
 
     def __init__(self, allowed: str) -> None:
         super().__init__(f"allowed: {allowed}")
@@ -112,7 +112,7 @@ class MethodNotAllowed(GatewayError):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What the path does take."""
+        """The methods that the route supports."""
         return {"Allow": self._allowed}
 
 
@@ -125,12 +125,12 @@ class RequestTimeout(GatewayError):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Nobody waits for the rest."""
+        """Close the connection: the rest of the request is not read."""
         return {"Connection": "close"}
 
 
 class PayloadTooLarge(GatewayError):
-    """The body is larger than any valid one could be."""
+    """The request body is larger than any valid one."""
 
     status = 413
     code = "payload_too_large"
@@ -138,7 +138,7 @@ class PayloadTooLarge(GatewayError):
 
 
 class ImageNotFound(GatewayError):
-    """Unknown, deleted, or not the caller's: one and the same answer."""
+    """The image is unknown, deleted, or not visible to the caller; the response is the same for all three."""
 
     status = 404
     code = "image_not_found"
@@ -146,9 +146,9 @@ class ImageNotFound(GatewayError):
 
 
 class ImageBlocked(GatewayError):
-    """COS may not give the object out: an audit or a court has it blocked (RFC 7725).
+    """COS may not return the object: an audit or a court blocked it (RFC 7725).
 
-    Not a 5xx, for which caches may keep showing what they have (stale-if-error, RFC 5861 section 4).
+    Not a 5xx: for one, caches may continue to serve their copies (stale-if-error, RFC 5861 section 4).
     """
 
     status = 451
@@ -169,12 +169,12 @@ class RangeNotSatisfiable(GatewayError):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """``Content-Range: bytes */size`` when the size in bytes is known."""
+        """``Content-Range: bytes */size`` if the size in bytes is known."""
         return {} if self.size is None else {"Content-Range": f"bytes */{self.size}"}
 
 
 class PreconditionFailed(GatewayError):
-    """If-Match or If-Unmodified-Since does not hold (RFC 9110 section 15.5.13)."""
+    """If-Match or If-Unmodified-Since is false (RFC 9110 section 15.5.13)."""
 
     status = 412
     code = "precondition_failed"
@@ -182,7 +182,7 @@ class PreconditionFailed(GatewayError):
 
 
 class AccelNotConfigured(GatewayError):
-    """nginx passed a request for ``image_proxy.accel_prefix`` on instead of serving it."""
+    """nginx passed on a request for ``image_proxy.accel_prefix`` instead of serving it."""
 
     status = 500
     code = "accel_not_configured"
@@ -191,37 +191,37 @@ class AccelNotConfigured(GatewayError):
 
 
 class OriginUnavailable(GatewayError):
-    """COS could not be reached, or answered with an error that is not the client's fault."""
+    """COS could not be reached, or responded with an error that the client did not cause."""
 
     status = 502
     code = "origin_unavailable"
-    message = "the image store did not answer properly"
+    message = "the image store did not respond properly"
 
 
 class OriginRefused(OriginUnavailable):
-    """COS refused a URL signed this moment: wrong credentials, or a policy."""
+    """COS refused a URL that was just signed, because of the credentials or a policy."""
 
     code = "origin_refused"
     message = "the image store refused the request"
 
 
 class NotAnImage(OriginUnavailable):
-    """COS sent something that is not ``image/*``; nothing of it leaves."""
+    """COS sent a type other than ``image/*``; no byte of the object is sent on."""
 
     code = "not_an_image"
     message = "the stored object is not an image"
 
 
 class OriginTimeout(GatewayError):
-    """COS did not answer in time."""
+    """COS did not respond in time."""
 
     status = 504
     code = "origin_timeout"
-    message = "the image store did not answer in time"
+    message = "the image store did not respond in time"
 
 
 class Unavailable(GatewayError):
-    """Not now: the same request may succeed after ``retry_after`` seconds."""
+    """A temporary error: the same request may succeed after ``retry_after`` seconds."""
 
     status = 503
     code = "unavailable"
@@ -230,19 +230,19 @@ class Unavailable(GatewayError):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """When to come back, in whole seconds (RFC 9110 section 10.2.3)."""
+        """Retry-After in whole seconds (RFC 9110 section 10.2.3)."""
         return {"Retry-After": str(self.retry_after)}
 
 
 class Overloaded(Unavailable):
-    """``server.max_streams`` images are in flight already."""
+    """``server.max_streams`` images are already in flight."""
 
     code = "overloaded"
     message = "too many images are being sent, try again in a moment"
 
 
 class OriginThrottled(Unavailable):
-    """COS answered 503 SlowDown, also after the retries; ``wait`` is how many seconds it asked for, if it did."""
+    """COS responded 503 SlowDown, even after the retries; ``wait`` is its Retry-After in seconds, None without one."""
 
     code = "origin_throttled"
     message = "the image store asks to slow down, try again in a moment"
@@ -254,37 +254,37 @@ class OriginThrottled(Unavailable):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The time COS asked for, within bounds that a client can be expected to keep."""
-        wait = self.retry_after if self._wait is None else min(_LONGEST_WAIT, max(1, math.ceil(self._wait)))
+        """COS's Retry-After, at least 1 and at most 60 seconds."""
+        wait = self.retry_after if self._wait is None else min(_MAX_RETRY_AFTER, max(1, math.ceil(self._wait)))
         return {"Retry-After": str(wait)}
 
 
 class OriginPaused(Unavailable):
-    """So many objects of the bucket have failed in a row that it is left alone for a moment."""
+    """Requests to the bucket are paused, because many of its objects failed in a row."""
 
     code = "origin_paused"
-    message = "the image store does not answer, try again in a moment"
+    message = "the image store does not respond, try again in a moment"
     retry_after = 2
 
 
 class CatalogUnavailable(Unavailable):
-    """Postgres did not answer and nothing cached can stand in for it."""
+    """Postgres did not respond, and the image is not cached."""
 
     code = "catalog_unavailable"
-    message = "the image catalog does not answer, try again in a moment"
+    message = "the image catalog does not respond, try again in a moment"
     retry_after = 2
 
 
-class CacheIsAway(Unavailable):
-    """Redis does not answer, and what was asked for is about Redis itself."""
+class RedisUnavailable(Unavailable):
+    """Redis does not respond to a request about Redis itself."""
 
     code = "cache_unavailable"
-    message = "redis does not answer, try again in a moment"
+    message = "redis does not respond, try again in a moment"
 
 
 class CredentialsExpired(Unavailable):
-    """The temporary COS credentials have run out, by the clock or by COS's word: no usable URL can be signed."""
+    """The temporary COS credentials have expired, by the clock or by COS's answer: no usable URL can be signed."""
 
     code = "credentials_expired"
-    message = "the image store cannot be reached with the present credentials"
+    message = "the image store cannot be reached with the current credentials"
     retry_after = 30

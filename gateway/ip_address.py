@@ -1,4 +1,4 @@
-"""What an IP address tells."""
+"""Parse and classify IP addresses."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -8,22 +8,22 @@ IpNetwork = IPv4Network | IPv6Network
 
 
 def parse_ip(text: str) -> IpAddress | None:
-    """The address that ``text`` is, in its own family; None when it is none."""
+    """Return ``text`` as an address, an IPv4-mapped one as IPv4; None if it is not an address."""
     try:
         address = ip_address(text)
     except ValueError:
         return None
-    # A socket that listens on IPv6 shows an IPv4 peer like this (RFC 4291 section 2.5.5.2).
+    # A socket that listens on IPv6 reports an IPv4 peer in this form (RFC 4291 section 2.5.5.2).
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def is_among(address: IpAddress, networks: Iterable[IpNetwork]) -> bool:
-    """Whether one of ``networks`` holds the address."""
+    """Return whether one of ``networks`` contains the address."""
     return any(address in network for network in networks)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach ``host``, an address or a name; an unknown name may be anywhere."""
+    """Return whether only this machine can reach ``host``; a name other than localhost may be anywhere."""
     if host == "localhost":
         return True
     address = parse_ip(host)

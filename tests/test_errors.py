@@ -94,7 +94,7 @@ def test_every_503_says_when_to_come_back(outcome: type[GatewayError]) -> None:
 def test_what_an_error_was_raised_with_is_for_the_log_alone() -> None:
     error = errors.OriginUnavailable("COS answered 500")
     assert str(error) == "COS answered 500"
-    assert error.client_message == "the image store did not answer properly"
+    assert error.client_message == "the image store did not respond properly"
 
 
 def test_an_invalid_request_says_what_is_wrong() -> None:

@@ -1,4 +1,4 @@
-"""A user named by the proxy in front, which has authenticated him."""
+"""The user that an authenticating proxy names in a header."""
 
 from collections.abc import Mapping
 
@@ -6,17 +6,17 @@ from gateway.access.fields import values_of
 from gateway.ip_address import is_among, parse_ip
 from gateway.settings import ForwardedUserSettings
 
-_LONGEST = 256
+_MAX_LENGTH = 256
 
 
 class BadForwardedUser(Exception):
-    """A trusted proxy sent the header twice, or something in it that names nobody."""
+    """A trusted proxy sent the header twice, or with a value that is no user id."""
 
 
 class ForwardedUser:
-    """Believes the header of peers in the trusted networks, and does not look at anybody else's.
+    """Reads the header of peers in the trusted networks only.
 
-    The peer is the other end of the socket. What ``X-Forwarded-For`` says of it is written by whoever writes it.
+    The peer is the other end of the socket, because any client can send an ``X-Forwarded-For``.
     """
 
     def __init__(self, settings: ForwardedUserSettings) -> None:
@@ -24,14 +24,14 @@ class ForwardedUser:
         self._trusted = settings.trusted_proxies
 
     def user_of(self, headers: Mapping[str, str], peer: str | None) -> str | None:
-        """The user's id; None when nobody is named by somebody trusted. Raises ``BadForwardedUser``."""
-        address = parse_ip(peer or "")  # a unix socket has none
+        """Return the user's id; None without the header or from an untrusted peer. Raises ``BadForwardedUser``."""
+        address = parse_ip(peer or "")  # a Unix socket has no address
         if address is None or not is_among(address, self._trusted):
             return None
         values = values_of(headers, self._header)
         if len(values) > 1:
             raise BadForwardedUser("the header was sent twice")
         user = values[0].strip() if values else ""
-        if len(user) > _LONGEST or (user and not user.isprintable()):
-            raise BadForwardedUser("the header names nobody")
+        if len(user) > _MAX_LENGTH or (user and not user.isprintable()):
+            raise BadForwardedUser("the header names no user")
         return user or None

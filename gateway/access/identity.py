@@ -1,4 +1,4 @@
-"""Who asks."""
+"""Authentication: the caller of a request."""
 
 import hmac
 import logging
@@ -16,16 +16,15 @@ from gateway.settings import ForwardedUserSettings, JwtSettings
 
 logger = logging.getLogger(__name__)
 
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever sent a request.
+    """The sender of a request.
 
-    ``user`` is None for somebody unknown. ``link`` is a signed link that he came by; what it opens depends on the
-    image. ``rejected`` says that credentials were shown and are not valid: that is no reason to refuse what everybody
-    may have.
+    ``user`` is None if unknown. ``link`` is the signed link of the request; the image decides whether it is valid.
+    ``rejected`` means that the request had credentials that are not valid; public images are served all the same.
     """
 
     user: str | None = None
@@ -34,21 +33,21 @@ class Caller:
     link: SignedLink | None = None
 
     def require_valid(self) -> None:
-        """Raise ``Unauthorized`` if bad credentials were shown."""
+        """Raise ``Unauthorized`` if the credentials of the request are not valid."""
         if self.rejected:
             raise Unauthorized
 
 
-ANYBODY = Caller()
+ANONYMOUS = Caller()
 REJECTED = Caller(rejected=True)
 
 
 class Authenticator:
-    """Tells callers by what they show, in this order; the first thing shown counts, good or bad.
+    """Identifies callers by the first credential in this order, whether it is valid or not.
 
     ``Authorization: Bearer`` with a JSON Web Token or the admin token; the same JSON Web Token in a cookie; a header
-    of a trusted proxy. What is not configured is not looked at. A browser sends the last two by itself: they do not
-    count in a request to change something that a page of another site made it send.
+    of a trusted proxy. Kinds that are not configured are ignored. Browsers attach the last two to requests of other
+    sites' pages too, so both are ignored if such a request would change something (CSRF).
     """
 
     def __init__(
@@ -66,53 +65,53 @@ class Authenticator:
             self._cookie = jwt_settings.cookie
         self._admin_token = admin_token.get_secret_value().encode() if admin_token is not None else None
         self._forwarded = ForwardedUser(forwarded_user) if forwarded_user is not None else None
-        self.varies_by = _fields_looked_at(self._cookie, forwarded_user)
+        self.varies_by = _vary_fields(self._cookie, forwarded_user)
 
     @property
     def has_admin(self) -> bool:
-        """Whether there is a token that makes its bearer the admin."""
+        """Whether an admin token is configured."""
         return self._admin_token is not None
 
     def identify(self, headers: Mapping[str, str], *, peer: str | None = None, method: str = "GET") -> Caller:
-        """The caller; never raises. ``peer`` is the address at the other end of the socket."""
-        if (bearer := self._bearer(headers)) is not None:
+        """Return the caller; never raises. ``peer`` is the address at the other end of the socket."""
+        if (bearer := self._caller_by_bearer(headers)) is not None:
             return bearer
-        if method not in _READING and _from_another_site(headers):
-            return ANYBODY
-        if (owner := self._cookie_owner(headers)) is not None:
-            return owner
-        return self._forwarded_user(headers, peer)
+        if method not in _SAFE_METHODS and _is_cross_site(headers):
+            return ANONYMOUS
+        if (by_cookie := self._caller_by_cookie(headers)) is not None:
+            return by_cookie
+        return self._caller_by_proxy(headers, peer)
 
     def is_admin(self, headers: Mapping[str, str]) -> bool:
-        """Whether the admin token was shown; compared in constant time."""
-        shown = [_bearer_token(value) for value in values_of(headers, "Authorization")]
-        return len(shown) == 1 and shown[0] is not None and self._is_admin_token(shown[0])
+        """Return whether the request has the admin token; compared in constant time."""
+        tokens = [_bearer_token(value) for value in values_of(headers, "Authorization")]
+        return len(tokens) == 1 and tokens[0] is not None and self._is_admin_token(tokens[0])
 
-    def _bearer(self, headers: Mapping[str, str]) -> Caller | None:
+    def _caller_by_bearer(self, headers: Mapping[str, str]) -> Caller | None:
         if self._tokens is None and self._admin_token is None:
             return None
         values = values_of(headers, "Authorization")
-        if len(values) > 1:  # RFC 9110 section 5.3: it is no list, so which one is meant is anybody's guess
+        if len(values) > 1:  # RFC 9110 section 5.3: the field is not a list, so repetitions are ambiguous
             return REJECTED
-        # Another scheme is not for us: a proxy's Basic credentials, say.
+        # Other schemes may be for a proxy, such as Basic.
         token = _bearer_token(values[0]) if values else None
         if token is None:
             return None
-        return Caller(is_admin=True) if self._is_admin_token(token) else self._token_owner(token)
+        return Caller(is_admin=True) if self._is_admin_token(token) else self._caller_by_token(token)
 
     def _is_admin_token(self, token: str) -> bool:
         if self._admin_token is None:
             return False
         return hmac.compare_digest(token.encode(errors="surrogateescape"), self._admin_token)
 
-    def _cookie_owner(self, headers: Mapping[str, str]) -> Caller | None:
-        shown = set(cookies_of(headers, self._cookie)) - {""} if self._cookie is not None else set()
-        if not shown:
+    def _caller_by_cookie(self, headers: Mapping[str, str]) -> Caller | None:
+        tokens = set(cookies_of(headers, self._cookie)) - {""} if self._cookie is not None else set()
+        if not tokens:
             return None
-        # A neighbouring site can set a second cookie of the name: which one is the user's is not to be guessed.
-        return self._token_owner(shown.pop()) if len(shown) == 1 else REJECTED
+        # A site on a sibling domain can set a second cookie of the same name, so several values are ambiguous.
+        return self._caller_by_token(tokens.pop()) if len(tokens) == 1 else REJECTED
 
-    def _token_owner(self, token: str) -> Caller:
+    def _caller_by_token(self, token: str) -> Caller:
         if self._tokens is None:
             return REJECTED
         try:
@@ -121,9 +120,9 @@ class Authenticator:
             logger.debug("token rejected: %s", error)
             return REJECTED
 
-    def _forwarded_user(self, headers: Mapping[str, str], peer: str | None) -> Caller:
+    def _caller_by_proxy(self, headers: Mapping[str, str], peer: str | None) -> Caller:
         if self._forwarded is None:
-            return ANYBODY
+            return ANONYMOUS
         try:
             return Caller(self._forwarded.user_of(headers, peer))
         except BadForwardedUser as error:
@@ -136,13 +135,13 @@ def _bearer_token(value: str) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def _from_another_site(headers: Mapping[str, str]) -> bool:
-    """Whether a browser says so (W3C Fetch Metadata); every current one does."""
+def _is_cross_site(headers: Mapping[str, str]) -> bool:
+    """Return whether a page of another site made the request (W3C Fetch Metadata; every current browser sends it)."""
     return headers.get("Sec-Fetch-Site") == "cross-site"
 
 
-def _fields_looked_at(cookie: str | None, forwarded_user: ForwardedUserSettings | None) -> str:
-    """What answers to different callers differ by, as a Vary field (RFC 9110 section 12.5.5)."""
+def _vary_fields(cookie: str | None, forwarded_user: ForwardedUserSettings | None) -> str:
+    """Return the request headers that identify callers, as a Vary field (RFC 9110 section 12.5.5)."""
     fields = ["Authorization"]
     if cookie is not None:
         fields.append("Cookie")

@@ -1,6 +1,6 @@
-"""The public keys that an identity provider publishes (JWKS, RFC 7517), fetched beside requests, never on their way.
+"""The public keys of an identity provider (JWKS, RFC 7517), fetched in the background, never during a request.
 
-The one place outside of ``gateway.origin`` with an HTTP client: it talks to the identity provider and to nobody else.
+The only HTTP client outside of ``gateway.origin``; it connects to the identity provider only.
 """
 
 import asyncio
@@ -17,51 +17,51 @@ from gateway.metrics.collectors import Metrics
 
 logger = logging.getLogger(__name__)
 
-_REFRESH = 600.0  # seconds between fetches when nothing asks for one
-_LEAST_PAUSE = 60.0  # an unknown kid costs the provider one request a minute, whatever clients send
-_RETRY = 15.0
-_TIMEOUT = 5.0
-_LARGEST = 256 * 1024
+_REFRESH = 600.0  # seconds between regular fetches
+_MIN_INTERVAL = 60.0  # seconds between fetches for unknown kids, however many clients send
+_RETRY = 15.0  # seconds after a failed fetch
+_TIMEOUT = 5.0  # seconds
+_MAX_BYTES = 256 * 1024
 
 
 class JwksUnavailable(Exception):
-    """The provider did not answer, or with something that holds no key of ours."""
+    """The provider did not respond, or its response has no usable key."""
 
 
 class Jwks:
-    """The keys of the last fetch that brought any. Each is bound to its own algorithm: a token cannot choose."""
+    """The keys of the last successful fetch. Each key is bound to its algorithm: a token cannot choose another."""
 
     def __init__(self, algorithms: Sequence[str]) -> None:
         self._algorithms = frozenset(algorithms)
         self._keys: list[jwt.PyJWK] = []
-        self.missed = asyncio.Event()  # set when a token named a key that is not here
+        self.missed = asyncio.Event()  # set once a token names an unknown key
 
     def key_for(self, token: str) -> jwt.PyJWK:
-        """The key that the token names, or the only one of its algorithm if it names none (RFC 7515 section 4.1.4)."""
+        """Return the key that the token names (RFC 7515 section 4.1.4), or else the only key of its algorithm."""
         header = jwt.get_unverified_header(token)
         kid, algorithm = header.get("kid"), header.get("alg")
         if algorithm not in self._algorithms:
             raise jwt.InvalidAlgorithmError("the algorithm is not allowed")
-        fitting = [key for key in self._keys if key.algorithm_name == algorithm and kid in (None, key.key_id)]
-        if len(fitting) == 1:
-            return fitting[0]
-        if not fitting:
+        candidates = [key for key in self._keys if key.algorithm_name == algorithm and kid in (None, key.key_id)]
+        if len(candidates) == 1:
+            return candidates[0]
+        if not candidates:
             self.missed.set()
-        raise jwt.InvalidKeyError("the token names no key that is published")
+        raise jwt.InvalidKeyError("the token names no published key")
 
     def replace(self, document: bytes) -> None:
-        """Take the keys of a JWKS document in place of those there; raises ``JwksUnavailable`` if it has none."""
+        """Replace the keys by those of a JWKS document; raises ``JwksUnavailable`` if it has no usable key."""
         try:
             entries = json.loads(document)["keys"]
             keys = [key for entry in entries if (key := self._usable(entry)) is not None]
         except (ValueError, TypeError, KeyError, RecursionError):
-            raise JwksUnavailable("the answer is no JWKS document") from None
+            raise JwksUnavailable("the response is not a JWKS document") from None
         if not keys:
-            raise JwksUnavailable("the document holds no key for these algorithms")
+            raise JwksUnavailable("the document has no key for these algorithms")
         self._keys = keys
 
     def _usable(self, entry: object) -> jwt.PyJWK | None:
-        """The key of an entry; None for one that is for something else. A provider may publish such, too."""
+        """Return the key of an entry; None for a key that is not for signatures of these algorithms."""
         if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or entry.get("kty") == "oct":
             return None
         try:
@@ -78,14 +78,14 @@ async def keep_fetching(
     metrics: Metrics,
     *,
     refresh: float = _REFRESH,
-    least_pause: float = _LEAST_PAUSE,
+    min_interval: float = _MIN_INTERVAL,
     retry: float = _RETRY,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[None]:
-    """Fetch the keys once, then again every ``refresh`` seconds and, at most every ``least_pause``, for an unknown kid.
+    """Fetch the keys at once, then every ``refresh`` seconds and, at most every ``min_interval``, for an unknown kid.
 
-    What was fetched is kept for as long as the provider is away; the gateway also starts without it, and tries again
-    every ``retry`` seconds.
+    While the provider is down, the last keys stay valid; the gateway also starts without any. A failed fetch is
+    repeated after ``retry`` seconds.
     """
     is_up = metrics.dependency_up.labels(dependency="jwks")
     async with aiohttp.ClientSession(
@@ -102,7 +102,7 @@ async def keep_fetching(
                 is_up.set(0)
                 logger.warning("the identity provider's keys cannot be fetched: %s", error)
                 return False
-            except Exception:  # or no key that the provider publishes from now on would ever be known
+            except Exception:  # the task must survive, or it would never fetch new keys
                 is_up.set(0)
                 metrics.background_errors.labels(task="jwks").inc()
                 logger.exception("the fetch of the identity provider's keys failed")
@@ -110,18 +110,18 @@ async def keep_fetching(
             is_up.set(1)
             return True
 
-        async def fetch_on(fetched: bool) -> None:
+        async def fetch_repeatedly(fetched: bool) -> None:
             while True:
                 fetched_at = monotonic()
                 keys.missed.clear()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(refresh if fetched else retry):
                         await keys.missed.wait()
-                        # Whoever asks for keys that do not exist only ever brings the next fetch nearer, never two.
-                        await asyncio.sleep(max(0.0, fetched_at + least_pause - monotonic()))
+                        # Tokens that name unknown keys only bring the next fetch forward; they never add one.
+                        await asyncio.sleep(max(0.0, fetched_at + min_interval - monotonic()))
                 fetched = await fetch()
 
-        task = asyncio.create_task(fetch_on(await fetch()), name="jwks-fetch")
+        task = asyncio.create_task(fetch_repeatedly(await fetch()), name="jwks-fetch")
         try:
             yield
         finally:
@@ -138,8 +138,8 @@ async def _document(session: aiohttp.ClientSession, url: str) -> bytes:
             document = bytearray()
             async for piece in response.content.iter_any():
                 document += piece
-                if len(document) > _LARGEST:
-                    raise JwksUnavailable(f"more than {_LARGEST} bytes")
+                if len(document) > _MAX_BYTES:
+                    raise JwksUnavailable(f"more than {_MAX_BYTES} bytes")
             return bytes(document)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise JwksUnavailable(type(error).__name__) from error

@@ -1,4 +1,4 @@
-"""Who may do what with an image. Checked on every request, on a cache hit as on a miss, before anything is sent."""
+"""Access policy: checked on every request, cache hit or miss, before anything is sent."""
 
 from typing import Protocol
 
@@ -7,49 +7,49 @@ from gateway.errors import GatewayError, ImageNotFound, Unauthorized
 
 
 class Ownable(Protocol):
-    """What the policy has to know of an image."""
+    """The properties of an image that the policy depends on."""
 
     @property
     def owner(self) -> str | None:
-        """The owner's user id; None when nobody owns it."""
+        """The owner's user id; None without an owner."""
         ...
 
     @property
     def public(self) -> bool:
-        """Whether everybody may see it."""
+        """Whether every caller may view the image."""
         ...
 
     @property
     def links_killed(self) -> int | None:
-        """How often all signed links to it have been killed; None when that is not known."""
+        """How often all signed links to the image were killed; None if unknown."""
         ...
 
 
 def check_view(caller: Caller, image: Ownable) -> None:
-    """Return if ``caller`` may see the image.
+    """Return if ``caller`` may view the image.
 
-    Raises ``Unauthorized`` for bad credentials, else ``ImageNotFound``: whoever may not see an image does not learn
-    that there is one.
+    Raises ``Unauthorized`` for bad credentials, else ``ImageNotFound``: a caller who may not view an image does not
+    learn that it exists.
     """
     if image.public or _owns(caller, image):
         return
-    if caller.link is not None and caller.link.opens(image.links_killed):
+    if caller.link is not None and caller.link.is_valid_for(image.links_killed):
         return
     raise refusal(caller)
 
 
 def refusal(caller: Caller) -> GatewayError:
-    """What ``caller`` hears of an image that is not there for him, whether there is one or not.
+    """Return the error for an image that is unknown or hidden from ``caller``; the two must not be distinguishable.
 
-    A link that does not open it is a bad credential: forged, killed, and outlived by its image are one answer.
+    A link that is not valid for the image is a bad credential, whether it is forged, killed, or its image is deleted.
     """
     if caller.rejected or caller.link is not None:
         return Unauthorized()
-    return ImageNotFound("not there for the caller")
+    return ImageNotFound("unknown, or hidden from the caller")
 
 
 def check_control(caller: Caller, image: Ownable) -> None:
-    """Return if ``caller`` may renew the image's URL, see its state and kill its links: its owner, or the admin.
+    """Return if ``caller``, as the owner or the admin, may renew the image's URL, see its status and kill its links.
 
     Raises as ``check_owner`` does.
     """
@@ -58,10 +58,10 @@ def check_control(caller: Caller, image: Ownable) -> None:
 
 
 def check_owner(caller: Caller, image: Ownable) -> None:
-    """Return if ``caller`` owns the image, and so may show it to others. The admin runs the gateway, he owns nothing.
+    """Return if ``caller`` owns the image, and so may share it; the admin owns no image.
 
-    Raises as ``check_view`` does; ``Unauthorized`` for somebody unknown at an image that he may see, and
-    ``ImageNotFound`` for anybody else.
+    Raises as ``check_view`` does. For a visible image, raises ``Unauthorized`` for an anonymous caller and
+    ``ImageNotFound`` for any other.
     """
     if _owns(caller, image):
         return

@@ -1,9 +1,9 @@
-"""Signed links: an address that opens one image to whoever has it, until a time.
+"""Signed links: addresses that show one image to anyone, until they expire.
 
 ``?kid=K&exp=UNIX&sig=S``, where S is the base64url, without padding, of HMAC-SHA256 under key K over
 ``path + "\\n" + exp`` and, once the image's links have been killed n > 0 times, ``"\\n" + n``. The path is that of the
-request, byte for byte. Other parameters (``style``, ``download``, ``redirect``) are not signed: whoever may see the
-image may see it in any of the configured styles and save it under any name.
+request, byte for byte. Other parameters (``style``, ``download``, ``redirect``) are not signed: a caller who may view
+the image may view it in any configured style and save it under any name.
 """
 
 import base64
@@ -23,20 +23,20 @@ PARAMETERS = ("kid", "exp", "sig")
 
 
 class BadLink(Exception):
-    """The link parameters open nothing, whatever the image."""
+    """The link parameters are not valid for any image."""
 
 
 class Parameters(Protocol):
-    """The query of a request, repetitions included."""
+    """The query of a request, including repeated parameters."""
 
     def getall(self, key: str, default: list[str]) -> list[str]:
-        """Every value of a parameter."""
+        """Return every value of a parameter."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SignedLink:
-    """A link that is well formed and not over. Whether it is genuine is known only beside its image."""
+    """A link that is well-formed and not expired; only together with the image can its signature be verified."""
 
     path: str
     expires_at: int
@@ -44,12 +44,12 @@ class SignedLink:
     key: bytes
 
     def __repr__(self) -> str:
-        return f"SignedLink(path={self.path!r}, expires_at={self.expires_at})"  # the rest opens doors
+        return f"SignedLink(path={self.path!r}, expires_at={self.expires_at})"  # the rest is secret
 
-    def opens(self, links_killed: int | None) -> bool:
-        """Whether it was signed for an image whose links have been killed that often; constant-time.
+    def is_valid_for(self, links_killed: int | None) -> bool:
+        """Return whether the signature includes this count of kills, compared in constant time.
 
-        None, which is not known, opens nothing.
+        With None (unknown), no link is valid.
         """
         if links_killed is None:
             return False
@@ -57,7 +57,7 @@ class SignedLink:
 
 
 class SignedLinks:
-    """Reads and makes links. The first key signs, each verifies."""
+    """Parses and makes links. The first key signs; every key verifies."""
 
     def __init__(self, settings: SignedLinksSettings, now: Callable[[], float] = time.time) -> None:
         self._keys = {kid: key.get_secret_value().encode() for kid, key in settings.keys.items()}
@@ -65,24 +65,24 @@ class SignedLinks:
         self._now = now
 
     def read(self, path: str, query: Parameters) -> SignedLink | None:
-        """The link of a request for ``path``; None when it shows none. Raises ``BadLink``."""
-        shown = [query.getall(name, []) for name in PARAMETERS]
-        if not any(shown):
+        """Return the link of a request for ``path``; None without link parameters. Raises ``BadLink``."""
+        given = [query.getall(name, []) for name in PARAMETERS]
+        if not any(given):
             return None
-        if any(len(values) != 1 for values in shown):
+        if any(len(values) != 1 for values in given):
             raise BadLink("a parameter is missing or repeated")
-        kid, exp, sig = (values[0] for values in shown)
+        kid, exp, sig = (values[0] for values in given)
         if not (_KID.fullmatch(kid) and _EXP.fullmatch(exp) and _SIG.fullmatch(sig)):
             raise BadLink("a parameter is malformed")
         if kid not in self._keys:
             raise BadLink("the key is unknown")
         if int(exp) <= self._now():
-            raise BadLink("the link is over")
+            raise BadLink("the link is expired")
         return SignedLink(path, int(exp), sig, self._keys[kid])
 
     def make(self, path: str, *, expires_in: int, links_killed: int | None) -> tuple[str, int]:
-        """The address that opens ``path`` for ``expires_in`` seconds, and when it ends, in Unix seconds."""
-        # None, which is not known, is made as 0 is: should there have been kills, such a link is one of the dead.
+        """Return a link to ``path`` that expires in ``expires_in`` seconds, and its expiry in Unix seconds."""
+        # None (unknown) is signed as 0: if links were killed before, the new link is not valid either.
         expires_at = int(self._now()) + expires_in
         signature = _signature(self._keys[self._signing_kid], path, expires_at, links_killed)
         return f"{path}?kid={self._signing_kid}&exp={expires_at}&sig={signature}", expires_at
@@ -90,6 +90,6 @@ class SignedLinks:
 
 def _signature(key: bytes, path: str, expires_at: int, links_killed: int | None) -> str:
     signed = f"{path}\n{expires_at}" + (f"\n{links_killed}" if links_killed else "")
-    # A path that is no UTF-8 is nobody's, but it must not be a crash.
+    # No image has a path that is not UTF-8, but such a path must not raise.
     digest = hmac.digest(key, signed.encode(errors="surrogateescape"), "sha256")
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -20,7 +20,7 @@ from gateway.api.batch import image_ids_in
 from gateway.api.json_body import json_body
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
-from gateway.errors import CacheIsAway, InvalidRequest, RouteNotFound
+from gateway.errors import InvalidRequest, RedisUnavailable, RouteNotFound
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.urls.refresh_worker import RefreshReport
@@ -133,4 +133,4 @@ async def _redis_answers() -> AsyncIterator[None]:
     try:
         yield
     except CacheUnavailable as error:
-        raise CacheIsAway(str(error)) from error
+        raise RedisUnavailable(str(error)) from error

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from gateway.access.identity import ANYBODY, Authenticator, Caller
+from gateway.access.identity import ANONYMOUS, Authenticator, Caller
 from gateway.errors import Unauthorized
 from gateway.settings import JwtSettings
 
@@ -43,11 +43,11 @@ def test_a_valid_token_names_the_user(scheme: str) -> None:
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic YWxpY2U6c2VjcmV0", "alice"])
 def test_without_a_bearer_token_one_is_anybody(header: str | None) -> None:
-    assert authenticator().identify({} if header is None else {"Authorization": header}) == ANYBODY
+    assert authenticator().identify({} if header is None else {"Authorization": header}) == ANONYMOUS
 
 
 def test_with_neither_kind_of_token_configured_the_header_is_not_looked_at() -> None:
-    assert Authenticator(None, None).identify({"Authorization": "Bearer rubbish"}) == ANYBODY
+    assert Authenticator(None, None).identify({"Authorization": "Bearer rubbish"}) == ANONYMOUS
 
 
 def test_the_admin_token_makes_an_admin() -> None:
@@ -119,7 +119,7 @@ def test_a_token_for_another_audience_is_good_where_none_is_configured() -> None
 def test_bad_credentials_are_no_reason_to_refuse_what_everybody_may_have() -> None:
     with pytest.raises(Unauthorized):
         REJECTED.require_valid()
-    for caller in (ANYBODY, Caller("alice"), Caller(is_admin=True)):
+    for caller in (ANONYMOUS, Caller("alice"), Caller(is_admin=True)):
         caller.require_valid()
 
 

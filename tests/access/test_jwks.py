@@ -223,7 +223,7 @@ class TestFetching:
         keys = Jwks(ALGORITHMS)
         new = generate_private_key(SECP256R1())
         good = token(key=new, algorithm="ES256", headers={"kid": "new"})
-        async with keep_fetching(keys, provider.url, Metrics(), least_pause=0.2):
+        async with keep_fetching(keys, provider.url, Metrics(), min_interval=0.2):
             provider.body = document(published(new, "ES256", "new"))
             assert not _is_good(keys, good)  # this is what asks for it
             for number in range(1000):

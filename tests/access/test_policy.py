@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.access.identity import ANYBODY, Caller
+from gateway.access.identity import ANONYMOUS, Caller
 from gateway.access.policy import check_control, check_view
 from gateway.errors import ImageNotFound, Unauthorized
 
@@ -33,15 +33,15 @@ REJECTED = Caller(rejected=True)
 @pytest.mark.parametrize(
     ("caller", "image", "outcome"),
     [
-        (ANYBODY, PUBLIC, None),
+        (ANONYMOUS, PUBLIC, None),
         (BOB, PUBLIC, None),
         (REJECTED, PUBLIC, None),
         (ALICE, PRIVATE, None),
         (BOB, PRIVATE, ImageNotFound),
-        (ANYBODY, PRIVATE, ImageNotFound),
+        (ANONYMOUS, PRIVATE, ImageNotFound),
         (ADMIN, PRIVATE, ImageNotFound),
         (REJECTED, PRIVATE, Unauthorized),
-        (ANYBODY, NOBODYS, ImageNotFound),
+        (ANONYMOUS, NOBODYS, ImageNotFound),
         (ALICE, NOBODYS, ImageNotFound),
     ],
 )
@@ -63,8 +63,8 @@ def test_who_may_see_an_image(caller: Caller, image: Image, outcome: type[Except
         (ADMIN, NOBODYS, None),
         (BOB, PUBLIC, ImageNotFound),
         (BOB, PRIVATE, ImageNotFound),
-        (ANYBODY, PUBLIC, Unauthorized),
-        (ANYBODY, PRIVATE, ImageNotFound),
+        (ANONYMOUS, PUBLIC, Unauthorized),
+        (ANONYMOUS, PRIVATE, ImageNotFound),
         (REJECTED, PUBLIC, Unauthorized),
         (REJECTED, PRIVATE, Unauthorized),
     ],

@@ -31,11 +31,11 @@ def read(query: str, path: str = PATH) -> SignedLink:
 
 
 def test_a_link_signed_as_the_contract_says_opens_its_image() -> None:
-    assert read(GOOD).opens(0)
+    assert read(GOOD).is_valid_for(0)
 
 
 def test_every_key_verifies_and_the_first_signs() -> None:
-    assert read(link_query(PATH, exp=NOW + 60, kid="old", key=OLD_LINK_KEY)).opens(0)
+    assert read(link_query(PATH, exp=NOW + 60, kid="old", key=OLD_LINK_KEY)).is_valid_for(0)
     url, expires_at = LINKS.make(PATH, expires_in=60, links_killed=0)
     assert (url, expires_at) == (f"{PATH}?{GOOD}", NOW + 60)
 
@@ -44,26 +44,26 @@ def test_every_key_verifies_and_the_first_signs() -> None:
 def test_a_link_is_good_for_one_count_of_kills(killed: int) -> None:
     made = read(LINKS.make(PATH, expires_in=60, links_killed=killed)[0].partition("?")[2])
     assert made == read(link_query(PATH, exp=NOW + 60, killed=killed))
-    assert made.opens(killed)
-    assert not made.opens(killed + 1)
-    assert not made.opens(killed - 1)
+    assert made.is_valid_for(killed)
+    assert not made.is_valid_for(killed + 1)
+    assert not made.is_valid_for(killed - 1)
 
 
 def test_where_the_count_of_kills_is_not_known_no_link_opens() -> None:
     made = LINKS.make(PATH, expires_in=60, links_killed=None)[0]
     for query in (GOOD, made.partition("?")[2]):
-        assert not read(query).opens(None)
-    assert not read(made.partition("?")[2]).opens(1)
+        assert not read(query).is_valid_for(None)
+    assert not read(made.partition("?")[2]).is_valid_for(1)
 
 
 @pytest.mark.parametrize("path", ["/i/b", "/api/v1/images/a/proxy", "/i/a/", "/i/%61", "/I/a", "//i/a"])
 def test_a_link_opens_the_path_it_was_signed_for_and_no_other(path: str) -> None:
-    assert not read(GOOD, path).opens(0)
+    assert not read(GOOD, path).is_valid_for(0)
 
 
 def test_a_later_end_or_another_key_is_not_what_was_signed() -> None:
-    assert not read(GOOD.replace(str(NOW + 60), str(NOW + 61))).opens(0)
-    assert not read(GOOD.replace("kid=new", "kid=old")).opens(0)
+    assert not read(GOOD.replace(str(NOW + 60), str(NOW + 61))).is_valid_for(0)
+    assert not read(GOOD.replace("kid=new", "kid=old")).is_valid_for(0)
 
 
 @pytest.mark.parametrize("query", ["", "style=thumb&download=a.png&redirect=true"])
@@ -107,7 +107,7 @@ def test_no_other_spelling_of_a_signature_is_taken(position: int, letter: str) -
     """The last letter carries four bits of six: a decoder would take sixteen spellings of one signature."""
     head, _, signature = GOOD.rpartition("=")
     changed = signature[:position] + letter + signature[position + 1 :]
-    assert read(f"{head}={changed}").opens(0) == (changed == signature)
+    assert read(f"{head}={changed}").is_valid_for(0) == (changed == signature)
 
 
 @given(st.text(), st.lists(st.tuples(st.sampled_from(["kid", "exp", "sig", "style"]), st.text()), max_size=5))
@@ -116,7 +116,7 @@ def test_whatever_is_in_the_query_it_is_a_bad_link_or_none(path: str, pairs: lis
         link = LINKS.read(path, MultiDict(pairs))
     except BadLink:
         return
-    assert link is None or not link.opens(0)
+    assert link is None or not link.is_valid_for(0)
 
 
 def test_nothing_that_opens_a_door_is_printed() -> None:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key a
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import ValidationError
 
-from gateway.access.identity import ANYBODY, REJECTED, Authenticator, Caller
+from gateway.access.identity import ANONYMOUS, REJECTED, Authenticator, Caller
 from gateway.access.tokens import BadToken, ConfiguredKey, Tokens
 from gateway.settings import JwtSettings
 from gateway.settings.sources import SettingsError, load_settings
@@ -160,7 +160,7 @@ class TestCookies:
         assert self.identify(f"{COOKIE}={alice}; {COOKIE}={alice}") == Caller("alice")
 
     def test_other_cookies_are_not_looked_at(self) -> None:
-        assert self.identify(f"Session={token(aud=None)}; {COOKIE}x=rubbish") == ANYBODY
+        assert self.identify(f"Session={token(aud=None)}; {COOKIE}x=rubbish") == ANONYMOUS
 
     def test_a_bad_token_is_a_bad_credential(self) -> None:
         assert self.identify(f"{COOKIE}=rubbish") == REJECTED
@@ -173,7 +173,7 @@ class TestCookies:
     def test_a_page_of_another_site_changes_nothing_with_it(self) -> None:
         """The browser sends the cookie by itself: only what the user's own site asks for is his wish."""
         field = f"{COOKIE}={token(aud=None)}"
-        assert self.identify(field, "POST", **{"Sec-Fetch-Site": "cross-site"}) == ANYBODY
+        assert self.identify(field, "POST", **{"Sec-Fetch-Site": "cross-site"}) == ANONYMOUS
         assert self.identify(field, "POST", **{"Sec-Fetch-Site": "same-origin"}) == Caller("alice")
         assert self.identify(field, "POST") == Caller("alice")
         assert self.identify(field, "GET", **{"Sec-Fetch-Site": "cross-site"}) == Caller("alice")

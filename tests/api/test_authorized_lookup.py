@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.access.identity import ANYBODY, Caller
+from gateway.access.identity import ANONYMOUS, Caller
 from gateway.api import app_keys
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.errors import GatewayError, ImageNotFound, Unauthorized, UnknownStyle
@@ -23,7 +23,7 @@ async def viewing(gateway: RunningGateway, images: Images) -> AuthorizedLookup:
 
 
 @pytest.mark.parametrize(
-    ("caller", "seen"), [(ANYBODY, {"public"}), (BOB, {"public"}), (ADMIN, {"public"}), (ALICE, {"public", "mine"})]
+    ("caller", "seen"), [(ANONYMOUS, {"public"}), (BOB, {"public"}), (ADMIN, {"public"}), (ALICE, {"public", "mine"})]
 )
 async def test_a_warm_image_is_as_closed_as_a_cold_one(
     viewing: AuthorizedLookup, caller: Caller, seen: set[str]
@@ -72,6 +72,6 @@ async def test_control_is_for_the_owner_and_the_admin(viewing: AuthorizedLookup)
     with pytest.raises(ImageNotFound):
         await viewing.control(BOB, "public")
     with pytest.raises(Unauthorized):
-        await viewing.control(ANYBODY, "public")
+        await viewing.control(ANONYMOUS, "public")
     with pytest.raises(ImageNotFound):
         await viewing.control(ADMIN, "nothing")

@@ -95,7 +95,7 @@ def link_parameters(data: bytes) -> None:
         link = LINKS.read(path, query)
     except BadLink:
         return
-    assert link is None or not any(link.opens(killed) for killed in range(3))
+    assert link is None or not any(link.is_valid_for(killed) for killed in range(3))
 
 
 def credentials(data: bytes) -> None:
