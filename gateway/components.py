@@ -75,13 +75,13 @@ async def signed_links(app: web.Application) -> AsyncIterator[None]:
     """Signs and verifies links; absent without ``access.signed_links``."""
     settings = app[app_keys.SETTINGS].access.signed_links
     if settings is not None:
-        app[app_keys.LINKS] = SignedLinks(settings)
+        app[app_keys.SIGNED_LINKS] = SignedLinks(settings)
     yield
 
 
 async def callers(app: web.Application) -> AsyncIterator[None]:
     """Finds a request's caller and address."""
-    app[app_keys.CALLERS] = Callers(app[app_keys.AUTHENTICATOR], app.get(app_keys.LINKS))
+    app[app_keys.CALLERS] = Callers(app[app_keys.AUTHENTICATOR], app.get(app_keys.SIGNED_LINKS))
     app[app_keys.CLIENT_ADDRESS] = ClientAddress(app[app_keys.SETTINGS].server.trusted_proxies)
     yield
 
@@ -123,7 +123,7 @@ async def catalog(app: web.Application) -> AsyncIterator[None]:
         default_bucket=cos.bucket,
         default_region=cos.region,
         metrics=app[app_keys.METRICS],
-        with_links=app_keys.LINKS in app,
+        with_links=app_keys.SIGNED_LINKS in app,
     )
     async with opening as app[app_keys.CATALOG]:
         yield
@@ -167,7 +167,7 @@ async def shared_tier(app: web.Application) -> AsyncIterator[None]:
                 guard,
                 EntryMac(settings.cos.secret_key.get_secret_value()),
                 app[app_keys.SIGNER].is_ours,
-                with_links=app_keys.LINKS in app,
+                with_links=app_keys.SIGNED_LINKS in app,
                 tombstone_ttl=2 * settings.postgres.timeout + 20,
             ),
             app[app_keys.USAGE_STORE],

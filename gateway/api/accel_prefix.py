@@ -1,4 +1,4 @@
-"""Requests for ``image_proxy.accel_prefix``: nginx serves that location itself, so none may reach the gateway."""
+"""Requests for ``image_proxy.accel_prefix``, which nginx must serve itself."""
 
 import logging
 from typing import NoReturn
@@ -12,10 +12,10 @@ logger = logging.getLogger(__name__)
 
 
 class AccelPrefix:
-    """Answers requests below the prefix with an error.
+    """Responds to requests below the prefix with an error.
 
-    ``config/nginx/accel.conf`` declares the prefix ``internal``: nginx answers 404 to a client that asks for it. Only
-    an nginx without that location passes on what ``X-Accel-Redirect`` names, and then every image fails.
+    ``config/nginx/accel.conf`` declares the prefix ``internal``, so nginx responds 404 to a client that requests it.
+    Only an nginx without that location passes on the path of an ``X-Accel-Redirect``, and then every image fails.
     """
 
     def __init__(self, prefix: str, metrics: Metrics) -> None:
@@ -24,7 +24,7 @@ class AccelPrefix:
         self._is_logged = False
 
     async def refuse(self, _: web.Request) -> NoReturn:
-        """Count the request, log the cause once in the life of the process, and raise ``AccelNotConfigured``."""
+        """Count the request, log the cause once per process, and raise ``AccelNotConfigured``."""
         self._metrics.accel_not_configured.inc()
         if not self._is_logged:
             self._is_logged = True

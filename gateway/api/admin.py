@@ -1,4 +1,4 @@
-"""The admin port's guard: reads are open to whoever reaches the port, changes are not."""
+"""The guard of the admin port: reads need no token, changes do."""
 
 from functools import wraps
 
@@ -10,9 +10,9 @@ from gateway.errors import Forbidden, Unauthorized
 
 
 def admin_only(handler: Handler) -> Handler:
-    """Let through what carries ``Authorization: Bearer <admin.token>``.
+    """Make ``handler`` require ``Authorization: Bearer <admin.token>``.
 
-    Raises ``Unauthorized`` otherwise, and ``Forbidden`` while there is no such token: then nobody may.
+    It raises ``Unauthorized`` without the token, and ``Forbidden`` if no token is configured.
     """
 
     @wraps(handler)

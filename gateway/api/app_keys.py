@@ -1,4 +1,4 @@
-"""Where handlers find what the composition has opened."""
+"""The keys under which the application holds its components."""
 
 from aiohttp import web
 
@@ -37,27 +37,27 @@ CLOCK = web.AppKey("clock", CosClock)
 LIFETIME = web.AppKey("lifetime", Lifetime)
 HOSTS = web.AppKey("hosts", Hosts)
 SIGNER = web.AppKey("signer", Signer)
-PUBLIC_URLS = web.AppKey("hand_out", PublicUrls)
+PUBLIC_URLS = web.AppKey("public_urls", PublicUrls)
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
-LINKS = web.AppKey("links", SignedLinks)
+SIGNED_LINKS = web.AppKey("signed_links", SignedLinks)
 CALLERS = web.AppKey("callers", Callers)
 CLIENT_ADDRESS = web.AppKey("client_address", ClientAddress)
 IN_FLIGHT = web.AppKey("in_flight", InFlight)
 CATALOG = web.AppKey("catalog", PostgresCatalog)
 REDIS = web.AppKey("redis", GuardedRedis)
-USAGE_STORE = web.AppKey("redis_usage", UsageStore)
+USAGE_STORE = web.AppKey("usage_store", UsageStore)
 REFRESH_QUEUE = web.AppKey("refresh_queue", RefreshQueue)
 SHARED_TIER = web.AppKey("shared_tier", SharedTier)
-INVALIDATION_CHANNEL = web.AppKey("replicas", InvalidationChannel)
-INVALIDATION = web.AppKey("forgetting", Invalidation)
-REFRESH_WORKER = web.AppKey("refresher", RefreshWorker)
-DAILY_STATISTICS = web.AppKey("daily_stats", DailyStatistics)
+INVALIDATION_CHANNEL = web.AppKey("invalidation_channel", InvalidationChannel)
+INVALIDATION = web.AppKey("invalidation", Invalidation)
+REFRESH_WORKER = web.AppKey("refresh_worker", RefreshWorker)
+DAILY_STATISTICS = web.AppKey("daily_statistics", DailyStatistics)
 ORIGIN = web.AppKey("origin", OriginClient)
 USAGE = web.AppKey("usage", UsageCounter)
 RESOLVER = web.AppKey("resolver", UrlResolver)
-AUTHORIZED_LOOKUP = web.AppKey("viewing", AuthorizedLookup)
+AUTHORIZED_LOOKUP = web.AppKey("authorized_lookup", AuthorizedLookup)
 OBJECT_SOURCE = web.AppKey("object_source", ObjectSource)
 IMAGE_HANDLER = web.AppKey("image_handler", ImageHandler)
 HEALTH = web.AppKey("health", Health)
-# Before the names of an application's routes in metrics; none on the public port.
+# The prefix of the application's route names in metrics; absent on the public port.
 ROUTE_PREFIX = web.AppKey("route_prefix", str)

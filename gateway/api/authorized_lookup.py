@@ -1,4 +1,4 @@
-"""The first half of a request's way: image id -> signed image that this caller may have."""
+"""Authorized look-up: from an image id to the signed image, if the caller may view it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +16,8 @@ from gateway.urls.resolver import Known, Resolved, UrlResolver
 class AuthorizedLookup:
     """Resolves images and checks access in one step, so that neither happens without the other.
 
-    ``callers`` identifies who sent a request. That happens only where it matters: for images that are not public, and
-    for ids that name none.
+    ``callers`` identifies the sender of a request, which is only needed for images that are not public and for ids
+    that name no image.
     """
 
     def __init__(self, resolver: UrlResolver, callers: Callers) -> None:
@@ -25,7 +25,7 @@ class AuthorizedLookup:
         self._callers = callers
 
     def get_cached(self, request: web.BaseRequest, image_id: str, style: str | None = None) -> Resolved | None:
-        """Return the image if this process has it cached; None: it has to be looked up.
+        """Return the image if this process has it cached, else None.
 
         Raises what ``look_up`` raises.
         """
@@ -39,7 +39,7 @@ class AuthorizedLookup:
         return resolved
 
     async def look_up(self, request: web.BaseRequest, image_id: str, style: str | None = None) -> Resolved:
-        """Look an image up that is not cached here; raises what the resolver and ``check_view`` raise."""
+        """Look up an image that this process has not cached; raises what the resolver and ``check_view`` raise."""
         try:
             resolved = await self._resolver.look_up(image_id, style)
         except ImageNotFound as error:
@@ -49,42 +49,42 @@ class AuthorizedLookup:
         return resolved
 
     async def resolve_again(self, request: web.BaseRequest, image_id: str, style: str | None = None) -> SignedImage:
-        """Return the image as it is now, if the sender of ``request`` may still see it."""
+        """Return the current image, if the sender of ``request`` may still view it."""
         resolved = self.get_cached(request, image_id, style) or await self.look_up(request, image_id, style)
         return resolved.image
 
     async def view(self, caller: Caller, image_id: str, style: str | None = None) -> Resolved:
-        """Return the image if ``caller`` may see it; raises what the resolver and ``check_view`` raise."""
-        with _same_answer_for_bad_credentials(caller):
+        """Return the image if ``caller`` may view it; raises what the resolver and ``check_view`` raise."""
+        with _hide_missing_images(caller):
             resolved = self._resolver.get_cached(image_id, style) or await self._resolver.look_up(image_id, style)
         check_view(caller, resolved.image.record)
         return resolved
 
     async def view_many(self, caller: Caller, image_ids: list[str]) -> dict[str, Resolved | GatewayError]:
-        """For each id the image, or the error that ``view`` would raise."""
+        """Return for each id the image, or the error that ``view`` would raise."""
         results = await self._resolver.resolve_many(image_ids)
         return {image_id: _checked(caller, result) for image_id, result in results.items()}
 
     async def control(self, caller: Caller, image_id: str) -> Known:
-        """What is known of the image if ``caller`` may renew its URL, see its state and kill its links."""
-        known = await self._known(caller, image_id)
-        check_control(caller, known.record)
-        return known
+        """Return the image's record and cached URL if ``caller`` may control it (``check_control``)."""
+        peeked = await self._peek(caller, image_id)
+        check_control(caller, peeked.record)
+        return peeked
 
     async def own(self, caller: Caller, image_id: str) -> Known:
-        """What is known of the image if it is the caller's."""
-        known = await self._known(caller, image_id)
-        check_owner(caller, known.record)
-        return known
+        """Return the image's record and cached URL if ``caller`` owns it."""
+        peeked = await self._peek(caller, image_id)
+        check_owner(caller, peeked.record)
+        return peeked
 
-    async def _known(self, caller: Caller, image_id: str) -> Known:
-        with _same_answer_for_bad_credentials(caller):
+    async def _peek(self, caller: Caller, image_id: str) -> Known:
+        with _hide_missing_images(caller):
             return await self._resolver.peek(image_id)
 
 
 def _checked(caller: Caller, result: Resolved | GatewayError) -> Resolved | GatewayError:
     try:
-        with _same_answer_for_bad_credentials(caller):
+        with _hide_missing_images(caller):
             if isinstance(result, GatewayError):
                 raise result
         check_view(caller, result.image.record)
@@ -94,8 +94,8 @@ def _checked(caller: Caller, result: Resolved | GatewayError) -> Resolved | Gate
 
 
 @contextmanager
-def _same_answer_for_bad_credentials(caller: Caller) -> Iterator[None]:
-    """Bad credentials are told so whether the image exists or not."""
+def _hide_missing_images(caller: Caller) -> Iterator[None]:
+    """Replace ``ImageNotFound`` by the error that the caller gets for a hidden image."""
     try:
         yield
     except ImageNotFound as error:

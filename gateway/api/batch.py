@@ -1,4 +1,4 @@
-"""Many presigned URLs in one request."""
+"""Presigned URLs of many images in one request."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, InvalidImageId, InvalidRequest
 
-MOST_IMAGES = 200
+MAX_IMAGES = 200
 
 
 async def urls(request: web.Request) -> web.Response:
-    """For each id its URL, or the code of the error that asking for it alone would give."""
-    asked = image_ids_in(await json_body(request))
+    """Return for each id its URL, or the code of the error that a request for it alone would get."""
+    requested = image_ids_in(await json_body(request))
     errors: dict[str, str] = {}
     valid: list[str] = []
-    for image_id in asked:
+    for image_id in requested:
         try:
             valid.append(parse_image_id(image_id))
         except InvalidImageId as error:
@@ -34,15 +34,15 @@ async def urls(request: web.Request) -> web.Response:
         request.app[USAGE].accessed(image_id)
         presigned = request.app[PUBLIC_URLS].presign(result.image)
         found[image_id] = {"url": presigned.url, "expires_at": presigned.expires_at, "from_cache": result.from_cache}
-    request[REQUEST_CONTEXT].is_denial = bool(errors)  # or one id in a batch would tell what a 404 does not
+    request[REQUEST_CONTEXT].is_denial = bool(errors)  # else the duration of a batch would show which images exist
     return success({"urls": found, "errors": errors})
 
 
 def image_ids_in(body: Any) -> list[str]:
-    """The ``image_ids`` of a body, not yet checked one by one; raises ``InvalidRequest``."""
+    """Return the ``image_ids`` of a body, each not yet validated; raises ``InvalidRequest``."""
     image_ids = body.get("image_ids") if isinstance(body, dict) else None
     if not isinstance(image_ids, list) or not all(isinstance(one, str) for one in image_ids):
         raise InvalidRequest('the body must be {"image_ids": ["…"]}')
-    if not 1 <= len(image_ids) <= MOST_IMAGES:
-        raise InvalidRequest(f"image_ids must name 1 to {MOST_IMAGES} images")
+    if not 1 <= len(image_ids) <= MAX_IMAGES:
+        raise InvalidRequest(f"image_ids must name 1 to {MAX_IMAGES} images")
     return image_ids

@@ -1,4 +1,4 @@
-"""Who sent this request."""
+"""The caller of an HTTP request."""
 
 import logging
 from dataclasses import replace
@@ -12,19 +12,19 @@ logger = logging.getLogger(__name__)
 
 
 class Callers:
-    """Tells who sent a request; ``links`` is None where signed links are not configured."""
+    """Identifies callers; ``links`` is None if signed links are not configured."""
 
     def __init__(self, authenticator: Authenticator, links: SignedLinks | None) -> None:
         self._authenticator = authenticator
         self._links = links
 
     def of(self, request: web.BaseRequest) -> Caller:
-        """The caller by the request's credentials and, when he only reads, by a signed link; never raises."""
+        """Return the caller by the request's credentials and, for GET and HEAD, its signed link; never raises."""
         caller = self._authenticator.identify(request.headers, peer=_peer(request), method=request.method)
         if self._links is None or request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
             return caller
         try:
-            # The path as it was sent: what a proxy rewrote is not what was signed.
+            # The path as it was sent, because links sign the exact path.
             link = self._links.read(request.rel_url.raw_path, request.query)
         except BadLink as error:
             logger.debug("link rejected: %s", error)
@@ -33,6 +33,6 @@ class Callers:
 
 
 def _peer(request: web.BaseRequest) -> str | None:
-    """The address at the other end of the socket; None when it is closed, or no internet socket."""
+    """Return the address of the socket's other end; None if the socket is closed or a Unix socket."""
     name = request.transport.get_extra_info("peername") if request.transport is not None else None
     return str(name[0]) if isinstance(name, tuple) else None

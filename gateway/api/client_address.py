@@ -1,4 +1,4 @@
-"""Where a request came from, as far as it can be told: for the log, and no proof of anything."""
+"""The client's address behind proxies, for the log only: it is no proof of identity."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,33 +7,33 @@ from gateway.ip_address import IpAddress, IpNetwork, is_among, parse_ip
 
 
 class ClientAddress:
-    """Looks through the proxies in front.
+    """Reads ``X-Forwarded-For`` as far as trusted proxies wrote it.
 
-    Each of them adds to ``X-Forwarded-For``, at its right end, whom it got the request from. So the list is read from
-    there for as long as it was a trusted proxy that wrote; the rest is the word of whoever came to the first of them.
+    Each proxy appends the address of its peer. So the list is read from its right end while the writer is a trusted
+    proxy; anything further left may be forged.
     """
 
     def __init__(self, trusted_proxies: Sequence[IpNetwork]) -> None:
         self._trusted = trusted_proxies
 
     def of(self, headers: Mapping[str, str], peer: str | None) -> str | None:
-        """The client's address; ``peer`` is the other end of the socket, and None where that has no address."""
+        """Return the client's address; None for a Unix socket, whose ``peer`` (the socket's other end) is None."""
         client = parse_ip(peer or "")
         if client is None:
             return None
         hops = ",".join(values_of(headers, "X-Forwarded-For")).split(",")
         while hops and is_among(client, self._trusted):
-            named = _named_by(hops.pop().strip())
-            if named is None:
+            address = _address_in(hops.pop().strip())
+            if address is None:
                 break
-            client = named
+            client = address
         return str(client)
 
 
-def _named_by(hop: str) -> IpAddress | None:
-    """The address in one element, some proxies add a port; None for a name, ``unknown`` and the like.
+def _address_in(hop: str) -> IpAddress | None:
+    """Return the address in one element, to which some proxies add a port; None for a name, ``unknown`` and the like.
 
-    What follows a ``%`` in an IPv6 address may be any text, and means nothing on another machine.
+    An IPv6 zone (``%``) may be any text and has no meaning on another machine: None.
     """
     if hop.startswith("["):
         hop = hop[1:].partition("]")[0]

@@ -1,4 +1,4 @@
-"""The time that a denial takes, made independent of the image it denies."""
+"""Response times of denials that do not depend on the image."""
 
 import asyncio
 import random
@@ -8,20 +8,21 @@ from typing import Final
 
 _STEP: Final = 0.025  # seconds; a look-up in Redis and Postgres takes a few milliseconds
 _JITTER: Final = 0.005  # seconds
-_MOST: Final = 10  # steps
-_MEMORY: Final = 10.0  # seconds
+_MAX_STEPS: Final = 10
+_SLOWEST_LIFETIME: Final = 10.0  # seconds
 
 
 class DenialDelay:
-    """Holds each 401 and 404 for an image until a time that does not depend on the image.
+    """Delays each 401 and 404 for an image to a time that does not depend on the image.
 
-    A private image in memory is denied in microseconds, one to be signed takes Redis and Postgres, an unknown id takes
-    them again every few seconds: whoever measures that learns which ids exist. So a denial leaves at a multiple of
-    25 ms after its request began, and not before the slowest denial of the last 10 s would have left (at most 250 ms):
-    while Postgres is slow, all denials are. One that takes longer than 250 ms leaves at the next multiple.
+    Denying a private image takes microseconds if it is cached and milliseconds if not, and an unknown id needs Redis
+    and Postgres again every few seconds: the response time would show which ids exist. So a denial is sent at a
+    multiple of 25 ms after its request began, and not before the slowest denial of the last 10 s would have been sent
+    (at most 250 ms): while Postgres is slow, all denials are. A denial that takes longer than 250 ms is sent at the
+    next multiple.
 
-    Timers of the loop run for whole milliseconds from when they were set (``selectors.EpollSelector``), which shows how
-    long the work took, modulo one. A random 0 to 5 ms more, a whole number of them, makes that remainder uniform.
+    The loop's timers run for whole milliseconds (``selectors.EpollSelector``), so the response time modulo 1 ms would
+    show the duration of the work. A random 0 to 5 ms, a whole number of milliseconds, makes that remainder uniform.
     """
 
     def __init__(
@@ -35,13 +36,13 @@ class DenialDelay:
         self._slowest_until = float("-inf")
 
     async def hold(self, started: float) -> None:
-        """Return when the answer to a request that began at ``started`` may leave."""
+        """Wait until the response to a request that began at ``started`` may be sent."""
         await asyncio.sleep(self.seconds_left(started))
 
     def seconds_left(self, started: float) -> float:
-        """For how long to hold the answer from now on."""
+        """Return the seconds from now until the response may be sent."""
         now = self._now()
         own = int((now - started) / _STEP) + 1
         if own >= self._slowest or now >= self._slowest_until:
-            self._slowest, self._slowest_until = min(own, _MOST), now + _MEMORY
+            self._slowest, self._slowest_until = min(own, _MAX_STEPS), now + _SLOWEST_LIFETIME
         return started + max(own, self._slowest) * _STEP - now + self._jitter() * _JITTER

@@ -1,4 +1,4 @@
-"""The measurements, for Prometheus."""
+"""``GET /metrics``."""
 
 import asyncio
 
@@ -9,8 +9,8 @@ from gateway.api.app_keys import METRICS
 
 
 async def exposition(request: web.Request) -> web.Response:
-    """All collectors in the text format."""
+    """Return all metrics in Prometheus's text format."""
     # In a thread: the process collector reads files, and a large exposition takes milliseconds.
     body = await asyncio.to_thread(generate_latest, request.app[METRICS].registry)
-    # headers=, since content_type= refuses a type with parameters
+    # headers=, because content_type= refuses a type with parameters
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,4 +1,4 @@
-"""Alive, and ready."""
+"""Liveness and readiness."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,13 +13,13 @@ _HEADERS = {"Cache-Control": "no-store"}
 
 
 async def healthz(request: web.Request) -> web.Response:
-    """200 as long as the loop turns."""
+    """Return 200 as long as the event loop runs."""
     del request
     return _json(200, {"status": "alive"})
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """503 only when nothing can be served or the gateway is draining."""
+    """Return 503 only if no image can be served or the gateway is draining."""
     report = await request.app[HEALTH].report()
     status = 503 if report.status is Readiness.NOT_READY else 200
     return _json(status, {"status": report.status.value, "checks": dict(report.checks)})

@@ -1,4 +1,4 @@
-"""Answer requests for one image: parse, authorize and resolve, count, deliver."""
+"""Handle requests for one image: parse, look up and authorize, count, deliver."""
 
 from collections.abc import Mapping
 
@@ -50,19 +50,19 @@ class ImageHandler:
         if not self._is_enabled:
             raise RouteNotFound
         query = request.query if request.rel_url.raw_query_string else _NO_QUERY
-        wanted = ImageRequest.parse(image_id, query, request.headers, request.method)
+        image_request = ImageRequest.parse(image_id, query, request.headers, request.method)
         if self._streams >= self._max_streams:
             raise Overloaded(f"{self._streams} streams in flight")
         self._streams += 1
         try:
-            lookup, style = self._lookup, wanted.style
+            lookup, style = self._lookup, image_request.style
             resolved = lookup.get_cached(request, image_id, style) or await lookup.look_up(request, image_id, style)
             image = resolved.image
             self._usage.accessed(image_id, style)
-            context.delivery = delivery = "redirect" if wanted.redirect else self._delivery
+            context.delivery = delivery = "redirect" if image_request.redirect else self._delivery
             if delivery == "redirect":
-                return self._redirect.answer(request.method, image, download=wanted.download)
-            exchange = Exchange(request, context, wanted, image, lookup.resolve_again)
+                return self._redirect.answer(request.method, image, download=image_request.download)
+            exchange = Exchange(request, context, image_request, image, lookup.resolve_again)
             return await (self._accel if delivery == "accel" else self._responder).answer(exchange)
         finally:
             self._streams -= 1

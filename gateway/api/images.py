@@ -1,4 +1,4 @@
-"""One image: its bytes, its presigned URL, its state."""
+"""Handlers for one image: its bytes, its presigned URL, its status."""
 
 from aiohttp import web
 
@@ -20,31 +20,31 @@ from gateway.redis_store.guarded_client import CacheUnavailable
 
 
 async def proxy(request: web.Request) -> web.StreamResponse:
-    """The image's bytes, or the way to them, at an address that the router had to decode."""
+    """Send the image, for an address that the router had to decode; ``ImageHandler`` handles the others."""
     image_id = parse_image_id(request.match_info["image_id"])
     return await request.app[IMAGE_HANDLER].answer(request, image_id, request[REQUEST_CONTEXT])
 
 
 async def url(request: web.Request) -> web.Response:
-    """The image's presigned URL, for whoever fetches from COS directly."""
+    """Return the image's presigned URL, for clients that fetch from COS directly."""
     image_id = parse_image_id(request.match_info["image_id"])
-    viewed = await request.app[AUTHORIZED_LOOKUP].view(request.app[CALLERS].of(request), image_id)
+    resolved = await request.app[AUTHORIZED_LOOKUP].view(request.app[CALLERS].of(request), image_id)
     request.app[USAGE].accessed(image_id)
     usage = await request.app[USAGE].usage(ImageVariant(image_id))
-    presigned = request.app[PUBLIC_URLS].presign(viewed.image)
+    presigned = request.app[PUBLIC_URLS].presign(resolved.image)
     return success(
         {
             "image_id": image_id,
             "url": presigned.url,
             "expires_at": presigned.expires_at,
-            "from_cache": viewed.from_cache,
+            "from_cache": resolved.from_cache,
             "access_count": usage.access_count,
         }
     )
 
 
 async def refresh(request: web.Request) -> web.Response:
-    """A presigned URL made this moment."""
+    """Sign and return a new presigned URL."""
     image_id = parse_image_id(request.match_info["image_id"])
     await request.app[AUTHORIZED_LOOKUP].control(request.app[CALLERS].of(request), image_id)
     presigned = request.app[PUBLIC_URLS].presign(await request.app[RESOLVER].renew(image_id))
@@ -56,7 +56,7 @@ async def refresh(request: web.Request) -> web.Response:
 
 
 async def status(request: web.Request) -> web.Response:
-    """What is kept of the image's URL, and how it was used; times in Unix seconds."""
+    """Return the state of the image's cached URL and its usage; times in Unix seconds."""
     image_id = parse_image_id(request.match_info["image_id"])
     presigned = (await request.app[AUTHORIZED_LOOKUP].control(request.app[CALLERS].of(request), image_id)).presigned
     usage = await request.app[USAGE].usage(ImageVariant(image_id))

@@ -1,4 +1,4 @@
-"""What a request carries, read within limits of size and time."""
+"""JSON request bodies, read within limits of size and time."""
 
 import asyncio
 import json
@@ -9,21 +9,21 @@ from aiohttp import web
 from gateway.api.app_keys import SETTINGS
 from gateway.errors import InvalidRequest, RequestTimeout
 
-# The largest valid body names 200 images: that takes a telephone no longer.
-_SECONDS = 10.0
+# The largest valid body names 200 images, which a telephone sends within this time.
+_TIME_LIMIT = 10.0  # seconds
 
 
 async def json_body(request: web.Request) -> Any:
-    """The body as JSON; raises ``InvalidRequest``, and ``RequestTimeout`` for a client that sends it by the drop.
+    """Return the body as JSON; raises ``InvalidRequest``, and ``RequestTimeout`` if it does not arrive in time.
 
-    The application bounds the size (``client_max_size``).
+    The application limits the size (``client_max_size``).
     """
-    seconds = min(_SECONDS, request.app[SETTINGS].server.keepalive_timeout)
+    seconds = min(_TIME_LIMIT, request.app[SETTINGS].server.keepalive_timeout)
     try:
         async with asyncio.timeout(seconds):
             body = await request.read()
     except TimeoutError:
-        raise RequestTimeout(f"no whole body within {seconds:g} s") from None
+        raise RequestTimeout(f"no complete body within {seconds:g} s") from None
     except web.RequestPayloadError:
         raise InvalidRequest("the body cannot be read") from None
     try:

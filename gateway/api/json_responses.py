@@ -1,4 +1,4 @@
-"""The one shape of JSON answers."""
+"""JSON responses: one shape for successes, one for errors."""
 
 import json
 from collections.abc import Mapping
@@ -8,17 +8,17 @@ from aiohttp import web
 
 from gateway.errors import GatewayError
 
-# What one caller may know is not for a cache, and an error is over when it is over.
+# Responses are for one caller only, and a cache must not repeat an error that is over.
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 def success(data: Mapping[str, Any], message: str = "ok") -> web.Response:
-    """200 with ``data``."""
+    """Return 200 with ``data``."""
     return _json(200, {"status": "success", "message": message, "data": dict(data)}, {})
 
 
 def failure(error: GatewayError, request_id: str) -> web.Response:
-    """The answer an error asks for; the body is ours alone, whatever the cause said."""
+    """Return the response for ``error``; the body never contains the text of its cause."""
     body = {
         "status": "error",
         "message": error.client_message,
@@ -30,7 +30,7 @@ def failure(error: GatewayError, request_id: str) -> web.Response:
 
 
 def json_text(value: Any) -> bytes:
-    """JSON that ends with a line break: on a terminal, the prompt then begins on a line of its own."""
+    """Return ``value`` as JSON with a final line break, so that a terminal's prompt starts on a new line."""
     return json.dumps(value).encode() + b"\n"
 
 

@@ -1,21 +1,21 @@
-"""Signed links: the owner makes one, and kills all there are."""
+"""Handlers for signed links: make one, kill all of an image."""
 
 from typing import Any
 
 from aiohttp import web
 
 from gateway.access.signed_links import SignedLinks
-from gateway.api.app_keys import AUTHORIZED_LOOKUP, CALLERS, CATALOG, INVALIDATION, LINKS
+from gateway.api.app_keys import AUTHORIZED_LOOKUP, CALLERS, CATALOG, INVALIDATION, SIGNED_LINKS
 from gateway.api.json_body import json_body
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest, RouteNotFound
 
-LONGEST = 7 * 24 * 3600
+MAX_LIFETIME = 7 * 24 * 3600  # seconds
 
 
 async def make(request: web.Request) -> web.Response:
-    """An address that opens the image to whoever has it, for ``expires_in`` seconds."""
+    """Return a link that shows the image to anyone for ``expires_in`` seconds."""
     links = _links(request)
     image_id = parse_image_id(request.match_info["image_id"])
     expires_in = _expires_in(await json_body(request))
@@ -26,28 +26,28 @@ async def make(request: web.Request) -> web.Response:
 
 
 async def kill(request: web.Request) -> web.Response:
-    """Make every link to the image worthless, those of all keys, at once."""
+    """Invalidate every link to the image at once, whichever key signed it."""
     _links(request)
     image_id = parse_image_id(request.match_info["image_id"])
     await request.app[AUTHORIZED_LOOKUP].control(request.app[CALLERS].of(request), image_id)
     killed = await request.app[CATALOG].kill_links(image_id)
     await request.app[INVALIDATION].invalidate_everywhere([image_id])
-    return success({"image_id": image_id, "killed": killed}, "all links to the image are dead")
+    return success({"image_id": image_id, "killed": killed}, "all links to the image are invalid")
 
 
 def address_of(image_id: str) -> str:
-    """The path of the image's short address, as a link to it signs it: no character of an id needs to be quoted."""
+    """Return the path of the image's short address, which its links sign; ids need no percent-encoding."""
     return f"/i/{image_id}"
 
 
 def _links(request: web.Request) -> SignedLinks:
-    if LINKS not in request.app:
+    if SIGNED_LINKS not in request.app:
         raise RouteNotFound("signed_links is not configured")
-    return request.app[LINKS]
+    return request.app[SIGNED_LINKS]
 
 
 def _expires_in(body: Any) -> int:
     seconds = body.get("expires_in") if isinstance(body, dict) else None
-    if not isinstance(seconds, int) or isinstance(seconds, bool) or not 1 <= seconds <= LONGEST:
-        raise InvalidRequest(f'the body must be {{"expires_in": seconds}}, 1 to {LONGEST}')
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or not 1 <= seconds <= MAX_LIFETIME:
+        raise InvalidRequest(f'the body must be {{"expires_in": seconds}}, 1 to {MAX_LIFETIME}')
     return seconds

@@ -1,4 +1,4 @@
-"""What operators look at, and the little they may change."""
+"""Handlers for operators: statistics, the refresh queue, purging."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,17 +25,17 @@ from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.urls.refresh_worker import RefreshReport
 
-_SHOWN = 100
+_MAX_ENTRIES = 100  # of the queue in a response
 _MOST_DIGITS = 10
 
 
 async def stats(request: web.Request) -> web.Response:
-    """How the cache of presigned URLs does; times in Unix seconds."""
+    """Return the state of the cache of presigned URLs; times in Unix seconds."""
     app, now = request.app, request.app[CLOCK].now()
     queue, lookup_counts = _queue(request), app[RESOLVER].lookup_counts
     report = app[REFRESH_WORKER].report if REFRESH_WORKER in app else RefreshReport()
     attempts = report.success_count + report.error_count
-    async with _redis_answers():
+    async with _redis_errors():
         cached, soon = await app[USAGE_STORE].cached(now, app[SETTINGS].url_prerefresh.threshold)
         lengths = await queue.lengths(now)
     return success(
@@ -62,26 +62,26 @@ async def stats(request: web.Request) -> web.Response:
 
 
 async def daily_stats(request: web.Request) -> web.Response:
-    """The last days, today first."""
+    """Return the statistics of the last days, today first."""
     daily = request.app.get(DAILY_STATISTICS)
     if daily is None:
         raise RouteNotFound
-    most = request.app[SETTINGS].url_stats.retention_days
+    retention = request.app[SETTINGS].url_stats.retention_days
     text = request.query.get("days", "7")
-    # Python reads no number of over 4,300 digits (sys.int_info.default_max_str_digits).
-    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and 1 <= int(text) <= most):
-        raise InvalidRequest(f"days must be 1 to {most}")
-    async with _redis_answers():
+    # int() raises for more than 4,300 digits (sys.int_info.default_max_str_digits).
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and 1 <= int(text) <= retention):
+        raise InvalidRequest(f"days must be 1 to {retention}")
+    async with _redis_errors():
         return success({"days": await daily.read(int(text))})
 
 
 async def queue(request: web.Request) -> web.Response:
-    """The renewals that come next, and what was given up on."""
+    """Return the next renewals, and those that failed for good."""
     refresh_queue, now = _queue(request), request.app[CLOCK].now()
-    async with _redis_answers():
+    async with _redis_errors():
         lengths = await refresh_queue.lengths(now)
-        first = await refresh_queue.first(_SHOWN)
-        dead = await refresh_queue.dead(_SHOWN)
+        first = await refresh_queue.first(_MAX_ENTRIES)
+        dead = await refresh_queue.dead(_MAX_ENTRIES)
     return success(
         {
             "length": lengths.queued,
@@ -107,15 +107,15 @@ async def queue(request: web.Request) -> web.Response:
 
 @admin_only
 async def requeue(request: web.Request) -> web.Response:
-    """Try everything that was given up on again, now."""
-    async with _redis_answers():
+    """Schedule the renewals that failed for good again, for now."""
+    async with _redis_errors():
         moved = await _queue(request).requeue(request.app[CLOCK].now())
     return success({"requeued": moved})
 
 
 @admin_only
 async def purge(request: web.Request) -> web.Response:
-    """Forget images on every replica; they are looked up again when they are asked for."""
+    """Invalidate images on every replica; the next request looks them up again."""
     image_ids = [parse_image_id(one) for one in image_ids_in(await json_body(request))]
     await request.app[INVALIDATION].invalidate_everywhere(image_ids)
     return success({"purged": len(image_ids)})
@@ -129,7 +129,7 @@ def _queue(request: web.Request) -> RefreshQueue:
 
 
 @asynccontextmanager
-async def _redis_answers() -> AsyncIterator[None]:
+async def _redis_errors() -> AsyncIterator[None]:
     try:
         yield
     except CacheUnavailable as error:

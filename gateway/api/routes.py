@@ -1,4 +1,4 @@
-"""Every address of the two ports."""
+"""The routes of both ports."""
 
 from typing import Final
 
@@ -9,9 +9,9 @@ from gateway.api.accel_prefix import AccelPrefix
 from gateway.api.openapi.document import openapi
 from gateway.api.static_files import StaticFiles
 
-# What begins the name of every route of the admin port in metrics.
+# The prefix of the admin port's route names in metrics.
 ADMIN: Final = "admin:"
-# Ids are checked by the handlers, so that a wrong one is a 400 that says so, and not a 404.
+# The handlers validate ids, so that an invalid one is a 400 instead of a 404.
 _ID = "{image_id}"
 
 _CORS_PREFLIGHT = {
@@ -25,7 +25,7 @@ _CORS_PREFLIGHT = {
 
 
 def add_public_routes(app: web.Application) -> None:
-    """What clients, proxies and CDNs ask for."""
+    """Add the routes for clients, proxies and CDNs."""
     for name, path in (("proxy", f"/api/v1/images/{_ID}/proxy"), ("short", f"/i/{_ID}")):
         resource = app.router.add_resource(path, name=name)
         resource.add_route(hdrs.METH_GET, images.proxy)
@@ -36,10 +36,10 @@ def add_public_routes(app: web.Application) -> None:
     app.router.add_post(f"/api/v1/images/{_ID}/link", link_handlers.make, name="link")
     app.router.add_delete(f"/api/v1/images/{_ID}/links", link_handlers.kill, name="links")
     app.router.add_post("/api/v1/images/urls", batch.urls, name="urls")
-    # All that are there by now: what comes after them is for tools, not for pages.
-    for known in list(app.router.resources()):
-        if isinstance(known, web.Resource):
-            known.add_route(hdrs.METH_OPTIONS, preflight)
+    # The routes so far; the following ones are for tools, not for pages of other sites.
+    for existing in list(app.router.resources()):
+        if isinstance(existing, web.Resource):
+            existing.add_route(hdrs.METH_OPTIONS, preflight)
     image_proxy = app[app_keys.SETTINGS].image_proxy
     if image_proxy.delivery == "accel":
         accel_prefix = AccelPrefix(image_proxy.accel_prefix, app[app_keys.METRICS])
@@ -52,7 +52,7 @@ def add_public_routes(app: web.Application) -> None:
 
 
 def add_admin_routes(app: web.Application) -> None:
-    """What operators and Prometheus ask for."""
+    """Add the routes for operators and Prometheus."""
     app.router.add_get("/metrics", exposition.exposition, name="metrics")
     app.router.add_get("/api/v1/monitoring/stats", monitoring.stats, name="stats")
     app.router.add_get("/api/v1/monitoring/stats/daily", monitoring.daily_stats, name="daily_stats")
@@ -63,12 +63,12 @@ def add_admin_routes(app: web.Application) -> None:
 
 
 async def preflight(request: web.Request) -> web.Response:
-    """A browser asks whether a page of another site may ask like that (Fetch standard, CORS-preflight).
+    """Allow a page of another site to make its request (Fetch standard, CORS preflight).
 
-    It may, with a token that the page has; cookies are not let through, as nothing here allows credentials.
+    The page may send a token of its own. Browsers send it no cookies, because no response allows credentials.
     """
     resource = request.match_info.route.resource
-    assert resource is not None, "only resources have preflights"  # noqa: S101
+    assert resource is not None, "preflight is a handler of resources"  # noqa: S101
     allowed = ", ".join(sorted(route.method for route in resource))
     return web.Response(
         status=204, headers={**_CORS_PREFLIGHT, "Access-Control-Allow-Methods": allowed, "Allow": allowed}

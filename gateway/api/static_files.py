@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from gateway.api.app_keys import SETTINGS
-from gateway.api.batch import MOST_IMAGES
+from gateway.api.batch import MAX_IMAGES
 from gateway.errors import RouteNotFound
 
 _NAME = re.compile(r"[a-z]+(?:-[a-z]+)*(?:\.(?P<hash>[A-Za-z0-9_-]{8}))?\.js")
@@ -77,7 +77,7 @@ def _description(request: web.Request, script: Mapping[str, str] | None) -> Mapp
     return {
         "version": 1,
         "script": script,
-        "batch": {"size": MOST_IMAGES},
+        "batch": {"size": MAX_IMAGES},
         "styles": sorted(settings.image_styles),
         "features": {
             "proxy": settings.image_proxy.enabled,

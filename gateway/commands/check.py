@@ -60,6 +60,6 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
             presign=presign,
             bucket=settings.cos.bucket,
             region=settings.cos.region,
-            signs_links=app_keys.LINKS in app,
+            signs_links=app_keys.SIGNED_LINKS in app,
         ):
             yield finding

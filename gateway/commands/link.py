@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from gateway.api.app_keys import LINKS
-from gateway.api.link_handlers import LONGEST, address_of
+from gateway.api.app_keys import SIGNED_LINKS
+from gateway.api.link_handlers import MAX_LIFETIME, address_of
 from gateway.app import opened_components
 from gateway.commands.shared import active_record, config_option, run_or_explain, settings_from
 
@@ -26,7 +26,7 @@ class Duration(click.ParamType[int]):
         """Return the duration in seconds."""
         match = _DURATION.fullmatch(str(value))
         seconds = int(match[1]) * _SECONDS[match[2]] if match is not None else 0
-        if not 1 <= seconds <= LONGEST:
+        if not 1 <= seconds <= MAX_LIFETIME:
             self.fail(f"{value!r} is not 1s to 7d, such as 90s, 15m, 1h or 7d", param, ctx)
         return seconds
 
@@ -42,9 +42,9 @@ def link(image_id: str, expires: int, config: Path | None) -> None:
     async def print_link() -> None:
         async with opened_components(settings) as app:
             record = await active_record(app, image_id)
-            if LINKS not in app:
+            if SIGNED_LINKS not in app:
                 raise click.ClickException("access.signed_links is not configured")
             address = address_of(record.image_id)
-            click.echo(app[LINKS].make(address, expires_in=expires, links_killed=record.links_killed)[0])
+            click.echo(app[SIGNED_LINKS].make(address, expires_in=expires, links_killed=record.links_killed)[0])
 
     run_or_explain(print_link())

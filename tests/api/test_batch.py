@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 import yarl
 
-from gateway.api.batch import MOST_IMAGES
+from gateway.api.batch import MAX_IMAGES
 from tests.conftest import Answer, Images, RunningGateway, token_for
 
 PATH = "/api/v1/images/urls"
@@ -72,9 +72,9 @@ async def test_naming_an_image_twice_is_naming_it_once(gateway: RunningGateway, 
 async def test_the_most_that_may_be_asked_for_can_be(gateway: RunningGateway, images: Images) -> None:
     for number in range(3):
         await images.add(f"image-{number}")
-    asked = [f"image-{number}" for number in range(MOST_IMAGES)]
+    asked = [f"image-{number}" for number in range(MAX_IMAGES)]
     data = await ask(gateway, asked)
-    assert (len(data["urls"]), len(data["errors"])) == (3, MOST_IMAGES - 3)
+    assert (len(data["urls"]), len(data["errors"])) == (3, MAX_IMAGES - 3)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ async def test_the_most_that_may_be_asked_for_can_be(gateway: RunningGateway, im
         b'{"image_ids": [null]}',
         b"[" * 20_000,
         b"1" * 10_000,
-        json.dumps({"image_ids": ["cat"] * (MOST_IMAGES + 1)}).encode(),
+        json.dumps({"image_ids": ["cat"] * (MAX_IMAGES + 1)}).encode(),
     ],
     ids=lambda body: repr(body[:20]),
 )

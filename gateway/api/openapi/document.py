@@ -1,7 +1,7 @@
-"""``GET /openapi.json``: the public port's addresses, one entry in ``PATHS`` each.
+"""``GET /openapi.json``: the routes of the public port, one entry in ``PATHS`` each.
 
-To describe a new address, add it to ``PATHS``, or one about images to ``IMAGE_PATHS``; a test holds this table and the
-router equal.
+Describe a new route in ``PATHS``, or in ``IMAGE_PATHS`` if it is about images; a test compares this table with the
+router.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.api.openapi.images import IMAGE_PATHS
-from gateway.api.openapi.pieces import STRING, Json, object_of
+from gateway.api.openapi.schema import STRING, Json, object_of
 
 _READINESS = object_of(
     status={"enum": ["ready", "degraded", "not_ready"]},
@@ -24,7 +24,7 @@ PATHS: Mapping[str, Json] = {
     "/healthz": {
         "get": {
             "operationId": "healthz",
-            "summary": "Alive.",
+            "summary": "Liveness.",
             "responses": {
                 "200": {
                     "description": "alive",
@@ -37,15 +37,18 @@ PATHS: Mapping[str, Json] = {
     "/readyz": {
         "get": {
             "operationId": "readyz",
-            "summary": "Whether it can serve.",
+            "summary": "Readiness.",
             "responses": {
-                code: {"description": what, "content": {"application/json": {"schema": _READINESS}}}
-                for code, what in {"200": "it can", "503": "it cannot, or is draining"}.items()
+                code: {"description": description, "content": {"application/json": {"schema": _READINESS}}}
+                for code, description in {
+                    "200": "ready or degraded",
+                    "503": "not ready, or draining",
+                }.items()
             },
         },
         "head": {
             "operationId": "readyzHead",
-            "responses": {"200": {"description": "it can"}, "503": {"description": "it cannot"}},
+            "responses": {"200": {"description": "ready or degraded"}, "503": {"description": "not ready"}},
         },
     },
     "/openapi.json": {
@@ -61,13 +64,13 @@ PATHS: Mapping[str, Json] = {
 
 
 def document() -> dict[str, Any]:
-    """The whole description."""
+    """Return the whole description."""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "image gateway",
             "version": "1",
-            "description": "One address that never expires for each private image in Tencent COS.",
+            "description": "A permanent address for each private image in Tencent COS.",
         },
         "paths": PATHS,
         "components": {
@@ -92,7 +95,7 @@ def _encoded() -> bytes:
 
 
 async def openapi(request: web.Request) -> web.Response:
-    """The description, for tools."""
+    """Return the description."""
     del request
     return web.Response(
         body=_encoded(),

@@ -1,15 +1,15 @@
-"""What can be asked of images."""
+"""The description of the routes for images."""
 
 from collections.abc import Mapping
 
-from gateway.api.batch import MOST_IMAGES
-from gateway.api.link_handlers import LONGEST
-from gateway.api.openapi.pieces import (
+from gateway.api.batch import MAX_IMAGES
+from gateway.api.link_handlers import MAX_LIFETIME
+from gateway.api.openapi.schema import (
     BOOLEAN,
     COMMON_ERRORS,
     IMAGE_ID,
     INTEGER,
-    MAYBE_TIME,
+    OPTIONAL_TIME,
     STRING,
     TIME,
     Json,
@@ -23,47 +23,47 @@ from gateway.api.openapi.pieces import (
 _BINARY: Json = {"image/*": {}}
 _IMAGE_ERRORS: Json = {
     **COMMON_ERRORS,
-    "412": error("If-Match or If-Unmodified-Since does not hold"),
-    "416": error("no byte of the image is in the range; Content-Range tells the size"),
-    "451": error("the image store may not give the image out"),
+    "412": error("If-Match or If-Unmodified-Since is false"),
+    "416": error("the image has no bytes in the range; Content-Range has the size"),
+    "451": error("the image is blocked for legal reasons"),
     "422": error("the image is too large to be processed"),
-    "502": error("the image store answered wrongly"),
-    "504": error("the image store did not answer in time"),
+    "502": error("the image store did not respond properly"),
+    "504": error("the image store did not respond in time"),
 }
 _IMAGE_PARAMETERS = [
     IMAGE_ID,
-    query("style", "A configured processing.", {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,31}$"}),
-    query("download", "Save it under this name.", {"type": "string", "minLength": 1, "maxLength": 255}),
+    query("style", "A configured image style.", {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,31}$"}),
+    query("download", "Save the image under this name.", {"type": "string", "minLength": 1, "maxLength": 255}),
     query(
         "redirect",
-        "Answer with a redirect to the image store.",
+        "Respond with a redirect to the image store.",
         {"type": "string", "enum": ["true", "false", "1", "0"]},
     ),
-    query("kid", "Of a signed link: which key signed it.", STRING),
-    query("exp", "Of a signed link: its end, in Unix seconds.", STRING),
-    query("sig", "Of a signed link: the signature.", STRING),
+    query("kid", "The id of the key of a signed link.", STRING),
+    query("exp", "The expiry of a signed link, in Unix seconds.", STRING),
+    query("sig", "The signature of a signed link.", STRING),
     header("Range", "One range of bytes (RFC 9110 section 14.2)."),
-    header("If-Range", "A validator that the range depends on."),
-    header("If-None-Match", "Entity tags that the client has."),
-    header("If-Modified-Since", "The date of what the client has."),
+    header("If-Range", "The validator that the range depends on."),
+    header("If-None-Match", "The entity tags that the client has cached."),
+    header("If-Modified-Since", "The date of the client's copy."),
 ]
-_IMAGE_ANSWERS: Json = {
-    "200": {"description": "the image, or with delivery accel the order to nginx", "content": _BINARY},
+_IMAGE_RESPONSES: Json = {
+    "200": {"description": "the image; with delivery accel, an X-Accel-Redirect to nginx", "content": _BINARY},
     "206": {"description": "the range", "content": _BINARY},
-    "302": {"description": "with delivery redirect: where the image is for now"},
-    "304": {"description": "what the client has is current"},
+    "302": {"description": "with delivery redirect: the presigned URL of the image"},
+    "304": {"description": "the client's copy is current"},
     **_IMAGE_ERRORS,
 }
 
 
 def _image(operation: str) -> Json:
-    without_bodies = {code: {"description": answer["description"]} for code, answer in _IMAGE_ANSWERS.items()}
+    without_bodies = {code: {"description": response["description"]} for code, response in _IMAGE_RESPONSES.items()}
     return {
         "get": {
             "operationId": f"{operation}Get",
             "summary": "The image.",
             "parameters": _IMAGE_PARAMETERS,
-            "responses": _IMAGE_ANSWERS,
+            "responses": _IMAGE_RESPONSES,
         },
         "head": {
             "operationId": f"{operation}Head",
@@ -74,8 +74,8 @@ def _image(operation: str) -> Json:
     }
 
 
-_BATCH_BODY = object_of(image_ids={"type": "array", "items": STRING, "minItems": 1, "maxItems": MOST_IMAGES})
-_LINK_BODY = object_of(expires_in={"type": "integer", "minimum": 1, "maximum": LONGEST})
+_BATCH_BODY = object_of(image_ids={"type": "array", "items": STRING, "minItems": 1, "maxItems": MAX_IMAGES})
+_LINK_BODY = object_of(expires_in={"type": "integer", "minimum": 1, "maximum": MAX_LIFETIME})
 _BATCH_ENTRY = object_of(url=STRING, expires_at=TIME, from_cache=BOOLEAN)
 
 _OPERATIONS: Mapping[str, Json] = {
@@ -98,7 +98,7 @@ _OPERATIONS: Mapping[str, Json] = {
     "/api/v1/images/{image_id}/url/refresh": {
         "post": {
             "operationId": "refresh",
-            "summary": "A presigned URL made now, for the owner.",
+            "summary": "A new presigned URL, for the owner.",
             "parameters": [IMAGE_ID],
             "responses": {
                 "200": success("the new URL", object_of(image_id=STRING, url=STRING, expires_at=TIME)),
@@ -109,18 +109,18 @@ _OPERATIONS: Mapping[str, Json] = {
     "/api/v1/images/{image_id}/status": {
         "get": {
             "operationId": "status",
-            "summary": "What is kept of the image's URL, for the owner.",
+            "summary": "The state of the image's cached URL, for the owner.",
             "parameters": [IMAGE_ID],
             "responses": {
                 "200": success(
-                    "the state",
+                    "the status",
                     object_of(
                         image_id=STRING,
                         cached=BOOLEAN,
-                        expires_at=MAYBE_TIME,
-                        refresh_due_at=MAYBE_TIME,
-                        created_at=MAYBE_TIME,
-                        last_access=MAYBE_TIME,
+                        expires_at=OPTIONAL_TIME,
+                        refresh_due_at=OPTIONAL_TIME,
+                        created_at=OPTIONAL_TIME,
+                        last_access=OPTIONAL_TIME,
                         access_count=INTEGER,
                         refresh_count=INTEGER,
                     ),
@@ -132,13 +132,13 @@ _OPERATIONS: Mapping[str, Json] = {
     "/api/v1/images/{image_id}/link": {
         "post": {
             "operationId": "link",
-            "summary": "A signed link to an image of one's own, good for so many seconds.",
+            "summary": "A signed link to an image of the caller's own.",
             "parameters": [IMAGE_ID],
             "requestBody": {"required": True, "content": {"application/json": {"schema": _LINK_BODY}}},
             "responses": {
                 "200": success("the link", object_of(image_id=STRING, url=STRING, expires_at=TIME)),
                 **COMMON_ERRORS,
-                "408": error("the body did not come in time"),
+                "408": error("the body did not arrive in time"),
                 "413": error("the body is too large"),
             },
         }
@@ -146,10 +146,10 @@ _OPERATIONS: Mapping[str, Json] = {
     "/api/v1/images/{image_id}/links": {
         "delete": {
             "operationId": "links",
-            "summary": "All links to the image become worthless, for the owner.",
+            "summary": "Invalidate all links to the image, for the owner.",
             "parameters": [IMAGE_ID],
             "responses": {
-                "200": success("how often that was done", object_of(image_id=STRING, killed=INTEGER)),
+                "200": success("how often links were invalidated", object_of(image_id=STRING, killed=INTEGER)),
                 **COMMON_ERRORS,
             },
         }
@@ -157,7 +157,7 @@ _OPERATIONS: Mapping[str, Json] = {
     "/api/v1/images/urls": {
         "post": {
             "operationId": "urls",
-            "summary": f"Presigned URLs of up to {MOST_IMAGES} images.",
+            "summary": f"Presigned URLs of up to {MAX_IMAGES} images.",
             "requestBody": {"required": True, "content": {"application/json": {"schema": _BATCH_BODY}}},
             "responses": {
                 "200": success(
@@ -168,9 +168,9 @@ _OPERATIONS: Mapping[str, Json] = {
                     ),
                 ),
                 "400": error("the body is not valid"),
-                "408": error("the body did not come in time"),
+                "408": error("the body did not arrive in time"),
                 "413": error("the body is too large"),
-                "503": error("not now; Retry-After says when"),
+                "503": error("temporarily unavailable; see Retry-After"),
             },
         }
     },
@@ -183,7 +183,7 @@ def _preflight(path: str, operations: Json) -> Json:
         "operationId": f"{first['operationId']}Options",
         "summary": "CORS preflight.",
         "parameters": [IMAGE_ID] if "{image_id}" in path else [],
-        "responses": {"204": {"description": "what a page of another site may ask for"}},
+        "responses": {"204": {"description": "the requests that a page of another site may make"}},
     }
 
 
