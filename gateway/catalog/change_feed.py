@@ -1,6 +1,6 @@
-"""The change feed: Postgres tells when an image's row is updated or deleted.
+"""The change feed: listens for the notifications of updated and deleted image rows.
 
-The trigger in ``config/sql/changes.sql`` notifies the channel ``image_gateway`` with the id.
+The trigger in ``config/sql/changes.sql`` notifies the channel ``image_gateway`` with the image id.
 """
 
 import asyncio
@@ -10,22 +10,21 @@ from collections.abc import Awaitable, Callable
 import aiopg
 import psycopg2
 
-from gateway.catalog.postgres import CLIENT_ENCODING
+from gateway.catalog.pool import CLIENT_ENCODING
 from gateway.metrics.collectors import Metrics
 
 logger = logging.getLogger(__name__)
 
 CHANNEL = "image_gateway"
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-# A connection that died without a word is noticed by asking.
-_ASK_EVERY = 5.0
-_TAKEN_AT_ONCE = 500
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries to connect
+_PING_INTERVAL = 5.0  # seconds without a notification after which a query tests the connection
+_MOST_IDS = 500  # of one call of ``changed``
 
 Changed = Callable[[list[str]], Awaitable[None]]
 
 
 class ChangeFeed:
-    """Listens on a connection of its own, and connects again for as long as it runs."""
+    """Listens on a connection of its own, and reconnects when that is lost."""
 
     def __init__(self, dsn: str, timeout: float, metrics: Metrics) -> None:
         self._dsn = dsn
@@ -33,13 +32,13 @@ class ChangeFeed:
         self._metrics = metrics
 
     async def listen(self, *, started: Callable[[], None], changed: Changed) -> None:
-        """Call ``changed`` with the ids of images that changed, for ever.
+        """Call ``changed`` with the ids of changed images until cancelled.
 
-        ``started`` is called whenever listening begins, the first time and after each gap: what changed before that
-        was not heard. The log tells of the beginning and the end of an outage, not of each try to connect.
+        ``started`` is called whenever listening begins, at first and after each gap: notifications of earlier changes
+        were missed. The log has the beginning and the end of each outage, not every try to connect.
         """
         pause = _FIRST_PAUSE
-        is_away = False
+        is_lost = False
         while True:
             try:
                 async with (
@@ -56,33 +55,33 @@ class ChangeFeed:
                 ):
                     await cursor.execute(f"LISTEN {CHANNEL}")
                     started()
-                    if is_away:
+                    if is_lost:
                         logger.info("listening to changes in postgres again")
-                    is_away = False
+                    is_lost = False
                     pause = _FIRST_PAUSE
-                    await self._take(connection, cursor, changed)
+                    await self._receive(connection, cursor, changed)
             except (psycopg2.Error, OSError, TimeoutError) as error:
-                if not is_away:
+                if not is_lost:
                     reason = " ".join(str(error).split()) or f"no answer within {self._timeout:g} s"
                     logger.warning("not listening to changes in postgres: reason=%s", reason)
-                is_away = True
-            except Exception:  # or no change would be heard of until a restart
+                is_lost = True
+            except Exception:  # otherwise no change would be noticed until a restart
                 self._metrics.background_errors.labels(task="change-feed").inc()
                 logger.exception("listening to changes in postgres failed")
-                is_away = True
+                is_lost = True
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
 
-    async def _take(self, connection: aiopg.Connection, cursor: aiopg.Cursor, changed: Changed) -> None:
-        notices = connection.notifies
+    async def _receive(self, connection: aiopg.Connection, cursor: aiopg.Cursor, changed: Changed) -> None:
+        notifications = connection.notifies
         while True:
             try:
-                async with asyncio.timeout(_ASK_EVERY):
-                    image_ids = {(await notices.get()).payload}
+                async with asyncio.timeout(_PING_INTERVAL):
+                    image_ids = {(await notifications.get()).payload}
             except TimeoutError:
                 await cursor.execute("SELECT 1")
                 continue
-            # One statement of the application may change many rows.
-            while not notices.empty() and len(image_ids) < _TAKEN_AT_ONCE:
-                image_ids.add(notices.get_nowait().payload)
+            # One statement may change many rows: pass their ids on together.
+            while not notifications.empty() and len(image_ids) < _MOST_IDS:
+                image_ids.add(notifications.get_nowait().payload)
             await changed(list(image_ids))

@@ -1,4 +1,4 @@
-"""The one rule for image ids, checked before any I/O."""
+"""The syntax of image ids, checked before any I/O."""
 
 import re
 from typing import Final
@@ -12,8 +12,8 @@ _IMAGE_ID = re.compile(PATTERN)
 def parse_image_id(text: str) -> str:
     """Return ``text`` if it is an image id, else raise ``InvalidImageId``.
 
-    NUL, slashes, control characters, lone surrogates and anything else that Postgres, Redis or a log line could
-    trip over never get further than this.
+    The syntax excludes NUL, slashes, control characters, lone surrogates and whatever else could break a query, a
+    Redis key or a log line.
     """
     if _IMAGE_ID.fullmatch(text) is None:
         raise InvalidImageId

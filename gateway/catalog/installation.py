@@ -1,4 +1,4 @@
-"""SQL that an operator runs once, for the configured table and columns: the files of ``config/sql``, filled in."""
+"""The SQL files of ``config/sql`` with the configured names, for an operator to run once."""
 
 import re
 from importlib.resources import files
@@ -10,7 +10,7 @@ _COLUMN = re.compile(r'^    "(\w+)" (.+?),?$', flags=re.MULTILINE)
 
 
 def changes_sql(settings: PostgresSettings) -> str:
-    """The trigger that notifies replicas of changed rows. It watches the columns that the gateway reads."""
+    """Return the trigger that notifies replicas when a column that the gateway reads changes."""
     columns = settings.columns
     watched = ",".join(dict.fromkeys(name for name in columns.model_dump().values() if name is not None))
     sql = _without_psql_commands("changes.sql")
@@ -19,7 +19,7 @@ def changes_sql(settings: PostgresSettings) -> str:
         ("id_column CONSTANT text", columns.id),
         ("watched CONSTANT text[]", f"{{{watched}}}"),
     ):
-        # The settings allow letters, digits and _ in names, so there is nothing to escape.
+        # The settings allow letters, digits and _ in names only: nothing needs escaping.
         sql, replaced = re.subn(rf"({re.escape(variable)} := )'[^']*'", rf"\g<1>'{value}'", sql)
         if replaced != 1:
             raise AssertionError(f"changes.sql has {replaced} places for {variable}")
@@ -27,12 +27,12 @@ def changes_sql(settings: PostgresSettings) -> str:
 
 
 def links_sql() -> str:
-    """The gateway's own table: how often the links of each image were killed."""
+    """Return the gateway's own table, which counts how often the links of an image were revoked."""
     return _without_psql_commands("links.sql")
 
 
 def images_sql(settings: PostgresSettings) -> str:
-    """A table of images that fits the configured names, for an application that has none yet."""
+    """Return a table of images with the configured names, for an application that has none yet."""
     sql = _without_psql_commands("images.example.sql")
     configured = settings.columns.model_dump()
     names = {default: configured[field] for field, default in ColumnSettings().model_dump().items() if default}
@@ -48,10 +48,10 @@ def images_sql(settings: PostgresSettings) -> str:
 
 
 def quoted_table(table: str) -> str:
-    """A table's name, with or without its schema, as an SQL identifier."""
+    """Return a table's name, with or without its schema, as an SQL identifier."""
     return ".".join(f'"{part}"' for part in table.split("."))
 
 
 def _without_psql_commands(name: str) -> str:
-    """The file as any client of Postgres can run it; an installed package has no ``config``, hence the copy."""
+    """Return the package's copy of a file of ``config/sql``, without psql's commands."""
     return _PSQL_COMMAND.sub("", files("gateway.catalog").joinpath("sql", name).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The gateway's one query, built from the configured names."""
+"""The SQL of the catalog, built from the configured names."""
 
 import re
 import uuid
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.catalog.installation import quoted_table
-from gateway.catalog.record import ImageRecord, check_object_key, check_place
+from gateway.catalog.record import ImageRecord, check_bucket_and_region, check_object_key
 from gateway.settings import PostgresSettings
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
@@ -15,7 +15,7 @@ _RANGES = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 ACTIVE = "active"
 LINKS_TABLE = "image_gateway_links"
 
-# One row for each image whose links were ever killed.
+# The table has one row for each image whose links were ever revoked.
 KILL_LINKS = (
     f"INSERT INTO {LINKS_TABLE} AS links (image_id, killed) VALUES (%s, 1) "  # noqa: S608 - a name of ours
     "ON CONFLICT (image_id) DO UPDATE SET killed = links.killed + 1, killed_at = now() RETURNING killed"
@@ -24,10 +24,10 @@ KILL_LINKS = (
 
 @dataclass(frozen=True, slots=True)
 class CatalogQuery:
-    """How to ask the application's table for images, and how to read what it answers.
+    """Builds the queries of the application's table, and reads their rows.
 
-    ``default_bucket`` and ``default_region`` stand in where a row names none. ``with_links`` also asks the gateway's
-    own table (config/sql/links.sql) how often the links of each image have been killed.
+    ``default_bucket`` and ``default_region`` apply to rows that name none. ``with_links``: the query also reads the
+    count of revoked links from the gateway's own table (``config/sql/links.sql``).
     """
 
     settings: PostgresSettings
@@ -37,9 +37,9 @@ class CatalogQuery:
 
     @property
     def id_type_sql(self) -> str:
-        """Asks for the type of the id column; no row when the table or the column does not exist.
+        """Query of the id column's type; it finds no row if the table or the column does not exist.
 
-        With -1 for the modifier, ``char(n)`` is ``bpchar``; with NULL it would be ``character``, which is one letter.
+        The modifier -1 renders ``char(n)`` as ``bpchar``; NULL would render it as ``character``, one letter.
         """
         return (
             "SELECT format_type(atttypid, -1) FROM pg_attribute "
@@ -48,7 +48,7 @@ class CatalogQuery:
 
     @property
     def id_type_parameters(self) -> tuple[str, str]:
-        """What goes with ``id_type_sql``."""
+        """Parameters of ``id_type_sql``: the table and its id column."""
         return self._table, self.settings.columns.id
 
     @property
@@ -56,13 +56,13 @@ class CatalogQuery:
         return quoted_table(self.settings.table)
 
     def select_sql(self, id_type: str) -> str:
-        """Asks for many rows by id. The parameter is cast to the column's type, so that its index is used."""
+        """Return the query of rows by id. The parameter is cast to the column's type, so that its index is used."""
         killed = f", {self._links_killed}" if self.with_links else ""
         return f'{self._select(killed)} AND "{self.settings.columns.id}" = ANY(%s::{id_type}[])'
 
     @property
-    def any_sql(self) -> str:
-        """Asks for whichever row comes first, and for nothing of the gateway's own table."""
+    def any_row_sql(self) -> str:
+        """Query of any one row, without the gateway's own table."""
         return f"{self._select()} LIMIT 1"
 
     def _select(self, more: str = "") -> str:
@@ -82,29 +82,29 @@ class CatalogQuery:
 
     @property
     def _links_killed(self) -> str:
-        # A query of its own and not a join, so that no name of the application's table can be ambiguous.
+        # A subquery and not a join: no column of the application's table can then be ambiguous.
         image_id = f'{self._table}."{self.settings.columns.id}"::text'
         return f"COALESCE((SELECT links.killed FROM {LINKS_TABLE} links WHERE links.image_id = {image_id}), 0)"  # noqa: S608
 
     @staticmethod
-    def askable(image_ids: Sequence[str], id_type: str) -> list[str]:
-        """Those of ``image_ids`` that a column of this type can hold, in its own canonical spelling.
+    def valid_ids(image_ids: Sequence[str], id_type: str) -> list[str]:
+        """Return those of ``image_ids`` that a column of this type can hold, in the type's canonical spelling.
 
-        ``007`` is no id of an integer column: an image has one address, so that what is dropped by id is dropped
-        whole. One odd id would also make Postgres refuse the query of a whole batch.
+        ``007`` is not an id of an integer column: an image has a single id, so that invalidating the id invalidates
+        every entry. Also, one invalid id makes Postgres refuse the query of a whole batch.
         """
         if id_type in _RANGES:
             limit = _RANGES[id_type]
-            return [one for one in image_ids if _INTEGER.fullmatch(one) and -limit <= int(one) < limit]
+            return [text for text in image_ids if _INTEGER.fullmatch(text) and -limit <= int(text) < limit]
         if id_type == "uuid":
-            return [one for one in image_ids if _is_canonical_uuid(one)]
+            return [text for text in image_ids if _is_canonical_uuid(text)]
         return list(image_ids)
 
     def read(self, row: Sequence[Any]) -> ImageRecord:
-        """One row as a record; raises ``ValueError`` when its key, bucket or region could not be asked of COS."""
+        """Return the row as a record; raise ``ValueError`` if COS accepts no such key, bucket or region."""
         image_id, key, owner, public, bucket, region, content_type, *killed = row
         bucket, region = bucket or self.default_bucket, region or self.default_region
-        check_place(bucket, region)
+        check_bucket_and_region(bucket, region)
         return ImageRecord(
             image_id=image_id,
             owner=owner,
@@ -117,9 +117,9 @@ class CatalogQuery:
         )
 
 
-def _column(name: str | None, form: str = "{}::text") -> str:
-    """The column as it is selected; NULL when the table has none."""
-    return form.format(f'"{name}"') if name is not None else "NULL"
+def _column(name: str | None, template: str = "{}::text") -> str:
+    """Return the SQL that selects the column; NULL if none is configured."""
+    return template.format(f'"{name}"') if name is not None else "NULL"
 
 
 def _is_canonical_uuid(text: str) -> bool:

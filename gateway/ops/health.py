@@ -1,4 +1,4 @@
-"""Can the gateway serve, and what of it would fail?"""
+"""Readiness of the gateway, and the state of each dependency."""
 
 import asyncio
 import enum
@@ -14,12 +14,12 @@ logger = logging.getLogger(__name__)
 
 Probe = Callable[[], Awaitable[None]]
 
-# Either of them is enough to find images; without both, nothing new can be served.
+# Either store is enough to find an image; without both, only images cached in memory can be served.
 _STORES = frozenset({"redis", "postgres"})
 
 
 class Readiness(enum.StrEnum):
-    """What ``/readyz`` says first."""
+    """The ``status`` of ``/readyz``."""
 
     READY = "ready"
     DEGRADED = "degraded"
@@ -35,11 +35,11 @@ class Report:
 
 
 class Health:
-    """Looks at the dependencies, at most once in ``keep`` seconds however often it is asked.
+    """Probes the dependencies, and keeps the result for ``max_age`` seconds.
 
-    A probe returns when its dependency answers and raises otherwise; it may take ``timeout`` seconds. One that raises
-    what nobody foresaw is down, too, and the log hears of it, once until the dependency answers again. The gateway
-    serves while one of the two stores answers: from the cache, or by signing afresh. Draining, it is not ready.
+    A probe returns if its dependency answers, and raises otherwise; it may take ``timeout`` seconds. An unexpected
+    exception also counts as down, and is logged once until the dependency answers again. The gateway is ready while
+    one of the two stores answers, since it serves from the cache or signs anew; it is not ready while it drains.
     """
 
     def __init__(
@@ -48,15 +48,15 @@ class Health:
         metrics: Metrics,
         *,
         timeout: float = 2.0,
-        keep: float = 1.0,
-        look_every: float = 10.0,
+        max_age: float = 1.0,
+        interval: float = 10.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._probes = probes
         self._metrics = metrics
         self._timeout = timeout
-        self._keep = keep
-        self._look_every = look_every
+        self._max_age = max_age
+        self._interval = interval
         self._monotonic = monotonic
         self._lock = asyncio.Lock()
         self._checks: dict[str, str] = {}
@@ -64,21 +64,21 @@ class Health:
         self._draining = False
 
     def drain(self) -> None:
-        """Say from now on that no new work should be sent here."""
+        """Report ``not_ready`` from now on."""
         self._draining = True
 
     async def report(self) -> Report:
-        """The state now, or as it was ``keep`` seconds ago at most."""
+        """Return the state, at most ``max_age`` seconds old."""
         async with self._lock:
-            if self._monotonic() - self._checked_at >= self._keep:
-                self._checks = await self._look()
+            if self._monotonic() - self._checked_at >= self._max_age:
+                self._checks = await self._probe_all()
                 self._checked_at = self._monotonic()
         return Report(self._status(), self._checks)
 
     async def watch(self) -> None:
-        """Look now and then, so that the metric is true where nobody asks; until cancelled."""
+        """Probe every ``interval`` seconds until cancelled, so that the metric is current without requests."""
         while True:
-            await asyncio.sleep(self._look_every)
+            await asyncio.sleep(self._interval)
             await self.report()
 
     def _status(self) -> Readiness:
@@ -87,13 +87,13 @@ class Health:
             return Readiness.NOT_READY
         return Readiness.DEGRADED if down else Readiness.READY
 
-    async def _look(self) -> dict[str, str]:
-        states = await asyncio.gather(*(self._answers(name, probe) for name, probe in self._probes.items()))
+    async def _probe_all(self) -> dict[str, str]:
+        states = await asyncio.gather(*(self._is_up(name, probe) for name, probe in self._probes.items()))
         for name, is_up in zip(self._probes, states, strict=True):
             self._metrics.dependency_up.labels(dependency=name).set(is_up)
         return {name: "ok" if is_up else "down" for name, is_up in zip(self._probes, states, strict=True)}
 
-    async def _answers(self, name: str, probe: Probe) -> bool:
+    async def _is_up(self, name: str, probe: Probe) -> bool:
         try:
             async with asyncio.timeout(self._timeout):
                 await probe()
@@ -102,7 +102,7 @@ class Health:
                 reason = str(error) or f"no answer within {self._timeout:g} s"
                 logger.warning("dependency is down: dependency=%s reason=%s", name, reason)
             return False
-        except Exception:  # the metric, /readyz and the other dependencies must not end with it
+        except Exception:  # a broken probe must break neither /readyz nor the other probes
             if self._checks.get(name) != "down":
                 logger.exception("probe failed: dependency=%s", name)
             return False

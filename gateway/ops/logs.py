@@ -1,4 +1,4 @@
-"""Log lines as JSON or for a console, with the request's id, and without anything that opens a door."""
+"""Log lines as JSON or for a console, with the request id and without credentials."""
 
 import logging
 import re
@@ -14,17 +14,17 @@ from structlog.typing import EventDict, WrappedLogger
 from gateway.delivery.request_context import current_request_id
 from gateway.settings import LoggingSettings
 
-# A presigned URL is a credential as long as it lives (aws/aws-sdk-java-v2#7388), and so is a token.
+# Presigned URLs and tokens are credentials until they expire (aws/aws-sdk-java-v2#7388).
 _SECRETS = re.compile(r"((?:q-signature|q-ak|sign|sig|x-cos-security-token)=|Bearer )[^&\s\"'\\]+", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
-    """``text`` with the values of signatures and tokens struck out."""
+    """Return ``text`` with the values of signatures and tokens replaced by ``***``."""
     return _SECRETS.sub(r"\1***", text)
 
 
 def configure_logging(settings: LoggingSettings, stream: TextIO | None = None) -> None:
-    """Send every log line of the process to ``stream`` (standard error if None) in the configured format."""
+    """Write the log of the process to ``stream`` (None: standard error) in the configured format."""
     stream = stream if stream is not None else sys.stderr
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -47,39 +47,39 @@ def configure_logging(settings: LoggingSettings, stream: TextIO | None = None) -
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
-    # The SDK logs what it signs, and urllib3 what it requests.
-    for chatty in ("qcloud_cos", "urllib3", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Below WARNING, the SDK logs the strings it signs, and urllib3 the URLs it requests.
+    for library in ("qcloud_cos", "urllib3", "asyncio"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     logging.getLogger("aiohttp.server").addFilter(MalformedRequestFilter())
 
 
 class MalformedRequestFilter(logging.Filter):
-    """Makes of aiohttp's traceback for each malformed request one short line, at most once in ``every`` seconds.
+    """Replaces aiohttp's traceback for a malformed request by one short line, at most once in ``interval`` seconds.
 
-    Anybody can send garbage; nobody should be able to fill the disk with it.
+    Any client can send malformed requests; they must not fill the disk with log lines.
     """
 
-    def __init__(self, every: float = 10.0, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, interval: float = 10.0, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._every = every
+        self._interval = interval
         self._monotonic = monotonic
         self._next = float("-inf")
-        self._unsaid = 0
+        self._suppressed = 0
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is written."""
+        """Return whether the record is logged."""
         error = record.exc_info[1] if record.exc_info else None
         if not isinstance(error, HttpProcessingError):
             return True
         now = self._monotonic()
         if now < self._next:
-            self._unsaid += 1
+            self._suppressed += 1
             return False
         record.levelno, record.levelname = logging.INFO, "INFO"
-        record.msg = "malformed request: kind=%s unsaid=%s"
-        record.args = (type(error).__name__, self._unsaid)
+        record.msg = "malformed request: kind=%s suppressed=%s"
+        record.args = (type(error).__name__, self._suppressed)
         record.exc_info = record.exc_text = None
-        self._next, self._unsaid = now + self._every, 0
+        self._next, self._suppressed = now + self._interval, 0
         return True
 
 

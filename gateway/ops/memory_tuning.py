@@ -1,24 +1,24 @@
-"""How the process keeps its memory: set for many small objects that die at once, and for buffers of 256 KiB."""
+"""Tuning of garbage collection and malloc for many short-lived objects and for buffers of 256 KiB."""
 
 import ctypes
 import gc
 from typing import Final
 
-# malloc.h of glibc, mallopt(3): how much may lie free at the end of the heap, how much more is fetched at once, and
-# from which size on a block is fetched by itself.
+# Parameter and value in bytes (glibc malloc.h, mallopt(3)): how much stays free at the end of the heap, how much is
+# requested in addition when the heap grows, and from which size on a block is mapped by itself.
 _TRIM_THRESHOLD: Final = (-1, 32 * 1024 * 1024)
 _TOP_PAD: Final = (-2, 1024 * 1024)
 _MMAP_THRESHOLD: Final = (-3, 4 * 1024 * 1024)
 
 
 def tune_memory() -> None:
-    """To be called when all is loaded, once.
+    """Tune the process once, after every module is imported.
 
-    What is loaded by now stays: the collector need not look at it again and again. Requests make many small objects;
-    collecting every 700 of them (the default) takes a twentieth of the time.
+    Imported modules are excluded from garbage collection, as they stay until the end. Requests create many small
+    objects; a collection every 700 objects (the default) takes a twentieth of the time.
 
-    A relayed image goes through the end of the heap. Given back to the system after each piece, it costs one or two
-    dozen page faults for a megabyte; glibc is told to keep 32 MiB. Other allocators are left as they are.
+    The buffers of a relayed image are at the end of the heap. Returning them to the system after each chunk costs one
+    or two dozen page faults for each megabyte, so glibc keeps 32 MiB. Other allocators are not tuned.
     """
     gc.collect()
     gc.freeze()

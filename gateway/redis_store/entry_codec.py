@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
-from gateway.catalog.record import ImageRecord, check_object_key, check_place
+from gateway.catalog.record import ImageRecord, check_bucket_and_region, check_object_key
 from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
 
 _PURPOSE = b"image-gateway: entries of the URL cache"
@@ -35,7 +35,7 @@ class _Entry(BaseModel):
 
     @model_validator(mode="after")
     def _lies_where_cos_could_have_it(self) -> Self:
-        check_place(self.bucket, self.region)
+        check_bucket_and_region(self.bucket, self.region)
         return self
 
 

@@ -1,9 +1,8 @@
-"""The whole configuration as validated, frozen models; one section for each part of the gateway.
+"""The configuration as validated, frozen models, a section for each part of the gateway.
 
-``gateway.settings.sources`` reads them from YAML, environment and secrets directory. Durations are seconds, sizes
-bytes. A part is handed its own section, never the whole.
-
-The rest of the gateway takes the models from here; which file of the package holds one is the package's own matter.
+``gateway.settings.sources`` reads them from YAML, environment and secrets directory. Durations are in seconds, sizes
+in bytes. A class receives its own section, not the whole configuration, and imports the section's model from this
+package, not from a module of it.
 """
 
 from typing import Self
@@ -54,15 +53,17 @@ class Settings(Section):
     logging: LoggingSettings = LoggingSettings()
 
     @model_validator(mode="after")
-    def _renewal_fits_the_life_of_a_url(self) -> Self:
-        """A default ``threshold`` or ``lease`` shrinks with ``default_ttl``; a given one must fit as it is."""
-        ttl, given = self.url_cache.default_ttl, self.url_prerefresh
-        threshold = given.threshold if "threshold" in given.model_fields_set else max(1, ttl // 4)
-        most = {"threshold": threshold, "lease": max(1, threshold // 3)}
+    def _fit_renewal_into_the_life_of_a_url(self) -> Self:
+        """Shrink a default ``threshold`` or ``lease`` to fit ``default_ttl``; reject a configured one that does not."""
+        ttl, configured = self.url_cache.default_ttl, self.url_prerefresh
+        threshold = configured.threshold if "threshold" in configured.model_fields_set else max(1, ttl // 4)
+        limits = {"threshold": threshold, "lease": max(1, threshold // 3)}
         fitted = {
-            name: min(getattr(given, name), top) for name, top in most.items() if name not in given.model_fields_set
+            name: min(getattr(configured, name), limit)
+            for name, limit in limits.items()
+            if name not in configured.model_fields_set
         }
-        renewal = given.model_copy(update=fitted)
+        renewal = configured.model_copy(update=fitted)
         object.__setattr__(self, "url_prerefresh", renewal)
         if renewal.threshold >= ttl:
             raise ValueError(
@@ -72,6 +73,6 @@ class Settings(Section):
         if renewal.lease >= renewal.threshold:
             raise ValueError(
                 f"url_prerefresh.lease: {renewal.lease} is not below url_prerefresh.threshold {renewal.threshold}, "
-                "so what a dead worker has claimed could expire before another may take it"
+                "so URLs that a dead worker has claimed could expire before another may claim them"
             )
         return self

@@ -1,4 +1,4 @@
-"""The image store."""
+"""The bucket of images."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ Bucket = Annotated[str, matches(r"[a-z0-9][a-z0-9-]*-[0-9]+", "a bucket name wit
 Region = Annotated[str, matches(r"[a-z0-9][a-z0-9-]*[a-z0-9]", "a region, like ap-guangzhou")]
 
 
-def _has_a_port_that_exists(host_port: str) -> str:
+def _check_port(host_port: str) -> str:
     port = host_port.partition(":")[2]
     if port and not 1 <= int(port) <= 65535:
         raise ValueError("must have a port from 1 to 65535")
@@ -23,17 +23,17 @@ HostPort = Annotated[
         r"(\{bucket\}\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?",
         "host or host:port, without scheme or path; it may start with {bucket}.",
     ),
-    AfterValidator(_has_a_port_that_exists),
-    # The signature covers the host as it is written, and clients send it in lower case (RFC 3986 section 6.2.2.1).
+    AfterValidator(_check_port),
+    # The signature covers the host, and clients send it in lower case (RFC 3986 section 6.2.2.1).
     AfterValidator(str.lower),
 ]
 
 
 class CosSettings(Section):
-    """Where the images are, and how to sign for them.
+    """Where the images are, and the credentials that sign their URLs.
 
-    ``domain`` is a custom, accelerated or internal domain of ``bucket``; with ``{bucket}.`` in front it serves the
-    buckets that rows name, too. ``token_expires_at`` (Unix time) is the end of a temporary ``token``.
+    ``domain`` is a custom, accelerated or internal domain of ``bucket``; one that starts with ``{bucket}.`` also serves
+    the buckets that rows name. ``token_expires_at`` is the end of a temporary ``token`` in Unix seconds.
     """
 
     secret_id: Token = Field(min_length=1)

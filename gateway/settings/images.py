@@ -1,4 +1,4 @@
-"""The bytes: how they reach the client, and what COS may make of them."""
+"""Delivery of images, and their styles."""
 
 from typing import Annotated, Final, Literal
 
@@ -19,7 +19,7 @@ Path = Annotated[str, matches(r"/[A-Za-z0-9_/-]*/", "a path that starts and ends
 
 
 class MemoryCacheSettings(Section):
-    """Bytes of small hot images in the process; ``max_bytes`` 0 turns it off."""
+    """Cache of small images in memory; ``max_bytes`` 0 turns it off."""
 
     max_bytes: int = Field(268_435_456, ge=0)
     max_object_bytes: int = Field(2_097_152, ge=0)
@@ -27,7 +27,7 @@ class MemoryCacheSettings(Section):
 
 
 class ImageProxySettings(Section):
-    """How the bytes reach the client."""
+    """How image bytes reach the client."""
 
     enabled: bool = True
     delivery: Literal["stream", "redirect", "accel"] = "stream"

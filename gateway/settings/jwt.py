@@ -1,4 +1,4 @@
-"""Whose tokens are believed: a key, and the algorithms that go with it."""
+"""The key that verifies tokens, and its algorithms."""
 
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -17,15 +17,15 @@ Hmac = Literal["HS256", "HS384", "HS512"]
 Asymmetric = Literal["RS256", "ES256", "EdDSA"]
 _HMAC = ("HS256", "HS384", "HS512")
 _ASYMMETRIC = ("RS256", "ES256", "EdDSA")
-_LEAST_RSA_BITS = 2048
+_MIN_RSA_BITS = 2048
 
 
 class JwtSettings(Section):
-    """Who asks, told by a JSON Web Token.
+    """Identification of the caller by a JSON Web Token.
 
-    Exactly one of ``secret``, ``public_key`` (PEM) and ``jwks_url`` says who signs. The families are never mixed: an
-    HMAC algorithm goes with a secret alone, so that nobody can sign with a public key taken for one (RFC 8725 section
-    2.1). Without ``algorithms`` the key decides: HS256 with a secret, a PEM's own, any of the three with a JWKS.
+    Exactly one of ``secret``, ``public_key`` (PEM) and ``jwks_url`` verifies tokens. HMAC algorithms require a secret,
+    so that a public key cannot be misused as an HMAC secret (RFC 8725 section 2.1). ``algorithms`` defaults to HS256
+    with a secret, to the key's own algorithm with a PEM, and to RS256, ES256 and EdDSA with a JWKS.
     """
 
     secret: SecretStr | None = None
@@ -38,16 +38,16 @@ class JwtSettings(Section):
     cookie: Annotated[str, matches(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "a cookie name")] | None = None
 
     @model_validator(mode="after")
-    def _one_key_and_only_its_algorithms(self) -> Self:
-        given = [name for name in ("secret", "public_key", "jwks_url") if getattr(self, name) is not None]
-        if len(given) != 1:
-            told = "none of them is" if not given else f"{' and '.join(given)} are"
-            raise ValueError(f"needs one of secret, public_key and jwks_url; {told} set")
+    def _check_key_and_algorithms(self) -> Self:
+        configured = [name for name in ("secret", "public_key", "jwks_url") if getattr(self, name) is not None]
+        if len(configured) != 1:
+            these = f"{' and '.join(configured)} are" if configured else "none of them is"
+            raise ValueError(f"needs one of secret, public_key and jwks_url; {these} set")
         possible = self._possible_algorithms()
         if not self.algorithms:
             object.__setattr__(self, "algorithms", possible if self.secret is None else possible[:1])
-        if strange := [algorithm for algorithm in self.algorithms if algorithm not in possible]:
-            raise ValueError(f"algorithms: {', '.join(strange)} cannot go with this {given[0]}")
+        if unsuitable := [algorithm for algorithm in self.algorithms if algorithm not in possible]:
+            raise ValueError(f"algorithms: {', '.join(unsuitable)} cannot go with this {configured[0]}")
         if self.secret is not None:
             self._check_secret(self.secret)
         return self
@@ -61,12 +61,12 @@ class JwtSettings(Section):
             raise ValueError("jwks_url must be an https address without a password; http is for this machine alone")
         return _ASYMMETRIC
 
-    def _check_secret(self, given: SecretStr) -> None:
-        secret = given.get_secret_value()
+    def _check_secret(self, secret_field: SecretStr) -> None:
+        secret = secret_field.get_secret_value()
         if secret.lstrip().startswith(("-----BEGIN", "ssh-")):
-            raise ValueError("secret holds a key pair's key; a public one belongs in public_key")
+            raise ValueError("secret holds a key of a key pair; put a public key into public_key")
         try:
-            without_stray_whitespace(given)
+            without_stray_whitespace(secret_field)
         except ValueError as error:
             raise ValueError(f"secret {error}") from None
         # RFC 7518 section 3.2: a key of the size of the hash output or larger must be used.
@@ -76,13 +76,13 @@ class JwtSettings(Section):
 
 
 def _algorithm_of(pem: str) -> str:
-    """The one algorithm that this public key verifies; raises ``ValueError`` when it is none of ours."""
+    """Return the algorithm that this public key verifies; raise ``ValueError`` if the gateway supports none."""
     try:
         key = load_pem_public_key(pem.encode())
     except (ValueError, UnsupportedAlgorithm):
         raise ValueError("public_key is not a public key in PEM (-----BEGIN PUBLIC KEY-----)") from None
     match key:
-        case RSAPublicKey() if key.key_size >= _LEAST_RSA_BITS:  # RFC 7518 section 3.3
+        case RSAPublicKey() if key.key_size >= _MIN_RSA_BITS:  # RFC 7518 section 3.3
             return "RS256"
         case EllipticCurvePublicKey() if isinstance(key.curve, SECP256R1):
             return "ES256"

@@ -1,4 +1,4 @@
-"""Mistakes in an operator's words: one line each, the dotted key first; never a value, which may be a secret."""
+"""Error messages for mistakes in the configuration: one line each, the dotted key first, never a value (a secret)."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -10,11 +10,11 @@ from pydantic_core import ErrorDetails
 
 from gateway.settings import Settings
 
-_OF_THE_KEY = "[key]"  # where pydantic speaks of the key of a mapping and not of its value
+_KEY_MARK = "[key]"  # pydantic's mark in a location for the key of a mapping, as opposed to its value
 
 
 class SettingsError(Exception):
-    """The configuration cannot be used; ``problems`` has one line per mistake, each naming its key."""
+    """The configuration is invalid; ``problems`` has a line for each mistake, which names its key."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -22,8 +22,8 @@ class SettingsError(Exception):
 
 
 def explain(mistake: ErrorDetails) -> Iterator[str]:
-    """What is wrong; a section that is missing is told by the keys that it must have."""
-    location = [on_one_line(part) for part in mistake["loc"] if part != _OF_THE_KEY]
+    """Yield the lines that describe a mistake; a missing section yields a line for each of its required keys."""
+    location = [on_one_line(part) for part in mistake["loc"] if part != _KEY_MARK]
     key = ".".join(location)
     match mistake["type"]:
         case "extra_forbidden":
@@ -34,25 +34,25 @@ def explain(mistake: ErrorDetails) -> Iterator[str]:
         case "value_error":
             text = str(mistake.get("ctx", {}).get("error", mistake["msg"]))
             yield f"{key}: {text}" if key else text
-        case "model_type" | "dict_type" | "tuple_type" | "string_type" as kind if _wanted(kind, mistake):
-            yield f"{key}: {_wanted(kind, mistake)}"
+        case "model_type" | "dict_type" | "tuple_type" | "string_type" as kind if _expectation(kind, mistake):
+            yield f"{key}: {_expectation(kind, mistake)}"
         case _:
             yield f"{key}: {mistake['msg'][:1].lower()}{mistake['msg'][1:]}"
 
 
 def on_one_line(part: int | str) -> str:
-    """A key as it was written, which may be anything; a mistake is one line, and no terminal obeys it."""
+    """Return a key as written, with every control character and line break replaced by ``?``."""
     return "".join(letter if letter.isprintable() else "?" for letter in str(part))
 
 
 def suggestion(name: str, model: type[BaseModel] | None) -> str:
-    """What ``name`` may have been meant to be, in brackets; empty when nothing is like it."""
+    """Return "did you mean" with the key most similar to ``name``, in brackets; empty if none is similar."""
     close = get_close_matches(name, model.model_fields if model is not None else (), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def _wanted(kind: str, mistake: ErrorDetails) -> str:
-    """What a value of the wrong kind should be; empty when pydantic says it as well."""
+def _expectation(kind: str, mistake: ErrorDetails) -> str:
+    """Return what a value of the wrong type should be; empty if pydantic's own message is clear."""
     match kind:
         case "model_type":
             return "must be a section, a mapping of its keys to values; in the environment a variable for each, or JSON"
@@ -60,21 +60,21 @@ def _wanted(kind: str, mistake: ErrorDetails) -> str:
             return 'must be a mapping; in the environment as JSON, such as {"name": "value"}'
         case "tuple_type":
             return 'must be a list; in the environment as JSON, such as ["one", "two"]'
-    # YAML takes 2026, yes and 2026-01-01 for something else than text.
+    # YAML reads 2026, yes and 2026-01-01 as a number, a truth value and a date.
     if not isinstance(mistake["input"], bool | int | float | date):
         return ""
-    return f"must be text: put {'the key' if mistake['loc'][-1] == _OF_THE_KEY else 'the value'} in quotes"
+    return f"must be text: put {'the key' if mistake['loc'][-1] == _KEY_MARK else 'the value'} in quotes"
 
 
 def _required_in(model: type[BaseModel] | None) -> Sequence[tuple[str, ...]]:
-    """The keys of a section that have no default; of what is no section, itself."""
+    """Return the paths of a section's required keys; the empty path alone if ``model`` is None, a plain key."""
     if model is None:
         return [()]
     return [(name,) for name, field in model.model_fields.items() if field.is_required()]
 
 
 def _model_at(location: list[str]) -> type[BaseModel] | None:
-    """The section that ``location`` leads to; None where it does not lead to one."""
+    """Return the section at ``location``; None if there is none."""
     model: type[BaseModel] = Settings
     for name in location:
         field = model.model_fields.get(name)
@@ -87,4 +87,4 @@ def _model_at(location: list[str]) -> type[BaseModel] | None:
 
 def _section_in(annotation: Any) -> type[BaseModel] | None:
     candidates = (annotation, *get_args(annotation))
-    return next((one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)), None)
+    return next((kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

@@ -23,23 +23,23 @@ def check_postgres_dsn(dsn: str) -> str:
     if not is_url and dsn and ("=" not in dsn or re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", dsn)):
         raise ValueError("must be postgresql://user:password@host:5432/database, or a list: host=... dbname=...")
     if "\0" in dsn:  # the parser reads up to it and ignores the rest
-        raise ValueError("has a NUL character in it")
+        raise ValueError("contains a NUL character")
     if is_url and _has_unencoded_separator(dsn):
         raise ValueError(f"has a / or an @ in the user name or the password{encode}")
     try:
-        found = parse_dsn(dsn)
+        parameters = parse_dsn(dsn)
     except (psycopg2.Error, ValueError):
         # The parser's message quotes the value, which holds a password.
         raise ValueError(f"cannot be parsed as a PostgreSQL connection string{encode}") from None
-    if not all(_is_port(port) for port in str(found.get("port", "")).split(",")):
+    if not all(_is_port(port) for port in str(parameters.get("port", "")).split(",")):
         raise ValueError(f"has a port that is not a number from 1 to {_MAX_PORT}{encode}")
     return dsn
 
 
 def _has_unencoded_separator(url: str) -> bool:
-    """Whether the one ``@`` that may stand before the host is missing there or is not alone."""
-    place = url.partition("://")[2].partition("?")[0]
-    authority, _, path = place.partition("/")
+    """Whether an ``@`` stands elsewhere than once before the host."""
+    location = url.partition("://")[2].partition("?")[0]
+    authority, _, path = location.partition("/")
     return "@" in path or authority.count("@") > 1
 
 

@@ -1,4 +1,4 @@
-"""What the sections are made of: their base, and the kinds of values that several of them hold."""
+"""The base class of sections, and the types of values that several sections share."""
 
 import re
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ Timeout = Annotated[float, Field(gt=0, le=3600)]
 
 
 def matches(pattern: str, meaning: str) -> AfterValidator:
-    """A string that matches the whole of ``pattern``; ``meaning`` completes the sentence "must be …"."""
+    """Return a validator of strings that match ``pattern`` entirely; ``meaning`` completes "must be …"."""
 
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value):
@@ -31,49 +31,49 @@ def matches(pattern: str, meaning: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _without_whitespace(secret: SecretStr) -> SecretStr:
-    """Refuse a secret that was pasted with a space or a line break: no client could send it, or COS knows another."""
+def _check_no_whitespace(secret: SecretStr) -> SecretStr:
+    """Refuse a secret with a space or a line break: no client can send such a token, and no key of COS has one."""
     if re.search(r"\s", secret.get_secret_value()):
         raise ValueError("must not contain spaces or line breaks")
     return secret
 
 
 def without_stray_whitespace(secret: SecretStr) -> SecretStr:
-    """Refuse a line break, and a space at either end; one between words may be meant."""
+    """Refuse a line break, and a space at either end; a space between words may be intended."""
     value = secret.get_secret_value()
     if value != value.strip() or len(value.splitlines()) > 1:
         raise ValueError("must not contain line breaks, or spaces at its ends")
     return secret
 
 
-Token = Annotated[SecretStr, AfterValidator(_without_whitespace)]
+Token = Annotated[SecretStr, AfterValidator(_check_no_whitespace)]
 Passphrase = Annotated[SecretStr, AfterValidator(without_stray_whitespace)]
 
 
-def _as_text(given: Any) -> Any:
-    """A number is an address, too, to Python; nobody who writes ``false`` or ``10`` means one."""
-    if not isinstance(given, str):
-        raise ValueError("must be an address or a network, such as 10.0.0.0/8")  # noqa: TRY004 - pydantic wants it so
-    return given
+def _check_is_text(value: Any) -> Any:
+    """Refuse ``false`` and ``10``: Python's ipaddress would read a number as an address."""
+    if not isinstance(value, str):
+        raise ValueError("must be an address or a network, such as 10.0.0.0/8")  # noqa: TRY004 - pydantic handles ValueError alone
+    return value
 
 
-Networks = tuple[Annotated[IPvAnyNetwork, BeforeValidator(_as_text)], ...]
+Networks = tuple[Annotated[IPvAnyNetwork, BeforeValidator(_check_is_text)], ...]
 
 
-def empty_if_null(given: Any) -> Any:
-    """What YAML reads as null, a key with nothing below it, is a section without keys."""
-    return {} if given is None else given
+def empty_if_null(value: Any) -> Any:
+    """Return an empty mapping for null: YAML reads a key with nothing below it as null."""
+    return {} if value is None else value
 
 
 class Section(BaseModel):
-    """A part of the configuration: unknown keys are mistakes, and no mistake quotes the value it is about.
+    """A section of the configuration: unknown keys are mistakes, and no error message quotes a value.
 
-    One that is null has its defaults, unless null is a value of the key that holds it.
+    A section that is null has its defaults, unless its key allows null.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _has_its_defaults_when_it_is_null(cls, given: Any) -> Any:
-        return empty_if_null(given)
+    def _use_defaults_for_null(cls, value: Any) -> Any:
+        return empty_if_null(value)

@@ -1,4 +1,4 @@
-"""The process itself: its two ports, and its log."""
+"""The two ports, and the log."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ from gateway.settings.section import Networks, Section, Timeout, Token
 class ServerSettings(Section):
     """The public port."""
 
-    host: str = "0.0.0.0"  # noqa: S104 - a gateway is there to be reached
+    host: str = "0.0.0.0"  # noqa: S104 - clients connect from other machines
     port: int = Field(8080, ge=0, le=65535)
     reuse_port: bool = False
     shutdown_grace: float = Field(30, ge=0, le=3600)
@@ -28,7 +28,7 @@ class AdminSettings(Section):
 
 
 class LoggingSettings(Section):
-    """What is written to standard error."""
+    """The log on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"

@@ -1,7 +1,7 @@
-"""YAML file + environment + secrets directory -> ``Settings``, or one line for each mistake.
+"""Reads ``Settings`` from YAML file, environment and secrets directory; mistakes are one line each.
 
 The environment (``GATEWAY_URL_CACHE__DEFAULT_TTL=600``) outranks the secrets directory (a file ``cos__secret_key`` in
-``GATEWAY_SECRETS_DIR``), which outranks the file. Nothing else in the gateway reads the environment.
+``GATEWAY_SECRETS_DIR``), which outranks the file. No other module reads the environment.
 """
 
 import os
@@ -33,10 +33,10 @@ SECRETS_DIR = "GATEWAY_SECRETS_DIR"
 
 
 class _Environment(EnvSettingsSource):
-    """What should be JSON and is not stays text, for the model to refuse under its key."""
+    """Environment variables; text that is not valid JSON is passed on, so that the model refuses it under its key."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """What the JSON says, or the text."""
+        """Return the parsed JSON, or the text if it is not JSON."""
         try:
             return super().decode_complex_value(field_name, field, value)
         except (ValueError, RecursionError):
@@ -44,16 +44,16 @@ class _Environment(EnvSettingsSource):
 
 
 class _SecretFiles(_Environment, NestedSecretsSettingsSource):
-    """As variables, from the files of a directory."""
+    """Files of the secrets directory, each read like a variable."""
 
 
-class _SettingsFromSurroundings(Settings, BaseSettings):
-    """``Settings`` that also looks at the environment and the secrets directory."""
+class _LayeredSettings(Settings, BaseSettings):
+    """``Settings`` that also reads the environment and the secrets directory."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_nested_delimiter=NESTED,
-        # Or a token that somebody means to turn off would be the word "null", which anybody can guess.
+        # Without this, GATEWAY_ADMIN__TOKEN=null would set the token "null" instead of turning it off.
         env_parse_none_str="null",
     )
 
@@ -66,7 +66,7 @@ class _SettingsFromSurroundings(Settings, BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is nearest to the process wins. A secret's file may carry the prefix of the variable or not."""
+        """Order the sources by rank: environment, secrets, file. The name of a secret's file may have the prefix."""
         del env_settings, dotenv_settings, file_secret_settings
         folder = os.environ.get(SECRETS_DIR)
         secrets = SecretsSettingsSource(settings_cls, secrets_dir=folder)
@@ -75,16 +75,16 @@ class _SettingsFromSurroundings(Settings, BaseSettings):
 
 
 def load_settings(file: Path | None) -> Settings:
-    """Read ``file`` (None: environment and secrets alone) and what outranks it.
+    """Return the settings of ``file`` (None: no file), secrets directory and environment.
 
-    Raises ``SettingsError`` with every mistake found.
+    Raises ``SettingsError`` with a line for each mistake.
     """
     values = read_yaml(file) if file is not None else {}
     problems = list(_unknown_variables(os.environ)) + list(_unusable_secrets_dir(os.environ.get(SECRETS_DIR)))
     if problems:
         raise SettingsError(problems)
     try:
-        return _SettingsFromSurroundings(**values)
+        return _LayeredSettings(**values)
     except ValidationError as error:
         raise SettingsError([line for mistake in error.errors() for line in explain(mistake)]) from None
     except UnreadableSource as error:
@@ -92,9 +92,10 @@ def load_settings(file: Path | None) -> Settings:
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
-    """Variables that look like settings and name no section.
+    """Yield a line for each variable that looks like a setting and names no section.
 
-    Only those with the nesting delimiter: Kubernetes sets GATEWAY_PORT and the like beside a service called gateway.
+    Variables without the nesting delimiter are ignored: Kubernetes sets GATEWAY_PORT and others for a service that is
+    called gateway.
     """
     for variable in environment:
         name = variable.upper()

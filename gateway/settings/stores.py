@@ -9,7 +9,7 @@ from gateway.settings.postgres_dsn import check_postgres_dsn
 from gateway.settings.redis_url import check_redis_url, split_redis_url
 from gateway.settings.section import Section, Timeout, matches
 
-# Names that go into SQL: nothing that quoting could be escaped with.
+# These names become part of SQL, so no character that could end a quoted identifier is allowed.
 Identifier = Annotated[str, matches(r"[A-Za-z_][A-Za-z0-9_]{0,62}", "a column name of letters, digits and _")]
 TableName = Annotated[
     str,
@@ -17,20 +17,20 @@ TableName = Annotated[
 ]
 
 
-def _can_be_opened(url: SecretStr) -> SecretStr:
+def _check_url(url: SecretStr) -> SecretStr:
     check_redis_url(url.get_secret_value())
     return url
 
 
-RedisUrl = Annotated[SecretStr, AfterValidator(_can_be_opened)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_check_url)]
 
 
-def _can_be_parsed(dsn: SecretStr) -> SecretStr:
+def _check_dsn(dsn: SecretStr) -> SecretStr:
     check_postgres_dsn(dsn.get_secret_value())
     return dsn
 
 
-PostgresDsn = Annotated[SecretStr, AfterValidator(_can_be_parsed)]
+PostgresDsn = Annotated[SecretStr, AfterValidator(_check_dsn)]
 
 
 class RedisSettings(Section):
@@ -41,12 +41,12 @@ class RedisSettings(Section):
     timeout: Timeout = 0.5
 
     def parts(self) -> SplitResult:
-        """The URL taken apart; it may name several hosts."""
+        """Return the parts of the URL; ``netloc`` may name several hosts."""
         return split_redis_url(self.url.get_secret_value())
 
 
 class ColumnSettings(Section):
-    """Which column of the application's table holds what; null where the table has no such column."""
+    """Names of the columns of the application's table; null if the table has no such column."""
 
     id: Identifier = "id"
     owner: Identifier | None = "user_id"

@@ -1,4 +1,4 @@
-"""Presigned URLs: how long they live, how they are kept, renewed and counted."""
+"""Life, cache, renewal and statistics of presigned URLs."""
 
 from typing import Self
 
@@ -8,10 +8,10 @@ from gateway.settings.section import WEEK, Section, UrlLife
 
 
 class UrlCacheSettings(Section):
-    """How long presigned URLs live and how they are kept.
+    """How long presigned URLs live, and how they are cached.
 
-    A ``min_remaining`` that is not given, and ``sign_window`` always, is at most a tenth of ``default_ttl``: one key
-    is enough to make URLs short-lived.
+    ``sign_window`` and a default ``min_remaining`` are at most a tenth of ``default_ttl``: one key is enough to
+    configure short-lived URLs.
     """
 
     enabled: bool = True
@@ -23,21 +23,21 @@ class UrlCacheSettings(Section):
     warm_top: int = Field(0, ge=0)
 
     @model_validator(mode="after")
-    def _fit_the_life_of_a_url(self) -> Self:
+    def _fit_into_the_life_of_a_url(self) -> Self:
         tenth = self.default_ttl // 10
         if "min_remaining" not in self.model_fields_set:
             object.__setattr__(self, "min_remaining", min(self.min_remaining, tenth))
         object.__setattr__(self, "sign_window", min(self.sign_window, tenth))
         if self.min_remaining + self.sign_window >= self.default_ttl:
             raise ValueError(
-                f"min_remaining {self.min_remaining} and a signing window of {self.sign_window} leave nothing of "
-                f"default_ttl {self.default_ttl}: lower min_remaining"
+                f"min_remaining {self.min_remaining} and a signing window of {self.sign_window} leave nothing "
+                f"usable of default_ttl {self.default_ttl}: lower min_remaining"
             )
         return self
 
 
 class UrlPrerefreshSettings(Section):
-    """The task that renews presigned URLs before they die."""
+    """Renewal of presigned URLs before they expire."""
 
     enabled: bool = True
     interval: float = Field(300, gt=0, le=WEEK)
@@ -49,7 +49,7 @@ class UrlPrerefreshSettings(Section):
 
 
 class UrlStatsSettings(Section):
-    """Statistics per day."""
+    """Daily statistics."""
 
     enabled: bool = True
     retention_days: int = Field(30, ge=1, le=3650)

@@ -1,4 +1,4 @@
-"""The configuration file: YAML, in which no key is given twice."""
+"""The YAML configuration file; a repeated key is a mistake."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,18 +10,18 @@ from gateway.settings.mistakes import SettingsError, on_one_line
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """The sections of the file; raises ``SettingsError``."""
+    """Return the sections of the file; raise ``SettingsError`` if it cannot be read or is not a mapping."""
     try:
         document, problems = _load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError([f"{file}: cannot be read: {error.strerror}"]) from None
     except yaml.MarkedYAMLError as error:
-        # The place alone: what the parser says of it quotes the line, and the line may hold a secret.
+        # The position alone: the parser's message quotes the line, which may hold a secret.
         mark = error.problem_mark
-        where = f": look at line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+        where = f": check line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
         raise SettingsError([f"{file}: is not YAML{where}"]) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # ValueError: bytes that are no UTF-8, or a number or date that only begins like one.
+        # ValueError: bytes that are not UTF-8, or an invalid number or date.
         raise SettingsError([f"{file}: is not YAML: {type(error).__name__}"]) from None
     if document is None:
         return {}
@@ -33,26 +33,26 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 
 def _load(text: str) -> tuple[Any, list[str]]:
-    """The document as ``yaml.safe_load`` has it, and what that passes over."""
+    """Return the document as ``yaml.safe_load`` does, and a line for each repeated key, which that accepts."""
     loader = yaml.SafeLoader(text)
     try:
         root = loader.get_single_node()
         if root is None:
             return None, []
-        problems = list(_given_twice(root, (), set()))
+        problems = list(_repeated_keys(root, (), set()))
         return loader.construct_document(root), problems
     finally:
         loader.dispose()
 
 
-def _given_twice(node: yaml.Node, path: tuple[str, ...], seen: set[int]) -> Iterator[str]:
-    """A line for each key that its mapping has already; the last would win, and half of a section be lost."""
-    if id(node) in seen:  # by another name (&, *), or within itself
+def _repeated_keys(node: yaml.Node, path: tuple[str, ...], seen: set[int]) -> Iterator[str]:
+    """Yield a line for each repeated key: YAML keeps the last value, so part of a section would be lost."""
+    if id(node) in seen:  # an alias (*) of an anchor (&), or a recursive node
         return
     seen.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
-            yield from _given_twice(item, (*path, str(number)), seen)
+            yield from _repeated_keys(item, (*path, str(number)), seen)
     elif isinstance(node, yaml.MappingNode):
         first: dict[tuple[str, str], int] = {}
         for key, value in node.value:
@@ -61,6 +61,6 @@ def _given_twice(node: yaml.Node, path: tuple[str, ...], seen: set[int]) -> Iter
             inner, line = (*path, on_one_line(key.value)), key.start_mark.line + 1
             if (key.tag, key.value) in first:
                 before = first[key.tag, key.value]
-                yield f"{'.'.join(inner)}: is given twice, in lines {before} and {line}"
+                yield f"{'.'.join(inner)}: is set twice, in lines {before} and {line}"
             first.setdefault((key.tag, key.value), line)
-            yield from _given_twice(value, inner, seen)
+            yield from _repeated_keys(value, inner, seen)

@@ -19,7 +19,7 @@ def query(**settings: Any) -> CatalogQuery:
 
 
 @pytest.mark.parametrize(
-    ("id_type", "askable", "not_askable"),
+    ("id_type", "valid", "invalid"),
     [
         ("text", ["1", "007", "a:b@c"], []),
         ("character varying", ["1", "007"], []),
@@ -37,19 +37,19 @@ def query(**settings: Any) -> CatalogQuery:
         ),
     ],
 )
-def test_an_id_is_asked_for_in_its_one_spelling_only(id_type: str, askable: list[str], not_askable: list[str]) -> None:
-    assert CatalogQuery.askable([*not_askable, *askable], id_type) == askable
+def test_an_id_is_asked_for_in_its_one_spelling_only(id_type: str, valid: list[str], invalid: list[str]) -> None:
+    assert CatalogQuery.valid_ids([*invalid, *valid], id_type) == valid
 
 
 @given(st.uuids(), st.integers(-(2**63), 2**63 - 1))
 def test_every_id_that_a_column_prints_can_be_asked_for(number: uuid.UUID, integer: int) -> None:
-    assert CatalogQuery.askable([str(number)], "uuid") == [str(number)]
-    assert CatalogQuery.askable([str(integer)], "bigint") == [str(integer)]
+    assert CatalogQuery.valid_ids([str(number)], "uuid") == [str(number)]
+    assert CatalogQuery.valid_ids([str(integer)], "bigint") == [str(integer)]
 
 
 @given(st.text(max_size=40), st.sampled_from(["integer", "bigint", "smallint", "uuid"]))
 def test_no_text_makes_it_crash(text: str, id_type: str) -> None:
-    assert CatalogQuery.askable([text], id_type) in ([], [text])
+    assert CatalogQuery.valid_ids([text], id_type) in ([], [text])
 
 
 def test_a_row_becomes_a_record() -> None:

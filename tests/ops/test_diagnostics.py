@@ -1,4 +1,4 @@
-"""What is wrong, and how to mend it."""
+"""Findings and advice for each state of the dependencies."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,38 +15,38 @@ IMAGE = ImageRecord("cat", None, True, "photos-1250000000", "ap-guangzhou", "cat
 
 @dataclass
 class Redis:
-    """It takes a write, or says why not."""
+    """Accepts a write or raises."""
 
     error: Exception | None = None
 
     async def try_write(self) -> None:
-        """As the adapter has it."""
+        """Return or raise as configured."""
         if self.error is not None:
             raise self.error
 
 
 @dataclass
 class Postgres:
-    """It has an image, or none, or says why not."""
+    """Has an image or none, or raises."""
 
     found: ImageRecord | Exception | None = IMAGE
     links: Exception | None = None
 
     async def any_image(self) -> ImageRecord | None:
-        """As the adapter has it."""
+        """Return or raise as configured."""
         if isinstance(self.found, Exception):
             raise self.found
         return self.found
 
     async def try_links(self) -> None:
-        """As the adapter has it."""
+        """Return or raise as configured."""
         if self.links is not None:
             raise self.links
 
 
 @dataclass
 class Cos:
-    """It answers so to the URL of ``key``, and to no other."""
+    """Answers the URL of ``key`` alone."""
 
     key: str = "cat.png"
     answer: tuple[int, str | None] | Exception = (206, None)
@@ -54,27 +54,27 @@ class Cos:
     is_expired: bool = False
 
     async def diagnose(self, url: str) -> CosError:
-        """As the adapter has it."""
+        """Return or raise as configured."""
         assert url == f"https://cos/{self.key}"
         if isinstance(self.answer, Exception):
             raise self.answer
         return CosError(*self.answer, self.date, self.is_expired)
 
 
-WELL_REDIS = Redis()
-WELL_POSTGRES = Postgres()
-WELL_COS = Cos()
+WORKING_REDIS = Redis()
+WORKING_POSTGRES = Postgres()
+WORKING_COS = Cos()
 
 
 async def findings(
-    redis: Redis | None = WELL_REDIS,
-    postgres: Postgres = WELL_POSTGRES,
-    cos: Cos = WELL_COS,
+    redis: Redis | None = WORKING_REDIS,
+    postgres: Postgres = WORKING_POSTGRES,
+    cos: Cos = WORKING_COS,
     *,
     presign: Callable[[ImageRecord], str] = lambda image: f"https://cos/{image.key}",
     signs_links: bool = False,
 ) -> dict[str, Finding]:
-    """By name, in the order they were found."""
+    """Return the findings by name, in the order they were yielded."""
     diagnosis = diagnose(
         redis,
         postgres,
@@ -88,17 +88,17 @@ async def findings(
     return {finding.name: finding async for finding in diagnosis}
 
 
-async def test_when_all_is_well_there_is_nothing_to_mend() -> None:
+async def test_working_dependencies_come_without_advice() -> None:
     found = await findings()
     assert list(found) == ["redis", "postgres", "cos"]
     assert all(finding.is_well and not finding.advice for finding in found.values())
 
 
-async def test_a_cache_that_is_turned_off_is_well() -> None:
+async def test_a_cache_that_is_turned_off_is_not_a_failure() -> None:
     assert (await findings(redis=None))["redis"] == Finding("redis", True, "turned off by url_cache.enabled")
 
 
-async def test_a_redis_that_takes_no_writes_is_told_with_its_reason() -> None:
+async def test_a_redis_that_refuses_writes_is_reported_with_its_reason() -> None:
     found = (await findings(redis=Redis(DependencyDown("READONLY You can't write against a read only replica."))))[
         "redis"
     ]
@@ -107,7 +107,7 @@ async def test_a_redis_that_takes_no_writes_is_told_with_its_reason() -> None:
     assert "redis.url" in found.advice
 
 
-async def test_a_postgres_that_does_not_answer_does_not_keep_the_others_from_being_tried() -> None:
+async def test_cos_is_tried_although_postgres_failed() -> None:
     down = Postgres(CatalogUnavailable("there is no table images with a column id"))
     found = await findings(postgres=down, cos=Cos("check", (404, "NoSuchKey")))
     assert found["postgres"].what == "there is no table images with a column id"
@@ -116,7 +116,7 @@ async def test_a_postgres_that_does_not_answer_does_not_keep_the_others_from_bei
     assert "no image was read" in found["cos"].what
 
 
-async def test_the_table_of_links_is_looked_at_where_postgres_answers_and_links_are_signed() -> None:
+async def test_the_table_of_links_is_tried_if_postgres_answers_and_links_are_signed() -> None:
     assert "signed_links" not in await findings()
     found = await findings(signs_links=True)
     assert list(found) == ["redis", "postgres", "signed_links", "cos"]
@@ -125,22 +125,22 @@ async def test_the_table_of_links_is_looked_at_where_postgres_answers_and_links_
     assert "signed_links" not in await findings(postgres=down, cos=Cos("check"), signs_links=True)
 
 
-async def test_what_the_table_of_links_lacks_is_no_fault_of_the_images() -> None:
+async def test_a_failure_of_the_table_of_links_is_not_one_of_the_images() -> None:
     found = await findings(postgres=Postgres(links=CatalogUnavailable("not all granted")), signs_links=True)
     assert [name for name, finding in found.items() if not finding.is_well] == ["signed_links"]
     assert "config/sql/links.sql" in found["signed_links"].advice
 
 
-async def test_credentials_that_are_over_are_not_shown_to_cos() -> None:
+async def test_expired_credentials_are_not_sent_to_cos() -> None:
     def presign(image: ImageRecord) -> str:
         raise CredentialsExpired("cos.token_expires_at is past")
 
-    found = (await findings(cos=Cos(answer=AssertionError("it was asked")), presign=presign))["cos"]
+    found = (await findings(cos=Cos(answer=AssertionError("COS was asked")), presign=presign))["cos"]
     assert (found.is_well, found.what) == (False, "cos.token_expires_at is past")
     assert "renew cos.token" in found.advice
 
 
-async def test_an_empty_table_is_no_mistake() -> None:
+async def test_an_empty_table_is_not_a_failure() -> None:
     found = await findings(postgres=Postgres(None), cos=Cos("check", (404, "NoSuchKey")))
     assert all(finding.is_well for finding in found.values())
     assert "no active image" in found["postgres"].what
@@ -163,7 +163,7 @@ async def test_an_empty_table_is_no_mistake() -> None:
         (OriginUnavailable("ClientConnectorError: refused"), "no answer: ClientConnectorError", "cos.region"),
     ],
 )
-async def test_what_cos_says_comes_with_what_to_do(
+async def test_an_error_of_cos_comes_with_advice(
     answer: tuple[int, str | None] | Exception, what: str, advice: str
 ) -> None:
     found = (await findings(cos=Cos(answer=answer)))["cos"]
@@ -172,14 +172,14 @@ async def test_what_cos_says_comes_with_what_to_do(
     assert advice in found.advice
 
 
-async def test_a_missing_bucket_is_found_without_an_image_too() -> None:
+async def test_a_missing_bucket_is_reported_without_an_image() -> None:
     found = await findings(postgres=Postgres(None), cos=Cos("check", (404, "NoSuchBucket")))
     assert not found["cos"].is_well
 
 
 @pytest.mark.parametrize("code", ["RequestTimeTooSkewed", "AccessDenied"])
 @pytest.mark.parametrize(("date", "words"), [(13_900, "3900 s slow"), (6_100, "3900 s fast")])
-async def test_a_refusal_of_the_time_is_said_of_the_clock_and_not_of_the_credentials(
+async def test_a_refusal_of_the_time_blames_the_clock_and_not_the_credentials(
     code: str, date: float, words: str
 ) -> None:
     found = (await findings(cos=Cos(answer=(403, code), date=date, is_expired=True)))["cos"]
@@ -189,7 +189,7 @@ async def test_a_refusal_of_the_time_is_said_of_the_clock_and_not_of_the_credent
 
 
 @pytest.mark.parametrize(("date", "warns"), [(10_600, True), (9_400, True), (10_029, False), (9_971, False)])
-async def test_a_clock_that_differs_is_a_warning_where_cos_takes_the_signature(date: float, warns: bool) -> None:
+async def test_a_clock_that_differs_is_a_warning_if_cos_accepts_the_signature(date: float, warns: bool) -> None:
     found = await findings(cos=Cos(date=date))
     assert all(finding.is_well for finding in found.values())
     assert ("clock" in found) == warns
@@ -197,7 +197,7 @@ async def test_a_clock_that_differs_is_a_warning_where_cos_takes_the_signature(d
         assert found["clock"].is_warning
 
 
-async def test_credentials_that_may_not_read_are_said_to_be_that_by_a_clock_that_differs_too() -> None:
+async def test_credentials_that_may_not_read_are_reported_although_the_clock_differs() -> None:
     found = await findings(cos=Cos(answer=(403, "AccessDenied"), date=10_600))
     assert "GetObject" in found["cos"].advice
     assert "600 s slow" in found["clock"].what

@@ -58,7 +58,7 @@ def test_a_line_is_one_json_object(log: io.StringIO) -> None:
     assert "request_id" not in line
 
 
-def test_a_line_names_the_request_it_is_about(log: io.StringIO) -> None:
+def test_a_line_has_the_id_of_its_request(log: io.StringIO) -> None:
     configure(log)
     token = current_request_id.set("request-42")
     logging.getLogger("gateway").info("something happened")
@@ -87,14 +87,14 @@ def test_the_level_is_the_configured_one(log: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize("name", ["qcloud_cos", "urllib3", "asyncio"])
-def test_libraries_that_would_log_what_is_signed_are_quiet(log: io.StringIO, name: str) -> None:
+def test_libraries_that_log_signed_strings_log_warnings_alone(log: io.StringIO, name: str) -> None:
     configure(log, level="debug")
     logging.getLogger(name).info("signing %s", PRESIGNED)
     assert not log.getvalue()
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_a_presigned_url_in_a_log_line_is_no_credential(log: io.StringIO, form: Literal["json", "console"]) -> None:
+def test_a_presigned_url_is_logged_without_its_signature(log: io.StringIO, form: Literal["json", "console"]) -> None:
     configure(log, form)
     logging.getLogger("gateway").warning("refused: url=%s", PRESIGNED)
     text = log.getvalue()
@@ -103,7 +103,7 @@ def test_a_presigned_url_in_a_log_line_is_no_credential(log: io.StringIO, form: 
     assert "cat.png" in text
 
 
-def test_on_a_console_a_line_is_for_people(log: io.StringIO) -> None:
+def test_the_console_format_is_readable_text(log: io.StringIO) -> None:
     configure(log, "console")
     logging.getLogger("gateway").warning("transfer cut: %s", "after 10 bytes")
     assert "transfer cut: after 10 bytes" in log.getvalue()
@@ -122,7 +122,7 @@ def test_on_a_console_a_line_is_for_people(log: io.StringIO) -> None:
         ("nothing to hide", "nothing to hide"),
     ],
 )
-def test_signatures_and_tokens_are_struck_out(text: str, redacted: str) -> None:
+def test_signatures_and_tokens_are_redacted(text: str, redacted: str) -> None:
     assert redact(text) == redacted
 
 
@@ -131,7 +131,7 @@ def test_signatures_and_tokens_are_struck_out(text: str, redacted: str) -> None:
     name=st.sampled_from(["q-signature=", "q-ak=", "sign=", "sig=", "x-cos-security-token=", "Bearer "]),
     secret=st.from_regex(r"[A-Za-z0-9%+/=._~-]{20,60}", fullmatch=True),
 )
-def test_no_secret_survives_wherever_it_stands(before: str, name: str, secret: str) -> None:
+def test_a_secret_is_redacted_wherever_it_stands(before: str, name: str, secret: str) -> None:
     record = logging.LogRecord("gateway", logging.INFO, __file__, 1, "%s", (before + name + secret,), None)
     out = io.StringIO()
     root = logging.getLogger()
@@ -154,28 +154,28 @@ def malformed(error: BaseException | None = None) -> logging.LogRecord:
     )
 
 
-def test_lesson_8_a_malformed_request_is_one_short_line_now_and_then() -> None:
+def test_malformed_requests_are_logged_as_one_short_line_an_interval() -> None:
     now = [100.0]
-    sieve = MalformedRequestFilter(every=10, monotonic=lambda: now[0])
+    log_filter = MalformedRequestFilter(interval=10, monotonic=lambda: now[0])
     first = malformed()
-    assert sieve.filter(first)
+    assert log_filter.filter(first)
     assert (first.levelno, first.exc_info) == (logging.INFO, None)
-    assert first.getMessage() == "malformed request: kind=BadStatusLine unsaid=0"
+    assert first.getMessage() == "malformed request: kind=BadStatusLine suppressed=0"
     now[0] += 9.9
-    assert not any(sieve.filter(malformed(BadHttpMessage("x"))) for _ in range(1000))
+    assert not any(log_filter.filter(malformed(BadHttpMessage("x"))) for _ in range(1000))
     now[0] += 0.2
     last = malformed(BadHttpMessage("x"))
-    assert sieve.filter(last)
-    assert last.getMessage() == "malformed request: kind=BadHttpMessage unsaid=1000"
+    assert log_filter.filter(last)
+    assert last.getMessage() == "malformed request: kind=BadHttpMessage suppressed=1000"
 
 
-def test_a_real_error_of_the_server_is_logged_whole() -> None:
-    sieve = MalformedRequestFilter()
+def test_an_error_of_the_server_is_logged_with_its_traceback() -> None:
+    log_filter = MalformedRequestFilter()
     record = malformed(RuntimeError("a bug"))
-    assert sieve.filter(record)
+    assert log_filter.filter(record)
     assert record.levelno == logging.ERROR
     assert record.exc_info is not None
-    assert sieve.filter(logging.LogRecord("aiohttp.server", logging.INFO, __file__, 1, "hello", (), None))
+    assert log_filter.filter(logging.LogRecord("aiohttp.server", logging.INFO, __file__, 1, "hello", (), None))
 
 
 GARBAGE = [
@@ -191,7 +191,7 @@ GARBAGE = [
 ]
 
 
-async def test_lesson_8_whatever_is_sent_the_log_stays_short(gateway: RunningGateway, log: io.StringIO) -> None:
+async def test_the_log_stays_short_whatever_clients_send(gateway: RunningGateway, log: io.StringIO) -> None:
     configure(log)
     for _ in range(3):
         for raw in GARBAGE:

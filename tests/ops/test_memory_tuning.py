@@ -24,6 +24,6 @@ def faults(settled: str) -> int:
     return int(subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout)
 
 
-def test_buffers_are_not_given_back_after_each_piece() -> None:
+def test_buffers_are_not_returned_to_the_system_after_each_chunk() -> None:
     assert faults("memory_tuning.tune_memory()") < 100
     assert faults("") > 1000, "which is what the settings are for"

@@ -267,14 +267,14 @@ def test_variables_that_kubernetes_sets_for_a_service_called_gateway_are_none_of
         ),
         ("admin: {token: 20260101}", "admin.token: must be text: put the value in quotes"),
         ("admin: {token: 2026-01-01}", "admin.token: must be text: put the value in quotes"),
-        ("server: {port: 1, port: 2}", "server.port: is given twice, in lines 4 and 4"),
-        ("server: {port: 1}\nadmin: {}\nserver: {host: x}", "server: is given twice, in lines 4 and 6"),
+        ("server: {port: 1, port: 2}", "server.port: is set twice, in lines 4 and 4"),
+        ("server: {port: 1}\nadmin: {}\nserver: {host: x}", "server: is set twice, in lines 4 and 6"),
         (
             "image_proxy:\n  memory_cache:\n    ttl: 1\n    'ttl': 2\n",
-            "image_proxy.memory_cache.ttl: is given twice, in lines 6 and 7",
+            "image_proxy.memory_cache.ttl: is set twice, in lines 6 and 7",
         ),
-        ("server: {trusted_proxies: [{a: 1, a: 2}]}", "server.trusted_proxies.0.a: is given twice, in lines 4 and 4"),
-        ('image_styles: {"a\\nb": x, "a\\nb": x}', "image_styles.a?b: is given twice, in lines 4 and 4"),
+        ("server: {trusted_proxies: [{a: 1, a: 2}]}", "server.trusted_proxies.0.a: is set twice, in lines 4 and 4"),
+        ('image_styles: {"a\\nb": x, "a\\nb": x}', "image_styles.a?b: is set twice, in lines 4 and 4"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(file: Path, more: str, line: str) -> None:

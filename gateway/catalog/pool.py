@@ -1,0 +1,37 @@
+"""The connection pool to the application's Postgres."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import aiopg
+
+from gateway.settings import PostgresSettings
+
+# psycopg2 uses the server's encoding by default; in a database of SQL_ASCII it then decodes ASCII only.
+CLIENT_ENCODING: Final = "UTF8"
+
+
+@asynccontextmanager
+async def open_pool(settings: PostgresSettings) -> AsyncIterator[aiopg.Pool]:
+    """Open a pool that connects when a connection is first needed."""
+    # The server goes on with a query that the gateway abandoned, so it stops the query itself one second later.
+    statement_timeout = f"SET statement_timeout = {int((settings.timeout + 1) * 1000)}"
+
+    async def limit_statements(connection: aiopg.Connection) -> None:
+        async with connection.cursor() as cursor:
+            await cursor.execute(statement_timeout)
+
+    async with aiopg.create_pool(
+        settings.dsn.get_secret_value(),
+        minsize=0,
+        maxsize=settings.pool_size,
+        timeout=settings.timeout,
+        enable_hstore=False,
+        enable_json=False,
+        enable_uuid=False,
+        application_name="image-gateway",
+        client_encoding=CLIENT_ENCODING,
+        on_connect=limit_statements,
+    ) as pool:
+        yield pool
