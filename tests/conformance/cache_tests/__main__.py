@@ -1,4 +1,4 @@
-"""Runs what applies of http-cache-tests against the gateway: ``make conformance``. Wants node and npm."""
+"""Run the tests of http-cache-tests that apply to the gateway: ``make conformance``. Needs node and npm."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ from tests.conformance.cache_tests.adapter import Adapter
 from tests.conformance.cache_tests.verdicts import LEFT_OUT, RUN, Outcome, report
 
 VERSION = "0.4.5"
-# The suite lists npm itself, and with it four hundred packages, among what it needs; it does not.
+# The suite lists npm, with four hundred packages, among its dependencies, but does not use it.
 PACKAGE = {
     "private": True,
     "dependencies": {"http-cache-tests": VERSION, "node-fetch": "2.7.0"},
@@ -38,7 +38,7 @@ TIMEOUT = 120  # seconds for npm, and for all tests together, which take ten
 
 
 async def run(*command: str | Path, folder: Path) -> bytes:
-    """What a program writes; raises ``RuntimeError`` if it fails, ``TimeoutError`` if it does not end."""
+    """Return the output of a program. Raises ``RuntimeError`` if it fails, ``TimeoutError`` if it does not end."""
     process = await asyncio.create_subprocess_exec(*command, cwd=folder, stdout=asyncio.subprocess.PIPE)
     try:
         async with asyncio.timeout(TIMEOUT):
@@ -53,7 +53,7 @@ async def run(*command: str | Path, folder: Path) -> bytes:
 
 
 async def install(folder: Path) -> Path:
-    """The suite, in a folder of its own."""
+    """Install the suite into a temporary folder."""
     (folder / "no-npm").mkdir()
     (folder / "no-npm/package.json").write_text(json.dumps({"name": "npm", "version": "6.14.18"}))
     (folder / "package.json").write_text(json.dumps(PACKAGE))
@@ -64,7 +64,7 @@ async def install(folder: Path) -> Path:
 
 @asynccontextmanager
 async def suite_server(suite: Path, folder: Path) -> AsyncIterator[str]:
-    """The origin that comes with the suite; it takes its settings from npm's variables."""
+    """Run the origin of the suite, which reads its settings from npm's variables."""
     port = free_port()
     settings = {"protocol": "http", "port": str(port), "pidfile": str(folder / "pid")}
     environment = os.environ | {f"npm_config_{key}": value for key, value in settings.items()}
@@ -77,7 +77,7 @@ async def suite_server(suite: Path, folder: Path) -> AsyncIterator[str]:
             line = await process.stdout.readline()
         if not line.startswith(b"Listening"):
             raise RuntimeError("the suite's server did not start")
-        warnings = asyncio.create_task(process.stdout.read(), name="warnings")  # it would stop at a full pipe
+        warnings = asyncio.create_task(process.stdout.read(), name="warnings")  # a full pipe would block it
         yield f"http://{HOST}:{port}"
     finally:
         if process.returncode is None:
@@ -88,7 +88,7 @@ async def suite_server(suite: Path, folder: Path) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def serving(app: web.Application) -> AsyncIterator[str]:
-    """An application on a free port."""
+    """Run an application on a free port."""
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, HOST, 0)
@@ -100,7 +100,7 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
 
 
 def settings_for(origin: str, redis_url: str, dsn: str, ttl: int) -> Settings:
-    """A gateway's, with the suite behind it."""
+    """Return the settings of a gateway with the suite as its COS."""
     return Settings.model_validate(
         {
             "server": {"host": HOST, "port": 0, "shutdown_grace": 1},
@@ -120,7 +120,7 @@ def settings_for(origin: str, redis_url: str, dsn: str, ttl: int) -> Settings:
 
 
 async def conform(folder: Path) -> list[Outcome]:
-    """What came of each test of the suite."""
+    """Return the outcome of each test of the suite."""
     suite = await install(folder)
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(RedisServer(folder / "redis", ephemeral=True))
@@ -141,7 +141,7 @@ async def conform(folder: Path) -> list[Outcome]:
 
 
 def main() -> int:
-    """0 if every test did what it is known to do."""
+    """Return 0 if every test has its expected outcome."""
     if missing := [program for program in ("node", "npm") if shutil.which(program) is None]:
         print(f"http-cache-tests was NOT run: {' and '.join(missing)} not found")
         return 1

@@ -1,4 +1,4 @@
-"""Stands on both sides of the gateways and translates between them and http-cache-tests.
+"""Adapter on both sides of the gateways, which translates between them and http-cache-tests.
 
 The suite's server plays the origin of a transparent cache: it knows a test by its path, a request by its number, and
 tells the client by fields of its own which request an answer was made for. The gateway passes none of that on. So the
@@ -16,8 +16,8 @@ from multidict import CIMultiDict
 
 from gateway.dev.database import ImageRow, ImagesTable
 
-# Fields of the suite's own that its client reads.
-_TOLD = (
+# The suite's own header fields, which its client reads.
+_REPORTED = (
     "Server-Base-Url",
     "Server-Request-Count",
     "Client-Request-Count",
@@ -35,21 +35,21 @@ _SHORT = 2  # seconds: what the suite calls fresh for no longer than that is sta
 
 @dataclass
 class _Test:
-    """Which gateway a test is for, the number of its request under way, and what the suite's server told of that."""
+    """State of a test: its gateway, the number of its open request, and what the suite's server reported of that."""
 
     gateway: str
     number: str = ""
     stored: dict[str, str] = field(default_factory=dict)
-    told: dict[str, str] = field(default_factory=dict)
+    reported: dict[str, str] = field(default_factory=dict)
     last_modified: str | None = None
 
 
 class Adapter:
-    """``front`` is for the suite's client, ``origin`` is the COS of the gateways.
+    """Two applications: ``front`` for the suite's client, and ``origin`` as the COS of the gateways.
 
-    The suite says in each answer how long it is fresh; the gateway is told so in ``memory_cache.ttl``. Hence
-    ``gateways`` has one for what stays fresh, "fresh", one for what becomes stale, "stale", and another such one for
-    origins that fail, "failing", since failures make a gateway leave a bucket alone for a while.
+    The suite's responses say how long they are fresh, while a gateway takes that from ``memory_cache.ttl``. So
+    ``gateways`` has one whose entries stay fresh, "fresh", one whose entries become stale, "stale", and another such
+    one for origins that fail, "failing", because its circuit breaker opens after failures.
     """
 
     def __init__(self, session: aiohttp.ClientSession, suite: str, table: ImagesTable) -> None:
@@ -60,7 +60,7 @@ class Adapter:
         self._tests: dict[str, _Test] = {}
 
     def front(self) -> web.Application:
-        """What the suite's client takes for the cache."""
+        """Application in the place of the cache, for the suite's client."""
         app = web.Application()
         app.router.add_put("/config/{test}", self._configure)
         app.router.add_get("/state/{test}", self._state)
@@ -68,7 +68,7 @@ class Adapter:
         return app
 
     def origin(self) -> web.Application:
-        """What the gateways take for COS."""
+        """Application in the place of COS, for the gateways."""
         app = web.Application()
         app.router.add_route("*", "/test/{test}", self._answer)
         return app
@@ -86,10 +86,10 @@ class Adapter:
             return web.Response(status=response.status, body=await response.read())
 
     async def _ask(self, request: web.Request) -> web.StreamResponse:
-        """A request of the suite's client, sent to the gateway."""
+        """Forward a request of the suite's client to the gateway."""
         name = request.match_info["test"]
         test = self._tests[name]
-        test.number, test.told = request.headers.get("Req-Num", ""), {}
+        test.number, test.reported = request.headers.get("Req-Num", ""), {}
         async with self._session.request(
             request.method,
             f"{self.gateways[test.gateway]}/i/{name}",
@@ -99,16 +99,19 @@ class Adapter:
             allow_redirects=False,
         ) as response:
             body = await response.read()
-            made_from_stored = not test.told or (response.status < 400 and test.told.get("status", "") >= "400")
-            told = test.stored if made_from_stored else test.told
-            headers = [*_but(_OF_ANSWER, response.headers), *((key, told[key]) for key in _TOLD if key in told)]
+            made_from_stored = not test.reported or (response.status < 400 and test.reported.get("status", "") >= "400")
+            reported = test.stored if made_from_stored else test.reported
+            headers = [
+                *_but(_OF_ANSWER, response.headers),
+                *((key, reported[key]) for key in _REPORTED if key in reported),
+            ]
             answer = web.Response(status=response.status, headers=headers)
             if request.method != "HEAD":
                 answer.body = body
             return answer
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        """A request of a gateway, sent to the suite's server."""
+        """Forward a request of a gateway to the suite's server."""
         name = request.match_info["test"]
         test = self._tests[name]
         headers = CIMultiDict([*_but(_OF_REQUEST, request.headers), ("Req-Num", test.number)])
@@ -123,11 +126,11 @@ class Adapter:
             assert request.transport is not None
             request.transport.abort()  # as the suite did
             return web.Response()
-        test.told = {key: response.headers.get(key, "") for key in _TOLD} | {"status": str(response.status)}
+        test.reported = {key: response.headers.get(key, "") for key in _REPORTED} | {"status": str(response.status)}
         if response.status < 400:
-            test.stored = test.told
+            test.stored = test.reported
         answer = web.Response(status=response.status, headers=_but(_OF_ANSWER, response.headers), body=body)
-        if answer.content_type == "text/plain":  # which is what the suite says where a test does not
+        if answer.content_type == "text/plain":  # the suite's default if a test sets no type
             answer.content_type = "image/png"
         if "ETag" not in answer.headers:
             answer.headers["ETag"] = _ETAG

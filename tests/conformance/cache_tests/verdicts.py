@@ -1,4 +1,4 @@
-"""Which tests of http-cache-tests are run, what is known to come of them and why, and the score."""
+"""Tests of http-cache-tests that are run, their expected outcomes with reasons, and the score."""
 
 import re
 import textwrap
@@ -36,7 +36,7 @@ NOT_APPLICABLE = {
     "auth": "Access is checked on each request, before anything from memory is used.",
     "cc-request": "HTTP does not require it, and callers are not let to make the gateway ask COS.",
 }
-# Tests that are not run, of groups that are: expressions for their ids.
+# Tests that are not run, of groups that are run: expressions for their ids.
 LEFT_OUT_FOR = {
     r"headers-store-(?!(Connection|Content-Encoding|ETag|Keep-Alive|Proxy-.*|TE|Upgrade)$).*": _BUILT_ANEW,
     r"headers-omit-headers-listed-in-Connection": _BUILT_ANEW,
@@ -56,7 +56,7 @@ LEFT_OUT = "|".join(LEFT_OUT_FOR)
 _NO_TAG = "What is not written as an entity tag matches nothing (RFC 9110 section 8.8.3)."
 _NOT_STRONG = "Bytes are kept under a strong ETag, as all of COS's are; others are asked for each time."
 _PART = "Parts are not kept: a range of what is not in memory as a whole is asked of COS each time."
-# Tests that are run and do not do what the suite would like.
+# Tests that are run and do not have the outcome that the suite prefers.
 ON_PURPOSE = {
     "conditional-lm-fresh-no-lm": "Without a Last-Modified the condition cannot be told, and COS always has one.",
     "conditional-etag-strong-respond-obs-text": "COS's tags are ASCII. Others match nothing: the whole is sent.",
@@ -86,7 +86,7 @@ _PAGE = Path(__file__).parents[3] / "docs" / "delivery.md"
 
 
 class Outcome(NamedTuple):
-    """What came of a test; ``result`` is None if it was not run."""
+    """Outcome of a test; ``result`` is None if it was not run."""
 
     group: str
     id: str
@@ -96,7 +96,7 @@ class Outcome(NamedTuple):
 
 
 def score(outcomes: Iterable[Outcome]) -> str:
-    """As docs/delivery.md shows it."""
+    """Return the score in the form of docs/delivery.md."""
     ran = [outcome for outcome in outcomes if outcome.result is not None]
     of_kinds = []
     for kind, meaning in _KINDS.items():
@@ -105,8 +105,8 @@ def score(outcomes: Iterable[Outcome]) -> str:
     return ", ".join(of_kinds)
 
 
-def report(outcomes: Iterable[Outcome], told: str | None = None) -> int:
-    """Print the score and whatever is not as it is known to be, or not as it is ``told``; 1 if there is anything."""
+def report(outcomes: Iterable[Outcome], document: str | None = None) -> int:
+    """Print the score and every unexpected outcome; return 1 if there is one or the score is not in ``document``."""
     outcomes = list(outcomes)
     applicable = sum(outcome.result is not None for outcome in outcomes)
     print(f"\n{len(outcomes)} tests, {applicable} apply: {score(outcomes)}")
@@ -119,7 +119,7 @@ def report(outcomes: Iterable[Outcome], told: str | None = None) -> int:
         names = [f"{group} ({count})" for group, count in _counts(outcomes, why_not, reason)]
         _explain(reason, names)
     surprises = list(_surprises(outcomes))
-    if score(outcomes) not in (_PAGE.read_text(encoding="utf-8") if told is None else told):
+    if score(outcomes) not in (_PAGE.read_text(encoding="utf-8") if document is None else document):
         surprises.append("docs/delivery.md has another score.")
     for surprise in surprises:
         print(surprise)
