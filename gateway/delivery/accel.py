@@ -1,7 +1,7 @@
 """nginx moves the bytes: the gateway decides, and names the object by its presigned URL (X-Accel-Redirect).
 
 nginx decodes the URI of an X-Accel-Redirect, which breaks the signature of most awkward keys. So that URI is only the
-name of one version of an object, which nginx may cache under it; the exact URL stands in a header of its own. So do
+name of one version of an object, which nginx may cache under it; a separate header carries the exact URL. So do
 Cache-Control and Content-Disposition, which nginx would otherwise put on errors, too.
 """
 
