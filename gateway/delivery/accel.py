@@ -1,8 +1,8 @@
-"""nginx moves the bytes: the gateway decides, and names the object by its presigned URL (X-Accel-Redirect).
+"""Delivery by nginx: the gateway authorizes and decides, nginx fetches the bytes from COS (X-Accel-Redirect).
 
-nginx decodes the URI of an X-Accel-Redirect, which breaks the signature of most awkward keys. So that URI is only the
-name of one version of an object, which nginx may cache under it; a separate header carries the exact URL. So do
-Cache-Control and Content-Disposition, which nginx would otherwise put on errors, too.
+nginx decodes the URI of an X-Accel-Redirect, which breaks the signature of many keys. So that URI only names one
+version of an object, under which nginx may cache it; the exact URL is in a header of its own. So are Cache-Control and
+Content-Disposition, which nginx would otherwise add to errors, too.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ from gateway.origin.object_source import ObjectSource
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import SignedImage
 
-# nginx sets it when COS did not give it the object: the gateway then streams, with all it knows of failures.
+# nginx sets this field when it did not get the object from COS: the gateway then streams, with retries and resumption.
 FAILED = "X-Accel-Failed"
 
 
 class ImageAccel:
-    """Answers what needs no bytes by itself, and hands everything else over to nginx."""
+    """Answers requests that need no bytes, and hands all others over to nginx."""
 
     def __init__(self, source: ObjectSource, responder: Responder, policy: CachePolicy, *, prefix: str) -> None:
         self._source = source
@@ -41,7 +41,7 @@ class ImageAccel:
     async def answer(self, exchange: Exchange) -> web.StreamResponse:
         """Return a 304, the headers of a HEAD, or an ``X-Accel-Redirect``; raises what ``Responder.answer`` raises.
 
-        Metadata that is not known is asked of COS by a HEAD. So errors are the gateway's own, only images are handed
+        Metadata that is not in memory is fetched by a HEAD. So errors are the gateway's own, only images are handed
         over, and a URL that COS refuses is renewed before nginx uses it.
         """
         if exchange.wanted.is_head or _needs_gateway(exchange):
@@ -66,9 +66,11 @@ class ImageAccel:
     def _handed_over(
         self, exchange: Exchange, metadata: ObjectMetadata, cache_fields: Mapping[str, str]
     ) -> web.Response:
-        """Return the answer that hands the image over to nginx; ``cache_fields`` say where the metadata is from."""
+        """Return the response that hands the image over to nginx; ``cache_fields`` say where the metadata is from."""
         wanted, image = exchange.wanted, exchange.image
-        content_type_of(image.record.content_type, metadata.content_type)  # what is no image has no conditions
+        content_type_of(
+            image.record.content_type, metadata.content_type
+        )  # raises ``NotAnImage`` before conditions count
         plan = plan_for(exchange.request.headers, wanted.byte_range, metadata)
         with_body = plan is not NOT_MODIFIED
         headers = image_headers(image.record, metadata, self._policy, download=wanted.download, with_body=with_body)
@@ -76,7 +78,7 @@ class ImageAccel:
         if plan is NOT_MODIFIED:
             return web.Response(status=304, headers=headers)
         del headers["Accept-Ranges"]  # nginx would keep it, and send COS's beside it
-        # A range of a large object is asked of COS; of a small one, nginx cuts it out of the whole that it keeps.
+        # nginx fetches a range of a large object from COS; it cuts one of a small object out of the whole in its cache.
         is_part = plan.status == 206 and not self._source.keeps(metadata)
         headers["X-Accel-Redirect"] = f"{self._prefix}{'part/' if is_part else ''}{_version(image, metadata)}"
         headers["X-Origin-URL"] = image.presigned.url
@@ -84,7 +86,7 @@ class ImageAccel:
         if is_part and plan.last is not None:
             headers["X-Origin-Range"] = f"bytes={plan.first}-{plan.last}"
             length = plan.last + 1 - plan.first
-        # What nginx holds COS's answer against; the tag is sent as If-Match, too.
+        # nginx compares COS's response with these; it sends the tag as If-Match, too.
         if metadata.strong_etag is not None:
             headers["X-Origin-ETag"] = metadata.strong_etag
         if length is not None:
@@ -96,10 +98,11 @@ class ImageAccel:
 
 
 def _needs_gateway(exchange: Exchange) -> bool:
-    """Whether nginx did not get the object, or would answer otherwise than is right.
+    """Return whether nginx failed to get the object, or would answer the request wrongly.
 
-    A Range that is to be ignored is a 416 or several parts to it, and If-Unmodified-Since, whatever stands beside it,
-    may make it close the connection without a word. Hardly anybody sends them: they need no location of their own.
+    nginx answers an invalid Range with 416 and several ranges with several parts, where the gateway ignores them. With
+    If-Unmodified-Since, whatever other conditions there are, it may close the connection without a response. Such
+    requests are rare, so they are streamed.
     """
     headers = exchange.request.headers
     return (
@@ -110,6 +113,6 @@ def _needs_gateway(exchange: Exchange) -> bool:
 
 
 def _version(image: SignedImage, metadata: ObjectMetadata) -> str:
-    """One name for one version of one object: what nginx caches it under. Never the URL, which changes."""
+    """Return the name of one version of one object, nginx's cache key; the URL is none, since it changes."""
     named = "\n".join((*map(str, image.object_id), str(metadata.etag), str(metadata.last_modified), str(metadata.size)))
     return hashlib.sha256(named.encode()).hexdigest()[:40]

@@ -1,4 +1,4 @@
-"""The headers that leave with an image: built from nothing, so that none of COS's own can slip through."""
+"""Response headers of images, built from scratch so that no header field of COS reaches a client."""
 
 import re
 from functools import lru_cache
@@ -12,14 +12,14 @@ from gateway.delivery.prepared_response import fields
 from gateway.errors import NotAnImage
 from gateway.origin.origin_response import ObjectMetadata
 
-# An image is shown, nothing else: an SVG opened by itself runs no script and loads nothing.
+# An SVG that is opened as a page runs no script and loads nothing.
 _CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 _STALE_WHILE_REVALIDATE = 300
 _STALE_IF_ERROR = 86_400
 _IMAGE = re.compile(r"image/[a-z0-9!#$&^_.+-]+")  # RFC 6838 section 4.2
-_NOT_TOLD = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+_UNSPECIFIC = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
-# Any page may show an image it has an address for; who may have it is decided before. Nothing here varies by origin.
+# Any page may show an image; access was checked before. The fields do not vary by origin.
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": (
@@ -32,34 +32,34 @@ CORS = {
 
 
 class CachePolicy(NamedTuple):
-    """For how many seconds answers may be kept, and what those to different callers differ by (a Vary field)."""
+    """Cache lifetime in seconds, and the Vary field of private images: what identifies a caller."""
 
     max_age: int
     private_vary: str
 
 
 def content_type_of(catalog_type: str | None, cos_type: str | None) -> str:
-    """The type to send: COS's, or the catalog's where COS does not know; raises ``NotAnImage`` unless it is image/*."""
-    told = _media_type(cos_type)
-    if told in _NOT_TOLD:
-        told = _media_type(catalog_type) or told
-    if not _IMAGE.fullmatch(told):
-        raise NotAnImage(f"the type is {told!r}")
-    return told
+    """Return COS's type, or the catalog's if COS has none; raises ``NotAnImage`` unless it is image/*."""
+    media_type = _media_type(cos_type)
+    if media_type in _UNSPECIFIC:
+        media_type = _media_type(catalog_type) or media_type
+    if not _IMAGE.fullmatch(media_type):
+        raise NotAnImage(f"the type is {media_type!r}")
+    return media_type
 
 
 def is_image(media_type: str) -> bool:
-    """Whether it is ``image/*`` and nothing more."""
+    """Return whether it is ``image/*`` without parameters."""
     return _IMAGE.fullmatch(media_type) is not None
 
 
 def _media_type(text: str | None) -> str:
-    """Without its parameters; empty when there is none."""
+    """Return the type without parameters, in lower case; empty for None."""
     return (text or "").partition(";")[0].strip().lower()
 
 
 def cache_control(public: bool, max_age: int) -> str:
-    """Shared caches may keep a public image, and serve it stale while they ask again or we fail (RFC 5861)."""
+    """Return the Cache-Control field; shared caches may serve a public image stale while they refetch it (RFC 5861)."""
     if public:
         return (
             f"public, max-age={max_age}, stale-while-revalidate={_STALE_WHILE_REVALIDATE}, "
@@ -71,29 +71,29 @@ def cache_control(public: bool, max_age: int) -> str:
 def image_headers(
     record: ImageRecord, metadata: ObjectMetadata, policy: CachePolicy, *, download: str | None, with_body: bool = True
 ) -> "CIMultiDict[str]":
-    """All that depends on the object and not on this answer; ``with_body`` is False for a 304.
+    """Return the header fields that depend on the object alone; raises ``NotAnImage``.
 
-    A 304 has what RFC 9110 section 15.4.5 asks for. Raises ``NotAnImage``.
+    ``with_body`` False: the fields of a 304 (RFC 9110 section 15.4.5).
     """
-    return _made_before(record.public, record.content_type, metadata, policy, download, with_body).copy()
+    return _cached_headers(record.public, record.content_type, metadata, policy, download, with_body).copy()
 
 
 def image_fields(record: ImageRecord, metadata: ObjectMetadata, policy: CachePolicy, download: str | None) -> bytes:
-    """As ``image_headers`` with a body, as bytes to send."""
-    return _made_fields_before(record.public, record.content_type, metadata, policy, download)
+    """Return ``image_headers`` of a response with a body, serialized."""
+    return _cached_fields(record.public, record.content_type, metadata, policy, download)
 
 
 @lru_cache(maxsize=1024)
-def _made_fields_before(
+def _cached_fields(
     public: bool, content_type: str | None, metadata: ObjectMetadata, policy: CachePolicy, download: str | None
 ) -> bytes:
-    headers = _made_before(public, content_type, metadata, policy, download, with_body=True)
+    headers = _cached_headers(public, content_type, metadata, policy, download, with_body=True)
     return fields(headers).encode(errors="surrogateescape")
 
 
-# The same few hundred images are asked for over and over: copying is five times as fast as building.
+# The same few hundred images are requested over and over: copying is five times as fast as building.
 @lru_cache(maxsize=1024)
-def _made_before(
+def _cached_headers(
     public: bool,
     content_type: str | None,
     metadata: ObjectMetadata,
@@ -126,17 +126,17 @@ _CACHE = "image-gateway"
 
 
 def cache_status_of_hit(freshness: float) -> str:
-    """Return the Cache-Status (RFC 9211) of an answer from memory, for which COS was not asked.
+    """Return the Cache-Status (RFC 9211) of a response from memory without a request to COS.
 
-    ``freshness`` in seconds is negative for a stale one (section 2.5).
+    ``freshness`` in seconds is negative for a stale response (section 2.5).
     """
     return f"{_CACHE}; hit; ttl={int(freshness)}"
 
 
 def cache_status_of_fetch(status: int, stored: bool = False, collapsed: bool = False, had_stale: bool = False) -> str:
-    """Return the Cache-Status of an answer for which COS was asked and answered ``status`` (sections 2.2 to 2.8).
+    """Return the Cache-Status of a response for which COS answered ``status`` (sections 2.2 to 2.8).
 
-    ``collapsed``: one fetch for several requests; ``had_stale``: memory had an older version.
+    ``collapsed``: one fetch for several requests. ``had_stale``: memory had an older version.
     """
     reason = "stale" if had_stale else "miss"
     more = f"{'; stored' if stored else ''}{'; collapsed' if collapsed else ''}"
@@ -144,7 +144,7 @@ def cache_status_of_fetch(status: int, stored: bool = False, collapsed: bool = F
 
 
 def cache_status_of_revalidation(status: int | None) -> str:
-    """Return the Cache-Status of an answer from memory that COS was asked about.
+    """Return the Cache-Status of a response from memory after a request to COS.
 
     ``status`` None: COS did not answer (RFC 5861 section 4).
     """

@@ -21,7 +21,7 @@ _PLAIN_FILENAME = re.compile(r"[A-Za-z0-9 ._-]+")
 class ImageRequest:
     """The parameters of one request.
 
-    ``style`` and ``download`` (a file name) are None when they are not asked for. ``byte_range`` is None for the whole
+    ``style`` and ``download`` (a file name) are None without such a parameter. ``byte_range`` is None for the whole
     image. ``is_plain``: GET of the whole image without conditions, as most requests are.
     """
 
@@ -36,7 +36,7 @@ class ImageRequest:
 
     @classmethod
     def parse(cls, image_id: str, query: Mapping[str, str], headers: Mapping[str, str], method: str = "GET") -> Self:
-        """Raises ``InvalidRequest``; an unusable Range is ignored (RFC 9110 section 14.2)."""
+        """Return the parameters; raises ``InvalidRequest``. An invalid Range is ignored (RFC 9110 section 14.2)."""
         is_head = method == hdrs.METH_HEAD
         byte_range = None
         if hdrs.RANGE in headers and not is_head:  # only GET has ranges (RFC 9110 section 14.2)
@@ -69,8 +69,8 @@ ResolveAgain = Callable[[web.BaseRequest, str, str | None], Awaitable[SignedImag
 class Exchange:
     """A request for an image that its caller may see, while it is answered.
 
-    ``image`` is the image as it was last resolved. A refused URL may lead to a row that has changed: ``resolve_again``
-    then looks the image up and checks access anew.
+    ``image`` is the image as it was resolved last. When COS refuses its URL, the row may have changed:
+    ``resolve_again`` then looks the image up and checks access again.
     """
 
     __slots__ = ("_resolve_again", "context", "image", "request", "wanted")
@@ -95,7 +95,7 @@ class Exchange:
 
 
 def content_disposition(file_name: str) -> str:
-    """``attachment`` with the name as RFC 6266 section 4.1 asks: a plain one for all, RFC 8187 beside it if need be."""
+    """Return ``attachment`` with the file name (RFC 6266 section 4.1), in both forms if it is not plain ASCII."""
     plain = "".join(char if _PLAIN_FILENAME.fullmatch(char) else "_" for char in file_name)
     value = f'attachment; filename="{plain}"'
     if plain != file_name:

@@ -24,7 +24,7 @@ NOT_MODIFIED = Plan(304)
 
 
 def plan_for(headers: MultiMapping[str], byte_range: ByteRange | None, metadata: ObjectMetadata) -> Plan:
-    """Return the plan for a GET or HEAD with these headers; ``byte_range`` None: no range is asked for.
+    """Return the plan for a GET or HEAD with these headers; ``byte_range`` None: the request is for the whole image.
 
     Raises ``PreconditionFailed`` or ``RangeNotSatisfiable``. The order is that of RFC 9110 section 13.2.2: the range
     comes last, and only where If-Range permits it.

@@ -1,4 +1,4 @@
-"""Conditional requests, decided before any byte is sent (RFC 9110 section 13)."""
+"""Preconditions of requests, evaluated before any byte is sent (RFC 9110 section 13)."""
 
 import enum
 import re
@@ -14,7 +14,7 @@ _ENTITY_TAG = re.compile(r'[\s,]*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?=,|$)')
 
 
 class Verdict(enum.Enum):
-    """What the conditions of a GET or HEAD ask for."""
+    """The result of the preconditions of a GET or HEAD."""
 
     SEND = "send"
     NOT_MODIFIED = "not modified"
@@ -48,12 +48,13 @@ def evaluate(headers: MultiMapping[str], validators: Validators) -> Verdict:
 
 
 def forwardable_conditions(headers: MultiMapping[str]) -> dict[str, str]:
-    """What may be asked of COS as well, to spare it a body that nobody wants; its answer is still evaluated here.
+    """Return the conditions to send to COS, so that it need not send a body that the client has.
 
-    One strong entity tag, or the date when there is no tag: If-None-Match outranks it, whatever COS does with both.
+    The gateway evaluates COS's answer nevertheless. One strong entity tag, or the date without a tag: If-None-Match
+    outranks it, whatever COS does with both.
     """
     if "If-Match" in headers or "If-Unmodified-Since" in headers:
-        return {}  # they come first, and a 304 of COS would not tell whether they hold
+        return {}  # they come first, and a 304 of COS does not say whether they hold
     if_none_match = _listed(headers, hdrs.IF_NONE_MATCH)
     if if_none_match is not None:
         tag = _ENTITY_TAG.fullmatch(if_none_match)
@@ -65,7 +66,7 @@ def forwardable_conditions(headers: MultiMapping[str]) -> dict[str, str]:
 
 
 def range_applies(if_range: str | None, validators: Validators) -> bool:
-    """Whether a Range may be honoured (RFC 9110 section 13.1.5): a strong tag or the exact date must match."""
+    """Return whether a Range applies (RFC 9110 section 13.1.5): a strong tag or the exact date must match."""
     if if_range is None:
         return True
     if if_range.startswith('"'):
@@ -74,13 +75,13 @@ def range_applies(if_range: str | None, validators: Validators) -> bool:
 
 
 def _listed(headers: MultiMapping[str], name: str) -> str | None:
-    """All lines of a field that is a list, as one (RFC 9110 section 5.3); None where there is none."""
+    """Return all lines of a list field, combined (RFC 9110 section 5.3); None without the field."""
     lines = headers.getall(name, None)
     return ", ".join(lines) if lines is not None else None
 
 
 def _matches(field: str, etag: str | None, *, weak: bool) -> bool:
-    """Whether a list of entity tags, or ``*``, names ``etag``; weak comparison as in RFC 9110 section 8.8.3.2."""
+    """Return whether a list of entity tags, or ``*``, contains ``etag``; ``weak``: RFC 9110 section 8.8.3.2."""
     if field.strip() == "*":
         return True
     if etag is None:

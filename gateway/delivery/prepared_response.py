@@ -52,7 +52,7 @@ class PreparedResponse(web.StreamResponse):
 
     @property
     def prepared(self) -> bool:
-        """Whether it was sent: the head is not written before the body."""
+        """Whether the response was sent; head and body are sent together."""
         return self._is_sent
 
     @property
@@ -66,7 +66,7 @@ class PreparedResponse(web.StreamResponse):
         forced = super().keep_alive
         self._keeps_alive = request.keep_alive if forced is None else forced
         is_current = request.version >= HttpVersion11
-        # Only said where it is not the protocol's default (RFC 9112 section 9.3).
+        # Sent only if it is not the protocol's default (RFC 9112 section 9.3).
         connection = "" if self._keeps_alive is is_current else _CONNECTION[is_current]
         body = self._whole_body
         own = f"{self.own}Date: {_date(int(time.time()))}\r\nContent-Length: {len(body)}\r\n{connection}\r\n"
@@ -84,7 +84,7 @@ class PreparedResponse(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Send the response unless ``send`` did."""
-        assert not data, "the body is known from the start"  # noqa: S101
+        assert not data, "the whole body was given to the constructor"  # noqa: S101
         if not self._is_sent:
             assert self._request is not None, "aiohttp prepares an answer before it ends it"  # noqa: S101
             await self.send(self._request)
@@ -103,5 +103,5 @@ _CONNECTION: Final = {True: "Connection: close\r\n", False: "Connection: keep-al
 
 @lru_cache(maxsize=1)
 def _date(second: int) -> str:
-    """As RFC 9110 section 5.6.7 wants it."""
+    """Return the date in the format of RFC 9110 section 5.6.7."""
     return formatdate(second, usegmt=True)

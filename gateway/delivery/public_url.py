@@ -1,8 +1,8 @@
-"""Presigned URLs for those who fetch from COS themselves.
+"""Presigned URLs given to clients, which fetch from COS themselves.
 
 COS verifies the parameters that were signed and obeys every other one beside them (COS documents 7753 and 57420):
-whoever holds a URL could append ``response-content-type=text/html`` and make a page of the bucket's domain out of an
-image. So what the answer is called, and how it is shown, is signed.
+anyone with a URL could append ``response-content-type=text/html`` and turn an image into a page of the bucket's domain.
+So the type and the disposition of the response are signed.
 """
 
 import posixpath
@@ -18,28 +18,28 @@ from gateway.presign.signed_image import PresignedUrl, SignedImage
 
 _MOST_KEPT = 4096
 _FORMAT = re.compile(r"format/([a-z0-9]+)")  # of imageMogr2 and imageView2
-# Not of the system's list: replicas on different systems must make the same URL.
+# Not the system's list: replicas on different systems must make the same URL.
 _TYPES = {
     "apng": "image/apng", "avif": "image/avif", "bmp": "image/bmp", "gif": "image/gif", "heic": "image/heic",
     "heif": "image/heif", "ico": "image/vnd.microsoft.icon", "jpeg": "image/jpeg", "jpg": "image/jpeg",
     "png": "image/png", "svg": "image/svg+xml", "tif": "image/tiff", "tiff": "image/tiff", "tpg": "image/tpg",
     "webp": "image/webp",
 }  # fmt: skip
-# What is of no known type is shown by no browser as a page; <img> looks at the bytes.
+# No browser shows this type as a page; <img> detects the format from the bytes.
 _UNKNOWN = "application/octet-stream"
 _SCRIPTED = "image/svg+xml"
 
 
 class Signer(Protocol):
-    """What signs."""
+    """Signs URLs with more parameters."""
 
     def sign_also(self, image: SignedImage, parameters: Mapping[str, str], *, method: str) -> PresignedUrl:
-        """A URL of the same life as the image's own, with more parameters signed."""
+        """Return a URL that expires with the image's own, with more parameters signed."""
         ...
 
 
 class PublicUrls:
-    """Makes of an image's own URL one that may be given away; ``styles`` are COS's processing by name."""
+    """Signs URLs for clients; ``styles`` maps names to COS's processing parameters."""
 
     def __init__(self, signer: Signer, styles: Mapping[str, str]) -> None:
         self._signer = signer
@@ -47,7 +47,7 @@ class PublicUrls:
         self._made: OrderedDict[tuple[str, str, str | None, str | None], PresignedUrl] = OrderedDict()
 
     def presign(self, image: SignedImage, *, method: str = "GET", download: str | None = None) -> PresignedUrl:
-        """The URL for ``method``, good for as long as the image's own; to save it as ``download`` if not None."""
+        """Return a URL for ``method`` that expires with the image's own; ``download`` is a file name to save it as."""
         key = (image.presigned.url, method, download, image.record.content_type)
         made = self._made.get(key)
         if made is None:
@@ -57,20 +57,20 @@ class PublicUrls:
         return made
 
     def _answer(self, image: SignedImage, download: str | None) -> Mapping[str, str]:
-        """How COS is to answer."""
-        told = self._type_of(image.record, image.style)
+        """Return the parameters that set the header of COS's response."""
+        content_type = self._type_of(image.record, image.style)
         if download is not None:
             disposition = content_disposition(download)
         else:
-            # Opened by itself at COS, an SVG would run its scripts: nothing there says that it must not.
-            disposition = "attachment" if told == _SCRIPTED else "inline"
-        return {"response-content-type": told, "response-content-disposition": disposition}
+            # Opened as a page, an SVG runs its scripts: COS sends no Content-Security-Policy.
+            disposition = "attachment" if content_type == _SCRIPTED else "inline"
+        return {"response-content-type": content_type, "response-content-disposition": disposition}
 
     def _type_of(self, record: ImageRecord, style: str | None) -> str:
-        """That of the style's format, else the row's, else that of the key's ending."""
-        made_into = _FORMAT.search(self._styles[style]) if style is not None else None
-        if made_into is not None and made_into[1] in _TYPES:
-            return _TYPES[made_into[1]]
+        """Return the type of the style's format, else the row's, else that of the key's extension."""
+        style_format = _FORMAT.search(self._styles[style]) if style is not None else None
+        if style_format is not None and style_format[1] in _TYPES:
+            return _TYPES[style_format[1]]
         if record.content_type is not None and is_image(record.content_type):
             return record.content_type
         return _TYPES.get(posixpath.splitext(record.key)[1].removeprefix(".").lower(), _UNKNOWN)

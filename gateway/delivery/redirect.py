@@ -1,4 +1,4 @@
-"""Sending the client to COS itself."""
+"""Delivery by redirect: the client fetches the image from COS."""
 
 import time
 from collections.abc import Callable
@@ -15,15 +15,15 @@ _CORS = fields(CORS).encode()
 
 
 class Lifetime(Protocol):
-    """What is left of URLs."""
+    """Computes how long URLs remain valid."""
 
     def redirect_max_age(self, presigned: PresignedUrl, max_age: int, now: float) -> int:
-        """For how many seconds a redirect to the URL may be cached."""
+        """Return the seconds for which a redirect to the URL may be cached."""
         ...
 
 
 class ImageRedirect:
-    """Answers requests for images with the addresses of their objects at COS."""
+    """Answers requests for images with a redirect to a presigned URL."""
 
     def __init__(
         self,
@@ -39,14 +39,14 @@ class ImageRedirect:
         self._now = now
 
     def answer(self, method: str, image: SignedImage, *, download: str | None) -> web.StreamResponse:
-        """A 302 that is cacheable for as long as its URL may be used, and no longer than an image would be.
+        """Return a 302 that is cacheable while its URL is valid, and no longer than the image would be.
 
-        COS refuses HEAD on a URL signed for GET, so each method is sent to a URL of its own. The Location is set by
-        hand: ``HTTPFound`` quotes a signed URL again and so breaks its signature.
+        COS refuses HEAD on a URL signed for GET, so each method has a URL of its own. ``HTTPFound`` is not used: it
+        quotes a signed URL again, which breaks the signature.
         """
         presigned = self._public_urls.presign(image, method=method, download=download)
         max_age = self._lifetime.redirect_max_age(presigned, self._policy.max_age, self._now())
-        # The address of a private image may hold a link's signature, which is none of the bucket's business.
+        # The address of a private image may contain a link's signature, which COS must not get as the Referer.
         headers = {"Location": presigned.url, "Referrer-Policy": "no-referrer"}
         if image.record.public:
             headers["Cache-Control"] = f"public, max-age={max_age}"

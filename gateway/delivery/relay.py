@@ -1,4 +1,4 @@
-"""Bytes to the client, piece by piece, honest about every end."""
+"""Stream a body to the client; a truncated body never looks complete."""
 
 from typing import Protocol
 
@@ -15,26 +15,26 @@ SMALL_BODY = 128 * 1024
 
 
 class Body(Protocol):
-    """Bytes to send: ``read`` gives the next ones, nothing at a clean end, and raises ``BodyLost`` for any other."""
+    """A body to send."""
 
     async def read(self) -> bytes | memoryview:
-        """The next bytes."""
+        """Return the next bytes, empty at a clean end; raises ``BodyLost`` at any other end."""
         ...
 
 
 class RelayAborted(Exception):
-    """The origin failed after the status was sent: the client's connection must be cut, nothing else can be said.
+    """The origin failed after the status was sent: the client's connection has to be reset.
 
-    Not a ``GatewayError``: rendering one here would write a second answer into the image's bytes.
+    Not a ``GatewayError``: rendering one here would write a second response into the image's bytes.
     """
 
 
 class ClientLeft(Exception):
-    """The client closed the connection, or took too little for too long. No failure of ours or of the origin."""
+    """The client closed the connection or stalled; neither the gateway nor COS failed."""
 
 
 class Relay:
-    """Copies bodies to clients at their own pace; who takes next to nothing is cut by the connection's own watch."""
+    """Streams bodies at the client's pace; ``slow_clients`` disconnects clients that stall."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -42,7 +42,7 @@ class Relay:
     async def send(
         self, exchange: Exchange, body: Body, headers: "CIMultiDict[str]", *, status: int, length: int | None
     ) -> web.StreamResponse:
-        """Send ``body`` as it comes; ``length`` is its announced one, None if there is none.
+        """Send ``body`` as it arrives; ``length`` is the announced length in bytes, None if there is none.
 
         Raises ``OriginUnavailable`` before the first byte, ``RelayAborted`` after it, ``ClientLeft`` when the client
         is gone.
@@ -51,8 +51,8 @@ class Relay:
         if length is not None:
             response.content_length = length
         elif exchange.request.version < HttpVersion11:
-            response.force_close()  # nothing else tells the end (RFC 9112 section 6.3)
-        # Until there is a first piece, a lost origin still is an error that can be told.
+            response.force_close()  # the end of the connection is the end of the body (RFC 9112 section 6.3)
+        # Before the first piece, a lost origin can still be answered with an error.
         try:
             piece = await body.read()
         except BodyLost as error:
@@ -69,18 +69,18 @@ class Relay:
                     piece = await body.read()
                 except BodyLost as error:
                     raise RelayAborted(str(error)) from error
-            if length not in (None, sent):  # the next answer on the connection would be read as the rest
+            if length not in (None, sent):  # the client would read the next response as the rest
                 raise RelayAborted(f"{sent} bytes came of the {length} that were announced")
             await response.write_eof()
-        # A write to a client that left fails with a ConnectionError of aiohttp's own, which is also a ClientError: it
-        # cannot be mistaken for a failure of the origin, since ``read`` lets nothing but ``BodyLost`` through.
+        # A write to a disconnected client raises a ConnectionError of aiohttp, which is also a ClientError. It is no
+        # failure of the origin: ``read`` raises nothing but ``BodyLost``.
         except ConnectionError as error:
             raise ClientLeft("the connection is closed") from error
         return response
 
 
 async def read_whole(body: Body) -> bytes:
-    """Return the whole body; raises ``OriginUnavailable``: nothing was sent yet."""
+    """Return the whole body; raises ``OriginUnavailable``, since nothing was sent yet."""
     try:
         pieces = [await body.read()]
         while pieces[-1]:

@@ -59,7 +59,7 @@ REQUEST_CONTEXT = web.RequestKey("request_context", RequestContext)
 
 
 def request_id_from(header: str | None) -> str:
-    """Return the id that a proxy in front gave if it is safe to log and to send back, else a new one."""
+    """Return the id of the proxy in front if it is safe to log and to send back, else a new one."""
     if header is not None and _ACCEPTABLE_ID.fullmatch(header):
         return header
     return f"{random.getrandbits(64):016x}"

@@ -59,12 +59,12 @@ class Responder:
                 return await self._from_origin(exchange, image)
             except ObjectMoved:
                 await exchange.resolve_again()
-        raise OriginUnavailable("the image's row changes all the time")
+        raise OriginUnavailable(f"the image's row changed during {_MOST_LOOKUPS} look-ups")
 
     async def _from_entry(
         self, exchange: Exchange, entry: Entry, status: str | None = None, *, may_fetch_part: bool = True
     ) -> web.StreamResponse:
-        """Answer from what memory has of the object; ``status`` None: COS was not asked."""
+        """Answer from the entry in memory; ``status`` is the Cache-Status, None if there was no request to COS."""
         image, wanted = exchange.image, exchange.wanted
         plan = self._plan(exchange, entry.metadata)
         if wanted.is_head or plan is NOT_MODIFIED:
@@ -77,7 +77,7 @@ class Responder:
         return await self._whole(exchange, image, _NO_CONDITIONS)
 
     async def _from_origin(self, exchange: Exchange, image: SignedImage) -> web.StreamResponse:
-        """Answer from COS, which has to be asked."""
+        """Answer from COS."""
         wanted = exchange.wanted
         stale = self._memory.get(image)
         if stale is not None and stale.body is not None:
@@ -85,16 +85,16 @@ class Responder:
         if wanted.is_plain:
             return await self._whole(exchange, image, _NO_CONDITIONS)
         if wanted.is_head:
-            return await self._after_look(exchange, image)
+            return await self._after_head(exchange, image)
         conditions = forwardable_conditions(exchange.request.headers)
         if wanted.byte_range is not None:
             return await self._part(exchange, wanted.byte_range, conditions)
         return await self._whole(exchange, image, conditions)
 
-    async def _after_look(
+    async def _after_head(
         self, exchange: Exchange, image: SignedImage, *, may_fetch_part: bool = True
     ) -> web.StreamResponse:
-        """Ask COS for the metadata alone (HEAD), then answer."""
+        """Fetch the metadata alone (HEAD), then answer."""
         head = await self._source.head(image)
         await self._authorize_again(exchange, head.renewed)
         return await self._from_entry(exchange, head.entry, cache_status_of_fetch(200), may_fetch_part=may_fetch_part)
@@ -107,8 +107,8 @@ class Responder:
             body = await self._source.part(image, str(byte_range), conditions)
         except RangeNotSatisfiable:
             # A 416 of COS may lack the size, and does not say whether If-Range lets the range apply. If HEAD then
-            # tells another size than GET, asking for the part again would lead back here.
-            return await self._after_look(exchange, image, may_fetch_part=False)
+            # tells another size than GET, another request for the part would lead back here.
+            return await self._after_head(exchange, image, may_fetch_part=False)
         try:
             await self._authorize_again(exchange, body.renewed)
             answer = await self._from_part(exchange, body)
@@ -123,7 +123,7 @@ class Responder:
         if plan is NOT_MODIFIED:
             return self._headers_only(exchange, plan, body.metadata, status)
         covered = body.content_range
-        if body.status == 200:  # COS may ignore a range (RFC 9110 section 14.2), and so may we
+        if body.status == 200:  # COS and the gateway may ignore a range (RFC 9110 section 14.2)
             return await self._send(exchange, WHOLE, body.metadata, body, status)
         if covered is None or (plan.status, plan.first, plan.last) != (206, covered.first, covered.last):
             return None
@@ -135,7 +135,7 @@ class Responder:
     async def _revalidated(
         self, exchange: Exchange, image: SignedImage, stale: Entry, body: bytes
     ) -> web.StreamResponse:
-        """Ask COS about stale bytes in memory; answer with them unless COS has another version."""
+        """Revalidate stale bytes in memory; answer with them unless COS has another version."""
         revalidation = await self._source.revalidate(image, stale)
         if revalidation.reader is not None:
             return await self._read(exchange, revalidation.reader)
@@ -226,7 +226,7 @@ class Responder:
         return web.Response(status=plan.status, headers=headers)
 
     def _plan(self, exchange: Exchange, metadata: ObjectMetadata) -> Plan:
-        """Raises ``NotAnImage`` first: preconditions of an error do not count (RFC 9110 section 13.2.1)."""
+        """Return the plan; raises ``NotAnImage`` first, since errors ignore preconditions (RFC 9110 section 13.2.1)."""
         wanted = exchange.wanted
         if wanted.is_plain or (wanted.is_head and not wanted.is_conditional):
             return WHOLE

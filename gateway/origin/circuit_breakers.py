@@ -1,4 +1,4 @@
-"""One circuit breaker for each bucket: a bucket that is down does not slow down those that are not."""
+"""A circuit breaker for each bucket: a bucket that is down does not slow down the others."""
 
 import time
 from collections import OrderedDict
@@ -12,9 +12,9 @@ _MOST_BAD_OBJECTS: Final = 256
 class BucketBreaker:
     """Opens when ``objects`` different objects have failed and none was answered in between.
 
-    One object that always fails says nothing about its bucket, however often it is asked for. Nor does one that failed
-    while others were answered: it does not count again before it is answered, and others are tried before it. While
-    open, one call in ``pause`` seconds may try; the first answer closes it.
+    One object that always fails counts once, however often it is requested. An object that failed while others were
+    answered does not count again before it is answered, and others are tried before it. While open, one request in
+    ``pause`` seconds is allowed; the first answer closes it.
     """
 
     def __init__(
@@ -29,16 +29,16 @@ class BucketBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether only a try now and then is let through."""
+        """Whether only one request in each pause is allowed."""
         return len(self._failing) >= self._limit
 
     @property
     def is_calm(self) -> bool:
-        """Whether no failure is remembered, so that an answer changes nothing."""
+        """Whether no failure is remembered."""
         return not self._failing and not self._bad
 
     def allows_call(self, object_path: str) -> bool:
-        """Whether to ask for the object now; while open, a True also takes the one try of this pause."""
+        """Return whether to request the object now; while open, True also takes the one request of this pause."""
         if not self.is_open:
             return True
         now = self._monotonic()
@@ -48,7 +48,7 @@ class BucketBreaker:
         return True
 
     def succeeded(self, object_path: str) -> None:
-        """The bucket answered a request for the object."""
+        """Record that the bucket answered a request for the object."""
         self._bad.update(dict.fromkeys(self._failing))
         self._failing.clear()
         self._bad.pop(object_path, None)
@@ -56,7 +56,7 @@ class BucketBreaker:
             self._bad.popitem(last=False)
 
     def failed(self, object_path: str) -> None:
-        """A request for the object failed."""
+        """Record that a request for the object failed."""
         if object_path not in self._bad and not self.is_open:
             self._failing.add(object_path)
         if self.is_open:
@@ -75,12 +75,12 @@ class CircuitBreakers:
         self.by_bucket: OrderedDict[str, BucketBreaker] = OrderedDict()
 
     def is_open(self, bucket: str) -> bool:
-        """Return whether only one try in each pause is allowed."""
+        """Return whether only one request in each pause is allowed."""
         breaker = self.by_bucket.get(bucket)
         return breaker is not None and breaker.is_open
 
     def allows_call(self, bucket: str, object_path: str) -> bool:
-        """Return whether to request the object now; while open, True also takes the one try of this pause."""
+        """Return whether to request the object now; while open, True also takes the one request of this pause."""
         breaker = self.by_bucket.get(bucket)
         return breaker is None or breaker.allows_call(object_path)
 

@@ -1,4 +1,4 @@
-"""COS's own words for a failure: the code in the body of an error (COS document 7730)."""
+"""COS's error responses: status, and the code in the body (COS document 7730)."""
 
 import re
 from typing import Final, NamedTuple
@@ -15,10 +15,10 @@ _EXPIRED: Final = b"<Message>Request has expired</Message>"
 
 
 class CosError(NamedTuple):
-    """An answer without an object.
+    """A response without an object.
 
-    ``code`` is None where COS named none, as in every answer to a HEAD. ``date`` is COS's time in Unix seconds, None
-    where it told none. ``is_expired``: the signature's time is over.
+    ``code`` is None without one in the body, as in every response to a HEAD. ``date`` is COS's time in Unix seconds,
+    None without a Date field. ``is_expired``: the signature has expired.
     """
 
     status: int
@@ -28,7 +28,7 @@ class CosError(NamedTuple):
 
     @property
     def clock(self) -> float | None:
-        """COS's time where a wrong clock explains the refusal, as COS's Node SDK has it; None for any other error."""
+        """COS's time if a wrong clock explains the refusal, by the rule of COS's Node SDK; None for any other error."""
         is_clock_error = self.code == "RequestTimeTooSkewed" or (self.code == "AccessDenied" and self.is_expired)
         return self.date if is_clock_error else None
 
@@ -38,15 +38,15 @@ class CosError(NamedTuple):
 
 
 def parse_error(status: int, date: str | None, body: bytes) -> CosError:
-    """Return what ``body``, or its beginning, says; whatever it is."""
+    """Return the error that ``body``, or its beginning, describes; any bytes are accepted."""
     code = _CODE.search(body)
     return CosError(status, code[1].decode() if code is not None else None, seconds_of(date), _EXPIRED in body)
 
 
 async def read_error(response: aiohttp.ClientResponse, shared_timeout: SharedTimeout) -> CosError:
-    """Return what an answer without an object says, and give its connection back.
+    """Return the error in a response without an object, and give its connection back.
 
-    At most 4 KiB are read, within ``shared_timeout``; a body that does not come costs its code.
+    At most 4 KiB are read, within ``shared_timeout``; without a body in time, ``code`` is None.
     """
     status, date = response.status, response.headers.get(hdrs.DATE)
     body = b""

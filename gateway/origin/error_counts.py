@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection
 from typing import Final
 
-_MOST_BUCKETS: Final = 50  # that have a label of their own; rows may name any number of them
-_KNOWN_CODES: Final = frozenset(
+_MOST_BUCKETS: Final = 50  # with a label of their own; rows may name any number of buckets
+_DOCUMENTED_CODES: Final = frozenset(
     {
         "AccessDenied",
         "BucketAccelerateNotEnabled",
@@ -42,9 +42,9 @@ _OWN: Final = frozenset({NO_CODE, NO_ANSWER, TIMEOUT})
 
 
 class OriginErrorCounts:
-    """Counts by name of bucket (``buckets`` and the first 50 others) and by COS's known codes; the rest as "other".
+    """Counts errors by bucket (``buckets`` and the first 50 others) and by documented code; the rest as "other".
 
-    ``count`` takes the values of both labels.
+    ``count`` is called with the values of both labels.
     """
 
     def __init__(self, count: Callable[[tuple[str, str]], None], buckets: Collection[str] = ()) -> None:
@@ -53,10 +53,10 @@ class OriginErrorCounts:
         self._most = len(self._buckets) + _MOST_BUCKETS
 
     def add(self, bucket: str, code: str) -> None:
-        """Count one; ``code`` is COS's, or one of this module's own."""
+        """Count an error; ``code`` is COS's, or ``NO_CODE``, ``NO_ANSWER`` or ``TIMEOUT``."""
         if bucket not in self._buckets:
             if len(self._buckets) >= self._most:
                 bucket = _OTHER
             else:
                 self._buckets.add(bucket)
-        self._count((bucket, code if code in _KNOWN_CODES or code in _OWN else _OTHER))
+        self._count((bucket, code if code in _DOCUMENTED_CODES or code in _OWN else _OTHER))

@@ -1,11 +1,11 @@
-"""Dates as HTTP writes them."""
+"""Dates in HTTP header fields."""
 
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 
 def seconds_of(date: str | None) -> float | None:
-    """An HTTP date as Unix seconds; None for anything else. One without a zone is GMT: RFC 9110 section 5.6.7."""
+    """Return an HTTP date as Unix seconds; None for anything else. No zone means GMT (RFC 9110 section 5.6.7)."""
     if date is None:
         return None
     try:

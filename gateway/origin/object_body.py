@@ -36,10 +36,10 @@ SignForHead = Callable[[SignedImage], PresignedUrl]
 
 @dataclass(frozen=True, slots=True)
 class OriginAccess:
-    """What bodies are opened with; one for all.
+    """Collaborators of every ``ObjectBody``.
 
-    ``failures`` answers instead of COS while it remembers why COS gave an object out to no request. ``gone`` is called
-    when COS has no such object, or may not give it out.
+    ``failures`` raises COS's last error instead of a request while it remembers one. ``gone`` is called when COS has no
+    such object, or may not serve it.
     """
 
     client: OriginClient

@@ -1,4 +1,4 @@
-"""What a failed attempt comes to: an outcome for the client, and whether another attempt may do better."""
+"""Map a failed attempt to an outcome for the client, and decide whether another attempt may succeed."""
 
 import re
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from gateway.origin.refusals import ImageArchived, ImageTooLarge, OriginMisconfi
 from gateway.origin.retry import retry_after
 
 _UNSATISFIED_RANGE: Final = re.compile(r"bytes \*/([0-9]{1,19})")
-# The codes that say more than their status (COS document 7730; those of image processing are in it, too).
+# Codes that say more than their status (COS document 7730, which lists those of image processing, too).
 _BY_CODE: Final[Mapping[str, type[GatewayError]]] = {
     "BucketAccelerateNotEnabled": OriginMisconfigured,
     "DomainAuditFailed": ImageBlocked,
@@ -35,16 +35,16 @@ _BY_STATUS: Final[Mapping[int, type[GatewayError]]] = {402: OriginSuspended, 404
 
 
 class Failure(NamedTuple):
-    """An attempt failed in a way that another may not: what it comes to if there is none, and COS's wish in seconds."""
+    """A failure that another attempt may avoid: its outcome if there is none, and COS's Retry-After in seconds."""
 
     outcome: OriginUnavailable | OriginThrottled | OriginTimeout
     wait: float = 0.0
 
 
 def failure_of(error: CosError, headers: Mapping[str, str], reason: str) -> Failure:
-    """Return what an answer without an object comes to; raise it where another attempt would get the same.
+    """Return the failure that COS's error means; raise its outcome if another attempt would get the same answer.
 
-    ``reason`` is for the log. Raises ``PresignedUrlRefused`` where a newly signed URL may be answered otherwise.
+    ``reason`` is for the log. Raises ``PresignedUrlRefused`` if COS may accept a newly signed URL.
     """
     if error.status == 503:
         wait = retry_after(headers.get("Retry-After"))
@@ -66,6 +66,6 @@ def failure_of(error: CosError, headers: Mapping[str, str], reason: str) -> Fail
 
 
 def _size_of(content_range: str | None) -> int | None:
-    """The size in ``bytes */size``; None when it is not told."""
+    """Return the size in ``bytes */size``; None without one."""
     size = _UNSATISFIED_RANGE.fullmatch(content_range or "")
     return int(size[1]) if size is not None else None

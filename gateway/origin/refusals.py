@@ -1,12 +1,12 @@
-"""Outcomes for what COS refuses by a code of its own: nothing is wrong with COS, and another try gets the same."""
+"""Outcomes of COS's refusals: COS works, and another attempt gets the same answer."""
 
 from gateway.errors import GatewayError, OriginUnavailable
 
 
 class ImageTooLarge(GatewayError):
-    """COS cannot process an original of that size; the same style of it is never answered otherwise.
+    """COS cannot process an original of that size; every request of the style gets the same answer.
 
-    Not a 5xx: to ask again is of no use, and nothing is wrong with COS (RFC 9110 section 15.5.21).
+    422 and not a 5xx: a retry cannot succeed, and COS works (RFC 9110 section 15.5.21).
     """
 
     status = 422
@@ -15,14 +15,14 @@ class ImageTooLarge(GatewayError):
 
 
 class OriginRejected(OriginUnavailable):
-    """COS answered with an error of the 4xx class that says nothing about the image, such as for a style it rejects."""
+    """COS answered 4xx for another reason than the image itself, such as a style that it rejects."""
 
     code = "origin_rejected"
     message = "the image store rejected the request"
 
 
 class OriginMisconfigured(OriginUnavailable):
-    """COS knows no such bucket, or not by this domain; nothing is said about the image."""
+    """COS has no such bucket, or does not serve it at this domain; the image may exist."""
 
     code = "origin_misconfigured"
     message = "the image store is not set up as the gateway expects"
@@ -36,7 +36,7 @@ class OriginSuspended(OriginUnavailable):
 
 
 class ImageArchived(OriginUnavailable):
-    """The object is in an archive storage class: COS gives it out once it is restored."""
+    """The object is in an archive storage class: COS serves it once it is restored."""
 
     code = "image_archived"
     message = "the image is archived and must be restored first"

@@ -1,4 +1,4 @@
-"""How often, and after what pause, a request that failed is made again."""
+"""Retry budget, backoff and Retry-After of requests to COS."""
 
 import random
 import re
@@ -39,20 +39,20 @@ class RetryBudget:
 
 
 class Backoff:
-    """Exponential, with full jitter: the pause is anything between nothing and twice the one before, capped."""
+    """Exponential backoff with full jitter: a random pause below a limit that doubles, up to 1 s."""
 
     def __init__(self, random: Callable[[], float] = random.random) -> None:
         self._random = random
 
     def pause(self, attempt: int) -> float:
-        """Seconds to wait after the ``attempt``-th failure, counted from 0."""
+        """Return the seconds to wait after the ``attempt``-th failure, counted from 0."""
         return self._random() * min(_CAP, _BASE * 2.0**attempt)
 
 
 def retry_after(field: str | None, now: Callable[[], float] = time.time) -> float | None:
-    """Seconds that a Retry-After asks for, as a number or as a date (RFC 9110 section 10.2.3); None for anything else.
+    """Return the seconds in a Retry-After, a number or a date (RFC 9110 section 10.2.3); None for anything else.
 
-    The date is compared with this machine's clock; one without a zone is GMT (section 5.6.7).
+    A date is compared with this machine's clock; one without a zone is GMT (section 5.6.7).
     """
     if field is None:
         return None

@@ -43,9 +43,9 @@ class SharedTransfer:
     """Fetches one body for any number of readers.
 
     The first reader that needs the next piece fetches it, the others wait for it: there is no task, and no pace but the
-    readers'. Nothing is read ahead of the fastest reader, so slow readers hold COS back. A reader that leaves while it
-    fetches leaves the fetching to the next; when the last has left, the transfer stops. The body is kept whole for
-    readers that join late, or within a window.
+    readers'. Nothing is read ahead of the fastest reader, so slow readers hold COS back. When a reader leaves while it
+    fetches, the next one goes on; when the last one leaves, the transfer stops. The body is kept whole for readers
+    that join late, or within a window.
 
     ``requested_at`` is when the transfer was started (monotonic seconds), ``reserved`` the bytes of memory that its
     owner set aside for it.
