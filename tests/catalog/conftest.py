@@ -7,11 +7,16 @@ from typing import Any
 import pytest
 
 from gateway.catalog.postgres import PostgresCatalog, open_catalog
+from gateway.catalog.record import ImageRecord
+from gateway.dev.database import ImageRow, ImagesTable
 from gateway.metrics.collectors import Metrics
 from gateway.settings import PostgresSettings
 from tests.conftest import BUCKET
 
 OpenCatalog = Callable[..., Awaitable[PostgresCatalog]]
+
+ROW = ImageRow("cat", "alice", "objects/cat.png", content_type="image/png", public=True)
+RECORD = ImageRecord("cat", "alice", True, BUCKET, "ap-guangzhou", "objects/cat.png", "image/png")
 
 
 @pytest.fixture
@@ -37,3 +42,15 @@ async def open_one(postgres_dsn: str, metrics: Metrics) -> AsyncIterator[OpenCat
 async def catalog(open_one: OpenCatalog) -> PostgresCatalog:
     """A catalog as it is configured by default."""
     return await open_one()
+
+
+@pytest.fixture
+def table(images_table: ImagesTable) -> ImagesTable:
+    """The application's table with one image."""
+    images_table.put([ROW])
+    return images_table
+
+
+def queries(metrics: Metrics, result: str) -> float:
+    """Return how many queries had this result."""
+    return metrics.registry.get_sample_value("image_gateway_catalog_queries_total", {"result": result}) or 0.0

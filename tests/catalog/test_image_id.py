@@ -11,7 +11,7 @@ from gateway.errors import InvalidImageId
 
 
 @pytest.mark.parametrize("text", ["1", "a", "A-b_c.d:e@f", "0" * 128, "6f9619ff-8b86-d011-b42d-00cf4fc964ff", "a..b"])
-def test_an_id_is_taken_as_it_is(text: str) -> None:
+def test_a_valid_id_is_returned_unchanged(text: str) -> None:
     assert parse_image_id(text) == text
 
 
@@ -48,18 +48,18 @@ def test_an_id_is_taken_as_it_is(text: str) -> None:
         "0" * 3000,
     ],
 )
-def test_lesson_7_what_postgres_redis_or_a_log_line_could_trip_over_is_refused(text: str) -> None:
+def test_an_id_that_could_break_a_query_a_key_or_a_log_line_is_refused(text: str) -> None:
     with pytest.raises(InvalidImageId):
         parse_image_id(text)
 
 
 @given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}", fullmatch=True, alphabet=st.characters(codec="ascii")))
-def test_every_id_of_the_contract_is_taken(text: str) -> None:
+def test_every_id_of_the_documented_syntax_is_accepted(text: str) -> None:
     assert parse_image_id(text) == text
 
 
 @given(st.text(alphabet=st.characters()) | st.binary().map(lambda raw: raw.decode(errors="surrogateescape")))
-def test_anything_else_is_refused_and_nothing_crashes(text: str) -> None:
+def test_any_other_text_is_refused(text: str) -> None:
     try:
         assert parse_image_id(text) == text
     except InvalidImageId:

@@ -83,7 +83,7 @@ def application(postgres_dsn: str) -> Iterator[Application]:
 
 
 @pytest.mark.parametrize("before", ["", OLD_TRIGGERS, changes_sql(settings())], ids=["new", "old", "again"])
-def test_changes_of_what_the_gateway_reads_are_notified_once(application: Application, before: str) -> None:
+def test_a_change_of_a_watched_column_is_notified_once(application: Application, before: str) -> None:
     if before:
         application.execute(before)
     application.execute(changes_sql(settings()))
@@ -123,7 +123,7 @@ def test_migrations_of_watched_columns_work_and_later_changes_are_still_notified
     assert application.warnings == []
 
 
-def test_the_application_works_on_when_its_id_column_has_another_name(application: Application) -> None:
+def test_statements_work_after_the_id_column_was_renamed(application: Application) -> None:
     application.execute(changes_sql(settings()))
     application.execute('ALTER TABLE app."Order" RENAME "Nr" TO id')
     assert application.execute("""DELETE FROM app."Order" WHERE id = 'a'""") == 1
@@ -147,9 +147,7 @@ def test_a_row_with_an_id_of_nine_thousand_bytes_can_be_updated_and_deleted(appl
     ("wrong", "reason"),
     [(settings(table="app.nowhere"), "does not exist"), (settings(key="cos_key"), "has no column cos_key")],
 )
-def test_names_that_are_not_there_install_nothing(
-    application: Application, wrong: PostgresSettings, reason: str
-) -> None:
+def test_missing_names_install_nothing(application: Application, wrong: PostgresSettings, reason: str) -> None:
     application.execute(changes_sql(settings()))
     with pytest.raises(psycopg2.Error, match=reason):
         application.execute(changes_sql(wrong))
@@ -166,7 +164,7 @@ def test_two_tables_of_one_schema_have_a_trigger_each(application: Application) 
     assert application.notified() == ["7", "a", "b"]
 
 
-def test_a_busy_table_is_not_held_up(application: Application, postgres_dsn: str) -> None:
+def test_installing_does_not_block_a_busy_table(application: Application, postgres_dsn: str) -> None:
     """An install that waits for a lock would make every later statement of the application wait, too."""
     with closing(psycopg2.connect(postgres_dsn)) as busy:
         busy.cursor().execute("""UPDATE app."Order" SET path = 'x'""")
@@ -177,7 +175,7 @@ def test_a_busy_table_is_not_held_up(application: Application, postgres_dsn: str
     application.execute("ROLLBACK")
 
 
-def test_a_table_for_the_configured_names_is_made_once(application: Application) -> None:
+def test_a_table_with_the_configured_names_is_created_once(application: Application) -> None:
     for _ in range(2):
         application.execute(images_sql(settings(table="app.Select", status="where")))
     application.execute("""INSERT INTO app."Select" ("Nr", path, "user") VALUES ('a', 'a.png', 'alice')""")
@@ -186,7 +184,7 @@ def test_a_table_for_the_configured_names_is_made_once(application: Application)
         application.execute('SELECT cos_bucket FROM app."Select"')
 
 
-def test_the_table_of_links_is_made_once(application: Application) -> None:
+def test_the_table_of_links_is_created_once(application: Application) -> None:
     application.execute("SET search_path = app")
     for _ in range(2):
         application.execute(links_sql())

@@ -37,18 +37,18 @@ def query(**settings: Any) -> CatalogQuery:
         ),
     ],
 )
-def test_an_id_is_asked_for_in_its_one_spelling_only(id_type: str, valid: list[str], invalid: list[str]) -> None:
+def test_an_id_is_valid_in_its_canonical_spelling_only(id_type: str, valid: list[str], invalid: list[str]) -> None:
     assert CatalogQuery.valid_ids([*invalid, *valid], id_type) == valid
 
 
 @given(st.uuids(), st.integers(-(2**63), 2**63 - 1))
-def test_every_id_that_a_column_prints_can_be_asked_for(number: uuid.UUID, integer: int) -> None:
+def test_every_id_that_a_column_prints_is_valid(number: uuid.UUID, integer: int) -> None:
     assert CatalogQuery.valid_ids([str(number)], "uuid") == [str(number)]
     assert CatalogQuery.valid_ids([str(integer)], "bigint") == [str(integer)]
 
 
 @given(st.text(max_size=40), st.sampled_from(["integer", "bigint", "smallint", "uuid"]))
-def test_no_text_makes_it_crash(text: str, id_type: str) -> None:
+def test_any_text_is_valid_or_not(text: str, id_type: str) -> None:
     assert CatalogQuery.valid_ids([text], id_type) in ([], [text])
 
 
@@ -60,7 +60,7 @@ def test_a_row_becomes_a_record() -> None:
 
 
 @pytest.mark.parametrize("unset", [None, ""])
-def test_what_a_row_does_not_say_is_what_is_configured(unset: str | None) -> None:
+def test_a_row_without_bucket_or_region_has_the_configured_one(unset: str | None) -> None:
     record = query().read(("cat", "cat.png", None, None, unset, unset, None))
     assert (record.bucket, record.region) == ("photos-1250000000", "ap-guangzhou")
     assert (record.owner, record.public, record.content_type) == (None, False, None)
@@ -82,7 +82,7 @@ def test_what_a_row_does_not_say_is_what_is_configured(unset: str | None) -> Non
         ("a", None, " "),
     ],
 )
-def test_a_row_that_would_lead_elsewhere_or_nowhere_is_refused(
+def test_a_row_with_an_impossible_key_bucket_or_region_is_refused(
     key: str | None, bucket: str | None, region: str | None
 ) -> None:
     with pytest.raises(ValueError, match=r"."):

@@ -69,7 +69,7 @@ def test_an_unusable_dsn_is_refused_in_one_line_that_does_not_quote_it(dsn: str,
         "",
     ],
 )
-def test_what_libpq_understands_is_accepted_unchanged(dsn: str) -> None:
+def test_a_dsn_that_libpq_parses_is_accepted_unchanged(dsn: str) -> None:
     assert PostgresSettings(dsn=SecretStr(dsn)).dsn.get_secret_value() == dsn
 
 

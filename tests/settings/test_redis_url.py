@@ -63,7 +63,7 @@ def refusal(url: str) -> str:
         ("redis+cluster://", "host:port,host:port"),
     ],
 )
-def test_a_url_that_cannot_be_used_is_refused_in_a_line_that_does_not_quote_it(url: str, said: str) -> None:
+def test_an_unusable_url_is_refused_in_one_line_that_does_not_quote_it(url: str, said: str) -> None:
     told = refusal(url)
     assert said in told
     assert "\n" not in told
@@ -93,7 +93,7 @@ TAKEN = [
 
 
 @pytest.mark.parametrize("url", [url for url in TAKEN if url != "redis://"])
-async def test_what_is_taken_fails_as_redis_does_when_nobody_is_there(url: str) -> None:
+async def test_an_accepted_url_fails_with_a_connection_error_only(url: str) -> None:
     async with open_redis(RedisSettings(url=SecretStr(url))) as client:
         with pytest.raises(CacheUnavailable):
             await GuardedRedis(client, "image:", 1.0).ping()
@@ -103,7 +103,7 @@ _PIECES = ["", "h", ":1", ":x", "@", "u:p", "/", "/0", "/main", ",", "?db=1", "?
 
 
 @given(scheme=st.sampled_from(SCHEMES), pieces=st.lists(st.sampled_from(_PIECES) | st.text(max_size=5), max_size=6))
-async def test_whatever_is_taken_can_be_opened(scheme: str, pieces: list[str]) -> None:
+async def test_every_accepted_url_opens_a_client(scheme: str, pieces: list[str]) -> None:
     try:
         settings = RedisSettings(url=SecretStr(f"{scheme}://{''.join(pieces)}"))
     except ValidationError:
@@ -112,7 +112,7 @@ async def test_whatever_is_taken_can_be_opened(scheme: str, pieces: list[str]) -
         pass
 
 
-def test_each_kind_of_redis_can_be_named() -> None:
+def test_each_topology_has_a_url() -> None:
     assert {url.partition("://")[0] for url in TAKEN} == set(SCHEMES)
     for url in TAKEN:
         assert RedisSettings(url=SecretStr(url)).url.get_secret_value() == url

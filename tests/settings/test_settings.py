@@ -30,7 +30,7 @@ def mistakes(**sections: Any) -> str:
     return str(refused.value)
 
 
-def test_two_sections_are_enough_and_the_rest_has_the_documented_defaults() -> None:
+def test_two_sections_are_required_and_the_others_have_the_documented_defaults() -> None:
     made = settings()
     assert made.server.port == 8080
     assert made.admin.host == "127.0.0.1"
@@ -46,7 +46,7 @@ def test_two_sections_are_enough_and_the_rest_has_the_documented_defaults() -> N
 
 
 @pytest.mark.parametrize("required", ["postgres", "cos"])
-def test_what_has_no_sensible_default_is_required(required: str) -> None:
+def test_a_key_without_a_default_is_required(required: str) -> None:
     with pytest.raises(ValidationError, match=f"{required}\n"):
         Settings.model_validate({name: section for name, section in REQUIRED.items() if name != required})
 
@@ -108,7 +108,7 @@ def test_what_has_no_sensible_default_is_required(required: str) -> None:
         ("logging", "format", "xml"),
     ],
 )
-def test_a_wrong_value_is_refused_under_its_name_and_not_quoted(section: str, key: str, value: object) -> None:
+def test_an_invalid_value_is_refused_by_key_and_not_quoted(section: str, key: str, value: object) -> None:
     message = mistakes(**{section: {key: value}})
     assert f"{section}.{key}" in message
     assert SECRET not in message
@@ -130,7 +130,7 @@ def test_a_wrong_value_is_refused_under_its_name_and_not_quoted(section: str, ke
         ("access", "jwt", {"secret": SECRET, "algorithms": ["HS256"], "audience": "images"}),
     ],
 )
-def test_a_right_value_is_taken(section: str, key: str, value: object) -> None:
+def test_a_valid_value_is_accepted(section: str, key: str, value: object) -> None:
     settings(**{section: {key: value}})
 
 
@@ -155,7 +155,7 @@ def test_an_impossible_combination_is_refused(sections: dict[str, dict[str, int]
 
 
 @given(ttl=st.integers(10, 7 * 24 * 3600))
-def test_a_short_life_is_one_key_and_everything_that_depends_on_it_follows(ttl: int) -> None:
+def test_a_short_default_ttl_shrinks_every_default_that_depends_on_it(ttl: int) -> None:
     made = settings(url_cache={"default_ttl": ttl})
     cache, renewal = made.url_cache, made.url_prerefresh
     assert cache.sign_window <= ttl / 10
@@ -171,7 +171,7 @@ def test_a_short_life_is_one_key_and_everything_that_depends_on_it_follows(ttl: 
     window=st.integers(0, 7200),
     lease=st.integers(1, 7200),
 )
-def test_whatever_is_accepted_leaves_a_url_some_life(ttl: int, min_remaining: int, window: int, lease: int) -> None:
+def test_accepted_settings_leave_a_url_some_life(ttl: int, min_remaining: int, window: int, lease: int) -> None:
     cache = {"default_ttl": ttl, "min_remaining": min_remaining, "sign_window": window}
     try:
         made = settings(url_cache=cache, url_prerefresh={"lease": lease})
@@ -182,21 +182,21 @@ def test_whatever_is_accepted_leaves_a_url_some_life(ttl: int, min_remaining: in
     assert made.url_prerefresh.lease == lease < ttl
 
 
-def test_nothing_can_be_changed_after_the_start() -> None:
+def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         setattr(settings().server, "port", 1)  # noqa: B010 - mypy, too, knows that it cannot be set
 
 
-def test_secrets_do_not_show_when_the_settings_are_printed() -> None:
+def test_printed_settings_do_not_contain_secrets() -> None:
     assert SECRET not in repr(settings(access={"jwt": {"secret": SECRET}}, admin={"token": SECRET}))
 
 
-def test_the_surroundings_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_does_not_change_validated_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_SERVER__PORT", "1234")
     assert settings().server.port == 8080
 
 
-def test_a_cos_domain_is_signed_and_sent_in_lower_case() -> None:
+def test_a_cos_domain_is_converted_to_lower_case() -> None:
     assert settings(cos={"domain": "{bucket}.Img.Example.COM:8443"}).cos.domain == "{bucket}.img.example.com:8443"
 
 
@@ -213,7 +213,7 @@ def test_a_secret_pasted_with_a_space_or_a_line_break_is_refused(key: str, paste
 
 
 @pytest.mark.parametrize("pasted", [f"{SECRET}\n", f" {SECRET}", f"{SECRET}\nmore", f"{SECRET}\u00a0"])
-def test_a_signing_key_may_have_spaces_between_words_alone(pasted: str) -> None:
+def test_a_signing_key_may_contain_spaces_between_words_only(pasted: str) -> None:
     message = "must not contain line breaks, or spaces at its ends"
     assert mistakes(access={"jwt": {"secret": pasted}}).count(f"access.jwt\n  Value error, secret {message}") == 1
     of_links = mistakes(access={"signed_links": {"keys": {"k": pasted}}})

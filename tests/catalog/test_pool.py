@@ -1,0 +1,194 @@
+"""The connection pool on a Postgres that is slow, stopped, restarted, or of another encoding."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import psycopg2
+import pytest
+from psycopg2.extensions import make_dsn
+
+from gateway.catalog.postgres import PostgresCatalog
+from gateway.dev.database import ImageRow, ImagesTable
+from gateway.dev.postgres_server import PostgresServer
+from gateway.errors import CatalogUnavailable
+from gateway.metrics.collectors import Metrics
+from tests.catalog.conftest import RECORD, ROW, OpenCatalog, queries
+from tests.waiting import until
+
+
+def ask(dsn: str, sql: str) -> list[tuple[object, ...]]:
+    """Return the rows that another connection reads."""
+    with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        return list(cursor.fetchall())
+
+
+def waiting(dsn: str) -> list[tuple[object, ...]]:
+    """The server processes in which a query of the gateway waits for a lock."""
+    return ask(
+        dsn,
+        "SELECT pid FROM pg_stat_activity "
+        "WHERE application_name = 'image-gateway' AND state = 'active' AND wait_event_type = 'Lock'",
+    )
+
+
+@asynccontextmanager
+async def locked(dsn: str) -> AsyncIterator[None]:
+    """Lock the table: every query of it hangs meanwhile."""
+
+    def lock() -> "psycopg2.extensions.connection":
+        connection = psycopg2.connect(dsn)
+        connection.cursor().execute("LOCK TABLE images IN ACCESS EXCLUSIVE MODE")
+        return connection
+
+    connection = await asyncio.to_thread(lock)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(connection.close)
+
+
+@pytest.fixture
+async def ascii_dsn(postgres_dsn: str) -> AsyncIterator[str]:
+    """The DSN of a database whose encoding is SQL_ASCII: Postgres takes and gives bytes as they are."""
+
+    def execute(sql: str) -> None:
+        with closing(psycopg2.connect(postgres_dsn)) as connection:
+            connection.autocommit = True
+            connection.cursor().execute(sql)
+
+    await asyncio.to_thread(
+        execute, "CREATE DATABASE plain ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    )
+    yield make_dsn(postgres_dsn, dbname="plain")
+    await asyncio.to_thread(execute, "DROP DATABASE plain WITH (FORCE)")
+
+
+async def test_a_database_of_sql_ascii_is_read_as_utf_8_row_by_row(
+    open_one: OpenCatalog, ascii_dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = ImagesTable(make_dsn(ascii_dsn, client_encoding="UTF8"))
+    await asyncio.to_thread(table.create)
+    await asyncio.to_thread(table.put, [ImageRow("utf-8", None, "图片.png"), ImageRow("plain", None, "plain.png")])
+    await asyncio.to_thread(
+        table.execute,
+        "INSERT INTO images (id, cos_key) SELECT id, convert_from('\\xc4e3bac3', 'SQL_ASCII') "
+        "FROM unnest(ARRAY['gbk', 'gbk-2']) id",
+    )
+    catalog = await open_one(dsn=ascii_dsn)
+    record = await catalog.fetch("utf-8")
+    assert record is not None
+    assert record.key == "图片.png"
+    rows = await catalog.fetch_rows(["gbk", "utf-8", "gbk-2", "plain", "nobody"])
+    assert rows.records.keys() == {"utf-8", "plain"}
+    assert rows.unusable.keys() == {"gbk", "gbk-2"}
+    assert "image_id=gbk reason=the row holds text that is not UTF-8" in caplog.text
+    assert await catalog.fetch("gbk") is None
+
+
+@pytest.mark.parametrize("dsn", ["host=127.0.0.1 port=1 user=gateway", "host=/nonexistent user=gateway"])
+async def test_an_unreachable_postgres_makes_the_catalog_unavailable(
+    open_one: OpenCatalog, metrics: Metrics, dsn: str
+) -> None:
+    catalog = await open_one(dsn=dsn)
+    with pytest.raises(CatalogUnavailable):
+        await catalog.fetch("cat")
+    with pytest.raises(CatalogUnavailable):
+        await catalog.try_query()
+    assert queries(metrics, "error") == 1
+
+
+async def test_a_hanging_query_is_abandoned_and_then_stopped_by_the_server(
+    open_one: OpenCatalog, table: ImagesTable, postgres_dsn: str
+) -> None:
+    catalog = await open_one(timeout=0.2)
+    await catalog.fetch("cat")
+    async with locked(postgres_dsn):
+        began = time.monotonic()
+        with pytest.raises(CatalogUnavailable, match="no answer within"):
+            await catalog.fetch("cat")
+        assert time.monotonic() - began < 1
+        await until(lambda: asyncio.to_thread(lambda: not waiting(postgres_dsn)), seconds=3)
+    assert await catalog.fetch("cat") == RECORD
+
+
+async def test_a_query_that_the_server_cancels_does_not_cancel_the_request(
+    catalog: PostgresCatalog, table: ImagesTable, postgres_dsn: str
+) -> None:
+    async with locked(postgres_dsn):
+        fetching = asyncio.create_task(catalog.fetch("cat"))
+        await until(lambda: asyncio.to_thread(waiting, postgres_dsn))
+        # The same as the server's statement_timeout, at a moment that the test chooses.
+        ((pid,),) = await asyncio.to_thread(waiting, postgres_dsn)
+        await asyncio.to_thread(ask, postgres_dsn, f"SELECT pg_cancel_backend({pid})")
+        with pytest.raises(CatalogUnavailable):
+            await fetching
+    assert await catalog.fetch("cat") == RECORD
+
+
+async def test_a_cancelled_request_stays_cancelled(
+    catalog: PostgresCatalog, table: ImagesTable, postgres_dsn: str
+) -> None:
+    async with locked(postgres_dsn):
+        fetching = asyncio.create_task(catalog.fetch("cat"))
+        await until(lambda: asyncio.to_thread(waiting, postgres_dsn))
+        fetching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await fetching
+        assert fetching.cancelled()
+    assert await catalog.fetch("cat") == RECORD
+
+
+async def test_waiting_for_a_connection_is_bounded(
+    open_one: OpenCatalog, table: ImagesTable, postgres_dsn: str
+) -> None:
+    catalog = await open_one(pool_size=1, timeout=0.3)
+    async with locked(postgres_dsn):
+        began = time.monotonic()
+        results = await asyncio.gather(*(catalog.fetch("cat") for _ in range(5)), return_exceptions=True)
+        assert all(isinstance(result, CatalogUnavailable) for result in results)
+        assert time.monotonic() - began < 1.5
+    assert await catalog.fetch("cat") == RECORD
+
+
+@pytest.fixture
+async def own_server(tmp_path: Path) -> AsyncIterator[PostgresServer]:
+    """A Postgres that this test may stop."""
+    server = PostgresServer(tmp_path / "postgres", ephemeral=True)
+    await asyncio.to_thread(server.start)
+    yield server
+    await asyncio.to_thread(server.remove_data)
+
+
+async def test_the_pool_recovers_after_a_restart_of_postgres(open_one: OpenCatalog, own_server: PostgresServer) -> None:
+    table = ImagesTable(own_server.dsn)
+    await asyncio.to_thread(table.create)
+    await asyncio.to_thread(table.put, [ROW])
+    catalog = await open_one(dsn=own_server.dsn, timeout=1)
+    await asyncio.gather(*(catalog.fetch("cat") for _ in range(5)))  # several connections are open and idle
+
+    own_server.pause()
+    with pytest.raises(CatalogUnavailable):
+        await catalog.fetch("cat")
+    own_server.resume()
+    assert await catalog.fetch("cat") == RECORD
+
+    await asyncio.to_thread(own_server.kill)
+    with pytest.raises(CatalogUnavailable):
+        await catalog.fetch("cat")
+    await asyncio.to_thread(own_server.start)
+
+    async def recovers() -> None:
+        while True:
+            try:
+                assert await catalog.fetch("cat") == RECORD
+            except CatalogUnavailable:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+    await asyncio.wait_for(recovers(), 5)
+    assert await asyncio.gather(*(catalog.fetch("cat") for _ in range(10))) == [RECORD] * 10

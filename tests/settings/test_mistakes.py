@@ -1,0 +1,153 @@
+"""One line for each mistake, which names the key."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from gateway.settings import Settings
+from gateway.settings.sources import SettingsError, load_settings
+from tests.settings.problems import REQUIRED, SECRET, SECTION, problems
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        ("servr: {port: 1}", "servr: there is no such key (did you mean server?)"),
+        ("server: {prt: 1}", "server.prt: there is no such key (did you mean port?)"),
+        ("server: {nonsense_of_mine: 1}", "server.nonsense_of_mine: there is no such key"),
+        (
+            "image_proxy: {memory_cache: {max_byte: 1}}",
+            "image_proxy.memory_cache.max_byte: there is no such key (did you mean max_bytes?)",
+        ),
+        (
+            "access: {jwt: {secret: 0123456789abcdef0123456789abcdef, issuers: x}}",
+            "access.jwt.issuers: there is no such key (did you mean issuer?)",
+        ),
+        (
+            "server: {port: eighty}",
+            "server.port: input should be a valid integer, unable to parse string as an integer",
+        ),
+        ("server: {port: 65536}", "server.port: input should be less than or equal to 65535"),
+        ("server: &a {hots: *a}", "server.hots: there is no such key (did you mean host?)"),
+        ("server: {1: 2}", "server.1: keys should be strings"),
+        ('server: {"po\\nrt": 2}', "server.po?rt: there is no such key (did you mean port?)"),
+        ("image_styles: {THUMB: imageMogr2/x}", "image_styles.THUMB: must be 1 to 32 of a-z 0-9 _ -"),
+        ("image_styles: {thumb: {deep: er}}", "image_styles.thumb: input should be a valid string"),
+        (
+            "access: {jwt: {secret: short}}",
+            "access.jwt: secret must be at least 32 bytes for these algorithms (RFC 7518 section 3.2)",
+        ),
+        (
+            "url_prerefresh: {threshold: 3600}",
+            (
+                "url_prerefresh.threshold: 3600 is not below url_cache.default_ttl 3600, "
+                "so every URL would be due as soon as it is signed"
+            ),
+        ),
+        ("url_cache: 5", f"url_cache: {SECTION}"),
+        ("access: {jwt: off}", f"access.jwt: {SECTION}"),
+        (
+            "image_styles: [thumb]",
+            'image_styles: must be a mapping; in the environment as JSON, such as {"name": "value"}',
+        ),
+        (
+            f"access: {{signed_links: {{keys: {{2026: {SECRET}-of-thirty-two-bytes}}}}}}",
+            "access.signed_links.keys.2026: must be text: put the key in quotes",
+        ),
+        ("admin: {token: 20260101}", "admin.token: must be text: put the value in quotes"),
+        ("admin: {token: 2026-01-01}", "admin.token: must be text: put the value in quotes"),
+        ("server: {port: 1, port: 2}", "server.port: is set twice, in lines 4 and 4"),
+        ("server: {port: 1}\nadmin: {}\nserver: {host: x}", "server: is set twice, in lines 4 and 6"),
+        (
+            "image_proxy:\n  memory_cache:\n    ttl: 1\n    'ttl': 2\n",
+            "image_proxy.memory_cache.ttl: is set twice, in lines 6 and 7",
+        ),
+        ("server: {trusted_proxies: [{a: 1, a: 2}]}", "server.trusted_proxies.0.a: is set twice, in lines 4 and 4"),
+        ('image_styles: {"a\\nb": x, "a\\nb": x}', "image_styles.a?b: is set twice, in lines 4 and 4"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key(file: Path, more: str, line: str) -> None:
+    assert problems(file, more) == [line]
+
+
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text("server: {port: x, hots: y}\ncos: {secret_id: a}\n")
+    named = {line.partition(":")[0] for line in problems(file)}
+    assert named == {"server.port", "server.hots", "cos.secret_key", "cos.bucket", "postgres.dsn"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "line"),
+    [
+        ("GATEWAY_SERVR__PORT", "1", "GATEWAY_SERVR__PORT: there is no section servr (did you mean server?)"),
+        ("GATEWAY_SERVER__PRT", "1", "server.prt: there is no such key (did you mean port?)"),
+        (
+            "GATEWAY_SERVER__PORT",
+            SECRET,
+            "server.port: input should be a valid integer, unable to parse string as an integer",
+        ),
+        (
+            "GATEWAY_IMAGE_STYLES",
+            f"{{{SECRET}",
+            'image_styles: must be a mapping; in the environment as JSON, such as {"name": "value"}',
+        ),
+        (
+            "GATEWAY_SERVER__TRUSTED_PROXIES",
+            "10.0.0.0/8",
+            'server.trusted_proxies: must be a list; in the environment as JSON, such as ["one", "two"]',
+        ),
+        (
+            "GATEWAY_ACCESS__JWT__ALGORITHMS",
+            "HS256",
+            'access.jwt.algorithms: must be a list; in the environment as JSON, such as ["one", "two"]',
+        ),
+        ("GATEWAY_SERVER", SECRET, f"server: {SECTION}"),
+        ("GATEWAY_IMAGE_PROXY__MEMORY_CACHE", "[" * 100_000, f"image_proxy.memory_cache: {SECTION}"),
+        ("GATEWAY_SECRETS_DIR", "/nonexistent/folder", "GATEWAY_SECRETS_DIR: /nonexistent/folder is not a directory"),
+    ],
+)
+def test_a_mistake_in_the_environment_is_one_line_that_names_the_key(
+    file: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, line: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert problems(file) == [line]
+
+
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+
+
+values = st.recursive(
+    plain,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+sections = st.sampled_from([*Settings.model_fields, "nonsense"])
+
+
+keys = st.sampled_from(
+    [key for field in Settings.model_fields.values() for key in getattr(field.annotation, "model_fields", {})]
+)
+
+
+@given(document=st.dictionaries(sections, values | st.dictionaries(keys, values, max_size=4), max_size=4))
+@hypothesis_settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=50
+)
+def test_any_document_yields_settings_or_lines_that_begin_with_a_key(
+    tmp_path: Path, document: dict[str, object]
+) -> None:
+    file = tmp_path / "any.yaml"
+    file.write_text(yaml.safe_dump({**yaml.safe_load(REQUIRED), **document}, allow_unicode=True), encoding="utf-8")
+    try:
+        load_settings(file)
+    except SettingsError as error:
+        for line in error.problems:
+            assert ": " in line
+            assert "\n" not in line
