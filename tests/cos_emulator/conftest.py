@@ -1,4 +1,4 @@
-"""An emulator on a real socket, and clients whose URLs the COS SDK signs."""
+"""An emulator on a socket, and a client whose URLs the COS SDK signs."""
 
 import asyncio
 import time
@@ -13,6 +13,7 @@ from qcloud_cos import CosConfig, CosS3Client
 from yarl import URL
 
 from gateway.cos_emulator.access import Credential
+from gateway.cos_emulator.content import Content
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
 
@@ -33,7 +34,7 @@ class Clock:
 
 @dataclass
 class Answer:
-    """An answer read to its end."""
+    """A complete answer."""
 
     status: int
     headers: CIMultiDictProxy[str]
@@ -42,7 +43,7 @@ class Answer:
 
 @dataclass
 class Client:
-    """Sends requests as the gateway does: exact URLs, nothing followed, nothing decompressed."""
+    """Client that sends exact URLs, follows no redirects and decompresses nothing."""
 
     session: ClientSession
     cos: CosEmulator
@@ -87,8 +88,15 @@ class Client:
         return await self.fetch(self.presign(key, method="HEAD"), method="HEAD", headers=headers)
 
 
+async def read(content: Content, start: int = 0, stop: int | None = None) -> bytes:
+    """Return bytes [start, stop) of a content, ``stop`` None meaning its end; check that no piece exceeds 64 KiB."""
+    pieces = [piece async for piece in content.pieces(start, content.size if stop is None else stop)]
+    assert all(0 < len(piece) <= 65536 for piece in pieces)
+    return b"".join(pieces)
+
+
 class RawExchange(Protocol):
-    """Send bytes, return all bytes that come until the server closes."""
+    """Send a request; return all bytes until the server closes."""
 
     def __call__(self, target: str, *, method: str = "GET", host: str = ...) -> Awaitable[bytes]: ...
 

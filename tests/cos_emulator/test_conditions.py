@@ -37,12 +37,12 @@ LATER = "Sun, 13 Sep 2020 12:26:41 GMT"
         ({"If-Range": '"x"'}, Outcome.PROCEED),
     ],
 )
-def test_preconditions(headers: dict[str, str], outcome: Outcome) -> None:
+def test_preconditions_follow_rfc_9110(headers: dict[str, str], outcome: Outcome) -> None:
     assert evaluate(CIMultiDict(headers), ETAG, MODIFIED) is outcome
 
 
 @pytest.mark.parametrize(
-    ("header", "wanted"),
+    ("header", "expected"),
     [
         ("bytes=0-0", (0, 1)),
         ("bytes=2-4", (2, 5)),
@@ -60,8 +60,8 @@ def test_preconditions(headers: dict[str, str], outcome: Outcome) -> None:
         ("bytes=٣-٤", None),
     ],
 )
-def test_ranges_of_ten_bytes(header: str | None, wanted: tuple[int, int] | None) -> None:
-    assert parse_range(header, 10) == (None if wanted is None else ByteRange(*wanted, 10))
+def test_ranges_are_parsed_against_the_size(header: str | None, expected: tuple[int, int] | None) -> None:
+    assert parse_range(header, 10) == (None if expected is None else ByteRange(*expected, 10))
 
 
 @pytest.mark.parametrize(

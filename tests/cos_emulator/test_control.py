@@ -1,4 +1,4 @@
-"""Faults and request log of an emulator in another process."""
+"""Control addresses: faults and request log for other processes."""
 
 import base64
 import logging
@@ -36,7 +36,7 @@ async def test_faults_are_added_listed_and_cleared(client: Client) -> None:
     assert (await client.get("a.png")).status == 200
 
 
-async def test_bytes_are_base64(client: Client) -> None:
+async def test_bytes_in_json_are_base64(client: Client) -> None:
     data = base64.b64encode(b"\x89PNG\xff").decode()
     status, added = await call(client, "POST", "faults", {"action": {"kind": "change", "data": data}})
     assert status == 201
@@ -44,7 +44,7 @@ async def test_bytes_are_base64(client: Client) -> None:
     assert (await client.get("a.png")).body == b"\x89PNG\xff"
 
 
-async def test_faults_of_the_own_process_are_listed_too(client: Client, cos: CosEmulator) -> None:
+async def test_faults_added_in_the_same_process_are_listed(client: Client, cos: CosEmulator) -> None:
     cos.faults.add(Fault(action=Cut(at=5)))
     cos.faults.add(Fault(action=Change(run=cos.store.delete)))
     _, listed = await call(client, "GET", "faults")
@@ -56,7 +56,7 @@ async def test_faults_of_the_own_process_are_listed_too(client: Client, cos: Cos
     ("fault", "says"),
     [({"action": {"kind": "cut", "at": "x"}}, "action.cut.at"), ([], "Fault"), ({"action": {"kind": "?"}}, "kind")],
 )
-async def test_a_wrong_fault_is_explained(client: Client, fault: object, says: str) -> None:
+async def test_an_invalid_fault_is_answered_with_the_validation_error(client: Client, fault: object, says: str) -> None:
     status, text = await call(client, "POST", "faults", fault)
     assert status == 400
     assert says in text

@@ -1,4 +1,4 @@
-"""Thumbnails by query parameter, signed or appended."""
+"""Image processing by query parameter, signed or appended."""
 
 import io
 
@@ -25,7 +25,7 @@ def size_and_kind(data: bytes) -> tuple[tuple[int, int], str | None]:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP"])
-async def test_a_thumbnail_is_another_object_in_the_same_format(client: Client, store: ObjectStore, kind: str) -> None:
+async def test_a_thumbnail_keeps_the_format_and_has_its_own_etag(client: Client, store: ObjectStore, kind: str) -> None:
     key = f"a.{kind.lower()}"
     store.put(BUCKET, key, picture(400, 200, kind), headers={"x-cos-meta-a": "1"}, etag="abc-2")
     original = await client.get(key)
@@ -56,20 +56,20 @@ async def test_a_thumbnail_is_another_object_in_the_same_format(client: Client, 
         ("imageMogr2/thumbnail/99999x1", (400, 200)),
     ],
 )
-async def test_sizes(client: Client, store: ObjectStore, rule: str, size: tuple[int, int]) -> None:
+async def test_a_rule_sets_the_size(client: Client, store: ObjectStore, rule: str, size: tuple[int, int]) -> None:
     store.put(BUCKET, "a.png", picture(400, 200, "PNG"))
     answer = await client.fetch(client.presign("a.png") + "&" + rule)
     assert size_and_kind(answer.body)[0] == size
 
 
-async def test_what_is_no_image_is_unchanged(client: Client, store: ObjectStore) -> None:
+async def test_a_file_that_is_not_an_image_is_unchanged(client: Client, store: ObjectStore) -> None:
     store.put(BUCKET, "a.png", b"\x89PNG\r\n\x1a\nno picture")
     answer = await client.fetch(client.presign("a.png", params={"imageView2/2/w/40": ""}))
     assert answer.body == b"\x89PNG\r\n\x1a\nno picture"
     assert "x-cos-hash-crc64ecma" in answer.headers
 
 
-async def test_what_is_too_large_is_unchanged(client: Client, store: ObjectStore) -> None:
+async def test_an_image_over_32_mib_is_unchanged(client: Client, store: ObjectStore) -> None:
     size = 32 * 1024 * 1024 + 1
     store.put(BUCKET, "a.png", SyntheticContent(size))
     url = client.presign("a.png", method="HEAD", params={"imageView2/2/w/40": ""})
@@ -87,7 +87,7 @@ async def test_what_is_too_large_is_unchanged(client: Client, store: ObjectStore
         ("imageMogr2/format/bmp", (400, 200), "BMP"),
     ],
 )
-async def test_a_format_is_made_and_told(
+async def test_a_rule_sets_the_format_and_content_type(
     client: Client, store: ObjectStore, kind: str, rule: str, size: tuple[int, int], made_into: str
 ) -> None:
     store.put(BUCKET, "a.png", picture(400, 200, kind), content_type=f"image/{kind.lower()}")
@@ -98,7 +98,9 @@ async def test_a_format_is_made_and_told(
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
 @pytest.mark.parametrize("made_into", ["avif", "bmp", "gif", "jpg", "png", "webp"])
-async def test_a_format_is_made_of_any_picture(client: Client, store: ObjectStore, mode: str, made_into: str) -> None:
+async def test_every_picture_mode_converts_to_every_format(
+    client: Client, store: ObjectStore, mode: str, made_into: str
+) -> None:
     output = io.BytesIO()
     Image.new(mode, (8, 8)).save(output, "TIFF")
     store.put(BUCKET, "a.tiff", output.getvalue())
@@ -117,14 +119,14 @@ async def test_transparency_is_kept_where_the_format_has_it(client: Client, stor
 
 
 @pytest.mark.parametrize("rule", ["imageMogr2/format/tpg", "imageMogr2/rotate/90", "watermark/2/format/png"])
-async def test_what_the_emulator_cannot_make_is_unchanged(client: Client, store: ObjectStore, rule: str) -> None:
+async def test_unsupported_rules_change_nothing(client: Client, store: ObjectStore, rule: str) -> None:
     store.put(BUCKET, "a.jpg", picture(400, 200, "JPEG"))
     answer = await client.fetch(client.presign("a.jpg", params={rule: ""}))
     assert answer.body == picture(400, 200, "JPEG")
     assert "x-cos-hash-crc64ecma" in answer.headers
 
 
-def test_the_first_rule_counts() -> None:
+def test_the_first_rule_applies() -> None:
     query = (("x", ""), ("imageView2/2/w/40", ""), ("imageMogr2/thumbnail/!50p", ""))
     assert find_rule(CosRequest("GET", "h", "/k", query)) == Rule(width=40)
     assert find_rule(CosRequest("GET", "h", "/k")) is None

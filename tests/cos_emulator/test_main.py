@@ -1,4 +1,4 @@
-"""The emulator run alone, as a program."""
+"""The emulator as a command."""
 
 import asyncio
 import signal
@@ -22,7 +22,7 @@ CREDENTIALS = ["--secret-id", SECRET_ID, "--secret-key", SECRET_KEY]
 
 @asynccontextmanager
 async def running(*options: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """The program and its URL."""
+    """Run the command; yield the process and the emulator's URL."""
     program = [sys.executable, "-m", "gateway.cos_emulator", "--port", "0", *CREDENTIALS, *options]
     process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
@@ -36,7 +36,7 @@ async def running(*options: str) -> AsyncIterator[tuple[asyncio.subprocess.Proce
         await process.wait()
 
 
-async def test_it_serves_a_folder_until_it_is_told_to_stop(tmp_path: Path) -> None:
+async def test_the_command_serves_a_folder_until_sigterm(tmp_path: Path) -> None:
     (tmp_path / "图.png").write_bytes(b"data")
     async with running("--bucket", f"{BUCKET}={tmp_path}", "--token", "T", "--token-life", "600") as (process, url):
         domain = url.removeprefix("http://")
@@ -57,13 +57,13 @@ async def test_it_serves_a_folder_until_it_is_told_to_stop(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("bucket", ["name", "name=", "=folder", "name=/no/such/folder"])
-def test_a_wrong_bucket_is_explained(bucket: str) -> None:
+def test_an_invalid_bucket_option_is_a_usage_error(bucket: str) -> None:
     result = CliRunner().invoke(main, [*CREDENTIALS, "--bucket", bucket])
     assert result.exit_code == 2
     assert "Invalid value for '--bucket'" in result.output
 
 
-def test_a_missing_option_is_explained() -> None:
+def test_a_missing_option_is_a_usage_error() -> None:
     result = CliRunner().invoke(main, CREDENTIALS)
     assert result.exit_code == 2
     assert "--bucket" in result.output

@@ -1,4 +1,4 @@
-"""Targets and hosts as they arrive on the wire."""
+"""Parsing of request targets and hosts."""
 
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -43,7 +43,7 @@ def test_a_query_keeps_order_repeats_and_semicolons() -> None:
     ("host", "name"),
     [("b.cos.local:9000", "b.cos.local"), ("b.cos.local", "b.cos.local"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]")],
 )
-def test_the_port_is_no_part_of_the_host(host: str, name: str) -> None:
+def test_the_port_is_removed_from_the_host(host: str, name: str) -> None:
     assert without_port(host) == name
 
 

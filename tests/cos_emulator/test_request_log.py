@@ -1,4 +1,4 @@
-"""What tests can ask about the requests that were made."""
+"""Requests in the log."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from gateway.cos_emulator.store import ObjectStore
 from .conftest import BUCKET, Client
 
 
-async def test_a_request_is_written_down(client: Client, cos: CosEmulator, store: ObjectStore) -> None:
+async def test_a_request_is_recorded_without_credentials(client: Client, cos: CosEmulator, store: ObjectStore) -> None:
     store.put(BUCKET, "a.png", b"0123456789")
     url = client.presign("a.png", params={"imageView2/0": ""})
     headers = {"Range": "bytes=2-4", "X-Cos-Security-Token": "secret", "Accept-Encoding": "identity"}
@@ -27,7 +27,7 @@ async def test_a_request_is_written_down(client: Client, cos: CosEmulator, store
     assert seen.peer[0] == "127.0.0.1"
 
 
-async def test_requests_are_counted_by_object_and_method(client: Client, cos: CosEmulator) -> None:
+async def test_requests_are_filtered_by_object_and_method(client: Client, cos: CosEmulator) -> None:
     await client.get("a.png")
     await client.head("a.png")
     await client.get("b.png")
@@ -45,7 +45,7 @@ async def test_sequential_requests_share_a_connection(client: Client, cos: CosEm
     assert len({seen.peer for seen in cos.request_log.requests}) == 1
 
 
-async def test_a_client_that_leaves_is_seen_and_not_sent_the_rest(
+async def test_a_disconnected_client_is_recorded_and_receives_no_more_bytes(
     client: Client, cos: CosEmulator, store: ObjectStore
 ) -> None:
     store.put(BUCKET, "a.png", SyntheticContent(60_000_000))
@@ -57,21 +57,6 @@ async def test_a_client_that_leaves_is_seen_and_not_sent_the_rest(
     (seen,) = cos.request_log.requests
     assert (seen.status, seen.client_left) == (200, True)
     assert seen.bytes_sent < 60_000_000
-
-
-async def test_a_slow_client_holds_the_answer_back(client: Client, cos: CosEmulator, store: ObjectStore) -> None:
-    """Backpressure reaches the object: what is not read is not produced."""
-    store.put(BUCKET, "a.png", SyntheticContent(60_000_000))
-    async with await client.open(client.presign("a.png")) as response:
-        await response.content.readexactly(1000)
-        (seen,) = cos.request_log.requests
-        before = -1
-        async with asyncio.timeout(5):
-            while seen.bytes_sent != before:
-                before = seen.bytes_sent
-                await asyncio.sleep(0.05)
-        assert seen.bytes_sent < 30_000_000
-        response.close()
 
 
 def test_the_request_log_is_bounded() -> None:

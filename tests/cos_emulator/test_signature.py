@@ -156,7 +156,7 @@ def test_golden_vectors_do_not_verify_for_anything_else(vector: Vector, change: 
     assert not matches(sign(changed.request(), changed.authorization(), changed.secret_key), vector.authorization())
 
 
-def test_the_texts_of_doc_7778_are_reproduced() -> None:
+def test_the_signed_texts_equal_those_of_doc_7778() -> None:
     signed = sign(VECTORS[0].request(), VECTORS[0].authorization(), DOC_KEY)
     assert signed.string_to_sign == "sha1\n1557989753;1557996953\n54ecfe22f59d3514fdc764b87a32d8133ea611e6\n"
     assert signed.http_string == (
@@ -195,25 +195,25 @@ HEADER_FORM = "&".join(f"{name}={value}" for name, value in PARSED_FROM.items())
     ],
     ids=["Authorization header", "q-* parameters", "raw semicolons, as the console writes them", "sign= parameter"],
 )
-def test_authorizations_are_found(target: str, header: str | None) -> None:
+def test_a_signature_is_found_in_each_place(target: str, header: str | None) -> None:
     headers = CIMultiDictProxy(CIMultiDict({"Authorization": header} if header else {}))
     found = find_authorization(parse_request("GET", target, headers))
     assert found == PARSED
     assert found.window == (10, 20)
 
 
-def test_no_authorization_is_anonymous() -> None:
+def test_a_request_without_signature_is_anonymous() -> None:
     assert find_authorization(CosRequest("GET", "h", "/k", (("x", "1"),))) is None
 
 
 @pytest.mark.parametrize("missing", PARSED_FROM)
-def test_an_incomplete_authorization_names_what_is_missing(missing: str) -> None:
+def test_the_error_of_an_incomplete_signature_names_the_missing_field(missing: str) -> None:
     query = tuple((name, value) for name, value in PARSED_FROM.items() if name != missing)
     with pytest.raises(MalformedAuthorization, match=f"{missing} is missing"):
         find_authorization(CosRequest("GET", "h", "/k", query))
 
 
-def test_only_sha1_is_known() -> None:
+def test_other_algorithms_than_sha1_are_malformed() -> None:
     query = tuple((PARSED_FROM | {"q-sign-algorithm": "md5"}).items())
     with pytest.raises(MalformedAuthorization, match="not sha1"):
         find_authorization(CosRequest("GET", "h", "/k", query))
@@ -225,8 +225,8 @@ def test_a_window_is_two_decimal_numbers(time: str) -> None:
         _ = replace(PARSED, sign_time=time).window
 
 
-def test_a_console_url_reads_like_an_sdk_url() -> None:
-    """urlsplit and parse_qsl, which know nothing of ours, read the same pairs."""
+def test_the_query_is_parsed_as_urllib_parses_it() -> None:
+    """urlsplit and parse_qsl are an independent implementation."""
     target = "/a%20b.png?q-sign-algorithm=sha1&q-ak=A+B&q-sign-time=1%3B2&x=%2B&empty"
     request = parse_request("GET", target, CIMultiDictProxy(CIMultiDict()))
     assert list(request.query) == parse_qsl(urlsplit(target).query, keep_blank_values=True)

@@ -1,0 +1,70 @@
+"""Contents in memory, on disk and synthetic."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.cos_emulator.content import Digests, FileContent, MemoryContent, SyntheticContent
+from gateway.cos_emulator.store import ObjectStore
+
+from .conftest import BUCKET, Client, read
+
+DOC_SAMPLE = b"[Object Content]"
+
+
+def test_digests_equal_those_of_the_documented_sample() -> None:
+    assert Digests.of([DOC_SAMPLE[:5], DOC_SAMPLE[5:]]) == Digests(
+        "ee8de918d05640145b18f70f4c3aa602", 16749565679157681890
+    )
+
+
+@given(
+    size=st.integers(0, 200_000),
+    pattern=st.binary(min_size=1, max_size=300),
+    ends=st.tuples(st.integers(0, 200_000), st.integers(0, 200_000)),
+)
+async def test_synthetic_content_is_its_pattern_repeated(size: int, pattern: bytes, ends: tuple[int, int]) -> None:
+    content = SyntheticContent(size, pattern)
+    whole = (pattern * (size // len(pattern) + 1))[:size]
+    start, stop = sorted(min(end, size) for end in ends)
+    assert await read(content, start, stop) == whole[start:stop]
+    assert content.read(start, stop + 1) == whole[start : stop + 1]
+    assert await content.digests() == Digests.of([whole])
+
+
+async def test_all_kinds_of_content_give_the_same_bytes(tmp_path: Path) -> None:
+    synthetic = SyntheticContent(150_000)
+    data = synthetic.read(0, 150_000)
+    path = tmp_path / "object"
+    path.write_bytes(data)
+    contents = [synthetic, MemoryContent(data), await asyncio.to_thread(FileContent, path)]
+    for content in contents:
+        assert await read(content) == data
+        assert await read(content, 65_000, 140_001) == data[65_000:140_001]
+        assert await content.digests() == Digests.of([data])
+
+
+async def test_a_file_that_shrinks_while_it_is_read_raises_oserror(tmp_path: Path) -> None:
+    path = tmp_path / "object"
+    path.write_bytes(b"x" * 100_000)
+    content = await asyncio.to_thread(FileContent, path)
+    path.write_bytes(b"x" * 10)
+    with pytest.raises(OSError, match="became shorter"):
+        await read(content)
+
+
+async def test_large_objects_are_streamed(client: Client, store: ObjectStore, tmp_path: Path) -> None:
+    content = SyntheticContent(3_000_001)
+    data = content.read(0, content.size)
+    (tmp_path / "a.png").write_bytes(data)
+    store.put(BUCKET, "synthetic.png", content)
+    await asyncio.to_thread(store.put, BUCKET, "file.png", tmp_path / "a.png")
+    for key in ("synthetic.png", "file.png"):
+        whole = await client.get(key)
+        assert whole.body == data
+        assert whole.headers["x-cos-hash-crc64ecma"] == str(Digests.of([data]).crc64)
+        part = await client.get(key, headers={"Range": "bytes=1000000-2500000"})
+        assert part.body == data[1_000_000:2_500_001]

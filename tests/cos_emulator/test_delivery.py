@@ -1,0 +1,222 @@
+"""Deliveries broken by faults, seen by a client over a socket."""
+
+import asyncio
+import time
+
+import pytest
+from aiohttp import ClientError, ClientOSError, ClientPayloadError
+
+from gateway.cos_emulator.content import SyntheticContent
+from gateway.cos_emulator.faults import Action, Chunked, Cut, Drip, Fault, Hang, NoLength, Reset, WrongLength
+from gateway.cos_emulator.server import CosEmulator
+from gateway.cos_emulator.store import ObjectStore
+
+from .conftest import BUCKET, Client, RawExchange
+
+KEY = "a/b.png"
+
+
+CONTENT = SyntheticContent(100_000)
+
+
+DATA = CONTENT.read(0, CONTENT.size)
+
+
+@pytest.fixture(autouse=True)
+def sample(store: ObjectStore) -> None:
+    store.put(BUCKET, KEY, DATA, headers={"x-cos-meta-a": "1"})
+
+
+def add(cos: CosEmulator, action: Action) -> None:
+    cos.faults.add(Fault(action=action))
+
+
+async def read_until_closed(client: Client, key: str = KEY) -> tuple[bytes, BaseException | None]:
+    """Return the received body bytes and the error at their end, if any."""
+    received = bytearray()
+    try:
+        async with await client.open(client.presign(key)) as response:
+            assert response.status == 200
+            assert response.content_length == len(DATA)
+            async for piece in response.content.iter_any():
+                received += piece
+    except ClientError as error:
+        return bytes(received), error
+    return bytes(received), None
+
+
+async def whole(client: Client) -> None:
+    """Check that the client receives the whole object."""
+    answer = await client.get(KEY)
+    assert (answer.status, answer.body) == (200, DATA)
+
+
+@pytest.mark.parametrize("at", [0, 1, 70_000])
+async def test_cut_closes_after_the_given_bytes(client: Client, cos: CosEmulator, at: int) -> None:
+    add(cos, Cut(at=at))
+    received, error = await read_until_closed(client)
+    assert received == DATA[:at]
+    assert isinstance(error, ClientPayloadError)
+    await cos.request_log.settled()
+    (seen,) = cos.request_log.requests
+    assert (seen.status, seen.bytes_sent, seen.client_left) == (200, at, False)
+    await whole(client)
+
+
+async def test_cut_can_reset_the_connection(client: Client, cos: CosEmulator) -> None:
+    add(cos, Cut(at=5000, reset=True))
+    received, error = await read_until_closed(client)
+    assert DATA[:5000].startswith(received)
+    assert isinstance(error, ClientError)
+    await whole(client)
+
+
+async def test_cut_at_the_end_sends_the_whole_body_and_closes(client: Client, cos: CosEmulator) -> None:
+    add(cos, Cut(at=len(DATA)))
+    await whole(client)
+    await whole(client)
+    assert cos.request_log.connections == 2
+
+
+async def test_cut_counts_from_the_start_of_a_range(client: Client, cos: CosEmulator, exchange: RawExchange) -> None:
+    add(cos, Cut(at=3))
+    async with await client.open(client.presign(KEY), headers={"Range": "bytes=100-199"}) as response:
+        assert response.status == 206
+        with pytest.raises(ClientPayloadError):
+            await response.read()
+    await cos.request_log.settled()
+    assert (cos.request_log.requests[0].range, cos.request_log.requests[0].bytes_sent) == ("bytes=100-199", 3)
+
+
+async def test_reset_sends_no_byte(client: Client, cos: CosEmulator) -> None:
+    reader, writer = await asyncio.open_connection(cos.host, cos.port)
+    add(cos, Reset())
+    writer.write(f"GET {client.presign(KEY).removeprefix(cos.url)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    with pytest.raises(ConnectionResetError):
+        await reader.read()
+    writer.close()
+    await cos.request_log.settled()
+    assert cos.request_log.requests[0].status is None
+    await whole(client)
+
+
+async def test_two_resets_fail_a_request_of_aiohttp(client: Client, cos: CosEmulator) -> None:
+    cos.faults.add(Fault(action=Reset(), times=2))
+    with pytest.raises(ClientOSError):
+        await client.get(KEY)
+    await whole(client)
+
+
+async def test_hang_sends_no_headers_until_the_client_disconnects(client: Client, cos: CosEmulator) -> None:
+    add(cos, Hang())
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await client.get(KEY)
+    await cos.request_log.settled()
+    (seen,) = cos.request_log.requests
+    assert (seen.status, seen.client_left) == (None, True)
+    await whole(client)
+
+
+async def test_hang_stops_after_the_given_bytes(client: Client, cos: CosEmulator) -> None:
+    add(cos, Hang(at=1000))
+    async with await client.open(client.presign(KEY)) as response:
+        assert await response.content.readexactly(1000) == DATA[:1000]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await response.content.readany()
+    await cos.request_log.settled()
+    assert cos.request_log.requests[0].client_left
+
+
+async def test_hang_at_0_sends_the_headers(client: Client, cos: CosEmulator) -> None:
+    add(cos, Hang(at=0))
+    async with await client.open(client.presign(KEY)) as response:
+        assert response.content_length == len(DATA)
+
+
+@pytest.mark.parametrize("action", [Hang(), Hang(at=10), Drip(size=10, every=30)], ids=lambda action: repr(action))
+async def test_stopping_ends_hanging_answers(client: Client, cos: CosEmulator, action: Action) -> None:
+    add(cos, action)
+    request = asyncio.create_task(client.get(KEY), name="request")
+    async with asyncio.timeout(5):
+        await cos.request_log.arrived()
+        await cos.__aexit__(None, None, None)
+        with pytest.raises(ClientError):
+            await request
+    assert not cos.request_log.requests[0].client_left
+    assert cos.request_log.requests[0].finished
+
+
+async def test_drip_pauses_between_pieces(client: Client, cos: CosEmulator, store: ObjectStore) -> None:
+    store.put(BUCKET, KEY, b"12345")
+    add(cos, Drip(size=2, every=0.02))
+    started = time.monotonic()
+    async with await client.open(client.presign(KEY)) as response:
+        pieces = [piece async for piece in response.content.iter_any()]
+    assert pieces == [b"12", b"34", b"5"]
+    assert time.monotonic() - started >= 0.04
+    await cos.request_log.settled()
+    assert cos.request_log.requests[0].bytes_sent == 5
+
+
+async def test_wrong_length_can_announce_too_many_bytes(
+    client: Client, cos: CosEmulator, exchange: RawExchange
+) -> None:
+    add(cos, WrongLength(by=10))
+    raw = await exchange(client.presign(KEY).removeprefix(cos.url))
+    assert b"\r\nContent-Length: 100010\r\n" in raw
+    assert raw.endswith(b"\r\n\r\n" + DATA)
+    add(cos, WrongLength(by=10))
+    with pytest.raises(ClientPayloadError):
+        await client.get(KEY)
+    await whole(client)
+
+
+async def test_wrong_length_can_announce_too_few_bytes(client: Client, cos: CosEmulator, exchange: RawExchange) -> None:
+    add(cos, WrongLength(by=-10))
+    raw = await exchange(client.presign(KEY).removeprefix(cos.url))
+    assert b"\r\nContent-Length: 99990\r\n" in raw
+    assert raw.endswith(b"\r\n\r\n" + DATA)
+    add(cos, WrongLength(by=-1_000_000))
+    assert b"\r\nContent-Length: 0\r\n" in await exchange(client.presign(KEY).removeprefix(cos.url))
+
+
+async def test_no_length_ends_the_body_with_the_connection(
+    client: Client, cos: CosEmulator, exchange: RawExchange
+) -> None:
+    add(cos, NoLength())
+    raw = await exchange(client.presign(KEY).removeprefix(cos.url))
+    head, _, body = raw.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"content-length" not in head.lower()
+    assert b"transfer-encoding" not in head.lower()
+    assert body == DATA
+
+
+async def test_no_length_hides_a_truncated_body(client: Client, cos: CosEmulator) -> None:
+    add(cos, NoLength(cut_at=777))
+    assert (await client.get(KEY)).body == DATA[:777]
+
+
+async def test_chunked_sends_no_content_length(client: Client, cos: CosEmulator) -> None:
+    add(cos, Chunked())
+    answer = await client.get(KEY)
+    assert answer.headers["Transfer-Encoding"] == "chunked"
+    assert "Content-Length" not in answer.headers
+    assert answer.body == DATA
+
+
+async def test_a_slow_client_pauses_the_answer(client: Client, cos: CosEmulator, store: ObjectStore) -> None:
+    """The emulator reads no more of the object than the client's buffers take."""
+    store.put(BUCKET, "a.png", SyntheticContent(60_000_000))
+    async with await client.open(client.presign("a.png")) as response:
+        await response.content.readexactly(1000)
+        (seen,) = cos.request_log.requests
+        before = -1
+        async with asyncio.timeout(5):
+            while seen.bytes_sent != before:
+                before = seen.bytes_sent
+                await asyncio.sleep(0.05)
+        assert seen.bytes_sent < 30_000_000
+        response.close()
