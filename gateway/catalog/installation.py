@@ -3,6 +3,7 @@
 import re
 from importlib.resources import files
 
+from gateway.catalog.query import quoted_table
 from gateway.settings import ColumnSettings, PostgresSettings
 
 _PSQL_COMMAND = re.compile(r"^\\.*\n+", flags=re.MULTILINE)
@@ -45,11 +46,6 @@ def images_sql(settings: PostgresSettings) -> str:
     end = tail[tail.index("\n);") :]
     table = quoted_table(settings.table)
     return f"{head}CREATE TABLE IF NOT EXISTS {table} (\n" + ",\n".join(definitions) + end
-
-
-def quoted_table(table: str) -> str:
-    """Return a table's name, with or without its schema, as an SQL identifier."""
-    return ".".join(f'"{part}"' for part in table.split("."))
 
 
 def _without_psql_commands(name: str) -> str:

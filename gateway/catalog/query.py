@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.catalog.installation import quoted_table
 from gateway.catalog.record import ImageRecord, check_bucket_and_region, check_object_key
 from gateway.settings import PostgresSettings
 
@@ -115,6 +114,11 @@ class CatalogQuery:
             content_type=content_type,
             links_killed=killed[0] if killed else None,
         )
+
+
+def quoted_table(table: str) -> str:
+    """Return a table's name, with or without its schema, as an SQL identifier."""
+    return ".".join(f'"{part}"' for part in table.split("."))
 
 
 def _column(name: str | None, template: str = "{}::text") -> str:
