@@ -13,7 +13,7 @@ SECRETS = "bucket photos-1250000000 key private/cat.png https://cos/?q-signature
 
 
 def outcomes() -> Iterator[type[GatewayError]]:
-    """All of them, the base too."""
+    """Yield every error class, including the base."""
     found = [GatewayError]
     while found:
         one = found.pop()
@@ -21,8 +21,8 @@ def outcomes() -> Iterator[type[GatewayError]]:
         yield one
 
 
-def an_example(outcome: type[GatewayError]) -> GatewayError:
-    """As its adapter raises it."""
+def example(outcome: type[GatewayError]) -> GatewayError:
+    """Return an instance as its adapter raises it."""
     match outcome:
         case errors.MethodNotAllowed:
             return errors.MethodNotAllowed("POST")
@@ -36,7 +36,7 @@ def an_example(outcome: type[GatewayError]) -> GatewayError:
 
 @pytest.mark.parametrize("outcome", [*outcomes()])
 def test_an_outcome_has_a_status_a_stable_code_and_words_for_the_client(outcome: type[GatewayError]) -> None:
-    error = an_example(outcome)
+    error = example(outcome)
     assert 400 <= error.status <= 599
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", error.code)
     assert error.client_message
@@ -45,7 +45,7 @@ def test_an_outcome_has_a_status_a_stable_code_and_words_for_the_client(outcome:
     assert all(isinstance(value, str) for value in error.headers.values())
 
 
-def test_no_two_outcomes_share_a_code() -> None:
+def test_every_code_belongs_to_one_error() -> None:
     """A class that defines no code is the outcome of its base to clients."""
     codes = [outcome.code for outcome in outcomes() if "code" in vars(outcome)]
     assert len(codes) == len(set(codes))
@@ -88,10 +88,10 @@ def test_clients_may_rely_on_status_and_code(name: str, status: int, code: str) 
 
 @pytest.mark.parametrize("outcome", [one for one in outcomes() if one.status == 503])
 def test_every_503_says_when_to_come_back(outcome: type[GatewayError]) -> None:
-    assert int(an_example(outcome).headers["Retry-After"]) > 0
+    assert int(example(outcome).headers["Retry-After"]) > 0
 
 
-def test_what_an_error_was_raised_with_is_for_the_log_alone() -> None:
+def test_only_the_log_gets_the_text_that_an_error_was_raised_with() -> None:
     error = errors.OriginUnavailable("COS answered 500")
     assert str(error) == "COS answered 500"
     assert error.client_message == "the image store did not respond properly"

@@ -1,4 +1,4 @@
-"""SECURITY.md promises nothing that is not tested."""
+"""Every promise of SECURITY.md has a test."""
 
 import ast
 import re
@@ -9,7 +9,7 @@ _TEST = re.compile(r"`(tests/[a-z_/]+\.py)::(test_[a-z0-9_]+)`")
 
 
 def promises() -> dict[str, list[tuple[str, str]]]:
-    """The last table of the page: each promise with the file and name of every test that holds it."""
+    """Return the last table of the page: each promise with the file and name of its tests."""
     _, _, table = (ROOT / "SECURITY.md").read_text(encoding="utf-8").partition("| promise | test |\n|---|---|\n")
     rows = [line.strip("|").rsplit(" | ", 1) for line in table.splitlines() if line.startswith("|")]
     return {promise.strip(): _TEST.findall(tests) for promise, tests in rows}

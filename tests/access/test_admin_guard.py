@@ -57,7 +57,7 @@ async def _changed(request: web.Request) -> web.StreamResponse:
     return success({})
 
 
-async def test_the_token_lets_in(start: Callable[[str | None], Awaitable[Change]]) -> None:
+async def test_the_admin_token_allows_a_change(start: Callable[[str | None], Awaitable[Change]]) -> None:
     send = await start(ADMIN_TOKEN)
     for scheme in ("Bearer", "bearer", "BEARER"):
         assert (await send([("Authorization", f"{scheme} {ADMIN_TOKEN}")]))[0] == 200
@@ -88,7 +88,9 @@ async def test_anything_else_does_not(
     assert answered["WWW-Authenticate"].startswith("Bearer")
 
 
-async def test_without_a_token_nobody_may(start: Callable[[str | None], Awaitable[Change]]) -> None:
+async def test_without_a_configured_token_every_change_is_forbidden(
+    start: Callable[[str | None], Awaitable[Change]],
+) -> None:
     send = await start(None)
     for headers in ([], [("Authorization", "Bearer ")], [("Authorization", "Bearer None")]):
         assert (await send(headers))[0] == 403
@@ -103,7 +105,7 @@ async def test_without_a_token_nobody_may(start: Callable[[str | None], Awaitabl
         (EVERYWHERE, ADMIN_TOKEN, False),
     ],
 )
-async def test_an_admin_port_that_others_reach_without_a_token_is_warned_of(
+async def test_a_reachable_admin_port_without_a_token_is_logged(
     start_gateway: StartGateway, caplog: pytest.LogCaptureFixture, host: str, token: str | None, warned: bool
 ) -> None:
     gateway = await start_gateway(admin={"host": host, "token": token})

@@ -67,9 +67,7 @@ async def test_the_time_of_a_denial_does_not_tell_private_from_unknown(
         assert 0.2 < chance_of_order(took[True], took[False]) < 0.8, f"cold: {is_cold}"
 
 
-async def test_a_batch_that_leaves_ids_out_does_not_say_how_long_it_took(
-    gateway: RunningGateway, images: Images
-) -> None:
+async def test_a_batch_with_errors_has_no_server_timing(gateway: RunningGateway, images: Images) -> None:
     await images.add("mine", owner="alice", public=False)
     await images.add("public")
     for image_ids, is_told in ((["mine"], False), (["unknown"], False), (["public"], True)):

@@ -80,7 +80,7 @@ POISONS: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
 @pytest.mark.parametrize("poison", [signed_again(poison) for poison in POISONS.values()], ids=POISONS)
-async def test_a_poisoned_entry_is_no_hit(
+async def test_a_forged_cache_entry_is_not_used(
     start_gateway: StartGateway,
     images: Images,
     cos: CosEmulator,
@@ -108,7 +108,7 @@ async def test_a_poisoned_entry_is_no_hit(
 
 @pytest.mark.parametrize("change", [{"owner": "bob"}, {"public": True}, {"killed": 0}, {}], ids=str)
 @pytest.mark.parametrize("mac", [None, EntryMac("another secret")], ids=["no-mac", "another-mac"])
-async def test_who_may_see_an_image_is_not_believed_of_whoever_writes_to_redis(
+async def test_access_does_not_depend_on_unsigned_values_in_redis(
     start_gateway: StartGateway,
     images: Images,
     redis_client: "redis.Redis",

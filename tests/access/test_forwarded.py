@@ -12,7 +12,7 @@ FORWARDED = ForwardedUser(ForwardedUserSettings.model_validate(SETTINGS))
 
 
 @pytest.mark.parametrize("peer", ["10.0.0.1", "10.255.255.255", "fd00::1", "::ffff:10.0.0.1"])
-def test_a_peer_in_the_networks_is_believed(peer: str) -> None:
+def test_the_header_of_a_trusted_peer_names_the_user(peer: str) -> None:
     assert FORWARDED.user_of({"x-user-id": " alice "}, peer) == "alice"
 
 
@@ -24,18 +24,18 @@ def test_any_other_is_not_looked_at(peer: str | None) -> None:
         assert FORWARDED.user_of(headers, peer) is None
 
 
-def test_a_proxy_that_names_nobody_is_no_mistake() -> None:
+def test_a_trusted_peer_without_the_header_is_anonymous() -> None:
     assert FORWARDED.user_of({}, "10.0.0.1") is None
     assert FORWARDED.user_of({"X-User-Id": "  "}, "10.0.0.1") is None
 
 
 @pytest.mark.parametrize("user", ["a" * 257, "a\x00", "a\x1b[2J", "\udcff"])
-def test_what_names_nobody_is_a_bad_credential(user: str) -> None:
+def test_an_invalid_user_id_is_a_bad_credential(user: str) -> None:
     with pytest.raises(BadForwardedUser):
         FORWARDED.user_of({"X-User-Id": user}, "10.0.0.1")
 
 
-def test_two_of_them_are_a_bad_credential() -> None:
+def test_a_repeated_header_is_a_bad_credential() -> None:
     with pytest.raises(BadForwardedUser):
         FORWARDED.user_of(CIMultiDict([("X-User-Id", "alice"), ("x-user-id", "alice")]), "10.0.0.1")
 
@@ -51,6 +51,6 @@ def test_two_of_them_are_a_bad_credential() -> None:
         ({"trusted_proxies": ["10.0.0.0/8"], "header": "X User"}, "must be a header name"),
     ],
 )
-def test_what_would_make_anybody_any_user_stops_the_start(settings: dict[str, object], mistake: str) -> None:
+def test_settings_that_would_trust_every_client_stop_the_start(settings: dict[str, object], mistake: str) -> None:
     with pytest.raises(ValidationError, match=mistake):
         ForwardedUserSettings.model_validate(settings)

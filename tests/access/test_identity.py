@@ -42,7 +42,7 @@ def test_a_valid_token_names_the_user(scheme: str) -> None:
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic YWxpY2U6c2VjcmV0", "alice"])
-def test_without_a_bearer_token_one_is_anybody(header: str | None) -> None:
+def test_without_a_bearer_token_the_caller_is_anonymous(header: str | None) -> None:
     assert authenticator().identify({} if header is None else {"Authorization": header}) == ANONYMOUS
 
 
@@ -56,12 +56,12 @@ def test_the_admin_token_makes_an_admin() -> None:
 
 
 @pytest.mark.parametrize("bearer", [ADMIN_TOKEN + "x", ADMIN_TOKEN[:-1], ADMIN_TOKEN.upper(), "\udcff"])
-def test_what_is_nearly_the_admin_token_is_a_bad_credential(bearer: str) -> None:
+def test_a_wrong_admin_token_is_a_bad_credential(bearer: str) -> None:
     assert identified(bearer) == REJECTED
     assert Authenticator(None, SecretStr(ADMIN_TOKEN)).identify({"Authorization": f"Bearer {bearer}"}) == REJECTED
 
 
-def test_a_token_in_the_clear_is_a_bad_credential() -> None:
+def test_an_unsigned_token_is_a_bad_credential() -> None:
     def part(value: object) -> str:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
@@ -90,7 +90,7 @@ def test_a_token_in_the_clear_is_a_bad_credential() -> None:
         ({"algorithm": "HS512", "secret": SECRET * 2}, "an algorithm that is not allowed"),
     ],
 )
-def test_a_token_that_is_not_good_is_a_bad_credential(claims: dict[str, Any], why: str) -> None:
+def test_an_invalid_token_is_a_bad_credential(claims: dict[str, Any], why: str) -> None:
     expected = Caller("alice") if why == "fine" else REJECTED
     assert identified(token(**claims)) == expected, why
 
@@ -116,7 +116,7 @@ def test_a_token_for_another_audience_is_good_where_none_is_configured() -> None
     assert identified(token(aud="anything")) == Caller("alice")
 
 
-def test_bad_credentials_are_no_reason_to_refuse_what_everybody_may_have() -> None:
+def test_bad_credentials_do_not_refuse_public_images() -> None:
     with pytest.raises(Unauthorized):
         REJECTED.require_valid()
     for caller in (ANONYMOUS, Caller("alice"), Caller(is_admin=True)):
@@ -136,7 +136,7 @@ claim_values = st.recursive(
     ),
     configured=st.fixed_dictionaries({}, optional={"audience": st.just("images"), "issuer": st.just("shop")}),
 )
-def test_whatever_a_signed_token_claims_it_never_is_a_crash(claims: dict[str, Any], configured: dict[str, str]) -> None:
+def test_no_claim_of_a_signed_token_causes_a_crash(claims: dict[str, Any], configured: dict[str, str]) -> None:
     header = {"alg": "HS256", "typ": "JWT"}
     payload = json.dumps({"exp": int(time.time()) + 60, **claims}).encode()
     signed = jwt.PyJWS().encode(payload, SECRET, "HS256", headers=header)
@@ -150,7 +150,7 @@ header_text = st.binary(max_size=60).map(lambda raw: raw.decode(errors="surrogat
 
 
 @given(header=header_text | header_text.map("Bearer {}".format) | header_text.map("Bearer e30.{}.e30".format))
-def test_whatever_the_header_says_it_never_is_a_crash_nor_a_user(header: str) -> None:
+def test_no_header_value_causes_a_crash_or_becomes_a_user(header: str) -> None:
     caller = authenticator().identify({"Authorization": header})
     assert caller.user is None
     assert not caller.is_admin

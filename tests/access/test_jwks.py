@@ -117,7 +117,7 @@ def test_a_key_verifies_its_own_algorithm_whatever_the_token_says() -> None:
                 verifying(keys_of(ALL)).user_of(token(key=key, algorithm=algorithm, headers={"kid": kid}))
 
 
-def test_a_published_key_is_never_taken_for_a_secret() -> None:
+def test_a_published_key_is_never_used_as_a_secret() -> None:
     """Key confusion (RFC 8725 section 2.1), with the key as PEM and as its JSON."""
     for key in PRIVATE_KEYS.values():
         with pytest.raises(BadToken):
@@ -127,7 +127,7 @@ def test_a_published_key_is_never_taken_for_a_secret() -> None:
             verifying(keys_of(ALL)).user_of(signed_with_hmac(json.dumps(entry).encode()))
 
 
-def test_a_published_secret_is_no_key() -> None:
+def test_a_published_symmetric_key_is_ignored() -> None:
     """``oct`` (RFC 7518 section 6.4) in a public document would be a secret that everybody has."""
     secret = {"kty": "oct", "k": "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0", "kid": "oct", "alg": "HS256"}
     with pytest.raises(JwksUnavailable):
@@ -158,7 +158,7 @@ def test_a_published_secret_is_no_key() -> None:
         None,
     ],
 )
-def test_what_is_no_key_of_ours_is_passed_over(entry: Any) -> None:
+def test_unusable_keys_are_ignored(entry: Any) -> None:
     assert verifying(keys_of(document(entry, published(RSA_KEY, "RS256", "good")))).user_of(
         token(key=RSA_KEY, algorithm="RS256", headers={"kid": "good"})
     )
@@ -167,7 +167,7 @@ def test_what_is_no_key_of_ours_is_passed_over(entry: Any) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"[]", b"{}", b'{"keys": {}}', b'{"keys": 7}', b"\xff", b"[" * 99999])
-def test_what_is_no_document_changes_nothing(data: bytes) -> None:
+def test_an_invalid_document_changes_no_key(data: bytes) -> None:
     keys = keys_of(ALL)
     with pytest.raises(JwksUnavailable):
         keys.replace(data)
@@ -177,7 +177,7 @@ def test_what_is_no_document_changes_nothing(data: bytes) -> None:
 class TestFetching:
     """In the background, kept through outages, and never at the pleasure of clients."""
 
-    async def test_keys_are_there_when_the_gateway_opens(self, provider: Provider) -> None:
+    async def test_keys_are_fetched_before_the_gateway_serves(self, provider: Provider) -> None:
         keys, metrics = Jwks(ALGORITHMS), Metrics()
         async with keep_fetching(keys, provider.url, metrics):
             assert verifying(keys).user_of(token(key=ED_KEY, algorithm="EdDSA"))
@@ -194,7 +194,7 @@ class TestFetching:
         ],
         ids=["error", "redirect", "no-document", "too-large"],
     )
-    async def test_keys_outlast_an_outage(self, provider: Provider, failure: dict[str, Any]) -> None:
+    async def test_keys_stay_valid_during_an_outage(self, provider: Provider, failure: dict[str, Any]) -> None:
         keys, metrics = Jwks(ALGORITHMS), Metrics()
         async with keep_fetching(keys, provider.url, metrics, refresh=0.01, retry=0.01):
             for name, value in failure.items():
@@ -204,7 +204,7 @@ class TestFetching:
             assert verifying(keys).user_of(token(key=ED_KEY, algorithm="EdDSA"))
             assert metrics.registry.get_sample_value("image_gateway_dependency_up", {"dependency": "jwks"}) == 0
 
-    async def test_a_provider_that_is_away_at_the_start_is_tried_again(self, provider: Provider) -> None:
+    async def test_a_provider_that_is_down_at_the_start_is_retried(self, provider: Provider) -> None:
         keys = Jwks(ALGORITHMS)
         provider.status = 503
         async with keep_fetching(keys, provider.url, Metrics(), retry=0.01):
@@ -213,7 +213,7 @@ class TestFetching:
             provider.status = 200
             await until(lambda: _is_good(keys, token(key=ED_KEY, algorithm="EdDSA")))
 
-    async def test_nobody_listening_is_an_outage_like_any_other(self) -> None:
+    async def test_a_refused_connection_is_an_outage(self) -> None:
         keys = Jwks(ALGORITHMS)
         async with keep_fetching(keys, "http://127.0.0.1:1/keys", Metrics()):
             with pytest.raises(BadToken):
@@ -231,7 +231,7 @@ class TestFetching:
             await until(lambda: _is_good(keys, good))
             assert provider.asked == 2
 
-    async def test_an_error_that_nobody_foresaw_does_not_end_the_fetching(
+    async def test_an_unexpected_error_does_not_end_the_task(
         self, provider: Provider, caplog: pytest.LogCaptureFixture
     ) -> None:
         class Failing(Jwks):
@@ -254,7 +254,7 @@ class TestFetching:
         assert counted == 1
         assert "nobody foresaw this" in caplog.text
 
-    async def test_what_is_not_even_a_token_asks_for_nothing(self) -> None:
+    async def test_an_unparsable_token_triggers_no_fetch(self) -> None:
         keys = keys_of(ALL)
         for rubbish in ("rubbish", "a.b.c", signed_with_hmac(b"x" * 32), token(headers={"kid": "new"})):
             assert not _is_good(keys, rubbish)

@@ -99,9 +99,7 @@ class TestMaking:
             b"\x00",
         ],
     )
-    async def test_a_life_that_cannot_be_meant_is_refused(
-        self, gateway: RunningGateway, images: Images, body: bytes
-    ) -> None:
+    async def test_an_invalid_lifetime_is_a_400(self, gateway: RunningGateway, images: Images, body: bytes) -> None:
         await images.add("mine", owner="alice", public=False)
         answer = await gateway.request("POST", "/api/v1/images/mine/link", headers=ALICE, data=body)
         assert (answer.status, answer.json()["code"]) == (400, "invalid_request")
@@ -148,7 +146,7 @@ class TestMaking:
 class TestKilling:
     """All links of an image die at once, whatever key signed them and however long they had."""
 
-    async def test_every_link_of_the_image_dies_and_no_other(
+    async def test_a_kill_invalidates_every_link_of_the_image_and_no_other(
         self, start_gateway: StartGateway, images: Images, delivery: str
     ) -> None:
         gateway = await start_gateway(access=ACCESS, image_proxy={"delivery": delivery})
@@ -190,7 +188,7 @@ class TestKilling:
             for style in ("", "&style=thumb"):
                 assert (await running.get(url + style)).status == 401
 
-    async def test_another_replica_hears_of_it(
+    async def test_a_kill_reaches_other_replicas(
         self, start_gateway: StartGateway, images: Images, delivery: str
     ) -> None:
         """One that asks Redis each time; what a replica keeps in its own memory is told it by the change feed."""
@@ -241,7 +239,7 @@ class TestKilling:
         assert (await gateway.get(url)).status == 401
 
 
-async def test_a_hit_knows_the_count_of_kills_without_a_query(gateway: RunningGateway, images: Images) -> None:
+async def test_a_cache_hit_has_the_count_of_kills_without_a_query(gateway: RunningGateway, images: Images) -> None:
     await images.add("mine", BODY, owner="alice", public=False)
     await kill(gateway, "mine")
     url = await make(gateway, "mine")
@@ -253,7 +251,7 @@ async def test_a_hit_knows_the_count_of_kills_without_a_query(gateway: RunningGa
     assert gateway.sample("catalog_queries_total", result="found") == queries
 
 
-async def test_a_kill_tells_the_change_feed(images: Images, links_table: ImagesTable, postgres_dsn: str) -> None:
+async def test_a_kill_notifies_the_change_feed(images: Images, links_table: ImagesTable, postgres_dsn: str) -> None:
     """Replicas listen on the channel, and the payload is the image's id."""
     import psycopg2
 
@@ -272,7 +270,7 @@ async def test_a_kill_tells_the_change_feed(images: Images, links_table: ImagesT
     connection.close()
 
 
-async def test_without_postgres_nothing_is_said_to_be_killed(
+async def test_without_postgres_a_kill_is_an_error(
     start_gateway: StartGateway, images: Images, links_table: ImagesTable
 ) -> None:
     gateway = await start_gateway(access=ACCESS)

@@ -106,7 +106,7 @@ async def run(settings: dict[str, Any], folder: Path) -> AsyncIterator[Heard]:
     heard.for_operators += running.lines
 
 
-async def test_nothing_of_what_opens_doors_is_ever_said(
+async def test_no_response_or_log_line_contains_a_secret(
     raw_settings: dict[str, Any],
     links_table: ImagesTable,
     images: Images,
@@ -134,7 +134,7 @@ async def test_nothing_of_what_opens_doors_is_ever_said(
     _nothing_in(heard)
 
 
-async def test_nor_when_every_dependency_fails(
+async def test_no_response_or_log_line_contains_a_secret_while_dependencies_fail(
     raw_settings: dict[str, Any], cos: CosEmulator, tmp_path: Path, unused_tcp_port: int
 ) -> None:
     raw_settings["access"] = {**ACCESS, "jwt": {"public_key": public_pem(EC_KEY)}}

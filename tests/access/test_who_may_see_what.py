@@ -167,7 +167,7 @@ async def start(start_gateway: StartGateway, images: Images, delivery: str, **ac
 @EACH_DELIVERY
 @pytest.mark.parametrize("shown", LET_IN.values(), ids=LET_IN)
 @pytest.mark.usefixtures("links_table")
-async def test_the_owner_and_links_are_let_in(
+async def test_the_owner_and_valid_links_get_the_image(
     start_gateway: StartGateway, images: Images, delivery: str, shown: Shown
 ) -> None:
     gateway = await start(start_gateway, images, delivery)
@@ -182,9 +182,7 @@ async def test_the_owner_and_links_are_let_in(
 @EACH_DELIVERY
 @pytest.mark.parametrize("shown", STRANGERS.values(), ids=STRANGERS)
 @pytest.mark.usefixtures("links_table")
-async def test_to_a_stranger_the_image_is_not_there(
-    start_gateway: StartGateway, images: Images, delivery: str, shown: Shown
-) -> None:
+async def test_a_stranger_gets_404(start_gateway: StartGateway, images: Images, delivery: str, shown: Shown) -> None:
     gateway = await start(start_gateway, images, delivery)
     await _refused(gateway, shown, 404, "image_not_found")
 
@@ -192,7 +190,7 @@ async def test_to_a_stranger_the_image_is_not_there(
 @EACH_DELIVERY
 @pytest.mark.parametrize("shown", BAD_CREDENTIALS.values(), ids=BAD_CREDENTIALS)
 @pytest.mark.usefixtures("links_table")
-async def test_bad_credentials_are_told_so_whether_the_image_exists_or_not(
+async def test_bad_credentials_get_401_whether_the_image_exists_or_not(
     start_gateway: StartGateway, images: Images, delivery: str, shown: Shown
 ) -> None:
     gateway = await start(start_gateway, images, delivery)
@@ -228,9 +226,7 @@ def _without_request_id(answer: Answer) -> bytes:
 
 @EACH_DELIVERY
 @pytest.mark.usefixtures("links_table")
-async def test_a_public_image_asks_for_no_credentials(
-    start_gateway: StartGateway, images: Images, delivery: str
-) -> None:
+async def test_a_public_image_needs_no_credentials(start_gateway: StartGateway, images: Images, delivery: str) -> None:
     gateway = await start(start_gateway, images, delivery)
     await images.add("open", BODY, owner="alice", public=True)
     for name, shown in (STRANGERS | BAD_CREDENTIALS).items():
@@ -242,7 +238,7 @@ async def test_a_public_image_asks_for_no_credentials(
 
 @EACH_DELIVERY
 @pytest.mark.usefixtures("links_table")
-async def test_unknown_deleted_and_forbidden_are_one_answer(
+async def test_unknown_deleted_and_forbidden_get_the_same_response(
     start_gateway: StartGateway, images: Images, delivery: str
 ) -> None:
     gateway = await start(start_gateway, images, delivery)
@@ -256,7 +252,7 @@ async def test_unknown_deleted_and_forbidden_are_one_answer(
 
 @EACH_DELIVERY
 @pytest.mark.usefixtures("links_table")
-async def test_a_user_of_a_peer_that_is_not_trusted_is_nobody(
+async def test_a_forwarded_user_of_an_untrusted_peer_is_ignored(
     start_gateway: StartGateway, images: Images, delivery: str
 ) -> None:
     """The peer is the other end of the socket, whatever the request says of where it came from."""
@@ -271,7 +267,7 @@ async def test_a_user_of_a_peer_that_is_not_trusted_is_nobody(
 
 
 @EACH_DELIVERY
-async def test_what_is_not_configured_is_not_looked_at(
+async def test_credentials_that_are_not_configured_are_ignored(
     start_gateway: StartGateway, images: Images, delivery: str
 ) -> None:
     """Also without the table of killed links in the database."""
@@ -330,7 +326,7 @@ class TestControl:
             assert answer.status == (404 if known else 401), name
 
     @pytest.mark.parametrize(("method", "form"), CALLS)
-    async def test_a_link_is_for_reading_the_image_only(
+    async def test_a_link_only_reads_the_image(
         self, gateway: RunningGateway, images: Images, method: str, form: str
     ) -> None:
         await images.add("mine", owner="alice", public=False)
@@ -342,7 +338,7 @@ class TestControl:
             assert tells_nothing(answer)
 
 
-async def test_a_batch_leaves_out_what_may_not_be_seen(gateway: RunningGateway, images: Images) -> None:
+async def test_a_batch_omits_images_that_the_caller_may_not_view(gateway: RunningGateway, images: Images) -> None:
     await images.add("open", owner="bob", public=True)
     await images.add("mine", owner="alice", public=False)
     await images.add("bobs", owner="bob", public=False)

@@ -1,4 +1,4 @@
-"""Many presigned URLs in one request."""
+"""Presigned URLs of many images in one request."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ PATH = "/api/v1/images/urls"
 
 
 async def ask(gateway: RunningGateway, image_ids: list[str], *, user: str | None = None, bearer: str = "") -> Any:
-    """The data of an answer that must be a success."""
+    """Return the data of a response that must be a success."""
     bearer = token_for(user) if user is not None else bearer
     headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
     answer = await gateway.request("POST", PATH, json={"image_ids": image_ids}, headers=headers)
@@ -23,11 +23,11 @@ async def ask(gateway: RunningGateway, image_ids: list[str], *, user: str | None
 
 
 async def send(gateway: RunningGateway, body: bytes) -> Answer:
-    """An answer to any body."""
+    """Send any body and return the response."""
     return await gateway.request("POST", PATH, data=body, headers={"Content-Type": "application/json"})
 
 
-async def test_each_image_comes_with_a_url_that_opens_it(gateway: RunningGateway, images: Images) -> None:
+async def test_each_url_of_a_batch_fetches_its_image(gateway: RunningGateway, images: Images) -> None:
     await images.add("cat", b"a cat")
     await images.add("dog", b"a dog")
     data = await ask(gateway, ["cat", "dog"])
@@ -42,38 +42,40 @@ async def test_each_image_comes_with_a_url_that_opens_it(gateway: RunningGateway
 
 
 @pytest.mark.parametrize("warm", [False, True])
-async def test_each_image_answers_as_if_asked_for_alone(gateway: RunningGateway, images: Images, warm: bool) -> None:
+async def test_each_result_of_a_batch_equals_a_request_for_that_image(
+    gateway: RunningGateway, images: Images, warm: bool
+) -> None:
     await images.add("public")
     await images.add("mine", owner="alice", public=False)
     await images.add("deleted", status="deleted")
-    asked = ["public", "mine", "deleted", "nothing", "-bad", "a/b", "\x00", "\ud800", "图"]
+    image_ids = ["public", "mine", "deleted", "nothing", "-bad", "a/b", "\x00", "\ud800", "图"]
     if warm:
-        await ask(gateway, asked, user="alice")
+        await ask(gateway, image_ids, user="alice")
     bad = dict.fromkeys(["-bad", "a/b", "\x00", "\ud800", "图"], "invalid_image_id")
     missing = dict.fromkeys(["deleted", "nothing"], "image_not_found")
 
-    data = await ask(gateway, asked, user="alice")
+    data = await ask(gateway, image_ids, user="alice")
     assert (data["urls"].keys(), data["errors"]) == ({"public", "mine"}, bad | missing)
-    for stranger in (await ask(gateway, asked), await ask(gateway, asked, user="bob")):
+    for stranger in (await ask(gateway, image_ids), await ask(gateway, image_ids, user="bob")):
         assert (stranger["urls"].keys(), stranger["errors"]) == (
             {"public"},
             bad | missing | {"mine": "image_not_found"},
         )
-    forged = await ask(gateway, asked, bearer="for.ged.token")
+    forged = await ask(gateway, image_ids, bearer="for.ged.token")
     assert forged["urls"].keys() == {"public"}
     assert {forged["errors"][one] for one in ("mine", "deleted", "nothing")} == {"unauthorized"}
 
 
-async def test_naming_an_image_twice_is_naming_it_once(gateway: RunningGateway, images: Images) -> None:
+async def test_a_repeated_id_is_returned_once(gateway: RunningGateway, images: Images) -> None:
     await images.add("cat")
     assert (await ask(gateway, ["cat", "cat"]))["urls"].keys() == {"cat"}
 
 
-async def test_the_most_that_may_be_asked_for_can_be(gateway: RunningGateway, images: Images) -> None:
+async def test_a_batch_of_the_maximum_size_is_accepted(gateway: RunningGateway, images: Images) -> None:
     for number in range(3):
         await images.add(f"image-{number}")
-    asked = [f"image-{number}" for number in range(MAX_IMAGES)]
-    data = await ask(gateway, asked)
+    image_ids = [f"image-{number}" for number in range(MAX_IMAGES)]
+    data = await ask(gateway, image_ids)
     assert (len(data["urls"]), len(data["errors"])) == (3, MAX_IMAGES - 3)
 
 
@@ -99,17 +101,17 @@ async def test_the_most_that_may_be_asked_for_can_be(gateway: RunningGateway, im
     ],
     ids=lambda body: repr(body[:20]),
 )
-async def test_a_body_that_asks_for_nothing_sensible_is_told_so(gateway: RunningGateway, body: bytes) -> None:
+async def test_an_invalid_body_is_a_400(gateway: RunningGateway, body: bytes) -> None:
     answer = await send(gateway, body)
     assert (answer.status, answer.json()["code"]) == (400, "invalid_request")
 
 
-async def test_a_body_larger_than_any_sensible_one_is_not_read(gateway: RunningGateway) -> None:
+async def test_a_body_larger_than_any_valid_one_is_a_413(gateway: RunningGateway) -> None:
     answer = await send(gateway, b'{"image_ids": ["' + b"x" * 100_000 + b'"]}')
     assert (answer.status, answer.json()["code"]) == (413, "payload_too_large")
 
 
-async def test_a_batch_is_asked_for_by_post(gateway: RunningGateway) -> None:
+async def test_a_batch_needs_post(gateway: RunningGateway) -> None:
     answer = await gateway.get(PATH)
     assert (answer.status, answer.headers["Allow"], answer.json()["code"]) == (
         405,

@@ -1,4 +1,4 @@
-"""Whose request it is, behind proxies."""
+"""The client's address behind proxies."""
 
 import pytest
 from hypothesis import given
@@ -27,7 +27,9 @@ ADDRESS = ClientAddress(PROXIES)
         ("10.0.0.1", "[2001:db8::7]", "2001:db8::7"),
     ],
 )
-def test_the_last_that_is_no_trusted_proxy_is_the_client(peer: str, forwarded_for: str, client: str) -> None:
+def test_the_rightmost_address_that_is_no_trusted_proxy_is_the_client(
+    peer: str, forwarded_for: str, client: str
+) -> None:
     assert ADDRESS.of({"x-forwarded-for": forwarded_for}, peer) == client
 
 
@@ -37,7 +39,7 @@ def test_several_fields_are_one_list() -> None:
 
 
 @pytest.mark.parametrize("peer", ["192.0.2.1", "2001:db8::1", "127.0.0.1"])
-def test_what_anybody_else_says_is_not_looked_at(peer: str) -> None:
+def test_the_header_of_an_untrusted_peer_is_ignored(peer: str) -> None:
     assert ADDRESS.of({"X-Forwarded-For": "198.51.100.1"}, peer) == peer
     assert ClientAddress(()).of({"X-Forwarded-For": "198.51.100.1"}, peer) == peer
 
@@ -45,23 +47,23 @@ def test_what_anybody_else_says_is_not_looked_at(peer: str) -> None:
 @pytest.mark.parametrize(
     "hop", ["unknown", "_hidden", "", "192.0.2", "fe80::1%\x1b[2J", "[fe80::1%eth0]:1", "[", ":", "\udcff"]
 )
-def test_where_the_list_names_nobody_the_proxy_is_all_that_is_known(hop: str) -> None:
+def test_an_element_without_an_address_leaves_the_proxy_as_the_client(hop: str) -> None:
     assert ADDRESS.of({"X-Forwarded-For": f"198.51.100.1, {hop}"}, "10.0.0.1") == "10.0.0.1"
     assert ADDRESS.of({"X-Forwarded-For": f"{hop}, 10.0.0.2"}, "10.0.0.1") == "10.0.0.2"
 
 
-def test_a_proxy_that_says_nothing_is_all_that_is_known() -> None:
+def test_without_the_header_the_proxy_is_the_client() -> None:
     assert ADDRESS.of({}, "10.0.0.1") == "10.0.0.1"
 
 
 @pytest.mark.parametrize("peer", ["", "/run/gateway.sock", None])
-def test_a_socket_without_an_address_has_none(peer: str | None) -> None:
+def test_a_unix_socket_has_no_client_address(peer: str | None) -> None:
     assert ADDRESS.of({"X-Forwarded-For": "192.0.2.7"}, peer) is None
 
 
 @given(forwarded_for=st.text() | st.text(alphabet="0123456789abcdef.:,[]% "))
-def test_whatever_is_sent_an_address_is_all_that_is_said(forwarded_for: str) -> None:
-    said = ADDRESS.of({"X-Forwarded-For": forwarded_for}, "10.0.0.1")
-    assert said is not None
-    assert "%" not in said
-    assert str(parse_ip(said)) == said
+def test_the_result_is_an_address_whatever_the_header_contains(forwarded_for: str) -> None:
+    address = ADDRESS.of({"X-Forwarded-For": forwarded_for}, "10.0.0.1")
+    assert address is not None
+    assert "%" not in address
+    assert str(parse_ip(address)) == address

@@ -1,11 +1,11 @@
-"""The measurements, for Prometheus."""
+"""``GET /metrics``."""
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import Images, RunningGateway
 
 
-async def test_lesson_15_the_exposition_has_its_own_type_and_can_be_read(
+async def test_lesson_15_the_exposition_has_its_content_type_and_parses(
     gateway: RunningGateway, images: Images
 ) -> None:
     await images.add("cat")
@@ -34,5 +34,5 @@ async def test_lesson_15_the_exposition_has_its_own_type_and_can_be_read(
     assert {"process_resident_memory_bytes", "python_info"} <= families
 
 
-async def test_the_public_port_shows_none(gateway: RunningGateway) -> None:
+async def test_the_public_port_has_no_metrics(gateway: RunningGateway) -> None:
     assert (await gateway.get("/metrics")).status == 404

@@ -1,4 +1,4 @@
-"""Alive, and ready."""
+"""Liveness and readiness."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ NOWHERE = "host=127.0.0.1 port=1 user=nobody"
 
 
 async def ready(gateway: RunningGateway, *, admin: bool = False) -> tuple[int, object]:
-    """Status and body of ``/readyz``, which no cache keeps."""
+    """Return status and body of ``/readyz``, which must not be cached."""
     answer = await gateway.get("/readyz", admin=admin)
     assert answer.headers["Cache-Control"] == "no-store"
     return answer.status, answer.json()
@@ -44,7 +44,7 @@ async def test_a_gateway_with_all_its_dependencies_is_ready_on_both_ports(gatewa
         ),
     ],
 )
-async def test_what_is_away_is_named_and_only_both_stores_away_is_not_ready(
+async def test_readyz_names_what_is_down_and_is_503_only_without_both_stores(
     start_gateway: StartGateway, changes: dict[str, dict[str, str]], status: int, said: str, down: set[str]
 ) -> None:
     gateway = await start_gateway(**changes)
@@ -63,7 +63,7 @@ async def test_a_draining_gateway_is_not_ready_and_alive(gateway: RunningGateway
     assert (await gateway.get("/healthz")).status == 200
 
 
-async def test_a_dependency_that_is_back_is_seen(start_gateway: StartGateway, tmp_path: Path) -> None:
+async def test_a_dependency_that_recovers_is_reported(start_gateway: StartGateway, tmp_path: Path) -> None:
     server = RedisServer(tmp_path / "redis", ephemeral=True)
     await asyncio.to_thread(server.start)
     try:

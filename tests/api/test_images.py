@@ -1,4 +1,4 @@
-"""One image: its URL, its state, its renewal."""
+"""Handlers for one image: its URL, its status, its refresh."""
 
 import time
 
@@ -8,12 +8,12 @@ from tests.conftest import ADMIN_TOKEN, Answer, Images, RunningGateway, StartGat
 
 
 async def call(gateway: RunningGateway, method: str, path: str, bearer: str | None = None) -> Answer:
-    """One request about the image called cat."""
+    """Send a request about the image ``cat``."""
     headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
     return await gateway.request(method, f"/api/v1/images/cat/{path}", headers=headers)
 
 
-async def test_the_url_of_an_image_is_told_with_its_end(gateway: RunningGateway, images: Images) -> None:
+async def test_url_returns_the_presigned_url_and_its_expiry(gateway: RunningGateway, images: Images) -> None:
     await images.add("cat")
     first = (await call(gateway, "GET", "url")).json()["data"]
     assert first.keys() == {"image_id", "url", "expires_at", "from_cache", "access_count"}
@@ -23,7 +23,7 @@ async def test_the_url_of_an_image_is_told_with_its_end(gateway: RunningGateway,
     assert second == {**first, "from_cache": True, "access_count": 2}
 
 
-async def test_a_renewal_makes_a_url_of_this_moment(gateway: RunningGateway, images: Images) -> None:
+async def test_refresh_returns_a_newly_signed_url(gateway: RunningGateway, images: Images) -> None:
     await images.add("cat", owner="alice")
     await call(gateway, "GET", "url")
     for bearer in (token_for("alice"), ADMIN_TOKEN):
@@ -35,7 +35,7 @@ async def test_a_renewal_makes_a_url_of_this_moment(gateway: RunningGateway, ima
         assert (await call(gateway, "GET", "url")).json()["data"]["url"] == data["url"]
 
 
-async def test_the_state_of_an_image_is_told_without_making_a_url(gateway: RunningGateway, images: Images) -> None:
+async def test_status_signs_no_url(gateway: RunningGateway, images: Images) -> None:
     await images.add("cat", owner="alice")
     before = (await call(gateway, "GET", "status", token_for("alice"))).json()["data"]
     assert before.keys() == {
@@ -70,7 +70,7 @@ async def test_the_state_of_an_image_is_told_without_making_a_url(gateway: Runni
         (False, "forged", 401, "unauthorized"),
     ],
 )
-async def test_the_state_is_for_the_owner_alone(
+async def test_status_and_refresh_are_for_the_owner_only(
     gateway: RunningGateway,
     images: Images,
     method: str,
@@ -88,7 +88,7 @@ async def test_the_state_is_for_the_owner_alone(
 
 
 @pytest.mark.parametrize("path", ["proxy", "url", "status"])
-async def test_lesson_7_a_wrong_id_is_told_before_anything_is_looked_up(gateway: RunningGateway, path: str) -> None:
+async def test_lesson_7_an_invalid_id_is_refused_before_the_look_up(gateway: RunningGateway, path: str) -> None:
     for raw_id in ("-a", "a%2Fb", "%00", "a%0d%0ab", "%ff%fe", "%F0%9F%98%80", "x" * 129, "a%20b", "%2e%2e"):
         answer = await gateway.get(f"/api/v1/images/{raw_id}/{path}")
         assert answer.status in (400, 404)
@@ -96,7 +96,7 @@ async def test_lesson_7_a_wrong_id_is_told_before_anything_is_looked_up(gateway:
     assert gateway.sample("catalog_queries_total", result="missing") == 0
 
 
-async def test_a_style_that_is_not_configured_is_told(start_gateway: StartGateway, images: Images) -> None:
+async def test_a_style_that_is_not_configured_is_a_400(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_styles={"thumb": "imageMogr2/thumbnail/10x10"})
     await images.add("cat")
     answer = await gateway.get("/i/cat?style=thumbs")
@@ -112,7 +112,7 @@ async def test_a_style_that_is_not_configured_is_told(start_gateway: StartGatewa
         ("DELETE", "/i/cat", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
-async def test_a_method_that_an_address_does_not_take_is_told_with_those_it_does(
+async def test_an_unsupported_method_is_a_405_with_the_supported_ones(
     gateway: RunningGateway, method: str, path: str, allow: set[str]
 ) -> None:
     answer = await gateway.request(method, path)
@@ -131,10 +131,10 @@ async def test_a_method_that_an_address_does_not_take_is_told_with_those_it_does
         ("/api/v1/images/urls", "OPTIONS, POST"),
     ],
 )
-async def test_a_page_of_another_site_may_ask_whether_it_may_ask(
+async def test_a_cors_preflight_is_answered_for_every_image_route(
     gateway: RunningGateway, path: str, methods: str
 ) -> None:
-    """With a token in a header; with the user's cookie it may not, since credentials are not allowed."""
+    """A token in a header is allowed; cookies are not, because credentials are not allowed."""
     answer = await gateway.request("OPTIONS", path, headers={"Origin": "https://shop.example"})
     assert (answer.status, answer.body) == (204, b"")
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
@@ -144,7 +144,7 @@ async def test_a_page_of_another_site_may_ask_whether_it_may_ask(
     assert {"Authorization", "Content-Type", "Range", "If-Match", "If-Unmodified-Since"} <= set(may_send)
 
 
-async def test_a_page_of_another_site_can_read_what_errors_say(gateway: RunningGateway, images: Images) -> None:
+async def test_a_page_of_another_site_can_read_the_headers_of_errors(gateway: RunningGateway, images: Images) -> None:
     await images.add("cat")
     answer = await gateway.get("/i/cat", headers={"Range": "bytes=99999-"})
     exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
@@ -152,7 +152,7 @@ async def test_a_page_of_another_site_can_read_what_errors_say(gateway: RunningG
     assert {"Content-Range", "Retry-After", "X-Request-Id"} <= set(exposed)
 
 
-async def test_a_catalog_that_is_away_is_told_with_when_to_come_back(start_gateway: StartGateway) -> None:
+async def test_a_catalog_that_is_down_is_a_503_with_retry_after(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(postgres={"dsn": "host=127.0.0.1 port=1 user=nobody"})
     answer = await gateway.get("/i/cat")
     assert (answer.status, answer.json()["code"]) == (503, "catalog_unavailable")

@@ -1,4 +1,4 @@
-"""What operators look at, and the little they may change."""
+"""Handlers for operators: statistics, the refresh queue, purging."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ async def data(gateway: RunningGateway, path: str) -> dict[str, Any]:
     return found
 
 
-async def test_the_statistics_tell_how_the_cache_does(gateway: RunningGateway, images: Images) -> None:
+async def test_stats_describe_the_url_cache(gateway: RunningGateway, images: Images) -> None:
     empty = await data(gateway, "stats")
     assert empty["total_cached_urls"] == 0
     assert empty["cache_hit_rate"] is None
@@ -73,7 +73,7 @@ async def test_days_are_counted_and_written_together(
     assert days <= redis_client.ttl(f"image:stats:daily:{today['date']}") <= days + 24 * 3600
 
 
-async def test_whoever_shows_bad_credentials_makes_up_no_images(
+async def test_requests_with_bad_credentials_count_no_images(
     start_gateway: StartGateway, images: Images, redis_client: "redis.Redis"
 ) -> None:
     await images.add("a")
@@ -88,7 +88,7 @@ async def test_whoever_shows_bad_credentials_makes_up_no_images(
     assert redis_client.hget(f"image:stats:daily:{today}", "requests") == b"1"
 
 
-async def test_counters_are_flushed_at_the_end(
+async def test_counters_are_flushed_at_shutdown(
     start_gateway: StartGateway, images: Images, redis_client: "redis.Redis"
 ) -> None:
     await images.add("a")
@@ -102,12 +102,12 @@ async def test_counters_are_flushed_at_the_end(
 
 
 @pytest.mark.parametrize("days", ["0", "31", "-1", "x", "", "1e3", "1" * 4301, "0" * 4301, "\u0667"])
-async def test_days_are_bounded(gateway: RunningGateway, days: str) -> None:
+async def test_an_invalid_number_of_days_is_a_400(gateway: RunningGateway, days: str) -> None:
     answer = await gateway.get("/api/v1/monitoring/stats/daily", admin=True, params={"days": days})
     assert answer.status == 400
 
 
-async def test_the_queue_is_shown_and_mended(gateway: RunningGateway, images: Images) -> None:
+async def test_the_queue_is_listed_and_failed_renewals_are_requeued(gateway: RunningGateway, images: Images) -> None:
     await images.add("a")
     await gateway.get("/i/a")
     queue = gateway.app[app_keys.REFRESH_QUEUE]
@@ -129,12 +129,12 @@ async def test_the_queue_is_shown_and_mended(gateway: RunningGateway, images: Im
     assert (await gateway.request("POST", path, admin=True)).status == 401
     answer = await gateway.request("POST", path, admin=True, headers=ADMIN)
     assert answer.json()["data"] == {"requeued": 1}
-    async with asyncio.timeout(10):  # the task tries it, and finds that there is no such image
+    async with asyncio.timeout(10):  # the refresh task processes it: there is no such image
         while (await data(gateway, "queue"))["length"] != 1:
             await asyncio.sleep(0.05)
 
 
-async def test_what_others_wrote_to_redis_is_no_error_and_no_number_that_json_lacks(
+async def test_foreign_values_in_redis_cause_no_error_and_no_invalid_json(
     gateway: RunningGateway, images: Images, redis_client: "redis.Redis"
 ) -> None:
     await images.add("a", owner="alice")
@@ -159,24 +159,24 @@ async def test_what_others_wrote_to_redis_is_no_error_and_no_number_that_json_la
         json.loads(answer.body, parse_constant=no_number)
 
 
-async def test_without_redis_the_monitoring_says_so(start_gateway: StartGateway) -> None:
+async def test_without_redis_monitoring_is_a_503(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(redis={"url": "redis://127.0.0.1:1/0"})
     for path in ("stats", "stats/daily", "queue"):
         answer = await gateway.get(f"/api/v1/monitoring/{path}", admin=True)
         assert (answer.status, answer.json()["code"]) == (503, "cache_unavailable")
-    # Counted apart from what clients are answered, or an alert on errors would hear of it.
+    # Counted apart from the public port, so that alerts on its errors do not fire.
     assert gateway.sample("requests_total", route="admin:stats", delivery="none", status="503") == 1
     assert gateway.sample("requests_total", route="stats", delivery="none", status="503") == 0
 
 
-async def test_without_the_url_cache_there_is_nothing_to_monitor(start_gateway: StartGateway) -> None:
+async def test_without_the_url_cache_monitoring_is_a_404(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(url_cache={"enabled": False})
     for path in ("stats", "stats/daily", "queue"):
         assert (await gateway.get(f"/api/v1/monitoring/{path}", admin=True)).status == 404
 
 
 @pytest.mark.parametrize("off", [{"url_prerefresh": {"enabled": False}}, {"url_cache": {"enabled": False}}])
-async def test_where_renewal_is_off_no_time_of_its_last_success_is_told(
+async def test_without_renewal_the_time_of_its_last_success_is_0(
     start_gateway: StartGateway, off: dict[str, Any]
 ) -> None:
     gateway = await start_gateway(**off)
@@ -191,7 +191,7 @@ async def test_statistics_can_be_turned_off(start_gateway: StartGateway, images:
     assert (await data(gateway, "stats"))["total_cached_urls"] == 1
 
 
-async def test_a_purge_names_valid_ids(gateway: RunningGateway) -> None:
+async def test_a_purge_needs_valid_ids(gateway: RunningGateway) -> None:
     bodies: list[Any] = [{"image_ids": ["../x"]}, {"image_ids": []}, {"ids": ["a"]}, ["a"]]
     for body in bodies:
         answer = await gateway.request("POST", "/api/v1/cache/purge", admin=True, headers=ADMIN, json=body)
@@ -238,7 +238,7 @@ async def test_neither_a_change_of_the_row_nor_a_purge_nor_killed_links_zero_the
         assert [redis_client.zscore(key, "a") for key in counts] == [3, 1], drop.__name__
 
 
-async def test_the_hottest_are_looked_up_at_the_start(start_gateway: StartGateway, images: Images) -> None:
+async def test_the_most_used_urls_are_loaded_at_the_start(start_gateway: StartGateway, images: Images) -> None:
     first = await start_gateway()
     for image_id in "abc":
         await images.add(image_id)
@@ -251,8 +251,8 @@ async def test_the_hottest_are_looked_up_at_the_start(start_gateway: StartGatewa
             await asyncio.sleep(0.02)
 
 
-async def test_pages_of_other_sites_can_read_nothing_of_the_admin_port(gateway: RunningGateway) -> None:
-    """A page in an operator's browser reaches the ports of the machine."""
+async def test_pages_of_other_sites_can_read_no_response_of_the_admin_port(gateway: RunningGateway) -> None:
+    """A page in an operator's browser can send requests to the admin port."""
     for path in ("/api/v1/monitoring/queue", "/api/v1/monitoring/stats", "/nothing", "/readyz"):
         answer = await gateway.request("GET", path, admin=True, headers={"Origin": "https://page.example"})
         assert "Access-Control-Allow-Origin" not in answer.headers

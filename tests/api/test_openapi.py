@@ -1,4 +1,4 @@
-"""The description says what there is, and what there is does what it says."""
+"""The OpenAPI description equals the routes and their responses."""
 
 import asyncio
 from typing import Any
@@ -28,7 +28,7 @@ CHECKS = [
 ]
 
 
-async def test_every_address_is_described_and_none_besides(gateway: RunningGateway) -> None:
+async def test_exactly_the_routes_are_described(gateway: RunningGateway) -> None:
     routed: dict[str, set[str]] = {}
     for route in gateway.app.router.routes():
         assert route.resource is not None
@@ -37,7 +37,7 @@ async def test_every_address_is_described_and_none_besides(gateway: RunningGatew
     assert {path: methods for path, methods in routed.items() if not path.startswith("/static")} == described
 
 
-async def test_it_is_served_for_tools(gateway: RunningGateway) -> None:
+async def test_the_description_is_served(gateway: RunningGateway) -> None:
     answer = await gateway.get("/openapi.json")
     assert answer.status == 200
     assert answer.headers["Content-Type"].startswith("application/json")
@@ -45,8 +45,8 @@ async def test_it_is_served_for_tools(gateway: RunningGateway) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_generated_requests_get_described_answers(gateway: RunningGateway, images: Images) -> None:
-    """Schemathesis: whatever is sent, no 5xx, and every answer has a described status, type and shape."""
+async def test_generated_requests_get_described_responses(gateway: RunningGateway, images: Images) -> None:
+    """Schemathesis: no 5xx, and every response has a described status, type and schema."""
     await images.add("a", b"x" * 1000)
     operations = [
         found.ok()  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""Tasks beside the requests: they end with what needs them, and one that dies is told when it does."""
+"""Background tasks: cancelled at the end of their context, and logged at once if they fail."""
 
 import asyncio
 import logging
@@ -9,25 +9,25 @@ from gateway.concurrency.background import background
 
 
 async def fail() -> None:
-    raise LookupError("nobody foresaw it")
+    raise LookupError("unexpected")
 
 
-async def wait_for_ever() -> None:
+async def wait_forever() -> None:
     await asyncio.Event().wait()
 
 
-async def test_a_task_that_dies_is_told_at_once_and_once(caplog: pytest.LogCaptureFixture) -> None:
-    async with background("ear", fail()) as task:
+async def test_a_failed_task_is_logged_at_once_and_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with background("listener", fail()) as task:
         await asyncio.wait({task})
-        (told,) = caplog.records
-        assert (told.levelno, told.message) == (logging.ERROR, "background task failed: name=ear")
-        assert told.exc_info is not None
-        assert isinstance(told.exc_info[1], LookupError)
+        (record,) = caplog.records
+        assert (record.levelno, record.message) == (logging.ERROR, "background task failed: name=listener")
+        assert record.exc_info is not None
+        assert isinstance(record.exc_info[1], LookupError)
     assert len(caplog.records) == 1
 
 
-async def test_a_task_that_is_stopped_or_done_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    async with background("endless", wait_for_ever()) as endless, background("short", asyncio.sleep(0)) as short:
+async def test_a_cancelled_or_finished_task_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async with background("endless", wait_forever()) as endless, background("short", asyncio.sleep(0)) as short:
         await asyncio.wait({short})
     assert endless.cancelled()
     assert not caplog.records
@@ -50,7 +50,7 @@ async def test_a_task_that_loses_its_cancellation_is_cancelled_again() -> None:
     assert cancellations == 2
 
 
-async def test_one_that_dies_as_it_is_stopped_is_told_too(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_task_that_fails_during_cancellation_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def clumsy() -> None:
         try:
             await asyncio.Event().wait()

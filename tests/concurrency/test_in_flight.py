@@ -1,4 +1,4 @@
-"""Which requests are being answered."""
+"""The requests in flight."""
 
 from gateway.concurrency.in_flight import InFlight
 from gateway.metrics.collectors import Metrics
@@ -17,7 +17,7 @@ def test_requests_are_in_flight_until_they_end_in_any_order() -> None:
     assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 0
 
 
-def test_those_that_began_before_a_point_are_told_from_those_after() -> None:
+def test_any_before_ignores_later_requests() -> None:
     in_flight = InFlight(Metrics())
     in_flight.transports = {7: None}
     assert in_flight.any_before(7)

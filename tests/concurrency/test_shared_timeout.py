@@ -1,4 +1,4 @@
-"""Waits of one length, bounded by one timer."""
+"""One timer shared by waits of equal length."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ SECONDS = 0.1
 
 
 async def outcome(shared_timeout: SharedTimeout, work: Callable[[], Awaitable[object]]) -> str:
-    """What becomes of a bounded wait."""
+    """Return the outcome of a wait with a timeout."""
     try:
         with shared_timeout.limit():
             await work()
@@ -24,26 +24,26 @@ async def outcome(shared_timeout: SharedTimeout, work: Callable[[], Awaitable[ob
 
 
 def never() -> Awaitable[object]:
-    """Waits for ever."""
+    """Wait forever."""
     return asyncio.get_running_loop().create_future()
 
 
 async def at_once() -> None:
-    """Ends without waiting."""
+    """Return without waiting."""
 
 
-async def test_a_wait_that_lasts_too_long_is_a_time_out_and_not_before() -> None:
+async def test_a_wait_times_out_after_its_seconds_and_not_earlier() -> None:
     shared_timeout = SharedTimeout(SECONDS)
     began = time.monotonic()
     assert await outcome(shared_timeout, never) == "timed out"
     assert SECONDS <= time.monotonic() - began < 10 * SECONDS
     task = asyncio.current_task()
     assert task is not None
-    assert task.cancelling() == 0, "the task was not cancelled for good"
+    assert task.cancelling() == 0, "the task is not left cancelled"
     assert not shared_timeout.waits
 
 
-async def test_a_wait_that_ends_is_left_alone_and_the_next_has_all_its_time() -> None:
+async def test_a_finished_wait_never_times_out_and_the_next_has_its_full_time() -> None:
     shared_timeout = SharedTimeout(SECONDS)
     assert await outcome(shared_timeout, at_once) == "done"
     await asyncio.sleep(SECONDS * 0.7)  # the timer of the first still stands
@@ -52,7 +52,7 @@ async def test_a_wait_that_ends_is_left_alone_and_the_next_has_all_its_time() ->
     assert time.monotonic() - began >= SECONDS
 
 
-async def test_each_of_many_waits_runs_out_in_its_turn() -> None:
+async def test_waits_time_out_in_the_order_in_which_they_began() -> None:
     shared_timeout = SharedTimeout(SECONDS)
     ended: list[int] = []
 
@@ -67,10 +67,10 @@ async def test_each_of_many_waits_runs_out_in_its_turn() -> None:
             group.create_task(wait(number), name=f"wait-{number}")
             await asyncio.sleep(SECONDS / 10)
     assert ended == [2, 0, 1, 3, 4]
-    assert await outcome(shared_timeout, never) == "timed out", "and it goes on"
+    assert await outcome(shared_timeout, never) == "timed out", "later waits still time out"
 
 
-async def test_a_failure_of_the_work_is_its_own() -> None:
+async def test_an_exception_of_the_body_passes_through() -> None:
     async def fails() -> None:
         raise ConnectionResetError
 
@@ -79,7 +79,7 @@ async def test_a_failure_of_the_work_is_its_own() -> None:
     assert not shared_timeout.waits
 
 
-async def test_a_task_that_somebody_cancels_is_cancelled() -> None:
+async def test_a_cancelled_task_stays_cancelled() -> None:
     shared_timeout = SharedTimeout(60)
     task = asyncio.create_task(outcome(shared_timeout, never), name="waiting")
     await asyncio.sleep(0)
@@ -89,7 +89,7 @@ async def test_a_task_that_somebody_cancels_is_cancelled() -> None:
     assert not shared_timeout.waits
 
 
-async def test_cancelling_outranks_a_time_out_at_the_same_moment() -> None:
+async def test_a_cancellation_takes_precedence_over_a_simultaneous_timeout() -> None:
     shared_timeout = SharedTimeout(60)
     task = asyncio.create_task(outcome(shared_timeout, never), name="waiting")
     await asyncio.sleep(0)
@@ -101,7 +101,7 @@ async def test_cancelling_outranks_a_time_out_at_the_same_moment() -> None:
         await task
 
 
-async def test_what_ends_in_the_moment_of_the_time_out_is_one() -> None:
+async def test_a_wait_that_ends_as_it_expires_is_a_timeout() -> None:
     shared_timeout = SharedTimeout(60)
     moment: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(outcome(shared_timeout, lambda: moment), name="waiting")

@@ -1,4 +1,4 @@
-"""A gateway that waits for nobody for long."""
+"""A gateway with short timeouts."""
 
 import pytest
 
@@ -10,7 +10,7 @@ IDLE = 0.3
 
 @pytest.fixture
 async def impatient(start_gateway: StartGateway) -> RunningGateway:
-    """One that gives clients a third of a second for the head of a request, for its body, and to take an answer."""
+    """A gateway that gives clients 0.3 seconds for a request's head, for its body, and to read a response."""
     return await start_gateway(
         server={"keepalive_timeout": IDLE}, image_proxy={"timeout": IDLE}, access={"jwt": ACCESS["jwt"]}
     )

@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing with atheris, by ``make fuzz``: ``python -m tests.hostile.fuzz TARGET [options]``.
 
-Starts from the corpus in the repository; what it finds on the way is kept in ``.fuzz/TARGET``. An input that breaks a
-promise is written to a file ``crash-…``: mend what it shows and put it into the corpus.
+It starts from the corpus in the repository and keeps new inputs in ``.fuzz/TARGET``. It writes an input that violates
+an assertion to a file ``crash-…``: fix the defect and add the input to the corpus.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""What strangers' bytes reach first, each as a function of bytes that fails when a promise is broken.
+"""Every parser of untrusted input, each as a function of bytes that asserts the properties of the result.
 
-``test_parsers`` runs them on the corpus and on what hypothesis makes; ``fuzz`` lets atheris loose on them.
+``test_parsers`` calls them with the corpus and with inputs of hypothesis, ``fuzz`` with inputs of atheris.
 """
 
 import re
@@ -41,13 +41,13 @@ _SETTINGS_FILE = Path(tempfile.mkdtemp(prefix="image-gateway-fuzz-")) / "gateway
 
 
 def _words(data: bytes, count: int) -> list[str]:
-    """So many strings, as aiohttp makes them of what was sent: what is no UTF-8 becomes lone surrogates."""
+    """Return ``count`` strings as aiohttp decodes them: invalid UTF-8 becomes lone surrogates."""
     words = data.decode(errors="surrogateescape").split("\n", count - 1)
     return words + [""] * (count - len(words))
 
 
 def image_ids(data: bytes) -> None:
-    """An id is taken as it is or not at all."""
+    """Ids: unchanged or refused."""
     (text,) = _words(data, 1)
     try:
         parsed = parse_image_id(text)
@@ -58,7 +58,7 @@ def image_ids(data: bytes) -> None:
 
 
 def image_requests(data: bytes) -> None:
-    """Query and Range: one valid range or none, and a file name that cannot break out of its header."""
+    """Query and Range: one valid range or none, and a file name that cannot inject header text."""
     style, download, redirect, byte_range = _words(data, 4)
     query = {"style": style, "download": download, "redirect": redirect}
     present = {name: value for name, value in query.items() if value}
@@ -75,7 +75,7 @@ def image_requests(data: bytes) -> None:
 
 
 def conditions(data: bytes) -> None:
-    """Conditional requests: whatever they say, there is a verdict, and what goes to COS is well-formed."""
+    """Conditional requests: every one is decided, and the fields forwarded to COS are well-formed."""
     names = ("If-None-Match", "If-Match", "If-Modified-Since", "If-Unmodified-Since")
     *values, if_range = _words(data, len(names) + 1)
     headers = {name: value for name, value in zip(names, values, strict=True) if value}
@@ -88,7 +88,7 @@ def conditions(data: bytes) -> None:
 
 
 def link_parameters(data: bytes) -> None:
-    """Nobody finds a signature."""
+    """Link parameters: no input is a valid signature."""
     path, *pairs = data.decode(errors="surrogateescape").split("\n")
     query = MultiDict((name, value) for name, _, value in (pair.partition("=") for pair in pairs))
     try:
@@ -99,7 +99,7 @@ def link_parameters(data: bytes) -> None:
 
 
 def credentials(data: bytes) -> None:
-    """Bearer tokens, cookies and a user header of somebody who is not trusted: nobody becomes somebody."""
+    """Bearer tokens, cookies and a user header of an untrusted peer: no input becomes a user or the admin."""
     bearer, cookie, user = _words(data, 3)
     headers = CIMultiDict({"Authorization": f"Bearer {bearer}", "Cookie": cookie, "X-User-Id": user})
     for fields in (headers, CIMultiDict(list(headers.items())[1:]), CIMultiDict({"Authorization": bearer})):
@@ -108,7 +108,7 @@ def credentials(data: bytes) -> None:
 
 
 def cached_entries(data: bytes) -> None:
-    """What Redis holds: an entry as we write them, or nothing; and never one that we did not sign."""
+    """Cached entries: valid or refused, and never accepted without a signature of this gateway."""
     try:
         image = decode(data, "a", None)
     except ValueError:
@@ -118,7 +118,7 @@ def cached_entries(data: bytes) -> None:
 
 
 def key_sets(data: bytes) -> None:
-    """What an identity provider publishes: keys for our algorithms, or nothing."""
+    """Key sets of an identity provider: usable keys, or ``JwksUnavailable``."""
     keys = Jwks(("RS256", "ES256", "EdDSA"))
     try:
         keys.replace(data)
@@ -127,7 +127,7 @@ def key_sets(data: bytes) -> None:
 
 
 def settings_files(data: bytes) -> None:
-    """A configuration file: settings, or a line for each mistake."""
+    """Configuration files: settings, or one line per mistake."""
     _SETTINGS_FILE.write_bytes(data)
     problems: list[str] = []
     try:
@@ -153,7 +153,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 
 
 def run(target: Callable[[bytes], None], data: bytes, *, seconds: float = 2.0) -> None:
-    """Try one input; taking long over it is a failure, too."""
+    """Call ``target`` with one input; fail if that takes longer than ``seconds`` of CPU time."""
     started = time.process_time()
     target(data)
     assert time.process_time() - started < seconds

@@ -1,4 +1,4 @@
-"""What strangers send cannot fill the disk."""
+"""Hostile requests cannot fill the disk with log lines."""
 
 import asyncio
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.raw_client import exchange
 
 
 @pytest.mark.usefixtures("images_table")
-async def test_hundreds_of_hostile_requests_write_one_line(
+async def test_hundreds_of_hostile_requests_log_one_line(
     raw_settings: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     raw_settings["server"]["keepalive_timeout"] = 0.3

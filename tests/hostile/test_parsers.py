@@ -1,4 +1,4 @@
-"""Every parser of strangers' bytes on its corpus, and on what hypothesis makes."""
+"""Every parser of untrusted input, with its corpus and with inputs of hypothesis."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,16 +19,16 @@ Target = Callable[[bytes], None]
     ("target", "seed"),
     [pytest.param(TARGETS[name], seed, id=f"{name}-{seed.name}") for name, seeds in SEEDS.items() for seed in seeds],
 )
-def test_the_corpus_breaks_no_promise(target: Target, seed: Path) -> None:
+def test_no_input_of_the_corpus_violates_an_assertion(target: Target, seed: Path) -> None:
     run(target, seed.read_bytes())
 
 
-def test_every_corpus_has_its_target() -> None:
+def test_every_corpus_has_a_target() -> None:
     assert {folder.name for folder in CORPUS.iterdir()} == set(TARGETS)
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_bytes_of_any_kind_break_no_promise(name: str) -> None:
+def test_no_generated_input_violates_an_assertion(name: str) -> None:
     seeds = st.sampled_from([seed.read_bytes() for seed in SEEDS[name]])
     pieces = st.lists(seeds.flatmap(_piece) | st.binary(max_size=20), max_size=6).map(b"".join)
 
@@ -41,6 +41,6 @@ def test_bytes_of_any_kind_break_no_promise(name: str) -> None:
 
 
 def _piece(seed: bytes) -> st.SearchStrategy[bytes]:
-    """A part of a seed: what parsers look for, in places where they do not."""
+    """Return parts of a seed: tokens that parsers look for, in unexpected places."""
     ends = st.tuples(st.integers(0, len(seed)), st.integers(0, len(seed)))
     return ends.map(lambda found: seed[min(found) : max(found)])

@@ -1,4 +1,4 @@
-"""Requests that no client should send: each is answered with a 4xx or cut, nothing is taken for a second request."""
+"""Malformed and odd requests: a 4xx or a closed connection, and no part is parsed as a second request."""
 
 import logging
 
@@ -11,7 +11,7 @@ from tests.raw_client import exchange, statuses
 
 HOST = b"Host: gateway\r\n"
 POST = b"POST /api/v1/images/urls HTTP/1.1\r\n" + HOST
-SECOND = b"GET /healthz HTTP/1.1\r\nHost: gateway\r\n\r\n"  # what must not be reached
+SECOND = b"GET /healthz HTTP/1.1\r\nHost: gateway\r\n\r\n"  # must not be parsed as a request of its own
 
 MALFORMED: dict[str, bytes] = {
     # the request line (RFC 9112 section 3)
@@ -94,9 +94,7 @@ MALFORMED: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
-async def test_a_malformed_request_is_a_4xx_and_the_end_of_its_connection(
-    impatient: RunningGateway, data: bytes
-) -> None:
+async def test_a_malformed_request_is_a_4xx_and_closes_its_connection(impatient: RunningGateway, data: bytes) -> None:
     received = await exchange(impatient.ports.public, data + SECOND)
     answered = statuses(received)
     assert len(answered) <= 1, answered
@@ -228,12 +226,12 @@ async def test_an_unusable_range_or_condition_is_ignored_or_a_4xx(
         b"-" * 60_000,
     ],
 )
-async def test_a_json_body_that_cannot_be_meant_is_a_400(impatient: RunningGateway, body: bytes) -> None:
+async def test_an_invalid_json_body_is_a_400(impatient: RunningGateway, body: bytes) -> None:
     answer = await impatient.request("POST", "/api/v1/images/urls", data=body)
     assert (answer.status, answer.json()["code"]) == (400, "invalid_request")
 
 
-async def test_ids_in_a_body_are_checked_like_those_in_a_path(impatient: RunningGateway) -> None:
+async def test_ids_in_a_body_are_validated_like_ids_in_a_path(impatient: RunningGateway) -> None:
     ids = ["\x00", "a\x00", "\ud800", "../x", "a" * 129, "", "😀", "a\n", "-", "' OR 1=1--"]
     answer = await impatient.request("POST", "/api/v1/images/urls", json={"image_ids": ids})
     assert answer.status == 200
@@ -265,7 +263,7 @@ FIELDS = [b"Content-Length: 2", b"Transfer-Encoding: chunked", b"Range: bytes=0-
     ),
     body=st.sampled_from([b"", b"{}", b"0\r\n\r\n", b"2\r\n{}\r\n0\r\n\r\n"]) | st.binary(max_size=40),
 )
-async def test_no_bytes_make_a_5xx_or_a_hang(
+async def test_no_request_bytes_cause_a_5xx_or_a_hang(
     impatient: RunningGateway, method: bytes, path: bytes, rest: bytes, fields: list[bytes], body: bytes
 ) -> None:
     head = b"%s %s%s HTTP/1.1\r\nHost: gateway\r\n" % (method, path, rest)

@@ -1,4 +1,4 @@
-"""Clients that are slow, silent, many, or do not listen: they end in time, and nobody else waits for them."""
+"""Clients that are slow, silent, many, or never read: disconnected in time, without delay for others."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ REQUEST = b"GET /healthz HTTP/1.1\r\nHost: gateway\r\n\r\n"
 
 
 async def trickle(writer: asyncio.StreamWriter, data: bytes) -> None:
-    """Send it by the byte, each in time for whoever only looks at the last one."""
+    """Send ``data`` byte by byte, each within any timeout between bytes."""
     with suppress(ConnectionError):
         for number in range(len(data)):
             writer.write(data[number : number + 1])
@@ -27,7 +27,7 @@ async def trickle(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 
 def connections_of(gateway: RunningGateway) -> int:
-    """How many connections the public port has."""
+    """Return the number of open connections to the public port."""
     port = int(gateway.ports.public.rpartition(":")[2])
     return sum(
         one.laddr.port == port and one.status == psutil.CONN_ESTABLISHED
@@ -41,8 +41,8 @@ async def test_a_silent_connection_is_closed(impatient: RunningGateway) -> None:
         assert await connection.read_rest() == b""
 
 
-async def test_a_head_that_comes_by_the_drop_is_cut(impatient: RunningGateway) -> None:
-    """It takes the deadline of the whole head, not of each byte (slowloris); also behind a request that was in time."""
+async def test_a_request_head_sent_byte_by_byte_is_disconnected(impatient: RunningGateway) -> None:
+    """The timeout is for the whole head, not per byte (slowloris), also after a first complete request."""
     for first in (b"", REQUEST):
         async with connect(impatient.ports.public) as connection:
             connection.writer.write(first)
@@ -54,7 +54,7 @@ async def test_a_head_that_comes_by_the_drop_is_cut(impatient: RunningGateway) -
             await dripping
 
 
-async def test_a_body_that_comes_by_the_drop_is_a_408(impatient: RunningGateway) -> None:
+async def test_a_request_body_sent_byte_by_byte_is_a_408(impatient: RunningGateway) -> None:
     head = b"POST /api/v1/images/urls HTTP/1.1\r\nHost: gateway\r\nContent-Length: 60000\r\n\r\n"
     async with connect(impatient.ports.public) as connection:
         connection.writer.write(head)
@@ -65,7 +65,7 @@ async def test_a_body_that_comes_by_the_drop_is_a_408(impatient: RunningGateway)
         await dripping
 
 
-async def test_a_client_that_never_reads_a_large_image_is_cut(
+async def test_a_client_that_never_reads_a_large_image_is_disconnected(
     start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway(image_proxy={"timeout": 1})
@@ -78,8 +78,10 @@ async def test_a_client_that_never_reads_a_large_image_is_cut(
         assert gateway.sample("requests_total", route="short", delivery="stream", status="499") == 1
 
 
-async def test_a_client_that_never_reads_small_answers_is_cut(impatient: RunningGateway, images: Images) -> None:
-    """Each answer fits into a buffer, so no write waits for long; the kernel sees that nothing is ever taken."""
+async def test_a_client_that_never_reads_small_responses_is_disconnected(
+    impatient: RunningGateway, images: Images
+) -> None:
+    """Each response fits into a buffer, so no write blocks; only the kernel sees that the client reads nothing."""
     await images.add("small", b"x" * 60_000)
     async with connect(impatient.ports.public) as connection:
         connection.reader._transport.pause_reading()  # type: ignore[attr-defined]
@@ -90,7 +92,7 @@ async def test_a_client_that_never_reads_small_answers_is_cut(impatient: Running
     assert (await impatient.get("/i/small")).status == 200
 
 
-async def test_a_thousand_silent_connections_keep_nobody_waiting(start_gateway: StartGateway, images: Images) -> None:
+async def test_a_thousand_silent_connections_delay_no_other_client(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(server={"keepalive_timeout": 20, "max_streams": 50})
     await images.add("a", b"body")
     async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Requests for images, summed up for the statistics of the day."""
+"""Totals of the requests for images, for the daily statistics."""
 
 from gateway.metrics.image_requests import ImageRequests
 from gateway.metrics.loop_counters import RequestMetrics

@@ -1,4 +1,4 @@
-"""Counting without locks gives what Prometheus expects."""
+"""The lock-free counters expose the samples that Prometheus expects."""
 
 from prometheus_client import generate_latest
 

@@ -1,4 +1,4 @@
-"""What happens around every request."""
+"""Request dispatch: ids, errors, outcomes, metrics."""
 
 import asyncio
 import logging
@@ -32,11 +32,11 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 async def serve(metrics: Metrics) -> AsyncIterator[Serve]:
-    """Serves a handler behind the front at ``/`` and one that is well at ``/well``; returns the address."""
+    """Serve a handler through the dispatch at ``/``, and one that returns 200 at ``/ok``; returns the URL."""
     runners: list[web.AppRunner] = []
 
-    async def well(request: web.Request) -> web.Response:
-        return web.Response(text="well")
+    async def ok(request: web.Request) -> web.Response:
+        return web.Response(text="ok")
 
     async def start(handler: Handle, client_address: ClientAddress = ANY_PEER) -> str:
         app = web.Application()
@@ -44,7 +44,7 @@ async def serve(metrics: Metrics) -> AsyncIterator[Serve]:
         app[app_keys.IN_FLIGHT] = InFlight(metrics)
         app[app_keys.CLIENT_ADDRESS] = client_address
         app.router.add_get("/", handler, name="under_test")
-        app.router.add_get("/well", well, name="well")
+        app.router.add_get("/ok", ok, name="ok")
         runner = web.AppRunner(app, handler_cancellation=True)
         runners.append(runner)
         await runner.setup()
@@ -58,7 +58,7 @@ async def serve(metrics: Metrics) -> AsyncIterator[Serve]:
 
 
 def counted(metrics: Metrics, status: str) -> float:
-    """How many requests under test ended like that."""
+    """Return the number of requests under test with this status."""
     labels = {"route": "under_test", "delivery": "none", "status": status}
     return metrics.registry.get_sample_value("image_gateway_requests_total", labels) or 0.0
 
@@ -69,10 +69,10 @@ async def until_ended(metrics: Metrics, status: str) -> None:
     await until_counted(metrics.registry, "requests_total", **labels)
 
 
-async def ask_twice(connection: RawConnection) -> None:
-    """Two requests in the same breath."""
+async def send_two_requests(connection: RawConnection) -> None:
+    """Send two requests at once."""
     await connection.get("/")
-    await connection.get("/well")
+    await connection.get("/ok")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ async def ask_twice(connection: RawConnection) -> None:
         (RuntimeError("secret"), 500, b"internal_error", logging.ERROR),
     ],
 )
-async def test_every_error_becomes_an_answer_in_our_words(
+async def test_every_error_becomes_a_json_error_with_its_status_and_code(
     serve: Serve,
     metrics: Metrics,
     caplog: pytest.LogCaptureFixture,
@@ -100,7 +100,7 @@ async def test_every_error_becomes_an_answer_in_our_words(
         raise error
 
     async with connect(await serve(fail)) as connection:
-        await ask_twice(connection)
+        await send_two_requests(connection)
         head = await connection.read_head()
         body = await connection.read_body(head)
         assert (await connection.read_head()).status == 200, "the connection stays good"
@@ -119,9 +119,9 @@ async def test_every_error_becomes_an_answer_in_our_words(
     ("error", "outcome"),
     [
         (RelayAborted("after 10 bytes"), "aborted"),
-        (ClientLeft("nothing was taken"), "499"),
-        (OriginUnavailable("too late to be told"), "aborted"),
-        (ImageNotFound("too late to be told"), "aborted"),
+        (ClientLeft("nothing was read"), "499"),
+        (OriginUnavailable("after the status"), "aborted"),
+        (ImageNotFound("after the status"), "aborted"),
         (web.HTTPBadRequest(), "aborted"),
         (RuntimeError("a bug"), "aborted"),
     ],
@@ -137,7 +137,7 @@ async def test_lesson_1_once_the_status_is_sent_no_error_is_rendered_into_the_bo
         raise error
 
     async with connect(await serve(fail_late)) as connection:
-        await ask_twice(connection)
+        await send_two_requests(connection)
         assert (await connection.read_head()).status == 200
         rest = await connection.read_rest()
     assert rest.strip(b"\r\n") in (b"", b"x" * 100, b"64\r\n" + b"x" * 100)
@@ -145,7 +145,7 @@ async def test_lesson_1_once_the_status_is_sent_no_error_is_rendered_into_the_bo
     assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 0
 
 
-async def test_a_request_whose_client_leaves_is_counted_as_such(serve: Serve, metrics: Metrics) -> None:
+async def test_a_request_whose_client_disconnects_is_counted_as_499(serve: Serve, metrics: Metrics) -> None:
     arrived = asyncio.Event()
 
     async def never_ending(request: web.Request) -> web.StreamResponse:
@@ -161,7 +161,7 @@ async def test_a_request_whose_client_leaves_is_counted_as_such(serve: Serve, me
     assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 0
 
 
-async def test_the_log_lines_of_a_request_know_its_id(serve: Serve) -> None:
+async def test_the_log_lines_of_a_request_have_its_id(serve: Serve) -> None:
     seen: list[str] = []
 
     async def look(request: web.Request) -> web.StreamResponse:
@@ -176,7 +176,7 @@ async def test_the_log_lines_of_a_request_know_its_id(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("path", ["/i/cat", "/i/nothing", "/i/-", "/nowhere", "/healthz", "/api/v1/images/cat/url"])
-async def test_every_answer_says_which_request_it_is_for_and_how_long_it_took(
+async def test_every_response_has_the_request_id_and_its_duration(
     gateway: RunningGateway, images: Images, path: str
 ) -> None:
     await images.add("cat")
@@ -194,7 +194,7 @@ async def test_every_answer_says_which_request_it_is_for_and_how_long_it_took(
 
 
 @pytest.mark.parametrize("path", ["/i/cat", "/healthz", "/nowhere"])
-async def test_a_debug_line_names_the_client_that_a_trusted_proxy_tells_of(
+async def test_a_debug_line_has_the_client_address_that_a_trusted_proxy_forwards(
     start_gateway: StartGateway, images: Images, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
     await images.add("cat")
@@ -204,33 +204,33 @@ async def test_a_debug_line_names_the_client_that_a_trusted_proxy_tells_of(
         for is_admin in (False, True):
             caplog.clear()
             await gateway.request("GET", path, admin=is_admin, headers={"X-Forwarded-For": "203.0.113.9, 192.0.2.7"})
-            await until(lambda: _of_the_front(caplog), what="the line")
-            (line,) = _of_the_front(caplog)
+            await until(lambda: _dispatch_lines(caplog), what="the line")
+            (line,) = _dispatch_lines(caplog)
             assert line.endswith(f" client={client}")
 
 
-def _of_the_front(caplog: pytest.LogCaptureFixture) -> list[str]:
+def _dispatch_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "gateway.server.dispatch"]
 
 
-async def test_without_debug_nobody_looks_for_the_client(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
-    looked_for: list[str | None] = []
+async def test_without_debug_the_client_address_is_not_computed(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    addresses_of: list[str | None] = []
 
-    class Watched(ClientAddress):
+    class Recording(ClientAddress):
         def of(self, headers: Mapping[str, str], peer: str | None) -> str | None:
-            looked_for.append(peer)
+            addresses_of.append(peer)
             return super().of(headers, peer)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         return web.Response()
 
-    url = await serve(answer, Watched(()))
+    url = await serve(answer, Recording(()))
     for level, expected in ((logging.INFO, []), (logging.DEBUG, ["127.0.0.1"])):
         caplog.set_level(level, logger="gateway.server.dispatch")
         async with connect(url) as connection:
             await connection.get("/")
             await connection.read_head()
-        assert looked_for == expected
+        assert addresses_of == expected
 
 
 async def test_requests_are_counted_and_timed_by_route_and_never_by_path(
@@ -263,7 +263,7 @@ UPLOAD = b"POST /api/v1/images/urls HTTP/1.1\r\nHost: a\r\n"
         UPLOAD + b"Expect: the unexpected\r\nContent-Length: 0\r\n\r\n",
     ],
 )
-async def test_lesson_8_a_broken_body_is_no_error_of_ours(
+async def test_lesson_8_a_broken_request_body_is_a_4xx(
     gateway: RunningGateway, caplog: pytest.LogCaptureFixture, raw: bytes
 ) -> None:
     caplog.clear()
@@ -271,13 +271,13 @@ async def test_lesson_8_a_broken_body_is_no_error_of_ours(
         await connection.send(raw)
         connection.writer.write_eof()
         answer = await connection.read_rest()
-    # What ends before it is understood is answered in the oldest version.
+    # aiohttp answers a request that ends before it is parsed in HTTP/1.0.
     assert answer == b"" or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4"))
     assert not [
         record for record in caplog.records if record.levelno >= logging.ERROR and record.name.startswith("gateway")
     ]
 
 
-async def test_lesson_13_what_the_application_keeps_is_kept_under_typed_keys(gateway: RunningGateway) -> None:
+async def test_lesson_13_the_application_keeps_everything_under_typed_keys(gateway: RunningGateway) -> None:
     assert gateway.app
     assert all(isinstance(key, web.AppKey) for key in gateway.app)

@@ -1,4 +1,4 @@
-"""The limit of open files, in processes of their own: what was lowered cannot be raised again."""
+"""The limit of open files, each test in a process of its own: a lowered hard limit cannot be raised again."""
 
 import subprocess
 import sys
@@ -15,29 +15,31 @@ print(*resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 
 
-def room(soft: int, hard: int, max_streams: int) -> tuple[str, str]:
-    """The limits afterwards, and what was said."""
+def limits_after(soft: int, hard: int, max_streams: int) -> tuple[str, str]:
+    """Return the limits afterwards, and the log."""
     script = _SCRIPT.format(soft=soft, hard=hard, max_streams=max_streams)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
     return done.stdout.strip(), done.stderr
 
 
 @pytest.mark.parametrize(("soft", "hard", "max_streams"), [(256, 1024, 384), (1024, 1024, 384), (256, 1000, 10)])
-def test_it_is_raised_as_far_as_it_may_be(soft: int, hard: int, max_streams: int) -> None:
-    assert room(soft, hard, max_streams) == (f"{hard} {hard}", "")
+def test_the_soft_limit_is_raised_to_the_hard_limit(soft: int, hard: int, max_streams: int) -> None:
+    assert limits_after(soft, hard, max_streams) == (f"{hard} {hard}", "")
 
 
 @pytest.mark.parametrize("soft", [256, 1024])
-def test_where_that_is_not_enough_a_line_names_the_key(soft: int) -> None:
-    limits, said = room(soft, 1024, 385)
+def test_a_hard_limit_that_is_too_low_is_logged_with_the_key(soft: int) -> None:
+    limits, log = limits_after(soft, 1024, 385)
     assert limits == "1024 1024"
-    assert said.count("\n") == 1
-    assert "server.max_streams" in said
-    assert "limit=1024 needed=1026" in said
+    assert log.count("\n") == 1
+    assert "server.max_streams" in log
+    assert "limit=1024 needed=1026" in log
 
 
 @pytest.mark.parametrize(("limit", "public"), [(256, 67), (1024, 451), (100, 1)])
-def test_clients_get_what_redis_postgres_cos_and_the_admin_port_leave(limit: int, public: int) -> None:
+def test_clients_get_the_descriptors_that_redis_postgres_cos_and_the_admin_port_do_not_need(
+    limit: int, public: int
+) -> None:
     script = (
         f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
         "from gateway.server.file_limit import connection_budget; print(*connection_budget(1000, 10))"

@@ -1,4 +1,4 @@
-"""Both ports, from the first request to the last byte of the last one."""
+"""The life of both ports: listen, serve, drain, close."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ RawSettings = dict[str, dict[str, Any]]
 
 @pytest.fixture
 def serving(raw_settings: RawSettings) -> Callable[..., Any]:
-    """A gateway that listens within the block, and may take ``grace`` seconds to drain after it."""
+    """Serve a gateway within the block; after it, the drain may take ``grace`` seconds."""
 
     @asynccontextmanager
     async def serve(*, grace: float = 5, **server: Any) -> AsyncIterator[Listening]:
@@ -41,7 +41,7 @@ def serving(raw_settings: RawSettings) -> Callable[..., Any]:
 
 
 async def fetch(session: aiohttp.ClientSession, url: str) -> bytes:
-    """The body, which must come whole."""
+    """Return the body of a response that must be complete."""
     async with session.get(url) as response:
         assert response.status == 200
         return await response.read()
@@ -57,9 +57,7 @@ async def until_draining(session: aiohttp.ClientSession, ports: Listening) -> No
             await asyncio.sleep(0.01)
 
 
-async def test_what_is_in_flight_is_finished_before_the_port_closes(
-    serving: Callable[..., Any], images: Images
-) -> None:
+async def test_requests_in_flight_finish_before_the_port_closes(serving: Callable[..., Any], images: Images) -> None:
     await images.add("cat", DATA)
     images.cos.faults.add(Fault(key=KEY, action=Drip(size=len(DATA) // 8, every=0.1)))
     closing = asyncio.Event()
@@ -86,9 +84,7 @@ async def test_what_is_in_flight_is_finished_before_the_port_closes(
             await fetch(session, ports.public + "/healthz")
 
 
-async def test_a_client_that_is_slow_to_take_the_last_bytes_gets_them_too(
-    serving: Callable[..., Any], images: Images
-) -> None:
+async def test_a_client_that_reads_the_last_bytes_slowly_gets_them(serving: Callable[..., Any], images: Images) -> None:
     data = DATA * 10
     await images.add("cat", data)
     async with AsyncExitStack() as clients:
@@ -100,7 +96,7 @@ async def test_a_client_that_is_slow_to_take_the_last_bytes_gets_them_too(
         assert await reading == data
 
 
-async def test_what_does_not_end_in_time_is_cut(
+async def test_requests_that_outlast_the_grace_are_aborted(
     serving: Callable[..., Any], images: Images, caplog: pytest.LogCaptureFixture
 ) -> None:
     await images.add("cat", DATA)
@@ -117,7 +113,7 @@ async def test_what_does_not_end_in_time_is_cut(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_nothing_to_finish_is_finished_at_once(serving: Callable[..., Any]) -> None:
+async def test_without_requests_in_flight_the_drain_ends_at_once(serving: Callable[..., Any]) -> None:
     async with serving(grace=60) as ports, connect(ports.public) as connection:
         await connection.get("/healthz")
         await connection.read_body(await connection.read_head())  # a connection that is kept alive
@@ -125,7 +121,7 @@ async def test_nothing_to_finish_is_finished_at_once(serving: Callable[..., Any]
     assert time.monotonic() - began < 2
 
 
-async def test_a_port_that_somebody_else_has_is_told(serving: Callable[..., Any]) -> None:
+async def test_a_port_that_is_in_use_is_named_in_the_error(serving: Callable[..., Any]) -> None:
     async with serving() as ports:
         taken = int(ports.public.rpartition(":")[2])
         with pytest.raises(OSError, match=str(taken)):

@@ -1,4 +1,4 @@
-"""Who takes little is served, who takes next to nothing is cut: streamed and from memory, over real connections."""
+"""Slow clients are served and stalled ones disconnected: streamed and from memory, over real connections."""
 
 import asyncio
 import time
@@ -12,13 +12,13 @@ from tests.raw_client import RawConnection, connect
 from tests.waiting import until
 
 TIMEOUT = 0.3
-DATA = bytes(range(256)) * 80_000  # more than all buffers on the way
+DATA = bytes(range(256)) * 80_000  # more than all buffers between gateway and test
 LABELS = {"route": "short", "delivery": "stream"}
 
 
 @pytest.fixture(params=["streamed", "from-memory"])
 async def gateway(request: pytest.FixtureRequest, start_gateway: StartGateway, images: Images) -> RunningGateway:
-    """One that has a place for one image at a time."""
+    """A gateway that sends one image at a time."""
     most = len(DATA) if request.param == "from-memory" else 0
     gateway = await start_gateway(
         server={"max_streams": 1},
@@ -30,8 +30,8 @@ async def gateway(request: pytest.FixtureRequest, start_gateway: StartGateway, i
     return gateway
 
 
-async def take(connection: RawConnection, *, size: int, every: float, seconds: float) -> bytes:
-    """Read so much at a time."""
+async def read_slowly(connection: RawConnection, *, size: int, every: float, seconds: float) -> bytes:
+    """Read ``size`` bytes every ``every`` seconds."""
     received = bytearray()
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -40,19 +40,19 @@ async def take(connection: RawConnection, *, size: int, every: float, seconds: f
     return bytes(received)
 
 
-async def test_a_slow_client_gets_it_all(gateway: RunningGateway) -> None:
-    """No piece of those that are written is taken within the time-out: at this pace it takes 20 seconds for 2 MB."""
+async def test_a_slow_client_gets_the_whole_image(gateway: RunningGateway) -> None:
+    """No written chunk is read within the timeout: at this pace 2 MB take 20 seconds."""
     async with connect(gateway.ports.public, receive_buffer=4096) as connection:
         await connection.get("/i/cat")
         head = await connection.read_head()
-        begun = await take(connection, size=1000, every=0.01, seconds=5 * TIMEOUT)
+        begun = await read_slowly(connection, size=1000, every=0.01, seconds=5 * TIMEOUT)
         rest = await connection.reader.readexactly(int(head.headers["content-length"]) - len(begun))
     assert begun + rest == DATA
     await until(lambda: gateway.sample("requests_total", status="200", **LABELS) == 2)
 
 
 @pytest.mark.parametrize("pace", [0, 1], ids=["nothing", "a-byte-now-and-then"])
-async def test_a_client_that_takes_next_to_nothing_is_cut(gateway: RunningGateway, pace: int) -> None:
+async def test_a_stalled_client_is_disconnected(gateway: RunningGateway, pace: int) -> None:
     async with connect(gateway.ports.public, receive_buffer=4096) as connection:
         began = time.monotonic()
         await connection.get("/i/cat")
@@ -65,10 +65,10 @@ async def test_a_client_that_takes_next_to_nothing_is_cut(gateway: RunningGatewa
         assert time.monotonic() - began >= TIMEOUT
         assert len(await connection.read_rest()) < len(DATA)
     assert gateway.sample("inflight_requests") == 0
-    assert gateway.sample("requests_total", status="200", **LABELS) == 1, "it was not taken for a success"
+    assert gateway.sample("requests_total", status="200", **LABELS) == 1, "not counted as a success"
 
 
-async def test_a_place_is_taken_until_the_last_byte_is(gateway: RunningGateway) -> None:
+async def test_a_stream_counts_until_its_last_byte_is_sent(gateway: RunningGateway) -> None:
     async with connect(gateway.ports.public, receive_buffer=4096) as connection:
         await connection.get("/i/cat")
         await connection.read_head()
@@ -79,7 +79,7 @@ async def test_a_place_is_taken_until_the_last_byte_is(gateway: RunningGateway) 
 
 
 async def test_a_client_that_waits_for_cos_is_not_slow(start_gateway: StartGateway, images: Images) -> None:
-    """It has taken all there was."""
+    """The client has read everything that was sent."""
     gateway = await start_gateway(image_proxy={"timeout": TIMEOUT})
     data = DATA[:200_000]
     await images.add("cat", data)
@@ -90,11 +90,11 @@ async def test_a_client_that_waits_for_cos_is_not_slow(start_gateway: StartGatew
 @pytest.mark.parametrize(
     ("before", "now", "is_stalled"),
     [
-        (Progress(0, 0), Progress(0, 5_000), False),  # nothing waited: it has just come
+        (Progress(0, 0), Progress(0, 5_000), False),  # just connected, nothing is waiting
         (Progress(0, 5_000), Progress(0, 5_000), True),
         (Progress(0, 5_000), Progress(999, 4_001), True),
         (Progress(0, 5_000), Progress(1_000, 4_000), False),
-        (Progress(7_000, 200), Progress(7_200, 5_000), False),  # all that there was
+        (Progress(7_000, 200), Progress(7_200, 5_000), False),  # everything that was waiting
         (Progress(7_000, 200), Progress(7_199, 5_000), True),
         (Progress(7_000, 0), Progress(7_000, 0), False),  # idle, or waiting for COS
     ],
