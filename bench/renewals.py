@@ -60,7 +60,7 @@ async def measure(settings: Settings) -> None:
         for start in range(0, IMAGES, 1000):  # no entry is fresh, and every one was used recently
             batch = image_ids[start : start + 1000]
             await app[app_keys.SHARED_TIER].drop(batch)
-            await app[app_keys.USAGE_STORE].made({ImageVariant(image_id): int(now) for image_id in batch}, now)
+            await app[app_keys.USAGE_STORE].add({ImageVariant(image_id): int(now) for image_id in batch}, now)
         await app[app_keys.REFRESH_QUEUE].schedule({ImageVariant(image_id): now for image_id in image_ids})
         done = asyncio.Event()
         report = app[app_keys.REFRESH_WORKER].report

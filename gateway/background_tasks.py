@@ -47,7 +47,7 @@ async def refresh_worker(app: web.Application) -> AsyncIterator[None]:
         app[app_keys.LIFETIME],
         app[app_keys.METRICS],
         idle_after=settings.idle_after,
-        forget=app[app_keys.INVALIDATION].invalidate_everywhere,
+        invalidate=app[app_keys.INVALIDATION].invalidate_everywhere,
         now=app[app_keys.CLOCK].now,
     )
     app[app_keys.REFRESH_WORKER] = refresh_worker = RefreshWorker(
@@ -67,7 +67,7 @@ async def statistics(app: web.Application) -> AsyncIterator[None]:
     jobs: list[Job] = [app[app_keys.USAGE].flush]
     if app_keys.SHARED_TIER in app:
         shared_tier = app[app_keys.SHARED_TIER]
-        jobs = [shared_tier.mend_if_needed, *jobs, shared_tier.trim]
+        jobs = [shared_tier.repair_if_needed, *jobs, shared_tier.trim]
     if app_keys.DAILY_STATISTICS in app:
         daily = app[app_keys.DAILY_STATISTICS]
         _watch_totals(daily, app)
@@ -99,10 +99,10 @@ async def change_feeds(app: web.Application) -> AsyncIterator[None]:
 
     def started() -> None:
         invalidation.invalidate_here(None)
-        app[app_keys.RESOLVER].end_gap(app[app_keys.CLOCK].now())
+        app[app_keys.RESOLVER].trust_redis_from(app[app_keys.CLOCK].now())
 
     if settings.postgres.listen:
-        app[app_keys.RESOLVER].begin_gap()  # changes made while this replica was down were missed
+        app[app_keys.RESOLVER].stop_trusting_redis()  # changes made while this replica was down were missed
 
     async def listen_to_postgres() -> None:
         if settings.postgres.listen:

@@ -51,7 +51,7 @@ def warm(config: Path | None, top: int | None, ids: Path | None) -> None:
                         results[error.code if error is not None else _CACHED].append(image_id)
                     progress.advance(task, len(batch))
             if top is not None:
-                await app[SHARED_TIER].forget_usage(results.get(ImageNotFound.code, []))
+                await app[SHARED_TIER].remove_usage(results.get(ImageNotFound.code, []))
 
     run_or_explain(fill())
     _report(results)

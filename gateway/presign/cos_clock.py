@@ -1,4 +1,4 @@
-"""The time as COS has it: what presigned URLs live and die by."""
+"""The clock of COS, by which presigned URLs begin and end."""
 
 import logging
 import time
@@ -7,15 +7,15 @@ from typing import Final
 
 logger = logging.getLogger(__name__)
 
-# Signatures begin a minute early, so less is no reason for a refusal; COS's own SDKs correct from here on, too.
+# Seconds. Signatures begin a minute early, so COS refuses no URL for less; COS's own SDKs correct from here, too.
 TOLERATED: Final = 30
-_BELIEVED: Final = 24 * 3600
+_MAX_OFFSET: Final = 24 * 3600  # seconds; a larger one is taken for an error
 
 
 class CosClock:
-    """This machine's clock, until COS refuses a URL and tells a time that is half a minute or more away from it.
+    """This machine's clock, until COS refuses a URL and its ``Date`` is half a minute or more away.
 
-    Then it runs by COS's time, so that URLs are good again and replicas whose clocks are right agree with this one.
+    From then on it follows COS, so that URLs are valid again and match those of replicas whose clocks are right.
     """
 
     def __init__(self, local: Callable[[], float] = time.time) -> None:
@@ -24,37 +24,37 @@ class CosClock:
         self.observed_offset = 0.0
 
     def now(self) -> float:
-        """Unix seconds."""
+        """Return Unix seconds."""
         return self._local() + self.offset
 
     def latest(self) -> float:
-        """Unix seconds by whichever clock is ahead, this one or COS's: for limits that must not be too late."""
+        """Return Unix seconds by the clock that is ahead, this one or COS's: for limits that must not come too late."""
         return self._local() + max(self.offset, self.observed_offset)
 
-    def observe(self, told: float | None) -> None:
-        """Take note of COS's time in an answer, in Unix seconds; None if the answer has none that can be read.
+    def observe(self, cos_time: float | None) -> None:
+        """Note the time of an answer of COS, in Unix seconds; None when it has no readable ``Date``.
 
-        URLs are signed as before: only a refusal proves that COS does not take them.
+        This does not change ``now``: only a refused URL proves that the clock is wrong.
         """
-        if told is None:
+        if cos_time is None:
             return
-        was_off, offset = abs(self.observed_offset) >= TOLERATED, told - self._local()
-        self.observed_offset = offset if abs(offset) <= _BELIEVED else 0.0
+        was_off, offset = abs(self.observed_offset) >= TOLERATED, cos_time - self._local()
+        self.observed_offset = offset if abs(offset) <= _MAX_OFFSET else 0.0
         if was_off or abs(offset) < TOLERATED:
             return
         how = "slow" if offset > 0 else "fast"
         logger.warning("the clock of this machine is %d s %s by that of COS, synchronize it (NTP)", abs(offset), how)
 
-    def refused_at(self, told: float | None) -> bool:
-        """COS refused a URL, and ``told`` its own time in Unix seconds; None when it told none that can be read.
+    def refused_at(self, cos_time: float | None) -> bool:
+        """Set the clock after COS refused a URL at ``cos_time`` (Unix seconds; None when it has no readable ``Date``).
 
-        Whether the clock was set by it.
+        Returns whether the clock was changed.
         """
-        if told is None or abs(told - self.now()) < TOLERATED:
+        if cos_time is None or abs(cos_time - self.now()) < TOLERATED:
             return False
-        offset = told - self._local()
-        if abs(offset) > _BELIEVED:
-            logger.warning("the clock of COS is said to be off by %+d s, which is not believed", offset)
+        offset = cos_time - self._local()
+        if abs(offset) > _MAX_OFFSET:
+            logger.warning("the time that COS answered is off by %+d s, which is ignored", offset)
             return False
         self.offset = offset if abs(offset) >= TOLERATED else 0.0
         self.observed_offset = offset

@@ -1,4 +1,4 @@
-"""The one budget of a presigned URL's life: everything that depends on what remains of it is computed here."""
+"""The life of a presigned URL: until when it is handed out, and when it is renewed."""
 
 import math
 import random
@@ -10,15 +10,15 @@ from gateway.presign.signed_image import BACKDATE, PresignedUrl
 # How far the clocks of replicas, of COS and of this machine may be apart, in seconds.
 CLOCK_SKEW = 5
 _SPREAD = 0.1
-_HOTTEST = 16  # a URL used 2**16 times is as hot as they come
+_HOTTEST = 16  # a URL used 2**16 times or more counts as equally hot
 
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
     """Durations in seconds.
 
-    A URL is signed for ``ttl``. It is handed out only while at least ``min_remaining`` of it is left: that margin pays
-    for the transfer and for clocks that differ. It falls due for renewal ``threshold`` before its end.
+    A URL is signed for ``ttl``. It is handed out only while at least ``min_remaining`` of it is left, a margin
+    for the transfer and for clocks that differ. It is due for renewal ``threshold`` before its end.
     """
 
     ttl: int
@@ -27,30 +27,29 @@ class Lifetime:
     random: Callable[[], float] = field(default=random.random)
 
     def usable_for(self, presigned: PresignedUrl, now: float) -> float:
-        """Seconds for which the URL may still be handed out; zero or less: never again."""
+        """Return the seconds for which the URL may still be handed out; zero or less: no more."""
         return presigned.expires_at - self.min_remaining - now
 
     def is_usable(self, presigned: PresignedUrl, now: float) -> bool:
-        """Whether the URL may be handed out at ``now`` (Unix seconds).
+        """Return whether the URL may be handed out at ``now`` (Unix seconds).
 
-        One whose signature has not begun was made by a clock that ran ahead: COS refuses it.
+        A clock that ran ahead made a URL whose signature has not begun: COS refuses it.
         """
         return presigned.signed_at - BACKDATE <= now <= presigned.expires_at - self.min_remaining
 
     def redirect_max_age(self, presigned: PresignedUrl, max_age: int, now: float) -> int:
-        """For how many seconds a redirect to the URL may be cached: at most ``max_age``, never until it is too old."""
+        """Return for how many seconds a redirect to the URL may be cached: at most ``max_age``, 0 if it is too old."""
         return max(0, min(max_age, int(self.usable_for(presigned, now))))
 
     def fresh_until(self, expires_at: float) -> float:
-        """The earliest moment at which the renewal of a URL that ends then may be due; until then it is fresh."""
+        """Return the earliest time at which a URL that ends then may be due for renewal; until then it is fresh."""
         return expires_at - min(self.threshold, self.ttl) - 2 * _SPREAD * self.ttl
 
     def due_at(self, presigned: PresignedUrl, hits: float = 0) -> float:
-        """When to renew, in Unix seconds: ``threshold`` before the end, or somewhat earlier.
+        """Return when to renew, in Unix seconds: ``threshold`` before the end, or earlier.
 
-        Up to a tenth of the life is left to chance, so that a batch signed together does not fall due together; up to
-        another tenth goes by ``hits``, so that the hot ones go first should the renewals ever be late. Nothing brings
-        the renewal nearer to the end.
+        Up to a tenth of the life earlier at random, so that a batch signed together is not due together; up to another
+        tenth by ``hits``, so that the most used come first if renewals run late. Never later.
         """
         life = presigned.expires_at - presigned.signed_at
         hotness = min(1.0, math.log2(1 + hits) / _HOTTEST)

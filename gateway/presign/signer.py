@@ -1,8 +1,8 @@
-"""Presigned URLs of COS, made in the process: signing opens no socket and takes microseconds.
+"""The signer of presigned COS URLs: signing opens no socket and takes microseconds.
 
-The algorithm is COS document 7778 ("Request Signature", version 5). ``qcloud_cos`` knows the hosts; the signing is
-ours because the SDK can neither round its start time nor put a security token into a presigned URL
-(tencentyun/cos-python-sdk-v5#162). Tests hold the two equal over generated keys, parameters, hosts and times.
+The algorithm is COS document 7778 ("Request Signature", version 5). ``qcloud_cos`` gives the hosts but does not
+sign: it can neither round its start time nor put a security token into a presigned URL
+(tencentyun/cos-python-sdk-v5#162). Tests compare both over generated keys, parameters, hosts and times.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _NO_PARAMETERS: Mapping[str, str] = {}
 
 
 class Signer:
-    """Makes presigned URLs whose signing time is rounded to ``window`` seconds.
+    """Signs URLs, with the signing time rounded to ``window`` seconds.
 
     Within a window, every replica and every restart makes the same URL of an image, so that browsers and CDNs hit
     their caches even when Redis is gone. Where a window starts is spread by key: they do not all change at once.
@@ -49,17 +49,17 @@ class Signer:
         self._styles = styles or {}
         self._now = now
 
-    def knows_style(self, style: str | None) -> bool:
-        """Whether images can be had in this style; None is the image as it is."""
+    def has_style(self, style: str | None) -> bool:
+        """Return whether the style is configured; None is the original image."""
         return style is None or style in self._styles
 
     def sign(
         self, record: ImageRecord, style: str | None = None, *, method: str = "GET", fresh: bool = False
     ) -> PresignedUrl:
-        """A URL for ``method`` (a URL signed for GET does not answer HEAD), good for up to ``ttl`` seconds.
+        """Return a URL for ``method`` (COS refuses HEAD on a URL signed for GET), valid for up to ``ttl`` seconds.
 
-        ``fresh`` signs this very second instead of at the start of the window. Whether what remains of the URL is
-        enough is for the caller to judge. ``style`` must be known.
+        ``fresh`` signs at this second instead of at the start of the window. The caller checks that enough of the
+        URL's life remains. ``style`` must be configured.
         """
         now = int(self._now())
         signed_at = now if fresh else self._window_start(record, now)
@@ -74,17 +74,17 @@ class Signer:
         return SignedImage(record, self.sign(record, style, fresh=fresh), style, read_at, object_id=object_id)
 
     def sign_also(self, image: SignedImage, parameters: Mapping[str, str], *, method: str = "GET") -> PresignedUrl:
-        """A URL of the same life as the image's own, with more ``parameters`` signed."""
+        """Return a URL of the same life as the image's own, with more signed ``parameters``."""
         self._metrics.presigns.inc()
         return self._sign_at(image.record, image.style, method, image.presigned.signed_at, parameters)
 
     def is_ours(self, image: SignedImage) -> bool:
-        """Whether this signer, at that time, would have made exactly this URL of exactly this object.
+        """Return whether this signer would have made exactly this URL of this object at that time.
 
-        A cache is not trusted for where to send people: host, key, life and signature are checked at once, and what
-        was signed with other credentials is not used.
+        A cache is not trusted with destinations: this checks host, key, life and signature at once. A URL signed with
+        other credentials is not used.
         """
-        if not self.knows_style(image.style):
+        if not self.has_style(image.style):
             return False
         kept = image.presigned
         expected = self._sign_at(image.record, image.style, "GET", kept.signed_at)

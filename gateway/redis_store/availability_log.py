@@ -1,4 +1,4 @@
-"""What the log is told of Redis."""
+"""The log lines about the availability of Redis."""
 
 import logging
 import time
@@ -8,9 +8,9 @@ logger = logging.getLogger(__name__)
 
 
 class AvailabilityLog:
-    """Once when Redis goes away, with the reason, and once when it is back; what it refuses, once in ``every`` seconds.
+    """Logs each outage once with its reason, its end once, and refused commands once in ``every`` seconds.
 
-    One that is full or read-only still serves what it has: refusals and answers then come by turns.
+    A Redis that is full or read-only refuses writes and answers reads by turns, which is not an outage.
     """
 
     def __init__(self, every: float = 60.0, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -20,20 +20,20 @@ class AvailabilityLog:
         self._next_refusal = float("-inf")
 
     def away(self, reason: str) -> None:
-        """It is not asked any more for now."""
+        """Log that Redis is not called any more for now."""
         if not self._is_away:
-            logger.warning("redis is away, going on without it: reason=%s", reason)
+            logger.warning("redis does not answer, going on without it: reason=%s", reason)
         self._is_away = True
 
     def answered(self) -> None:
-        """Whatever it said."""
+        """Log the end of an outage, if there was one."""
         if self._is_away:
-            logger.info("redis is back")
+            logger.info("redis answers again")
         self._is_away = False
 
     def refused(self, reason: str) -> None:
-        """It answered with an error."""
+        """Log that Redis answered with an error."""
         now = self._monotonic()
         if now >= self._next_refusal:
-            logger.warning("redis refuses what it is asked: reason=%s", reason)
+            logger.warning("redis refuses commands: reason=%s", reason)
             self._next_refusal = now + self._every

@@ -1,4 +1,4 @@
-"""The connection to Redis: one machine, behind Sentinel, or a Cluster, all by URL."""
+"""The Redis client for one server, for a master behind Sentinel, or for a Cluster, chosen by the URL."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,7 +16,7 @@ from gateway.settings import RedisSettings
 
 Client = Redis | RedisCluster
 
-# All that Redis, the way to it and redis-py can raise. A Cluster that cannot be reached, or is none, is no RedisError.
+# All that redis-py raises. A Cluster that cannot be reached, or a server that is not one, raises no RedisError.
 REDIS_ERRORS: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 _CONNECTIONS = 64
@@ -26,12 +26,12 @@ _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 @asynccontextmanager
 async def open_redis(settings: RedisSettings) -> AsyncIterator[Client]:
-    """A client on a bounded number of connections, made when they are first needed.
+    """Open a client with a bounded number of connections, which are made when first needed.
 
     ``redis://``, ``rediss://`` and ``unix://`` as redis-py reads them; ``redis+sentinel://host:port,host:port/name/db``
-    follows the master that Sentinel knows as ``name``; ``redis+cluster://host:port,host:port`` learns the rest of the
-    cluster from whichever node answers. ``rediss+…`` is the same over TLS, with ``?ssl_ca_certs=FILE`` for an authority
-    of one's own. A password goes before the hosts. The settings have checked all that.
+    follows the master that Sentinel lists as ``name``; ``redis+cluster://host:port,host:port`` learns the rest of the
+    cluster from whichever node answers. ``rediss+…`` is the same over TLS, with ``?ssl_ca_certs=FILE`` for a private
+    authority. A password stands before the hosts. The settings have checked the URL.
     """
     url = settings.url.get_secret_value()
     options: dict[str, Any] = {
@@ -39,7 +39,7 @@ async def open_redis(settings: RedisSettings) -> AsyncIterator[Client]:
         "socket_connect_timeout": settings.timeout,
         "protocol": 2,
         "client_name": "image-gateway",
-        "driver_info": None,  # else every new connection looks up the library's version on the disk
+        "driver_info": None,  # else every new connection reads the library's version from the disk
     }
     parts = settings.parts()
     async with AsyncExitStack() as stack:
@@ -47,8 +47,8 @@ async def open_redis(settings: RedisSettings) -> AsyncIterator[Client]:
             client: Client = _cluster(parts, options)
         elif parts.scheme.endswith("+sentinel"):
             sentinel = _sentinel(parts, options)
-            for asked in sentinel.sentinels:
-                stack.push_async_callback(asked.aclose)
+            for one in sentinel.sentinels:
+                stack.push_async_callback(one.aclose)
             client = _master(sentinel, parts)
         else:
             client = Redis.from_pool(_pool(url, settings.timeout, options))
@@ -71,12 +71,12 @@ def _cluster(parts: SplitResult, options: dict[str, Any]) -> RedisCluster:
 
 
 def _sentinel(parts: SplitResult, options: dict[str, Any]) -> Sentinel:
-    # A sentinel may want a password of its own: ?sentinel_password=…
+    # A sentinel may need another password: ?sentinel_password=…
     own = parse_qs(parts.query).get("sentinel_password", [None])[0]
-    asking = {key: value for key, value in options.items() if key != "client_name"}
+    sentinel_options = {key: value for key, value in options.items() if key != "client_name"}
     return Sentinel(  # type: ignore[no-untyped-call]
         _hosts(parts, _SENTINEL_PORT),
-        sentinel_kwargs={**asking, "password": own},
+        sentinel_kwargs={**sentinel_options, "password": own},
         retry=Retry(NoBackoff(), 1),
         **_login(parts),
         **options,
@@ -90,9 +90,9 @@ def _master(sentinel: Sentinel, parts: SplitResult) -> Redis:
 
 
 def _hosts(parts: SplitResult, default_port: int) -> list[tuple[str, int]]:
-    """The hosts of a URL that names several, which ``urlsplit`` does not take apart."""
+    """Return the hosts and ports of a URL that names several, which ``urlsplit`` does not split."""
     hosts = parts.netloc.rpartition("@")[2].split(",")
-    places = [urlsplit(f"//{one}") for one in hosts]  # the brackets of IPv6 are its matter
+    places = [urlsplit(f"//{one}") for one in hosts]  # handles the brackets of IPv6
     return [(place.hostname or "", place.port or default_port) for place in places]
 
 

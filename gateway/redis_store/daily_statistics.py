@@ -92,7 +92,7 @@ class DailyStatistics:
         self._gathered: dict[str, _Gathered] = {}
         self._writer = secrets.token_hex(8)
         self._batches = 0
-        self._unsettled: _Batch | None = None
+        self._unconfirmed: _Batch | None = None
         self._current = _Gathered()
         self._current_until = self._current_from = 0.0
         self._watched: dict[str, tuple[Callable[[], int], int]] = {}
@@ -106,18 +106,18 @@ class DailyStatistics:
             images.add(image_id)
 
     def watch(self, name: str, total: Callable[[], int]) -> None:
-        """Count as ``name`` what ``total()``, a number that only grows, has grown by between flushes."""
+        """Add the growth of ``total()`` between flushes to the count ``name``; the total never falls."""
         self._watched[name] = (total, total())
 
     async def flush(self) -> None:
         """Write what was gathered; raises ``CacheUnavailable`` and keeps it."""
         self._count_watched()  # first, so that an outage over midnight leaves each day its own
-        await self._settle()
+        await self._write_unconfirmed()
         gathered, self._gathered, self._current_until = self._gathered, {}, 0.0
         if not gathered:
             return
         self._batches += 1
-        self._unsettled = batch = _Batch(
+        self._unconfirmed = batch = _Batch(
             self._batches,
             {
                 day: "\n".join(f"{name} {count}" for name, count in one.counts.items())
@@ -127,11 +127,11 @@ class DailyStatistics:
             {day: one.images for day, one in gathered.items() if one.images},
         )
         self._room = self._max_images - sum(map(len, batch.images.values()))
-        await self._settle()
+        await self._write_unconfirmed()
 
-    async def _settle(self) -> None:
-        """Write the batch that was taken, if there is one. Each key has a script: a Cluster may keep them apart."""
-        if (batch := self._unsettled) is None:
+    async def _write_unconfirmed(self) -> None:
+        """Write the batch under way, if there is one. A script for each key: in a Cluster their slots differ."""
+        if (batch := self._unconfirmed) is None:
             return
         life = (self._retention_days + 1) * _DAY
         async with self._guard.bounded():
@@ -145,10 +145,10 @@ class DailyStatistics:
                     some = ids[start : start + _IMAGES_AT_ONCE]
                     pipeline.eval(_ADD_IMAGES, 1, self._images_key(day), life, *some)
             await pipeline.execute()
-        self._unsettled, self._room = None, self._max_images
+        self._unconfirmed, self._room = None, self._max_images
 
     async def read(self, days: int) -> list[dict[str, Any]]:
-        """The last ``days`` days, today first; raises ``CacheUnavailable``. What is no statistics counts as nothing."""
+        """Return the last ``days`` days, today first; garbage counts as zero. Raises ``CacheUnavailable``."""
         today = datetime.fromtimestamp(self._now(), UTC).date()
         names = [(today - timedelta(days=back)).isoformat() for back in range(days)]
         async with self._guard.bounded():
@@ -156,7 +156,7 @@ class DailyStatistics:
             for name in names:
                 pipeline.hgetall(self._key(name))
                 pipeline.pfcount(self._images_key(name))
-            answers = [_no_error(answer) for answer in await pipeline.execute(raise_on_error=False)]
+            answers = [_value(answer) for answer in await pipeline.execute(raise_on_error=False)]
         return [_day(name, answers[2 * at] or {}, answers[2 * at + 1] or 0) for at, name in enumerate(names)]
 
     def _count_watched(self) -> None:
@@ -203,8 +203,8 @@ def _day(name: str, fields: dict[bytes, bytes], images: int) -> dict[str, Any]:
     }
 
 
-def _no_error(answer: Any) -> Any:
-    """The answer; None where no statistics are kept under the key. Raises any other error that the answer is."""
+def _value(answer: Any) -> Any:
+    """Return the answer; None where the key holds another type. Raises any other error."""
     if isinstance(answer, Exception):
         if is_wrong_type(answer):
             return None

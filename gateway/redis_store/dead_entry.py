@@ -1,4 +1,4 @@
-"""What the dead list says of a renewal that was given up."""
+"""An entry of the dead list: a renewal that was given up."""
 
 import json
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from gateway.presign.signed_image import ImageVariant
 
-_LATEST = 253_402_300_799  # the end of the year 9999: no calendar of ours goes further
+_LATEST = 253_402_300_799  # the end of the year 9999, the last that Python's datetime has
 _MOST_ATTEMPTS = 10**9
 _LONGEST_REASON = 500  # characters
 
@@ -21,12 +21,12 @@ class DeadEntry:
     attempts: int
 
     def encode(self) -> str:
-        """Return what is kept under the member's word."""
+        """Return the JSON kept under the variant's word."""
         return json.dumps({"reason": self.reason, "at": self.at, "attempts": self.attempts})
 
     @classmethod
     def decode(cls, variant: ImageVariant, text: bytes) -> Self:
-        """Return the entry that ``encode`` made; of anything else as much as can be shown."""
+        """Return the entry that ``encode`` wrote; anything else becomes an entry that says so."""
         try:
             entry = json.loads(text)
             return cls(
@@ -40,11 +40,11 @@ class DeadEntry:
 
 
 def _printable(reason: Any) -> str:
-    """The reason on one line: it is shown on terminals."""
+    """Return the reason on one line, safe to print on a terminal."""
     text = str(reason)[:_LONGEST_REASON]
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _bounded(number: float, most: float) -> float:
-    """The number if it is between 0 and ``most``, else 0: JSON as Python reads it has infinities."""
+    """Return the number if it is between 0 and ``most``, else 0: Python's JSON has infinities."""
     return number if 0 <= number <= most else 0.0

@@ -1,4 +1,4 @@
-"""Redis as the gateway uses it: never waited for long, and never trusted to be there."""
+"""Access to Redis behind a time-out and a circuit breaker."""
 
 import asyncio
 import logging
@@ -28,19 +28,19 @@ _WRONG = ("WRONGTYPE", "INVALIDOBJ")
 
 
 class CacheUnavailable(DependencyDown):
-    """Redis did not answer in time, or answered with an error that says "not now"; never the client's business."""
+    """Redis did not answer in time, or answered with an error. Clients do not see it."""
 
 
 class WrongType(CacheUnavailable):
-    """Something else lies under one of our keys; Redis itself is well."""
+    """A key holds a value of the wrong type; Redis itself works."""
 
 
 class GuardedRedis:
-    """The client, for those who keep to its rules.
+    """The Redis client, to be used within ``bounded``.
 
-    What is done within ``bounded`` may take ``timeout`` seconds and raises ``CacheUnavailable`` when it fails; after
-    a time-out, or a few calls in a row without an answer, it does so at once, but for the odd call that is let through
-    to see whether Redis is back. The log hears of it.
+    Calls within it may take ``timeout`` seconds together and raise ``CacheUnavailable`` when they fail. After a
+    time-out, or a few calls in a row without an answer, the breaker opens: calls fail at once, but for one a second
+    that tries whether Redis answers again. Outages are logged.
     """
 
     def __init__(self, client: Client, prefix: str, timeout: float, breaker: CircuitBreaker | None = None) -> None:
@@ -50,7 +50,7 @@ class GuardedRedis:
         self._prefix = prefix
         self._timeout = timeout
         self._breaker = breaker or CircuitBreaker()
-        self._tidings = AvailabilityLog()
+        self._availability_log = AvailabilityLog()
         self._wrong_type = False
 
     def key(self, *parts: str) -> str:
@@ -66,14 +66,14 @@ class GuardedRedis:
         return self.key("marker", f"{{{key}}}", name)
 
     def together(self, items: Sequence[T]) -> Sequence[Sequence[T]]:
-        """The items in groups whose keys one command may name: all of them, or in a Cluster each by itself."""
+        """Return the items in groups whose keys one command may name: all of them, or in a Cluster one by one."""
         if self.is_cluster:
             return [[item] for item in items]
         return [items] if items else []
 
     @asynccontextmanager
     async def bounded(self) -> AsyncIterator[None]:
-        """Bound what is done within, translate its errors, and keep the breaker's count."""
+        """Bound the time of the calls within, translate their errors, and count their failures."""
         breaker = self._breaker
         if breaker.is_open and not breaker.allows_call():
             raise CacheUnavailable("Redis has not answered lately")
@@ -81,19 +81,19 @@ class GuardedRedis:
             async with asyncio.timeout(self._timeout):
                 yield
         except ResponseError as error:
-            # An answer all the same: full, or read-only, it still serves what it has, so the breaker stays closed.
+            # It answers: a Redis that is full or read-only still serves reads, so the breaker stays closed.
             self._answered()
             if is_wrong_type(error):
                 self._wrong_type = True
-                raise WrongType(_words(error)) from error
-            self._tidings.refused(_words(error))
-            raise CacheUnavailable(_words(error)) from error
+                raise WrongType(_message(error)) from error
+            self._availability_log.refused(_message(error))
+            raise CacheUnavailable(_message(error)) from error
         except REDIS_ERRORS as error:
-            # One wait is enough: whatever else the same request wants of a Redis that hangs fails without waiting.
+            # A time-out opens the breaker at once, so that one request waits only once for a Redis that hangs.
             breaker.failed(at_once=isinstance(error, TimeoutError | RedisTimeout))
-            reason = _words(error) or f"no answer within {self._timeout:g} s"
+            reason = _message(error) or f"no answer within {self._timeout:g} s"
             if breaker.is_open:
-                self._tidings.away(reason)
+                self._availability_log.away(reason)
             raise CacheUnavailable(reason) from error
         if breaker.has_failures:
             self._answered()
@@ -110,12 +110,12 @@ class GuardedRedis:
             await self.client.delete(self.key("check"))
 
     def met_wrong_type(self) -> bool:
-        """Whether any command met a value of the wrong type since this was last asked."""
+        """Return whether any command met a value of the wrong type since the last call of this method."""
         met, self._wrong_type = self._wrong_type, False
         return met
 
     async def remove_unless(self, kind: bytes, keys: Sequence[str]) -> None:
-        """Delete those of ``keys`` whose type is another than ``kind``: garbage would block what belongs there."""
+        """Delete those of ``keys`` whose type is not ``kind``: they would block the values that belong there."""
         async with self.bounded():
             for key in keys:
                 found = await self.client.type(key)
@@ -125,18 +125,18 @@ class GuardedRedis:
 
     def _answered(self) -> None:
         self._breaker.succeeded()
-        self._tidings.answered()
+        self._availability_log.answered()
 
 
 def is_wrong_type(error: Exception) -> bool:
-    """Whether a command met a value of another type under its key, alone, in a script or in a pipeline.
+    """Return whether a command met a value of the wrong type, alone, in a script or in a pipeline.
 
-    A string that begins like a HyperLogLog and is none is called corrupted (PFADD, Redis): no better.
+    Redis calls a string that only begins like a HyperLogLog corrupted (PFADD); that counts as the wrong type, too.
     """
     return isinstance(error, ResponseError) and _OF_PIPELINE.sub("", str(error)).startswith(_WRONG)
 
 
-def _words(error: Exception) -> str:
-    """On one line, without the command; empty for a time-out of asyncio's."""
-    words = " ".join(_OF_PIPELINE.sub("", str(error)).split())
-    return words or ("" if isinstance(error, TimeoutError) else type(error).__name__)
+def _message(error: Exception) -> str:
+    """Return the error on one line, without the command; empty for a time-out of asyncio's."""
+    message = " ".join(_OF_PIPELINE.sub("", str(error)).split())
+    return message or ("" if isinstance(error, TimeoutError) else type(error).__name__)

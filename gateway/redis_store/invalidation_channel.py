@@ -1,4 +1,4 @@
-"""What replicas tell each other, through Redis publish and subscribe: look this image up again."""
+"""Invalidations between replicas, through Redis publish and subscribe."""
 
 import asyncio
 import logging
@@ -16,68 +16,69 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
 class InvalidationChannel:
-    """One replica's ear and mouth; its own words are not heard.
+    """Publishes and receives invalidations, ignoring this replica's own.
 
-    After ``ask_every`` seconds of silence Redis is asked whether it is still there, and has as long to answer.
+    After ``ping_every`` seconds without a message it pings Redis, which has as long to answer.
     """
 
-    def __init__(self, guard: GuardedRedis, *, ask_every: float = 5.0) -> None:
+    def __init__(self, guard: GuardedRedis, *, ping_every: float = 5.0) -> None:
         self._guard = guard
-        self._ask_every = ask_every
+        self._ping_every = ping_every
         self._channel = guard.key("changes")
         self._name = secrets.token_hex(8)
 
-    async def tell(self, image_ids: Sequence[str]) -> None:
-        """Tell the others to look these images up again; raises ``CacheUnavailable``."""
+    async def publish(self, image_ids: Sequence[str]) -> None:
+        """Make the other replicas look these images up again; raises ``CacheUnavailable``."""
         async with self._guard.bounded():
             await self._guard.client.publish(self._channel, " ".join([self._name, *image_ids]))
 
-    async def listen(self, heard: Callable[[str | None], None]) -> None:
-        """Call ``heard`` with each image id that another replica tells, for ever.
+    async def listen(self, invalidate: Callable[[str | None], None]) -> None:
+        """Call ``invalidate`` with each image id that another replica publishes, until cancelled.
 
-        It is called with None whenever listening begins, the first time and after each gap: whatever was said before
-        that is lost.
+        It is called with None whenever a subscription begins, the first one included: messages before it are lost.
         """
         pause = _FIRST_PAUSE
 
         def began() -> None:
             nonlocal pause
             pause = _FIRST_PAUSE
-            heard(None)
+            invalidate(None)
 
         while True:
             try:
-                await self._guard.ping()  # one cannot subscribe to a Cluster before its nodes are known
+                await self._guard.ping()  # a Cluster takes subscriptions only once its nodes are known
                 async with self._guard.client.pubsub() as subscription:
                     await subscription.subscribe(self._channel)
-                    await self._take(subscription, began, heard)
+                    await self._receive(subscription, began, invalidate)
             except (CacheUnavailable, *REDIS_ERRORS) as error:
                 logger.debug("not listening to the other replicas: %s", error)
-            except Exception:  # or this replica would hear of no purge until a restart
+            except Exception:  # else this replica would miss every purge until a restart
                 logger.exception("listening to the other replicas failed")
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
 
-    async def _take(self, subscription: PubSub, began: Callable[[], None], heard: Callable[[str], None]) -> None:
-        """Take messages until the connection fails; raises ``TimeoutError`` if Redis is silent though it was asked.
+    async def _receive(
+        self, subscription: PubSub, began: Callable[[], None], invalidate: Callable[[str], None]
+    ) -> None:
+        """Handle messages until the connection fails; raises ``TimeoutError`` when Redis does not answer a ping.
 
-        A confirmation of the subscription comes again whenever the client had to connect anew, which it does by itself.
+        The client reconnects by itself; each time Redis confirms the subscription again.
         """
-        is_asked = False
+        is_pinged = False
         while True:
-            message = await subscription.get_message(timeout=self._ask_every)
-            if message is None:  # a connection that died without a word is noticed by asking
-                if is_asked:
+            message = await subscription.get_message(timeout=self._ping_every)
+            if message is None:  # a dead connection may send no error: only a ping shows it
+                if is_pinged:
                     raise TimeoutError("Redis does not answer")
                 await subscription.ping()
             elif message["type"] == "subscribe":
                 began()
             elif message["type"] == "message":
-                self._pass_on(message["data"], heard)
-            is_asked = message is None
+                self._dispatch(message["data"], invalidate)
+            is_pinged = message is None
 
-    def _pass_on(self, data: bytes, heard: Callable[[str], None]) -> None:
+    def _dispatch(self, data: bytes, invalidate: Callable[[str], None]) -> None:
         sender, *image_ids = data.decode("ascii", errors="replace").split(" ")
         if sender != self._name:
             for image_id in image_ids:
-                heard(image_id)
+                invalidate(image_id)

@@ -1,8 +1,8 @@
-"""The queue of renewals in Redis: ordered by time, claimed under a lease, losing nothing.
+"""The queue of renewals in Redis: a sorted set ordered by time, with leases.
 
-``refresh:queue`` is a sorted set whose score is when a member's renewal is due. A worker that dies leaves members
-that come due again when its lease ends; everything else is idempotent, so doing a thing twice changes nothing.
-Every script touches one key only: a Cluster may keep the keys apart.
+The score of a variant in ``refresh:queue`` is when its renewal is due. The variants that a dead worker claimed come due
+again when its lease ends; every other operation is idempotent. Each script touches one key only: in a Cluster the slots
+of the keys differ.
 """
 
 import math
@@ -17,11 +17,11 @@ from gateway.redis_store.guarded_client import GuardedRedis
 _BACKOFF_BASE = 1.0
 _ATTEMPTS_LIFE = 30 * 24 * 3600
 _SCANNED_AT_ONCE = 500
-# Nothing is queued for so many seconds from now: a score beyond is another's doing, and its member would never be due.
+# Seconds from now: no gateway queues for later. A score beyond was written by another program and would never be due.
 _HORIZON = 10 * 365 * 24 * 3600
 
-# KEYS[1] the queue; ARGV[1] now, ARGV[2] the end of the lease, ARGV[3] how many at most, ARGV[4] the latest time that
-# anything can be queued for: what is queued for later is due now. Returns words and scores.
+# KEYS[1] the queue; ARGV[1] now, ARGV[2] the end of the lease, ARGV[3] how many at most, ARGV[4] the latest time
+# that a gateway queues for: a later score is due now. Returns words and scores.
 _CLAIM = """
 local never = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[4], '+inf', 'LIMIT', 0, ARGV[3])
 for _, word in ipairs(never) do
@@ -34,8 +34,8 @@ end
 return due
 """
 
-# KEYS[1] the attempts; ARGV[1] the word, ARGV[2] for how many seconds they are kept. Returns how many there were, this
-# one included. What is no number counts as none.
+# KEYS[1] the attempts; ARGV[1] the word, ARGV[2] for how many seconds they are kept. Returns their number, this one
+# included. A value that is not a number counts as 0.
 _COUNT_ATTEMPT = """
 local before = tonumber(redis.call('HGET', KEYS[1], ARGV[1])) or 0
 if not (before >= 0 and before < 1000000) then
@@ -50,14 +50,14 @@ return attempts
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A member to renew, and when that was due (Unix seconds)."""
+    """A variant to renew, and when that was due (Unix seconds)."""
 
     variant: ImageVariant
     due_at: float
 
 
 class RefreshQueue:
-    """Times are Unix seconds, handed in by the caller. Raises ``CacheUnavailable``."""
+    """Renewals by due time. The caller passes all times, in Unix seconds. Raises ``CacheUnavailable``."""
 
     def __init__(
         self,
@@ -77,11 +77,11 @@ class RefreshQueue:
         self.keys = self._queue, self._attempts
 
     async def schedule(self, due: Mapping[ImageVariant, float]) -> None:
-        """Renew each member at its time, with all its attempts before it; one that is queued already is moved."""
+        """Queue each variant for its time with no failed attempts; one already queued is moved."""
         await self._set(due, only_if_queued=False)
 
     async def claim(self, now: float, most: int) -> list[Claim]:
-        """Take up to ``most`` due members, the longest due first; nobody else gets them before the lease ends."""
+        """Claim up to ``most`` due variants, the longest due first; no other worker gets them before the lease ends."""
         async with self._guard.bounded():
             answer = await self._guard.client.eval(_CLAIM, 1, self._queue, now, now + self._lease, most, now + _HORIZON)
             claims, garbage = _read_claims(zip(answer[::2], answer[1::2], strict=True), instead_of_infinity=now)
@@ -90,7 +90,7 @@ class RefreshQueue:
         return claims
 
     async def ack(self, due: Mapping[ImageVariant, float]) -> None:
-        """The claimed members are done, and due again at these times; one that was dropped meanwhile stays dropped."""
+        """Queue renewed variants for their next times; one removed since its claim stays removed."""
         await self._set(due, only_if_queued=True)
 
     async def _set(self, due: Mapping[ImageVariant, float], *, only_if_queued: bool) -> None:
@@ -106,7 +106,7 @@ class RefreshQueue:
                 await self._guard.client.hdel(self._attempts, *words)
 
     async def remove(self, variants: Sequence[ImageVariant]) -> None:
-        """Renew these no more."""
+        """Take the variants out of the queue."""
         if not variants:
             return
         words = [str(variant) for variant in variants]
@@ -117,16 +117,16 @@ class RefreshQueue:
             await pipeline.execute()
 
     async def postpone(self, variants: Sequence[ImageVariant], now: float, seconds: float) -> None:
-        """Try the claimed members again in up to ``seconds``; no fault of theirs, so it counts as no attempt."""
+        """Queue claimed variants again for within ``seconds``, without counting an attempt."""
         if variants:
             async with self._guard.bounded():
                 again = {str(variant): now + seconds * (0.5 + self._random() / 2) for variant in variants}
                 await self._guard.client.zadd(self._queue, again, xx=True)
 
     async def fail(self, variant: ImageVariant, reason: str, now: float) -> bool:
-        """The attempt failed: try again after a backoff, or, after the last one, move to the dead list.
+        """Queue a failed variant again after a backoff, or after its last attempt move it to the dead list.
 
-        True when it was given up. The backoff is exponential with full jitter, and no longer than ten leases.
+        Returns True when it was given up. The backoff is exponential with full jitter, and no longer than ten leases.
         """
         word = str(variant)
         async with self._guard.bounded():
@@ -143,7 +143,7 @@ class RefreshQueue:
         return True
 
     async def dead(self, most: int = 1000) -> list[DeadEntry]:
-        """What was given up on, up to ``most`` entries; what names no member is left out."""
+        """Return up to ``most`` entries of the dead list, without those that name no variant."""
         found: dict[ImageVariant, DeadEntry] = {}
         cursor: int | None = None
         while cursor != 0 and len(found) < most:
@@ -153,7 +153,7 @@ class RefreshQueue:
         return list(found.values())[:most]
 
     async def requeue(self, now: float) -> int:
-        """Make everything on the dead list due now; how many that were. What names no member is removed."""
+        """Make the whole dead list due now and return their number; entries that name no variant are removed."""
         moved = 0
         cursor: int | None = None
         while cursor != 0:
@@ -172,39 +172,39 @@ class RefreshQueue:
         return moved
 
     async def _scan_dead(self, cursor: int) -> tuple[int, dict[bytes, bytes]]:
-        """One page of the dead list, and the cursor of the next.
+        """Return the cursor of the next page of the dead list, and this page.
 
-        Only cursor 0 is the end: a page may be empty, and is where those before it were emptied (HSCAN, Redis).
+        Only cursor 0 is the end: pages in between may be empty (HSCAN, Redis).
         """
         async with self._guard.bounded():
             cursor, entries = await self._guard.client.hscan(self._dead, cursor=cursor, count=_SCANNED_AT_ONCE)
         return int(cursor), entries
 
     async def next_due(self) -> float | None:
-        """When the next member is due; None when there is none."""
+        """Return when the next variant is due; None when the queue is empty."""
         async with self._guard.bounded():
             first = await self._guard.client.zrange(self._queue, 0, 0, withscores=True)
         return float(first[0][1]) if first else None
 
     async def due_at(self, variant: ImageVariant) -> float | None:
-        """When the member is due; None when it is not queued, or for no time that there is."""
+        """Return when the variant is due; None when it is not queued, or at an infinite time."""
         async with self._guard.bounded():
             score = await self._guard.client.zscore(self._queue, str(variant))
         return float(score) if score is not None and math.isfinite(score) else None
 
     async def first(self, most: int) -> list[Claim]:
-        """The next members to come due, without claiming them; 0.0 stands for a time that there is not."""
+        """Return the next variants to come due, without claiming them; 0.0 stands for an infinite time."""
         async with self._guard.bounded():
             entries = await self._guard.client.zrange(self._queue, 0, most - 1, withscores=True)
         return _read_claims(entries, instead_of_infinity=0.0)[0]
 
     async def repair(self) -> None:
-        """Remove what is of another type under our names."""
+        """Delete those of the keys that hold another type."""
         await self._guard.remove_unless(b"zset", [self._queue])
         await self._guard.remove_unless(b"hash", [self._dead, self._attempts])
 
     async def lengths(self, now: float) -> "QueueLengths":
-        """How many wait, how many of them are due, and how many are dead."""
+        """Return how many are queued, how many of them are due, and how many are dead."""
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
             pipeline.zcard(self._queue)
@@ -215,7 +215,7 @@ class RefreshQueue:
 
 @dataclass(frozen=True, slots=True)
 class QueueLengths:
-    """Numbers of members."""
+    """Numbers of variants."""
 
     queued: int
     due: int
@@ -225,7 +225,7 @@ class QueueLengths:
 def _read_claims(
     entries: Iterable[tuple[bytes, bytes | float]], *, instead_of_infinity: float
 ) -> tuple[list[Claim], list[bytes]]:
-    """The entries as claims, and the words that nobody can have queued."""
+    """Return the entries as claims, and the words that name no variant."""
     due = {word: float(score) for word, score in entries}
     variants, garbage = ImageVariant.parse_all(due)
     at = [due[str(variant).encode()] for variant in variants]

@@ -1,4 +1,4 @@
-"""The adapter of the shared URL cache in Redis."""
+"""The cached URLs in Redis."""
 
 import math
 import secrets
@@ -16,9 +16,9 @@ _NOT_DUE: Mapping[ImageVariant, float] = {}
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a look into the cache found; ``tombstone`` must be handed to the ``put_many`` that follows.
+    """The result of a look-up; ``tombstone`` must be passed to the ``put_many`` that follows.
 
-    ``image`` is None when there is none, when it was dropped a moment ago, or when it is not ours.
+    ``image`` is None when there is no entry, when it was dropped a moment ago, or when no gateway like this wrote it.
     """
 
     image: SignedImage | None = None
@@ -27,7 +27,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class EntryHeader:
-    """What can be told of an entry unread: the end its URL claims (None when there is none), and the tombstone."""
+    """An entry read without its URL: the end it claims (None when there is no entry), or its tombstone."""
 
     expires_at: int | None = None
     tombstone: bytes = b""
@@ -36,10 +36,10 @@ class EntryHeader:
 class UrlEntries:
     """Signed images in Redis.
 
-    ``mac`` and ``is_ours`` say whether a gateway like this one made an entry: what is not ours is no hit. Where links
-    are signed (``with_links``), nor is what a gateway wrote that did not ask how often they were killed. Raises
-    ``CacheUnavailable``. A dropped image leaves a tombstone for ``tombstone_ttl`` seconds, which must be longer than
-    a renewal can take from reading the row to writing the entry.
+    ``mac`` and ``is_ours`` decide whether a gateway like this one wrote an entry; no other is used. With ``with_links``
+    (links are signed) an entry without the count of killed links is not used either. A dropped image leaves a tombstone
+    for ``tombstone_ttl`` seconds, which must be longer than a renewal takes from reading the row to writing the entry.
+    Raises ``CacheUnavailable``.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class UrlEntries:
         self._tombstone_ttl = tombstone_ttl
 
     async def get_many(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
-        """What is there for each of ``members``; garbage is removed, so that an entry can follow."""
+        """Return what is cached for each of ``variants``; garbage is removed, so that an entry can follow."""
         async with self._guard.bounded():
             found: dict[ImageVariant, Found] = {}
             for variant, answer in zip(variants, await self._read(variants), strict=True):
@@ -68,7 +68,7 @@ class UrlEntries:
         return found
 
     async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryHeader]:
-        """What is there at a glance: enough to see whether it is to be renewed, and far cheaper than to read it."""
+        """Return the headers of the entries: enough to see which to renew, and far cheaper than decoding them."""
         async with self._guard.bounded():
             answers = await self._read(variants)
         return {variant: _entry_header(answer) for variant, answer in zip(variants, answers, strict=True)}
@@ -113,7 +113,7 @@ class UrlEntries:
         return {_variant_of(image): bool(done) for (image, _), done in zip(entries, kept, strict=True)}
 
     async def drop(self, variants: Sequence[ImageVariant]) -> None:
-        """Put a tombstone in the place of each entry, so that no writer already under way brings it back."""
+        """Replace each entry by a tombstone, so that a write under way cannot restore it."""
         tombstone = b"-" + secrets.token_bytes(8)
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
@@ -122,7 +122,7 @@ class UrlEntries:
             await pipeline.execute()
 
     async def remove(self, variants: Sequence[ImageVariant]) -> None:
-        """Remove entries that are merely not wanted any more."""
+        """Remove entries without a tombstone: they may come back at any time."""
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
             for group in self._guard.together(variants):
@@ -130,7 +130,7 @@ class UrlEntries:
             await pipeline.execute()
 
     async def _read(self, variants: Sequence[ImageVariant]) -> list[bytes | None]:
-        """The values; an entry of another type reads as none, and is overwritten."""
+        """Return the values; one of the wrong type reads as None, and the next write replaces it."""
         groups = self._guard.together(variants)
         if len(groups) == 1:
             values: list[bytes | None] = await self._guard.client.mget(*map(self._key, variants))
@@ -153,12 +153,12 @@ class UrlEntries:
             image = decode(self._mac.verify(answer), variant.image_id, variant.style)
         except ValueError:
             return Found()
-        says_enough = image.record.links_killed is not None or not self._with_links
-        return Found(image) if says_enough and self._is_ours(image) else Found()
+        has_links = image.record.links_killed is not None or not self._with_links
+        return Found(image) if has_links and self._is_ours(image) else Found()
 
 
 def _value(answer: Any) -> bytes | None:
-    """An answer as MGET would give it, which a Cluster does not take for keys in different places."""
+    """Return an answer as MGET gives it; a Cluster takes no MGET for keys in several slots."""
     if isinstance(answer, Exception):
         if is_wrong_type(answer):
             return None
@@ -177,7 +177,7 @@ def _entry_header(answer: bytes | None) -> EntryHeader:
 
 
 def _latest_end(presigned: PresignedUrl, now: float) -> int:
-    """When a URL of the same life would end that was signed as far ahead of ``now`` as may be."""
+    """Return the end of a URL of the same life that is signed as far ahead of ``now`` as allowed."""
     return math.ceil(now) + BACKDATE + presigned.expires_at - presigned.signed_at
 
 

@@ -1,6 +1,6 @@
-"""Who is used, how often, and until when its URL lives: sorted sets in Redis, bounded together.
+"""Use of the images and the ends of their URLs: sorted sets in Redis, trimmed together.
 
-The sets live a month after the last of the gateways wrote to them.
+The sets expire a month after the last write of any gateway.
 """
 
 import math
@@ -18,8 +18,8 @@ _TRIMMED_AT_ONCE = 1000
 
 # KEYS[1] a sorted set of counts, KEYS[2] the number of the last batch that this writer added to it; ARGV[1] the number
 # of the batch, ARGV[2] and ARGV[3] for how many seconds the two are kept, ARGV[4] lines of word and count.
-# A batch sent again, because no answer to it came, adds nothing. A count that is infinite, which adding cannot mend,
-# begins anew.
+# A batch sent again, because no answer to it came, adds nothing. An infinite count, which adding cannot change, starts
+# again from the new one.
 _ADD = """
 if (tonumber(redis.call('GET', KEYS[2])) or 0) >= tonumber(ARGV[1]) then
     return 0
@@ -35,7 +35,7 @@ return 1
 """
 
 # KEYS[1] a sorted set of times; ARGV[1] for how many seconds it is kept, ARGV[2] lines of word and time. The later time
-# stays, unless it is over a day later: no clock of ours wrote that.
+# stays, unless it is over a day later: no gateway's clock wrote that.
 _TOUCH = """
 for word, at in string.gmatch(ARGV[2], '(%S+) (%S+)') do
     local kept, new = tonumber(redis.call('ZSCORE', KEYS[1], word)), tonumber(at)
@@ -49,7 +49,7 @@ return 1
 
 
 class Usage(NamedTuple):
-    """How often and when a URL was asked for, or made anew; ``last_access`` in Unix seconds, None when never."""
+    """Numbers of uses and renewals of a URL; ``last_access`` in Unix seconds, None when it was never used."""
 
     access_count: int = 0
     refresh_count: int = 0
@@ -58,9 +58,9 @@ class Usage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UsageBatch:
-    """Uses to be added once; ``number`` grows from batch to batch.
+    """Uses to be added once; ``number`` grows with each batch.
 
-    ``used``, ``hits`` and ``refreshes`` are ``counted`` as lines of word and number.
+    ``used``, ``hits`` and ``refreshes`` hold ``counted`` as lines of word and number.
     """
 
     number: int
@@ -71,7 +71,7 @@ class UsageBatch:
 
 
 class UsageStore:
-    """Sorted sets by member: ``used`` (last access), ``hits``, ``refreshes`` (counts), ``expiry`` (end of the URL)."""
+    """Sorted sets by variant: ``used`` (last access), ``hits``, ``refreshes`` (counts), ``expiry`` (end of the URL)."""
 
     def __init__(self, guard: GuardedRedis) -> None:
         self._guard = guard
@@ -83,7 +83,7 @@ class UsageStore:
         self._batches = 0
 
     async def read(self, variant: ImageVariant) -> Usage:
-        """What was counted of the member; zeros when nothing was."""
+        """Return the usage of the variant; zeros when it was never used."""
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
             for key in (self._hits, self._refreshes, self._used):
@@ -92,7 +92,7 @@ class UsageStore:
         return Usage(int(_count(hits)), int(_count(refreshes)), _time(used))
 
     async def last_accesses(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, tuple[float | None, float]]:
-        """For each member when it was last used (None: never, or too long ago to be known) and how often in all."""
+        """Return for each variant its last use (Unix seconds; None when none is stored) and its number of uses."""
         words = [str(variant) for variant in variants]
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
@@ -102,7 +102,7 @@ class UsageStore:
         return {variant: (_time(at), _count(count)) for variant, at, count in zip(variants, used, hits, strict=True)}
 
     def batch(self, counted: Mapping[ImageVariant, Usage]) -> UsageBatch:
-        """Return what was counted as a batch, to be written before the next one is."""
+        """Return the counts as a batch, which must be written before the next one is."""
         self._batches += 1
         return UsageBatch(
             self._batches,
@@ -113,9 +113,9 @@ class UsageStore:
         )
 
     async def write(self, batch: UsageBatch) -> None:
-        """Add the batch, however often it is written: what was added before an answer was lost is not added again.
+        """Add the batch once, however often it is written after lost answers, within a day.
 
-        That holds for a day. Each set is changed by a script of its own, as a Cluster may keep them apart.
+        Each set has a script of its own: in a Cluster their slots differ.
         """
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
@@ -127,8 +127,8 @@ class UsageStore:
                     pipeline.eval(_ADD, 2, key, marker, batch.number, INDEX_LIFE, _MARKER_LIFE, lines)
             await pipeline.execute()
 
-    async def made(self, ends: Mapping[ImageVariant, int], now: float) -> None:
-        """URLs were made that end at those Unix seconds. One that nobody asked for yet counts as used now."""
+    async def add(self, ends: Mapping[ImageVariant, int], now: float) -> None:
+        """Index new URLs by their ends (Unix seconds); one that was never used counts as used now."""
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
             pipeline.zadd(self._expiry, {str(variant): end for variant, end in ends.items()})
@@ -137,14 +137,14 @@ class UsageStore:
                 pipeline.expire(key, INDEX_LIFE)
             await pipeline.execute()
 
-    async def dropped(self, variants: Sequence[ImageVariant]) -> None:
-        """The URLs of the members are cached no more; what was counted of them stays."""
+    async def remove_expiry(self, variants: Sequence[ImageVariant]) -> None:
+        """Remove the ends of URLs that are no longer cached; their usage stays."""
         if variants:
             async with self._guard.bounded():
                 await self._guard.client.zrem(self._expiry, *map(str, variants))
 
-    async def forget(self, variants: Sequence[ImageVariant]) -> None:
-        """The members are gone, and so is what was counted of them."""
+    async def remove(self, variants: Sequence[ImageVariant]) -> None:
+        """Remove everything stored about the variants."""
         if not variants:
             return
         words = [str(variant) for variant in variants]
@@ -155,7 +155,7 @@ class UsageStore:
             await pipeline.execute()
 
     async def hottest(self, most: int) -> list[str]:
-        """Return the ids of the most used images, the hottest first; an image is used in whatever style it is."""
+        """Return the ids of up to ``most`` images, the most used first; the uses of every style count."""
         found: dict[str, None] = {}
         start = 0
         while len(found) < most:
@@ -169,20 +169,20 @@ class UsageStore:
         return list(found)[:most]
 
     async def cached(self, now: float, soon: float) -> tuple[int, int]:
-        """How many URLs live at ``now``, and how many of them end within ``soon`` seconds."""
+        """Return the number of URLs alive at ``now``, and how many of them end within ``soon`` seconds."""
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
             pipeline.zremrangebyscore(self._expiry, "-inf", now)
-            pipeline.zremrangebyscore(self._expiry, "+inf", "+inf")  # no URL lives for ever
+            pipeline.zremrangebyscore(self._expiry, "+inf", "+inf")  # no URL of a gateway has an infinite end
             pipeline.zcard(self._expiry)
             pipeline.zcount(self._expiry, now, now + soon)
             _, _, total, ending = await pipeline.execute()
         return total, ending
 
     async def take_least_used(self, max_size: int) -> list[ImageVariant]:
-        """Remove and return what is beyond ``max_size``, least recently used first; at most a thousand at a time.
+        """Remove and return up to 1000 variants beyond ``max_size``, the least recently used first.
 
-        Taking is atomic, so that replicas that trim at the same time do not take the same.
+        This is atomic: replicas that trim at the same time take different ones.
         """
         async with self._guard.bounded():
             excess = await self._guard.client.zcard(self._used) - max_size
@@ -192,17 +192,17 @@ class UsageStore:
         return ImageVariant.parse_all(word for word, _ in taken)[0]
 
     async def repair(self) -> None:
-        """Remove what is no sorted set under our names."""
+        """Delete those of the keys that hold another type."""
         await self._guard.remove_unless(b"zset", (self._used, self._hits, self._refreshes, self._expiry))
 
 
 def _lines(numbers: Mapping[ImageVariant, int]) -> str:
-    """One argument for all of them: to pack an argument costs as much as to count a use."""
+    """Return one argument for all: packing an argument costs as much as counting a use."""
     return "\n".join(f"{variant} {number}" for variant, number in numbers.items())
 
 
 def _count(score: float | None) -> float:
-    """A count as it can be: others can write to Redis, too."""
+    """Return the count, or 0 for a value that no gateway wrote."""
     return score if score is not None and 0 <= score < math.inf else 0.0
 
 

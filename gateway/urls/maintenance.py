@@ -1,4 +1,4 @@
-"""What is done once a second beside the requests: counters to Redis, and the cache kept to its size."""
+"""Periodic maintenance: once a second, counters are written to Redis and the cache is trimmed."""
 
 import asyncio
 import logging
@@ -8,29 +8,29 @@ from gateway.redis_store.guarded_client import CacheUnavailable
 
 logger = logging.getLogger(__name__)
 
-_EVERY = 1.0
+_INTERVAL = 1.0  # seconds
 
 Job = Callable[[], Awaitable[object]]
 
 
 class Maintenance:
-    """Does its chores one after another; what fails is done a second later."""
+    """Runs its jobs one after another; one that fails runs again a second later."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._jobs = jobs
 
     async def run(self) -> None:
-        """Once a second, until cancelled."""
+        """Run all jobs once a second, until cancelled."""
         while True:
-            await asyncio.sleep(_EVERY)
+            await asyncio.sleep(_INTERVAL)
             await self.once()
 
     async def once(self) -> None:
-        """Each chore once; also the last thing before the end."""
+        """Run each job once."""
         for job in self._jobs:
             try:
                 await job()
             except CacheUnavailable as error:
-                logger.debug("upkeep waits for redis: %s", error)
-            except Exception:  # one chore must not end the others
-                logger.exception("upkeep failed")
+                logger.debug("maintenance waits for redis: %s", error)
+            except Exception:  # one job must not end the others
+                logger.exception("maintenance failed")

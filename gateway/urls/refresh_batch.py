@@ -1,4 +1,4 @@
-"""The renewal of a batch of claimed URLs: one query, one pipeline, and every claim accounted for."""
+"""The renewal of one batch of claimed URLs: one query, one write, and a result for every claim."""
 
 import asyncio
 import logging
@@ -21,16 +21,16 @@ from gateway.urls.shared_tier import SharedTier
 
 logger = logging.getLogger(__name__)
 
-# Signing is a few microseconds; after so many, requests get their turn.
+# Signing takes some microseconds; after so many, the loop serves requests.
 _SIGNED_AT_ONCE = 25
-_POSTPONED_FOR = 5.0
+_POSTPONED_FOR = 5.0  # seconds
 
 
 class Catalog(Protocol):
-    """Where rows come from."""
+    """The source of rows."""
 
     async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
-        """The rows of ``image_ids``; raises ``CatalogUnavailable``."""
+        """Return the rows of ``image_ids``; raises ``CatalogUnavailable``."""
         ...
 
     async def try_query(self) -> None:
@@ -40,18 +40,18 @@ class Catalog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A claim with what is known of it."""
+    """A claim and the header of its entry."""
 
     claim: Claim
     there: EntryHeader
 
 
 class RefreshBatch:
-    """Renews claims, whatever becomes of them: ``renew`` accounts for each under one of these results.
+    """Renews claims; ``renew`` counts each under one of these results.
 
-    ``renewed``; ``fresh`` (somebody had done it already); ``idle`` (nobody asked for it lately, so it lapses);
-    ``gone`` (the image is); ``postponed`` (Postgres is away, or no credentials); ``failed`` (to be tried again);
-    ``dead`` (given up).
+    ``renewed``; ``fresh`` (already renewed by another worker or a request); ``idle`` (not requested for ``idle_after``
+    seconds, so not renewed); ``gone`` (the image does not exist); ``postponed`` (Postgres does not answer, or the
+    credentials end); ``failed`` (to be tried again); ``dead`` (given up).
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class RefreshBatch:
         metrics: Metrics,
         *,
         idle_after: float,
-        forget: Callable[[Sequence[str]], Awaitable[None]],
+        invalidate: Callable[[Sequence[str]], Awaitable[None]],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._catalog = catalog
@@ -76,11 +76,11 @@ class RefreshBatch:
         self._lifetime = lifetime
         self._metrics = metrics
         self._idle_after = idle_after
-        self._forget = forget
+        self._invalidate = invalidate
         self._now = now
 
     async def renew(self, claims: Sequence[Claim]) -> "Counter[str]":
-        """Renew the claims; how many had which result. Raises ``CacheUnavailable``: the lease then gives them back."""
+        """Renew the claims and count the results. Raises ``CacheUnavailable``: the lease then returns the claims."""
         results: Counter[str] = Counter()
         found = await self._shared.read_headers([claim.variant for claim in claims])
         used = await self._usage.last_accesses([claim.variant for claim in claims])
@@ -94,7 +94,7 @@ class RefreshBatch:
                 idle.append(variant)
             elif (due := self._still_fresh_until(there)) is not None:
                 fresh[variant] = due
-            elif not self._signer.knows_style(variant.style):
+            elif not self._signer.has_style(variant.style):
                 idle.append(variant)
             else:
                 work.append(_Work(claim, there))
@@ -108,7 +108,7 @@ class RefreshBatch:
         return results
 
     def _still_fresh_until(self, there: EntryHeader) -> float | None:
-        """Until when the entry needs no renewal: a worker that died may have renewed it before, or a request."""
+        """Return until when the entry needs no renewal, or None: a dead worker or a request may have renewed it."""
         if there.expires_at is None:
             return None
         fresh_until = self._lifetime.fresh_until(there.expires_at)
@@ -120,7 +120,7 @@ class RefreshBatch:
         try:
             rows = await self._catalog.fetch_rows(list({item.claim.variant.image_id for item in work}))
         except CatalogUnavailable as error:
-            return await self._find_the_culprit(work, hits, error)
+            return await self._isolate_failure(work, hits, error)
         made: list[tuple[SignedImage, bytes]] = []
         gone: list[str] = []
         expired: list[ImageVariant] = []
@@ -143,15 +143,15 @@ class RefreshBatch:
         await self._shared.keep(made, hits)
         await self._queue.postpone(expired, self._now(), _POSTPONED_FOR)
         if gone:
-            await self._forget(gone)
-            await self._shared.forget_usage(gone)
+            await self._invalidate(gone)
+            await self._shared.remove_usage(gone)
         results.update(renewed=len(made), gone=len(gone), postponed=len(expired))
         return results
 
-    async def _find_the_culprit(
+    async def _isolate_failure(
         self, work: Sequence[_Work], hits: Mapping[ImageVariant, float], error: CatalogUnavailable
     ) -> "Counter[str]":
-        """The query failed: Postgres is away, or one of the ids makes it fail; that one must hold nobody up."""
+        """Halve a batch whose query failed until the id that makes it fail is alone; postpone it without Postgres."""
         try:
             await self._catalog.try_query()
         except CatalogUnavailable:

@@ -1,4 +1,4 @@
-"""The task that renews presigned URLs before they die."""
+"""The worker that renews presigned URLs before they end."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ _PAUSE_AFTER_FAILURE = 1.0
 
 @dataclass(slots=True)
 class RefreshReport:
-    """What the task has done since it started; ``last_run`` in Unix seconds, None before the first cycle ended."""
+    """Results of the worker since its start; ``last_run`` in Unix seconds, None before the first cycle ended."""
 
     running: bool = False
     last_run: float | None = None
@@ -28,24 +28,22 @@ class RefreshReport:
 
     @property
     def success_count(self) -> int:
-        """URLs renewed, or found renewed."""
+        """Return the number of URLs renewed, or found renewed."""
         return self.results["renewed"] + self.results["fresh"]
 
     @property
     def error_count(self) -> int:
-        """Attempts that failed."""
+        """Return the number of failed attempts."""
         return self.results["failed"] + self.results["dead"]
 
 
 class RefreshWorker:
-    """Cycles over the queue. Each cycle drains everything that is due; the next begins when the next is due, at the
-    latest after ``interval`` seconds.
-    """
+    """Drains the queue in cycles; each begins when the next renewal is due, at most ``interval`` seconds later."""
 
     def __init__(
         self,
         queue: RefreshQueue,
-        renewal: RefreshBatch,
+        refresh_batch: RefreshBatch,
         metrics: Metrics,
         *,
         interval: float,
@@ -53,7 +51,7 @@ class RefreshWorker:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._queue = queue
-        self._refresh_batch = renewal
+        self._refresh_batch = refresh_batch
         self._metrics = metrics
         self._interval = interval
         self._batch_size = batch_size
@@ -61,9 +59,9 @@ class RefreshWorker:
         self.report = RefreshReport()
 
     async def run(self) -> None:
-        """Renew until cancelled. A cycle that fails is logged, and the next one comes."""
+        """Renew until cancelled. A cycle that fails is logged, and the next one follows."""
         self.report.running = True
-        self._keeps_up()
+        self._record_success()
         try:
             while True:
                 await asyncio.sleep(await self._cycle())
@@ -71,21 +69,21 @@ class RefreshWorker:
             self.report.running = False
 
     async def _cycle(self) -> float:
-        """One cycle, and the wait for the next; how many seconds more to pause."""
+        """Run one cycle and wait for the next; return how many seconds more to pause."""
         try:
             with self._metrics.refresh_cycle_duration.time():
                 await self.drain_once()
             await self._until_due()
         except CacheUnavailable as error:
             logger.debug("renewals wait for redis: %s", error)
-        except Exception:  # the task outlives what nobody foresaw; the next cycle comes
+        except Exception:  # the task survives unforeseen errors; the next cycle follows
             logger.exception("refresh cycle failed")
         else:
             return 0
         return _PAUSE_AFTER_FAILURE
 
     async def _until_due(self) -> None:
-        """Wait until something is due, at the latest for ``interval``. Others queue meanwhile, so look again often."""
+        """Wait until a renewal is due, at most ``interval``; other replicas may queue earlier ones meanwhile."""
         deadline = self._now() + self._interval
         while (remaining := deadline - self._now()) > 0:
             next_due = await self._queue.next_due()
@@ -93,11 +91,11 @@ class RefreshWorker:
                 remaining = min(remaining, next_due - self._now())
             if remaining <= 0:
                 return
-            self._keeps_up()
+            self._record_success()
             await asyncio.sleep(min(_LOOK_EVERY, remaining))
 
     async def drain_once(self) -> "Counter[str]":
-        """Renew everything that is due now; how many had which result. Raises ``CacheUnavailable``."""
+        """Renew everything that is due now and count the results. Raises ``CacheUnavailable``."""
         total: Counter[str] = Counter()
         while claims := await self._queue.claim(self._now(), self._batch_size):
             self._metrics.refresh_lag.set(max(0.0, self._now() - claims[0].due_at))
@@ -106,13 +104,13 @@ class RefreshWorker:
             self.report.results += results
         self._metrics.refresh_lag.set(0)
         self.report.last_run = self._now()
-        self._keeps_up()
+        self._record_success()
         lengths = await self._queue.lengths(self._now())
         self._metrics.refresh_queue_length.set(lengths.queued)
         self._metrics.refresh_due.set(lengths.due)
         self._metrics.refresh_dead.set(lengths.dead)
         return total
 
-    def _keeps_up(self) -> None:
-        """Nothing is due now: an alert compares the time since with a limit, whatever ``interval`` is."""
+    def _record_success(self) -> None:
+        """Record that nothing is due now; an alert limits the time since then, whatever ``interval`` is."""
         self._metrics.refresh_last_success.set(self._now())

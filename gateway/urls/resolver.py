@@ -1,4 +1,4 @@
-"""Image id -> signed image: local tier, Redis, then the catalog and the signer."""
+"""The resolver: image id -> signed image, by the local tier, Redis, or the catalog and the signer."""
 
 import logging
 import time
@@ -15,7 +15,7 @@ from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.presign.signer import Signer
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.url_entries import Found
-from gateway.urls.local_tier import KnownUnknown, LocalTier
+from gateway.urls.local_tier import ImageMissing, LocalTier
 from gateway.urls.lookup_counts import LookupCounts
 from gateway.urls.shared_tier import SharedTier
 
@@ -26,15 +26,15 @@ _REDIS_HIT, _REDIS_MISS, _REDIS_ERROR = ("redis", "hit"), ("redis", "miss"), ("r
 
 
 class Catalog(Protocol):
-    """Where rows come from."""
+    """The source of rows."""
 
     async def fetch_many(self, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]:
-        """The records of those that can be served; raises ``CatalogUnavailable``."""
+        """Return the records of those that can be served; raises ``CatalogUnavailable``."""
         ...
 
 
 class Resolved(NamedTuple):
-    """An image with a URL that may be handed out, and whether that URL was made before."""
+    """An image with a URL that may be handed out, and whether the URL came from a cache."""
 
     image: SignedImage
     from_cache: bool
@@ -42,18 +42,18 @@ class Resolved(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An image's row, and its cached URL; None when there is none that may be handed out."""
+    """An image's row, and its cached URL; None when no cached URL may be handed out."""
 
     record: ImageRecord
     presigned: PresignedUrl | None
 
 
 class UrlResolver:
-    """Finds or makes the presigned URL of an image; who may see it is for the caller to check, on a hit as on a miss.
+    """Finds or makes the presigned URL of an image. The caller checks access, on a hit as on a miss.
 
-    A hit in the local tier awaits nothing. A miss is looked up once, however many ask. Redis away: signed here.
-    Postgres away: what is cached is served for as long as its URL may be. Without a ``shared`` tier every URL is made
-    anew.
+    A hit in the local tier awaits nothing. Concurrent misses of one image share one look-up. Without Redis, URLs are
+    signed here; without Postgres, cached URLs are served until they end. Without a ``shared`` tier only the local one
+    caches.
     """
 
     def __init__(
@@ -80,45 +80,48 @@ class UrlResolver:
         self._renewals: SingleFlight[ImageVariant, SignedImage] = SingleFlight("renewal", metrics.coalesced_requests)
 
     def get_cached(self, image_id: str, style: str | None = None) -> Resolved | None:
-        """Return what this process has cached; None: ask ``look_up``. Raises ``UnknownStyle`` or ``ImageNotFound``."""
-        if style is not None and not self._signer.knows_style(style):
+        """Return what this process has cached, or None (``look_up``); raises ``UnknownStyle`` or ``ImageNotFound``."""
+        if style is not None and not self._signer.has_style(style):
             raise UnknownStyle
         return self._from_local(ImageVariant(image_id, style))
 
     async def look_up(self, image_id: str, style: str | None = None) -> Resolved:
-        """What is not at hand; raises ``ImageNotFound``, ``CatalogUnavailable`` or ``CredentialsExpired``."""
+        """Look up an image that is not cached here.
+
+        Raises ``ImageNotFound``, ``CatalogUnavailable`` or ``CredentialsExpired``.
+        """
         variant = ImageVariant(image_id, style)
         return await self._lookups.run(variant, lambda: self._look_up(variant))
 
     async def resolve_many(self, image_ids: Iterable[str]) -> dict[str, Resolved | GatewayError]:
-        """Each image, or why there is none; one round to Redis and one query, whatever the number."""
+        """Return each image or its error, by one read of Redis and one query for all."""
         results: dict[str, Resolved | GatewayError] = {}
         missed: list[ImageVariant] = []
         for image_id in dict.fromkeys(image_ids):
             variant = ImageVariant(image_id)
             try:
-                known = self._from_local(variant)
+                cached = self._from_local(variant)
             except ImageNotFound as error:
                 results[image_id] = error
                 continue
-            if known is None:
+            if cached is None:
                 missed.append(variant)
             else:
-                results[image_id] = known
+                results[image_id] = cached
         found = await self._look_up_many(missed)
         return results | {variant.image_id: result for variant, result in found.items()}
 
     async def peek(self, image_id: str) -> Known:
-        """What is known of the image, without making a URL; raises ``ImageNotFound`` or ``CatalogUnavailable``."""
+        """Return the image without making a URL; raises ``ImageNotFound`` or ``CatalogUnavailable``."""
         variant, mark = ImageVariant(image_id), self._local.mark()
-        known = self._from_local(variant)
-        if known is None:
+        cached = self._from_local(variant)
+        if cached is None:
             image = (await self._find([variant])).get(variant, Found()).image
             if image is not None and self._may_be_used(image):
                 self._keep_local(image, mark)
-                known = Resolved(image, from_cache=True)
-        if known is not None:
-            return Known(known.image.record, known.image.presigned)
+                cached = Resolved(image, from_cache=True)
+        if cached is not None:
+            return Known(cached.image.record, cached.image.presigned)
         record = (await self._catalog.fetch_many([image_id])).get(image_id)
         if record is None:
             self._local.put_unknown(variant, mark)
@@ -128,20 +131,20 @@ class UrlResolver:
     async def renew(
         self, image_id: str, style: str | None = None, *, refused: SignedImage | None = None
     ) -> SignedImage:
-        """A URL signed this moment for the row as it is now.
+        """Return a URL signed now for the current row.
 
-        ``refused`` is what COS would not take; its record is used when Postgres does not answer. Raises
+        ``refused`` is the image whose URL COS refused; its record is used when Postgres does not answer. Raises
         ``ImageNotFound``, ``CatalogUnavailable`` or ``CredentialsExpired``.
         """
         variant = ImageVariant(image_id, style)
         return await self._renewals.run(variant, lambda: self._renew(variant, refused))
 
     def sign_for_head(self, image: SignedImage) -> PresignedUrl:
-        """The image's URL for HEAD, which COS refuses on a URL signed for GET."""
+        """Return the image's URL for HEAD, which COS refuses on a URL signed for GET."""
         return self._signer.sign(image.record, image.style, method="HEAD")
 
     def forget(self, image_id: str | None) -> None:
-        """Look the image up again when it is asked for next; None: every image, unless nobody can say better."""
+        """Look the image up again at its next request; None: every image, and serve it stale if no store answers."""
         if image_id is None:
             self._local.mark_all_stale()
             self._lookups.detach()
@@ -150,31 +153,31 @@ class UrlResolver:
             self._lookups.detach(lambda variant: variant.image_id == image_id)
 
     def invalidate_before(self, at: float) -> None:
-        """Rows read before ``at`` (Unix seconds) may have changed unheard: read them again before they are used."""
+        """Read rows again that were read before ``at`` (Unix seconds): notifications may have been missed."""
         self._invalid_before = at + CLOCK_SKEW
         self.forget(None)
 
-    def begin_gap(self) -> None:
-        """Until ``end_gap`` nobody tells of changes: believe no entry of Redis that the row does not confirm.
+    def stop_trusting_redis(self) -> None:
+        """Use entries of Redis only after reading their rows: no notifications arrive until ``trust_redis_from``.
 
-        Where Postgres does not answer, entries are served as they are.
+        While Postgres does not answer, entries are served as they are.
         """
         self._is_listening = False
 
-    def end_gap(self, at: float) -> None:
-        """From ``at`` (Unix seconds) on, changes are told of."""
+    def trust_redis_from(self, at: float) -> None:
+        """Use entries of Redis whose rows were read after ``at`` (Unix seconds): notifications arrive from then on."""
         self._is_listening = True
         self.invalidate_before(at)
 
     async def close(self) -> None:
-        """Stop the work under way."""
+        """Cancel the look-ups and renewals under way."""
         await self._lookups.close()
         await self._renewals.close()
 
     def _from_local(self, variant: ImageVariant) -> Resolved | None:
         try:
             image = self._local.get(variant)
-        except KnownUnknown:
+        except ImageMissing:
             self._lookups_by_result.add(_LOCAL_UNKNOWN)
             raise ImageNotFound from None
         if image is None:
@@ -209,7 +212,7 @@ class UrlResolver:
         try:
             records = await self._catalog.fetch_many([variant.image_id for variant in missed])
         except CatalogUnavailable as error:
-            return results | {variant: self._last_known(variant, found, mark) or error for variant in missed}
+            return results | {variant: self._stale_entry(variant, found, mark) or error for variant in missed}
         made: list[tuple[SignedImage, bytes]] = []
         for variant in missed:
             there = found.get(variant, Found())
@@ -229,7 +232,7 @@ class UrlResolver:
             return ImageNotFound(variant.image_id)
         cached = there.image
         if cached is not None and cached.record == record and self._lifetime.is_usable(cached.presigned, self._now()):
-            # It was only to be read again: the row is as it was, so the URL is as good as before.
+            # Only the row had to be read again: it has not changed, so the cached URL stays valid.
             return Resolved(replace(cached, read_at=read_at), from_cache=True)
         try:
             return Resolved(self._sign(record, variant.style, read_at), from_cache=False)
@@ -237,7 +240,7 @@ class UrlResolver:
             return error
 
     async def _find(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
-        """What Redis has, counted; nothing while it is away."""
+        """Return what Redis has, and count it; nothing while Redis does not answer."""
         if self._shared is None:
             return {}
         try:
@@ -254,11 +257,11 @@ class UrlResolver:
         return found
 
     def _may_be_used(self, image: SignedImage) -> bool:
-        is_believed = self._is_listening and image.read_at >= self._invalid_before
-        return is_believed and self._lifetime.is_usable(image.presigned, self._now())
+        is_trusted = self._is_listening and image.read_at >= self._invalid_before
+        return is_trusted and self._lifetime.is_usable(image.presigned, self._now())
 
-    def _last_known(self, variant: ImageVariant, found: Mapping[ImageVariant, Found], mark: int) -> Resolved | None:
-        """What may be out of date, for when nobody can say better."""
+    def _stale_entry(self, variant: ImageVariant, found: Mapping[ImageVariant, Found], mark: int) -> Resolved | None:
+        """Return an entry that may be out of date, for when Postgres does not answer; None when there is none."""
         image = self._local.get_stale(variant) or found.get(variant, Found()).image
         if image is None or not self._lifetime.is_usable(image.presigned, self._now()):
             return None
@@ -287,7 +290,7 @@ class UrlResolver:
         return image
 
     async def _was_just_renewed(self, variant: ImageVariant, newest: SignedImage, refused: SignedImage | None) -> bool:
-        """Whether another replica has just done what this one is about to do."""
+        """Return whether another replica has just renewed the URL."""
         if refused is not None and newest.presigned.signed_at > refused.presigned.signed_at:
             return True
         try:

@@ -1,4 +1,4 @@
-"""The tier in Redis, whole: entries, who is used, and when each is due for renewal."""
+"""The tier of the URL cache in Redis: entries, their usage, and the refresh queue."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,9 +14,9 @@ _RENEWAL_LOCK = 1
 
 
 class SharedTier:
-    """What replicas share. Raises ``CacheUnavailable``.
+    """The URLs that replicas share. Raises ``CacheUnavailable``.
 
-    An entry is kept for as long as its URL may be handed out and, if ``renews``, queued for renewal in time.
+    An entry is kept for as long as its URL may be handed out and, if ``renews``, queued for renewal before that.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class SharedTier:
         self._now = now
 
     async def find(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
-        """What is kept for each of ``members``."""
+        """Return what is cached for each of ``variants``."""
         return await self._cache.get_many(variants)
 
     async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryHeader]:
-        """What is kept for each of ``members``, unread."""
+        """Return the header of the entry of each of ``variants``."""
         return await self._cache.read_headers(variants)
 
     async def keep(
@@ -79,47 +79,47 @@ class SharedTier:
         ends = {ImageVariant(image.record.image_id, image.style): image.presigned.expires_at for image, _ in made}
         ends = {variant: end for variant, end in ends.items() if kept[variant]}
         if ends:
-            await self._usage.made(ends, now)
+            await self._usage.add(ends, now)
             await self._queue.schedule({variant: at for variant, at in due.items() if variant in ends})
 
     async def drop(self, image_ids: Sequence[str]) -> None:
-        """The images have changed or are gone: their entries are out of use, also for writers already under way.
+        """Drop the entries of changed or deleted images, also for writes under way.
 
-        How often they were used stays known: a row that changed names the same image.
+        Their usage stays: a changed row still names the same image.
         """
-        variants = self._members(image_ids)
+        variants = self._variants_of(image_ids)
         await self._cache.drop(variants)
         await self._queue.remove(variants)
-        await self._usage.dropped(variants)
+        await self._usage.remove_expiry(variants)
 
-    async def forget_usage(self, image_ids: Sequence[str]) -> None:
-        """There are no such images: how often they were used is of no use to anybody."""
-        await self._usage.forget(self._members(image_ids))
+    async def remove_usage(self, image_ids: Sequence[str]) -> None:
+        """Remove the usage of images that do not exist."""
+        await self._usage.remove(self._variants_of(image_ids))
 
     async def lock_renewal(self, variant: ImageVariant) -> bool:
-        """Whether this caller is the first within a second to renew the member on demand."""
+        """Return whether this caller is the first within a second to renew the variant on demand."""
         key = self._guard.key("refresh", "lock", str(variant))
         async with self._guard.bounded():
             return bool(await self._guard.client.set(key, b"", nx=True, ex=_RENEWAL_LOCK))
 
     async def trim(self) -> int:
-        """Remove what is beyond ``max_size``, the least recently used first; how many that were."""
+        """Remove variants beyond ``max_size``, the least recently used first; return their number."""
         taken = await self._usage.take_least_used(self._max_size)
         if taken:
             await self._cache.remove(taken)
             await self._queue.remove(taken)
-            await self._usage.forget(taken)
+            await self._usage.remove(taken)
         return len(taken)
 
     async def repair(self) -> None:
-        """Remove values of another type under the names of our sets; an entry is overwritten when it is next made."""
+        """Delete values of the wrong type under the keys of our sets; an entry is overwritten by its next write."""
         await self._usage.repair()
         await self._queue.repair()
 
-    async def mend_if_needed(self) -> None:
-        """Do so once any command, alone or in a pipeline, has met such a value."""
+    async def repair_if_needed(self) -> None:
+        """Repair when any command, alone or in a pipeline, has met such a value."""
         if self._guard.met_wrong_type():
             await self.repair()
 
-    def _members(self, image_ids: Sequence[str]) -> list[ImageVariant]:
+    def _variants_of(self, image_ids: Sequence[str]) -> list[ImageVariant]:
         return [ImageVariant(image_id, style) for image_id in image_ids for style in self._styles]

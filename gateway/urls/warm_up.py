@@ -1,4 +1,4 @@
-"""Filling the URL cache before anybody asks."""
+"""Filling the URL cache ahead of requests."""
 
 import logging
 from collections.abc import AsyncIterator, Sequence
@@ -15,21 +15,21 @@ BATCH = 100
 
 
 async def warm_up(resolver: UrlResolver, image_ids: Sequence[str]) -> AsyncIterator[dict[str, GatewayError | None]]:
-    """Look the images up, a batch at a time; for each of the batch its error, None when it is cached now."""
+    """Look the images up in batches; yield for each batch the error of each image, None when it is cached now."""
     for start in range(0, len(image_ids), BATCH):
         found = await resolver.resolve_many(image_ids[start : start + BATCH])
         yield {image_id: result if isinstance(result, GatewayError) else None for image_id, result in found.items()}
 
 
 async def warm_up_hottest(usage: UsageStore, shared: SharedTier, resolver: UrlResolver, most: int) -> None:
-    """Look up the ``most`` used images; whatever fails is left to the first request for it.
+    """Look up the ``most`` most used images; one that fails is looked up by its first request.
 
-    What is no image any more is taken out of the most used.
+    The usage of images that no longer exist is removed.
     """
     try:
         hottest = await usage.hottest(most)
         found = {image_id: error async for batch in warm_up(resolver, hottest) for image_id, error in batch.items()}
-        await shared.forget_usage([one for one, error in found.items() if isinstance(error, ImageNotFound)])
+        await shared.remove_usage([one for one, error in found.items() if isinstance(error, ImageNotFound)])
     except CacheUnavailable as error:
         logger.warning("no warm-up: %s", error)
         return

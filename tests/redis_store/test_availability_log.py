@@ -1,4 +1,4 @@
-"""What the log is told of Redis: the reason, and not again and again."""
+"""The log lines about the availability of Redis."""
 
 import logging
 
@@ -9,34 +9,34 @@ from tests.tier import Clock
 
 
 @pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     caplog.set_level(logging.INFO)
     return caplog
 
 
-def test_each_outage_is_told_once_and_so_is_its_end(told: pytest.LogCaptureFixture) -> None:
-    tidings = AvailabilityLog()
-    tidings.answered()
-    assert not told.records
+def test_each_outage_is_told_once_and_so_is_its_end(log: pytest.LogCaptureFixture) -> None:
+    availability = AvailabilityLog()
+    availability.answered()
+    assert not log.records
     for _ in range(2):
-        told.clear()
+        log.clear()
         for reason in ("refused", "still refused"):
-            tidings.away(reason)
+            availability.away(reason)
         for _ in range(2):
-            tidings.answered()
-        assert [(record.levelname, record.message) for record in told.records] == [
-            ("WARNING", "redis is away, going on without it: reason=refused"),
-            ("INFO", "redis is back"),
+            availability.answered()
+        assert [(record.levelname, record.message) for record in log.records] == [
+            ("WARNING", "redis does not answer, going on without it: reason=refused"),
+            ("INFO", "redis answers again"),
         ]
 
 
-def test_what_is_refused_again_and_again_is_told_once_a_minute(told: pytest.LogCaptureFixture) -> None:
+def test_what_is_refused_again_and_again_is_told_once_a_minute(log: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    tidings = AvailabilityLog(monotonic=clock)
+    availability = AvailabilityLog(monotonic=clock)
     for _ in range(60):
-        tidings.refused("OOM")
-        tidings.answered()
+        availability.refused("OOM")
+        availability.answered()
         clock.now += 1
-    assert [record.message for record in told.records] == ["redis refuses what it is asked: reason=OOM"]
-    tidings.refused("READONLY")
-    assert "READONLY" in told.records[-1].message
+    assert [record.message for record in log.records] == ["redis refuses commands: reason=OOM"]
+    availability.refused("READONLY")
+    assert "READONLY" in log.records[-1].message

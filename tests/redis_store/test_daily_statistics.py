@@ -48,8 +48,8 @@ async def test_however_long_redis_is_away_no_more_images_are_held() -> None:
         with pytest.raises(CacheUnavailable):
             await statistics.flush()
     (held,) = statistics._gathered.values()
-    assert statistics._unsettled is not None
-    ((waiting),) = statistics._unsettled.images.values()
+    assert statistics._unconfirmed is not None
+    ((waiting),) = statistics._unconfirmed.images.values()
     assert len(held.images | waiting) == 15
 
 

@@ -30,10 +30,10 @@ async def reached(url: str) -> AsyncIterator[GuardedRedis]:
 
 
 @contextlib.asynccontextmanager
-async def listening(guard: GuardedRedis, *, ask_every: float = 5.0) -> AsyncIterator[Heard]:
+async def listening(guard: GuardedRedis, *, ping_every: float = 5.0) -> AsyncIterator[Heard]:
     """What a replica hears."""
     heard: Heard = asyncio.Queue()
-    task = asyncio.create_task(InvalidationChannel(guard, ask_every=ask_every).listen(heard.put_nowait))
+    task = asyncio.create_task(InvalidationChannel(guard, ping_every=ping_every).listen(heard.put_nowait))
     try:
         yield heard
     finally:
@@ -48,7 +48,7 @@ async def next_of(heard: Heard) -> str | None:
 
 async def tell(url: str, *image_ids: str) -> None:
     async with reached(url) as guard:
-        await InvalidationChannel(guard).tell(image_ids)
+        await InvalidationChannel(guard).publish(image_ids)
 
 
 async def test_listening_has_begun_when_redis_says_so(redis_url: str, redis_client: "redis.Redis") -> None:
@@ -111,7 +111,7 @@ async def line(redis_url: str, redis_client: "redis.Redis") -> AsyncIterator[Lin
 
 
 async def test_a_connection_that_died_without_a_word_is_noticed(line: Line, redis_url: str) -> None:
-    async with reached(line.url) as guard, listening(guard, ask_every=0.1) as heard:
+    async with reached(line.url) as guard, listening(guard, ping_every=0.1) as heard:
         assert await next_of(heard) is None
         await tell(redis_url, "a")
         assert await next_of(heard) == "a"
@@ -124,7 +124,7 @@ async def test_a_connection_that_died_without_a_word_is_noticed(line: Line, redi
 
 async def test_a_quiet_connection_is_kept(line: Line, redis_url: str) -> None:
     """Silence alone is no gap: Redis is asked, and answers."""
-    async with reached(line.url) as guard, listening(guard, ask_every=0.05) as heard:
+    async with reached(line.url) as guard, listening(guard, ping_every=0.05) as heard:
         assert await next_of(heard) is None
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.4):

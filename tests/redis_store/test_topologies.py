@@ -77,7 +77,7 @@ async def told(guard: GuardedRedis) -> None:
     try:
         async with asyncio.timeout(10):
             assert await heard.get() is None
-            await InvalidationChannel(guard).tell(["a", "b"])
+            await InvalidationChannel(guard).publish(["a", "b"])
             assert [await heard.get(), await heard.get()] == ["a", "b"]
     finally:
         listening.cancel()

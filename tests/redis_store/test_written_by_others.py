@@ -140,11 +140,11 @@ async def test_a_value_of_the_wrong_type_is_repaired_though_only_a_pipeline_met_
 ) -> None:
     key = f"image:index:{name}"
     redis_client.set(key, "in the way", ex=100)
-    await tier.shared.mend_if_needed()
+    await tier.shared.repair_if_needed()
     assert redis_client.type(key) == b"string"  # nothing has met it
     with pytest.raises(WrongType):
-        await tier.usage.forget([A])
-    await tier.shared.mend_if_needed()
+        await tier.usage.remove([A])
+    await tier.shared.repair_if_needed()
     assert not redis_client.exists(key)
 
 
@@ -158,6 +158,6 @@ async def test_a_batch_that_met_a_value_of_the_wrong_type_is_added_once(
     for _ in range(3):
         with pytest.raises(WrongType):
             await tier.usage.write(batch)
-    await tier.shared.mend_if_needed()
+    await tier.shared.repair_if_needed()
     await tier.usage.write(batch)
     assert await tier.usage.read(A) == Usage(3, 2, NOW)

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
-from gateway.urls.local_tier import KnownUnknown, LocalTier
+from gateway.urls.local_tier import ImageMissing, LocalTier
 from tests.signed_images import signed_image
 from tests.tier import NOW, Clock, record
 
@@ -49,7 +49,7 @@ def test_the_least_recently_used_goes_first(tier: LocalTier) -> None:
 
 def test_an_unknown_image_is_remembered_for_a_while(tier: LocalTier, clock: Clock) -> None:
     tier.put_unknown(ImageVariant("a"), tier.mark())
-    with pytest.raises(KnownUnknown):
+    with pytest.raises(ImageMissing):
         tier.get(ImageVariant("a"))
     assert tier.get_stale(ImageVariant("a")) is None
     clock.now += 3

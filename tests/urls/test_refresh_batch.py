@@ -41,7 +41,7 @@ def renewal_of(tier: Tier, forgotten: Forgotten | None = None) -> RefreshBatch:
         tier.lifetime,
         tier.metrics,
         idle_after=86_400,
-        forget=(forgotten if forgotten is not None else Forgotten()).add,
+        invalidate=(forgotten if forgotten is not None else Forgotten()).add,
         now=tier.clock,
     )
 
@@ -223,7 +223,7 @@ async def test_a_style_is_renewed_beside_its_image(tier: Tier) -> None:
 
 async def test_a_style_that_is_configured_no_more_lapses(tier: Tier) -> None:
     await tier.queue.schedule({ImageVariant("a", "gone"): tier.clock()})
-    await tier.usage.made({ImageVariant("a", "gone"): 1}, tier.clock())
+    await tier.usage.add({ImageVariant("a", "gone"): 1}, tier.clock())
     assert await refresher_of(tier).drain_once() == Counter(idle=1)
 
 
@@ -245,7 +245,7 @@ async def test_the_task_wakes_when_something_is_due_and_survives_failures(
         redis_client.set("image:refresh:queue", "garbage")
         async with asyncio.timeout(5):
             while "redis key removed: key=image:refresh:queue type=string expected=zset" not in caplog.text:
-                await tier.shared.mend_if_needed()
+                await tier.shared.repair_if_needed()
                 await asyncio.sleep(0.01)
         await keep(tier, "b")
         tier.clock.now += 3000
@@ -260,7 +260,7 @@ async def test_a_task_with_nothing_to_do_keeps_up_however_long_its_interval_is(t
         return tier.metrics.registry.get_sample_value("image_gateway_refresh_last_success_timestamp_seconds")
 
     async with running(idle):
-        await until(lambda: last_success() == tier.clock.now)
+        await until(lambda: idle.report.last_run is not None)  # the first cycle has read the clock
         tier.clock.now += 3600
         await until(lambda: last_success() == tier.clock.now)
         assert idle.report.last_run == tier.clock.now - 3600  # no other cycle

@@ -56,7 +56,7 @@ async def test_a_change_of_the_row_does_not_zero_the_counts(tier: Tier) -> None:
     await tier.usage.write(tier.usage.batch({A: Usage(5, 2, tier.clock())}))
     await tier.shared.drop(["a"])
     assert await tier.usage.read(A) == Usage(5, 2, tier.clock())
-    await tier.shared.forget_usage(["a"])
+    await tier.shared.remove_usage(["a"])
     assert await tier.usage.read(A) == Usage()
 
 
@@ -137,6 +137,6 @@ async def test_an_index_of_the_wrong_type_is_reported_and_repaired(
     with pytest.raises(WrongType):
         await keep(tier, "a")
     assert redis_client.exists("image:url:a")
-    await tier.shared.mend_if_needed()
+    await tier.shared.repair_if_needed()
     await keep(tier, "a")
     assert await tier.queue.due_at(A) is not None
