@@ -15,7 +15,7 @@ RECORD = ImageRecord("cat", "alice", True, "photos-1250000000", "ap-guangzhou", 
 
 
 POLICY = CachePolicy(max_age=600, private_vary="Authorization, Cookie")
-FACTS = ObjectMetadata(1000, '"abc"', "Fri, 10 Apr 2020 09:35:05 GMT", "image/png", None)
+METADATA = ObjectMetadata(1000, '"abc"', "Fri, 10 Apr 2020 09:35:05 GMT", "image/png", None)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ FACTS = ObjectMetadata(1000, '"abc"', "Fri, 10 Apr 2020 09:35:05 GMT", "image/pn
         ("", "image/jpeg", "image/jpeg"),
     ],
 )
-def test_the_type_is_what_cos_says_or_else_the_catalog(cos: str | None, row: str | None, sent: str) -> None:
+def test_the_type_is_that_of_cos_or_else_of_the_catalog(cos: str | None, row: str | None, sent: str) -> None:
     assert content_type_of(row, cos) == sent
 
 
@@ -73,17 +73,17 @@ def test_no_type_of_the_catalog_breaks_a_header(content_type: str) -> None:
     assert re.fullmatch(r"image/[!-~]+", sent)
 
 
-def test_lesson_10_a_shared_cache_may_keep_what_everybody_may_see_and_nothing_else() -> None:
+def test_lesson_10_a_shared_cache_may_keep_public_images_only() -> None:
     assert cache_control(True, 600) == "public, max-age=600, stale-while-revalidate=300, stale-if-error=86400"
     assert cache_control(False, 600) == "private, max-age=600"
 
 
-def sent(metadata: ObjectMetadata = FACTS, *, download: str | None = None, with_body: bool = True) -> dict[str, str]:
+def sent(metadata: ObjectMetadata = METADATA, *, download: str | None = None, with_body: bool = True) -> dict[str, str]:
     """The headers of an answer."""
     return dict(image_headers(RECORD, metadata, POLICY, download=download, with_body=with_body))
 
 
-def test_an_image_carries_what_the_contract_says() -> None:
+def test_an_image_has_the_header_fields_of_the_contract() -> None:
     headers = sent()
     assert headers["ETag"] == '"abc"'
     assert headers["Last-Modified"] == "Fri, 10 Apr 2020 09:35:05 GMT"
@@ -95,13 +95,13 @@ def test_an_image_carries_what_the_contract_says() -> None:
     assert "Content-Disposition" not in headers
 
 
-def test_what_cos_does_not_say_is_not_said() -> None:
+def test_fields_that_cos_did_not_send_are_left_out() -> None:
     headers = sent(ObjectMetadata(None, None, None, "image/png", None))
     assert not {"ETag", "Last-Modified", "Content-Encoding"} & headers.keys()
 
 
 def test_an_answer_without_a_body_says_nothing_of_one() -> None:
-    headers = sent(FACTS._replace(content_type=None), with_body=False)
+    headers = sent(METADATA._replace(content_type=None), with_body=False)
     assert headers["ETag"] == '"abc"'
     assert not any(name.startswith("Content-") and name != "Content-Security-Policy" for name in headers)
 
@@ -110,7 +110,7 @@ def test_a_download_has_a_name() -> None:
     assert sent(download="cat.png")["Content-Disposition"] == 'attachment; filename="cat.png"'
 
 
-def test_what_one_answer_adds_is_not_in_the_next() -> None:
-    first = image_headers(RECORD, FACTS, POLICY, download=None, with_body=True)
+def test_fields_added_to_one_response_are_not_in_the_next() -> None:
+    first = image_headers(RECORD, METADATA, POLICY, download=None, with_body=True)
     first["Content-Range"] = "bytes 0-9/1000"
     assert "Content-Range" not in sent()

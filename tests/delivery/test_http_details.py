@@ -20,7 +20,7 @@ OF_ONE_ANSWER = {"Date", "X-Request-Id", "Server-Timing"}
 
 
 class TestAge:
-    """RFC 9111 section 5.1: a cache counts what is told by a 304 or a HEAD from when COS told it."""
+    """RFC 9111 section 5.1: the age of a 304 or a HEAD counts from COS's answer."""
 
     async def test_head_has_the_fields_of_get_cold_and_warm(self, gateway: RunningGateway, images: Images) -> None:
         for image_id in "ab":
@@ -61,7 +61,7 @@ async def test_cache_status_of_a_new_version_says_that_an_old_one_was_there(
 @pytest.mark.parametrize("is_warm", [False, True], ids=["cold", "warm"])
 @pytest.mark.parametrize("headers", [{"If-None-Match": "*"}, {"If-Match": '"x"'}, {"Range": "bytes=99999-"}])
 @pytest.mark.parametrize("delivery", ["stream", "accel"])
-async def test_conditions_of_what_is_no_image_do_not_count(
+async def test_conditions_are_ignored_for_an_object_that_is_no_image(
     start_gateway: StartGateway, images: Images, headers: dict[str, str], is_warm: bool, delivery: str
 ) -> None:
     """RFC 9110 section 13.2.1: where the answer without them would not be a 2xx, they are ignored."""
@@ -84,7 +84,7 @@ async def test_conditions_may_come_in_several_lines(gateway: RunningGateway, ima
 
 
 @pytest.mark.parametrize("etag", [[], [("ETag", 'W/"weak"')]], ids=["no-etag", "weak-etag"])
-async def test_a_range_counts_whether_the_object_is_known_or_not(
+async def test_a_range_applies_with_and_without_metadata_in_memory(
     gateway: RunningGateway, images: Images, cos: CosEmulator, etag: list[tuple[str, str]]
 ) -> None:
     await images.add("a", SMALL)
@@ -93,11 +93,11 @@ async def test_a_range_counts_whether_the_object_is_known_or_not(
     assert [(answer.status, answer.body) for answer in answers] == [(206, SMALL[:10])] * 3
 
 
-@pytest.mark.parametrize("asked_for", ["bytes=2500000-", "bytes=-500"])
-async def test_a_head_and_a_get_that_disagree_do_not_send_the_gateway_round_in_circles(
-    start_gateway: StartGateway, images: Images, asked_for: str
+@pytest.mark.parametrize("byte_range", ["bytes=2500000-", "bytes=-500"])
+async def test_a_head_and_a_get_that_disagree_cause_no_endless_loop(
+    start_gateway: StartGateway, images: Images, byte_range: str
 ) -> None:
-    """Should COS's HEAD overlook the processing, it tells of the photo of 3 MB, and GET of its thumbnail."""
+    """COS's HEAD may ignore the processing: it is of the photo of 3 MB, and GET of its thumbnail."""
     await images.add("a")
     thumbnail = io.BytesIO()
     Image.frombytes("RGB", (10, 10), Random(1).randbytes(300)).save(thumbnail, "PNG")  # noqa: S311
@@ -108,16 +108,16 @@ async def test_a_head_and_a_get_that_disagree_do_not_send_the_gateway_round_in_c
     async with scripted(of_head, of_part, of_head, of_get) as port:
         gateway = await start_gateway(cos={"domain": f"127.0.0.1:{port}"})
         await gateway.request("HEAD", "/i/a")
-        answer = await gateway.get("/i/a", headers={"Range": asked_for})
-    # By the facts of GET: the last 500 bytes are all there are, and nothing is beyond 2.5 MB.
-    expected: tuple[int, Any] = (206, whole) if asked_for == "bytes=-500" else (416, answer.body)
+        answer = await gateway.get("/i/a", headers={"Range": byte_range})
+    # By the metadata of GET: the last 500 bytes are all there are, and nothing is beyond 2.5 MB.
+    expected: tuple[int, Any] = (206, whole) if byte_range == "bytes=-500" else (416, answer.body)
     assert (answer.status, answer.body) == expected
 
 
 async def test_a_body_without_length_ends_with_its_connection_in_http_1_0(
     gateway: RunningGateway, images: Images, cos: CosEmulator
 ) -> None:
-    """Nothing else tells such a client its end (RFC 9112 section 6.3)."""
+    """The end of the connection is the end of the body (RFC 9112 section 6.3)."""
     await add_large(images)
     cos.faults.add(Fault(action=Chunked(), times=None))
     async with connect(gateway.ports.public) as connection:
@@ -135,7 +135,9 @@ async def test_a_malformed_request_is_answered_with_an_id_in_the_field_as_well(g
         assert answer.headers["x-request-id"].encode() in await connection.read_body(answer)
 
 
-async def test_what_the_end_of_the_grace_cuts_does_not_look_whole(start_gateway: StartGateway, images: Images) -> None:
+async def test_a_response_reset_at_the_end_of_the_grace_period_does_not_look_whole(
+    start_gateway: StartGateway, images: Images
+) -> None:
     gateway = await start_gateway(server={"shutdown_grace": 0.1}, image_proxy={"timeout": 20})
     await add_large(images)
     images.cos.faults.add(Fault(action=Chunked(), times=None))
@@ -147,7 +149,7 @@ async def test_what_the_end_of_the_grace_cuts_does_not_look_whole(start_gateway:
             await connection.reader.readexactly(LARGE.size)
 
 
-async def test_the_end_of_the_grace_does_not_take_back_what_was_answered(
+async def test_the_end_of_the_grace_period_does_not_cut_finished_responses(
     start_gateway: StartGateway, images: Images
 ) -> None:
     """Of an answer that the kernel holds for its client, nothing is missing."""

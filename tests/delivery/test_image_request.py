@@ -18,11 +18,11 @@ def asked(query: dict[str, str] | None = None, byte_range: str | None = None) ->
 
 
 def _field(wanted: ImageRequest) -> str | None:
-    """The Range that COS is asked for; None for the whole image."""
+    """Return the Range field for COS; None for the whole image."""
     return str(wanted.byte_range) if wanted.byte_range is not None else None
 
 
-def test_a_plain_request_wants_the_whole_image_shown() -> None:
+def test_a_plain_request_is_for_the_whole_image_inline() -> None:
     wanted = asked()
     assert (wanted.image_id, wanted.style, wanted.download, wanted.redirect) == ("cat", None, None, False)
     assert wanted.byte_range is None
@@ -93,12 +93,12 @@ def test_head_has_no_range() -> None:
 
 
 @pytest.mark.parametrize(("text", "redirect"), [("true", True), ("1", True), ("false", False), ("0", False)])
-def test_a_redirect_can_be_asked_for(text: str, redirect: bool) -> None:
+def test_the_redirect_parameter_is_parsed(text: str, redirect: bool) -> None:
     assert asked({"redirect": text}).redirect is redirect
 
 
 @pytest.mark.parametrize("text", ["", "yes", "True", "2", " true"])
-def test_a_flag_that_is_neither_true_nor_false_is_a_mistake(text: str) -> None:
+def test_a_flag_that_is_neither_true_nor_false_is_invalid(text: str) -> None:
     with pytest.raises(InvalidRequest, match="redirect must be true or false"):
         asked({"redirect": text})
 
@@ -124,7 +124,7 @@ def test_a_file_name_that_is_none_is_a_mistake(name: str) -> None:
         ("100%.png", "attachment; filename=\"100_.png\"; filename*=UTF-8''100%25.png"),
     ],
 )
-def test_a_file_name_is_told_as_rfc_6266_asks(name: str, value: str) -> None:
+def test_a_file_name_is_encoded_by_rfc_6266(name: str, value: str) -> None:
     assert content_disposition(name) == value
 
 
@@ -140,5 +140,5 @@ def test_any_file_name_that_is_taken_comes_back_and_breaks_no_header(name: str) 
     extended = re.search(r"filename\*=UTF-8''(.*)$", value)
     plain = re.search(r'filename="([^"]*)"', value)
     assert plain is not None
-    told = unquote(extended[1]) if extended is not None else plain[1]
-    assert told == name
+    decoded = unquote(extended[1]) if extended is not None else plain[1]
+    assert decoded == name

@@ -1,4 +1,4 @@
-"""What to answer, from the headers of a request and the facts of an object."""
+"""The plan for a request, from its header fields and the object's metadata."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from gateway.delivery.plan import NOT_MODIFIED, WHOLE, Plan, plan_for
 from gateway.errors import PreconditionFailed, RangeNotSatisfiable
 from gateway.origin.origin_response import ObjectMetadata
 
-FACTS = ObjectMetadata(1000, '"v1"', "Thu, 01 Jan 2026 00:00:00 GMT", "image/png", None)
+METADATA = ObjectMetadata(1000, '"v1"', "Thu, 01 Jan 2026 00:00:00 GMT", "image/png", None)
 
 
 @pytest.mark.parametrize(
@@ -32,25 +32,25 @@ FACTS = ObjectMetadata(1000, '"v1"', "Thu, 01 Jan 2026 00:00:00 GMT", "image/png
     ],
 )
 def test_a_table_of_plans(headers: Mapping[str, str], byte_range: ByteRange | None, plan: Plan) -> None:
-    assert plan_for(CIMultiDict(headers), byte_range, FACTS) == plan
+    assert plan_for(CIMultiDict(headers), byte_range, METADATA) == plan
 
 
 @pytest.mark.parametrize("byte_range", ["bytes=1000-", "bytes=5000-6000", "bytes=-0"])
 def test_no_byte_in_the_range(byte_range: str) -> None:
     with pytest.raises(RangeNotSatisfiable) as caught:
-        plan_for(CIMultiDict({}), ByteRange.parse(byte_range), FACTS)
+        plan_for(CIMultiDict({}), ByteRange.parse(byte_range), METADATA)
     assert caught.value.headers == {"Content-Range": "bytes */1000"}
 
 
-def test_an_empty_image_has_no_range_and_an_unknown_size_no_ranges_at_all() -> None:
+def test_an_empty_image_satisfies_no_range_and_an_unknown_size_ignores_ranges() -> None:
     with pytest.raises(RangeNotSatisfiable):
-        plan_for(CIMultiDict({}), ByteRange.parse("bytes=-5"), FACTS._replace(size=0))
-    assert plan_for(CIMultiDict({}), ByteRange.parse("bytes=0-5"), FACTS._replace(size=None)) is WHOLE
+        plan_for(CIMultiDict({}), ByteRange.parse("bytes=-5"), METADATA._replace(size=0))
+    assert plan_for(CIMultiDict({}), ByteRange.parse("bytes=0-5"), METADATA._replace(size=None)) is WHOLE
 
 
 def test_a_precondition_comes_first() -> None:
     with pytest.raises(PreconditionFailed):
-        plan_for(CIMultiDict({"If-Match": '"v0"', "If-None-Match": '"v1"'}), ByteRange.parse("bytes=5000-"), FACTS)
+        plan_for(CIMultiDict({"If-Match": '"v0"', "If-None-Match": '"v1"'}), ByteRange.parse("bytes=5000-"), METADATA)
 
 
 def test_cache_status_is_that_of_rfc_9211() -> None:

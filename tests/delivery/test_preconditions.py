@@ -102,7 +102,7 @@ def test_an_object_may_lack_validators(headers: dict[str, str], validators: Vali
         ({"If-Match": '"abc"', "If-Unmodified-Since": MODIFIED}, {}),
     ],
 )
-def test_cos_is_asked_only_what_it_cannot_misunderstand(headers: dict[str, str], forwarded: dict[str, str]) -> None:
+def test_only_unambiguous_conditions_are_forwarded_to_cos(headers: dict[str, str], forwarded: dict[str, str]) -> None:
     assert forwardable_conditions(CIMultiDict(headers)) == forwarded
 
 

@@ -23,13 +23,13 @@ def names(answer: Answer) -> set[str]:
 
 def lasting(answer: Answer) -> dict[str, str]:
     """The fields that are the same in every answer to the same request, for a GET and for a HEAD."""
-    told = {name.lower(): value for name, value in answer.headers.items()}
-    return {name: value for name, value in told.items() if name not in OF_ONE_ANSWER}
+    sent_fields = {name.lower(): value for name, value in answer.headers.items()}
+    return {name: value for name, value in sent_fields.items() if name not in OF_ONE_ANSWER}
 
 
 @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("path", ["/i/cat", "/i/cat?download=a.png", "/i/cat?redirect=true"])
-async def test_what_is_at_hand_has_the_fields_of_every_other_answer(
+async def test_a_prepared_response_has_the_fields_of_every_other_response(
     gateway: RunningGateway, images: Images, path: str, data: bytes
 ) -> None:
     await images.add("cat", data)
@@ -125,7 +125,7 @@ def test_a_field_that_would_end_its_line_is_not_sent(value: str) -> None:
         fields({"X": "fine", "ETag": value})
 
 
-async def test_an_etag_of_odd_bytes_reaches_the_client(gateway: RunningGateway, images: Images) -> None:
+async def test_an_etag_of_non_ascii_bytes_reaches_the_client(gateway: RunningGateway, images: Images) -> None:
     await images.add("cat", SMALL, key="cat.png")
     odd = Headers(remove=["ETag"], add=[("ETag", '"\u00e9"')])
     images.cos.faults.add(Fault(key="cat.png", action=odd))

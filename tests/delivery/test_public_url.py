@@ -72,7 +72,7 @@ async def test_the_url_for_a_head_says_the_same(gateway: RunningGateway, images:
 
 
 @pytest.mark.parametrize(
-    ("key", "content_type", "told"),
+    ("key", "content_type", "sent_type"),
     [
         ("a.JPG", None, "image/jpeg"),
         ("a.webp", "image/png", "image/png"),
@@ -84,11 +84,11 @@ async def test_the_url_for_a_head_says_the_same(gateway: RunningGateway, images:
     ],
 )
 async def test_the_type_is_the_row_s_or_that_of_the_key_s_ending(
-    gateway: RunningGateway, images: Images, key: str, content_type: str | None, told: str
+    gateway: RunningGateway, images: Images, key: str, content_type: str | None, sent_type: str
 ) -> None:
     await images.add("cat", key=key)
     await images.add_row(ImageRow("cat", None, key, content_type=content_type, public=True))
-    assert await cos_answers(await handed_out(gateway)) == (200, told, "inline")
+    assert await cos_answers(await handed_out(gateway)) == (200, sent_type, "inline")
 
 
 async def test_an_svg_is_not_opened_as_a_page_of_the_bucket_s_domain(gateway: RunningGateway, images: Images) -> None:
@@ -101,20 +101,20 @@ async def test_a_style_has_the_type_of_its_format(start_gateway: StartGateway, i
         image_styles={"web": "imageMogr2/thumbnail/300x300/format/webp", "thumb": "imageMogr2/thumbnail/300x300"}
     )
     await images.add("cat", key="cat.png")
-    for style, told in {"web": "image/webp", "thumb": "image/png"}.items():
+    for style, sent_type in {"web": "image/webp", "thumb": "image/png"}.items():
         url = await handed_out(gateway, f"/i/cat?redirect=true&style={style}")
-        assert parse_qs(urlsplit(url).query)["response-content-type"] == [told]
+        assert parse_qs(urlsplit(url).query)["response-content-type"] == [sent_type]
         assert (await cos_answers(url))[0] == 200
 
 
-async def test_every_replica_gives_the_same_url_away(start_gateway: StartGateway, images: Images) -> None:
+async def test_every_replica_signs_the_same_url(start_gateway: StartGateway, images: Images) -> None:
     await images.add("cat", key="cat.png")
     one, other = await start_gateway(), await start_gateway()
     assert await handed_out(one) == await handed_out(other) == await handed_out(one)
     assert one.sample("presigns_total") <= 2, "it is made once"
 
 
-async def test_what_the_gateway_fetches_for_itself_is_as_cos_has_it(gateway: RunningGateway, images: Images) -> None:
+async def test_the_gateway_fetches_the_type_that_cos_has_stored(gateway: RunningGateway, images: Images) -> None:
     await images.add("cat", key="cat.png", content_type="image/png")
     html = Headers(remove=["Content-Type"], add=[("Content-Type", "text/html")])
     images.cos.faults.add(Fault(key="cat.png", action=html))

@@ -213,7 +213,7 @@ class _Short:
         return self._pieces.pop(0)
 
 
-async def test_lesson_1_fewer_bytes_than_announced_are_no_answer_whoever_gave_them(
+async def test_lesson_1_a_body_shorter_than_announced_resets_the_connection(
     aiohttp_client: Callable[[web.Application], Awaitable[TestClient[web.Request, web.Application]]],
 ) -> None:
     async def short(request: web.Request) -> web.StreamResponse:

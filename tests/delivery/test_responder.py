@@ -58,7 +58,7 @@ def is_ours(answer: Answer, status: int, code: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/v1/images/cat/proxy", "/i/cat"])
-async def test_an_image_arrives_whole_with_what_the_contract_says(
+async def test_an_image_arrives_whole_with_the_header_fields_of_the_contract(
     gateway: RunningGateway, cat: None, path: str
 ) -> None:
     answer = await gateway.get(path)
@@ -108,16 +108,20 @@ async def test_nothing_of_cos_leaves(gateway: RunningGateway, images: Images, ca
     assert answer.headers["Cache-Control"].startswith("public, max-age=3600,")
 
 
-async def test_head_tells_what_get_would_and_sends_nothing(gateway: RunningGateway, images: Images, cat: None) -> None:
+async def test_head_has_the_fields_of_get_and_no_body(gateway: RunningGateway, images: Images, cat: None) -> None:
     got = await gateway.get("/i/cat")
-    told = await gateway.request("HEAD", "/i/cat", headers={"Range": "bytes=0-9"})
-    assert (told.status, told.body) == (200, b"")
+    head_answer = await gateway.request("HEAD", "/i/cat", headers={"Range": "bytes=0-9"})
+    assert (head_answer.status, head_answer.body) == (200, b"")
     for name in ("Content-Length", "Content-Type", "ETag", "Last-Modified", "Cache-Control", "Accept-Ranges"):
-        assert told.headers[name] == got.headers[name]
-    assert [seen.method for seen in images.cos.request_log.of(KEY)] == ["GET"], "what is known is not asked again"
+        assert head_answer.headers[name] == got.headers[name]
+    assert [seen.method for seen in images.cos.request_log.of(KEY)] == ["GET"], (
+        "metadata in memory is not requested again"
+    )
 
 
-async def test_cos_is_spared_a_body_that_nobody_wants(gateway: RunningGateway, images: Images, cat: None) -> None:
+async def test_a_condition_is_forwarded_so_that_cos_sends_no_body(
+    gateway: RunningGateway, images: Images, cat: None
+) -> None:
     answer = await gateway.get("/i/cat", headers={"If-None-Match": ETAG})
     assert answer.headers["ETag"] == ETAG
     (seen,) = images.cos.request_log.of(KEY)
@@ -125,7 +129,7 @@ async def test_cos_is_spared_a_body_that_nobody_wants(gateway: RunningGateway, i
     assert gateway.sample("response_bytes_total") == 0
 
 
-async def test_lesson_10_an_answer_to_a_request_with_credentials_says_who_may_keep_it(
+async def test_lesson_10_a_response_to_a_request_with_credentials_has_cache_control(
     gateway: RunningGateway, images: Images
 ) -> None:
     await images.add("mine", owner="alice", public=False)
@@ -167,7 +171,7 @@ async def test_a_type_in_the_row_that_breaks_headers_is_no_image(gateway: Runnin
         (Hang(), 504, "origin_timeout"),
     ],
 )
-async def test_what_cos_refuses_is_told_in_our_words(
+async def test_a_refusal_of_cos_is_answered_with_the_gateway_s_own_error(
     start_gateway: StartGateway, images: Images, cat: None, action: Action, status: int, code: str
 ) -> None:
     gateway = await start_gateway(image_proxy={"timeout": 0.4, "retry_count": 1})

@@ -1,4 +1,4 @@
-"""An origin that says exactly what it is told to: what no well-behaved server would."""
+"""An origin that sends given bytes: responses that no correct server would send."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 @contextlib.asynccontextmanager
 async def scripted(*answers: bytes) -> AsyncIterator[int]:
-    """Its port; one answer for each connection, which then ends, and the last for all that follow."""
+    """Yield the port; each connection gets the next answer and ends, the last answer is repeated."""
     waiting = list(answers)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -22,6 +22,6 @@ async def scripted(*answers: bytes) -> AsyncIterator[int]:
 
 
 def head(status: str, *fields: str) -> bytes:
-    """Of an answer with an image in it."""
+    """Return the header of a response with an image."""
     lines = [f"HTTP/1.1 {status}", "Content-Type: image/png", 'ETag: "v1"', "Connection: close", *fields, "", ""]
     return "\r\n".join(lines).encode()

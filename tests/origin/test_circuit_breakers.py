@@ -52,7 +52,7 @@ def test_objects_that_failed_while_others_were_answered_do_not_count_again() -> 
     assert one.is_open, "a was answered since"
 
 
-def test_while_it_is_open_others_are_tried_before_an_object_known_to_fail() -> None:
+def test_while_open_other_objects_are_requested_before_one_that_failed() -> None:
     clock = Clock()
     one = breaker(clock)
     one.failed("bad")
@@ -67,7 +67,7 @@ def test_while_it_is_open_others_are_tried_before_an_object_known_to_fail() -> N
     assert one.allows_call("bad"), "where nobody else asks"
 
 
-def test_what_it_remembers_is_bounded() -> None:
+def test_the_number_of_remembered_objects_is_bounded() -> None:
     one = breaker(Clock(), objects=9_000)
     for number in range(8_999):
         one.failed(str(number))

@@ -1,4 +1,4 @@
-"""The client session to COS: what is asked, what comes of each answer, what is tried again."""
+"""Requests of the origin client, the outcome of each answer, and retries."""
 
 import asyncio
 import gzip
@@ -136,7 +136,7 @@ async def test_lesson_3_a_redirect_is_not_followed(
     assert counted(metrics, "origin_requests_total", status="302") == 1
 
 
-async def test_lesson_3_nothing_is_asked_for_or_undone_in_compressed_form(
+async def test_lesson_3_no_compression_is_requested_or_decoded(
     origin: OriginClient, presign: Presign, cos: CosEmulator
 ) -> None:
     squeezed = gzip.compress(DATA)
@@ -197,7 +197,7 @@ async def test_lesson_3_a_connection_that_cos_closed_meanwhile_costs_nothing(
         (503, "SlowDown", OriginThrottled, 3),
     ],
 )
-async def test_each_refusal_is_an_outcome_and_only_what_may_pass_is_tried_again(
+async def test_each_refusal_maps_to_an_outcome_and_only_transient_ones_are_retried(
     origin: OriginClient,
     presign: Presign,
     cos: CosEmulator,
@@ -231,7 +231,7 @@ async def test_each_refusal_is_an_outcome_and_only_what_may_pass_is_tried_again(
         (None, 304, OriginUnavailable),
     ],
 )
-async def test_what_was_not_asked_for_is_no_answer(
+async def test_a_status_that_the_request_cannot_cause_is_an_error(
     origin: OriginClient, metrics: Metrics, field: str | None, status: int, outcome: type[Exception]
 ) -> None:
     """A part would be taken for the whole, and a client would get a 304 that it cannot understand."""
@@ -297,7 +297,7 @@ class SilentNameServer(AbstractResolver):
         """There is nothing to close."""
 
 
-async def test_a_name_that_nobody_resolves_is_given_up_in_time(metrics: Metrics) -> None:
+async def test_a_name_that_is_not_resolved_fails_within_the_time_out(metrics: Metrics) -> None:
     settings = ImageProxySettings(timeout=0.2)
     async with (
         open_origin(settings, max_connections=1, metrics=metrics, resolver=SilentNameServer()) as origin,
@@ -349,7 +349,7 @@ async def test_a_cos_that_is_not_there_is_unavailable(origin: OriginClient) -> N
         (None, None),
     ],
 )
-async def test_the_size_of_a_range_that_cannot_be_had_is_told_if_cos_told_it(
+async def test_a_416_carries_the_size_that_cos_sent(
     origin: OriginClient, presign: Presign, cos: CosEmulator, content_range: str | None, size: int | None
 ) -> None:
     headers = {} if content_range is None else {"Content-Range": content_range}
@@ -360,7 +360,7 @@ async def test_the_size_of_a_range_that_cannot_be_had_is_told_if_cos_told_it(
 
 
 @pytest.mark.parametrize("asked", ["9" * 5000, "²", "-1", "soon", "Sun, 99 Foo"])
-async def test_a_wait_that_nobody_can_read_is_none(
+async def test_an_invalid_retry_after_is_ignored(
     origin: OriginClient, presign: Presign, cos: CosEmulator, asked: str
 ) -> None:
     cos.faults.add(Fault(action=Refuse(headers={"Retry-After": asked}), times=None))
@@ -375,7 +375,9 @@ def test_a_wait_ends_at_the_same_time_wherever_the_machine_stands(far_from_green
     assert retry_after(f"Thu, 01 Jan 1970 00:02:00{zone}", now=lambda: 100.0) == 20
 
 
-async def test_whoever_leaves_early_ends_the_transfer(origin: OriginClient, presign: Presign, cos: CosEmulator) -> None:
+async def test_closing_a_response_early_ends_the_transfer(
+    origin: OriginClient, presign: Presign, cos: CosEmulator
+) -> None:
     cos.store.put(BUCKET, "large.png", bytes(30_000_000))
     async with origin.open(presign("large.png")) as response:
         assert await response.read()
@@ -400,7 +402,7 @@ async def test_a_probe_has_a_limit(open_one: OpenOrigin, presign: Presign, cos: 
         await origin.probe(presign())
 
 
-async def test_a_diagnosis_tells_status_and_code(origin: OriginClient, presign: Presign, cos: CosEmulator) -> None:
+async def test_a_diagnosis_has_status_and_code(origin: OriginClient, presign: Presign, cos: CosEmulator) -> None:
     for url, told in (
         (presign(), (206, None)),
         (presign("nothing.png"), (404, "NoSuchKey")),
@@ -414,7 +416,7 @@ async def test_a_diagnosis_tells_status_and_code(origin: OriginClient, presign: 
         await origin.diagnose("http://127.0.0.1:1/")
 
 
-async def test_requests_that_wait_for_an_answer_leave_places_for_those_that_nobody_waits_for(
+async def test_client_requests_leave_connections_for_revalidations_and_probes(
     presign: Presign, metrics: Metrics, cos: CosEmulator
 ) -> None:
     """To wait for a place would pass for a failure of COS, and open its breaker."""

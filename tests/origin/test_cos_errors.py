@@ -1,4 +1,4 @@
-"""COS's own words: they reach the log, a metric and the client's status, and only some may move the clock."""
+"""COS's error codes reach the log, a metric and the client's status, and only some correct the clock."""
 
 import asyncio
 import logging
@@ -46,7 +46,7 @@ def test_a_code_is_read_from_whatever_comes(body: bytes, code: str | None) -> No
         ("ExpiredToken", "Request has expired", None),
     ],
 )
-def test_only_an_error_about_time_tells_the_time(code: str, message: str, clock: float | None) -> None:
+def test_only_an_error_about_time_has_a_clock(code: str, message: str, clock: float | None) -> None:
     body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
     assert parse_error(403, DATE, body).clock == clock
     assert parse_error(403, None, body).clock is None
@@ -146,9 +146,7 @@ async def test_a_missing_bucket_takes_nothing_out_of_memory(
         assert "stale-if-error" in answer.headers["Cache-Status"]
 
 
-async def test_an_error_whose_body_does_not_come_costs_its_code_and_no_more(
-    open_one: OpenOrigin, metrics: Metrics
-) -> None:
+async def test_an_error_without_its_body_has_no_code(open_one: OpenOrigin, metrics: Metrics) -> None:
     origin = await open_one(timeout=5)
     hangs = asyncio.Event()
 

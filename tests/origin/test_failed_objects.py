@@ -1,4 +1,4 @@
-"""What COS would not give out is remembered for seconds, by object."""
+"""A failure of an object is remembered for seconds."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from tests.tier import Clock
 
 
 def image_of(key: str) -> SignedImage:
-    """An image whose object has that key."""
+    """Return an image whose object has that key."""
     return signed_image(ImageRecord(key, None, True, "bucket", "region", key, None), PresignedUrl(key, 0, 0))
 
 
@@ -28,12 +28,12 @@ CAT = image_of("cat")
 
 
 def failed_objects(clock: Clock) -> FailedObjects:
-    """A memory in which no row has ever changed."""
+    """Return an empty memory; no row has ever changed."""
     return FailedObjects(lambda _: float("-inf"), clock)
 
 
 def held(failures: FailedObjects, image: SignedImage = CAT) -> GatewayError | None:
-    """What is answered in COS's place; None: COS is asked."""
+    """Return the error that is held; None: COS is asked."""
     try:
         failures.check(image)
     except GatewayError as error:
@@ -42,7 +42,7 @@ def held(failures: FailedObjects, image: SignedImage = CAT) -> GatewayError | No
 
 
 @pytest.mark.parametrize("outcome", [ImageNotFound, ImageBlocked, ImageTooLarge])
-def test_cos_s_last_word_on_an_object_is_held_at_once(outcome: type[GatewayError]) -> None:
+def test_a_final_refusal_is_held_at_once(outcome: type[GatewayError]) -> None:
     clock = Clock()
     failures = failed_objects(clock)
     failures.failed(CAT.object_id, outcome("COS answered"), clock())
@@ -68,7 +68,7 @@ def test_a_failure_that_may_pass_is_held_from_the_second_on_and_longer_each_time
     assert held(failures) is None, "the first for a long time"
 
 
-def test_what_is_held_is_answered_as_cos_answered_it() -> None:
+def test_a_held_error_is_the_one_that_cos_sent() -> None:
     clock = Clock()
     failures = failed_objects(clock)
     for _ in range(2):
@@ -121,7 +121,7 @@ def test_an_answer_of_before_the_row_changed_does_not_count_for_the_image() -> N
     assert held(failures) is not None
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_the_number_of_failed_objects_is_bounded() -> None:
     clock = Clock()
     failures = failed_objects(clock)
     for number in range(5000):

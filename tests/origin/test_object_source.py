@@ -1,4 +1,4 @@
-"""Objects for many who want them: what is kept once, what is given up, and what an odd origin makes of it."""
+"""The object source: shared bodies, HEAD requests and unusual responses of the origin."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ from tests.waiting import until, until_asked
 KEPT = bytes(range(256)) * 7_000
 
 
-async def test_the_bytes_of_a_body_that_is_kept_are_in_memory_once(gateway: RunningGateway, images: Images) -> None:
+async def test_the_bytes_of_a_kept_body_are_in_memory_once(gateway: RunningGateway, images: Images) -> None:
     await images.add("a", KEPT)
     images.cos.faults.add(Fault(action=Drip(size=300_000, every=0.02)))
     source = gateway.app[app_keys.OBJECT_SOURCE]
@@ -40,7 +40,7 @@ async def test_the_bytes_of_a_body_that_is_kept_are_in_memory_once(gateway: Runn
 async def test_a_range_that_ends_short_of_the_rest_is_not_served_as_the_rest(
     start_gateway: StartGateway, images: Images
 ) -> None:
-    """Where no length was told, the 206 of the resumption tells where the object ends."""
+    """Without an announced length, the 206 of the resumption tells where the object ends."""
     await images.add("a", KEPT)
     begun = head("200 OK", "Transfer-Encoding: chunked") + b"30d40\r\n" + b"x" * 200_000 + b"\r\n"
     less = head("206 Partial Content", "Content-Range: bytes 200000-299999/400000", "Content-Length: 100000")
@@ -50,7 +50,7 @@ async def test_a_range_that_ends_short_of_the_rest_is_not_served_as_the_rest(
             await gateway.get("/i/a")
 
 
-async def test_who_asked_for_a_head_and_left_holds_no_connection_to_cos(
+async def test_a_head_request_whose_client_left_holds_no_connection_to_cos(
     start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway(image_proxy={"timeout": 30})
@@ -68,7 +68,7 @@ async def test_who_asked_for_a_head_and_left_holds_no_connection_to_cos(
     assert all(seen.client_left for seen in cos.request_log.requests)
 
 
-async def test_who_still_waits_for_a_head_gets_it(
+async def test_a_shared_head_request_is_answered_after_one_client_left(
     start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     await images.add("a", KEPT)
@@ -88,7 +88,7 @@ async def test_who_still_waits_for_a_head_gets_it(
 
 
 @pytest.mark.parametrize("told", ["of-the-original", "of-nothing"])
-async def test_the_checksum_of_the_original_is_not_held_against_a_style(
+async def test_the_checksum_of_the_original_is_ignored_for_a_style(
     start_gateway: StartGateway, images: Images, cos: CosEmulator, told: str
 ) -> None:
     """Whether COS repeats the original's CRC-64 with a processed image is not documented."""
@@ -102,7 +102,7 @@ async def test_the_checksum_of_the_original_is_not_held_against_a_style(
     assert (await gateway.get("/i/a")).status == 502, "of the object itself it is"
 
 
-async def test_a_style_whose_end_only_the_checksum_could_tell_is_refused(
+async def test_a_style_with_neither_length_nor_chunks_is_refused(
     start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway(image_styles={"small": "imageMogr2/thumbnail/10x10"})

@@ -16,10 +16,10 @@ SERVER_ERROR = Refuse(status=500, code="InternalError")
 
 
 @pytest.mark.parametrize("action", [SERVER_ERROR, Hang()], ids=["500", "time-out"])
-async def test_an_object_that_always_fails_takes_no_other_down(
+async def test_an_object_that_always_fails_does_not_affect_others(
     start_gateway: StartGateway, images: Images, cos: CosEmulator, action: Action
 ) -> None:
-    """Asked for ten times a second, while others of its bucket are asked for the first time."""
+    """It is requested ten times a second, while others of its bucket are requested for the first time."""
     gateway = await start_gateway(image_proxy={"timeout": 0.3})
     await images.add("bad")
     for number in range(60):
@@ -44,7 +44,7 @@ async def test_an_object_that_always_fails_takes_no_other_down(
     assert sum(statuses.values()) > 20
 
 
-async def test_an_object_that_keeps_failing_is_left_alone_for_seconds(
+async def test_an_object_that_keeps_failing_is_not_requested_for_seconds(
     gateway: RunningGateway, images: Images, cos: CosEmulator
 ) -> None:
     await images.add("bad")
@@ -58,7 +58,7 @@ async def test_an_object_that_keeps_failing_is_left_alone_for_seconds(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_an_object_that_is_gone_is_asked_for_once(
+async def test_a_missing_object_is_requested_once(
     gateway: RunningGateway, images: Images, cos: CosEmulator, method: str
 ) -> None:
     await images.add("gone")
@@ -75,7 +75,7 @@ async def test_an_object_that_is_gone_is_asked_for_once(
     [Refuse(status=404, code="NoSuchKey"), Refuse(status=400, code="ImageTooLarge"), SERVER_ERROR],
     ids=["gone", "too-large", "failing"],
 )
-async def test_a_change_of_the_row_makes_the_failure_forgotten_at_once(
+async def test_a_change_of_the_row_discards_the_failure_at_once(
     start_gateway: StartGateway, images: Images, cos: CosEmulator, refusal: Refuse
 ) -> None:
     gateway = await start_gateway(image_proxy={"retry_count": 0})

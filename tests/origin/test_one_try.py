@@ -1,4 +1,4 @@
-"""How often COS is asked: as ``retry_count`` says and the budget allows, and never once more behind both."""
+"""The number of requests to COS is that of ``retry_count`` and the retry budget, with none by aiohttp beside it."""
 
 import asyncio
 import socket
@@ -50,7 +50,7 @@ async def test_a_retry_count_of_0_is_one_request_at_cos(
     assert counted(metrics, "origin_retries_total") == 0
 
 
-async def test_every_request_beyond_the_first_is_counted_and_paid_for(
+async def test_every_retry_is_counted_and_taken_from_the_budget(
     presign: Presign, cos: CosEmulator, metrics: Metrics
 ) -> None:
     cos.store.put(BUCKET, "cat.png", b"bytes")
@@ -90,7 +90,7 @@ def closing_while_idle() -> Iterator[tuple[int, threading.Event, threading.Event
             yield listener.getsockname()[1], shall_close, is_closed, heads
         finally:
             shall_close.set()
-            # Whoever still waits for a second connection gets one.
+            # The thread may still wait for a second connection.
             while thread.is_alive():
                 with socket.create_connection(listener.getsockname()) as last:
                     last.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -134,7 +134,7 @@ async def test_only_the_first_lost_connection_is_replaced_without_a_pause(
     assert counted(metrics, "origin_retries_total") == 4
 
 
-async def test_an_image_is_asked_for_once_where_the_configuration_says_so(
+async def test_a_retry_count_of_0_requests_an_image_once(
     start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway(image_proxy={"retry_count": 0})
@@ -146,7 +146,7 @@ async def test_an_image_is_asked_for_once_where_the_configuration_says_so(
 
 
 async def test_a_lost_connection_stays_a_client_error(cos: CosEmulator) -> None:
-    """As aiohttp's own are: whoever uses the session catches one class."""
+    """As aiohttp's own are: users of the session catch one class."""
     cos.faults.add(Fault(action=Reset()))
     async with origin_session(timeout=2, max_connections=1) as session:
         with pytest.raises(aiohttp.ClientError):

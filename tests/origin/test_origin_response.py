@@ -1,4 +1,4 @@
-"""A clean end means a whole body; everything else is told."""
+"""A clean end means a whole body; any other end raises."""
 
 import time
 
@@ -41,7 +41,7 @@ async def received_before_loss(origin: OriginClient, url: str) -> bytes:
 
 
 @pytest.mark.parametrize("action", [Chunked(), Drip(size=100_000, every=0.01), WrongLength(by=0)])
-async def test_a_body_without_a_checksum_is_whole_when_its_framing_says_so(
+async def test_the_framing_ends_a_body_without_a_checksum(
     origin: OriginClient, presign: Presign, cos: CosEmulator, action: Action
 ) -> None:
     cos.faults.add(Fault(action=action))
@@ -63,7 +63,7 @@ async def test_a_body_without_a_checksum_that_ends_short_is_lost(
 
 
 @pytest.mark.parametrize("delivery", [Chunked(), NoLength()])
-async def test_bytes_of_unknown_number_that_do_not_have_the_checksum_are_lost(
+async def test_a_body_without_length_and_with_a_wrong_checksum_is_lost(
     origin: OriginClient, presign: Presign, cos: CosEmulator, delivery: Action
 ) -> None:
     cos.faults.add(Fault(action=Headers(remove=[CRC], add=[(CRC, "12345")])))

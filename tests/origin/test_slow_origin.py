@@ -1,4 +1,4 @@
-"""The least pace of COS: who drips is given up, who is merely slow is not."""
+"""The minimum rate of COS: a dripping body is given up, a slow one is not."""
 
 import asyncio
 import time
@@ -76,7 +76,7 @@ async def test_the_time_that_a_client_takes_is_not_the_origins(
     assert len(cos.request_log.requests) == 1
 
 
-async def test_what_is_fast_after_a_drip_is_had_whole(
+async def test_a_body_that_becomes_fast_after_a_drip_arrives_whole(
     start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway(image_proxy={"timeout": TIMEOUT})
