@@ -1,11 +1,13 @@
-"""Single-single_flight: concurrent callers with the same key share one run."""
+"""Single flight: concurrent callers with the same key share one run."""
 
 import asyncio
+import gc
 
 import pytest
 
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.metrics.collectors import Metrics
+from tests.waiting import until
 
 
 class Work:
@@ -68,15 +70,63 @@ async def test_an_exception_reaches_every_caller_and_is_not_cached(single_flight
     assert await single_flight.run("a", work) == 2
 
 
-async def test_an_exception_without_callers_causes_no_warning(single_flight: SingleFlight[str, int]) -> None:
+async def test_an_error_without_a_waiting_caller_is_not_reported_by_asyncio(
+    single_flight: SingleFlight[str, int],
+) -> None:
+    """asyncio reports an exception that was never retrieved when it frees the task."""
+    reports: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
     work = Work()
     work.failure = LookupError("nothing")
-    caller = asyncio.create_task(single_flight.run("a", work))
+    single_flight.start("a", work)
     await asyncio.sleep(0)
-    caller.cancel()
     work.released.set()
-    await asyncio.gather(caller, return_exceptions=True)
+    await until(lambda: len(single_flight) == 0)
+    gc.collect()
+    assert reports == []
+
+
+async def test_a_detached_call_is_not_joined_and_still_answers_its_callers(
+    single_flight: SingleFlight[str, int],
+) -> None:
+    first, second = Work(), Work()
+    early = asyncio.create_task(single_flight.run("a", first))
+    other = asyncio.create_task(single_flight.run("b", first))
+    await asyncio.sleep(0)
+    single_flight.detach(lambda key: key == "a")
+    assert len(single_flight) == 1
+    late = asyncio.create_task(single_flight.run("a", second))
+    await asyncio.sleep(0)
+    first.released.set()
+    assert await early == await other == 2, "both calls ran"
+    assert len(single_flight) == 1, "the end of the detached call leaves the later one"
+    second.released.set()
+    assert await late == 1
+
+
+async def test_closing_also_ends_a_detached_call(single_flight: SingleFlight[str, int]) -> None:
+    caller = asyncio.create_task(single_flight.run("a", Work()))
+    await asyncio.sleep(0)
+    single_flight.detach()
     await single_flight.close()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+
+
+async def test_closing_waits_until_the_calls_have_ended(single_flight: SingleFlight[str, int]) -> None:
+    has_ended = asyncio.Event()
+
+    async def work() -> int:
+        try:
+            return await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            has_ended.set()
+
+    single_flight.start("a", work)
+    await asyncio.sleep(0)
+    await single_flight.close()
+    assert has_ended.is_set()
 
 
 async def test_close_cancels_running_calls(single_flight: SingleFlight[str, int]) -> None:
@@ -106,16 +156,29 @@ class TestCancelWithoutCallers:
         await asyncio.gather(callers[1], task, return_exceptions=True)
         assert task.cancelled()
 
-    async def test_a_new_caller_does_not_join_a_cancelled_run(self, single_flight: SingleFlight[str, int]) -> None:
-        work = Work()
+    async def test_a_call_that_is_being_cancelled_is_not_joined(self, single_flight: SingleFlight[str, int]) -> None:
+        """Its cleanup takes time, and a caller that comes meanwhile has a call of its own."""
+        may_end, runs = asyncio.Event(), 0
+
+        async def work() -> int:
+            nonlocal runs
+            runs += 1
+            if runs > 1:
+                return runs
+            try:
+                return await asyncio.Event().wait()
+            finally:
+                await may_end.wait()
+
         first = asyncio.create_task(single_flight.run("a", work))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
-        assert len(single_flight) == 0
-        work.released.set()
-        assert await single_flight.run("a", work) == 2
+        second = asyncio.create_task(single_flight.run("a", work))
+        await asyncio.sleep(0)
+        may_end.set()
+        assert await second == 2
 
     async def test_a_finished_run_leaves_no_entry(self, single_flight: SingleFlight[str, int]) -> None:
         work = Work()
