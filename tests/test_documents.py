@@ -165,3 +165,18 @@ def test_the_version_is_that_of_the_newest_release_with_a_date() -> None:
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     releases = re.findall(r"^## \[(.*?)\] - \d{4}", read("CHANGELOG.md"), flags=re.MULTILINE)
     assert setup["metadata"]["version"] == releases[0]
+
+
+def test_every_module_has_a_test_file_or_is_listed_with_one() -> None:
+    listed = dict(
+        re.findall(r"^\| `(gateway/\S+\.py)` \| `(tests/\S+\.py)` \|$", read("CONTRIBUTING.md"), re.MULTILINE)
+    )
+    modules = [path.relative_to(ROOT) for path in (ROOT / "gateway").rglob("*.py") if path.name != "__init__.py"]
+    untested = {
+        str(module)
+        for module in modules
+        if module.parts[1] != "web"
+        and not (ROOT / "tests" / module.relative_to("gateway").with_name(f"test_{module.name}")).exists()
+    }
+    assert untested == listed.keys()
+    assert [test for test in listed.values() if not (ROOT / test).exists()] == []
