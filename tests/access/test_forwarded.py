@@ -35,6 +35,10 @@ def test_an_invalid_user_id_is_a_bad_credential(user: str) -> None:
         FORWARDED.user_of({"X-User-Id": user}, "10.0.0.1")
 
 
+def test_a_user_id_of_256_characters_is_accepted() -> None:
+    assert FORWARDED.user_of({"X-User-Id": "a" * 256}, "10.0.0.1") == "a" * 256
+
+
 def test_a_repeated_header_is_a_bad_credential() -> None:
     with pytest.raises(BadForwardedUser):
         FORWARDED.user_of(CIMultiDict([("X-User-Id", "alice"), ("x-user-id", "alice")]), "10.0.0.1")
