@@ -10,7 +10,8 @@ from gateway.access.policy import check_control, check_owner, check_view, refusa
 from gateway.api.caller import Callers
 from gateway.errors import GatewayError, ImageNotFound
 from gateway.presign.signed_image import SignedImage
-from gateway.urls.resolver import Known, Resolved, UrlResolver
+from gateway.urls.resolved import Known, Resolved
+from gateway.urls.resolver import UrlResolver
 
 
 class AuthorizedLookup:

@@ -3,56 +3,20 @@
 They hold no rules: rooms hand them to each other.
 """
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
-from gateway.catalog.image_id import PATTERN as IMAGE_ID
 from gateway.catalog.record import ImageRecord
-from gateway.settings import STYLE_NAME
 
 # COS may see the clock of this machine run ahead; the SDK starts every signature a minute early, and so do we.
 BACKDATE: Final = 60
 
-_SEPARATOR = "|"  # occurs neither in an id nor in the name of a style
-_WORD = re.compile(rf"({IMAGE_ID})(?:[{_SEPARATOR}]({STYLE_NAME}))?")
-
 
 class ImageVariant(NamedTuple):
-    """An image, or with a ``style`` one of its renditions; each has a URL of its own.
-
-    ``str()`` makes the word that sorted sets and hashes in Redis hold.
-    """
+    """An image, or with a ``style`` one of its renditions; each has a URL of its own."""
 
     image_id: str
     style: str | None = None
-
-    def __str__(self) -> str:
-        return self.image_id if self.style is None else f"{self.image_id}{_SEPARATOR}{self.style}"
-
-    @classmethod
-    def parse(cls, word: bytes) -> Self:
-        """Return the variant that ``str()`` wrote; raises ``ValueError`` for any other word.
-
-        Other programs can write to Redis: a NUL in an id would make the query of a whole batch fail.
-        """
-        found = _WORD.fullmatch(word.decode("ascii"))
-        if found is None:
-            raise ValueError("not an image and a style")
-        return cls(found[1], found[2])
-
-    @classmethod
-    def parse_all(cls, words: Iterable[bytes]) -> tuple[list[Self], list[bytes]]:
-        """Return the variants that ``words`` name, and the words that name none."""
-        variants: list[Self] = []
-        garbage: list[bytes] = []
-        for word in words:
-            try:
-                variants.append(cls.parse(word))
-            except ValueError:
-                garbage.append(word)
-        return variants, garbage
 
 
 @dataclass(frozen=True, slots=True)

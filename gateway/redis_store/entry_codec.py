@@ -1,16 +1,22 @@
-"""The encoding of cached entries: a signed image as bytes in Redis, its MAC, and both checked on the way back."""
+"""The encoding of a signed image, with a MAC, and of a variant in Redis; both are validated when they are read."""
 
 import hmac
 import json
+import re
+from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
+from gateway.catalog.image_id import PATTERN as IMAGE_ID
 from gateway.catalog.record import ImageRecord, check_bucket_and_region, check_object_key
-from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
+from gateway.presign.signed_image import ImageVariant, ObjectId, PresignedUrl, SignedImage
+from gateway.settings import STYLE_NAME
 
 _PURPOSE = b"image-gateway: entries of the URL cache"
 _DIGITS = 32  # 128 bits: each guess costs a write to Redis and a request
+_SEPARATOR = "|"  # occurs neither in an id nor in the name of a style
+_WORD = re.compile(rf"({IMAGE_ID})(?:[{_SEPARATOR}]({STYLE_NAME}))?")
 _to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -113,3 +119,31 @@ class EntryMac:
 
     def _digest(self, entry: bytes) -> bytes:
         return hmac.digest(self._key, entry, "sha256").hex()[:_DIGITS].encode()
+
+
+def encode_variant(variant: ImageVariant) -> str:
+    """Return the word that stands for the variant in sorted sets and hashes."""
+    return variant.image_id if variant.style is None else f"{variant.image_id}{_SEPARATOR}{variant.style}"
+
+
+def decode_variant(word: bytes) -> ImageVariant:
+    """Return the variant that ``encode_variant`` wrote; raises ``ValueError`` for any other word.
+
+    Other programs can write to Redis: a NUL in an id would make the query of a whole batch fail.
+    """
+    found = _WORD.fullmatch(word.decode("ascii"))
+    if found is None:
+        raise ValueError("not an image and a style")
+    return ImageVariant(found[1], found[2])
+
+
+def decode_variants(words: Iterable[bytes]) -> tuple[list[ImageVariant], list[bytes]]:
+    """Return the variants that ``words`` name, and the words that name none."""
+    variants: list[ImageVariant] = []
+    garbage: list[bytes] = []
+    for word in words:
+        try:
+            variants.append(decode_variant(word))
+        except ValueError:
+            garbage.append(word)
+    return variants, garbage

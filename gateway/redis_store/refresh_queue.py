@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.dead_entry import DeadEntry
+from gateway.redis_store.entry_codec import decode_variants, encode_variant
 from gateway.redis_store.guarded_client import GuardedRedis
 
 _BACKOFF_BASE = 1.0
@@ -96,7 +97,7 @@ class RefreshQueue:
     async def _set(self, due: Mapping[ImageVariant, float], *, only_if_queued: bool) -> None:
         if not due:
             return
-        words = {str(variant): at for variant, at in due.items()}
+        words = {encode_variant(variant): at for variant, at in due.items()}
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
             pipeline.zadd(self._queue, words, xx=only_if_queued)
@@ -109,7 +110,7 @@ class RefreshQueue:
         """Take the variants out of the queue."""
         if not variants:
             return
-        words = [str(variant) for variant in variants]
+        words = [encode_variant(variant) for variant in variants]
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
             pipeline.zrem(self._queue, *words)
@@ -120,7 +121,7 @@ class RefreshQueue:
         """Queue claimed variants again for within ``seconds``, without counting an attempt."""
         if variants:
             async with self._guard.bounded():
-                again = {str(variant): now + seconds * (0.5 + self._random() / 2) for variant in variants}
+                again = {encode_variant(variant): now + seconds * (0.5 + self._random() / 2) for variant in variants}
                 await self._guard.client.zadd(self._queue, again, xx=True)
 
     async def fail(self, variant: ImageVariant, reason: str, now: float) -> bool:
@@ -128,7 +129,7 @@ class RefreshQueue:
 
         Returns True when it was given up. The backoff is exponential with full jitter, and no longer than ten leases.
         """
-        word = str(variant)
+        word = encode_variant(variant)
         async with self._guard.bounded():
             attempts = await self._guard.client.eval(_COUNT_ATTEMPT, 1, self._attempts, word, _ATTEMPTS_LIFE)
             if attempts < self._max_attempts:
@@ -148,8 +149,10 @@ class RefreshQueue:
         cursor: int | None = None
         while cursor != 0 and len(found) < most:
             cursor, entries = await self._scan_dead(cursor or 0)
-            variants, _ = ImageVariant.parse_all(entries)
-            found |= {variant: DeadEntry.decode(variant, entries[str(variant).encode()]) for variant in variants}
+            variants, _ = decode_variants(entries)
+            found |= {
+                variant: DeadEntry.decode(variant, entries[encode_variant(variant).encode()]) for variant in variants
+            }
         return list(found.values())[:most]
 
     async def requeue(self, now: float) -> int:
@@ -160,11 +163,11 @@ class RefreshQueue:
             cursor, entries = await self._scan_dead(cursor or 0)
             if not entries:
                 continue
-            variants, garbage = ImageVariant.parse_all(entries)
+            variants, garbage = decode_variants(entries)
             async with self._guard.bounded():
                 # First into the queue, then off the list, for the same reason as in fail().
                 if variants:
-                    words = list(map(str, variants))
+                    words = list(map(encode_variant, variants))
                     await self._guard.client.zadd(self._queue, dict.fromkeys(words, now))
                     moved += await self._guard.client.hdel(self._dead, *words)
                 if garbage:
@@ -189,7 +192,7 @@ class RefreshQueue:
     async def due_at(self, variant: ImageVariant) -> float | None:
         """Return when the variant is due; None when it is not queued, or at an infinite time."""
         async with self._guard.bounded():
-            score = await self._guard.client.zscore(self._queue, str(variant))
+            score = await self._guard.client.zscore(self._queue, encode_variant(variant))
         return float(score) if score is not None and math.isfinite(score) else None
 
     async def first(self, most: int) -> list[Claim]:
@@ -227,7 +230,7 @@ def _read_claims(
 ) -> tuple[list[Claim], list[bytes]]:
     """Return the entries as claims, and the words that name no variant."""
     due = {word: float(score) for word, score in entries}
-    variants, garbage = ImageVariant.parse_all(due)
-    at = [due[str(variant).encode()] for variant in variants]
+    variants, garbage = decode_variants(due)
+    at = [due[encode_variant(variant).encode()] for variant in variants]
     finite = [one if math.isfinite(one) else instead_of_infinity for one in at]
     return [Claim(variant, one) for variant, one in zip(variants, finite, strict=True)], garbage

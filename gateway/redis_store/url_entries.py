@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.presign.signed_image import BACKDATE, ImageVariant, PresignedUrl, SignedImage
-from gateway.redis_store.entry_codec import EntryMac, decode, encode
+from gateway.redis_store.entry_codec import EntryMac, decode, encode, encode_variant
 from gateway.redis_store.entry_scripts import DROP_IF_SAME, KEEP
 from gateway.redis_store.guarded_client import GuardedRedis, is_wrong_type
 
@@ -99,7 +99,7 @@ class UrlEntries:
                 for image, tombstone in group:
                     variant = _variant_of(image)
                     values += self._mac.sign(encode(image)), tombstone, _latest_end(image.presigned, now)
-                    values += str(variant), due.get(variant, "")
+                    values += encode_variant(variant), due.get(variant, "")
                 header = len(group), math.ceil(now) + margin, now, index_life
                 calls.append((len(keys) + len(index_keys), *keys, *index_keys, *header, *values))
             if len(calls) == 1:

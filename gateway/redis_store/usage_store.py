@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from gateway.presign.signed_image import ImageVariant
+from gateway.redis_store.entry_codec import decode_variants, encode_variant
 from gateway.redis_store.guarded_client import GuardedRedis
 
 INDEX_LIFE: Final = 30 * 24 * 3600  # seconds
@@ -87,13 +88,13 @@ class UsageStore:
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
             for key in (self._hits, self._refreshes, self._used):
-                pipeline.zscore(key, str(variant))
+                pipeline.zscore(key, encode_variant(variant))
             hits, refreshes, used = await pipeline.execute()
         return Usage(int(_count(hits)), int(_count(refreshes)), _time(used))
 
     async def last_accesses(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, tuple[float | None, float]]:
         """Return for each variant its last use (Unix seconds; None when none is stored) and its number of uses."""
-        words = [str(variant) for variant in variants]
+        words = [encode_variant(variant) for variant in variants]
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
             pipeline.zmscore(self._used, words)
@@ -131,8 +132,8 @@ class UsageStore:
         """Index new URLs by their ends (Unix seconds); one that was never used counts as used now."""
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
-            pipeline.zadd(self._expiry, {str(variant): end for variant, end in ends.items()})
-            pipeline.zadd(self._used, dict.fromkeys(map(str, ends), now), nx=True)
+            pipeline.zadd(self._expiry, {encode_variant(variant): end for variant, end in ends.items()})
+            pipeline.zadd(self._used, dict.fromkeys(map(encode_variant, ends), now), nx=True)
             for key in (self._expiry, self._used):
                 pipeline.expire(key, INDEX_LIFE)
             await pipeline.execute()
@@ -141,13 +142,13 @@ class UsageStore:
         """Remove the ends of URLs that are no longer cached; their usage stays."""
         if variants:
             async with self._guard.bounded():
-                await self._guard.client.zrem(self._expiry, *map(str, variants))
+                await self._guard.client.zrem(self._expiry, *map(encode_variant, variants))
 
     async def remove(self, variants: Sequence[ImageVariant]) -> None:
         """Remove everything stored about the variants."""
         if not variants:
             return
-        words = [str(variant) for variant in variants]
+        words = [encode_variant(variant) for variant in variants]
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
             for key in (self._used, self._hits, self._refreshes, self._expiry):
@@ -163,7 +164,7 @@ class UsageStore:
                 words = await self._guard.client.zrevrange(self._hits, start, start + most - 1)
             if not words:
                 break
-            variants, _ = ImageVariant.parse_all(words)
+            variants, _ = decode_variants(words)
             found |= dict.fromkeys(variant.image_id for variant in variants)
             start += most
         return list(found)[:most]
@@ -189,7 +190,7 @@ class UsageStore:
             if excess <= 0:
                 return []
             taken = await self._guard.client.zpopmin(self._used, min(excess, _TRIMMED_AT_ONCE))
-        return ImageVariant.parse_all(word for word, _ in taken)[0]
+        return decode_variants(word for word, _ in taken)[0]
 
     async def repair(self) -> None:
         """Delete those of the keys that hold another type."""
@@ -198,7 +199,7 @@ class UsageStore:
 
 def _lines(numbers: Mapping[ImageVariant, int]) -> str:
     """Return one argument for all: packing an argument costs as much as counting a use."""
-    return "\n".join(f"{variant} {number}" for variant, number in numbers.items())
+    return "\n".join(f"{encode_variant(variant)} {number}" for variant, number in numbers.items())
 
 
 def _count(score: float | None) -> float:

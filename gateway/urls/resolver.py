@@ -3,8 +3,8 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 from gateway.catalog.record import ImageRecord
 from gateway.concurrency.single_flight import SingleFlight
@@ -17,6 +17,7 @@ from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.url_entries import Found
 from gateway.urls.local_tier import ImageMissing, LocalTier
 from gateway.urls.lookup_counts import LookupCounts
+from gateway.urls.resolved import Known, Resolved
 from gateway.urls.shared_tier import SharedTier
 
 logger = logging.getLogger(__name__)
@@ -33,27 +34,11 @@ class Catalog(Protocol):
         ...
 
 
-class Resolved(NamedTuple):
-    """An image with a URL that may be handed out, and whether the URL came from a cache."""
-
-    image: SignedImage
-    from_cache: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """An image's row, and its cached URL; None when no cached URL may be handed out."""
-
-    record: ImageRecord
-    presigned: PresignedUrl | None
-
-
 class UrlResolver:
     """Finds or makes the presigned URL of an image. The caller checks access, on a hit as on a miss.
 
     A hit in the local tier awaits nothing. Concurrent misses of one image share one look-up. Without Redis, URLs are
-    signed here; without Postgres, cached URLs are served until they end. Without a ``shared`` tier only the local one
-    caches.
+    signed here; without Postgres, cached URLs are served until they end.
     """
 
     def __init__(
@@ -118,7 +103,7 @@ class UrlResolver:
         if cached is None:
             image = (await self._find([variant])).get(variant, Found()).image
             if image is not None and self._may_be_used(image):
-                self._keep_local(image, mark)
+                self._put_local(image, mark)
                 cached = Resolved(image, from_cache=True)
         if cached is not None:
             return Known(cached.image.record, cached.image.presigned)
@@ -186,12 +171,11 @@ class UrlResolver:
         self._lookups_by_result.add(_LOCAL_HIT)
         return Resolved(image, True)
 
-    def _keep_local(self, image: SignedImage, mark: int) -> None:
+    def _put_local(self, image: SignedImage, mark: int) -> None:
         self._local.put(image, mark, self._lifetime.usable_for(image.presigned, self._now()))
 
     async def _look_up(self, variant: ImageVariant) -> Resolved:
-        result = (await self._look_up_many([variant]))[variant]
-        if isinstance(result, GatewayError):
+        if isinstance(result := (await self._look_up_many([variant]))[variant], GatewayError):
             raise result
         return result
 
@@ -203,7 +187,7 @@ class UrlResolver:
         found = await self._find(variants)
         for variant, there in found.items():
             if there.image is not None and self._may_be_used(there.image):
-                self._keep_local(there.image, mark)
+                self._put_local(there.image, mark)
                 results[variant] = Resolved(there.image, from_cache=True)
         missed = [variant for variant in variants if variant not in results]
         if not missed:
@@ -265,7 +249,7 @@ class UrlResolver:
         image = self._local.get_stale(variant) or found.get(variant, Found()).image
         if image is None or not self._lifetime.is_usable(image.presigned, self._now()):
             return None
-        self._keep_local(image, mark)  # ask the stores again after local_ttl, not on every request
+        self._put_local(image, mark)  # ask the stores again after local_ttl, not on every request
         return Resolved(image, from_cache=True)
 
     async def _renew(self, variant: ImageVariant, refused: SignedImage | None) -> SignedImage:
@@ -273,7 +257,7 @@ class UrlResolver:
         there = (await self._find([variant])).get(variant, Found())
         newest = there.image
         if newest is not None and self._may_be_used(newest) and await self._was_just_renewed(variant, newest, refused):
-            self._keep_local(newest, mark)
+            self._put_local(newest, mark)
             return newest
         read_at = int(self._now())
         try:
@@ -307,7 +291,7 @@ class UrlResolver:
 
     async def _keep(self, made: Sequence[tuple[SignedImage, bytes]], mark: int) -> None:
         for image, _ in made:
-            self._keep_local(image, mark)
+            self._put_local(image, mark)
         if self._shared is None:
             return
         try:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import ImageVariant, SignedImage
+from gateway.redis_store.entry_codec import encode_variant
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.url_entries import EntryHeader, Found, UrlEntries
@@ -98,7 +99,7 @@ class SharedTier:
 
     async def lock_renewal(self, variant: ImageVariant) -> bool:
         """Return whether this caller is the first within a second to renew the variant on demand."""
-        key = self._guard.key("refresh", "lock", str(variant))
+        key = self._guard.key("refresh", "lock", encode_variant(variant))
         async with self._guard.bounded():
             return bool(await self._guard.client.set(key, b"", nx=True, ex=_RENEWAL_LOCK))
 

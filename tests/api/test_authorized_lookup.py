@@ -6,7 +6,7 @@ from gateway.access.identity import ANONYMOUS, Caller
 from gateway.api import app_keys
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.errors import GatewayError, ImageNotFound, Unauthorized, UnknownStyle
-from gateway.urls.resolver import Resolved
+from gateway.urls.resolved import Resolved
 from tests.conftest import Images, RunningGateway
 
 ALICE, BOB, ADMIN = Caller("alice"), Caller("bob"), Caller(is_admin=True)

@@ -1,0 +1,22 @@
+"""The results of the resolver."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gateway.catalog.record import ImageRecord
+from gateway.presign.signed_image import PresignedUrl, SignedImage
+
+
+class Resolved(NamedTuple):
+    """An image with a URL that may be handed out, and whether the URL came from a cache."""
+
+    image: SignedImage
+    from_cache: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An image's row, and its cached URL; None when no cached URL may be handed out."""
+
+    record: ImageRecord
+    presigned: PresignedUrl | None
