@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from docs.generate.code_map import code_map
 from docs.generate.configuration import configuration
 from docs.generate.overview import overview
 
@@ -12,6 +13,7 @@ ROOT = Path(__file__).parent.parent.parent
 # Path from the root of the project -> the function that returns the text.
 DOCUMENTS: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
+        "docs/code-map.md": lambda: code_map(ROOT / "gateway"),
         "docs/configuration.md": lambda: configuration((ROOT / "config" / "gateway.yaml").read_text(encoding="utf-8")),
         "docs/overview.svg": overview,
     }

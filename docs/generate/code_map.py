@@ -1,0 +1,57 @@
+"""Code map: every module of the package with the first line of its docstring."""
+
+import ast
+from pathlib import Path
+from typing import Final
+
+# The rooms in the order of a request, then what stands beside it. A test compares them with the folders.
+ROOMS: Final = {
+    "": "the command line and the composition",
+    "commands": "one file a command",
+    "settings": "YAML, environment and secrets directory -> validated, frozen settings",
+    "metrics": "every Prometheus collector",
+    "concurrency": "time limits, circuit breaker, single flight, background tasks",
+    "server": "listener, connection, dispatch: the only place that touches aiohttp's private state",
+    "api": "routes and handlers",
+    "access": "who asks, and may they",
+    "catalog": "Postgres: image id -> row; the change feed",
+    "presign": "presigned URLs: credentials, hosts, signature, lifetime, COS's clock",
+    "redis_store": "everything that speaks Redis",
+    "urls": "the life of a presigned URL: cache tiers, resolver, renewal, invalidation",
+    "origin": "bytes from COS: client session, retry and resume, memory cache, shared transfers",
+    "delivery": "bytes to the client: responder, relay, redirect, accel; preconditions, ranges, headers",
+    "ops": "health, diagnostics, logs",
+    "dev": "the embedded stack: servers from wheels, sample images",
+    "cos_emulator": "a server that behaves as COS does; imports nothing of the gateway",
+}
+
+
+_HEAD: Final = """# Code map
+
+Every module of the package, with the first line of its docstring. `make docs` writes this page.
+[architecture.md](architecture.md) explains how they work together.
+"""
+
+
+def modules(package: Path, room: str) -> list[Path]:
+    """Return the modules of a room, those of its subpackages included; "" is the package itself."""
+    found = package.glob("*.py") if not room else (package / room).rglob("*.py")
+    return sorted(path for path in found if path.name != "__init__.py" or path.read_text(encoding="utf-8").strip())
+
+
+def code_map(package: Path) -> str:
+    """Return the page: a table for each room."""
+    parts = [_HEAD]
+    for room, purpose in ROOMS.items():
+        title = f"gateway/{room}" if room else "gateway"
+        lines = [f"## {title}\n", f"{purpose[0].upper()}{purpose[1:]}.\n", "| module | |", "| --- | --- |"]
+        for path in modules(package, room):
+            name = path.relative_to(package / room).as_posix()
+            lines.append(f"| `{name}` | {_first_line(path)} |")
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def _first_line(path: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0].replace("``", "`").replace("|", "\\|")
