@@ -1,12 +1,13 @@
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "vite";
 import { expect, test } from "vitest";
 
-const STATIC = new URL("../static/", import.meta.url).pathname;
-const ROOT = new URL("..", import.meta.url).pathname;
+const STATIC = fileURLToPath(new URL("../static/", import.meta.url));
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
 async function filesIn(folder: string): Promise<Record<string, string>> {
   const names = (await readdir(folder)).sort();
