@@ -58,7 +58,7 @@ async def refresh_worker(app: web.Application) -> AsyncIterator[None]:
         batch_size=settings.batch_size,
         now=app[app_keys.CLOCK].now,
     )
-    async with background("refresher", refresh_worker.run()):
+    async with background("refresh-worker", refresh_worker.run()):
         yield
 
 
@@ -73,7 +73,7 @@ async def statistics(app: web.Application) -> AsyncIterator[None]:
         _watch_totals(daily, app)
         jobs.append(daily.flush)
     maintenance = Maintenance(jobs)
-    async with background("upkeep", maintenance.run()):
+    async with background("maintenance", maintenance.run()):
         yield
     await maintenance.once()
 
@@ -112,7 +112,10 @@ async def change_feeds(app: web.Application) -> AsyncIterator[None]:
         if app_keys.INVALIDATION_CHANNEL in app:
             await app[app_keys.INVALIDATION_CHANNEL].listen(invalidation.invalidate_here)
 
-    async with background("change-feed", listen_to_postgres()), background("replicas", listen_to_replicas()):
+    async with (
+        background("change-feed", listen_to_postgres()),
+        background("invalidation-channel", listen_to_replicas()),
+    ):
         yield
 
 

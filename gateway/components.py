@@ -214,7 +214,7 @@ async def resolver(app: web.Application) -> AsyncIterator[None]:
         app[app_keys.CLOCK].now,
     )
     app[app_keys.INVALIDATION] = Invalidation(app.get(app_keys.SHARED_TIER), app.get(app_keys.INVALIDATION_CHANNEL))
-    app[app_keys.INVALIDATION].add(resolver.forget)
+    app[app_keys.INVALIDATION].add(resolver.invalidate)
     daily = app.get(app_keys.DAILY_STATISTICS)
     app[app_keys.USAGE] = UsageCounter(
         app.get(app_keys.USAGE_STORE),

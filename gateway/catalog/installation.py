@@ -28,7 +28,7 @@ def changes_sql(settings: PostgresSettings) -> str:
 
 
 def links_sql() -> str:
-    """Return the gateway's own table, which counts how often the links of an image were revoked."""
+    """Return the gateway's own table, which counts how often the links of an image were killed."""
     return _without_psql_commands("links.sql")
 
 

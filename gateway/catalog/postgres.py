@@ -74,7 +74,7 @@ class PostgresCatalog:
             self._id_type = id_type
 
     async def any_image(self) -> ImageRecord | None:
-        """Return any image of the table, without its count of revoked links; None if the table has none.
+        """Return any image of the table, without its count of killed links; None if the table has none.
 
         Raises ``CatalogUnavailable`` with the reason.
         """
@@ -119,14 +119,14 @@ class PostgresCatalog:
         return Rows(records, unusable)
 
     async def kill_links(self, image_id: str) -> int:
-        """Revoke every signed link to the image; return how often its links have been revoked."""
+        """Kill every signed link to the image; return how often its links have been killed."""
         async with self._translated_errors(), self._cursor() as cursor:
             await cursor.execute(KILL_LINKS, (image_id,))
             (killed,) = await cursor.fetchone()
         return int(killed)
 
     async def try_links(self) -> None:
-        """Return if the table of revoked links can be read and written; raises ``CatalogUnavailable``."""
+        """Return if the table of killed links can be read and written; raises ``CatalogUnavailable``."""
         async with self._translated_errors(), self._cursor() as cursor:
             await cursor.execute(
                 "SELECT bool_and(has_table_privilege(to_regclass(%s), privilege)) "

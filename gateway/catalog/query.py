@@ -14,7 +14,7 @@ _RANGES = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 ACTIVE = "active"
 LINKS_TABLE = "image_gateway_links"
 
-# The table has one row for each image whose links were ever revoked.
+# The table has one row for each image whose links were ever killed.
 KILL_LINKS = (
     f"INSERT INTO {LINKS_TABLE} AS links (image_id, killed) VALUES (%s, 1) "  # noqa: S608 - a name of ours
     "ON CONFLICT (image_id) DO UPDATE SET killed = links.killed + 1, killed_at = now() RETURNING killed"
@@ -26,7 +26,7 @@ class CatalogQuery:
     """Builds the queries of the application's table, and reads their rows.
 
     ``default_bucket`` and ``default_region`` apply to rows that name none. ``with_links``: the query also reads the
-    count of revoked links from the gateway's own table (``config/sql/links.sql``).
+    count of killed links from the gateway's own table (``config/sql/links.sql``).
     """
 
     settings: PostgresSettings

@@ -10,7 +10,7 @@ class ImageRecord:
     """A servable row: where the object is, and who may see it.
 
     ``key`` is the object key, not percent-encoded. ``owner`` is None if the image has no owner, ``content_type`` if the
-    application recorded none. ``links_killed`` is how often the image's signed links have been revoked; None if the
+    application recorded none. ``links_killed`` is how often the image's signed links have been killed; None if the
     query did not read it.
     """
 

@@ -68,12 +68,12 @@ class ImagesTable:
         self.execute("COMMENT ON TABLE images IS %s", _MARK)
 
     def create_links(self) -> None:
-        """Create the gateway's own table of revoked links if it does not exist, and mark it as ours."""
+        """Create the gateway's own table of killed links if it does not exist, and mark it as ours."""
         self._run(links_sql())
         self.execute(f"COMMENT ON TABLE {_LINKS} IS %s", _MARK)
 
     def links_killed(self, image_id: str) -> int:
-        """Return how often the links of the image were revoked."""
+        """Return how often the links of the image were killed."""
         with self._cursor() as cursor:
             cursor.execute("SELECT killed FROM image_gateway_links WHERE image_id = %s", (image_id,))
             row = cursor.fetchone()

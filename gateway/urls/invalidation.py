@@ -16,9 +16,9 @@ Invalidate = Callable[[str | None], None]
 class Invalidation:
     """Invalidates the caches of this process (``add``), the tier in Redis, and the other replicas."""
 
-    def __init__(self, shared: SharedTier | None, replicas: InvalidationChannel | None) -> None:
+    def __init__(self, shared: SharedTier | None, channel: InvalidationChannel | None) -> None:
         self._shared = shared
-        self._replicas = replicas
+        self._channel = channel
         self._caches: list[Invalidate] = []
 
     def add(self, invalidate: Invalidate) -> None:
@@ -50,9 +50,9 @@ class Invalidation:
 
     async def notify_replicas(self, image_ids: Sequence[str]) -> None:
         """Make the other replicas look the images up again in Redis, which holds newer entries than they do."""
-        if self._replicas is None:
+        if self._channel is None:
             return
         try:
-            await self._replicas.publish(image_ids)
+            await self._channel.publish(image_ids)
         except DependencyDown as error:
             logger.debug("invalidation not published: %s", error)

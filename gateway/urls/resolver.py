@@ -128,7 +128,7 @@ class UrlResolver:
         """Return the image's URL for HEAD, which COS refuses on a URL signed for GET."""
         return self._signer.sign(image.record, image.style, method="HEAD")
 
-    def forget(self, image_id: str | None) -> None:
+    def invalidate(self, image_id: str | None) -> None:
         """Look the image up again at its next request; None: every image, and serve it stale if no store answers."""
         if image_id is None:
             self._local.mark_all_stale()
@@ -140,7 +140,7 @@ class UrlResolver:
     def invalidate_before(self, at: float) -> None:
         """Read rows again that were read before ``at`` (Unix seconds): notifications may have been missed."""
         self._invalid_before = at + CLOCK_SKEW
-        self.forget(None)
+        self.invalidate(None)
 
     def stop_trusting_redis(self) -> None:
         """Use entries of Redis only after reading their rows: no notifications arrive until ``trust_redis_from``.

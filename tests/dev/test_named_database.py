@@ -75,7 +75,7 @@ async def test_a_database_named_in_the_secrets_directory_is_checked_too(
     assert "has a table images that dev did not create" in error
 
 
-async def test_a_table_of_revoked_links_that_dev_did_not_create_is_not_changed(
+async def test_a_table_of_killed_links_that_dev_did_not_create_is_not_changed(
     arguments: list[str], redis_url: str, database: str
 ) -> None:
     ImagesTable(database).execute("CREATE TABLE image_gateway_links (image_id text PRIMARY KEY, killed integer)")

@@ -145,7 +145,7 @@ async def test_an_error_that_nobody_foresaw_does_not_end_the_listening(
             raise errors.pop()
         heard.put_nowait(image_id)
 
-    async with reached(redis_url) as guard, background("replicas", InvalidationChannel(guard).listen(hear)):
+    async with reached(redis_url) as guard, background("invalidation-channel", InvalidationChannel(guard).listen(hear)):
         assert await next_of(heard) is None
         await tell(redis_url, "a")
         assert await next_of(heard) == "a"

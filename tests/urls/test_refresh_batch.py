@@ -229,7 +229,7 @@ async def test_a_style_that_is_configured_no_more_lapses(tier: Tier) -> None:
 
 @asynccontextmanager
 async def running(refresh_worker: RefreshWorker) -> AsyncIterator[RefreshWorker]:
-    async with background("refresher", refresh_worker.run()):
+    async with background("refresh-worker", refresh_worker.run()):
         yield refresh_worker
 
 
