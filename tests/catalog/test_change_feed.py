@@ -45,6 +45,19 @@ async def listening(dsn: str, changes: Changes, metrics: Metrics | None = None) 
         yield
 
 
+async def several_tries(port: int) -> None:
+    """Close three connections to the port of a dead server, and free the port again."""
+    tries = 0
+
+    async def refuse(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tries
+        tries += 1
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", port):
+        await until(lambda: tries >= 3)
+
+
 async def test_an_outage_logs_one_warning_and_one_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     server = PostgresServer(tmp_path / "postgres", ephemeral=True)
@@ -54,7 +67,7 @@ async def test_an_outage_logs_one_warning_and_one_end(tmp_path: Path, caplog: py
         async with listening(server.dsn, changes):
             await asyncio.to_thread(server.kill)
             await until(lambda: len(caplog.records) == 1)
-            await asyncio.sleep(1)  # tries follow after 0.1, 0.2 and 0.4 s
+            await several_tries(server.port)
             await asyncio.to_thread(server.start)
             await until(lambda: changes.starts == 2, seconds=15)
     finally:
