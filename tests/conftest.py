@@ -139,8 +139,8 @@ async def cos() -> AsyncIterator[CosEmulator]:
     store = ObjectStore()
     store.create_bucket(BUCKET)
     credentials = {SECRET_ID: Credential(SECRET_KEY)}
-    async with CosEmulator(store, credentials, default_bucket=BUCKET) as stand_in:
-        yield stand_in
+    async with CosEmulator(store, credentials, default_bucket=BUCKET) as emulator:
+        yield emulator
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def links_table(images_table: ImagesTable) -> ImagesTable:
 def raw_settings(
     redis_url: str, postgres_dsn: str, made_table: ImagesTable, cos: CosEmulator
 ) -> dict[str, dict[str, Any]]:
-    """The sections of a configuration on the run's servers, as they would stand in the YAML file."""
+    """The sections of a configuration on the run's servers, as the YAML file would contain them."""
     del made_table  # but it is there: without it the gateway does not start
     return {
         "server": {"host": "127.0.0.1", "port": 0, "shutdown_grace": 5},

@@ -41,7 +41,7 @@ def test_a_valid_token_names_the_user(scheme: str) -> None:
     assert authenticator().identify({"Authorization": scheme + token()}) == Caller("alice")
 
 
-@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic YWxpY2U6c2VjcmV0", "alice"])
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic YWxpY2U6c2VjcmV0", "Digest alice", "alice"])
 def test_without_a_bearer_token_the_caller_is_anonymous(header: str | None) -> None:
     assert authenticator().identify({} if header is None else {"Authorization": header}) == ANONYMOUS
 

@@ -135,7 +135,7 @@ async def test_lesson_6_a_client_that_never_reads_is_cut_and_the_transfer_stops(
     await images.add("cat", LARGE)
     stored = await images.cos.store.find(BUCKET, KEY)
     assert stored is not None
-    await stored.quoted_etag()  # the stand-in takes a while to make it, and COS has 0.3 s to answer
+    await stored.quoted_etag()  # the emulator takes a while to compute it, and COS has 0.3 s to answer
     caplog.clear()
     async with connect(gateway.ports.public, receive_buffer=4096) as connection:
         await connection.get("/i/cat")

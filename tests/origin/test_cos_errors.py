@@ -135,7 +135,7 @@ async def test_a_token_that_cos_calls_expired_is_given_a_second_chance(
 async def test_a_missing_bucket_takes_nothing_out_of_memory(
     start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
-    """A 404 of the object would: bytes stand in for what is not the image's fault."""
+    """A 404 of the object would: cached bytes are served only for failures that are not the image's own."""
     gateway = await start_gateway(image_proxy={"memory_cache": {"ttl": 0}})
     await images.add("cat", b"bytes")
     await gateway.get("/i/cat")

@@ -37,7 +37,7 @@ async def test_the_bytes_of_a_kept_body_are_in_memory_once(gateway: RunningGatew
     slow.close()
 
 
-async def test_a_range_that_ends_short_of_the_rest_does_not_stand_in_for_it(
+async def test_a_range_that_ends_short_of_the_rest_is_not_served_as_the_rest(
     start_gateway: StartGateway, images: Images
 ) -> None:
     """Without an announced length, the 206 of the resumption tells where the object ends."""

@@ -56,11 +56,11 @@ def test_cos_s_time_is_taken_where_it_explains_a_refusal(before: float, told: fl
 async def cos_ahead(images: Images, seconds: int) -> AsyncIterator[CosEmulator]:
     """A COS for which this machine is ``seconds`` slow, with the same objects."""
     credentials = {SECRET_ID: Credential(SECRET_KEY)}
-    stand_in = CosEmulator(
+    emulator = CosEmulator(
         images.cos.store, credentials, default_bucket=BUCKET, now=lambda: time.time() + seconds, skew_tolerance=5
     )
-    async with stand_in:
-        yield stand_in
+    async with emulator:
+        yield emulator
 
 
 @pytest.mark.parametrize("slow", [600, 2700])
@@ -117,11 +117,11 @@ async def other_cos(request: pytest.FixtureRequest, images: Images) -> AsyncIter
     """A COS that lives an hour before or after this machine, with the same objects."""
     offset: int = request.param
     credentials = {SECRET_ID: Credential(SECRET_KEY)}
-    stand_in = CosEmulator(
+    emulator = CosEmulator(
         images.cos.store, credentials, default_bucket=BUCKET, now=lambda: time.time() + offset, skew_tolerance=5
     )
-    async with stand_in:
-        yield stand_in
+    async with emulator:
+        yield emulator
 
 
 async def started(start_gateway: StartGateway, cos: CosEmulator, *, listen: bool = False) -> RunningGateway:

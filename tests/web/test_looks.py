@@ -21,7 +21,7 @@ STATES = f"""
     <smart-image id="failed" image-id="b" alt="Failing" {SIZE} max-retries="0"></smart-image>
     <smart-image id="chinese" image-id="b" alt="Failing too" {SIZE} max-retries="0" lang="zh"></smart-image>
     <smart-image id="retrying" image-id="b" alt="Retrying" {SIZE} retry-delay="60000"></smart-image>
-    <smart-image id="fallback" image-id="y" alt="Stand-in" {SIZE} fallback-src="GATEWAY/i/a"></smart-image>
+    <smart-image id="fallback" image-id="y" alt="Fallback" {SIZE} fallback-src="GATEWAY/i/a"></smart-image>
     <smart-image id="tiny" image-id="x" alt="Tiny" width="40" height="30"></smart-image>
   </main>
 """

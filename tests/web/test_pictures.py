@@ -230,9 +230,9 @@ async def test_metadata_reserves_the_space(visit: Visit, images: Images, png: by
 async def test_the_fallback_image_is_displayed_after_a_failure(
     visit: Visit, images: Images, png: bytes, gateway: RunningGateway
 ) -> None:
-    await images.add("stand-in", png)
+    await images.add("fallback", png)
     await visit.open(
-        f'<smart-image id="one" image-id="x" alt="" fallback-src="{gateway.ports.public}/i/stand-in"></smart-image>'
+        f'<smart-image id="one" image-id="x" alt="" fallback-src="{gateway.ports.public}/i/fallback"></smart-image>'
         f'<smart-image id="two" image-id="x" alt="" fallback-src="{gateway.ports.public}/i/y"></smart-image>'
     )
     await visit.state("#one", "fallback")
