@@ -14,7 +14,7 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def test_each_outage_is_told_once_and_so_is_its_end(log: pytest.LogCaptureFixture) -> None:
+def test_an_outage_is_logged_once_and_so_is_its_end(log: pytest.LogCaptureFixture) -> None:
     availability = AvailabilityLog()
     availability.answered()
     assert not log.records
@@ -30,7 +30,7 @@ def test_each_outage_is_told_once_and_so_is_its_end(log: pytest.LogCaptureFixtur
         ]
 
 
-def test_what_is_refused_again_and_again_is_told_once_a_minute(log: pytest.LogCaptureFixture) -> None:
+def test_repeated_refusals_are_logged_once_a_minute(log: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     availability = AvailabilityLog(monotonic=clock)
     for _ in range(60):

@@ -1,4 +1,4 @@
-"""Statistics of a day: none twice, none lost, and what others write to Redis in nobody's way."""
+"""Statistics of a day: each request is counted once, also beside values that others wrote to Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -40,7 +40,7 @@ class Waited(GuardedRedis):
         yield
 
 
-async def test_however_long_redis_is_away_no_more_images_are_held() -> None:
+async def test_the_number_of_images_in_memory_is_bounded_during_an_outage() -> None:
     guard = Waited(redis.asyncio.Redis(), "image:", 0.5)
     statistics = guard.statistics = DailyStatistics(guard, retention_days=1, max_images=15, now=lambda: 1000.0)
     statistics.add_images(["first"])
@@ -79,7 +79,7 @@ async def day(redis_url: str, redis_client: "redis.Redis") -> AsyncIterator[Day]
         yield Day(GuardedRedis(client, "image:", 1.0))
 
 
-async def test_thirteen_requests_stay_thirteen_whatever_is_under_the_keys(
+async def test_thirteen_requests_stay_thirteen_with_any_value_under_the_keys(
     day: Day, redis_client: "redis.Redis"
 ) -> None:
     """The commands before the one that failed were done, and were done again with each try."""
@@ -146,16 +146,19 @@ async def test_a_stall_of_redis_counts_no_request_twice(stalling: Stalling) -> N
         assert client.hmget(DAY, "requests", "errors", "response_ms") == [b"39", b"3", b"97"]
 
 
-async def test_requests_counted_while_redis_is_away_over_midnight_belong_to_their_day(
+async def test_requests_counted_during_an_outage_over_midnight_belong_to_their_day(
     redis_url: str, redis_client: "redis.Redis"
 ) -> None:
     del redis_client
     clock = Clock()
     unreachable = RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))
-    async with open_redis(RedisSettings(url=SecretStr(redis_url))) as client, open_redis(unreachable) as nobody:
+    async with (
+        open_redis(RedisSettings(url=SecretStr(redis_url))) as client,
+        open_redis(unreachable) as unreachable_client,
+    ):
         guard = GuardedRedis(client, "image:", 1.0)
         day = Day(guard, now=clock)
-        guard.client = nobody
+        guard.client = unreachable_client
         day.count(3)
         with pytest.raises(CacheUnavailable):
             await day.statistics.flush()

@@ -1,4 +1,4 @@
-"""The ear of a replica: what it says of itself is true, and it does not go deaf without noticing."""
+"""The invalidation channel: subscription, gaps, dead connections and unexpected errors."""
 
 import asyncio
 import contextlib
@@ -19,63 +19,65 @@ from gateway.settings import RedisSettings
 
 TIME_LIMIT = 5.0
 
-Heard = asyncio.Queue[str | None]
+Received = asyncio.Queue[str | None]
 
 
 @contextlib.asynccontextmanager
-async def reached(url: str) -> AsyncIterator[GuardedRedis]:
-    """Redis at that URL."""
+async def connected(url: str) -> AsyncIterator[GuardedRedis]:
+    """Connect to Redis at ``url``."""
     async with open_redis(RedisSettings(url=SecretStr(url))) as client:
         yield GuardedRedis(client, "image:", 1.0)
 
 
 @contextlib.asynccontextmanager
-async def listening(guard: GuardedRedis, *, ping_every: float = 5.0) -> AsyncIterator[Heard]:
-    """What a replica hears."""
-    heard: Heard = asyncio.Queue()
-    task = asyncio.create_task(InvalidationChannel(guard, ping_every=ping_every).listen(heard.put_nowait))
+async def listening(guard: GuardedRedis, *, ping_every: float = 5.0) -> AsyncIterator[Received]:
+    """Yield the queue of received image ids; None stands for a gap."""
+    received: Received = asyncio.Queue()
+    task = asyncio.create_task(InvalidationChannel(guard, ping_every=ping_every).listen(received.put_nowait))
     try:
-        yield heard
+        yield received
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def next_of(heard: Heard) -> str | None:
+async def next_of(received: Received) -> str | None:
     async with asyncio.timeout(TIME_LIMIT):
-        return await heard.get()
+        return await received.get()
 
 
-async def tell(url: str, *image_ids: str) -> None:
-    async with reached(url) as guard:
+async def publish(url: str, *image_ids: str) -> None:
+    async with connected(url) as guard:
         await InvalidationChannel(guard).publish(image_ids)
 
 
-async def test_listening_has_begun_when_redis_says_so(redis_url: str, redis_client: "redis.Redis") -> None:
-    """What is told after that is heard; to have asked for it is not enough."""
+async def test_listening_starts_when_redis_confirms_the_subscription(
+    redis_url: str, redis_client: "redis.Redis"
+) -> None:
+    """Messages published after the confirmation arrive; sending the command is not enough."""
     pause = 0.3
-    async with reached(redis_url) as guard:
+    async with connected(redis_url) as guard:
         await guard.ping()  # connected, so that nothing but the subscription has to wait
         redis_client.client_pause(int(pause * 1000))
         paused_at = time.monotonic()
-        async with listening(guard) as heard:
-            assert await next_of(heard) is None
+        async with listening(guard) as received:
+            assert await next_of(received) is None
             assert time.monotonic() - paused_at >= pause
 
 
-async def test_a_connection_that_was_closed_is_a_gap(redis_url: str, redis_client: "redis.Redis") -> None:
-    """The client library connects and subscribes again by itself: what was said meanwhile is lost all the same."""
-    async with reached(redis_url) as guard, listening(guard) as heard:
-        assert await next_of(heard) is None
+async def test_a_closed_connection_is_reported_as_a_gap(redis_url: str, redis_client: "redis.Redis") -> None:
+    """The client library subscribes again by itself, but messages published meanwhile are lost."""
+    async with connected(redis_url) as guard, listening(guard) as received:
+        assert await next_of(received) is None
         assert redis_client.client_kill_filter(_type="pubsub") == 1
-        assert await next_of(heard) is None
-        await tell(redis_url, "a", "b")
-        assert [await next_of(heard), await next_of(heard)] == ["a", "b"]
+        assert await next_of(received) is None
+        await publish(redis_url, "a", "b")
+        assert [await next_of(received), await next_of(received)] == ["a", "b"]
 
 
 @dataclass
 class Line:
-    """A way to Redis that can go dead: what is sent is taken, nothing arrives, and nobody is told."""
+    """A relay to Redis that can drop all bytes without closing the connection."""
 
     url: str
     connections: int = 0
@@ -110,43 +112,46 @@ async def line(redis_url: str, redis_client: "redis.Redis") -> AsyncIterator[Lin
         yield found
 
 
-async def test_a_connection_that_died_without_a_word_is_noticed(line: Line, redis_url: str) -> None:
-    async with reached(line.url) as guard, listening(guard, ping_every=0.1) as heard:
-        assert await next_of(heard) is None
-        await tell(redis_url, "a")
-        assert await next_of(heard) == "a"
+async def test_a_silently_dead_connection_is_detected(line: Line, redis_url: str) -> None:
+    async with connected(line.url) as guard, listening(guard, ping_every=0.1) as received:
+        assert await next_of(received) is None
+        await publish(redis_url, "a")
+        assert await next_of(received) == "a"
         line.dead = line.connections
-        await tell(redis_url, "lost")
-        assert await next_of(heard) is None
-        await tell(redis_url, "b")
-        assert await next_of(heard) == "b"
+        await publish(redis_url, "lost")
+        assert await next_of(received) is None
+        await publish(redis_url, "b")
+        assert await next_of(received) == "b"
 
 
 async def test_a_quiet_connection_is_kept(line: Line, redis_url: str) -> None:
-    """Silence alone is no gap: Redis is asked, and answers."""
-    async with reached(line.url) as guard, listening(guard, ping_every=0.05) as heard:
-        assert await next_of(heard) is None
+    """Silence alone is not a gap: Redis answers the ping."""
+    async with connected(line.url) as guard, listening(guard, ping_every=0.05) as received:
+        assert await next_of(received) is None
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.4):
-                await heard.get()
-        await tell(redis_url, "a")
-        assert await next_of(heard) == "a"
+                await received.get()
+        await publish(redis_url, "a")
+        assert await next_of(received) == "a"
         assert line.connections == 1
 
 
-async def test_an_error_that_nobody_foresaw_does_not_end_the_listening(
+async def test_an_unexpected_error_does_not_end_the_listening(
     redis_url: str, redis_client: "redis.Redis", caplog: pytest.LogCaptureFixture
 ) -> None:
-    heard: Heard = asyncio.Queue()
-    errors = [LookupError("nobody foresaw this")]
+    received: Received = asyncio.Queue()
+    errors = [LookupError("error injected by the test")]
 
-    def hear(image_id: str | None) -> None:
+    def receive(image_id: str | None) -> None:
         if errors:
             raise errors.pop()
-        heard.put_nowait(image_id)
+        received.put_nowait(image_id)
 
-    async with reached(redis_url) as guard, background("invalidation-channel", InvalidationChannel(guard).listen(hear)):
-        assert await next_of(heard) is None
-        await tell(redis_url, "a")
-        assert await next_of(heard) == "a"
-    assert "nobody foresaw this" in caplog.text
+    async with (
+        connected(redis_url) as guard,
+        background("invalidation-channel", InvalidationChannel(guard).listen(receive)),
+    ):
+        assert await next_of(received) is None
+        await publish(redis_url, "a")
+        assert await next_of(received) == "a"
+    assert "error injected by the test" in caplog.text

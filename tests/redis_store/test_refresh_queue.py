@@ -12,7 +12,7 @@ from tests.tier import NOW, Tier
 A, B, C = ImageVariant("a"), ImageVariant("b"), ImageVariant("c", "thumb")
 
 
-async def test_what_is_due_is_claimed_the_longest_due_first(tier: Tier) -> None:
+async def test_due_renewals_are_claimed_in_the_order_of_their_time(tier: Tier) -> None:
     await tier.queue.schedule({B: NOW - 10, A: NOW - 20, C: NOW + 1})
     assert await tier.queue.claim(NOW, 10) == [Claim(A, NOW - 20), Claim(B, NOW - 10)]
     assert await tier.queue.claim(NOW, 10) == []
@@ -40,7 +40,7 @@ async def test_many_workers_share_one_queue_without_double_work(tier: Tier) -> N
     assert sorted(taken) == sorted(variants)
 
 
-async def test_i3_i8_doing_a_thing_twice_changes_nothing_and_an_id_has_one_entry(tier: Tier) -> None:
+async def test_i3_i8_repeated_operations_are_idempotent_and_an_id_has_one_entry(tier: Tier) -> None:
     for _ in range(2):
         await tier.queue.schedule({A: NOW})
     assert len(await tier.queue.claim(NOW, 10)) == 1
@@ -53,7 +53,7 @@ async def test_i3_i8_doing_a_thing_twice_changes_nothing_and_an_id_has_one_entry
     assert await tier.queue.due_at(A) is None
 
 
-async def test_an_ack_does_not_bring_back_what_was_dropped_meanwhile(tier: Tier) -> None:
+async def test_an_ack_does_not_restore_a_dropped_image(tier: Tier) -> None:
     await tier.queue.schedule({A: NOW})
     await tier.queue.claim(NOW, 10)
     await tier.queue.remove([A])
@@ -62,7 +62,7 @@ async def test_an_ack_does_not_bring_back_what_was_dropped_meanwhile(tier: Tier)
     assert await tier.queue.next_due() is None
 
 
-async def test_i5_what_always_fails_is_parked_with_its_reason_and_holds_nobody_up(tier: Tier) -> None:
+async def test_i5_a_renewal_that_always_fails_is_parked_with_its_reason_and_delays_no_other(tier: Tier) -> None:
     await tier.queue.schedule({A: NOW, B: NOW})
     now, given_up = float(NOW), []
     for _ in range(3):
@@ -129,7 +129,7 @@ async def test_garbage_in_the_queue_is_removed(tier: Tier, redis_client: "redis.
     assert [entry.reason for entry in await tier.queue.dead()] == ["unreadable entry"]
 
 
-async def test_what_is_of_another_type_is_mended(tier: Tier, redis_client: "redis.Redis") -> None:
+async def test_a_key_of_the_wrong_type_is_repaired(tier: Tier, redis_client: "redis.Redis") -> None:
     for name in ("queue", "dead", "attempts"):
         redis_client.set(f"image:refresh:{name}", "x")
     await tier.shared.repair()

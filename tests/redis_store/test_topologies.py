@@ -27,19 +27,19 @@ from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.usage_store import Usage
 from gateway.settings import RedisSettings
 from tests.tier import Clock, Tier, make_tier
-from tests.urls.test_refresh_batch import cached, keep, refresher_of
+from tests.urls.test_refresh_batch import cached, keep, refresh_worker_of
 
 PASSWORD = "secret-of-the-nodes"
 
 
 async def lifecycle(url: str, clock: Clock, *, after: Callable[[], None] = lambda: None) -> None:
-    """Cache, count, queue, renew, drop and tell, before and after something happens to the servers."""
+    """Cache, count, queue, renew, drop and invalidate, before and after something happens to the servers."""
     async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as client:
         tier = make_tier(GuardedRedis(client, "image:", 2.0), clock)
         await one_round(tier, [f"first-{number}" for number in range(30)])
         await asyncio.to_thread(after)
         async with asyncio.timeout(30):
-            while True:  # the guard says "not now" until the new master is known
+            while True:  # the guard says "not now" until the client finds the new master
                 with contextlib.suppress(CacheUnavailable):
                     await tier.guard.try_write()
                     await one_round(tier, [f"second-{number}" for number in range(30)])
@@ -56,7 +56,7 @@ async def one_round(tier: Tier, image_ids: list[str]) -> None:
     before = await cached(tier, ImageVariant(image_ids[0]))
     assert before is not None
     tier.clock.now += 3000
-    results = await refresher_of(tier).drain_once()
+    results = await refresh_worker_of(tier).drain_once()
     assert results["renewed"] + results["fresh"] >= len(image_ids) + 1
     after = await cached(tier, ImageVariant(image_ids[0]))
     assert after is not None
@@ -67,18 +67,18 @@ async def one_round(tier: Tier, image_ids: list[str]) -> None:
     assert (await tier.queue.lengths(tier.clock())).queued >= len(image_ids) - 2
     await tier.shared.trim()
     await tier.shared.repair()
-    await told(tier.guard)
+    await check_invalidation(tier.guard)
 
 
-async def told(guard: GuardedRedis) -> None:
-    """One replica hears another."""
-    heard: asyncio.Queue[str | None] = asyncio.Queue()
-    listening = asyncio.create_task(InvalidationChannel(guard).listen(heard.put_nowait))
+async def check_invalidation(guard: GuardedRedis) -> None:
+    """Check that one replica receives the invalidations of another."""
+    received: asyncio.Queue[str | None] = asyncio.Queue()
+    listening = asyncio.create_task(InvalidationChannel(guard).listen(received.put_nowait))
     try:
         async with asyncio.timeout(10):
-            assert await heard.get() is None
+            assert await received.get() is None
             await InvalidationChannel(guard).publish(["a", "b"])
-            assert [await heard.get(), await heard.get()] == ["a", "b"]
+            assert [await received.get(), await received.get()] == ["a", "b"]
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
@@ -100,7 +100,7 @@ class TestTls:
 
     @pytest.fixture
     def authority(self, tmp_path: Path) -> tuple[Path, Path]:
-        """A certificate for 127.0.0.1 that vouches for itself, and its key."""
+        """A self-signed certificate for 127.0.0.1, and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "redis")])
         now = datetime.now(UTC)
@@ -156,7 +156,7 @@ class TestTls:
         password = urlsplit(redis_url).password or ""
         await lifecycle(f"rediss://:{password}@127.0.0.1:{tls_port}/0?ssl_ca_certs={authority[0]}", clock)
 
-    async def test_a_certificate_that_nobody_vouches_for_is_refused(self, tls_port: int, redis_url: str) -> None:
+    async def test_an_untrusted_certificate_is_refused(self, tls_port: int, redis_url: str) -> None:
         password = urlsplit(redis_url).password or ""
         url = SecretStr(f"rediss://:{password}@127.0.0.1:{tls_port}/0")
         async with open_redis(RedisSettings(url=url, timeout=2)) as client:
@@ -184,13 +184,13 @@ async def test_sentinel_and_a_fail_over(tmp_path: Path, clock: Clock) -> None:
         sentinel = stack.enter_context(
             RedisServer(tmp_path / "sentinel", password="", extra_args=["--sentinel", *settings])
         )
-        with client_of(replica) as asked, redis.Redis(port=sentinel.port) as watcher:
-            assert wait_until(lambda: asked.info("replication")["master_link_status"] == "up", 20)
+        with client_of(replica) as replica_client, redis.Redis(port=sentinel.port) as watcher:
+            assert wait_until(lambda: replica_client.info("replication")["master_link_status"] == "up", 20)
             assert wait_until(lambda: watcher.sentinel_master("main")["num-slaves"] == 1, 20)
 
             def fail_over() -> None:
                 master.kill()
-                assert wait_until(lambda: asked.info("replication")["role"] == "master", 20)
+                assert wait_until(lambda: replica_client.info("replication")["role"] == "master", 20)
 
             url = f"redis+sentinel://:{PASSWORD}@127.0.0.1:{sentinel.port}/main/0"
             await lifecycle(url, clock, after=fail_over)
@@ -238,26 +238,26 @@ async def test_a_cluster_and_a_fail_over(cluster: list[RedisServer], clock: Cloc
     hosts = ",".join(f"127.0.0.1:{node.port}" for node in cluster[1:3])
     url = f"redis+cluster://:{PASSWORD}@{hosts}"
     async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as client:
-        await told(GuardedRedis(client, "image:", 2.0))  # the first thing that is asked of it
+        await check_invalidation(GuardedRedis(client, "image:", 2.0))  # its first command
     await lifecycle(url, clock, after=fail_over)
 
 
-async def test_a_cluster_that_answers_later_is_listened_to_then(
+async def test_listening_starts_once_the_cluster_is_ready(
     own_node: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Until it has its slots it is no cluster to redis-py, which says so in errors that are no ``RedisError``."""
+    """Without slots, redis-py raises errors that are not a ``RedisError``."""
     url = f"redis+cluster://:{PASSWORD}@127.0.0.1:{own_node.port}"
     async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as client:
         guard = GuardedRedis(client, "image:", 2.0)
         with pytest.raises(CacheUnavailable):
             await guard.try_write()
-        heard: asyncio.Queue[str | None] = asyncio.Queue()
-        listening = asyncio.create_task(InvalidationChannel(guard).listen(heard.put_nowait))
+        received: asyncio.Queue[str | None] = asyncio.Queue()
+        listening = asyncio.create_task(InvalidationChannel(guard).listen(received.put_nowait))
         try:
             with client_of(own_node) as node:
                 await asyncio.to_thread(node.execute_command, "CLUSTER ADDSLOTSRANGE", 0, 16383)
             async with asyncio.timeout(20):
-                assert await heard.get() is None
+                assert await received.get() is None
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)

@@ -47,13 +47,13 @@ async def test_i4_the_end_of_a_url_never_goes_back(tier: Tier) -> None:
 
 
 @pytest.mark.parametrize(("ahead", "is_replaced"), [(60, False), (61, True), (3600, True)])
-async def test_but_one_whose_signature_has_not_begun_makes_way(tier: Tier, ahead: int, *, is_replaced: bool) -> None:
+async def test_a_url_whose_signature_is_not_valid_yet_is_replaced(tier: Tier, ahead: int, *, is_replaced: bool) -> None:
     early, image = signed(tier, at=NOW + ahead), signed(tier, at=NOW)
     await put(tier, early)
     assert await put(tier, image) == {ImageVariant("a"): is_replaced}
 
 
-async def test_i6_what_was_dropped_is_not_written_by_one_who_read_before(tier: Tier) -> None:
+async def test_i6_a_dropped_entry_is_not_written_after_an_earlier_read(tier: Tier) -> None:
     before = (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")]
     await tier.cache.drop([ImageVariant("a")])
     image = signed(tier)
@@ -65,7 +65,7 @@ async def test_i6_what_was_dropped_is_not_written_by_one_who_read_before(tier: T
     assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")].image == image
 
 
-async def test_a_second_drop_outdates_those_who_saw_the_first(tier: Tier) -> None:
+async def test_a_second_drop_invalidates_reads_since_the_first(tier: Tier) -> None:
     await tier.cache.drop([ImageVariant("a")])
     first = (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")]
     await tier.cache.drop([ImageVariant("a")])
@@ -74,20 +74,20 @@ async def test_a_second_drop_outdates_those_who_saw_the_first(tier: Tier) -> Non
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(garbage=st.binary(min_size=1).filter(lambda data: not data.startswith(b"-")))
-async def test_garbage_is_no_hit_and_makes_way(tier: Tier, redis_client: "redis.Redis", garbage: bytes) -> None:
+async def test_garbage_is_a_miss_and_is_removed(tier: Tier, redis_client: "redis.Redis", garbage: bytes) -> None:
     redis_client.set(KEY, garbage, ex=100)
     assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()
     assert not redis_client.exists(KEY)
 
 
-async def test_an_end_that_was_forged_does_not_lock_the_entry(tier: Tier, redis_client: "redis.Redis") -> None:
+async def test_a_forged_expiry_does_not_lock_the_entry(tier: Tier, redis_client: "redis.Redis") -> None:
     redis_client.set(KEY, b"99999999999 {}", ex=100)
     image = signed(tier)
     there = (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")]
     assert await put(tier, image, tombstone=there.tombstone) == {ImageVariant("a"): True}
 
 
-async def test_an_entry_of_another_type_makes_way(tier: Tier, redis_client: "redis.Redis") -> None:
+async def test_an_entry_of_the_wrong_type_is_replaced(tier: Tier, redis_client: "redis.Redis") -> None:
     redis_client.lpush(KEY, "x")
     redis_client.expire(KEY, 100)
     assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()
@@ -96,7 +96,7 @@ async def test_an_entry_of_another_type_makes_way(tier: Tier, redis_client: "red
     assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")].image == image
 
 
-async def test_a_glance_tells_the_end_and_the_tombstone(tier: Tier, redis_client: "redis.Redis") -> None:
+async def test_an_entry_header_has_the_expiry_and_the_tombstone(tier: Tier, redis_client: "redis.Redis") -> None:
     await put(tier, signed(tier))
     await tier.cache.drop([ImageVariant("b")])
     redis_client.set("image:url:c", b"99999999999999 x", ex=9)
@@ -137,7 +137,7 @@ async def test_an_entry_that_no_gateway_signed_is_not_a_hit(tier: Tier, redis_cl
         assert not redis_client.exists(KEY)
 
 
-async def test_where_links_are_signed_an_entry_that_does_not_know_of_them_is_no_hit(
+async def test_with_signed_links_an_entry_without_a_count_of_killed_links_is_a_miss(
     tier: Tier, redis_client: "redis.Redis"
 ) -> None:
     with_links = UrlEntries(tier.guard, MAC, tier.signer.is_ours, with_links=True)
@@ -147,12 +147,12 @@ async def test_where_links_are_signed_an_entry_that_does_not_know_of_them_is_no_
     assert (await with_links.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()
     assert not redis_client.exists(KEY)
     for killed in (0, 1):
-        known = signed_image(record("a", links_killed=killed), image.presigned, None, NOW)
-        await put(tier, known)
+        image_with_count = signed_image(record("a", links_killed=killed), image.presigned, None, NOW)
+        await put(tier, image_with_count)
         for cache in (with_links, tier.cache):
-            assert (await cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found(known)
+            assert (await cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found(image_with_count)
 
 
-async def test_an_entry_of_another_image_is_no_hit(tier: Tier, redis_client: "redis.Redis") -> None:
+async def test_an_entry_of_another_image_is_a_miss(tier: Tier, redis_client: "redis.Redis") -> None:
     redis_client.set(KEY, MAC.sign(encode(signed(tier, image_id="b"))), ex=100)
     assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()

@@ -1,4 +1,4 @@
-"""What others can write to Redis: no request fails by it, no batch is held back, and it is repaired."""
+"""Invalid values in Redis fail no request, block no batch, and are repaired."""
 
 import math
 from collections import Counter
@@ -11,7 +11,7 @@ from gateway.redis_store.dead_entry import DeadEntry
 from gateway.redis_store.guarded_client import WrongType
 from gateway.redis_store.usage_store import Usage
 from tests.tier import NOW, Tier
-from tests.urls.test_refresh_batch import keep, refresher_of
+from tests.urls.test_refresh_batch import keep, refresh_worker_of
 
 A, B = ImageVariant("a"), ImageVariant("b")
 # No gateway writes any of these: NUL, no id, no style, a style that can be none, not ASCII.
@@ -19,11 +19,11 @@ WORDS = [b"a\0b", b"", b"a|", b"a|b|c", b"|thumb", b"a|THUMB", b"a b", b"../a", 
 QUEUE, DEAD, ATTEMPTS = "image:refresh:queue", "image:refresh:dead", "image:refresh:attempts"
 
 
-async def test_a_word_that_names_no_image_does_not_hold_its_batch_back(tier: Tier, redis_client: "redis.Redis") -> None:
+async def test_an_invalid_image_id_does_not_block_its_batch(tier: Tier, redis_client: "redis.Redis") -> None:
     await keep(tier, "a")
     tier.clock.now += 3000
     redis_client.zadd(QUEUE, dict.fromkeys(WORDS, 1.0))
-    assert await refresher_of(tier).drain_once() == Counter(renewed=1)
+    assert await refresh_worker_of(tier).drain_once() == Counter(renewed=1)
     assert redis_client.zrange(QUEUE, 0, -1) == [b"a"]
     assert {word for ids in tier.table.queries for word in ids} == {"a"}
 
@@ -37,7 +37,7 @@ async def test_a_renewal_that_would_never_be_due_is_due_now(
     assert await tier.queue.due_at(A) == NOW + 60
 
 
-async def test_an_infinite_time_is_shown_to_nobody(tier: Tier, redis_client: "redis.Redis") -> None:
+async def test_an_infinite_time_is_not_returned(tier: Tier, redis_client: "redis.Redis") -> None:
     redis_client.zadd(QUEUE, {"a": math.inf, "b": -math.inf})
     assert await tier.queue.due_at(A) is None
     assert await tier.queue.due_at(B) is None
@@ -45,7 +45,7 @@ async def test_an_infinite_time_is_shown_to_nobody(tier: Tier, redis_client: "re
     assert all(claim.due_at == NOW for claim in await tier.queue.claim(NOW, 10))
 
 
-async def test_what_is_no_number_of_attempts_counts_as_none(tier: Tier, redis_client: "redis.Redis") -> None:
+async def test_an_invalid_number_of_attempts_counts_as_zero(tier: Tier, redis_client: "redis.Redis") -> None:
     for garbage in ("x", "inf", "nan", "-5", "1e300", ""):
         await tier.queue.schedule({A: NOW})
         redis_client.hset(ATTEMPTS, "a", garbage)
@@ -80,9 +80,7 @@ async def test_an_entry_of_the_dead_list_is_shown_within_bounds(tier: Tier, redi
     assert shown[B] == DeadEntry(B, "x" * 500, 0.0, 0)
 
 
-async def test_what_names_no_image_leaves_the_dead_list_when_it_is_queued_again(
-    tier: Tier, redis_client: "redis.Redis"
-) -> None:
+async def test_an_invalid_id_leaves_the_dead_list_when_it_is_requeued(tier: Tier, redis_client: "redis.Redis") -> None:
     redis_client.hset(DEAD, mapping=dict.fromkeys([*WORDS, b"a"], b"{}"))
     assert [entry.variant for entry in await tier.queue.dead()] == [A]
     assert await tier.queue.requeue(NOW) == 1
@@ -98,7 +96,7 @@ async def test_a_count_that_cannot_be_is_none(tier: Tier, redis_client: "redis.R
         redis_client.expire(f"image:index:{name}", 100)
     assert (await tier.usage.read(A))[:2] == (0, 0)
     tier.clock.now += 3000
-    assert await refresher_of(tier).drain_once() == Counter(renewed=1)
+    assert await refresh_worker_of(tier).drain_once() == Counter(renewed=1)
 
 
 @pytest.mark.parametrize("score", [math.inf, -math.inf])
@@ -118,9 +116,7 @@ async def test_a_url_that_would_live_for_ever_is_not_counted(tier: Tier, redis_c
     assert await tier.usage.cached(tier.clock(), 900) == (1, 0)
 
 
-async def test_what_names_no_image_is_neither_hot_nor_in_the_way_when_the_cache_is_trimmed(
-    tier: Tier, redis_client: "redis.Redis"
-) -> None:
+async def test_an_invalid_id_is_not_hot_and_does_not_hinder_trimming(tier: Tier, redis_client: "redis.Redis") -> None:
     for number in range(101):
         tier.clock.now += 1
         await keep(tier, f"id-{number}")
@@ -135,7 +131,7 @@ async def test_what_names_no_image_is_neither_hot_nor_in_the_way_when_the_cache_
 
 
 @pytest.mark.parametrize("name", ["hits", "refreshes", "used", "expiry"])
-async def test_a_value_of_the_wrong_type_is_repaired_though_only_a_pipeline_met_it(
+async def test_a_value_of_the_wrong_type_is_repaired_after_a_failed_pipeline(
     tier: Tier, redis_client: "redis.Redis", name: str
 ) -> None:
     key = f"image:index:{name}"
@@ -149,7 +145,7 @@ async def test_a_value_of_the_wrong_type_is_repaired_though_only_a_pipeline_met_
 
 
 @pytest.mark.parametrize("name", ["hits", "refreshes", "used"])
-async def test_a_batch_that_met_a_value_of_the_wrong_type_is_added_once(
+async def test_a_batch_is_added_once_despite_a_value_of_the_wrong_type(
     tier: Tier, redis_client: "redis.Redis", name: str
 ) -> None:
     redis_client.lpush(f"image:index:{name}", "in the way")

@@ -64,7 +64,7 @@ def test_styles_are_apart_and_dropped_together(tier: LocalTier) -> None:
     assert tier.get(ImageVariant("a", "thumb")) is None
 
 
-def test_a_tier_of_size_zero_keeps_nothing(clock: Clock) -> None:
+def test_a_tier_of_size_zero_stores_nothing(clock: Clock) -> None:
     tier = LocalTier(0, local_ttl=30, unknown_ttl=3, monotonic=clock)
     tier.put(image("a"), tier.mark(), LONG)
     assert tier.get(ImageVariant("a")) is None
@@ -91,7 +91,7 @@ def test_a_drop_is_remembered_however_many_follow(tier: LocalTier) -> None:
     assert tier.get(ImageVariant("a")) is None
 
 
-def test_doubt_makes_everything_stale_and_takes_nothing_away(tier: LocalTier, clock: Clock) -> None:
+def test_mark_all_stale_keeps_entries_for_stale_reads(tier: LocalTier, clock: Clock) -> None:
     mark = tier.mark()
     tier.put(image("a"), mark, LONG)
     clock.now += 1
@@ -105,7 +105,7 @@ def test_doubt_makes_everything_stale_and_takes_nothing_away(tier: LocalTier, cl
     assert tier.get(ImageVariant("c")) == image("c")
 
 
-def test_a_drop_before_a_doubt_is_not_undone_by_it(tier: LocalTier) -> None:
+def test_mark_all_stale_does_not_undo_an_earlier_drop(tier: LocalTier) -> None:
     mark = tier.mark()
     tier.drop("a")
     tier.mark_all_stale()

@@ -24,14 +24,14 @@ from tests.waiting import until
 A = ImageVariant("a")
 
 
-class Forgotten(list[str]):
-    """The ids that a renewal found gone."""
+class InvalidatedIds(list[str]):
+    """The ids that a refresh batch invalidated."""
 
     async def add(self, image_ids: object) -> None:
         self.extend(image_ids)  # type: ignore[arg-type]
 
 
-def renewal_of(tier: Tier, forgotten: Forgotten | None = None) -> RefreshBatch:
+def refresh_batch_of(tier: Tier, invalidated: InvalidatedIds | None = None) -> RefreshBatch:
     return RefreshBatch(
         tier.table,  # type: ignore[arg-type]
         tier.signer,
@@ -41,15 +41,15 @@ def renewal_of(tier: Tier, forgotten: Forgotten | None = None) -> RefreshBatch:
         tier.lifetime,
         tier.metrics,
         idle_after=86_400,
-        invalidate=(forgotten if forgotten is not None else Forgotten()).add,
+        invalidate=(invalidated if invalidated is not None else InvalidatedIds()).add,
         now=tier.clock,
     )
 
 
-def refresher_of(tier: Tier, *, batch_size: int = 100, forgotten: Forgotten | None = None) -> RefreshWorker:
+def refresh_worker_of(tier: Tier, *, batch_size: int = 100, invalidated: InvalidatedIds | None = None) -> RefreshWorker:
     return RefreshWorker(
         tier.queue,
-        renewal_of(tier, forgotten),
+        refresh_batch_of(tier, invalidated),
         tier.metrics,
         interval=0.05,
         batch_size=batch_size,
@@ -73,7 +73,7 @@ async def test_a_url_is_renewed_before_it_dies(tier: Tier) -> None:
     await keep(tier, "a")
     first = await cached(tier)
     assert first is not None
-    refresh_worker = refresher_of(tier)
+    refresh_worker = refresh_worker_of(tier)
     assert await refresh_worker.drain_once() == Counter()
     tier.clock.now = first.presigned.expires_at - 900
     assert await refresh_worker.drain_once() == Counter(renewed=1)
@@ -90,7 +90,7 @@ async def test_a_cycle_drains_everything_that_is_due_in_one_query_a_batch(tier: 
     await keep(tier, *ids)
     tier.table.queries.clear()
     tier.clock.now += 3000
-    assert await refresher_of(tier).drain_once() == Counter(renewed=250)
+    assert await refresh_worker_of(tier).drain_once() == Counter(renewed=250)
     assert [len(query) for query in tier.table.queries] == [100, 100, 50]
     assert tier.metrics.registry.get_sample_value("image_gateway_refresh_total", {"result": "renewed"}) == 250
     assert tier.metrics.registry.get_sample_value("image_gateway_refresh_queue_length") == 250
@@ -104,7 +104,7 @@ async def test_due_times_are_spread_and_the_hot_go_first(tier: Tier) -> None:
         tier.usage.batch({ImageVariant("hot"): Usage(access_count=100_000, last_access=tier.clock())})
     )
     tier.clock.now += 3000
-    await refresher_of(tier).drain_once()
+    await refresh_worker_of(tier).drain_once()
     claims = await tier.queue.first(51)
     found = await tier.cache.get_many([claim.variant for claim in claims])
     # Signing times are rounded for each key, so what counts is how long before its end a URL is due.
@@ -119,12 +119,12 @@ async def test_due_times_are_spread_and_the_hot_go_first(tier: Tier) -> None:
     assert max(leads.values()) - min(leads.values()) > 200
 
 
-async def test_an_entry_nobody_asked_for_lapses(tier: Tier, redis_client: "redis.Redis") -> None:
+async def test_an_unused_entry_is_not_renewed(tier: Tier, redis_client: "redis.Redis") -> None:
     await keep(tier, "a", "b")
-    for _ in range(40):  # renewed for a day, as somebody asked for it once
+    for _ in range(40):  # renewed for a day after one request
         tier.clock.now += 2400
         await tier.usage.write(tier.usage.batch({ImageVariant("b"): Usage(access_count=1, last_access=tier.clock())}))
-        results = await refresher_of(tier).drain_once()
+        results = await refresh_worker_of(tier).drain_once()
         if results["idle"]:
             break
     assert results["idle"] == 1
@@ -132,7 +132,7 @@ async def test_an_entry_nobody_asked_for_lapses(tier: Tier, redis_client: "redis
     assert await tier.queue.due_at(ImageVariant("b")) is not None
 
 
-async def test_what_another_worker_has_renewed_is_not_renewed_again(tier: Tier) -> None:
+async def test_a_url_renewed_by_another_worker_is_not_renewed_again(tier: Tier) -> None:
     """SIGKILL between writing the URLs and the ack: the next to claim finds them fresh."""
     await keep(tier, "a", "b")
     tier.clock.now += 3000
@@ -144,17 +144,17 @@ async def test_what_another_worker_has_renewed_is_not_renewed_again(tier: Tier) 
     await tier.queue.schedule({A: tier.clock() + 60})  # as the lease left it
     tier.clock.now += 61
     tier.table.queries.clear()
-    assert await refresher_of(tier).drain_once() == Counter(fresh=1, renewed=1)
+    assert await refresh_worker_of(tier).drain_once() == Counter(fresh=1, renewed=1)
     assert tier.table.queries == [["b"]]
 
 
-async def test_a_deleted_image_is_forgotten_everywhere(tier: Tier) -> None:
+async def test_a_deleted_image_is_invalidated_everywhere(tier: Tier) -> None:
     await keep(tier, "a")
     tier.table.records.clear()
     tier.clock.now += 3000
-    forgotten = Forgotten()
-    assert await refresher_of(tier, forgotten=forgotten).drain_once() == Counter(gone=1)
-    assert forgotten == ["a"]
+    invalidated = InvalidatedIds()
+    assert await refresh_worker_of(tier, invalidated=invalidated).drain_once() == Counter(gone=1)
+    assert invalidated == ["a"]
 
 
 async def test_i6_an_image_dropped_during_its_renewal_is_not_written_again(tier: Tier) -> None:
@@ -169,12 +169,12 @@ async def test_i6_an_image_dropped_during_its_renewal_is_not_written_again(tier:
         return rows
 
     tier.table.fetch_rows = dropped_meanwhile  # type: ignore[method-assign, assignment]
-    await renewal_of(tier).renew(claims)
+    await refresh_batch_of(tier).renew(claims)
     assert await cached(tier) is None
     assert await tier.queue.due_at(A) is None
 
 
-async def test_an_unusable_row_is_given_up_and_said(tier: Tier, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unusable_row_is_given_up_and_logged(tier: Tier, caplog: pytest.LogCaptureFixture) -> None:
     await keep(tier, "a", "b")
     del tier.table.records["a"]
     tier.table.unusable["a"] = "the key names the bucket, not an object"
@@ -182,7 +182,7 @@ async def test_an_unusable_row_is_given_up_and_said(tier: Tier, caplog: pytest.L
     for _ in range(4):
         tier.clock.now += 3000
         await tier.usage.write(tier.usage.batch({ImageVariant(one): Usage(last_access=tier.clock()) for one in "ab"}))
-        total += await refresher_of(tier).drain_once()
+        total += await refresh_worker_of(tier).drain_once()
     assert (total["failed"], total["dead"], total["renewed"]) == (2, 1, 4)
     [entry] = await tier.queue.dead()
     assert entry.reason == "the key names the bucket, not an object"
@@ -190,18 +190,18 @@ async def test_an_unusable_row_is_given_up_and_said(tier: Tier, caplog: pytest.L
     assert tier.metrics.registry.get_sample_value("image_gateway_refresh_dead") == 1
 
 
-async def test_an_id_that_makes_the_query_fail_holds_nobody_up(tier: Tier) -> None:
+async def test_an_id_that_makes_the_query_fail_delays_no_other(tier: Tier) -> None:
     ids = [f"id-{number}" for number in range(20)]
     await keep(tier, *ids)
     tier.table.chokes_on = {"id-7"}
     tier.clock.now += 3000
-    assert await refresher_of(tier).drain_once() == Counter(renewed=19, failed=1)
+    assert await refresh_worker_of(tier).drain_once() == Counter(renewed=19, failed=1)
 
 
-async def test_an_outage_of_postgres_costs_nobody_an_attempt(tier: Tier) -> None:
+async def test_an_outage_of_postgres_counts_as_no_attempt(tier: Tier) -> None:
     await keep(tier, "a")
     tier.table.is_away = True
-    refresh_worker = refresher_of(tier)
+    refresh_worker = refresh_worker_of(tier)
     tier.clock.now += 3000
     for _ in range(10):
         assert await refresh_worker.drain_once() == Counter(postponed=1)
@@ -215,16 +215,16 @@ async def test_a_style_is_renewed_beside_its_image(tier: Tier) -> None:
     await keep(tier, "a")
     await keep(tier, "a", style="thumb")
     tier.clock.now += 3000
-    assert await refresher_of(tier).drain_once() == Counter(renewed=2)
+    assert await refresh_worker_of(tier).drain_once() == Counter(renewed=2)
     thumb = await cached(tier, ImageVariant("a", "thumb"))
     assert thumb is not None
     assert "imageMogr2" in thumb.presigned.url
 
 
-async def test_a_style_that_is_configured_no_more_lapses(tier: Tier) -> None:
+async def test_a_removed_style_is_not_renewed(tier: Tier) -> None:
     await tier.queue.schedule({ImageVariant("a", "gone"): tier.clock()})
     await tier.usage.add({ImageVariant("a", "gone"): 1}, tier.clock())
-    assert await refresher_of(tier).drain_once() == Counter(idle=1)
+    assert await refresh_worker_of(tier).drain_once() == Counter(idle=1)
 
 
 @asynccontextmanager
@@ -237,7 +237,7 @@ async def test_the_task_wakes_when_something_is_due_and_survives_failures(
     tier: Tier, redis_client: "redis.Redis", caplog: pytest.LogCaptureFixture
 ) -> None:
     await keep(tier, "a")
-    async with running(refresher_of(tier)) as refresh_worker:
+    async with running(refresh_worker_of(tier)) as refresh_worker:
         await until(lambda: refresh_worker.report.last_run is not None)
         assert refresh_worker.report.running
         tier.clock.now += 3000
@@ -253,8 +253,10 @@ async def test_the_task_wakes_when_something_is_due_and_survives_failures(
     assert not refresh_worker.report.running
 
 
-async def test_a_task_with_nothing_to_do_keeps_up_however_long_its_interval_is(tier: Tier) -> None:
-    idle = RefreshWorker(tier.queue, renewal_of(tier), tier.metrics, interval=86_400, batch_size=100, now=tier.clock)
+async def test_an_idle_task_with_a_long_interval_is_not_late(tier: Tier) -> None:
+    idle = RefreshWorker(
+        tier.queue, refresh_batch_of(tier), tier.metrics, interval=86_400, batch_size=100, now=tier.clock
+    )
 
     def last_success() -> float | None:
         return tier.metrics.registry.get_sample_value("image_gateway_refresh_last_success_timestamp_seconds")
@@ -266,12 +268,12 @@ async def test_a_task_with_nothing_to_do_keeps_up_however_long_its_interval_is(t
         assert idle.report.last_run == tier.clock.now - 3600  # no other cycle
 
 
-async def test_redis_away_is_no_failure_of_the_renewal(tier: Tier) -> None:
+async def test_an_outage_of_redis_is_not_a_failed_renewal(tier: Tier) -> None:
     await keep(tier, "a")
     tier.clock.now += 3000
     claims = await tier.queue.claim(tier.clock(), 10)
-    async with open_redis(RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))) as nobody:
+    async with open_redis(RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))) as unreachable:
         with pytest.raises(CacheUnavailable):
-            await renewal_of(make_tier(GuardedRedis(nobody, "image:", 1.0), tier.clock)).renew(claims)
+            await refresh_batch_of(make_tier(GuardedRedis(unreachable, "image:", 1.0), tier.clock)).renew(claims)
     tier.clock.now += 61  # the lease gives the claim back
-    assert await refresher_of(tier).drain_once() == Counter(renewed=1)
+    assert await refresh_worker_of(tier).drain_once() == Counter(renewed=1)

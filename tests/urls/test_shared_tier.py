@@ -69,7 +69,7 @@ async def test_cached_and_expiring_urls_are_counted_without_scanning(tier: Tier)
     assert await tier.usage.cached(tier.clock() + 2000, 900) == (1, 0)
 
 
-async def test_the_hottest_are_known(tier: Tier) -> None:
+async def test_the_most_used_images_are_returned(tier: Tier) -> None:
     await tier.usage.write(
         tier.usage.batch(
             {ImageVariant(f"id-{n}"): Usage(access_count=n + 1, last_access=tier.clock()) for n in range(5)}

@@ -66,7 +66,7 @@ async def test_a_stall_of_redis_counts_no_use_twice(stalling: Stalling, clock: C
         assert await counter.usage(ImageVariant("id-7")) == Usage(3, 0, clock())
 
 
-async def test_use_without_redis_is_what_this_process_saw(clock: Clock) -> None:
+async def test_usage_without_redis_is_that_of_this_process(clock: Clock) -> None:
     counter = UsageCounter(None, now=clock)
     counter.accessed("a")
     await counter.flush()
@@ -75,8 +75,8 @@ async def test_use_without_redis_is_what_this_process_saw(clock: Clock) -> None:
 
 async def test_the_last_access_is_the_time_of_the_first_flush_after_it(tier: Tier, clock: Clock) -> None:
     """Also where Redis answers only later."""
-    async with open_redis(RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))) as nobody:
-        answering, tier.guard.client = tier.guard.client, nobody
+    async with open_redis(RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))) as unreachable:
+        answering, tier.guard.client = tier.guard.client, unreachable
         counter = UsageCounter(tier.usage, now=clock)
         counter.accessed("a")
         clock.now += 1
