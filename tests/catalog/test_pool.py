@@ -82,7 +82,7 @@ async def test_a_database_of_sql_ascii_is_read_as_utf_8_row_by_row(
     record = await catalog.fetch("utf-8")
     assert record is not None
     assert record.key == "图片.png"
-    rows = await catalog.fetch_rows(["gbk", "utf-8", "gbk-2", "plain", "nobody"])
+    rows = await catalog.fetch_rows(["gbk", "utf-8", "gbk-2", "plain", "unknown"])
     assert rows.records.keys() == {"utf-8", "plain"}
     assert rows.unusable.keys() == {"gbk", "gbk-2"}
     assert "image_id=gbk reason=the row holds text that is not UTF-8" in caplog.text

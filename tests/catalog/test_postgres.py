@@ -28,7 +28,7 @@ async def test_an_image_that_is_unknown_or_not_active_is_none(
 ) -> None:
     await asyncio.to_thread(table.put, [ImageRow("dog", "alice", "dog.png", status=status)])
     assert await catalog.fetch("dog") is None
-    assert await catalog.fetch("nobody") is None
+    assert await catalog.fetch("unknown") is None
     assert queries(metrics, "missing") == 2
 
 
@@ -36,9 +36,9 @@ async def test_many_images_are_read_in_one_query(
     catalog: PostgresCatalog, table: ImagesTable, metrics: Metrics
 ) -> None:
     await asyncio.to_thread(table.put, [ImageRow(f"image-{n}", None, f"{n}.png") for n in range(200)])
-    wanted = [f"image-{n}" for n in range(200)]
-    found = await catalog.fetch_many([*wanted, "nobody", "cat"])
-    assert found.keys() == {*wanted, "cat"}
+    image_ids = [f"image-{n}" for n in range(200)]
+    found = await catalog.fetch_many([*image_ids, "unknown", "cat"])
+    assert found.keys() == {*image_ids, "cat"}
     assert found["image-7"].key == "7.png"
     assert queries(metrics, "found") == 1
     assert await catalog.fetch_many([]) == {}

@@ -112,7 +112,7 @@ async def test_cos_is_tried_although_postgres_failed() -> None:
     found = await findings(postgres=down, cos=Cos("check", (404, "NoSuchKey")))
     assert found["postgres"].what == "there is no table images with a column id"
     assert "postgres.columns" in found["postgres"].advice
-    assert found["cos"].is_well, "the signature was accepted: more cannot be known without an image"
+    assert found["cos"].is_well, "the signature was accepted: without an image, no more can be checked"
     assert "no image was read" in found["cos"].what
 
 
@@ -135,7 +135,7 @@ async def test_expired_credentials_are_not_sent_to_cos() -> None:
     def presign(image: ImageRecord) -> str:
         raise CredentialsExpired("cos.token_expires_at is past")
 
-    found = (await findings(cos=Cos(answer=AssertionError("COS was asked")), presign=presign))["cos"]
+    found = (await findings(cos=Cos(answer=AssertionError("COS was requested")), presign=presign))["cos"]
     assert (found.is_well, found.what) == (False, "cos.token_expires_at is past")
     assert "renew cos.token" in found.advice
 

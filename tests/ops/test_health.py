@@ -92,10 +92,10 @@ async def test_an_unexpected_error_counts_as_down_and_is_logged_once(
 ) -> None:
     clock, odd = Clock(), Dependency(LookupError("16287"))
     probed = health(clock=clock, redis=odd, postgres=Dependency())
-    for error, told in ((odd.error, 1), (odd.error, 1), (None, 1), (odd.error, 2)):
+    for error, logged in ((odd.error, 1), (odd.error, 1), (None, 1), (odd.error, 2)):
         odd.error = error
         assert (await probed.report()).checks == {"redis": "down" if error else "ok", "postgres": "ok"}
-        assert len(caplog.records) == told
+        assert len(caplog.records) == logged
         clock.now += 2
 
 

@@ -1,4 +1,4 @@
-"""Memory that is used again is not asked of the system again."""
+"""Freed memory is reused instead of being requested from the system again."""
 
 import subprocess
 import sys

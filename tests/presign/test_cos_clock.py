@@ -1,4 +1,4 @@
-"""A machine whose clock is wrong: COS says so once, and URLs are good from then on."""
+"""Correction of a wrong clock: after one refusal by COS, URLs are valid."""
 
 import asyncio
 import logging
@@ -33,7 +33,7 @@ def clock(offset: float = 0.0) -> CosClock:
 
 
 @pytest.mark.parametrize(
-    ("before", "told", "offset"),
+    ("before", "cos_time", "offset"),
     [
         (0, None, 0),  # COS said nothing
         (0, 1029, 0),  # a few seconds are no reason for a refusal
@@ -41,13 +41,15 @@ def clock(offset: float = 0.0) -> CosClock:
         (0, 970, -30),
         (HOUR, 1000 + HOUR + 29, HOUR),  # it is corrected, and COS refused for another reason
         (HOUR, 1001, 0),  # the machine's clock was put right meanwhile
-        (0, 1000 + 25 * HOUR, 0),  # nobody's clock is that wrong
+        (0, 1000 + 25 * HOUR, 0),  # ignored: no clock is that wrong
         (HOUR, 1000 - 25 * HOUR, HOUR),
     ],
 )
-def test_cos_s_time_is_taken_where_it_explains_a_refusal(before: float, told: float | None, offset: float) -> None:
+def test_the_clock_is_corrected_if_cos_s_time_explains_a_refusal(
+    before: float, cos_time: float | None, offset: float
+) -> None:
     corrected = clock(before)
-    assert corrected.refused_at(told) == (offset != before)
+    assert corrected.refused_at(cos_time) == (offset != before)
     assert corrected.offset == offset
     assert corrected.now() == 1000 + offset
 
@@ -78,9 +80,9 @@ async def test_a_redirect_is_kept_for_no_longer_than_its_url_lives_by_cos_s_time
         assert 0 < max_age <= ends - (time.time() + slow) + 1
         assert abs(gateway.sample("cos_clock_difference_seconds") - slow) < 5
         assert gateway.sample("cos_clock_offset_seconds") == 0, "COS refused nothing, so URLs are signed as before"
-    told = [record.message for record in caplog.records if "synchronize" in record.message]
-    assert len(told) == 1, "said once"
-    assert " s slow by that of COS" in told[0]
+    warnings = [record.message for record in caplog.records if "synchronize" in record.message]
+    assert len(warnings) == 1, "logged once"
+    assert " s slow by that of COS" in warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ async def other_cos(request: pytest.FixtureRequest, images: Images) -> AsyncIter
 
 
 async def started(start_gateway: StartGateway, cos: CosEmulator, *, listen: bool = False) -> RunningGateway:
-    """A gateway whose COS that is, and which has nothing at hand; ``listen``: to changes of rows."""
+    """Start a gateway with empty caches and that COS; ``listen`` to changes of rows."""
     return await start_gateway(
         cos={"domain": f"127.0.0.1:{cos.port}"},
         image_proxy={"memory_cache": {"max_bytes": 0}},
@@ -134,7 +136,7 @@ async def started(start_gateway: StartGateway, cos: CosEmulator, *, listen: bool
     )
 
 
-async def test_images_are_had_after_one_refusal(
+async def test_images_are_served_after_one_refusal(
     start_gateway: StartGateway, images: Images, other_cos: CosEmulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     gateway = await started(start_gateway, other_cos)
@@ -146,11 +148,11 @@ async def test_images_are_had_after_one_refusal(
     assert gateway.sample("origin_requests_total", status="403") == 1, "the next images' URLs are signed by COS's time"
     offset = gateway.sample("cos_clock_offset_seconds")
     assert abs(abs(offset) - HOUR) < 5
-    told = [record for record in caplog.records if "synchronize" in record.message]
-    assert [record.levelno for record in told] == [logging.WARNING], "said once"
+    warnings = [record for record in caplog.records if "synchronize" in record.message]
+    assert [record.levelno for record in warnings] == [logging.WARNING], "logged once"
 
 
-async def test_what_is_given_away_is_good_and_lives_by_cos_s_time(
+async def test_public_urls_are_valid_and_expire_by_cos_s_time(
     start_gateway: StartGateway, images: Images, other_cos: CosEmulator
 ) -> None:
     gateway = await started(start_gateway, other_cos)
@@ -165,7 +167,7 @@ async def test_what_is_given_away_is_good_and_lives_by_cos_s_time(
     assert kept > 3000
 
 
-async def test_what_was_signed_before_the_refusal_is_not_used_again(
+async def test_urls_signed_before_the_refusal_are_not_used_again(
     start_gateway: StartGateway, images: Images, other_cos: CosEmulator
 ) -> None:
     gateway = await started(start_gateway, other_cos, listen=True)
@@ -180,7 +182,7 @@ async def test_what_was_signed_before_the_refusal_is_not_used_again(
 
 
 @pytest.mark.parametrize("other_cos", [-HOUR], ids=["we-are-early"], indirect=True)
-async def test_rows_are_trusted_by_the_time_that_was_told(
+async def test_rows_are_trusted_by_cos_s_time(
     start_gateway: StartGateway, images: Images, other_cos: CosEmulator
 ) -> None:
     """Rows read since changes are listened to are trusted: by the machine's clock, that would be in an hour."""
@@ -198,10 +200,10 @@ async def test_rows_are_trusted_by_the_time_that_was_told(
             await asyncio.sleep(0.1)
 
 
-async def test_replicas_agree_once_each_has_been_told(
+async def test_replicas_agree_once_the_clock_of_each_is_corrected(
     start_gateway: StartGateway, images: Images, other_cos: CosEmulator
 ) -> None:
-    """What the second signs before it is told ends later than what the first has kept, or earlier."""
+    """URLs of the uncorrected replica expire later or earlier than those that the first has stored."""
     await images.add("cat", DATA)
     replicas = []
     for _ in range(2):

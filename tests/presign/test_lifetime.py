@@ -11,7 +11,7 @@ ttls = st.integers(1, 604_800)
 
 
 @given(signed_at, ttls, st.floats(0, 0.9), st.floats(0, 1.5))
-def test_no_url_is_handed_out_with_less_than_the_margin(
+def test_no_url_is_returned_with_less_than_the_margin(
     signed: int, ttl: int, margin_share: float, moment: float
 ) -> None:
     margin = int(ttl * margin_share)
@@ -36,12 +36,12 @@ def test_a_renewal_is_due_within_the_life_and_never_later_than_the_threshold(
     assert signed <= due <= signed + ttl - min(threshold, ttl)
 
 
-def test_a_url_whose_signature_has_not_begun_is_not_handed_out() -> None:
+def test_a_url_whose_signature_is_not_valid_yet_is_not_returned() -> None:
     presigned = PresignedUrl("https://host/a", 1060, 4660)
     assert Lifetime(3600, 60, 900).is_usable(presigned, 1000)
     assert not Lifetime(3600, 60, 900).is_usable(presigned, 999)
 
 
-def test_a_redirect_is_cached_no_longer_than_asked() -> None:
+def test_a_redirect_is_cached_no_longer_than_configured() -> None:
     presigned = PresignedUrl("https://host/a", 1000, 4600)
     assert Lifetime(3600, 60, 900).redirect_max_age(presigned, 300, 1000) == 300

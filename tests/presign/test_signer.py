@@ -151,13 +151,13 @@ class TestTemporaryCredentials:
 class TestWhatIsOurs:
     """A cache is not trusted for where to send people."""
 
-    def test_what_was_signed_is_ours_also_later_and_elsewhere(self, clock: Clock) -> None:
+    def test_a_signed_url_is_recognized_later_and_by_other_replicas(self, clock: Clock) -> None:
         for style in (None, "half"):
             image = signed_image(record(), signer(clock).sign(record(), style), style)
             clock.now += 1000
             assert signer(clock).is_ours(image)
 
-    def test_anything_altered_is_not(self, clock: Clock) -> None:
+    def test_an_altered_url_is_refused(self, clock: Clock) -> None:
         made = signer(clock)
         presigned = made.sign(record())
         altered = [
@@ -177,7 +177,7 @@ class TestWhatIsOurs:
         ]
         assert [image for image in altered if made.is_ours(image)] == []
 
-    def test_what_other_credentials_signed_is_not(self, clock: Clock) -> None:
+    def test_a_url_signed_with_other_credentials_is_refused(self, clock: Clock) -> None:
         image = signed_image(record(), signer(clock, credentials=Credentials("AKIDEXAMPLE", "old key")).sign(record()))
         assert not signer(clock).is_ours(image)
 

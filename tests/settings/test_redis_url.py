@@ -1,4 +1,4 @@
-"""Where Redis is: what is taken can be opened, what is refused is not quoted."""
+"""Validation of ``redis.url``: accepted URLs can be opened, no error message quotes a refused one."""
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ SCHEMES = ["redis", "rediss", "unix", *(f"{a}+{b}" for a in ("redis", "rediss") 
 
 
 def refusal(url: str) -> str:
-    """What is said of a URL that must be refused."""
+    """Return the error message for a URL that must be refused."""
     with pytest.raises(ValidationError) as refused:
         RedisSettings(url=SecretStr(url))
     (mistake,) = refused.value.errors()
@@ -64,11 +64,11 @@ def refusal(url: str) -> str:
     ],
 )
 def test_an_unusable_url_is_refused_in_one_line_that_does_not_quote_it(url: str, said: str) -> None:
-    told = refusal(url)
-    assert said in told
-    assert "\n" not in told
+    message = refusal(url)
+    assert said in message
+    assert "\n" not in message
     for part in ("s3cr", "et@", "notaport", "foo", "127.0.0.1"):
-        assert part not in told
+        assert part not in message
 
 
 TAKEN = [

@@ -1,4 +1,4 @@
-"""What an operator may write, and what is refused."""
+"""Accepted and refused settings, and their defaults."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from gateway.settings import Settings
 
-SECRET = "the-secret-nobody-may-read-in-a-message"
+SECRET = "the-secret-that-no-message-may-quote"
 REQUIRED: dict[str, dict[str, Any]] = {
     "postgres": {"dsn": "host=localhost"},
     "cos": {"secret_id": "AKID", "secret_key": SECRET, "bucket": "photos-1250000000"},
@@ -24,7 +24,7 @@ def settings(**sections: dict[str, Any]) -> Settings:
 
 
 def mistakes(**sections: Any) -> str:
-    """What is said of a configuration that must be refused."""
+    """Return the error message for a configuration that must be refused."""
     with pytest.raises(ValidationError) as refused:
         settings(**sections)
     return str(refused.value)

@@ -84,7 +84,7 @@ def test_a_key_without_a_value_is_a_mistake_where_null_is_not_allowed(file: Path
 def test_null_in_a_variable_turns_a_feature_off(
     file: Path, monkeypatch: pytest.MonkeyPatch, variable: str, in_the_file: str
 ) -> None:
-    """And is no text: the admin's token would be a word that anybody could guess."""
+    """Read as text, "null" would be a token that anybody could guess."""
     file.write_text(REQUIRED + in_the_file)
     monkeypatch.setenv(variable, "null")
     found: Any = load_settings(file)
