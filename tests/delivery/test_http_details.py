@@ -38,7 +38,7 @@ class TestAge:
         answer = await gateway.get("/i/a", headers={"If-None-Match": etag})
         assert (answer.status, answer.headers["Age"]) == (304, "0")
 
-    async def test_so_has_one_that_stands_for_nginx(self, start_gateway: StartGateway, images: Images) -> None:
+    async def test_a_304_made_for_nginx_has_an_age(self, start_gateway: StartGateway, images: Images) -> None:
         gateway = await start_gateway(image_proxy={"delivery": "accel"})
         await images.add("a", SMALL)
         etag = (await gateway.request("HEAD", "/i/a")).headers["ETag"]
@@ -61,7 +61,7 @@ async def test_cache_status_of_a_new_version_says_that_an_old_one_was_there(
 @pytest.mark.parametrize("is_warm", [False, True], ids=["cold", "warm"])
 @pytest.mark.parametrize("headers", [{"If-None-Match": "*"}, {"If-Match": '"x"'}, {"Range": "bytes=99999-"}])
 @pytest.mark.parametrize("delivery", ["stream", "accel"])
-async def test_conditions_are_ignored_for_an_object_that_is_no_image(
+async def test_conditions_are_ignored_for_an_object_that_is_not_an_image(
     start_gateway: StartGateway, images: Images, headers: dict[str, str], is_warm: bool, delivery: str
 ) -> None:
     """RFC 9110 section 13.2.1: where the answer without them would not be a 2xx, they are ignored."""

@@ -12,21 +12,21 @@ from gateway.delivery.image_request import ImageRequest, content_disposition
 from gateway.errors import InvalidRequest
 
 
-def asked(query: dict[str, str] | None = None, byte_range: str | None = None) -> ImageRequest:
+def parsed(query: dict[str, str] | None = None, byte_range: str | None = None) -> ImageRequest:
     """A request for the image called cat."""
     return ImageRequest.parse("cat", query or {}, {} if byte_range is None else {"Range": byte_range})
 
 
-def _field(wanted: ImageRequest) -> str | None:
+def _field(request: ImageRequest) -> str | None:
     """Return the Range field for COS; None for the whole image."""
-    return str(wanted.byte_range) if wanted.byte_range is not None else None
+    return str(request.byte_range) if request.byte_range is not None else None
 
 
 def test_a_plain_request_is_for_the_whole_image_inline() -> None:
-    wanted = asked()
-    assert (wanted.image_id, wanted.style, wanted.download, wanted.redirect) == ("cat", None, None, False)
-    assert wanted.byte_range is None
-    assert wanted.is_plain
+    request = parsed()
+    assert (request.image_id, request.style, request.download, request.redirect) == ("cat", None, None, False)
+    assert request.byte_range is None
+    assert request.is_plain
 
 
 @pytest.mark.parametrize(
@@ -63,55 +63,55 @@ def test_a_plain_request_is_for_the_whole_image_inline() -> None:
     ],
 )
 def test_one_range_is_passed_on_and_anything_else_is_ignored(header: str | None, byte_range: str | None) -> None:
-    assert _field(asked(byte_range=header)) == byte_range
+    assert _field(parsed(byte_range=header)) == byte_range
 
 
 @given(st.integers(0, 10**18 - 1), st.none() | st.integers(0, 10**18 - 1))
 def test_every_range_that_can_be_is_passed_on_as_it_is(first: int, last: int | None) -> None:
     header = f"bytes={first}-{'' if last is None else last}"
     expected = header if last is None or first <= last else None
-    assert _field(asked(byte_range=header)) == expected
+    assert _field(parsed(byte_range=header)) == expected
 
 
 @given(st.text(alphabet="bytes=0123456789-, \t", max_size=20) | st.text(max_size=20))
-def test_whatever_is_passed_on_is_one_range_and_is_read_alike_again(header: str) -> None:
-    found = _field(asked(byte_range=header))
+def test_a_forwarded_range_is_single_and_parses_to_itself(header: str) -> None:
+    found = _field(parsed(byte_range=header))
     if found is not None:
         assert re.fullmatch(r"bytes=([0-9]+-[0-9]*|-[0-9]+)", found)
-        assert _field(asked(byte_range=found)) == found
+        assert _field(parsed(byte_range=found)) == found
 
 
 @pytest.mark.parametrize("name", ["If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since"])
 def test_a_condition_makes_a_request_other_than_plain(name: str) -> None:
-    wanted = ImageRequest.parse("cat", {}, CIMultiDict({name: "x"}))
-    assert (wanted.is_conditional, wanted.is_plain) == (True, False)
+    request = ImageRequest.parse("cat", {}, CIMultiDict({name: "x"}))
+    assert (request.is_conditional, request.is_plain) == (True, False)
 
 
 def test_head_has_no_range() -> None:
-    wanted = ImageRequest.parse("cat", {}, CIMultiDict({"Range": "bytes=0-5"}), "HEAD")
-    assert (wanted.is_head, wanted.byte_range, wanted.is_plain) == (True, None, False)
+    request = ImageRequest.parse("cat", {}, CIMultiDict({"Range": "bytes=0-5"}), "HEAD")
+    assert (request.is_head, request.byte_range, request.is_plain) == (True, None, False)
 
 
 @pytest.mark.parametrize(("text", "redirect"), [("true", True), ("1", True), ("false", False), ("0", False)])
 def test_the_redirect_parameter_is_parsed(text: str, redirect: bool) -> None:
-    assert asked({"redirect": text}).redirect is redirect
+    assert parsed({"redirect": text}).redirect is redirect
 
 
 @pytest.mark.parametrize("text", ["", "yes", "True", "2", " true"])
 def test_a_flag_that_is_neither_true_nor_false_is_invalid(text: str) -> None:
     with pytest.raises(InvalidRequest, match="redirect must be true or false"):
-        asked({"redirect": text})
+        parsed({"redirect": text})
 
 
 @pytest.mark.parametrize("name", ["cat.png", "日落 (1).png", 'a"b.png', "a;b=c.png", "x" * 255, "😀", ".", "%2F"])
 def test_a_file_name_to_save_under_is_taken(name: str) -> None:
-    assert asked({"download": name}).download == name
+    assert parsed({"download": name}).download == name
 
 
 @pytest.mark.parametrize("name", ["", "x" * 256, "a/b", "a\\b", "a\r\nX: y", "a\x00b", "a\x7f", "a\tb", "\udcff"])
 def test_a_file_name_that_is_none_is_a_mistake(name: str) -> None:
     with pytest.raises(InvalidRequest, match="download"):
-        asked({"download": name})
+        parsed({"download": name})
 
 
 @pytest.mark.parametrize(
@@ -131,11 +131,11 @@ def test_a_file_name_is_encoded_by_rfc_6266(name: str, value: str) -> None:
 @given(st.text(min_size=1, max_size=255))
 def test_any_file_name_that_is_taken_comes_back_and_breaks_no_header(name: str) -> None:
     try:
-        wanted = asked({"download": name}).download
+        accepted = parsed({"download": name}).download
     except InvalidRequest:
         return
-    assert wanted is not None
-    value = content_disposition(wanted)
+    assert accepted is not None
+    value = content_disposition(accepted)
     assert re.fullmatch(r"[ -~]+", value)
     extended = re.search(r"filename\*=UTF-8''(.*)$", value)
     plain = re.search(r'filename="([^"]*)"', value)

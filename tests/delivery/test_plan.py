@@ -31,7 +31,7 @@ METADATA = ObjectMetadata(1000, '"v1"', "Thu, 01 Jan 2026 00:00:00 GMT", "image/
         ({"If-Unmodified-Since": "Thu, 01 Jan 2026 00:00:00 GMT"}, None, WHOLE),
     ],
 )
-def test_a_table_of_plans(headers: Mapping[str, str], byte_range: ByteRange | None, plan: Plan) -> None:
+def test_each_request_has_one_plan(headers: Mapping[str, str], byte_range: ByteRange | None, plan: Plan) -> None:
     assert plan_for(CIMultiDict(headers), byte_range, METADATA) == plan
 
 

@@ -60,7 +60,7 @@ SEND, NOT_MODIFIED, FAILED = Verdict.SEND, Verdict.NOT_MODIFIED, Verdict.PRECOND
         ({"If-Unmodified-Since": "yesterday"}, SEND),
         ({"If-Match": '"abc"', "If-Unmodified-Since": EARLIER}, SEND),
         ({"If-Match": '"x"', "If-Unmodified-Since": LATER}, FAILED),
-        # all together: what must hold is asked before what may be spared
+        # all together: If-Match and If-Unmodified-Since come first
         ({"If-Match": '"x"', "If-None-Match": '"abc"'}, FAILED),
         ({"If-Match": '"abc"', "If-None-Match": '"abc"'}, NOT_MODIFIED),
         ({"If-Unmodified-Since": EARLIER, "If-Modified-Since": LATER}, FAILED),

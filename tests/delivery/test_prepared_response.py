@@ -1,4 +1,4 @@
-"""Answers at hand: what is sent for them is what aiohttp would send."""
+"""Prepared responses equal those that aiohttp would send."""
 
 import asyncio
 
@@ -92,7 +92,9 @@ async def test_many_answers_follow_one_another_on_one_connection(gateway: Runnin
             assert await connection.read_body(head) == data
 
 
-async def test_a_client_that_leaves_a_ready_answer_is_no_failure(start_gateway: StartGateway, images: Images) -> None:
+async def test_a_client_that_disconnects_from_a_prepared_response_is_not_a_failure(
+    start_gateway: StartGateway, images: Images
+) -> None:
     gateway = await start_gateway()
     await images.add("cat", b"x" * 1_900_000)
     await gateway.get("/i/cat")

@@ -1,4 +1,4 @@
-"""Presigned URLs that are given away say themselves how COS is to answer."""
+"""Presigned URLs for clients determine the headers of COS's response."""
 
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,7 +15,7 @@ HANDING_OUT = ["/i/cat?redirect=true", "/api/v1/images/cat/url"]
 
 
 async def handed_out(gateway: RunningGateway, path: str = "/i/cat?redirect=true", method: str = "GET") -> str:
-    """The presigned URL that a call gives away."""
+    """Return the presigned URL that a call returns."""
     answer = await gateway.request(method, path)
     return answer.headers["Location"] if answer.status == 302 else str(answer.json()["data"]["url"])
 

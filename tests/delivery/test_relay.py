@@ -28,7 +28,7 @@ CRC = "x-cos-hash-crc64ecma"
 KEY = "objects/cat.png"
 RECORD = ImageRecord("cat", None, public=True, bucket=BUCKET, region="ap-guangzhou", key=KEY, content_type=None)
 IMAGE = signed_image(RECORD, PresignedUrl("http://cos.example/cat.png", 0, 0))
-# COS fails after some of the body, and stays away.
+# COS fails after some of the body, and does not answer again.
 STAYS_AWAY = Fault(key=KEY, action=Refuse(status=500, code="InternalError"), skip=1, times=None)
 
 
@@ -74,7 +74,7 @@ async def test_lesson_1_a_body_that_ends_short_of_its_length_ends_the_connection
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_a_cut_is_a_reset_and_no_orderly_end(start_gateway: StartGateway, images: Images) -> None:
+async def test_an_aborted_transfer_resets_the_connection(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_proxy={"timeout": 0.3, "retry_count": 0})
     await images.add("cat", DATA)
     images.cos.faults.add(Fault(key=KEY, action=Cut(at=200_000)))
@@ -119,7 +119,7 @@ async def test_a_small_body_that_ends_short_is_an_error_and_the_connection_stays
         assert await connection.read_body(head) == DATA[:1000]
 
 
-async def test_a_slow_cos_is_no_error(start_gateway: StartGateway, images: Images) -> None:
+async def test_a_slow_cos_is_not_an_error(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_proxy={"timeout": 0.3})
     await images.add("cat", DATA)
     images.cos.faults.add(Fault(key=KEY, action=Drip(size=len(DATA) // 6, every=0.1)))
@@ -128,7 +128,7 @@ async def test_a_slow_cos_is_no_error(start_gateway: StartGateway, images: Image
     assert time.monotonic() - began > 0.4, "longer in all than any pause may be"
 
 
-async def test_lesson_6_a_client_that_never_reads_is_cut_and_the_transfer_stops(
+async def test_lesson_6_a_client_that_never_reads_is_disconnected_and_the_transfer_stops(
     start_gateway: StartGateway, images: Images, caplog: pytest.LogCaptureFixture
 ) -> None:
     gateway = await start_gateway(image_proxy={"timeout": 0.3}, server={"max_streams": 1})
@@ -163,7 +163,7 @@ async def test_a_client_that_reads_slowly_gets_it_all(start_gateway: StartGatewa
     assert bytes(received) == data
 
 
-async def test_lesson_6_a_client_that_leaves_is_no_error_and_the_transfer_stops(
+async def test_lesson_6_a_client_that_disconnects_is_not_an_error_and_the_transfer_stops(
     gateway: RunningGateway, images: Images, caplog: pytest.LogCaptureFixture
 ) -> None:
     await images.add("cat", LARGE)

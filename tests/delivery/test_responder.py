@@ -153,7 +153,7 @@ async def test_only_images_leave(gateway: RunningGateway, images: Images, cat: N
     is_ours(await gateway.get("/i/cat"), 502, "not_an_image")
 
 
-async def test_a_type_in_the_row_that_breaks_headers_is_no_image(gateway: RunningGateway, images: Images) -> None:
+async def test_a_type_in_the_row_that_breaks_headers_is_not_an_image(gateway: RunningGateway, images: Images) -> None:
     images.cos.store.put(BUCKET, "cat", DATA, content_type="application/octet-stream")
     await images.add_row(ImageRow("cat", None, "cat", content_type="image/png\r\nSet-Cookie: a=b", public=True))
     is_ours(await gateway.get("/i/cat"), 502, "not_an_image")

@@ -64,7 +64,7 @@ def test_while_open_other_objects_are_requested_before_one_that_failed() -> None
     assert one.allows_call("e")
     one.failed("e")
     clock.now += 2
-    assert one.allows_call("bad"), "where nobody else asks"
+    assert one.allows_call("bad"), "without another request"
 
 
 def test_the_number_of_remembered_objects_is_bounded() -> None:

@@ -316,7 +316,7 @@ async def test_a_single_phase_that_takes_too_long_is_given_up_too(
         origin = OriginClient(session, timeout=5, retry_count=2, metrics=metrics)
         with pytest.raises(OriginTimeout):
             await fetch(origin, presign())
-    assert len(cos.request_log.requests) == 1, "a COS that is slow is not asked more"
+    assert len(cos.request_log.requests) == 1, "a slow COS gets no further requests"
 
 
 async def test_all_attempts_together_have_one_limit(presign: Presign, cos: CosEmulator, metrics: Metrics) -> None:
@@ -359,11 +359,11 @@ async def test_a_416_carries_the_size_that_cos_sent(
     assert raised.value.size == size
 
 
-@pytest.mark.parametrize("asked", ["9" * 5000, "²", "-1", "soon", "Sun, 99 Foo"])
+@pytest.mark.parametrize("retry_after", ["9" * 5000, "²", "-1", "soon", "Sun, 99 Foo"])
 async def test_an_invalid_retry_after_is_ignored(
-    origin: OriginClient, presign: Presign, cos: CosEmulator, asked: str
+    origin: OriginClient, presign: Presign, cos: CosEmulator, retry_after: str
 ) -> None:
-    cos.faults.add(Fault(action=Refuse(headers={"Retry-After": asked}), times=None))
+    cos.faults.add(Fault(action=Refuse(headers={"Retry-After": retry_after}), times=None))
     with pytest.raises(OriginThrottled) as raised:
         await fetch(origin, presign())
     assert raised.value.headers == {"Retry-After": str(OriginThrottled.retry_after)}
@@ -403,13 +403,13 @@ async def test_a_probe_has_a_limit(open_one: OpenOrigin, presign: Presign, cos: 
 
 
 async def test_a_diagnosis_has_status_and_code(origin: OriginClient, presign: Presign, cos: CosEmulator) -> None:
-    for url, told in (
+    for url, expected in (
         (presign(), (206, None)),
         (presign("nothing.png"), (404, "NoSuchKey")),
         (presign().replace("q-signature=", "q-signature=0"), (403, "SignatureDoesNotMatch")),
     ):
         answer = await origin.diagnose(url)
-        assert (answer.status, answer.code) == told
+        assert (answer.status, answer.code) == expected
         assert answer.date is not None
         assert abs(answer.date - time.time()) < 5
     with pytest.raises(OriginUnavailable):

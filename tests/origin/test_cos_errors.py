@@ -32,7 +32,7 @@ DATE = "Thu, 01 Jan 1970 00:02:00 GMT"
         (b"", None),
     ],
 )
-def test_a_code_is_read_from_whatever_comes(body: bytes, code: str | None) -> None:
+def test_a_code_is_read_from_any_body(body: bytes, code: str | None) -> None:
     assert parse_error(400, None, body).code == code
 
 
@@ -81,7 +81,7 @@ async def test_cos_s_code_decides_the_status_and_reaches_the_log_and_a_metric(
     ours: int,
     our_code: str,
 ) -> None:
-    """An error to a HEAD has no body: COS is asked for the reason by a GET of the first byte."""
+    """An error to a HEAD has no body: a GET of the first byte fetches the reason."""
     caplog.set_level(logging.INFO, "gateway")
     await images.add("cat")
     cos.faults.add(Fault(action=Refuse(status=status, code=code), times=None))
@@ -90,12 +90,14 @@ async def test_cos_s_code_decides_the_status_and_reaches_the_log_and_a_metric(
     if method == "GET":
         assert answer.json()["code"] == our_code
         assert code not in answer.body.decode()
-    is_told = method == "GET" or status not in {402, 451}  # where the status says it all, a HEAD is enough
-    label = ("other" if code == "SomethingNew" else code) if is_told else "none"
+    has_code = method == "GET" or status not in {402, 451}  # where the status says it all, a HEAD is enough
+    label = ("other" if code == "SomethingNew" else code) if has_code else "none"
     assert gateway.sample("origin_errors_total", bucket=BUCKET, code=label) >= 1
     if ours != 422:
-        word = f"{status} {code}" if is_told else str(status)
-        (line, *_) = [told for record in caplog.records if f"COS answered {word}" in (told := record.getMessage())]
+        word = f"{status} {code}" if has_code else str(status)
+        (line, *_) = [
+            message for record in caplog.records if f"COS answered {word}" in (message := record.getMessage())
+        ]
         assert "image=cat" in line
         assert BUCKET in line
     assert "q-signature" not in caplog.text
@@ -122,7 +124,7 @@ async def test_a_refusal_moves_the_clock_only_if_it_is_about_time(
     assert (gateway.sample("cos_clock_offset_seconds") != 0) == moves
 
 
-async def test_a_token_that_cos_calls_expired_is_given_a_second_chance(
+async def test_a_refusal_of_an_expired_token_is_retried(
     gateway: RunningGateway, images: Images, cos: CosEmulator
 ) -> None:
     """The URL may be of before the credentials were renewed."""
@@ -158,8 +160,8 @@ async def test_an_error_without_its_body_has_no_code(open_one: OpenOrigin, metri
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         began = time.monotonic()
-        told = await origin.diagnose(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/cat.png")
-        assert (told.status, told.code) == (404, None)
+        diagnosis = await origin.diagnose(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/cat.png")
+        assert (diagnosis.status, diagnosis.code) == (404, None)
         assert time.monotonic() - began < 3
         hangs.set()
     del metrics

@@ -80,7 +80,7 @@ def test_a_held_error_is_the_one_that_cos_sent() -> None:
         assert str(error) == "COS answered 503; COS is not asked again yet"
 
 
-def test_a_pause_of_the_bucket_is_no_failure_of_the_object() -> None:
+def test_a_pause_of_the_bucket_is_not_a_failure_of_the_object() -> None:
     clock = Clock()
     failures = failed_objects(clock)
     for _ in range(3):

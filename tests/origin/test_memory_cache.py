@@ -67,7 +67,7 @@ def test_bytes_stay_while_their_version_is_current() -> None:
     assert body_of(kept, A) is None
     update(kept, B, metadata(1, None), b"x")
     update(kept, B, metadata(1, None))
-    assert body_of(kept, B) is None  # without an ETag the version cannot be told
+    assert body_of(kept, B) is None  # without an ETag the version is unknown
 
 
 def test_age_counts_from_the_last_request_to_cos() -> None:

@@ -40,7 +40,7 @@ async def test_the_bytes_of_a_kept_body_are_in_memory_once(gateway: RunningGatew
 async def test_a_range_that_ends_short_of_the_rest_is_not_served_as_the_rest(
     start_gateway: StartGateway, images: Images
 ) -> None:
-    """Without an announced length, the 206 of the resumption tells where the object ends."""
+    """Without an announced length, the 206 of the resumption says where the object ends."""
     await images.add("a", KEPT)
     begun = head("200 OK", "Transfer-Encoding: chunked") + b"30d40\r\n" + b"x" * 200_000 + b"\r\n"
     less = head("206 Partial Content", "Content-Range: bytes 200000-299999/400000", "Content-Length: 100000")
@@ -63,7 +63,7 @@ async def test_a_head_request_whose_client_left_holds_no_connection_to_cos(
     for asker in askers:
         asker.cancel()
     await until(
-        lambda: all(seen.finished for seen in cos.request_log.requests), what="the end of what nobody waits for"
+        lambda: all(seen.finished for seen in cos.request_log.requests), what="the end of the abandoned request"
     )
     assert all(seen.client_left for seen in cos.request_log.requests)
 
@@ -87,14 +87,14 @@ async def test_a_shared_head_request_is_answered_after_one_client_left(
     assert len(cos.request_log.requests) == 1
 
 
-@pytest.mark.parametrize("told", ["of-the-original", "of-nothing"])
+@pytest.mark.parametrize("checksum_kind", ["of-the-original", "of-nothing"])
 async def test_the_checksum_of_the_original_is_ignored_for_a_style(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator, told: str
+    start_gateway: StartGateway, images: Images, cos: CosEmulator, checksum_kind: str
 ) -> None:
     """Whether COS repeats the original's CRC-64 with a processed image is not documented."""
     gateway = await start_gateway(image_styles={"small": "imageMogr2/thumbnail/10x10"})
     await images.add("a", b"what no image processing can read")
-    crc = str(crc64.xz(b"another body" if told == "of-the-original" else b""))
+    crc = str(crc64.xz(b"another body" if checksum_kind == "of-the-original" else b""))
     changed = Headers(remove=["x-cos-hash-crc64ecma"], add=[("x-cos-hash-crc64ecma", crc)])
     cos.faults.add(Fault(action=changed, times=None))
     answer = await gateway.get("/i/a?style=small")

@@ -72,7 +72,7 @@ async def test_a_body_without_length_and_with_a_wrong_checksum_is_lost(
 
 
 @pytest.mark.parametrize("checksum", ["", "-1", "abc", "1.5", "9" * 5000, "²"])
-async def test_a_checksum_that_is_no_number_is_none(
+async def test_a_checksum_that_is_not_a_number_is_ignored(
     origin: OriginClient, presign: Presign, cos: CosEmulator, checksum: str
 ) -> None:
     cos.faults.add(Fault(action=Headers(remove=[CRC], add=[(CRC, checksum)])))

@@ -28,7 +28,7 @@ async def outcome(gateway: RunningGateway, path: str) -> int | str:
 @pytest.mark.parametrize(
     ("data", "end"), [(LARGE, "cut"), (SMALL, 502)], ids=["after-the-status", "before-the-first-byte"]
 )
-async def test_ten_that_drip_do_not_hold_ten_places(
+async def test_ten_dripping_bodies_do_not_hold_ten_places(
     start_gateway: StartGateway, images: Images, cos: CosEmulator, data: bytes, end: int | str
 ) -> None:
     gateway = await start_gateway(server={"max_streams": 10}, image_proxy={"timeout": TIMEOUT})
