@@ -1,4 +1,4 @@
-"""The SQL for operators: on tables of any shape, and never in the way of the application's own statements."""
+"""The SQL for operators works on any table and never blocks or fails the application's statements."""
 
 import time
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ CREATE TRIGGER image_gateway_deleted AFTER DELETE ON app."Order" FOR EACH ROW EX
 
 
 def settings(table: str = "app.Order", **columns: str | None) -> PostgresSettings:
-    """Of a table whose names need quotes."""
+    """The configuration of a table whose names need quotes."""
     mapped: dict[str, str | None] = {
         "id": "Nr",
         "key": "path",
@@ -49,13 +49,13 @@ class Application:
         self._listener.cursor().execute(f"LISTEN {CHANNEL}")
 
     def execute(self, sql: str) -> int:
-        """How many rows it was about."""
+        """Return the number of affected rows."""
         with self._own.cursor() as cursor:
             cursor.execute(sql)
             return cursor.rowcount
 
     def notified(self) -> list[str]:
-        """The ids of notifications since the last time."""
+        """Return the sorted ids of the notifications since the last call."""
         self._listener.cursor().execute("SELECT 1")  # they come with the answer
         ids = sorted(notice.payload for notice in self._listener.notifies)
         self._listener.notifies.clear()
@@ -63,13 +63,13 @@ class Application:
 
     @property
     def warnings(self) -> list[str]:
-        """What the application's log may show."""
+        """Return the warnings that Postgres sent to the application."""
         return [notice for notice in self._own.notices if notice.startswith("WARNING")]
 
 
 @pytest.fixture
 def application(postgres_dsn: str) -> Iterator[Application]:
-    """With a table in a schema of its own."""
+    """Connect an application with a table in a schema of its own."""
     with closing(psycopg2.connect(postgres_dsn)) as own, closing(psycopg2.connect(postgres_dsn)) as listener:
         application = Application(own, listener)
         drop = "DROP SCHEMA IF EXISTS app CASCADE; DROP FUNCTION IF EXISTS image_gateway_changed CASCADE"

@@ -1,4 +1,4 @@
-"""What caches and odd clients look at, over real connections: HEAD beside GET, Age, conditions, ends of bodies."""
+"""Details of HTTP over real connections: HEAD beside GET, Age, conditions, ends of bodies."""
 
 import io
 from random import Random
@@ -149,10 +149,10 @@ async def test_a_response_reset_at_the_end_of_the_grace_period_does_not_look_who
             await connection.reader.readexactly(LARGE.size)
 
 
-async def test_the_end_of_the_grace_period_does_not_cut_finished_responses(
+async def test_the_end_of_the_grace_period_does_not_abort_finished_responses(
     start_gateway: StartGateway, images: Images
 ) -> None:
-    """Of an answer that the kernel holds for its client, nothing is missing."""
+    """A response that the kernel still holds for its client arrives whole."""
     gateway = await start_gateway(server={"shutdown_grace": 0.1}, image_proxy={"timeout": 20})
     await add_large(images)
     answered = SMALL * 6

@@ -1,4 +1,4 @@
-"""What a client may ask of an image."""
+"""Parsing of image requests."""
 
 import re
 from urllib.parse import unquote
@@ -62,12 +62,12 @@ def test_a_plain_request_is_for_the_whole_image_inline() -> None:
         ("bytes=" + "9" * 5000 + "-", None),
     ],
 )
-def test_one_range_is_passed_on_and_anything_else_is_ignored(header: str | None, byte_range: str | None) -> None:
+def test_one_range_is_forwarded_and_anything_else_is_ignored(header: str | None, byte_range: str | None) -> None:
     assert _field(parsed(byte_range=header)) == byte_range
 
 
 @given(st.integers(0, 10**18 - 1), st.none() | st.integers(0, 10**18 - 1))
-def test_every_range_that_can_be_is_passed_on_as_it_is(first: int, last: int | None) -> None:
+def test_every_valid_range_is_forwarded_unchanged(first: int, last: int | None) -> None:
     header = f"bytes={first}-{'' if last is None else last}"
     expected = header if last is None or first <= last else None
     assert _field(parsed(byte_range=header)) == expected
@@ -104,12 +104,12 @@ def test_a_flag_that_is_neither_true_nor_false_is_invalid(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["cat.png", "日落 (1).png", 'a"b.png', "a;b=c.png", "x" * 255, "😀", ".", "%2F"])
-def test_a_file_name_to_save_under_is_taken(name: str) -> None:
+def test_a_valid_download_name_is_accepted(name: str) -> None:
     assert parsed({"download": name}).download == name
 
 
 @pytest.mark.parametrize("name", ["", "x" * 256, "a/b", "a\\b", "a\r\nX: y", "a\x00b", "a\x7f", "a\tb", "\udcff"])
-def test_a_file_name_that_is_none_is_a_mistake(name: str) -> None:
+def test_an_invalid_download_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidRequest, match="download"):
         parsed({"download": name})
 
@@ -129,7 +129,7 @@ def test_a_file_name_is_encoded_by_rfc_6266(name: str, value: str) -> None:
 
 
 @given(st.text(min_size=1, max_size=255))
-def test_any_file_name_that_is_taken_comes_back_and_breaks_no_header(name: str) -> None:
+def test_any_accepted_download_name_survives_encoding_and_breaks_no_header(name: str) -> None:
     try:
         accepted = parsed({"download": name}).download
     except InvalidRequest:

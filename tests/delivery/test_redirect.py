@@ -15,7 +15,7 @@ AWKWARD_KEYS = [
 
 
 async def follow(location: str, method: str = "GET") -> tuple[int, bytes]:
-    """What COS answers at that address."""
+    """Return COS's response at that address."""
     async with (
         aiohttp.ClientSession() as session,
         session.request(method, yarl.URL(location, encoded=True), allow_redirects=False) as response,
@@ -63,7 +63,7 @@ async def test_a_redirect_is_not_kept_for_longer_than_an_image_would_be(
     assert (await gateway.get("/i/cat")).headers["Cache-Control"] == "public, max-age=5"
 
 
-async def test_a_private_redirect_is_for_its_owner_alone(gateway: RunningGateway, images: Images) -> None:
+async def test_a_private_redirect_is_sent_to_its_owner_only(gateway: RunningGateway, images: Images) -> None:
     await images.add("cat", owner="alice", public=False)
     answer = await gateway.get("/i/cat?redirect=true", user="alice")
     assert answer.status == 302

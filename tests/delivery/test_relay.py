@@ -88,7 +88,7 @@ async def test_an_aborted_transfer_resets_the_connection(start_gateway: StartGat
 async def test_lesson_1_a_body_in_chunks_that_ends_short_has_no_last_chunk(
     start_gateway: StartGateway, images: Images
 ) -> None:
-    """With one, half an image would look whole, and a cache would keep it."""
+    """With a last chunk, half an image would look whole, and a cache would store it."""
     gateway = await start_gateway(image_proxy={"timeout": 0.3, "retry_count": 0})
     await images.add("cat", DATA)
     images.cos.faults.add(Fault(key=KEY, action=NoLength(cut_at=200_000)))
@@ -180,7 +180,7 @@ async def test_lesson_6_a_client_that_disconnects_is_not_an_error_and_the_transf
     assert gateway.sample("inflight_requests") == 0
 
 
-async def test_a_client_that_leaves_before_the_first_byte_stops_the_waiting_for_it(
+async def test_a_client_that_disconnects_before_the_first_byte_ends_the_wait_for_it(
     gateway: RunningGateway, images: Images, caplog: pytest.LogCaptureFixture
 ) -> None:
     await images.add("cat", DATA)

@@ -82,13 +82,13 @@ async def test_an_image_of_any_size_arrives_byte_for_byte(gateway: RunningGatewa
 
 
 @pytest.mark.parametrize("key", AWKWARD_KEYS)
-async def test_lesson_5_an_object_of_any_name_can_be_had(gateway: RunningGateway, images: Images, key: str) -> None:
+async def test_lesson_5_an_object_of_any_name_is_served(gateway: RunningGateway, images: Images, key: str) -> None:
     await images.add("cat", key.encode(), key=key)
     assert (await gateway.get("/i/cat")).body == key.encode()
     assert (await gateway.request("HEAD", "/i/cat")).status == 200
 
 
-async def test_nothing_of_cos_leaves(gateway: RunningGateway, images: Images, cat: None) -> None:
+async def test_other_headers_of_cos_are_not_forwarded(gateway: RunningGateway, images: Images, cat: None) -> None:
     foreign = [
         ("Set-Cookie", "a=b"),
         ("X-Accel-Redirect", "/_cos/secret"),

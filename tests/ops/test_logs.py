@@ -44,7 +44,7 @@ def configure(
 
 
 def lines(log: io.StringIO) -> list[dict[str, Any]]:
-    """What was logged as JSON, one object a line."""
+    """Return the log lines parsed from JSON, one object a line."""
     return [json.loads(line) for line in log.getvalue().splitlines()]
 
 
@@ -147,7 +147,7 @@ def test_a_secret_is_redacted_wherever_it_stands(before: str, name: str, secret:
 
 
 def malformed(error: BaseException | None = None) -> logging.LogRecord:
-    """What aiohttp logs of a request it cannot read."""
+    """Return a record as aiohttp logs it for a malformed request."""
     error = error or BadStatusLine("x" * 5000)
     return logging.LogRecord(
         "aiohttp.server", logging.ERROR, __file__, 1, "Error handling request", (), (type(error), error, None)

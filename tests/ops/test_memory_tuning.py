@@ -19,7 +19,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def faults(settled: str) -> int:
-    """How many page faults a hundred images of 2 MiB cost in a process of their own."""
+    """Return the number of page faults for a hundred images of 2 MiB in a separate process."""
     script = _SCRIPT.format(settled=settled)
     return int(subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout)
 

@@ -146,7 +146,7 @@ async def test_a_retry_count_of_0_requests_an_image_once(
 
 
 async def test_a_lost_connection_stays_a_client_error(cos: CosEmulator) -> None:
-    """As aiohttp's own are: users of the session catch one class."""
+    """As aiohttp's own errors: users of the session catch one class."""
     cos.faults.add(Fault(action=Reset()))
     async with origin_session(timeout=2, max_connections=1) as session:
         with pytest.raises(aiohttp.ClientError):

@@ -25,13 +25,13 @@ def cat(cos: CosEmulator) -> None:
 
 
 async def received(origin: OriginClient, url: str, **headers: str) -> bytes:
-    """The body, read to its end."""
+    """Return the whole body."""
     async with object_body(origin, url, **headers) as body:
         return await read_all(body)
 
 
 async def received_before_loss(origin: OriginClient, url: str) -> bytes:
-    """What came of a body that must be lost."""
+    """Return the bytes received before the body was lost."""
     received = bytearray()
     async with object_body(origin, url) as body:
         with pytest.raises(BodyLost):  # noqa: PT012 - the pieces before it are looked at
@@ -92,7 +92,7 @@ async def test_a_checksum_that_is_not_a_number_is_ignored(
         "bytes 0-9/" + "9" * 50,
     ],
 )
-async def test_a_part_that_does_not_say_rightly_which_is_not_taken(
+async def test_a_part_with_a_wrong_content_range_is_refused(
     origin: OriginClient, presign: Presign, cos: CosEmulator, content_range: str | None
 ) -> None:
     add = [] if content_range is None else [("Content-Range", content_range)]
@@ -101,7 +101,7 @@ async def test_a_part_that_does_not_say_rightly_which_is_not_taken(
         await received(origin, presign(), Range="bytes=0-9")
 
 
-async def test_a_part_without_a_length_is_not_taken(origin: OriginClient, presign: Presign, cos: CosEmulator) -> None:
+async def test_a_part_without_a_length_is_refused(origin: OriginClient, presign: Presign, cos: CosEmulator) -> None:
     cos.faults.add(Fault(action=NoLength()))
     with pytest.raises(OriginUnavailable):
         await received(origin, presign(), Range="bytes=0-9")

@@ -1,4 +1,4 @@
-"""How often a lost body is resumed, and after what pause."""
+"""Number and pauses of the resumptions of a lost body."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How often, and after what pause, a request is made again."""
+"""Number and pauses of retries."""
 
 import pytest
 

@@ -48,7 +48,7 @@ class Version:
 
 
 class Answer:
-    """As ``OriginResponse``: an open answer that may break off at ``lost_at``."""
+    """Replacement of ``OriginResponse``: an open response that may break off at ``lost_at``."""
 
     def __init__(self, chaos: "Chaos", version: Version, first: int | None, lost_at: int | None) -> None:
         self._chaos = chaos
@@ -132,7 +132,7 @@ class Chaos:
         self.objects[key].append(self._version())
 
     async def fetch(self, key: str, _bucket: str, _method: str, headers: Mapping[str, str]) -> Answer:
-        """As ``OriginClient.fetch``; keys stand for URLs."""
+        """Replace ``OriginClient.fetch``; keys stand for URLs."""
         await self.pass_time(8)
         if self.failures and self.random.random() < 0.3:
             self.failures -= 1

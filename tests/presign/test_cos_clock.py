@@ -35,7 +35,7 @@ def clock(offset: float = 0.0) -> CosClock:
 @pytest.mark.parametrize(
     ("before", "cos_time", "offset"),
     [
-        (0, None, 0),  # COS said nothing
+        (0, None, 0),  # COS sent no time
         (0, 1029, 0),  # a few seconds are no reason for a refusal
         (0, 1030, 30),
         (0, 970, -30),

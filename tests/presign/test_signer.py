@@ -37,7 +37,7 @@ def signer(clock: Clock, *, credentials: Credentials = CREDENTIALS, ttl: int = 3
 
 
 def sdk_url(key: str, method: str, ttl: int, params: dict[str, str], at: int, **config: Any) -> str:
-    """What the SDK makes at a given time; it takes no clock, so it is lent one."""
+    """Return the URL that the SDK signs at a given time; it has no clock parameter, so its clock is replaced."""
     settings = {"Region": "ap-beijing", "SecretId": "AKIDEXAMPLE", "SecretKey": "SKEXAMPLE", **config}
     client = CosS3Client(CosConfig(**settings))
     with pytest.MonkeyPatch.context() as patch:

@@ -23,7 +23,7 @@ NOW = 1_700_000_000.0
 DAY = "image:stats:daily:" + datetime.fromtimestamp(NOW, UTC).date().isoformat()
 
 
-class Waited(GuardedRedis):
+class StalledRedis(GuardedRedis):
     """Waits for a Redis that does not answer, while requests go on."""
 
     images = 0
@@ -31,7 +31,7 @@ class Waited(GuardedRedis):
 
     @asynccontextmanager
     async def bounded(self) -> AsyncIterator[None]:
-        """In vain."""
+        """Time out once images were requested; ten more are requested in each wait."""
         for _ in range(10):
             self.statistics.add_images([f"image-{self.images}"])
             self.images += 1
@@ -41,7 +41,7 @@ class Waited(GuardedRedis):
 
 
 async def test_the_number_of_images_in_memory_is_bounded_during_an_outage() -> None:
-    guard = Waited(redis.asyncio.Redis(), "image:", 0.5)
+    guard = StalledRedis(redis.asyncio.Redis(), "image:", 0.5)
     statistics = guard.statistics = DailyStatistics(guard, retention_days=1, max_images=15, now=lambda: 1000.0)
     statistics.add_images(["first"])
     for _ in range(20):

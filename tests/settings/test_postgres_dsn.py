@@ -23,7 +23,7 @@ ENCODE = "write / @ % as %2F %40 %25"
 
 
 @pytest.mark.parametrize(
-    ("dsn", "said"),
+    ("dsn", "expected"),
     [
         ("postgresql://app:s3cr/et@db.internal:5432/app", ENCODE),
         ("postgresql://app:123/et@db.internal:5432/app", ENCODE),
@@ -45,9 +45,9 @@ ENCODE = "write / @ % as %2F %40 %25"
         ("host=db.internal password=s3cr\0et", "a NUL character"),
     ],
 )
-def test_an_unusable_dsn_is_refused_in_one_line_that_does_not_quote_it(dsn: str, said: str) -> None:
+def test_an_unusable_dsn_is_refused_in_one_line_that_does_not_quote_it(dsn: str, expected: str) -> None:
     message = refusal(dsn)
-    assert said in message
+    assert expected in message
     assert "\n" not in message
     for part in ("s3cr", "et@", "db.internal", "app:"):
         assert part not in message

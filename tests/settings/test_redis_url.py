@@ -23,7 +23,7 @@ def refusal(url: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "expected"),
     [
         ("", "must begin with redis://"),
         ("http://foo", "must begin with redis://"),
@@ -63,9 +63,9 @@ def refusal(url: str) -> str:
         ("redis+cluster://", "host:port,host:port"),
     ],
 )
-def test_an_unusable_url_is_refused_in_one_line_that_does_not_quote_it(url: str, said: str) -> None:
+def test_an_unusable_url_is_refused_in_one_line_that_does_not_quote_it(url: str, expected: str) -> None:
     message = refusal(url)
-    assert said in message
+    assert expected in message
     assert "\n" not in message
     for part in ("s3cr", "et@", "notaport", "foo", "127.0.0.1"):
         assert part not in message

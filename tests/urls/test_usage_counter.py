@@ -1,4 +1,4 @@
-"""How often images are requested, counted in memory and written to Redis."""
+"""Usage counts, kept in memory and written to Redis."""
 
 import asyncio
 
@@ -74,7 +74,7 @@ async def test_usage_without_redis_is_that_of_this_process(clock: Clock) -> None
 
 
 async def test_the_last_access_is_the_time_of_the_first_flush_after_it(tier: Tier, clock: Clock) -> None:
-    """Also where Redis answers only later."""
+    """An outage of Redis between the first flush and the next does not change it."""
     async with open_redis(RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))) as unreachable:
         answering, tier.guard.client = tier.guard.client, unreachable
         counter = UsageCounter(tier.usage, now=clock)
