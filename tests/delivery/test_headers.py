@@ -100,7 +100,7 @@ def test_fields_that_cos_did_not_send_are_left_out() -> None:
     assert not {"ETag", "Last-Modified", "Content-Encoding"} & headers.keys()
 
 
-def test_an_answer_without_a_body_says_nothing_of_one() -> None:
+def test_a_response_without_a_body_has_no_body_headers() -> None:
     headers = sent(METADATA._replace(content_type=None), with_body=False)
     assert headers["ETag"] == '"abc"'
     assert not any(name.startswith("Content-") and name != "Content-Security-Policy" for name in headers)

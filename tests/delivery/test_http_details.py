@@ -46,9 +46,7 @@ class TestAge:
         assert (answer.status, answer.headers["Age"]) == (304, "0")
 
 
-async def test_cache_status_of_a_new_version_says_that_an_old_one_was_there(
-    start_gateway: StartGateway, images: Images
-) -> None:
+async def test_cache_status_of_a_new_version_reports_a_stale_entry(start_gateway: StartGateway, images: Images) -> None:
     """RFC 9211 section 2.2."""
     gateway = await start_gateway(image_proxy={"memory_cache": {"ttl": 0}})
     await images.add("a", SMALL)
@@ -135,7 +133,7 @@ async def test_a_malformed_request_is_answered_with_an_id_in_the_field_as_well(g
         assert answer.headers["x-request-id"].encode() in await connection.read_body(answer)
 
 
-async def test_a_response_reset_at_the_end_of_the_grace_period_does_not_look_whole(
+async def test_a_response_reset_at_the_end_of_the_grace_period_does_not_look_complete(
     start_gateway: StartGateway, images: Images
 ) -> None:
     gateway = await start_gateway(server={"shutdown_grace": 0.1}, image_proxy={"timeout": 20})

@@ -49,7 +49,7 @@ async def test_ten_dripping_bodies_do_not_hold_ten_places(
     await until(lambda: all(seen.finished for seen in cos.request_log.requests), what="the end of the transfers")
 
 
-async def test_an_origin_that_is_merely_slow_is_waited_for(
+async def test_a_slow_origin_above_the_minimum_rate_is_not_given_up(
     start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway(image_proxy={"timeout": TIMEOUT})

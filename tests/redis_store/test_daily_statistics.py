@@ -107,14 +107,14 @@ async def test_a_value_of_another_type_is_read_as_nothing_and_replaced(
 
 
 @pytest.mark.parametrize("garbage", [b"x", b"", b"inf", b"-7", b"1.5", b"1" * 400, b"1" * 5000, b"\xff", b"9" * 19])
-async def test_a_count_that_is_none_is_read_as_zero(day: Day, redis_client: "redis.Redis", garbage: bytes) -> None:
+async def test_an_invalid_count_is_read_as_zero(day: Day, redis_client: "redis.Redis", garbage: bytes) -> None:
     redis_client.hset(DAY, mapping={"requests": garbage, "hits_local": garbage, b"\xff\xfe": garbage, "": "1"})
     redis_client.expire(DAY, 100)
     (today,) = await day.statistics.read(1)
     assert (today["requests"], today["hits"], today["hit_rate"], today["mean_response_ms"]) == (0, 0, None, None)
 
 
-async def test_a_count_that_cannot_be_added_to_begins_anew(day: Day, redis_client: "redis.Redis") -> None:
+async def test_an_invalid_count_restarts_at_zero(day: Day, redis_client: "redis.Redis") -> None:
     redis_client.hset(DAY, mapping={"requests": "x", "errors": 2**63 - 1, "response_ms": "1.5"})
     day.count(4)
     await day.statistics.flush()

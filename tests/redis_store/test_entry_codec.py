@@ -24,7 +24,7 @@ MAC = EntryMac("secret")
     key=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=50).map(lambda key: f"k{key}"),
     links_killed=st.none() | st.integers(0, 2**63),
 )
-def test_an_entry_comes_back_as_it_was(
+def test_a_decoded_entry_equals_the_encoded_one(
     owner: str | None, public: bool, style: str | None, content_type: str | None, key: str, links_killed: int | None
 ) -> None:
     one = record(owner=owner, public=public, content_type=content_type, key=key, links_killed=links_killed)
@@ -32,7 +32,7 @@ def test_an_entry_comes_back_as_it_was(
     assert decode(encode(image), "a", style) == image
 
 
-def test_the_end_stands_first_in_decimal() -> None:
+def test_an_encoded_entry_begins_with_its_expiry_in_decimal() -> None:
     assert encode(IMAGE).startswith(b"%d {" % (NOW + 3600))
 
 
@@ -73,19 +73,19 @@ def test_an_altered_entry_is_refused(change: dict[str, object]) -> None:
         decode(data, "a", None)
 
 
-def test_a_missing_end_is_refused() -> None:
+def test_a_missing_expiry_is_refused() -> None:
     with pytest.raises(ValueError):
         decode(encode(IMAGE).partition(b" ")[2], "a", None)
 
 
-def test_a_signed_entry_still_begins_with_its_end_for_scripts_to_compare() -> None:
+def test_a_signed_entry_begins_with_its_expiry_for_scripts_to_compare() -> None:
     end, digest, body = MAC.sign(ENTRY).split(b" ", 2)
     assert (end, body) == (b"1700000000", b'{"owner":"alice"}')
     assert len(digest) == 32
 
 
 @given(st.integers(0, 10**12), st.binary(max_size=100))
-def test_a_signed_entry_comes_back(end: int, body: bytes) -> None:
+def test_a_signed_entry_is_verified(end: int, body: bytes) -> None:
     entry = b"%d %s" % (end, body)
     assert MAC.verify(MAC.sign(entry)) == entry
 

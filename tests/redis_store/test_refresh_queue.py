@@ -86,7 +86,7 @@ async def test_the_backoff_grows_and_is_bounded(tier: Tier) -> None:
     assert waits == [2, 4, 8, 10, 10, 10]
 
 
-async def test_a_success_gives_back_all_attempts(tier: Tier) -> None:
+async def test_a_success_resets_the_attempts(tier: Tier) -> None:
     await tier.queue.schedule({A: NOW})
     for _ in range(2):
         await tier.queue.fail(A, "x", NOW)
@@ -94,7 +94,7 @@ async def test_a_success_gives_back_all_attempts(tier: Tier) -> None:
     assert not await tier.queue.fail(A, "x", NOW)
 
 
-async def test_the_dead_are_bounded_and_can_be_tried_again(tier: Tier) -> None:
+async def test_the_dead_list_is_bounded_and_can_be_requeued(tier: Tier) -> None:
     queue = RefreshQueue(tier.guard, lease=1, max_attempts=1, max_dead=10)
     variants = [ImageVariant(f"id-{number}") for number in range(15)]
     await queue.schedule(dict.fromkeys(variants, NOW))

@@ -25,7 +25,7 @@ async def put(tier: Tier, *images: SignedImage, tombstone: bytes = b"") -> dict[
     return await tier.cache.put_many([(image, tombstone) for image in images], tier.clock(), 3500)
 
 
-async def test_an_entry_comes_back_and_expires(tier: Tier, redis_client: "redis.Redis") -> None:
+async def test_an_entry_is_read_until_it_expires(tier: Tier, redis_client: "redis.Redis") -> None:
     image, thumb = signed(tier), signed(tier, "thumb")
     kept = await put(tier, image, thumb)
     assert kept == {ImageVariant("a"): True, ImageVariant("a", "thumb"): True}
@@ -39,7 +39,7 @@ async def test_an_entry_comes_back_and_expires(tier: Tier, redis_client: "redis.
     assert redis_client.exists("image:url:a:thumb")
 
 
-async def test_i4_the_end_of_a_url_never_goes_back(tier: Tier) -> None:
+async def test_i4_the_expiry_of_a_url_never_decreases(tier: Tier) -> None:
     earlier, later = signed(tier, at=NOW), signed(tier, at=NOW + 100)
     await put(tier, later)
     assert await put(tier, earlier) == {ImageVariant("a"): False}

@@ -65,7 +65,7 @@ async def test_an_invalid_number_of_attempts_counts_as_zero(tier: Tier, redis_cl
         b"[" * 100_000,
     ],
 )
-async def test_an_unreadable_entry_of_the_dead_list_says_so(
+async def test_an_unreadable_entry_of_the_dead_list_is_reported_as_such(
     tier: Tier, redis_client: "redis.Redis", text: bytes
 ) -> None:
     redis_client.hset(DEAD, "a", text)
@@ -89,7 +89,7 @@ async def test_an_invalid_id_leaves_the_dead_list_when_it_is_requeued(tier: Tier
 
 
 @pytest.mark.parametrize("score", [math.inf, -math.inf, -5.0])
-async def test_a_count_that_cannot_be_is_none(tier: Tier, redis_client: "redis.Redis", score: float) -> None:
+async def test_an_impossible_count_is_ignored(tier: Tier, redis_client: "redis.Redis", score: float) -> None:
     await keep(tier, "a")
     for name in ("hits", "refreshes"):
         redis_client.zadd(f"image:index:{name}", {"a": score})

@@ -37,7 +37,7 @@ def test_reading_does_not_prolong_a_life(tier: LocalTier, clock: Clock) -> None:
     assert tier.get(ImageVariant("a")) is None
 
 
-def test_the_least_recently_used_goes_first(tier: LocalTier) -> None:
+def test_the_least_recently_used_entry_is_evicted_first(tier: LocalTier) -> None:
     for image_id in "abc":
         tier.put(image(image_id), tier.mark(), LONG)
     tier.get(ImageVariant("a"))
@@ -56,7 +56,7 @@ def test_an_unknown_image_is_remembered_for_a_while(tier: LocalTier, clock: Cloc
     assert tier.get(ImageVariant("a")) is None
 
 
-def test_styles_are_apart_and_dropped_together(tier: LocalTier) -> None:
+def test_styles_are_stored_apart_and_dropped_together(tier: LocalTier) -> None:
     tier.put(image("a"), tier.mark(), LONG)
     tier.put(image("a", "thumb"), tier.mark(), LONG)
     tier.drop("a")

@@ -69,7 +69,7 @@ async def cached(tier: Tier, variant: ImageVariant = A) -> SignedImage | None:
     return (await tier.cache.get_many([variant]))[variant].image
 
 
-async def test_a_url_is_renewed_before_it_dies(tier: Tier) -> None:
+async def test_a_url_is_renewed_before_it_expires(tier: Tier) -> None:
     await keep(tier, "a")
     first = await cached(tier)
     assert first is not None

@@ -23,7 +23,7 @@ async def test_i7_an_entry_lives_as_long_as_its_url_less_the_margin(tier: Tier, 
     assert usable - 2 <= redis_client.ttl("image:url:a") <= usable
 
 
-async def test_the_cache_is_bounded_and_the_least_recently_used_goes(tier: Tier, redis_client: "redis.Redis") -> None:
+async def test_the_cache_is_bounded_and_evicts_the_least_recently_used(tier: Tier, redis_client: "redis.Redis") -> None:
     for number in range(120):
         tier.clock.now += 0.1
         await keep(tier, f"id-{number}")
@@ -39,7 +39,7 @@ async def test_the_cache_is_bounded_and_the_least_recently_used_goes(tier: Tier,
         assert redis_client.zcard(name) == 100
 
 
-async def test_i1_a_drop_takes_every_style_and_every_trace(tier: Tier, redis_client: "redis.Redis") -> None:
+async def test_i1_a_drop_removes_every_style_and_index_entry(tier: Tier, redis_client: "redis.Redis") -> None:
     await keep(tier, "a", "b")
     await keep(tier, "a", style="thumb")
     await tier.shared.drop(["a"])
