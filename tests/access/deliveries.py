@@ -1,10 +1,10 @@
-"""The ways an image can leave, and how to tell that it did. One added here is in every test of access."""
+"""Delivery modes and how a test recognizes each. Every access test runs in every mode of ``DELIVERIES``."""
 
 from collections.abc import Callable
 
 from tests.conftest import BUCKET, Answer
 
-BODY = b"bytes that are nobody else's business"
+BODY = b"bytes of a private image"
 
 
 def _streamed(answer: Answer) -> bool:
@@ -19,15 +19,15 @@ def _handed_over(answer: Answer) -> bool:
     return answer.status == 200 and "q-signature=" in answer.headers.get("X-Origin-URL", "")
 
 
-# ``image_proxy.delivery`` -> whether an answer to GET has let the image out.
+# ``image_proxy.delivery`` -> whether a response to GET delivers the image.
 DELIVERIES: dict[str, Callable[[Answer], bool]] = {"stream": _streamed, "redirect": _redirected, "accel": _handed_over}
 
 
-def tells_nothing(answer: Answer) -> bool:
-    """Whether an answer has nothing of an image: no byte, no address, no validator, no length."""
-    told = {name.lower() for name in answer.headers}
+def reveals_nothing(answer: Answer) -> bool:
+    """Whether a response has no byte, address, validator or length of an image."""
+    names = {name.lower() for name in answer.headers}
     hints = {"etag", "last-modified", "location", "content-range", "accept-ranges", "x-accel-redirect"}
     hints |= {"x-origin-url", "x-origin-etag", "x-origin-length", "x-origin-range"}
     text = f"{answer.headers} {answer.body!r}"
     secrets = (BODY.decode(), BUCKET, "q-sign", "objects/")
-    return not told & hints and not any(secret in text for secret in secrets)
+    return not names & hints and not any(secret in text for secret in secrets)

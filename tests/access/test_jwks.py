@@ -38,7 +38,7 @@ MAKERS: dict[str, Any] = {
 
 
 def published(key: Any, algorithm: str, kid: str | None, **changes: Any) -> dict[str, Any]:
-    """The entry of a JWKS document for the public half of ``key``; None leaves a member out."""
+    """The entry of a JWKS document for the public half of ``key``; None omits a field."""
     entry = {**MAKERS[algorithm].to_jwk(key.public_key(), as_dict=True), "kid": kid, "use": "sig", **changes}
     return {name: value for name, value in entry.items() if value is not None}
 
@@ -59,12 +59,12 @@ class Provider:
     body: bytes = ALL
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    asked: int = 0
+    requests: int = 0
 
     async def answer(self, request: web.Request) -> web.Response:
         """The document, or what is to go wrong."""
         del request
-        self.asked += 1
+        self.requests += 1
         return web.Response(body=self.body, status=self.status, headers=self.headers)
 
 
@@ -83,7 +83,7 @@ async def provider() -> AsyncIterator[Provider]:
 
 
 def verifying(keys: Jwks) -> Tokens:
-    """Tells users by tokens that were signed with one of the keys."""
+    """Verifies tokens that were signed with one of the keys."""
     settings = {"jwks_url": "https://id.example/keys", "audience": AUDIENCE, "issuer": ISSUER}
     return Tokens(JwtSettings.model_validate(settings), keys)
 
@@ -181,7 +181,7 @@ class TestFetching:
         keys, metrics = Jwks(ALGORITHMS), Metrics()
         async with keep_fetching(keys, provider.url, metrics):
             assert verifying(keys).user_of(token(key=ED_KEY, algorithm="EdDSA"))
-        assert provider.asked == 1
+        assert provider.requests == 1
         assert metrics.registry.get_sample_value("image_gateway_dependency_up", {"dependency": "jwks"}) == 1
 
     @pytest.mark.parametrize(
@@ -199,8 +199,8 @@ class TestFetching:
         async with keep_fetching(keys, provider.url, metrics, refresh=0.01, retry=0.01):
             for name, value in failure.items():
                 setattr(provider, name, value)
-            asked = provider.asked
-            await until(lambda: provider.asked >= asked + 3)
+            requests = provider.requests
+            await until(lambda: provider.requests >= requests + 3)
             assert verifying(keys).user_of(token(key=ED_KEY, algorithm="EdDSA"))
             assert metrics.registry.get_sample_value("image_gateway_dependency_up", {"dependency": "jwks"}) == 0
 
@@ -225,11 +225,11 @@ class TestFetching:
         good = token(key=new, algorithm="ES256", headers={"kid": "new"})
         async with keep_fetching(keys, provider.url, Metrics(), min_interval=0.2):
             provider.body = document(published(new, "ES256", "new"))
-            assert not _is_good(keys, good)  # this is what asks for it
+            assert not _is_good(keys, good)  # triggers the fetch
             for number in range(1000):
                 assert not _is_good(keys, token(key=new, algorithm="ES256", headers={"kid": str(number)}))
             await until(lambda: _is_good(keys, good))
-            assert provider.asked == 2
+            assert provider.requests == 2
 
     async def test_an_unexpected_error_does_not_end_the_task(
         self, provider: Provider, caplog: pytest.LogCaptureFixture
@@ -242,7 +242,7 @@ class TestFetching:
             def replace(self, document: bytes) -> None:
                 self.documents += 1
                 if self.documents == 2:
-                    raise LookupError("nobody foresaw this")
+                    raise LookupError("unexpected failure")
                 super().replace(document)
 
         keys, metrics = Failing(ALGORITHMS), Metrics()
@@ -252,7 +252,7 @@ class TestFetching:
             await until(lambda: _is_good(keys, token(key=new, algorithm="ES256", headers={"kid": "new"})))
         counted = metrics.registry.get_sample_value("image_gateway_background_errors_total", {"task": "jwks"})
         assert counted == 1
-        assert "nobody foresaw this" in caplog.text
+        assert "unexpected failure" in caplog.text
 
     async def test_an_unparsable_token_triggers_no_fetch(self) -> None:
         keys = keys_of(ALL)
@@ -271,12 +271,12 @@ async def test_a_gateway_serves_owners_whose_tokens_the_provider_signed(
         assert (await gateway.get("/i/mine", headers=bearer(good))).body == b"body"
     for bad in (signed_with_hmac(public_pem(RSA_KEY).encode()), token(), "rubbish"):
         assert (await gateway.get("/i/mine", headers=bearer(bad))).status == 401
-    assert provider.asked == 1
+    assert provider.requests == 1
 
 
-def _is_good(keys: Jwks, shown: str) -> bool:
+def _is_good(keys: Jwks, encoded: str) -> bool:
     try:
-        verifying(keys).user_of(shown)
+        verifying(keys).user_of(encoded)
     except BadToken:
         return False
     return True

@@ -17,7 +17,7 @@ from tests.access.credentials import (
     signed_with_hmac,
     token,
 )
-from tests.access.deliveries import BODY, DELIVERIES, tells_nothing
+from tests.access.deliveries import BODY, DELIVERIES, reveals_nothing
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway
 
 RawSettings = dict[str, dict[str, Any]]
@@ -74,7 +74,7 @@ class TestMaking:
                 answer = await gateway.request(
                     "POST", f"/api/v1/images/{image_id}/link", headers=headers, json={"expires_in": 60}
                 )
-                assert (answer.status, tells_nothing(answer)) == (status, True), (headers, image_id)
+                assert (answer.status, reveals_nothing(answer)) == (status, True), (headers, image_id)
                 assert b"sig=" not in answer.body
 
     @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ class TestMaking:
             while (await gateway.get(short)).status == 200:
                 await asyncio.sleep(0.05)
         over = await gateway.get(short)
-        assert (over.status, tells_nothing(over)) == (401, True)
+        assert (over.status, reveals_nothing(over)) == (401, True)
 
     async def test_other_parameters_choose_how_the_image_is_seen(
         self, start_gateway: StartGateway, images: Images
@@ -162,7 +162,7 @@ class TestKilling:
             for url in dead:
                 for method in ("GET", "HEAD"):
                     answer = await gateway.request(method, url)
-                    assert (answer.status, tells_nothing(answer)) == (401, True)
+                    assert (answer.status, reveals_nothing(answer)) == (401, True)
             anew = await make(gateway, "mine")
             assert f"/i/mine?{link_query('/i/mine', exp=_end_of(anew), killed=times)}" == anew
             assert DELIVERIES[delivery](await gateway.get(anew))
@@ -191,7 +191,7 @@ class TestKilling:
     async def test_a_kill_reaches_other_replicas(
         self, start_gateway: StartGateway, images: Images, delivery: str
     ) -> None:
-        """One that asks Redis each time; what a replica keeps in its own memory is told it by the change feed."""
+        """The replica reads Redis for each request; the change feed invalidates local entries."""
         sections: Any = {"access": ACCESS, "image_proxy": {"delivery": delivery}, "url_cache": {"local_ttl": 0}}
         one, other = await start_gateway(**sections), await start_gateway(**sections)
         await images.add("mine", BODY, owner="alice", public=False)
@@ -213,7 +213,7 @@ class TestKilling:
         dead = await make(gateway, "mine")
         await kill(gateway, "mine")
         alive = await make(gateway, "mine")
-        for _ in range(2):  # whoever wrote the entry last
+        for _ in range(2):  # once for each writer of the entry
             purged = await gateway.request(
                 "POST", "/api/v1/cache/purge", admin=True, headers=ADMIN, json={"image_ids": ["mine"]}
             )
@@ -232,7 +232,7 @@ class TestKilling:
         path = "/api/v1/images/mine/links"
         for headers, status in (({}, 404), (BOB, 404), (bearer("rubbish"), 401)):
             assert (await gateway.request("DELETE", path, headers=headers)).status == status
-        # Who has a link has no say in the links.
+        # A link does not allow its holder to manage links.
         assert (await gateway.request("DELETE", f"{path}?{link_query(path)}")).status == 404
         assert DELIVERIES[delivery](await gateway.get(url))
         assert (await gateway.request("DELETE", path, headers=ADMIN)).status == 200

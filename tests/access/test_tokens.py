@@ -37,7 +37,7 @@ CLAIMS = {"sub": "alice", "aud": AUDIENCE, "iss": ISSUER}
 
 
 def tokens(**settings: Any) -> Tokens:
-    """Tells users by tokens for this audience of this issuer."""
+    """Verifies tokens for this audience and issuer."""
     made = JwtSettings.model_validate({"audience": AUDIENCE, "issuer": ISSUER, **settings})
     return Tokens(made, ConfiguredKey(made))
 
@@ -115,17 +115,17 @@ def test_a_signed_token_for_another_time_or_audience_is_refused(algorithm: str, 
     key = JWT_SECRET if algorithm == "HS256" else ED_KEY
     assert tokens(**settings).user_of(token(key=key, algorithm=algorithm)) == "alice"
     now = int(time.time())
-    told = {name: now + value if isinstance(value, int) else value for name, value in claims.items()}
+    absolute = {name: now + value if isinstance(value, int) else value for name, value in claims.items()}
     with pytest.raises(BadToken):
-        tokens(**settings).user_of(token(key=key, algorithm=algorithm, **told))
+        tokens(**settings).user_of(token(key=key, algorithm=algorithm, **absolute))
 
 
 def test_an_application_may_number_its_users() -> None:
     assert tokens(secret=JWT_SECRET, user_claim="uid").user_of(token(uid=42)) == "42"
     values: tuple[Any, ...] = (True, 1.5, "", [], None)
-    for nobody in values:
+    for invalid in values:
         with pytest.raises(BadToken):
-            tokens(secret=JWT_SECRET, user_claim="uid").user_of(token(uid=nobody))
+            tokens(secret=JWT_SECRET, user_claim="uid").user_of(token(uid=invalid))
 
 
 def test_clocks_may_differ_by_half_a_minute() -> None:
@@ -171,7 +171,7 @@ class TestCookies:
         assert self.identify(f"{COOKIE}={token(aud=None)}", Authorization="Basic YTpi") == Caller("alice")
 
     def test_a_page_of_another_site_changes_nothing_with_it(self) -> None:
-        """The browser sends the cookie by itself: only what the user's own site asks for is his wish."""
+        """The browser sends the cookie by itself: only requests from the user's own site may change anything."""
         field = f"{COOKIE}={token(aud=None)}"
         assert self.identify(field, "POST", **{"Sec-Fetch-Site": "cross-site"}) == ANONYMOUS
         assert self.identify(field, "POST", **{"Sec-Fetch-Site": "same-origin"}) == Caller("alice")

@@ -1,4 +1,4 @@
-"""Guessing which ids exist from how long denials take."""
+"""The time of a denial does not depend on whether the image exists."""
 
 import asyncio
 import random
@@ -15,13 +15,13 @@ GUESSES = 30
 
 
 def chance_of_order(first: list[float], second: list[float]) -> float:
-    """How likely one of ``first`` is over one of ``second`` (Mann-Whitney): 0.5 when they cannot be told apart."""
+    """Probability that one of ``first`` exceeds one of ``second`` (Mann-Whitney); 0.5 if they are alike."""
     wins = sum((one > other) + 0.5 * (one == other) for one in first for other in second)
     return wins / (len(first) * len(second))
 
 
 async def seconds_of(gateway: RunningGateway, path: str, headers: Mapping[str, str], status: int) -> float:
-    """How long the answer takes, for whoever waits for it; it does not say itself."""
+    """Return the time of a request in seconds, measured by the client; the response has no Server-Timing."""
     started = time.perf_counter()
     answer = await gateway.get(path, headers=headers)
     elapsed = time.perf_counter() - started
@@ -32,7 +32,7 @@ async def seconds_of(gateway: RunningGateway, path: str, headers: Mapping[str, s
 
 CALLERS: dict[str, tuple[Callable[[], dict[str, str]], int]] = {
     "a-stranger": (lambda: bearer(token(sub="bob", exp=int(time.time()) + 600)), 404),
-    "nobody": (dict, 404),
+    "no-credentials": (dict, 404),
     "bad-credentials": (lambda: bearer("rubbish"), 401),
 }
 
@@ -42,14 +42,14 @@ CALLERS: dict[str, tuple[Callable[[], dict[str, str]], int]] = {
     [
         ("/i/{}", "a-stranger"),
         ("/i/{}", "bad-credentials"),
-        ("/api/v1/images/{}/url", "nobody"),
+        ("/api/v1/images/{}/url", "no-credentials"),
         ("/api/v1/images/{}/status", "a-stranger"),
     ],
 )
-async def test_the_time_of_a_denial_does_not_tell_private_from_unknown(
+async def test_private_and_unknown_images_are_denied_in_the_same_time(
     gateway: RunningGateway, images: Images, caller: str, path: str
 ) -> None:
-    """Ids asked for the first time, and private ones that the gateway knows beside unknown ones that it forgot."""
+    """The first round requests uncached ids; the second compares cached private ids with new unknown ids."""
     credentials, status = CALLERS[caller]
     headers = credentials()
     private = [f"private-{number}" for number in range(GUESSES)]
@@ -70,6 +70,6 @@ async def test_the_time_of_a_denial_does_not_tell_private_from_unknown(
 async def test_a_batch_with_errors_has_no_server_timing(gateway: RunningGateway, images: Images) -> None:
     await images.add("mine", owner="alice", public=False)
     await images.add("public")
-    for image_ids, is_told in ((["mine"], False), (["unknown"], False), (["public"], True)):
+    for image_ids, has_timing in ((["mine"], False), (["unknown"], False), (["public"], True)):
         answer = await gateway.request("POST", "/api/v1/images/urls", json={"image_ids": image_ids})
-        assert (answer.status, "Server-Timing" in answer.headers) == (200, is_told)
+        assert (answer.status, "Server-Timing" in answer.headers) == (200, has_timing)

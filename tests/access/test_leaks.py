@@ -59,21 +59,21 @@ SECRETS = {
 }
 
 
-class Heard:
-    """Every answer of the public port in ``said``; log lines and answers of the admin port in ``for_operators``."""
+class Recording:
+    """Every answer of the public port in ``public``; log lines and answers of the admin port in ``operator_output``."""
 
     def __init__(self, running: GatewayProcess, session: aiohttp.ClientSession) -> None:
         self.running = running
-        self.said: list[str] = []
-        self.for_operators: list[str] = []
+        self.public: list[str] = []
+        self.operator_output: list[str] = []
         self.signatures: set[str] = set()
         self.statuses: set[int] = set()
         self._session = session
 
-    async def ask(
-        self, method: str, path: str, *, hands_out_a_url: bool = False, admin: bool = False, **options: Any
+    async def request(
+        self, method: str, path: str, *, returns_url: bool = False, admin: bool = False, **options: Any
     ) -> None:
-        """One request; its whole answer, and what it would have to keep to itself."""
+        """Send a request; record the response and the signatures that it must not repeat."""
         self.signatures.update(re.findall(r"sig=([A-Za-z0-9_-]{20,})", path))
         base = self.running.admin if admin else self.running.public
         try:
@@ -83,27 +83,27 @@ class Heard:
         except aiohttp.ClientError:
             return
         self.statuses.add(answer.status)
-        said = self.for_operators if admin else self.said
-        if hands_out_a_url:
+        output = self.operator_output if admin else self.public
+        if returns_url:
             self.signatures.update(re.findall(r"sig(?:nature)?=([A-Za-z0-9_-]{20,})", body + str(headers)))
             headers.pop("Location", None)
         else:
-            said.append(f"{method} {answer.status} {body}")
-        said.append(str(headers))
+            output.append(f"{method} {answer.status} {body}")
+        output.append(str(headers))
 
 
 @asynccontextmanager
-async def run(settings: dict[str, Any], folder: Path) -> AsyncIterator[Heard]:
-    """A gateway of these settings that logs all it can."""
+async def run(settings: dict[str, Any], folder: Path) -> AsyncIterator[Recording]:
+    """Run a gateway that logs at debug level."""
     file = folder / "gateway.yaml"
     file.write_text(yaml.safe_dump({**settings, "logging": {"level": "debug"}}))
     async with gateway_process("serve", "--config", str(file)) as running:
         async with aiohttp.ClientSession() as session:
-            heard = Heard(running, session)
-            yield heard
+            recording = Recording(running, session)
+            yield recording
         running.terminate()
         assert await running.exit_code() == 0
-    heard.for_operators += running.lines
+    recording.operator_output += running.lines
 
 
 async def test_no_response_or_log_line_contains_a_secret(
@@ -122,16 +122,16 @@ async def test_no_response_or_log_line_contains_a_secret(
     await images.add("open", b"body", key=f"open/{KEY}")
     await images.add_row(ImageRow("odd", "alice", "/passport/../../", public=True))
     await images.add_row(ImageRow("lost", "alice", f"lost/{KEY}", public=True))
-    async with run(raw_settings, tmp_path) as heard:
-        await _mixed_run(heard, cos)
+    async with run(raw_settings, tmp_path) as recording:
+        await _mixed_run(recording, cos)
         links_table.execute("DROP TABLE image_gateway_links")
-        await heard.ask("DELETE", "/api/v1/images/mine/links", headers=bearer(GOOD))
-        await heard.ask("GET", "/metrics", admin=True)
+        await recording.request("DELETE", "/api/v1/images/mine/links", headers=bearer(GOOD))
+        await recording.request("GET", "/metrics", admin=True)
         for _ in range(2):
-            await heard.ask("GET", "/readyz", admin=True)
-    assert heard.statuses >= {200, 206, 302, 304, 400, 401, 404, 416, 502, 503}
-    assert any('"level": "debug"' in line for line in heard.for_operators)
-    _nothing_in(heard)
+            await recording.request("GET", "/readyz", admin=True)
+    assert recording.statuses >= {200, 206, 302, 304, 400, 401, 404, 416, 502, 503}
+    assert any('"level": "debug"' in line for line in recording.operator_output)
+    _assert_no_leak(recording)
 
 
 async def test_no_response_or_log_line_contains_a_secret_while_dependencies_fail(
@@ -142,11 +142,11 @@ async def test_no_response_or_log_line_contains_a_secret_while_dependencies_fail
     dsn = f"postgresql://gateway:{POSTGRES_PASSWORD}@127.0.0.1:{unused_tcp_port}/app"
     raw_settings["postgres"] = {"dsn": dsn, "timeout": 0.5}
     raw_settings["cos"] |= {"token": STS_TOKEN, "token_expires_at": 1}
-    async with run(raw_settings, tmp_path) as heard:
+    async with run(raw_settings, tmp_path) as recording:
         for path in ("/i/open", "/i/open?redirect=true", "/api/v1/images/open/url", "/readyz"):
-            await heard.ask("GET", path, headers=bearer(GOOD))
-        await heard.ask("GET", "/metrics", admin=True)
-    _nothing_in(heard)
+            await recording.request("GET", path, headers=bearer(GOOD))
+        await recording.request("GET", "/metrics", admin=True)
+    _assert_no_leak(recording)
 
 
 def test_settings_print_no_secret(raw_settings: dict[str, Any]) -> None:
@@ -161,10 +161,10 @@ def test_settings_print_no_secret(raw_settings: dict[str, Any]) -> None:
         assert not [name for name, value in secrets.items() if value in printed]
 
 
-async def _mixed_run(heard: Heard, cos: CosEmulator) -> None:
-    """Owners, strangers, attackers and failures."""
+async def _mixed_run(recording: Recording, cos: CosEmulator) -> None:
+    """Send requests of owners, other users and attackers, then requests during COS failures."""
     alice, bob = bearer(GOOD), bearer(token(sub="bob", exp=int(time.time()) + 3600))
-    shown: list[dict[str, str]] = [
+    header_sets: list[dict[str, str]] = [
         {},
         alice,
         bob,
@@ -179,24 +179,24 @@ async def _mixed_run(heard: Heard, cos: CosEmulator) -> None:
         {"Range": "bytes=999999999-", **alice},
         {"If-None-Match": "*", **alice},
     ]
-    for headers in shown:
+    for headers in header_sets:
         for image_id in ("mine", "open", "odd", "lost", "never-there", "-bad"):
             for query in ("", "?style=thumb", f"?{link_query(f'/i/{image_id}')}", "?sig=AAAA&kid=new", "?style=no"):
-                await heard.ask("GET", f"/i/{image_id}{query}", headers=headers)
-            await heard.ask("HEAD", f"/i/{image_id}", headers=headers)
-            await heard.ask("GET", f"/api/v1/images/{image_id}/status", headers=headers)
+                await recording.request("GET", f"/i/{image_id}{query}", headers=headers)
+            await recording.request("HEAD", f"/i/{image_id}", headers=headers)
+            await recording.request("GET", f"/api/v1/images/{image_id}/status", headers=headers)
     for path in ("/i/mine?redirect=true", "/api/v1/images/mine/url"):
-        await heard.ask("GET", path, headers=alice, hands_out_a_url=True)
-        await heard.ask("GET", path, headers=bob)
+        await recording.request("GET", path, headers=alice, returns_url=True)
+        await recording.request("GET", path, headers=bob)
     for name, body in (("url/refresh", None), ("link", {"expires_in": 60})):
         path = f"/api/v1/images/mine/{name}"
-        await heard.ask("POST", path, headers=alice, json=body, hands_out_a_url=True)
-        await heard.ask("POST", path, headers=bob, json=body)
+        await recording.request("POST", path, headers=alice, json=body, returns_url=True)
+        await recording.request("POST", path, headers=bob, json=body)
     ids = {"image_ids": ["mine", "open", "odd", "../x"]}
-    await heard.ask("POST", "/api/v1/images/urls", headers=alice, json=ids, hands_out_a_url=True)
-    await heard.ask("POST", "/api/v1/images/urls", data=b"{" + GOOD.encode())
-    await heard.ask("DELETE", "/api/v1/images/mine/links", headers=alice)
-    await heard.ask("GET", f"/i/mine?{link_query('/i/mine')}")
+    await recording.request("POST", "/api/v1/images/urls", headers=alice, json=ids, returns_url=True)
+    await recording.request("POST", "/api/v1/images/urls", data=b"{" + GOOD.encode())
+    await recording.request("DELETE", "/api/v1/images/mine/links", headers=alice)
+    await recording.request("GET", f"/i/mine?{link_query('/i/mine')}")
     for action in (
         Refuse(status=403, code="AccessDenied", message=f"{SECRET_ID} {KEY}"),
         Refuse(status=403, code="SignatureDoesNotMatch"),
@@ -207,23 +207,23 @@ async def _mixed_run(heard: Heard, cos: CosEmulator) -> None:
         Cut(at=100_000),
     ):
         cos.faults.add(Fault(action=action, times=None))
-        await heard.ask("GET", "/i/mine", headers=alice)
+        await recording.request("GET", "/i/mine", headers=alice)
         cos.faults.clear()
-    shows_token = b"Authorization: Bearer " + GOOD.encode() + b"\r\nX-A"
-    hostile = [data.replace(b"X-A", shows_token, 1) for data in MALFORMED.values()]
-    for received in await asyncio.gather(*(exchange(heard.running.public, data) for data in hostile[:40])):
-        heard.said.append(received.decode(errors="replace"))
+    token_field = b"Authorization: Bearer " + GOOD.encode() + b"\r\nX-A"
+    hostile = [data.replace(b"X-A", token_field, 1) for data in MALFORMED.values()]
+    for received in await asyncio.gather(*(exchange(recording.running.public, data) for data in hostile[:40])):
+        recording.public.append(received.decode(errors="replace"))
 
 
-def _nothing_in(heard: Heard) -> None:
-    """No answer, log line or metric has a secret in it; a bucket is named to operators alone."""
-    secrets = {**SECRETS, **{f"a signature {number}": value for number, value in enumerate(heard.signatures)}}
-    _no_secret_in("\n".join(heard.said), secrets)
-    named_to_operators = {name: value for name, value in secrets.items() if value != BUCKET}
-    _no_secret_in("\n".join(heard.for_operators), named_to_operators)
+def _assert_no_leak(recording: Recording) -> None:
+    """Assert that no response, log line or metric contains a secret; only operator output may name the bucket."""
+    secrets = {**SECRETS, **{f"a signature {number}": value for number, value in enumerate(recording.signatures)}}
+    _assert_no_secret_in("\n".join(recording.public), secrets)
+    operator_secrets = {name: value for name, value in secrets.items() if value != BUCKET}
+    _assert_no_secret_in("\n".join(recording.operator_output), operator_secrets)
 
 
-def _no_secret_in(said: str, secrets: Mapping[str, str]) -> None:
-    assert said.count("\n") > 5
+def _assert_no_secret_in(output: str, secrets: Mapping[str, str]) -> None:
+    assert output.count("\n") > 5
     for spelled in (lambda text: text, quote, lambda text: quote(text, safe="")):
-        assert not [name for name, value in secrets.items() if spelled(value) in said]
+        assert not [name for name, value in secrets.items() if spelled(value) in output]
