@@ -35,7 +35,7 @@ $(STAMP): setup.cfg constraints.txt pyproject.toml
 
 # make sends SIGTERM only to its child: without exec that is a shell, which ends and leaves the gateway running.
 run: install  ## start the gateway with embedded servers and sample images
-	exec $(BIN)/python -m gateway dev $${IMAGES_FOLDER:+--images "$$IMAGES_FOLDER"}
+	exec "$(BIN)/python" -m gateway dev $${IMAGES_FOLDER:+--images "$$IMAGES_FOLDER"}
 
 # Each worker starts its own servers. Servers named in the environment cannot be shared by several workers.
 WORKERS ?= $(if $(GATEWAY_TEST_REDIS_URL)$(GATEWAY_TEST_POSTGRES_DSN),0,2)

@@ -11,7 +11,7 @@ EXPECTED = ("serve", "dev", "check", "queue", "warm", "url", "link", "sql")
 @pytest.mark.parametrize("name", EXPECTED)
 def test_every_command_has_a_help_text(name: str) -> None:
     result = CliRunner().invoke(main, [name, "-h"])
-    assert result.exit_code == 0
+    assert result.exit_code == 0, result.output
     assert result.output.startswith(f"Usage: main {name}")
 
 

@@ -36,12 +36,15 @@ class SlowPostgres:
         async with await asyncio.start_server(self._relay_in_task, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             self.dsn = make_dsn(self.dsn, host="127.0.0.1", port=port, sslmode="disable")
-            yield
-        self.queries.set()
-        self.feed.set()
-        for writer in self._writers:
-            writer.close()
-        await asyncio.gather(*self._relays)
+            try:
+                yield
+            finally:  # the server waits for its connections (Python 3.12)
+                server.close()
+                self.queries.set()
+                self.feed.set()
+                for writer in self._writers:
+                    writer.close()
+                await asyncio.gather(*self._relays)
 
     def _relay_in_task(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._relays.add(asyncio.create_task(self._relay(reader, writer), name="slow-postgres"))
