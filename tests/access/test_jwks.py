@@ -1,6 +1,8 @@
 """The identity provider's published keys, fetched from a real server that can fail."""
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +29,7 @@ from tests.access.credentials import (
     token,
 )
 from tests.conftest import Images, StartGateway
+from tests.tier import Clock
 from tests.waiting import until
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
@@ -230,6 +233,43 @@ class TestFetching:
                 assert not _is_good(keys, token(key=new, algorithm="ES256", headers={"kid": str(number)}))
             await until(lambda: _is_good(keys, good))
             assert provider.requests == 2
+
+    @pytest.mark.parametrize(("size", "is_accepted"), [(256 * 1024, True), (256 * 1024 + 1, False)])
+    async def test_a_document_has_at_most_256_kib(self, provider: Provider, size: int, is_accepted: bool) -> None:
+        keys = Jwks(ALGORITHMS)
+        provider.body = ALL + b" " * (size - len(ALL))
+        async with keep_fetching(keys, provider.url, Metrics()):
+            assert _is_good(keys, token(key=ED_KEY, algorithm="EdDSA")) == is_accepted
+
+    @pytest.mark.parametrize("status", [201, 203, 206, 300, 404])
+    async def test_the_keys_of_an_answer_other_than_200_are_not_used(
+        self, provider: Provider, status: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        keys = Jwks(ALGORITHMS)
+        provider.status = status
+        async with keep_fetching(keys, provider.url, Metrics()):
+            assert not _is_good(keys, token(key=ED_KEY, algorithm="EdDSA"))
+        assert f"status {status}" in caplog.text
+
+    async def test_no_proxy_of_the_environment_is_used(
+        self, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        keys = Jwks(ALGORITHMS)
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        async with keep_fetching(keys, provider.url, Metrics()):
+            assert _is_good(keys, token(key=ED_KEY, algorithm="EdDSA"))
+
+    async def test_an_unknown_key_is_fetched_60_seconds_after_the_last_fetch(self, provider: Provider) -> None:
+        keys, clock = Jwks(ALGORITHMS), Clock()
+        async with keep_fetching(keys, provider.url, Metrics(), monotonic=clock):
+            await asyncio.sleep(0)  # the task reads the clock
+            clock.now += 60 - 0.25
+            began = time.monotonic()
+            assert not _is_good(keys, token(key=ED_KEY, algorithm="EdDSA", headers={"kid": "new"}))
+            await until(lambda: provider.asked == 2)
+            assert time.monotonic() - began > 0.2
 
     async def test_an_unexpected_error_does_not_end_the_task(
         self, provider: Provider, caplog: pytest.LogCaptureFixture

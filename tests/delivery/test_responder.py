@@ -1,8 +1,10 @@
 """An image streamed through the gateway: what a client gets for what it asks."""
 
+import aiohttp
 import pytest
 
-from gateway.cos_emulator.faults import Action, Fault, Hang, Headers, Html, Redirect, Refuse
+from gateway.cos_emulator.faults import Action, Cut, Fault, Hang, Headers, Html, Redirect, Refuse
+from gateway.delivery.relay import SMALL_BODY
 from gateway.dev.database import ImageRow
 from gateway.errors import OriginThrottled
 from tests.conftest import BUCKET, Answer, Images, RunningGateway, StartGateway
@@ -205,3 +207,25 @@ async def test_images_can_be_turned_off(start_gateway: StartGateway, images: Ima
     gateway = await start_gateway(image_proxy={"enabled": False})
     is_ours(await gateway.get("/i/cat"), 404, "not_found")
     assert (await gateway.get("/api/v1/images/cat/url")).status == 200
+
+
+@pytest.mark.parametrize("byte_range", [None, "bytes=0-{last}"])
+async def test_an_error_instead_of_a_lost_body_is_sent_up_to_128_kib(
+    start_gateway: StartGateway, images: Images, byte_range: str | None
+) -> None:
+    """A larger body is under way when it is lost: the connection is reset."""
+    assert SMALL_BODY == 128 * 1024
+    gateway = await start_gateway(image_proxy={"retry_count": 0, "memory_cache": {"max_bytes": 0}})
+    for image_id, size in (("small", SMALL_BODY), ("large", SMALL_BODY + 1)):
+        # A part is of an object that is larger than the part.
+        await images.add(image_id, bytes(size if byte_range is None else 2 * size), key=image_id)
+    images.cos.faults.add(Fault(action=Cut(at=64 * 1024), times=None))
+
+    async def get(image_id: str, size: int) -> Answer:
+        return await gateway.get(
+            f"/i/{image_id}", headers={} if byte_range is None else {"Range": byte_range.format(last=size - 1)}
+        )
+
+    is_ours(await get("small", SMALL_BODY), 502, "origin_unavailable")
+    with pytest.raises(aiohttp.ClientError):
+        await get("large", SMALL_BODY + 1)

@@ -76,8 +76,8 @@ async def _pieces(body: Body) -> AsyncIterator[bytes | memoryview]:
 
 
 @asynccontextmanager
-async def object_body(origin: OriginClient, url: str, **headers: str) -> AsyncIterator[ObjectBody]:
-    """Open the object at ``url``; a lost body is not resumed, and no URL is renewed."""
+async def object_body(origin: OriginClient, url: str, resumes: int = 0, /, **headers: str) -> AsyncIterator[ObjectBody]:
+    """Open the object at ``url``; a lost body is resumed ``resumes`` times, and no URL is renewed."""
     record = ImageRecord("cat", None, True, BUCKET, "ap-guangzhou", "cat.png", None)
 
     async def renew(refused: SignedImage, cos_time: float | None) -> SignedImage:
@@ -93,7 +93,7 @@ async def object_body(origin: OriginClient, url: str, **headers: str) -> AsyncIt
         renew,
         lambda image: image.presigned,
         Metrics(),
-        ResumptionLimits(0, Backoff()),
+        ResumptionLimits(resumes, Backoff()),
     )
     body = ObjectBody(access, signed_image(record, PresignedUrl(url, 0, 0)))
     await body.open(headers)

@@ -127,3 +127,36 @@ def test_the_number_of_failed_objects_is_bounded() -> None:
     for number in range(5000):
         failures.failed(image_of(str(number)).object_id, ImageNotFound("gone"), clock())
     assert sum(held(failures, image_of(str(number))) is not None for number in range(5000)) == 4096
+
+
+def test_the_first_failure_is_not_held_and_the_next_ones_for_1_then_2_then_4_seconds() -> None:
+    clock = Clock()
+    failures = failed_objects(clock)
+    failures.failed(CAT.object_id, OriginUnavailable("COS answered 500"), clock())
+    assert held(failures) is None
+    for hold in (1.0, 2.0, 4.0, 4.0):
+        failed_at = clock.now
+        failures.failed(CAT.object_id, OriginUnavailable("COS answered 500"), clock())
+        clock.now = failed_at + hold - 1 / 64
+        assert held(failures) is not None
+        clock.now = failed_at + hold
+        assert held(failures) is None
+
+
+@pytest.mark.parametrize(("pause", "is_held"), [(60 - 1 / 64, True), (60.0, False)])
+def test_a_failure_of_60_seconds_ago_does_not_count(pause: float, is_held: bool) -> None:
+    clock = Clock()
+    failures = failed_objects(clock)
+    failures.failed(CAT.object_id, OriginUnavailable("COS answered 500"), clock())
+    clock.now += pause
+    failures.failed(CAT.object_id, OriginUnavailable("COS answered 500"), clock())
+    assert (held(failures) is not None) == is_held
+
+
+def test_the_object_whose_last_failure_is_oldest_is_forgotten_first() -> None:
+    clock = Clock()
+    failures = failed_objects(clock)
+    for key in ("cat", "dog", "cat", *map(str, range(4095))):
+        failures.failed(image_of(key).object_id, ImageNotFound("gone"), clock())
+    assert held(failures, image_of("dog")) is None
+    assert held(failures, CAT) is not None

@@ -118,3 +118,44 @@ def test_a_url_is_not_served_beyond_its_life(tier: LocalTier, clock: Clock) -> N
     assert tier.get(ImageVariant("a")) is not None
     clock.now += 5
     assert tier.get(ImageVariant("a")) is None
+
+
+def drop_others(tier: LocalTier, number: int) -> None:
+    for one in range(number):
+        tier.drop(f"other-{one}")
+
+
+@pytest.mark.parametrize(("max_size", "tracked"), [(3, 1000), (1500, 1500)])
+def test_a_look_up_is_kept_while_every_drop_since_its_mark_is_tracked(
+    clock: Clock, max_size: int, tracked: int
+) -> None:
+    tier = LocalTier(max_size, local_ttl=30, unknown_ttl=3, monotonic=clock)
+    mark = tier.mark()
+    drop_others(tier, tracked)
+    tier.put(image("a"), mark, LONG)
+    assert tier.get(ImageVariant("a")) == image("a")
+    tier.drop("one-more")
+    tier.put(image("b"), mark, LONG)
+    assert tier.get(ImageVariant("b")) is None, "the first drop is untracked: it may have been of this image"
+
+
+def test_the_oldest_drop_becomes_untracked_first(tier: LocalTier) -> None:
+    drop_others(tier, 1)
+    mark = tier.mark()
+    drop_others(tier, 1001)  # the first of them drops the same image again
+    tier.put(image("a"), mark, LONG)
+    assert tier.get(ImageVariant("a")) is None
+    tier.put(image("a"), mark + 1, LONG)
+    assert tier.get(ImageVariant("a")) == image("a")
+
+
+def test_an_image_that_is_dropped_again_is_tracked_by_its_last_drop(tier: LocalTier) -> None:
+    tier.drop("a")
+    drop_others(tier, 999)
+    mark = tier.mark()
+    tier.drop("a")
+    tier.drop("one-more")  # "other-0", dropped second, becomes untracked
+    tier.put(image("a"), mark, LONG)
+    assert tier.get(ImageVariant("a")) is None
+    tier.put(image("b"), 2, LONG)
+    assert tier.get(ImageVariant("b")) == image("b")

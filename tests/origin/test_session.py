@@ -1,0 +1,67 @@
+"""The session to COS: no answer of COS makes the gateway contact another server."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from gateway.cos_emulator.faults import Fault, Redirect
+from gateway.cos_emulator.server import CosEmulator
+from gateway.origin.client import OriginClient
+from tests.origin.conftest import Presign
+
+
+class OtherServer:
+    """A server on this machine that the gateway has no reason to contact; records the requests that it gets."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.requests: list[str] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer any request with 200."""
+        self.requests.append(f"{request.method} {request.path}")
+        return web.Response(text="a secret of another service")
+
+
+@pytest.fixture
+async def other_server() -> AsyncIterator[OtherServer]:
+    """Start the server."""
+    server = OtherServer()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", server.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/secret"
+    yield server
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_lesson_3_a_probe_and_a_diagnosis_do_not_follow_a_redirect(
+    origin: OriginClient, presign: Presign, cos: CosEmulator, other_server: OtherServer, status: int
+) -> None:
+    redirect = Redirect.model_validate({"location": other_server.url, "status": status})
+    cos.faults.add(Fault(action=redirect, times=None))
+    await origin.probe(presign(method="HEAD"))
+    assert other_server.requests == []
+    assert (await origin.diagnose(presign())).status == status
+    assert other_server.requests == []
+    assert [seen.method for seen in cos.request_log.requests] == ["HEAD", "GET"]
+
+
+async def test_requests_to_cos_use_no_proxy_of_the_environment(
+    origin: OriginClient,
+    presign: Presign,
+    cos: CosEmulator,
+    other_server: OtherServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("http_proxy", other_server.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    await origin.probe(presign(method="HEAD"))
+    await origin.diagnose(presign())
+    assert other_server.requests == []
+    assert len(cos.request_log.requests) == 2
