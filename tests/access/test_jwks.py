@@ -268,7 +268,7 @@ class TestFetching:
             clock.now += 60 - 0.25
             began = time.monotonic()
             assert not _is_good(keys, token(key=ED_KEY, algorithm="EdDSA", headers={"kid": "new"}))
-            await until(lambda: provider.asked == 2)
+            await until(lambda: provider.requests == 2)
             assert time.monotonic() - began > 0.2
 
     async def test_an_unexpected_error_does_not_end_the_task(
