@@ -61,6 +61,8 @@ class ImageAccel:
             return await self._responder.answer(exchange)
         if head.renewed is not None:
             await exchange.resolve_again()
+            if exchange.image.object_id != image.object_id:  # the metadata is of another object
+                return await self._responder.answer(exchange)
         return self._handed_over(exchange, head.entry.metadata, {"Cache-Status": cache_status_of_fetch(200)})
 
     def _handed_over(

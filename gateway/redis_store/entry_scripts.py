@@ -7,13 +7,14 @@ from typing import Final
 # KEYS: the entries, and after them, outside of a Redis Cluster, the indexes ``used`` and ``expiry``, the refresh queue
 # and its attempts. ARGV[1] the number of entries, ARGV[2] the Unix second up to which a URL that ends then may be
 # handed out, ARGV[3] now, ARGV[4] for how many seconds the indexes are kept. Then for each entry: its value, the
-# tombstone its writer saw before it read the row or "", the latest end that a URL signed by now can have, the variant's
-# word, and when its renewal is due or "". Returns for each entry 1 if it was kept, else 0.
+# tombstone its writer found before it read the row or "", the latest end that a URL signed by now can have, the word
+# of the variant, and when its renewal is due or "". Returns for each entry 1 if it was kept, else 0.
 #
 # A URL is never replaced by one that ends earlier, whoever signed it: two replicas may write in any order. One that
 # ends later than any can was signed by a clock that ran ahead, and is replaced. A row that was read before its image
-# was dropped is never written after that.
-KEEP: Final = """
+# was dropped is never written after that, also not over the entry of a writer that read the row later: an entry that
+# takes the place of a tombstone carries it behind a line break.
+KEEP: Final = r"""
 local count, margin, now, index_life = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local used, expiry, queue, attempts = KEYS[count + 1], KEYS[count + 2], KEYS[count + 3], KEYS[count + 4]
 local done, any_kept = {}, false
@@ -28,10 +29,14 @@ for i = 1, count do
             may = there == seen
         else
             local there_end = tonumber(string.match(there, '^(%d+) '))
-            may = not (there_end and there_end > entry_end and there_end <= latest)
+            local dropped = string.match(there, '\n(%-%x+)$') or ''
+            may = dropped == seen and not (there_end and there_end > entry_end and there_end <= latest)
         end
     end
     if may then
+        if seen ~= '' then
+            entry = entry .. '\n' .. seen
+        end
         redis.call('SET', key, entry, 'EX', math.max(1, entry_end - margin))
         any_kept = true
     end

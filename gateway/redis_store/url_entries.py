@@ -4,7 +4,7 @@ import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from gateway.presign.signed_image import BACKDATE, ImageVariant, PresignedUrl, SignedImage
 from gateway.redis_store.entry_codec import EntryMac, decode, encode, encode_variant
@@ -14,10 +14,15 @@ from gateway.redis_store.guarded_client import GuardedRedis, is_wrong_type
 _NOT_DUE: Mapping[ImageVariant, float] = {}
 
 
+# Between an entry and the tombstone it took the place of: its JSON has no line break.
+_TOMBSTONE_MARK: Final = b"\n"
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """The result of a look-up; ``tombstone`` must be passed to the ``put_many`` that follows.
 
+    ``tombstone`` is the one there, or the one that the entry took the place of; b"" when the image was not dropped.
     ``image`` is None when there is no entry, when it was dropped a moment ago, or when no gateway like this wrote it.
     """
 
@@ -114,7 +119,7 @@ class UrlEntries:
 
     async def drop(self, variants: Sequence[ImageVariant]) -> None:
         """Replace each entry by a tombstone, so that a write under way cannot restore it."""
-        tombstone = b"-" + secrets.token_bytes(8)
+        tombstone = b"-" + secrets.token_hex(8).encode()
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
             for variant in variants:
@@ -149,12 +154,13 @@ class UrlEntries:
             return Found()
         if answer.startswith(b"-"):
             return Found(tombstone=answer)
+        entry, _, tombstone = answer.partition(_TOMBSTONE_MARK)
         try:
-            image = decode(self._mac.verify(answer), variant.image_id, variant.style)
+            image = decode(self._mac.verify(entry), variant.image_id, variant.style)
         except ValueError:
             return Found()
         has_links = image.record.links_killed is not None or not self._with_links
-        return Found(image) if has_links and self._is_ours(image) else Found()
+        return Found(image, tombstone) if has_links and self._is_ours(image) else Found()
 
 
 def _value(answer: Any) -> bytes | None:
@@ -173,7 +179,8 @@ def _entry_header(answer: bytes | None) -> EntryHeader:
     if answer.startswith(b"-"):
         return EntryHeader(tombstone=answer)
     end = answer.partition(b" ")[0]
-    return EntryHeader(int(end) if end.isdigit() and len(end) < 12 else None)
+    tombstone = answer.partition(_TOMBSTONE_MARK)[2]
+    return EntryHeader(int(end) if end.isdigit() and len(end) < 12 else None, tombstone)
 
 
 def _latest_end(presigned: PresignedUrl, now: float) -> int:

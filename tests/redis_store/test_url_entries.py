@@ -15,9 +15,11 @@ from tests.tier import MAC, NOW, Tier, record
 KEY = "image:url:a"
 
 
-def signed(tier: Tier, style: str | None = None, *, at: int = NOW, image_id: str = "a") -> SignedImage:
+def signed(
+    tier: Tier, style: str | None = None, *, at: int = NOW, image_id: str = "a", public: bool = True
+) -> SignedImage:
     tier.clock.now = at
-    one = record(image_id, f"{image_id}.png")
+    one = record(image_id, f"{image_id}.png", public=public)
     return signed_image(one, tier.signer.sign(one, style, fresh=True), style, at)
 
 
@@ -70,6 +72,25 @@ async def test_a_second_drop_invalidates_reads_since_the_first(tier: Tier) -> No
     first = (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")]
     await tier.cache.drop([ImageVariant("a")])
     assert await put(tier, signed(tier), tombstone=first.tombstone) == {ImageVariant("a"): False}
+
+
+@pytest.mark.parametrize("later", [0, 600], ids=["a look-up", "a renewal"])
+async def test_i6_a_row_read_before_a_drop_does_not_replace_what_was_written_after_it(tier: Tier, later: int) -> None:
+    before = (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")]
+    await tier.cache.drop([ImageVariant("a")])
+    after = (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")]
+    made_private = signed(tier, public=False)
+    assert await put(tier, made_private, tombstone=after.tombstone) == {ImageVariant("a"): True}
+    still_public = signed(tier, at=NOW + later)
+    assert await put(tier, still_public, tombstone=before.tombstone) == {ImageVariant("a"): False}
+    kept = (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")]
+    assert kept.image == made_private
+    # What was read since may be renewed, again and again.
+    assert (await tier.cache.read_headers([ImageVariant("a")]))[ImageVariant("a")].tombstone == after.tombstone
+    for minutes in (20, 30):
+        renewed = signed(tier, at=NOW + 60 * minutes, public=False)
+        kept = (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")]
+        assert await put(tier, renewed, tombstone=kept.tombstone) == {ImageVariant("a"): True}
 
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
