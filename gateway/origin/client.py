@@ -96,10 +96,15 @@ class OriginClient:
                 with shared_timeout.limit():
                     response = await self._session.request(method, target, headers=headers, allow_redirects=False)
             except NothingSent as error:
-                # COS got no request, so this is neither a failure of COS nor an attempt.
+                # COS got no request, so this is no failure of COS. It closes idle connections together: the first one
+                # that is found closed costs no attempt, each further one does.
                 failure = Failure(OriginUnavailable(str(error)))
-                may_retry = not was_unsent and self._budget.spend()
-                was_unsent = True
+                if was_unsent:
+                    pause = self._backoff.pause(attempt)
+                    may_retry = self._may_retry(attempt, pause, bucket, deadline)
+                    attempt += 1
+                else:
+                    may_retry = was_unsent = self._budget.spend()
             except (aiohttp.ClientError, OSError) as error:
                 breakers.failed(bucket, target.raw_path)
                 failure = self._unanswered(error, bucket)

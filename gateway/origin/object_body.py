@@ -191,7 +191,7 @@ class ObjectBody:
                 return await self._fetch_once(headers, method)
             except PresignedUrlRefused as refusal:
                 logger.info("COS refused a URL, renewing it: image=%s reason=%s", self._image_id, refusal)
-                renewed = await self._access.renew(self._image, refusal.error.clock)
+                renewed = await self._renew(refusal)
             if renewed.object_id != self.object_id:
                 raise ObjectMoved
             self._image = self.renewed = renewed
@@ -204,6 +204,16 @@ class ObjectBody:
             logger.info("COS has no such object: image=%s reason=%s", self._image_id, error)
             self._access.gone(self.object_id)
             raise
+
+    async def _renew(self, refusal: PresignedUrlRefused) -> SignedImage:
+        """Return the image on a new URL; raises ``ObjectMoved`` if its row is gone.
+
+        Requests for other rows of the same object may share the transfer: each looks up its own row again.
+        """
+        try:
+            return await self._access.renew(self._image, refusal.error.clock)
+        except ImageNotFound as error:
+            raise ObjectMoved from error
 
     async def _fetch_once(self, headers: Mapping[str, str], method: str) -> OriginResponse:
         failures = self._access.failures

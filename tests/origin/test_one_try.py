@@ -66,7 +66,7 @@ async def test_every_retry_is_counted_and_taken_from_the_budget(
 
 
 @contextmanager
-def closing_while_idle() -> Iterator[tuple[int, threading.Event, threading.Event, list[bytes]]]:
+def closing_while_idle(idle: int = 1) -> Iterator[tuple[int, threading.Event, threading.Event, list[bytes]]]:
     """An origin in a thread: its port, an event that makes it close what it keeps alive, one that says it has; heads.
 
     It answers one request on each connection. Only a thread closes while the loop is busy, as another machine would.
@@ -74,15 +74,19 @@ def closing_while_idle() -> Iterator[tuple[int, threading.Event, threading.Event
     shall_close, is_closed, heads = threading.Event(), threading.Event(), list[bytes]()
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
+        def answer_one() -> socket.socket:
+            connection, _ = listener.accept()
+            heads.append(connection.recv(65_536))
+            connection.sendall(ANSWER)
+            return connection
+
         def serve() -> None:
-            for number in range(2):
-                connection, _ = listener.accept()
-                with connection:
-                    heads.append(connection.recv(65_536))
-                    connection.sendall(ANSWER)
-                    if number == 0:
-                        shall_close.wait(10)
-                is_closed.set()
+            kept = [answer_one() for _ in range(idle)]
+            shall_close.wait(10)
+            for connection in kept:
+                connection.close()
+            is_closed.set()
+            answer_one().close()
 
         thread = threading.Thread(target=serve, name="closing-while-idle")
         thread.start()
@@ -112,6 +116,18 @@ async def test_lesson_3_a_request_is_not_sent_into_a_connection_that_cos_has_clo
     assert counted(metrics, "origin_requests_total", status="200") == 2
     assert counted(metrics, "origin_requests_total", status="error") == 0
     assert counted(metrics, "origin_retries_total") == 1
+
+
+async def test_several_idle_connections_closed_at_once_cost_no_answer(open_one: OpenOrigin, metrics: Metrics) -> None:
+    origin = await open_one(retry_count=2)
+    with closing_while_idle(3) as (port, shall_close, is_closed, heads):
+        url = f"http://127.0.0.1:{port}/cat.png"
+        assert await asyncio.gather(*(fetch(origin, url) for _ in range(3))) == [b"ab"] * 3
+        shall_close.set()
+        assert is_closed.wait(5), "without giving the loop a chance to see the end"
+        assert await fetch(origin, url) == b"ab"
+        assert len(heads) == 4
+    assert counted(metrics, "origin_requests_total", status="error") == 0
 
 
 async def test_only_the_first_lost_connection_is_replaced_without_a_pause(

@@ -134,3 +134,19 @@ async def test_empty_objects_are_kept_too(gateway: RunningGateway, images: Image
         answer = await gateway.get("/i/a")
         assert (answer.status, answer.body) == (200, b"")
     assert len(cos.request_log.requests) == 1
+
+
+async def test_a_row_that_is_gone_takes_no_other_row_of_the_same_object_along(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    """Two requests share a transfer; the row of the first was deleted, and COS refuses its URL."""
+    gateway = await start_gateway(postgres={"listen": False}, image_proxy={"memory_cache": {"max_bytes": 0}})
+    await images.add("gone", SMALL, key=KEY)
+    await images.add("there", SMALL, key=KEY)
+    for image_id in ("gone", "there"):
+        assert (await gateway.get(f"/i/{image_id}")).status == 200
+    await images.execute("DELETE FROM images WHERE id = 'gone'")
+    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied", message="Request has expired")))
+    gone, there = await asyncio.gather(gateway.get("/i/gone"), gateway.get("/i/there"))
+    assert gone.status == 404
+    assert (there.status, there.body) == (200, SMALL)
