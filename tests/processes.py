@@ -59,6 +59,8 @@ async def gateway_process(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         limit=1 << 20,
+        # The tests may run under nohup, whose children ignore SIGHUP.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     running = GatewayProcess(process)
     reader: asyncio.Task[None] | None = None
