@@ -11,6 +11,11 @@ from typing import ClassVar
 _MAX_RETRY_AFTER = 60  # seconds
 
 
+def _retry_after(wait: float) -> str:
+    """Return ``wait`` in whole seconds, at least 1."""
+    return str(min(_MAX_RETRY_AFTER, max(1, math.ceil(wait))))
+
+
 class DependencyDown(Exception):
     """A dependency did not respond; the caller decides whether that is an error for the client."""
 
@@ -61,6 +66,13 @@ class InvalidImageId(InvalidRequest):
 
     code = "invalid_image_id"
     message = "an image id is 1 to 128 of A-Z a-z 0-9 . _ : @ - and starts with a letter or digit"
+
+
+class InvalidBeacon(InvalidRequest):
+    """The body is not the report of a browser in the form that ``/openapi.json`` describes."""
+
+    code = "invalid_beacon"
+    message = "the body is not a beacon of version 1"
 
 
 class UnknownStyle(InvalidRequest):
@@ -135,6 +147,31 @@ class PayloadTooLarge(GatewayError):
     status = 413
     code = "payload_too_large"
     message = "the request body is too large"
+
+
+class UnsupportedMediaType(GatewayError):
+    """The body is of a type that the address does not accept (RFC 9110 section 15.5.16)."""
+
+    status = 415
+    code = "unsupported_media_type"
+    message = "the body must be text/plain or application/json"
+
+
+class TooManyRequests(GatewayError):
+    """The client made too many requests of this kind (RFC 6585 section 4); it may make the next in ``wait`` seconds."""
+
+    status = 429
+    code = "too_many_requests"
+    message = "too many requests, try again in a moment"
+
+    def __init__(self, reason: str, *, wait: float = 1) -> None:
+        super().__init__(reason)
+        self._wait = wait
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Retry-After in whole seconds, at least 1 and at most 60."""
+        return {"Retry-After": _retry_after(self._wait)}
 
 
 class ImageNotFound(GatewayError):
@@ -255,8 +292,7 @@ class OriginThrottled(Unavailable):
     @property
     def headers(self) -> Mapping[str, str]:
         """COS's Retry-After, at least 1 and at most 60 seconds."""
-        wait = self.retry_after if self._wait is None else min(_MAX_RETRY_AFTER, max(1, math.ceil(self._wait)))
-        return {"Retry-After": str(wait)}
+        return {"Retry-After": _retry_after(self.retry_after if self._wait is None else self._wait)}
 
 
 class OriginPaused(Unavailable):

@@ -22,6 +22,11 @@ def is_among(address: IpAddress, networks: Iterable[IpNetwork]) -> bool:
     return any(address in network for network in networks)
 
 
+def subscriber_of(address: IpAddress) -> str:
+    """Return what one client is likely to have for itself: an IPv4 address, or a /64 of IPv6 (RFC 6177 section 2)."""
+    return str(address) if address.version == 4 else str(IPv6Network((address.packed, 64), strict=False))
+
+
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach ``host``; a name other than localhost may be anywhere."""
     if host == "localhost":

@@ -57,6 +57,7 @@ def test_every_code_belongs_to_one_error() -> None:
         ("GatewayError", 500, "internal_error"),
         ("InvalidRequest", 400, "invalid_request"),
         ("InvalidImageId", 400, "invalid_image_id"),
+        ("InvalidBeacon", 400, "invalid_beacon"),
         ("UnknownStyle", 400, "unknown_style"),
         ("Unauthorized", 401, "unauthorized"),
         ("RouteNotFound", 404, "not_found"),
@@ -64,7 +65,9 @@ def test_every_code_belongs_to_one_error() -> None:
         ("MethodNotAllowed", 405, "method_not_allowed"),
         ("PreconditionFailed", 412, "precondition_failed"),
         ("PayloadTooLarge", 413, "payload_too_large"),
+        ("UnsupportedMediaType", 415, "unsupported_media_type"),
         ("RangeNotSatisfiable", 416, "range_not_satisfiable"),
+        ("TooManyRequests", 429, "too_many_requests"),
         ("ImageBlocked", 451, "image_blocked"),
         ("OriginUnavailable", 502, "origin_unavailable"),
         ("OriginRefused", 502, "origin_refused"),
@@ -86,8 +89,8 @@ def test_clients_may_rely_on_status_and_code(name: str, status: int, code: str) 
     assert (outcome.status, outcome.code) == (status, code)
 
 
-@pytest.mark.parametrize("outcome", [one for one in outcomes() if one.status == 503])
-def test_every_503_says_when_to_come_back(outcome: type[GatewayError]) -> None:
+@pytest.mark.parametrize("outcome", [one for one in outcomes() if one.status in {429, 503}])
+def test_every_429_and_503_says_when_to_come_back(outcome: type[GatewayError]) -> None:
     assert int(example(outcome).headers["Retry-After"]) > 0
 
 

@@ -1,4 +1,4 @@
-"""The client's address behind proxies, for the log only: it is no proof of identity."""
+"""The client's address behind proxies, for the log and for limits: it is no proof of identity."""
 
 from collections.abc import Mapping, Sequence
 

@@ -6,6 +6,7 @@ from aiohttp import hdrs, web
 
 from gateway.api import app_keys, batch, exposition, health, images, link_handlers, monitoring
 from gateway.api.accel_prefix import AccelPrefix
+from gateway.api.beacons import Beacons
 from gateway.api.openapi.document import openapi
 from gateway.api.static_files import StaticFiles
 
@@ -36,6 +37,7 @@ def add_public_routes(app: web.Application) -> None:
     app.router.add_post(f"/api/v1/images/{_ID}/link", link_handlers.make, name="link")
     app.router.add_delete(f"/api/v1/images/{_ID}/links", link_handlers.kill, name="links")
     app.router.add_post("/api/v1/images/urls", batch.urls, name="urls")
+    app.router.add_post("/api/v1/monitoring/beacons", Beacons().receive, name="beacons")
     # The routes so far; the following ones are for tools, not for pages of other sites.
     for existing in list(app.router.resources()):
         if isinstance(existing, web.Resource):

@@ -3,12 +3,15 @@
 Labels take values from closed sets only: never an id, a key or a URL.
 """
 
+from typing import get_args
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from gateway.metrics.loop_counters import LoopCounter, RequestMetrics
+from gateway.metrics.client_loads import LOAD_SECONDS, BytesSource, FailureKind, LoadResult
+from gateway.metrics.loop_counters import LoopCounter, MergedHistogram, RequestMetrics
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -80,12 +83,46 @@ class Metrics:
             "dependency_up", "1 if the dependency responded to the last check, else 0.", ("dependency",)
         )
 
+        # What browsers report: untrusted, but bounded.
+        self.client_beacons = self._loop_counter(
+            "client_beacons", "Reports of browsers: 'accepted', or the code of the error.", ("result",)
+        )
+        self.client_loads = self._loop_counter(
+            "client_loads", "Loads of images that browsers report, by result.", ("result",), get_args(LoadResult)
+        )
+        self.client_load_seconds = MergedHistogram(
+            "image_gateway_client_load_seconds",
+            "Time that browsers report from the start of a load until the image is shown, retries included.",
+            LOAD_SECONDS,
+        )
+        self.registry.register(self.client_load_seconds)
+        self.client_attempts = self._loop_counter(
+            "client_attempts", "Requests for the bytes of images that browsers report, retries included."
+        )
+        self.client_retries = self._loop_counter(
+            "client_retries",
+            "Retries that browsers report, by the reason why the attempt before failed.",
+            ("reason",),
+            get_args(FailureKind),
+        )
+        self.client_sources = self._loop_counter(
+            "client_sources",
+            "Loads that browsers report, by where the bytes came from: 'unknown' if the browser does not tell.",
+            ("source",),
+            get_args(BytesSource),
+        )
+
         self.background_errors = self._counter(
             "background_errors", "Unexpected errors in background tasks, which keep running.", ("task",)
         )
 
-    def _loop_counter(self, name: str, documentation: str, labels: tuple[str, ...] = ()) -> LoopCounter:
+    def _loop_counter(
+        self, name: str, documentation: str, labels: tuple[str, ...] = (), values: tuple[str, ...] = ()
+    ) -> LoopCounter:
+        """``values`` of the only label start at 0, so that ``rate()`` sees their first increase."""
         counter = LoopCounter(f"image_gateway_{name}", documentation, labels)
+        for value in values:
+            counter.add((value,), 0)
         self.registry.register(counter)
         return counter
 

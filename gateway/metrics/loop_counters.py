@@ -7,6 +7,7 @@ time that a response from memory takes.
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
@@ -15,6 +16,12 @@ from prometheus_client.registry import Collector
 def _bound_label(bound: float) -> str:
     """Return the ``le`` label of a bucket, as Prometheus spells it."""
     return "+Inf" if bound == float("inf") else str(float(bound))
+
+
+def _cumulative(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
+    """Return the buckets as Prometheus counts them; ``counts`` has one element more, for what exceeds all bounds."""
+    labels = map(_bound_label, (*bounds, float("inf")))
+    return list(zip(labels, accumulate(counts), strict=True))
 
 
 class Distribution:
@@ -60,6 +67,36 @@ class LoopCounter(Collector):
     def describe(self) -> Iterator[CounterMetricFamily]:
         """Yield the name, so that the registry refuses another collector of this name."""
         yield CounterMetricFamily(self._name, self._documentation, labels=self._labels)
+
+
+class MergedHistogram(Collector):
+    """A histogram of observations that others counted by the same ``bounds``; only the loop's thread updates it."""
+
+    def __init__(self, name: str, documentation: str, bounds: Sequence[float]) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._bounds = bounds
+        # Replaced as a whole, so that a scrape in another thread reads counts and total of the same moment.
+        self._merged: tuple[tuple[int, ...], float] = ((0,) * (len(bounds) + 1), 0.0)
+
+    def merge(self, counts: Sequence[int], total: float) -> None:
+        """Add observations: how many in each bucket, not cumulative, and their sum.
+
+        ``counts`` has one element more than there are bounds, for what exceeds all of them.
+        """
+        merged = tuple(known + more for known, more in zip(self._merged[0], counts, strict=True))
+        self._merged = (merged, self._merged[1] + total)
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """Yield the current counts."""
+        counts, total = self._merged
+        yield HistogramMetricFamily(
+            self._name, self._documentation, buckets=_cumulative(self._bounds, counts), sum_value=total
+        )
+
+    def describe(self) -> Iterator[HistogramMetricFamily]:
+        """Yield the name, so that the registry refuses another collector of this name."""
+        yield HistogramMetricFamily(self._name, self._documentation)
 
 
 class _RequestTotals:
@@ -139,10 +176,5 @@ class RequestMetrics(Collector):
     def _family(self, name: str, documentation: str, by_route: dict[str, Distribution]) -> HistogramMetricFamily:
         family = HistogramMetricFamily(name, documentation, labels=("route",))
         for route, distribution in by_route.items():
-            buckets: list[tuple[str, float]] = []
-            cumulative = 0
-            for bound, count in zip((*self._bounds, float("inf")), list(distribution.counts), strict=True):
-                cumulative += count
-                buckets.append((_bound_label(bound), cumulative))
-            family.add_metric((route,), buckets, distribution.total)
+            family.add_metric((route,), _cumulative(self._bounds, list(distribution.counts)), distribution.total)
         return family

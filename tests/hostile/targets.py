@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 from multidict import CIMultiDict, MultiDict
 from pydantic import SecretStr
@@ -15,10 +16,12 @@ from pydantic import SecretStr
 from gateway.access.identity import Authenticator
 from gateway.access.jwks import Jwks, JwksUnavailable
 from gateway.access.signed_links import BadLink, SignedLinks
+from gateway.api.beacon import MAX_LOADS, MAX_SECONDS, Beacon
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.image_request import ImageRequest, content_disposition
 from gateway.delivery.preconditions import Validators, evaluate, forwardable_conditions, range_applies
-from gateway.errors import InvalidImageId, InvalidRequest
+from gateway.errors import InvalidBeacon, InvalidImageId, InvalidRequest
+from gateway.metrics.client_loads import LoadResult
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
@@ -126,6 +129,25 @@ def key_sets(data: bytes) -> None:
         return
 
 
+def beacons(data: bytes) -> None:
+    """Reports of browsers: refused, or counts within their limits that a scrape shows."""
+    try:
+        beacon = Beacon.parse(data)
+    except InvalidBeacon:
+        return
+    metrics = Metrics()
+    beacon.count_in(metrics)
+    samples = {
+        (one.name, *one.labels.values()): one.value for found in metrics.registry.collect() for one in found.samples
+    }
+    loads = [value for (name, *_), value in samples.items() if name == "image_gateway_client_loads_total"]
+    assert len(loads) == len(get_args(LoadResult))
+    assert 0 <= min(loads) <= sum(loads) <= MAX_LOADS
+    count = samples["image_gateway_client_load_seconds_count",]
+    assert 0 <= count <= sum(loads)
+    assert 0 <= samples["image_gateway_client_load_seconds_sum",] <= count * MAX_SECONDS
+
+
 def settings_files(data: bytes) -> None:
     """Configuration files: settings, or one line per mistake."""
     _SETTINGS_FILE.write_bytes(data)
@@ -147,6 +169,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         credentials,
         cached_entries,
         key_sets,
+        beacons,
         settings_files,
     )
 }

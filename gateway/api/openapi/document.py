@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.api.openapi.beacons import BEACON_PATHS, BEACON_SCHEMAS
 from gateway.api.openapi.images import IMAGE_PATHS
 from gateway.api.openapi.schema import STRING, Json, object_of
 
@@ -21,6 +22,7 @@ _READINESS = object_of(
 
 PATHS: Mapping[str, Json] = {
     **IMAGE_PATHS,
+    **BEACON_PATHS,
     "/healthz": {
         "get": {
             "operationId": "healthz",
@@ -75,13 +77,14 @@ def document() -> dict[str, Any]:
         "paths": PATHS,
         "components": {
             "schemas": {
+                **BEACON_SCHEMAS,
                 "Error": object_of(
                     status={"const": "error"},
                     message=STRING,
                     data={"type": "object"},
                     code=STRING,
                     request_id=STRING,
-                )
+                ),
             },
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },

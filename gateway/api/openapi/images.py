@@ -18,6 +18,7 @@ from gateway.api.openapi.schema import (
     object_of,
     query,
     success,
+    with_preflight,
 )
 
 _BINARY: Json = {"image/*": {}}
@@ -177,16 +178,4 @@ _OPERATIONS: Mapping[str, Json] = {
 }
 
 
-def _preflight(path: str, operations: Json) -> Json:
-    (first, *_) = operations.values()
-    return {
-        "operationId": f"{first['operationId']}Options",
-        "summary": "CORS preflight.",
-        "parameters": [IMAGE_ID] if "{image_id}" in path else [],
-        "responses": {"204": {"description": "the requests that a page of another site may make"}},
-    }
-
-
-IMAGE_PATHS: Mapping[str, Json] = {
-    path: {**operations, "options": _preflight(path, operations)} for path, operations in _OPERATIONS.items()
-}
+IMAGE_PATHS: Mapping[str, Json] = with_preflight(_OPERATIONS)

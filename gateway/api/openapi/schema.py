@@ -59,3 +59,18 @@ COMMON_ERRORS: Json = {
     "404": error("unknown, deleted or not visible to the caller, without distinction"),
     "503": error("temporarily unavailable; see Retry-After"),
 }
+
+
+def with_preflight(paths: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return the paths with the CORS preflight of each."""
+    return {path: {**operations, "options": _preflight(path, operations)} for path, operations in paths.items()}
+
+
+def _preflight(path: str, operations: Json) -> Json:
+    (first, *_) = operations.values()
+    return {
+        "operationId": f"{first['operationId']}Options",
+        "summary": "CORS preflight.",
+        "parameters": [IMAGE_ID] if "{image_id}" in path else [],
+        "responses": {"204": {"description": "the requests that a page of another site may make"}},
+    }

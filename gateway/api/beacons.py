@@ -1,0 +1,60 @@
+"""``POST /api/v1/monitoring/beacons``: what browsers saw, as metrics.
+
+The address is open to anyone, since pages need no credentials to report. So the numbers are hints, never a reason to
+act on an image, and what one client can add is limited.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiohttp import web
+
+from gateway.api.app_keys import CLIENT_ADDRESS, METRICS
+from gateway.api.beacon import Beacon
+from gateway.api.json_body import read_body
+from gateway.concurrency.rate_limit import RateLimit
+from gateway.errors import GatewayError, TooManyRequests, UnsupportedMediaType
+from gateway.ip_address import parse_ip, subscriber_of
+from gateway.metrics.loop_counters import LoopCounter
+
+MAX_BODY = 16 * 1024  # bytes
+BURST = 100  # beacons of one client at once: pages that are hidden together
+_PER_SECOND = 5.0
+# Browsers send a string by sendBeacon as text/plain, which needs no CORS preflight.
+_CONTENT_TYPES = frozenset({"text/plain", "application/json"})
+
+
+class Beacons:
+    """Validates and counts beacons; uses neither Redis nor Postgres."""
+
+    def __init__(self) -> None:
+        self._limit = RateLimit(_PER_SECOND, BURST)
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """Count one beacon; raises the errors of ``Beacon.parse`` and of ``read_body``, and for too many requests."""
+        metrics = request.app[METRICS]
+        with _counted(metrics.client_beacons):
+            wait = self._limit.wait(_client_of(request))
+            if wait > 0:
+                raise TooManyRequests("beacons of one client", wait=wait)
+            if request.content_type not in _CONTENT_TYPES:
+                raise UnsupportedMediaType
+            beacon = Beacon.parse(await read_body(request.clone(client_max_size=MAX_BODY)))
+        beacon.count_in(metrics)
+        return web.Response(status=204, headers={"Cache-Control": "no-store"})
+
+
+def _client_of(request: web.Request) -> str:
+    """Return who shares a limit: an IPv4 address or a /64 of IPv6."""
+    address = parse_ip(request.app[CLIENT_ADDRESS].of(request.headers, request.remote) or "")
+    return subscriber_of(address) if address is not None else ""
+
+
+@contextmanager
+def _counted(counter: LoopCounter) -> Iterator[None]:
+    try:
+        yield
+    except GatewayError as error:
+        counter.add((error.code,))
+        raise
+    counter.add(("accepted",))

@@ -1,0 +1,44 @@
+"""The description of the route for reports of browsers; the schema is that of the model which checks them."""
+
+from collections.abc import Mapping
+
+from gateway.api.beacon import Beacon
+from gateway.api.openapi.schema import STRING, Json, error, with_preflight
+
+_SCHEMA: Json = Beacon.model_json_schema(ref_template="#/components/schemas/{model}")
+_REF: Json = {"$ref": "#/components/schemas/Beacon"}
+
+BEACON_SCHEMAS: Mapping[str, Json] = {
+    "Beacon": {name: value for name, value in _SCHEMA.items() if name != "$defs"},
+    **_SCHEMA["$defs"],
+}
+
+BEACON_PATHS: Mapping[str, Json] = with_preflight(
+    {
+        "/api/v1/monitoring/beacons": {
+            "post": {
+                "operationId": "beacons",
+                "summary": "What a page's browser saw, as counts.",
+                "security": [{}],
+                "requestBody": {
+                    "required": True,
+                    "content": {
+                        "application/json": {"schema": _REF},
+                        # As sendBeacon sends a string: without a CORS preflight.
+                        "text/plain": {
+                            "schema": {**STRING, "contentMediaType": "application/json", "contentSchema": _REF}
+                        },
+                    },
+                },
+                "responses": {
+                    "204": {"description": "counted"},
+                    "400": error("the body is not valid"),
+                    "408": error("the body did not arrive in time"),
+                    "413": error("the body is larger than 16 kB"),
+                    "415": error("the type is neither text/plain nor application/json"),
+                    "429": error("too many of one client address; see Retry-After"),
+                },
+            }
+        }
+    }
+)

@@ -1,0 +1,42 @@
+"""A limit on requests for each client, in a bounded amount of memory."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+_MAX_CLIENTS = 10_000
+
+
+class RateLimit:
+    """A token bucket for each client: ``burst`` requests at once, then ``per_second``.
+
+    The least recently seen client is forgotten first. A client that is forgotten starts with a full bucket again.
+    """
+
+    def __init__(
+        self,
+        per_second: float,
+        burst: int,
+        *,
+        max_clients: int = _MAX_CLIENTS,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._interval = 1 / per_second
+        self._tolerance = (burst - 1) * self._interval
+        self._max_clients = max_clients
+        self._now = now
+        # When the bucket of each client will be full. This one number is the whole state of a token bucket: it is the
+        # "theoretical arrival time" of the generic cell rate algorithm (ITU-T I.371).
+        self._full_at: OrderedDict[str, float] = OrderedDict()
+
+    def wait(self, client: str) -> float:
+        """Count a request of ``client`` and return 0, or return the seconds until it may make one."""
+        now = self._now()
+        full_at = max(now, self._full_at.pop(client, now))
+        wait = full_at - self._tolerance - now
+        if wait <= 0:
+            full_at += self._interval
+        self._full_at[client] = full_at
+        if len(self._full_at) > self._max_clients:
+            self._full_at.popitem(last=False)
+        return max(0.0, wait)

@@ -1,0 +1,24 @@
+"""What browsers report about the loads of images: the closed sets of its labels, and the bounds of load times."""
+
+from typing import Final, Literal
+
+# The outcome of a load: at the first attempt, after retries, failed, or failed with a fallback image.
+LoadResult = Literal["loaded", "recovered", "failed", "fallback"]
+# Where the bytes came from, if the browser tells.
+BytesSource = Literal["cache", "network", "unknown"]
+# Why an attempt failed.
+FailureKind = Literal[
+    "network",
+    "timeout",
+    "decode",
+    "throttled",
+    "unavailable",
+    "server",
+    "unauthorized",
+    "refused",
+    "not_found",
+    "blocked",
+    "invalid",
+]
+# Upper bounds of the histogram's buckets in seconds. Browsers count by the same ones.
+LOAD_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

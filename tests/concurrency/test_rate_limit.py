@@ -1,0 +1,57 @@
+"""A limit on requests for each client."""
+
+import pytest
+
+from gateway.concurrency.rate_limit import RateLimit
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_a_burst_passes_and_the_next_request_waits_for_one_token(clock: Clock) -> None:
+    limit = RateLimit(2, 3, now=clock)
+    assert [limit.wait("a") for _ in range(3)] == [0, 0, 0]
+    assert limit.wait("a") == pytest.approx(0.5)
+    assert limit.wait("a") == pytest.approx(0.5), "a refused request uses no token"
+    clock.time += 0.4
+    assert limit.wait("a") == pytest.approx(0.1)
+    clock.time += 0.1
+    assert limit.wait("a") == pytest.approx(0)
+    assert limit.wait("a") > 0
+
+
+def test_a_bucket_holds_no_more_than_a_burst(clock: Clock) -> None:
+    limit = RateLimit(2, 3, now=clock)
+    limit.wait("a")
+    clock.time += 3600
+    assert [limit.wait("a") for _ in range(3)] == [0, 0, 0]
+    assert limit.wait("a") > 0
+
+
+def test_clients_do_not_share_a_bucket(clock: Clock) -> None:
+    limit = RateLimit(1, 1, now=clock)
+    assert limit.wait("a") == 0
+    assert limit.wait("b") == 0
+    assert limit.wait("a") == pytest.approx(1)
+
+
+def test_the_least_recently_seen_client_is_forgotten_first(clock: Clock) -> None:
+    limit = RateLimit(1, 1, max_clients=2, now=clock)
+    limit.wait("a")
+    limit.wait("b")
+    assert limit.wait("a") > 0, "seen again, after b"
+    limit.wait("c")
+    assert limit.wait("a") > 0, "still known"
+    assert limit.wait("b") == 0, "forgotten"
