@@ -57,7 +57,7 @@ conformance: install  ## run the tests of http-cache-tests that apply; needs nod
 
 # SECONDS is the time for each target: make fuzz SECONDS=600 TARGETS=credentials
 SECONDS ?= 60
-TARGETS ?= image_ids image_requests conditions link_parameters credentials cached_entries key_sets settings_files
+TARGETS ?= image_ids image_requests conditions link_parameters credentials cached_entries key_sets beacons settings_files
 
 fuzz: install  ## fuzz every parser of untrusted input
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
