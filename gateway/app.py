@@ -29,6 +29,7 @@ _COMMAND_COMPONENTS = (
 )
 
 _SERVICE_COMPONENTS = (
+    components.fallback_picture,
     components.authenticator,
     components.signed_links,
     components.callers,

@@ -18,6 +18,7 @@ from gateway.api.image_handler import ImageHandler
 from gateway.catalog.postgres import CatalogQueryRefused, open_catalog
 from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.accel import ImageAccel
+from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.headers import CachePolicy
 from gateway.delivery.public_url import PublicUrls
 from gateway.delivery.redirect import ImageRedirect
@@ -255,6 +256,14 @@ async def object_source(app: web.Application) -> AsyncIterator[None]:
     app[app_keys.INVALIDATION].add(invalidate)
     yield
     await source.close()
+
+
+async def fallback_picture(app: web.Application) -> AsyncIterator[None]:
+    """The picture of error responses; absent without ``image_proxy.fallback``. Raises ``UnusablePicture``."""
+    settings = app[app_keys.SETTINGS].image_proxy.fallback
+    if settings is not None:
+        app[app_keys.FALLBACK_PICTURE] = await asyncio.to_thread(FallbackPicture.read, settings.path, settings.statuses)
+    yield
 
 
 async def image_handler(app: web.Application) -> AsyncIterator[None]:

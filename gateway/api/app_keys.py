@@ -10,6 +10,7 @@ from gateway.api.client_address import ClientAddress
 from gateway.api.image_handler import ImageHandler
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.concurrency.in_flight import InFlight
+from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.public_url import PublicUrls
 from gateway.metrics.collectors import Metrics
 from gateway.ops.health import Health
@@ -58,6 +59,7 @@ RESOLVER = web.AppKey("resolver", UrlResolver)
 AUTHORIZED_LOOKUP = web.AppKey("authorized_lookup", AuthorizedLookup)
 OBJECT_SOURCE = web.AppKey("object_source", ObjectSource)
 IMAGE_HANDLER = web.AppKey("image_handler", ImageHandler)
+FALLBACK_PICTURE = web.AppKey("fallback_picture", FallbackPicture)
 HEALTH = web.AppKey("health", Health)
 # The prefix of the application's route names in metrics; absent on the public port.
 ROUTE_PREFIX = web.AppKey("route_prefix", str)

@@ -12,10 +12,11 @@ from gateway.api import app_keys
 from gateway.app import opened_components
 from gateway.catalog.record import ImageRecord
 from gateway.commands.shared import FAILED, OutputConsole, config_option, settings_from
+from gateway.delivery.fallback_picture import FallbackPicture, UnusablePicture
 from gateway.errors import CredentialsExpired
 from gateway.ops.diagnostics import Finding, diagnose
 from gateway.ops.placeholders import diagnose_placeholders
-from gateway.settings import Settings
+from gateway.settings import FallbackSettings, Settings
 
 
 @click.command()
@@ -45,6 +46,8 @@ async def _print_findings(settings: Settings) -> bool:
 
 async def _findings(settings: Settings) -> AsyncIterator[Finding]:
     yield diagnose_placeholders(settings.postgres, settings.cos)
+    if settings.image_proxy.fallback is not None:
+        yield await asyncio.to_thread(_diagnose_fallback, settings.image_proxy.fallback)
     async with opened_components(settings) as app:
 
         def presign(image: ImageRecord) -> str:
@@ -63,3 +66,12 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
             signs_links=app_keys.SIGNED_LINKS in app,
         ):
             yield finding
+
+
+def _diagnose_fallback(settings: FallbackSettings) -> Finding:
+    """Return whether the fallback picture can be used; blocks."""
+    try:
+        FallbackPicture.read(settings.path, settings.statuses)
+    except UnusablePicture as error:
+        return Finding("fallback picture", False, str(error), "serve does not start without it")
+    return Finding("fallback picture", True, "can be sent in place of an image")

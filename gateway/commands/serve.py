@@ -11,13 +11,15 @@ import click
 
 from gateway.app import create_admin_app, create_app
 from gateway.catalog.postgres import CatalogQueryRefused
-from gateway.commands.shared import config_option, settings_from
+from gateway.commands.shared import config_option, exit_with_mistakes, settings_from
+from gateway.delivery.fallback_picture import UnusablePicture
 from gateway.metrics.collectors import Metrics
 from gateway.ops.logs import configure_logging
 from gateway.ops.memory_tuning import tune_memory
 from gateway.server.file_limit import raise_nofile_limit
 from gateway.server.listener import Listening, PurePythonParser, listening
 from gateway.settings import Settings
+from gateway.settings.sources import SettingsError
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +42,8 @@ def serve_until_stopped(
     """Serve until SIGTERM, SIGINT or SIGHUP, then drain; a second SIGTERM or SIGINT ends the drain.
 
     ``beside`` is entered before the components open and left after they are closed. ``on_listening`` receives the
-    addresses of both ports. Raises ``click.ClickException`` if the gateway cannot start.
+    addresses of both ports. Raises ``click.ClickException`` if the gateway cannot start, and exits with
+    ``BAD_SETTINGS`` if a file that the settings name cannot be used.
     """
 
     async def run() -> None:
@@ -60,6 +63,8 @@ def serve_until_stopped(
     except CatalogQueryRefused as error:
         advice = "check postgres.table, postgres.columns and the grants; the command `check` tells more"
         raise click.ClickException(f"the gateway cannot start: postgres: {error}; {advice}") from None
+    except UnusablePicture as error:
+        exit_with_mistakes(SettingsError([str(error)]))
     except (OSError, PurePythonParser) as error:
         raise click.ClickException(f"the gateway cannot start: {error}") from None
 

@@ -13,7 +13,7 @@ from gateway.errors import NotAnImage
 from gateway.origin.origin_response import ObjectMetadata
 
 # An SVG that is opened as a page runs no script and loads nothing.
-_CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 _STALE_WHILE_REVALIDATE = 300
 _STALE_IF_ERROR = 86_400
 _IMAGE = re.compile(r"image/[a-z0-9!#$&^_.+-]+")  # RFC 6838 section 4.2
@@ -24,7 +24,7 @@ CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": (
         "Accept-Ranges, Age, Cache-Status, Content-Disposition, Content-Length, Content-Range, ETag, Retry-After, "
-        "Server-Timing, X-Request-Id"
+        "Server-Timing, X-Error-Code, X-Request-Id"
     ),
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Timing-Allow-Origin": "*",
@@ -105,7 +105,7 @@ def _cached_headers(
     headers["Cache-Control"] = cache_control(public, policy.max_age)
     headers["Accept-Ranges"] = "bytes"
     headers["X-Content-Type-Options"] = "nosniff"
-    headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
+    headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     if not public:
         headers["Vary"] = policy.private_vary
     if metadata.etag is not None:

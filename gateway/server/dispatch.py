@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from multidict import istr
 
-from gateway.api.app_keys import CLIENT_ADDRESS, IMAGE_HANDLER, IN_FLIGHT, METRICS, ROUTE_PREFIX
+from gateway.api.app_keys import CLIENT_ADDRESS, FALLBACK_PICTURE, IMAGE_HANDLER, IN_FLIGHT, METRICS, ROUTE_PREFIX
 from gateway.api.denial_delay import DenialDelay
 from gateway.api.json_responses import failure
 from gateway.catalog.image_id import PATTERN
@@ -49,6 +49,7 @@ class Dispatch:
         self._requests = app[METRICS].requests
         self._in_flight = app[IN_FLIGHT]
         self._image_handler = app.get(IMAGE_HANDLER)
+        self._fallback = app.get(FALLBACK_PICTURE)
         self._client_address = app[CLIENT_ADDRESS]
         self._denial_delay = DenialDelay()
         # Pages of other sites may read responses of the public port, but none of the admin port.
@@ -67,9 +68,9 @@ class Dispatch:
             try:
                 response = await self._handle(request, context)
             except (GatewayError, ClientLeft, RelayAborted, web.HTTPException, web.RequestPayloadError) as error:
-                response = error_response(request, context, error)
+                response = error_response(request, context, error, self._fallback)
             except Exception as error:  # noqa: BLE001 - logged there; the client gets an error of the usual shape
-                response = internal_error_response(request, context, error)
+                response = internal_error_response(request, context, error, self._fallback)
             if not response.prepared:
                 if context.is_denial:
                     await self._denial_delay.hold(context.started)

@@ -9,6 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.api.json_responses import failure
+from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import (
@@ -22,17 +23,22 @@ from gateway.errors import (
 )
 from gateway.metrics.image_requests import ABORTED
 from gateway.server.connection_reset import reset
-from gateway.server.route_match import image_id_in_path
+from gateway.server.route_match import image_id_in_path, route_name
 
 logger = logging.getLogger(__name__)
 
 # Counted in place of a status if the client disconnected before its response was complete (nginx uses this number).
 CLIENT_DISCONNECTED: Final = "499"
 
+# The addresses of images themselves, as the dispatch and the router name them.
+_IMAGE_ROUTES: Final = frozenset({"short", "proxy"})
+
 ExpectedError = GatewayError | ClientLeft | RelayAborted | web.HTTPException | web.RequestPayloadError
 
 
-def error_response(request: web.BaseRequest, context: RequestContext, error: ExpectedError) -> web.StreamResponse:
+def error_response(
+    request: web.BaseRequest, context: RequestContext, error: ExpectedError, fallback: FallbackPicture | None
+) -> web.StreamResponse:
     """Map an error to a response; reset the connection if the status was already sent."""
     match error:
         case ClientLeft():
@@ -42,28 +48,38 @@ def error_response(request: web.BaseRequest, context: RequestContext, error: Exp
             logger.warning("transfer aborted: %s", error)
             return _reset_connection(request, context, ABORTED)
         case web.HTTPException():
-            return _json_error(request, context, _gateway_error(error))
+            return _error(request, context, _gateway_error(error), fallback)
         case web.RequestPayloadError():
-            return _json_error(request, context, InvalidRequest("the body cannot be read"))
+            return _error(request, context, InvalidRequest("the body cannot be read"), fallback)
         case GatewayError():
             if error.status >= 500 and error.logs_each_request:
                 image_id = context.image_id or image_id_in_path(request)
                 logger.warning("request failed: code=%s image=%s reason=%s", error.code, image_id, error)
-            return _json_error(request, context, error)
+            return _error(request, context, error, fallback)
 
 
-def internal_error_response(request: web.BaseRequest, context: RequestContext, error: Exception) -> web.StreamResponse:
+def internal_error_response(
+    request: web.BaseRequest, context: RequestContext, error: Exception, fallback: FallbackPicture | None
+) -> web.StreamResponse:
     """Log an unexpected exception with its traceback, and return a 500 that says nothing about it."""
     logger.error("request failed unexpectedly", exc_info=error)
-    return _json_error(request, context, GatewayError())
+    return _error(request, context, GatewayError(), fallback)
 
 
-def _json_error(request: web.BaseRequest, context: RequestContext, error: GatewayError) -> web.StreamResponse:
+def _error(
+    request: web.BaseRequest, context: RequestContext, error: GatewayError, fallback: FallbackPicture | None
+) -> web.StreamResponse:
     if request.writer.output_size > 0:
         logger.warning("transfer aborted: code=%s reason=%s", error.code, error)
         return _reset_connection(request, context, ABORTED)
     # Delivery is chosen after the caller was authorized: with one chosen, this is no denial.
     context.is_denial = context.delivery == "none" and isinstance(error, (ImageNotFound, Unauthorized))
+    if (
+        fallback is not None
+        and (context.route or route_name(request)) in _IMAGE_ROUTES
+        and fallback.stands_in_for(error, request.method, request.headers)
+    ):
+        return fallback.response(error)
     return failure(error, context.request_id)
 
 

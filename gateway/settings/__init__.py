@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from gateway.settings.access import AccessSettings, ForwardedUserSettings, SignedLinksSettings
 from gateway.settings.cos import CosSettings
+from gateway.settings.fallback import FallbackSettings
 from gateway.settings.images import STYLE_NAME, ImageProxySettings, MemoryCacheSettings, Styles
 from gateway.settings.jwt import JwtSettings
 from gateway.settings.section import Section
@@ -23,6 +24,7 @@ __all__ = [
     "AdminSettings",
     "ColumnSettings",
     "CosSettings",
+    "FallbackSettings",
     "ForwardedUserSettings",
     "ImageProxySettings",
     "JwtSettings",

@@ -4,6 +4,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
+from gateway.settings.fallback import FallbackSettings
 from gateway.settings.section import Section, Timeout, empty_if_null, matches
 
 YEAR = 365 * 24 * 3600
@@ -35,4 +36,5 @@ class ImageProxySettings(Section):
     retry_count: int = Field(3, ge=0, le=10)
     max_age: int = Field(3600, ge=0, le=YEAR)
     accel_prefix: Path = "/_cos/"
+    fallback: FallbackSettings | None = None
     memory_cache: MemoryCacheSettings = MemoryCacheSettings()

@@ -94,3 +94,15 @@ async def test_the_table_of_killed_links_is_checked(
     assert "ok    postgres: an image was read" in output
     assert "config/sql/links.sql" in output
     assert key not in output
+
+
+async def test_a_fallback_picture_is_reported(config_file: Path, images: Images, tmp_path: Path) -> None:
+    await images.add("a")
+    (tmp_path / "picture.svg").write_text("<svg/>")
+    for name, expected, line in (
+        ("picture.svg", 0, "ok    fallback picture: can be sent in place of an image"),
+        ("missing.svg", 1, "fail  fallback picture: image_proxy.fallback.path: there is no such file"),
+    ):
+        environment = {"GATEWAY_IMAGE_PROXY__FALLBACK__PATH": str(tmp_path / name)}
+        code, output = await run_gateway("check", "--config", str(config_file), environment=environment)
+        assert (code, line in output) == (expected, True), output

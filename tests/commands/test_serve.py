@@ -183,3 +183,15 @@ async def test_a_host_that_is_not_local_is_named_with_its_key(config_file: Path,
     assert code == 1
     assert f"{section}.host and {section}.port: cannot listen on foo.invalid:0: " in output
     assert "Traceback" not in output
+
+
+async def test_a_fallback_picture_that_cannot_be_used_stops_the_start_with_one_line(
+    config_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "page.html").write_text("<html></html>")
+    for name, reason in (("missing.png", "there is no such file"), ("page.html", "must be a PNG, JPEG, GIF, ")):
+        environment = {"GATEWAY_IMAGE_PROXY__FALLBACK__PATH": str(tmp_path / name)}
+        code, output = await run_gateway("serve", "--config", str(config_file), environment=environment)
+        assert code == 2
+        assert output.startswith(f"image_proxy.fallback.path: {reason}")
+        assert len(output.splitlines()) == 1

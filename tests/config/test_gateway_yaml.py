@@ -9,9 +9,9 @@ import yaml
 from pydantic import BaseModel
 
 from gateway.ops.placeholders import PLACEHOLDERS
-from gateway.settings import JwtSettings, Settings
+from gateway.settings import FallbackSettings, JwtSettings, Settings
 from gateway.settings.sources import load_settings
-from tests.config.files import GATEWAY_YAML, read, read_yaml
+from tests.config.files import GATEWAY_YAML, ROOT, read, read_yaml
 from tests.settings_keys import section_in
 
 # "#key: value" is a setting that is commented out; "# text" is prose, and so is the "#   key:" of an example.
@@ -92,7 +92,7 @@ def examples() -> dict[str, Any]:
 
 
 def test_the_examples_in_the_configuration_file_load() -> None:
-    assert examples().keys() == {"image_styles", "access"}
+    assert examples().keys() == {"image_styles", "image_proxy", "access"}
     assert len(Settings(**uncommented() | examples()).image_styles) == 2
 
 
@@ -100,3 +100,10 @@ def test_the_jwt_example_shows_every_key_with_its_default() -> None:
     example = examples()["access"]["jwt"]
     assert example.keys() == JwtSettings.model_fields.keys() - {"public_key", "jwks_url"}  # in place of the secret
     assert JwtSettings(**example).model_dump() == JwtSettings(secret=example["secret"]).model_dump()
+
+
+def test_the_example_of_the_fallback_picture_shows_every_key_with_its_default() -> None:
+    example = examples()["image_proxy"]["fallback"]
+    assert example.keys() == FallbackSettings.model_fields.keys()
+    assert FallbackSettings(**example) == FallbackSettings(path=example["path"])
+    assert (ROOT / example["path"]).is_file()

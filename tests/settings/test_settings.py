@@ -42,6 +42,7 @@ def test_two_sections_are_required_and_the_others_have_the_documented_defaults()
     assert (made.url_prerefresh.threshold, made.url_prerefresh.lease, made.url_prerefresh.max_attempts) == (900, 60, 5)
     assert (made.image_proxy.delivery, made.image_proxy.max_age) == ("stream", 3600)
     assert made.image_proxy.memory_cache.max_bytes == 256 * 1024 * 1024
+    assert made.image_proxy.fallback is None
     assert made.access.jwt is None
 
 
@@ -97,6 +98,13 @@ def test_a_key_without_a_default_is_required(required: str) -> None:
         ("image_proxy", "accel_prefix", "_cos/"),
         ("image_proxy", "accel_prefix", "/_cos/\r\nX: y/"),
         ("image_proxy", "memory_cache", {"max_byte": 1}),
+        ("image_proxy", "fallback", {}),
+        ("image_proxy", "fallback", "error.png"),
+        ("image_proxy", "fallback", {"path": ""}),
+        ("image_proxy", "fallback", {"path": "error.png", "statuses": []}),
+        ("image_proxy", "fallback", {"path": "error.png", "statuses": [399]}),
+        ("image_proxy", "fallback", {"path": "error.png", "statuses": [404, 600]}),
+        ("image_proxy", "fallback", {"path": "error.png", "statuses": ["all"]}),
         ("image_styles", "Thumb", "imageMogr2/thumbnail/300x300"),
         ("image_styles", "thumb", "thumbnail/300x300"),
         ("image_styles", "thumb", "imageMogr2/thumbnail/300x300 "),

@@ -22,7 +22,7 @@ from gateway.api.openapi.schema import (
 )
 
 _BINARY: Json = {"image/*": {}}
-_IMAGE_ERRORS: Json = {
+_IMAGE_ERRORS: Mapping[str, Json] = {
     **COMMON_ERRORS,
     "412": error("If-Match or If-Unmodified-Since is false"),
     "416": error("the image has no bytes in the range; Content-Range has the size"),
@@ -30,6 +30,13 @@ _IMAGE_ERRORS: Json = {
     "422": error("the image is too large to be processed"),
     "502": error("the image store did not respond properly"),
     "504": error("the image store did not respond in time"),
+}
+# With ``image_proxy.fallback``, browsers get a picture in place of the JSON.
+_PICTURE_FIELDS: Json = {
+    "X-Error-Code": {
+        "description": "the code of the error, if the body is the fallback picture",
+        "schema": STRING,
+    }
 }
 _IMAGE_PARAMETERS = [
     IMAGE_ID,
@@ -53,7 +60,10 @@ _IMAGE_RESPONSES: Json = {
     "206": {"description": "the range", "content": _BINARY},
     "302": {"description": "with delivery redirect: the presigned URL of the image"},
     "304": {"description": "the client's copy is current"},
-    **_IMAGE_ERRORS,
+    **{
+        status: {**response, "content": {**response["content"], **_BINARY}, "headers": _PICTURE_FIELDS}
+        for status, response in _IMAGE_ERRORS.items()
+    },
 }
 
 

@@ -1,0 +1,43 @@
+"""Whether a request wants an image as an image, as that of an ``<img>`` does, or is a program's."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+_MAX_LENGTH: Final = 1024  # characters of Accept; browsers send about 100
+_QUALITY = re.compile(r"\s*q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*", re.IGNORECASE)  # RFC 9110 section 12.4.2
+
+
+def accepts_image(headers: Mapping[str, str]) -> bool:
+    """Return whether ``Sec-Fetch-Dest`` says image or, without that field, ``Accept`` prefers images.
+
+    Current browsers send ``Sec-Fetch-Dest`` (W3C Fetch Metadata), and no page can change it. Older ones name image
+    types in the Accept of an ``<img>``, and no other type with an equal or higher quality. Neither ``*/*`` nor the
+    Accept of a page, which prefers ``text/html``, names an image first.
+    """
+    destination = headers.get("Sec-Fetch-Dest")
+    if destination is not None:
+        return destination.strip().lower() == "image"
+    accept = headers.get("Accept", "")
+    return len(accept) <= _MAX_LENGTH and _prefers_images(accept)
+
+
+def _prefers_images(accept: str) -> bool:
+    image = other = anything = 0.0
+    for media_type, quality in _ranges(accept):
+        if media_type.startswith("image/"):
+            image = max(image, quality)
+        elif media_type == "*/*":
+            anything = max(anything, quality)
+        else:
+            other = max(other, quality)
+    return image > other and image >= anything
+
+
+def _ranges(accept: str) -> Iterator[tuple[str, float]]:
+    """Yield each media range with its quality (RFC 9110 section 12.5.1); an invalid quality counts as 0."""
+    for part in filter(str.strip, accept.split(",")):
+        media_type, *parameters = part.split(";")
+        qualities = [parameter for parameter in parameters if parameter.partition("=")[0].strip().lower() == "q"]
+        match = _QUALITY.fullmatch(qualities[0]) if qualities else None
+        yield media_type.strip().lower(), float(match[1]) if match is not None else float(not qualities)

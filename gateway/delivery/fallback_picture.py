@@ -1,0 +1,89 @@
+"""The picture that browsers get as the body of an error, where they asked for an image (``image_proxy.fallback``)."""
+
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from gateway.delivery.accepts_image import accepts_image
+from gateway.delivery.headers import CONTENT_SECURITY_POLICY
+from gateway.errors import GatewayError
+
+# Error responses are outside of server.max_streams, so each must fit into the buffers of its connection.
+MAX_BYTES: Final = 64 * 1024
+_SVG = re.compile(
+    rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg[\s/>]", re.DOTALL
+)
+_SIGNATURES: Mapping[str, re.Pattern[bytes]] = {
+    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
+    "image/gif": re.compile(rb"GIF8[79]a"),
+    "image/webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    "image/avif": re.compile(rb"....ftypavi[fs]", re.DOTALL),
+    "image/svg+xml": _SVG,
+}
+_READ_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
+
+
+class UnusablePicture(Exception):
+    """The file cannot be the fallback picture; the message names the setting."""
+
+
+class FallbackPicture:
+    """A picture in memory, and the statuses of the errors that it stands in for."""
+
+    def __init__(self, body: bytes, content_type: str, statuses: Collection[int]) -> None:
+        self._body = body
+        self._content_type = content_type
+        self._statuses = frozenset(statuses)
+
+    @classmethod
+    def read(cls, path: str, statuses: Collection[int]) -> "FallbackPicture":
+        """Read the picture from a file; blocks. Raises ``UnusablePicture``."""
+        body = _read(path)
+        content_type = next((name for name, signature in _SIGNATURES.items() if signature.match(body)), None)
+        if content_type is None:
+            raise _unusable("must be a PNG, JPEG, GIF, WebP, AVIF or SVG file")
+        return cls(body, content_type, statuses)
+
+    def stands_in_for(self, error: GatewayError, method: str, headers: Mapping[str, str]) -> bool:
+        """Return whether a request for an image, of this method and with these headers, gets it for this error."""
+        return error.status in self._statuses and method in _READ_METHODS and accepts_image(headers)
+
+    def response(self, error: GatewayError) -> web.Response:
+        """Return the error with the picture as its body; ``X-Error-Code`` has the code that JSON would have."""
+        return web.Response(
+            status=error.status,
+            body=self._body,
+            content_type=self._content_type,
+            headers={
+                "Cache-Control": "no-store",
+                "X-Content-Type-Options": "nosniff",
+                "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+                "Vary": "Accept, Sec-Fetch-Dest",
+                "X-Error-Code": error.code,
+                **error.headers,
+            },
+        )
+
+
+def _read(path: str) -> bytes:
+    try:
+        # A device or a pipe would block, or never end.
+        if not Path(path).is_file():
+            raise _unusable("there is no such file")
+        with Path(path).open("rb") as file:
+            body = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise _unusable(error.strerror or type(error).__name__) from error
+    except ValueError as error:  # a NUL in the path
+        raise _unusable("there is no such file") from error
+    if len(body) > MAX_BYTES:
+        raise _unusable(f"must be at most {MAX_BYTES} bytes")
+    return body
+
+
+def _unusable(reason: str) -> UnusablePicture:
+    return UnusablePicture(f"image_proxy.fallback.path: {reason}")

@@ -1,0 +1,182 @@
+"""``image_proxy.fallback``: browsers that ask for an image get a picture with the error's own status."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.cos_emulator.faults import Fault, Hang, Refuse
+from gateway.cos_emulator.server import CosEmulator
+from gateway.dev.database import ImagesTable
+from tests.access.credentials import ACCESS, bearer, link_query, token
+from tests.conftest import Answer, Images, RunningGateway, StartGateway
+
+PICTURE = Path(__file__).parents[2] / "config" / "fallback.svg"
+IMG = {"Sec-Fetch-Dest": "image", "Accept": "image/avif,image/webp,image/*,*/*;q=0.8"}
+ADDRESSES = ("/i/{}", "/api/v1/images/{}/proxy")
+FALLBACK = {"path": str(PICTURE)}
+Outcome = Callable[[Images, CosEmulator], Any]
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway, links_table: ImagesTable) -> RunningGateway:
+    """A gateway with the picture, without retries."""
+    return await start_gateway(
+        access=ACCESS, image_proxy={"fallback": FALLBACK, "retry_count": 0, "timeout": 1}, url_cache={"local_ttl": 0}
+    )
+
+
+def is_picture(answer: Answer, status: int, code: str) -> bool:
+    """Whether an answer is the error with the picture as its body."""
+    fields = ("Content-Type", "Cache-Control", "X-Error-Code", "X-Content-Type-Options")
+    expected = ["image/svg+xml", "no-store", code, "nosniff"]
+    return (answer.status, answer.body) == (status, PICTURE.read_bytes()) and (
+        [answer.headers.get(name) for name in fields] == expected
+    )
+
+
+def of_one_request(answer: Answer) -> tuple[int, bytes, dict[str, str]]:
+    """Return all of an answer but what is its own: the request id and the date."""
+    own = {"x-request-id", "date"}
+    return (
+        answer.status,
+        answer.body,
+        {name: value for name, value in answer.headers.items() if name.lower() not in own},
+    )
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize("headers", [IMG, {"Sec-Fetch-Dest": "image"}, {"Accept": "image/webp,*/*"}])
+async def test_a_missing_image_is_the_picture_for_an_img(
+    gateway: RunningGateway, address: str, headers: Mapping[str, str]
+) -> None:
+    answer = await gateway.get(address.format("missing"), headers=headers)
+    assert is_picture(answer, 404, "image_not_found")
+    assert "sandbox" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Vary"] == "Accept, Sec-Fetch-Dest"
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize(
+    "headers", [{}, {"Accept": "application/json"}, {"Sec-Fetch-Dest": "empty", "Accept": "image/*"}]
+)
+async def test_a_program_gets_the_error(gateway: RunningGateway, address: str, headers: Mapping[str, str]) -> None:
+    answer = await gateway.get(address.format("missing"), headers=headers)
+    assert (answer.status, answer.json()["code"]) == (404, "image_not_found")
+    assert "X-Error-Code" not in answer.headers
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_head_has_the_fields_of_get_without_the_picture(gateway: RunningGateway, address: str) -> None:
+    answer = await gateway.request("HEAD", address.format("missing"), headers=IMG)
+    assert (answer.status, answer.body, answer.headers["X-Error-Code"]) == (404, b"", "image_not_found")
+    assert answer.headers["Content-Length"] == str(PICTURE.stat().st_size)
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_an_address_in_another_spelling_gets_the_picture_too(gateway: RunningGateway) -> None:
+    assert is_picture(await gateway.get("/i/miss%69ng", headers=IMG), 404, "image_not_found")
+
+
+async def test_an_image_that_is_there_is_sent(gateway: RunningGateway, images: Images) -> None:
+    await images.add("a", b"an image")
+    answer = await gateway.get("/i/a", headers=IMG)
+    assert (answer.status, answer.body) == (200, b"an image")
+    assert "X-Error-Code" not in answer.headers
+
+
+async def test_unknown_and_forbidden_images_get_the_same_answer(gateway: RunningGateway, images: Images) -> None:
+    await images.add("mine", owner="alice", public=False)
+    await images.add("deleted", owner="alice", status="deleted")
+    for headers in (IMG, {**IMG, **bearer(token(sub="bob"))}):
+        answers = [await gateway.get(f"/i/{image_id}", headers=headers) for image_id in ("mine", "deleted", "never")]
+        assert all(is_picture(answer, 404, "image_not_found") for answer in answers)
+        assert [of_one_request(answer) for answer in answers] == [of_one_request(answers[0])] * 3
+        assert all("Server-Timing" not in answer.headers for answer in answers)
+
+
+async def test_a_denial_with_the_picture_is_delayed_as_any_other(gateway: RunningGateway, images: Images) -> None:
+    """25 ms is the shortest time of a denial; answering from memory takes less than a millisecond."""
+    await images.add("mine", owner="alice", public=False)
+    for image_id in ("mine", "never", "mine", "never"):
+        started = time.perf_counter()
+        await gateway.get(f"/i/{image_id}", headers=IMG)
+        assert time.perf_counter() - started >= 0.02
+
+
+async def test_a_bad_credential_is_an_error_without_a_picture_unless_configured(
+    gateway: RunningGateway, start_gateway: StartGateway, images: Images
+) -> None:
+    await images.add("mine", owner="alice", public=False)
+    expired = f"/i/mine?{link_query('/i/mine', exp=1_000_000_000)}"
+    answer = await gateway.get(expired, headers=IMG)
+    assert (answer.status, answer.json()["code"]) == (401, "unauthorized")
+    with_401 = await start_gateway(access=ACCESS, image_proxy={"fallback": {**FALLBACK, "statuses": [401]}})
+    for image_id in ("mine", "never"):
+        answer = await with_401.get(f"/i/{image_id}?{link_query('/i/other')}", headers=IMG)
+        assert is_picture(answer, 401, "unauthorized")
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
+        assert "Server-Timing" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        (Refuse(status=500, code="InternalError"), 502, "origin_unavailable"),
+        (Refuse(status=503, code="SlowDown"), 503, "origin_throttled"),
+        (Hang(), 504, "origin_timeout"),
+    ],
+)
+async def test_failures_of_cos_are_the_picture_with_their_own_status(
+    gateway: RunningGateway, images: Images, cos: CosEmulator, fault: Any, status: int, code: str
+) -> None:
+    await images.add("a")
+    cos.faults.add(Fault(action=fault, times=None))
+    answer = await gateway.get("/i/a", headers=IMG)
+    assert is_picture(answer, status, code)
+    assert ("Retry-After" in answer.headers) is (status == 503)
+
+
+async def test_an_overloaded_gateway_sends_the_picture_with_retry_after(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(server={"max_streams": 1}, image_proxy={"fallback": FALLBACK})
+    await images.add("a", b"x" * 1_000_000)
+    cos.faults.add(Fault(action=Hang(at=500_000)))
+    async with gateway.session.get(gateway.ports.public + "/i/a") as first:
+        await first.content.readexactly(1000)
+        answer = await gateway.get("/i/b", headers=IMG)
+        assert is_picture(answer, 503, "overloaded")
+        assert answer.headers["Retry-After"] == "1"
+
+
+async def test_errors_with_other_statuses_and_of_other_addresses_have_no_picture(gateway: RunningGateway) -> None:
+    for method, path, status in (
+        ("GET", "/i/a?redirect=maybe", 400),
+        ("GET", "/i/%00", 400),
+        ("GET", "/api/v1/images/missing/url", 404),
+        ("GET", "/i/a/b", 404),
+        ("POST", "/i/missing", 405),
+    ):
+        answer = await gateway.request(method, path, headers=IMG)
+        assert (answer.status, answer.json()["status"]) == (status, "error")
+
+
+async def test_without_the_setting_every_error_is_json(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway()
+    assert (await gateway.get("/i/missing", headers=IMG)).json()["code"] == "image_not_found"
+
+
+async def test_pages_of_other_sites_may_read_the_code(gateway: RunningGateway) -> None:
+    answer = await gateway.get("/i/missing", headers=IMG)
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "X-Error-Code" in answer.headers["Access-Control-Expose-Headers"].split(", ")
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+
+
+@pytest.mark.parametrize("delivery", ["redirect", "accel"])
+async def test_every_delivery_has_the_picture(start_gateway: StartGateway, delivery: str) -> None:
+    gateway = await start_gateway(image_proxy={"fallback": FALLBACK, "delivery": delivery})
+    assert is_picture(await gateway.get("/i/missing", headers=IMG), 404, "image_not_found")
