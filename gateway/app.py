@@ -4,19 +4,21 @@ The components open when the application starts, none before. They close in reve
 to open.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from aiohttp import web
 
-from gateway import background_tasks, components
+from gateway import background_tasks, components, diagnostic_components
 from gateway.api import app_keys
 from gateway.api.routes import ADMIN, add_admin_routes, add_public_routes
 from gateway.metrics.collectors import Metrics
 from gateway.settings import Settings
 
 _MAX_BODY = 64 * 1024  # bytes; the largest valid one names 200 images
+
+Component = Callable[[web.Application], AsyncIterator[None]]
 
 # What the commands use without serving.
 _COMMAND_COMPONENTS = (
@@ -42,6 +44,7 @@ _SERVICE_COMPONENTS = (
     components.resolver,
     components.object_source,
     components.image_handler,
+    diagnostic_components.explainer,
     background_tasks.health,
     background_tasks.refresh_worker,
     background_tasks.statistics,
@@ -58,6 +61,7 @@ _ADMIN_KEYS: tuple[web.AppKey[Any], ...] = (
     app_keys.CLIENT_ADDRESS,
     app_keys.IN_FLIGHT,
     app_keys.HEALTH,
+    app_keys.EXPLAINER,
     app_keys.RESOLVER,
     app_keys.INVALIDATION,
     app_keys.USAGE_STORE,
@@ -88,11 +92,11 @@ def create_admin_app(app: web.Application) -> web.Application:
 
 
 @asynccontextmanager
-async def opened_components(settings: Settings) -> AsyncIterator[web.Application]:
-    """Open what the commands use: an application without routes, ports and background tasks."""
+async def opened_components(settings: Settings, *more: Component) -> AsyncIterator[web.Application]:
+    """Open what the commands use, and ``more``: an application without routes, ports and background tasks."""
     app = _empty_app(settings, Metrics())
     async with AsyncExitStack() as stack:
-        for component in _COMMAND_COMPONENTS:
+        for component in (*_COMMAND_COMPONENTS, *more):
             await stack.enter_async_context(asynccontextmanager(component)(app))
         yield app
 

@@ -7,6 +7,7 @@ import click
 
 from gateway.commands.check import check
 from gateway.commands.dev import dev
+from gateway.commands.explain import explain
 from gateway.commands.link import link
 from gateway.commands.queue import queue
 from gateway.commands.serve import serve
@@ -24,5 +25,5 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # names of files and images may contain any character
 
 
-for command in (serve, dev, check, queue, warm, url, link, sql):
+for command in (serve, dev, check, explain, queue, warm, url, link, sql):
     main.add_command(command)

@@ -231,9 +231,7 @@ async def object_source(app: web.Application) -> AsyncIterator[None]:
     settings, metrics, resolver = app[app_keys.SETTINGS].image_proxy, app[app_keys.METRICS], app[app_keys.RESOLVER]
 
     async def renew(refused: SignedImage, cos_time: float | None) -> SignedImage:
-        if app[app_keys.CLOCK].refused_at(cos_time):
-            # The clock just moved: the times of what was read and invalidated before are of the old clock.
-            resolver.invalidate_before(app[app_keys.CLOCK].now())
+        correct_clock(app, cos_time)
         return await resolver.renew(refused.record.image_id, refused.style, refused=refused)
 
     memory = ObjectCache(settings.memory_cache, metrics)
@@ -270,7 +268,7 @@ async def image_handler(app: web.Application) -> AsyncIterator[None]:
     """Answers requests for images: authorizes the caller, then streams, redirects or hands over to nginx."""
     settings, metrics = app[app_keys.SETTINGS].image_proxy, app[app_keys.METRICS]
     source = app[app_keys.OBJECT_SOURCE]
-    policy = CachePolicy(settings.max_age, private_vary=app[app_keys.AUTHENTICATOR].varies_by)
+    policy = cache_policy(app)
     responder = Responder(source, Relay(metrics), policy, metrics)
     app[app_keys.AUTHORIZED_LOOKUP] = AuthorizedLookup(app[app_keys.RESOLVER], app[app_keys.CALLERS])
     app[app_keys.IMAGE_HANDLER] = ImageHandler(
@@ -285,3 +283,19 @@ async def image_handler(app: web.Application) -> AsyncIterator[None]:
         ),
     )
     yield
+
+
+def cache_policy(app: web.Application) -> CachePolicy:
+    """Return how long caches keep images, and what private ones vary by."""
+    max_age = app[app_keys.SETTINGS].image_proxy.max_age
+    return CachePolicy(max_age, private_vary=app[app_keys.AUTHENTICATOR].varies_by)
+
+
+def correct_clock(app: web.Application, cos_time: float | None) -> bool:
+    """Set the clock after COS refused a URL for its time; return whether it moved."""
+    clock = app[app_keys.CLOCK]
+    if not clock.refused_at(cos_time):
+        return False
+    # The times of what was read and invalidated before are of the old clock.
+    app[app_keys.RESOLVER].invalidate_before(clock.now())
+    return True

@@ -30,8 +30,10 @@ ALLOWED: dict[str, set[str]] = {
     "urls": BASE | RECORD | {"gateway.presign", "gateway.redis_store"},
     "origin": BASE | RECORD | SIGNED,
     "delivery": BASE | RECORD | SIGNED | {"gateway.origin"},
-    # beside the way of a request: log lines carry the request's id
-    "ops": BASE | RECORD | {"gateway.delivery.request_context"},
+    # beside the way of a request: diagnoses ask every room
+    "ops": BASE
+    | {"gateway.access", "gateway.catalog", "gateway.presign", "gateway.redis_store", "gateway.urls"}
+    | {"gateway.origin", "gateway.delivery"},
     "api": BASE
     | {"gateway.access", "gateway.catalog", "gateway.presign", "gateway.redis_store", "gateway.urls"}
     | {"gateway.origin", "gateway.delivery", "gateway.ops"},
@@ -40,15 +42,23 @@ ALLOWED: dict[str, set[str]] = {
 # Reads what an operator wrote; the commands start with it.
 SETTINGS_READER = "gateway.settings.sources"
 # The composition and the commands.
-KNOW_ALL = {"app", "components", "background_tasks", "commands", "cli", "__main__"}
+KNOW_ALL = {"app", "components", "diagnostic_components", "background_tasks", "commands", "cli", "__main__"}
 # The commands and the development stack are known to the commands alone.
 COMMANDS = {"gateway.cli", "gateway.commands", "gateway.dev", "gateway.cos_emulator"}
-FORBIDDEN: dict[str, set[str]] = dict.fromkeys(("app", "components", "background_tasks"), COMMANDS)
+FORBIDDEN: dict[str, set[str]] = dict.fromkeys(
+    ("app", "components", "diagnostic_components", "background_tasks"), COMMANDS
+)
 # Beside the way of a request; the emulator has a rule of its own.
 EXEMPT_ROOMS = ("gateway.dev", "gateway.cos_emulator", "gateway.web")
 
 # Which modules may know a library, as prefixes.
-COMPOSITION = ("gateway.app.", "gateway.components.", "gateway.background_tasks.", "gateway.commands.")
+COMPOSITION = (
+    "gateway.app.",
+    "gateway.components.",
+    "gateway.diagnostic_components.",
+    "gateway.background_tasks.",
+    "gateway.commands.",
+)
 SERVER = ("gateway.server.", "gateway.api.", "gateway.delivery.", *COMPOSITION)
 OWNERS: dict[str, tuple[str, ...]] = {
     "aiohttp.web": SERVER,

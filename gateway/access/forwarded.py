@@ -20,7 +20,7 @@ class ForwardedUser:
     """
 
     def __init__(self, settings: ForwardedUserSettings) -> None:
-        self._header = settings.header
+        self.header = settings.header
         self._trusted = settings.trusted_proxies
 
     def user_of(self, headers: Mapping[str, str], peer: str | None) -> str | None:
@@ -28,7 +28,7 @@ class ForwardedUser:
         address = parse_ip(peer or "")  # a Unix socket has no address
         if address is None or not is_among(address, self._trusted):
             return None
-        values = values_of(headers, self._header)
+        values = values_of(headers, self.header)
         if len(values) > 1:
             raise BadForwardedUser("the header was sent twice")
         user = values[0].strip() if values else ""

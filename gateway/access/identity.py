@@ -3,7 +3,7 @@
 import hmac
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
@@ -25,21 +25,28 @@ class Caller:
 
     ``user`` is None if unknown. ``link`` is the signed link of the request; the image decides whether it is valid.
     ``rejected`` means that the request had credentials that are not valid; public images are served all the same.
+    ``reason`` says why for the log, without a part of the credentials; None if no credential was rejected.
     """
 
     user: str | None = None
     is_admin: bool = False
     rejected: bool = False
     link: SignedLink | None = None
+    reason: str | None = field(default=None, compare=False)
 
     def require_valid(self) -> None:
         """Raise ``Unauthorized`` if the credentials of the request are not valid."""
         if self.rejected:
-            raise Unauthorized
+            raise Unauthorized(self.reason or "")
 
 
 ANONYMOUS = Caller()
-REJECTED = Caller(rejected=True)
+
+
+def rejected(reason: str) -> Caller:
+    """Return the sender of credentials that are not valid."""
+    logger.debug("credentials rejected: reason=%s", reason)
+    return Caller(rejected=True, reason=reason)
 
 
 class Authenticator:
@@ -92,7 +99,7 @@ class Authenticator:
             return None
         values = values_of(headers, "Authorization")
         if len(values) > 1:  # RFC 9110 section 5.3: the field is not a list, so repetitions are ambiguous
-            return REJECTED
+            return rejected("the Authorization field was sent twice")
         # Other schemes may be for a proxy, such as Basic.
         token = _bearer_token(values[0]) if values else None
         if token is None:
@@ -109,16 +116,17 @@ class Authenticator:
         if not tokens:
             return None
         # A site on a sibling domain can set a second cookie of the same name, so several values are ambiguous.
-        return self._caller_by_token(tokens.pop()) if len(tokens) == 1 else REJECTED
+        if len(tokens) != 1:
+            return rejected("the cookie was sent with several values")
+        return self._caller_by_token(tokens.pop())
 
     def _caller_by_token(self, token: str) -> Caller:
         if self._tokens is None:
-            return REJECTED
+            return rejected("the token is not admin.token, and access.jwt is not configured")
         try:
             return Caller(self._tokens.user_of(token))
         except BadToken as error:
-            logger.debug("token rejected: %s", error)
-            return REJECTED
+            return rejected(str(error))
 
     def _caller_by_proxy(self, headers: Mapping[str, str], peer: str | None) -> Caller:
         if self._forwarded is None:
@@ -126,8 +134,7 @@ class Authenticator:
         try:
             return Caller(self._forwarded.user_of(headers, peer))
         except BadForwardedUser as error:
-            logger.debug("forwarded user rejected: %s", error)
-            return REJECTED
+            return rejected(f"{self._forwarded.header}: {error}")
 
 
 def _bearer_token(value: str) -> str | None:

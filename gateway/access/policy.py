@@ -44,7 +44,9 @@ def refusal(caller: Caller) -> GatewayError:
     A link that is not valid for the image is a bad credential, whether it is forged, killed, or its image is deleted.
     """
     if caller.rejected or caller.link is not None:
-        return Unauthorized()
+        return Unauthorized(
+            caller.reason or "the link is not valid for the image: forged, killed, or the image is gone"
+        )
     return ImageNotFound("unknown, or hidden from the caller")
 
 
@@ -68,7 +70,7 @@ def check_owner(caller: Caller, image: Ownable) -> None:
     check_view(caller, image)
     caller.require_valid()
     if caller.user is None and not caller.is_admin:
-        raise Unauthorized
+        raise Unauthorized("no credentials")
     raise ImageNotFound("not the caller's")
 
 

@@ -7,6 +7,18 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from gateway.settings import JwtSettings
 
+# By exception of PyJWT; the first class of an exception's ancestry that is listed counts.
+_REASONS: dict[type[BaseException], str] = {
+    jwt.ExpiredSignatureError: "the token has expired",
+    jwt.ImmatureSignatureError: "the token is not valid yet",
+    jwt.InvalidAudienceError: "the token is for another audience than access.jwt.audience",
+    jwt.InvalidIssuerError: "the token is from another issuer than access.jwt.issuer",
+    jwt.InvalidSignatureError: "the token is signed with another key",
+    jwt.InvalidAlgorithmError: "the token is signed with an algorithm that access.jwt.algorithms does not list",
+    jwt.InvalidKeyError: "the token names no usable key",
+    jwt.DecodeError: "the token is malformed",
+}
+
 LEEWAY = 30  # seconds that the clocks of the token's issuer and of this machine may differ by
 
 
@@ -66,10 +78,17 @@ class Tokens:
             )
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
             # PyJWT does not catch the exceptions of invalid UTF-8 and of claims of unexpected types.
-            raise BadToken(type(error).__name__) from error
+            raise BadToken(_reason(error)) from error
         user = claims.get(settings.user_claim)
         if isinstance(user, int) and not isinstance(user, bool):
             user = str(user)
         if not isinstance(user, str) or not user:
             raise BadToken("the token names no user")
         return user
+
+
+def _reason(error: Exception) -> str:
+    """Return why PyJWT refused a token, without a part of the token."""
+    if isinstance(error, jwt.MissingRequiredClaimError):
+        return f"the token has no {error.claim}"
+    return next((_REASONS[kind] for kind in type(error).__mro__ if kind in _REASONS), type(error).__name__)

@@ -13,6 +13,7 @@ from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.public_url import PublicUrls
 from gateway.metrics.collectors import Metrics
+from gateway.ops.explain import Explainer
 from gateway.ops.health import Health
 from gateway.origin.client import OriginClient
 from gateway.origin.object_source import ObjectSource
@@ -60,6 +61,7 @@ AUTHORIZED_LOOKUP = web.AppKey("authorized_lookup", AuthorizedLookup)
 OBJECT_SOURCE = web.AppKey("object_source", ObjectSource)
 IMAGE_HANDLER = web.AppKey("image_handler", ImageHandler)
 FALLBACK_PICTURE = web.AppKey("fallback_picture", FallbackPicture)
+EXPLAINER = web.AppKey("explainer", Explainer)
 HEALTH = web.AppKey("health", Health)
 # The prefix of the application's route names in metrics; absent on the public port.
 ROUTE_PREFIX = web.AppKey("route_prefix", str)

@@ -28,7 +28,7 @@ class Callers:
             link = self._links.read(request.rel_url.raw_path, request.query)
         except BadLink as error:
             logger.debug("link rejected: %s", error)
-            return replace(caller, rejected=True)
+            return replace(caller, rejected=True, reason=str(error))
         return replace(caller, link=link)
 
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from gateway.api import app_keys, batch, exposition, health, images, link_handlers, monitoring
+from gateway.api import app_keys, batch, explain_handler, exposition, health, images, link_handlers, monitoring
 from gateway.api.accel_prefix import AccelPrefix
 from gateway.api.beacons import Beacons
 from gateway.api.openapi.document import openapi
@@ -59,6 +59,7 @@ def add_admin_routes(app: web.Application) -> None:
     app.router.add_get("/api/v1/monitoring/stats", monitoring.stats, name="stats")
     app.router.add_get("/api/v1/monitoring/stats/daily", monitoring.daily_stats, name="daily_stats")
     app.router.add_get("/api/v1/monitoring/queue", monitoring.queue, name="queue")
+    app.router.add_get(f"/api/v1/monitoring/explain/{_ID}", explain_handler.explain, name="explain", allow_head=False)
     app.router.add_post("/api/v1/monitoring/queue/requeue", monitoring.requeue, name="requeue")
     app.router.add_post("/api/v1/cache/purge", monitoring.purge, name="purge")
     _add_health_routes(app)

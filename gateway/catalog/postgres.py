@@ -11,7 +11,7 @@ import psycopg2
 
 from gateway.catalog.pool import open_pool
 from gateway.catalog.query import KILL_LINKS, LINKS_TABLE, CatalogQuery
-from gateway.catalog.record import ImageRecord, Rows
+from gateway.catalog.record import ImageRecord, InspectedRow, Rows
 from gateway.errors import CatalogUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.settings import PostgresSettings
@@ -61,6 +61,14 @@ class PostgresCatalog:
         rows = self._read(selected, not_utf8)
         self._metrics.catalog_queries.labels(result="found" if rows.records else "missing").inc()
         return rows
+
+    async def inspect(self, image_id: str) -> InspectedRow | None:
+        """Return the row of ``image_id`` and why it is not served, None without such a row; for an operator."""
+        async with self._translated_errors(), self._cursor() as cursor:
+            id_type = await self._fetch_id_type(cursor)
+            await cursor.execute(self._query.inspect_sql(id_type), (self._query.valid_ids([image_id], id_type),))
+            row = await cursor.fetchone()
+        return self._query.inspect(row) if row is not None else None
 
     async def try_query(self) -> None:
         """Run the query that requests use, for no id.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.catalog.record import ImageRecord, check_bucket_and_region, check_object_key
+from gateway.catalog.record import ImageRecord, InspectedRow, check_bucket_and_region, check_object_key
 from gateway.settings import PostgresSettings
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
@@ -59,12 +59,19 @@ class CatalogQuery:
         killed = f", {self._links_killed}" if self.with_links else ""
         return f'{self._select(killed)} AND "{self.settings.columns.id}" = ANY(%s::{id_type}[])'
 
+    def inspect_sql(self, id_type: str) -> str:
+        """Return the query of rows by id whatever their status, which comes last."""
+        columns = self.settings.columns
+        killed = f", {self._links_killed}" if self.with_links else ""
+        select = self._select(f"{killed}, {_column(columns.status)}", "true")
+        return f'{select} AND "{columns.id}" = ANY(%s::{id_type}[])'
+
     @property
     def any_row_sql(self) -> str:
         """Query of any one row, without the gateway's own table."""
         return f"{self._select()} LIMIT 1"
 
-    def _select(self, more: str = "") -> str:
+    def _select(self, more: str = "", servable: str | None = None) -> str:
         columns = self.settings.columns
         optional = (
             _column(columns.owner),
@@ -73,7 +80,8 @@ class CatalogQuery:
             _column(columns.region),
             _column(columns.content_type),
         )
-        servable = "true" if columns.status is None else f"{_column(columns.status)} = '{ACTIVE}'"
+        if servable is None:
+            servable = "true" if columns.status is None else f"{_column(columns.status)} = '{ACTIVE}'"
         return (
             f"SELECT {_column(columns.id)}, {_column(columns.key)}, {', '.join(optional)}{more} "  # noqa: S608 - checked names
             f"FROM {self._table} WHERE {servable}"
@@ -114,6 +122,17 @@ class CatalogQuery:
             content_type=content_type,
             links_killed=killed[0] if killed else None,
         )
+
+    def inspect(self, row: Sequence[Any]) -> InspectedRow:
+        """Return a row of ``inspect_sql`` and why it is not served."""
+        *known, status = row
+        try:
+            record = self.read(known)
+        except ValueError as error:
+            return InspectedRow(None, status, str(error))
+        if self.settings.columns.status is not None and status != ACTIVE:
+            return InspectedRow(record, status, f"its status is {status or 'NULL'}, and not {ACTIVE}")
+        return InspectedRow(record, status, None)
 
 
 def quoted_table(table: str) -> str:

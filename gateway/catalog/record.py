@@ -43,6 +43,19 @@ class Rows:
     unusable: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class InspectedRow:
+    """A row whatever its status, for an operator.
+
+    ``record`` is None if COS could have no such object, and ``reason`` says why the row is not served; None if it is.
+    ``status`` is the text of the status column; None if none is configured, or if it is NULL.
+    """
+
+    record: ImageRecord | None
+    status: str | None
+    reason: str | None
+
+
 class InvalidObjectKey(ValueError):
     """A key that COS refuses, or that names the bucket instead of an object."""
 

@@ -7,20 +7,9 @@ from typing import Protocol
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired, DependencyDown, GatewayError
+from gateway.ops.cos_advice import ADVICE, CLOCK, NO_ANSWER, advice_for
 
 _CLOCK_TOLERANCE = 30  # seconds that this machine's clock may differ from COS's
-
-# Advice by COS's error code (COS document 7730).
-_COS_ADVICE = {
-    "SignatureDoesNotMatch": "cos.secret_key does not belong to cos.secret_id",
-    "InvalidAccessKeyId": "COS does not know cos.secret_id, or the temporary credentials have expired",
-    "ExpiredToken": "the temporary credentials have expired: renew cos.token with its secret_id and secret_key",
-    "RequestTimeTooSkewed": "the clock of this machine is wrong: synchronize it (NTP)",
-    "NoSuchBucket": "the bucket does not exist in that region: check cos.bucket and cos.region",
-    "NoSuchKey": "the table's row names an object that is not in the bucket: check postgres.columns.key",
-    "AccessDenied": "the credentials are valid but may not read: allow them GetObject on the bucket",
-    "InvalidObjectState": "the object is archived; images need a storage class that can be read at once",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +114,7 @@ async def diagnose(
     try:
         url = presign(image or unknown_object)
     except CredentialsExpired as error:
-        yield Finding("cos", False, str(error), _COS_ADVICE["ExpiredToken"] + ", and cos.token_expires_at")
+        yield Finding("cos", False, str(error), ADVICE["ExpiredToken"] + ", and cos.token_expires_at")
     else:
         async for finding in _diagnose_cos(origin, url, now, None if image is not None else no_image_reason):
             yield finding
@@ -158,17 +147,16 @@ async def _diagnose_cos(
     try:
         answer = await origin.diagnose(url)
     except GatewayError as error:
-        advice = "check cos.region, cos.bucket, cos.domain and cos.scheme, and the network from here to COS"
-        yield Finding("cos", False, f"no answer: {error}", advice)
+        yield Finding("cos", False, f"no answer: {error}", NO_ANSWER)
         return
     difference = answer.date - now() if answer.date is not None else 0.0
     clock = f"the clock of this machine is {abs(difference):.0f} s {'slow' if difference > 0 else 'fast'}"
     if answer.clock is not None and abs(difference) >= _CLOCK_TOLERANCE:
-        yield Finding("cos", False, f"COS refuses the time of the signature: {clock}", "synchronize it (NTP)")
+        yield Finding("cos", False, f"COS refuses the time of the signature: {clock}", CLOCK)
         return
     yield _verdict(answer.status, answer.code, no_image_reason)
     if abs(difference) >= _CLOCK_TOLERANCE:
-        yield Finding("clock", True, f"{clock} by COS's clock", "synchronize it (NTP)", is_warning=True)
+        yield Finding("clock", True, f"{clock} by COS's clock", CLOCK, is_warning=True)
 
 
 def _verdict(status: int, code: str | None, no_image_reason: str | None) -> Finding:
@@ -177,4 +165,4 @@ def _verdict(status: int, code: str | None, no_image_reason: str | None) -> Find
     if code == "NoSuchKey" and no_image_reason is not None:
         return Finding("cos", True, f"the signature was accepted; {no_image_reason}")
     what = f"COS answered {status}" + (f" {code}" if code is not None else "")
-    return Finding("cos", False, what, _COS_ADVICE.get(code or "", "find this answer in COS document 7730"))
+    return Finding("cos", False, what, advice_for(code))

@@ -17,12 +17,13 @@ from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import OriginPaused, OriginTimeout, OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.circuit_breakers import CircuitBreakers
-from gateway.origin.cos_error import CosError, read_error
+from gateway.origin.cos_error import read_error
 from gateway.origin.error_counts import NO_ANSWER, NO_CODE, TIMEOUT, OriginErrorCounts
 from gateway.origin.errors import ConnectionLost, NothingSent
 from gateway.origin.http_date import seconds_of
 from gateway.origin.origin_response import OriginResponse
 from gateway.origin.outcome import Failure, failure_of
+from gateway.origin.probe_answer import ProbeAnswer
 from gateway.origin.retry import Backoff, RetryBudget
 
 _LONGEST_PAUSE: Final = 2.0  # seconds; a longer Retry-After of COS is passed on to the client instead
@@ -36,6 +37,7 @@ _CAUSED_BY: Final[Mapping[int, frozenset[str]]] = {
     416: frozenset({"Range"}),
 }
 _NO_HEADERS: Final[Mapping[str, str]] = {}
+_FIRST_BYTE: Final[Mapping[str, str]] = {"Range": "bytes=0-0"}
 # What poll(2) reports once the peer has closed or reset the connection; only Linux reports a FIN.
 _CLOSED: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
@@ -168,19 +170,26 @@ class OriginClient:
         except (aiohttp.ClientError, OSError) as error:
             raise OriginUnavailable(type(error).__name__) from error
 
-    async def diagnose(self, url: str) -> CosError:
-        """Return COS's answer to a request for the first byte at ``url``; its status may be a success.
+    async def diagnose(
+        self, url: str, method: str = hdrs.METH_GET, headers: Mapping[str, str] = _FIRST_BYTE
+    ) -> ProbeAnswer:
+        """Return COS's answer to one request, by default for the first byte at ``url``; it may be a success.
 
         Raises ``OriginUnavailable`` when no server answers.
         """
+        started = self._monotonic()
         try:
             with self._shared_timeout.limit():
-                response = await self._session.get(
-                    yarl.URL(url, encoded=True), headers={"Range": "bytes=0-0"}, allow_redirects=False
+                response = await self._session.request(
+                    method, yarl.URL(url, encoded=True), headers=headers, allow_redirects=False
                 )
         except (aiohttp.ClientError, OSError) as error:
             raise OriginUnavailable(f"{type(error).__name__}: {error}") from error
-        return await read_error(response, self._error_body_timeout)
+        return await ProbeAnswer.read(response, self._monotonic() - started, self._error_body_timeout)
+
+    def is_paused(self, bucket: str) -> bool:
+        """Return whether requests to the bucket are paused, because many of its objects failed in a row."""
+        return self._breakers.is_open(bucket)
 
     def _may_retry(self, attempt: int, pause: float, bucket: str, deadline: float) -> bool:
         return (

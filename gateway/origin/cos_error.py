@@ -5,12 +5,15 @@ from typing import Final, NamedTuple
 
 import aiohttp
 from aiohttp import hdrs
+from multidict import istr
 
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.origin.http_date import seconds_of
 
+REQUEST_ID: Final = istr("x-cos-request-id")
 _MOST_BYTES: Final = 4096  # of a body that names the code in its first line
 _CODE: Final = re.compile(rb"<Code>([A-Za-z][A-Za-z.]{0,63})</Code>")
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9+/=_-]{1,128}")
 _EXPIRED: Final = b"<Message>Request has expired</Message>"
 
 
@@ -18,13 +21,15 @@ class CosError(NamedTuple):
     """A response without an object.
 
     ``code`` is None without one in the body, as in every response to a HEAD. ``date`` is COS's time in Unix seconds,
-    None without a Date field. ``is_expired``: the signature has expired.
+    None without a Date field. ``is_expired``: the signature has expired. ``request_id`` names the request in COS's logs
+    (``x-cos-request-id``); None without one.
     """
 
     status: int
     code: str | None = None
     date: float | None = None
     is_expired: bool = False
+    request_id: str | None = None
 
     @property
     def clock(self) -> float | None:
@@ -33,14 +38,21 @@ class CosError(NamedTuple):
         return self.date if is_clock_error else None
 
     def __str__(self) -> str:
-        """Status and code, for the log."""
-        return f"COS answered {self.status}" + (f" {self.code}" if self.code is not None else "")
+        """Status, code and COS's request id, for the log."""
+        code = f" {self.code}" if self.code is not None else ""
+        return f"COS answered {self.status}{code}" + (f" (request {self.request_id})" if self.request_id else "")
 
 
-def parse_error(status: int, date: str | None, body: bytes) -> CosError:
+def parse_error(status: int, date: str | None, body: bytes, request_id: str | None = None) -> CosError:
     """Return the error that ``body``, or its beginning, describes; any bytes are accepted."""
     code = _CODE.search(body)
-    return CosError(status, code[1].decode() if code is not None else None, seconds_of(date), _EXPIRED in body)
+    return CosError(
+        status,
+        code[1].decode() if code is not None else None,
+        seconds_of(date),
+        _EXPIRED in body,
+        request_id if request_id is not None and _REQUEST_ID.fullmatch(request_id) else None,
+    )
 
 
 async def read_error(response: aiohttp.ClientResponse, shared_timeout: SharedTimeout) -> CosError:
@@ -58,4 +70,4 @@ async def read_error(response: aiohttp.ClientResponse, shared_timeout: SharedTim
         pass
     finally:
         response.release()
-    return parse_error(status, date, body)
+    return parse_error(status, date, body, response.headers.get(REQUEST_ID))

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -101,15 +102,9 @@ class OriginResponse:
         self.status = status = response.status
         self.has_body = method != hdrs.METH_HEAD and status != 304
         self.length = length = _whole_number(headers.get(hdrs.CONTENT_LENGTH))
-        self.crc64 = _whole_number(headers.get(_CRC64))
+        self.crc64 = checksum_in(headers)
         self.content_range = covered = _content_range(headers.get(hdrs.CONTENT_RANGE)) if status == 206 else None
-        self.metadata = ObjectMetadata(
-            length if covered is None else covered.size,
-            headers.get(hdrs.ETAG),
-            headers.get(hdrs.LAST_MODIFIED),
-            headers.get(hdrs.CONTENT_TYPE),
-            headers.get(hdrs.CONTENT_ENCODING),
-        )
+        self.metadata = _metadata(headers, length if covered is None else covered.size)
         if status == 206:
             if covered is None or covered.last - covered.first + 1 != (length or -1):
                 self.close()
@@ -176,6 +171,28 @@ class OriginResponse:
         if self.length is None and self.has_body and self.crc64 is None and not _is_chunked(self._response):
             self.close()
             raise OriginUnavailable("a body without length, chunks or checksum")
+
+
+def metadata_in(response: aiohttp.ClientResponse) -> ObjectMetadata:
+    """Return what the header of a response, whole or of a part, says of the object."""
+    headers = response.headers
+    covered = _content_range(headers.get(hdrs.CONTENT_RANGE)) if response.status == 206 else None
+    return _metadata(headers, _whole_number(headers.get(hdrs.CONTENT_LENGTH)) if covered is None else covered.size)
+
+
+def checksum_in(headers: Mapping[str, str]) -> int | None:
+    """Return COS's CRC-64 of the whole object; None without one."""
+    return _whole_number(headers.get(_CRC64))
+
+
+def _metadata(headers: Mapping[str, str], size: int | None) -> ObjectMetadata:
+    return ObjectMetadata(
+        size,
+        headers.get(hdrs.ETAG),
+        headers.get(hdrs.LAST_MODIFIED),
+        headers.get(hdrs.CONTENT_TYPE),
+        headers.get(hdrs.CONTENT_ENCODING),
+    )
 
 
 def _content_range(text: str | None) -> ContentRange | None:

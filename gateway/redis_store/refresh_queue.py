@@ -195,6 +195,13 @@ class RefreshQueue:
             score = await self._guard.client.zscore(self._queue, encode_variant(variant))
         return float(score) if score is not None and math.isfinite(score) else None
 
+    async def dead_entry(self, variant: ImageVariant) -> DeadEntry | None:
+        """Return the variant's entry in the dead list; None without one."""
+        word = encode_variant(variant)
+        async with self._guard.bounded():
+            entry = await self._guard.client.hget(self._dead, word)
+        return DeadEntry.decode(variant, entry) if entry is not None else None
+
     async def first(self, most: int) -> list[Claim]:
         """Return the next variants to come due, without claiming them; 0.0 stands for an infinite time."""
         async with self._guard.bounded():

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from gateway.presign.signed_image import ImageVariant, SignedImage
 
@@ -21,6 +22,13 @@ class _Entry:
     image: SignedImage | None  # None: the catalog has no such image
     kept_at: float
     fresh_until: float
+
+
+class LocalState(NamedTuple):
+    """An entry as an operator sees it: None for an unknown id, and for how many seconds it is fresh (0.0: stale)."""
+
+    image: SignedImage | None
+    fresh_for: float
 
 
 class LocalTier:
@@ -71,6 +79,14 @@ class LocalTier:
         """Return the entry at any age, or None."""
         entry = self._entries.get(variant)
         return entry.image if entry is not None else None
+
+    def inspect(self, variant: ImageVariant) -> "LocalState | None":
+        """Return the entry at any age, without counting as its use; None without one."""
+        entry = self._entries.get(variant)
+        if entry is None:
+            return None
+        is_stale = entry.kept_at < self._stale_before
+        return LocalState(entry.image, 0.0 if is_stale else max(0.0, entry.fresh_until - self._monotonic()))
 
     def mark(self) -> int:
         """Return the number of drops so far; take it before reading what will be put."""

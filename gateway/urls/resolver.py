@@ -15,7 +15,7 @@ from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.presign.signer import Signer
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.url_entries import Found
-from gateway.urls.local_tier import ImageMissing, LocalTier
+from gateway.urls.local_tier import ImageMissing, LocalState, LocalTier
 from gateway.urls.lookup_counts import LookupCounts
 from gateway.urls.resolved import Known, Resolved
 from gateway.urls.shared_tier import SharedTier
@@ -112,6 +112,10 @@ class UrlResolver:
             self._local.put_unknown(variant, mark)
             raise ImageNotFound(image_id)
         return Known(record, None)
+
+    def inspect_local(self, image_id: str, style: str | None = None) -> LocalState | None:
+        """Return what this process has cached, for an operator: nothing is counted; None for nothing."""
+        return self._local.inspect(ImageVariant(image_id, style))
 
     async def renew(
         self, image_id: str, style: str | None = None, *, refused: SignedImage | None = None

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key a
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import ValidationError
 
-from gateway.access.identity import ANONYMOUS, REJECTED, Authenticator, Caller
+from gateway.access.identity import ANONYMOUS, Authenticator, Caller
 from gateway.access.tokens import BadToken, ConfiguredKey, Tokens
 from gateway.settings import JwtSettings
 from gateway.settings.sources import SettingsError, load_settings
@@ -33,6 +33,7 @@ from tests.conftest import JWT_SECRET
 
 SECRET = "a secret long enough for HS512, which wants sixty-four bytes of it."
 WEAK_RSA_KEY = generate_rsa_key(public_exponent=65537, key_size=1024)  # noqa: S505 - to be refused
+REJECTED = Caller(rejected=True)
 CLAIMS = {"sub": "alice", "aud": AUDIENCE, "iss": ISSUER}
 
 
@@ -250,3 +251,23 @@ class TestSettings:
         (secrets / "access__jwt__public_key").write_text("rubbish")
         with pytest.raises(SettingsError, match=r"access\.jwt: public_key is not a public key in PEM"):
             load_settings(config)
+
+
+@pytest.mark.parametrize(
+    ("shown", "reason"),
+    [
+        (token(exp=1), "the token has expired"),
+        (token(exp=None), "the token has no exp"),
+        (token(key=SECRET), "the token is signed with another key"),
+        (token(aud="songs"), "the token is for another audience than access.jwt.audience"),
+        (token(aud=None), "the token has no aud"),
+        (token(iss="a-stall"), "the token is from another issuer than access.jwt.issuer"),
+        (token(nbf=2**33, exp=2**34), "the token is not valid yet"),
+        (token(sub=None), "the token names no user"),
+        ("rubbish", "the token is malformed"),
+    ],
+)
+def test_a_rejected_token_comes_with_the_reason_and_without_the_token(shown: str, reason: str) -> None:
+    settings = JwtSettings.model_validate({"secret": JWT_SECRET, "audience": AUDIENCE, "issuer": ISSUER})
+    caller = Authenticator(settings, None).identify(bearer(shown))
+    assert (caller.rejected, caller.reason) == (True, reason)

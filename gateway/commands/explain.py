@@ -1,0 +1,58 @@
+"""``gateway explain``: why an image is served or not, step by step.
+
+The command does not check access: a caller who can read the configuration can read the images without it.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from gateway.api.app_keys import EXPLAINER
+from gateway.app import opened_components
+from gateway.catalog.image_id import parse_image_id
+from gateway.commands.shared import FAILED, config_option, run_or_explain, settings_from
+from gateway.components import authenticator
+from gateway.diagnostic_components import explainer
+from gateway.ops.explain_access import Credentials
+
+
+@click.command()
+@click.argument("image_id", metavar="ID")
+@click.option("--token", metavar="T", help="Ask with this token; - reads it from standard input.")
+@click.option("--link", metavar="URL", help="Ask with this signed link, with or without its host.")
+@click.option("--user", metavar="U", help="Ask as this user, without credentials.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@config_option
+def explain(
+    image_id: str, token: str | None, link: str | None, user: str | None, config: Path | None, *, as_json: bool
+) -> None:
+    """Explain why a client gets the image, or does not.
+
+    The first line is the verdict; the exit code is 0 if the client gets the image, and 1 if not. Without an option the
+    caller is anonymous. No signature, token or secret is printed.
+    """
+    if sum(one is not None for one in (token, link, user)) > 1:
+        raise click.UsageError("give one of --token, --link and --user")
+    settings = settings_from(config)
+    logging.getLogger("gateway").addHandler(logging.NullHandler())  # the explanation reports outages
+    if token == "-":  # noqa: S105 - the name of standard input
+        token = sys.stdin.readline().strip()
+
+    is_served = False
+
+    async def print_explanation() -> None:
+        nonlocal is_served
+        async with opened_components(settings, authenticator, explainer) as app:
+            explanation = await app[EXPLAINER].explain(parse_image_id(image_id), Credentials(token, link, user))
+        if as_json:
+            click.echo(json.dumps(explanation.as_json(), indent=2))
+        else:
+            click.echo("\n".join(explanation.as_lines()))
+        is_served = explanation.verdict.is_served
+
+    run_or_explain(print_explanation())
+    if not is_served:
+        sys.exit(FAILED)

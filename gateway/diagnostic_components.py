@@ -1,0 +1,48 @@
+"""The components that answer why, for operators, as contexts."""
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from gateway.api import app_keys
+from gateway.components import cache_policy, correct_clock
+from gateway.ops.explain import Explainer, Steps
+from gateway.ops.explain_access import AccessStep
+from gateway.ops.explain_cache import CacheStep
+from gateway.ops.explain_origin import OriginStep
+
+
+async def explainer(app: web.Application) -> AsyncIterator[None]:
+    """Says why an image is served or not; without ``OBJECT_SOURCE`` this process serves nothing from memory."""
+    settings, clock, lifetime = app[app_keys.SETTINGS], app[app_keys.CLOCK], app[app_keys.LIFETIME]
+    serves = app_keys.OBJECT_SOURCE in app
+    steps = Steps(
+        AccessStep(
+            app[app_keys.AUTHENTICATOR], app.get(app_keys.SIGNED_LINKS), has_tokens=settings.access.jwt is not None
+        ),
+        CacheStep(
+            app.get(app_keys.SHARED_TIER),
+            app.get(app_keys.REFRESH_QUEUE),
+            lifetime,
+            app[app_keys.RESOLVER].inspect_local if serves else None,
+            clock.now,
+        ),
+        OriginStep(
+            app[app_keys.ORIGIN],
+            app[app_keys.SIGNER],
+            app[app_keys.HOSTS],
+            lifetime,
+            lambda cos_time: correct_clock(app, cos_time),
+        ),
+    )
+    app[app_keys.EXPLAINER] = Explainer(
+        app[app_keys.CATALOG],
+        steps,
+        app[app_keys.SIGNER],
+        app[app_keys.HOSTS],
+        lifetime,
+        clock,
+        settings.image_proxy,
+        cache_policy(app),
+    )
+    yield

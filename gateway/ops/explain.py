@@ -1,0 +1,169 @@
+"""Explain one image: every step of a request for it, without handing out a signature, a token or a secret.
+
+The command ``explain`` and ``GET /api/v1/monitoring/explain/{id}`` ask here; so may a page.
+"""
+
+from dataclasses import dataclass
+
+from gateway.access.identity import Caller
+from gateway.catalog.postgres import PostgresCatalog
+from gateway.catalog.record import ImageRecord
+from gateway.delivery.headers import CachePolicy
+from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound, NotAnImage, RouteNotFound
+from gateway.ops.cos_advice import CLOCK
+from gateway.ops.explain_access import AccessStep, Credentials
+from gateway.ops.explain_cache import CachedUrls, CacheStep
+from gateway.ops.explain_delivery import headers_of, kept_by, nothing_kept, redirect_headers
+from gateway.ops.explain_origin import AskedOrigin, OriginStep
+from gateway.ops.explanation import Explanation, Facts, Verdict
+from gateway.presign.cos_clock import CosClock
+from gateway.presign.hosts import Hosts
+from gateway.presign.lifetime import Lifetime
+from gateway.presign.signer import Signer
+from gateway.settings import ImageProxySettings
+
+_ROW_ADVICE = "look at the row; postgres.table and postgres.columns name the table and its columns"
+_TYPE_ADVICE = "upload the object with a Content-Type of image/*, or fill postgres.columns.content_type"
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The steps that have files of their own."""
+
+    access: AccessStep
+    cache: CacheStep
+    origin: OriginStep
+
+
+class Explainer:
+    """Follows a request for one image; every dependency is asked, also when an earlier step has failed."""
+
+    def __init__(
+        self,
+        catalog: PostgresCatalog,
+        steps: Steps,
+        signer: Signer,
+        hosts: Hosts,
+        lifetime: Lifetime,
+        clock: CosClock,
+        delivery: ImageProxySettings,
+        policy: CachePolicy,
+    ) -> None:
+        self._catalog = catalog
+        self._steps = steps
+        self._signer = signer
+        self._hosts = hosts
+        self._lifetime = lifetime
+        self._clock = clock
+        self._delivery = delivery
+        self._policy = policy
+
+    async def explain(self, image_id: str, credentials: Credentials) -> Explanation:
+        """Return why a request with ``credentials`` is answered as it is; ``image_id`` must be valid."""
+        now = self._clock.now()
+        explanation = Explanation(image_id, Verdict(500, None, ""))
+        sections = explanation.sections
+        cached = await self._steps.cache.look(image_id)
+        record, errors, sections["row"] = await self._row(image_id, cached)
+        caller, facts = self._steps.access.caller_of(credentials)
+        if record is None:
+            sections["caller"], sections["cached_url"] = facts, cached.facts
+            explanation.verdict = self._refused(errors, caller)
+            sections["kept"] = nothing_kept()
+            return explanation
+        denial, may_view = self._steps.access.check(caller, record)
+        sections["caller"], sections["cached_url"] = facts | may_view, cached.facts
+        if denial is not None:
+            errors.append((denial, str(may_view["why"]), ""))
+        is_cached = cached.image is not None and cached.image.record == record
+        image = cached.image if is_cached and cached.image is not None else self._signer.sign_image(record)
+        asked = await self._steps.origin.ask(image, is_cached=is_cached, now=now)
+        sections["cos"] = asked.facts
+        sections["delivery"] = delivery = self._deliver(record, asked, errors, image.presigned.expires_at)
+        explanation.verdict = self._refused(errors, caller) if errors else self._served(asked, delivery)
+        sections["kept"] = nothing_kept() if errors else self._kept(record, delivery)
+        return explanation
+
+    async def _row(self, image_id: str, cached: CachedUrls) -> tuple[ImageRecord | None, "_Errors", Facts]:
+        """Return the row to go on with, the errors so far, and the facts of the row."""
+        errors: _Errors = []
+        if not self._delivery.enabled:
+            errors.append((RouteNotFound(), "image_proxy.enabled is off", ""))
+        try:
+            row = await self._catalog.inspect(image_id)
+        except CatalogUnavailable as error:
+            facts: Facts = {"state": f"Postgres does not tell: {error}"}
+            if cached.image is None:
+                errors.append((error, str(error), "check postgres.dsn, postgres.table and postgres.columns"))
+                return None, errors, facts
+            return cached.image.record, errors, facts | {"used": "that of the cached entry"}
+        if row is None:
+            errors.append((ImageNotFound(), "the table has no row with this id", _ROW_ADVICE))
+            return None, errors, {"state": "none"}
+        facts = {"state": "not served" if row.reason is not None else "served", "status": row.status}
+        if row.reason is not None:
+            errors.append((ImageNotFound(), f"the row is not served: {row.reason}", _ROW_ADVICE))
+            facts["why"] = row.reason
+        return row.record, errors, facts | (_facts_of(row.record) if row.record is not None else {})
+
+    def _deliver(self, record: ImageRecord, asked: AskedOrigin, errors: "_Errors", expires_at: int) -> Facts:
+        """Return the way of delivery and its headers; adds the error that COS's answer becomes."""
+        delivery = self._delivery.delivery
+        facts: Facts = {"mode": delivery}
+        if delivery == "redirect":
+            # The client asks COS itself, so an error of COS is the client's to see.
+            host = self._hosts.origin_of(record.bucket, record.region).host
+            usable = int(expires_at - self._lifetime.min_remaining - self._clock.latest())
+            max_age = max(0, min(self._policy.max_age, usable))
+            facts |= {"status": 302, "headers": redirect_headers(record, max_age, host, self._policy)}
+        if asked.error is not None:
+            errors.append((asked.error, str(asked.error), asked.advice))
+        elif asked.metadata is not None and delivery != "redirect":
+            try:
+                facts |= {"status": 200, "headers": headers_of(record, asked.metadata, self._policy)}
+            except NotAnImage as error:
+                errors.append((error, f"COS sends no image: {error}", _TYPE_ADVICE))
+        return facts
+
+    def _kept(self, record: ImageRecord, delivery: Facts) -> Facts:
+        max_age = self._policy.max_age
+        headers = delivery.get("headers")
+        if delivery["mode"] == "redirect" and isinstance(headers, dict):
+            max_age = int(str(headers["Cache-Control"]).rpartition("=")[2])
+        return kept_by(self._delivery.delivery, max_age, is_public=record.public)
+
+    @staticmethod
+    def _refused(errors: "_Errors", caller: Caller) -> Verdict:
+        error, reason, advice = errors[0]
+        if isinstance(error, ImageNotFound) and caller.rejected:
+            return Verdict(401, "unauthorized", f"{reason}; and the credentials are not valid: {caller.reason}", advice)
+        return Verdict(error.status, error.code, reason, advice)
+
+    def _served(self, asked: AskedOrigin, delivery: Facts) -> Verdict:
+        ways = {"stream": "streamed by the gateway", "accel": "sent by nginx", "redirect": "by a redirect to COS"}
+        status, way = delivery["status"], ways[self._delivery.delivery]
+        metadata = asked.metadata
+        size = f"{metadata.size} bytes" if metadata is not None else "bytes"
+        again = "first_byte_again" in asked.facts
+        note = "; COS refused the first URL, which the gateway renews at the next request" if again else ""
+        return Verdict(
+            int(str(status)),
+            None,
+            f"the client gets the image, {size}, {way}{note}",
+            CLOCK if "clock" in asked.facts else "",
+        )
+
+
+_Errors = list[tuple[GatewayError, str, str]]  # error, reason and advice, in the order of the request
+
+
+def _facts_of(record: ImageRecord) -> Facts:
+    return {
+        "owner": record.owner,
+        "visibility": "public" if record.public else "private",
+        "bucket": record.bucket,
+        "region": record.region,
+        "key": record.key,
+        "type": record.content_type,
+        "links_killed": record.links_killed,
+    }

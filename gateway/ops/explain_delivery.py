@@ -1,0 +1,60 @@
+"""Explain step: how the image is delivered, the headers that a client gets, and who keeps the answer for how long."""
+
+from gateway.catalog.record import ImageRecord
+from gateway.delivery.headers import CORS, CachePolicy, image_headers
+from gateway.ops.explanation import Facts
+from gateway.origin.origin_response import ObjectMetadata
+
+_AGAIN = "then asks again with If-None-Match"
+_NGINX_ACCEL = (
+    "the bytes of this version for 7 days, read only after the gateway has authorized the request (accel.conf)"
+)
+
+
+def headers_of(record: ImageRecord, metadata: ObjectMetadata, policy: CachePolicy) -> Facts:
+    """Return the header fields of a 200 that depend on the image, without those of every answer.
+
+    Raises ``NotAnImage``.
+    """
+    headers = image_headers(record, metadata, policy, download=None)
+    shown: Facts = {name: value for name, value in headers.items() if name not in CORS}
+    if metadata.size is not None:
+        shown["Content-Length"] = metadata.size
+    return shown
+
+
+def redirect_headers(record: ImageRecord, max_age: int, host: str, policy: CachePolicy) -> Facts:
+    """Return the header fields of a 302 that may be kept for ``max_age`` seconds; the URL's signature is left out."""
+    headers: Facts = {
+        "Location": f"a presigned URL at {host}",
+        "Cache-Control": f"{'public' if record.public else 'private'}, max-age={max_age}",
+        "Referrer-Policy": "no-referrer",
+    }
+    if not record.public:
+        headers["Vary"] = policy.private_vary
+    return headers
+
+
+def kept_by(delivery: str, max_age: int, *, is_public: bool) -> Facts:
+    """Return who keeps a delivered image, and for how long (seconds)."""
+    if delivery == "redirect":
+        return {
+            "browser": f"the redirect for {max_age} s; the bytes as COS's own Cache-Control says",
+            "nginx": "nothing: gateway.conf stores no redirects",
+            "cdn": f"the redirect for {max_age} s" if is_public else "nothing: the image is private",
+        }
+    browser = f"{max_age} s, {_AGAIN}"
+    if not is_public:
+        nginx = _NGINX_ACCEL if delivery == "accel" else "nothing: the image is private"
+        return {"browser": browser, "nginx": nginx, "cdn": "nothing: the image is private"}
+    optional = f"{max_age} s, if the optional cache of gateway.conf is turned on"
+    return {
+        "browser": browser,
+        "nginx": _NGINX_ACCEL if delivery == "accel" else optional,
+        "cdn": f"{max_age} s, then stale for up to 300 s while it asks again, and for up to a day while that fails",
+    }
+
+
+def nothing_kept() -> Facts:
+    """Return who keeps an error."""
+    return dict.fromkeys(("browser", "nginx", "cdn"), "nothing: errors carry no-store")

@@ -1,0 +1,59 @@
+"""COS's answer to a request that diagnoses: what it says of the object, of the clock and of itself."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import aiohttp
+
+from gateway.concurrency.shared_timeout import SharedTimeout
+from gateway.origin.cos_error import CosError, read_error
+from gateway.origin.origin_response import ObjectMetadata, checksum_in, metadata_in
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeAnswer:
+    """An answer whose body was not read further than its error.
+
+    ``seconds`` passed until its header had come. ``crc64`` is that of the whole object, None without one.
+    """
+
+    error: CosError
+    metadata: ObjectMetadata
+    crc64: int | None
+    seconds: float
+
+    @property
+    def status(self) -> int:
+        """HTTP status; it may be a success."""
+        return self.error.status
+
+    @property
+    def code(self) -> str | None:
+        """COS's error code; None without one."""
+        return self.error.code
+
+    @property
+    def date(self) -> float | None:
+        """COS's time in Unix seconds; None without a Date field."""
+        return self.error.date
+
+    @property
+    def clock(self) -> float | None:
+        """COS's time if a wrong clock explains a refusal, else None."""
+        return self.error.clock
+
+    @property
+    def request_id(self) -> str | None:
+        """The id of the request in COS's logs; None without one."""
+        return self.error.request_id
+
+    @property
+    def is_success(self) -> bool:
+        """Whether COS sent the object, or a part of it."""
+        return self.status in (200, 206)
+
+    @classmethod
+    async def read(cls, response: aiohttp.ClientResponse, seconds: float, shared_timeout: SharedTimeout) -> Self:
+        """Return the answer, and give its connection back."""
+        metadata, crc64 = metadata_in(response), checksum_in(response.headers)
+        return cls(await read_error(response, shared_timeout), metadata, crc64, seconds)

@@ -1,0 +1,324 @@
+"""Every reason why an image is served or not, asked of a running gateway."""
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import redis
+
+from gateway.cos_emulator.faults import Fault, Refuse
+from gateway.cos_emulator.server import CosEmulator
+from gateway.dev.database import ImageRow, ImagesTable
+from tests.access.credentials import ACCESS, LINK_KEY, OLD_LINK_KEY, link_query, token
+from tests.conftest import (
+    ADMIN_TOKEN,
+    BUCKET,
+    JWT_SECRET,
+    SECRET_ID,
+    SECRET_KEY,
+    Images,
+    RunningGateway,
+    StartGateway,
+)
+
+KEY = "objects/cat.png"
+ASK = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+
+
+@pytest.fixture
+async def asked(start_gateway: StartGateway, links_table: ImagesTable) -> RunningGateway:
+    """A gateway with every kind of credential."""
+    del links_table
+    return await start_gateway(access=ACCESS)
+
+
+async def explained(
+    gateway: RunningGateway, image_id: str = "cat", *, query: str = "", headers: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return the explanation that the admin address gives."""
+    path = f"/api/v1/monitoring/explain/{image_id}{query}"
+    answer = await gateway.request("GET", path, admin=True, headers=ASK | dict(headers or {}))
+    assert answer.status == 200
+    data: dict[str, Any] = answer.json()["data"]
+    return data
+
+
+async def test_a_served_image_is_explained_from_the_row_to_the_caches(asked: RunningGateway, images: Images) -> None:
+    await images.add("cat", b"seventeen bytes ..", owner="alice")
+    data = await explained(asked)
+    assert data["verdict"]["served"] is True
+    assert data["verdict"]["reason"] == "the client gets the image, 18 bytes, streamed by the gateway"
+    row = data["row"]
+    assert (row["owner"], row["visibility"], row["status"], row["bucket"], row["key"]) == (
+        "alice",
+        "public",
+        "active",
+        BUCKET,
+        KEY,
+    )
+    first, head = data["cos"]["first_byte"], data["cos"]["head"]
+    assert (first["url"], first["status"], head["status"]) == ("newly signed", 206, 200)
+    for answer in (first, head):
+        assert (answer["size"], answer["type"]) == (18, "image/png")
+        assert answer["crc64"].isdecimal()
+        assert answer["request_id"]
+        assert answer["milliseconds"] > 0
+    assert data["delivery"]["headers"]["Cache-Control"].startswith("public, max-age=3600")
+    assert data["delivery"]["headers"]["Content-Length"] == 18
+    assert data["kept"]["browser"].startswith("3600 s")
+    assert data["kept"]["cdn"].startswith("3600 s")
+
+
+async def test_the_headers_are_those_that_a_client_gets(asked: RunningGateway, images: Images) -> None:
+    await images.add("cat", owner="alice", public=False)
+    client = await asked.get("/i/cat", headers={"Authorization": f"Bearer {token()}"})
+    expected = (await explained(asked, query="?user=alice"))["delivery"]
+    assert client.status == expected["status"]
+    assert {name: client.headers[name] for name in expected["headers"]} == {
+        name: str(value) for name, value in expected["headers"].items()
+    }
+
+
+async def test_the_cached_url_is_reported_from_memory_and_from_redis(asked: RunningGateway, images: Images) -> None:
+    await images.add("cat")
+    cached = (await explained(asked))["cached_url"]
+    assert (cached["memory"]["state"], cached["redis"]["state"], cached["renewal"]["state"]) == (
+        "nothing",
+        "nothing",
+        "not queued",
+    )
+    assert (await asked.get("/i/cat")).status == 200
+    data = await explained(asked)
+    cached = data["cached_url"]
+    assert cached["memory"]["state"] == "fresh"
+    assert 0 < cached["memory"]["fresh_for_seconds"] <= 30
+    for tier in ("memory", "redis"):
+        assert 3200 < cached[tier]["seconds_left"] <= 3600
+        assert cached[tier]["handed_out_for_seconds"] == cached[tier]["seconds_left"] - 60
+    assert cached["renewal"]["state"] == "queued"
+    assert 0 < cached["renewal"]["due_in_seconds"] < 3600
+    assert data["cos"]["first_byte"]["url"] == "the cached one"
+
+
+async def test_an_explanation_counts_as_no_use(asked: RunningGateway, images: Images) -> None:
+    await images.add("cat")
+    await explained(asked)
+    assert asked.sample("url_cache_lookups_total", tier="local", result="miss") == 0
+    assert (await explained(asked))["cached_url"]["memory"]["state"] == "nothing"
+
+
+async def test_a_renewal_that_was_given_up_comes_with_its_reason(
+    asked: RunningGateway, images: Images, redis_client: "redis.Redis"
+) -> None:
+    await images.add("cat")
+    dead = json.dumps({"reason": "Postgres was away", "at": 1_700_000_000.0, "attempts": 5})
+    redis_client.hset("image:refresh:dead", "cat", dead)
+    renewal = (await explained(asked))["cached_url"]["renewal"]
+    assert (renewal["state"], renewal["reason"], renewal["attempts"]) == ("given up", "Postgres was away", 5)
+
+
+async def test_an_entry_of_redis_that_is_not_used_is_reported(
+    asked: RunningGateway, images: Images, redis_client: "redis.Redis"
+) -> None:
+    await images.add("cat")
+    redis_client.set("image:url:cat", f"{int(time.time()) + 900} forged", ex=900)
+    assert "not used" in (await explained(asked))["cached_url"]["redis"]["state"]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [("deleted", "its status is deleted, and not active"), (None, "the table has no row with this id")],
+)
+async def test_a_row_that_is_not_served_is_a_404(
+    asked: RunningGateway, images: Images, status: str | None, reason: str
+) -> None:
+    if status is not None:
+        await images.add("cat", status=status)
+    data = await explained(asked)
+    assert (data["verdict"]["status"], data["verdict"]["code"]) == (404, "image_not_found")
+    assert reason in data["verdict"]["reason"]
+    assert (await asked.get("/i/cat")).status == 404
+    assert "no-store" in data["kept"]["browser"]
+
+
+async def test_a_row_with_an_impossible_key_is_explained(asked: RunningGateway, images: Images) -> None:
+    await images.add_row(ImageRow("cat", None, "/../", public=True))
+    verdict = (await explained(asked))["verdict"]
+    assert (verdict["status"], verdict["code"]) == (404, "image_not_found")
+    assert "the key names the bucket" in verdict["reason"]
+
+
+def link(path: str = "/i/cat", **changes: Any) -> dict[str, str]:
+    """Return the field with a link, of alice's image for a minute unless ``changes`` say otherwise."""
+    return {"X-Explain-Link": f"https://images.example{path}?{link_query(path, **changes)}"}
+
+
+OTHER_KEY = "a-key-that-is-not-configured-and-long-enough"
+CALLERS = [
+    ("", {}, 404, "the request has no valid credentials"),
+    ("?user=bob", {}, 404, "bob is not the owner: the owner is alice"),
+    ("?user=alice", {}, 200, "alice is the owner"),
+    ("", {"X-Explain-Token": token()}, 200, "alice is the owner"),
+    ("", {"X-Explain-Token": token(sub="bob")}, 404, "bob is not the owner"),
+    ("", {"X-Explain-Token": token(exp=1)}, 401, "the token has expired"),
+    ("", {"X-Explain-Token": token(exp=None)}, 401, "the token has no exp"),
+    ("", {"X-Explain-Token": token(key=OTHER_KEY)}, 401, "signed with another key"),
+    ("", {"X-Explain-Token": token(aud="songs")}, 401, "another audience"),
+    ("", {"X-Explain-Token": ADMIN_TOKEN}, 404, "the admin token shows no images"),
+    ("", link(), 200, "the link is valid"),
+    ("", link(exp=1_700_000_000), 401, "the link is expired"),
+    ("", link(kid="new", key=OLD_LINK_KEY), 401, "signed with another key"),
+    ("", link(kid="third"), 401, "the key is unknown"),
+    ("", link("/i/dog"), 401, "the link is for another address: /i/dog"),
+    ("", {"X-Explain-Link": "/i/cat?kid=new"}, 401, "a parameter is missing or repeated"),
+    ("", {"X-Explain-Link": "/i/cat"}, 404, "the request has no valid credentials"),
+]
+
+
+@pytest.mark.parametrize(("query", "headers", "status", "reason"), CALLERS)
+async def test_who_asks_and_why_not(
+    asked: RunningGateway, images: Images, query: str, headers: dict[str, str], status: int, reason: str
+) -> None:
+    await images.add("cat", owner="alice", public=False)
+    data = await explained(asked, query=query, headers=headers)
+    assert data["verdict"]["status"] == status
+    assert reason in data["caller"]["why"]
+    assert reason in data["verdict"]["reason"] or status == 200
+    assert data["kept"]["cdn"].startswith("nothing")
+    request = {"Authorization": f"Bearer {headers['X-Explain-Token']}"} if "X-Explain-Token" in headers else {}
+    address = headers.get("X-Explain-Link", "/i/cat").removeprefix("https://images.example").replace("dog", "cat")
+    user = query.partition("=")[2]
+    answer = await asked.get(address, headers={**request, **({"X-User-Id": user} if user else {})})
+    assert answer.status == status, "what is explained is what a client gets"
+
+
+async def test_killed_links_are_named_as_the_reason(asked: RunningGateway, images: Images) -> None:
+    await images.add("cat", owner="alice", public=False)
+    killed = await asked.request("DELETE", "/api/v1/images/cat/links", headers={"Authorization": f"Bearer {token()}"})
+    assert killed.status == 200
+    data = await explained(asked, headers=link())
+    assert data["verdict"]["status"] == 401
+    assert "have been killed since the link was made (1 times in all)" in data["verdict"]["reason"]
+    assert (await explained(asked, headers=link(killed=1)))["verdict"]["served"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status", "code", "advice"),
+    [
+        ((404, "NoSuchKey"), 404, "image_not_found", "postgres.columns.key"),
+        ((404, "NoSuchBucket"), 502, "origin_misconfigured", "cos.bucket"),
+        ((403, "AccessDenied"), 502, "origin_refused", "GetObject"),
+        ((403, "SignatureDoesNotMatch"), 502, "origin_refused", "cos.secret_key"),
+        ((400, "ExpiredToken"), 503, "credentials_expired", "cos.token"),
+        ((503, "SlowDown"), 503, "origin_throttled", "7730"),
+    ],
+)
+async def test_an_error_of_cos_is_named_with_its_request_id(
+    start_gateway: StartGateway,
+    images: Images,
+    cos: CosEmulator,
+    refusal: tuple[int, str],
+    status: int,
+    code: str,
+    advice: str,
+) -> None:
+    gateway = await start_gateway(image_proxy={"timeout": 2, "retry_count": 0})
+    await images.add("cat")
+    cos.faults.add(Fault(action=Refuse(status=refusal[0], code=refusal[1]), key=KEY, times=None))
+    data = await explained(gateway)
+    assert (data["verdict"]["status"], data["verdict"]["code"]) == (status, code)
+    assert refusal[1] in data["verdict"]["reason"]
+    assert advice in data["verdict"]["advice"]
+    first = data["cos"]["first_byte"]
+    assert (first["status"], first["code"]) == refusal
+    assert first["request_id"] in data["verdict"]["reason"]
+    answer = await gateway.get("/i/cat")
+    assert (answer.status, answer.json()["code"]) == (status, code), "what is explained is what a client gets"
+
+
+async def test_a_cached_url_that_cos_refuses_is_tried_again_as_the_gateway_does(
+    asked: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    await images.add("cat")
+    await asked.get("/i/cat")
+    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), key=KEY, times=1))
+    data = await explained(asked)
+    assert data["verdict"]["served"]
+    assert "COS refused the first URL" in data["verdict"]["reason"]
+    assert (data["cos"]["first_byte"]["status"], data["cos"]["first_byte_again"]["status"]) == (403, 206)
+
+
+async def test_an_object_that_is_no_image_is_explained(asked: RunningGateway, images: Images) -> None:
+    await images.add("cat", content_type="text/html")
+    verdict = (await explained(asked))["verdict"]
+    assert (verdict["status"], verdict["code"]) == (502, "not_an_image")
+    assert "text/html" in verdict["reason"]
+
+
+async def test_a_cos_that_does_not_answer_is_explained(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(cos={"domain": "127.0.0.1:1"})
+    await images.add("cat")
+    verdict = (await explained(gateway))["verdict"]
+    assert (verdict["status"], verdict["code"]) == (502, "origin_unavailable")
+    assert "cos.region" in verdict["advice"]
+
+
+async def test_a_redirect_is_explained_without_its_url(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(image_proxy={"delivery": "redirect"})
+    await images.add("cat")
+    data = await explained(gateway)
+    assert data["verdict"]["status"] == data["delivery"]["status"] == 302
+    assert data["delivery"]["headers"]["Location"] == "a presigned URL at 127.0.0.1"
+    assert data["delivery"]["headers"]["Cache-Control"] == (await gateway.get("/i/cat")).headers["Cache-Control"]
+    assert data["kept"]["nginx"].startswith("nothing")
+
+
+async def test_a_postgres_that_is_away_leaves_the_cached_row(
+    start_gateway: StartGateway, images: Images, postgres_dsn: str
+) -> None:
+    gateway = await start_gateway(postgres={"listen": False})
+    await images.add("cat")
+    await gateway.get("/i/cat")
+    await images.execute("ALTER TABLE images RENAME TO pictures")
+    try:
+        data = await explained(gateway)
+        other = await explained(gateway, "dog")
+    finally:
+        await images.execute("ALTER TABLE pictures RENAME TO images")
+    assert data["verdict"]["served"]
+    assert data["row"]["used"] == "that of the cached entry"
+    assert (other["verdict"]["status"], other["verdict"]["code"]) == (503, "catalog_unavailable")
+    assert "there is no table" in other["verdict"]["reason"]
+
+
+async def test_nothing_secret_is_explained(asked: RunningGateway, images: Images, cos: CosEmulator) -> None:
+    """Search the whole answer, also of failures, for every secret of the configuration and every signature."""
+    await images.add("cat", owner="alice", public=False)
+    await asked.get("/i/cat", headers={"Authorization": f"Bearer {token()}"})
+    good, bad = token(), token(exp=1)
+    given: list[dict[str, str]] = [{"X-Explain-Token": good}, {"X-Explain-Token": bad}, link(), link(killed=1), {}]
+    texts = [json.dumps(await explained(asked, headers=headers)) for headers in given]
+    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), key=KEY, times=None))
+    texts.append(json.dumps(await explained(asked, query="?user=alice")))
+    assert len(cos.request_log.of(KEY)) >= 6
+    secrets = [SECRET_ID, SECRET_KEY, JWT_SECRET, LINK_KEY, OLD_LINK_KEY, ADMIN_TOKEN, good, bad, "q-sign", "sig="]
+    secrets += [good.rpartition(".")[2], bad.rpartition(".")[2], link_query("/i/cat").rpartition("=")[2]]
+    for text in texts:
+        assert re.search(r"\b[0-9a-f]{40}\b", text) is None, "a signature of COS is 40 hexadecimal digits"
+        assert [secret for secret in secrets if secret in text] == []
+
+
+async def test_the_address_needs_the_admin_token(asked: RunningGateway, images: Images) -> None:
+    await images.add("cat")
+    assert (await asked.request("GET", "/api/v1/monitoring/explain/cat", admin=True)).status == 401
+    assert (await asked.get("/api/v1/monitoring/explain/cat", headers=ASK)).status == 404
+
+
+async def test_two_credentials_at_once_are_refused(asked: RunningGateway) -> None:
+    answer = await asked.request(
+        "GET", "/api/v1/monitoring/explain/cat?user=bob", admin=True, headers={**ASK, "X-Explain-Token": "x"}
+    )
+    assert (answer.status, answer.json()["code"]) == (400, "invalid_request")
