@@ -8,6 +8,7 @@ from aiohttp import web
 from gateway.access.identity import Caller
 from gateway.access.policy import check_control, check_owner, check_view, refusal
 from gateway.api.caller import Callers
+from gateway.catalog.record import ImageRecord
 from gateway.errors import GatewayError, ImageNotFound
 from gateway.presign.signed_image import SignedImage
 from gateway.urls.resolved import Known, Resolved
@@ -66,6 +67,11 @@ class AuthorizedLookup:
         results = await self._resolver.resolve_many(image_ids)
         return {image_id: _checked(caller, result) for image_id, result in results.items()}
 
+    async def own_many(self, caller: Caller, image_ids: list[str]) -> dict[str, ImageRecord | GatewayError]:
+        """Return for each id the image's record, or the error that ``own`` would raise."""
+        results = await self._resolver.resolve_many(image_ids)
+        return {image_id: _owned(caller, result) for image_id, result in results.items()}
+
     async def control(self, caller: Caller, image_id: str) -> Known:
         """Return the image's record and cached URL if ``caller`` may control it (``check_control``)."""
         peeked = await self._peek(caller, image_id)
@@ -92,6 +98,17 @@ def _checked(caller: Caller, result: Resolved | GatewayError) -> Resolved | Gate
     except GatewayError as error:
         return error
     return result
+
+
+def _owned(caller: Caller, result: Resolved | GatewayError) -> ImageRecord | GatewayError:
+    try:
+        with _hide_missing_images(caller):
+            if isinstance(result, GatewayError):
+                raise result
+        check_owner(caller, result.image.record)
+    except GatewayError as error:
+        return error
+    return result.image.record
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Presigned URLs of many images in one request."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from aiohttp import web
@@ -16,14 +17,7 @@ MAX_IMAGES = 200
 
 async def urls(request: web.Request) -> web.Response:
     """Return for each id its URL, or the code of the error that a request for it alone would get."""
-    requested = image_ids_in(await json_body(request))
-    errors: dict[str, str] = {}
-    valid: list[str] = []
-    for image_id in requested:
-        try:
-            valid.append(parse_image_id(image_id))
-        except InvalidImageId as error:
-            errors[image_id] = error.code
+    valid, errors = validated(image_ids_in(await json_body(request)))
     found: dict[str, dict[str, Any]] = {}
     for image_id, result in (
         await request.app[AUTHORIZED_LOOKUP].view_many(request.app[CALLERS].of(request), valid)
@@ -46,3 +40,15 @@ def image_ids_in(body: Any) -> list[str]:
     if not 1 <= len(image_ids) <= MAX_IMAGES:
         raise InvalidRequest(f"image_ids must name 1 to {MAX_IMAGES} images")
     return image_ids
+
+
+def validated(image_ids: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the ids that are valid, and the error code of each that is not."""
+    valid: list[str] = []
+    errors: dict[str, str] = {}
+    for image_id in image_ids:
+        try:
+            valid.append(parse_image_id(image_id))
+        except InvalidImageId as error:
+            errors[image_id] = error.code
+    return valid, errors

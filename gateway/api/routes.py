@@ -38,6 +38,7 @@ def add_public_routes(app: web.Application) -> None:
     app.router.add_delete(f"/api/v1/images/{_ID}/links", link_handlers.kill, name="links")
     app.router.add_post("/api/v1/images/urls", batch.urls, name="urls")
     app.router.add_post("/api/v1/monitoring/beacons", Beacons().receive, name="beacons")
+    app.router.add_post("/api/v1/images/links", link_handlers.make_many, name="make_links")
     # The routes so far; the following ones are for tools, not for pages of other sites.
     for existing in list(app.router.resources()):
         if isinstance(existing, web.Resource):

@@ -87,6 +87,8 @@ def _image(operation: str) -> Json:
 
 _BATCH_BODY = object_of(image_ids={"type": "array", "items": STRING, "minItems": 1, "maxItems": MAX_IMAGES})
 _LINK_BODY = object_of(expires_in={"type": "integer", "minimum": 1, "maximum": MAX_LIFETIME})
+_LINK_BATCH_BODY = object_of(**_BATCH_BODY["properties"], **_LINK_BODY["properties"])
+_LINK_BATCH_ENTRY = object_of(url=STRING, expires_at=TIME)
 _BATCH_ENTRY = object_of(url=STRING, expires_at=TIME, from_cache=BOOLEAN)
 
 _OPERATIONS: Mapping[str, Json] = {
@@ -144,6 +146,7 @@ _OPERATIONS: Mapping[str, Json] = {
         "post": {
             "operationId": "link",
             "summary": "A signed link to an image of the caller's own.",
+            "description": "The link opens every style of the image, since the signature covers path and expiry only.",
             "parameters": [IMAGE_ID],
             "requestBody": {"required": True, "content": {"application/json": {"schema": _LINK_BODY}}},
             "responses": {
@@ -182,6 +185,27 @@ _OPERATIONS: Mapping[str, Json] = {
                 "408": error("the body did not arrive in time"),
                 "413": error("the body is too large"),
                 "503": error("temporarily unavailable; see Retry-After"),
+            },
+        }
+    },
+    "/api/v1/images/links": {
+        "post": {
+            "operationId": "makeLinks",
+            "summary": f"Signed links to up to {MAX_IMAGES} images of the caller's own.",
+            "description": "A link opens every style of its image, since the signature covers path and expiry only.",
+            "requestBody": {"required": True, "content": {"application/json": {"schema": _LINK_BATCH_BODY}}},
+            "responses": {
+                "200": success(
+                    "a link or the code of an error for each id",
+                    object_of(
+                        links={"type": "object", "additionalProperties": _LINK_BATCH_ENTRY},
+                        errors={"type": "object", "additionalProperties": STRING},
+                    ),
+                ),
+                "400": error("the body is not valid"),
+                "404": error("signed links are not configured"),
+                "408": error("the body did not arrive in time"),
+                "413": error("the body is too large"),
             },
         }
     },
