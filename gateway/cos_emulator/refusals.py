@@ -86,6 +86,20 @@ def invalid_range() -> Refusal:
     return Refusal(416, "InvalidRange", "The requested range cannot be satisfied.")
 
 
+def image_too_large() -> Refusal:
+    return Refusal(400, "ImageTooLarge", "The image is too large to be processed.")
+
+
+def image_resolution_exceeded() -> Refusal:
+    """Return the error of a picture with too many pixels or frames."""
+    return Refusal(400, "ImageResolutionExceed", "The resolution of the image exceeds the limit.")
+
+
+def invalid_image_format() -> Refusal:
+    """Return the error of a file that is no picture, or none that can be decoded."""
+    return Refusal(400, "InvalidImageFormat", "The format of the image is not supported.")
+
+
 # XML 1.0 section 2.2 allows no other characters in a document, not even as references.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

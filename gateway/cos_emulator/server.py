@@ -11,6 +11,7 @@ from gateway.cos_emulator.access import Access, Credentials
 from gateway.cos_emulator.armed_faults import Faults
 from gateway.cos_emulator.control import Control
 from gateway.cos_emulator.delivery import set_length_of_not_modified
+from gateway.cos_emulator.imaging import ImageProcessor
 from gateway.cos_emulator.request_log import RequestLog
 from gateway.cos_emulator.service import CosService
 from gateway.cos_emulator.store import ObjectStore
@@ -38,11 +39,13 @@ def create_cos_app(
     """
     faults = Faults() if faults is None else faults
     request_log = RequestLog() if request_log is None else request_log
+    images = ImageProcessor()
     service = CosService(
         store=store,
         access=Access(credentials, now, skew_tolerance),
         faults=faults,
         request_log=request_log,
+        images=images,
         default_bucket=default_bucket,
         force_download=force_download,
         now=now,
@@ -57,10 +60,14 @@ def create_cos_app(
     async def stop(_app: web.Application) -> None:
         service.stopping.set()
 
+    async def close(_app: web.Application) -> None:
+        await images.close()
+
     app = web.Application(middlewares=[cos])
     Control(faults, request_log).add_routes(app)
     app.on_response_prepare.append(set_length_of_not_modified)
     app.on_shutdown.append(stop)
+    app.on_cleanup.append(close)
     return app
 
 

@@ -16,11 +16,12 @@ from gateway.cos_emulator.armed_faults import Faults, Fired
 from gateway.cos_emulator.control import CONTROL_PREFIX
 from gateway.cos_emulator.delivery import Sender
 from gateway.cos_emulator.faults import Change
-from gateway.cos_emulator.imaging import find_rule, process
+from gateway.cos_emulator.image_rules import find_rule
+from gateway.cos_emulator.imaging import ImageProcessor
 from gateway.cos_emulator.refusals import Refusal
 from gateway.cos_emulator.request import CosRequest, parse_request
 from gateway.cos_emulator.request_log import LoggedRequest, RequestLog
-from gateway.cos_emulator.store import ObjectStore
+from gateway.cos_emulator.store import ObjectStore, StoredObject
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class CosService:
     access: Access
     faults: Faults
     request_log: RequestLog
+    images: ImageProcessor
     default_bucket: str | None
     force_download: bool
     now: Callable[[], float]
@@ -122,11 +124,22 @@ class CosService:
         if stored.archived:
             raise refusals.invalid_object_state()
         try:
-            if rule := find_rule(request):
-                stored = await process(stored, rule)
+            stored = await self._processed(request, stored)
             return await answer_object(request, stored, now=self.now(), force_download=self.force_download)
         except OSError as unreadable:  # a file removed since the look-up
             raise refusals.no_such_key() from unreadable
+
+    async def _processed(self, request: CosRequest, stored: StoredObject) -> StoredObject:
+        """Return what the request's image processing makes of the object, or the object without any."""
+        rule = find_rule(request)
+        if rule is None:
+            return stored
+        try:
+            return await self.images.process(stored, rule)
+        except Refusal:
+            if rule.ignore_error:
+                return stored
+            raise
 
 
 def _peer(request: web.Request) -> tuple[str, int]:

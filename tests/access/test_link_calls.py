@@ -118,7 +118,7 @@ class TestMaking:
         self, start_gateway: StartGateway, images: Images
     ) -> None:
         """They are not signed, by the contract: reading the image in another style is still reading it."""
-        gateway = await start_gateway(access=ACCESS, image_styles={"thumb": "imageMogr2/thumbnail/10x10"})
+        gateway = await start_gateway(access=ACCESS, image_styles={"thumb": "imageMogr2/interlace/1"})
         await images.add("mine", BODY, owner="alice", public=False)
         url = await make(gateway, "mine")
         saved = await gateway.get(f"{url}&download=a.png")
@@ -176,7 +176,7 @@ class TestKilling:
         sections: Any = {
             "access": ACCESS,
             "image_proxy": {"delivery": delivery},
-            "image_styles": {"thumb": "imageMogr2/thumbnail/10x10"},
+            "image_styles": {"thumb": "imageMogr2/interlace/1"},
         }
         gateway = await start_gateway(**sections)
         await images.add("mine", BODY, owner="alice", public=False)

@@ -1,37 +1,31 @@
-"""Image processing by query parameter, signed or appended."""
+"""Processed objects over HTTP: headers, signed and appended rules, the cache, threads."""
 
-import io
+import asyncio
 
 import pytest
-from PIL import Image, features
+from PIL import Image
 
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.imaging import Rule, find_rule
-from gateway.cos_emulator.request import CosRequest
-from gateway.cos_emulator.store import ObjectStore
+from gateway.cos_emulator.content import MemoryContent
+from gateway.cos_emulator.image_rules import Rule, parse_rule
+from gateway.cos_emulator.imaging import ImageProcessor
+from gateway.cos_emulator.refusals import Refusal
+from gateway.cos_emulator.store import ObjectStore, StoredObject
+from tests.waiting import until
 
 from .conftest import BUCKET, Client
+from .pictures import encoded, gradient, opened
 
 
-def picture(width: int, height: int, kind: str) -> bytes:
-    output = io.BytesIO()
-    Image.linear_gradient("L").resize((width, height)).convert("RGB").save(output, kind)
-    return output.getvalue()
-
-
-def size_and_kind(data: bytes) -> tuple[tuple[int, int], str | None]:
-    with Image.open(io.BytesIO(data)) as image:
-        return image.size, image.format
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP"])
-async def test_a_thumbnail_keeps_the_format_and_has_its_own_etag(client: Client, store: ObjectStore, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["AVIF", "GIF", "JPEG", "PNG", "WEBP"])
+async def test_a_thumbnail_has_its_own_bytes_type_and_etag(client: Client, store: ObjectStore, kind: str) -> None:
     key = f"a.{kind.lower()}"
-    store.put(BUCKET, key, picture(400, 200, kind), headers={"x-cos-meta-a": "1"}, etag="abc-2")
+    store.put(BUCKET, key, gradient(400, 200, kind), headers={"x-cos-meta-a": "1"}, etag="abc-2")
     original = await client.get(key)
     thumbnail = await client.fetch(client.presign(key, params={"imageMogr2/thumbnail/100x100": ""}))
-    assert (thumbnail.status, size_and_kind(thumbnail.body)) == (200, ((100, 50), kind))
+    image = opened(thumbnail.body)
+    assert (thumbnail.status, image.size, image.format) == (200, (100, 50), kind)
     assert thumbnail.headers["ETag"] != original.headers["ETag"]
+    assert thumbnail.headers["Last-Modified"] == original.headers["Last-Modified"]
     assert thumbnail.headers["Content-Length"] == str(len(thumbnail.body))
     assert thumbnail.headers["Content-Type"] == original.headers["Content-Type"]
     assert thumbnail.headers["x-cos-meta-a"] == "1"
@@ -39,94 +33,114 @@ async def test_a_thumbnail_keeps_the_format_and_has_its_own_etag(client: Client,
     assert "x-cos-hash-crc64ecma" not in thumbnail.headers
 
 
-@pytest.mark.parametrize(
-    ("rule", "size"),
-    [
-        ("imageMogr2/thumbnail/100x10", (20, 10)),
-        ("imageMogr2/thumbnail/100x", (100, 50)),
-        ("imageMogr2/thumbnail/x100", (200, 100)),
-        ("imageMogr2/thumbnail/!50p", (200, 100)),
-        ("imageMogr2/thumbnail/!1p", (4, 2)),
-        ("imageMogr2/thumbnail/!0p", (1, 1)),
-        ("imageMogr2/thumbnail/9999x9999", (400, 200)),
-        ("imageView2/2/w/40", (40, 20)),
-        ("imageView2/2/h/20", (40, 20)),
-        ("imageView2/2/w/40/h/10", (20, 10)),
-        ("imageMogr2/rotate/90", (400, 200)),
-        ("imageMogr2/thumbnail/99999x1", (400, 200)),
-    ],
-)
-async def test_a_rule_sets_the_size(client: Client, store: ObjectStore, rule: str, size: tuple[int, int]) -> None:
-    store.put(BUCKET, "a.png", picture(400, 200, "PNG"))
-    answer = await client.fetch(client.presign("a.png") + "&" + rule)
-    assert size_and_kind(answer.body)[0] == size
+async def test_a_rule_may_be_appended_unsigned(client: Client, store: ObjectStore) -> None:
+    store.put(BUCKET, "a.png", gradient(400, 200))
+    answer = await client.fetch(client.presign("a.png") + "&imageMogr2/thumbnail/100x%3E/format/avif")
+    image = opened(answer.body)
+    assert (image.size, image.format, answer.headers["Content-Type"]) == ((100, 50), "AVIF", "image/avif")
 
 
-async def test_a_file_that_is_not_an_image_is_unchanged(client: Client, store: ObjectStore) -> None:
-    store.put(BUCKET, "a.png", b"\x89PNG\r\n\x1a\nno picture")
-    answer = await client.fetch(client.presign("a.png", params={"imageView2/2/w/40": ""}))
-    assert answer.body == b"\x89PNG\r\n\x1a\nno picture"
-    assert "x-cos-hash-crc64ecma" in answer.headers
-
-
-async def test_an_image_over_32_mib_is_unchanged(client: Client, store: ObjectStore) -> None:
-    size = 32 * 1024 * 1024 + 1
-    store.put(BUCKET, "a.png", SyntheticContent(size))
-    url = client.presign("a.png", method="HEAD", params={"imageView2/2/w/40": ""})
-    assert (await client.fetch(url, method="HEAD")).headers["Content-Length"] == str(size)
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP"])
-@pytest.mark.parametrize(
-    ("rule", "size", "made_into"),
-    [
-        ("imageMogr2/format/webp", (400, 200), "WEBP"),
-        ("imageMogr2/thumbnail/100x100/format/png", (100, 50), "PNG"),
-        ("imageMogr2/thumbnail/!50p|imageMogr2/quality/80/format/jpg", (200, 100), "JPEG"),
-        ("imageView2/2/w/40/format/gif/q/85", (40, 20), "GIF"),
-        ("imageMogr2/format/bmp", (400, 200), "BMP"),
-    ],
-)
-async def test_a_rule_sets_the_format_and_content_type(
-    client: Client, store: ObjectStore, kind: str, rule: str, size: tuple[int, int], made_into: str
+@pytest.mark.parametrize("rule", ["watermark/2/text/5Zu+", "imageMogr2/interlace/1", "imageView2/0", "imageMogr2"])
+async def test_documented_rules_that_are_not_emulated_change_nothing(
+    client: Client, store: ObjectStore, rule: str
 ) -> None:
-    store.put(BUCKET, "a.png", picture(400, 200, kind), content_type=f"image/{kind.lower()}")
-    answer = await client.fetch(client.presign("a.png", params={rule: ""}))
-    assert size_and_kind(answer.body) == (size, made_into)
-    assert answer.headers["Content-Type"] == f"image/{made_into.lower()}"
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
-@pytest.mark.parametrize("made_into", ["avif", "bmp", "gif", "jpg", "png", "webp"])
-async def test_every_picture_mode_converts_to_every_format(
-    client: Client, store: ObjectStore, mode: str, made_into: str
-) -> None:
-    output = io.BytesIO()
-    Image.new(mode, (8, 8)).save(output, "TIFF")
-    store.put(BUCKET, "a.tiff", output.getvalue())
-    answer = await client.fetch(client.presign("a.tiff") + f"&imageMogr2/format/{made_into}")
-    if made_into != "avif" or features.check("avif"):
-        assert size_and_kind(answer.body)[1] == made_into.upper().replace("JPG", "JPEG")
-
-
-async def test_transparency_is_kept_where_the_format_has_it(client: Client, store: ObjectStore) -> None:
-    output = io.BytesIO()
-    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(output, "PNG")
-    store.put(BUCKET, "a.png", output.getvalue())
-    answer = await client.fetch(client.presign("a.png") + "&imageMogr2/format/webp")
-    with Image.open(io.BytesIO(answer.body)) as image:
-        assert image.convert("RGBA").getchannel("A").getextrema() == (0, 0)
-
-
-@pytest.mark.parametrize("rule", ["imageMogr2/format/tpg", "imageMogr2/rotate/90", "watermark/2/format/png"])
-async def test_unsupported_rules_change_nothing(client: Client, store: ObjectStore, rule: str) -> None:
-    store.put(BUCKET, "a.jpg", picture(400, 200, "JPEG"))
+    store.put(BUCKET, "a.jpg", b"no picture")
     answer = await client.fetch(client.presign("a.jpg", params={rule: ""}))
-    assert answer.body == picture(400, 200, "JPEG")
+    assert answer.body == b"no picture"
     assert "x-cos-hash-crc64ecma" in answer.headers
 
 
-def test_the_first_rule_applies() -> None:
-    query = (("x", ""), ("imageView2/2/w/40", ""), ("imageMogr2/thumbnail/!50p", ""))
-    assert find_rule(CosRequest("GET", "h", "/k", query)) == Rule(width=40)
-    assert find_rule(CosRequest("GET", "h", "/k")) is None
+async def test_an_unknown_operation_is_400(client: Client, store: ObjectStore) -> None:
+    store.put(BUCKET, "a.png", gradient(4, 2))
+    answer = await client.fetch(client.presign("a.png", params={"imageMogr2/explode/1": ""}))
+    assert (answer.status, b"<Code>InvalidArgument</Code>" in answer.body) == (400, True)
+    assert (await client.fetch(client.presign("b.png", params={"imageMogr2/explode/1": ""}))).status == 404
+
+
+async def test_ranges_and_conditions_apply_to_the_result(client: Client, store: ObjectStore) -> None:
+    store.put(BUCKET, "a.png", gradient(400, 200))
+    url = client.presign("a.png", params={"imageMogr2/thumbnail/40x": ""})
+    whole = await client.fetch(url)
+    part = await client.fetch(url, headers={"Range": "bytes=8-15", "If-Match": whole.headers["ETag"]})
+    assert (part.status, part.body) == (206, whole.body[8:16])
+    assert (await client.fetch(url, headers={"If-None-Match": whole.headers["ETag"]})).status == 304
+
+
+@pytest.fixture
+async def processor() -> ImageProcessor:
+    return ImageProcessor(cache_bytes=10_000)
+
+
+def stored(data: bytes) -> StoredObject:
+    return StoredObject(MemoryContent(data), "image/png", 0.0)
+
+
+def rule(text: str) -> Rule:
+    parsed = parse_rule(f"imageMogr2/{text}")
+    assert parsed is not None
+    return parsed
+
+
+async def test_a_result_is_kept_until_the_object_or_the_rule_changes(processor: ImageProcessor) -> None:
+    first = await processor.process(stored(gradient(400, 200)), rule("thumbnail/40x"))
+    again = await processor.process(stored(gradient(400, 200)), rule("thumbnail/40x"))
+    assert (processor.processed, await first.quoted_etag()) == (1, await again.quoted_etag())
+    await processor.process(stored(gradient(400, 200)), rule("thumbnail/50x"))
+    await processor.process(stored(gradient(400, 100)), rule("thumbnail/40x"))
+    assert processor.processed == 3
+    await processor.close()
+
+
+async def test_the_cache_is_bounded_and_drops_what_was_not_used_for_longest(processor: ImageProcessor) -> None:
+    noise = stored(encoded(Image.effect_noise((100, 100), 80)))
+    rules = [rule(f"thumbnail/{width}x") for width in (55, 56, 57, 58)]
+    for each in rules[:3]:
+        await processor.process(noise, each)
+    await processor.process(noise, rules[0])
+    assert (processor.processed, processor.cached_bytes <= 10_000) == (3, True)
+    await processor.process(noise, rules[3])
+    assert processor.cached_bytes <= 10_000
+    await processor.process(noise, rules[0])
+    assert processor.processed == 4
+    await processor.process(noise, rules[1])
+    assert processor.processed == 5
+    await processor.close()
+
+
+async def test_requests_for_the_same_result_share_one_processing(processor: ImageProcessor) -> None:
+    """Also if the first of them is cancelled."""
+    large = stored(gradient(3000, 2000))
+    waiting = [
+        asyncio.create_task(processor.process(large, rule("format/webp")), name=f"waiter {number}")
+        for number in range(5)
+    ]
+    await until(lambda: processor.processed)
+    waiting[0].cancel()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert all(isinstance(result, StoredObject) for result in results[1:])
+    assert processor.processed == 1
+    await processor.close()
+
+
+async def test_an_error_is_not_kept(processor: ImageProcessor) -> None:
+    for _ in range(2):
+        with pytest.raises(Refusal):
+            await processor.process(stored(b"text"), rule("thumbnail/40x"))
+    assert (processor.processed, processor.cached_bytes) == (2, 0)
+    await processor.close()
+
+
+async def test_the_loop_goes_on_while_pixels_are_processed(client: Client, store: ObjectStore) -> None:
+    store.put(BUCKET, "large.png", gradient(4000, 3000))
+    store.put(BUCKET, "small.png", b"data")
+    slow = asyncio.create_task(
+        client.fetch(client.presign("large.png", params={"imageMogr2/format/webp": ""})), name="slow"
+    )
+    await client.cos.request_log.arrived()
+    answered = 0
+    while not slow.done():
+        assert (await client.get("small.png")).status == 200
+        answered += 1
+    assert (await slow).status == 200
+    assert answered > 3

@@ -9,6 +9,7 @@ import yarl
 from gateway.cos_emulator.faults import Fault, Headers
 from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway, token_for
+from tests.cos_emulator.pictures import gradient
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 HANDING_OUT = ["/i/cat?redirect=true", "/api/v1/images/cat/url"]
@@ -100,7 +101,7 @@ async def test_a_style_has_the_type_of_its_format(start_gateway: StartGateway, i
     gateway = await start_gateway(
         image_styles={"web": "imageMogr2/thumbnail/300x300/format/webp", "thumb": "imageMogr2/thumbnail/300x300"}
     )
-    await images.add("cat", key="cat.png")
+    await images.add("cat", gradient(4, 2), key="cat.png")
     for style, sent_type in {"web": "image/webp", "thumb": "image/png"}.items():
         url = await handed_out(gateway, f"/i/cat?redirect=true&style={style}")
         assert parse_qs(urlsplit(url).query)["response-content-type"] == [sent_type]

@@ -9,6 +9,7 @@ from gateway.api.app_keys import INVALIDATION
 from gateway.cos_emulator.faults import Drip, Fault, Hang, Refuse, Reset
 from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
+from tests.cos_emulator.pictures import gradient
 from tests.stories.content import ALWAYS_REVALIDATE, KEY, SMALL, requests_to
 from tests.waiting import until
 
@@ -118,7 +119,7 @@ async def test_a_changed_image_leaves_memory_at_once(gateway: RunningGateway, im
 
 async def test_each_style_is_cached_separately(start_gateway: StartGateway, images: Images, cos: CosEmulator) -> None:
     gateway = await start_gateway(image_styles={"thumb": "imageMogr2/thumbnail/300x300"})
-    await images.add("a", SMALL)
+    await images.add("a", gradient(4, 2))
     for path in ("/i/a", "/i/a?style=thumb"):
         for _ in range(2):
             assert (await gateway.get(path)).status == 200

@@ -2,12 +2,13 @@
 
 from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import Answer, Images, RunningGateway, StartGateway
+from tests.cos_emulator.pictures import gradient
 from tests.stories.content import SMALL
 
 
 async def test_a_style_is_part_of_the_signed_url(start_gateway: StartGateway, images: Images, cos: CosEmulator) -> None:
     gateway = await start_gateway(image_styles={"thumb": "imageMogr2/thumbnail/300x300"})
-    await images.add("a")
+    await images.add("a", gradient(4, 2))
     assert (await gateway.get("/i/a?style=thumb")).status == 200
     assert "imageMogr2/thumbnail/300x300" in cos.request_log.of("objects/a.png")[-1].query
     unknown = await gateway.get("/i/a?style=huge")
