@@ -15,6 +15,7 @@ from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.caller import Callers
 from gateway.api.client_address import ClientAddress
 from gateway.api.image_handler import ImageHandler
+from gateway.api.nginx_files import NginxFiles
 from gateway.catalog.postgres import CatalogQueryRefused, open_catalog
 from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.accel import ImageAccel
@@ -270,6 +271,7 @@ async def image_handler(app: web.Application) -> AsyncIterator[None]:
     source = app[app_keys.OBJECT_SOURCE]
     policy = cache_policy(app)
     responder = Responder(source, Relay(metrics), policy, metrics)
+    app[app_keys.NGINX_FILES] = NginxFiles(settings.delivery, metrics)
     app[app_keys.AUTHORIZED_LOOKUP] = AuthorizedLookup(app[app_keys.RESOLVER], app[app_keys.CALLERS])
     app[app_keys.IMAGE_HANDLER] = ImageHandler(
         settings,

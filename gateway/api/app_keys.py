@@ -8,6 +8,7 @@ from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.caller import Callers
 from gateway.api.client_address import ClientAddress
 from gateway.api.image_handler import ImageHandler
+from gateway.api.nginx_files import NginxFiles
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
@@ -60,6 +61,7 @@ RESOLVER = web.AppKey("resolver", UrlResolver)
 AUTHORIZED_LOOKUP = web.AppKey("authorized_lookup", AuthorizedLookup)
 OBJECT_SOURCE = web.AppKey("object_source", ObjectSource)
 IMAGE_HANDLER = web.AppKey("image_handler", ImageHandler)
+NGINX_FILES = web.AppKey("nginx_files", NginxFiles)
 FALLBACK_PICTURE = web.AppKey("fallback_picture", FallbackPicture)
 EXPLAINER = web.AppKey("explainer", Explainer)
 HEALTH = web.AppKey("health", Health)

@@ -65,6 +65,9 @@ class Metrics:
         self.accel_not_configured = self._counter(
             "accel_not_configured", "Requests for image_proxy.accel_prefix, which nginx should serve itself."
         )
+        self.nginx_config_mismatches = self._counter(
+            "nginx_config_mismatches", "Requests for images through nginx files of another release."
+        )
         self.refresh = self._counter("refresh", "Presigned URLs processed by the refresh task, by result.", ("result",))
         self.refresh_queue_length = self._gauge("refresh_queue_length", "Presigned URLs in the refresh queue.")
         self.refresh_due = self._gauge("refresh_due", "Presigned URLs that are due for renewal.")

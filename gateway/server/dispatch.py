@@ -11,9 +11,18 @@ from collections.abc import Awaitable, Callable
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from multidict import istr
 
-from gateway.api.app_keys import CLIENT_ADDRESS, FALLBACK_PICTURE, IMAGE_HANDLER, IN_FLIGHT, METRICS, ROUTE_PREFIX
+from gateway.api.app_keys import (
+    CLIENT_ADDRESS,
+    FALLBACK_PICTURE,
+    IMAGE_HANDLER,
+    IN_FLIGHT,
+    METRICS,
+    NGINX_FILES,
+    ROUTE_PREFIX,
+)
 from gateway.api.denial_delay import DenialDelay
 from gateway.api.json_responses import failure
+from gateway.api.nginx_files import FIELD
 from gateway.catalog.image_id import PATTERN
 from gateway.delivery.headers import CORS
 from gateway.delivery.prepared_response import PreparedResponse
@@ -52,6 +61,7 @@ class Dispatch:
         self._fallback = app.get(FALLBACK_PICTURE)
         self._client_address = app[CLIENT_ADDRESS]
         self._denial_delay = DenialDelay()
+        self._nginx_files = app.get(NGINX_FILES)
         # Pages of other sites may read responses of the public port, but none of the admin port.
         self._cors = CORS if self._image_handler is not None else {}
         self._route_prefix = app.get(ROUTE_PREFIX, "")
@@ -91,6 +101,9 @@ class Dispatch:
             if address is not None:
                 context.route = address.lastgroup
                 context.image_id = image_id = address[address.lastindex or 0]
+                nginx_files = self._nginx_files
+                if nginx_files is not None and (sent := request.headers.get(FIELD)) not in nginx_files.accepted:
+                    nginx_files.report(sent)
                 return self._image_handler.answer(request, image_id, context)
         request[REQUEST_CONTEXT] = context
         return self._app_handler(request)

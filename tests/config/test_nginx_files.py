@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.api.nginx_files import ACCEL_CONF, FIELD, GATEWAY_CONF, VERSION
 from gateway.settings import ImageProxySettings, ServerSettings
 from tests.config.files import ROOT, read
 
@@ -85,3 +86,15 @@ def test_the_commands_in_the_header_of_accel_conf_replace_an_installed_gateway_c
     assert (
         " server pictures-1251111111.cos.ap-guangzhou.myqcloud.com:443;" in (installed / "conf.d/cos.conf").read_text()
     )
+
+
+def test_every_file_names_its_version_and_those_that_send_it_agree() -> None:
+    files = list((ROOT / "config/nginx").rglob("*.conf"))
+    assert len(files) >= 8
+    for file in files:
+        assert file.read_text().startswith(f"# image-gateway nginx files, version {VERSION}\n"), file.name
+    (sent,) = [value for value in directive("gateway.conf", "proxy_set_header") if value.startswith(FIELD)]
+    assert sent == f'{FIELD} "{GATEWAY_CONF}"'
+    (config,) = [value for value in directive("accel.conf", "set") if value.startswith("$image_config")]
+    (sent,) = [value for value in directive("image-gateway/to-gateway.conf", "proxy_set_header") if FIELD in value]
+    assert sent.replace("$image_config", config.split('"')[1]) == f'{FIELD} "{ACCEL_CONF}"'

@@ -1,0 +1,51 @@
+"""The version of the nginx files in front: each sends it, and another one than the gateway's is reported."""
+
+import logging
+import re
+from typing import Final
+
+from multidict import istr
+
+from gateway.metrics.collectors import Metrics
+
+logger = logging.getLogger(__name__)
+
+# Raised with every change of config/nginx that needs a change of the gateway, or the other way round.
+VERSION: Final = 1
+FIELD: Final = istr("X-Gateway-Config-Version")
+GATEWAY_CONF: Final = f"gateway.conf {VERSION}"
+ACCEL_CONF: Final = f"accel.conf {VERSION}, to-gateway.conf {VERSION}"
+_KNOWN_FORM: Final = re.compile(r"[a-z.-]{1,32} [0-9]{1,4}(, [a-z.-]{1,32} [0-9]{1,4})?")
+
+
+class NginxFiles:
+    """Counts requests for images that come through nginx files of another release, and logs the first one.
+
+    ``accepted`` are the values of ``FIELD`` to be silent about. Without accel the field may be missing: any proxy, or
+    none, may be in front. With accel, ``gateway.conf`` fails every image, which ``AccelPrefix`` reports.
+    """
+
+    def __init__(self, delivery: str, metrics: Metrics) -> None:
+        self.accepted = frozenset(
+            {ACCEL_CONF, GATEWAY_CONF} if delivery == "accel" else {None, GATEWAY_CONF, ACCEL_CONF}
+        )
+        self._delivery = delivery
+        self._metrics = metrics
+        self._is_logged = False
+
+    def report(self, version: str | None) -> None:
+        """Count a request whose ``FIELD`` has a value that is not accepted; log it once per process."""
+        self._metrics.nginx_config_mismatches.inc()
+        if self._is_logged:
+            return
+        self._is_logged = True
+        # Any client that reaches the gateway without nginx chooses the value.
+        shown = version if version is not None and _KNOWN_FORM.fullmatch(version) else "none that is known"
+        needed = ACCEL_CONF if self._delivery == "accel" else GATEWAY_CONF
+        logger.warning(
+            "nginx's files are not those of this release: version=%s expected=%s delivery=%s; "
+            "install config/nginx of this release and reload nginx",
+            shown,
+            needed,
+            self._delivery,
+        )

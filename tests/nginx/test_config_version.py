@@ -1,0 +1,96 @@
+"""nginx's files of another release are reported: once in the log, and every request in a metric."""
+
+import pytest
+
+from gateway.api.nginx_files import ACCEL_CONF, GATEWAY_CONF
+from gateway.cos_emulator.server import CosEmulator
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.nginx.conftest import CONFIG, Nginx, StartNginx, accel
+from tests.nginx.test_accel import SMALL
+from tests.nginx.test_gateway_conf import upstream
+
+FIELD = "X-Gateway-Config-Version"
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the messages about nginx's files."""
+    return [record.getMessage() for record in caplog.records if "nginx's files" in record.getMessage()]
+
+
+async def test_the_files_of_this_release_are_not_reported(
+    nginx: Nginx, gateway: RunningGateway, images: Images, caplog: pytest.LogCaptureFixture
+) -> None:
+    await images.add("a", SMALL)
+    assert (await nginx.get("/i/a")).status == 200
+    assert gateway.sample("nginx_config_mismatches_total") == 0
+    assert warnings(caplog) == []
+
+
+async def test_gateway_conf_sends_its_version(
+    start_nginx: StartNginx, start_gateway: StartGateway, images: Images
+) -> None:
+    gateway = await start_gateway()
+    address = gateway.ports.public.removeprefix("http://")
+    nginx = await start_nginx(upstream(address) + (CONFIG / "gateway.conf").read_text())
+    await images.add("a", SMALL)
+    assert (await nginx.request("GET", "/i/a", **{FIELD: "gateway.conf 0"})).status == 200
+    assert gateway.sample("nginx_config_mismatches_total") == 0, "nginx replaces what the client sends"
+
+
+@pytest.mark.parametrize("file", ["accel.conf 1", "to-gateway.conf 1"])
+async def test_an_older_file_behind_accel_is_logged_once_and_counted(
+    start_nginx: StartNginx,
+    gateway: RunningGateway,
+    images: Images,
+    cos: CosEmulator,
+    caplog: pytest.LogCaptureFixture,
+    file: str,
+) -> None:
+    older = f"{file.partition(' ')[0]} 0"
+    nginx = await start_nginx(accel(gateway.ports.public.removeprefix("http://"), cos.port), changes={file: older})
+    await images.add("a", SMALL)
+    for _ in range(3):
+        assert (await nginx.get("/i/a")).status == 200
+    assert gateway.sample("nginx_config_mismatches_total") == 3
+    (message,) = warnings(caplog)
+    assert older in message
+    assert f"expected={ACCEL_CONF}" in message
+
+
+@pytest.mark.parametrize(
+    ("delivery", "sent", "is_reported"),
+    [
+        ("stream", None, False),
+        ("stream", GATEWAY_CONF, False),
+        ("stream", ACCEL_CONF, False),
+        ("stream", "gateway.conf 0", True),
+        ("redirect", "gateway.conf 99", True),
+        ("accel", ACCEL_CONF, False),
+        ("accel", GATEWAY_CONF, False),  # a request for the prefix follows, and is reported
+        ("accel", None, True),
+    ],
+)
+async def test_each_delivery_has_its_files(
+    start_gateway: StartGateway, images: Images, delivery: str, sent: str | None, is_reported: bool
+) -> None:
+    gateway = await start_gateway(image_proxy={"delivery": delivery})
+    await images.add("a", SMALL)
+    await gateway.get("/i/a", headers={FIELD: sent} if sent is not None else {})
+    assert gateway.sample("nginx_config_mismatches_total") == int(is_reported)
+
+
+@pytest.mark.parametrize("sent", ["x" * 1000, "<script>", "gateway.conf one"])
+async def test_a_value_that_no_file_sends_is_not_logged(
+    gateway: RunningGateway, images: Images, caplog: pytest.LogCaptureFixture, sent: str
+) -> None:
+    await images.add("a", SMALL)
+    await gateway.get("/i/a", headers={FIELD: sent})
+    (message,) = warnings(caplog)
+    assert "version=none that is known" in message
+    assert sent not in message
+
+
+async def test_only_requests_for_images_count(gateway: RunningGateway) -> None:
+    for path in ("/healthz", "/openapi.json", "/api/v1/images/a/url"):
+        await gateway.get(path, headers={FIELD: "gateway.conf 0"})
+    assert gateway.sample("nginx_config_mismatches_total") == 0
