@@ -2,7 +2,7 @@
 
 import base64
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 
@@ -27,6 +27,10 @@ _OVERRIDES = {
 }
 
 
+AnswerObject = Callable[[CosRequest, StoredObject], Awaitable["Answer"]]
+"""Makes the answer for an object; raises Refusal, OSError."""
+
+
 @dataclass(slots=True)
 class Answer:
     """Status, headers and bytes [start, stop) of ``content``; ``delivery`` adds the framing headers."""
@@ -36,6 +40,8 @@ class Answer:
     content: Content
     start: int
     stop: int
+    is_chunked: bool = False
+    """Whether the length is unknown to the client: chunks instead of Content-Length."""
 
     @property
     def length(self) -> int:
@@ -65,19 +71,22 @@ async def answer_object(request: CosRequest, stored: StoredObject, *, now: float
     if outcome is Outcome.NOT_MODIFIED:
         # COS's samples show ETag without Last-Modified on the 304 of a GET, and neither on the 304 of a HEAD.
         if is_get:
-            headers.update({"ETag": etag, "Content-Type": stored.content_type})
+            headers["Content-Type"] = stored.content_type
+            if etag is not None:
+                headers["ETag"] = etag
         return Answer.whole(304, headers)
     headers.update(
         {
             "Content-Type": stored.content_type,
-            "ETag": etag,
+            **({} if etag is None else {"ETag": etag}),
             "Last-Modified": formatdate(stored.last_modified, usegmt=True),
             **stored.headers,
         }
     )
     if stored.has_crc:
         # A 206 also carries the CRC of the whole object.
-        headers["x-cos-hash-crc64ecma"] = str((await stored.content.digests()).crc64)
+        crc = (await stored.content.digests()).crc64 if stored.crc64 is None else stored.crc64
+        headers["x-cos-hash-crc64ecma"] = str(crc)
     if is_get:
         headers["Accept-Ranges"] = "bytes"
         headers.update(_overrides(request))

@@ -31,11 +31,11 @@ class ByteRange:
         return f"bytes {self.start}-{self.stop - 1}/{self.size}"
 
 
-def evaluate(headers: Mapping[str, str], etag: str, last_modified: float) -> Outcome:
+def evaluate(headers: Mapping[str, str], etag: str | None, last_modified: float) -> Outcome:
     """Evaluate the four preconditions in the order of RFC 9110 section 13.2.2.
 
-    ``etag`` is quoted; ``last_modified`` is in Unix seconds. Invalid dates are ignored. COS does not document
-    If-Range, so it has no effect.
+    ``etag`` is quoted, or None for an object without one; ``last_modified`` is in Unix seconds. Invalid dates are
+    ignored. COS does not document If-Range, so it has no effect.
     """
     if (if_match := headers.get("If-Match")) is not None:
         if not _lists(if_match, etag):
@@ -71,10 +71,10 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
     return ByteRange(start, stop, size)
 
 
-def _lists(header: str, etag: str) -> bool:
+def _lists(header: str, etag: str | None) -> bool:
     tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
     # SDK users often send the ETag without its quotes; COS accepts both forms.
-    return "*" in tags or etag in tags or etag.strip('"') in tags
+    return "*" in tags or (etag is not None and (etag in tags or etag.strip('"') in tags))
 
 
 def _date(header: str | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Control addresses: faults and request log for clients in another process."""
+"""Control addresses: faults, request log and processing options for clients in another process."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from gateway.cos_emulator.armed_faults import ArmedFault, Faults
 from gateway.cos_emulator.faults import Fault
+from gateway.cos_emulator.processing_options import Processing, ProcessingOptions
 from gateway.cos_emulator.request_log import RequestLog
 
 CONTROL_PREFIX = "/.emulator/"
@@ -20,14 +21,18 @@ class Control:
 
     faults: Faults
     request_log: RequestLog
+    processing: Processing
 
     def add_routes(self, app: web.Application) -> None:
-        faults, request_log = CONTROL_PREFIX + "faults", CONTROL_PREFIX + "journal"
+        faults, request_log, processing = (CONTROL_PREFIX + name for name in ("faults", "journal", "processing"))
         app.router.add_get(faults, self.list_faults)
         app.router.add_post(faults, self.add_fault)
         app.router.add_delete(faults, self.clear_faults)
         app.router.add_get(request_log, self.show_request_log)
         app.router.add_delete(request_log, self.clear_request_log)
+        app.router.add_get(processing, self.show_processing)
+        app.router.add_put(processing, self.set_processing)
+        app.router.add_delete(processing, self.reset_processing)
 
     async def list_faults(self, _request: web.Request) -> web.Response:
         """Answer with the active faults and their counters."""
@@ -51,6 +56,22 @@ class Control:
 
     async def clear_request_log(self, _request: web.Request) -> web.Response:
         self.request_log.clear()
+        return web.Response(status=204)
+
+    async def show_processing(self, _request: web.Request) -> web.Response:
+        """Answer with the options of image processing."""
+        return web.json_response(self.processing.options.model_dump(mode="json"))
+
+    async def set_processing(self, request: web.Request) -> web.Response:
+        """Replace the options, the missing ones by their defaults: answer them, or 400 with the validation errors."""
+        try:
+            self.processing.options = ProcessingOptions.model_validate_json(await request.read())
+        except ValidationError as error:
+            return web.Response(status=400, text=f"{error}\n")
+        return await self.show_processing(request)
+
+    async def reset_processing(self, _request: web.Request) -> web.Response:
+        self.processing.options = ProcessingOptions()
         return web.Response(status=204)
 
 

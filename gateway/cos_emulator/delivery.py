@@ -55,7 +55,7 @@ class Sender:
                 return await self._send_raw({"Content-Length": str(length)}, self._pieces())
             case NoLength(cut_at=cut_at):
                 return await self._send_raw({}, self._pieces(cut_at))
-        return await self._send_all(self._pieces())
+        return await self._send_all(self._pieces(), chunked=self._answer.is_chunked)
 
     async def _send_all(self, pieces: AsyncIterator[bytes], *, chunked: bool = False) -> web.StreamResponse:
         response = await self._send_head(chunked=chunked)

@@ -100,6 +100,11 @@ def invalid_image_format() -> Refusal:
     return Refusal(400, "InvalidImageFormat", "The format of the image is not supported.")
 
 
+def avif_not_enabled() -> Refusal:
+    """Return the error of AVIF in a bucket where it is off; COS's own error for it is not documented."""
+    return Refusal(400, "InvalidRequest", "AVIF is not enabled for this bucket.")
+
+
 # XML 1.0 section 2.2 allows no other characters in a document, not even as references.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

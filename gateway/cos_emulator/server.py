@@ -12,6 +12,8 @@ from gateway.cos_emulator.armed_faults import Faults
 from gateway.cos_emulator.control import Control
 from gateway.cos_emulator.delivery import set_length_of_not_modified
 from gateway.cos_emulator.imaging import ImageProcessor
+from gateway.cos_emulator.processed_answers import ProcessedAnswers
+from gateway.cos_emulator.processing_options import Processing
 from gateway.cos_emulator.request_log import RequestLog
 from gateway.cos_emulator.service import CosService
 from gateway.cos_emulator.store import ObjectStore
@@ -24,6 +26,7 @@ def create_cos_app(
     default_bucket: str | None = None,
     faults: Faults | None = None,
     request_log: RequestLog | None = None,
+    processing: Processing | None = None,
     force_download: bool = False,
     skew_tolerance: float = 0.0,
     now: Callable[[], float] = time.time,
@@ -39,13 +42,14 @@ def create_cos_app(
     """
     faults = Faults() if faults is None else faults
     request_log = RequestLog() if request_log is None else request_log
+    processing = Processing() if processing is None else processing
     images = ImageProcessor()
     service = CosService(
         store=store,
         access=Access(credentials, now, skew_tolerance),
         faults=faults,
         request_log=request_log,
-        images=images,
+        processed_answers=ProcessedAnswers(images, processing),
         default_bucket=default_bucket,
         force_download=force_download,
         now=now,
@@ -64,7 +68,7 @@ def create_cos_app(
         await images.close()
 
     app = web.Application(middlewares=[cos])
-    Control(faults, request_log).add_routes(app)
+    Control(faults, request_log, processing).add_routes(app)
     app.on_response_prepare.append(set_length_of_not_modified)
     app.on_shutdown.append(stop)
     app.on_cleanup.append(close)
@@ -89,6 +93,7 @@ class CosEmulator:
         default_bucket: str | None = None,
         faults: Faults | None = None,
         request_log: RequestLog | None = None,
+        processing: Processing | None = None,
         force_download: bool = False,
         skew_tolerance: float = 0.0,
         now: Callable[[], float] = time.time,
@@ -100,6 +105,7 @@ class CosEmulator:
         self.host = host
         self.faults = Faults() if faults is None else faults
         self.request_log = RequestLog() if request_log is None else request_log
+        self.processing = Processing() if processing is None else processing
         self._requested_port = port
         self._default_bucket = default_bucket
         self._force_download = force_download
@@ -129,6 +135,7 @@ class CosEmulator:
             default_bucket=self._default_bucket,
             faults=self.faults,
             request_log=self.request_log,
+            processing=self.processing,
             force_download=self._force_download,
             skew_tolerance=self._skew_tolerance,
             now=self._now,

@@ -17,7 +17,7 @@ from gateway.cos_emulator.control import CONTROL_PREFIX
 from gateway.cos_emulator.delivery import Sender
 from gateway.cos_emulator.faults import Change
 from gateway.cos_emulator.image_rules import find_rule
-from gateway.cos_emulator.imaging import ImageProcessor
+from gateway.cos_emulator.processed_answers import ProcessedAnswers
 from gateway.cos_emulator.refusals import Refusal
 from gateway.cos_emulator.request import CosRequest, parse_request
 from gateway.cos_emulator.request_log import LoggedRequest, RequestLog
@@ -34,7 +34,7 @@ class CosService:
     access: Access
     faults: Faults
     request_log: RequestLog
-    images: ImageProcessor
+    processed_answers: ProcessedAnswers
     default_bucket: str | None
     force_download: bool
     now: Callable[[], float]
@@ -124,22 +124,14 @@ class CosService:
         if stored.archived:
             raise refusals.invalid_object_state()
         try:
-            stored = await self._processed(request, stored)
-            return await answer_object(request, stored, now=self.now(), force_download=self.force_download)
+            if rule := find_rule(request):
+                return await self.processed_answers.answer(request, bucket, stored, rule, self._answer_stored)
+            return await self._answer_stored(request, stored)
         except OSError as unreadable:  # a file removed since the look-up
             raise refusals.no_such_key() from unreadable
 
-    async def _processed(self, request: CosRequest, stored: StoredObject) -> StoredObject:
-        """Return what the request's image processing makes of the object, or the object without any."""
-        rule = find_rule(request)
-        if rule is None:
-            return stored
-        try:
-            return await self.images.process(stored, rule)
-        except Refusal:
-            if rule.ignore_error:
-                return stored
-            raise
+    async def _answer_stored(self, request: CosRequest, stored: StoredObject) -> Answer:
+        return await answer_object(request, stored, now=self.now(), force_download=self.force_download)
 
 
 def _peer(request: web.Request) -> tuple[str, int]:

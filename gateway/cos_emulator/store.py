@@ -43,11 +43,17 @@ class StoredObject:
     """In the archive storage class and not restored: COS refuses to read it (doc 7753)."""
     etag: str | None = None
     """Without quotes; None means the MD5. The ETag of a multipart upload is "<hex>-<parts>"."""
+    has_etag: bool = True
+    """False to send no ETag, as COS may do for processed images."""
+    crc64: int | None = None
+    """Sent instead of the CRC of the content."""
     has_crc: bool = True
     """False for old objects and processed images, which COS sends without x-cos-hash-crc64ecma."""
 
-    async def quoted_etag(self) -> str:
-        """Return the ETag header; raise OSError if the bytes cannot be read."""
+    async def quoted_etag(self) -> str | None:
+        """Return the ETag header, or None if there is none; raise OSError if the bytes cannot be read."""
+        if not self.has_etag:
+            return None
         return f'"{self.etag or (await self.content.digests()).md5}"'
 
 

@@ -42,6 +42,20 @@ def test_preconditions_follow_rfc_9110(headers: dict[str, str], outcome: Outcome
 
 
 @pytest.mark.parametrize(
+    ("headers", "outcome"),
+    [
+        ({"If-Match": '"abc"'}, Outcome.FAILED),
+        ({"If-Match": "*"}, Outcome.PROCEED),
+        ({"If-None-Match": '"abc"'}, Outcome.PROCEED),
+        ({"If-None-Match": "*"}, Outcome.NOT_MODIFIED),
+        ({"If-Modified-Since": SAME}, Outcome.NOT_MODIFIED),
+    ],
+)
+def test_an_object_without_etag_only_matches_an_asterisk(headers: dict[str, str], outcome: Outcome) -> None:
+    assert evaluate(CIMultiDict(headers), None, MODIFIED) is outcome
+
+
+@pytest.mark.parametrize(
     ("header", "expected"),
     [
         ("bytes=0-0", (0, 1)),

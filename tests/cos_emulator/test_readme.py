@@ -4,6 +4,7 @@ import json
 import re
 import textwrap
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from aiohttp import ClientPayloadError, ClientSession
@@ -13,6 +14,7 @@ from yarl import URL
 import gateway.cos_emulator
 from gateway.cos_emulator import access, faults, server, store
 from gateway.cos_emulator.faults import Fault
+from gateway.cos_emulator.processing_options import ProcessingOptions
 from gateway.cos_emulator.server import CosEmulator, create_cos_app
 from gateway.cos_emulator.store import ObjectStore
 
@@ -43,6 +45,20 @@ def test_the_control_addresses_are_those_of_the_application() -> None:
     app = create_cos_app(ObjectStore(), {})
     routes = {route.resource.canonical for route in app.router.routes() if route.resource is not None}
     assert set(re.findall(r"/\.emulator/\w+", README)) == routes
+
+
+def test_every_processing_option_is_described_and_the_examples_are_valid() -> None:
+    section = README.partition("### Where the documents are silent")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", section, re.MULTILINE))
+    assert set(rows) == set(ProcessingOptions.model_fields)
+    for name, field in ProcessingOptions.model_fields.items():
+        values = re.findall(r"`(.+?)`", rows[name])
+        assert name == "avif_off" or set(values) == set(get_args(field.annotation))
+        assert json.loads(ProcessingOptions().model_dump_json())[name] in (values[0], [])
+    examples = re.findall(r"--json '(.+)'", section)
+    assert examples
+    for example in examples:
+        ProcessingOptions.model_validate_json(example)
 
 
 def test_the_example_of_every_fault_is_valid() -> None:
