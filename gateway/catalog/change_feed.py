@@ -16,6 +16,7 @@ from gateway.metrics.collectors import Metrics
 logger = logging.getLogger(__name__)
 
 CHANNEL = "image_gateway"
+TEST_PREFIX = "-"  # of the payload of a notification that `check` sends: no id of an image starts with it
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries to connect
 _PING_INTERVAL = 5.0  # seconds without a notification after which a query tests the connection
 _MOST_IDS = 500  # of one call of ``changed``
@@ -84,4 +85,6 @@ class ChangeFeed:
             # One statement may change many rows: pass their ids on together.
             while not notifications.empty() and len(image_ids) < _MOST_IDS:
                 image_ids.add(notifications.get_nowait().payload)
-            await changed(list(image_ids))
+            image_ids = {image_id for image_id in image_ids if not image_id.startswith(TEST_PREFIX)}
+            if image_ids:
+                await changed(list(image_ids))

@@ -81,15 +81,15 @@ class PostgresCatalog:
             await cursor.execute(self._query.select_sql(id_type), ([],))
             self._id_type = id_type
 
-    async def any_image(self) -> ImageRecord | None:
-        """Return any image of the table, without its count of killed links; None if the table has none.
+    async def sample_images(self) -> list[ImageRecord]:
+        """Return an image of each bucket among the table's first 100,000 rows, without counts of killed links.
 
         Raises ``CatalogUnavailable`` with the reason.
         """
         async with self._translated_errors(), self._cursor() as cursor:
-            await cursor.execute(self._query.any_row_sql)
-            row = await cursor.fetchone()
-        return next(iter(self._read([row] if row is not None else []).records.values()), None)
+            await cursor.execute(self._query.sample_sql)
+            rows = await cursor.fetchall()
+        return list(self._read(rows).records.values())
 
     async def _select(
         self, cursor: aiopg.Cursor, image_ids: Sequence[str], id_type: str

@@ -12,6 +12,8 @@ from gateway.settings import PostgresSettings
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _RANGES = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 ACTIVE = "active"
+# A table may be large, and few have an index on the bucket.
+_SAMPLED, _MOST_BUCKETS = 100_000, 20
 LINKS_TABLE = "image_gateway_links"
 
 # The table has one row for each image whose links were ever killed.
@@ -67,9 +69,12 @@ class CatalogQuery:
         return f'{select} AND "{columns.id}" = ANY(%s::{id_type}[])'
 
     @property
-    def any_row_sql(self) -> str:
-        """Query of any one row, without the gateway's own table."""
-        return f"{self._select()} LIMIT 1"
+    def sample_sql(self) -> str:
+        """Query of one row for each bucket and region among the first rows, without the gateway's own table."""
+        return (
+            f"SELECT DISTINCT ON (bucket, region) * FROM ({self._select()} LIMIT {_SAMPLED}) "  # noqa: S608 - checked names
+            f"AS rows (id, key, owner, public, bucket, region, content_type) LIMIT {_MOST_BUCKETS}"
+        )
 
     def _select(self, more: str = "", servable: str | None = None) -> str:
         columns = self.settings.columns

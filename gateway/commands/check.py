@@ -3,69 +3,101 @@
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import click
+from rich.text import Text
 
 from gateway.api import app_keys
+from gateway.api.nginx_files import VERSION
 from gateway.app import opened_components
+from gateway.catalog.inspection import hear_notification, inspect_database
 from gateway.catalog.record import ImageRecord
 from gateway.commands.shared import FAILED, OutputConsole, config_option, settings_from
 from gateway.delivery.fallback_picture import FallbackPicture, UnusablePicture
 from gateway.errors import CredentialsExpired
-from gateway.ops.diagnostics import Finding, diagnose
+from gateway.ops.check_cos import CosCheck
+from gateway.ops.check_database import Database, DatabaseCheck
+from gateway.ops.check_nginx import diagnose_nginx
+from gateway.ops.diagnostics import diagnose
+from gateway.ops.finding import Finding
 from gateway.ops.placeholders import diagnose_placeholders
-from gateway.settings import FallbackSettings, Settings
+from gateway.settings import FallbackSettings, RedisSettings, Settings
 
 
 @click.command()
 @config_option
-def check(config: Path | None) -> None:
+@click.option(
+    "--nginx",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("/etc/nginx"),
+    show_default=True,
+    help="The folder of nginx's configuration: files of another release are reported.",
+)
+def check(config: Path | None, nginx: Path) -> None:
     """Validate the configuration, then try Redis, Postgres and COS one by one."""
     settings = settings_from(config)
     logging.getLogger("gateway.redis_store").addHandler(logging.NullHandler())  # the finding reports the outage
-    if not asyncio.run(_print_findings(settings)):
+    if not asyncio.run(_print_findings(settings, nginx)):
         sys.exit(FAILED)
 
 
-async def _print_findings(settings: Settings) -> bool:
+async def _print_findings(settings: Settings, nginx: Path) -> bool:
     """Whether every dependency works."""
     all_well = True
     console = OutputConsole(highlight=False, soft_wrap=True)
-    async for finding in _findings(settings):
+    async for finding in _findings(settings, nginx):
         all_well &= finding.is_well
         verdict = "[red]fail[/] "
         if finding.is_well:
             verdict = "[yellow]warn[/] " if finding.is_warning else "[green]ok[/]   "
-        console.print(verdict, f"{finding.name}:", finding.what)
+        # As Text: rich would read brackets in a reason as markup.
+        console.print(verdict, Text(f"{finding.name}: {finding.what}"))
         if finding.advice:
-            console.print("      ", finding.advice, style="yellow")
+            console.print("      ", Text(finding.advice), style="yellow")
     return all_well
 
 
-async def _findings(settings: Settings) -> AsyncIterator[Finding]:
+async def _findings(settings: Settings, nginx: Path) -> AsyncIterator[Finding]:
     yield diagnose_placeholders(settings.postgres, settings.cos)
     if settings.image_proxy.fallback is not None:
         yield await asyncio.to_thread(_diagnose_fallback, settings.image_proxy.fallback)
     async with opened_components(settings) as app:
 
-        def presign(image: ImageRecord) -> str:
-            presigned = app[app_keys.SIGNER].sign(image)
+        def presign(image: ImageRecord, method: str) -> str:
+            presigned = app[app_keys.SIGNER].sign(image, method=method)
             if not app[app_keys.LIFETIME].is_usable(presigned, app[app_keys.CLOCK].now()):
                 raise CredentialsExpired("cos.token_expires_at is past, or too near for any URL to be usable")
             return presigned.url
 
+        def host_of(image: ImageRecord) -> str:
+            return app[app_keys.HOSTS].origin_of(image.bucket, image.region).base
+
+        signs_links = app_keys.SIGNED_LINKS in app
+        database = Database(
+            partial(inspect_database, settings.postgres, with_links=signs_links),
+            partial(hear_notification, settings.postgres) if settings.postgres.listen else None,
+        )
         async for finding in diagnose(
             app.get(app_keys.REDIS),
-            app[app_keys.CATALOG],
-            app[app_keys.ORIGIN],
-            presign=presign,
+            _address_of(settings.redis),
+            DatabaseCheck(app[app_keys.CATALOG], database, signs_links=signs_links),
+            CosCheck(app[app_keys.ORIGIN], presign, host_of, time.time),
             bucket=settings.cos.bucket,
             region=settings.cos.region,
-            signs_links=app_keys.SIGNED_LINKS in app,
         ):
             yield finding
+    if (of_nginx := await asyncio.to_thread(diagnose_nginx, nginx, VERSION)) is not None:
+        yield of_nginx
+
+
+def _address_of(settings: RedisSettings) -> str:
+    """Return the hosts or the socket of Redis, without user and password."""
+    parts = settings.parts()
+    return parts.netloc.rpartition("@")[2] or parts.path
 
 
 def _diagnose_fallback(settings: FallbackSettings) -> Finding:

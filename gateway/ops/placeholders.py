@@ -1,6 +1,6 @@
 """Finds the keys that still hold the placeholders of ``config/gateway.yaml``."""
 
-from gateway.ops.diagnostics import Finding
+from gateway.ops.finding import Finding
 from gateway.settings import CosSettings, PostgresSettings
 
 # The values in config/gateway.yaml of the keys that have no default.

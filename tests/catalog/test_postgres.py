@@ -101,7 +101,7 @@ async def test_table_and_columns_are_configurable(
         assert (record.image_id, record.key, record.public) == (image_id, "p/42.png", False)
         assert record.owner == ("7" if "owner" in settings["columns"] else None)
         assert await catalog.fetch_many(["0" + image_id, "not-an-id", "9" * 30]) == {}
-        assert await catalog.any_image() == record
+        assert await catalog.sample_images() == [record]
     finally:
         await asyncio.to_thread(images_table.execute, drop)
 
@@ -117,7 +117,7 @@ async def test_a_missing_table_or_column_is_named(
     with pytest.raises(CatalogUnavailable, match=r"nowhere|nr|path"):
         await catalog.fetch("cat")
     with pytest.raises(CatalogUnavailable, match=r"nowhere|nr|path"):
-        await catalog.any_image()
+        await catalog.sample_images()
     assert queries(metrics, "error") == 1
 
 
@@ -208,6 +208,19 @@ async def test_the_probe_reads_the_table_of_links_if_requests_do(
         await catalog.try_query()
 
 
-async def test_any_image_of_an_empty_table_is_none(catalog: PostgresCatalog, images_table: ImagesTable) -> None:
-    assert await catalog.any_image() is None
+async def test_an_empty_table_has_no_sample(catalog: PostgresCatalog, images_table: ImagesTable) -> None:
+    assert await catalog.sample_images() == []
     await catalog.try_query()
+
+
+async def test_the_sample_has_an_image_of_each_bucket(catalog: PostgresCatalog, table: ImagesTable) -> None:
+    rows = [ImageRow(f"dog-{number}", None, "d.png", bucket="dogs-1250000000") for number in range(3)]
+    rows += [ImageRow("far", None, "f.png", bucket="dogs-1250000000", region="ap-beijing")]
+    rows += [ImageRow("gone", None, "g.png", bucket="gone-1250000000", status="deleted")]
+    await asyncio.to_thread(table.put, rows)
+    sampled = {(image.bucket, image.region) for image in await catalog.sample_images()}
+    assert sampled == {
+        (BUCKET, "ap-guangzhou"),
+        ("dogs-1250000000", "ap-guangzhou"),
+        ("dogs-1250000000", "ap-beijing"),
+    }

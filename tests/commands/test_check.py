@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.dev.database import ImagesTable
+from gateway.dev.database import ImageRow, ImagesTable
 from tests.commands.conftest import WriteConfig
-from tests.conftest import Images
+from tests.conftest import BUCKET, Images
 from tests.processes import run_gateway
 
 
@@ -21,8 +21,12 @@ async def test_every_dependency_is_reported_when_all_work(config_file: Path, ima
         ["ok", "configuration:"],
         ["ok", "redis:"],
         ["ok", "postgres:"],
-        ["ok", "cos:"],
+        ["ok", "changes:"],
+        ["ok", "cos"],
+        ["ok", "clock:"],
     ]
+    assert "the row a was read, as " in output
+    assert f"cos {BUCKET}: GET 206 and HEAD 200 at http://127.0.0.1:{images.cos.port}, row a" in output
 
 
 @pytest.mark.usefixtures("images_table")
@@ -91,7 +95,7 @@ async def test_the_table_of_killed_links_is_checked(
     code, output = await run_gateway("check", "--config", str(config))
     assert code == 1
     assert "signed_links: there is no table image_gateway_links" in output
-    assert "ok    postgres: an image was read" in output
+    assert "ok    postgres: the row a was read" in output
     assert "config/sql/links.sql" in output
     assert key not in output
 
@@ -106,3 +110,46 @@ async def test_a_fallback_picture_is_reported(config_file: Path, images: Images,
         environment = {"GATEWAY_IMAGE_PROXY__FALLBACK__PATH": str(tmp_path / name)}
         code, output = await run_gateway("check", "--config", str(config_file), environment=environment)
         assert (code, line in output) == (expected, True), output
+
+
+async def test_one_bucket_of_two_that_does_not_answer_is_named(config_file: Path, images: Images) -> None:
+    await images.add("a")
+    await images.add_row(ImageRow("b", None, "b.png", bucket="other-1250000000", region="nowhere", public=True))
+    code, output = await run_gateway("check", "--config", str(config_file))
+    assert code == 1
+    assert f"ok    cos {BUCKET}: " in output
+    assert (
+        "fail  cos other-1250000000: no answer at https://other-1250000000.cos.nowhere.myqcloud.com"
+        in output.replace("http://other", "https://other")
+    )
+
+
+async def test_a_missing_trigger_is_a_warning(write_config: WriteConfig, images: Images) -> None:
+    await images.add("a")
+    await images.execute("CREATE TABLE pictures AS SELECT * FROM images")
+    try:
+        code, output = await run_gateway("check", "--config", str(write_config(postgres={"table": "pictures"})))
+    finally:
+        await images.execute("DROP TABLE pictures")
+    assert code == 0
+    assert "warn  changes: no trigger on pictures notifies of changes" in output
+    assert "sql changes" in output
+
+
+async def test_no_password_of_redis_or_postgres_is_printed(write_config: WriteConfig, images: Images) -> None:
+    await images.add("a")
+    config = write_config(redis={"url": "redis://someone:a-password@127.0.0.1:1/0"})
+    _, output = await run_gateway("check", "--config", str(config))
+    assert "at 127.0.0.1:1" in output
+    assert "a-password" not in output
+    assert "someone" not in output
+
+
+async def test_nginx_files_of_another_release_are_named(config_file: Path, images: Images, tmp_path: Path) -> None:
+    await images.add("a")
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "gateway.conf").write_text("# image-gateway nginx files, version 0\n")
+    code, output = await run_gateway("check", "--config", str(config_file), "--nginx", str(tmp_path))
+    assert code == 0
+    assert "warn  nginx: files of another version" in output
+    assert "conf.d/gateway.conf has 0" in output

@@ -1,16 +1,21 @@
 """Findings and advice for each state of the dependencies."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import pytest
 
+from gateway.catalog.inspection import DatabaseReport
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CatalogUnavailable, CredentialsExpired, DependencyDown, OriginUnavailable
-from gateway.ops.diagnostics import Finding, diagnose
+from gateway.ops.check_cos import CosCheck
+from gateway.ops.check_database import Database, DatabaseCheck
+from gateway.ops.diagnostics import diagnose
+from gateway.ops.finding import Finding
 from gateway.origin.cos_error import CosError
 
-IMAGE = ImageRecord("cat", None, True, "photos-1250000000", "ap-guangzhou", "cat.png", None)
+BUCKET = "photos-1250000000"
+IMAGE = ImageRecord("cat", None, True, BUCKET, "ap-guangzhou", "cat.png", None)
 
 
 @dataclass
@@ -25,14 +30,19 @@ class Redis:
             raise self.error
 
 
+REPORT = DatabaseReport("gateway at db:5432, database app", None, (), None, None)
+
+
 @dataclass
 class Postgres:
-    """Has an image or none, or raises."""
+    """Has images or none, or raises."""
 
-    found: ImageRecord | Exception | None = IMAGE
+    found: list[ImageRecord] | Exception = field(default_factory=lambda: [IMAGE])
     links: Exception | None = None
+    report: DatabaseReport | Exception = REPORT
+    heard: float | Exception | None = 0.004
 
-    async def any_image(self) -> ImageRecord | None:
+    async def sample_images(self) -> list[ImageRecord]:
         """Return or raise as configured."""
         if isinstance(self.found, Exception):
             raise self.found
@@ -43,27 +53,49 @@ class Postgres:
         if self.links is not None:
             raise self.links
 
+    async def inspect(self) -> DatabaseReport:
+        """Return or raise as configured."""
+        if isinstance(self.report, Exception):
+            raise self.report
+        return self.report
+
+    async def hear(self) -> float | None:
+        """Return or raise as configured."""
+        if isinstance(self.heard, Exception):
+            raise self.heard
+        return self.heard
+
 
 @dataclass
 class Cos:
-    """Answers the URL of ``key`` alone."""
+    """Answers GET of the URL of ``key`` with ``answer``, and HEAD with ``head``."""
 
     key: str = "cat.png"
     answer: tuple[int, str | None] | Exception = (206, None)
     date: float | None = None
     is_expired: bool = False
+    head: int = 200
 
-    async def diagnose(self, url: str) -> CosError:
+    async def diagnose(self, url: str, method: str, headers: Mapping[str, str]) -> CosError:
         """Return or raise as configured."""
-        assert url == f"https://cos/{self.key}"
+        assert url == f"https://cos/{self.key}?{method}"
+        assert headers == ({"Range": "bytes=0-0"} if method == "GET" else {})
         if isinstance(self.answer, Exception):
             raise self.answer
+        if method == "HEAD":
+            return CosError(self.head, None, self.date)
         return CosError(*self.answer, self.date, self.is_expired)
 
 
 WORKING_REDIS = Redis()
 WORKING_POSTGRES = Postgres()
 WORKING_COS = Cos()
+COS = f"cos {BUCKET}"
+
+
+def presigned(image: ImageRecord, method: str) -> str:
+    """Return what stands for a presigned URL."""
+    return f"https://cos/{image.key}?{method}"
 
 
 async def findings(
@@ -71,26 +103,26 @@ async def findings(
     postgres: Postgres = WORKING_POSTGRES,
     cos: Cos = WORKING_COS,
     *,
-    presign: Callable[[ImageRecord], str] = lambda image: f"https://cos/{image.key}",
+    presign: Callable[[ImageRecord, str], str] = presigned,
     signs_links: bool = False,
+    listens: bool = True,
 ) -> dict[str, Finding]:
     """Return the findings by name, in the order they were yielded."""
+    database = Database(postgres.inspect, postgres.hear if listens else None)
     diagnosis = diagnose(
         redis,
-        postgres,
-        cos,
-        presign=presign,
-        bucket="photos-1250000000",
+        "redis:6379",
+        DatabaseCheck(postgres, database, signs_links=signs_links),
+        CosCheck(cos, presign, lambda image: f"https://{image.bucket}", lambda: 10_000),
+        bucket=BUCKET,
         region="ap-guangzhou",
-        signs_links=signs_links,
-        now=lambda: 10_000,
     )
     return {finding.name: finding async for finding in diagnosis}
 
 
 async def test_working_dependencies_come_without_advice() -> None:
     found = await findings()
-    assert list(found) == ["redis", "postgres", "cos"]
+    assert list(found) == ["redis", "postgres", "changes", COS]
     assert all(finding.is_well and not finding.advice for finding in found.values())
 
 
@@ -110,16 +142,16 @@ async def test_a_redis_that_refuses_writes_is_reported_with_its_reason() -> None
 async def test_cos_is_tried_although_postgres_failed() -> None:
     down = Postgres(CatalogUnavailable("there is no table images with a column id"))
     found = await findings(postgres=down, cos=Cos("check", (404, "NoSuchKey")))
-    assert found["postgres"].what == "there is no table images with a column id"
+    assert found["postgres"].what.startswith("there is no table images with a column id")
     assert "postgres.columns" in found["postgres"].advice
-    assert found["cos"].is_well, "the signature was accepted: without an image, no more can be checked"
-    assert "no image was read" in found["cos"].what
+    assert found[COS].is_well, "the signature was accepted: without an image, no more can be checked"
+    assert "no image was read" in found[COS].what
 
 
 async def test_the_table_of_links_is_tried_if_postgres_answers_and_links_are_signed() -> None:
     assert "signed_links" not in await findings()
     found = await findings(signs_links=True)
-    assert list(found) == ["redis", "postgres", "signed_links", "cos"]
+    assert list(found) == ["redis", "postgres", "changes", "signed_links", COS]
     assert found["signed_links"].is_well
     down = Postgres(CatalogUnavailable("connection refused"), links=CatalogUnavailable("connection refused"))
     assert "signed_links" not in await findings(postgres=down, cos=Cos("check"), signs_links=True)
@@ -132,16 +164,16 @@ async def test_a_failure_of_the_table_of_links_is_not_one_of_the_images() -> Non
 
 
 async def test_expired_credentials_are_not_sent_to_cos() -> None:
-    def presign(image: ImageRecord) -> str:
+    def presign(_image: ImageRecord, _method: str) -> str:
         raise CredentialsExpired("cos.token_expires_at is past")
 
-    found = (await findings(cos=Cos(answer=AssertionError("COS was requested")), presign=presign))["cos"]
+    found = (await findings(cos=Cos(answer=AssertionError("COS was requested")), presign=presign))[COS]
     assert (found.is_well, found.what) == (False, "cos.token_expires_at is past")
     assert "renew cos.token" in found.advice
 
 
 async def test_an_empty_table_is_not_a_failure() -> None:
-    found = await findings(postgres=Postgres(None), cos=Cos("check", (404, "NoSuchKey")))
+    found = await findings(postgres=Postgres([]), cos=Cos("check", (404, "NoSuchKey")))
     assert all(finding.is_well for finding in found.values())
     assert "no active image" in found["postgres"].what
 
@@ -160,21 +192,21 @@ async def test_an_empty_table_is_not_a_failure() -> None:
         ((403, None), "403", "7730"),
         ((302, None), "302", "7730"),
         ((503, "SlowDown"), "503 SlowDown", "7730"),
-        (OriginUnavailable("ClientConnectorError: refused"), "no answer: ClientConnectorError", "cos.region"),
+        (OriginUnavailable("ClientConnectorError: refused"), "ClientConnectorError: refused", "cos.region"),
     ],
 )
 async def test_an_error_of_cos_comes_with_advice(
     answer: tuple[int, str | None] | Exception, what: str, advice: str
 ) -> None:
-    found = (await findings(cos=Cos(answer=answer)))["cos"]
+    found = (await findings(cos=Cos(answer=answer)))[COS]
     assert not found.is_well
     assert what in found.what
     assert advice in found.advice
 
 
 async def test_a_missing_bucket_is_reported_without_an_image() -> None:
-    found = await findings(postgres=Postgres(None), cos=Cos("check", (404, "NoSuchBucket")))
-    assert not found["cos"].is_well
+    found = await findings(postgres=Postgres([]), cos=Cos("check", (404, "NoSuchBucket")))
+    assert not found[COS].is_well
 
 
 @pytest.mark.parametrize("code", ["RequestTimeTooSkewed", "AccessDenied"])
@@ -182,7 +214,7 @@ async def test_a_missing_bucket_is_reported_without_an_image() -> None:
 async def test_a_refusal_of_the_time_blames_the_clock_and_not_the_credentials(
     code: str, date: float, words: str
 ) -> None:
-    found = (await findings(cos=Cos(answer=(403, code), date=date, is_expired=True)))["cos"]
+    found = (await findings(cos=Cos(answer=(403, code), date=date, is_expired=True)))[COS]
     assert not found.is_well
     assert words in found.what
     assert found.advice == "synchronize it (NTP)"
@@ -192,12 +224,62 @@ async def test_a_refusal_of_the_time_blames_the_clock_and_not_the_credentials(
 async def test_a_clock_that_differs_is_a_warning_if_cos_accepts_the_signature(date: float, warns: bool) -> None:
     found = await findings(cos=Cos(date=date))
     assert all(finding.is_well for finding in found.values())
-    assert ("clock" in found) == warns
-    if warns:
-        assert found["clock"].is_warning
+    assert found["clock"].is_warning == warns
+    assert ("600 s" in found["clock"].what) == warns
 
 
 async def test_credentials_that_may_not_read_are_reported_although_the_clock_differs() -> None:
     found = await findings(cos=Cos(answer=(403, "AccessDenied"), date=10_600))
-    assert "GetObject" in found["cos"].advice
+    assert "GetObject" in found[COS].advice
     assert "600 s slow" in found["clock"].what
+
+
+async def test_each_bucket_of_the_table_is_asked() -> None:
+    dog = replace(IMAGE, image_id="dog", bucket="dogs-1250000000")
+    found = await findings(postgres=Postgres([IMAGE, dog]))
+    assert [name for name in found if name.startswith("cos ")] == [COS, "cos dogs-1250000000"]
+    assert found["cos dogs-1250000000"].what == "GET 206 and HEAD 200 at https://dogs-1250000000, row dog"
+
+
+async def test_a_head_that_is_refused_is_reported_although_get_works() -> None:
+    found = (await findings(cos=Cos(head=403)))[COS]
+    assert not found.is_well
+    assert "GET 206, but HEAD 403" in found.what
+    assert "HeadObject" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("report", "heard", "words", "advice"),
+    [
+        (replace(REPORT, changes_problem="no trigger on images notifies of changes"), 0.1, "no trigger", "sql changes"),
+        (REPORT, None, "a test notification did not arrive", "pooler in transaction mode"),
+        (REPORT, CatalogUnavailable("cannot execute LISTEN during recovery"), "during recovery", "replica"),
+    ],
+)
+async def test_changes_that_are_not_heard_are_a_warning(
+    report: DatabaseReport, heard: float | Exception | None, words: str, advice: str
+) -> None:
+    found = (await findings(postgres=Postgres(report=report, heard=heard)))["changes"]
+    assert (found.is_well, found.is_warning) == (True, True)
+    assert words in found.what
+    assert advice in found.advice
+
+
+async def test_a_gateway_that_does_not_listen_needs_no_trigger() -> None:
+    missing = replace(REPORT, changes_problem="no trigger")
+    found = (await findings(postgres=Postgres(report=missing), listens=False))["changes"]
+    assert (found.is_warning, found.advice) == (False, "")
+
+
+async def test_missing_grants_are_the_advice() -> None:
+    report = replace(REPORT, table_problem="gateway may not read app.pictures", repairs=("GRANT USAGE ON SCHEMA app",))
+    refused = Postgres(CatalogUnavailable("permission denied"), report=report)
+    found = (await findings(postgres=refused, cos=Cos("check")))["postgres"]
+    assert found.advice == "run: GRANT USAGE ON SCHEMA app"
+    assert "gateway may not read app.pictures" in found.what
+
+
+async def test_killed_links_that_are_not_notified_are_a_warning() -> None:
+    report = replace(REPORT, links_problem="no trigger on image_gateway_links")
+    found = (await findings(postgres=Postgres(report=report), signs_links=True))["signed_links"]
+    assert (found.is_well, found.is_warning) == (True, True)

@@ -1,0 +1,191 @@
+"""Inspection of the database for operators: grants, columns, triggers, and whether notifications arrive."""
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import aiopg
+import psycopg2
+from psycopg2.extensions import quote_ident
+
+from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX
+from gateway.catalog.pool import CLIENT_ENCODING
+from gateway.catalog.query import LINKS_TABLE
+from gateway.errors import CatalogUnavailable
+from gateway.settings import PostgresSettings
+
+_MOST_SECONDS: Final = 3.0  # for all queries together
+# Bits of pg_trigger.tgtype (PostgreSQL, src/include/catalog/pg_trigger.h).
+_ROW, _BEFORE, _INSERT, _DELETE, _UPDATE = 1, 2, 4, 8, 16
+_DISABLED: Final = ("D", "R")  # pg_trigger.tgenabled: never, and on replicas only
+
+_TABLE = """
+SELECT c.oid::bigint, n.nspname, c.relname, pg_table_is_visible(c.oid), has_schema_privilege(n.oid, 'USAGE')
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = %s AND n.nspname = COALESCE(%s, n.nspname) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+ORDER BY pg_table_is_visible(c.oid) DESC, n.nspname LIMIT 1
+"""
+_COLUMNS = """
+SELECT attname, has_column_privilege(attrelid, attnum, 'SELECT') FROM pg_attribute
+WHERE attrelid = %s::oid AND attnum > 0 AND NOT attisdropped
+"""
+_TRIGGERS = """
+SELECT t.tgenabled::text, t.tgtype::integer, p.prosrc FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+WHERE t.tgrelid = %s::oid AND NOT t.tgisinternal AND p.prosrc LIKE '%%pg_notify(''image_gateway''%%'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseReport:
+    """What an operator has to know; each ``…_problem`` is None where all is well.
+
+    ``address`` is user, host and database without the password. ``repairs`` are SQL statements that are to be run.
+    """
+
+    address: str
+    table_problem: str | None
+    repairs: Sequence[str]
+    changes_problem: str | None
+    links_problem: str | None
+
+
+async def inspect_database(settings: PostgresSettings, *, with_links: bool) -> DatabaseReport:
+    """Return the report; raises ``CatalogUnavailable`` with the reason if Postgres does not answer."""
+    seconds = min(_MOST_SECONDS, settings.timeout)
+    try:
+        async with asyncio.timeout(seconds), _connection(settings) as connection, connection.cursor() as cursor:
+            return await _Inspection(settings, connection, cursor).report(with_links=with_links)
+    except TimeoutError as error:
+        raise CatalogUnavailable(f"no answer within {seconds:g} s") from error
+    except (psycopg2.Error, OSError) as error:
+        raise CatalogUnavailable(" ".join(str(error).split())) from error
+
+
+async def hear_notification(settings: PostgresSettings) -> float | None:
+    """Return after how many seconds a test notification arrived, None if it did not within three seconds.
+
+    It is sent on a second connection: a pooler in transaction mode forgets who listens. Replicas ignore it. Raises
+    ``CatalogUnavailable``.
+    """
+    payload = f"{TEST_PREFIX}{secrets.token_hex(8)}"
+    try:
+        async with _connection(settings) as listening, _connection(settings) as sending:
+            async with listening.cursor() as cursor:
+                await cursor.execute(f"LISTEN {CHANNEL}")
+            async with sending.cursor() as cursor:
+                started = time.monotonic()
+                await cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
+            async with asyncio.timeout(_MOST_SECONDS):
+                while (await listening.notifies.get()).payload != payload:
+                    pass
+            return time.monotonic() - started
+    except TimeoutError:
+        return None
+    except (psycopg2.Error, OSError) as error:
+        raise CatalogUnavailable(" ".join(str(error).split())) from error
+
+
+@asynccontextmanager
+async def _connection(settings: PostgresSettings) -> AsyncIterator[aiopg.Connection]:
+    async with aiopg.connect(
+        settings.dsn.get_secret_value(),
+        timeout=min(_MOST_SECONDS, settings.timeout),
+        enable_hstore=False,
+        enable_json=False,
+        enable_uuid=False,
+        client_encoding=CLIENT_ENCODING,
+        application_name="image-gateway-check",
+    ) as connection:
+        yield connection
+
+
+class _Inspection:
+    def __init__(self, settings: PostgresSettings, connection: aiopg.Connection, cursor: aiopg.Cursor) -> None:
+        self._settings = settings
+        self._connection = connection
+        self._cursor = cursor
+        self._repairs: list[str] = []
+        parameters = connection.raw.get_dsn_parameters()
+        self._user = parameters["user"]
+        host, port = parameters.get("host", "a socket"), parameters.get("port", "5432")
+        self._address = f"{self._user} at {host}:{port}, database {parameters['dbname']}"
+
+    async def report(self, *, with_links: bool) -> DatabaseReport:
+        oid, problem = await self._table()
+        changes = links = None
+        if oid is not None and self._settings.listen:
+            changes = await self._changes(oid)
+        if with_links:
+            links = await self._links()
+        return DatabaseReport(self._address, problem, tuple(self._repairs), changes, links)
+
+    async def _table(self) -> tuple[int | None, str | None]:
+        """Return the table's oid, None without one, and what is wrong with it."""
+        schema, _, table = self._settings.table.rpartition(".")
+        await self._cursor.execute(_TABLE, (table, schema or None))
+        found = await self._cursor.fetchone()
+        if found is None:
+            return None, f"there is no table {self._settings.table} in this database"
+        oid, namespace, relation, is_visible, has_usage = found
+        name = f"{self._quoted(namespace)}.{self._quoted(relation)}"
+        if not has_usage:
+            self._repairs.append(f"GRANT USAGE ON SCHEMA {self._quoted(namespace)} TO {self._quoted(self._user)}")
+        await self._cursor.execute(_COLUMNS, (oid,))
+        granted = dict(await self._cursor.fetchall())
+        wanted = {column for column in self._settings.columns.model_dump().values() if column is not None}
+        if not all(granted[column] for column in wanted & granted.keys()):
+            self._repairs.append(f"GRANT SELECT ON {name} TO {self._quoted(self._user)}")
+        if missing := sorted(wanted - granted.keys()):
+            return oid, f"the table {name} has no column {', '.join(missing)}"
+        if not schema and not is_visible and has_usage:
+            return oid, f"the table is in the schema {namespace}: set postgres.table to {namespace}.{relation}"
+        if self._repairs:
+            return oid, f"{self._user} may not read {name}"
+        return oid, None
+
+    async def _changes(self, oid: int) -> str | None:
+        """Return why changes are not notified."""
+        triggers = await self._triggers(oid)
+        if not triggers:
+            return f"no trigger on {self._settings.table} notifies of changes"
+        enabled = [(kind, source) for state, kind, source in triggers if state not in _DISABLED]
+        covered = 0
+        for kind, _ in enabled:
+            if kind & _ROW and not kind & _BEFORE:
+                covered |= kind
+        if missing := [name for bit, name in ((_UPDATE, "UPDATE"), (_DELETE, "DELETE")) if not covered & bit]:
+            return f"the trigger is disabled, or does not fire after {' and '.join(missing)}"
+        watched = {column for column in self._settings.columns.model_dump().values() if column is not None}
+        sources = " ".join(source for _, source in enabled)
+        if "OLD." in sources and (unwatched := sorted(name for name in watched if not _mentions(sources, name))):
+            return f"the trigger does not watch {', '.join(unwatched)}"
+        return None
+
+    async def _links(self) -> str | None:
+        """Return why killed links are not notified; a missing table is reported with the query."""
+        await self._cursor.execute("SELECT to_regclass(%s)::oid::bigint", (LINKS_TABLE,))
+        (oid,) = await self._cursor.fetchone()
+        if oid is None:
+            return f"there is no table {LINKS_TABLE}"
+        triggers = await self._triggers(oid)
+        needed = _INSERT | _UPDATE
+        if not any(state not in _DISABLED and kind & needed == needed for state, kind, _ in triggers):
+            return f"no trigger on {LINKS_TABLE} notifies of killed links"
+        return None
+
+    async def _triggers(self, oid: int) -> list[tuple[str, int, str]]:
+        await self._cursor.execute(_TRIGGERS, (oid,))
+        return [tuple(row) for row in await self._cursor.fetchall()]
+
+    def _quoted(self, name: str) -> str:
+        return quote_ident(name, self._connection.raw)
+
+
+def _mentions(source: str, column: str) -> bool:
+    """Return whether a trigger's function compares the column (``format('%I')`` quotes it where it must)."""
+    return re.search(rf'OLD\.("{re.escape(column)}"|{re.escape(column)}\b)', source) is not None

@@ -1,0 +1,140 @@
+"""What is wrong with grants, columns and triggers, on a real Postgres."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from psycopg2.extensions import make_dsn
+
+from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX
+from gateway.catalog.inspection import hear_notification, inspect_database
+from gateway.catalog.installation import changes_sql
+from gateway.dev.database import ImagesTable
+from gateway.errors import CatalogUnavailable
+from gateway.settings import PostgresSettings
+from tests.catalog.test_change_feed import Changes, listening
+from tests.waiting import until
+
+
+def settings_for(dsn: str, **changes: Any) -> PostgresSettings:
+    """Return the settings for a database."""
+    return PostgresSettings.model_validate({"dsn": dsn, "timeout": 3, **changes})
+
+
+@pytest.fixture
+def app_schema(made_table: ImagesTable, postgres_dsn: str) -> Iterator[str]:
+    """The DSN of a role without any grant; its table is app.pictures."""
+    made_table.execute(
+        "CREATE SCHEMA app; CREATE TABLE app.pictures (LIKE images); CREATE ROLE reader LOGIN PASSWORD 'reader'"
+    )
+    yield make_dsn(postgres_dsn, user="reader", password="reader")
+    made_table.execute("DROP SCHEMA app CASCADE; DROP OWNED BY reader; DROP ROLE reader")
+
+
+async def test_a_table_as_dev_creates_it_has_no_problem(postgres_dsn: str, made_table: ImagesTable) -> None:
+    del made_table
+    report = await inspect_database(settings_for(postgres_dsn), with_links=False)
+    assert (report.table_problem, report.repairs, report.changes_problem) == (None, (), None)
+    assert ", database " in report.address
+
+
+async def test_missing_grants_are_named_one_by_one(app_schema: str, made_table: ImagesTable) -> None:
+    settings = settings_for(app_schema, table="app.pictures", listen=False)
+    report = await inspect_database(settings, with_links=False)
+    assert report.repairs == (
+        'GRANT USAGE ON SCHEMA "app" TO "reader"',
+        'GRANT SELECT ON "app"."pictures" TO "reader"',
+    )
+    for statement in report.repairs:
+        await asyncio.to_thread(made_table.execute, statement)
+        left = (await inspect_database(settings, with_links=False)).repairs
+        assert statement not in left
+    assert left == ()
+
+
+async def test_a_table_outside_of_the_search_path_is_named(app_schema: str, postgres_dsn: str) -> None:
+    del app_schema
+    report = await inspect_database(settings_for(postgres_dsn, table="pictures"), with_links=False)
+    assert report.table_problem == "the table is in the schema app: set postgres.table to app.pictures"
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"table": "nowhere"}, "there is no table nowhere"),
+        ({"columns": {"key": "path"}}, "has no column path"),
+    ],
+)
+async def test_a_missing_table_or_column_is_named(
+    postgres_dsn: str, made_table: ImagesTable, changes: dict[str, Any], problem: str
+) -> None:
+    del made_table
+    report = await inspect_database(settings_for(postgres_dsn, **changes), with_links=False)
+    assert report.table_problem is not None
+    assert problem in report.table_problem
+
+
+@pytest.mark.parametrize(
+    ("sql", "problem"),
+    [
+        ("DROP TRIGGER image_gateway_changed ON {}", "no trigger on {} notifies of changes"),
+        ("ALTER TABLE {} DISABLE TRIGGER image_gateway_changed", "the trigger is disabled, or does not fire after"),
+        ("", "the trigger does not watch mime_type"),
+        (None, None),
+    ],
+)
+async def test_a_trigger_that_misses_changes_is_named(
+    postgres_dsn: str, made_table: ImagesTable, sql: str | None, problem: str | None
+) -> None:
+    table = "watched"
+    settings = settings_for(postgres_dsn, table=table)
+    installed = settings if sql != "" else settings_for(postgres_dsn, table=table, columns={"content_type": None})
+    await asyncio.to_thread(made_table.execute, f"CREATE TABLE {table} (LIKE images)")
+
+    def install() -> None:
+        made_table._run(changes_sql(installed))
+
+    try:
+        await asyncio.to_thread(install)
+        if sql:
+            await asyncio.to_thread(made_table.execute, sql.format(table))
+        found = (await inspect_database(settings, with_links=False)).changes_problem
+    finally:
+        await asyncio.to_thread(made_table.execute, f"DROP TABLE {table}")
+    if problem is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert problem.format(table) in found
+
+
+async def test_the_trigger_of_killed_links_is_looked_for(postgres_dsn: str, links_table: ImagesTable) -> None:
+    settings = settings_for(postgres_dsn)
+    assert (await inspect_database(settings, with_links=True)).links_problem is None
+    disable = "ALTER TABLE image_gateway_links {} TRIGGER image_gateway_links_killed"
+    await asyncio.to_thread(links_table.execute, disable.format("DISABLE"))
+    try:
+        report = await inspect_database(settings, with_links=True)
+    finally:
+        await asyncio.to_thread(links_table.execute, disable.format("ENABLE"))
+    assert report.links_problem == "no trigger on image_gateway_links notifies of killed links"
+
+
+async def test_a_test_notification_is_heard_and_no_replica_acts_on_it(postgres_dsn: str) -> None:
+    changes = Changes()
+    async with listening(postgres_dsn, changes):
+        assert (await hear_notification(settings_for(postgres_dsn)) or 99) < 3
+        table = ImagesTable(postgres_dsn)
+        await asyncio.to_thread(table.execute, "SELECT pg_notify(%s, %s)", CHANNEL, f"{TEST_PREFIX}x")
+        await asyncio.to_thread(table.execute, "SELECT pg_notify(%s, 'cat')", CHANNEL)
+        await until(lambda: changes.image_ids)
+    assert changes.image_ids == ["cat"]
+
+
+async def test_a_database_that_does_not_answer_is_unavailable() -> None:
+    settings = settings_for("host=127.0.0.1 port=1")
+    with pytest.raises(CatalogUnavailable):
+        await inspect_database(settings, with_links=False)
+    with pytest.raises(CatalogUnavailable):
+        await hear_notification(settings)
