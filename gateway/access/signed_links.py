@@ -88,6 +88,11 @@ class SignedLinks:
         return f"{path}?kid={self._signing_kid}&exp={expires_at}&sig={signature}", expires_at
 
 
+def short_address(image_id: str) -> str:
+    """Return the path of the image's short address, which its links sign; ids need no percent-encoding."""
+    return f"/i/{image_id}"
+
+
 def _signature(key: bytes, path: str, expires_at: int, links_killed: int | None) -> str:
     signed = f"{path}\n{expires_at}" + (f"\n{links_killed}" if links_killed else "")
     # No image has a path that is not UTF-8, but such a path must not raise.

@@ -9,7 +9,7 @@ from gateway.access.identity import Caller
 from gateway.access.policy import check_control, check_owner, check_view, refusal
 from gateway.api.caller import Callers
 from gateway.catalog.record import ImageRecord
-from gateway.errors import GatewayError, ImageNotFound
+from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound
 from gateway.presign.signed_image import SignedImage
 from gateway.urls.resolved import Known, Resolved
 from gateway.urls.resolver import UrlResolver
@@ -61,6 +61,13 @@ class AuthorizedLookup:
             resolved = self._resolver.get_cached(image_id, style) or await self._resolver.look_up(image_id, style)
         check_view(caller, resolved.image.record)
         return resolved
+
+    async def check(self, caller: Caller, image_id: str) -> None:
+        """Return if ``caller`` may view the image, as ``view`` does, also when no URL can be signed."""
+        try:
+            await self.view(caller, image_id)
+        except CredentialsExpired:  # a copy in a cache may be viewed all the same
+            check_view(caller, (await self._peek(caller, image_id)).record)
 
     async def view_many(self, caller: Caller, image_ids: list[str]) -> dict[str, Resolved | GatewayError]:
         """Return for each id the image, or the error that ``view`` would raise."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.access.signed_links import SignedLinks
+from gateway.access.signed_links import SignedLinks, short_address
 from gateway.api.app_keys import AUTHORIZED_LOOKUP, CALLERS, CATALOG, INVALIDATION, SIGNED_LINKS
 from gateway.api.batch import image_ids_in, validated
 from gateway.api.json_body import json_body
@@ -22,7 +22,7 @@ async def make(request: web.Request) -> web.Response:
     image_id = parse_image_id(request.match_info["image_id"])
     expires_in = _expires_in(await json_body(request))
     record = (await request.app[AUTHORIZED_LOOKUP].own(request.app[CALLERS].of(request), image_id)).record
-    path = address_of(image_id)
+    path = short_address(image_id)
     url, expires_at = links.make(path, expires_in=expires_in, links_killed=record.links_killed)
     return success({"image_id": image_id, "url": url, "expires_at": expires_at}, "a link was signed")
 
@@ -39,7 +39,7 @@ async def make_many(request: web.Request) -> web.Response:
         if isinstance(result, GatewayError):
             errors[image_id] = result.code
             continue
-        url, expires_at = links.make(address_of(image_id), expires_in=expires_in, links_killed=result.links_killed)
+        url, expires_at = links.make(short_address(image_id), expires_in=expires_in, links_killed=result.links_killed)
         made[image_id] = {"url": url, "expires_at": expires_at}
     request[REQUEST_CONTEXT].is_denial = bool(errors)  # else the duration of a batch would show which images exist
     return success({"links": made, "errors": errors}, "links were signed")
@@ -53,11 +53,6 @@ async def kill(request: web.Request) -> web.Response:
     killed = await request.app[CATALOG].kill_links(image_id)
     await request.app[INVALIDATION].invalidate_everywhere([image_id])
     return success({"image_id": image_id, "killed": killed}, "all links to the image are invalid")
-
-
-def address_of(image_id: str) -> str:
-    """Return the path of the image's short address, which its links sign; ids need no percent-encoding."""
-    return f"/i/{image_id}"
 
 
 def _links(request: web.Request) -> SignedLinks:

@@ -15,6 +15,7 @@ VERSION: Final = 1
 FIELD: Final = istr("X-Gateway-Config-Version")
 GATEWAY_CONF: Final = f"gateway.conf {VERSION}"
 ACCEL_CONF: Final = f"accel.conf {VERSION}, to-gateway.conf {VERSION}"
+PRIVATE_CACHE_CONF: Final = f"private-cache.conf {VERSION}, to-gateway.conf {VERSION}"
 _KNOWN_FORM: Final = re.compile(r"[a-z.-]{1,32} [0-9]{1,4}(, [a-z.-]{1,32} [0-9]{1,4})?")
 
 
@@ -27,7 +28,7 @@ class NginxFiles:
 
     def __init__(self, delivery: str, metrics: Metrics) -> None:
         self.accepted = frozenset(
-            {ACCEL_CONF, GATEWAY_CONF} if delivery == "accel" else {None, GATEWAY_CONF, ACCEL_CONF}
+            {ACCEL_CONF, GATEWAY_CONF} if delivery == "accel" else {None, GATEWAY_CONF, ACCEL_CONF, PRIVATE_CACHE_CONF}
         )
         self._delivery = delivery
         self._metrics = metrics

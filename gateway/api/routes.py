@@ -4,7 +4,17 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from gateway.api import app_keys, batch, explain_handler, exposition, health, images, link_handlers, monitoring
+from gateway.api import (
+    access_check,
+    app_keys,
+    batch,
+    explain_handler,
+    exposition,
+    health,
+    images,
+    link_handlers,
+    monitoring,
+)
 from gateway.api.accel_prefix import AccelPrefix
 from gateway.api.beacons import Beacons
 from gateway.api.openapi.document import openapi
@@ -39,6 +49,10 @@ def add_public_routes(app: web.Application) -> None:
     app.router.add_post("/api/v1/images/urls", batch.urls, name="urls")
     app.router.add_post("/api/v1/monitoring/beacons", Beacons().receive, name="beacons")
     app.router.add_post("/api/v1/images/links", link_handlers.make_many, name="make_links")
+    # Any text as the id: no request of this form may be a 404.
+    resource = app.router.add_resource("/api/v1/images/{image_id:.*}/access", name="access")
+    for method in (hdrs.METH_GET, hdrs.METH_HEAD):
+        resource.add_route(method, access_check.access, expect_handler=access_check.ignore_expectation)
     # The routes so far; the following ones are for tools, not for pages of other sites.
     for existing in list(app.router.resources()):
         if isinstance(existing, web.Resource):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
+from gateway.access.signed_links import short_address
 from gateway.api.app_keys import SIGNED_LINKS
-from gateway.api.link_handlers import MAX_LIFETIME, address_of
+from gateway.api.link_handlers import MAX_LIFETIME
 from gateway.app import opened_components
 from gateway.commands.shared import active_record, config_option, run_or_explain, settings_from
 
@@ -44,7 +45,7 @@ def link(image_id: str, expires: int, config: Path | None) -> None:
             record = await active_record(app, image_id)
             if SIGNED_LINKS not in app:
                 raise click.ClickException("access.signed_links is not configured")
-            address = address_of(record.image_id)
+            address = short_address(record.image_id)
             click.echo(app[SIGNED_LINKS].make(address, expires_in=expires, links_killed=record.links_killed)[0])
 
     run_or_explain(print_link())

@@ -11,8 +11,7 @@ from typing import Any
 import psycopg2
 import yaml
 
-from gateway.access.signed_links import SignedLinks
-from gateway.api.link_handlers import address_of
+from gateway.access.signed_links import SignedLinks, short_address
 from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
@@ -139,9 +138,9 @@ def _example_links(
     links = SignedLinks(settings)
     image_ids = [row.image_id for row in rows if not row.public] or [row.image_id for row in rows[:1]]
     return {
-        image_id: links.make(address_of(image_id), expires_in=LINK_LIFETIME, links_killed=table.links_killed(image_id))[
-            0
-        ]
+        image_id: links.make(
+            short_address(image_id), expires_in=LINK_LIFETIME, links_killed=table.links_killed(image_id)
+        )[0]
         for image_id in image_ids
     }
 

@@ -40,6 +40,11 @@ class Metrics:
         self.catalog_queries = self._counter(
             "catalog_queries", "Queries to the image catalog in Postgres, by result.", ("result",)
         )
+        self.access_checks = self._loop_counter(
+            "access_checks",
+            "Access checks of proxies and CDNs by result; 'unavailable': denied because a store did not respond.",
+            ("result",),
+        )
         self.origin_requests = self._loop_counter(
             "origin_requests", "Requests to COS by status; 'timeout' and 'error' if COS did not respond.", ("status",)
         )

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.api.nginx_files import ACCEL_CONF, FIELD, GATEWAY_CONF, VERSION
+from gateway.api.nginx_files import ACCEL_CONF, FIELD, GATEWAY_CONF, PRIVATE_CACHE_CONF, VERSION
+from gateway.catalog.image_id import PATTERN
 from gateway.settings import ImageProxySettings, ServerSettings
 from tests.config.files import ROOT, read
+
+# Each is the whole configuration of nginx in front of the gateway.
+SITES = ["gateway.conf", "accel.conf", "private-cache.conf"]
 
 
 def directive(file: str, name: str) -> list[str]:
@@ -29,7 +33,7 @@ def test_nginx_names_the_port_of_the_gateway_and_closes_idle_connections_first(f
     assert int(idle.removesuffix("s")) < ServerSettings().keepalive_timeout
 
 
-@pytest.mark.parametrize("file", ["gateway.conf", "accel.conf"])
+@pytest.mark.parametrize("file", SITES)
 def test_nginx_waits_longer_than_the_gateway_needs_to_report_a_timeout(file: str) -> None:
     (seconds,) = directive(file, "proxy_read_timeout")
     assert int(seconds.removesuffix("s")) > ImageProxySettings().timeout
@@ -51,14 +55,14 @@ def test_nginx_buffers_no_images_on_disk_and_stops_when_the_client_disconnects()
     assert directive("gateway.conf", "proxy_http_version") == ["1.1"]
 
 
-@pytest.mark.parametrize("file", ["gateway.conf", "accel.conf"])
+@pytest.mark.parametrize("file", SITES)
 def test_nginx_logs_no_signatures(file: str) -> None:
     (log_format,) = directive(file, "log_format")
     assert directive(file, "access_log") == [f"/var/log/nginx/access.log {log_format.split()[0]}"]
     assert re.search(r"\$(request|request_uri|args|query_string)\b", log_format) is None
 
 
-@pytest.mark.parametrize("file", ["gateway.conf", "accel.conf"])
+@pytest.mark.parametrize("file", SITES)
 def test_the_error_of_nginx_has_the_form_of_the_gateways_errors(file: str) -> None:
     (answer,) = directive(file, "return")
     body = json.loads(answer.partition("'")[2].rpartition("'")[0])
@@ -91,10 +95,32 @@ def test_the_commands_in_the_header_of_accel_conf_replace_an_installed_gateway_c
 def test_every_file_names_its_version_and_those_that_send_it_agree() -> None:
     files = list((ROOT / "config/nginx").rglob("*.conf"))
     assert len(files) >= 8
-    for file in files:
-        assert file.read_text().startswith(f"# image-gateway nginx files, version {VERSION}\n"), file.name
+    for path in files:
+        assert path.read_text().startswith(f"# image-gateway nginx files, version {VERSION}\n"), path.name
     (sent,) = [value for value in directive("gateway.conf", "proxy_set_header") if value.startswith(FIELD)]
     assert sent == f'{FIELD} "{GATEWAY_CONF}"'
-    (config,) = [value for value in directive("accel.conf", "set") if value.startswith("$image_config")]
-    (sent,) = [value for value in directive("image-gateway/to-gateway.conf", "proxy_set_header") if FIELD in value]
-    assert sent.replace("$image_config", config.split('"')[1]) == f'{FIELD} "{ACCEL_CONF}"'
+    for file, expected in (("accel.conf", ACCEL_CONF), ("private-cache.conf", PRIVATE_CACHE_CONF)):
+        (config,) = [value for value in directive(file, "set") if value.startswith("$image_config")]
+        (sent,) = [value for value in directive("image-gateway/to-gateway.conf", "proxy_set_header") if FIELD in value]
+        assert sent.replace("$image_config", config.split('"')[1]) == f'{FIELD} "{expected}"'
+
+
+def test_the_commands_in_the_header_of_private_cache_conf_replace_an_installed_gateway_conf(tmp_path: Path) -> None:
+    for folder in ("etc/nginx/conf.d", "etc/nginx/sites-enabled", "var/cache"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "etc/nginx/conf.d/gateway.conf").touch()
+    header = read("config/nginx/private-cache.conf").partition("\n\n")[0]
+    commands = [line for line in re.findall(r"^#   (.+)", header, flags=re.MULTILINE) if not line.startswith("nginx ")]
+    script = re.sub(r" /(?=etc|var)", f" {shlex.quote(str(tmp_path))}/", "\n".join(commands))
+    subprocess.run(["sh", "-e", "-c", script], cwd=ROOT, env={"PATH": os.environ["PATH"]}, check=True)
+    installed = tmp_path / "etc/nginx"
+    assert {file.name for file in (installed / "conf.d").iterdir()} == {"private-cache.conf", "upstream.conf"}
+    included = directive("private-cache.conf", "include") + directive("cdn-auth.conf", "include")
+    assert [file for file in included if not (installed / file).is_file()] == []
+
+
+def test_nginx_takes_an_id_from_an_address_if_the_gateway_does() -> None:
+    """The check would else be about an id that the gateway refuses, or a valid one would never be cached."""
+    for file in ("private-cache.conf", "cdn-auth.conf"):
+        patterns = re.findall(r"\(\?<\w+_(?:short|long)>([^)]+)\)", read(f"config/nginx/{file}"))
+        assert patterns == [PATTERN] * 2

@@ -9,15 +9,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
+from urllib.parse import unquote
 
 from multidict import CIMultiDict, MultiDict
 from pydantic import SecretStr
 
 from gateway.access.identity import Authenticator
 from gateway.access.jwks import Jwks, JwksUnavailable
+from gateway.access.original_uri import original_address
 from gateway.access.signed_links import BadLink, SignedLinks
 from gateway.api.beacon import MAX_LOADS, MAX_SECONDS, Beacon
 from gateway.catalog.image_id import parse_image_id
+from gateway.delivery.accepts_image import accepts_image
 from gateway.delivery.image_request import ImageRequest, content_disposition
 from gateway.delivery.preconditions import Validators, evaluate, forwardable_conditions, range_applies
 from gateway.errors import InvalidBeacon, InvalidImageId, InvalidRequest
@@ -101,6 +104,30 @@ def link_parameters(data: bytes) -> None:
     assert link is None or not any(link.is_valid_for(killed) for killed in range(3))
 
 
+def original_uris(data: bytes) -> None:
+    """``X-Original-URI``: an address of the image or none, and no input is a valid signature."""
+    uri, image_id = _words(data, 2)
+    address = original_address(CIMultiDict({"X-Original-URI": uri}), image_id or "a")
+    if address is None:
+        return
+    path, query = address
+    assert uri.startswith(path)
+    assert unquote(path).split("/", 2)[1] in ("i", "api")
+    try:
+        link = LINKS.read(path, query)
+    except BadLink:
+        return
+    assert link is None or not any(link.is_valid_for(killed) for killed in range(3))
+
+
+def accepted_types(data: bytes) -> None:
+    """Accept and Sec-Fetch-Dest: every request is an image's or a program's; no field, and ``*/*``, is a program's."""
+    accept, destination = _words(data, 2)
+    accepts_image({"Accept": accept, "Sec-Fetch-Dest": destination})
+    if accepts_image({"Accept": accept}):
+        assert "image/" in accept.lower()
+
+
 def credentials(data: bytes) -> None:
     """Bearer tokens, cookies and a user header of an untrusted peer: no input becomes a user or the admin."""
     bearer, cookie, user = _words(data, 3)
@@ -166,6 +193,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         image_requests,
         conditions,
         link_parameters,
+        original_uris,
+        accepted_types,
         credentials,
         cached_entries,
         key_sets,

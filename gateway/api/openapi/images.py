@@ -38,6 +38,11 @@ _PICTURE_FIELDS: Json = {
         "schema": STRING,
     }
 }
+_LINK_PARAMETERS = (
+    query("kid", "The id of the key of a signed link.", STRING),
+    query("exp", "The expiry of a signed link, in Unix seconds.", STRING),
+    query("sig", "The signature of a signed link.", STRING),
+)
 _IMAGE_PARAMETERS = [
     IMAGE_ID,
     query("style", "A configured image style.", {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,31}$"}),
@@ -47,9 +52,7 @@ _IMAGE_PARAMETERS = [
         "Respond with a redirect to the image store.",
         {"type": "string", "enum": ["true", "false", "1", "0"]},
     ),
-    query("kid", "The id of the key of a signed link.", STRING),
-    query("exp", "The expiry of a signed link, in Unix seconds.", STRING),
-    query("sig", "The signature of a signed link.", STRING),
+    *_LINK_PARAMETERS,
     header("Range", "One range of bytes (RFC 9110 section 14.2)."),
     header("If-Range", "The validator that the range depends on."),
     header("If-None-Match", "The entity tags that the client has cached."),
@@ -94,6 +97,23 @@ _BATCH_ENTRY = object_of(url=STRING, expires_at=TIME, from_cache=BOOLEAN)
 _OPERATIONS: Mapping[str, Json] = {
     "/api/v1/images/{image_id}/proxy": _image("proxy"),
     "/i/{image_id}": _image("short"),
+    "/api/v1/images/{image_id}/access": {
+        method: {
+            "operationId": f"access{suffix}",
+            "summary": "Whether the caller may view the image, for proxies and CDNs.",
+            "parameters": [
+                IMAGE_ID,
+                header("X-Original-URI", "The path and query of the request for the image, with its signed link."),
+                *_LINK_PARAMETERS,
+            ],
+            "responses": {
+                "200": {"description": "the caller may view it"},
+                "401": {"description": "bad credentials"},
+                "403": {"description": "unknown, not visible to the caller, or not known at present"},
+            },
+        }
+        for method, suffix in (("get", "Get"), ("head", "Head"))
+    },
     "/api/v1/images/{image_id}/url": {
         "get": {
             "operationId": "url",

@@ -1,0 +1,225 @@
+"""``GET /api/v1/images/{id}/access``: 200, 401 or 403, the verdict on a request for the image itself."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from gateway.dev.database import ImageRow, ImagesTable
+from tests.access.callers import ACCEPTED, BAD_CREDENTIALS, PATHS, STRANGERS, Sent
+from tests.access.credentials import ACCESS, bearer, link_query, token
+from tests.access.deliveries import BODY
+from tests.access.test_denial_timing import GUESSES, chance_of_order, seconds_of
+from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
+from tests.raw_client import connect
+
+METHODS = ("GET", "HEAD")
+CHECK = "/api/v1/images/{}/access"
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway, links_table: ImagesTable) -> RunningGateway:
+    """A gateway that knows tokens, cookies, forwarded users and links."""
+    return await start_gateway(access=ACCESS)
+
+
+async def check(
+    gateway: RunningGateway, image_id: str, headers: Any = (), *, method: str = "GET", query: str = ""
+) -> Answer:
+    """Ask, and make sure of everything that all answers have in common."""
+    answer = await gateway.request(method, CHECK.format(image_id) + query, headers=list(headers))
+    assert answer.status in (200, 401, 403)
+    assert (answer.body, answer.headers["Cache-Control"]) == (b"", "no-store")
+    assert answer.headers.get("Content-Length") in ("0", None)
+    assert ("WWW-Authenticate" in answer.headers) is (answer.status == 401)
+    assert "Location" not in answer.headers
+    assert ("Server-Timing" in answer.headers) is (answer.status == 200)
+    return answer
+
+
+def passed_on(sent: Sent, path: str) -> list[tuple[str, str]]:
+    """Return the header fields of a proxy that was asked for ``path`` with these credentials."""
+    query = sent.query(path)
+    return [*sent.headers, ("X-Original-URI", f"{path}?{query}" if query else path)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        *((sent, 200) for sent in ACCEPTED.values()),
+        *((sent, 403) for sent in STRANGERS.values()),
+        *((sent, 401) for sent in BAD_CREDENTIALS.values()),
+    ],
+    ids=[*ACCEPTED, *STRANGERS, *BAD_CREDENTIALS],
+)
+async def test_the_verdict_is_that_of_the_image(
+    gateway: RunningGateway, images: Images, sent: Sent, status: int
+) -> None:
+    """Where a request for the image is delivered, 404 or 401, the check is 200, 403 or 401."""
+    await images.add("mine", BODY, owner="alice", public=False)
+    await images.add("open", BODY)
+    of_image = {200: 200, 403: 404, 401: 401}
+    for path in PATHS:
+        query = sent.query(path)
+        image = await gateway.request("GET", f"{path}?{query}" if query else path, headers=list(sent.headers))
+        assert image.status == of_image[status]
+        for method in METHODS:
+            assert (await check(gateway, "mine", passed_on(sent, path), method=method)).status == status
+    assert (await check(gateway, "open", passed_on(sent, "/i/open"))).status == 200
+    for image_id in ("never-there", "-malformed"):
+        assert (await check(gateway, image_id, passed_on(sent, f"/i/{image_id}"))).status in (401, 403)
+
+
+async def test_a_link_may_come_in_the_query_of_the_check(gateway: RunningGateway, images: Images) -> None:
+    """CDNs send the query of the original request on."""
+    for image_id in ("mine", "other"):
+        await images.add(image_id, owner="alice", public=False)
+    link = f"?{link_query('/i/mine')}&style=thumb"
+    assert (await check(gateway, "mine", query=link)).status == 200
+    assert (await check(gateway, "other", query=link)).status == 401
+    assert (await check(gateway, "mine", query=f"?{link_query(CHECK.format('mine'))}")).status == 401
+
+
+async def test_a_link_to_another_image_opens_nothing(gateway: RunningGateway, images: Images) -> None:
+    """Mallory owns an image, has links to it, and controls every header field that she can."""
+    for image_id in ("mine", "hers"):
+        await images.add(image_id, owner="alice" if image_id == "mine" else "mallory", public=False)
+    for uri in (
+        f"/i/hers?{link_query('/i/hers')}",
+        f"/i/mine?{link_query('/i/hers')}",
+        f"/i/hers/../mine?{link_query('/i/hers')}",
+        f"/api/v1/images/hers/access?{link_query('/api/v1/images/hers/access')}",
+    ):
+        assert (await check(gateway, "mine", [("X-Original-URI", uri)])).status in (401, 403), uri
+    assert (await check(gateway, "hers", [("X-Original-URI", f"/i/hers?{link_query('/i/hers')}")])).status == 200
+    twice = [("X-Original-URI", f"/i/mine?{link_query('/i/mine')}")] * 2
+    assert (await check(gateway, "mine", twice)).status == 401
+
+
+async def test_without_signed_links_their_parameters_are_ignored(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(access={**ACCESS, "signed_links": None})
+    await images.add("mine", owner="alice", public=False)
+    assert (await check(gateway, "mine", [("X-Original-URI", f"/i/mine?{link_query('/i/mine')}")])).status == 403
+
+
+async def test_changes_take_effect_at_once(gateway: RunningGateway, images: Images) -> None:
+    await images.add("a", owner="alice", public=False)
+    alice, link = [*bearer(token()).items()], f"?{link_query('/i/a')}"
+    assert [(await check(gateway, "a", alice)).status, (await check(gateway, "a", query=link)).status] == [200, 200]
+    await gateway.request("DELETE", "/api/v1/images/a/links", headers=dict(alice))
+    assert [(await check(gateway, "a", alice)).status, (await check(gateway, "a", query=link)).status] == [200, 401]
+
+
+async def test_an_answer_from_memory_needs_no_store(gateway: RunningGateway, images: Images) -> None:
+    """Caches ask on every hit."""
+    await images.add("mine", owner="alice", public=False)
+    alice = [*bearer(token()).items()]
+    await check(gateway, "mine", alice)
+    before = gateway.sample("catalog_queries_total", result="found")
+    for _ in range(10):
+        assert (await check(gateway, "mine", alice)).status == 200
+        assert (await check(gateway, "mine")).status == 403
+    assert gateway.sample("catalog_queries_total", result="found") == before
+    assert gateway.sample("access_checks_total", result="allowed") == 11
+    assert gateway.sample("access_checks_total", result="forbidden") == 10
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("headers", [{}, bearer(token(exp=int(time.time()) + 3600)), bearer("rubbish")])
+async def test_while_the_stores_are_down_access_is_denied_and_counted(
+    start_gateway: StartGateway,
+    images: Images,
+    headers: Mapping[str, str],
+    method: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gateway = await start_gateway(
+        access={**ACCESS, "signed_links": None},
+        redis={"url": "redis://127.0.0.1:1/0"},
+        postgres={"dsn": "host=127.0.0.1 port=1 dbname=none"},
+    )
+    with caplog.at_level(logging.WARNING, "gateway.api.access_check"):
+        answer = await check(gateway, "a", headers.items(), method=method)
+    assert answer.status == 403
+    assert gateway.sample("access_checks_total", result="unavailable") == 1
+    assert [record.getMessage() for record in caplog.records if "code=catalog_unavailable" in record.getMessage()]
+
+
+async def test_expired_cos_credentials_do_not_matter(start_gateway: StartGateway, images: Images) -> None:
+    """A copy in a cache is viewed without COS."""
+    gateway = await start_gateway(
+        cos={"token": "a-token", "token_expires_at": int(time.time()) - 10}, url_cache={"local_ttl": 0}
+    )
+    await images.add("mine", BODY, owner="alice", public=False)
+    alice = [*bearer(token_for("alice")).items()]
+    assert (await gateway.get("/i/mine", headers=dict(alice))).status == 503
+    assert (await check(gateway, "mine", alice)).status == 200
+    assert (await check(gateway, "mine")).status == 403
+    assert (await check(gateway, "never", alice)).status == 403
+
+
+@pytest.mark.parametrize(
+    "image_id", ["-bad", "", "a%2Fb", "a/b", "//", "%00", "%ff", "a%20b", "x" * 129, "..", "%2e%2e", "{", "%"]
+)
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_malformed_id_is_a_403(gateway: RunningGateway, image_id: str, method: str) -> None:
+    assert await status_of(gateway, f"{method} {CHECK.format(image_id)} HTTP/1.1\r\nHost: a\r\n\r\n") == 403
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "Expect: 100-continue",
+        "Expect: something-else",
+        "Range: bytes=0-0",
+        "If-Match: *",
+        "If-None-Match: *",
+        "Content-Length: 0",
+        "Upgrade: websocket\r\nConnection: upgrade",
+        "Accept: text/html",
+        "X-Original-URI: \xff",
+        "X-Accel-Failed: 1",
+    ],
+)
+async def test_no_field_of_the_original_request_changes_the_status(
+    gateway: RunningGateway, images: Images, field: str
+) -> None:
+    """``auth_request`` passes nearly all of them on."""
+    await images.add("open")
+    for image_id, status in (("open", 200), ("never", 403)):
+        head = f"GET {CHECK.format(image_id)} HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n"
+        assert await status_of(gateway, head) == status
+
+
+async def status_of(gateway: RunningGateway, head: str) -> int:
+    """Send the head of a request as it is, and return the status of the answer."""
+    async with connect(gateway.ports.public) as connection:
+        await connection.send(head.encode())
+        return (await connection.read_head()).status
+
+
+async def test_other_methods_are_a_405(gateway: RunningGateway) -> None:
+    for method in ("POST", "PUT", "DELETE"):
+        answer = await gateway.request(method, CHECK.format("a"))
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD,OPTIONS")
+
+
+async def test_private_and_unknown_images_are_denied_in_the_same_time(gateway: RunningGateway, images: Images) -> None:
+    """The first round asks about uncached ids; the second compares cached private ids with new unknown ids."""
+    private = [f"private-{number}" for number in range(GUESSES)]
+    unknown = [f"unknown-{number}" for number in range(2 * GUESSES)]
+    rows = [ImageRow(image_id, "alice", f"{image_id}.png", public=False) for image_id in private]
+    await asyncio.to_thread(images.table.put, rows)
+    await seconds_of(gateway, CHECK.format("warm-up"), {}, 403)
+    for is_cold in (True, False):
+        absent, unknown = unknown[:GUESSES], unknown[GUESSES:]
+        order = [(image_id, image_id in private) for image_id in private + absent]
+        random.Random(7).shuffle(order)  # noqa: S311 - an order, no secret
+        took: dict[bool, list[float]] = {True: [], False: []}
+        for image_id, is_there in order:
+            took[is_there].append(await seconds_of(gateway, CHECK.format(image_id), {}, 403))
+        assert 0.2 < chance_of_order(took[True], took[False]) < 0.8, f"cold: {is_cold}"

@@ -1,0 +1,71 @@
+"""``cdn-auth.conf``: the verdict of the gateway for the remote authentication of a CDN."""
+
+import pytest
+
+from gateway.dev.database import ImagesTable
+from tests.access.credentials import ACCESS, bearer, link_query, token
+from tests.conftest import Answer, Images, RunningGateway, StartGateway
+from tests.nginx.conftest import CONFIG, Nginx, StartNginx
+from tests.nginx.scripted import scripted
+from tests.nginx.test_gateway_conf import upstream
+
+HOST = "image-auth.example.com"
+
+
+def both(gateway: str) -> str:
+    """Return ``gateway.conf`` and ``cdn-auth.conf`` with an upstream for the gateway at that host and port."""
+    return upstream(gateway) + "".join((CONFIG / name).read_text() for name in ("gateway.conf", "cdn-auth.conf"))
+
+
+@pytest.fixture
+async def nginx(start_nginx: StartNginx, start_gateway: StartGateway, links_table: ImagesTable) -> Nginx:
+    """nginx with both files in front of a gateway that knows tokens and links."""
+    gateway: RunningGateway = await start_gateway(access={**ACCESS, "forwarded_user": None})
+    return await start_nginx(both(gateway.ports.public.removeprefix("http://")))
+
+
+async def ask(nginx: Nginx, path: str, method: str = "GET", **headers: str) -> Answer:
+    """Ask as a CDN does: with the path, the query and the headers of the image's request."""
+    answer = await nginx.request(method, path, Host=HOST, **headers)
+    assert answer.status in (200, 401, 403)
+    assert answer.headers["Cache-Control"] == "no-store"
+    return answer
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.parametrize("address", ["/i/{}", "/api/v1/images/{}/proxy"])
+async def test_the_verdict_is_that_of_the_image(nginx: Nginx, images: Images, method: str, address: str) -> None:
+    await images.add("mine", owner="alice", public=False)
+    await images.add("open")
+    mine = address.format("mine")
+    alice, bob = bearer(token()), bearer(token(sub="bob"))
+    for path, headers, status in (
+        (mine, alice, 200),
+        (f"{mine}?{link_query(mine)}&style=thumb", {}, 200),
+        (mine, {"Cookie": f"session={token()}"}, 200),
+        (address.format("open"), {}, 200),
+        (mine, bob, 403),
+        (mine, {}, 403),
+        (f"{mine}?{link_query('/i/open')}", {}, 401),
+        (mine, bearer("rubbish"), 401),
+        (address.format("never"), alice, 403),
+    ):
+        assert (await ask(nginx, path, method, **headers)).status == status, (path, headers)
+
+
+@pytest.mark.parametrize("path", ["/", "/i/", "/i/m%69ne", "/i/x/../mine", "//i/mine", "/healthz", "/i/mine/"])
+async def test_any_other_address_is_denied(nginx: Nginx, images: Images, path: str) -> None:
+    await images.add("mine", owner="alice", public=False)
+    assert (await ask(nginx, path, **bearer(token()))).status == 403
+
+
+async def test_the_images_themselves_have_the_other_name(nginx: Nginx, images: Images) -> None:
+    await images.add("open", b"an image")
+    assert (await nginx.get("/i/open")).body == b"an image"
+    assert (await ask(nginx, "/i/open")).body == b""
+
+
+async def test_without_the_gateway_everything_is_denied(start_nginx: StartNginx) -> None:
+    async with scripted(lambda _: None) as silent:
+        nginx = await start_nginx(both(f"127.0.0.1:{silent}"))
+        assert (await ask(nginx, "/i/open")).status == 403

@@ -1,0 +1,324 @@
+"""``private-cache.conf``: a shared cache of private images that asks the gateway on every hit."""
+
+import asyncio
+
+import pytest
+
+from gateway.cos_emulator.faults import Fault, Refuse
+from gateway.cos_emulator.server import CosEmulator
+from gateway.dev.database import ImagesTable
+from tests.access.credentials import ACCESS, bearer, link_query, token
+from tests.conftest import Answer, Images, RunningGateway, StartGateway
+from tests.nginx.conftest import CONFIG, Nginx, StartNginx
+from tests.nginx.scripted import answer, scripted
+from tests.nginx.test_accel import SMALL
+from tests.nginx.test_gateway_conf import upstream
+from tests.waiting import until
+
+ALICE, BOB = ("alice", "bob")
+STYLES = {"thumb": "imageMogr2/thumbnail/10x10"}
+
+
+def private_cache(gateway: str) -> str:
+    """Return the file with an upstream for the gateway at that host and port."""
+    return upstream(gateway) + (CONFIG / "private-cache.conf").read_text()
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway, links_table: ImagesTable) -> RunningGateway:
+    """A gateway that knows tokens, cookies and links, without a memory of its own."""
+    return await start_gateway(
+        access={**ACCESS, "forwarded_user": None},
+        image_styles=STYLES,
+        image_proxy={"memory_cache": {"max_bytes": 0}, "retry_count": 0},
+    )
+
+
+@pytest.fixture
+async def nginx(start_nginx: StartNginx, gateway: RunningGateway) -> Nginx:
+    """nginx with the file in front of that gateway."""
+    return await start_nginx(private_cache(gateway.ports.public.removeprefix("http://")))
+
+
+async def get(nginx: Nginx, path: str, user: str | None = None, **headers: str) -> Answer:
+    """GET as ``user``."""
+    return await nginx.get(path, **headers, **(bearer(token(sub=user)) if user is not None else {}))
+
+
+def is_hit(answer: Answer) -> bool:
+    """Whether nginx answered from its cache."""
+    return [value for name, value in answer.headers.items() if name == "Cache-Status"][-1] == "nginx; hit"
+
+
+def is_denied(answer: Answer, status: int = 404, code: str = "image_not_found") -> bool:
+    """Whether an answer is the gateway's own denial, with nothing of the image."""
+    fields = {name.lower() for name in answer.headers}
+    return (
+        (answer.status, answer.json()["code"]) == (status, code)
+        and answer.headers["Cache-Control"] == "no-store"
+        and not fields & {"etag", "last-modified", "accept-ranges", "server-timing"}
+    )
+
+
+async def warmed(nginx: Nginx, images: Images, path: str = "/i/mine") -> None:
+    """Put an image of alice's into nginx's cache."""
+    await images.add("mine", SMALL, owner=ALICE, public=False)
+    for hit in (False, True):
+        answer = await get(nginx, path, ALICE)
+        assert (answer.status, answer.body, is_hit(answer)) == (200, SMALL, hit)
+
+
+async def test_an_image_is_cached_for_its_owner_and_never_served_to_another_user(
+    nginx: Nginx, images: Images, cos: CosEmulator
+) -> None:
+    await warmed(nginx, images)
+    for _ in range(2):
+        assert is_denied(await get(nginx, "/i/mine", BOB))
+        assert is_denied(await get(nginx, "/i/mine"))
+        assert is_denied(await nginx.get("/i/mine", **bearer("rubbish")), 401, "unauthorized")
+        owner = await get(nginx, "/i/mine", ALICE)
+        assert (owner.body, is_hit(owner)) == (SMALL, True)
+        assert owner.headers["Cache-Control"].startswith("private, max-age=")
+    assert len(cos.request_log.requests) == 1
+
+
+async def test_many_callers_at_once_each_get_their_own_verdict(nginx: Nginx, images: Images) -> None:
+    await images.add("mine", SMALL, owner=ALICE, public=False)
+    await images.add("bobs", b"of bob", owner=BOB, public=False)
+    callers = [ALICE, BOB, None] * 10
+    bodies = {(ALICE, "mine"): SMALL, (BOB, "bobs"): b"of bob"}
+    for image_id in ("mine", "bobs"):
+        answers = await asyncio.gather(*(get(nginx, f"/i/{image_id}", user) for user in callers))
+        for user, answered in zip(callers, answers, strict=True):
+            body = bodies.get((user or "", image_id))
+            assert answered.body == body if body is not None else is_denied(answered)
+
+
+@pytest.mark.parametrize("path", ["/i/mine", "/api/v1/images/mine/proxy", "/i/mine?style=thumb", "/i/mine?x=1"])
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=0-3"}, {"If-None-Match": "*"}, {"If-Modified-Since": "x"}])
+async def test_no_request_of_another_user_reads_the_cache(
+    nginx: Nginx, images: Images, path: str, headers: dict[str, str]
+) -> None:
+    await images.add("mine", SMALL, owner=ALICE, public=False)
+    for _ in range(2):
+        assert (await get(nginx, path, ALICE)).status == 200
+    for method in ("GET", "HEAD"):
+        stranger = await nginx.request(method, path, **headers, **bearer(token(sub=BOB)))
+        assert stranger.status == 404
+        assert SMALL not in stranger.body
+        assert "ETag" not in stranger.headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/i/hers/../mine",
+        "/i/hers%2F..%2Fmine",
+        "/i//mine",
+        "//i/mine",
+        "/i/./mine",
+        "/i/m%69ne",
+        "/i/mine#",
+        "/i/mine/",
+        "/i/mine%3F",
+        "/i/mine%00",
+        "/api/v1/images/hers/../../../../i/mine",
+        "/api/v1/images/hers/../mine/proxy",
+        "/i/mine;x",
+        "/I/mine",
+        "/i/hers?/../mine",
+        "/i/hers?/i/mine",
+    ],
+)
+async def test_no_spelling_of_an_address_gets_the_image_of_another_user(
+    nginx: Nginx, images: Images, path: str
+) -> None:
+    """Mallory may view her own image: no address is checked as hers and answered with alice's."""
+    await warmed(nginx, images)
+    await images.add("hers", b"of mallory", owner="mallory", public=False)
+    for _ in range(2):
+        answer = await get(nginx, path, "mallory")
+        assert SMALL not in answer.body
+        assert answer.body == b"of mallory" or answer.status in (400, 404)
+    assert (await get(nginx, "/i/mine", ALICE)).body == SMALL
+    assert (await get(nginx, "/i/hers", "mallory")).body == b"of mallory"
+
+
+async def test_links_open_the_image_and_share_its_entry(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
+    await warmed(nginx, images)
+    for exp in (4_000_000_000, 4_000_000_001):
+        opened = await nginx.get(f"/i/mine?{link_query('/i/mine', exp=exp)}")
+        assert (opened.body, is_hit(opened)) == (SMALL, True)
+    for path in (
+        f"/i/mine?{link_query('/i/other')}",
+        f"/i/mine?{link_query('/i/mine', exp=1_000_000_000)}",
+        f"/i/mine?{link_query('/i/mine')}x",
+        f"/i/mine?{link_query('/i/mine', key='not the key of the gateway, but as long')}",
+    ):
+        assert is_denied(await nginx.get(path), 401, "unauthorized")
+    assert len(cos.request_log.requests) == 1
+
+
+async def test_a_link_with_a_style_gets_that_style(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
+    await warmed(nginx, images)
+    link = link_query("/i/mine")
+    for hit in (False, True):
+        styled = await nginx.get(f"/i/mine?{link}&style=thumb")
+        assert (styled.status, is_hit(styled)) == (200, hit)
+    assert is_hit(await get(nginx, "/i/mine?style=thumb", ALICE))
+    # In any other order the address has an entry of its own.
+    assert not is_hit(await nginx.get(f"/i/mine?style=thumb&{link}"))
+    assert [any("thumbnail" in name for name in request.query) for request in cos.request_log.requests] == [
+        False,
+        True,
+        True,
+    ]
+
+
+async def test_a_cached_image_is_gone_once_it_is_made_private_deleted_or_its_links_are_killed(
+    nginx: Nginx, images: Images, gateway: RunningGateway
+) -> None:
+    await warmed(nginx, images)
+    link = f"/i/mine?{link_query('/i/mine')}"
+    assert is_hit(await nginx.get(link))
+    killed = await gateway.request("DELETE", "/api/v1/images/mine/links", headers=bearer(token()))
+    assert killed.status == 200
+    assert is_denied(await nginx.get(link), 401, "unauthorized")
+    await images.execute("UPDATE images SET user_id = 'bob' WHERE id = 'mine'")
+    await purge(gateway, "mine")
+    assert is_denied(await get(nginx, "/i/mine", ALICE))
+    new_owner = await get(nginx, "/i/mine", BOB)
+    assert (new_owner.body, is_hit(new_owner)) == (SMALL, True)
+    await images.execute("UPDATE images SET storage_status = 'deleted' WHERE id = 'mine'")
+    await purge(gateway, "mine")
+    assert is_denied(await get(nginx, "/i/mine", BOB))
+
+
+async def purge(gateway: RunningGateway, image_id: str) -> None:
+    """Drop the image from the caches of the gateway, as the trigger does."""
+    headers = {"Authorization": "Bearer the-admin-token"}
+    purged = await gateway.request(
+        "POST", "/api/v1/cache/purge", admin=True, headers=headers, json={"image_ids": [image_id]}
+    )
+    assert purged.status == 200
+
+
+async def test_cookies_identify_callers_too(nginx: Nginx, images: Images) -> None:
+    await warmed(nginx, images)
+    mine = await nginx.get("/i/mine", Cookie=f"session={token()}")
+    assert (mine.body, is_hit(mine)) == (SMALL, True)
+    assert is_denied(await nginx.get("/i/mine", Cookie=f"session={token(sub=BOB)}"))
+
+
+async def test_a_client_cannot_speak_for_the_proxy(nginx: Nginx, images: Images) -> None:
+    await warmed(nginx, images)
+    await images.add("hers", owner="mallory", public=False)
+    hers = f"/i/hers?{link_query('/i/hers')}"
+    for name, value in (("X-Original-URI", hers), ("X-Original-URI", "/i/mine"), ("X-User-Id", "alice")):
+        assert is_denied(await nginx.get("/i/mine", **{name: value}))
+    assert (await nginx.get("/_access")).status == 404
+
+
+async def test_public_images_are_cached_for_everybody(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
+    await images.add("open", SMALL)
+    for user in (ALICE, BOB, None):
+        assert (await get(nginx, "/i/open", user)).body == SMALL
+    assert len(cos.request_log.requests) == 1
+
+
+async def test_ranges_conditions_and_head_are_answered(nginx: Nginx, images: Images) -> None:
+    await warmed(nginx, images)
+    whole = await get(nginx, "/i/mine", ALICE)
+    part = await get(nginx, "/i/mine", ALICE, Range="bytes=0-9")
+    assert (part.status, part.body) == (206, SMALL[:10])
+    assert (await get(nginx, "/i/mine", ALICE, If_None_Match=whole.headers["ETag"])).status == 304
+    head = await nginx.request("HEAD", "/i/mine", **bearer(token()))
+    assert (head.status, head.headers["Content-Length"]) == (200, str(len(SMALL)))
+
+
+@pytest.mark.parametrize("query", ["format=auto", "style=thumb&format=auto", "st%79le=thumb", "redirect=true"])
+async def test_what_depends_on_more_than_the_address_is_not_cached(nginx: Nginx, images: Images, query: str) -> None:
+    await images.add("mine", SMALL, owner=ALICE, public=False)
+    for _ in range(2):
+        answer = await get(nginx, f"/i/mine?{query}", ALICE)
+        assert "nginx; hit" not in str(answer.headers)
+    assert not list((nginx.folder / "cache" / "private").rglob("?" * 32))
+
+
+async def test_errors_are_not_cached(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
+    await images.add("mine", SMALL, owner=ALICE, public=False)
+    cos.faults.add(Fault(action=Refuse(status=500, code="InternalError")))
+    failed = await get(nginx, "/i/mine", ALICE)
+    assert (failed.status, failed.json()["code"]) == (502, "origin_unavailable")
+    assert (await get(nginx, "/i/mine", ALICE)).body == SMALL
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status"), [(200, 200), (401, 418), (403, 418), (302, 418), (404, 418), (500, 418), (503, 418)]
+)
+async def test_only_a_200_of_the_check_opens_the_cache(start_nginx: StartNginx, verdict: int, status: int) -> None:
+    """For any other verdict nginx passes the request on, and the gateway answers it itself."""
+    checks = 0
+
+    def gateway(head: str) -> str:
+        nonlocal checks
+        if "/access HTTP" in head:
+            checks += 1
+            return answer(200 if is_filling else verdict)
+        return answer(200, "an image", Cache_Control="private, max-age=3600") if is_filling else answer(418, "no")
+
+    is_filling = True
+    async with scripted(gateway) as port:
+        nginx = await start_nginx(private_cache(f"127.0.0.1:{port}"))
+        assert (await nginx.get("/i/a")).body == b"an image"
+        is_filling = False
+        for _ in range(2):
+            answered = await nginx.get("/i/a")
+            assert (answered.status, answered.body) == ((200, b"an image") if status == 200 else (418, b"no"))
+        assert checks == 3
+
+
+@pytest.mark.parametrize("cache_control", ["no-store", "private, max-age=5", "private, max-age=99, x"])
+async def test_a_short_life_is_not_prolonged(start_nginx: StartNginx, cache_control: str) -> None:
+    sent = 0
+
+    def gateway(head: str) -> str:
+        nonlocal sent
+        if not head.startswith("GET /i/a "):
+            return answer(200)
+        sent += 1
+        return answer(200, f"image {sent}", Cache_Control=cache_control)
+
+    async with scripted(gateway) as port:
+        nginx = await start_nginx(private_cache(f"127.0.0.1:{port}"))
+        assert [(await nginx.get("/i/a")).body for _ in range(2)] == [b"image 1", b"image 2"]
+
+
+async def test_an_unreachable_gateway_is_an_error_even_if_the_image_is_cached(start_nginx: StartNginx) -> None:
+    is_down = False
+
+    def gateway(head: str) -> str | None:
+        return None if is_down else answer(200, "" if "/access HTTP" in head else "an image")
+
+    async with scripted(gateway) as port:
+        nginx = await start_nginx(private_cache(f"127.0.0.1:{port}"))
+        assert (await nginx.get("/i/a")).body == b"an image"
+        is_down = True
+        response = await nginx.get("/i/a")
+    assert (response.status, response.json()["code"]) == (503, "gateway_unreachable")
+
+
+@pytest.mark.parametrize("length", [1000, 4000, 8000, 8150])
+async def test_a_long_address_gets_an_answer_of_the_gateway(nginx: Nginx, images: Images, length: int) -> None:
+    """The check has the address in a header field, which is as long as the address."""
+    await images.add("mine", SMALL, owner=ALICE, public=False)
+    answered = await get(nginx, f"/i/mine?x={'x' * length}", ALICE)
+    assert (answered.status, answered.body) == (200, SMALL)
+    assert is_denied(await get(nginx, f"/i/mine?x={'x' * length}", BOB))
+
+
+async def test_requests_are_logged_without_their_query(nginx: Nginx, images: Images) -> None:
+    await warmed(nginx, images)
+    await nginx.get(f"/i/mine?{link_query('/i/mine')}")
+    await until(lambda: nginx.access_log.count("/i/mine") >= 3)
+    assert "sig=" not in nginx.access_log
