@@ -12,6 +12,7 @@ from gateway.dev.database import ImageRow
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.access.deliveries import BODY, reveals_nothing
 from tests.conftest import ADMIN_TOKEN, Answer, Images, RunningGateway, StartGateway
+from tests.cos_emulator.pictures import gradient, opened
 
 PATH = "/api/v1/images/links"
 ALICE = bearer(token(exp=int(time.time()) + 3600))
@@ -51,13 +52,15 @@ async def test_each_link_opens_its_image_until_it_expires(gateway: RunningGatewa
 
 async def test_one_link_opens_every_style_of_its_image(start_gateway: StartGateway, images: Images) -> None:
     """The signature covers the path and the expiry, and so no style: ``srcset`` needs one link."""
-    styles = {"thumb": "imageMogr2/thumbnail/10x10", "wide": "imageMogr2/thumbnail/1600x"}
+    styles = {"thumb": "imageMogr2/thumbnail/10x", "wide": "imageMogr2/thumbnail/30x"}
     gateway = await start_gateway(access=ACCESS, image_styles=styles)
-    await images.add("mine", BODY, owner="alice", public=False)
-    await images.add("other", BODY, owner="alice", public=False)
+    original = gradient(40, 20)
+    await images.add("mine", original, owner="alice", public=False)
+    await images.add("other", original, owner="alice", public=False)
     url = (await ask(gateway, ["mine"]))["links"]["mine"]["url"]
-    for style in styles:
-        assert (await gateway.get(f"{url}&style={style}")).status == 200
+    assert (await gateway.get(url)).body == original
+    for style, width in (("thumb", 10), ("wide", 30)):
+        assert opened((await gateway.get(f"{url}&style={style}")).body).width == width
         assert (await gateway.get(f"/i/mine?style={style}")).status == 404
         assert (await gateway.get(f"{url.replace('mine', 'other')}&style={style}")).status == 401
 
