@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.text import Text
@@ -16,6 +17,7 @@ from gateway.api.nginx_files import VERSION
 from gateway.app import opened_components
 from gateway.catalog.inspection import hear_notification, inspect_database
 from gateway.catalog.record import ImageRecord
+from gateway.commands.deep_check import DeepOptions, print_probes
 from gateway.commands.shared import FAILED, OutputConsole, config_option, settings_from
 from gateway.delivery.fallback_picture import FallbackPicture, UnusablePicture
 from gateway.errors import CredentialsExpired
@@ -37,11 +39,24 @@ from gateway.settings import FallbackSettings, RedisSettings, Settings
     show_default=True,
     help="The folder of nginx's configuration: files of another release are reported.",
 )
-def check(config: Path | None, nginx: Path) -> None:
+@click.option("--deep", is_flag=True, help="Then prove on the bucket what the gateway relies on; takes three minutes.")
+@click.option("--style", "styles", multiple=True, metavar="NAME", help="With --deep: probe this style; default: all.")
+@click.option("--oversized", metavar="KEY", help="With --deep: an object that is too large to be processed.")
+@click.option("--not-image", metavar="KEY", help="With --deep: an object that is not an image.")
+@click.option("--keys", multiple=True, metavar="KEY", help="With --deep: an object with an awkward key; repeatable.")
+@click.option("--probe", "numbers", multiple=True, type=click.IntRange(1, 18), help="With --deep: only this probe.")
+def check(config: Path | None, nginx: Path, *, deep: bool, **options: Any) -> None:
     """Validate the configuration, then try Redis, Postgres and COS one by one."""
+    if not deep and any(options.values()):
+        raise click.UsageError("--style, --oversized, --not-image, --keys and --probe need --deep")
     settings = settings_from(config)
     logging.getLogger("gateway.redis_store").addHandler(logging.NullHandler())  # the finding reports the outage
-    if not asyncio.run(_print_findings(settings, nginx)):
+
+    async def run() -> bool:
+        all_well = await _print_findings(settings, nginx)
+        return (await print_probes(settings, DeepOptions(**options)) and all_well) if deep else all_well
+
+    if not asyncio.run(run()):
         sys.exit(FAILED)
 
 

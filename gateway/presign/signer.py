@@ -18,7 +18,7 @@ from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.signed_image import BACKDATE, ObjectId, PresignedUrl, SignedImage
 
-_TOKEN_PARAMETER: Final = "x-cos-security-token"  # noqa: S105 - the name of a parameter
+TOKEN_PARAMETER: Final = "x-cos-security-token"  # noqa: S105 - the name of a parameter
 _UNRESERVED: Final = "-_.~"
 _NO_PARAMETERS: Mapping[str, str] = {}
 
@@ -110,7 +110,7 @@ class Signer:
         parameters = {self._styles[style]: ""} if style is not None else {}
         parameters.update(more)
         if credentials.token is not None:
-            parameters[_TOKEN_PARAMETER] = credentials.token
+            parameters[TOKEN_PARAMETER] = credentials.token
         key = record.key.removeprefix("/")
         query = sign_query(
             credentials,
@@ -121,9 +121,13 @@ class Signer:
             start=signed_at - BACKDATE,
             end=end,
         )
-        # Clients fold "./" away; COS reads ".%2F" as the same key, and so does the SDK.
-        path = quote(key, safe="/" + _UNRESERVED).replace("./", ".%2F")
-        return PresignedUrl(f"{origin.base}/{path}?{query}", signed_at, end)
+        return PresignedUrl(f"{origin.base}/{object_path(record.key)}?{query}", signed_at, end)
+
+
+def object_path(key: str) -> str:
+    """Return the key as the path of a URL, without the slash before it."""
+    # Clients fold "./" away; COS reads ".%2F" as the same key, and so does the SDK.
+    return quote(key.removeprefix("/"), safe="/" + _UNRESERVED).replace("./", ".%2F")
 
 
 def sign_query(

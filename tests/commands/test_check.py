@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.dev.database import ImageRow, ImagesTable
 from tests.commands.conftest import WriteConfig
 from tests.conftest import BUCKET, Images
@@ -153,3 +154,42 @@ async def test_nginx_files_of_another_release_are_named(config_file: Path, image
     assert code == 0
     assert "warn  nginx: files of another version" in output
     assert "conf.d/gateway.conf has 0" in output
+
+
+async def test_deep_probes_follow_the_findings(write_config: WriteConfig, images: Images) -> None:
+    await images.add("a")
+    config = write_config(image_styles={"small": "imageMogr2/thumbnail/16x"})
+    arguments = ("check", "--config", str(config), "--deep", "--probe", "3", "--probe", "8")
+    code, output = await run_gateway(*arguments)
+    assert code == 0
+    assert f"probes of {BUCKET} with the image a" in output
+    assert "ok     3 HEAD with a GET URL: expected 403; got 403 (request " in output
+    assert "q-sign" not in output
+    images.cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), skip=2, times=None))
+    code, output = await run_gateway(*arguments)
+    assert code == 1
+    assert "fail   3 GET with a GET URL: expected 200; got 403 AccessDenied" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--probe", "3"), "need --deep"),
+        (("--deep", "--style", "huge"), "image_styles has no huge"),
+        (("--deep", "--probe", "19"), "19"),
+    ],
+)
+async def test_wrong_options_of_deep_are_refused(
+    config_file: Path, images: Images, arguments: tuple[str, ...], words: str
+) -> None:
+    await images.add("a")
+    code, output = await run_gateway("check", "--config", str(config_file), *arguments)
+    assert code == 2
+    assert words in output
+
+
+@pytest.mark.usefixtures("images_table")
+async def test_deep_needs_an_image(config_file: Path) -> None:
+    code, output = await run_gateway("check", "--config", str(config_file), "--deep")
+    assert code == 1
+    assert "no image to probe" in output

@@ -1,0 +1,67 @@
+"""`check --deep`: probes of a real bucket, and a report to paste into an issue."""
+
+from dataclasses import dataclass
+
+import click
+
+from gateway.api import app_keys
+from gateway.app import opened_components
+from gateway.commands.shared import OutputConsole
+from gateway.errors import GatewayError
+from gateway.ops.deep.probe import Subject, Verdict
+from gateway.ops.deep.run import as_line, run_probes
+from gateway.origin.deep_session import open_deep_session
+from gateway.presign.credentials import credentials_from
+from gateway.presign.probe_signer import ProbeSigner
+from gateway.settings import Settings
+
+_STYLES = {
+    Verdict.OK: "green",
+    Verdict.FAIL: "red",
+    Verdict.WARN: "yellow",
+    Verdict.RECORDED: "cyan",
+    Verdict.SKIPPED: "dim",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DeepOptions:
+    """What to probe: names of styles (none: all), keys in the bucket, and numbers of probes (none: all)."""
+
+    styles: tuple[str, ...] = ()
+    oversized: str | None = None
+    not_image: str | None = None
+    keys: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
+
+
+async def print_probes(settings: Settings, options: DeepOptions) -> bool:
+    """Probe the bucket of the table's first image; return whether no probe failed."""
+    if unknown := set(options.styles) - settings.image_styles.keys():
+        raise click.BadParameter(f"image_styles has no {', '.join(sorted(unknown))}", param_hint="--style")
+    console = OutputConsole(highlight=False, soft_wrap=True)
+    async with opened_components(settings) as app:
+        try:
+            images = await app[app_keys.CATALOG].sample_images()
+        except GatewayError as error:
+            raise click.ClickException(f"no image to probe, since Postgres failed: {error}") from None
+        if not images:
+            raise click.ClickException("no image to probe: the table holds no active image that can be served")
+        signer = ProbeSigner(credentials_from(settings.cos), app[app_keys.HOSTS], settings.image_styles)
+        all_well = True
+        async with open_deep_session(settings.image_proxy.timeout) as session:
+            subject = Subject(
+                images[0],
+                session,
+                signer,
+                options.styles or tuple(settings.image_styles),
+                options.oversized,
+                options.not_image,
+                options.keys,
+                settings.image_proxy.timeout,
+            )
+            console.print(f"probes of {images[0].bucket} with the image {images[0].image_id}", markup=False)
+            async for result in run_probes(subject, options.numbers):
+                all_well &= result.verdict is not Verdict.FAIL
+                console.print(as_line(result), style=_STYLES[result.verdict], markup=False)
+    return all_well

@@ -1,0 +1,76 @@
+"""Signs URLs that a gateway never hands out, to prove how COS answers them."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from gateway.catalog.record import ImageRecord
+from gateway.presign.credentials import Credentials
+from gateway.presign.hosts import Hosts
+from gateway.presign.signed_image import BACKDATE
+from gateway.presign.signer import TOKEN_PARAMETER, object_path, sign_query
+
+_LIFE = 600  # seconds
+_NO_PARAMETERS: Mapping[str, str] = {}
+
+
+class ProbeSigner:
+    """Signs with chosen times, parameters, token and host; ``styles`` maps names to COS's processing parameters."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        hosts: Hosts,
+        styles: Mapping[str, str],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._credentials = credentials
+        self._hosts = hosts
+        self._styles = styles
+        self._now = now
+
+    @property
+    def token(self) -> str | None:
+        """The token of temporary credentials, else None."""
+        return self._credentials.token
+
+    @property
+    def styles(self) -> Mapping[str, str]:
+        """The configured styles."""
+        return self._styles
+
+    def with_token(self, token: str | None) -> "ProbeSigner":
+        """Return a signer with another token, or without one."""
+        return ProbeSigner(replace(self._credentials, token=token), self._hosts, self._styles, self._now)
+
+    def base_of(self, image: ImageRecord) -> str:
+        """Return scheme, host and port that serve the image's bucket."""
+        return self._hosts.origin_of(image.bucket, image.region).base
+
+    def url(
+        self,
+        image: ImageRecord,
+        *,
+        method: str = "GET",
+        style: str | None = None,
+        starts_in: int = -BACKDATE,
+        life: int = _LIFE,
+        more: Mapping[str, str] = _NO_PARAMETERS,
+    ) -> str:
+        """Return a URL that is valid ``starts_in`` seconds from now, and until ``life`` seconds from now."""
+        now = int(self._now())
+        origin = self._hosts.origin_of(image.bucket, image.region)
+        parameters = {self._styles[style]: ""} if style is not None else {}
+        parameters.update(more)
+        if self._credentials.token is not None:
+            parameters[TOKEN_PARAMETER] = self._credentials.token
+        query = sign_query(
+            self._credentials,
+            method=method,
+            path=f"/{image.key.removeprefix('/')}",
+            host=origin.host,
+            parameters=parameters,
+            start=now + starts_in,
+            end=now + life,
+        )
+        return f"{origin.base}/{object_path(image.key)}?{query}"
