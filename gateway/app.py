@@ -42,6 +42,7 @@ _SERVICE_COMPONENTS = (
     components.shared_tier,
     components.origin,
     components.resolver,
+    components.descriptions,
     components.object_source,
     components.image_handler,
     diagnostic_components.explainer,

@@ -19,36 +19,45 @@ from gateway.api.nginx_files import NginxFiles
 from gateway.catalog.postgres import CatalogQueryRefused, open_catalog
 from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.accel import ImageAccel
+from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.fallback_picture import FallbackPicture
-from gateway.delivery.headers import CachePolicy
 from gateway.delivery.public_url import PublicUrls
 from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.relay import Relay
 from gateway.delivery.responder import Responder
+from gateway.delivery.variant_request import VariantRequests
+from gateway.delivery.variants import VariantDelivery
 from gateway.errors import CatalogUnavailable
 from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.image_probe import ImageProbe
 from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.object_body import OriginAccess
 from gateway.origin.object_source import ObjectSource
+from gateway.origin.refused_variants import RefusedVariants
 from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.retry import Backoff
 from gateway.origin.session import open_origin
+from gateway.origin.variant_source import VariantSource
 from gateway.presign.cos_clock import CosClock
 from gateway.presign.credentials import credentials_from
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime
+from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import SignedImage
 from gateway.presign.signer import Signer
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.daily_statistics import DailyStatistics
+from gateway.redis_store.description_store import DescriptionStore
 from gateway.redis_store.entry_codec import EntryMac
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.url_entries import UrlEntries
 from gateway.redis_store.usage_store import UsageStore
+from gateway.urls.descriptions import Descriptions
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
+from gateway.urls.new_variants import NewVariants
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.shared_tier import SharedTier
 from gateway.urls.usage_counter import UsageCounter
@@ -104,16 +113,17 @@ async def signer(app: web.Application) -> AsyncIterator[None]:
     metrics.cos_clock_difference.set_function(lambda: clock.observed_offset)
     metrics.cos_clock_offset.set_function(lambda: clock.offset)
     app[app_keys.HOSTS] = Hosts(settings.cos)
+    app[app_keys.RENDITIONS] = renditions = Renditions(settings.image_styles, settings.image_variants)
     app[app_keys.SIGNER] = Signer(
         credentials_from(settings.cos),
         app[app_keys.HOSTS],
         ttl=settings.url_cache.default_ttl,
         window=settings.url_cache.sign_window,
-        styles=settings.image_styles,
+        renditions=renditions,
         metrics=metrics,
         now=clock.now,
     )
-    app[app_keys.PUBLIC_URLS] = PublicUrls(app[app_keys.SIGNER], settings.image_styles)
+    app[app_keys.PUBLIC_URLS] = PublicUrls(app[app_keys.SIGNER], renditions)
     yield
 
 
@@ -155,6 +165,7 @@ async def shared_tier(app: web.Application) -> AsyncIterator[None]:
     async with open_redis(settings.redis) as client:
         app[app_keys.REDIS] = guard = GuardedRedis(client, settings.redis.prefix, settings.redis.timeout)
         app[app_keys.USAGE_STORE] = UsageStore(guard)
+        app[app_keys.DESCRIPTION_STORE] = descriptions = DescriptionStore(guard)
         if settings.url_stats.enabled:
             app[app_keys.DAILY_STATISTICS] = DailyStatistics(guard, retention_days=settings.url_stats.retention_days)
         app[app_keys.REFRESH_QUEUE] = RefreshQueue(
@@ -169,13 +180,15 @@ async def shared_tier(app: web.Application) -> AsyncIterator[None]:
                 guard,
                 EntryMac(settings.cos.secret_key.get_secret_value()),
                 app[app_keys.SIGNER].is_ours,
+                app[app_keys.RENDITIONS],
                 with_links=app_keys.SIGNED_LINKS in app,
                 tombstone_ttl=2 * settings.postgres.timeout + 20,
             ),
             app[app_keys.USAGE_STORE],
             app[app_keys.REFRESH_QUEUE],
             app[app_keys.LIFETIME],
-            styles=list(settings.image_styles),
+            descriptions=descriptions,
+            renditions=app[app_keys.RENDITIONS].names,
             max_size=settings.url_cache.max_size,
             renews=settings.url_prerefresh.enabled,
             now=app[app_keys.CLOCK].now,
@@ -199,10 +212,10 @@ async def origin(app: web.Application) -> AsyncIterator[None]:
 
 async def resolver(app: web.Application) -> AsyncIterator[None]:
     """Finds the signed image of an id, counts its use, and invalidates what is cached."""
-    settings = app[app_keys.SETTINGS].url_cache
+    settings, variants = app[app_keys.SETTINGS].url_cache, app[app_keys.SETTINGS].image_variants
     local = LocalTier(
         settings.max_size if settings.enabled else 0,
-        list(app[app_keys.SETTINGS].image_styles),
+        app[app_keys.RENDITIONS].names,
         local_ttl=settings.local_ttl,
         unknown_ttl=UNKNOWN_TTL,
     )
@@ -214,6 +227,7 @@ async def resolver(app: web.Application) -> AsyncIterator[None]:
         app[app_keys.LIFETIME],
         app[app_keys.METRICS],
         app[app_keys.CLOCK].now,
+        admits_new=NewVariants(app[app_keys.RENDITIONS], variants.max_new_per_minute).admit,
     )
     app[app_keys.INVALIDATION] = Invalidation(app.get(app_keys.SHARED_TIER), app.get(app_keys.INVALIDATION_CHANNEL))
     app[app_keys.INVALIDATION].add(resolver.invalidate)
@@ -227,13 +241,23 @@ async def resolver(app: web.Application) -> AsyncIterator[None]:
     await resolver.close()
 
 
+async def descriptions(app: web.Application) -> AsyncIterator[None]:
+    """Sizes and colours of images, from rows, Redis or COS."""
+    probe = ImageProbe(app[app_keys.ORIGIN], app[app_keys.SIGNER].sign_rule)
+    app[app_keys.DESCRIPTIONS] = described = Descriptions(
+        probe.describe, app.get(app_keys.DESCRIPTION_STORE), app[app_keys.METRICS]
+    )
+    yield
+    await described.close()
+
+
 async def object_source(app: web.Application) -> AsyncIterator[None]:
     """Bytes of objects, from memory or COS, one transfer shared by simultaneous requests."""
     settings, metrics, resolver = app[app_keys.SETTINGS].image_proxy, app[app_keys.METRICS], app[app_keys.RESOLVER]
 
     async def renew(refused: SignedImage, cos_time: float | None) -> SignedImage:
         correct_clock(app, cos_time)
-        return await resolver.renew(refused.record.image_id, refused.style, refused=refused)
+        return await resolver.renew(refused.record.image_id, refused.rendition, refused=refused)
 
     memory = ObjectCache(settings.memory_cache, metrics)
     access = OriginAccess(
@@ -245,7 +269,16 @@ async def object_source(app: web.Application) -> AsyncIterator[None]:
         metrics,
         ResumptionLimits(settings.retry_count, Backoff()),
     )
-    app[app_keys.OBJECT_SOURCE] = source = ObjectSource(access, memory, settings.memory_cache, metrics)
+    app[app_keys.REFUSED_VARIANTS] = refused = RefusedVariants(app[app_keys.RENDITIONS], memory.changed_at, memory.now)
+    variants = VariantSource(
+        access,
+        memory,
+        app[app_keys.RENDITIONS],
+        refused,
+        metrics,
+        largest=settings.memory_cache.max_object_bytes,
+    )
+    app[app_keys.OBJECT_SOURCE] = source = ObjectSource(access, memory, variants, settings.memory_cache, metrics)
 
     def invalidate(image_id: str | None) -> None:
         # None invalidates every row; the bytes of an object do not depend on rows, and expire by their own age.
@@ -270,19 +303,23 @@ async def image_handler(app: web.Application) -> AsyncIterator[None]:
     settings, metrics = app[app_keys.SETTINGS].image_proxy, app[app_keys.METRICS]
     source = app[app_keys.OBJECT_SOURCE]
     policy = cache_policy(app)
-    responder = Responder(source, Relay(metrics), policy, metrics)
+    responder = Responder(source, Relay(metrics), metrics)
+    renditions = app[app_keys.RENDITIONS]
     app[app_keys.NGINX_FILES] = NginxFiles(settings.delivery, metrics)
-    app[app_keys.AUTHORIZED_LOOKUP] = AuthorizedLookup(app[app_keys.RESOLVER], app[app_keys.CALLERS])
+    app[app_keys.AUTHORIZED_LOOKUP] = AuthorizedLookup(
+        app[app_keys.RESOLVER], app[app_keys.CALLERS], originals_for_owner=renditions.originals_for_owner
+    )
     app[app_keys.IMAGE_HANDLER] = ImageHandler(
         settings,
         max_streams=app[app_keys.SETTINGS].server.max_streams,
         lookup=app[app_keys.AUTHORIZED_LOOKUP],
         usage=app[app_keys.USAGE],
+        policy=policy,
+        variant_requests=VariantRequests(renditions, app[app_keys.SETTINGS].image_variants.max_dpr),
+        variants=VariantDelivery(renditions, app[app_keys.REFUSED_VARIANTS], metrics),
         responder=responder,
-        accel=ImageAccel(source, responder, policy, prefix=settings.accel_prefix),
-        redirect=ImageRedirect(
-            app[app_keys.LIFETIME], app[app_keys.PUBLIC_URLS], policy, now=app[app_keys.CLOCK].latest
-        ),
+        accel=ImageAccel(source, responder, prefix=settings.accel_prefix),
+        redirect=ImageRedirect(app[app_keys.LIFETIME], app[app_keys.PUBLIC_URLS], now=app[app_keys.CLOCK].latest),
     )
     yield
 

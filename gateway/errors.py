@@ -82,6 +82,20 @@ class UnknownStyle(InvalidRequest):
     message = "there is no image style of that name"
 
 
+class UnknownWidth(InvalidRequest):
+    """``w`` times ``dpr`` is no width of the style (``image_variants.unknown_width: reject``), or it has no widths."""
+
+    code = "unknown_width"
+    message = "the style does not have that width"
+
+
+class UnknownFormat(InvalidRequest):
+    """``format`` is none of the style, or ``auto`` without ``image_variants.negotiate: accept``."""
+
+    code = "unknown_format"
+    message = "the style does not have that format"
+
+
 class Unauthorized(GatewayError):
     """A required credential is missing, or a credential is not valid (RFC 9110 section 15.5.2)."""
 
@@ -316,6 +330,14 @@ class RedisUnavailable(Unavailable):
 
     code = "cache_unavailable"
     message = "redis does not respond, try again in a moment"
+
+
+class TooManyVariants(Unavailable):
+    """More variants than ``image_variants.max_new_per_minute`` were asked for that were never made before."""
+
+    code = "too_many_variants"
+    message = "too many new variants are being made, try again in a moment"
+    retry_after = 10
 
 
 class CredentialsExpired(Unavailable):

@@ -9,4 +9,4 @@ def signed_image(
 ) -> SignedImage:
     """The record beside any URL, as the signer would put them together."""
     object_id = ObjectId(record.bucket, record.region, record.key, style)
-    return SignedImage(record, presigned, style, read_at, object_id=object_id)
+    return SignedImage(record, presigned, style, read_at, object_id=object_id, public=record.public)

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "gateway"
 BASE = {"gateway.errors", "gateway.ip_address", "gateway.settings", "gateway.metrics", "gateway.concurrency"}
 # The small types that rooms hand over.
 RECORD = {"gateway.catalog.record", "gateway.catalog.image_id"}
-SIGNED = {"gateway.presign.signed_image"}
+SIGNED = {"gateway.presign.signed_image", "gateway.presign.renditions"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "ip_address": set(),

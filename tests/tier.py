@@ -13,8 +13,10 @@ from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime
+from gateway.presign.renditions import Renditions
 from gateway.presign.signer import Signer
 from gateway.redis_store.client import open_redis
+from gateway.redis_store.description_store import DescriptionStore
 from gateway.redis_store.entry_codec import EntryMac
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.refresh_queue import RefreshQueue
@@ -25,6 +27,7 @@ from gateway.urls.shared_tier import SharedTier
 
 NOW = 1_700_000_000
 MAC = EntryMac("y")
+RENDITIONS = Renditions({"thumb": "imageMogr2/thumbnail/300x300"})
 
 
 @dataclass
@@ -119,13 +122,22 @@ def make_tier(guard: GuardedRedis, clock: Clock, *, max_size: int = 100, ttl: in
         Hosts(settings),
         ttl=ttl,
         window=ttl // 12,
-        styles={"thumb": "imageMogr2/thumbnail/300x300"},
+        renditions=RENDITIONS,
         metrics=metrics,
         now=clock,
     )
-    cache, usage = UrlEntries(guard, MAC, signer.is_ours), UsageStore(guard)
+    cache, usage = UrlEntries(guard, MAC, signer.is_ours, RENDITIONS), UsageStore(guard)
     queue = RefreshQueue(guard, lease=60, max_attempts=3, max_dead=10)
     shared = SharedTier(
-        guard, cache, usage, queue, lifetime, styles=["thumb"], max_size=max_size, renews=renews, now=clock
+        guard,
+        cache,
+        usage,
+        queue,
+        lifetime,
+        descriptions=DescriptionStore(guard),
+        renditions=RENDITIONS.names,
+        max_size=max_size,
+        renews=renews,
+        now=clock,
     )
     return Tier(clock, metrics, guard, signer, lifetime, cache, usage, queue, shared, Table())

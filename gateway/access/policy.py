@@ -38,6 +38,15 @@ def check_view(caller: Caller, image: Ownable) -> None:
     raise refusal(caller)
 
 
+def may_view(caller: Caller, image: Ownable) -> bool:
+    """Return whether ``caller`` may view the image."""
+    try:
+        check_view(caller, image)
+    except GatewayError:
+        return False
+    return True
+
+
 def refusal(caller: Caller) -> GatewayError:
     """Return the error for an image that is unknown or hidden from ``caller``; the two must not be distinguishable.
 
@@ -72,6 +81,12 @@ def check_owner(caller: Caller, image: Ownable) -> None:
     if caller.user is None and not caller.is_admin:
         raise Unauthorized("no credentials")
     raise ImageNotFound("not the caller's")
+
+
+def check_original(caller: Caller, image: Ownable) -> None:
+    """Return if ``caller``, who may view the image, may have its original where originals are for owners alone."""
+    if not _owns(caller, image):
+        raise ImageNotFound("the original is for its owner")
 
 
 def _owns(caller: Caller, image: Ownable) -> bool:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from aiohttp import web
 
 from gateway.access.identity import Caller
-from gateway.access.policy import check_control, check_owner, check_view, refusal
+from gateway.access.policy import check_control, check_original, check_owner, check_view, may_view, refusal
 from gateway.api.caller import Callers
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound
@@ -19,47 +19,61 @@ class AuthorizedLookup:
     """Resolves images and checks access in one step, so that neither happens without the other.
 
     ``callers`` identifies the sender of a request, which is only needed for images that are not public and for ids
-    that name no image.
+    that name no image. ``originals_for_owner``: others may see renditions only.
     """
 
-    def __init__(self, resolver: UrlResolver, callers: Callers) -> None:
+    def __init__(self, resolver: UrlResolver, callers: Callers, *, originals_for_owner: bool = False) -> None:
         self._resolver = resolver
         self._callers = callers
+        self._originals_for_owner = originals_for_owner
 
-    def get_cached(self, request: web.BaseRequest, image_id: str, style: str | None = None) -> Resolved | None:
+    def get_cached(self, request: web.BaseRequest, image_id: str, rendition: str | None = None) -> Resolved | None:
         """Return the image if this process has it cached, else None.
 
         Raises what ``look_up`` raises.
         """
         try:
-            resolved = self._resolver.get_cached(image_id, style)
+            resolved = self._resolver.get_cached(image_id, rendition)
         except ImageNotFound as error:
             raise refusal(self._callers.of(request)) from error
-        if resolved is None or resolved.image.record.public:
-            return resolved
-        check_view(self._callers.of(request), resolved.image.record)
+        if resolved is not None:
+            self._check(request, resolved.image)
         return resolved
 
-    async def look_up(self, request: web.BaseRequest, image_id: str, style: str | None = None) -> Resolved:
+    async def look_up(self, request: web.BaseRequest, image_id: str, rendition: str | None = None) -> Resolved:
         """Look up an image that this process has not cached; raises what the resolver and ``check_view`` raise."""
         try:
-            resolved = await self._resolver.look_up(image_id, style)
+            resolved = await self._resolver.look_up(image_id, rendition)
         except ImageNotFound as error:
             raise refusal(self._callers.of(request)) from error
-        if not resolved.image.record.public:
-            check_view(self._callers.of(request), resolved.image.record)
+        self._check(request, resolved.image)
         return resolved
 
-    async def resolve_again(self, request: web.BaseRequest, image_id: str, style: str | None = None) -> SignedImage:
+    def _check(self, request: web.BaseRequest, image: SignedImage) -> None:
+        is_withheld = self._originals_for_owner and image.rendition is None
+        if image.public and not is_withheld:
+            return
+        caller = self._callers.of(request)
+        self._check_caller(caller, image)
+
+    def _check_caller(self, caller: Caller, image: SignedImage) -> None:
+        if not image.public:
+            check_view(caller, image.record)
+        if self._originals_for_owner and image.rendition is None:
+            check_original(caller, image.record)
+
+    async def resolve_again(self, request: web.BaseRequest, image_id: str, rendition: str | None = None) -> SignedImage:
         """Return the current image, if the sender of ``request`` may still view it."""
-        resolved = self.get_cached(request, image_id, style) or await self.look_up(request, image_id, style)
+        resolved = self.get_cached(request, image_id, rendition) or await self.look_up(request, image_id, rendition)
         return resolved.image
 
-    async def view(self, caller: Caller, image_id: str, style: str | None = None) -> Resolved:
+    async def view(self, caller: Caller, image_id: str, rendition: str | None = None) -> Resolved:
         """Return the image if ``caller`` may view it; raises what the resolver and ``check_view`` raise."""
         with _hide_missing_images(caller):
-            resolved = self._resolver.get_cached(image_id, style) or await self._resolver.look_up(image_id, style)
-        check_view(caller, resolved.image.record)
+            resolved = self._resolver.get_cached(image_id, rendition) or await self._resolver.look_up(
+                image_id, rendition
+            )
+        self._check_caller(caller, resolved.image)
         return resolved
 
     async def check(self, caller: Caller, image_id: str) -> None:
@@ -72,7 +86,19 @@ class AuthorizedLookup:
     async def view_many(self, caller: Caller, image_ids: list[str]) -> dict[str, Resolved | GatewayError]:
         """Return for each id the image, or the error that ``view`` would raise."""
         results = await self._resolver.resolve_many(image_ids)
-        return {image_id: _checked(caller, result) for image_id, result in results.items()}
+        return {image_id: self._checked(caller, result) for image_id, result in results.items()}
+
+    async def record(self, caller: Caller, image_id: str) -> ImageRecord:
+        """Return the image's row if ``caller`` may view the image; raises what ``view`` raises."""
+        record = (await self._peek(caller, image_id)).record
+        check_view(caller, record)
+        return record
+
+    async def records(self, caller: Caller, image_ids: list[str]) -> dict[str, ImageRecord]:
+        """Return the rows of those of ``image_ids`` that ``caller`` may view."""
+        results = await self._resolver.resolve_many(image_ids)
+        found = {image_id: result.image.record for image_id, result in results.items() if isinstance(result, Resolved)}
+        return {image_id: record for image_id, record in found.items() if may_view(caller, record)}
 
     async def own_many(self, caller: Caller, image_ids: list[str]) -> dict[str, ImageRecord | GatewayError]:
         """Return for each id the image's record, or the error that ``own`` would raise."""
@@ -91,20 +117,19 @@ class AuthorizedLookup:
         check_owner(caller, peeked.record)
         return peeked
 
+    def _checked(self, caller: Caller, result: Resolved | GatewayError) -> Resolved | GatewayError:
+        try:
+            with _hide_missing_images(caller):
+                if isinstance(result, GatewayError):
+                    raise result
+            self._check_caller(caller, result.image)
+        except GatewayError as error:
+            return error
+        return result
+
     async def _peek(self, caller: Caller, image_id: str) -> Known:
         with _hide_missing_images(caller):
             return await self._resolver.peek(image_id)
-
-
-def _checked(caller: Caller, result: Resolved | GatewayError) -> Resolved | GatewayError:
-    try:
-        with _hide_missing_images(caller):
-            if isinstance(result, GatewayError):
-                raise result
-        check_view(caller, result.image.record)
-    except GatewayError as error:
-        return error
-    return result
 
 
 def _owned(caller: Caller, result: Resolved | GatewayError) -> ImageRecord | GatewayError:

@@ -1,4 +1,4 @@
-"""Presigned URLs of many images in one request."""
+"""Presigned URLs of many images in one request, with their metadata if asked for."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,16 +8,19 @@ from aiohttp import web
 from gateway.api.app_keys import AUTHORIZED_LOOKUP, CALLERS, PUBLIC_URLS, USAGE
 from gateway.api.json_body import json_body
 from gateway.api.json_responses import success
+from gateway.api.meta import metadata_of
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.request_context import REQUEST_CONTEXT
-from gateway.errors import GatewayError, InvalidImageId, InvalidRequest
+from gateway.errors import GatewayError, ImageNotFound, InvalidImageId, InvalidRequest
 
 MAX_IMAGES = 200
 
 
 async def urls(request: web.Request) -> web.Response:
     """Return for each id its URL, or the code of the error that a request for it alone would get."""
-    valid, errors = validated(image_ids_in(await json_body(request)))
+    body = await json_body(request)
+    valid, errors = validated(image_ids_in(body))
+    with_meta = _includes_meta(body)
     found: dict[str, dict[str, Any]] = {}
     for image_id, result in (
         await request.app[AUTHORIZED_LOOKUP].view_many(request.app[CALLERS].of(request), valid)
@@ -27,9 +30,38 @@ async def urls(request: web.Request) -> web.Response:
             continue
         request.app[USAGE].accessed(image_id)
         presigned = request.app[PUBLIC_URLS].presign(result.image)
-        found[image_id] = {"url": presigned.url, "expires_at": presigned.expires_at, "from_cache": result.from_cache}
+        found[image_id] = {
+            "url": presigned.url,
+            "expires_at": presigned.expires_at,
+            "from_cache": result.from_cache,
+            "version": result.image.record.version_token,
+        }
+    if with_meta:
+        await _add_metadata(request, valid, found, errors)
     request[REQUEST_CONTEXT].is_denial = bool(errors)  # else the duration of a batch would show which images exist
     return success({"urls": found, "errors": errors})
+
+
+async def _add_metadata(
+    request: web.Request, image_ids: list[str], found: dict[str, dict[str, Any]], errors: dict[str, str]
+) -> None:
+    """Add ``meta``; an image whose original is for its owner alone has no URL then instead of an error."""
+    records = await request.app[AUTHORIZED_LOOKUP].records(request.app[CALLERS].of(request), image_ids)
+    metadata = await metadata_of(request.app, list(records.values()))
+    for image_id, meta in metadata.items():
+        if errors.get(image_id) == ImageNotFound.code:
+            del errors[image_id]
+            found[image_id] = {"url": None, "expires_at": None, "from_cache": False, "version": meta["version"]}
+        if image_id in found:
+            found[image_id]["meta"] = meta
+
+
+def _includes_meta(body: dict[str, Any]) -> bool:
+    """Return whether ``include`` asks for metadata; raises ``InvalidRequest`` for anything else than a list of that."""
+    include = body.get("include", [])
+    if not isinstance(include, list) or any(one != "meta" for one in include):
+        raise InvalidRequest('include must be ["meta"]')
+    return bool(include)
 
 
 def image_ids_in(body: Any) -> list[str]:

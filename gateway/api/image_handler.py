@@ -1,20 +1,27 @@
 """Handle requests for one image: parse, look up and authorize, count, deliver."""
 
+import re
 from collections.abc import Mapping
 
 from aiohttp import web
 
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.delivery.accel import ImageAccel
+from gateway.delivery.cache_policy import CachePolicy
+from gateway.delivery.headers import CORS, cache_control
 from gateway.delivery.image_request import Exchange, ImageRequest
 from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.request_context import RequestContext
 from gateway.delivery.responder import Responder
-from gateway.errors import Overloaded, RouteNotFound
+from gateway.delivery.variant_request import ORIGINAL, VariantRequest, VariantRequests
+from gateway.delivery.variants import VariantDelivery
+from gateway.errors import ImageNotFound, Overloaded, RouteNotFound, TooManyVariants, Unauthorized
 from gateway.settings import ImageProxySettings
+from gateway.urls.resolved import Resolved
 from gateway.urls.usage_counter import UsageCounter
 
 _NO_QUERY: Mapping[str, str] = {}
+_VERSION = re.compile(r"(?:(?<=&)|^)v=[^&]*")
 
 
 class ImageHandler:
@@ -27,6 +34,9 @@ class ImageHandler:
         max_streams: int,
         lookup: AuthorizedLookup,
         usage: UsageCounter,
+        policy: CachePolicy,
+        variant_requests: VariantRequests,
+        variants: VariantDelivery,
         responder: Responder,
         accel: ImageAccel,
         redirect: ImageRedirect,
@@ -37,6 +47,9 @@ class ImageHandler:
         self._streams = 0
         self._lookup = lookup
         self._usage = usage
+        self._policy = policy
+        self._variant_requests = variant_requests
+        self._variants = variants
         self._responder = responder
         self._accel = accel
         self._redirect = redirect
@@ -49,20 +62,80 @@ class ImageHandler:
         """
         if not self._is_enabled:
             raise RouteNotFound
-        query = request.query if request.rel_url.raw_query_string else _NO_QUERY
-        image_request = ImageRequest.parse(image_id, query, request.headers, request.method)
+        query, chosen = _NO_QUERY, ORIGINAL
+        if request.rel_url.raw_query_string:
+            query = request.query
+            context.is_negotiated = self._variant_requests.is_negotiated(query)
+            chosen = self._variant_requests.parse(query, request.headers)
+        wanted = ImageRequest.parse(image_id, query, request.headers, request.method)
         if self._streams >= self._max_streams:
             raise Overloaded(f"{self._streams} streams in flight")
         self._streams += 1
         try:
-            lookup, style = self._lookup, image_request.style
-            resolved = lookup.get_cached(request, image_id, style) or await lookup.look_up(request, image_id, style)
+            lookup, rendition = self._lookup, chosen.rendition
+            resolved = lookup.get_cached(request, image_id, rendition) or await self._look_up(
+                request, image_id, rendition
+            )
             image = resolved.image
-            self._usage.accessed(image_id, style)
-            context.delivery = delivery = "redirect" if image_request.redirect else self._delivery
-            if delivery == "redirect":
-                return self._redirect.answer(request.method, image, download=image_request.download)
-            exchange = Exchange(request, context, image_request, image, lookup.resolve_again)
-            return await (self._accel if delivery == "accel" else self._responder).answer(exchange)
+            self._usage.accessed(image_id, image.rendition)
+            context.delivery = "redirect" if wanted.redirect else self._delivery
+            exchange = Exchange(request, context, wanted, image, self._policy, lookup.resolve_again)
+            if chosen is ORIGINAL:
+                return await self._deliver(exchange)
+            return await self._choose(exchange, chosen)
         finally:
             self._streams -= 1
+
+    async def _choose(self, exchange: Exchange, chosen: VariantRequest) -> web.StreamResponse:
+        """Answer a request that names a rendition or a version."""
+        image = exchange.image
+        if chosen.version is not None:
+            if chosen.version != image.record.version_token:
+                return _to_current_version(exchange)
+            exchange.policy = exchange.policy.for_version()
+        if chosen.rendition is None:
+            return await self._deliver(exchange)
+        if image.rendition is None:
+            self._variants.count(chosen.rendition, "limited")
+            exchange.substitute()
+        return await self._variants.answer(exchange, self._deliver)
+
+    async def _deliver(self, exchange: Exchange) -> web.StreamResponse:
+        match exchange.context.delivery:
+            case "redirect":
+                return self._redirect.answer(
+                    exchange.request.method, exchange.image, exchange.policy, download=exchange.wanted.download
+                )
+            case "accel":
+                return await self._accel.answer(exchange)
+            case _:
+                return await self._responder.answer(exchange)
+
+    async def _look_up(self, request: web.BaseRequest, image_id: str, rendition: str | None) -> Resolved:
+        """Look up the rendition, or the original if too many new ones were asked for and the caller may see it."""
+        lookup = self._lookup
+        try:
+            return await lookup.look_up(request, image_id, rendition)
+        except TooManyVariants as error:
+            try:
+                return lookup.get_cached(request, image_id) or await lookup.look_up(request, image_id)
+            except (ImageNotFound, Unauthorized):
+                raise error from None
+
+
+def _to_current_version(exchange: Exchange) -> web.StreamResponse:
+    """Return a redirect from an older version to the current one, at the same address but for ``v``.
+
+    The reference is relative to the address that the client asked for, which a proxy may have rewritten.
+    """
+    query = _VERSION.sub(f"v={exchange.image.record.version_token}", exchange.request.rel_url.raw_query_string, count=1)
+    policy = exchange.policy.for_substitute()
+    headers = {
+        **CORS,
+        "Location": f"?{query}",
+        "Cache-Control": cache_control(exchange.image.public, policy.max_age),
+        "Referrer-Policy": "no-referrer",  # the address of a private image may contain a link's signature
+    }
+    if not exchange.image.public:
+        headers["Vary"] = policy.private_vary
+    return web.Response(status=302, headers=headers)

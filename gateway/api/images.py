@@ -38,6 +38,7 @@ async def url(request: web.Request) -> web.Response:
             "url": presigned.url,
             "expires_at": presigned.expires_at,
             "from_cache": resolved.from_cache,
+            "version": resolved.image.record.version_token,
             "access_count": usage.access_count,
         }
     )

@@ -88,13 +88,13 @@ async def queue(request: web.Request) -> web.Response:
             "due": lengths.due,
             "dead": lengths.dead,
             "next": [
-                {"image_id": claim.variant.image_id, "style": claim.variant.style, "due_at": claim.due_at}
+                {"image_id": claim.variant.image_id, "style": claim.variant.rendition, "due_at": claim.due_at}
                 for claim in first
             ],
             "dead_entries": [
                 {
                     "image_id": entry.variant.image_id,
-                    "style": entry.variant.style,
+                    "style": entry.variant.rendition,
                     "reason": entry.reason,
                     "at": entry.at,
                     "attempts": entry.attempts,

@@ -13,6 +13,7 @@ from gateway.api import (
     health,
     images,
     link_handlers,
+    meta,
     monitoring,
 )
 from gateway.api.accel_prefix import AccelPrefix
@@ -46,6 +47,7 @@ def add_public_routes(app: web.Application) -> None:
     app.router.add_get(f"/api/v1/images/{_ID}/status", images.status, name="status", allow_head=False)
     app.router.add_post(f"/api/v1/images/{_ID}/link", link_handlers.make, name="link")
     app.router.add_delete(f"/api/v1/images/{_ID}/links", link_handlers.kill, name="links")
+    app.router.add_get(f"/api/v1/images/{_ID}/meta", meta.meta, name="meta", allow_head=False)
     app.router.add_post("/api/v1/images/urls", batch.urls, name="urls")
     app.router.add_post("/api/v1/monitoring/beacons", Beacons().receive, name="beacons")
     app.router.add_post("/api/v1/images/links", link_handlers.make_many, name="make_links")

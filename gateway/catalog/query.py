@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.catalog.record import ImageRecord, InspectedRow, check_bucket_and_region, check_object_key
+from gateway.catalog.record import (
+    FOCUSES,
+    ImageRecord,
+    InspectedRow,
+    check_bucket_and_region,
+    check_object_key,
+    placeholder_of,
+    side_of,
+)
 from gateway.settings import PostgresSettings
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
@@ -84,6 +92,11 @@ class CatalogQuery:
             _column(columns.bucket),
             _column(columns.region),
             _column(columns.content_type),
+            _whole_number(columns.width),
+            _whole_number(columns.height),
+            _column(columns.focus),
+            _column(columns.version),
+            _column(columns.placeholder),
         )
         if servable is None:
             servable = "true" if columns.status is None else f"{_column(columns.status)} = '{ACTIVE}'"
@@ -114,7 +127,9 @@ class CatalogQuery:
 
     def read(self, row: Sequence[Any]) -> ImageRecord:
         """Return the row as a record; raise ``ValueError`` if COS accepts no such key, bucket or region."""
-        image_id, key, owner, public, bucket, region, content_type, *killed = row
+        image_id, key, owner, public, bucket, region, content_type, width, height, focus, version, placeholder = row[
+            :12
+        ]
         bucket, region = bucket or self.default_bucket, region or self.default_region
         check_bucket_and_region(bucket, region)
         return ImageRecord(
@@ -125,7 +140,12 @@ class CatalogQuery:
             region=region,
             key=check_object_key(key or ""),
             content_type=content_type,
-            links_killed=killed[0] if killed else None,
+            links_killed=row[12] if len(row) > 12 else None,
+            width=side_of(width),
+            height=side_of(height),
+            focus=focus if focus in FOCUSES else None,
+            version=version,
+            placeholder=placeholder_of(placeholder),
         )
 
     def inspect(self, row: Sequence[Any]) -> InspectedRow:
@@ -148,6 +168,11 @@ def quoted_table(table: str) -> str:
 def _column(name: str | None, template: str = "{}::text") -> str:
     """Return the SQL that selects the column; NULL if none is configured."""
     return template.format(f'"{name}"') if name is not None else "NULL"
+
+
+def _whole_number(name: str | None) -> str:
+    """Return the SQL that selects a column of digits as a number of 9 at most, NULL for any other text."""
+    return "NULL" if name is None else f"""substring("{name}"::text from '^[0-9]{{1,9}}$')::integer"""
 
 
 def _is_canonical_uuid(text: str) -> bool:

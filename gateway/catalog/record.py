@@ -1,8 +1,10 @@
 """A row of the application's table, and the checks of its values."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +13,9 @@ class ImageRecord:
 
     ``key`` is the object key, not percent-encoded. ``owner`` is None if the image has no owner, ``content_type`` if the
     application recorded none. ``links_killed`` is how often the image's signed links have been killed; None if the
-    query did not read it.
+    query did not read it. The rest is None where the table has no such column: ``width`` and ``height`` in pixels,
+    ``focus`` (the part that a crop keeps), ``version`` (any text that changes with the image), ``placeholder`` (a small
+    preview, as the application encodes it).
     """
 
     image_id: str
@@ -22,6 +26,47 @@ class ImageRecord:
     key: str
     content_type: str | None
     links_killed: int | None = None
+    width: int | None = None
+    height: int | None = None
+    focus: str | None = None
+    version: str | None = None
+    placeholder: str | None = None
+
+    @property
+    def version_token(self) -> str:
+        """The version in addresses (``v=``): the row's, hashed if it needs to be, else a hash of where the object is.
+
+        Without a version column, an object that is overwritten under its key keeps its token.
+        """
+        if self.version is not None and _TOKEN.fullmatch(self.version):
+            return self.version
+        named = "\n".join((self.version or "", self.bucket, self.region, self.key))
+        return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
+
+
+class ImageDescription(NamedTuple):
+    """What COS says of an image: sides in pixels, average colour as ``#rrggbb``; None where it says nothing."""
+
+    width: int | None = None
+    height: int | None = None
+    color: str | None = None
+
+
+_TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# The words of COS for the part of an image that a crop keeps (document 44880).
+FOCUSES = frozenset({"center", "north", "northwest", "northeast", "south", "southwest", "southeast", "west", "east"})
+_LONGEST_SIDE = 50_000  # pixels; COS processes no larger image (document api/1045/40716)
+_LONGEST_PLACEHOLDER = 2048  # characters: it is kept beside every cached URL
+
+
+def side_of(value: int | None) -> int | None:
+    """Return a width or height in pixels, or None if no image has it."""
+    return value if value is not None and 1 <= value <= _LONGEST_SIDE else None
+
+
+def placeholder_of(text: str | None) -> str | None:
+    """Return the placeholder, or None if it is empty or too long to be kept."""
+    return text if text and len(text) <= _LONGEST_PLACEHOLDER else None
 
 
 # Stricter than the SDK's own check: the SDK must never be given a name that it refuses.

@@ -13,6 +13,7 @@ from gateway.ops.deep.run import as_line, run_probes
 from gateway.origin.deep_session import open_deep_session
 from gateway.presign.credentials import credentials_from
 from gateway.presign.probe_signer import ProbeSigner
+from gateway.presign.renditions import Renditions
 from gateway.settings import Settings
 
 _STYLES = {
@@ -47,14 +48,20 @@ async def print_probes(settings: Settings, options: DeepOptions) -> bool:
             raise click.ClickException(f"no image to probe, since Postgres failed: {error}") from None
         if not images:
             raise click.ClickException("no image to probe: the table holds no active image that can be served")
-        signer = ProbeSigner(credentials_from(settings.cos), app[app_keys.HOSTS], settings.image_styles)
+        renditions = app[app_keys.RENDITIONS]
+        rules = {
+            name: renditions.get(name).rule(images[0])
+            for style in options.styles or renditions.styles
+            for name in _narrowest(renditions, style)
+        }
+        signer = ProbeSigner(credentials_from(settings.cos), app[app_keys.HOSTS], rules)
         all_well = True
         async with open_deep_session(settings.image_proxy.timeout) as session:
             subject = Subject(
                 images[0],
                 session,
                 signer,
-                options.styles or tuple(settings.image_styles),
+                tuple(rules),
                 options.oversized,
                 options.not_image,
                 options.keys,
@@ -65,3 +72,9 @@ async def print_probes(settings: Settings, options: DeepOptions) -> bool:
                 all_well &= result.verdict is not Verdict.FAIL
                 console.print(as_line(result), style=_STYLES[result.verdict], markup=False)
     return all_well
+
+
+def _narrowest(renditions: Renditions, style: str) -> list[str]:
+    """Return the names of the style's renditions to probe: the narrowest in each format, or the fixed style itself."""
+    widths = renditions.widths(style)
+    return [renditions.choose(style, widths[0], one) for one in renditions.formats(style)] if widths else [style]

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from aiohttp import hdrs, web
 
 from gateway.delivery.headers import (
-    CachePolicy,
     cache_status_of_fetch,
     cache_status_of_hit,
     content_type_of,
@@ -32,10 +31,9 @@ FAILED = "X-Accel-Failed"
 class ImageAccel:
     """Answers requests that need no bytes, and hands all others over to nginx."""
 
-    def __init__(self, source: ObjectSource, responder: Responder, policy: CachePolicy, *, prefix: str) -> None:
+    def __init__(self, source: ObjectSource, responder: Responder, *, prefix: str) -> None:
         self._source = source
         self._responder = responder
-        self._policy = policy
         self._prefix = prefix
 
     async def answer(self, exchange: Exchange) -> web.StreamResponse:
@@ -44,7 +42,8 @@ class ImageAccel:
         Metadata that is not in memory is fetched by a HEAD. So errors are the gateway's own, only images are handed
         over, and a URL that COS refuses is renewed before nginx uses it.
         """
-        if exchange.wanted.is_head or _needs_gateway(exchange):
+        # COS's HEAD may not describe a rendition, and each GET of one is a charge: the gateway sends it from memory.
+        if exchange.wanted.is_head or exchange.image.rendition is not None or _needs_gateway(exchange):
             return await self._responder.answer(exchange)
         image, memory = exchange.image, self._source.memory
         entry = self._source.usable(image)
@@ -75,8 +74,9 @@ class ImageAccel:
         )  # raises ``NotAnImage`` before conditions count
         plan = plan_for(exchange.request.headers, wanted.byte_range, metadata)
         with_body = plan is not NOT_MODIFIED
-        headers = image_headers(image.record, metadata, self._policy, download=wanted.download, with_body=with_body)
+        headers = image_headers(image, metadata, exchange.policy, download=wanted.download, with_body=with_body)
         headers.update(cache_fields)
+        headers["Cache-Status"] = exchange.cache_status(headers["Cache-Status"])
         if plan is NOT_MODIFIED:
             return web.Response(status=304, headers=headers)
         del headers["Accept-Ranges"]  # nginx would keep it, and send COS's beside it

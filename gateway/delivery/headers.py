@@ -2,15 +2,15 @@
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
 
 from multidict import CIMultiDict
 
-from gateway.catalog.record import ImageRecord
+from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.image_request import content_disposition
 from gateway.delivery.prepared_response import fields
 from gateway.errors import NotAnImage
 from gateway.origin.origin_response import ObjectMetadata
+from gateway.presign.signed_image import SignedImage
 
 # An SVG that is opened as a page runs no script and loads nothing.
 CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
@@ -29,13 +29,6 @@ CORS = {
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Timing-Allow-Origin": "*",
 }
-
-
-class CachePolicy(NamedTuple):
-    """Cache lifetime in seconds, and the Vary field of private images: what identifies a caller."""
-
-    max_age: int
-    private_vary: str
 
 
 def content_type_of(catalog_type: str | None, cos_type: str | None) -> str:
@@ -58,8 +51,10 @@ def _media_type(text: str | None) -> str:
     return (text or "").partition(";")[0].strip().lower()
 
 
-def cache_control(public: bool, max_age: int) -> str:
+def cache_control(public: bool, max_age: int, *, immutable: bool = False) -> str:
     """Return the Cache-Control field; shared caches may serve a public image stale while they refetch it (RFC 5861)."""
+    if immutable:
+        return f"{'public' if public else 'private'}, max-age={max_age}, immutable"
     if public:
         return (
             f"public, max-age={max_age}, stale-while-revalidate={_STALE_WHILE_REVALIDATE}, "
@@ -69,18 +64,18 @@ def cache_control(public: bool, max_age: int) -> str:
 
 
 def image_headers(
-    record: ImageRecord, metadata: ObjectMetadata, policy: CachePolicy, *, download: str | None, with_body: bool = True
+    image: SignedImage, metadata: ObjectMetadata, policy: CachePolicy, *, download: str | None, with_body: bool = True
 ) -> "CIMultiDict[str]":
     """Return the header fields that depend on the object alone; raises ``NotAnImage``.
 
     ``with_body`` False: the fields of a 304 (RFC 9110 section 15.4.5).
     """
-    return _cached_headers(record.public, record.content_type, metadata, policy, download, with_body).copy()
+    return _cached_headers(image.public, image.record.content_type, metadata, policy, download, with_body).copy()
 
 
-def image_fields(record: ImageRecord, metadata: ObjectMetadata, policy: CachePolicy, download: str | None) -> bytes:
+def image_fields(image: SignedImage, metadata: ObjectMetadata, policy: CachePolicy, download: str | None) -> bytes:
     """Return ``image_headers`` of a response with a body, serialized."""
-    return _cached_fields(record.public, record.content_type, metadata, policy, download)
+    return _cached_fields(image.public, image.record.content_type, metadata, policy, download)
 
 
 @lru_cache(maxsize=1024)
@@ -102,7 +97,7 @@ def _cached_headers(
     with_body: bool,
 ) -> "CIMultiDict[str]":
     headers = CIMultiDict(CORS)
-    headers["Cache-Control"] = cache_control(public, policy.max_age)
+    headers["Cache-Control"] = cache_control(public, policy.max_age, immutable=policy.immutable)
     headers["Accept-Ranges"] = "bytes"
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
@@ -151,3 +146,13 @@ def cache_status_of_revalidation(status: int | None) -> str:
     if status is None:
         return f"{_CACHE}; fwd=stale; detail=stale-if-error"
     return f"{_CACHE}; fwd=stale; fwd-status={status}"
+
+
+def cache_status_of_variant(status: int | None, *, had_stale: bool) -> str:
+    """Return the Cache-Status of a rendition that was not in memory, or was stale there.
+
+    ``status`` is COS's; None: COS did not answer, and the bytes are stale.
+    """
+    if had_stale and status != 200:
+        return cache_status_of_revalidation(status)
+    return cache_status_of_fetch(status or 200, stored=True, had_stale=had_stale)

@@ -9,6 +9,7 @@ from typing import Self
 from aiohttp import hdrs, web
 
 from gateway.delivery.byte_range import ByteRange
+from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import InvalidRequest
 from gateway.presign.signed_image import SignedImage
@@ -19,14 +20,13 @@ _PLAIN_FILENAME = re.compile(r"[A-Za-z0-9 ._-]+")
 
 @dataclass(slots=True)
 class ImageRequest:
-    """The parameters of one request.
+    """The parameters of one request, apart from those that choose a rendition.
 
-    ``style`` and ``download`` (a file name) are None without such a parameter. ``byte_range`` is None for the whole
-    image. ``is_plain``: GET of the whole image without conditions, as most requests are.
+    ``download`` (a file name) is None without such a parameter. ``byte_range`` is None for the whole image.
+    ``is_plain``: GET of the whole image without conditions, as most requests are.
     """
 
     image_id: str
-    style: str | None
     download: str | None
     redirect: bool
     byte_range: ByteRange | None
@@ -49,10 +49,9 @@ class ImageRequest:
         )
         is_plain = byte_range is None and not is_head and not is_conditional
         if not query:  # as in nearly all requests
-            return cls(image_id, None, None, False, byte_range, is_head, is_conditional, is_plain)
+            return cls(image_id, None, False, byte_range, is_head, is_conditional, is_plain)
         return cls(
             image_id=image_id,
-            style=query.get("style"),
             download=_file_name(query.get("download")),
             redirect=_flag(query.get("redirect")),
             byte_range=byte_range,
@@ -70,10 +69,11 @@ class Exchange:
     """A request for an image that its caller may see, while it is answered.
 
     ``image`` is the image as it was resolved last. When COS refuses its URL, the row may have changed:
-    ``resolve_again`` then looks the image up and checks access again.
+    ``resolve_again`` then looks the image up and checks access again. ``is_fallback``: it replaces the rendition that
+    was asked for. ``policy`` says how long caches may keep the answer.
     """
 
-    __slots__ = ("_resolve_again", "context", "image", "request", "wanted")
+    __slots__ = ("_resolve_again", "context", "image", "is_fallback", "policy", "request", "wanted")
 
     def __init__(
         self,
@@ -81,17 +81,36 @@ class Exchange:
         context: RequestContext,
         wanted: ImageRequest,
         image: SignedImage,
+        policy: CachePolicy,
         resolve_again: ResolveAgain,
     ) -> None:
         self.request = request
         self.context = context
         self.wanted = wanted
         self.image = image
+        self.policy = policy
+        self.is_fallback = False
         self._resolve_again = resolve_again
 
     async def resolve_again(self) -> None:
         """Replace ``image``; raises ``GatewayError`` as the first look-up did."""
-        self.image = await self._resolve_again(self.request, self.wanted.image_id, self.wanted.style)
+        self.image = await self._resolve_again(self.request, self.wanted.image_id, self.image.rendition)
+
+    async def fall_back(self, rendition: str | None) -> None:
+        """Answer with another rendition, or with the original (None); raises ``GatewayError`` as the look-up does."""
+        self.image = await self._resolve_again(self.request, self.wanted.image_id, rendition)
+        self.substitute()
+
+    def substitute(self) -> None:
+        """Answer with an image that is not what was asked for, so that caches keep it for a short time only."""
+        self.is_fallback = True
+        self.policy = self.policy.for_substitute()
+
+    def cache_status(self, status: str) -> str:
+        """Return the Cache-Status with what else it has to say (RFC 9211 section 2.8)."""
+        if not self.is_fallback:
+            return status
+        return f"{status}; detail={'original' if self.image.rendition is None else 'other-format'}"
 
 
 def content_disposition(file_name: str) -> str:

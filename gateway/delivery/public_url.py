@@ -14,6 +14,7 @@ from typing import Protocol
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.headers import is_image
 from gateway.delivery.image_request import content_disposition
+from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import PresignedUrl, SignedImage
 
 _MOST_KEPT = 4096
@@ -33,17 +34,19 @@ _SCRIPTED = "image/svg+xml"
 class Signer(Protocol):
     """Signs URLs with more parameters."""
 
-    def sign_also(self, image: SignedImage, parameters: Mapping[str, str], *, method: str) -> PresignedUrl:
+    def sign_also(
+        self, image: SignedImage, parameters: Mapping[str, str], *, method: str, ignores_errors: bool
+    ) -> PresignedUrl:
         """Return a URL that expires with the image's own, with more parameters signed."""
         ...
 
 
 class PublicUrls:
-    """Signs URLs for clients; ``styles`` maps names to COS's processing parameters."""
+    """Signs URLs for clients."""
 
-    def __init__(self, signer: Signer, styles: Mapping[str, str]) -> None:
+    def __init__(self, signer: Signer, renditions: Renditions) -> None:
         self._signer = signer
-        self._styles = styles
+        self._renditions = renditions
         self._made: OrderedDict[tuple[str, str, str | None, str | None], PresignedUrl] = OrderedDict()
 
     def presign(self, image: SignedImage, *, method: str = "GET", download: str | None = None) -> PresignedUrl:
@@ -51,14 +54,20 @@ class PublicUrls:
         key = (image.presigned.url, method, download, image.record.content_type)
         made = self._made.get(key)
         if made is None:
-            made = self._made[key] = self._signer.sign_also(image, self._answer(image, download), method=method)
+            # With a variant that COS cannot make, the client gets the original, unless that is for the owner alone.
+            ignores_errors = (
+                image.rendition is not None and "@" in image.rendition and not self._renditions.originals_for_owner
+            )
+            made = self._made[key] = self._signer.sign_also(
+                image, self._answer(image, download), method=method, ignores_errors=ignores_errors
+            )
             if len(self._made) > _MOST_KEPT:
                 self._made.popitem(last=False)
         return made
 
     def _answer(self, image: SignedImage, download: str | None) -> Mapping[str, str]:
         """Return the parameters that set the header of COS's response."""
-        content_type = self._type_of(image.record, image.style)
+        content_type = self._type_of(image.record, image.rendition)
         if download is not None:
             disposition = content_disposition(download)
         else:
@@ -66,11 +75,12 @@ class PublicUrls:
             disposition = "attachment" if content_type == _SCRIPTED else "inline"
         return {"response-content-type": content_type, "response-content-disposition": disposition}
 
-    def _type_of(self, record: ImageRecord, style: str | None) -> str:
-        """Return the type of the style's format, else the row's, else that of the key's extension."""
-        style_format = _FORMAT.search(self._styles[style]) if style is not None else None
-        if style_format is not None and style_format[1] in _TYPES:
-            return _TYPES[style_format[1]]
+    def _type_of(self, record: ImageRecord, rendition: str | None) -> str:
+        """Return the type of the rendition's format, else the row's, else that of the key's extension."""
+        rule = self._renditions.get(rendition).template if rendition is not None else ""
+        format_in_rule = _FORMAT.search(rule)
+        if format_in_rule is not None and format_in_rule[1] in _TYPES:
+            return _TYPES[format_in_rule[1]]
         if record.content_type is not None and is_image(record.content_type):
             return record.content_type
         return _TYPES.get(posixpath.splitext(record.key)[1].removeprefix(".").lower(), _UNKNOWN)

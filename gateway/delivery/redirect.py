@@ -6,7 +6,8 @@ from typing import Protocol
 
 from aiohttp import hdrs, web
 
-from gateway.delivery.headers import CORS, CachePolicy
+from gateway.delivery.cache_policy import CachePolicy
+from gateway.delivery.headers import CORS
 from gateway.delivery.prepared_response import PreparedResponse, fields
 from gateway.delivery.public_url import PublicUrls
 from gateway.presign.signed_image import PresignedUrl, SignedImage
@@ -29,30 +30,30 @@ class ImageRedirect:
         self,
         lifetime: Lifetime,
         public_urls: PublicUrls,
-        policy: CachePolicy,
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._lifetime = lifetime
         self._public_urls = public_urls
-        self._policy = policy
         self._now = now
 
-    def answer(self, method: str, image: SignedImage, *, download: str | None) -> web.StreamResponse:
+    def answer(
+        self, method: str, image: SignedImage, policy: CachePolicy, *, download: str | None
+    ) -> web.StreamResponse:
         """Return a 302 that is cacheable while its URL is valid, and no longer than the image would be.
 
         COS refuses HEAD on a URL signed for GET, so each method has a URL of its own. ``HTTPFound`` is not used: it
         quotes a signed URL again, which breaks the signature.
         """
         presigned = self._public_urls.presign(image, method=method, download=download)
-        max_age = self._lifetime.redirect_max_age(presigned, self._policy.max_age, self._now())
+        max_age = self._lifetime.redirect_max_age(presigned, policy.max_age, self._now())
         # The address of a private image may contain a link's signature, which COS must not get as the Referer.
         headers = {"Location": presigned.url, "Referrer-Policy": "no-referrer"}
-        if image.record.public:
+        if image.public:
             headers["Cache-Control"] = f"public, max-age={max_age}"
         else:
             headers["Cache-Control"] = f"private, max-age={max_age}"
-            headers["Vary"] = self._policy.private_vary
+            headers["Vary"] = policy.private_vary
         if method == hdrs.METH_HEAD:
             return web.Response(status=302, headers={**CORS, **headers, "Content-Length": "0"})
         return PreparedResponse(_CORS, fields(headers), status=302)

@@ -23,10 +23,22 @@ class RequestContext:
     ``route`` and ``image_id`` are set when the address is parsed, ``delivery`` when the way of delivery is chosen,
     ``first_byte`` (seconds since the start) when the first byte is sent. ``outcome`` replaces the status in the metrics
     where no status reached the client. ``is_denial``: the response is about an image that may exist or not, so it must
-    not say how long it took.
+    not say how long it took. ``is_negotiated``: the response depends on ``Accept``; ``content_location`` is then the
+    address of what was chosen, once it is known.
     """
 
-    __slots__ = ("delivery", "first_byte", "image_id", "is_denial", "outcome", "request_id", "route", "started")
+    __slots__ = (
+        "content_location",
+        "delivery",
+        "first_byte",
+        "image_id",
+        "is_denial",
+        "is_negotiated",
+        "outcome",
+        "request_id",
+        "route",
+        "started",
+    )
 
     def __init__(self, given_id: str | None) -> None:
         self.started = time.perf_counter()
@@ -36,6 +48,8 @@ class RequestContext:
         self.delivery = "none"
         self.outcome: str | None = None
         self.is_denial = False
+        self.is_negotiated = False
+        self.content_location: str | None = None
         self.first_byte: float | None = None
 
     def elapsed(self) -> float:
@@ -48,9 +62,18 @@ class RequestContext:
         timing = f"gateway;dur={elapsed * 1000:.1f}"
         if isinstance(response, PreparedResponse):  # it has header lines instead of a mapping
             response.own += f"Server: image-gateway\r\nX-Request-Id: {self.request_id}\r\nServer-Timing: {timing}\r\n"
+            if self.is_negotiated:
+                response.own += "Vary: Accept\r\n"
+                if self.content_location is not None:
+                    response.own += f"Content-Location: {self.content_location}\r\n"
             return
         response.headers["Server"] = "image-gateway"
         response.headers["X-Request-Id"] = self.request_id
+        if self.is_negotiated:
+            others = response.headers.get("Vary")
+            response.headers["Vary"] = "Accept" if others is None else f"{others}, Accept"
+            if self.content_location is not None:
+                response.headers["Content-Location"] = self.content_location
         if not self.is_denial and response.status not in _DENIALS:
             response.headers["Server-Timing"] = timing
 

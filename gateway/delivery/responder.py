@@ -7,10 +7,10 @@ from aiohttp import web
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.byte_range import ByteRange
 from gateway.delivery.headers import (
-    CachePolicy,
     cache_status_of_fetch,
     cache_status_of_hit,
     cache_status_of_revalidation,
+    cache_status_of_variant,
     content_type_of,
     image_fields,
     image_headers,
@@ -37,11 +37,11 @@ _NO_CONDITIONS: Mapping[str, str] = {}
 class Responder:
     """Sends the bytes of images, or the 304 or the headers that a request asks for."""
 
-    def __init__(self, source: ObjectSource, relay: Relay, policy: CachePolicy, metrics: Metrics) -> None:
+    def __init__(self, source: ObjectSource, relay: Relay, metrics: Metrics) -> None:
         self._source = source
+        self._variants = source.variants
         self._memory = source.memory
         self._relay = relay
-        self._policy = policy
         self._response_bytes = metrics.response_bytes
 
     async def answer(self, exchange: Exchange) -> web.StreamResponse:
@@ -72,6 +72,8 @@ class Responder:
             return self._headers_only(exchange, plan, entry.metadata, status or self._hit(entry), age)
         if entry.body is not None:
             return await self._from_memory(exchange, plan, entry, entry.body, status or self._hit(entry))
+        if image.rendition is not None:
+            return await self._rendition(exchange, image, None)
         if plan.status == 206 and may_fetch_part and not self._source.keeps(entry.metadata):
             return await self._part(exchange, ByteRange(plan.first, plan.last), _NO_CONDITIONS)
         return await self._whole(exchange, image, _NO_CONDITIONS)
@@ -80,6 +82,8 @@ class Responder:
         """Answer from COS."""
         wanted = exchange.wanted
         stale = self._memory.get(image)
+        if image.rendition is not None:
+            return await self._rendition(exchange, image, stale)
         if stale is not None and stale.body is not None:
             return await self._revalidated(exchange, image, stale, stale.body)
         if wanted.is_plain:
@@ -90,6 +94,19 @@ class Responder:
         if wanted.byte_range is not None:
             return await self._part(exchange, wanted.byte_range, conditions)
         return await self._whole(exchange, image, conditions)
+
+    async def _rendition(self, exchange: Exchange, image: SignedImage, stale: Entry | None) -> web.StreamResponse:
+        """Answer with a rendition that memory does not hold, or holds stale."""
+        variant = await self._variants.fetch(image, stale)
+        await self._authorize_again(exchange, variant.renewed)
+        entry = variant.entry
+        if entry is None or entry.body is None:  # larger than a rendition should be
+            return await self._whole(exchange, exchange.image, _NO_CONDITIONS)
+        plan = self._plan(exchange, entry.metadata)
+        status = cache_status_of_variant(variant.status, had_stale=stale is not None)
+        if exchange.wanted.is_head or plan is NOT_MODIFIED:
+            return self._headers_only(exchange, plan, entry.metadata, status, entry)
+        return await self._from_memory(exchange, plan, entry, entry.body, status)
 
     async def _after_head(
         self, exchange: Exchange, image: SignedImage, *, may_fetch_part: bool = True
@@ -178,8 +195,8 @@ class Responder:
         length = metadata.size if plan.last is None else plan.last - plan.first + 1
         if length is not None and length <= SMALL_BODY:
             return await self._send_prepared(exchange, plan, metadata, status, await read_whole(body))
-        headers = image_headers(exchange.image.record, metadata, self._policy, download=exchange.wanted.download)
-        headers["Cache-Status"] = status
+        headers = image_headers(exchange.image, metadata, exchange.policy, download=exchange.wanted.download)
+        headers["Cache-Status"] = exchange.cache_status(status)
         if plan.status == 206:
             headers["Content-Range"] = _content_range(plan, metadata)
         return await self._relay.send(exchange, body, headers, status=plan.status, length=length)
@@ -194,9 +211,11 @@ class Responder:
         self, exchange: Exchange, plan: Plan, metadata: ObjectMetadata, status: str, body: bytes, age: str = ""
     ) -> PreparedResponse:
         """Send a body that is complete; raises ``NotAnImage`` or ``ClientLeft``."""
-        fixed = image_fields(exchange.image.record, metadata, self._policy, exchange.wanted.download)
+        fixed = image_fields(exchange.image, metadata, exchange.policy, exchange.wanted.download)
         covered = "" if plan.last is None else f"Content-Range: {_content_range(plan, metadata)}\r\n"
-        response = PreparedResponse(fixed, f"Cache-Status: {status}\r\n{covered}{age}", body, plan.status)
+        response = PreparedResponse(
+            fixed, f"Cache-Status: {exchange.cache_status(status)}\r\n{covered}{age}", body, plan.status
+        )
         exchange.context.stamp(response)
         try:
             await response.send(exchange.request)
@@ -210,13 +229,13 @@ class Responder:
     ) -> web.StreamResponse:
         """Return the answer to HEAD, or a 304; ``entry`` if its metadata is from memory."""
         headers = image_headers(
-            exchange.image.record,
+            exchange.image,
             metadata,
-            self._policy,
+            exchange.policy,
             download=exchange.wanted.download,
             with_body=plan is not NOT_MODIFIED,
         )
-        headers["Cache-Status"] = status
+        headers["Cache-Status"] = exchange.cache_status(status)
         if entry is not None:
             headers["Age"] = str(int(self._memory.age(entry)))  # RFC 9111 section 5.1
         if plan.status == 206:

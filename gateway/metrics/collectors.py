@@ -63,6 +63,11 @@ class Metrics:
             "cos_clock_difference_seconds",
             "Seconds that COS's clock is ahead of this machine's, by its latest Date.",
         )
+        self.variants = self._counter(
+            "variants",
+            "Renditions made by COS, and requests for one answered by another: COS refused it, or too many were new.",
+            ("style", "format", "result"),
+        )
         self.memory_cache_bytes = self._gauge("memory_cache_bytes", "Bytes of images held in memory.")
         self.coalesced_requests = self._counter(
             "coalesced_requests", "Requests that shared the work of another request for the same image."

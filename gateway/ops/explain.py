@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gateway.access.identity import Caller
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.catalog.record import ImageRecord
-from gateway.delivery.headers import CachePolicy
+from gateway.delivery.cache_policy import CachePolicy
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound, NotAnImage, RouteNotFound
 from gateway.ops.cos_advice import CLOCK
 from gateway.ops.explain_access import AccessStep, Credentials
@@ -19,6 +19,7 @@ from gateway.ops.explanation import Explanation, Facts, Verdict
 from gateway.presign.cos_clock import CosClock
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime
+from gateway.presign.signed_image import SignedImage
 from gateway.presign.signer import Signer
 from gateway.settings import ImageProxySettings
 
@@ -79,7 +80,7 @@ class Explainer:
         image = cached.image if is_cached and cached.image is not None else self._signer.sign_image(record)
         asked = await self._steps.origin.ask(image, is_cached=is_cached, now=now)
         sections["cos"] = asked.facts
-        sections["delivery"] = delivery = self._deliver(record, asked, errors, image.presigned.expires_at)
+        sections["delivery"] = delivery = self._deliver(image, asked, errors)
         explanation.verdict = self._refused(errors, caller) if errors else self._served(asked, delivery)
         sections["kept"] = nothing_kept() if errors else self._kept(record, delivery)
         return explanation
@@ -106,21 +107,21 @@ class Explainer:
             facts["why"] = row.reason
         return row.record, errors, facts | (_facts_of(row.record) if row.record is not None else {})
 
-    def _deliver(self, record: ImageRecord, asked: AskedOrigin, errors: "_Errors", expires_at: int) -> Facts:
+    def _deliver(self, image: SignedImage, asked: AskedOrigin, errors: "_Errors") -> Facts:
         """Return the way of delivery and its headers; adds the error that COS's answer becomes."""
-        delivery = self._delivery.delivery
+        delivery, record = self._delivery.delivery, image.record
         facts: Facts = {"mode": delivery}
         if delivery == "redirect":
             # The client asks COS itself, so an error of COS is the client's to see.
             host = self._hosts.origin_of(record.bucket, record.region).host
-            usable = int(expires_at - self._lifetime.min_remaining - self._clock.latest())
+            usable = int(image.presigned.expires_at - self._lifetime.min_remaining - self._clock.latest())
             max_age = max(0, min(self._policy.max_age, usable))
             facts |= {"status": 302, "headers": redirect_headers(record, max_age, host, self._policy)}
         if asked.error is not None:
             errors.append((asked.error, str(asked.error), asked.advice))
         elif asked.metadata is not None and delivery != "redirect":
             try:
-                facts |= {"status": 200, "headers": headers_of(record, asked.metadata, self._policy)}
+                facts |= {"status": 200, "headers": headers_of(image, asked.metadata, self._policy)}
             except NotAnImage as error:
                 errors.append((error, f"COS sends no image: {error}", _TYPE_ADVICE))
         return facts

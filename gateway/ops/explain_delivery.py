@@ -1,9 +1,11 @@
 """Explain step: how the image is delivered, the headers that a client gets, and who keeps the answer for how long."""
 
 from gateway.catalog.record import ImageRecord
-from gateway.delivery.headers import CORS, CachePolicy, image_headers
+from gateway.delivery.cache_policy import CachePolicy
+from gateway.delivery.headers import CORS, image_headers
 from gateway.ops.explanation import Facts
 from gateway.origin.origin_response import ObjectMetadata
+from gateway.presign.signed_image import SignedImage
 
 _AGAIN = "then asks again with If-None-Match"
 _NGINX_ACCEL = (
@@ -11,12 +13,12 @@ _NGINX_ACCEL = (
 )
 
 
-def headers_of(record: ImageRecord, metadata: ObjectMetadata, policy: CachePolicy) -> Facts:
+def headers_of(image: SignedImage, metadata: ObjectMetadata, policy: CachePolicy) -> Facts:
     """Return the header fields of a 200 that depend on the image, without those of every answer.
 
     Raises ``NotAnImage``.
     """
-    headers = image_headers(record, metadata, policy, download=None)
+    headers = image_headers(image, metadata, policy, download=None)
     shown: Facts = {name: value for name, value in headers.items() if name not in CORS}
     if metadata.size is not None:
         shown["Content-Length"] = metadata.size

@@ -60,10 +60,10 @@ class OriginStep:
             if abs(ahead := (answer.date or time.time()) - time.time()) >= TOLERATED:
                 facts["clock"] = f"this machine is {abs(ahead):.0f} s {'slow' if ahead > 0 else 'fast'} by COS's clock"
             if not answer.is_success and (self._correct_clock(answer.clock) or is_cached):
-                new = self._signer.sign(record, image.style, fresh=True)
+                new = self._signer.sign(record, image.rendition, fresh=True)
                 answer = await self._client.diagnose(new.url)
                 facts["first_byte_again"] = {"url": "newly signed", **_facts_of(answer)}
-            head = self._signer.sign(record, image.style, method="HEAD")
+            head = self._signer.sign(record, image.rendition, method="HEAD")
             facts["head"] = _facts_of(await self._client.diagnose(head.url, "HEAD", {}))
         except OriginUnavailable as error:
             return AskedOrigin(facts | {"no_answer": str(error)}, error=error, advice=NO_ANSWER)

@@ -13,18 +13,23 @@ from gateway.settings import MemoryCacheSettings
 _MOST_ENTRIES = 20_000
 _MOST_CHANGES = 20_000
 _NEVER = float("-inf")
+# For how many seconds bytes in memory may replace those of a COS that fails; caches downstream get the same limit in
+# ``stale-if-error`` (RFC 5861).
+STALE_IF_ERROR = 86_400
 
 
 @dataclass(slots=True)
 class Entry:
     """One version of an object, as COS answered a request of ``requested_at`` (monotonic seconds).
 
-    ``body`` is None where only the metadata is in memory.
+    ``body`` is None where only the metadata is in memory. ``origin_etag`` is COS's entity tag of a rendition, whose
+    metadata has one of the gateway's own.
     """
 
     metadata: ObjectMetadata
     body: bytes | None
     requested_at: float
+    origin_etag: str | None = None
 
 
 class ObjectCache:

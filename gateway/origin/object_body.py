@@ -75,6 +75,7 @@ class ObjectBody:
         "length",
         "metadata",
         "object_id",
+        "origin_etag",
         "renewed",
         "status",
     )
@@ -82,6 +83,7 @@ class ObjectBody:
     # Known once the body is open.
     status: int
     metadata: ObjectMetadata
+    origin_etag: str | None
     length: int | None
     content_range: ContentRange | None
     has_body: bool
@@ -111,6 +113,9 @@ class ObjectBody:
         self._response = response = await self._fetch(headers, method)
         self.status = response.status
         self.metadata = response.metadata
+        self.origin_etag = response.metadata.etag
+        if self.object_id.rendition is not None:
+            self.metadata = response.metadata._replace(etag=None)  # it may be that of the original
         self.length = response.length
         self.content_range = covered = response.content_range
         self.has_body = response.has_body
@@ -230,7 +235,7 @@ class ObjectBody:
             raise
         if failures.by_object:
             failures.opened(self.object_id)
-        if self.object_id.style is not None:
+        if self.object_id.rendition is not None:
             response.ignore_checksum()
         return response
 

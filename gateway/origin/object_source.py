@@ -6,17 +6,14 @@ from typing import NamedTuple
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import OriginTimeout, OriginUnavailable, Unavailable
 from gateway.metrics.collectors import Metrics
-from gateway.origin.memory_cache import Entry, ObjectCache
+from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
 from gateway.origin.object_body import ObjectBody, OriginAccess
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.session import MOST_UNATTENDED
 from gateway.origin.shared_transfer import BufferLimits, Reader, SharedTransfer, TransferKey
+from gateway.origin.variant_source import VariantSource
 from gateway.presign.signed_image import ObjectId, SignedImage
 from gateway.settings import MemoryCacheSettings
-
-# For how many seconds bytes in memory may replace those of a COS that fails; caches downstream get the same limit in
-# ``stale-if-error`` (RFC 5861).
-STALE_IF_ERROR = 86_400
 
 
 class Head(NamedTuple):
@@ -48,11 +45,13 @@ class ObjectSource:
         self,
         access: OriginAccess,
         memory: ObjectCache,
+        variants: VariantSource,
         settings: MemoryCacheSettings,
         metrics: Metrics,
         limits: BufferLimits | None = None,
     ) -> None:
         self.memory = memory
+        self.variants = variants
         self.reserved_bytes = 0
         self._access = access
         self._ttl = settings.ttl
@@ -180,6 +179,7 @@ class ObjectSource:
         """Stop the work that no request waits for."""
         await self._revalidations.close()
         await self._heads.close()
+        await self.variants.close()
 
     async def _head(self, image: SignedImage) -> Head:
         requested_at = self.memory.now()
@@ -189,6 +189,9 @@ class ObjectSource:
         return Head(self.memory.update(body.object_id, body.metadata, requested_at), body.renewed)
 
     async def _revalidate_unattended(self, image: SignedImage, stale: Entry) -> None:
+        if image.rendition is not None:
+            await self.variants.fetch(image, stale)
+            return
         reader = (await self.revalidate(image, stale)).reader
         if reader is None:
             return

@@ -13,10 +13,10 @@ BACKDATE: Final = 60
 
 
 class ImageVariant(NamedTuple):
-    """An image, or with a ``style`` one of its renditions; each has a URL of its own."""
+    """An image, or with the name of a ``rendition`` what COS makes of it; each has a URL of its own."""
 
     image_id: str
-    style: str | None = None
+    rendition: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +33,26 @@ class PresignedUrl:
 
 
 class ObjectId(NamedTuple):
-    """One object of COS, in one style."""
+    """One object of COS as it is, or in one rendition."""
 
     bucket: str
     region: str
     key: str
-    style: str | None
+    rendition: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class SignedImage:
     """An image's record beside its presigned URL, so that access can be checked on every hit.
 
-    ``read_at`` is when the row was read, in Unix seconds: the record lacks later changes. ``object_id`` follows from
-    the record and the style; who makes a signed image passes it, so that reading it runs no code.
+    ``read_at`` is when the row was read, in Unix seconds: the record lacks later changes. ``object_id`` and ``public``
+    (whether everybody may see it: the row or the style says so) follow from the record and the rendition; who makes a
+    signed image passes them, so that reading them runs no code.
     """
 
     record: ImageRecord
     presigned: PresignedUrl
-    style: str | None = None
+    rendition: str | None = None
     read_at: int = 0
     object_id: ObjectId = field(kw_only=True, repr=False, compare=False)
+    public: bool = field(kw_only=True)

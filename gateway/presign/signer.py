@@ -16,9 +16,11 @@ from gateway.catalog.record import ImageRecord
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
+from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import BACKDATE, ObjectId, PresignedUrl, SignedImage
 
 TOKEN_PARAMETER: Final = "x-cos-security-token"  # noqa: S105 - the name of a parameter
+_IGNORE_ERRORS: Final = "/ignore-error/1"
 _UNRESERVED: Final = "-_.~"
 _NO_PARAMETERS: Mapping[str, str] = {}
 
@@ -38,7 +40,7 @@ class Signer:
         ttl: int,
         window: int,
         metrics: Metrics,
-        styles: Mapping[str, str] | None = None,
+        renditions: Renditions | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._credentials = credentials
@@ -46,37 +48,55 @@ class Signer:
         self._ttl = ttl
         self._window = max(1, window)
         self._metrics = metrics
-        self._styles = styles or {}
+        self._renditions = renditions or Renditions({})
         self._now = now
 
-    def has_style(self, style: str | None) -> bool:
-        """Return whether the style is configured; None is the original image."""
-        return style is None or style in self._styles
+    def has_rendition(self, rendition: str | None) -> bool:
+        """Return whether the rendition is configured; None is the original image."""
+        return self._renditions.has(rendition)
 
     def sign(
-        self, record: ImageRecord, style: str | None = None, *, method: str = "GET", fresh: bool = False
+        self, record: ImageRecord, rendition: str | None = None, *, method: str = "GET", fresh: bool = False
     ) -> PresignedUrl:
         """Return a URL for ``method`` (COS refuses HEAD on a URL signed for GET), valid for up to ``ttl`` seconds.
 
         ``fresh`` signs at this second instead of at the start of the window. The caller checks that enough of the
-        URL's life remains. ``style`` must be configured.
+        URL's life remains. ``rendition`` must be configured.
         """
         now = int(self._now())
         signed_at = now if fresh else self._window_start(record, now)
         self._metrics.presigns.inc()
-        return self._sign_at(record, style, method, signed_at)
+        return self._sign_at(record, rendition, method, signed_at)
 
     def sign_image(
-        self, record: ImageRecord, style: str | None = None, *, read_at: int = 0, fresh: bool = False
+        self, record: ImageRecord, rendition: str | None = None, *, read_at: int = 0, fresh: bool = False
     ) -> SignedImage:
         """Return the record beside its URL for GET; ``read_at`` is when the row was read, in Unix seconds."""
-        object_id = ObjectId(record.bucket, record.region, record.key, style)
-        return SignedImage(record, self.sign(record, style, fresh=fresh), style, read_at, object_id=object_id)
+        object_id = ObjectId(record.bucket, record.region, record.key, rendition)
+        return SignedImage(
+            record,
+            self.sign(record, rendition, fresh=fresh),
+            rendition,
+            read_at,
+            object_id=object_id,
+            public=record.public or (rendition is not None and self._renditions.is_public(rendition)),
+        )
 
-    def sign_also(self, image: SignedImage, parameters: Mapping[str, str], *, method: str = "GET") -> PresignedUrl:
-        """Return a URL of the same life as the image's own, with more signed ``parameters``."""
+    def sign_rule(self, record: ImageRecord, rule: str) -> PresignedUrl:
+        """Return a URL for COS's answer to a rule that no client can ask for, such as ``imageInfo``."""
         self._metrics.presigns.inc()
-        return self._sign_at(image.record, image.style, method, image.presigned.signed_at, parameters)
+        return self._sign_at(record, None, "GET", int(self._now()), {rule: ""})
+
+    def sign_also(
+        self, image: SignedImage, parameters: Mapping[str, str], *, method: str = "GET", ignores_errors: bool = False
+    ) -> PresignedUrl:
+        """Return a URL of the same life as the image's own, with more signed ``parameters``.
+
+        ``ignores_errors``: COS sends the original where it cannot process it (document 42704).
+        """
+        self._metrics.presigns.inc()
+        suffix = _IGNORE_ERRORS if ignores_errors else ""
+        return self._sign_at(image.record, image.rendition, method, image.presigned.signed_at, parameters, suffix)
 
     def is_ours(self, image: SignedImage) -> bool:
         """Return whether this signer would have made exactly this URL of this object at that time.
@@ -84,10 +104,10 @@ class Signer:
         A cache is not trusted with destinations: this checks host, key, life and signature at once. A URL signed with
         other credentials is not used.
         """
-        if not self.has_style(image.style):
+        if not self.has_rendition(image.rendition):
             return False
         kept = image.presigned
-        expected = self._sign_at(image.record, image.style, "GET", kept.signed_at)
+        expected = self._sign_at(image.record, image.rendition, "GET", kept.signed_at)
         return kept.expires_at == expected.expires_at and hmac.compare_digest(kept.url.encode(), expected.url.encode())
 
     def _window_start(self, record: ImageRecord, now: int) -> int:
@@ -97,17 +117,18 @@ class Signer:
     def _sign_at(
         self,
         record: ImageRecord,
-        style: str | None,
+        rendition: str | None,
         method: str,
         signed_at: int,
         more: Mapping[str, str] = _NO_PARAMETERS,
+        rule_suffix: str = "",
     ) -> PresignedUrl:
         credentials = self._credentials
         origin = self._hosts.origin_of(record.bucket, record.region)
         end = signed_at + self._ttl
         if credentials.expires_at is not None:
             end = min(end, credentials.expires_at)
-        parameters = {self._styles[style]: ""} if style is not None else {}
+        parameters = {self._renditions.get(rendition).rule(record) + rule_suffix: ""} if rendition is not None else {}
         parameters.update(more)
         if credentials.token is not None:
             parameters[TOKEN_PARAMETER] = credentials.token

@@ -10,13 +10,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, mod
 
 from gateway.catalog.image_id import PATTERN as IMAGE_ID
 from gateway.catalog.record import ImageRecord, check_bucket_and_region, check_object_key
+from gateway.presign.renditions import RENDITION_NAME
 from gateway.presign.signed_image import ImageVariant, ObjectId, PresignedUrl, SignedImage
-from gateway.settings import STYLE_NAME
 
 _PURPOSE = b"image-gateway: entries of the URL cache"
 _DIGITS = 32  # 128 bits: each guess costs a write to Redis and a request
-_SEPARATOR = "|"  # occurs neither in an id nor in the name of a style
-_WORD = re.compile(rf"({IMAGE_ID})(?:[{_SEPARATOR}]({STYLE_NAME}))?")
+_SEPARATOR = "|"  # occurs neither in an id nor in the name of a rendition
+_WORD = re.compile(rf"({IMAGE_ID})(?:[{_SEPARATOR}]({RENDITION_NAME}))?")
+_OPTIONAL = ("width", "height", "focus", "version", "placeholder")
 _to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -25,9 +26,9 @@ class _Entry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    v: Literal[3]
+    v: Literal[4]
     id: str
-    style: str | None
+    rendition: str | None
     owner: str | None
     public: bool
     bucket: str
@@ -38,6 +39,11 @@ class _Entry(BaseModel):
     signed_at: int
     read_at: int
     killed: int | None
+    width: int | None = None
+    height: int | None = None
+    focus: str | None = None
+    version: str | None = None
+    placeholder: str | None = None
 
     @model_validator(mode="after")
     def _lies_where_cos_could_have_it(self) -> Self:
@@ -49,9 +55,9 @@ def encode(image: SignedImage) -> bytes:
     """Return the end of the URL in decimal, a space, and JSON: a script can compare the end without parsing."""
     record, presigned = image.record, image.presigned
     entry = {
-        "v": 3,
+        "v": 4,
         "id": record.image_id,
-        "style": image.style,
+        "rendition": image.rendition,
         "owner": record.owner,
         "public": record.public,
         "bucket": record.bucket,
@@ -63,17 +69,24 @@ def encode(image: SignedImage) -> bytes:
         "read_at": image.read_at,
         "killed": record.links_killed,
     }
+    for name in _OPTIONAL:  # most tables lack these columns, and a million entries are many bytes
+        value = getattr(record, name)
+        if value is not None:
+            entry[name] = value
     return b"%d %s" % (presigned.expires_at, _to_json(entry).encode())
 
 
-def decode(data: bytes, image_id: str, style: str | None) -> SignedImage:
-    """Return the entry of ``image_id`` and ``style``; raises ``ValueError`` for anything else."""
+def decode(data: bytes, image_id: str, rendition: str | None, *, public_style: bool = False) -> SignedImage:
+    """Return the entry of ``image_id`` and ``rendition``; raises ``ValueError`` for anything else.
+
+    ``public_style``: everybody may see the rendition. That is configured, so it is not taken from the entry.
+    """
     end, _, body = data.partition(b" ")
     try:
         entry = _Entry.model_validate_json(body)
     except ValidationError:
         raise ValueError("not an entry of this release") from None
-    if (entry.id, entry.style) != (image_id, style):
+    if (entry.id, entry.rendition) != (image_id, rendition):
         raise ValueError("the entry of another image")
     return SignedImage(
         record=ImageRecord(
@@ -85,11 +98,17 @@ def decode(data: bytes, image_id: str, style: str | None) -> SignedImage:
             key=entry.key,
             content_type=entry.type,
             links_killed=entry.killed,
+            width=entry.width,
+            height=entry.height,
+            focus=entry.focus,
+            version=entry.version,
+            placeholder=entry.placeholder,
         ),
         presigned=PresignedUrl(entry.url, entry.signed_at, int(end)),
-        style=style,
+        rendition=rendition,
         read_at=entry.read_at,
-        object_id=ObjectId(entry.bucket, entry.region, entry.key, style),
+        object_id=ObjectId(entry.bucket, entry.region, entry.key, rendition),
+        public=entry.public or public_style,
     )
 
 
@@ -123,7 +142,7 @@ class EntryMac:
 
 def encode_variant(variant: ImageVariant) -> str:
     """Return the word that stands for the variant in sorted sets and hashes."""
-    return variant.image_id if variant.style is None else f"{variant.image_id}{_SEPARATOR}{variant.style}"
+    return variant.image_id if variant.rendition is None else f"{variant.image_id}{_SEPARATOR}{variant.rendition}"
 
 
 def decode_variant(word: bytes) -> ImageVariant:
@@ -133,7 +152,7 @@ def decode_variant(word: bytes) -> ImageVariant:
     """
     found = _WORD.fullmatch(word.decode("ascii"))
     if found is None:
-        raise ValueError("not an image and a style")
+        raise ValueError("not an image and a rendition")
     return ImageVariant(found[1], found[2])
 
 

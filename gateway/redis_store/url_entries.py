@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import BACKDATE, ImageVariant, PresignedUrl, SignedImage
 from gateway.redis_store.entry_codec import EntryMac, decode, encode, encode_variant
 from gateway.redis_store.entry_scripts import DROP_IF_SAME, KEEP
@@ -52,6 +53,7 @@ class UrlEntries:
         guard: GuardedRedis,
         mac: EntryMac,
         is_ours: Callable[[SignedImage], bool],
+        renditions: Renditions,
         *,
         with_links: bool = False,
         tombstone_ttl: float = 30.0,
@@ -59,6 +61,7 @@ class UrlEntries:
         self._guard = guard
         self._mac = mac
         self._is_ours = is_ours
+        self._renditions = renditions
         self._with_links = with_links
         self._tombstone_ttl = tombstone_ttl
 
@@ -156,7 +159,9 @@ class UrlEntries:
             return Found(tombstone=answer)
         entry, _, tombstone = answer.partition(_TOMBSTONE_MARK)
         try:
-            image = decode(self._mac.verify(entry), variant.image_id, variant.style)
+            name = variant.rendition
+            public_style = name is not None and self._renditions.is_public(name)
+            image = decode(self._mac.verify(entry), variant.image_id, variant.rendition, public_style=public_style)
         except ValueError:
             return Found()
         has_links = image.record.links_killed is not None or not self._with_links
@@ -189,4 +194,4 @@ def _latest_end(presigned: PresignedUrl, now: float) -> int:
 
 
 def _variant_of(image: SignedImage) -> ImageVariant:
-    return ImageVariant(image.record.image_id, image.style)
+    return ImageVariant(image.record.image_id, image.rendition)

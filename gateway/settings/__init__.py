@@ -12,11 +12,12 @@ from pydantic import Field, model_validator
 from gateway.settings.access import AccessSettings, ForwardedUserSettings, SignedLinksSettings
 from gateway.settings.cos import CosSettings
 from gateway.settings.fallback import FallbackSettings
-from gateway.settings.images import STYLE_NAME, ImageProxySettings, MemoryCacheSettings, Styles
+from gateway.settings.images import ImageProxySettings, MemoryCacheSettings
 from gateway.settings.jwt import JwtSettings
 from gateway.settings.section import Section
 from gateway.settings.server import AdminSettings, LoggingSettings, ServerSettings
 from gateway.settings.stores import ColumnSettings, PostgresSettings, RedisSettings
+from gateway.settings.styles import STYLE_NAME, Styles, StyleSettings, VariantFormat, VariantSettings
 from gateway.settings.urls import UrlCacheSettings, UrlPrerefreshSettings, UrlStatsSettings
 
 __all__ = [
@@ -35,7 +36,12 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "SignedLinksSettings",
+    "StyleSettings",
+    "VariantFormat",
+    "VariantSettings",
 ]
+
+_MOST_VARIANTS = 500
 
 
 class Settings(Section):
@@ -50,9 +56,24 @@ class Settings(Section):
     url_prerefresh: UrlPrerefreshSettings = UrlPrerefreshSettings()
     image_proxy: ImageProxySettings = ImageProxySettings()
     image_styles: Styles = Field(default_factory=dict)
+    image_variants: VariantSettings = VariantSettings()
     url_stats: UrlStatsSettings = UrlStatsSettings()
     access: AccessSettings = AccessSettings()
     logging: LoggingSettings = LoggingSettings()
+
+    @model_validator(mode="after")
+    def _bound_the_number_of_variants(self) -> Self:
+        """Reject styles whose widths and formats make too many variants: each change of an image visits all."""
+        number = sum(
+            len(style.widths or self.image_variants.widths) * (len(style.formats or self.image_variants.formats) + 1)
+            for style in self.image_styles.values()
+            if isinstance(style, StyleSettings)
+        )
+        if number > _MOST_VARIANTS:
+            raise ValueError(
+                f"image_styles: widths and formats make {number} variants of an image, and {_MOST_VARIANTS} are allowed"
+            )
+        return self
 
     @model_validator(mode="after")
     def _fit_renewal_into_the_life_of_a_url(self) -> Self:

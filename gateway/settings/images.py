@@ -1,21 +1,14 @@
-"""Delivery of images, and their styles."""
+"""Delivery of images."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from gateway.settings.fallback import FallbackSettings
-from gateway.settings.section import Section, Timeout, empty_if_null, matches
+from gateway.settings.section import Section, Timeout, matches
 
 YEAR = 365 * 24 * 3600
 
-STYLE_NAME: Final = "[a-z0-9][a-z0-9_-]{0,31}"
-StyleName = Annotated[str, matches(STYLE_NAME, "1 to 32 of a-z 0-9 _ -")]
-Style = Annotated[
-    str,
-    matches(r"(imageMogr2|imageView2|watermark)/[!-~]+", "COS processing, like imageMogr2/thumbnail/300x300"),
-]
-Styles = Annotated[dict[StyleName, Style], BeforeValidator(empty_if_null)]
 Path = Annotated[str, matches(r"/[A-Za-z0-9_/-]*/", "a path that starts and ends with /")]
 
 

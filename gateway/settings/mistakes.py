@@ -9,8 +9,10 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from gateway.settings import Settings
+from gateway.settings.styles import FIXED_MARK, SIZED_MARK
 
 _KEY_MARK = "[key]"  # pydantic's mark in a location for the key of a mapping, as opposed to its value
+_MARKS = frozenset({_KEY_MARK, FIXED_MARK, SIZED_MARK})
 
 
 class SettingsError(Exception):
@@ -23,7 +25,7 @@ class SettingsError(Exception):
 
 def explain(mistake: ErrorDetails) -> Iterator[str]:
     """Yield the lines that describe a mistake; a missing section yields a line for each of its required keys."""
-    location = [on_one_line(part) for part in mistake["loc"] if part != _KEY_MARK]
+    location = [on_one_line(part) for part in mistake["loc"] if part not in _MARKS]
     key = ".".join(location)
     match mistake["type"]:
         case "extra_forbidden":

@@ -56,6 +56,11 @@ class ColumnSettings(Section):
     content_type: Identifier | None = "mime_type"
     public: Identifier | None = "is_public"
     status: Identifier | None = "storage_status"
+    width: Identifier | None = None
+    height: Identifier | None = None
+    placeholder: Identifier | None = None
+    focus: Identifier | None = None
+    version: Identifier | None = None
 
 
 class PostgresSettings(Section):

@@ -44,14 +44,14 @@ class LocalTier:
     def __init__(
         self,
         max_size: int,
-        styles: Iterable[str] = (),
+        renditions: Iterable[str] = (),
         *,
         local_ttl: float,
         unknown_ttl: float,
         monotonic: Callable[[], float] = _boot_time,
     ) -> None:
         self._max_size = max_size
-        self._styles = (None, *styles)
+        self._renditions = (None, *renditions)
         self._local_ttl = local_ttl
         self._unknown_ttl = unknown_ttl
         self._monotonic = monotonic
@@ -95,16 +95,16 @@ class LocalTier:
     def put(self, image: SignedImage, mark: int, usable_for: float) -> None:
         """Cache the image as fresh for up to ``usable_for`` seconds, unless it was dropped since ``mark``."""
         ttl = min(self._local_ttl, usable_for)
-        self._keep(ImageVariant(image.record.image_id, image.style), image, ttl, mark)
+        self._keep(ImageVariant(image.record.image_id, image.rendition), image, ttl, mark)
 
     def put_unknown(self, variant: ImageVariant, mark: int) -> None:
         """Cache that there is no such image, unless it was dropped since ``mark``."""
         self._keep(variant, None, self._unknown_ttl, mark)
 
     def drop(self, image_id: str) -> None:
-        """Remove the image in every style."""
-        for style in self._styles:
-            self._entries.pop(ImageVariant(image_id, style), None)
+        """Remove the image in every rendition."""
+        for rendition in self._renditions:
+            self._entries.pop(ImageVariant(image_id, rendition), None)
         self._drops += 1
         self._dropped[image_id] = self._drops
         self._dropped.move_to_end(image_id)

@@ -94,7 +94,7 @@ class RefreshBatch:
                 idle.append(variant)
             elif (due := self._still_fresh_until(there)) is not None:
                 fresh[variant] = due
-            elif not self._signer.has_style(variant.style):
+            elif not self._signer.has_rendition(variant.rendition):
                 idle.append(variant)
             else:
                 work.append(_Work(claim, there))
@@ -135,7 +135,7 @@ class RefreshBatch:
             if record is None:
                 gone.append(variant.image_id)
                 continue
-            image = self._signer.sign_image(record, variant.style, read_at=read_at)
+            image = self._signer.sign_image(record, variant.rendition, read_at=read_at)
             if self._lifetime.is_usable(image.presigned, self._now()):
                 made.append((image, item.there.tombstone))
             else:

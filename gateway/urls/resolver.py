@@ -8,7 +8,14 @@ from typing import Protocol
 
 from gateway.catalog.record import ImageRecord
 from gateway.concurrency.single_flight import SingleFlight
-from gateway.errors import CatalogUnavailable, CredentialsExpired, GatewayError, ImageNotFound, UnknownStyle
+from gateway.errors import (
+    CatalogUnavailable,
+    CredentialsExpired,
+    GatewayError,
+    ImageNotFound,
+    TooManyVariants,
+    UnknownStyle,
+)
 from gateway.metrics.collectors import Metrics
 from gateway.presign.lifetime import CLOCK_SKEW, Lifetime
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
@@ -38,7 +45,8 @@ class UrlResolver:
     """Finds or makes the presigned URL of an image. The caller checks access, on a hit as on a miss.
 
     A hit in the local tier awaits nothing. Concurrent misses of one image share one look-up. Without Redis, URLs are
-    signed here; without Postgres, cached URLs are served until they end.
+    signed here; without Postgres, cached URLs are served until they end. ``admits_new`` is asked before a URL is signed
+    for a rendition of which nothing is cached.
     """
 
     def __init__(
@@ -50,6 +58,8 @@ class UrlResolver:
         lifetime: Lifetime,
         metrics: Metrics,
         now: Callable[[], float] = time.time,
+        *,
+        admits_new: Callable[[ImageVariant], bool] = lambda _: True,
     ) -> None:
         self._catalog = catalog
         self._signer = signer
@@ -59,23 +69,24 @@ class UrlResolver:
         self.lookup_counts = LookupCounts(metrics)
         self._lookups_by_result = metrics.url_cache_lookups
         self._now = now
+        self._admits_new = admits_new
         self._invalid_before = float("-inf")
         self._is_listening = True
         self._lookups: SingleFlight[ImageVariant, Resolved] = SingleFlight("look-up", metrics.coalesced_requests)
         self._renewals: SingleFlight[ImageVariant, SignedImage] = SingleFlight("renewal", metrics.coalesced_requests)
 
-    def get_cached(self, image_id: str, style: str | None = None) -> Resolved | None:
+    def get_cached(self, image_id: str, rendition: str | None = None) -> Resolved | None:
         """Return what this process has cached, or None (``look_up``); raises ``UnknownStyle`` or ``ImageNotFound``."""
-        if style is not None and not self._signer.has_style(style):
+        if rendition is not None and not self._signer.has_rendition(rendition):
             raise UnknownStyle
-        return self._from_local(ImageVariant(image_id, style))
+        return self._from_local(ImageVariant(image_id, rendition))
 
-    async def look_up(self, image_id: str, style: str | None = None) -> Resolved:
+    async def look_up(self, image_id: str, rendition: str | None = None) -> Resolved:
         """Look up an image that is not cached here.
 
-        Raises ``ImageNotFound``, ``CatalogUnavailable`` or ``CredentialsExpired``.
+        Raises ``ImageNotFound``, ``CatalogUnavailable``, ``CredentialsExpired`` or ``TooManyVariants``.
         """
-        variant = ImageVariant(image_id, style)
+        variant = ImageVariant(image_id, rendition)
         return await self._lookups.run(variant, lambda: self._look_up(variant))
 
     async def resolve_many(self, image_ids: Iterable[str]) -> dict[str, Resolved | GatewayError]:
@@ -118,19 +129,19 @@ class UrlResolver:
         return self._local.inspect(ImageVariant(image_id, style))
 
     async def renew(
-        self, image_id: str, style: str | None = None, *, refused: SignedImage | None = None
+        self, image_id: str, rendition: str | None = None, *, refused: SignedImage | None = None
     ) -> SignedImage:
         """Return a URL signed now for the current row.
 
         ``refused`` is the image whose URL COS refused; its record is used when Postgres does not answer. Raises
         ``ImageNotFound``, ``CatalogUnavailable`` or ``CredentialsExpired``.
         """
-        variant = ImageVariant(image_id, style)
+        variant = ImageVariant(image_id, rendition)
         return await self._renewals.run(variant, lambda: self._renew(variant, refused))
 
     def sign_for_head(self, image: SignedImage) -> PresignedUrl:
         """Return the image's URL for HEAD, which COS refuses on a URL signed for GET."""
-        return self._signer.sign(image.record, image.style, method="HEAD")
+        return self._signer.sign(image.record, image.rendition, method="HEAD")
 
     def invalidate(self, image_id: str | None) -> None:
         """Look the image up again at its next request; None: every image, and serve it stale if no store answers."""
@@ -222,8 +233,11 @@ class UrlResolver:
         if cached is not None and cached.record == record and self._lifetime.is_usable(cached.presigned, self._now()):
             # Only the row had to be read again: it has not changed, so the cached URL stays valid.
             return Resolved(replace(cached, read_at=read_at), from_cache=True)
+        is_new = cached is None and self._local.get_stale(variant) is None
+        if variant.rendition is not None and is_new and not self._admits_new(variant):
+            return TooManyVariants(f"no more new ones in this minute: {variant.rendition}")
         try:
-            return Resolved(self._sign(record, variant.style, read_at), from_cache=False)
+            return Resolved(self._sign(record, variant.rendition, read_at), from_cache=False)
         except CredentialsExpired as error:
             return error
 
@@ -273,7 +287,7 @@ class UrlResolver:
         if record is None:
             self._local.put_unknown(variant, mark)
             raise ImageNotFound(variant.image_id)
-        image = self._sign(record, variant.style, read_at, fresh=True)
+        image = self._sign(record, variant.rendition, read_at, fresh=True)
         await self._keep([(image, there.tombstone)], mark)
         return image
 
@@ -287,8 +301,8 @@ class UrlResolver:
             is_first = True
         return not is_first and refused is None and newest.presigned.signed_at >= int(self._now()) - 1
 
-    def _sign(self, record: ImageRecord, style: str | None, read_at: int, *, fresh: bool = False) -> SignedImage:
-        image = self._signer.sign_image(record, style, read_at=read_at, fresh=fresh)
+    def _sign(self, record: ImageRecord, rendition: str | None, read_at: int, *, fresh: bool = False) -> SignedImage:
+        image = self._signer.sign_image(record, rendition, read_at=read_at, fresh=fresh)
         if not self._lifetime.is_usable(image.presigned, self._now()):
             raise CredentialsExpired(f"the security token ends at {image.presigned.expires_at}")
         return image

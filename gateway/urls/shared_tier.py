@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import ImageVariant, SignedImage
+from gateway.redis_store.description_store import DescriptionStore
 from gateway.redis_store.entry_codec import encode_variant
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.refresh_queue import RefreshQueue
@@ -28,7 +29,8 @@ class SharedTier:
         queue: RefreshQueue,
         lifetime: Lifetime,
         *,
-        styles: Sequence[str],
+        descriptions: DescriptionStore,
+        renditions: Sequence[str],
         max_size: int,
         renews: bool,
         now: Callable[[], float] = time.time,
@@ -39,7 +41,8 @@ class SharedTier:
         self._queue = queue
         self._index_keys = *usage.index_keys, *queue.keys
         self._lifetime = lifetime
-        self._styles = (None, *styles)
+        self._descriptions = descriptions
+        self._renditions = (None, *renditions)
         self._max_size = max_size
         self._renews = renews
         self._now = now
@@ -65,7 +68,7 @@ class SharedTier:
         due: dict[ImageVariant, float] = {}
         if self._renews:
             for image, _ in made:
-                variant = ImageVariant(image.record.image_id, image.style)
+                variant = ImageVariant(image.record.image_id, image.rendition)
                 due[variant] = self._lifetime.due_at(image.presigned, hits.get(variant, 0) if hits else 0)
         if self._guard.is_cluster:
             await self._keep_in_steps(made, due, now, margin)
@@ -77,7 +80,7 @@ class SharedTier:
     ) -> None:
         """Keep, index and queue one after another: no script of a Cluster may name keys in several slots."""
         kept = await self._cache.put_many(made, now, margin)
-        ends = {ImageVariant(image.record.image_id, image.style): image.presigned.expires_at for image, _ in made}
+        ends = {ImageVariant(image.record.image_id, image.rendition): image.presigned.expires_at for image, _ in made}
         ends = {variant: end for variant, end in ends.items() if kept[variant]}
         if ends:
             await self._usage.add(ends, now)
@@ -92,6 +95,7 @@ class SharedTier:
         await self._cache.drop(variants)
         await self._queue.remove(variants)
         await self._usage.remove_expiry(variants)
+        await self._descriptions.remove(image_ids)
 
     async def remove_usage(self, image_ids: Sequence[str]) -> None:
         """Remove the usage of images that do not exist."""
@@ -123,4 +127,4 @@ class SharedTier:
             await self.repair()
 
     def _variants_of(self, image_ids: Sequence[str]) -> list[ImageVariant]:
-        return [ImageVariant(image_id, style) for image_id in image_ids for style in self._styles]
+        return [ImageVariant(image_id, rendition) for image_id in image_ids for rendition in self._renditions]

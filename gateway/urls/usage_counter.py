@@ -44,9 +44,9 @@ class UsageCounter:
         self._pending: dict[ImageVariant, Usage] = {}  # before it, and not yet written
         self._unconfirmed: UsageBatch | None = None
 
-    def accessed(self, image_id: str, style: str | None = None) -> None:
+    def accessed(self, image_id: str, rendition: str | None = None) -> None:
         """Count a use of the image's URL."""
-        variant = ImageVariant(image_id, style)
+        variant = ImageVariant(image_id, rendition)
         accesses = self._accesses.get(variant, 0)
         if accesses or self._has_room_for(variant):
             self._accesses[variant] = accesses + 1

@@ -70,7 +70,7 @@ POISONS: dict[str, Callable[[bytes], bytes]] = {
     "signed-in-the-future": changed(signed_at=33_000_000_000),
     "signed-before-time": changed(signed_at=-(10**30)),
     "another-signature": replaced("q-signature=", "q-signature=0"),
-    "another-style": changed(style="huge"),
+    "another-style": changed(rendition="huge"),
     "another-image": changed(id="other"),
     "another-release": changed(v=2),
     "no-entry": lambda _: b"\x00\xff",

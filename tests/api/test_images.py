@@ -16,7 +16,7 @@ async def call(gateway: RunningGateway, method: str, path: str, bearer: str | No
 async def test_url_returns_the_presigned_url_and_its_expiry(gateway: RunningGateway, images: Images) -> None:
     await images.add("cat")
     first = (await call(gateway, "GET", "url")).json()["data"]
-    assert first.keys() == {"image_id", "url", "expires_at", "from_cache", "access_count"}
+    assert first.keys() == {"image_id", "url", "expires_at", "from_cache", "version", "access_count"}
     assert (first["image_id"], first["from_cache"], first["access_count"]) == ("cat", False, 1)
     assert 3600 - 301 <= first["expires_at"] - time.time() <= 3600
     second = (await call(gateway, "GET", "url")).json()["data"]

@@ -86,7 +86,7 @@ async def test_config_json_names_the_component_and_the_features(start_gateway: S
         "version": 1,
         "batch": {"size": 200},
         "styles": ["avatar", "card"],
-        "features": {"proxy": True, "meta": False, "beacons": True, "links": False},
+        "features": {"proxy": True, "meta": True, "beacons": True, "links": False},
     }
     body = (await gateway.get(script["path"])).body
     assert script["integrity"] == "sha384-" + base64.b64encode(hashlib.sha384(body).digest()).decode()

@@ -93,7 +93,7 @@ def examples() -> dict[str, Any]:
 
 def test_the_examples_in_the_configuration_file_load() -> None:
     assert examples().keys() == {"image_styles", "image_proxy", "access"}
-    assert len(Settings(**uncommented() | examples()).image_styles) == 2
+    assert len(Settings(**uncommented() | examples()).image_styles) == 3
 
 
 def test_the_jwt_example_shows_every_key_with_its_default() -> None:

@@ -7,12 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.catalog.record import ImageRecord
-from gateway.delivery.headers import CachePolicy, cache_control, content_type_of, image_headers
+from gateway.delivery.cache_policy import CachePolicy
+from gateway.delivery.headers import cache_control, content_type_of, image_headers
 from gateway.errors import NotAnImage
 from gateway.origin.origin_response import ObjectMetadata
+from gateway.presign.signed_image import PresignedUrl
+from tests.signed_images import signed_image
 
-RECORD = ImageRecord("cat", "alice", True, "photos-1250000000", "ap-guangzhou", "cat.png", None)
-
+IMAGE = signed_image(
+    ImageRecord("cat", "alice", True, "photos-1250000000", "ap-guangzhou", "cat.png", None),
+    PresignedUrl("https://host/cat.png", 0, 0),
+)
 
 POLICY = CachePolicy(max_age=600, private_vary="Authorization, Cookie")
 METADATA = ObjectMetadata(1000, '"abc"', "Fri, 10 Apr 2020 09:35:05 GMT", "image/png", None)
@@ -80,7 +85,7 @@ def test_lesson_10_a_shared_cache_may_keep_public_images_only() -> None:
 
 def sent(metadata: ObjectMetadata = METADATA, *, download: str | None = None, with_body: bool = True) -> dict[str, str]:
     """The headers of an answer."""
-    return dict(image_headers(RECORD, metadata, POLICY, download=download, with_body=with_body))
+    return dict(image_headers(IMAGE, metadata, POLICY, download=download, with_body=with_body))
 
 
 def test_an_image_has_the_header_fields_of_the_contract() -> None:
@@ -111,6 +116,6 @@ def test_a_download_has_a_name() -> None:
 
 
 def test_fields_added_to_one_response_are_not_in_the_next() -> None:
-    first = image_headers(RECORD, METADATA, POLICY, download=None, with_body=True)
+    first = image_headers(IMAGE, METADATA, POLICY, download=None, with_body=True)
     first["Content-Range"] = "bytes 0-9/1000"
     assert "Content-Range" not in sent()

@@ -24,7 +24,7 @@ def _field(request: ImageRequest) -> str | None:
 
 def test_a_plain_request_is_for_the_whole_image_inline() -> None:
     request = parsed()
-    assert (request.image_id, request.style, request.download, request.redirect) == ("cat", None, None, False)
+    assert (request.image_id, request.download, request.redirect) == ("cat", None, False)
     assert request.byte_range is None
     assert request.is_plain
 

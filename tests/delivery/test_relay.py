@@ -12,6 +12,7 @@ from multidict import CIMultiDict
 
 from gateway.catalog.record import ImageRecord
 from gateway.cos_emulator.faults import Action, Cut, Drip, Fault, Hang, Headers, NoLength, Refuse
+from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.image_request import Exchange, ImageRequest
 from gateway.delivery.relay import Relay, RelayAborted
 from gateway.delivery.request_context import RequestContext
@@ -217,11 +218,11 @@ async def test_lesson_1_a_body_shorter_than_announced_resets_the_connection(
     aiohttp_client: Callable[[web.Application], Awaitable[TestClient[web.Request, web.Application]]],
 ) -> None:
     async def short(request: web.Request) -> web.StreamResponse:
-        async def resolve_again(_request: web.BaseRequest, _image_id: str, _style: str | None) -> SignedImage:
+        async def resolve_again(_request: web.BaseRequest, _image_id: str, _rendition: str | None) -> SignedImage:
             raise AssertionError("no URL was renewed")
 
         wanted = ImageRequest.parse("cat", {}, request.headers)
-        exchange = Exchange(request, RequestContext(None), wanted, IMAGE, resolve_again)
+        exchange = Exchange(request, RequestContext(None), wanted, IMAGE, CachePolicy(60, ""), resolve_again)
         try:
             return await Relay(Metrics()).send(exchange, _Short(), CIMultiDict(), status=200, length=10)
         except RelayAborted:

@@ -23,14 +23,23 @@ from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.accepts_image import accepts_image
 from gateway.delivery.image_request import ImageRequest, content_disposition
 from gateway.delivery.preconditions import Validators, evaluate, forwardable_conditions, range_applies
+from gateway.delivery.variant_request import VariantRequests
 from gateway.errors import InvalidBeacon, InvalidImageId, InvalidRequest
 from gateway.metrics.client_loads import LoadResult
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
+from gateway.presign.renditions import Renditions
 from gateway.presign.signer import Signer
 from gateway.redis_store.entry_codec import decode, encode
-from gateway.settings import CosSettings, ForwardedUserSettings, JwtSettings, SignedLinksSettings
+from gateway.settings import (
+    CosSettings,
+    ForwardedUserSettings,
+    JwtSettings,
+    SignedLinksSettings,
+    StyleSettings,
+    VariantSettings,
+)
 from gateway.settings.sources import SettingsError, load_settings
 
 SECRET = "a-secret-of-the-fuzzer-of-thirty-two-bytes-or-more"
@@ -41,6 +50,11 @@ AUTHENTICATOR = Authenticator(
     forwarded_user=ForwardedUserSettings.model_validate({"trusted_proxies": ["10.0.0.0/8"]}),
 )
 LINKS = SignedLinks(SignedLinksSettings.model_validate({"keys": {"k": SECRET}}), now=lambda: 1_700_000_000.0)
+RENDITIONS = Renditions(
+    {"thumb": "imageMogr2/thumbnail/10x10", "card": StyleSettings(formats=("avif", "webp"))},
+    VariantSettings(negotiate="accept"),
+)
+VARIANTS = VariantRequests(RENDITIONS, 3)
 SIGNER = Signer(Credentials("AKID", SECRET), Hosts(COS), ttl=3600, window=300, metrics=Metrics())
 VALIDATORS = Validators('"5d41402abc4b2a76b9719d911017c592"', "Tue, 14 Nov 2023 22:13:20 GMT")
 _SETTINGS_FILE = Path(tempfile.mkdtemp(prefix="image-gateway-fuzz-")) / "gateway.yaml"
@@ -65,13 +79,16 @@ def image_ids(data: bytes) -> None:
 
 def image_requests(data: bytes) -> None:
     """Query and Range: one valid range or none, and a file name that cannot inject header text."""
-    style, download, redirect, byte_range = _words(data, 4)
+    style, download, redirect, byte_range, width, dpr, image_format, version, accept = _words(data, 9)
     query = {"style": style, "download": download, "redirect": redirect}
+    query |= {"w": width, "dpr": dpr, "format": image_format, "v": version}
     present = {name: value for name, value in query.items() if value}
     try:
         wanted = ImageRequest.parse("a", present, {"Range": byte_range})
+        chosen = VARIANTS.parse(present, CIMultiDict({"Accept": accept}))
     except InvalidRequest:
         return
+    assert RENDITIONS.has(chosen.rendition)
     assert wanted.byte_range is None or re.fullmatch(r"bytes=([0-9]+-[0-9]*|-[0-9]+)", str(wanted.byte_range), re.ASCII)
     if wanted.download is not None:
         header = content_disposition(wanted.download)

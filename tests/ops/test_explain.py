@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -157,31 +157,38 @@ def link(path: str = "/i/cat", **changes: Any) -> dict[str, str]:
 
 
 OTHER_KEY = "a-key-that-is-not-configured-and-long-enough"
-CALLERS = [
-    ("", {}, 404, "the request has no valid credentials"),
-    ("?user=bob", {}, 404, "bob is not the owner: the owner is alice"),
-    ("?user=alice", {}, 200, "alice is the owner"),
-    ("", {"X-Explain-Token": token()}, 200, "alice is the owner"),
-    ("", {"X-Explain-Token": token(sub="bob")}, 404, "bob is not the owner"),
-    ("", {"X-Explain-Token": token(exp=1)}, 401, "the token has expired"),
-    ("", {"X-Explain-Token": token(exp=None)}, 401, "the token has no exp"),
-    ("", {"X-Explain-Token": token(key=OTHER_KEY)}, 401, "signed with another key"),
-    ("", {"X-Explain-Token": token(aud="songs")}, 401, "another audience"),
-    ("", {"X-Explain-Token": ADMIN_TOKEN}, 404, "the admin token shows no images"),
-    ("", link(), 200, "the link is valid"),
-    ("", link(exp=1_700_000_000), 401, "the link is expired"),
-    ("", link(kid="new", key=OLD_LINK_KEY), 401, "signed with another key"),
-    ("", link(kid="third"), 401, "the key is unknown"),
-    ("", link("/i/dog"), 401, "the link is for another address: /i/dog"),
-    ("", {"X-Explain-Link": "/i/cat?kid=new"}, 401, "a parameter is missing or repeated"),
-    ("", {"X-Explain-Link": "/i/cat"}, 404, "the request has no valid credentials"),
+# Made when a test runs: they are valid for a minute.
+CALLERS: list[tuple[str, Callable[[], dict[str, str]], int, str]] = [
+    ("", dict, 404, "the request has no valid credentials"),
+    ("?user=bob", dict, 404, "bob is not the owner: the owner is alice"),
+    ("?user=alice", dict, 200, "alice is the owner"),
+    ("", lambda: {"X-Explain-Token": token()}, 200, "alice is the owner"),
+    ("", lambda: {"X-Explain-Token": token(sub="bob")}, 404, "bob is not the owner"),
+    ("", lambda: {"X-Explain-Token": token(exp=1)}, 401, "the token has expired"),
+    ("", lambda: {"X-Explain-Token": token(exp=None)}, 401, "the token has no exp"),
+    ("", lambda: {"X-Explain-Token": token(key=OTHER_KEY)}, 401, "signed with another key"),
+    ("", lambda: {"X-Explain-Token": token(aud="songs")}, 401, "another audience"),
+    ("", lambda: {"X-Explain-Token": ADMIN_TOKEN}, 404, "the admin token shows no images"),
+    ("", lambda: link(), 200, "the link is valid"),
+    ("", lambda: link(exp=1_700_000_000), 401, "the link is expired"),
+    ("", lambda: link(kid="new", key=OLD_LINK_KEY), 401, "signed with another key"),
+    ("", lambda: link(kid="third"), 401, "the key is unknown"),
+    ("", lambda: link("/i/dog"), 401, "the link is for another address: /i/dog"),
+    ("", lambda: {"X-Explain-Link": "/i/cat?kid=new"}, 401, "a parameter is missing or repeated"),
+    ("", lambda: {"X-Explain-Link": "/i/cat"}, 404, "the request has no valid credentials"),
 ]
 
 
-@pytest.mark.parametrize(("query", "headers", "status", "reason"), CALLERS)
+@pytest.mark.parametrize(("query", "make_headers", "status", "reason"), CALLERS)
 async def test_who_asks_and_why_not(
-    asked: RunningGateway, images: Images, query: str, headers: dict[str, str], status: int, reason: str
+    asked: RunningGateway,
+    images: Images,
+    query: str,
+    make_headers: Callable[[], dict[str, str]],
+    status: int,
+    reason: str,
 ) -> None:
+    headers = make_headers()
     await images.add("cat", owner="alice", public=False)
     data = await explained(asked, query=query, headers=headers)
     assert data["verdict"]["status"] == status

@@ -89,14 +89,14 @@ async def test_a_change_of_the_row_discards_the_failure_at_once(
     assert (await gateway.get("/i/cat")).body == b"bytes"
 
 
-async def test_a_failure_is_of_one_object_and_one_style(
+async def test_a_failure_is_of_one_object_and_one_rendition(
     start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway(image_styles={"small": "imageMogr2/thumbnail/10x10"})
     await images.add("cat", b"bytes")
-    cos.faults.add(Fault(action=Refuse(status=400, code="ImageTooLarge")))
-    assert (await gateway.get("/i/cat?style=small")).status == 422
-    assert (await gateway.get("/i/cat?style=small")).status == 422
+    cos.faults.add(Fault(action=Refuse(status=451, code="DomainAuditFailed")))
+    assert (await gateway.get("/i/cat?style=small")).status == 451
+    assert (await gateway.get("/i/cat?style=small")).status == 451
     assert (await gateway.get("/i/cat")).body == b"bytes"
     assert len(cos.request_log.requests) == 2
 

@@ -23,9 +23,12 @@ from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.object_body import OriginAccess
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.origin_response import ContentRange, ObjectMetadata
+from gateway.origin.refused_variants import RefusedVariants
 from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.retry import Backoff
 from gateway.origin.shared_transfer import BufferLimits, Reader
+from gateway.origin.variant_source import VariantSource
+from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import PresignedUrl, SignedImage
 from gateway.settings import MemoryCacheSettings
 from tests.signed_images import signed_image
@@ -178,7 +181,10 @@ class Gateway:
             metrics,
             ResumptionLimits(resumes, Backoff(random=lambda: 0.0), PROGRESS),
         )
-        self.source = ObjectSource(access, self.cache, KEPT, metrics, LIMITS)
+        renditions = Renditions({})
+        refused = RefusedVariants(renditions, self.cache.changed_at)
+        variants = VariantSource(access, self.cache, renditions, refused, metrics, largest=1)
+        self.source = ObjectSource(access, self.cache, variants, KEPT, metrics, LIMITS)
 
     async def read(self, key: str, *, pace: int, most: int | None) -> str:
         """Read as one reader that leaves after ``most`` pieces; return the outcome."""

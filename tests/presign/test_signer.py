@@ -14,6 +14,7 @@ from gateway.catalog.record import InvalidObjectKey, check_object_key
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
+from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import PresignedUrl
 from gateway.presign.signer import Signer, sign_query
 from gateway.settings import CosSettings
@@ -33,7 +34,9 @@ def hosts(**changes: Any) -> Hosts:
 
 
 def signer(clock: Clock, *, credentials: Credentials = CREDENTIALS, ttl: int = 3600, window: int = 300) -> Signer:
-    return Signer(credentials, hosts(), ttl=ttl, window=window, styles=RULES, metrics=Metrics(), now=clock)
+    return Signer(
+        credentials, hosts(), ttl=ttl, window=window, renditions=Renditions(RULES), metrics=Metrics(), now=clock
+    )
 
 
 def sdk_url(key: str, method: str, ttl: int, params: dict[str, str], at: int, **config: Any) -> str:

@@ -48,7 +48,7 @@ def test_garbage_is_refused(data: bytes) -> None:
         {"v": 1},
         {"v": 2, "killed": 0},  # of a release that wrote 0 for what it had not looked at
         {"id": "b"},
-        {"style": "thumb"},
+        {"rendition": "thumb"},
         {"public": "yes"},
         {"owner": 7},
         {"key": ""},

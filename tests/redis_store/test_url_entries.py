@@ -10,7 +10,7 @@ from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.redis_store.entry_codec import EntryMac, encode
 from gateway.redis_store.url_entries import EntryHeader, Found, UrlEntries
 from tests.signed_images import signed_image
-from tests.tier import MAC, NOW, Tier, record
+from tests.tier import MAC, NOW, RENDITIONS, Tier, record
 
 KEY = "image:url:a"
 
@@ -161,7 +161,7 @@ async def test_an_entry_that_no_gateway_signed_is_not_a_hit(tier: Tier, redis_cl
 async def test_with_signed_links_an_entry_without_a_count_of_killed_links_is_a_miss(
     tier: Tier, redis_client: "redis.Redis"
 ) -> None:
-    with_links = UrlEntries(tier.guard, MAC, tier.signer.is_ours, with_links=True)
+    with_links = UrlEntries(tier.guard, MAC, tier.signer.is_ours, RENDITIONS, with_links=True)
     image = signed(tier)
     await put(tier, image)
     assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found(image)

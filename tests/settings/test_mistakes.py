@@ -36,7 +36,7 @@ from tests.settings.problems import REQUIRED, SECRET, SECTION, problems
         ("server: {1: 2}", "server.1: keys should be strings"),
         ('server: {"po\\nrt": 2}', "server.po?rt: there is no such key (did you mean port?)"),
         ("image_styles: {THUMB: imageMogr2/x}", "image_styles.THUMB: must be 1 to 32 of a-z 0-9 _ -"),
-        ("image_styles: {thumb: {deep: er}}", "image_styles.thumb: input should be a valid string"),
+        ("image_styles: {thumb: {deep: er}}", "image_styles.thumb.deep: there is no such key"),
         (
             "access: {jwt: {secret: short}}",
             "access.jwt: secret must be at least 32 bytes for these algorithms (RFC 7518 section 3.2)",

@@ -46,6 +46,10 @@ _LINK_PARAMETERS = (
 _IMAGE_PARAMETERS = [
     IMAGE_ID,
     query("style", "A configured image style.", {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,31}$"}),
+    query("w", "Width in pixels, for a style with widths.", {"type": "string", "pattern": "^[1-9][0-9]{0,4}$"}),
+    query("dpr", "Device pixels per pixel of w.", {"type": "string", "pattern": "^[0-9]{1,2}([.][0-9]{1,3})?$"}),
+    query("format", "A format of the style.", {"type": "string", "enum": ["original", "webp", "avif", "auto"]}),
+    query("v", "The image's version; the answer may be kept for a year.", {"type": "string", "maxLength": 64}),
     query("download", "Save the image under this name.", {"type": "string", "minLength": 1, "maxLength": 255}),
     query(
         "redirect",
@@ -61,7 +65,7 @@ _IMAGE_PARAMETERS = [
 _IMAGE_RESPONSES: Json = {
     "200": {"description": "the image; with delivery accel, an X-Accel-Redirect to nginx", "content": _BINARY},
     "206": {"description": "the range", "content": _BINARY},
-    "302": {"description": "with delivery redirect: the presigned URL of the image"},
+    "302": {"description": "with delivery redirect: the presigned URL; with an older v: the current address"},
     "304": {"description": "the client's copy is current"},
     **{
         status: {**response, "content": {**response["content"], **_BINARY}, "headers": _PICTURE_FIELDS}
@@ -88,11 +92,34 @@ def _image(operation: str) -> Json:
     }
 
 
-_BATCH_BODY = object_of(image_ids={"type": "array", "items": STRING, "minItems": 1, "maxItems": MAX_IMAGES})
+_IDS_BODY = object_of(image_ids={"type": "array", "items": STRING, "minItems": 1, "maxItems": MAX_IMAGES})
+_BATCH_BODY = {
+    **_IDS_BODY,
+    "properties": {
+        **_IDS_BODY["properties"],
+        "include": {"type": "array", "items": {"type": "string", "enum": ["meta"]}},
+    },
+}
 _LINK_BODY = object_of(expires_in={"type": "integer", "minimum": 1, "maximum": MAX_LIFETIME})
-_LINK_BATCH_BODY = object_of(**_BATCH_BODY["properties"], **_LINK_BODY["properties"])
+_LINK_BATCH_BODY = object_of(**_IDS_BODY["properties"], **_LINK_BODY["properties"])
 _LINK_BATCH_ENTRY = object_of(url=STRING, expires_at=TIME)
-_BATCH_ENTRY = object_of(url=STRING, expires_at=TIME, from_cache=BOOLEAN)
+_OPTIONAL_STRING: Json = {"type": ["string", "null"]}
+_OPTIONAL_SIDE: Json = {"type": ["integer", "null"], "minimum": 1}
+_STYLE_ENTRY = object_of(
+    widths={"type": "array", "items": INTEGER}, formats={"type": "array", "items": STRING}, url=STRING
+)
+_METADATA = object_of(
+    image_id=STRING,
+    content_type=_OPTIONAL_STRING,
+    width=_OPTIONAL_SIDE,
+    height=_OPTIONAL_SIDE,
+    version=STRING,
+    color=_OPTIONAL_STRING,
+    placeholder=_OPTIONAL_STRING,
+    styles={"type": "object", "additionalProperties": _STYLE_ENTRY},
+)
+_BATCH_ENTRY = object_of(url=_OPTIONAL_STRING, expires_at=OPTIONAL_TIME, from_cache=BOOLEAN, version=STRING)
+_BATCH_ENTRY["properties"]["meta"] = _METADATA
 
 _OPERATIONS: Mapping[str, Json] = {
     "/api/v1/images/{image_id}/proxy": _image("proxy"),
@@ -122,10 +149,26 @@ _OPERATIONS: Mapping[str, Json] = {
             "responses": {
                 "200": success(
                     "the URL",
-                    object_of(image_id=STRING, url=STRING, expires_at=TIME, from_cache=BOOLEAN, access_count=INTEGER),
+                    object_of(
+                        image_id=STRING,
+                        url=STRING,
+                        expires_at=TIME,
+                        from_cache=BOOLEAN,
+                        version=STRING,
+                        access_count=INTEGER,
+                    ),
                 ),
                 **COMMON_ERRORS,
             },
+        }
+    },
+    "/api/v1/images/{image_id}/meta": {
+        "get": {
+            "operationId": "meta",
+            "summary": "Size, version, colour and styles of the image.",
+            "description": "`url` of a style has {w} and {format} to be filled in; what is not known yet is null.",
+            "parameters": [IMAGE_ID],
+            "responses": {"200": success("the metadata", _METADATA), **COMMON_ERRORS},
         }
     },
     "/api/v1/images/{image_id}/url/refresh": {

@@ -1,0 +1,53 @@
+"""Metadata of images: sizes before bytes, the version, and the addresses of styles ready for ``srcset``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import web
+
+from gateway.api.app_keys import AUTHORIZED_LOOKUP, CALLERS, DESCRIPTIONS, RENDITIONS
+from gateway.api.json_responses import success
+from gateway.catalog.image_id import parse_image_id
+from gateway.catalog.record import ImageDescription, ImageRecord
+from gateway.presign.renditions import Renditions
+
+
+async def meta(request: web.Request) -> web.Response:
+    """Return the metadata of one image."""
+    image_id = parse_image_id(request.match_info["image_id"])
+    record = await request.app[AUTHORIZED_LOOKUP].record(request.app[CALLERS].of(request), image_id)
+    return success((await metadata_of(request.app, [record]))[image_id])
+
+
+async def metadata_of(app: web.Application, records: Sequence[ImageRecord]) -> dict[str, dict[str, Any]]:
+    """Return the metadata of each record by image id; what COS has not told yet is None."""
+    descriptions = await app[DESCRIPTIONS].of_many(records)
+    renditions = app[RENDITIONS]
+    return {record.image_id: _metadata(record, descriptions[record.image_id], renditions) for record in records}
+
+
+def _metadata(record: ImageRecord, description: ImageDescription, renditions: Renditions) -> dict[str, Any]:
+    version = record.version_token
+    return {
+        "image_id": record.image_id,
+        "content_type": record.content_type,
+        "width": description.width,
+        "height": description.height,
+        "version": version,
+        "color": description.color,
+        "placeholder": record.placeholder,
+        "styles": {
+            style: {
+                "widths": renditions.widths(style),
+                "formats": renditions.formats(style),
+                "url": _address(record.image_id, style, version, is_sized=bool(renditions.widths(style))),
+            }
+            for style in renditions.styles
+        },
+    }
+
+
+def _address(image_id: str, style: str, version: str, *, is_sized: bool) -> str:
+    """Return the address of a style, with ``{w}`` and ``{format}`` to be filled in if it has widths."""
+    variant = "&w={w}&format={format}" if is_sized else ""
+    return f"/i/{image_id}?style={style}{variant}&v={version}"

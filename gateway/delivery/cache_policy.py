@@ -1,0 +1,25 @@
+"""How long caches may keep an image."""
+
+from typing import Final, NamedTuple, Self
+
+_YEAR: Final = 365 * 24 * 3600
+_SUBSTITUTE_MAX_AGE: Final = 60  # seconds
+
+
+class CachePolicy(NamedTuple):
+    """Cache lifetime in seconds, and the Vary field of private images: what identifies a caller.
+
+    ``immutable``: the address names a version, so that it is for ever of these bytes (RFC 8246).
+    """
+
+    max_age: int
+    private_vary: str
+    immutable: bool = False
+
+    def for_version(self) -> Self:
+        """Return the policy of an address that names the image's version."""
+        return self._replace(max_age=_YEAR, immutable=True)
+
+    def for_substitute(self) -> Self:
+        """Return the policy of an image sent in place of a variant that COS may make later."""
+        return self._replace(max_age=min(self.max_age, _SUBSTITUTE_MAX_AGE), immutable=False)

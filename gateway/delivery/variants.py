@@ -1,0 +1,89 @@
+"""Deliver a rendition; where COS does not make it, the next best thing: another format, then the original."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+
+from gateway.delivery.image_request import Exchange
+from gateway.errors import GatewayError, ImageNotFound, TooManyVariants, Unauthorized
+from gateway.metrics.collectors import Metrics
+from gateway.origin.refusals import ImageTooLarge, OriginRejected
+from gateway.origin.refused_variants import RefusedVariants
+from gateway.presign.renditions import Renditions
+from gateway.presign.signed_image import SignedImage
+
+logger = logging.getLogger(__name__)
+
+Deliver = Callable[[Exchange], Awaitable[web.StreamResponse]]
+
+# What COS says of the image and the rule, and not of itself: another rule may succeed.
+REFUSALS: Final = (ImageTooLarge, OriginRejected)
+
+
+class VariantDelivery:
+    """Answers requests for renditions, by ``deliver``, which raises one of ``REFUSALS`` before the first byte."""
+
+    def __init__(self, renditions: Renditions, refused: RefusedVariants, metrics: Metrics) -> None:
+        self._renditions = renditions
+        self._refused = refused
+        self._counts = metrics.variants
+
+    async def answer(self, exchange: Exchange, deliver: Deliver) -> web.StreamResponse:
+        """Return the answer with the rendition, or with what replaces it.
+
+        Raises what ``deliver`` raises; a refusal of COS only if the caller may not see the original.
+        """
+        self._locate(exchange)
+        while True:
+            image = exchange.image
+            refusal: GatewayError | None = None
+            if image.rendition is None or not self._refused.holds(image):
+                try:
+                    return await deliver(exchange)
+                except REFUSALS as error:
+                    if image.rendition is None:
+                        raise
+                    logger.info(
+                        "COS did not make a variant: image=%s variant=%s reason=%s",
+                        image.record.image_id,
+                        image.rendition,
+                        error,
+                    )
+                    self._refused.refused(image, error)
+                    refusal = error.with_traceback(None)
+            await self._fall_back(exchange, refusal)
+
+    async def _fall_back(self, exchange: Exchange, refusal: GatewayError | None) -> None:
+        image = exchange.image
+        if not exchange.is_fallback:
+            self.count(image.rendition, "fallback")
+        try:
+            try:
+                await exchange.fall_back(self._next(image))
+            except TooManyVariants:
+                await exchange.fall_back(None)
+        except (ImageNotFound, Unauthorized):
+            # The caller may see this style of the image and not the original.
+            raise refusal or ImageTooLarge("COS did not make the variant a moment ago") from None
+        self._locate(exchange)
+
+    def _locate(self, exchange: Exchange) -> None:
+        """Tell the address of what is sent, if the client did not ask for it by that address (RFC 9110 section 8.7)."""
+        context = exchange.context
+        if context.is_negotiated:
+            query = self._renditions.query(exchange.image.rendition)
+            path = exchange.request.rel_url.raw_path
+            context.content_location = f"{path}?{query}" if query else path
+
+    def _next(self, image: SignedImage) -> str | None:
+        if image.rendition is None or self._refused.is_source_refused(image):
+            return None
+        return next(self._renditions.fallbacks(image.rendition), None)
+
+    def count(self, name: str | None, result: str) -> None:
+        """Count a request for a rendition that was answered in another way."""
+        if name is not None:
+            rendition = self._renditions.get(name)
+            self._counts.labels(style=rendition.style, format=rendition.format or "fixed", result=result).inc()

@@ -1,0 +1,138 @@
+"""Bytes of renditions: read whole before the first byte is sent, with an entity tag of the gateway's own.
+
+It is unknown which checksum, entity tag and length COS sends with a processed image, what its HEAD describes, and
+whether it obeys conditions and ranges there (COS documents 44880 and 1246/109211 do not say). So nothing of that is
+used: a rendition is small and is read to its end, its tag is a hash of its bytes, and conditions and ranges are
+evaluated here. Only If-None-Match with COS's own tag is sent, which can save the processing, and is billed as such.
+"""
+
+import hashlib
+from typing import Final, NamedTuple
+
+from gateway.concurrency.single_flight import SingleFlight
+from gateway.errors import OriginTimeout, OriginUnavailable, Unavailable
+from gateway.metrics.collectors import Metrics
+from gateway.origin.errors import BodyLost
+from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
+from gateway.origin.object_body import ObjectBody, OriginAccess
+from gateway.origin.refused_variants import RefusedVariants
+from gateway.presign.renditions import Renditions
+from gateway.presign.signed_image import ObjectId, SignedImage
+
+_LARGEST: Final = 2 * 1024 * 1024  # bytes that are read before the first one is sent, if memory keeps less
+_MOST_AT_ONCE: Final = 128 * 1024 * 1024  # bytes that all renditions under way may come to hold
+_MOST_LARGE: Final = 10_000
+
+
+class Variant(NamedTuple):
+    """A rendition, or None if it is too large to be read before it is sent.
+
+    ``status`` is COS's, None if COS failed and the bytes are stale. ``renewed`` is the image on a new URL if COS
+    refused the first one: its row may have changed.
+    """
+
+    entry: Entry | None
+    status: int | None
+    renewed: SignedImage | None
+
+
+class VariantSource:
+    """Fetches renditions, one request to COS for all that wait for the same one."""
+
+    def __init__(
+        self,
+        access: OriginAccess,
+        memory: ObjectCache,
+        renditions: Renditions,
+        refused: RefusedVariants,
+        metrics: Metrics,
+        *,
+        largest: int,
+    ) -> None:
+        self._access = access
+        self._memory = memory
+        self._renditions = renditions
+        self._refused = refused
+        self._largest = max(largest, _LARGEST)
+        self._reserved = 0
+        self._large: dict[ObjectId, None] = {}
+        self._fetches: SingleFlight[tuple[ObjectId, float], Variant] = SingleFlight(
+            "variant", metrics.coalesced_requests, cancel_without_callers=True
+        )
+        self._counts = metrics.variants
+
+    async def fetch(self, image: SignedImage, stale: Entry | None = None) -> Variant:
+        """Return the rendition from COS; ``stale`` is used if COS says that it is current, or if COS fails.
+
+        Raises what ``ObjectBody.open`` raises, and ``OriginUnavailable`` if the body is lost.
+        """
+        if image.object_id in self._large or self._reserved + self._largest > _MOST_AT_ONCE:
+            return Variant(None, None, None)
+        # Requests after a change of the image do not share the answer to one before.
+        key = image.object_id, self._memory.changed_at(image.record.image_id)
+        return await self._fetches.run(key, lambda: self._fetch(image, stale))
+
+    async def close(self) -> None:
+        """Stop the fetches under way."""
+        await self._fetches.close()
+
+    async def _fetch(self, image: SignedImage, stale: Entry | None) -> Variant:
+        self._reserved += self._largest
+        try:
+            return await self._read(image, stale)
+        except (OriginUnavailable, OriginTimeout, Unavailable):
+            if stale is None or stale.body is None or self._memory.age(stale) > STALE_IF_ERROR:
+                raise
+            return Variant(stale, None, None)
+        finally:
+            self._reserved -= self._largest
+
+    async def _read(self, image: SignedImage, stale: Entry | None) -> Variant:
+        requested_at = self._memory.now()
+        body = ObjectBody(self._access, image)
+        tag = stale.origin_etag if stale is not None and stale.body is not None else None
+        await body.open({"If-None-Match": tag} if tag is not None else {})
+        try:
+            if body.status == 304 and stale is not None:
+                stale.requested_at = max(stale.requested_at, requested_at)
+                return Variant(stale, 304, body.renewed)
+            data = await self._read_body(body)
+        finally:
+            body.close()
+        if data is None:
+            self._large[image.object_id] = None
+            if len(self._large) > _MOST_LARGE:
+                del self._large[next(iter(self._large))]
+            return Variant(None, None, body.renewed)
+        self._refused.made(image)
+        self._count(body.object_id)
+        metadata = body.metadata._replace(size=len(data), etag=_entity_tag(data))
+        entry = self._memory.update(body.object_id, metadata, requested_at, data)
+        entry.origin_etag = body.origin_etag
+        # Memory may be off, or have a newer version: this request still gets the bytes it waited for.
+        return Variant(entry if entry.body is not None else Entry(metadata, data, requested_at), 200, body.renewed)
+
+    def _count(self, object_id: ObjectId) -> None:
+        if object_id.rendition is not None:
+            rendition = self._renditions.get(object_id.rendition)
+            self._counts.labels(style=rendition.style, format=rendition.format or "fixed", result="made").inc()
+
+    async def _read_body(self, body: ObjectBody) -> bytes | None:
+        """Return the whole body; None if it is larger than ``_largest``."""
+        if body.length is not None and body.length > self._largest:
+            return None
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            while piece := await body.read():
+                pieces.append(piece)
+                size += len(piece)
+                if size > self._largest:
+                    return None
+        except BodyLost as error:
+            raise OriginUnavailable(str(error)) from error
+        return b"".join(pieces)
+
+
+def _entity_tag(data: bytes) -> str:
+    return f'"{hashlib.blake2b(data, digest_size=16).hexdigest()}"'

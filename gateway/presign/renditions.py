@@ -1,0 +1,173 @@
+"""Renditions: every result of image processing that may be asked for, by name, with COS's rule for each.
+
+The table is an allow-list, made once from the configuration. No text of a client reaches a rule: a request chooses a
+name, and the rule of that name is signed. A fixed style is named as itself (``thumb``), a variant by style, width and
+format (``card@640.webp``).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.catalog.record import ImageRecord
+from gateway.errors import UnknownFormat, UnknownStyle, UnknownWidth
+from gateway.settings import STYLE_NAME, StyleSettings, VariantFormat, VariantSettings
+
+RENDITION_NAME: Final = rf"{STYLE_NAME}(?:@[1-9][0-9]{{0,3}}\.(?:original|webp|avif))?"
+_CENTER: Final = "center"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """One allowed result of processing.
+
+    ``template`` is COS's rule, with ``{focus}`` where it depends on the row. ``width`` (pixels) and ``format`` are None
+    for a fixed style. ``public``: everybody may see it, whichever image it is of.
+    """
+
+    name: str
+    style: str
+    template: str
+    width: int | None = None
+    format: VariantFormat | None = None
+    public: bool = False
+
+    def rule(self, record: ImageRecord) -> str:
+        """Return the rule for the image of ``record``."""
+        return self.template.replace("{focus}", record.focus or _CENTER)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sized:
+    """A style with widths (ascending) and formats, ``original`` last unless it is named."""
+
+    widths: tuple[int, ...]
+    formats: tuple[VariantFormat, ...]
+    default_format: VariantFormat
+
+
+class Renditions:
+    """The renditions of the configured styles.
+
+    ``negotiates``: ``format=auto`` is allowed. ``originals_for_owner``: who is not the owner of an image gets no more
+    of it than its renditions.
+    """
+
+    def __init__(self, styles: Mapping[str, str | StyleSettings], defaults: VariantSettings | None = None) -> None:
+        self._defaults = defaults = defaults or VariantSettings()
+        self.negotiates = defaults.negotiate == "accept"
+        self.originals_for_owner = defaults.originals == "owner"
+        self._sized: dict[str, _Sized] = {}
+        self._by_name: dict[str, Rendition] = {}
+        for name, style in styles.items():
+            if isinstance(style, str):
+                self._by_name[name] = Rendition(name, name, style)
+                continue
+            formats = style.formats or defaults.formats
+            every = tuple(dict.fromkeys((*formats, "original")))
+            only = formats[0] if len(formats) == 1 else "original"
+            self._sized[name] = _Sized(tuple(sorted(set(style.widths or defaults.widths))), every, only)
+            self._by_name |= {one.name: one for one in self._of(name, style)}
+
+    @property
+    def styles(self) -> list[str]:
+        """The names of all styles."""
+        return list(dict.fromkeys(rendition.style for rendition in self._by_name.values()))
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all renditions."""
+        return list(self._by_name)
+
+    def has(self, name: str | None) -> bool:
+        """Return whether there is such a rendition; None is the original image."""
+        return name is None or name in self._by_name
+
+    def get(self, name: str) -> Rendition:
+        """Return the rendition of that name, which must exist."""
+        return self._by_name[name]
+
+    def is_public(self, name: str) -> bool:
+        """Return whether everybody may see the rendition, whichever image it is of; False for an unknown name."""
+        rendition = self._by_name.get(name)
+        return rendition is not None and rendition.public
+
+    def widths(self, style: str) -> tuple[int, ...]:
+        """Return the widths of a style in pixels, ascending; empty for a fixed style."""
+        return self._sized[style].widths if style in self._sized else ()
+
+    def formats(self, style: str) -> tuple[VariantFormat, ...]:
+        """Return the formats of a style in the order of preference, ``original`` included; empty for a fixed style."""
+        return self._sized[style].formats if style in self._sized else ()
+
+    def choose(self, style: str, width: float | None = None, image_format: str | None = None) -> str:
+        """Return the name of a style's rendition.
+
+        ``width`` in pixels is rounded up to a listed one, or to the largest; None: the largest. ``image_format`` None:
+        the style's only format, else ``original``. Raises ``UnknownStyle``, ``UnknownWidth`` or ``UnknownFormat``.
+        """
+        sized = self._sized.get(style)
+        if sized is None:
+            if style not in self._by_name or "@" in style:
+                raise UnknownStyle
+            if width is not None:
+                raise UnknownWidth("the style has no widths")
+            if image_format is not None:
+                raise UnknownFormat("the style has no formats")
+            return style
+        chosen = image_format or sized.default_format
+        if chosen not in sized.formats:
+            raise UnknownFormat
+        return _name(style, self._listed(sized, width), chosen)
+
+    def query(self, name: str | None) -> str:
+        """Return the query string of the rendition's address; empty for the original (None)."""
+        if name is None:
+            return ""
+        one = self._by_name[name]
+        return f"style={one.style}" if one.width is None else f"style={one.style}&w={one.width}&format={one.format}"
+
+    def fallbacks(self, name: str) -> Iterator[str]:
+        """Yield what may replace a variant that COS does not make: the same width in the style's next formats."""
+        rendition = self._by_name[name]
+        if rendition.format is None:
+            return
+        formats = self._sized[rendition.style].formats
+        for image_format in formats[formats.index(rendition.format) + 1 :]:
+            yield _name(rendition.style, rendition.width or 0, image_format)
+
+    def _listed(self, sized: _Sized, width: float | None) -> int:
+        if width is None:
+            return sized.widths[-1]
+        if self._defaults.unknown_width == "reject" and width not in sized.widths:
+            raise UnknownWidth
+        return next((one for one in sized.widths if one >= width), sized.widths[-1])
+
+    def _of(self, name: str, style: StyleSettings) -> Iterator[Rendition]:
+        sized = self._sized[name]
+        qualities = {**self._defaults.quality, **style.quality}
+        for width in sized.widths:
+            for image_format in sized.formats:
+                template = _template(style, width, image_format, qualities.get(image_format))
+                yield Rendition(
+                    _name(name, width, image_format), name, template, width, image_format, public=style.public
+                )
+
+
+def _name(style: str, width: int, image_format: str) -> str:
+    return f"{style}@{width}.{image_format}"
+
+
+def _template(style: StyleSettings, width: int, image_format: VariantFormat, quality: int | None) -> str:
+    """Return the rule of one width and format; what ``process`` does not place itself comes at its end."""
+    rule = style.process.replace("{width}", str(width))
+    if style.ratio is not None:
+        rule = rule.replace("{height}", str(max(1, round(width / style.ratio))))
+    if "{quality}" in rule:
+        rule = rule.replace("{quality}", str(quality or _DEFAULT_QUALITY))
+    elif quality is not None:
+        rule += f"/quality/{quality}"
+    return rule if image_format == "original" else f"{rule}/format/{image_format}"
+
+
+_DEFAULT_QUALITY: Final = 75

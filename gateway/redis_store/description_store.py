@@ -1,0 +1,62 @@
+"""What COS said of images, in Redis: it is asked once for each version of an image."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from gateway.catalog.record import ImageDescription, ImageRecord, side_of
+from gateway.redis_store.guarded_client import GuardedRedis
+
+_LIFE: Final = 7 * 24 * 3600  # seconds
+_COLOR = re.compile(r"#[0-9a-f]{6}")
+
+
+class DescriptionStore:
+    """Descriptions by image id, each with the version that it is of. Raises ``CacheUnavailable``."""
+
+    def __init__(self, guard: GuardedRedis) -> None:
+        self._guard = guard
+
+    async def get_many(self, records: Sequence[ImageRecord]) -> dict[str, ImageDescription]:
+        """Return the descriptions of those of ``records`` that were described in their present version."""
+        found: dict[str, ImageDescription] = {}
+        async with self._guard.bounded():
+            for group in self._guard.together(records):
+                values = await self._guard.client.mget(*(self._key(record.image_id) for record in group))
+                for record, value in zip(group, values, strict=True):
+                    description = _decoded(value, record.version_token) if value is not None else None
+                    if description is not None:
+                        found[record.image_id] = description
+        return found
+
+    async def put_many(self, described: Mapping[str, tuple[ImageRecord, ImageDescription]]) -> None:
+        """Keep descriptions for a week."""
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            for image_id, (record, description) in described.items():
+                value = json.dumps([record.version_token, *description], separators=(",", ":"))
+                pipeline.set(self._key(image_id), value, ex=_LIFE)
+            await pipeline.execute()
+
+    async def remove(self, image_ids: Sequence[str]) -> None:
+        """Forget images that have changed."""
+        async with self._guard.bounded():
+            for group in self._guard.together(image_ids):
+                await self._guard.client.unlink(*map(self._key, group))
+
+    def _key(self, image_id: str) -> str:
+        return self._guard.key("description", image_id)
+
+
+def _decoded(value: bytes, version: str) -> ImageDescription | None:
+    """Return the description if it is one, of that version; other programs can write to Redis."""
+    try:
+        parsed: Any = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    match parsed:
+        case [str(of), int() | None as width, int() | None as height, str() | None as color] if of == version:
+            is_color = color is None or _COLOR.fullmatch(color) is not None
+            return ImageDescription(side_of(width), side_of(height), color if is_color else None)
+    return None

@@ -1,0 +1,157 @@
+"""Metadata of images: sizes before bytes."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from gateway.api.app_keys import INVALIDATION
+from gateway.cos_emulator.faults import Fault, Hang, Refuse
+from gateway.cos_emulator.server import CosEmulator
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.stories.test_variants import STYLES, photo
+
+
+async def meta_of(gateway: RunningGateway, image_id: str, user: str | None = None) -> dict[str, Any]:
+    """The metadata of one image."""
+    answer = await gateway.get(f"/api/v1/images/{image_id}/meta", user=user)
+    assert answer.status == 200
+    data: dict[str, Any] = answer.json()["data"]
+    return data
+
+
+async def batch(gateway: RunningGateway, *image_ids: str) -> dict[str, Any]:
+    """The batch of URLs with metadata."""
+    body = {"image_ids": image_ids, "include": ["meta"]}
+    answer = await gateway.request("POST", "/api/v1/images/urls", json=body)
+    assert answer.status == 200
+    data: dict[str, Any] = answer.json()["data"]
+    return data
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway, images: Images) -> RunningGateway:
+    """A gateway with styles and an image of 800 by 500 pixels."""
+    await images.add("cat", photo(800, 500), content_type="image/jpeg")
+    return await start_gateway(image_styles={**STYLES, "thumb": "imageMogr2/thumbnail/10x10"})
+
+
+async def test_a_page_knows_sizes_colours_and_addresses_before_bytes(gateway: RunningGateway, cos: CosEmulator) -> None:
+    data = await meta_of(gateway, "cat")
+    assert (data["width"], data["height"], data["content_type"]) == (800, 500, "image/jpeg")
+    assert data["color"].startswith("#")
+    assert data["placeholder"] is None
+    card, thumb = data["styles"]["card"], data["styles"]["thumb"]
+    assert (card["widths"], card["formats"]) == ([160, 320, 640], ["avif", "webp", "original"])
+    assert (thumb["widths"], thumb["formats"]) == ([], [])
+    address = card["url"].replace("{w}", "320").replace("{format}", "webp")
+    answer = await gateway.get(address)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "image/webp")
+    assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert (await gateway.get(thumb["url"])).status == 200
+    assert data["version"] == (await gateway.get("/api/v1/images/cat/url")).json()["data"]["version"]
+    assert [name for seen in cos.request_log.requests for name in seen.query if name.startswith("image")][:2] == [
+        "imageInfo",
+        "imageAve",
+    ]
+
+
+async def test_cos_is_asked_once_for_each_version(
+    gateway: RunningGateway, start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    first = await meta_of(gateway, "cat")
+    assert await meta_of(gateway, "cat") == first
+    other_replica = await start_gateway(image_styles=STYLES)
+    assert (await meta_of(other_replica, "cat"))["width"] == 800
+    assert len(cos.request_log.requests) == 2
+    await images.add("cat", photo(300, 200), content_type="image/jpeg")
+    await gateway.app[INVALIDATION].invalidate_everywhere(["cat"])
+    assert (await meta_of(gateway, "cat"))["width"] == 300
+
+
+async def test_the_row_s_size_comes_first(start_gateway: StartGateway, images: Images, cos: CosEmulator) -> None:
+    for column, kind in (("width", "integer"), ("height", "text"), ("placeholder", "text")):
+        await images.execute(f"ALTER TABLE images ADD COLUMN IF NOT EXISTS {column} {kind}")
+    columns = {"width": "width", "height": "height", "placeholder": "placeholder"}
+    gateway = await start_gateway(postgres={"columns": columns})
+    await images.add("cat", photo(), content_type="image/jpeg")
+    await images.execute("UPDATE images SET width = 4000, height = '3000', placeholder = 'L6Pj0^' WHERE id = 'cat'")
+    data = await meta_of(gateway, "cat")
+    assert (data["width"], data["height"], data["placeholder"]) == (4000, 3000, "L6Pj0^")
+    assert not any("imageInfo" in seen.query for seen in cos.request_log.requests)
+    await images.execute("UPDATE images SET width = -1, height = 'tall' WHERE id = 'cat'")
+    await gateway.app[INVALIDATION].invalidate_everywhere(["cat"])
+    assert (await meta_of(gateway, "cat"))["width"] == 800
+
+
+async def test_the_batch_has_two_hundred_in_one_call(gateway: RunningGateway, images: Images) -> None:
+    for number in range(199):
+        await images.add(f"p{number}", photo(20, 10), content_type="image/jpeg")
+    data = await batch(gateway, "cat", *(f"p{number}" for number in range(199)))
+    assert not data["errors"]
+    assert data["urls"]["cat"]["meta"]["width"] == 800
+    assert data["urls"]["p7"]["meta"] == await meta_of(gateway, "p7")
+
+
+async def test_who_may_not_see_the_image_gets_no_metadata(gateway: RunningGateway, images: Images) -> None:
+    await images.add("mine", photo(), content_type="image/jpeg", owner="alice", public=False)
+    for user in (None, "bob"):
+        assert (await gateway.get("/api/v1/images/mine/meta", user=user)).status == 404
+    assert (await gateway.get("/api/v1/images/none/meta")).status == 404
+    assert (await meta_of(gateway, "mine", "alice"))["width"] == 800
+    data = await batch(gateway, "mine", "cat", "none")
+    assert data["errors"] == {"mine": "image_not_found", "none": "image_not_found"}
+    assert set(data["urls"]) == {"cat"}
+
+
+async def test_with_originals_for_owners_there_is_metadata_and_no_url(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    gateway = await start_gateway(image_styles=STYLES, image_variants={"originals": "owner"})
+    await images.add("cat", photo(), content_type="image/jpeg", owner="alice")
+    data = await batch(gateway, "cat")
+    assert (data["errors"], data["urls"]["cat"]["url"]) == ({}, None)
+    assert data["urls"]["cat"]["meta"]["width"] == 800
+
+
+@pytest.mark.parametrize("body", [{"include": "meta"}, {"include": ["pixels"]}, {"include": [1]}, {"include": None}])
+async def test_include_is_checked(gateway: RunningGateway, body: dict[str, Any]) -> None:
+    answer = await gateway.request("POST", "/api/v1/images/urls", json={"image_ids": ["cat"], **body})
+    assert (answer.status, answer.json()["code"]) == (400, "invalid_request")
+
+
+async def test_what_cos_cannot_describe_is_null(gateway: RunningGateway, images: Images, cos: CosEmulator) -> None:
+    await images.add("drawing", b"<svg/>", content_type="image/svg+xml")
+    await images.add("broken", b"no picture", content_type="image/jpeg")
+    for image_id in ("drawing", "broken", "broken"):
+        data = await meta_of(gateway, image_id)
+        assert (data["width"], data["height"], data["color"]) == (None, None, None)
+    assert len(cos.request_log.requests) == 2  # the broken one, once
+
+
+async def test_a_cos_that_hangs_delays_a_page_for_seconds_at_most(gateway: RunningGateway, cos: CosEmulator) -> None:
+    cos.faults.add(Fault(action=Hang(), times=20))
+    async with asyncio.timeout(5):
+        assert (await meta_of(gateway, "cat"))["width"] is None
+    cos.faults.clear()
+    assert (await meta_of(gateway, "cat"))["width"] == 800
+
+
+async def test_a_failure_of_cos_is_not_remembered(gateway: RunningGateway, cos: CosEmulator) -> None:
+    cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), times=20))
+    assert (await meta_of(gateway, "cat"))["width"] is None
+    cos.faults.clear()
+    assert (await meta_of(gateway, "cat"))["width"] == 800
+
+
+@pytest.mark.parametrize("value", ["", "[]", "nonsense", json.dumps(["x", 1, 1, None]), json.dumps([None, 1, 1, None])])
+async def test_garbage_in_redis_is_not_used(gateway: RunningGateway, redis_client: Any, value: str) -> None:
+    redis_client.set("image:description:cat", value, ex=60)
+    assert (await meta_of(gateway, "cat"))["width"] == 800
+
+
+async def test_metadata_without_redis(gateway: RunningGateway, start_gateway: StartGateway) -> None:
+    del gateway
+    without = await start_gateway(url_cache={"enabled": False}, image_styles=STYLES)
+    assert (await meta_of(without, "cat"))["width"] == 800

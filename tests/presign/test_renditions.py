@@ -1,0 +1,116 @@
+"""Renditions: an allow-list made from the configuration."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.catalog.record import ImageRecord
+from gateway.errors import UnknownFormat, UnknownStyle, UnknownWidth
+from gateway.presign.renditions import Renditions
+from gateway.settings import StyleSettings, VariantSettings
+
+RECORD = ImageRecord("a", None, True, "b-1250000000", "ap-beijing", "a.jpg", None, focus="north")
+DEFAULTS = VariantSettings(widths=(640, 320), formats=("webp",), quality={"webp": 70})
+STYLES: dict[str, str | StyleSettings] = {
+    "thumb": "imageMogr2/thumbnail/300x300",
+    "card": StyleSettings(formats=("avif", "webp"), quality={"avif": 50}),
+    "plain": StyleSettings(),
+    "square": StyleSettings(
+        process="imageMogr2/crop/{width}x{height}/gravity/{focus}/quality/{quality}", ratio=2, widths=(100,)
+    ),
+    "teaser": StyleSettings(public=True, widths=(32,)),
+}
+
+
+@pytest.fixture
+def renditions() -> Renditions:
+    """The renditions of the styles above."""
+    return Renditions(STYLES, DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("style", "width", "image_format", "name"),
+    [
+        ("thumb", None, None, "thumb"),
+        ("card", 320, "webp", "card@320.webp"),
+        ("card", 1, "avif", "card@320.avif"),
+        ("card", 320.5, "avif", "card@640.avif"),
+        ("card", 99_999, None, "card@640.original"),
+        ("card", None, "webp", "card@640.webp"),
+        ("plain", 320, None, "plain@320.webp"),
+        ("plain", 320, "original", "plain@320.original"),
+    ],
+)
+def test_a_request_chooses_a_name(
+    renditions: Renditions, style: str, width: float | None, image_format: str | None, name: str
+) -> None:
+    assert renditions.choose(style, width, image_format) == name
+    assert renditions.has(name)
+
+
+@pytest.mark.parametrize(
+    ("style", "width", "image_format", "error"),
+    [
+        ("huge", None, None, UnknownStyle),
+        ("card@320.webp", None, None, UnknownStyle),
+        ("", None, None, UnknownStyle),
+        ("thumb", 320, None, UnknownWidth),
+        ("thumb", None, "webp", UnknownFormat),
+        ("card", 320, "jxl", UnknownFormat),
+        ("plain", 320, "avif", UnknownFormat),
+    ],
+)
+def test_what_is_not_listed_is_refused(
+    renditions: Renditions, style: str, width: float | None, image_format: str | None, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        renditions.choose(style, width, image_format)
+
+
+@given(st.text(), st.none() | st.floats(min_value=0.1, max_value=1e6), st.none() | st.text())
+def test_no_text_of_a_client_reaches_a_rule(style: str, width: float | None, image_format: str | None) -> None:
+    renditions = Renditions(STYLES, DEFAULTS)
+    try:
+        name = renditions.choose(style, width, image_format)
+    except (UnknownStyle, UnknownWidth, UnknownFormat):
+        return
+    assert name in renditions.names
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("thumb", "imageMogr2/thumbnail/300x300"),
+        ("card@320.avif", "imageMogr2/auto-orient/thumbnail/320x>/strip/quality/50/format/avif"),
+        ("card@320.webp", "imageMogr2/auto-orient/thumbnail/320x>/strip/quality/70/format/webp"),
+        ("card@640.original", "imageMogr2/auto-orient/thumbnail/640x>/strip"),
+        ("square@100.original", "imageMogr2/crop/100x50/gravity/north/quality/75"),
+        ("square@100.webp", "imageMogr2/crop/100x50/gravity/north/quality/70/format/webp"),
+    ],
+)
+def test_the_rule_of_each_name(renditions: Renditions, name: str, rule: str) -> None:
+    assert renditions.get(name).rule(RECORD) == rule
+
+
+def test_without_a_focus_a_crop_keeps_the_center(renditions: Renditions) -> None:
+    record = ImageRecord("a", None, True, "b-1250000000", "ap-beijing", "a.jpg", None)
+    assert "/gravity/center/" in renditions.get("square@100.original").rule(record)
+
+
+def test_fallbacks_are_the_next_formats_in_the_same_width(renditions: Renditions) -> None:
+    assert list(renditions.fallbacks("card@320.avif")) == ["card@320.webp", "card@320.original"]
+    assert list(renditions.fallbacks("card@320.original")) == []
+    assert list(renditions.fallbacks("thumb")) == []
+
+
+def test_only_public_styles_are_public(renditions: Renditions) -> None:
+    assert {name for name in renditions.names if renditions.is_public(name)} == {"teaser@32.webp", "teaser@32.original"}
+    assert not renditions.is_public("no-such-style")
+
+
+def test_a_width_that_is_not_listed_can_be_refused() -> None:
+    renditions = Renditions(STYLES, DEFAULTS.model_copy(update={"unknown_width": "reject"}))
+    assert renditions.choose("card", 320, "webp") == "card@320.webp"
+    for width in (319, 320.5, 1280):
+        with pytest.raises(UnknownWidth):
+            renditions.choose("card", width, "webp")
