@@ -1,6 +1,27 @@
-import { defineConfig } from "vite";
+import { defineConfig, minify } from "vite";
 
 const ENTRIES = ["index", "define", "vue", "nuxt", "next-loader", "unpic"];
+
+// Properties that modules of the element share and nobody else sees: they get short names in the served file. None of
+// them may be a name of the browser's API, of the configuration, of an event's detail or of a report.
+export const INTERNAL = [
+  ...["succeeded", "closed", "enter", "wake", "gate", "base", "peek", "freshUrl", "renewToken", "probe", "diagnose"],
+  ...["viaUrl", "variant", "rank", "candidates", "isSizeless", "retryAfter", "maxDelay", "jitter", "until"],
+  ...[
+    "described",
+    "changed",
+    "tell",
+    "show",
+    "img",
+    "select",
+    "subject",
+    "reserve",
+    "isLazy",
+    "become",
+    "start",
+    "stop",
+  ],
+];
 
 /** `vite build` makes what npm installs; `vite build --mode static` makes what the gateway serves. */
 export default defineConfig(({ mode }) =>
@@ -8,6 +29,7 @@ export default defineConfig(({ mode }) =>
     ? {
         build: {
           outDir: "static",
+          minify: false, // by the plugin below
           target: "es2022",
           modulePreload: false,
           lib: { entry: "src/static.ts", formats: ["es"] },
@@ -15,12 +37,21 @@ export default defineConfig(({ mode }) =>
             output: {
               entryFileNames: "smart-image.[hash].js",
               chunkFileNames: "smart-image-[name].[hash].js",
-              minify: true,
+              minify: false,
               comments: false,
             },
           },
         },
         plugins: [
+          {
+            name: "minify",
+            // Rolldown shortens properties only if there is one chunk: the names that the chunks share are not in INTERNAL.
+            async renderChunk(code, { fileName }) {
+              const mangleProps = { include: new RegExp(`^(${INTERNAL.join("|")})$`) };
+              const made = await minify(fileName, code, { module: true, compress: true, mangle: true, mangleProps });
+              return made.code;
+            },
+          },
           {
             name: "stable-name",
             generateBundle(_, bundle) {

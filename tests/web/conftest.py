@@ -13,6 +13,9 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 from tests.conftest import RunningGateway, StartGateway
 from tests.web.browser import Site, running_chromium, running_site
 
+# Without retries and memory cache, which would hide faults from the page.
+PASS_ON = {"image_proxy": {"retry_count": 0, "memory_cache": {"max_bytes": 0}}}
+
 
 @pytest.fixture(scope="session")
 def png() -> bytes:
@@ -59,7 +62,7 @@ class Visit:
         # The events do not bubble: listen in the capture phase.
         setup = f"""
           import * as smart from "{base}/static/smart-image.js";
-          const {{configureSmartImage, imageProxy, gatewayAt}} = smart;
+          const {{configureSmartImage, imageProxy}} = smart;
           Object.assign(window, smart);
           {script}
         """
@@ -115,8 +118,8 @@ class Visit:
 
 @pytest.fixture
 async def gateway(start_gateway: StartGateway) -> RunningGateway:
-    """A gateway without retries and memory cache, which would hide faults from the page."""
-    return await start_gateway(image_proxy={"retry_count": 0, "memory_cache": {"max_bytes": 0}})
+    """A gateway that hides no faults of COS."""
+    return await start_gateway(**PASS_ON)
 
 
 @pytest.fixture

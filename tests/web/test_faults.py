@@ -8,9 +8,8 @@ from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.dev.database import ImagesTable
 from tests.conftest import Images, RunningGateway, StartGateway, token_for
 from tests.waiting import until
-from tests.web.conftest import Visit
+from tests.web.conftest import PASS_ON, Visit
 
-PASS_ON = {"image_proxy": {"retry_count": 0, "memory_cache": {"max_bytes": 0}}}
 # The gateway answers from memory for a moment after COS failed for an object: some retries fail again.
 QUICK = "max-retries=30 retry-delay=200 retry-max-delay=500"
 

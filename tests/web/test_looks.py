@@ -51,15 +51,15 @@ async def test_axe_finds_nothing_in_any_state(visit: Visit, images: Images, png:
 async def test_messages_are_a_live_region_in_the_language_of_the_page(visit: Visit, images: Images, png: bytes) -> None:
     await open_states(visit, images, png)
     said = {
-        name: await visit.page.evaluate(f"{name}.shadowRoot.querySelector('[role=status]').textContent")
+        name: await visit.page.evaluate(f"{name}.shadowRoot.querySelector('output').textContent")
         for name in ("loaded", "missing", "failed", "chinese", "retrying")
     }
     assert said == {
         "loaded": "",
-        "missing": "This image does not exist.",
+        "missing": "This image is not available.",
         "failed": "The image could not be loaded.",
         "chinese": "图片加载失败。",
-        "retrying": "Loading takes longer than usual. Trying again…",
+        "retrying": "Trying again…",
     }
     await visit.page.evaluate("configureSmartImage({messages: {en: {failed: 'No image today.'}}})")
     await visit.page.evaluate("failed.width = 250")
@@ -79,8 +79,11 @@ async def test_the_retry_button_works_by_keyboard(visit: Visit, images: Images, 
 async def test_reduced_motion_stops_the_spinner(visit: Visit, images: Images, png: bytes) -> None:
     await visit.page.emulate_media(reduced_motion="reduce")
     await open_states(visit, images, png)
-    names = "getComputedStyle(retrying.shadowRoot.querySelector('[part=spinner]')).animationName"
-    assert await visit.page.evaluate(names) == "show"
+    look = "(({animationName, opacity}) => [animationName, opacity])"
+    spinner = f"{look}(getComputedStyle(retrying.shadowRoot.querySelector('[part=spinner]')))"
+    assert await visit.page.evaluate(spinner) == ["none", "1"]
+    await visit.page.emulate_media(reduced_motion="no-preference")
+    assert (await visit.page.evaluate(spinner))[0] == "turn"
 
 
 async def test_slots_replace_the_built_in_parts(visit: Visit, images: Images) -> None:

@@ -1,7 +1,6 @@
 """Images that load, and their requests."""
 
 import asyncio
-import json
 
 from playwright.async_api import CDPSession
 
@@ -93,7 +92,7 @@ async def test_a_strict_content_security_policy_is_not_violated(
     await visit.state("#two", "failed")
     assert await visit.page.evaluate("broken") == []
     assert (
-        await visit.page.evaluate("getComputedStyle(two.shadowRoot.querySelector('[part=overlay]')).display") == "grid"
+        await visit.page.evaluate("getComputedStyle(two.shadowRoot.querySelector('[part=overlay]')).display") == "flex"
     )
 
 
@@ -191,42 +190,6 @@ async def collected(devtools: CDPSession) -> dict[str, int]:
     return counters
 
 
-async def test_formats_and_widths_become_a_picture_element(
-    visit: Visit, images: Images, png: bytes, gateway: RunningGateway
-) -> None:
-    await images.add("a", png)
-    await visit.open(
-        '<smart-image id="one" image-id="a" alt="" widths="80, 160" formats="webp original" sizes="80px"></smart-image>'
-        '<smart-image id="two" image-id="a" alt="" widths="80 160" lazy></smart-image>'
-        '<smart-image id="hero" image-id="a" alt="" priority></smart-image>'
-    )
-    for name in ("one", "two", "hero"):
-        await visit.state(f"#{name}", "loaded")
-    base = gateway.ports.public
-    (source,) = await visit.page.evaluate(
-        "[...one.querySelectorAll('picture > source')].map(({type, srcset, sizes}) => [type, srcset, sizes])"
-    )
-    assert source == ["image/webp", f"{base}/i/a?w=80&format=webp 80w, {base}/i/a?w=160&format=webp 160w", "80px"]
-    assert await visit.page.evaluate("one.currentSrc") == f"{base}/i/a?w=80&format=webp"
-    assert await visit.page.evaluate("[two.querySelector('img').sizes, two.querySelector('img').loading]") == [
-        "auto, 100vw",
-        "lazy",
-    ]
-    assert await visit.page.evaluate("hero.querySelector('img').fetchPriority") == "high"
-
-
-async def test_metadata_reserves_the_space(visit: Visit, images: Images, png: bytes) -> None:
-    """The metadata is simulated: the gateway does not offer it yet."""
-    await images.add("a", png)
-    meta = {"image_id": "a", "width": 80, "height": 60, "color": "#336699", "placeholder": None, "styles": {}}
-    data = {"urls": {"a": {"url": "https://cos.invalid/a", "expires_at": 4_000_000_000, "meta": meta}}, "errors": {}}
-    body = json.dumps({"status": "success", "message": "ok", "data": data})
-    await visit.page.route("**/api/v1/images/urls", lambda route: route.fulfill(body=body, headers=FOR_ALL))
-    await visit.open('<smart-image id="one" image-id="a" alt=""></smart-image>')
-    await visit.until("() => one.offsetWidth === 80 && one.offsetHeight === 60")
-    assert await visit.page.evaluate("one.querySelector('img').width") == 80
-
-
 async def test_the_fallback_image_is_displayed_after_a_failure(
     visit: Visit, images: Images, png: bytes, gateway: RunningGateway
 ) -> None:
@@ -265,6 +228,3 @@ async def test_attributes_and_properties_are_in_step(visit: Visit, start_gateway
     assert await visit.page.evaluate("one.getAttributeNames().sort()") == [
         "id", "max-retries", "style-name", "timeout", "use-proxy",
     ]  # fmt: skip
-
-
-FOR_ALL = {"Access-Control-Allow-Origin": "*", "Content-Type": "application/json"}

@@ -2,5 +2,5 @@
 export { proxyAddress } from "./core/addresses.js";
 export { configureSmartImage } from "./core/config.js";
 export { gatewayAt, imageProxy } from "./core/gateway.js";
-export { Loader } from "./core/loader.js";
+export { createLoader } from "./core/loader.js";
 export { reportTo } from "./core/reporting.js";

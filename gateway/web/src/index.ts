@@ -1,7 +1,7 @@
 /** The core and the class of the element. `./define` defines the element; this module has no side effects. */
 export { type Candidates, candidates, isImageId, proxyAddress, type VariantOptions } from "./core/addresses.js";
 export type { BatchOptions } from "./core/batch.js";
-export { type CacheOptions, type CacheStats, ImageCache } from "./core/cache.js";
+export { type CacheOptions, type CacheStats, createCache, type ImageCache } from "./core/cache.js";
 export { configureSmartImage, type Link, type MonitorOptions, type SmartImageConfig } from "./core/config.js";
 export { type FailureKind, ImageLoadError, type LoadFailure } from "./core/failure.js";
 export { type Gateway, gatewayAt, type ImageMeta, type ImageUrl, imageProxy } from "./core/gateway.js";

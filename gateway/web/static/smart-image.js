@@ -1,1 +1,1 @@
-export * from "./smart-image.DuRw1o76.js";
+export * from "./smart-image.1Cdx-N4-.js";

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { Batcher } from "../src/core/batch.js";
+import { createBatcher } from "../src/core/batch.js";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -9,8 +9,8 @@ const echo = () =>
 
 test("ids requested within a frame go into one call, each once", async () => {
   const send = echo();
-  const batcher = new Batcher(send);
-  const answers = Promise.all([batcher.load("a"), batcher.load("b"), batcher.load("a")]);
+  const load = createBatcher(send);
+  const answers = Promise.all([load("a"), load("b"), load("a")]);
   await vi.advanceTimersByTimeAsync(15);
   expect(send).not.toHaveBeenCalled();
   await vi.advanceTimersByTimeAsync(1);
@@ -21,10 +21,10 @@ test("ids requested within a frame go into one call, each once", async () => {
 test("a request for a pending id shares its answer", async () => {
   let answer: (value: Map<string, string>) => void = () => undefined;
   const send = vi.fn(() => new Promise<Map<string, string>>((resolve) => (answer = resolve)));
-  const batcher = new Batcher<string>(send);
-  const first = batcher.load("a");
+  const load = createBatcher<string>(send);
+  const first = load("a");
   await vi.advanceTimersByTimeAsync(16);
-  const second = batcher.load("a");
+  const second = load("a");
   await vi.advanceTimersByTimeAsync(16);
   answer(new Map([["a", "one"]]));
   expect(await Promise.all([first, second])).toEqual(["one", "one"]);
@@ -33,8 +33,8 @@ test("a request for a pending id shares its answer", async () => {
 
 test("a call has at most 200 ids, the nearest ones first", async () => {
   const send = echo();
-  const batcher = new Batcher(send);
-  const answers = Promise.all(Array.from({ length: 250 }, (_, index) => batcher.load(`i${index}`, 250 - index)));
+  const load = createBatcher(send);
+  const answers = Promise.all(Array.from({ length: 250 }, (_, index) => load(`i${index}`, () => 250 - index)));
   await vi.advanceTimersByTimeAsync(16);
   await answers;
   expect(send.mock.calls.map(([ids]) => ids.length)).toEqual([200, 50]);
@@ -50,8 +50,8 @@ test("an id fails alone or with its call, and can be requested again", async () 
     ]),
   );
   send.mockRejectedValueOnce(new Error("away"));
-  const batcher = new Batcher<string>(send);
-  const outcome = (id: string) => batcher.load(id).catch((error: Error) => error.message);
+  const load = createBatcher<string>(send);
+  const outcome = (id: string) => load(id).catch((error: Error) => error.message);
   let answers = Promise.all([outcome("a"), outcome("b"), outcome("c")]);
   await vi.advanceTimersByTimeAsync(16);
   expect(await answers).toEqual(["one", "no b", "not answered"]);

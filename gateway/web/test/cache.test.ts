@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { ImageCache } from "../src/core/cache.js";
+import { createCache } from "../src/core/cache.js";
 
 const NOW = Date.parse("2026-01-01T00:00:00Z");
 const seconds = (ms: number) => ms / 1000;
@@ -8,7 +8,7 @@ beforeEach(() => void vi.useFakeTimers({ now: NOW }));
 afterEach(() => void vi.useRealTimers());
 
 test("an entry lives for ten minutes", () => {
-  const cache = new ImageCache<string>();
+  const cache = createCache<string>();
   cache.set("a", "one");
   vi.advanceTimersByTime(599_999);
   expect(cache.get("a")).toBe("one");
@@ -17,7 +17,7 @@ test("an entry lives for ten minutes", () => {
 });
 
 test("a URL is not returned in the last 30 seconds of its life", () => {
-  const cache = new ImageCache<string>();
+  const cache = createCache<string>();
   cache.set("a", "url", seconds(NOW) + 120);
   vi.advanceTimersByTime(89_999);
   expect(cache.get("a")).toBe("url");
@@ -26,7 +26,7 @@ test("a URL is not returned in the last 30 seconds of its life", () => {
 });
 
 test("a short-lived URL is returned for half of its life", () => {
-  const cache = new ImageCache<string>();
+  const cache = createCache<string>();
   cache.set("a", "url", seconds(NOW) + 20);
   vi.advanceTimersByTime(9_999);
   expect(cache.get("a")).toBe("url");
@@ -35,7 +35,7 @@ test("a short-lived URL is returned for half of its life", () => {
 });
 
 test("a URL is cached for a moment if the local clock is ahead", () => {
-  const cache = new ImageCache<string>();
+  const cache = createCache<string>();
   cache.set("a", "url", seconds(NOW) - 5000);
   expect(cache.get("a")).toBe("url");
   vi.advanceTimersByTime(30_000);
@@ -43,7 +43,7 @@ test("a URL is cached for a moment if the local clock is ahead", () => {
 });
 
 test("the least recently used entry is evicted first", () => {
-  const cache = new ImageCache<number>(() => ({ max: 2 }));
+  const cache = createCache<number>(() => ({ max: 2 }));
   cache.set("a", 1);
   cache.set("b", 2);
   cache.get("a");
@@ -52,7 +52,7 @@ test("the least recently used entry is evicted first", () => {
 });
 
 test("hits and misses are counted, and entries can be removed", () => {
-  const cache = new ImageCache<number>();
+  const cache = createCache<number>();
   cache.set("a", 1);
   cache.set("b", 2);
   cache.get("a");

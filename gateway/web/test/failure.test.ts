@@ -5,7 +5,7 @@ test.each([
   [0, "network", "retry", "retry"],
   [200, "decode", "retry", "retry"],
   [400, "invalid", "stop", "stop"],
-  [401, "unauthorized", "authorize", "authorize"],
+  [401, "unauthorized", "authorize", "stop"],
   [403, "refused", "stop", "renew"],
   [404, "not_found", "stop", "stop"],
   [410, "not_found", "stop", "stop"],
@@ -42,7 +42,7 @@ test("Retry-After is read in seconds and as a date", () => {
   const now = Date.parse("Wed, 25 Nov 2026 12:00:00 GMT");
   expect(retryAfterOf("120", now)).toBe(120_000);
   expect(retryAfterOf("Wed, 25 Nov 2026 12:00:30 GMT", now)).toBe(30_000);
-  expect(retryAfterOf("Wed, 25 Nov 2026 11:00:00 GMT", now)).toBe(0);
+  expect(retryAfterOf("Wed, 25 Nov 2026 11:00:00 GMT", now)).toBeNull();
   expect(retryAfterOf("soon", now)).toBeNull();
   expect(retryAfterOf(null, now)).toBeNull();
 });

@@ -1,6 +1,6 @@
 import { setMaxListeners } from "node:events";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { Gate, type Probe } from "../src/core/gate.js";
+import { createGate, type Gate, type Probe } from "../src/core/gate.js";
 
 beforeEach(() => void vi.useFakeTimers({ now: 0 }));
 afterEach(() => void vi.useRealTimers());
@@ -9,13 +9,13 @@ const forever = new AbortController().signal;
 setMaxListeners(0, forever); // two hundred pictures have a signal each
 
 function closed(random = () => 0.5): Gate {
-  const gate = new Gate(random);
+  const gate = createGate(random);
   for (let failures = 0; failures < 3; failures++) gate.failed(`picture ${failures}`);
   return gate;
 }
 
 test("failures of three images in a row close the gate; a success resets the count", () => {
-  const gate = new Gate();
+  const gate = createGate();
   gate.failed("a");
   gate.failed("b");
   gate.succeeded();
@@ -27,13 +27,13 @@ test("failures of three images in a row close the gate; a success resets the cou
 });
 
 test("one broken image never closes the gate", () => {
-  const gate = new Gate();
+  const gate = createGate();
   for (let failures = 0; failures < 10; failures++) gate.failed("a");
   expect(gate.closed).toBe(false);
 });
 
 test("an open gate does not delay", async () => {
-  await new Gate().enter(() => Promise.resolve(false), forever);
+  await createGate().enter(() => Promise.resolve(false), forever);
   expect(vi.getTimerCount()).toBe(0);
 });
 
@@ -79,7 +79,7 @@ test("waiting requests start spread over two seconds", async () => {
 });
 
 test("no probe is sent before Retry-After has passed", async () => {
-  const gate = new Gate(() => 0);
+  const gate = createGate(() => 0);
   for (let failures = 0; failures < 3; failures++) gate.failed(`picture ${failures}`, 10_000);
   const probe = vi.fn(() => Promise.resolve(true));
   void gate.enter(probe, forever);
@@ -123,13 +123,28 @@ test("an aborted request is not probed for, and a gate that closes again holds t
   await stays;
 });
 
-test("listeners are called when the gate opens", () => {
-  const gate = closed();
-  const listener = vi.fn();
-  const stop = gate.onOpen(listener);
+test("failed loads wait for the gate to open, or for wake() while it is open", async () => {
+  const gate = createGate(() => 0.5);
+  const probe = vi.fn(() => Promise.resolve(true));
+  const again = vi.fn();
+  void gate.wait(probe, forever).then(again);
   gate.succeeded();
-  expect(listener).toHaveBeenCalledTimes(1);
-  stop();
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(again).not.toHaveBeenCalled();
   gate.wake();
-  expect(listener).toHaveBeenCalledTimes(1);
+  await vi.advanceTimersByTimeAsync(2000);
+  expect(again).toHaveBeenCalledTimes(1);
+  expect(probe).not.toHaveBeenCalled();
+  void gate.wait(probe, forever).then(again);
+  for (let failures = 0; failures < 3; failures++) gate.failed(`picture ${failures}`);
+  await vi.advanceTimersByTimeAsync(3000);
+  expect(again).toHaveBeenCalledTimes(2);
+  expect(probe).toHaveBeenCalledTimes(1);
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test("wake() opens a closed gate if no request waits", async () => {
+  const gate = closed();
+  gate.wake();
+  expect(gate.closed).toBe(false);
 });

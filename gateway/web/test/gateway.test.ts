@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { config, configureSmartImage } from "../src/core/config.js";
-import { Gateway, imageProxy } from "../src/core/gateway.js";
+import { createGateway, type Gateway, imageProxy } from "../src/core/gateway.js";
 
 const END = 4_000_000_000; // Unix seconds
 const fetched = vi.fn<typeof fetch>();
@@ -9,6 +9,8 @@ beforeEach(() => {
   vi.useFakeTimers();
   fetched.mockReset();
   vi.stubGlobal("fetch", fetched);
+  vi.stubGlobal("location", new URL("https://page/"));
+  vi.stubGlobal("navigator", { onLine: true });
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -24,11 +26,13 @@ function urls(...ids: string[]): Response {
   return answer({ urls: Object.fromEntries(ids.map((id) => [id, { url: `cos/${id}`, expires_at: END }])), errors: {} });
 }
 
+const diagnose = (gateway: Gateway, address: string, signal = new AbortController().signal) =>
+  gateway.diagnose(address, address, 0, true, signal);
 const gathered = () => vi.advanceTimersByTimeAsync(16);
 const sent = (call: number) => fetched.mock.calls[call]?.[1] as RequestInit & { headers: Record<string, string> };
 
 test("fifty images are one call, and cached URLs need none", async () => {
-  const gateway = new Gateway("https://gw");
+  const gateway = createGateway("https://gw");
   const ids = Array.from({ length: 50 }, (_, index) => `i${index}`);
   fetched.mockImplementation(async () => urls(...ids));
   const answers = Promise.all(ids.map((id) => gateway.url(id)));
@@ -44,7 +48,7 @@ test("a rejected token is renewed once, for 401 and for errors in a batch", asyn
   const tokens = ["old", "new", "newer"];
   const getToken = vi.fn(async () => tokens.shift() ?? null);
   configureSmartImage({ getToken });
-  const gateway = new Gateway("https://gw");
+  const gateway = createGateway("https://gw");
   fetched.mockResolvedValueOnce(answer({ urls: {}, errors: { a: "unauthorized" } })).mockResolvedValueOnce(urls("a"));
   const found = gateway.url("a");
   await gathered();
@@ -58,7 +62,7 @@ test("a rejected token is renewed once, for 401 and for errors in a batch", asyn
 });
 
 test("a dead URL is replaced by the gateway's newest, else by a new one", async () => {
-  const gateway = new Gateway("https://gw");
+  const gateway = createGateway("https://gw");
   fetched
     .mockResolvedValueOnce(urls("a"))
     .mockResolvedValueOnce(urls("a"))
@@ -75,11 +79,13 @@ test("a dead URL is replaced by the gateway's newest, else by a new one", async 
 });
 
 test("diagnosis sends one HEAD at a time, and none while the gate is closed", async () => {
-  const gateway = new Gateway("https://gw");
+  const gateway = createGateway("https://gw");
   fetched.mockImplementation(
     async () => new Response(null, { status: 503, headers: { "Retry-After": "7", "X-Request-Id": "r" } }),
   );
-  const causes = await Promise.all(Array.from({ length: 20 }, (_, index) => gateway.diagnose(`https://gw/i/${index}`)));
+  const causes = await Promise.all(
+    Array.from({ length: 20 }, (_, index) => diagnose(gateway, `https://gw/i/${index}`)),
+  );
   expect(causes[0]).toMatchObject({ kind: "unavailable", status: 503, retryAfter: 7000, requestId: "r" });
   expect(causes[19]).toMatchObject({ kind: "network", status: null });
   expect(fetched).toHaveBeenCalledTimes(3);
@@ -107,7 +113,7 @@ test("imageProxy returns a URL or an error for each id", async () => {
 });
 
 test("metadata is not requested again from a gateway without it", async () => {
-  const gateway = new Gateway("https://gw");
+  const gateway = createGateway("https://gw");
   fetched.mockResolvedValue(urls("a"));
   const first = gateway.meta("a");
   await gathered();

@@ -19,7 +19,7 @@ afterEach(() => {
 test("one text beacon a minute contains counts only", async () => {
   const monitor = new Monitor(() => ({ endpoint: "/b" }), "https://gw");
   monitor.report({ result: "loaded", seconds: 0.2, source: "network" });
-  monitor.report({ result: "recovered", seconds: 99, source: "cache" });
+  monitor.report({ result: "recovered", seconds: 9999, source: "cache", attempts: 3 });
   monitor.report({ result: "failed", seconds: null });
   monitor.report("network");
   await vi.advanceTimersByTimeAsync(59_999);
@@ -34,7 +34,8 @@ test("one text beacon a minute contains counts only", async () => {
     loads: { loaded: 1, recovered: 1, failed: 1 },
     retries: { network: 1 },
     sources: { network: 1, cache: 1 },
-    seconds: { buckets: [0, 0, 1, 0, 0, 0, 0, 0, 0, 1], sum: 99.2, count: 2 },
+    attempts: 5,
+    seconds: { buckets: [0, 0, 1, 0, 0, 0, 0, 0, 0, 1], sum: 3600.2, count: 2 },
   } satisfies Beacon);
   await vi.advanceTimersByTimeAsync(120_000);
   expect(sent).toHaveBeenCalledTimes(1); // nothing was seen since

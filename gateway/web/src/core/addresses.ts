@@ -22,22 +22,19 @@ export function isImageId(id: string): boolean {
 }
 
 /** Return the permanent address of an image: `/i/{id}` under `base`, which has no trailing slash. */
-export function proxyAddress(base: string, id: string, options: VariantOptions = {}): string {
-  const { link, style, width, format, version } = options;
-  let address = `${base}/i/${id}`;
-  let query = "";
-  if (link) {
-    if (/^(https?:)?\//.test(link)) address = link;
-    else query = link.replace(/^\?/, "");
+export function proxyAddress(
+  base: string,
+  id: string,
+  { link, style, width, format, version }: VariantOptions = {},
+): string {
+  let address = link && /^(https?:)?\//.test(link) ? link : `${base}/i/${id}${link ? `?${link.replace("?", "")}` : ""}`;
+  for (const [name, value] of Object.entries({ style, w: width, format, v: version })) {
+    if (value) address += `${address.includes("?") ? "&" : "?"}${name}=${encodeURIComponent(value)}`;
   }
-  const entries = { style, w: width, format, v: version };
-  for (const [name, value] of Object.entries(entries)) {
-    if (value) query += `${query && "&"}${name}=${encodeURIComponent(value)}`;
-  }
-  return query ? `${address}${address.includes("?") ? "&" : "?"}${query}` : address;
+  return address;
 }
 
-/** Return one `<source>` for each explicit format, and last the `srcset` of the `<img>`. */
+/** Return one `<source>` for each explicit format, and last the `srcset` of the `<img>`; nothing without widths. */
 export function candidates(
   base: string,
   id: string,
@@ -49,7 +46,8 @@ export function candidates(
     widths
       .map((width) => `${proxyAddress(base, id, { ...options, width, format: format ?? null })} ${width}w`)
       .join(", ");
-  const explicit = formats.filter((format) => format !== "original" && format !== "auto");
+  if (!widths.length) return [];
+  const explicit = formats.filter((format) => !/^(original|auto)$/.test(format));
   const last = formats.find((format) => !explicit.includes(format));
   return [...explicit.map((format) => ({ type: `image/${format}`, srcset: srcset(format) })), { srcset: srcset(last) }];
 }

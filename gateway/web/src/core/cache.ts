@@ -16,61 +16,54 @@ export interface CacheStats {
 }
 
 /** A cache with least-recently-used eviction, whose entries expire before their URLs do. */
-export class ImageCache<T> {
-  readonly #entries = new Map<string, { value: T; until: number }>();
-  #hits = 0;
-  #misses = 0;
-
-  constructor(private readonly options: () => Partial<CacheOptions> | undefined = () => undefined) {}
-
+export interface ImageCache<T> {
   /** Return the value, or undefined if there is none or it has expired. */
-  get(key: string): T | undefined {
-    const entry = this.#entries.get(key);
-    this.#entries.delete(key);
-    if (!entry || entry.until <= Date.now()) {
-      this.#misses++;
-      return undefined;
-    }
-    this.#entries.set(key, entry); // a Map keeps insertion order: the last entry is the most recently used
-    this.#hits++;
-    return entry.value;
-  }
-
+  get(key: string): T | undefined;
   /** Return the value even if it has expired, without counting the lookup. */
-  peek(key: string): T | undefined {
-    return this.#entries.get(key)?.value;
-  }
-
+  peek(key: string): T | undefined;
   /** Store a value. It expires early if `expiresAt` (Unix seconds) comes before the TTL ends. */
-  set(key: string, value: T, expiresAt?: number | null): void {
-    const { max, ttl, margin } = { ...CACHE_DEFAULTS, ...this.options() };
-    const now = Date.now();
-    let until = now + ttl;
-    if (expiresAt) {
-      const end = expiresAt * 1000;
-      // The gateway never returns an expired URL: if it looks expired, the clock of this machine is wrong.
-      until = Math.min(until, end > now ? Math.max(end - margin, now + (end - now) / 2) : now + margin);
-    }
-    this.#entries.delete(key);
-    this.#entries.set(key, { value, until });
-    for (const oldest of this.#entries.keys()) {
-      if (this.#entries.size <= max) break;
-      this.#entries.delete(oldest);
-    }
-  }
-
+  set(key: string, value: T, expiresAt?: number | null): void;
   /** Remove one entry. */
-  invalidate(key: string): void {
-    this.#entries.delete(key);
-  }
-
+  invalidate(key: string): void;
   /** Remove all entries. */
-  clear(): void {
-    this.#entries.clear();
-  }
-
+  clear(): void;
   /** Return the counters since the page was loaded. */
-  stats(): CacheStats {
-    return { size: this.#entries.size, hits: this.#hits, misses: this.#misses };
-  }
+  stats(): CacheStats;
+}
+
+/** Make an empty cache. */
+export function createCache<T>(options: () => Partial<CacheOptions> | undefined = () => undefined): ImageCache<T> {
+  const entries = new Map<string, { value: T; until: number }>();
+  let hits = 0;
+  let misses = 0;
+  return {
+    get(key) {
+      const entry = entries.get(key);
+      entries.delete(key);
+      if (!entry || entry.until <= Date.now()) {
+        misses++;
+        return undefined;
+      }
+      entries.set(key, entry); // a Map keeps insertion order: the last entry is the most recently used
+      hits++;
+      return entry.value;
+    },
+    peek: (key) => entries.get(key)?.value,
+    set(key, value, expiresAt) {
+      const { max, ttl, margin } = { ...CACHE_DEFAULTS, ...options() };
+      const now = Date.now();
+      // The gateway never returns an expired URL: if it looks expired, the clock of this machine is wrong.
+      const life = expiresAt ? expiresAt * 1000 - now : Infinity;
+      const usable = life > 0 ? Math.max(life - margin, life / 2) : margin;
+      entries.delete(key);
+      entries.set(key, { value, until: now + Math.min(ttl, usable) });
+      for (const oldest of entries.keys()) {
+        if (entries.size <= max) break;
+        entries.delete(oldest);
+      }
+    },
+    invalidate: (key) => void entries.delete(key),
+    clear: () => entries.clear(),
+    stats: () => ({ size: entries.size, hits, misses }),
+  };
 }

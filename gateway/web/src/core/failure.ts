@@ -46,8 +46,6 @@ const KINDS: Readonly<Record<number, FailureKind>> = {
   503: "unavailable",
 };
 
-const TRANSIENT: readonly FailureKind[] = ["network", "timeout", "throttled", "unavailable", "server"];
-
 /** Map an HTTP status to a failure. 0 means no answer; a status of success means that the body is not an image. */
 export function kindOf(status: number): FailureKind {
   return KINDS[status] ?? (status >= 500 ? "server" : status >= 400 ? "invalid" : status ? "decode" : "network");
@@ -57,25 +55,28 @@ export function kindOf(status: number): FailureKind {
 export function kindOfCode(code: string): FailureKind {
   if (code === "unauthorized") return code;
   if (code === "image_blocked") return "blocked";
-  if (code.endsWith("not_found")) return "not_found";
-  return code.startsWith("invalid") || code.startsWith("unknown") ? "invalid" : "unavailable";
+  if (/not_found$/.test(code)) return "not_found";
+  return /^(invalid|unknown)/.test(code) ? "invalid" : "unavailable";
 }
 
 /** Whether the same request may succeed later. */
 export function isTransient(kind: FailureKind): boolean {
-  return TRANSIENT.includes(kind);
+  return /^(network|timeout|throttled|unavailable|server)$/.test(kind);
 }
 
-/** Decide what to do about a failure. `viaUrl`: the image was loaded by a presigned URL, so 403 means that it expired. */
+/**
+ * Decide what to do about a failure. `viaUrl`: the image was loaded by a presigned URL, so 403 means that it expired, and
+ * the token for the API call has been renewed already.
+ */
 export function actionFor(kind: FailureKind, viaUrl: boolean): Action {
   if (isTransient(kind) || kind === "decode") return "retry";
-  if (kind === "unauthorized") return "authorize";
-  return kind === "refused" && viaUrl ? "renew" : "stop";
+  if (viaUrl) return kind === "refused" ? "renew" : "stop";
+  return kind === "unauthorized" ? "authorize" : "stop";
 }
 
-/** Parse Retry-After (RFC 9110 section 10.2.3) into ms. Return null if it is missing or malformed. */
+/** Parse Retry-After (RFC 9110 section 10.2.3) into ms. Return null if it is missing, malformed or past. */
 export function retryAfterOf(field: string | null, now = Date.now()): number | null {
   if (!field) return null;
   const ms = /^\d+$/.test(field) ? Number(field) * 1000 : Date.parse(field) - now;
-  return Number.isNaN(ms) ? null : Math.max(0, ms);
+  return ms >= 0 ? ms : null;
 }

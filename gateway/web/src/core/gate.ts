@@ -15,91 +15,98 @@ const PROBE_BACKOFF = { max: Infinity, delay: 1000, maxDelay: 15_000 };
  * time is sent and all other requests wait. After a successful probe the waiting requests start at random times within
  * two seconds.
  */
-export class Gate {
-  readonly #failing = new Set<string>();
-  #probes = 0;
-  #closed = false;
-  #notBefore = 0;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #probing = false;
-  readonly #waiting = new Map<() => void, Probe>();
-  readonly #listeners = new Set<() => void>();
-
-  constructor(private readonly random: () => number = Math.random) {}
-
+export interface Gate {
   /** Whether requests have to wait. */
-  get closed(): boolean {
-    return this.#closed;
-  }
-
+  readonly closed: boolean;
   /** Wait while the gate is closed. `probe` may be called meanwhile. Rejects when the signal is aborted. */
-  async enter(probe: Probe, signal: AbortSignal): Promise<void> {
-    while (this.#closed) {
-      await abortable<void>(signal, (go) => {
-        this.#waiting.set(go, probe);
-        this.#schedule();
-        return () => this.#waiting.delete(go);
-      });
-      await sleep(this.random() * SPREAD, signal);
-    }
-  }
-
+  enter(probe: Probe, signal: AbortSignal): Promise<void>;
+  /** Wait until the gate opens, or `wake()` is called while it is open; then up to two seconds more. */
+  wait(probe: Probe, signal: AbortSignal): Promise<void>;
   /** Record an answer of the gateway: open the gate. */
-  succeeded(): void {
-    this.#failing.clear();
-    this.#probes = 0;
-    if (!this.#closed) return;
-    this.#closed = false;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    for (const go of this.#waiting.keys()) go();
-    this.#waiting.clear();
-    for (const listener of [...this.#listeners]) listener();
-  }
-
+  succeeded(): void;
   /** Record a failure of the image `what`. No probe is sent for `retryAfter` ms. One broken image never closes the gate. */
-  failed(what: string, retryAfter: number | null = null): void {
-    this.#notBefore = Math.max(this.#notBefore, Date.now() + (retryAfter ?? 0));
-    if (this.#failing.add(what).size >= FAILURES) this.#closed = true;
+  failed(what: string, retryAfter?: number | null): void;
+  /** The network is back or the page is visible again: probe now, or let failed loads be tried again. */
+  wake(): void;
+}
+
+/** Make an open gate. */
+export function createGate(random: () => number = Math.random): Gate {
+  const failing = new Set<string>();
+  const waiting = new Map<() => void, Probe>();
+  let isClosed = false;
+  let isProbing = false;
+  let probes = 0;
+  let notBefore = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+
+  async function wait(probe: Probe, signal: AbortSignal): Promise<void> {
+    await abortable<void>(signal, (go) => {
+      waiting.set(go, probe);
+      schedule();
+      return () => waiting.delete(go);
+    });
+    await sleep(random() * SPREAD, signal);
   }
 
-  /** Probe now: the network is back or the page is visible again. */
-  wake(): void {
-    this.#probes = 0;
-    if (this.#closed && this.#waiting.size) void this.#probe();
-    else for (const listener of [...this.#listeners]) listener();
+  function open(): void {
+    isClosed = false;
+    unschedule();
+    for (const go of waiting.keys()) go();
   }
 
-  /** Call `listener` when failed loads should be retried. Returns the function that removes it. */
-  onOpen(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+  function succeeded(): void {
+    failing.clear();
+    probes = 0;
+    if (isClosed) open();
   }
 
-  #schedule(): void {
-    if (this.#timer || this.#probing) return;
-    const wait = Math.max(
-      this.#notBefore - Date.now(),
-      backoff(++this.#probes, { ...PROBE_BACKOFF, random: this.random }),
-    );
-    this.#timer = setTimeout(() => this.#probe(), wait);
+  function schedule(): void {
+    if (!isClosed || !waiting.size || timer || isProbing) return;
+    const delay = backoff(++probes, { ...PROBE_BACKOFF, random });
+    timer = setTimeout(ask, Math.max(notBefore - Date.now(), delay));
   }
 
-  async #probe(): Promise<void> {
-    if (this.#probing) return;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    const first = this.#waiting.entries().next().value;
+  function unschedule(): void {
+    clearTimeout(timer);
+    timer = undefined;
+  }
+
+  async function ask(): Promise<void> {
+    if (isProbing) return;
+    unschedule();
+    const [first] = waiting;
     // No request waits, or the page is hidden: the next enter() or wake() starts again.
     if (!first || globalThis.document?.hidden) return;
-    const [go, probe] = first;
     // Rotate: one broken image must not keep the gate closed.
-    this.#waiting.delete(go);
-    this.#waiting.set(go, probe);
-    this.#probing = true;
-    const answered = await probe();
-    this.#probing = false;
-    if (answered) this.succeeded();
-    else if (this.#closed) this.#schedule();
+    waiting.delete(first[0]);
+    waiting.set(...first);
+    isProbing = true;
+    const isAnswered = await first[1]();
+    isProbing = false;
+    if (isAnswered) succeeded();
+    else schedule();
   }
+
+  return {
+    get closed() {
+      return isClosed;
+    },
+    async enter(probe, signal) {
+      while (isClosed) await wait(probe, signal);
+    },
+    wait,
+    succeeded,
+    failed(what, retryAfter) {
+      notBefore = Math.max(notBefore, Date.now() + (retryAfter ?? 0));
+      if (failing.add(what).size < FAILURES) return;
+      isClosed = true;
+      schedule();
+    },
+    wake() {
+      probes = 0;
+      if (isClosed && waiting.size) void ask();
+      else open();
+    },
+  };
 }

@@ -1,9 +1,9 @@
 import { proxyAddress } from "./addresses.js";
-import { Batcher } from "./batch.js";
-import { ImageCache } from "./cache.js";
+import { createBatcher, type Rank } from "./batch.js";
+import { createCache, type ImageCache } from "./cache.js";
 import { baseUrlOf, config } from "./config.js";
 import { ImageLoadError, isTransient, kindOf, kindOfCode, retryAfterOf } from "./failure.js";
-import { Gate } from "./gate.js";
+import { createGate, type Gate } from "./gate.js";
 
 /** Metadata of an image. */
 export interface ImageMeta {
@@ -24,176 +24,175 @@ export interface ImageUrl {
   meta?: ImageMeta;
 }
 
-interface Envelope<T> {
-  data: T;
+interface Batch {
+  urls: Record<string, ImageUrl>;
+  errors: Record<string, string>;
 }
 
 const API = "/api/v1/images/";
 const TIMEOUT = 15_000;
 
 /** Client of one gateway: its gate, URL cache and API calls. */
-export class Gateway {
-  readonly gate = new Gate();
-  readonly cache = new ImageCache<ImageUrl>(() => config.cache);
-  readonly #urls = new Batcher<ImageUrl>(
-    (ids) => this.#askForUrls(ids),
-    () => config.batch,
-  );
-  #diagnosis: Promise<unknown> = Promise.resolve();
-  #token: string | null | undefined;
-  #tokenRenewal: Promise<void> | undefined;
-  #hasMeta = true;
-  readonly #reported = new WeakSet<ImageLoadError>();
-
-  constructor(readonly base: string) {}
-
+export interface Gateway {
+  readonly base: string;
+  readonly gate: Gate;
+  readonly cache: ImageCache<ImageUrl>;
   /** Return a presigned URL, from the cache if possible. Rejects with `ImageLoadError`. */
-  async url(id: string, rank?: number): Promise<ImageUrl> {
-    return this.cache.get(id) ?? (await this.#urls.load(id, rank));
-  }
-
+  url(id: string, rank?: Rank): Promise<ImageUrl>;
   /** Return a presigned URL other than `dead`: the gateway's newest one, else a new one. */
-  async freshUrl(id: string, dead?: string): Promise<ImageUrl> {
-    if (dead && this.cache.peek(id)?.url !== dead) return this.url(id);
-    this.cache.invalidate(id);
-    const newest = dead && (await this.#urls.load(id));
-    return newest && newest.url !== dead ? newest : this.refresh(id);
+  freshUrl(id: string, dead: string): Promise<ImageUrl>;
+  /** Request a new URL. Only the owner and the administrator may. */
+  refresh(id: string): Promise<ImageUrl>;
+  /** Return the metadata, or undefined if the gateway does not offer it. */
+  meta(id: string, rank?: Rank): Promise<ImageMeta | undefined>;
+  /** Get a new token from the page. Concurrent callers share one renewal. */
+  renewToken(): Promise<void>;
+  /** Whether a HEAD of `address` is answered without a transient error. */
+  probe(address: string): Promise<boolean>;
+  /**
+   * Find out why `address` failed, by Resource Timing. If that does not tell, and `mayAsk`, send a HEAD: one at a time,
+   * and none while the gate is closed. `what` is counted against the gateway.
+   */
+  diagnose(address: string, what: string, since: number, mayAsk: boolean, signal: AbortSignal): Promise<ImageLoadError>;
+  /** Tell the gate: a transient failure counts against the gateway, any other one is an answer. */
+  report(failure: ImageLoadError, what: string): void;
+}
+
+/** Make the client of the gateway at `base`, which has no trailing slash. */
+export function createGateway(base: string): Gateway {
+  const gate = createGate();
+  const cache = createCache<ImageUrl>(() => config.cache);
+  const askForUrl = createBatcher<ImageUrl>(askForUrls, () => config.batch);
+  let diagnosis: Promise<unknown> = Promise.resolve();
+  let token: string | null | undefined;
+  let tokenRenewal: Promise<void> | undefined;
+  let hasMeta = true;
+
+  // After a 401 the token is renewed once.
+  async function call<T>(path: string, body: object): Promise<T> {
+    for (let isRenewed = false; ; isRenewed = true) {
+      token ??= await config.getToken?.({ renew: false });
+      try {
+        const answer = await fetch(base + API + path, {
+          method: "POST",
+          headers: { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) },
+          credentials: config.credentials ?? "same-origin",
+          body: JSON.stringify(body),
+          signal: AbortSignal.timeout(TIMEOUT),
+        });
+        if (!answer.ok) throw failureOf(answer);
+        return ((await answer.json()) as { data: T }).data;
+      } catch (error) {
+        const failure = asFailure(error);
+        if (isRenewed || !config.getToken || failure.kind !== "unauthorized") throw failure;
+        await renewToken();
+      }
+    }
   }
 
-  /** Request a new URL. Only the owner and the administrator may. */
-  async refresh(id: string): Promise<ImageUrl> {
-    const made = await this.call<ImageUrl>(`${API}${id}/url/refresh`, {});
-    this.cache.set(id, made, made.expires_at);
+  function renewToken(): Promise<void> {
+    tokenRenewal ??= (async () => {
+      try {
+        token = await config.getToken?.({ renew: true });
+      } finally {
+        tokenRenewal = undefined;
+      }
+    })();
+    return tokenRenewal;
+  }
+
+  async function askForUrls(image_ids: string[]): Promise<Map<string, ImageUrl | Error>> {
+    const answers = new Map<string, ImageUrl | Error>();
+    const ask = async (image_ids: string[]) => {
+      const include = config.batch?.meta !== false && { include: ["meta"] };
+      const { urls, errors } = await call<Batch>("urls", { image_ids, ...include });
+      for (const [id, code] of Object.entries(errors)) answers.set(id, new ImageLoadError(kindOfCode(code)));
+      for (const [id, found] of Object.entries(urls)) {
+        hasMeta = !!found.meta;
+        cache.set(id, found, found.expires_at);
+        answers.set(id, found);
+      }
+      return image_ids.filter((id) => errors[id] === "unauthorized");
+    };
+    // For a rejected token the batch call answers 200, with the error of each id.
+    const refused = await ask(image_ids);
+    if (refused.length && config.getToken) {
+      await renewToken();
+      await ask(refused);
+    }
+    return answers;
+  }
+
+  async function url(id: string, rank?: Rank): Promise<ImageUrl> {
+    return cache.get(id) ?? askForUrl(id, rank);
+  }
+
+  async function refresh(id: string): Promise<ImageUrl> {
+    const meta = cache.peek(id)?.meta;
+    const made = { ...(meta && { meta }), ...(await call<ImageUrl>(`${id}/url/refresh`, {})) };
+    cache.set(id, made, made.expires_at);
     return made;
   }
 
-  /** Return the metadata, or undefined if the gateway does not offer it. */
-  async meta(id: string, rank?: number): Promise<ImageMeta | undefined> {
-    return this.#hasMeta && config.batch?.meta !== false ? (await this.url(id, rank)).meta : undefined;
+  function report({ kind, retryAfter }: ImageLoadError, what: string): void {
+    if (isTransient(kind)) gate.failed(what, retryAfter);
+    else gate.succeeded();
   }
 
-  /** Call the API and return `data`. After a 401 the token is renewed once. `body` makes it a POST. */
-  async call<T>(path: string, body?: unknown): Promise<T> {
-    for (let renewed = false; ; renewed = true) {
-      this.#token ??= await config.getToken?.({ renew: false });
-      try {
-        return await this.#send<T>(path, body);
-      } catch (error) {
-        if (renewed || !config.getToken || (error as ImageLoadError).kind !== "unauthorized") throw error;
-        await this.renewToken();
-      }
-    }
-  }
-
-  /** Get a new token from the page. Concurrent callers share one renewal. */
-  renewToken(): Promise<void> {
-    this.#tokenRenewal ??= (async () => {
-      try {
-        this.#token = await config.getToken?.({ renew: true });
-      } finally {
-        this.#tokenRenewal = undefined;
-      }
-    })();
-    return this.#tokenRenewal;
-  }
-
-  /** Whether a HEAD of `address` is answered without a transient error. */
-  probe(address: string): Promise<boolean> {
-    return this.#head(address).then((failure) => !isTransient(failure.kind));
-  }
-
-  /** Find out by HEAD why `address` failed. One HEAD is sent at a time, and none while the gate is closed. */
-  diagnose(address: string, signal?: AbortSignal): Promise<ImageLoadError> {
-    const diagnosis = this.#diagnosis.then(async () => {
-      if (this.gate.closed || signal?.aborted || globalThis.navigator?.onLine === false) {
-        return new ImageLoadError("network");
-      }
-      const failure = await this.#head(address);
-      this.report(failure, address);
-      return failure;
-    });
-    this.#diagnosis = diagnosis;
-    return diagnosis;
-  }
-
-  /** Tell the gate: a transient failure counts against the gateway, any other one is an answer. */
-  report(failure: ImageLoadError, what: string): void {
-    if (this.#reported.has(failure)) return;
-    this.#reported.add(failure);
-    const { kind, retryAfter } = failure;
-    if (isTransient(kind)) this.gate.failed(what, retryAfter);
-    else this.gate.succeeded();
-  }
-
-  #head(address: string): Promise<ImageLoadError> {
-    return this.#fetch(address, { method: "HEAD", cache: "no-store" }, failureOf).catch(asFailure);
-  }
-
-  #send<T>(path: string, body?: unknown): Promise<T> {
-    const headers: Record<string, string> = {};
-    if (this.#token) headers.Authorization = `Bearer ${this.#token}`;
-    const init: RequestInit = { headers, credentials: config.credentials ?? "same-origin" };
-    if (body) {
-      headers["Content-Type"] = "application/json";
-      init.method = "POST";
-      init.body = JSON.stringify(body);
-    }
-    return this.#fetch(this.base + path, init, async (answer) => {
-      if (!answer.ok) throw failureOf(answer);
-      return ((await answer.json()) as Envelope<T>).data;
-    });
-  }
-
-  async #fetch<T>(address: string, init: RequestInit, read: (answer: Response) => T | Promise<T>): Promise<T> {
-    const abort = new AbortController();
-    const timer = setTimeout(() => abort.abort(), TIMEOUT);
-    try {
-      return await read(await fetch(address, { ...init, signal: abort.signal }));
-    } catch (error) {
-      throw asFailure(error);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  async #askForUrls(ids: string[]): Promise<Map<string, ImageUrl | Error>> {
-    const ask = (image_ids: string[]) =>
-      this.call<{ urls: Record<string, ImageUrl>; errors: Record<string, string> }>(`${API}urls`, {
-        image_ids,
-        ...(config.batch?.meta !== false && { include: ["meta"] }),
+  return {
+    base,
+    gate,
+    cache,
+    url,
+    refresh,
+    renewToken,
+    report,
+    async freshUrl(id, dead) {
+      if (cache.peek(id)?.url === dead) cache.invalidate(id);
+      const newest = await url(id);
+      return newest.url === dead ? refresh(id) : newest;
+    },
+    async meta(id, rank) {
+      return hasMeta && config.batch?.meta !== false ? (await url(id, rank)).meta : undefined;
+    },
+    async probe(address) {
+      return !isTransient((await head(address)).kind);
+    },
+    async diagnose(address, what, since, mayAsk, signal) {
+      const entries = performance.getEntriesByName(address) as PerformanceResourceTiming[];
+      const entry = entries.findLast(({ startTime }) => startTime >= since);
+      const status = entry?.responseStatus ?? 0;
+      const known = new ImageLoadError(kindOf(status), status || null);
+      // For the page's own origin the status is never hidden: 0 means no answer.
+      const isTold = status || (entry && address.startsWith(`${location.origin}/`));
+      // Resource Timing has no Retry-After.
+      if (!mayAsk || (isTold && !/unavailable|throttled/.test(known.kind))) return known;
+      const found = diagnosis.then(async () => {
+        if (gate.closed || signal.aborted || !navigator.onLine) return known;
+        const failure = await head(address);
+        report(failure, what); // before the next HEAD
+        return failure.kind === "network" ? known : failure;
       });
-    const { urls, errors } = await ask(ids);
-    // For a rejected token the batch call answers 200, with the error of each id.
-    const refused = Object.keys(errors).filter((id) => errors[id] === "unauthorized");
-    if (refused.length && config.getToken) {
-      await this.renewToken();
-      const again = await ask(refused);
-      for (const id of refused) delete errors[id];
-      Object.assign(urls, again.urls);
-      Object.assign(errors, again.errors);
-    }
-    const answers = new Map<string, ImageUrl | Error>();
-    for (const [id, found] of Object.entries(urls)) {
-      this.#hasMeta = !!found.meta;
-      this.cache.set(id, found, found.expires_at);
-      answers.set(id, found);
-    }
-    for (const [id, code] of Object.entries(errors)) answers.set(id, new ImageLoadError(kindOfCode(code)));
-    return answers;
-  }
+      diagnosis = found;
+      return found;
+    },
+  };
 }
 
-function asFailure(error: unknown): ImageLoadError {
-  return error instanceof ImageLoadError ? error : new ImageLoadError("network");
+/** Return the error as a failure to load; any other error means that there was no answer. */
+export function asFailure(error: unknown): ImageLoadError {
+  if (error instanceof ImageLoadError) return error;
+  return new ImageLoadError((error as Error)?.name === "TimeoutError" ? "timeout" : "network");
 }
 
 function failureOf({ status, headers }: Response): ImageLoadError {
-  return new ImageLoadError(
-    kindOf(status),
-    status,
-    headers.get("X-Request-Id"),
-    retryAfterOf(headers.get("Retry-After")),
-  );
+  const retryAfter = retryAfterOf(headers.get("Retry-After"));
+  return new ImageLoadError(kindOf(status), status, headers.get("X-Request-Id"), retryAfter);
+}
+
+function head(address: string): Promise<ImageLoadError> {
+  const signal = AbortSignal.timeout(TIMEOUT);
+  return fetch(address, { method: "HEAD", cache: "no-store", signal }).then(failureOf, asFailure);
 }
 
 const gateways = new Map<string, Gateway>();
@@ -203,7 +202,7 @@ export function gatewayAt(base?: string | null): Gateway {
   const address = baseUrlOf(base);
   let gateway = gateways.get(address);
   if (!gateway) {
-    gateway = new Gateway(address);
+    gateway = createGateway(address);
     gateways.set(address, gateway);
     wakeWithThePage(gateway.gate);
   }
@@ -220,8 +219,8 @@ export const imageProxy = {
   /** Return for each id its URL or its error, with as few calls as possible. */
   batch: async (ids: readonly string[]): Promise<Map<string, ImageUrl | ImageLoadError>> => {
     const gateway = gatewayAt();
-    const answers = ids.map((id) => gateway.url(id).catch((error: ImageLoadError) => error));
-    return new Map((await Promise.all(answers)).map((answer, index) => [ids[index] as string, answer]));
+    const answers = ids.map(async (id) => [id, await gateway.url(id).catch(asFailure)] as const);
+    return new Map(await Promise.all(answers));
   },
   /** Request a new URL. Only the owner may. */
   refresh: (id: string): Promise<ImageUrl> => gatewayAt().refresh(id),
@@ -230,8 +229,7 @@ export const imageProxy = {
 };
 
 function wakeWithThePage(gate: Gate): void {
-  const wake = () => gate.wake();
-  globalThis.addEventListener?.("online", wake);
-  globalThis.addEventListener?.("pageshow", (event) => event.persisted && wake());
-  globalThis.document?.addEventListener("visibilitychange", () => document.hidden || wake());
+  for (const type of ["online", "pageshow", "visibilitychange"]) {
+    globalThis.addEventListener?.(type, () => document.hidden || gate.wake());
+  }
 }

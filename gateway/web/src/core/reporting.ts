@@ -9,8 +9,7 @@ let monitor: Promise<Monitor> | undefined;
 
 // The collector is loaded on demand: most pages report nothing.
 const collect: Report = async (seen) => {
-  const options = () => (typeof config.monitor === "object" ? config.monitor : {});
-  monitor ??= import("./monitor.js").then((module) => new module.Monitor(options, baseUrlOf()));
+  monitor ??= import("./monitor.js").then(({ monitorOf }) => monitorOf(config, baseUrlOf()));
   (await monitor).report(seen);
 };
 

@@ -19,7 +19,7 @@ export function backoff(
   attempt: number,
   { delay, maxDelay, jitter = true, random = Math.random }: RetryOptions,
 ): number {
-  const most = Math.min(maxDelay, delay * 2 ** Math.min(attempt - 1, 30));
+  const most = Math.min(maxDelay, delay * 2 ** (attempt - 1));
   return jitter ? random() * most : most;
 }
 

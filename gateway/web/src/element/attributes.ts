@@ -1,104 +1,74 @@
+type Word<S extends string> = S extends `${infer First} ${infer Rest}` ? First | Word<Rest> : S;
+type Camel<S extends string> = S extends `${infer Head}-${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}` : S;
+
+// The property of `crossorigin` is `crossOrigin`: such attributes are written like their properties.
+
 /** Attributes that select the image: a change starts a new load. */
-export const SUBJECT = {
-  imageId: "image-id",
-  src: "src",
-  mode: "mode",
-  baseUrl: "base-url",
-  styleName: "style-name",
-  widths: "widths",
-  sizes: "sizes",
-  formats: "formats",
-  version: "version",
-  link: "link",
-} as const;
-
+export const SUBJECT = words("image-id src mode base-url style-name widths sizes formats version link");
 /** Attributes that are copied to the `<img>`. */
-export const HANDED_ON = {
-  alt: "alt",
-  decoding: "decoding",
-  crossOrigin: "crossorigin",
-  referrerPolicy: "referrerpolicy",
-} as const;
-
-/** Other string attributes. */
-export const TEXTS = {
-  fallbackSrc: "fallback-src",
-  placeholder: "placeholder",
-  loading: "loading",
-  fetchPriority: "fetchpriority",
-} as const;
+export const HANDED_ON = words("alt decoding crossOrigin referrerPolicy");
+const TEXTS = words("fallback-src placeholder loading fetchPriority");
+const SWITCHES = words("lazy priority monitor use-proxy");
 
 /** Numeric attributes with their defaults. */
 export const NUMBERS = {
-  width: ["width", 0],
-  height: ["height", 0],
-  maxRetries: ["max-retries", 3],
-  retryDelay: ["retry-delay", 1000],
-  retryMaxDelay: ["retry-max-delay", 30_000],
-  timeout: ["timeout", 0],
+  width: 0,
+  height: 0,
+  "max-retries": 3,
+  "retry-delay": 1000,
+  "retry-max-delay": 30_000,
+  timeout: 0,
 } as const;
 
-/** Boolean attributes. */
-export const SWITCHES = { lazy: "lazy", priority: "priority", monitor: "monitor", useProxy: "use-proxy" } as const;
+type Name<List extends readonly string[]> = Camel<List[number]>;
 
 /** Properties that reflect attributes. */
 export type AttributeProperties = Record<
-  keyof typeof SUBJECT | keyof typeof HANDED_ON | keyof typeof TEXTS,
+  Name<typeof SUBJECT> | Name<typeof HANDED_ON> | Name<typeof TEXTS>,
   string | null
 > &
-  Record<keyof typeof NUMBERS, number> &
-  Record<keyof typeof SWITCHES, boolean>;
+  Record<Camel<keyof typeof NUMBERS>, number> &
+  Record<Name<typeof SWITCHES>, boolean>;
+
+const NAMES: readonly string[] = [...SUBJECT, ...HANDED_ON, ...TEXTS, ...Object.keys(NUMBERS), ...SWITCHES];
 
 /** Every observed attribute. */
-export const OBSERVED: readonly string[] = [
-  ...Object.values(SUBJECT),
-  ...Object.values(HANDED_ON),
-  ...Object.values(TEXTS),
-  ...Object.values(NUMBERS).map(([name]) => name),
-  ...Object.values(SWITCHES),
-  "lang",
-];
+export const OBSERVED = [...NAMES, "lang"].map((name) => name.toLowerCase());
+
+/** Property of an attribute. */
+export function propertyOf(name: string): string {
+  return name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+}
+
+function words<const S extends string>(list: S): Word<S>[] {
+  return list.split(" ") as Word<S>[];
+}
 
 /** Define the properties on a prototype. */
 export function reflectAttributes(prototype: HTMLElement): void {
-  const define = (
-    property: string,
-    get: (element: HTMLElement) => unknown,
-    set: (element: HTMLElement, value: unknown) => void,
-  ) =>
-    Object.defineProperty(prototype, property, {
-      configurable: true,
+  for (const name of NAMES) {
+    const standard = (NUMBERS as Record<string, number>)[name];
+    const isSwitch = (SWITCHES as string[]).includes(name);
+    Object.defineProperty(prototype, propertyOf(name), {
       enumerable: true,
       get(this: HTMLElement) {
-        return get(this);
+        const value = this.getAttribute(name);
+        if (isSwitch) return (value ?? "false") !== "false";
+        if (standard === undefined) return value;
+        const number = Number.parseFloat(value ?? "");
+        return number >= 0 ? number : standard;
       },
       set(this: HTMLElement, value: unknown) {
-        set(this, value);
+        if (value === null || value === undefined || value === false) this.removeAttribute(name);
+        else this.setAttribute(name, value === true ? "" : String(value));
       },
     });
-  const write = (name: string) => (element: HTMLElement, value: unknown) => {
-    if (value === null || value === undefined || value === false) element.removeAttribute(name);
-    else element.setAttribute(name, value === true ? "" : String(value));
-  };
-  for (const [property, name] of Object.entries({ ...SUBJECT, ...HANDED_ON, ...TEXTS })) {
-    define(property, (element) => element.getAttribute(name), write(name));
-  }
-  for (const [property, [name, standard]] of Object.entries(NUMBERS)) {
-    const get = (element: HTMLElement) => {
-      const value = Number.parseFloat(element.getAttribute(name) ?? "");
-      return value >= 0 ? value : standard;
-    };
-    define(property, get, write(name));
-  }
-  for (const [property, name] of Object.entries(SWITCHES)) {
-    define(property, (element) => (element.getAttribute(name) ?? "false") !== "false", write(name));
   }
 }
 
 /** Apply properties that were set before the element was defined: they hide the accessors. */
 export function takeEarlyProperties(element: object): void {
-  for (const property of Object.keys(element)) {
-    const value: unknown = Reflect.get(element, property);
+  for (const [property, value] of Object.entries(element)) {
     Reflect.deleteProperty(element, property);
     Reflect.set(element, property, value);
   }

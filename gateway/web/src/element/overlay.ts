@@ -1,97 +1,66 @@
-import { type FailureKind, isTransient } from "../core/failure.js";
+import { actionFor, type FailureKind } from "../core/failure.js";
 import type { LoadState } from "../core/loader.js";
-import { languageOf, message, messageKeyOf } from "./messages.js";
+import { message, messageKeyOf } from "./messages.js";
 import { overlayStyles, sheet } from "./styles.js";
 
 /** The shadow tree: placeholder, spinner, message and retry button. */
-export class Overlay {
-  readonly #root: ShadowRoot;
-  readonly #placeholder = part("div", "placeholder");
-  readonly #overlay = part("div", "overlay");
-  readonly #spinner = part("div", "spinner");
-  readonly #message = part("div", "message");
-  readonly #button = part("button", "retry-button");
-  readonly #loadingSlot = slot("loading");
-  readonly #errorSlot = slot("error");
-  readonly #retrySlot = slot("retry");
-  readonly #own = sheet("");
-  #value: string | null = null;
-  #box = "";
-  #colour = "";
-  #image: HTMLImageElement | undefined;
-
-  constructor(
-    private readonly host: HTMLElement,
-    retry: () => void,
-  ) {
-    this.#root = host.attachShadow({ mode: "open" });
-    this.#root.adoptedStyleSheets = [overlayStyles(), this.#own];
-    this.#button.type = "button";
-    this.#button.addEventListener("click", retry);
-    this.#message.setAttribute("role", "status");
-    this.#spinner.ariaHidden = "true";
-    this.#placeholder.append(slot("placeholder"));
-    this.#loadingSlot.append(this.#spinner);
-    this.#errorSlot.append(this.#message);
-    this.#retrySlot.append(this.#button);
-    this.#retrySlot.addEventListener("click", (event) => event.target !== this.#button && retry());
-    this.#overlay.append(this.#loadingSlot, this.#errorSlot, this.#retrySlot);
-    this.#placeholder.className = "layer";
-    this.#root.append(this.#placeholder, slot(), this.#overlay);
-  }
-
+export interface Overlay {
   /** Show the parts for a state. A displayed image (`hasPicture`) is never covered. */
-  show(state: LoadState, kind: FailureKind | null, hasPicture: boolean): void {
-    const lang = languageOf(this.host);
-    const failed = state === "failed";
-    const waits = state === "offline" || state === "retrying";
-    this.#placeholder.hidden = hasPicture;
-    this.#loadingSlot.hidden = hasPicture || !(state === "loading" || state === "retrying");
-    this.#errorSlot.hidden = hasPicture || !(failed || waits);
-    this.#retrySlot.hidden = hasPicture || !failed || !kind || !(isTransient(kind) || kind === "decode");
-    this.#overlay.hidden = hasPicture || !(failed || waits || state === "loading");
-    this.#overlay.className = state === "loading" ? "layer light" : "layer";
-    const key = failed && kind ? messageKeyOf(kind) : state === "offline" ? state : "retrying";
-    this.#message.textContent = hasPicture || !(failed || waits) ? "" : message(key, lang);
-    this.#button.textContent = message("retry", lang);
-  }
-
-  /** Set the placeholder: a colour, or the address of a small image; null for none. */
-  placeholder(value: string | null): void {
-    if (value === this.#value) return;
-    this.#value = value;
-    const isColour = !!value && CSS.supports("color", value);
-    this.#colour = isColour ? `--_c:${value}` : "";
-    this.#restyle();
-    this.#image?.remove();
-    this.#image = undefined;
-    if (!value || isColour) return;
-    this.#image = new Image();
-    this.#image.alt = "";
-    this.#image.src = value;
-    this.#placeholder.prepend(this.#image);
-  }
-
-  /** Reserve space in CSS pixels, so that the layout does not shift; 0 if unknown. */
-  box(width: number, height: number): void {
-    this.#box =
-      width > 0 && height > 0 ? `inline-size:${width}px;aspect-ratio:${width}/${height};grid-template:100%/100%;` : "";
-    this.#restyle();
-  }
-
-  #restyle(): void {
-    this.#own.replaceSync(`:host{${this.#box}${this.#colour}}`);
-  }
+  show(state: LoadState, kind: FailureKind | undefined, hasPicture: boolean): void;
+  /**
+   * Reserve space of `width` by `height` CSS pixels (0 if unknown), so that the layout does not shift, and fill it with
+   * the placeholder: a colour, or the address of a small image.
+   */
+  reserve(width: number, height: number, placeholder: string): void;
 }
 
-function part<K extends keyof HTMLElementTagNameMap>(tag: K, name: string): HTMLElementTagNameMap[K] {
-  const made = document.createElement(tag);
-  made.setAttribute("part", name);
-  return made;
+/** Attach a shadow tree to `host`. */
+export function createOverlay(host: HTMLElement, retry: () => void): Overlay {
+  const placeholder = make("div", "placeholder", make("slot", "placeholder"));
+  const loadingSlot = make("slot", "loading", make("i", "spinner"));
+  const text = make("span", "message");
+  const errorSlot = make("slot", "error", text);
+  // A live region. Always displayed: one that appears together with its text is not announced.
+  const status = make("output", "status", errorSlot);
+  const button = make("button", "retry-button");
+  const retrySlot = make("slot", "retry", button);
+  const overlay = make("section", "overlay", loadingSlot, status, retrySlot);
+  const own = sheet("");
+  const root = host.attachShadow({ mode: "open" });
+  root.adoptedStyleSheets = [overlayStyles(), own];
+  root.append(placeholder, document.createElement("slot"), overlay);
+  retrySlot.addEventListener("click", retry);
+
+  return {
+    show(state, kind, hasPicture) {
+      const failed = state === "failed" && kind;
+      const waits = (state === "offline" || state === "retrying") && state;
+      const key = !hasPicture && (failed ? messageKeyOf(failed) : waits);
+      placeholder.hidden = hasPicture;
+      loadingSlot.hidden = hasPicture || !/loading|retrying/.test(state);
+      errorSlot.hidden = !key;
+      retrySlot.hidden = !key || !failed || actionFor(failed, false) !== "retry";
+      overlay.className = key ? "cover" : "";
+      text.textContent = key ? message(key, host) : "";
+      button.textContent = message("retry", host);
+    },
+    reserve(width, height, placeholder) {
+      const box = width && height && `width:${width}px;aspect-ratio:${width}/${height};grid-template:100%/100%;`;
+      // JSON quotes as CSS does.
+      const fill = CSS.supports("color", placeholder) ? placeholder : `url(${JSON.stringify(placeholder)}) 50%/cover`;
+      own.replaceSync(`:host{${box || ""}${placeholder && `--_fill:${fill}`}}`);
+    },
+  };
 }
 
-function slot(name?: string): HTMLSlotElement {
-  const made = document.createElement("slot");
-  if (name) made.name = name;
-  return made;
+/** Make a slot with that name, or another element that is the part of that name. */
+function make<K extends "div" | "section" | "output" | "i" | "span" | "slot" | "button">(
+  tag: K,
+  name: string,
+  ...children: Element[]
+): HTMLElementTagNameMap[K] {
+  const made: HTMLElement = document.createElement(tag);
+  made.setAttribute(tag === "slot" ? "name" : "part", name);
+  made.append(...children);
+  return made as HTMLElementTagNameMap[K];
 }

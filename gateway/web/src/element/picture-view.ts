@@ -1,152 +1,116 @@
-import { candidates } from "../core/addresses.js";
-import type { FailureKind } from "../core/failure.js";
-import { gatewayAt, type ImageMeta } from "../core/gateway.js";
-import type { LoaderView, LoadState, Source } from "../core/loader.js";
-import type { BytesSource } from "../core/monitor.js";
+import type { ImageMeta } from "../core/gateway.js";
+import type { LoaderView, Source } from "../core/loader.js";
 import type { Overlay } from "./overlay.js";
-import {
-  applySource,
-  bytesSourceOf,
-  clearSource,
-  detachedCopy,
-  diagnosed,
-  type PictureSource,
-  settled,
-} from "./picture.js";
+import { applySource, clearSource, settled } from "./picture.js";
 import type { SmartImageElement } from "./smart-image.js";
 
 /** Displays the image in the element's `<img>` and dispatches the element's events. */
-export class PictureView implements LoaderView {
-  meta: ImageMeta | undefined;
-  /** The attributes that select the image, as one string. */
-  subject = "";
-  /** The subject of the displayed image; empty if none is displayed. */
-  #shown = "";
-  #img: HTMLImageElement | undefined;
-
-  constructor(
-    private readonly host: SmartImageElement,
-    private readonly overlay: Overlay,
-    private readonly states: CustomStateSet | undefined,
-  ) {}
-
+export interface PictureView extends LoaderView {
+  /** The attributes that select the image, as one string; empty if there is none. */
+  readonly subject: string;
   /** The `<img>`: the page's own, else a new one. */
-  get img(): HTMLImageElement {
-    if (!this.#img || !this.host.contains(this.#img)) {
-      this.#img = this.host.querySelector("img") ?? new Image();
-      if (!this.#img.isConnected) this.host.append(this.#img);
+  img(): HTMLImageElement;
+  /** Select another image. `isGiven`: the page has set the source of the `<img>`, so that it is loading already. */
+  select(subject: string, isGiven?: boolean): void;
+  /** Update the reserved space, the placeholder and the overlay. */
+  refresh(): void;
+}
+
+/** Make the view of `host`. */
+export function createView(host: SmartImageElement, overlay: Overlay, states: CustomStateSet | undefined): PictureView {
+  let subject = "";
+  /** The subject of the displayed image; empty if none is displayed. */
+  let shown = "";
+  let isGiven = false;
+  let meta: ImageMeta | undefined;
+  let current: HTMLImageElement | undefined;
+
+  function img(): HTMLImageElement {
+    if (!current || !host.contains(current)) {
+      current = host.querySelector("img") ?? new Image();
+      if (!current.isConnected) host.append(current);
     }
-    return this.#img;
+    return current;
   }
 
-  async show(source: Source, signal: AbortSignal): Promise<BytesSource> {
-    const { img, host } = this;
-    const gateway = gatewayAt(host.baseUrl);
-    const asksGateway = source.expiresAt === null;
-    const wanted = this.#pictureSource(source);
-    const isGiven = host.attempt === 1 && host.state === "loading" && img.src && isSame(img, wanted);
-    if (isGiven && img.complete) {
-      if (!img.naturalWidth) throw await diagnosed(img.currentSrc || img.src, 0, gateway, asksGateway, signal);
-    } else {
-      if (this.#shown) {
-        const copy = detachedCopy(img, wanted);
-        await settled(copy, gateway, asksGateway, signal);
+  function refresh(): void {
+    const width = host.width || meta?.width || 0;
+    const height = host.height || meta?.height || 0;
+    if (width && height && host.isConnected) Object.assign(img(), { width, height });
+    overlay.reserve(width, height, host.placeholder ?? meta?.placeholder ?? meta?.color ?? "");
+    overlay.show(host.state, host.lastError?.kind, !!shown);
+  }
+
+  function tell(type: string, detail?: object): void {
+    host.dispatchEvent(detail ? new CustomEvent(type, { detail }) : new Event(type));
+  }
+
+  /** Load the source into `target`; return whether it could be loaded. */
+  function put(source: Source, target: HTMLImageElement, sizes: string, signal: AbortSignal): Promise<boolean> {
+    const done = settled(target, signal);
+    applySource(target, source, sizes);
+    return done;
+  }
+
+  return {
+    get subject() {
+      return subject;
+    },
+    img,
+    refresh,
+    tell,
+    select(wanted, isWantedGiven = false) {
+      subject = wanted;
+      isGiven = isWantedGiven;
+      meta = undefined;
+    },
+    async show(source, signal) {
+      const target = img();
+      const wasGiven = isGiven;
+      isGiven = false;
+      if (shown) {
+        // Decode the new image before it replaces the displayed one.
+        const copy = new Image();
+        copy.crossOrigin = target.crossOrigin;
+        copy.referrerPolicy = target.referrerPolicy;
+        if (!(await put(source, copy, `${target.clientWidth || innerWidth}px`, signal))) return addressOf(copy);
         await copy.decode().catch(() => undefined);
         signal.throwIfAborted();
       }
-      if (host.isLazy && asksGateway) img.loading = "lazy";
-      const done = settled(img, gateway, asksGateway, signal, !this.#shown);
-      if (!isGiven) applySource(img, wanted);
-      await done;
-    }
-    this.#shown = this.subject;
-    return bytesSourceOf(img);
-  }
-
-  async showFallback(address: string, signal: AbortSignal): Promise<boolean> {
-    const { img } = this;
-    const done = settled(img, gatewayAt(this.host.baseUrl), false, signal);
-    applySource(img, { address, candidates: [], sizes: "" });
-    this.#shown = await done.then(
-      () => this.subject,
-      () => "",
-    );
-    return !!this.#shown;
-  }
-
-  described(meta: ImageMeta): void {
-    this.meta = meta;
-    this.refresh();
-  }
-
-  changed(from: LoadState, to: LoadState): void {
-    // Remove the image of the previous id.
-    if (to === "failed" && this.#shown !== this.subject) {
-      clearSource(this.img);
-      this.#shown = "";
-    }
-    this.states?.delete(from);
-    this.states?.add(to);
-    this.refresh();
-    this.#tell("statechange", { from, to });
-  }
-
-  /** Update the reserved space, the placeholder and the overlay. */
-  refresh(): void {
-    const { host, meta, overlay } = this;
-    const width = host.width || meta?.width || 0;
-    const height = host.height || meta?.height || 0;
-    if (width && height && host.isConnected) Object.assign(this.img, { width, height });
-    overlay.box(width, height);
-    overlay.placeholder(this.#shown ? null : (host.placeholder ?? meta?.placeholder ?? meta?.color ?? null));
-    overlay.show(host.state, host.lastError?.kind ?? null, !!this.#shown);
-  }
-
-  retrying(attempt: number, delay: number, reason: FailureKind): void {
-    this.#tell("retry", { attempt, delay, reason });
-  }
-
-  recovered(attempts: number, outage: number): void {
-    this.#tell("recover", { attempts, outage });
-  }
-
-  loaded(): void {
-    this.host.dispatchEvent(new Event("load"));
-  }
-
-  gaveUp(): void {
-    this.host.dispatchEvent(new Event("error"));
-  }
-
-  #tell(type: string, detail: object): void {
-    this.host.dispatchEvent(new CustomEvent(type, { detail }));
-  }
-
-  #pictureSource({ address, variant, expiresAt }: Source): PictureSource {
-    const { imageId, widths, formats, sizes, isLazy, baseUrl } = this.host;
-    const style = this.meta?.styles?.[variant.style ?? ""];
-    const listed = widths ? words(widths).map(Number) : (style?.widths ?? []);
-    const isPlain = !imageId || expiresAt !== null || !listed.length;
-    return {
-      address,
-      sizes: sizes ?? (isLazy ? "auto, 100vw" : "100vw"),
-      candidates: isPlain
-        ? []
-        : candidates(
-            gatewayAt(baseUrl).base,
-            imageId,
-            variant,
-            listed,
-            formats ? words(formats) : (style?.formats ?? []),
-          ),
-    };
-  }
+      const { isLazy } = host;
+      if (isLazy && !source.expiresAt) target.loading = "lazy";
+      let isLoaded = !!target.naturalWidth;
+      try {
+        if (!wasGiven) isLoaded = await put(source, target, host.sizes ?? (isLazy ? "auto, 100vw" : "100vw"), signal);
+        else if (!target.complete) isLoaded = await settled(target, signal);
+      } catch (reason) {
+        // This ends the transfer: otherwise Chromium lets the next attempt join one that hangs. But Chromium never frees
+        // an <img> whose source is removed while it is out of the document.
+        if (!shown && target.isConnected) clearSource(target);
+        throw reason;
+      }
+      if (!isLoaded) return addressOf(target);
+      shown = subject;
+      return "";
+    },
+    described(found) {
+      meta = found;
+      refresh();
+    },
+    changed(from, to) {
+      // Remove the image of the previous id.
+      if (to === "failed" && shown !== subject) {
+        clearSource(img());
+        shown = "";
+      }
+      states?.delete(from);
+      states?.add(to);
+      refresh();
+      tell("statechange", { from, to });
+    },
+  };
 }
 
-function words(list: string): string[] {
-  return list.split(/[\s,]+/).filter(Boolean);
-}
-
-function isSame(img: HTMLImageElement, { address, candidates: wanted }: PictureSource): boolean {
-  return img.src === new URL(address, document.baseURI).href || (wanted.length > 0 && !!img.srcset);
+function addressOf(img: HTMLImageElement): string {
+  return img.currentSrc || img.src;
 }

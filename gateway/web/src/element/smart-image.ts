@@ -1,6 +1,5 @@
 import type { FailureKind, LoadFailure } from "../core/failure.js";
-import { gatewayAt } from "../core/gateway.js";
-import { Loader, type LoadRequest, type LoadState } from "../core/loader.js";
+import { createLoader, type LoadState } from "../core/loader.js";
 import { reportTo } from "../core/reporting.js";
 import {
   type AttributeProperties,
@@ -10,10 +9,10 @@ import {
   SUBJECT,
   takeEarlyProperties,
 } from "./attributes.js";
-import { Overlay } from "./overlay.js";
-import { PictureView } from "./picture-view.js";
+import { createOverlay } from "./overlay.js";
+import { createView } from "./picture-view.js";
 import { stylePictures } from "./styles.js";
-import { whenNear } from "./viewport.js";
+import { distanceOf, whenNear } from "./viewport.js";
 
 /** Events of the element; none of them bubbles. */
 export interface SmartImageEventMap {
@@ -38,8 +37,12 @@ const Base = (globalThis.HTMLElement ?? class {}) as new () => TypedEvents & HTM
 /** `<smart-image>`: displays an image of the gateway in its child `<img>`, and handles failures. */
 export class SmartImageElement extends Base {
   static readonly observedAttributes = OBSERVED;
-  readonly #view = new PictureView(this, new Overlay(this, () => this.reload()), this.attachInternals().states);
-  readonly #loader = new Loader(this.#view);
+  readonly #view = createView(
+    this,
+    createOverlay(this, () => this.reload()),
+    this.attachInternals().states,
+  );
+  readonly #loader = createLoader(this.#view);
   #isScheduled = false;
   #stopWatching: (() => void) | undefined;
 
@@ -57,17 +60,17 @@ export class SmartImageElement extends Base {
     return this.#loader.lastError;
   }
   get currentSrc(): string {
-    return this.#view.img.currentSrc;
+    return this.#view.img().currentSrc;
   }
   /** Whether no load is in progress. */
   get complete(): boolean {
-    return !/^(loading|retrying|offline)$/.test(this.state);
+    return !/loading|retrying|offline/.test(this.state);
   }
   get naturalWidth(): number {
-    return this.#view.img.naturalWidth;
+    return this.#view.img().naturalWidth;
   }
   get naturalHeight(): number {
-    return this.#view.img.naturalHeight;
+    return this.#view.img().naturalHeight;
   }
   /** Whether the load waits until the element is near the viewport. */
   get isLazy(): boolean {
@@ -93,16 +96,37 @@ export class SmartImageElement extends Base {
 
   /** Load the image again; `fresh` bypasses caches. */
   reload({ fresh = false }: { fresh?: boolean } = {}): void {
-    this.#start(0, fresh);
+    const id = this.imageId || null;
+    const src = this.src ?? (id ? null : this.#view.img().getAttribute("src"));
+    if (!id && !src) {
+      this.#leave();
+      return;
+    }
+    this.#loader.start({
+      id,
+      src,
+      viaUrl: !!id && this.#viaUrl,
+      base: this.baseUrl,
+      variant: { style: this.styleName, version: this.version, link: this.link },
+      widths: words(this.widths)?.map(Number) ?? null,
+      formats: words(this.formats),
+      isSizeless: !this.width || !this.height,
+      retry: { max: this.maxRetries, delay: this.retryDelay, maxDelay: this.retryMaxDelay },
+      timeout: this.timeout,
+      fallback: this.fallbackSrc,
+      report: reportTo(this.monitor),
+      rank: () => distanceOf(this.getBoundingClientRect()),
+      fresh,
+    });
   }
 
   /** Wait until the image is loaded and decoded. Rejects with the failure. */
   async decode(): Promise<void> {
     while (this.state !== "loaded") {
-      if (this.state === "failed" || this.state === "fallback") throw this.lastError;
+      if (/failed|fallback/.test(this.state)) throw this.lastError;
       await new Promise((resolve) => this.addEventListener("statechange", resolve, { once: true }));
     }
-    await this.#view.img.decode();
+    await this.#view.img().decode();
   }
 
   #schedule(): void {
@@ -118,7 +142,7 @@ export class SmartImageElement extends Base {
   #leave(): void {
     this.#stop();
     if (this.state === "loaded") return;
-    this.#view.subject = "";
+    this.#view.select("");
     this.#loader.become("idle");
   }
 
@@ -129,59 +153,29 @@ export class SmartImageElement extends Base {
 
   #update(): void {
     const view = this.#view;
-    const { img } = view;
-    for (const name of Object.values(HANDED_ON)) {
+    const img = view.img();
+    for (const name of HANDED_ON) {
       const value = this.getAttribute(name);
       if (value !== null && img.getAttribute(name) !== value) img.setAttribute(name, value);
     }
     const priority = this.priority ? "high" : this.fetchPriority;
     if (priority) img.setAttribute("fetchpriority", priority);
-    const subject = JSON.stringify([...Object.values(SUBJECT), "use-proxy"].map((name) => this.getAttribute(name)));
-    if (subject === view.subject) {
-      view.refresh();
-      return;
+    const subject = JSON.stringify([...SUBJECT, "use-proxy"].map((name) => this.getAttribute(name)));
+    const isChanged = subject !== view.subject;
+    let isGiven = false;
+    if (isChanged) {
+      this.#stop();
+      isGiven = !view.subject && !!img.src && !this.#viaUrl;
+      view.select(subject, isGiven);
     }
-    const isGiven = !view.subject && !!img.src && !this.#viaUrl; // the page provided the <img>, so it is loading already
-    this.#stop();
-    view.subject = subject;
-    view.meta = undefined;
     view.refresh();
+    if (!isChanged) return;
     if (isGiven || !this.isLazy) {
-      this.#start(0, false);
+      this.reload();
     } else {
       this.#loader.become("idle");
-      this.#stopWatching = whenNear(this, (distance) => this.#start(distance, false));
+      this.#stopWatching = whenNear(this, () => this.reload());
     }
-  }
-
-  #start(rank: number, fresh: boolean): void {
-    const id = this.imageId || null;
-    const src = this.src ?? (id ? null : this.#view.img.getAttribute("src"));
-    if (!id && !src) {
-      this.#loader.stop();
-      this.#loader.become("idle");
-      return;
-    }
-    const request: LoadRequest = {
-      id,
-      src,
-      viaUrl: !!id && this.#viaUrl,
-      base: this.baseUrl,
-      variant: { style: this.styleName, version: this.version, link: this.link },
-      retry: { max: this.maxRetries, delay: this.retryDelay, maxDelay: this.retryMaxDelay },
-      timeout: this.timeout,
-      fallback: this.fallbackSrc,
-      report: reportTo(this.monitor),
-      rank,
-    };
-    this.#loader.start(request, fresh);
-    if (!id || request.viaUrl || (this.width && this.height)) return;
-    gatewayAt(this.baseUrl)
-      .meta(id, rank)
-      .then(
-        (meta) => meta && id === this.imageId && this.#view.described(meta),
-        () => undefined, // the load of the image reports the failure
-      );
   }
 
   get #viaUrl(): boolean {
@@ -190,3 +184,7 @@ export class SmartImageElement extends Base {
 }
 
 reflectAttributes(SmartImageElement.prototype);
+
+function words(list: string | null): string[] | null {
+  return list?.match(/[^\s,]+/g) ?? null;
+}

@@ -1,26 +1,22 @@
+// div: the placeholder, section: the overlay, i: the spinner.
 const OVERLAYS = `
-:host{display:inline-grid;isolation:isolate;max-inline-size:100%;overflow:hidden;border-radius:var(--smart-image-radius,0);
---_bg:light-dark(#eef1f4,#22262b);--_fg:light-dark(#2b3137,#e6e9ec);--_ac:var(--smart-image-accent,light-dark(#1864ab,#74c0fc));color:var(--_fg)}
+:host{display:inline-grid;max-width:100%;overflow:hidden;border-radius:var(--smart-image-radius,0);color:light-dark(#2b3137,#e6e9ec);
+--_bg:light-dark(#eef1f4,#22262b);--_ac:var(--smart-image-accent,light-dark(#1864ab,#74c0fc))}
 :host([hidden]),[hidden]{display:none!important}
-.layer,slot:not([name])::slotted(*){grid-area:1/1;min-inline-size:0;min-block-size:0}
-[part=placeholder]{contain:layout;background:var(--_c,var(--smart-image-background,var(--_bg)))}
-[part=placeholder] img{inline-size:100%;block-size:100%;object-fit:var(--smart-image-fit,cover);object-position:var(--smart-image-position,50%)}
-[part=overlay]{z-index:2;display:grid;place-content:center;justify-items:center;gap:.5em;padding:.5em;text-align:center;overflow:hidden;overflow-wrap:anywhere;
-font:.875rem/1.4 system-ui,sans-serif;background:var(--smart-image-overlay,var(--_bg))}
-[part=overlay].light{background:none}
-[part=spinner]{inline-size:1.5em;block-size:1.5em;background:var(--_bg);border:.2em solid #8888;border-block-start-color:var(--_ac);
-border-radius:50%;opacity:0;animation:turn 1s linear infinite,show 0s .3s forwards}
-button{font:inherit;color:light-dark(#fff,#10151a);background:var(--_ac);border:0;border-radius:.3em;padding:.4em 1em;min-block-size:2.4em;cursor:pointer}
-button:focus-visible{outline:.2em solid var(--_fg);outline-offset:.1em}
-@keyframes turn{to{rotate:1turn}}
-@keyframes show{to{opacity:1}}
-@media(prefers-reduced-motion:reduce){[part=spinner]{animation:show 0s .3s forwards}}
+div,section,slot:not([name])::slotted(*){grid-area:1/1;min-width:0;min-height:0}
+div{background:var(--_fill,var(--smart-image-background,var(--_bg)))}
+section{display:flex;flex-flow:column;place-content:center;align-items:center;gap:.5em;overflow:hidden;overflow-wrap:anywhere;font:.875rem/1.4 system-ui;text-align:center;pointer-events:none}
+.cover{padding:.5em;background:var(--smart-image-overlay,var(--_bg));pointer-events:auto}
+i{width:1.5em;height:1.5em;border:.2em solid #8888;border-top-color:var(--_ac);border-radius:50%;opacity:0;animation:turn 1s .3s linear infinite}
+button{font:inherit;color:light-dark(#fff,#10151a);background:var(--_ac);border:0;border-radius:.3em;padding:.5em 1em}
+@keyframes turn{0%,to{opacity:1}to{rotate:1turn}}
+@media(prefers-reduced-motion){i{animation:none;opacity:1}}
 `;
 
 // :where() has no specificity: any rule of the page wins.
 const PICTURE = `
-:where(smart-image)>:where(picture){display:contents}
-:where(smart-image) :where(img){display:block;grid-area:1/1;z-index:1;min-width:0;min-height:0;width:100%;height:100%;
+:where(smart-image>picture){display:contents}
+:where(smart-image img){display:block;grid-area:1/1;min-width:0;min-height:0;width:100%;height:100%;
 object-fit:var(--smart-image-fit,cover);object-position:var(--smart-image-position,50%);transition:var(--smart-image-transition,none)}
 `;
 

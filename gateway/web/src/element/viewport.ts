@@ -1,26 +1,27 @@
 // About one screen ahead.
 const MARGIN = "1000px";
 
-const waiting = new WeakMap<Element, (distance: number) => void>();
+const waiting = new WeakMap<Element, () => void>();
 let observer: IntersectionObserver | undefined;
 
-/** Call `seen` once with the distance in px when the element comes near the viewport. Returns the function that cancels. */
-export function whenNear(element: Element, seen: (distance: number) => void): () => void {
+/** Return how far a box is from the viewport, in px. */
+export function distanceOf({ top, bottom }: DOMRectReadOnly): number {
+  return Math.max(0, top - innerHeight, -bottom);
+}
+
+/** Call `seen` once when the element comes near the viewport. Returns the function that cancels. */
+export function whenNear(element: Element, seen: () => void): () => void {
   observer ??= new IntersectionObserver(
     (entries) => {
-      for (const { target, isIntersecting, boundingClientRect: box } of entries) {
+      for (const { target, isIntersecting } of entries) {
         if (!isIntersecting) continue;
         observer?.unobserve(target);
-        waiting.get(target)?.(Math.max(0, box.top - innerHeight, -box.bottom));
-        waiting.delete(target);
+        waiting.get(target)?.();
       }
     },
     { rootMargin: MARGIN },
   );
   waiting.set(element, seen);
   observer.observe(element);
-  return () => {
-    waiting.delete(element);
-    observer?.unobserve(element);
-  };
+  return () => observer?.unobserve(element);
 }

@@ -1,0 +1,172 @@
+import { candidates, proxyAddress } from "./addresses.js";
+import { config } from "./config.js";
+import { actionFor, ImageLoadError, isTransient } from "./failure.js";
+import { asFailure, gatewayAt, type ImageMeta } from "./gateway.js";
+import type { Loader, LoaderView, LoadRequest, Source } from "./loader.js";
+import { backoff } from "./retry.js";
+import { sleep } from "./sleep.js";
+
+// ms of waiting at the gate after which the state becomes `failed`; the load goes on in the background.
+const OUTAGE_LIMIT = 60_000;
+
+/** Load one image: resolve its address, display it, and handle failures. Rejects when the signal is aborted. */
+export async function load(loader: Loader, view: LoaderView, request: LoadRequest, signal: AbortSignal): Promise<void> {
+  const { id, src, viaUrl, variant, widths, formats, rank, retry, timeout, fallback, report, fresh } = request;
+  const gateway = gatewayAt(id || !src ? request.base : new URL(src, document.baseURI).origin);
+  const { gate, base } = gateway;
+  const what = id ?? src ?? "";
+  const known = gateway.cache.peek(what);
+  let meta = known?.meta;
+  let url: string | undefined;
+  let dead = fresh ? known?.url : undefined;
+  let link: string | null | undefined;
+  let isAuthorized = false;
+  let isRenewed = false;
+  let isRefused = false;
+  let hasGivenUp = false;
+  let outageBegan = 0;
+
+  /** Handle a failure; return false if the load is over. */
+  async function mayGoOn(failure: ImageLoadError): Promise<boolean> {
+    const { kind, status, retryAfter } = failure;
+    // Browsers hide the status of other origins: a presigned URL that failed without one may have expired.
+    if (!status || kind === "refused") dead = url;
+    const action = actionFor(kind, viaUrl && !isRefused);
+    if (action === "authorize" && !isAuthorized && (config.getLink || config.getToken)) {
+      isAuthorized = true;
+      link = undefined;
+      if (!config.getLink) await gateway.renewToken();
+    } else if (isTransient(kind) && !navigator.onLine) {
+      loader.attempt--;
+      loader.become("offline");
+      await gate.wait(probe, signal);
+      loader.become("retrying");
+    } else if (/stop|authorize/.test(action) || loader.attempt > retry.max) {
+      await giveUp(failure);
+      if (!isTransient(kind)) return false;
+      // Try again when the gateway answers, the network is back or the page is visible again.
+      await gate.wait(probe, signal);
+      loader.attempt = 0;
+    } else if (action === "renew" && !isRenewed) {
+      isRenewed = true; // an expired URL is not an outage: request the first new one without delay
+    } else {
+      const { attempt } = loader;
+      const delay = Math.round((retryAfter ?? 0) + backoff(attempt, retry));
+      loader.become("retrying");
+      view.tell("retry", { attempt, delay, reason: kind });
+      report?.(kind);
+      await sleep(delay, signal);
+    }
+    return true;
+  }
+
+  async function giveUp(failure: ImageLoadError): Promise<void> {
+    const isTold = hasGivenUp;
+    hasGivenUp = true;
+    const isShown = fallback && !(await view.show({ address: fallback }, signal));
+    signal.throwIfAborted();
+    const result = isShown ? "fallback" : "failed";
+    loader.lastError = failure;
+    loader.become(result);
+    if (isTold) return;
+    view.tell("error");
+    report?.({ result, attempts: loader.attempt, seconds: null });
+  }
+
+  async function enterGate(): Promise<void> {
+    if (!gate.closed) return;
+    if (!hasGivenUp) loader.become("retrying");
+    const failure = loader.lastError ?? new ImageLoadError("network");
+    const patience = setTimeout(() => void giveUp(failure).catch(() => undefined), OUTAGE_LIMIT);
+    await gate.enter(probe, signal).finally(() => clearTimeout(patience));
+  }
+
+  function probe(): Promise<boolean> {
+    return gateway.probe(id && !viaUrl ? proxyAddress(base, id, { link: link ?? null }) : (src ?? `${base}/healthz`));
+  }
+
+  async function resolve(): Promise<Source> {
+    if (!id) return { address: what };
+    if (viaUrl && !isRefused) {
+      try {
+        const found = await (dead ? gateway.freshUrl(id, dead) : gateway.url(id, rank));
+        describe(found.meta);
+        url = found.url;
+        return { address: url, expiresAt: found.expires_at };
+      } catch (error) {
+        // Only the owner may request a new URL. Others get the image at its permanent address.
+        if (!dead || isTransient(asFailure(error).kind)) throw error;
+        isRefused = true;
+      }
+    }
+    const { style } = variant;
+    const isIncomplete = style && !widths;
+    if (!meta && (request.isSizeless || isIncomplete)) {
+      // The load of the image reports the failure.
+      const asked = gateway.meta(id, rank).then(describe, () => undefined);
+      if (isIncomplete) await asked;
+    }
+    if (link === undefined) {
+      const given = !isAuthorized && variant.link;
+      const made = given || (await config.getLink?.(id, { renew: isAuthorized }));
+      link = (typeof made === "object" ? made?.url : made) ?? null;
+    }
+    const version = fresh ? Date.now().toString(36) : (variant.version ?? meta?.version ?? null);
+    const options = { ...variant, link, version };
+    const address = proxyAddress(base, id, options);
+    if (!style) return { address };
+    const listed = meta?.styles?.[style];
+    return {
+      address,
+      candidates: candidates(base, id, options, widths ?? listed?.widths ?? [], formats ?? listed?.formats ?? []),
+    };
+  }
+
+  function describe(found: ImageMeta | undefined): void {
+    if (!found || signal.aborted) return;
+    meta = found;
+    view.described(found);
+  }
+
+  /** Display the source, or reject with the reason why it cannot be loaded. */
+  async function show(source: Source): Promise<void> {
+    const limits = timeout ? [AbortSignal.timeout(timeout)] : [];
+    // The page may have started the first load.
+    const since = loader.attempt > 1 ? performance.now() : 0;
+    const broken = await view.show(source, AbortSignal.any([signal, ...limits])).catch((error) => {
+      throw asFailure(error); // the time limit
+    });
+    if (broken) throw await gateway.diagnose(broken, what, since, !source.expiresAt, signal);
+  }
+
+  const began = performance.now();
+  loader.attempt = 0;
+  loader.become("loading");
+  for (;;) {
+    await enterGate();
+    loader.attempt++;
+    try {
+      const source = await resolve();
+      await show(source);
+      gate.succeeded();
+      loader.expiresAt = source.expiresAt ?? null;
+      loader.lastError = null;
+      loader.become("loaded");
+      view.tell("load");
+      const attempts = loader.attempt;
+      const now = performance.now();
+      const address = view.img().currentSrc;
+      if (outageBegan) view.tell("recover", { attempts, outage: Math.round(now - outageBegan) });
+      report?.({ result: outageBegan ? "recovered" : "loaded", attempts, seconds: (now - began) / 1000, address });
+      return;
+    } catch (error) {
+      signal.throwIfAborted();
+      const failure = asFailure(error);
+      if (failure === error) gateway.report(failure, what);
+      else reportError(error); // getToken or getLink of the page threw
+      outageBegan ||= performance.now();
+      loader.lastError = failure;
+      if (!(await mayGoOn(failure))) return;
+    }
+  }
+}
