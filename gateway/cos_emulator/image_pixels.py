@@ -7,6 +7,7 @@ import io
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from gateway.cos_emulator import image_limits as limits
@@ -156,8 +157,8 @@ def _decode_small(image: "Image", operations: tuple[Operation, ...], *, is_sidew
             wanted, _ = crop.plan(upright)
         case _:
             return
-    wanted = wanted[::-1] if upright != image.size else wanted
-    image.draft(None, (2 * wanted[0], 2 * wanted[1]))
+    ratio = 2 * max(new / old for new, old in zip(wanted, upright, strict=True))
+    image.draft(None, (ceil(image.size[0] * ratio), ceil(image.size[1] * ratio)))
 
 
 def _resized(picture: "Image", size: Size) -> "Image":

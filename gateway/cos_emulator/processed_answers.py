@@ -42,7 +42,7 @@ class ProcessedAnswers:
                 return await answer_object(request, original)
             raise
         answer = await answer_object(_effective(request, options), await _described(result, original, options))
-        answer.is_chunked = options.length == "chunked" and answer.status in {200, 206}
+        answer.is_chunked = options.length == "chunked"
         return answer
 
 

@@ -83,6 +83,8 @@ def test_the_limit_holds_where_pillow_only_warns(side: int) -> None:
 
 
 def test_the_limits_themselves_are_allowed() -> None:
+    with opened_header(header_of_png(15_800, 15_800)) as image:
+        assert image.size == (15_800, 15_800)
     check_original((50_000, 5_000), 1)
     check_original((1_000, 250), 300)
     check_original((1_000, 1_000), 250)

@@ -1,7 +1,7 @@
 """Pixels that rules make: sizes, formats, colours, orientation, metadata and animations."""
 
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms, ImageStat
 
 from gateway.cos_emulator.image_pixels import apply
 from gateway.cos_emulator.image_rules import parse_rule
@@ -157,6 +157,28 @@ def test_an_animation_stays_one_where_the_format_has_it(kind: str) -> None:
     assert corners(still)[0] == "red"
 
 
+@pytest.mark.parametrize("made_into", ["gif", "webp"])
+def test_each_frame_of_an_animation_keeps_its_own_transparency(made_into: str) -> None:
+    frames = []
+    for left in (0, 40):
+        frame = Image.new("RGBA", (80, 40), (0, 0, 0, 0))
+        frame.paste((0, 0, 255, 255), (left, 0, left + 40, 40))
+        frames.append(frame)
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=50, disposal=2)
+    image = processed(data, f"thumbnail/40x/format/{made_into}")
+    alphas = []
+    for number in range(2):
+        image.seek(number)
+        alpha = image.convert("RGBA").getchannel("A")
+        alphas.append((alpha.getpixel((10, 10)), alpha.getpixel((30, 10))))
+    assert alphas == [(255, 0), (0, 255)]
+
+
+def test_rotation_is_clockwise() -> None:
+    image = processed(encoded(quarters(80, 40)), "rotate/90")
+    assert (image.size, corners(image)) == ((40, 80), ORIENTED[6])
+
+
 def test_a_camera_picture_with_a_second_one_inside_is_a_jpeg() -> None:
     data = encoded(quarters(80, 40), "MPO", save_all=True, append_images=[quarters(8, 4)])
     assert opened(data).format == "MPO"
@@ -172,6 +194,14 @@ def test_a_large_photo_is_decoded_small_and_has_the_same_size_and_colours(rule: 
     small = processed(encoded(picture, "JPEG", exif=exif(orientation), quality=95), rule)
     exact = processed(encoded(picture, "PNG", exif=exif(orientation)), rule)
     assert (small.size, corners(small)) == (exact.size, corners(exact))
+
+
+@pytest.mark.parametrize("rule", ["thumbnail/200x", "auto-orient/thumbnail/200x", "thumbnail/300x10!", "crop/20x200"])
+def test_a_photo_that_is_decoded_small_keeps_its_detail(rule: str) -> None:
+    noise = Image.effect_noise((600, 300), 40).resize((1800, 900))
+    small = processed(encoded(noise, "JPEG", exif=exif(6), quality=95), f"{rule}/format/png").convert("L")
+    exact = processed(encoded(noise, "PNG", exif=exif(6)), rule).convert("L")
+    assert ImageStat.Stat(ImageChops.difference(small, exact)).mean[0] < 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,6 +1,7 @@
 """Processed objects over HTTP: headers, signed and appended rules, the cache, threads."""
 
 import asyncio
+import threading
 
 import pytest
 from PIL import Image
@@ -104,6 +105,10 @@ async def test_the_cache_is_bounded_and_drops_what_was_not_used_for_longest(proc
     assert processor.processed == 4
     await processor.process(noise, rules[1])
     assert processor.processed == 5
+    await processor.process(noise, rule("thumbnail/95x"))  # takes the place of all
+    for count, each in enumerate(rules[:3], start=7):
+        await processor.process(noise, each)
+        assert processor.processed == count
     await processor.close()
 
 
@@ -129,6 +134,14 @@ async def test_an_error_is_not_kept(processor: ImageProcessor) -> None:
             await processor.process(stored(b"text"), rule("thumbnail/40x"))
     assert (processor.processed, processor.cached_bytes) == (2, 0)
     await processor.close()
+
+
+async def test_no_thread_is_left_when_the_emulator_stops(client: Client, store: ObjectStore) -> None:
+    store.put(BUCKET, "a.png", gradient(4, 2))
+    await client.fetch(client.presign("a.png", params={"imageMogr2/format/webp": ""}))
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("cos-emulator-images")]
+    await client.cos.__aexit__(None, None, None)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("cos-emulator-images")]
 
 
 async def test_the_loop_goes_on_while_pixels_are_processed(client: Client, store: ObjectStore) -> None:
