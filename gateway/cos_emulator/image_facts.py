@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from gateway.cos_emulator.image_pixels import decoded, frame_count, kind_of, opened
+from gateway.cos_emulator.image_decoding import decoded, frame_count, kind_of, opened
 from gateway.cos_emulator.image_rules import Report
 
 if TYPE_CHECKING:

@@ -1,17 +1,11 @@
-"""Pixels: one picture decoded, changed by a rule and encoded again. Everything here blocks.
-
-Pillow comes with the ``dev`` extra and is imported when the first picture is processed.
-"""
+"""Pixels: one picture decoded, changed by a rule and encoded again. Everything here blocks."""
 
 import io
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from gateway.cos_emulator import image_limits as limits
-from gateway.cos_emulator import refusals
+from gateway.cos_emulator.image_decoding import decoded, decoding, frame_count, kind_of, opened, orientation_of
 from gateway.cos_emulator.image_geometry import (
     Area,
     AutoOrient,
@@ -28,8 +22,6 @@ from gateway.cos_emulator.image_rules import Rule
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-KINDS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "WEBP")
-"""Pillow's names of the formats that COS reads; it also reads HEIF, which Pillow does not."""
 _ANIMATED = {"GIF", "WEBP"}
 _OPAQUE = {"BMP", "JPEG"}
 _METADATA = ("exif", "xmp")
@@ -37,59 +29,10 @@ _METADATA = ("exif", "xmp")
 _AVIF_SPEED = 8
 """Pillow's default, 6, takes twice the time for a few per cent fewer bytes."""
 _EXIF_PREFIX = b"Exif\0\0"
-_ORIENTATION = 0x0112
-"""EXIF tag."""
 _SIDEWAYS = {5, 6, 7, 8}
 """EXIF orientations that exchange width and height."""
-_BROKEN = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, struct.error)
-"""What Pillow's decoders raise for broken files."""
-
-
-@contextmanager
-def opened(data: bytes) -> "Iterator[Image]":
-    """Open a picture from its header and check its size; raise Refusal for broken, large and other files."""
-    from PIL import Image
-
-    # Pillow's own limit is lower. Beyond this one it warns, which is an error in tests.
-    Image.MAX_IMAGE_PIXELS = limits.MOST_PIXELS
-    try:
-        image = Image.open(io.BytesIO(data), formats=KINDS)
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise refusals.image_resolution_exceeded() from None
-    except _BROKEN:
-        raise refusals.invalid_image_format() from None
-    with image:
-        limits.check_original(image.size, frame_count(image))
-        yield image
-
-
-def frame_count(image: "Image") -> int:
-    """Return the number of frames, 1 for a still picture; raise Refusal if the file is broken."""
-    if kind_of(image) == "JPEG":
-        return 1
-    try:
-        return int(getattr(image, "n_frames", 1))
-    except _BROKEN:
-        raise refusals.invalid_image_format() from None
-
-
-def kind_of(image: "Image") -> str:
-    """Return Pillow's name of the format; the JPEG of a camera may contain further pictures (MPO)."""
-    return "JPEG" if image.format in {None, "MPO"} else str(image.format)
-
-
-def decoded(image: "Image") -> "Image":
-    """Return the current frame in mode L, RGB or RGBA; raise Refusal if the file is broken."""
-    try:
-        image.load()
-    except _BROKEN:
-        raise refusals.invalid_image_format() from None
-    if image.mode.startswith("I"):  # 16 bits, which convert() would clip to 8
-        return image.point(lambda value: value / 256).convert("L")
-    picture = image.convert("RGBA" if image.has_transparency_data else "L" if image.mode in {"1", "L"} else "RGB")
-    if image.mode == "CMYK":
-        picture.info.pop("icc_profile", None)  # it describes the inks
-    return picture
+_LONGEST_FRAME = 655_350
+"""Milliseconds that a frame of a GIF can last."""
 
 
 def apply(data: bytes, rule: Rule) -> tuple[bytes, str]:
@@ -112,7 +55,7 @@ def _changed(image: "Image", operations: tuple[Operation, ...]) -> "Image":
     """Return the current frame after the operations; raise Refusal if one of them is impossible."""
     from PIL import ImageOps
 
-    is_sideways = _orientation(image) in _SIDEWAYS
+    is_sideways = orientation_of(image) in _SIDEWAYS
     size = image.size
     _decode_small(image, operations, is_sideways=is_sideways)
     picture = decoded(image)
@@ -136,14 +79,6 @@ def _changed(image: "Image", operations: tuple[Operation, ...]) -> "Image":
                 limits.check_enlarged(size, scaled)
                 picture, size = _resized(picture, scaled), scaled
     return picture
-
-
-def _orientation(image: "Image") -> object:
-    """Return the EXIF orientation, or None; raise Refusal if the file is broken."""
-    try:
-        return image.getexif().get(_ORIENTATION)  # of a PNG, this decodes the picture
-    except _BROKEN:
-        raise refusals.invalid_image_format() from None
 
 
 def _decode_small(image: "Image", operations: tuple[Operation, ...], *, is_sideways: bool) -> None:
@@ -183,16 +118,19 @@ def _settings(picture: "Image", rule: Rule) -> dict[str, Any]:
 
 def _animation(image: "Image", rule: Rule, count: int) -> dict[str, Any]:
     """Return Pillow's options for saving the later frames of ``image``, changed by the rule."""
-    frames, durations = [], [image.info.get("duration", 0)]
+    frames, durations = [], [_duration(image)]
     for number in range(1, count):
-        try:
+        with decoding():
             image.seek(number)
-        except _BROKEN:
-            raise refusals.invalid_image_format() from None
         frames.append(_changed(image, rule.operations))
-        durations.append(image.info.get("duration", 0))
+        durations.append(_duration(image))
     settings = {"save_all": True, "append_images": frames, "duration": durations, "disposal": 2}
     return settings | ({"loop": image.info["loop"]} if "loop" in image.info else {})
+
+
+def _duration(image: "Image") -> int:
+    """Return the milliseconds that the current frame is shown."""
+    return min(int(image.info.get("duration", 0)), _LONGEST_FRAME)
 
 
 def _on_white(picture: "Image") -> "Image":

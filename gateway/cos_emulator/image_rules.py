@@ -5,23 +5,12 @@ operation that COS does not document is refused with 400; one that it documents 
 no effect. Which error COS has for an unknown operation is not documented.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from gateway.cos_emulator.image_geometry import (
-    GRAVITIES,
-    Area,
-    AutoOrient,
-    Crop,
-    Cut,
-    Fit,
-    Operation,
-    Percent,
-    Rotate,
-    Scale,
-)
+from gateway.cos_emulator.image_geometry import GRAVITIES, AutoOrient, Crop, Fit, Operation, Rotate, Scale
+from gateway.cos_emulator.image_values import cut, number, sides_of, thumbnail
 from gateway.cos_emulator.refusals import invalid_argument
 from gateway.cos_emulator.request import CosRequest
 
@@ -38,7 +27,6 @@ _WITHOUT_EFFECT = frozenset(
         "interlace",
         "iradius",
         "lquality",
-        "minisize",
         "pad",
         "rquality",
         "rradius",
@@ -48,20 +36,6 @@ _WITHOUT_EFFECT = frozenset(
     }
 )
 """Documented operations with one value that the emulator does not apply."""
-
-_PERCENT = re.compile(r"!(?P<both>\d+)p|!(?P<width>\d+)px|!x(?P<height>\d+)p", re.ASCII)
-_BOX = re.compile(r"(?P<before>!?)(?P<width>\d*)x(?P<height>\d*)(?P<after>[<>!r]?)", re.ASCII)
-_AREA = re.compile(r"(\d+)@", re.ASCII)
-_CUT = re.compile(r"(\d+)x(\d+)x(\d+)x(\d+)", re.ASCII)
-_FITS = {
-    ("", ""): Fit.INSIDE,
-    ("", ">"): Fit.SHRINK,
-    ("", "<"): Fit.ENLARGE,
-    ("", "!"): Fit.EXACT,
-    ("!", "r"): Fit.COVER,
-}
-_DIGITS = 9
-"""Longest number; image_limits refuses far smaller ones, and numbers of any length take long to convert."""
 
 
 class Report(Enum):
@@ -127,14 +101,14 @@ def _mogr(rule: Rule, _processor: str, words: list[str]) -> Rule:
             case "strip":
                 rule = replace(rule, strip=True)
             case "thumbnail":
-                operations.append(_thumbnail(value))
+                operations.append(thumbnail(value))
             case "crop":
-                width, height = _sides(name, value)
+                width, height = sides_of(name, value)
                 operations.append(Crop(width, height))
             case "cut":
-                operations.append(Cut(*map(_number, _matched(_CUT, name, value).groups())))
+                operations.append(cut(value))
             case "rotate":
-                operations.append(Rotate(_number(value, most=360)))
+                operations.append(Rotate(number(value, most=360)))
             case "gravity" if value.lower() in GRAVITIES:
                 gravity = value.lower()
             case _:
@@ -151,9 +125,9 @@ def _view(rule: Rule, _processor: str, words: list[str]) -> Rule:
     width = height = None
     for name, value in _pairs(rest, flags=set()):
         if name == "w":
-            width = _number(value)
+            width = number(value)
         elif name == "h":
-            height = _number(value)
+            height = number(value)
         else:
             rule = _set(rule, "quality" if name == "q" else name, value)
     if width is None and height is None:
@@ -191,7 +165,7 @@ def _set(rule: Rule, name: str, value: str) -> Rule:
         case "format" if value in _FORMATS:
             return replace(rule, kind=_FORMATS[value])
         case "quality":
-            return replace(rule, quality=_number(value.removesuffix("!"), least=1, most=100))
+            return replace(rule, quality=number(value.removesuffix("!"), least=1, most=100))
         case "ignore-error" if value in {"0", "1"}:
             return replace(rule, ignore_error=value == "1")
         case _ if name in _WITHOUT_EFFECT:
@@ -207,37 +181,3 @@ def _pairs(words: list[str], *, flags: set[str]) -> Iterator[tuple[str, str]]:
         if value is None:
             raise invalid_argument(f"The value of the image processing operation {name} is missing.")
         yield name, value
-
-
-def _thumbnail(value: str) -> Operation:
-    if match := _PERCENT.fullmatch(value):
-        sides = (match["both"] or match["width"] or "100", match["both"] or match["height"] or "100")
-        return Percent(*(_number(side, least=1) for side in sides))
-    if match := _AREA.fullmatch(value):
-        return Area(_number(match[1], least=1))
-    match = _matched(_BOX, "thumbnail", value)
-    fit = _FITS.get((match["before"], match["after"]))
-    if fit is None:
-        raise invalid_argument(f"The image processing operation thumbnail/{value} is invalid.")
-    return Scale(*_sides("thumbnail", f"{match['width']}x{match['height']}"), fit)
-
-
-def _sides(name: str, value: str) -> tuple[int | None, int | None]:
-    """Parse ``WxH``, ``Wx`` or ``xH``."""
-    match = _matched(re.compile(r"(\d*)x(\d*)", re.ASCII), name, value)
-    if not any(match.groups()):
-        raise invalid_argument(f"The image processing operation {name}/{value} is invalid.")
-    width, height = (_number(digits, least=1) if digits else None for digits in match.groups())
-    return width, height
-
-
-def _matched(pattern: re.Pattern[str], name: str, value: str) -> re.Match[str]:
-    if (match := pattern.fullmatch(value)) is None:
-        raise invalid_argument(f"The image processing operation {name}/{value} is invalid.")
-    return match
-
-
-def _number(digits: str, *, least: int = 0, most: int = 10**_DIGITS) -> int:
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS and least <= int(digits) <= most):
-        raise invalid_argument(f"The number {digits[:_DIGITS]!r} in the image processing rule is invalid.")
-    return int(digits)

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from gateway.cos_emulator.content import SyntheticContent
+from gateway.cos_emulator.image_decoding import opened as opened_header
 from gateway.cos_emulator.image_limits import LARGEST_FILE, MOST_FRAMES, check_original
-from gateway.cos_emulator.image_pixels import opened as opened_header
 from gateway.cos_emulator.refusals import Refusal
 from gateway.cos_emulator.store import ObjectStore
 

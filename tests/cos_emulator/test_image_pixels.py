@@ -5,7 +5,6 @@ from PIL import Image, ImageChops, ImageCms, ImageStat
 
 from gateway.cos_emulator.image_pixels import apply
 from gateway.cos_emulator.image_rules import parse_rule
-from gateway.cos_emulator.refusals import Refusal
 
 from .pictures import corners, encoded, exif, gradient, opened, quarters
 
@@ -202,28 +201,3 @@ def test_a_photo_that_is_decoded_small_keeps_its_detail(rule: str) -> None:
     small = processed(encoded(noise, "JPEG", exif=exif(6), quality=95), f"{rule}/format/png").convert("L")
     exact = processed(encoded(noise, "PNG", exif=exif(6)), rule).convert("L")
     assert ImageStat.Stat(ImageChops.difference(small, exact)).mean[0] < 1
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
-def test_a_broken_picture_is_refused(kind: str, part: float) -> None:
-    data = encoded(Image.effect_noise((200, 100), 80).convert("RGB"), kind)
-    with pytest.raises(Refusal, match="400 InvalidImageFormat"):
-        processed(data[: int(len(data) * part)], "thumbnail/40x")
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"text",
-        b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>",
-        b"\x89PNG\r\n\x1a\nno picture",
-        encoded(Image.new("RGB", (8, 8)), "TIFF"),
-        encoded(Image.new("RGB", (8, 8)), "ICO"),
-    ],
-    ids=["empty", "text", "SVG", "PNG without a header", "TIFF", "ICO"],
-)
-def test_a_file_that_cos_does_not_process_is_refused(data: bytes) -> None:
-    with pytest.raises(Refusal, match="400 InvalidImageFormat"):
-        processed(data, "thumbnail/40x")

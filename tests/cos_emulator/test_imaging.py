@@ -114,7 +114,7 @@ async def test_the_cache_is_bounded_and_drops_what_was_not_used_for_longest(proc
 
 async def test_requests_for_the_same_result_share_one_processing(processor: ImageProcessor) -> None:
     """Also if the first of them is cancelled."""
-    large = stored(gradient(3000, 2000))
+    large = stored(gradient(1500, 1000))
     waiting = [
         asyncio.create_task(processor.process(large, rule("format/webp")), name=f"waiter {number}")
         for number in range(5)
@@ -145,7 +145,7 @@ async def test_no_thread_is_left_when_the_emulator_stops(client: Client, store: 
 
 
 async def test_the_loop_goes_on_while_pixels_are_processed(client: Client, store: ObjectStore) -> None:
-    store.put(BUCKET, "large.png", gradient(4000, 3000))
+    store.put(BUCKET, "large.png", gradient(2500, 2000))
     store.put(BUCKET, "small.png", b"data")
     slow = asyncio.create_task(
         client.fetch(client.presign("large.png", params={"imageMogr2/format/webp": ""})), name="slow"
