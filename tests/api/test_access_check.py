@@ -5,11 +5,22 @@ import logging
 import random
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+import aiohttp
 import pytest
+from aiohttp import web
 
+from gateway.access.identity import ANONYMOUS, Caller
+from gateway.api import app_keys
+from gateway.api.access_check import access
+from gateway.api.authorized_lookup import AuthorizedLookup
+from gateway.api.caller import Callers
+from gateway.api.client_address import ClientAddress
+from gateway.concurrency.in_flight import InFlight
 from gateway.dev.database import ImageRow, ImagesTable
+from gateway.metrics.collectors import Metrics
+from gateway.server.dispatch import install_dispatch
 from tests.access.callers import ACCEPTED, BAD_CREDENTIALS, PATHS, STRANGERS, Sent
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.access.deliveries import BODY
@@ -223,3 +234,36 @@ async def test_private_and_unknown_images_are_denied_in_the_same_time(gateway: R
         for image_id, is_there in order:
             took[is_there].append(await seconds_of(gateway, CHECK.format(image_id), {}, 403))
         assert 0.2 < chance_of_order(took[True], took[False]) < 0.8, f"cold: {is_cold}"
+
+
+class Broken:
+    """An authorized look-up and callers with a defect."""
+
+    def of_original(self, *_: object) -> Caller:
+        """Return an anonymous caller."""
+        return ANONYMOUS
+
+    async def check(self, *_: object) -> None:
+        """Raise what nobody has foreseen."""
+        raise ZeroDivisionError
+
+
+async def test_a_defect_denies_access_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Metrics()
+    app = web.Application()
+    app[app_keys.METRICS] = metrics
+    app[app_keys.IN_FLIGHT] = InFlight(metrics)
+    app[app_keys.CLIENT_ADDRESS] = ClientAddress(())
+    app[app_keys.CALLERS] = cast("Callers", Broken())
+    app[app_keys.AUTHORIZED_LOOKUP] = cast("AuthorizedLookup", Broken())
+    app.router.add_get(CHECK.format("{image_id}"), access)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    install_dispatch(runner)
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"http://127.0.0.1:{runner.addresses[0][1]}{CHECK.format('a')}") as answer:
+            assert (answer.status, await answer.read()) == (403, b"")
+    await runner.cleanup()
+    assert "ZeroDivisionError" in caplog.text
+    assert metrics.registry.get_sample_value("image_gateway_access_checks_total", {"result": "unavailable"}) == 1

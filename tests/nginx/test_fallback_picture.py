@@ -12,11 +12,13 @@ from tests.nginx.conftest import Nginx, StartNginx, accel
 from tests.nginx.test_accel import SMALL
 from tests.nginx.test_accel_errors import fields
 from tests.nginx.test_gateway_conf import upstream, with_cache
+from tests.nginx.test_private_cache import private_cache
 
 PICTURE = Path(__file__).parents[2] / "config" / "fallback.svg"
 IMG = {"Sec-Fetch-Dest": "image", "Accept": "image/avif,image/webp,image/*,*/*;q=0.8"}
 CONFIGURATIONS: dict[str, Callable[[str, int], str]] = {
     "stream": lambda gateway, _: with_cache(upstream(gateway)),
+    "private-cache": lambda gateway, _: private_cache(gateway),
     "accel": accel,
 }
 
@@ -26,8 +28,9 @@ async def nginx(
     start_nginx: StartNginx, start_gateway: StartGateway, cos: CosEmulator, request: pytest.FixtureRequest
 ) -> Nginx:
     """nginx with its cache on, in front of a gateway with the picture."""
+    delivery = "accel" if request.param == "accel" else "stream"
     gateway: RunningGateway = await start_gateway(
-        image_proxy={"delivery": request.param, "fallback": {"path": str(PICTURE)}, "retry_count": 0},
+        image_proxy={"delivery": delivery, "fallback": {"path": str(PICTURE)}, "retry_count": 0},
         server={"reuse_port": False},
     )
     return await start_nginx(CONFIGURATIONS[request.param](gateway.ports.public.removeprefix("http://"), cos.port))

@@ -327,3 +327,14 @@ async def test_requests_are_logged_without_their_query(nginx: Nginx, images: Ima
     await nginx.get(f"/i/mine?{link_query('/i/mine')}")
     await until(lambda: nginx.access_log.count("/i/mine") >= 3)
     assert "sig=" not in nginx.access_log
+
+
+async def test_with_accel_by_mistake_no_presigned_url_leaves(
+    start_nginx: StartNginx, start_gateway: StartGateway, images: Images
+) -> None:
+    gateway = await start_gateway(image_proxy={"delivery": "accel"})
+    nginx = await start_nginx(private_cache(gateway.ports.public.removeprefix("http://")))
+    await images.add("open", SMALL)
+    answered = await nginx.get("/i/open")
+    assert (answered.status, answered.json()["code"]) == (500, "accel_not_configured")
+    assert "q-signature" not in f"{answered.headers} {answered.body!r}"
