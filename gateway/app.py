@@ -23,6 +23,7 @@ Component = Callable[[web.Application], AsyncIterator[None]]
 # What the commands use without serving.
 _COMMAND_COMPONENTS = (
     components.signed_links,
+    components.credentials,
     components.signer,
     components.catalog,
     components.shared_tier,
@@ -36,6 +37,7 @@ _SERVICE_COMPONENTS = (
     components.signed_links,
     components.callers,
     components.in_flight,
+    components.credentials,
     components.signer,
     components.catalog,
     components.catalog_query,

@@ -27,6 +27,8 @@ async def health(app: web.Application) -> AsyncIterator[None]:
     probes = {"postgres": app[app_keys.CATALOG].try_query, "cos": probe_cos}
     if app_keys.REDIS in app:
         probes["redis"] = app[app_keys.REDIS].ping
+    if app[app_keys.CREDENTIALS].can_end:
+        probes["credentials"] = app[app_keys.CREDENTIALS].check_life
     app[app_keys.HEALTH] = health = Health(probes, app[app_keys.METRICS])
     async with background("health", health.watch()):
         yield

@@ -39,7 +39,7 @@ from gateway.origin.retry import Backoff
 from gateway.origin.session import open_origin
 from gateway.origin.variant_source import VariantSource
 from gateway.presign.cos_clock import CosClock
-from gateway.presign.credentials import credentials_from
+from gateway.presign.credentials.by_bucket import open_credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.renditions import Renditions
@@ -54,6 +54,7 @@ from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.url_entries import UrlEntries
 from gateway.redis_store.usage_store import UsageStore
+from gateway.settings import CosSettings, RedisSettings
 from gateway.urls.descriptions import Descriptions
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
@@ -103,25 +104,33 @@ async def in_flight(app: web.Application) -> AsyncIterator[None]:
     yield
 
 
+async def credentials(app: web.Application) -> AsyncIterator[None]:
+    """COS's clock, and by it the newest credentials of each bucket, refreshed beside the requests."""
+    app[app_keys.CLOCK] = clock = CosClock()
+    metrics = app[app_keys.METRICS]
+    metrics.cos_clock_difference.set_function(lambda: clock.observed_offset)
+    metrics.cos_clock_offset.set_function(lambda: clock.offset)
+    opening = open_credentials(app[app_keys.SETTINGS].cos, metrics, now=clock.now)
+    async with opening as app[app_keys.CREDENTIALS]:
+        yield
+
+
 async def signer(app: web.Application) -> AsyncIterator[None]:
     """Presigns URLs by COS's clock; judges how long one is usable."""
     settings, metrics = app[app_keys.SETTINGS], app[app_keys.METRICS]
     app[app_keys.LIFETIME] = Lifetime(
         settings.url_cache.default_ttl, settings.url_cache.min_remaining, settings.url_prerefresh.threshold
     )
-    app[app_keys.CLOCK] = clock = CosClock()
-    metrics.cos_clock_difference.set_function(lambda: clock.observed_offset)
-    metrics.cos_clock_offset.set_function(lambda: clock.offset)
     app[app_keys.HOSTS] = Hosts(settings.cos)
     app[app_keys.RENDITIONS] = renditions = Renditions(settings.image_styles, settings.image_variants)
     app[app_keys.SIGNER] = Signer(
-        credentials_from(settings.cos),
+        app[app_keys.CREDENTIALS],
         app[app_keys.HOSTS],
         ttl=settings.url_cache.default_ttl,
         window=settings.url_cache.sign_window,
         renditions=renditions,
         metrics=metrics,
-        now=clock.now,
+        now=app[app_keys.CLOCK].now,
     )
     app[app_keys.PUBLIC_URLS] = PublicUrls(app[app_keys.SIGNER], renditions)
     yield
@@ -178,7 +187,7 @@ async def shared_tier(app: web.Application) -> AsyncIterator[None]:
             guard,
             UrlEntries(
                 guard,
-                EntryMac(settings.cos.secret_key.get_secret_value()),
+                _entry_mac(settings.redis, settings.cos),
                 app[app_keys.SIGNER].is_ours,
                 app[app_keys.RENDITIONS],
                 with_links=app_keys.SIGNED_LINKS in app,
@@ -197,6 +206,14 @@ async def shared_tier(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
+def _entry_mac(redis: RedisSettings, cos: CosSettings) -> EntryMac:
+    """Return the MAC by ``redis.entry_key``; without one, by the secret that signs URLs."""
+    secret, previous = redis.entry_key or cos.secret_key, redis.entry_key_previous
+    if secret is None:
+        raise ValueError("neither redis.entry_key nor cos.secret_key is set")  # the settings model refuses that
+    return EntryMac(secret.get_secret_value(), previous.get_secret_value() if previous is not None else None)
+
+
 async def origin(app: web.Application) -> AsyncIterator[None]:
     """The client session to COS."""
     settings, metrics = app[app_keys.SETTINGS], app[app_keys.METRICS]
@@ -205,6 +222,7 @@ async def origin(app: web.Application) -> AsyncIterator[None]:
         max_connections=settings.server.max_streams,
         metrics=metrics,
         buckets=[settings.cos.bucket],
+        credentials_refused=app[app_keys.CREDENTIALS].refused,
     )
     async with opening as app[app_keys.ORIGIN]:
         yield

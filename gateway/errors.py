@@ -346,3 +346,9 @@ class CredentialsExpired(Unavailable):
     code = "credentials_expired"
     message = "the image store cannot be reached with the current credentials"
     retry_after = 30
+
+
+class NoCredentials(CredentialsExpired):
+    """The source of credentials has none that are valid now; its refresh is under way."""
+
+    logs_each_request = False

@@ -25,7 +25,8 @@ ALLOWED: dict[str, set[str]] = {
     "concurrency": {"gateway.metrics", "gateway.errors"},
     "access": BASE,
     "catalog": BASE,
-    "presign": BASE | RECORD,
+    "tencent_api": set(),
+    "presign": BASE | RECORD | {"gateway.tencent_api"},
     "redis_store": BASE | RECORD | SIGNED,
     "urls": BASE | RECORD | {"gateway.presign", "gateway.redis_store"},
     "origin": BASE | RECORD | SIGNED,
@@ -41,6 +42,8 @@ ALLOWED: dict[str, set[str]] = {
 }
 # Reads what an operator wrote; the commands start with it.
 SETTINGS_READER = "gateway.settings.sources"
+# Reads the variables that Tencent's own tools set, whose names are fixed.
+TENCENT_VARIABLES = "gateway.settings.credentials"
 # The composition and the commands.
 KNOW_ALL = {"app", "components", "diagnostic_components", "background_tasks", "commands", "cli", "__main__"}
 # The commands and the development stack are known to the commands alone.
@@ -62,8 +65,8 @@ COMPOSITION = (
 SERVER = ("gateway.server.", "gateway.api.", "gateway.delivery.", *COMPOSITION)
 OWNERS: dict[str, tuple[str, ...]] = {
     "aiohttp.web": SERVER,
-    # The keys that sign tokens are fetched by a client of their own, apart from the origin's.
-    "aiohttp": (*SERVER, "gateway.origin.", "gateway.access.jwks."),
+    # Keys that sign tokens, and Tencent's services, are asked by clients of their own, apart from the origin's.
+    "aiohttp": (*SERVER, "gateway.origin.", "gateway.access.jwks.", "gateway.tencent_api."),
     "qcloud_cos": ("gateway.presign.",),
     "redis": ("gateway.redis_store.",),
     "aiopg": ("gateway.catalog.",),
@@ -151,8 +154,8 @@ def test_a_library_is_known_to_its_adapter_alone(module: Module) -> None:
 
 
 @EACH_MODULE
-def test_the_http_client_is_used_by_the_origin_and_for_token_keys_alone(module: Module) -> None:
-    if module.room == "origin" or module.name == "gateway.access.jwks":
+def test_the_http_client_is_used_by_the_origin_for_token_keys_and_for_tencent_s_services_alone(module: Module) -> None:
+    if module.room in {"origin", "tencent_api"} or module.name == "gateway.access.jwks":
         return
     names = {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
     names |= {imported.rpartition(".")[2] for imported in module.imports()}
@@ -161,7 +164,7 @@ def test_the_http_client_is_used_by_the_origin_and_for_token_keys_alone(module: 
 
 @EACH_MODULE
 def test_the_environment_is_read_by_the_settings_alone(module: Module) -> None:
-    if module.name == SETTINGS_READER:
+    if module.name in {SETTINGS_READER, TENCENT_VARIABLES}:
         return
     attributes = {
         f"{node.value.id}.{node.attr}"

@@ -14,7 +14,8 @@ _INTRODUCTION = """\
 <!-- `make docs` generates this page from gateway/settings and config/gateway.yaml. -->
 
 [config/gateway.yaml](../config/gateway.yaml) holds every key with its default; copy it and remove the `#` of what you
-change. Four keys have no default and must be set: `postgres.dsn`, `cos.secret_id`, `cos.secret_key` and `cos.bucket`.
+change. Four keys must be set: `postgres.dsn`, `cos.secret_id`, `cos.secret_key` and `cos.bucket`; with another source
+of credentials (`cos.credentials`), only the first and the last.
 Durations are in seconds, sizes in bytes. Every command takes the file with `--config FILE`.
 
 ## Sources
@@ -100,7 +101,7 @@ def _keys(
     for name, described in section["properties"].items():
         key = explained[f"{path}.{name}"]
         inner = _section(schema, described) if not _may_be_null(described) else None
-        state = "required" if name in section.get("required", ()) else f"default `{key.default}`"
+        state = "required" if key.is_set else f"default `{key.default}`"
         metadata = "section" if inner is not None else f"{_type(described)}; {state}"
         first, *more = _texts(key.blocks)
         yield f"{indent}- `{name}` ({metadata}): {first}"

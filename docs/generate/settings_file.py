@@ -5,17 +5,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 # "#key: value" is a setting that is commented out, "key: value" one that is set; two spaces for each level.
-_SETTING = re.compile(r"^(?P<indent> *)#?(?P<name>[a-z_]+):(?P<value>.*)$")
+_SETTING = re.compile(r"^(?P<indent> *)(?P<off>#?)(?P<name>[a-z_]+):(?P<value>.*)$")
 _EXAMPLE = re.compile(r"^ *#   (?P<text>.*)$")
 _COMMENT = re.compile(r"^ *# (?P<text>.*)$")
 
 
 @dataclass
 class Explained:
-    """A key of the file: ``default`` as written there, and the blocks of its comment in order."""
+    """A key of the file: ``default`` as written there, and the blocks of its comment in order.
+
+    ``is_set``: the key is not commented out, so its value is no default.
+    """
 
     path: str
     default: str
+    is_set: bool = False
     blocks: list["Block"] = field(default_factory=list)
 
 
@@ -35,7 +39,12 @@ def explained_keys(text: str) -> Iterator[Explained]:
         if setting := _SETTING.match(line):
             depth = len(setting["indent"]) // 2
             parents = [*parents[:depth], setting["name"]]
-            yield Explained(".".join(parents), setting["value"].strip(), [block for block in blocks if block.lines])
+            yield Explained(
+                ".".join(parents),
+                setting["value"].strip(),
+                not setting["off"],
+                [block for block in blocks if block.lines],
+            )
             blocks = []
         elif example := _EXAMPLE.match(line):
             _add(blocks, example["text"], is_example=True)

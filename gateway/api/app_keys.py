@@ -20,6 +20,7 @@ from gateway.origin.client import OriginClient
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.refused_variants import RefusedVariants
 from gateway.presign.cos_clock import CosClock
+from gateway.presign.credentials.by_bucket import BucketCredentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.renditions import Renditions
@@ -41,6 +42,7 @@ from gateway.urls.usage_counter import UsageCounter
 SETTINGS = web.AppKey("settings", Settings)
 METRICS = web.AppKey("metrics", Metrics)
 CLOCK = web.AppKey("clock", CosClock)
+CREDENTIALS = web.AppKey("credentials", BucketCredentials)
 LIFETIME = web.AppKey("lifetime", Lifetime)
 HOSTS = web.AppKey("hosts", Hosts)
 SIGNER = web.AppKey("signer", Signer)

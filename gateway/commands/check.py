@@ -22,6 +22,7 @@ from gateway.commands.shared import FAILED, OutputConsole, config_option, settin
 from gateway.delivery.fallback_picture import FallbackPicture, UnusablePicture
 from gateway.errors import CredentialsExpired
 from gateway.ops.check_cos import CosCheck
+from gateway.ops.check_credentials import diagnose_credentials
 from gateway.ops.check_database import Database, DatabaseCheck
 from gateway.ops.check_nginx import diagnose_nginx
 from gateway.ops.diagnostics import diagnose
@@ -46,11 +47,12 @@ from gateway.settings import FallbackSettings, RedisSettings, Settings
 @click.option("--keys", multiple=True, metavar="KEY", help="With --deep: an object with an awkward key; repeatable.")
 @click.option("--probe", "numbers", multiple=True, type=click.IntRange(1, 18), help="With --deep: only this probe.")
 def check(config: Path | None, nginx: Path, *, deep: bool, **options: Any) -> None:
-    """Validate the configuration, then try Redis, Postgres and COS one by one."""
+    """Validate the configuration, then try the credentials, Redis, Postgres and COS one by one."""
     if not deep and any(options.values()):
         raise click.UsageError("--style, --oversized, --not-image, --keys and --probe need --deep")
     settings = settings_from(config)
-    logging.getLogger("gateway.redis_store").addHandler(logging.NullHandler())  # the finding reports the outage
+    for package in ("gateway.redis_store", "gateway.presign.credentials"):
+        logging.getLogger(package).addHandler(logging.NullHandler())  # the finding reports the outage
 
     async def run() -> bool:
         all_well = await _print_findings(settings, nginx)
@@ -85,12 +87,14 @@ async def _findings(settings: Settings, nginx: Path) -> AsyncIterator[Finding]:
         def presign(image: ImageRecord, method: str) -> str:
             presigned = app[app_keys.SIGNER].sign(image, method=method)
             if not app[app_keys.LIFETIME].is_usable(presigned, app[app_keys.CLOCK].now()):
-                raise CredentialsExpired("cos.token_expires_at is past, or too near for any URL to be usable")
+                raise CredentialsExpired("the credentials end too soon for any URL to be usable")
             return presigned.url
 
         def host_of(image: ImageRecord) -> str:
             return app[app_keys.HOSTS].origin_of(image.bucket, image.region).base
 
+        for credentials in app[app_keys.CREDENTIALS].all:
+            yield await diagnose_credentials(credentials)
         signs_links = app_keys.SIGNED_LINKS in app
         database = Database(
             partial(inspect_database, settings.postgres, with_links=signs_links),

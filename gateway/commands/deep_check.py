@@ -11,7 +11,6 @@ from gateway.errors import GatewayError
 from gateway.ops.deep.probe import Subject, Verdict
 from gateway.ops.deep.run import as_line, run_probes
 from gateway.origin.deep_session import open_deep_session
-from gateway.presign.credentials import credentials_from
 from gateway.presign.probe_signer import ProbeSigner
 from gateway.presign.renditions import Renditions
 from gateway.settings import Settings
@@ -54,7 +53,11 @@ async def print_probes(settings: Settings, options: DeepOptions) -> bool:
             for style in options.styles or renditions.styles
             for name in _narrowest(renditions, style)
         }
-        signer = ProbeSigner(credentials_from(settings.cos), app[app_keys.HOSTS], rules)
+        try:
+            credentials = app[app_keys.CREDENTIALS].of(images[0].bucket)
+        except GatewayError as error:
+            raise click.ClickException(str(error)) from None
+        signer = ProbeSigner(credentials, app[app_keys.HOSTS], rules)
         all_well = True
         async with open_deep_session(settings.image_proxy.timeout) as session:
             subject = Subject(

@@ -4,14 +4,17 @@ import asyncio
 import logging
 import signal
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import click
 
 from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.control import CONTROL_PREFIX
+from gateway.cos_emulator.credential_services import CredentialServices
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
+from gateway.cos_emulator.tokens import TokenIssuer
 
 
 def _folders(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
@@ -48,6 +51,14 @@ def _folders(_context: click.Context, _option: click.Parameter, values: tuple[st
     is_flag=True,
     help="Send Content-Disposition: attachment, as default domains of buckets made since 2024 do.",
 )
+@click.option(
+    "--credentials-port",
+    type=int,
+    help="Port of the metadata and STS services; 0 chooses a free port.  [default: neither runs]",
+)
+@click.option("--role", default="image-gateway", help="Role of the instance that the metadata service names.")
+@click.option("--role-arn", "role_arns", multiple=True, help="Role that STS lets others assume; may be repeated.")
+@click.option("--issued-life", default=7200, help="Longest life in seconds of the credentials that both issue.")
 def main(
     host: str,
     port: int,
@@ -58,6 +69,10 @@ def main(
     buckets: dict[str, Path],
     default_bucket: str | None,
     force_download: bool,
+    credentials_port: int | None,
+    role: str,
+    role_arns: tuple[str, ...],
+    issued_life: int,
 ) -> None:
     """Serve folders as private COS buckets: GET and HEAD of objects, signatures verified."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -65,24 +80,38 @@ def main(
     for bucket, directory in buckets.items():
         store.mount(bucket, directory)
     expires_at = None if token_life is None else time.time() + token_life
+    credentials = {secret_id: Credential(secret_key, token, expires_at)}
+    services = None
+    if credentials_port is not None:
+        services = CredentialServices(
+            TokenIssuer(credentials, life=issued_life),
+            role=role,
+            roles=dict.fromkeys(role_arns),
+            host=host,
+            requested_port=credentials_port,
+        )
     emulator = CosEmulator(
         store,
-        {secret_id: Credential(secret_key, token, expires_at)},
+        credentials,
         host=host,
         port=port,
         default_bucket=default_bucket or next(iter(buckets)),
         force_download=force_download,
     )
-    asyncio.run(_serve(emulator))
+    asyncio.run(_serve(emulator, services))
 
 
-async def _serve(emulator: CosEmulator) -> None:
+async def _serve(emulator: CosEmulator, services: CredentialServices | None) -> None:
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signal_number, interrupted.set)
-    async with emulator:
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(emulator)
         click.echo(f"COS emulator: {emulator.url}")
+        if services is not None:
+            await stack.enter_async_context(services)
+            click.echo(f"metadata and STS services: {services.url}")
         click.echo(f"faults and request log: {emulator.url}{CONTROL_PREFIX}faults and {CONTROL_PREFIX}journal")
         await interrupted.wait()
 

@@ -53,6 +53,16 @@ class Metrics:
             "Failures of COS by bucket and by COS's error code; 'none' without a code, 'timeout' and 'no_answer'.",
             ("bucket", "code"),
         )
+        self.credentials_expire = self._gauge(
+            "credentials_expire_timestamp_seconds",
+            "Unix time at which the newest credentials of the bucket end; absent if they never end.",
+            ("bucket",),
+        )
+        self.credentials_refresh = self._counter(
+            "credentials_refresh",
+            "Requests for new credentials by result: 'refreshed', 'unchanged' or 'failed'.",
+            ("result",),
+        )
         self.origin_retries = self._counter("origin_retries", "Requests to COS repeated before the first byte.")
         self.origin_resumes = self._counter("origin_resumes", "Bodies resumed with a new request after COS broke off.")
         self.cos_clock_offset = self._gauge(

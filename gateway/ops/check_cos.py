@@ -73,7 +73,7 @@ class CosCheck:
             got = await self._ask(image, "GET", _FIRST_BYTE)
             head = await self._ask(image, "HEAD", _NO_HEADERS)
         except CredentialsExpired as error:
-            return Finding(name, False, str(error), f"{ADVICE['ExpiredToken']}, and cos.token_expires_at")
+            return Finding(name, False, str(error), ADVICE["ExpiredToken"])
         except GatewayError as error:
             return Finding(name, False, f"no answer {place}: {error}", NO_ANSWER)
         difference = self._difference or 0.0

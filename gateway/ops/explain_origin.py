@@ -52,7 +52,7 @@ class OriginStep:
         if self._client.is_paused(record.bucket):
             facts["paused"] = "requests to the bucket are paused: many of its objects failed in a row"
         if not self._lifetime.is_usable(image.presigned, now):
-            error = CredentialsExpired("cos.token_expires_at is past, or too near for any URL to be usable")
+            error = CredentialsExpired("the credentials end too soon for any URL to be usable")
             return AskedOrigin(facts, error=error, advice=ADVICE["ExpiredToken"])
         try:
             answer = await self._client.diagnose(image.presigned.url)

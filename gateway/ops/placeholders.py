@@ -1,5 +1,7 @@
 """Finds the keys that still hold the placeholders of ``config/gateway.yaml``."""
 
+from pydantic import SecretStr
+
 from gateway.ops.finding import Finding
 from gateway.settings import CosSettings, PostgresSettings
 
@@ -16,8 +18,8 @@ def diagnose_placeholders(postgres: PostgresSettings, cos: CosSettings) -> Findi
     """Return a finding that names the keys whose values are still placeholders."""
     values = {
         "postgres.dsn": postgres.dsn.get_secret_value(),
-        "cos.secret_id": cos.secret_id.get_secret_value(),
-        "cos.secret_key": cos.secret_key.get_secret_value(),
+        "cos.secret_id": _text(cos.secret_id),
+        "cos.secret_key": _text(cos.secret_key),
         "cos.bucket": cos.bucket,
     }
     unset = [key for key, placeholder in PLACEHOLDERS.items() if values[key] == placeholder]
@@ -25,3 +27,7 @@ def diagnose_placeholders(postgres: PostgresSettings, cos: CosSettings) -> Findi
         return Finding("configuration", True, "every key is known, and none is missing")
     what = f"{', '.join(unset)}: still the placeholder of config/gateway.yaml"
     return Finding("configuration", False, what, "set it there, in the environment or in the secrets directory")
+
+
+def _text(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None

@@ -17,7 +17,7 @@ from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import OriginPaused, OriginTimeout, OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.circuit_breakers import CircuitBreakers
-from gateway.origin.cos_error import read_error
+from gateway.origin.cos_error import CREDENTIAL_CODES, read_error
 from gateway.origin.error_counts import NO_ANSWER, NO_CODE, TIMEOUT, OriginErrorCounts
 from gateway.origin.errors import ConnectionLost, NothingSent
 from gateway.origin.http_date import seconds_of
@@ -49,7 +49,7 @@ class OriginClient:
     and full jitter or after the pause that COS asks for, within a budget. The first byte must come within ``timeout``
     seconds of the first attempt; after that, each pause in a body may last as long. A bucket of which ten objects fail
     in a row gets one request a second. ``buckets`` keep their own label in the metric of errors, however many other
-    buckets fail.
+    buckets fail. ``credentials_refused`` gets the bucket and the URL when COS does not know the credentials of a URL.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class OriginClient:
         backoff: Backoff | None = None,
         breakers: CircuitBreakers | None = None,
         buckets: Collection[str] = (),
+        credentials_refused: Callable[[str, str], None] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._monotonic = monotonic
@@ -75,6 +76,7 @@ class OriginClient:
         self._budget = budget or RetryBudget()
         self._backoff = backoff or Backoff()
         self._breakers = breakers or CircuitBreakers()
+        self._credentials_refused = credentials_refused
         self._errors = OriginErrorCounts(metrics.origin_errors.add, buckets)
 
     async def fetch(
@@ -128,7 +130,7 @@ class OriginClient:
                     raise OriginUnavailable(f"COS answered {status} to a request that cannot cause it")
                 if status in _SUCCESSES:
                     return OriginResponse(response, self._shared_timeout, method)
-                failure = await self._refused(response, bucket)
+                failure = await self._refused(response, bucket, url)
                 pause = max(failure.wait, self._backoff.pause(attempt))
                 may_retry = self._may_retry(attempt, pause, bucket, deadline)
                 attempt += 1
@@ -218,10 +220,12 @@ class OriginClient:
         outcome.__cause__ = error.with_traceback(None)
         return Failure(outcome)
 
-    async def _refused(self, response: aiohttp.ClientResponse, bucket: str) -> Failure:
+    async def _refused(self, response: aiohttp.ClientResponse, bucket: str, url: str) -> Failure:
         """Return the failure that COS's error means; raise it if another attempt would get the same answer."""
         error = await read_error(response, self._error_body_timeout)
         self._errors.add(bucket, error.code or NO_CODE)
+        if error.code in CREDENTIAL_CODES and self._credentials_refused is not None:
+            self._credentials_refused(bucket, url)
         return failure_of(error, response.headers, f"{error}, bucket {bucket}")
 
     def _count(self, status: str) -> None:

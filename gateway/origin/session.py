@@ -1,6 +1,6 @@
 """Opens the aiohttp session to COS and the client on it."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -26,17 +26,24 @@ async def open_origin(
     max_connections: int,
     metrics: Metrics,
     buckets: Collection[str] = (),
+    credentials_refused: Callable[[str, str], None] | None = None,
     resolver: AbstractResolver | None = None,
 ) -> AsyncIterator[OriginClient]:
     """Open a client on a session of its own; ``max_connections`` serve the requests of clients.
 
-    ``buckets`` are the configured ones. ``resolver`` looks names up; None: the system's resolver.
+    ``buckets`` are the configured ones. ``credentials_refused`` gets the bucket and the URL when COS does not know the
+    credentials of a URL. ``resolver`` looks names up; None: the system's resolver.
     """
     # So many that no request waits for a connection: the wait would count as a failure of COS and open its breaker.
     most = max_connections + MOST_UNATTENDED + _PROBES
     async with origin_session(timeout=settings.timeout, max_connections=most, resolver=resolver) as session:
         yield OriginClient(
-            session, timeout=settings.timeout, retry_count=settings.retry_count, metrics=metrics, buckets=buckets
+            session,
+            timeout=settings.timeout,
+            retry_count=settings.retry_count,
+            metrics=metrics,
+            buckets=buckets,
+            credentials_refused=credentials_refused,
         )
 
 

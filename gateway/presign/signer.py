@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import quote, quote_plus
 
 from gateway.catalog.record import ImageRecord
@@ -25,6 +25,14 @@ _UNRESERVED: Final = "-_.~"
 _NO_PARAMETERS: Mapping[str, str] = {}
 
 
+class CredentialsSource(Protocol):
+    """Has the newest credentials at hand."""
+
+    def of(self, bucket: str) -> Credentials:
+        """Return the credentials that sign for the bucket; raises ``CredentialsExpired``."""
+        ...
+
+
 class Signer:
     """Signs URLs, with the signing time rounded to ``window`` seconds.
 
@@ -34,7 +42,7 @@ class Signer:
 
     def __init__(
         self,
-        credentials: Credentials,
+        credentials: CredentialsSource,
         hosts: Hosts,
         *,
         ttl: int,
@@ -123,7 +131,7 @@ class Signer:
         more: Mapping[str, str] = _NO_PARAMETERS,
         rule_suffix: str = "",
     ) -> PresignedUrl:
-        credentials = self._credentials
+        credentials = self._credentials.of(record.bucket)
         origin = self._hosts.origin_of(record.bucket, record.region)
         end = signed_at + self._ttl
         if credentials.expires_at is not None:

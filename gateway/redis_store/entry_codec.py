@@ -113,31 +113,34 @@ def decode(data: bytes, image_id: str, rendition: str | None, *, public_style: b
 
 
 class EntryMac:
-    """HMAC over cached entries, keyed by the secret that signs URLs, so that every replica has the same key.
+    """HMAC over cached entries, with the same secret on every replica.
 
     An entry says who owns an image and whether it is public. With the MAC, a program that can write to Redis can at
-    most put back what a gateway wrote about that image before.
+    most put back what a gateway wrote about that image before. While the secret changes, entries with a MAC by the
+    ``previous`` one are accepted, too.
     """
 
-    def __init__(self, secret_key: str) -> None:
-        self._key = hmac.digest(secret_key.encode(), _PURPOSE, "sha256")
+    def __init__(self, secret: str, previous: str | None = None) -> None:
+        secrets = (secret,) if previous is None else (secret, previous)
+        self._keys = [hmac.digest(one.encode(), _PURPOSE, "sha256") for one in secrets]
 
     def sign(self, entry: bytes) -> bytes:
         """Return ``entry`` with the MAC put after its first word, the end of its URL."""
         end, _, rest = entry.partition(b" ")
-        return b"%b %b %b" % (end, self._digest(entry), rest)
+        return b"%b %b %b" % (end, _digest(self._keys[0], entry), rest)
 
     def verify(self, signed: bytes) -> bytes:
         """Return the entry without its MAC; raises ``ValueError`` when no gateway with this secret wrote it."""
         end, _, rest = signed.partition(b" ")
         digest, _, rest = rest.partition(b" ")
         entry = b"%b %b" % (end, rest)
-        if not hmac.compare_digest(digest, self._digest(entry)):
+        if not any(hmac.compare_digest(digest, _digest(key, entry)) for key in self._keys):
             raise ValueError("not signed by a gateway with this secret")
         return entry
 
-    def _digest(self, entry: bytes) -> bytes:
-        return hmac.digest(self._key, entry, "sha256").hex()[:_DIGITS].encode()
+
+def _digest(key: bytes, entry: bytes) -> bytes:
+    return hmac.digest(key, entry, "sha256").hex()[:_DIGITS].encode()
 
 
 def encode_variant(variant: ImageVariant) -> str:

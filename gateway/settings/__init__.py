@@ -11,6 +11,16 @@ from pydantic import Field, model_validator
 
 from gateway.settings.access import AccessSettings, ForwardedUserSettings, SignedLinksSettings
 from gateway.settings.cos import CosSettings
+from gateway.settings.credentials import (
+    ROLE_NAME,
+    AssumeRoleCredentialsSettings,
+    CredentialsSettings,
+    CvmRoleCredentialsSettings,
+    EnvironmentCredentialsSettings,
+    FileCredentialsSettings,
+    StaticCredentialsSettings,
+    TkeOidcCredentialsSettings,
+)
 from gateway.settings.fallback import FallbackSettings
 from gateway.settings.images import ImageProxySettings, MemoryCacheSettings
 from gateway.settings.jwt import JwtSettings
@@ -21,11 +31,17 @@ from gateway.settings.styles import STYLE_NAME, Styles, StyleSettings, VariantFo
 from gateway.settings.urls import UrlCacheSettings, UrlPrerefreshSettings, UrlStatsSettings
 
 __all__ = [
+    "ROLE_NAME",
     "STYLE_NAME",
     "AdminSettings",
+    "AssumeRoleCredentialsSettings",
     "ColumnSettings",
     "CosSettings",
+    "CredentialsSettings",
+    "CvmRoleCredentialsSettings",
+    "EnvironmentCredentialsSettings",
     "FallbackSettings",
+    "FileCredentialsSettings",
     "ForwardedUserSettings",
     "ImageProxySettings",
     "JwtSettings",
@@ -36,7 +52,9 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "SignedLinksSettings",
+    "StaticCredentialsSettings",
     "StyleSettings",
+    "TkeOidcCredentialsSettings",
     "VariantFormat",
     "VariantSettings",
 ]
@@ -72,6 +90,16 @@ class Settings(Section):
         if number > _MOST_VARIANTS:
             raise ValueError(
                 f"image_styles: widths and formats make {number} variants of an image, and {_MOST_VARIANTS} are allowed"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _require_an_entry_key_that_outlives_credentials(self) -> Self:
+        source = self.cos.source.source
+        if source != "static" and self.redis.entry_key is None and self.url_cache.enabled:
+            raise ValueError(
+                f"redis.entry_key: is required with cos.credentials of the source {source}, since replicas then have "
+                "different credentials and share their entries in Redis"
             )
         return self
 

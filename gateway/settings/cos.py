@@ -1,9 +1,17 @@
-"""The bucket of images."""
+"""The bucket of images, and the credentials that sign for it."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
+from gateway.settings.credentials import (
+    AssumeRoleCredentialsSettings,
+    CredentialsSettings,
+    StaticCredentialsSettings,
+    uses_configured_keys,
+)
 from gateway.settings.section import Section, Token, matches
 
 Bucket = Annotated[str, matches(r"[a-z0-9][a-z0-9-]*-[0-9]+", "a bucket name with its APPID, like photos-1250000000")]
@@ -29,18 +37,57 @@ HostPort = Annotated[
 ]
 
 
+_NOT_SET: Final = object()  # marks a key that is required because of another one
+
+
+def _check_is_set(value: Any) -> Any:
+    if value is _NOT_SET:
+        raise PydanticCustomError("missing", "Field required")
+    return value
+
+
 class CosSettings(Section):
     """Where the images are, and the credentials that sign their URLs.
 
     ``domain`` is a custom, accelerated or internal domain of ``bucket``; one that starts with ``{bucket}.`` also serves
-    the buckets that rows name. ``token_expires_at`` is the end of a temporary ``token`` in Unix seconds.
+    the buckets that rows name. ``token_expires_at`` is the end of a temporary ``token`` in Unix seconds. Without
+    ``credentials``, ``secret_id`` and ``secret_key`` are required.
     """
 
-    secret_id: Token = Field(min_length=1)
-    secret_key: Token = Field(min_length=1)
+    secret_id: Annotated[Token | None, Field(min_length=1), BeforeValidator(_check_is_set)] = None
+    secret_key: Annotated[Token | None, Field(min_length=1), BeforeValidator(_check_is_set)] = None
     token: Token | None = None
     token_expires_at: int | None = None
     region: Region = "ap-guangzhou"
     bucket: Bucket
     scheme: Literal["https", "http"] = "https"
     domain: HostPort | None = None
+    credentials: CredentialsSettings | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _require_keys_without_a_source(cls, value: Any) -> Any:
+        value = {} if value is None else value
+        if not isinstance(value, Mapping) or value.get("credentials") is not None:
+            return value
+        missing = [name for name in ("secret_id", "secret_key") if value.get(name) is None]
+        return {**value, **dict.fromkeys(missing, _NOT_SET)}
+
+    @model_validator(mode="after")
+    def _check_the_source_has_its_keys(self) -> Self:
+        if uses_configured_keys(self.credentials) and None in (self.secret_id, self.secret_key):
+            raise ValueError("credentials: the static source needs secret_id and secret_key, here or in cos")
+        return self
+
+    @property
+    def source(self) -> CredentialsSettings:
+        """The source of credentials, with the keys that it takes from this section."""
+        return self._with_keys(self.credentials or StaticCredentialsSettings())
+
+    def _with_keys(self, source: CredentialsSettings) -> CredentialsSettings:
+        if isinstance(source, AssumeRoleCredentialsSettings):
+            return source.model_copy(update={"base": self._with_keys(source.base)})
+        if not isinstance(source, StaticCredentialsSettings) or source.secret_id is not None:
+            return source
+        own = {name: getattr(self, name) for name in ("secret_id", "secret_key", "token", "token_expires_at")}
+        return source.model_copy(update=own)

@@ -5,12 +5,14 @@ from datetime import date
 from difflib import get_close_matches
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.settings import Settings
 from gateway.settings.styles import FIXED_MARK, SIZED_MARK
 
+_SOURCES = frozenset({"credentials", "base"})  # keys with a choice of sections by their ``source``
+_SOURCE_NAMES = frozenset({"static", "environment", "file", "cvm_role", "tke_oidc", "assume_role"})
 _KEY_MARK = "[key]"  # pydantic's mark in a location for the key of a mapping, as opposed to its value
 _MARKS = frozenset({_KEY_MARK, FIXED_MARK, SIZED_MARK})
 
@@ -25,7 +27,7 @@ class SettingsError(Exception):
 
 def explain(mistake: ErrorDetails) -> Iterator[str]:
     """Yield the lines that describe a mistake; a missing section yields a line for each of its required keys."""
-    location = [on_one_line(part) for part in mistake["loc"] if part not in _MARKS]
+    location = _without_tags([on_one_line(part) for part in mistake["loc"] if part not in _MARKS])
     key = ".".join(location)
     match mistake["type"]:
         case "extra_forbidden":
@@ -33,6 +35,10 @@ def explain(mistake: ErrorDetails) -> Iterator[str]:
         case "missing":
             required = _required_in(_model_at(location))
             yield from (f"{'.'.join([key, *name])}: is required and not set" for name in required)
+        case "union_tag_not_found":
+            yield f"{key}.source: is required and not set"
+        case "union_tag_invalid":
+            yield f"{key}.source: must be one of {mistake['ctx']['expected_tags']}"
         case "value_error":
             text = str(mistake.get("ctx", {}).get("error", mistake["msg"]))
             yield f"{key}: {text}" if key else text
@@ -72,7 +78,19 @@ def _required_in(model: type[BaseModel] | None) -> Sequence[tuple[str, ...]]:
     """Return the paths of a section's required keys; the empty path alone if ``model`` is None, a plain key."""
     if model is None:
         return [()]
-    return [(name,) for name, field in model.model_fields.items() if field.is_required()]
+    try:
+        model.model_validate({})
+    except ValidationError as error:
+        return [tuple(map(str, mistake["loc"])) for mistake in error.errors()]
+    return []
+
+
+def _without_tags(location: list[str]) -> list[str]:
+    """Return the location without the source that pydantic puts after ``credentials`` and ``base``."""
+    before = ["", *location][: len(location)]
+    return [
+        part for one, part in zip(before, location, strict=True) if one not in _SOURCES or part not in _SOURCE_NAMES
+    ]
 
 
 def _model_at(location: list[str]) -> type[BaseModel] | None:

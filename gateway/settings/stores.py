@@ -1,13 +1,15 @@
 """Redis and Postgres."""
 
-from typing import Annotated
+from typing import Annotated, Final, Self
 from urllib.parse import SplitResult
 
-from pydantic import AfterValidator, Field, PositiveInt, SecretStr
+from pydantic import AfterValidator, Field, PositiveInt, SecretStr, model_validator
 
 from gateway.settings.postgres_dsn import check_postgres_dsn
 from gateway.settings.redis_url import check_redis_url, split_redis_url
-from gateway.settings.section import Section, Timeout, matches
+from gateway.settings.section import Section, Timeout, Token, matches
+
+_LEAST_KEY_BYTES: Final = 32
 
 # These names become part of SQL, so no character that could end a quoted identifier is allowed.
 Identifier = Annotated[str, matches(r"[A-Za-z_][A-Za-z0-9_]{0,62}", "a column name of letters, digits and _")]
@@ -22,6 +24,13 @@ def _check_url(url: SecretStr) -> SecretStr:
     return url
 
 
+def _check_is_long(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value().encode()) < _LEAST_KEY_BYTES:
+        raise ValueError(f"must be at least {_LEAST_KEY_BYTES} bytes")
+    return secret
+
+
+EntryKey = Annotated[Token, AfterValidator(_check_is_long)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_check_url)]
 
 
@@ -34,11 +43,23 @@ PostgresDsn = Annotated[SecretStr, AfterValidator(_check_dsn)]
 
 
 class RedisSettings(Section):
-    """The shared cache of presigned URLs and the refresh queue."""
+    """The shared cache of presigned URLs and the refresh queue.
+
+    ``entry_key`` is the secret behind the MAC of cached entries. While it changes, entries written with
+    ``entry_key_previous`` are accepted, too.
+    """
 
     url: RedisUrl = SecretStr("redis://localhost:6379/0")
     prefix: str = Field("image:", min_length=1, max_length=64)
     timeout: Timeout = 0.5
+    entry_key: EntryKey | None = None
+    entry_key_previous: EntryKey | None = None
+
+    @model_validator(mode="after")
+    def _check_the_previous_key_has_a_successor(self) -> Self:
+        if self.entry_key is None and self.entry_key_previous is not None:
+            raise ValueError("entry_key_previous is set without entry_key")
+        return self
 
     def parts(self) -> SplitResult:
         """Return the parts of the URL; ``netloc`` may name several hosts."""

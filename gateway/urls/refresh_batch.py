@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.catalog.record import Rows
-from gateway.errors import CatalogUnavailable
+from gateway.errors import CatalogUnavailable, CredentialsExpired
 from gateway.metrics.collectors import Metrics
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import ImageVariant, SignedImage
@@ -135,7 +135,11 @@ class RefreshBatch:
             if record is None:
                 gone.append(variant.image_id)
                 continue
-            image = self._signer.sign_image(record, variant.rendition, read_at=read_at)
+            try:
+                image = self._signer.sign_image(record, variant.rendition, read_at=read_at)
+            except CredentialsExpired:
+                expired.append(variant)
+                continue
             if self._lifetime.is_usable(image.presigned, self._now()):
                 made.append((image, item.there.tombstone))
             else:

@@ -1,6 +1,7 @@
 """The emulator as a command."""
 
 import asyncio
+import json
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -54,6 +55,29 @@ async def test_the_command_serves_a_folder_until_sigterm(tmp_path: Path) -> None
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(10):
             assert await process.wait() == 0
+
+
+async def test_the_command_also_serves_credentials(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"data")
+    options = ("--credentials-port", "0", "--role", "images", "--issued-life", "600")
+    async with running("--bucket", f"{BUCKET}={tmp_path}", *options) as (process, url):
+        assert process.stdout is not None
+        services = (await process.stdout.readline()).decode().partition(": ")[2].strip()
+        async with ClientSession() as session:
+            async with session.get(f"{services}/latest/meta-data/cam/security-credentials/images") as response:
+                found = json.loads(await response.read())
+            config = CosConfig(
+                Region="ap-guangzhou",
+                Scheme="http",
+                Domain=url.removeprefix("http://"),
+                SecretId=found["TmpSecretId"],
+                SecretKey=found["TmpSecretKey"],
+            )
+            presigned = CosS3Client(config).get_presigned_url(
+                Bucket=BUCKET, Key="a.png", Method="GET", Params={"x-cos-security-token": found["Token"]}
+            )
+            async with session.get(URL(presigned, encoded=True)) as response:
+                assert (response.status, await response.read()) == (200, b"data")
 
 
 @pytest.mark.parametrize("bucket", ["name", "name=", "=folder", "name=/no/such/folder"])

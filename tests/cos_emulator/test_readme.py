@@ -13,6 +13,7 @@ from yarl import URL
 
 import gateway.cos_emulator
 from gateway.cos_emulator import access, faults, server, store
+from gateway.cos_emulator.credential_faults import CredentialFault
 from gateway.cos_emulator.faults import Fault
 from gateway.cos_emulator.processing_options import ProcessingOptions
 from gateway.cos_emulator.server import CosEmulator, create_cos_app
@@ -70,3 +71,10 @@ def test_the_example_of_every_fault_is_valid() -> None:
         if hasattr(cls, "model_fields") and "kind" in cls.model_fields
     }
     assert kinds == defined
+
+
+def test_the_example_of_a_fault_of_the_credential_services_is_valid() -> None:
+    bodies = re.findall(r"--data '(.+)'", README)
+    assert [CredentialFault.model_validate_json(body).kind for body in bodies] == ["expired"]
+    kinds = get_args(CredentialFault.model_fields["kind"].annotation)
+    assert [kind for kind in kinds if f"`{kind}`" not in README] == []

@@ -13,7 +13,7 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.ops.deep.probe import Result, Subject, Verdict
 from gateway.ops.deep.run import PROBES, as_line, run_probes
 from gateway.origin.deep_session import DeepSession, open_deep_session
-from gateway.presign.credentials import credentials_from
+from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.probe_signer import ProbeSigner
 from gateway.settings import CosSettings
@@ -56,13 +56,14 @@ def subject_of(cos: CosEmulator, session: DeepSession, *, token: str | None = No
         {
             "secret_id": SECRET_ID,
             "secret_key": SECRET_KEY,
-            "token": token,
             "bucket": BUCKET,
             "scheme": "http",
             "domain": f"127.0.0.1:{cos.port}",
         }
     )
-    signer = ProbeSigner(credentials_from(settings), Hosts(settings), {"small": "imageMogr2/thumbnail/16x"})
+    signer = ProbeSigner(
+        Credentials(SECRET_ID, SECRET_KEY, token), Hosts(settings), {"small": "imageMogr2/thumbnail/16x"}
+    )
     return Subject(IMAGE, session, signer, ("small",), "text.txt", "text.txt", AWKWARD, 3)
 
 
@@ -161,7 +162,7 @@ async def test_chunks_and_checksums_of_processed_images_are_recorded(bucket: Cos
 async def test_a_server_that_is_away_fails_every_probe_and_ends_none_early(session: DeepSession) -> None:
     settings = {"secret_id": "a", "secret_key": "b", "bucket": BUCKET, "scheme": "http", "domain": "127.0.0.1:1"}
     made = CosSettings.model_validate(settings)
-    subject = Subject(IMAGE, session, ProbeSigner(credentials_from(made), Hosts(made), {}), timeout=3)
+    subject = Subject(IMAGE, session, ProbeSigner(Credentials("a", "b"), Hosts(made), {}), timeout=3)
     results = await probed(subject)
     assert {result.number for result in results} == set(PROBES)
     assert {result.number for result in results if result.verdict is Verdict.FAIL} >= {2, 3, 5, 8, 13, 18}

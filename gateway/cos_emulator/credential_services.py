@@ -1,0 +1,214 @@
+"""The services that Tencent Cloud gives credentials by: instance metadata, and STS, on one socket.
+
+Metadata: document 213/4934; AssumeRole: 1312/48197; AssumeRoleWithWebIdentity: 1312/73070.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from gateway.cos_emulator.control import CONTROL_PREFIX
+from gateway.cos_emulator.credential_faults import CredentialFault, CredentialFaults
+from gateway.cos_emulator.tc3 import ApiRefusal, verify
+from gateway.cos_emulator.tokens import Issued, TokenIssuer
+
+METADATA_PATH = "/latest/meta-data/cam/security-credentials/"
+_OTHER_ROLE = "other"
+_GARBAGE = "<!doctype html><title>Sign in</title><p>Sign in to use this network.</p>"
+_VERSION = "2018-08-13"
+_REQUEST_ID = "6f1c3f2a-0d7b-4c1e-9a33-1f1f1f1f1f1f"
+
+
+@dataclass
+class CredentialServices:
+    """Both services: ``async with CredentialServices(issuer) as services`` serves until the block ends.
+
+    ``role`` is the role of the instance. ``roles`` maps the ARN of each role that STS lets others assume to the
+    ExternalId it asks for, None for none. ``web_identities`` maps each token of a pod to its provider. The metadata
+    service serves the same set until less than ``kept`` of its life is left; the documents do not say how long.
+    ``calls`` counts the requests by what they ask for.
+    """
+
+    issuer: TokenIssuer
+    role: str = "image-gateway"
+    roles: Mapping[str, str | None] = field(default_factory=dict)
+    web_identities: Mapping[str, str] = field(default_factory=dict)
+    kept: float = 0.5
+    host: str = "127.0.0.1"
+    requested_port: int = 0
+    faults: CredentialFaults = field(default_factory=CredentialFaults)
+    calls: "Counter[str]" = field(default_factory=Counter)
+    _served: Issued | None = None
+    _runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """``http://host:port`` of both services; raises RuntimeError outside the block."""
+        if self._runner is None or not self._runner.addresses:
+            raise RuntimeError("the credential services are not running")
+        return f"http://{self.host}:{self._runner.addresses[0][1]}"
+
+    def revoke(self) -> None:
+        """Forget every issued set, as when a role's sessions are revoked: COS answers InvalidAccessKeyId."""
+        temporary = [name for name, known in self.issuer.credentials.items() if known.token is not None]
+        for secret_id in temporary:
+            del self.issuer.credentials[secret_id]
+        self._served = None
+
+    def app(self) -> web.Application:
+        """Return both services as an application."""
+        app = web.Application()
+        app.router.add_get(METADATA_PATH, self._list_roles)
+        app.router.add_get(METADATA_PATH + "{role}", self._metadata)
+        app.router.add_post("/", self._sts)
+        app.router.add_post(CONTROL_PREFIX + "faults", self._add_fault)
+        app.router.add_delete(CONTROL_PREFIX + "faults", self._clear_faults)
+        return app
+
+    async def __aenter__(self) -> Self:
+        runner = web.AppRunner(self.app(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self.host, self.requested_port).start()
+        except BaseException:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    async def _list_roles(self, _request: web.Request) -> web.Response:
+        self.calls["roles"] += 1
+        kind = self.faults.fire("metadata")
+        if (answer := await _fail(kind)) is not None:
+            return answer
+        return web.Response(text=_OTHER_ROLE if kind == "another_role" else self.role)
+
+    async def _metadata(self, request: web.Request) -> web.Response:
+        self.calls["metadata"] += 1
+        kind = self.faults.fire("metadata")
+        if (answer := await _fail(kind)) is not None:
+            return answer
+        has_role = request.match_info["role"] == (_OTHER_ROLE if kind == "another_role" else self.role)
+        if not has_role:
+            return web.Response(status=404)
+        if kind == "error":
+            return _json({"Code": "InternalError"})
+        served = self._served
+        if kind == "expired":
+            served = self.issuer.issue(-60)
+        elif served is None or served.expires_at - self.issuer.now() < self.kept * self.issuer.life:
+            served = self._served = self.issuer.issue()
+        return _json(
+            {
+                "TmpSecretId": served.secret_id,
+                "TmpSecretKey": served.secret_key,
+                "Token": served.token,
+                "ExpiredTime": served.expires_at,
+                "Expiration": served.expiration,
+                "Code": "Success",
+            }
+        )
+
+    async def _sts(self, request: web.Request) -> web.Response:
+        action, body = request.headers.get("X-TC-Action", ""), await request.read()
+        self.calls[action] += 1
+        kind = self.faults.fire("sts")
+        if (answer := await _fail(kind)) is not None:
+            return answer
+        try:
+            issued = self._assumed(request.headers, action, body, kind)
+        except ApiRefusal as refusal:
+            error = {"Code": refusal.code, "Message": refusal.message}
+            return _json({"Response": {"Error": error, "RequestId": _REQUEST_ID}})
+        found = {"Token": issued.token, "TmpSecretId": issued.secret_id, "TmpSecretKey": issued.secret_key}
+        return _json(
+            {
+                "Response": {
+                    "Credentials": found,
+                    "ExpiredTime": issued.expires_at,
+                    "Expiration": issued.expiration,
+                    "RequestId": _REQUEST_ID,
+                }
+            }
+        )
+
+    def _assumed(self, headers: Mapping[str, str], action: str, body: bytes, kind: str | None) -> Issued:
+        """Return credentials of the role that the request names; raise ``ApiRefusal``. ``kind`` is that of a fault."""
+        if kind == "error":
+            raise ApiRefusal("InternalError.GetRoleError", "The role could not be read.")
+        if headers.get("X-TC-Version") != _VERSION or not headers.get("X-TC-Region"):
+            raise ApiRefusal("MissingParameter", "The version or the region is missing.")
+        parameters = _parameters(body)
+        role = str(parameters.get("RoleArn", ""))
+        if action == "AssumeRole":
+            verify(headers, body, self.issuer.credentials, service="sts", now=self.issuer.now())
+            if role not in self.roles:
+                raise ApiRefusal("ResourceNotFound.RoleNotFound", "The role does not exist.")
+            if self.roles[role] != parameters.get("ExternalId"):
+                raise ApiRefusal("UnauthorizedOperation", "The role may not be assumed.")
+        elif action == "AssumeRoleWithWebIdentity":
+            if headers.get("Authorization") != "SKIP":
+                raise ApiRefusal("AuthFailure.SignatureFailure", "The Authorization field must be SKIP.")
+            provider = self.web_identities.get(parameters.get("WebIdentityToken", ""))
+            if provider is None or provider != parameters.get("ProviderId") or role not in self.roles:
+                raise ApiRefusal("InvalidParameter.WebIdentityTokenError", "The token is not valid.")
+        else:
+            raise ApiRefusal("InvalidAction", "The action does not exist.")
+        if not parameters.get("RoleSessionName"):
+            raise ApiRefusal("MissingParameter", "The RoleSessionName is missing.")
+        asked = parameters.get("DurationSeconds", 7200)
+        if not isinstance(asked, int) or not 0 < asked <= 43_200:
+            raise ApiRefusal("InvalidParameter.OverTimeError", "The duration is too long.")
+        return self.issuer.issue(-60 if kind == "expired" else asked)
+
+    async def _add_fault(self, request: web.Request) -> web.Response:
+        """Activate a fault: answer 201, or 400 with the validation errors."""
+        try:
+            self.faults.add(CredentialFault.model_validate_json(await request.read()))
+        except ValidationError as error:
+            return web.Response(status=400, text=f"{error}\n")
+        return web.Response(status=201)
+
+    async def _clear_faults(self, _request: web.Request) -> web.Response:
+        self.faults.clear()
+        return web.Response(status=204)
+
+
+async def _fail(kind: str | None) -> web.Response | None:
+    """Return the answer of a fault that is the same for every request; None for another fault, or none."""
+    if kind == "hang":
+        await asyncio.Event().wait()
+    if kind == "garbage":
+        return web.Response(text=_GARBAGE, content_type="text/html")
+    if kind == "internal_error":
+        return web.Response(status=500)
+    return None
+
+
+def _json(answer: object) -> web.Response:
+    # Without a charset, as the services send it: Tencent's SDK looks for errors in no other type.
+    return web.Response(body=json.dumps(answer).encode(), content_type="application/json")
+
+
+def _parameters(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ApiRefusal("InvalidParameter", "The body is not JSON.")
+    return found

@@ -1,0 +1,59 @@
+"""The credentials that sign presigned URLs, and the sources that they come from.
+
+Credentials are asked for synchronously: the newest set is at hand, and a task beside the requests refreshes it.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, Self
+
+# Secrets become parts of a URL and of header fields.
+_TEXT: Final = re.compile(r"[!-~]+")
+_LONGEST: Final = 8192  # characters; COS documents tokens of at most 4096 bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A key of COS. ``expires_at`` (Unix seconds) is the end of a temporary ``token``; None when it never ends."""
+
+    secret_id: str
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+    expires_at: int | None = None
+
+    def of(self, bucket: str) -> Self:
+        """Return these credentials: a fixed set signs for every bucket."""
+        del bucket
+        return self
+
+
+class CredentialsUnavailable(Exception):
+    """A source has no usable credentials now; the text says why and contains no secret."""
+
+
+class Source(Protocol):
+    """Where credentials come from. ``name`` is that of the configuration.
+
+    ``poll``: seconds between two fetches of a source that is cheap to ask; None for one that is asked before the end.
+    """
+
+    name: str
+    poll: float | None
+
+    async def fetch(self) -> Credentials:
+        """Return the credentials of the source now; raises ``CredentialsUnavailable``."""
+        ...
+
+
+def checked(secret_id: Any, secret_key: Any, token: Any, expires_at: Any) -> Credentials:
+    """Return the values of a foreign answer as credentials; raises ``CredentialsUnavailable`` if they can be none."""
+    if not (_is_text(secret_id) and _is_text(secret_key) and (token is None or _is_text(token))):
+        raise CredentialsUnavailable("the answer has no SecretId, SecretKey or token")
+    is_number = isinstance(expires_at, int | float) and not isinstance(expires_at, bool)
+    if expires_at is not None and not (is_number and 0 < expires_at < 1e11):
+        raise CredentialsUnavailable("the end of the credentials is not a Unix time in seconds")
+    return Credentials(secret_id, secret_key, token, None if expires_at is None else int(expires_at))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST and _TEXT.fullmatch(value) is not None

@@ -1,0 +1,119 @@
+"""The credentials of each bucket: builds the configured sources, and keeps their newest sets at hand."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Final
+
+from gateway.concurrency.background import background
+from gateway.errors import DependencyDown
+from gateway.metrics.collectors import Metrics
+from gateway.presign.credentials import Credentials, Source
+from gateway.presign.credentials.file import FileSource
+from gateway.presign.credentials.fixed import FixedSource
+from gateway.presign.credentials.instance_role import InstanceRoleSource
+from gateway.presign.credentials.rotation import RotatingCredentials
+from gateway.presign.credentials.sts import AssumeRoleSource, TkeOidcSource
+from gateway.settings import (
+    AssumeRoleCredentialsSettings,
+    CosSettings,
+    CredentialsSettings,
+    CvmRoleCredentialsSettings,
+    EnvironmentCredentialsSettings,
+    FileCredentialsSettings,
+    StaticCredentialsSettings,
+)
+from gateway.tencent_api.bounded_http import BoundedHttp
+
+_FIRST_TIMEOUT: Final = 3.0  # seconds that a start waits for the sources; it then goes on without credentials
+
+
+class BucketCredentials:
+    """The newest credentials by bucket; a bucket without a source of its own has those of ``default``."""
+
+    def __init__(
+        self, default: RotatingCredentials, own: Mapping[str, RotatingCredentials], now: Callable[[], float]
+    ) -> None:
+        self._now = now
+        self._default = default
+        self._own = own
+
+    @property
+    def all(self) -> list[RotatingCredentials]:
+        """Each source once, the default first."""
+        return [self._default, *self._own.values()]
+
+    @property
+    def can_end(self) -> bool:
+        """Whether the credentials of any source are temporary, or may become so."""
+        return any(one.seconds_left is not None for one in self.all)
+
+    async def check_life(self) -> None:
+        """Return if no credentials are in the last fifth of their life; raises ``DependencyDown``."""
+        for one in self.all:
+            if one.is_near_end:
+                raise DependencyDown(f"{one.seconds_left:.0f} s are left of the credentials of the source {one.name}")
+
+    def of(self, bucket: str) -> Credentials:
+        """Return the newest credentials for the bucket; raises ``NoCredentials`` if there are none, or they ended."""
+        rotating = self._own.get(bucket, self._default)
+        newest = rotating.newest
+        if newest is None or (newest.expires_at is not None and newest.expires_at <= self._now()):
+            raise rotating.has_ended()
+        return newest
+
+    def refused(self, bucket: str, url: str) -> None:
+        """Refresh soon: COS does not know the credentials that signed ``url``."""
+        self._own.get(bucket, self._default).refused(url)
+
+
+@asynccontextmanager
+async def open_credentials(
+    settings: CosSettings, metrics: Metrics, *, now: Callable[[], float] = time.time
+) -> AsyncIterator[BucketCredentials]:
+    """Keep the credentials of every source fresh; ``now`` is COS's clock in Unix seconds.
+
+    A start waits at most three seconds for the sources.
+    """
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(BoundedHttp())
+        default = RotatingCredentials(_source(settings.source, http, now), [settings.bucket], metrics, now=now)
+        credentials = BucketCredentials(default, {}, now)
+        for one in credentials.all:
+            if isinstance(one.source, FixedSource):
+                await one.refresh()
+            else:
+                await stack.enter_async_context(background(f"credentials-{one.source.name}", one.keep_fresh()))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_TIMEOUT):
+                for one in credentials.all:
+                    await one.tried.wait()
+        yield credentials
+
+
+def _source(settings: CredentialsSettings, http: BoundedHttp, now: Callable[[], float]) -> Source:
+    """Return the source that ``settings`` describe."""
+    if isinstance(settings, StaticCredentialsSettings):
+        return _static(settings)
+    if isinstance(settings, EnvironmentCredentialsSettings):
+        secret_id, secret_key, token = settings.values()
+        found = token.get_secret_value() if token is not None else None
+        return FixedSource(
+            "environment", Credentials(secret_id.get_secret_value(), secret_key.get_secret_value(), found)
+        )
+    if isinstance(settings, FileCredentialsSettings):
+        return FileSource(settings.path)
+    if isinstance(settings, CvmRoleCredentialsSettings):
+        return InstanceRoleSource(http, settings.metadata_url, settings.role)
+    if isinstance(settings, AssumeRoleCredentialsSettings):
+        return AssumeRoleSource(http, settings, _source(settings.base, http, now), now=now)
+    return TkeOidcSource(http, settings, now=now)
+
+
+def _static(settings: StaticCredentialsSettings) -> FixedSource:
+    if settings.secret_id is None or settings.secret_key is None:
+        raise ValueError("the static source has no keys")  # the settings model refuses that
+    token = settings.token.get_secret_value() if settings.token is not None else None
+    secret_id, secret_key = settings.secret_id.get_secret_value(), settings.secret_key.get_secret_value()
+    return FixedSource("static", Credentials(secret_id, secret_key, token, settings.token_expires_at))

@@ -1,0 +1,201 @@
+"""The newest credentials of one source: kept at hand, refreshed beside the requests.
+
+A refresh begins a quarter of an hour before the end, or in the last fifth of the life if that is longer; for
+credentials of less than half an hour, at half of their life. Until it succeeds, the old credentials sign.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+from urllib.parse import quote_plus
+
+from gateway.errors import NoCredentials
+from gateway.metrics.collectors import Metrics
+from gateway.presign.credentials import Credentials, CredentialsUnavailable, Source
+
+logger = logging.getLogger(__name__)
+
+_LEAD: Final = 900.0  # seconds before the end
+_LAST_PART: Final = 0.2  # of the life
+_FIRST_RETRY: Final = 1.0  # seconds
+_LONGEST_RETRY: Final = 30.0
+_LONGEST_POLL_RETRY: Final = 5.0
+_LOOK_AGAIN: Final = 60.0  # seconds between two looks at the clock
+_LONGEST_UNCHANGED: Final = 60.0  # seconds until a source is asked again that still has the same set
+_AFTER_REFUSAL: Final = 10.0  # seconds between two refreshes that refusals of COS cause
+_TIMEOUT: Final = 8.0  # seconds for a refresh: an assumed role on an instance takes three requests
+_LEAST_LEFT: Final = 5.0  # seconds; a set that ends sooner is refused
+
+
+class RotatingCredentials:
+    """Credentials of ``source``, which sign for ``buckets``; ``newest`` is None before it gave any.
+
+    ``now`` is COS's clock in Unix seconds. ``keep_fresh`` is the task that refreshes; ``tried`` is set once the source
+    was asked for the first time. ``refusal_pause``: least seconds between two refreshes that refusals of COS cause.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        buckets: Sequence[str],
+        metrics: Metrics,
+        *,
+        now: Callable[[], float] = time.time,
+        random: Callable[[], float] = random.random,
+        refusal_pause: float = _AFTER_REFUSAL,
+    ) -> None:
+        self.source = source
+        self.buckets = buckets
+        self._names = ",".join(buckets)
+        self._metrics = metrics
+        self._now = now
+        self._random = random
+        self._refusal_pause = refusal_pause
+        self.newest: Credentials | None = None
+        self._obtained_at = 0.0
+        self._failures = 0
+        self.reason = "there was no refresh yet"
+        self._is_unchanged = False
+        self._has_warned_of_end = False
+        self._wanted = asyncio.Event()
+        self._refreshing = asyncio.Lock()
+        self._obeyed_at = float("-inf")  # when a refusal last caused a refresh, by the clock of the event loop
+        self.tried = asyncio.Event()
+
+    def has_ended(self) -> NoCredentials:
+        """Return the error for when ``newest`` is None or has ended, and log it once."""
+        if not self._has_warned_of_end:
+            self._has_warned_of_end = True
+            logger.error(
+                "there are no usable credentials: bucket=%s source=%s reason=%s", self._names, self.name, self.reason
+            )
+        return NoCredentials(f"there are no credentials from the source {self.name}: {self.reason}")
+
+    @property
+    def name(self) -> str:
+        """The name of the source in the configuration."""
+        return self.source.name
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the credentials end; 0 if there are none, None if they never end."""
+        if self.newest is None:
+            return 0.0
+        return None if self.newest.expires_at is None else max(0.0, self.newest.expires_at - self._now())
+
+    @property
+    def life(self) -> float | None:
+        """Seconds from when the credentials were obtained to their end; None without credentials that end."""
+        if self.newest is None or self.newest.expires_at is None:
+            return None
+        return max(0.0, self.newest.expires_at - self._obtained_at)
+
+    @property
+    def is_near_end(self) -> bool:
+        """Whether there are no credentials, or less than a fifth of their life is left."""
+        left = self.seconds_left
+        return left is not None and left <= _LAST_PART * (self.life or 0.0)
+
+    def refused(self, url: str) -> None:
+        """Refresh soon, because COS does not know the credentials that signed ``url``, if they are the newest.
+
+        However many requests are refused, this causes one refresh in ``refusal_pause`` seconds.
+        """
+        newest = self.newest
+        if newest is None or f"q-ak={quote_plus(newest.secret_id)}&" in url:
+            self._wanted.set()
+
+    async def refresh(self) -> bool:
+        """Fetch the credentials now, or wait for the fetch that is under way; return whether the source gave any."""
+        if self._refreshing.locked():
+            async with self._refreshing:
+                return self._failures == 0
+        async with self._refreshing:
+            self._wanted.clear()
+            try:
+                async with asyncio.timeout(_TIMEOUT):
+                    self._take(await self.source.fetch())
+            except (CredentialsUnavailable, TimeoutError) as error:
+                self._failed(str(error) or f"no answer within {_TIMEOUT:g} s")
+            except Exception:  # the task must survive, or credentials would end for good
+                self._metrics.background_errors.labels(task="credentials").inc()
+                logger.exception("the refresh of credentials failed: bucket=%s", self._names)
+                self._failed("unexpected error")
+            self.tried.set()
+            return self._failures == 0
+
+    async def keep_fresh(self) -> None:
+        """Refresh at once, and then until cancelled."""
+        while True:
+            await self.refresh()
+            await self._until_due(self.pause())
+
+    async def _until_due(self, pause: float | None) -> None:
+        """Wait for ``pause`` seconds by COS's clock (None: for ever), or until a refusal allows a refresh."""
+        due = None if pause is None else self._now() + pause
+        while due is None or self._now() < due:
+            with suppress(TimeoutError):
+                # The clock may be corrected meanwhile, so it is looked at again.
+                async with asyncio.timeout(_LOOK_AGAIN if due is None else min(_LOOK_AGAIN, due - self._now())):
+                    await self._wanted.wait()
+                    now = asyncio.get_running_loop().time
+                    await asyncio.sleep(self._obeyed_at + self._refusal_pause * (1 + self._random()) - now())
+                    self._obeyed_at = now()
+                    return
+
+    def pause(self) -> float | None:
+        """Return the seconds until the next refresh; None: not before COS refuses the credentials."""
+        poll, left, life = self.source.poll, self.seconds_left, self.life
+        if self._failures:
+            longest = _LONGEST_RETRY if poll is None else _LONGEST_POLL_RETRY
+            return min(longest, _FIRST_RETRY * float(2 ** min(self._failures - 1, 10))) * (0.5 + self._random() / 2)
+        if poll is not None:
+            return poll
+        if left is None or life is None:
+            return None
+        if self._is_unchanged:
+            return max(_FIRST_RETRY, min(_LONGEST_UNCHANGED, left / 10)) * (0.5 + self._random() / 2)
+        lead = min(max(_LEAD, _LAST_PART * life), life / 2)
+        return max(0.0, left - lead * (1 + self._random() / 10))
+
+    def _take(self, fetched: Credentials) -> None:
+        """Use the credentials from now on; raises ``CredentialsUnavailable`` if they have ended."""
+        if fetched.expires_at is not None and fetched.expires_at < self._now() + _LEAST_LEFT:
+            raise CredentialsUnavailable(f"the credentials that it gave ended at {fetched.expires_at}")
+        if self._failures:
+            logger.info("credentials are refreshed again: bucket=%s source=%s", self._names, self.name)
+        self._failures = 0
+        self._is_unchanged = fetched == self.newest
+        if self._is_unchanged:
+            if self.source.poll is None:
+                self._count("unchanged")
+            return
+        self.newest, self._obtained_at, self._has_warned_of_end = fetched, self._now(), False
+        self._count("refreshed")
+        if fetched.expires_at is not None:
+            for bucket in self.buckets:
+                self._metrics.credentials_expire.labels(bucket=bucket).set(fetched.expires_at)
+
+    def _failed(self, reason: str) -> None:
+        self._count("failed")
+        self._failures += 1
+        self.reason = reason
+        left = self.seconds_left
+        if left == 0:
+            self.has_ended()
+        elif self._failures == 1:
+            how_long = "" if left is None else f" left={left:.0f}s"
+            logger.warning(
+                "credentials cannot be refreshed, the old ones are used: bucket=%s source=%s%s reason=%s",
+                self._names,
+                self.name,
+                how_long,
+                reason,
+            )
+
+    def _count(self, result: str) -> None:
+        self._metrics.credentials_refresh.labels(result=result).inc()

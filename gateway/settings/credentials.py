@@ -1,0 +1,167 @@
+"""Sources of the credentials that sign for a bucket.
+
+Tencent's own tools set the variables ``TENCENTCLOUD_*`` and ``TKE_*``. They are read here, not as settings: their names
+are fixed.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self, Union
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from gateway.ip_address import is_loopback
+from gateway.settings.section import Section, Token, matches
+
+ROLE_NAME: Final = "[A-Za-z0-9+=,@_-][A-Za-z0-9+=,.@_-]{0,127}"
+_ENVIRONMENT: Final = ("TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY")
+_TKE: Final = ("TKE_REGION", "TKE_PROVIDER_ID", "TKE_ROLE_ARN", "TKE_WEB_IDENTITY_TOKEN_FILE")
+
+RoleName = Annotated[str, matches(ROLE_NAME, "a role name of letters, digits and + = , . @ _ -")]
+RoleArn = Annotated[
+    str,
+    matches(
+        rf"qcs::cam::uin/[0-9]+:role(Name)?/({ROLE_NAME}/)*{ROLE_NAME}",
+        "the ARN of a role, like qcs::cam::uin/100000000001:roleName/image-gateway",
+    ),
+]
+SessionName = Annotated[str, matches(r"[A-Za-z0-9=,.@_-]{2,128}", "2 to 128 letters, digits and = , . @ _ -")]
+ExternalId = Annotated[str, matches(r"[A-Za-z0-9+=,.@:/_-]{2,128}", "2 to 128 letters, digits and + = , . @ : / _ -")]
+
+
+def _check_base_url(url: str) -> str:
+    """Refuse anything but scheme and host: the paths are those of Tencent's documents."""
+    if not _is_base_url(url):
+        raise ValueError("must be an address like https://host or http://host:port")
+    return url.rstrip("/")
+
+
+def _is_base_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        has_host = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    has_more = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
+    return has_host and not has_more and url.isascii() and url.isprintable() and " " not in url
+
+
+def _check_is_encrypted(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        raise ValueError("must be an https address; http is for this machine alone")
+    return url
+
+
+BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
+EncryptedUrl = Annotated[BaseUrl, AfterValidator(_check_is_encrypted)]
+
+
+def _check_variables(names: tuple[str, ...]) -> None:
+    missing = [name for name in names if not os.environ.get(name, "").strip()]
+    if missing:
+        raise ValueError(f"{', '.join(missing)} must be set in the environment")
+
+
+class StaticCredentialsSettings(Section):
+    """Fixed credentials; without ``secret_id`` those of ``cos`` itself."""
+
+    source: Literal["static"] = "static"
+    secret_id: Token | None = Field(None, min_length=1)
+    secret_key: Token | None = Field(None, min_length=1)
+    token: Token | None = None
+    token_expires_at: int | None = None
+
+    @model_validator(mode="after")
+    def _check_is_whole(self) -> Self:
+        if (self.secret_id is None) != (self.secret_key is None):
+            raise ValueError("needs both of secret_id and secret_key, or neither")
+        if self.secret_id is None and (self.token is not None or self.token_expires_at is not None):
+            raise ValueError("a token needs the secret_id and secret_key it was issued with")
+        return self
+
+
+class EnvironmentCredentialsSettings(Section):
+    """The variables ``TENCENTCLOUD_SECRET_ID``, ``TENCENTCLOUD_SECRET_KEY`` and ``TENCENTCLOUD_TOKEN``."""
+
+    source: Literal["environment"]
+
+    @model_validator(mode="after")
+    def _check_environment(self) -> Self:
+        _check_variables(_ENVIRONMENT)
+        return self
+
+    @staticmethod
+    def values() -> tuple[SecretStr, SecretStr, SecretStr | None]:
+        """Return SecretId, SecretKey and token; the token is None without one."""
+        secret_id, secret_key = (SecretStr(os.environ[name].strip()) for name in _ENVIRONMENT)
+        token = os.environ.get("TENCENTCLOUD_TOKEN", "").strip()
+        return secret_id, secret_key, SecretStr(token) if token else None
+
+
+class FileCredentialsSettings(Section):
+    """A JSON file that another program replaces."""
+
+    source: Literal["file"]
+    path: Path
+
+
+class CvmRoleCredentialsSettings(Section):
+    """The role of the instance, from its metadata service; ``role`` null: the one that the service names."""
+
+    source: Literal["cvm_role"]
+    role: RoleName | None = None
+    metadata_url: BaseUrl = "http://metadata.tencentyun.com"
+
+
+class TkeOidcCredentialsSettings(Section):
+    """The role of a pod in TKE, by the token that the cluster puts into a file."""
+
+    source: Literal["tke_oidc"]
+    sts_url: EncryptedUrl = "https://sts.tencentcloudapi.com"
+
+    @model_validator(mode="after")
+    def _check_environment(self) -> Self:
+        _check_variables(_TKE)
+        return self
+
+    @staticmethod
+    def values() -> tuple[str, str, str, Path]:
+        """Return region, provider id, role ARN and the path of the token's file."""
+        region, provider_id, role_arn, file = (os.environ[name].strip() for name in _TKE)
+        return region, provider_id, role_arn, Path(file)
+
+
+class AssumeRoleCredentialsSettings(Section):
+    """A role that STS lets the credentials of ``base`` assume, for ``duration`` seconds."""
+
+    source: Literal["assume_role"]
+    role_arn: RoleArn
+    session_name: SessionName = "image-gateway"
+    duration: int = Field(7200, ge=60, le=43_200)
+    external_id: ExternalId | None = None
+    base: "CredentialsSettings" = StaticCredentialsSettings()
+    sts_url: EncryptedUrl = "https://sts.tencentcloudapi.com"
+
+
+CredentialsSettings = Annotated[
+    Union[  # noqa: UP007 - the name of a class that is not defined yet
+        StaticCredentialsSettings,
+        EnvironmentCredentialsSettings,
+        FileCredentialsSettings,
+        CvmRoleCredentialsSettings,
+        TkeOidcCredentialsSettings,
+        AssumeRoleCredentialsSettings,
+    ],
+    Field(discriminator="source"),
+]
+
+AssumeRoleCredentialsSettings.model_rebuild()
+
+
+def uses_configured_keys(settings: CredentialsSettings | None) -> bool:
+    """Return whether the source is, or is based on, ``cos.secret_id`` and ``cos.secret_key``."""
+    if isinstance(settings, AssumeRoleCredentialsSettings):
+        return uses_configured_keys(settings.base)
+    return settings is None or (isinstance(settings, StaticCredentialsSettings) and settings.secret_id is None)

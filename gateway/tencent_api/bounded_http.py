@@ -1,0 +1,77 @@
+"""Small HTTP requests to services of Tencent Cloud: bounded in time and in bytes, and never redirected."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+import aiohttp
+import yarl
+
+_CONNECT_TIMEOUT: Final = 1.0  # seconds
+_TIMEOUT: Final = 2.0  # seconds for a whole answer
+_MOST_BYTES: Final = 64 * 1024
+_NO_HEADERS: Final[Mapping[str, str]] = {}
+
+
+class ServiceUnavailable(Exception):
+    """The service did not answer in time, or not as it should; the text contains neither a secret nor a body."""
+
+
+class BoundedHttp:
+    """Requests that take at most ``timeout`` seconds and return at most 64 KiB. Use as an async context manager."""
+
+    def __init__(self, timeout: float = _TIMEOUT) -> None:
+        self._timeout = timeout
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "BoundedHttp":
+        self._session = aiohttp.ClientSession(
+            # Minutes pass between two requests: a connection that is kept is closed by then.
+            connector=aiohttp.TCPConnector(force_close=True),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=self._timeout, connect=min(_CONNECT_TIMEOUT, self._timeout)),
+            headers={"User-Agent": "image-gateway", "Accept-Encoding": "identity"},
+            auto_decompress=False,
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def get(self, url: str) -> bytes:
+        """Return the body of a 200; raises ``ServiceUnavailable`` for anything else."""
+        return await self._request("GET", url, _NO_HEADERS, None)
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> bytes:
+        """Return the body of a 200; raises ``ServiceUnavailable`` for anything else."""
+        return await self._request("POST", url, headers, body)
+
+    async def _request(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+        if self._session is None:
+            raise RuntimeError("the session is not open")
+        try:
+            # A limit of our own besides the session's: a name look-up in a thread is not interrupted by that one.
+            async with (
+                asyncio.timeout(self._timeout),
+                self._session.request(
+                    method, yarl.URL(url, encoded=True), headers=headers, data=body, allow_redirects=False
+                ) as response,
+            ):
+                if response.status != 200:
+                    raise ServiceUnavailable(f"status {response.status}")
+                return await _bounded(response)
+        except TimeoutError:
+            raise ServiceUnavailable(f"no answer within {self._timeout:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise ServiceUnavailable(type(error).__name__) from error
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > _MOST_BYTES:
+            raise ServiceUnavailable(f"more than {_MOST_BYTES} bytes")
+    return bytes(body)

@@ -1,0 +1,43 @@
+"""A service that answers what a test tells it to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+
+@dataclass
+class Service:
+    """An HTTP server with one answer, which can be changed; ``seen`` holds the requests with their bodies."""
+
+    url: str = ""
+    body: bytes = b"{}"
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    hangs: bool = False
+    seen: list[tuple[web.Request, bytes]] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer, or hang until the client leaves."""
+        self.seen.append((request, await request.read()))
+        if self.hangs:
+            await asyncio.Event().wait()
+        return web.Response(body=self.body, status=self.status, headers=self.headers)
+
+
+@asynccontextmanager
+async def answering() -> AsyncIterator[Service]:
+    """Run a service on a free port."""
+    service = Service()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", service.answer)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    service.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield service
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,206 @@
+"""The metadata and STS services, asked by Tencent's own SDK, and the tokens that COS then accepts."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, ClientTimeout
+from qcloud_cos import CosConfig, CosS3Client
+from tencentcloud.common.common_client import CommonClient
+from tencentcloud.common.credential import Credential as SdkCredential
+from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
+from tencentcloud.common.profile.client_profile import ClientProfile
+from tencentcloud.common.profile.http_profile import HttpProfile
+from yarl import URL
+
+from gateway.cos_emulator.access import Credential
+from gateway.cos_emulator.credential_faults import CredentialFault
+from gateway.cos_emulator.credential_services import METADATA_PATH, CredentialServices
+from gateway.cos_emulator.server import CosEmulator
+from gateway.cos_emulator.store import ObjectStore
+from gateway.cos_emulator.tokens import TokenIssuer
+
+from .conftest import BUCKET, SECRET_ID, SECRET_KEY
+
+# The SDK reads the clock by a function that Python 3.12 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcfromtimestamp:DeprecationWarning")
+
+ROLE = "qcs::cam::uin/1:roleName/images"
+ASSUMED = {"RoleArn": ROLE, "RoleSessionName": "s"}
+TOO_LONG = "InvalidParameter.OverTimeError"
+
+
+@pytest.fixture
+async def services() -> AsyncIterator[CredentialServices]:
+    """Both services, with one role that may be assumed by name and by a pod's token."""
+    issuer = TokenIssuer({SECRET_ID: Credential(SECRET_KEY)}, life=600)
+    async with CredentialServices(issuer, roles={ROLE: None}, web_identities={"pod-token": "provider"}) as services:
+        yield services
+
+
+async def metadata(services: CredentialServices, role: str = "image-gateway") -> tuple[int, str]:
+    """Return status and body of the metadata service's answer for a role."""
+    async with (
+        ClientSession(timeout=ClientTimeout(total=0.3)) as session,
+        session.get(services.url + METADATA_PATH + role) as response,
+    ):
+        return response.status, await response.text()
+
+
+async def call(services: CredentialServices, action: str, parameters: dict[str, Any], **options: Any) -> Any:
+    """Return the response to an action, called by the SDK."""
+    host = services.url.removeprefix("http://")
+    profile = ClientProfile(httpProfile=HttpProfile(endpoint=host, protocol="http", reqTimeout=1))
+    client = CommonClient("sts", "2018-08-13", SdkCredential(SECRET_ID, SECRET_KEY), "ap-guangzhou", profile)
+    return (await asyncio.to_thread(client.call_json, action, parameters, None, options))["Response"]
+
+
+async def test_the_metadata_service_serves_one_set_until_half_of_its_life(services: CredentialServices) -> None:
+    assert await metadata(services, "") == (200, "image-gateway")
+    first, second = await metadata(services), await metadata(services)
+    assert first == second
+    found = json.loads(first[1])
+    assert found["Code"] == "Success"
+    known = services.issuer.credentials[found["TmpSecretId"]]
+    assert (known.token, known.expires_at) == (found["Token"], found["ExpiredTime"])
+    services.issuer.now = lambda: time.time() + 301
+    assert (await metadata(services))[1] != first[1]
+    assert (await metadata(services, "other"))[0] == 404
+    assert services.calls == {"roles": 1, "metadata": 4}
+
+
+async def test_cos_accepts_an_assumed_role_until_its_end(services: CredentialServices) -> None:
+    answer = await call(services, "AssumeRole", {"RoleArn": ROLE, "RoleSessionName": "s", "DurationSeconds": 60})
+    found, end = answer["Credentials"], answer["ExpiredTime"]
+    assert 55 < end - time.time() <= 60
+    clock = {"now": time.time()}
+    store = ObjectStore()
+    store.put(BUCKET, "a.png", b"data")
+    async with (
+        CosEmulator(store, services.issuer.credentials, default_bucket=BUCKET, now=lambda: clock["now"]) as cos,
+        ClientSession() as session,
+    ):
+        config = CosConfig(
+            Region="ap-guangzhou",
+            Scheme="http",
+            Domain=cos.url.removeprefix("http://"),
+            SecretId=found["TmpSecretId"],
+            SecretKey=found["TmpSecretKey"],
+        )
+        url = CosS3Client(config).get_presigned_url(
+            Bucket=BUCKET, Key="a.png", Method="GET", Params={"x-cos-security-token": found["Token"]}
+        )
+        for passed, status, content in ((0, 200, b"data"), (61, 400, b"ExpiredToken")):
+            clock["now"] = time.time() + passed
+            async with session.get(URL(url, encoded=True)) as response:
+                assert response.status == status
+                assert content in await response.read()
+        clock["now"] = time.time()
+        services.revoke()
+        async with session.get(URL(url, encoded=True)) as response:
+            assert response.status == 403
+            assert b"InvalidAccessKeyId" in await response.read()
+
+
+async def test_a_pod_s_token_is_exchanged_for_credentials(services: CredentialServices) -> None:
+    parameters = {"ProviderId": "provider", "WebIdentityToken": "pod-token", "RoleArn": ROLE, "RoleSessionName": "s"}
+    answer = await call(services, "AssumeRoleWithWebIdentity", parameters, SkipSign=True)
+    assert answer["Credentials"]["TmpSecretId"] in services.issuer.credentials
+
+
+@pytest.mark.parametrize(
+    ("action", "parameters", "options", "code"),
+    [
+        ("AssumeRole", {"RoleArn": "other", "RoleSessionName": "s"}, {}, "ResourceNotFound.RoleNotFound"),
+        ("AssumeRole", {"RoleArn": ROLE, "RoleSessionName": "s", "ExternalId": "x"}, {}, "UnauthorizedOperation"),
+        ("AssumeRole", {"RoleArn": ROLE}, {}, "MissingParameter"),
+        (
+            "AssumeRole",
+            ASSUMED | {"DurationSeconds": 43_201},
+            {},
+            TOO_LONG,
+        ),
+        ("AssumeRole", {"RoleArn": ROLE, "RoleSessionName": "s"}, {"SkipSign": True}, "AuthFailure.SignatureFailure"),
+        ("AssumeRoleWithWebIdentity", {"RoleArn": ROLE}, {}, "AuthFailure.SignatureFailure"),
+        (
+            "AssumeRoleWithWebIdentity",
+            {"RoleArn": ROLE, "WebIdentityToken": "other", "ProviderId": "provider"},
+            {"SkipSign": True},
+            "InvalidParameter.WebIdentityTokenError",
+        ),
+        ("GetNothing", {}, {}, "InvalidAction"),
+    ],
+)
+async def test_sts_refuses_inside_a_200(
+    services: CredentialServices, action: str, parameters: dict[str, Any], options: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(TencentCloudSDKException) as refused:
+        await call(services, action, parameters, **options)
+    assert refused.value.get_code() == code
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"[" * 60_000])
+async def test_sts_refuses_garbage(services: CredentialServices, body: bytes) -> None:
+    headers = {"X-TC-Action": "AssumeRole", "X-TC-Version": "2018-08-13", "X-TC-Region": "ap-guangzhou"}
+    async with ClientSession() as session:
+        for extra in (headers, {}):
+            async with session.post(services.url, data=body, headers=extra) as response:
+                code = (await response.json())["Response"]["Error"]["Code"]
+                assert code == ("InvalidParameter" if extra else "MissingParameter")
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("garbage", (200, "<!doctype html>")),
+        ("error", (200, '{"Code": "InternalError"}')),
+        ("internal_error", (500, "")),
+        ("another_role", (404, "")),
+    ],
+)
+async def test_a_fault_changes_as_many_answers_as_it_says(
+    services: CredentialServices, kind: str, expected: tuple[int, str]
+) -> None:
+    services.faults.add(CredentialFault.model_validate({"kind": kind, "service": "metadata", "times": 2}))
+    for _ in range(2):
+        status, body = await metadata(services)
+        assert (status, body[: len(expected[1])]) == expected
+    assert (await metadata(services))[0] == 200
+
+
+async def test_a_service_can_hang_and_give_what_has_ended(services: CredentialServices) -> None:
+    services.faults.add(CredentialFault(kind="hang"))
+    with pytest.raises(TimeoutError):
+        await metadata(services)
+    services.faults.add(CredentialFault(kind="expired"))
+    assert json.loads((await metadata(services))[1])["ExpiredTime"] < time.time()
+    services.faults.add(CredentialFault(kind="expired", service="sts"))
+    answer = await call(services, "AssumeRole", {"RoleArn": ROLE, "RoleSessionName": "s"})
+    assert answer["ExpiredTime"] < time.time()
+
+
+async def test_an_instance_that_lost_its_role_names_another(services: CredentialServices) -> None:
+    services.faults.add(CredentialFault(kind="another_role", times=None))
+    assert await metadata(services, "") == (200, "other")
+    assert (await metadata(services, "other"))[0] == 200
+
+
+async def test_faults_can_be_set_by_another_process(services: CredentialServices) -> None:
+    address = f"{services.url}/.emulator/faults"
+    async with ClientSession() as session:
+        async with session.post(address, json={"kind": "internal_error", "times": None}) as response:
+            assert response.status == 201
+        async with session.post(address, json={"kind": "unknown"}) as response:
+            assert response.status == 400
+        assert (await metadata(services))[0] == 500
+        async with session.delete(address) as response:
+            assert response.status == 204
+        assert (await metadata(services))[0] == 200
+
+
+def test_outside_of_its_block_there_is_no_address() -> None:
+    with pytest.raises(RuntimeError):
+        _ = CredentialServices(TokenIssuer({})).url

@@ -1,0 +1,157 @@
+"""Sources of credentials in the configuration, and what a mistake in one says."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.settings import (
+    AssumeRoleCredentialsSettings,
+    CvmRoleCredentialsSettings,
+    StaticCredentialsSettings,
+)
+from gateway.settings.sources import SettingsError, load_settings
+
+ENTRY_KEY = "the-key-of-entries-with-32-bytes-or-more"
+ARN = "qcs::cam::uin/100000000001:roleName/images"
+SERVICE_ROLE = "qcs::cam::uin/1:role/tencentcloudServiceRole/4611686018427397919"
+FILE = "{source: file, path: /f}"
+VARIABLES = ("TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY", "TENCENTCLOUD_TOKEN")
+TKE = ("TKE_REGION", "TKE_PROVIDER_ID", "TKE_ROLE_ARN", "TKE_WEB_IDENTITY_TOKEN_FILE")
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove the variables of this machine."""
+    for name in (*VARIABLES, *TKE):
+        monkeypatch.delenv(name, raising=False)
+
+
+def written(tmp_path: Path, credentials: str, *, keys: str = "", entry_key: str = ENTRY_KEY) -> Path:
+    """Return a configuration with this source."""
+    file = tmp_path / "gateway.yaml"
+    file.write_text(
+        f"postgres: {{dsn: host=localhost}}\nredis: {{entry_key: {entry_key}}}\n"
+        f"cos: {{bucket: photos-1250000000, credentials: {credentials}{keys}}}\n"
+    )
+    return file
+
+
+def problems(file: Path) -> list[str]:
+    """Return the lines of the mistakes in a configuration."""
+    with pytest.raises(SettingsError) as refused:
+        load_settings(file)
+    return refused.value.problems
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        "{source: static, secret_id: AKID, secret_key: key}",
+        "{source: static, secret_id: AKID, secret_key: key, token: t, token_expires_at: 1}",
+        "{source: file, path: /run/cos.json}",
+        "{source: cvm_role}",
+        "{source: cvm_role, role: images, metadata_url: 'http://127.0.0.1:9378/'}",
+        f"{{source: assume_role, role_arn: '{ARN}', base: {{source: cvm_role}}}}",
+        f"{{source: assume_role, role_arn: '{ARN}', base: {{source: assume_role, role_arn: '{ARN}', base: {FILE}}}}}",
+        f"{{source: assume_role, role_arn: '{SERVICE_ROLE}', session_name: me@here, duration: 43200, base: {FILE}}}",
+        f"{{source: assume_role, role_arn: '{ARN}', external_id: a/b, base: {FILE}, sts_url: 'http://[::1]:9'}}",
+    ],
+)
+def test_a_source_is_accepted_without_keys_in_cos(tmp_path: Path, credentials: str) -> None:
+    assert load_settings(written(tmp_path, credentials)).cos.secret_id is None
+
+
+@pytest.mark.parametrize(
+    ("credentials", "problem"),
+    [
+        ("{}", "cos.credentials.source: is required and not set"),
+        ("{source: vault}", "cos.credentials.source: must be one of 'static', 'environment', 'file', "),
+        ("{source: file}", "cos.credentials.path: is required and not set"),
+        ("{source: file, path: /f, pth: 1}", "cos.credentials.pth: there is no such key"),
+        ("{source: cvm_role, role: ../x}", "cos.credentials.role: must be a role name"),
+        ("{source: cvm_role, role: a/b}", "cos.credentials.role: must be a role name"),
+        ("{source: cvm_role, metadata_url: 'ftp://h'}", "cos.credentials.metadata_url: must be an address"),
+        ("{source: cvm_role, metadata_url: 'http://h/latest'}", "cos.credentials.metadata_url: must be an address"),
+        ("{source: cvm_role, metadata_url: 'http://u@h'}", "cos.credentials.metadata_url: must be an address"),
+        ("{source: cvm_role, metadata_url: 'http://h:0'}", "cos.credentials.metadata_url: must be an address"),
+        ("{source: cvm_role, metadata_url: 'http://[h'}", "cos.credentials.metadata_url: must be an address"),
+        ("{source: assume_role}", "cos.credentials.role_arn: is required and not set"),
+        ("{source: assume_role, role_arn: images}", "cos.credentials.role_arn: must be the ARN of a role"),
+        (f"{{source: assume_role, role_arn: '{ARN}'}}", "cos: credentials: the static source needs secret_id"),
+        (
+            f"{{source: assume_role, role_arn: '{ARN}', base: {{source: cvm_role, role: /}}}}",
+            "cos.credentials.base.role: must be a role name",
+        ),
+        (
+            f"{{source: assume_role, role_arn: '{ARN}', duration: 43201, base: {{source: cvm_role}}}}",
+            "cos.credentials.duration: input should be less than or equal to 43200",
+        ),
+        (
+            f"{{source: assume_role, role_arn: '{ARN}', base: {{source: cvm_role}}, sts_url: 'http://sts.example'}}",
+            "cos.credentials.sts_url: must be an https address",
+        ),
+        ("{source: static}", "cos: credentials: the static source needs secret_id and secret_key"),
+        ("{source: static, secret_id: AKID}", "cos.credentials: needs both of secret_id and secret_key"),
+        ("{source: static, token: t}", "cos.credentials: a token needs the secret_id"),
+        ("{source: environment}", "cos.credentials: TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY must be set"),
+        ("{source: tke_oidc}", f"cos.credentials: {', '.join(TKE)} must be set in the environment"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_its_key(tmp_path: Path, credentials: str, problem: str) -> None:
+    (line,) = problems(written(tmp_path, credentials))
+    assert line.startswith(problem)
+
+
+def test_the_keys_of_cos_are_those_of_the_static_source_and_of_a_base(tmp_path: Path) -> None:
+    keys = ", secret_id: AKID, secret_key: key, token: t, token_expires_at: 7"
+    for credentials in ("null", "{source: static}", f"{{source: assume_role, role_arn: '{ARN}'}}"):
+        source = load_settings(written(tmp_path, credentials, keys=keys)).cos.source
+        base = source.base if isinstance(source, AssumeRoleCredentialsSettings) else source
+        assert isinstance(base, StaticCredentialsSettings)
+        assert base.secret_id is not None
+        assert (base.secret_id.get_secret_value(), base.token_expires_at) == ("AKID", 7)
+
+
+@pytest.mark.parametrize("source", ["{source: cvm_role}", "{source: file, path: /f}"])
+def test_credentials_that_rotate_need_a_key_for_entries(tmp_path: Path, source: str) -> None:
+    name = source.partition(": ")[2].partition(",")[0].rstrip("}")
+    (line,) = problems(written(tmp_path, source, entry_key="null"))
+    assert line.startswith(f"redis.entry_key: is required with cos.credentials of the source {name}, since replicas")
+
+
+def test_without_a_cache_in_redis_no_key_for_entries_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_URL_CACHE__ENABLED", "false")
+    load_settings(written(tmp_path, "{source: cvm_role}", entry_key="null"))
+
+
+def test_a_short_key_for_entries_is_refused_and_not_quoted(tmp_path: Path) -> None:
+    assert problems(written(tmp_path, "{source: cvm_role}", entry_key="short-secret")) == [
+        "redis.entry_key: must be at least 32 bytes"
+    ]
+
+
+def test_a_previous_key_needs_a_present_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_REDIS__ENTRY_KEY_PREVIOUS", ENTRY_KEY)
+    file = written(tmp_path, "null", keys=", secret_id: a, secret_key: b", entry_key="null")
+    assert problems(file) == ["redis: entry_key_previous is set without entry_key"]
+
+
+def test_the_environment_can_name_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_COS__CREDENTIALS__SOURCE", "cvm_role")
+    monkeypatch.setenv("GATEWAY_COS__CREDENTIALS__ROLE", "images")
+    source = load_settings(written(tmp_path, "null")).cos.source
+    assert source == CvmRoleCredentialsSettings(source="cvm_role", role="images")
+
+
+@pytest.mark.parametrize("token", [None, "the-token"])
+def test_the_variables_of_tencent_s_tools_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str | None
+) -> None:
+    for name, value in zip(VARIABLES, ("AKID", "key", token), strict=True):
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    source: Any = load_settings(written(tmp_path, "{source: environment}")).cos.source
+    secret_id, secret_key, found = source.values()
+    assert (secret_id.get_secret_value(), secret_key.get_secret_value()) == ("AKID", "key")
+    assert (found.get_secret_value() if found is not None else None) == token

@@ -1,0 +1,204 @@
+"""A gateway whose credentials come from a source that rotates them, fails, or answers wrongly."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, MutableMapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from gateway.cos_emulator.access import Credential
+from gateway.cos_emulator.credential_faults import CredentialFault
+from gateway.cos_emulator.credential_services import CredentialServices
+from gateway.cos_emulator.server import CosEmulator
+from gateway.cos_emulator.tokens import TokenIssuer
+from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
+from tests.waiting import until, until_answered
+
+ENTRY_KEY = "the-key-of-entries-with-32-bytes-or-more"
+ROLE_ARN = "qcs::cam::uin/100000000001:roleName/images"
+SHORT_LIVED = {"default_ttl": 12, "min_remaining": 1, "local_ttl": 0}
+
+
+def services_of(cos: CosEmulator, *, life: int = 3600) -> CredentialServices:
+    """Return metadata and STS services whose credentials the emulated COS knows."""
+    issuer = TokenIssuer(cast("MutableMapping[str, Credential]", cos.credentials), life=life)
+    return CredentialServices(issuer, roles={ROLE_ARN: None}, web_identities={"pod-token": "provider"})
+
+
+@pytest.fixture
+async def services(cos: CosEmulator) -> AsyncIterator[CredentialServices]:
+    """Services that give credentials of an hour."""
+    async with services_of(cos) as services:
+        yield services
+
+
+def cvm_role(services: CredentialServices) -> dict[str, dict[str, Any]]:
+    """Return the sections of a gateway on an instance with a role."""
+    credentials = {"source": "cvm_role", "metadata_url": services.url}
+    return {
+        "cos": {"secret_id": None, "secret_key": None, "credentials": credentials},
+        "redis": {"entry_key": ENTRY_KEY},
+    }
+
+
+@pytest.fixture
+def sources(
+    services: CredentialServices, cos: CosEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, dict[str, Any]]:
+    """Every source, ready to be used."""
+    issued = services.issuer.issue()
+    values = {
+        "secret_id": issued.secret_id,
+        "secret_key": issued.secret_key,
+        "token": issued.token,
+        "expires_at": issued.expires_at,
+    }
+    (tmp_path / "cos.json").write_text(json.dumps(values))
+    (tmp_path / "pod-token").write_text("pod-token")
+    for name, value in {
+        "TENCENTCLOUD_SECRET_ID": issued.secret_id,
+        "TENCENTCLOUD_SECRET_KEY": issued.secret_key,
+        "TENCENTCLOUD_TOKEN": issued.token,
+        "TKE_REGION": "ap-guangzhou",
+        "TKE_PROVIDER_ID": "provider",
+        "TKE_ROLE_ARN": ROLE_ARN,
+        "TKE_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "pod-token"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    role = {"source": "cvm_role", "metadata_url": services.url}
+    assumed = {"source": "assume_role", "role_arn": ROLE_ARN, "sts_url": services.url}
+    return {
+        "static": {"source": "static"},
+        "environment": {"source": "environment"},
+        "file": {"source": "file", "path": str(tmp_path / "cos.json")},
+        "cvm_role": role,
+        "tke_oidc": {"source": "tke_oidc", "sts_url": services.url},
+        "assume_role by static keys": assumed,
+        "assume_role by the instance": assumed | {"base": role},
+        "assume_role by a file": assumed | {"base": {"source": "file", "path": str(tmp_path / "cos.json")}},
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "static",
+        "environment",
+        "file",
+        "cvm_role",
+        "tke_oidc",
+        "assume_role by static keys",
+        "assume_role by the instance",
+        "assume_role by a file",
+    ],
+)
+async def test_images_are_served_with_the_credentials_of_each_source(
+    start_gateway: StartGateway, images: Images, sources: dict[str, dict[str, Any]], name: str
+) -> None:
+    gateway = await start_gateway(cos={"credentials": sources[name]}, redis={"entry_key": ENTRY_KEY})
+    await images.add("a", b"body")
+    assert (await gateway.get("/i/a")).body == b"body"
+    assert (await gateway.get("/readyz")).json()["status"] == "ready"
+
+
+async def test_a_replaced_file_is_used_from_then_on(
+    start_gateway: StartGateway, images: Images, sources: dict[str, dict[str, Any]], services: CredentialServices
+) -> None:
+    gateway = await start_gateway(cos={"credentials": sources["file"]}, redis={"entry_key": ENTRY_KEY})
+    await images.add("a", b"body")
+    await images.add("b", b"other")
+    assert (await gateway.get("/i/a")).status == 200
+    services.revoke()
+    issued = services.issuer.issue()
+    file = Path(sources["file"]["path"])
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps({"secret_id": issued.secret_id, "secret_key": issued.secret_key, "token": issued.token}))
+    new.rename(file)
+    await until_answered(gateway, "/i/b", 200)
+
+
+async def test_revoked_credentials_are_replaced_as_soon_as_cos_refuses_them(
+    start_gateway: StartGateway, images: Images, services: CredentialServices
+) -> None:
+    gateway = await start_gateway(**cvm_role(services))
+    await images.add("a", b"body")
+    services.revoke()
+    await until_answered(gateway, "/i/a", 200)
+    assert gateway.sample("origin_errors_total", bucket=BUCKET, code="InvalidAccessKeyId") > 0
+    assert services.calls["metadata"] == 2
+    assert gateway.sample("credentials_refresh_total", result="refreshed") == 2
+
+
+async def test_while_the_metadata_service_fails_nothing_waits_and_one_line_warns(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The old credentials sign until their end; after it the answer is 503, at once."""
+    kinds = ("hang", "garbage", "error", "internal_error", "expired", "another_role")
+    for number in range(3):
+        await images.add(f"image-{number}", b"body")
+
+    async def fail(kind: str) -> None:
+        async with services_of(cos, life=8) as services:
+            sections = cvm_role(services)
+            sections["cos"]["credentials"]["role"] = services.role
+            sections["redis"]["prefix"] = f"image:{kind}:"
+            gateway = await start_gateway(**sections, url_cache=SHORT_LIVED, url_prerefresh={"enabled": False})
+            services.faults.add(CredentialFault.model_validate({"kind": kind, "times": None}))
+            answers = await _ask_until_the_end(gateway)
+            assert answers.keys() == {200, 503}
+            assert max(answers.values()) < 2
+            assert services.calls["metadata"] < 12, "no stampede"
+            report = (await gateway.get("/readyz")).json()
+            assert (report["status"], report["checks"]["credentials"]) == ("degraded", "down")
+            services.faults.clear()
+            await until(lambda: _is_served(gateway, "/i/image-0"), seconds=20)
+
+    await asyncio.gather(*map(fail, kinds))
+    warned = [record for record in caplog.records if "cannot be refreshed" in record.getMessage()]
+    assert [record.levelno for record in warned] == [logging.WARNING] * len(kinds)
+
+
+async def _ask_until_the_end(gateway: RunningGateway) -> dict[int, float]:
+    """Ask for URLs until the credentials have ended; return the slowest answer in seconds by status."""
+    slowest: dict[int, float] = {}
+    deadline = time.monotonic() + 15
+    while 503 not in slowest and time.monotonic() < deadline:
+        began = time.monotonic()
+        answer = await gateway.get(f"/api/v1/images/image-{len(slowest)}/url")
+        slowest[answer.status] = max(slowest.get(answer.status, 0.0), time.monotonic() - began)
+        if answer.status == 503:
+            assert answer.json()["code"] == "credentials_expired"
+            assert int(answer.headers["Retry-After"]) > 0
+        await asyncio.sleep(0.02)
+    return slowest
+
+
+async def _is_served(gateway: RunningGateway, path: str) -> bool:
+    return (await gateway.get(path)).status == 200
+
+
+async def test_a_gateway_starts_without_credentials_and_serves_once_there_are_some(
+    start_gateway: StartGateway, images: Images, services: CredentialServices
+) -> None:
+    await images.add("a", b"body")
+    services.faults.add(CredentialFault(kind="hang", times=None))
+    began = time.monotonic()
+    gateway = await start_gateway(**cvm_role(services))
+    assert time.monotonic() - began < 5
+    answer = await gateway.get("/i/a")
+    assert (answer.status, answer.json()["code"]) == (503, "credentials_expired")
+    assert (await gateway.get("/readyz")).json()["status"] == "degraded"
+    services.faults.clear()
+    await until(lambda: _is_served(gateway, "/i/a"), seconds=10)
+
+
+async def test_the_end_of_the_credentials_is_a_metric(
+    start_gateway: StartGateway, services: CredentialServices
+) -> None:
+    gateway = await start_gateway(**cvm_role(services))
+    (issued,) = (known for known in services.issuer.credentials.values() if known.token is not None)
+    assert gateway.sample("credentials_expire_timestamp_seconds", bucket=BUCKET) == issued.expires_at

@@ -1,0 +1,14 @@
+"""A service that answers what a test tells it to."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.answering import Service, answering
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    """A service on a free port."""
+    async with answering() as service:
+        yield service
