@@ -1,88 +1,70 @@
-"""Widths, formats and versions: the addresses that the element makes, and what it does with metadata."""
+"""Widths, formats and versions that the element asks for, and what it does with metadata."""
 
-import json
+import io
 from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.async_api import Route
 
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.web.conftest import PASS_ON, Visit
 
-CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*"}
-STYLES = {"card": {"widths": [80, 160], "formats": ["avif", "webp"], "url": "/i/a?style=card&w={w}&format={format}"}}
-META = {
-    "image_id": "a",
-    "content_type": "image/png",
-    "width": 80,
-    "height": 60,
-    "version": "7",
-    "color": "#336699",
-    "placeholder": None,
-    "styles": STYLES,
+STYLES: dict[str, Any] = {
+    "card": {"widths": [80, 160], "formats": ["avif", "webp"]},
+    "thumb": "imageMogr2/thumbnail/40x",
 }
+SIZE = 'width="200" height="150"'
 SOURCES = "[...one.querySelectorAll('picture > source')].map(({type, srcset, sizes}) => [type, srcset, sizes])"
 
 
+@pytest.fixture(scope="session")
+def photo() -> bytes:
+    """A reddish image of 200 by 150 pixels."""
+    out = io.BytesIO()
+    Image.new("RGB", (200, 150), (200, 60, 40)).save(out, "JPEG")
+    return out.getvalue()
+
+
 @pytest.fixture
-async def gateway(start_gateway: StartGateway) -> RunningGateway:
-    """A gateway with a style."""
-    return await start_gateway(**PASS_ON, image_styles={"card": "imageMogr2/thumbnail/80x"})
+async def gateway(start_gateway: StartGateway, images: Images, photo: bytes) -> RunningGateway:
+    """A gateway with styles and the image ``a``."""
+    await images.add("a", photo, content_type="image/jpeg")
+    return await start_gateway(**PASS_ON, image_styles=STYLES)
 
 
-async def with_metadata(visit: Visit, meta: dict[str, Any] | None = None) -> None:
-    """Answer the batch call with these metadata, or those of the default."""
-
-    async def answer(route: Route) -> None:
-        asked = json.loads(route.request.post_data or "{}")
-        found = {
-            image_id: {"url": f"https://cos.invalid/{image_id}", "expires_at": 4e9, "meta": meta or META}
-            for image_id in asked.get("image_ids", ())
-        }
-        await route.fulfill(
-            json={"status": "success", "message": "ok", "data": {"urls": found, "errors": {}}}, headers=CORS
-        )
-
-    await visit.page.route("**/api/v1/images/urls", answer)
+def srcset(gateway: RunningGateway, *, form: str | None = None, version: str | None = None) -> str:
+    """The candidates of the style ``card``."""
+    rest = (f"&format={form}" if form else "") + (f"&v={version}" if version else "")
+    base = f"{gateway.ports.public}/i/a?style=card"
+    return ", ".join(f"{base}&w={width}{rest} {width}w" for width in (80, 160))
 
 
-async def keep_waiting(route: Route) -> None:
-    """Never answer."""
+async def version_of(gateway: RunningGateway, image_id: str) -> str:
+    """Return the version of an image."""
+    version: str = (await gateway.get(f"/api/v1/images/{image_id}/meta")).json()["data"]["version"]
+    return version
 
 
-async def with_any_variant(visit: Visit, png: bytes) -> None:
-    """Answer every variant: the addresses are what is tested here."""
-    await visit.page.route("**/i/*?*", lambda route: route.fulfill(body=png, content_type="image/png", headers=CORS))
-
-
-async def test_formats_and_widths_become_a_picture_element(
-    visit: Visit, images: Images, png: bytes, gateway: RunningGateway
-) -> None:
-    await images.add("a", png)
-    await with_any_variant(visit, png)
-    size = 'width="80" height="60"'
+async def test_widths_and_formats_become_a_picture_element(visit: Visit, gateway: RunningGateway) -> None:
     await visit.open(
-        f'<smart-image id="one" image-id="a" alt="" {size} style-name="card" widths="80, 160"'
+        f'<smart-image id="one" image-id="a" alt="" {SIZE} style-name="card" widths="80, 160"'
         f' formats="avif webp original" sizes="80px"></smart-image>'
-        f'<smart-image id="two" image-id="a" alt="" {size} style-name="card" widths="80 160" lazy></smart-image>'
-        f'<smart-image id="hero" image-id="a" alt="" {size} style-name="card" widths="80" lazy priority></smart-image>'
-        f'<smart-image id="plain" image-id="a" alt="" {size} widths="80 160"></smart-image>'
+        f'<smart-image id="two" image-id="a" alt="" {SIZE} style-name="card" widths="80 160" lazy></smart-image>'
+        f'<smart-image id="hero" image-id="a" alt="" {SIZE} style-name="card" widths="80" lazy priority></smart-image>'
+        f'<smart-image id="plain" image-id="a" alt="" {SIZE} widths="80 160"></smart-image>'
     )
     await visit.all_loaded(4)
     card = f"{gateway.ports.public}/i/a?style=card"
-
-    def srcset(form: str) -> str:
-        return ", ".join(f"{card}&w={width}&format={form} {width}w" for width in (80, 160))
-
     assert await visit.page.evaluate(SOURCES) == [
-        ["image/avif", srcset("avif"), "80px"],
-        ["image/webp", srcset("webp"), "80px"],
+        ["image/avif", srcset(gateway, form="avif"), "80px"],
+        ["image/webp", srcset(gateway, form="webp"), "80px"],
     ]
     last = await visit.page.evaluate("(({srcset, sizes, src}) => [srcset, sizes, src])(one.querySelector('img'))")
-    assert last == [srcset("original"), "80px", card]
+    assert last == [srcset(gateway, form="original"), "80px", card]
     assert await visit.page.evaluate("one.currentSrc") == f"{card}&w=80&format=avif"
     lazy = "(({sizes, loading, srcset}) => [sizes, loading, srcset])(two.querySelector('img'))"
-    assert await visit.page.evaluate(lazy) == ["auto, 100vw", "lazy", f"{card}&w=80 80w, {card}&w=160 160w"]
+    assert await visit.page.evaluate(lazy) == ["auto, 100vw", "lazy", srcset(gateway)]
     hero = "(({sizes, loading, fetchPriority}) => [sizes, loading, fetchPriority])(hero.querySelector('img'))"
     assert await visit.page.evaluate(hero) == ["100vw", "auto", "high"]
     # Widths belong to styles.
@@ -91,60 +73,99 @@ async def test_formats_and_widths_become_a_picture_element(
     assert not visit.asked_for("POST")
 
 
-async def test_metadata_give_the_widths_formats_and_version_of_a_style(
-    visit: Visit, png: bytes, gateway: RunningGateway
-) -> None:
-    await with_any_variant(visit, png)
-    await with_metadata(visit)
-    await visit.open('<smart-image id="one" image-id="a" alt="" style-name="card" sizes="160px"></smart-image>')
-    await visit.state("#one", "loaded")
-    card = f"{gateway.ports.public}/i/a?style=card"
+async def test_the_gateway_lists_widths_formats_and_version(visit: Visit, gateway: RunningGateway) -> None:
+    await visit.open(
+        '<smart-image id="one" image-id="a" alt="" style-name="card" sizes="160px"></smart-image>'
+        '<smart-image id="two" image-id="a" alt="" style-name="thumb"></smart-image>'
+    )
+    await visit.all_loaded(2)
+    version = await version_of(gateway, "a")
     sources = await visit.page.evaluate(SOURCES)
-    assert [type_ for type_, _, _ in sources] == ["image/avif", "image/webp"]
-    assert sources[0][1] == f"{card}&w=80&format=avif&v=7 80w, {card}&w=160&format=avif&v=7 160w"
-    assert await visit.page.evaluate("one.querySelector('img').src") == f"{card}&v=7"
-    assert await visit.page.evaluate("one.currentSrc") == f"{card}&w=160&format=avif&v=7"
+    assert [source[:2] for source in sources] == [
+        ["image/avif", srcset(gateway, form="avif", version=version)],
+        ["image/webp", srcset(gateway, form="webp", version=version)],
+    ]
+    card = f"{gateway.ports.public}/i/a?style=card"
+    assert await visit.page.evaluate("one.querySelector('img').src") == f"{card}&v={version}"
+    assert await visit.page.evaluate("one.currentSrc") == f"{card}&w=160&format=avif&v={version}"
+    assert await visit.page.evaluate("one.naturalWidth") == 160
+    # A style with one result has no candidates.
+    thumb = await visit.page.evaluate("(({src, srcset}) => [src, srcset])(two.querySelector('img'))")
+    assert thumb == [f"{gateway.ports.public}/i/a?style=thumb&v={version}", ""]
     assert len(visit.asked_for("POST")) == 1
 
 
-async def test_metadata_reserve_the_space_before_the_bytes_and_fill_it_with_the_colour(
-    visit: Visit, images: Images, png: bytes
-) -> None:
-    await images.add("a", png)
-    await with_metadata(visit)
-    # The bytes do not come.
+async def keep_waiting(route: Route) -> None:
+    """Never answer."""
+
+
+async def test_the_space_is_reserved_before_the_bytes_and_has_the_colour_of_the_image(visit: Visit) -> None:
     await visit.page.route("**/i/a*", keep_waiting)
-    await visit.open('<smart-image id="one" image-id="a" alt=""></smart-image><p id="below">Below</p>')
-    await visit.until("() => one.offsetWidth === 80 && one.offsetHeight === 60")
-    assert await visit.page.evaluate("[one.querySelector('img').width, one.querySelector('img').height]") == [80, 60]
-    placeholder = "getComputedStyle(one.shadowRoot.querySelector('[part=placeholder]')).backgroundColor"
-    assert await visit.page.evaluate(placeholder) == "rgb(51, 102, 153)"
-    await visit.page.evaluate("one.placeholder = 'data:image/gif;base64,R0lGODlhAQABAAAAACw=\"); color: red'")
-    await visit.until(
-        """() => getComputedStyle(one.shadowRoot.querySelector('[part=placeholder]'))
-             .backgroundImage.startsWith('url("data:image/gif')"""
+    await visit.open('<smart-image id="one" image-id="a" alt=""></smart-image>')
+    await visit.until("() => one.offsetWidth === 200 && one.offsetHeight === 150")
+    assert await visit.page.evaluate("[one.querySelector('img').width, one.querySelector('img').height]") == [200, 150]
+    look = "getComputedStyle(one.shadowRoot.querySelector('[part=placeholder]'))"
+    red, green, blue = map(
+        int, (await visit.page.evaluate(f"{look}.backgroundColor")).removeprefix("rgb(").rstrip(")").split(",")
     )
-    assert await visit.page.evaluate("getComputedStyle(one.shadowRoot.host).color") != "rgb(255, 0, 0)"
+    assert (red > 180, green < 80, blue < 60) == (True, True, True)
+    # The address of a small image; it cannot break out of its declaration.
+    await visit.page.evaluate("one.placeholder = 'data:image/gif;base64,R0lGODlhAQABAAAAACw=\"); color: red'")
+    await visit.until(f"""() => {look}.backgroundImage.startsWith('url("data:image/gif')""")
+    assert await visit.page.evaluate("getComputedStyle(one).color") != "rgb(255, 0, 0)"
 
 
-async def test_a_gateway_without_metadata_is_asked_once(visit: Visit, images: Images, png: bytes) -> None:
-    await images.add("a", png)
-    await images.add("b", png)
-    await visit.open('<smart-image id="one" image-id="a" alt="" style-name="card"></smart-image>')
+async def test_images_without_a_size_do_not_shift_the_layout_while_the_page_is_scrolled(visit: Visit) -> None:
+    await visit.open(
+        """<script>
+             window.shifts = 0;
+             new PerformanceObserver((list) => { for (const {value} of list.getEntries()) shifts += value; })
+               .observe({type: "layout-shift", buffered: true});
+           </script>
+           <div style="height: 2000px"></div>
+           <smart-image id="one" image-id="a" alt="" lazy></smart-image><p>Below</p>
+           <div style="height: 2000px"></div>"""
+    )
+    await visit.until("() => one.state === 'idle'")
+    await visit.page.mouse.move(400, 300)
+    for _ in range(8):
+        await visit.page.mouse.wheel(0, 250)
+        await visit.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        if await visit.page.evaluate("one.state !== 'idle'"):
+            await visit.state("#one", "loaded")
     await visit.state("#one", "loaded")
-    assert (await visit.page.evaluate("one.currentSrc")).endswith("/i/a?style=card")
-    without = await visit.page.evaluate("imageProxy.meta('a').then((meta) => meta === undefined)")
-    await visit.page.evaluate("one.imageId = 'b'")
-    await visit.until("() => one.currentSrc.endsWith('/i/b?style=card')")
-    assert len(visit.asked_for("POST")) == (1 if without else 2)
+    assert await visit.page.evaluate("scrollY") > 1000
+    assert await visit.page.evaluate("shifts") == 0
 
 
-async def test_a_style_without_metadata_is_loaded_though_the_call_fails(
-    visit: Visit, images: Images, png: bytes
-) -> None:
-    await images.add("a", png)
+async def test_an_image_is_loaded_though_its_metadata_cannot_be(visit: Visit, gateway: RunningGateway) -> None:
+    """The call fails, or the answer has no metadata, as that of a gateway of another version."""
     await visit.page.route("**/api/v1/images/urls", lambda route: route.abort())
     await visit.open('<smart-image id="one" image-id="a" alt="" style-name="card"></smart-image>')
     await visit.state("#one", "loaded")
+    assert await visit.page.evaluate("one.currentSrc") == f"{gateway.ports.public}/i/a?style=card"
     assert await visit.types("one") == ["load"]
-    visit.console_errors.clear()  # CORS and network errors of the call
+
+    await visit.page.unroute("**/api/v1/images/urls")
+    found = {"a": {"url": "https://cos.invalid/a", "expires_at": 4_000_000_000}}
+    answer = {"status": "success", "message": "ok", "data": {"urls": found, "errors": {}}}
+    cors = {"Access-Control-Allow-Origin": "*"}
+    await visit.page.route("**/api/v1/images/urls", lambda route: route.fulfill(json=answer, headers=cors))
+    await visit.page.evaluate("one.styleName = 'thumb'")
+    await visit.until("() => one.state === 'loaded' && one.currentSrc.endsWith('/i/a?style=thumb')")
+    asked = len(visit.asked_for("POST"))
+    await visit.page.evaluate("one.styleName = 'card'")
+    await visit.until("() => one.state === 'loaded' && one.currentSrc.endsWith('/i/a?style=card')")
+    assert len(visit.asked_for("POST")) == asked  # it is not asked again
+
+
+async def test_originals_for_owners_alone_have_no_presigned_url(
+    visit: Visit, start_gateway: StartGateway, photo: bytes, images: Images
+) -> None:
+    """In url mode the permanent address is used, with the style."""
+    await images.add("b", photo, content_type="image/jpeg", owner="alice")
+    visit.gateway = gateway = await start_gateway(**PASS_ON, image_styles=STYLES, image_variants={"originals": "owner"})
+    await visit.open('<smart-image id="one" mode="url" image-id="b" alt="" style-name="thumb"></smart-image>')
+    await visit.state("#one", "loaded")
+    version = await version_of(gateway, "b")
+    assert await visit.page.evaluate("one.currentSrc") == f"{gateway.ports.public}/i/b?style=thumb&v={version}"

@@ -1,1 +1,1 @@
-export * from "./smart-image.1Cdx-N4-.js";
+export * from "./smart-image.B1reMR2y.js";

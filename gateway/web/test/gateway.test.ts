@@ -69,7 +69,7 @@ test("a dead URL is replaced by the gateway's newest, else by a new one", async 
     .mockResolvedValueOnce(answer({ image_id: "a", url: "cos/made", expires_at: END }));
   const first = gateway.url("a");
   await gathered();
-  const second = gateway.freshUrl("a", (await first).url);
+  const second = gateway.freshUrl("a", (await first).url ?? "");
   await gathered();
   expect((await second).url).toBe("cos/made");
   expect(fetched.mock.calls[2]?.[0]).toBe("https://gw/api/v1/images/a/url/refresh");

@@ -17,10 +17,13 @@ export interface ImageMeta {
   styles?: Record<string, { widths: number[]; formats: string[]; url?: string }>;
 }
 
-/** A presigned URL and its expiry (Unix seconds), with `meta` if the gateway offers it. */
+/**
+ * A presigned URL and its expiry (Unix seconds), with `meta` if the gateway offers it. Both are null if originals are for
+ * owners alone.
+ */
 export interface ImageUrl {
-  url: string;
-  expires_at: number;
+  url: string | null;
+  expires_at: number | null;
   meta?: ImageMeta;
 }
 

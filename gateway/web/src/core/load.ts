@@ -17,8 +17,8 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
   const what = id ?? src ?? "";
   const known = gateway.cache.peek(what);
   let meta = known?.meta;
-  let url: string | undefined;
-  let dead = fresh ? known?.url : undefined;
+  let url: string | null | undefined;
+  let dead = fresh ? known?.url : null;
   let link: string | null | undefined;
   let isAuthorized = false;
   let isRenewed = false;
@@ -92,12 +92,12 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
         const found = await (dead ? gateway.freshUrl(id, dead) : gateway.url(id, rank));
         describe(found.meta);
         url = found.url;
-        return { address: url, expiresAt: found.expires_at };
+        if (url) return { address: url, expiresAt: found.expires_at };
       } catch (error) {
-        // Only the owner may request a new URL. Others get the image at its permanent address.
         if (!dead || isTransient(asFailure(error).kind)) throw error;
-        isRefused = true;
       }
+      // Originals may be for owners alone, and new URLs always are. Others get the image at its permanent address.
+      isRefused = true;
     }
     const { style } = variant;
     const isIncomplete = style && !widths;

@@ -36,7 +36,7 @@ export interface LoadRequest {
 export interface Source {
   address: string;
   candidates?: readonly Candidates[];
-  expiresAt?: number;
+  expiresAt?: number | null;
 }
 
 /** Displays an image and is told about its load. */
