@@ -81,7 +81,10 @@ class AuthorizedLookup:
         try:
             await self.view(caller, image_id)
         except CredentialsExpired:  # a copy in a cache may be viewed all the same
-            check_view(caller, (await self._peek(caller, image_id)).record)
+            record = (await self._peek(caller, image_id)).record
+            check_view(caller, record)
+            if self._originals_for_owner:  # a cache could hold the original
+                check_original(caller, record)
 
     async def view_many(self, caller: Caller, image_ids: list[str]) -> dict[str, Resolved | GatewayError]:
         """Return for each id the image, or the error that ``view`` would raise."""

@@ -1,0 +1,106 @@
+"""Variants through nginx and its cache."""
+
+from typing import Any
+
+import pytest
+
+from gateway.cos_emulator.processing_options import ProcessingOptions
+from gateway.cos_emulator.server import CosEmulator
+from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
+from tests.delivery.test_negotiation import BROWSERS
+from tests.nginx.conftest import Nginx, StartNginx, accel
+from tests.nginx.test_gateway_conf import upstream, with_cache
+from tests.stories.test_variants import STYLES, photo, picture
+
+AUTO = "/i/cat?style=card&w=320&format=auto"
+REFUSING = {
+    "no AVIF": ("image/avif;q=0,image/webp,*/*", "image/webp"),
+    "no AVIF, spaces": ("image/avif; q=0.000 , image/webp;q=0.1", "image/webp"),
+    "neither": ("image/avif;q=0,image/webp;q=0.0,*/*", "image/jpeg"),
+    "AVIF a little": ("image/avif;q=0.001", "image/avif"),
+    "none": ("", "image/jpeg"),
+}
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway, images: Images) -> RunningGateway:
+    """A gateway that negotiates."""
+    await images.add("cat", photo(), content_type="image/jpeg")
+    await images.add("mine", photo(), content_type="image/jpeg", owner="alice", public=False)
+    return await start_gateway(image_styles=STYLES, image_variants={"negotiate": "accept"})
+
+
+@pytest.fixture
+async def nginx(start_nginx: StartNginx, gateway: RunningGateway) -> Nginx:
+    """nginx with ``gateway.conf`` and its cache in front of that gateway."""
+    return await start_nginx(with_cache(upstream(gateway.ports.public.removeprefix("http://"))))
+
+
+def came_from_nginx(answer: Answer) -> bool:
+    """Return whether nginx answered from its cache."""
+    last: str = answer.headers.getall("Cache-Status")[-1]  # type: ignore[attr-defined]
+    return last == "nginx; hit"
+
+
+async def test_ten_browsers_make_three_fetches(nginx: Nginx, gateway: RunningGateway) -> None:
+    types = {name: (await nginx.get(AUTO, Accept=accept)).headers["Content-Type"] for name, accept in BROWSERS.items()}
+    assert types["Chrome"] == types["Safari 16"] == "image/avif"
+    assert types["Opera 12"] == "image/webp"
+    assert types["curl"] == types["Safari 13"] == "image/jpeg"
+    requests = gateway.sample("requests_total", route="short", delivery="stream", status="200")
+    assert requests == 3
+    for name, accept in BROWSERS.items():
+        answer = await nginx.get(AUTO, Accept=accept)
+        assert came_from_nginx(answer), name
+        assert answer.headers["Content-Type"] == types[name]
+
+
+@pytest.mark.parametrize("case", REFUSING)
+async def test_a_weight_of_zero_means_no(nginx: Nginx, case: str) -> None:
+    for accept in BROWSERS.values():  # the cache has all three already
+        await nginx.get(AUTO, Accept=accept)
+    accept, content_type = REFUSING[case]
+    assert (await nginx.get(AUTO, Accept=accept)).headers["Content-Type"] == content_type
+
+
+async def test_explicit_variants_are_kept_whatever_is_accepted(nginx: Nginx, cos: CosEmulator) -> None:
+    for number, accept in enumerate(BROWSERS.values()):
+        answer = await nginx.get("/i/cat?style=card&w=320&format=webp", Accept=accept)
+        assert came_from_nginx(answer) == (number > 0)
+    assert len(cos.request_log.requests) == 1
+
+
+async def test_a_public_style_is_kept_and_the_rest_of_a_private_image_is_not(nginx: Nginx) -> None:
+    alice = f"Bearer {token_for('alice')}"
+    for seen in (False, True):
+        assert (await nginx.get("/i/mine", Authorization=alice)).status == 200
+        assert (await nginx.get("/i/mine?style=card&w=160", Authorization=alice)).status == 200
+        teaser = await nginx.get("/i/mine?style=teaser")
+        assert (teaser.status, came_from_nginx(teaser)) == (200, seen)
+        for address in ("/i/mine", "/i/mine?style=card&w=160", "/i/mine?style=card&w=32&format=webp"):
+            assert (await nginx.get(address)).status == 404
+
+
+async def test_what_replaces_a_variant_is_kept_for_a_minute_only(
+    nginx: Nginx, images: Images, gateway: RunningGateway
+) -> None:
+    del gateway
+    await images.add("broken", b"no picture", content_type="image/jpeg")
+    answer: Any = await nginx.get("/i/broken?style=card&w=320&format=webp")
+    assert answer.body == b"no picture"
+    assert answer.headers["Cache-Control"].startswith("public, max-age=60")
+
+
+async def test_in_accel_mode_the_gateway_sends_variants(
+    start_nginx: StartNginx, start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    """COS's HEAD of a processed image may describe the original: nginx could not tell whether its answer is right."""
+    cos.processing.options = ProcessingOptions(head="original", etag="original", crc="original")
+    gateway = await start_gateway(image_styles=STYLES, image_proxy={"delivery": "accel"})
+    nginx = await start_nginx(accel(gateway.ports.public.removeprefix("http://"), cos.port))
+    await images.add("cat", photo(), content_type="image/jpeg")
+    for _ in range(2):
+        answer = await nginx.get("/i/cat?style=card&w=320&format=webp")
+        assert (answer.status, picture(answer.body).size) == (200, (320, 200))
+        assert answer.headers["Cache-Control"].startswith("public, max-age=3600")
+    assert len(cos.request_log.requests) == 1

@@ -1,0 +1,79 @@
+"""The gateway stands each way in which COS may answer for processed images: its documents are silent or differ."""
+
+from itertools import product
+from typing import Any, get_args
+
+from gateway.api.app_keys import INVALIDATION
+from gateway.cos_emulator.processing_options import ProcessingOptions
+from gateway.cos_emulator.server import CosEmulator
+from tests.conftest import BUCKET, Images, StartGateway
+from tests.stories.content import ALWAYS_REVALIDATE
+from tests.stories.test_variants import STYLES, photo, picture
+
+ADDRESS = "/i/cat?style=card&w=320&format=webp"
+VARYING = ("crc", "etag", "head", "conditions", "range", "length")
+
+
+def every_way() -> list[dict[str, Any]]:
+    """Return every combination of the options that do not make COS refuse."""
+    values = [get_args(ProcessingOptions.model_fields[name].annotation) for name in VARYING]
+    return [dict(zip(VARYING, combination, strict=True)) for combination in product(*values)]
+
+
+async def test_get_head_ranges_and_conditions_are_right_in_every_way(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    await images.add("cat", photo(), content_type="image/jpeg")
+    gateway = await start_gateway(image_styles=STYLES)
+    expected = await gateway.get(ADDRESS)
+    assert picture(expected.body).size == (320, 200)
+    ways = every_way()
+    assert len(ways) == 144
+    for way in ways:
+        cos.processing.options = ProcessingOptions(**way)
+        for method in ("HEAD", "GET"):  # each of them cold
+            gateway.app[INVALIDATION].invalidate_here("cat")
+            answer = await gateway.request(method, ADDRESS)
+            assert answer.status == 200, way
+            assert answer.body == (expected.body if method == "GET" else b""), way
+            for name in ("Content-Length", "ETag", "Content-Type"):
+                assert answer.headers[name] == expected.headers[name], way
+        gateway.app[INVALIDATION].invalidate_here("cat")
+        part = await gateway.get(ADDRESS, headers={"Range": "bytes=10-19", "If-Range": expected.headers["ETag"]})
+        assert (part.status, part.body) == (206, expected.body[10:20]), way
+        gateway.app[INVALIDATION].invalidate_here("cat")
+        kept = await gateway.get(ADDRESS, headers={"If-None-Match": expected.headers["ETag"]})
+        assert kept.status == 304, way
+
+
+async def test_a_variant_is_current_in_every_way(start_gateway: StartGateway, images: Images, cos: CosEmulator) -> None:
+    """Memory asks COS at every request; a replaced original is noticed, an unchanged one stays the same."""
+    gateway = await start_gateway(image_styles=STYLES, image_proxy={"memory_cache": ALWAYS_REVALIDATE})
+    pictures = [photo(), photo(640, 640)]
+    await images.add("cat", pictures[0], content_type="image/jpeg")
+    for number, way in enumerate(every_way()):
+        cos.processing.options = ProcessingOptions(**way)
+        cos.store.put(BUCKET, "objects/cat.png", pictures[number % 2], content_type="image/jpeg")
+        first = await gateway.get(ADDRESS)
+        again = await gateway.get(ADDRESS)
+        assert picture(first.body).size == ((320, 200), (320, 320))[number % 2], way
+        assert (again.body, again.headers["ETag"]) == (first.body, first.headers["ETag"]), way
+
+
+async def test_avif_that_is_off_for_the_bucket(start_gateway: StartGateway, images: Images, cos: CosEmulator) -> None:
+    gateway = await start_gateway(image_styles=STYLES)
+    await images.add("cat", photo(), content_type="image/jpeg")
+    cos.processing.options = ProcessingOptions(avif_off=frozenset({BUCKET}))
+    answer = await gateway.get("/i/cat?style=card&w=320&format=avif")
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "image/webp")
+    assert answer.headers["Cache-Status"].endswith("detail=other-format")
+
+
+async def test_a_cos_that_sends_the_original_instead_of_an_error(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(image_styles=STYLES)
+    await images.add("broken", b"no picture", content_type="image/jpeg")
+    cos.processing.options = ProcessingOptions(errors="original")
+    answer = await gateway.get("/i/broken?style=card&w=320&format=webp")
+    assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, b"no picture", "image/jpeg")
