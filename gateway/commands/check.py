@@ -25,6 +25,7 @@ from gateway.ops.check_cos import CosCheck
 from gateway.ops.check_credentials import diagnose_credentials
 from gateway.ops.check_database import Database, DatabaseCheck
 from gateway.ops.check_nginx import diagnose_nginx
+from gateway.ops.check_variants import check_variants
 from gateway.ops.diagnostics import diagnose
 from gateway.ops.finding import Finding
 from gateway.ops.placeholders import diagnose_placeholders
@@ -100,15 +101,27 @@ async def _findings(settings: Settings, nginx: Path) -> AsyncIterator[Finding]:
             partial(inspect_database, settings.postgres, with_links=signs_links),
             partial(hear_notification, settings.postgres) if settings.postgres.listen else None,
         )
+        tables = DatabaseCheck(app[app_keys.CATALOG], database, signs_links=signs_links)
+        is_well = True
         async for finding in diagnose(
             app.get(app_keys.REDIS),
             _address_of(settings.redis),
-            DatabaseCheck(app[app_keys.CATALOG], database, signs_links=signs_links),
+            tables,
             CosCheck(app[app_keys.ORIGIN], presign, host_of, time.time),
             bucket=settings.cos.bucket,
             region=settings.cos.region,
         ):
+            is_well &= finding.is_well
             yield finding
+        for image in tables.images[:1] if is_well else ():
+
+            async def make(image: ImageRecord, rendition: str) -> str | None:
+                response = await app[app_keys.ORIGIN].fetch(app[app_keys.SIGNER].sign(image, rendition).url)
+                response.close()
+                return response.metadata.content_type
+
+            async for finding in check_variants(make, image, app[app_keys.RENDITIONS]):
+                yield finding
     if (of_nginx := await asyncio.to_thread(diagnose_nginx, nginx, VERSION)) is not None:
         yield of_nginx
 

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from gateway.cos_emulator.faults import Fault, Refuse
+from gateway.cos_emulator.processing_options import ProcessingOptions
+from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow, ImagesTable
 from tests.commands.conftest import WriteConfig
 from tests.conftest import BUCKET, Images
 from tests.processes import run_gateway
+from tests.stories.test_variants import photo
 
 
 async def test_every_dependency_is_reported_when_all_work(config_file: Path, images: Images) -> None:
@@ -155,6 +158,20 @@ async def test_nginx_files_of_another_release_are_named(config_file: Path, image
     assert code == 0
     assert "warn  nginx: files of another version" in output
     assert "conf.d/gateway.conf has 0" in output
+
+
+async def test_one_webp_and_one_avif_are_made(write_config: WriteConfig, images: Images, cos: CosEmulator) -> None:
+    await images.add("cat", photo(), content_type="image/jpeg")
+    config = write_config(image_styles={"card": {"widths": [640, 160], "formats": ["avif", "webp"]}})
+    code, output = await run_gateway("check", "--config", str(config))
+    assert code == 0
+    assert "ok    variant card@160.webp: COS made it of row cat" in output
+    assert "ok    variant card@160.avif: COS made it of row cat" in output
+    cos.processing.options = ProcessingOptions(avif_off=frozenset({BUCKET}))
+    code, output = await run_gateway("check", "--config", str(config))
+    assert code == 0
+    assert "warn  variant card@160.avif: COS does not make it of row cat" in output
+    assert "switch AVIF on for the bucket" in output
 
 
 async def test_deep_probes_follow_the_findings(write_config: WriteConfig, images: Images) -> None:
