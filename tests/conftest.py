@@ -7,7 +7,7 @@ import resource
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,13 +133,20 @@ def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-@pytest.fixture
-async def cos() -> AsyncIterator[CosEmulator]:
-    """The COS emulator with one empty bucket."""
+@asynccontextmanager
+async def running_cos() -> AsyncIterator[CosEmulator]:
+    """Run the COS emulator with one empty bucket."""
     store = ObjectStore()
     store.create_bucket(BUCKET)
     credentials = {SECRET_ID: Credential(SECRET_KEY)}
     async with CosEmulator(store, credentials, default_bucket=BUCKET) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+async def cos() -> AsyncIterator[CosEmulator]:
+    """The COS emulator with one empty bucket."""
+    async with running_cos() as emulator:
         yield emulator
 
 
@@ -257,11 +264,9 @@ class RunningGateway:
 StartGateway = Callable[..., Awaitable[RunningGateway]]
 
 
-@pytest.fixture
-async def start_gateway(
-    raw_settings: dict[str, dict[str, Any]], images_table: ImagesTable, redis_client: "redis.Redis"
-) -> AsyncIterator[StartGateway]:
-    """Starts gateways that end with the test; keyword arguments change sections: ``url_cache={"local_ttl": 0}``."""
+@asynccontextmanager
+async def starting_gateways(raw_settings: dict[str, dict[str, Any]]) -> AsyncIterator[StartGateway]:
+    """Yield a function that starts gateways; they end with the context."""
     async with AsyncExitStack() as all_of_them:
 
         async def start(**changes: Mapping[str, Any]) -> RunningGateway:
@@ -275,6 +280,15 @@ async def start_gateway(
             session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
             return RunningGateway(app, metrics.registry, ports, session, stack.aclose)
 
+        yield start
+
+
+@pytest.fixture
+async def start_gateway(
+    raw_settings: dict[str, dict[str, Any]], images_table: ImagesTable, redis_client: "redis.Redis"
+) -> AsyncIterator[StartGateway]:
+    """Starts gateways that end with the test; keyword arguments change sections: ``url_cache={"local_ttl": 0}``."""
+    async with starting_gateways(raw_settings) as start:
         yield start
 
 

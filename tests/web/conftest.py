@@ -3,18 +3,34 @@
 import io
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
+import redis
 from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
-from tests.conftest import RunningGateway, StartGateway
+from gateway.cos_emulator.server import CosEmulator
+from gateway.dev.database import ImagesTable
+from tests.conftest import RunningGateway, StartGateway, running_cos, starting_gateways
 from tests.web.browser import Site, running_chromium, running_site
 
 # Without retries and memory cache, which would hide faults from the page.
 PASS_ON = {"image_proxy": {"retry_count": 0, "memory_cache": {"max_bytes": 0}}}
+
+# All tests and fixtures of this folder share one event loop, so that they can share the connection to the browser.
+on_one_loop = partial(pytest_asyncio.fixture, loop_scope="session")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of this folder on the loop of their fixtures."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @pytest.fixture(scope="session")
@@ -32,14 +48,30 @@ def chromium() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture
+@on_one_loop(scope="session")
 async def browser(chromium: str) -> AsyncIterator[Browser]:
-    """A connection to Chromium from the loop of this test."""
+    """One connection to Chromium: Playwright starts a program for it."""
     async with async_playwright() as playwright:
         yield await playwright.chromium.connect_over_cdp(chromium)
 
 
-@pytest.fixture
+@on_one_loop()
+async def cos() -> AsyncIterator[CosEmulator]:
+    """The COS emulator with one empty bucket."""
+    async with running_cos() as emulator:
+        yield emulator
+
+
+@on_one_loop()
+async def start_gateway(
+    raw_settings: dict[str, dict[str, Any]], images_table: ImagesTable, redis_client: "redis.Redis"
+) -> AsyncIterator[StartGateway]:
+    """Starts gateways that end with the test."""
+    async with starting_gateways(raw_settings) as start:
+        yield start
+
+
+@on_one_loop()
 async def site() -> AsyncIterator[Site]:
     """The site of the pages; its origin is not the gateway's."""
     async with running_site() as site:
@@ -116,13 +148,13 @@ class Visit:
         return [entry for entry in self.asked if text in entry]
 
 
-@pytest.fixture
+@on_one_loop()
 async def gateway(start_gateway: StartGateway) -> RunningGateway:
     """A gateway that hides no faults of COS."""
     return await start_gateway(**PASS_ON)
 
 
-@pytest.fixture
+@on_one_loop()
 async def visit(browser: Browser, site: Site, gateway: RunningGateway) -> AsyncIterator[Visit]:
     """A new page. Unexpected errors in its console fail the test."""
     context = await browser.new_context(viewport={"width": 800, "height": 600}, locale="en-GB")

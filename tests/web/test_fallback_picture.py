@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import RunningGateway, StartGateway
-from tests.web.conftest import Visit
+from tests.web.conftest import Visit, on_one_loop
 
 PICTURE = Path(__file__).parents[2] / "config" / "fallback.svg"
 
 
-@pytest.fixture
+@on_one_loop()
 async def gateway(start_gateway: StartGateway) -> RunningGateway:
     """A gateway with the picture."""
     return await start_gateway(image_proxy={"fallback": {"path": str(PICTURE)}})

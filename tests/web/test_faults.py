@@ -10,6 +10,8 @@ from tests.conftest import Images, RunningGateway, StartGateway, token_for
 from tests.waiting import until
 from tests.web.conftest import PASS_ON, Visit
 
+# For the metadata the gateway asks COS too, and would get the faults that are meant for the page.
+NO_META = "configureSmartImage({batch: {meta: false}})"
 # The gateway answers from memory for a moment after COS failed for an object: some retries fail again.
 QUICK = "max-retries=30 retry-delay=200 retry-max-delay=500"
 
@@ -47,7 +49,9 @@ async def test_a_dead_url_is_never_requested_again(
     """COS refuses the first URL. The visitor is not the owner, so the permanent address is used."""
     await images.add("a", png)
     fault_at(images, Refuse(status=403, code="AccessDenied"), times=1)
-    await visit.open('<smart-image id="one" mode="url" image-id="a" alt="" retry-delay="1"></smart-image>')
+    await visit.open(
+        '<smart-image id="one" mode="url" image-id="a" alt="" retry-delay="1"></smart-image>', script=NO_META
+    )
     await visit.state("#one", "loaded")
     at_cos = visit.asked_for(f":{images.cos.port}/")
     assert len(at_cos) == len(set(at_cos)) == 1
@@ -59,7 +63,7 @@ async def test_the_owner_gets_a_new_url_for_a_dead_one(visit: Visit, images: Ima
     fault_at(images, Refuse(status=403, code="AccessDenied"), times=1)
     await visit.open(
         '<smart-image id="one" mode="url" image-id="a" alt="" retry-delay="1"></smart-image>',
-        script=f"configureSmartImage({{getToken: () => '{token_for('alice')}'}})",
+        script=f"{NO_META}; configureSmartImage({{getToken: () => '{token_for('alice')}'}})",
     )
     await visit.state("#one", "loaded")
     assert f":{images.cos.port}/" in await visit.page.evaluate("one.currentSrc")
@@ -238,7 +242,7 @@ async def test_a_displayed_image_stays_until_the_next_one_is_loaded(visit: Visit
     assert await visit.page.evaluate("one.querySelector('img').src.endsWith('/i/a')")
     images.cos.faults.clear()
     await visit.state("#one", "loaded")
-    assert await visit.page.evaluate("one.querySelector('img').src.endsWith('/i/b')")
+    assert await visit.page.evaluate("one.querySelector('img').src.includes('/i/b')")
     await visit.page.evaluate("one.imageId = 'x'")
     await visit.state("#one", "failed")
     assert await visit.page.evaluate("one.querySelector('img').hasAttribute('src')") is False

@@ -8,7 +8,7 @@ from PIL import Image
 from playwright.async_api import Route
 
 from tests.conftest import Images, RunningGateway, StartGateway
-from tests.web.conftest import PASS_ON, Visit
+from tests.web.conftest import PASS_ON, Visit, on_one_loop
 
 STYLES: dict[str, Any] = {
     "card": {"widths": [80, 160], "formats": ["avif", "webp"]},
@@ -26,7 +26,7 @@ def photo() -> bytes:
     return out.getvalue()
 
 
-@pytest.fixture
+@on_one_loop()
 async def gateway(start_gateway: StartGateway, images: Images, photo: bytes) -> RunningGateway:
     """A gateway with styles and the image ``a``."""
     await images.add("a", photo, content_type="image/jpeg")
