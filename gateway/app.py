@@ -33,6 +33,7 @@ _COMMAND_COMPONENTS = (
 
 _SERVICE_COMPONENTS = (
     components.fallback_picture,
+    background_tasks.access_log,
     components.authenticator,
     components.signed_links,
     components.callers,

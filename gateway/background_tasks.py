@@ -1,10 +1,12 @@
 """The components that work beside requests, each as a context: started, stored under its key, stopped."""
 
+import logging
 from collections.abc import AsyncIterator
 
 from aiohttp import web
 
 from gateway.api import app_keys
+from gateway.api.access_log import LOGGER, AccessLog, stream_of_log
 from gateway.catalog.change_feed import ChangeFeed
 from gateway.concurrency.background import background
 from gateway.metrics.image_requests import ImageRequests
@@ -14,6 +16,17 @@ from gateway.urls.maintenance import Job, Maintenance
 from gateway.urls.refresh_batch import RefreshBatch
 from gateway.urls.refresh_worker import RefreshWorker
 from gateway.urls.warm_up import warm_up_hottest
+
+
+async def access_log(app: web.Application) -> AsyncIterator[None]:
+    """Writes a line for each request; absent when it is turned off, or the level leaves it out."""
+    settings = app[app_keys.SETTINGS].logging
+    if not settings.access or not logging.getLogger(LOGGER).isEnabledFor(logging.INFO):
+        yield
+        return
+    app[app_keys.ACCESS_LOG] = lines = AccessLog(stream_of_log(), format=settings.format, sample=settings.access_sample)
+    yield
+    lines.flush()
 
 
 async def health(app: web.Application) -> AsyncIterator[None]:

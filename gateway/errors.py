@@ -6,7 +6,7 @@ responses. docs/errors.md describes each for operators.
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 _MAX_RETRY_AFTER = 60  # seconds
 
@@ -18,6 +18,20 @@ def _retry_after(wait: float) -> str:
 
 class DependencyDown(Exception):
     """A dependency did not respond; the caller decides whether that is an error for the client."""
+
+
+class CosAnswer(Protocol):
+    """The part of COS's answer that the access log names."""
+
+    @property
+    def code(self) -> str | None:
+        """COS's error code."""
+        ...
+
+    @property
+    def request_id(self) -> str | None:
+        """The id of the request in COS's logs."""
+        ...
 
 
 class GatewayError(Exception):
@@ -32,6 +46,8 @@ class GatewayError(Exception):
     message: ClassVar[str] = "the gateway failed to answer"
     # False: the code that raises it also logs it, so the log line per 5xx is omitted.
     logs_each_request: ClassVar[bool] = True
+    # COS's answer that the error stands for; None where COS did not answer, or was not asked.
+    cos: "CosAnswer | None" = None
 
     @property
     def client_message(self) -> str:

@@ -1,7 +1,9 @@
 """Real servers for the whole run, a clean state for each test, and a gateway on real sockets."""
 
 import asyncio
+import io
 import json
+import logging
 import os
 import resource
 import tempfile
@@ -22,6 +24,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from prometheus_client import CollectorRegistry
 
+from gateway.api.access_log import LOGGER
 from gateway.app import create_admin_app, create_app
 from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.server import CosEmulator
@@ -290,6 +293,18 @@ async def start_gateway(
     """Starts gateways that end with the test; keyword arguments change sections: ``url_cache={"local_ttl": 0}``."""
     async with starting_gateways(raw_settings) as start:
         yield start
+
+
+@pytest.fixture
+def access_lines() -> Iterator[io.StringIO]:
+    """Where the access log goes, which is at its level; to be requested before the gateway."""
+    text = io.StringIO()
+    access, handler = logging.getLogger(LOGGER), logging.StreamHandler(text)
+    access.addHandler(handler)
+    access.setLevel(logging.INFO)
+    yield text
+    access.setLevel(logging.NOTSET)
+    access.removeHandler(handler)
 
 
 @pytest.fixture

@@ -34,6 +34,17 @@ class Caller:
     link: SignedLink | None = None
     reason: str | None = field(default=None, compare=False)
 
+    @property
+    def kind(self) -> str:
+        """What was recognized, for the log."""
+        if self.rejected:
+            return "rejected"
+        if self.is_admin:
+            return "admin"
+        if self.user is not None:
+            return "user"
+        return "link" if self.link is not None else "anonymous"
+
     def require_valid(self) -> None:
         """Raise ``Unauthorized`` if the credentials of the request are not valid."""
         if self.rejected:

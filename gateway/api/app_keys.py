@@ -4,6 +4,7 @@ from aiohttp import web
 
 from gateway.access.identity import Authenticator
 from gateway.access.signed_links import SignedLinks
+from gateway.api.access_log import AccessLog
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.caller import Callers
 from gateway.api.client_address import ClientAddress
@@ -71,6 +72,7 @@ RESOLVER = web.AppKey("resolver", UrlResolver)
 AUTHORIZED_LOOKUP = web.AppKey("authorized_lookup", AuthorizedLookup)
 OBJECT_SOURCE = web.AppKey("object_source", ObjectSource)
 IMAGE_HANDLER = web.AppKey("image_handler", ImageHandler)
+ACCESS_LOG = web.AppKey("access_log", AccessLog)
 NGINX_FILES = web.AppKey("nginx_files", NginxFiles)
 FALLBACK_PICTURE = web.AppKey("fallback_picture", FallbackPicture)
 EXPLAINER = web.AppKey("explainer", Explainer)

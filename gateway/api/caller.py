@@ -12,6 +12,9 @@ from gateway.access.signed_links import BadLink, Parameters, SignedLinks, short_
 
 logger = logging.getLogger(__name__)
 
+# The caller, for the access log; absent while nothing depends on who asks.
+CALLER = web.RequestKey("caller", Caller)
+
 _Address = tuple[str, Parameters]  # path and query
 
 
@@ -24,7 +27,8 @@ class Callers:
 
     def of(self, request: web.BaseRequest) -> Caller:
         """Return the caller by the request's credentials and, for GET and HEAD, its signed link; never raises."""
-        return self._with_link(request, _address)
+        request[CALLER] = caller = self._with_link(request, _address)
+        return caller
 
     def of_original(self, request: web.BaseRequest, image_id: str) -> Caller:
         """Return the caller of the request for the image that a proxy asks about; never raises.
@@ -35,7 +39,8 @@ class Callers:
         def address(request: web.BaseRequest) -> _Address:
             return original_address(request.headers, image_id) or (short_address(image_id), request.query)
 
-        return self._with_link(request, address)
+        request[CALLER] = caller = self._with_link(request, address)
+        return caller
 
     def _with_link(self, request: web.BaseRequest, address_of: Callable[[web.BaseRequest], _Address]) -> Caller:
         """Return the caller with the signed link, if there is one, at the address that ``address_of`` returns."""

@@ -1,6 +1,7 @@
 """The client's address behind proxies, for the log and for limits: it is no proof of identity."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from gateway.access.fields import values_of
 from gateway.ip_address import IpAddress, IpNetwork, is_among, parse_ip
@@ -15,12 +16,13 @@ class ClientAddress:
 
     def __init__(self, trusted_proxies: Sequence[IpNetwork]) -> None:
         self._trusted = trusted_proxies
+        self._peer = lru_cache(maxsize=4096)(self._parse_peer)
 
     def of(self, headers: Mapping[str, str], peer: str | None) -> str | None:
         """Return the client's address; None for a Unix socket, whose ``peer`` (the socket's other end) is None."""
-        client = parse_ip(peer or "")
-        if client is None:
-            return None
+        client, text, is_trusted = self._peer(peer)
+        if client is None or not is_trusted:
+            return text
         hops = ",".join(values_of(headers, "X-Forwarded-For")).split(",")
         while hops and is_among(client, self._trusted):
             address = _address_in(hops.pop().strip())
@@ -28,6 +30,13 @@ class ClientAddress:
                 break
             client = address
         return str(client)
+
+    def _parse_peer(self, peer: str | None) -> tuple[IpAddress | None, str | None, bool]:
+        """Return the address of a peer, its text, and whether it is a trusted proxy."""
+        address = parse_ip(peer or "")
+        if address is None:
+            return None, None, False
+        return address, str(address), is_among(address, self._trusted)
 
 
 def _address_in(hop: str) -> IpAddress | None:

@@ -73,6 +73,7 @@ class ImageHandler:
         self._streams += 1
         try:
             lookup, rendition = self._lookup, chosen.rendition
+            context.variant = rendition
             resolved = lookup.get_cached(request, image_id, rendition) or await self._look_up(
                 request, image_id, rendition
             )

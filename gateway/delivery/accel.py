@@ -6,6 +6,7 @@ Content-Disposition, which nginx would otherwise add to errors, too.
 """
 
 import hashlib
+import time
 from collections.abc import Mapping
 
 from aiohttp import hdrs, web
@@ -53,6 +54,7 @@ class ImageAccel:
                 "Age": str(int(memory.age(entry))),
             }
             return self._handed_over(exchange, entry.metadata, from_memory)
+        exchange.context.origin_started = time.perf_counter()
         try:
             head = await self._source.head(image)
         except ObjectMoved:

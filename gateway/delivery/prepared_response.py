@@ -56,6 +56,11 @@ class PreparedResponse(web.StreamResponse):
         return self._is_sent
 
     @property
+    def body_length(self) -> int:
+        """The bytes of the body."""
+        return len(self._whole_body)
+
+    @property
     def keep_alive(self) -> bool | None:
         """Whether the connection takes another request; None before the response is sent."""
         return self._keeps_alive

@@ -4,10 +4,12 @@ import random
 import re
 import time
 from contextvars import ContextVar
+from typing import NamedTuple
 
 from aiohttp import web
 
 from gateway.delivery.prepared_response import PreparedResponse
+from gateway.errors import GatewayError
 
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
@@ -17,12 +19,25 @@ current_request_id: ContextVar[str] = ContextVar("current_request_id", default="
 _DENIALS = frozenset({401, 404})
 
 
+class Failure(NamedTuple):
+    """Why a request failed: the gateway's code, the reason, and COS's answer; None where there is none.
+
+    It stands for an exception, whose traceback would refer to the request and the request to it: a reference cycle.
+    """
+
+    code: str | None
+    reason: str
+    cos_code: str | None
+    cos_request_id: str | None
+
+
 class RequestContext:
     """Created when a request arrives.
 
     ``route`` and ``image_id`` are set when the address is parsed, ``delivery`` when the way of delivery is chosen,
     ``first_byte`` (seconds since the start) when the first byte is sent. ``outcome`` replaces the status in the metrics
-    where no status reached the client. ``is_denial``: the response is about an image that may exist or not, so it must
+    where no status reached the client. For the access log: ``variant``, ``failure``, and ``origin_started`` (as
+    ``started``) when COS is asked. ``is_denial``: the response is about an image that may exist or not, so it must
     not say how long it took. ``is_negotiated``: the response depends on ``Accept``; ``content_location`` is then the
     address of what was chosen, once it is known.
     """
@@ -30,14 +45,17 @@ class RequestContext:
     __slots__ = (
         "content_location",
         "delivery",
+        "failure",
         "first_byte",
         "image_id",
         "is_denial",
         "is_negotiated",
+        "origin_started",
         "outcome",
         "request_id",
         "route",
         "started",
+        "variant",
     )
 
     def __init__(self, given_id: str | None) -> None:
@@ -45,6 +63,9 @@ class RequestContext:
         self.request_id = request_id_from(given_id)
         self.route: str | None = None
         self.image_id: str | None = None
+        self.variant: str | None = None
+        self.failure: Failure | None = None
+        self.origin_started: float | None = None
         self.delivery = "none"
         self.outcome: str | None = None
         self.is_denial = False
@@ -55,6 +76,19 @@ class RequestContext:
     def elapsed(self) -> float:
         """Return the seconds since the request arrived."""
         return time.perf_counter() - self.started
+
+    def fails(self, error: BaseException) -> None:
+        """Note why the request fails."""
+        code, cos = (error.code, error.cos) if isinstance(error, GatewayError) else (None, None)
+        cos_code, cos_request_id = (cos.code, cos.request_id) if cos is not None else (None, None)
+        self.failure = Failure(code, str(error), cos_code, cos_request_id)
+
+    def origin_seconds(self) -> float | None:
+        """Return the seconds from asking COS to the first byte, or to the end without one; None if it was not asked."""
+        if self.origin_started is None:
+            return None
+        end = time.perf_counter() if self.first_byte is None else self.started + self.first_byte
+        return max(0.0, end - self.origin_started)
 
     def stamp(self, response: web.StreamResponse) -> None:
         """Add the fields that every response carries. Call it right before the first byte is sent."""

@@ -1,5 +1,6 @@
 """Answer a request for an image with the object's bytes: preconditions and ranges, then memory or COS."""
 
+import time
 from collections.abc import Mapping
 
 from aiohttp import web
@@ -56,6 +57,7 @@ class Responder:
             try:
                 if entry is not None:
                     return await self._from_entry(exchange, entry)
+                exchange.context.origin_started = time.perf_counter()
                 return await self._from_origin(exchange, image)
             except ObjectMoved:
                 await exchange.resolve_again()

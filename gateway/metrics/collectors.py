@@ -13,7 +13,7 @@ from prometheus_client.process_collector import ProcessCollector
 from gateway.metrics.client_loads import LOAD_SECONDS, BytesSource, FailureKind, LoadResult
 from gateway.metrics.loop_counters import LoopCounter, MergedHistogram, RequestMetrics
 
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Metrics:
@@ -47,6 +47,9 @@ class Metrics:
         )
         self.origin_requests = self._loop_counter(
             "origin_requests", "Requests to COS by status; 'timeout' and 'error' if COS did not respond.", ("status",)
+        )
+        self.origin_bucket_requests = self._loop_counter(
+            "origin_bucket_requests", "Requests to COS by bucket, with or without an answer.", ("bucket",)
         )
         self.origin_errors = self._loop_counter(
             "origin_errors",

@@ -14,7 +14,7 @@ from aiohttp.client_middlewares import ClientHandlerType
 from aiohttp.connector import Connection
 
 from gateway.concurrency.shared_timeout import SharedTimeout
-from gateway.errors import OriginPaused, OriginTimeout, OriginUnavailable
+from gateway.errors import GatewayError, OriginPaused, OriginTimeout, OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.circuit_breakers import CircuitBreakers
 from gateway.origin.cos_error import CREDENTIAL_CODES, read_error
@@ -77,7 +77,7 @@ class OriginClient:
         self._backoff = backoff or Backoff()
         self._breakers = breakers or CircuitBreakers()
         self._credentials_refused = credentials_refused
-        self._errors = OriginErrorCounts(metrics.origin_errors.add, buckets)
+        self._errors = OriginErrorCounts(metrics.origin_errors.add, buckets, metrics.origin_bucket_requests.add)
 
     async def fetch(
         self, url: str, bucket: str = "", method: str = "GET", headers: Mapping[str, str] = _NO_HEADERS
@@ -119,7 +119,7 @@ class OriginClient:
                 attempt += 1
             else:
                 status = response.status
-                self._count(str(status))
+                self._count(str(status), bucket)
                 if status >= 500:
                     breakers.failed(bucket, target.raw_path)
                 elif breakers.by_bucket:
@@ -208,7 +208,7 @@ class OriginClient:
         Raises ``OriginTimeout`` if COS had the request for the whole time: no time is left for another attempt.
         """
         is_timeout = isinstance(error, TimeoutError)
-        self._count("timeout" if is_timeout else "error")
+        self._count("timeout" if is_timeout else "error", bucket)
         self._errors.add(bucket, TIMEOUT if is_timeout else NO_ANSWER)
         if not is_timeout:
             reason = str(error) if isinstance(error, ConnectionLost) else type(error).__name__
@@ -226,10 +226,20 @@ class OriginClient:
         self._errors.add(bucket, error.code or NO_CODE)
         if error.code in CREDENTIAL_CODES and self._credentials_refused is not None:
             self._credentials_refused(bucket, url)
-        return failure_of(error, response.headers, f"{error}, bucket {bucket}")
+        try:
+            failure = failure_of(error, response.headers, f"{error}, bucket {bucket}")
+        except GatewayError as outcome:
+            outcome.cos = error
+            raise
+        failure.outcome.cos = error
+        return failure
 
-    def _count(self, status: str) -> None:
+    def _count(self, status: str, bucket: str) -> None:
         self._metrics.origin_requests.add((status,))
+        if bucket in self._errors.buckets:
+            self._metrics.origin_bucket_requests.add((bucket,))
+        else:
+            self._errors.request(bucket)
 
 
 class OriginRequest(aiohttp.ClientRequest):

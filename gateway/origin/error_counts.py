@@ -1,4 +1,4 @@
-"""Failures of COS by bucket and code, both from closed sets."""
+"""Requests to COS and their failures by bucket and code, both from closed sets."""
 
 from collections.abc import Callable, Collection
 from typing import Final
@@ -42,21 +42,36 @@ _OWN: Final = frozenset({NO_CODE, NO_ANSWER, TIMEOUT})
 
 
 class OriginErrorCounts:
-    """Counts errors by bucket (``buckets`` and the first 50 others) and by documented code; the rest as "other".
+    """Counts requests and errors by bucket (``buckets`` and the first 50 others) and by documented code; else "other".
 
-    ``count`` is called with the values of both labels.
+    ``count`` is called with the values of the labels of an error, ``count_request`` with that of a request. ``buckets``
+    are those with a label of their own.
     """
 
-    def __init__(self, count: Callable[[tuple[str, str]], None], buckets: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        count: Callable[[tuple[str, str]], None],
+        buckets: Collection[str] = (),
+        count_request: Callable[[tuple[str]], None] | None = None,
+    ) -> None:
         self._count = count
-        self._buckets = set(buckets)
-        self._most = len(self._buckets) + _MOST_BUCKETS
+        self._count_request = count_request
+        self.buckets = set(buckets)
+        self._most = len(self.buckets) + _MOST_BUCKETS
+
+    def request(self, bucket: str) -> None:
+        """Count a request."""
+        if self._count_request is not None:
+            self._count_request((self._label(bucket),))
 
     def add(self, bucket: str, code: str) -> None:
         """Count an error; ``code`` is COS's, or ``NO_CODE``, ``NO_ANSWER`` or ``TIMEOUT``."""
-        if bucket not in self._buckets:
-            if len(self._buckets) >= self._most:
-                bucket = _OTHER
-            else:
-                self._buckets.add(bucket)
-        self._count((bucket, code if code in _DOCUMENTED_CODES or code in _OWN else _OTHER))
+        self._count((self._label(bucket), code if code in _DOCUMENTED_CODES or code in _OWN else _OTHER))
+
+    def _label(self, bucket: str) -> str:
+        if bucket in self.buckets:
+            return bucket
+        if len(self.buckets) >= self._most:
+            return _OTHER
+        self.buckets.add(bucket)
+        return bucket

@@ -204,7 +204,9 @@ class ObjectBody:
                 return await self._fetch_once(headers, method)
             except PresignedUrlRefused as error:
                 outcome = CredentialsExpired if error.error.code == "ExpiredToken" else OriginRefused
-                raise self._remember(outcome(f"COS refused a newly signed URL: {error}")) from error
+                refused = outcome(f"COS refused a newly signed URL: {error}")
+                refused.cos = error.error
+                raise self._remember(refused) from error
         except (ImageNotFound, ImageBlocked) as error:
             logger.info("COS has no such object: image=%s reason=%s", self._image_id, error)
             self._access.gone(self.object_id)

@@ -4,7 +4,6 @@
 middlewares and the signals of an application together cost a third of the time that a response from memory takes.
 """
 
-import logging
 import re
 from collections.abc import Awaitable, Callable
 
@@ -12,6 +11,7 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from multidict import istr
 
 from gateway.api.app_keys import (
+    ACCESS_LOG,
     CLIENT_ADDRESS,
     FALLBACK_PICTURE,
     IMAGE_HANDLER,
@@ -29,10 +29,9 @@ from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext, current_request_id
 from gateway.errors import GatewayError, InvalidRequest
+from gateway.server.access_facts import access_facts
 from gateway.server.error_responses import CLIENT_DISCONNECTED, error_response, internal_error_response
 from gateway.server.route_match import UNMATCHED, route_name
-
-logger = logging.getLogger(__name__)
 
 _REQUEST_ID = istr("X-Request-Id")
 # aiohttp would answer any other version in kind, which no client speaks. Not 505: no request may cause a 5xx.
@@ -62,6 +61,7 @@ class Dispatch:
         self._client_address = app[CLIENT_ADDRESS]
         self._denial_delay = DenialDelay()
         self._nginx_files = app.get(NGINX_FILES)
+        self._access_log = app.get(ACCESS_LOG)
         # Pages of other sites may read responses of the public port, but none of the admin port.
         self._cors = CORS if self._image_handler is not None else {}
         self._route_prefix = app.get(ROUTE_PREFIX, "")
@@ -74,6 +74,7 @@ class Dispatch:
         in_flight.started = number = in_flight.started + 1
         in_flight.transports[number] = request.transport
         outcome = CLIENT_DISCONNECTED  # stays if the handler is cancelled
+        response: web.StreamResponse | None = None
         try:
             try:
                 response = await self._handle(request, context)
@@ -91,7 +92,7 @@ class Dispatch:
             return response
         finally:
             del in_flight.transports[number]
-            self._count(request, context, outcome)
+            self._count(request, context, outcome, response)
 
     def _handle(self, request: web.BaseRequest, context: RequestContext) -> Awaitable[web.StreamResponse]:
         if request.version not in _SUPPORTED_VERSIONS:
@@ -108,21 +109,17 @@ class Dispatch:
         request[REQUEST_CONTEXT] = context
         return self._app_handler(request)
 
-    def _count(self, request: web.BaseRequest, context: RequestContext, outcome: str) -> None:
-        """Count and time the request."""
+    def _count(
+        self, request: web.BaseRequest, context: RequestContext, outcome: str, response: web.StreamResponse | None
+    ) -> None:
+        """Count and time the request, and give it a line in the access log."""
         elapsed = context.elapsed()
         route = context.route or self._route_prefix + route_name(request)
         self._requests.record(route, context.delivery, outcome, elapsed, context.first_byte)
-        if logger.isEnabledFor(logging.DEBUG):
+        access_log = self._access_log
+        if access_log is not None and access_log.wants(route, outcome):
             client = self._client_address.of(request.headers, request.remote)
-            logger.debug(
-                "request: method=%s route=%s status=%s seconds=%.4f client=%s",
-                request.method,
-                route,
-                outcome,
-                elapsed,
-                client,
-            )
+            access_log.add(access_facts(request, context, response, route, outcome, elapsed, client))
 
 
 async def _refuse_version(request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:

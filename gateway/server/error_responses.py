@@ -33,6 +33,9 @@ CLIENT_DISCONNECTED: Final = "499"
 # The addresses of images themselves, as the dispatch and the router name them.
 _IMAGE_ROUTES: Final = frozenset({"short", "proxy"})
 
+# Statuses whose reason the client does not learn.
+_REFUSALS: Final = frozenset({401, 403, 404})
+
 ExpectedError = GatewayError | ClientLeft | RelayAborted | web.HTTPException | web.RequestPayloadError
 
 
@@ -40,6 +43,7 @@ def error_response(
     request: web.BaseRequest, context: RequestContext, error: ExpectedError, fallback: FallbackPicture | None
 ) -> web.StreamResponse:
     """Map an error to a response; reset the connection if the status was already sent."""
+    context.fails(error)
     match error:
         case ClientLeft():
             logger.debug("client disconnected: %s", error)
@@ -55,6 +59,9 @@ def error_response(
             if error.status >= 500 and error.logs_each_request:
                 image_id = context.image_id or image_id_in_path(request)
                 logger.warning("request failed: code=%s image=%s reason=%s", error.code, image_id, error)
+            elif error.status in _REFUSALS and logger.isEnabledFor(logging.DEBUG):
+                image_id = context.image_id or image_id_in_path(request)
+                logger.debug("request refused: code=%s image=%s reason=%s", error.code, image_id, error)
             return _error(request, context, error, fallback)
 
 
@@ -62,6 +69,7 @@ def internal_error_response(
     request: web.BaseRequest, context: RequestContext, error: Exception, fallback: FallbackPicture | None
 ) -> web.StreamResponse:
     """Log an unexpected exception with its traceback, and return a 500 that says nothing about it."""
+    context.fails(error)
     logger.error("request failed unexpectedly", exc_info=error)
     return _error(request, context, GatewayError(), fallback)
 

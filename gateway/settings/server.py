@@ -28,7 +28,9 @@ class AdminSettings(Section):
 
 
 class LoggingSettings(Section):
-    """The log on standard error."""
+    """The log on standard error; ``access_sample`` is the share of requests that get a line of ``access``."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
+    access: bool = True
+    access_sample: float = Field(1.0, ge=0, le=1)

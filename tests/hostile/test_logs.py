@@ -26,7 +26,7 @@ async def test_hundreds_of_hostile_requests_log_one_line(
             await asyncio.gather(*(exchange(running.public, data) for data in everything[start : start + 50]))
         running.terminate()
         assert await running.exit_code() == 0
-    written = [line for line in running.lines[before:] if "draining" not in line]
+    written = [line for line in running.lines[before:] if "draining" not in line and "gateway.access" not in line]
     assert len(written) <= 2, written  # the run takes longer than the ten seconds that one line is for
     assert all("malformed request" in line for line in written)
     assert "Traceback" not in "".join(running.lines)

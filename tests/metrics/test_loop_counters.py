@@ -33,3 +33,12 @@ def test_plain_counters_are_exposed_by_their_labels() -> None:
     assert metrics.origin_requests.total(("503",)) == 0
     assert metrics.registry.get_sample_value("image_gateway_origin_requests_total", {"status": "200"}) == 4
     assert metrics.registry.get_sample_value("image_gateway_response_bytes_total") == 0, "there from the start"
+
+
+def test_an_objective_of_200_ms_can_be_counted() -> None:
+    metrics = Metrics()
+    for seconds in (0.199, 0.201):
+        metrics.requests.record("short", "stream", "200", seconds, seconds)
+    for name in ("request_duration_seconds", "time_to_first_byte_seconds"):
+        labels = {"route": "short", "le": "0.2"}
+        assert metrics.registry.get_sample_value(f"image_gateway_{name}_bucket", labels) == 1

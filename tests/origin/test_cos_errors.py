@@ -93,6 +93,7 @@ async def test_cos_s_code_decides_the_status_and_reaches_the_log_and_a_metric(
     has_code = method == "GET" or status not in {402, 451}  # where the status says it all, a HEAD is enough
     label = ("other" if code == "SomethingNew" else code) if has_code else "none"
     assert gateway.sample("origin_errors_total", bucket=BUCKET, code=label) >= 1
+    assert gateway.sample("origin_bucket_requests_total", bucket=BUCKET) >= 1
     if ours != 422:
         word = f"{status} {code}" if has_code else str(status)
         (line, *_) = [

@@ -1,6 +1,8 @@
 """Request dispatch: ids, errors, outcomes, metrics."""
 
 import asyncio
+import io
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
@@ -8,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from gateway.api import app_keys
+from gateway.api.access_log import AccessLog
 from gateway.api.client_address import ClientAddress
 from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.relay import ClientLeft, RelayAborted
@@ -38,11 +41,15 @@ async def serve(metrics: Metrics) -> AsyncIterator[Serve]:
     async def ok(request: web.Request) -> web.Response:
         return web.Response(text="ok")
 
-    async def start(handler: Handle, client_address: ClientAddress = ANY_PEER) -> str:
+    async def start(
+        handler: Handle, client_address: ClientAddress = ANY_PEER, access_log: AccessLog | None = None
+    ) -> str:
         app = web.Application()
         app[app_keys.METRICS] = metrics
         app[app_keys.IN_FLIGHT] = InFlight(metrics)
         app[app_keys.CLIENT_ADDRESS] = client_address
+        if access_log is not None:
+            app[app_keys.ACCESS_LOG] = access_log
         app.router.add_get("/", handler, name="under_test")
         app.router.add_get("/ok", ok, name="ok")
         runner = web.AppRunner(app, handler_cancellation=True)
@@ -193,27 +200,21 @@ async def test_every_response_has_the_request_id_and_its_duration(
         assert again.json()["request_id"] == again.headers["X-Request-Id"]
 
 
-@pytest.mark.parametrize("path", ["/i/cat", "/healthz", "/nowhere"])
-async def test_a_debug_line_has_the_client_address_that_a_trusted_proxy_forwards(
-    start_gateway: StartGateway, images: Images, caplog: pytest.LogCaptureFixture, path: str
+@pytest.mark.parametrize("path", ["/i/cat", "/openapi.json", "/nowhere"])
+async def test_the_access_log_has_the_client_address_that_a_trusted_proxy_forwards(
+    access_lines: io.StringIO, start_gateway: StartGateway, images: Images, path: str
 ) -> None:
     await images.add("cat")
-    caplog.set_level(logging.DEBUG, logger="gateway.server.dispatch")
     for trusted, client in (([], "127.0.0.1"), (["127.0.0.0/8"], "192.0.2.7")):
         gateway = await start_gateway(server={"trusted_proxies": trusted})
-        for is_admin in (False, True):
-            caplog.clear()
-            await gateway.request("GET", path, admin=is_admin, headers={"X-Forwarded-For": "203.0.113.9, 192.0.2.7"})
-            await until(lambda: _dispatch_lines(caplog), what="the line")
-            (line,) = _dispatch_lines(caplog)
-            assert line.endswith(f" client={client}")
+        await gateway.get(path, headers={"X-Forwarded-For": "203.0.113.9, 192.0.2.7"})
+        await until(access_lines.getvalue, what="the line")
+        assert json.loads(access_lines.getvalue())["client"] == client
+        access_lines.truncate(access_lines.seek(0))
 
 
-def _dispatch_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "gateway.server.dispatch"]
-
-
-async def test_without_debug_the_client_address_is_not_computed(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("is_on", [False, True])
+async def test_without_an_access_log_the_client_address_is_not_computed(serve: Serve, is_on: bool) -> None:
     addresses_of: list[str | None] = []
 
     class Recording(ClientAddress):
@@ -224,13 +225,11 @@ async def test_without_debug_the_client_address_is_not_computed(serve: Serve, ca
     async def answer(request: web.Request) -> web.StreamResponse:
         return web.Response()
 
-    url = await serve(answer, Recording(()))
-    for level, expected in ((logging.INFO, []), (logging.DEBUG, ["127.0.0.1"])):
-        caplog.set_level(level, logger="gateway.server.dispatch")
-        async with connect(url) as connection:
-            await connection.get("/")
-            await connection.read_head()
-        assert addresses_of == expected
+    log = AccessLog(io.StringIO(), format="json") if is_on else None
+    async with connect(await serve(answer, Recording(()), log)) as connection:
+        await connection.get("/")
+        await connection.read_head()
+    assert addresses_of == (["127.0.0.1"] if is_on else [])
 
 
 async def test_requests_are_counted_and_timed_by_route_and_never_by_path(

@@ -1,0 +1,111 @@
+"""The access log: one line for a request, written in batches."""
+
+import asyncio
+import logging
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping
+from json.encoder import encode_basestring_ascii as _quote
+from typing import Final, TextIO
+
+from gateway.ops.logs import redact
+
+LOGGER: Final = "gateway.access"
+_FLUSH_AFTER: Final = 0.2  # seconds that a line waits for others
+_MOST_WAITING: Final = 500  # lines
+_QUIET_ROUTES: Final = frozenset({"healthz", "readyz"})  # asked every few seconds, and said by metrics
+_LONGEST_REASON: Final = 300  # characters
+
+Value = str | int | float | None
+
+
+class AccessLog:
+    """Writes a line for ``sample`` of the requests (0 to 1), and for every one that ended with a 5xx or broke off.
+
+    A line costs a few microseconds: it does not pass through ``logging``, whose handler would format, lock and flush
+    each line. ``format`` is that of the log, "json" or "console".
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        format: str,  # noqa: A002 - the key of the settings
+        sample: float = 1.0,
+        now: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._stream = stream
+        self._as_line = _as_json if format == "json" else _as_text
+        self._sample = sample
+        self._now = now
+        self._chance = chance
+        self._waiting: list[str] = []
+        self._flushing: asyncio.TimerHandle | None = None
+        self._second = 0
+        self._second_text = ""
+
+    def wants(self, route: str, outcome: str) -> bool:
+        """Return whether the request gets a line; ``outcome`` is its status, or what ended it without one."""
+        if outcome[0] == "5" or not outcome.isdigit():
+            return True
+        if route in _QUIET_ROUTES:
+            return False
+        return self._sample >= 1 or self._chance() < self._sample
+
+    def add(self, facts: Mapping[str, Value]) -> None:
+        """Write a line soon; facts that are None are left out."""
+        self._waiting.append(self._as_line(self._timestamp(), facts))
+        if len(self._waiting) >= _MOST_WAITING:
+            self.flush()
+        elif self._flushing is None:
+            self._flushing = asyncio.get_running_loop().call_later(_FLUSH_AFTER, self.flush)
+
+    def flush(self) -> None:
+        """Write the lines that wait."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        if self._waiting:
+            text, self._waiting = "".join(self._waiting), []
+            self._stream.write(text)
+            self._stream.flush()
+
+    def _timestamp(self) -> str:
+        now = self._now()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._second_text}.{int((now - second) * 1_000_000):06d}Z"
+
+
+def stream_of_log() -> TextIO:
+    """Return where the log goes: the stream of the first handler, else standard error."""
+    for handler in (*logging.getLogger(LOGGER).handlers, *logging.getLogger().handlers):
+        if isinstance(handler, logging.StreamHandler):
+            stream: TextIO = handler.stream
+            return stream
+    return sys.stderr
+
+
+def shortened(reason: str) -> str | None:
+    """Return the reason without signatures and tokens; None for an empty one."""
+    return redact(reason)[:_LONGEST_REASON] or None
+
+
+def _as_json(timestamp: str, facts: Mapping[str, Value]) -> str:
+    # Half the time of an encoder, which a line for each request would take: the values are words and numbers.
+    said = [
+        f', "{name}": {_quote(value) if type(value) is str else value}'
+        for name, value in facts.items()
+        if value is not None
+    ]
+    start = f'{{"event": "request", "level": "info", "logger": "{LOGGER}", "timestamp": "{timestamp}"'
+    return f"{start}{''.join(said)}}}\n"
+
+
+def _as_text(timestamp: str, facts: Mapping[str, Value]) -> str:
+    said = " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
+    return f"{timestamp} [info     ] request {said}\n"

@@ -1,0 +1,201 @@
+"""One line a request: its facts, the share that is written, and what is never in it."""
+
+import io
+import json
+import logging
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.api import app_keys
+from gateway.api.access_log import AccessLog
+from gateway.cos_emulator.faults import Cut, Fault, Refuse
+from gateway.cos_emulator.server import CosEmulator
+from gateway.dev.database import ImagesTable
+from tests.access.credentials import ACCESS, link_query, token
+from tests.conftest import SECRET_KEY, Images, RunningGateway, StartGateway
+from tests.waiting import until
+
+
+@pytest.fixture
+async def gateway(access_lines: io.StringIO, start_gateway: StartGateway, links_table: ImagesTable) -> RunningGateway:
+    """A gateway with an access log and every kind of credential."""
+    del access_lines, links_table
+    return await start_gateway(access=ACCESS)
+
+
+def lines_of(gateway: RunningGateway, access_lines: io.StringIO) -> list[dict[str, Any]]:
+    """Return the lines so far."""
+    gateway.app[app_keys.ACCESS_LOG].flush()
+    return [json.loads(line) for line in access_lines.getvalue().splitlines() if '"gateway.access"' in line]
+
+
+async def test_a_line_has_the_facts_of_its_request(
+    gateway: RunningGateway, images: Images, access_lines: io.StringIO
+) -> None:
+    await images.add("cat", b"seventeen bytes ..")
+    for _ in range(2):
+        answer = await gateway.get("/i/cat", headers={"X-Request-Id": "the-request-id"})
+        assert answer.status == 200
+    cold, warm = lines_of(gateway, access_lines)
+    common = {
+        "level": "info",
+        "event": "request",
+        "request_id": "the-request-id",
+        "method": "GET",
+        "route": "short",
+        "image": "cat",
+        "client": "127.0.0.1",
+        "delivery": "stream",
+        "status": 200,
+        "bytes": 18,
+    }
+    for line in (cold, warm):
+        assert common.items() <= line.items()
+        assert 0 < line["first_byte"] <= line["seconds"] < 5
+        assert "caller" not in line, "nobody asks who sees a public image"
+    assert cold["cache"].startswith("fwd=miss")
+    assert 0 < cold["origin_seconds"] <= cold["seconds"]
+    assert warm["cache"].startswith("hit")
+    assert "origin_seconds" not in warm
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "caller", "status"),
+    [
+        ({}, "", "anonymous", 404),
+        ({"Authorization": f"Bearer {token()}"}, "", "user", 200),
+        ({"Authorization": f"Bearer {token(sub='bob')}"}, "", "user", 404),
+        ({"Authorization": f"Bearer {token(exp=1)}"}, "", "rejected", 401),
+        ({}, f"?{link_query('/i/cat')}", "link", 200),
+    ],
+)
+async def test_the_kind_of_the_caller_is_named_and_no_credential(
+    gateway: RunningGateway,
+    images: Images,
+    access_lines: io.StringIO,
+    headers: dict[str, str],
+    query: str,
+    caller: str,
+    status: int,
+) -> None:
+    await images.add("cat", owner="alice", public=False)
+    assert (await gateway.get(f"/i/cat{query}", headers=headers)).status == status
+    (line,) = lines_of(gateway, access_lines)
+    assert (line["caller"], line["status"]) == (caller, status)
+    assert ("reason" in line) == (status == 401 or status == 404)
+    if status == 401:
+        assert line["reason"] == "the token has expired"
+    for secret in ("sig=", "Bearer", *[value.partition(" ")[2] for value in headers.values()]):
+        assert not secret or secret not in access_lines.getvalue()
+
+
+async def test_a_failure_names_the_code_of_the_gateway_and_of_cos(
+    gateway: RunningGateway, images: Images, access_lines: io.StringIO, cos: CosEmulator
+) -> None:
+    await images.add("cat")
+    cos.faults.add(Fault(action=Refuse(status=404, code="NoSuchBucket"), times=None))
+    assert (await gateway.get("/i/cat")).status == 502
+    (line,) = lines_of(gateway, access_lines)
+    assert (line["status"], line["code"], line["cos_code"]) == (502, "origin_misconfigured", "NoSuchBucket")
+    assert line["cos_request_id"] in line["reason"]
+    assert "bucket photos-1250000000" in line["reason"]
+    assert line["origin_seconds"] > 0
+
+
+async def test_a_transfer_that_breaks_off_is_named(
+    access_lines: io.StringIO, start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(image_proxy={"retry_count": 0, "timeout": 2}, logging={"access_sample": 0})
+    await images.add("cat", bytes(3_000_000))
+    cos.faults.add(Fault(action=Cut(at=2_000_000), times=None))
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await gateway.get("/i/cat")
+    await until(lambda: lines_of(gateway, access_lines))
+    (line,) = lines_of(gateway, access_lines)
+    assert (line["status"], line["bytes"] > 0) == ("aborted", True)
+    assert "reason" in line
+
+
+async def test_a_style_and_a_head_are_named(
+    access_lines: io.StringIO, start_gateway: StartGateway, images: Images
+) -> None:
+    gateway = await start_gateway(image_styles={"small": "imageMogr2/format/png"})
+    await images.add("cat")
+    await gateway.request("HEAD", "/i/cat")
+    await gateway.get("/i/cat?style=small")
+    head, styled = lines_of(gateway, access_lines)
+    assert (head["method"], head["bytes"]) == ("HEAD", 0)
+    assert styled["variant"] == "small"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_probes_get_no_line(gateway: RunningGateway, access_lines: io.StringIO, path: str) -> None:
+    assert (await gateway.get(path)).status == 200
+    assert lines_of(gateway, access_lines) == []
+
+
+async def test_the_admin_port_has_no_access_log(gateway: RunningGateway, access_lines: io.StringIO) -> None:
+    assert (await gateway.request("GET", "/metrics", admin=True)).status == 200
+    assert lines_of(gateway, access_lines) == []
+
+
+async def test_it_can_be_turned_off(access_lines: io.StringIO, start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(logging={"access": False})
+    await images.add("cat")
+    assert (await gateway.get("/i/cat")).status == 200
+    await gateway.close()
+    assert '"gateway.access"' not in access_lines.getvalue()
+
+
+async def test_waiting_lines_are_written_at_the_end(
+    gateway: RunningGateway, images: Images, access_lines: io.StringIO
+) -> None:
+    await images.add("cat")
+    assert (await gateway.get("/i/cat")).status == 200
+    await gateway.close()
+    assert access_lines.getvalue().count('"gateway.access"') == 1
+
+
+def test_a_sample_keeps_every_failure() -> None:
+    chances = iter([0.3, 0.7, 0.1])
+    log = AccessLog(io.StringIO(), format="json", sample=0.5, chance=lambda: next(chances))
+    assert [log.wants("short", "200") for _ in range(3)] == [True, False, True]
+    for outcome in ("500", "502", "503", "504", "aborted"):
+        assert log.wants("short", outcome)
+
+
+async def test_lines_are_written_together_soon() -> None:
+    stream = io.StringIO()
+    log = AccessLog(stream, format="console", now=lambda: 1_700_000_000.25)
+    for number in range(3):
+        log.add({"request_id": "the-request-id", "status": 200, "image": f"cat-{number}", "variant": None})
+    assert stream.getvalue() == ""
+    await until(stream.getvalue)
+    first = "2023-11-14T22:13:20.250000Z [info     ] request request_id=the-request-id status=200 image=cat-0"
+    assert stream.getvalue().splitlines()[0] == first
+    assert len(stream.getvalue().splitlines()) == 3
+
+
+async def test_many_lines_do_not_wait() -> None:
+    stream = io.StringIO()
+    log = AccessLog(stream, format="json")
+    for _ in range(600):
+        log.add({"status": 200})
+    assert len(stream.getvalue().splitlines()) == 500
+    log.flush()
+    assert len(stream.getvalue().splitlines()) == 600
+
+
+async def test_why_a_request_is_refused_is_logged_at_debug(
+    gateway: RunningGateway, images: Images, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="gateway.server.error_responses")
+    await images.add("cat", owner="alice", public=False)
+    await gateway.get("/i/cat", headers={"Authorization": f"Bearer {token(exp=1)}"})
+    await gateway.get(f"/i/cat?{link_query('/i/cat', killed=3)}")
+    refused = [record.getMessage() for record in caplog.records if "request refused" in record.getMessage()]
+    assert refused[0] == "request refused: code=unauthorized image=cat reason=the token has expired"
+    assert "the link is not valid for the image" in refused[1]
+    assert SECRET_KEY not in caplog.text
