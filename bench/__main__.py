@@ -20,6 +20,8 @@ GOALS = [
     ("memory", "100k", "nginx", 1.0),
     ("memory", "1m", "nginx", 2.0),
     ("redirect", "4k", "bare 302", 0.7),
+    ("variant", "4k", "memory", 0.9),
+    ("variant", "100k", "memory", 0.95),
 ]
 
 
@@ -28,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=2)
-    parser.add_argument("--only", default="", help="a mode: stream, memory or redirect")
+    parser.add_argument("--only", default="", help="a mode: stream, memory, redirect or variant")
     parser.add_argument(
         "--per-cpu", action="store_true", help="requests per second of processor time, for machines with other load"
     )

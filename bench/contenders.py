@@ -42,10 +42,11 @@ http {{
 
 @dataclass(frozen=True)
 class Contender:
-    """A running server: the prefix of its image addresses, and its process."""
+    """A running server: prefix and suffix of its image addresses, and its process."""
 
     prefix: str
     pid: int
+    suffix: str = ""
 
     def cpu_seconds(self) -> float:
         """Return the processor time of the process and its children in seconds, from proc(5)."""
@@ -148,6 +149,7 @@ def contenders(folder: Path) -> Iterator[dict[str, Contender]]:
                     "domain": origin[7:],
                 },
                 "image_proxy": image_proxy,
+                "image_styles": {"card": {}},
                 "logging": {"level": "warning"},
             }
             configuration = folder / f"{name}.yaml"
@@ -155,6 +157,8 @@ def contenders(folder: Path) -> Iterator[dict[str, Contender]]:
             command = (sys.executable, "-m", "gateway", "serve", "--config", str(configuration))
             pid = stack.enter_context(pinned(SERVER_CORE, *command, ready=f"http://127.0.0.1:{public}/healthz"))
             running[name] = Contender(f"http://127.0.0.1:{public}/i/", pid)
+            if name == "memory":  # the origin ignores the rule: a variant is as large as its original
+                running["variant"] = Contender(running[name].prefix, pid, "?style=card&w=640&format=webp")
         yield running
 
 

@@ -14,7 +14,7 @@ _SCRIPT = """
 local n = 0
 request = function()
     n = n + 1
-    return wrk.format("GET", "{path}" .. (n % {count}))
+    return wrk.format("GET", "{path}" .. (n % {count}) .. "{suffix}")
 end
 """
 
@@ -29,7 +29,7 @@ def rate(contender: Contender, size: str, seconds: int, folder: Path, *, per_cpu
     used = contender.cpu_seconds()
     base, _, path = prefix.removeprefix("http://").partition("/")
     script = folder / "script.lua"
-    script.write_text(_SCRIPT.format(path=f"/{path}{size}-", count=COUNTS[size]))
+    script.write_text(_SCRIPT.format(path=f"/{path}{size}-", count=COUNTS[size], suffix=contender.suffix))
     command = ["taskset", "-c", CLIENT_CORE, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script)]
     output = subprocess.run([*command, f"http://{base}"], capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in output or re.search(r"(connect|read|write) [1-9]", output):

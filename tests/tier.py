@@ -113,7 +113,15 @@ async def tier(redis_url: str, redis_client: "redis.Redis", clock: Clock) -> Asy
         yield make_tier(GuardedRedis(client, "image:", 1.0), clock)
 
 
-def make_tier(guard: GuardedRedis, clock: Clock, *, max_size: int = 100, ttl: int = 3600, renews: bool = True) -> Tier:
+def make_tier(
+    guard: GuardedRedis,
+    clock: Clock,
+    *,
+    max_size: int = 100,
+    ttl: int = 3600,
+    renews: bool = True,
+    renditions: Renditions = RENDITIONS,
+) -> Tier:
     """The parts put together as the service does."""
     metrics, lifetime = Metrics(), Lifetime(ttl, ttl // 60, ttl // 4)
     settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
@@ -122,11 +130,11 @@ def make_tier(guard: GuardedRedis, clock: Clock, *, max_size: int = 100, ttl: in
         Hosts(settings),
         ttl=ttl,
         window=ttl // 12,
-        renditions=RENDITIONS,
+        renditions=renditions,
         metrics=metrics,
         now=clock,
     )
-    cache, usage = UrlEntries(guard, MAC, signer.is_ours, RENDITIONS), UsageStore(guard)
+    cache, usage = UrlEntries(guard, MAC, signer.is_ours, renditions), UsageStore(guard)
     queue = RefreshQueue(guard, lease=60, max_attempts=3, max_dead=10)
     shared = SharedTier(
         guard,
@@ -135,7 +143,7 @@ def make_tier(guard: GuardedRedis, clock: Clock, *, max_size: int = 100, ttl: in
         queue,
         lifetime,
         descriptions=DescriptionStore(guard),
-        renditions=RENDITIONS.names,
+        renditions=renditions.names,
         max_size=max_size,
         renews=renews,
         now=clock,

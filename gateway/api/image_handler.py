@@ -63,10 +63,15 @@ class ImageHandler:
         if not self._is_enabled:
             raise RouteNotFound
         query, chosen = _NO_QUERY, ORIGINAL
-        if request.rel_url.raw_query_string:
-            query = request.query
-            context.is_negotiated = self._variant_requests.is_negotiated(query)
-            chosen = self._variant_requests.parse(query, request.headers)
+        if raw_query := request.rel_url.raw_query_string:
+            known = self._variant_requests.known(raw_query)
+            if known is not None:
+                chosen = known
+            else:
+                query = request.query
+                context.is_negotiated = self._variant_requests.is_negotiated(query)
+                chosen = self._variant_requests.parse(query, request.headers)
+                self._variant_requests.remember(raw_query, chosen)
         wanted = ImageRequest.parse(image_id, query, request.headers, request.method)
         if self._streams >= self._max_streams:
             raise Overloaded(f"{self._streams} streams in flight")

@@ -15,6 +15,9 @@ _WIDTH = re.compile(r"[1-9][0-9]{0,4}")
 _DPR = re.compile(r"[0-9]{1,2}(?:\.[0-9]{1,3})?")
 _VERSION = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _AUTO: Final = "auto"
+# A query of these parameters alone, none of them encoded.
+_PLAIN = re.compile(r"style=[a-z0-9_-]+(?:&(?:w|dpr|format|v)=[A-Za-z0-9._-]+)*")
+_MOST_KNOWN: Final = 1024
 
 
 class VariantRequest(NamedTuple):
@@ -37,6 +40,21 @@ class VariantRequests:
     def __init__(self, renditions: Renditions, max_dpr: float) -> None:
         self._renditions = renditions
         self._max_dpr = max_dpr
+        self._known: dict[str, VariantRequest] = {}
+
+    def known(self, raw_query: str) -> VariantRequest | None:
+        """Return what a query asked for before, if it has the parameters of a variant only and names its format.
+
+        Pages ask for the same few hundred addresses: parsing costs a tenth of an answer from memory.
+        """
+        return self._known.get(raw_query)
+
+    def remember(self, raw_query: str, chosen: VariantRequest) -> None:
+        """Remember what the query asks for, for ``known``; at most 1024 queries."""
+        if not chosen.is_negotiated and _PLAIN.fullmatch(raw_query):
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[raw_query] = chosen
 
     def is_negotiated(self, query: Mapping[str, str]) -> bool:
         """Return whether the answer to such a query depends on ``Accept``."""

@@ -45,8 +45,8 @@ def public_pem(key: Any) -> str:
 
 
 def token(*, key: Any = JWT_SECRET, algorithm: str = "HS256", headers: Any = None, **claims: Any) -> str:
-    """Good for a minute, for alice, unless ``claims`` say otherwise; None leaves a claim out."""
-    payload = {"sub": "alice", "exp": int(time.time()) + 60, "aud": AUDIENCE, "iss": ISSUER, **claims}
+    """Good for an hour, for alice, unless ``claims`` say otherwise; None leaves a claim out."""
+    payload = {"sub": "alice", "exp": int(time.time()) + 3600, "aud": AUDIENCE, "iss": ISSUER, **claims}
     present = {name: value for name, value in payload.items() if value is not None}
     return jwt.encode(present, key, algorithm, headers=headers)
 
@@ -58,7 +58,7 @@ def forged(header: dict[str, Any], claims: dict[str, Any], signature: bytes = b"
 
 def signed_with_hmac(secret: bytes, **claims: Any) -> str:
     """An HS256 token under any bytes, as an attacker makes it: no library has a say in what is a key."""
-    payload = {"sub": "alice", "exp": int(time.time()) + 60, "aud": AUDIENCE, "iss": ISSUER, **claims}
+    payload = {"sub": "alice", "exp": int(time.time()) + 3600, "aud": AUDIENCE, "iss": ISSUER, **claims}
     unsigned = forged({"alg": "HS256", "typ": "JWT"}, payload).rpartition(".")[0]
     return f"{unsigned}.{_base64url(hmac.digest(secret, unsigned.encode(), 'sha256'))}"
 
@@ -70,7 +70,7 @@ def bearer(value: str) -> dict[str, str]:
 
 def link_query(path: str, *, exp: int | None = None, kid: str = "new", key: str = LINK_KEY, killed: int = 0) -> str:
     """The query that opens ``path``, by the contract alone; for a minute unless ``exp`` says otherwise."""
-    exp = exp if exp is not None else int(time.time()) + 60
+    exp = exp if exp is not None else int(time.time()) + 3600
     message = f"{path}\n{exp}" + (f"\n{killed}" if killed else "")
     signature = _base64url(hmac.new(key.encode(), message.encode(), hashlib.sha256).digest())
     return f"kid={kid}&exp={exp}&sig={signature}"

@@ -26,8 +26,8 @@ def authenticator(**settings: Any) -> Authenticator:
 
 
 def token(*, secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-    """Good for a minute, for alice, unless ``claims`` say otherwise; None leaves a claim out."""
-    payload = {"sub": "alice", "exp": int(time.time()) + 60, **claims}
+    """Good for an hour, for alice, unless ``claims`` say otherwise; None leaves a claim out."""
+    payload = {"sub": "alice", "exp": int(time.time()) + 3600, **claims}
     return jwt.encode({name: value for name, value in payload.items() if value is not None}, secret, algorithm)
 
 
@@ -65,7 +65,7 @@ def test_an_unsigned_token_is_a_bad_credential() -> None:
     def part(value: object) -> str:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
-    unsigned = f"{part({'alg': 'none', 'typ': 'JWT'})}.{part({'sub': 'alice', 'exp': int(time.time()) + 60})}."
+    unsigned = f"{part({'alg': 'none', 'typ': 'JWT'})}.{part({'sub': 'alice', 'exp': int(time.time()) + 3600})}."
     assert identified(unsigned) == REJECTED
 
 
@@ -138,7 +138,7 @@ claim_values = st.recursive(
 )
 def test_no_claim_of_a_signed_token_causes_a_crash(claims: dict[str, Any], configured: dict[str, str]) -> None:
     header = {"alg": "HS256", "typ": "JWT"}
-    payload = json.dumps({"exp": int(time.time()) + 60, **claims}).encode()
+    payload = json.dumps({"exp": int(time.time()) + 3600, **claims}).encode()
     signed = jwt.PyJWS().encode(payload, SECRET, "HS256", headers=header)
     caller = identified(signed, **configured)
     assert not caller.is_admin

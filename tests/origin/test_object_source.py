@@ -12,6 +12,7 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.origin.shared_transfer import Piece
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.origin.scripted import head, scripted
+from tests.stories.test_variants import photo
 from tests.valve import Valve
 from tests.waiting import until, until_asked
 
@@ -106,6 +107,6 @@ async def test_a_style_with_neither_length_nor_chunks_is_refused(
     start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway(image_styles={"small": "imageMogr2/thumbnail/10x10"})
-    await images.add("a", KEPT)
+    await images.add("a", photo(), content_type="image/jpeg")
     cos.faults.add(Fault(action=NoLength(cut_at=1000), times=None))
     assert (await gateway.get("/i/a?style=small")).status == 502

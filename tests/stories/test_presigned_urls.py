@@ -14,7 +14,7 @@ async def test_a_url_returns_the_image_and_says_whether_it_was_cached(gateway: R
     first = (await gateway.get("/api/v1/images/a/url")).json()
     second = (await gateway.get("/api/v1/images/a/url")).json()
     assert first["status"] == "success"
-    assert first["data"].keys() == {"image_id", "url", "expires_at", "from_cache", "access_count"}
+    assert first["data"].keys() == {"image_id", "url", "expires_at", "from_cache", "version", "access_count"}
     assert (first["data"]["from_cache"], second["data"]["from_cache"]) == (False, True)
     assert second["data"]["access_count"] == 2
     assert second["data"]["url"] == first["data"]["url"]
@@ -84,7 +84,7 @@ async def test_a_batch_omits_images_that_the_caller_may_not_see(gateway: Running
         "never-there": "image_not_found",
         "..": "invalid_image_id",
     }
-    assert data["urls"]["open"].keys() == {"url", "expires_at", "from_cache"}
+    assert data["urls"]["open"].keys() == {"url", "expires_at", "from_cache", "version"}
 
 
 async def test_a_batch_of_two_hundred_costs_one_query(gateway: RunningGateway, images: Images) -> None:

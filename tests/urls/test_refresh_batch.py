@@ -10,15 +10,16 @@ import redis
 from pydantic import SecretStr
 
 from gateway.concurrency.background import background
+from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.redis_store.usage_store import Usage
-from gateway.settings import RedisSettings
+from gateway.settings import RedisSettings, StyleSettings
 from gateway.urls.refresh_batch import RefreshBatch
 from gateway.urls.refresh_worker import RefreshWorker
 from tests.signed_images import signed_image
-from tests.tier import Tier, make_tier
+from tests.tier import Clock, Tier, make_tier
 from tests.waiting import until
 
 A = ImageVariant("a")
@@ -277,3 +278,33 @@ async def test_an_outage_of_redis_is_not_a_failed_renewal(tier: Tier) -> None:
             await refresh_batch_of(make_tier(GuardedRedis(unreachable, "image:", 1.0), tier.clock)).renew(claims)
     tier.clock.now += 61  # the lease gives the claim back
     assert await refresh_worker_of(tier).drain_once() == Counter(renewed=1)
+
+
+async def test_of_all_variants_only_those_in_use_are_queued_and_renewed(
+    redis_url: str, redis_client: "redis.Redis", clock: Clock
+) -> None:
+    """10,000 rows in 6 widths and 3 formats: 180,000 variants may be asked for, 600 are, 60 of them every hour."""
+    del redis_client  # it has emptied Redis
+    renditions = Renditions({"card": StyleSettings(formats=("avif", "webp"))})
+    names = renditions.names
+    assert len(names) == 18
+    async with open_redis(RedisSettings(url=SecretStr(redis_url))) as client:
+        tier = make_tier(GuardedRedis(client, "image:", 1.0), clock, max_size=200_000, renditions=renditions)
+        tier.table.add(*(f"p{number}" for number in range(10_000)))
+        asked = [ImageVariant(f"p{number}", names[number % 18]) for number in range(600)]
+        now = int(clock())
+        made = [tier.signer.sign_image(tier.table.records[one.image_id], one.rendition, read_at=now) for one in asked]
+        for start in range(0, len(made), 100):
+            await tier.shared.keep([(image, b"") for image in made[start : start + 100]])
+        assert (await tier.queue.lengths(clock())).queued == 600
+        worker = refresh_worker_of(tier)
+        results: Counter[str] = Counter()
+        for _ in range(26):
+            in_use = {variant: Usage(access_count=1, last_access=clock()) for variant in asked[:60]}
+            await tier.usage.write(tier.usage.batch(in_use))
+            clock.now += 3600 - 901
+            results = await worker.drain_once()
+            clock.now += 901
+        assert (await tier.queue.lengths(clock())).queued == 60
+        assert set(results) <= {"renewed"}
+        assert len(tier.table.records) == 10_000
