@@ -173,6 +173,12 @@ def test_each_frame_of_an_animation_keeps_its_own_transparency(made_into: str) -
     assert alphas == [(255, 0), (0, 255)]
 
 
+def test_a_frame_that_lasts_longer_than_a_gif_can_say_lasts_as_long_as_it_can() -> None:
+    frames = [Image.new("RGB", (8, 4), colour) for colour in ("red", "green")]
+    data = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], duration=[10_000_000, 40])
+    assert processed(data, "format/gif").info["duration"] == 655_350
+
+
 def test_rotation_is_clockwise() -> None:
     image = processed(encoded(quarters(80, 40)), "rotate/90")
     assert (image.size, corners(image)) == ((40, 80), ORIENTED[6])
