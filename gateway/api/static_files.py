@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -34,6 +35,7 @@ class StaticFile:
     """A file with its response fields."""
 
     body: bytes
+    gzipped: bytes
     etag: str
     integrity: str
     cache_control: str
@@ -55,7 +57,14 @@ class StaticFiles:
         found = (await self._read()).get(request.match_info["name"])
         if found is None:
             raise RouteNotFound
-        return _answer(request, found.body, found.etag, found.cache_control, "text/javascript")
+        if _accepts_gzip(request):
+            answer = _answer(request, found.gzipped, f'{found.etag[:-1]}-gzip"', found.cache_control, "text/javascript")
+            if answer.status == 200:
+                answer.headers[hdrs.CONTENT_ENCODING] = "gzip"
+        else:
+            answer = _answer(request, found.body, found.etag, found.cache_control, "text/javascript")
+        answer.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
+        return answer
 
     async def config(self, request: web.Request) -> web.Response:
         """Answer the path of the component and the features of this gateway."""
@@ -96,6 +105,15 @@ def _answer(request: web.Request, body: bytes, etag: str, cache_control: str, co
     return web.Response(body=body, headers=headers, content_type=content_type, charset="utf-8")
 
 
+def _accepts_gzip(request: web.Request) -> bool:
+    """Whether Accept-Encoding names gzip with a weight above 0 (RFC 9110 section 12.5.3)."""
+    for offer in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower().split(","):
+        coding, _, weight = offer.replace(" ", "").partition(";")
+        if coding == "gzip":
+            return re.fullmatch(r"q=0(?:\.0*)?", weight) is None
+    return False
+
+
 def _read_package() -> dict[str, StaticFile]:
     """Return the files by name; blocks."""
     found = {}
@@ -106,7 +124,8 @@ def _read_package() -> dict[str, StaticFile]:
             body = file.read_bytes()
             integrity = "sha384-" + base64.b64encode(hashlib.sha384(body).digest()).decode()
             kept = _FOR_A_YEAR if match["hash"] is not None else _REVALIDATE
-            found[file.name] = StaticFile(body, _etag(body), integrity, kept)
+            gzipped = gzip.compress(body, mtime=0)
+            found[file.name] = StaticFile(body, gzipped, _etag(body), integrity, kept)
     return found
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import configparser
+import gzip
 import hashlib
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.conftest import RunningGateway, StartGateway
 
 ROOT = Path(__file__).parents[2]
 STATIC = ROOT / "gateway" / "web" / "static"
+UNCOMPRESSED = {"Accept-Encoding": "identity"}
 
 
 async def entry_of(gateway: RunningGateway) -> str:
@@ -23,7 +25,7 @@ async def entry_of(gateway: RunningGateway) -> str:
 async def test_the_plain_name_is_revalidated_and_the_hashed_one_cached_for_a_year(
     gateway: RunningGateway,
 ) -> None:
-    plain = await gateway.get("/static/smart-image.js")
+    plain = await gateway.get("/static/smart-image.js", headers=UNCOMPRESSED)
     hashed = await gateway.get(await entry_of(gateway))
     assert plain.status == hashed.status == 200
     assert plain.headers["Cache-Control"] == "public, no-cache"
@@ -69,6 +71,31 @@ async def test_nothing_else_is_served(gateway: RunningGateway, path: str) -> Non
     assert answer.json()["code"] == "not_found"
 
 
+@pytest.mark.parametrize(
+    ("offer", "gzipped"),
+    [
+        ("gzip, deflate, br, zstd", True),
+        ("br;q=1.0, GZIP;q=0.8", True),
+        ("identity", False),
+        ("gzip;q=0, *;q=0.5", False),
+        ("gzip; q=0.000", False),
+        ("", False),
+    ],
+)
+async def test_files_are_compressed_for_those_who_take_gzip(gateway: RunningGateway, offer: str, gzipped: bool) -> None:
+    path = await entry_of(gateway)
+    plain = await gateway.get(path, headers=UNCOMPRESSED)
+    answer = await gateway.get(path, headers={"Accept-Encoding": offer})
+    assert answer.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
+    assert answer.headers.get("Content-Encoding") == ("gzip" if gzipped else None)
+    assert (gzip.decompress(answer.body) if gzipped else answer.body) == plain.body
+    assert (answer.headers["ETag"] == plain.headers["ETag"]) is not gzipped
+    assert (len(answer.body) < len(plain.body)) is gzipped
+    again = await gateway.get(path, headers={"Accept-Encoding": offer, "If-None-Match": answer.headers["ETag"]})
+    assert (again.status, again.body, again.headers.get("Content-Encoding")) == (304, b"", None)
+    assert again.headers["Vary"] == "Accept-Encoding"
+
+
 async def test_a_head_has_no_body(gateway: RunningGateway) -> None:
     answer = await gateway.request("HEAD", "/static/smart-image.js")
     assert (answer.status, answer.body) == (200, b"")
@@ -88,7 +115,7 @@ async def test_config_json_names_the_component_and_the_features(start_gateway: S
         "styles": ["avatar", "card"],
         "features": {"proxy": True, "meta": True, "beacons": True, "links": False},
     }
-    body = (await gateway.get(script["path"])).body
+    body = (await gateway.get(script["path"], headers=UNCOMPRESSED)).body
     assert script["integrity"] == "sha384-" + base64.b64encode(hashlib.sha384(body).digest()).decode()
     assert re.fullmatch(r"/static/smart-image\.[\w-]{8}\.js", script["path"])
     assert answer.headers["Cache-Control"] == "public, max-age=300"

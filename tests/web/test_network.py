@@ -1,0 +1,108 @@
+"""Networks that are slow, and pages that come back."""
+
+import io
+import os
+
+from PIL import Image
+
+from gateway.cos_emulator.faults import Fault, Refuse
+from tests.conftest import Images
+from tests.waiting import until_answered
+from tests.web.conftest import Visit
+
+FAILING = Refuse(status=500, code="InternalError")
+ONE_RETRY = "max-retries=1 retry-delay=1"
+
+
+async def test_a_slow_network_is_no_failure(visit: Visit, images: Images) -> None:
+    """Three images of 70 kB over a connection that takes seconds for them."""
+    noise = io.BytesIO()
+    Image.frombytes("RGB", (160, 150), os.urandom(160 * 150 * 3)).save(noise, "PNG")
+    for name in "abc":
+        await images.add(name, noise.getvalue())
+    await visit.open("")
+    await visit.until("() => customElements.get('smart-image')")
+    devtools = await visit.page.context.new_cdp_session(visit.page)
+    await devtools.send(
+        "Network.emulateNetworkConditions",
+        {"offline": False, "latency": 300, "downloadThroughput": 90_000, "uploadThroughput": 90_000},
+    )
+    await visit.page.evaluate(
+        """for (const id of "abc") document.body.insertAdjacentHTML("beforeend",
+             `<smart-image id="${id}" image-id="${id}" alt="" width="160" height="150"></smart-image>`)"""
+    )
+    # The spinner appears after a moment.
+    spinner = "getComputedStyle(a.shadowRoot.querySelector('[part=spinner]')).opacity"
+    await visit.until(f"() => a.state === 'loading' && {spinner} === '1'")
+    await visit.all_loaded(3, seconds=30)
+    assert [await visit.types(name) for name in "abc"] == [["load"]] * 3
+    assert len(visit.asked_for("/i/")) == 3
+
+
+async def test_an_image_loads_after_cos_has_failed_twice(visit: Visit, images: Images, png: bytes) -> None:
+    await images.add("a", png)
+    fault = images.cos.faults.add(Fault(action=FAILING, times=2, method="GET"))
+    await visit.open(
+        '<smart-image id="one" image-id="a" alt="" width="80" height="60" max-retries="30" retry-delay="200"'
+        ' retry-max-delay="500"></smart-image>'
+    )
+    await visit.state("#one", "loaded")
+    assert fault.fired == 2
+    types = await visit.types("one")
+    assert types[-2:] == ["load", "recover"]
+    assert set(types[:-2]) == {"retry"}
+    assert await visit.page.evaluate("one.lastError") is None
+
+
+async def test_failed_images_are_tried_again_when_the_page_is_shown_again(
+    visit: Visit, images: Images, png: bytes
+) -> None:
+    """The page becomes visible, or comes from the back/forward cache."""
+    await images.add("a", png)
+    await images.add("b", png)
+    images.cos.faults.add(Fault(action=FAILING, times=None))
+    await visit.open(f'<smart-image id="one" image-id="a" alt="" width="80" height="60" {ONE_RETRY}></smart-image>')
+    await visit.state("#one", "failed")
+    images.cos.faults.clear()
+    await until_answered(visit.gateway, "/i/a", 200)
+    assert await visit.page.evaluate("one.state") == "failed"
+    await visit.page.evaluate("document.dispatchEvent(new Event('visibilitychange', {bubbles: true}))")
+    await visit.state("#one", "loaded")
+    assert await visit.types("one") == ["retry", "error", "load", "recover"]
+
+    images.cos.faults.add(Fault(action=FAILING, times=None))
+    await visit.page.evaluate("one.imageId = 'b'")
+    await visit.state("#one", "failed")
+    await visit.page.evaluate("addEventListener('pageshow', ({persisted}) => window.kept = persisted)")
+    await visit.page.goto(visit.site.put("/other", "<p>Elsewhere</p>"))
+    images.cos.faults.clear()
+    await until_answered(visit.gateway, "/i/b", 200)
+    await visit.page.go_back(wait_until="commit")
+    await visit.until("() => window.kept === true")
+    await visit.state("#one", "loaded")
+
+
+async def test_offline_images_come_back_spread_over_two_seconds(visit: Visit, images: Images, png: bytes) -> None:
+    for number in range(30):
+        await images.add(f"p{number}", png)
+    await visit.open("")
+    await visit.until("() => customElements.get('smart-image')")
+    await visit.page.context.set_offline(True)
+    await visit.page.evaluate(
+        """for (let number = 0; number < 30; number++) document.body.insertAdjacentHTML("beforeend",
+             `<smart-image image-id="p${number}" alt="" width="20" height="15"></smart-image>`)"""
+    )
+    await visit.until("() => document.querySelectorAll('smart-image:state(offline)').length === 30")
+    await visit.page.evaluate("""
+      window.began = [];
+      addEventListener("online", () => { window.back = performance.now(); });
+      new PerformanceObserver((list) => {
+        for (const {name, startTime} of list.getEntries()) if (name.includes("/i/p")) began.push(startTime);
+      }).observe({type: "resource"});
+    """)
+    await visit.page.context.set_offline(False)
+    await visit.all_loaded(30)
+    after = await visit.page.evaluate("began.filter((at) => at >= back).map((at) => at - back).sort((a, b) => a - b)")
+    assert len(after) == 30
+    assert after[-1] < 2500
+    assert after[24] - after[5] > 500

@@ -1,0 +1,77 @@
+"""Many images: requests, bytes and memory of a page."""
+
+from playwright.async_api import CDPSession
+
+from tests.conftest import Images
+from tests.web.conftest import Visit
+
+KILOBYTE = 1024
+
+
+async def test_a_page_of_fifty_images_costs_one_request_each_and_ten_kilobytes(
+    visit: Visit, images: Images, png: bytes
+) -> None:
+    for number in range(50):
+        await images.add(f"p{number}", png)
+    devtools = await visit.page.context.new_cdp_session(visit.page)
+    await devtools.send("Network.enable")
+    sizes: dict[str, int] = {}
+    names: dict[str, str] = {}
+    devtools.on("Network.responseReceived", lambda event: names.update({event["requestId"]: event["response"]["url"]}))
+    devtools.on(
+        "Network.loadingFinished", lambda event: sizes.update({event["requestId"]: int(event["encodedDataLength"])})
+    )
+    await visit.open(
+        "".join(
+            f'<smart-image image-id="p{number}" alt="" width="80" height="60"></smart-image>' for number in range(50)
+        )
+    )
+    await visit.all_loaded(50)
+    assert len(visit.asked_for("GET")) == 1 + 2 + 50  # the page, the component, the images
+    assert len(visit.asked) == len(visit.asked_for("GET"))
+    component = sum(size for request, size in sizes.items() if "/static/" in names.get(request, ""))
+    assert 0 < component <= 10 * KILOBYTE  # with the response fields
+    # No bytes twice, and at most 1 kB of response fields for each image.
+    pictures = [size for request, size in sizes.items() if "/i/p" in names.get(request, "")]
+    assert len(pictures) == 50
+    assert max(pictures) <= len(png) + KILOBYTE
+
+
+async def test_the_heap_stays_flat_while_a_thousand_images_are_scrolled(
+    visit: Visit, images: Images, png: bytes
+) -> None:
+    for number in range(50):
+        await images.add(f"p{number}", png)
+    await visit.open("")
+    await visit.until("() => customElements.get('smart-image')")
+    await visit.page.evaluate(
+        """document.body.append(...Array.from({length: 1000}, (_, number) => Object.assign(
+             document.createElement("smart-image"),
+             {imageId: `p${number % 50}`, alt: "", width: 160, height: 120, lazy: true})))"""
+    )
+    devtools = await visit.page.context.new_cdp_session(visit.page)
+    heaps = []
+    for _ in range(3):
+        await visit.page.evaluate(
+            """async () => {
+                 const frame = () => new Promise((done) => requestAnimationFrame(done));
+                 for (let y = 0; y < document.body.scrollHeight; y += 2400) {
+                   scrollTo(0, y);
+                   await frame();
+                   await frame();
+                 }
+                 scrollTo(0, 0);
+               }"""
+        )
+        await visit.all_loaded(1000)
+        await visit.page.evaluate("log.length = 0; performance.clearResourceTimings()")
+        heaps.append(await heap_of(devtools))
+    # All images are loaded after the first round. Later rounds add nothing: 100 kB is a tenth of a kilobyte an image.
+    assert max(heaps[1:]) - heaps[0] < 100 * KILOBYTE
+
+
+async def heap_of(devtools: CDPSession) -> int:
+    """Collect garbage; return the bytes in use on the JavaScript heap."""
+    await devtools.send("HeapProfiler.collectGarbage")
+    usage: dict[str, int] = await devtools.send("Runtime.getHeapUsage")
+    return int(usage["usedSize"])
