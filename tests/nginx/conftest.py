@@ -93,6 +93,13 @@ def wheel_binary() -> str:
 
 @pytest.fixture
 async def start_nginx(tmp_path: Path) -> AsyncIterator[StartNginx]:
+    """Function that starts an nginx; see ``starting_nginx``."""
+    async with starting_nginx(tmp_path) as start:
+        yield start
+
+
+@asynccontextmanager
+async def starting_nginx(tmp_path: Path) -> AsyncIterator[StartNginx]:
     """Function that starts an nginx with an ``http`` block, in which ``listen 80`` is replaced by a free port.
 
     ``changes`` maps directives of the configuration files to their replacements, such as shorter times.
