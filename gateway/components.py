@@ -327,13 +327,14 @@ async def image_handler(app: web.Application) -> AsyncIterator[None]:
     app[app_keys.AUTHORIZED_LOOKUP] = AuthorizedLookup(
         app[app_keys.RESOLVER], app[app_keys.CALLERS], originals_for_owner=renditions.originals_for_owner
     )
+    app[app_keys.VARIANT_REQUESTS] = VariantRequests(renditions, app[app_keys.SETTINGS].image_variants.max_dpr)
     app[app_keys.IMAGE_HANDLER] = ImageHandler(
         settings,
         max_streams=app[app_keys.SETTINGS].server.max_streams,
         lookup=app[app_keys.AUTHORIZED_LOOKUP],
         usage=app[app_keys.USAGE],
         policy=policy,
-        variant_requests=VariantRequests(renditions, app[app_keys.SETTINGS].image_variants.max_dpr),
+        variant_requests=app[app_keys.VARIANT_REQUESTS],
         variants=VariantDelivery(renditions, app[app_keys.REFUSED_VARIANTS], metrics),
         responder=responder,
         accel=ImageAccel(source, responder, prefix=settings.accel_prefix),

@@ -1,28 +1,36 @@
 """The address of the request that a proxy asks about, in ``X-Original-URI`` (nginx ``auth_request``)."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from multidict import MultiDict
+from multidict import MultiDict, MultiMapping
 
 from gateway.access.fields import values_of
-from gateway.access.signed_links import BadLink
+from gateway.errors import Unauthorized
 
 HEADER = "X-Original-URI"
 
 
-def original_address(headers: Mapping[str, str], image_id: str) -> tuple[str, "MultiDict[str]"] | None:
-    """Return the path, as it was sent, and the query of the original request.
+class Address(NamedTuple):
+    """The path of a request, as it was sent, and its query."""
+
+    path: str
+    query: MultiMapping[str]
+
+
+def original_address(headers: Mapping[str, str], image_id: str) -> Address | None:
+    """Return the address of the original request.
 
     None without the field, and if it is no address of this image: whatever a proxy passes on, a link of another image
-    says nothing about this one. Raises ``BadLink`` if the field was sent more than once.
+    says nothing about this one. Raises ``Unauthorized`` if the field was sent more than once.
     """
     values = values_of(headers, HEADER)
     if not values:
         return None
     if len(values) > 1:
-        raise BadLink(f"{HEADER} was sent {len(values)} times")
+        raise Unauthorized(f"{HEADER} was sent {len(values)} times")
     path, _, query = values[0].partition("#")[0].partition("?")
     if unquote(path) not in (f"/i/{image_id}", f"/api/v1/images/{image_id}/proxy"):
         return None
-    return path, MultiDict(parse_qsl(query, keep_blank_values=True))
+    return Address(path, MultiDict(parse_qsl(query, keep_blank_values=True)))

@@ -9,10 +9,12 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.api.app_keys import AUTHORIZED_LOOKUP, CALLERS, METRICS
+from gateway.access.original_uri import Address, original_address
+from gateway.access.signed_links import short_address
+from gateway.api.app_keys import AUTHORIZED_LOOKUP, CALLERS, METRICS, RENDITIONS, VARIANT_REQUESTS
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.request_context import REQUEST_CONTEXT
-from gateway.errors import GatewayError, ImageNotFound, InvalidImageId, Unauthorized
+from gateway.errors import GatewayError, ImageNotFound, InvalidRequest, Unauthorized
 
 logger = logging.getLogger(__name__)
 
@@ -20,14 +22,13 @@ _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosni
 
 
 async def access(request: web.Request) -> web.Response:
-    """Return 200, 401 or 403 without a body; 403 also for an invalid id, and while the answer is not known."""
+    """Return 200, 401 or 403 without a body; 403 also for an invalid address, and while the answer is not known."""
     status, result, headers = 200, "allowed", _HEADERS
     try:
-        image_id = parse_image_id(request.match_info["image_id"])
-        await request.app[AUTHORIZED_LOOKUP].check(request.app[CALLERS].of_original(request, image_id), image_id)
+        await _check(request)
     except Unauthorized as error:
         status, result, headers = 401, "unauthorized", {**_HEADERS, **error.headers}
-    except (ImageNotFound, InvalidImageId):
+    except (ImageNotFound, InvalidRequest):
         status, result = 403, "forbidden"
     except GatewayError as error:
         status, result = 403, "unavailable"
@@ -39,6 +40,22 @@ async def access(request: web.Request) -> web.Response:
     # The status tells no more than that of the image would, and neither may the time.
     request[REQUEST_CONTEXT].is_denial = status != 200
     return web.Response(status=status, headers=headers)
+
+
+async def _check(request: web.Request) -> None:
+    """Return if the caller may view the image, or the style of it that the original address names.
+
+    Raises ``InvalidRequest`` if there is no such style or address, and what ``AuthorizedLookup.check`` raises.
+    """
+    app, image_id = request.app, parse_image_id(request.match_info["image_id"])
+    address = original_address(request.headers, image_id) or Address(short_address(image_id), request.query)
+    rendition = app[VARIANT_REQUESTS].parse(address.query, request.headers).rendition
+    await app[AUTHORIZED_LOOKUP].check(
+        app[CALLERS].of_original(request, address),
+        image_id,
+        is_original=rendition is None,
+        is_public_style=rendition is not None and app[RENDITIONS].is_public(rendition),
+    )
 
 
 async def ignore_expectation(request: web.Request) -> None:

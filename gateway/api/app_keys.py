@@ -14,6 +14,7 @@ from gateway.catalog.postgres import PostgresCatalog
 from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.public_url import PublicUrls
+from gateway.delivery.variant_request import VariantRequests
 from gateway.metrics.collectors import Metrics
 from gateway.ops.explain import Explainer
 from gateway.ops.health import Health
@@ -74,6 +75,7 @@ OBJECT_SOURCE = web.AppKey("object_source", ObjectSource)
 IMAGE_HANDLER = web.AppKey("image_handler", ImageHandler)
 ACCESS_LOG = web.AppKey("access_log", AccessLog)
 NGINX_FILES = web.AppKey("nginx_files", NginxFiles)
+VARIANT_REQUESTS = web.AppKey("variant_requests", VariantRequests)
 FALLBACK_PICTURE = web.AppKey("fallback_picture", FallbackPicture)
 EXPLAINER = web.AppKey("explainer", Explainer)
 HEALTH = web.AppKey("health", Health)

@@ -76,15 +76,21 @@ class AuthorizedLookup:
         self._check_caller(caller, resolved.image)
         return resolved
 
-    async def check(self, caller: Caller, image_id: str) -> None:
-        """Return if ``caller`` may view the image, as ``view`` does, also when no URL can be signed."""
-        try:
-            await self.view(caller, image_id)
-        except CredentialsExpired:  # a copy in a cache may be viewed all the same
-            record = (await self._peek(caller, image_id)).record
+    async def check(self, caller: Caller, image_id: str, *, is_original: bool, is_public_style: bool) -> None:
+        """Return if ``caller`` may view the original, or a style of the image; raises what ``view`` raises.
+
+        Also when no URL can be signed: a copy in a cache may be viewed all the same.
+        """
+        with _hide_missing_images(caller):
+            try:
+                resolved = self._resolver.get_cached(image_id) or await self._resolver.look_up(image_id)
+                record = resolved.image.record
+            except CredentialsExpired:
+                record = (await self._resolver.peek(image_id)).record
+        if not is_public_style:
             check_view(caller, record)
-            if self._originals_for_owner:  # a cache could hold the original
-                check_original(caller, record)
+        if self._originals_for_owner and is_original:
+            check_original(caller, record)
 
     async def view_many(self, caller: Caller, image_ids: list[str]) -> dict[str, Resolved | GatewayError]:
         """Return for each id the image, or the error that ``view`` would raise."""

@@ -1,21 +1,18 @@
 """The caller of an HTTP request."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 
 from aiohttp import hdrs, web
 
 from gateway.access.identity import Authenticator, Caller
-from gateway.access.original_uri import original_address
-from gateway.access.signed_links import BadLink, Parameters, SignedLinks, short_address
+from gateway.access.original_uri import Address
+from gateway.access.signed_links import BadLink, SignedLinks
 
 logger = logging.getLogger(__name__)
 
 # The caller, for the access log; absent while nothing depends on who asks.
 CALLER = web.RequestKey("caller", Caller)
-
-_Address = tuple[str, Parameters]  # path and query
 
 
 class Callers:
@@ -27,37 +24,29 @@ class Callers:
 
     def of(self, request: web.BaseRequest) -> Caller:
         """Return the caller by the request's credentials and, for GET and HEAD, its signed link; never raises."""
-        request[CALLER] = caller = self._with_link(request, _address)
+        request[CALLER] = caller = self._with_link(request, None)
         return caller
 
-    def of_original(self, request: web.BaseRequest, image_id: str) -> Caller:
-        """Return the caller of the request for the image that a proxy asks about; never raises.
+    def of_original(self, request: web.BaseRequest, address: Address) -> Caller:
+        """Return the caller of the request that a proxy asks about, which was for ``address``; never raises.
 
-        The proxy passes on the original credentials, and a signed link in ``X-Original-URI`` or as its own query.
+        The proxy passes on the credentials of that request.
         """
-
-        def address(request: web.BaseRequest) -> _Address:
-            return original_address(request.headers, image_id) or (short_address(image_id), request.query)
-
         request[CALLER] = caller = self._with_link(request, address)
         return caller
 
-    def _with_link(self, request: web.BaseRequest, address_of: Callable[[web.BaseRequest], _Address]) -> Caller:
-        """Return the caller with the signed link, if there is one, at the address that ``address_of`` returns."""
+    def _with_link(self, request: web.BaseRequest, address: Address | None) -> Caller:
+        """Return the caller with the signed link of ``address``, None for that of the request, if there is one."""
         caller = self._authenticator.identify(request.headers, peer=_peer(request), method=request.method)
         if self._links is None or request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
             return caller
         try:
-            link = self._links.read(*address_of(request))
+            # The path as it was sent, because links sign the exact path.
+            link = self._links.read(*(address or (request.rel_url.raw_path, request.query)))
         except BadLink as error:
             logger.debug("link rejected: %s", error)
             return replace(caller, rejected=True, reason=str(error))
         return replace(caller, link=link)
-
-
-def _address(request: web.BaseRequest) -> _Address:
-    """Return the path as it was sent, because links sign the exact path, and the query."""
-    return request.rel_url.raw_path, request.query
 
 
 def _peer(request: web.BaseRequest) -> str | None:

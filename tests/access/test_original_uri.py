@@ -4,7 +4,7 @@ import pytest
 from multidict import CIMultiDict
 
 from gateway.access.original_uri import HEADER, original_address
-from gateway.access.signed_links import BadLink
+from gateway.errors import Unauthorized
 
 
 def of(uri: str, image_id: str = "a") -> tuple[str, list[tuple[str, str]]] | None:
@@ -65,5 +65,5 @@ def test_without_the_field_there_is_no_original_address() -> None:
 
 
 def test_a_repeated_field_is_a_bad_credential() -> None:
-    with pytest.raises(BadLink):
+    with pytest.raises(Unauthorized):
         original_address(CIMultiDict([(HEADER, "/i/a?kid=k"), (HEADER.lower(), "/i/a")]), "a")

@@ -41,7 +41,7 @@ async def test_the_verdict_is_that_of_the_image(nginx: Nginx, images: Images, me
     alice, bob = bearer(token()), bearer(token(sub="bob"))
     for path, headers, status in (
         (mine, alice, 200),
-        (f"{mine}?{link_query(mine)}&style=thumb", {}, 200),
+        (f"{mine}?{link_query(mine)}&download=a.png", {}, 200),
         (mine, {"Cookie": f"session={token()}"}, 200),
         (address.format("open"), {}, 200),
         (mine, bob, 403),

@@ -8,7 +8,7 @@ from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImagesTable
 from tests.access.credentials import ACCESS, bearer, link_query, token
-from tests.conftest import Answer, Images, RunningGateway, StartGateway
+from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
 from tests.cos_emulator.pictures import gradient, opened
 from tests.nginx.conftest import CONFIG, Nginx, StartNginx
 from tests.nginx.scripted import answer, scripted
@@ -338,3 +338,54 @@ async def test_with_accel_by_mistake_no_presigned_url_leaves(
     answered = await nginx.get("/i/open")
     assert (answered.status, answered.json()["code"]) == (500, "accel_not_configured")
     assert "q-signature" not in f"{answered.headers} {answered.body!r}"
+
+
+async def test_a_cached_original_is_never_sent_to_those_who_may_see_styles_alone(
+    start_nginx: StartNginx, start_gateway: StartGateway, images: Images
+) -> None:
+    gateway = await start_gateway(
+        image_styles={"card": {"widths": [10]}, "teaser": {"widths": [5], "public": True}},
+        image_variants={"originals": "owner", "formats": ["webp"]},
+    )
+    nginx = await start_nginx(private_cache(gateway.ports.public.removeprefix("http://")))
+    original = gradient(40, 20)
+    await images.add("open", original, owner=ALICE)
+    await images.add("mine", original, owner=ALICE, public=False)
+    alice, bob = (f"Bearer {token_for(user)}" for user in (ALICE, BOB))
+
+    async def seen(path: str, authorization: str) -> tuple[int, int | None, bool]:
+        """Return the status, the width of the picture, and whether it came from the cache."""
+        answered = await nginx.get(path, Authorization=authorization)
+        if answered.status != 200:
+            assert is_denied(answered)
+            return answered.status, None, False
+        return answered.status, opened(answered.body).width, is_hit(answered)
+
+    for path, width, others_see in (
+        ("/i/open", 40, False),
+        ("/i/open?style=card", 10, True),
+        ("/i/mine", 40, False),
+        ("/i/mine?style=card", 10, False),
+        ("/i/mine?style=teaser", 5, True),
+    ):
+        assert await seen(path, alice) == (200, width, False)
+        assert await seen(path, alice) == (200, width, True)
+        assert await seen(path, bob) == ((200, width, True) if others_see else (404, None, False))
+        assert await seen(path, "") == ((200, width, True) if others_see else (404, None, False))
+
+
+async def test_an_original_that_stands_in_for_a_variant_is_not_kept(
+    start_nginx: StartNginx, start_gateway: StartGateway, images: Images
+) -> None:
+    """An SVG has no variants: its owner gets it, and others, who may see the variant alone, do not."""
+    gateway = await start_gateway(
+        image_styles={"card": {"widths": [10]}}, image_variants={"originals": "owner", "formats": ["webp"]}
+    )
+    nginx = await start_nginx(private_cache(gateway.ports.public.removeprefix("http://")))
+    await images.add("drawing", b"<svg/>", owner=ALICE, content_type="image/svg+xml")
+    for _ in range(2):
+        owner = await nginx.get("/i/drawing?style=card", Authorization=f"Bearer {token_for(ALICE)}")
+        assert (owner.status, owner.body, is_hit(owner)) == (200, b"<svg/>", False)
+        other = await nginx.get("/i/drawing?style=card", Authorization=f"Bearer {token_for(BOB)}")
+        assert other.status >= 400
+        assert b"svg" not in other.body
