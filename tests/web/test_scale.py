@@ -50,24 +50,29 @@ async def test_the_heap_stays_flat_while_a_thousand_images_are_scrolled(
              {imageId: `p${number % 50}`, alt: "", width: 160, height: 120, lazy: true})))"""
     )
     devtools = await visit.page.context.new_cdp_session(visit.page)
-    heaps = []
-    for _ in range(3):
-        await visit.page.evaluate(
-            """async () => {
-                 const frame = () => new Promise((done) => requestAnimationFrame(done));
-                 for (let y = 0; y < document.body.scrollHeight; y += 2400) {
-                   scrollTo(0, y);
-                   await frame();
-                   await frame();
-                 }
-                 scrollTo(0, 0);
-               }"""
-        )
-        await visit.all_loaded(1000)
-        await visit.page.evaluate("log.length = 0; performance.clearResourceTimings()")
-        heaps.append(await heap_of(devtools))
-    # All images are loaded after the first round. Later rounds add nothing: 100 kB is a tenth of a kilobyte an image.
+    heaps: list[int] = []
+    while len(heaps) < 3:
+        await visit.page.evaluate(SCROLL_THROUGH)
+        # On a busy machine a frame may come too late for images that were near for its time only.
+        if await visit.page.evaluate("document.querySelectorAll('smart-image:not(:state(idle))').length") == 1000:
+            await visit.all_loaded(1000)
+            await visit.page.evaluate("log.length = 0; performance.clearResourceTimings()")
+            heaps.append(await heap_of(devtools))
+    # All images are loaded. More scrolling adds nothing: 100 kB is a tenth of a kilobyte an image.
     assert max(heaps[1:]) - heaps[0] < 100 * KILOBYTE
+
+
+SCROLL_THROUGH = """
+  (async () => {
+    const frame = () => new Promise((done) => requestAnimationFrame(done));
+    for (let y = 0; y < document.body.scrollHeight; y += 1600) {
+      scrollTo(0, y);
+      await frame();
+      await frame();
+    }
+    scrollTo(0, 0);
+  })()
+"""
 
 
 async def heap_of(devtools: CDPSession) -> int:

@@ -1,1 +1,1 @@
-export * from "./smart-image.B1reMR2y.js";
+export * from "./smart-image.jNVDusF4.js";

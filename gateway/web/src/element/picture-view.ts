@@ -78,7 +78,8 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
         signal.throwIfAborted();
       }
       const { isLazy } = host;
-      if (isLazy && !source.expiresAt) target.loading = "lazy";
+      // `sizes=auto` needs it. Otherwise it would only delay: the element has waited until it is near the viewport.
+      if (isLazy && source.candidates?.[0]) target.loading = "lazy";
       let isLoaded = !!target.naturalWidth;
       try {
         if (!wasGiven) isLoaded = await put(source, target, host.sizes ?? (isLazy ? "auto, 100vw" : "100vw"), signal);
