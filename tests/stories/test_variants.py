@@ -4,12 +4,13 @@ import io
 from typing import Any
 
 import pytest
+import yarl
 from PIL import Image
 
 from gateway.api.app_keys import INVALIDATION
 from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
-from tests.conftest import Answer, Images, RunningGateway, StartGateway
+from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
 
 CARD: dict[str, Any] = {"widths": [160, 320, 640], "formats": ["avif", "webp"], "quality": {"webp": 75}}
 STYLES: dict[str, Any] = {"card": CARD, "teaser": {"widths": [32], "formats": ["webp"], "public": True}}
@@ -298,6 +299,14 @@ class TestPublicStyles:
         assert (answer.status, answer.json()["code"]) == (422, "image_too_large")
         assert (await gateway.get("/i/mine?style=teaser")).status == 422
 
+    @pytest.mark.parametrize("delivery", ["stream", "accel"])
+    async def test_in_other_modes(self, start_gateway: StartGateway, images: Images, delivery: str) -> None:
+        gateway = await start_gateway(image_styles=STYLES, image_proxy={"delivery": delivery})
+        await images.add("mine", photo(), content_type="image/jpeg", owner="alice", public=False)
+        assert (await gateway.get("/i/mine?style=teaser")).status == 200
+        assert (await gateway.get("/i/mine?style=card&w=160")).status == 404
+        assert (await gateway.get("/i/mine")).status == 404
+
     async def test_in_redirect_mode(self, start_gateway: StartGateway, images: Images) -> None:
         gateway = await start_gateway(image_styles=STYLES, image_proxy={"delivery": "redirect"})
         await images.add("mine", photo(), content_type="image/jpeg", owner="alice", public=False)
@@ -360,3 +369,47 @@ async def test_new_variants_are_bounded(start_gateway: StartGateway, images: Ima
     limited = await gateway.get("/i/mine?style=teaser")
     assert (limited.status, limited.json()["code"]) == (503, "too_many_variants")
     assert "Retry-After" in limited.headers
+
+
+async def test_one_signed_link_opens_every_variant(
+    start_gateway: StartGateway, links_table: Any, images: Images
+) -> None:
+    """The signature covers the path, so that a page makes one link for an image."""
+    del links_table  # made
+    gateway = await start_gateway(
+        image_styles=STYLES, access={"signed_links": {"keys": {"k": "a-key-of-at-least-thirty-two-bytes"}}}
+    )
+    await images.add("mine", photo(), content_type="image/jpeg", owner="alice", public=False)
+    made = await gateway.request(
+        "POST",
+        "/api/v1/images/mine/link",
+        json={"expires_in": 60},
+        headers={"Authorization": f"Bearer {token_for('alice')}"},
+    )
+    link = made.json()["data"]["url"]
+    version = (await gateway.get("/api/v1/images/mine/meta", user="alice")).json()["data"]["version"]
+    for query in ("", "&style=card&w=160&format=webp", "&style=card&w=320&format=avif", f"&style=card&v={version}"):
+        answer = await gateway.get(link + query)
+        assert answer.status == 200
+        assert answer.headers["Cache-Control"].startswith("private")
+    redirect = await gateway.get(f"{link}&style=card&w=160&v=old")
+    assert redirect.status == 302
+    path, _, _ = link.partition("?")
+    assert (await gateway.get(path + redirect.headers["Location"])).status == 200
+    assert (await gateway.get("/i/mine?style=card&w=160")).status == 404
+
+
+async def test_a_redirect_leads_to_the_original_where_cos_makes_no_variant(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    """The gateway does not see COS's answer then, so the rule itself says what to do (ignore-error)."""
+    gateway = await start_gateway(image_styles=STYLES, image_proxy={"delivery": "redirect"})
+    await images.add("cat", photo(), content_type="image/jpeg")
+    await images.add("broken", b"no picture", content_type="image/jpeg")
+    for image_id, kind in (("cat", b"WEBP"), ("broken", b"no picture")):
+        redirect = await gateway.get(f"/i/{image_id}?style=card&w=320&format=webp")
+        assert redirect.status == 302
+        url = yarl.URL(redirect.headers["Location"], encoded=True)
+        async with gateway.session.get(url) as answer:
+            assert answer.status == 200
+            assert kind in await answer.read()
