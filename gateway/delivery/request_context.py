@@ -105,7 +105,8 @@ class RequestContext:
         response.headers["X-Request-Id"] = self.request_id
         if self.is_negotiated:
             others = response.headers.get("Vary")
-            response.headers["Vary"] = "Accept" if others is None else f"{others}, Accept"
+            if others is None or "Accept" not in others.split(", "):
+                response.headers["Vary"] = "Accept" if others is None else f"{others}, Accept"
             if self.content_location is not None:
                 response.headers["Content-Location"] = self.content_location
         if not self.is_denial and response.status not in _DENIALS:

@@ -52,17 +52,21 @@ async def test_each_link_opens_its_image_until_it_expires(gateway: RunningGatewa
 
 async def test_one_link_opens_every_style_of_its_image(start_gateway: StartGateway, images: Images) -> None:
     """The signature covers the path and the expiry, and so no style: ``srcset`` needs one link."""
-    styles = {"thumb": "imageMogr2/thumbnail/10x", "wide": "imageMogr2/thumbnail/30x"}
+    styles = {"thumb": "imageMogr2/thumbnail/10x", "card": {"widths": [20, 30], "formats": ["webp"]}}
     gateway = await start_gateway(access=ACCESS, image_styles=styles)
     original = gradient(40, 20)
     await images.add("mine", original, owner="alice", public=False)
     await images.add("other", original, owner="alice", public=False)
     url = (await ask(gateway, ["mine"]))["links"]["mine"]["url"]
     assert (await gateway.get(url)).body == original
-    for style, width in (("thumb", 10), ("wide", 30)):
-        assert opened((await gateway.get(f"{url}&style={style}")).body).width == width
-        assert (await gateway.get(f"/i/mine?style={style}")).status == 404
-        assert (await gateway.get(f"{url.replace('mine', 'other')}&style={style}")).status == 401
+    for variant, width in (
+        ("style=thumb", 10),
+        ("style=card&w=20&format=webp", 20),
+        ("style=card&w=25&format=original", 30),
+    ):
+        assert opened((await gateway.get(f"{url}&{variant}")).body).width == width
+        assert (await gateway.get(f"/i/mine?{variant}")).status == 404
+        assert (await gateway.get(f"{url.replace('mine', 'other')}&{variant}")).status == 401
 
 
 async def test_each_result_equals_a_request_for_that_image(gateway: RunningGateway, images: Images) -> None:

@@ -180,3 +180,15 @@ async def test_pages_of_other_sites_may_read_the_code(gateway: RunningGateway) -
 async def test_every_delivery_has_the_picture(start_gateway: StartGateway, delivery: str) -> None:
     gateway = await start_gateway(image_proxy={"fallback": FALLBACK, "delivery": delivery})
     assert is_picture(await gateway.get("/i/missing", headers=IMG), 404, "image_not_found")
+
+
+async def test_the_picture_of_a_negotiated_address_varies_by_each_field_once(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(
+        image_styles={"card": {"widths": [10]}},
+        image_variants={"negotiate": "accept"},
+        image_proxy={"fallback": FALLBACK},
+    )
+    picture = await gateway.get("/i/missing?style=card&format=auto", headers=IMG)
+    assert is_picture(picture, 404, "image_not_found")
+    assert picture.headers["Vary"] == "Accept, Sec-Fetch-Dest"
+    assert (await gateway.get("/i/missing?style=card&format=auto")).headers["Vary"] == "Accept"
