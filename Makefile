@@ -87,7 +87,7 @@ alerts:  ## test the alert rules; needs promtool
 bench: install  ## measure the gateway against a bare aiohttp and nginx; needs nginx, wrk and two cores
 	$(BIN)/python -m bench $(ARGS)
 
-docs: install  ## write the generated documents: docs/configuration.md, docs/code-map.md and docs/overview.svg
+docs: install  ## write the generated documents: docs/configuration.md, docs/code-map.md and the pictures
 	$(BIN)/python -m docs.generate
 
 lint: install webcheck  ## run ruff and mypy, and Biome and vue-tsc where npm is installed

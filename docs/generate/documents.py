@@ -7,6 +7,7 @@ from types import MappingProxyType
 from docs.generate.code_map import code_map
 from docs.generate.configuration import configuration
 from docs.generate.overview import overview
+from docs.generate.variants import variants
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -16,5 +17,6 @@ DOCUMENTS: Mapping[str, Callable[[], str]] = MappingProxyType(
         "docs/code-map.md": lambda: code_map(ROOT / "gateway"),
         "docs/configuration.md": lambda: configuration((ROOT / "config" / "gateway.yaml").read_text(encoding="utf-8")),
         "docs/overview.svg": overview,
+        "docs/variants.svg": variants,
     }
 )
