@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.api.batch import MAX_IMAGES
-from gateway.dev.database import ImageRow
+from gateway.dev.database import ImageRow, ImagesTable
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.access.deliveries import BODY, reveals_nothing
 from tests.conftest import ADMIN_TOKEN, Answer, Images, RunningGateway, StartGateway
@@ -50,7 +50,9 @@ async def test_each_link_opens_its_image_until_it_expires(gateway: RunningGatewa
         assert (await gateway.get(link["url"])).body == BODY
 
 
-async def test_one_link_opens_every_style_of_its_image(start_gateway: StartGateway, images: Images) -> None:
+async def test_one_link_opens_every_style_of_its_image(
+    start_gateway: StartGateway, images: Images, links_table: ImagesTable
+) -> None:
     """The signature covers the path and the expiry, and so no style: ``srcset`` needs one link."""
     styles = {"thumb": "imageMogr2/thumbnail/10x", "card": {"widths": [20, 30], "formats": ["webp"]}}
     gateway = await start_gateway(access=ACCESS, image_styles=styles)
