@@ -1,5 +1,6 @@
 """Pages in a real Chromium, with images from a real gateway."""
 
+import asyncio
 import io
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import pytest
 import pytest_asyncio
 import redis
 from PIL import Image
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, Route, async_playwright
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from gateway.cos_emulator.server import CosEmulator
@@ -87,6 +88,16 @@ class Visit:
     gateway: RunningGateway
     asked: list[str] = field(default_factory=list)
     console_errors: list[str] = field(default_factory=list)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def hold(self, addresses: str) -> None:
+        """Never answer requests for these addresses."""
+
+        async def wait(route: Route) -> None:
+            await self.closing.wait()
+            await route.abort()
+
+        await self.page.route(addresses, wait)
 
     async def open(self, body: str, *, script: str = "", headers: dict[str, str] | None = None) -> None:
         """Open a page with ``body``; ``script`` runs in the module that imports the component."""
@@ -164,6 +175,8 @@ async def visit(browser: Browser, site: Site, gateway: RunningGateway) -> AsyncI
     page.on("pageerror", lambda error: visit.console_errors.append(str(error)))
     page.on("console", lambda message: visit.console_errors.append(message.text) if message.type == "error" else None)
     yield visit
+    visit.closing.set()
+    await page.unroute_all(behavior="wait")
     await context.close()
     surprises = [one for one in visit.console_errors if not one.startswith("Failed to load resource")]
     assert not surprises

@@ -1,10 +1,12 @@
 """The user interface: texts, keyboard, assistive technology, slots; and reports."""
 
+import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pytest
+from PIL import Image
 
 from gateway.cos_emulator.faults import Fault, Hang, Refuse
 from tests.conftest import Images, RunningGateway
@@ -12,6 +14,7 @@ from tests.web.conftest import Visit
 
 AXE = Path(__file__).parents[2] / "gateway" / "web" / "node_modules" / "axe-core" / "axe.min.js"
 SIZE = 'width="240" height="180"'
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 # One element in each state.
 STATES = f"""
   <style>:root {{ color-scheme: light dark; }}</style>
@@ -23,29 +26,68 @@ STATES = f"""
     <smart-image id="retrying" image-id="b" alt="Retrying" {SIZE} retry-delay="60000"></smart-image>
     <smart-image id="fallback" image-id="y" alt="Fallback" {SIZE} fallback-src="GATEWAY/i/a"></smart-image>
     <smart-image id="tiny" image-id="x" alt="Tiny" width="40" height="30"></smart-image>
+    <smart-image id="loading" image-id="c" alt="Loading" {SIZE}></smart-image>
+    <smart-image id="idle" alt="Idle" {SIZE}></smart-image>
+    <p id="end"></p>
   </main>
 """
 
 
-async def open_states(visit: Visit, images: Images, png: bytes) -> None:
-    """Open a page with an element in each state."""
+async def open_states(visit: Visit, images: Images, png: bytes, *, offline: bool = False) -> None:
+    """Open a page with an element in each state, the state ``offline`` too if the browser is to end up offline."""
     await images.add("a", png)
     await images.add("b", png)
+    await visit.hold("**/i/c")
     images.cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), times=None, key="objects/b.png"))
     await visit.open(STATES.replace("GATEWAY", visit.gateway.ports.public))
-    for name in ("loaded", "failed", "retrying", "fallback"):
+    for name in ("loaded", "failed", "retrying", "fallback", "loading", "idle"):
         await visit.state(f"#{name}", name)
     for name in ("missing", "chinese", "tiny"):
         await visit.state(f"#{name}", "failed")
+    if offline:
+        await visit.page.context.set_offline(True)
+        await visit.page.evaluate(
+            f"""end.insertAdjacentHTML("beforebegin",
+                  '<smart-image id="offline" image-id="d" alt="Offline" {SIZE}></smart-image>')"""
+        )
+        await visit.state("#offline", "offline")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing_in_any_state(visit: Visit, images: Images, png: bytes, scheme: Any) -> None:
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_axe_finds_nothing_in_any_state(
+    visit: Visit, images: Images, png: bytes, scheme: Literal["light", "dark"]
+) -> None:
     await visit.page.emulate_media(color_scheme=scheme)
-    await open_states(visit, images, png)
+    await open_states(visit, images, png, offline=True)
     await visit.page.add_script_tag(path=AXE)
     found = await visit.page.evaluate("axe.run().then(({violations}) => violations)")
     assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+
+
+async def test_every_state_has_a_light_and_a_dark_look(
+    visit: Visit, images: Images, png: bytes, tmp_path: Path
+) -> None:
+    """Screenshots of all elements: to look at them, name a folder with ``--basetemp``."""
+    await visit.page.emulate_media(reduced_motion="reduce")  # the spinner stands still
+    await open_states(visit, images, png, offline=True)
+    corners: dict[str, list[int]] = {}
+    looks: dict[str, list[bytes]] = {}
+    for scheme in SCHEMES:
+        await visit.page.emulate_media(color_scheme=scheme)
+        await visit.page.screenshot(path=tmp_path / f"{scheme}.png", full_page=True)
+        for name in await visit.page.evaluate("[...document.querySelectorAll('smart-image')].map(({id}) => id)"):
+            shot = await visit.page.locator(f"#{name}").screenshot(path=tmp_path / f"{name}-{scheme}.png")
+            picture = Image.open(io.BytesIO(shot)).convert("L")
+            # Without the edge, which is the page's if the element does not begin at a whole pixel.
+            looks.setdefault(name, []).append(picture.crop((2, 2, picture.width - 2, picture.height - 2)).tobytes())
+            corners.setdefault(name, []).append(int(str(picture.getpixel((2, picture.height - 3)))))
+    for name in ("loaded", "fallback"):
+        assert looks[name][0] == looks[name][1], "an image is not covered"
+    for name in ("missing", "failed", "chinese", "retrying", "offline", "loading", "idle", "tiny"):
+        light, dark = corners[name]
+        assert (light > 200, dark < 60) == (True, True), name
+    # Each state is told apart from the others.
+    assert len({look[0] for name, look in looks.items() if name != "fallback"}) == len(looks) - 1
 
 
 async def test_messages_are_a_live_region_in_the_language_of_the_page(visit: Visit, images: Images, png: bytes) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.async_api import Route
 
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.web.conftest import PASS_ON, Visit, on_one_loop
@@ -95,12 +94,8 @@ async def test_the_gateway_lists_widths_formats_and_version(visit: Visit, gatewa
     assert len(visit.asked_for("POST")) == 1
 
 
-async def keep_waiting(route: Route) -> None:
-    """Never answer."""
-
-
 async def test_the_space_is_reserved_before_the_bytes_and_has_the_colour_of_the_image(visit: Visit) -> None:
-    await visit.page.route("**/i/a*", keep_waiting)
+    await visit.hold("**/i/a*")
     await visit.open('<smart-image id="one" image-id="a" alt=""></smart-image>')
     await visit.until("() => one.offsetWidth === 200 && one.offsetHeight === 150")
     assert await visit.page.evaluate("[one.querySelector('img').width, one.querySelector('img').height]") == [200, 150]

@@ -1,1 +1,1 @@
-export * from "./smart-image.jNVDusF4.js";
+export * from "./smart-image.B0zgN5hf.js";

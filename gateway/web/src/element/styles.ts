@@ -1,11 +1,11 @@
-// div: the placeholder, section: the overlay, i: the spinner.
+// div: the placeholder, section: the overlay, i: the spinner. The isolated overlay is above a transparent <img>.
 const OVERLAYS = `
 :host{display:inline-grid;max-width:100%;overflow:hidden;border-radius:var(--smart-image-radius,0);color:light-dark(#2b3137,#e6e9ec);
 --_bg:light-dark(#eef1f4,#22262b);--_ac:var(--smart-image-accent,light-dark(#1864ab,#74c0fc))}
 :host([hidden]),[hidden]{display:none!important}
 div,section,slot:not([name])::slotted(*){grid-area:1/1;min-width:0;min-height:0}
 div{background:var(--_fill,var(--smart-image-background,var(--_bg)))}
-section{display:flex;flex-flow:column;place-content:center;align-items:center;gap:.5em;overflow:hidden;overflow-wrap:anywhere;font:.875rem/1.4 system-ui;text-align:center;pointer-events:none}
+section{isolation:isolate;display:flex;flex-flow:column;place-content:center;align-items:center;gap:.5em;overflow:hidden;font:.875rem/1.4 system-ui;text-align:center;pointer-events:none}
 .cover{padding:.5em;background:var(--smart-image-overlay,var(--_bg));pointer-events:auto}
 i{width:1.5em;height:1.5em;border:.2em solid #8888;border-top-color:var(--_ac);border-radius:50%;opacity:0;animation:turn 1s .3s linear infinite}
 button{font:inherit;color:light-dark(#fff,#10151a);background:var(--_ac);border:0;border-radius:.3em;padding:.5em 1em}
@@ -16,6 +16,7 @@ button{font:inherit;color:light-dark(#fff,#10151a);background:var(--_ac);border:
 // :where() has no specificity: any rule of the page wins.
 const PICTURE = `
 :where(smart-image>picture){display:contents}
+:where(smart-image img:not([src])){opacity:0}
 :where(smart-image img){display:block;grid-area:1/1;min-width:0;min-height:0;width:100%;height:100%;
 object-fit:var(--smart-image-fit,cover);object-position:var(--smart-image-position,50%);transition:var(--smart-image-transition,none)}
 `;
