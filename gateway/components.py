@@ -132,7 +132,11 @@ async def signer(app: web.Application) -> AsyncIterator[None]:
         metrics=metrics,
         now=app[app_keys.CLOCK].now,
     )
-    app[app_keys.PUBLIC_URLS] = PublicUrls(app[app_keys.SIGNER], renditions)
+    app[app_keys.PUBLIC_URLS] = PublicUrls(
+        app[app_keys.SIGNER],
+        renditions,
+        lambda presigned: app[app_keys.LIFETIME].is_usable(presigned, app[app_keys.CLOCK].now()),
+    )
     yield
 
 
@@ -177,9 +181,10 @@ async def shared_tier(app: web.Application) -> AsyncIterator[None]:
         app[app_keys.DESCRIPTION_STORE] = descriptions = DescriptionStore(guard)
         if settings.url_stats.enabled:
             app[app_keys.DAILY_STATISTICS] = DailyStatistics(guard, retention_days=settings.url_stats.retention_days)
+        lifetime = app[app_keys.LIFETIME]
         app[app_keys.REFRESH_QUEUE] = RefreshQueue(
             guard,
-            lease=settings.url_prerefresh.lease,
+            lease=lambda: lifetime.lease(settings.url_prerefresh.lease, app[app_keys.CREDENTIALS].shortest_life),
             max_attempts=settings.url_prerefresh.max_attempts,
             max_dead=settings.url_cache.max_size,
         )

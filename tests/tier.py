@@ -135,7 +135,7 @@ def make_tier(
         now=clock,
     )
     cache, usage = UrlEntries(guard, MAC, signer.is_ours, renditions), UsageStore(guard)
-    queue = RefreshQueue(guard, lease=60, max_attempts=3, max_dead=10)
+    queue = RefreshQueue(guard, lease=lambda: 60, max_attempts=3, max_dead=10)
     shared = SharedTier(
         guard,
         cache,

@@ -1,6 +1,7 @@
 """What several commands use: the ``--config`` option, exit codes, one-line errors, the console."""
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Coroutine
@@ -45,6 +46,8 @@ def exit_with_mistakes(error: SettingsError) -> NoReturn:
 
 def run_or_explain(work: Coroutine[Any, Any, None]) -> None:
     """Run ``work``; print a failed dependency or an error of the gateway as one line and exit with ``FAILED``."""
+    # The error says why there are no credentials.
+    logging.getLogger("gateway.presign.credentials").addHandler(logging.NullHandler())
     try:
         asyncio.run(work)
     except (DependencyDown, GatewayError) as error:

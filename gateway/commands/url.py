@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gateway.api.app_keys import LIFETIME, PUBLIC_URLS, SIGNER
+from gateway.api.app_keys import CLOCK, LIFETIME, PUBLIC_URLS, SIGNER
 from gateway.app import opened_components
 from gateway.commands.shared import active_record, config_option, run_or_explain, settings_from
 from gateway.errors import CredentialsExpired
@@ -24,8 +24,8 @@ def url(image_id: str, config: Path | None) -> None:
         async with opened_components(settings) as app:
             record = await active_record(app, image_id)
             image = app[SIGNER].sign_image(record, fresh=True)
-            if image.presigned.expires_at - image.presigned.signed_at <= app[LIFETIME].min_remaining:
-                raise CredentialsExpired("the temporary credentials end too soon: renew cos.token and its keys")
+            if not app[LIFETIME].is_usable(image.presigned, app[CLOCK].now()):
+                raise CredentialsExpired("the credentials end too soon for any URL to be usable")
             click.echo(app[PUBLIC_URLS].presign(image).url)
 
     run_or_explain(print_url())

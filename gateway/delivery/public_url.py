@@ -8,12 +8,13 @@ So the type and the disposition of the response are signed.
 import posixpath
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.headers import is_image
 from gateway.delivery.image_request import content_disposition
+from gateway.errors import CredentialsExpired
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import PresignedUrl, SignedImage
 
@@ -42,15 +43,21 @@ class Signer(Protocol):
 
 
 class PublicUrls:
-    """Signs URLs for clients."""
+    """Signs URLs for clients. ``is_usable`` tells whether a URL lives long enough to be given to one."""
 
-    def __init__(self, signer: Signer, renditions: Renditions) -> None:
+    def __init__(
+        self, signer: Signer, renditions: Renditions, is_usable: Callable[[PresignedUrl], bool] = lambda _: True
+    ) -> None:
         self._signer = signer
+        self._is_usable = is_usable
         self._renditions = renditions
         self._made: OrderedDict[tuple[str, str, str | None, str | None], PresignedUrl] = OrderedDict()
 
     def presign(self, image: SignedImage, *, method: str = "GET", download: str | None = None) -> PresignedUrl:
-        """Return a URL for ``method`` that expires with the image's own; ``download`` is a file name to save it as."""
+        """Return a URL for ``method`` that expires with the image's own; ``download`` is a file name to save it as.
+
+        Raises ``CredentialsExpired`` when this replica's credentials end before any URL is usable.
+        """
         key = (image.presigned.url, method, download, image.record.content_type)
         made = self._made.get(key)
         if made is None:
@@ -58,9 +65,15 @@ class PublicUrls:
             ignores_errors = (
                 image.rendition is not None and "@" in image.rendition and not self._renditions.originals_for_owner
             )
-            made = self._made[key] = self._signer.sign_also(
+            made = self._signer.sign_also(
                 image, self._answer(image, download), method=method, ignores_errors=ignores_errors
             )
+            if made.expires_at < image.presigned.expires_at:
+                # Another replica signed the image's, with credentials that end later; the next ones here may, too.
+                if not self._is_usable(made):
+                    raise CredentialsExpired(f"the security token ends at {made.expires_at}")
+                return made
+            self._made[key] = made
             if len(self._made) > _MOST_KEPT:
                 self._made.popitem(last=False)
         return made

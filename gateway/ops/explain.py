@@ -114,7 +114,7 @@ class Explainer:
         if delivery == "redirect":
             # The client asks COS itself, so an error of COS is the client's to see.
             host = self._hosts.origin_of(record.bucket, record.region).host
-            usable = int(image.presigned.expires_at - self._lifetime.min_remaining - self._clock.latest())
+            usable = int(self._lifetime.usable_for(image.presigned, self._clock.latest()))
             max_age = max(0, min(self._policy.max_age, usable))
             facts |= {"status": 302, "headers": redirect_headers(record, max_age, host, self._policy)}
         if asked.error is not None:

@@ -76,7 +76,7 @@ class CacheStep:
             life = self._life(found.image.presigned)
             return found.image, {"state": "an entry", "row_read_seconds_ago": read_ago, **life}
         if header.expires_at is not None:
-            reason = "an entry that is not used: written with other credentials, another domain or another release"
+            reason = "an entry that is not used: written with another key, another domain or another release"
             return None, {"state": reason, "expires_at": header.expires_at}
         return None, {"state": "dropped a moment ago: the row has changed" if header.tombstone else "nothing"}
 

@@ -18,7 +18,8 @@ class Lifetime:
     """Durations in seconds.
 
     A URL is signed for ``ttl``. It is handed out only while at least ``min_remaining`` of it is left, a margin
-    for the transfer and for clocks that differ. It is due for renewal ``threshold`` before its end.
+    for the transfer and for clocks that differ. It is due for renewal ``threshold`` before its end. Where a token ends
+    a URL sooner, both shrink in proportion to its life; the margin stays above the difference of clocks.
     """
 
     ttl: int
@@ -26,16 +27,32 @@ class Lifetime:
     threshold: int
     random: Callable[[], float] = field(default=random.random)
 
+    def margin(self, presigned: PresignedUrl) -> int:
+        """Return the seconds of validity that the URL must have left to be handed out."""
+        life = presigned.expires_at - presigned.signed_at
+        if life >= self.ttl:
+            return self.min_remaining
+        return max(min(self.min_remaining, CLOCK_SKEW), self.min_remaining * life // self.ttl)
+
+    def lease(self, lease: float, token_life: float | None) -> float:
+        """Return for how long a worker claims renewals: ``lease``, or less with tokens of ``token_life`` seconds.
+
+        What a dead worker had claimed is then due again long before its URLs end.
+        """
+        if token_life is None or token_life >= self.ttl:
+            return lease
+        return min(lease, max(1.0, self._threshold(token_life) / 3))
+
     def usable_for(self, presigned: PresignedUrl, now: float) -> float:
         """Return the seconds for which the URL may still be handed out; zero or less: no more."""
-        return presigned.expires_at - self.min_remaining - now
+        return presigned.expires_at - self.margin(presigned) - now
 
     def is_usable(self, presigned: PresignedUrl, now: float) -> bool:
         """Return whether the URL may be handed out at ``now`` (Unix seconds).
 
         A clock that ran ahead made a URL whose signature has not begun: COS refuses it.
         """
-        return presigned.signed_at - BACKDATE <= now <= presigned.expires_at - self.min_remaining
+        return presigned.signed_at - BACKDATE <= now <= presigned.expires_at - self.margin(presigned)
 
     def redirect_max_age(self, presigned: PresignedUrl, max_age: int, now: float) -> int:
         """Return for how many seconds a redirect to the URL may be cached: at most ``max_age``, 0 if it is too old."""
@@ -53,5 +70,8 @@ class Lifetime:
         """
         life = presigned.expires_at - presigned.signed_at
         hotness = min(1.0, math.log2(1 + hits) / _HOTTEST)
-        due = presigned.expires_at - min(self.threshold, life) - _SPREAD * (self.random() + hotness) * life
+        due = presigned.expires_at - self._threshold(life) - _SPREAD * (self.random() + hotness) * life
         return max(float(presigned.signed_at), due)
+
+    def _threshold(self, life: float) -> float:
+        return min(self.threshold, life) if life >= self.ttl else self.threshold * life / self.ttl

@@ -7,10 +7,11 @@ sign: it can neither round its start time nor put a security token into a presig
 
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote_plus
 
 from gateway.catalog.record import ImageRecord
 from gateway.metrics.collectors import Metrics
@@ -23,6 +24,12 @@ TOKEN_PARAMETER: Final = "x-cos-security-token"  # noqa: S105 - the name of a pa
 _IGNORE_ERRORS: Final = "/ignore-error/1"
 _UNRESERVED: Final = "-_.~"
 _NO_PARAMETERS: Mapping[str, str] = {}
+_END_SPREAD: Final = 4  # a quarter: of what is left of a token's life, over which the ends of its URLs are spread
+# What differs between the URLs that two replicas sign for the same object at the same time.
+_OF_CREDENTIALS: Final = re.compile(
+    rf"[^?]*\?q-sign-algorithm=sha1&q-ak=(?P<secret_id>[^&]{{1,200}})&[^&]*&[^&]*&[^&]*&[^&]*"
+    rf"&q-signature=(?P<signature>[0-9a-f]{{40}})(?:&.*?)??(?:&{TOKEN_PARAMETER}=(?P<token>[^&]{{1,20000}}))?"
+)
 
 
 class CredentialsSource(Protocol):
@@ -36,8 +43,9 @@ class CredentialsSource(Protocol):
 class Signer:
     """Signs URLs, with the signing time rounded to ``window`` seconds.
 
-    Within a window, every replica and every restart makes the same URL of an image, so that browsers and CDNs hit
-    their caches even when Redis is gone. Where a window starts is spread by key: they do not all change at once.
+    Within a window, every replica with the same credentials, and every restart, makes the same URL of an image, so that
+    browsers and CDNs hit their caches even when Redis is gone. Where a window starts is spread by key: they do not all
+    change at once. No URL outlives its token, and the URLs of one token end at different times, spread by key.
     """
 
     def __init__(
@@ -71,10 +79,11 @@ class Signer:
         ``fresh`` signs at this second instead of at the start of the window. The caller checks that enough of the
         URL's life remains. ``rendition`` must be configured.
         """
-        now = int(self._now())
-        signed_at = now if fresh else self._window_start(record, now)
+        now, credentials = int(self._now()), self._credentials.of(record.bucket)
+        signed_at = now if fresh else self._window_start(record, now, credentials.expires_at)
         self._metrics.presigns.inc()
-        return self._sign_at(record, rendition, method, signed_at)
+        end = self._end(record, signed_at, credentials.expires_at)
+        return self._sign_at(credentials, record, rendition, method, signed_at, end)
 
     def sign_image(
         self, record: ImageRecord, rendition: str | None = None, *, read_at: int = 0, fresh: bool = False
@@ -93,64 +102,106 @@ class Signer:
     def sign_rule(self, record: ImageRecord, rule: str) -> PresignedUrl:
         """Return a URL for COS's answer to a rule that no client can ask for, such as ``imageInfo``."""
         self._metrics.presigns.inc()
-        return self._sign_at(record, None, "GET", int(self._now()), {rule: ""})
+        now, credentials = int(self._now()), self._credentials.of(record.bucket)
+        end = self._end(record, now, credentials.expires_at)
+        return self._sign_at(credentials, record, None, "GET", now, end, {rule: ""})
 
     def sign_also(
         self, image: SignedImage, parameters: Mapping[str, str], *, method: str = "GET", ignores_errors: bool = False
     ) -> PresignedUrl:
-        """Return a URL of the same life as the image's own, with more signed ``parameters``.
+        """Return a URL with more signed ``parameters`` that ends with the image's own.
 
+        It ends earlier if the newest credentials do: another replica may have signed the image's.
         ``ignores_errors``: COS sends the original where it cannot process it (document 42704).
         """
         self._metrics.presigns.inc()
         suffix = _IGNORE_ERRORS if ignores_errors else ""
-        return self._sign_at(image.record, image.rendition, method, image.presigned.signed_at, parameters, suffix)
+        credentials, own = self._credentials.of(image.record.bucket), image.presigned
+        end = own.expires_at if credentials.expires_at is None else min(own.expires_at, credentials.expires_at)
+        return self._sign_at(credentials, image.record, image.rendition, method, own.signed_at, end, parameters, suffix)
 
     def is_ours(self, image: SignedImage) -> bool:
-        """Return whether this signer would have made exactly this URL of this object at that time.
+        """Return whether a gateway with this configuration would have made this URL of this object at that time.
 
-        A cache is not trusted with destinations: this checks host, key, life and signature at once. A URL signed with
-        other credentials is not used.
+        A cache is not trusted with destinations: host, key, rule, times and every other part of the URL are compared.
+        Replicas have different credentials, so that SecretId, signature and token are the URL's own; the MAC of the
+        entry vouches for them.
         """
-        if not self.has_rendition(image.rendition):
-            return False
         kept = image.presigned
-        expected = self._sign_at(image.record, image.rendition, "GET", kept.signed_at)
-        return kept.expires_at == expected.expires_at and hmac.compare_digest(kept.url.encode(), expected.url.encode())
+        if not self.has_rendition(image.rendition) or not 0 < kept.expires_at - kept.signed_at <= self._ttl:
+            return False
+        own = _OF_CREDENTIALS.fullmatch(kept.url)
+        if own is None:
+            return False
+        record, token = image.record, own["token"]
+        parameters = self._parameters(record, image.rendition, unquote_plus(token) if token is not None else None)
+        key_time = _key_time(kept.signed_at, kept.expires_at)
+        return kept.url == self._url(record, unquote_plus(own["secret_id"]), parameters, key_time, own["signature"])
 
-    def _window_start(self, record: ImageRecord, now: int) -> int:
-        spread = int.from_bytes(hashlib.blake2b(record.key.encode(), digest_size=4).digest(), "big") % self._window
-        return now - (now - spread) % self._window
+    def _window_start(self, record: ImageRecord, now: int, token_end: int | None) -> int:
+        window = self._window
+        if token_end is not None:
+            # Halved until it is a tenth of what is left: most replicas with this token agree, and the URL lives.
+            while window > 1 and window * 10 > token_end - now:
+                window //= 2
+        return now - (now - _spread(record)) % window
+
+    def _end(self, record: ImageRecord, signed_at: int, token_end: int | None) -> int:
+        """Return when a URL ends: after ``ttl``, or in the last quarter of what is left of the token's life.
+
+        A million URLs of one token would otherwise end, and be signed again, in the same second.
+        """
+        end = signed_at + self._ttl
+        if token_end is None:
+            return end
+        latest_spread = max(0, token_end - signed_at) // _END_SPREAD
+        return min(end, token_end - _spread(record) % (latest_spread + 1))
+
+    def _parameters(
+        self,
+        record: ImageRecord,
+        rendition: str | None,
+        token: str | None,
+        more: Mapping[str, str] = _NO_PARAMETERS,
+        rule_suffix: str = "",
+    ) -> dict[str, str]:
+        parameters = {self._renditions.get(rendition).rule(record) + rule_suffix: ""} if rendition is not None else {}
+        parameters.update(more)
+        if token is not None:
+            parameters[TOKEN_PARAMETER] = token
+        return parameters
 
     def _sign_at(
         self,
+        credentials: Credentials,
         record: ImageRecord,
         rendition: str | None,
         method: str,
         signed_at: int,
+        end: int,
         more: Mapping[str, str] = _NO_PARAMETERS,
         rule_suffix: str = "",
     ) -> PresignedUrl:
-        credentials = self._credentials.of(record.bucket)
-        origin = self._hosts.origin_of(record.bucket, record.region)
-        end = signed_at + self._ttl
-        if credentials.expires_at is not None:
-            end = min(end, credentials.expires_at)
-        parameters = {self._renditions.get(rendition).rule(record) + rule_suffix: ""} if rendition is not None else {}
-        parameters.update(more)
-        if credentials.token is not None:
-            parameters[TOKEN_PARAMETER] = credentials.token
-        key = record.key.removeprefix("/")
-        query = sign_query(
-            credentials,
-            method=method,
-            path=f"/{key}",
-            host=origin.host,
-            parameters=parameters,
-            start=signed_at - BACKDATE,
-            end=end,
-        )
-        return PresignedUrl(f"{origin.base}/{object_path(record.key)}?{query}", signed_at, end)
+        parameters = self._parameters(record, rendition, credentials.token, more, rule_suffix)
+        key_time = _key_time(signed_at, end)
+        host = self._hosts.origin_of(record.bucket, record.region).host
+        signature = _signature(credentials, method, f"/{record.key.removeprefix('/')}", host, parameters, key_time)
+        return PresignedUrl(self._url(record, credentials.secret_id, parameters, key_time, signature), signed_at, end)
+
+    def _url(
+        self, record: ImageRecord, secret_id: str, parameters: Mapping[str, str], key_time: str, signature: str
+    ) -> str:
+        base = self._hosts.origin_of(record.bucket, record.region).base
+        return f"{base}/{object_path(record.key)}?{_query(secret_id, parameters, key_time, signature)}"
+
+
+def _spread(record: ImageRecord) -> int:
+    """Return a number that is the same for a key on every replica, and as good as random between keys."""
+    return int.from_bytes(hashlib.blake2b(record.key.encode(), digest_size=4).digest(), "big")
+
+
+def _key_time(signed_at: int, end: int) -> str:
+    return f"{signed_at - BACKDATE};{end}"
 
 
 def object_path(key: str) -> str:
@@ -175,24 +226,37 @@ def sign_query(
     signed Range or If-* would bind whoever uses the URL (TencentBlueKing/bk-repo#2954). COS document 7778.
     """
     key_time = f"{start};{end}"
-    encoded = sorted(
-        (quote(name, safe=_UNRESERVED).lower(), quote(value, safe=_UNRESERVED)) for name, value in parameters.items()
-    )
-    signed_parameters = "&".join(f"{name}={value}" for name, value in encoded)
-    names = ";".join(name for name, _ in encoded)
-    http_string = f"{method.lower()}\n{path}\n{signed_parameters}\nhost={quote(host, safe=_UNRESERVED)}\n"
+    signature = _signature(credentials, method, path, host, parameters, key_time)
+    return _query(credentials.secret_id, parameters, key_time, signature)
+
+
+def _signature(
+    credentials: Credentials, method: str, path: str, host: str, parameters: Mapping[str, str], key_time: str
+) -> str:
+    signed = "&".join(f"{name}={value}" for name, value in _encoded(parameters))
+    http_string = f"{method.lower()}\n{path}\n{signed}\nhost={quote(host, safe=_UNRESERVED)}\n"
     digest = hashlib.sha1(http_string.encode(), usedforsecurity=False).hexdigest()
-    string_to_sign = f"sha1\n{key_time}\n{digest}\n"
     sign_key = _hmac_sha1(credentials.secret_key, key_time)
-    signature = _hmac_sha1(sign_key, string_to_sign)
+    return _hmac_sha1(sign_key, f"sha1\n{key_time}\n{digest}\n")
+
+
+def _query(secret_id: str, parameters: Mapping[str, str], key_time: str, signature: str) -> str:
+    names = ";".join(name for name, _ in _encoded(parameters))
     time_parameter = key_time.replace(";", "%3B")
     query = (
-        f"q-sign-algorithm=sha1&q-ak={quote_plus(credentials.secret_id)}&q-sign-time={time_parameter}"
+        f"q-sign-algorithm=sha1&q-ak={quote_plus(secret_id)}&q-sign-time={time_parameter}"
         f"&q-key-time={time_parameter}&q-header-list=host&q-url-param-list={quote_plus(names)}&q-signature={signature}"
     )
     if parameters:
         query += "&" + "&".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in parameters.items())
     return query
+
+
+def _encoded(parameters: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return names and values as they are signed, in their order."""
+    return sorted(
+        (quote(name, safe=_UNRESERVED).lower(), quote(value, safe=_UNRESERVED)) for name, value in parameters.items()
+    )
 
 
 def _hmac_sha1(key: str, message: str) -> str:

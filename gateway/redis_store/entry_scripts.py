@@ -5,22 +5,22 @@ from typing import Final
 # Keeps entries, and in the same step enters those that were kept into the indexes and the refresh queue.
 #
 # KEYS: the entries, and after them, outside of a Redis Cluster, the indexes ``used`` and ``expiry``, the refresh queue
-# and its attempts. ARGV[1] the number of entries, ARGV[2] the Unix second up to which a URL that ends then may be
-# handed out, ARGV[3] now, ARGV[4] for how many seconds the indexes are kept. Then for each entry: its value, the
-# tombstone its writer found before it read the row or "", the latest end that a URL signed by now can have, the word
-# of the variant, and when its renewal is due or "". Returns for each entry 1 if it was kept, else 0.
+# and its attempts. ARGV[1] the number of entries, ARGV[2] the latest end that a URL signed by now can have, ARGV[3]
+# now, ARGV[4] for how many seconds the indexes are kept. Then for each entry: its value, the tombstone its writer found
+# before it read the row or "", for how many seconds it may be handed out, the word of the variant, and when its renewal
+# is due or "". Returns for each entry 1 if it was kept, else 0.
 #
 # A URL is never replaced by one that ends earlier, whoever signed it: two replicas may write in any order. One that
 # ends later than any can was signed by a clock that ran ahead, and is replaced. A row that was read before its image
 # was dropped is never written after that, also not over the entry of a writer that read the row later: an entry that
 # takes the place of a tombstone carries it behind a line break.
 KEEP: Final = r"""
-local count, margin, now, index_life = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local count, latest, now, index_life = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local used, expiry, queue, attempts = KEYS[count + 1], KEYS[count + 2], KEYS[count + 3], KEYS[count + 4]
 local done, any_kept = {}, false
 for i = 1, count do
     local key, at = KEYS[i], 5 * i
-    local entry, seen, latest = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+    local entry, seen, usable_for = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
     local entry_end = tonumber(string.match(entry, '^(%d+) '))
     local there = redis.pcall('GET', key)
     local may = true
@@ -37,7 +37,7 @@ for i = 1, count do
         if seen ~= '' then
             entry = entry .. '\n' .. seen
         end
-        redis.call('SET', key, entry, 'EX', math.max(1, entry_end - margin))
+        redis.call('SET', key, entry, 'EX', math.max(1, usable_for))
         any_kept = true
     end
     done[i] = may and 1 or 0

@@ -58,13 +58,16 @@ class Claim:
 
 
 class RefreshQueue:
-    """Renewals by due time. The caller passes all times, in Unix seconds. Raises ``CacheUnavailable``."""
+    """Renewals by due time. The caller passes all times, in Unix seconds. Raises ``CacheUnavailable``.
+
+    ``lease`` tells for how many seconds a claim holds now.
+    """
 
     def __init__(
         self,
         guard: GuardedRedis,
         *,
-        lease: float,
+        lease: Callable[[], float],
         max_attempts: int,
         max_dead: int,
         random: Callable[[], float] = random.random,
@@ -84,7 +87,9 @@ class RefreshQueue:
     async def claim(self, now: float, most: int) -> list[Claim]:
         """Claim up to ``most`` due variants, the longest due first; no other worker gets them before the lease ends."""
         async with self._guard.bounded():
-            answer = await self._guard.client.eval(_CLAIM, 1, self._queue, now, now + self._lease, most, now + _HORIZON)
+            answer = await self._guard.client.eval(
+                _CLAIM, 1, self._queue, now, now + self._lease(), most, now + _HORIZON
+            )
             claims, garbage = _read_claims(zip(answer[::2], answer[1::2], strict=True), instead_of_infinity=now)
             if garbage:
                 await self._guard.client.zrem(self._queue, *garbage)
@@ -133,7 +138,7 @@ class RefreshQueue:
         async with self._guard.bounded():
             attempts = await self._guard.client.eval(_COUNT_ATTEMPT, 1, self._attempts, word, _ATTEMPTS_LIFE)
             if attempts < self._max_attempts:
-                backoff = self._random() * min(self._lease * 10, _BACKOFF_BASE * 2**attempts)
+                backoff = self._random() * min(self._lease() * 10, _BACKOFF_BASE * 2**attempts)
                 await self._guard.client.zadd(self._queue, {word: now + backoff}, xx=True)
                 return False
             # First into the dead list, then out of the queue: dying in between leaves it in both, and loses nothing.

@@ -4,7 +4,7 @@ import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import BACKDATE, ImageVariant, PresignedUrl, SignedImage
@@ -37,6 +37,19 @@ class EntryHeader:
 
     expires_at: int | None = None
     tombstone: bytes = b""
+
+
+class Lifetime(Protocol):
+    """The durations of URLs, in seconds."""
+
+    @property
+    def ttl(self) -> int:
+        """The longest life of a URL."""
+        ...
+
+    def margin(self, presigned: PresignedUrl) -> int:
+        """Return the seconds of validity that the URL must have left to be handed out."""
+        ...
 
 
 class UrlEntries:
@@ -85,13 +98,13 @@ class UrlEntries:
         self,
         entries: Sequence[tuple[SignedImage, bytes]],
         now: float,
-        margin: int,
+        lifetime: Lifetime,
         *,
         due: Mapping[ImageVariant, float] = _NOT_DUE,
         index_keys: Sequence[str] = (),
         index_life: int = 0,
     ) -> dict[ImageVariant, bool]:
-        """Keep each image until ``margin`` seconds before its URL ends, unless the entry there is good and ends later.
+        """Keep each image for as long as its URL may be handed out, unless the entry there is good and ends later.
 
         Each comes with the tombstone found before its row was read: an image dropped since is not kept. Returns for
         each whether it was kept.
@@ -106,9 +119,10 @@ class UrlEntries:
                 values: list[bytes | str | float] = []
                 for image, tombstone in group:
                     variant = _variant_of(image)
-                    values += self._mac.sign(encode(image)), tombstone, _latest_end(image.presigned, now)
+                    usable_for = image.presigned.expires_at - lifetime.margin(image.presigned) - math.ceil(now)
+                    values += self._mac.sign(encode(image)), tombstone, usable_for
                     values += encode_variant(variant), due.get(variant, "")
-                header = len(group), math.ceil(now) + margin, now, index_life
+                header = len(group), math.ceil(now) + BACKDATE + lifetime.ttl, now, index_life
                 calls.append((len(keys) + len(index_keys), *keys, *index_keys, *header, *values))
             if len(calls) == 1:
                 answers = [await client.eval(KEEP, *calls[0])]
@@ -186,11 +200,6 @@ def _entry_header(answer: bytes | None) -> EntryHeader:
     end = answer.partition(b" ")[0]
     tombstone = answer.partition(_TOMBSTONE_MARK)[2]
     return EntryHeader(int(end) if end.isdigit() and len(end) < 12 else None, tombstone)
-
-
-def _latest_end(presigned: PresignedUrl, now: float) -> int:
-    """Return the end of a URL of the same life that is signed as far ahead of ``now`` as allowed."""
-    return math.ceil(now) + BACKDATE + presigned.expires_at - presigned.signed_at
 
 
 def _variant_of(image: SignedImage) -> ImageVariant:

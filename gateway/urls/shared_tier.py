@@ -64,22 +64,24 @@ class SharedTier:
         """
         if not made:
             return
-        now, margin = self._now(), self._lifetime.min_remaining
+        now = self._now()
         due: dict[ImageVariant, float] = {}
         if self._renews:
             for image, _ in made:
                 variant = ImageVariant(image.record.image_id, image.rendition)
                 due[variant] = self._lifetime.due_at(image.presigned, hits.get(variant, 0) if hits else 0)
         if self._guard.is_cluster:
-            await self._keep_in_steps(made, due, now, margin)
+            await self._keep_in_steps(made, due, now)
         else:
-            await self._cache.put_many(made, now, margin, due=due, index_keys=self._index_keys, index_life=INDEX_LIFE)
+            await self._cache.put_many(
+                made, now, self._lifetime, due=due, index_keys=self._index_keys, index_life=INDEX_LIFE
+            )
 
     async def _keep_in_steps(
-        self, made: Sequence[tuple[SignedImage, bytes]], due: Mapping[ImageVariant, float], now: float, margin: int
+        self, made: Sequence[tuple[SignedImage, bytes]], due: Mapping[ImageVariant, float], now: float
     ) -> None:
         """Keep, index and queue one after another: no script of a Cluster may name keys in several slots."""
-        kept = await self._cache.put_many(made, now, margin)
+        kept = await self._cache.put_many(made, now, self._lifetime)
         ends = {ImageVariant(image.record.image_id, image.rendition): image.presigned.expires_at for image, _ in made}
         ends = {variant: end for variant, end in ends.items() if kept[variant]}
         if ends:

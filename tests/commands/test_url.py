@@ -21,5 +21,7 @@ async def test_expired_credentials_are_reported_in_one_line(config_file: Path, i
     environment = {"GATEWAY_COS__TOKEN": "t", "GATEWAY_COS__TOKEN_EXPIRES_AT": "1"}
     code, output = await run_gateway("url", "mine", "--config", str(config_file), environment=environment)
     assert code == 1
-    assert "the temporary credentials end too soon" in output
+    assert output == (
+        "Error: there are no credentials from the source static: the credentials that it gave ended at 1\n"
+    )
     assert "Traceback" not in output

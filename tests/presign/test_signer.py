@@ -1,6 +1,7 @@
 """Presigned URLs: equal to the SDK's, the same within a window, and never longer than the token."""
 
 import hashlib
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -144,11 +145,50 @@ class TestTemporaryCredentials:
     def test_no_url_outlives_its_token(self) -> None:
         credentials = Credentials("AKIDEXAMPLE", "SKEXAMPLE", "token", NOW + 600)
         presigned = signer(Clock(NOW), credentials=credentials).sign(record(), fresh=True)
-        assert presigned.expires_at == NOW + 600
+        assert NOW + 450 <= presigned.expires_at <= NOW + 600
         query = dict(parse_qsl(urlsplit(presigned.url).query))
-        assert query["q-sign-time"] == f"{NOW - 60};{NOW + 600}"
+        assert query["q-sign-time"] == f"{NOW - 60};{presigned.expires_at}"
         assert query["x-cos-security-token"] == "token"
         assert query["q-url-param-list"] == "x-cos-security-token"
+
+    @given(
+        left=st.integers(-100, 200_000),
+        passed=st.integers(0, 10_000),
+        key=st.text("abc", min_size=1),
+        fresh=st.booleans(),
+    )
+    def test_a_url_lives_long_enough_and_never_past_its_token(
+        self, left: int, passed: int, key: str, *, fresh: bool
+    ) -> None:
+        end = NOW + passed + left
+        signs = signer(Clock(NOW + passed), credentials=Credentials("AKIDEXAMPLE", "SKEXAMPLE", "token", end))
+        presigned = signs.sign(record(key=key), fresh=fresh)
+        assert presigned.expires_at <= end
+        if left > 0:
+            usable = min(left, 3600)
+            assert presigned.expires_at - (NOW + passed) >= int(usable * 0.7)
+            assert NOW + passed - presigned.signed_at <= usable / 10
+
+    def test_replicas_with_the_same_token_make_the_same_url(self) -> None:
+        credentials = Credentials("AKIDEXAMPLE", "SKEXAMPLE", "token", NOW + 1800)
+        urls = {signer(Clock(NOW + second), credentials=credentials).sign(record()).url for second in range(130)}
+        assert len(urls) <= 2
+
+    def test_the_urls_of_one_token_end_at_different_times(self) -> None:
+        """A million of them would otherwise be signed again in the same second."""
+        credentials = Credentials("AKIDEXAMPLE", "SKEXAMPLE", "token", NOW + 1000)
+        signs = signer(Clock(NOW), credentials=credentials)
+        ends = Counter(signs.sign(record(key=f"{number}.png"), fresh=True).expires_at for number in range(5000))
+        assert (min(ends), max(ends)) == (NOW + 750, NOW + 1000)
+        assert max(ends.values()) < 3 * 5000 / 251
+
+    def test_a_url_with_more_parameters_ends_with_the_image_s_or_with_this_replica_s_token(self, clock: Clock) -> None:
+        image = signed_image(record(), signer(clock).sign(record(), fresh=True))
+        for left, expected in ((600, NOW + 600), (36_000, NOW + 3600)):
+            credentials = Credentials("AKIDEXAMPLE", "SKEXAMPLE", "token", NOW + left)
+            also = signer(clock, credentials=credentials).sign_also(image, {"response-content-type": "image/png"})
+            assert also.expires_at == expected
+            assert dict(parse_qsl(urlsplit(also.url).query))["q-sign-time"].endswith(f";{expected}")
 
 
 class TestWhatIsOurs:
@@ -180,8 +220,59 @@ class TestWhatIsOurs:
         ]
         assert [image for image in altered if made.is_ours(image)] == []
 
-    def test_a_url_signed_with_other_credentials_is_refused(self, clock: Clock) -> None:
-        image = signed_image(record(), signer(clock, credentials=Credentials("AKIDEXAMPLE", "old key")).sign(record()))
+    @pytest.mark.parametrize("style", [None, "half"])
+    @pytest.mark.parametrize(
+        "credentials",
+        [
+            Credentials("AKIDEXAMPLE", "old key"),
+            Credentials("AKIDOTHER", "other key"),
+            Credentials("AKID+/=%&", "other key", "tok&n/+==%26", NOW + 100_000),
+            Credentials("AKIDOTHER", "other key", "token", NOW + 600),
+        ],
+    )
+    def test_a_url_that_another_replica_signed_with_its_credentials_is_as_good(
+        self, clock: Clock, credentials: Credentials, style: str | None
+    ) -> None:
+        presigned = signer(clock, credentials=credentials).sign(record(), style)
+        image = signed_image(record(), presigned, style)
+        assert signer(clock).is_ours(image)
+        assert not signer(clock).is_ours(signed_image(record(), presigned, None if style else "half"))
+        assert not signer(clock).is_ours(signed_image(record(key="b.png"), presigned, style))
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("https://", "http://"),
+            ("/a.png?", "/b.png?"),
+            ("/a.png?", "/a.png?x=1&"),
+            ("q-sign-algorithm=sha1", "q-sign-algorithm=md5"),
+            ("q-ak=AKIDOTHER", "q-ak="),
+            ("q-ak=AKIDOTHER", "q-ak=a&q-ak=b"),
+            ("q-ak=AKIDOTHER", "q-ak=a#b"),
+            ("q-ak=AKIDOTHER", "q-ak=a\r\nb"),
+            ("q-ak=AKIDOTHER", "q-ak=a/../../b"),
+            ("q-header-list=host", "q-header-list="),
+            ("q-url-param-list=x-cos-security-token", "q-url-param-list="),
+            ("&x-cos-security-token=token", ""),
+            ("&x-cos-security-token=token", "&x-cos-security-token=a&x-cos-security-token=b"),
+            ("&x-cos-security-token=token", "&x-cos-security-token=a b"),
+            ("&x-cos-security-token=token", "&x-cos-security-token=token&response-content-type=text/html"),
+            ("&x-cos-security-token=token", "&response-content-type=text/html&x-cos-security-token=token"),
+        ],
+    )
+    def test_no_other_part_of_the_url_may_differ(self, clock: Clock, old: str, new: str) -> None:
+        credentials = Credentials("AKIDOTHER", "other key", "token", NOW + 100_000)
+        presigned = signer(clock, credentials=credentials).sign(record())
+        assert old in presigned.url
+        altered = PresignedUrl(presigned.url.replace(old, new), presigned.signed_at, presigned.expires_at)
+        assert not signer(clock).is_ours(signed_image(record(), altered))
+
+    @pytest.mark.parametrize(("signed_at", "life"), [(NOW, 3601), (NOW, 0), (NOW, -1), (-NOW, 10**30)])
+    def test_a_life_that_no_gateway_signs_is_refused(self, clock: Clock, signed_at: int, life: int) -> None:
+        url = signer(clock).sign(record(), fresh=True).url
+        times = f"{signed_at - 60}%3B{signed_at + life}"
+        url = url.replace(f"{NOW - 60}%3B{NOW + 3600}", times)
+        image = signed_image(record(), PresignedUrl(url, signed_at, signed_at + life))
         assert not signer(clock).is_ours(image)
 
 

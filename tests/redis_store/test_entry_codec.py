@@ -107,3 +107,13 @@ def test_garbage_has_no_mac(data: bytes) -> None:
 def test_another_secret_makes_another_mac() -> None:
     with pytest.raises(ValueError, match="not signed"):
         EntryMac("another secret").verify(MAC.sign(ENTRY))
+
+
+def test_while_the_secret_changes_entries_of_both_are_accepted() -> None:
+    old, new = EntryMac("old"), EntryMac("new", "old")
+    assert new.verify(old.sign(b"1 {}")) == b"1 {}"
+    assert new.sign(b"1 {}") == EntryMac("new").sign(b"1 {}")
+    with pytest.raises(ValueError, match="not signed"):
+        old.verify(new.sign(b"1 {}"))
+    with pytest.raises(ValueError, match="not signed"):
+        EntryMac("new").verify(old.sign(b"1 {}"))

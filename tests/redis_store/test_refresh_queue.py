@@ -77,7 +77,7 @@ async def test_i5_a_renewal_that_always_fails_is_parked_with_its_reason_and_dela
 
 
 async def test_the_backoff_grows_and_is_bounded(tier: Tier) -> None:
-    queue = RefreshQueue(tier.guard, lease=1, max_attempts=100, max_dead=1, random=lambda: 1.0)
+    queue = RefreshQueue(tier.guard, lease=lambda: 1, max_attempts=100, max_dead=1, random=lambda: 1.0)
     await queue.schedule({A: NOW})
     waits = []
     for _ in range(6):
@@ -95,7 +95,7 @@ async def test_a_success_resets_the_attempts(tier: Tier) -> None:
 
 
 async def test_the_dead_list_is_bounded_and_can_be_requeued(tier: Tier) -> None:
-    queue = RefreshQueue(tier.guard, lease=1, max_attempts=1, max_dead=10)
+    queue = RefreshQueue(tier.guard, lease=lambda: 1, max_attempts=1, max_dead=10)
     variants = [ImageVariant(f"id-{number}") for number in range(15)]
     await queue.schedule(dict.fromkeys(variants, NOW))
     for variant in variants:

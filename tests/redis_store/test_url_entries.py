@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.redis_store.entry_codec import EntryMac, encode
 from gateway.redis_store.url_entries import EntryHeader, Found, UrlEntries
@@ -24,7 +25,7 @@ def signed(
 
 
 async def put(tier: Tier, *images: SignedImage, tombstone: bytes = b"") -> dict[ImageVariant, bool]:
-    return await tier.cache.put_many([(image, tombstone) for image in images], tier.clock(), 3500)
+    return await tier.cache.put_many([(image, tombstone) for image in images], tier.clock(), Lifetime(3600, 3500, 3550))
 
 
 async def test_an_entry_is_read_until_it_expires(tier: Tier, redis_client: "redis.Redis") -> None:

@@ -49,6 +49,11 @@ class BucketCredentials:
         """Whether the credentials of any source are temporary, or may become so."""
         return any(one.seconds_left is not None for one in self.all)
 
+    @property
+    def shortest_life(self) -> float | None:
+        """Seconds from the start to the end of the credentials that live shortest; None if none ends."""
+        return min((one.life for one in self.all if one.life is not None), default=None)
+
     async def check_life(self) -> None:
         """Return if no credentials are in the last fifth of their life; raises ``DependencyDown``."""
         for one in self.all:

@@ -1,0 +1,150 @@
+"""Two replicas with different credentials that end every few seconds, Redis between them, under load."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import MutableMapping
+from contextlib import AsyncExitStack
+from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
+
+import aiohttp
+import pytest
+import redis
+from yarl import URL
+
+from gateway.cos_emulator.access import Credential
+from gateway.cos_emulator.credential_services import CredentialServices
+from gateway.cos_emulator.server import CosEmulator
+from gateway.cos_emulator.tokens import TokenIssuer
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.stories.test_credential_sources import ENTRY_KEY, cvm_role
+from tests.waiting import until
+
+TOKEN_LIFE = 8
+DURATION = 18.0  # seconds: more than two lives of a token
+NO_MEMORY = {"memory_cache": {"max_bytes": 0}}
+
+
+async def start_replicas(start_gateway: StartGateway, stack: AsyncExitStack, cos: CosEmulator) -> list[RunningGateway]:
+    """Start two gateways, each on an instance with credentials of its own."""
+    known = cast("MutableMapping[str, Credential]", cos.credentials)
+    instances = [
+        await stack.enter_async_context(CredentialServices(TokenIssuer(known, life=TOKEN_LIFE), kept=0.8))
+        for _ in range(2)
+    ]
+    cache = {"min_remaining": 1, "local_ttl": 0.5}
+    return [
+        await start_gateway(**cvm_role(instance), url_cache=cache, image_proxy=NO_MEMORY, server={"max_streams": 200})
+        for instance in instances
+    ]
+
+
+class Load:
+    """Requests for images in every way; ``statuses`` counts the answers by way and status."""
+
+    def __init__(self, gateways: list[RunningGateway], cos: CosEmulator, session: aiohttp.ClientSession) -> None:
+        self._gateways = gateways
+        self._cos = cos
+        self._session = session
+        self.statuses: Counter[tuple[str, int]] = Counter()
+        self.late: list[str] = []
+
+    async def run(self, worker: int, until_time: float) -> None:
+        """Ask both replicas in turn until the time has come."""
+        number = worker
+        while time.monotonic() < until_time:
+            number += 1
+            gateway, image_id = self._gateways[number % 2], f"image-{number % 20}"
+            for way, path in (
+                ("stream", f"/i/{image_id}"),
+                ("url", f"/api/v1/images/{image_id}/url"),
+                ("redirect", f"/i/{image_id}?redirect=true"),
+            ):
+                answer = await gateway.get(path)
+                self.statuses[way, answer.status] += 1
+                if answer.status == 200 and way == "url":
+                    await self._follow(answer.json()["data"]["url"])
+                elif answer.status == 302:
+                    await self._follow(answer.headers["Location"])
+            await asyncio.sleep(0.01)
+
+    async def _follow(self, url: str) -> None:
+        query = parse_qs(urlsplit(url).query)
+        token_end = self._cos.credentials[query["q-ak"][0]].expires_at
+        if token_end is None or int(query["q-sign-time"][0].partition(";")[2]) > token_end:
+            self.late.append(url)
+        async with self._session.get(URL(url, encoded=True)) as response:
+            self.statuses["cos", response.status] += 1
+
+
+async def test_no_request_fails_and_no_url_outlives_its_token(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    for number in range(20):
+        await images.add(f"image-{number}", b"body of an image" * 100)
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        gateways = await start_replicas(start_gateway, stack, cos)
+        load = Load(gateways, cos, session)
+        end = time.monotonic() + DURATION
+        await asyncio.gather(*(load.run(worker, end) for worker in range(4)))
+        assert load.statuses.keys() == {("stream", 200), ("url", 200), ("redirect", 302), ("cos", 200)}
+        assert load.late == []
+        assert {seen.status for seen in cos.request_log.requests if seen.key} == {200}
+        for gateway in gateways:
+            assert gateway.sample("credentials_refresh_total", result="refreshed") >= 3
+            assert gateway.sample("credentials_refresh_total", result="failed") == 0
+            assert gateway.sample("url_cache_lookups_total", tier="redis", result="hit") > 0
+
+
+async def test_an_entry_of_one_replica_is_used_by_the_other_and_lives_as_long_as_its_own_token(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator, redis_client: "redis.Redis"
+) -> None:
+    await images.add("a", b"body")
+    async with AsyncExitStack() as stack:
+        one, other = await start_replicas(start_gateway, stack, cos)
+        made = (await one.get("/api/v1/images/a/url")).json()["data"]
+        signed_by = parse_qs(urlsplit((await _entry_url(redis_client)).decode()).query)["q-ak"][0]
+        assert 0 < redis_client.ttl("image:url:a") <= TOKEN_LIFE
+
+        async def uses_the_entry() -> bool:
+            found = (await other.get("/api/v1/images/a/url")).json()["data"]
+            return bool(found["from_cache"])
+
+        assert made["expires_at"] <= (cos.credentials[signed_by].expires_at or 0)
+        await until(uses_the_entry)
+        assert other.sample("presigns_total") <= 1, "the URL for clients alone"
+
+
+async def _entry_url(redis_client: "redis.Redis") -> bytes:
+    entry = redis_client.get("image:url:a")
+    assert isinstance(entry, bytes)
+    return entry.partition(b'"url":"')[2].partition(b'"')[0]
+
+
+@pytest.mark.parametrize("change", [{"entry_key": "another-key-of-32-bytes-or-more-of-text"}, {}])
+async def test_entries_are_shared_by_the_key_of_entries_alone(
+    start_gateway: StartGateway, images: Images, redis_client: "redis.Redis", change: dict[str, Any]
+) -> None:
+    await images.add("a", b"body")
+    local = {"local_ttl": 0}
+    listening = {"listen": False}
+    one = await start_gateway(redis={"entry_key": ENTRY_KEY}, url_cache=local, postgres=listening)
+    other = await start_gateway(redis={"entry_key": ENTRY_KEY} | change, url_cache=local, postgres=listening)
+    await one.get("/i/a")
+    assert redis_client.exists("image:url:a")
+    found = (await other.get("/api/v1/images/a/url")).json()["data"]
+    assert found["from_cache"] is (not change)
+
+
+async def test_a_key_of_entries_is_changed_without_losing_an_entry(start_gateway: StartGateway, images: Images) -> None:
+    await images.add("a", b"body")
+    new = "another-key-of-32-bytes-or-more-of-text"
+    common: dict[str, Any] = {"url_cache": {"local_ttl": 0}, "postgres": {"listen": False}}
+    old = await start_gateway(redis={"entry_key": ENTRY_KEY, "entry_key_previous": new}, **common)
+    await old.get("/i/a")
+    changed = await start_gateway(redis={"entry_key": new, "entry_key_previous": ENTRY_KEY}, **common)
+    for gateway in (changed, old):
+        assert (await gateway.get("/api/v1/images/a/url")).json()["data"]["from_cache"]
+        await changed.request("POST", "/api/v1/images/a/url/refresh")
