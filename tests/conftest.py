@@ -269,15 +269,19 @@ StartGateway = Callable[..., Awaitable[RunningGateway]]
 
 @asynccontextmanager
 async def starting_gateways(raw_settings: dict[str, dict[str, Any]]) -> AsyncIterator[StartGateway]:
-    """Yield a function that starts gateways; they end with the context."""
+    """Yield a function that starts gateways; they end with the context. ``extend`` may add routes to one."""
     async with AsyncExitStack() as all_of_them:
 
-        async def start(**changes: Mapping[str, Any]) -> RunningGateway:
+        async def start(
+            *, extend: Callable[[web.Application], None] | None = None, **changes: Mapping[str, Any]
+        ) -> RunningGateway:
             sections = {
                 name: {**raw_settings.get(name, {}), **changes.get(name, {})} for name in raw_settings | changes
             }
             metrics = Metrics()
             app = create_app(Settings.model_validate(sections), metrics)
+            if extend is not None:
+                extend(app)
             stack = await all_of_them.enter_async_context(AsyncExitStack())
             ports = await stack.enter_async_context(listening(app, create_admin_app))
             session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))

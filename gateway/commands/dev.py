@@ -1,15 +1,26 @@
 """``gateway dev``: the gateway on an embedded stack."""
 
+import asyncio
+import logging
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.commands.serve import serve_until_stopped
+from gateway.commands.serve import StopSignals, run_until_stopped, serve_gateway
 from gateway.commands.shared import OutputConsole, exit_with_mistakes
 from gateway.ops.logs import configure_logging
+from gateway.server.listener import Listening
 from gateway.settings.sources import SettingsError
+
+if TYPE_CHECKING:
+    # They need the extra ``dev``; the command says so if it is missing.
+    from gateway.dev.gallery import Gallery
+    from gateway.dev.stack import DevStack
+
+logger = logging.getLogger(__name__)
 
 
 class _Folder(click.Path):
@@ -38,6 +49,7 @@ class _Folder(click.Path):
 def dev(images: Path | None, data_dir: Path) -> None:
     """Run the gateway on an embedded stack with sample images."""
     try:
+        from gateway.dev.gallery import Gallery
         from gateway.dev.processes import ServerError
         from gateway.dev.stack import dev_stack
         from gateway.dev.welcome import welcome
@@ -51,13 +63,54 @@ def dev(images: Path | None, data_dir: Path) -> None:
     try:
         with dev_stack(data_dir, images) as stack:
             configure_logging(stack.settings.logging)
-            serve_until_stopped(
+            run_until_stopped(
                 stack.settings,
-                beside=stack.cos,
-                on_listening=lambda ports: welcome(console, ports, stack),
+                lambda signals: _serve(
+                    stack,
+                    Gallery(stack.rows, stack.cos),
+                    signals,
+                    on_listening=lambda ports: welcome(console, ports, stack),
+                ),
             )
     except (ServerError, OSError) as error:
         raise click.ClickException(str(error)) from None
     except SettingsError as error:
         exit_with_mistakes(error)
     console.print("everything is stopped", style="dim")
+
+
+async def _serve(
+    stack: "DevStack", gallery: "Gallery", signals: StopSignals, *, on_listening: Callable[[Listening], None]
+) -> None:
+    """Serve the stack until the signal to stop; the gallery may ask for restarts of the gateway meanwhile."""
+    told: list[Listening] = []
+
+    def tell(ports: Listening) -> None:
+        if ports not in told:  # they stay the same, unless the environment sets port 0
+            told.append(ports)
+            on_listening(ports)
+
+    async with stack.cos:
+        while not signals.stop.is_set():
+            gallery.restart.clear()
+            await serve_gateway(
+                stack.settings,
+                signals,
+                extend=gallery.add_routes,
+                on_listening=tell,
+                until=lambda: _first_of(signals.stop, gallery.restart),
+            )
+            if not signals.stop.is_set():
+                logger.info("the gateway starts again: pause=%g", gallery.pause)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(signals.stop.wait(), gallery.pause)
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    """Wait until one of the events is set."""
+    waits = [asyncio.create_task(event.wait(), name="wait-for-event") for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

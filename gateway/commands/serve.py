@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
+from aiohttp import web
 
 from gateway.app import create_admin_app, create_app
 from gateway.catalog.postgres import CatalogQueryRefused
@@ -30,33 +32,52 @@ def serve(config: Path | None) -> None:
     """Run the gateway on real Redis, Postgres and COS."""
     settings = settings_from(config)
     configure_logging(settings.logging)
-    serve_until_stopped(settings)
+    run_until_stopped(settings, lambda signals: serve_gateway(settings, signals))
 
 
-def serve_until_stopped(
+@dataclass(frozen=True, slots=True)
+class StopSignals:
+    """``stop`` starts the drain, ``force_stop`` ends it."""
+
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    force_stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def serve_gateway(
     settings: Settings,
+    signals: StopSignals,
     *,
-    beside: AbstractAsyncContextManager[object] | None = None,
+    extend: Callable[[web.Application], None] | None = None,
     on_listening: Callable[[Listening], None] | None = None,
+    until: Callable[[], Awaitable[object]] | None = None,
 ) -> None:
-    """Serve until SIGTERM, SIGINT or SIGHUP, then drain; a second SIGTERM or SIGINT ends the drain.
+    """Serve until the signal to stop, or until ``until`` returns, then drain and close everything.
 
-    ``beside`` is entered before the components open and left after they are closed. ``on_listening`` receives the
-    addresses of both ports. Raises ``click.ClickException`` if the gateway cannot start, and exits with
-    ``BAD_SETTINGS`` if a file that the settings name cannot be used.
+    ``extend`` may add routes to the public port. ``on_listening`` receives the addresses of both ports.
+    """
+    app = create_app(settings, Metrics())
+    if extend is not None:
+        extend(app)
+    async with listening(app, create_admin_app, signals.force_stop) as ports:
+        logger.info("listening: public=%s admin=%s", ports.public, ports.admin)
+        if on_listening is not None:
+            on_listening(ports)
+        await (until or signals.stop.wait)()
+
+
+def run_until_stopped(settings: Settings, main: Callable[[StopSignals], Coroutine[Any, Any, None]]) -> None:
+    """Run ``main``, which SIGTERM, SIGINT or SIGHUP tells to stop; a second SIGTERM or SIGINT ends the drain.
+
+    Raises ``click.ClickException`` if the gateway cannot start, and exits with ``BAD_SETTINGS`` if a file that the
+    settings name cannot be used.
     """
 
     async def run() -> None:
         tune_memory()
         raise_nofile_limit(settings.server.max_streams)
-        stop, force_stop = asyncio.Event(), asyncio.Event()
-        _handle_signals(stop, force_stop)
-        app = create_app(settings, Metrics())
-        async with beside or nullcontext(), listening(app, create_admin_app, force_stop) as ports:
-            logger.info("listening: public=%s admin=%s", ports.public, ports.admin)
-            if on_listening is not None:
-                on_listening(ports)
-            await stop.wait()
+        signals = StopSignals()
+        _handle_signals(signals.stop, signals.force_stop)
+        await main(signals)
 
     try:
         asyncio.run(run())

@@ -107,6 +107,9 @@ def _sections(ports: Mapping[int, int], link_key: str) -> dict[str, Any]:
             "scheme": "http",
             "domain": f"127.0.0.1:{ports[COS_PORT]}",
         },
+        # COS is on this machine: waiting longer would only keep what the gallery breaks broken.
+        "image_proxy": {"timeout": 5},
+        "image_styles": {"card": {"widths": [320, 640, 960], "formats": ["webp"]}},
         "access": {"jwt": {"secret": JWT_SECRET}, "signed_links": {"keys": {"dev": link_key}}},
         "logging": {"format": "console"},
     }

@@ -2,19 +2,17 @@
 
 import shlex
 import sys
-import time
 from pathlib import Path
 
-import jwt
 from rich.console import Console
 from rich.markup import escape
 from rich.rule import Rule
 
 from gateway.dev.id_list import describe_left_out, image_address, printable, write_id_list
-from gateway.dev.stack import ADMIN_TOKEN, JWT_SECRET, DevStack
+from gateway.dev.stack import ADMIN_TOKEN, DevStack
+from gateway.dev.tokens import token_for
 from gateway.server.listener import Listening
 
-_TOKEN_LIFETIME = 24 * 3600  # seconds
 _ADDRESSES_PRINTED = 12
 
 
@@ -25,6 +23,7 @@ def welcome(console: Console, ports: Listening, stack: DevStack) -> None:
         console.print(text, style=style, highlight=False, soft_wrap=True)
 
     console.print(Rule("image gateway"))
+    line(f"gallery  {ports.public}/       the images, and buttons that break things: open it in a browser")
     line(f"gateway  {ports.public}        its API, and the images")
     line(f"admin    {ports.admin}        /metrics, /readyz")
     line(f"cos      {stack.cos.url}        the Tencent COS emulator")
@@ -84,8 +83,3 @@ def _this_program() -> str:
     if python.is_relative_to(Path.cwd()):
         python = python.relative_to(Path.cwd())
     return f"{shlex.quote(str(python))} -m gateway"
-
-
-def token_for(user: str) -> str:
-    """Return a bearer token for the user, signed with the development secret and valid for a day."""
-    return jwt.encode({"sub": user, "exp": int(time.time()) + _TOKEN_LIFETIME}, JWT_SECRET, algorithm="HS256")

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from gateway.dev.database import ImagesTable
-from gateway.dev.welcome import token_for
+from gateway.dev.tokens import token_for
 from tests.processes import gateway_process, ready, run_gateway
 from tests.waiting import until
 
@@ -118,6 +118,44 @@ async def test_an_empty_folder_without_signed_links_prints_no_link(
     output = "".join(running.lines)
     assert "there are no images to show yet" in output
     assert "signed link" not in output
+
+
+async def test_the_gallery_restarts_the_gateway_at_its_address(
+    tmp_path: Path, redis_url: str, postgres_dsn: str
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.gif").write_bytes(b"GIF89a")
+    environment = {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": postgres_dsn}
+    arguments = ("--images", str(tmp_path / "pictures"), "--state", str(tmp_path / "state"))
+    async with _dev(*arguments, environment=environment) as running, aiohttp.ClientSession() as session:
+        assert f"gallery  {running.public}/" in await running.line_with("gallery  http")
+        assert (await session.get(running.public + "/")).content_type == "text/html"
+        restart = await session.post(
+            running.public + "/dev/restart", json={"pause": 0.2}, headers={"Origin": running.public}
+        )
+        assert restart.status == 200
+        await running.line_with("the gateway starts again")
+        await until(lambda: sum("listening: " in line for line in running.lines) == 2)
+        assert (await session.get(running.public + "/i/a.gif")).status == 200
+        assert (await ready(running.admin))["checks"]["redis"] == "ok"
+        running.terminate()
+        assert await running.exit_code() == 0
+    assert sum("gallery  http" in line for line in running.lines) == 1, "the addresses are printed once"
+
+
+async def test_a_signal_stops_a_gateway_that_waits_to_start_again(
+    tmp_path: Path, redis_url: str, postgres_dsn: str
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    environment = {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": postgres_dsn}
+    arguments = ("--images", str(tmp_path / "pictures"), "--state", str(tmp_path / "state"))
+    async with _dev(*arguments, environment=environment) as running, aiohttp.ClientSession() as session:
+        await session.post(running.public + "/dev/restart", json={"pause": 15}, headers={"Origin": running.public})
+        await running.line_with("the gateway starts again")
+        running.terminate()
+        async with asyncio.timeout(5):
+            assert await running.exit_code() == 0
+    assert "everything is stopped" in running.lines[-1]
 
 
 def _dev(*arguments: str, environment: dict[str, str] | None = None) -> Any:

@@ -11,7 +11,8 @@ const STATIC = fileURLToPath(new URL("../static/", import.meta.url));
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
 async function filesIn(folder: string): Promise<Record<string, string>> {
-  const names = (await readdir(folder)).sort();
+  const entries = await readdir(folder, { withFileTypes: true });
+  const names = entries.flatMap((entry) => (entry.isFile() ? entry.name : [])).sort();
   return Object.fromEntries(
     await Promise.all(names.map(async (name) => [name, await readFile(join(folder, name), "utf8")])),
   );

@@ -1,0 +1,143 @@
+"""The gallery: a page of the images of ``gateway dev``, with buttons that break things to show how images recover.
+
+It uses the public API like any other page. What it needs besides is served below ``/dev/``, to this machine only: the
+list of images, a token for each owner, and the buttons.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from gateway.api.app_keys import OBJECT_SOURCE
+from gateway.api.batch import image_ids_in
+from gateway.api.json_body import json_body
+from gateway.api.json_responses import success
+from gateway.cos_emulator.server import CosEmulator
+from gateway.dev.database import ImageRow
+from gateway.dev.faults import FAULTS, NamedFaults
+from gateway.dev.same_origin import Handler, this_machine_only
+from gateway.dev.tokens import token_for
+from gateway.errors import InvalidRequest, RouteNotFound
+
+_CONTENT_TYPES: Final[Mapping[str, str]] = {
+    "index.html": "text/html",
+    "gallery.css": "text/css",
+    "gallery.js": "text/javascript",
+}
+MAX_PAUSE: Final = 15.0  # seconds
+
+
+class Gallery:
+    """Serves the page, and breaks and mends the stack that it belongs to."""
+
+    def __init__(self, rows: Sequence[ImageRow], cos: CosEmulator) -> None:
+        self._rows = {row.image_id: row for row in rows}
+        self._cos = cos
+        self._faults = NamedFaults(cos.faults)
+        self._files: Mapping[str, bytes] = {}
+        # Set when the gateway is to stop, and start again ``pause`` seconds later.
+        self.restart = asyncio.Event()
+        self.pause = 0.0
+
+    def add_routes(self, app: web.Application) -> None:
+        """Add the routes to the application of the public port."""
+
+        def add(method: str, path: str, handler: Handler, name: str) -> None:
+            app.router.add_route(method, path, this_machine_only(handler), name=name)
+
+        add(hdrs.METH_GET, "/", self.page, "gallery")
+        add(hdrs.METH_GET, "/dev/files/{name}", self.file, "gallery_file")
+        add(hdrs.METH_GET, "/dev/images", self.images, "gallery_images")
+        add(hdrs.METH_POST, "/dev/faults", self.set_fault, "gallery_faults")
+        add(hdrs.METH_POST, "/dev/expire", self.expire, "gallery_expire")
+        add(hdrs.METH_POST, "/dev/restart", self.restart_gateway, "gallery_restart")
+
+    async def page(self, request: web.Request) -> web.Response:
+        """Answer the page."""
+        del request
+        return await self._file("index.html")
+
+    async def file(self, request: web.Request) -> web.Response:
+        """Answer the page's script or style sheet."""
+        return await self._file(request.match_info["name"])
+
+    async def images(self, request: web.Request) -> web.Response:
+        """Answer the images, a token for each owner, and the faults that are on."""
+        del request
+        rows = self._rows.values()
+        owners = sorted({row.owner for row in rows if row.owner is not None})
+        return success(
+            {
+                "images": [
+                    {"image_id": row.image_id, "file": row.key, "owner": row.owner, "public": row.public}
+                    for row in rows
+                ],
+                "tokens": {owner: token_for(owner) for owner in owners},
+                "faults": self._faults.active(),
+            }
+        )
+
+    async def set_fault(self, request: web.Request) -> web.Response:
+        """Turn a fault of COS on or off: ``{"fault": name, "on": bool}``."""
+        body = await json_body(request)
+        match body:
+            case {"fault": str(name), "on": bool(on)} if name in FAULTS:
+                (self._faults.turn_on if on else self._faults.turn_off)(name)
+            case _:
+                raise InvalidRequest('the body must be {"fault": "…", "on": true}')
+        self._drop_bytes(request.app, self._rows)
+        return success({"faults": self._faults.active()})
+
+    async def expire(self, request: web.Request) -> web.Response:
+        """Let the presigned URLs of ``image_ids`` expire now."""
+        rows = [self._rows[one] for one in image_ids_in(await json_body(request)) if one in self._rows]
+        self._faults.expire(row.key for row in rows)
+        self._drop_bytes(request.app, [row.image_id for row in rows])
+        return success({"expired": len(rows)})
+
+    async def restart_gateway(self, request: web.Request) -> web.Response:
+        """Stop the gateway once this is answered, and start it again after ``pause`` seconds."""
+        body = await json_body(request)
+        pause = body.get("pause") if isinstance(body, dict) else None
+        if not isinstance(pause, (int, float)) or not 0 <= pause <= MAX_PAUSE:
+            raise InvalidRequest(f"pause must be 0 to {MAX_PAUSE:g} seconds")
+        self.pause = float(pause)
+        self.restart.set()
+        return success({"pause": self.pause})
+
+    @staticmethod
+    def _drop_bytes(app: web.Application, image_ids: Sequence[str] | Mapping[str, ImageRow]) -> None:
+        """Drop bytes from memory, which would hide what happens at COS for a minute."""
+        for image_id in image_ids:
+            app[OBJECT_SOURCE].invalidate(image_id)
+
+    async def _file(self, name: str) -> web.Response:
+        if name not in _CONTENT_TYPES:
+            raise RouteNotFound
+        if not self._files:
+            self._files = await asyncio.to_thread(_read_package)
+        headers = {
+            "Cache-Control": "no-cache",
+            "Content-Security-Policy": self._content_security_policy(),
+            "Cross-Origin-Opener-Policy": "same-origin",
+            "Referrer-Policy": "same-origin",
+            "X-Content-Type-Options": "nosniff",
+        }
+        return web.Response(body=self._files[name], headers=headers, content_type=_CONTENT_TYPES[name], charset="utf-8")
+
+    def _content_security_policy(self) -> str:
+        """Allow what is the gateway's own, and images from COS: presigned URLs lead there."""
+        return (
+            f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' {self._cos.url}; "
+            "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+            "require-trusted-types-for 'script'; trusted-types 'none'"
+        )
+
+
+def _read_package() -> Mapping[str, bytes]:
+    """Return the files by name; blocks."""
+    folder = resources.files("gateway").joinpath("web", "static", "gallery")
+    return {name: folder.joinpath(name).read_bytes() for name in _CONTENT_TYPES}

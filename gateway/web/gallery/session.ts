@@ -1,0 +1,92 @@
+import { configureSmartImage } from "../src/static.js";
+import { call, type Listed } from "./api.js";
+
+/** How private images are opened: by presigned URLs of a batch call, or by signed links. */
+export type Way = "url" | "link";
+
+interface SignedLink {
+  url: string;
+  expires_at: number;
+}
+
+const LINK_LIFETIME = 3600; // seconds
+
+/** Who looks at the page, and what that opens. The component asks it for tokens and links. */
+export class Session {
+  user = "";
+  way: Way = "url";
+  readonly #links = new Map<string, Promise<string>>();
+  readonly #marks = new Map<string, string>();
+  #spelling = "";
+  readonly #images: ReadonlyMap<string, Listed>;
+
+  constructor(
+    images: Iterable<Listed>,
+    private readonly tokens: Readonly<Record<string, string>>,
+  ) {
+    this.#images = new Map([...images].map((image) => [image.image_id, image]));
+    configureSmartImage({
+      getToken: () => this.token ?? null,
+      getLink: (id, { renew }) => this.#linkFor(id, renew),
+      monitor: true,
+    });
+  }
+
+  /** The token of the chosen user; undefined for nobody. */
+  get token(): string | undefined {
+    return this.tokens[this.user];
+  }
+
+  /** Whether the chosen user owns the image. */
+  owns(image: Listed): boolean {
+    return this.user !== "" && image.owner === this.user;
+  }
+
+  /** Become another user, or choose another way to private images. */
+  become(user: string, way: Way): void {
+    this.user = user;
+    this.way = way;
+    this.#links.clear();
+    // The component keeps the token and the answers of a gateway by its address, and must forget those of the user
+    // before: another spelling of the address is another gateway for it.
+    this.#spelling += "/.";
+    configureSmartImage({ baseUrl: location.origin + this.#spelling });
+  }
+
+  /** Return an address that opens the image: the permanent one, with a signed link if the image is private. */
+  async linkTo(image: Listed): Promise<string> {
+    return image.public ? `/i/${image.image_id}` : this.#makeLink(image.image_id);
+  }
+
+  /** Give the image an address that the browser has not seen, so that its cache hides nothing. */
+  bypassCache(id: string): void {
+    this.#marks.set(id, `again=${Date.now().toString(36)}`);
+  }
+
+  /** The gateway ignores parameters that it does not know: a mark makes another address of the same image. */
+  async #linkFor(id: string, renew: boolean): Promise<string | null> {
+    const mark = this.#marks.get(id);
+    const link = await this.#signedLinkFor(id, renew);
+    if (!mark) return link;
+    return link ? `${link}&${mark}` : `?${mark}`;
+  }
+
+  async #signedLinkFor(id: string, renew: boolean): Promise<string | null> {
+    const image = this.#images.get(id);
+    if (!image || image.public || !this.owns(image)) return null;
+    if (renew) this.#links.delete(id);
+    let link = this.#links.get(id);
+    if (!link) {
+      link = this.#makeLink(id);
+      this.#links.set(id, link);
+      link.catch(() => this.#links.delete(id));
+    }
+    return link;
+  }
+
+  async #makeLink(id: string): Promise<string> {
+    const body = { expires_in: LINK_LIFETIME };
+    const token = this.token;
+    return (await call<SignedLink>("POST", `/api/v1/images/${id}/link`, { body, ...(token && { token }) })).url;
+  }
+}

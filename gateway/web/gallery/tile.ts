@@ -1,0 +1,125 @@
+import { isTransient } from "../src/core/failure.js";
+import type { SmartImageElement } from "../src/static.js";
+import type { Listed } from "./api.js";
+import { make } from "./elements.js";
+import type { Session } from "./session.js";
+
+/** The states of the component in three words. */
+export type Status = "loaded" | "waiting" | "failed";
+
+/** What a tile tells the page. */
+export interface TileEvents {
+  changed(tile: Tile): void;
+  happened(tile: Tile, text: string): void;
+  opened(tile: Tile): void;
+  selected(tile: Tile, withShift: boolean): void;
+}
+
+/** The style of the development stack's thumbnails. */
+const STYLE = "card";
+const WIDTH = 320;
+const HEIGHT = 240;
+
+/** One image of the grid: its picture, name, badges and check box. */
+export class Tile {
+  readonly item: HTMLLIElement;
+  readonly box: HTMLInputElement;
+  readonly name: HTMLButtonElement;
+  readonly #badge: HTMLElement;
+  #picture: SmartImageElement;
+
+  constructor(
+    readonly image: Listed,
+    private readonly session: Session,
+    private readonly events: TileEvents,
+  ) {
+    const { image_id: id, file, owner } = image;
+    this.box = make("input", { type: "checkbox", ariaLabel: `Select ${id}` });
+    this.box.addEventListener("click", ({ shiftKey }) => events.selected(this, shiftKey));
+    this.name = make("button", { type: "button", className: "name", title: file }, id);
+    this.name.ariaHasPopup = "dialog";
+    this.name.addEventListener("click", () => events.opened(this));
+    this.#badge = make("span", { className: "badge" });
+    this.#picture = this.#makePicture();
+    this.item = make(
+      "li",
+      { className: "tile" },
+      this.#picture,
+      make("div", { className: "caption" }, this.box, this.name),
+      make(
+        "div",
+        { className: "badges" },
+        this.#badge,
+        make("span", { className: "owner" }, image.public ? "public" : `private, ${owner ?? "nobody"}’s`),
+      ),
+    );
+    this.#show();
+  }
+
+  get status(): Status {
+    const { state } = this.#picture;
+    if (state === "loaded") return state;
+    return state === "failed" || state === "fallback" ? "failed" : "waiting";
+  }
+
+  /** Whether the image may still come by itself: a failure that may pass is tried again once the gateway answers. */
+  get isPending(): boolean {
+    const { lastError } = this.#picture;
+    return this.status === "waiting" || (this.status === "failed" && !!lastError && isTransient(lastError.kind));
+  }
+
+  /** Load the image again while it stays on the screen. */
+  reload(): void {
+    this.session.bypassCache(this.image.image_id);
+    this.#picture.reload({ fresh: this.#picture.mode === "url" });
+  }
+
+  /** Take the picture off the screen and begin again; with `fresh` past the browser's cache. */
+  restart({ fresh = false } = {}): void {
+    if (fresh) this.session.bypassCache(this.image.image_id);
+    const picture = this.#makePicture();
+    // A tile that a filter hides is never near.
+    picture.lazy = this.#picture.state === "idle";
+    this.#picture.replaceWith(picture);
+    this.#picture = picture;
+    this.#show();
+  }
+
+  #makePicture(): SmartImageElement {
+    const { image, session, events } = this;
+    const picture = make("smart-image" as "div", {
+      "image-id": image.image_id,
+      alt: image.image_id,
+      "style-name": STYLE,
+      width: WIDTH,
+      height: HEIGHT,
+      lazy: true,
+      timeout: 4000,
+      "retry-max-delay": 5000,
+      mode: !image.public && session.way === "url" ? "url" : "proxy",
+    }) as unknown as SmartImageElement;
+    picture.addEventListener("statechange", () => this.#picture === picture && this.#show());
+    picture.addEventListener("retry", ({ detail: { attempt, delay, reason } }) =>
+      events.happened(this, `attempt ${attempt} failed (${reason}), next in ${(delay / 1000).toFixed(1)} s`),
+    );
+    picture.addEventListener("recover", ({ detail: { attempts, outage } }) =>
+      events.happened(this, `shown again after ${(outage / 1000).toFixed(1)} s and ${attempts} attempts`),
+    );
+    picture.addEventListener("error", () => {
+      const { kind, status, requestId } = picture.lastError ?? {};
+      const more = [status, requestId && `request ${requestId}`].filter(Boolean).join(", ");
+      events.happened(this, `not shown: ${kind}${more && ` (${more})`}`);
+    });
+    picture.addEventListener("click", () => picture.state === "loaded" && events.opened(this));
+    return picture;
+  }
+
+  #show(): void {
+    const { state, attempt, lastError } = this.#picture;
+    const isRepeated = state === "retrying" && attempt > 0;
+    this.#badge.textContent = isRepeated ? `retrying (${attempt})` : state;
+    this.#badge.title = state === "loaded" ? "" : (lastError?.kind ?? "");
+    this.item.dataset.status = this.status;
+    this.events.changed(this);
+  }
+}

@@ -1,0 +1,663 @@
+import { configureSmartImage, imageProxy } from "/static/smart-image.js";
+// gallery/api.ts
+var ApiError = class extends Error {
+	status;
+	code;
+	constructor(status, code, message) {
+		super(message);
+		this.status = status;
+		this.code = code;
+	}
+};
+async function call(method, path, options = {}) {
+	const { token, body } = options;
+	const headers = {};
+	if (token) headers.Authorization = `Bearer ${token}`;
+	if (body !== void 0) headers["Content-Type"] = "application/json";
+	const answer = await fetch(path, {
+		method,
+		headers,
+		cache: "no-store",
+		...body !== void 0 && { body: JSON.stringify(body) }
+	});
+	const told = await answer.json();
+	if (!answer.ok) throw new ApiError(answer.status, told.code ?? "", told.message);
+	return told.data;
+}
+function stack() {
+	return call("GET", "/dev/images");
+}
+// gallery/elements.ts
+function make(tag, traits = {}, ...children) {
+	const made = document.createElement(tag);
+	for (const [name, value] of Object.entries(traits)) if (name in made) Reflect.set(made, name, value);
+	else if (value !== null && value !== void 0) made.setAttribute(name, String(value));
+	made.append(...children);
+	return made;
+}
+function byId(id, type) {
+	const found = document.getElementById(id);
+	if (!(found instanceof type)) throw new Error(`the page has no ${type.name} #${id}`);
+	return found;
+}
+// gallery/breaking.ts
+var MOST_EXPIRED = 200;
+var RESTART_PAUSE = 2;
+var OFFLINE_PAUSE = 6;
+var DRAIN_LIMIT = 15e3;
+var POLL = 150;
+var FAULTS = {
+	throttle: {
+		on: "COS answers 503 SlowDown to everything. What is shown stays; turn it off and the rest comes back.",
+		off: "COS answers again."
+	},
+	hang: {
+		on: "COS accepts requests and never answers. What is shown stays; turn it off and the rest comes back.",
+		off: "COS answers again."
+	}
+};
+var Breaking = class {
+	grid;
+	#told = byId("told", HTMLOutputElement);
+	#buttons = [];
+	#since;
+	constructor(grid, faults) {
+		this.grid = grid;
+		this.#onClick("expire", () => this.#expire());
+		this.#onClick("restart", () => this.#restart());
+		this.#onClick("offline", () => this.#goOffline());
+		this.#onClick("again", async () => {
+			this.#tell("Every picture begins again from nothing.", true);
+			for (const tile of this.grid.shown) tile.restart({ fresh: true });
+		});
+		for (const name of Object.keys(FAULTS)) {
+			const button = this.#onClick(name, () => this.#toggle(name, button));
+			button.ariaPressed = String(faults.includes(name));
+		}
+	}
+	changed() {
+		if (this.#since === void 0 || this.grid.shown.some(({ isPending }) => isPending)) return;
+		const loaded = this.grid.shown.filter(({ status }) => status === "loaded").length;
+		const seconds = ((performance.now() - this.#since) / 1e3).toFixed(1);
+		this.#since = void 0;
+		const still = this.grid.shown.length - loaded;
+		this.#tell(`${loaded} pictures are shown, ${seconds} s later${still ? `; ${still} failed` : ""}.`);
+	}
+	async #expire() {
+		const image_ids = this.grid.shown.slice(0, MOST_EXPIRED).map(({ image }) => image.image_id);
+		if (!image_ids.length) return;
+		await call("POST", "/dev/expire", { body: { image_ids } });
+		this.#tell("COS refuses the URLs of these images as expired (403). The gateway signs new ones.", true);
+		this.#reload();
+	}
+	async #toggle(name, button) {
+		const on = button.ariaPressed !== "true";
+		await call("POST", "/dev/faults", { body: {
+			fault: name,
+			on
+		} });
+		button.ariaPressed = String(on);
+		const isAnyPending = this.grid.shown.some(({ isPending }) => isPending);
+		this.#tell(FAULTS[name][on ? "on" : "off"], !on && isAnyPending);
+		if (on) this.#reload();
+	}
+	async #restart() {
+		await this.#stopGateway(RESTART_PAUSE);
+		this.#tell("The gateway is away. What is shown stays.", true);
+		this.#reload();
+		await until(isUp);
+		this.#tell("The gateway is back: one picture asks first, then the rest.", true);
+	}
+	async #goOffline() {
+		await this.#stopGateway(OFFLINE_PAUSE);
+		Object.defineProperty(navigator, "onLine", {
+			value: false,
+			configurable: true
+		});
+		dispatchEvent(new Event("offline"));
+		this.#tell(`You are offline for ${OFFLINE_PAUSE} seconds. What is shown stays.`, false);
+		this.#reload();
+		try {
+			await until(isUp);
+		} finally {
+			Reflect.deleteProperty(navigator, "onLine");
+			this.#tell("You are online again.", true);
+			dispatchEvent(new Event("online"));
+		}
+	}
+	async #stopGateway(pause) {
+		await call("POST", "/dev/restart", { body: { pause } });
+		this.#tell("The gateway finishes what it has begun, then stops.");
+		await until(async () => !await isUp());
+	}
+	#reload() {
+		for (const tile of this.grid.shown) tile.reload();
+	}
+	#tell(text, heals) {
+		this.#told.textContent = text;
+		if (heals !== void 0) this.#since = heals ? performance.now() : void 0;
+	}
+	#onClick(id, work) {
+		const button = byId(id, HTMLButtonElement);
+		this.#buttons.push(button);
+		button.addEventListener("click", async () => {
+			for (const one of this.#buttons) one.disabled = true;
+			try {
+				await work();
+			} catch (error) {
+				this.#tell(`That did not work: ${error instanceof Error ? error.message : error}`);
+			} finally {
+				for (const one of this.#buttons) one.disabled = false;
+				button.focus();
+			}
+		});
+		return button;
+	}
+};
+async function isUp() {
+	try {
+		return (await fetch("/healthz", { cache: "no-store" })).ok;
+	} catch {
+		return false;
+	}
+}
+async function until(condition) {
+	const deadline = performance.now() + DRAIN_LIMIT;
+	while (!await condition()) {
+		if (performance.now() > deadline) throw new Error("it took too long");
+		await new Promise((resolve) => setTimeout(resolve, POLL));
+	}
+}
+// gallery/details.ts
+var TIMES = /_at$|^last_access$/;
+var Details = class {
+	session;
+	#dialog = byId("details", HTMLDialogElement);
+	#title = byId("details-title", HTMLHeadingElement);
+	#body = byId("details-body", HTMLDivElement);
+	#generation = 0;
+	constructor(session) {
+		this.session = session;
+		this.#dialog.addEventListener("close", () => this.#body.replaceChildren());
+		this.#dialog.addEventListener("click", (event) => event.target === this.#dialog && this.#dialog.close());
+	}
+	async open(image) {
+		const generation = ++this.#generation;
+		this.#title.textContent = image.image_id;
+		const facts = make("div", { className: "facts" });
+		this.#body.replaceChildren(this.#picture(image), facts);
+		this.#dialog.showModal();
+		const parts = await Promise.all([
+			table("File", {
+				file: image.file,
+				owner: image.owner,
+				visibility: image.public ? "public" : "private"
+			}),
+			this.#ask("Metadata", `/api/v1/images/${image.image_id}/meta`),
+			this.#ask("Presigned URL", `/api/v1/images/${image.image_id}/status`),
+			this.#headers(image),
+			this.#variants(image)
+		]);
+		if (generation === this.#generation) facts.replaceChildren(...parts.flat());
+	}
+	#picture(image) {
+		return make("smart-image", {
+			"image-id": image.image_id,
+			alt: image.image_id,
+			width: 640,
+			height: 420,
+			mode: !image.public && this.session.way === "url" ? "url" : "proxy"
+		});
+	}
+	async #ask(title, path) {
+		try {
+			const { styles: _, ...found } = await call("GET", path, this.#as());
+			return [table(title, found)];
+		} catch (error) {
+			return reason(title, error);
+		}
+	}
+	async #headers(image) {
+		const headers = this.session.token ? { Authorization: `Bearer ${this.session.token}` } : {};
+		try {
+			const answer = await fetch(`/i/${image.image_id}`, {
+				method: "HEAD",
+				headers,
+				cache: "no-store"
+			});
+			return [table("Answer to HEAD", {
+				status: answer.status,
+				...Object.fromEntries(answer.headers)
+			})];
+		} catch (error) {
+			return reason("Answer to HEAD", error);
+		}
+	}
+	async #variants(image) {
+		const { image_id: id } = image;
+		const meta = await call("GET", `/api/v1/images/${id}/meta`, this.#as()).catch(() => void 0);
+		const link = image.public || !this.session.owns(image) ? null : await this.session.linkTo(image).catch(() => null);
+		const rows = Object.entries(meta?.styles ?? {}).map(([style, { widths, formats }]) => make("div", {}, make("dt", {}, style), make("dd", { className: "variants" }, ...widths.flatMap((width) => formats.map((format) => anchor(imageProxy.proxyUrl(id, {
+			style,
+			width,
+			format,
+			link
+		}), `${width} ${format}`))))));
+		if (!rows.length) {
+			const addresses = (await (await fetch("/static/config.json")).json()).styles.map((style) => anchor(imageProxy.proxyUrl(id, {
+				style,
+				link
+			}), style));
+			rows.push(make("div", {}, make("dt", {}, "styles"), make("dd", { className: "variants" }, ...addresses)));
+		}
+		const original = make("dd", { className: "variants" }, anchor(imageProxy.proxyUrl(id, { link }), "original"));
+		return [section("Variants", make("dl", {}, make("div", {}, make("dt", {}, "image"), original), ...rows))];
+	}
+	#as() {
+		const { token } = this.session;
+		return token ? { token } : {};
+	}
+};
+function section(title, content) {
+	return make("section", {}, make("h3", {}, title), content);
+}
+function table(title, facts) {
+	return section(title, make("dl", {}, ...Object.entries(facts).map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, shown(name, value))))));
+}
+function reason(title, error) {
+	if (error instanceof ApiError && error.code === "not_found") return [];
+	return [section(title, make("p", {}, error instanceof ApiError && (error.status === 401 || error.status === 404) ? "Only the owner is told." : error instanceof Error ? error.message : String(error)))];
+}
+function shown(name, value) {
+	if (value === null || value === void 0) return "–";
+	if (typeof value === "number" && TIMES.test(name)) return new Date(value * 1e3).toLocaleString();
+	return String(value);
+}
+function anchor(href, text) {
+	return make("a", {
+		href,
+		target: "_blank",
+		rel: "noreferrer"
+	}, text);
+}
+// src/core/failure.ts
+function isTransient(kind) {
+	return /^(network|timeout|throttled|unavailable|server)$/.test(kind);
+}
+// gallery/tile.ts
+var STYLE = "card";
+var WIDTH = 320;
+var HEIGHT = 240;
+var Tile = class {
+	image;
+	session;
+	events;
+	item;
+	box;
+	name;
+	#badge;
+	#picture;
+	constructor(image, session, events) {
+		this.image = image;
+		this.session = session;
+		this.events = events;
+		const { image_id: id, file, owner } = image;
+		this.box = make("input", {
+			type: "checkbox",
+			ariaLabel: `Select ${id}`
+		});
+		this.box.addEventListener("click", ({ shiftKey }) => events.selected(this, shiftKey));
+		this.name = make("button", {
+			type: "button",
+			className: "name",
+			title: file
+		}, id);
+		this.name.ariaHasPopup = "dialog";
+		this.name.addEventListener("click", () => events.opened(this));
+		this.#badge = make("span", { className: "badge" });
+		this.#picture = this.#makePicture();
+		this.item = make("li", { className: "tile" }, this.#picture, make("div", { className: "caption" }, this.box, this.name), make("div", { className: "badges" }, this.#badge, make("span", { className: "owner" }, image.public ? "public" : `private, ${owner ?? "nobody"}’s`)));
+		this.#show();
+	}
+	get status() {
+		const { state } = this.#picture;
+		if (state === "loaded") return state;
+		return state === "failed" || state === "fallback" ? "failed" : "waiting";
+	}
+	get isPending() {
+		const { lastError } = this.#picture;
+		return this.status === "waiting" || this.status === "failed" && !!lastError && isTransient(lastError.kind);
+	}
+	reload() {
+		this.session.bypassCache(this.image.image_id);
+		this.#picture.reload({ fresh: this.#picture.mode === "url" });
+	}
+	restart({ fresh = false } = {}) {
+		if (fresh) this.session.bypassCache(this.image.image_id);
+		const picture = this.#makePicture();
+		picture.lazy = this.#picture.state === "idle";
+		this.#picture.replaceWith(picture);
+		this.#picture = picture;
+		this.#show();
+	}
+	#makePicture() {
+		const { image, session, events } = this;
+		const picture = make("smart-image", {
+			"image-id": image.image_id,
+			alt: image.image_id,
+			"style-name": STYLE,
+			width: WIDTH,
+			height: HEIGHT,
+			lazy: true,
+			timeout: 4e3,
+			"retry-max-delay": 5e3,
+			mode: !image.public && session.way === "url" ? "url" : "proxy"
+		});
+		picture.addEventListener("statechange", () => this.#picture === picture && this.#show());
+		picture.addEventListener("retry", ({ detail: { attempt, delay, reason } }) => events.happened(this, `attempt ${attempt} failed (${reason}), next in ${(delay / 1e3).toFixed(1)} s`));
+		picture.addEventListener("recover", ({ detail: { attempts, outage } }) => events.happened(this, `shown again after ${(outage / 1e3).toFixed(1)} s and ${attempts} attempts`));
+		picture.addEventListener("error", () => {
+			const { kind, status, requestId } = picture.lastError ?? {};
+			const more = [status, requestId && `request ${requestId}`].filter(Boolean).join(", ");
+			events.happened(this, `not shown: ${kind}${more && ` (${more})`}`);
+		});
+		picture.addEventListener("click", () => picture.state === "loaded" && events.opened(this));
+		return picture;
+	}
+	#show() {
+		const { state, attempt, lastError } = this.#picture;
+		const isRepeated = state === "retrying" && attempt > 0;
+		this.#badge.textContent = isRepeated ? `retrying (${attempt})` : state;
+		this.#badge.title = state === "loaded" ? "" : lastError?.kind ?? "";
+		this.item.dataset.status = this.status;
+		this.events.changed(this);
+	}
+};
+// gallery/grid.ts
+var PAGE = 120;
+var Grid = class {
+	images;
+	session;
+	events;
+	#tiles = new Map();
+	#list = byId("grid", HTMLUListElement);
+	#search = byId("search", HTMLInputElement);
+	#visibility = byId("visibility", HTMLSelectElement);
+	#state = byId("state", HTMLSelectElement);
+	#count = byId("count", HTMLOutputElement);
+	#all = byId("select-all", HTMLInputElement);
+	#more = byId("more", HTMLButtonElement);
+	#limit = PAGE;
+	#shown = [];
+	#lastSelected;
+	#isScheduled = false;
+	constructor(images, session, events) {
+		this.images = images;
+		this.session = session;
+		this.events = events;
+		for (const field of [
+			this.#search,
+			this.#visibility,
+			this.#state
+		]) field.addEventListener("input", () => this.#fill());
+		this.#all.addEventListener("change", () => this.#selectAll(this.#all.checked));
+		this.#more.addEventListener("click", () => {
+			const first = this.#shown.length;
+			this.#limit += PAGE;
+			this.#fill();
+			this.#shown[first]?.name.focus();
+		});
+		this.#list.addEventListener("keydown", (event) => this.#move(event));
+		document.addEventListener("keydown", (event) => {
+			if (event.key !== "/" || event.target instanceof HTMLInputElement || event.ctrlKey || event.metaKey) return;
+			event.preventDefault();
+			this.#search.focus();
+		});
+		this.#fill();
+	}
+	get shown() {
+		return this.#shown;
+	}
+	get selected() {
+		return this.#shown.filter((tile) => tile.box.checked);
+	}
+	restartPrivate() {
+		for (const tile of this.#tiles.values()) if (!tile.image.public) tile.restart();
+	}
+	#fill() {
+		const text = this.#search.value.trim().toLowerCase();
+		const visibility = this.#visibility.value;
+		const matching = this.images.filter(({ image_id, file, public: isPublic }) => (!text || image_id.toLowerCase().includes(text) || file.toLowerCase().includes(text)) && (!visibility || isPublic === (visibility === "public")));
+		const state = this.#state.value;
+		const tiles = matching.slice(0, this.#limit).map((image) => this.#tileOf(image));
+		for (const { item, status } of tiles) item.hidden = !!state && status !== state;
+		this.#shown = tiles.filter(({ item }) => !item.hidden);
+		const items = tiles.map(({ item }) => item);
+		if (items.length !== this.#list.children.length || items.some((item, at) => item !== this.#list.children[at])) this.#list.replaceChildren(...items);
+		this.#more.hidden = matching.length <= this.#limit;
+		this.#tell(matching.length);
+	}
+	#tileOf(image) {
+		const { opened, happened } = this.events;
+		let tile = this.#tiles.get(image.image_id);
+		if (!tile) {
+			tile = new Tile(image, this.session, {
+				opened,
+				happened,
+				changed: () => this.#changed(),
+				selected: (one, withShift) => this.#select(one, withShift)
+			});
+			this.#tiles.set(image.image_id, tile);
+		}
+		return tile;
+	}
+	#changed() {
+		if (this.#isScheduled) return;
+		this.#isScheduled = true;
+		requestAnimationFrame(() => {
+			this.#isScheduled = false;
+			this.#fill();
+			this.events.changed();
+		});
+	}
+	#tell(matching) {
+		const loaded = this.#shown.filter(({ status }) => status === "loaded").length;
+		const failed = this.#shown.filter(({ status }) => status === "failed").length;
+		const words = [`${matching} ${matching === 1 ? "image" : "images"}`, `${loaded} loaded`];
+		const waiting = this.#shown.length - loaded - failed;
+		if (waiting) words.push(`${waiting} waiting`);
+		if (failed) words.push(`${failed} failed`);
+		this.#count.textContent = words.join(", ");
+		const selected = this.selected.length;
+		this.#all.checked = selected > 0 && selected === this.#shown.length;
+		this.#all.indeterminate = selected > 0 && !this.#all.checked;
+	}
+	#selectAll(checked) {
+		for (const tile of this.#shown) tile.box.checked = checked;
+		this.#selectionChanged();
+	}
+	#select(tile, withShift) {
+		const from = this.#lastSelected ? this.#shown.indexOf(this.#lastSelected) : -1;
+		const to = this.#shown.indexOf(tile);
+		if (withShift && from >= 0) {
+			const between = this.#shown.slice(Math.min(from, to), Math.max(from, to) + 1);
+			for (const one of between) one.box.checked = tile.box.checked;
+		}
+		this.#lastSelected = tile;
+		this.#selectionChanged();
+	}
+	#selectionChanged() {
+		this.#fill();
+		this.events.selected();
+	}
+	#move(event) {
+		const from = this.#shown.findIndex(({ name }) => name === event.target);
+		if (from < 0) return;
+		const columns = getComputedStyle(this.#list).gridTemplateColumns.split(" ").length;
+		const last = this.#shown.length - 1;
+		const to = {
+			ArrowRight: from + 1,
+			ArrowLeft: from - 1,
+			ArrowDown: from + columns,
+			ArrowUp: from - columns,
+			Home: 0,
+			End: last
+		}[event.key];
+		if (to === void 0) return;
+		event.preventDefault();
+		this.#shown[Math.max(0, Math.min(last, to))]?.name.focus();
+	}
+};
+// gallery/log.ts
+var MOST = 100;
+var Log = class {
+	#list = byId("log", HTMLOListElement);
+	add(text) {
+		const time = new Date().toLocaleTimeString();
+		this.#list.prepend(make("li", {}, make("time", {}, time), ` ${text}`));
+		while (this.#list.children.length > MOST) this.#list.lastElementChild?.remove();
+	}
+};
+// gallery/managing.ts
+var PARALLEL = 6;
+function manage(grid, session) {
+	const done = byId("done", HTMLOutputElement);
+	const buttons = [
+		"refresh",
+		"copy",
+		"reload"
+	].map((id) => byId(id, HTMLButtonElement));
+	const selected = () => {
+		for (const button of buttons) button.disabled = grid.selected.length === 0;
+	};
+	const [refresh, copy, reload] = buttons;
+	refresh?.addEventListener("click", async () => {
+		done.textContent = "…";
+		const results = await each(grid.selected, ({ image }) => imageProxy.refresh(image.image_id));
+		const made = results.filter(({ status }) => status === "fulfilled").length;
+		const refused = results.length - made;
+		done.textContent = `${made} new URLs${refused ? `; ${refused} refused: only the owner may refresh` : ""}`;
+		for (const tile of grid.selected) tile.reload();
+	});
+	copy?.addEventListener("click", async () => {
+		const results = await each(grid.selected, ({ image }) => session.linkTo(image));
+		const links = results.filter((one) => one.status === "fulfilled").map(({ value }) => location.origin + value);
+		const refused = results.length - links.length;
+		try {
+			await navigator.clipboard.writeText(links.join("\n"));
+			done.textContent = `${links.length} copied${refused ? `; ${refused} refused: only the owner makes links` : ""}`;
+		} catch {
+			done.textContent = "The browser does not allow to copy.";
+		}
+	});
+	reload?.addEventListener("click", () => {
+		for (const tile of grid.selected) tile.reload();
+		done.textContent = `${grid.selected.length} reloaded`;
+	});
+	return { selected };
+}
+async function each(tiles, work) {
+	const results = [];
+	const waiting = [...tiles.entries()];
+	const worker = async () => {
+		for (let next = waiting.shift(); next; next = waiting.shift()) {
+			const [at, tile] = next;
+			[results[at]] = await Promise.allSettled([work(tile)]);
+		}
+	};
+	await Promise.all(Array.from({ length: PARALLEL }, worker));
+	return results;
+}
+// gallery/session.ts
+var LINK_LIFETIME = 3600;
+var Session = class {
+	tokens;
+	user = "";
+	way = "url";
+	#links = new Map();
+	#marks = new Map();
+	#spelling = "";
+	#images;
+	constructor(images, tokens) {
+		this.tokens = tokens;
+		this.#images = new Map([...images].map((image) => [image.image_id, image]));
+		configureSmartImage({
+			getToken: () => this.token ?? null,
+			getLink: (id, { renew }) => this.#linkFor(id, renew),
+			monitor: true
+		});
+	}
+	get token() {
+		return this.tokens[this.user];
+	}
+	owns(image) {
+		return this.user !== "" && image.owner === this.user;
+	}
+	become(user, way) {
+		this.user = user;
+		this.way = way;
+		this.#links.clear();
+		this.#spelling += "/.";
+		configureSmartImage({ baseUrl: location.origin + this.#spelling });
+	}
+	async linkTo(image) {
+		return image.public ? `/i/${image.image_id}` : this.#makeLink(image.image_id);
+	}
+	bypassCache(id) {
+		this.#marks.set(id, `again=${Date.now().toString(36)}`);
+	}
+	async #linkFor(id, renew) {
+		const mark = this.#marks.get(id);
+		const link = await this.#signedLinkFor(id, renew);
+		if (!mark) return link;
+		return link ? `${link}&${mark}` : `?${mark}`;
+	}
+	async #signedLinkFor(id, renew) {
+		const image = this.#images.get(id);
+		if (!image || image.public || !this.owns(image)) return null;
+		if (renew) this.#links.delete(id);
+		let link = this.#links.get(id);
+		if (!link) {
+			link = this.#makeLink(id);
+			this.#links.set(id, link);
+			link.catch(() => this.#links.delete(id));
+		}
+		return link;
+	}
+	async #makeLink(id) {
+		const body = { expires_in: LINK_LIFETIME };
+		const token = this.token;
+		return (await call("POST", `/api/v1/images/${id}/link`, {
+			body,
+			...token && { token }
+		})).url;
+	}
+};
+// gallery/gallery.ts
+async function start() {
+	const { images, tokens, faults } = await stack();
+	const session = new Session(images, tokens);
+	const details = new Details(session);
+	const log = new Log();
+	const grid = new Grid(images, session, {
+		changed: () => breaking.changed(),
+		selected: () => managing.selected(),
+		happened: ({ image }, text) => log.add(`${image.image_id}: ${text}`),
+		opened: ({ image }) => void details.open(image)
+	});
+	const breaking = new Breaking(grid, faults);
+	const managing = manage(grid, session);
+	chooseUser(session, grid, Object.keys(tokens));
+}
+function chooseUser(session, grid, users) {
+	const user = byId("user", HTMLSelectElement);
+	const way = byId("way", HTMLSelectElement);
+	user.append(...users.map((name) => make("option", { value: name }, name)));
+	byId("session", HTMLFormElement).addEventListener("input", () => {
+		session.become(user.value, way.value);
+		grid.restartPrivate();
+	});
+}
+start().catch((error) => {
+	byId("told", HTMLOutputElement).textContent = `The gallery could not start: ${error}`;
+});

@@ -1,0 +1,56 @@
+"""The faults that the gallery turns on and off."""
+
+import pytest
+
+from gateway.cos_emulator.armed_faults import Faults
+from gateway.cos_emulator.faults import Fault, Hang, Refuse
+from gateway.dev.faults import FAULTS, NamedFaults
+
+
+@pytest.fixture
+def faults() -> Faults:
+    return Faults()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_applies_until_it_is_turned_off(faults: Faults, name: str) -> None:
+    named = NamedFaults(faults)
+    named.turn_on(name)
+    named.turn_on(name)
+    assert named.active() == [name]
+    assert len(faults.armed) == 1
+    for _ in range(3):
+        fired = faults.fire("GET", "any")
+        assert fired.delivery == Hang() if name == "hang" else fired.alterations
+    named.turn_off(name)
+    assert named.active() == []
+    assert faults.armed == []
+
+
+def test_faults_of_others_stay(faults: Faults) -> None:
+    other = Fault(action=Hang(), times=None)
+    faults.add(other)
+    named = NamedFaults(faults)
+    assert named.active() == []
+    named.turn_on("hang")
+    named.turn_off("hang")
+    assert [armed.fault for armed in faults.armed] == [other]
+
+
+def test_an_expired_url_is_refused_once_for_each_object(faults: Faults) -> None:
+    named = NamedFaults(faults)
+    named.expire(["a [1].png", "b.png"])
+    (expired,) = faults.fire("GET", "a [1].png").alterations
+    assert isinstance(expired, Refuse)
+    assert (expired.status, expired.message) == (403, "Request has expired")
+    assert faults.fire("GET", "a [1].png").alterations == [], "the new URL works"
+    assert faults.fire("GET", "a 1.png").alterations == []
+    assert faults.fire("GET", "b.png").alterations == [expired]
+
+
+def test_what_has_expired_does_not_pile_up(faults: Faults) -> None:
+    named = NamedFaults(faults)
+    for _ in range(10):
+        named.expire(["a.png"])
+        faults.fire("GET", "a.png")
+    assert len(faults.armed) == 1

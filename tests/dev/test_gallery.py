@@ -1,0 +1,134 @@
+"""The addresses of the gallery: what they answer, whom, and what they break."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway.cos_emulator.server import CosEmulator
+from gateway.dev.database import ImageRow
+from gateway.dev.gallery import MAX_PAUSE, Gallery
+from tests.conftest import Answer, Images, RunningGateway, StartGateway
+
+ROWS = [
+    ImageRow("cat", "alice", "objects/cat.png", content_type="image/png", public=True),
+    ImageRow("dog", "bob", "objects/dog.png", content_type="image/png", public=False),
+]
+READS = ["/", "/dev/images", "/dev/files/gallery.js", "/dev/files/gallery.css"]
+CHANGES = ["/dev/faults", "/dev/expire", "/dev/restart"]
+FILES = Path(__file__).parents[2] / "gateway" / "web" / "static" / "gallery"
+
+
+@pytest.fixture
+def gallery(cos: CosEmulator) -> Gallery:
+    return Gallery(ROWS, cos)
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway, gallery: Gallery) -> RunningGateway:
+    """A gateway with the gallery."""
+    return await start_gateway(extend=gallery.add_routes)
+
+
+async def post(gateway: RunningGateway, path: str, body: object) -> Answer:
+    """Send a change as the page does."""
+    return await gateway.request("POST", path, json=body, headers={"Origin": gateway.ports.public})
+
+
+async def test_the_page_comes_under_a_strict_policy(gateway: RunningGateway, cos: CosEmulator) -> None:
+    for path, file in (("/", "index.html"), *((f"/dev/files/{name.name}", name.name) for name in FILES.iterdir())):
+        answer = await gateway.get(path)
+        assert (answer.status, answer.body) == (200, (FILES / file).read_bytes())
+        assert answer.headers["Content-Security-Policy"] == (
+            f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' {cos.url}; connect-src 'self'; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+            "require-trusted-types-for 'script'; trusted-types 'none'"
+        )
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("name", ["gallery.ts", "..%2findex.html", "%2e%2e/smart-image.js", "x"])
+async def test_no_other_file_is_served(gateway: RunningGateway, name: str) -> None:
+    assert (await gateway.get(f"/dev/files/{name}")).status == 404
+
+
+async def test_the_page_learns_the_images_and_a_token_for_each_owner(gateway: RunningGateway, images: Images) -> None:
+    for row in ROWS:
+        await images.add(row.image_id, owner=row.owner, public=row.public)
+    data = (await gateway.get("/dev/images")).json()["data"]
+    assert data["images"] == [
+        {"image_id": "cat", "file": "objects/cat.png", "owner": "alice", "public": True},
+        {"image_id": "dog", "file": "objects/dog.png", "owner": "bob", "public": False},
+    ]
+    assert data["tokens"].keys() == {"alice", "bob"}
+    assert data["faults"] == []
+
+
+async def test_production_has_none_of_it(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway()
+    for path in [*READS, "/static/gallery/gallery.js", "/static/gallery.js", "/static/gallery%2fgallery.js"]:
+        assert (await gateway.get(path)).status == 404
+    for path in CHANGES:
+        assert (await post(gateway, path, {})).status == 404
+
+
+@pytest.mark.parametrize("headers", [{"Host": "gallery.example"}, {"Origin": "https://shop.example"}])
+async def test_pages_of_other_sites_get_nothing(gateway: RunningGateway, headers: dict[str, str]) -> None:
+    for path in READS:
+        assert (await gateway.get(path, headers=headers)).status == 404
+    for path in CHANGES:
+        assert (await gateway.request("POST", path, json={}, headers=headers)).status == 404
+
+
+async def test_a_fault_reaches_images_that_were_in_memory(gateway: RunningGateway, images: Images) -> None:
+    await images.add("cat")
+    assert (await gateway.get("/i/cat")).status == 200
+    answer = await post(gateway, "/dev/faults", {"fault": "throttle", "on": True})
+    assert answer.json()["data"] == {"faults": ["throttle"]}
+    refused = await gateway.get("/i/cat")
+    assert (refused.status, refused.json()["code"]) == (503, "origin_throttled")
+    answer = await post(gateway, "/dev/faults", {"fault": "throttle", "on": False})
+    assert answer.json()["data"] == {"faults": []}
+    assert (await gateway.get("/i/cat")).status == 200
+
+
+async def test_an_expired_url_is_replaced_without_the_client_noticing(
+    gateway: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    await images.add("cat")
+    assert (await gateway.get("/i/cat")).status == 200
+    assert (await post(gateway, "/dev/expire", {"image_ids": ["cat", "unknown"]})).json()["data"] == {"expired": 1}
+    assert (await gateway.get("/i/cat")).status == 200
+    assert [seen.status for seen in cos.request_log.of("objects/cat.png", "GET")] == [200, 403, 200]
+
+
+async def test_a_restart_is_asked_for(gateway: RunningGateway, gallery: Gallery) -> None:
+    assert (await post(gateway, "/dev/restart", {"pause": 1.5})).json()["data"] == {"pause": 1.5}
+    async with asyncio.timeout(1):
+        await gallery.restart.wait()
+    assert gallery.pause == 1.5
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/dev/faults", {"fault": "earthquake", "on": True}),
+        ("/dev/faults", {"fault": "hang"}),
+        ("/dev/faults", {"fault": "hang", "on": 1}),
+        ("/dev/faults", []),
+        ("/dev/expire", {}),
+        ("/dev/expire", {"image_ids": ["a"] * 201}),
+        ("/dev/restart", {}),
+        ("/dev/restart", []),
+        ("/dev/restart", {"pause": -1}),
+        ("/dev/restart", {"pause": MAX_PAUSE + 1}),
+        ("/dev/restart", {"pause": float("nan")}),
+        ("/dev/restart", {"pause": "1"}),
+    ],
+)
+async def test_a_malformed_change_is_refused(
+    gateway: RunningGateway, gallery: Gallery, cos: CosEmulator, path: str, body: object
+) -> None:
+    assert (await post(gateway, path, body)).status == 400
+    assert not gallery.restart.is_set()
+    assert cos.faults.armed == []

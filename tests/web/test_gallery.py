@@ -1,0 +1,401 @@
+"""The gallery of ``gateway dev`` in a real browser: who sees what, each button, managing many images."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from playwright.async_api import Browser, Locator, Page, expect
+
+from gateway.dev.database import ImagesTable
+from gateway.dev.faults import FAULTS
+from gateway.dev.processes import wait_until
+from tests.web.conftest import on_one_loop
+from tests.web.test_looks import AXE
+
+pytestmark = [
+    pytest.mark.xdist_group("dev"),  # dev prefers fixed ports
+    pytest.mark.timeout(120),
+]
+
+PUBLIC = ("sunrise", "badge", "drifting-sun", "vector", "poster-large")
+OF_ALICE = ("dunes", "mountain-lake")
+SECONDS = 30_000  # ms in which a healed stack shows every image again
+
+
+@dataclass(frozen=True)
+class DevProcess:
+    """A running ``gateway dev``, with its output in a file."""
+
+    output: Path
+
+    @property
+    def lines(self) -> list[str]:
+        return self.output.read_text(encoding="utf-8").splitlines()
+
+    def _address(self, name: str) -> str:
+        return next(line.split()[1] for line in self.lines if line.startswith(f"{name} "))
+
+    @property
+    def public(self) -> str:
+        return self._address("gateway")
+
+    @property
+    def cos(self) -> str:
+        return self._address("cos")
+
+    def starts(self) -> int:
+        """Return how often the gateway has started."""
+        return sum("listening: " in line for line in self.lines)
+
+
+@contextmanager
+def dev_process(folder: Path, redis_url: str, postgres_dsn: str, *arguments: str) -> Iterator[DevProcess]:
+    """Run ``gateway dev`` on these servers, with its data in ``folder``."""
+    command = [sys.executable, "-m", "gateway", "dev", "--state", str(folder / "state"), *arguments]
+    servers = {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": postgres_dsn, "COLUMNS": "200"}
+    running = DevProcess(folder / "output")
+    with running.output.open("wb") as output:
+        process = subprocess.Popen(command, env={**os.environ, **servers}, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        assert wait_until(lambda: "Ctrl-C stops everything" in running.output.read_text(encoding="utf-8"), timeout=30)
+        yield running
+    finally:
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+
+
+@dataclass
+class GalleryPage:
+    """The page, the stack behind it, and what the console said."""
+
+    page: Page
+    stack: DevProcess
+    console: list[str] = field(default_factory=list)
+
+    def tile(self, image_id: str) -> Locator:
+        """Return the tile of an image."""
+        return self.page.locator(".tile", has=self.page.get_by_role("button", name=image_id, exact=True))
+
+    def badge(self, image_id: str) -> Locator:
+        return self.tile(image_id).locator(".badge")
+
+    async def become(self, user: str, way: str = "url") -> None:
+        await self.page.select_option("#way", way)
+        await self.page.select_option("#user", user)
+
+    async def are_loaded(self, *image_ids: str) -> None:
+        """Wait until these images are loaded."""
+        for image_id in image_ids:
+            await expect(self.badge(image_id)).to_have_text("loaded", timeout=SECONDS)
+
+    async def are_shown(self, *image_ids: str) -> bool:
+        """Return whether each of these has pixels on the screen now, whatever its state."""
+        pictures = self.page.locator("smart-image img")
+        widths: dict[str, int] = await pictures.evaluate_all(
+            "(all) => Object.fromEntries(all.map((one) => [one.alt, one.complete ? one.naturalWidth : 0]))"
+        )
+        return all(widths.get(image_id) for image_id in image_ids)
+
+    async def press(self, name: str) -> None:
+        await self.page.get_by_role("button", name=name, exact=True).click()
+
+    async def told(self, text: str | re.Pattern[str]) -> None:
+        """Wait until the page says so."""
+        await expect(self.page.locator("#told")).to_contain_text(text, timeout=SECONDS)
+
+
+@pytest.fixture(scope="module")
+def shared_stack(
+    redis_url: str, postgres_dsn: str, made_table: ImagesTable, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DevProcess]:
+    """One development stack with the sample images for all tests, because it starts slowly."""
+    made_table.execute("DELETE FROM images")
+    with dev_process(tmp_path_factory.mktemp("gallery"), redis_url, postgres_dsn) as running:
+        yield running
+
+
+@on_one_loop()
+async def stack(shared_stack: DevProcess) -> AsyncIterator[DevProcess]:
+    """The stack, mended after the test."""
+    yield shared_stack
+    async with aiohttp.ClientSession(headers={"Origin": shared_stack.public}) as session:
+        for name in FAULTS:
+            body = {"fault": name, "on": False}
+            async with session.post(f"{shared_stack.public}/dev/faults", json=body) as answer:
+                assert answer.status == 200
+
+
+@on_one_loop()
+async def open_page(browser: Browser) -> AsyncIterator[Callable[..., Any]]:
+    """Opens galleries; errors in their consoles fail the test."""
+    pages: list[GalleryPage] = []
+
+    async def open_(stack: DevProcess, **options: Any) -> GalleryPage:
+        context = await browser.new_context(locale="en-GB", **{"viewport": {"width": 1280, "height": 1600}, **options})
+        gallery = GalleryPage(await context.new_page(), stack)
+        pages.append(gallery)
+        gallery.page.on("pageerror", lambda error: gallery.console.append(str(error)))
+        gallery.page.on("console", lambda said: gallery.console.append(said.text) if said.type == "error" else None)
+        await gallery.page.goto(stack.public + "/")
+        return gallery
+
+    yield open_
+    for one in pages:
+        await one.page.context.close()
+        # The reason of a failed load; a violation of the page's policy reads otherwise.
+        assert [said for said in one.console if not said.startswith("Failed to load resource")] == []
+
+
+@on_one_loop()
+async def gallery(open_page: Callable[..., Any], stack: DevProcess) -> GalleryPage:
+    """The gallery, as nobody, with every public image loaded."""
+    opened: GalleryPage = await open_page(stack)
+    await opened.are_loaded(*PUBLIC)
+    return opened
+
+
+@pytest.mark.parametrize("way", ["url", "link"])
+async def test_private_images_are_shown_to_their_owner_alone(gallery: GalleryPage, way: str) -> None:
+    for image_id in OF_ALICE:
+        await expect(gallery.badge(image_id)).to_have_text("failed")
+    await gallery.become("alice", way)
+    await gallery.are_loaded(*PUBLIC, *OF_ALICE)
+    await expect(gallery.badge("aurora")).to_have_text("failed")
+    source = await gallery.tile("dunes").locator("img").evaluate("(image) => image.currentSrc")
+    assert ("/i/dunes?kid=" in source) == (way == "link")
+    assert ("q-signature=" in source) == (way == "url")
+    await gallery.become("bob", way)
+    await gallery.are_loaded("aurora")
+    for image_id in OF_ALICE:
+        await expect(gallery.badge(image_id)).to_have_text("failed")
+    assert not await gallery.are_shown("dunes"), "what alice saw is gone"
+    await expect(gallery.page.locator("#count")).to_have_text("9 images, 7 loaded, 2 failed")
+
+
+async def test_thumbnails_come_through_a_style(gallery: GalleryPage) -> None:
+    poster = gallery.tile("poster-large").locator("img")
+    assert "style=card&w=320&format=webp&v=" in await poster.evaluate("(image) => image.currentSrc")
+
+
+async def test_expired_urls_are_replaced(gallery: GalleryPage) -> None:
+    await gallery.become("alice")
+    await gallery.are_loaded(*PUBLIC, *OF_ALICE)
+    journal = f"{gallery.stack.cos}/.emulator/journal"
+    async with aiohttp.ClientSession() as session:
+        await (await session.delete(journal)).read()
+        await gallery.press("Expire all URLs")
+        await gallery.told("7 pictures are shown")
+        await gallery.are_loaded(*PUBLIC, *OF_ALICE)
+        async with session.get(journal) as answer:
+            seen = await answer.text()
+    assert seen.count('"status": 403') >= len(PUBLIC), seen
+    assert await gallery.are_shown(*PUBLIC, *OF_ALICE)
+
+
+@pytest.mark.parametrize("name", ["COS answers 503", "COS hangs"])
+async def test_images_wait_while_cos_fails_and_come_back(gallery: GalleryPage, name: str) -> None:
+    button = gallery.page.get_by_role("button", name=name)
+    await gallery.press(name)
+    await expect(button).to_have_attribute("aria-pressed", "true")
+    await expect(gallery.badge("sunrise")).not_to_have_text("loaded")
+    assert await gallery.are_shown(*PUBLIC), "what is shown stays"
+    await gallery.press("Show all again from nothing")
+    await expect(gallery.badge("sunrise")).to_have_text(re.compile("retrying"), timeout=SECONDS)
+    assert not await gallery.are_shown("sunrise")
+    await expect(gallery.page.locator("#log")).to_contain_text("sunrise: attempt 1 failed")
+    await gallery.press(name)
+    await gallery.are_loaded(*PUBLIC)
+    await gallery.told("5 pictures are shown")
+
+
+async def test_a_fault_outlives_the_page(gallery: GalleryPage) -> None:
+    button = gallery.page.get_by_role("button", name="COS hangs")
+    await gallery.press("COS hangs")
+    await expect(button).to_have_attribute("aria-pressed", "true")
+    await gallery.page.reload()
+    await expect(button).to_have_attribute("aria-pressed", "true")
+    await gallery.press("COS hangs")
+    await expect(button).to_have_attribute("aria-pressed", "false")
+
+
+async def test_images_survive_a_restart_of_the_gateway(gallery: GalleryPage) -> None:
+    starts = gallery.stack.starts()
+    await gallery.press("Restart the gateway")
+    await gallery.told("The gateway is away")
+    await expect(gallery.badge("sunrise")).not_to_have_text("loaded")
+    assert await gallery.are_shown(*PUBLIC)
+    await gallery.told("5 pictures are shown")
+    await gallery.are_loaded(*PUBLIC)
+    assert gallery.stack.starts() == starts + 1
+    await expect(gallery.page.locator("#log")).to_contain_text("sunrise: shown again after")
+
+
+async def test_images_wait_offline_and_go_on_online(gallery: GalleryPage) -> None:
+    await gallery.press("Go offline")
+    await expect(gallery.badge("sunrise")).to_have_text("offline", timeout=SECONDS)
+    assert await gallery.are_shown(*PUBLIC)
+    await gallery.told("You are online again")
+    await gallery.are_loaded(*PUBLIC)
+    assert await gallery.page.evaluate("navigator.onLine")
+
+
+async def test_a_browser_without_a_network_is_noticed(gallery: GalleryPage) -> None:
+    await gallery.page.context.set_offline(True)
+    await gallery.page.get_by_label("Select sunrise").check()
+    await gallery.press("Reload")
+    await expect(gallery.badge("sunrise")).to_have_text("offline")
+    await gallery.press("Expire all URLs")
+    await gallery.told("That did not work")
+    await gallery.page.context.set_offline(False)
+    await gallery.are_loaded("sunrise")
+
+
+async def test_filters_choose_by_name_visibility_and_state(gallery: GalleryPage) -> None:
+    names = gallery.page.locator(".tile:visible .name")
+    await gallery.page.fill("#search", "SUN")
+    await expect(names).to_have_text(["sunrise", "drifting-sun", "vector"])  # vector's file is hills+sun.svg
+    await gallery.page.fill("#search", "")
+    await gallery.page.select_option("#visibility", "private")
+    await expect(names).to_have_text(["dunes", "mountain-lake", "user:bob@v1.2_night", "aurora"])
+    await gallery.page.select_option("#visibility", "")
+    await gallery.page.select_option("#state", "failed")
+    await expect(names).to_have_count(4)
+    await gallery.become("alice")
+    await expect(names).to_have_text(["user:bob@v1.2_night", "aurora"])
+    await gallery.page.fill("#search", "nothing has this name")
+    await expect(gallery.page.locator("#count")).to_have_text("0 images, 0 loaded")
+
+
+async def test_many_are_selected_and_their_urls_refreshed(gallery: GalleryPage) -> None:
+    page, done = gallery.page, gallery.page.locator("#done")
+    await gallery.become("alice")
+    await gallery.are_loaded(*OF_ALICE)
+    assert await page.get_by_role("button", name="Refresh URLs").is_disabled()
+    await page.get_by_label("Select all").check()
+    await gallery.press("Refresh URLs")
+    # alice owns sunrise, badge, poster-large, dunes and mountain-lake
+    await expect(done).to_have_text("5 new URLs; 4 refused: only the owner may refresh")
+    await gallery.are_loaded(*PUBLIC, *OF_ALICE)
+    await page.get_by_label("Select all").uncheck()
+    await page.get_by_label("Select badge").click()
+    await page.get_by_label("Select poster-large").click(modifiers=["Shift"])
+    selected = page.locator(".tile:has(:checked) .name")
+    await expect(selected).to_have_text(["badge", "drifting-sun", "vector", "poster-large"])
+    assert await page.get_by_label("Select all").evaluate("(box) => box.indeterminate")
+
+
+async def test_copied_links_open_the_images_without_a_token(gallery: GalleryPage) -> None:
+    page = gallery.page
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=gallery.stack.public)
+    await gallery.become("alice")
+    for image_id in ("sunrise", "dunes", "aurora"):
+        await page.get_by_label(f"Select {image_id}").check()
+    await gallery.press("Copy links")
+    await expect(page.locator("#done")).to_have_text("2 copied; 1 refused: only the owner makes links")
+    links = (await page.evaluate("navigator.clipboard.readText()")).split("\n")
+    assert links[0] == f"{gallery.stack.public}/i/sunrise"
+    async with aiohttp.ClientSession() as session:
+        for link in links:
+            async with session.get(link) as answer:
+                assert answer.status == 200
+
+
+async def test_details_show_what_the_api_says(gallery: GalleryPage) -> None:
+    page, dialog = gallery.page, gallery.page.get_by_role("dialog")
+    await page.get_by_role("button", name="sunrise").click()
+    await expect(dialog.get_by_role("heading", name="sunrise")).to_be_visible()
+    for text in ("photos/sunrise.jpg", "image/jpeg", "image-gateway;", "Only the owner is told.", "960 original"):
+        await expect(dialog).to_contain_text(text)
+    async with page.context.expect_page() as opened:
+        await dialog.get_by_role("link", name="original", exact=True).click()
+    assert (await opened.value).url == f"{gallery.stack.public}/i/sunrise"
+    await (await opened.value).close()
+    await page.keyboard.press("Escape")
+    await expect(dialog).to_be_hidden()
+    await gallery.become("alice")
+    await gallery.are_loaded("dunes")
+    await gallery.tile("dunes").locator("smart-image").click()
+    await expect(dialog).to_contain_text("refresh_due_at")
+    await expect(dialog).to_contain_text("private, max-age")
+    await dialog.get_by_role("button", name="Close").click()
+    await expect(dialog).to_be_hidden()
+
+
+async def test_the_keyboard_reaches_everything(gallery: GalleryPage) -> None:
+    page = gallery.page
+    names = page.locator(".tile .name")
+    await names.nth(0).focus()
+    for key, at in (("ArrowRight", 1), ("ArrowLeft", 0), ("End", 8), ("Home", 0), ("ArrowUp", 0)):
+        await page.keyboard.press(key)
+        await expect(names.nth(at)).to_be_focused()
+    columns = await page.locator("#grid").evaluate(
+        "(grid) => getComputedStyle(grid).gridTemplateColumns.split(' ').length"
+    )
+    await page.keyboard.press("ArrowDown")
+    await expect(names.nth(columns)).to_be_focused()
+    name = await names.nth(columns).text_content()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("dialog").get_by_role("heading", name=name or "")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(names.nth(columns)).to_be_focused()
+    await page.keyboard.press("/")
+    await expect(page.locator("#search")).to_be_focused()
+    await page.keyboard.type("a/b")
+    assert await page.input_value("#search") == "a/b"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing(gallery: GalleryPage, scheme: Any) -> None:
+    await gallery.page.emulate_media(color_scheme=scheme)
+    await gallery.press("COS answers 503")
+    await gallery.page.get_by_label("Select sunrise").check()
+    # As a script of the page its policy would refuse it.
+    await gallery.page.evaluate(await asyncio.to_thread(AXE.read_text, encoding="utf-8"))
+    found = "axe.run().then(({violations}) => violations.map(({id, nodes}) => [id, nodes.map(({html}) => html)]))"
+    assert await gallery.page.evaluate(found) == []
+    await gallery.page.get_by_role("button", name="sunrise").click()
+    await expect(gallery.page.get_by_role("dialog")).to_contain_text("photos/sunrise.jpg")
+    assert await gallery.page.evaluate(found) == []
+
+
+@pytest.mark.parametrize("width", [320, 390])
+async def test_nothing_is_cut_on_a_telephone(open_page: Callable[..., Any], stack: DevProcess, width: int) -> None:
+    gallery = await open_page(stack, viewport={"width": width, "height": 700}, is_mobile=True, has_touch=True)
+    await expect(gallery.page.locator(".tile")).to_have_count(9)
+    assert await gallery.page.evaluate("document.documentElement.scrollWidth") == width
+    small = """[...document.querySelectorAll("button, select, input")]
+                 .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < 24)
+                 .map((one) => one.outerHTML)"""
+    assert await gallery.page.evaluate(small) == []
+
+
+@pytest.fixture
+def large_stack(redis_url: str, postgres_dsn: str, tmp_path: Path, png: bytes) -> Iterator[DevProcess]:
+    """A development stack with a folder of 125 images."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(125):
+        (folder / f"{number:03}.png").write_bytes(png)
+    with dev_process(tmp_path, redis_url, postgres_dsn, "--images", str(folder)) as running:
+        yield running
+
+
+async def test_a_large_folder_is_shown_in_parts(open_page: Callable[..., Any], large_stack: DevProcess) -> None:
+    gallery = await open_page(large_stack)
+    names = gallery.page.locator(".tile .name")
+    await expect(names).to_have_count(120)
+    await gallery.press("Show more")
+    await expect(names).to_have_count(125)
+    await expect(names.nth(120)).to_be_focused()
+    await expect(gallery.page.get_by_role("button", name="Show more")).to_be_hidden()
+    await gallery.page.fill("#search", "124")
+    await gallery.are_loaded("124.png")
