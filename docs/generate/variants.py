@@ -5,9 +5,9 @@ from docs.generate.drawing import Box, arrow, picture, text
 _WIDTH, _HEIGHT = 920, 330
 _TOP, _BELOW = 50, 210
 
-_ADDRESS = Box("style=card&amp;w=320&amp;dpr=2", "format=auto, and Accept", 20, _TOP, 210)
-_NAME = Box("card@640.avif", "in the allow-list", 330, _TOP, 160, style="own")
-_CACHES = Box("URL, entry, bytes, tag", "each of its own", 560, _TOP, 190, style="own")
+_ADDRESS = Box("style=card&amp;w=320&amp;dpr=2", "format=auto, and Accept", 20, _TOP, 245)
+_NAME = Box("card@640.avif", "in the allow-list", 365, _TOP, 150, style="own")
+_CACHES = Box("URL, entry, bytes", "each of its own", 570, _TOP, 190, style="own")
 _COS = Box("COS", "imageMogr2", 810, _TOP, 90)
 
 _AVIF = Box("card@640.avif", "image/avif", 20, _BELOW, 170, style="own")
