@@ -52,16 +52,33 @@ def test_any_text_is_valid_or_not(text: str, id_type: str) -> None:
     assert CatalogQuery.valid_ids([text], id_type) in ([], [text])
 
 
+# Width, height, focus, version and placeholder of a table without these columns.
+NO_MORE = (None, None, None, None, None)
+
+
 def test_a_row_becomes_a_record() -> None:
-    row = ("cat", "objects/cat.png", "alice", True, "other-1250000001", "ap-beijing", "image/png")
+    row = ("cat", "objects/cat.png", "alice", True, "other-1250000001", "ap-beijing", "image/png", *NO_MORE)
     assert query().read(row) == ImageRecord(
         "cat", "alice", True, "other-1250000001", "ap-beijing", "objects/cat.png", "image/png"
     )
 
 
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ((800, 500, "north", "7", "L6Pj0^"), (800, 500, "north", "7", "L6Pj0^")),
+        ((0, 50_001, "up", "", ""), (None, None, None, "", None)),
+        ((1, 1, "center", "a b", "x" * 2049), (1, 1, "center", "a b", None)),
+    ],
+)
+def test_sizes_focus_and_placeholder_that_no_image_has_are_none(sent: tuple[Any, ...], read: tuple[Any, ...]) -> None:
+    record = query().read(("cat", "cat.png", None, True, None, None, None, *sent))
+    assert (record.width, record.height, record.focus, record.version, record.placeholder) == read
+
+
 @pytest.mark.parametrize("unset", [None, ""])
 def test_a_row_without_bucket_or_region_has_the_configured_one(unset: str | None) -> None:
-    record = query().read(("cat", "cat.png", None, None, unset, unset, None))
+    record = query().read(("cat", "cat.png", None, None, unset, unset, None, *NO_MORE))
     assert (record.bucket, record.region) == ("photos-1250000000", "ap-guangzhou")
     assert (record.owner, record.public, record.content_type) == (None, False, None)
 
@@ -86,4 +103,4 @@ def test_a_row_with_an_impossible_key_bucket_or_region_is_refused(
     key: str | None, bucket: str | None, region: str | None
 ) -> None:
     with pytest.raises(ValueError, match=r"."):
-        query().read(("cat", key, None, True, bucket, region, None))
+        query().read(("cat", key, None, True, bucket, region, None, *NO_MORE))
