@@ -81,7 +81,7 @@ webtest: $(if $(NPM),$(WEB_STAMP))
 	$(if $(CHROMIUM),,@echo "Chromium was not found: tests/web does not run (Debian: apt-get install chromium)")
 
 alerts:  ## test the alert rules; needs promtool
-	promtool check rules config/prometheus/alerts.yml
+	promtool check rules config/prometheus/alerts.yml config/prometheus/objectives.yml
 	promtool test rules tests/prometheus/alerts.yml
 
 bench: install  ## measure the gateway against a bare aiohttp and nginx; needs nginx, wrk and two cores

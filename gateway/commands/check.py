@@ -24,11 +24,13 @@ from gateway.errors import CredentialsExpired
 from gateway.ops.check_cos import CosCheck
 from gateway.ops.check_credentials import diagnose_credentials
 from gateway.ops.check_database import Database, DatabaseCheck
+from gateway.ops.check_machine import diagnose_nginx_cache, diagnose_open_files
 from gateway.ops.check_nginx import diagnose_nginx
 from gateway.ops.check_variants import check_variants
 from gateway.ops.diagnostics import diagnose
 from gateway.ops.finding import Finding
 from gateway.ops.placeholders import diagnose_placeholders
+from gateway.server.file_limit import hard_limit, needed_files
 from gateway.settings import FallbackSettings, RedisSettings, Settings
 
 
@@ -122,8 +124,13 @@ async def _findings(settings: Settings, nginx: Path) -> AsyncIterator[Finding]:
 
             async for finding in check_variants(make, image, app[app_keys.RENDITIONS]):
                 yield finding
-    if (of_nginx := await asyncio.to_thread(diagnose_nginx, nginx, VERSION)) is not None:
-        yield of_nginx
+    yield diagnose_open_files(hard_limit(), needed_files(settings.server.max_streams))
+    for of_nginx in (
+        await asyncio.to_thread(diagnose_nginx, nginx, VERSION),
+        await asyncio.to_thread(diagnose_nginx_cache, nginx),
+    ):
+        if of_nginx is not None:
+            yield of_nginx
 
 
 def _address_of(settings: RedisSettings) -> str:

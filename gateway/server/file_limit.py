@@ -21,7 +21,7 @@ def raise_nofile_limit(max_streams: int) -> None:
     for programs that need more.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = _PER_STREAM * max_streams + _RESERVE
+    needed = needed_files(max_streams)
     target = hard if hard != resource.RLIM_INFINITY else needed
     if soft != resource.RLIM_INFINITY and soft < target:
         try:
@@ -36,6 +36,17 @@ def raise_nofile_limit(max_streams: int) -> None:
             soft,
             needed,
         )
+
+
+def needed_files(max_streams: int) -> int:
+    """Return how many open files the process needs at most."""
+    return _PER_STREAM * max_streams + _RESERVE
+
+
+def hard_limit() -> int | None:
+    """Return the hard limit of open files; None: no limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return hard if hard != resource.RLIM_INFINITY else None
 
 
 class ConnectionBudget(NamedTuple):

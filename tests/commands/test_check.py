@@ -29,6 +29,7 @@ async def test_every_dependency_is_reported_when_all_work(config_file: Path, ima
         ["ok", "changes:"],
         ["ok", "cos"],
         ["ok", "clock:"],
+        ["ok", "open"],
     ]
     assert "the row a was read, as " in output
     assert f"cos {BUCKET}: GET 206 and HEAD 200 at http://127.0.0.1:{images.cos.port}, row a" in output

@@ -1,6 +1,8 @@
 """``config/prometheus`` only uses metrics and routes that exist."""
 
 import re
+import shutil
+import subprocess
 from typing import Any
 
 from gateway.api.routes import ADMIN
@@ -8,25 +10,67 @@ from gateway.app import create_admin_app, create_app
 from gateway.metrics.collectors import Metrics
 from gateway.settings import AdminSettings
 from gateway.settings.sources import load_settings
-from tests.config.files import CONFIG, GATEWAY_YAML, ROOT, read_yaml
+from tests.config.files import CONFIG, GATEWAY_YAML, ROOT, read, read_yaml
+
+RULE_FILES = ("alerts.yml", "objectives.yml")
+
+
+def rules() -> list[dict[str, Any]]:
+    documents = [read_yaml(f"config/prometheus/{file}") for file in RULE_FILES]
+    return [rule for document in documents for group in document["groups"] for rule in group["rules"]]
 
 
 def alerts() -> list[dict[str, Any]]:
-    return [rule for group in read_yaml("config/prometheus/alerts.yml")["groups"] for rule in group["rules"]]
+    return [rule for rule in rules() if "alert" in rule]
 
 
-def test_every_alert_uses_metrics_that_exist() -> None:
-    existing = Metrics().registry._names_to_collectors.keys()
-    used = {name for rule in alerts() for name in re.findall(r"\bimage_gateway_\w+", rule["expr"])}
-    assert len(used) >= 5
+def test_every_rule_uses_metrics_that_exist() -> None:
+    existing = set(Metrics().registry._names_to_collectors)
+    used = {name for rule in rules() for name in re.findall(r"\bimage_gateway_\w+", rule["expr"])}
+    assert len(used) >= 15
     assert used - existing == set()
 
 
-def test_every_alert_has_a_severity_and_a_summary() -> None:
+def test_every_recorded_series_that_an_alert_uses_is_recorded() -> None:
+    recorded = {rule["record"] for rule in rules() if "record" in rule}
+    used = {name for rule in alerts() for name in re.findall(r"\bimage_gateway:\w+:\w+", rule["expr"])}
+    assert used == recorded
+
+
+def test_every_alert_is_written_by_the_guide_of_mixins() -> None:
+    """Monitoring Mixins, guidelines for alert names, labels and annotations."""
     for rule in alerts():
+        assert re.fullmatch(r"ImageGateway[A-Z][A-Za-z]+", rule["alert"])
+        assert rule["labels"] == {"severity": rule["labels"]["severity"]}
         assert rule["labels"]["severity"] in ("critical", "warning")
-        assert rule["annotations"]["summary"]
+        summary, description = rule["annotations"]["summary"], rule["annotations"]["description"]
+        assert re.fullmatch(r"[A-Z][^{]+\.", summary), f"{rule['alert']}: a summary does not vary"
+        assert re.fullmatch(r"([A-Z0-9]|\{\{).+\.", description, flags=re.DOTALL)
+        assert "{{" in description, f"{rule['alert']}: a description has figures"
     assert len({rule["alert"] for rule in alerts()}) == len(alerts())
+
+
+def test_every_alert_has_a_heading_in_the_runbook_and_every_heading_an_alert() -> None:
+    section = read("docs/runbook.md").partition("\n## Alerts\n")[2]
+    headings = re.findall(r"^### (\w+)$", section, flags=re.MULTILINE)
+    assert sorted(headings) == sorted(rule["alert"] for rule in alerts())
+    for rule in alerts():
+        assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}"
+    for text in re.split(r"^### \w+\n", section, flags=re.MULTILINE)[1:]:
+        for part in ("symptom", "meaning", "look", "mend"):
+            assert f"**{part}" in text.lower()
+
+
+PROMTOOL = shutil.which("promtool")
+
+if PROMTOOL is not None:  # the tests above hold the files without it
+
+    def test_promtool_accepts_the_rules_and_their_tests() -> None:
+        """``make alerts``."""
+        files = [str(CONFIG / "prometheus" / file) for file in RULE_FILES]
+        for arguments in (["check", "rules", *files], ["test", "rules", "tests/prometheus/alerts.yml"]):
+            done = subprocess.run([str(PROMTOOL), *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
 
 
 def route_names() -> set[str]:
@@ -50,12 +94,15 @@ def test_the_alert_tests_use_series_that_exist() -> None:
     """``make alerts`` runs the alert tests, where promtool is installed."""
     tests = read_yaml("tests/prometheus/alerts.yml")
     assert [(ROOT / "tests/prometheus" / file).resolve() for file in tests["rule_files"]] == [
-        CONFIG / "prometheus" / "alerts.yml"
+        CONFIG / "prometheus" / file for file in RULE_FILES
     ]
     series = [one["series"] for test in tests["tests"] for one in test["input_series"]]
-    existing = {sample.name for metric in Metrics().registry.collect() for sample in metric.samples}
-    existing |= {metric.name for metric in Metrics().registry.collect() if metric.type == "gauge"}
-    existing |= {f"{metric.name}_total" for metric in Metrics().registry.collect() if metric.type == "counter"}
+    collected = list(Metrics().registry.collect())
+    existing = {sample.name for metric in collected for sample in metric.samples}
+    existing |= {metric.name for metric in collected if metric.type == "gauge"}
+    existing |= {f"{metric.name}_total" for metric in collected if metric.type == "counter"}
+    histograms = [metric.name for metric in collected if metric.type == "histogram"]
+    existing |= {f"{name}_{part}" for name in histograms for part in ("bucket", "count", "sum")}
     assert {one.partition("{")[0] for one in series} - existing == set()
     routes = {found for one in series for found in re.findall(r'route="([^"]+)"', one)}
     assert routes - route_names() == set()
@@ -65,7 +112,7 @@ def test_the_alert_tests_use_series_that_exist() -> None:
 
 def test_prometheus_scrapes_the_admin_port_and_reads_the_alerts() -> None:
     prometheus = read_yaml("config/prometheus/prometheus.yml")
-    assert [(CONFIG / "prometheus" / file).is_file() for file in prometheus["rule_files"]] == [True]
+    assert prometheus["rule_files"] == list(RULE_FILES)
     (job,) = prometheus["scrape_configs"]
     assert job["dns_sd_configs"][0]["port"] == AdminSettings().port
     assert f'job="{job["job_name"]}"' in alerts()[0]["expr"]
