@@ -16,6 +16,7 @@ export const INTERNAL = [
     "select",
     "subject",
     "reserve",
+    "redraw",
     "isLazy",
     "become",
     "start",

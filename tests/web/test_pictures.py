@@ -1,6 +1,7 @@
 """Images that load, and their requests."""
 
 import asyncio
+import json
 
 from playwright.async_api import CDPSession
 
@@ -70,6 +71,31 @@ async def test_fifty_images_are_resolved_by_one_call(visit: Visit, images: Image
     await visit.state("#p49", "failed")
     assert len(visit.asked_for("POST")) == 1
     assert not visit.asked_for("/i/p")
+
+
+async def test_the_first_call_is_for_the_images_nearest_to_the_viewport(
+    visit: Visit, images: Images, png: bytes
+) -> None:
+    """The page shows the last elements of the document at its top; 200 ids fit into a call."""
+    await images.add("a", png)
+    asked: list[list[str]] = []
+    visit.page.on(
+        "request",
+        lambda request: asked.append(json.loads(request.post_data)["image_ids"]) if request.post_data else None,
+    )
+    await visit.open(
+        "<style>main { display: flex; flex-direction: column-reverse } smart-image { flex: none }</style><main>"
+        + "".join(
+            f'<smart-image mode="url" image-id="p{number}" alt="" width="80" height="60"></smart-image>'
+            for number in range(210)
+        )
+        + "</main>"
+    )
+    await visit.until("() => document.querySelectorAll(':state(failed)').length === 210")
+    assert [len(ids) for ids in asked] == [200, 10]
+    # Those within the viewport have the same rank.
+    assert set(asked[0][:10]) == {f"p{number}" for number in range(200, 210)}
+    assert asked[1][-1] == "p0"
 
 
 async def test_a_strict_content_security_policy_is_not_violated(

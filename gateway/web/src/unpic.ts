@@ -1,6 +1,5 @@
 /** Provider for unpic: `transform`, `generate` and `extract`. */
-import { proxyAddress } from "./core/addresses.js";
-import { baseUrlOf } from "./core/config.js";
+import { variantAddress } from "./variant-address.js";
 
 /** Operations on an image. */
 export interface GatewayOperations {
@@ -20,14 +19,7 @@ const ADDRESS = /^(?<base>.*)\/(?:i\/(?<short>[^/]+)|api\/v1\/images\/(?<long>[^
 /** Return the address of an image with the operations; `src` is an id or an address of the gateway. */
 export function generate(src: string | URL, operations: GatewayOperations, options: GatewayOptions = {}): string {
   const found = ADDRESS.exec(String(src).split("?")[0] ?? "")?.groups;
-  const base = baseUrlOf(options.baseUrl ?? found?.base);
-  const { style, width, format, version } = operations;
-  return proxyAddress(base, found?.short ?? found?.long ?? String(src), {
-    style: style ?? null,
-    width: width ? Number(width) : null,
-    format: format ?? null,
-    version: version ?? null,
-  });
+  return variantAddress(options.baseUrl ?? found?.base, found?.short ?? found?.long ?? String(src), operations);
 }
 
 /** Return the id and the operations of an address, or null if it is not an address of the gateway. */

@@ -1,1 +1,1 @@
-export * from "./smart-image.B0zgN5hf.js";
+export * from "./smart-image.DGiO_0w1.js";

@@ -50,8 +50,16 @@ test.each([
 test("next/image, Nuxt Image and unpic get the same addresses", () => {
   const wanted = `${BASE}/i/a?style=card&w=640`;
   expect(createLoader({ baseUrl: BASE, styleName: "card" })({ src: "a", width: 640, quality: 75 })).toBe(wanted);
+  // Without a style there are no widths and formats.
   expect(nextLoader({ src: "a", width: 640 })).toBe("/i/a");
+  expect(nuxt().getImage("a", { baseURL: BASE, modifiers: { width: "640", format: "webp" } }).url).toBe(`${BASE}/i/a`);
+  expect(generate("a", { width: 640, format: "webp", version: "7" }, { baseUrl: BASE })).toBe(`${BASE}/i/a?v=7`);
   expect(nuxt().getImage("a", { baseURL: BASE, modifiers: { width: 640, style: "card" } })).toEqual({ url: wanted });
+  const options = { baseURL: BASE, style: "card", modifiers: { width: "639.5", format: "webp" } };
+  expect(nuxt().getImage("/a", options).url).toBe(`${wanted}&format=webp`);
+  expect(createLoader({ baseUrl: BASE, styleName: "card", format: "avif" })({ src: "a", width: 640 })).toBe(
+    `${wanted}&format=avif`,
+  );
   expect(generate("a", { width: 640, style: "card" }, { baseUrl: BASE })).toBe(wanted);
   expect(transform(`${BASE}/i/a?style=card&w=320`, { width: 640 })).toBe(wanted);
   expect(extract(wanted)).toEqual({

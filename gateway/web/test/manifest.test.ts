@@ -10,7 +10,7 @@ test("custom-elements.json lists every attribute, each with its property", () =>
   const prototype = {};
   reflectAttributes(prototype as HTMLElement);
   const told = attributes.map((attribute) => ("fieldName" in attribute ? attribute.fieldName : undefined));
-  expect(told.filter(Boolean).sort()).toEqual(Object.keys(prototype).sort());
+  expect(told.filter(Boolean).sort()).toEqual(Object.getOwnPropertyNames(prototype).sort());
   for (const { name, fieldName } of attributes)
     expect(fieldName?.toLowerCase() ?? "lang").toBe(name.replaceAll("-", ""));
   expect(propertyOf("retry-max-delay")).toBe("retryMaxDelay");

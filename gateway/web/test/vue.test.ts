@@ -21,6 +21,25 @@ test("a server renders the element with its <img>", async () => {
     expect(img).toContain(part);
 });
 
+test("a server renders the formats and widths of a style", async () => {
+  const props = { imageId: "a", styleName: "card", widths: [320, 640], formats: "avif original", sizes: "50vw" };
+  const html = await renderToString(
+    createSSRApp(() => h(SmartImage, { ...props, baseUrl: "https://gw", priority: true })),
+  );
+  const card = "https://gw/i/a?style=card&amp;w=320&amp;format";
+  expect(html).toMatch(/<picture><source[^>]*><img[^>]*><\/picture>/);
+  expect(/<source[^>]*>/.exec(html)?.[0]).toContain(`type="image/avif" sizes="50vw" srcset="${card}=avif 320w, `);
+  const img = /<img[^>]*>/.exec(html)?.[0];
+  for (const part of ['fetchpriority="high"', `srcset="${card}=original 320w, `, 'src="https://gw/i/a?style=card"'])
+    expect(img).toContain(part);
+  expect(img).not.toContain("loading");
+  const lazy = await renderToString(
+    createSSRApp(() => h(SmartImage, { imageId: "a", styleName: "card", widths: "320", lazy: true })),
+  );
+  expect(lazy).not.toContain("<picture>");
+  expect(lazy).toContain('sizes="auto, 100vw"');
+});
+
 test("a server renders no <img> in url mode", async () => {
   const html = await renderToString(createSSRApp(() => h(SmartImage, { imageId: "a", mode: "url" })));
   expect(html).not.toContain("<img");

@@ -50,7 +50,6 @@ export function reflectAttributes(prototype: HTMLElement): void {
     const standard = (NUMBERS as Record<string, number>)[name];
     const isSwitch = (SWITCHES as string[]).includes(name);
     Object.defineProperty(prototype, propertyOf(name), {
-      enumerable: true,
       get(this: HTMLElement) {
         const value = this.getAttribute(name);
         if (isSwitch) return (value ?? "false") !== "false";

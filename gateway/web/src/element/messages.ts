@@ -4,7 +4,7 @@ import type { FailureKind } from "../core/failure.js";
 /** Keys of the texts in `configureSmartImage({messages: {en: {…}}})`. */
 export type MessageKey = "retrying" | "offline" | "failed" | "not_found" | "unauthorized" | "retry";
 
-const BUILT_IN: Readonly<Record<string, Record<MessageKey, string>>> = {
+const BUILT_IN = {
   en: {
     retrying: "Trying again…",
     offline: "You are offline.",
@@ -21,14 +21,14 @@ const BUILT_IN: Readonly<Record<string, Record<MessageKey, string>>> = {
     unauthorized: "请登录后查看图片。",
     retry: "重试",
   },
-};
+} satisfies Record<string, Record<MessageKey, string>>;
 
 /** Return the text in the language of the element: the page's own, else the built-in one, else English. */
 export function message(key: MessageKey, element: HTMLElement): string {
   const lang = element.closest<HTMLElement>("[lang]")?.lang || navigator.language;
   const short = lang.slice(0, 2).toLowerCase();
   const own = config.messages;
-  return own?.[lang]?.[key] ?? own?.[short]?.[key] ?? (BUILT_IN[short] ?? BUILT_IN.en)?.[key] ?? key;
+  return own?.[lang]?.[key] ?? own?.[short]?.[key] ?? (BUILT_IN[short as "en"] ?? BUILT_IN.en)[key];
 }
 
 /** Return the key of the text for a failure. */

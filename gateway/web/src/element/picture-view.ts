@@ -13,7 +13,7 @@ export interface PictureView extends LoaderView {
   /** Select another image. `isGiven`: the page has set the source of the `<img>`, so that it is loading already. */
   select(subject: string, isGiven?: boolean): void;
   /** Update the reserved space, the placeholder and the overlay. */
-  refresh(): void;
+  redraw(): void;
 }
 
 /** Make the view of `host`. */
@@ -33,7 +33,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
     return current;
   }
 
-  function refresh(): void {
+  function redraw(): void {
     const width = host.width || meta?.width || 0;
     const height = host.height || meta?.height || 0;
     if (width && height && host.isConnected) Object.assign(img(), { width, height });
@@ -57,7 +57,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
       return subject;
     },
     img,
-    refresh,
+    redraw,
     tell,
     select(wanted, isWantedGiven = false) {
       subject = wanted;
@@ -96,7 +96,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
     },
     described(found) {
       meta = found;
-      refresh();
+      redraw();
     },
     changed(from, to) {
       // Remove the image of the previous id.
@@ -106,7 +106,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
       }
       states?.delete(from);
       states?.add(to);
-      refresh();
+      redraw();
       tell("statechange", { from, to });
     },
   };

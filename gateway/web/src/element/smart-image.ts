@@ -168,7 +168,7 @@ export class SmartImageElement extends Base {
       isGiven = !view.subject && !!img.src && !this.#viaUrl;
       view.select(subject, isGiven);
     }
-    view.refresh();
+    view.redraw();
     if (!isChanged) return;
     if (isGiven || !this.isLazy) {
       this.reload();

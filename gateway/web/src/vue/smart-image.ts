@@ -1,10 +1,9 @@
 import { defineComponent, getCurrentInstance, h, type PropType, type SlotsType, shallowRef } from "vue";
-import { proxyAddress } from "../core/addresses.js";
-import { baseUrlOf } from "../core/config.js";
 import type { FailureKind, LoadFailure } from "../core/failure.js";
 import type { LoadState } from "../core/loader.js";
 import { defineSmartImage } from "../element/define-element.js";
 import type { SmartImageElement } from "../element/smart-image.js";
+import { renderPicture } from "./render-picture.js";
 
 /** Properties of the slots. */
 export interface SmartImageSlotProps {
@@ -73,17 +72,10 @@ export const SmartImage = defineComponent({
     // Created once, so that Vue never patches the <img>: the element manages it.
     const isRendered = !globalThis.document || !!getCurrentInstance()?.vnode.el;
     const picture =
-      isRendered && props.imageId && props.mode !== "url" && props.useProxy !== false ? h("img", imgProps()) : null;
+      isRendered && props.imageId && props.mode !== "url" && props.useProxy !== false ? renderPicture(props) : null;
 
     function reload(options?: { fresh?: boolean }): void {
       element.value?.reload(options);
-    }
-
-    function imgProps() {
-      const { imageId = "", alt, width, height, lazy, loading, styleName, version, link, baseUrl } = props;
-      const variant = { style: styleName ?? null, version: version ?? null, link: link ?? null };
-      const src = proxyAddress(baseUrlOf(baseUrl), imageId, variant);
-      return { alt, width, height, loading: lazy ? "lazy" : loading, src };
     }
 
     function changed(event: CustomEvent<{ from: LoadState; to: LoadState }>): void {
