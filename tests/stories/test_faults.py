@@ -1,0 +1,293 @@
+"""Twelve faults, put in on purpose: each is named by ``/readyz``, ``check``, ``explain`` or the metric of an alert.
+
+The table in docs/runbook.md says which tool names which; tests/prometheus/alerts.yml shows that the alerts fire.
+"""
+
+import asyncio
+import json
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+import redis
+import yaml
+from psycopg2.extensions import make_dsn
+
+from gateway.cos_emulator.access import Credential
+from gateway.cos_emulator.server import CosEmulator
+from gateway.dev.database import ImageRow, ImagesTable
+from gateway.ops.check_machine import diagnose_nginx_cache
+from tests.config.files import read, read_yaml
+from tests.conftest import ADMIN_TOKEN, BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway, token_for
+from tests.processes import run_gateway
+from tests.waiting import until
+
+RawSettings = dict[str, dict[str, Any]]
+OTHER = "other-1250000000"
+KEY = "objects/cat.png"
+LINKS = {"signed_links": {"keys": {"k1": "a-secret-of-at-least-thirty-two-bytes"}}}
+
+
+class Operator:
+    """What an operator can ask."""
+
+    def __init__(self, raw_settings: RawSettings, folder: Path) -> None:
+        self._raw_settings = raw_settings
+        self._folder = folder
+
+    def config(self, **changes: dict[str, Any]) -> str:
+        """Return the path of the configuration with changed sections."""
+        sections = {
+            name: {**self._raw_settings.get(name, {}), **changes.get(name, {})} for name in self._raw_settings | changes
+        }
+        file = self._folder / "gateway.yaml"
+        file.write_text(yaml.safe_dump(sections))
+        return str(file)
+
+    async def check(self, *options: str, **changes: dict[str, Any]) -> str:
+        """Return the findings of ``check`` that are not well, each with its advice."""
+        config = await asyncio.to_thread(self.config, **changes)
+        _, output = await run_gateway("check", "--config", config, *options)
+        findings = re.split(r"^(?=ok|warn|fail)", output, flags=re.MULTILINE)
+        return "".join(finding for finding in findings if finding.startswith(("warn", "fail")))
+
+
+@pytest.fixture
+def operator(raw_settings: RawSettings, tmp_path: Path) -> Operator:
+    """Somebody who has the configuration."""
+    return Operator(raw_settings, tmp_path)
+
+
+@pytest.fixture
+def own_dsn(postgres_dsn: str) -> Iterator[str]:
+    """The DSN of a database that this test may spoil, with a public image."""
+    with closing(psycopg2.connect(postgres_dsn)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute("CREATE DATABASE faulty")
+        table = ImagesTable(make_dsn(postgres_dsn, dbname="faulty"))
+        table.create()
+        table.create_links()
+        table.put([ImageRow("cat", None, KEY, public=True)])
+        yield make_dsn(postgres_dsn, dbname="faulty")
+        connection.cursor().execute("DROP DATABASE faulty WITH (FORCE)")
+
+
+async def explained(gateway: RunningGateway, query: str = "", image_id: str = "cat") -> dict[str, Any]:
+    """Return what ``explain`` says on the admin port."""
+    answer = await gateway.request(
+        "GET",
+        f"/api/v1/monitoring/explain/{image_id}{query}",
+        admin=True,
+        headers={"Authorization": f"Bearer {ADMIN_TOKEN}"},
+    )
+    data: dict[str, Any] = answer.json()["data"]
+    return data
+
+
+async def checks_of(gateway: RunningGateway) -> dict[str, str]:
+    """Return the states in ``/readyz``."""
+    checks: dict[str, str] = (await gateway.get("/readyz")).json()["checks"]
+    return checks
+
+
+async def until_down(gateway: RunningGateway, dependency: str) -> None:
+    """Return when ``/readyz`` says that the dependency is down; then the alert's metric says so, too."""
+
+    async def is_down() -> bool:
+        return (await checks_of(gateway))[dependency] == "down"
+
+    await until(is_down, what=f"{dependency} down in /readyz")
+    assert gateway.sample("dependency_up", dependency=dependency) == 0
+
+
+@pytest.mark.parametrize(
+    ("credentials", "code"),
+    [({"secret_id": "AKIDROTATED"}, "InvalidAccessKeyId"), ({"secret_key": "rotated"}, "SignatureDoesNotMatch")],
+)
+async def test_1_a_rotated_cos_key(
+    start_gateway: StartGateway, images: Images, operator: Operator, credentials: dict[str, str], code: str
+) -> None:
+    await images.add("cat")
+    gateway = await start_gateway(cos=credentials)
+    assert (await gateway.get("/i/cat")).status == 502
+    assert code in (await explained(gateway))["verdict"]["reason"]
+    found = await operator.check(cos=credentials)
+    assert f"fail  cos {BUCKET}: COS answered 403 {code}" in found
+    assert gateway.sample("origin_requests_total", status="403") > 0
+    assert gateway.sample("origin_errors_total", bucket=BUCKET, code=code) > 0
+
+
+async def test_2_a_wrong_redis_password(
+    start_gateway: StartGateway, images: Images, operator: Operator, redis_url: str
+) -> None:
+    await images.add("cat")
+    settings = {"url": redis_url.replace("redis://", "redis://:wrong-password@")}
+    gateway = await start_gateway(redis=settings)
+    await until_down(gateway, "redis")
+    assert "Redis does not answer" in (await explained(gateway))["cached_url"]["redis"]["state"]
+    found = await operator.check(redis=settings)
+    assert "fail  redis: " in found
+    assert re.search("AUTH|password|WRONGPASS", found)
+    assert "wrong-password" not in found
+
+
+async def test_3_a_renamed_column(start_gateway: StartGateway, operator: Operator, own_dsn: str) -> None:
+    gateway = await start_gateway(postgres={"dsn": own_dsn})
+    await asyncio.to_thread(ImagesTable(own_dsn).execute, "ALTER TABLE images RENAME cos_key TO path")
+    await until_down(gateway, "postgres")
+    explanation = await explained(gateway)
+    assert explanation["verdict"]["code"] == "catalog_unavailable"
+    assert "cos_key" in explanation["verdict"]["reason"]
+    assert "has no column cos_key" in await operator.check(postgres={"dsn": own_dsn})
+
+
+@pytest.mark.parametrize(("ahead", "words"), [(600, "slow"), (-600, "fast")])
+async def test_4_a_clock_ten_minutes_off(
+    start_gateway: StartGateway, images: Images, operator: Operator, ahead: int, words: str
+) -> None:
+    await images.add("cat")
+    elsewhen = CosEmulator(
+        images.cos.store, {SECRET_ID: Credential(SECRET_KEY)}, default_bucket=BUCKET, now=lambda: time.time() + ahead
+    )
+    async with elsewhen as cos:
+        place = {"domain": f"127.0.0.1:{cos.port}"}
+        gateway = await start_gateway(cos=place)
+        await gateway.get("/readyz")
+        assert abs(gateway.sample("cos_clock_difference_seconds") - ahead) < 5
+        assert f"s {words} by COS's clock" in (await explained(gateway))["cos"]["clock"]
+        found = await operator.check(cos=place)
+    assert re.search(rf"the clock of this machine is (598|599|600|601) s {words}", found)
+    assert "synchronize it (NTP)" in found
+
+
+async def test_5_one_bucket_of_two_does_not_answer(
+    start_gateway: StartGateway, images: Images, operator: Operator
+) -> None:
+    """tests/ops/test_check_cos.py has the other faults of one bucket: 403, ``NoSuchBucket``, a refused connection."""
+    await images.add("cat")
+    await images.add_row(ImageRow("dog", None, "dog.png", bucket=OTHER, region="nowhere", public=True))
+    gateway = await start_gateway(image_proxy={"retry_count": 0, "timeout": 2})
+    assert (await gateway.get("/i/cat")).status == 200
+    assert (await gateway.get("/i/dog")).status in (502, 504)
+    verdict = (await explained(gateway, image_id="dog"))["verdict"]
+    assert verdict["code"] == "origin_unavailable"
+    assert "cos.region" in verdict["advice"]
+    found = await operator.check()
+    assert f"fail  cos {OTHER}: no answer at http://{OTHER}.cos.nowhere.myqcloud.com" in found
+    assert f"cos {BUCKET}: " not in found
+    sent = gateway.sample("origin_bucket_requests_total", bucket=OTHER)
+    codes = [gateway.sample("origin_errors_total", bucket=OTHER, code=code) for code in ("no_answer", "timeout")]
+    assert sum(codes) == sent > 0
+    assert gateway.sample("origin_errors_total", bucket=BUCKET, code="no_answer") == 0
+
+
+async def test_6_a_deleted_object(gateway: RunningGateway, images: Images, cos: CosEmulator) -> None:
+    await images.add("cat")
+    cos.store.delete(BUCKET, KEY)
+    assert (await gateway.get("/i/cat")).status == 404
+    verdict = (await explained(gateway))["verdict"]
+    assert "NoSuchKey" in verdict["reason"]
+    assert "names an object that is not in the bucket" in verdict["advice"]
+    assert gateway.sample("origin_errors_total", bucket=BUCKET, code="NoSuchKey") > 0
+
+
+async def test_7_a_missing_trigger(operator: Operator, images: Images, own_dsn: str) -> None:
+    await images.add("cat")
+    await asyncio.to_thread(ImagesTable(own_dsn).execute, "DROP TRIGGER image_gateway_changed ON images")
+    found = await operator.check(postgres={"dsn": own_dsn})
+    assert found.startswith("warn  changes: no trigger on images notifies of changes")
+    assert "sql changes" in found
+
+
+async def test_8_a_missing_table_of_links(start_gateway: StartGateway, operator: Operator, own_dsn: str) -> None:
+    gateway = await start_gateway(postgres={"dsn": own_dsn}, access=LINKS)
+    await asyncio.to_thread(ImagesTable(own_dsn).execute, "DROP TABLE image_gateway_links")
+    await until_down(gateway, "postgres")
+    assert "image_gateway_links" in (await explained(gateway))["verdict"]["reason"]
+    found = await operator.check(postgres={"dsn": own_dsn}, access=LINKS)
+    assert "fail  signed_links: there is no table image_gateway_links" in found
+    assert "config/sql/links.sql" in found
+
+
+async def test_9_too_few_open_files(operator: Operator, images: Images) -> None:
+    await images.add("cat")
+    limited = ("sh", "-c", 'ulimit -n 512 && exec "$@"', "sh", sys.executable, "-m", "gateway", "check", "--config")
+    config = await asyncio.to_thread(operator.config)
+    process = await asyncio.create_subprocess_exec(*limited, config, stdout=asyncio.subprocess.PIPE)
+    output, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert b"warn  open files: the hard limit is 512, and server.max_streams needs 2256" in output
+
+
+def test_9_a_full_disk_of_nginx(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "nginx.conf").write_text(f"proxy_cache_path {tmp_path / 'cache'} keys_zone=cos:20m;\n")
+    found = diagnose_nginx_cache(tmp_path, least_free=2**80)  # no disk of a test has so much
+    assert found is not None
+    assert found.is_warning
+    assert "nginx cuts off every answer" in found.what
+
+
+async def test_10_an_older_file_of_nginx(
+    gateway: RunningGateway, images: Images, operator: Operator, tmp_path: Path
+) -> None:
+    await images.add("cat")
+    await gateway.get("/i/cat", headers={"X-Gateway-Config-Version": "gateway.conf 0"})
+    assert gateway.sample("nginx_config_mismatches_total") == 1
+    (tmp_path / "nginx" / "conf.d").mkdir(parents=True)
+    (tmp_path / "nginx" / "conf.d" / "accel.conf").write_text("# nginx in front of the gateway\n")
+    found = await operator.check("--nginx", str(tmp_path / "nginx"))
+    assert "warn  nginx: files of another version" in found
+    assert "conf.d/accel.conf has none" in found
+
+
+async def test_10_accel_behind_the_plain_file(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(image_proxy={"delivery": "accel"})
+    answer = await gateway.get("/_cos/version")
+    assert (answer.status, answer.json()["code"]) == (500, "accel_not_configured")
+    assert gateway.sample("accel_not_configured_total") == 1
+
+
+async def test_11_an_owner_who_cannot_see_an_image(gateway: RunningGateway, images: Images) -> None:
+    await images.add("cat", owner="alice", public=False)
+    assert (await gateway.get("/i/cat", user="Alice")).status == 404
+    assert (
+        "Alice is not the owner: the owner is alice" in (await explained(gateway, "?user=Alice"))["verdict"]["reason"]
+    )
+    assert (await gateway.get("/i/cat", user="alice")).status == 200
+    old = token_for("alice", exp=1)
+    answer = await gateway.request(
+        "GET",
+        "/api/v1/monitoring/explain/cat",
+        admin=True,
+        headers={"Authorization": f"Bearer {ADMIN_TOKEN}", "X-Explain-Token": old},
+    )
+    assert "the token has expired" in answer.json()["data"]["verdict"]["reason"]
+
+
+async def test_12_renewals_that_were_given_up(
+    start_gateway: StartGateway, images: Images, redis_client: "redis.Redis"
+) -> None:
+    gateway = await start_gateway(url_prerefresh={"interval": 1})
+    await images.add("cat")
+    entry = json.dumps({"reason": "the security token ends", "at": time.time(), "attempts": 5})
+    redis_client.hset("image:refresh:dead", "cat", entry)
+    renewal = (await explained(gateway))["cached_url"]["renewal"]
+    assert (renewal["state"], renewal["reason"]) == ("given up", "the security token ends")
+    await until(lambda: gateway.sample("refresh_dead") == 1, what="the metric of the alert")
+
+
+def test_the_table_of_the_runbook_names_tools_and_alerts_that_exist() -> None:
+    table = read("docs/runbook.md").partition("## Which tool names which fault")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (?!fault|---)(.+)$", table, flags=re.MULTILINE)
+    assert len(rows) >= 12
+    for row in rows:
+        assert sum(bool(cell.strip()) for cell in row.split("|")) >= 2, f"no tool names: {row}"
+    documents = [read_yaml(f"config/prometheus/{file}") for file in ("alerts.yml", "objectives.yml")]
+    alerts = {rule.get("alert") for document in documents for group in document["groups"] for rule in group["rules"]}
+    assert set(re.findall(r"ImageGateway\w+", table)) <= alerts
