@@ -1,6 +1,7 @@
 """Ports of the development servers: the usual ones if they are free."""
 
 import socket
+import sys
 from contextlib import ExitStack
 from typing import Final
 
@@ -16,16 +17,22 @@ def claim_port(port: int, claims: ExitStack) -> int:
     ever sent there. Raises ``OSError`` if no free port is found.
     """
     for candidate in (port, *[0] * _TRIES):
-        claim = socket.socket(type=socket.SOCK_DGRAM)
+        claim, probe = socket.socket(type=socket.SOCK_DGRAM), socket.socket()
         try:
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((_HOST, candidate))
-                number: int = probe.getsockname()[1]
-                claim.bind((_HOST, number))
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((_HOST, candidate))
+            number: int = probe.getsockname()[1]
+            claim.bind((_HOST, number))
         except OSError:
             claim.close()
+            probe.close()
             continue
         claims.enter_context(claim)
+        if sys.platform == "linux":
+            # While it is bound, no outgoing connection gets the port, not even while the gateway restarts. Linux lets a
+            # server listen beside it; other systems do not.
+            claims.enter_context(probe)
+        else:
+            probe.close()
         return number
     raise OSError(f"no free port on {_HOST}")

@@ -3,6 +3,8 @@
 import socket
 from contextlib import ExitStack
 
+import pytest
+
 from gateway.dev.ports import claim_port
 
 
@@ -18,3 +20,12 @@ def test_a_claimed_port_is_not_given_again_until_its_claim_ends() -> None:
 def test_a_server_can_listen_on_a_claimed_port() -> None:
     with ExitStack() as claims, socket.create_server(("127.0.0.1", claim_port(0, claims))) as server:
         assert claim_port(server.getsockname()[1], claims) != server.getsockname()[1]
+
+
+def test_a_claimed_port_stays_taken_while_its_server_restarts() -> None:
+    with ExitStack() as claims:
+        port = claim_port(0, claims)
+        for _ in range(2):
+            socket.create_server(("127.0.0.1", port)).close()
+            with socket.socket() as other, pytest.raises(OSError, match="in use"):
+                other.bind(("127.0.0.1", port))

@@ -297,10 +297,13 @@ async def test_copied_links_open_the_images_without_a_token(gallery: GalleryPage
     page = gallery.page
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=gallery.stack.public)
     await gallery.become("alice")
-    for image_id in ("sunrise", "dunes", "aurora"):
+    for image_id in ("sunrise", "dunes", "mountain-lake", "aurora"):
         await page.get_by_label(f"Select {image_id}").check()
+    calls: list[str] = []
+    page.on("request", lambda request: calls.append(request.url) if "/link" in request.url else None)
     await gallery.press("Copy links")
-    await expect(page.locator("#done")).to_have_text("2 copied; 1 refused: only the owner makes links")
+    await expect(page.locator("#done")).to_have_text("3 copied; 1 refused: only the owner makes links")
+    assert calls == [f"{gallery.stack.public}/api/v1/images/links"], "one call for all"
     links = (await page.evaluate("navigator.clipboard.readText()")).split("\n")
     assert links[0] == f"{gallery.stack.public}/i/sunrise"
     async with aiohttp.ClientSession() as session:

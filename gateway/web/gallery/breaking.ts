@@ -4,7 +4,7 @@ import type { Grid } from "./grid.js";
 
 const MOST_EXPIRED = 200; // ids in one request
 const RESTART_PAUSE = 2; // seconds that the gateway stays away
-const OFFLINE_PAUSE = 6;
+const OFFLINE_PAUSE = 4;
 const DRAIN_LIMIT = 15_000; // ms
 const POLL = 150; // ms
 

@@ -24,7 +24,7 @@ export function manage(grid: Grid, session: Session): { selected(): void } {
     for (const tile of grid.selected) tile.reload();
   });
   copy?.addEventListener("click", async () => {
-    const results = await each(grid.selected, ({ image }) => session.linkTo(image));
+    const results = await Promise.allSettled(grid.selected.map(({ image }) => session.linkTo(image)));
     const links = results.filter((one) => one.status === "fulfilled").map(({ value }) => location.origin + value);
     const refused = results.length - links.length;
     try {

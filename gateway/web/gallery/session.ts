@@ -1,15 +1,9 @@
 import { configureSmartImage } from "../src/static.js";
-import { call, type Listed } from "./api.js";
+import type { Listed } from "./api.js";
+import { LinkMaker } from "./links.js";
 
 /** How private images are opened: by presigned URLs of a batch call, or by signed links. */
 export type Way = "url" | "link";
-
-interface SignedLink {
-  url: string;
-  expires_at: number;
-}
-
-const LINK_LIFETIME = 3600; // seconds
 
 /** Who looks at the page, and what that opens. The component asks it for tokens and links. */
 export class Session {
@@ -17,6 +11,7 @@ export class Session {
   way: Way = "url";
   readonly #links = new Map<string, Promise<string>>();
   readonly #marks = new Map<string, string>();
+  #maker = new LinkMaker(undefined);
   #spelling = "";
   readonly #images: ReadonlyMap<string, Listed>;
 
@@ -47,6 +42,7 @@ export class Session {
     this.user = user;
     this.way = way;
     this.#links.clear();
+    this.#maker = new LinkMaker(this.token);
     // The component keeps the token and the answers of a gateway by its address, and must forget those of the user
     // before: another spelling of the address is another gateway for it.
     this.#spelling += "/.";
@@ -55,7 +51,7 @@ export class Session {
 
   /** Return an address that opens the image: the permanent one, with a signed link if the image is private. */
   async linkTo(image: Listed): Promise<string> {
-    return image.public ? `/i/${image.image_id}` : this.#makeLink(image.image_id);
+    return image.public ? `/i/${image.image_id}` : this.#maker.make(image.image_id);
   }
 
   /** Give the image an address that the browser has not seen, so that its cache hides nothing. */
@@ -77,16 +73,10 @@ export class Session {
     if (renew) this.#links.delete(id);
     let link = this.#links.get(id);
     if (!link) {
-      link = this.#makeLink(id);
+      link = this.#maker.make(id);
       this.#links.set(id, link);
       link.catch(() => this.#links.delete(id));
     }
     return link;
-  }
-
-  async #makeLink(id: string): Promise<string> {
-    const body = { expires_in: LINK_LIFETIME };
-    const token = this.token;
-    return (await call<SignedLink>("POST", `/api/v1/images/${id}/link`, { body, ...(token && { token }) })).url;
   }
 }

@@ -43,7 +43,7 @@ function byId(id, type) {
 // gallery/breaking.ts
 var MOST_EXPIRED = 200;
 var RESTART_PAUSE = 2;
-var OFFLINE_PAUSE = 6;
+var OFFLINE_PAUSE = 4;
 var DRAIN_LIMIT = 15e3;
 var POLL = 150;
 var FAULTS = {
@@ -509,13 +509,13 @@ var Grid = class {
 	}
 };
 // gallery/log.ts
-var MOST = 100;
+var MOST$1 = 100;
 var Log = class {
 	#list = byId("log", HTMLOListElement);
 	add(text) {
 		const time = new Date().toLocaleTimeString();
 		this.#list.prepend(make("li", {}, make("time", {}, time), ` ${text}`));
-		while (this.#list.children.length > MOST) this.#list.lastElementChild?.remove();
+		while (this.#list.children.length > MOST$1) this.#list.lastElementChild?.remove();
 	}
 };
 // gallery/managing.ts
@@ -540,7 +540,7 @@ function manage(grid, session) {
 		for (const tile of grid.selected) tile.reload();
 	});
 	copy?.addEventListener("click", async () => {
-		const results = await each(grid.selected, ({ image }) => session.linkTo(image));
+		const results = await Promise.allSettled(grid.selected.map(({ image }) => session.linkTo(image)));
 		const links = results.filter((one) => one.status === "fulfilled").map(({ value }) => location.origin + value);
 		const refused = results.length - links.length;
 		try {
@@ -568,14 +568,58 @@ async function each(tiles, work) {
 	await Promise.all(Array.from({ length: PARALLEL }, worker));
 	return results;
 }
+// gallery/links.ts
+var LIFETIME = 3600;
+var WAIT = 16;
+var MOST = 200;
+var LinkMaker = class {
+	token;
+	#waiting = new Map();
+	constructor(token) {
+		this.token = token;
+	}
+	make(id) {
+		return new Promise((resolve, reject) => {
+			if (!this.#waiting.size) setTimeout(() => this.#flush(), WAIT);
+			this.#waiting.set(id, [...this.#waiting.get(id) ?? [], {
+				resolve,
+				reject
+			}]);
+		});
+	}
+	#flush() {
+		const all = [...this.#waiting];
+		this.#waiting = new Map();
+		while (all.length) this.#send(all.splice(0, MOST));
+	}
+	async #send(part) {
+		const { token } = this;
+		const body = {
+			image_ids: part.map(([id]) => id),
+			expires_in: LIFETIME
+		};
+		try {
+			const made = await call("POST", "/api/v1/images/links", {
+				body,
+				...token && { token }
+			});
+			for (const [id, waiting] of part) {
+				const url = made.links[id]?.url;
+				for (const one of waiting) url ? one.resolve(url) : one.reject(new Error(made.errors[id] ?? "no answer"));
+			}
+		} catch (error) {
+			for (const one of part.flatMap(([, waiting]) => waiting)) one.reject(error);
+		}
+	}
+};
 // gallery/session.ts
-var LINK_LIFETIME = 3600;
 var Session = class {
 	tokens;
 	user = "";
 	way = "url";
 	#links = new Map();
 	#marks = new Map();
+	#maker = new LinkMaker(void 0);
 	#spelling = "";
 	#images;
 	constructor(images, tokens) {
@@ -597,11 +641,12 @@ var Session = class {
 		this.user = user;
 		this.way = way;
 		this.#links.clear();
+		this.#maker = new LinkMaker(this.token);
 		this.#spelling += "/.";
 		configureSmartImage({ baseUrl: location.origin + this.#spelling });
 	}
 	async linkTo(image) {
-		return image.public ? `/i/${image.image_id}` : this.#makeLink(image.image_id);
+		return image.public ? `/i/${image.image_id}` : this.#maker.make(image.image_id);
 	}
 	bypassCache(id) {
 		this.#marks.set(id, `again=${Date.now().toString(36)}`);
@@ -618,19 +663,11 @@ var Session = class {
 		if (renew) this.#links.delete(id);
 		let link = this.#links.get(id);
 		if (!link) {
-			link = this.#makeLink(id);
+			link = this.#maker.make(id);
 			this.#links.set(id, link);
 			link.catch(() => this.#links.delete(id));
 		}
 		return link;
-	}
-	async #makeLink(id) {
-		const body = { expires_in: LINK_LIFETIME };
-		const token = this.token;
-		return (await call("POST", `/api/v1/images/${id}/link`, {
-			body,
-			...token && { token }
-		})).url;
 	}
 };
 // gallery/gallery.ts
