@@ -23,6 +23,7 @@ from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.processes import ServerError
 from gateway.dev.redis_server import RedisServer
 from gateway.dev.samples import sample_images
+from gateway.dev.styles import STYLES
 from gateway.settings import Settings, SignedLinksSettings
 from gateway.settings.sources import load_settings
 
@@ -109,7 +110,8 @@ def _sections(ports: Mapping[int, int], link_key: str) -> dict[str, Any]:
         },
         # COS is on this machine: waiting longer would only keep what the gallery breaks broken.
         "image_proxy": {"timeout": 5},
-        "image_styles": {"card": {"widths": [320, 640, 960], "formats": ["webp"]}},
+        "image_styles": STYLES,
+        "image_variants": {"negotiate": "accept"},
         "access": {"jwt": {"secret": JWT_SECRET}, "signed_links": {"keys": {"dev": link_key}}},
         "logging": {"format": "console"},
     }

@@ -10,6 +10,7 @@ from rich.rule import Rule
 
 from gateway.dev.id_list import describe_left_out, image_address, printable, write_id_list
 from gateway.dev.stack import ADMIN_TOKEN, DevStack
+from gateway.dev.styles import EXAMPLES, TEASER
 from gateway.dev.tokens import token_for
 from gateway.server.listener import Listening
 
@@ -42,6 +43,10 @@ def welcome(console: Console, ports: Listening, stack: DevStack) -> None:
     if stack.rows:
         write_id_list(stack.id_list, ports.public, stack.rows)
         line(f"  all {len(stack.rows)}, each with its file and its address: {escape(str(stack.id_list))}")
+    if public:
+        line("in a style:", "bold")
+        for row, query in zip(public, EXAMPLES, strict=False):
+            line(f"  {escape(image_address(ports.public, row))}?{query}")
     if stack.left_out:
         line(f"left out: {escape(describe_left_out(stack.left_out))}", "yellow")
     if public:
@@ -58,6 +63,7 @@ def welcome(console: Console, ports: Listening, stack: DevStack) -> None:
         width = max(len(address) for address, _ in owned)
         for address, owner in owned:
             line(f"  {escape(address):<{width}}   {escape(owner)}'s")
+        line(f"  {escape(owned[0][0])}?{TEASER}   a style that everybody may see")
         for owner in dict.fromkeys(owner for _, owner in owned):
             line(f"  {_variable(owner)}={token_for(owner)}")
             address = next(address for address, other in owned if other == owner)

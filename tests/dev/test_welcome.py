@@ -143,11 +143,15 @@ async def test_every_private_sample_opens_with_the_printed_token_and_link(
             assert any(re.fullmatch(f"{re.escape(address)} +{owner}'s", line) for line in lines), address
             assert await status_of(session, address) == 404
             assert await status_of(session, address, tokens[f"{owner.upper()}_TOKEN"]) == 200
-            (link,) = (line for line in lines if line.startswith(f"{address}?"))
+            (link,) = (line for line in lines if line.startswith(f"{address}?kid="))
             assert await status_of(session, link) == 200
         for row in rows:
             if row["for"] == "everyone":
                 assert await status_of(session, row["address"]) == 200
+        styled = [line.split()[0] for line in lines if "?style=" in line and line.startswith("http")]
+        assert len(styled) == 6
+        for address in styled:
+            assert await status_of(session, address) == 200, address
 
 
 async def test_a_tilde_in_the_folder_is_expanded_without_a_shell(

@@ -183,7 +183,7 @@ async def test_private_images_are_shown_to_their_owner_alone(gallery: GalleryPag
 
 async def test_thumbnails_come_through_a_style(gallery: GalleryPage) -> None:
     poster = gallery.tile("poster-large").locator("img")
-    assert "style=card&w=320&format=webp&v=" in await poster.evaluate("(image) => image.currentSrc")
+    assert "style=card&w=320&format=avif&v=" in await poster.evaluate("(image) => image.currentSrc")
 
 
 async def test_expired_urls_are_replaced(gallery: GalleryPage) -> None:

@@ -1,0 +1,27 @@
+"""The styles of the development stack, and a query to try on each sample image."""
+
+from typing import Any, Final
+
+STYLES: Final[dict[str, Any]] = {
+    "thumb": "imageMogr2/auto-orient/thumbnail/160x160>/strip",
+    "card": {"widths": [320, 640, 960], "formats": ["avif", "webp"], "quality": {"avif": 50, "webp": 75}},
+    "square": {
+        "process": "imageMogr2/auto-orient/crop/{width}x{height}/gravity/{focus}/strip",
+        "ratio": 1,
+        "widths": [96, 192],
+        "formats": ["webp"],
+    },
+    "hero": {"widths": [1280, 1920], "formats": ["avif", "webp"]},
+    # So small that it shows colours alone: everybody may see it of private images, too.
+    "teaser": {"widths": [24], "formats": ["webp"], "public": True},
+}
+
+# Of public images, in turn; the fourth sample is an SVG, which COS does not process.
+EXAMPLES: Final = (
+    "style=card&w=640&format=avif",
+    "style=thumb",
+    "style=square&w=192&format=webp",
+    "style=card&w=320&dpr=2&format=webp",
+    "style=hero&w=1280&format=avif",
+)
+TEASER: Final = "style=teaser"
