@@ -22,7 +22,7 @@ def services() -> dict[str, dict[str, Any]]:
 
 
 def test_compose_runs_everything_the_gateway_needs() -> None:
-    assert services().keys() == {"gateway", "redis", "postgres", "nginx", "prometheus"}
+    assert services().keys() == {"gateway", "redis", "postgres", "nginx", "prometheus", "grafana"}
 
 
 def test_every_file_that_compose_mounts_exists() -> None:
@@ -30,7 +30,7 @@ def test_every_file_that_compose_mounts_exists() -> None:
     sources = [mount.split(":")[0] for service in services().values() for mount in service.get("volumes", ())]
     files = [source for source in sources if source.startswith(".")]
     assert len(files) >= 6
-    assert [source for source in files if not (CONFIG / source).is_file()] == []
+    assert [source for source in files if not (CONFIG / source).exists()] == []
     assert {source for source in sources if not source.startswith(".")} == volumes.keys()
 
 
@@ -49,7 +49,11 @@ def test_every_service_has_a_health_check_and_a_read_only_root() -> None:
 
 def test_only_nginx_is_published_beyond_the_loopback_interface() -> None:
     published = {name: service["ports"] for name, service in services().items() if "ports" in service}
-    assert published == {"nginx": ["8080:80"], "prometheus": ["127.0.0.1:9091:9090"]}
+    assert published == {
+        "nginx": ["8080:80"],
+        "prometheus": ["127.0.0.1:9091:9090"],
+        "grafana": ["127.0.0.1:3000:3000"],
+    }
 
 
 def test_compose_only_sets_keys_that_exist() -> None:

@@ -1,0 +1,142 @@
+"""``config/grafana``: every expression uses metrics and labels that exist, and every panel has its place."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gateway.metrics.collectors import Metrics
+from tests.config.files import CONFIG, ROOT, read, read_yaml
+
+DASHBOARD = CONFIG / "grafana" / "dashboards" / "image-gateway.json"
+VARIABLES = {"$job": "image-gateway", "$instance": ".+", "$__rate_interval": "1m"}
+# Of Prometheus itself.
+COMMON_LABELS = {"job", "instance", "le"}
+
+
+def dashboard() -> dict[str, Any]:
+    """Return the dashboard."""
+    document: dict[str, Any] = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    return document
+
+
+def panels() -> list[dict[str, Any]]:
+    """Return the panels that show something."""
+    return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
+
+
+def expressions() -> list[str]:
+    """Return every expression, with its variables replaced."""
+    found = []
+    for panel in panels():
+        for target in panel["targets"]:
+            expression = target["expr"]
+            for name, value in VARIABLES.items():
+                expression = expression.replace(name, value)
+            found.append(expression)
+    return found
+
+
+def collected() -> dict[str, set[str]]:
+    """Return the labels of each metric, by every name that a query may use."""
+    metrics = Metrics()
+    metrics.requests.record("short", "stream", "200", 0.1, 0.1)
+    collectors = set(metrics.registry._collector_to_names)
+    labels: dict[str, set[str]] = {}
+    for collector in collectors:
+        own = set(getattr(collector, "_labelnames", ())) | set(getattr(collector, "_labels", ()) or ())
+        for family in collector.describe() if hasattr(collector, "describe") else collector.collect():
+            named = own | {label for sample in family.samples for label in sample.labels}
+            for suffix in ("", "_total", "_bucket", "_count", "_sum"):
+                labels[f"{family.name}{suffix}"] = named
+    for family in metrics.registry.collect():
+        for sample in family.samples:
+            labels.setdefault(sample.name, set()).update(sample.labels)
+    return labels
+
+
+def test_every_expression_uses_metrics_that_exist() -> None:
+    existing = collected().keys() | {"up"}
+    used = {name for one in expressions() for name in re.findall(r"\b(?:image_gateway|process)_\w+|\bup\b", one)}
+    assert len(used) >= 30
+    assert used - existing == set()
+
+
+def test_every_label_of_a_selector_exists() -> None:
+    labels = collected()
+    for expression in expressions():
+        for name, selector in re.findall(r"\b((?:image_gateway|process)_\w+)\{([^}]*)\}", expression):
+            named = set(re.findall(r"(\w+)(?:=~|!~|=|!=)\"", selector)) - COMMON_LABELS
+            assert named <= labels[name], f"{name}: {named}"
+
+
+def test_every_collector_of_the_gateway_is_shown_or_left_out_for_a_reason() -> None:
+    left_out = {
+        "access_checks": "nginx's auth_request, a detail of access",
+        "accept_pauses": "an alert",
+        "background_errors": "the log has each",
+        "client_attempts": "the mean of few numbers",
+        "client_beacons": "about reports, not about images",
+        "client_sources": "a detail of pages",
+        "cos_clock_offset_seconds": "follows the difference",
+        "credentials_refresh": "an alert",
+        "refresh_cycle_duration_seconds": "shows in the lag",
+        "refresh_last_success_timestamp_seconds": "an alert",
+    }
+    shown = " ".join(expressions())
+    names = {metric.name for metric in Metrics().registry.collect() if metric.name.startswith("image_gateway_")}
+    missing = {name.removeprefix("image_gateway_") for name in names if not re.search(rf"\b{name}(_|\b)", shown)}
+    assert missing == left_out.keys()
+
+
+def test_the_dashboard_has_a_fixed_uid_and_its_variables() -> None:
+    board = dashboard()
+    assert board["uid"] == "image-gateway"
+    assert [variable["name"] for variable in board["templating"]["list"]] == ["datasource", "job", "instance"]
+    for panel in panels():
+        for owner in (panel, *panel["targets"]):
+            assert owner["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        for target in panel["targets"]:
+            assert "$job" in target["expr"], panel["title"]
+
+
+def test_panels_have_ids_titles_descriptions_and_do_not_overlap() -> None:
+    everything = dashboard()["panels"]
+    assert len({panel["id"] for panel in everything}) == len(everything)
+    taken: set[tuple[int, int]] = set()
+    for panel in everything:
+        place = panel["gridPos"]
+        cells = {(place["x"] + column, place["y"] + line) for column in range(place["w"]) for line in range(place["h"])}
+        assert place["x"] + place["w"] <= 24
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    assert all(panel["title"] and panel["description"].endswith(".") for panel in panels())
+
+
+def test_compose_provisions_the_dashboard_and_its_data_source() -> None:
+    (source,) = read_yaml("config/grafana/provisioning/datasources/prometheus.yml")["datasources"]
+    services = read_yaml("config/compose.yaml")["services"]
+    assert source["url"] == "http://prometheus:9090"
+    assert "prometheus" in services
+    (provider,) = read_yaml("config/grafana/provisioning/dashboards/image-gateway.yml")["providers"]
+    mounts = dict(mount.split(":")[:2] for mount in services["grafana"]["volumes"])
+    assert mounts["./grafana/dashboards"] == provider["options"]["path"]
+    assert mounts["./grafana/provisioning"] == "/etc/grafana/provisioning"
+    assert "grafana" in read("config/compose.yaml").partition("\nname:")[0], "the first lines say where it listens"
+
+
+PROMTOOL = shutil.which("promtool")
+
+if PROMTOOL is not None:  # the tests above hold the expressions without it
+
+    def test_promtool_parses_every_expression(tmp_path: Path) -> None:
+        recorded = [{"record": f"panel:{number}", "expr": one} for number, one in enumerate(expressions())]
+        file = tmp_path / "dashboard.yml"
+        file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": recorded}]}))
+        command = [str(PROMTOOL), "check", "rules", "--lint=none", str(file)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
