@@ -4,25 +4,12 @@ const ENTRIES = ["index", "define", "vue", "nuxt", "next-loader", "unpic"];
 
 // Properties that modules of the element share and nobody else sees: they get short names in the served file. None of
 // them may be a name of the browser's API, of the configuration, of an event's detail or of a report.
-export const INTERNAL = [
-  ...["succeeded", "closed", "enter", "wake", "gate", "base", "peek", "freshUrl", "renewToken", "probe", "diagnose"],
-  ...["viaUrl", "variant", "rank", "candidates", "isSizeless", "retryAfter", "maxDelay", "jitter", "until"],
-  ...[
-    "described",
-    "changed",
-    "tell",
-    "show",
-    "img",
-    "select",
-    "subject",
-    "reserve",
-    "redraw",
-    "isLazy",
-    "become",
-    "start",
-    "stop",
-  ],
-];
+export const INTERNAL = `
+  succeeded closed enter wake gate base peek freshUrl renewToken probe diagnose viaUrl variant rank candidates isSizeless
+  retryAfter maxDelay jitter until described changed tell show img select subject reserve redraw isLazy become start stop
+`
+  .trim()
+  .split(/\s+/);
 
 /** `vite build` makes what npm installs; `vite build --mode static` makes what the gateway serves. */
 export default defineConfig(({ mode }) =>

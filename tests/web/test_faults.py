@@ -225,6 +225,20 @@ async def test_a_removed_element_sends_no_more_requests(visit: Visit, images: Im
     await visit.state("#one", "loaded")
 
 
+async def test_an_element_that_is_removed_in_flight_tells_nothing(visit: Visit, images: Images, png: bytes) -> None:
+    await images.add("a", png)
+    await visit.hold("**/i/a")
+    await visit.open(f'<smart-image id="one" image-id="a" alt="" width="80" height="60" {QUICK}></smart-image>')
+    async with visit.page.expect_event("requestfailed"):
+        await visit.until("() => one.state === 'loading' && one.querySelector('img').src")
+        await visit.page.evaluate("window.gone = one; one.remove()")
+        await visit.until("() => gone.state === 'idle'")
+        visit.closing.set()
+    await visit.page.evaluate("gone.querySelector('img').decode().catch(() => undefined)")
+    assert await visit.types("one") == []
+    assert len(visit.asked_for("/i/a")) == 1
+
+
 async def test_a_displayed_image_stays_until_the_next_one_is_loaded(visit: Visit, images: Images, png: bytes) -> None:
     await images.add("a", png)
     await images.add("b", png)

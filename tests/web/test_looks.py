@@ -86,6 +86,8 @@ async def test_every_state_has_a_light_and_a_dark_look(
     for name in ("missing", "failed", "chinese", "retrying", "offline", "loading", "idle", "tiny"):
         light, dark = corners[name]
         assert (light > 200, dark < 60) == (True, True), name
+    # The browser draws a frame for an <img> without a source.
+    assert await visit.page.evaluate("getComputedStyle(idle.querySelector('img')).opacity") == "0"
     # Each state is told apart from the others.
     assert len({look[0] for name, look in looks.items() if name != "fallback"}) == len(looks) - 1
 

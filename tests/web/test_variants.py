@@ -98,7 +98,8 @@ async def test_the_space_is_reserved_before_the_bytes_and_has_the_colour_of_the_
     await visit.hold("**/i/a*")
     await visit.open('<smart-image id="one" image-id="a" alt=""></smart-image>')
     await visit.until("() => one.offsetWidth === 200 && one.offsetHeight === 150")
-    assert await visit.page.evaluate("[one.querySelector('img').width, one.querySelector('img').height]") == [200, 150]
+    img = visit.page.locator("#one > img")
+    assert [await img.get_attribute(name) for name in ("width", "height")] == ["200", "150"]
     look = "getComputedStyle(one.shadowRoot.querySelector('[part=placeholder]'))"
     red, green, blue = map(
         int, (await visit.page.evaluate(f"{look}.backgroundColor")).removeprefix("rgb(").rstrip(")").split(",")
