@@ -21,7 +21,7 @@ ROOMS: Final = {
     "origin": "bytes from COS: client session, retry and resume, memory cache, shared transfers",
     "delivery": "bytes to the client: responder, relay, redirect, accel; preconditions, ranges, headers",
     "ops": "health, diagnostics, logs",
-    "dev": "the embedded stack: servers from wheels, sample images",
+    "dev": "the embedded stack: servers from wheels, sample images, the gallery",
     "cos_emulator": "a server that behaves as COS does; imports nothing of the gateway",
 }
 

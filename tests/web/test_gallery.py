@@ -227,14 +227,17 @@ async def test_a_fault_outlives_the_page(gallery: GalleryPage) -> None:
     await expect(button).to_have_attribute("aria-pressed", "false")
 
 
-async def test_images_survive_a_restart_of_the_gateway(gallery: GalleryPage) -> None:
+@pytest.mark.parametrize("way", ["url", "link"])
+async def test_images_survive_a_restart_of_the_gateway(gallery: GalleryPage, way: str) -> None:
+    await gallery.become("alice", way)
+    await gallery.are_loaded(*OF_ALICE)
     starts = gallery.stack.starts()
     await gallery.press("Restart the gateway")
     await gallery.told("The gateway is away")
     await expect(gallery.badge("sunrise")).not_to_have_text("loaded")
-    assert await gallery.are_shown(*PUBLIC)
-    await gallery.told("5 pictures are shown")
-    await gallery.are_loaded(*PUBLIC)
+    assert await gallery.are_shown(*PUBLIC, *OF_ALICE)
+    await gallery.told("7 pictures are shown")
+    await gallery.are_loaded(*PUBLIC, *OF_ALICE)
     assert gallery.stack.starts() == starts + 1
     await expect(gallery.page.locator("#log")).to_contain_text("sunrise: shown again after")
 

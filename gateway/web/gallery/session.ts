@@ -1,5 +1,5 @@
 import { configureSmartImage } from "../src/static.js";
-import type { Listed } from "./api.js";
+import { ApiError, type Listed } from "./api.js";
 import { LinkMaker } from "./links.js";
 
 /** How private images are opened: by presigned URLs of a batch call, or by signed links. */
@@ -77,6 +77,9 @@ export class Session {
       this.#links.set(id, link);
       link.catch(() => this.#links.delete(id));
     }
-    return link;
+    return link.catch((error: unknown) => {
+      if (error instanceof ApiError && error.code === "not_found") return null; // access.signed_links is not set
+      throw error;
+    });
   }
 }

@@ -667,7 +667,10 @@ var Session = class {
 			this.#links.set(id, link);
 			link.catch(() => this.#links.delete(id));
 		}
-		return link;
+		return link.catch((error) => {
+			if (error instanceof ApiError && error.code === "not_found") return null;
+			throw error;
+		});
 	}
 };
 // gallery/gallery.ts
