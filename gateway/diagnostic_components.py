@@ -6,10 +6,12 @@ from aiohttp import web
 
 from gateway.api import app_keys
 from gateway.components import cache_policy, correct_clock
+from gateway.delivery.variant_request import VariantRequests
 from gateway.ops.explain import Explainer, Steps
 from gateway.ops.explain_access import AccessStep
 from gateway.ops.explain_cache import CacheStep
 from gateway.ops.explain_origin import OriginStep
+from gateway.ops.explain_variants import VariantStep
 
 
 async def explainer(app: web.Application) -> AsyncIterator[None]:
@@ -18,7 +20,10 @@ async def explainer(app: web.Application) -> AsyncIterator[None]:
     serves = app_keys.OBJECT_SOURCE in app
     steps = Steps(
         AccessStep(
-            app[app_keys.AUTHENTICATOR], app.get(app_keys.SIGNED_LINKS), has_tokens=settings.access.jwt is not None
+            app[app_keys.AUTHENTICATOR],
+            app.get(app_keys.SIGNED_LINKS),
+            has_tokens=settings.access.jwt is not None,
+            originals_for_owner=app[app_keys.RENDITIONS].originals_for_owner,
         ),
         CacheStep(
             app.get(app_keys.SHARED_TIER),
@@ -33,6 +38,11 @@ async def explainer(app: web.Application) -> AsyncIterator[None]:
             app[app_keys.HOSTS],
             lifetime,
             lambda cos_time: correct_clock(app, cos_time),
+        ),
+        VariantStep(
+            app[app_keys.RENDITIONS],
+            VariantRequests(app[app_keys.RENDITIONS], settings.image_variants.max_dpr),
+            app.get(app_keys.SHARED_TIER),
         ),
     )
     app[app_keys.EXPLAINER] = Explainer(

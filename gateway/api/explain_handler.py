@@ -8,6 +8,7 @@ from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest
 from gateway.ops.explain_access import Credentials
+from gateway.ops.explain_variants import PARAMETERS
 
 # Credentials to ask with come in header fields: proxies and browsers write addresses down.
 TOKEN_FIELD, LINK_FIELD = "X-Explain-Token", "X-Explain-Link"
@@ -15,7 +16,10 @@ TOKEN_FIELD, LINK_FIELD = "X-Explain-Token", "X-Explain-Link"
 
 @admin_only
 async def explain(request: web.Request) -> web.Response:
-    """Explain the image to an anonymous caller, to ``?user=``, or to whoever has the credentials of a field."""
+    """Explain the image to an anonymous caller, to ``?user=``, or to whoever has the credentials of a field.
+
+    ``style``, ``w``, ``dpr``, ``format`` and ``v`` choose a rendition.
+    """
     image_id = parse_image_id(request.match_info["image_id"])
     credentials = Credentials(
         token=request.headers.get(TOKEN_FIELD), link=request.headers.get(LINK_FIELD), user=request.query.get("user")
@@ -23,5 +27,6 @@ async def explain(request: web.Request) -> web.Response:
     given = (credentials.token, credentials.link, credentials.user)
     if sum(one is not None for one in given) > 1:
         raise InvalidRequest(f"give one of user, {TOKEN_FIELD} and {LINK_FIELD}")
-    explanation = await request.app[EXPLAINER].explain(image_id, credentials)
+    parameters = {name: request.query[name] for name in PARAMETERS if name in request.query}
+    explanation = await request.app[EXPLAINER].explain(image_id, credentials, parameters)
     return success(explanation.as_json(), explanation.verdict.reason)

@@ -24,10 +24,22 @@ from gateway.ops.explain_access import Credentials
 @click.option("--token", metavar="T", help="Ask with this token; - reads it from standard input.")
 @click.option("--link", metavar="URL", help="Ask with this signed link, with or without its host.")
 @click.option("--user", metavar="U", help="Ask as this user, without credentials.")
+@click.option("--style", metavar="NAME", help="Ask for this style instead of the original.")
+@click.option("--width", type=click.IntRange(min=1), metavar="N", help="With --style: the width in pixels.")
+@click.option("--format", "image_format", metavar="F", help="With --style: the format.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_option
 def explain(
-    image_id: str, token: str | None, link: str | None, user: str | None, config: Path | None, *, as_json: bool
+    image_id: str,
+    token: str | None,
+    link: str | None,
+    user: str | None,
+    style: str | None,
+    width: int | None,
+    image_format: str | None,
+    config: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Explain why a client gets the image, or does not.
 
@@ -41,12 +53,16 @@ def explain(
     if token == "-":  # noqa: S105 - the name of standard input
         token = sys.stdin.readline().strip()
 
+    given = {"style": style, "w": width, "format": image_format}
+    parameters = {name: str(value) for name, value in given.items() if value is not None}
     is_served = False
 
     async def print_explanation() -> None:
         nonlocal is_served
         async with opened_components(settings, authenticator, explainer) as app:
-            explanation = await app[EXPLAINER].explain(parse_image_id(image_id), Credentials(token, link, user))
+            explanation = await app[EXPLAINER].explain(
+                parse_image_id(image_id), Credentials(token, link, user), parameters
+            )
         if as_json:
             click.echo(json.dumps(explanation.as_json(), indent=2))
         else:

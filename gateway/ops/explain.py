@@ -3,18 +3,21 @@
 The command ``explain`` and ``GET /api/v1/monitoring/explain/{id}`` ask here; so may a page.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from gateway.access.identity import Caller
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.cache_policy import CachePolicy
+from gateway.delivery.variants import REFUSALS
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound, NotAnImage, RouteNotFound
 from gateway.ops.cos_advice import CLOCK
 from gateway.ops.explain_access import AccessStep, Credentials
 from gateway.ops.explain_cache import CachedUrls, CacheStep
 from gateway.ops.explain_delivery import headers_of, kept_by, nothing_kept, redirect_headers
 from gateway.ops.explain_origin import AskedOrigin, OriginStep
+from gateway.ops.explain_variants import VariantStep
 from gateway.ops.explanation import Explanation, Facts, Verdict
 from gateway.presign.cos_clock import CosClock
 from gateway.presign.hosts import Hosts
@@ -23,6 +26,7 @@ from gateway.presign.signed_image import SignedImage
 from gateway.presign.signer import Signer
 from gateway.settings import ImageProxySettings
 
+_NO_PARAMETERS: Mapping[str, str] = {}
 _ROW_ADVICE = "look at the row; postgres.table and postgres.columns name the table and its columns"
 _TYPE_ADVICE = "upload the object with a Content-Type of image/*, or fill postgres.columns.content_type"
 
@@ -34,6 +38,7 @@ class Steps:
     access: AccessStep
     cache: CacheStep
     origin: OriginStep
+    variants: VariantStep
 
 
 class Explainer:
@@ -59,12 +64,18 @@ class Explainer:
         self._delivery = delivery
         self._policy = policy
 
-    async def explain(self, image_id: str, credentials: Credentials) -> Explanation:
-        """Return why a request with ``credentials`` is answered as it is; ``image_id`` must be valid."""
-        now = self._clock.now()
+    async def explain(
+        self, image_id: str, credentials: Credentials, parameters: Mapping[str, str] = _NO_PARAMETERS
+    ) -> Explanation:
+        """Return why a request with ``credentials`` is answered as it is; ``image_id`` must be valid.
+
+        ``parameters`` choose a rendition, as those of an address do; without any, those of the link's address do.
+        Raises what is wrong with them.
+        """
+        chosen = self._steps.variants.chosen(parameters, credentials.link)
         explanation = Explanation(image_id, Verdict(500, None, ""))
         sections = explanation.sections
-        cached = await self._steps.cache.look(image_id)
+        cached = await self._steps.cache.look(image_id, chosen.rendition)
         record, errors, sections["row"] = await self._row(image_id, cached)
         caller, facts = self._steps.access.caller_of(credentials)
         if record is None:
@@ -72,18 +83,50 @@ class Explainer:
             explanation.verdict = self._refused(errors, caller)
             sections["kept"] = nothing_kept()
             return explanation
-        denial, may_view = self._steps.access.check(caller, record)
+        is_cached = cached.image is not None and cached.image.record == record
+        image = cached.image if is_cached and cached.image is not None else self._sign(record, chosen.rendition)
+        denial, may_view = self._steps.access.check(caller, image)
         sections["caller"], sections["cached_url"] = facts | may_view, cached.facts
         if denial is not None:
             errors.append((denial, str(may_view["why"]), ""))
-        is_cached = cached.image is not None and cached.image.record == record
-        image = cached.image if is_cached and cached.image is not None else self._signer.sign_image(record)
-        asked = await self._steps.origin.ask(image, is_cached=is_cached, now=now)
+        policy = self._policy.for_version() if chosen.version == record.version_token else self._policy
+        asked = await self._steps.origin.ask(image, is_cached=is_cached, now=self._clock.now())
         sections["cos"] = asked.facts
-        sections["delivery"] = delivery = self._deliver(image, asked, errors)
+        if isinstance(asked.error, REFUSALS) and image.rendition is not None:
+            image, asked = await self._instead(image, asked, caller)
+            policy = self._policy.for_substitute()
+        sections["delivery"] = delivery = self._deliver(image, asked, policy, errors)
+        delivery["rendition"] = image.rendition or "the original"
+        if chosen.version not in (None, record.version_token):
+            delivery["version"] = f"another one: the client is redirected to v={record.version_token}"
         explanation.verdict = self._refused(errors, caller) if errors else self._served(asked, delivery)
-        sections["kept"] = nothing_kept() if errors else self._kept(record, delivery)
+        sections["kept"] = nothing_kept() if errors else self._kept(image, policy, delivery)
+        if variants := await self._steps.variants.facts(image_id):
+            sections["variants"] = variants
         return explanation
+
+    def _sign(self, record: ImageRecord, rendition: str | None) -> SignedImage:
+        return self._signer.sign_image(record, rendition)
+
+    async def _instead(self, image: SignedImage, asked: AskedOrigin, caller: Caller) -> tuple[SignedImage, AskedOrigin]:
+        """Return what the client gets in place of a rendition that COS does not make: a next format, or the original.
+
+        COS's first answer stays for a caller who may not see the original.
+        """
+        first, refused = asked, str(image.rendition)
+        names = (*self._steps.variants.renditions.fallbacks(refused), None)
+        instead: Facts = {}
+        asked.facts["instead"] = instead
+        for name in names:
+            image = self._sign(image.record, name)
+            denial, _ = self._steps.access.check(caller, image)
+            if denial is not None:
+                return image, first
+            asked = await self._steps.origin.ask(image, is_cached=False, now=self._clock.now())
+            instead[name or "the original"] = asked.facts
+            if not isinstance(asked.error, REFUSALS):
+                break
+        return image, replace(asked, facts=first.facts)
 
     async def _row(self, image_id: str, cached: CachedUrls) -> tuple[ImageRecord | None, "_Errors", Facts]:
         """Return the row to go on with, the errors so far, and the facts of the row."""
@@ -107,7 +150,7 @@ class Explainer:
             facts["why"] = row.reason
         return row.record, errors, facts | (_facts_of(row.record) if row.record is not None else {})
 
-    def _deliver(self, image: SignedImage, asked: AskedOrigin, errors: "_Errors") -> Facts:
+    def _deliver(self, image: SignedImage, asked: AskedOrigin, policy: CachePolicy, errors: "_Errors") -> Facts:
         """Return the way of delivery and its headers; adds the error that COS's answer becomes."""
         delivery, record = self._delivery.delivery, image.record
         facts: Facts = {"mode": delivery}
@@ -115,23 +158,22 @@ class Explainer:
             # The client asks COS itself, so an error of COS is the client's to see.
             host = self._hosts.origin_of(record.bucket, record.region).host
             usable = int(self._lifetime.usable_for(image.presigned, self._clock.latest()))
-            max_age = max(0, min(self._policy.max_age, usable))
-            facts |= {"status": 302, "headers": redirect_headers(record, max_age, host, self._policy)}
+            max_age = max(0, min(policy.max_age, usable))
+            facts |= {"status": 302, "headers": redirect_headers(image, max_age, host, policy)}
         if asked.error is not None:
             errors.append((asked.error, str(asked.error), asked.advice))
         elif asked.metadata is not None and delivery != "redirect":
             try:
-                facts |= {"status": 200, "headers": headers_of(image, asked.metadata, self._policy)}
+                facts |= {"status": 200, "headers": headers_of(image, asked.metadata, policy)}
             except NotAnImage as error:
                 errors.append((error, f"COS sends no image: {error}", _TYPE_ADVICE))
         return facts
 
-    def _kept(self, record: ImageRecord, delivery: Facts) -> Facts:
-        max_age = self._policy.max_age
-        headers = delivery.get("headers")
+    def _kept(self, image: SignedImage, policy: CachePolicy, delivery: Facts) -> Facts:
+        max_age, headers = policy.max_age, delivery.get("headers")
         if delivery["mode"] == "redirect" and isinstance(headers, dict):
             max_age = int(str(headers["Cache-Control"]).rpartition("=")[2])
-        return kept_by(self._delivery.delivery, max_age, is_public=record.public)
+        return kept_by(self._delivery.delivery, max_age, is_public=image.public)
 
     @staticmethod
     def _refused(errors: "_Errors", caller: Caller) -> Verdict:
@@ -147,6 +189,8 @@ class Explainer:
         size = f"{metadata.size} bytes" if metadata is not None else "bytes"
         again = "first_byte_again" in asked.facts
         note = "; COS refused the first URL, which the gateway renews at the next request" if again else ""
+        if "instead" in asked.facts:
+            note = f"; COS does not make what was asked for, so {delivery['rendition']} is sent instead"
         return Verdict(
             int(str(status)),
             None,

@@ -6,11 +6,12 @@ from urllib.parse import unquote
 import yarl
 
 from gateway.access.identity import Authenticator, Caller
-from gateway.access.policy import check_view, refusal
+from gateway.access.policy import check_original, check_view, refusal
 from gateway.access.signed_links import BadLink, SignedLink, SignedLinks
 from gateway.catalog.record import ImageRecord
 from gateway.errors import GatewayError
 from gateway.ops.explanation import Facts
+from gateway.presign.signed_image import SignedImage
 
 _MOST_KILLS = 100  # earlier counts of killed links that a link is tried with
 _PATHS = ("/i/{}", "/api/v1/images/{}/proxy", "/api/v1/images/{}/access")
@@ -28,7 +29,15 @@ class Credentials:
 class AccessStep:
     """Recognizes credentials as a request with them would be, and says why not."""
 
-    def __init__(self, authenticator: Authenticator, links: SignedLinks | None, *, has_tokens: bool) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        links: SignedLinks | None,
+        *,
+        has_tokens: bool,
+        originals_for_owner: bool,
+    ) -> None:
+        self._originals_for_owner = originals_for_owner
         self._authenticator = authenticator
         self._links = links
         self._has_tokens = has_tokens
@@ -43,15 +52,23 @@ class AccessStep:
             return self._by_link(credentials.link)
         return Caller(), {"credential": "none", "user": None}
 
-    def check(self, caller: Caller, record: ImageRecord) -> tuple[GatewayError | None, Facts]:
-        """Return the error that the caller gets, None if they may see the image; and why."""
+    def check(self, caller: Caller, image: SignedImage) -> tuple[GatewayError | None, Facts]:
+        """Return the error that the caller gets, None if they may see the image or its rendition; and why."""
+        record = image.record
         try:
-            if caller.link is not None and not _is_for(caller.link, record):
-                raise refusal(caller)
-            check_view(caller, record)
+            if not image.public:
+                if caller.link is not None and not _is_for(caller.link, record):
+                    raise refusal(caller)
+                check_view(caller, record)
         except GatewayError as error:
             return error, {"may_view": False, "why": _why_not(caller, record)}
-        return None, {"may_view": True, "why": _why(caller, record)}
+        if self._originals_for_owner and image.rendition is None:
+            try:
+                check_original(caller, record)
+            except GatewayError as error:
+                return error, {"may_view": False, "why": "image_variants.originals is owner: others get styles alone"}
+        why = "the style is public" if image.public and not record.public else _why(caller, record)
+        return None, {"may_view": True, "why": why}
 
     def _by_token(self, token: str) -> tuple[Caller, Facts]:
         caller = self._authenticator.identify({"Authorization": f"Bearer {token}"})

@@ -42,9 +42,9 @@ class CacheStep:
         self._inspect_local = inspect_local
         self._now = now
 
-    async def look(self, image_id: str, style: str | None = None) -> CachedUrls:
+    async def look(self, image_id: str, rendition: str | None = None) -> CachedUrls:
         """Return the cached URL of an image; a Redis that does not answer is a fact, too."""
-        variant = ImageVariant(image_id, style)
+        variant = ImageVariant(image_id, rendition)
         local, in_memory = self._in_memory(variant)
         shared, in_redis = await self._in_redis(variant)
         facts: Facts = {"memory": in_memory, "redis": in_redis, "renewal": await self._renewal(variant)}

@@ -1,6 +1,5 @@
 """Explain step: how the image is delivered, the headers that a client gets, and who keeps the answer for how long."""
 
-from gateway.catalog.record import ImageRecord
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.headers import CORS, image_headers
 from gateway.ops.explanation import Facts
@@ -25,14 +24,14 @@ def headers_of(image: SignedImage, metadata: ObjectMetadata, policy: CachePolicy
     return shown
 
 
-def redirect_headers(record: ImageRecord, max_age: int, host: str, policy: CachePolicy) -> Facts:
+def redirect_headers(image: SignedImage, max_age: int, host: str, policy: CachePolicy) -> Facts:
     """Return the header fields of a 302 that may be kept for ``max_age`` seconds; the URL's signature is left out."""
     headers: Facts = {
         "Location": f"a presigned URL at {host}",
-        "Cache-Control": f"{'public' if record.public else 'private'}, max-age={max_age}",
+        "Cache-Control": f"{'public' if image.public else 'private'}, max-age={max_age}",
         "Referrer-Policy": "no-referrer",
     }
-    if not record.public:
+    if not image.public:
         headers["Vary"] = policy.private_vary
     return headers
 
