@@ -10,6 +10,7 @@ from gateway.api.access_log import LOGGER, AccessLog, stream_of_log
 from gateway.catalog.change_feed import ChangeFeed
 from gateway.concurrency.background import background
 from gateway.metrics.image_requests import ImageRequests
+from gateway.ops.buckets_probe import BucketsProbe
 from gateway.ops.health import Health
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.urls.maintenance import Job, Maintenance
@@ -31,13 +32,13 @@ async def access_log(app: web.Application) -> AsyncIterator[None]:
 
 async def health(app: web.Application) -> AsyncIterator[None]:
     """Probes the dependencies for ``/readyz`` and the metrics."""
-    cos = app[app_keys.SETTINGS].cos
-    bucket = app[app_keys.HOSTS].origin_of(cos.bucket, cos.region).base + "/"
-
-    async def probe_cos() -> None:
-        app[app_keys.CLOCK].observe(await app[app_keys.ORIGIN].probe(bucket))
-
-    probes = {"postgres": app[app_keys.CATALOG].try_query, "cos": probe_cos}
+    hosts = app[app_keys.HOSTS]
+    addresses = {
+        bucket: hosts.origin_of(bucket, region).base + "/"
+        for bucket, region in app[app_keys.SETTINGS].cos.regions.items()
+    }
+    buckets = BucketsProbe(app[app_keys.ORIGIN].probe, addresses, app[app_keys.METRICS], app[app_keys.CLOCK].observe)
+    probes = {"postgres": app[app_keys.CATALOG].try_query, "cos": buckets.probe}
     if app_keys.REDIS in app:
         probes["redis"] = app[app_keys.REDIS].ping
     if app[app_keys.CREDENTIALS].can_end:

@@ -146,7 +146,7 @@ async def catalog(app: web.Application) -> AsyncIterator[None]:
     opening = open_catalog(
         app[app_keys.SETTINGS].postgres,
         default_bucket=cos.bucket,
-        default_region=cos.region,
+        regions=cos.regions,
         metrics=app[app_keys.METRICS],
         with_links=app_keys.SIGNED_LINKS in app,
     )
@@ -226,7 +226,7 @@ async def origin(app: web.Application) -> AsyncIterator[None]:
         settings.image_proxy,
         max_connections=settings.server.max_streams,
         metrics=metrics,
-        buckets=[settings.cos.bucket],
+        buckets=list(settings.cos.regions),
         credentials_refused=app[app_keys.CREDENTIALS].refused,
     )
     async with opening as app[app_keys.ORIGIN]:

@@ -185,11 +185,11 @@ async def open_catalog(
     settings: PostgresSettings,
     *,
     default_bucket: str,
-    default_region: str,
+    regions: Mapping[str, str],
     metrics: Metrics,
     with_links: bool = False,
 ) -> AsyncIterator[PostgresCatalog]:
     """Open a catalog with a connection pool of its own; it connects when a connection is first needed."""
     async with open_pool(settings) as pool:
-        query = CatalogQuery(settings, default_bucket, default_region, with_links=with_links)
+        query = CatalogQuery(settings, default_bucket, regions, with_links=with_links)
         yield PostgresCatalog(pool, query, settings.timeout, metrics)

@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,13 +35,14 @@ KILL_LINKS = (
 class CatalogQuery:
     """Builds the queries of the application's table, and reads their rows.
 
-    ``default_bucket`` and ``default_region`` apply to rows that name none. ``with_links``: the query also reads the
+    ``default_bucket`` applies to rows that name none; ``regions`` to rows without a region, by bucket, with that of the
+    default bucket for any other. ``with_links``: the query also reads the
     count of killed links from the gateway's own table (``config/sql/links.sql``).
     """
 
     settings: PostgresSettings
     default_bucket: str
-    default_region: str
+    regions: Mapping[str, str]
     with_links: bool = False
 
     @property
@@ -130,7 +131,8 @@ class CatalogQuery:
         image_id, key, owner, public, bucket, region, content_type, width, height, focus, version, placeholder = row[
             :12
         ]
-        bucket, region = bucket or self.default_bucket, region or self.default_region
+        bucket = bucket or self.default_bucket
+        region = region or self.regions.get(bucket) or self.regions[self.default_bucket]
         check_bucket_and_region(bucket, region)
         return ImageRecord(
             image_id=image_id,

@@ -96,8 +96,9 @@ async def _findings(settings: Settings, nginx: Path) -> AsyncIterator[Finding]:
         def host_of(image: ImageRecord) -> str:
             return app[app_keys.HOSTS].origin_of(image.bucket, image.region).base
 
-        for credentials in app[app_keys.CREDENTIALS].all:
-            yield await diagnose_credentials(credentials)
+        sources = app[app_keys.CREDENTIALS].all
+        for credentials in sources:
+            yield await diagnose_credentials(credentials, credentials.buckets if len(sources) > 1 else ())
         signs_links = app_keys.SIGNED_LINKS in app
         database = Database(
             partial(inspect_database, settings.postgres, with_links=signs_links),
@@ -110,8 +111,7 @@ async def _findings(settings: Settings, nginx: Path) -> AsyncIterator[Finding]:
             _address_of(settings.redis),
             tables,
             CosCheck(app[app_keys.ORIGIN], presign, host_of, time.time),
-            bucket=settings.cos.bucket,
-            region=settings.cos.region,
+            buckets=settings.cos.regions,
         ):
             is_well &= finding.is_well
             yield finding

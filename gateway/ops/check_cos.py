@@ -106,13 +106,16 @@ class CosCheck:
 
 
 async def check_cos(
-    check: CosCheck, images: list[ImageRecord], made_up: ImageRecord, no_image_reason: str
+    check: CosCheck, images: list[ImageRecord], made_up: list[ImageRecord], no_image_reason: str
 ) -> AsyncIterator[Finding]:
-    """Yield a finding for each bucket of ``images``, or for that of ``made_up`` if there are none; then the clock."""
+    """Yield a finding for each bucket of ``images`` and of ``made_up``; then the clock.
+
+    ``no_image_reason`` says why there are no ``images``; if there are some, no row names the buckets of ``made_up``.
+    """
     for image in images:
         yield await check.bucket(image)
-    if not images:
-        yield await check.bucket(made_up, no_image_reason)
+    for image in made_up:
+        yield await check.bucket(image, "no row names it" if images else no_image_reason)
     if (clock := check.clock()) is not None:
         yield clock
 

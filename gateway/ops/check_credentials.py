@@ -1,5 +1,6 @@
 """The part of ``check`` about credentials: their source, their life, and an attempt to refresh them."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.ops.finding import Finding, warning
@@ -44,14 +45,18 @@ class RotatingCredentials(Protocol):
         ...
 
 
-async def diagnose_credentials(credentials: RotatingCredentials) -> Finding:
-    """Return a finding on the source and on the life of its credentials, after an attempt to refresh them."""
+async def diagnose_credentials(credentials: RotatingCredentials, buckets: Sequence[str] = ()) -> Finding:
+    """Return a finding on the source and on the life of its credentials, after an attempt to refresh them.
+
+    ``buckets`` are named in it: those that the credentials are for, if there are several sources.
+    """
     is_refreshed = await credentials.refresh()
     left = credentials.seconds_left
+    name = " ".join([_NAME, *buckets])
     what = f"source {credentials.name}: " + ("they never end" if left is None else f"{left:.0f} s are left")
     if not is_refreshed:
         what, advice = f"{what}; refresh failed: {credentials.reason}", _ADVICE[credentials.name]
-        return warning(_NAME, what, advice) if left else Finding(_NAME, False, what, advice)
+        return warning(name, what, advice) if left else Finding(name, False, what, advice)
     if credentials.is_near_end:
-        return warning(_NAME, what, "the source gives credentials that end soon: look at what renews them")
-    return Finding(_NAME, True, what)
+        return warning(name, what, "the source gives credentials that end soon: look at what renews them")
+    return Finding(name, True, what)

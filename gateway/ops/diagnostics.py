@@ -1,6 +1,6 @@
 """Tries each dependency the way the gateway uses it, and reports failures with advice."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 from gateway.catalog.record import ImageRecord
@@ -19,12 +19,13 @@ class Cache(Protocol):
 
 
 async def diagnose(
-    cache: Cache | None, address: str, database: DatabaseCheck, cos: CosCheck, *, bucket: str, region: str
+    cache: Cache | None, address: str, database: DatabaseCheck, cos: CosCheck, *, buckets: Mapping[str, str]
 ) -> AsyncIterator[Finding]:
     """Yield findings on Redis (at ``address``), Postgres and COS, in this order.
 
-    COS is asked for an image of each bucket of the table, or for a made-up key of ``bucket`` if the table has none.
-    ``cache`` is None when the cache is turned off.
+    COS is asked for an image of each bucket of the table, and for a made-up key of each of ``buckets`` (with their
+    regions) that no row names; of the first, the default bucket, only if the table has no image. ``cache`` is None when
+    the cache is turned off.
     """
     if cache is None:
         yield Finding("redis", True, "turned off by url_cache.enabled")
@@ -32,7 +33,12 @@ async def diagnose(
         yield await _diagnose_redis(cache, address)
     async for finding in database.findings():
         yield finding
-    made_up = ImageRecord("check", None, False, bucket, region, key="check", content_type=None)
+    found = {image.bucket for image in database.images}
+    made_up = [
+        ImageRecord("check", None, False, bucket, region, key="check", content_type=None)
+        for bucket, region in buckets.items()
+        if bucket not in found and not (found and bucket == next(iter(buckets)))
+    ]
     async for finding in check_cos(cos, list(database.images), made_up, database.no_image_reason):
         yield finding
 

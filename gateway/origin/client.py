@@ -25,6 +25,7 @@ from gateway.origin.origin_response import OriginResponse
 from gateway.origin.outcome import Failure, failure_of
 from gateway.origin.probe_answer import ProbeAnswer
 from gateway.origin.retry import Backoff, RetryBudget
+from gateway.origin.waiting_limit import WaitingLimit
 
 _LONGEST_PAUSE: Final = 2.0  # seconds; a longer Retry-After of COS is passed on to the client instead
 _ERROR_BODY_TIMEOUT: Final = 1.0  # seconds for a body that only explains an error
@@ -49,7 +50,8 @@ class OriginClient:
     and full jitter or after the pause that COS asks for, within a budget. The first byte must come within ``timeout``
     seconds of the first attempt; after that, each pause in a body may last as long. A bucket of which ten objects fail
     in a row gets one request a second. ``buckets`` keep their own label in the metric of errors, however many other
-    buckets fail. ``credentials_refused`` gets the bucket and the URL when COS does not know the credentials of a URL.
+    buckets fail. ``waiting`` limits the requests that wait for a bucket; None: no limit. ``credentials_refused`` gets
+    the bucket and the URL when COS does not know the credentials of a URL.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class OriginClient:
         backoff: Backoff | None = None,
         breakers: CircuitBreakers | None = None,
         buckets: Collection[str] = (),
+        waiting: WaitingLimit | None = None,
         credentials_refused: Callable[[str, str], None] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -76,6 +79,7 @@ class OriginClient:
         self._budget = budget or RetryBudget()
         self._backoff = backoff or Backoff()
         self._breakers = breakers or CircuitBreakers()
+        self._waiting = waiting
         self._credentials_refused = credentials_refused
         self._errors = OriginErrorCounts(metrics.origin_errors.add, buckets, metrics.origin_bucket_requests.add)
 
@@ -88,6 +92,12 @@ class OriginClient:
         ``VersionChanged`` on 412, ``ImageNotFound``, ``ImageBlocked``, ``ImageTooLarge``, ``RangeNotSatisfiable``,
         ``OriginPaused``, ``OriginThrottled``, ``OriginUnavailable`` or ``OriginTimeout``.
         """
+        if self._waiting is None:
+            return await self._fetch(url, bucket, method, headers)
+        with self._waiting.place(bucket):
+            return await self._fetch(url, bucket, method, headers)
+
+    async def _fetch(self, url: str, bucket: str, method: str, headers: Mapping[str, str]) -> OriginResponse:
         target, breakers = yarl.URL(url, encoded=True), self._breakers
         if breakers.by_bucket and not breakers.allows_call(bucket, target.raw_path):
             raise OriginPaused(f"the breaker of bucket {bucket} is open")

@@ -10,6 +10,7 @@ from aiohttp.abc import AbstractResolver
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient, OriginRequest, send_once
 from gateway.origin.origin_response import READ_AHEAD
+from gateway.origin.waiting_limit import WaitingLimit
 from gateway.settings import ImageProxySettings
 
 # How many requests to COS may be under way that no client waits for.
@@ -43,6 +44,8 @@ async def open_origin(
             retry_count=settings.retry_count,
             metrics=metrics,
             buckets=buckets,
+            # With one bucket there is no other to leave places to.
+            waiting=WaitingLimit(max(1, max_connections // 2)) if len(buckets) > 1 else None,
             credentials_refused=credentials_refused,
         )
 

@@ -28,18 +28,18 @@ class Hosts:
 
     def _origin_of(self, bucket: str, region: str) -> Origin:
         """Return the configured domain for the bucket it belongs to, and COS's own host for any other."""
-        settings = self._settings
-        domain = settings.domain
-        if domain is not None and "{bucket}" in domain:
-            domain = domain.replace("{bucket}", bucket)
-        elif domain is not None and bucket != settings.bucket:
+        settings, own = self._settings, self._settings.buckets.get(bucket)
+        domain, scheme = settings.domain, settings.scheme
+        if domain is not None and bucket != settings.bucket and "{bucket}" not in domain:
             domain = None  # a custom domain is bound to one bucket
+        if own is not None:
+            domain, scheme = own.domain or domain, own.scheme or scheme
         config = CosConfig(
             Region=region,
             SecretId=_UNUSED,
             SecretKey=_UNUSED,
-            Scheme=settings.scheme,
-            Domain=domain,
+            Scheme=scheme,
+            Domain=domain.replace("{bucket}", bucket) if domain is not None else None,
         )
         base = str(config.uri(bucket=bucket)).removesuffix("/")
         host = base.partition("://")[2].partition(":")[0].lower()

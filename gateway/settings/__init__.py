@@ -95,10 +95,11 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _require_an_entry_key_that_outlives_credentials(self) -> Self:
-        source = self.cos.source.source
-        if source != "static" and self.redis.entry_key is None and self.url_cache.enabled:
+        sources = {one.source for one in (self.cos.source, *self.cos.own_sources.values())} - {"static"}
+        if sources and self.redis.entry_key is None and self.url_cache.enabled:
+            names = " or ".join(sorted(sources))
             raise ValueError(
-                f"redis.entry_key: is required with cos.credentials of the source {source}, since replicas then have "
+                f"redis.entry_key: is required with cos.credentials of the source {names}, since replicas then have "
                 "different credentials and share their entries in Redis"
             )
         return self

@@ -12,8 +12,9 @@ from gateway.settings.credentials import (
     StaticCredentialsSettings,
     uses_configured_keys,
 )
-from gateway.settings.section import Section, Token, matches
+from gateway.settings.section import Section, Token, empty_if_null, matches
 
+Scheme = Literal["https", "http"]
 Bucket = Annotated[str, matches(r"[a-z0-9][a-z0-9-]*-[0-9]+", "a bucket name with its APPID, like photos-1250000000")]
 Region = Annotated[str, matches(r"[a-z0-9][a-z0-9-]*[a-z0-9]", "a region, like ap-guangzhou")]
 
@@ -46,6 +47,15 @@ def _check_is_set(value: Any) -> Any:
     return value
 
 
+class BucketSettings(Section):
+    """What differs for one more bucket; null: as in ``cos``, whose domain fits others only with ``{bucket}``."""
+
+    region: Region | None = None
+    domain: HostPort | None = None
+    scheme: Scheme | None = None
+    credentials: CredentialsSettings | None = None
+
+
 class CosSettings(Section):
     """Where the images are, and the credentials that sign their URLs.
 
@@ -60,9 +70,10 @@ class CosSettings(Section):
     token_expires_at: int | None = None
     region: Region = "ap-guangzhou"
     bucket: Bucket
-    scheme: Literal["https", "http"] = "https"
+    scheme: Scheme = "https"
     domain: HostPort | None = None
     credentials: CredentialsSettings | None = None
+    buckets: Annotated[dict[Bucket, BucketSettings], BeforeValidator(empty_if_null)] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -79,10 +90,40 @@ class CosSettings(Section):
             raise ValueError("credentials: the static source needs secret_id and secret_key, here or in cos")
         return self
 
+    @model_validator(mode="after")
+    def _check_the_buckets(self) -> Self:
+        if self.bucket in self.buckets:
+            raise ValueError(f"buckets.{self.bucket}: is cos.bucket, whose keys are above")
+        taken = {self.domain: "cos.domain"}
+        for name, bucket in self.buckets.items():
+            if bucket.domain is not None and "{bucket}" not in bucket.domain:
+                if bucket.domain in taken:
+                    raise ValueError(f"buckets.{name}.domain: is that of {taken[bucket.domain]}, too")
+                taken[bucket.domain] = f"cos.buckets.{name}"
+            has_own_source = bucket.credentials is not None and uses_configured_keys(bucket.credentials)
+            if has_own_source and None in (self.secret_id, self.secret_key):
+                raise ValueError(f"buckets.{name}.credentials: the static source needs secret_id and secret_key")
+        return self
+
     @property
     def source(self) -> CredentialsSettings:
         """The source of credentials, with the keys that it takes from this section."""
         return self._with_keys(self.credentials or StaticCredentialsSettings())
+
+    @property
+    def own_sources(self) -> Mapping[str, CredentialsSettings]:
+        """The sources of the buckets that have one of their own."""
+        return {
+            name: self._with_keys(bucket.credentials)
+            for name, bucket in self.buckets.items()
+            if bucket.credentials is not None
+        }
+
+    @property
+    def regions(self) -> Mapping[str, str]:
+        """The region of each configured bucket."""
+        others = {name: bucket.region or self.region for name, bucket in self.buckets.items()}
+        return {self.bucket: self.region, **others}
 
     def _with_keys(self, source: CredentialsSettings) -> CredentialsSettings:
         if isinstance(source, AssumeRoleCredentialsSettings):

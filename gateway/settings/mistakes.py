@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import date
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -96,11 +96,14 @@ def _without_tags(location: list[str]) -> list[str]:
 def _model_at(location: list[str]) -> type[BaseModel] | None:
     """Return the section at ``location``; None if there is none."""
     model: type[BaseModel] = Settings
-    for name in location:
+    names = iter(location)
+    for name in names:
         field = model.model_fields.get(name)
         found = _section_in(field.annotation) if field is not None else None
         if found is None:
             return None
+        if field is not None and get_origin(field.annotation) is dict:
+            next(names, None)  # the key of a mapping to sections
         model = found
     return model
 

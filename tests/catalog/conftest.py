@@ -32,7 +32,7 @@ async def open_one(postgres_dsn: str, metrics: Metrics) -> AsyncIterator[OpenCat
 
         async def opened(**settings: Any) -> PostgresCatalog:
             made = PostgresSettings.model_validate({"dsn": postgres_dsn, "timeout": 3, **settings})
-            opening = open_catalog(made, default_bucket=BUCKET, default_region="ap-guangzhou", metrics=metrics)
+            opening = open_catalog(made, default_bucket=BUCKET, regions={BUCKET: "ap-guangzhou"}, metrics=metrics)
             return await stack.enter_async_context(opening)
 
         yield opened

@@ -15,7 +15,7 @@ from gateway.settings import PostgresSettings
 def query(**settings: Any) -> CatalogQuery:
     """On a table of those settings."""
     made = PostgresSettings.model_validate({"dsn": "host=localhost", **settings})
-    return CatalogQuery(made, "photos-1250000000", "ap-guangzhou")
+    return CatalogQuery(made, "photos-1250000000", {"photos-1250000000": "ap-guangzhou", "eu-1250000001": "eu-moscow"})
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,19 @@ def test_a_row_without_bucket_or_region_has_the_configured_one(unset: str | None
     record = query().read(("cat", "cat.png", None, None, unset, unset, None, *NO_MORE))
     assert (record.bucket, record.region) == ("photos-1250000000", "ap-guangzhou")
     assert (record.owner, record.public, record.content_type) == (None, False, None)
+
+
+@pytest.mark.parametrize(
+    ("bucket", "region", "expected"),
+    [
+        ("eu-1250000001", None, "eu-moscow"),
+        ("eu-1250000001", "eu-frankfurt", "eu-frankfurt"),
+        ("other-1250000002", None, "ap-guangzhou"),
+    ],
+)
+def test_a_row_without_a_region_has_that_of_its_bucket(bucket: str, region: str | None, expected: str) -> None:
+    record = query().read(("cat", "cat.png", None, True, bucket, region, None, *NO_MORE))
+    assert (record.bucket, record.region) == (bucket, expected)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import pytest
 
@@ -106,6 +107,7 @@ async def findings(
     presign: Callable[[ImageRecord, str], str] = presigned,
     signs_links: bool = False,
     listens: bool = True,
+    buckets: Mapping[str, str] = MappingProxyType({BUCKET: "ap-guangzhou"}),
 ) -> dict[str, Finding]:
     """Return the findings by name, in the order they were yielded."""
     database = Database(postgres.inspect, postgres.hear if listens else None)
@@ -114,8 +116,7 @@ async def findings(
         "redis:6379",
         DatabaseCheck(postgres, database, signs_links=signs_links),
         CosCheck(cos, presign, lambda image: f"https://{image.bucket}", lambda: 10_000),
-        bucket=BUCKET,
-        region="ap-guangzhou",
+        buckets=buckets,
     )
     return {finding.name: finding async for finding in diagnosis}
 
@@ -124,6 +125,19 @@ async def test_working_dependencies_come_without_advice() -> None:
     found = await findings()
     assert list(found) == ["redis", "postgres", "changes", COS]
     assert all(finding.is_well and not finding.advice for finding in found.values())
+
+
+async def test_a_configured_bucket_that_no_row_names_is_asked_for_a_made_up_key() -> None:
+    class Both(Cos):
+        """Has an image of the row, and none of the made-up key."""
+
+        async def diagnose(self, url: str, method: str, headers: Mapping[str, str]) -> CosError:
+            return CosError(404, "NoSuchKey") if "check" in url else await super().diagnose(url, method, headers)
+
+    found = await findings(cos=Both(), buckets={"default-1250000000": "x", BUCKET: "x", "new-1250000000": "x"})
+    assert list(found) == ["redis", "postgres", "changes", COS, "cos new-1250000000"]
+    assert all(finding.is_well for finding in found.values())
+    assert "no row names it" in found["cos new-1250000000"].what
 
 
 async def test_a_cache_that_is_turned_off_is_not_a_failure() -> None:

@@ -310,6 +310,25 @@ class TestHosts:
         origin = hosts(domain=domain).origin_of(bucket, "ap-beijing")
         assert (origin.base, origin.host) == (base, host)
 
+    @pytest.mark.parametrize(
+        ("own", "base"),
+        [
+            ({}, "https://eu-1250000001.cos.eu-frankfurt.myqcloud.com"),
+            ({"domain": "eu.example.com"}, "https://eu.example.com"),
+            ({"domain": "eu.example.com:8080", "scheme": "http"}, "http://eu.example.com:8080"),
+            ({"domain": "{bucket}.internal.example"}, "https://eu-1250000001.internal.example"),
+            ({"scheme": "http"}, "http://eu-1250000001.cos.eu-frankfurt.myqcloud.com"),
+        ],
+    )
+    def test_a_bucket_may_have_its_own_domain_and_scheme(self, own: dict[str, str], base: str) -> None:
+        made = hosts(domain="img.example.com", buckets={"eu-1250000001": own})
+        assert made.origin_of("eu-1250000001", "eu-frankfurt").base == base
+        assert made.origin_of("b-1250000000", "ap-beijing").base == "https://img.example.com"
+
+    def test_a_bucket_without_a_domain_has_the_one_that_fits_any(self) -> None:
+        made = hosts(domain="{bucket}.img.example.com", buckets={"eu-1250000001": {"scheme": "http"}})
+        assert made.origin_of("eu-1250000001", "eu-frankfurt").base == "http://eu-1250000001.img.example.com"
+
     def test_lesson_14_the_host_is_never_an_internal_one(self) -> None:
         assert "internal" not in hosts().origin_of("b-1250000000", "ap-beijing").host
 

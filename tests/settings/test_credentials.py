@@ -155,3 +155,60 @@ def test_the_variables_of_tencent_s_tools_are_read(
     secret_id, secret_key, found = source.values()
     assert (secret_id.get_secret_value(), secret_key.get_secret_value()) == ("AKID", "key")
     assert (found.get_secret_value() if found is not None else None) == token
+
+
+class TestBuckets:
+    """More buckets: what they leave out is as for the default one."""
+
+    def test_each_bucket_has_its_region_and_source(self, tmp_path: Path) -> None:
+        more = "archive-1250000000: , eu-1250000001: {region: eu-frankfurt, credentials: {source: cvm_role}}"
+        keys = f", secret_id: AKID, secret_key: key, region: ap-beijing, buckets: {{{more}}}"
+        cos = load_settings(written(tmp_path, "null", keys=keys)).cos
+        assert cos.regions == {
+            "photos-1250000000": "ap-beijing",
+            "archive-1250000000": "ap-beijing",
+            "eu-1250000001": "eu-frankfurt",
+        }
+        assert {name: source.source for name, source in cos.own_sources.items()} == {"eu-1250000001": "cvm_role"}
+
+    def test_a_static_source_of_a_bucket_has_keys_of_its_own_or_those_of_cos(self, tmp_path: Path) -> None:
+        own = "{source: static, secret_id: other, secret_key: key}"
+        more = f"a-1: {{credentials: {own}}}, b-1: {{credentials: {{source: static}}}}"
+        cos = load_settings(
+            written(tmp_path, "null", keys=f", secret_id: AKID, secret_key: key, buckets: {{{more}}}")
+        ).cos
+        found = [
+            source.secret_id for source in cos.own_sources.values() if isinstance(source, StaticCredentialsSettings)
+        ]
+        assert [secret.get_secret_value() for secret in found if secret is not None] == ["other", "AKID"]
+
+    @pytest.mark.parametrize(
+        ("buckets", "problem"),
+        [
+            ("{photos-1250000000: {}}", "cos: buckets.photos-1250000000: is cos.bucket"),
+            ("{photos: {}}", "cos.buckets.photos: must be a bucket name"),
+            ("{a-1: {regoin: x}}", "cos.buckets.a-1.regoin: there is no such key (did you mean region?)"),
+            ("{a-1: {scheme: ftp}}", "cos.buckets.a-1.scheme: input should be 'https' or 'http'"),
+            ("{a-1: {domain: 'https://x'}}", "cos.buckets.a-1.domain: must be host or host:port"),
+            ("{a-1: {credentials: {source: file}}}", "cos.buckets.a-1.credentials.path: is required and not set"),
+            ("{a-1: {credentials: {source: x}}}", "cos.buckets.a-1.credentials.source: must be one of 'static'"),
+            (
+                "{a-1: {domain: i.example}, b-1: {domain: I.example}}",
+                "cos: buckets.b-1.domain: is that of cos.buckets.a-1",
+            ),
+            ("{a-1: {credentials: {source: static}}}", "cos: buckets.a-1.credentials: the static source needs"),
+            ("[a-1]", "cos.buckets: must be a mapping"),
+        ],
+    )
+    def test_a_mistake_names_the_bucket(self, tmp_path: Path, buckets: str, problem: str) -> None:
+        (line,) = problems(written(tmp_path, "{source: cvm_role}", keys=f", buckets: {buckets}"))
+        assert line.startswith(problem)
+
+    def test_two_buckets_with_one_domain_would_mix_their_objects(self, tmp_path: Path) -> None:
+        keys = ", secret_id: a, secret_key: b, domain: i.example, buckets: {a-1: {domain: i.example}}"
+        assert problems(written(tmp_path, "null", keys=keys)) == ["cos: buckets.a-1.domain: is that of cos.domain, too"]
+
+    def test_a_bucket_whose_credentials_rotate_needs_a_key_for_entries(self, tmp_path: Path) -> None:
+        keys = ", secret_id: a, secret_key: b, buckets: {a-1: {credentials: {source: cvm_role}}}"
+        (line,) = problems(written(tmp_path, "null", keys=keys, entry_key="null"))
+        assert line.startswith("redis.entry_key: is required with cos.credentials of the source cvm_role")

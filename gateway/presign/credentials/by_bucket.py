@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
@@ -58,7 +58,9 @@ class BucketCredentials:
         """Return if no credentials are in the last fifth of their life; raises ``DependencyDown``."""
         for one in self.all:
             if one.is_near_end:
-                raise DependencyDown(f"{one.seconds_left:.0f} s are left of the credentials of the source {one.name}")
+                raise DependencyDown(
+                    f"bucket {one.buckets[0]}: {one.seconds_left:.0f} s are left of the credentials from {one.name}"
+                )
 
     def of(self, bucket: str) -> Credentials:
         """Return the newest credentials for the bucket; raises ``NoCredentials`` if there are none, or they ended."""
@@ -83,13 +85,21 @@ async def open_credentials(
     """
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(BoundedHttp())
-        default = RotatingCredentials(_source(settings.source, http, now), [settings.bucket], metrics, now=now)
-        credentials = BucketCredentials(default, {}, now)
+
+        def rotating(source: CredentialsSettings, buckets: Sequence[str]) -> RotatingCredentials:
+            return RotatingCredentials(_source(source, http, now), buckets, metrics, now=now)
+
+        own = settings.own_sources
+        credentials = BucketCredentials(
+            rotating(settings.source, [bucket for bucket in settings.regions if bucket not in own]),
+            {bucket: rotating(source, [bucket]) for bucket, source in own.items()},
+            now,
+        )
         for one in credentials.all:
             if isinstance(one.source, FixedSource):
                 await one.refresh()
             else:
-                await stack.enter_async_context(background(f"credentials-{one.source.name}", one.keep_fresh()))
+                await stack.enter_async_context(background(f"credentials-{one.buckets[0]}", one.keep_fresh()))
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_TIMEOUT):
                 for one in credentials.all:

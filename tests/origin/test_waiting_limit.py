@@ -1,0 +1,64 @@
+"""Requests that wait for one bucket take no place from another."""
+
+import asyncio
+
+import pytest
+
+from gateway.cos_emulator.faults import Fault, Hang
+from gateway.cos_emulator.server import CosEmulator
+from gateway.errors import OriginPaused, OriginTimeout
+from gateway.metrics.collectors import Metrics
+from gateway.origin.session import open_origin
+from gateway.origin.waiting_limit import WaitingLimit
+from gateway.settings import ImageProxySettings
+from tests.conftest import BUCKET
+from tests.origin.conftest import Presign
+from tests.waiting import until
+
+
+def test_each_bucket_has_its_places_and_gets_them_back() -> None:
+    limit = WaitingLimit(2)
+    with limit.place("a"), limit.place("a"):
+        with pytest.raises(OriginPaused, match="2 requests wait for bucket a"), limit.place("a"):
+            pass
+        with limit.place("b"):
+            pass
+    with pytest.raises(LookupError), limit.place("a"):
+        raise LookupError
+    with limit.place("a"), limit.place("a"):
+        pass
+
+
+async def test_of_several_buckets_a_hanging_one_keeps_half_of_the_places(presign: Presign, cos: CosEmulator) -> None:
+    cos.store.put(BUCKET, "cat.png", b"data")
+    cos.store.put(BUCKET, "dog.png", b"data")
+    cos.faults.add(Fault(action=Hang(), key="dog.png", times=None))
+    settings = ImageProxySettings(timeout=1, retry_count=0)
+    opening = open_origin(settings, max_connections=8, metrics=Metrics(), buckets=[BUCKET, "other-1250000000"])
+    async with opening as origin, asyncio.TaskGroup() as group:
+        waiting = [group.create_task(_outcome(origin.fetch(presign("dog.png"), "other-1250000000"))) for _ in range(4)]
+        await until(lambda: len(cos.request_log.of("dog.png")) == 4)
+        with pytest.raises(OriginPaused):
+            await origin.fetch(presign("dog.png"), "other-1250000000")
+        async with origin.open(presign(), bucket=BUCKET) as response:
+            assert await response.read() == b"data"
+        assert [await task for task in waiting] == [OriginTimeout] * 4
+        with pytest.raises(OriginTimeout):
+            await origin.fetch(presign("dog.png"), "other-1250000000")
+
+
+async def test_one_bucket_has_every_place(presign: Presign, cos: CosEmulator) -> None:
+    cos.store.put(BUCKET, "dog.png", b"data")
+    cos.faults.add(Fault(action=Hang(), key="dog.png", times=None))
+    settings = ImageProxySettings(timeout=0.5, retry_count=0)
+    async with open_origin(settings, max_connections=8, metrics=Metrics(), buckets=[BUCKET]) as origin:
+        outcomes = await asyncio.gather(*(_outcome(origin.fetch(presign("dog.png"), BUCKET)) for _ in range(8)))
+    assert outcomes == [OriginTimeout] * 8
+
+
+async def _outcome(fetching: object) -> type[BaseException] | None:
+    try:
+        await fetching  # type: ignore[misc]
+    except OriginTimeout as error:
+        return type(error)
+    return None

@@ -1,0 +1,144 @@
+"""Buckets with a domain, credentials and failures of their own."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from gateway.concurrency.background import background
+from gateway.cos_emulator.credential_faults import CredentialFault
+from gateway.cos_emulator.credential_services import CredentialServices
+from gateway.cos_emulator.faults import Fault, Hang, Refuse
+from gateway.cos_emulator.server import CosEmulator
+from gateway.cos_emulator.store import ObjectStore
+from gateway.cos_emulator.tokens import TokenIssuer
+from gateway.dev.database import ImageRow
+from tests.conftest import BUCKET, Images, StartGateway
+from tests.stories.test_credential_sources import ENTRY_KEY
+from tests.waiting import until
+
+OTHER = "other-1250000000"
+
+
+@pytest.fixture
+async def services() -> AsyncIterator[CredentialServices]:
+    """The credentials of the other bucket, which the default bucket does not know."""
+    async with CredentialServices(TokenIssuer({})) as services:
+        yield services
+
+
+@pytest.fixture
+async def other(services: CredentialServices) -> AsyncIterator[CosEmulator]:
+    """Another bucket, at an address of its own."""
+    store = ObjectStore()
+    store.create_bucket(OTHER)
+    async with CosEmulator(store, services.issuer.credentials, default_bucket=OTHER) as emulator:
+        yield emulator
+
+
+def with_other(other: CosEmulator, services: CredentialServices) -> dict[str, dict[str, Any]]:
+    """Return the sections of a gateway with both buckets."""
+    credentials = {"source": "cvm_role", "metadata_url": services.url}
+    bucket = {"region": "eu-frankfurt", "domain": f"127.0.0.1:{other.port}", "credentials": credentials}
+    return {"cos": {"buckets": {OTHER: bucket}}, "redis": {"entry_key": ENTRY_KEY}}
+
+
+async def add(images: Images, other: CosEmulator, image_id: str) -> None:
+    """Add an image to the other bucket; its row names no region."""
+    other.store.put(OTHER, f"{image_id}.png", b"of the other bucket", content_type="image/png")
+    await images.add_row(ImageRow(image_id, None, f"{image_id}.png", OTHER, content_type="image/png", public=True))
+
+
+async def test_each_bucket_has_its_own_address_and_credentials(
+    start_gateway: StartGateway, images: Images, other: CosEmulator, services: CredentialServices
+) -> None:
+    gateway = await start_gateway(**with_other(other, services))
+    await images.add("here", b"of the default bucket")
+    await add(images, other, "there")
+    assert (await gateway.get("/i/here")).body == b"of the default bucket"
+    assert (await gateway.get("/i/there")).body == b"of the other bucket"
+    assert gateway.sample("credentials_expire_timestamp_seconds", bucket=OTHER) > time.time()
+    assert (
+        gateway.registry.get_sample_value("image_gateway_credentials_expire_timestamp_seconds", {"bucket": BUCKET})
+        is None
+    )
+    report = (await gateway.get("/readyz")).json()
+    assert report == {"status": "ready", "checks": dict.fromkeys(("postgres", "cos", "redis", "credentials"), "ok")}
+    assert [gateway.sample("dependency_up", dependency=f"cos:{bucket}") for bucket in (BUCKET, OTHER)] == [1, 1]
+
+
+async def test_a_bucket_that_is_down_degrades_and_is_named_by_the_metric_alone(
+    start_gateway: StartGateway, images: Images, other: CosEmulator, services: CredentialServices
+) -> None:
+    gateway = await start_gateway(**with_other(other, services))
+    await images.add("here", b"body")
+    await other.__aexit__(None, None, None)
+    answer = await gateway.get("/readyz")
+    assert (answer.json()["status"], answer.json()["checks"]["cos"]) == ("degraded", "down")
+    assert OTHER.encode() not in answer.body
+    assert [gateway.sample("dependency_up", dependency=f"cos:{bucket}") for bucket in (BUCKET, OTHER)] == [1, 0]
+    assert (await gateway.get("/i/here")).body == b"body"
+
+
+async def test_credentials_of_one_bucket_that_end_leave_the_other_alone(
+    start_gateway: StartGateway, images: Images, other: CosEmulator, services: CredentialServices
+) -> None:
+    services.faults.add(CredentialFault(kind="garbage", times=None))
+    gateway = await start_gateway(**with_other(other, services))
+    await images.add("here", b"body")
+    await add(images, other, "there")
+    assert (await gateway.get("/i/there")).json()["code"] == "credentials_expired"
+    assert (await gateway.get("/i/here")).status == 200
+    batch = await gateway.request("POST", "/api/v1/images/urls", json={"image_ids": ["here", "there"]})
+    data = batch.json()["data"]
+    assert (list(data["urls"]), data["errors"]) == (["here"], {"there": "credentials_expired"})
+    services.faults.clear()
+
+    async def is_served() -> bool:
+        return (await gateway.get("/i/there")).status == 200
+
+    await until(is_served, seconds=10)
+
+
+@pytest.mark.parametrize(
+    ("fault", "statuses"),
+    [(Hang(), {503, 504}), (Refuse(status=500, code="InternalError"), {502, 503})],
+    ids=["hangs", "fails"],
+)
+async def test_a_bucket_that_fails_does_not_slow_the_others(
+    start_gateway: StartGateway,
+    images: Images,
+    other: CosEmulator,
+    services: CredentialServices,
+    fault: Hang | Refuse,
+    statuses: set[int],
+) -> None:
+    limits = {"server": {"max_streams": 60}, "image_proxy": {"timeout": 3, "memory_cache": {"max_bytes": 0}}}
+    gateway = await start_gateway(**with_other(other, services), **limits)
+    for number in range(40):
+        await add(images, other, f"there-{number}")
+    for number in range(10):
+        await images.add(f"here-{number}", b"body")
+    other.faults.add(Fault(action=fault, times=None))
+    seen: set[int] = set()
+
+    async def flood(number: int) -> None:
+        while True:
+            seen.add((await gateway.get(f"/i/there-{number}")).status)
+            await asyncio.sleep(0.02)
+
+    async with AsyncExitStack() as stack:
+        for number in range(40):
+            await stack.enter_async_context(background(f"flood-{number}", flood(number)))
+        slowest, deadline = 0.0, time.monotonic() + 3.5
+        while time.monotonic() < deadline:
+            for number in range(10):
+                began = time.monotonic()
+                assert (await gateway.get(f"/i/here-{number}")).status == 200
+                slowest = max(slowest, time.monotonic() - began)
+    assert slowest < 2.5, "none waits as long as those of the other bucket do"
+    assert seen
+    assert seen <= statuses
