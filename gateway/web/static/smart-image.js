@@ -1,1 +1,1 @@
-export * from "./smart-image.DGiO_0w1.js";
+export * from "./smart-image.DzkjFUES.js";

@@ -21,7 +21,7 @@ export function createOverlay(host: HTMLElement, retry: () => void): Overlay {
   const text = make("span", "message");
   const errorSlot = make("slot", "error", text);
   // A live region. Always displayed: one that appears together with its text is not announced.
-  const status = make("output", "status", errorSlot);
+  const status = make("output", "", errorSlot);
   const button = make("button", "retry-button");
   const retrySlot = make("slot", "retry", button);
   const overlay = make("section", "overlay", loadingSlot, status, retrySlot);
@@ -53,7 +53,7 @@ export function createOverlay(host: HTMLElement, retry: () => void): Overlay {
   };
 }
 
-/** Make a slot with that name, or another element that is the part of that name. */
+/** Make a slot with that name, or another element that is the part of that name, if any. */
 function make<K extends "div" | "section" | "output" | "i" | "span" | "slot" | "button">(
   tag: K,
   name: string,
