@@ -1,5 +1,8 @@
 """What a page saw reaches the gateway's metrics."""
 
+from typing import get_args
+
+from gateway.metrics.client_loads import BytesSource
 from tests.conftest import Images, RunningGateway
 from tests.waiting import until
 from tests.web.conftest import Visit
@@ -24,13 +27,13 @@ async def test_loads_of_a_page_are_counted_once_it_is_hidden(
     # The collector is loaded on demand, and asks whether this gateway takes beacons.
     await visit.until("() => performance.getEntriesByType('resource').some(({name}) => name.includes('config.json'))")
 
-    async def is_counted() -> bool:
+    async def are_counted() -> bool:
         await visit.page.evaluate(HIDE)
-        return gateway.sample("client_beacons_total", result="accepted") > 0
+        return all(gateway.sample("client_loads_total", result=result) == 1 for result in ("loaded", "failed"))
 
-    await until(is_counted)
-    assert gateway.sample("client_loads_total", result="loaded") == 1
-    assert gateway.sample("client_loads_total", result="failed") == 1
+    await until(are_counted)
+    assert gateway.sample("client_attempts_total") == 2
+    assert sum(gateway.sample("client_sources_total", source=source) for source in get_args(BytesSource)) == 1
     assert gateway.sample("client_load_seconds_count") == 1
     assert 0 < gateway.sample("client_load_seconds_sum") < 10
     assert visit.asked_for("OPTIONS") == [], "no preflight"
