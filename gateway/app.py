@@ -53,6 +53,7 @@ _SERVICE_COMPONENTS = (
     background_tasks.refresh_worker,
     background_tasks.statistics,
     background_tasks.change_feeds,
+    background_tasks.trigger_watch,
     background_tasks.warm_up,
 )
 

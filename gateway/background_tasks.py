@@ -2,16 +2,19 @@
 
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 
 from aiohttp import web
 
 from gateway.api import app_keys
 from gateway.api.access_log import LOGGER, AccessLog, stream_of_log
 from gateway.catalog.change_feed import ChangeFeed
+from gateway.catalog.inspection import inspect_database
 from gateway.concurrency.background import background
 from gateway.metrics.image_requests import ImageRequests
 from gateway.ops.buckets_probe import BucketsProbe
 from gateway.ops.health import Health
+from gateway.ops.trigger_watch import TriggerWatch
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.urls.maintenance import Job, Maintenance
 from gateway.urls.refresh_batch import RefreshBatch
@@ -132,6 +135,17 @@ async def change_feeds(app: web.Application) -> AsyncIterator[None]:
         background("change-feed", listen_to_postgres()),
         background("invalidation-channel", listen_to_replicas()),
     ):
+        yield
+
+
+async def trigger_watch(app: web.Application) -> AsyncIterator[None]:
+    """Looks whether changes of rows are notified; absent when the gateway does not listen."""
+    settings = app[app_keys.SETTINGS].postgres
+    if not settings.listen:
+        yield
+        return
+    watch = TriggerWatch(partial(inspect_database, settings, with_links=False), app[app_keys.METRICS])
+    async with background("trigger-watch", watch.run()):
         yield
 
 

@@ -88,6 +88,10 @@ class Metrics:
         self.accel_not_configured = self._counter(
             "accel_not_configured", "Requests for image_proxy.accel_prefix, which nginx should serve itself."
         )
+        self.change_trigger_installed = self._gauge(
+            "change_trigger_installed", "1 if changes of rows are notified, 0 if not; NaN if that is not known."
+        )
+        self.change_trigger_installed.set(float("nan"))
         self.nginx_config_mismatches = self._counter(
             "nginx_config_mismatches", "Requests for images through nginx files of another release."
         )

@@ -1,7 +1,9 @@
 """``GET /metrics``."""
 
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.metrics.collectors import Metrics
 from tests.conftest import Images, RunningGateway
 
 
@@ -36,3 +38,17 @@ async def test_lesson_15_the_exposition_has_its_content_type_and_parses(
 
 async def test_the_public_port_has_no_metrics(gateway: RunningGateway) -> None:
     assert (await gateway.get("/metrics")).status == 404
+
+
+def test_a_scrape_of_a_busy_gateway_stays_below_100_kb() -> None:
+    """Fifteen routes with six statuses each, and every bucket that has a label of its own, with three codes."""
+    metrics = Metrics()
+    for route in range(15):
+        for status in ("200", "206", "304", "404", "499", "502"):
+            metrics.requests.record(f"admin:route-{route}", "stream", status, 0.1, 0.1)
+    for number in range(51):
+        bucket = f"photos-{number}-1250000000"
+        metrics.origin_bucket_requests.add((bucket,))
+        for code in ("AccessDenied", "NoSuchKey", "timeout"):
+            metrics.origin_errors.add((bucket, code))
+    assert len(generate_latest(metrics.registry)) < 100_000
