@@ -150,7 +150,9 @@ async def test_slots_replace_the_built_in_parts(visit: Visit, images: Images) ->
 async def test_a_hanging_load_is_retried_after_the_timeout(visit: Visit, images: Images, png: bytes) -> None:
     await images.add("a", png)
     images.cos.faults.add(Fault(action=Hang(at=None), times=1, method="GET"))
-    await visit.open('<smart-image id="one" image-id="a" alt="" timeout="500" retry-delay="50"></smart-image>')
+    await visit.open(
+        '<smart-image id="one" image-id="a" alt="" width="80" height="60" timeout="500" retry-delay="50"></smart-image>'
+    )
     await visit.state("#one", "loaded", seconds=20)
     retries = [event[1]["reason"] for event in await visit.events("one") if event[0] == "retry"]
     assert retries[0] == "timeout"
