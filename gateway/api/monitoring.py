@@ -88,13 +88,13 @@ async def queue(request: web.Request) -> web.Response:
             "due": lengths.due,
             "dead": lengths.dead,
             "next": [
-                {"image_id": claim.variant.image_id, "style": claim.variant.rendition, "due_at": claim.due_at}
+                {"image_id": claim.item.image_id, "style": claim.item.rendition, "due_at": claim.due_at}
                 for claim in first
             ],
             "dead_entries": [
                 {
-                    "image_id": entry.variant.image_id,
-                    "style": entry.variant.rendition,
+                    "image_id": entry.item.image_id,
+                    "style": entry.item.rendition,
                     "reason": entry.reason,
                     "at": entry.at,
                     "attempts": entry.attempts,

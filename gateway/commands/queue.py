@@ -42,7 +42,7 @@ def list_(group_config: Path | None, config: Path | None, most: int = _MOST_LIST
             click.echo(f"{lengths.queued} queued, {lengths.due} due, {lengths.dead} dead")
             table = Table("image", "style", "due in (s)")
             for claim in await refresh_queue.first(most):
-                table.add_row(claim.variant.image_id, claim.variant.rendition or "", f"{claim.due_at - now:.0f}")
+                table.add_row(claim.item.image_id, claim.item.rendition or "", f"{claim.due_at - now:.0f}")
             OutputConsole().print(table)
 
     run_or_explain(print_next())
@@ -60,9 +60,9 @@ def dead(group_config: Path | None, config: Path | None, most: int) -> None:
             table = Table("image", "style", "given up at", "attempts", "reason")
             for entry in await refresh_queue.dead(most):
                 at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-                style = entry.variant.rendition or ""
+                style = entry.item.rendition or ""
                 # As Text: rich would read brackets in the reason as markup.
-                table.add_row(entry.variant.image_id, style, at, str(entry.attempts), Text(entry.reason))
+                table.add_row(entry.item.image_id, style, at, str(entry.attempts), Text(entry.reason))
             OutputConsole().print(table)
 
     run_or_explain(print_dead())

@@ -1,10 +1,10 @@
-"""An entry of the dead list: a renewal that was given up."""
+"""An entry of a dead list: a renewal or a purge that was given up."""
 
 import json
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Generic, TypeVar
 
-from gateway.presign.signed_image import ImageVariant
+T = TypeVar("T")
 
 _LATEST = 253_402_300_799  # the end of the year 9999, the last that Python's datetime has
 _MOST_ATTEMPTS = 10**9
@@ -12,31 +12,31 @@ _LONGEST_REASON = 500  # characters
 
 
 @dataclass(frozen=True, slots=True)
-class DeadEntry:
-    """A renewal that was given up: why, when (Unix seconds), and after how many attempts."""
+class DeadEntry(Generic[T]):
+    """An item that was given up: why, when (Unix seconds), and after how many attempts."""
 
-    variant: ImageVariant
+    item: T
     reason: str
     at: float
     attempts: int
 
     def encode(self) -> str:
-        """Return the JSON kept under the variant's word."""
+        """Return the JSON kept under the item's word."""
         return json.dumps({"reason": self.reason, "at": self.at, "attempts": self.attempts})
 
-    @classmethod
-    def decode(cls, variant: ImageVariant, text: bytes) -> Self:
+    @staticmethod
+    def decode(item: T, text: bytes) -> "DeadEntry[T]":
         """Return the entry that ``encode`` wrote; anything else becomes an entry that says so."""
         try:
             entry = json.loads(text)
-            return cls(
-                variant,
+            return DeadEntry(
+                item,
                 _printable(entry["reason"]),
                 _bounded(float(entry["at"]), _LATEST),
                 int(_bounded(float(entry["attempts"]), _MOST_ATTEMPTS)),
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            return cls(variant, "unreadable entry", 0.0, 0)
+            return DeadEntry(item, "unreadable entry", 0.0, 0)
 
 
 def _printable(reason: Any) -> str:

@@ -14,7 +14,8 @@ from gateway.metrics.collectors import Metrics
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.presign.signer import Signer
-from gateway.redis_store.refresh_queue import Claim, RefreshQueue
+from gateway.redis_store.leased_queue import Claim
+from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.url_entries import EntryHeader
 from gateway.redis_store.usage_store import UsageStore
 from gateway.urls.shared_tier import SharedTier
@@ -42,7 +43,7 @@ class Catalog(Protocol):
 class _Work:
     """A claim and the header of its entry."""
 
-    claim: Claim
+    claim: Claim[ImageVariant]
     there: EntryHeader
 
 
@@ -79,16 +80,16 @@ class RefreshBatch:
         self._invalidate = invalidate
         self._now = now
 
-    async def renew(self, claims: Sequence[Claim]) -> "Counter[str]":
+    async def renew(self, claims: Sequence[Claim[ImageVariant]]) -> "Counter[str]":
         """Renew the claims and count the results. Raises ``CacheUnavailable``: the lease then returns the claims."""
         results: Counter[str] = Counter()
-        found = await self._shared.read_headers([claim.variant for claim in claims])
-        used = await self._usage.last_accesses([claim.variant for claim in claims])
+        found = await self._shared.read_headers([claim.item for claim in claims])
+        used = await self._usage.last_accesses([claim.item for claim in claims])
         work: list[_Work] = []
         fresh: dict[ImageVariant, float] = {}
         idle: list[ImageVariant] = []
         for claim in claims:
-            variant, there = claim.variant, found[claim.variant]
+            variant, there = claim.item, found[claim.item]
             last_access, _ = used[variant]
             if last_access is None or last_access < self._now() - self._idle_after:
                 idle.append(variant)
@@ -118,14 +119,14 @@ class RefreshBatch:
         results: Counter[str] = Counter()
         read_at = int(self._now())
         try:
-            rows = await self._catalog.fetch_rows(list({item.claim.variant.image_id for item in work}))
+            rows = await self._catalog.fetch_rows(list({item.claim.item.image_id for item in work}))
         except CatalogUnavailable as error:
             return await self._isolate_failure(work, hits, error)
         made: list[tuple[SignedImage, bytes]] = []
         gone: list[str] = []
         expired: list[ImageVariant] = []
         for number, item in enumerate(work, 1):
-            variant = item.claim.variant
+            variant = item.claim.item
             if number % _SIGNED_AT_ONCE == 0:
                 await asyncio.sleep(0)
             if (reason := rows.unusable.get(variant.image_id)) is not None:
@@ -159,10 +160,10 @@ class RefreshBatch:
         try:
             await self._catalog.try_query()
         except CatalogUnavailable:
-            await self._queue.postpone([item.claim.variant for item in work], self._now(), _POSTPONED_FOR)
+            await self._queue.postpone([item.claim.item for item in work], self._now(), _POSTPONED_FOR)
             return Counter(postponed=len(work))
         if len(work) == 1:
-            return Counter([await self._fail(work[0].claim.variant, str(error))])
+            return Counter([await self._fail(work[0].claim.item, str(error))])
         half = len(work) // 2
         return await self._renew(work[:half], hits) + await self._renew(work[half:], hits)
 

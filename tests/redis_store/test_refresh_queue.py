@@ -6,7 +6,8 @@ import redis
 
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.dead_entry import DeadEntry
-from gateway.redis_store.refresh_queue import Claim, QueueLengths, RefreshQueue
+from gateway.redis_store.leased_queue import Claim, QueueLengths
+from gateway.redis_store.refresh_queue import RefreshQueue
 from tests.tier import NOW, Tier
 
 A, B, C = ImageVariant("a"), ImageVariant("b"), ImageVariant("c", "thumb")
@@ -33,7 +34,7 @@ async def test_many_workers_share_one_queue_without_double_work(tier: Tier) -> N
     async def work() -> list[ImageVariant]:
         mine: list[ImageVariant] = []
         while claims := await tier.queue.claim(NOW, 7):
-            mine += [claim.variant for claim in claims]
+            mine += [claim.item for claim in claims]
         return mine
 
     taken = [variant for mine in await asyncio.gather(*(work() for _ in range(5))) for variant in mine]
@@ -67,7 +68,7 @@ async def test_i5_a_renewal_that_always_fails_is_parked_with_its_reason_and_dela
     now, given_up = float(NOW), []
     for _ in range(3):
         claims = await tier.queue.claim(now, 10)
-        assert ImageVariant("a") in [claim.variant for claim in claims]
+        assert ImageVariant("a") in [claim.item for claim in claims]
         given_up.append(await tier.queue.fail(A, "no such key", now))
         await tier.queue.ack({B: now + 1000})
         now += 600
@@ -123,7 +124,7 @@ async def test_an_empty_page_of_the_dead_list_is_not_its_end(tier: Tier, redis_c
 
 async def test_garbage_in_the_queue_is_removed(tier: Tier, redis_client: "redis.Redis") -> None:
     redis_client.zadd("image:refresh:queue", {b"\xff\xfe": NOW, b"a": NOW})
-    assert [claim.variant for claim in await tier.queue.claim(NOW, 10)] == [A]
+    assert [claim.item for claim in await tier.queue.claim(NOW, 10)] == [A]
     assert redis_client.zrange("image:refresh:queue", 0, -1) == [b"a"]
     redis_client.hset("image:refresh:dead", "b", "nonsense")
     assert [entry.reason for entry in await tier.queue.dead()] == ["unreadable entry"]

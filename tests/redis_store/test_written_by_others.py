@@ -33,7 +33,7 @@ async def test_a_renewal_that_would_never_be_due_is_due_now(
     tier: Tier, redis_client: "redis.Redis", score: float
 ) -> None:
     redis_client.zadd(QUEUE, {"a": score})
-    assert [claim.variant for claim in await tier.queue.claim(NOW, 10)] == [A]
+    assert [claim.item for claim in await tier.queue.claim(NOW, 10)] == [A]
     assert await tier.queue.due_at(A) == NOW + 60
 
 
@@ -75,14 +75,14 @@ async def test_an_unreadable_entry_of_the_dead_list_is_reported_as_such(
 async def test_an_entry_of_the_dead_list_is_shown_within_bounds(tier: Tier, redis_client: "redis.Redis") -> None:
     redis_client.hset(DEAD, "a", b'{"reason": "\\u001b[31m\\ud800\\n", "at": Infinity, "attempts": NaN}')
     redis_client.hset(DEAD, "b", b'{"reason": "' + b"x" * 10_000 + b'", "at": 1e300, "attempts": -1}')
-    shown = {entry.variant: entry for entry in await tier.queue.dead()}
+    shown = {entry.item: entry for entry in await tier.queue.dead()}
     assert shown[A] == DeadEntry(A, "?[31m??", 0.0, 0)
     assert shown[B] == DeadEntry(B, "x" * 500, 0.0, 0)
 
 
 async def test_an_invalid_id_leaves_the_dead_list_when_it_is_requeued(tier: Tier, redis_client: "redis.Redis") -> None:
     redis_client.hset(DEAD, mapping=dict.fromkeys([*WORDS, b"a"], b"{}"))
-    assert [entry.variant for entry in await tier.queue.dead()] == [A]
+    assert [entry.item for entry in await tier.queue.dead()] == [A]
     assert await tier.queue.requeue(NOW) == 1
     assert not redis_client.exists(DEAD)
     assert redis_client.zrange(QUEUE, 0, -1) == [b"a"]

@@ -107,13 +107,13 @@ async def test_due_times_are_spread_and_the_hot_go_first(tier: Tier) -> None:
     tier.clock.now += 3000
     await refresh_worker_of(tier).drain_once()
     claims = await tier.queue.first(51)
-    found = await tier.cache.get_many([claim.variant for claim in claims])
+    found = await tier.cache.get_many([claim.item for claim in claims])
     # Signing times are rounded for each key, so what counts is how long before its end a URL is due.
     leads: dict[str, float] = {}
     for claim in claims:
-        image = found[claim.variant].image
+        image = found[claim.item].image
         assert image is not None
-        leads[claim.variant.image_id] = image.presigned.expires_at - claim.due_at
+        leads[claim.item.image_id] = image.presigned.expires_at - claim.due_at
     hot = leads.pop("hot")
     assert hot >= max(leads.values())
     assert min(leads.values()) >= 3600 // 4

@@ -47,7 +47,7 @@ async def test_i1_a_drop_removes_every_style_and_index_entry(tier: Tier, redis_c
     assert found[A].image is None
     assert found[ImageVariant("a", "thumb")].image is None
     assert found[ImageVariant("b")].image is not None
-    assert [claim.variant for claim in await tier.queue.first(10)] == [ImageVariant("b")]
+    assert [claim.item for claim in await tier.queue.first(10)] == [ImageVariant("b")]
     assert await tier.usage.cached(tier.clock(), 900) == (1, 0)
 
 
@@ -111,7 +111,7 @@ async def test_an_entry_that_is_not_kept_is_neither_indexed_nor_queued(tier: Tie
     """Its image was dropped after its row was read; another one of the same batch is kept."""
     await tier.shared.drop(["a"])
     await keep(tier, "a", "b")
-    assert [claim.variant for claim in await tier.queue.first(10)] == [ImageVariant("b")]
+    assert [claim.item for claim in await tier.queue.first(10)] == [ImageVariant("b")]
     for name in ("used", "expiry"):
         assert redis_client.zrange(f"image:index:{name}", 0, -1) == [b"b"]
 

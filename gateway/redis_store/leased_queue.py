@@ -1,0 +1,266 @@
+"""A queue in Redis: a sorted set ordered by time, with leases, attempts and a dead list.
+
+The score of an item in ``<name>:queue`` is when it is due. The items that a dead worker claimed come due again when its
+lease ends; every other operation is idempotent. Each script touches one key only: in a Cluster the slots of the keys
+differ. What an item is, and how it is written, is the queue's codec; the queues of renewals and purges differ in that.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+from gateway.redis_store.dead_entry import DeadEntry
+from gateway.redis_store.guarded_client import GuardedRedis
+
+T = TypeVar("T")
+
+_BACKOFF_BASE = 1.0
+_ATTEMPTS_LIFE = 30 * 24 * 3600
+_SCANNED_AT_ONCE = 500
+# Seconds from now: no gateway queues for later. A score beyond was written by another program and would never be due.
+_HORIZON = 10 * 365 * 24 * 3600
+
+# KEYS[1] the queue; ARGV[1] now, ARGV[2] the end of the lease, ARGV[3] how many at most, ARGV[4] the latest time
+# that a gateway queues for: a later score is due now. Returns words and scores.
+_CLAIM = """
+local never = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[4], '+inf', 'LIMIT', 0, ARGV[3])
+for _, word in ipairs(never) do
+    redis.call('ZADD', KEYS[1], 'XX', ARGV[1], word)
+end
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'WITHSCORES', 'LIMIT', 0, ARGV[3])
+for i = 1, #due, 2 do
+    redis.call('ZADD', KEYS[1], 'XX', ARGV[2], due[i])
+end
+return due
+"""
+
+# KEYS[1] the attempts; ARGV[1] the word, ARGV[2] for how many seconds they are kept. Returns their number, this one
+# included. A value that is not a number counts as 0.
+_COUNT_ATTEMPT = """
+local before = tonumber(redis.call('HGET', KEYS[1], ARGV[1])) or 0
+if not (before >= 0 and before < 1000000) then
+    before = 0
+end
+local attempts = math.floor(before) + 1
+redis.call('HSET', KEYS[1], ARGV[1], attempts)
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return attempts
+"""
+
+
+class Codec(NamedTuple, Generic[T]):
+    """The words that stand for items; ``decode`` raises ``ValueError`` for a word that ``encode`` did not write."""
+
+    encode: Callable[[T], str]
+    decode: Callable[[bytes], T]
+
+    def decode_all(self, words: Iterable[bytes]) -> tuple[dict[bytes, T], list[bytes]]:
+        """Return the items by their words, and the words that stand for none."""
+        found: dict[bytes, T] = {}
+        garbage: list[bytes] = []
+        for word in words:
+            try:
+                found[word] = self.decode(word)
+            except ValueError:
+                garbage.append(word)
+        return found, garbage
+
+
+@dataclass(frozen=True, slots=True)
+class Claim(Generic[T]):
+    """An item to work on, and when it was due (Unix seconds)."""
+
+    item: T
+    due_at: float
+
+
+class LeasedQueue(Generic[T]):
+    """Items by due time. The caller passes all times, in Unix seconds. Raises ``CacheUnavailable``.
+
+    ``name`` is the part of its keys before ``queue``, ``dead`` and ``attempts``. ``lease`` tells for how many seconds a
+    claim holds now.
+    """
+
+    def __init__(
+        self,
+        guard: GuardedRedis,
+        name: str,
+        codec: Codec[T],
+        *,
+        lease: Callable[[], float],
+        max_attempts: int,
+        max_dead: int,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self._guard = guard
+        self._codec = codec
+        self._lease = lease
+        self._max_attempts = max_attempts
+        self._max_dead = max_dead
+        self._random = random
+        self._queue, self._dead, self._attempts = (guard.key(name, part) for part in ("queue", "dead", "attempts"))
+        self.keys = self._queue, self._attempts
+
+    async def schedule(self, due: Mapping[T, float]) -> None:
+        """Queue each item for its time with no failed attempts; one already queued is moved."""
+        await self._set(due, only_if_queued=False)
+
+    async def claim(self, now: float, most: int) -> list[Claim[T]]:
+        """Claim up to ``most`` due items, the longest due first; no other worker gets them before the lease ends."""
+        async with self._guard.bounded():
+            answer = await self._guard.client.eval(
+                _CLAIM, 1, self._queue, now, now + self._lease(), most, now + _HORIZON
+            )
+            claims, garbage = self._read_claims(zip(answer[::2], answer[1::2], strict=True), instead_of_infinity=now)
+            if garbage:
+                await self._guard.client.zrem(self._queue, *garbage)
+        return claims
+
+    async def ack(self, due: Mapping[T, float]) -> None:
+        """Queue finished items for their next times; one removed since its claim stays removed."""
+        await self._set(due, only_if_queued=True)
+
+    async def _set(self, due: Mapping[T, float], *, only_if_queued: bool) -> None:
+        if not due:
+            return
+        words = {self._codec.encode(item): at for item, at in due.items()}
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            pipeline.zadd(self._queue, words, xx=only_if_queued)
+            pipeline.exists(self._attempts)
+            _, any_failed = await pipeline.execute()
+            if any_failed:
+                await self._guard.client.hdel(self._attempts, *words)
+
+    async def remove(self, items: Sequence[T]) -> None:
+        """Take the items out of the queue."""
+        if not items:
+            return
+        words = [self._codec.encode(item) for item in items]
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            pipeline.zrem(self._queue, *words)
+            pipeline.hdel(self._attempts, *words)
+            await pipeline.execute()
+
+    async def postpone(self, items: Sequence[T], now: float, seconds: float) -> None:
+        """Queue claimed items again for within ``seconds``, without counting an attempt."""
+        if items:
+            async with self._guard.bounded():
+                again = {self._codec.encode(item): now + seconds * (0.5 + self._random() / 2) for item in items}
+                await self._guard.client.zadd(self._queue, again, xx=True)
+
+    async def fail(self, item: T, reason: str, now: float) -> bool:
+        """Queue a failed item again after a backoff, or after its last attempt move it to the dead list.
+
+        Returns True when it was given up. The backoff is exponential with full jitter, and no longer than ten leases.
+        """
+        word = self._codec.encode(item)
+        async with self._guard.bounded():
+            attempts = await self._guard.client.eval(_COUNT_ATTEMPT, 1, self._attempts, word, _ATTEMPTS_LIFE)
+            if attempts < self._max_attempts:
+                backoff = self._random() * min(self._lease() * 10, _BACKOFF_BASE * 2**attempts)
+                await self._guard.client.zadd(self._queue, {word: now + backoff}, xx=True)
+                return False
+            # First into the dead list, then out of the queue: dying in between leaves it in both, and loses nothing.
+            if await self._guard.client.hlen(self._dead) < self._max_dead:
+                await self._guard.client.hset(self._dead, word, DeadEntry(item, reason, now, attempts).encode())
+            await self._guard.client.zrem(self._queue, word)
+            await self._guard.client.hdel(self._attempts, word)
+        return True
+
+    async def dead(self, most: int = 1000) -> list[DeadEntry[T]]:
+        """Return up to ``most`` entries of the dead list, without those that stand for no item."""
+        found: dict[T, DeadEntry[T]] = {}
+        cursor: int | None = None
+        while cursor != 0 and len(found) < most:
+            cursor, entries = await self._scan_dead(cursor or 0)
+            items, _ = self._codec.decode_all(entries)
+            found |= {item: DeadEntry.decode(item, entries[word]) for word, item in items.items()}
+        return list(found.values())[:most]
+
+    async def requeue(self, now: float) -> int:
+        """Make the whole dead list due now and return their number; entries that stand for no item are removed."""
+        moved = 0
+        cursor: int | None = None
+        while cursor != 0:
+            cursor, entries = await self._scan_dead(cursor or 0)
+            if not entries:
+                continue
+            items, garbage = self._codec.decode_all(entries)
+            async with self._guard.bounded():
+                # First into the queue, then off the list, for the same reason as in fail().
+                if items:
+                    await self._guard.client.zadd(self._queue, dict.fromkeys(items, now))
+                    moved += await self._guard.client.hdel(self._dead, *items)
+                if garbage:
+                    await self._guard.client.hdel(self._dead, *garbage)
+        return moved
+
+    async def _scan_dead(self, cursor: int) -> tuple[int, dict[bytes, bytes]]:
+        """Return the cursor of the next page of the dead list, and this page.
+
+        Only cursor 0 is the end: pages in between may be empty (HSCAN, Redis).
+        """
+        async with self._guard.bounded():
+            cursor, entries = await self._guard.client.hscan(self._dead, cursor=cursor, count=_SCANNED_AT_ONCE)
+        return int(cursor), entries
+
+    async def next_due(self) -> float | None:
+        """Return when the next item is due; None when the queue is empty."""
+        async with self._guard.bounded():
+            first = await self._guard.client.zrange(self._queue, 0, 0, withscores=True)
+        return float(first[0][1]) if first else None
+
+    async def due_at(self, item: T) -> float | None:
+        """Return when the item is due; None when it is not queued, or at an infinite time."""
+        async with self._guard.bounded():
+            score = await self._guard.client.zscore(self._queue, self._codec.encode(item))
+        return float(score) if score is not None and math.isfinite(score) else None
+
+    async def dead_entry(self, item: T) -> DeadEntry[T] | None:
+        """Return the item's entry in the dead list; None without one."""
+        word = self._codec.encode(item)
+        async with self._guard.bounded():
+            entry = await self._guard.client.hget(self._dead, word)
+        return DeadEntry.decode(item, entry) if entry is not None else None
+
+    async def first(self, most: int) -> list[Claim[T]]:
+        """Return the next items to come due, without claiming them; 0.0 stands for an infinite time."""
+        async with self._guard.bounded():
+            entries = await self._guard.client.zrange(self._queue, 0, most - 1, withscores=True)
+        return self._read_claims(entries, instead_of_infinity=0.0)[0]
+
+    def _read_claims(
+        self, entries: Iterable[tuple[bytes, bytes | float]], *, instead_of_infinity: float
+    ) -> tuple[list[Claim[T]], list[bytes]]:
+        """Return the entries as claims, and the words that stand for no item."""
+        due = {word: float(score) for word, score in entries}
+        items, garbage = self._codec.decode_all(due)
+        finite = {word: due[word] if math.isfinite(due[word]) else instead_of_infinity for word in items}
+        return [Claim(item, finite[word]) for word, item in items.items()], garbage
+
+    async def repair(self) -> None:
+        """Delete those of the keys that hold another type."""
+        await self._guard.remove_unless(b"zset", [self._queue])
+        await self._guard.remove_unless(b"hash", [self._dead, self._attempts])
+
+    async def lengths(self, now: float) -> "QueueLengths":
+        """Return how many are queued, how many of them are due, and how many are dead."""
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            pipeline.zcard(self._queue)
+            pipeline.zcount(self._queue, "-inf", now)
+            pipeline.hlen(self._dead)
+            return QueueLengths(*await pipeline.execute())
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLengths:
+    """Numbers of items."""
+
+    queued: int
+    due: int
+    dead: int
