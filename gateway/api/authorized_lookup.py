@@ -50,11 +50,8 @@ class AuthorizedLookup:
         return resolved
 
     def _check(self, request: web.BaseRequest, image: SignedImage) -> None:
-        is_withheld = self._originals_for_owner and image.rendition is None
-        if image.public and not is_withheld:
-            return
-        caller = self._callers.of(request)
-        self._check_caller(caller, image)
+        if not image.public:
+            self._check_caller(self._callers.of(request), image)
 
     def _check_caller(self, caller: Caller, image: SignedImage) -> None:
         if not image.public:

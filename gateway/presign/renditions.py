@@ -92,6 +92,12 @@ class Renditions:
         rendition = self._by_name.get(name)
         return rendition is not None and rendition.public
 
+    def is_for_everybody(self, name: str | None, *, image_is_public: bool) -> bool:
+        """Return whether everybody may see the rendition of an image, or with None its original."""
+        if name is None:
+            return image_is_public and not self.originals_for_owner
+        return image_is_public or self.is_public(name)
+
     def widths(self, style: str) -> tuple[int, ...]:
         """Return the widths of a style in pixels, ascending; empty for a fixed style."""
         return self._sized[style].widths if style in self._sized else ()

@@ -46,8 +46,8 @@ class SignedImage:
     """An image's record beside its presigned URL, so that access can be checked on every hit.
 
     ``read_at`` is when the row was read, in Unix seconds: the record lacks later changes. ``object_id`` and ``public``
-    (whether everybody may see it: the row or the style says so) follow from the record and the rendition; who makes a
-    signed image passes them, so that reading them runs no code.
+    (whether everybody may see it, by row, style and configuration) follow from the record and the rendition; who makes
+    a signed image passes them, so that reading them runs no code.
     """
 
     record: ImageRecord

@@ -96,7 +96,7 @@ class Signer:
             rendition,
             read_at,
             object_id=object_id,
-            public=record.public or (rendition is not None and self._renditions.is_public(rendition)),
+            public=self._renditions.is_for_everybody(rendition, image_is_public=record.public),
         )
 
     def sign_rule(self, record: ImageRecord, rule: str) -> PresignedUrl:

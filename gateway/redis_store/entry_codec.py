@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, mod
 
 from gateway.catalog.image_id import PATTERN as IMAGE_ID
 from gateway.catalog.record import ImageRecord, check_bucket_and_region, check_object_key
-from gateway.presign.renditions import RENDITION_NAME
+from gateway.presign.renditions import RENDITION_NAME, Renditions
 from gateway.presign.signed_image import ImageVariant, ObjectId, PresignedUrl, SignedImage
 
 _PURPOSE = b"image-gateway: entries of the URL cache"
@@ -18,6 +18,7 @@ _DIGITS = 32  # 128 bits: each guess costs a write to Redis and a request
 _SEPARATOR = "|"  # occurs neither in an id nor in the name of a rendition
 _WORD = re.compile(rf"({IMAGE_ID})(?:[{_SEPARATOR}]({RENDITION_NAME}))?")
 _OPTIONAL = ("width", "height", "focus", "version", "placeholder")
+_NO_STYLES = Renditions({})
 _to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -76,10 +77,10 @@ def encode(image: SignedImage) -> bytes:
     return b"%d %s" % (presigned.expires_at, _to_json(entry).encode())
 
 
-def decode(data: bytes, image_id: str, rendition: str | None, *, public_style: bool = False) -> SignedImage:
+def decode(data: bytes, image_id: str, rendition: str | None, *, renditions: Renditions = _NO_STYLES) -> SignedImage:
     """Return the entry of ``image_id`` and ``rendition``; raises ``ValueError`` for anything else.
 
-    ``public_style``: everybody may see the rendition. That is configured, so it is not taken from the entry.
+    Whether everybody may see the rendition is configured, so ``renditions`` say it, and not the entry alone.
     """
     end, _, body = data.partition(b" ")
     try:
@@ -108,7 +109,7 @@ def decode(data: bytes, image_id: str, rendition: str | None, *, public_style: b
         rendition=rendition,
         read_at=entry.read_at,
         object_id=ObjectId(entry.bucket, entry.region, entry.key, rendition),
-        public=entry.public or public_style,
+        public=renditions.is_for_everybody(rendition, image_is_public=entry.public),
     )
 
 

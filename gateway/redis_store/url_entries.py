@@ -173,9 +173,7 @@ class UrlEntries:
             return Found(tombstone=answer)
         entry, _, tombstone = answer.partition(_TOMBSTONE_MARK)
         try:
-            name = variant.rendition
-            public_style = name is not None and self._renditions.is_public(name)
-            image = decode(self._mac.verify(entry), variant.image_id, variant.rendition, public_style=public_style)
+            image = decode(self._mac.verify(entry), variant.image_id, variant.rendition, renditions=self._renditions)
         except ValueError:
             return Found()
         has_links = image.record.links_killed is not None or not self._with_links

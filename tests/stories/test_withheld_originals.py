@@ -1,0 +1,86 @@
+"""Originals that are not for everybody, though a style of the image is: no cache or redirect gives them away."""
+
+import aiohttp
+import pytest
+import yarl
+
+from gateway.api.app_keys import INVALIDATION
+from gateway.cos_emulator.faults import Fault, Refuse
+from gateway.cos_emulator.server import CosEmulator
+from tests.conftest import Answer, Images, RunningGateway, StartGateway
+from tests.stories.test_variants import STYLES, fields, photo
+
+
+def is_for_every_cache(answer: Answer) -> bool:
+    """Whether a shared cache may give the answer to other clients."""
+    return not answer.headers["Cache-Control"].startswith("private")
+
+
+async def bytes_at(location: str) -> tuple[int, bytes]:
+    """COS's answer at the address of a redirect."""
+    async with aiohttp.ClientSession() as session, session.get(yarl.URL(location, encoded=True)) as answer:
+        return answer.status, await answer.read()
+
+
+@pytest.mark.parametrize("delivery", ["stream", "redirect", "accel"])
+async def test_no_shared_cache_keeps_an_original_for_its_owner(
+    start_gateway: StartGateway, images: Images, delivery: str
+) -> None:
+    """The image is public, but of its original a cache would make a copy for everybody."""
+    for first in (True, False):  # then with the entry of Redis
+        gateway = await start_gateway(
+            image_styles=STYLES, image_variants={"originals": "owner"}, image_proxy={"delivery": delivery}
+        )
+        if first:
+            await images.add("cat", photo(), content_type="image/jpeg", owner="alice")
+        original = await gateway.get("/i/cat", user="alice")
+        assert original.status in (200, 302)
+        control = original.headers.get("X-Image-Cache-Control") or original.headers["Cache-Control"]
+        assert control.startswith("private")
+        assert "Authorization" in fields(original, "Vary")
+        other_version = await gateway.get("/i/cat?v=old", user="alice")
+        assert (other_version.status, is_for_every_cache(other_version)) == (302, False)
+        assert is_for_every_cache(await gateway.get("/i/cat?style=card&w=160", user="alice"))
+        assert (await gateway.get("/i/cat")).status == 404
+
+
+async def test_no_shared_cache_keeps_an_original_that_replaces_a_variant_for_its_owner(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(image_styles=STYLES, image_variants={"originals": "owner"})
+    await images.add("cat", photo(), content_type="image/jpeg", owner="alice")
+    cos.faults.add(Fault(action=Refuse(status=400, code="ImageTooLarge"), times=1))
+    answer = await gateway.get("/i/cat?style=card&w=160", user="alice")
+    assert (answer.status, answer.body, is_for_every_cache(answer)) == (200, photo(), False)
+
+
+@pytest.mark.parametrize("query", ["style=teaser", "style=teaser&redirect=true"])
+async def test_a_redirect_to_a_public_style_never_ends_at_the_private_original(
+    start_gateway: StartGateway, images: Images, query: str
+) -> None:
+    """COS is told to send the original where it makes no variant only if the client may see it."""
+    gateway: RunningGateway = await start_gateway(image_styles=STYLES, image_proxy={"delivery": "redirect"})
+    await images.add("mine", b"no picture", content_type="image/jpeg", owner="alice", public=False)
+    for user in ("alice", None):  # the same redirect, whoever asked first
+        answer = await gateway.get(f"/i/mine?{query}", user=user)
+        assert answer.status == 302
+        status, body = await bytes_at(answer.headers["Location"])
+        assert status == 400
+        assert b"no picture" not in body
+    card = await gateway.get("/i/mine?style=card&w=160", user="alice")
+    assert await bytes_at(card.headers["Location"]) == (200, b"no picture")
+
+
+async def test_an_image_that_becomes_private_has_no_such_redirect_any_more(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    gateway = await start_gateway(
+        image_styles=STYLES, image_proxy={"delivery": "redirect"}, url_cache={"sign_window": 300}
+    )
+    await images.add("cat", b"no picture", content_type="image/jpeg", owner="alice")
+    public = await gateway.get("/i/cat?style=teaser")
+    assert await bytes_at(public.headers["Location"]) == (200, b"no picture")
+    await images.execute("UPDATE images SET is_public = false WHERE id = 'cat'")
+    await gateway.app[INVALIDATION].invalidate_everywhere(["cat"])
+    private = await gateway.get("/i/cat?style=teaser")
+    assert (private.status, (await bytes_at(private.headers["Location"]))[0]) == (302, 400)
