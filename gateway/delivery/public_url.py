@@ -51,20 +51,17 @@ class PublicUrls:
         self._signer = signer
         self._is_usable = is_usable
         self._renditions = renditions
-        self._made: OrderedDict[tuple[str, str, str | None, str | None], PresignedUrl] = OrderedDict()
+        self._made: OrderedDict[tuple[str, str, str | None, str | None, bool], PresignedUrl] = OrderedDict()
 
     def presign(self, image: SignedImage, *, method: str = "GET", download: str | None = None) -> PresignedUrl:
         """Return a URL for ``method`` that expires with the image's own; ``download`` is a file name to save it as.
 
         Raises ``CredentialsExpired`` when this replica's credentials end before any URL is usable.
         """
-        key = (image.presigned.url, method, download, image.record.content_type)
+        ignores_errors = self._may_become_the_original(image)
+        key = (image.presigned.url, method, download, image.record.content_type, ignores_errors)
         made = self._made.get(key)
         if made is None:
-            # With a variant that COS cannot make, the client gets the original, unless that is for the owner alone.
-            ignores_errors = (
-                image.rendition is not None and "@" in image.rendition and not self._renditions.originals_for_owner
-            )
             made = self._signer.sign_also(
                 image, self._answer(image, download), method=method, ignores_errors=ignores_errors
             )
@@ -77,6 +74,13 @@ class PublicUrls:
             if len(self._made) > _MOST_KEPT:
                 self._made.popitem(last=False)
         return made
+
+    def _may_become_the_original(self, image: SignedImage) -> bool:
+        """Return whether COS may send the original to whoever gets the URL, where it makes no variant."""
+        name = image.rendition
+        if name is None or self._renditions.get(name).width is None or self._renditions.originals_for_owner:
+            return False
+        return image.record.public or not self._renditions.is_public(name)
 
     def _answer(self, image: SignedImage, download: str | None) -> Mapping[str, str]:
         """Return the parameters that set the header of COS's response."""
