@@ -104,3 +104,10 @@ async def test_in_accel_mode_the_gateway_sends_variants(
         assert (answer.status, picture(answer.body).size) == (200, (320, 200))
         assert answer.headers["Cache-Control"].startswith("public, max-age=3600")
     assert len(cos.request_log.requests) == 1
+
+
+@pytest.mark.parametrize("accept", ["image/avif;q=0,image/avif", "image/webp;q=0, image/webp;q=1,*/*"])
+async def test_an_odd_accept_does_not_fill_the_entry_of_others(nginx: Nginx, accept: str) -> None:
+    """nginx and the gateway understand the field alike, even if it says both yes and no to a format."""
+    await nginx.get(AUTO, Accept=accept)
+    assert (await nginx.get(AUTO, Accept="image/*,*/*;q=0.8")).headers["Content-Type"] == "image/jpeg"
