@@ -1,7 +1,7 @@
 """Handle requests for one image: parse, look up and authorize, count, deliver."""
 
-import re
 from collections.abc import Mapping
+from urllib.parse import unquote_plus
 
 from aiohttp import web
 
@@ -21,7 +21,6 @@ from gateway.urls.resolved import Resolved
 from gateway.urls.usage_counter import UsageCounter
 
 _NO_QUERY: Mapping[str, str] = {}
-_VERSION = re.compile(r"(?:(?<=&)|^)v=[^&]*")
 
 
 class ImageHandler:
@@ -134,7 +133,7 @@ def _to_current_version(exchange: Exchange) -> web.StreamResponse:
 
     The reference is relative to the address that the client asked for, which a proxy may have rewritten.
     """
-    query = _VERSION.sub(f"v={exchange.image.record.version_token}", exchange.request.rel_url.raw_query_string, count=1)
+    query = _with_version(exchange.request.rel_url.raw_query_string, exchange.image.record.version_token)
     policy = exchange.policy.for_substitute()
     headers = {
         **CORS,
@@ -145,3 +144,15 @@ def _to_current_version(exchange: Exchange) -> web.StreamResponse:
     if not exchange.image.public:
         headers["Vary"] = policy.private_vary
     return web.Response(status=302, headers=headers)
+
+
+def _with_version(raw_query: str, version: str) -> str:
+    """Return the query with that version in place of its first, however its name is encoded, and of all others."""
+    parameters: list[str] = []
+    current = f"v={version}"
+    for parameter in raw_query.split("&"):
+        if unquote_plus(parameter.partition("=")[0]) != "v":
+            parameters.append(parameter)
+        elif current not in parameters:
+            parameters.append(current)
+    return "&".join(parameters)

@@ -353,6 +353,18 @@ async def test_versions(start_gateway: StartGateway, images: Images) -> None:
     assert (await gateway.get(f"/i/cat?v={hashed}")).headers["Cache-Control"].endswith("immutable")
 
 
+@pytest.mark.parametrize("query", ["style=card&%76=6&w=160", "v=6&v=5", "style=card&v=%36", "%76=6&v=7", "v=6&x=v=6"])
+async def test_any_spelling_of_another_version_leads_to_the_right_one(gateway: RunningGateway, query: str) -> None:
+    def exactly(query: str) -> yarl.URL:
+        return yarl.URL(f"{gateway.ports.public}/i/cat?{query}", encoded=True)
+
+    async with gateway.session.get(exactly(query), allow_redirects=False) as redirect:
+        assert redirect.status == 302
+        location = redirect.headers["Location"].removeprefix("?")
+    async with gateway.session.get(exactly(location), allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Cache-Control"][-9:]) == (200, "immutable")
+
+
 async def test_new_variants_are_bounded(start_gateway: StartGateway, images: Images, cos: CosEmulator) -> None:
     gateway = await start_gateway(image_styles=STYLES, image_variants={"max_new_per_minute": 2})
     await images.add("cat", photo(), content_type="image/jpeg")
