@@ -21,5 +21,5 @@ class CachePolicy(NamedTuple):
         return self._replace(max_age=_YEAR, immutable=True)
 
     def for_substitute(self) -> Self:
-        """Return the policy of an image sent in place of a variant that COS may make later."""
+        """Return the policy of an image sent in place of what the address names."""
         return self._replace(max_age=min(self.max_age, _SUBSTITUTE_MAX_AGE), immutable=False)

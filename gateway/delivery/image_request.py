@@ -94,12 +94,18 @@ class Exchange:
 
     async def resolve_again(self) -> None:
         """Replace ``image``; raises ``GatewayError`` as the first look-up did."""
-        self.image = await self._resolve_again(self.request, self.wanted.image_id, self.image.rendition)
+        await self._look_up(self.image.rendition)
 
     async def fall_back(self, rendition: str | None) -> None:
         """Answer with another rendition, or with the original (None); raises ``GatewayError`` as the look-up does."""
-        self.image = await self._resolve_again(self.request, self.wanted.image_id, rendition)
+        await self._look_up(rendition)
         self.substitute()
+
+    async def _look_up(self, rendition: str | None) -> None:
+        before = self.image.record
+        self.image = await self._resolve_again(self.request, self.wanted.image_id, rendition)
+        if self.policy.immutable and self.image.record.version_token != before.version_token:
+            self.policy = self.policy.for_substitute()  # the address names the version before
 
     def substitute(self) -> None:
         """Answer with an image that is not what was asked for, so that caches keep it for a short time only."""

@@ -365,6 +365,29 @@ async def test_any_spelling_of_another_version_leads_to_the_right_one(gateway: R
         assert (answer.status, answer.headers["Cache-Control"][-9:]) == (200, "immutable")
 
 
+@pytest.mark.parametrize("query", ["v=7", "style=card&w=160&v=7"])
+async def test_bytes_of_the_next_version_are_not_kept_for_a_year_at_the_address_of_the_last(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator, query: str
+) -> None:
+    """The row changes after its version was compared: COS refuses the URL, and the new row names another object."""
+    await images.execute("ALTER TABLE images ADD COLUMN IF NOT EXISTS version text")
+    gateway = await start_gateway(
+        image_styles=STYLES,
+        postgres={"columns": {"version": "version"}, "listen": False},
+        image_proxy={"memory_cache": {"max_bytes": 0}},
+    )
+    await images.add("cat", photo(), content_type="image/jpeg")
+    await images.execute("UPDATE images SET version = '7' WHERE id = 'cat'")
+    assert (await gateway.get(f"/i/cat?{query}")).headers["Cache-Control"].endswith("immutable")
+    await images.add("cat", photo(300, 300), content_type="image/jpeg", key="objects/other.png")
+    await images.execute("UPDATE images SET version = '8' WHERE id = 'cat'")
+    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied")))
+    answer = await gateway.get(f"/i/cat?{query}")
+    made = picture(answer.body)
+    assert (answer.status, made.width) == (200, made.height)
+    assert answer.headers["Cache-Control"].startswith("public, max-age=60,")
+
+
 async def test_new_variants_are_bounded(start_gateway: StartGateway, images: Images, cos: CosEmulator) -> None:
     gateway = await start_gateway(image_styles=STYLES, image_variants={"max_new_per_minute": 2})
     await images.add("cat", photo(), content_type="image/jpeg")
