@@ -4,7 +4,7 @@ They hold no rules: rooms hand them to each other.
 """
 
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from gateway.catalog.record import ImageRecord
 
@@ -33,12 +33,23 @@ class PresignedUrl:
 
 
 class ObjectId(NamedTuple):
-    """One object of COS as it is, or in one rendition."""
+    """One object of COS as it is, or in one rendition; ``focus`` is the row's, on which its rule may depend."""
 
     bucket: str
     region: str
     key: str
     rendition: str | None
+    focus: str | None = None
+
+    @classmethod
+    def of(cls, record: ImageRecord, rendition: str | None) -> Self:
+        """Return the object of a row, in a rendition or with None as it is."""
+        focus = record.focus if rendition is not None else None
+        return cls(record.bucket, record.region, record.key, rendition, focus)
+
+    def original(self) -> Self:
+        """Return the object as it is."""
+        return self._replace(rendition=None, focus=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,13 +89,12 @@ class Signer:
         self, record: ImageRecord, rendition: str | None = None, *, read_at: int = 0, fresh: bool = False
     ) -> SignedImage:
         """Return the record beside its URL for GET; ``read_at`` is when the row was read, in Unix seconds."""
-        object_id = ObjectId(record.bucket, record.region, record.key, rendition)
         return SignedImage(
             record,
             self.sign(record, rendition, fresh=fresh),
             rendition,
             read_at,
-            object_id=object_id,
+            object_id=ObjectId.of(record, rendition),
             public=self._renditions.is_for_everybody(rendition, image_is_public=record.public),
         )
 

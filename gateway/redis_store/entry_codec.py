@@ -89,26 +89,27 @@ def decode(data: bytes, image_id: str, rendition: str | None, *, renditions: Ren
         raise ValueError("not an entry of this release") from None
     if (entry.id, entry.rendition) != (image_id, rendition):
         raise ValueError("the entry of another image")
+    record = ImageRecord(
+        image_id=entry.id,
+        owner=entry.owner,
+        public=entry.public,
+        bucket=entry.bucket,
+        region=entry.region,
+        key=entry.key,
+        content_type=entry.type,
+        links_killed=entry.killed,
+        width=entry.width,
+        height=entry.height,
+        focus=entry.focus,
+        version=entry.version,
+        placeholder=entry.placeholder,
+    )
     return SignedImage(
-        record=ImageRecord(
-            image_id=entry.id,
-            owner=entry.owner,
-            public=entry.public,
-            bucket=entry.bucket,
-            region=entry.region,
-            key=entry.key,
-            content_type=entry.type,
-            links_killed=entry.killed,
-            width=entry.width,
-            height=entry.height,
-            focus=entry.focus,
-            version=entry.version,
-            placeholder=entry.placeholder,
-        ),
+        record=record,
         presigned=PresignedUrl(entry.url, entry.signed_at, int(end)),
         rendition=rendition,
         read_at=entry.read_at,
-        object_id=ObjectId(entry.bucket, entry.region, entry.key, rendition),
+        object_id=ObjectId.of(record, rendition),
         public=renditions.is_for_everybody(rendition, image_is_public=entry.public),
     )
 

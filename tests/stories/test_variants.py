@@ -388,6 +388,20 @@ async def test_bytes_of_the_next_version_are_not_kept_for_a_year_at_the_address_
     assert answer.headers["Cache-Control"].startswith("public, max-age=60,")
 
 
+async def test_two_rows_of_an_object_have_each_its_focus(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    await images.execute("ALTER TABLE images ADD COLUMN IF NOT EXISTS focus text")
+    crop = {"process": "imageMogr2/crop/{width}x{width}/gravity/{focus}", "widths": [100]}
+    gateway = await start_gateway(image_styles={"square": crop}, postgres={"columns": {"focus": "focus"}})
+    for image_id, focus in (("top", "north"), ("bottom", "south")):
+        await images.add(image_id, photo(100, 400), content_type="image/jpeg", key="objects/tall.jpg")
+        await images.execute("UPDATE images SET focus = %s WHERE id = %s", focus, image_id)
+    top, bottom = [(await gateway.get(f"/i/{image_id}?style=square")).body for image_id in ("top", "bottom")]
+    assert top != bottom
+    assert len(cos.request_log.requests) == 2
+
+
 async def test_new_variants_are_bounded(start_gateway: StartGateway, images: Images, cos: CosEmulator) -> None:
     gateway = await start_gateway(image_styles=STYLES, image_variants={"max_new_per_minute": 2})
     await images.add("cat", photo(), content_type="image/jpeg")
