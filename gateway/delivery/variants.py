@@ -39,6 +39,7 @@ class VariantDelivery:
         while True:
             image = exchange.image
             refusal: GatewayError | None = None
+            requested_at = self._refused.now()
             if image.rendition is None or not self._refused.holds(image):
                 try:
                     return await deliver(exchange)
@@ -51,7 +52,7 @@ class VariantDelivery:
                         image.rendition,
                         error,
                     )
-                    self._refused.refused(image, error)
+                    self._refused.refused(image, error, requested_at)
                     refusal = error.with_traceback(None)
             await self._fall_back(exchange, refusal)
 

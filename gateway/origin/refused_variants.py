@@ -21,7 +21,8 @@ _UNREADABLE: Final = frozenset({"image/svg+xml"})
 class RefusedVariants:
     """What COS did not make, in memory: of at most 10,000 objects.
 
-    ``changed_at`` returns when an image's row changed last (monotonic seconds): an earlier refusal does not count.
+    ``changed_at`` returns when an image's row changed last (monotonic seconds): a refusal of an earlier request does
+    not count.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class RefusedVariants:
     ) -> None:
         self._renditions = renditions
         self._changed_at = changed_at
-        self._monotonic = monotonic
+        self.now = monotonic
         self._refused: OrderedDict[ObjectId, float] = OrderedDict()  # when
         self._by_format: dict[tuple[str, str], set[str]] = {}  # bucket and format -> keys of refused objects
         self._off_since: dict[tuple[str, str], float] = {}
@@ -45,24 +46,22 @@ class RefusedVariants:
             return False
         return (
             self._is_refused(image, image.object_id)
-            or self._is_refused(image, image.object_id._replace(rendition=None))
+            or self._is_refused(image, image.object_id.original())
             or self._is_off(image)
         )
 
     def is_source_refused(self, image: SignedImage) -> bool:
         """Return whether COS can make nothing of the original, in any rendition."""
-        return image.record.content_type in _UNREADABLE or self._is_refused(
-            image, image.object_id._replace(rendition=None)
-        )
+        return image.record.content_type in _UNREADABLE or self._is_refused(image, image.object_id.original())
 
-    def refused(self, image: SignedImage, error: GatewayError) -> None:
-        """Remember COS's refusal; one for the size of the original holds for all of its renditions."""
+    def refused(self, image: SignedImage, error: GatewayError, requested_at: float) -> None:
+        """Remember COS's refusal of a request; one for the size of the original holds for all of its renditions."""
         object_id = image.object_id
         if isinstance(error, ImageTooLarge):
-            object_id = object_id._replace(rendition=None)
+            object_id = object_id.original()
         else:
             self._count_format(image)
-        self._refused[object_id] = self._monotonic()
+        self._refused[object_id] = requested_at
         self._refused.move_to_end(object_id)
         if len(self._refused) > _MOST_OBJECTS:
             self._refused.popitem(last=False)
@@ -74,21 +73,25 @@ class RefusedVariants:
 
     def _count_format(self, image: SignedImage) -> None:
         kind = self._format_of(image)
-        if kind[1] == "original":
+        bucket, image_format = kind
+        if image_format == "original":  # the object was the reason, and not a format
+            for one, keys in self._by_format.items():
+                if one[0] == bucket:
+                    keys.discard(image.object_id.key)
             return
         keys = self._by_format.setdefault(kind, set())
         keys.add(image.object_id.key)
         if len(keys) >= _REFUSED_OBJECTS:
             keys.clear()
-            self._off_since[kind] = self._monotonic()
+            self._off_since[kind] = self.now()
 
     def _is_refused(self, image: SignedImage, object_id: ObjectId) -> bool:
         at = self._refused.get(object_id)
-        return at is not None and self._monotonic() < at + _HELD and at > self._changed_at(image.record.image_id)
+        return at is not None and self.now() < at + _HELD and at > self._changed_at(image.record.image_id)
 
     def _is_off(self, image: SignedImage) -> bool:
         since = self._off_since.get(self._format_of(image))
-        return since is not None and self._monotonic() < since + _HELD
+        return since is not None and self.now() < since + _HELD
 
     def _format_of(self, image: SignedImage) -> tuple[str, str]:
         rendition = image.object_id.rendition

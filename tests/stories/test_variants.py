@@ -1,5 +1,6 @@
 """Variants: widths and formats of a style, each an image of its own in every cache."""
 
+import asyncio
 import io
 from typing import Any
 
@@ -11,6 +12,7 @@ from gateway.api.app_keys import INVALIDATION
 from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
+from tests.valve import Valve
 
 CARD: dict[str, Any] = {"widths": [160, 320, 640], "formats": ["avif", "webp"], "quality": {"webp": 75}}
 STYLES: dict[str, Any] = {"card": CARD, "teaser": {"widths": [32], "formats": ["webp"], "public": True}}
@@ -250,6 +252,32 @@ class TestFallbacks:
         assert (await gateway.get(address)).headers["Content-Type"] == "image/jpeg"
         await gateway.app[INVALIDATION].invalidate_everywhere(["cat"])
         assert (await gateway.get(address)).headers["Content-Type"] == "image/webp"
+
+    async def test_a_refusal_of_what_was_there_before_the_row_changed_does_not_count(
+        self, start_gateway: StartGateway, images: Images, cos: CosEmulator
+    ) -> None:
+        """The row changes while COS reads the old object: its refusal comes later than the change."""
+        address = "/i/cat?style=card&w=320&format=webp"
+        await images.add("cat", photo(), content_type="image/jpeg")
+        cos.faults.add(Fault(action=Refuse(status=400, code="ImageTooLarge")))
+        async with Valve.before(cos.port) as valve:
+            gateway = await start_gateway(image_styles=STYLES, cos={"domain": f"127.0.0.1:{valve.port}"})
+            valve.close()
+            first = asyncio.create_task(gateway.get(address))
+            await valve.holds.wait()
+            await gateway.app[INVALIDATION].invalidate_everywhere(["cat"])
+            valve.open()
+            assert (await first).status == 200
+            assert (await gateway.get(address)).headers["Content-Type"] == "image/webp"
+
+    async def test_sources_that_cos_cannot_read_do_not_switch_a_format_off(
+        self, gateway: RunningGateway, images: Images
+    ) -> None:
+        for number in range(6):
+            await images.add(f"b{number}", b"no picture", content_type="image/jpeg")
+            assert (await gateway.get(f"/i/b{number}?style=card&w=160&format=avif")).body == b"no picture"
+        answer = await gateway.get("/i/cat?style=card&w=160&format=avif")
+        assert answer.headers["Content-Type"] == "image/avif"
 
     async def test_a_format_that_cos_refuses_of_five_objects_is_off_for_the_bucket(
         self, gateway: RunningGateway, images: Images, cos: CosEmulator
