@@ -111,3 +111,17 @@ async def test_an_odd_accept_does_not_fill_the_entry_of_others(nginx: Nginx, acc
     """nginx and the gateway understand the field alike, even if it says both yes and no to a format."""
     await nginx.get(AUTO, Accept=accept)
     assert (await nginx.get(AUTO, Accept="image/*,*/*;q=0.8")).headers["Content-Type"] == "image/jpeg"
+
+
+async def test_in_accel_mode_the_original_of_a_negotiated_address_has_its_fields(
+    start_nginx: StartNginx, start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(
+        image_styles=STYLES, image_variants={"negotiate": "accept"}, image_proxy={"delivery": "accel"}
+    )
+    nginx = await start_nginx(accel(gateway.ports.public.removeprefix("http://"), cos.port))
+    await images.add("cat", b"<svg/>", content_type="image/svg+xml")
+    answer: Any = await nginx.get(AUTO, Accept="image/webp")
+    assert (answer.status, answer.body) == (200, b"<svg/>")
+    assert "Accept" in answer.headers["Vary"].split(", ")
+    assert answer.headers["Content-Location"] == "/i/cat"
