@@ -96,10 +96,16 @@ async def test_the_gateway_lists_widths_formats_and_version(visit: Visit, gatewa
 
 async def test_the_space_is_reserved_before_the_bytes_and_has_the_colour_of_the_image(visit: Visit) -> None:
     await visit.hold("**/i/a*")
-    await visit.open('<smart-image id="one" image-id="a" alt=""></smart-image>')
+    await visit.open('<smart-image id="one" image-id="a" alt=""></smart-image><p id="below"></p>')
     await visit.until("() => one.offsetWidth === 200 && one.offsetHeight === 150")
     img = visit.page.locator("#one > img")
     assert [await img.get_attribute(name) for name in ("width", "height")] == ["200", "150"]
+    # A second element knows it at once.
+    await visit.page.evaluate(
+        "below.insertAdjacentHTML('afterend', '<smart-image id=two image-id=a alt=\"\"></smart-image>')"
+    )
+    await visit.until("() => two.offsetWidth === 200 && two.offsetHeight === 150")
+    assert len(visit.asked_for("POST")) == 1
     look = "getComputedStyle(one.shadowRoot.querySelector('[part=placeholder]'))"
     red, green, blue = map(
         int, (await visit.page.evaluate(f"{look}.backgroundColor")).removeprefix("rgb(").rstrip(")").split(",")

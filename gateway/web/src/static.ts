@@ -6,5 +6,5 @@ config.baseUrl ??= new URL(/* @vite-ignore */ "..", import.meta.url).href;
 defineSmartImage();
 
 export { configureSmartImage } from "./core/config.js";
-export { imageProxy } from "./core/gateway.js";
+export { imageProxy } from "./core/image-proxy.js";
 export { SmartImageElement } from "./element/smart-image.js";

@@ -15,7 +15,8 @@ export function createSmartImage(options: SmartImageConfig = {}): Plugin {
 
 export { configureSmartImage, type SmartImageConfig } from "./core/config.js";
 export type { FailureKind, LoadFailure } from "./core/failure.js";
-export { type ImageMeta, type ImageUrl, imageProxy } from "./core/gateway.js";
+export type { ImageMeta, ImageUrl } from "./core/gateway.js";
+export { imageProxy } from "./core/image-proxy.js";
 export type { LoadState } from "./core/loader.js";
 export type { SmartImageElement } from "./element/smart-image.js";
 export { useImageCache, useImageMonitoring, useImageRetry, useSmartImage } from "./vue/composables.js";

@@ -1,1 +1,1 @@
-export * from "./smart-image.DzkjFUES.js";
+export * from "./smart-image.DjJOnMFd.js";

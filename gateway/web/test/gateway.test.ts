@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { config, configureSmartImage } from "../src/core/config.js";
-import { createGateway, type Gateway, imageProxy } from "../src/core/gateway.js";
+import { createGateway, type Gateway } from "../src/core/gateway.js";
+import { imageProxy } from "../src/core/image-proxy.js";
 
 const END = 4_000_000_000; // Unix seconds
 const fetched = vi.fn<typeof fetch>();

@@ -1,7 +1,6 @@
-import { proxyAddress } from "./addresses.js";
 import { createBatcher, type Rank } from "./batch.js";
 import { createCache, type ImageCache } from "./cache.js";
-import { baseUrlOf, config } from "./config.js";
+import { config } from "./config.js";
 import { ImageLoadError, isTransient, kindOf, kindOfCode, retryAfterOf } from "./failure.js";
 import { createGate, type Gate } from "./gate.js";
 
@@ -196,43 +195,4 @@ function failureOf({ status, headers }: Response): ImageLoadError {
 function head(address: string): Promise<ImageLoadError> {
   const signal = AbortSignal.timeout(TIMEOUT);
   return fetch(address, { method: "HEAD", cache: "no-store", signal }).then(failureOf, asFailure);
-}
-
-const gateways = new Map<string, Gateway>();
-
-/** Return the page's `Gateway` for an address. */
-export function gatewayAt(base?: string | null): Gateway {
-  const address = baseUrlOf(base);
-  let gateway = gateways.get(address);
-  if (!gateway) {
-    gateway = createGateway(address);
-    gateways.set(address, gateway);
-    wakeWithThePage(gateway.gate);
-  }
-  return gateway;
-}
-
-/** The gateway's API for scripts. */
-export const imageProxy = {
-  /** Return a presigned URL and its expiry. */
-  url: (id: string): Promise<ImageUrl> => gatewayAt().url(id),
-  /** Return the permanent address, without a request. */
-  proxyUrl: (id: string, options?: Parameters<typeof proxyAddress>[2]): string =>
-    proxyAddress(baseUrlOf(), id, options),
-  /** Return for each id its URL or its error, with as few calls as possible. */
-  batch: async (ids: readonly string[]): Promise<Map<string, ImageUrl | ImageLoadError>> => {
-    const gateway = gatewayAt();
-    const answers = ids.map(async (id) => [id, await gateway.url(id).catch(asFailure)] as const);
-    return new Map(await Promise.all(answers));
-  },
-  /** Request a new URL. Only the owner may. */
-  refresh: (id: string): Promise<ImageUrl> => gatewayAt().refresh(id),
-  /** Return the metadata, or undefined if the gateway does not offer it. */
-  meta: (id: string): Promise<ImageMeta | undefined> => gatewayAt().meta(id),
-};
-
-function wakeWithThePage(gate: Gate): void {
-  for (const type of ["online", "pageshow", "visibilitychange"]) {
-    globalThis.addEventListener?.(type, () => document.hidden || gate.wake());
-  }
 }

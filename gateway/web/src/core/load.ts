@@ -1,7 +1,8 @@
 import { candidates, proxyAddress } from "./addresses.js";
 import { config } from "./config.js";
 import { actionFor, ImageLoadError, isTransient } from "./failure.js";
-import { asFailure, gatewayAt, type ImageMeta } from "./gateway.js";
+import { asFailure, type ImageMeta } from "./gateway.js";
+import { gatewayAt } from "./image-proxy.js";
 import type { Loader, LoaderView, LoadRequest, Source } from "./loader.js";
 import { backoff } from "./retry.js";
 import { sleep } from "./sleep.js";
@@ -16,7 +17,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
   const { gate, base } = gateway;
   const what = id ?? src ?? "";
   const known = gateway.cache.peek(what);
-  let meta = known?.meta;
+  let meta: ImageMeta | undefined;
   let url: string | null | undefined;
   let dead = fresh ? known?.url : null;
   let link: string | null | undefined;
@@ -142,6 +143,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
   const began = performance.now();
   loader.attempt = 0;
   loader.become("loading");
+  describe(known?.meta);
   for (;;) {
     await enterGate();
     loader.attempt++;

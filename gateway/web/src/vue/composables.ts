@@ -11,7 +11,8 @@ import {
 import type { ImageCache } from "../core/cache.js";
 import { baseUrlOf, type MonitorOptions } from "../core/config.js";
 import type { LoadFailure } from "../core/failure.js";
-import { gatewayAt, type ImageUrl } from "../core/gateway.js";
+import type { ImageUrl } from "../core/gateway.js";
+import { gatewayAt } from "../core/image-proxy.js";
 import type { LoadState } from "../core/loader.js";
 import { Monitor } from "../core/monitor.js";
 import { Retrier, type RetryOptions } from "../core/retry.js";
