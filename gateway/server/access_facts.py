@@ -60,7 +60,10 @@ def _bytes_of(request: web.BaseRequest, response: web.StreamResponse | None, out
         return request.writer.output_size
     if request.method == hdrs.METH_HEAD:
         return 0
-    return response.body_length if response.prepared else response.content_length or 0
+    if isinstance(response, PreparedResponse):
+        return response.body_length
+    # Chunks have no length; aiohttp's count of what was written includes the header.
+    return response.content_length if response.content_length is not None else request.writer.output_size
 
 
 def _cache_status(response: web.StreamResponse | None) -> str | None:

@@ -61,6 +61,16 @@ async def test_a_line_has_the_facts_of_its_request(
     assert "origin_seconds" not in warm
 
 
+@pytest.mark.parametrize("size", [0, 1000, 500_000])
+async def test_the_bytes_are_those_of_the_body(
+    gateway: RunningGateway, images: Images, access_lines: io.StringIO, size: int
+) -> None:
+    await images.add("cat", bytes(size))
+    assert len((await gateway.get("/i/cat")).body) == size
+    missing = await gateway.get("/i/dog")
+    assert [line["bytes"] for line in lines_of(gateway, access_lines)] == [size, len(missing.body)]
+
+
 @pytest.mark.parametrize(
     ("headers", "query", "caller", "status"),
     [
