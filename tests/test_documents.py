@@ -120,6 +120,9 @@ def test_the_settings_in_the_examples_load() -> None:
     access = shown_settings("docs/access.md")
     assert access["access"].keys() == {"jwt", "signed_links"}
     Settings(**(operations | access))
+    cloud = shown_settings("docs/tencent-cloud.md")
+    assert cloud["cos"].keys() == {"bucket", "credentials", "buckets"}
+    Settings(**(operations | cloud))
 
 
 def test_every_address_of_both_ports_is_listed() -> None:

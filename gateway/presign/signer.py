@@ -25,6 +25,7 @@ _IGNORE_ERRORS: Final = "/ignore-error/1"
 _UNRESERVED: Final = "-_.~"
 _NO_PARAMETERS: Mapping[str, str] = {}
 _END_SPREAD: Final = 4  # a quarter: of what is left of a token's life, over which the ends of its URLs are spread
+_NOT_SPREAD: Final = 10  # seconds at the end of a token in which its URLs end with it: their margin leaves little
 # What differs between the URLs that two replicas sign for the same object at the same time.
 _OF_CREDENTIALS: Final = re.compile(
     rf"[^?]*\?q-sign-algorithm=sha1&q-ak=(?P<secret_id>[^&]{{1,200}})&[^&]*&[^&]*&[^&]*&[^&]*"
@@ -153,7 +154,7 @@ class Signer:
         end = signed_at + self._ttl
         if token_end is None:
             return end
-        latest_spread = max(0, token_end - signed_at) // _END_SPREAD
+        latest_spread = max(0, token_end - signed_at - _NOT_SPREAD) // _END_SPREAD
         return min(end, token_end - _spread(record) % (latest_spread + 1))
 
     def _parameters(
