@@ -7,9 +7,21 @@ import pytest
 import yarl
 
 from gateway.cos_emulator.faults import Fault, Headers
+from gateway.delivery.public_url import PublicUrls
 from gateway.dev.database import ImageRow
+from gateway.errors import CredentialsExpired
+from gateway.metrics.collectors import Metrics
+from gateway.presign.credentials import Credentials
+from gateway.presign.hosts import Hosts
+from gateway.presign.lifetime import Lifetime
+from gateway.presign.renditions import Renditions
+from gateway.presign.signed_image import SignedImage
+from gateway.presign.signer import Signer
+from gateway.settings import CosSettings
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway, token_for
 from tests.cos_emulator.pictures import gradient
+from tests.signed_images import signed_image
+from tests.tier import NOW, Clock, record
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 HANDING_OUT = ["/i/cat?redirect=true", "/api/v1/images/cat/url"]
@@ -120,3 +132,32 @@ async def test_the_gateway_fetches_the_type_that_cos_has_stored(gateway: Running
     html = Headers(remove=["Content-Type"], add=[("Content-Type", "text/html")])
     images.cos.faults.add(Fault(key="cat.png", action=html))
     assert (await gateway.get("/i/cat")).status == 502
+
+
+class TestTokens:
+    """The image's URL may be by another replica, whose credentials end later than those here."""
+
+    def urls(self, clock: Clock, left: int) -> tuple[PublicUrls, SignedImage]:
+        """Return the URLs of a replica whose token ends in ``left`` seconds, and an image of another replica."""
+
+        def signer(credentials: Credentials) -> Signer:
+            cos = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
+            return Signer(credentials, Hosts(cos), ttl=3600, window=1, metrics=Metrics(), now=clock)
+
+        lifetime = Lifetime(3600, 60, 900)
+        here = signer(Credentials("HERE", "key", "token", NOW + left))
+        urls = PublicUrls(here, Renditions({}), lambda presigned: lifetime.is_usable(presigned, clock()))
+        return urls, signed_image(record(), signer(Credentials("THERE", "key")).sign(record(), fresh=True))
+
+    def test_a_url_that_ends_too_soon_is_not_given_out(self) -> None:
+        clock = Clock()
+        urls, image = self.urls(clock, 600)
+        assert urls.presign(image).expires_at == NOW + 600
+        clock.now += 591
+        with pytest.raises(CredentialsExpired):
+            urls.presign(image)
+
+    def test_a_url_that_ends_with_the_image_s_is_made_once(self) -> None:
+        urls, image = self.urls(Clock(), 7200)
+        assert urls.presign(image) is urls.presign(image)
+        assert urls.presign(image).expires_at == image.presigned.expires_at

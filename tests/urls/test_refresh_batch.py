@@ -4,18 +4,23 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import redis
 from pydantic import SecretStr
 
 from gateway.concurrency.background import background
+from gateway.errors import NoCredentials
+from gateway.presign.credentials import Credentials
+from gateway.presign.hosts import Hosts
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, SignedImage
+from gateway.presign.signer import Signer
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.redis_store.usage_store import Usage
-from gateway.settings import RedisSettings, StyleSettings
+from gateway.settings import CosSettings, RedisSettings, StyleSettings
 from gateway.urls.refresh_batch import RefreshBatch
 from gateway.urls.refresh_worker import RefreshWorker
 from tests.signed_images import signed_image
@@ -308,3 +313,26 @@ async def test_of_all_variants_only_those_in_use_are_queued_and_renewed(
         assert (await tier.queue.lengths(clock())).queued == 60
         assert set(results) <= {"renewed"}
         assert len(tier.table.records) == 10_000
+
+
+async def test_renewals_wait_for_credentials_and_count_no_failure(tier: Tier) -> None:
+    """Of one bucket of two: the URLs of the other are renewed."""
+    await keep(tier, "a", "b")
+    tier.table.records["b"] = replace(tier.table.records["b"], bucket="other-1250000000")
+
+    class OneBucket:
+        """Has credentials for the default bucket alone."""
+
+        def of(self, bucket: str) -> Credentials:
+            if bucket != "b-1250000000":
+                raise NoCredentials
+            return Credentials("x", "y")
+
+    cos = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
+    signer = Signer(OneBucket(), Hosts(cos), ttl=3600, window=300, metrics=tier.metrics, now=tier.clock)
+    tier.clock.now += 3000
+    worker = refresh_worker_of(replace(tier, signer=signer))
+    assert await worker.drain_once() == Counter(renewed=1, postponed=1)
+    due = await tier.queue.due_at(ImageVariant("b"))
+    assert due is not None
+    assert tier.clock() < due <= tier.clock() + 5
