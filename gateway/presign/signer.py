@@ -90,14 +90,14 @@ class Signer:
         self, record: ImageRecord, rendition: str | None = None, *, read_at: int = 0, fresh: bool = False
     ) -> SignedImage:
         """Return the record beside its URL for GET; ``read_at`` is when the row was read, in Unix seconds."""
-        return SignedImage(
-            record,
-            self.sign(record, rendition, fresh=fresh),
-            rendition,
-            read_at,
-            object_id=ObjectId.of(record, rendition),
-            public=self._renditions.is_for_everybody(rendition, image_is_public=record.public),
-        )
+        if rendition is None:  # most images: no more calls
+            object_id = ObjectId(record.bucket, record.region, record.key, None)
+            public = record.public and not self._renditions.originals_for_owner
+        else:
+            object_id = ObjectId.of(record, rendition)
+            public = self._renditions.is_for_everybody(rendition, image_is_public=record.public)
+        presigned = self.sign(record, rendition, fresh=fresh)
+        return SignedImage(record, presigned, rendition, read_at, object_id=object_id, public=public)
 
     def sign_rule(self, record: ImageRecord, rule: str) -> PresignedUrl:
         """Return a URL for COS's answer to a rule that no client can ask for, such as ``imageInfo``."""
