@@ -102,7 +102,9 @@ async def test_a_forged_cache_entry_is_not_used(
     assert EVIL not in answer.headers.get("Location", "")
     mended = redis_client.get("image:url:mine")
     assert isinstance(mended, bytes)
-    assert body_of(mended)["url"] == body_of(entry)["url"]
+    assert mended != poison(entry)
+    # The signature differs if a new signing window began in between.
+    assert body_of(mended)["url"].partition("?")[0] == body_of(entry)["url"].partition("?")[0]
     assert not cos.request_log.of("objects/secret.png")
 
 
