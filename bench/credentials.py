@@ -113,13 +113,15 @@ async def measure(redis_url: str, dsn: str, options: argparse.Namespace) -> bool
             bases.append((await stack.enter_async_context(listening(app, create_admin_app))).public)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         run = Run(bases, credentials, session)
+        began = time.monotonic()
         await run.run(options.seconds, options.rate)
+        took = time.monotonic() - began
         refused = sum(seen.status not in (200, 304) for seen in cos.request_log.requests if seen.key)
         sets = [
             one.registry.get_sample_value("image_gateway_credentials_refresh_total", {"result": "refreshed"})
             for one in metrics
         ]
-    print(f"{run.requests} requests in {options.seconds:g} s, tokens of {options.token_life} s")
+    print(f"{run.requests} requests in {took:.0f} s, tokens of {options.token_life} s")
     print(f"the slowest took {run.slowest:.2f} s")
     print(f"sets of credentials: {sets[0]:g} and {sets[1]:g}; refused by COS of the latest 10,000: {refused}")
     print(f"failures: {dict(run.failures) or 'none'}; URLs past their token: {run.past_their_token}")
