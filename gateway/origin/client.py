@@ -37,6 +37,7 @@ _CAUSED_BY: Final[Mapping[int, frozenset[str]]] = {
     412: frozenset({"If-Match"}),
     416: frozenset({"Range"}),
 }
+_PROCESSED: Final = " (processing)"  # after the name of the bucket, in that of its breaker
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _FIRST_BYTE: Final[Mapping[str, str]] = {"Range": "bytes=0-0"}
 # What poll(2) reports once the peer has closed or reset the connection; only Linux reports a FIN.
@@ -49,7 +50,8 @@ class OriginClient:
     Retries (connection lost or refused, 5xx, 503 SlowDown) happen before the first byte only, with exponential backoff
     and full jitter or after the pause that COS asks for, within a budget. The first byte must come within ``timeout``
     seconds of the first attempt; after that, each pause in a body may last as long. A bucket of which ten objects fail
-    in a row gets one request a second. ``buckets`` keep their own label in the metric of errors, however many other
+    in a row gets one request a second; requests that process images have a breaker of their own, since COS may
+    serve what it cannot process. ``buckets`` keep their own label in the metric of errors, however many other
     buckets fail. ``waiting`` limits the requests that wait for a bucket; None: no limit. ``credentials_refused`` gets
     the bucket and the URL when COS does not know the credentials of a URL.
     """
@@ -84,23 +86,33 @@ class OriginClient:
         self._errors = OriginErrorCounts(metrics.origin_errors.add, buckets, metrics.origin_bucket_requests.add)
 
     async def fetch(
-        self, url: str, bucket: str = "", method: str = "GET", headers: Mapping[str, str] = _NO_HEADERS
+        self,
+        url: str,
+        bucket: str = "",
+        method: str = "GET",
+        headers: Mapping[str, str] = _NO_HEADERS,
+        *,
+        is_processed: bool = False,
     ) -> OriginResponse:
         """Return an open response with status 200, 206 or 304, which the caller closes.
 
-        ``url`` is sent byte for byte; ``bucket`` names the circuit breaker. Raises ``PresignedUrlRefused`` on 403,
-        ``VersionChanged`` on 412, ``ImageNotFound``, ``ImageBlocked``, ``ImageTooLarge``, ``RangeNotSatisfiable``,
-        ``OriginPaused``, ``OriginThrottled``, ``OriginUnavailable`` or ``OriginTimeout``.
+        ``url`` is sent byte for byte; ``bucket`` and ``is_processed`` name the circuit breaker. Raises
+        ``PresignedUrlRefused`` on 403, ``VersionChanged`` on 412, ``ImageNotFound``, ``ImageBlocked``,
+        ``ImageTooLarge``, ``RangeNotSatisfiable``, ``OriginPaused``, ``OriginThrottled``, ``OriginUnavailable`` or
+        ``OriginTimeout``.
         """
         if self._waiting is None:
-            return await self._fetch(url, bucket, method, headers)
+            return await self._fetch(url, bucket, method, headers, is_processed=is_processed)
         with self._waiting.place(bucket):
-            return await self._fetch(url, bucket, method, headers)
+            return await self._fetch(url, bucket, method, headers, is_processed=is_processed)
 
-    async def _fetch(self, url: str, bucket: str, method: str, headers: Mapping[str, str]) -> OriginResponse:
+    async def _fetch(
+        self, url: str, bucket: str, method: str, headers: Mapping[str, str], *, is_processed: bool
+    ) -> OriginResponse:
         target, breakers = yarl.URL(url, encoded=True), self._breakers
-        if breakers.by_bucket and not breakers.allows_call(bucket, target.raw_path):
-            raise OriginPaused(f"the breaker of bucket {bucket} is open")
+        circuit = f"{bucket}{_PROCESSED}" if is_processed else bucket
+        if breakers.by_bucket and not breakers.allows_call(circuit, target.raw_path):
+            raise OriginPaused(f"the breaker of bucket {circuit} is open")
         self._budget.requests += 1
         deadline = self._monotonic() + self._timeout
         attempt, shared_timeout, was_unsent = 0, self._shared_timeout, False
@@ -115,25 +127,25 @@ class OriginClient:
                 failure = Failure(OriginUnavailable(str(error)))
                 if was_unsent:
                     pause = self._backoff.pause(attempt)
-                    may_retry = self._may_retry(attempt, pause, bucket, deadline)
+                    may_retry = self._may_retry(attempt, pause, circuit, deadline)
                     attempt += 1
                 else:
                     may_retry = was_unsent = self._budget.spend()
             except (aiohttp.ClientError, OSError) as error:
-                breakers.failed(bucket, target.raw_path)
+                breakers.failed(circuit, target.raw_path)
                 failure = self._unanswered(error, bucket)
                 # COS may have closed the first connection that is lost while it was idle: no sign of overload.
                 if attempt or not isinstance(error, ConnectionLost):
                     pause = self._backoff.pause(attempt)
-                may_retry = self._may_retry(attempt, pause, bucket, deadline)
+                may_retry = self._may_retry(attempt, pause, circuit, deadline)
                 attempt += 1
             else:
                 status = response.status
                 self._count(str(status), bucket)
                 if status >= 500:
-                    breakers.failed(bucket, target.raw_path)
+                    breakers.failed(circuit, target.raw_path)
                 elif breakers.by_bucket:
-                    breakers.succeeded(bucket, target.raw_path)
+                    breakers.succeeded(circuit, target.raw_path)
                 causes = _CAUSED_BY.get(status)
                 if causes is not None and causes.isdisjoint(headers):
                     response.close()
@@ -142,7 +154,7 @@ class OriginClient:
                     return OriginResponse(response, self._shared_timeout, method)
                 failure = await self._refused(response, bucket, url)
                 pause = max(failure.wait, self._backoff.pause(attempt))
-                may_retry = self._may_retry(attempt, pause, bucket, deadline)
+                may_retry = self._may_retry(attempt, pause, circuit, deadline)
                 attempt += 1
             if not may_retry:
                 try:
@@ -203,12 +215,12 @@ class OriginClient:
         """Return whether requests to the bucket are paused, because many of its objects failed in a row."""
         return self._breakers.is_open(bucket)
 
-    def _may_retry(self, attempt: int, pause: float, bucket: str, deadline: float) -> bool:
+    def _may_retry(self, attempt: int, pause: float, circuit: str, deadline: float) -> bool:
         return (
             attempt < self._retry_count
             and pause <= _LONGEST_PAUSE
             and self._monotonic() + pause < deadline
-            and not self._breakers.is_open(bucket)
+            and not self._breakers.is_open(circuit)
             and self._budget.spend()
         )
 

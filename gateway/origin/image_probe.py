@@ -43,7 +43,7 @@ class ImageProbe:
         """Return COS's answer to the rule; empty if COS cannot process the image, or answers with something else."""
         url = self._sign(record, rule).url
         try:
-            response = await self._client.fetch(url, record.bucket)
+            response = await self._client.fetch(url, record.bucket, is_processed=True)
         except _FINAL:
             return {}
         pieces: list[bytes] = []

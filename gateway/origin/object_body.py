@@ -230,7 +230,11 @@ class ObjectBody:
                 response = await self._fetch_head(headers)
             else:
                 response = await self._access.client.fetch(
-                    self._image.presigned.url, self.object_id.bucket, method, headers
+                    self._image.presigned.url,
+                    self.object_id.bucket,
+                    method,
+                    headers,
+                    is_processed=self.object_id.rendition is not None,
                 )
         except GatewayError as error:
             self._remember(error)

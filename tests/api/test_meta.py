@@ -155,3 +155,22 @@ async def test_metadata_without_redis(gateway: RunningGateway, start_gateway: St
     del gateway
     without = await start_gateway(url_cache={"enabled": False}, image_styles=STYLES)
     assert (await meta_of(without, "cat"))["width"] == 800
+
+
+async def test_images_that_cos_cannot_describe_do_not_stop_the_others(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    """COS may process no image while it serves all: neither metadata nor variants open the breaker of originals."""
+    gateway = await start_gateway(image_styles=STYLES, image_proxy={"retry_count": 0})
+    await images.add("cat", photo(), content_type="image/jpeg")
+    failing = [f"p{number}" for number in range(12)]
+    for image_id in failing:
+        await images.add(image_id, photo(20, 10), content_type="image/jpeg", key=f"failing/{image_id}")
+    cos.faults.add(Fault(key="failing/*", action=Refuse(status=500, code="InternalError"), times=None))
+    assert (await batch(gateway, *failing))["urls"]["p7"]["meta"]["width"] is None
+    assert (await gateway.get("/i/cat")).status == 200
+    for image_id in failing:
+        assert (await gateway.get(f"/i/{image_id}?style=card&w=160")).status in (502, 503)
+    assert (await gateway.get("/i/cat?v=old")).status == 302
+    await gateway.app[INVALIDATION].invalidate_everywhere(["cat"])
+    assert (await gateway.get("/i/cat")).status == 200
