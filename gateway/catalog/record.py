@@ -33,6 +33,11 @@ class ImageRecord:
     placeholder: str | None = None
 
     @property
+    def has_size(self) -> bool:
+        """Whether the row has both sides."""
+        return self.width is not None and self.height is not None
+
+    @property
     def version_token(self) -> str:
         """The version in addresses (``v=``): the row's, hashed if it needs to be, else a hash of where the object is.
 

@@ -32,7 +32,7 @@ class ImageProbe:
         try:
             async with asyncio.timeout(_TIMEOUT):
                 info, average = await asyncio.gather(
-                    self._ask(record, "imageInfo") if record.width is None else _nothing(),
+                    _nothing() if record.has_size else self._ask(record, "imageInfo"),
                     self._ask(record, "imageAve"),
                 )
         except (GatewayError, PresignedUrlRefused, VersionChanged, BodyLost, TimeoutError):

@@ -9,6 +9,8 @@ from gateway.catalog.record import ImageDescription, ImageRecord, side_of
 from gateway.redis_store.guarded_client import GuardedRedis
 
 _LIFE: Final = 7 * 24 * 3600  # seconds
+# Of one that lacks something: the object may be uploaded after its row, or processing switched on for the bucket.
+_SHORT_LIFE: Final = 60
 _COLOR = re.compile(r"#[0-9a-f]{6}")
 
 
@@ -31,12 +33,14 @@ class DescriptionStore:
         return found
 
     async def put_many(self, described: Mapping[str, tuple[ImageRecord, ImageDescription]]) -> None:
-        """Keep descriptions for a week."""
+        """Keep descriptions for a week, and incomplete ones for a minute."""
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
             for image_id, (record, description) in described.items():
                 value = json.dumps([record.version_token, *description], separators=(",", ":"))
-                pipeline.set(self._key(image_id), value, ex=_LIFE)
+                has_size = record.has_size or None not in (description.width, description.height)
+                is_complete = has_size and description.color is not None
+                pipeline.set(self._key(image_id), value, ex=_LIFE if is_complete else _SHORT_LIFE)
             await pipeline.execute()
 
     async def remove(self, image_ids: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from gateway.redis_store.guarded_client import CacheUnavailable
 logger = logging.getLogger(__name__)
 
 _MOST_AT_ONCE: Final = 16
+_MOST_WAITING: Final = 1000
 _PATIENCE: Final = 2.5  # seconds that a request waits; what comes later is there for the next one
 _UNREADABLE: Final = frozenset({"image/svg+xml"})
 
@@ -38,8 +39,9 @@ class Descriptions:
         missing = [
             record for record in records if record.image_id not in found and record.content_type not in _UNREADABLE
         ]
-        if missing:
-            tasks = {record.image_id: self._start(record) for record in missing}
+        # One beyond the bound is described by a later request.
+        tasks = {record.image_id: self._start(record) for record in missing if len(self._calls) < _MOST_WAITING}
+        if tasks:
             await asyncio.wait(tasks.values(), timeout=_PATIENCE)
             described = {image_id: task.result() for image_id, task in tasks.items() if task.done()}
             found |= {image_id: result for image_id, result in described.items() if result is not None}
@@ -74,6 +76,6 @@ class Descriptions:
 
 def _with_row(record: ImageRecord, description: ImageDescription) -> ImageDescription:
     """Return the description with the row's size, if the row has one."""
-    if record.width is None or record.height is None:
+    if not record.has_size:
         return description
     return description._replace(width=record.width, height=record.height)

@@ -7,10 +7,15 @@ from typing import Any
 import pytest
 
 from gateway.api.app_keys import INVALIDATION
+from gateway.catalog.record import ImageDescription, ImageRecord
 from gateway.cos_emulator.faults import Fault, Hang, Refuse
 from gateway.cos_emulator.server import CosEmulator
+from gateway.dev.database import ImageRow
+from gateway.metrics.collectors import Metrics
+from gateway.urls.descriptions import Descriptions
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.stories.test_variants import STYLES, photo
+from tests.waiting import until
 
 
 async def meta_of(gateway: RunningGateway, image_id: str, user: str | None = None) -> dict[str, Any]:
@@ -174,3 +179,46 @@ async def test_images_that_cos_cannot_describe_do_not_stop_the_others(
     assert (await gateway.get("/i/cat?v=old")).status == 302
     await gateway.app[INVALIDATION].invalidate_everywhere(["cat"])
     assert (await gateway.get("/i/cat")).status == 200
+
+
+async def test_a_row_with_one_side_alone_has_both_from_cos(start_gateway: StartGateway, images: Images) -> None:
+    for column in ("width", "height"):
+        await images.execute(f"ALTER TABLE images ADD COLUMN IF NOT EXISTS {column} integer")
+    gateway = await start_gateway(postgres={"columns": {"width": "width", "height": "height"}})
+    await images.add("cat", photo(800, 500), content_type="image/jpeg")
+    await images.execute("UPDATE images SET width = 4000, height = NULL WHERE id = 'cat'")
+    data = await meta_of(gateway, "cat")
+    assert (data["width"], data["height"]) == (800, 500)
+
+
+async def test_what_cos_could_not_say_is_asked_again_soon(
+    gateway: RunningGateway, images: Images, redis_client: Any
+) -> None:
+    """The object may be uploaded after its row was written, or processing switched on for the bucket later."""
+    await images.add_row(ImageRow("late", None, "objects/late.jpg", content_type="image/jpeg", public=True))
+    assert (await meta_of(gateway, "late"))["width"] is None
+    assert (await meta_of(gateway, "cat"))["width"] == 800
+    day = 24 * 3600
+    assert 0 < redis_client.ttl("image:description:late") <= 60 < day < redis_client.ttl("image:description:cat")
+
+
+async def test_descriptions_that_wait_for_cos_are_bounded() -> None:
+    release = asyncio.Event()
+
+    async def describe(record: ImageRecord) -> ImageDescription | None:
+        await release.wait()
+        return ImageDescription(record.width)
+
+    descriptions = Descriptions(describe, None, Metrics())
+    records = [ImageRecord(f"p{number}", None, True, "b-1", "r1", "k", None) for number in range(1500)]
+    found = asyncio.create_task(descriptions.of_many(records))
+    await until(lambda: described() > 0)
+    assert described() <= 1000
+    release.set()
+    assert set(await found) == {record.image_id for record in records}
+    await descriptions.close()
+
+
+def described() -> int:
+    """How many calls wait for COS or for their turn."""
+    return sum(task.get_name().startswith("describe:") for task in asyncio.all_tasks())
