@@ -36,6 +36,8 @@ def _check_process(value: Any) -> Any:
         raise ValueError("has a brace without its partner")
     if "{width}" not in value:
         raise ValueError("has no {width}; for one fixed result write the style as a string")
+    if "/ignore-error/" in value:
+        raise ValueError("must not have ignore-error: COS would send the original in place of the style")
     if "/format/" in value or "|" in value:
         raise ValueError("must not name a format or join rules with |: formats are those of the style")
     return value

@@ -38,6 +38,18 @@ from tests.settings.problems import REQUIRED, SECRET, SECTION, problems
         ("image_styles: {THUMB: imageMogr2/x}", "image_styles.THUMB: must be 1 to 32 of a-z 0-9 _ -"),
         ("image_styles: {thumb: {deep: er}}", "image_styles.thumb.deep: there is no such key"),
         (
+            "image_styles: {card: {process: imageMogr2/strip}}",
+            "image_styles.card.process: has no {width}; for one fixed result write the style as a string",
+        ),
+        (
+            "image_styles: {card: {process: 'imageMogr2/thumbnail/{width}x{hight}'}}",
+            "image_styles.card.process: has {hight}, but only {focus}, {height}, {quality}, {width}",
+        ),
+        (
+            "image_styles: {card: {process: 'imageMogr2/thumbnail/{width}x>/ignore-error/1'}}",
+            "image_styles.card.process: must not have ignore-error: COS would send the original in place of the style",
+        ),
+        (
             "access: {jwt: {secret: short}}",
             "access.jwt: secret must be at least 32 bytes for these algorithms (RFC 7518 section 3.2)",
         ),
