@@ -36,6 +36,11 @@ _OF_CREDENTIALS: Final = re.compile(
 class CredentialsSource(Protocol):
     """Has the newest credentials at hand."""
 
+    @property
+    def newest(self) -> Mapping[str, Credentials]:
+        """The credentials by bucket, of some buckets; they may have ended."""
+        ...
+
     def of(self, bucket: str) -> Credentials:
         """Return the credentials that sign for the bucket; raises ``CredentialsExpired``."""
         ...
@@ -80,7 +85,7 @@ class Signer:
         ``fresh`` signs at this second instead of at the start of the window. The caller checks that enough of the
         URL's life remains. ``rendition`` must be configured.
         """
-        now, credentials = int(self._now()), self._credentials.of(record.bucket)
+        now, credentials = int(self._now()), self._credentials_of(record.bucket)
         signed_at = now if fresh else self._window_start(record, now, credentials.expires_at)
         self._metrics.presigns.inc()
         end = self._end(record, signed_at, credentials.expires_at)
@@ -102,7 +107,7 @@ class Signer:
     def sign_rule(self, record: ImageRecord, rule: str) -> PresignedUrl:
         """Return a URL for COS's answer to a rule that no client can ask for, such as ``imageInfo``."""
         self._metrics.presigns.inc()
-        now, credentials = int(self._now()), self._credentials.of(record.bucket)
+        now, credentials = int(self._now()), self._credentials_of(record.bucket)
         end = self._end(record, now, credentials.expires_at)
         return self._sign_at(credentials, record, None, "GET", now, end, {rule: ""})
 
@@ -116,7 +121,7 @@ class Signer:
         """
         self._metrics.presigns.inc()
         suffix = _IGNORE_ERRORS if ignores_errors else ""
-        credentials, own = self._credentials.of(image.record.bucket), image.presigned
+        credentials, own = self._credentials_of(image.record.bucket), image.presigned
         end = own.expires_at if credentials.expires_at is None else min(own.expires_at, credentials.expires_at)
         return self._sign_at(credentials, image.record, image.rendition, method, own.signed_at, end, parameters, suffix)
 
@@ -137,6 +142,13 @@ class Signer:
         parameters = self._parameters(record, image.rendition, unquote_plus(token) if token is not None else None)
         key_time = _key_time(kept.signed_at, kept.expires_at)
         return kept.url == self._url(record, unquote_plus(own["secret_id"]), parameters, key_time, own["signature"])
+
+    def _credentials_of(self, bucket: str) -> Credentials:
+        """Return the newest credentials of the bucket, by a look into a mapping where that will do."""
+        newest = self._credentials.newest.get(bucket)
+        if newest is None or (newest.expires_at is not None and newest.expires_at <= self._now()):
+            return self._credentials.of(bucket)
+        return newest
 
     def _window_start(self, record: ImageRecord, now: int, token_end: int | None) -> int:
         window = self._window

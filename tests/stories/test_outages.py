@@ -206,7 +206,7 @@ class TestRedisAway:
                 await images.add(f"id-{number}")
             await timed(gateway, *(f"/i/id-{number}" for number in range(7)))
             await ready(gateway, "ready")
-            async with asyncio.timeout(10):  # upkeep and refresher mend what is theirs
+            async with asyncio.timeout(10):  # maintenance and the refresh worker repair their keys
                 while client.type("image:index:hits") != b"zset" or client.type("image:refresh:queue") == b"string":
                     await asyncio.sleep(0.05)
             await images.add("new")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -322,6 +322,8 @@ async def test_renewals_wait_for_credentials_and_count_no_failure(tier: Tier) ->
 
     class OneBucket:
         """Has credentials for the default bucket alone."""
+
+        newest: Mapping[str, Credentials] = {}
 
         def of(self, bucket: str) -> Credentials:
             if bucket != "b-1250000000":

@@ -4,6 +4,7 @@ Credentials are asked for synchronously: the newest set is at hand, and a task b
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, Self
 
@@ -20,6 +21,11 @@ class Credentials:
     secret_key: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
     expires_at: int | None = None
+
+    @property
+    def newest(self) -> Mapping[str, Self]:
+        """Empty: a fixed set is asked for by ``of``."""
+        return {}
 
     def of(self, bucket: str) -> Self:
         """Return these credentials: a fixed set signs for every bucket."""

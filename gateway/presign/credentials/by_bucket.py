@@ -30,12 +30,20 @@ _FIRST_TIMEOUT: Final = 3.0  # seconds that a start waits for the sources; it th
 
 
 class BucketCredentials:
-    """The newest credentials by bucket; a bucket without a source of its own has those of ``default``."""
+    """The newest credentials by bucket; a bucket without a source of its own has those of ``default``.
+
+    ``newest`` has those of the configured buckets, to be read without a call; they may have ended.
+    """
 
     def __init__(
-        self, default: RotatingCredentials, own: Mapping[str, RotatingCredentials], now: Callable[[], float]
+        self,
+        default: RotatingCredentials,
+        own: Mapping[str, RotatingCredentials],
+        now: Callable[[], float],
+        newest: Mapping[str, Credentials],
     ) -> None:
         self._now = now
+        self.newest = newest
         self._default = default
         self._own = own
 
@@ -87,13 +95,14 @@ async def open_credentials(
         http = await stack.enter_async_context(BoundedHttp())
 
         def rotating(source: CredentialsSettings, buckets: Sequence[str]) -> RotatingCredentials:
-            return RotatingCredentials(_source(source, http, now), buckets, metrics, now=now)
+            return RotatingCredentials(_source(source, http, now), buckets, metrics, now=now, by_bucket=newest)
 
-        own = settings.own_sources
+        own, newest = settings.own_sources, dict[str, Credentials]()
         credentials = BucketCredentials(
             rotating(settings.source, [bucket for bucket in settings.regions if bucket not in own]),
             {bucket: rotating(source, [bucket]) for bucket, source in own.items()},
             now,
+            newest,
         )
         for one in credentials.all:
             if isinstance(one.source, FixedSource):

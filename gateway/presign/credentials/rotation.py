@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 from typing import Final
 from urllib.parse import quote_plus
@@ -36,6 +36,7 @@ class RotatingCredentials:
 
     ``now`` is COS's clock in Unix seconds. ``keep_fresh`` is the task that refreshes; ``tried`` is set once the source
     was asked for the first time. ``refusal_pause``: least seconds between two refreshes that refusals of COS cause.
+    ``by_bucket`` gets each new set under the names of the buckets.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class RotatingCredentials:
         now: Callable[[], float] = time.time,
         random: Callable[[], float] = random.random,
         refusal_pause: float = _AFTER_REFUSAL,
+        by_bucket: MutableMapping[str, Credentials] | None = None,
     ) -> None:
         self.source = source
         self.buckets = buckets
@@ -55,6 +57,7 @@ class RotatingCredentials:
         self._now = now
         self._random = random
         self._refusal_pause = refusal_pause
+        self._by_bucket = by_bucket if by_bucket is not None else {}
         self.newest: Credentials | None = None
         self._obtained_at = 0.0
         self._failures = 0
@@ -175,6 +178,7 @@ class RotatingCredentials:
                 self._count("unchanged")
             return
         self.newest, self._obtained_at, self._has_warned_of_end = fetched, self._now(), False
+        self._by_bucket.update(dict.fromkeys(self.buckets, fetched))
         self._count("refreshed")
         if fetched.expires_at is not None:
             for bucket in self.buckets:
