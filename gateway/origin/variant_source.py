@@ -55,7 +55,7 @@ class VariantSource:
         self._refused = refused
         self._largest = max(largest, _LARGEST)
         self._reserved = 0
-        self._large: dict[ObjectId, None] = {}
+        self._large: dict[ObjectId, float] = {}  # when each was found to be so (monotonic seconds)
         self._fetches: SingleFlight[tuple[ObjectId, float], Variant] = SingleFlight(
             "variant", metrics.coalesced_requests, cancel_without_callers=True
         )
@@ -66,10 +66,12 @@ class VariantSource:
 
         Raises what ``ObjectBody.open`` raises, and ``OriginUnavailable`` if the body is lost.
         """
-        if image.object_id in self._large or self._reserved + self._largest > _MOST_AT_ONCE:
-            return Variant(None, None, None)
         # Requests after a change of the image do not share the answer to one before.
-        key = image.object_id, self._memory.changed_at(image.record.image_id)
+        changed_at = self._memory.changed_at(image.record.image_id)
+        is_large = self._large.get(image.object_id, changed_at) > changed_at
+        if is_large or self._reserved + self._largest > _MOST_AT_ONCE:
+            return Variant(None, None, None)
+        key = image.object_id, changed_at
         return await self._fetches.run(key, lambda: self._fetch(image, stale))
 
     async def close(self) -> None:
@@ -100,7 +102,7 @@ class VariantSource:
         finally:
             body.close()
         if data is None:
-            self._large[image.object_id] = None
+            self._large[image.object_id] = requested_at
             if len(self._large) > _MOST_LARGE:
                 del self._large[next(iter(self._large))]
             return Variant(None, None, body.renewed)

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 from typing import Any
 
 import pytest
@@ -27,6 +28,13 @@ def photo(width: int = 800, height: int = 500, *, kind: str = "JPEG") -> bytes:
     exif = Image.Exif()
     exif[0x010E] = "taken at home"
     picture.save(file, kind, exif=exif)
+    return file.getvalue()
+
+
+def noise(side: int) -> bytes:
+    """A square PNG of three bytes a pixel, which nothing compresses."""
+    file = io.BytesIO()
+    Image.frombytes("RGB", (side, side), os.urandom(side * side * 3)).save(file, "PNG")
     return file.getvalue()
 
 
@@ -428,6 +436,24 @@ async def test_two_rows_of_an_object_have_each_its_focus(
     top, bottom = [(await gateway.get(f"/i/{image_id}?style=square")).body for image_id in ("top", "bottom")]
     assert top != bottom
     assert len(cos.request_log.requests) == 2
+
+
+async def test_an_image_that_is_smaller_now_is_kept_in_memory_again(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    """A variant too large for memory is streamed, until its image changes."""
+    style = {"process": "imageMogr2/thumbnail/{width}x>", "widths": [1000]}
+    gateway = await start_gateway(image_styles={"full": style})
+    address = "/i/cat?style=full&format=original"
+    await images.add("cat", noise(1000), content_type="image/png")
+    large = await gateway.get(address)
+    assert (len(large.body) > 2 * 1024 * 1024, "ETag" in large.headers) == (True, False)
+    await images.add("cat", noise(100), content_type="image/png")
+    await gateway.app[INVALIDATION].invalidate_everywhere(["cat"])
+    assert "ETag" in (await gateway.get(address)).headers
+    asked = len(cos.request_log.requests)
+    assert (await gateway.get(address)).headers["Cache-Status"].startswith("image-gateway; hit")
+    assert len(cos.request_log.requests) == asked
 
 
 async def test_new_variants_are_bounded(start_gateway: StartGateway, images: Images, cos: CosEmulator) -> None:
