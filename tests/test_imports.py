@@ -44,6 +44,8 @@ ALLOWED: dict[str, set[str]] = {
 SETTINGS_READER = "gateway.settings.sources"
 # Reads the variables that Tencent's own tools set, whose names are fixed.
 TENCENT_VARIABLES = "gateway.settings.credentials"
+# Reads the variables that systemd sets, which are no settings.
+SYSTEMD_VARIABLES = "gateway.ops.service_manager"
 # The composition and the commands.
 KNOW_ALL = {"app", "components", "diagnostic_components", "background_tasks", "commands", "cli", "__main__"}
 # The commands and the development stack are known to the commands alone.
@@ -164,7 +166,7 @@ def test_the_http_client_is_used_by_the_origin_for_token_keys_and_for_tencent_s_
 
 @EACH_MODULE
 def test_the_environment_is_read_by_the_settings_alone(module: Module) -> None:
-    if module.name in {SETTINGS_READER, TENCENT_VARIABLES}:
+    if module.name in {SETTINGS_READER, TENCENT_VARIABLES, SYSTEMD_VARIABLES}:
         return
     attributes = {
         f"{node.value.id}.{node.attr}"

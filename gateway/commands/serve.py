@@ -14,10 +14,12 @@ from aiohttp import web
 from gateway.app import create_admin_app, create_app
 from gateway.catalog.postgres import CatalogQueryRefused
 from gateway.commands.shared import config_option, exit_with_mistakes, settings_from
+from gateway.concurrency.background import background
 from gateway.delivery.fallback_picture import UnusablePicture
 from gateway.metrics.collectors import Metrics
 from gateway.ops.logs import configure_logging
 from gateway.ops.memory_tuning import tune_memory
+from gateway.ops.service_manager import ServiceManager
 from gateway.server.file_limit import raise_nofile_limit
 from gateway.server.listener import Listening, PurePythonParser, listening
 from gateway.settings import Settings
@@ -32,7 +34,7 @@ def serve(config: Path | None) -> None:
     """Run the gateway on real Redis, Postgres and COS."""
     settings = settings_from(config)
     configure_logging(settings.logging)
-    run_until_stopped(settings, lambda signals: serve_gateway(settings, signals))
+    run_until_stopped(settings, lambda signals: _serve_as_a_service(settings, signals))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,17 @@ class StopSignals:
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     force_stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def _serve_as_a_service(settings: Settings, signals: StopSignals) -> None:
+    manager = ServiceManager.from_environment()
+
+    async def told_to_stop() -> None:
+        await signals.stop.wait()
+        manager.stopping()
+
+    async with background("watchdog", manager.show_life()):  # during the drain, too
+        await serve_gateway(settings, signals, on_listening=lambda _ports: manager.ready(), until=told_to_stop)
 
 
 async def serve_gateway(

@@ -1,0 +1,68 @@
+"""Tells systemd that the gateway is ready, alive and stopping, by datagrams (sd_notify(3)).
+
+``NOTIFY_SOCKET`` names the socket, and ``WATCHDOG_USEC`` the time within which systemd expects a sign of life. Both are
+absent when nothing is to be told, and every call then does nothing.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from typing import Final, Self
+
+logger = logging.getLogger(__name__)
+
+_SIGNS_PER_TIMEOUT: Final = 2  # sd_watchdog_enabled(3): a sign of life at half of the time
+
+
+class ServiceManager:
+    """Sends states to the socket ``address`` (None: to nobody); ``watchdog`` seconds may pass without a sign of life.
+
+    A state that cannot be sent is logged once until one is sent again: systemd itself decides what a missing one means.
+    """
+
+    def __init__(self, address: str | None, watchdog: float | None = None) -> None:
+        # A leading @ stands for the zero byte of an abstract address.
+        self._address = "\0" + address[1:] if address and address.startswith("@") else address
+        self._watchdog = watchdog if address else None
+        self._is_failing = False
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Return the manager of this process; a watchdog for another one (``WATCHDOG_PID``) is ignored."""
+        microseconds = environment.get("WATCHDOG_USEC", "")
+        is_ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        seconds = int(microseconds) / 1e6 if microseconds.isdecimal() and is_ours else 0
+        return cls(environment.get("NOTIFY_SOCKET") or None, seconds or None)
+
+    def ready(self) -> None:
+        """Say that both ports listen."""
+        self._send("READY=1")
+
+    def stopping(self) -> None:
+        """Say that the drain begins."""
+        self._send("STOPPING=1")
+
+    async def show_life(self) -> None:
+        """Send signs of life until cancelled; return at once if none is expected.
+
+        They come from the event loop: a loop that hangs is a gateway that does not answer.
+        """
+        while self._watchdog is not None:
+            self._send("WATCHDOG=1")
+            await asyncio.sleep(self._watchdog / _SIGNS_PER_TIMEOUT)
+
+    def _send(self, state: str) -> None:
+        if self._address is None:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.setblocking(False)  # the loop does not wait for a manager whose queue is full
+                sender.sendto(state.encode(), self._address)
+        except OSError as error:
+            if not self._is_failing:
+                logger.warning("systemd was not told %s: %s", state, error)
+            self._is_failing = True
+        else:
+            self._is_failing = False
