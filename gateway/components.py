@@ -330,7 +330,10 @@ async def image_handler(app: web.Application) -> AsyncIterator[None]:
     renditions = app[app_keys.RENDITIONS]
     app[app_keys.NGINX_FILES] = NginxFiles(settings.delivery, metrics)
     app[app_keys.AUTHORIZED_LOOKUP] = AuthorizedLookup(
-        app[app_keys.RESOLVER], app[app_keys.CALLERS], originals_for_owner=renditions.originals_for_owner
+        app[app_keys.RESOLVER],
+        app[app_keys.CALLERS],
+        originals_for_owner=renditions.originals_for_owner,
+        is_public_style=renditions.is_public,
     )
     app[app_keys.VARIANT_REQUESTS] = VariantRequests(renditions, app[app_keys.SETTINGS].image_variants.max_dpr)
     app[app_keys.IMAGE_HANDLER] = ImageHandler(

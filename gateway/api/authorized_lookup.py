@@ -1,6 +1,6 @@
 """Authorized look-up: from an image id to the signed image, if the caller may view it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from aiohttp import web
@@ -9,7 +9,7 @@ from gateway.access.identity import Caller
 from gateway.access.policy import check_control, check_original, check_owner, check_view, may_view, refusal
 from gateway.api.caller import Callers
 from gateway.catalog.record import ImageRecord
-from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound
+from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound, TooManyVariants
 from gateway.presign.signed_image import SignedImage
 from gateway.urls.resolved import Known, Resolved
 from gateway.urls.resolver import UrlResolver
@@ -19,13 +19,22 @@ class AuthorizedLookup:
     """Resolves images and checks access in one step, so that neither happens without the other.
 
     ``callers`` identifies the sender of a request, which is only needed for images that are not public and for ids
-    that name no image. ``originals_for_owner``: others may see renditions only.
+    that name no image. ``originals_for_owner``: others may see renditions only. ``is_public_style`` returns whether
+    everybody may see a rendition, by its name.
     """
 
-    def __init__(self, resolver: UrlResolver, callers: Callers, *, originals_for_owner: bool = False) -> None:
+    def __init__(
+        self,
+        resolver: UrlResolver,
+        callers: Callers,
+        *,
+        originals_for_owner: bool = False,
+        is_public_style: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._resolver = resolver
         self._callers = callers
         self._originals_for_owner = originals_for_owner
+        self._is_public_style = is_public_style
 
     def get_cached(self, request: web.BaseRequest, image_id: str, rendition: str | None = None) -> Resolved | None:
         """Return the image if this process has it cached, else None.
@@ -46,6 +55,12 @@ class AuthorizedLookup:
             resolved = await self._resolver.look_up(image_id, rendition)
         except ImageNotFound as error:
             raise refusal(self._callers.of(request)) from error
+        except TooManyVariants:
+            # It says that the image exists, so only those learn it who may see the rendition.
+            is_public = rendition is not None and self._is_public_style(rendition)
+            caller = self._callers.of(request)
+            await self.check(caller, image_id, is_original=False, is_public_style=is_public)
+            raise
         self._check(request, resolved.image)
         return resolved
 

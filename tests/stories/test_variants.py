@@ -474,6 +474,20 @@ async def test_new_variants_are_bounded(start_gateway: StartGateway, images: Ima
     assert "Retry-After" in limited.headers
 
 
+async def test_the_bound_on_new_variants_does_not_tell_which_images_exist(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    gateway = await start_gateway(image_styles=STYLES, image_variants={"max_new_per_minute": 1})
+    await images.add("cat", photo(), content_type="image/jpeg")
+    await images.add("mine", photo(), content_type="image/jpeg", owner="alice", public=False)
+    assert (await gateway.get("/i/cat?style=card&w=160")).status == 200
+    for user in (None, "bob"):
+        hidden, unknown = [await gateway.get(f"/i/{one}?style=card&w=160", user=user) for one in ("mine", "none")]
+        assert (hidden.status, hidden.json()["code"]) == (unknown.status, unknown.json()["code"])
+        assert hidden.status == 404
+    assert (await gateway.get("/i/mine?style=card&w=160", user="alice")).status == 200
+
+
 async def test_one_signed_link_opens_every_variant(
     start_gateway: StartGateway, links_table: Any, images: Images
 ) -> None:
