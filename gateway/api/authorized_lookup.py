@@ -9,8 +9,9 @@ from gateway.access.identity import Caller
 from gateway.access.policy import check_control, check_original, check_owner, check_view, may_view, refusal
 from gateway.api.caller import Callers
 from gateway.catalog.record import ImageRecord
-from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound, TooManyVariants
+from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound
 from gateway.presign.signed_image import SignedImage
+from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolved import Known, Resolved
 from gateway.urls.resolver import UrlResolver
 
@@ -52,15 +53,16 @@ class AuthorizedLookup:
     async def look_up(self, request: web.BaseRequest, image_id: str, rendition: str | None = None) -> Resolved:
         """Look up an image that this process has not cached; raises what the resolver and ``check_view`` raise."""
         try:
-            resolved = await self._resolver.look_up(image_id, rendition)
+            # Only those who may see a variant use up the bound on new ones, and learn of the bound.
+            is_unbounded = rendition is None or "@" not in rendition  # the original, or a fixed style
+            try:
+                resolved = await self._resolver.look_up(image_id, rendition, may_be_new=is_unbounded)
+            except NewVariant as new:
+                if rendition is not None and not self._is_public_style(rendition) and not new.record.public:
+                    check_view(self._callers.of(request), new.record)
+                resolved = await self._resolver.look_up(image_id, rendition)
         except ImageNotFound as error:
             raise refusal(self._callers.of(request)) from error
-        except TooManyVariants:
-            # It says that the image exists, so only those learn it who may see the rendition.
-            is_public = rendition is not None and self._is_public_style(rendition)
-            caller = self._callers.of(request)
-            await self.check(caller, image_id, is_original=False, is_public_style=is_public)
-            raise
         self._check(request, resolved.image)
         return resolved
 

@@ -2,11 +2,20 @@
 
 import logging
 
+from gateway.catalog.record import ImageRecord
 from gateway.concurrency.rate_limit import RateLimit
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
 
 logger = logging.getLogger(__name__)
+
+
+class NewVariant(Exception):
+    """Nothing is cached of the variant, and ``record`` is the row of its image: check access before it is made."""
+
+    def __init__(self, record: ImageRecord) -> None:
+        super().__init__(record.image_id)
+        self.record = record
 
 
 class NewVariants:

@@ -24,6 +24,7 @@ from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.url_entries import Found
 from gateway.urls.local_tier import ImageMissing, LocalState, LocalTier
 from gateway.urls.lookup_counts import LookupCounts
+from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolved import Known, Resolved
 from gateway.urls.shared_tier import SharedTier
 
@@ -72,7 +73,9 @@ class UrlResolver:
         self._admits_new = admits_new
         self._invalid_before = float("-inf")
         self._is_listening = True
-        self._lookups: SingleFlight[ImageVariant, Resolved] = SingleFlight("look-up", metrics.coalesced_requests)
+        self._lookups: SingleFlight[tuple[ImageVariant, bool], Resolved] = SingleFlight(
+            "look-up", metrics.coalesced_requests
+        )
         self._renewals: SingleFlight[ImageVariant, SignedImage] = SingleFlight("renewal", metrics.coalesced_requests)
 
     def get_cached(self, image_id: str, rendition: str | None = None) -> Resolved | None:
@@ -81,13 +84,14 @@ class UrlResolver:
             raise UnknownStyle
         return self._from_local(ImageVariant(image_id, rendition))
 
-    async def look_up(self, image_id: str, rendition: str | None = None) -> Resolved:
+    async def look_up(self, image_id: str, rendition: str | None = None, *, may_be_new: bool = True) -> Resolved:
         """Look up an image that is not cached here.
 
-        Raises ``ImageNotFound``, ``CatalogUnavailable``, ``CredentialsExpired`` or ``TooManyVariants``.
+        Raises ``ImageNotFound``, ``CatalogUnavailable``, ``CredentialsExpired`` or ``TooManyVariants``; without
+        ``may_be_new`` ``NewVariant`` for a variant of which nothing is cached.
         """
         variant = ImageVariant(image_id, rendition)
-        return await self._lookups.run(variant, lambda: self._look_up(variant))
+        return await self._lookups.run((variant, may_be_new), lambda: self._look_up(variant, may_be_new=may_be_new))
 
     async def resolve_many(self, image_ids: Iterable[str]) -> dict[str, Resolved | GatewayError]:
         """Return each image or its error, by one read of Redis and one query for all."""
@@ -150,7 +154,7 @@ class UrlResolver:
             self._lookups.detach()
         else:
             self._local.drop(image_id)
-            self._lookups.detach(lambda variant: variant.image_id == image_id)
+            self._lookups.detach(lambda key: key[0].image_id == image_id)
 
     def invalidate_before(self, at: float) -> None:
         """Read rows again that were read before ``at`` (Unix seconds): notifications may have been missed."""
@@ -189,12 +193,15 @@ class UrlResolver:
     def _put_local(self, image: SignedImage, mark: int) -> None:
         self._local.put(image, mark, self._lifetime.usable_for(image.presigned, self._now()))
 
-    async def _look_up(self, variant: ImageVariant) -> Resolved:
-        if isinstance(result := (await self._look_up_many([variant]))[variant], GatewayError):
+    async def _look_up(self, variant: ImageVariant, *, may_be_new: bool) -> Resolved:
+        result = (await self._look_up_many([variant], may_be_new=may_be_new))[variant]
+        if isinstance(result, GatewayError):
             raise result
         return result
 
-    async def _look_up_many(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Resolved | GatewayError]:
+    async def _look_up_many(
+        self, variants: Sequence[ImageVariant], *, may_be_new: bool = True
+    ) -> dict[ImageVariant, Resolved | GatewayError]:
         results: dict[ImageVariant, Resolved | GatewayError] = {}
         if not variants:
             return results
@@ -215,7 +222,7 @@ class UrlResolver:
         made: list[tuple[SignedImage, bytes]] = []
         for variant in missed:
             there = found.get(variant, Found())
-            result = self._result_for(variant, records.get(variant.image_id), there, read_at)
+            result = self._result_for(variant, records.get(variant.image_id), there, read_at, may_be_new=may_be_new)
             results[variant] = result
             if isinstance(result, Resolved):
                 made.append((result.image, there.tombstone))
@@ -225,7 +232,7 @@ class UrlResolver:
         return results
 
     def _result_for(
-        self, variant: ImageVariant, record: ImageRecord | None, there: Found, read_at: int
+        self, variant: ImageVariant, record: ImageRecord | None, there: Found, read_at: int, *, may_be_new: bool
     ) -> Resolved | GatewayError:
         if record is None:
             return ImageNotFound(variant.image_id)
@@ -234,6 +241,8 @@ class UrlResolver:
             # Only the row had to be read again: it has not changed, so the cached URL stays valid.
             return Resolved(replace(cached, read_at=read_at), from_cache=True)
         is_new = cached is None and self._local.get_stale(variant) is None
+        if variant.rendition is not None and is_new and not may_be_new:
+            raise NewVariant(record)
         if variant.rendition is not None and is_new and not self._admits_new(variant):
             return TooManyVariants(f"no more new ones in this minute: {variant.rendition}")
         try:

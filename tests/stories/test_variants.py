@@ -488,6 +488,21 @@ async def test_the_bound_on_new_variants_does_not_tell_which_images_exist(
     assert (await gateway.get("/i/mine?style=card&w=160", user="alice")).status == 200
 
 
+async def test_who_may_not_see_an_image_uses_up_no_new_variants(
+    start_gateway: StartGateway, images: Images, redis_client: Any
+) -> None:
+    gateway = await start_gateway(image_styles=STYLES, image_variants={"max_new_per_minute": 2})
+    await images.add("cat", photo(), content_type="image/jpeg")
+    await images.add("mine", photo(), content_type="image/jpeg", owner="alice", public=False)
+    for width in (160, 320, 640):
+        for user in (None, "bob"):
+            assert (await gateway.get(f"/i/mine?style=card&w={width}&format=webp", user=user)).status == 404
+    assert not redis_client.keys("image:url:mine:*")
+    for image_id in ("mine", "cat"):
+        answer = await gateway.get(f"/i/{image_id}?style=card&w=160&format=webp", user="alice")
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "image/webp")
+
+
 async def test_one_signed_link_opens_every_variant(
     start_gateway: StartGateway, links_table: Any, images: Images
 ) -> None:
