@@ -55,6 +55,8 @@ _SERVICE_COMPONENTS = (
     background_tasks.change_feeds,
     background_tasks.trigger_watch,
     background_tasks.warm_up,
+    background_tasks.debug_log,
+    background_tasks.history,
 )
 
 # What handlers of the admin port use of the public one.
@@ -67,6 +69,11 @@ _ADMIN_KEYS: tuple[web.AppKey[Any], ...] = (
     app_keys.IN_FLIGHT,
     app_keys.HEALTH,
     app_keys.EXPLAINER,
+    app_keys.HISTORY,
+    app_keys.REPLICA_STORE,
+    app_keys.DEBUG_LOG,
+    app_keys.ORIGIN,
+    app_keys.CREDENTIALS,
     app_keys.RESOLVER,
     app_keys.INVALIDATION,
     app_keys.USAGE_STORE,

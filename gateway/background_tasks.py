@@ -1,6 +1,7 @@
 """The components that work beside requests, each as a context: started, stored under its key, stopped."""
 
 import logging
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -11,9 +12,12 @@ from gateway.api.access_log import LOGGER, AccessLog, stream_of_log
 from gateway.catalog.change_feed import ChangeFeed
 from gateway.catalog.inspection import inspect_database
 from gateway.concurrency.background import background
+from gateway.metrics.history import History
 from gateway.metrics.image_requests import ImageRequests
 from gateway.ops.buckets_probe import BucketsProbe
+from gateway.ops.debug_log import DebugLog
 from gateway.ops.health import Health
+from gateway.ops.history_recorder import HistoryRecorder
 from gateway.ops.trigger_watch import TriggerWatch
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.urls.maintenance import Job, Maintenance
@@ -157,4 +161,20 @@ async def warm_up(app: web.Application) -> AsyncIterator[None]:
         return
     warming = warm_up_hottest(app[app_keys.USAGE_STORE], app[app_keys.SHARED_TIER], app[app_keys.RESOLVER], most)
     async with background("warm-up", warming):
+        yield
+
+
+async def debug_log(app: web.Application) -> AsyncIterator[None]:
+    """Raises the level of the log for a while; the level is back when the gateway stops."""
+    app[app_keys.DEBUG_LOG] = switch = DebugLog()
+    yield
+    switch.stop()
+
+
+async def history(app: web.Application) -> AsyncIterator[None]:
+    """Records the points of the console, and shows the last one to the consoles of other replicas."""
+    metrics = app[app_keys.METRICS]
+    app[app_keys.HISTORY] = history = History(metrics, time.time())
+    app[app_keys.HISTORY_RECORDER] = recorder = HistoryRecorder(history, app.get(app_keys.REPLICA_STORE), metrics)
+    async with background("history", recorder.run()):
         yield

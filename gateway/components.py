@@ -52,6 +52,7 @@ from gateway.redis_store.entry_codec import EntryMac
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.redis_store.replica_store import ReplicaStore
 from gateway.redis_store.url_entries import UrlEntries
 from gateway.redis_store.usage_store import UsageStore
 from gateway.settings import CosSettings, RedisSettings
@@ -178,6 +179,7 @@ async def shared_tier(app: web.Application) -> AsyncIterator[None]:
     async with open_redis(settings.redis) as client:
         app[app_keys.REDIS] = guard = GuardedRedis(client, settings.redis.prefix, settings.redis.timeout)
         app[app_keys.USAGE_STORE] = UsageStore(guard)
+        app[app_keys.REPLICA_STORE] = ReplicaStore(guard)
         app[app_keys.DESCRIPTION_STORE] = descriptions = DescriptionStore(guard)
         if settings.url_stats.enabled:
             app[app_keys.DAILY_STATISTICS] = DailyStatistics(guard, retention_days=settings.url_stats.retention_days)

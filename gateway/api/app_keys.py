@@ -16,8 +16,11 @@ from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.public_url import PublicUrls
 from gateway.delivery.variant_request import VariantRequests
 from gateway.metrics.collectors import Metrics
+from gateway.metrics.history import History
+from gateway.ops.debug_log import DebugLog
 from gateway.ops.explain import Explainer
 from gateway.ops.health import Health
+from gateway.ops.history_recorder import HistoryRecorder
 from gateway.origin.client import OriginClient
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.refused_variants import RefusedVariants
@@ -32,6 +35,7 @@ from gateway.redis_store.description_store import DescriptionStore
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.redis_store.replica_store import ReplicaStore
 from gateway.redis_store.usage_store import UsageStore
 from gateway.settings import Settings
 from gateway.urls.descriptions import Descriptions
@@ -78,6 +82,10 @@ NGINX_FILES = web.AppKey("nginx_files", NginxFiles)
 VARIANT_REQUESTS = web.AppKey("variant_requests", VariantRequests)
 FALLBACK_PICTURE = web.AppKey("fallback_picture", FallbackPicture)
 EXPLAINER = web.AppKey("explainer", Explainer)
+HISTORY = web.AppKey("history", History)
+HISTORY_RECORDER = web.AppKey("history_recorder", HistoryRecorder)
+REPLICA_STORE = web.AppKey("replica_store", ReplicaStore)
+DEBUG_LOG = web.AppKey("debug_log", DebugLog)
 HEALTH = web.AppKey("health", Health)
 # The prefix of the application's route names in metrics; absent on the public port.
 ROUTE_PREFIX = web.AppKey("route_prefix", str)

@@ -8,6 +8,7 @@ from gateway.api import (
     access_check,
     app_keys,
     batch,
+    console,
     explain_handler,
     exposition,
     health,
@@ -76,6 +77,9 @@ def add_admin_routes(app: web.Application) -> None:
     app.router.add_get("/api/v1/monitoring/stats", monitoring.stats, name="stats")
     app.router.add_get("/api/v1/monitoring/stats/daily", monitoring.daily_stats, name="daily_stats")
     app.router.add_get("/api/v1/monitoring/queue", monitoring.queue, name="queue")
+    app.router.add_get("/api/v1/monitoring/console", console.console, name="console", allow_head=False)
+    app.router.add_get("/api/v1/monitoring/settings", console.configuration, name="settings", allow_head=False)
+    app.router.add_post("/api/v1/monitoring/debug", console.debug, name="debug")
     app.router.add_get(f"/api/v1/monitoring/explain/{_ID}", explain_handler.explain, name="explain", allow_head=False)
     app.router.add_post("/api/v1/monitoring/queue/requeue", monitoring.requeue, name="requeue")
     app.router.add_post("/api/v1/cache/purge", monitoring.purge, name="purge")

@@ -12,6 +12,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from gateway.metrics.client_loads import LOAD_SECONDS, BytesSource, FailureKind, LoadResult
 from gateway.metrics.loop_counters import LoopCounter, MergedHistogram, RequestMetrics
+from gateway.metrics.recent_errors import RecentErrors
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -27,6 +28,7 @@ class Metrics:
         # Updated at every request, so without the locks of prometheus_client.
         self.requests = RequestMetrics(_SECONDS)
         self.registry.register(self.requests)
+        self.recent_errors = RecentErrors()
         self.response_bytes = self._loop_counter("response_bytes", "Bytes of image bodies sent to clients.")
         self.inflight_requests = self._gauge("inflight_requests", "Requests in flight.")
         self.client_connections = self._gauge("client_connections", "Open client connections.", ("port",))

@@ -57,6 +57,10 @@ class LoopCounter(Collector):
         """Return the count of these label values."""
         return self._counts.get(values, 0)
 
+    def totals(self) -> dict[tuple[str, ...], int]:
+        """Return a copy of all counts by label values."""
+        return dict(self._counts)
+
     def collect(self) -> Iterator[CounterMetricFamily]:
         """Yield the current counts, from a copy: a scrape runs in another thread."""
         family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
@@ -124,14 +128,14 @@ class RequestMetrics(Collector):
     """Requests by route, delivery and status; durations and times to the first byte by route."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
+        self.bounds = bounds
         self._routes: dict[str, _RouteCounts] = {}
 
     def record(self, route: str, delivery: str, status: str, seconds: float, first_byte: float | None) -> None:
         """Count a finished request; ``first_byte`` is the seconds to the first byte, None if none was sent."""
         counts = self._routes.get(route)
         if counts is None:
-            counts = self._routes[route] = _RouteCounts(self._bounds)
+            counts = self._routes[route] = _RouteCounts(self.bounds)
         totals = counts.requests[delivery, status]
         totals.count += 1
         totals.seconds += seconds
@@ -145,6 +149,11 @@ class RequestMetrics(Collector):
         if counts is not None:
             for (_, status), totals in counts.requests.items():
                 yield status, totals.count, totals.seconds
+
+    def durations(self, route: str) -> Sequence[int]:
+        """Return the number of requests of ``route`` in each bucket, and of those above all ``bounds``."""
+        counts = self._routes.get(route)
+        return tuple(counts.durations.counts) if counts is not None else (0,) * (len(self.bounds) + 1)
 
     def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
         """Yield the current counts, from copies: a scrape runs in another thread."""
@@ -171,10 +180,10 @@ class RequestMetrics(Collector):
 
     def describe(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
         """Yield the names, so that the registry refuses other collectors of these names."""
-        return RequestMetrics(self._bounds).collect()
+        return RequestMetrics(self.bounds).collect()
 
     def _family(self, name: str, documentation: str, by_route: dict[str, Distribution]) -> HistogramMetricFamily:
         family = HistogramMetricFamily(name, documentation, labels=("route",))
         for route, distribution in by_route.items():
-            family.add_metric((route,), _cumulative(self._bounds, list(distribution.counts)), distribution.total)
+            family.add_metric((route,), _cumulative(self.bounds, list(distribution.counts)), distribution.total)
         return family

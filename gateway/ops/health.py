@@ -62,6 +62,14 @@ class Health:
         self._checks: dict[str, str] = {}
         self._checked_at = float("-inf")
         self._draining = False
+        # By dependency: seconds of the last probe, and why the last one failed.
+        self.seconds: dict[str, float] = {}
+        self.reasons: dict[str, str] = {}
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the gateway finishes what is in flight and stops."""
+        return self._draining
 
     def drain(self) -> None:
         """Report ``not_ready`` from now on."""
@@ -94,16 +102,20 @@ class Health:
         return {name: "ok" if is_up else "down" for name, is_up in zip(self._probes, states, strict=True)}
 
     async def _is_up(self, name: str, probe: Probe) -> bool:
+        started = self._monotonic()
+        self.reasons.pop(name, None)
         try:
             async with asyncio.timeout(self._timeout):
                 await probe()
         except (DependencyDown, GatewayError, TimeoutError) as error:
+            self.reasons[name] = reason = str(error) or f"no answer within {self._timeout:g} s"
             if self._checks.get(name) != "down":
-                reason = str(error) or f"no answer within {self._timeout:g} s"
                 logger.warning("dependency is down: dependency=%s reason=%s", name, reason)
             return False
         except Exception:  # a broken probe must break neither /readyz nor the other probes
             if self._checks.get(name) != "down":
                 logger.exception("probe failed: dependency=%s", name)
             return False
+        finally:
+            self.seconds[name] = self._monotonic() - started
         return True

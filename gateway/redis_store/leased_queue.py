@@ -256,6 +256,14 @@ class LeasedQueue(Generic[T]):
             pipeline.hlen(self._dead)
             return QueueLengths(*await pipeline.execute())
 
+    async def due_by_step(self, now: float, step: float, steps: int) -> list[int]:
+        """Return how many items come due in each of the next ``steps`` times ``step`` seconds."""
+        async with self._guard.bounded():
+            pipeline = self._guard.client.pipeline(transaction=False)
+            for number in range(steps):
+                pipeline.zcount(self._queue, f"({now + number * step}", now + (number + 1) * step)
+            return list(await pipeline.execute())
+
 
 @dataclass(frozen=True, slots=True)
 class QueueLengths:

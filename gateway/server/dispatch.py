@@ -55,6 +55,7 @@ class Dispatch:
     def __init__(self, app: web.Application, handler: _Handler) -> None:
         self._app_handler = handler
         self._requests = app[METRICS].requests
+        self._recent_errors = app[METRICS].recent_errors
         self._in_flight = app[IN_FLIGHT]
         self._image_handler = app.get(IMAGE_HANDLER)
         self._fallback = app.get(FALLBACK_PICTURE)
@@ -80,8 +81,10 @@ class Dispatch:
                 response = await self._handle(request, context)
             except (GatewayError, ClientLeft, RelayAborted, web.HTTPException, web.RequestPayloadError) as error:
                 response = error_response(request, context, error, self._fallback)
+                self._note(context)
             except Exception as error:  # noqa: BLE001 - logged there; the client gets an error of the usual shape
                 response = internal_error_response(request, context, error, self._fallback)
+                self._note(context)
             if not response.prepared:
                 if context.is_denial:
                     await self._denial_delay.hold(context.started)
@@ -108,6 +111,12 @@ class Dispatch:
                 return self._image_handler.answer(request, image_id, context)
         request[REQUEST_CONTEXT] = context
         return self._app_handler(request)
+
+    def _note(self, context: RequestContext) -> None:
+        """Remember the error for the console; those of the admin port are not of images."""
+        failure = context.failure
+        if failure is not None and failure.code is not None and not self._route_prefix:
+            self._recent_errors.record(failure.code, context.image_id)
 
     def _count(
         self, request: web.BaseRequest, context: RequestContext, outcome: str, response: web.StreamResponse | None

@@ -1,0 +1,156 @@
+"""``GET /api/v1/monitoring/console``, which the console polls, and the switch of the debug log."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from gateway.api.admin import admin_only
+from gateway.api.app_keys import (
+    AUTHENTICATOR,
+    CLOCK,
+    CREDENTIALS,
+    DEBUG_LOG,
+    HEALTH,
+    HISTORY,
+    METRICS,
+    ORIGIN,
+    REFRESH_QUEUE,
+    REPLICA_STORE,
+    SETTINGS,
+)
+from gateway.api.host_guard import known_host_only
+from gateway.api.json_body import json_body
+from gateway.api.json_responses import success
+from gateway.errors import InvalidRequest
+from gateway.metrics.history import gauge_value
+from gateway.ops.health import Report
+from gateway.ops.logs import redact
+from gateway.ops.symptoms import Observations, symptoms
+from gateway.redis_store.guarded_client import CacheUnavailable
+
+_MOST_DEAD = 100  # entries shown; their number is exact
+_MINUTES_AHEAD = 15
+_MOST_DIGITS = 10  # of a time in Unix seconds
+
+
+@known_host_only
+async def console(request: web.Request) -> web.Response:
+    """Return what the console shows; ``since`` (Unix seconds) leaves out the points up to then."""
+    app, since = request.app, _since(request)
+    report = await app[HEALTH].report()
+    history = app[HISTORY]
+    return success(
+        {
+            "now": app[CLOCK].now(),
+            "status": report.status.value,
+            "can_change": app[AUTHENTICATOR].has_admin,
+            "symptoms": [symptom.as_json() for symptom in symptoms(_observations(app, report))],
+            "dependencies": [_dependency(app, name, state) for name, state in report.checks.items()],
+            "clock_difference": app[CLOCK].observed_offset,
+            "points": {
+                "fine": [point.as_json() for point in history.fine(since)],
+                "coarse": [point.as_json() for point in history.coarse(since)],
+            },
+            "errors": [error.as_json() for error in app[METRICS].recent_errors.newest()],
+            "replicas": await _replicas(app),
+            "renewals": await _renewals(app),
+            "debug_until": app[DEBUG_LOG].until,
+        }
+    )
+
+
+@known_host_only
+async def configuration(request: web.Request) -> web.Response:
+    """Return the effective configuration; secrets are ``**********``."""
+    return success({"settings": request.app[SETTINGS].model_dump(mode="json")})
+
+
+@known_host_only
+@admin_only
+async def debug(request: web.Request) -> web.Response:
+    """Turn the debug log on for ten minutes, or off: ``{"on": bool}``."""
+    match await json_body(request):
+        case {"on": bool(on)}:
+            switch = request.app[DEBUG_LOG]
+            (switch.start if on else switch.stop)()
+            return success({"debug_until": switch.until})
+        case _:
+            raise InvalidRequest('the body must be {"on": true} or {"on": false}')
+
+
+def _since(request: web.Request) -> float:
+    text = request.query.get("since", "0")
+    # int() raises for more than 4,300 digits (sys.int_info.default_max_str_digits).
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+        raise InvalidRequest("since must be a time in Unix seconds")
+    return int(text)
+
+
+def _observations(app: web.Application, report: Report) -> Observations:
+    metrics = app[METRICS]
+    credentials = [one.seconds_left for one in app[CREDENTIALS].all if one.seconds_left is not None]
+    return Observations(
+        points=app[HISTORY].fine(),
+        checks=report.checks,
+        is_draining=app[HEALTH].is_draining,
+        paused_buckets=[bucket for bucket in app[SETTINGS].cos.regions if app[ORIGIN].is_paused(bucket)],
+        clock_difference=app[CLOCK].observed_offset,
+        credentials_left=min(credentials, default=None),
+        trigger_installed=gauge_value(metrics.change_trigger_installed),
+        renewal_lag=gauge_value(metrics.refresh_lag),
+        dead=gauge_value(metrics.refresh_dead),
+    )
+
+
+def _dependency(app: web.Application, name: str, state: str) -> Mapping[str, Any]:
+    health = app[HEALTH]
+    reason = health.reasons.get(name)
+    return {
+        "name": name,
+        "state": state,
+        "seconds": health.seconds.get(name),
+        "reason": redact(reason) if reason is not None else None,
+    }
+
+
+async def _replicas(app: web.Application) -> list[Mapping[str, Any]] | None:
+    """Return the last point of each replica; None while Redis does not answer, or without it."""
+    if REPLICA_STORE not in app:
+        return None
+    try:
+        return [point.as_json() for point in await app[REPLICA_STORE].read(app[CLOCK].now())]
+    except CacheUnavailable:
+        return None
+
+
+async def _renewals(app: web.Application) -> Mapping[str, Any] | None:
+    """Return the state of the queue; None while Redis does not answer, or without it."""
+    queue, now = app.get(REFRESH_QUEUE), app[CLOCK].now()
+    if queue is None:
+        return None
+    try:
+        lengths = await queue.lengths(now)
+        by_minute = await queue.due_by_step(now, 60, _MINUTES_AHEAD)
+        dead = await queue.dead(_MOST_DEAD)
+    except CacheUnavailable:
+        return None
+    lag = gauge_value(app[METRICS].refresh_lag)
+    return {
+        "queued": lengths.queued,
+        "due": lengths.due,
+        "dead": lengths.dead,
+        "lag_seconds": lag if math.isfinite(lag) else None,
+        "by_minute": by_minute,
+        "dead_entries": [
+            {
+                "image_id": entry.item.image_id,
+                "style": entry.item.rendition,
+                "reason": redact(entry.reason),
+                "at": entry.at,
+                "attempts": entry.attempts,
+            }
+            for entry in dead
+        ],
+    }

@@ -1,0 +1,129 @@
+"""The last day in memory: a point each five seconds for 15 minutes, and each minute for 24 hours."""
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from prometheus_client import Gauge
+
+from gateway.metrics.collectors import Metrics
+
+INTERVAL: Final = 5.0  # seconds between two fine points
+_FINE_IN_A_COARSE: Final = 12
+_MOST_FINE: Final = 180
+_MOST_COARSE: Final = 1440
+_IMAGE_ROUTES: Final = ("proxy", "short")
+_QUANTILES: Final = (0.5, 0.95, 0.99)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Totals since the start, by name, and the durations of requests for images by bucket of the histogram."""
+
+    at: float
+    counts: "Counter[str]"
+    durations: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What happened in the ``span`` seconds before ``at`` (Unix seconds); counts of 0 are left out.
+
+    ``quantiles`` are the seconds that 50, 95 and 99 % of the requests stayed below; None without a request.
+    """
+
+    at: float
+    span: float
+    counts: Mapping[str, int]
+    quantiles: tuple[float, ...] | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the point for the console."""
+        return {"at": self.at, "span": round(self.span, 1), "counts": dict(self.counts), "quantiles": self.quantiles}
+
+
+class History:
+    """The points of one gateway. Counts come from ``metrics``, so requests pay nothing for it."""
+
+    def __init__(self, metrics: Metrics, now: float) -> None:
+        self._metrics = metrics
+        self._last = self._minute = read(metrics, now)
+        self._until_coarse = _FINE_IN_A_COARSE
+        self._fine: deque[Point] = deque(maxlen=_MOST_FINE)
+        self._coarse: deque[Point] = deque(maxlen=_MOST_COARSE)
+
+    def record(self, now: float) -> Point:
+        """Add and return the point that ends at ``now``; every twelfth also ends a minute."""
+        reading = read(self._metrics, now)
+        point = between(self._last, reading, self._metrics.requests.bounds)
+        self._fine.append(point)
+        self._last = reading
+        self._until_coarse -= 1
+        if self._until_coarse == 0:
+            self._coarse.append(between(self._minute, reading, self._metrics.requests.bounds))
+            self._minute, self._until_coarse = reading, _FINE_IN_A_COARSE
+        return point
+
+    def fine(self, since: float = 0) -> list[Point]:
+        """Return the points of five seconds that end after ``since``, the oldest first."""
+        return [point for point in self._fine if point.at > since]
+
+    def coarse(self, since: float = 0) -> list[Point]:
+        """Return the points of a minute that end after ``since``, the oldest first."""
+        return [point for point in self._coarse if point.at > since]
+
+
+def total(points: Sequence[Point]) -> "Counter[str]":
+    """Return the counts of all ``points`` together."""
+    counts: Counter[str] = Counter()
+    for point in points:
+        counts.update(point.counts)
+    return counts
+
+
+def read(metrics: Metrics, now: float) -> Reading:
+    """Return the totals at ``now``; labels are closed sets, so their number is bounded."""
+    counts: Counter[str] = Counter(bytes=metrics.response_bytes.total())
+    durations = [0] * (len(metrics.requests.bounds) + 1)
+    for route in _IMAGE_ROUTES:
+        for status, number, _ in metrics.requests.totals(route):
+            counts[f"status {status}"] += number
+        durations = [sum(pair) for pair in zip(durations, metrics.requests.durations(route), strict=True)]
+    for name, counter in (
+        ("lookup", metrics.url_cache_lookups),
+        ("origin", metrics.origin_requests),
+        ("cos_error", metrics.origin_errors),
+        ("load", metrics.client_loads),
+        ("retry", metrics.client_retries),
+        ("source", metrics.client_sources),
+    ):
+        for values, number in counter.totals().items():
+            counts[" ".join((name, *values))] += number
+    return Reading(now, counts, tuple(durations))
+
+
+def between(start: Reading, end: Reading, bounds: Sequence[float]) -> Point:
+    """Return what happened between two readings."""
+    durations = [after - before for before, after in zip(start.durations, end.durations, strict=True)]
+    seconds = tuple(_quantile(share, durations, bounds) for share in _QUANTILES) if any(durations) else None
+    return Point(end.at, end.at - start.at, end.counts - start.counts, seconds)
+
+
+def gauge_value(gauge: Gauge) -> float:
+    """Return the value of a gauge without labels."""
+    for family in gauge.collect():
+        for sample in family.samples:
+            return float(sample.value)
+    return float("nan")
+
+
+def _quantile(share: float, counts: Sequence[int], bounds: Sequence[float]) -> float:
+    """Interpolate within the bucket, as Prometheus's ``histogram_quantile`` does; at most the last bound."""
+    rank, lower = share * sum(counts), 0.0
+    for bound, count in zip(bounds, counts, strict=False):
+        if count and rank <= count:
+            return round(lower + (bound - lower) * rank / count, 6)
+        rank -= count
+        lower = bound
+    return bounds[-1]

@@ -1,0 +1,40 @@
+"""The errors that clients got lately, by code: how many, when the last one was, and of which image."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(slots=True)
+class RecentError:
+    """Errors of one code since the start; ``image_id`` is None if the last request named no image."""
+
+    code: str
+    count: int
+    at: float
+    image_id: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the error for the console."""
+        return {"code": self.code, "count": self.count, "at": self.at, "image_id": self.image_id}
+
+
+class RecentErrors:
+    """One entry for each code, of which there are few; only failed requests update it."""
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._by_code: dict[str, RecentError] = {}
+        self._now = now
+
+    def record(self, code: str, image_id: str | None) -> None:
+        """Count one error."""
+        known = self._by_code.get(code)
+        if known is None:
+            known = self._by_code[code] = RecentError(code, 0, 0.0, None)
+        known.count += 1
+        known.at, known.image_id = self._now(), image_id
+
+    def newest(self) -> list[RecentError]:
+        """Return the errors, the latest first."""
+        return sorted(self._by_code.values(), key=lambda error: -error.at)

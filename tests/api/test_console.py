@@ -1,0 +1,171 @@
+"""What the console polls, its guards, and the cost of a scrape."""
+
+import json
+import logging
+import time
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+
+from gateway.api import app_keys
+from gateway.metrics.collectors import Metrics
+from gateway.presign.signed_image import ImageVariant
+from tests.conftest import ADMIN_TOKEN, JWT_SECRET, SECRET_KEY, Images, RunningGateway, StartGateway
+
+ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+CONSOLE = "/api/v1/monitoring/console"
+
+
+async def data(gateway: RunningGateway, path: str = CONSOLE) -> dict[str, Any]:
+    answer = await gateway.get(path, admin=True)
+    assert answer.status == 200, answer.body
+    found: dict[str, Any] = answer.json()["data"]
+    return found
+
+
+async def test_requests_become_points_and_errors_name_their_last_image(gateway: RunningGateway, images: Images) -> None:
+    await images.add("a")
+    await gateway.get("/i/a")
+    await gateway.get("/i/never-there")
+    point = gateway.app[app_keys.HISTORY].record(time.time())
+    shown = await data(gateway)
+    assert shown["status"] == "ready"
+    assert shown["symptoms"] == []
+    assert shown["points"]["fine"] == [json.loads(json.dumps(point.as_json()))]
+    counts = shown["points"]["fine"][0]["counts"]
+    assert (counts["status 200"], counts["status 404"]) == (1, 1)
+    assert {error["code"]: error["image_id"] for error in shown["errors"]} == {"image_not_found": "never-there"}
+    assert {light["name"]: light["state"] for light in shown["dependencies"]} == dict.fromkeys(
+        ("redis", "postgres", "cos"), "ok"
+    )
+    assert all(light["seconds"] >= 0 for light in shown["dependencies"])
+    later = await data(gateway, f"{CONSOLE}?since={int(time.time()) + 1}")
+    assert later["points"] == {"fine": [], "coarse": []}
+
+
+async def test_errors_of_the_admin_port_are_not_among_those_of_clients(gateway: RunningGateway) -> None:
+    await gateway.get("/never-there", admin=True)
+    assert (await data(gateway))["errors"] == []
+
+
+@pytest.mark.parametrize("since", ["-1", "x", "1.5", "", "1" * 4301, "\u0667"])
+async def test_an_invalid_time_is_a_400(gateway: RunningGateway, since: str) -> None:
+    assert (await gateway.get(CONSOLE, admin=True, params={"since": since})).status == 400
+
+
+async def test_renewals_are_shown_by_minute_and_ten_thousand_dead_ones_by_a_hundred(gateway: RunningGateway) -> None:
+    queue, now = gateway.app[app_keys.REFRESH_QUEUE], time.time()
+    await queue.schedule({ImageVariant("soon"): now + 90, ImageVariant("later"): now + 5000})
+    guard = gateway.app[app_keys.REDIS]
+    entry = json.dumps({"reason": "<b>no such key</b> sign=secret", "at": now, "attempts": 5})
+    await guard.client.hset("image:refresh:dead", mapping={f"i{number}": entry for number in range(10_000)})
+    renewals = (await data(gateway))["renewals"]
+    assert (renewals["queued"], renewals["due"], renewals["dead"]) == (2, 0, 10_000)
+    assert renewals["by_minute"] == [0, 1, *[0] * 13]
+    assert len(renewals["dead_entries"]) == 100
+    assert renewals["dead_entries"][0]["reason"] == "<b>no such key</b> sign=***"
+
+
+async def test_without_redis_the_rest_is_shown_and_the_cause_is_named(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(redis={"url": "redis://127.0.0.1:1"})
+    shown = await data(gateway)
+    assert (shown["status"], shown["renewals"], shown["replicas"]) == ("degraded", None, None)
+    assert shown["symptoms"][0] == {"name": "dependency_down", "level": "bad", "values": {"dependency": "redis"}}
+    light = next(light for light in shown["dependencies"] if light["name"] == "redis")
+    assert light["state"] == "down"
+    assert "127.0.0.1:1" in light["reason"]
+
+
+async def test_a_bucket_that_refuses_is_named_with_cos_s_code(gateway: RunningGateway, images: Images) -> None:
+    await images.add("a")
+    images.cos.store.delete(gateway.app[app_keys.SETTINGS].cos.bucket, "objects/a.png")
+    await gateway.get("/i/a")
+    gateway.app[app_keys.HISTORY].record(time.time())
+    found = {symptom["name"]: symptom["values"] for symptom in (await data(gateway))["symptoms"]}
+    assert found["cos_errors"]["code"] == "NoSuchKey"
+
+
+async def test_a_replica_shows_those_beside_it(start_gateway: StartGateway) -> None:
+    one, two = await start_gateway(), await start_gateway()
+    for gateway in (one, two):
+        await gateway.app[app_keys.HISTORY_RECORDER].once()
+    names = [replica["name"] for replica in (await data(one))["replicas"]]
+    assert len(set(names)) == 2
+
+
+async def test_the_configuration_is_shown_without_secrets(gateway: RunningGateway) -> None:
+    answer = await gateway.get("/api/v1/monitoring/settings", admin=True)
+    assert answer.json()["data"]["settings"]["url_cache"]["default_ttl"] == 3600
+    for secret in (ADMIN_TOKEN, JWT_SECRET, SECRET_KEY):
+        assert secret.encode() not in answer.body
+    assert answer.json()["data"]["settings"]["postgres"]["dsn"] == "**********"
+
+
+@pytest.mark.parametrize("path", [CONSOLE, "/api/v1/monitoring/settings"])
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:9090", 200),
+        ("LOCALHOST.", 200),
+        ("127.0.0.1:9090", 200),
+        ("192.0.2.7", 200),
+        ("[::1]:9090", 200),
+        ("evil.example:9090", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("[::1].evil.example", 403),
+        ("[evil.example]", 403),
+        ("localhost@evil.example", 403),
+    ],
+)
+async def test_only_names_of_this_machine_read_the_console(
+    gateway: RunningGateway, path: str, host: str, status: int
+) -> None:
+    assert (await gateway.get(path, admin=True, headers={"Host": host})).status == status
+
+
+async def test_a_configured_name_reads_the_console_and_health_and_metrics_answer_any(
+    start_gateway: StartGateway,
+) -> None:
+    gateway = await start_gateway(admin={"host": "localhost"})
+    assert (await gateway.get(CONSOLE, admin=True, headers={"Host": "localhost:1"})).status == 200
+    for path in ("/metrics", "/healthz", "/readyz"):
+        assert (await gateway.get(path, admin=True, headers={"Host": "gateway.internal"})).status == 200
+
+
+async def test_the_debug_log_needs_the_token_and_is_over_when_the_gateway_stops(gateway: RunningGateway) -> None:
+    path, before = "/api/v1/monitoring/debug", logging.getLogger().level
+    assert (await gateway.request("POST", path, admin=True, json={"on": True})).status == 401
+    bodies: list[Any] = [{"on": "yes"}, {}, []]
+    for body in bodies:
+        assert (await gateway.request("POST", path, admin=True, json=body, headers=ADMIN)).status == 400
+    on = await gateway.request("POST", path, admin=True, json={"on": True}, headers=ADMIN)
+    assert abs(on.json()["data"]["debug_until"] - time.time() - 600) < 5
+    assert logging.getLogger().level == logging.DEBUG
+    await gateway.close()
+    assert logging.getLogger().level == before
+
+
+def test_a_scrape_stays_small_and_fast() -> None:
+    """Ten buckets, twenty styles, and every status on every route: more than a gateway has in practice."""
+    metrics = Metrics()
+    for route in ("short", "proxy", "url", "refresh", "status", "link", "links", "meta", "urls", "access", "static"):
+        for status in ("200", "206", "302", "304", "400", "401", "404", "416", "499", "502", "503", "504", "aborted"):
+            metrics.requests.record(route, "stream", status, 0.01, 0.005)
+    for bucket in (f"pictures{number}-1250000000" for number in range(10)):
+        metrics.origin_bucket_requests.add((bucket,))
+        for code in ("none", "timeout", "no_answer", "AccessDenied", "NoSuchKey", "NoSuchBucket", "SlowDown"):
+            metrics.origin_errors.add((bucket, code))
+    for style in range(20):
+        for format_ in ("original", "webp", "avif"):
+            metrics.variants.labels(style=f"style{style}", format=format_, result="made").inc()
+    size = len(generate_latest(metrics.registry))
+    assert 20_000 < size < 100_000
+    fastest = min(_seconds_of_a_scrape(metrics) for _ in range(20))
+    assert fastest < 0.005
+
+
+def _seconds_of_a_scrape(metrics: Metrics) -> float:
+    started = time.thread_time()
+    generate_latest(metrics.registry)
+    return time.thread_time() - started

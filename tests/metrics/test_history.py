@@ -1,0 +1,51 @@
+"""The points of the last day."""
+
+import pytest
+
+from gateway.metrics.collectors import Metrics
+from gateway.metrics.history import History, gauge_value
+
+
+def test_a_point_has_what_happened_since_the_one_before() -> None:
+    metrics = Metrics()
+    metrics.requests.record("short", "stream", "200", 0.02, None)
+    history = History(metrics, 100)
+    metrics.requests.record("short", "stream", "200", 0.02, None)
+    metrics.requests.record("proxy", "stream", "502", 0.02, None)
+    metrics.requests.record("url", "none", "200", 9, None)  # no image
+    metrics.response_bytes.add(amount=7)
+    metrics.origin_errors.add(("pictures", "AccessDenied"))
+    point = history.record(105)
+    assert (point.at, point.span) == (105, 5)
+    assert point.counts == {"status 200": 1, "status 502": 1, "bytes": 7, "cos_error pictures AccessDenied": 1}
+    idle = history.record(110)
+    assert (idle.counts, idle.quantiles) == ({}, None)
+    assert history.fine(since=105) == [idle]
+
+
+def test_quantiles_are_interpolated_within_their_bucket_and_end_at_the_last_bound() -> None:
+    metrics = Metrics()
+    history = History(metrics, 0)
+    for _ in range(100):
+        metrics.requests.record("short", "stream", "200", 0.08, None)  # the bucket from 0.05 to 0.1
+    assert history.record(5).quantiles == pytest.approx((0.075, 0.0975, 0.0995))
+    metrics.requests.record("short", "stream", "200", 1000, None)
+    assert history.record(10).quantiles == (60, 60, 60)
+
+
+def test_twelve_points_make_a_minute_and_both_kinds_are_bounded() -> None:
+    metrics = Metrics()
+    history = History(metrics, 0)
+    for number in range(1, 12 * 1500 + 1):
+        metrics.response_bytes.add()
+        history.record(5 * number)
+    assert len(history.fine()) == 180
+    coarse = history.coarse()
+    assert len(coarse) == 1440
+    assert (coarse[-1].at, coarse[-1].span, coarse[-1].counts) == (90_000, 60, {"bytes": 12})
+
+
+def test_a_gauge_is_read() -> None:
+    metrics = Metrics()
+    metrics.refresh_lag.set(4)
+    assert gauge_value(metrics.refresh_lag) == 4
