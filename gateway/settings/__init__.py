@@ -105,6 +105,17 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _keep_originals_from_fixed_styles(self) -> Self:
+        """Reject a fixed style that may give the original, if originals are for their owners alone."""
+        for name, style in self.image_styles.items():
+            if isinstance(style, str) and "ignore-error" in style and self.image_variants.originals == "owner":
+                raise ValueError(
+                    f"image_styles.{name}: ignore-error gives the original where COS cannot process it, and "
+                    "image_variants.originals is owner"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _fit_renewal_into_the_life_of_a_url(self) -> Self:
         """Shrink a default ``threshold`` or ``lease`` to fit ``default_ttl``; reject a configured one that does not."""
         ttl, configured = self.url_cache.default_ttl, self.url_prerefresh

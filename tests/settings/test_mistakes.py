@@ -36,6 +36,13 @@ from tests.settings.problems import REQUIRED, SECRET, SECTION, problems
         ("server: {1: 2}", "server.1: keys should be strings"),
         ('server: {"po\\nrt": 2}', "server.po?rt: there is no such key (did you mean port?)"),
         ("image_styles: {THUMB: imageMogr2/x}", "image_styles.THUMB: must be 1 to 32 of a-z 0-9 _ -"),
+        (
+            "image_styles: {a: imageMogr2/thumbnail/10x/ignore-error/1}\nimage_variants: {originals: owner}",
+            (
+                "image_styles.a: ignore-error gives the original where COS cannot process it, and "
+                "image_variants.originals is owner"
+            ),
+        ),
         ("image_styles: {thumb: {deep: er}}", "image_styles.thumb.deep: there is no such key"),
         (
             "image_styles: {card: {process: imageMogr2/strip}}",
