@@ -7,6 +7,7 @@ const ENTRIES = ["index", "define", "vue", "nuxt", "next-loader", "unpic"];
 export const INTERNAL = `
   succeeded closed enter wake gate base peek freshUrl renewToken probe diagnose viaUrl variant rank candidates isSizeless
   retryAfter maxDelay jitter until described changed tell show img select subject reserve redraw isLazy become start stop
+  invalidate stats hits misses
 `
   .trim()
   .split(/\s+/);
@@ -36,7 +37,13 @@ export default defineConfig(({ mode }) =>
             // Rolldown shortens properties only if there is one chunk: the names that the chunks share are not in INTERNAL.
             async renderChunk(code, { fileName }) {
               const mangleProps = { include: new RegExp(`^(${INTERNAL.join("|")})$`) };
-              const made = await minify(fileName, code, { module: true, compress: true, mangle: true, mangleProps });
+              // In a browser, globals need no prefix.
+              const made = await minify(fileName, code.replaceAll("globalThis.", ""), {
+                module: true,
+                compress: true,
+                mangle: true,
+                mangleProps,
+              });
               return made.code;
             },
           },

@@ -1,1 +1,1 @@
-export * from "./smart-image.DjJOnMFd.js";
+export * from "./smart-image.CJR70m9G.js";

@@ -25,14 +25,18 @@ export interface LoadFailure {
 
 /** An error that carries a `LoadFailure`. */
 export class ImageLoadError extends Error implements LoadFailure {
-  override readonly name = "ImageLoadError";
+  declare readonly kind: FailureKind;
+  declare readonly status: number | null;
+  declare readonly requestId: string | null;
+  declare readonly retryAfter: number | null;
   constructor(
-    readonly kind: FailureKind,
-    readonly status: number | null = null,
-    readonly requestId: string | null = null,
-    readonly retryAfter: number | null = null,
+    kind: FailureKind,
+    status: number | null = null,
+    requestId: string | null = null,
+    retryAfter: number | null = null,
   ) {
     super(kind);
+    Object.assign(this, { name: "ImageLoadError", kind, status, requestId, retryAfter });
   }
 }
 

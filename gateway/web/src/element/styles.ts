@@ -1,14 +1,14 @@
 // div: the placeholder, section: the overlay, i: the spinner. The isolated overlay is above a transparent <img>.
 const OVERLAYS = `
-:host{display:inline-grid;max-width:100%;overflow:hidden;border-radius:var(--smart-image-radius,0);color:light-dark(#2b3137,#e6e9ec);
---_bg:light-dark(#eef1f4,#22262b);--_ac:var(--smart-image-accent,light-dark(#1864ab,#74c0fc))}
+:host{display:inline-grid;max-width:100%;overflow:hidden;border-radius:var(--smart-image-radius,0);color:light-dark(#333,#eee);
+--_bg:light-dark(#eee,#222);--_ac:var(--smart-image-accent,light-dark(#06b,#7cf))}
 :host([hidden]),[hidden]{display:none!important}
 div,section,slot:not([name])::slotted(*){grid-area:1/1;min-width:0;min-height:0}
 div{background:var(--_fill,var(--smart-image-background,var(--_bg)))}
 section{isolation:isolate;display:flex;flex-flow:column;place-content:center;align-items:center;gap:.5em;overflow:hidden;font:.875rem/1.4 system-ui;text-align:center;pointer-events:none}
 .cover{padding:.5em;background:var(--smart-image-overlay,var(--_bg));pointer-events:auto}
-i{width:1.5em;height:1.5em;border:.2em solid #8888;border-top-color:var(--_ac);border-radius:50%;opacity:0;animation:turn 1s .3s linear infinite}
-button{font:inherit;color:light-dark(#fff,#10151a);background:var(--_ac);border:0;border-radius:.3em;padding:.5em 1em}
+i{padding:.6em;border:.2em solid #8888;border-top-color:var(--_ac);border-radius:50%;opacity:0;animation:turn 1s .3s linear infinite}
+button{font:inherit;color:light-dark(#fff,#111);background:var(--_ac);border:0;border-radius:.3em;padding:.5em 1em}
 @keyframes turn{0%,to{opacity:1}to{rotate:1turn}}
 @media(prefers-reduced-motion){i{animation:none;opacity:1}}
 `;
@@ -32,9 +32,10 @@ export function overlayStyles(): CSSStyleSheet {
 
 /** Style the images in `root`: the document, or the shadow tree that contains the element. */
 export function stylePictures(root: Node): void {
-  if (!(root instanceof Document || root instanceof ShadowRoot)) return;
+  // Missing if the element has left the document already.
+  const sheets = (root as Partial<DocumentOrShadowRoot>).adoptedStyleSheets;
   picture ??= sheet(PICTURE);
-  if (!root.adoptedStyleSheets.includes(picture)) root.adoptedStyleSheets.push(picture);
+  if (!sheets?.includes(picture)) sheets?.push(picture);
 }
 
 /** Make a style sheet. */
