@@ -10,7 +10,6 @@ export class Session {
   user = "";
   way: Way = "url";
   readonly #links = new Map<string, Promise<string>>();
-  readonly #marks = new Map<string, string>();
   #maker = new LinkMaker(undefined);
   #spelling = "";
   readonly #images: ReadonlyMap<string, Listed>;
@@ -54,20 +53,7 @@ export class Session {
     return image.public ? `/i/${image.image_id}` : this.#maker.make(image.image_id);
   }
 
-  /** Give the image an address that the browser has not seen, so that its cache hides nothing. */
-  bypassCache(id: string): void {
-    this.#marks.set(id, `again=${Date.now().toString(36)}`);
-  }
-
-  /** The gateway ignores parameters that it does not know: a mark makes another address of the same image. */
   async #linkFor(id: string, renew: boolean): Promise<string | null> {
-    const mark = this.#marks.get(id);
-    const link = await this.#signedLinkFor(id, renew);
-    if (!mark) return link;
-    return link ? `${link}&${mark}` : `?${mark}`;
-  }
-
-  async #signedLinkFor(id: string, renew: boolean): Promise<string | null> {
     const image = this.#images.get(id);
     if (!image || image.public || !this.owns(image)) return null;
     if (renew) this.#links.delete(id);

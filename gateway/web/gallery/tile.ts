@@ -68,20 +68,20 @@ export class Tile {
     return this.status === "waiting" || (this.status === "failed" && !!lastError && isTransient(lastError.kind));
   }
 
-  /** Load the image again while it stays on the screen. */
+  /** Load the image again, past the browser's cache, while it stays on the screen. */
   reload(): void {
-    this.session.bypassCache(this.image.image_id);
-    this.#picture.reload({ fresh: this.#picture.mode === "url" });
+    this.#picture.reload({ fresh: true });
   }
 
   /** Take the picture off the screen and begin again; with `fresh` past the browser's cache. */
   restart({ fresh = false } = {}): void {
-    if (fresh) this.session.bypassCache(this.image.image_id);
     const picture = this.#makePicture();
     // A tile that a filter hides is never near.
     picture.lazy = this.#picture.state === "idle";
     this.#picture.replaceWith(picture);
     this.#picture = picture;
+    // The element begins by itself in a microtask, too.
+    if (fresh && !picture.lazy) queueMicrotask(() => picture.reload({ fresh }));
     this.#show();
   }
 

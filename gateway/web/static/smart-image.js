@@ -1,1 +1,1 @@
-export * from "./smart-image.CJR70m9G.js";
+export * from "./smart-image.Cs-9g9l7.js";

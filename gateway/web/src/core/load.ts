@@ -112,14 +112,14 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
       const made = given || (await config.getLink?.(id, { renew: isAuthorized }));
       link = (typeof made === "object" ? made?.url : made) ?? null;
     }
-    const version = fresh ? Date.now().toString(36) : (variant.version ?? meta?.version ?? null);
-    const options = { ...variant, link, version };
-    const address = proxyAddress(base, id, options);
-    if (!style) return { address };
-    const listed = meta?.styles?.[style];
+    const options = { ...variant, link, version: variant.version ?? meta?.version ?? null };
+    const listed = style && meta?.styles?.[style];
     return {
-      address,
-      candidates: candidates(base, id, options, widths ?? listed?.widths ?? [], formats ?? listed?.formats ?? []),
+      address: proxyAddress(base, id, options),
+      isRefetched: fresh,
+      candidates: style
+        ? candidates(base, id, options, widths ?? listed?.widths ?? [], formats ?? listed?.formats ?? [])
+        : [],
     };
   }
 

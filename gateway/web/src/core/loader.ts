@@ -32,9 +32,13 @@ export interface LoadRequest {
   fresh: boolean;
 }
 
-/** Address of the bytes, and other sizes and formats. `expiresAt` in Unix seconds, for a presigned URL. */
+/**
+ * Address of the bytes, and other sizes and formats. `expiresAt` in Unix seconds, for a presigned URL. `isRefetched`:
+ * fetch the bytes even if the browser's cache has them.
+ */
 export interface Source {
   address: string;
+  isRefetched?: boolean;
   candidates?: readonly Candidates[];
   expiresAt?: number | null;
 }

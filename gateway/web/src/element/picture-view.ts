@@ -68,12 +68,20 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
       const target = img();
       const wasGiven = isGiven;
       isGiven = false;
-      if (shown) {
+      if (shown || source.isRefetched) {
         // Decode the new image before it replaces the displayed one.
         const copy = new Image();
         copy.crossOrigin = target.crossOrigin;
         copy.referrerPolicy = target.referrerPolicy;
-        if (!(await put(source, copy, `${target.clientWidth || innerWidth}px`, signal))) return addressOf(copy);
+        const load = () => put(source, copy, `${target.clientWidth || innerWidth}px`, signal);
+        let isLoaded = await load();
+        if (source.isRefetched) {
+          // The browser has chosen an address, which its cache may hold for a year. This replaces what it holds.
+          const answer = await fetch(addressOf(copy), { cache: "reload", signal });
+          await answer.blob();
+          isLoaded = answer.ok && (await load());
+        }
+        if (!isLoaded) return addressOf(copy);
         await copy.decode().catch(() => undefined);
         signal.throwIfAborted();
       }

@@ -329,15 +329,14 @@ var Tile = class {
 		return this.status === "waiting" || this.status === "failed" && !!lastError && isTransient(lastError.kind);
 	}
 	reload() {
-		this.session.bypassCache(this.image.image_id);
-		this.#picture.reload({ fresh: this.#picture.mode === "url" });
+		this.#picture.reload({ fresh: true });
 	}
 	restart({ fresh = false } = {}) {
-		if (fresh) this.session.bypassCache(this.image.image_id);
 		const picture = this.#makePicture();
 		picture.lazy = this.#picture.state === "idle";
 		this.#picture.replaceWith(picture);
 		this.#picture = picture;
+		if (fresh && !picture.lazy) queueMicrotask(() => picture.reload({ fresh }));
 		this.#show();
 	}
 	#makePicture() {
@@ -618,7 +617,6 @@ var Session = class {
 	user = "";
 	way = "url";
 	#links = new Map();
-	#marks = new Map();
 	#maker = new LinkMaker(void 0);
 	#spelling = "";
 	#images;
@@ -648,16 +646,7 @@ var Session = class {
 	async linkTo(image) {
 		return image.public ? `/i/${image.image_id}` : this.#maker.make(image.image_id);
 	}
-	bypassCache(id) {
-		this.#marks.set(id, `again=${Date.now().toString(36)}`);
-	}
 	async #linkFor(id, renew) {
-		const mark = this.#marks.get(id);
-		const link = await this.#signedLinkFor(id, renew);
-		if (!mark) return link;
-		return link ? `${link}&${mark}` : `?${mark}`;
-	}
-	async #signedLinkFor(id, renew) {
 		const image = this.#images.get(id);
 		if (!image || image.public || !this.owns(image)) return null;
 		if (renew) this.#links.delete(id);
