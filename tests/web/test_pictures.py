@@ -30,6 +30,17 @@ async def test_an_image_is_displayed_and_fires_load_once(visit: Visit, images: I
     await visit.page.evaluate("one.decode()")
 
 
+async def test_a_load_that_replaces_another_one_begins_with_the_first_attempt(
+    visit: Visit, images: Images, png: bytes
+) -> None:
+    await images.add("a", png)
+    await visit.open('<smart-image id="one" image-id="a" alt=""></smart-image>')
+    await visit.state("#one", "loaded")
+    await visit.page.evaluate("one.reload(); one.reload()")
+    await visit.state("#one", "loaded")
+    assert await visit.page.evaluate("one.attempt") == 1
+
+
 async def test_a_404_is_requested_once_and_not_retried(visit: Visit, images: Images, png: bytes) -> None:
     for name in "abcd":
         await images.add(name, png)
@@ -118,7 +129,7 @@ async def test_a_strict_content_security_policy_is_not_violated(
     await visit.state("#two", "failed")
     assert await visit.page.evaluate("broken") == []
     assert (
-        await visit.page.evaluate("getComputedStyle(two.shadowRoot.querySelector('[part=overlay]')).display") == "flex"
+        await visit.page.evaluate("getComputedStyle(two.shadowRoot.querySelector('[part=overlay]')).display") == "grid"
     )
 
 

@@ -11,7 +11,6 @@ export class Session {
   way: Way = "url";
   readonly #links = new Map<string, Promise<string>>();
   #maker = new LinkMaker(undefined);
-  #spelling = "";
   readonly #images: ReadonlyMap<string, Listed>;
 
   constructor(
@@ -19,11 +18,7 @@ export class Session {
     private readonly tokens: Readonly<Record<string, string>>,
   ) {
     this.#images = new Map([...images].map((image) => [image.image_id, image]));
-    configureSmartImage({
-      getToken: () => this.token ?? null,
-      getLink: (id, { renew }) => this.#linkFor(id, renew),
-      monitor: true,
-    });
+    configureSmartImage({ getLink: (id, { renew }) => this.#linkFor(id, renew), monitor: true });
   }
 
   /** The token of the chosen user; undefined for nobody. */
@@ -42,10 +37,8 @@ export class Session {
     this.way = way;
     this.#links.clear();
     this.#maker = new LinkMaker(this.token);
-    // The component keeps the token and the answers of a gateway by its address, and must forget those of the user
-    // before: another spelling of the address is another gateway for it.
-    this.#spelling += "/.";
-    configureSmartImage({ baseUrl: location.origin + this.#spelling });
+    const { token } = this;
+    configureSmartImage({ getToken: () => token ?? null }); // the component forgets the token and URLs of the user before
   }
 
   /** Return an address that opens the image: the permanent one, with a signed link if the image is private. */

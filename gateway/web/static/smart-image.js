@@ -1,1 +1,1 @@
-export * from "./smart-image.Cs-9g9l7.js";
+export * from "./smart-image.CSj7PqUp.js";

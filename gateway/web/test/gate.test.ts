@@ -3,13 +3,17 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { createGate, type Gate, type Probe } from "../src/core/gate.js";
 
 beforeEach(() => void vi.useFakeTimers({ now: 0 }));
-afterEach(() => void vi.useRealTimers());
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
 
 const forever = new AbortController().signal;
 setMaxListeners(0, forever); // two hundred pictures have a signal each
 
 function closed(random = () => 0.5): Gate {
-  const gate = createGate(random);
+  vi.spyOn(Math, "random").mockImplementation(random);
+  const gate = createGate();
   for (let failures = 0; failures < 3; failures++) gate.failed(`picture ${failures}`);
   return gate;
 }
@@ -79,7 +83,8 @@ test("waiting requests start spread over two seconds", async () => {
 });
 
 test("no probe is sent before Retry-After has passed", async () => {
-  const gate = createGate(() => 0);
+  vi.spyOn(Math, "random").mockImplementation(() => 0);
+  const gate = createGate();
   for (let failures = 0; failures < 3; failures++) gate.failed(`picture ${failures}`, 10_000);
   const probe = vi.fn(() => Promise.resolve(true));
   void gate.enter(probe, forever);
@@ -124,7 +129,8 @@ test("an aborted request is not probed for, and a gate that closes again holds t
 });
 
 test("failed loads wait for the gate to open, or for wake() while it is open", async () => {
-  const gate = createGate(() => 0.5);
+  vi.spyOn(Math, "random").mockImplementation(() => 0.5);
+  const gate = createGate();
   const probe = vi.fn(() => Promise.resolve(true));
   const again = vi.fn();
   void gate.wait(probe, forever).then(again);

@@ -122,3 +122,47 @@ test("metadata is not requested again from a gateway without it", async () => {
   expect(await gateway.meta("b")).toBeUndefined();
   expect(fetched).toHaveBeenCalledTimes(1);
 });
+
+test("another user gets neither the token, nor the URLs, nor a call in flight of the one before", async () => {
+  configureSmartImage({ getToken: () => "alice" });
+  const gateway = createGateway("https://gw");
+  let answerAlice: (answer: Response) => void = () => undefined;
+  fetched.mockImplementation(async (_, init) => {
+    const { headers, body } = init as { headers: Record<string, string>; body: string };
+    const { image_ids = ["refreshed"] } = JSON.parse(body) as { image_ids?: string[] };
+    const owner = headers.Authorization?.replace("Bearer ", "");
+    const url = { url: `cos/${owner}`, expires_at: END };
+    if (image_ids[0] === "refreshed") return answer(url);
+    const made = answer({ urls: Object.fromEntries(image_ids.map((id) => [id, url])), errors: {} });
+    if (owner === "alice" && image_ids[0] === "b") return new Promise((resolve) => (answerAlice = () => resolve(made)));
+    return made;
+  });
+  const known = gateway.url("a");
+  await gathered();
+  expect((await known).url).toBe("cos/alice");
+  const inFlight = gateway.url("b");
+  await gathered();
+  configureSmartImage({ getToken: () => "bob" });
+  const asked = ["a", "b"].map((id) => gateway.url(id));
+  answerAlice(new Response());
+  await gathered();
+  expect((await Promise.all([...asked, inFlight])).map(({ url }) => url)).toEqual(["cos/bob", "cos/bob", "cos/bob"]);
+  expect((await gateway.refresh("a")).url).toBe("cos/bob");
+  configureSmartImage({ monitor: false });
+  expect(gateway.cache.get("b")?.url).toBe("cos/bob");
+});
+
+test("a token that arrives after the user has changed is not used", async () => {
+  let tell: (token: string) => void = () => undefined;
+  configureSmartImage({ getToken: () => new Promise((resolve) => (tell = resolve)) });
+  const gateway = createGateway("https://gw");
+  fetched.mockImplementation(async () => urls("a"));
+  const found = gateway.url("a");
+  await gathered();
+  configureSmartImage({ getToken: () => "bob" });
+  tell("alice");
+  await found;
+  expect(sent(fetched.mock.calls.length - 1).headers.Authorization).toBe("Bearer bob");
+  await gateway.refresh("a");
+  expect(sent(fetched.mock.calls.length - 1).headers.Authorization).toBe("Bearer bob");
+});

@@ -69,7 +69,12 @@ test("useImageCache uses the cache of the gateway", () => {
   expect(cache.stats()).toMatchObject({ size: 1, hits: 1 });
   cache.invalidate("a");
   expect(cache.get("a")).toBeUndefined();
+  cache.set("a", { url: "cos/a", expires_at: end });
   cache.clear();
+  expect(cache.get("a")).toBeUndefined();
+  cache.set("a", { url: "cos/a", expires_at: end });
+  createSmartImage({ getToken: () => "another" }).install?.(createSSRApp({}));
+  expect(cache.get("a"), "another user").toBeUndefined();
 });
 
 test("useSmartImage follows the element", async () => {

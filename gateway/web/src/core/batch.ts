@@ -13,8 +13,8 @@ export type Rank = () => number;
 interface Waiting<T> {
   id: string;
   rank: Rank;
-  resolve(value: T): void;
-  reject(error: unknown): void;
+  fulfil(value: T): void;
+  refuse(error: unknown): void;
 }
 
 /**
@@ -44,22 +44,22 @@ export function createBatcher<T>(
   async function call(part: Waiting<T>[]): Promise<void> {
     try {
       const answers = await send(part.map(({ id }) => id));
-      for (const { id, resolve, reject } of part) {
+      for (const { id, fulfil, refuse } of part) {
         const answer = answers.get(id) ?? new Error("not answered");
-        if (answer instanceof Error) reject(answer);
-        else resolve(answer);
+        if (answer instanceof Error) refuse(answer);
+        else fulfil(answer);
       }
     } catch (error) {
-      for (const { reject } of part) reject(error);
+      for (const { refuse } of part) refuse(error);
     }
   }
 
   return (id, rank = () => 0) => {
     let answer = answers.get(id);
     if (!answer) {
-      answer = new Promise<T>((resolve, reject) => {
+      answer = new Promise<T>((fulfil, refuse) => {
         if (!waiting.length) setTimeout(flush, options()?.wait ?? BATCH_DEFAULTS.wait);
-        waiting.push({ id, rank, resolve, reject });
+        waiting.push({ id, rank, fulfil, refuse });
       }).finally(() => answers.delete(id));
       answers.set(id, answer);
     }

@@ -33,9 +33,17 @@ export interface SmartImageConfig {
 /** The current configuration; only `configureSmartImage` changes it. */
 export const config: SmartImageConfig = {};
 
-/** Change the named parts of the configuration. Elements use it from their next load on. */
+/** Called when the user may have changed: each gateway forgets what it knows of the one before. */
+export const forgetters: (() => void)[] = [];
+
+/**
+ * Change the named parts of the configuration. Elements use it from their next load on. `getToken`, `getLink` or
+ * `credentials`, even if they are the same as before, mean another user: token and cached URLs are forgotten, and calls
+ * that are in flight are made again.
+ */
 export function configureSmartImage(changes: SmartImageConfig): void {
   Object.assign(config, changes);
+  if (/getToken|getLink|credentials/.test(Object.keys(changes).join())) for (const forget of forgetters) forget();
 }
 
 /** Return the gateway's address without a trailing slash: `given`, else the configured one, else the page's origin. */

@@ -31,7 +31,7 @@ export interface Gate {
 }
 
 /** Make an open gate. */
-export function createGate(random: () => number = Math.random): Gate {
+export function createGate(): Gate {
   const failing = new Set<string>();
   const waiting = new Map<() => void, Probe>();
   let isClosed = false;
@@ -46,7 +46,7 @@ export function createGate(random: () => number = Math.random): Gate {
       schedule();
       return () => waiting.delete(go);
     });
-    await sleep(random() * SPREAD, signal);
+    await sleep(Math.random() * SPREAD, signal);
   }
 
   function open(): void {
@@ -63,7 +63,7 @@ export function createGate(random: () => number = Math.random): Gate {
 
   function schedule(): void {
     if (!isClosed || !waiting.size || timer || isProbing) return;
-    const delay = backoff(++probes, { ...PROBE_BACKOFF, random });
+    const delay = backoff(++probes, PROBE_BACKOFF);
     timer = setTimeout(ask, Math.max(notBefore - Date.now(), delay));
   }
 

@@ -1,6 +1,6 @@
 import { createBatcher, type Rank } from "./batch.js";
 import { createCache, type ImageCache } from "./cache.js";
-import { config } from "./config.js";
+import { config, forgetters } from "./config.js";
 import { ImageLoadError, isTransient, kindOf, kindOfCode, retryAfterOf } from "./failure.js";
 import { createGate, type Gate } from "./gate.js";
 
@@ -34,6 +34,12 @@ interface Batch {
 const API = "/api/v1/images/";
 const TIMEOUT = 15_000;
 
+/** What is known of the current user. */
+interface User {
+  token?: string | null | undefined;
+  renewal?: Promise<void>;
+}
+
 /** Client of one gateway: its gate, URL cache and API calls. */
 export interface Gateway {
   readonly base: string;
@@ -49,6 +55,8 @@ export interface Gateway {
   meta(id: string, rank?: Rank): Promise<ImageMeta | undefined>;
   /** Get a new token from the page. Concurrent callers share one renewal. */
   renewToken(): Promise<void>;
+  /** The user has changed: forget token and URLs. Calls in flight are made again, as the new user. */
+  forget(): void;
   /** Whether a HEAD of `address` is answered without a transient error. */
   probe(address: string): Promise<boolean>;
   /**
@@ -66,14 +74,16 @@ export function createGateway(base: string): Gateway {
   const cache = createCache<ImageUrl>(() => config.cache);
   const askForUrl = createBatcher<ImageUrl>(askForUrls, () => config.batch);
   let diagnosis: Promise<unknown> = Promise.resolve();
-  let token: string | null | undefined;
-  let tokenRenewal: Promise<void> | undefined;
+  let user: User = {};
   let hasMeta = true;
+  forgetters.push(forget);
 
   // After a 401 the token is renewed once.
   async function call<T>(path: string, body: object): Promise<T> {
-    for (let isRenewed = false; ; isRenewed = true) {
-      token ??= await config.getToken?.({ renew: false });
+    for (let renewed: User | undefined; ; ) {
+      const asking = user;
+      asking.token ??= await config.getToken?.({ renew: false });
+      const { token } = asking;
       try {
         const answer = await fetch(base + API + path, {
           method: "POST",
@@ -83,24 +93,29 @@ export function createGateway(base: string): Gateway {
           signal: AbortSignal.timeout(TIMEOUT),
         });
         if (!answer.ok) throw failureOf(answer);
-        return ((await answer.json()) as { data: T }).data;
+        const { data } = (await answer.json()) as { data: T };
+        if (asking === user) return data;
       } catch (error) {
+        if (asking !== user) continue;
         const failure = asFailure(error);
-        if (isRenewed || !config.getToken || failure.kind !== "unauthorized") throw failure;
+        if (renewed === user || !config.getToken || failure.kind !== "unauthorized") throw failure;
+        renewed = user;
         await renewToken();
       }
     }
   }
 
   function renewToken(): Promise<void> {
-    tokenRenewal ??= (async () => {
-      try {
-        token = await config.getToken?.({ renew: true });
-      } finally {
-        tokenRenewal = undefined;
-      }
-    })();
-    return tokenRenewal;
+    const asking = user;
+    asking.renewal ??= (async () => {
+      asking.token = await config.getToken?.({ renew: true });
+    })().finally(() => delete asking.renewal);
+    return asking.renewal;
+  }
+
+  function forget(): void {
+    user = {};
+    cache.clear();
   }
 
   async function askForUrls(image_ids: string[]): Promise<Map<string, ImageUrl | Error>> {
@@ -148,6 +163,7 @@ export function createGateway(base: string): Gateway {
     url,
     refresh,
     renewToken,
+    forget,
     report,
     async freshUrl(id, dead) {
       if (cache.peek(id)?.url === dead) cache.invalidate(id);

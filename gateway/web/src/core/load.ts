@@ -64,7 +64,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
   async function giveUp(failure: ImageLoadError): Promise<void> {
     const isTold = hasGivenUp;
     hasGivenUp = true;
-    const isShown = fallback && !(await view.show({ address: fallback }, signal));
+    const isShown = fallback && !(await view.show({ url: fallback }, signal));
     signal.throwIfAborted();
     const result = isShown ? "fallback" : "failed";
     loader.lastError = failure;
@@ -87,13 +87,13 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
   }
 
   async function resolve(): Promise<Source> {
-    if (!id) return { address: what };
+    if (!id) return { url: what };
     if (viaUrl && !isRefused) {
       try {
         const found = await (dead ? gateway.freshUrl(id, dead) : gateway.url(id, rank));
         describe(found.meta);
         url = found.url;
-        if (url) return { address: url, expiresAt: found.expires_at };
+        if (url) return { url, expiresAt: found.expires_at };
       } catch (error) {
         if (!dead || isTransient(asFailure(error).kind)) throw error;
       }
@@ -113,9 +113,9 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
       link = (typeof made === "object" ? made?.url : made) ?? null;
     }
     const options = { ...variant, link, version: variant.version ?? meta?.version ?? null };
-    const listed = style && meta?.styles?.[style];
+    const listed = style ? meta?.styles?.[style] : undefined;
     return {
-      address: proxyAddress(base, id, options),
+      url: proxyAddress(base, id, options),
       isRefetched: fresh,
       candidates: style
         ? candidates(base, id, options, widths ?? listed?.widths ?? [], formats ?? listed?.formats ?? [])
@@ -146,6 +146,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
   describe(known?.meta);
   for (;;) {
     await enterGate();
+    signal.throwIfAborted(); // another load may have begun meanwhile
     loader.attempt++;
     try {
       const source = await resolve();

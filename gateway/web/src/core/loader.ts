@@ -16,9 +16,9 @@ export interface LoadRequest {
   viaUrl: boolean;
   base: string | null;
   variant: VariantOptions;
-  /** Widths and formats to choose from; null for those that the metadata lists for the style. */
-  widths: number[] | null;
-  formats: string[] | null;
+  /** Widths and formats to choose from; nothing for those that the metadata lists for the style. */
+  widths: number[] | null | undefined;
+  formats: string[] | null | undefined;
   /** Whether the size of the image is unknown, so that the metadata is needed. */
   isSizeless: boolean;
   retry: RetryOptions;
@@ -33,11 +33,11 @@ export interface LoadRequest {
 }
 
 /**
- * Address of the bytes, and other sizes and formats. `expiresAt` in Unix seconds, for a presigned URL. `isRefetched`:
+ * Address of the bytes, `url`, and other sizes and formats. `expiresAt` in Unix seconds, for a presigned URL. `isRefetched`:
  * fetch the bytes even if the browser's cache has them.
  */
 export interface Source {
-  address: string;
+  url: string;
   isRefetched?: boolean;
   candidates?: readonly Candidates[];
   expiresAt?: number | null;

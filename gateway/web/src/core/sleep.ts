@@ -1,10 +1,10 @@
 /**
- * Wrap callbacks in a promise that rejects with the signal's reason on abort. `start` gets `resolve` and `reject`, and
+ * Wrap callbacks in a promise that rejects with the signal's reason on abort. `start` gets `resolve`, and
  * returns the function that cleans up.
  */
 export function abortable<T>(
   signal: AbortSignal | undefined,
-  start: (resolve: (value: T) => void, reject: (error: unknown) => void) => () => unknown,
+  start: (resolve: (value: T) => void) => () => unknown,
 ): Promise<T> {
   let cleanUp: (() => unknown) | undefined;
   let stop: () => void;
@@ -20,7 +20,7 @@ export function abortable<T>(
       reject(signal?.reason);
     };
     signal?.addEventListener("abort", stop);
-    cleanUp = start(resolve, reject);
+    cleanUp = start(resolve);
   }).finally(finish);
 }
 

@@ -2,7 +2,7 @@ import type { Source } from "../core/loader.js";
 import { abortable } from "../core/sleep.js";
 
 /** Set the source of `img`. Wrap it in a `<picture>` if needed, and replace the `<source>`s. */
-export function applySource(img: HTMLImageElement, { address, candidates }: Source, sizes: string): void {
+export function applySource(img: HTMLImageElement, { url, candidates }: Source, sizes: string): void {
   clearCandidates(img);
   if (candidates?.[1] && !(img.parentElement instanceof HTMLPictureElement)) {
     const picture = document.createElement("picture");
@@ -18,7 +18,7 @@ export function applySource(img: HTMLImageElement, { address, candidates }: Sour
     target.sizes = sizes;
     target.srcset = srcset;
   }
-  img.src = address;
+  img.src = url;
 }
 
 /** Remove the source of `img`. */

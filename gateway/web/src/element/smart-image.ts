@@ -91,7 +91,7 @@ export class SmartImageElement extends Base {
   connectedMoveCallback(): void {}
 
   attributeChangedCallback(): void {
-    if (this.isConnected) this.#schedule();
+    this.#schedule();
   }
 
   /** Load the image again; `fresh` bypasses caches. */
@@ -108,7 +108,7 @@ export class SmartImageElement extends Base {
       viaUrl: !!id && this.#viaUrl,
       base: this.baseUrl,
       variant: { style: this.styleName, version: this.version, link: this.link },
-      widths: words(this.widths)?.map(Number) ?? null,
+      widths: words(this.widths)?.map(Number),
       formats: words(this.formats),
       isSizeless: !this.width || !this.height,
       retry: { max: this.maxRetries, delay: this.retryDelay, maxDelay: this.retryMaxDelay },
@@ -185,6 +185,6 @@ export class SmartImageElement extends Base {
 
 reflectAttributes(SmartImageElement.prototype);
 
-function words(list: string | null): string[] | null {
-  return list?.match(/[^\s,]+/g) ?? null;
+function words(list: string | null): string[] | null | undefined {
+  return list?.match(/[^\s,]+/g);
 }

@@ -5,7 +5,7 @@ const OVERLAYS = `
 :host([hidden]),[hidden]{display:none!important}
 div,section,slot:not([name])::slotted(*){grid-area:1/1;min-width:0;min-height:0}
 div{background:var(--_fill,var(--smart-image-background,var(--_bg)))}
-section{isolation:isolate;display:flex;flex-flow:column;place-content:center;align-items:center;gap:.5em;overflow:hidden;font:.875rem/1.4 system-ui;text-align:center;pointer-events:none}
+section{isolation:isolate;display:grid;place-content:center;place-items:center;gap:.5em;overflow:hidden;font:.9rem system-ui;text-align:center;pointer-events:none}
 .cover{padding:.5em;background:var(--smart-image-overlay,var(--_bg));pointer-events:auto}
 i{padding:.6em;border:.2em solid #8888;border-top-color:var(--_ac);border-radius:50%;opacity:0;animation:turn 1s .3s linear infinite}
 button{font:inherit;color:light-dark(#fff,#111);background:var(--_ac);border:0;border-radius:.3em;padding:.5em 1em}

@@ -67,16 +67,16 @@ export function useSmartImage(target: Readonly<Ref<Target>>): {
   };
 }
 
-/** The cache of presigned URLs by image id; `baseUrl` selects another gateway than the configured one. */
+/** The cache of presigned URLs by image id. `clear` forgets the token, too, as for another user; `baseUrl` selects another gateway than the configured one. */
 export function useImageCache(
   baseUrl?: string,
 ): Pick<ImageCache<ImageUrl>, "get" | "set" | "invalidate" | "clear" | "stats"> {
-  const { cache } = gatewayAt(baseUrl);
+  const { cache, forget } = gatewayAt(baseUrl);
   return {
     get: (id) => cache.get(id),
     set: (id, value, expiresAt = value.expires_at) => cache.set(id, value, expiresAt),
     invalidate: (id) => cache.invalidate(id),
-    clear: () => cache.clear(),
+    clear: forget,
     stats: () => cache.stats(),
   };
 }

@@ -618,13 +618,11 @@ var Session = class {
 	way = "url";
 	#links = new Map();
 	#maker = new LinkMaker(void 0);
-	#spelling = "";
 	#images;
 	constructor(images, tokens) {
 		this.tokens = tokens;
 		this.#images = new Map([...images].map((image) => [image.image_id, image]));
 		configureSmartImage({
-			getToken: () => this.token ?? null,
 			getLink: (id, { renew }) => this.#linkFor(id, renew),
 			monitor: true
 		});
@@ -640,8 +638,8 @@ var Session = class {
 		this.way = way;
 		this.#links.clear();
 		this.#maker = new LinkMaker(this.token);
-		this.#spelling += "/.";
-		configureSmartImage({ baseUrl: location.origin + this.#spelling });
+		const { token } = this;
+		configureSmartImage({ getToken: () => token ?? null });
 	}
 	async linkTo(image) {
 		return image.public ? `/i/${image.image_id}` : this.#maker.make(image.image_id);
