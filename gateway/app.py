@@ -27,6 +27,7 @@ _COMMAND_COMPONENTS = (
     components.signer,
     components.catalog,
     components.shared_tier,
+    components.purge_queue,
     components.origin,
     components.resolver,
 )
@@ -43,6 +44,7 @@ _SERVICE_COMPONENTS = (
     components.catalog,
     components.catalog_query,
     components.shared_tier,
+    components.purge_queue,
     components.origin,
     components.resolver,
     components.descriptions,
@@ -51,6 +53,7 @@ _SERVICE_COMPONENTS = (
     diagnostic_components.explainer,
     background_tasks.health,
     background_tasks.refresh_worker,
+    background_tasks.purge_worker,
     background_tasks.statistics,
     background_tasks.change_feeds,
     background_tasks.trigger_watch,

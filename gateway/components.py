@@ -45,12 +45,14 @@ from gateway.presign.lifetime import Lifetime
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import SignedImage
 from gateway.presign.signer import Signer
+from gateway.purge.intake import PurgeIntake
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.redis_store.description_store import DescriptionStore
 from gateway.redis_store.entry_codec import EntryMac
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel
+from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.replica_store import ReplicaStore
 from gateway.redis_store.url_entries import UrlEntries
@@ -213,6 +215,15 @@ async def shared_tier(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
+async def purge_queue(app: web.Application) -> AsyncIterator[None]:
+    """The queue of purges for caches in front; absent without ``purge``."""
+    settings = app[app_keys.SETTINGS].purge
+    if settings is not None:
+        app[app_keys.PURGE_QUEUE] = queue = PurgeQueue(app[app_keys.REDIS], per_second=settings.per_second)
+        app[app_keys.PURGE_INTAKE] = PurgeIntake(queue, app[app_keys.METRICS])
+    yield
+
+
 def _entry_mac(redis: RedisSettings, cos: CosSettings) -> EntryMac:
     """Return the MAC by ``redis.entry_key``; without one, by the secret that signs URLs."""
     secret, previous = redis.entry_key or cos.secret_key, redis.entry_key_previous
@@ -254,7 +265,12 @@ async def resolver(app: web.Application) -> AsyncIterator[None]:
         app[app_keys.CLOCK].now,
         admits_new=NewVariants(app[app_keys.RENDITIONS], variants.max_new_per_minute).admit,
     )
-    app[app_keys.INVALIDATION] = Invalidation(app.get(app_keys.SHARED_TIER), app.get(app_keys.INVALIDATION_CHANNEL))
+    intake = app.get(app_keys.PURGE_INTAKE)
+    app[app_keys.INVALIDATION] = Invalidation(
+        app.get(app_keys.SHARED_TIER),
+        app.get(app_keys.INVALIDATION_CHANNEL),
+        intake.add if intake is not None else None,
+    )
     app[app_keys.INVALIDATION].add(resolver.invalidate)
     daily = app.get(app_keys.DAILY_STATISTICS)
     app[app_keys.USAGE] = UsageCounter(

@@ -47,8 +47,8 @@ SECRET_KEY = "the-secret-key-of-the-emulator"
 JWT_SECRET = "a-secret-of-at-least-thirty-two-bytes"
 ADMIN_TOKEN = "the-admin-token"
 
-# Keys that live on without a TTL, each for a reason: the refresh queue is bounded by its own entries.
-KEPT_KEYS = {b"image:refresh:queue", b"image:refresh:dead"}
+# Keys that live on without a TTL, each for a reason: the queues are bounded by their own entries.
+KEPT_KEYS = {b"image:refresh:queue", b"image:refresh:dead", b"image:purge:queue", b"image:purge:dead"}
 
 
 @pytest.fixture(scope="session", autouse=True)

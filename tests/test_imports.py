@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "tencent_api": set(),
     "presign": BASE | RECORD | {"gateway.tencent_api"},
     "redis_store": BASE | RECORD | SIGNED,
+    "purge": BASE | RECORD | SIGNED | {"gateway.redis_store", "gateway.tencent_api"},
     "urls": BASE | RECORD | {"gateway.presign", "gateway.redis_store"},
     "origin": BASE | RECORD | SIGNED,
     "delivery": BASE | RECORD | SIGNED | {"gateway.origin"},
@@ -37,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"gateway.origin", "gateway.delivery"},
     "api": BASE
     | {"gateway.access", "gateway.catalog", "gateway.presign", "gateway.redis_store", "gateway.urls"}
-    | {"gateway.origin", "gateway.delivery", "gateway.ops"},
+    | {"gateway.origin", "gateway.delivery", "gateway.ops", "gateway.purge"},
     "server": BASE | {"gateway.api", "gateway.delivery", "gateway.catalog.image_id"},
 }
 # Reads what an operator wrote; the commands start with it.

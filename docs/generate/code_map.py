@@ -18,6 +18,7 @@ ROOMS: Final = {
     "presign": "presigned URLs: credentials, hosts, signature, lifetime, COS's clock",
     "redis_store": "everything that speaks Redis",
     "urls": "the life of a presigned URL: cache tiers, resolver, renewal, invalidation",
+    "purge": "changes reach the edge: the worker that tells caches in front",
     "origin": "bytes from COS: client session, retry and resume, memory cache, shared transfers",
     "delivery": "bytes to the client: responder, relay, redirect, accel; preconditions, ranges, headers",
     "ops": "health, diagnostics, logs",

@@ -30,10 +30,12 @@ from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.renditions import Renditions
 from gateway.presign.signer import Signer
+from gateway.purge.intake import PurgeIntake
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.redis_store.description_store import DescriptionStore
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel
+from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.replica_store import ReplicaStore
 from gateway.redis_store.usage_store import UsageStore
@@ -65,6 +67,8 @@ DESCRIPTION_STORE = web.AppKey("description_store", DescriptionStore)
 DESCRIPTIONS = web.AppKey("descriptions", Descriptions)
 REFUSED_VARIANTS = web.AppKey("refused_variants", RefusedVariants)
 RENDITIONS = web.AppKey("renditions", Renditions)
+PURGE_QUEUE = web.AppKey("purge_queue", PurgeQueue)
+PURGE_INTAKE = web.AppKey("purge_intake", PurgeIntake)
 REFRESH_QUEUE = web.AppKey("refresh_queue", RefreshQueue)
 SHARED_TIER = web.AppKey("shared_tier", SharedTier)
 INVALIDATION_CHANNEL = web.AppKey("invalidation_channel", InvalidationChannel)

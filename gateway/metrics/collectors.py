@@ -111,6 +111,12 @@ class Metrics:
             "refresh_last_success_timestamp_seconds",
             "Unix time when the refresh task last had nothing left to renew; 0 without a refresh task.",
         )
+        self.purges = self._counter(
+            "purges", "Changed images that caches in front were told of, by result.", ("result",)
+        )
+        self.purge_lag = self._gauge(
+            "purge_lag_seconds", "Delay of the oldest purge that is due and not yet sent; 0 when nothing is due."
+        )
         self.dependency_up = self._gauge(
             "dependency_up", "1 if the dependency responded to the last check, else 0.", ("dependency",)
         )

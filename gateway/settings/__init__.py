@@ -24,6 +24,7 @@ from gateway.settings.credentials import (
 from gateway.settings.fallback import FallbackSettings
 from gateway.settings.images import ImageProxySettings, MemoryCacheSettings
 from gateway.settings.jwt import JwtSettings
+from gateway.settings.purge import PurgeSettings
 from gateway.settings.section import Section
 from gateway.settings.server import AdminSettings, LoggingSettings, ServerSettings
 from gateway.settings.stores import ColumnSettings, PostgresSettings, RedisSettings
@@ -48,6 +49,7 @@ __all__ = [
     "LoggingSettings",
     "MemoryCacheSettings",
     "PostgresSettings",
+    "PurgeSettings",
     "RedisSettings",
     "ServerSettings",
     "Settings",
@@ -70,6 +72,7 @@ class Settings(Section):
     redis: RedisSettings = RedisSettings()
     postgres: PostgresSettings
     cos: CosSettings
+    purge: PurgeSettings | None = None
     url_cache: UrlCacheSettings = UrlCacheSettings()
     url_prerefresh: UrlPrerefreshSettings = UrlPrerefreshSettings()
     image_proxy: ImageProxySettings = ImageProxySettings()
@@ -113,6 +116,12 @@ class Settings(Section):
                     f"image_styles.{name}: ignore-error gives the original where COS cannot process it, and "
                     "image_variants.originals is owner"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _require_redis_for_purges(self) -> Self:
+        if self.purge is not None and not self.url_cache.enabled:
+            raise ValueError("purge: needs url_cache.enabled, since purges wait in Redis")
         return self
 
     @model_validator(mode="after")

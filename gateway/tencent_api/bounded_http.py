@@ -14,7 +14,14 @@ _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 class ServiceUnavailable(Exception):
-    """The service did not answer in time, or not as it should; the text contains neither a secret nor a body."""
+    """The service did not answer in time, or not as it should; the text contains neither a secret nor a body.
+
+    ``status`` is that of its answer; None if there is none, or it is not at fault.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class BoundedHttp:
@@ -41,11 +48,11 @@ class BoundedHttp:
             await self._session.close()
 
     async def get(self, url: str) -> bytes:
-        """Return the body of a 200; raises ``ServiceUnavailable`` for anything else."""
+        """Return the body of a 2xx; raises ``ServiceUnavailable`` for anything else."""
         return await self._request("GET", url, _NO_HEADERS, None)
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> bytes:
-        """Return the body of a 200; raises ``ServiceUnavailable`` for anything else."""
+        """Return the body of a 2xx; raises ``ServiceUnavailable`` for anything else."""
         return await self._request("POST", url, headers, body)
 
     async def _request(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
@@ -59,8 +66,8 @@ class BoundedHttp:
                     method, yarl.URL(url, encoded=True), headers=headers, data=body, allow_redirects=False
                 ) as response,
             ):
-                if response.status != 200:
-                    raise ServiceUnavailable(f"status {response.status}")
+                if not 200 <= response.status < 300:
+                    raise ServiceUnavailable(f"status {response.status}", response.status)
                 return await _bounded(response)
         except TimeoutError:
             raise ServiceUnavailable(f"no answer within {self._timeout:g} s") from None

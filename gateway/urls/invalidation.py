@@ -1,7 +1,7 @@
 """Invalidation of changed images: in this process, in Redis, and on the other replicas."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from gateway.errors import DependencyDown
 from gateway.redis_store.invalidation_channel import InvalidationChannel
@@ -14,11 +14,20 @@ Invalidate = Callable[[str | None], None]
 
 
 class Invalidation:
-    """Invalidates the caches of this process (``add``), the tier in Redis, and the other replicas."""
+    """Invalidates the caches of this process (``add``), the tier in Redis, and the other replicas.
 
-    def __init__(self, shared: SharedTier | None, channel: InvalidationChannel | None) -> None:
+    ``purge`` is told of the images afterwards, for the caches in front; it does not raise.
+    """
+
+    def __init__(
+        self,
+        shared: SharedTier | None,
+        channel: InvalidationChannel | None,
+        purge: Callable[[Sequence[str]], Awaitable[None]] | None = None,
+    ) -> None:
         self._shared = shared
         self._channel = channel
+        self._purge = purge
         self._caches: list[Invalidate] = []
 
     def add(self, invalidate: Invalidate) -> None:
@@ -42,6 +51,8 @@ class Invalidation:
             logger.warning("images not dropped from redis: count=%s reason=%s", len(image_ids), error)
         for image_id in image_ids:
             self.invalidate_here(image_id)  # again: a request may have read an entry just before the drop
+        if self._purge is not None:
+            await self._purge(image_ids)
 
     async def invalidate_everywhere(self, image_ids: Sequence[str]) -> None:
         """Invalidate a change that only this replica has seen: a purge, killed links, a missing row."""

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel
 
 from gateway.ops.placeholders import PLACEHOLDERS
-from gateway.settings import FallbackSettings, JwtSettings, Settings
+from gateway.settings import FallbackSettings, JwtSettings, PurgeSettings, Settings
 from gateway.settings.sources import load_settings
 from tests.config.files import GATEWAY_YAML, ROOT, read, read_yaml
 from tests.settings_keys import section_in
@@ -54,7 +54,7 @@ def test_only_keys_without_a_default_are_set_in_the_configuration_file() -> None
     required = {
         f"{name}.{key}"
         for name, field in Settings.model_fields.items()
-        if (section := section_in(field.annotation)) is not None
+        if (section := section_in(field.annotation)) is not None and field.default is not None
         for key, setting in section.model_fields.items()
         if setting.is_required()
     }
@@ -94,7 +94,7 @@ def examples() -> dict[str, Any]:
 
 
 def test_the_examples_in_the_configuration_file_load() -> None:
-    assert examples().keys() == {"image_styles", "image_proxy", "access"}
+    assert examples().keys() == {"image_styles", "image_proxy", "access", "purge"}
     assert len(Settings(**uncommented() | examples()).image_styles) == 3
 
 
@@ -102,6 +102,12 @@ def test_the_jwt_example_shows_every_key_with_its_default() -> None:
     example = examples()["access"]["jwt"]
     assert example.keys() == JwtSettings.model_fields.keys() - {"public_key", "jwks_url"}  # in place of the secret
     assert JwtSettings(**example).model_dump() == JwtSettings(secret=example["secret"]).model_dump()
+
+
+def test_the_example_of_purges_shows_every_key_with_its_default() -> None:
+    example = examples()["purge"]
+    assert example.keys() == PurgeSettings.model_fields.keys()
+    assert PurgeSettings(**example) == PurgeSettings(target=example["target"], url=example["url"])
 
 
 def test_the_example_of_the_fallback_picture_shows_every_key_with_its_default() -> None:

@@ -1,0 +1,25 @@
+"""The addresses of an image in caches in front: of the original and of every rendition."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from gateway.presign.renditions import Renditions
+
+_PATHS: Final = ("/i/{}", "/api/v1/images/{}/proxy")
+
+
+class Addresses:
+    """The addresses of images under each of ``base_urls``, as the gateway itself writes them."""
+
+    def __init__(self, base_urls: Sequence[str], renditions: Renditions) -> None:
+        queries = ["", *(f"?{renditions.query(name)}" for name in renditions.names)]
+        self._templates = [base + path + query for base in base_urls for path in _PATHS for query in queries]
+
+    @property
+    def per_image(self) -> int:
+        """The number of addresses of one image."""
+        return len(self._templates)
+
+    def of(self, image_id: str) -> list[str]:
+        """Return the addresses of the image. An id has no character that a path would have to escape (RFC 3986)."""
+        return [template.format(image_id) for template in self._templates]

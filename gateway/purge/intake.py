@@ -1,0 +1,56 @@
+"""Takes changed images into the queue of purges; while Redis does not answer, it keeps them in memory."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from gateway.metrics.collectors import Metrics
+from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_store.purge_queue import PurgeQueue
+
+# Seconds from a change to its purge. By then every replica has dropped the image, so that the edge does not fetch the
+# old one again; and each has queued the purge, so that it is sent once.
+_SETTLE: Final = 1.0
+_MOST_KEPT: Final = 100_000
+
+
+class PurgeIntake:
+    """Queues changed images; ``flush`` queues those that Redis did not take."""
+
+    def __init__(
+        self,
+        queue: PurgeQueue,
+        metrics: Metrics,
+        *,
+        now: Callable[[], float] = time.time,
+        settle: float = _SETTLE,
+    ) -> None:
+        self._queue = queue
+        self._metrics = metrics
+        self._now = now
+        self._settle = settle
+        self._kept: dict[str, None] = {}
+
+    async def add(self, image_ids: Sequence[str]) -> None:
+        """Queue the images, or keep them until ``flush``; does not raise for Redis."""
+        room = _MOST_KEPT - len(self._kept)
+        new = [image_id for image_id in dict.fromkeys(image_ids) if image_id not in self._kept]
+        self._kept.update(dict.fromkeys(new[:room]))
+        self._count_dropped(len(new[room:]))
+        try:
+            await self.flush()
+        except CacheUnavailable:
+            return  # the guard logs the outage; the worker flushes when it is over
+
+    async def flush(self) -> None:
+        """Queue what is kept. Raises ``CacheUnavailable``."""
+        if not self._kept:
+            return
+        image_ids = list(self._kept)
+        self._count_dropped(await self._queue.enqueue(image_ids, self._now() + self._settle))
+        for image_id in image_ids:
+            self._kept.pop(image_id, None)
+
+    def _count_dropped(self, count: int) -> None:
+        if count:
+            self._metrics.purges.labels(result="dropped").inc(count)

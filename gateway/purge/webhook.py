@@ -1,0 +1,41 @@
+"""A webhook: one POST of JSON names the images, their addresses and their cache tags."""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from gateway.purge.addresses import Addresses
+from gateway.purge.target import PurgeRefused, TargetUnavailable
+from gateway.tencent_api.bounded_http import BoundedHttp, ServiceUnavailable
+
+_MOST_IMAGES: Final = 200
+_MOST_ADDRESSES: Final = 1000
+# The content is at fault, not the service: 400, 413 (Content Too Large), 422 (RFC 9110 section 15.5).
+_REFUSED: Final = frozenset({400, 413, 422})
+
+
+class Webhook:
+    """Sends purges to ``url``; ``token`` is its bearer token."""
+
+    def __init__(self, http: BoundedHttp, url: str, addresses: Addresses, *, token: str | None = None) -> None:
+        self._http = http
+        self._url = url
+        self._addresses = addresses
+        self._headers = {"Content-Type": "application/json"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self.most = max(1, min(_MOST_IMAGES, _MOST_ADDRESSES // max(1, addresses.per_image)))
+
+    async def purge(self, image_ids: Sequence[str]) -> None:
+        """Return once the webhook answered 2xx. Raises ``TargetUnavailable`` or ``PurgeRefused``."""
+        body = {
+            "image_ids": list(image_ids),
+            "urls": [address for image_id in image_ids for address in self._addresses.of(image_id)],
+            "cache_tags": [f"image-{image_id}" for image_id in image_ids],
+        }
+        try:
+            await self._http.post(self._url, self._headers, json.dumps(body).encode())
+        except ServiceUnavailable as error:
+            if error.status in _REFUSED:
+                raise PurgeRefused(str(error)) from error
+            raise TargetUnavailable(str(error)) from error

@@ -1,0 +1,135 @@
+"""The worker that sends the purges that are due: one batch a request, within the rate of all replicas."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from gateway.metrics.collectors import Metrics
+from gateway.purge.intake import PurgeIntake
+from gateway.purge.target import PurgeRefused, Target, TargetUnavailable
+from gateway.redis_store.guarded_client import CacheUnavailable, WrongType
+from gateway.redis_store.leased_queue import Claim
+from gateway.redis_store.purge_queue import PurgeQueue
+
+logger = logging.getLogger(__name__)
+
+_LOOK_EVERY: Final = 1.0  # seconds; another replica may have queued meanwhile
+_FIRST_PAUSE: Final = 1.0  # seconds after a failure of the target, doubled by each further one
+_LONGEST_PAUSE: Final = 60.0
+
+
+class PurgeWorker:
+    """Sends purges, the oldest first. While the target takes none, they keep their places in the queue.
+
+    Results: ``sent``; ``postponed`` (the target takes none now); ``failed`` (it refused the image, to be tried again);
+    ``dead`` (refused for the last time).
+    """
+
+    def __init__(
+        self,
+        queue: PurgeQueue,
+        intake: PurgeIntake,
+        target: Target,
+        metrics: Metrics,
+        *,
+        now: Callable[[], float] = time.time,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self._queue = queue
+        self._intake = intake
+        self._target = target
+        self._metrics = metrics
+        self._now = now
+        self._random = random
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Send until cancelled. A failure is logged, and the worker goes on after a pause."""
+        while True:
+            await asyncio.sleep(await self._step())
+
+    async def _step(self) -> float:
+        """Send a batch; return how many seconds to pause."""
+        try:
+            return await self.send_batch()
+        except WrongType as error:
+            logger.warning("the queue of purges is repaired: %s", error)
+            await self._repair()
+        except CacheUnavailable as error:
+            logger.debug("purges wait for redis: %s", error)
+        except Exception:  # the task survives unforeseen errors
+            self._metrics.background_errors.labels(task="purge-worker").inc()
+            logger.exception("sending purges failed")
+        return _LOOK_EVERY
+
+    async def _repair(self) -> None:
+        try:
+            await self._queue.repair()
+        except CacheUnavailable as error:
+            logger.debug("the queue of purges cannot be repaired now: %s", error)
+
+    async def send_batch(self) -> float:
+        """Send the next batch, if one is due; return after how many seconds to look again.
+
+        Raises ``CacheUnavailable``; the lease then returns what was claimed.
+        """
+        await self._intake.flush()
+        next_due, now = await self._queue.next_due(), self._now()
+        self._metrics.purge_lag.set(max(0.0, now - next_due) if next_due is not None else 0.0)
+        if next_due is None or next_due > now:
+            return _LOOK_EVERY if next_due is None else min(_LOOK_EVERY, next_due - now)
+        await asyncio.sleep(await self._queue.take_slot())
+        claimed_at = self._now()
+        claims = await self._queue.claim(claimed_at, self._target.most)
+        if not claims:  # another replica was faster
+            return _LOOK_EVERY
+        try:
+            await self._send(claims, claimed_at)
+        except TargetUnavailable as error:
+            return self._pause(error)
+        if self._failures:
+            logger.info("purges are sent again")
+        self._failures = 0
+        return 0.0
+
+    async def _send(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
+        """Send the claims; halve a batch that is refused until the image that is at fault is alone."""
+        batches = [claims]
+        while batches:
+            batch = batches.pop()
+            try:
+                await self._target.purge([claim.item for claim in batch])
+            except TargetUnavailable:
+                waiting = [claim for one in (batch, *batches) for claim in one]
+                self._metrics.purges.labels(result="postponed").inc(len(waiting))
+                await self._queue.release(waiting, claimed_at)
+                raise
+            except PurgeRefused as error:
+                if len(batch) > 1:
+                    half = len(batch) // 2
+                    batches += [batch[half:], batch[:half]]
+                    await asyncio.sleep(await self._queue.take_slot())
+                    continue
+                await self._fail(batch[0].item, str(error))
+            else:
+                await self._queue.sent(batch, claimed_at)
+                self._metrics.purges.labels(result="sent").inc(len(batch))
+            if batches:
+                await asyncio.sleep(await self._queue.take_slot())
+
+    async def _fail(self, image_id: str, reason: str) -> None:
+        given_up = await self._queue.fail(image_id, reason, self._now())
+        self._metrics.purges.labels(result="dead" if given_up else "failed").inc()
+        if given_up:
+            logger.error("purge given up: image_id=%s reason=%s", image_id, reason)
+
+    def _pause(self, error: TargetUnavailable) -> float:
+        """Return the seconds until the next try; log the first failure of an outage."""
+        if not self._failures:
+            logger.warning("the target takes no purges, they wait: reason=%s", error)
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * float(2 ** min(self._failures, 10)))
+        self._failures += 1
+        return pause * (0.5 + self._random() / 2)

@@ -1,0 +1,128 @@
+"""The queue of purges in Redis: the id of a changed image is due when its purge should be sent.
+
+Every replica hears of a change, and each queues it: an id that waits keeps its time, so the change is sent once.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from gateway.catalog.image_id import parse_image_id
+from gateway.errors import InvalidImageId
+from gateway.redis_store.guarded_client import GuardedRedis
+from gateway.redis_store.leased_queue import Claim, Codec, LeasedQueue
+
+_LEASE: Final = 60.0  # seconds; a request to a target takes at most ten
+_MAX_ATTEMPTS: Final = 5
+_MAX_DEAD: Final = 10_000
+_QUEUED_AT_ONCE: Final = 500
+_LONGEST_WAIT: Final = 600.0  # seconds; a later time was written by another program
+
+# KEYS[1] the queue; ARGV[1] when the purges are due, ARGV[2] how many may be queued, then the words. A word that is
+# queued for later, under a lease or after a failure, comes due earlier: its image has changed again. One that is queued
+# for earlier keeps its time. Returns the number of words that found no room.
+_ENQUEUE = """
+local due, most = tonumber(ARGV[1]), tonumber(ARGV[2])
+local queued, dropped = redis.call('ZCARD', KEYS[1]), 0
+for i = 3, #ARGV do
+    local score = redis.call('ZSCORE', KEYS[1], ARGV[i])
+    if score and tonumber(score) > due then
+        redis.call('ZADD', KEYS[1], ARGV[1], ARGV[i])
+    elseif not score and queued < most then
+        redis.call('ZADD', KEYS[1], ARGV[1], ARGV[i])
+        queued = queued + 1
+    elseif not score then
+        dropped = dropped + 1
+    end
+end
+return dropped
+"""
+
+# KEYS[1] the queue; ARGV[1] the end of the lease, then the words. Removes those that are still under that lease.
+_REMOVE_LEASED = """
+for i = 2, #ARGV do
+    if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or '') == tonumber(ARGV[1]) then
+        redis.call('ZREM', KEYS[1], ARGV[i])
+    end
+end
+"""
+
+# KEYS[1] the queue; ARGV[1] the end of the lease, then a word and its time, and so on. Gives those that are still under
+# that lease their times.
+_RELEASE_LEASED = """
+for i = 2, #ARGV, 2 do
+    if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or '') == tonumber(ARGV[1]) then
+        redis.call('ZADD', KEYS[1], 'XX', ARGV[i + 1], ARGV[i])
+    end
+end
+"""
+
+# KEYS[1] the time of the next slot (Unix seconds by Redis' own clock, which all replicas share); ARGV[1] the seconds
+# between two slots, ARGV[2] the longest wait that is believed. Returns the seconds until the slot that it takes.
+_TAKE_SLOT = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local free = tonumber(redis.call('GET', KEYS[1]) or '')
+if not (free and free > now and free < now + tonumber(ARGV[2])) then
+    free = now
+end
+local after = free + tonumber(ARGV[1])
+redis.call('SET', KEYS[1], string.format('%.6f', after), 'PX', math.ceil((after - now) * 1000))
+return string.format('%.6f', free - now)
+"""
+
+
+def _decode(word: bytes) -> str:
+    try:
+        return parse_image_id(word.decode("ascii"))
+    except InvalidImageId:
+        raise ValueError("not an image id") from None
+
+
+_CODEC: Final = Codec[str](str, _decode)
+
+
+class PurgeQueue(LeasedQueue[str]):
+    """Purges by due time, in ``purge:queue``, ``purge:dead`` and ``purge:attempts``; at most ``max_queued``.
+
+    ``purge:pace`` bounds the requests of all replicas together to ``per_second``.
+    """
+
+    def __init__(self, guard: GuardedRedis, *, per_second: float, max_queued: int = 1_000_000) -> None:
+        super().__init__(guard, "purge", _CODEC, lease=lambda: _LEASE, max_attempts=_MAX_ATTEMPTS, max_dead=_MAX_DEAD)
+        self._pace = guard.key("purge", "pace")
+        self._interval = 1 / per_second
+        self._max_queued = max_queued
+
+    async def enqueue(self, image_ids: Sequence[str], due_at: float) -> int:
+        """Queue the images that do not wait yet; return how many found no room."""
+        dropped = 0
+        for start in range(0, len(image_ids), _QUEUED_AT_ONCE):
+            async with self._guard.bounded():
+                dropped += await self._guard.client.eval(
+                    _ENQUEUE, 1, self._queue, due_at, self._max_queued, *image_ids[start : start + _QUEUED_AT_ONCE]
+                )
+        return dropped
+
+    async def sent(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
+        """Remove the purges that were claimed at that time and sent; an image that changed meanwhile stays."""
+        words = [claim.item for claim in claims]
+        async with self._guard.bounded():
+            await self._guard.client.eval(_REMOVE_LEASED, 1, self._queue, claimed_at + _LEASE, *words)
+            await self._guard.client.hdel(self._attempts, *words)
+
+    async def release(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
+        """Give the purges that were claimed at that time their places in the queue back, without an attempt."""
+        words = [part for claim in claims for part in (claim.item, claim.due_at)]
+        async with self._guard.bounded():
+            await self._guard.client.eval(_RELEASE_LEASED, 1, self._queue, claimed_at + _LEASE, *words)
+
+    async def take_slot(self) -> float:
+        """Take the next request that the rate allows; return the seconds until then."""
+        async with self._guard.bounded():
+            longest = _LONGEST_WAIT + self._interval
+            return float(await self._guard.client.eval(_TAKE_SLOT, 1, self._pace, self._interval, longest))
+
+    async def repair(self) -> None:
+        """Delete those of the keys that hold another type."""
+        await super().repair()
+        await self._guard.remove_unless(b"string", [self._pace])

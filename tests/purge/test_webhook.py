@@ -1,0 +1,92 @@
+"""The webhook: one POST of JSON, and what its answers mean for the images."""
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.presign.renditions import Renditions
+from gateway.purge.addresses import Addresses
+from gateway.purge.target import PurgeRefused, TargetUnavailable
+from gateway.purge.webhook import Webhook
+from gateway.settings import StyleSettings
+from gateway.tencent_api.bounded_http import BoundedHttp
+from tests.answering import Service, answering
+
+CARD = StyleSettings(process="imageMogr2/thumbnail/{width}x", widths=(320, 640), formats=("webp",))
+RENDITIONS = Renditions({"thumb": "imageMogr2/thumbnail/300x300", "card": CARD})
+QUERIES = ["", "?style=thumb"] + [
+    f"?style=card&w={width}&format={image_format}" for width in (320, 640) for image_format in ("webp", "original")
+]
+BASES = ("https://img.example.com", "https://cdn.example.net:8443")
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    """A webhook on a free port."""
+    async with answering() as service:
+        yield service
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[BoundedHttp]:
+    """A client that waits half a second."""
+    async with BoundedHttp(0.5) as http:
+        yield http
+
+
+def test_an_image_has_an_address_for_each_base_path_and_rendition_and_each_once() -> None:
+    addresses = Addresses(BASES, RENDITIONS)
+    found = addresses.of("user:bob@v1.2_x-y")
+    paths = ("/i/user:bob@v1.2_x-y", "/api/v1/images/user:bob@v1.2_x-y/proxy")
+    assert found == [base + path + query for base in BASES for path in paths for query in QUERIES]
+    assert len(set(found)) == len(found) == addresses.per_image == 24
+
+
+async def test_a_purge_names_ids_addresses_and_tags(service: Service, http: BoundedHttp) -> None:
+    addresses = Addresses(BASES[:1], RENDITIONS)
+    service.status, service.body = 204, b""
+    await Webhook(http, f"{service.url}/purge?from=gateway", addresses, token="t0ken").purge(["a", "b"])
+    ((request, body),) = service.seen
+    assert (request.method, request.path_qs) == ("POST", "/purge?from=gateway")
+    assert (request.content_type, request.headers["Authorization"]) == ("application/json", "Bearer t0ken")
+    assert json.loads(body) == {
+        "image_ids": ["a", "b"],
+        "urls": addresses.of("a") + addresses.of("b"),
+        "cache_tags": ["image-a", "image-b"],
+    }
+
+
+async def test_without_a_token_none_is_sent(service: Service, http: BoundedHttp) -> None:
+    await Webhook(http, service.url, Addresses((), RENDITIONS)).purge(["a"])
+    assert "Authorization" not in service.seen[0][0].headers
+
+
+@pytest.mark.parametrize("status", [301, 401, 403, 404, 429, 500, 503])
+async def test_a_status_that_is_not_about_the_images_is_for_later(
+    service: Service, http: BoundedHttp, status: int
+) -> None:
+    service.status = status
+    with pytest.raises(TargetUnavailable, match=f"status {status}"):
+        await Webhook(http, service.url, Addresses((), RENDITIONS)).purge(["a"])
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+async def test_a_refusal_of_the_content_counts_against_the_images(
+    service: Service, http: BoundedHttp, status: int
+) -> None:
+    service.status = status
+    with pytest.raises(PurgeRefused, match=f"status {status}"):
+        await Webhook(http, service.url, Addresses((), RENDITIONS)).purge(["a"])
+
+
+async def test_a_webhook_that_hangs_or_is_not_there_is_for_later(service: Service, http: BoundedHttp) -> None:
+    service.hangs = True
+    for url in (service.url, "http://127.0.0.1:1/"):
+        with pytest.raises(TargetUnavailable):
+            await Webhook(http, url, Addresses((), RENDITIONS)).purge(["a"])
+
+
+@pytest.mark.parametrize(("bases", "most"), [((), 200), (BASES[:1], 83), (BASES, 41)])
+def test_a_request_names_a_thousand_addresses_at_most(http: BoundedHttp, bases: tuple[str, ...], most: int) -> None:
+    assert Webhook(http, "http://x", Addresses(bases, RENDITIONS)).most == most

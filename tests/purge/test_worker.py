@@ -1,0 +1,171 @@
+"""The worker of purges: within the rate, the oldest first, each once, and nothing lost while the target fails."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+import redis
+
+from gateway.metrics.collectors import Metrics
+from gateway.purge.intake import PurgeIntake
+from gateway.purge.target import PurgeRefused, TargetUnavailable
+from gateway.purge.worker import PurgeWorker
+from gateway.redis_store.purge_queue import PurgeQueue
+from tests.tier import Clock, Tier
+
+
+@dataclass
+class Edge:
+    """A target that remembers what it purged, may be away, and refuses some images."""
+
+    most: int = 200
+    is_away: bool = False
+    refuses: set[str] = field(default_factory=set)
+    requests: list[list[str]] = field(default_factory=list)
+    while_sending: Callable[[], None] = lambda: None
+
+    async def purge(self, image_ids: Sequence[str]) -> None:
+        self.while_sending()
+        if self.is_away:
+            raise TargetUnavailable("status 503")
+        if self.refuses & set(image_ids):
+            raise PurgeRefused("status 400")
+        self.requests.append(list(image_ids))
+
+
+@dataclass
+class Purges:
+    """A worker with its parts, on a clock of the test's."""
+
+    clock: Clock
+    queue: PurgeQueue
+    intake: PurgeIntake
+    edge: Edge
+    metrics: Metrics
+    worker: PurgeWorker
+
+    def count(self, result: str) -> float:
+        """Return how many purges came to that result."""
+        return self.metrics.registry.get_sample_value("image_gateway_purges_total", {"result": result}) or 0.0
+
+    async def drain(self) -> None:
+        """Send until nothing is due."""
+        while not await self.worker.send_batch():
+            pass
+
+
+def purges_of(tier: Tier, *, per_second: float = 1000) -> Purges:
+    """Return a worker that sends at once what is added."""
+    queue, edge, metrics = PurgeQueue(tier.guard, per_second=per_second), Edge(), Metrics()
+    intake = PurgeIntake(queue, metrics, now=tier.clock, settle=0)
+    worker = PurgeWorker(queue, intake, edge, metrics, now=tier.clock, random=lambda: 1.0)
+    return Purges(tier.clock, queue, intake, edge, metrics, worker)
+
+
+@pytest.fixture
+def purges(tier: Tier) -> Purges:
+    """A worker that sends at once what is added."""
+    return purges_of(tier)
+
+
+async def test_100_000_changed_rows_leave_within_the_rate_the_oldest_first_each_once(tier: Tier) -> None:
+    per_second, rows = 200, 100_000
+    purges = purges_of(tier, per_second=per_second)
+    purges.edge.most = 1000
+    ids = [f"image-{number:06}" for number in range(rows)]
+    for start in range(0, rows, 1000):
+        for _replica in range(2):
+            await purges.intake.add(ids[start : start + 1000])
+        tier.clock.now += 0.5
+    began = time.monotonic()
+    await purges.drain()
+    assert time.monotonic() - began >= (rows / 1000 - 1) / per_second
+    assert [image_id for request in purges.edge.requests for image_id in request] == ids
+    assert purges.count("sent") == rows
+
+
+async def test_a_purge_waits_until_every_replica_has_dropped_the_image(tier: Tier) -> None:
+    purges = purges_of(tier)
+    await PurgeIntake(purges.queue, purges.metrics, now=tier.clock).add(["a"])
+    assert 0 < await purges.worker.send_batch() <= 1
+    assert purges.edge.requests == []
+    tier.clock.now += 1
+    await purges.drain()
+    assert purges.edge.requests == [["a"]]
+
+
+async def test_purges_keep_their_places_while_the_target_is_away(
+    purges: Purges, caplog: pytest.LogCaptureFixture
+) -> None:
+    await purges.intake.add(["a"])
+    purges.clock.now += 1
+    await purges.intake.add(["b"])
+    purges.edge.is_away = True
+    with caplog.at_level(logging.INFO, "gateway.purge"):
+        assert [await purges.worker.send_batch() for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+        purges.clock.now += 100
+        await purges.worker.send_batch()
+        assert purges.metrics.registry.get_sample_value("image_gateway_purge_lag_seconds") == 101
+        purges.edge.is_away = False
+        await purges.drain()
+    assert purges.edge.requests == [["a", "b"]]
+    assert (purges.count("postponed"), purges.count("sent")) == (18, 2)
+    assert purges.metrics.registry.get_sample_value("image_gateway_purge_lag_seconds") == 0
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+async def test_one_refused_image_holds_up_no_other_and_goes_to_the_dead_list(purges: Purges) -> None:
+    ids = [f"id-{number}" for number in range(9)]
+    await purges.intake.add(ids)
+    purges.edge.refuses = {"id-4"}
+    await purges.drain()
+    sent = [image_id for request in purges.edge.requests for image_id in request]
+    assert sorted(sent) == [image_id for image_id in ids if image_id != "id-4"]
+    for _attempt in range(4):
+        purges.clock.now += 3600
+        await purges.drain()
+    (dead,) = await purges.queue.dead()
+    assert (dead.item, dead.reason, dead.attempts) == ("id-4", "status 400", 5)
+    assert (purges.count("failed"), purges.count("dead")) == (4, 1)
+    purges.edge.refuses.clear()
+    assert await purges.queue.requeue(purges.clock.now) == 1
+    await purges.drain()
+    assert purges.edge.requests[-1] == ["id-4"]
+
+
+async def test_a_target_that_fails_in_the_middle_of_a_split_batch_gets_the_rest_later(purges: Purges) -> None:
+    await purges.intake.add(["a", "b", "c", "d"])
+    purges.edge.refuses = {"a"}
+
+    def go_away() -> None:
+        purges.edge.is_away = bool(purges.edge.requests)
+
+    purges.edge.while_sending = go_away
+    assert await purges.worker.send_batch() == 1
+    assert purges.edge.requests == [["b"]]
+    purges.edge.while_sending = lambda: None
+    purges.edge.is_away = False
+    await purges.drain()
+    assert purges.edge.requests == [["b"], ["c", "d"]]
+
+
+async def test_what_redis_did_not_take_is_kept_and_queued_later(tier: Tier, redis_client: "redis.Redis") -> None:
+    purges = purges_of(tier)
+    redis_client.set("image:purge:queue", "not a sorted set", ex=60)
+    await purges.intake.add(["a", "b"])
+    await purges.queue.repair()
+    await purges.drain()
+    assert purges.edge.requests == [["a", "b"]]
+
+
+async def test_two_workers_send_each_purge_once(tier: Tier) -> None:
+    purges = purges_of(tier)
+    other = PurgeWorker(purges.queue, purges.intake, purges.edge, purges.metrics, now=tier.clock)
+    purges.edge.most = 3
+    await purges.intake.add([f"id-{number}" for number in range(20)])
+    while not await purges.worker.send_batch() or not await other.send_batch():
+        pass
+    sent = [image_id for request in purges.edge.requests for image_id in request]
+    assert len(sent) == len(set(sent)) == 20

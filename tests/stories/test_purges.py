@@ -1,0 +1,122 @@
+"""A change reaches the caches in front: of a row, by a purge, on two replicas, and through a kill -9."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import yaml
+from pydantic import SecretStr
+
+from gateway.metrics.collectors import Metrics
+from gateway.presign.renditions import Renditions
+from gateway.purge.addresses import Addresses
+from gateway.purge.intake import PurgeIntake
+from gateway.purge.webhook import Webhook
+from gateway.purge.worker import PurgeWorker
+from gateway.redis_store.client import open_redis
+from gateway.redis_store.guarded_client import GuardedRedis
+from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.settings import RedisSettings
+from gateway.tencent_api.bounded_http import BoundedHttp
+from tests.answering import Service, answering
+from tests.conftest import ADMIN_TOKEN, Images, StartGateway
+from tests.processes import gateway_process
+from tests.waiting import until
+
+BASE = "https://img.example.com"
+
+
+@pytest.fixture
+async def edge() -> AsyncIterator[Service]:
+    """A webhook on a free port."""
+    async with answering() as service:
+        yield service
+
+
+def purge(edge: Service) -> dict[str, Any]:
+    """Return the section that sends purges there."""
+    return {"target": "webhook", "url": edge.url, "base_urls": [BASE], "per_second": 100}
+
+
+def sent(edge: Service) -> list[str]:
+    """Return the ids that were sent, in order."""
+    return [image_id for _, body in edge.seen for image_id in json.loads(body)["image_ids"]]
+
+
+async def test_a_changed_row_and_a_purge_are_sent_once_by_two_replicas(
+    start_gateway: StartGateway, images: Images, edge: Service, redis_client: "redis.Redis"
+) -> None:
+    replicas = [await start_gateway(purge=purge(edge)) for _ in range(2)]
+    for image_id in ("a", "b"):
+        await images.add(image_id)
+    for replica in replicas:
+        assert (await replica.get("/i/a")).status == 200
+    await images.execute("UPDATE images SET mime_type = 'image/webp' WHERE id = 'a'")
+    await until(lambda: sent(edge) == ["a"], what="the purge of the row")
+    answer = await replicas[0].request(
+        "POST",
+        "/api/v1/cache/purge",
+        admin=True,
+        json={"image_ids": ["b"]},
+        headers={"Authorization": f"Bearer {ADMIN_TOKEN}"},
+    )
+    assert answer.status == 200
+    await until(lambda: not redis_client.exists("image:purge:queue") and len(sent(edge)) > 1, what="an empty queue")
+    assert sent(edge) == ["a", "b"]
+    assert sum(replica.sample("purges_total", result="sent") for replica in replicas) == 2
+    urls = json.loads(edge.seen[0][1])["urls"]
+    assert urls == [f"{BASE}/i/a", f"{BASE}/api/v1/images/a/proxy"]
+
+
+async def test_nothing_is_queued_without_a_target(
+    start_gateway: StartGateway, images: Images, redis_client: "redis.Redis"
+) -> None:
+    gateway = await start_gateway()
+    await images.add("a")
+    await gateway.request(
+        "POST",
+        "/api/v1/cache/purge",
+        admin=True,
+        json={"image_ids": ["a"]},
+        headers={"Authorization": f"Bearer {ADMIN_TOKEN}"},
+    )
+    assert not redis_client.keys("image:purge:*")
+
+
+async def test_a_purge_whose_gateway_is_killed_while_it_sends_is_sent_by_another(
+    raw_settings: dict[str, dict[str, Any]],
+    images: Images,
+    edge: Service,
+    redis_url: str,
+    redis_client: "redis.Redis",
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "gateway.yaml"
+    config.write_text(yaml.safe_dump({**raw_settings, "purge": purge(edge)}))
+    edge.hangs = True
+    async with gateway_process("serve", "--config", str(config)) as gateway:
+        await images.add("a")
+        await images.execute("UPDATE images SET mime_type = 'image/webp' WHERE id = 'a'")
+        await until(lambda: sent(edge) == ["a"], what="the first try")
+        gateway.process.kill()
+        await gateway.exit_code()
+    assert redis_client.zcard("image:purge:queue") == 1
+    edge.hangs = False
+    metrics = Metrics()
+    async with (
+        open_redis(RedisSettings(url=SecretStr(redis_url))) as client,
+        BoundedHttp() as http,
+    ):
+        queue = PurgeQueue(GuardedRedis(client, "image:", 1.0), per_second=100)
+        webhook = Webhook(http, edge.url, Addresses((), Renditions({})))
+        worker = PurgeWorker(
+            queue, PurgeIntake(queue, metrics), webhook, metrics, now=lambda: time.time() + 60
+        )  # when the lease has ended
+        await asyncio.wait_for(worker.send_batch(), 5)
+    assert sent(edge) == ["a", "a"]
+    assert redis_client.zcard("image:purge:queue") == 0
