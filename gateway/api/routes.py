@@ -19,6 +19,7 @@ from gateway.api import (
 )
 from gateway.api.accel_prefix import AccelPrefix
 from gateway.api.beacons import Beacons
+from gateway.api.console_files import ConsoleFiles
 from gateway.api.openapi.document import openapi
 from gateway.api.static_files import StaticFiles
 
@@ -77,6 +78,7 @@ def add_admin_routes(app: web.Application) -> None:
     app.router.add_get("/api/v1/monitoring/stats", monitoring.stats, name="stats")
     app.router.add_get("/api/v1/monitoring/stats/daily", monitoring.daily_stats, name="daily_stats")
     app.router.add_get("/api/v1/monitoring/queue", monitoring.queue, name="queue")
+    ConsoleFiles().add_routes(app)
     app.router.add_get("/api/v1/monitoring/console", console.console, name="console", allow_head=False)
     app.router.add_get("/api/v1/monitoring/settings", console.configuration, name="settings", allow_head=False)
     app.router.add_post("/api/v1/monitoring/debug", console.debug, name="debug")

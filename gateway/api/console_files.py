@@ -1,0 +1,69 @@
+"""The console's page at ``/`` of the admin port, and its files."""
+
+import asyncio
+from collections.abc import Mapping
+from importlib import resources
+from typing import Final
+
+from aiohttp import web
+
+from gateway.api.host_guard import known_host_only
+from gateway.errors import RouteNotFound
+
+# Name to its place in the package, and its type. Nothing else is served.
+_FILES: Final = {
+    "index.html": ("index.html", "text/html"),
+    "console.js": ("console.js", "text/javascript"),
+    "charts.js": ("charts.js", "text/javascript"),
+    "words.js": ("words.js", "text/javascript"),
+    "console.css": ("console.css", "text/css"),
+    "uPlot.js": ("vendor/uPlot.js", "text/javascript"),
+    "uPlot.css": ("vendor/uPlot.css", "text/css"),
+}
+_HEADERS: Final = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class ConsoleFiles:
+    """Serves the files; reads them once, at the first request."""
+
+    def __init__(self) -> None:
+        self._files: Mapping[str, bytes] | None = None
+
+    def add_routes(self, app: web.Application) -> None:
+        """Register the page and its files."""
+        app.router.add_get("/", known_host_only(self.page), name="console_page")
+        app.router.add_get("/console/{name}", known_host_only(self.file), name="console_file")
+
+    async def page(self, request: web.Request) -> web.Response:
+        """Answer the page."""
+        del request
+        return await self._answer("index.html")
+
+    async def file(self, request: web.Request) -> web.Response:
+        """Answer a script or a style sheet; raises ``RouteNotFound``."""
+        return await self._answer(request.match_info["name"])
+
+    async def _answer(self, name: str) -> web.Response:
+        if name not in _FILES:
+            raise RouteNotFound
+        if self._files is None:
+            self._files = await asyncio.to_thread(_read_package)
+        return web.Response(body=self._files[name], headers=_HEADERS, content_type=_FILES[name][1], charset="utf-8")
+
+
+def _read_package() -> Mapping[str, bytes]:
+    """Return the files by name; blocks."""
+    folder = resources.files("gateway").joinpath("web", "console")
+    return {name: folder.joinpath(path).read_bytes() for name, (path, _) in _FILES.items()}

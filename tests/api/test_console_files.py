@@ -1,0 +1,53 @@
+"""The console's page and its files: what is served, to whom, and what is shipped."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+import gateway as package
+from tests.conftest import RunningGateway
+
+CONSOLE = Path(package.__file__).parent / "web" / "console"
+
+
+async def test_the_page_and_every_file_that_it_names_are_served(gateway: RunningGateway) -> None:
+    page = await gateway.get("/", admin=True)
+    assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    policy = page.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';")
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert page.headers["X-Frame-Options"] == "DENY"
+    for name in ("console.js", "charts.js", "words.js", "console.css", "uPlot.js", "uPlot.css"):
+        assert (await gateway.get(f"/console/{name}", admin=True)).status == 200
+    assert (await gateway.get("/console/uPlot.LICENSE", admin=True)).status == 404
+    assert (await gateway.get("/console/..%2fpackage.json", admin=True)).status == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/console/console.js"])
+async def test_a_page_of_another_name_is_refused(gateway: RunningGateway, path: str) -> None:
+    assert (await gateway.get(path, admin=True, headers={"Host": "evil.example"})).status == 403
+
+
+async def test_the_public_port_has_no_console(gateway: RunningGateway) -> None:
+    assert (await gateway.get("/")).status == 404
+    assert (await gateway.get("/console/console.js")).status == 404
+
+
+def test_uplot_is_the_published_file_of_1_6_32_with_its_licence() -> None:
+    digests = {
+        name: hashlib.sha256((CONSOLE / "vendor" / name).read_bytes()).hexdigest() for name in ("uPlot.js", "uPlot.css")
+    }
+    assert digests == {
+        "uPlot.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
+        "uPlot.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+    }
+    assert "MIT" in (CONSOLE / "vendor" / "uPlot.LICENSE").read_text(encoding="utf-8")
+
+
+def test_no_text_of_others_can_become_markup() -> None:
+    for script in CONSOLE.glob("*.js"):
+        text = script.read_text(encoding="utf-8")
+        for name in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+            assert name not in text
