@@ -40,7 +40,8 @@ class Point:
 
     def as_json(self) -> dict[str, Any]:
         """Return the point for the console."""
-        return {"at": self.at, "span": round(self.span, 1), "counts": dict(self.counts), "quantiles": self.quantiles}
+        span = max(0.001, round(self.span, 3))  # the page divides by it
+        return {"at": self.at, "span": span, "counts": dict(self.counts), "quantiles": self.quantiles}
 
 
 class History:

@@ -49,3 +49,9 @@ def test_a_gauge_is_read() -> None:
     metrics = Metrics()
     metrics.refresh_lag.set(4)
     assert gauge_value(metrics.refresh_lag) == 4
+
+
+@pytest.mark.parametrize("step", [0, -30])
+def test_a_clock_that_stands_still_or_goes_back_leaves_a_span_to_divide_by(step: int) -> None:
+    history = History(Metrics(), 100)
+    assert history.record(100 + step).as_json()["span"] == 0.001

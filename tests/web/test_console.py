@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from gateway.api import app_keys
+from gateway.metrics.history import History
 from gateway.presign.signed_image import ImageVariant
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway
 from tests.web.conftest import on_one_loop
@@ -67,6 +68,36 @@ async def test_a_gateway_that_serves_is_well(
     await expect(console.page.locator("#charts canvas")).to_have_count(7)
     await expect(console.page.locator("#replicas tbody tr")).to_have_count(1)
     await console.look(tmp_path, "serving")
+
+
+async def test_the_charts_draw_the_points_of_the_chosen_time(
+    console: ConsolePage, gateway: RunningGateway, tmp_path: Path
+) -> None:
+    now = time.time()
+    metrics = gateway.app[app_keys.METRICS]
+    past = History(metrics, now - 900)
+    for step in range(1, 180):
+        for number in range(20 + step % 30):
+            metrics.requests.record("short", "stream", "502" if number > 45 else "200", 0.004 * number, None)
+        metrics.url_cache_lookups.add(("local", "hit"), 30)
+        metrics.url_cache_lookups.add(("redis", "miss"), 1 + step % 7)
+        metrics.response_bytes.add(amount=100_000 * (1 + step % 5))
+        past.record(now - 900 + 5 * step)
+
+    async def add_past(route: Route) -> None:
+        answer = await route.fetch()
+        body = await answer.json()
+        body["data"]["points"] = {kind: [one.as_json() for one in getattr(past, kind)()] for kind in ("fine", "coarse")}
+        await route.fulfill(response=answer, json=body)
+
+    await console.page.route("**/monitoring/console?*", add_past)
+    await console.open(gateway)
+    drawn = """() => [...document.querySelectorAll("#charts canvas")].map((one) => one.toDataURL())"""
+    await console.look(tmp_path, "charts")
+    quarter = await console.page.evaluate(drawn)
+    await console.page.select_option("#window", "60")
+    await console.page.wait_for_function(f"(before) => ({drawn})()[0] !== before", arg=quarter[0])
+    await console.page.unroute_all(behavior="wait")
 
 
 async def test_a_gateway_without_redis_says_so_in_both_languages(

@@ -153,6 +153,7 @@ async function poll() {
 
 async function change(path, options) {
   const token = el("token").value;
+  el("notice").textContent = "";
   if (!token) {
     el("notice").textContent = word("need_token");
     return null;
@@ -175,6 +176,7 @@ const post = async (path, body) => {
 async function confirmed(question) {
   const dialog = el("confirm");
   el("question").textContent = question;
+  el("notice").textContent = "";
   dialog.returnValue = "no";
   dialog.showModal();
   await new Promise((done) => dialog.addEventListener("close", done, { once: true }));
