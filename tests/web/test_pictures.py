@@ -69,6 +69,27 @@ async def test_an_img_of_the_page_is_adopted_and_not_requested_again(
     assert await visit.page.locator("#one img").get_attribute("alt") == "Its own"
 
 
+async def test_an_img_with_a_srcset_alone_is_adopted(
+    visit: Visit, images: Images, png: bytes, gateway: RunningGateway
+) -> None:
+    await images.add("a", png)
+    await images.add("b", png)
+    base = gateway.ports.public
+    await visit.open(
+        f'<smart-image id="one" image-id="a"><img srcset="{base}/i/a 80w" sizes="80px" alt="Its own"></smart-image>'
+        f'<smart-image id="bare"><img srcset="{base}/i/b" alt=""></smart-image>'
+        f'<smart-image id="bad"><img srcset="{base}/i/x, {base}/i/a 9x" alt=""></smart-image>'
+    )
+    for name in ("one", "bare"):
+        await visit.state(f"#{name}", "loaded")
+        img = f"(({{srcset, src}}) => [!!srcset, src])({name}.querySelector('img'))"
+        assert await visit.page.evaluate(img) == [True, ""], "it is as the page made it"
+        assert await visit.page.evaluate(f"getComputedStyle({name}.querySelector('img')).opacity") == "1"
+    await visit.state("#bad", "failed")
+    for name in "abx":
+        assert len(visit.asked_for(f"GET {base}/i/{name}")) == 1
+
+
 async def test_fifty_images_are_resolved_by_one_call(visit: Visit, images: Images, png: bytes) -> None:
     for number in range(49):
         await images.add(f"p{number}", png, owner="alice", public=number % 2 == 0)

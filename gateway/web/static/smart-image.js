@@ -1,1 +1,1 @@
-export * from "./smart-image.CSj7PqUp.js";
+export * from "./smart-image.P4KJLBdL.js";

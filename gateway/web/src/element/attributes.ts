@@ -66,9 +66,9 @@ export function reflectAttributes(prototype: HTMLElement): void {
 }
 
 /** Apply properties that were set before the element was defined: they hide the accessors. */
-export function takeEarlyProperties(element: object): void {
+export function takeEarlyProperties(element: Record<string, unknown>): void {
   for (const [property, value] of Object.entries(element)) {
-    Reflect.deleteProperty(element, property);
-    Reflect.set(element, property, value);
+    delete element[property];
+    element[property] = value;
   }
 }

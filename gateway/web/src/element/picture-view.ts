@@ -42,7 +42,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
   }
 
   function tell(type: string, detail?: object): void {
-    host.dispatchEvent(detail ? new CustomEvent(type, { detail }) : new Event(type));
+    host.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
   /** Load the source into `target`; return whether it could be loaded. */

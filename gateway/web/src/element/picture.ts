@@ -4,7 +4,7 @@ import { abortable } from "../core/sleep.js";
 /** Set the source of `img`. Wrap it in a `<picture>` if needed, and replace the `<source>`s. */
 export function applySource(img: HTMLImageElement, { url, candidates }: Source, sizes: string): void {
   clearCandidates(img);
-  if (candidates?.[1] && !(img.parentElement instanceof HTMLPictureElement)) {
+  if (candidates?.[1] && !img.closest("picture")) {
     const picture = document.createElement("picture");
     img.replaceWith(picture);
     picture.append(img);
@@ -28,8 +28,7 @@ export function clearSource(img: HTMLImageElement): void {
 }
 
 function clearCandidates(img: HTMLImageElement): void {
-  const { parentElement } = img;
-  if (parentElement instanceof HTMLPictureElement) parentElement.replaceChildren(img);
+  img.closest("picture")?.replaceChildren(img);
   for (const name of ["srcset", "sizes"]) img.removeAttribute(name);
 }
 

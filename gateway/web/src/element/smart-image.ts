@@ -78,7 +78,7 @@ export class SmartImageElement extends Base {
   }
 
   connectedCallback(): void {
-    takeEarlyProperties(this);
+    takeEarlyProperties(this as object as Record<string, unknown>);
     stylePictures(this.getRootNode());
     this.#schedule();
   }
@@ -97,7 +97,8 @@ export class SmartImageElement extends Base {
   /** Load the image again; `fresh` bypasses caches. */
   reload({ fresh = false }: { fresh?: boolean } = {}): void {
     const id = this.imageId || null;
-    const src = this.src ?? (id ? null : this.#view.img().getAttribute("src"));
+    const img = this.#view.img();
+    const src = this.src ?? (id ? null : img.getAttribute("src") || words(img.srcset)?.[0]) ?? null;
     if (!id && !src) {
       this.#leave();
       return;
@@ -165,7 +166,7 @@ export class SmartImageElement extends Base {
     let isGiven = false;
     if (isChanged) {
       this.#stop();
-      isGiven = !view.subject && !!img.src && !this.#viaUrl;
+      isGiven = !view.subject && !!(img.src || img.srcset) && !this.#viaUrl;
       view.select(subject, isGiven);
     }
     view.redraw();

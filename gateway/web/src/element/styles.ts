@@ -16,7 +16,7 @@ button{font:inherit;color:light-dark(#fff,#111);background:var(--_ac);border:0;b
 // :where() has no specificity: any rule of the page wins.
 const PICTURE = `
 :where(smart-image>picture){display:contents}
-:where(smart-image img:not([src])){opacity:0}
+:where(smart-image img:not([src],[srcset])){opacity:0}
 :where(smart-image img){display:block;grid-area:1/1;min-width:0;min-height:0;width:100%;height:100%;
 object-fit:var(--smart-image-fit,cover);object-position:var(--smart-image-position,50%);transition:var(--smart-image-transition,none)}
 `;
