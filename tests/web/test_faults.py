@@ -241,6 +241,41 @@ async def test_an_element_that_is_removed_in_flight_tells_nothing(visit: Visit, 
     assert len(visit.asked_for("/i/a")) == 1
 
 
+async def test_an_image_that_takes_too_long_holds_no_request_and_no_memory(
+    visit: Visit, images: Images, png: bytes
+) -> None:
+    """Also while another image is displayed."""
+    await images.add("a", png)
+    ended: list[str] = []
+    visit.page.on("requestfailed", lambda request: ended.append(request.url))
+    await visit.hold("**/i/held*")
+    await visit.open(
+        '<smart-image id="one" image-id="a" alt="" width="80" height="60" max-retries="0"></smart-image>'
+    )
+    await visit.state("#one", "loaded")
+    await visit.page.evaluate("Object.assign(one, {imageId: 'held', timeout: 100})")
+    await until(lambda: any("/i/held" in url for url in ended))
+    await visit.state("#one", "failed")
+    assert await visit.page.evaluate("one.lastError.kind") == "timeout"
+    await visit.page.evaluate("""
+      window.freed = 0;
+      const copies = new FinalizationRegistry(() => freed++);
+      const Native = Image;
+      window.Image = class extends Native { constructor() { super(); copies.register(this, 0); } };
+      Object.assign(one, {imageId: "a", timeout: 0});
+    """)
+    await visit.state("#one", "loaded")
+    await visit.page.evaluate("Object.assign(one, {imageId: 'held2', timeout: 100})")
+    await visit.state("#one", "failed")
+    devtools = await visit.page.context.new_cdp_session(visit.page)
+
+    async def is_freed() -> bool:
+        await devtools.send("HeapProfiler.collectGarbage")
+        return bool(await visit.page.evaluate("freed > 0"))
+
+    await until(is_freed)
+
+
 async def test_a_displayed_image_stays_until_the_next_one_is_loaded(visit: Visit, images: Images, png: bytes) -> None:
     await images.add("a", png)
     await images.add("b", png)

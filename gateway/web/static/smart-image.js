@@ -1,1 +1,1 @@
-export * from "./smart-image.P4KJLBdL.js";
+export * from "./smart-image.BAyfP9gH.js";

@@ -45,11 +45,19 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
     host.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
-  /** Load the source into `target`; return whether it could be loaded. */
-  function put(source: Source, target: HTMLImageElement, sizes: string, signal: AbortSignal): Promise<boolean> {
-    const done = settled(target, signal);
-    applySource(target, source, sizes);
-    return done;
+  /** Load the source, if any, into `target`, and wait; return whether it could be loaded. */
+  async function put(target: HTMLImageElement, signal: AbortSignal, source?: Source, sizes = ""): Promise<boolean> {
+    try {
+      const done = settled(target, signal);
+      if (source) applySource(target, source, sizes);
+      return await done;
+    } catch (reason) {
+      // This ends the transfer: otherwise Chromium lets the next attempt join one that hangs. But Chromium never frees
+      // an <img> whose source is removed while it is out of the document; one whose source becomes empty it does.
+      if (target !== current) applySource(target, { url: "" }, "");
+      else if (!shown && target.isConnected) clearSource(target);
+      throw reason;
+    }
   }
 
   return {
@@ -73,7 +81,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
         const copy = new Image();
         copy.crossOrigin = target.crossOrigin;
         copy.referrerPolicy = target.referrerPolicy;
-        const load = () => put(source, copy, `${target.clientWidth || innerWidth}px`, signal);
+        const load = () => put(copy, signal, source, `${target.clientWidth || innerWidth}px`);
         let isLoaded = await load();
         if (source.isRefetched) {
           // The browser has chosen an address, which its cache may hold for a year. This replaces what it holds.
@@ -89,15 +97,8 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
       // `sizes=auto` needs it. Otherwise it would only delay: the element has waited until it is near the viewport.
       if (isLazy && source.candidates?.[0]) target.loading = "lazy";
       let isLoaded = !!target.naturalWidth;
-      try {
-        if (!wasGiven) isLoaded = await put(source, target, host.sizes ?? (isLazy ? "auto, 100vw" : "100vw"), signal);
-        else if (!target.complete) isLoaded = await settled(target, signal);
-      } catch (reason) {
-        // This ends the transfer: otherwise Chromium lets the next attempt join one that hangs. But Chromium never frees
-        // an <img> whose source is removed while it is out of the document.
-        if (!shown && target.isConnected) clearSource(target);
-        throw reason;
-      }
+      if (!wasGiven) isLoaded = await put(target, signal, source, host.sizes ?? (isLazy ? "auto, 100vw" : "100vw"));
+      else if (!target.complete) isLoaded = await put(target, signal);
       if (!isLoaded) return addressOf(target);
       shown = subject;
       return "";
