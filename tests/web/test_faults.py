@@ -249,9 +249,7 @@ async def test_an_image_that_takes_too_long_holds_no_request_and_no_memory(
     ended: list[str] = []
     visit.page.on("requestfailed", lambda request: ended.append(request.url))
     await visit.hold("**/i/held*")
-    await visit.open(
-        '<smart-image id="one" image-id="a" alt="" width="80" height="60" max-retries="0"></smart-image>'
-    )
+    await visit.open('<smart-image id="one" image-id="a" alt="" width="80" height="60" max-retries="0"></smart-image>')
     await visit.state("#one", "loaded")
     await visit.page.evaluate("Object.assign(one, {imageId: 'held', timeout: 100})")
     await until(lambda: any("/i/held" in url for url in ended))
