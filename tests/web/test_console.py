@@ -192,6 +192,14 @@ async def test_the_log_is_switched_images_are_purged_and_the_configuration_has_n
     assert ADMIN_TOKEN not in await page.locator("#settings").inner_text()
 
 
+async def test_the_page_of_the_api_is_readable_without_scripts(
+    console: ConsolePage, gateway: RunningGateway, tmp_path: Path
+) -> None:
+    await console.page.goto(gateway.ports.admin + "/docs")
+    await console.page.locator("summary", has_text="Responses").first.click()
+    await console.look(tmp_path, "docs")
+
+
 @pytest.mark.parametrize("hidden", [True, False])
 async def test_a_hidden_page_does_not_poll(console: ConsolePage, gateway: RunningGateway, hidden: bool) -> None:
     await console.page.clock.install()
