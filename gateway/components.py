@@ -370,9 +370,10 @@ async def image_handler(app: web.Application) -> AsyncIterator[None]:
 
 
 def cache_policy(app: web.Application) -> CachePolicy:
-    """Return how long caches keep images, and what private ones vary by."""
-    max_age = app[app_keys.SETTINGS].image_proxy.max_age
-    return CachePolicy(max_age, private_vary=app[app_keys.AUTHENTICATOR].varies_by)
+    """Return how long caches keep images, what private ones vary by, and whether public ones have a tag to purge."""
+    settings = app[app_keys.SETTINGS]
+    private_vary = app[app_keys.AUTHENTICATOR].varies_by
+    return CachePolicy(settings.image_proxy.max_age, private_vary, has_tags=settings.purge is not None)
 
 
 def correct_clock(app: web.Application, cos_time: float | None) -> bool:

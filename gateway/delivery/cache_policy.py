@@ -9,12 +9,14 @@ _SUBSTITUTE_MAX_AGE: Final = 60  # seconds
 class CachePolicy(NamedTuple):
     """Cache lifetime in seconds, and the Vary field of private images: what identifies a caller.
 
-    ``immutable``: the address names a version, so that it is for ever of these bytes (RFC 8246).
+    ``immutable``: the address names a version, so that it is for ever of these bytes (RFC 8246). ``has_tags``: public
+    images carry ``Cache-Tag: image-ID``, by which a CDN drops every address of an image.
     """
 
     max_age: int
     private_vary: str
     immutable: bool = False
+    has_tags: bool = False
 
     def for_version(self) -> Self:
         """Return the policy of an address that names the image's version."""

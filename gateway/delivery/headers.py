@@ -70,19 +70,26 @@ def image_headers(
 
     ``with_body`` False: the fields of a 304 (RFC 9110 section 15.4.5).
     """
-    return _cached_headers(image.public, image.record.content_type, metadata, policy, download, with_body).copy()
+    tag = image.record.image_id if policy.has_tags and image.public else None
+    return _cached_headers(image.public, image.record.content_type, metadata, policy, download, with_body, tag).copy()
 
 
 def image_fields(image: SignedImage, metadata: ObjectMetadata, policy: CachePolicy, download: str | None) -> bytes:
     """Return ``image_headers`` of a response with a body, serialized."""
-    return _cached_fields(image.public, image.record.content_type, metadata, policy, download)
+    tag = image.record.image_id if policy.has_tags and image.public else None
+    return _cached_fields(image.public, image.record.content_type, metadata, policy, download, tag)
 
 
 @lru_cache(maxsize=1024)
 def _cached_fields(
-    public: bool, content_type: str | None, metadata: ObjectMetadata, policy: CachePolicy, download: str | None
+    public: bool,
+    content_type: str | None,
+    metadata: ObjectMetadata,
+    policy: CachePolicy,
+    download: str | None,
+    tag: str | None,
 ) -> bytes:
-    headers = _cached_headers(public, content_type, metadata, policy, download, with_body=True)
+    headers = _cached_headers(public, content_type, metadata, policy, download, True, tag)
     return fields(headers).encode(errors="surrogateescape")
 
 
@@ -95,6 +102,7 @@ def _cached_headers(
     policy: CachePolicy,
     download: str | None,
     with_body: bool,
+    tag: str | None,
 ) -> "CIMultiDict[str]":
     headers = CIMultiDict(CORS)
     headers["Cache-Control"] = cache_control(public, policy.max_age, immutable=policy.immutable)
@@ -103,6 +111,8 @@ def _cached_headers(
     headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     if not public:
         headers["Vary"] = policy.private_vary
+    if tag is not None:
+        headers["Cache-Tag"] = f"image-{tag}"
     if metadata.etag is not None:
         headers["ETag"] = metadata.etag
     if metadata.last_modified is not None:

@@ -1,6 +1,7 @@
 """The headers that leave with an image."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.cache_policy import CachePolicy
-from gateway.delivery.headers import cache_control, content_type_of, image_headers
+from gateway.delivery.headers import cache_control, content_type_of, image_fields, image_headers
 from gateway.errors import NotAnImage
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import PresignedUrl
@@ -119,3 +120,12 @@ def test_fields_added_to_one_response_are_not_in_the_next() -> None:
     first = image_headers(IMAGE, METADATA, POLICY, download=None, with_body=True)
     first["Content-Range"] = "bytes 0-9/1000"
     assert "Content-Range" not in sent()
+
+
+def test_public_images_have_a_tag_where_caches_in_front_are_purged() -> None:
+    tagged = POLICY._replace(has_tags=True)
+    assert image_headers(IMAGE, METADATA, tagged, download=None)["Cache-Tag"] == "image-cat"
+    assert "Cache-Tag" not in sent()
+    private = signed_image(replace(IMAGE.record, public=False), IMAGE.presigned)
+    assert "Cache-Tag" not in image_headers(private, METADATA, tagged, download=None)
+    assert b"Cache-Tag: image-cat\r\n" in image_fields(IMAGE, METADATA, tagged, None)

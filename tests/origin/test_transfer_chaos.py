@@ -134,8 +134,11 @@ class Chaos:
         """Replace the object by another version."""
         self.objects[key].append(self._version())
 
-    async def fetch(self, key: str, _bucket: str, _method: str, headers: Mapping[str, str]) -> Answer:
+    async def fetch(
+        self, key: str, _bucket: str, _method: str, headers: Mapping[str, str], *, is_processed: bool = False
+    ) -> Answer:
         """Replace ``OriginClient.fetch``; keys stand for URLs."""
+        assert not is_processed
         await self.pass_time(8)
         if self.failures and self.random.random() < 0.3:
             self.failures -= 1
