@@ -1,1 +1,1 @@
-export * from "./smart-image.BAyfP9gH.js";
+export * from "./smart-image.BLQdLAGD.js";
