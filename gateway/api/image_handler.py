@@ -83,14 +83,14 @@ class ImageHandler:
             )
             image = resolved.image
             self._usage.accessed(image_id, image.rendition)
-            context.delivery = "redirect" if wanted.redirect else self._delivery
+            context.delivery = delivery = "redirect" if wanted.redirect else self._delivery
+            if chosen is ORIGINAL and delivery == "redirect":
+                return self._redirect.answer(request.method, image, self._policy, download=wanted.download)
             exchange = Exchange(request, context, wanted, image, self._policy, lookup.resolve_again)
             if chosen is not ORIGINAL:
                 return await self._choose(exchange, chosen)
             # Not by ``_deliver``: a coroutine that only calls the next one costs a percent of an answer from memory.
-            if context.delivery == "stream":
-                return await self._responder.answer(exchange)
-            return await self._deliver(exchange)
+            return await (self._accel if delivery == "accel" else self._responder).answer(exchange)
         finally:
             self._streams -= 1
 

@@ -58,7 +58,7 @@ class PublicUrls:
 
         Raises ``CredentialsExpired`` when this replica's credentials end before any URL is usable.
         """
-        ignores_errors = self._may_become_the_original(image)
+        ignores_errors = image.rendition is not None and self._may_become_the_original(image.rendition, image.record)
         key = (image.presigned.url, method, download, image.record.content_type, ignores_errors)
         made = self._made.get(key)
         if made is None:
@@ -75,12 +75,11 @@ class PublicUrls:
                 self._made.popitem(last=False)
         return made
 
-    def _may_become_the_original(self, image: SignedImage) -> bool:
+    def _may_become_the_original(self, name: str, record: ImageRecord) -> bool:
         """Return whether COS may send the original to whoever gets the URL, where it makes no variant."""
-        name = image.rendition
-        if name is None or self._renditions.get(name).width is None or self._renditions.originals_for_owner:
+        if self._renditions.get(name).width is None or self._renditions.originals_for_owner:
             return False
-        return image.record.public or not self._renditions.is_public(name)
+        return record.public or not self._renditions.is_public(name)
 
     def _answer(self, image: SignedImage, download: str | None) -> Mapping[str, str]:
         """Return the parameters that set the header of COS's response."""
