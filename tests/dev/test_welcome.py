@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from io import StringIO
@@ -46,10 +47,17 @@ def arguments(pictures: Path, tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def port_in_use() -> Iterator[int]:
-    """The usual public port; this test listens on it unless another process does."""
+    """The usual public port: this test listens on it, unless another process keeps it.
+
+    A dev of another test has it for some seconds, and may leave it before this test looks.
+    """
+    deadline = time.monotonic() + 30
     with ExitStack() as stack:
-        with suppress(OSError):
-            stack.enter_context(socket.create_server(("127.0.0.1", 8080)))
+        while time.monotonic() < deadline:
+            with suppress(OSError):
+                stack.enter_context(socket.create_server(("127.0.0.1", 8080)))
+                break
+            time.sleep(0.1)
         yield 8080
 
 
