@@ -106,7 +106,8 @@ class ImageHandler:
         if image.rendition is None:
             self._variants.count(chosen.rendition, "limited")
             exchange.substitute()
-        return await self._variants.answer(exchange, self._deliver)
+        deliver = self._responder.answer if exchange.context.delivery == "stream" else self._deliver
+        return await self._variants.answer(exchange, deliver)
 
     async def _deliver(self, exchange: Exchange) -> web.StreamResponse:
         match exchange.context.delivery:
