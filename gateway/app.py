@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway import background_tasks, components, diagnostic_components
+from gateway import background_tasks, components, diagnostic_components, image_components
 from gateway.api import app_keys
 from gateway.api.routes import ADMIN, add_admin_routes, add_public_routes
 from gateway.metrics.collectors import Metrics
@@ -33,7 +33,7 @@ _COMMAND_COMPONENTS = (
 )
 
 _SERVICE_COMPONENTS = (
-    components.fallback_picture,
+    image_components.fallback_picture,
     background_tasks.access_log,
     components.authenticator,
     components.signed_links,
@@ -47,9 +47,9 @@ _SERVICE_COMPONENTS = (
     components.purge_queue,
     components.origin,
     components.resolver,
-    components.descriptions,
-    components.object_source,
-    components.image_handler,
+    image_components.descriptions,
+    image_components.object_source,
+    image_components.image_handler,
     diagnostic_components.explainer,
     background_tasks.health,
     background_tasks.refresh_worker,

@@ -11,39 +11,18 @@ from gateway.access.identity import Authenticator
 from gateway.access.jwks import Jwks, keep_fetching
 from gateway.access.signed_links import SignedLinks
 from gateway.api import app_keys
-from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.caller import Callers
 from gateway.api.client_address import ClientAddress
-from gateway.api.image_handler import ImageHandler
-from gateway.api.nginx_files import NginxFiles
 from gateway.catalog.postgres import CatalogQueryRefused, open_catalog
 from gateway.concurrency.in_flight import InFlight
-from gateway.delivery.accel import ImageAccel
-from gateway.delivery.cache_policy import CachePolicy
-from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.public_url import PublicUrls
-from gateway.delivery.redirect import ImageRedirect
-from gateway.delivery.relay import Relay
-from gateway.delivery.responder import Responder
-from gateway.delivery.variant_request import VariantRequests
-from gateway.delivery.variants import VariantDelivery
 from gateway.errors import CatalogUnavailable
-from gateway.origin.failed_objects import FailedObjects
-from gateway.origin.image_probe import ImageProbe
-from gateway.origin.memory_cache import ObjectCache
-from gateway.origin.object_body import OriginAccess
-from gateway.origin.object_source import ObjectSource
-from gateway.origin.refused_variants import RefusedVariants
-from gateway.origin.resumption import ResumptionLimits
-from gateway.origin.retry import Backoff
 from gateway.origin.session import open_origin
-from gateway.origin.variant_source import VariantSource
 from gateway.presign.cos_clock import CosClock
 from gateway.presign.credentials.by_bucket import open_credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import SignedImage
 from gateway.presign.signer import Signer
 from gateway.purge.intake import PurgeIntake
 from gateway.redis_store.client import open_redis
@@ -58,7 +37,6 @@ from gateway.redis_store.replica_store import ReplicaStore
 from gateway.redis_store.url_entries import UrlEntries
 from gateway.redis_store.usage_store import UsageStore
 from gateway.settings import CosSettings, RedisSettings
-from gateway.urls.descriptions import Descriptions
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.new_variants import NewVariants
@@ -280,107 +258,3 @@ async def resolver(app: web.Application) -> AsyncIterator[None]:
     )
     yield
     await resolver.close()
-
-
-async def descriptions(app: web.Application) -> AsyncIterator[None]:
-    """Sizes and colours of images, from rows, Redis or COS."""
-    probe = ImageProbe(app[app_keys.ORIGIN], app[app_keys.SIGNER].sign_rule)
-    app[app_keys.DESCRIPTIONS] = described = Descriptions(
-        probe.describe, app.get(app_keys.DESCRIPTION_STORE), app[app_keys.METRICS]
-    )
-    yield
-    await described.close()
-
-
-async def object_source(app: web.Application) -> AsyncIterator[None]:
-    """Bytes of objects, from memory or COS, one transfer shared by simultaneous requests."""
-    settings, metrics, resolver = app[app_keys.SETTINGS].image_proxy, app[app_keys.METRICS], app[app_keys.RESOLVER]
-
-    async def renew(refused: SignedImage, cos_time: float | None) -> SignedImage:
-        correct_clock(app, cos_time)
-        return await resolver.renew(refused.record.image_id, refused.rendition, refused=refused)
-
-    memory = ObjectCache(settings.memory_cache, metrics)
-    access = OriginAccess(
-        app[app_keys.ORIGIN],
-        FailedObjects(memory.changed_at, memory.now),
-        memory.discard,
-        renew,
-        resolver.sign_for_head,
-        metrics,
-        ResumptionLimits(settings.retry_count, Backoff()),
-    )
-    app[app_keys.REFUSED_VARIANTS] = refused = RefusedVariants(app[app_keys.RENDITIONS], memory.changed_at, memory.now)
-    variants = VariantSource(
-        access,
-        memory,
-        app[app_keys.RENDITIONS],
-        refused,
-        metrics,
-        largest=settings.memory_cache.max_object_bytes,
-    )
-    app[app_keys.OBJECT_SOURCE] = source = ObjectSource(access, memory, variants, settings.memory_cache, metrics)
-
-    def invalidate(image_id: str | None) -> None:
-        # None invalidates every row; the bytes of an object do not depend on rows, and expire by their own age.
-        if image_id is not None:
-            source.invalidate(image_id)
-
-    app[app_keys.INVALIDATION].add(invalidate)
-    yield
-    await source.close()
-
-
-async def fallback_picture(app: web.Application) -> AsyncIterator[None]:
-    """The picture of error responses; absent without ``image_proxy.fallback``. Raises ``UnusablePicture``."""
-    settings = app[app_keys.SETTINGS].image_proxy.fallback
-    if settings is not None:
-        app[app_keys.FALLBACK_PICTURE] = await asyncio.to_thread(FallbackPicture.read, settings.path, settings.statuses)
-    yield
-
-
-async def image_handler(app: web.Application) -> AsyncIterator[None]:
-    """Answers requests for images: authorizes the caller, then streams, redirects or hands over to nginx."""
-    settings, metrics = app[app_keys.SETTINGS].image_proxy, app[app_keys.METRICS]
-    source = app[app_keys.OBJECT_SOURCE]
-    policy = cache_policy(app)
-    responder = Responder(source, Relay(metrics), metrics)
-    renditions = app[app_keys.RENDITIONS]
-    app[app_keys.NGINX_FILES] = NginxFiles(settings.delivery, metrics)
-    app[app_keys.AUTHORIZED_LOOKUP] = AuthorizedLookup(
-        app[app_keys.RESOLVER],
-        app[app_keys.CALLERS],
-        originals_for_owner=renditions.originals_for_owner,
-        is_public_style=renditions.is_public,
-    )
-    app[app_keys.VARIANT_REQUESTS] = VariantRequests(renditions, app[app_keys.SETTINGS].image_variants.max_dpr)
-    app[app_keys.IMAGE_HANDLER] = ImageHandler(
-        settings,
-        max_streams=app[app_keys.SETTINGS].server.max_streams,
-        lookup=app[app_keys.AUTHORIZED_LOOKUP],
-        usage=app[app_keys.USAGE],
-        policy=policy,
-        variant_requests=app[app_keys.VARIANT_REQUESTS],
-        variants=VariantDelivery(renditions, app[app_keys.REFUSED_VARIANTS], metrics),
-        responder=responder,
-        accel=ImageAccel(source, responder, prefix=settings.accel_prefix),
-        redirect=ImageRedirect(app[app_keys.LIFETIME], app[app_keys.PUBLIC_URLS], now=app[app_keys.CLOCK].latest),
-    )
-    yield
-
-
-def cache_policy(app: web.Application) -> CachePolicy:
-    """Return how long caches keep images, what private ones vary by, and whether public ones have a tag to purge."""
-    settings = app[app_keys.SETTINGS]
-    private_vary = app[app_keys.AUTHENTICATOR].varies_by
-    return CachePolicy(settings.image_proxy.max_age, private_vary, has_tags=settings.purge is not None)
-
-
-def correct_clock(app: web.Application, cos_time: float | None) -> bool:
-    """Set the clock after COS refused a URL for its time; return whether it moved."""
-    clock = app[app_keys.CLOCK]
-    if not clock.refused_at(cos_time):
-        return False
-    # The times of what was read and invalidated before are of the old clock.
-    app[app_keys.RESOLVER].invalidate_before(clock.now())
-    return True

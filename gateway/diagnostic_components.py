@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from gateway.api import app_keys
-from gateway.components import cache_policy, correct_clock
 from gateway.delivery.variant_request import VariantRequests
+from gateway.image_components import cache_policy, correct_clock
 from gateway.ops.explain import Explainer, Steps
 from gateway.ops.explain_access import AccessStep
 from gateway.ops.explain_cache import CacheStep

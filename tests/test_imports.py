@@ -48,12 +48,11 @@ TENCENT_VARIABLES = "gateway.settings.credentials"
 # Reads the variables that systemd sets, which are no settings.
 SYSTEMD_VARIABLES = "gateway.ops.service_manager"
 # The composition and the commands.
-KNOW_ALL = {"app", "components", "diagnostic_components", "background_tasks", "commands", "cli", "__main__"}
+COMPONENTS = ("components", "diagnostic_components", "image_components", "background_tasks")
+KNOW_ALL = {"app", *COMPONENTS, "commands", "cli", "__main__"}
 # The commands and the development stack are known to the commands alone.
 COMMANDS = {"gateway.cli", "gateway.commands", "gateway.dev", "gateway.cos_emulator"}
-FORBIDDEN: dict[str, set[str]] = dict.fromkeys(
-    ("app", "components", "diagnostic_components", "background_tasks"), COMMANDS
-)
+FORBIDDEN: dict[str, set[str]] = dict.fromkeys(("app", *COMPONENTS), COMMANDS)
 # Beside the way of a request; the emulator has a rule of its own.
 EXEMPT_ROOMS = ("gateway.dev", "gateway.cos_emulator", "gateway.web")
 
@@ -62,6 +61,7 @@ COMPOSITION = (
     "gateway.app.",
     "gateway.components.",
     "gateway.diagnostic_components.",
+    "gateway.image_components.",
     "gateway.background_tasks.",
     "gateway.commands.",
 )

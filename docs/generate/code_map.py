@@ -8,6 +8,7 @@ from typing import Final
 ROOMS: Final = {
     "": "the command line and the composition",
     "commands": "one file a command",
+    "errors": "one class per outcome that a client can see",
     "settings": "YAML, environment and secrets directory -> validated, frozen settings",
     "metrics": "every Prometheus collector",
     "concurrency": "time limits, circuit breaker, single flight, background tasks",

@@ -157,19 +157,17 @@ class OriginClient:
                 may_retry = self._may_retry(attempt, pause, circuit, deadline)
                 attempt += 1
             if not may_retry:
-                try:
-                    raise failure.outcome
-                finally:  # the failure and its traceback would refer to each other: a reference cycle
-                    del failure
+                break
             self._metrics.origin_retries.inc()
             await asyncio.sleep(pause)
             left = deadline - self._monotonic()
             if left <= 0:  # the event loop was late
-                try:
-                    raise failure.outcome
-                finally:
-                    del failure
+                break
             shared_timeout = SharedTimeout(left)
+        try:
+            raise failure.outcome
+        finally:  # the failure and its traceback would refer to each other: a reference cycle
+            del failure
 
     @asynccontextmanager
     async def open(

@@ -3,8 +3,7 @@
 import asyncio
 import copy
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Self
 
 from aiohttp import hdrs
@@ -18,37 +17,14 @@ from gateway.errors import (
     OriginRefused,
     OriginUnavailable,
 )
-from gateway.metrics.collectors import Metrics
-from gateway.origin.client import OriginClient
 from gateway.origin.errors import BodyLost, ObjectMoved, PresignedUrlRefused, VersionChanged
-from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.origin_access import OriginAccess
 from gateway.origin.origin_response import ContentRange, ObjectMetadata, OriginResponse
 from gateway.origin.refusals import OriginRejected
-from gateway.origin.resumption import Resumption, ResumptionLimits
-from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
+from gateway.origin.resumption import Resumption
+from gateway.presign.signed_image import SignedImage
 
 logger = logging.getLogger(__name__)
-
-# Renews the URL of the image. The float is COS's time in Unix seconds if COS refused the URL for its time, else None.
-Renew = Callable[[SignedImage, float | None], Awaitable[SignedImage]]
-SignForHead = Callable[[SignedImage], PresignedUrl]
-
-
-@dataclass(frozen=True, slots=True)
-class OriginAccess:
-    """Collaborators of every ``ObjectBody``.
-
-    ``failures`` raises COS's last error instead of a request while it remembers one. ``gone`` is called when COS has no
-    such object, or may not serve it.
-    """
-
-    client: OriginClient
-    failures: FailedObjects
-    gone: Callable[[ObjectId], None]
-    renew: Renew
-    sign_for_head: SignForHead
-    metrics: Metrics
-    resumption: ResumptionLimits
 
 
 class ObjectBody:

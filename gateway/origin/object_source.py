@@ -7,7 +7,8 @@ from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import OriginTimeout, OriginUnavailable, Unavailable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
-from gateway.origin.object_body import ObjectBody, OriginAccess
+from gateway.origin.object_body import ObjectBody
+from gateway.origin.origin_access import OriginAccess
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.session import MOST_UNATTENDED
 from gateway.origin.shared_transfer import BufferLimits, Reader, SharedTransfer, TransferKey

@@ -1,0 +1,88 @@
+"""Errors of one image: its row, its object, and what COS answered about it."""
+
+from collections.abc import Mapping
+
+from gateway.errors.base import GatewayError
+
+
+class ImageNotFound(GatewayError):
+    """The image is unknown, deleted, or not visible to the caller; the response is the same for all three."""
+
+    status = 404
+    code = "image_not_found"
+    message = "there is no such image"
+
+
+class ImageBlocked(GatewayError):
+    """COS may not return the object: an audit or a court blocked it (RFC 7725).
+
+    Not a 5xx: for one, caches may continue to serve their copies (stale-if-error, RFC 5861 section 4).
+    """
+
+    status = 451
+    code = "image_blocked"
+    message = "the image is blocked for legal reasons"
+
+
+class RangeNotSatisfiable(GatewayError):
+    """The range starts beyond the end of the image (RFC 9110 section 15.5.17)."""
+
+    status = 416
+    code = "range_not_satisfiable"
+    message = "the image has no bytes in that range"
+
+    def __init__(self, size: int | None = None) -> None:
+        super().__init__(f"size is {size} bytes")
+        self.size = size
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """``Content-Range: bytes */size`` if the size in bytes is known."""
+        return {} if self.size is None else {"Content-Range": f"bytes */{self.size}"}
+
+
+class PreconditionFailed(GatewayError):
+    """If-Match or If-Unmodified-Since is false (RFC 9110 section 15.5.13)."""
+
+    status = 412
+    code = "precondition_failed"
+    message = "the image is not the version that was asked for"
+
+
+class AccelNotConfigured(GatewayError):
+    """nginx passed on a request for ``image_proxy.accel_prefix`` instead of serving it."""
+
+    status = 500
+    code = "accel_not_configured"
+    message = "nginx is not configured for image_proxy.delivery: accel"
+    logs_each_request = False
+
+
+class OriginUnavailable(GatewayError):
+    """COS could not be reached, or responded with an error that the client did not cause."""
+
+    status = 502
+    code = "origin_unavailable"
+    message = "the image store did not respond properly"
+
+
+class OriginRefused(OriginUnavailable):
+    """COS refused a URL that was just signed, because of the credentials or a policy."""
+
+    code = "origin_refused"
+    message = "the image store refused the request"
+
+
+class NotAnImage(OriginUnavailable):
+    """COS sent a type other than ``image/*``; no byte of the object is sent on."""
+
+    code = "not_an_image"
+    message = "the stored object is not an image"
+
+
+class OriginTimeout(GatewayError):
+    """COS did not respond in time."""
+
+    status = 504
+    code = "origin_timeout"
+    message = "the image store did not respond in time"
