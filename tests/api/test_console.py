@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from gateway.api import app_keys
 from gateway.metrics.collectors import Metrics
@@ -161,11 +161,17 @@ def test_a_scrape_stays_small_and_fast() -> None:
             metrics.variants.labels(style=f"style{style}", format=format_, result="made").inc()
     size = len(generate_latest(metrics.registry))
     assert 20_000 < size < 100_000
-    fastest = min(_seconds_of_a_scrape(metrics) for _ in range(20))
-    assert fastest < 0.005
+    # The limit is 5 ms, which is what the client library takes for a thousand samples on a quiet machine. That is
+    # measured beside it, because other machines are slower, or busy.
+    thousand = CollectorRegistry()
+    reference = Counter("reference", "A total and a time of creation each.", ("one", "two"), registry=thousand)
+    for number in range(500):
+        reference.labels(one=str(number), two="200").inc()
+    rounds = [(_seconds_of_a_scrape(metrics.registry), _seconds_of_a_scrape(thousand)) for _ in range(20)]
+    assert min(ours for ours, _ in rounds) < min(limit for _, limit in rounds)
 
 
-def _seconds_of_a_scrape(metrics: Metrics) -> float:
+def _seconds_of_a_scrape(registry: CollectorRegistry) -> float:
     started = time.thread_time()
-    generate_latest(metrics.registry)
+    generate_latest(registry)
     return time.thread_time() - started
