@@ -19,6 +19,7 @@ from gateway.ops.debug_log import DebugLog
 from gateway.ops.health import Health
 from gateway.ops.history_recorder import HistoryRecorder
 from gateway.ops.trigger_watch import TriggerWatch
+from gateway.origin.answer_clock import AnswerClock
 from gateway.purge.addresses import Addresses
 from gateway.purge.webhook import Webhook
 from gateway.purge.worker import PurgeWorker
@@ -111,8 +112,9 @@ async def purge_worker(app: web.Application) -> AsyncIterator[None]:
 
 
 async def statistics(app: web.Application) -> AsyncIterator[None]:
-    """Writes counters to Redis once a second and once at the end, and trims the URL cache to its size."""
-    jobs: list[Job] = [app[app_keys.USAGE].flush]
+    """Writes counters to Redis once a second and once at the end, trims the URL cache, and compares clocks with COS."""
+    answer_clock = AnswerClock(app[app_keys.ORIGIN].first_answers, app[app_keys.CLOCK].observe)
+    jobs: list[Job] = [answer_clock.read, app[app_keys.USAGE].flush]
     if app_keys.SHARED_TIER in app:
         shared_tier = app[app_keys.SHARED_TIER]
         jobs = [shared_tier.repair_if_needed, *jobs, shared_tier.trim]

@@ -3,8 +3,7 @@
 import asyncio
 import select
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import aiohttp
@@ -16,6 +15,7 @@ from aiohttp.connector import Connection
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import GatewayError, OriginPaused, OriginTimeout, OriginUnavailable
 from gateway.metrics.collectors import Metrics
+from gateway.origin.answer_clock import FirstAnswer
 from gateway.origin.circuit_breakers import CircuitBreakers
 from gateway.origin.cos_error import CREDENTIAL_CODES, read_error
 from gateway.origin.error_counts import NO_ANSWER, NO_CODE, TIMEOUT, OriginErrorCounts
@@ -50,10 +50,11 @@ class OriginClient:
     Retries (connection lost or refused, 5xx, 503 SlowDown) happen before the first byte only, with exponential backoff
     and full jitter or after the pause that COS asks for, within a budget. The first byte must come within ``timeout``
     seconds of the first attempt; after that, each pause in a body may last as long. A bucket of which ten objects fail
-    in a row gets one request a second; requests that process images have a breaker of their own, since COS may
-    serve what it cannot process. ``buckets`` keep their own label in the metric of errors, however many other
-    buckets fail. ``waiting`` limits the requests that wait for a bucket; None: no limit. ``credentials_refused`` gets
-    the bucket and the URL when COS does not know the credentials of a URL.
+    in a row gets one request a second; requests that process images have a breaker of their own, since COS may serve
+    what it cannot process. ``buckets`` keep their own label in the metric of errors, however many others fail.
+    ``waiting`` limits the requests that wait for a bucket; None: no limit. ``credentials_refused`` gets the bucket and
+    the URL when COS does not know the credentials of a URL. ``first_answers`` holds one answer of each bucket, for
+    ``AnswerClock``, which empties it.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class OriginClient:
         self._waiting = waiting
         self._credentials_refused = credentials_refused
         self._errors = OriginErrorCounts(metrics.origin_errors.add, buckets, metrics.origin_bucket_requests.add)
+        self.first_answers: dict[str, FirstAnswer] = {}
 
     async def fetch(
         self,
@@ -142,6 +144,8 @@ class OriginClient:
             else:
                 status = response.status
                 self._count(str(status), bucket)
+                if bucket not in self.first_answers:
+                    self.first_answers[bucket] = FirstAnswer(response.headers, self._monotonic())
                 if status >= 500:
                     breakers.failed(circuit, target.raw_path)
                 elif breakers.by_bucket:
@@ -168,17 +172,6 @@ class OriginClient:
             raise failure.outcome
         finally:  # the failure and its traceback would refer to each other: a reference cycle
             del failure
-
-    @asynccontextmanager
-    async def open(
-        self, url: str, *, bucket: str = "", method: str = "GET", headers: Mapping[str, str] = _NO_HEADERS
-    ) -> AsyncIterator[OriginResponse]:
-        """As ``fetch``; the response is closed at the end."""
-        response = await self.fetch(url, bucket=bucket, method=method, headers=headers)
-        try:
-            yield response
-        finally:
-            response.close()
 
     async def probe(self, url: str) -> float | None:
         """Return COS's time (Unix seconds, None without a Date) when a server answers HTTP at ``url``.

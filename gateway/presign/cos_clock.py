@@ -10,6 +10,8 @@ logger = logging.getLogger(__name__)
 # Seconds. Signatures begin a minute early, so COS refuses no URL for less; COS's own SDKs correct from here, too.
 TOLERATED: Final = 30
 _MAX_OFFSET: Final = 24 * 3600  # seconds; a larger one is taken for an error
+# Seconds between two warnings: where several servers answer and one of them is wrong, the verdict goes back and forth.
+_WARN_EVERY: Final = 600
 
 
 class CosClock:
@@ -18,8 +20,10 @@ class CosClock:
     From then on it follows COS, so that URLs are valid again and match those of replicas whose clocks are right.
     """
 
-    def __init__(self, local: Callable[[], float] = time.time) -> None:
+    def __init__(self, local: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._local = local
+        self._monotonic = monotonic
+        self._warned_at = float("-inf")
         self.offset = 0.0
         self.observed_offset = 0.0
 
@@ -40,8 +44,9 @@ class CosClock:
             return
         was_off, offset = abs(self.observed_offset) >= TOLERATED, cos_time - self._local()
         self.observed_offset = offset if abs(offset) <= _MAX_OFFSET else 0.0
-        if was_off or abs(offset) < TOLERATED:
+        if was_off or abs(offset) < TOLERATED or self._monotonic() - self._warned_at < _WARN_EVERY:
             return
+        self._warned_at = self._monotonic()
         how = "slow" if offset > 0 else "fast"
         logger.warning("the clock of this machine is %d s %s by that of COS, synchronize it (NTP)", abs(offset), how)
 

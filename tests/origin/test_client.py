@@ -5,6 +5,7 @@ import gzip
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import closing
 
 import aiohttp
 import pytest
@@ -44,7 +45,7 @@ async def fetch(
     origin: OriginClient, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None
 ) -> tuple[int, bytes]:
     """Status and body of an answer read to its end."""
-    async with origin.open(url, method=method, headers=headers or {}) as response:
+    with closing(await origin.fetch(url, method=method, headers=headers or {})) as response:
         return response.status, await read_all(response)
 
 
@@ -54,7 +55,7 @@ def counted(metrics: Metrics, name: str, **labels: str) -> float:
 
 
 async def test_an_object_is_opened(origin: OriginClient, presign: Presign, metrics: Metrics) -> None:
-    async with origin.open(presign()) as response:
+    with closing(await origin.fetch(presign())) as response:
         headers = response.metadata
         body = await read_all(response)
     assert (response.status, body) == (200, DATA)
@@ -141,7 +142,7 @@ async def test_lesson_3_no_compression_is_requested_or_decoded(
 ) -> None:
     squeezed = gzip.compress(DATA)
     cos.store.put(BUCKET, "cat.svgz", squeezed, headers={"Content-Encoding": "gzip"})
-    async with origin.open(presign("cat.svgz")) as response:
+    with closing(await origin.fetch(presign("cat.svgz"))) as response:
         assert await read_all(response) == squeezed
         assert (response.metadata.content_encoding, response.length) == ("gzip", len(squeezed))
     assert cos.request_log.requests[0].headers["accept-encoding"] == "identity"
@@ -379,7 +380,7 @@ async def test_closing_a_response_early_ends_the_transfer(
     origin: OriginClient, presign: Presign, cos: CosEmulator
 ) -> None:
     cos.store.put(BUCKET, "large.png", bytes(30_000_000))
-    async with origin.open(presign("large.png")) as response:
+    with closing(await origin.fetch(presign("large.png"))) as response:
         assert await response.read()
     await asyncio.wait_for(cos.request_log.settled(), 3)
     (seen,) = cos.request_log.requests

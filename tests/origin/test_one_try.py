@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import aiohttp
 import pytest
@@ -29,7 +29,7 @@ def counted(metrics: Metrics, name: str, **labels: str) -> float:
 
 async def fetch(origin: OriginClient, url: str) -> bytes:
     """The body of an answer read to its end."""
-    async with origin.open(url) as response:
+    with closing(await origin.fetch(url)) as response:
         return await read_all(response)
 
 

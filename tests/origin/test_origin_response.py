@@ -1,6 +1,7 @@
 """A clean end means a whole body; any other end raises."""
 
 import time
+from contextlib import closing
 
 import pytest
 
@@ -108,12 +109,12 @@ async def test_a_part_without_a_length_is_refused(origin: OriginClient, presign:
 
 
 async def test_a_range_says_which_bytes_of_how_many(origin: OriginClient, presign: Presign) -> None:
-    async with origin.open(presign(), headers={"Range": "bytes=10-19"}) as response:
+    with closing(await origin.fetch(presign(), headers={"Range": "bytes=10-19"})) as response:
         assert response.content_range == ContentRange(10, 19, len(DATA))
 
 
 async def test_an_answer_without_a_body_ends_at_once(origin: OriginClient, presign: Presign) -> None:
-    async with origin.open(presign(method="HEAD"), method="HEAD") as response:
+    with closing(await origin.fetch(presign(method="HEAD"), method="HEAD")) as response:
         assert not response.has_body
         assert response.length == len(DATA)
         assert await response.read() == b""
@@ -121,7 +122,7 @@ async def test_an_answer_without_a_body_ends_at_once(origin: OriginClient, presi
 
 async def test_a_body_that_was_lost_stays_lost(origin: OriginClient, presign: Presign, cos: CosEmulator) -> None:
     cos.faults.add(Fault(action=Cut(at=0)))
-    async with origin.open(presign()) as response:
+    with closing(await origin.fetch(presign())) as response:
         for _ in range(2):
             with pytest.raises(BodyLost):
                 await response.read()

@@ -1,6 +1,7 @@
 """Requests that wait for one bucket take no place from another."""
 
 import asyncio
+from contextlib import closing
 
 import pytest
 
@@ -40,7 +41,7 @@ async def test_of_several_buckets_a_hanging_one_keeps_half_of_the_places(presign
         await until(lambda: len(cos.request_log.of("dog.png")) == 4)
         with pytest.raises(OriginPaused):
             await origin.fetch(presign("dog.png"), "other-1250000000")
-        async with origin.open(presign(), bucket=BUCKET) as response:
+        with closing(await origin.fetch(presign(), bucket=BUCKET)) as response:
             assert await response.read() == b"data"
         assert [await task for task in waiting] == [OriginTimeout] * 4
         with pytest.raises(OriginTimeout):

@@ -54,6 +54,20 @@ def test_the_clock_is_corrected_if_cos_s_time_explains_a_refusal(
     assert corrected.now() == 1000 + offset
 
 
+def test_a_verdict_that_goes_back_and_forth_is_logged_every_ten_minutes(caplog: pytest.LogCaptureFixture) -> None:
+    uptime = [5.0]
+    checked = CosClock(lambda: 1000.0, lambda: uptime[0])
+    for _ in range(5):
+        checked.observe(1600.0)
+        assert checked.observed_offset == 600
+        checked.observe(1000.0)
+        assert checked.observed_offset == 0
+    assert len(caplog.records) == 1
+    uptime[0] += 601
+    checked.observe(1600.0)
+    assert len(caplog.records) == 2
+
+
 @asynccontextmanager
 async def cos_ahead(images: Images, seconds: int) -> AsyncIterator[CosEmulator]:
     """A COS for which this machine is ``seconds`` slow, with the same objects."""
