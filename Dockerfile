@@ -15,8 +15,8 @@ FROM python:3.13-slim
 LABEL org.opencontainers.image.title="image-gateway" \
       org.opencontainers.image.description="Gives every private image in Tencent COS one address that never expires"
 # A fixed uid, so that volumes, secrets and security policies can refer to it. The image needs no pip.
-RUN groupadd --system --gid 10001 gateway \
-    && useradd --system --uid 10001 --gid gateway --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin gateway \
+RUN groupadd --gid 10001 gateway \
+    && useradd --uid 10001 --gid gateway --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin gateway \
     && python -m pip uninstall --yes --quiet --root-user-action=ignore pip
 COPY --from=builder /opt/image-gateway /opt/image-gateway
 ENV PATH="/opt/image-gateway/bin:$PATH" \

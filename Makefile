@@ -15,7 +15,7 @@ WEB_STAMP := $(WEB)/node_modules/.package-lock.json
 NPM := $(shell command -v npm)
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
 
-.PHONY: help web webcheck webtest install run test coverage conformance bench alerts docs fuzz lint typecheck format constraints clean all
+.PHONY: help web webcheck webtest install run test coverage conformance bench alerts container docs fuzz lint typecheck format constraints clean all
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -86,6 +86,9 @@ webtest: $(if $(NPM),$(WEB_STAMP))
 alerts:  ## test the alert rules; needs promtool
 	promtool check rules config/prometheus/alerts.yml config/prometheus/objectives.yml
 	promtool test rules tests/prometheus/alerts.yml
+
+container: install  ## build and run the image, render the manifests; needs root, buildah, netavark, mmdebstrap, kustomize
+	$(BIN)/python -m pytest tests/container $(ARGS)
 
 bench: install  ## measure the gateway against a bare aiohttp and nginx; needs nginx, wrk and two cores
 	$(BIN)/python -m bench $(ARGS)

@@ -1,0 +1,196 @@
+"""The Kubernetes manifests are valid, and agree with the settings, the routes and the image.
+
+`make container` renders them with kustomize and validates the result; these tests need no kustomize.
+"""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from gateway.metrics.collectors import Metrics
+from gateway.settings import AdminSettings, ServerSettings
+from gateway.settings.sources import load_settings
+from tests.config.files import CONFIG, ROOT, read
+from tests.settings_keys import key_at
+
+FOLDER = CONFIG / "kubernetes"
+KUSTOMIZATIONS = sorted(FOLDER.rglob("kustomization.yaml"))
+# The first version whose pods may sleep before they stop, and the newest one that the validator knows.
+VERSIONS = ("1.30", "1.34")
+
+
+def manifests() -> Iterator[dict[str, Any]]:
+    """Every document of every file that a kustomization names."""
+    for kustomization in KUSTOMIZATIONS:
+        for resource in yaml.safe_load(kustomization.read_text())["resources"]:
+            path = kustomization.parent / resource
+            if path.is_file():
+                yield from yaml.safe_load_all(path.read_text())
+
+
+def of_kind(kind: str) -> dict[str, Any]:
+    (found,) = (manifest for manifest in manifests() if manifest["kind"] == kind)
+    return found
+
+
+def pod() -> dict[str, Any]:
+    spec = of_kind("Deployment")["spec"]["template"]["spec"]
+    assert isinstance(spec, dict)
+    return spec
+
+
+def container() -> dict[str, Any]:
+    (found,) = pod()["containers"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_every_manifest_is_named_by_a_kustomization_and_exists() -> None:
+    named = set(KUSTOMIZATIONS)
+    for kustomization in KUSTOMIZATIONS:
+        content = yaml.safe_load(kustomization.read_text())
+        generators = content.get("configMapGenerator", [])
+        paths = content["resources"] + content.get("components", []) + [f for g in generators for f in g["files"]]
+        for path in paths:
+            assert (kustomization.parent / path).exists(), path
+            named.add((kustomization.parent / path).resolve())
+    assert set(FOLDER.rglob("*.yaml")) <= named
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_manifest_is_valid(version: str) -> None:
+    kinds = set()
+    for manifest in manifests():
+        if manifest["apiVersion"].startswith("monitoring.coreos.com/"):  # a resource of the Prometheus operator
+            continue
+        kubernetes_validate.validate(manifest, version, strict=True)
+        kinds.add(manifest["kind"])
+    assert kinds == {
+        "Deployment",
+        "HorizontalPodAutoscaler",
+        "Namespace",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "Service",
+        "ServiceAccount",
+    }
+
+
+def test_the_validator_refuses_a_key_that_does_not_exist() -> None:
+    broken = of_kind("PodDisruptionBudget")
+    broken["spec"]["maxUnavailble"] = 1
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(broken, VERSIONS[0], strict=True)
+
+
+def test_the_example_replaces_the_configuration_of_the_base_by_one_with_the_same_keys() -> None:
+    base, example = (yaml.safe_load((FOLDER / name / "gateway.yaml").read_text()) for name in ("base", "example"))
+    assert base == example
+
+
+def test_the_configuration_and_the_secrets_of_the_example_are_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (generator,) = yaml.safe_load((FOLDER / "example/kustomization.yaml").read_text())["secretGenerator"]
+    for file in generator["files"]:
+        folder, name = file.split("/")
+        assert folder == "secrets"
+        assert key_at(*name.split("__")), name
+        value = "postgresql://app:word@postgres:5432/app" if name == "postgres__dsn" else "0123456789abcdef" * 4
+        (tmp_path / name).write_text(value)
+    monkeypatch.setenv("GATEWAY_SECRETS_DIR", str(tmp_path))
+    settings = load_settings(FOLDER / "example/gateway.yaml")
+    assert settings.admin.token is not None
+    assert settings.access.jwt is not None
+    assert (FOLDER / "example/secrets/.gitignore").read_text().splitlines()[-2:] == ["*", "!.gitignore"]
+
+
+def test_the_pod_reads_the_configuration_and_the_secrets_where_they_are_mounted() -> None:
+    mounts = {mount["name"]: mount["mountPath"] for mount in container()["volumeMounts"]}
+    (command,) = re.findall(r"^CMD \[.*\"(/.*)/gateway.yaml\"\]$", read("Dockerfile"), flags=re.MULTILINE)
+    assert mounts["config"] == command
+    assert container()["env"] == [{"name": "GATEWAY_SECRETS_DIR", "value": mounts["secrets"]}]
+
+
+def test_the_pod_has_the_user_and_the_ports_of_the_image() -> None:
+    (user,) = re.findall(r"^USER (\d+):(\d+)$", read("Dockerfile"), flags=re.MULTILINE)
+    context = pod()["securityContext"]
+    assert (context["runAsUser"], context["runAsGroup"], context["fsGroup"]) == (
+        int(user[0]),
+        int(user[1]),
+        int(user[1]),
+    )
+    ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
+    assert ports == {"http": ServerSettings().port, "admin": AdminSettings().port}
+
+
+def test_the_pod_satisfies_the_restricted_security_standard() -> None:
+    assert pod()["securityContext"]["runAsNonRoot"] is True
+    assert pod()["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container()["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    labels = of_kind("Namespace")["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_the_pod_has_time_to_leave_its_service_and_to_drain() -> None:
+    grace = yaml.safe_load((FOLDER / "base/gateway.yaml").read_text())["server"]["shutdown_grace"]
+    sleep = container()["lifecycle"]["preStop"]["sleep"]["seconds"]
+    readiness = container()["readinessProbe"]
+    assert sleep >= readiness["periodSeconds"]
+    assert pod()["terminationGracePeriodSeconds"] >= sleep + grace + 5
+
+
+def test_restarts_follow_healthz_and_traffic_follows_readyz() -> None:
+    paths = {name: container()[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert paths == {
+        "startupProbe": {"path": "/healthz", "port": "admin"},
+        "livenessProbe": {"path": "/healthz", "port": "admin"},
+        "readinessProbe": {"path": "/readyz", "port": "admin"},
+    }
+
+
+def test_variables_of_services_cannot_be_taken_for_settings() -> None:
+    """A service called gateway gives every pod of its namespace GATEWAY_PORT and others."""
+    assert pod()["enableServiceLinks"] is False
+
+
+def test_the_autoscaler_follows_a_metric_of_the_gateway_within_its_limit() -> None:
+    metric = next(
+        metric["pods"] for metric in of_kind("HorizontalPodAutoscaler")["spec"]["metrics"] if "pods" in metric
+    )
+    names = {family.name for family in Metrics().registry.collect()}
+    assert metric["metric"]["name"] in names
+    assert int(metric["target"]["averageValue"]) < ServerSettings().max_streams / 2
+
+
+def test_the_command_of_the_documents_makes_rules_of_the_alerts() -> None:
+    (command,) = re.findall(r"```sh\n(for name in .*?\ndone) \| kubectl", read("docs/containers.md"), flags=re.DOTALL)
+    done = subprocess.run(["sh", "-ec", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    rules = [rule for rule in yaml.safe_load_all(done.stdout) if rule]
+    assert [rule["kind"] for rule in rules] == ["PrometheusRule"] * 2
+    assert [rule["spec"] for rule in rules] == [
+        yaml.safe_load(read(f"config/prometheus/{name}.yml")) for name in ("alerts", "objectives")
+    ]
+
+
+def test_the_service_monitor_selects_the_admin_service_alone() -> None:
+    monitor = of_kind("ServiceMonitor")["spec"]
+    wanted = monitor["selector"]["matchLabels"].items() - {("app.kubernetes.io/name", "image-gateway")}
+    services = [
+        manifest
+        for manifest in manifests()
+        if manifest["kind"] == "Service" and wanted <= manifest["metadata"]["labels"].items()
+    ]
+    assert [service["metadata"]["name"] for service in services] == ["image-gateway-admin"]
+    ports = {port["name"] for port in services[0]["spec"]["ports"]}
+    assert {endpoint["port"] for endpoint in monitor["endpoints"]} <= ports
