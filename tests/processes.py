@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +15,13 @@ from typing import Any
 import aiohttp
 
 START_TIMEOUT = 30.0
+
+# sd_listen_fds(3): the sockets begin at descriptor 3, and LISTEN_PID is the process that they are for.
+AS_SYSTEMD = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.execve(sys.argv[2], sys.argv[2:], {**os.environ, "LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())})
+"""
 
 
 @dataclass
@@ -48,8 +56,14 @@ async def gateway_process(
     environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     program: Sequence[str] = (sys.executable, "-m", "gateway"),
+    listener: socket.socket | None = None,
 ) -> AsyncIterator[GatewayProcess]:
-    """Start ``program`` with JSON logs and wait until it listens; kill it at the end if it still runs."""
+    """Start ``program`` with JSON logs and wait until it listens; kill it at the end if it still runs.
+
+    ``listener`` is handed over as systemd does it, and replaces the public port.
+    """
+    if listener is not None:
+        program = (sys.executable, "-c", AS_SYSTEMD, str(listener.fileno()), *program)
     process = await asyncio.create_subprocess_exec(
         *program,
         *arguments,
@@ -59,6 +73,7 @@ async def gateway_process(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         limit=1 << 20,
+        pass_fds=() if listener is None else (listener.fileno(),),
         # The tests may run under nohup, whose children ignore SIGHUP.
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
@@ -80,6 +95,20 @@ async def gateway_process(
         if reader is not None:
             await reader
         process._transport.close()  # type: ignore[attr-defined]
+
+
+async def run_program(*command: str, keep: int | None = None) -> str:
+    """Run a program until it ends; return its output. It inherits the descriptor ``keep``."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        pass_fds=() if keep is None else (keep,),
+    )
+    async with asyncio.timeout(START_TIMEOUT):
+        output, _ = await process.communicate()
+    return output.decode().strip()
 
 
 async def run_gateway(*arguments: str, environment: Mapping[str, str] | None = None) -> tuple[int, str]:

@@ -46,7 +46,7 @@ SETTINGS_READER = "gateway.settings.sources"
 # Reads the variables that Tencent's own tools set, whose names are fixed.
 TENCENT_VARIABLES = "gateway.settings.credentials"
 # Reads the variables that systemd sets, which are no settings.
-SYSTEMD_VARIABLES = "gateway.ops.service_manager"
+SYSTEMD_VARIABLES = ("gateway.ops.service_manager", "gateway.ops.socket_activation")
 # The composition and the commands.
 COMPONENTS = ("components", "diagnostic_components", "image_components", "background_tasks")
 KNOW_ALL = {"app", *COMPONENTS, "commands", "cli", "__main__"}
@@ -167,7 +167,7 @@ def test_the_http_client_is_used_by_the_origin_for_token_keys_and_for_tencent_s_
 
 @EACH_MODULE
 def test_the_environment_is_read_by_the_settings_alone(module: Module) -> None:
-    if module.name in {SETTINGS_READER, TENCENT_VARIABLES, SYSTEMD_VARIABLES}:
+    if module.name in {SETTINGS_READER, TENCENT_VARIABLES, *SYSTEMD_VARIABLES}:
         return
     attributes = {
         f"{node.value.id}.{node.attr}"

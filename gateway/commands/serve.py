@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.ops.logs import configure_logging
 from gateway.ops.memory_tuning import tune_memory
 from gateway.ops.service_manager import ServiceManager
+from gateway.ops.socket_activation import inherited_listeners
 from gateway.server.file_limit import raise_nofile_limit
 from gateway.server.listener import Listening, PurePythonParser, listening
 from gateway.settings import Settings
@@ -53,7 +55,13 @@ async def _serve_as_a_service(settings: Settings, signals: StopSignals) -> None:
         manager.stopping()
 
     async with background("watchdog", manager.show_life()):  # during the drain, too
-        await serve_gateway(settings, signals, on_listening=lambda _ports: manager.ready(), until=told_to_stop)
+        await serve_gateway(
+            settings,
+            signals,
+            on_listening=lambda _ports: manager.ready(),
+            until=told_to_stop,
+            inherited=inherited_listeners(),
+        )
 
 
 async def serve_gateway(
@@ -63,15 +71,17 @@ async def serve_gateway(
     extend: Callable[[web.Application], None] | None = None,
     on_listening: Callable[[Listening], None] | None = None,
     until: Callable[[], Awaitable[object]] | None = None,
+    inherited: Sequence[socket.socket] = (),
 ) -> None:
     """Serve until the signal to stop, or until ``until`` returns, then drain and close everything.
 
-    ``extend`` may add routes to the public port. ``on_listening`` receives the addresses of both ports.
+    ``extend`` may add routes to the public port. ``on_listening`` receives the addresses of both ports. ``inherited``
+    are listeners of the public port that systemd opened.
     """
     app = create_app(settings, Metrics())
     if extend is not None:
         extend(app)
-    async with listening(app, create_admin_app, signals.force_stop) as ports:
+    async with listening(app, create_admin_app, signals.force_stop, inherited=inherited) as ports:
         logger.info("listening: public=%s admin=%s", ports.public, ports.admin)
         if on_listening is not None:
             on_listening(ports)

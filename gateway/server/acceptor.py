@@ -12,6 +12,7 @@ from gateway.metrics.collectors import Metrics
 logger = logging.getLogger(__name__)
 
 _ACCEPTS_AT_ONCE: Final = 128  # then the event loop gets its turn
+_LAST_ACCEPTS: Final = 1024  # when the listener closes; clients may connect faster than the loop accepts
 _RETRY_AFTER: Final = 1.0  # seconds, once the system has no descriptor or memory left
 _WARNING_INTERVAL: Final = 60.0  # seconds
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -60,9 +61,15 @@ class Acceptor:
         self.start()
 
     def close(self) -> None:
-        """Stop accepting and close the listeners; open connections stay open."""
-        self._stop()
+        """Accept what waits in the backlog and close the listeners; open connections stay open.
+
+        The kernel resets the connections that wait in the backlog of a listener when its last descriptor is closed.
+        """
         self._is_closed = True
+        if self._is_accepting:
+            for listener in self._listeners:
+                self._accept(listener, _LAST_ACCEPTS)
+        self._stop()
         for listener in self._listeners:
             listener.close()
 
@@ -72,8 +79,8 @@ class Acceptor:
             for listener in self._listeners:
                 self._loop.remove_reader(listener.fileno())
 
-    def _accept(self, listener: socket.socket) -> None:
-        for _ in range(_ACCEPTS_AT_ONCE):
+    def _accept(self, listener: socket.socket, at_most: int = _ACCEPTS_AT_ONCE) -> None:
+        for _ in range(at_most):
             if self._open >= self._max_connections:
                 self._pause("the limit of open files is near (ulimit -Hn, LimitNOFILE)")
                 return

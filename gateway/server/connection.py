@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from aiohttp import web
@@ -73,7 +73,7 @@ class Connection(web.RequestHandler):
 
 
 class Site(web.BaseSite):
-    """Listens on ``host`` and ``port`` for a runner.
+    """Listens on ``host`` and ``port`` for a runner, or accepts on the ``inherited`` listeners, which it closes.
 
     ``keepalive_timeout`` (seconds) limits idle connections and the time to send a request's head. A client that stalls
     for ``stall_timeout`` seconds is disconnected (``SlowClients``). At most ``max_connections`` are open at once;
@@ -92,6 +92,7 @@ class Site(web.BaseSite):
         port_label: str,
         metrics: Metrics,
         reuse_port: bool = False,
+        inherited: Sequence[socket.socket] = (),
     ) -> None:
         super().__init__(runner)
         self._host = host
@@ -102,7 +103,8 @@ class Site(web.BaseSite):
         self._max_connections = max_connections
         self._port_label = port_label
         self._metrics = metrics
-        self._listeners: list[socket.socket] = []
+        self._listeners = list(inherited)
+        self._is_inherited = bool(inherited)
         self._acceptor: Acceptor | None = None
 
     @property
@@ -114,8 +116,10 @@ class Site(web.BaseSite):
     def url(self) -> str:
         """Return the URL of the site, which must be started: with port 0 the system chooses the port."""
         assert self._listeners, "not started"  # noqa: S101
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._listeners[0].getsockname()[1]}"
+        host, port = self._listeners[0].getsockname()[:2]
+        if not self._is_inherited:
+            host = self._host  # a name, if it is configured so
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def start(self) -> None:
         """Listen and accept; raises ``OSError`` if the port is not available."""
@@ -139,14 +143,15 @@ class Site(web.BaseSite):
                 access_log=None,
             )
 
-        # asyncio's server binds only; ``Acceptor`` accepts.
-        server = await loop.create_server(
-            connection, self._host, self._port, reuse_port=self._reuse_port or None, start_serving=False
-        )
-        self._listeners = [bound.dup() for bound in server.sockets]
-        server.close()
-        for listener in self._listeners:
-            listener.listen(_BACKLOG)
+        if not self._is_inherited:
+            # asyncio's server binds only; ``Acceptor`` accepts.
+            server = await loop.create_server(
+                connection, self._host, self._port, reuse_port=self._reuse_port or None, start_serving=False
+            )
+            self._listeners = [bound.dup() for bound in server.sockets]
+            server.close()
+            for listener in self._listeners:
+                listener.listen(_BACKLOG)
         self._acceptor = acceptor = Acceptor(
             self._listeners,
             connection,

@@ -74,6 +74,8 @@ class Dispatch:
         in_flight = self._in_flight
         in_flight.started = number = in_flight.started + 1
         in_flight.transports[number] = request.transport
+        if in_flight.closes_connections:
+            _close_after_response(request)
         outcome = CLIENT_DISCONNECTED  # stays if the handler is cancelled
         response: web.StreamResponse | None = None
         try:
@@ -129,6 +131,11 @@ class Dispatch:
         if access_log is not None and access_log.wants(route, outcome):
             client = self._client_address.of(request.headers, request.remote)
             access_log.add(access_facts(request, context, response, route, outcome, elapsed, client))
+
+
+def _close_after_response(request: web.BaseRequest) -> None:
+    """Answer as if the client had sent ``Connection: close``: streamed and prepared responses obey it alike."""
+    request._message = request._message._replace(should_close=True)  # noqa: SLF001 - the response is not at hand yet
 
 
 async def _refuse_version(request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:

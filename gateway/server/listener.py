@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,7 @@ from functools import partial
 from aiohttp import http_parser, web
 
 from gateway.api.app_keys import HEALTH, IN_FLIGHT, METRICS, SETTINGS
+from gateway.concurrency.in_flight import InFlight
 from gateway.ip_address import is_loopback
 from gateway.server.connection import Site
 from gateway.server.connection_reset import reset
@@ -21,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 _CLEANUP_TIMEOUT = 1.0  # seconds for aiohttp's own shutdown, which follows the drain
 _POLL_INTERVAL = 0.02  # seconds
+# Seconds without a request after which the remaining connections are idle and may be closed. A request that is sent
+# while its connection is closed fails.
+_QUIET = 1.0
 
 
 class CannotListen(OSError):
@@ -44,9 +49,12 @@ async def listening(
     app: web.Application,
     create_admin_app: Callable[[web.Application], web.Application],
     force_stop: asyncio.Event | None = None,
+    *,
+    inherited: Sequence[socket.socket] = (),
 ) -> AsyncIterator[Listening]:
     """Serve ``app`` and its admin port; on exit, drain for at most ``shutdown_grace`` seconds, then close everything.
 
+    The public port is that of the ``inherited`` listeners, or ``server.host`` and ``server.port`` if there are none.
     Setting ``force_stop`` ends the drain at once. Raises ``CannotListen``, ``PurePythonParser``, and whatever the
     components raise when they are opened.
     """
@@ -71,6 +79,7 @@ async def listening(
                 server.host,
                 server.port,
                 reuse_port=server.reuse_port,
+                inherited=inherited,
                 max_connections=budget.public,
                 port_label="public",
             )
@@ -112,6 +121,7 @@ async def _drain(app: web.Application, runner: web.AppRunner, force_stop: asynci
     """Report not ready, finish the requests in flight, close the port, finish the requests that came meanwhile.
 
     The port stays open at first, so that load balancers see the 503 of ``/readyz`` instead of a refused connection.
+    Once it is closed, each response closes its connection (RFC 9112 section 9.6), and idle connections are closed last.
     """
     in_flight = app[IN_FLIGHT]
     newest = in_flight.started
@@ -125,6 +135,8 @@ async def _drain(app: web.Application, runner: web.AppRunner, force_stop: asynci
     await _wait_until(lambda: not in_flight.any_before(newest), is_over)
     for site in list(runner.sites):
         await site.stop()
+    in_flight.closes_connections = True
+    await _wait_until_quiet(in_flight, runner, is_over)
     if runner.server is not None:
         runner.server.pre_shutdown()  # no further request on kept-alive connections
     if not await _wait_until(lambda: not in_flight.any() and not _with_unsent_bytes(runner), is_over):
@@ -135,10 +147,26 @@ async def _drain(app: web.Application, runner: web.AppRunner, force_stop: asynci
             reset(transport)
 
 
+async def _wait_until_quiet(in_flight: InFlight, runner: web.AppRunner, is_over: Callable[[], bool]) -> None:
+    """Wait until no connection is open, or no request has come for ``_QUIET`` seconds and none is in flight."""
+    newest, since = in_flight.started, time.monotonic()
+
+    def is_quiet() -> bool:
+        nonlocal newest, since
+        if in_flight.started != newest or in_flight.any():
+            newest, since = in_flight.started, time.monotonic()
+        return not _connections(runner) or time.monotonic() - since >= _QUIET
+
+    await _wait_until(is_quiet, is_over)
+
+
+def _connections(runner: web.AppRunner) -> list[web.RequestHandler]:
+    return runner.server.connections if runner.server is not None else []
+
+
 def _with_unsent_bytes(runner: web.AppRunner) -> list[asyncio.Transport]:
     """Return the connections that still have bytes of finished responses to send."""
-    connections = runner.server.connections if runner.server is not None else []
-    transports = [connection.transport for connection in connections]
+    transports = [connection.transport for connection in _connections(runner)]
     return [transport for transport in transports if transport is not None and transport.get_write_buffer_size() > 0]
 
 

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import os
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -15,6 +16,7 @@ import pytest
 from gateway.app import create_admin_app, create_app
 from gateway.cos_emulator.faults import Drip, Fault, Hang
 from gateway.metrics.collectors import Metrics
+from gateway.server.acceptor import Acceptor
 from gateway.server.listener import Listening, listening
 from gateway.settings import Settings
 from tests.conftest import Images
@@ -136,8 +138,31 @@ async def test_several_processes_may_share_a_port(serving: Callable[..., Any]) -
             assert second.public == first.public
 
 
+async def test_connections_that_wait_in_the_backlog_are_accepted_before_the_listener_closes() -> None:
+    """The kernel resets those that are still there, and a client takes that for a failure."""
+
+    class Greeting(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.WriteTransport)
+            transport.write(b"hello")
+            transport.close()
+
+    listener = socket.create_server(("127.0.0.1", 0), backlog=200)
+    listener.setblocking(False)
+    address = listener.getsockname()
+    acceptor = Acceptor([listener], Greeting, max_connections=1000, port="public", metrics=Metrics())
+    acceptor.start()
+    with ExitStack() as clients:  # the loop does not run until they are all connected
+        waiting = [clients.enter_context(socket.create_connection(address, timeout=5)) for _ in range(200)]
+        acceptor.close()
+        assert {await asyncio.to_thread(client.recv, 5) for client in waiting} == {b"hello"}
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, timeout=5)
+
+
 _WITHOUT_C_PARSER = """
 import asyncio
+from gateway.server.acceptor import Acceptor
 from gateway.server.listener import PurePythonParser, listening
 async def main():
     try:
