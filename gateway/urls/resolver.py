@@ -4,9 +4,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.catalog.record import ImageRecord
+from gateway.concurrency.grouped_calls import GroupedCalls
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import (
     CatalogUnavailable,
@@ -31,6 +32,7 @@ from gateway.urls.shared_tier import SharedTier
 logger = logging.getLogger(__name__)
 
 _LOCAL_HIT, _LOCAL_MISS, _LOCAL_UNKNOWN = ("local", "hit"), ("local", "miss"), ("local", "unknown")
+_NOT_FOUND = Found()
 _REDIS_HIT, _REDIS_MISS, _REDIS_ERROR = ("redis", "hit"), ("redis", "miss"), ("redis", "error")
 
 
@@ -42,12 +44,17 @@ class Catalog(Protocol):
         ...
 
 
+class _LookUp(NamedTuple):
+    variant: ImageVariant
+    may_be_new: bool = True
+
+
 class UrlResolver:
     """Finds or makes the presigned URL of an image. The caller checks access, on a hit as on a miss.
 
-    A hit in the local tier awaits nothing. Concurrent misses of one image share one look-up. Without Redis, URLs are
-    signed here; without Postgres, cached URLs are served until they end. ``admits_new`` is asked before a URL is signed
-    for a rendition of which nothing is cached.
+    A hit in the local tier awaits nothing. Misses that arrive together share one read of Redis, one query, one write;
+    those of one image share one look-up. Without Redis, URLs are signed here; without Postgres, cached URLs are served
+    until they end. ``admits_new`` is asked before a URL is signed for a rendition of which nothing is cached.
     """
 
     def __init__(
@@ -73,8 +80,8 @@ class UrlResolver:
         self._admits_new = admits_new
         self._invalid_before = float("-inf")
         self._is_listening = True
-        self._lookups: SingleFlight[tuple[ImageVariant, bool], Resolved] = SingleFlight(
-            "look-up", metrics.coalesced_requests
+        self._lookups: GroupedCalls[_LookUp, Resolved] = GroupedCalls(
+            "look-up", self._look_up_many, metrics.coalesced_requests
         )
         self._renewals: SingleFlight[ImageVariant, SignedImage] = SingleFlight("renewal", metrics.coalesced_requests)
 
@@ -90,13 +97,12 @@ class UrlResolver:
         Raises ``ImageNotFound``, ``CatalogUnavailable``, ``CredentialsExpired`` or ``TooManyVariants``; without
         ``may_be_new`` ``NewVariant`` for a variant of which nothing is cached.
         """
-        variant = ImageVariant(image_id, rendition)
-        return await self._lookups.run((variant, may_be_new), lambda: self._look_up(variant, may_be_new=may_be_new))
+        return await self._lookups.run(_LookUp(ImageVariant(image_id, rendition), may_be_new))
 
     async def resolve_many(self, image_ids: Iterable[str]) -> dict[str, Resolved | GatewayError]:
-        """Return each image or its error, by one read of Redis and one query for all."""
+        """Return each image or its error; the misses share one read of Redis and one query, if they are at most 200."""
         results: dict[str, Resolved | GatewayError] = {}
-        missed: list[ImageVariant] = []
+        missed: list[_LookUp] = []
         for image_id in dict.fromkeys(image_ids):
             variant = ImageVariant(image_id)
             try:
@@ -105,18 +111,21 @@ class UrlResolver:
                 results[image_id] = error
                 continue
             if cached is None:
-                missed.append(variant)
+                missed.append(_LookUp(variant))
             else:
                 results[image_id] = cached
-        found = await self._look_up_many(missed)
-        return results | {variant.image_id: result for variant, result in found.items()}
+        for look_up, result in (await self._lookups.run_many(missed)).items():
+            if isinstance(result, BaseException) and not isinstance(result, GatewayError):
+                raise result
+            results[look_up.variant.image_id] = result
+        return results
 
     async def peek(self, image_id: str) -> Known:
         """Return the image without making a URL; raises ``ImageNotFound`` or ``CatalogUnavailable``."""
         variant, mark = ImageVariant(image_id), self._local.mark()
         cached = self._from_local(variant)
         if cached is None:
-            image = (await self._find([variant])).get(variant, Found()).image
+            image = (await self._find([variant])).get(variant, _NOT_FOUND).image
             if image is not None and self._may_be_used(image):
                 self._put_local(image, mark)
                 cached = Resolved(image, from_cache=True)
@@ -154,7 +163,7 @@ class UrlResolver:
             self._lookups.detach()
         else:
             self._local.drop(image_id)
-            self._lookups.detach(lambda key: key[0].image_id == image_id)
+            self._lookups.detach(lambda look_up: look_up.variant.image_id == image_id)
 
     def invalidate_before(self, at: float) -> None:
         """Read rows again that were read before ``at`` (Unix seconds): notifications may have been missed."""
@@ -193,61 +202,50 @@ class UrlResolver:
     def _put_local(self, image: SignedImage, mark: int) -> None:
         self._local.put(image, mark, self._lifetime.usable_for(image.presigned, self._now()))
 
-    async def _look_up(self, variant: ImageVariant, *, may_be_new: bool) -> Resolved:
-        result = (await self._look_up_many([variant], may_be_new=may_be_new))[variant]
-        if isinstance(result, GatewayError):
-            raise result
-        return result
-
-    async def _look_up_many(
-        self, variants: Sequence[ImageVariant], *, may_be_new: bool = True
-    ) -> dict[ImageVariant, Resolved | GatewayError]:
-        results: dict[ImageVariant, Resolved | GatewayError] = {}
-        if not variants:
-            return results
+    async def _look_up_many(self, look_ups: Sequence[_LookUp]) -> dict[_LookUp, Resolved | Exception]:
+        """Return the result or the error of each; an error of one does not fail the others."""
         mark = self._local.mark()
-        found = await self._find(variants)
-        for variant, there in found.items():
-            if there.image is not None and self._may_be_used(there.image):
-                self._put_local(there.image, mark)
-                results[variant] = Resolved(there.image, from_cache=True)
-        missed = [variant for variant in variants if variant not in results]
+        found = await self._find(list(dict.fromkeys(one.variant for one in look_ups)))
+        results: dict[_LookUp, Resolved | Exception] = {}
+        for one in look_ups:
+            image = found.get(one.variant, _NOT_FOUND).image
+            if image is not None and self._may_be_used(image):
+                self._put_local(image, mark)
+                results[one] = Resolved(image, from_cache=True)
+        missed = [one for one in look_ups if one not in results]
         if not missed:
             return results
         read_at = int(self._now())
         try:
-            records = await self._catalog.fetch_many([variant.image_id for variant in missed])
+            records = await self._catalog.fetch_many(list(dict.fromkeys(one.variant.image_id for one in missed)))
         except CatalogUnavailable as error:
-            return results | {variant: self._stale_entry(variant, found, mark) or error for variant in missed}
-        made: list[tuple[SignedImage, bytes]] = []
-        for variant in missed:
-            there = found.get(variant, Found())
-            result = self._result_for(variant, records.get(variant.image_id), there, read_at, may_be_new=may_be_new)
-            results[variant] = result
+            return results | {one: self._stale_entry(one.variant, found, mark) or error for one in missed}
+        made: dict[ImageVariant, tuple[SignedImage, bytes]] = {}
+        for one in missed:
+            there = found.get(one.variant, _NOT_FOUND)
+            results[one] = result = self._result_for(one, records.get(one.variant.image_id), there, read_at)
             if isinstance(result, Resolved):
-                made.append((result.image, there.tombstone))
+                made[one.variant] = result.image, there.tombstone
             elif isinstance(result, ImageNotFound):
-                self._local.put_unknown(variant, mark)
-        await self._keep(made, mark)
+                self._local.put_unknown(one.variant, mark)
+        await self._keep(list(made.values()), mark)
         return results
 
-    def _result_for(
-        self, variant: ImageVariant, record: ImageRecord | None, there: Found, read_at: int, *, may_be_new: bool
-    ) -> Resolved | GatewayError:
+    def _result_for(self, one: _LookUp, record: ImageRecord | None, there: Found, read_at: int) -> Resolved | Exception:
+        variant, cached = one.variant, there.image
         if record is None:
             return ImageNotFound(variant.image_id)
-        cached = there.image
         if cached is not None and cached.record == record and self._lifetime.is_usable(cached.presigned, self._now()):
             # Only the row had to be read again: it has not changed, so the cached URL stays valid.
             return Resolved(replace(cached, read_at=read_at), from_cache=True)
-        is_new = cached is None and self._local.get_stale(variant) is None
-        if variant.rendition is not None and is_new and not may_be_new:
-            raise NewVariant(record)
-        if variant.rendition is not None and is_new and not self._admits_new(variant):
-            return TooManyVariants(f"no more new ones in this minute: {variant.rendition}")
+        if variant.rendition is not None and cached is None and self._local.get_stale(variant) is None:
+            if not one.may_be_new:
+                return NewVariant(record)
+            if not self._admits_new(variant):
+                return TooManyVariants(f"no more new ones in this minute: {variant.rendition}")
         try:
             return Resolved(self._sign(record, variant.rendition, read_at), from_cache=False)
-        except CredentialsExpired as error:
+        except Exception as error:  # noqa: BLE001 - raised again by the callers of this look-up
             return error
 
     async def _find(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
@@ -273,7 +271,7 @@ class UrlResolver:
 
     def _stale_entry(self, variant: ImageVariant, found: Mapping[ImageVariant, Found], mark: int) -> Resolved | None:
         """Return an entry that may be out of date, for when Postgres does not answer; None when there is none."""
-        image = self._local.get_stale(variant) or found.get(variant, Found()).image
+        image = self._local.get_stale(variant) or found.get(variant, _NOT_FOUND).image
         if image is None or not self._lifetime.is_usable(image.presigned, self._now()):
             return None
         self._put_local(image, mark)  # ask the stores again after local_ttl, not on every request
@@ -281,7 +279,7 @@ class UrlResolver:
 
     async def _renew(self, variant: ImageVariant, refused: SignedImage | None) -> SignedImage:
         mark = self._local.mark()
-        there = (await self._find([variant])).get(variant, Found())
+        there = (await self._find([variant])).get(variant, _NOT_FOUND)
         newest = there.image
         if newest is not None and self._may_be_used(newest) and await self._was_just_renewed(variant, newest, refused):
             self._put_local(newest, mark)

@@ -3,8 +3,10 @@
 import asyncio
 from urllib.parse import parse_qsl, urlsplit
 
+import redis
 import yarl
 
+from gateway.api import app_keys
 from gateway.dev.database import ImageRow
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
 
@@ -106,3 +108,19 @@ async def test_a_gateway_without_url_cache_signs_every_time(start_gateway: Start
     for _ in range(2):
         assert (await gateway.get("/api/v1/images/a/url")).json()["data"]["from_cache"] is False
     assert (await gateway.get("/readyz")).json()["checks"] == {"postgres": "ok", "cos": "ok"}
+
+
+async def test_a_hundred_cold_images_at_once_are_one_query_and_one_read_of_redis(
+    gateway: RunningGateway, images: Images, redis_client: "redis.Redis"
+) -> None:
+    ids = [f"id-{number}" for number in range(100)]
+    await asyncio.to_thread(images.table.put, [ImageRow(one, None, f"{one}.png", public=True) for one in ids])
+    resolver = gateway.app[app_keys.RESOLVER]
+    await resolver.resolve_many(["unknown"])  # the catalog has its connection, and knows the type of the ids
+    before = gateway.sample("catalog_queries_total", result="found")
+    redis_client.config_resetstat()
+    resolved = await asyncio.gather(*(resolver.look_up(one) for one in ids))
+    assert [one.image.record.image_id for one in resolved] == ids
+    assert gateway.sample("catalog_queries_total", result="found") - before == 1
+    assert redis_client.info("commandstats")["cmdstat_mget"]["calls"] == 1
+    assert len(redis_client.keys("image:url:*")) == 100

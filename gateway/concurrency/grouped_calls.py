@@ -1,0 +1,150 @@
+"""Grouped calls: those that arrive together are answered by one piece of work, those for one key by one result."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Generic, TypeVar
+
+from prometheus_client import Counter
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+_MOST_KEYS = 200
+_HOLD = 0.005  # seconds
+
+
+class GroupedCalls(Generic[K, V]):
+    """Runs ``work`` for groups of at most ``most_keys`` different keys; it returns a result or an error for each key.
+
+    A call starts a group at once unless one is under way. Calls that arrive meanwhile wait for its end and are the next
+    group, so that groups grow with the load and nobody waits for a timer. A group that lasts longer than ``hold``
+    seconds does not hold back the next one: no call waits longer than that for the work of others.
+
+    A call for a key that is waiting or under way shares its result; ``joined`` counts these. A group runs in a task of
+    its own, in the context of the call that started it: a cancelled caller changes nothing for others, and a key that
+    all callers have left before its group starts is dropped. When ``work`` raises, every key of its group gets the
+    error.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[Sequence[K]], Awaitable[Mapping[K, V | Exception]]],
+        joined: Counter,
+        *,
+        most_keys: int = _MOST_KEYS,
+        hold: float = _HOLD,
+    ) -> None:
+        self._name = name
+        self._work = work
+        self._joined = joined
+        self._most_keys = most_keys
+        self._hold = hold
+        self._waiting: dict[K, list[asyncio.Future[V]]] = {}  # the callers of each key that is in no group yet
+        self._running: dict[K, list[asyncio.Future[V]]] = {}  # of each key under way that can be joined
+        self._groups: set[asyncio.Task[None]] = set()
+        self._holder: asyncio.Task[None] | None = None  # the group that the next one waits for
+
+    async def run(self, key: K) -> V:
+        """Return the result for ``key``, or raise its error."""
+        return await self._join(key)
+
+    async def run_many(self, keys: Iterable[K]) -> dict[K, V | BaseException]:
+        """Return the result or the error of each key."""
+        waiters = {key: self._join(key) for key in keys}
+        results = await asyncio.gather(*waiters.values(), return_exceptions=True)
+        return dict(zip(waiters, results, strict=True))
+
+    def detach(self, matches: Callable[[K], bool] = lambda _: True) -> None:
+        """Let no later call join a matching key that is under way; its present callers still get the result."""
+        for key in [key for key in self._running if matches(key)]:
+            del self._running[key]
+
+    async def close(self) -> None:
+        """Cancel all groups, wait for them, and cancel the calls that wait for the next one."""
+        groups, waiting = list(self._groups), self._waiting
+        self._waiting = {}
+        for group in groups:
+            group.cancel()
+        await asyncio.gather(*groups, return_exceptions=True)
+        for waiters in waiting.values():
+            _cancel(waiters)
+
+    def _join(self, key: K) -> "asyncio.Future[V]":
+        waiter: asyncio.Future[V] = asyncio.get_running_loop().create_future()
+        waiters = self._running.get(key) or self._waiting.get(key)
+        if waiters is None:
+            self._waiting[key] = [waiter]
+            if self._holder is None:
+                self._start_group()
+        else:
+            self._joined.inc()
+            waiters.append(waiter)
+        return waiter
+
+    def _start_group(self) -> None:
+        self._holder = group = asyncio.create_task(self._run_group(), name=self._name)
+        self._groups.add(group)
+        group.add_done_callback(self._finish)
+
+    def _finish(self, group: "asyncio.Task[None]") -> None:
+        self._groups.discard(group)
+        self._release(group)
+
+    def _release(self, group: "asyncio.Task[None] | None") -> None:
+        """Let the next group start."""
+        if group is self._holder:
+            self._holder = None
+            if self._waiting:
+                self._start_group()
+
+    async def _run_group(self) -> None:
+        # Taken now and not at the start of the task: whoever called since then belongs to this group.
+        group = self._take_waiting()
+        holder, loop = asyncio.current_task(), asyncio.get_running_loop()
+        timer = loop.call_later(self._hold, self._release, holder)
+        results: Mapping[K, V | Exception] = {}
+        try:
+            if group:
+                results = await self._work(list(group))
+        except Exception as error:  # noqa: BLE001 - raised again by every call
+            results = dict.fromkeys(group, error)
+        except asyncio.CancelledError:
+            for waiters in group.values():
+                _cancel(waiters)
+            raise
+        finally:
+            timer.cancel()
+            for key, waiters in group.items():
+                if self._running.get(key) is waiters:
+                    del self._running[key]
+        self._release(holder)
+        for key, waiters in group.items():
+            _answer(waiters, results[key] if key in results else LookupError(f"no result for {key}"))
+
+    def _take_waiting(self) -> dict[K, "list[asyncio.Future[V]]"]:
+        """Return the oldest calls that wait, as under way; those without a caller are dropped."""
+        group: dict[K, list[asyncio.Future[V]]] = {}
+        for key in list(islice(self._waiting, self._most_keys)):
+            waiters = self._waiting.pop(key)
+            if not all(waiter.done() for waiter in waiters):
+                group[key] = waiters
+        self._running |= group
+        return group
+
+
+def _answer(waiters: "Iterable[asyncio.Future[V]]", result: V | Exception) -> None:
+    for waiter in waiters:
+        if waiter.done():  # its caller was cancelled
+            continue
+        if isinstance(result, Exception):
+            waiter.set_exception(result)
+            waiter.exception()  # retrieved, so that asyncio does not warn if the caller is cancelled now
+        else:
+            waiter.set_result(result)
+
+
+def _cancel(waiters: "Iterable[asyncio.Future[V]]") -> None:
+    for waiter in waiters:
+        waiter.cancel()

@@ -1,0 +1,233 @@
+"""Misses that arrive together: one read of Redis, one query and one write, and nothing shared but the work."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+import pytest
+import redis
+
+from gateway.catalog.record import ImageRecord
+from gateway.errors import CatalogUnavailable, CredentialsExpired, ImageNotFound
+from gateway.metrics.collectors import Metrics
+from gateway.presign.credentials import Credentials
+from gateway.presign.hosts import Hosts
+from gateway.presign.signed_image import ImageVariant
+from gateway.presign.signer import Signer
+from gateway.settings import CosSettings
+from gateway.urls.local_tier import LocalTier
+from gateway.urls.new_variants import NewVariant
+from gateway.urls.resolved import Resolved
+from gateway.urls.resolver import UrlResolver
+from tests.tier import RENDITIONS, Tier
+
+IDS = [f"id-{number}" for number in range(100)]
+
+
+class SlowTable:
+    """The tier's table, whose answers wait for ``released`` once it is cleared."""
+
+    def __init__(self, tier: Tier) -> None:
+        self._table = tier.table
+        self.asked = asyncio.Event()
+        self.released = asyncio.Event()
+        self.released.set()
+
+    async def fetch_many(self, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]:
+        records = await self._table.fetch_many(list(image_ids))
+        self.asked.set()
+        await self.released.wait()
+        return records
+
+
+@pytest.fixture
+def table(tier: Tier) -> SlowTable:
+    return SlowTable(tier)
+
+
+@pytest.fixture
+async def resolver(tier: Tier, table: SlowTable) -> AsyncIterator[UrlResolver]:
+    local = LocalTier(1000, RENDITIONS.names, local_ttl=30, unknown_ttl=3)
+    made = UrlResolver(table, tier.signer, tier.shared, local, tier.lifetime, tier.metrics, tier.clock)
+    yield made
+    await made.close()
+
+
+Commands = Callable[[], Awaitable[dict[str, int]]]
+
+
+@pytest.fixture
+async def commands(tier: Tier) -> Commands:
+    """Counts the commands that Redis got from clients since the fixture was made, by name; not those of scripts."""
+    await tier.guard.ping()  # the connection's own commands
+    await tier.guard.client.config_resetstat()
+
+    async def counted() -> dict[str, int]:
+        stats = await tier.guard.client.info("commandstats")
+        calls = {name.removeprefix("cmdstat_"): int(one["calls"]) for name, one in stats.items()}
+        return {name: calls.get(name, 0) for name in ("mget", "eval", "evalsha")}
+
+    return counted
+
+
+async def test_simultaneous_misses_are_one_read_one_query_and_one_write(
+    tier: Tier, resolver: UrlResolver, commands: Commands
+) -> None:
+    tier.table.add(*IDS)
+    images = await asyncio.gather(*(resolver.look_up(image_id) for image_id in IDS))
+    assert [one.image.record.image_id for one in images] == IDS
+    assert [sorted(query) for query in tier.table.queries] == [sorted(IDS)]
+    counted = await commands()
+    assert counted["mget"] == 1
+    assert counted["eval"] + counted["evalsha"] <= 2  # a write is in pieces, so that none blocks for long
+    entries = await tier.cache.get_many([ImageVariant(image_id) for image_id in IDS])
+    assert all(entry.image is not None for entry in entries.values())
+
+
+async def test_a_miss_alone_is_one_read_one_query_and_one_write(
+    tier: Tier, resolver: UrlResolver, commands: Commands
+) -> None:
+    tier.table.add("a")
+    assert not (await resolver.look_up("a")).from_cache
+    assert tier.table.queries == [["a"]]
+    assert await commands() == {"mget": 1, "eval": 1, "evalsha": 0}
+    assert await tier.queue.due_at(ImageVariant("a")) is not None, "kept and queued by the same command"
+
+
+async def test_misses_during_a_query_share_the_next_one(tier: Tier, resolver: UrlResolver, table: SlowTable) -> None:
+    tier.table.add(*IDS)
+    table.released.clear()
+    first = asyncio.create_task(resolver.look_up("id-0"))
+    await table.asked.wait()
+    others = [asyncio.create_task(resolver.look_up(image_id)) for image_id in IDS[1:]]
+    batch = asyncio.create_task(resolver.resolve_many(IDS))  # joins all of them
+    await asyncio.sleep(0)
+    table.released.set()
+    await asyncio.gather(first, *others)
+    assert (await batch).keys() == set(IDS)
+    assert [len(query) for query in tier.table.queries] == [1, 99]
+
+
+async def test_an_unknown_id_and_an_error_leave_the_others_alone(tier: Tier, resolver: UrlResolver) -> None:
+    tier.table.add("a", "b")
+    results = await asyncio.gather(*map(resolver.look_up, ["a", "unknown", "b"]), return_exceptions=True)
+    assert [type(result) for result in results] == [Resolved, ImageNotFound, Resolved]
+    with pytest.raises(ImageNotFound):
+        resolver.get_cached("unknown")
+    assert len(tier.table.queries) == 1
+
+
+async def test_an_image_that_cannot_be_signed_leaves_the_others_alone(tier: Tier, table: SlowTable) -> None:
+    """The bucket of one has no credentials, and that of another fails as no one foresaw."""
+
+    class Source:
+        newest: Mapping[str, Credentials] = {}
+
+        def of(self, bucket: str) -> Credentials:
+            match bucket:
+                case "expired-1250000000":
+                    raise CredentialsExpired("over")
+                case "broken-1250000000":
+                    raise RuntimeError("a bug")
+            return Credentials("x", "y")
+
+    settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
+    signer = Signer(Source(), Hosts(settings), ttl=3600, window=300, metrics=tier.metrics, now=tier.clock)
+    local = LocalTier(10, local_ttl=30, unknown_ttl=3)
+    resolver = UrlResolver(table, signer, None, local, tier.lifetime, tier.metrics, tier.clock)
+    for image_id, bucket in {"a": "b", "c": "expired", "d": "broken"}.items():
+        tier.table.records[image_id] = ImageRecord(
+            image_id, None, True, f"{bucket}-1250000000", "ap-guangzhou", "key", None
+        )
+    results = await asyncio.gather(*map(resolver.look_up, "acd"), return_exceptions=True)
+    assert [type(result) for result in results] == [Resolved, CredentialsExpired, RuntimeError]
+    assert {image_id: type(one) for image_id, one in (await resolver.resolve_many("ac")).items()} == {
+        "a": Resolved,
+        "c": CredentialsExpired,
+    }
+    with pytest.raises(RuntimeError):
+        await resolver.resolve_many("ad")
+
+
+async def test_a_new_variant_that_must_be_admitted_leaves_the_others_alone(tier: Tier, resolver: UrlResolver) -> None:
+    tier.table.add("a")
+    name = next(name for name in RENDITIONS.names if name is not None)
+    checked, original, admitted = await asyncio.gather(
+        resolver.look_up("a", name, may_be_new=False),
+        resolver.look_up("a"),
+        resolver.look_up("a", name),
+        return_exceptions=True,
+    )
+    assert isinstance(checked, NewVariant)
+    assert isinstance(original, Resolved)
+    assert isinstance(admitted, Resolved)
+    assert tier.table.queries == [["a"]]
+
+
+async def test_postgres_away_is_each_ones_error_and_serves_what_is_stale(tier: Tier, resolver: UrlResolver) -> None:
+    tier.table.add("a", "b")
+    await resolver.look_up("a")
+    resolver.invalidate(None)
+    resolver.stop_trusting_redis()
+    tier.table.is_away = True
+    stale, failed = await asyncio.gather(resolver.look_up("a"), resolver.look_up("b"), return_exceptions=True)
+    assert isinstance(stale, Resolved)
+    assert stale.from_cache
+    assert isinstance(failed, CatalogUnavailable)
+
+
+async def test_a_caller_that_leaves_takes_nobody_along(tier: Tier, resolver: UrlResolver, table: SlowTable) -> None:
+    tier.table.add("a", "b")
+    table.released.clear()
+    leaver, same, other = (asyncio.create_task(resolver.look_up(image_id)) for image_id in "aab")
+    await table.asked.wait()
+    leaver.cancel()
+    await asyncio.gather(leaver, return_exceptions=True)
+    table.released.set()
+    assert [one.image.record.image_id for one in await asyncio.gather(same, other)] == ["a", "b"]
+
+
+async def test_a_change_in_the_middle_of_a_group_drops_its_image_alone(
+    tier: Tier, resolver: UrlResolver, table: SlowTable, redis_client: "redis.Redis"
+) -> None:
+    """I6: what was read before the change is answered to those who asked before it, and is nowhere cached."""
+    tier.table.add("a", "b")
+    table.released.clear()
+    group = asyncio.gather(*map(resolver.look_up, "ab"))
+    await table.asked.wait()
+    tier.table.records["a"] = ImageRecord("a", "eve", False, "b-1250000000", "ap-guangzhou", "moved", None)
+    resolver.invalidate("a")
+    await tier.shared.drop(["a"])
+    later = asyncio.create_task(resolver.look_up("a"))
+    table.asked.clear()
+    await asyncio.sleep(0)
+    table.released.set()
+    before, _ = await group
+    assert before.image.record.key != "moved"
+    assert (await later).image.record.key == "moved"
+    for image_id, key in {"a": "moved", "b": tier.table.records["b"].key}.items():
+        cached = resolver.get_cached(image_id)
+        assert cached is not None
+        assert cached.image.record.key == key
+        assert key.encode() in (redis_client.get(f"image:url:{image_id}") or b"")
+
+
+async def test_every_image_marked_stale_in_the_middle_of_a_group_is_read_again(
+    tier: Tier, resolver: UrlResolver, table: SlowTable
+) -> None:
+    tier.table.add("a", "b")
+    table.released.clear()
+    group = asyncio.gather(*map(resolver.look_up, "ab"))
+    await table.asked.wait()
+    resolver.invalidate(None)
+    table.released.set()
+    await group
+    assert resolver.get_cached("a") is None
+    assert resolver.get_cached("b") is None
+
+
+async def test_without_redis_misses_share_a_query(tier: Tier, table: SlowTable) -> None:
+    tier.table.add(*IDS)
+    local = LocalTier(1000, local_ttl=30, unknown_ttl=3)
+    resolver = UrlResolver(table, tier.signer, None, local, tier.lifetime, Metrics(), tier.clock)
+    await asyncio.gather(*map(resolver.look_up, IDS))
+    assert len(tier.table.queries) == 1
