@@ -72,6 +72,7 @@ ROWS = (
     Row("warm /url", "/api/v1/images/id-%d/url", is_cold=False),
     Row("warm /i/", "/i/id-%d", is_cold=False),
 )
+_REDIRECT = ROWS[-1]
 
 
 @dataclass
@@ -194,10 +195,10 @@ def measure(trees: list[Path], options: argparse.Namespace, folder: Path) -> dic
             measured[_burst_name(options), tree] = Measured()
         for round_number in range(options.rounds):
             print(f"round {round_number + 1} of {options.rounds}", file=sys.stderr)
-            for row in ROWS:
+            for row in (one for one in ROWS if options.only in one.name or one is _REDIRECT):
                 for tree, server in servers.items():
                     load(server, row, ids, options.seconds, folder, measured[row.name, tree])
-            for tree, server in servers.items():
+            for tree, server in servers.items() if options.only in _burst_name(options) else ():
                 asyncio.run(burst(server, ids, options.burst, measured[_burst_name(options), tree]))
     return measured
 
@@ -212,6 +213,7 @@ def main() -> None:
     parser.add_argument("trees", nargs="*", type=Path, default=[Path.cwd()], metavar="TREE")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--only", default="", help="part of a row's name")
     parser.add_argument("--burst", type=int, default=1000, help="cold ids requested at once")
     parser.add_argument("--rows", type=int, default=2_000_000, help="rows in Postgres; each is missed once")
     options = parser.parse_args()
@@ -224,7 +226,9 @@ def main() -> None:
     print("| requests | gateway | images/s | of a warm redirect | a processor-second | p50 ms | p99 ms | failures |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for (name, tree), one in measured.items():
-        redirects = measured[ROWS[-1].name, tree].rates
+        if not one.rates:
+            continue
+        redirects = measured[_REDIRECT.name, tree].rates
         ratio = statistics.median(ours / theirs for ours, theirs in zip(one.rates, redirects, strict=True))
         print(
             f"| {name} | {tree.name} | {statistics.median(one.rates):,.0f} | {ratio:.2f} | "
