@@ -51,6 +51,7 @@ _SERVICE_COMPONENTS = (
     image_components.object_source,
     image_components.image_handler,
     diagnostic_components.explainer,
+    background_tasks.loop_lag,
     background_tasks.health,
     background_tasks.refresh_worker,
     background_tasks.purge_worker,

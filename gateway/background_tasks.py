@@ -18,6 +18,7 @@ from gateway.ops.buckets_probe import BucketsProbe
 from gateway.ops.debug_log import DebugLog
 from gateway.ops.health import Health
 from gateway.ops.history_recorder import HistoryRecorder
+from gateway.ops.loop_lag import LoopLag
 from gateway.ops.trigger_watch import TriggerWatch
 from gateway.origin.answer_clock import AnswerClock
 from gateway.purge.addresses import Addresses
@@ -42,6 +43,12 @@ async def access_log(app: web.Application) -> AsyncIterator[None]:
     app[app_keys.ACCESS_LOG] = lines = AccessLog(stream_of_log(), format=settings.format, sample=settings.access_sample)
     yield
     lines.flush()
+
+
+async def loop_lag(app: web.Application) -> AsyncIterator[None]:
+    """Measures how late the event loop is."""
+    async with background("loop-lag", LoopLag(app[app_keys.METRICS]).run()):
+        yield
 
 
 async def health(app: web.Application) -> AsyncIterator[None]:

@@ -31,6 +31,9 @@ class Metrics:
         self.recent_errors = RecentErrors()
         self.response_bytes = self._loop_counter("response_bytes", "Bytes of image bodies sent to clients.")
         self.inflight_requests = self._gauge("inflight_requests", "Requests in flight.")
+        self.event_loop_lag = self._histogram(
+            "event_loop_lag_seconds", "Delay of a timer of the event loop, measured twenty times a second."
+        )
         self.client_connections = self._gauge("client_connections", "Open client connections.", ("port",))
         self.accept_pauses = self._counter(
             "accept_pauses", "Pauses in accepting connections, because file descriptors ran short.", ("port",)

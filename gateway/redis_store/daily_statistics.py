@@ -12,7 +12,7 @@ from gateway.redis_store.guarded_client import GuardedRedis, is_wrong_type
 
 _DAY = 24 * 3600
 _MAX_IMAGES = 50_000
-_IMAGES_AT_ONCE = 1000  # a script of Redis can unpack about 8,000 arguments
+_IMAGES_AT_ONCE = 500  # a script of Redis can unpack about 8,000 arguments
 _MOST_DIGITS = 18  # of a count that Redis can add to
 
 # KEYS[1] the counts of a day, KEYS[2] the number of the last batch that this writer added to them; ARGV[1] the number
@@ -37,16 +37,20 @@ redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
 return 1
 """
 
-# KEYS[1] a HyperLogLog; ARGV[1] for how many seconds it is kept, then what is added to it: twice is no more than once.
-# A value of another type, or a broken one, begins anew.
+# KEYS[1] a HyperLogLog; ARGV[1] for how many seconds it is kept, ARGV[2] lines of what is added to it: twice is no more
+# than once. A value of another type, or a broken one, begins anew.
 _ADD_IMAGES = """
-local answer = redis.pcall('PFADD', KEYS[1], unpack(ARGV, 2))
+local images = {}
+for image in string.gmatch(ARGV[2], '%S+') do
+    images[#images + 1] = image
+end
+local answer = redis.pcall('PFADD', KEYS[1], unpack(images))
 if type(answer) == 'table' and answer.err then
     if not (string.find(answer.err, 'WRONGTYPE') or string.find(answer.err, 'INVALIDOBJ')) then
         return answer
     end
     redis.call('DEL', KEYS[1])
-    redis.call('PFADD', KEYS[1], unpack(ARGV, 2))
+    redis.call('PFADD', KEYS[1], unpack(images))
 end
 redis.call('EXPIRE', KEYS[1], ARGV[1])
 return 1
@@ -63,7 +67,7 @@ class _Gathered:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Statistics to be added once, by day: lines of name and number, and ids of images."""
+    """Statistics to be added once, by day: lines of name and number, and ids of images that are not yet written."""
 
     number: int
     counts: Mapping[str, str]
@@ -134,18 +138,27 @@ class DailyStatistics:
         if (batch := self._unconfirmed) is None:
             return
         life = (self._retention_days + 1) * _DAY
-        async with self._guard.bounded():
-            pipeline = self._guard.client.pipeline(transaction=False)
-            for day, lines in batch.counts.items():
-                key = self._key(day)
-                pipeline.eval(_ADD, 2, key, self._guard.marker(key, self._writer), batch.number, life, lines)
-            for day, images in batch.images.items():
-                ids = list(images)
-                for start in range(0, len(ids), _IMAGES_AT_ONCE):
-                    some = ids[start : start + _IMAGES_AT_ONCE]
-                    pipeline.eval(_ADD_IMAGES, 1, self._images_key(day), life, *some)
-            await pipeline.execute()
+        if batch.counts:
+            async with self._guard.bounded():
+                pipeline = self._guard.client.pipeline(transaction=False)
+                for day, lines in batch.counts.items():
+                    key = self._key(day)
+                    pipeline.eval(_ADD, 2, key, self._guard.marker(key, self._writer), batch.number, life, lines)
+                await pipeline.execute()
+        for day, images in batch.images.items():
+            while images:
+                await self._write_some(self._images_key(day), life, images)
         self._unconfirmed, self._room = None, self._max_images
+
+    async def _write_some(self, key: str, life: int, images: set[str]) -> None:
+        """Write some of the images and take them out of the set; one argument for all is a hundredth of the packing."""
+        some = [images.pop() for _ in range(min(_IMAGES_AT_ONCE, len(images)))]
+        try:
+            async with self._guard.bounded():
+                await self._guard.client.eval(_ADD_IMAGES, 1, key, life, "\n".join(some))
+        except BaseException:  # also when cancelled: the flush at the end writes them
+            images.update(some)
+            raise
 
     async def read(self, days: int) -> list[dict[str, Any]]:
         """Return the last ``days`` days, today first; garbage counts as zero. Raises ``CacheUnavailable``."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from redis.asyncio.client import PubSub
 
+from gateway.concurrency.time_slices import TimeSlices
 from gateway.redis_store.client import REDIS_ERRORS
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 
@@ -74,11 +75,13 @@ class InvalidationChannel:
             elif message["type"] == "subscribe":
                 began()
             elif message["type"] == "message":
-                self._dispatch(message["data"], invalidate)
+                await self._dispatch(message["data"], invalidate)
             is_pinged = message is None
 
-    def _dispatch(self, data: bytes, invalidate: Callable[[str], None]) -> None:
+    async def _dispatch(self, data: bytes, invalidate: Callable[[str], None]) -> None:
         sender, *image_ids = data.decode("ascii", errors="replace").split(" ")
         if sender != self._name:
+            slices = TimeSlices()
             for image_id in image_ids:
                 invalidate(image_id)
+                await slices.pause()

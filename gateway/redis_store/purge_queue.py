@@ -14,7 +14,7 @@ from gateway.redis_store.leased_queue import Claim, Codec, LeasedQueue
 _LEASE: Final = 60.0  # seconds; a request to a target takes at most ten
 _MAX_ATTEMPTS: Final = 5
 _MAX_DEAD: Final = 10_000
-_QUEUED_AT_ONCE: Final = 500
+_QUEUED_AT_ONCE: Final = 200  # packing so many words takes less than a millisecond
 _LONGEST_WAIT: Final = 600.0  # seconds; a later time was written by another program
 
 # KEYS[1] the queue; ARGV[1] when the purges are due, ARGV[2] how many may be queued, then the words. A word that is

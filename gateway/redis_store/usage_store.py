@@ -15,7 +15,6 @@ from gateway.redis_store.guarded_client import GuardedRedis
 
 INDEX_LIFE: Final = 30 * 24 * 3600  # seconds
 _MARKER_LIFE = 24 * 3600
-_TRIMMED_AT_ONCE = 1000
 
 # KEYS[1] a sorted set of counts, KEYS[2] the number of the last batch that this writer added to it; ARGV[1] the number
 # of the batch, ARGV[2] and ARGV[3] for how many seconds the two are kept, ARGV[4] lines of word and count.
@@ -180,8 +179,8 @@ class UsageStore:
             _, _, total, ending = await pipeline.execute()
         return total, ending
 
-    async def take_least_used(self, max_size: int) -> list[ImageVariant]:
-        """Remove and return up to 1000 variants beyond ``max_size``, the least recently used first.
+    async def take_least_used(self, max_size: int, most: int) -> list[ImageVariant]:
+        """Remove and return up to ``most`` variants beyond ``max_size``, the least recently used first.
 
         This is atomic: replicas that trim at the same time take different ones.
         """
@@ -189,7 +188,7 @@ class UsageStore:
             excess = await self._guard.client.zcard(self._used) - max_size
             if excess <= 0:
                 return []
-            taken = await self._guard.client.zpopmin(self._used, min(excess, _TRIMMED_AT_ONCE))
+            taken = await self._guard.client.zpopmin(self._used, min(excess, most))
         return decode_variants(word for word, _ in taken)[0]
 
     async def repair(self) -> None:

@@ -13,6 +13,7 @@ from gateway.server.connection_reset import reset
 logger = logging.getLogger(__name__)
 
 _MIN_RATE: Final = 1024  # bytes per second
+_CHECKED_AT_ONCE: Final = 100  # connections, two system calls each; then the event loop gets its turn
 _INT: Final = struct.Struct("i")
 _BYTES_ACKED: Final = struct.Struct("120xQ")  # tcpi_bytes_acked of struct tcp_info (linux/tcp.h)
 _TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None)
@@ -58,7 +59,14 @@ class SlowClients:
             asyncio.get_running_loop().call_later(self._seconds, self._check_all)
 
     def _check_all(self) -> None:
-        for transport, before in self._watched.items():
+        self._check(list(self._watched))
+
+    def _check(self, transports: list[asyncio.Transport]) -> None:
+        """Check some of the connections, and the rest after the event loop served others."""
+        for transport in transports[:_CHECKED_AT_ONCE]:
+            before = self._watched.get(transport)
+            if before is None:  # closed meanwhile
+                continue
             now = self._watched[transport] = _progress_of(transport)
             if now.is_stalled(before, _MIN_RATE * self._seconds):
                 logger.debug(
@@ -67,7 +75,10 @@ class SlowClients:
                     self._seconds,
                 )
                 reset(transport)
-        self._schedule()
+        if rest := transports[_CHECKED_AT_ONCE:]:
+            asyncio.get_running_loop().call_soon(self._check, rest)
+        else:
+            self._schedule()
 
 
 def _progress_of(transport: asyncio.Transport) -> Progress:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from gateway.concurrency.time_slices import TimeSlices
 from gateway.errors import DependencyDown
 from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.urls.shared_tier import SharedTier
@@ -41,18 +42,22 @@ class Invalidation:
 
     async def invalidate_here_and_in_redis(self, image_ids: Sequence[str]) -> None:
         """Invalidate where every replica gets the change by itself, as from Postgres."""
-        for image_id in image_ids:
-            self.invalidate_here(image_id)
+        await self._invalidate_in_slices(image_ids)
         if self._shared is None:
             return
         try:
             await self._shared.drop(image_ids)
         except DependencyDown as error:
             logger.warning("images not dropped from redis: count=%s reason=%s", len(image_ids), error)
-        for image_id in image_ids:
-            self.invalidate_here(image_id)  # again: a request may have read an entry just before the drop
+        await self._invalidate_in_slices(image_ids)  # again: a request may have read an entry just before the drop
         if self._purge is not None:
             await self._purge(image_ids)
+
+    async def _invalidate_in_slices(self, image_ids: Sequence[str]) -> None:
+        slices = TimeSlices()
+        for image_id in image_ids:
+            self.invalidate_here(image_id)
+            await slices.pause()
 
     async def invalidate_everywhere(self, image_ids: Sequence[str]) -> None:
         """Invalidate a change that only this replica has seen: a purge, killed links, a missing row."""

@@ -1,6 +1,5 @@
 """The renewal of one batch of claimed URLs: one query, one write, and a result for every claim."""
 
-import asyncio
 import logging
 import time
 from collections import Counter
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.catalog.record import Rows
+from gateway.concurrency.time_slices import TimeSlices
 from gateway.errors import CatalogUnavailable, CredentialsExpired
 from gateway.metrics.collectors import Metrics
 from gateway.presign.lifetime import Lifetime
@@ -22,8 +22,6 @@ from gateway.urls.shared_tier import SharedTier
 
 logger = logging.getLogger(__name__)
 
-# Signing takes some microseconds; after so many, the loop serves requests.
-_SIGNED_AT_ONCE = 25
 _POSTPONED_FOR = 5.0  # seconds
 
 
@@ -125,10 +123,10 @@ class RefreshBatch:
         made: list[tuple[SignedImage, bytes]] = []
         gone: list[str] = []
         expired: list[ImageVariant] = []
-        for number, item in enumerate(work, 1):
+        slices = TimeSlices()
+        for item in work:
             variant = item.claim.item
-            if number % _SIGNED_AT_ONCE == 0:
-                await asyncio.sleep(0)
+            await slices.pause()
             if (reason := rows.unusable.get(variant.image_id)) is not None:
                 results[await self._fail(variant, reason)] += 1
                 continue

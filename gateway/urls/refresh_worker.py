@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 _LOOK_EVERY = 1.0
 _PAUSE_AFTER_FAILURE = 1.0
+_MOST_AT_ONCE = 100  # packing and parsing more would keep the event loop busy for more than two milliseconds
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ class RefreshWorker:
         self._refresh_batch = refresh_batch
         self._metrics = metrics
         self._interval = interval
-        self._batch_size = batch_size
+        self._batch_size = min(batch_size, _MOST_AT_ONCE)
         self._now = now
         self.report = RefreshReport()
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from gateway.concurrency.time_slices import in_groups
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.redis_store.description_store import DescriptionStore
@@ -13,6 +14,10 @@ from gateway.redis_store.url_entries import EntryHeader, Found, UrlEntries
 from gateway.redis_store.usage_store import INDEX_LIFE, UsageStore
 
 _RENEWAL_LOCK = 1
+# So many variants in one command keep the event loop busy for less than a millisecond.
+_DROPPED_AT_ONCE = 200
+_KEPT_AT_ONCE = 25  # each is encoded, signed and packed
+_TRIMMED_AT_ONCE, _MOST_TRIMMED = 100, 1000
 
 
 class SharedTier:
@@ -73,9 +78,10 @@ class SharedTier:
         if self._guard.is_cluster:
             await self._keep_in_steps(made, due, now)
         else:
-            await self._cache.put_many(
-                made, now, self._lifetime, due=due, index_keys=self._index_keys, index_life=INDEX_LIFE
-            )
+            for some in [made] if len(made) <= _KEPT_AT_ONCE else in_groups(made, _KEPT_AT_ONCE):
+                await self._cache.put_many(
+                    some, now, self._lifetime, due=due, index_keys=self._index_keys, index_life=INDEX_LIFE
+                )
 
     async def _keep_in_steps(
         self, made: Sequence[tuple[SignedImage, bytes]], due: Mapping[ImageVariant, float], now: float
@@ -93,15 +99,17 @@ class SharedTier:
 
         Their usage stays: a changed row still names the same image.
         """
-        variants = self._variants_of(image_ids)
-        await self._cache.drop(variants)
-        await self._queue.remove(variants)
-        await self._usage.remove_expiry(variants)
-        await self._descriptions.remove(image_ids)
+        for variants in in_groups(self._variants_of(image_ids), _DROPPED_AT_ONCE):
+            await self._cache.drop(variants)
+            await self._queue.remove(variants)
+            await self._usage.remove_expiry(variants)
+        for some in in_groups(image_ids, _DROPPED_AT_ONCE):
+            await self._descriptions.remove(some)
 
     async def remove_usage(self, image_ids: Sequence[str]) -> None:
         """Remove the usage of images that do not exist."""
-        await self._usage.remove(self._variants_of(image_ids))
+        for variants in in_groups(self._variants_of(image_ids), _DROPPED_AT_ONCE):
+            await self._usage.remove(variants)
 
     async def lock_renewal(self, variant: ImageVariant) -> bool:
         """Return whether this caller is the first within a second to renew the variant on demand."""
@@ -110,13 +118,18 @@ class SharedTier:
             return bool(await self._guard.client.set(key, b"", nx=True, ex=_RENEWAL_LOCK))
 
     async def trim(self) -> int:
-        """Remove variants beyond ``max_size``, the least recently used first; return their number."""
-        taken = await self._usage.take_least_used(self._max_size)
-        if taken:
-            await self._cache.remove(taken)
-            await self._queue.remove(taken)
-            await self._usage.remove(taken)
-        return len(taken)
+        """Remove up to 1000 variants beyond ``max_size``, the least recently used first; return their number."""
+        trimmed = 0
+        while trimmed < _MOST_TRIMMED:
+            taken = await self._usage.take_least_used(self._max_size, _TRIMMED_AT_ONCE)
+            if taken:
+                await self._cache.remove(taken)
+                await self._queue.remove(taken)
+                await self._usage.remove(taken)
+            trimmed += len(taken)
+            if len(taken) < _TRIMMED_AT_ONCE:
+                break
+        return trimmed
 
     async def repair(self) -> None:
         """Delete values of the wrong type under the keys of our sets; an entry is overwritten by its next write."""
