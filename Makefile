@@ -15,7 +15,7 @@ WEB_STAMP := $(WEB)/node_modules/.package-lock.json
 NPM := $(shell command -v npm)
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
 
-.PHONY: help web webcheck webtest install run test coverage conformance bench alerts container docs fuzz lint typecheck format constraints clean all
+.PHONY: help web webcheck webtest install run test coverage conformance bench soak alerts container docs fuzz lint typecheck format constraints clean all
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -92,6 +92,12 @@ container: install  ## build and run the image, render the manifests; needs root
 
 bench: install  ## measure the gateway against a bare aiohttp and nginx; needs nginx, wrk and two cores
 	$(BIN)/python -m bench $(ARGS)
+
+# make soak MINUTES=120 ARGS="--seed 1"
+MINUTES ?= 10
+
+soak: install  ## load of all kinds with faults at random, every byte checked; MINUTES=120 for two hours
+	$(BIN)/python -m bench.soak --minutes $(MINUTES) $(ARGS)
 
 docs: install  ## write the generated documents: docs/configuration.md, docs/code-map.md and the pictures
 	$(BIN)/python -m docs.generate

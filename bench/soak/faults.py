@@ -1,0 +1,125 @@
+"""Faults that come one at a time: each is a context, active for the time that the soak chose."""
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+
+from bench.soak.stack import Replica, Stack
+from gateway.cos_emulator.faults import Action, Cut, Drip, Fault, Hang, Refuse, Reset
+
+# Seconds after a fault in which its effects may still be seen: a circuit breaker's pause, the end of a time-out.
+SETTLING = 12.0
+
+
+@dataclass
+class Schedule:
+    """When faults were active, on the monotonic clock; an end of None: still active."""
+
+    periods: list[tuple[str, float, float | None]] = field(default_factory=list)
+
+    def during(self, start: float, end: float) -> bool:
+        """Whether a fault, or what it left behind, lay between two times."""
+        return any(began <= end and (ended is None or start <= ended + SETTLING) for _, began, ended in self.periods)
+
+    @asynccontextmanager
+    async def active(self, name: str) -> AsyncIterator[None]:
+        """Record a fault that is active until the block ends."""
+        began = time.monotonic()
+        self.periods.append((name, began, None))
+        try:
+            yield
+        finally:
+            self.periods[-1] = (name, began, time.monotonic())
+
+
+FaultMaker = Callable[[Stack, Replica, random.Random], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def _replica_killed(_stack: Stack, replica: Replica, _random: random.Random) -> AsyncIterator[None]:
+    await replica.stop(signal.SIGKILL)
+    yield
+    await replica.start()
+
+
+@asynccontextmanager
+async def _replica_restarted(_stack: Stack, replica: Replica, _random: random.Random) -> AsyncIterator[None]:
+    exit_code = await replica.stop(signal.SIGTERM)
+    if exit_code != 0:
+        raise AssertionError(f"{replica.name} drained with exit code {exit_code}")
+    yield
+    await replica.start()
+
+
+@asynccontextmanager
+async def _redis_killed(stack: Stack, _replica: Replica, _random: random.Random) -> AsyncIterator[None]:
+    await asyncio.to_thread(stack.redis.kill)
+    yield
+    await asyncio.to_thread(stack.redis.start)
+
+
+@asynccontextmanager
+async def _redis_paused(stack: Stack, _replica: Replica, _random: random.Random) -> AsyncIterator[None]:
+    stack.redis.pause()
+    try:
+        yield
+    finally:
+        stack.redis.resume()
+
+
+@asynccontextmanager
+async def _postgres_killed(stack: Stack, _replica: Replica, _random: random.Random) -> AsyncIterator[None]:
+    await asyncio.to_thread(stack.postgres.kill)
+    yield
+    await asyncio.to_thread(stack.postgres.start)
+
+
+@asynccontextmanager
+async def _postgres_paused(stack: Stack, _replica: Replica, _random: random.Random) -> AsyncIterator[None]:
+    stack.postgres.pause()
+    try:
+        yield
+    finally:
+        stack.postgres.resume()
+
+
+def _cos(choose: Callable[[random.Random], Action]) -> FaultMaker:
+    @asynccontextmanager
+    async def fault(stack: Stack, _replica: Replica, chance: random.Random) -> AsyncIterator[None]:
+        adding = asyncio.create_task(_add_faults(stack, choose, chance), name="faults-of-cos")
+        try:
+            yield
+        finally:
+            adding.cancel()
+            stack.cos.faults.clear()
+
+    return fault
+
+
+async def _add_faults(stack: Stack, choose: Callable[[random.Random], Action], chance: random.Random) -> None:
+    """Let every third request or so meet the fault."""
+    while True:
+        stack.cos.faults.add(Fault(action=choose(chance), skip=chance.randrange(3)))
+        if len(stack.cos.faults.armed) > 50:
+            stack.cos.faults.clear()
+        await asyncio.sleep(0.02)
+
+
+FAULTS: dict[str, FaultMaker] = {
+    "a replica is killed": _replica_killed,
+    "a replica is restarted": _replica_restarted,
+    "Redis is killed": _redis_killed,
+    "Redis hangs": _redis_paused,
+    "Postgres is killed": _postgres_killed,
+    "Postgres hangs": _postgres_paused,
+    "COS throttles": _cos(lambda _: Refuse()),
+    "COS refuses": _cos(lambda _: Refuse(status=403, code="AccessDenied", message="Access Denied.")),
+    "COS is slow": _cos(lambda _: Drip(size=16_384, every=0.05)),
+    "COS cuts transfers": _cos(lambda chance: Cut(at=chance.randrange(4_000), reset=chance.random() < 0.5)),
+    "COS resets connections": _cos(lambda _: Reset()),
+    "COS hangs": _cos(lambda chance: Hang(at=chance.choice([None, 1_000]))),
+}
