@@ -257,4 +257,5 @@ async def resolver(app: web.Application) -> AsyncIterator[None]:
         now=app[app_keys.CLOCK].now,
     )
     yield
+    await app[app_keys.USAGE].close()
     await resolver.close()

@@ -9,6 +9,7 @@ from gateway.api import app_keys
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.image_handler import ImageHandler
 from gateway.api.nginx_files import NginxFiles
+from gateway.api.url_handler import UrlHandler
 from gateway.delivery.accel import ImageAccel
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.fallback_picture import FallbackPicture
@@ -113,6 +114,9 @@ async def image_handler(app: web.Application) -> AsyncIterator[None]:
         responder=responder,
         accel=ImageAccel(source, responder, prefix=settings.accel_prefix),
         redirect=ImageRedirect(app[app_keys.LIFETIME], app[app_keys.PUBLIC_URLS], now=app[app_keys.CLOCK].latest),
+    )
+    app[app_keys.URL_HANDLER] = UrlHandler(
+        app[app_keys.AUTHORIZED_LOOKUP], app[app_keys.USAGE], app[app_keys.PUBLIC_URLS]
     )
     yield
 

@@ -10,6 +10,7 @@ from gateway.api.caller import Callers
 from gateway.api.client_address import ClientAddress
 from gateway.api.image_handler import ImageHandler
 from gateway.api.nginx_files import NginxFiles
+from gateway.api.url_handler import UrlHandler
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
@@ -81,6 +82,7 @@ RESOLVER = web.AppKey("resolver", UrlResolver)
 AUTHORIZED_LOOKUP = web.AppKey("authorized_lookup", AuthorizedLookup)
 OBJECT_SOURCE = web.AppKey("object_source", ObjectSource)
 IMAGE_HANDLER = web.AppKey("image_handler", ImageHandler)
+URL_HANDLER = web.AppKey("url_handler", UrlHandler)
 ACCESS_LOG = web.AppKey("access_log", AccessLog)
 NGINX_FILES = web.AppKey("nginx_files", NginxFiles)
 VARIANT_REQUESTS = web.AppKey("variant_requests", VariantRequests)

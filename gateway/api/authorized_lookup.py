@@ -81,17 +81,8 @@ class AuthorizedLookup:
         resolved = self.get_cached(request, image_id, rendition) or await self.look_up(request, image_id, rendition)
         return resolved.image
 
-    async def view(self, caller: Caller, image_id: str, rendition: str | None = None) -> Resolved:
-        """Return the image if ``caller`` may view it; raises what the resolver and ``check_view`` raise."""
-        with _hide_missing_images(caller):
-            resolved = self._resolver.get_cached(image_id, rendition) or await self._resolver.look_up(
-                image_id, rendition
-            )
-        self._check_caller(caller, resolved.image)
-        return resolved
-
     async def check(self, caller: Caller, image_id: str, *, is_original: bool, is_public_style: bool) -> None:
-        """Return if ``caller`` may view the original, or a style of the image; raises what ``view`` raises.
+        """Return if ``caller`` may view the original, or a style of the image; raises what ``look_up`` raises.
 
         Also when no URL can be signed: a copy in a cache may be viewed all the same.
         """
@@ -107,12 +98,12 @@ class AuthorizedLookup:
             check_original(caller, record)
 
     async def view_many(self, caller: Caller, image_ids: list[str]) -> dict[str, Resolved | GatewayError]:
-        """Return for each id the image, or the error that ``view`` would raise."""
+        """Return for each id the image if ``caller`` may view it, or the error that ``look_up`` would raise."""
         results = await self._resolver.resolve_many(image_ids)
         return {image_id: self._checked(caller, result) for image_id, result in results.items()}
 
     async def record(self, caller: Caller, image_id: str) -> ImageRecord:
-        """Return the image's row if ``caller`` may view the image; raises what ``view`` raises."""
+        """Return the image's row if ``caller`` may view the image; raises what ``look_up`` raises."""
         record = (await self._peek(caller, image_id)).record
         check_view(caller, record)
         return record

@@ -10,6 +10,7 @@ from gateway.api.app_keys import (
     PUBLIC_URLS,
     REFRESH_QUEUE,
     RESOLVER,
+    URL_HANDLER,
     USAGE,
 )
 from gateway.api.json_responses import success
@@ -25,23 +26,9 @@ async def proxy(request: web.Request) -> web.StreamResponse:
     return await request.app[IMAGE_HANDLER].answer(request, image_id, request[REQUEST_CONTEXT])
 
 
-async def url(request: web.Request) -> web.Response:
-    """Return the image's presigned URL, for clients that fetch from COS directly."""
-    image_id = parse_image_id(request.match_info["image_id"])
-    resolved = await request.app[AUTHORIZED_LOOKUP].view(request.app[CALLERS].of(request), image_id)
-    request.app[USAGE].accessed(image_id)
-    usage = await request.app[USAGE].usage(ImageVariant(image_id))
-    presigned = request.app[PUBLIC_URLS].presign(resolved.image)
-    return success(
-        {
-            "image_id": image_id,
-            "url": presigned.url,
-            "expires_at": presigned.expires_at,
-            "from_cache": resolved.from_cache,
-            "version": resolved.image.record.version_token,
-            "access_count": usage.access_count,
-        }
-    )
+async def url(request: web.Request) -> web.StreamResponse:
+    """Return the image's presigned URL, for an address that the router had to decode; ``UrlHandler`` otherwise."""
+    return await request.app[URL_HANDLER].answer(request, parse_image_id(request.match_info["image_id"]))
 
 
 async def refresh(request: web.Request) -> web.Response:

@@ -9,12 +9,17 @@ from aiohttp import web
 from gateway.errors import GatewayError
 
 # Responses are for one caller only, and a cache must not repeat an error that is over.
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 def success(data: Mapping[str, Any], message: str = "ok") -> web.Response:
     """Return 200 with ``data``."""
-    return _json(200, {"status": "success", "message": message, "data": dict(data)}, {})
+    return _json(200, success_text(data, message), {})
+
+
+def success_text(data: Mapping[str, Any], message: str = "ok") -> bytes:
+    """Return the body of ``success``."""
+    return json_text({"status": "success", "message": message, "data": dict(data)})
 
 
 def failure(error: GatewayError, request_id: str) -> web.Response:
@@ -26,7 +31,7 @@ def failure(error: GatewayError, request_id: str) -> web.Response:
         "code": error.code,
         "request_id": request_id,
     }
-    return _json(error.status, body, error.headers)
+    return _json(error.status, json_text(body), error.headers)
 
 
 def json_text(value: Any) -> bytes:
@@ -34,10 +39,10 @@ def json_text(value: Any) -> bytes:
     return json.dumps(value).encode() + b"\n"
 
 
-def _json(status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> web.Response:
+def _json(status: int, body: bytes, headers: Mapping[str, str]) -> web.Response:
     return web.Response(
         status=status,
-        body=json_text(body),
+        body=body,
         content_type="application/json",
-        headers={**_HEADERS, **headers},
+        headers={**HEADERS, **headers},
     )

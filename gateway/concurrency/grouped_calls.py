@@ -31,7 +31,7 @@ class GroupedCalls(Generic[K, V]):
         self,
         name: str,
         work: Callable[[Sequence[K]], Awaitable[Mapping[K, V | Exception]]],
-        joined: Counter,
+        joined: Counter | None = None,
         *,
         most_keys: int = _MOST_KEYS,
         hold: float = _HOLD,
@@ -79,7 +79,8 @@ class GroupedCalls(Generic[K, V]):
             if self._holder is None:
                 self._start_group()
         else:
-            self._joined.inc()
+            if self._joined is not None:
+                self._joined.inc()
             waiters.append(waiter)
         return waiter
 

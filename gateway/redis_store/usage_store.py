@@ -91,6 +91,12 @@ class UsageStore:
             hits, refreshes, used = await pipeline.execute()
         return Usage(int(_count(hits)), int(_count(refreshes)), _time(used))
 
+    async def access_counts(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, int]:
+        """Return the number of uses of each variant, by one command."""
+        async with self._guard.bounded():
+            counts = await self._guard.client.zmscore(self._hits, [encode_variant(variant) for variant in variants])
+        return {variant: int(_count(count)) for variant, count in zip(variants, counts, strict=True)}
+
     async def last_accesses(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, tuple[float | None, float]]:
         """Return for each variant its last use (Unix seconds; None when none is stored) and its number of uses."""
         words = [encode_variant(variant) for variant in variants]

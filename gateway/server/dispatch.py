@@ -1,7 +1,8 @@
 """Request dispatch: the request id, the request in flight, its response or error response, its metrics.
 
-``Dispatch`` replaces aiohttp's request handler and passes requests for images to their handler itself: the router, the
-middlewares and the signals of an application together cost a third of the time that a response from memory takes.
+``Dispatch`` replaces aiohttp's request handler and passes requests for images and for their URLs to their handlers
+itself: the router, the middlewares and the signals of an application together cost a third of the time that a response
+from memory takes.
 """
 
 import re
@@ -19,6 +20,7 @@ from gateway.api.app_keys import (
     METRICS,
     NGINX_FILES,
     ROUTE_PREFIX,
+    URL_HANDLER,
 )
 from gateway.api.denial_delay import DenialDelay
 from gateway.api.json_responses import failure
@@ -37,8 +39,10 @@ _REQUEST_ID = istr("X-Request-Id")
 # aiohttp would answer any other version in kind, which no client speaks. Not 505: no request may cause a 5xx.
 _SUPPORTED_VERSIONS = (HttpVersion11, HttpVersion10)
 _READ_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
-# Image addresses in their usual spelling; the router handles any other (percent-encoded characters).
-_IMAGE = re.compile(rf"/i/(?P<short>{PATTERN})|/api/v1/images/(?P<proxy>{PATTERN})/proxy")
+# Addresses in their usual spelling; the router handles any other (percent-encoded characters).
+_ADDRESS = re.compile(
+    rf"/i/(?P<short>{PATTERN})|/api/v1/images/(?P<proxy>{PATTERN})/proxy|/api/v1/images/(?P<url>{PATTERN})/url"
+)
 
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -58,6 +62,7 @@ class Dispatch:
         self._recent_errors = app[METRICS].recent_errors
         self._in_flight = app[IN_FLIGHT]
         self._image_handler = app.get(IMAGE_HANDLER)
+        self._url_handler = app.get(URL_HANDLER)
         self._fallback = app.get(FALLBACK_PICTURE)
         self._client_address = app[CLIENT_ADDRESS]
         self._denial_delay = DenialDelay()
@@ -103,10 +108,12 @@ class Dispatch:
         if request.version not in _SUPPORTED_VERSIONS:
             return _refuse_version(request, context)
         if self._image_handler is not None and request.method in _READ_METHODS and hdrs.EXPECT not in request.headers:
-            address = _IMAGE.fullmatch(request.rel_url.raw_path)
-            if address is not None:
+            address = _ADDRESS.fullmatch(request.rel_url.raw_path)
+            if address is not None and (address.lastgroup != "url" or request.method == hdrs.METH_GET):
                 context.route = address.lastgroup
                 context.image_id = image_id = address[address.lastindex or 0]
+                if context.route == "url" and self._url_handler is not None:
+                    return self._url_handler.answer(request, image_id)
                 nginx_files = self._nginx_files
                 if nginx_files is not None and (sent := request.headers.get(FIELD)) not in nginx_files.accepted:
                     nginx_files.report(sent)

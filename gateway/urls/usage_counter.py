@@ -2,13 +2,15 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
+from gateway.concurrency.grouped_calls import GroupedCalls
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.usage_store import Usage, UsageBatch, UsageStore
+from gateway.urls.access_totals import AccessTotals
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,9 @@ class UsageCounter:
         self._collecting: dict[ImageVariant, int] = {}  # before it, while they move to the next
         self._pending: dict[ImageVariant, Usage] = {}  # before it, and not yet written
         self._unconfirmed: UsageBatch | None = None
+        self._batches = 0
+        self._totals = AccessTotals(now)  # without ``_accesses`` and ``_collecting``
+        self._reads: GroupedCalls[ImageVariant, int] = GroupedCalls("access-totals", self._read_totals)
 
     def accessed(self, image_id: str, rendition: str | None = None) -> None:
         """Count a use of the image's URL."""
@@ -58,6 +63,42 @@ class UsageCounter:
         """Count a renewal of the variant's URL."""
         if self._has_room_for(variant):
             self._pending[variant] = _sum(self._pending.get(variant, _NO_USAGE), Usage(refresh_count=1))
+
+    async def access_count(self, variant: ImageVariant) -> int:
+        """Return how often the variant was used: by this process until now, by others until 30 seconds ago or later.
+
+        Redis is asked once in that time, by one command for all calls that arrive together. While it does not answer,
+        what others counted is what was read last.
+        """
+        total = self._totals.get(variant)
+        if total is None:
+            total = await self._reads.run(variant)
+        return total + self._accesses.get(variant, 0) + self._collecting.get(variant, 0)
+
+    async def _read_totals(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, int]:
+        """Return what Redis holds and what is not yet written to it, without the accesses since the last flush."""
+        unconfirmed, batches = self._unconfirmed, self._batches
+        counts: dict[ImageVariant, int] = {}
+        if self._store is not None:
+            try:
+                counts = await self._store.access_counts(variants)
+            except CacheUnavailable as error:
+                logger.debug("access counts are those of this process: %s", error)
+        totals: dict[ImageVariant, int] = {}
+        for variant in variants:
+            unwritten = self._pending.get(variant, _NO_USAGE).access_count
+            if variant not in counts:
+                stale = self._totals.get_stale(variant)
+                totals[variant] = unwritten + self._unconfirmed_count(variant) if stale is None else stale
+                continue
+            totals[variant] = counts[variant] + unwritten
+            # While a batch is written, nobody knows whether the count in Redis includes it: it is read again then.
+            if self._batches == batches and (unconfirmed is None or variant not in unconfirmed.counted):
+                self._totals.put(variant, totals[variant])
+        return totals
+
+    def _unconfirmed_count(self, variant: ImageVariant) -> int:
+        return self._unconfirmed.counted.get(variant, _NO_USAGE).access_count if self._unconfirmed is not None else 0
 
     async def usage(self, variant: ImageVariant) -> Usage:
         """Return what Redis holds and what is not yet written; the latter alone while Redis is away.
@@ -75,6 +116,10 @@ class UsageCounter:
             counted = self._unconfirmed.counted if self._unconfirmed is not None else {}
             return _sum(counted.get(variant, _NO_USAGE), unwritten)
 
+    async def close(self) -> None:
+        """Cancel the reads under way; what is counted stays."""
+        await self._reads.close()
+
     async def flush(self) -> None:
         """Write what was counted until now, ``_BATCH_SIZE`` variants at a time; keep it while Redis is away."""
         await self._collect()
@@ -87,6 +132,7 @@ class UsageCounter:
                 if not taken:
                     return
                 self._unconfirmed = self._store.batch({variant: self._pending.pop(variant) for variant in taken})
+                self._batches += 1
             await self._write_unconfirmed()
         except CacheUnavailable as error:
             logger.debug("usage counts wait for redis: %s", error)
@@ -108,6 +154,7 @@ class UsageCounter:
                 used = Usage(count, last_access=at)
                 earlier = self._pending.get(variant)
                 self._pending[variant] = used if earlier is None else _sum(earlier, used)
+                self._totals.add(variant, count)
             await slices.pause()
 
     async def _write_unconfirmed(self) -> None:

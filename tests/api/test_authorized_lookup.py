@@ -1,6 +1,7 @@
 """Authorized look-up: no image without the access check."""
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from gateway.access.identity import ANONYMOUS, Caller
 from gateway.api import app_keys
@@ -22,6 +23,14 @@ async def lookup(gateway: RunningGateway, images: Images) -> AuthorizedLookup:
     return gateway.app[app_keys.AUTHORIZED_LOOKUP]
 
 
+async def view(lookup: AuthorizedLookup, caller: Caller, image_id: str) -> Resolved:
+    """Return the image; raises the error instead of it."""
+    result = (await lookup.view_many(caller, [image_id]))[image_id]
+    if isinstance(result, GatewayError):
+        raise result
+    return result
+
+
 @pytest.mark.parametrize(
     ("caller", "visible"),
     [(ANONYMOUS, {"public"}), (BOB, {"public"}), (ADMIN, {"public"}), (ALICE, {"public", "mine"})],
@@ -32,11 +41,11 @@ async def test_access_is_the_same_for_cached_and_uncached_images(
     for _state in ("cold", "warm"):
         for image_id in ("public", "mine", "deleted", "nothing"):
             if image_id in visible:
-                assert (await lookup.view(caller, image_id)).image.record.image_id == image_id
+                assert (await view(lookup, caller, image_id)).image.record.image_id == image_id
             else:
                 with pytest.raises(ImageNotFound):
-                    await lookup.view(caller, image_id)
-        await lookup.view(ALICE, "mine")
+                    await view(lookup, caller, image_id)
+        await view(lookup, ALICE, "mine")
 
 
 @pytest.mark.parametrize("image_id", ["mine", "deleted", "nothing"])
@@ -44,17 +53,17 @@ async def test_bad_credentials_are_unauthorized_whether_the_image_exists_or_not(
     lookup: AuthorizedLookup, image_id: str
 ) -> None:
     with pytest.raises(Unauthorized):
-        await lookup.view(FORGER, image_id)
+        await view(lookup, FORGER, image_id)
     with pytest.raises(Unauthorized):
         await lookup.control(FORGER, image_id)
     assert isinstance((await lookup.view_many(FORGER, [image_id]))[image_id], Unauthorized)
 
 
 async def test_bad_credentials_do_not_hide_public_images(lookup: AuthorizedLookup) -> None:
-    assert (await lookup.view(FORGER, "public")).image.record.public
+    assert (await view(lookup, FORGER, "public")).image.record.public
 
 
-async def test_view_many_equals_view_of_each_image(lookup: AuthorizedLookup) -> None:
+async def test_view_many_has_a_result_for_each_image(lookup: AuthorizedLookup) -> None:
     results = await lookup.view_many(BOB, ["public", "mine", "deleted", "nothing"])
     assert isinstance(results["public"], Resolved)
     for image_id in ("mine", "deleted", "nothing"):
@@ -64,7 +73,7 @@ async def test_view_many_equals_view_of_each_image(lookup: AuthorizedLookup) -> 
 
 async def test_an_unknown_style_is_refused_before_the_look_up(lookup: AuthorizedLookup) -> None:
     with pytest.raises(UnknownStyle):
-        await lookup.view(BOB, "mine", "thumb")
+        lookup.get_cached(make_mocked_request("GET", "/i/mine"), "mine", "thumb")
 
 
 async def test_control_is_for_the_owner_and_the_admin(lookup: AuthorizedLookup) -> None:

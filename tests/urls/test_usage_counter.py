@@ -100,3 +100,73 @@ async def test_each_flush_reports_the_images_used_since_the_last(clock: Clock) -
     counter.accessed("b")
     await counter.flush()
     assert reported == ["a", "b"]
+
+
+async def test_an_access_count_is_read_once_and_goes_on_by_itself(tier: Tier, redis_client: "redis.Redis") -> None:
+    counter = UsageCounter(tier.usage, now=tier.clock)
+    await tier.usage.write(tier.usage.batch({A: Usage(10, last_access=tier.clock())}))
+    counter.accessed("a")
+    assert await counter.access_count(A) == 11
+    redis_client.zadd("image:index:hits", {"a": 1000})  # not seen before the total is read again
+    counter.accessed("a")
+    assert await counter.access_count(A) == 12
+    await counter.flush()
+    assert await counter.access_count(A) == 12
+    counter.accessed("a")
+    assert await counter.access_count(A) == 13
+    tier.clock.now += 30
+    assert await counter.access_count(A) == 1003
+    await counter.flush()
+    assert await counter.access_count(A) == 1003
+
+
+async def test_simultaneous_access_counts_are_one_command(tier: Tier, redis_client: "redis.Redis") -> None:
+    counter = UsageCounter(tier.usage, now=tier.clock)
+    variants = [ImageVariant(f"id-{number}") for number in range(100)]
+    for variant in variants:
+        counter.accessed(variant.image_id)
+    await tier.guard.ping()
+    redis_client.config_resetstat()
+    assert await asyncio.gather(*map(counter.access_count, variants)) == [1] * 100
+    assert redis_client.info("commandstats")["cmdstat_zmscore"]["calls"] == 1
+
+
+async def test_a_count_that_is_being_written_is_not_remembered(stalling: Stalling, clock: Clock) -> None:
+    """Nobody knows whether Redis has added a batch whose answer got lost: no total may contain it twice for long."""
+    counter = UsageCounter(UsageStore(stalling.guard), now=clock)
+    for _ in range(3):
+        counter.accessed("a")
+    await stalling.lose_the_answer_to(counter.flush)
+    counter.accessed("a")
+    assert await counter.access_count(A) in (1, 4), "without the batch, or with it"
+    async with asyncio.timeout(10):
+        while (await counter.usage(A)).access_count != 4:
+            await counter.flush()
+            await asyncio.sleep(0.01)
+    assert await counter.access_count(A) == 4
+    counter.accessed("a")
+    assert await counter.access_count(A) == 5
+
+
+async def test_without_redis_the_access_count_is_what_was_known_and_what_this_process_counted(
+    tier: Tier, clock: Clock
+) -> None:
+    await tier.usage.write(tier.usage.batch({A: Usage(10, last_access=clock())}))
+    counter = UsageCounter(tier.usage, now=clock)
+    counter.accessed("a")
+    assert await counter.access_count(A) == 11
+    async with open_redis(RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))) as unreachable:
+        answering, tier.guard.client = tier.guard.client, unreachable
+        counter.accessed("a")
+        counter.accessed("b")
+        await counter.flush()
+        clock.now += 60
+        counter.accessed("b")
+        assert await counter.access_count(A) == 12
+        assert await counter.access_count(ImageVariant("b")) == 2
+        tier.guard.client = answering
+    alone = UsageCounter(None, now=clock)
+    alone.accessed("a")
+    await alone.flush()
+    alone.accessed("a")
+    assert await alone.access_count(A) == 2

@@ -1,0 +1,42 @@
+"""Handle requests for an image's presigned URL: look up and authorize, count, answer."""
+
+from typing import Final
+
+from aiohttp import web
+
+from gateway.api.authorized_lookup import AuthorizedLookup
+from gateway.api.json_responses import HEADERS, success_text
+from gateway.delivery.headers import CORS
+from gateway.delivery.prepared_response import PreparedResponse, fields
+from gateway.delivery.public_url import PublicUrls
+from gateway.presign.signed_image import ImageVariant
+from gateway.urls.usage_counter import UsageCounter
+
+_FIELDS: Final = fields({"Content-Type": "application/json", **HEADERS, **CORS}).encode()
+
+
+class UrlHandler:
+    """Handles ``GET /api/v1/images/{id}/url``, for clients that fetch from COS directly."""
+
+    def __init__(self, lookup: AuthorizedLookup, usage: UsageCounter, public_urls: PublicUrls) -> None:
+        self._lookup = lookup
+        self._usage = usage
+        self._public_urls = public_urls
+
+    async def answer(self, request: web.BaseRequest, image_id: str) -> web.StreamResponse:
+        """Return the URL, its end and its uses as JSON; raises ``GatewayError``. ``image_id`` must be valid."""
+        image, from_cache = self._lookup.get_cached(request, image_id) or await self._lookup.look_up(request, image_id)
+        self._usage.accessed(image_id)
+        access_count = await self._usage.access_count(ImageVariant(image_id))
+        presigned = self._public_urls.presign(image)
+        body = success_text(
+            {
+                "image_id": image_id,
+                "url": presigned.url,
+                "expires_at": presigned.expires_at,
+                "from_cache": from_cache,
+                "version": image.record.version_token,
+                "access_count": access_count,
+            }
+        )
+        return PreparedResponse(_FIELDS, "", body)

@@ -1,0 +1,51 @@
+"""Numbers of accesses as Redis had them a moment ago, so that an answer can contain one without asking Redis."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.presign.signed_image import ImageVariant
+
+_MOST = 10_000  # variants
+_FRESH_FOR = 30.0  # seconds
+
+
+@dataclass(slots=True)
+class _Total:
+    count: int
+    read_at: float
+
+
+class AccessTotals:
+    """The accesses of up to 10,000 variants: what Redis held when it was read, and those of this process since.
+
+    ``now`` returns seconds. A total is fresh for 30 seconds: so late are the accesses that other replicas counted.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._totals: dict[ImageVariant, _Total] = {}  # the one read longest ago first
+
+    def get(self, variant: ImageVariant) -> int | None:
+        """Return the total; None when it is not known or was read too long ago."""
+        total = self._totals.get(variant)
+        if total is None or not 0 <= self._now() - total.read_at < _FRESH_FOR:
+            return None
+        return total.count
+
+    def get_stale(self, variant: ImageVariant) -> int | None:
+        """Return the total at any age, for when Redis does not answer; None when it is not known."""
+        total = self._totals.get(variant)
+        return total.count if total is not None else None
+
+    def put(self, variant: ImageVariant, count: int) -> None:
+        """Keep a total that was read now, instead of the one read longest ago."""
+        self._totals.pop(variant, None)
+        self._totals[variant] = _Total(count, self._now())
+        if len(self._totals) > _MOST:
+            del self._totals[next(iter(self._totals))]
+
+    def add(self, variant: ImageVariant, count: int) -> None:
+        """Add accesses that this process counted after the total was read."""
+        total = self._totals.get(variant)
+        if total is not None:
+            total.count += count
