@@ -33,6 +33,7 @@ _COMMAND_COMPONENTS = (
 )
 
 _SERVICE_COMPONENTS = (
+    components.tracing,
     image_components.fallback_picture,
     background_tasks.access_log,
     components.authenticator,

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from aiohttp import web
 
@@ -17,6 +17,7 @@ from gateway.catalog.postgres import CatalogQueryRefused, open_catalog
 from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.public_url import PublicUrls
 from gateway.errors import CatalogUnavailable
+from gateway.ops.tracing.hooks import Tracing
 from gateway.origin.session import open_origin
 from gateway.presign.cos_clock import CosClock
 from gateway.presign.credentials.by_bucket import open_credentials
@@ -48,6 +49,28 @@ logger = logging.getLogger(__name__)
 
 UNKNOWN_TTL = 3.0  # seconds that an id is remembered as unknown; a new image is served within 5 s
 _FIRST_QUERY_TIMEOUT = 2.0  # seconds that a start waits for Postgres
+
+
+async def tracing(app: web.Application) -> AsyncIterator[None]:
+    """Sends spans of requests and of their calls; absent unless ``tracing.enabled``. Raises ``UnusableTracing``."""
+    settings, metrics = app[app_keys.SETTINGS], app[app_keys.METRICS]
+    if not settings.tracing.enabled:
+        yield
+        return
+
+    def load() -> Callable[..., AbstractAsyncContextManager[Tracing]]:
+        from gateway.ops.tracing.exporter import open_tracing  # not above: it needs the packages of the extra `otel`
+
+        return open_tracing
+
+    open_tracing = await asyncio.to_thread(load)  # it reads some hundred files
+    opening = open_tracing(
+        lambda result, spans: metrics.trace_spans.labels(result=result).inc(spans),
+        redis=settings.redis.server(),
+        postgres=settings.postgres.server(),
+    )
+    async with opening as app[app_keys.TRACING]:
+        yield
 
 
 async def authenticator(app: web.Application) -> AsyncIterator[None]:
@@ -130,6 +153,7 @@ async def catalog(app: web.Application) -> AsyncIterator[None]:
         regions=cos.regions,
         metrics=app[app_keys.METRICS],
         with_links=app_keys.SIGNED_LINKS in app,
+        observe=app[app_keys.TRACING].postgres if app_keys.TRACING in app else None,
     )
     async with opening as app[app_keys.CATALOG]:
         yield
@@ -156,7 +180,8 @@ async def shared_tier(app: web.Application) -> AsyncIterator[None]:
     if not settings.url_cache.enabled:
         yield
         return
-    async with open_redis(settings.redis) as client:
+    observe = app[app_keys.TRACING].redis if app_keys.TRACING in app else None
+    async with open_redis(settings.redis, observe) as client:
         app[app_keys.REDIS] = guard = GuardedRedis(client, settings.redis.prefix, settings.redis.timeout)
         app[app_keys.USAGE_STORE] = UsageStore(guard)
         app[app_keys.REPLICA_STORE] = ReplicaStore(guard)
@@ -219,6 +244,7 @@ async def origin(app: web.Application) -> AsyncIterator[None]:
         metrics=metrics,
         buckets=list(settings.cos.regions),
         credentials_refused=app[app_keys.CREDENTIALS].refused,
+        observe=app[app_keys.TRACING].cos if app_keys.TRACING in app else None,
     )
     async with opening as app[app_keys.ORIGIN]:
         yield

@@ -111,12 +111,14 @@ async def run_program(*command: str, keep: int | None = None) -> str:
     return output.decode().strip()
 
 
-async def run_gateway(*arguments: str, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """Run ``python -m gateway`` until it ends; return its exit code and its output."""
+async def run_gateway(
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    program: Sequence[str] = (sys.executable, "-m", "gateway"),
+) -> tuple[int, str]:
+    """Run ``program`` until it ends; return its exit code and its output."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "gateway",
+        *program,
         *arguments,
         env={**os.environ, "COLUMNS": "200", **(environment or {})},
         stdin=asyncio.subprocess.DEVNULL,

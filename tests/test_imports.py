@@ -47,6 +47,8 @@ SETTINGS_READER = "gateway.settings.sources"
 TENCENT_VARIABLES = "gateway.settings.credentials"
 # Reads the variables that systemd sets, which are no settings.
 SYSTEMD_VARIABLES = ("gateway.ops.service_manager", "gateway.ops.socket_activation")
+# Reads two variables of OpenTelemetry, whose names are fixed; the SDK reads the others.
+TRACING_VARIABLES = "gateway.ops.tracing.exporter"
 # The composition and the commands.
 COMPONENTS = ("components", "diagnostic_components", "image_components", "background_tasks")
 KNOW_ALL = {"app", *COMPONENTS, "commands", "cli", "__main__"}
@@ -76,6 +78,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     # The settings parse a connection string with libpq's parser and open nothing.
     "psycopg2": ("gateway.catalog.", "gateway.settings.postgres_dsn."),
     "jwt": ("gateway.access.",),
+    "opentelemetry": ("gateway.ops.tracing.",),
     "yaml": ("gateway.settings.yaml_file.",),
 }
 # A class of a library that is neither client nor server: an exception to recognize in a log line.
@@ -167,7 +170,7 @@ def test_the_http_client_is_used_by_the_origin_for_token_keys_and_for_tencent_s_
 
 @EACH_MODULE
 def test_the_environment_is_read_by_the_settings_alone(module: Module) -> None:
-    if module.name in {SETTINGS_READER, TENCENT_VARIABLES, *SYSTEMD_VARIABLES}:
+    if module.name in {SETTINGS_READER, TENCENT_VARIABLES, *SYSTEMD_VARIABLES, TRACING_VARIABLES}:
         return
     attributes = {
         f"{node.value.id}.{node.attr}"

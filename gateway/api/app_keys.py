@@ -22,6 +22,7 @@ from gateway.ops.debug_log import DebugLog
 from gateway.ops.explain import Explainer
 from gateway.ops.health import Health
 from gateway.ops.history_recorder import HistoryRecorder
+from gateway.ops.tracing.hooks import Tracing
 from gateway.origin.client import OriginClient
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.refused_variants import RefusedVariants
@@ -93,5 +94,6 @@ HISTORY_RECORDER = web.AppKey("history_recorder", HistoryRecorder)
 REPLICA_STORE = web.AppKey("replica_store", ReplicaStore)
 DEBUG_LOG = web.AppKey("debug_log", DebugLog)
 HEALTH = web.AppKey("health", Health)
+TRACING = web.AppKey("tracing", Tracing)
 # The prefix of the application's route names in metrics; absent on the public port.
 ROUTE_PREFIX = web.AppKey("route_prefix", str)

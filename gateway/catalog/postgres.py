@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 import aiopg
@@ -20,6 +20,13 @@ logger = logging.getLogger(__name__)
 
 Row = Sequence[Any]
 
+# Given the operation and the table, the context in which Postgres is asked.
+ObserveQuery = Callable[[str, str], AbstractContextManager[None]]
+
+
+def _unobserved(_operation: str, _table: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
 
 class CatalogQueryRefused(CatalogUnavailable):
     """Postgres answers that the query cannot work: a table, a column or a grant is missing."""
@@ -28,11 +35,19 @@ class CatalogQueryRefused(CatalogUnavailable):
 class PostgresCatalog:
     """Reads the rows of images. Every call takes at most ``postgres.timeout`` and may raise ``CatalogUnavailable``."""
 
-    def __init__(self, pool: aiopg.Pool, query: CatalogQuery, timeout: float, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        pool: aiopg.Pool,
+        query: CatalogQuery,
+        timeout: float,
+        metrics: Metrics,
+        observe: ObserveQuery | None = None,
+    ) -> None:
         self._pool = pool
         self._query = query
         self._timeout = timeout
         self._metrics = metrics
+        self._observe = observe or _unobserved
         self._id_type: str | None = None
 
     async def fetch(self, image_id: str) -> ImageRecord | None:
@@ -128,14 +143,14 @@ class PostgresCatalog:
 
     async def kill_links(self, image_id: str) -> int:
         """Kill every signed link to the image; return how often its links have been killed."""
-        async with self._translated_errors(), self._cursor() as cursor:
+        async with self._translated_errors(), self._cursor("INSERT", LINKS_TABLE) as cursor:
             await cursor.execute(KILL_LINKS, (image_id,))
             (killed,) = await cursor.fetchone()
         return int(killed)
 
     async def try_links(self) -> None:
         """Return if the table of killed links can be read and written; raises ``CatalogUnavailable``."""
-        async with self._translated_errors(), self._cursor() as cursor:
+        async with self._translated_errors(), self._cursor(table=LINKS_TABLE) as cursor:
             await cursor.execute(
                 "SELECT bool_and(has_table_privilege(to_regclass(%s), privilege)) "
                 "FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) privilege WHERE to_regclass(%s) IS NOT NULL",
@@ -156,9 +171,12 @@ class PostgresCatalog:
         return str(row[0])
 
     @asynccontextmanager
-    async def _cursor(self) -> AsyncIterator[aiopg.Cursor]:
-        async with asyncio.timeout(self._timeout), self._pool.acquire() as connection, connection.cursor() as cursor:
-            yield cursor
+    async def _cursor(self, operation: str = "SELECT", table: str | None = None) -> AsyncIterator[aiopg.Cursor]:
+        """Yield a cursor; ``operation`` and ``table`` (None: that of the images) name what is observed."""
+        with self._observe(operation, table or self._query.settings.table):
+            async with asyncio.timeout(self._timeout), self._pool.acquire() as connection:
+                async with connection.cursor() as cursor:
+                    yield cursor
 
     @asynccontextmanager
     async def _translated_errors(self) -> AsyncIterator[None]:
@@ -188,8 +206,12 @@ async def open_catalog(
     regions: Mapping[str, str],
     metrics: Metrics,
     with_links: bool = False,
+    observe: ObserveQuery | None = None,
 ) -> AsyncIterator[PostgresCatalog]:
-    """Open a catalog with a connection pool of its own; it connects when a connection is first needed."""
+    """Open a catalog with a connection pool of its own; it connects when a connection is first needed.
+
+    ``observe`` makes the context of each use of a connection.
+    """
     async with open_pool(settings) as pool:
         query = CatalogQuery(settings, default_bucket, regions, with_links=with_links)
-        yield PostgresCatalog(pool, query, settings.timeout, metrics)
+        yield PostgresCatalog(pool, query, settings.timeout, metrics, observe)

@@ -22,6 +22,7 @@ from gateway.ops.logs import configure_logging
 from gateway.ops.memory_tuning import tune_memory
 from gateway.ops.service_manager import ServiceManager
 from gateway.ops.socket_activation import inherited_listeners
+from gateway.ops.tracing.hooks import UnusableTracing
 from gateway.server.file_limit import raise_nofile_limit
 from gateway.server.listener import Listening, PurePythonParser, listening
 from gateway.settings import Settings
@@ -107,7 +108,7 @@ def run_until_stopped(settings: Settings, main: Callable[[StopSignals], Coroutin
     except CatalogQueryRefused as error:
         advice = "check postgres.table, postgres.columns and the grants; the command `check` tells more"
         raise click.ClickException(f"the gateway cannot start: postgres: {error}; {advice}") from None
-    except UnusablePicture as error:
+    except (UnusablePicture, UnusableTracing) as error:
         exit_with_mistakes(SettingsError([str(error)]))
     except (OSError, PurePythonParser) as error:
         raise click.ClickException(f"the gateway cannot start: {error}") from None

@@ -37,9 +37,9 @@ class RequestContext:
     ``route`` and ``image_id`` are set when the address is parsed, ``delivery`` when the way of delivery is chosen,
     ``first_byte`` (seconds since the start) when the first byte is sent. ``outcome`` replaces the status in the metrics
     where no status reached the client. For the access log: ``variant``, ``failure``, and ``origin_started`` (as
-    ``started``) when COS is asked. ``is_denial``: the response is about an image that may exist or not, so it must
-    not say how long it took. ``is_negotiated``: the response depends on ``Accept``; ``content_location`` is then the
-    address of what was chosen, once it is known.
+    ``started``) when COS is asked; ``trace_id`` where requests are traced. ``is_denial``: the response is about an
+    image that may exist or not, so it must not say how long it took. ``is_negotiated``: the response depends on
+    ``Accept``; ``content_location`` is then the address of what was chosen, once it is known.
     """
 
     __slots__ = (
@@ -55,6 +55,7 @@ class RequestContext:
         "request_id",
         "route",
         "started",
+        "trace_id",
         "variant",
     )
 
@@ -65,6 +66,7 @@ class RequestContext:
         self.image_id: str | None = None
         self.variant: str | None = None
         self.failure: Failure | None = None
+        self.trace_id: str | None = None
         self.origin_started: float | None = None
         self.delivery = "none"
         self.outcome: str | None = None

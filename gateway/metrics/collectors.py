@@ -97,6 +97,9 @@ class Metrics:
             "change_trigger_installed", "1 if changes of rows are notified, 0 if not; NaN if that is not known."
         )
         self.change_trigger_installed.set(float("nan"))
+        self.trace_spans = self._counter(
+            "trace_spans", "Spans of traces that were exported or, in a failed batch, dropped, by result.", ("result",)
+        )
         self.nginx_config_mismatches = self._counter(
             "nginx_config_mismatches", "Requests for images through nginx files of another release."
         )

@@ -9,6 +9,7 @@ from aiohttp.abc import AbstractResolver
 
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient, OriginRequest, send_once
+from gateway.origin.observed_requests import ObserveRequest, observed
 from gateway.origin.origin_response import READ_AHEAD
 from gateway.origin.waiting_limit import WaitingLimit
 from gateway.settings import ImageProxySettings
@@ -29,15 +30,19 @@ async def open_origin(
     buckets: Collection[str] = (),
     credentials_refused: Callable[[str, str], None] | None = None,
     resolver: AbstractResolver | None = None,
+    observe: ObserveRequest | None = None,
 ) -> AsyncIterator[OriginClient]:
     """Open a client on a session of its own; ``max_connections`` serve the requests of clients.
 
     ``buckets`` are the configured ones. ``credentials_refused`` gets the bucket and the URL when COS does not know the
-    credentials of a URL. ``resolver`` looks names up; None: the system's resolver.
+    credentials of a URL. ``resolver`` looks names up; None: the system's resolver. ``observe`` makes the context in
+    which a request is sent.
     """
     # So many that no request waits for a connection: the wait would count as a failure of COS and open its breaker.
     most = max_connections + MOST_UNATTENDED + _PROBES
-    async with origin_session(timeout=settings.timeout, max_connections=most, resolver=resolver) as session:
+    async with origin_session(
+        timeout=settings.timeout, max_connections=most, resolver=resolver, observe=observe
+    ) as session:
         yield OriginClient(
             session,
             timeout=settings.timeout,
@@ -51,7 +56,11 @@ async def open_origin(
 
 
 def origin_session(
-    *, timeout: float, max_connections: int, resolver: AbstractResolver | None = None
+    *,
+    timeout: float,
+    max_connections: int,
+    resolver: AbstractResolver | None = None,
+    observe: ObserveRequest | None = None,
 ) -> aiohttp.ClientSession:
     """Return a session of at most ``max_connections``; a new connection may take ``timeout`` seconds.
 
@@ -60,7 +69,7 @@ def origin_session(
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=max_connections, keepalive_timeout=_KEEPALIVE, resolver=resolver),
         request_class=OriginRequest,
-        middlewares=(send_once,),
+        middlewares=(send_once,) if observe is None else (observed(observe), send_once),
         # Lengths must be those of the bytes that are passed on, so nothing is requested or decoded in compressed form.
         auto_decompress=False,
         # Suppressing the fields that aiohttp adds would cost a tenth of a request; its Accept is */*, as is needed.

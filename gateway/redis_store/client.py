@@ -12,6 +12,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
 
+from gateway.redis_store.observed_commands import ObserveCommand, observe_commands
 from gateway.settings import RedisSettings
 
 Client = Redis | RedisCluster
@@ -25,13 +26,14 @@ _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 
 @asynccontextmanager
-async def open_redis(settings: RedisSettings) -> AsyncIterator[Client]:
+async def open_redis(settings: RedisSettings, observe: ObserveCommand | None = None) -> AsyncIterator[Client]:
     """Open a client with a bounded number of connections, which are made when first needed.
 
     ``redis://``, ``rediss://`` and ``unix://`` as redis-py reads them; ``redis+sentinel://host:port,host:port/name/db``
     follows the master that Sentinel lists as ``name``; ``redis+cluster://host:port,host:port`` learns the rest of the
     cluster from whichever node answers. ``rediss+…`` is the same over TLS, with ``?ssl_ca_certs=FILE`` for a private
     authority. A password stands before the hosts. The settings have checked the URL.
+    ``observe`` makes the context of each command.
     """
     url = settings.url.get_secret_value()
     options: dict[str, Any] = {
@@ -53,6 +55,8 @@ async def open_redis(settings: RedisSettings) -> AsyncIterator[Client]:
         else:
             client = Redis.from_pool(_pool(url, settings.timeout, options))
         stack.push_async_callback(client.aclose)
+        if observe is not None:
+            observe_commands(client, observe)
         yield client
 
 

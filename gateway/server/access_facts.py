@@ -25,6 +25,7 @@ def access_facts(
     first_byte = context.first_byte
     facts: dict[str, Value] = {
         "request_id": context.request_id,
+        "trace_id": context.trace_id,
         "method": request.method,
         "route": route,
         # With a route, the dispatch has parsed the address itself; the router may not have seen the request.

@@ -44,19 +44,19 @@ _ADDRESS = re.compile(
     rf"/i/(?P<short>{PATTERN})|/api/v1/images/(?P<proxy>{PATTERN})/proxy|/api/v1/images/(?P<url>{PATTERN})/url"
 )
 
-_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-def install_dispatch(runner: web.AppRunner) -> None:
-    """Make a ``Dispatch`` handle the requests of ``runner``, which must be set up."""
+def install_dispatch(runner: web.AppRunner, dispatch: type["Dispatch"] | None = None) -> None:
+    """Make a ``dispatch`` (None: ``Dispatch``) handle the requests of ``runner``, which must be set up."""
     assert runner.server is not None, "not set up"  # noqa: S101
-    runner.server.request_handler = Dispatch(runner.app, runner.server.request_handler)
+    runner.server.request_handler = (dispatch or Dispatch)(runner.app, runner.server.request_handler)
 
 
 class Dispatch:
     """Handles every request of ``app``, whose components must be open; ``handler`` is aiohttp's own for ``app``."""
 
-    def __init__(self, app: web.Application, handler: _Handler) -> None:
+    def __init__(self, app: web.Application, handler: Handler) -> None:
         self._app_handler = handler
         self._requests = app[METRICS].requests
         self._recent_errors = app[METRICS].recent_errors

@@ -11,13 +11,14 @@ from functools import partial
 
 from aiohttp import http_parser, web
 
-from gateway.api.app_keys import HEALTH, IN_FLIGHT, METRICS, SETTINGS
+from gateway.api.app_keys import HEALTH, IN_FLIGHT, METRICS, SETTINGS, TRACING
 from gateway.concurrency.in_flight import InFlight
 from gateway.ip_address import is_loopback
 from gateway.server.connection import Site
 from gateway.server.connection_reset import reset
 from gateway.server.dispatch import install_dispatch
 from gateway.server.file_limit import connection_budget
+from gateway.server.traced_dispatch import TracedDispatch
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ async def _runner(app: web.Application, *, handler_cancellation: bool) -> AsyncI
     )
     try:
         await runner.setup()
-        install_dispatch(runner)
+        install_dispatch(runner, TracedDispatch if TRACING in app else None)
         yield runner
     finally:
         await runner.cleanup()

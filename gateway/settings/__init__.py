@@ -26,7 +26,7 @@ from gateway.settings.images import ImageProxySettings, MemoryCacheSettings
 from gateway.settings.jwt import JwtSettings
 from gateway.settings.purge import PurgeSettings
 from gateway.settings.section import Section
-from gateway.settings.server import AdminSettings, LoggingSettings, ServerSettings
+from gateway.settings.server import AdminSettings, LoggingSettings, ServerSettings, TracingSettings
 from gateway.settings.stores import ColumnSettings, PostgresSettings, RedisSettings
 from gateway.settings.styles import STYLE_NAME, Styles, StyleSettings, VariantFormat, VariantSettings
 from gateway.settings.urls import UrlCacheSettings, UrlPrerefreshSettings, UrlStatsSettings
@@ -57,6 +57,7 @@ __all__ = [
     "StaticCredentialsSettings",
     "StyleSettings",
     "TkeOidcCredentialsSettings",
+    "TracingSettings",
     "VariantFormat",
     "VariantSettings",
 ]
@@ -81,6 +82,7 @@ class Settings(Section):
     url_stats: UrlStatsSettings = UrlStatsSettings()
     access: AccessSettings = AccessSettings()
     logging: LoggingSettings = LoggingSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @model_validator(mode="after")
     def _bound_the_number_of_variants(self) -> Self:

@@ -36,6 +36,15 @@ def check_postgres_dsn(dsn: str) -> str:
     return dsn
 
 
+def server_in(dsn: str) -> tuple[str | None, int | None]:
+    """Return the host and the port of a valid ``dsn``; None where it names none, or several servers."""
+    parameters = parse_dsn(dsn)
+    host, port = str(parameters.get("host", "")), str(parameters.get("port", ""))
+    if "," in host:
+        return None, None
+    return host or None, int(port) if port.isdecimal() else None
+
+
 def _has_unencoded_separator(url: str) -> bool:
     """Whether an ``@`` stands elsewhere than once before the host."""
     location = url.partition("://")[2].partition("?")[0]

@@ -1,8 +1,9 @@
 """The two ports, and the log."""
 
+from importlib.util import find_spec
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from gateway.settings.section import Networks, Section, Timeout, Token
 
@@ -34,3 +35,23 @@ class LoggingSettings(Section):
     format: Literal["json", "console"] = "json"
     access: bool = True
     access_sample: float = Field(1.0, ge=0, le=1)
+
+
+class TracingSettings(Section):
+    """Traces by OpenTelemetry, whose OTEL_* variables say where they go."""
+
+    enabled: bool = False
+
+    @field_validator("enabled")
+    @classmethod
+    def _require_the_extra(cls, enabled: bool) -> bool:
+        if enabled and not _is_installed("opentelemetry.exporter.otlp.proto.http.trace_exporter"):
+            raise ValueError("needs the extra otel: pip install 'image-gateway[otel]'")
+        return enabled
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ImportError:  # a package above it is missing
+        return False

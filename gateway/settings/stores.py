@@ -5,7 +5,7 @@ from urllib.parse import SplitResult
 
 from pydantic import AfterValidator, Field, PositiveInt, SecretStr, model_validator
 
-from gateway.settings.postgres_dsn import check_postgres_dsn
+from gateway.settings.postgres_dsn import check_postgres_dsn, server_in
 from gateway.settings.redis_url import check_redis_url, split_redis_url
 from gateway.settings.section import Section, Timeout, Token, matches
 
@@ -65,6 +65,13 @@ class RedisSettings(Section):
         """Return the parts of the URL; ``netloc`` may name several hosts."""
         return split_redis_url(self.url.get_secret_value())
 
+    def server(self) -> tuple[str | None, int | None]:
+        """Return host and port, None where the URL names none, or several servers."""
+        parts = self.parts()
+        if "," in parts.netloc or parts.scheme == "unix":
+            return None, None
+        return parts.hostname, parts.port
+
 
 class ColumnSettings(Section):
     """Names of the columns of the application's table; null if the table has no such column."""
@@ -93,3 +100,7 @@ class PostgresSettings(Section):
     table: TableName = "images"
     listen: bool = True
     columns: ColumnSettings = ColumnSettings()
+
+    def server(self) -> tuple[str | None, int | None]:
+        """Return host and port, None where the DSN names none, or several servers."""
+        return server_in(self.dsn.get_secret_value())

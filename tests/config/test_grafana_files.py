@@ -90,6 +90,7 @@ def test_every_collector_of_the_gateway_is_shown_or_left_out_for_a_reason() -> N
         "purges": "only with a CDN",
         "refresh_cycle_duration_seconds": "shows in the lag",
         "refresh_last_success_timestamp_seconds": "an alert",
+        "trace_spans": "about traces, not about images",
     }
     shown = " ".join(expressions())
     names = {metric.name for metric in Metrics().registry.collect() if metric.name.startswith("image_gateway_")}

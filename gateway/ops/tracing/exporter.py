@@ -1,0 +1,143 @@
+"""The export of spans over OTLP, which the standard OTEL_* variables configure.
+
+A thread of the SDK sends batches beside the event loop, from a queue that drops spans when it is full: a collector
+that is slow or away delays no request.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+from typing import Final
+
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import Tracer
+
+from gateway.ops.tracing.call_spans import OtelCallSpans, Server
+from gateway.ops.tracing.hooks import Tracing, UnusableTracing
+from gateway.ops.tracing.request_spans import OtelRequestSpans
+
+logger = logging.getLogger(__name__)
+
+_NAME: Final = "image-gateway"
+_UNNAMED: Final = "unknown_service"
+_LIBRARY: Final = "opentelemetry"
+_EXPORTERS: Final = "opentelemetry.exporter."
+_FLUSH_TIMEOUT: Final = 3.0  # seconds that the end of the gateway waits for the last spans
+# What is supported of the variables that choose an exporter; the SDK alone would ignore any other value.
+_SUPPORTED: Final[Mapping[str, str]] = {
+    "OTEL_TRACES_EXPORTER": "otlp",
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+}
+
+
+@asynccontextmanager
+async def open_tracing(
+    count: Callable[[str, int], None],
+    *,
+    redis: Server,
+    postgres: Server,
+    environment: Mapping[str, str] = os.environ,
+) -> AsyncIterator[Tracing]:
+    """Send spans until the context ends, which waits for the last ones for at most three seconds.
+
+    ``count`` is called with "exported" or "failed" and a number of spans, in another thread. ``redis`` and ``postgres``
+    are the servers' hosts and ports. Raises ``UnusableTracing``.
+    """
+    for name, supported in _SUPPORTED.items():
+        if environment.get(name, supported) != supported:
+            raise UnusableTracing(f"{name}: only {supported} is supported")
+    reasons = _ReasonKeeper()
+    # In a thread, since certificates and entry points are read from the disk.
+    tracer, processor = await asyncio.to_thread(_tracer, count, reasons)
+    reasons.install()  # not before: what the SDK finds wrong with the variables goes to the log
+    calls = OtelCallSpans(tracer, redis=redis, postgres=postgres)
+    try:
+        yield Tracing(OtelRequestSpans(tracer), calls.cos, calls.redis, calls.postgres)
+    finally:
+        await _shut_down(processor)
+        reasons.remove()
+
+
+def _tracer(count: Callable[[str, int], None], reasons: "_ReasonKeeper") -> tuple[Tracer, BatchSpanProcessor]:
+    release = version(_NAME)
+    resource = Resource.create({SERVICE_VERSION: release})
+    if str(resource.attributes.get(SERVICE_NAME, _UNNAMED)).startswith(_UNNAMED):
+        resource = resource.merge(Resource({SERVICE_NAME: _NAME}))
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # the sampler is that of OTEL_TRACES_SAMPLER
+    processor = BatchSpanProcessor(_LoggedExporter(OTLPSpanExporter(), count, reasons))
+    provider.add_span_processor(processor)
+    return provider.get_tracer(_NAME, release), processor
+
+
+async def _shut_down(processor: BatchSpanProcessor) -> None:
+    """Send what is left, for a while. The thread may go on after that; it does not keep the process alive."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+    def flush() -> None:
+        processor.shutdown()  # type: ignore[no-untyped-call]
+        with suppress(RuntimeError):  # nobody waits any more, and the loop is closed
+            loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=flush, name="tracing-flush", daemon=True).start()
+    try:
+        async with asyncio.timeout(_FLUSH_TIMEOUT):
+            await done.wait()
+    except TimeoutError:
+        logger.warning("the last spans were not sent within %g s", _FLUSH_TIMEOUT)
+
+
+class _LoggedExporter(SpanExporter):
+    """Exports by ``exporter``, counts spans, and logs each outage once, and its end."""
+
+    def __init__(self, exporter: SpanExporter, count: Callable[[str, int], None], reasons: "_ReasonKeeper") -> None:
+        self._exporter = exporter
+        self._count = count
+        self._reasons = reasons
+        self._is_away = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send the spans; blocks."""
+        result = self._exporter.export(spans)
+        succeeded = result is SpanExportResult.SUCCESS
+        self._count("exported" if succeeded else "failed", len(spans))
+        if succeeded and self._is_away:
+            logger.info("spans are exported again")
+        elif not succeeded and not self._is_away:
+            logger.warning("spans are not exported, and dropped: %s", self._reasons.last)
+        self._is_away = not succeeded
+        return result
+
+    def shutdown(self) -> None:
+        """End the attempts that are under way."""
+        self._exporter.shutdown()
+
+
+class _ReasonKeeper(logging.Handler):
+    """Keeps the last message of the exporter, which logs every attempt, in place of logging it."""
+
+    last = "no reason is known"
+
+    def install(self) -> None:
+        """Take all records of the SDK."""
+        library = logging.getLogger(_LIBRARY)
+        library.addHandler(self)
+        library.propagate = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the message, on one line."""
+        if record.name.startswith(_EXPORTERS):
+            self.last = " ".join(record.getMessage().split())
+
+    def remove(self) -> None:
+        """Let the SDK log as before."""
+        library = logging.getLogger(_LIBRARY)
+        library.removeHandler(self)
+        library.propagate = not any(isinstance(handler, _ReasonKeeper) for handler in library.handlers)

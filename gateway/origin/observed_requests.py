@@ -1,0 +1,27 @@
+"""Requests to COS that somebody observes, such as traces: a middleware of the client session."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Final
+
+import aiohttp
+from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
+from multidict import istr
+from yarl import URL
+
+_REQUEST_ID: Final = istr("x-cos-request-id")
+
+# Given the method and the URL, the context of a request; it takes the status and COS's id of the request.
+ObserveRequest = Callable[[str, URL], AbstractContextManager[Callable[[int, str | None], None]]]
+
+
+def observed(observe: ObserveRequest) -> ClientMiddlewareType:
+    """Return a middleware that sends each request, retries too, in a context of ``observe``."""
+
+    async def send(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
+        with observe(request.method, request.url) as answered:
+            response = await handler(request)
+            answered(response.status, response.headers.get(_REQUEST_ID))
+            return response
+
+    return send

@@ -1,0 +1,38 @@
+"""Commands to Redis that somebody observes, such as traces."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import Any, Final
+
+# Given the command and the number of commands that are sent at once, the context in which they are sent.
+ObserveCommand = Callable[[str, int], AbstractContextManager[None]]
+
+_PIPELINE: Final = "PIPELINE"
+
+
+def observe_commands(client: Any, observe: ObserveCommand) -> None:
+    """Let ``client`` (of a server, a master or a Cluster) send each command and pipeline in a context of ``observe``.
+
+    Its arguments are not passed on: they are keys and values. Subscriptions are not observed.
+    """
+    execute: Callable[..., Awaitable[Any]] = client.execute_command
+    make_pipeline: Callable[..., Any] = client.pipeline
+
+    async def execute_command(command: str, *arguments: Any, **options: Any) -> Any:
+        with observe(command, 1):
+            return await execute(command, *arguments, **options)
+
+    def pipeline(*arguments: Any, **options: Any) -> Any:
+        made = make_pipeline(*arguments, **options)
+        execute_all: Callable[..., Awaitable[Any]] = made.execute
+
+        async def execute_observed(*arguments: Any, **options: Any) -> Any:
+            with observe(_PIPELINE, len(made)):
+                return await execute_all(*arguments, **options)
+
+        made.execute = execute_observed
+        return made
+
+    # The commands of redis-py call these by the instance, so they need no class of their own for each kind of client.
+    client.execute_command = execute_command
+    client.pipeline = pipeline

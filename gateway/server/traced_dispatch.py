@@ -1,0 +1,39 @@
+"""Request dispatch that traces requests; it takes the place of ``Dispatch`` where tracing is on."""
+
+from typing import Final
+
+from aiohttp import web
+
+from gateway.api.app_keys import TRACING
+from gateway.delivery.request_context import RequestContext
+from gateway.server.access_facts import access_facts
+from gateway.server.dispatch import Dispatch, Handler
+from gateway.server.route_match import route_name
+
+_PROBES: Final = frozenset({"/healthz", "/readyz"})  # asked every few seconds by machines
+
+
+class TracedDispatch(Dispatch):
+    """Answers each request within a span; ``TRACING`` must be open."""
+
+    def __init__(self, app: web.Application, handler: Handler) -> None:
+        super().__init__(app, handler)
+        self._spans = app[TRACING].requests
+        self._templates = {one.name: one.canonical for one in app.router.resources() if one.name}
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Handle the request as ``Dispatch`` does."""
+        if request.rel_url.raw_path in _PROBES:
+            return await super().__call__(request)
+        with self._spans.request(request.method, request.headers):
+            return await super().__call__(request)
+
+    def _count(
+        self, request: web.BaseRequest, context: RequestContext, outcome: str, response: web.StreamResponse | None
+    ) -> None:
+        context.trace_id = self._spans.trace_id()
+        super()._count(request, context, outcome, response)
+        if self._spans.is_recorded():
+            route = context.route or route_name(request)
+            facts = access_facts(request, context, response, route, outcome, context.elapsed(), None)
+            self._spans.describe(facts, self._templates.get(route), request.scheme)

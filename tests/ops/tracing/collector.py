@@ -1,0 +1,82 @@
+"""A collector of traces: it takes OTLP over HTTP on a real socket."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from aiohttp import web
+from google.protobuf.json_format import MessageToDict
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+
+@dataclass
+class Collector:
+    """What arrived; ``status`` answers the next requests, which wait until ``answers`` is set."""
+
+    port: int = 0
+    status: int = 200
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+    requests: list[ExportTraceServiceRequest] = field(default_factory=list)
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls) -> AsyncIterator[Self]:
+        """Run a collector on a free port."""
+        collector = cls()
+        collector.answers.set()
+        app = web.Application(client_max_size=2**26)
+        app.router.add_post("/v1/traces", collector._receive)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        collector.port = runner.addresses[0][1]
+        try:
+            yield collector
+        finally:
+            collector.answers.set()
+            await runner.cleanup()
+
+    @property
+    def url(self) -> str:
+        """For OTEL_EXPORTER_OTLP_ENDPOINT."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def spans(self) -> Sequence[Span]:
+        """All spans, in the order in which they ended."""
+        return [
+            span
+            for request in self.requests
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+    @property
+    def resources(self) -> list[dict[str, Any]]:
+        """The attributes of the resources."""
+        return [attributes_of(one.resource) for request in self.requests for one in request.resource_spans]
+
+    def named(self, name: str) -> list[Span]:
+        """The spans of that name."""
+        return [span for span in self.spans if span.name == name]
+
+    def text(self) -> str:
+        """Everything that arrived as text: names, attributes, events, statuses, states, resources, scopes."""
+        return "\n".join(str(MessageToDict(request)) for request in self.requests)
+
+    async def _receive(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        await self.answers.wait()
+        if self.status == 200:
+            self.requests.append(ExportTraceServiceRequest.FromString(body))
+        return web.Response(status=self.status, content_type="application/x-protobuf")
+
+
+def attributes_of(one: Any) -> dict[str, Any]:
+    """The attributes of a span or a resource."""
+    return {item.key: getattr(item.value, item.value.WhichOneof("value")) for item in one.attributes}
