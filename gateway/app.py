@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway import background_tasks, components, diagnostic_components, image_components
+from gateway import background_tasks, components, diagnostic_components, image_components, purge_components
 from gateway.api import app_keys
 from gateway.api.routes import ADMIN, add_admin_routes, add_public_routes
 from gateway.metrics.collectors import Metrics
@@ -27,7 +27,7 @@ _COMMAND_COMPONENTS = (
     components.signer,
     components.catalog,
     components.shared_tier,
-    components.purge_queue,
+    purge_components.purge_queue,
     components.origin,
     components.resolver,
 )
@@ -45,7 +45,7 @@ _SERVICE_COMPONENTS = (
     components.catalog,
     components.catalog_query,
     components.shared_tier,
-    components.purge_queue,
+    purge_components.purge_queue,
     components.origin,
     components.resolver,
     image_components.descriptions,
@@ -55,7 +55,8 @@ _SERVICE_COMPONENTS = (
     background_tasks.loop_lag,
     background_tasks.health,
     background_tasks.refresh_worker,
-    background_tasks.purge_worker,
+    purge_components.purge_target,
+    purge_components.purge_worker,
     background_tasks.statistics,
     background_tasks.change_feeds,
     background_tasks.trigger_watch,
@@ -84,6 +85,7 @@ _ADMIN_KEYS: tuple[web.AppKey[Any], ...] = (
     app_keys.USAGE_STORE,
     app_keys.REFRESH_QUEUE,
     app_keys.REFRESH_WORKER,
+    app_keys.PURGE_QUEUE,
     app_keys.DAILY_STATISTICS,
 )
 

@@ -21,17 +21,11 @@ from gateway.ops.history_recorder import HistoryRecorder
 from gateway.ops.loop_lag import LoopLag
 from gateway.ops.trigger_watch import TriggerWatch
 from gateway.origin.answer_clock import AnswerClock
-from gateway.purge.addresses import Addresses
-from gateway.purge.webhook import Webhook
-from gateway.purge.worker import PurgeWorker
 from gateway.redis_store.daily_statistics import DailyStatistics
-from gateway.tencent_api.bounded_http import BoundedHttp
 from gateway.urls.maintenance import Job, Maintenance
 from gateway.urls.refresh_batch import RefreshBatch
 from gateway.urls.refresh_worker import RefreshWorker
 from gateway.urls.warm_up import warm_up_hottest
-
-_PURGE_TIMEOUT = 10.0  # seconds for a whole request
 
 
 async def access_log(app: web.Application) -> AsyncIterator[None]:
@@ -97,25 +91,6 @@ async def refresh_worker(app: web.Application) -> AsyncIterator[None]:
     )
     async with background("refresh-worker", refresh_worker.run()):
         yield
-
-
-async def purge_worker(app: web.Application) -> AsyncIterator[None]:
-    """Tells caches in front of changed images; absent without ``purge``."""
-    settings = app[app_keys.SETTINGS].purge
-    if settings is None:
-        yield
-        return
-    addresses = Addresses(settings.base_urls, app[app_keys.RENDITIONS])
-    token = settings.token.get_secret_value() if settings.token is not None else None
-    async with BoundedHttp(_PURGE_TIMEOUT) as http:
-        worker = PurgeWorker(
-            app[app_keys.PURGE_QUEUE],
-            app[app_keys.PURGE_INTAKE],
-            Webhook(http, settings.url, addresses, token=token),
-            app[app_keys.METRICS],
-        )
-        async with background("purge-worker", worker.run()):
-            yield
 
 
 async def statistics(app: web.Application) -> AsyncIterator[None]:

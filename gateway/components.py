@@ -25,14 +25,12 @@ from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.renditions import Renditions
 from gateway.presign.signer import Signer
-from gateway.purge.intake import PurgeIntake
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.redis_store.description_store import DescriptionStore
 from gateway.redis_store.entry_codec import EntryMac
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel
-from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.replica_store import ReplicaStore
 from gateway.redis_store.url_entries import UrlEntries
@@ -216,15 +214,6 @@ async def shared_tier(app: web.Application) -> AsyncIterator[None]:
         )
         app[app_keys.INVALIDATION_CHANNEL] = InvalidationChannel(guard)
         yield
-
-
-async def purge_queue(app: web.Application) -> AsyncIterator[None]:
-    """The queue of purges for caches in front; absent without ``purge``."""
-    settings = app[app_keys.SETTINGS].purge
-    if settings is not None:
-        app[app_keys.PURGE_QUEUE] = queue = PurgeQueue(app[app_keys.REDIS], per_second=settings.per_second)
-        app[app_keys.PURGE_INTAKE] = PurgeIntake(queue, app[app_keys.METRICS])
-    yield
 
 
 def _entry_mac(redis: RedisSettings, cos: CosSettings) -> EntryMac:

@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     # beside the way of a request: diagnoses ask every room
     "ops": BASE
     | {"gateway.access", "gateway.catalog", "gateway.presign", "gateway.redis_store", "gateway.urls"}
-    | {"gateway.origin", "gateway.delivery"},
+    | {"gateway.origin", "gateway.delivery", "gateway.purge"},
     "api": BASE
     | {"gateway.access", "gateway.catalog", "gateway.presign", "gateway.redis_store", "gateway.urls"}
     | {"gateway.origin", "gateway.delivery", "gateway.ops", "gateway.purge"},
@@ -50,7 +50,7 @@ SYSTEMD_VARIABLES = ("gateway.ops.service_manager", "gateway.ops.socket_activati
 # Reads two variables of OpenTelemetry, whose names are fixed; the SDK reads the others.
 TRACING_VARIABLES = "gateway.ops.tracing.exporter"
 # The composition and the commands.
-COMPONENTS = ("components", "diagnostic_components", "image_components", "background_tasks")
+COMPONENTS = ("components", "diagnostic_components", "image_components", "purge_components", "background_tasks")
 KNOW_ALL = {"app", *COMPONENTS, "commands", "cli", "__main__"}
 # The commands and the development stack are known to the commands alone.
 COMMANDS = {"gateway.cli", "gateway.commands", "gateway.dev", "gateway.cos_emulator"}
@@ -64,6 +64,7 @@ COMPOSITION = (
     "gateway.components.",
     "gateway.diagnostic_components.",
     "gateway.image_components.",
+    "gateway.purge_components.",
     "gateway.background_tasks.",
     "gateway.commands.",
 )

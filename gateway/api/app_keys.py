@@ -33,6 +33,7 @@ from gateway.presign.lifetime import Lifetime
 from gateway.presign.renditions import Renditions
 from gateway.presign.signer import Signer
 from gateway.purge.intake import PurgeIntake
+from gateway.purge.target import Target
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.redis_store.description_store import DescriptionStore
 from gateway.redis_store.guarded_client import GuardedRedis
@@ -71,6 +72,8 @@ REFUSED_VARIANTS = web.AppKey("refused_variants", RefusedVariants)
 RENDITIONS = web.AppKey("renditions", Renditions)
 PURGE_QUEUE = web.AppKey("purge_queue", PurgeQueue)
 PURGE_INTAKE = web.AppKey("purge_intake", PurgeIntake)
+PURGE_TARGET: web.AppKey[Target] = web.AppKey("purge_target")
+PURGE_CREDENTIALS = web.AppKey("purge_credentials", BucketCredentials)
 REFRESH_QUEUE = web.AppKey("refresh_queue", RefreshQueue)
 SHARED_TIER = web.AppKey("shared_tier", SharedTier)
 INVALIDATION_CHANNEL = web.AppKey("invalidation_channel", InvalidationChannel)

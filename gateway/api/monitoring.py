@@ -1,7 +1,8 @@
-"""Handlers for operators: statistics, the refresh queue, purging."""
+"""Handlers for operators: statistics, the queues of renewals and purges, purging."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -10,6 +11,7 @@ from gateway.api.app_keys import (
     CLOCK,
     DAILY_STATISTICS,
     INVALIDATION,
+    PURGE_QUEUE,
     REFRESH_QUEUE,
     REFRESH_WORKER,
     RESOLVER,
@@ -21,9 +23,13 @@ from gateway.api.json_body import json_body
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest, RedisUnavailable, RouteNotFound
+from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_store.leased_queue import LeasedQueue
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.urls.refresh_worker import RefreshReport
+
+T = TypeVar("T")
 
 _MAX_ENTRIES = 100  # of the queue in a response
 _MOST_DIGITS = 10
@@ -76,40 +82,51 @@ async def daily_stats(request: web.Request) -> web.Response:
 
 
 async def queue(request: web.Request) -> web.Response:
-    """Return the next renewals, and those that failed for good."""
+    """Return the next renewals and those that failed for good; below ``purges`` the same of purges, if configured."""
     refresh_queue, now = _queue(request), request.app[CLOCK].now()
+    purge_queue = request.app.get(PURGE_QUEUE)
     async with _redis_errors():
-        lengths = await refresh_queue.lengths(now)
-        first = await refresh_queue.first(_MAX_ENTRIES)
-        dead = await refresh_queue.dead(_MAX_ENTRIES)
-    return success(
-        {
-            "length": lengths.queued,
-            "due": lengths.due,
-            "dead": lengths.dead,
-            "next": [
-                {"image_id": claim.item.image_id, "style": claim.item.rendition, "due_at": claim.due_at}
-                for claim in first
-            ],
-            "dead_entries": [
-                {
-                    "image_id": entry.item.image_id,
-                    "style": entry.item.rendition,
-                    "reason": entry.reason,
-                    "at": entry.at,
-                    "attempts": entry.attempts,
-                }
-                for entry in dead
-            ],
-        }
-    )
+        renewals = await _listed(refresh_queue, _variant, now)
+        purges = await _listed(purge_queue, _image, now) if purge_queue is not None else None
+    return success(renewals | {"purges": purges})
+
+
+async def _listed(queue: LeasedQueue[T], names: Callable[[T], dict[str, str | None]], now: float) -> dict[str, Any]:
+    """Return the lengths and first entries of a queue as JSON. ``lag``: seconds since the first entry was due."""
+    lengths = await queue.lengths(now)
+    first = await queue.first(_MAX_ENTRIES)
+    return {
+        "length": lengths.queued,
+        "due": lengths.due,
+        "lag": max(0.0, now - first[0].due_at) if first and lengths.due else 0.0,
+        "dead": lengths.dead,
+        "next": [names(claim.item) | {"due_at": claim.due_at} for claim in first],
+        "dead_entries": [
+            names(entry.item) | {"reason": entry.reason, "at": entry.at, "attempts": entry.attempts}
+            for entry in await queue.dead(_MAX_ENTRIES)
+        ],
+    }
+
+
+def _variant(item: ImageVariant) -> dict[str, str | None]:
+    return {"image_id": item.image_id, "style": item.rendition}
+
+
+def _image(item: str) -> dict[str, str | None]:
+    return {"image_id": item}
 
 
 @admin_only
 async def requeue(request: web.Request) -> web.Response:
-    """Schedule the renewals that failed for good again, for now."""
+    """Schedule the renewals that failed for good again, for now; with ``?queue=purges`` the purges."""
+    name = request.query.get("queue", "renewals")
+    if name not in {"renewals", "purges"}:
+        raise InvalidRequest("queue must be renewals or purges")
+    chosen = request.app.get(PURGE_QUEUE) if name == "purges" else _queue(request)
+    if chosen is None:
+        raise RouteNotFound("purge is not configured")
     async with _redis_errors():
-        moved = await _queue(request).requeue(request.app[CLOCK].now())
+        moved = await chosen.requeue(request.app[CLOCK].now())
     return success({"requeued": moved})
 
 

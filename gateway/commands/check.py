@@ -12,6 +12,7 @@ from typing import Any
 import click
 from rich.text import Text
 
+from gateway import purge_components
 from gateway.api import app_keys
 from gateway.api.nginx_files import VERSION
 from gateway.app import opened_components
@@ -26,6 +27,7 @@ from gateway.ops.check_credentials import diagnose_credentials
 from gateway.ops.check_database import Database, DatabaseCheck
 from gateway.ops.check_machine import diagnose_nginx_cache, diagnose_open_files
 from gateway.ops.check_nginx import diagnose_nginx
+from gateway.ops.check_purge import diagnose_purge
 from gateway.ops.check_variants import check_variants
 from gateway.ops.diagnostics import diagnose
 from gateway.ops.finding import Finding
@@ -85,7 +87,7 @@ async def _findings(settings: Settings, nginx: Path) -> AsyncIterator[Finding]:
     yield diagnose_placeholders(settings.postgres, settings.cos)
     if settings.image_proxy.fallback is not None:
         yield await asyncio.to_thread(_diagnose_fallback, settings.image_proxy.fallback)
-    async with opened_components(settings) as app:
+    async with opened_components(settings, purge_components.purge_target) as app:
 
         def presign(image: ImageRecord, method: str) -> str:
             presigned = app[app_keys.SIGNER].sign(image, method=method)
@@ -97,8 +99,12 @@ async def _findings(settings: Settings, nginx: Path) -> AsyncIterator[Finding]:
             return app[app_keys.HOSTS].origin_of(image.bucket, image.region).base
 
         sources = app[app_keys.CREDENTIALS].all
+        if app_keys.PURGE_CREDENTIALS in app:
+            sources += app[app_keys.PURGE_CREDENTIALS].all
         for credentials in sources:
             yield await diagnose_credentials(credentials, credentials.buckets if len(sources) > 1 else ())
+        if settings.purge is not None:
+            yield await diagnose_purge(app[app_keys.PURGE_TARGET], settings.purge.target)
         signs_links = app_keys.SIGNED_LINKS in app
         database = Database(
             partial(inspect_database, settings.postgres, with_links=signs_links),

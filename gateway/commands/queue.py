@@ -1,48 +1,63 @@
-"""``gateway queue``: inspects the refresh queue and requeues its dead entries."""
+"""``gateway queue``: inspects the queues of renewals and purges, and requeues their dead entries."""
 
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 from rich.table import Table
 from rich.text import Text
 
-from gateway.api.app_keys import REFRESH_QUEUE
+from gateway.api.app_keys import PURGE_QUEUE, REFRESH_QUEUE
 from gateway.app import opened_components
 from gateway.commands.shared import OutputConsole, config_option, run_or_explain, settings_from
+from gateway.presign.signed_image import ImageVariant
+from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.refresh_queue import RefreshQueue
 
 _MOST_LISTED = 50
 
 
+_purges_option = click.option("--purges", is_flag=True, help="The queue of purges for caches in front.")
+
+
+class _Options(NamedTuple):
+    """Options of the group, which each subcommand takes, too, as other commands do at the end of the line."""
+
+    config: Path | None
+    purges: bool
+
+
 @click.group(invoke_without_command=True)
 @config_option
+@_purges_option
 @click.pass_context
-def queue(context: click.Context, config: Path | None) -> None:
-    """Inspect the refresh queue and requeue its dead entries."""
-    context.obj = config  # each subcommand takes --config, too, as the other commands do at the end of the line
+def queue(context: click.Context, config: Path | None, *, purges: bool) -> None:
+    """Inspect the refresh queue, or with --purges the queue of purges, and requeue dead entries."""
+    context.obj = _Options(config, purges)
     if context.invoked_subcommand is None:
         context.invoke(list_)
 
 
 @queue.command("list")
-@click.option("--most", default=_MOST_LISTED, show_default=True, help="How many renewals to list.")
+@click.option("--most", default=_MOST_LISTED, show_default=True, help="How many entries to list.")
 @config_option
+@_purges_option
 @click.pass_obj
-def list_(group_config: Path | None, config: Path | None, most: int = _MOST_LISTED) -> None:
-    """List the renewals that are due next."""
+def list_(of_group: _Options, config: Path | None, most: int = _MOST_LISTED, *, purges: bool = False) -> None:
+    """List what is due next."""
 
     async def print_next() -> None:
-        async with _opened_queue(config or group_config) as refresh_queue:
+        async with _opened_queue(of_group, config, purges=purges) as opened:
             now = time.time()
-            lengths = await refresh_queue.lengths(now)
+            lengths = await opened.lengths(now)
             click.echo(f"{lengths.queued} queued, {lengths.due} due, {lengths.dead} dead")
             table = Table("image", "style", "due in (s)")
-            for claim in await refresh_queue.first(most):
-                table.add_row(claim.item.image_id, claim.item.rendition or "", f"{claim.due_at - now:.0f}")
+            for claim in await opened.first(most):
+                table.add_row(*_names(claim.item), f"{claim.due_at - now:.0f}")
             OutputConsole().print(table)
 
     run_or_explain(print_next())
@@ -51,18 +66,18 @@ def list_(group_config: Path | None, config: Path | None, most: int = _MOST_LIST
 @queue.command()
 @click.option("--most", default=_MOST_LISTED, show_default=True, help="How many entries to list.")
 @config_option
+@_purges_option
 @click.pass_obj
-def dead(group_config: Path | None, config: Path | None, most: int) -> None:
-    """List the renewals that were given up, with the reason."""
+def dead(of_group: _Options, config: Path | None, most: int, *, purges: bool) -> None:
+    """List what was given up, with the reason."""
 
     async def print_dead() -> None:
-        async with _opened_queue(config or group_config) as refresh_queue:
+        async with _opened_queue(of_group, config, purges=purges) as opened:
             table = Table("image", "style", "given up at", "attempts", "reason")
-            for entry in await refresh_queue.dead(most):
+            for entry in await opened.dead(most):
                 at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-                style = entry.item.rendition or ""
                 # As Text: rich would read brackets in the reason as markup.
-                table.add_row(entry.item.image_id, style, at, str(entry.attempts), Text(entry.reason))
+                table.add_row(*_names(entry.item), at, str(entry.attempts), Text(entry.reason))
             OutputConsole().print(table)
 
     run_or_explain(print_dead())
@@ -70,20 +85,31 @@ def dead(group_config: Path | None, config: Path | None, most: int) -> None:
 
 @queue.command()
 @config_option
+@_purges_option
 @click.pass_obj
-def requeue(group_config: Path | None, config: Path | None) -> None:
-    """Try every renewal that was given up again, now."""
+def requeue(of_group: _Options, config: Path | None, *, purges: bool) -> None:
+    """Try everything that was given up again, now."""
 
     async def requeue_dead() -> None:
-        async with _opened_queue(config or group_config) as refresh_queue:
-            click.echo(f"{await refresh_queue.requeue(time.time())} requeued")
+        async with _opened_queue(of_group, config, purges=purges) as opened:
+            click.echo(f"{await opened.requeue(time.time())} requeued")
 
     run_or_explain(requeue_dead())
 
 
+def _names(item: ImageVariant | str) -> tuple[str, str]:
+    """Return the image and the style of an entry; purges have no style."""
+    return (item, "") if isinstance(item, str) else (item.image_id, item.rendition or "")
+
+
 @asynccontextmanager
-async def _opened_queue(config: Path | None) -> AsyncIterator[RefreshQueue]:
-    async with opened_components(settings_from(config)) as app:
+async def _opened_queue(
+    of_group: _Options, config: Path | None, *, purges: bool
+) -> AsyncIterator[RefreshQueue | PurgeQueue]:
+    is_of_purges = purges or of_group.purges
+    async with opened_components(settings_from(config or of_group.config)) as app:
+        if is_of_purges and PURGE_QUEUE not in app:
+            raise click.ClickException("purge is not configured, so there is no queue of purges")
         if REFRESH_QUEUE not in app:
             raise click.ClickException("url_cache.enabled is off, so there is no queue")
-        yield app[REFRESH_QUEUE]
+        yield app[PURGE_QUEUE] if is_of_purges else app[REFRESH_QUEUE]

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import click
 from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.control import CONTROL_PREFIX
 from gateway.cos_emulator.credential_services import CredentialServices
+from gateway.cos_emulator.own_socket import OwnSocket
+from gateway.cos_emulator.purge_services import PurgeServices
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
 from gateway.cos_emulator.tokens import TokenIssuer
@@ -58,6 +61,12 @@ def _folders(_context: click.Context, _option: click.Parameter, values: tuple[st
 )
 @click.option("--role", default="image-gateway", help="Role of the instance that the metadata service names.")
 @click.option("--role-arn", "role_arns", multiple=True, help="Role that STS lets others assume; may be repeated.")
+@click.option(
+    "--purge-port",
+    type=int,
+    help="Port of Tencent CDN and EdgeOne, which purge caches; 0 chooses a free port.  [default: neither runs]",
+)
+@click.option("--cdn-domain", "cdn_domains", multiple=True, help="Domain that the account accelerates.  [default: any]")
 @click.option("--issued-life", default=7200, help="Longest life in seconds of the credentials that both issue.")
 def main(
     host: str,
@@ -73,6 +82,8 @@ def main(
     role: str,
     role_arns: tuple[str, ...],
     issued_life: int,
+    purge_port: int | None,
+    cdn_domains: tuple[str, ...],
 ) -> None:
     """Serve folders as private COS buckets: GET and HEAD of objects, signatures verified."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -81,14 +92,18 @@ def main(
         store.mount(bucket, directory)
     expires_at = None if token_life is None else time.time() + token_life
     credentials = {secret_id: Credential(secret_key, token, expires_at)}
-    services = None
+    services: dict[str, OwnSocket] = {}
     if credentials_port is not None:
-        services = CredentialServices(
+        services["metadata and STS services"] = CredentialServices(
             TokenIssuer(credentials, life=issued_life),
             role=role,
             roles=dict.fromkeys(role_arns),
             host=host,
             requested_port=credentials_port,
+        )
+    if purge_port is not None:
+        services["Tencent CDN and EdgeOne"] = PurgeServices(
+            credentials, frozenset(cdn_domains) or None, host=host, requested_port=purge_port
         )
     emulator = CosEmulator(
         store,
@@ -101,7 +116,7 @@ def main(
     asyncio.run(_serve(emulator, services))
 
 
-async def _serve(emulator: CosEmulator, services: CredentialServices | None) -> None:
+async def _serve(emulator: CosEmulator, services: Mapping[str, OwnSocket]) -> None:
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
@@ -109,9 +124,9 @@ async def _serve(emulator: CosEmulator, services: CredentialServices | None) -> 
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(emulator)
         click.echo(f"COS emulator: {emulator.url}")
-        if services is not None:
-            await stack.enter_async_context(services)
-            click.echo(f"metadata and STS services: {services.url}")
+        for name, service in services.items():
+            await stack.enter_async_context(service)
+            click.echo(f"{name}: {service.url}")
         click.echo(f"faults and request log: {emulator.url}{CONTROL_PREFIX}faults and {CONTROL_PREFIX}journal")
         await interrupted.wait()
 

@@ -4,30 +4,28 @@ Metadata: document 213/4934; AssumeRole: 1312/48197; AssumeRoleWithWebIdentity: 
 """
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
 
 from aiohttp import web
 from pydantic import ValidationError
 
+from gateway.cos_emulator.api3 import REQUEST_ID, ApiRefusal, api_error, api_json, parameters_of
 from gateway.cos_emulator.control import CONTROL_PREFIX
 from gateway.cos_emulator.credential_faults import CredentialFault, CredentialFaults
-from gateway.cos_emulator.tc3 import ApiRefusal, verify
+from gateway.cos_emulator.own_socket import OwnSocket
+from gateway.cos_emulator.tc3 import verify
 from gateway.cos_emulator.tokens import Issued, TokenIssuer
 
 METADATA_PATH = "/latest/meta-data/cam/security-credentials/"
 _OTHER_ROLE = "other"
 _GARBAGE = "<!doctype html><title>Sign in</title><p>Sign in to use this network.</p>"
 _VERSION = "2018-08-13"
-_REQUEST_ID = "6f1c3f2a-0d7b-4c1e-9a33-1f1f1f1f1f1f"
 
 
 @dataclass
-class CredentialServices:
+class CredentialServices(OwnSocket):
     """Both services: ``async with CredentialServices(issuer) as services`` serves until the block ends.
 
     ``role`` is the role of the instance. ``roles`` maps the ARN of each role that STS lets others assume to the
@@ -46,14 +44,6 @@ class CredentialServices:
     faults: CredentialFaults = field(default_factory=CredentialFaults)
     calls: "Counter[str]" = field(default_factory=Counter)
     _served: Issued | None = None
-    _runner: web.AppRunner | None = None
-
-    @property
-    def url(self) -> str:
-        """``http://host:port`` of both services; raises RuntimeError outside the block."""
-        if self._runner is None or not self._runner.addresses:
-            raise RuntimeError("the credential services are not running")
-        return f"http://{self.host}:{self._runner.addresses[0][1]}"
 
     def revoke(self) -> None:
         """Forget every issued set, as when a role's sessions are revoked: COS answers InvalidAccessKeyId."""
@@ -72,24 +62,6 @@ class CredentialServices:
         app.router.add_delete(CONTROL_PREFIX + "faults", self._clear_faults)
         return app
 
-    async def __aenter__(self) -> Self:
-        runner = web.AppRunner(self.app(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, self.host, self.requested_port).start()
-        except BaseException:
-            await runner.cleanup()
-            raise
-        self._runner = runner
-        return self
-
-    async def __aexit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
-    ) -> None:
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
-
     async def _list_roles(self, _request: web.Request) -> web.Response:
         self.calls["roles"] += 1
         kind = self.faults.fire("metadata")
@@ -106,13 +78,13 @@ class CredentialServices:
         if not has_role:
             return web.Response(status=404)
         if kind == "error":
-            return _json({"Code": "InternalError"})
+            return api_json({"Code": "InternalError"})
         served = self._served
         if kind == "expired":
             served = self.issuer.issue(-60)
         elif served is None or served.expires_at - self.issuer.now() < self.kept * self.issuer.life:
             served = self._served = self.issuer.issue()
-        return _json(
+        return api_json(
             {
                 "TmpSecretId": served.secret_id,
                 "TmpSecretKey": served.secret_key,
@@ -132,16 +104,15 @@ class CredentialServices:
         try:
             issued = self._assumed(request.headers, action, body, kind)
         except ApiRefusal as refusal:
-            error = {"Code": refusal.code, "Message": refusal.message}
-            return _json({"Response": {"Error": error, "RequestId": _REQUEST_ID}})
+            return api_error(refusal)
         found = {"Token": issued.token, "TmpSecretId": issued.secret_id, "TmpSecretKey": issued.secret_key}
-        return _json(
+        return api_json(
             {
                 "Response": {
                     "Credentials": found,
                     "ExpiredTime": issued.expires_at,
                     "Expiration": issued.expiration,
-                    "RequestId": _REQUEST_ID,
+                    "RequestId": REQUEST_ID,
                 }
             }
         )
@@ -152,7 +123,7 @@ class CredentialServices:
             raise ApiRefusal("InternalError.GetRoleError", "The role could not be read.")
         if headers.get("X-TC-Version") != _VERSION or not headers.get("X-TC-Region"):
             raise ApiRefusal("MissingParameter", "The version or the region is missing.")
-        parameters = _parameters(body)
+        parameters = parameters_of(body)
         role = str(parameters.get("RoleArn", ""))
         if action == "AssumeRole":
             verify(headers, body, self.issuer.credentials, service="sts", now=self.issuer.now())
@@ -197,18 +168,3 @@ async def _fail(kind: str | None) -> web.Response | None:
     if kind == "internal_error":
         return web.Response(status=500)
     return None
-
-
-def _json(answer: object) -> web.Response:
-    # Without a charset, as the services send it: Tencent's SDK looks for errors in no other type.
-    return web.Response(body=json.dumps(answer).encode(), content_type="application/json")
-
-
-def _parameters(body: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise ApiRefusal("InvalidParameter", "The body is not JSON.")
-    return found

@@ -7,21 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from gateway.cos_emulator.access import Credentials
+from gateway.cos_emulator.api3 import ApiRefusal
 
 _TOLERANCE = 300  # seconds between the clocks of client and service
 _AUTHORIZATION = re.compile(
     r"TC3-HMAC-SHA256 Credential=([^/, ]+)/(\d{4}-\d\d-\d\d)/([a-z]+)/tc3_request, "
     r"SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})"
 )
-
-
-class ApiRefusal(Exception):
-    """An error of API 3.0, which is sent with status 200; ``code`` is the documented one."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
 
 
 def verify(headers: Mapping[str, str], body: bytes, credentials: Credentials, *, service: str, now: float) -> str:

@@ -118,11 +118,15 @@ class Metrics:
             "Unix time when the refresh task last had nothing left to renew; 0 without a refresh task.",
         )
         self.purges = self._counter(
-            "purges", "Changed images that caches in front were told of, by result.", ("result",)
+            "purges",
+            "Purges of changed images: 'sent', 'failed' (tried again), 'dead' (given up), 'postponed' or 'dropped'.",
+            ("result",),
         )
         self.purge_lag = self._gauge(
             "purge_lag_seconds", "Delay of the oldest purge that is due and not yet sent; 0 when nothing is due."
         )
+        self.purge_queue_length = self._gauge("purge_queue_length", "Images whose purge waits in the queue.")
+        self.purge_dead = self._gauge("purge_dead", "Images whose purge was given up.")
         self.dependency_up = self._gauge(
             "dependency_up", "1 if the dependency responded to the last check, else 0.", ("dependency",)
         )

@@ -1,8 +1,11 @@
 """A webhook: one POST of JSON names the images, their addresses and their cache tags."""
 
+import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
+from urllib.parse import urlsplit
 
 from gateway.purge.addresses import Addresses
 from gateway.purge.target import PurgeRefused, TargetUnavailable
@@ -12,6 +15,7 @@ _MOST_IMAGES: Final = 200
 _MOST_ADDRESSES: Final = 1000
 # The content is at fault, not the service: 400, 413 (Content Too Large), 422 (RFC 9110 section 15.5).
 _REFUSED: Final = frozenset({400, 413, 422})
+_CONNECT_TIMEOUT: Final = 5.0  # seconds
 
 
 class Webhook:
@@ -39,3 +43,19 @@ class Webhook:
             if error.status in _REFUSED:
                 raise PurgeRefused(str(error)) from error
             raise TargetUnavailable(str(error)) from error
+
+    async def examine(self) -> str:
+        """Open a connection and send nothing: a request would be a purge. Raises ``TargetUnavailable``."""
+        parts = urlsplit(self._url)
+        host, is_encrypted = parts.hostname or "", parts.scheme == "https"
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT):
+                _, writer = await asyncio.open_connection(
+                    host, parts.port or (443 if is_encrypted else 80), ssl=is_encrypted or None
+                )
+        except (OSError, TimeoutError) as error:
+            raise TargetUnavailable(f"{host} cannot be reached: {error or 'no answer'}") from error
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        return f"{host} accepts connections; whether it accepts purges is not tried"

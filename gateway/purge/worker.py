@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from gateway.metrics.collectors import Metrics
@@ -45,6 +45,8 @@ class PurgeWorker:
         self._now = now
         self._random = random
         self._failures = 0
+        for result in ("sent", "postponed", "failed", "dead", "dropped"):
+            metrics.purges.labels(result=result)  # start at 0, so that rate() sees the first increase
 
     async def run(self) -> None:
         """Send until cancelled. A failure is logged, and the worker goes on after a pause."""
@@ -79,6 +81,9 @@ class PurgeWorker:
         await self._intake.flush()
         next_due, now = await self._queue.next_due(), self._now()
         self._metrics.purge_lag.set(max(0.0, now - next_due) if next_due is not None else 0.0)
+        lengths = await self._queue.lengths(now)
+        self._metrics.purge_queue_length.set(lengths.queued)
+        self._metrics.purge_dead.set(lengths.dead)
         if next_due is None or next_due > now:
             return _LOOK_EVERY if next_due is None else min(_LOOK_EVERY, next_due - now)
         await asyncio.sleep(await self._queue.take_slot())
@@ -108,17 +113,27 @@ class PurgeWorker:
                 await self._queue.release(waiting, claimed_at)
                 raise
             except PurgeRefused as error:
-                if len(batch) > 1:
+                if error.image_ids is None and len(batch) > 1:
                     half = len(batch) // 2
                     batches += [batch[half:], batch[:half]]
-                    await asyncio.sleep(await self._queue.take_slot())
-                    continue
-                await self._fail(batch[0].item, str(error))
+                else:
+                    await self._settle(batch, claimed_at, str(error), error.image_ids)
             else:
-                await self._queue.sent(batch, claimed_at)
-                self._metrics.purges.labels(result="sent").inc(len(batch))
+                await self._settle(batch, claimed_at)
             if batches:
                 await asyncio.sleep(await self._queue.take_slot())
+
+    async def _settle(
+        self, batch: Sequence[Claim[str]], claimed_at: float, reason: str = "", refused: Collection[str] | None = ()
+    ) -> None:
+        """Remove the purges that were sent; ``refused`` are the images that failed for ``reason``, None all of them."""
+        failed = {claim.item for claim in batch if refused is None or claim.item in refused}
+        sent = [claim for claim in batch if claim.item not in failed]
+        if sent:
+            await self._queue.sent(sent, claimed_at)
+            self._metrics.purges.labels(result="sent").inc(len(sent))
+        for image_id in sorted(failed):
+            await self._fail(image_id, reason)
 
     async def _fail(self, image_id: str, reason: str) -> None:
         given_up = await self._queue.fail(image_id, reason, self._now())

@@ -14,6 +14,7 @@ from gateway.redis_store.leased_queue import Claim, Codec, LeasedQueue
 _LEASE: Final = 60.0  # seconds; a request to a target takes at most ten
 _MAX_ATTEMPTS: Final = 5
 _MAX_DEAD: Final = 10_000
+_WITHOUT_ROOM: Final = 600.0  # seconds until a purge is tried again that the dead list has no room for
 _QUEUED_AT_ONCE: Final = 200  # packing so many words takes less than a millisecond
 _LONGEST_WAIT: Final = 600.0  # seconds; a later time was written by another program
 
@@ -87,8 +88,10 @@ class PurgeQueue(LeasedQueue[str]):
     ``purge:pace`` bounds the requests of all replicas together to ``per_second``.
     """
 
-    def __init__(self, guard: GuardedRedis, *, per_second: float, max_queued: int = 1_000_000) -> None:
-        super().__init__(guard, "purge", _CODEC, lease=lambda: _LEASE, max_attempts=_MAX_ATTEMPTS, max_dead=_MAX_DEAD)
+    def __init__(
+        self, guard: GuardedRedis, *, per_second: float, max_queued: int = 1_000_000, max_dead: int = _MAX_DEAD
+    ) -> None:
+        super().__init__(guard, "purge", _CODEC, lease=lambda: _LEASE, max_attempts=_MAX_ATTEMPTS, max_dead=max_dead)
         self._pace = guard.key("purge", "pace")
         self._interval = 1 / per_second
         self._max_queued = max_queued
@@ -109,6 +112,13 @@ class PurgeQueue(LeasedQueue[str]):
         async with self._guard.bounded():
             await self._guard.client.eval(_REMOVE_LEASED, 1, self._queue, claimed_at + _LEASE, *words)
             await self._guard.client.hdel(self._attempts, *words)
+
+    async def fail(self, item: str, reason: str, now: float) -> bool:
+        """As in every queue; but while the dead list is full, nothing is given up: it waits for ten minutes at most."""
+        if (await self.lengths(now)).dead >= self._max_dead:
+            await self.postpone([item], now, _WITHOUT_ROOM)
+            return False
+        return await super().fail(item, reason, now)
 
     async def release(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
         """Give the purges that were claimed at that time their places in the queue back, without an attempt."""

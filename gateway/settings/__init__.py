@@ -20,11 +20,12 @@ from gateway.settings.credentials import (
     FileCredentialsSettings,
     StaticCredentialsSettings,
     TkeOidcCredentialsSettings,
+    uses_configured_keys,
 )
 from gateway.settings.fallback import FallbackSettings
 from gateway.settings.images import ImageProxySettings, MemoryCacheSettings
 from gateway.settings.jwt import JwtSettings
-from gateway.settings.purge import PurgeSettings
+from gateway.settings.purge import MOST_ADDRESSES, PurgeSettings
 from gateway.settings.section import Section
 from gateway.settings.server import AdminSettings, LoggingSettings, ServerSettings, TracingSettings
 from gateway.settings.stores import ColumnSettings, PostgresSettings, RedisSettings
@@ -32,6 +33,7 @@ from gateway.settings.styles import STYLE_NAME, Styles, StyleSettings, VariantFo
 from gateway.settings.urls import UrlCacheSettings, UrlPrerefreshSettings, UrlStatsSettings
 
 __all__ = [
+    "MOST_ADDRESSES",
     "ROLE_NAME",
     "STYLE_NAME",
     "AdminSettings",
@@ -124,6 +126,32 @@ class Settings(Section):
     def _require_redis_for_purges(self) -> Self:
         if self.purge is not None and not self.url_cache.enabled:
             raise ValueError("purge: needs url_cache.enabled, since purges wait in Redis")
+        return self
+
+    @model_validator(mode="after")
+    def _find_the_credentials_of_purges(self) -> Self:
+        source = self.purge.credentials if self.purge is not None else None
+        if source is not None and uses_configured_keys(source) and None in (self.cos.secret_id, self.cos.secret_key):
+            raise ValueError("purge.credentials: the static source needs secret_id and secret_key, here or in cos")
+        return self
+
+    @model_validator(mode="after")
+    def _fit_the_addresses_of_an_image_into_one_purge(self) -> Self:
+        if self.purge is None or not self.purge.names_addresses:
+            return self
+        defaults, number = self.image_variants, 1
+        for style in self.image_styles.values():
+            if isinstance(style, StyleSettings):
+                widths, formats = style.widths or defaults.widths, style.formats or defaults.formats
+                number += len(set(widths)) * len({*formats, "original"})
+            else:
+                number += 1
+        addresses = 2 * number * len(self.purge.base_urls)  # /i/ID and /api/v1/images/ID/proxy
+        if addresses > MOST_ADDRESSES:
+            raise ValueError(
+                f"purge: base_urls and image_styles make {addresses} addresses of an image, and a purge may name "
+                f"{MOST_ADDRESSES}: shorten one of them, or purge by cache_tag (edgeone)"
+            )
         return self
 
     @model_validator(mode="after")

@@ -108,13 +108,13 @@ class CosSettings(Section):
     @property
     def source(self) -> CredentialsSettings:
         """The source of credentials, with the keys that it takes from this section."""
-        return self._with_keys(self.credentials or StaticCredentialsSettings())
+        return self.with_keys(self.credentials or StaticCredentialsSettings())
 
     @property
     def own_sources(self) -> Mapping[str, CredentialsSettings]:
         """The sources of the buckets that have one of their own."""
         return {
-            name: self._with_keys(bucket.credentials)
+            name: self.with_keys(bucket.credentials)
             for name, bucket in self.buckets.items()
             if bucket.credentials is not None
         }
@@ -125,9 +125,10 @@ class CosSettings(Section):
         others = {name: bucket.region or self.region for name, bucket in self.buckets.items()}
         return {self.bucket: self.region, **others}
 
-    def _with_keys(self, source: CredentialsSettings) -> CredentialsSettings:
+    def with_keys(self, source: CredentialsSettings) -> CredentialsSettings:
+        """Return the source with the keys of this section, where it is static or based on static ones without keys."""
         if isinstance(source, AssumeRoleCredentialsSettings):
-            return source.model_copy(update={"base": self._with_keys(source.base)})
+            return source.model_copy(update={"base": self.with_keys(source.base)})
         if not isinstance(source, StaticCredentialsSettings) or source.secret_id is not None:
             return source
         own = {name: getattr(self, name) for name in ("secret_id", "secret_key", "token", "token_expires_at")}

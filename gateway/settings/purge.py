@@ -1,15 +1,31 @@
 """Where changes of images are sent, so that caches in front drop what they keep."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
 from gateway.ip_address import is_loopback
-from gateway.settings.credentials import BaseUrl
-from gateway.settings.section import Section, Token
+from gateway.settings.credentials import BaseUrl, CredentialsSettings, EncryptedUrl
+from gateway.settings.section import Section, Token, matches
 
-_MOST_BASE_URLS = 10
+PurgeTarget = Literal["tencent_cdn", "edgeone", "webhook"]
+
+MOST_ADDRESSES: Final = 1000
+"""Addresses that one request may name (document 228/33601); all of an image fit into one."""
+
+_MOST_BASE_URLS: Final = 10
+_MOST_PER_SECOND: Final = 20  # requests that Tencent's services take (documents 228/33601 and 1145/50536)
+_APIS: Final = {"tencent_cdn": "https://cdn.tencentcloudapi.com", "edgeone": "https://teo.tencentcloudapi.com"}
+# The targets that a key is for; the others are for every target.
+_KEYS_OF: Final = {
+    "url": ("webhook",),
+    "token": ("webhook",),
+    "api_url": ("tencent_cdn", "edgeone"),
+    "credentials": ("tencent_cdn", "edgeone"),
+    "zone_id": ("edgeone",),
+    "by": ("edgeone",),
+}
 
 
 def _check_url(url: str) -> str:
@@ -30,22 +46,60 @@ def _check_repetition(urls: tuple[str, ...]) -> tuple[str, ...]:
     return urls
 
 
-class PurgeSettings(Section):
-    """The service that is told of changed images: ``webhook``, a POST of JSON to ``url``.
+ZoneId = Annotated[str, matches(r"zone-[A-Za-z0-9]{1,60}", "the id of an EdgeOne site, like zone-276zs184g93m")]
 
-    ``base_urls`` are the addresses under which caches know the gateway. ``token`` is sent as a bearer token.
-    ``per_second`` bounds the requests of all replicas together.
+
+class PurgeSettings(Section):
+    """The service that is told of changed images: Tencent CDN, EdgeOne, or a webhook, a POST of JSON to ``url``.
+
+    ``base_urls`` are the addresses under which caches know the gateway. ``per_second`` bounds the requests of all
+    replicas together. For ``webhook`` alone: ``url``, and ``token``, sent as a bearer token. For ``tencent_cdn`` and
+    ``edgeone``: ``credentials``, null for those of ``cos``, and ``api_url``, null for the service's own. For
+    ``edgeone`` alone: ``zone_id``, and ``by``, whether purges name addresses or the images' cache tags.
     """
 
-    target: Literal["webhook"]
-    url: Annotated[str, AfterValidator(_check_url)]
+    target: PurgeTarget
     base_urls: Annotated[tuple[BaseUrl, ...], Field(max_length=_MOST_BASE_URLS), AfterValidator(_check_repetition)] = ()
+    url: Annotated[str, AfterValidator(_check_url)] | None = None
     token: Token | None = Field(None, min_length=1)
+    zone_id: ZoneId | None = None
+    by: Literal["url", "cache_tag"] = "url"
+    api_url: EncryptedUrl | None = None
+    credentials: CredentialsSettings | None = None
     per_second: float = Field(10.0, gt=0, le=1000)
+
+    @property
+    def api(self) -> str:
+        """The address of Tencent's service; raises KeyError for a webhook."""
+        return self.api_url or _APIS[self.target]
+
+    @property
+    def names_addresses(self) -> bool:
+        """Whether one request of Tencent's services names the addresses of an image, rather than its tag."""
+        return self.target == "tencent_cdn" or (self.target == "edgeone" and self.by == "url")
+
+    @model_validator(mode="after")
+    def _refuse_keys_of_other_targets(self) -> Self:
+        for key in sorted(self.model_fields_set & _KEYS_OF.keys()):
+            if self.target not in _KEYS_OF[key] and getattr(self, key) is not None:
+                raise ValueError(f"{key}: is for the target {' or '.join(_KEYS_OF[key])} alone")
+        return self
+
+    @model_validator(mode="after")
+    def _require_the_keys_of_the_target(self) -> Self:
+        if self.target == "webhook" and self.url is None:
+            raise ValueError("url: is required for the target webhook")
+        if self.target == "edgeone" and self.zone_id is None:
+            raise ValueError("zone_id: is required for the target edgeone")
+        if self.names_addresses and not self.base_urls:
+            raise ValueError("base_urls: must name the addresses under which the CDN serves the gateway")
+        if self.target != "webhook" and self.per_second > _MOST_PER_SECOND:
+            raise ValueError(f"per_second: must be at most {_MOST_PER_SECOND}, which is the limit of Tencent's service")
+        return self
 
     @model_validator(mode="after")
     def _keep_the_token_secret(self) -> Self:
-        parts = urlsplit(self.url)
+        parts = urlsplit(self.url or "")
         if self.token is not None and parts.scheme != "https" and not is_loopback(parts.hostname or ""):
             raise ValueError("url: must be an https address if there is a token; http is for this machine alone")
         return self

@@ -25,10 +25,11 @@ class ServiceUnavailable(Exception):
 
 
 class BoundedHttp:
-    """Requests that take at most ``timeout`` seconds and return at most 64 KiB. Use as an async context manager."""
+    """Requests that take at most ``timeout`` seconds and return at most ``most_bytes``. An async context manager."""
 
-    def __init__(self, timeout: float = _TIMEOUT) -> None:
+    def __init__(self, timeout: float = _TIMEOUT, most_bytes: int = _MOST_BYTES) -> None:
         self._timeout = timeout
+        self._most_bytes = most_bytes
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "BoundedHttp":
@@ -68,17 +69,17 @@ class BoundedHttp:
             ):
                 if not 200 <= response.status < 300:
                     raise ServiceUnavailable(f"status {response.status}", response.status)
-                return await _bounded(response)
+                return await _bounded(response, self._most_bytes)
         except TimeoutError:
             raise ServiceUnavailable(f"no answer within {self._timeout:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise ServiceUnavailable(type(error).__name__) from error
 
 
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+async def _bounded(response: aiohttp.ClientResponse, most: int) -> bytes:
     body = bytearray()
     async for piece in response.content.iter_any():
         body += piece
-        if len(body) > _MOST_BYTES:
-            raise ServiceUnavailable(f"more than {_MOST_BYTES} bytes")
+        if len(body) > most:
+            raise ServiceUnavailable(f"more than {most} bytes")
     return bytes(body)

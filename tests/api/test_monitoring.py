@@ -11,6 +11,7 @@ import redis
 
 from gateway.api import app_keys
 from gateway.presign.signed_image import ImageVariant
+from tests.answering import answering
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
 from tests.waiting import until
 
@@ -132,6 +133,43 @@ async def test_the_queue_is_listed_and_failed_renewals_are_requeued(gateway: Run
     async with asyncio.timeout(10):  # the refresh task processes it: there is no such image
         while (await data(gateway, "queue"))["length"] != 1:
             await asyncio.sleep(0.05)
+
+
+async def test_purges_are_listed_beside_renewals_and_requeued(
+    start_gateway: StartGateway, redis_client: "redis.Redis"
+) -> None:
+    async with answering() as edge:
+        edge.hangs = True
+        purge = {"target": "webhook", "url": edge.url}
+        gateway = await start_gateway(purge=purge)
+        queue = gateway.app[app_keys.PURGE_QUEUE]
+        await queue.enqueue(["later"], time.time() + 500)
+        for _ in range(5):
+            given_up = await queue.fail("broken", "status 400", time.time())
+        assert given_up
+        shown = (await data(gateway, "queue"))["purges"]
+        assert (shown["length"], shown["due"], shown["lag"], shown["dead"]) == (1, 0, 0, 1)
+        assert shown["next"][0]["image_id"] == "later"
+        assert shown["dead_entries"][0] | {"at": 0} == {
+            "image_id": "broken",
+            "reason": "status 400",
+            "at": 0,
+            "attempts": 5,
+        }
+        path = "/api/v1/monitoring/queue/requeue?queue="
+        assert (await gateway.request("POST", path + "purges", admin=True)).status == 401
+        assert (await gateway.request("POST", path + "all", admin=True, headers=ADMIN)).status == 400
+        answer = await gateway.request("POST", path + "renewals", admin=True, headers=ADMIN)
+        assert answer.json()["data"] == {"requeued": 0}
+        answer = await gateway.request("POST", path + "purges", admin=True, headers=ADMIN)
+        assert answer.json()["data"] == {"requeued": 1}
+        assert not redis_client.exists("image:purge:dead")
+
+
+async def test_without_purge_there_are_no_purges_to_list(gateway: RunningGateway) -> None:
+    assert (await data(gateway, "queue"))["purges"] is None
+    path = "/api/v1/monitoring/queue/requeue?queue=purges"
+    assert (await gateway.request("POST", path, admin=True, headers=ADMIN)).status == 404
 
 
 async def test_foreign_values_in_redis_cause_no_error_and_no_invalid_json(

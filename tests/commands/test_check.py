@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.cos_emulator.processing_options import ProcessingOptions
+from gateway.cos_emulator.purge_services import PurgeServices
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow, ImagesTable
 from tests.commands.conftest import WriteConfig
-from tests.conftest import BUCKET, Images
+from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images
 from tests.processes import run_gateway
 from tests.stories.test_variants import photo
 
@@ -116,6 +118,23 @@ async def test_a_fallback_picture_is_reported(config_file: Path, images: Images,
         environment = {"GATEWAY_IMAGE_PROXY__FALLBACK__PATH": str(tmp_path / name)}
         code, output = await run_gateway("check", "--config", str(config_file), environment=environment)
         assert (code, line in output) == (expected, True), output
+
+
+async def test_the_target_of_purges_is_tried_without_a_purge(write_config: WriteConfig, images: Images) -> None:
+    await images.add("a")
+    async with PurgeServices({SECRET_ID: Credential(SECRET_KEY)}) as services:
+        purge = {"target": "tencent_cdn", "base_urls": ["https://img.example.com"], "api_url": services.url}
+        code, output = await run_gateway("check", "--config", str(write_config(purge=purge)))
+        assert code == 0, output
+        assert "purge: tencent_cdn: addresses left today: 10,000 of 10,000 (mainland)" in output
+        own = {**purge, "credentials": {"source": "static", "secret_id": "other", "secret_key": "secret-of-purges"}}
+        code, output = await run_gateway("check", "--config", str(write_config(purge=own)))
+        assert code == 1
+        assert "credentials purge: source static" in output
+        assert "purge: tencent_cdn: error AuthFailure.SecretIdNotFound" in output
+        assert "check purge.credentials" in output
+        assert "secret-of-purges" not in output
+        assert services.purges == []
 
 
 async def test_one_bucket_of_two_that_does_not_answer_is_named(config_file: Path, images: Images) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import redis
 
+from tests.commands.conftest import WriteConfig
 from tests.processes import run_gateway
 
 
@@ -43,3 +44,33 @@ async def test_markup_and_control_characters_in_a_reason_are_printed_as_text(
     code, output = await run_gateway("queue", "dead", "--config", str(config_file))
     assert code == 0, output
     assert "[/red] ?[31m" in output
+
+
+async def test_the_queue_of_purges_is_listed_and_requeued(
+    write_config: WriteConfig, redis_client: "redis.Redis"
+) -> None:
+    config = str(write_config(purge={"target": "webhook", "url": "https://purge.example.com/"}))
+    redis_client.zadd("image:purge:queue", {"waiting": time.time() + 500})
+    entry = {"reason": "error InvalidParameter.CdnParamError", "at": 1_700_000_000, "attempts": 5}
+    redis_client.hset("image:purge:dead", "broken", json.dumps(entry))
+    redis_client.hset("image:refresh:dead", "another", json.dumps(entry))
+    for arguments in (["--purges"], ["list", "--purges"]):
+        code, output = await run_gateway("queue", "--config", config, *arguments)
+        assert code == 0, output
+        assert "1 queued, 0 due, 1 dead" in output
+        assert "waiting" in output
+    code, output = await run_gateway("queue", "dead", "--purges", "--config", config)
+    assert code == 0, output
+    assert "broken" in output
+    assert "CdnParamError" in output.replace("\n", "")
+    assert "another" not in output
+    code, output = await run_gateway("queue", "requeue", "--purges", "--config", config)
+    assert (code, output.strip()) == (0, "1 requeued")
+    assert redis_client.zscore("image:purge:queue", "broken") is not None
+    assert redis_client.hlen("image:refresh:dead") == 1
+
+
+async def test_without_purge_there_is_no_queue_of_purges(config_file: Path) -> None:
+    code, output = await run_gateway("queue", "--purges", "--config", str(config_file))
+    assert code == 1
+    assert "purge is not configured, so there is no queue of purges" in output

@@ -86,8 +86,6 @@ def test_every_collector_of_the_gateway_is_shown_or_left_out_for_a_reason() -> N
         "cos_clock_offset_seconds": "follows the difference",
         "credentials_refresh": "an alert",
         "event_loop_lag_seconds": "an alert",
-        "purge_lag_seconds": "only with a CDN",
-        "purges": "only with a CDN",
         "refresh_cycle_duration_seconds": "shows in the lag",
         "refresh_last_success_timestamp_seconds": "an alert",
         "trace_spans": "about traces, not about images",

@@ -80,6 +80,16 @@ async def test_the_command_also_serves_credentials(tmp_path: Path) -> None:
                 assert (response.status, await response.read()) == (200, b"data")
 
 
+async def test_the_command_also_serves_tencent_cdn_and_edgeone(tmp_path: Path) -> None:
+    options = ("--purge-port", "0", "--cdn-domain", "img.example.com")
+    async with running("--bucket", f"{BUCKET}={tmp_path}", *options) as (process, _):
+        assert process.stdout is not None
+        name, _, services = (await process.stdout.readline()).decode().partition(": ")
+        assert name == "Tencent CDN and EdgeOne"
+        async with ClientSession() as session, session.get(f"{services.strip()}/.emulator/purges") as response:
+            assert await response.json() == {"purges": [], "calls": 0}
+
+
 @pytest.mark.parametrize("bucket", ["name", "name=", "=folder", "name=/no/such/folder"])
 def test_an_invalid_bucket_option_is_a_usage_error(bucket: str) -> None:
     result = CliRunner().invoke(main, [*CREDENTIALS, "--bucket", bucket])

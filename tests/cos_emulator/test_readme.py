@@ -16,6 +16,8 @@ from gateway.cos_emulator import access, faults, server, store
 from gateway.cos_emulator.credential_faults import CredentialFault
 from gateway.cos_emulator.faults import Fault
 from gateway.cos_emulator.processing_options import ProcessingOptions
+from gateway.cos_emulator.purge_faults import PurgeFault
+from gateway.cos_emulator.purge_services import PurgeServices
 from gateway.cos_emulator.server import CosEmulator, create_cos_app
 from gateway.cos_emulator.store import ObjectStore
 
@@ -43,8 +45,9 @@ async def test_the_python_example_runs() -> None:
 
 
 def test_the_control_addresses_are_those_of_the_application() -> None:
-    app = create_cos_app(ObjectStore(), {})
-    routes = {route.resource.canonical for route in app.router.routes() if route.resource is not None}
+    apps = (create_cos_app(ObjectStore(), {}), PurgeServices({}).app())
+    found = [route.resource.canonical for app in apps for route in app.router.routes() if route.resource is not None]
+    routes = {path for path in found if path.startswith("/.emulator/")}
     assert set(re.findall(r"/\.emulator/\w+", README)) == routes
 
 
@@ -74,7 +77,15 @@ def test_the_example_of_every_fault_is_valid() -> None:
 
 
 def test_the_example_of_a_fault_of_the_credential_services_is_valid() -> None:
-    bodies = re.findall(r"--data '(.+)'", README)
+    bodies = re.findall(r"--data '(.+)'", README.partition("## Credentials")[2].partition("## Purges")[0])
     assert [CredentialFault.model_validate_json(body).kind for body in bodies] == ["expired"]
     kinds = get_args(CredentialFault.model_fields["kind"].annotation)
     assert [kind for kind in kinds if f"`{kind}`" not in README] == []
+
+
+def test_the_examples_of_faults_of_the_services_that_purge_are_valid() -> None:
+    section = README.partition("## Purges")[2].partition("## In Python tests")[0]
+    bodies = re.findall(r"--data '(.+)'", section)
+    assert [PurgeFault.model_validate_json(body).kind for body in bodies] == ["day_limit", "bad_target"]
+    kinds = get_args(PurgeFault.model_fields["kind"].annotation)
+    assert [kind for kind in kinds if f"`{kind}`" not in section] == []

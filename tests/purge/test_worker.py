@@ -23,6 +23,7 @@ class Edge:
     most: int = 200
     is_away: bool = False
     refuses: set[str] = field(default_factory=set)
+    lists_refused: bool = False
     requests: list[list[str]] = field(default_factory=list)
     while_sending: Callable[[], None] = lambda: None
 
@@ -30,9 +31,15 @@ class Edge:
         self.while_sending()
         if self.is_away:
             raise TargetUnavailable("status 503")
-        if self.refuses & set(image_ids):
+        refused = self.refuses & set(image_ids)
+        if refused and not self.lists_refused:
             raise PurgeRefused("status 400")
-        self.requests.append(list(image_ids))
+        self.requests.append([image_id for image_id in image_ids if image_id not in refused])
+        if refused:
+            raise PurgeRefused("The target is invalid.", refused)
+
+    async def examine(self) -> str:
+        return "the edge answers"
 
 
 @dataclass
@@ -56,9 +63,10 @@ class Purges:
             pass
 
 
-def purges_of(tier: Tier, *, per_second: float = 1000) -> Purges:
+def purges_of(tier: Tier, *, per_second: float = 1000, max_dead: int = 100) -> Purges:
     """Return a worker that sends at once what is added."""
-    queue, edge, metrics = PurgeQueue(tier.guard, per_second=per_second), Edge(), Metrics()
+    queue = PurgeQueue(tier.guard, per_second=per_second, max_dead=max_dead)
+    edge, metrics = Edge(), Metrics()
     intake = PurgeIntake(queue, metrics, now=tier.clock, settle=0)
     worker = PurgeWorker(queue, intake, edge, metrics, now=tier.clock, random=lambda: 1.0)
     return Purges(tier.clock, queue, intake, edge, metrics, worker)
@@ -70,8 +78,8 @@ def purges(tier: Tier) -> Purges:
     return purges_of(tier)
 
 
-async def test_100_000_changed_rows_leave_within_the_rate_the_oldest_first_each_once(tier: Tier) -> None:
-    per_second, rows = 200, 100_000
+async def test_changed_rows_leave_within_the_rate_the_oldest_first_each_once(tier: Tier) -> None:
+    per_second, rows = 200, 20_000
     purges = purges_of(tier, per_second=per_second)
     purges.edge.most = 1000
     ids = [f"image-{number:06}" for number in range(rows)]
@@ -133,6 +141,30 @@ async def test_one_refused_image_holds_up_no_other_and_goes_to_the_dead_list(pur
     assert await purges.queue.requeue(purges.clock.now) == 1
     await purges.drain()
     assert purges.edge.requests[-1] == ["id-4"]
+
+
+async def test_images_that_a_target_lists_as_refused_cost_no_further_request(purges: Purges) -> None:
+    await purges.intake.add(["a", "b", "c"])
+    purges.edge.refuses, purges.edge.lists_refused = {"b"}, True
+    await purges.drain()
+    assert purges.edge.requests == [["a", "c"]]
+    assert (purges.count("sent"), purges.count("failed")) == (2, 1)
+    assert purges.metrics.registry.get_sample_value("image_gateway_purge_queue_length") == 1
+
+
+async def test_a_full_dead_list_gives_nothing_up(tier: Tier) -> None:
+    purges = purges_of(tier, max_dead=1)
+    await purges.intake.add(["a", "b"])
+    purges.edge.refuses = {"a", "b"}
+    for _attempt in range(9):
+        purges.clock.now += 3600
+        await purges.drain()
+    (dead,) = await purges.queue.dead()
+    assert purges.metrics.registry.get_sample_value("image_gateway_purge_dead") == 1
+    purges.edge.refuses.clear()
+    purges.clock.now += 600
+    await purges.drain()
+    assert purges.edge.requests == [["b" if dead.item == "a" else "a"]]
 
 
 async def test_a_target_that_fails_in_the_middle_of_a_split_batch_gets_the_rest_later(purges: Purges) -> None:

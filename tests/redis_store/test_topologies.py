@@ -24,6 +24,8 @@ from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel
+from gateway.redis_store.leased_queue import QueueLengths
+from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.usage_store import Usage
 from gateway.settings import RedisSettings
 from tests.tier import Clock, Tier, make_tier
@@ -67,7 +69,27 @@ async def one_round(tier: Tier, image_ids: list[str]) -> None:
     assert (await tier.queue.lengths(tier.clock())).queued >= len(image_ids) - 2
     await tier.shared.trim()
     await tier.shared.repair()
+    await purge_round(tier, image_ids)
     await check_invalidation(tier.guard)
+
+
+async def purge_round(tier: Tier, image_ids: list[str]) -> None:
+    """Queue purges, send some, give one up, and requeue it: in a Cluster, its keys are on several nodes."""
+    queue, now = PurgeQueue(tier.guard, per_second=1000), tier.clock()
+    assert await queue.enqueue(image_ids, now) == 0
+    assert await queue.take_slot() < 1
+    claims = await queue.claim(now, 10)
+    assert [claim.item for claim in claims] == sorted(image_ids)[:10]
+    await queue.sent(claims[:4], now)
+    await queue.release(claims[4:9], now)
+    for _ in range(5):
+        given_up = await queue.fail(claims[9].item, "x", now)
+    assert given_up
+    assert await queue.lengths(now) == QueueLengths(len(image_ids) - 5, len(image_ids) - 5, 1)
+    assert await queue.requeue(now) == 1
+    await queue.remove(image_ids)
+    await queue.repair()
+    assert await queue.next_due() is None
 
 
 async def check_invalidation(guard: GuardedRedis) -> None:

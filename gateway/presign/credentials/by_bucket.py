@@ -82,6 +82,10 @@ class BucketCredentials:
         """Refresh soon: COS does not know the credentials that signed ``url``."""
         self._own.get(bucket, self._default).refused(url)
 
+    def refused_key(self, bucket: str, secret_id: str) -> None:
+        """Refresh soon: a service does not accept the bucket's key of that id."""
+        self._own.get(bucket, self._default).refused_key(secret_id)
+
 
 @asynccontextmanager
 async def open_credentials(
@@ -91,19 +95,38 @@ async def open_credentials(
 
     A start waits at most three seconds for the sources.
     """
+    own = settings.own_sources
+    buckets = [bucket for bucket in settings.regions if bucket not in own]
+    async with _kept_fresh(settings.source, buckets, own, metrics, now) as credentials:
+        yield credentials
+
+
+@asynccontextmanager
+async def open_source(
+    settings: CredentialsSettings, name: str, metrics: Metrics, *, now: Callable[[], float] = time.time
+) -> AsyncIterator[BucketCredentials]:
+    """Keep the credentials of a source fresh that is for no bucket; metrics and logs call it ``name``."""
+    async with _kept_fresh(settings, [name], {}, metrics, now) as credentials:
+        yield credentials
+
+
+@asynccontextmanager
+async def _kept_fresh(
+    default: CredentialsSettings,
+    buckets: Sequence[str],
+    own: Mapping[str, CredentialsSettings],
+    metrics: Metrics,
+    now: Callable[[], float],
+) -> AsyncIterator[BucketCredentials]:
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(BoundedHttp())
 
         def rotating(source: CredentialsSettings, buckets: Sequence[str]) -> RotatingCredentials:
             return RotatingCredentials(_source(source, http, now), buckets, metrics, now=now, by_bucket=newest)
 
-        own, newest = settings.own_sources, dict[str, Credentials]()
-        credentials = BucketCredentials(
-            rotating(settings.source, [bucket for bucket in settings.regions if bucket not in own]),
-            {bucket: rotating(source, [bucket]) for bucket, source in own.items()},
-            now,
-            newest,
-        )
+        newest = dict[str, Credentials]()
+        of_own = {bucket: rotating(source, [bucket]) for bucket, source in own.items()}
+        credentials = BucketCredentials(rotating(default, buckets), of_own, now, newest)
         for one in credentials.all:
             if isinstance(one.source, FixedSource):
                 await one.refresh()

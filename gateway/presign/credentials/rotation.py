@@ -112,6 +112,11 @@ class RotatingCredentials:
         if newest is None or f"q-ak={quote_plus(newest.secret_id)}&" in url:
             self._wanted.set()
 
+    def refused_key(self, secret_id: str) -> None:
+        """Refresh soon, as in ``refused``, because a service does not accept the key of that id."""
+        if self.newest is None or self.newest.secret_id == secret_id:
+            self._wanted.set()
+
     async def refresh(self) -> bool:
         """Fetch the credentials now, or wait for the fetch that is under way; return whether the source gave any."""
         if self._refreshing.locked():

@@ -266,6 +266,16 @@ class TestTask:
         assert source.asked == 2
         assert newest_of(credentials).secret_id == "AKID2"
 
+    async def test_a_key_that_another_service_refuses_is_replaced(self) -> None:
+        source = Scripted(time.time)
+        credentials = RotatingCredentials(source, ["purge"], Metrics(), refusal_pause=0)
+        async with background("credentials-test", credentials.keep_fresh()):
+            await until(lambda: source.asked == 1)
+            credentials.refused_key("AKID10")  # replaced meanwhile
+            credentials.refused_key("AKID1")
+            await until(lambda: newest_of(credentials).secret_id == "AKID2")
+        assert source.asked == 2
+
     async def test_a_thousand_refusals_cause_one_refresh_in_a_pause(self) -> None:
         source = Scripted(time.time)
         credentials = RotatingCredentials(source, ["b-1"], Metrics(), random=lambda: 0.0, refusal_pause=0.3)

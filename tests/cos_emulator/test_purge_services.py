@@ -1,0 +1,134 @@
+"""The services that purge, asked by Tencent's own SDK: signatures, limits and faults."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+from tencentcloud.common.common_client import CommonClient
+from tencentcloud.common.credential import Credential as SdkCredential
+from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
+from tencentcloud.common.profile.client_profile import ClientProfile
+from tencentcloud.common.profile.http_profile import HttpProfile
+
+from gateway.cos_emulator.access import Credential
+from gateway.cos_emulator.purge_faults import PurgeFault
+from gateway.cos_emulator.purge_services import PurgeLimits, PurgeServices
+
+from .conftest import SECRET_ID, SECRET_KEY
+
+# The SDK reads the clock by a function that Python 3.12 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcfromtimestamp:DeprecationWarning")
+
+URL = "https://img.example.com/i/a"
+CDN, EDGEONE = ("cdn", "2018-06-06"), ("teo", "2022-09-01")
+TAGS = {"ZoneId": "zone-emulator", "Type": "purge_cache_tag"}
+
+
+@pytest.fixture
+async def services() -> AsyncIterator[PurgeServices]:
+    """Services that take 3 targets a request and 5 a day."""
+    limits = PurgeLimits(per_request=3, per_second=4, per_day=5)
+    async with PurgeServices({SECRET_ID: Credential(SECRET_KEY)}, frozenset({"img.example.com"}), limits=limits) as one:
+        yield one
+
+
+async def call(
+    services: PurgeServices, service: tuple[str, str], action: str, parameters: dict[str, Any], key: str = SECRET_KEY
+) -> Any:
+    """Return the response to an action, called by the SDK."""
+    host = services.url.removeprefix("http://")
+    profile = ClientProfile(httpProfile=HttpProfile(endpoint=host, protocol="http", reqTimeout=2))
+    client = CommonClient(*service, SdkCredential(SECRET_ID, key), "", profile)
+    return (await asyncio.to_thread(client.call_json, action, parameters))["Response"]
+
+
+async def test_addresses_and_tags_are_purged_and_counted(services: PurgeServices) -> None:
+    assert (await call(services, CDN, "PurgeUrlsCache", {"Urls": [URL]}))["TaskId"]
+    answer = await call(services, EDGEONE, "CreatePurgeTask", {**TAGS, "Targets": ["image-a", "image-b"]})
+    assert answer["JobId"]
+    assert answer["FailedList"] is None
+    assert services.purged == [URL, "image-a", "image-b"]
+    quota = await call(services, CDN, "DescribePurgeQuota", {})
+    assert quota["UrlPurge"][0] == {"Area": "mainland", "Batch": 3, "Total": 5, "Available": 4}
+    quotas = await call(services, EDGEONE, "DescribeContentQuota", {"ZoneId": "zone-emulator"})
+    assert [one["DailyAvailable"] for one in quotas["PurgeQuota"]] == [5, 3]
+
+
+@pytest.mark.parametrize(
+    ("service", "action", "parameters", "code"),
+    [
+        (CDN, "PurgeUrlsCache", {"Urls": [URL] * 4}, "LimitExceeded.CdnPurgeUrlExceedBatchLimit"),
+        (CDN, "PurgeUrlsCache", {"Urls": ["/i/a"]}, "InvalidParameter.CdnParamError"),
+        (CDN, "PurgeUrlsCache", {"Urls": ["https://other.example.com/"]}, "ResourceNotFound.CdnHostNotExists"),
+        (CDN, "PurgeUrlsCache", {"Urls": []}, "InvalidParameter"),
+        (CDN, "PurgeEverything", {}, "InvalidAction"),
+        (EDGEONE, "PurgeUrlsCache", {"Urls": [URL]}, "InvalidAction"),
+        (EDGEONE, "CreatePurgeTask", {**TAGS, "Targets": list("abcd")}, "LimitExceeded.BatchQuota"),
+        (EDGEONE, "CreatePurgeTask", {**TAGS, "ZoneId": "zone-x", "Targets": ["a"]}, "InvalidParameter.ZoneNotFound"),
+        (EDGEONE, "CreatePurgeTask", {**TAGS, "Type": "purge_url", "Targets": ["a"]}, "InvalidParameter.Target"),
+        (
+            EDGEONE,
+            "CreatePurgeTask",
+            {**TAGS, "Type": "purge_all", "Targets": ["a"]},
+            "InvalidParameter.ParameterError",
+        ),
+    ],
+)
+async def test_what_the_services_do_not_accept_is_an_error_inside_a_200(
+    services: PurgeServices, service: tuple[str, str], action: str, parameters: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(TencentCloudSDKException) as caught:
+        await call(services, service, action, parameters)
+    assert caught.value.get_code() == code
+    assert services.purges == []
+
+
+async def test_a_wrong_key_is_refused(services: PurgeServices) -> None:
+    with pytest.raises(TencentCloudSDKException) as caught:
+        await call(services, CDN, "PurgeUrlsCache", {"Urls": [URL]}, key="another")
+    assert caught.value.get_code() == "AuthFailure.SignatureFailure"
+
+
+async def test_the_limits_of_a_second_and_of_a_day_are_kept(services: PurgeServices) -> None:
+    now = time.time()
+    services.now = lambda: now
+    for number in range(4):
+        await call(services, CDN, "PurgeUrlsCache", {"Urls": [f"{URL}-{number}"]})
+    with pytest.raises(TencentCloudSDKException) as caught:
+        await call(services, CDN, "PurgeUrlsCache", {"Urls": [URL]})
+    assert caught.value.get_code() == "RequestLimitExceeded"
+    now += 1
+    with pytest.raises(TencentCloudSDKException) as caught:
+        await call(services, CDN, "PurgeUrlsCache", {"Urls": [URL, URL + "-5"]})
+    assert caught.value.get_code() == "LimitExceeded.CdnPurgeUrlExceedDayLimit"
+    await call(services, CDN, "PurgeUrlsCache", {"Urls": [URL]})
+    assert len(services.purged) == 5
+
+
+async def test_faults_and_purges_are_at_control_addresses(services: PurgeServices) -> None:
+    faults, purges = f"{services.url}/.emulator/faults", f"{services.url}/.emulator/purges"
+    async with ClientSession() as session:
+        for kind, status in (("throttled", 201), ("unheard_of", 400)):
+            async with session.post(faults, data=json.dumps({"kind": kind})) as response:
+                assert response.status == status
+        with pytest.raises(TencentCloudSDKException, match="frequency"):
+            await call(services, CDN, "PurgeUrlsCache", {"Urls": [URL]})
+        await call(services, CDN, "PurgeUrlsCache", {"Urls": [URL]})
+        async with session.get(purges) as response:
+            seen = await response.json()
+        assert (seen["calls"], [one["targets"] for one in seen["purges"]]) == (2, [[URL]])
+        async with session.delete(purges), session.delete(faults):
+            assert services.purges == []
+
+
+@pytest.mark.parametrize(("target", "failed"), [("image-b", ["image-b"]), ("nothing", None)])
+async def test_a_bad_target_is_listed_by_edgeone(
+    services: PurgeServices, target: str, failed: list[str] | None
+) -> None:
+    services.faults.add(PurgeFault(kind="bad_target", target=target))
+    answer = await call(services, EDGEONE, "CreatePurgeTask", {**TAGS, "Targets": ["image-a", "image-b"]})
+    assert (answer["FailedList"] or [{"Targets": None}])[0]["Targets"] == failed

@@ -1,0 +1,74 @@
+"""The emulated services that purge, and the targets that call them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from gateway.cos_emulator.access import Credential
+from gateway.cos_emulator.purge_services import PurgeLimits, PurgeServices
+from gateway.errors import NoCredentials
+from gateway.presign.renditions import Renditions
+from gateway.purge import edgeone, tencent_cdn
+from gateway.purge.addresses import Addresses
+from gateway.purge.edgeone import EdgeOne
+from gateway.purge.tencent_cdn import TencentCdn
+from gateway.purge.tencent_service import KeySource, TencentService
+from gateway.tencent_api.bounded_http import BoundedHttp
+from gateway.tencent_api.client import TencentApi
+from gateway.tencent_api.signature import ApiKey
+
+HOST = "img.example.com"
+BASE = f"https://{HOST}"
+SECRET_ID, SECRET_KEY = "AKIDexample", "key-of-the-account"
+
+
+@dataclass
+class Keys:
+    """A key that a test may change, and the ids that were refused."""
+
+    key: ApiKey | None = field(default_factory=lambda: ApiKey(SECRET_ID, SECRET_KEY))
+    refused: list[str] = field(default_factory=list)
+
+    def newest(self) -> ApiKey:
+        """Return the key."""
+        if self.key is None:
+            raise NoCredentials("there are no credentials from the source file: it is empty")
+        return self.key
+
+    @property
+    def source(self) -> KeySource:
+        """The key as targets ask for it."""
+        return KeySource(self.newest, self.refused.append)
+
+
+@dataclass
+class Cloud:
+    """The services, and a client of theirs."""
+
+    services: PurgeServices
+    http: BoundedHttp
+    keys: Keys = field(default_factory=Keys)
+
+    def cdn(self, renditions: Renditions | None = None, most_targets: int = 1000) -> TencentCdn:
+        """Return Tencent CDN as a target."""
+        api = TencentApi(self.http, self.services.url, service=tencent_cdn.SERVICE, version=tencent_cdn.VERSION)
+        service = TencentService(api, self.keys.source, most_targets)
+        return TencentCdn(service, Addresses((BASE,), renditions or Renditions({})))
+
+    def edgeone(self, *, by_tag: bool = False) -> EdgeOne:
+        """Return EdgeOne as a target."""
+        api = TencentApi(self.http, self.services.url, service=edgeone.SERVICE, version=edgeone.VERSION)
+        service = TencentService(api, self.keys.source, 1000)
+        return EdgeOne(service, self.services.zone, None if by_tag else Addresses((BASE,), Renditions({})))
+
+
+@asynccontextmanager
+async def cloud_of(
+    limits: PurgeLimits = PurgeLimits(),  # noqa: B008 - it is frozen
+    *,
+    timeout: float = 0.5,
+) -> AsyncIterator[Cloud]:
+    """Run the services with these limits, and a client that waits ``timeout`` seconds for them."""
+    services = PurgeServices({SECRET_ID: Credential(SECRET_KEY)}, frozenset({HOST}), limits=limits)
+    async with services, BoundedHttp(timeout, 1024 * 1024) as http:
+        yield Cloud(services, http)

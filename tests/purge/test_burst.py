@@ -1,0 +1,56 @@
+"""100,000 changed rows on their way to Tencent's services, which count the requests of each second."""
+
+import asyncio
+from collections.abc import Iterable
+
+from gateway.cos_emulator.purge_services import PurgeLimits
+from gateway.metrics.collectors import Metrics
+from gateway.purge.intake import PurgeIntake
+from gateway.purge.worker import PurgeWorker
+from gateway.redis_store.purge_queue import PurgeQueue
+from tests.purge.tencent import cloud_of
+from tests.tier import Tier
+
+ROWS = 100_000
+PER_SECOND = 18  # two below the limit: each of two replicas may be late by one request
+LIMITS = PurgeLimits(per_request=1000, per_second=20, per_day=ROWS)
+
+
+async def test_100_000_tags_leave_within_the_rate_oldest_first_each_once(tier: Tier) -> None:
+    ids = [f"image-{number:06}" for number in range(ROWS)]
+    metrics = Metrics()
+    async with cloud_of(LIMITS, timeout=10) as cloud:  # the machine may be busy
+
+        def replica() -> tuple[PurgeIntake, PurgeWorker]:
+            queue, target = PurgeQueue(tier.guard, per_second=PER_SECOND), cloud.edgeone(by_tag=True)
+            intake = PurgeIntake(queue, metrics, now=tier.clock, settle=0)
+            return intake, PurgeWorker(queue, intake, target, metrics, now=tier.clock)
+
+        replicas = [replica(), replica()]
+        for start in range(0, ROWS, 1000):
+            for intake, _ in replicas:
+                await intake.add(ids[start : start + 1000])
+            tier.clock.now += 0.1
+
+        async def drain(worker: PurgeWorker) -> None:
+            while not await worker.send_batch():
+                pass
+
+        await asyncio.gather(*(drain(worker) for _, worker in replicas))
+        services = cloud.services
+    assert sorted(services.purged) == [f"image-{image_id}" for image_id in ids], "each once"
+    assert len(services.calls) == len(services.purges) == ROWS // LIMITS.per_request, "none was refused for its rate"
+    assert metrics.registry.get_sample_value("image_gateway_purges_total", {"result": "sent"}) == ROWS
+    assert len(ascending(purge.targets[0] for purge in services.purges)) <= len(replicas), "each sends the oldest first"
+
+
+def ascending(words: Iterable[str]) -> list[list[str]]:
+    """Return the words as the fewest ascending sequences that they can be dealt out into."""
+    sequences: list[list[str]] = []
+    for word in words:
+        fitting = [one for one in sequences if one[-1] < word]
+        if fitting:
+            max(fitting, key=lambda one: one[-1]).append(word)
+        else:
+            sequences.append([word])
+    return sequences

@@ -1,0 +1,129 @@
+"""Tencent CDN as a target: what a purge names, and what each answer of the service means for the images."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.cos_emulator.purge_faults import PurgeFault
+from gateway.cos_emulator.purge_services import PurgeLimits
+from gateway.presign.renditions import Renditions
+from gateway.purge.target import PurgeRefused, TargetUnavailable
+from gateway.tencent_api.signature import ApiKey
+from tests.answering import answering
+from tests.purge.tencent import BASE, SECRET_ID, Cloud, cloud_of
+
+
+@pytest.fixture
+async def cloud() -> AsyncIterator[Cloud]:
+    """The services with the limits of the documents."""
+    async with cloud_of() as cloud:
+        yield cloud
+
+
+async def test_a_purge_names_every_address_of_the_images_once(cloud: Cloud) -> None:
+    await cloud.cdn(Renditions({"thumb": "imageMogr2/thumbnail/300x"})).purge(["a", "b"])
+    paths = [f"{path}{query}" for path in ("/i/{}", "/api/v1/images/{}/proxy") for query in ("", "?style=thumb")]
+    assert cloud.services.purged == [BASE + path.format(image_id) for image_id in ("a", "b") for path in paths]
+    assert len(cloud.services.purges) == 1
+
+
+async def test_a_request_names_as_many_images_as_have_a_thousand_addresses(cloud: Cloud) -> None:
+    target = cloud.cdn(Renditions({f"s{number}": "imageMogr2/strip" for number in range(9)}))
+    assert target.most == 50
+    await target.purge([f"id-{number}" for number in range(50)])
+    assert len(cloud.services.purged) == 1000
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("throttled", "error RequestLimitExceeded"),
+        ("day_limit", "error LimitExceeded.CdnPurgeUrlExceedDayLimit"),
+        ("error", "error InternalError"),
+        ("internal_error", "status 500"),
+        ("garbage", "the answer is not one of API 3.0"),
+        ("hang", "no answer within 0.5 s"),
+    ],
+)
+async def test_what_is_not_about_the_images_is_for_later(cloud: Cloud, kind: str, reason: str) -> None:
+    cloud.services.faults.add(PurgeFault.model_validate({"kind": kind}))
+    with pytest.raises(TargetUnavailable) as caught:
+        await cloud.cdn().purge(["a"])
+    assert str(caught.value) == reason
+    assert cloud.services.purges == []
+    await cloud.cdn().purge(["a"])
+    assert len(cloud.services.purges) == 1
+
+
+async def test_the_day_s_limit_is_for_later() -> None:
+    async with cloud_of(PurgeLimits(per_day=3)) as cloud:
+        await cloud.cdn().purge(["a"])
+        with pytest.raises(TargetUnavailable, match="DayLimit"):
+            await cloud.cdn().purge(["b"])
+        assert await cloud.cdn().examine() == "addresses left today: 1 of 3 (mainland), 1 of 3 (overseas)"
+
+
+async def test_a_domain_that_the_account_does_not_have_refuses_no_image(cloud: Cloud) -> None:
+    """Every purge would fail for it: nothing may be given up."""
+    cloud.services.domains = frozenset({"other.example.com"})
+    with pytest.raises(TargetUnavailable, match=r"ResourceNotFound\.CdnHostNotExists"):
+        await cloud.cdn().purge(["a"])
+
+
+async def test_one_bad_address_refuses_the_request(cloud: Cloud) -> None:
+    cloud.services.faults.add(PurgeFault(kind="bad_target", target="/i/b", times=None))
+    with pytest.raises(PurgeRefused, match=r"InvalidParameter\.CdnParamError") as caught:
+        await cloud.cdn().purge(["a", "b"])
+    assert caught.value.image_ids is None
+    await cloud.cdn().purge(["a"])
+
+
+async def test_fewer_images_are_named_where_the_account_takes_fewer_addresses() -> None:
+    async with cloud_of(PurgeLimits(per_request=6)) as cloud:
+        target = cloud.cdn(most_targets=20)
+        assert target.most == 10
+        with pytest.raises(PurgeRefused):
+            await target.purge([f"id-{number}" for number in range(10)])
+        assert target.most == 5
+        with pytest.raises(PurgeRefused):
+            await target.purge([f"id-{number}" for number in range(5)])
+        assert target.most == 2
+        await target.purge(["id-0", "id-1"])
+        assert len(cloud.services.purged) == 4
+
+
+async def test_an_image_with_too_many_addresses_for_the_account_is_for_later() -> None:
+    async with cloud_of(PurgeLimits(per_request=1)) as cloud:
+        with pytest.raises(TargetUnavailable, match="BatchLimit"):
+            await cloud.cdn().purge(["a"])
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        (ApiKey(SECRET_ID, "another"), "error AuthFailure.SignatureFailure"),
+        (ApiKey("AKIDother", "key"), "error AuthFailure.SecretIdNotFound"),
+        (None, "there are no credentials"),
+    ],
+)
+async def test_credentials_that_are_refused_are_for_later_and_refreshed(
+    cloud: Cloud, key: ApiKey | None, reason: str
+) -> None:
+    cloud.keys.key = key
+    for call in (cloud.cdn().purge(["a"]), cloud.cdn().examine()):
+        with pytest.raises(TargetUnavailable, match=reason):
+            await call
+    assert cloud.keys.refused == ([key.secret_id] * 2 if key is not None else [])
+
+
+async def test_the_quota_is_asked_for_without_purging(cloud: Cloud) -> None:
+    await cloud.cdn().purge(["a"])
+    assert await cloud.cdn().examine() == "addresses left today: 9,998 of 10,000 (mainland), 9,998 of 10,000 (overseas)"
+    assert len(cloud.services.purges) == 1
+
+
+@pytest.mark.parametrize("answer", [b'{"Response": {}}', b'{"Response": {"UrlPurge": [1, {}]}}'])
+async def test_another_answer_about_the_quota_is_no_failure(cloud: Cloud, answer: bytes) -> None:
+    async with answering() as service:
+        service.body, cloud.services = answer, service  # type: ignore[assignment]  # another service at the address
+        assert await cloud.cdn().examine() in {"the service answers", "addresses left today: ? of ? (all)"}

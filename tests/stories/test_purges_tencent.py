@@ -1,0 +1,167 @@
+"""Changes reach Tencent CDN and EdgeOne: with the gateway's credentials or others, and through outages."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import yaml
+from pydantic import SecretStr
+
+from gateway.cos_emulator.access import Credential
+from gateway.cos_emulator.purge_faults import PurgeFault
+from gateway.cos_emulator.purge_services import PurgeLimits, PurgeServices
+from gateway.dev.database import ImageRow
+from gateway.dev.redis_server import RedisServer
+from gateway.metrics.collectors import Metrics
+from gateway.presign.renditions import Renditions
+from gateway.purge.addresses import Addresses
+from gateway.purge.intake import PurgeIntake
+from gateway.purge.tencent_cdn import SERVICE, VERSION, TencentCdn
+from gateway.purge.tencent_service import KeySource, TencentService
+from gateway.purge.worker import PurgeWorker
+from gateway.redis_store.client import open_redis
+from gateway.redis_store.guarded_client import GuardedRedis
+from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.settings import RedisSettings
+from gateway.tencent_api.bounded_http import BoundedHttp
+from gateway.tencent_api.client import TencentApi
+from gateway.tencent_api.signature import ApiKey
+from tests.conftest import SECRET_ID, SECRET_KEY, Images, StartGateway
+from tests.processes import gateway_process
+from tests.waiting import until
+
+BASE = "https://img.example.com"
+CHANGE = "UPDATE images SET mime_type = 'image/webp' WHERE id = %s"
+
+
+@pytest.fixture
+async def services() -> AsyncIterator[PurgeServices]:
+    """Tencent CDN and EdgeOne, which know the gateway's key and another."""
+    known = {SECRET_ID: Credential(SECRET_KEY), "AKIDpurge": Credential("key", "token", time.time() + 3600)}
+    async with PurgeServices(known) as services:
+        yield services
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis that a test may kill."""
+    with RedisServer(tmp_path / "redis") as server:
+        yield server
+
+
+def cdn(services: PurgeServices, **changes: Any) -> dict[str, Any]:
+    """Return the section that purges there by address."""
+    return {"target": "tencent_cdn", "base_urls": [BASE], "api_url": services.url, "per_second": 15, **changes}
+
+
+def addresses(*image_ids: str) -> list[str]:
+    """Return the addresses of the images."""
+    return [BASE + path.format(one) for one in image_ids for path in ("/i/{}", "/api/v1/images/{}/proxy")]
+
+
+async def test_a_changed_row_is_purged_with_the_credentials_of_cos(
+    start_gateway: StartGateway, images: Images, services: PurgeServices
+) -> None:
+    gateway = await start_gateway(purge=cdn(services))
+    await images.add("a")
+    await images.execute(CHANGE, "a")
+    await until(lambda: services.purged == addresses("a"), what="the purge")
+    await until(lambda: gateway.sample("purges_total", result="sent") == 1, what="its count")
+
+
+async def test_edgeone_is_purged_by_tag_with_credentials_of_its_own(
+    start_gateway: StartGateway, images: Images, services: PurgeServices, tmp_path: Path
+) -> None:
+    file, ends_at = tmp_path / "purge.json", int(time.time()) + 3600
+    file.write_text(
+        json.dumps({"secret_id": "AKIDpurge", "secret_key": "key", "token": "token", "expires_at": ends_at})
+    )
+    section = {
+        "target": "edgeone",
+        "zone_id": services.zone,
+        "by": "cache_tag",
+        "api_url": services.url,
+        "credentials": {"source": "file", "path": str(file)},
+    }
+    del services.credentials[SECRET_ID]  # type: ignore[attr-defined]  # the mapping is a dict
+    gateway = await start_gateway(purge=section)
+    await images.add("a")
+    assert (await gateway.get("/i/a")).headers["Cache-Tag"] == "image-a"
+    await images.execute(CHANGE, "a")
+    await until(lambda: services.purged == ["image-a"], what="the purge")
+    assert gateway.sample("credentials_expire_timestamp_seconds", bucket="purge") == ends_at
+
+
+async def test_purges_wait_while_the_day_s_limit_is_reached(
+    start_gateway: StartGateway, images: Images, services: PurgeServices
+) -> None:
+    gateway = await start_gateway(purge=cdn(services))
+    services.faults.add(PurgeFault(kind="day_limit", times=2))
+    await images.add("a")
+    await images.execute(CHANGE, "a")
+    await until(lambda: services.purged == addresses("a"), what="the purge", seconds=20)
+    assert gateway.sample("purges_total", result="postponed") == 2
+    assert gateway.sample("purge_dead") == 0
+
+
+async def test_a_change_while_redis_is_down_is_purged_when_it_is_back(
+    start_gateway: StartGateway, images: Images, services: PurgeServices, own_redis: RedisServer
+) -> None:
+    gateway = await start_gateway(purge=cdn(services), redis={"url": own_redis.url})
+    await images.add("a")
+    assert (await gateway.get("/i/a")).status == 200
+    await asyncio.to_thread(own_redis.kill)
+    await images.execute(CHANGE, "a")
+
+    queries = gateway.sample("catalog_queries_total", result="found")
+
+    async def is_heard() -> bool:
+        await gateway.get("/i/a")
+        return gateway.sample("catalog_queries_total", result="found") > queries
+
+    await until(is_heard, what="the change")
+    assert services.purged == []
+    await asyncio.to_thread(own_redis.start)
+    await until(lambda: services.purged == addresses("a"), what="the purge", seconds=20)
+
+
+async def test_nothing_is_lost_when_the_gateway_is_killed_in_the_middle_of_a_burst(
+    raw_settings: dict[str, dict[str, Any]],
+    images: Images,
+    services: PurgeServices,
+    redis_url: str,
+    redis_client: "redis.Redis",
+    tmp_path: Path,
+) -> None:
+    services.limits = PurgeLimits(per_day=100_000)
+    styles = {f"s{number}": "imageMogr2/strip" for number in range(49)}  # 100 addresses: 10 images a request
+    config = tmp_path / "gateway.yaml"
+    config.write_text(yaml.safe_dump({**raw_settings, "purge": cdn(services), "image_styles": styles}))
+    ids = [f"id-{number:03}" for number in range(60)]
+    await asyncio.to_thread(images.table.put, [ImageRow(image_id, None, f"{image_id}.png") for image_id in ids])
+    async with gateway_process("serve", "--config", str(config)) as gateway:
+        await images.execute("UPDATE images SET mime_type = 'image/webp'")
+        await until(lambda: len(services.purges) >= 2, what="a part of the purges", seconds=20)
+        gateway.process.kill()
+        await gateway.exit_code()
+    assert redis_client.zcard("image:purge:queue") > 0
+    target_addresses = Addresses((BASE,), Renditions(styles))
+    key = KeySource(lambda: ApiKey(SECRET_ID, SECRET_KEY), lambda _: None)
+    async with open_redis(RedisSettings(url=SecretStr(redis_url))) as client, BoundedHttp(5) as http:
+        queue, metrics = PurgeQueue(GuardedRedis(client, "image:", 1.0), per_second=15), Metrics()
+        api = TencentApi(http, services.url, service=SERVICE, version=VERSION)
+        target = TencentCdn(TencentService(api, key, 1000), target_addresses)
+        in_a_minute = lambda: time.time() + 61  # noqa: E731 - when the lease of the killed one has ended
+        worker = PurgeWorker(queue, PurgeIntake(queue, metrics), target, metrics, now=in_a_minute)
+        async with asyncio.timeout(30):
+            while redis_client.zcard("image:purge:queue"):
+                await worker.send_batch()
+    every = [address for image_id in ids for address in target_addresses.of(image_id)]
+    assert set(services.purged) == set(every)
+    # Twice at most: the batch that was under way when the process was killed.
+    assert len(services.purged) - len(every) in {0, 1000}
