@@ -15,7 +15,7 @@ _LEASE: Final = 60.0  # seconds; a request to a target takes at most ten
 _MAX_ATTEMPTS: Final = 5
 _MAX_DEAD: Final = 10_000
 _WITHOUT_ROOM: Final = 600.0  # seconds until a purge is tried again that the dead list has no room for
-_QUEUED_AT_ONCE: Final = 200  # packing so many words takes less than a millisecond
+_AT_ONCE: Final = 200  # packing so many words takes less than a millisecond
 _LONGEST_WAIT: Final = 600.0  # seconds; a later time was written by another program
 
 # KEYS[1] the queue; ARGV[1] when the purges are due, ARGV[2] how many may be queued, then the words. A word that is
@@ -99,19 +99,20 @@ class PurgeQueue(LeasedQueue[str]):
     async def enqueue(self, image_ids: Sequence[str], due_at: float) -> int:
         """Queue the images that do not wait yet; return how many found no room."""
         dropped = 0
-        for start in range(0, len(image_ids), _QUEUED_AT_ONCE):
+        for start in range(0, len(image_ids), _AT_ONCE):
             async with self._guard.bounded():
                 dropped += await self._guard.client.eval(
-                    _ENQUEUE, 1, self._queue, due_at, self._max_queued, *image_ids[start : start + _QUEUED_AT_ONCE]
+                    _ENQUEUE, 1, self._queue, due_at, self._max_queued, *image_ids[start : start + _AT_ONCE]
                 )
         return dropped
 
     async def sent(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
         """Remove the purges that were claimed at that time and sent; an image that changed meanwhile stays."""
-        words = [claim.item for claim in claims]
-        async with self._guard.bounded():
-            await self._guard.client.eval(_REMOVE_LEASED, 1, self._queue, claimed_at + _LEASE, *words)
-            await self._guard.client.hdel(self._attempts, *words)
+        for start in range(0, len(claims), _AT_ONCE):
+            words = [claim.item for claim in claims[start : start + _AT_ONCE]]
+            async with self._guard.bounded():
+                await self._guard.client.eval(_REMOVE_LEASED, 1, self._queue, claimed_at + _LEASE, *words)
+                await self._guard.client.hdel(self._attempts, *words)
 
     async def fail(self, item: str, reason: str, now: float) -> bool:
         """As in every queue; but while the dead list is full, nothing is given up: it waits for ten minutes at most."""
@@ -122,9 +123,10 @@ class PurgeQueue(LeasedQueue[str]):
 
     async def release(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
         """Give the purges that were claimed at that time their places in the queue back, without an attempt."""
-        words = [part for claim in claims for part in (claim.item, claim.due_at)]
-        async with self._guard.bounded():
-            await self._guard.client.eval(_RELEASE_LEASED, 1, self._queue, claimed_at + _LEASE, *words)
+        for start in range(0, len(claims), _AT_ONCE):
+            words = [part for claim in claims[start : start + _AT_ONCE] for part in (claim.item, claim.due_at)]
+            async with self._guard.bounded():
+                await self._guard.client.eval(_RELEASE_LEASED, 1, self._queue, claimed_at + _LEASE, *words)
 
     async def take_slot(self) -> float:
         """Take the next request that the rate allows; return the seconds until then."""
