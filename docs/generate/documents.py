@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from docs.generate.code_map import code_map
 from docs.generate.configuration import configuration
+from docs.generate.errors_page import errors_page
 from docs.generate.overview import overview
 from docs.generate.variants import variants
 
@@ -18,5 +19,8 @@ DOCUMENTS: Mapping[str, Callable[[], str]] = MappingProxyType(
         "docs/configuration.md": lambda: configuration((ROOT / "config" / "gateway.yaml").read_text(encoding="utf-8")),
         "docs/overview.svg": overview,
         "docs/variants.svg": variants,
+        "gateway/web/console/errors.html": lambda: errors_page(
+            (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+        ),
     }
 )

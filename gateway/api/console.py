@@ -28,6 +28,7 @@ from gateway.metrics.history import gauge_value
 from gateway.ops.health import Report
 from gateway.ops.logs import redact
 from gateway.ops.symptoms import Observations, symptoms
+from gateway.presign.credentials.rotation import RotatingCredentials
 from gateway.redis_store.guarded_client import CacheUnavailable
 
 _MOST_DEAD = 100  # entries shown; their number is exact
@@ -49,6 +50,7 @@ async def console(request: web.Request) -> web.Response:
             "symptoms": [symptom.as_json() for symptom in symptoms(_observations(app, report))],
             "dependencies": [_dependency(app, name, state) for name, state in report.checks.items()],
             "clock_difference": app[CLOCK].observed_offset,
+            "credentials": [_credentials(one) for one in app[CREDENTIALS].all],
             "points": {
                 "fine": [point.as_json() for point in history.fine(since)],
                 "coarse": [point.as_json() for point in history.coarse(since)],
@@ -112,6 +114,19 @@ def _dependency(app: web.Application, name: str, state: str) -> Mapping[str, Any
         "state": state,
         "seconds": health.seconds.get(name),
         "reason": redact(reason) if reason is not None else None,
+    }
+
+
+def _credentials(rotating: RotatingCredentials) -> Mapping[str, Any]:
+    """Return the state of one source of credentials: ``ok``, ``ending`` (their last fifth) or ``ended``."""
+    left = rotating.seconds_left
+    state = "ended" if left == 0 else "ending" if rotating.is_near_end else "ok"
+    return {
+        "source": rotating.name,
+        "buckets": list(rotating.buckets),
+        "state": state,
+        "seconds_left": round(left) if left is not None else None,
+        "reason": redact(rotating.reason) if state != "ok" and rotating.is_failing else None,
     }
 
 

@@ -13,8 +13,14 @@ from gateway.errors import RouteNotFound
 # Name to its place in the package, and its type. Nothing else is served.
 _FILES: Final = {
     "index.html": ("index.html", "text/html"),
+    "errors.html": ("errors.html", "text/html"),
     "console.js": ("console.js", "text/javascript"),
     "charts.js": ("charts.js", "text/javascript"),
+    "elements.js": ("elements.js", "text/javascript"),
+    "gateway.js": ("gateway.js", "text/javascript"),
+    "language.js": ("language.js", "text/javascript"),
+    "lookup.js": ("lookup.js", "text/javascript"),
+    "state.js": ("state.js", "text/javascript"),
     "words.js": ("words.js", "text/javascript"),
     "console.css": ("console.css", "text/css"),
     "uPlot.js": ("vendor/uPlot.js", "text/javascript"),
@@ -23,7 +29,7 @@ _FILES: Final = {
 _HEADERS: Final = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
         "require-trusted-types-for 'script'; trusted-types 'none'"
     ),
@@ -42,14 +48,20 @@ class ConsoleFiles:
         self._files: Mapping[str, bytes] | None = None
 
     def add_routes(self, app: web.Application) -> None:
-        """Register the page and its files."""
+        """Register the page, its files and the page of error codes."""
         app.router.add_get("/", known_host_only(self.page), name="console_page")
+        app.router.add_get("/docs/errors", known_host_only(self.errors), name="errors_page")
         app.router.add_get("/console/{name}", known_host_only(self.file), name="console_file")
 
     async def page(self, request: web.Request) -> web.Response:
         """Answer the page."""
         del request
         return await self._answer("index.html")
+
+    async def errors(self, request: web.Request) -> web.Response:
+        """Answer the page of error codes, a heading for each."""
+        del request
+        return await self._answer("errors.html")
 
     async def file(self, request: web.Request) -> web.Response:
         """Answer a script or a style sheet; raises ``RouteNotFound``."""

@@ -34,8 +34,9 @@ def page(described: Mapping[str, Any]) -> str:
         [
             f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<link rel="stylesheet" href="console/console.css"></head><body><main>',
+            '<link rel="stylesheet" href="console/console.css"></head><body class="text"><main>',
             f"<h1>{title}</h1>",
+            '<p><a href="docs/errors">Error codes</a></p>',
             *(
                 line
                 for path, operations in described["paths"].items()

@@ -35,9 +35,17 @@ async def refresh(request: web.Request) -> web.Response:
     """Sign and return a new presigned URL."""
     image_id = parse_image_id(request.match_info["image_id"])
     await request.app[AUTHORIZED_LOOKUP].control(request.app[CALLERS].of(request), image_id)
-    presigned = request.app[PUBLIC_URLS].presign(await request.app[RESOLVER].renew(image_id))
-    request.app[USAGE].refreshed(ImageVariant(image_id))
-    await request.app[INVALIDATION].notify_replicas([image_id])
+    return await new_url(request.app, image_id)
+
+
+async def new_url(app: web.Application, image_id: str) -> web.Response:
+    """Sign a new presigned URL, in place of the cached one on every replica; raises what ``UrlResolver.renew`` raises.
+
+    The caller has checked the id, and access.
+    """
+    presigned = app[PUBLIC_URLS].presign(await app[RESOLVER].renew(image_id))
+    app[USAGE].refreshed(ImageVariant(image_id))
+    await app[INVALIDATION].notify_replicas([image_id])
     return success(
         {"image_id": image_id, "url": presigned.url, "expires_at": presigned.expires_at}, "a new URL was signed"
     )

@@ -18,7 +18,11 @@ async def json_body(request: web.Request) -> Any:
 
     The application limits the size (``client_max_size``).
     """
-    body = await read_body(request)
+    return json_in(await read_body(request))
+
+
+def json_in(body: bytes) -> Any:
+    """Return the body as JSON; raises ``InvalidRequest``."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

@@ -1,5 +1,6 @@
-"""Handlers for operators: statistics, the queues of renewals and purges, purging."""
+"""Handlers for operators: statistics, the queues of renewals and purges, purging, new URLs."""
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -19,10 +20,12 @@ from gateway.api.app_keys import (
     USAGE_STORE,
 )
 from gateway.api.batch import image_ids_in
-from gateway.api.json_body import json_body
+from gateway.api.images import new_url
+from gateway.api.json_body import json_body, json_in, read_body
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest, RedisUnavailable, RouteNotFound
+from gateway.presign.renditions import RENDITION_NAME
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.leased_queue import LeasedQueue
@@ -33,6 +36,7 @@ T = TypeVar("T")
 
 _MAX_ENTRIES = 100  # of the queue in a response
 _MOST_DIGITS = 10
+_RENDITION = re.compile(RENDITION_NAME)
 
 
 async def stats(request: web.Request) -> web.Response:
@@ -118,15 +122,23 @@ def _image(item: str) -> dict[str, str | None]:
 
 @admin_only
 async def requeue(request: web.Request) -> web.Response:
-    """Schedule the renewals that failed for good again, for now; with ``?queue=purges`` the purges."""
-    name = request.query.get("queue", "renewals")
+    """Schedule renewals that failed for good again, for now: those that the body names, or without a body all.
+
+    With ``?queue=purges``: all purges.
+    """
+    name, app = request.query.get("queue", "renewals"), request.app
     if name not in {"renewals", "purges"}:
         raise InvalidRequest("queue must be renewals or purges")
-    chosen = request.app.get(PURGE_QUEUE) if name == "purges" else _queue(request)
-    if chosen is None:
+    entries = _entries_in(json_in(body) if (body := await read_body(request)) else {})
+    if name == "renewals":
+        async with _redis_errors():
+            return success({"requeued": await _queue(request).requeue(app[CLOCK].now(), entries)})
+    if entries is not None:
+        raise InvalidRequest("entries choose renewals, not purges")
+    if PURGE_QUEUE not in app:
         raise RouteNotFound("purge is not configured")
     async with _redis_errors():
-        moved = await chosen.requeue(request.app[CLOCK].now())
+        moved = await app[PURGE_QUEUE].requeue(app[CLOCK].now())
     return success({"requeued": moved})
 
 
@@ -136,6 +148,32 @@ async def purge(request: web.Request) -> web.Response:
     image_ids = [parse_image_id(one) for one in image_ids_in(await json_body(request))]
     await request.app[INVALIDATION].invalidate_everywhere(image_ids)
     return success({"purged": len(image_ids)})
+
+
+@admin_only
+async def refresh(request: web.Request) -> web.Response:
+    """Sign and return a new presigned URL, whoever owns the image."""
+    return await new_url(request.app, parse_image_id(request.match_info["image_id"]))
+
+
+def _entries_in(body: object) -> list[ImageVariant] | None:
+    """Return the entries that ``{"entries": [{"image_id": …, "style": …}]}`` names, None for ``{}``."""
+    match body:
+        case {"entries": [*entries]} if 1 <= len(entries) <= _MAX_ENTRIES:
+            return [_entry_in(entry) for entry in entries]
+        case dict() if not body:
+            return None
+        case _:
+            raise InvalidRequest(f"the body must be {{}}, or have 1 to {_MAX_ENTRIES} entries of the dead list")
+
+
+def _entry_in(entry: object) -> ImageVariant:
+    match entry:
+        case {"image_id": str(image_id), "style": None}:
+            return ImageVariant(parse_image_id(image_id))
+        case {"image_id": str(image_id), "style": str(style)} if _RENDITION.fullmatch(style):
+            return ImageVariant(parse_image_id(image_id), style)
+    raise InvalidRequest('an entry must be {"image_id": …, "style": … or null}')
 
 
 def _queue(request: web.Request) -> RefreshQueue:

@@ -17,6 +17,7 @@ from gateway.api import (
     link_handlers,
     meta,
     monitoring,
+    preview,
 )
 from gateway.api.accel_prefix import AccelPrefix
 from gateway.api.beacons import Beacons
@@ -55,7 +56,7 @@ def add_public_routes(app: web.Application) -> None:
     app.router.add_post("/api/v1/monitoring/beacons", Beacons().receive, name="beacons")
     app.router.add_post("/api/v1/images/links", link_handlers.make_many, name="make_links")
     # Any text as the id: no request of this form may be a 404.
-    resource = app.router.add_resource("/api/v1/images/{image_id:.*}/access", name="access")
+    resource = app.router.add_resource("/api/v1/images/{image_id:(?s:.*)}/access", name="access")
     for method in (hdrs.METH_GET, hdrs.METH_HEAD):
         resource.add_route(method, access_check.access, expect_handler=access_check.ignore_expectation)
     # The routes so far; the following ones are for tools, not for pages of other sites.
@@ -85,6 +86,8 @@ def add_admin_routes(app: web.Application) -> None:
     app.router.add_get("/api/v1/monitoring/settings", console.configuration, name="settings", allow_head=False)
     app.router.add_post("/api/v1/monitoring/debug", console.debug, name="debug")
     app.router.add_get(f"/api/v1/monitoring/explain/{_ID}", explain_handler.explain, name="explain", allow_head=False)
+    app.router.add_get(f"/api/v1/monitoring/preview/{_ID}", preview.preview, name="preview", allow_head=False)
+    app.router.add_post(f"/api/v1/images/{_ID}/url/refresh", monitoring.refresh, name="refresh")
     app.router.add_post("/api/v1/monitoring/queue/requeue", monitoring.requeue, name="requeue")
     app.router.add_post("/api/v1/cache/purge", monitoring.purge, name="purge")
     _add_health_routes(app)

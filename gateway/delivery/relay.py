@@ -5,7 +5,7 @@ from typing import Protocol
 from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 
-from gateway.delivery.image_request import Exchange
+from gateway.delivery.request_context import RequestContext
 from gateway.errors import OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.errors import BodyLost
@@ -13,12 +13,29 @@ from gateway.origin.errors import BodyLost
 # A body up to this size is read whole before the first byte leaves, so a lost origin is still a clean 502.
 SMALL_BODY = 128 * 1024
 
+# Labels of ``sent_bytes``: where the bytes were when the request came.
+FROM_MEMORY, FROM_COS = ("memory",), ("cos",)
+
 
 class Body(Protocol):
     """A body to send."""
 
     async def read(self) -> bytes | memoryview:
         """Return the next bytes, empty at a clean end; raises ``BodyLost`` at any other end."""
+        ...
+
+
+class Answered(Protocol):
+    """A request that gets a body."""
+
+    @property
+    def request(self) -> web.BaseRequest:
+        """The request."""
+        ...
+
+    @property
+    def context(self) -> RequestContext:
+        """Its context, which stamps the response."""
         ...
 
 
@@ -37,10 +54,10 @@ class Relay:
     """Streams bodies at the client's pace; ``slow_clients`` disconnects clients that stall."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+        self._sent_bytes = metrics.sent_bytes
 
     async def send(
-        self, exchange: Exchange, body: Body, headers: "CIMultiDict[str]", *, status: int, length: int | None
+        self, exchange: Answered, body: Body, headers: "CIMultiDict[str]", *, status: int, length: int | None
     ) -> web.StreamResponse:
         """Send ``body`` as it arrives; ``length`` is the announced length in bytes, None if there is none.
 
@@ -64,7 +81,7 @@ class Relay:
             while piece:
                 await response.write(piece)
                 sent += len(piece)
-                self._metrics.response_bytes.add(amount=len(piece))
+                self._sent_bytes.add(FROM_COS, len(piece))
                 try:
                     piece = await body.read()
                 except BodyLost as error:

@@ -20,7 +20,7 @@ from gateway.delivery.image_request import Exchange
 from gateway.delivery.plan import NOT_MODIFIED, WHOLE, Plan, plan_for
 from gateway.delivery.preconditions import forwardable_conditions
 from gateway.delivery.prepared_response import PreparedResponse
-from gateway.delivery.relay import SMALL_BODY, Body, ClientLeft, Relay, read_whole
+from gateway.delivery.relay import FROM_COS, FROM_MEMORY, SMALL_BODY, Body, ClientLeft, Relay, read_whole
 from gateway.errors import OriginUnavailable, RangeNotSatisfiable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.errors import BodyLost, ObjectMoved
@@ -43,7 +43,7 @@ class Responder:
         self._variants = source.variants
         self._memory = source.memory
         self._relay = relay
-        self._response_bytes = metrics.response_bytes
+        self._sent_bytes = metrics.sent_bytes
 
     async def answer(self, exchange: Exchange) -> web.StreamResponse:
         """Send 200, 206 or 304.
@@ -108,7 +108,8 @@ class Responder:
         status = cache_status_of_variant(variant.status, had_stale=stale is not None)
         if exchange.wanted.is_head or plan is NOT_MODIFIED:
             return self._headers_only(exchange, plan, entry.metadata, status, entry)
-        return await self._from_memory(exchange, plan, entry, entry.body, status)
+        source = FROM_COS if variant.status == 200 else FROM_MEMORY
+        return await self._from_memory(exchange, plan, entry, entry.body, status, source)
 
     async def _after_head(
         self, exchange: Exchange, image: SignedImage, *, may_fetch_part: bool = True
@@ -204,13 +205,26 @@ class Responder:
         return await self._relay.send(exchange, body, headers, status=plan.status, length=length)
 
     async def _from_memory(
-        self, exchange: Exchange, plan: Plan, entry: Entry, body: bytes, status: str
+        self,
+        exchange: Exchange,
+        plan: Plan,
+        entry: Entry,
+        body: bytes,
+        status: str,
+        source: tuple[str, ...] = FROM_MEMORY,
     ) -> web.StreamResponse:
         age = f"Age: {int(self._memory.age(entry))}\r\n"  # RFC 9111 section 5.1
-        return await self._send_prepared(exchange, plan, entry.metadata, status, _cut_out(body, plan), age)
+        return await self._send_prepared(exchange, plan, entry.metadata, status, _cut_out(body, plan), age, source)
 
     async def _send_prepared(
-        self, exchange: Exchange, plan: Plan, metadata: ObjectMetadata, status: str, body: bytes, age: str = ""
+        self,
+        exchange: Exchange,
+        plan: Plan,
+        metadata: ObjectMetadata,
+        status: str,
+        body: bytes,
+        age: str = "",
+        source: tuple[str, ...] = FROM_COS,
     ) -> PreparedResponse:
         """Send a body that is complete; raises ``NotAnImage`` or ``ClientLeft``."""
         fixed = image_fields(exchange.image, metadata, exchange.policy, exchange.wanted.download)
@@ -223,7 +237,7 @@ class Responder:
             await response.send(exchange.request)
         except ConnectionError as error:
             raise ClientLeft("the connection is closed") from error
-        self._response_bytes.add((), len(body))
+        self._sent_bytes.add(source, len(body))
         return response
 
     def _headers_only(

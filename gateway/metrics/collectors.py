@@ -11,7 +11,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from gateway.metrics.client_loads import LOAD_SECONDS, BytesSource, FailureKind, LoadResult
-from gateway.metrics.loop_counters import LoopCounter, MergedHistogram, RequestMetrics
+from gateway.metrics.loop_counters import LoopCounter, LoopTotal, MergedHistogram, RequestMetrics
 from gateway.metrics.recent_errors import RecentErrors
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -29,7 +29,15 @@ class Metrics:
         self.requests = RequestMetrics(_SECONDS)
         self.registry.register(self.requests)
         self.recent_errors = RecentErrors()
-        self.response_bytes = self._loop_counter("response_bytes", "Bytes of image bodies sent to clients.")
+        self.sent_bytes = self._loop_counter(
+            "sent_bytes",
+            "Bytes of image bodies sent to clients, by where they were when the request came: 'memory' or 'cos'.",
+            ("source",),
+            ("memory", "cos"),
+        )
+        self.registry.register(
+            LoopTotal("image_gateway_response_bytes", "Bytes of image bodies sent to clients.", self.sent_bytes)
+        )
         self.inflight_requests = self._gauge("inflight_requests", "Requests in flight.")
         self.event_loop_lag = self._histogram(
             "event_loop_lag_seconds", "Delay of a timer of the event loop, measured twenty times a second."

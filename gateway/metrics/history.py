@@ -85,7 +85,7 @@ def total(points: Sequence[Point]) -> "Counter[str]":
 
 def read(metrics: Metrics, now: float) -> Reading:
     """Return the totals at ``now``; labels are closed sets, so their number is bounded."""
-    counts: Counter[str] = Counter(bytes=metrics.response_bytes.total())
+    counts: Counter[str] = Counter({f"error {code}": number for code, number in metrics.recent_errors.totals().items()})
     durations = [0] * (len(metrics.requests.bounds) + 1)
     for route in _IMAGE_ROUTES:
         for status, number, _ in metrics.requests.totals(route):
@@ -93,6 +93,7 @@ def read(metrics: Metrics, now: float) -> Reading:
         durations = [sum(pair) for pair in zip(durations, metrics.requests.durations(route), strict=True)]
     for name, counter in (
         ("lookup", metrics.url_cache_lookups),
+        ("bytes", metrics.sent_bytes),
         ("origin", metrics.origin_requests),
         ("cos_error", metrics.origin_errors),
         ("load", metrics.client_loads),

@@ -73,6 +73,23 @@ class LoopCounter(Collector):
         yield CounterMetricFamily(self._name, self._documentation, labels=self._labels)
 
 
+class LoopTotal(Collector):
+    """The sum of a ``LoopCounter`` over all its labels, under a name of its own."""
+
+    def __init__(self, name: str, documentation: str, counter: LoopCounter) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._counter = counter
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Yield the current sum, from a copy: a scrape runs in another thread."""
+        yield CounterMetricFamily(self._name, self._documentation, value=sum(self._counter.totals().values()))
+
+    def describe(self) -> Iterator[CounterMetricFamily]:
+        """Yield the name, so that the registry refuses another collector of this name."""
+        yield CounterMetricFamily(self._name, self._documentation)
+
+
 class MergedHistogram(Collector):
     """A histogram of observations that others counted by the same ``bounds``; only the loop's thread updates it."""
 

@@ -35,6 +35,10 @@ class RecentErrors:
         known.count += 1
         known.at, known.image_id = self._now(), image_id
 
+    def totals(self) -> dict[str, int]:
+        """Return the number of errors by code."""
+        return {code: error.count for code, error in self._by_code.items()}
+
     def newest(self) -> list[RecentError]:
         """Return the errors, the latest first."""
         return sorted(self._by_code.values(), key=lambda error: -error.at)

@@ -14,6 +14,7 @@ Level = Literal["bad", "warning"]
 _WINDOW: Final = 12  # points of five seconds: a minute
 _BAD_SHARE: Final = 0.05
 _LATE: Final = 60  # seconds
+_CREDENTIALS: Final = "credentials"  # of the checks: down in the last fifth of their life
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +66,18 @@ def _of_state(seen: Observations) -> Iterable[Symptom]:
     if seen.is_draining:
         yield Symptom("draining", "bad")
     for name, state in seen.checks.items():
-        if state != "ok":
+        if state != "ok" and name != _CREDENTIALS:
             yield Symptom("dependency_down", "bad", {"dependency": name})
     for bucket in seen.paused_buckets:
         yield Symptom("bucket_paused", "bad", {"bucket": bucket})
     if abs(seen.clock_difference) >= TOLERATED:
         yield Symptom("clock_differs", "warning", {"seconds": round(seen.clock_difference)})
-    if seen.credentials_left is not None and seen.credentials_left < _LATE * 5:
-        yield Symptom("credentials_end", "warning", {"seconds": round(seen.credentials_left)})
+    left = seen.credentials_left
+    if left is not None and (left < _LATE * 5 or seen.checks.get(_CREDENTIALS, "ok") != "ok"):
+        if left > 0:
+            yield Symptom("credentials_end", "warning", {"seconds": round(left)})
+        else:
+            yield Symptom("credentials_ended", "bad")
     if seen.trigger_installed == 0:
         yield Symptom("trigger_missing", "warning")
     if seen.renewal_lag > _LATE:

@@ -42,6 +42,8 @@ class DeadEntry(Generic[T]):
 def _printable(reason: Any) -> str:
     """Return the reason on one line, safe to print on a terminal."""
     text = str(reason)[:_LONGEST_REASON]
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 

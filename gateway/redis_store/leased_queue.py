@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
 from gateway.redis_store.dead_entry import DeadEntry
@@ -176,13 +177,19 @@ class LeasedQueue(Generic[T]):
         found: dict[T, DeadEntry[T]] = {}
         cursor: int | None = None
         while cursor != 0 and len(found) < most:
-            cursor, entries = await self._scan_dead(cursor or 0)
+            cursor, entries = await self._scan_dead(cursor or 0, min(most, _SCANNED_AT_ONCE))
             items, _ = self._codec.decode_all(entries)
-            found |= {item: DeadEntry.decode(item, entries[word]) for word, item in items.items()}
-        return list(found.values())[:most]
+            shown = islice(items.items(), most - len(found))
+            found |= {item: DeadEntry.decode(item, entries[word]) for word, item in shown}
+        return list(found.values())
 
-    async def requeue(self, now: float) -> int:
-        """Make the whole dead list due now and return their number; entries that stand for no item are removed."""
+    async def requeue(self, now: float, chosen: Sequence[T] | None = None) -> int:
+        """Make the dead list due now and return the number of entries; those that stand for no item are removed.
+
+        With ``chosen``, make only those items due that are on the list.
+        """
+        if chosen is not None:
+            return await self._requeue_chosen(now, [self._codec.encode(item) for item in chosen])
         moved = 0
         cursor: int | None = None
         while cursor != 0:
@@ -199,13 +206,22 @@ class LeasedQueue(Generic[T]):
                     await self._guard.client.hdel(self._dead, *garbage)
         return moved
 
-    async def _scan_dead(self, cursor: int) -> tuple[int, dict[bytes, bytes]]:
-        """Return the cursor of the next page of the dead list, and this page.
+    async def _requeue_chosen(self, now: float, words: Sequence[str]) -> int:
+        async with self._guard.bounded():
+            entries = await self._guard.client.hmget(self._dead, words)
+            dead = [word for word, entry in zip(words, entries, strict=True) if entry is not None]
+            if not dead:
+                return 0
+            await self._guard.client.zadd(self._queue, dict.fromkeys(dead, now))  # first, as in requeue()
+            return int(await self._guard.client.hdel(self._dead, *dead))
+
+    async def _scan_dead(self, cursor: int, most: int = _SCANNED_AT_ONCE) -> tuple[int, dict[bytes, bytes]]:
+        """Return the cursor of the next page of the dead list, and this page, of ``most`` entries or some more.
 
         Only cursor 0 is the end: pages in between may be empty (HSCAN, Redis).
         """
         async with self._guard.bounded():
-            cursor, entries = await self._guard.client.hscan(self._dead, cursor=cursor, count=_SCANNED_AT_ONCE)
+            cursor, entries = await self._guard.client.hscan(self._dead, cursor=cursor, count=most)
         return int(cursor), entries
 
     async def next_due(self) -> float | None:

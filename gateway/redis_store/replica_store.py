@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.redis_store.guarded_client import GuardedRedis
+from gateway.redis_store.guarded_client import GuardedRedis, WrongType
 
 _LIFE: Final = 30  # seconds without a new point after which a replica is left out
 _MOST_REPLICAS: Final = 100
@@ -58,14 +58,23 @@ class ReplicaStore:
         self._published: str | None = None
 
     async def publish(self, point: ReplicaPoint) -> None:
-        """Replace the last point of this replica, and drop the replicas that are gone."""
-        member = point.encode()
+        """Replace the last point of this replica, and drop the replicas that are gone.
+
+        A value of the wrong type under the key is deleted, so that the next point can be published.
+        """
+        try:
+            await self._replace(point.encode(), point.at)
+        except WrongType:
+            await self._guard.remove_unless(b"zset", [self._key])
+            raise
+
+    async def _replace(self, member: str, at: float) -> None:
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=True)
             if self._published is not None:
                 pipeline.zrem(self._key, self._published)
-            pipeline.zadd(self._key, {member: point.at})
-            pipeline.zremrangebyscore(self._key, "-inf", point.at - _LIFE)
+            pipeline.zadd(self._key, {member: at})
+            pipeline.zremrangebyscore(self._key, "-inf", at - _LIFE)
             pipeline.zremrangebyrank(self._key, 0, -_MOST_REPLICAS - 1)
             pipeline.expire(self._key, _LIFE)
             self._published = member  # also if no answer comes: Redis may have added it

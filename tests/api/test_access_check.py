@@ -221,7 +221,8 @@ async def test_expired_cos_credentials_do_not_matter(start_gateway: StartGateway
 
 
 @pytest.mark.parametrize(
-    "image_id", ["-bad", "", "a%2Fb", "a/b", "//", "%00", "%ff", "a%20b", "x" * 129, "..", "%2e%2e", "{", "%"]
+    "image_id",
+    ["-bad", "", "a%2Fb", "a/b", "//", "%00", "%0A", "a%0Db", "%ff", "a%20b", "x" * 129, "..", "%2e%2e", "{", "%"],
 )
 @pytest.mark.parametrize("method", METHODS)
 async def test_a_malformed_id_is_a_403(gateway: RunningGateway, image_id: str, method: str) -> None:

@@ -2,19 +2,30 @@
 
 import json
 import logging
+import re
 import time
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
+from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
+import gateway as package
 from gateway.api import app_keys
 from gateway.metrics.collectors import Metrics
+from gateway.ops.health import Health, Probe
+from gateway.origin.client import OriginClient
 from gateway.presign.signed_image import ImageVariant
-from tests.conftest import ADMIN_TOKEN, JWT_SECRET, SECRET_KEY, Images, RunningGateway, StartGateway
+from tests.conftest import ADMIN_TOKEN, BUCKET, JWT_SECRET, SECRET_KEY, Images, RunningGateway, StartGateway
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 CONSOLE = "/api/v1/monitoring/console"
+SCRIPT = Path(package.__file__).parent / "web" / "console" / "console.js"
+# Seconds between two polls of the page.
+POLL = int(re.findall(r"^const POLL = (\d+);", SCRIPT.read_text(encoding="utf-8"), flags=re.MULTILINE)[0]) / 1000
 
 
 async def data(gateway: RunningGateway, path: str = CONSOLE) -> dict[str, Any]:
@@ -42,6 +53,25 @@ async def test_requests_become_points_and_errors_name_their_last_image(gateway: 
     assert all(light["seconds"] >= 0 for light in shown["dependencies"])
     later = await data(gateway, f"{CONSOLE}?since={int(time.time()) + 1}")
     assert later["points"] == {"fine": [], "coarse": []}
+
+
+async def test_credentials_are_shown_with_their_life_and_their_buckets(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway()
+    never_end = {"source": "static", "buckets": [BUCKET], "state": "ok", "seconds_left": None, "reason": None}
+    assert (await data(gateway))["credentials"] == [never_end]
+    ends = int(time.time()) + 2000
+    other = {"region": "ap-beijing", "credentials": {"source": "file", "path": "/never/there.json"}}
+    gateway = await start_gateway(
+        cos={"token": "t", "token_expires_at": ends, "buckets": {"other-1250000000": other}},
+        redis={"entry_key": "k" * 32},
+    )
+    shown = await data(gateway)
+    first, second = shown["credentials"]
+    assert (first["state"], second["state"]) == ("ok", "ended")
+    assert 1990 <= first["seconds_left"] <= 2000
+    assert (second["source"], second["buckets"], second["seconds_left"]) == ("file", ["other-1250000000"], 0)
+    assert "/never/there.json" in second["reason"]
+    assert {"name": "credentials_ended", "level": "bad", "values": {}} in shown["symptoms"]
 
 
 async def test_errors_of_the_admin_port_are_not_among_those_of_clients(gateway: RunningGateway) -> None:
@@ -175,3 +205,57 @@ def _seconds_of_a_scrape(registry: CollectorRegistry) -> float:
     started = time.thread_time()
     generate_latest(registry)
     return time.thread_time() - started
+
+
+def _probing_each_time(app: web.Application) -> None:
+    """Probe the dependencies at each poll, as polls five seconds apart find it."""
+
+    async def health(app: web.Application) -> AsyncIterator[None]:
+        bucket = app[app_keys.HOSTS].origin_of(BUCKET, "ap-guangzhou").base + "/"
+        probes: dict[str, Probe] = {
+            "postgres": app[app_keys.CATALOG].try_query,
+            "redis": app[app_keys.REDIS].ping,
+            "cos": lambda: _probe(app[app_keys.ORIGIN], bucket),
+        }
+        app[app_keys.HEALTH] = Health(probes, app[app_keys.METRICS], max_age=0)
+        yield
+
+    app.cleanup_ctx.append(health)
+
+
+async def _probe(origin: OriginClient, url: str) -> None:
+    await origin.probe(url)
+
+
+async def test_an_open_page_costs_under_a_hundredth_of_a_core(
+    start_gateway: StartGateway, redis_client: "redis.Redis"
+) -> None:
+    """A day of points, ten thousand dead renewals, a hundred replicas; the emulator and the client count as well."""
+    gateway = await start_gateway(extend=_probing_each_time)
+    now = time.time()
+    entry = json.dumps({"reason": "no such key", "at": now, "attempts": 5})
+    redis_client.hset("image:refresh:dead", mapping={f"i{number}": entry for number in range(10_000)})
+    redis_client.zadd("image:replicas", {json.dumps([f"replica-{number}", now, 1, 0]): now for number in range(100)})
+    redis_client.expire("image:replicas", 1000)
+    metrics, history = gateway.app[app_keys.METRICS], gateway.app[app_keys.HISTORY]
+    statuses = ("200", "206", "304", "404", "502")
+    for step in range(12 * 1440):
+        for status in statuses:
+            metrics.requests.record("short", "stream", status, 0.01, 0.005)
+            metrics.origin_requests.add((status,))
+        history.record(now - 5 * (12 * 1440 - step))
+
+    async def seconds(path: str, times: int) -> float:
+        """Return the processor time of one request, this one of a client included."""
+        started = time.process_time()
+        for _ in range(times):
+            assert (await gateway.get(path, admin=True)).status == 200
+        return (time.process_time() - started) / times
+
+    poll = f"{CONSOLE}?since={int(now) - 5}"
+    await seconds(poll, 3)
+    each, first, least = await seconds(poll, 40), await seconds(CONSOLE, 5), await seconds("/healthz", 40)
+    figures = f"processor time: {each * 1000:.1f} ms a poll, {first * 1000:.1f} the first, {least * 1000:.1f} /healthz"
+    assert each - least < 0.01 * POLL, figures
+    assert each < first / 2, f"a poll sends what is new; {figures}"
+    logging.getLogger(__name__).info(figures)

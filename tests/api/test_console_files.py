@@ -1,11 +1,13 @@
 """The console's page and its files: what is served, to whom, and what is shipped."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
 
 import gateway as package
+from gateway.errors import GatewayError
 from tests.conftest import RunningGateway
 
 CONSOLE = Path(package.__file__).parent / "web" / "console"
@@ -19,13 +21,34 @@ async def test_the_page_and_every_file_that_it_names_are_served(gateway: Running
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
     assert page.headers["X-Frame-Options"] == "DENY"
-    for name in ("console.js", "charts.js", "words.js", "console.css", "uPlot.js", "uPlot.css"):
-        assert (await gateway.get(f"/console/{name}", admin=True)).status == 200
+    text = page.body.decode()
+    named = set(re.findall(r'(?:href|src)="console/([^"]+)"', text))
+    imported = {
+        name for script in CONSOLE.glob("*.js") for name in re.findall(r'from "\./(.+)"', script.read_text("utf-8"))
+    }
+    assert {"console.js", "uPlot.js", "uPlot.css", "console.css"} <= named
+    assert {script.name for script in CONSOLE.glob("*.js")} <= named | imported
+    for name in named | imported:
+        assert (await gateway.get(f"/console/{name}", admin=True)).status == 200, name
     assert (await gateway.get("/console/uPlot.LICENSE", admin=True)).status == 404
     assert (await gateway.get("/console/..%2fpackage.json", admin=True)).status == 404
 
 
-@pytest.mark.parametrize("path", ["/", "/console/console.js"])
+async def test_every_error_code_has_its_heading_on_a_page_without_scripts(gateway: RunningGateway) -> None:
+    page = await gateway.get("/docs/errors", admin=True)
+    assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    text = page.body.decode()
+    pending, codes = [GatewayError], set()
+    while pending:
+        error = pending.pop()
+        codes.add(error.code)
+        pending += error.__subclasses__()
+    assert {code for code in codes if f'<section id="{code}"><h2>' not in text} == set()
+    assert "<script" not in text
+    assert "](" not in text
+
+
+@pytest.mark.parametrize("path", ["/", "/console/console.js", "/docs/errors"])
 async def test_a_page_of_another_name_is_refused(gateway: RunningGateway, path: str) -> None:
     assert (await gateway.get(path, admin=True, headers={"Host": "evil.example"})).status == 403
 

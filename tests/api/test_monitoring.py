@@ -294,3 +294,75 @@ async def test_pages_of_other_sites_can_read_no_response_of_the_admin_port(gatew
     for path in ("/api/v1/monitoring/queue", "/api/v1/monitoring/stats", "/nothing", "/readyz"):
         answer = await gateway.request("GET", path, admin=True, headers={"Origin": "https://page.example"})
         assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_chosen_dead_renewals_are_requeued(gateway: RunningGateway, redis_client: "redis.Redis") -> None:
+    entry = json.dumps({"reason": "no row", "at": time.time(), "attempts": 5})
+    redis_client.hset("image:refresh:dead", mapping=dict.fromkeys(("a", "a|card@64.webp", "b"), entry))
+    path = "/api/v1/monitoring/queue/requeue"
+    chosen = [
+        {"image_id": "a", "style": "card@64.webp"},
+        {"image_id": "b", "style": None},
+        {"image_id": "never-there", "style": None},
+    ]
+    assert (await gateway.request("POST", path, admin=True, json={"entries": chosen})).status == 401
+    answer = await gateway.request("POST", path, admin=True, json={"entries": chosen}, headers=ADMIN)
+    assert answer.json()["data"] == {"requeued": 2}
+    assert redis_client.hkeys("image:refresh:dead") == [b"a"]
+    assert await gateway.app[app_keys.REFRESH_QUEUE].due_at(ImageVariant("never-there")) is None
+    again = await gateway.request("POST", path, admin=True, json={"entries": chosen}, headers=ADMIN)
+    assert again.json()["data"] == {"requeued": 0}
+    rest = await gateway.request("POST", path, admin=True, json={}, headers=ADMIN)
+    assert rest.json()["data"] == {"requeued": 1}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        [],
+        {"entries": []},
+        {"entries": "a"},
+        {"entries": ["a"]},
+        {"entries": [{"image_id": "a"}]},
+        {"entries": [{"image_id": "a\0b", "style": None}]},
+        {"entries": [{"image_id": "a", "style": "card|b"}]},
+        {"entries": [{"image_id": "a", "style": 1}]},
+        {"entries": [{"image_id": "a", "style": None}] * 101},
+        {"image_ids": ["a"]},
+    ],
+)
+async def test_an_invalid_choice_requeues_nothing(
+    gateway: RunningGateway, redis_client: "redis.Redis", body: Any
+) -> None:
+    redis_client.hset("image:refresh:dead", "a", json.dumps({"reason": "x", "at": 1, "attempts": 5}))
+    answer = await gateway.request("POST", "/api/v1/monitoring/queue/requeue", admin=True, json=body, headers=ADMIN)
+    assert answer.status == 400
+    assert redis_client.hlen("image:refresh:dead") == 1
+
+
+async def test_the_admin_signs_a_new_url_of_any_image(gateway: RunningGateway, images: Images) -> None:
+    await images.add("a", owner="alice", public=False)
+    path = "/api/v1/images/a/url/refresh"
+    for headers in ({}, {"Authorization": f"Bearer {token_for('alice')}"}):
+        assert (await gateway.request("POST", path, admin=True, headers=headers)).status == 401
+    assert gateway.sample("presigns_total") == 0
+    answer = await gateway.request("POST", path, admin=True, headers=ADMIN)
+    data = answer.json()["data"]
+    assert (answer.status, data.keys()) == (200, {"image_id", "url", "expires_at"})
+    assert (await gateway.get("/api/v1/images/a/url", user="alice")).json()["data"]["url"] == data["url"]
+    async with gateway.session.get(data["url"]) as object_:
+        assert await object_.read() == b"bytes of an image"
+    status = (await gateway.get("/api/v1/images/a/status", user="alice")).json()["data"]
+    assert status["refresh_count"] == 1
+    for unknown, code in (("never-there", "image_not_found"), ("a%00b", "invalid_image_id")):
+        refused = await gateway.request("POST", f"/api/v1/images/{unknown}/url/refresh", admin=True, headers=ADMIN)
+        assert refused.json()["code"] == code
+    assert (await gateway.get(path, admin=True, headers=ADMIN)).status == 405
+    assert "OPTIONS" not in (await gateway.get(path, admin=True)).headers["Allow"]
+
+
+async def test_entries_choose_no_purges(gateway: RunningGateway) -> None:
+    path, body = "/api/v1/monitoring/queue/requeue?queue=purges", {"entries": [{"image_id": "a", "style": None}]}
+    answer = await gateway.request("POST", path, admin=True, json=body, headers=ADMIN)
+    assert (answer.status, answer.json()["message"]) == (400, "entries choose renewals, not purges")

@@ -71,7 +71,17 @@ async def test_an_image_arrives_whole_with_the_header_fields_of_the_contract(
     assert answer.headers["Last-Modified"] == MODIFIED
     assert answer.headers["Content-Length"] == str(len(DATA))
     assert answer.headers["Cache-Status"].startswith("image-gateway; fwd=")
-    assert gateway.sample("response_bytes_total") == len(DATA)
+    assert gateway.sample("response_bytes_total") == gateway.sample("sent_bytes_total", source="cos") == len(DATA)
+
+
+async def test_bytes_are_counted_by_where_they_were(gateway: RunningGateway, images: Images, cat: None) -> None:
+    large = b"x" * 3_000_000  # more than memory keeps
+    await images.add("large", large)
+    for path in ("/i/cat", "/i/cat", "/i/large", "/i/large"):
+        assert (await gateway.get(path)).status == 200
+    assert (await gateway.get("/i/cat", headers={"Range": "bytes=0-9"})).status == 206
+    assert gateway.sample("sent_bytes_total", source="memory") == len(DATA) + 10
+    assert gateway.sample("sent_bytes_total", source="cos") == len(DATA) + 2 * len(large)
 
 
 @pytest.mark.parametrize("size", [0, 1, 65535, 65536, 65537, 131072, 131073, 3_000_000])

@@ -13,11 +13,18 @@ def test_a_point_has_what_happened_since_the_one_before() -> None:
     metrics.requests.record("short", "stream", "200", 0.02, None)
     metrics.requests.record("proxy", "stream", "502", 0.02, None)
     metrics.requests.record("url", "none", "200", 9, None)  # no image
-    metrics.response_bytes.add(amount=7)
+    metrics.sent_bytes.add(("memory",), 7)
+    metrics.recent_errors.record("origin_unavailable", "a")
     metrics.origin_errors.add(("pictures", "AccessDenied"))
     point = history.record(105)
     assert (point.at, point.span) == (105, 5)
-    assert point.counts == {"status 200": 1, "status 502": 1, "bytes": 7, "cos_error pictures AccessDenied": 1}
+    assert point.counts == {
+        "status 200": 1,
+        "status 502": 1,
+        "bytes memory": 7,
+        "error origin_unavailable": 1,
+        "cos_error pictures AccessDenied": 1,
+    }
     idle = history.record(110)
     assert (idle.counts, idle.quantiles) == ({}, None)
     assert history.fine(since=105) == [idle]
@@ -37,12 +44,12 @@ def test_twelve_points_make_a_minute_and_both_kinds_are_bounded() -> None:
     metrics = Metrics()
     history = History(metrics, 0)
     for number in range(1, 12 * 1500 + 1):
-        metrics.response_bytes.add()
+        metrics.sent_bytes.add(("cos",))
         history.record(5 * number)
     assert len(history.fine()) == 180
     coarse = history.coarse()
     assert len(coarse) == 1440
-    assert (coarse[-1].at, coarse[-1].span, coarse[-1].counts) == (90_000, 60, {"bytes": 12})
+    assert (coarse[-1].at, coarse[-1].span, coarse[-1].counts) == (90_000, 60, {"bytes cos": 12})
 
 
 def test_a_gauge_is_read() -> None:

@@ -13,3 +13,4 @@ def test_each_code_has_its_number_and_its_last_image_and_the_latest_is_first() -
         {"code": "origin_timeout", "count": 2, "at": 3.0, "image_id": "b"},
         {"code": "image_not_found", "count": 1, "at": 2.0, "image_id": None},
     ]
+    assert errors.totals() == {"origin_timeout": 2, "image_not_found": 1}

@@ -38,6 +38,11 @@ def test_a_gateway_that_is_well_has_none() -> None:
         ({"paused_buckets": ["b"]}, Symptom("bucket_paused", "bad", {"bucket": "b"})),
         ({"clock_difference": -600.2}, Symptom("clock_differs", "warning", {"seconds": -600})),
         ({"credentials_left": 299.0}, Symptom("credentials_end", "warning", {"seconds": 299})),
+        (
+            {"credentials_left": 900.0, "checks": {"credentials": "down"}},
+            Symptom("credentials_end", "warning", {"seconds": 900}),
+        ),
+        ({"credentials_left": 0.0, "checks": {"credentials": "down"}}, Symptom("credentials_ended", "bad")),
         ({"trigger_installed": 0.0}, Symptom("trigger_missing", "warning")),
         ({"renewal_lag": 61.0}, Symptom("renewals_late", "warning", {"seconds": 61})),
         ({"dead": 3.0}, Symptom("renewals_dead", "warning", {"count": 3})),

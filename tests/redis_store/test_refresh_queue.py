@@ -1,6 +1,7 @@
 """The queue: ordered by time, claimed under a lease, losing nothing (LESSONS.md section 2)."""
 
 import asyncio
+import json
 
 import redis
 
@@ -137,3 +138,13 @@ async def test_a_key_of_the_wrong_type_is_repaired(tier: Tier, redis_client: "re
     await tier.queue.schedule({A: NOW})
     assert await tier.queue.first(10) == [Claim(A, NOW)]
     assert await tier.queue.next_due() == NOW
+
+
+async def test_chosen_dead_entries_are_due_again_and_nothing_else(tier: Tier, redis_client: "redis.Redis") -> None:
+    entry = json.dumps({"reason": "x", "at": NOW, "attempts": 5})
+    redis_client.hset("image:refresh:dead", mapping=dict.fromkeys(("a", "a|card", "b"), entry))
+    styled = ImageVariant("a", "card")
+    assert await tier.queue.requeue(NOW, [styled, ImageVariant("never-there")]) == 1
+    assert await tier.queue.first(10) == [Claim(styled, NOW)]
+    assert {entry.item for entry in await tier.queue.dead()} == {ImageVariant("a"), ImageVariant("b")}
+    assert await tier.queue.requeue(NOW, [ImageVariant("never-there")]) == 0

@@ -1,7 +1,11 @@
 """The points of the replicas in a real Redis."""
 
+import logging
+
+import pytest
 import redis
 
+from gateway.redis_store.guarded_client import WrongType
 from gateway.redis_store.replica_store import ReplicaPoint, ReplicaStore
 from tests.tier import Tier
 
@@ -39,3 +43,19 @@ async def test_what_others_wrote_is_left_out_or_made_printable(tier: Tier, redis
     redis_client.zadd(KEY, {**dict.fromkeys(hostile, NOW), '["a\\u001b\\u202e<b>", 1, 2, 3]': NOW})
     redis_client.expire(KEY, 30)
     assert await ReplicaStore(tier.guard).read(NOW) == [ReplicaPoint("a??<b>", 1, 2, 3)]
+
+
+async def test_a_value_of_the_wrong_type_is_reported_and_replaced(
+    tier: Tier, redis_client: "redis.Redis", caplog: pytest.LogCaptureFixture
+) -> None:
+    redis_client.set(KEY, "x", ex=1000)
+    store = ReplicaStore(tier.guard)
+    caplog.set_level(logging.WARNING)
+    with pytest.raises(WrongType):
+        await store.read(NOW)
+    assert redis_client.get(KEY) == b"x"  # whoever only reads changes nothing
+    with pytest.raises(WrongType):
+        await store.publish(point("one", NOW))
+    assert "redis key removed: key=image:replicas type=string expected=zset" in caplog.messages
+    await store.publish(point("one", NOW + 5))
+    assert await store.read(NOW + 5) == [point("one", NOW + 5)]

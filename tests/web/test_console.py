@@ -1,22 +1,29 @@
 """The console in a real browser, in every state of the gateway."""
 
+import asyncio
 import json
+import re
+import shlex
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 from playwright.async_api import Browser, Page, Route, expect
 
 from gateway.api import app_keys
 from gateway.metrics.history import History
 from gateway.presign.signed_image import ImageVariant
-from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway
+from tests.conftest import ADMIN_TOKEN, BUCKET, Images, RunningGateway, StartGateway
 from tests.web.conftest import on_one_loop
 from tests.web.test_looks import AXE
 
 HOSTILE = "<img src=x onerror=\"document.title='broken'\">"
+CHARTS = 8
+WORDS = Path("gateway/web/console/words.js")
 
 
 @dataclass
@@ -26,18 +33,38 @@ class ConsolePage:
     page: Page
     errors: list[str] = field(default_factory=list)
 
-    async def open(self, gateway: RunningGateway) -> None:
+    async def open(self, gateway: RunningGateway, *, token: str = "") -> None:
         await self.page.goto(gateway.ports.admin + "/")
         await expect(self.page.locator("#sentence")).not_to_be_empty()
+        if token:
+            await self.page.fill("#token", token)
+
+    async def press(self, name: str) -> None:
+        await self.page.get_by_role("button", name=name, exact=True).click()
+
+    async def says(self, text: str | re.Pattern[str]) -> None:
+        await expect(self.page.locator("#notice")).to_have_text(text)
 
     async def look(self, folder: Path, name: str) -> None:
         """Check accessibility in both schemes, and leave a screenshot of each: to look at, name ``--basetemp``."""
-        for scheme in ("light", "dark"):
+        await self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        for scheme, rules in (("light", "{}"), ("dark", "{runOnly: ['color-contrast']}")):
             await self.page.emulate_media(color_scheme="light" if scheme == "light" else "dark")
-            await self.page.evaluate(AXE.read_text(encoding="utf-8"))
-            found = await self.page.evaluate("axe.run().then(({violations}) => violations)")
+            found = await self.page.evaluate(f"axe.run({rules}).then(({{violations}}) => violations)")
             assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
             await self.page.screenshot(path=folder / f"{name}-{scheme}.png", full_page=True)
+
+    async def look_on_a_phone(self, folder: Path, name: str) -> None:
+        """As ``look``, on a narrow screen, which the page must fit."""
+        await self.page.set_viewport_size({"width": 360, "height": 740})
+        fits = """() => {
+          const width = document.documentElement.clientWidth;
+          const cards = [...document.querySelectorAll(".card, figure")];
+          return cards.every((one) => one.getBoundingClientRect().right < width)
+            && document.documentElement.scrollWidth <= width;
+        }"""
+        assert await self.page.evaluate(fits)
+        await self.look(folder, f"{name}-phone")
 
 
 @on_one_loop()
@@ -53,6 +80,44 @@ async def console(browser: Browser) -> AsyncIterator[ConsolePage]:
     assert [one for one in console.errors if not one.startswith("Failed to load resource")] == []
 
 
+async def change_answer(page: Page, change: Callable[[Any], object]) -> None:
+    """Apply ``change`` to what the page polls."""
+
+    async def changed(route: Route) -> None:
+        answer = await route.fetch()
+        body = await answer.json()
+        change(body["data"])
+        await route.fulfill(response=answer, json=body)
+
+    await page.route("**/monitoring/console?*", changed)
+
+
+def busy_quarter(metrics: Any, now: float) -> History:
+    """Return points of traffic and errors of all kinds up to ``now``."""
+    past = History(metrics, now - 900)
+    codes = ("image_not_found", "origin_timeout", "origin_unavailable", "overloaded", "unauthorized", "not_an_image")
+    for step in range(1, 180):
+        for number in range(20 + step % 30):
+            metrics.requests.record("short", "stream", "502" if number > 45 else "200", 0.004 * number, None)
+        metrics.url_cache_lookups.add(("local", "hit"), 30)
+        metrics.url_cache_lookups.add(("redis", "miss"), 1 + step % 7)
+        metrics.sent_bytes.add(("memory",), 900_000 * (1 + step % 5))
+        metrics.sent_bytes.add(("cos",), 400_000 * (1 + step % 3))
+        metrics.origin_requests.add(("200",), 10 + step % 11)
+        metrics.origin_requests.add(("404",), step % 4)
+        metrics.client_loads.add(("loaded",), 40 + step % 9)
+        metrics.client_loads.add(("recovered",), step % 6)
+        for number, code in enumerate((*codes, "origin_refused")):
+            for _ in range((step % 20) // (number + 1)):
+                metrics.recent_errors.record(code, f"image-{number}")
+        past.record(now - 900 + 5 * step)
+    return past
+
+
+def points_of(past: History) -> dict[str, Any]:
+    return {kind: [one.as_json() for one in getattr(past, kind)()] for kind in ("fine", "coarse")}
+
+
 async def test_a_gateway_that_serves_is_well(
     console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes, tmp_path: Path
 ) -> None:
@@ -64,40 +129,47 @@ async def test_a_gateway_that_serves_is_well(
     await recorder.once()
     await console.open(gateway)
     await expect(console.page.locator("#sentence")).to_have_text("All is well.")
-    await expect(console.page.locator("#lights .good")).to_have_count(3)
-    await expect(console.page.locator("#charts canvas")).to_have_count(7)
+    await expect(console.page.locator("#lights .good")).to_have_text(
+        [
+            re.compile("^postgres · ok"),
+            re.compile("^cos · ok"),
+            re.compile("^redis · ok"),
+            re.compile(r"^credentials \(static\) · ok · do not end"),
+            re.compile("^clock · as COS"),
+        ]
+    )
+    await expect(console.page.locator("#charts canvas")).to_have_count(CHARTS)
     await expect(console.page.locator("#replicas tbody tr")).to_have_count(1)
     await console.look(tmp_path, "serving")
 
 
-async def test_the_charts_draw_the_points_of_the_chosen_time(
+async def test_the_charts_draw_the_points_of_the_chosen_time_with_one_cursor(
     console: ConsolePage, gateway: RunningGateway, tmp_path: Path
 ) -> None:
-    now = time.time()
-    metrics = gateway.app[app_keys.METRICS]
-    past = History(metrics, now - 900)
-    for step in range(1, 180):
-        for number in range(20 + step % 30):
-            metrics.requests.record("short", "stream", "502" if number > 45 else "200", 0.004 * number, None)
-        metrics.url_cache_lookups.add(("local", "hit"), 30)
-        metrics.url_cache_lookups.add(("redis", "miss"), 1 + step % 7)
-        metrics.response_bytes.add(amount=100_000 * (1 + step % 5))
-        past.record(now - 900 + 5 * step)
-
-    async def add_past(route: Route) -> None:
-        answer = await route.fetch()
-        body = await answer.json()
-        body["data"]["points"] = {kind: [one.as_json() for one in getattr(past, kind)()] for kind in ("fine", "coarse")}
-        await route.fulfill(response=answer, json=body)
-
-    await console.page.route("**/monitoring/console?*", add_past)
+    page, past = console.page, busy_quarter(gateway.app[app_keys.METRICS], time.time())
+    await change_answer(page, lambda data: data.update(points=points_of(past)))
     await console.open(gateway)
-    drawn = """() => [...document.querySelectorAll("#charts canvas")].map((one) => one.toDataURL())"""
+    legends = page.locator("#charts .legend")
+    await expect(legends.nth(4)).to_contain_text("image_not_found")
+    await expect(legends.nth(4)).to_contain_text("others")
+    await expect(legends.nth(5)).to_contain_text("from memory")
+    await expect(page.locator("#cursor")).to_have_text("newest")
+    newest = await legends.all_inner_texts()
+    await page.locator("#charts .u-over").nth(1).hover(position={"x": 60, "y": 40})
+    await expect(page.locator("#cursor")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
+    under_cursor = await legends.all_inner_texts()
+    assert [one != other for one, other in zip(newest, under_cursor, strict=True)] == [True] * CHARTS
     await console.look(tmp_path, "charts")
-    quarter = await console.page.evaluate(drawn)
-    await console.page.select_option("#window", "60")
-    await console.page.wait_for_function(f"(before) => ({drawn})()[0] !== before", arg=quarter[0])
-    await console.page.unroute_all(behavior="wait")
+    await page.mouse.move(1, 1)
+    await expect(page.locator("#cursor")).to_have_text("newest")
+    drawn = """() => [...document.querySelectorAll("#charts canvas")].map((one) => one.toDataURL())"""
+    for seconds in ("60", "86400"):
+        before = await page.evaluate(drawn)
+        await page.select_option("#window", seconds)
+        await page.wait_for_function(f"(before) => ({drawn})().every((one, at) => one !== before[at])", arg=before)
+    await page.select_option("#language", "zh")
+    await console.look_on_a_phone(tmp_path, "charts-zh")
+    await page.unroute_all(behavior="wait")
 
 
 async def test_a_gateway_without_redis_says_so_in_both_languages(
@@ -107,12 +179,21 @@ async def test_a_gateway_without_redis_says_so_in_both_languages(
     sentence = console.page.locator("#sentence")
     await expect(sentence).to_have_text("redis does not answer.")
     await expect(console.page.locator("#queue")).to_contain_text("Redis does not answer")
+    await expect(console.page.locator("#lights .bad")).to_contain_text("redis · down")
     await console.page.select_option("#language", "zh")
     await expect(sentence).to_have_text("redis 没有响应。")
     await expect(console.page.locator("html")).to_have_attribute("lang", "zh-CN")
-    await console.page.set_viewport_size({"width": 360, "height": 740})
-    assert await console.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    await console.look(tmp_path, "redis-away")
+    await console.look_on_a_phone(tmp_path, "redis-away")
+
+
+def test_both_languages_have_the_same_words() -> None:
+    english, chinese = (
+        dict(re.findall(r'^ {4}(\w+):\s+"(.*)",$', part, flags=re.MULTILINE))
+        for part in WORDS.read_text(encoding="utf-8").split("  zh: {")
+    )
+    values = {name: sorted(re.findall(r"\{\w+\}", text)) for name, text in english.items()}
+    assert values == {name: sorted(re.findall(r"\{\w+\}", text)) for name, text in chinese.items()}
+    assert len(values) > 100
 
 
 async def test_a_draining_gateway_says_so(console: ConsolePage, gateway: RunningGateway, tmp_path: Path) -> None:
@@ -122,82 +203,277 @@ async def test_a_draining_gateway_says_so(console: ConsolePage, gateway: Running
     await console.look(tmp_path, "draining")
 
 
+async def test_a_gateway_that_stopped_is_said_and_seen_again_when_it_is_back(
+    console: ConsolePage, start_gateway: StartGateway, tmp_path: Path
+) -> None:
+    gateway = await start_gateway()
+    await console.page.clock.install()
+    await console.open(gateway, token=ADMIN_TOKEN)
+    sentence = console.page.locator("#sentence")
+    await expect(sentence).to_have_text("All is well.")
+    await gateway.close()
+    await console.page.clock.run_for(6_000)
+    await expect(sentence).to_have_text(
+        re.compile(r"^The gateway does not answer\. What is shown is from \d\d:\d\d:\d\d")
+    )
+    await expect(console.page.locator("#lights li.old")).to_have_count(5)
+    await console.page.click("#configuration summary")
+    await expect(console.page.locator("#settings")).to_have_text("The gateway does not answer.")
+    await console.press("Debug for ten minutes")
+    await console.says("The gateway does not answer.")
+    await console.look(tmp_path, "stopped")
+    port = int(gateway.ports.admin.rpartition(":")[2])
+    await start_gateway(admin={"port": port, "token": ADMIN_TOKEN})
+    await console.page.clock.run_for(6_000)
+    await expect(sentence).to_have_text("All is well.")
+    await expect(console.page.locator("#lights li.good")).to_have_count(5)
+
+
+async def test_an_error_in_place_of_the_state_is_said(console: ConsolePage, gateway: RunningGateway) -> None:
+    async def fail(route: Route) -> None:
+        await route.fulfill(status=503, json={"code": "unavailable", "message": "not now"})
+
+    await console.page.route("**/monitoring/console?*", fail)
+    await console.open(gateway)
+    await expect(console.page.locator("#sentence")).to_have_text(
+        "The gateway answers with an error: unavailable: not now"
+    )
+
+
+async def test_credentials_that_end_have_a_light(console: ConsolePage, start_gateway: StartGateway) -> None:
+    await console.open(await start_gateway(cos={"token_expires_at": int(time.time()) + 2000, "token": "the-token"}))
+    light = console.page.locator("#lights li", has_text="credentials")
+    await expect(light).to_have_text(re.compile(r"^credentials \(static\) · ok · (2,000|1,9\d\d) s left$"))
+    ending = {"state": "ending", "seconds_left": 42, "reason": "STS does not answer"}
+    await change_answer(console.page, lambda data: data["credentials"][0].update(ending))
+    await console.page.reload()
+    await expect(light).to_have_text("credentials (static) · ending · 42 s left · STS does not answer")
+    await expect(light).to_have_class("warning")
+    await console.page.unroute_all(behavior="wait")
+
+
 async def test_failing_requests_are_the_sentence_and_the_errors_lead_to_their_explanation(
     console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes, tmp_path: Path
 ) -> None:
     await images.add("a", png)
-    images.cos.store.delete(gateway.app[app_keys.SETTINGS].cos.bucket, "objects/a.png")
+    images.cos.store.delete(BUCKET, "objects/a.png")
     assert (await gateway.get("/i/a")).status == 404
     await gateway.app[app_keys.HISTORY_RECORDER].once()
     await console.open(gateway)
-    await expect(console.page.locator("#sentence")).to_contain_text("NoSuchKey")
-    await console.page.get_by_role("button", name="a", exact=True).click()
-    await expect(console.page.locator("#notice")).to_have_text("This needs the admin token.")
-    await console.page.fill("#token", ADMIN_TOKEN)
-    await console.page.get_by_role("button", name="a", exact=True).click()
-    await expect(console.page.locator("#explanation")).to_contain_text('"image_id": "a"')
+    page = console.page
+    await expect(page.locator("#sentence")).to_contain_text("NoSuchKey")
+    await console.press("a")
+    await console.says("This needs the admin token.")
+    await expect(page.locator("#token")).to_be_focused()
+    await page.fill("#token", ADMIN_TOKEN)
+    await console.press("a")
+    await expect(page.locator("#verdict")).to_contain_text("a: 404 image_not_found · COS answered 404 NoSuchKey")
+    await expect(page.locator("#verdict")).to_have_class("bad")
+    await expect(page.locator("#facts dt", has_text="seconds left").first).to_be_visible()
     await console.look(tmp_path, "degraded")
-    await console.page.reload()
-    await expect(console.page.locator("#token")).to_have_value(ADMIN_TOKEN)
+    async with page.expect_popup() as opened:
+        await page.get_by_role("link", name="image_not_found").click()
+    documentation = await opened.value
+    await expect(documentation.locator("section:target h2")).to_have_text("image_not_found · 404")
+    await documentation.screenshot(path=tmp_path / "errors.png")
+    await page.reload()
+    await expect(page.locator("#token")).to_have_value(ADMIN_TOKEN)
+
+
+async def test_an_image_is_explained_for_a_user_and_a_style(
+    console: ConsolePage, start_gateway: StartGateway, images: Images, png: bytes
+) -> None:
+    gateway = await start_gateway(image_styles={"card": {"process": "imageMogr2/thumbnail/{width}x", "widths": [64]}})
+    await images.add("a", png, owner="alice", public=False)
+    await console.open(gateway, token=ADMIN_TOKEN)
+    await console.page.fill("#id", "a")
+    await console.press("Explain")
+    await expect(console.page.locator("#verdict")).to_contain_text("a: 404 image_not_found")
+    await console.page.fill("#user", "alice")
+    await expect(console.page.locator("#found")).to_be_hidden()
+    await console.page.fill("#style", "card@64.webp")
+    await console.press("Explain")
+    await expect(console.page.locator("#verdict")).to_contain_text("a: 200 · the client gets the image")
+    await expect(console.page.locator("#verdict")).to_have_class("good")
+    await expect(console.page.locator("#facts")).to_contain_text("card@64.webp")
+
+
+async def test_the_picture_of_a_private_image_is_shown_to_whoever_has_the_token(
+    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes, tmp_path: Path
+) -> None:
+    await images.add("private", png, owner="alice", public=False)
+    await images.add("broken", b"no picture")
+    await console.open(gateway)
+    page = console.page
+    await page.fill("#id", "private")
+    await console.press("Show the image")
+    await console.says("This needs the admin token.")
+    await page.fill("#token", "wrong")
+    await console.press("Show the image")
+    await console.says(re.compile("^Refused: unauthorized"))
+    await expect(page.locator("#picture img")).to_have_count(0)
+    await page.fill("#token", ADMIN_TOKEN)
+    await console.press("Show the image")
+    await expect(page.locator("#picture figcaption")).to_have_text(f"80 × 60 · image/png · {len(png)} bytes")
+    assert await page.locator("#picture img").evaluate("(image) => image.naturalWidth") == 80
+    await console.press("Explain")
+    await expect(page.locator("#verdict")).to_contain_text("private: 404")
+    await console.press("Show the image")
+    await expect(page.locator("#picture img")).to_be_visible()
+    await console.look(tmp_path, "picture")
+    await page.fill("#id", "broken")
+    await expect(page.locator("#picture img")).to_have_count(0)
+    await console.press("Show the image")
+    await expect(page.locator("#picture figcaption")).to_have_text("The browser cannot show this type: image/png.")
+    await page.fill("#id", "unknown")
+    await console.press("Show the image")
+    await console.says("Refused: image_not_found: there is no such image")
+
+
+async def test_a_new_url_is_signed_with_the_token_and_not_shown(
+    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes
+) -> None:
+    await images.add("a", png, owner="alice", public=False)
+    await console.open(gateway, token="wrong")
+    page = console.page
+    await page.fill("#id", "a")
+    await console.press("Sign a new URL")
+    await console.says(re.compile("^Refused: unauthorized"))
+    assert gateway.sample("presigns_total") == 0
+    await page.fill("#token", ADMIN_TOKEN)
+    await console.press("Sign a new URL")
+    await console.says(re.compile(r"^A new URL was signed; it ends at .*\d\d:\d\d:\d\d\.$"))
+    assert gateway.sample("presigns_total") >= 1
+    assert "q-signature" not in await page.content()
+
+
+@pytest.mark.parametrize("may_copy", [True, False])
+async def test_a_look_up_is_copied_as_a_command_that_works(
+    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes, may_copy: bool
+) -> None:
+    await images.add("a", png)
+    page = console.page
+    await page.add_init_script(
+        "Object.defineProperty(navigator, 'clipboard', {value: "
+        + ("{writeText: async (text) => { window.copied = text; }}" if may_copy else "undefined")
+        + "});"
+    )
+    await console.open(gateway)
+    await console.press("Copy as curl")  # the form says that the id is missing
+    await page.fill("#id", "a")
+    await page.fill("#user", "o'brien $(id)")
+    await console.press("Copy as curl")
+    if may_copy:
+        await console.says("Copied; set TOKEN to the admin token.")
+        command = await page.evaluate("window.copied")
+    else:
+        await console.says("The browser does not let this page copy: the command is selected below.")
+        command = await page.locator("#command").inner_text()
+        assert await page.evaluate("getSelection().toString()") == command
+    assert ADMIN_TOKEN not in command
+    program, *arguments = shlex.split(command.replace("$TOKEN", ADMIN_TOKEN))
+    process = await asyncio.create_subprocess_exec(program, "-s", *arguments, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    assert json.loads(output)["data"]["verdict"]["status"] == 200
 
 
 async def test_ten_thousand_hostile_dead_renewals_are_text_and_tried_again_once_confirmed(
-    console: ConsolePage, gateway: RunningGateway, tmp_path: Path
+    console: ConsolePage, gateway: RunningGateway, redis_client: "redis.Redis", tmp_path: Path
 ) -> None:
     entry = json.dumps({"reason": HOSTILE, "at": time.time(), "attempts": 5})
-    await gateway.app[app_keys.REDIS].client.hset(
-        "image:refresh:dead", mapping={f"i{number}": entry for number in range(10_000)}
-    )
+    redis_client.hset("image:refresh:dead", mapping={f"i{number}": entry for number in range(10_000)})
     gateway.app[app_keys.METRICS].refresh_dead.set(10_000)
+    await gateway.app[app_keys.REFRESH_QUEUE].schedule(
+        {ImageVariant(f"due{number}"): time.time() + 7 * number for number in range(130)}
+    )
     await console.open(gateway)
-    await expect(console.page.locator("#queue")).to_contain_text("10000 failed for good")
-    await expect(console.page.locator("#dead tbody tr")).to_have_count(100)
-    assert await console.page.locator("#dead img").count() == 0
-    await expect(console.page.locator("#dead tbody tr").first).to_contain_text(HOSTILE)
+    page = console.page
+    await expect(page.locator("#queue")).to_contain_text("10,000 failed for good")
+    await expect(page.locator("#shown-dead")).to_have_text("100 of 10,000 are shown.")
+    await expect(page.locator("#dead tbody tr")).to_have_count(100)
+    assert await page.locator("#dead img").count() == 0
+    await expect(page.locator("#dead tbody tr").first).to_contain_text(HOSTILE)
     await console.look(tmp_path, "dead")
-    await console.page.fill("#token", ADMIN_TOKEN)
     queue = gateway.app[app_keys.REFRESH_QUEUE]
-    await console.page.click("#requeue")
-    await console.page.get_by_role("button", name="Cancel").click()
+    await page.click("#requeue")
+    await console.press("Go on")
+    await console.says("This needs the admin token.")
+    await page.fill("#token", ADMIN_TOKEN)
+    await page.click("#requeue")
+    await console.press("Cancel")
     assert (await queue.lengths(time.time())).dead == 10_000
-    await console.page.click("#requeue")
-    await console.page.get_by_role("button", name="Go on").click()
-    await expect(console.page.locator("#notice")).to_have_text("Done.")
+    await page.click("#requeue")
+    await console.press("Go on")
+    await console.says("Done.")
     assert (await queue.lengths(time.time())).dead == 0
-    assert await console.page.title() == "Image gateway"
+    await expect(page.locator("#requeue")).to_be_hidden()
+    assert await page.title() == "Image gateway"
+
+
+async def test_one_dead_renewal_is_explained_and_tried_again(
+    console: ConsolePage, gateway: RunningGateway, redis_client: "redis.Redis", images: Images, png: bytes
+) -> None:
+    await images.add("a", png)
+    entry = json.dumps({"reason": "no row", "at": time.time(), "attempts": 5})
+    redis_client.hset("image:refresh:dead", mapping={"a": entry, "a|card@64.webp": entry, "b": entry})
+    await console.open(gateway, token="wrong")
+    page, queue = console.page, gateway.app[app_keys.REFRESH_QUEUE]
+    row = page.locator("#dead tbody tr", has_text="card@64.webp")
+    await row.get_by_role("button", name="Try again").click()
+    await console.says(re.compile("^Refused: unauthorized"))
+    await page.fill("#token", ADMIN_TOKEN)
+    await row.get_by_role("button", name="a", exact=True).click()
+    await expect(page.locator("#style")).to_have_value("card@64.webp")
+    await console.says(re.compile("^Refused: unknown_style"))  # it is no longer configured
+    await page.locator("#dead tbody tr", has_text="–").get_by_role("button", name="a", exact=True).click()
+    await expect(page.locator("#facts")).to_contain_text("no row")
+    await row.get_by_role("button", name="Try again").click()
+    await console.says("Done.")
+    await expect(page.locator("#dead tbody tr")).to_have_count(2)
+    assert {entry.item for entry in await queue.dead()} == {ImageVariant("a"), ImageVariant("b")}
+    assert await queue.due_at(ImageVariant("a", "card@64.webp")) is not None
 
 
 async def test_the_log_is_switched_images_are_purged_and_the_configuration_has_no_secret(
-    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes
+    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes, tmp_path: Path
 ) -> None:
     await images.add("a", png)
     await gateway.get("/i/a")
-    await console.open(gateway)
+    await console.open(gateway, token="wrong")
     page = console.page
-    await page.fill("#token", "wrong")
     await page.click("#debug")
-    await expect(page.locator("#notice")).to_contain_text("Refused: unauthorized")
+    await console.says(re.compile("^Refused: unauthorized"))
     await page.fill("#token", ADMIN_TOKEN)
     await page.click("#debug")
     await expect(page.locator("#level")).to_contain_text("at debug until")
     await page.click("#debug")
     await expect(page.locator("#level")).to_have_text("The log is at its configured level.")
     await page.fill("#id", "a")
-    await page.click("#purge")
-    await page.get_by_role("button", name="Go on").click()
-    await expect(page.locator("#notice")).to_have_text("Done.")
+    await page.fill("#token", "wrong")
+    await console.press("Purge")
+    await console.look(tmp_path, "confirm")
+    await console.press("Go on")
+    await console.says(re.compile("^Refused: unauthorized"))
+    assert await gateway.app[app_keys.REFRESH_QUEUE].due_at(ImageVariant("a")) is not None
+    await page.fill("#token", ADMIN_TOKEN)
+    await console.press("Purge")
+    await console.press("Go on")
+    await console.says("Done.")
     assert await gateway.app[app_keys.REFRESH_QUEUE].due_at(ImageVariant("a")) is None
     await page.click("#configuration summary")
     await expect(page.locator("#settings")).to_contain_text('"default_ttl": 3600')
     assert ADMIN_TOKEN not in await page.locator("#settings").inner_text()
 
 
-async def test_the_page_of_the_api_is_readable_without_scripts(
+async def test_the_pages_of_the_api_and_of_error_codes_are_readable_without_scripts(
     console: ConsolePage, gateway: RunningGateway, tmp_path: Path
 ) -> None:
     await console.page.goto(gateway.ports.admin + "/docs")
     await console.page.locator("summary", has_text="Responses").first.click()
     await console.look(tmp_path, "docs")
+    await console.page.get_by_role("link", name="Error codes").click()
+    await expect(console.page.locator("h1")).to_have_text("Error codes")
+    await console.look(tmp_path, "errors")
 
 
 @pytest.mark.parametrize("hidden", [True, False])

@@ -103,6 +103,11 @@ class RotatingCredentials:
         left = self.seconds_left
         return left is not None and left <= _LAST_PART * (self.life or 0.0)
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last refresh failed, for ``reason``."""
+        return self._failures > 0
+
     def refused(self, url: str) -> None:
         """Refresh soon, because COS does not know the credentials that signed ``url``, if they are the newest.
 

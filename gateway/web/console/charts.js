@@ -1,75 +1,196 @@
-// The charts: each a function from a point to the values of its lines. The cursor is one for all.
-const sum = (counts, test) => Object.entries(counts).reduce((all, [name, count]) => all + (test(name) ? count : 0), 0);
+// The charts: each a function from points to the values of its lines. The cursor is one for all.
+import { node } from "./elements.js";
+import { bytesText, clock, number, time, word } from "./language.js";
+
+const HEIGHT = 150;
+const MOST_LINES = 6;
+const sum = (counts, test) => Object.entries(counts).reduce((all, [name, found]) => all + (test(name) ? found : 0), 0);
 const starting = (prefix) => (name) => name.startsWith(prefix);
-const hitRate = (counts) => {
+
+function hitRate({ counts }) {
   const hits = (counts["lookup local hit"] ?? 0) + (counts["lookup redis hit"] ?? 0);
   const all = hits + (counts["lookup redis miss"] ?? 0) + (counts["lookup redis error"] ?? 0);
   return all ? (100 * hits) / all : null;
-};
-const each = (point, ...tests) => tests.map((test) => sum(point.counts, test) / point.span);
-
-const CHARTS = {
-  requests: { lines: [""], of: (point) => each(point, starting("status ")) },
-  latency: {
-    lines: ["50 %", "95 %", "99 %"],
-    of: (point) => (point.quantiles ?? [null, null, null]).map(milliseconds),
-  },
-  hits: { lines: [""], of: (point) => [hitRate(point.counts)] },
-  failures: {
-    lines: ["4xx", "5xx", "aborted"],
-    of: (point) => each(point, starting("status 4"), starting("status 5"), starting("status aborted")),
-  },
-  bytes: { lines: [""], of: (point) => [(point.counts.bytes ?? 0) / point.span / 1000] },
-  cos: {
-    lines: ["2xx", "4xx", "5xx", "-"],
-    of: (point) =>
-      each(point, starting("origin 2"), starting("origin 4"), starting("origin 5"), (name) =>
-        ["origin timeout", "origin error"].includes(name),
-      ),
-  },
-  browsers: {
-    lines: ["loaded", "recovered", "fallback", "failed"],
-    of: (point) => ["loaded", "recovered", "fallback", "failed"].map((result) => point.counts[`load ${result}`] ?? 0),
-  },
-};
-const DASHES = [[], [6, 3], [2, 2], [8, 3, 2, 3]];
-
-function milliseconds(seconds) {
-  return seconds === null ? null : seconds * 1000;
 }
 
-/** Draw every chart into `folder`; returns a function that shows other points, of the time between two. */
-export function charts(folder, uPlot) {
-  const text = () => getComputedStyle(document.documentElement).color; // changes with the scheme
-  let shown = [0, 1];
-  const made = Object.entries(CHARTS).map(([name, { lines, of }]) => {
+/** Lines of fixed names; `of` gives a point's value of each. */
+const fixed = (lines, of) => (points) => ({ lines, rows: points.map(of) });
+
+/** What counted under each name a second; a name stands for all names that begin with it. */
+const perSecond = (prefixes) =>
+  fixed(Object.keys(prefixes), (point) =>
+    Object.values(prefixes).map((prefix) => sum(point.counts, starting(prefix)) / point.span),
+  );
+
+/** The most frequent error codes of the points, and one line for all others. */
+function errorCodes(points) {
+  const totals = new Map();
+  for (const { counts } of points)
+    for (const [name, found] of Object.entries(counts))
+      if (name.startsWith("error ")) totals.set(name.slice(6), (totals.get(name.slice(6)) ?? 0) + found);
+  const codes = [...totals.keys()].sort((one, other) => totals.get(other) - totals.get(one));
+  const own = codes.slice(0, codes.length > MOST_LINES ? MOST_LINES - 1 : MOST_LINES);
+  const rest = codes.slice(own.length);
+  const rate = (point, names) =>
+    names.reduce((all, code) => all + (point.counts[`error ${code}`] ?? 0), 0) / point.span;
+  return {
+    lines: rest.length ? [...own, "others"] : own,
+    rows: points.map((point) => [
+      ...own.map((code) => rate(point, [code])),
+      ...(rest.length ? [rate(point, rest)] : []),
+    ]),
+  };
+}
+
+const CHARTS = {
+  requests: { of: perSecond({ requests_line: "status " }) },
+  latency: {
+    format: (value) => `${number(value)} ms`,
+    of: fixed(["50 %", "95 %", "99 %"], (point) =>
+      (point.quantiles ?? [null, null, null]).map((seconds) => (seconds === null ? null : seconds * 1000)),
+    ),
+  },
+  hits: { format: (value) => `${number(value)} %`, most: 100, of: fixed(["hits_line"], (point) => [hitRate(point)]) },
+  failures: { of: perSecond({ "4xx": "status 4", "5xx": "status 5", aborted: "status aborted" }) },
+  codes: { of: errorCodes },
+  bytes: { format: bytesText, of: perSecond({ memory: "bytes memory", COS: "bytes cos" }) },
+  cos: {
+    of: fixed(["2xx", "4xx", "5xx", "no_answer_line"], (point) => [
+      ...["2", "4", "5"].map((digit) => sum(point.counts, starting(`origin ${digit}`)) / point.span),
+      ((point.counts["origin timeout"] ?? 0) + (point.counts["origin error"] ?? 0)) / point.span,
+    ]),
+  },
+  browsers: {
+    of: perSecond({
+      loaded: "load loaded",
+      recovered: "load recovered",
+      fallback: "load fallback",
+      failed: "load failed",
+    }),
+  },
+};
+const DASHES = [[], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [1, 3]];
+
+/** Draw every chart into `folder`; `cursor` says of when the values in the legends are.
+ *
+ * Returns a function that shows other points, of the time between two.
+ */
+export function charts(folder, cursor, uPlot) {
+  const all = Object.entries(CHARTS).map(([name, chart]) => new Chart(name, chart, folder, uPlot));
+  let at = null;
+  const readAt = (index) => {
+    at = index;
+    for (const chart of all) chart.write(index);
+    cursor.textContent = index === null ? word("latest") : time(all[0].times[index]);
+  };
+  for (const chart of all) chart.moved = readAt;
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    for (const chart of all) chart.plot.redraw(false);
+  });
+  return (points, from, to) => {
+    for (const chart of all) chart.show(points, from, to);
+    readAt(at !== null && at < points.length ? at : null);
+  };
+}
+
+class Chart {
+  constructor(name, { of, format = number, most = null }, folder, uPlot) {
+    this.of = of;
+    this.format = format;
+    this.times = [];
+    this.lines = [];
+    this.range = [0, 1];
+    this.moved = () => {};
     const figure = document.createElement("figure");
     const caption = document.createElement("figcaption");
     caption.dataset.text = name;
-    const keys = document.createElement("small");
-    keys.textContent = lines.filter(Boolean).join(" · ");
+    caption.textContent = word(name);
+    this.legend = document.createElement("ul");
+    this.legend.className = "legend";
+    this.keys = DASHES.map((_, index) => key(index));
     const place = document.createElement("div");
-    figure.append(caption, keys, place);
+    figure.append(caption, this.legend, place);
     folder.append(figure);
-    const axis = { stroke: text, grid: { stroke: "#8885", width: 1 }, ticks: { stroke: "#8885" } };
-    const options = {
-      width: place.clientWidth,
-      height: 150,
-      legend: { show: false },
-      scales: { x: { range: () => shown }, y: { range: (_, _min, max) => [0, 1.1 * Math.max(max ?? 0, 1)] } },
-      cursor: { sync: { key: "console" } },
-      axes: [axis, { ...axis, size: 55 }],
-      series: [{}, ...lines.map((_, index) => ({ stroke: text, width: 1.5, dash: DASHES[index] }))],
+    const text = () => getComputedStyle(figure).color; // changes with the scheme
+    const axis = {
+      stroke: text,
+      font: "12px system-ui, sans-serif",
+      grid: { stroke: "#8883", width: 1 },
+      ticks: { stroke: "#8883", size: 4 },
     };
-    const chart = new uPlot(options, [[], ...lines.map(() => [])], place);
-    new ResizeObserver(() => chart.setSize({ width: place.clientWidth, height: 150 })).observe(place);
-    return { chart, of, lines };
-  });
-  return (points, from, to) => {
-    shown = [from, to];
-    for (const { chart, of, lines } of made) {
-      const values = points.map(of);
-      chart.setData([points.map((point) => point.at), ...lines.map((_, index) => values.map((row) => row[index]))]);
-    }
+    const color = (index) => getComputedStyle(this.keys[index].mark).color;
+    this.plot = new uPlot(
+      {
+        width: place.clientWidth,
+        height: HEIGHT,
+        legend: { show: false },
+        scales: {
+          x: { range: () => this.range },
+          y: { range: (_, _min, max) => [0, most ?? (max > 0 ? 1.1 * max : 1)] },
+        },
+        cursor: { sync: { key: "console" }, y: false, drag: { x: false } },
+        hooks: { setCursor: [({ cursor }) => this.moved(cursor.idx ?? null)] },
+        axes: [
+          {
+            ...axis,
+            space: 70,
+            size: 28,
+            values: (_, splits) => splits.map((at) => clock(at, this.range[1] - this.range[0] < 300)),
+          },
+          {
+            ...axis,
+            size: 58,
+            values: (_, splits) => splits.map((value) => (format === bytesText ? bytesText(value) : number(value))),
+          },
+        ],
+        series: [
+          {},
+          ...DASHES.map((dash, index) => ({
+            stroke: () => color(index),
+            fill: index === 0 ? () => color(0).replace("rgb(", "rgba(").replace(")", ", 0.12)") : undefined,
+            width: 1.75,
+            dash,
+          })),
+        ],
+      },
+      [[], ...DASHES.map(() => [])],
+      place,
+    );
+    new ResizeObserver(() => this.plot.setSize({ width: place.clientWidth, height: HEIGHT })).observe(place);
+  }
+
+  show(points, from, to) {
+    this.range = [from, to];
+    const { lines, rows } = this.of(points);
+    this.lines = lines;
+    this.times = points.map((point) => point.at);
+    this.plot.setData([this.times, ...DASHES.map((_, index) => rows.map((row) => row[index] ?? null))]);
+    this.legend.replaceChildren(...this.keys.slice(0, lines.length).map(({ item }) => item));
+    if (!lines.length) this.legend.append(node("li", word("no_errors")));
+  }
+
+  /** Write the values at that index, of the newest point for null. */
+  write(index) {
+    this.lines.forEach((line, number) => {
+      const value = this.plot.data[number + 1].at(index ?? -1);
+      this.keys[number].write(word(line), value ?? null, this.format);
+    });
+  }
+}
+
+function key(index) {
+  const item = document.createElement("li");
+  const mark = document.createElement("i");
+  mark.className = `line-${index}`;
+  const label = document.createElement("span");
+  const value = document.createElement("b");
+  item.append(mark, label, value);
+  return {
+    item,
+    mark,
+    write(text, found, format) {
+      label.textContent = text;
+      value.textContent = found === null ? "–" : format(found);
+    },
   };
 }

@@ -1,0 +1,76 @@
+"""``GET /api/v1/monitoring/preview/{id}``: the bytes of an image for the console, to whoever has the admin token."""
+
+import logging
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from gateway.api.admin import admin_only
+from gateway.api.app_keys import METRICS, OBJECT_SOURCE, RESOLVER
+from gateway.catalog.image_id import parse_image_id
+from gateway.delivery.headers import CONTENT_SECURITY_POLICY, content_type_of
+from gateway.delivery.relay import Relay
+from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext
+from gateway.errors import OriginUnavailable
+from gateway.origin.errors import ObjectMoved
+from gateway.origin.object_source import ObjectSource
+from gateway.presign.signed_image import SignedImage
+
+logger = logging.getLogger(__name__)
+
+_MOST_LOOKUPS = 3
+# Not those of the public port: no cache keeps what only the admin may see, and no page of another site reads it.
+_HEADERS: Final[Mapping[str, str]] = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class _Answered(NamedTuple):
+    request: web.BaseRequest
+    context: RequestContext
+
+
+@admin_only
+async def preview(request: web.Request) -> web.StreamResponse:
+    """Send the original, also of a private image: the admin can renew its presigned URL, which shows it as well.
+
+    Raises what the resolver and ``ObjectSource.whole`` raise, and ``NotAnImage``.
+    """
+    image_id = parse_image_id(request.match_info["image_id"])
+    logger.info("image shown to the admin: image=%s", image_id)
+    source, resolver = request.app[OBJECT_SOURCE], request.app[RESOLVER]
+    for _ in range(_MOST_LOOKUPS):
+        resolved = resolver.get_cached(image_id) or await resolver.look_up(image_id)
+        try:
+            return await _send(request, source, resolved.image)
+        except ObjectMoved:
+            resolver.invalidate(image_id)
+    raise OriginUnavailable(f"the image's row changed during {_MOST_LOOKUPS} look-ups")
+
+
+async def _send(request: web.Request, source: ObjectSource, image: SignedImage) -> web.StreamResponse:
+    """Send the object from memory or from COS; raises ``ObjectMoved`` if the row names another one now."""
+    entry = source.usable(image)
+    if entry is not None and entry.body is not None:
+        return web.Response(body=entry.body, headers=_headers(image, entry.metadata.content_type))
+    reader = await source.whole(image, {})
+    try:
+        metadata = reader.transfer.body.metadata
+        return await Relay(request.app[METRICS]).send(
+            _Answered(request, request[REQUEST_CONTEXT]),
+            reader,
+            _headers(image, metadata.content_type),
+            status=200,
+            length=metadata.size,
+        )
+    finally:
+        reader.close()
+
+
+def _headers(image: SignedImage, cos_type: str | None) -> "CIMultiDict[str]":
+    return CIMultiDict({**_HEADERS, "Content-Type": content_type_of(image.record.content_type, cos_type)})

@@ -1,0 +1,71 @@
+// Requests to the gateway, and what the page says of those that an operator makes.
+import { el } from "./elements.js";
+import { word } from "./language.js";
+
+const TIME_LIMIT = 10_000;
+
+/** The gateway did not answer. */
+export class NoAnswer extends Error {}
+
+/** The gateway answered with an error. */
+export class Refused extends Error {}
+
+/** Return the response; throws NoAnswer or Refused. */
+export async function ask(path, options = {}) {
+  const headers = new Headers(options.headers);
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers, cache: "no-store", signal: AbortSignal.timeout(TIME_LIMIT) });
+  } catch (error) {
+    throw new NoAnswer(error.message, { cause: error });
+  }
+  if (response.ok) return response;
+  const body = await response.json().catch(() => null);
+  throw new Refused(body?.code ? `${body.code}: ${body.message}` : `HTTP ${response.status}`);
+}
+
+async function read(response, kind) {
+  try {
+    return await response[kind]();
+  } catch (error) {
+    throw new NoAnswer(error.message, { cause: error });
+  }
+}
+
+/** Return the `data` of an answer in JSON. */
+export const call = async (path, options) => (await read(await ask(path, options), "json")).data;
+
+/** Return the body of an answer. */
+export const bytes = async (path, options) => read(await ask(path, options), "blob");
+
+export function notice(text, className = "") {
+  el("notice").textContent = text;
+  el("notice").className = className;
+}
+
+/** Say what came of `work`, which gets the options of a request with the token; returns its result, null if it failed. */
+export async function withToken(work, done = "done") {
+  notice("");
+  const token = el("token").value;
+  if (!token) {
+    notice(word("need_token"), "warning");
+    el("token").focus();
+    return null;
+  }
+  try {
+    const result = await work({ headers: { Authorization: `Bearer ${token}` } });
+    if (done !== null) notice(word(done), "good");
+    return result;
+  } catch (error) {
+    notice(failure(error), "bad");
+    return null;
+  }
+}
+
+/** The sentence about a request that failed. */
+export const failure = (error) =>
+  error instanceof NoAnswer ? word("no_answer") : word("refused", { message: error.message });
+
+/** As withToken, for a change. */
+export const post = (path, body, done) =>
+  withToken((options) => call(path, { ...options, method: "POST", body: JSON.stringify(body) }), done);

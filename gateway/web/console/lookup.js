@@ -1,0 +1,146 @@
+// One image: why it is served or not, its picture, a new URL, a purge, and the same as a command.
+import { confirmed, el, node } from "./elements.js";
+import { bytes, call, notice, post, withToken } from "./gateway.js";
+import { count, time, word } from "./language.js";
+
+let asked = 0; // the number of the newest question; an older answer is not shown
+let picture = null; // the address of the blob that is shown
+
+/** Look up an image; `style` is the name of a rendition, such as card@640.webp, or null. */
+export function lookUp(id, style = null) {
+  el("id").value = id;
+  el("style").value = style ?? "";
+  el("h-lookup").scrollIntoView({ block: "start" });
+  return explain();
+}
+
+function explainPath() {
+  const [, style, width, format] = /^([^@]*)(?:@(\d+)\.(\w+))?$/.exec(el("style").value.trim()) ?? [];
+  const given = { user: el("user").value.trim(), style: style ?? el("style").value.trim(), w: width, format };
+  const query = new URLSearchParams(Object.entries(given).filter(([, value]) => value));
+  return `api/v1/monitoring/explain/${encodeURIComponent(el("id").value)}${query.size ? `?${query}` : ""}`;
+}
+
+function clear() {
+  asked += 1;
+  el("found").hidden = true;
+  hidePicture();
+  return asked;
+}
+
+function hidePicture() {
+  if (picture !== null) URL.revokeObjectURL(picture);
+  picture = null;
+  el("picture").replaceChildren();
+}
+
+async function explain() {
+  const mine = clear();
+  const found = await withToken((options) => call(explainPath(), options), null);
+  if (found === null || mine !== asked) return;
+  const { verdict, image_id, ...sections } = found;
+  el("verdict").className = verdict.served ? "good" : "bad";
+  el("verdict").textContent =
+    `${image_id}: ${[verdict.status, verdict.code].filter(Boolean).join(" ")} · ${verdict.reason}`;
+  el("advice").textContent = verdict.advice ?? "";
+  el("facts").replaceChildren(
+    ...Object.entries(sections).map(([name, facts]) => {
+      const section = document.createElement("section");
+      section.append(node("h3", name.replaceAll("_", " ")), list(facts));
+      return section;
+    }),
+  );
+  el("found").hidden = false;
+}
+
+function list(facts) {
+  const made = document.createElement("dl");
+  for (const [name, fact] of Object.entries(facts)) {
+    const value = document.createElement("dd");
+    if (fact !== null && typeof fact === "object" && !Array.isArray(fact)) value.append(list(fact));
+    else value.textContent = text(name, fact);
+    made.append(node("dt", name.replaceAll("_", " ")), value);
+  }
+  return made;
+}
+
+function text(name, fact) {
+  if (fact === null || fact.length === 0) return word("nothing");
+  if (typeof fact === "boolean") return word(fact ? "yes" : "no");
+  if (Array.isArray(fact)) return fact.join(", ");
+  return name.endsWith("_at") && typeof fact === "number" ? `${fact} (${time(fact)})` : String(fact);
+}
+
+async function show() {
+  const mine = asked;
+  hidePicture();
+  const id = el("id").value;
+  const body = await withToken(
+    (options) => bytes(`api/v1/monitoring/preview/${encodeURIComponent(id)}`, options),
+    null,
+  );
+  if (body === null || mine !== asked) return;
+  hidePicture();
+  picture = URL.createObjectURL(body);
+  const image = new Image();
+  const caption = node("figcaption", "");
+  image.alt = id;
+  image.addEventListener("load", () => {
+    const size = `${image.naturalWidth} × ${image.naturalHeight}`;
+    caption.textContent = `${size} · ${body.type} · ${word("size", { bytes: count(body.size) })}`;
+  });
+  image.addEventListener("error", () => {
+    caption.textContent = word("no_picture", { type: body.type });
+    caption.className = "bad";
+    image.remove();
+  });
+  image.src = picture;
+  const figure = document.createElement("figure");
+  figure.append(image, caption);
+  el("picture").append(figure);
+}
+
+async function copy() {
+  // No character of the address ends a text within single quotes: encodeURIComponent leaves ' alone, so it is encoded here.
+  const address = new URL(explainPath(), location.href).href.replaceAll("'", "%27");
+  const command = `curl -H "Authorization: Bearer $TOKEN" '${address}'`;
+  try {
+    await navigator.clipboard.writeText(command); // only on https and localhost
+    notice(word("copied"), "good");
+  } catch {
+    el("command").textContent = command;
+    el("command").hidden = false;
+    getSelection().selectAllChildren(el("command"));
+    notice(word("not_copied"), "warning");
+  }
+}
+
+/** Make the form work; `changed` is called after each change. */
+export function start(changed) {
+  const valid = (work) => () => el("lookup").reportValidity() && work();
+  el("lookup").addEventListener("submit", (event) => {
+    event.preventDefault();
+    explain();
+  });
+  el("lookup").addEventListener("input", clear);
+  el("show").addEventListener("click", valid(show));
+  el("curl").addEventListener("click", valid(copy));
+  el("refresh").addEventListener(
+    "click",
+    valid(async () => {
+      const path = `api/v1/images/${encodeURIComponent(el("id").value)}/url/refresh`;
+      const renewed = await post(path, undefined, null);
+      // The URL opens the image for whoever has it: it is not shown.
+      if (renewed !== null) notice(word("renewed", { time: time(renewed.expires_at) }), "good");
+      await changed();
+    }),
+  );
+  el("purge").addEventListener(
+    "click",
+    valid(async () => {
+      const id = el("id").value;
+      if (await confirmed(word("sure_purge", { id }))) await post("api/v1/cache/purge", { image_ids: [id] });
+      await changed();
+    }),
+  );
+}

@@ -1,0 +1,125 @@
+// What the gateway says of itself, as sentences, lights and tables.
+import { button, el, node, replace, table } from "./elements.js";
+import { count, time, word } from "./language.js";
+import { lookUp } from "./lookup.js";
+
+const idButton = (id, style = null) => (id === null ? "–" : button(id, () => lookUp(id, style), "id"));
+
+/** Show the answer of /console; `requeue` gets the entry of the dead list to try again. */
+export function show(shown, requeue) {
+  const { symptoms, renewals, errors, replicas } = shown;
+  const [first, ...others] = symptoms;
+  el("sentence").className = first?.level ?? "good";
+  replace(el("sentence"), first ?? "well", () => (first ? sentence(first) : word("well")));
+  replace(el("symptoms"), others, () => others.map((one) => node("li", sentence(one), one.level)));
+  el("lights").replaceChildren(...lights(shown));
+  showRenewals(renewals, requeue);
+  replace(el("errors"), errors, () =>
+    table(
+      ["code", "count", "last", "time"],
+      errors.map((one) => [errorLink(one.code), count(one.count), idButton(one.image_id), time(one.at)]),
+    ),
+  );
+  replace(el("replicas"), replicas, () =>
+    replicas === null
+      ? node("p", word("no_redis"), "none")
+      : table(
+          ["name", "rate", "error_rate", "time"],
+          replicas.map((one) => [one.name, count(one.requests_per_second), count(one.errors_per_second), time(one.at)]),
+        ),
+  );
+  const until = shown.debug_until;
+  el("level").textContent = until ? word("level_on", { time: time(until) }) : word("level_off");
+  el("debug").textContent = word(until ? "debug_off" : "debug_on");
+}
+
+/** Say that the gateway does not answer, or what it answered; `at` is when it last told its state, 0 for never. */
+export function showLost(text, at) {
+  el("sentence").className = "bad";
+  replace(el("sentence"), [text, at], () => (at ? `${text} ${word("old", { time: time(at) })}` : text));
+  replace(el("symptoms"), "lost", () => []);
+  for (const light of el("lights").children) light.className = "old";
+}
+
+const sentence = ({ name, values }) =>
+  word(
+    name,
+    Object.fromEntries(
+      Object.entries(values).map(([key, value]) => [key, typeof value === "number" ? count(value) : value]),
+    ),
+  );
+
+function lights({ dependencies, credentials, clock_difference, symptoms }) {
+  const others = dependencies.filter(({ name }) => name !== "credentials"); // each source has a light of its own
+  const made = others.map(({ name, state, seconds, reason }) =>
+    light(
+      [name, word(`state_${state}`), seconds === null ? "" : `${Math.round(seconds * 1000)} ms`, reason],
+      state === "ok" ? "good" : "bad",
+    ),
+  );
+  for (const { source, buckets, state, seconds_left, reason } of credentials) {
+    const name = word("credentials", { source });
+    const left = seconds_left === null ? word("never_end") : word("left", { seconds: count(seconds_left) });
+    const whose = credentials.length > 1 ? buckets.join(", ") : "";
+    const level = { ok: "good", ending: "warning", ended: "bad" }[state];
+    made.push(light([name, whose, word(`state_${state}`), state === "ended" ? "" : left, reason], level));
+  }
+  const differs = symptoms.some(({ name }) => name === "clock_differs");
+  const seconds = Math.abs(clock_difference) < 1.5 ? 0 : Math.round(clock_difference); // Date has whole seconds
+  const text =
+    seconds === 0
+      ? word("clock_same")
+      : word(seconds > 0 ? "clock_slow" : "clock_fast", { seconds: Math.abs(seconds) });
+  made.push(light([text], differs ? "warning" : "good"));
+  return made;
+}
+
+const light = (parts, level) => node("li", parts.filter(Boolean).join(" · "), level);
+
+function showRenewals(renewals, requeue) {
+  el("queue").textContent = renewals
+    ? word("queue", {
+        queued: count(renewals.queued),
+        due: count(renewals.due),
+        dead: count(renewals.dead),
+        lag: count(Math.round(renewals.lag_seconds ?? 0)),
+      })
+    : word("no_redis");
+  const minutes = renewals?.by_minute ?? [];
+  el("upcoming").hidden = !renewals;
+  replace(el("ahead"), minutes, () => {
+    const most = Math.max(1, ...minutes);
+    return minutes.map((due, index) => {
+      const bar = node("li", "");
+      bar.append(node("span", count(due)), node("i", ""), node("small", word("minute", { minute: index + 1 })));
+      bar.style.setProperty("--share", String(due / most));
+      return bar;
+    });
+  });
+  const dead = renewals?.dead_entries ?? [];
+  el("given-up").hidden = !renewals;
+  el("requeue").hidden = !renewals?.dead;
+  el("shown-dead").textContent = word("shown_dead", { shown: count(dead.length), dead: count(renewals?.dead ?? 0) });
+  el("shown-dead").hidden = dead.length >= (renewals?.dead ?? 0);
+  replace(el("dead"), dead, () =>
+    table(
+      ["image_id", "style", "reason", "attempts", "time", "again"],
+      dead.map((one) => [
+        idButton(one.image_id, one.style),
+        one.style ?? "–",
+        one.reason,
+        String(one.attempts),
+        time(one.at),
+        button(word("retry"), () => requeue(one)),
+      ]),
+    ),
+  );
+}
+
+function errorLink(code) {
+  const link = node("a", code);
+  link.href = `docs/errors#${code}`;
+  link.target = "_blank";
+  link.rel = "noopener";
+  return link;
+}
