@@ -10,7 +10,14 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway import background_tasks, components, diagnostic_components, image_components, purge_components
+from gateway import (
+    background_tasks,
+    components,
+    diagnostic_components,
+    image_components,
+    purge_components,
+    reload_components,
+)
 from gateway.api import app_keys
 from gateway.api.routes import ADMIN, add_admin_routes, add_public_routes
 from gateway.metrics.collectors import Metrics
@@ -33,6 +40,7 @@ _COMMAND_COMPONENTS = (
 )
 
 _SERVICE_COMPONENTS = (
+    reload_components.reloader,
     components.tracing,
     image_components.fallback_picture,
     background_tasks.access_log,
@@ -63,11 +71,13 @@ _SERVICE_COMPONENTS = (
     background_tasks.warm_up,
     background_tasks.debug_log,
     background_tasks.history,
+    reload_components.reloading,
 )
 
 # What handlers of the admin port use of the public one.
 _ADMIN_KEYS: tuple[web.AppKey[Any], ...] = (
     app_keys.SETTINGS,
+    app_keys.RELOADER,
     app_keys.METRICS,
     app_keys.CLOCK,
     app_keys.AUTHENTICATOR,
@@ -93,9 +103,17 @@ _ADMIN_KEYS: tuple[web.AppKey[Any], ...] = (
 )
 
 
-def create_app(settings: Settings, metrics: Metrics) -> web.Application:
-    """Return the application of the public port."""
+def create_app(
+    settings: Settings, metrics: Metrics, read_settings: Callable[[], Settings] | None = None
+) -> web.Application:
+    """Return the application of the public port.
+
+    ``read_settings`` reads the settings anew, in a thread, for a reload; None: there is no reload. It raises
+    ``SettingsError``.
+    """
     app = _empty_app(settings, metrics)
+    if read_settings is not None:
+        app[app_keys.READ_SETTINGS] = read_settings
     app.cleanup_ctx.extend(_SERVICE_COMPONENTS)
     add_public_routes(app)
     return app

@@ -29,12 +29,14 @@ from gateway.urls.warm_up import warm_up_hottest
 
 
 async def access_log(app: web.Application) -> AsyncIterator[None]:
-    """Writes a line for each request; absent when it is turned off, or the level leaves it out."""
+    """Writes a line for each request, unless it is turned off, or the level leaves it out."""
     settings = app[app_keys.SETTINGS].logging
-    if not settings.access or not logging.getLogger(LOGGER).isEnabledFor(logging.INFO):
-        yield
-        return
-    app[app_keys.ACCESS_LOG] = lines = AccessLog(stream_of_log(), format=settings.format, sample=settings.access_sample)
+    app[app_keys.ACCESS_LOG] = lines = AccessLog(
+        stream_of_log(),
+        format=settings.format,
+        sample=settings.access_sample,
+        is_on=settings.access and logging.getLogger(LOGGER).isEnabledFor(logging.INFO),
+    )
     yield
     lines.flush()
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from aiohttp import web
 
@@ -15,12 +15,14 @@ from gateway.api.caller import Callers
 from gateway.api.client_address import ClientAddress
 from gateway.catalog.postgres import CatalogQueryRefused, open_catalog
 from gateway.concurrency.in_flight import InFlight
+from gateway.concurrency.replaceable import replaceable
 from gateway.delivery.public_url import PublicUrls
 from gateway.errors import CatalogUnavailable
+from gateway.metrics.collectors import Metrics
 from gateway.ops.tracing.hooks import Tracing
 from gateway.origin.session import open_origin
 from gateway.presign.cos_clock import CosClock
-from gateway.presign.credentials.by_bucket import open_credentials
+from gateway.presign.credentials.by_bucket import BucketCredentials, open_credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.renditions import Renditions
@@ -35,7 +37,7 @@ from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.replica_store import ReplicaStore
 from gateway.redis_store.url_entries import UrlEntries
 from gateway.redis_store.usage_store import UsageStore
-from gateway.settings import CosSettings, RedisSettings
+from gateway.settings import CosSettings, JwtSettings, RedisSettings
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.new_variants import NewVariants
@@ -74,15 +76,22 @@ async def tracing(app: web.Application) -> AsyncIterator[None]:
 async def authenticator(app: web.Application) -> AsyncIterator[None]:
     """Identifies users by token, cookie or forwarded header, and fetches the key set that verifies the tokens."""
     access, admin = app[app_keys.SETTINGS].access, app[app_keys.SETTINGS].admin
-    key_set: Jwks | None = None
-    async with AsyncExitStack() as stack:
-        if access.jwt is not None and access.jwt.jwks_url is not None:
-            key_set = Jwks(access.jwt.algorithms)
-            await stack.enter_async_context(keep_fetching(key_set, access.jwt.jwks_url, app[app_keys.METRICS]))
+    async with replaceable(key_set(access.jwt, app[app_keys.METRICS])) as app[app_keys.KEY_SET]:
         app[app_keys.AUTHENTICATOR] = Authenticator(
-            access.jwt, admin.token, forwarded_user=access.forwarded_user, keys=key_set
+            access.jwt, admin.token, forwarded_user=access.forwarded_user, keys=app[app_keys.KEY_SET].value
         )
         yield
+
+
+@asynccontextmanager
+async def key_set(jwt: JwtSettings | None, metrics: Metrics) -> AsyncIterator[Jwks | None]:
+    """Keep fetching the key set of ``access.jwt.jwks_url``; None without it."""
+    if jwt is None or jwt.jwks_url is None:
+        yield None
+        return
+    fetched = Jwks(jwt.algorithms)
+    async with keep_fetching(fetched, jwt.jwks_url, metrics):
+        yield fetched
 
 
 async def signed_links(app: web.Application) -> AsyncIterator[None]:
@@ -112,9 +121,16 @@ async def credentials(app: web.Application) -> AsyncIterator[None]:
     metrics = app[app_keys.METRICS]
     metrics.cos_clock_difference.set_function(lambda: clock.observed_offset)
     metrics.cos_clock_offset.set_function(lambda: clock.offset)
-    opening = open_credentials(app[app_keys.SETTINGS].cos, metrics, now=clock.now)
-    async with opening as app[app_keys.CREDENTIALS]:
+    async with replaceable(opened_credentials(app, app[app_keys.SETTINGS].cos)) as held:
+        app[app_keys.OPEN_CREDENTIALS] = held
+        # Others keep this object, so a reload replaces what is in it.
+        app[app_keys.CREDENTIALS] = held.value
         yield
+
+
+def opened_credentials(app: web.Application, cos: CosSettings) -> AbstractAsyncContextManager[BucketCredentials]:
+    """Open the credentials of each bucket, by COS's clock."""
+    return open_credentials(cos, app[app_keys.METRICS], now=app[app_keys.CLOCK].now)
 
 
 async def signer(app: web.Application) -> AsyncIterator[None]:
@@ -186,18 +202,18 @@ async def shared_tier(app: web.Application) -> AsyncIterator[None]:
         app[app_keys.DESCRIPTION_STORE] = descriptions = DescriptionStore(guard)
         if settings.url_stats.enabled:
             app[app_keys.DAILY_STATISTICS] = DailyStatistics(guard, retention_days=settings.url_stats.retention_days)
-        lifetime = app[app_keys.LIFETIME]
         app[app_keys.REFRESH_QUEUE] = RefreshQueue(
             guard,
-            lease=lambda: lifetime.lease(settings.url_prerefresh.lease, app[app_keys.CREDENTIALS].shortest_life),
+            lease=lease(app, settings.url_prerefresh.lease),
             max_attempts=settings.url_prerefresh.max_attempts,
             max_dead=settings.url_cache.max_size,
         )
+        app[app_keys.ENTRY_MAC] = EntryMac(*entry_secrets(settings.redis, settings.cos))
         app[app_keys.SHARED_TIER] = SharedTier(
             guard,
             UrlEntries(
                 guard,
-                _entry_mac(settings.redis, settings.cos),
+                app[app_keys.ENTRY_MAC],
                 app[app_keys.SIGNER].is_ours,
                 app[app_keys.RENDITIONS],
                 with_links=app_keys.SIGNED_LINKS in app,
@@ -216,12 +232,17 @@ async def shared_tier(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
-def _entry_mac(redis: RedisSettings, cos: CosSettings) -> EntryMac:
-    """Return the MAC by ``redis.entry_key``; without one, by the secret that signs URLs."""
+def lease(app: web.Application, seconds: float) -> Callable[[], float]:
+    """Return what tells for how long renewals are claimed: ``seconds``, or less with credentials that live short."""
+    return lambda: app[app_keys.LIFETIME].lease(seconds, app[app_keys.CREDENTIALS].shortest_life)
+
+
+def entry_secrets(redis: RedisSettings, cos: CosSettings) -> tuple[str, str | None]:
+    """Return the secret behind the MAC of entries and the one before; without any, that which signs URLs."""
     secret, previous = redis.entry_key or cos.secret_key, redis.entry_key_previous
     if secret is None:
         raise ValueError("neither redis.entry_key nor cos.secret_key is set")  # the settings model refuses that
-    return EntryMac(secret.get_secret_value(), previous.get_secret_value() if previous is not None else None)
+    return secret.get_secret_value(), previous.get_secret_value() if previous is not None else None
 
 
 async def origin(app: web.Application) -> AsyncIterator[None]:
@@ -242,12 +263,13 @@ async def origin(app: web.Application) -> AsyncIterator[None]:
 async def resolver(app: web.Application) -> AsyncIterator[None]:
     """Finds the signed image of an id, counts its use, and invalidates what is cached."""
     settings, variants = app[app_keys.SETTINGS].url_cache, app[app_keys.SETTINGS].image_variants
-    local = LocalTier(
+    app[app_keys.LOCAL_TIER] = local = LocalTier(
         settings.max_size if settings.enabled else 0,
         app[app_keys.RENDITIONS].names,
         local_ttl=settings.local_ttl,
         unknown_ttl=UNKNOWN_TTL,
     )
+    app[app_keys.NEW_VARIANTS] = new_variants = NewVariants(app[app_keys.RENDITIONS], variants.max_new_per_minute)
     app[app_keys.RESOLVER] = resolver = UrlResolver(
         app[app_keys.CATALOG],
         app[app_keys.SIGNER],
@@ -256,7 +278,7 @@ async def resolver(app: web.Application) -> AsyncIterator[None]:
         app[app_keys.LIFETIME],
         app[app_keys.METRICS],
         app[app_keys.CLOCK].now,
-        admits_new=NewVariants(app[app_keys.RENDITIONS], variants.max_new_per_minute).admit,
+        admits_new=new_variants.admit,
     )
     intake = app.get(app_keys.PURGE_INTAKE)
     app[app_keys.INVALIDATION] = Invalidation(

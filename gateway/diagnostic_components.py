@@ -41,7 +41,8 @@ async def explainer(app: web.Application) -> AsyncIterator[None]:
         ),
         VariantStep(
             app[app_keys.RENDITIONS],
-            VariantRequests(app[app_keys.RENDITIONS], settings.image_variants.max_dpr),
+            app.get(app_keys.VARIANT_REQUESTS)
+            or VariantRequests(app[app_keys.RENDITIONS], settings.image_variants.max_dpr),
             app.get(app_keys.SHARED_TIER),
         ),
     )
@@ -53,6 +54,6 @@ async def explainer(app: web.Application) -> AsyncIterator[None]:
         lifetime,
         clock,
         settings.image_proxy,
-        cache_policy(app),
+        cache_policy(app, settings),
     )
     yield

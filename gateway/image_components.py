@@ -28,6 +28,7 @@ from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.retry import Backoff
 from gateway.origin.variant_source import VariantSource
 from gateway.presign.signed_image import SignedImage
+from gateway.settings import Settings
 from gateway.urls.descriptions import Descriptions
 
 
@@ -92,7 +93,7 @@ async def image_handler(app: web.Application) -> AsyncIterator[None]:
     """Answers requests for images: authorizes the caller, then streams, redirects or hands over to nginx."""
     settings, metrics = app[app_keys.SETTINGS].image_proxy, app[app_keys.METRICS]
     source = app[app_keys.OBJECT_SOURCE]
-    policy = cache_policy(app)
+    policy = cache_policy(app, app[app_keys.SETTINGS])
     responder = Responder(source, Relay(metrics), metrics)
     renditions = app[app_keys.RENDITIONS]
     app[app_keys.NGINX_FILES] = NginxFiles(settings.delivery, metrics)
@@ -121,9 +122,8 @@ async def image_handler(app: web.Application) -> AsyncIterator[None]:
     yield
 
 
-def cache_policy(app: web.Application) -> CachePolicy:
+def cache_policy(app: web.Application, settings: Settings) -> CachePolicy:
     """Return how long caches keep images, what private ones vary by, and whether public ones have a tag to purge."""
-    settings = app[app_keys.SETTINGS]
     private_vary = app[app_keys.AUTHENTICATOR].varies_by
     return CachePolicy(settings.image_proxy.max_age, private_vary, has_tags=settings.purge is not None)
 

@@ -67,11 +67,17 @@ async def purge_worker(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
+def _addresses(app: web.Application, settings: PurgeSettings) -> Addresses:
+    """Return the addresses of images, which a reload of the styles changes."""
+    app[app_keys.PURGE_ADDRESSES] = addresses = Addresses(settings.base_urls, app[app_keys.RENDITIONS])
+    return addresses
+
+
 def _webhook(app: web.Application, settings: PurgeSettings, http: BoundedHttp) -> Webhook:
     if settings.url is None:
         raise ValueError("the webhook has no url")  # the settings model refuses that
     token = settings.token.get_secret_value() if settings.token is not None else None
-    return Webhook(http, settings.url, Addresses(settings.base_urls, app[app_keys.RENDITIONS]), token=token)
+    return Webhook(http, settings.url, _addresses(app, settings), token=token)
 
 
 async def _tencent(app: web.Application, settings: PurgeSettings, http: BoundedHttp, stack: AsyncExitStack) -> Target:
@@ -84,7 +90,7 @@ async def _tencent(app: web.Application, settings: PurgeSettings, http: BoundedH
         )
         app[app_keys.PURGE_CREDENTIALS] = credentials = await stack.enter_async_context(opening)
         keys = _keys(credentials, PURGE_CREDENTIALS)
-    addresses = Addresses(settings.base_urls, app[app_keys.RENDITIONS]) if settings.names_addresses else None
+    addresses = _addresses(app, settings) if settings.names_addresses else None
     room = edgeone if settings.target == "edgeone" else tencent_cdn
     api = TencentApi(http, settings.api, service=room.SERVICE, version=room.VERSION, now=clock.now)
     service = TencentService(api, keys, MOST_ADDRESSES)

@@ -24,6 +24,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from prometheus_client import CollectorRegistry
 
+from gateway.api import app_keys
 from gateway.api.access_log import LOGGER
 from gateway.app import create_admin_app, create_app
 from gateway.cos_emulator.access import Credential
@@ -33,6 +34,7 @@ from gateway.dev.database import ImageRow, ImagesTable
 from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.redis_server import RedisServer
 from gateway.metrics.collectors import Metrics
+from gateway.ops.reloader import ReloadResult
 from gateway.server.listener import Listening, listening
 from gateway.settings import Settings
 from tests.stalling import Stalling
@@ -245,6 +247,14 @@ class RunningGateway:
     ports: Listening
     session: aiohttp.ClientSession
     close: Callable[[], Awaitable[None]]
+    sections: dict[str, dict[str, Any]]
+
+    async def reload(self, **changes: Mapping[str, Any]) -> ReloadResult:
+        """Change keys of sections, or the whole of ``image_styles``, and reload the configuration, as SIGHUP does."""
+        for name, changed in changes.items():
+            others = self.sections.get(name, {}) if name != "image_styles" else {}
+            self.sections[name] = {**others, **changed}
+        return await self.app[app_keys.RELOADER].reload()
 
     async def request(self, method: str, path: str, *, admin: bool = False, **options: Any) -> Answer:
         """Send one request to the public port, or the admin port."""
@@ -279,13 +289,13 @@ async def starting_gateways(raw_settings: dict[str, dict[str, Any]]) -> AsyncIte
                 name: {**raw_settings.get(name, {}), **changes.get(name, {})} for name in raw_settings | changes
             }
             metrics = Metrics()
-            app = create_app(Settings.model_validate(sections), metrics)
+            app = create_app(Settings.model_validate(sections), metrics, lambda: Settings.model_validate(sections))
             if extend is not None:
                 extend(app)
             stack = await all_of_them.enter_async_context(AsyncExitStack())
             ports = await stack.enter_async_context(listening(app, create_admin_app))
             session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
-            return RunningGateway(app, metrics.registry, ports, session, stack.aclose)
+            return RunningGateway(app, metrics.registry, ports, session, stack.aclose, sections)
 
         yield start
 

@@ -43,6 +43,12 @@ ALLOWED: dict[str, set[str]] = {
 }
 # Reads what an operator wrote; the commands start with it.
 SETTINGS_READER = "gateway.settings.sources"
+# What those may take who read the settings, or compare them.
+SETTINGS_INSIDE: dict[str, set[str]] = {
+    "cli": {SETTINGS_READER},
+    "commands": {SETTINGS_READER},
+    "reload_components": {"gateway.settings.mistakes", "gateway.settings.reloading"},
+}
 # Reads the variables that Tencent's own tools set, whose names are fixed.
 TENCENT_VARIABLES = "gateway.settings.credentials"
 # Reads the variables that systemd sets, which are no settings.
@@ -50,7 +56,15 @@ SYSTEMD_VARIABLES = ("gateway.ops.service_manager", "gateway.ops.socket_activati
 # Reads two variables of OpenTelemetry, whose names are fixed; the SDK reads the others.
 TRACING_VARIABLES = "gateway.ops.tracing.exporter"
 # The composition and the commands.
-COMPONENTS = ("components", "diagnostic_components", "image_components", "purge_components", "background_tasks")
+COMPONENTS = (
+    "components",
+    "diagnostic_components",
+    "image_components",
+    "purge_components",
+    "background_tasks",
+    "reload_components",
+    "reload_parts",
+)
 KNOW_ALL = {"app", *COMPONENTS, "commands", "cli", "__main__"}
 # The commands and the development stack are known to the commands alone.
 COMMANDS = {"gateway.cli", "gateway.commands", "gateway.dev", "gateway.cos_emulator"}
@@ -66,6 +80,8 @@ COMPOSITION = (
     "gateway.image_components.",
     "gateway.purge_components.",
     "gateway.background_tasks.",
+    "gateway.reload_components.",
+    "gateway.reload_parts.",
     "gateway.commands.",
 )
 SERVER = ("gateway.server.", "gateway.api.", "gateway.delivery.", *COMPOSITION)
@@ -188,7 +204,7 @@ def test_the_settings_are_taken_from_their_front_and_read_by_the_commands_alone(
         return
     inside = {other.name for other in MODULES if other.room == "settings"} - {"gateway.settings"}
     taken = inside & set(module.imports())
-    assert taken <= ({SETTINGS_READER} if module.room in {"cli", "commands"} else set())
+    assert taken <= SETTINGS_INSIDE.get(module.room, set())
 
 
 @EACH_MODULE

@@ -7,6 +7,7 @@ from typing import Any
 
 from docs.generate.settings_file import Block, Explained, explained_keys
 from gateway.settings import Settings
+from gateway.settings.reloading import RELOADED
 
 _INTRODUCTION = """\
 # Configuration
@@ -48,6 +49,11 @@ postgres.dsn: has a / or an @ in the user name or the password; within a passwor
 A `/` in the password of a URL is the usual cause of the second line: percent-encode it as `%2F`. The same holds for
 `redis.url`. `python -m gateway check` looks further: it tries Redis, Postgres and COS with these settings.
 
+## Reload
+
+A running gateway reads file, environment and secrets directory anew on SIGHUP and on `POST /api/v1/config/reload`
+([operations](operations.md#reload)). Each key below says what its new value needs: *reload*, or *restart*.
+
 ## Keys
 """
 
@@ -87,6 +93,8 @@ def _sections(schema: Mapping[str, Any], explained: Mapping[str, Explained]) -> 
         yield f"### {name}"
         yield "\n\n".join(_texts(explained[name].blocks))
         section = _section(schema, described)
+        if section is None:
+            yield f"A new value needs: *{_needs(name)}*."
         if section is not None:
             yield "\n".join(_keys(schema, section, name, explained))
 
@@ -102,7 +110,7 @@ def _keys(
         key = explained[f"{path}.{name}"]
         inner = _section(schema, described) if not _may_be_null(described) else None
         state = "required" if key.is_set else f"default `{key.default}`"
-        metadata = "section" if inner is not None else f"{_type(described)}; {state}"
+        metadata = "section" if inner is not None else f"{_type(described)}; {state}; *{_needs(f'{path}.{name}')}*"
         first, *more = _texts(key.blocks)
         yield f"{indent}- `{name}` ({metadata}): {first}"
         for text in more:
@@ -112,6 +120,13 @@ def _keys(
             yield ""
         if inner is not None:
             yield from _keys(schema, inner, f"{path}.{name}", explained, f"{indent}  ")
+
+
+def _needs(path: str) -> str:
+    """Return whether a new value needs a reload or a restart, and what of it differs."""
+    below = sorted(key.rpartition(".")[2] for key in RELOADED if key.startswith(f"{path}."))
+    need = "reload" if path in RELOADED else "restart"
+    return f"{need}; {', '.join(f'`{name}`' for name in below)} within: reload" if below else need
 
 
 def _texts(blocks: list[Block]) -> Iterator[str]:

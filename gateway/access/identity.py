@@ -76,6 +76,17 @@ class Authenticator:
         forwarded_user: ForwardedUserSettings | None = None,
         keys: TokenKeys | None = None,
     ) -> None:
+        self.configure(jwt_settings, admin_token, forwarded_user=forwarded_user, keys=keys)
+
+    def configure(
+        self,
+        jwt_settings: JwtSettings | None,
+        admin_token: SecretStr | None,
+        *,
+        forwarded_user: ForwardedUserSettings | None = None,
+        keys: TokenKeys | None = None,
+    ) -> None:
+        """Recognize these credentials from now on, and no others."""
         self._tokens: Tokens | None = None
         self._cookie: str | None = None
         if jwt_settings is not None:

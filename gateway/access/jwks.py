@@ -36,6 +36,11 @@ class Jwks:
         self._keys: list[jwt.PyJWK] = []
         self.missed = asyncio.Event()  # set once a token names an unknown key
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no key was fetched yet."""
+        return not self._keys
+
     def key_for(self, token: str) -> jwt.PyJWK:
         """Return the key that the token names (RFC 7515 section 4.1.4), or else the only key of its algorithm."""
         header = jwt.get_unverified_header(token)

@@ -60,9 +60,13 @@ class SignedLinks:
     """Parses and makes links. The first key signs; every key verifies."""
 
     def __init__(self, settings: SignedLinksSettings, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self.configure(settings)
+
+    def configure(self, settings: SignedLinksSettings) -> None:
+        """Sign and verify with these keys from now on."""
         self._keys = {kid: key.get_secret_value().encode() for kid, key in settings.keys.items()}
         self._signing_kid = next(iter(self._keys))
-        self._now = now
 
     def read(self, path: str, query: Parameters) -> SignedLink | None:
         """Return the link of a request for ``path``; None without link parameters. Raises ``BadLink``."""

@@ -24,7 +24,7 @@ class AccessLog:
     """Writes a line for ``sample`` of the requests (0 to 1), and for every one that ended with a 5xx or broke off.
 
     A line costs a few microseconds: it does not pass through ``logging``, whose handler would format, lock and flush
-    each line. ``format`` is that of the log, "json" or "console".
+    each line. ``format`` is that of the log, "json" or "console". Nothing is added while ``is_on`` is False.
     """
 
     def __init__(
@@ -33,18 +33,24 @@ class AccessLog:
         *,
         format: str,  # noqa: A002 - the key of the settings
         sample: float = 1.0,
+        is_on: bool = True,
         now: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._stream = stream
-        self._as_line = _as_json if format == "json" else _as_text
-        self._sample = sample
+        self.configure(format=format, sample=sample, is_on=is_on)
         self._now = now
         self._chance = chance
         self._waiting: list[str] = []
         self._flushing: asyncio.TimerHandle | None = None
         self._second = 0
         self._second_text = ""
+
+    def configure(self, *, format: str, sample: float, is_on: bool) -> None:  # noqa: A002 - as above
+        """Write lines of this kind from now on, or with ``is_on`` False none."""
+        self._as_line = _as_json if format == "json" else _as_text
+        self._sample = sample
+        self.is_on = is_on
 
     def wants(self, route: str, outcome: str) -> bool:
         """Return whether the request gets a line; ``outcome`` is its status, or what ended it without one."""

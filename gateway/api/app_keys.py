@@ -1,8 +1,11 @@
 """The keys under which the application holds its components."""
 
+from collections.abc import Callable
+
 from aiohttp import web
 
 from gateway.access.identity import Authenticator
+from gateway.access.jwks import Jwks
 from gateway.access.signed_links import SignedLinks
 from gateway.api.access_log import AccessLog
 from gateway.api.authorized_lookup import AuthorizedLookup
@@ -13,6 +16,7 @@ from gateway.api.nginx_files import NginxFiles
 from gateway.api.url_handler import UrlHandler
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.concurrency.in_flight import InFlight
+from gateway.concurrency.replaceable import Replaceable
 from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.public_url import PublicUrls
 from gateway.delivery.variant_request import VariantRequests
@@ -22,6 +26,7 @@ from gateway.ops.debug_log import DebugLog
 from gateway.ops.explain import Explainer
 from gateway.ops.health import Health
 from gateway.ops.history_recorder import HistoryRecorder
+from gateway.ops.reloader import Reloader
 from gateway.ops.tracing.hooks import Tracing
 from gateway.origin.client import OriginClient
 from gateway.origin.object_source import ObjectSource
@@ -32,10 +37,12 @@ from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.renditions import Renditions
 from gateway.presign.signer import Signer
+from gateway.purge.addresses import Addresses
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import Target
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.redis_store.description_store import DescriptionStore
+from gateway.redis_store.entry_codec import EntryMac
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.purge_queue import PurgeQueue
@@ -45,19 +52,27 @@ from gateway.redis_store.usage_store import UsageStore
 from gateway.settings import Settings
 from gateway.urls.descriptions import Descriptions
 from gateway.urls.invalidation import Invalidation
+from gateway.urls.local_tier import LocalTier
+from gateway.urls.new_variants import NewVariants
 from gateway.urls.refresh_worker import RefreshWorker
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.shared_tier import SharedTier
 from gateway.urls.usage_counter import UsageCounter
 
+# What the process started with. ``RELOADER`` has the settings in use.
 SETTINGS = web.AppKey("settings", Settings)
+# Reads the sources of the settings anew; absent where there is nothing to reload.
+READ_SETTINGS: web.AppKey[Callable[[], Settings]] = web.AppKey("read_settings")
+RELOADER = web.AppKey("reloader", Reloader[Settings])
 METRICS = web.AppKey("metrics", Metrics)
 CLOCK = web.AppKey("clock", CosClock)
+OPEN_CREDENTIALS = web.AppKey("open_credentials", Replaceable[BucketCredentials])
 CREDENTIALS = web.AppKey("credentials", BucketCredentials)
 LIFETIME = web.AppKey("lifetime", Lifetime)
 HOSTS = web.AppKey("hosts", Hosts)
 SIGNER = web.AppKey("signer", Signer)
 PUBLIC_URLS = web.AppKey("public_urls", PublicUrls)
+KEY_SET = web.AppKey("key_set", Replaceable[Jwks | None])
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 SIGNED_LINKS = web.AppKey("signed_links", SignedLinks)
 CALLERS = web.AppKey("callers", Callers)
@@ -71,10 +86,14 @@ DESCRIPTIONS = web.AppKey("descriptions", Descriptions)
 REFUSED_VARIANTS = web.AppKey("refused_variants", RefusedVariants)
 RENDITIONS = web.AppKey("renditions", Renditions)
 PURGE_QUEUE = web.AppKey("purge_queue", PurgeQueue)
+PURGE_ADDRESSES = web.AppKey("purge_addresses", Addresses)
 PURGE_INTAKE = web.AppKey("purge_intake", PurgeIntake)
 PURGE_TARGET: web.AppKey[Target] = web.AppKey("purge_target")
 PURGE_CREDENTIALS = web.AppKey("purge_credentials", BucketCredentials)
 REFRESH_QUEUE = web.AppKey("refresh_queue", RefreshQueue)
+ENTRY_MAC = web.AppKey("entry_mac", EntryMac)
+LOCAL_TIER = web.AppKey("local_tier", LocalTier)
+NEW_VARIANTS = web.AppKey("new_variants", NewVariants)
 SHARED_TIER = web.AppKey("shared_tier", SharedTier)
 INVALIDATION_CHANNEL = web.AppKey("invalidation_channel", InvalidationChannel)
 INVALIDATION = web.AppKey("invalidation", Invalidation)

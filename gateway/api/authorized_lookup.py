@@ -34,7 +34,7 @@ class AuthorizedLookup:
     ) -> None:
         self._resolver = resolver
         self._callers = callers
-        self._originals_for_owner = originals_for_owner
+        self.originals_for_owner = originals_for_owner
         self._is_public_style = is_public_style
 
     def get_cached(self, request: web.BaseRequest, image_id: str, rendition: str | None = None) -> Resolved | None:
@@ -73,7 +73,7 @@ class AuthorizedLookup:
     def _check_caller(self, caller: Caller, image: SignedImage) -> None:
         if not image.public:
             check_view(caller, image.record)
-        if self._originals_for_owner and image.rendition is None:
+        if self.originals_for_owner and image.rendition is None:
             check_original(caller, image.record)
 
     async def resolve_again(self, request: web.BaseRequest, image_id: str, rendition: str | None = None) -> SignedImage:
@@ -94,7 +94,7 @@ class AuthorizedLookup:
                 record = (await self._resolver.peek(image_id)).record
         if not is_public_style:
             check_view(caller, record)
-        if self._originals_for_owner and is_original:
+        if self.originals_for_owner and is_original:
             check_original(caller, record)
 
     async def view_many(self, caller: Caller, image_ids: list[str]) -> dict[str, Resolved | GatewayError]:

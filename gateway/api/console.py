@@ -17,6 +17,7 @@ from gateway.api.app_keys import (
     METRICS,
     ORIGIN,
     REFRESH_QUEUE,
+    RELOADER,
     REPLICA_STORE,
     SETTINGS,
 )
@@ -65,8 +66,11 @@ async def console(request: web.Request) -> web.Response:
 
 @known_host_only
 async def configuration(request: web.Request) -> web.Response:
-    """Return the effective configuration; secrets are ``**********``."""
-    return success({"settings": request.app[SETTINGS].model_dump(mode="json")})
+    """Return the configuration in use, and the keys whose new value needs a restart; secrets are ``**********``."""
+    reloader = request.app[RELOADER]
+    return success(
+        {"settings": reloader.settings.model_dump(mode="json"), "needs_restart": list(reloader.need_restart)}
+    )
 
 
 @known_host_only

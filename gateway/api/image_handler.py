@@ -40,18 +40,22 @@ class ImageHandler:
         accel: ImageAccel,
         redirect: ImageRedirect,
     ) -> None:
-        self._is_enabled = settings.enabled
         self._delivery = settings.delivery
-        self._max_streams = max_streams
         self._streams = 0
         self._lookup = lookup
         self._usage = usage
-        self._policy = policy
+        self.configure(is_enabled=settings.enabled, max_streams=max_streams, policy=policy)
         self._variant_requests = variant_requests
         self._variants = variants
         self._responder = responder
         self._accel = accel
         self._redirect = redirect
+
+    def configure(self, *, is_enabled: bool, max_streams: int, policy: CachePolicy) -> None:
+        """Answer requests by these settings from now on; those under way keep their policy."""
+        self._is_enabled = is_enabled
+        self._max_streams = max_streams
+        self._policy = policy
 
     async def answer(self, request: web.BaseRequest, image_id: str, context: RequestContext) -> web.StreamResponse:
         """Send the image's bytes, a redirect to them, or an X-Accel-Redirect for nginx; raises ``GatewayError``.

@@ -15,8 +15,8 @@ from gateway.api.app_keys import (
     PURGE_QUEUE,
     REFRESH_QUEUE,
     REFRESH_WORKER,
+    RELOADER,
     RESOLVER,
-    SETTINGS,
     USAGE_STORE,
 )
 from gateway.api.batch import image_ids_in
@@ -46,7 +46,7 @@ async def stats(request: web.Request) -> web.Response:
     report = app[REFRESH_WORKER].report if REFRESH_WORKER in app else RefreshReport()
     attempts = report.success_count + report.error_count
     async with _redis_errors():
-        cached, soon = await app[USAGE_STORE].cached(now, app[SETTINGS].url_prerefresh.threshold)
+        cached, soon = await app[USAGE_STORE].cached(now, app[RELOADER].settings.url_prerefresh.threshold)
         lengths = await queue.lengths(now)
     return success(
         {
@@ -76,7 +76,7 @@ async def daily_stats(request: web.Request) -> web.Response:
     daily = request.app.get(DAILY_STATISTICS)
     if daily is None:
         raise RouteNotFound
-    retention = request.app[SETTINGS].url_stats.retention_days
+    retention = daily.retention_days
     text = request.query.get("days", "7")
     # int() raises for more than 4,300 digits (sys.int_info.default_max_str_digits).
     if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and 1 <= int(text) <= retention):

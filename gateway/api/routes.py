@@ -8,6 +8,7 @@ from gateway.api import (
     access_check,
     app_keys,
     batch,
+    config_reload,
     console,
     docs_page,
     explain_handler,
@@ -89,6 +90,7 @@ def add_admin_routes(app: web.Application) -> None:
     app.router.add_get(f"/api/v1/monitoring/preview/{_ID}", preview.preview, name="preview", allow_head=False)
     app.router.add_post(f"/api/v1/images/{_ID}/url/refresh", monitoring.refresh, name="refresh")
     app.router.add_post("/api/v1/monitoring/queue/requeue", monitoring.requeue, name="requeue")
+    app.router.add_post("/api/v1/config/reload", config_reload.reload, name="reload")
     app.router.add_post("/api/v1/cache/purge", monitoring.purge, name="purge")
     _add_health_routes(app)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from gateway.api.app_keys import SETTINGS
+from gateway.api.app_keys import RELOADER
 from gateway.api.batch import MAX_IMAGES
 from gateway.errors import RouteNotFound
 
@@ -81,7 +81,7 @@ class StaticFiles:
 
 
 def _description(request: web.Request, script: Mapping[str, str] | None) -> Mapping[str, Any]:
-    settings = request.app[SETTINGS]
+    settings = request.app[RELOADER].settings
     names = {resource.name for resource in request.app.router.resources()}
     return {
         "version": 1,

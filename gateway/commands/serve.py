@@ -5,6 +5,7 @@ import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import click
 from aiohttp import web
 
+from gateway.api.app_keys import RELOADER
 from gateway.app import create_admin_app, create_app
 from gateway.catalog.postgres import CatalogQueryRefused
 from gateway.commands.shared import config_option, exit_with_mistakes, settings_from
@@ -26,7 +28,7 @@ from gateway.ops.tracing.hooks import UnusableTracing
 from gateway.server.file_limit import raise_nofile_limit
 from gateway.server.listener import Listening, PurePythonParser, listening
 from gateway.settings import Settings
-from gateway.settings.sources import SettingsError
+from gateway.settings.sources import SettingsError, load_settings
 
 logger = logging.getLogger(__name__)
 
@@ -37,38 +39,57 @@ def serve(config: Path | None) -> None:
     """Run the gateway on real Redis, Postgres and COS."""
     settings = settings_from(config)
     configure_logging(settings.logging)
-    run_until_stopped(settings, lambda signals: _serve_as_a_service(settings, signals))
+    run_until_stopped(
+        settings, lambda signals: _serve_as_a_service(settings, lambda: load_settings(config), signals), reloads=True
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class StopSignals:
-    """``stop`` starts the drain, ``force_stop`` ends it."""
+    """``stop`` starts the drain, ``force_stop`` ends it; ``reload`` reloads the configuration."""
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     force_stop: asyncio.Event = field(default_factory=asyncio.Event)
+    reload: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-async def _serve_as_a_service(settings: Settings, signals: StopSignals) -> None:
+async def _serve_as_a_service(settings: Settings, read_settings: Callable[[], Settings], signals: StopSignals) -> None:
     manager = ServiceManager.from_environment()
+    apps: list[web.Application] = []
 
     async def told_to_stop() -> None:
-        await signals.stop.wait()
+        async with background("reload-on-signal", _reload_on_signal(apps[0], signals.reload, manager)):
+            await signals.stop.wait()
         manager.stopping()
 
     async with background("watchdog", manager.show_life()):  # during the drain, too
         await serve_gateway(
             settings,
             signals,
+            read_settings=read_settings,
+            extend=apps.append,
             on_listening=lambda _ports: manager.ready(),
             until=told_to_stop,
             inherited=inherited_listeners(),
         )
 
 
+async def _reload_on_signal(app: web.Application, wanted: asyncio.Event, manager: ServiceManager) -> None:
+    """Reload once for the signals that came since the last reload began."""
+    while True:
+        await wanted.wait()
+        wanted.clear()
+        manager.reloading()
+        with suppress(Exception):  # it is logged, and the old configuration stays
+            await app[RELOADER].reload()
+        manager.ready()
+
+
 async def serve_gateway(
     settings: Settings,
     signals: StopSignals,
     *,
+    read_settings: Callable[[], Settings] | None = None,
     extend: Callable[[web.Application], None] | None = None,
     on_listening: Callable[[Listening], None] | None = None,
     until: Callable[[], Awaitable[object]] | None = None,
@@ -76,10 +97,11 @@ async def serve_gateway(
 ) -> None:
     """Serve until the signal to stop, or until ``until`` returns, then drain and close everything.
 
-    ``extend`` may add routes to the public port. ``on_listening`` receives the addresses of both ports. ``inherited``
-    are listeners of the public port that systemd opened.
+    ``read_settings`` reads the settings anew, for a reload. ``extend`` may add routes to the public port.
+    ``on_listening`` receives the addresses of both ports. ``inherited`` are listeners of the public port that systemd
+    opened.
     """
-    app = create_app(settings, Metrics())
+    app = create_app(settings, Metrics(), read_settings)
     if extend is not None:
         extend(app)
     async with listening(app, create_admin_app, signals.force_stop, inherited=inherited) as ports:
@@ -89,9 +111,12 @@ async def serve_gateway(
         await (until or signals.stop.wait)()
 
 
-def run_until_stopped(settings: Settings, main: Callable[[StopSignals], Coroutine[Any, Any, None]]) -> None:
-    """Run ``main``, which SIGTERM, SIGINT or SIGHUP tells to stop; a second SIGTERM or SIGINT ends the drain.
+def run_until_stopped(
+    settings: Settings, main: Callable[[StopSignals], Coroutine[Any, Any, None]], *, reloads: bool = False
+) -> None:
+    """Run ``main``, which SIGTERM or SIGINT tells to stop; a second one ends the drain.
 
+    SIGHUP tells it to reload, or if it ``reloads`` nothing, to stop.
     Raises ``click.ClickException`` if the gateway cannot start, and exits with ``BAD_SETTINGS`` if a file that the
     settings name cannot be used.
     """
@@ -100,7 +125,7 @@ def run_until_stopped(settings: Settings, main: Callable[[StopSignals], Coroutin
         tune_memory()
         raise_nofile_limit(settings.server.max_streams)
         signals = StopSignals()
-        _handle_signals(signals.stop, signals.force_stop)
+        _handle_signals(signals, reloads=reloads)
         await main(signals)
 
     try:
@@ -114,11 +139,13 @@ def run_until_stopped(settings: Settings, main: Callable[[StopSignals], Coroutin
         raise click.ClickException(f"the gateway cannot start: {error}") from None
 
 
-def _handle_signals(stop: asyncio.Event, force_stop: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
+def _handle_signals(signals: StopSignals, *, reloads: bool) -> None:
+    loop, stop = asyncio.get_running_loop(), signals.stop
     for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, lambda: (force_stop if stop.is_set() else stop).set())
+        loop.add_signal_handler(signum, lambda: (signals.force_stop if stop.is_set() else stop).set())
+    if reloads:
+        loop.add_signal_handler(signal.SIGHUP, signals.reload.set)
     # A closing terminal and its shell both send SIGHUP, so a second one does not force the stop. Ignoring SIGHUP would
     # leave the gateway and the servers of `dev` running without a terminal; nohup, which ignores it, is respected.
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+    elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         loop.add_signal_handler(signal.SIGHUP, stop.set)

@@ -118,7 +118,7 @@ def _needs_gateway(exchange: Exchange) -> bool:
 
 def _version(image: SignedImage, metadata: ObjectMetadata) -> str:
     """Return the name of one version of one object, nginx's cache key; the URL is none, since it changes."""
-    bucket, region, key, rendition, _ = image.object_id
+    bucket, region, key, rendition, *_ = image.object_id
     named = "\n".join(
         (bucket, region, key, str(rendition), str(metadata.etag), str(metadata.last_modified), str(metadata.size))
     )

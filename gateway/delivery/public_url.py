@@ -75,6 +75,10 @@ class PublicUrls:
                 self._made.popitem(last=False)
         return made
 
+    def forget(self) -> None:
+        """Sign every URL anew: the credentials are others."""
+        self._made.clear()
+
     def _may_become_the_original(self, name: str, record: ImageRecord) -> bool:
         """Return whether COS may send the original to whoever gets the URL, where it makes no variant."""
         if self._renditions.get(name).width is None or self._renditions.originals_for_owner:

@@ -39,6 +39,10 @@ class VariantRequests:
 
     def __init__(self, renditions: Renditions, max_dpr: float) -> None:
         self._renditions = renditions
+        self.configure(max_dpr)
+
+    def configure(self, max_dpr: float) -> None:
+        """Use this bound from now on, and what is configured in the renditions now: queries are parsed again."""
         self._max_dpr = max_dpr
         self._known: dict[str, VariantRequest] = {}
 

@@ -21,12 +21,14 @@ from gateway.errors.images import (
     RangeNotSatisfiable,
 )
 from gateway.errors.requests import (
+    ConfigurationRefused,
     Forbidden,
     InvalidBeacon,
     InvalidImageId,
     InvalidRequest,
     MethodNotAllowed,
     PayloadTooLarge,
+    ReloadImpossible,
     RequestTimeout,
     RouteNotFound,
     TooManyRequests,
@@ -51,6 +53,7 @@ from gateway.errors.unavailable import (
 __all__ = [
     "AccelNotConfigured",
     "CatalogUnavailable",
+    "ConfigurationRefused",
     "CosAnswer",
     "CredentialsExpired",
     "DependencyDown",
@@ -74,6 +77,7 @@ __all__ = [
     "PreconditionFailed",
     "RangeNotSatisfiable",
     "RedisUnavailable",
+    "ReloadImpossible",
     "RequestTimeout",
     "RouteNotFound",
     "TooManyRequests",

@@ -22,6 +22,13 @@ class InvalidRequest(GatewayError):
         return self._detail
 
 
+class ConfigurationRefused(InvalidRequest):
+    """The configuration that a reload has read is wrong; the detail names the keys, and no values."""
+
+    code = "configuration_refused"
+    message = "the new configuration is refused, the old one stays"
+
+
 class InvalidImageId(InvalidRequest):
     """The id is not 1 to 128 of ``A-Z a-z 0-9 . _ : @ -`` with a letter or digit first."""
 
@@ -101,6 +108,14 @@ class MethodNotAllowed(GatewayError):
     def headers(self) -> Mapping[str, str]:
         """The methods that the route supports."""
         return {"Allow": self._allowed}
+
+
+class ReloadImpossible(GatewayError):
+    """This process has no configuration file, or it drains."""
+
+    status = 409
+    code = "reload_impossible"
+    message = "this process does not reload its configuration: it drains, or it was not started with one"
 
 
 class RequestTimeout(GatewayError):

@@ -135,6 +135,13 @@ class Metrics:
         )
         self.purge_queue_length = self._gauge("purge_queue_length", "Images whose purge waits in the queue.")
         self.purge_dead = self._gauge("purge_dead", "Images whose purge was given up.")
+        self.config_last_reload_successful = self._gauge(
+            "config_last_reload_successful", "1 if the last reload of the configuration was accepted, else 0."
+        )
+        self.config_last_reload_success = self._gauge(
+            "config_last_reload_success_timestamp_seconds",
+            "Unix time of the last reload of the configuration that was accepted; at first, of the start.",
+        )
         self.dependency_up = self._gauge(
             "dependency_up", "1 if the dependency responded to the last check, else 0.", ("dependency",)
         )

@@ -30,6 +30,13 @@ class DebugLog:
         self._timer = asyncio.get_running_loop().call_later(self._seconds, self.stop)
         logger.info("debug log on: seconds=%g", self._seconds)
 
+    def set_level(self, level: int) -> None:
+        """Set the root logger to ``level``; while the debug log is on, once it is off."""
+        if self._timer is None:
+            logging.getLogger().setLevel(level)
+        else:
+            self._level_before = level
+
     def stop(self) -> None:
         """Set the level before; does nothing while it is off."""
         if self._timer is None:

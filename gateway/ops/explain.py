@@ -56,11 +56,15 @@ class Explainer:
         policy: CachePolicy,
     ) -> None:
         self._catalog = catalog
-        self._steps = steps
+        self.steps = steps
         self._signer = signer
         self._hosts = hosts
         self._lifetime = lifetime
         self._clock = clock
+        self.configure(delivery, policy)
+
+    def configure(self, delivery: ImageProxySettings, policy: CachePolicy) -> None:
+        """Explain by these settings from now on."""
         self._delivery = delivery
         self._policy = policy
 
@@ -72,12 +76,12 @@ class Explainer:
         ``parameters`` choose a rendition, as those of an address do; without any, those of the link's address do.
         Raises what is wrong with them.
         """
-        chosen = self._steps.variants.chosen(parameters, credentials.link)
+        chosen = self.steps.variants.chosen(parameters, credentials.link)
         explanation = Explanation(image_id, Verdict(500, None, ""))
         sections = explanation.sections
-        cached = await self._steps.cache.look(image_id, chosen.rendition)
+        cached = await self.steps.cache.look(image_id, chosen.rendition)
         record, errors, sections["row"] = await self._row(image_id, cached)
-        caller, facts = self._steps.access.caller_of(credentials)
+        caller, facts = self.steps.access.caller_of(credentials)
         if record is None:
             sections["caller"], sections["cached_url"] = facts, cached.facts
             explanation.verdict = self._refused(errors, caller)
@@ -85,12 +89,12 @@ class Explainer:
             return explanation
         is_cached = cached.image is not None and cached.image.record == record
         image = cached.image if is_cached and cached.image is not None else self._sign(record, chosen.rendition)
-        denial, may_view = self._steps.access.check(caller, image)
+        denial, may_view = self.steps.access.check(caller, image)
         sections["caller"], sections["cached_url"] = facts | may_view, cached.facts
         if denial is not None:
             errors.append((denial, str(may_view["why"]), ""))
         policy = self._policy.for_version() if chosen.version == record.version_token else self._policy
-        asked = await self._steps.origin.ask(image, is_cached=is_cached, now=self._clock.now())
+        asked = await self.steps.origin.ask(image, is_cached=is_cached, now=self._clock.now())
         sections["cos"] = asked.facts
         if isinstance(asked.error, REFUSALS) and image.rendition is not None:
             image, asked = await self._instead(image, asked, caller)
@@ -101,7 +105,7 @@ class Explainer:
             delivery["version"] = f"another one: the client is redirected to v={record.version_token}"
         explanation.verdict = self._refused(errors, caller) if errors else self._served(asked, delivery)
         sections["kept"] = nothing_kept() if errors else self._kept(image, policy, delivery)
-        if variants := await self._steps.variants.facts(image_id):
+        if variants := await self.steps.variants.facts(image_id):
             sections["variants"] = variants
         return explanation
 
@@ -114,15 +118,15 @@ class Explainer:
         COS's first answer stays for a caller who may not see the original.
         """
         first, refused = asked, str(image.rendition)
-        names = (*self._steps.variants.renditions.fallbacks(refused), None)
+        names = (*self.steps.variants.renditions.fallbacks(refused), None)
         instead: Facts = {}
         asked.facts["instead"] = instead
         for name in names:
             image = self._sign(image.record, name)
-            denial, _ = self._steps.access.check(caller, image)
+            denial, _ = self.steps.access.check(caller, image)
             if denial is not None:
                 return image, first
-            asked = await self._steps.origin.ask(image, is_cached=False, now=self._clock.now())
+            asked = await self.steps.origin.ask(image, is_cached=False, now=self._clock.now())
             instead[name or "the original"] = asked.facts
             if not isinstance(asked.error, REFUSALS):
                 break

@@ -37,10 +37,14 @@ class AccessStep:
         has_tokens: bool,
         originals_for_owner: bool,
     ) -> None:
-        self._originals_for_owner = originals_for_owner
         self._authenticator = authenticator
         self._links = links
+        self.configure(has_tokens=has_tokens, originals_for_owner=originals_for_owner)
+
+    def configure(self, *, has_tokens: bool, originals_for_owner: bool) -> None:
+        """Explain by these settings from now on."""
         self._has_tokens = has_tokens
+        self._originals_for_owner = originals_for_owner
 
     def caller_of(self, credentials: Credentials) -> tuple[Caller, Facts]:
         """Return the caller, and what was recognized."""

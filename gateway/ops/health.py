@@ -5,6 +5,7 @@ import enum
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.errors import DependencyDown, GatewayError
@@ -52,7 +53,7 @@ class Health:
         interval: float = 10.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._probes = probes
+        self._probes = dict(probes)
         self._metrics = metrics
         self._timeout = timeout
         self._max_age = max_age
@@ -75,6 +76,15 @@ class Health:
         """Report ``not_ready`` from now on."""
         self._draining = True
 
+    def set_probe(self, name: str, probe: Probe | None) -> None:
+        """Probe the dependency by ``probe`` from now on, or with None no longer."""
+        if probe is not None:
+            self._probes[name] = probe
+        elif self._probes.pop(name, None) is not None:
+            with suppress(KeyError):  # it was never probed
+                self._metrics.dependency_up.remove(name)
+        self._checked_at = float("-inf")
+
     async def report(self) -> Report:
         """Return the state, at most ``max_age`` seconds old."""
         async with self._lock:
@@ -96,10 +106,12 @@ class Health:
         return Readiness.DEGRADED if down else Readiness.READY
 
     async def _probe_all(self) -> dict[str, str]:
-        states = await asyncio.gather(*(self._is_up(name, probe) for name, probe in self._probes.items()))
-        for name, is_up in zip(self._probes, states, strict=True):
+        probes = dict(self._probes)  # a reload may change them meanwhile
+        states = await asyncio.gather(*(self._is_up(name, probe) for name, probe in probes.items()))
+        found = {name: is_up for name, is_up in zip(probes, states, strict=True) if name in self._probes}
+        for name, is_up in found.items():
             self._metrics.dependency_up.labels(dependency=name).set(is_up)
-        return {name: "ok" if is_up else "down" for name, is_up in zip(self._probes, states, strict=True)}
+        return {name: "ok" if is_up else "down" for name, is_up in found.items()}
 
     async def _is_up(self, name: str, probe: Probe) -> bool:
         started = self._monotonic()

@@ -23,8 +23,11 @@ def redact(text: str) -> str:
     return _SECRETS.sub(r"\1***", text)
 
 
-def configure_logging(settings: LoggingSettings, stream: TextIO | None = None) -> None:
-    """Write the log of the process to ``stream`` (None: standard error) in the configured format."""
+def configure_logging(settings: LoggingSettings, stream: TextIO | None = None, *, level: int | None = None) -> None:
+    """Write the log of the process to ``stream`` (None: standard error) in the configured format.
+
+    ``level``: another one than the configured.
+    """
     stream = stream if stream is not None else sys.stderr
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -46,11 +49,13 @@ def configure_logging(settings: LoggingSettings, stream: TextIO | None = None) -
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(settings.level.upper())
+    root.setLevel(settings.level.upper() if level is None else level)
     # Below WARNING, the SDK logs the strings it signs, and urllib3 the URLs it requests.
     for library in ("qcloud_cos", "urllib3", "asyncio"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    logging.getLogger("aiohttp.server").addFilter(MalformedRequestFilter())
+    malformed = logging.getLogger("aiohttp.server")
+    if not any(isinstance(one, MalformedRequestFilter) for one in malformed.filters):
+        malformed.addFilter(MalformedRequestFilter())
 
 
 class MalformedRequestFilter(logging.Filter):

@@ -1,4 +1,4 @@
-"""Tells systemd that the gateway is ready, alive and stopping, by datagrams (sd_notify(3)).
+"""Tells systemd that the gateway is ready, alive, reloading and stopping, by datagrams (sd_notify(3)).
 
 ``NOTIFY_SOCKET`` names the socket, and ``WATCHDOG_USEC`` the time within which systemd expects a sign of life. Both are
 absent when nothing is to be told, and every call then does nothing.
@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Mapping
 from typing import Final, Self
 
@@ -37,8 +38,12 @@ class ServiceManager:
         return cls(environment.get("NOTIFY_SOCKET") or None, seconds or None)
 
     def ready(self) -> None:
-        """Say that both ports listen."""
+        """Say that both ports listen, or that a reload is over."""
         self._send("READY=1")
+
+    def reloading(self) -> None:
+        """Say that a reload begins; ``ready`` says that it is over (``Type=notify-reload``)."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self) -> None:
         """Say that the drain begins."""
@@ -62,7 +67,7 @@ class ServiceManager:
                 sender.sendto(state.encode(), self._address)
         except OSError as error:
             if not self._is_failing:
-                logger.warning("systemd was not told %s: %s", state, error)
+                logger.warning("systemd was not told %s: %s", state.partition("\n")[0], error)
             self._is_failing = True
         else:
             self._is_failing = False

@@ -77,7 +77,7 @@ class OriginClient:
         self._timeout = timeout
         self._shared_timeout = SharedTimeout(timeout)
         self._error_body_timeout = SharedTimeout(min(_ERROR_BODY_TIMEOUT, timeout))
-        self._retry_count = retry_count
+        self.retry_count = retry_count
         self._metrics = metrics
         self._budget = budget or RetryBudget()
         self._backoff = backoff or Backoff()
@@ -208,7 +208,7 @@ class OriginClient:
 
     def _may_retry(self, attempt: int, pause: float, circuit: str, deadline: float) -> bool:
         return (
-            attempt < self._retry_count
+            attempt < self.retry_count
             and pause <= _LONGEST_PAUSE
             and self._monotonic() + pause < deadline
             and not self._breakers.is_open(circuit)

@@ -54,6 +54,12 @@ class ObjectCache:
         self._changes: OrderedDict[str, float] = OrderedDict()  # when images changed last, newest at the end
         self._other_change = _NEVER  # any image that is not in ``_changes`` may have changed at that time
 
+    def configure(self, settings: MemoryCacheSettings) -> None:
+        """Keep within these limits from now on; bytes beyond them are released at once."""
+        self._settings = settings
+        self._ttl = settings.ttl
+        self._shrink()
+
     def accepts(self, size: int | None) -> bool:
         """Return whether a body of that size, in bytes, is kept."""
         most = self._settings.max_bytes
@@ -140,6 +146,9 @@ class ObjectCache:
         entry.body = body
         self._with_body[object_id] = len(body)
         self._bytes += len(body)
+        self._shrink()
+
+    def _shrink(self) -> None:
         while self._bytes > self._settings.max_bytes:
             least_recent, size = self._with_body.popitem(last=False)
             self._entries[least_recent].body = None

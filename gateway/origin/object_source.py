@@ -10,6 +10,7 @@ from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
 from gateway.origin.object_body import ObjectBody
 from gateway.origin.origin_access import OriginAccess
 from gateway.origin.origin_response import ObjectMetadata
+from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.session import MOST_UNATTENDED
 from gateway.origin.shared_transfer import BufferLimits, Reader, SharedTransfer, TransferKey
 from gateway.origin.variant_source import VariantSource
@@ -64,6 +65,14 @@ class ObjectSource:
             "head", metrics.coalesced_requests, cancel_without_callers=True
         )
         self._revalidations: SingleFlight[ObjectId, None] = SingleFlight("revalidation", metrics.coalesced_requests)
+
+    def configure(self, settings: MemoryCacheSettings, resumption: ResumptionLimits) -> None:
+        """Use these limits from now on; transfers under way keep theirs."""
+        self.memory.configure(settings)
+        self.variants.configure(largest=settings.max_object_bytes)
+        self._access.resumption = resumption
+        self._ttl = settings.ttl
+        self._most_reserved = settings.max_bytes
 
     def usable(self, image: SignedImage) -> Entry | None:
         """Return the entry of its object that may be used now; None: COS has to be asked.

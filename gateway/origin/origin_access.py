@@ -14,7 +14,7 @@ Renew = Callable[[SignedImage, float | None], Awaitable[SignedImage]]
 SignForHead = Callable[[SignedImage], PresignedUrl]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OriginAccess:
     """Collaborators of every ``ObjectBody``.
 

@@ -54,13 +54,17 @@ class VariantSource:
         self._memory = memory
         self._renditions = renditions
         self._refused = refused
-        self._largest = max(largest, _LARGEST)
+        self.configure(largest=largest)
         self._reserved = 0
         self._large: dict[ObjectId, float] = {}  # when each was found to be so (monotonic seconds)
         self._fetches: SingleFlight[tuple[ObjectId, float], Variant] = SingleFlight(
             "variant", metrics.coalesced_requests, cancel_without_callers=True
         )
         self._counts = metrics.variants
+
+    def configure(self, *, largest: int) -> None:
+        """Read renditions of up to ``largest`` bytes, or 2 MiB if that is more, before they are sent."""
+        self._largest = max(largest, _LARGEST)
 
     async def fetch(self, image: SignedImage, stale: Entry | None = None) -> Variant:
         """Return the rendition from COS; ``stale`` is used if COS says that it is current, or if COS fails.
@@ -80,7 +84,7 @@ class VariantSource:
         await self._fetches.close()
 
     async def _fetch(self, image: SignedImage, stale: Entry | None) -> Variant:
-        self._reserved += self._largest
+        self._reserved += (reserved := self._largest)
         try:
             return await self._read(image, stale)
         except (OriginUnavailable, OriginTimeout, Unavailable):
@@ -88,7 +92,7 @@ class VariantSource:
                 raise
             return Variant(stale, None, None)
         finally:
-            self._reserved -= self._largest
+            self._reserved -= reserved
 
     async def _read(self, image: SignedImage, stale: Entry | None) -> Variant:
         requested_at = self._memory.now()

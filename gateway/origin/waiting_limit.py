@@ -11,14 +11,14 @@ class WaitingLimit:
     """Lets at most ``most`` requests wait for the first byte of each bucket."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._waiting: Counter[str] = Counter()
 
     @contextmanager
     def place(self, bucket: str) -> Iterator[None]:
         """Take a place for the block; raises ``OriginPaused`` if none is free."""
-        if self._waiting[bucket] >= self._most:
-            raise OriginPaused(f"{self._most} requests wait for bucket {bucket}")
+        if self._waiting[bucket] >= self.most:
+            raise OriginPaused(f"{self.most} requests wait for bucket {bucket}")
         self._waiting[bucket] += 1
         try:
             yield

@@ -13,7 +13,7 @@ _SPREAD = 0.1
 _HOTTEST = 16  # a URL used 2**16 times or more counts as equally hot
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Lifetime:
     """Durations in seconds.
 
@@ -26,6 +26,10 @@ class Lifetime:
     min_remaining: int
     threshold: int
     random: Callable[[], float] = field(default=random.random)
+
+    def configure(self, ttl: int, min_remaining: int, threshold: int) -> None:
+        """Judge every URL by these durations from now on, those that are already signed included."""
+        self.ttl, self.min_remaining, self.threshold = ttl, min_remaining, threshold
 
     def margin(self, presigned: PresignedUrl) -> int:
         """Return the seconds of validity that the URL must have left to be handed out."""

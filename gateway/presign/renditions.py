@@ -1,12 +1,12 @@
 """Renditions: every result of image processing that may be asked for, by name, with COS's rule for each.
 
-The table is an allow-list, made once from the configuration. No text of a client reaches a rule: a request chooses a
+The table is an allow-list, made from the configuration. No text of a client reaches a rule: a request chooses a
 name, and the rule of that name is signed. A fixed style is named as itself (``thumb``), a variant by style, width and
 format (``card@640.webp``).
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.catalog.record import ImageRecord
@@ -22,7 +22,8 @@ class Rendition:
     """One allowed result of processing.
 
     ``template`` is COS's rule, with ``{focus}`` where it depends on the row. ``width`` (pixels) and ``format`` are None
-    for a fixed style. ``public``: everybody may see it, whichever image it is of.
+    for a fixed style. ``public``: everybody may see it, whichever image it is of. ``revision`` is another number once a
+    reload gives the name another rule.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Rendition:
     width: int | None = None
     format: VariantFormat | None = None
     public: bool = False
+    revision: int = 0
 
     def rule(self, record: ImageRecord) -> str:
         """Return the rule for the image of ``record``."""
@@ -54,11 +56,25 @@ class Renditions:
     """
 
     def __init__(self, styles: Mapping[str, str | StyleSettings], defaults: VariantSettings | None = None) -> None:
+        self.originals_for_owner = False
+        self._revision = -1
+        self._by_name: dict[str, Rendition] = {}
+        self.configure(styles, defaults)
+
+    def configure(
+        self, styles: Mapping[str, str | StyleSettings], defaults: VariantSettings | None = None
+    ) -> frozenset[str | None]:
+        """Allow the renditions of these styles from now on, and no others.
+
+        Return what changed: the names that are new, gone, or have another rule or audience; None for the original.
+        """
+        was_for_owner = self.originals_for_owner
+        self._revision += 1
         self._defaults = defaults = defaults or VariantSettings()
         self.negotiates = defaults.negotiate == "accept"
         self.originals_for_owner = defaults.originals == "owner"
         self._sized: dict[str, _Sized] = {}
-        self._by_name: dict[str, Rendition] = {}
+        before, self._by_name = self._by_name, {}
         for name, style in styles.items():
             if isinstance(style, str):
                 self._by_name[name] = Rendition(name, name, style)
@@ -68,6 +84,14 @@ class Renditions:
             only = formats[0] if len(formats) == 1 else "original"
             self._sized[name] = _Sized(tuple(sorted(set(style.widths or defaults.widths))), every, only)
             self._by_name |= {one.name: one for one in self._of(name, style)}
+        for name, one in self._by_name.items():
+            earlier = before.get(name)
+            is_same = earlier is not None and earlier.template == one.template
+            self._by_name[name] = replace(one, revision=earlier.revision if earlier and is_same else self._revision)
+        changed = {name for name in before.keys() | self._by_name.keys() if before.get(name) != self._by_name.get(name)}
+        # Requests that chose one of these before may still have to sign and count it.
+        self._gone = {name: before[name] for name in changed if name in before and name not in self._by_name}
+        return frozenset(changed if was_for_owner == self.originals_for_owner else {*changed, None})
 
     @property
     def styles(self) -> list[str]:
@@ -84,8 +108,16 @@ class Renditions:
         return name is None or name in self._by_name
 
     def get(self, name: str) -> Rendition:
-        """Return the rendition of that name, which must exist."""
-        return self._by_name[name]
+        """Return the rendition of that name, which exists, or did before the last reload; raises ``UnknownStyle``."""
+        found = self._by_name.get(name) or self._gone.get(name)
+        if found is None:
+            raise UnknownStyle
+        return found
+
+    def revision(self, name: str) -> int:
+        """Return the revision of that name's rule; 0 for an unknown name."""
+        rendition = self._by_name.get(name) or self._gone.get(name)
+        return rendition.revision if rendition is not None else 0
 
     def is_public(self, name: str) -> bool:
         """Return whether everybody may see the rendition, whichever image it is of; False for an unknown name."""
@@ -130,17 +162,19 @@ class Renditions:
         """Return the query string of the rendition's address; empty for the original (None)."""
         if name is None:
             return ""
-        one = self._by_name[name]
+        one = self.get(name)
         return f"style={one.style}" if one.width is None else f"style={one.style}&w={one.width}&format={one.format}"
 
     def fallbacks(self, name: str) -> Iterator[str]:
         """Yield what may replace a variant that COS does not make: the same width in the style's next formats."""
-        rendition = self._by_name[name]
-        if rendition.format is None:
+        rendition = self.get(name)
+        formats = self.formats(rendition.style)
+        if rendition.format is None or rendition.format not in formats:
             return
-        formats = self._sized[rendition.style].formats
         for image_format in formats[formats.index(rendition.format) + 1 :]:
-            yield _name(rendition.style, rendition.width or 0, image_format)
+            other = _name(rendition.style, rendition.width or 0, image_format)
+            if self.has(other):
+                yield other
 
     def _listed(self, sized: _Sized, width: float | None) -> int:
         if width is None:

@@ -33,23 +33,27 @@ class PresignedUrl:
 
 
 class ObjectId(NamedTuple):
-    """One object of COS as it is, or in one rendition; ``focus`` is the row's, on which its rule may depend."""
+    """One object of COS as it is, or in one rendition.
+
+    ``focus`` is the row's, on which its rule may depend; ``revision`` is that of the rule.
+    """
 
     bucket: str
     region: str
     key: str
     rendition: str | None
     focus: str | None = None
+    revision: int = 0
 
     @classmethod
-    def of(cls, record: ImageRecord, rendition: str | None) -> Self:
+    def of(cls, record: ImageRecord, rendition: str | None, revision: int = 0) -> Self:
         """Return the object of a row, in a rendition or with None as it is."""
         focus = record.focus if rendition is not None else None
-        return cls(record.bucket, record.region, record.key, rendition, focus)
+        return cls(record.bucket, record.region, record.key, rendition, focus, revision)
 
     def original(self) -> Self:
         """Return the object as it is."""
-        return self._replace(rendition=None, focus=None)
+        return self._replace(rendition=None, focus=None, revision=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,11 +67,15 @@ class Signer:
     ) -> None:
         self._credentials = credentials
         self._hosts = hosts
-        self._ttl = ttl
-        self._window = max(1, window)
+        self.configure(ttl=ttl, window=window)
         self._metrics = metrics
         self._renditions = renditions or Renditions({})
         self._now = now
+
+    def configure(self, *, ttl: int, window: int) -> None:
+        """Sign for ``ttl`` seconds from now on, with signing times rounded to ``window`` seconds."""
+        self._ttl = ttl
+        self._window = max(1, window)
 
     def has_rendition(self, rendition: str | None) -> bool:
         """Return whether the rendition is configured; None is the original image."""
@@ -99,7 +103,7 @@ class Signer:
             object_id = ObjectId(record.bucket, record.region, record.key, None)
             public = record.public and not self._renditions.originals_for_owner
         else:
-            object_id = ObjectId.of(record, rendition)
+            object_id = ObjectId.of(record, rendition, self._renditions.revision(rendition))
             public = self._renditions.is_for_everybody(rendition, image_is_public=record.public)
         presigned = self.sign(record, rendition, fresh=fresh)
         return SignedImage(record, presigned, rendition, read_at, object_id=object_id, public=public)

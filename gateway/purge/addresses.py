@@ -12,8 +12,15 @@ class Addresses:
     """The addresses of images under each of ``base_urls``, as the gateway itself writes them."""
 
     def __init__(self, base_urls: Sequence[str], renditions: Renditions) -> None:
+        self._base_urls = base_urls
+        self._renditions = renditions
+        self.configure()
+
+    def configure(self) -> None:
+        """Name the renditions that are configured now."""
+        renditions = self._renditions
         queries = ["", *(f"?{renditions.query(name)}" for name in renditions.names)]
-        self._templates = [base + path + query for base in base_urls for path in _PATHS for query in queries]
+        self._templates = [base + path + query for base in self._base_urls for path in _PATHS for query in queries]
 
     @property
     def per_image(self) -> int:

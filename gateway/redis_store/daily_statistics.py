@@ -77,8 +77,8 @@ class _Batch:
 class DailyStatistics:
     """Sums up the day from totals that others keep; a HyperLogLog estimates the distinct images.
 
-    Holds at most ``max_images`` ids. What cannot be written stays for the next flush. A batch whose write got no answer
-    is written again unchanged: Redis adds it once.
+    Holds at most ``max_images`` ids, and keeps each day in Redis for ``retention_days``. What cannot be written stays
+    for the next flush. A batch whose write got no answer is written again unchanged: Redis adds it once.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class DailyStatistics:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._guard = guard
-        self._retention_days = retention_days
+        self.retention_days = retention_days
         self._max_images = self._room = max_images
         self._now = now
         self._gathered: dict[str, _Gathered] = {}
@@ -137,7 +137,7 @@ class DailyStatistics:
         """Write the batch under way, if there is one. A script for each key: in a Cluster their slots differ."""
         if (batch := self._unconfirmed) is None:
             return
-        life = (self._retention_days + 1) * _DAY
+        life = (self.retention_days + 1) * _DAY
         if batch.counts:
             async with self._guard.bounded():
                 pipeline = self._guard.client.pipeline(transaction=False)

@@ -109,7 +109,7 @@ def decode(data: bytes, image_id: str, rendition: str | None, *, renditions: Ren
         presigned=PresignedUrl(entry.url, entry.signed_at, int(end)),
         rendition=rendition,
         read_at=entry.read_at,
-        object_id=ObjectId.of(record, rendition),
+        object_id=ObjectId.of(record, rendition, renditions.revision(rendition) if rendition is not None else 0),
         public=renditions.is_for_everybody(rendition, image_is_public=entry.public),
     )
 
@@ -123,6 +123,10 @@ class EntryMac:
     """
 
     def __init__(self, secret: str, previous: str | None = None) -> None:
+        self.configure(secret, previous)
+
+    def configure(self, secret: str, previous: str | None = None) -> None:
+        """Write with ``secret`` from now on, and accept what was written with either."""
         secrets = (secret,) if previous is None else (secret, previous)
         self._keys = [hmac.digest(one.encode(), _PURPOSE, "sha256") for one in secrets]
 

@@ -97,12 +97,16 @@ class LeasedQueue(Generic[T]):
     ) -> None:
         self._guard = guard
         self._codec = codec
-        self._lease = lease
-        self._max_attempts = max_attempts
-        self._max_dead = max_dead
+        self.configure(lease=lease, max_attempts=max_attempts, max_dead=max_dead)
         self._random = random
         self._queue, self._dead, self._attempts = (guard.key(name, part) for part in ("queue", "dead", "attempts"))
         self.keys = self._queue, self._attempts
+
+    def configure(self, *, lease: Callable[[], float], max_attempts: int, max_dead: int) -> None:
+        """Claim for ``lease`` from now on, give an item up after so many attempts, and keep so many given up."""
+        self._lease = lease
+        self._max_attempts = max_attempts
+        self._max_dead = max_dead
 
     async def schedule(self, due: Mapping[T, float]) -> None:
         """Queue each item for its time with no failed attempts; one already queued is moved."""

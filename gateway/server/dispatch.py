@@ -135,7 +135,7 @@ class Dispatch:
         route = context.route or self._route_prefix + route_name(request)
         self._requests.record(route, context.delivery, outcome, elapsed, context.first_byte)
         access_log = self._access_log
-        if access_log is not None and access_log.wants(route, outcome):
+        if access_log is not None and access_log.is_on and access_log.wants(route, outcome):
             client = self._client_address.of(request.headers, request.remote)
             access_log.add(access_facts(request, context, response, route, outcome, elapsed, client))
 

@@ -11,7 +11,7 @@ from functools import partial
 
 from aiohttp import http_parser, web
 
-from gateway.api.app_keys import HEALTH, IN_FLIGHT, METRICS, SETTINGS, TRACING
+from gateway.api.app_keys import HEALTH, IN_FLIGHT, METRICS, RELOADER, SETTINGS, TRACING
 from gateway.concurrency.in_flight import InFlight
 from gateway.ip_address import is_loopback
 from gateway.server.connection import Site
@@ -128,7 +128,7 @@ async def _drain(app: web.Application, runner: web.AppRunner, force_stop: asynci
     newest = in_flight.started
     app[HEALTH].drain()
     logger.info("draining")
-    deadline = time.monotonic() + app[SETTINGS].server.shutdown_grace
+    deadline = time.monotonic() + app[RELOADER].settings.server.shutdown_grace
 
     def is_over() -> bool:
         return force_stop.is_set() or time.monotonic() >= deadline

@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -60,7 +60,17 @@ class LocalTier:
         self._untracked_drops = 0  # every drop up to this number counts as one of every image
         self._stale_drops = 0
         self._stale_before = float("-inf")
+        self._renditions_drops = 0  # look-ups that began before this drop keep nothing
         self._dropped: OrderedDict[str, int] = OrderedDict()
+
+    def configure(self, max_size: int, renditions: Iterable[str], *, local_ttl: float) -> None:
+        """Use these limits from now on, and drop images in these ``renditions``; entries kept longer become stale."""
+        if local_ttl < self._local_ttl:
+            self.mark_all_stale()
+        self._max_size = max_size
+        self._renditions = (None, *renditions)
+        self._local_ttl = local_ttl
+        self._evict()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -111,6 +121,13 @@ class LocalTier:
         if len(self._dropped) > max(1000, self._max_size):
             _, self._untracked_drops = self._dropped.popitem(last=False)
 
+    def drop_renditions(self, renditions: Container[str | None]) -> None:
+        """Remove every image in these renditions (None: the original), and keep nothing of look-ups under way."""
+        for variant in [variant for variant in self._entries if variant.rendition in renditions]:
+            del self._entries[variant]
+        self._drops += 1
+        self._renditions_drops = self._drops
+
     def mark_all_stale(self) -> None:
         """Mark every entry stale, and every look-up under way: notifications may have been missed."""
         self._dropped.clear()
@@ -120,10 +137,13 @@ class LocalTier:
         self._stale_before = self._monotonic()
 
     def _keep(self, variant: ImageVariant, image: SignedImage | None, ttl: float, mark: int) -> None:
-        if self._dropped.get(variant.image_id, self._untracked_drops) > mark:
+        if mark < self._renditions_drops or self._dropped.get(variant.image_id, self._untracked_drops) > mark:
             return
         now = self._monotonic()
         self._entries[variant] = _Entry(image, now, now + ttl if mark >= self._stale_drops else now)
         self._entries.move_to_end(variant)
+        self._evict()
+
+    def _evict(self) -> None:
         while len(self._entries) > self._max_size:
             self._entries.popitem(last=False)

@@ -23,8 +23,12 @@ class NewVariants:
 
     def __init__(self, renditions: Renditions, per_minute: int) -> None:
         self._renditions = renditions
-        self._limit = RateLimit(per_minute / 60, per_minute)
         self._is_reached = False
+        self.configure(per_minute)
+
+    def configure(self, per_minute: int) -> None:
+        """Admit so many a minute from now on; what was admitted before does not count."""
+        self._limit = RateLimit(per_minute / 60, per_minute)
 
     def admit(self, variant: ImageVariant) -> bool:
         """Return whether the variant may be made; logs once when the bound is reached."""

@@ -74,7 +74,7 @@ class RefreshBatch:
         self._usage = usage
         self._lifetime = lifetime
         self._metrics = metrics
-        self._idle_after = idle_after
+        self.idle_after = idle_after
         self._invalidate = invalidate
         self._now = now
 
@@ -89,7 +89,7 @@ class RefreshBatch:
         for claim in claims:
             variant, there = claim.item, found[claim.item]
             last_access, _ = used[variant]
-            if last_access is None or last_access < self._now() - self._idle_after:
+            if last_access is None or last_access < self._now() - self.idle_after:
                 idle.append(variant)
             elif (due := self._still_fresh_until(there)) is not None:
                 fresh[variant] = due

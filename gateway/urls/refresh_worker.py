@@ -59,6 +59,12 @@ class RefreshWorker:
         self._now = now
         self.report = RefreshReport()
 
+    def configure(self, *, interval: float, batch_size: int, idle_after: float) -> None:
+        """Work in batches of this size at this interval from now on, and leave out what is ``idle_after`` unused."""
+        self._interval = interval
+        self._batch_size = batch_size
+        self._refresh_batch.idle_after = idle_after
+
     async def run(self) -> None:
         """Renew until cancelled. A cycle that fails is logged, and the next one follows."""
         self.report.running = True
@@ -85,8 +91,8 @@ class RefreshWorker:
 
     async def _until_due(self) -> None:
         """Wait until a renewal is due, at most ``interval``; other replicas may queue earlier ones meanwhile."""
-        deadline = self._now() + self._interval
-        while (remaining := deadline - self._now()) > 0:
+        began = self._now()
+        while (remaining := began + self._interval - self._now()) > 0:
             next_due = await self._queue.next_due()
             if next_due is not None:
                 remaining = min(remaining, next_due - self._now())

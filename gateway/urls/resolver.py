@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
@@ -81,6 +81,7 @@ class UrlResolver:
         self._now = now
         self._admits_new = admits_new
         self._invalid_before = float("-inf")
+        self._rows_read_after: dict[str | None, float] = {}  # by rendition, of those that a reload has changed
         self._is_listening = True
         self._lookups: GroupedCalls[_LookUp, Resolved] = GroupedCalls(
             "look-up", self._look_up_many, metrics.coalesced_requests
@@ -171,6 +172,16 @@ class UrlResolver:
         """Read rows again that were read before ``at`` (Unix seconds): notifications may have been missed."""
         self._invalid_before = at + CLOCK_SKEW
         self.invalidate(None)
+
+    def forget_renditions(self, renditions: Collection[str | None]) -> None:
+        """Look these renditions (None: the originals) up again: they are new, or their rule or audience is another.
+
+        A change of a row drops the entries of the renditions that are configured then. So entries of a rendition that
+        was not are used only after their rows were read.
+        """
+        self._local.drop_renditions(renditions)
+        self._lookups.detach(lambda look_up: look_up.variant.rendition in renditions)
+        self._rows_read_after.update(dict.fromkeys(renditions, self._now() + CLOCK_SKEW))
 
     def stop_trusting_redis(self) -> None:
         """Use entries of Redis only after reading their rows: no notifications arrive until ``trust_redis_from``.
@@ -271,6 +282,8 @@ class UrlResolver:
 
     def _may_be_used(self, image: SignedImage) -> bool:
         is_trusted = self._is_listening and image.read_at >= self._invalid_before
+        if self._rows_read_after and image.read_at < self._rows_read_after.get(image.rendition, 0):
+            return False
         return is_trusted and self._lifetime.is_usable(image.presigned, self._now())
 
     def _stale_entry(self, variant: ImageVariant, found: Mapping[ImageVariant, Found], mark: int) -> Resolved | None:

@@ -47,10 +47,14 @@ class SharedTier:
         self._index_keys = *usage.index_keys, *queue.keys
         self._lifetime = lifetime
         self._descriptions = descriptions
-        self._renditions = (None, *renditions)
-        self._max_size = max_size
+        self.configure(renditions, max_size=max_size)
         self._renews = renews
         self._now = now
+
+    def configure(self, renditions: Sequence[str], *, max_size: int) -> None:
+        """Drop changed images in these renditions from now on, and keep ``max_size`` variants."""
+        self._renditions = (None, *renditions)
+        self._max_size = max_size
 
     async def find(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
         """Return what is cached for each of ``variants``."""

@@ -64,7 +64,11 @@ async def test_servers_named_in_the_environment_are_used(tmp_path: Path, redis_u
     ) as running:
         async with aiohttp.ClientSession() as session:
             assert (await session.get(running.public + "/i/a.gif")).status == 200
-        running.terminate()
+            url = running.admin + "/api/v1/config/reload"
+            answer = await session.post(url, headers={"Authorization": "Bearer development"})
+            assert (await answer.json())["code"] == "reload_impossible"
+        running.process.send_signal(signal.SIGHUP)  # as a terminal does that closes
+        await running.line_with("draining")
         assert await running.exit_code() == 0
     written = {file.name: file.read_text() for file in (tmp_path / "state").glob("*/*")}
     assert written.keys() == {"gateway.yaml", "link-key", "images.tsv", "lock"}

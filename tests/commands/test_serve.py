@@ -4,7 +4,6 @@ import asyncio
 import json
 import resource
 import signal
-import sys
 from pathlib import Path
 
 import aiohttp
@@ -82,37 +81,6 @@ async def test_a_second_signal_ends_the_drain_at_once(
             assert await running.exit_code() == 0
     assert any("second signal to stop" in line for line in running.lines)
     assert "Traceback" not in "".join(running.lines)
-
-
-async def test_sighup_drains_and_a_second_sighup_changes_nothing(
-    config_file: Path, images: Images, cos: CosEmulator
-) -> None:
-    """A closing terminal and its shell both send SIGHUP."""
-    content = SyntheticContent(40_000_000)
-    cos.store.put(BUCKET, "big.png", content, content_type="image/png")
-    await images.add_row(ImageRow("big", None, "big.png", public=True))
-    async with (
-        gateway_process("serve", "--config", str(config_file)) as running,
-        aiohttp.ClientSession(read_bufsize=4096) as session,
-        session.get(running.public + "/i/big") as answer,
-    ):
-        received = await answer.content.readexactly(1_000_000)
-        running.process.send_signal(signal.SIGHUP)
-        await running.line_with("draining")
-        running.process.send_signal(signal.SIGHUP)
-        received += await answer.content.read()
-        assert received == content.read(0, 40_000_000)
-        assert await running.exit_code() == 0
-    assert "Traceback" not in "".join(running.lines)
-
-
-async def test_under_nohup_sighup_is_ignored(config_file: Path) -> None:
-    nohup = ("nohup", sys.executable, "-m", "gateway")
-    async with gateway_process("serve", "--config", str(config_file), program=nohup) as running:
-        running.process.send_signal(signal.SIGHUP)
-        assert (await ready(running.public))["status"] == "ready"
-        running.terminate()
-        assert await running.exit_code() == 0
 
 
 async def test_an_idle_gateway_exits_at_once(config_file: Path) -> None:

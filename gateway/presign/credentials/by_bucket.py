@@ -47,6 +47,16 @@ class BucketCredentials:
         self._default = default
         self._own = own
 
+    def replace(self, successor: "BucketCredentials") -> None:
+        """Sign with the credentials of ``successor`` from now on."""
+        self._default, self._own, self.newest = successor._default, successor._own, successor.newest  # noqa: SLF001
+        self.show_ends()
+
+    def show_ends(self) -> None:
+        """Set the metric of the end of each bucket's credentials to that of these."""
+        for one in self.all:
+            one.show_end()
+
     @property
     def all(self) -> list[RotatingCredentials]:
         """Each source once, the default first."""

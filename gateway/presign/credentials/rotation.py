@@ -190,9 +190,17 @@ class RotatingCredentials:
         self.newest, self._obtained_at, self._has_warned_of_end = fetched, self._now(), False
         self._by_bucket.update(dict.fromkeys(self.buckets, fetched))
         self._count("refreshed")
-        if fetched.expires_at is not None:
-            for bucket in self.buckets:
-                self._metrics.credentials_expire.labels(bucket=bucket).set(fetched.expires_at)
+        self.show_end()
+
+    def show_end(self) -> None:
+        """Set the metric of the end of the credentials; it is absent if they never end."""
+        expires_at = self.newest.expires_at if self.newest is not None else None
+        for bucket in self.buckets:
+            if expires_at is not None:
+                self._metrics.credentials_expire.labels(bucket=bucket).set(expires_at)
+            else:
+                with suppress(KeyError):  # it was never there
+                    self._metrics.credentials_expire.remove(bucket)
 
     def _failed(self, reason: str) -> None:
         self._count("failed")

@@ -1,0 +1,57 @@
+"""A value that is open, such as a session with its tasks, and can be replaced while it is in use."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Replaceable(Generic[T]):
+    """Holds the ``value`` in use. Made by ``replaceable``, which closes it in the end."""
+
+    def __init__(self, value: T, opened: AsyncExitStack) -> None:
+        self.value = value
+        self.opened = opened
+
+    async def prepare(self, opening: AbstractAsyncContextManager[T]) -> "Successor[T]":
+        """Open what may take the place of the value; raises what ``opening`` raises."""
+        return Successor(self, *await _open(opening))
+
+
+class Successor(Generic[T]):
+    """What is open beside the value in use: either ``take_over`` and ``close_replaced``, or ``discard`` follows."""
+
+    def __init__(self, holder: Replaceable[T], value: T, opened: AsyncExitStack) -> None:
+        self.value = value
+        self._holder = holder
+        self._opened = opened
+
+    def take_over(self) -> None:
+        """Be the value in use from now on; what is replaced stays open."""
+        holder = self._holder
+        holder.value = self.value
+        holder.opened, self._opened = self._opened, holder.opened
+
+    async def close_replaced(self) -> None:
+        """Close what was in use before."""
+        await self._opened.aclose()
+
+    async def discard(self) -> None:
+        """Close it: it does not take over."""
+        await self._opened.aclose()
+
+
+@asynccontextmanager
+async def replaceable(opening: AbstractAsyncContextManager[T]) -> AsyncIterator[Replaceable[T]]:
+    """Open a value, and close the one in use at the end; raises what ``opening`` raises."""
+    holder = Replaceable(*await _open(opening))
+    try:
+        yield holder
+    finally:
+        await holder.opened.aclose()
+
+
+async def _open(opening: AbstractAsyncContextManager[T]) -> tuple[T, AsyncExitStack]:
+    opened = AsyncExitStack()
+    return await opened.enter_async_context(opening), opened

@@ -1,0 +1,186 @@
+"""Reloads the configuration of a running process: read it, refuse it whole or apply it, and say what changed.
+
+A reload has two halves. The first may fail and takes its time: the sources are read in a thread, and each part that is
+concerned prepares its change. The second awaits nothing, so no request sees half of it: each part applies what it has
+prepared.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from gateway.metrics.collectors import Metrics
+
+logger = logging.getLogger(__name__)
+
+S = TypeVar("S")
+S_contra = TypeVar("S_contra", contravariant=True)
+
+
+class ReloadRefused(Exception):
+    """The configuration stays as it was; ``problems`` has a line for each reason, which names a key and no value."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class ReloadNotPossible(Exception):
+    """Nothing was read: this process has no configuration to reload, or it drains."""
+
+
+async def _nothing() -> None:
+    """Close nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change that is ready.
+
+    ``apply`` cannot fail and awaits nothing. Then ``close`` closes what it has replaced. ``discard`` follows instead if
+    another part refuses the configuration.
+    """
+
+    apply: Callable[[], None]
+    close: Callable[[], Awaitable[None]] = _nothing
+    discard: Callable[[], Awaitable[None]] = _nothing
+
+
+class Part(Protocol[S_contra]):
+    """What a reload changes."""
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys that concern it."""
+        ...
+
+    async def prepare(self, settings: S_contra) -> Change:
+        """Return the change to ``settings``; raises ``ReloadRefused``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Difference(Generic[S]):
+    """What a reload would change.
+
+    ``settings`` are those to be in use: the new ones, but for the keys that ``need_restart``. ``changed`` are the other
+    keys that differ; ``concerned`` are these without the names of things, as parts name them.
+    """
+
+    settings: S
+    changed: Sequence[str]
+    need_restart: Sequence[str]
+    concerned: Collection[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadResult:
+    """The keys that changed, and those whose new value only a restart will use."""
+
+    changed: Sequence[str]
+    need_restart: Sequence[str]
+
+
+class Reloader(Generic[S]):
+    """Holds the ``settings`` in use. ``need_restart`` are the keys that the last reload could not change.
+
+    ``read`` reads the sources anew, in a thread, and raises ``ReloadRefused``; None: there are none. ``compare``
+    returns the difference between the settings in use and those read, and raises ``ReloadRefused``. ``is_draining``
+    tells whether the process is about to end.
+    """
+
+    def __init__(
+        self,
+        settings: S,
+        read: Callable[[], S] | None,
+        compare: Callable[[S, S], Difference[S]],
+        metrics: Metrics,
+        *,
+        is_draining: Callable[[], bool] = lambda: False,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self.need_restart: Sequence[str] = ()
+        self._read = read
+        self._compare = compare
+        self._metrics = metrics
+        self._is_draining = is_draining
+        self._now = now
+        self._parts: list[Part[S]] = []
+        self._lock = asyncio.Lock()
+        self._running: set[asyncio.Task[ReloadResult]] = set()
+        self._count(is_success=True)
+
+    def add(self, *parts: Part[S]) -> None:
+        """Let reloads change ``parts``, too."""
+        self._parts += parts
+
+    async def reload(self) -> ReloadResult:
+        """Reload, after a reload under way. Raises ``ReloadRefused`` or ``ReloadNotPossible``; both are logged.
+
+        A reload that has begun goes on if its caller is cancelled.
+        """
+        task = asyncio.create_task(self._reload_alone(), name="reload")
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: "asyncio.Task[ReloadResult]") -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # it was logged; without a caller nobody else asks for it
+
+    async def _reload_alone(self) -> ReloadResult:
+        async with self._lock:
+            if self._read is None:
+                raise ReloadNotPossible("this process has no configuration file")
+            if self._is_draining():
+                logger.warning("the configuration is not reloaded: the gateway is draining")
+                raise ReloadNotPossible("the gateway is draining")
+            try:
+                result = await self._reload(self._read)
+            except ReloadRefused as error:
+                self._count(is_success=False)
+                for problem in error.problems:
+                    logger.error("the configuration is refused, the old one stays: %s", problem)  # noqa: TRY400
+                raise
+            except Exception:
+                self._count(is_success=False)
+                logger.exception("the reload failed, the old configuration stays")
+                raise
+            self._count(is_success=True)
+        logger.info("configuration reloaded: changed=%s", ",".join(result.changed) or "nothing")
+        if result.need_restart:
+            logger.warning("these keys have changed and need a restart: keys=%s", ",".join(result.need_restart))
+        return result
+
+    async def finish(self) -> None:
+        """Wait for the reload under way, so that what it opens is closed with the rest."""
+        async with self._lock:
+            self._read = None
+
+    async def _reload(self, read: Callable[[], S]) -> ReloadResult:
+        difference = self._compare(self.settings, await asyncio.to_thread(read))
+        async with AsyncExitStack() as prepared:
+            changes = []
+            for part in self._parts:
+                if not part.keys.isdisjoint(difference.concerned):
+                    change = await part.prepare(difference.settings)
+                    prepared.push_async_callback(change.discard)
+                    changes.append(change)
+            prepared.pop_all()
+        for change in changes:
+            change.apply()
+        self.settings, self.need_restart = difference.settings, difference.need_restart
+        for change in changes:
+            await change.close()
+        return ReloadResult(difference.changed, difference.need_restart)
+
+    def _count(self, *, is_success: bool) -> None:
+        self._metrics.config_last_reload_successful.set(is_success)
+        if is_success:
+            self._metrics.config_last_reload_success.set(self._now())

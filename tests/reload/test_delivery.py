@@ -1,0 +1,165 @@
+"""A reload changes how bytes are delivered: memory, retries, life in caches, on or off, the grace of a stop."""
+
+import asyncio
+import io
+import json
+import logging
+import time
+from collections.abc import Iterator
+
+import aiohttp
+import pytest
+
+from gateway.api import app_keys
+from gateway.api.access_log import LOGGER
+from gateway.cos_emulator.content import SyntheticContent
+from gateway.cos_emulator.faults import Fault, Hang, Refuse
+from gateway.cos_emulator.server import CosEmulator
+from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
+from tests.reload.proofs import proves
+
+
+@pytest.fixture
+def root_logger() -> Iterator[logging.Logger]:
+    """The root logger, whose level and handlers are put back."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield root
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
+@proves("image_proxy.enabled", "image_proxy.max_age")
+async def test_the_life_in_caches_and_whether_images_are_served(gateway: RunningGateway, images: Images) -> None:
+    await images.add("a")
+    await gateway.reload(image_proxy={"max_age": 77})
+    assert "max-age=77," in (await gateway.get("/i/a")).headers["Cache-Control"]
+    await gateway.reload(image_proxy={"enabled": False})
+    assert (await gateway.get("/i/a")).status == 404
+
+
+@proves(
+    "image_proxy.memory_cache.max_bytes", "image_proxy.memory_cache.max_object_bytes", "image_proxy.memory_cache.ttl"
+)
+async def test_memory_keeps_within_the_new_limits_at_once(gateway: RunningGateway, images: Images) -> None:
+    await images.add("a", b"x" * 1000)
+    await images.add("b", b"x" * 1000)
+    await gateway.get("/i/a")
+    await gateway.get("/i/b")
+    assert gateway.sample("memory_cache_bytes") == 2000
+    await gateway.reload(image_proxy={"memory_cache": {"max_bytes": 1500}})
+    assert gateway.sample("memory_cache_bytes") == 1000
+    assert "hit" in (await gateway.get("/i/b")).headers["Cache-Status"]
+    await gateway.reload(image_proxy={"memory_cache": {"max_bytes": 1500, "ttl": 0}})
+    assert "fwd=stale" in (await gateway.get("/i/b")).headers["Cache-Status"]
+    await gateway.reload(image_proxy={"memory_cache": {"max_bytes": 0}})
+    assert gateway.sample("memory_cache_bytes") == 0
+    await gateway.reload(image_proxy={"memory_cache": {"max_object_bytes": 999}})
+    await gateway.get("/i/a")
+    assert gateway.sample("memory_cache_bytes") == 0
+
+
+@proves("image_proxy.retry_count")
+async def test_requests_to_cos_are_repeated_as_often_as_it_says_now(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(image_proxy={"retry_count": 0})
+    await images.add("a")
+    failure = Fault(action=Refuse(status=500, code="InternalError"))
+    cos.faults.add(failure)
+    assert (await gateway.get("/i/a")).status == 502
+    await gateway.reload(image_proxy={"retry_count": 2})
+    await images.add("b")
+    cos.faults.add(failure)
+    assert (await gateway.get("/i/b")).status == 200
+
+
+@proves("server.shutdown_grace")
+async def test_a_stop_waits_as_long_as_it_says_now(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(server={"shutdown_grace": 600}, image_proxy={"timeout": 60})
+    cos.store.put(BUCKET, "objects/slow.png", SyntheticContent(1_000_000), content_type="image/png")
+    await images.add("slow")
+    cos.store.put(BUCKET, "objects/slow.png", SyntheticContent(1_000_000), content_type="image/png")
+    cos.faults.add(Fault(action=Hang(at=500_000)))
+    await gateway.reload(server={"shutdown_grace": 0.1})
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(gateway.ports.public + "/i/slow") as answer,
+        asyncio.timeout(10),
+    ):
+        await answer.content.readexactly(500_000)
+        await gateway.close()
+        with pytest.raises(aiohttp.ClientError):
+            await answer.content.read()
+
+
+@proves("logging.level")
+async def test_the_level_of_the_log_changes_also_behind_the_debug_log(
+    gateway: RunningGateway, root_logger: logging.Logger
+) -> None:
+    await gateway.reload(logging={"level": "warning"})
+    assert root_logger.level == logging.WARNING
+    gateway.app[app_keys.DEBUG_LOG].start()
+    await gateway.reload(logging={"level": "error"})
+    assert root_logger.level == logging.DEBUG
+    gateway.app[app_keys.DEBUG_LOG].stop()
+    assert root_logger.level == logging.ERROR
+
+
+@proves("logging.access", "logging.access_sample")
+async def test_lines_of_requests_are_written_as_it_says_now(
+    access_lines: io.StringIO, gateway: RunningGateway, images: Images
+) -> None:
+    await images.add("a")
+
+    async def lines() -> int:
+        before = access_lines.getvalue()
+        assert (await gateway.get("/i/a")).status == 200
+        gateway.app[app_keys.ACCESS_LOG].flush()
+        return len(access_lines.getvalue().removeprefix(before).splitlines())
+
+    assert await lines() == 1
+    await gateway.reload(logging={"access": False})
+    assert await lines() == 0
+    await gateway.reload(logging={"access": True, "access_sample": 0})
+    assert await lines() == 0
+    await gateway.reload(logging={"access": True, "access_sample": 1})
+    assert await lines() == 1
+
+
+@proves("logging.format")
+async def test_the_form_of_the_log_changes(
+    access_lines: io.StringIO,
+    gateway: RunningGateway,
+    images: Images,
+    root_logger: logging.Logger,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    await images.add("a")
+    await gateway.reload(logging={"format": "console"})
+    assert (await gateway.get("/i/a")).status == 200
+    gateway.app[app_keys.ACCESS_LOG].flush()
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(access_lines.getvalue())
+    logging.getLogger(LOGGER).warning("of another kind")
+    assert "[warning  ] of another kind" in capsys.readouterr().err
+
+
+@proves("url_stats.retention_days")
+async def test_statistics_are_kept_and_told_for_so_many_days(gateway: RunningGateway) -> None:
+    async def status() -> int:
+        return (await gateway.request("GET", "/api/v1/monitoring/stats/daily?days=60", admin=True)).status
+
+    assert await status() == 400
+    await gateway.reload(url_stats={"retention_days": 60})
+    assert await status() == 200
+
+
+async def test_reloads_follow_one_another_and_each_sees_the_newest(gateway: RunningGateway, images: Images) -> None:
+    await images.add("a")
+    results = await asyncio.gather(*(gateway.reload(image_proxy={"max_age": age}) for age in range(100, 110)))
+    assert [key for result in results for key in result.changed] == ["image_proxy.max_age"]
+    assert "max-age=109," in (await gateway.get("/i/a")).headers["Cache-Control"]
+    assert gateway.sample("config_last_reload_success_timestamp_seconds") == pytest.approx(time.time(), abs=10)

@@ -1,0 +1,98 @@
+"""For each key that a reload changes, a test of this folder proves it; every key is in one of the two tables."""
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from gateway.api import app_keys
+from gateway.ops.reloader import ReloadNotPossible, ReloadRefused
+from gateway.reload_parts import parts
+from gateway.settings import Settings
+from gateway.settings.mistakes import SettingsError
+from gateway.settings.reloading import RELOADED, RESTARTED, difference
+from tests.conftest import RunningGateway
+from tests.reload.proofs import PROVEN
+
+
+def keys_of(model: type[BaseModel], path: str = "") -> Iterator[str]:
+    """Yield the keys of a section, down to those that hold a value, a mapping, or null."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from keys_of(kind, f"{path}{name}.")
+        else:
+            yield f"{path}{name}"
+
+
+def test_every_key_is_either_reloaded_or_needs_a_restart() -> None:
+    below = {"access.signed_links.keys"} | {
+        f"cos.buckets.*.{name}" for name in ("region", "domain", "scheme", "credentials")
+    }
+    assert {*keys_of(Settings), *below} == RELOADED | RESTARTED
+    assert not RELOADED & RESTARTED
+
+
+def test_every_reloaded_key_has_its_proof() -> None:
+    for file in sorted(Path(__file__).parent.glob("test_*.py")):
+        importlib.import_module(f"tests.reload.{file.stem}")
+    assert PROVEN == RELOADED
+
+
+async def test_every_reloaded_key_belongs_to_a_part(gateway: RunningGateway) -> None:
+    assert frozenset().union(*(part.keys for part in parts(gateway.app))) == RELOADED
+
+
+def settings(**sections: Any) -> Settings:
+    """The least configuration, with these sections."""
+    cos = {"secret_id": "i", "secret_key": "k", "bucket": "b-1250000000", **sections.pop("cos", {})}
+    return Settings(postgres={"dsn": "dbname=a"}, cos=cos, **sections)
+
+
+def test_equal_configurations_differ_in_nothing_though_one_states_its_defaults() -> None:
+    stated = settings(server={"port": 8080}, url_cache={"default_ttl": 3600}, url_prerefresh={"threshold": 900})
+    assert difference(settings(), stated)[1:] == ((), (), frozenset())
+
+
+def test_keys_that_need_a_restart_keep_their_old_values_beside_new_ones() -> None:
+    found = difference(settings(), settings(server={"port": 1, "shutdown_grace": 1}))
+    assert (found.changed, found.need_restart) == (("server.shutdown_grace",), ("server.port",))
+    assert (found.settings.server.port, found.settings.server.shutdown_grace) == (8080, 1)
+
+
+def test_new_values_that_do_not_go_together_with_old_ones_are_a_mistake() -> None:
+    """Without the cache in Redis no entry key is needed; but the cache stays on until a restart."""
+    new = settings(url_cache={"enabled": False}, cos={"credentials": {"source": "cvm_role"}})
+    with pytest.raises(SettingsError, match=r"redis\.entry_key: is required.*needs a restart \(url_cache\.enabled\)"):
+        difference(settings(), new)
+
+
+async def test_a_reload_while_draining_is_refused(gateway: RunningGateway) -> None:
+    gateway.app[app_keys.HEALTH].drain()
+    with pytest.raises(ReloadNotPossible, match="draining"):
+        await gateway.reload()
+    answer = await gateway.request(
+        "POST", "/api/v1/config/reload", admin=True, headers={"Authorization": "Bearer the-admin-token"}
+    )
+    assert (answer.status, answer.json()["code"]) == (409, "reload_impossible")
+
+
+async def test_a_mistake_of_the_gateway_itself_keeps_the_old_configuration(gateway: RunningGateway) -> None:
+    gateway.sections["server"]["shutdown_grace"] = 7
+
+    async def prepare(_settings: Settings) -> Any:
+        raise ReloadRefused("server.shutdown_grace: for a test")
+
+    class Refusing:
+        keys = frozenset({"server.shutdown_grace"})
+
+        def __init__(self) -> None:
+            self.prepare = prepare
+
+    gateway.app[app_keys.RELOADER].add(Refusing())
+    with pytest.raises(ReloadRefused):
+        await gateway.reload()
+    assert gateway.app[app_keys.RELOADER].settings.server.shutdown_grace == 5

@@ -1,0 +1,169 @@
+"""A reload changes the styles: nothing that was made by an old rule, or for another audience, is served any more."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gateway.catalog.record import ImageRecord
+from gateway.cos_emulator.faults import Drip, Fault
+from gateway.cos_emulator.server import CosEmulator
+from gateway.errors import UnknownStyle
+from gateway.presign.renditions import Renditions
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.reload.proofs import proves
+from tests.stories.test_variants import photo, picture
+from tests.waiting import until_asked
+
+SMALL, LARGE = "imageMogr2/thumbnail/100x100", "imageMogr2/thumbnail/200x200"
+CARD: dict[str, Any] = {"widths": [160], "formats": ["webp"]}
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway, images: Images) -> RunningGateway:
+    """A gateway with two styles, a public image ``cat``, and a private one of alice, ``mine``."""
+    await images.add("cat", photo(), content_type="image/jpeg")
+    await images.add("mine", photo(), content_type="image/jpeg", owner="alice", public=False)
+    return await start_gateway(image_styles={"thumb": SMALL, "card": CARD}, url_cache={"local_ttl": 3600})
+
+
+@proves("image_styles")
+async def test_a_new_style_is_served_and_a_removed_one_is_not(gateway: RunningGateway) -> None:
+    assert (await gateway.get("/i/cat?style=thumb")).status == 200
+    assert (await gateway.get("/i/cat?style=fresh")).json()["code"] == "unknown_style"
+    await gateway.reload(image_styles={"fresh": LARGE})
+    assert picture((await gateway.get("/i/cat?style=fresh")).body).width == 200
+    for gone in ("style=thumb", "style=card&w=160&format=webp"):
+        answer = await gateway.get(f"/i/cat?{gone}")
+        assert (answer.status, answer.json()["code"]) == (400, "unknown_style")
+
+
+async def test_a_changed_rule_is_used_at_once_and_the_old_bytes_and_urls_are_not(
+    gateway: RunningGateway, cos: CosEmulator
+) -> None:
+    old = await gateway.get("/i/cat?style=thumb")
+    assert "hit" in (await gateway.get("/i/cat?style=thumb")).headers["Cache-Status"]
+    card = await gateway.get("/i/cat?style=card&w=160&format=webp")
+    await gateway.reload(image_styles={"thumb": LARGE, "card": CARD})
+    new = await gateway.get("/i/cat?style=thumb")
+    assert (picture(old.body).width, picture(new.body).width) == (100, 200)
+    assert new.headers["ETag"] != old.headers["ETag"]
+    assert LARGE in cos.request_log.requests[-1].query
+    # What has not changed stays in memory.
+    again = await gateway.get("/i/cat?style=card&w=160&format=webp")
+    assert "hit" in again.headers["Cache-Status"]
+    assert again.body == card.body
+    # And back again: the bytes of the rule in between are gone, too.
+    await gateway.reload(image_styles={"thumb": SMALL})
+    assert picture((await gateway.get("/i/cat?style=thumb")).body).width == 100
+
+
+async def test_a_request_under_way_ends_well_and_leaves_nothing_of_the_old_rule(
+    gateway: RunningGateway, cos: CosEmulator
+) -> None:
+    cos.faults.add(Fault(action=Drip(size=100, every=0.05)))
+    request = asyncio.create_task(gateway.get("/i/cat?style=thumb"), name="old-request")
+    await until_asked(cos, "objects/cat.png")
+    await gateway.reload(image_styles={"thumb": LARGE})
+    new = await gateway.get("/i/cat?style=thumb")
+    old = await request
+    assert (old.status, picture(old.body).width) == (200, 100)
+    assert picture(new.body).width == 200
+    assert picture((await gateway.get("/i/cat?style=thumb")).body).width == 200
+
+
+async def test_a_request_under_way_for_a_style_that_is_removed_ends_well(
+    gateway: RunningGateway, cos: CosEmulator
+) -> None:
+    cos.faults.add(Fault(action=Drip(size=100, every=0.05)))
+    request = asyncio.create_task(gateway.get("/i/cat?style=card&w=160&format=webp"), name="old-request")
+    await until_asked(cos, "objects/cat.png")
+    await gateway.reload(image_styles={})
+    assert (await request).status == 200
+    assert (await gateway.get("/i/cat?style=card&w=160&format=webp")).status == 400
+
+
+async def test_a_style_that_is_no_longer_public_is_closed_at_once(gateway: RunningGateway) -> None:
+    teaser = {"widths": [32], "formats": ["webp"]}
+    await gateway.reload(image_styles={"teaser": {**teaser, "public": True}})
+    assert (await gateway.get("/i/mine?style=teaser&w=32")).status == 200
+    await gateway.reload(image_styles={"teaser": teaser})
+    assert (await gateway.get("/i/mine?style=teaser&w=32")).status == 404
+    assert (await gateway.get("/i/mine?style=teaser&w=32", user="alice")).status == 200
+
+
+async def test_an_image_that_changed_while_a_style_was_away_is_read_again(
+    gateway: RunningGateway, images: Images
+) -> None:
+    assert (await gateway.get("/i/cat?style=thumb")).status == 200
+    await gateway.reload(image_styles={})
+    await images.execute("UPDATE images SET is_public = false WHERE id = 'cat'")
+    await gateway.request(
+        "POST",
+        "/api/v1/cache/purge",
+        admin=True,
+        json={"image_ids": ["cat"]},
+        headers={"Authorization": "Bearer the-admin-token"},
+    )
+    await gateway.reload(image_styles={"thumb": SMALL})
+    assert (await gateway.get("/i/cat?style=thumb")).status == 404
+
+
+@proves("image_variants.originals")
+async def test_originals_are_for_their_owners_from_now_on(gateway: RunningGateway) -> None:
+    assert (await gateway.get("/i/cat")).status == 200
+    await gateway.reload(image_variants={"originals": "owner"})
+    assert (await gateway.get("/i/cat")).status == 404
+    assert (await gateway.get("/i/cat?style=card")).status == 200
+    await gateway.reload(image_variants={"originals": "everyone"})
+    assert (await gateway.get("/i/cat")).status == 200
+
+
+@proves("image_variants.negotiate", "image_variants.unknown_width", "image_variants.max_dpr")
+async def test_addresses_are_understood_by_the_new_rules(gateway: RunningGateway) -> None:
+    await gateway.reload(image_styles={"card": {"widths": [160, 640], "formats": ["webp"]}})
+    auto = "/i/cat?style=card&w=160&format=auto"
+    assert (await gateway.get(auto)).status == 400
+    await gateway.reload(image_variants={"negotiate": "accept"})
+    assert (await gateway.get(auto)).status == 200
+    dense = "/i/cat?style=card&w=64&dpr=8&format=webp"
+    assert picture((await gateway.get(dense)).body).width == 640  # 64 times 3 is more than 160
+    await gateway.reload(image_variants={"max_dpr": 2})
+    assert picture((await gateway.get(dense)).body).width == 160
+    await gateway.reload(image_variants={"unknown_width": "reject"})
+    assert (await gateway.get(dense)).json()["code"] == "unknown_width"
+
+
+@proves("image_variants.widths", "image_variants.formats", "image_variants.quality")
+async def test_styles_that_name_no_widths_or_formats_have_the_new_ones(
+    gateway: RunningGateway, cos: CosEmulator
+) -> None:
+    await gateway.reload(image_styles={"plain": {}})
+    await gateway.reload(image_variants={"widths": [111], "formats": ["avif"], "quality": {"avif": 33}})
+    meta = (await gateway.get("/api/v1/images/cat/meta")).json()["data"]
+    assert (meta["styles"]["plain"]["widths"], meta["styles"]["plain"]["formats"]) == ([111], ["avif", "original"])
+    assert (await gateway.get("/i/cat?style=plain&w=1")).status == 200
+    assert any("/quality/33/format/avif" in rule for rule in cos.request_log.requests[-1].query)
+
+
+@proves("image_variants.max_new_per_minute")
+async def test_so_many_new_variants_are_made_from_now_on(gateway: RunningGateway, images: Images) -> None:
+    await gateway.reload(image_variants={"max_new_per_minute": 1})
+    for number in range(2):
+        await images.add(f"new{number}", photo(), content_type="image/jpeg")
+        answer = await gateway.get(f"/i/new{number}?style=card&w=160&format=webp")
+        assert ("detail=original" in answer.headers["Cache-Status"]) == (number == 1)
+
+
+def test_names_that_are_gone_are_known_until_the_next_change_and_rules_have_revisions() -> None:
+    record = ImageRecord("a", None, True, "b-1250000000", "ap-beijing", "a.jpg", None)
+    renditions = Renditions({"thumb": SMALL, "kept": SMALL})
+    assert renditions.configure({"kept": SMALL, "new": LARGE}) == {"thumb", "new"}
+    assert not renditions.has("thumb")
+    assert renditions.get("thumb").rule(record) == SMALL
+    assert renditions.configure({"kept": SMALL, "thumb": SMALL}) == {"thumb", "new"}
+    assert [renditions.revision(name) for name in ("kept", "thumb", "unknown")] == [0, 2, 0]
+    renditions.configure({"kept": SMALL, "thumb": SMALL})
+    with pytest.raises(UnknownStyle):
+        renditions.get("new")
+    assert renditions.revision("thumb") == 2
