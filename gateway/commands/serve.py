@@ -21,7 +21,7 @@ from gateway.concurrency.background import background
 from gateway.delivery.fallback_picture import UnusablePicture
 from gateway.metrics.collectors import Metrics
 from gateway.ops.logs import configure_logging
-from gateway.ops.memory_tuning import tune_memory
+from gateway.ops.memory_tuning import release_free_memory, tune_memory
 from gateway.ops.service_manager import ServiceManager
 from gateway.ops.socket_activation import inherited_listeners
 from gateway.ops.tracing.hooks import UnusableTracing
@@ -126,7 +126,8 @@ def run_until_stopped(
         raise_nofile_limit(settings.server.max_streams)
         signals = StopSignals()
         _handle_signals(signals, reloads=reloads)
-        await main(signals)
+        async with background("memory-release", release_free_memory()):
+            await main(signals)
 
     try:
         asyncio.run(run())

@@ -1,8 +1,10 @@
 """Stream a body to the client; a truncated body never looks complete."""
 
-from typing import Protocol
+import fcntl
+from typing import Final, Protocol, cast
 
 from aiohttp import HttpVersion11, web
+from aiohttp.http import StreamWriter
 from multidict import CIMultiDict
 
 from gateway.delivery.request_context import RequestContext
@@ -17,11 +19,19 @@ SMALL_BODY = 128 * 1024
 FROM_MEMORY, FROM_COS = ("memory",), ("cos",)
 
 
+_SIOCOUTQNSD: Final = 0x894B
+_NONE: Final = bytes(4)
+
+
 class Body(Protocol):
     """A body to send."""
 
     async def read(self) -> bytes | memoryview:
         """Return the next bytes, empty at a clean end; raises ``BodyLost`` at any other end."""
+        ...
+
+    def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
+        """Receive as much at once as suits the client: ``OriginResponse.suit``."""
         ...
 
 
@@ -78,10 +88,17 @@ class Relay:
         sent = 0
         try:
             await response.prepare(exchange.request)
+            # ``response.write`` would hold the piece for as long as a slow client takes for it.
+            writer, client = cast("StreamWriter", exchange.request.writer), _Client(exchange.request)
             while piece:
-                await response.write(piece)
-                sent += len(piece)
-                self._sent_bytes.add(FROM_COS, len(piece))
+                await writer.write(memoryview(piece), drain=False)  # what cannot be sent now is copied
+                size = len(piece)
+                sent += size
+                self._sent_bytes.add(FROM_COS, size)
+                piece = b""
+                if sent != length:
+                    body.suit(has_unsent=client.has_unsent(), is_blocked=client.is_blocked())
+                await writer.drain()
                 try:
                     piece = await body.read()
                 except BodyLost as error:
@@ -94,6 +111,30 @@ class Relay:
         except ConnectionError as error:
             raise ClientLeft("the connection is closed") from error
         return response
+
+
+class _Client:
+    """What is waiting to be sent to the client of a request."""
+
+    __slots__ = ("_socket", "_transport")
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        self._transport = request.transport
+        self._socket = request.get_extra_info("socket")
+
+    def is_blocked(self) -> bool:
+        """Return whether the kernel's buffer is full."""
+        return self._transport is not None and self._transport.get_write_buffer_size() > 0
+
+    def has_unsent(self) -> bool:
+        """Return whether the kernel has bytes that may not be sent yet (SIOCOUTQNSD, linux/sockios.h).
+
+        False on other systems.
+        """
+        try:
+            return self._socket is not None and fcntl.ioctl(self._socket.fileno(), _SIOCOUTQNSD, _NONE) != _NONE
+        except (OSError, ValueError):  # already closed, or a system without it
+            return False
 
 
 async def read_whole(body: Body) -> bytes:

@@ -1,5 +1,6 @@
 """Tuning of garbage collection and malloc for many short-lived objects and for buffers of 256 KiB."""
 
+import asyncio
 import ctypes
 import gc
 from typing import Final
@@ -12,6 +13,7 @@ _COLLECT_AFTER: Final = (2_000, 5, 800)
 _TRIM_THRESHOLD: Final = (-1, 32 * 1024 * 1024)
 _TOP_PAD: Final = (-2, 1024 * 1024)
 _MMAP_THRESHOLD: Final = (-3, 4 * 1024 * 1024)
+_RELEASE_INTERVAL: Final = 20.0  # seconds
 
 
 def tune_memory() -> None:
@@ -32,3 +34,16 @@ def tune_memory() -> None:
     if mallopt is not None:
         for name, value in (_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD):
             mallopt(name, value)
+
+
+async def release_free_memory(interval: float = _RELEASE_INTERVAL) -> None:
+    """Return memory that is free to the system, every ``interval`` seconds, until cancelled.
+
+    glibc returns only the end of the heap by itself. After a thousand slow streams most of what is free lies between
+    blocks in use and would stay resident until the process ends (malloc_trim(3)). Other allocators are left alone.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    while trim is not None:
+        await asyncio.sleep(interval)
+        # In a thread, without the interpreter's lock: it takes milliseconds for a hundred megabytes.
+        await asyncio.to_thread(trim, 0)

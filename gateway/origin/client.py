@@ -21,7 +21,7 @@ from gateway.origin.cos_error import CREDENTIAL_CODES, read_error
 from gateway.origin.error_counts import NO_ANSWER, NO_CODE, TIMEOUT, OriginErrorCounts
 from gateway.origin.errors import ConnectionLost, NothingSent
 from gateway.origin.http_date import seconds_of
-from gateway.origin.origin_response import OriginResponse
+from gateway.origin.origin_response import FAST_RECEIVE, OriginResponse, set_receive
 from gateway.origin.outcome import Failure, failure_of
 from gateway.origin.probe_answer import ProbeAnswer
 from gateway.origin.retry import Backoff, RetryBudget
@@ -262,6 +262,8 @@ class OriginRequest(aiohttp.ClientRequest):
         """Write the request; raises ``NothingSent``."""
         if _is_closed_by_peer(conn):
             raise NothingSent("a kept-alive connection was closed")
+        assert conn.transport is not None, "else it is closed"  # noqa: S101
+        set_receive(conn.transport, FAST_RECEIVE)
         try:
             return await super().send(conn)
         except aiohttp.ClientConnectionResetError as error:

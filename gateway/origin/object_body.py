@@ -133,6 +133,10 @@ class ObjectBody:
             self._check(piece)
         return piece
 
+    def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
+        """Receive as much at once as suits the client: ``OriginResponse.suit``."""
+        self._response.suit(has_unsent=has_unsent, is_blocked=is_blocked)
+
     async def rest(self, position: int) -> Self:
         """Return a body of the bytes from ``position`` on, over a connection of its own; raises ``BodyLost``."""
         rest = copy.copy(self)

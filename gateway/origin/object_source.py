@@ -55,6 +55,7 @@ class ObjectSource:
         self.memory = memory
         self.variants = variants
         self.reserved_bytes = 0
+        self._beginnings = 0  # bytes that transfers may keep for readers who join late
         self._access = access
         self._ttl = settings.ttl
         self._most_reserved = settings.max_bytes
@@ -171,6 +172,18 @@ class ObjectSource:
         transfer.reserved = size
         self.reserved_bytes += size
         return True
+
+    def reserve_beginning(self) -> int:
+        """Return how many bytes of its beginning a transfer may keep: none once many others do, as slow ones would."""
+        most = self._limits.alone
+        if self._beginnings + most > self._limits.beginnings:
+            return 0
+        self._beginnings += most
+        return most
+
+    def release_beginning(self, most: int) -> None:
+        """Take back what ``reserve_beginning`` returned."""
+        self._beginnings -= most
 
     def finished(self, transfer: SharedTransfer) -> None:
         """Release what was reserved for the transfer, and store its body if it was kept whole."""

@@ -1,10 +1,12 @@
 """An open response of COS, reduced to what the gateway needs of it."""
 
+import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import aiohttp
 from aiohttp import hdrs
@@ -14,9 +16,16 @@ from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import OriginUnavailable
 from gateway.origin.errors import BodyLost, BodyTooSlow
 
-# How much is read from COS before the client takes it; the connection is paused at twice as much. Large enough to keep
-# system calls rare, small enough that a slow reader holds little and not the image.
+# How much is read ahead of a reader that takes everything at once; the connection is paused at twice as much.
 READ_AHEAD: Final = 256 * 1024
+# Bytes that one system call may receive for a reader that takes everything at once, for one that is behind, and for one
+# that did not want more for a while. Large ones keep system calls rare, small ones waste no memory.
+FAST_RECEIVE: Final = 256 * 1024
+_SLOW_RECEIVE: Final = 64 * 1024
+_TRICKLE_RECEIVE: Final = 16 * 1024
+_A_WHILE: Final = 0.05  # seconds
+# More than the buffers on the way to a client can hold that reads nothing: from here on, only time tells a slow one.
+_PROVEN: Final = 448 * 1024
 
 # Bytes a second that COS has to send while the gateway waits for it; a client has to read as many.
 _MIN_RATE: Final = 1024
@@ -80,9 +89,13 @@ class OriginResponse:
     """
 
     __slots__ = (
+        "_is_held",
+        "_is_trickle",
+        "_receive",
         "_received",
         "_received_at_check",
         "_response",
+        "_returned_at",
         "_shared_timeout",
         "_waited",
         "content_range",
@@ -98,6 +111,9 @@ class OriginResponse:
         self._response = response
         self._shared_timeout = shared_timeout
         self._received = self._received_at_check = 0
+        self._receive = FAST_RECEIVE
+        self._is_held = self._is_trickle = False
+        self._returned_at = 0.0
         self._waited = 0.0  # seconds since the rate was checked last; the time that readers take does not count
         self.status = status = response.status
         self.has_body = method != hdrs.METH_HEAD and status != 304
@@ -129,14 +145,23 @@ class OriginResponse:
         """
         if not self.has_body:
             return b""
-        content = self._response.content
+        content, began = self._response.content, time.monotonic()
+        if began - self._returned_at > _A_WHILE and self._received:
+            self._is_trickle = True
+            self._set_receive(_TRICKLE_RECEIVE)
+        else:
+            self._is_trickle = False
         try:
             piece = content.read_nowait()
             if not piece and not content.at_eof():
-                began = time.monotonic()
+                if self._is_held:
+                    self._resume()
                 with self._shared_timeout.limit():
                     piece = await content.readany()
-                self._waited += time.monotonic() - began
+                self._returned_at = time.monotonic()
+                self._waited += self._returned_at - began
+            else:
+                self._returned_at = began
         except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError, too
             self._response.close()
             # aiohttp keeps the error: its traceback would hold all frames until the garbage collector runs.
@@ -159,6 +184,45 @@ class OriginResponse:
         """Give the connection back, or close it if the body was not read to its end: the transfer stops."""
         self._response.release()
 
+    def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
+        """Receive as much at once as suits the reader's client, so that a slow one costs little memory.
+
+        ``has_unsent``: not all bytes read so far are on their way to the client. ``is_blocked``: some even had to be
+        kept. Nothing more is received then until the next ``read``: the kernel's buffer is enough to read ahead.
+        """
+        if is_blocked:
+            if self._is_trickle or self._received < _PROVEN:
+                self._hold()
+        elif has_unsent and self._received < _PROVEN:
+            self._set_receive(_SLOW_RECEIVE)
+        elif not self._is_trickle:
+            self._set_receive(FAST_RECEIVE)
+
+    def _hold(self) -> None:
+        transport = self._transport
+        if transport is not None:
+            transport.pause_reading()
+            self._is_held = True
+
+    def _resume(self) -> None:
+        self._is_held = False
+        transport = self._transport
+        if transport is not None:
+            transport.resume_reading()
+
+    def _set_receive(self, most: int) -> None:
+        if most != self._receive:
+            transport = self._transport
+            if transport is not None:
+                set_receive(transport, most)
+                self._receive = most
+
+    @property
+    def _transport(self) -> asyncio.Transport | None:
+        """The connection; None once the whole body has come."""
+        connection = self._response.connection
+        return connection.transport if connection is not None else None
+
     def _check_rate(self) -> None:
         came = self._received - self._received_at_check
         if came < _MIN_RATE * self._waited:
@@ -171,6 +235,12 @@ class OriginResponse:
         if self.length is None and self.has_body and self.crc64 is None and not _is_chunked(self._response):
             self.close()
             raise OriginUnavailable("a body without length, chunks or checksum")
+
+
+def set_receive(transport: asyncio.Transport, most: int) -> None:
+    """Set how many bytes a system call may receive; only asyncio's own loops let it be set."""
+    with contextlib.suppress(AttributeError):
+        cast("Any", transport).max_size = most
 
 
 def metadata_in(response: aiohttp.ClientResponse) -> ObjectMetadata:

@@ -13,13 +13,14 @@ class BufferLimits(NamedTuple):
     """How much of a body is kept for its readers, in bytes.
 
     ``window`` is how far the readers of a large body may be apart: a reader that falls behind gets a connection of its
-    own. ``alone`` is what a single reader keeps of the beginning for readers that may still join. A body of ``at_once``
-    or less has mostly arrived with its header.
+    own. ``alone`` is what a single reader keeps of the beginning for readers that may still join, and ``beginnings``
+    what all of them keep together. A body of ``at_once`` or less has mostly arrived with its header.
     """
 
     window: int = 2 * 1024 * 1024
     alone: int = 512 * 1024
     at_once: int = 128 * 1024
+    beginnings: int = 16 * 1024 * 1024
 
 
 Piece = bytes | memoryview
@@ -28,7 +29,7 @@ TransferKey = tuple[ObjectId, tuple[tuple[str, str], ...]]
 
 
 class TransferOwner(Protocol):
-    """Receives the beginning and the end of transfers."""
+    """Receives the beginning and the end of transfers, and bounds what they keep together."""
 
     def opened(self, transfer: "SharedTransfer") -> bool:
         """Return whether the body, which is open, is to be kept whole."""
@@ -36,6 +37,14 @@ class TransferOwner(Protocol):
 
     def finished(self, transfer: "SharedTransfer") -> None:
         """Take the transfer's end, good or bad; called once."""
+        ...
+
+    def reserve_beginning(self) -> int:
+        """Return how many bytes of its beginning a transfer may keep for a single reader; 0: none."""
+        ...
+
+    def release_beginning(self, most: int) -> None:
+        """Take back what ``reserve_beginning`` returned."""
         ...
 
 
@@ -52,11 +61,13 @@ class SharedTransfer:
     """
 
     __slots__ = (
+        "_beginning",
         "_dropped",
         "_failure",
         "_is_fetching",
         "_kept_bytes",
         "_limits",
+        "_most_alone",
         "_owner",
         "_pieces",
         "_readers",
@@ -94,6 +105,8 @@ class SharedTransfer:
         self._owner = owner
         self._limits = limits
         self._pieces: list[Piece] = []
+        self._most_alone = 0  # bytes that are kept for a single reader
+        self._beginning = 0  # those that are reserved for it now
         self._dropped = 0  # pieces no longer kept; the number of the first that is
         self._kept_bytes = 0
         self._readers = 0
@@ -110,7 +123,7 @@ class SharedTransfer:
     def is_shareable(self) -> bool:
         """Whether a reader that falls behind the others still gets the whole body; known once it is open."""
         body = self.body
-        is_small = body.length is not None and body.length <= self._limits.alone
+        is_small = body.length is not None and body.length <= self._most_alone
         return self.keeps_all or is_small or not body.has_body or body.metadata.strong_etag is not None
 
     async def join(self, *, is_collapsed: bool) -> "Reader":
@@ -142,7 +155,11 @@ class SharedTransfer:
             await self._advance(self._fetch)
         if number < self._dropped:
             raise FellBehind
-        return self._pieces[number - self._dropped]
+        piece = self._pieces[number - self._dropped]
+        if self._dropped and self._readers == 1:  # nobody else wants it: it is the reader's to let go
+            while self._dropped <= number:
+                self._drop_first()
+        return piece
 
     def leave(self) -> None:
         """Take one reader off; the last one stops the transfer."""
@@ -186,6 +203,9 @@ class SharedTransfer:
         await body.open(self.conditions)
         self.keeps_all = self._owner.opened(self)
         self.is_open = True
+        self._most_alone = self._limits.at_once
+        if not self.keeps_all and (body.length is None or body.length > self._limits.at_once):
+            self._most_alone = self._beginning = self._owner.reserve_beginning()
         if not body.has_body or body.is_over():
             self._end(None)
         elif body.length is not None and body.length <= self._limits.at_once:
@@ -210,21 +230,27 @@ class SharedTransfer:
     def _append(self, piece: bytes) -> None:
         self._pieces.append(piece)
         self._kept_bytes += len(piece)
-        if not self.keeps_all and self._kept_bytes > self._limits.alone:
-            self._drop_pieces()
+        if not self.keeps_all and self._kept_bytes > self._most_alone:
+            most = self._limits.window if self._readers > 1 else 0
+            while self._kept_bytes > most and len(self._pieces) > 1:
+                self._drop_first()
+            self._release_beginning()
         if self.body.is_over():
             self._end(None)
 
-    def _drop_pieces(self) -> None:
-        # A single reader, too far on for others to join, needs only the piece that it takes next.
-        most = self._limits.window if self._readers > 1 else 0
-        while self._kept_bytes > most and len(self._pieces) > 1:
-            self._kept_bytes -= len(self._pieces.pop(0))
-            self._dropped += 1
+    def _drop_first(self) -> None:
+        self._kept_bytes -= len(self._pieces.pop(0))
+        self._dropped += 1
+
+    def _release_beginning(self) -> None:
+        if self._beginning:
+            self._owner.release_beginning(self._beginning)
+            self._beginning = 0
 
     def _end(self, failure: Exception | None) -> None:
         self._failure = failure
         self.is_over = failure is None
+        self._release_beginning()
         if self.is_over and self._dropped == 0:
             self._join_pieces()
         if self.is_open:
@@ -278,6 +304,11 @@ class Reader:
         self._next += 1
         self._position += len(piece)
         return piece
+
+    def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
+        """Receive as much at once as suits the client: ``OriginResponse.suit``."""
+        body = self.transfer.body if self._own_body is None else self._own_body
+        body.suit(has_unsent=has_unsent, is_blocked=is_blocked)
 
     def close(self) -> None:
         """Leave the transfer."""

@@ -1,6 +1,7 @@
 """Slow readers hold the origin back instead of filling the memory."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
+from yarl import URL
 
 from gateway.cos_emulator.content import SyntheticContent
 from gateway.cos_emulator.server import CosEmulator
@@ -56,6 +58,34 @@ async def test_forty_readers_of_sixty_megabytes_at_a_trickle_cost_less_than_80_m
                 answer.close()
     assert most - before < MOST_GROWTH
     print(f"{(most - before) / 1024 / 1024:.1f} MiB for {READERS} readers")  # noqa: T201 - the measured figure
+
+
+async def test_a_slow_stream_costs_less_than_400_kib(process: GatewayProcess, images: Images, cos: CosEmulator) -> None:
+    """The readers ask and read nothing, so everything on the way to them is full."""
+    streams = 100
+    for number in range(streams):
+        cos.store.put(BUCKET, f"ten-{number}.png", SyntheticContent(10_000_000))
+        await images.add_row(ImageRow(f"ten-{number}", None, f"ten-{number}.png", public=True))
+    await images.add("warm")
+    loop = asyncio.get_running_loop()
+    address = URL(process.public)
+
+    async def read_a_little(path: str) -> socket.socket:
+        reader = socket.socket()
+        reader.setblocking(False)
+        await loop.sock_connect(reader, (address.host, address.port))
+        await loop.sock_sendall(reader, f"GET /i/{path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+        assert (await loop.sock_recv(reader, 100)).startswith(b"HTTP/1.1 200")
+        return reader
+
+    (await read_a_little("warm")).close()
+    before = _resident(process)
+    readers = [await read_a_little(f"ten-{number}") for number in range(streams)]
+    await asyncio.sleep(1)  # nothing tells from outside that the buffers are full
+    most = _resident(process)
+    for reader in readers:
+        reader.close()
+    assert (most - before) / streams < 400 * 1024
 
 
 def _resident(process: GatewayProcess) -> int:
