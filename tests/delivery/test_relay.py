@@ -210,6 +210,9 @@ class _Short:
     def __init__(self) -> None:
         self._pieces = [b"five!", b""]
 
+    def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
+        """It has nothing to receive."""
+
     async def read(self) -> bytes:
         return self._pieces.pop(0)
 
