@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 
 
 class PurgeFault(BaseModel):
-    """What goes wrong with the next ``times`` requests; ``times`` null: with every one.
+    """What goes wrong with the next ``times`` requests that name ``target``; ``times`` null: with every one.
 
     ``throttled`` and ``day_limit``: a refusal inside a 200, as if that limit were reached. ``error``: an internal error
     inside a 200. ``internal_error``: an empty answer with status 500. ``garbage``: status 200 and a page of HTML.
@@ -41,7 +41,7 @@ class PurgeFaults:
         for number, (fault, fired) in enumerate(self._active):
             if fault.times is not None and fired >= fault.times:
                 continue
-            if fault.kind != "bad_target" or any(fault.target in target for target in targets):
+            if any(fault.target in target for target in targets):
                 self._active[number] = fault, fired + 1
                 return fault
         return None
