@@ -78,7 +78,7 @@ async def test_simultaneous_misses_are_one_read_one_query_and_one_write(
     assert [sorted(query) for query in tier.table.queries] == [sorted(IDS)]
     counted = await commands()
     assert counted["mget"] == 1
-    assert counted["eval"] + counted["evalsha"] <= 2  # a write is in pieces, so that none blocks for long
+    assert counted["eval"] + counted["evalsha"] <= len(IDS) / 10  # in pieces, so that none blocks for long
     entries = await tier.cache.get_many([ImageVariant(image_id) for image_id in IDS])
     assert all(entry.image is not None for entry in entries.values())
 
