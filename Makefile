@@ -117,7 +117,7 @@ format: install $(if $(NPM),$(WEB_STAMP))  ## apply what ruff and Biome can fix
 
 constraints:  ## write the newest versions of all dependencies into constraints.txt
 	tmp=$$(mktemp -d) && $(PYTHON) -m venv $$tmp && $$tmp/bin/pip install --quiet '.[dev,otel,test,lint]' && \
-	{ sed -n '/^#/p' constraints.txt; $$tmp/bin/pip freeze --exclude image-gateway; } > constraints.new && \
+	{ sed -n '/^#/p' constraints.txt; $$tmp/bin/pip freeze --all --exclude pip --exclude image-gateway; } > constraints.new && \
 	mv constraints.new constraints.txt; rm -rf $$tmp build image_gateway.egg-info
 
 clean:  ## remove what `make install` and `make run` created

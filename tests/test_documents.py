@@ -165,11 +165,12 @@ def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
     assert set(re.findall(r"^### (.*)$", changelog, flags=re.MULTILINE)) <= kinds
 
 
-def test_the_version_is_that_of_the_newest_release_with_a_date() -> None:
+def test_the_version_is_that_of_the_newest_release_and_says_if_that_is_not_released() -> None:
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
-    releases = re.findall(r"^## \[(.*?)\] - \d{4}", read("CHANGELOG.md"), flags=re.MULTILINE)
-    assert setup["metadata"]["version"] == releases[0]
+    newest = re.search(r"^## \[(.*?)\] - (\S+)", read("CHANGELOG.md"), flags=re.MULTILINE)
+    assert newest is not None
+    assert setup["metadata"]["version"] == newest[1] + (".dev0" if newest[2] == "unreleased" else "")
 
 
 def test_every_module_has_a_test_file_or_is_listed_with_one() -> None:

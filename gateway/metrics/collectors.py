@@ -3,6 +3,7 @@
 Labels take values from closed sets only: never an id, a key or a URL.
 """
 
+from importlib.metadata import PackageNotFoundError, version
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -17,6 +18,17 @@ from gateway.metrics.recent_errors import RecentErrors
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
+def _version() -> str:
+    """Return the version of the installed package; "unknown" for a folder that is not installed."""
+    try:
+        return version("image-gateway")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+_VERSION = _version()
+
+
 class Metrics:
     """The collectors of one gateway, each named as its metric without the prefix."""
 
@@ -25,6 +37,7 @@ class Metrics:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
 
+        self._gauge("build_info", "Always 1; the version is the label.", ("version",)).labels(_VERSION).set(1)
         # Updated at every request, so without the locks of prometheus_client.
         self.requests = RequestMetrics(_SECONDS)
         self.registry.register(self.requests)
