@@ -15,7 +15,7 @@ WEB_STAMP := $(WEB)/node_modules/.package-lock.json
 NPM := $(shell command -v npm)
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
 
-.PHONY: help web webcheck webtest install run test coverage conformance bench soak alerts container docs fuzz lint typecheck format constraints clean all
+.PHONY: help web webcheck webtest install run test coverage conformance bench soak alerts units container docs fuzz lint typecheck format constraints clean all
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -86,6 +86,16 @@ webtest: $(if $(NPM),$(WEB_STAMP))
 alerts:  ## test the alert rules; needs promtool
 	promtool check rules config/prometheus/alerts.yml config/prometheus/objectives.yml
 	promtool test rules tests/prometheus/alerts.yml
+
+# The program and its folder need not exist on this machine.
+units:  ## check the systemd units; needs systemd-analyze
+	@units=$$(mktemp -d) && trap 'rm -rf "$$units"' EXIT && cp config/systemd/* "$$units" && \
+	sed -i 's#^ExecStart=[^ ]*#ExecStart=/bin/true#' "$$units"/*.service && \
+	systemd-analyze verify "$$units"/image-gateway.socket "$$units"/image-gateway.service "$$units"/image-gateway@.service && \
+	for unit in "$$units"/*.service; do \
+		systemd-analyze security --offline=true --threshold=15 --no-pager "$$unit" >"$$units/report" || { cat "$$units/report"; exit 1; }; \
+		tail -1 "$$units/report"; \
+	done
 
 container: install  ## build and run the image, render the manifests; needs root, buildah, netavark, mmdebstrap, kustomize
 	$(BIN)/python -m pytest tests/container $(ARGS)
