@@ -74,6 +74,7 @@ def test_a_unit_names_what_the_gateway_has(name: str) -> None:
     assert Path(program).name == "image-gateway"
     known = {option for parameter in cli.main.commands[command].params for option in parameter.opts}
     assert {option for option in options if option.startswith("--")} <= known
+    assert service["ExecReload"] == ["kill -HUP $MAINPID"]
     for variable in variables(name):
         assert variable == SECRETS_DIR or key_at(*variable.removeprefix(PREFIX).lower().split("__")), variable
     assert service["RestartPreventExitStatus"] == [str(BAD_SETTINGS)]
