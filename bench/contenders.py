@@ -108,7 +108,9 @@ def contenders(folder: Path) -> Iterator[dict[str, Contender]]:
     with contextlib.ExitStack() as stack:
         origin, proxy, bare = (f"http://127.0.0.1:{free_port()}" for _ in range(3))
         files = f"listen {origin[7:]}; root {folder}/images;"
-        stack.enter_context(nginx(folder, "origin", CLIENT_CORE, f"server {{ {files} }}", f"{origin}/4k-0"))
+        origin_pid = stack.enter_context(
+            nginx(folder, "origin", CLIENT_CORE, f"server {{ {files} }}", f"{origin}/4k-0")
+        )
         proxying = (
             f"upstream o {{ server {origin[7:]}; keepalive 64; }} server {{ listen {proxy[7:]}; location / {{ "
             'proxy_pass http://o; proxy_http_version 1.1; proxy_set_header Connection ""; '
@@ -125,6 +127,7 @@ def contenders(folder: Path) -> Iterator[dict[str, Contender]]:
         table.create()
         table.put([ImageRow(name, None, name, content_type="image/png", public=True) for name in names])
         running = {
+            "origin": Contender(f"{origin}/", origin_pid),
             "nginx": Contender(f"{proxy}/", nginx_pid),
             "bare relay": Contender(f"{bare}/relay/", bare_pid),
             "bare bytes": Contender(f"{bare}/memory/", bare_pid),

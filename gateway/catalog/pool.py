@@ -10,6 +10,8 @@ from gateway.settings import PostgresSettings
 
 # psycopg2 uses the server's encoding by default; in a database of SQL_ASCII it then decodes ASCII only.
 CLIENT_ENCODING: Final = "UTF8"
+# aiopg's own limit also counts the time in which the event loop is late; the catalog's ends earlier.
+_LATE: Final = 20
 
 
 @asynccontextmanager
@@ -26,7 +28,7 @@ async def open_pool(settings: PostgresSettings) -> AsyncIterator[aiopg.Pool]:
         settings.dsn.get_secret_value(),
         minsize=0,
         maxsize=settings.pool_size,
-        timeout=settings.timeout,
+        timeout=settings.timeout * _LATE,
         enable_hstore=False,
         enable_json=False,
         enable_uuid=False,

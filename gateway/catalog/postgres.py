@@ -12,6 +12,7 @@ import psycopg2
 from gateway.catalog.pool import open_pool
 from gateway.catalog.query import KILL_LINKS, LINKS_TABLE, CatalogQuery
 from gateway.catalog.record import ImageRecord, InspectedRow, Rows
+from gateway.concurrency.shared_timeout import loop_timeout
 from gateway.errors import CatalogUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.settings import PostgresSettings
@@ -174,7 +175,7 @@ class PostgresCatalog:
     async def _cursor(self, operation: str = "SELECT", table: str | None = None) -> AsyncIterator[aiopg.Cursor]:
         """Yield a cursor; ``operation`` and ``table`` (None: that of the images) name what is observed."""
         with self._observe(operation, table or self._query.settings.table):
-            async with asyncio.timeout(self._timeout), self._pool.acquire() as connection:
+            async with loop_timeout(self._timeout), self._pool.acquire() as connection:
                 async with connection.cursor() as cursor:
                     yield cursor
 

@@ -1,8 +1,14 @@
-"""One timer shared by waits of equal length."""
+"""Time limits of waits: a timer shared by waits of equal length, and a limit that a late event loop does not use up."""
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import TracebackType
+from typing import Final
+
+_STEPS: Final = 100
+_LATEST: Final = 10  # times as long as on a loop that runs on time
 
 
 class SharedTimeout:
@@ -69,3 +75,33 @@ class _Wait:
         """Cancel the task."""
         self._is_expired = True
         self._task.cancel()
+
+
+@asynccontextmanager
+async def loop_timeout(seconds: float) -> AsyncIterator[None]:
+    """Raise ``TimeoutError`` if the body lasts longer than ``seconds`` of an event loop that runs on time.
+
+    ``asyncio.timeout`` also counts the time in which the loop is late. A thousand streams that start at once keep the
+    loop busy for seconds, and then every wait ends, although the answer has been in the socket for long. Here the time
+    is counted in hundredths, each from when the loop has run the one before: however late the loop is, a turn of it
+    uses up one. Ten times ``seconds`` are the end in any case.
+    """
+    loop = asyncio.get_running_loop()
+    latest = loop.time() + _LATEST * seconds
+    steps = 0
+    timer: asyncio.TimerHandle
+
+    def step() -> None:
+        nonlocal steps, timer
+        steps += 1
+        if steps < _STEPS and loop.time() < latest:
+            timer = loop.call_later(seconds / _STEPS, step)
+        else:
+            limit.reschedule(loop.time())
+
+    timer = loop.call_later(seconds / _STEPS, step)
+    try:
+        async with asyncio.timeout(None) as limit:
+            yield
+    finally:
+        timer.cancel()

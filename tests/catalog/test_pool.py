@@ -192,3 +192,21 @@ async def test_the_pool_recovers_after_a_restart_of_postgres(open_one: OpenCatal
 
     await asyncio.wait_for(recovers(), 5)
     assert await asyncio.gather(*(catalog.fetch("cat") for _ in range(10))) == [RECORD] * 10
+
+
+async def test_a_late_event_loop_is_no_failure_of_postgres(open_one: OpenCatalog, table: ImagesTable) -> None:
+    """As when many streams start at once: the answers are in the sockets, and nobody reads them for seconds."""
+    catalog = await open_one(timeout=1, pool_size=2)
+
+    async def late_loop() -> None:
+        while True:
+            ends_at = time.monotonic() + 0.1
+            while time.monotonic() < ends_at:
+                pass
+            await asyncio.sleep(0)
+
+    late = asyncio.create_task(late_loop(), name="late-loop")
+    try:
+        assert [await asyncio.gather(*(catalog.fetch("cat") for _ in range(4)))] == [[RECORD] * 4]
+    finally:
+        late.cancel()

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from gateway.concurrency.shared_timeout import SharedTimeout
+from gateway.concurrency.shared_timeout import SharedTimeout, loop_timeout
 
 SECONDS = 0.1
 
@@ -112,3 +112,43 @@ async def test_a_wait_that_ends_as_it_expires_is_a_timeout() -> None:
     wait.expire()
     assert await task == "timed out"
     assert task.cancelling() == 0
+
+
+def block_the_loop(seconds: float) -> None:
+    """Keep the event loop busy, as many requests do that start at once."""
+    ends_at = time.monotonic() + seconds
+    while time.monotonic() < ends_at:
+        pass
+
+
+async def test_a_wait_does_not_time_out_while_the_loop_is_late() -> None:
+    answer = asyncio.get_running_loop().create_future()
+    async with loop_timeout(SECONDS):
+        for _ in range(5):
+            block_the_loop(SECONDS)
+            await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(answer.set_result, None)
+        await answer
+
+
+async def test_a_wait_for_nothing_times_out_on_a_loop_that_runs_on_time() -> None:
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        async with loop_timeout(SECONDS):
+            await never()
+    assert SECONDS <= time.monotonic() - began < 10 * SECONDS
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_a_cancelled_wait_is_no_time_out() -> None:
+    async def wait() -> None:
+        async with loop_timeout(SECONDS):
+            await never()
+
+    task = asyncio.create_task(wait(), name="wait")
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

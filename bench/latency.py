@@ -1,0 +1,154 @@
+"""Latency at half load: ``python -m bench.latency [--rounds 5] [--seconds 5] [--only stream]``.
+
+Requests arrive at random (Poisson) at half of what the gateway serves at most, whatever the answers take: a request
+that finds the server busy waits, and its time counts from its arrival (an open loop, as real clients are). Origin, bare
+relay and gateway take turns at the same rate; the table shows the medians of the rounds, and the 99th percentile over
+that of the origin in the same round.
+"""
+
+import argparse
+import collections
+import os
+import random
+import select
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bench.contenders import CLIENT_CORE, COUNTS, Contender, contenders
+from bench.wrk import rate
+
+# Mode of the gateway, image size, and the server to compare with.
+ROWS = [("memory", "4k", "bare bytes"), ("stream", "4k", "bare relay"), ("stream", "100k", "bare relay")]
+_CONNECTIONS = 64
+_PERCENTILES = (0.5, 0.99, 0.999)
+
+
+@dataclass
+class _Connection:
+    """A kept-alive connection: the arrival of the request under way, and the bytes of its response that are missing."""
+
+    socket: socket.socket
+    arrived_at: float = 0.0
+    head: bytes = b""
+    missing: int = -1  # unknown before the end of the head
+
+    def request(self, path: str, arrived_at: float) -> None:
+        """Send a request that arrived at this time."""
+        self.arrived_at, self.head, self.missing = arrived_at, b"", -1
+        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+
+    def receive(self) -> bool:
+        """Take what there is; return whether the response is complete. Raises ``RuntimeError`` for any but 200."""
+        piece = self.socket.recv(256 * 1024)
+        if not piece:
+            raise RuntimeError("the server closed a connection")
+        if self.missing >= 0:
+            self.missing -= len(piece)
+            return self.missing == 0
+        self.head += piece
+        head, end, body = self.head.partition(b"\r\n\r\n")
+        if not end:
+            return False
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(head.decode(errors="replace"))
+        length = head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0]
+        self.missing = int(length) - len(body)
+        return self.missing == 0
+
+
+@dataclass
+class _Load:
+    """Requests that wait for a connection, connections without a request, and the latencies so far (seconds)."""
+
+    connections: list[_Connection]
+    waiting: "collections.deque[float]" = field(default_factory=collections.deque)
+    latencies: list[float] = field(default_factory=list)
+
+
+def latencies(contender: Contender, size: str, per_second: float, seconds: float, seed: int) -> list[float]:
+    """Return the latency of each request, in seconds, sorted."""
+    address = urlsplit(contender.prefix)
+    assert address.hostname is not None  # noqa: S101
+    server = (address.hostname, address.port or 80)
+    load = _Load([_Connection(socket.create_connection(server)) for _ in range(_CONNECTIONS)])
+    by_socket = {one.socket: one for one in load.connections}
+    idle = list(load.connections)
+    for one in load.connections:
+        one.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    chance = random.Random(seed)  # noqa: S311
+    number = 0
+    next_arrival = time.perf_counter() + chance.expovariate(per_second)
+    ends_at = time.perf_counter() + seconds
+    while True:
+        now = time.perf_counter()
+        while next_arrival <= now and next_arrival < ends_at:
+            load.waiting.append(next_arrival)
+            next_arrival += chance.expovariate(per_second)
+        while load.waiting and idle:
+            number += 1
+            idle.pop().request(
+                f"{address.path}{size}-{number % COUNTS[size]}{contender.suffix}", load.waiting.popleft()
+            )
+        if next_arrival >= ends_at and not load.waiting and len(idle) == len(load.connections):
+            break
+        # select(2) and not epoll(7), whose time-outs are whole milliseconds
+        ready, _, _ = select.select(by_socket, (), (), max(0.0, min(0.1, next_arrival - time.perf_counter())))
+        for readable in ready:
+            one = by_socket[readable]
+            if one.receive():
+                load.latencies.append(time.perf_counter() - one.arrived_at)
+                idle.append(one)
+    for one in load.connections:
+        one.socket.close()
+    return sorted(load.latencies)
+
+
+def percentiles(sorted_latencies: list[float]) -> list[float]:
+    """Return the percentiles in milliseconds."""
+    return [
+        1000 * sorted_latencies[min(len(sorted_latencies) - 1, int(len(sorted_latencies) * share))]
+        for share in _PERCENTILES
+    ]
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m bench.latency")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--only", default="", help="a mode: stream or memory")
+    parser.add_argument("--load", type=float, default=0.5, help="share of what the gateway serves at most")
+    options = parser.parse_args()
+    print("| server | size | requests/s | p50 ms | p99 ms | p99.9 ms | p99 over the origin, ms |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
+    with tempfile.TemporaryDirectory(prefix="image-gateway-bench-") as folder, contenders(Path(folder)) as running:
+        os.sched_setaffinity(0, {int(CLIENT_CORE)})
+        for mode, size, baseline in ROWS:
+            if options.only not in mode:
+                continue
+            names = ("origin", baseline, mode)
+            for name in names:
+                rate(running[name], size, 1, Path(folder))  # fills caches
+            per_second = options.load * rate(running[mode], size, 3, Path(folder))
+            rounds: dict[str, list[list[float]]] = {name: [] for name in names}
+            for number in range(options.rounds):
+                print(f"{mode} {size}: round {number + 1} of {options.rounds}", file=sys.stderr)
+                for name in names:
+                    measured = latencies(running[name], size, per_second, options.seconds, seed=number)
+                    rounds[name].append(percentiles(measured))
+            for name in names:
+                p50, p99, p999 = (statistics.median(column) for column in zip(*rounds[name], strict=True))
+                over = statistics.median(
+                    mine[1] - its[1] for mine, its in zip(rounds[name], rounds["origin"], strict=True)
+                )
+                print(f"| {name} | {size} | {per_second:,.0f} | {p50:.2f} | {p99:.2f} | {p999:.2f} | {over:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
