@@ -24,7 +24,6 @@ from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
 from gateway.dev.database import ImageRow, ImagesTable
-from gateway.ops.check_machine import diagnose_nginx_cache
 from tests.config.files import read, read_yaml
 from tests.conftest import ADMIN_TOKEN, BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway, token_for
 from tests.processes import run_gateway
@@ -233,13 +232,38 @@ async def test_9_too_few_open_files(operator: Operator, images: Images) -> None:
     assert b"warn  open files: the hard limit is 512, and server.max_streams needs 2256" in output
 
 
-def test_9_a_full_disk_of_nginx(tmp_path: Path) -> None:
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "nginx.conf").write_text(f"proxy_cache_path {tmp_path / 'cache'} keys_zone=cos:20m;\n")
-    found = diagnose_nginx_cache(tmp_path, least_free=2**80)  # no disk of a test has so much
-    assert found is not None
-    assert found.is_warning
-    assert "nginx cuts off every answer" in found.what
+# In namespaces of its own, an ordinary user may mount a disk of a megabyte, fill it, and look at it.
+ON_A_FULL_DISK = """
+mount -t tmpfs -o size=1m tmpfs "$1" || exit 77
+dd if=/dev/zero of="$1/full" bs=4096 2>/dev/null
+shift
+exec "$@"
+"""
+NO_NAMESPACES = {1, 77, 127}  # unshare refuses, mount refuses, there is no unshare
+
+
+async def test_9_a_full_disk_of_nginx(operator: Operator, images: Images, tmp_path: Path) -> None:
+    """tests/nginx/test_completion_log.py shows what clients and nginx's log get of it."""
+    await images.add("cat")
+    cache, nginx = tmp_path / "cache", tmp_path / "nginx"
+    cache.mkdir()
+    nginx.mkdir()
+    (nginx / "nginx.conf").write_text(f"proxy_cache_path {cache} keys_zone=cos:20m;\n")
+    config = await asyncio.to_thread(operator.config)
+    check = (sys.executable, "-m", "gateway", "check", "--config", config, "--nginx", str(nginx))
+    mounted = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", ON_A_FULL_DISK, "sh", str(cache))
+    # A shell starts it, so that a machine without unshare answers 127.
+    code, output = await run_gateway(program=("sh", "-c", '"$@"', "sh", *mounted, "true"))
+    if code == 0:
+        _, output = await run_gateway(program=(*mounted, *check))
+    else:
+        assert code in NO_NAMESPACES, output
+        # The file system of /proc has no free bytes on any machine.
+        cache = Path("/proc/self")
+        (nginx / "nginx.conf").write_text(f"proxy_cache_path {cache} keys_zone=cos:20m;\n")
+        _, output = await run_gateway(program=check)
+    assert f"warn  nginx cache: 0 MB are free at {cache}: nginx cuts off every answer that it cannot store" in output
+    assert "min_free=2g" in output
 
 
 async def test_10_an_older_file_of_nginx(
