@@ -4,7 +4,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,8 +51,8 @@ class Replica:
             raise RuntimeError(f"{self.name} was not started")
         return self.process
 
-    async def start(self) -> None:
-        """Start the process and wait until it is ready."""
+    async def start(self, *, ready_statuses: Collection[int] = (200,)) -> None:
+        """Start the process and wait until ``/readyz`` answers with one of these statuses."""
         with self.log.open("ab") as output:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "gateway", "serve", "--config", str(self.config), stdout=output, stderr=output
@@ -62,10 +62,12 @@ class Replica:
             while True:
                 try:
                     async with session.get(self.admin + "/readyz") as answer:
-                        if answer.status == 200:
+                        if answer.status in ready_statuses:
                             return
                 except aiohttp.ClientError:
                     pass
+                if self.process.returncode is not None:
+                    raise RuntimeError(f"{self.name} ended at once:\n" + self.log.read_text())
                 await asyncio.sleep(0.1)
 
     async def stop(self, number: signal.Signals) -> int:
@@ -144,10 +146,11 @@ async def running_stack(folder: Path, replicas: int) -> AsyncIterator[Stack]:
             replica = Replica(f"gateway-{number}", config, public, admin, folder / f"gateway-{number}.log")
             await replica.start()
             started.append(replica)
-            stack.push_async_callback(_stopped, replica)
+            stack.push_async_callback(stopped, replica)
         yield Stack(redis, postgres, table, cos, started, pictures)
 
 
-async def _stopped(replica: Replica) -> None:
+async def stopped(replica: Replica) -> None:
+    """Kill the process, if it still runs, and wait for its end."""
     if replica.process is not None and replica.process.returncode is None:
         await replica.stop(signal.SIGKILL)

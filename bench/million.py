@@ -1,0 +1,219 @@
+"""A million cached URLs, renewed by two gateways within their threshold while requests go on.
+
+    python -m bench.million [--images 1000000] [--replicas 2] [--ttl 600] [--rate 50]
+
+Fills a real Postgres and a real Redis, starts the gateways as processes, and watches until every URL was renewed once:
+memory and operations of Redis, processor time of all processes, latency of requests. Renewals come faster than they
+would with an hour's TTL: all of them within half of the TTL. Exits with 1 if an entry was lost, or has less life left
+than a URL must have to be handed out.
+"""
+
+import argparse
+import asyncio
+import random
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import redis
+import yaml
+
+from bench.soak.stack import Replica, stopped
+from gateway.api import app_keys
+from gateway.app import opened_components
+from gateway.catalog.record import ImageRecord
+from gateway.dev.database import ImagesTable
+from gateway.dev.postgres_server import PostgresServer
+from gateway.dev.processes import free_port
+from gateway.dev.redis_server import RedisServer
+from gateway.settings import Settings
+
+BUCKET, REGION, OWNER = "bench-1250000000", "ap-guangzhou", "u-12345"
+_IN_A_STEP = 200
+_ROWS = """
+INSERT INTO images (id, user_id, cos_key, is_public, storage_status)
+SELECT 'image-' || lpad(n::text, 8, '0'), %s, 'photos/' || n || '.jpg', true, 'active' FROM generate_series(0, %s) AS n
+"""
+
+
+def image_id(number: int) -> str:
+    """Return the id of an image by its number."""
+    return f"image-{number:08}"
+
+
+async def fill(settings: Settings, images: int) -> None:
+    """Sign every URL, and keep it as a look-up would."""
+    async with opened_components(settings) as app:
+        signer, shared = app[app_keys.SIGNER], app[app_keys.SHARED_TIER]
+        client = app[app_keys.REDIS].client
+        before = (await client.info("memory"))["used_memory"]
+        began = time.perf_counter()
+        for start in range(0, images, _IN_A_STEP):
+            now = int(time.time())
+            records = [
+                ImageRecord(image_id(number), OWNER, True, BUCKET, REGION, f"photos/{number}.jpg", None)
+                for number in range(start, min(start + _IN_A_STEP, images))
+            ]
+            await shared.keep([(signer.sign_image(record, None, read_at=now), b"") for record in records])
+        took = time.perf_counter() - began
+        used = (await client.info("memory"))["used_memory"] - before
+    print(f"{images:,} URLs signed and kept in {took:.0f} s ({images / took:,.0f} a second)")
+    print(f"{used / images:,.0f} bytes of Redis for each", flush=True)
+
+
+async def request(session: aiohttp.ClientSession, bases: list[str], images: int, rate: float) -> list[float]:
+    """Ask for URLs of random images until cancelled; return the durations in milliseconds. Raises if one fails."""
+    durations: list[float] = []
+    chance = random.Random(1)  # noqa: S311 - a load, not a secret
+    try:
+        while True:
+            base = chance.choice(bases)
+            began = time.perf_counter()
+            async with session.get(f"{base}/api/v1/images/{image_id(chance.randrange(images))}/url") as answer:
+                answer.raise_for_status()
+                await answer.read()
+            durations.append((time.perf_counter() - began) * 1000)
+            await asyncio.sleep(chance.expovariate(rate))
+    except asyncio.CancelledError:
+        return durations
+
+
+def metric(text: str, name: str) -> float:
+    """Return the value of a metric without labels, or with the label ``result="renewed"``."""
+    for line in text.splitlines():
+        if line.startswith((f"{name} ", f'{name}{{result="renewed"}} ')):
+            return float(line.rsplit(" ", 1)[1])
+    return 0.0
+
+
+async def renewed(session: aiohttp.ClientSession, replicas: list[Replica]) -> float:
+    """Return how many URLs all the gateways have renewed."""
+    total = 0.0
+    for replica in replicas:
+        async with session.get(replica.admin + "/metrics") as answer:
+            total += metric(await answer.text(), "image_gateway_refresh_total")
+    return total
+
+
+async def watch(redis_server: RedisServer, replicas: list[Replica], postgres: int, options: argparse.Namespace) -> bool:
+    """Watch until every URL was renewed once; print the figures, and return whether nothing was lost."""
+    processes = {"Redis": [psutil.Process(redis_server.pid)], "gateways": []}
+    processes["gateways"] = [psutil.Process(replica.running.pid) for replica in replicas]
+    parent = psutil.Process(postgres)
+
+    def seconds() -> dict[str, float]:
+        used = {name: sum(sum(one.cpu_times()[:2]) for one in some) for name, some in processes.items()}
+        # Connections come and go, and the times of those that ended are their parent's.
+        used["Postgres"] = sum(parent.cpu_times()[:4]) + sum(sum(one.cpu_times()[:2]) for one in parent.children())
+        return used
+
+    with redis.Redis.from_url(redis_server.url) as client:
+        async with aiohttp.ClientSession() as session:
+            before, commands = seconds(), client.info("stats")["total_commands_processed"]
+            began, done, first, most_due = time.monotonic(), 0.0, None, 0
+            load = asyncio.create_task(
+                request(session, [replica.public for replica in replicas], options.images, options.rate), name="load"
+            )
+            while done < options.images:
+                await asyncio.sleep(1)
+                done = await renewed(session, replicas)
+                if done and first is None:
+                    first = time.monotonic()
+                    before, commands = seconds(), client.info("stats")["total_commands_processed"]
+                most_due = max(most_due, client.zcount("image:refresh:queue", "-inf", time.time()))
+                if time.monotonic() - began > 3 * options.ttl:
+                    break
+            load.cancel()
+            durations = await load
+        took = time.monotonic() - (first or began)
+        used = {name: value - before[name] for name, value in seconds().items()}
+        commands = client.info("stats")["total_commands_processed"] - commands
+        ends: list[float] = []
+        pipeline = client.pipeline(transaction=False)
+        for number in range(options.images):
+            pipeline.pttl(f"image:url:{image_id(number)}")
+            if number % 1000 == 999 or number == options.images - 1:
+                ends += pipeline.execute()
+        lost, left = sum(end < 0 for end in ends), min(end for end in ends if end >= 0) / 1000
+        memory = client.info("memory")["used_memory"]
+    print(f"{done:,.0f} URLs renewed in {took:.0f} s: {done / took:,.0f} a second by {len(replicas)} gateways")
+    for name, value in used.items():
+        print(f"  {name}: {value / took:.2f} of a core, {value / done * 1e6:.0f} microseconds for each")
+    print(f"  {commands / done:.2f} commands of Redis for each; at most {most_due:,} were due at once")
+    print(f"memory of Redis {memory / 2**30:.2f} GiB; of each gateway {_memory(replicas):.0f} MiB")
+    percentiles = statistics.quantiles(durations, n=100)
+    print(f"{len(durations)} requests meanwhile: median {percentiles[49]:.1f} ms, p99 {percentiles[98]:.1f} ms")
+    print(f"{lost} entries were lost; the next one to end has {left:.0f} s left", flush=True)
+    return lost == 0 and left > options.ttl // 10
+
+
+def _memory(replicas: list[Replica]) -> float:
+    return max(replica.memory() for replica in replicas) / 2**20
+
+
+async def measure(
+    redis_server: RedisServer, postgres: PostgresServer, folder: Path, options: argparse.Namespace
+) -> bool:
+    """Fill, start the gateways, and watch."""
+    sections: dict[str, Any] = {
+        "redis": {"url": redis_server.url, "timeout": 5},
+        "postgres": {"dsn": postgres.dsn},
+        "cos": {"secret_id": "AKID" + "x" * 32, "secret_key": "y" * 32, "bucket": BUCKET},
+        "url_cache": {
+            "default_ttl": options.ttl,
+            "max_size": 10_000_000,
+            "min_remaining": options.ttl // 10,
+            "sign_window": options.ttl // 20,
+        },
+        "url_prerefresh": {"threshold": options.ttl // 2, "interval": 10},
+    }
+    await fill(Settings.model_validate(sections), options.images)
+    async with AsyncExitStack() as stack:
+        replicas = []
+        for number in range(options.replicas):
+            public, admin = free_port(), free_port()
+            file = folder / f"gateway-{number}.yaml"
+            ports = {"server": {"host": "127.0.0.1", "port": public}, "admin": {"port": admin}}
+            file.write_text(yaml.safe_dump(sections | ports))
+            replica = Replica(
+                f"gateway-{number}",
+                file,
+                f"http://127.0.0.1:{public}",
+                f"http://127.0.0.1:{admin}",
+                folder / f"gateway-{number}.log",
+            )
+            await replica.start(ready_statuses=(200, 503))  # there is no COS to probe
+            stack.push_async_callback(stopped, replica)
+            replicas.append(replica)
+        return await watch(redis_server, replicas, postgres.pid, options)
+
+
+def main() -> None:
+    """Start the servers and measure."""
+    parser = argparse.ArgumentParser(prog="python -m bench.million")
+    parser.add_argument("--images", type=int, default=1_000_000)
+    parser.add_argument("--replicas", type=int, default=2)
+    parser.add_argument("--ttl", type=int, default=600, help="seconds that a URL lives")
+    parser.add_argument("--rate", type=float, default=50, help="requests a second meanwhile")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        with (
+            RedisServer(Path(folder, "redis"), ephemeral=True) as redis_server,
+            PostgresServer(Path(folder, "postgres"), ephemeral=True) as postgres,
+        ):
+            table = ImagesTable(postgres.dsn)
+            table.create()
+            table.execute(_ROWS, OWNER, options.images - 1)
+            table.execute("ANALYZE images")
+            is_well = asyncio.run(measure(redis_server, postgres, Path(folder), options))
+    sys.exit(0 if is_well else 1)
+
+
+if __name__ == "__main__":
+    main()
