@@ -29,7 +29,7 @@ async def explainer(app: web.Application) -> AsyncIterator[None]:
             app.get(app_keys.SHARED_TIER),
             app.get(app_keys.REFRESH_QUEUE),
             lifetime,
-            app[app_keys.RESOLVER].inspect_local if serves else None,
+            app[app_keys.LOCAL_TIER].inspect if serves else None,
             clock.now,
         ),
         OriginStep(

@@ -30,6 +30,7 @@ from gateway.origin.variant_source import VariantSource
 from gateway.presign.signed_image import SignedImage
 from gateway.settings import Settings
 from gateway.urls.descriptions import Descriptions
+from gateway.urls.on_demand_renewal import OnDemandRenewal
 
 
 async def descriptions(app: web.Application) -> AsyncIterator[None]:
@@ -42,13 +43,28 @@ async def descriptions(app: web.Application) -> AsyncIterator[None]:
     await described.close()
 
 
+async def on_demand_renewal(app: web.Application) -> AsyncIterator[None]:
+    """Signs new URLs after COS refused one, and for whoever asks for one."""
+    app[app_keys.ON_DEMAND_RENEWAL] = renewal = OnDemandRenewal(
+        app[app_keys.RESOLVER],
+        app[app_keys.CATALOG],
+        app.get(app_keys.SHARED_TIER),
+        app[app_keys.LOCAL_TIER],
+        app[app_keys.METRICS],
+        app[app_keys.CLOCK].now,
+    )
+    yield
+    await renewal.close()
+
+
 async def object_source(app: web.Application) -> AsyncIterator[None]:
     """Bytes of objects, from memory or COS, one transfer shared by simultaneous requests."""
-    settings, metrics, resolver = app[app_keys.SETTINGS].image_proxy, app[app_keys.METRICS], app[app_keys.RESOLVER]
+    settings, metrics = app[app_keys.SETTINGS].image_proxy, app[app_keys.METRICS]
+    renewal = app[app_keys.ON_DEMAND_RENEWAL]
 
     async def renew(refused: SignedImage, cos_time: float | None) -> SignedImage:
         correct_clock(app, cos_time)
-        return await resolver.renew(refused.record.image_id, refused.rendition, refused=refused)
+        return await renewal.renew(refused.record.image_id, refused.rendition, refused=refused)
 
     memory = ObjectCache(settings.memory_cache, metrics)
     access = OriginAccess(
@@ -56,7 +72,7 @@ async def object_source(app: web.Application) -> AsyncIterator[None]:
         FailedObjects(memory.changed_at, memory.now),
         memory.discard,
         renew,
-        resolver.sign_for_head,
+        app[app_keys.RESOLVER].sign_for_head,
         metrics,
         ResumptionLimits(settings.retry_count, Backoff()),
     )

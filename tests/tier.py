@@ -1,6 +1,6 @@
 """Records and a clock to sign by, and the tier in a real Redis."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -73,7 +73,7 @@ class Table:
     def add(self, *image_ids: str) -> None:
         self.records |= {image_id: record(image_id, f"{image_id}.png") for image_id in image_ids}
 
-    async def fetch_rows(self, image_ids: list[str]) -> Rows:
+    async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
         self.queries.append(list(image_ids))
         if self.is_away or self.chokes_on & set(image_ids):
             raise CatalogUnavailable("no answer")
@@ -82,7 +82,7 @@ class Table:
             {one: self.unusable[one] for one in image_ids if one in self.unusable},
         )
 
-    async def fetch_many(self, image_ids: list[str]) -> dict[str, ImageRecord]:
+    async def fetch_many(self, image_ids: Sequence[str]) -> dict[str, ImageRecord]:
         return dict((await self.fetch_rows(image_ids)).records)
 
     async def try_query(self) -> None:

@@ -54,6 +54,7 @@ from gateway.urls.descriptions import Descriptions
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.new_variants import NewVariants
+from gateway.urls.on_demand_renewal import OnDemandRenewal
 from gateway.urls.refresh_worker import RefreshWorker
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.shared_tier import SharedTier
@@ -102,6 +103,7 @@ DAILY_STATISTICS = web.AppKey("daily_statistics", DailyStatistics)
 ORIGIN = web.AppKey("origin", OriginClient)
 USAGE = web.AppKey("usage", UsageCounter)
 RESOLVER = web.AppKey("resolver", UrlResolver)
+ON_DEMAND_RENEWAL = web.AppKey("on_demand_renewal", OnDemandRenewal)
 AUTHORIZED_LOOKUP = web.AppKey("authorized_lookup", AuthorizedLookup)
 OBJECT_SOURCE = web.AppKey("object_source", ObjectSource)
 IMAGE_HANDLER = web.AppKey("image_handler", ImageHandler)

@@ -7,9 +7,9 @@ from gateway.api.app_keys import (
     CALLERS,
     IMAGE_HANDLER,
     INVALIDATION,
+    ON_DEMAND_RENEWAL,
     PUBLIC_URLS,
     REFRESH_QUEUE,
-    RESOLVER,
     URL_HANDLER,
     USAGE,
 )
@@ -39,11 +39,11 @@ async def refresh(request: web.Request) -> web.Response:
 
 
 async def new_url(app: web.Application, image_id: str) -> web.Response:
-    """Sign a new presigned URL, in place of the cached one on every replica; raises what ``UrlResolver.renew`` raises.
+    """Sign a new presigned URL, in place of the cached one on every replica.
 
-    The caller has checked the id, and access.
+    The caller has checked the id, and access. Raises what ``OnDemandRenewal.renew`` raises.
     """
-    presigned = app[PUBLIC_URLS].presign(await app[RESOLVER].renew(image_id))
+    presigned = app[PUBLIC_URLS].presign(await app[ON_DEMAND_RENEWAL].renew(image_id))
     app[USAGE].refreshed(ImageVariant(image_id))
     await app[INVALIDATION].notify_replicas([image_id])
     return success(

@@ -11,7 +11,7 @@ from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.urls.local_tier import LocalState
 from gateway.urls.shared_tier import SharedTier
 
-InspectLocal = Callable[[str, str | None], LocalState | None]
+InspectLocal = Callable[[ImageVariant], LocalState | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class CacheStep:
     def _in_memory(self, variant: ImageVariant) -> tuple[SignedImage | None, Facts]:
         if self._inspect_local is None:
             return None, {"state": "not asked: GET /api/v1/monitoring/explain on the admin port asks a running gateway"}
-        state = self._inspect_local(*variant)
+        state = self._inspect_local(variant)
         if state is None:
             return None, {"state": "nothing"}
         if state.image is None:

@@ -9,7 +9,6 @@ from typing import NamedTuple, Protocol
 
 from gateway.catalog.record import ImageRecord
 from gateway.concurrency.grouped_calls import GroupedCalls
-from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import (
     CatalogUnavailable,
     CredentialsExpired,
@@ -19,12 +18,12 @@ from gateway.errors import (
     UnknownStyle,
 )
 from gateway.metrics.collectors import Metrics
-from gateway.presign.lifetime import CLOCK_SKEW, Lifetime
+from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.presign.signer import Signer
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.url_entries import Found
-from gateway.urls.local_tier import ImageMissing, LocalState, LocalTier
+from gateway.urls.local_tier import ImageMissing, LocalTier
 from gateway.urls.lookup_counts import LookupCounts
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolved import Known, Resolved
@@ -35,6 +34,8 @@ logger = logging.getLogger(__name__)
 _SIGNED_AT_ONCE = 25  # takes about a millisecond; then the event loop gets its turn
 _LOCAL_HIT, _LOCAL_MISS, _LOCAL_UNKNOWN = ("local", "hit"), ("local", "miss"), ("local", "unknown")
 _NOT_FOUND = Found()
+_Found = Mapping[ImageVariant, Found]
+_Usable = Mapping[ImageVariant, SignedImage]
 _REDIS_HIT, _REDIS_MISS, _REDIS_ERROR = ("redis", "hit"), ("redis", "miss"), ("redis", "error")
 
 
@@ -80,13 +81,9 @@ class UrlResolver:
         self._lookups_by_result = metrics.url_cache_lookups
         self._now = now
         self._admits_new = admits_new
-        self._invalid_before = float("-inf")
-        self._rows_read_after: dict[str | None, float] = {}  # by rendition, of those that a reload has changed
-        self._is_listening = True
         self._lookups: GroupedCalls[_LookUp, Resolved] = GroupedCalls(
             "look-up", self._look_up_many, metrics.coalesced_requests
         )
-        self._renewals: SingleFlight[ImageVariant, SignedImage] = SingleFlight("renewal", metrics.coalesced_requests)
 
     def get_cached(self, image_id: str, rendition: str | None = None) -> Resolved | None:
         """Return what this process has cached, or None (``look_up``); raises ``UnknownStyle`` or ``ImageNotFound``."""
@@ -128,9 +125,9 @@ class UrlResolver:
         variant, mark = ImageVariant(image_id), self._local.mark()
         cached = self._from_local(variant)
         if cached is None:
-            image = (await self._find([variant])).get(variant, _NOT_FOUND).image
-            if image is not None and self._may_be_used(image):
-                self._put_local(image, mark)
+            _, usable = await self.find([variant])
+            if (image := usable.get(variant)) is not None:
+                self.keep_local(image, mark)
                 cached = Resolved(image, from_cache=True)
         if cached is not None:
             return Known(cached.image.record, cached.image.presigned)
@@ -139,21 +136,6 @@ class UrlResolver:
             self._local.put_unknown(variant, mark)
             raise ImageNotFound(image_id)
         return Known(record, None)
-
-    def inspect_local(self, image_id: str, style: str | None = None) -> LocalState | None:
-        """Return what this process has cached, for an operator: nothing is counted; None for nothing."""
-        return self._local.inspect(ImageVariant(image_id, style))
-
-    async def renew(
-        self, image_id: str, rendition: str | None = None, *, refused: SignedImage | None = None
-    ) -> SignedImage:
-        """Return a URL signed now for the current row.
-
-        ``refused`` is the image whose URL COS refused; its record is used when Postgres does not answer. Raises
-        ``ImageNotFound``, ``CatalogUnavailable`` or ``CredentialsExpired``.
-        """
-        variant = ImageVariant(image_id, rendition)
-        return await self._renewals.run(variant, lambda: self._renew(variant, refused))
 
     def sign_for_head(self, image: SignedImage) -> PresignedUrl:
         """Return the image's URL for HEAD, which COS refuses on a URL signed for GET."""
@@ -170,35 +152,34 @@ class UrlResolver:
 
     def invalidate_before(self, at: float) -> None:
         """Read rows again that were read before ``at`` (Unix seconds): notifications may have been missed."""
-        self._invalid_before = at + CLOCK_SKEW
+        if self._shared is not None:
+            self._shared.invalidate_before(at)
         self.invalidate(None)
 
     def forget_renditions(self, renditions: Collection[str | None]) -> None:
-        """Look these renditions (None: the originals) up again: they are new, or their rule or audience is another.
-
-        A change of a row drops the entries of the renditions that are configured then. So entries of a rendition that
-        was not are used only after their rows were read.
-        """
+        """Look these renditions (None: the originals) up again: they are new, or their rule or audience is another."""
         self._local.drop_renditions(renditions)
         self._lookups.detach(lambda look_up: look_up.variant.rendition in renditions)
-        self._rows_read_after.update(dict.fromkeys(renditions, self._now() + CLOCK_SKEW))
+        if self._shared is not None:
+            self._shared.invalidate_renditions(renditions)
 
     def stop_trusting_redis(self) -> None:
         """Use entries of Redis only after reading their rows: no notifications arrive until ``trust_redis_from``.
 
         While Postgres does not answer, entries are served as they are.
         """
-        self._is_listening = False
+        if self._shared is not None:
+            self._shared.stop_trusting()
 
     def trust_redis_from(self, at: float) -> None:
         """Use entries of Redis whose rows were read after ``at`` (Unix seconds): notifications arrive from then on."""
-        self._is_listening = True
-        self.invalidate_before(at)
+        if self._shared is not None:
+            self._shared.trust_from(at)
+        self.invalidate(None)
 
     async def close(self) -> None:
-        """Cancel the look-ups and renewals under way."""
+        """Cancel the look-ups under way."""
         await self._lookups.close()
-        await self._renewals.close()
 
     def _from_local(self, variant: ImageVariant) -> Resolved | None:
         try:
@@ -212,18 +193,17 @@ class UrlResolver:
         self._lookups_by_result.add(_LOCAL_HIT)
         return Resolved(image, True)
 
-    def _put_local(self, image: SignedImage, mark: int) -> None:
+    def keep_local(self, image: SignedImage, mark: int) -> None:
         self._local.put(image, mark, self._lifetime.usable_for(image.presigned, self._now()))
 
     async def _look_up_many(self, look_ups: Sequence[_LookUp]) -> dict[_LookUp, Resolved | Exception]:
         """Return the result or the error of each; an error of one does not fail the others."""
         mark = self._local.mark()
-        found = await self._find(list(dict.fromkeys(one.variant for one in look_ups)))
+        found, usable = await self.find(list(dict.fromkeys(one.variant for one in look_ups)))
         results: dict[_LookUp, Resolved | Exception] = {}
         for one in look_ups:
-            image = found.get(one.variant, _NOT_FOUND).image
-            if image is not None and self._may_be_used(image):
-                self._put_local(image, mark)
+            if (image := usable.get(one.variant)) is not None:
+                self.keep_local(image, mark)
                 results[one] = Resolved(image, from_cache=True)
         missed = [one for one in look_ups if one not in results]
         if not missed:
@@ -243,7 +223,7 @@ class UrlResolver:
                 made[one.variant] = result.image, there.tombstone
             elif isinstance(result, ImageNotFound):
                 self._local.put_unknown(one.variant, mark)
-        await self._keep(list(made.values()), mark)
+        await self.keep(list(made.values()), mark)
         return results
 
     def _result_for(self, one: _LookUp, record: ImageRecord | None, there: Found, read_at: int) -> Resolved | Exception:
@@ -259,81 +239,51 @@ class UrlResolver:
             if not self._admits_new(variant):
                 return TooManyVariants(f"no more new ones in this minute: {variant.rendition}")
         try:
-            return Resolved(self._sign(record, variant.rendition, read_at), from_cache=False)
+            return Resolved(self.sign(record, variant.rendition, read_at), from_cache=False)
         except Exception as error:  # noqa: BLE001 - raised again by the callers of this look-up
             return error
 
-    async def _find(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
-        """Return what Redis has, and count it; nothing while Redis does not answer."""
+    async def find(self, variants: Sequence[ImageVariant]) -> tuple[_Found, _Usable]:
+        """Return what Redis has, and of that the images that may be handed out as they are, which are counted as hits.
+
+        Both are empty while Redis does not answer.
+        """
         if self._shared is None:
-            return {}
+            return {}, {}
         try:
             found = await self._shared.find(variants)
         except CacheUnavailable as error:
             logger.debug("redis unavailable: %s", error)
             self._lookups_by_result.add(_REDIS_ERROR, len(variants))
-            return {}
-        hits = sum(there.image is not None and self._may_be_used(there.image) for there in found.values())
-        if hits:
-            self._lookups_by_result.add(_REDIS_HIT, hits)
-        if hits < len(variants):
-            self._lookups_by_result.add(_REDIS_MISS, len(variants) - hits)
-        return found
+            return {}, {}
+        usable = {
+            variant: there.image
+            for variant, there in found.items()
+            if there.image is not None and self._shared.may_be_used(there.image)
+        }
+        if usable:
+            self._lookups_by_result.add(_REDIS_HIT, len(usable))
+        if len(usable) < len(variants):
+            self._lookups_by_result.add(_REDIS_MISS, len(variants) - len(usable))
+        return found, usable
 
-    def _may_be_used(self, image: SignedImage) -> bool:
-        is_trusted = self._is_listening and image.read_at >= self._invalid_before
-        if self._rows_read_after and image.read_at < self._rows_read_after.get(image.rendition, 0):
-            return False
-        return is_trusted and self._lifetime.is_usable(image.presigned, self._now())
-
-    def _stale_entry(self, variant: ImageVariant, found: Mapping[ImageVariant, Found], mark: int) -> Resolved | None:
+    def _stale_entry(self, variant: ImageVariant, found: _Found, mark: int) -> Resolved | None:
         """Return an entry that may be out of date, for when Postgres does not answer; None when there is none."""
         image = self._local.get_stale(variant) or found.get(variant, _NOT_FOUND).image
         if image is None or not self._lifetime.is_usable(image.presigned, self._now()):
             return None
-        self._put_local(image, mark)  # ask the stores again after local_ttl, not on every request
+        self.keep_local(image, mark)  # ask the stores again after local_ttl, not on every request
         return Resolved(image, from_cache=True)
 
-    async def _renew(self, variant: ImageVariant, refused: SignedImage | None) -> SignedImage:
-        mark = self._local.mark()
-        there = (await self._find([variant])).get(variant, _NOT_FOUND)
-        newest = there.image
-        if newest is not None and self._may_be_used(newest) and await self._was_just_renewed(variant, newest, refused):
-            self._put_local(newest, mark)
-            return newest
-        read_at = int(self._now())
-        try:
-            record = (await self._catalog.fetch_many([variant.image_id])).get(variant.image_id)
-        except CatalogUnavailable:
-            if refused is None:
-                raise
-            record, read_at = refused.record, refused.read_at
-        if record is None:
-            self._local.put_unknown(variant, mark)
-            raise ImageNotFound(variant.image_id)
-        image = self._sign(record, variant.rendition, read_at, fresh=True)
-        await self._keep([(image, there.tombstone)], mark)
-        return image
-
-    async def _was_just_renewed(self, variant: ImageVariant, newest: SignedImage, refused: SignedImage | None) -> bool:
-        """Return whether another replica has just renewed the URL."""
-        if refused is not None and newest.presigned.signed_at > refused.presigned.signed_at:
-            return True
-        try:
-            is_first = self._shared is None or await self._shared.lock_renewal(variant)
-        except CacheUnavailable:
-            is_first = True
-        return not is_first and refused is None and newest.presigned.signed_at >= int(self._now()) - 1
-
-    def _sign(self, record: ImageRecord, rendition: str | None, read_at: int, *, fresh: bool = False) -> SignedImage:
+    def sign(self, record: ImageRecord, rendition: str | None, read_at: int, *, fresh: bool = False) -> SignedImage:
         image = self._signer.sign_image(record, rendition, read_at=read_at, fresh=fresh)
         if not self._lifetime.is_usable(image.presigned, self._now()):
             raise CredentialsExpired(f"the security token ends at {image.presigned.expires_at}")
         return image
 
-    async def _keep(self, made: Sequence[tuple[SignedImage, bytes]], mark: int) -> None:
+    async def keep(self, made: Sequence[tuple[SignedImage, bytes]], mark: int) -> None:
         for image, _ in made:
-            self._put_local(image, mark)
+            self.keep_local(image, mark)
         if self._shared is None:
             return
         try:

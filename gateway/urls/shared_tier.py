@@ -1,10 +1,10 @@
 """The tier of the URL cache in Redis: entries, their usage, and the refresh queue."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from gateway.concurrency.time_slices import in_groups
-from gateway.presign.lifetime import Lifetime
+from gateway.presign.lifetime import CLOCK_SKEW, Lifetime
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.redis_store.description_store import DescriptionStore
 from gateway.redis_store.entry_codec import encode_variant
@@ -50,6 +50,9 @@ class SharedTier:
         self.configure(renditions, max_size=max_size)
         self._renews = renews
         self._now = now
+        self._is_trusted = True
+        self._invalid_before = float("-inf")
+        self._rows_read_after: dict[str | None, float] = {}  # by rendition, of those that a reload has changed
 
     def configure(self, renditions: Sequence[str], *, max_size: int) -> None:
         """Drop changed images in these renditions from now on, and keep ``max_size`` variants."""
@@ -59,6 +62,34 @@ class SharedTier:
     async def find(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
         """Return what is cached for each of ``variants``."""
         return await self._cache.get_many(variants)
+
+    def may_be_used(self, image: SignedImage) -> bool:
+        """Return whether an image that was found may be handed out as it is, without reading its row again."""
+        if not self._is_trusted or image.read_at < self._invalid_before:
+            return False
+        if self._rows_read_after and image.read_at < self._rows_read_after.get(image.rendition, 0):
+            return False
+        return self._lifetime.is_usable(image.presigned, self._now())
+
+    def invalidate_before(self, at: float) -> None:
+        """Let no image be used whose row was read before ``at`` (Unix seconds)."""
+        self._invalid_before = at + CLOCK_SKEW
+
+    def invalidate_renditions(self, renditions: Collection[str | None]) -> None:
+        """Let no image in these renditions be used whose row was read before now.
+
+        A change of a row drops the entries of the renditions that are configured then, and these were not.
+        """
+        self._rows_read_after.update(dict.fromkeys(renditions, self._now() + CLOCK_SKEW))
+
+    def stop_trusting(self) -> None:
+        """Let no image be used until ``trust_from``."""
+        self._is_trusted = False
+
+    def trust_from(self, at: float) -> None:
+        """Let images be used whose rows were read after ``at`` (Unix seconds)."""
+        self._is_trusted = True
+        self.invalidate_before(at)
 
     async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryHeader]:
         """Return the header of the entry of each of ``variants``."""

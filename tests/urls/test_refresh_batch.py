@@ -39,7 +39,7 @@ class InvalidatedIds(list[str]):
 
 def refresh_batch_of(tier: Tier, invalidated: InvalidatedIds | None = None) -> RefreshBatch:
     return RefreshBatch(
-        tier.table,  # type: ignore[arg-type]
+        tier.table,
         tier.signer,
         tier.shared,
         tier.queue,

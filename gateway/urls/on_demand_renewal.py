@@ -1,0 +1,83 @@
+"""Renewal on demand: one URL signed now, because COS refused the cached one or somebody asks for a new one."""
+
+import time
+from collections.abc import Callable
+
+from gateway.concurrency.single_flight import SingleFlight
+from gateway.errors import CatalogUnavailable, ImageNotFound
+from gateway.metrics.collectors import Metrics
+from gateway.presign.signed_image import ImageVariant, SignedImage
+from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_store.url_entries import Found
+from gateway.urls.local_tier import LocalTier
+from gateway.urls.resolver import Catalog, UrlResolver
+from gateway.urls.shared_tier import SharedTier
+
+
+class OnDemandRenewal:
+    """Signs new URLs in place of cached ones; simultaneous calls for one variant share a renewal.
+
+    With Redis, replicas share it too: one that finds the URL just renewed by another returns that.
+    """
+
+    def __init__(
+        self,
+        resolver: UrlResolver,
+        catalog: Catalog,
+        shared: SharedTier | None,
+        local: LocalTier,
+        metrics: Metrics,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._resolver = resolver
+        self._catalog = catalog
+        self._shared = shared
+        self._local = local
+        self._now = now
+        self._renewals: SingleFlight[ImageVariant, SignedImage] = SingleFlight("renewal", metrics.coalesced_requests)
+
+    async def renew(
+        self, image_id: str, rendition: str | None = None, *, refused: SignedImage | None = None
+    ) -> SignedImage:
+        """Return a URL signed now for the current row.
+
+        ``refused`` is the image whose URL COS refused; its record is used when Postgres does not answer. Raises
+        ``ImageNotFound``, ``CatalogUnavailable`` or ``CredentialsExpired``.
+        """
+        variant = ImageVariant(image_id, rendition)
+        return await self._renewals.run(variant, lambda: self._renew(variant, refused))
+
+    async def close(self) -> None:
+        """Cancel the renewals under way."""
+        await self._renewals.close()
+
+    async def _renew(self, variant: ImageVariant, refused: SignedImage | None) -> SignedImage:
+        resolver, mark = self._resolver, self._local.mark()
+        found, usable = await resolver.find([variant])
+        newest = usable.get(variant)
+        if newest is not None and await self._was_just_renewed(variant, newest, refused):
+            resolver.keep_local(newest, mark)
+            return newest
+        read_at = int(self._now())
+        try:
+            record = (await self._catalog.fetch_many([variant.image_id])).get(variant.image_id)
+        except CatalogUnavailable:
+            if refused is None:
+                raise
+            record, read_at = refused.record, refused.read_at
+        if record is None:
+            self._local.put_unknown(variant, mark)
+            raise ImageNotFound(variant.image_id)
+        image = resolver.sign(record, variant.rendition, read_at, fresh=True)
+        await resolver.keep([(image, found.get(variant, Found()).tombstone)], mark)
+        return image
+
+    async def _was_just_renewed(self, variant: ImageVariant, newest: SignedImage, refused: SignedImage | None) -> bool:
+        """Return whether another replica has just renewed the URL."""
+        if refused is not None and newest.presigned.signed_at > refused.presigned.signed_at:
+            return True
+        try:
+            is_first = self._shared is None or await self._shared.lock_renewal(variant)
+        except CacheUnavailable:
+            is_first = True
+        return not is_first and refused is None and newest.presigned.signed_at >= int(self._now()) - 1

@@ -1,0 +1,108 @@
+"""One URL signed anew on demand, once for all who ask, also across replicas and without Postgres."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.errors import CatalogUnavailable, ImageNotFound
+from gateway.presign.signed_image import ImageVariant
+from gateway.urls.local_tier import LocalTier
+from gateway.urls.on_demand_renewal import OnDemandRenewal
+from gateway.urls.resolver import UrlResolver
+from tests.tier import RENDITIONS, Tier
+
+
+class Replica:
+    """A gateway's memory, and renewal on demand, over the tier in Redis that all replicas share."""
+
+    def __init__(self, tier: Tier) -> None:
+        local = LocalTier(10, RENDITIONS.names, local_ttl=30, unknown_ttl=3)
+        self.resolver = UrlResolver(
+            tier.table, tier.signer, tier.shared, local, tier.lifetime, tier.metrics, tier.clock
+        )
+        self.renewal = OnDemandRenewal(self.resolver, tier.table, tier.shared, local, tier.metrics, tier.clock)
+
+    async def close(self) -> None:
+        await self.renewal.close()
+        await self.resolver.close()
+
+
+@pytest.fixture
+async def replicas(tier: Tier) -> AsyncIterator[tuple[Replica, Replica]]:
+    tier.table.add("a")
+    both = Replica(tier), Replica(tier)
+    yield both
+    for replica in both:
+        await replica.close()
+
+
+async def test_a_renewal_signs_now_and_takes_the_place_of_the_cached_url(
+    tier: Tier, replicas: tuple[Replica, Replica]
+) -> None:
+    replica, _ = replicas
+    old = (await replica.resolver.look_up("a")).image
+    tier.clock.now += 100
+    new = await replica.renewal.renew("a")
+    assert new.presigned.signed_at == int(tier.clock.now)
+    assert new.presigned.expires_at > old.presigned.expires_at
+    cached = replica.resolver.get_cached("a")
+    assert cached is not None
+    assert cached.image == new
+    assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")].image == new
+
+
+async def test_simultaneous_renewals_are_one(tier: Tier, replicas: tuple[Replica, Replica]) -> None:
+    replica, _ = replicas
+    renewed = await asyncio.gather(*(replica.renewal.renew("a") for _ in range(10)))
+    assert {image.presigned.url for image in renewed} == {renewed[0].presigned.url}
+    assert tier.table.queries == [["a"]]
+
+
+async def test_a_url_that_another_replica_has_renewed_is_used(tier: Tier, replicas: tuple[Replica, Replica]) -> None:
+    one, other = replicas
+    refused = (await one.resolver.look_up("a")).image
+    tier.clock.now += 100
+    renewed = await one.renewal.renew("a", refused=refused)
+    tier.clock.now += 10
+    queries = len(tier.table.queries)
+    assert await other.renewal.renew("a", refused=refused) == renewed
+    assert len(tier.table.queries) == queries
+    assert await other.renewal.renew("a", refused=renewed) != renewed, "that one was refused, too"
+
+
+async def test_users_of_two_replicas_who_ask_within_a_second_share_a_renewal(
+    tier: Tier, replicas: tuple[Replica, Replica]
+) -> None:
+    one, other = replicas
+    await one.resolver.look_up("a")
+    tier.clock.now += 100
+    renewed = await one.renewal.renew("a")
+    assert await other.renewal.renew("a") == renewed
+    tier.clock.now += 10
+    assert (await other.renewal.renew("a")).presigned.signed_at == int(tier.clock.now)
+
+
+async def test_without_postgres_a_refused_url_is_signed_anew_for_the_row_that_is_known(
+    tier: Tier, replicas: tuple[Replica, Replica]
+) -> None:
+    replica, _ = replicas
+    refused = (await replica.resolver.look_up("a")).image
+    tier.table.is_away = True
+    tier.clock.now += 100
+    renewed = await replica.renewal.renew("a", refused=refused)
+    assert renewed.presigned.signed_at == int(tier.clock.now)
+    assert (renewed.record, renewed.read_at) == (refused.record, refused.read_at)
+    tier.clock.now += 100
+    with pytest.raises(CatalogUnavailable):
+        await replica.renewal.renew("a")
+
+
+async def test_an_image_whose_row_is_gone_is_not_renewed(tier: Tier, replicas: tuple[Replica, Replica]) -> None:
+    replica, _ = replicas
+    refused = (await replica.resolver.look_up("a")).image
+    tier.table.records.clear()
+    with pytest.raises(ImageNotFound):
+        await replica.renewal.renew("a", refused=refused)
+    with pytest.raises(ImageNotFound):
+        replica.resolver.get_cached("a")
