@@ -214,7 +214,7 @@ async def shared_tier(app: web.Application) -> AsyncIterator[None]:
             UrlEntries(
                 guard,
                 app[app_keys.ENTRY_MAC],
-                app[app_keys.SIGNER].is_ours,
+                app[app_keys.SIGNER],
                 app[app_keys.RENDITIONS],
                 with_links=app_keys.SIGNED_LINKS in app,
                 tombstone_ttl=2 * settings.postgres.timeout + 20,

@@ -134,7 +134,7 @@ def make_tier(
         metrics=metrics,
         now=clock,
     )
-    cache, usage = UrlEntries(guard, MAC, signer.is_ours, renditions), UsageStore(guard)
+    cache, usage = UrlEntries(guard, MAC, signer, renditions), UsageStore(guard)
     queue = RefreshQueue(guard, lease=lambda: 60, max_attempts=3, max_dead=10)
     shared = SharedTier(
         guard,

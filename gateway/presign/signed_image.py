@@ -32,6 +32,14 @@ class PresignedUrl:
     expires_at: int
 
 
+class Authorization(NamedTuple):
+    """What differs between the URLs that two replicas sign for the same object at the same time."""
+
+    secret_id: str
+    signature: str
+    token: str | None = None
+
+
 class ObjectId(NamedTuple):
     """One object of COS as it is, or in one rendition.
 

@@ -19,7 +19,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import BACKDATE, ObjectId, PresignedUrl, SignedImage
+from gateway.presign.signed_image import BACKDATE, Authorization, ObjectId, PresignedUrl, SignedImage
 
 TOKEN_PARAMETER: Final = "x-cos-security-token"  # noqa: S105 - the name of a parameter
 _IGNORE_ERRORS: Final = "/ignore-error/1"
@@ -28,7 +28,7 @@ _NEEDS_NO_ENCODING: Final = re.compile(r"[A-Za-z0-9/_.~-]+")
 _NO_PARAMETERS: Mapping[str, str] = {}
 _END_SPREAD: Final = 4  # a quarter: of what is left of a token's life, over which the ends of its URLs are spread
 _NOT_SPREAD: Final = 10  # seconds at the end of a token in which its URLs end with it: their margin leaves little
-# What differs between the URLs that two replicas sign for the same object at the same time.
+# The ``Authorization`` in a URL.
 _OF_CREDENTIALS: Final = re.compile(
     rf"[^?]*\?q-sign-algorithm=sha1&q-ak=(?P<secret_id>[^&]{{1,200}})&[^&]*&[^&]*&[^&]*&[^&]*"
     rf"&q-signature=(?P<signature>[0-9a-f]{{40}})(?:&.*?)??(?:&{TOKEN_PARAMETER}=(?P<token>[^&]{{1,20000}}))?"
@@ -138,16 +138,29 @@ class Signer:
         Replicas have different credentials, so that SecretId, signature and token are the URL's own; the MAC of the
         entry vouches for them.
         """
-        kept = image.presigned
-        if not self.has_rendition(image.rendition) or not 0 < kept.expires_at - kept.signed_at <= self._ttl:
-            return False
-        own = _OF_CREDENTIALS.fullmatch(kept.url)
+        kept, own = image.presigned, self.authorization_of(image.presigned.url)
+        return own is not None and kept.url == self.rebuild(
+            image.record, image.rendition, own, kept.signed_at, kept.expires_at
+        )
+
+    def authorization_of(self, url: str) -> Authorization | None:
+        """Return what the credentials made of a URL; None if no signer made the URL."""
+        own = _OF_CREDENTIALS.fullmatch(url)
         if own is None:
-            return False
-        record, token = image.record, own["token"]
-        parameters = self._parameters(record, image.rendition, unquote_plus(token) if token is not None else None)
-        key_time = _key_time(kept.signed_at, kept.expires_at)
-        return kept.url == self._url(record, unquote_plus(own["secret_id"]), parameters, key_time, own["signature"])
+            return None
+        token = own["token"]
+        return Authorization(
+            unquote_plus(own["secret_id"]), own["signature"], unquote_plus(token) if token is not None else None
+        )
+
+    def rebuild(
+        self, record: ImageRecord, rendition: str | None, own: Authorization, signed_at: int, expires_at: int
+    ) -> str | None:
+        """Return the URL that a gateway with this configuration made with ``own``; None if it makes none like it."""
+        if not self.has_rendition(rendition) or not 0 < expires_at - signed_at <= self._ttl:
+            return None
+        parameters = self._parameters(record, rendition, own.token)
+        return self._url(record, own.secret_id, parameters, _key_time(signed_at, expires_at), own.signature)
 
     def _credentials_of(self, bucket: str) -> Credentials:
         """Return the newest credentials of the bucket, by a look into a mapping where that will do."""

@@ -1,45 +1,71 @@
 """The encoding of a signed image, with a MAC, and of a variant in Redis; both are validated when they are read."""
 
+import base64
+import hashlib
 import hmac
 import json
 import re
-from collections.abc import Iterable
-from typing import Annotated, Literal, Self
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from gateway.catalog.image_id import PATTERN as IMAGE_ID
 from gateway.catalog.record import ImageRecord, check_bucket_and_region, check_object_key
 from gateway.presign.renditions import RENDITION_NAME, Renditions
-from gateway.presign.signed_image import ImageVariant, ObjectId, PresignedUrl, SignedImage
+from gateway.presign.signed_image import Authorization, ImageVariant, ObjectId, PresignedUrl, SignedImage
 
 _PURPOSE = b"image-gateway: entries of the URL cache"
-_DIGITS = 32  # 128 bits: each guess costs a write to Redis and a request
+_MAC_BYTES = 16  # each guess costs a write to Redis and a request
+_CHECK_BYTES = 6  # tells configurations apart; the MAC guards against forgery
 _SEPARATOR = "|"  # occurs neither in an id nor in the name of a rendition
 _WORD = re.compile(rf"({IMAGE_ID})(?:[{_SEPARATOR}]({RENDITION_NAME}))?")
-_OPTIONAL = ("width", "height", "focus", "version", "placeholder")
-_NO_STYLES = Renditions({})
+# Most rows lack some of these, and a million entries are many bytes: what is None is left out.
+_OPTIONAL = {
+    "owner": "owner",
+    "type": "content_type",
+    "killed": "links_killed",
+    "width": "width",
+    "height": "height",
+    "focus": "focus",
+    "version": "version",
+    "placeholder": "placeholder",
+}
 _to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
-class _Entry(BaseModel):
-    """The JSON in Redis. ``v`` grows when its meaning changes, so that replicas of two releases ignore each other's."""
+class UrlBuilder(Protocol):
+    """Knows what the configuration contributes to a URL, so that an entry holds only the rest."""
+
+    def authorization_of(self, url: str) -> Authorization | None:
+        """Return what the credentials made of a URL; None if no signer made the URL."""
+        ...
+
+    def rebuild(
+        self, record: ImageRecord, rendition: str | None, own: Authorization, signed_at: int, expires_at: int
+    ) -> str | None:
+        """Return the URL that a gateway with this configuration made with ``own``; None if it makes none like it."""
+        ...
+
+    def is_ours(self, image: SignedImage) -> bool:
+        """Return whether a gateway with this configuration would have made this URL of this object at that time."""
+        ...
+
+
+class RowInEntry(BaseModel):
+    """What entries of this version and of the one before say about the row."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    v: Literal[4]
-    id: str
-    rendition: str | None
-    owner: str | None
+    owner: str | None = None
     public: bool
     bucket: str
     region: str
     key: Annotated[str, AfterValidator(check_object_key)]
-    type: str | None
-    url: str
+    type: str | None = None
     signed_at: int
     read_at: int
-    killed: int | None
+    killed: int | None = None
     width: int | None = None
     height: int | None = None
     focus: str | None = None
@@ -51,71 +77,109 @@ class _Entry(BaseModel):
         check_bucket_and_region(self.bucket, self.region)
         return self
 
+    def record(self, image_id: str) -> ImageRecord:
+        """Return the row of the image."""
+        return ImageRecord(
+            image_id=image_id,
+            owner=self.owner,
+            public=self.public,
+            bucket=self.bucket,
+            region=self.region,
+            key=self.key,
+            content_type=self.type,
+            links_killed=self.killed,
+            width=self.width,
+            height=self.height,
+            focus=self.focus,
+            version=self.version,
+            placeholder=self.placeholder,
+        )
 
-def encode(image: SignedImage) -> bytes:
-    """Return the end of the URL in decimal, a space, and JSON: a script can compare the end without parsing."""
+    def image(
+        self, record: ImageRecord, rendition: str | None, url: str, expires_at: int, renditions: Renditions
+    ) -> SignedImage:
+        """Return the row beside its URL.
+
+        Whether everybody may see the rendition is configured, so ``renditions`` say it, and not the entry alone.
+        """
+        return SignedImage(
+            record=record,
+            presigned=PresignedUrl(url, self.signed_at, expires_at),
+            rendition=rendition,
+            read_at=self.read_at,
+            object_id=ObjectId.of(record, rendition, renditions.revision(rendition) if rendition is not None else 0),
+            public=renditions.is_for_everybody(rendition, image_is_public=self.public),
+        )
+
+
+class _Entry(RowInEntry):
+    """The JSON in Redis. ``v`` grows when its meaning changes, so that no release misreads another's.
+
+    ``ak``, ``sig`` and ``token`` are the URL's SecretId, signature and security token. The rest of it is built again
+    from the row and the configuration; ``check`` is a hash of the URL that was signed.
+    """
+
+    v: Literal[5]
+    ak: str
+    sig: str
+    token: str | None = None
+    check: str
+
+
+def encode(image: SignedImage, urls: UrlBuilder) -> bytes:
+    """Return the end of the URL in decimal, a space, and JSON: a script can compare the end without parsing.
+
+    Raises ``ValueError`` for a URL that no signer made.
+    """
     record, presigned = image.record, image.presigned
+    own = urls.authorization_of(presigned.url)
+    if own is None:
+        raise ValueError("not a URL of a signer")
     entry = {
-        "v": 4,
-        "id": record.image_id,
-        "rendition": image.rendition,
-        "owner": record.owner,
+        "v": 5,
         "public": record.public,
         "bucket": record.bucket,
         "region": record.region,
         "key": record.key,
-        "type": record.content_type,
-        "url": presigned.url,
+        "ak": own.secret_id,
+        "sig": own.signature,
+        "check": _check(presigned.url),
         "signed_at": presigned.signed_at,
         "read_at": image.read_at,
-        "killed": record.links_killed,
     }
-    for name in _OPTIONAL:  # most tables lack these columns, and a million entries are many bytes
-        value = getattr(record, name)
+    if own.token is not None:
+        entry["token"] = own.token
+    for name, attribute in _OPTIONAL.items():
+        value = getattr(record, attribute)
         if value is not None:
             entry[name] = value
     return b"%d %s" % (presigned.expires_at, _to_json(entry).encode())
 
 
-def decode(data: bytes, image_id: str, rendition: str | None, *, renditions: Renditions = _NO_STYLES) -> SignedImage:
-    """Return the entry of ``image_id`` and ``rendition``; raises ``ValueError`` for anything else.
+def decode(data: bytes, variant: ImageVariant, urls: UrlBuilder, renditions: Renditions) -> SignedImage:
+    """Return the entry of ``variant``, its URL built again to the byte.
 
-    Whether everybody may see the rendition is configured, so ``renditions`` say it, and not the entry alone.
+    Raises ``ValueError`` for anything else, and where a gateway with this configuration makes another URL.
     """
     end, _, body = data.partition(b" ")
     try:
         entry = _Entry.model_validate_json(body)
     except ValidationError:
         raise ValueError("not an entry of this release") from None
-    if (entry.id, entry.rendition) != (image_id, rendition):
-        raise ValueError("the entry of another image")
-    record = ImageRecord(
-        image_id=entry.id,
-        owner=entry.owner,
-        public=entry.public,
-        bucket=entry.bucket,
-        region=entry.region,
-        key=entry.key,
-        content_type=entry.type,
-        links_killed=entry.killed,
-        width=entry.width,
-        height=entry.height,
-        focus=entry.focus,
-        version=entry.version,
-        placeholder=entry.placeholder,
-    )
-    return SignedImage(
-        record=record,
-        presigned=PresignedUrl(entry.url, entry.signed_at, int(end)),
-        rendition=rendition,
-        read_at=entry.read_at,
-        object_id=ObjectId.of(record, rendition, renditions.revision(rendition) if rendition is not None else 0),
-        public=renditions.is_for_everybody(rendition, image_is_public=entry.public),
-    )
+    expires_at, record = int(end), entry.record(variant.image_id)
+    own = Authorization(entry.ak, entry.sig, entry.token)
+    url = urls.rebuild(record, variant.rendition, own, entry.signed_at, expires_at)
+    if url is None or _check(url) != entry.check:
+        raise ValueError("the entry of a gateway with another configuration")
+    return entry.image(record, variant.rendition, url, expires_at, renditions)
+
+
+def _check(url: str) -> str:
+    return hashlib.blake2b(url.encode(), digest_size=_CHECK_BYTES).hexdigest()
 
 
 class EntryMac:
-    """HMAC over cached entries, with the same secret on every replica.
+    """HMAC over cached entries and the variants they are of, with the same secret on every replica.
 
     An entry says who owns an image and whether it is public. With the MAC, a program that can write to Redis can at
     most put back what a gateway wrote about that image before. While the secret changes, entries with a MAC by the
@@ -130,23 +194,35 @@ class EntryMac:
         secrets = (secret,) if previous is None else (secret, previous)
         self._keys = [hmac.digest(one.encode(), _PURPOSE, "sha256") for one in secrets]
 
-    def sign(self, entry: bytes) -> bytes:
+    def sign(self, entry: bytes, variant: ImageVariant) -> bytes:
         """Return ``entry`` with the MAC put after its first word, the end of its URL."""
         end, _, rest = entry.partition(b" ")
-        return b"%b %b %b" % (end, _digest(self._keys[0], entry), rest)
+        return b"%b %b %b" % (end, _digest(self._keys[0], entry, variant), rest)
 
-    def verify(self, signed: bytes) -> bytes:
+    def verify(self, signed: bytes, variant: ImageVariant) -> bytes:
         """Return the entry without its MAC; raises ``ValueError`` when no gateway with this secret wrote it."""
-        end, _, rest = signed.partition(b" ")
-        digest, _, rest = rest.partition(b" ")
-        entry = b"%b %b" % (end, rest)
-        if not any(hmac.compare_digest(digest, _digest(key, entry)) for key in self._keys):
+        entry, digest = take_apart(signed)
+        if not any(hmac.compare_digest(digest, _digest(key, entry, variant)) for key in self._keys):
             raise ValueError("not signed by a gateway with this secret")
         return entry
 
+    @property
+    def accepted_keys(self) -> Sequence[bytes]:
+        """The keys that entries may be signed with."""
+        return self._keys
 
-def _digest(key: bytes, entry: bytes) -> bytes:
-    return hmac.digest(key, entry, "sha256").hex()[:_DIGITS].encode()
+
+def take_apart(signed: bytes) -> tuple[bytes, bytes]:
+    """Return the entry without its MAC, and the MAC."""
+    end, _, rest = signed.partition(b" ")
+    digest, _, rest = rest.partition(b" ")
+    return b"%b %b" % (end, rest), digest
+
+
+def _digest(key: bytes, entry: bytes, variant: ImageVariant) -> bytes:
+    # The line break ends the word, which has none; nor has an entry of version 4, whose MAC is by the same key.
+    message = b"%b\n%b" % (encode_variant(variant).encode(), entry)
+    return base64.urlsafe_b64encode(hmac.digest(key, message, "sha256")[:_MAC_BYTES]).rstrip(b"=")
 
 
 def encode_variant(variant: ImageVariant) -> str:

@@ -3,14 +3,15 @@
 import asyncio
 import math
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import BACKDATE, ImageVariant, PresignedUrl, SignedImage
-from gateway.redis_store.entry_codec import EntryMac, decode, encode, encode_variant
+from gateway.redis_store.entry_codec import EntryMac, UrlBuilder, decode, encode, encode_variant
 from gateway.redis_store.entry_scripts import DROP, DROP_IF_SAME, KEEP
+from gateway.redis_store.entry_v4 import decode_v4, is_v4
 from gateway.redis_store.guarded_client import GuardedRedis, is_wrong_type
 
 _DECODED_AT_ONCE: Final = 25  # takes about a millisecond; then the event loop gets its turn
@@ -57,7 +58,7 @@ class Lifetime(Protocol):
 class UrlEntries:
     """Signed images in Redis.
 
-    ``mac`` and ``is_ours`` decide whether a gateway like this one wrote an entry; no other is used. With ``with_links``
+    ``mac`` and ``urls`` decide whether a gateway like this one wrote an entry; no other is used. With ``with_links``
     (links are signed) an entry without the count of killed links is not used either. A dropped image leaves a tombstone
     for ``tombstone_ttl`` seconds, which must be longer than a renewal takes from reading the row to writing the entry.
     Raises ``CacheUnavailable``.
@@ -67,7 +68,7 @@ class UrlEntries:
         self,
         guard: GuardedRedis,
         mac: EntryMac,
-        is_ours: Callable[[SignedImage], bool],
+        urls: UrlBuilder,
         renditions: Renditions,
         *,
         with_links: bool = False,
@@ -75,7 +76,7 @@ class UrlEntries:
     ) -> None:
         self._guard = guard
         self._mac = mac
-        self._is_ours = is_ours
+        self._urls = urls
         self._renditions = renditions
         self._with_links = with_links
         self._tombstone_ttl = tombstone_ttl
@@ -125,7 +126,7 @@ class UrlEntries:
                 for image, tombstone in group:
                     variant = _variant_of(image)
                     usable_for = image.presigned.expires_at - lifetime.margin(image.presigned) - math.ceil(now)
-                    values += self._mac.sign(encode(image)), tombstone, usable_for
+                    values += self._mac.sign(encode(image, self._urls), variant), tombstone, usable_for
                     values += encode_variant(variant), due.get(variant, "")
                 header = len(group), math.ceil(now) + BACKDATE + lifetime.ttl, now, index_life
                 calls.append((len(keys) + len(index_keys), *keys, *index_keys, *header, *values))
@@ -178,11 +179,14 @@ class UrlEntries:
             return Found(tombstone=answer)
         entry, _, tombstone = answer.partition(_TOMBSTONE_MARK)
         try:
-            image = decode(self._mac.verify(entry), variant.image_id, variant.rendition, renditions=self._renditions)
+            if is_v4(entry):
+                image = decode_v4(entry, variant, self._mac, self._urls, self._renditions)
+            else:
+                image = decode(self._mac.verify(entry, variant), variant, self._urls, self._renditions)
         except ValueError:
             return Found()
         has_links = image.record.links_killed is not None or not self._with_links
-        return Found(image, tombstone) if has_links and self._is_ours(image) else Found()
+        return Found(image, tombstone) if has_links else Found()
 
 
 def _value(answer: Any) -> bytes | None:

@@ -30,6 +30,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.renditions import Renditions
+from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
 from gateway.redis_store.entry_codec import decode, encode
 from gateway.settings import (
@@ -158,12 +159,12 @@ def credentials(data: bytes) -> None:
 def cached_entries(data: bytes) -> None:
     """Cached entries: valid or refused, and never accepted with a URL that leads elsewhere."""
     try:
-        image = decode(data, "a", None)
+        image = decode(data, ImageVariant("a"), SIGNER, RENDITIONS)
     except ValueError:
         return
-    assert decode(encode(image), "a", None) == image
-    if SIGNER.is_ours(image):
-        assert image.presigned.url.startswith(f"{HOSTS.origin_of(image.record.bucket, image.record.region).base}/")
+    assert decode(encode(image, SIGNER), ImageVariant("a"), SIGNER, RENDITIONS) == image
+    assert SIGNER.is_ours(image)
+    assert image.presigned.url.startswith(f"{HOSTS.origin_of(image.record.bucket, image.record.region).base}/")
 
 
 def key_sets(data: bytes) -> None:

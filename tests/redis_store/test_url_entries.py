@@ -147,13 +147,15 @@ async def test_an_entry_header_has_the_expiry_and_the_tombstone(tier: Tier, redi
 async def test_lesson_12_redis_is_not_trusted_for_where_to_send_people(
     tier: Tier, redis_client: "redis.Redis", forged: object
 ) -> None:
-    redis_client.set(KEY, MAC.sign(encode(forged(signed(tier)))), ex=100)  # type: ignore[operator]
+    entry = encode(forged(signed(tier)), tier.signer)  # type: ignore[operator]
+    redis_client.set(KEY, MAC.sign(entry, ImageVariant("a")), ex=100)
     assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()
     assert not redis_client.exists(KEY)
 
 
 async def test_an_entry_that_no_gateway_signed_is_not_a_hit(tier: Tier, redis_client: "redis.Redis") -> None:
-    for entry in (encode(signed(tier)), EntryMac("another secret").sign(encode(signed(tier)))):
+    unsigned = encode(signed(tier), tier.signer)
+    for entry in (unsigned, EntryMac("another secret").sign(unsigned, ImageVariant("a"))):
         redis_client.set(KEY, entry, ex=100)
         assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()
         assert not redis_client.exists(KEY)
@@ -162,7 +164,7 @@ async def test_an_entry_that_no_gateway_signed_is_not_a_hit(tier: Tier, redis_cl
 async def test_with_signed_links_an_entry_without_a_count_of_killed_links_is_a_miss(
     tier: Tier, redis_client: "redis.Redis"
 ) -> None:
-    with_links = UrlEntries(tier.guard, MAC, tier.signer.is_ours, RENDITIONS, with_links=True)
+    with_links = UrlEntries(tier.guard, MAC, tier.signer, RENDITIONS, with_links=True)
     image = signed(tier)
     await put(tier, image)
     assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found(image)
@@ -176,5 +178,6 @@ async def test_with_signed_links_an_entry_without_a_count_of_killed_links_is_a_m
 
 
 async def test_an_entry_of_another_image_is_a_miss(tier: Tier, redis_client: "redis.Redis") -> None:
-    redis_client.set(KEY, MAC.sign(encode(signed(tier, image_id="b"))), ex=100)
+    entry = encode(signed(tier, image_id="b"), tier.signer)
+    redis_client.set(KEY, MAC.sign(entry, ImageVariant("b")), ex=100)
     assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()

@@ -11,7 +11,8 @@ import redis
 import yaml
 
 from gateway.dev.database import ImageRow, ImagesTable
-from gateway.redis_store.entry_codec import EntryMac, decode
+from gateway.presign.signed_image import ImageVariant
+from gateway.redis_store.entry_codec import EntryMac
 from tests.conftest import SECRET_KEY
 from tests.processes import GatewayProcess, gateway_process
 
@@ -35,7 +36,7 @@ def entries(client: "redis.Redis") -> dict[str, int]:
     ids = [f"id-{number}" for number in range(IDS)]
     values: list[bytes | None] = client.mget([f"image:url:{image_id}" for image_id in ids])  # type: ignore[assignment]
     return {
-        image_id: decode(MAC.verify(value), image_id, None).presigned.expires_at
+        image_id: int(MAC.verify(value, ImageVariant(image_id)).partition(b" ")[0])
         for image_id, value in zip(ids, values, strict=True)
         if value is not None
     }

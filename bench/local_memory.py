@@ -1,0 +1,76 @@
+"""Memory of a process for the URLs in its local tier.
+
+    python -m bench.local_memory [--images 100000]
+
+Signs each image from a row with strings of its own, as Postgres sends them; then reads each as Redis sends it.
+"""
+
+import argparse
+import gc
+import multiprocessing
+import time
+
+import psutil
+
+from gateway.catalog.record import ImageRecord
+from gateway.metrics.collectors import Metrics
+from gateway.presign.credentials import Credentials
+from gateway.presign.hosts import Hosts
+from gateway.presign.renditions import Renditions
+from gateway.presign.signed_image import ImageVariant
+from gateway.presign.signer import Signer
+from gateway.redis_store.entry_codec import decode, encode
+from gateway.settings import CosSettings
+from gateway.urls.local_tier import LocalTier
+
+_MIB = 2**20
+_BUCKET = "bench-1250000000"
+
+
+def _row(number: int) -> ImageRecord:
+    """Return a row whose strings are its own."""
+    texts = f"image-{number:08}", f"u-{number % 10_000}", _BUCKET, "ap-guangzhou", f"photos/{number}.jpg", "image/jpeg"
+    image_id, owner, bucket, region, key, content_type = (text.encode().decode() for text in texts)
+    return ImageRecord(image_id, owner, True, bucket, region, key, content_type)
+
+
+def _measure(images: int, *, from_redis: bool) -> None:
+    settings = CosSettings.model_validate({"secret_id": "AKID" + "x" * 32, "secret_key": "y" * 32, "bucket": _BUCKET})
+    credentials = Credentials("AKID" + "x" * 32, "y" * 32)
+    signer = Signer(credentials, Hosts(settings), ttl=3600, window=300, metrics=Metrics())
+    tier, renditions = LocalTier(images, local_ttl=60, unknown_ttl=5), Renditions({})
+    process = psutil.Process()
+
+    def keep(number: int) -> None:
+        image = signer.sign_image(_row(number), read_at=int(time.time()))
+        if from_redis:
+            variant = ImageVariant(image.record.image_id)
+            image = decode(encode(image, signer), variant, signer, renditions)
+        tier.put(image, tier.mark(), 60)
+
+    keep(0)
+    gc.collect()
+    before = process.memory_info().rss
+    for number in range(images):
+        keep(number)
+    gc.collect()
+    used = process.memory_info().rss - before
+    source = "Redis" if from_redis else "Postgres"
+    print(f"{images:,} URLs by {source}: {used / _MIB:.0f} MiB, {used / images:,.0f} bytes for each", flush=True)
+
+
+def main() -> None:
+    """Measure both in processes of their own."""
+    parser = argparse.ArgumentParser(prog="python -m bench.local_memory")
+    parser.add_argument("--images", type=int, default=100_000)
+    images = parser.parse_args().images
+    for from_redis in (False, True):
+        process = multiprocessing.get_context("spawn").Process(
+            target=_measure, args=(images,), kwargs={"from_redis": from_redis}
+        )
+        process.start()
+        process.join()
+
+
+if __name__ == "__main__":
+    main()
