@@ -50,11 +50,21 @@ class GroupedCalls(Generic[K, V]):
         """Return the result for ``key``, or raise its error."""
         return await self._join(key)
 
-    async def run_many(self, keys: Iterable[K]) -> dict[K, V | BaseException]:
+    async def run_many(self, keys: Iterable[K]) -> dict[K, V | Exception]:
         """Return the result or the error of each key."""
         waiters = {key: self._join(key) for key in keys}
-        results = await asyncio.gather(*waiters.values(), return_exceptions=True)
-        return dict(zip(waiters, results, strict=True))
+        results: dict[K, V | Exception] = {}
+        try:
+            # One after another: the first of a group waits for it, the others are answered then. ``asyncio.gather``
+            # would add a callback and a step of the event loop for each.
+            for key, waiter in waiters.items():
+                try:
+                    results[key] = await waiter
+                except Exception as error:  # noqa: BLE001 - returned
+                    results[key] = error
+        finally:
+            _cancel(waiters.values())  # those that still wait, when this call is cancelled
+        return results
 
     def detach(self, matches: Callable[[K], bool] = lambda _: True) -> None:
         """Let no later call join a matching key that is under way; its present callers still get the result."""

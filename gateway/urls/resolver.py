@@ -115,7 +115,7 @@ class UrlResolver:
             else:
                 results[image_id] = cached
         for look_up, result in (await self._lookups.run_many(missed)).items():
-            if isinstance(result, BaseException) and not isinstance(result, GatewayError):
+            if isinstance(result, Exception) and not isinstance(result, GatewayError):
                 raise result
             results[look_up.variant.image_id] = result
         return results

@@ -175,6 +175,27 @@ async def test_a_key_that_all_callers_have_left_is_dropped_before_it_starts(
     assert work.groups == [["a"], ["c"]]
 
 
+async def test_a_cancelled_call_for_many_keys_leaves_all_of_them(calls: GroupedCalls[str, str], work: Work) -> None:
+    first = call(calls, "a")
+    await started()
+    leaver, stayer = asyncio.create_task(calls.run_many("bc")), call(calls, "c")
+    await started()
+    leaver.cancel()
+    await asyncio.gather(leaver, return_exceptions=True)
+    assert leaver.cancelled()
+    work.released.set()
+    assert list(await asyncio.gather(first, stayer)) == ["a0", "c1"]
+    assert work.groups == [["a"], ["c"]]
+
+
+async def test_close_cancels_a_call_for_many_keys(calls: GroupedCalls[str, str]) -> None:
+    many = asyncio.create_task(calls.run_many("abcd"))
+    await started()
+    await calls.close()
+    await asyncio.gather(many, return_exceptions=True)
+    assert many.cancelled()
+
+
 async def test_all_callers_of_a_group_may_leave(
     calls: GroupedCalls[str, str], work: Work, caplog: pytest.LogCaptureFixture
 ) -> None:
