@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-START_TIMEOUT = 30.0
+START_TIMEOUT = 90.0
 
 # sd_listen_fds(3): the sockets begin at descriptor 3, and LISTEN_PID is the process that they are for.
 AS_SYSTEMD = """
@@ -37,9 +37,9 @@ class GatewayProcess:
         """Send SIGTERM, as an orchestrator does."""
         self.process.send_signal(signal.SIGTERM)
 
-    async def line_with(self, text: str) -> str:
+    async def line_with(self, text: str, *, seconds: float = START_TIMEOUT) -> str:
         """Wait for the first line of output that contains ``text``; return it stripped."""
-        async with asyncio.timeout(START_TIMEOUT):
+        async with asyncio.timeout(seconds):
             while not (found := [line for line in self.lines if text in line]):
                 await asyncio.sleep(0.01)
         return found[0].strip()

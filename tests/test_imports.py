@@ -40,6 +40,8 @@ ALLOWED: dict[str, set[str]] = {
     | {"gateway.access", "gateway.catalog", "gateway.presign", "gateway.redis_store", "gateway.urls"}
     | {"gateway.origin", "gateway.delivery", "gateway.ops", "gateway.purge"},
     "server": BASE | {"gateway.api", "gateway.delivery", "gateway.catalog.image_id"},
+    # the parent of worker processes, which opens nothing that they do
+    "workers": BASE | {"gateway.ops.service_manager"},
 }
 # Reads what an operator wrote; the commands start with it.
 SETTINGS_READER = "gateway.settings.sources"
@@ -86,9 +88,9 @@ COMPOSITION = (
 )
 SERVER = ("gateway.server.", "gateway.api.", "gateway.delivery.", *COMPOSITION)
 OWNERS: dict[str, tuple[str, ...]] = {
-    "aiohttp.web": SERVER,
-    # Keys that sign tokens, and Tencent's services, are asked by clients of their own, apart from the origin's.
-    "aiohttp": (*SERVER, "gateway.origin.", "gateway.access.jwks.", "gateway.tencent_api."),
+    "aiohttp.web": (*SERVER, "gateway.workers."),
+    # Keys that sign tokens, Tencent's services and workers are asked by clients of their own, apart from the origin's.
+    "aiohttp": (*SERVER, "gateway.origin.", "gateway.access.jwks.", "gateway.tencent_api.", "gateway.workers."),
     "qcloud_cos": ("gateway.presign.",),
     "redis": ("gateway.redis_store.",),
     "aiopg": ("gateway.catalog.",),
@@ -177,8 +179,11 @@ def test_a_library_is_known_to_its_adapter_alone(module: Module) -> None:
 
 
 @EACH_MODULE
-def test_the_http_client_is_used_by_the_origin_for_token_keys_and_for_tencent_s_services_alone(module: Module) -> None:
-    if module.room in {"origin", "tencent_api"} or module.name == "gateway.access.jwks":
+def test_the_http_client_is_used_by_the_origin_for_token_keys_services_and_workers_alone(module: Module) -> None:
+    if module.room in {"origin", "tencent_api"} or module.name in {
+        "gateway.access.jwks",
+        "gateway.workers.worker_calls",
+    }:
         return
     names = {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
     names |= {imported.rpartition(".")[2] for imported in module.imports()}

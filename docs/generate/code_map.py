@@ -22,6 +22,7 @@ ROOMS: Final = {
     "purge": "changes reach the edge: the worker that tells caches in front",
     "origin": "bytes from COS: client session, retry and resume, memory cache, shared transfers",
     "delivery": "bytes to the client: responder, relay, redirect, accel; preconditions, ranges, headers",
+    "workers": "`serve --workers N`: the parent of N processes on one port",
     "ops": "health, diagnostics, logs",
     "dev": "the embedded stack: servers from wheels, sample images, the gallery",
     "cos_emulator": "a server that behaves as COS does; imports nothing of the gateway",

@@ -16,6 +16,7 @@ from aiohttp import web
 from gateway.api.app_keys import RELOADER
 from gateway.app import create_admin_app, create_app
 from gateway.catalog.postgres import CatalogQueryRefused
+from gateway.commands.serve_workers import serve_with_workers
 from gateway.commands.shared import config_option, exit_with_mistakes, settings_from
 from gateway.concurrency.background import background
 from gateway.delivery.fallback_picture import UnusablePicture
@@ -29,18 +30,39 @@ from gateway.server.file_limit import raise_nofile_limit
 from gateway.server.listener import Listening, PurePythonParser, listening
 from gateway.settings import Settings
 from gateway.settings.sources import SettingsError, load_settings
+from gateway.workers.place import FORCE, RELOAD, STOP, NoParent, Place
 
 logger = logging.getLogger(__name__)
 
 
 @click.command()
 @config_option
-def serve(config: Path | None) -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes that share the public port, watched by a parent with one admin port; 1: this process serves.",
+)
+@click.option("--as-worker", "channel", type=int, hidden=True)
+def serve(config: Path | None, workers: int, channel: int | None) -> None:
     """Run the gateway on real Redis, Postgres and COS."""
     settings = settings_from(config)
     configure_logging(settings.logging)
+    if workers > 1:
+        serve_with_workers(settings, config, workers)
+        return
+    place: Place | None = None
+    if channel is not None:
+        try:
+            place = Place.take(channel)
+        except NoParent as error:
+            raise click.ClickException(str(error)) from None
     run_until_stopped(
-        settings, lambda signals: _serve_as_a_service(settings, lambda: load_settings(config), signals), reloads=True
+        settings,
+        lambda signals: _serve_as_a_service(settings, lambda: load_settings(config), signals, place),
+        reloads=True,
+        place=place,
     )
 
 
@@ -53,8 +75,10 @@ class StopSignals:
     reload: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-async def _serve_as_a_service(settings: Settings, read_settings: Callable[[], Settings], signals: StopSignals) -> None:
-    manager = ServiceManager.from_environment()
+async def _serve_as_a_service(
+    settings: Settings, read_settings: Callable[[], Settings], signals: StopSignals, place: Place | None
+) -> None:
+    manager = ServiceManager.from_environment() if place is None else place.manager()
     apps: list[web.Application] = []
 
     async def told_to_stop() -> None:
@@ -70,7 +94,8 @@ async def _serve_as_a_service(settings: Settings, read_settings: Callable[[], Se
             extend=apps.append,
             on_listening=lambda _ports: manager.ready(),
             until=told_to_stop,
-            inherited=inherited_listeners(),
+            inherited=inherited_listeners() if place is None else place.public,
+            inherited_admin=place.admin if place is not None else (),
         )
 
 
@@ -94,29 +119,38 @@ async def serve_gateway(
     on_listening: Callable[[Listening], None] | None = None,
     until: Callable[[], Awaitable[object]] | None = None,
     inherited: Sequence[socket.socket] = (),
+    inherited_admin: Sequence[socket.socket] = (),
 ) -> None:
     """Serve until the signal to stop, or until ``until`` returns, then drain and close everything.
 
     ``read_settings`` reads the settings anew, for a reload. ``extend`` may add routes to the public port.
-    ``on_listening`` receives the addresses of both ports. ``inherited`` are listeners of the public port that systemd
-    opened.
+    ``on_listening`` receives the addresses of both ports. ``inherited`` and ``inherited_admin`` are sockets for the two
+    ports that systemd or the parent of this worker opened.
     """
     app = create_app(settings, Metrics(), read_settings)
     if extend is not None:
         extend(app)
-    async with listening(app, create_admin_app, signals.force_stop, inherited=inherited) as ports:
-        logger.info("listening: public=%s admin=%s", ports.public, ports.admin)
+    async with listening(
+        app, create_admin_app, signals.force_stop, inherited=inherited, inherited_admin=inherited_admin
+    ) as ports:
+        # The parent of a worker names the ports of all.
+        level = logging.DEBUG if inherited_admin else logging.INFO
+        logger.log(level, "listening: public=%s admin=%s", ports.public, ports.admin)
         if on_listening is not None:
             on_listening(ports)
         await (until or signals.stop.wait)()
 
 
 def run_until_stopped(
-    settings: Settings, main: Callable[[StopSignals], Coroutine[Any, Any, None]], *, reloads: bool = False
+    settings: Settings,
+    main: Callable[[StopSignals], Coroutine[Any, Any, None]],
+    *,
+    reloads: bool = False,
+    place: Place | None = None,
 ) -> None:
     """Run ``main``, which SIGTERM or SIGINT tells to stop; a second one ends the drain.
 
-    SIGHUP tells it to reload, or if it ``reloads`` nothing, to stop.
+    SIGHUP tells it to reload, or if it ``reloads`` nothing, to stop. In a ``place``, the parent tells the same.
     Raises ``click.ClickException`` if the gateway cannot start, and exits with ``BAD_SETTINGS`` if a file that the
     settings name cannot be used.
     """
@@ -125,7 +159,10 @@ def run_until_stopped(
         tune_memory()
         raise_nofile_limit(settings.server.max_streams)
         signals = StopSignals()
-        _handle_signals(signals, reloads=reloads)
+        if place is None:
+            _handle_signals(signals, reloads=reloads)
+        else:
+            _handle_orders(signals, place)
         async with background("memory-release", release_free_memory()):
             await main(signals)
 
@@ -150,3 +187,13 @@ def _handle_signals(signals: StopSignals, *, reloads: bool) -> None:
     # leave the gateway and the servers of `dev` running without a terminal; nohup, which ignores it, is respected.
     elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         loop.add_signal_handler(signal.SIGHUP, stop.set)
+
+
+def _handle_orders(signals: StopSignals, place: Place) -> None:
+    """Obey the parent; signals that reach the whole group of processes, as Ctrl-C does, mean what they mean once."""
+    loop = asyncio.get_running_loop()
+    place.obey({STOP: signals.stop.set, FORCE: signals.force_stop.set, RELOAD: signals.reload.set})
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, signals.stop.set)
+    for signum in (signal.SIGHUP, signal.SIGUSR2):  # for the parent, which tells the workers one by one
+        loop.add_signal_handler(signum, lambda: None)

@@ -9,24 +9,35 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, Self
 
 logger = logging.getLogger(__name__)
 
 _SIGNS_PER_TIMEOUT: Final = 2  # sd_watchdog_enabled(3): a sign of life at half of the time
+# What systemd tells one process; a child that inherits it would speak for its parent.
+_VARIABLES: Final = frozenset(
+    {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"}
+)
 
 
 class ServiceManager:
     """Sends states to the socket ``address`` (None: to nobody); ``watchdog`` seconds may pass without a sign of life.
 
-    A state that cannot be sent is logged once until one is sent again: systemd itself decides what a missing one means.
+    ``deliver`` takes the states instead, and raises ``OSError`` if it cannot. A state that cannot be sent is logged
+    once until one is sent again: systemd itself decides what a missing one means.
     """
 
-    def __init__(self, address: str | None, watchdog: float | None = None) -> None:
-        # A leading @ stands for the zero byte of an abstract address.
-        self._address = "\0" + address[1:] if address and address.startswith("@") else address
-        self._watchdog = watchdog if address else None
+    def __init__(
+        self,
+        address: str | None,
+        watchdog: float | None = None,
+        *,
+        deliver: Callable[[bytes], object] | None = None,
+    ) -> None:
+        self._deliver = partial(_send_datagram, address) if address else deliver
+        self.watchdog = watchdog if self._deliver is not None else None
         self._is_failing = False
 
     @classmethod
@@ -49,25 +60,37 @@ class ServiceManager:
         """Say that the drain begins."""
         self._send("STOPPING=1")
 
-    async def show_life(self) -> None:
-        """Send signs of life until cancelled; return at once if none is expected.
+    async def show_life(self, is_alive: Callable[[], bool] = lambda: True) -> None:
+        """Send signs of life while ``is_alive``, until cancelled; return at once if none is expected.
 
         They come from the event loop: a loop that hangs is a gateway that does not answer.
         """
-        while self._watchdog is not None:
-            self._send("WATCHDOG=1")
-            await asyncio.sleep(self._watchdog / _SIGNS_PER_TIMEOUT)
+        while self.watchdog is not None:
+            if is_alive():
+                self._send("WATCHDOG=1")
+            await asyncio.sleep(self.watchdog / _SIGNS_PER_TIMEOUT)
 
     def _send(self, state: str) -> None:
-        if self._address is None:
+        if self._deliver is None:
             return
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.setblocking(False)  # the loop does not wait for a manager whose queue is full
-                sender.sendto(state.encode(), self._address)
+            self._deliver(state.encode())
         except OSError as error:
             if not self._is_failing:
                 logger.warning("systemd was not told %s: %s", state.partition("\n")[0], error)
             self._is_failing = True
         else:
             self._is_failing = False
+
+
+def environment_of_children(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment without what systemd tells this process alone."""
+    return {name: value for name, value in environment.items() if name not in _VARIABLES}
+
+
+def _send_datagram(address: str, state: bytes) -> None:
+    # A leading @ stands for the zero byte of an abstract address.
+    address = "\0" + address[1:] if address.startswith("@") else address
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)  # the loop does not wait for a manager whose queue is full
+        sender.sendto(state, address)

@@ -167,7 +167,9 @@ class Site(web.BaseSite):
             )
             self._listeners = [bound.dup() for bound in server.sockets]
             server.close()
-            for listener in self._listeners:
+        for listener in self._listeners:
+            # A socket that is only bound is from the parent of this worker; systemd's listen, with their own backlog.
+            if not self._is_inherited or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 listener.listen(_BACKLOG)
         self._acceptor = acceptor = Acceptor(
             self._listeners,

@@ -52,17 +52,19 @@ async def listening(
     force_stop: asyncio.Event | None = None,
     *,
     inherited: Sequence[socket.socket] = (),
+    inherited_admin: Sequence[socket.socket] = (),
 ) -> AsyncIterator[Listening]:
     """Serve ``app`` and its admin port; on exit, drain for at most ``shutdown_grace`` seconds, then close everything.
 
-    The public port is that of the ``inherited`` listeners, or ``server.host`` and ``server.port`` if there are none.
+    The public port is that of the ``inherited`` sockets, or ``server.host`` and ``server.port`` if there are none;
+    likewise the admin port.
     Setting ``force_stop`` ends the drain at once. Raises ``CannotListen``, ``PurePythonParser``, and whatever the
     components raise when they are opened.
     """
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         raise PurePythonParser("aiohttp was installed without its C extensions; install it from a wheel")
     server, admin = app[SETTINGS].server, app[SETTINGS].admin
-    if admin.token is None and not is_loopback(admin.host):
+    if admin.token is None and not inherited_admin and not is_loopback(admin.host):
         logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
 
     site = partial(
@@ -86,7 +88,14 @@ async def listening(
             )
             with _cannot_listen_names_keys("server", server.host, server.port):
                 await public.start()
-            private = site(admin_runner, admin.host, admin.port, max_connections=budget.admin, port_label="admin")
+            private = site(
+                admin_runner,
+                admin.host,
+                admin.port,
+                inherited=inherited_admin,
+                max_connections=budget.admin,
+                port_label="admin",
+            )
             with _cannot_listen_names_keys("admin", admin.host, admin.port):
                 await private.start()
             yield Listening(public.url, private.url)

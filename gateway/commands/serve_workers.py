@@ -1,0 +1,55 @@
+"""``gateway serve --workers N``: the parent process, its signals, and what it exits with."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from gateway.ops.service_manager import ServiceManager, environment_of_children
+from gateway.ops.socket_activation import inherited_listeners
+from gateway.settings import Settings
+from gateway.workers.parent import Signals, WorkerCommand, run_workers
+from gateway.workers.worker import WorkerFailed
+
+
+def serve_with_workers(settings: Settings, config: Path | None, count: int) -> None:
+    """Run ``count`` workers until SIGTERM or SIGINT, a second of which ends the drain.
+
+    SIGHUP reloads them, SIGUSR2 replaces them, one after another. Exits with the code of a worker that cannot start for
+    the first time, which has said why. Raises ``click.ClickException`` if a port is not available.
+    """
+    arguments = [sys.executable, "-m", "gateway", "serve"]
+    if config is not None:
+        arguments += ["--config", str(config)]
+    command = WorkerCommand(arguments, environment_of_children())
+
+    async def run() -> None:
+        signals = Signals()
+        _handle_signals(signals)
+        await run_workers(
+            count,
+            command,
+            settings.server,
+            settings.admin,
+            signals,
+            ServiceManager.from_environment(),
+            inherited=inherited_listeners(),
+        )
+
+    try:
+        asyncio.run(run())
+    except WorkerFailed as error:
+        click.echo(f"the gateway cannot start: {error}", err=True)
+        sys.exit(error.exit_code or 1)
+    except OSError as error:
+        raise click.ClickException(f"the gateway cannot start: {error}") from None
+
+
+def _handle_signals(signals: Signals) -> None:
+    loop, stop = asyncio.get_running_loop(), signals.stop
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, lambda: (signals.force_stop if stop.is_set() else stop).set())
+    loop.add_signal_handler(signal.SIGHUP, signals.reload.set)
+    loop.add_signal_handler(signal.SIGUSR2, signals.roll.set)

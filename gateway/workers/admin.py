@@ -1,0 +1,144 @@
+"""The admin port of the parent: health and metrics of all workers, and everything else from one or all of them."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from gateway.workers.merged_metrics import MergedMetrics, about_workers
+from gateway.workers.supervisor import Supervisor
+from gateway.workers.worker import Worker
+from gateway.workers.worker_calls import Answer, WorkerCalls
+
+logger = logging.getLogger(__name__)
+
+_MAX_BODY: Final = 64 * 1024  # bytes, as for a single process
+_NO_STORE: Final = {"Cache-Control": "no-store"}
+# What changes each process, so all of them must do it.
+_FOR_ALL: Final = ("/api/v1/config/reload", "/api/v1/monitoring/debug", "/api/v1/cache/purge")
+_PARENT: Final = "parent"  # in the place of a worker's number in metrics
+_ORDER: Final = ("not_ready", "degraded", "ready")
+
+
+class Admin:
+    """Answers for the workers of ``supervisor``."""
+
+    def __init__(self, supervisor: Supervisor, calls: WorkerCalls) -> None:
+        self._supervisor = supervisor
+        self._calls = calls
+        self._merged = MergedMetrics()
+        self._reading = asyncio.Lock()
+        self._own = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self._own)
+
+    def app(self) -> web.Application:
+        """Return the application of the port."""
+        app = web.Application(client_max_size=_MAX_BODY)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics)
+        for path in _FOR_ALL:
+            app.router.add_post(path, self._by_all)
+        app.router.add_route("*", "/{path:.*}", self._by_one)
+        return app
+
+    async def remember(self, worker: Worker) -> None:
+        """Read the counts of a worker that is about to end."""
+        async with self._reading:
+            await self._read([worker])
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        del request
+        if self._supervisor.shows_life():
+            return _json(200, {"status": "alive"})
+        return _json(503, {"status": "no worker shows life"})
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        """Return the best that any worker is, ``degraded`` if another one is worse; ``checks`` are the worst."""
+        del request
+        answers = await self._calls.get(self._supervisor.ready(), "/readyz")
+        workers = {str(slot.number): "not_ready" for slot in self._supervisor.slots}
+        checks: dict[str, str] = {}
+        for worker, answer in answers.items():
+            if answer is None:
+                continue
+            report = json.loads(answer.body)
+            workers[str(worker.number)] = report["status"]
+            for name, state in report["checks"].items():
+                checks[name] = "down" if "down" in (state, checks.get(name)) else "ok"
+        status = max(workers.values(), key=_ORDER.index)
+        if status == "ready" and set(workers.values()) != {"ready"}:
+            status = "degraded"
+        if self._supervisor.is_draining:
+            status = "not_ready"
+        body = {"status": status, "checks": checks, "workers": workers}
+        return _json(503 if status == "not_ready" else 200, body)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        del request
+        async with self._reading:  # counts are added in the order in which they were read
+            self._merged.retire_ended()
+            by_worker = await self._read(self._supervisor.ready())
+            by_worker[_PARENT] = list(self._own.collect())
+            about = about_workers(len(self._supervisor.ready()), len(self._supervisor.slots), self._supervisor.restarts)
+            families = [*self._merged.merge(by_worker), *about]
+        body = await asyncio.to_thread(generate_latest, _Families(families))
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _read(self, workers: list[Worker]) -> dict[str, list[Metric]]:
+        read = {}
+        for worker, answer in (await self._calls.get(workers, "/metrics")).items():
+            # After its end its counts are not read any more: they were added to those of ended workers.
+            if answer is not None and answer.status == 200 and not worker.ended.is_set():
+                read[str(worker.number)] = self._merged.read(worker, answer.body.decode())
+        return read
+
+    async def _by_all(self, request: web.Request) -> web.Response:
+        """Let every worker answer, one after another; return the first refusal, or the answer of the last one."""
+        await request.read()
+        answer: Answer | None = None
+        for worker in self._supervisor.ready():
+            answer = await self._calls.repeat(request, worker)
+            if answer is None or answer.status >= 400:
+                break
+        return answer.response() if answer is not None else _nobody()
+
+    async def _by_one(self, request: web.Request) -> web.StreamResponse:
+        """Let one worker answer, always the same while it lives: what it remembers is its own."""
+        await request.read()
+        try:
+            for worker in self._supervisor.ready():
+                if (response := await self._calls.pass_on(request, worker)) is not None:
+                    return response
+        except (aiohttp.ClientError, TimeoutError):
+            logger.warning("a worker did not answer the admin port: path=%s", request.path)
+        return _nobody()
+
+
+class _Families(CollectorRegistry):
+    def __init__(self, families: list[Metric]) -> None:
+        super().__init__()
+        self._collected = families
+
+    def collect(self) -> Any:
+        """Return the families as they are."""
+        return iter(self._collected)
+
+
+def _nobody() -> web.Response:
+    body = {"status": "error", "message": "no worker answers", "data": {}, "code": "no_worker"}
+    return web.Response(status=503, text=json.dumps(body) + "\n", content_type="application/json", headers=_NO_STORE)
+
+
+def _json(status: int, body: Mapping[str, Any]) -> web.Response:
+    return web.Response(status=status, text=json.dumps(body) + "\n", content_type="application/json", headers=_NO_STORE)

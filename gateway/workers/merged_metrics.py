@@ -1,0 +1,108 @@
+"""One exposition from those of all workers: counters and histograms are summed, gauges follow their rules.
+
+A counter may never fall, or Prometheus takes the whole of it for an increase. So the counts of a worker that has ended
+stay in the sum, as they were when they were last read.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Final, Protocol
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.workers.gauge_rules import merged, rule_of
+
+Key = tuple[str, tuple[tuple[str, str], ...]]  # the name of a sample, and its labels
+
+_PER_PROCESS: Final = ("process_", "python_")  # these tell of one process: a label names the worker
+
+
+class Ended(Protocol):
+    """A worker that may have ended."""
+
+    @property
+    def ended(self) -> asyncio.Event:
+        """Set once the process has ended."""
+        ...
+
+
+class MergedMetrics:
+    """Merges expositions by worker: ``read`` each as often as they are scraped, then ``merge`` them."""
+
+    def __init__(self) -> None:
+        self._last: dict[Ended, dict[Key, float]] = {}
+        self._ended: defaultdict[Key, float] = defaultdict(float)
+        self._families: dict[str, Metric] = {}  # name, type and documentation; without samples
+
+    def read(self, worker: "Ended", text: str) -> list[Metric]:
+        """Return the families of an exposition, and remember its counts as those of ``worker``."""
+        families = list(text_string_to_metric_families(text))
+        self._last[worker] = {
+            _key(sample.name, sample.labels): sample.value
+            for family in families
+            if _is_summed(family)
+            for sample in family.samples
+        }
+        for family in families:
+            if family.name not in self._families:
+                self._families[family.name] = Metric(family.name, family.documentation, family.type)
+        return families
+
+    def retire_ended(self) -> None:
+        """Add up the last counts of workers that have ended."""
+        for worker in [worker for worker in self._last if worker.ended.is_set()]:
+            for key, value in self._last.pop(worker).items():
+                self._ended[key] += value
+
+    def merge(self, by_worker: Mapping[str, Iterable[Metric]]) -> list[Metric]:
+        """Return the merged families; ``by_worker`` has those just read, by the label of their worker."""
+        counts: defaultdict[str, defaultdict[Key, float]] = defaultdict(lambda: defaultdict(float))
+        gauges: defaultdict[str, defaultdict[Key, list[float]]] = defaultdict(lambda: defaultdict(list))
+        own: defaultdict[str, list[tuple[Key, float]]] = defaultdict(list)
+        for worker, families in by_worker.items():
+            for family in families:
+                for sample in family.samples:
+                    key = _key(sample.name, sample.labels)
+                    if family.name.startswith(_PER_PROCESS):
+                        own[family.name].append((_key(sample.name, {**sample.labels, "worker": worker}), sample.value))
+                    elif not _is_summed(family):
+                        gauges[family.name][key].append(sample.value)
+        names = self._name_by_sample()
+        for known in (self._ended, *self._last.values()):
+            for key, value in known.items():
+                counts[names[key[0]]][key] += value
+        result = []
+        for name, template in self._families.items():
+            family = Metric(name, template.documentation, template.type)
+            samples = [*own[name], *counts[name].items()]
+            samples += [(key, merged(rule_of(name), values)) for key, values in gauges[name].items()]
+            for (sample_name, labels), value in samples:
+                family.add_sample(sample_name, dict(labels), value)
+            result.append(family)
+        return result
+
+    def _name_by_sample(self) -> dict[str, str]:
+        suffixes = ("", "_total", "_bucket", "_sum", "_count")
+        return {name + suffix: name for name in self._families for suffix in suffixes}
+
+
+def about_workers(ready: int, configured: int, restarts: int) -> list[Metric]:
+    """Return the metrics of the parent itself."""
+    workers = GaugeMetricFamily(
+        "image_gateway_workers", "Workers that serve ('ready'), and that should ('configured').", labels=["state"]
+    )
+    workers.add_metric(["ready"], ready)
+    workers.add_metric(["configured"], configured)
+    ends = CounterMetricFamily("image_gateway_worker_restarts", "Workers started in place of one that ended or hung.")
+    ends.add_metric([], restarts)
+    return [workers, ends]
+
+
+def _is_summed(family: Metric) -> bool:
+    return family.type in ("counter", "histogram") and not family.name.startswith(_PER_PROCESS)
+
+
+def _key(name: str, labels: Mapping[str, str]) -> Key:
+    return name, tuple(sorted(labels.items()))

@@ -1,0 +1,150 @@
+"""The parent of N workers on one port: what ``serve --workers N`` runs. It opens neither Redis nor Postgres nor COS."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiohttp import web
+
+from gateway.concurrency.background import background
+from gateway.ip_address import is_loopback
+from gateway.ops.service_manager import ServiceManager
+from gateway.settings import AdminSettings, ServerSettings
+from gateway.workers.admin import Admin
+from gateway.workers.public_port import PublicPort
+from gateway.workers.supervisor import Supervisor
+from gateway.workers.worker import Worker
+from gateway.workers.worker_calls import worker_calls
+
+logger = logging.getLogger(__name__)
+
+_SILENCE: Final = 20.0  # seconds without a sign of life, if systemd says nothing else
+_LEAST_SILENCE: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """``stop`` starts the drain of all, ``force_stop`` ends it; ``reload`` and ``roll`` go through one by one."""
+
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    force_stop: asyncio.Event = field(default_factory=asyncio.Event)
+    reload: asyncio.Event = field(default_factory=asyncio.Event)
+    roll: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCommand:
+    """The command line of a worker, without what says that it is one, and its environment."""
+
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+
+
+async def run_workers(
+    count: int,
+    command: WorkerCommand,
+    server: ServerSettings,
+    admin: AdminSettings,
+    signals: Signals,
+    manager: ServiceManager,
+    *,
+    inherited: Sequence[socket.socket] = (),
+) -> None:
+    """Run ``count`` workers until the signal to stop, then drain them.
+
+    ``inherited`` are sockets of systemd for the public port. Raises ``WorkerFailed`` if a worker cannot start for the
+    first time, and ``OSError`` if a port is not available.
+    """
+    async with AsyncExitStack() as stack:
+        port = await PublicPort.bind(server.host, server.port, inherited)
+        stack.callback(port.close)
+
+        async def start(number: int) -> Worker:
+            with port.for_a_worker() as public:
+                return await Worker.start(number, command.arguments, command.environment, public)
+
+        async def before_end(worker: Worker) -> None:
+            await front.remember(worker)
+
+        supervisor = Supervisor(
+            count,
+            start,
+            silence=max(_LEAST_SILENCE, manager.watchdog or _SILENCE),
+            grace=server.shutdown_grace,
+            before_end=before_end,
+        )
+        front = Admin(supervisor, await stack.enter_async_context(worker_calls()))
+        admin_url = await stack.enter_async_context(_admin_port(front.app(), admin))
+        starting = asyncio.create_task(stack.enter_async_context(supervisor.running()), name="start-workers")
+        if not await _has_started(starting, supervisor, signals):
+            return
+        await stack.enter_async_context(background("watchdog", manager.show_life(supervisor.shows_life)))
+        logger.info("listening: public=%s admin=%s workers=%s", port.url(server.host), admin_url, count)
+        manager.ready()
+        async with background("orders", _obey(supervisor, signals, manager)):
+            await signals.stop.wait()
+        manager.stopping()
+        logger.info("draining %s workers", count)
+        await supervisor.drain(signals.force_stop)
+
+
+async def _has_started(starting: "asyncio.Task[None]", supervisor: Supervisor, signals: Signals) -> bool:
+    """Wait until the start is over, and return True; drain and return False if the signal to stop comes before.
+
+    Raises what the start raises.
+    """
+    stopping = asyncio.create_task(signals.stop.wait(), name="stop")
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not signals.stop.is_set():
+            await starting
+            return True
+        await supervisor.drain(signals.force_stop)  # a worker that was ready may be serving
+        return False
+    finally:
+        for task in (starting, stopping):
+            task.cancel()
+        await asyncio.wait({starting, stopping})
+
+
+async def _obey(supervisor: Supervisor, signals: Signals, manager: ServiceManager) -> None:
+    """Reload or roll, one at a time, once for the signals that came since the last time began."""
+    while True:
+        waits = [asyncio.create_task(event.wait(), name="wait-for-order") for event in (signals.reload, signals.roll)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if signals.reload.is_set():
+            signals.reload.clear()
+            manager.reloading()
+            await supervisor.reload()
+            manager.ready()
+        if signals.roll.is_set():
+            signals.roll.clear()
+            await supervisor.roll()
+
+
+@asynccontextmanager
+async def _admin_port(app: web.Application, admin: AdminSettings) -> AsyncIterator[str]:
+    if admin.token is None and not is_loopback(admin.host):
+        logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=75.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, admin.host, admin.port)
+        try:
+            await site.start()
+        except OSError as error:
+            keys = "admin.host and admin.port"
+            reason = error.strerror or error
+            raise OSError(f"{keys}: cannot listen on {admin.host}:{admin.port}: {reason}") from error
+        port = runner.addresses[0][1]
+        yield f"http://[{admin.host}]:{port}" if ":" in admin.host else f"http://{admin.host}:{port}"
+    finally:
+        await runner.cleanup()

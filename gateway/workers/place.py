@@ -1,0 +1,99 @@
+"""The place of a worker: the sockets and the channel that its parent gave it.
+
+The channel is a socket pair. The parent writes one line of JSON, and later ``stop``, ``force`` and ``reload``, each on
+a line; the worker writes the states of sd_notify(3). Its end is the end of the parent, however that came about.
+"""
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+from gateway.ops.service_manager import ServiceManager
+
+logger = logging.getLogger(__name__)
+
+STOP: Final = "stop"  # drain and end
+FORCE: Final = "force"  # end the drain at once
+RELOAD: Final = "reload"  # reload the configuration
+SIGN_TIMEOUT: Final = 2.0  # seconds; a sign of life comes twice in it
+
+_LONGEST_LINE: Final = 4096  # bytes; it names the descriptors of at most 64 sockets of systemd
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The number of a worker, and the descriptors that it inherits."""
+
+    number: int
+    public: Sequence[int]
+    admin: int
+
+    def line(self) -> bytes:
+        """Return the first line that the parent writes."""
+        return json.dumps({"number": self.number, "public": list(self.public), "admin": self.admin}).encode() + b"\n"
+
+
+class NoParent(OSError):
+    """The descriptor is not a channel: only ``serve --workers`` starts workers."""
+
+
+class Place:
+    """The sockets of this worker, and its end of the ``channel``."""
+
+    def __init__(self, channel: socket.socket, assignment: Assignment, received: bytes = b"") -> None:
+        self.number = assignment.number
+        self.public = [_taken(descriptor) for descriptor in assignment.public]
+        self.admin = [_taken(assignment.admin)]
+        channel.setblocking(False)
+        self._channel = channel
+        self._received = received
+
+    @classmethod
+    def take(cls, descriptor: int) -> Self:
+        """Return the place whose channel is ``descriptor``; raises ``NoParent``."""
+        try:
+            channel = _taken(descriptor)
+            # The parent wrote it before it started this process.
+            text, _, orders = channel.recv(_LONGEST_LINE, socket.MSG_DONTWAIT).partition(b"\n")
+            return cls(channel, Assignment(**json.loads(text)), orders)
+        except (OSError, ValueError, TypeError) as error:
+            raise NoParent(f"--as-worker is for the processes that --workers starts: {error}") from error
+
+    def manager(self) -> ServiceManager:
+        """Return what tells the parent the states of this worker."""
+        return ServiceManager(None, SIGN_TIMEOUT, deliver=lambda state: self._channel.send(state + b"\n"))
+
+    def obey(self, orders: Mapping[str, Callable[[], None]]) -> None:
+        """Call what belongs to each order of the parent; the end of the parent is the order ``STOP``."""
+        self._carry_out(b"", orders)
+        asyncio.get_running_loop().add_reader(self._channel, self._read, orders)
+
+    def _read(self, orders: Mapping[str, Callable[[], None]]) -> None:
+        try:
+            received = self._channel.recv(_LONGEST_LINE)
+        except BlockingIOError:
+            return
+        except OSError:
+            received = b""
+        if not received:
+            asyncio.get_running_loop().remove_reader(self._channel)
+            logger.warning("the parent of this worker has ended: worker=%s", self.number)
+            orders[STOP]()
+            return
+        self._carry_out(received, orders)
+
+    def _carry_out(self, received: bytes, orders: Mapping[str, Callable[[], None]]) -> None:
+        *lines, self._received = (self._received + received).split(b"\n")
+        for line in lines:
+            orders[line.decode()]()
+
+
+def _taken(descriptor: int) -> socket.socket:
+    taken = socket.socket(fileno=descriptor)
+    taken.setblocking(False)
+    taken.set_inheritable(False)
+    return taken

@@ -1,0 +1,76 @@
+"""The sockets of the public port for workers: one each, on one port, over which the kernel spreads connections.
+
+They are bound with SO_REUSEPORT (socket(7)) and do not listen: a worker listens when it is ready. The kernel gives
+connections to listening sockets alone, so a worker that starts or has ended gets none.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from typing import Self
+
+
+class CannotBind(OSError):
+    """The public port is not available; the message names its configuration keys."""
+
+
+class PublicPort:
+    """Holds the port while workers come and go: ``inherited`` sockets of systemd, or sockets of its own.
+
+    With ``inherited`` every worker accepts on the same sockets, which stay open when all have ended.
+    """
+
+    def __init__(self, holders: Sequence[socket.socket], *, is_inherited: bool) -> None:
+        self._holders = holders
+        self._is_inherited = is_inherited
+
+    @classmethod
+    async def bind(cls, host: str, port: int, inherited: Sequence[socket.socket] = ()) -> Self:
+        """Return the port of the ``inherited`` sockets, or ``host`` and ``port``; raises ``CannotBind``."""
+        if inherited:
+            return cls(inherited, is_inherited=True)
+        try:
+            # As for a single process: a name may have several addresses. It binds, and never listens.
+            server = await asyncio.get_running_loop().create_server(
+                asyncio.Protocol, host, port, reuse_port=True, start_serving=False
+            )
+        except OSError as error:
+            reason = error.strerror or error
+            raise CannotBind(f"server.host and server.port: cannot listen on {host}:{port}: {reason}") from error
+        with closing(server):
+            return cls([bound.dup() for bound in server.sockets], is_inherited=False)
+
+    def url(self, host: str) -> str:
+        """Return the URL of the port; with port 0 the system has chosen it."""
+        address, port = self._holders[0].getsockname()[:2]
+        name = address if self._is_inherited else host
+        return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+    @contextmanager
+    def for_a_worker(self) -> Iterator[list[socket.socket]]:
+        """Yield the sockets for one worker, which must inherit them within the block."""
+        if self._is_inherited:
+            yield list(self._holders)
+            return
+        with ExitStack() as stack:
+            yield [stack.enter_context(_on_the_same_port(holder)) for holder in self._holders]
+
+    def close(self) -> None:
+        """Give the port back."""
+        for holder in self._holders:
+            holder.close()
+
+
+def _on_the_same_port(holder: socket.socket) -> socket.socket:
+    bound = socket.socket(holder.family, holder.type)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if holder.family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(holder.getsockname())
+    except OSError:
+        bound.close()
+        raise
+    return bound

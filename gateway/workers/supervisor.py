@@ -1,0 +1,219 @@
+"""Keeps N workers: starts them, replaces those that end or hang, reloads and rolls them one by one, drains all."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Final
+
+from gateway.concurrency.background import background
+from gateway.workers.worker import Worker, WorkerFailed
+
+logger = logging.getLogger(__name__)
+
+StartWorker = Callable[[int], Awaitable[Worker]]
+
+_START_TIMEOUT: Final = 60.0  # seconds until a worker is ready, or has reloaded
+_FIRST_DELAY: Final = 0.1  # seconds before an ended worker is replaced; twice as long each time
+_LONGEST_DELAY: Final = 30.0
+_LIVED_LONG: Final = 60.0  # seconds after which an end counts as the first one again
+_LOOKS: Final = 0.25  # seconds between two looks at the signs of life
+_KILL_AFTER: Final = 15.0  # seconds beyond the drain's own limit
+
+
+class Slot:
+    """The place of one worker: ``current`` changes when it is replaced, ``deaths`` counts ends in a row."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.current: Worker | None = None
+        self.deaths = 0
+        self.replacing = asyncio.Lock()
+
+    def delay(self) -> float:
+        """Return the seconds to wait before the worker that has ended is replaced."""
+        return min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(self.deaths, 16))
+
+
+class Supervisor:
+    """Keeps ``count`` workers that ``start_worker`` starts.
+
+    A worker that gives no sign of life for ``silence`` seconds is killed. ``grace``: seconds that a drain may take.
+    ``before_end`` is awaited with a worker that is about to be replaced.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        start_worker: StartWorker,
+        *,
+        silence: float,
+        grace: float,
+        before_end: Callable[[Worker], Awaitable[None]],
+    ) -> None:
+        self.slots = [Slot(number) for number in range(1, count + 1)]
+        self.restarts = 0
+        self.is_draining = False
+        self._start_worker = start_worker
+        self._silence = silence
+        self._grace = grace
+        self._before_end = before_end
+        self._workers: set[Worker] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep the workers during the block, and end all that are left at its end.
+
+        Raises ``WorkerFailed`` if one ends before all are ready for the first time. The first one starts alone, so
+        that a mistake in the configuration is reported once.
+        """
+        try:
+            first, *others = self.slots
+            await self._fill(first)
+            await self._fill_all(others)
+            async with AsyncExitStack() as stack:
+                for slot in self.slots:
+                    await stack.enter_async_context(background(f"keep-worker-{slot.number}", self._keep(slot)))
+                await stack.enter_async_context(background("signs-of-life", self._kill_the_silent()))
+                yield
+        finally:
+            for worker in self._workers:
+                worker.kill()
+            for worker in list(self._workers):
+                await worker.ended.wait()
+
+    def ready(self) -> list[Worker]:
+        """Return the workers that serve, in the order of their numbers."""
+        return [slot.current for slot in self.slots if slot.current is not None and slot.current.is_ready]
+
+    def shows_life(self) -> bool:
+        """Return whether any worker has shown life lately."""
+        return any(slot.current is not None and slot.current.silence() < self._silence for slot in self.slots)
+
+    async def reload(self) -> None:
+        """Make one worker after another reload the configuration; a failure is logged."""
+        for slot in self.slots:
+            async with slot.replacing:
+                if slot.current is None or not slot.current.is_ready:
+                    continue  # its next process reads the new configuration
+                try:
+                    await slot.current.reload(_START_TIMEOUT)
+                except WorkerFailed as error:
+                    logger.error("reload: %s", error)  # noqa: TRY400 - the message says it all
+
+    async def roll(self) -> None:
+        """Replace one worker after another: the new one is ready before the old one drains.
+
+        It stops with a line in the log if a new one does not become ready; the old one goes on.
+        """
+        for slot in self.slots:
+            async with slot.replacing:
+                old = slot.current
+                try:
+                    await self._fill(slot)
+                except WorkerFailed as error:
+                    logger.error("workers are not replaced any further: %s", error)  # noqa: TRY400
+                    return
+            if old is not None and not old.ended.is_set():
+                await self._before_end(old)
+                old.stop()
+                await self._until_ended([old])
+        logger.info("all workers are replaced")
+
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Let all workers drain and end; ``hurry`` ends the drain."""
+        self.is_draining = True
+        for worker in self._workers:
+            worker.stop()
+        async with background("force-stop", self._force_stop(hurry)):
+            await self._until_ended(list(self._workers))
+
+    async def _force_stop(self, hurry: asyncio.Event) -> None:
+        await hurry.wait()
+        for worker in self._workers:
+            worker.force_stop()
+        await asyncio.sleep(_KILL_AFTER)
+        for worker in self._workers:
+            worker.kill()
+
+    async def _until_ended(self, workers: list[Worker]) -> None:
+        """Wait until they have ended; kill those that take longer than a drain may."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._grace + _KILL_AFTER):
+                for worker in workers:
+                    await worker.ended.wait()
+        for worker in workers:
+            if not worker.ended.is_set():
+                logger.error("worker did not end, killing it: worker=%s", worker.number)
+                worker.kill()
+                await worker.ended.wait()
+
+    async def _fill_all(self, slots: list[Slot]) -> None:
+        tasks = [asyncio.create_task(self._fill(slot), name=f"start-worker-{slot.number}") for slot in slots]
+        try:
+            for task in tasks:
+                await task
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _fill(self, slot: Slot) -> None:
+        """Start a worker for ``slot``; it is the current one once it is ready. Raises ``WorkerFailed``."""
+        if self.is_draining:
+            raise WorkerFailed("the workers drain", 0)
+        worker = await self._start_worker(slot.number)
+        self._workers.add(worker)
+        try:
+            await worker.until_ready(_START_TIMEOUT)
+        except BaseException:
+            worker.kill()
+            await worker.ended.wait()
+            self._workers.discard(worker)
+            raise
+        slot.current = worker
+        logger.info("worker is ready: worker=%s pid=%s", slot.number, worker.process.pid)
+
+    async def _keep(self, slot: Slot) -> None:
+        """Replace the slot's worker whenever it ends without being told to."""
+        while True:
+            worker = slot.current
+            assert worker is not None, "running() fills the slots first"  # noqa: S101
+            await worker.ended.wait()
+            self._workers.discard(worker)
+            if self.is_draining:
+                return
+            if slot.current is not worker:
+                continue  # it was replaced
+            if time.monotonic() - worker.started > _LIVED_LONG:
+                slot.deaths = 0
+            await self._replace(slot, worker)
+
+    async def _replace(self, slot: Slot, ended: Worker) -> None:
+        reason = ended.outcome()
+        while slot.current is ended and not self.is_draining:
+            delay = slot.delay()
+            slot.deaths += 1
+            self.restarts += 1
+            logger.error("worker ended, starting another: worker=%s reason=%s delay=%g", slot.number, reason, delay)
+            await asyncio.sleep(delay)
+            async with slot.replacing:
+                if slot.current is not ended or self.is_draining:
+                    return
+                try:
+                    await self._fill(slot)
+                except (WorkerFailed, OSError) as error:
+                    reason = str(error)
+
+    async def _kill_the_silent(self) -> None:
+        while True:
+            await asyncio.sleep(min(_LOOKS, self._silence))
+            for worker in self._workers:
+                if worker.last_sign is not None and worker.silence() > self._silence and not worker.ended.is_set():
+                    logger.error(
+                        "worker gives no sign of life, killing it: worker=%s seconds=%.1f",
+                        worker.number,
+                        worker.silence(),
+                    )
+                    worker.kill()

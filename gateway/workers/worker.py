@@ -1,0 +1,151 @@
+"""A worker process, as its parent sees it."""
+
+import asyncio
+import logging
+import signal
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Final, Self
+
+from gateway.workers.place import FORCE, RELOAD, STOP, Assignment
+
+logger = logging.getLogger(__name__)
+
+_LOOPBACK: Final = "127.0.0.1"
+
+
+class WorkerFailed(Exception):
+    """A worker ended, or took too long; ``exit_code`` is what the parent exits with if it cannot start therefore."""
+
+    def __init__(self, reason: str, exit_code: int) -> None:
+        super().__init__(reason)
+        self.exit_code = exit_code
+
+
+class Worker:
+    """A running process: its ``number``, the URL of its ``admin`` port, and the states that it has told.
+
+    ``last_sign`` is when it last told anything (``time.monotonic``), None before the first time.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        process: asyncio.subprocess.Process,
+        channel: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        admin: str,
+    ) -> None:
+        self.number = number
+        self.process = process
+        self.admin = admin
+        self.started = time.monotonic()
+        self.last_sign: float | None = None
+        self.ended = asyncio.Event()
+        self.is_stopping = False
+        self._ready = asyncio.Event()
+        self._reloaded = asyncio.Event()
+        reader, self._writer = channel
+        self._watching = asyncio.create_task(self._watch(reader), name=f"worker-{number}")
+
+    @classmethod
+    async def start(
+        cls, number: int, command: Sequence[str], environment: Mapping[str, str], public: Sequence[socket.socket]
+    ) -> Self:
+        """Start ``command`` as worker ``number``, which listens on ``public`` when it is ready."""
+        ours, theirs = socket.socketpair()
+        with theirs, socket.socket(socket.AF_INET) as admin:
+            admin.bind((_LOOPBACK, 0))
+            assignment = Assignment(number, [one.fileno() for one in public], admin.fileno())
+            ours.sendall(assignment.line())
+            reader, writer = await asyncio.open_unix_connection(sock=ours)
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *command,
+                    "--as-worker",
+                    str(theirs.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(), assignment.admin, *assignment.public),
+                    env=dict(environment),
+                )
+            except BaseException:
+                writer.close()
+                raise
+            return cls(number, process, (reader, writer), f"http://{_LOOPBACK}:{admin.getsockname()[1]}")
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it serves and is not about to end."""
+        return self._ready.is_set() and not self.is_stopping and not self.ended.is_set()
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code, 1 for a process that a signal ended; for a process that has ended."""
+        code = self.process.returncode
+        return code if code is not None and code >= 0 else 1
+
+    def outcome(self) -> str:
+        """Return how the process ended, in words."""
+        code = self.process.returncode
+        return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+
+    def silence(self) -> float:
+        """Return the seconds since it last told anything, or since its start."""
+        return time.monotonic() - (self.last_sign if self.last_sign is not None else self.started)
+
+    async def until_ready(self, timeout: float) -> None:
+        """Wait until it serves; raises ``WorkerFailed`` if it ends before, or takes longer than ``timeout`` seconds."""
+        await self._until(self._ready, "ready", timeout)
+
+    async def reload(self, timeout: float) -> None:
+        """Make it reload the configuration, and wait until that is over; raises ``WorkerFailed`` as ``until_ready``."""
+        self._reloaded.clear()
+        self._order(RELOAD)
+        await self._until(self._reloaded, "reloaded", timeout)
+
+    async def _until(self, event: asyncio.Event, state: str, timeout: float) -> None:
+        waits = [asyncio.create_task(one.wait(), name=f"worker-{self.number}-{state}") for one in (event, self.ended)]
+        try:
+            await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if event.is_set():
+            return
+        if self.ended.is_set():
+            raise WorkerFailed(f"worker {self.number} ended before it was {state}: {self.outcome()}", self.exit_code)
+        raise WorkerFailed(f"worker {self.number} was not {state} within {timeout:g} s", 1)
+
+    def stop(self) -> None:
+        """Make it drain and end."""
+        self.is_stopping = True
+        self._order(STOP)
+
+    def force_stop(self) -> None:
+        """Make it reset what is in flight and end."""
+        self._order(FORCE)
+
+    def kill(self) -> None:
+        """End the process at once (SIGKILL)."""
+        with suppress(ProcessLookupError):
+            self.process.kill()
+
+    def _order(self, order: str) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(order.encode() + b"\n")
+
+    async def _watch(self, reader: asyncio.StreamReader) -> None:
+        """Note each state, until the process has ended."""
+        with suppress(OSError, ValueError):  # ValueError: a line without an end
+            async for line in reader:
+                self.last_sign = time.monotonic()
+                match line.strip():
+                    case b"READY=1":
+                        self._ready.set()
+                        self._reloaded.set()
+                    case b"STOPPING=1":
+                        self.is_stopping = True
+        await self.process.wait()
+        self._writer.close()
+        self.ended.set()

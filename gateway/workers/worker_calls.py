@@ -1,0 +1,107 @@
+"""Requests of the parent to the admin ports of its workers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
+from yarl import URL
+
+from gateway.workers.worker import Worker
+
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=120)  # a reload may take a minute
+_OWN_TIMEOUT: Final = 5.0  # seconds for health and metrics
+# Fields of one connection (RFC 9110 section 7.6.1), and the length, which each side states for itself.
+_HOP_BY_HOP: Final = frozenset(
+    {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection", "content-length"}
+)
+# Fields that the client library adds: the worker sees what the operator sent.
+_AUTOMATIC: Final = (hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.USER_AGENT, hdrs.CONTENT_TYPE)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer of a worker."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def response(self) -> web.Response:
+        """Return it as an answer of the parent."""
+        return web.Response(status=self.status, headers=_end_to_end(self.headers), body=self.body)
+
+
+class WorkerCalls:
+    """Sends requests by ``session``; the answer of a worker that does not answer is None."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def get(self, workers: Sequence[Worker], path: str) -> dict[Worker, Answer | None]:
+        """Return the answer of each worker to a GET of ``path``, within some seconds."""
+        answers = await asyncio.gather(*(self._get(worker, path) for worker in workers))
+        return dict(zip(workers, answers, strict=True))
+
+    async def repeat(self, request: web.Request, worker: Worker) -> Answer | None:
+        """Send the request to a worker, and return its whole answer."""
+        try:
+            async with self._sent(request, worker) as answer:
+                return Answer(answer.status, answer.headers.copy(), await answer.read())
+        except (aiohttp.ClientError, TimeoutError):
+            return None
+
+    async def pass_on(self, request: web.Request, worker: Worker) -> web.StreamResponse | None:
+        """Send the request to a worker, and its answer to the client as it comes; None if it does not listen.
+
+        Raises ``aiohttp.ClientError`` or ``TimeoutError`` if it breaks off.
+        """
+        try:
+            async with self._sent(request, worker) as answer:
+                response = web.StreamResponse(status=answer.status, headers=_end_to_end(answer.headers))
+                if (length := answer.headers.get(hdrs.CONTENT_LENGTH)) is not None:
+                    response.content_length = int(length)
+                await response.prepare(request)
+                async for chunk in answer.content.iter_any():
+                    await response.write(chunk)
+                await response.write_eof()
+                return response
+        except aiohttp.ClientConnectorError:  # nothing was sent: another worker may answer
+            return None
+
+    async def _get(self, worker: Worker, path: str) -> Answer | None:
+        try:
+            async with asyncio.timeout(_OWN_TIMEOUT), self._session.get(worker.admin + path) as answer:
+                return Answer(answer.status, answer.headers.copy(), await answer.read())
+        except (aiohttp.ClientError, TimeoutError):
+            return None
+
+    @asynccontextmanager
+    async def _sent(self, request: web.Request, worker: Worker) -> AsyncIterator[aiohttp.ClientResponse]:
+        async with self._session.request(
+            request.method,
+            URL(worker.admin + request.rel_url.raw_path_qs, encoded=True),
+            headers=_end_to_end(request.headers),
+            data=await request.read() or None,
+            allow_redirects=False,
+            skip_auto_headers=_AUTOMATIC,
+        ) as answer:
+            yield answer
+
+
+@asynccontextmanager
+async def worker_calls() -> AsyncIterator[WorkerCalls]:
+    """Open the session to the workers."""
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)  # workers come and go, and requests are few
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=_TIMEOUT, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
+        yield WorkerCalls(session)
+
+
+def _end_to_end(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in _HOP_BY_HOP)

@@ -1,0 +1,80 @@
+"""Gateways with workers: real processes."""
+
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import aiohttp
+import psutil
+import pytest
+import yaml
+
+from tests.conftest import ADMIN_TOKEN
+from tests.processes import GatewayProcess, gateway_process
+
+RawSettings = dict[str, dict[str, Any]]
+STARTED = 90.0  # seconds within which processes start or end, on a machine that may be busy
+AS_ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+
+
+class StartWorkers(Protocol):
+    """Starts ``serve --workers count`` with settings changed as ``changes`` say, and options of ``gateway_process``."""
+
+    def __call__(
+        self, count: int, *, options: dict[str, Any] | None = None, **changes: dict[str, Any]
+    ) -> Awaitable[GatewayProcess]:
+        """Return it when all are ready."""
+        ...
+
+
+@pytest.fixture
+def config(raw_settings: RawSettings, tmp_path: Path) -> Callable[..., Path]:
+    """Function that writes a configuration with changed sections."""
+
+    def write(**changes: dict[str, Any]) -> Path:
+        path = tmp_path / "gateway.yaml"
+        path.write_text(yaml.safe_dump(raw_settings | {k: raw_settings.get(k, {}) | v for k, v in changes.items()}))
+        return path
+
+    return write
+
+
+@pytest.fixture
+async def start_workers(config: Callable[..., Path]) -> AsyncIterator[StartWorkers]:
+    """Function that starts a gateway with workers; they end with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(
+            count: int, *, options: dict[str, Any] | None = None, **changes: dict[str, Any]
+        ) -> GatewayProcess:
+            arguments = ("serve", "--workers", str(count), "--config", str(config(**changes)))
+            return await stack.enter_async_context(gateway_process(*arguments, **(options or {})))
+
+        yield start
+
+
+def workers_of(parent: GatewayProcess) -> list[int]:
+    """Return the process ids of the workers, the oldest first."""
+    children = psutil.Process(parent.process.pid).children()
+    return [child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def kill(pid: int, signum: signal.Signals = signal.SIGKILL) -> None:
+    """Send a signal to a worker itself."""
+    os.kill(pid, signum)
+
+
+async def get_json(url: str) -> dict[str, Any]:
+    """Return the JSON body of an answer, whatever its status."""
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        body: dict[str, Any] = await answer.json()
+        return body
+
+
+async def get_text(url: str) -> str:
+    """Return the text of an answer."""
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return await answer.text()

@@ -1,0 +1,114 @@
+"""The admin port of the parent: metrics of all, health of all, and what one or all workers answer."""
+
+import asyncio
+from collections import Counter
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.cos_emulator.server import CosEmulator
+from tests.conftest import Images
+from tests.waiting import until
+from tests.workers.conftest import AS_ADMIN, STARTED, StartWorkers, get_json, get_text, kill, workers_of
+
+pytestmark = pytest.mark.timeout(300)  # several processes start, on a machine that may be busy
+
+
+def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Return the samples of an exposition by name and labels."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(text: str, name: str, **labels: str) -> float:
+    """Return one sample; 0 if it is absent."""
+    return samples(text).get((f"image_gateway_{name}", frozenset(labels.items())), 0)
+
+
+async def ask(base: str, path: str, times: int) -> None:
+    """Send requests on connections of their own, so that all workers get some."""
+
+    async def once() -> None:
+        async with aiohttp.ClientSession() as session, session.get(base + path) as answer:
+            assert answer.status == 200
+            await answer.read()
+
+    await asyncio.gather(*(once() for _ in range(times)))
+
+
+async def test_metrics_are_the_sum_of_all_workers_and_never_fall(start_workers: StartWorkers, images: Images) -> None:
+    await images.add("cat", bytes(1000))
+    running = await start_workers(2)
+    await ask(running.public, "/i/cat", 60)
+    text = await get_text(running.admin + "/metrics")
+    assert value(text, "requests_total", route="short", delivery="stream", status="200") == 60
+    assert value(text, "request_duration_seconds_count", route="short") == 60
+    assert value(text, "request_duration_seconds_bucket", route="short", le="+Inf") == 60
+    assert value(text, "response_bytes_total") == 60_000
+    assert value(text, "dependency_up", dependency="redis") in (0, 1)
+    assert value(text, "workers", state="ready") == value(text, "workers", state="configured") == 2
+    rss = {dict(labels)["worker"] for name, labels in samples(text) if name == "process_resident_memory_bytes"}
+    assert rss == {"1", "2", "parent"}
+    names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
+    assert Counter(names).most_common(1)[0][1] == 1
+
+    labels = {"route": "short", "delivery": "stream", "status": "200"}
+    kill(workers_of(running)[0])
+    await running.line_with("worker ended", seconds=STARTED)
+    assert value(await get_text(running.admin + "/metrics"), "requests_total", **labels) == 60
+
+    async def is_replaced() -> bool:
+        return value(await get_text(running.admin + "/metrics"), "workers", state="ready") == 2
+
+    await until(is_replaced, seconds=STARTED)
+    await ask(running.public, "/i/cat", 10)
+    text = await get_text(running.admin + "/metrics")
+    assert value(text, "requests_total", **labels) == 70
+    assert value(text, "worker_restarts_total") == 1
+
+
+async def test_readiness_names_each_worker_and_is_degraded_while_one_is_missing(start_workers: StartWorkers) -> None:
+    running = await start_workers(2)
+    body = await get_json(running.admin + "/readyz")
+    assert body["status"] == "ready"
+    assert body["checks"] == {"postgres": "ok", "redis": "ok", "cos": "ok"}
+    kill(workers_of(running)[1])
+
+    async def is_degraded() -> bool:
+        body = await get_json(running.admin + "/readyz")
+        return bool(body["status"] == "degraded" and body["workers"] == {"1": "ready", "2": "not_ready"})
+
+    await until(is_degraded, seconds=STARTED)
+    assert (await get_json(running.admin + "/healthz")) == {"status": "alive"}
+
+
+async def test_what_changes_a_process_reaches_all_and_the_rest_one(
+    start_workers: StartWorkers, images: Images, cos: CosEmulator
+) -> None:
+    await images.add("cat", b"old")
+    running = await start_workers(2, postgres={"listen": False})
+    await ask(running.public, "/i/cat", 30)
+    async with aiohttp.ClientSession(headers=AS_ADMIN) as session:
+        async with session.post(running.admin + "/api/v1/cache/purge", json={"image_ids": ["cat"]}) as answer:
+            assert (answer.status, (await answer.json())["data"]) == (200, {"purged": 1})
+        async with session.post(running.admin + "/api/v1/monitoring/debug", json={"on": True}) as answer:
+            assert answer.status == 200
+        async with session.get(running.admin + "/api/v1/monitoring/explain/cat?user=bob%2Fb") as answer:
+            assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+            assert "cat" in await answer.text()
+        async with session.get(running.admin + "/") as answer:
+            assert answer.status == 200
+            assert "Content-Security-Policy" in answer.headers
+        async with session.get(running.admin + "/", headers={"Host": "evil.example"}) as answer:
+            assert answer.status == 403
+        async with session.get(running.admin + "/api/v1/monitoring/explain/cat", headers={"Authorization": ""}) as one:
+            assert one.status == 401
+        async with session.get(running.admin + "/no/such") as answer:
+            assert answer.status == 404
+        async with session.post(running.admin + "/api/v1/cache/purge", data=bytes(70_000)) as answer:
+            assert answer.status == 413
+    assert sum("debug log on" in line for line in running.lines) == 2

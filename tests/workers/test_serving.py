@@ -1,0 +1,199 @@
+"""``serve --workers N``: one port, ends of workers and of the parent, drains, mistakes."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+
+from gateway.cos_emulator.content import SyntheticContent
+from gateway.cos_emulator.faults import Fault, Hang
+from gateway.cos_emulator.server import CosEmulator
+from gateway.dev.database import ImageRow
+from tests.conftest import BUCKET, Images
+from tests.direct_clients import direct_clients
+from tests.processes import ready, run_gateway
+from tests.waiting import until
+from tests.workers.conftest import STARTED, StartWorkers, get_json, kill, workers_of
+
+pytestmark = pytest.mark.timeout(300)  # several processes start, on a machine that may be busy
+
+
+def served_by(base: str, pids: list[int]) -> set[int]:
+    """Return which of the processes have a connection on the public port."""
+    port = int(base.rpartition(":")[2])
+    return {
+        pid
+        for pid in pids
+        for one in psutil.Process(pid).net_connections("tcp")
+        if one.laddr[1] == port and one.status == psutil.CONN_ESTABLISHED
+    }
+
+
+async def test_all_workers_answer_on_one_port(start_workers: StartWorkers, images: Images) -> None:
+    await images.add("cat")
+    running = await start_workers(3)
+    pids = workers_of(running)
+    assert len(pids) == 3
+    async with AsyncExitStack() as stack:
+
+        async def has_reached_all() -> bool:
+            session = await stack.enter_async_context(aiohttp.ClientSession())  # with a connection of its own
+            assert (await session.get(running.public + "/i/cat")).status == 200
+            return served_by(running.public, pids) == set(pids)
+
+        await until(has_reached_all, seconds=STARTED, what="a connection to each worker")
+    parent = psutil.Process(running.process.pid)
+    assert parent.net_connections("tcp") != []
+    assert all(one.laddr[1] == int(running.admin.rpartition(":")[2]) for one in parent.net_connections("tcp"))
+
+
+async def test_a_killed_worker_is_replaced_and_fails_only_its_own_connections(
+    start_workers: StartWorkers, images: Images
+) -> None:
+    await images.add("cat")
+    running = await start_workers(2)
+    before = workers_of(running)
+    async with direct_clients("127.0.0.1", int(running.public.rpartition(":")[2]), "/i/cat") as outcomes:
+        await until(lambda: outcomes.total() > 200, seconds=STARTED)
+        kill(before[0])
+        await running.line_with("worker ended, starting another: worker=1 reason=signal SIGKILL", seconds=STARTED)
+        await until(lambda: len(workers_of(running)) == 2, seconds=STARTED)
+
+        async def is_ready() -> bool:
+            return bool((await ready(running.admin))["workers"] == {"1": "ready", "2": "ready"})
+
+        await until(is_ready, seconds=STARTED)
+        failed = outcomes.total() - outcomes["new: 200"] - outcomes["kept: 200"]
+        succeeded = outcomes.total()
+        await until(lambda: outcomes.total() > succeeded + 200, seconds=STARTED)
+    # Ten clients: each has at most one connection to the worker that was killed.
+    assert failed <= 10, outcomes
+    assert outcomes.total() - outcomes["new: 200"] - outcomes["kept: 200"] == failed, outcomes
+    assert workers_of(running)[0] == before[1]
+
+
+async def test_a_worker_that_hangs_is_killed_and_replaced(start_workers: StartWorkers) -> None:
+    running = await start_workers(2, options={"environment": {"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "3000000"}})
+    first = workers_of(running)[0]
+    kill(first, signal.SIGSTOP)
+    await running.line_with("worker gives no sign of life, killing it: worker=1", seconds=STARTED)
+    await until(lambda: first not in workers_of(running) and len(workers_of(running)) == 2, seconds=STARTED)
+
+
+async def test_sigterm_lets_a_download_finish(start_workers: StartWorkers, images: Images, cos: CosEmulator) -> None:
+    content = SyntheticContent(40_000_000)
+    cos.store.put(BUCKET, "big.png", content, content_type="image/png")
+    await images.add_row(ImageRow("big", None, "big.png", public=True))
+    running = await start_workers(2, server={"host": "127.0.0.1", "port": 0, "shutdown_grace": 60})
+    async with (
+        aiohttp.ClientSession(read_bufsize=4096) as session,
+        session.get(running.public + "/i/big") as answer,
+    ):
+        received = await answer.content.readexactly(1_000_000)
+        running.terminate()
+        await running.line_with("draining 2 workers", seconds=STARTED)
+        assert (await ready(running.admin))["status"] == "not_ready"
+        received += await answer.content.read()
+        assert received == content.read(0, 40_000_000)
+    assert await running.exit_code() == 0
+    assert "Traceback" not in "".join(running.lines)
+
+
+async def test_a_second_signal_ends_the_drain_at_once(
+    start_workers: StartWorkers, images: Images, cos: CosEmulator
+) -> None:
+    cos.store.put(BUCKET, "slow.png", SyntheticContent(1_000_000), content_type="image/png")
+    await images.add_row(ImageRow("slow", None, "slow.png", public=True))
+    cos.faults.add(Fault(action=Hang(at=500_000)))
+    running = await start_workers(
+        2, server={"host": "127.0.0.1", "port": 0, "shutdown_grace": 60}, image_proxy={"timeout": 60}
+    )
+    async with aiohttp.ClientSession() as session, session.get(running.public + "/i/slow") as answer:
+        await answer.content.readexactly(500_000)
+        # As Ctrl-C in a terminal: every process of the group gets it, and it must not count twice.
+        for pid in (running.process.pid, *workers_of(running)):
+            kill(pid, signal.SIGINT)
+        await running.line_with("draining 2 workers", seconds=STARTED)
+        await until(lambda: len(workers_of(running)) == 1, seconds=STARTED, what="the end of the idle worker")
+        assert running.process.returncode is None
+        running.process.send_signal(signal.SIGINT)
+        with pytest.raises(aiohttp.ClientError):
+            await answer.content.read()
+        assert await running.exit_code() == 0
+    assert any("second signal to stop" in line for line in running.lines)
+
+
+async def test_workers_end_when_their_parent_is_killed(start_workers: StartWorkers) -> None:
+    running = await start_workers(2)
+    pids = workers_of(running)
+    running.process.kill()
+    await until(lambda: not any(map(is_running, pids)), seconds=STARTED, what="the end of the workers")
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process has not ended."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def test_a_mistake_in_the_configuration_ends_it_at_once(config: Callable[..., Path]) -> None:
+    path = config(url_cache={"default_ttl": -1})
+    code, output = await run_gateway("serve", "--workers", "2", "--config", str(path))
+    assert code == 2
+    assert output.count("url_cache.default_ttl") == 1
+
+
+async def test_a_mistake_that_a_worker_finds_ends_it_with_its_code_and_its_message(
+    config: Callable[..., Path], tmp_path: Path
+) -> None:
+    picture = tmp_path / "no-picture.png"
+    picture.write_bytes(b"no picture")
+    path = config(image_proxy={"fallback": {"path": str(picture)}})
+    code, output = await run_gateway("serve", "--workers", "3", "--config", str(path))
+    assert code == 2, output
+    assert output.count("image_proxy.fallback.path") == 1, output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("section", ["server", "admin"])
+async def test_a_port_that_is_taken_is_named(config: Callable[..., Path], section: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        path = config(**{section: {"host": "127.0.0.1", "port": taken.getsockname()[1]}})
+        code, output = await run_gateway("serve", "--workers", "2", "--config", str(path))
+    assert code == 1
+    assert f"{section}.host and {section}.port: cannot listen on 127.0.0.1" in output
+
+
+async def test_sigterm_during_the_start_ends_it(config: Callable[..., Path]) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "serve", "--workers", "2", "--config", str(config())),
+        env={**os.environ, "GATEWAY_LOGGING__LEVEL": "error"},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    await until(lambda: psutil.Process(process.pid).children(), seconds=STARTED)
+    process.terminate()
+    async with asyncio.timeout(STARTED):
+        _, errors = await process.communicate()
+    assert (process.returncode, errors.decode()) == (0, "")
+
+
+async def test_as_worker_is_refused_without_a_parent(config: Callable[..., Path]) -> None:
+    code, output = await run_gateway("serve", "--as-worker", "0", "--config", str(config()))
+    assert code == 1
+    assert "--as-worker is for the processes that --workers starts" in output
+
+
+async def test_without_the_option_the_process_itself_serves(start_workers: StartWorkers) -> None:
+    running = await start_workers(1)
+    assert workers_of(running) == []
+    assert "workers" not in await get_json(running.admin + "/readyz")
