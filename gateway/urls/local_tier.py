@@ -5,9 +5,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from gateway.presign.signed_image import ImageVariant, SignedImage
+
+# An original's id is its key: a hundred thousand tuples take seven megabytes.
+_Key: TypeAlias = ImageVariant | str
 
 # Seconds that go on while the machine is suspended, as the life of a URL does. Only Linux has such a clock.
 _boot_time = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
@@ -20,8 +23,8 @@ class ImageMissing(LookupError):
 @dataclass(frozen=True, slots=True)
 class _Entry:
     image: SignedImage | None  # None: the catalog has no such image
-    kept_at: float
     fresh_until: float
+    generation: int
 
 
 class LocalState(NamedTuple):
@@ -55,11 +58,11 @@ class LocalTier:
         self._local_ttl = local_ttl
         self._unknown_ttl = unknown_ttl
         self._monotonic = monotonic
-        self._entries: OrderedDict[ImageVariant, _Entry] = OrderedDict()
+        self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._drops = 0
         self._untracked_drops = 0  # every drop up to this number counts as one of every image
         self._stale_drops = 0
-        self._stale_before = float("-inf")
+        self._generation = 0  # entries of an earlier one are stale
         self._renditions_drops = 0  # look-ups that began before this drop keep nothing
         self._dropped: OrderedDict[str, int] = OrderedDict()
 
@@ -77,25 +80,26 @@ class LocalTier:
 
     def get(self, variant: ImageVariant) -> SignedImage | None:
         """Return the fresh entry, or None. Raises ``ImageMissing`` while it is cached that there is no such image."""
-        entry = self._entries.get(variant)
-        if entry is None or entry.fresh_until <= self._monotonic() or entry.kept_at < self._stale_before:
+        key = variant if variant.rendition is not None else variant.image_id
+        entry = self._entries.get(key)
+        if entry is None or entry.fresh_until <= self._monotonic() or entry.generation != self._generation:
             return None
-        self._entries.move_to_end(variant)
+        self._entries.move_to_end(key)
         if entry.image is None:
             raise ImageMissing
         return entry.image
 
     def get_stale(self, variant: ImageVariant) -> SignedImage | None:
         """Return the entry at any age, or None."""
-        entry = self._entries.get(variant)
+        entry = self._entries.get(_key(variant))
         return entry.image if entry is not None else None
 
     def inspect(self, variant: ImageVariant) -> "LocalState | None":
         """Return the entry at any age, without counting as its use; None without one."""
-        entry = self._entries.get(variant)
+        entry = self._entries.get(_key(variant))
         if entry is None:
             return None
-        is_stale = entry.kept_at < self._stale_before
+        is_stale = entry.generation != self._generation
         return LocalState(entry.image, 0.0 if is_stale else max(0.0, entry.fresh_until - self._monotonic()))
 
     def mark(self) -> int:
@@ -114,7 +118,7 @@ class LocalTier:
     def drop(self, image_id: str) -> None:
         """Remove the image in every rendition."""
         for rendition in self._renditions:
-            self._entries.pop(ImageVariant(image_id, rendition), None)
+            self._entries.pop(_key(ImageVariant(image_id, rendition)), None)
         self._drops += 1
         self._dropped[image_id] = self._drops
         self._dropped.move_to_end(image_id)
@@ -123,8 +127,8 @@ class LocalTier:
 
     def drop_renditions(self, renditions: Container[str | None]) -> None:
         """Remove every image in these renditions (None: the original), and keep nothing of look-ups under way."""
-        for variant in [variant for variant in self._entries if variant.rendition in renditions]:
-            del self._entries[variant]
+        for key in [key for key in self._entries if (None if isinstance(key, str) else key.rendition) in renditions]:
+            del self._entries[key]
         self._drops += 1
         self._renditions_drops = self._drops
 
@@ -134,16 +138,20 @@ class LocalTier:
         self._untracked_drops = self._drops
         self._drops += 1
         self._stale_drops = self._drops
-        self._stale_before = self._monotonic()
+        self._generation += 1
 
     def _keep(self, variant: ImageVariant, image: SignedImage | None, ttl: float, mark: int) -> None:
         if mark < self._renditions_drops or self._dropped.get(variant.image_id, self._untracked_drops) > mark:
             return
-        now = self._monotonic()
-        self._entries[variant] = _Entry(image, now, now + ttl if mark >= self._stale_drops else now)
-        self._entries.move_to_end(variant)
+        now, key = self._monotonic(), _key(variant)
+        self._entries[key] = _Entry(image, now + ttl if mark >= self._stale_drops else now, self._generation)
+        self._entries.move_to_end(key)
         self._evict()
 
     def _evict(self) -> None:
         while len(self._entries) > self._max_size:
             self._entries.popitem(last=False)
+
+
+def _key(variant: ImageVariant) -> _Key:
+    return variant if variant.rendition is not None else variant.image_id

@@ -159,3 +159,11 @@ def test_an_image_that_is_dropped_again_is_tracked_by_its_last_drop(tier: LocalT
     assert tier.get(ImageVariant("a")) is None
     tier.put(image("b"), 2, LONG)
     assert tier.get(ImageVariant("b")) == image("b")
+
+
+def test_originals_and_renditions_of_one_id_are_apart(tier: LocalTier) -> None:
+    for style in (None, "thumb"):
+        tier.put(image("a", style), tier.mark(), LONG)
+    tier.drop_renditions([None])
+    assert tier.get(ImageVariant("a")) is None
+    assert tier.get(ImageVariant("a", "thumb")) == image("a", "thumb")
