@@ -68,7 +68,7 @@ def add_public_routes(app: web.Application) -> None:
     if image_proxy.delivery == "accel":
         accel_prefix = AccelPrefix(image_proxy.accel_prefix, app[app_keys.METRICS])
         app.router.add_route(
-            hdrs.METH_ANY, image_proxy.accel_prefix + "{version:.*}", accel_prefix.refuse, name="accel"
+            hdrs.METH_ANY, image_proxy.accel_prefix + "{version:(?s:.*)}", accel_prefix.refuse, name="accel"
         )
     app.router.add_get("/openapi.json", openapi, name="openapi", allow_head=False)
     StaticFiles().add_routes(app)

@@ -129,6 +129,9 @@ async def test_an_unsupported_method_is_a_405_with_the_supported_ones(
         ("/api/v1/images/cat/url/refresh", "OPTIONS, POST"),
         ("/api/v1/images/cat/links", "DELETE, OPTIONS"),
         ("/api/v1/images/urls", "OPTIONS, POST"),
+        # An id may be any text until it is validated, also one with a line break.
+        *((f"/api/v1/images/%C3%8C%0AR/{call}", "GET, HEAD, OPTIONS") for call in ("access", "proxy")),
+        ("/i/%C3%8C%0AR", "GET, HEAD, OPTIONS"),
     ],
 )
 async def test_a_cors_preflight_is_answered_for_every_image_route(

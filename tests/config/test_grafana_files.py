@@ -79,6 +79,7 @@ def test_every_collector_of_the_gateway_is_shown_or_left_out_for_a_reason() -> N
         "access_checks": "nginx's auth_request, a detail of access",
         "accept_pauses": "an alert",
         "background_errors": "the log has each",
+        "build_info": "what runs, after an upgrade",
         "change_trigger_installed": "an alert",
         "client_attempts": "the mean of few numbers",
         "client_beacons": "about reports, not about images",

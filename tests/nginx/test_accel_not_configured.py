@@ -32,7 +32,7 @@ async def test_accel_behind_gateway_conf_is_reported(
     assert "config/nginx/accel.conf" in record.getMessage()
 
 
-@pytest.mark.parametrize("path", ["/_cos/", "/_cos/part/x", "/_cos/x?y=z", "/_cos/a%2Fb"])
+@pytest.mark.parametrize("path", ["/_cos/", "/_cos/part/x", "/_cos/x?y=z", "/_cos/a%2Fb", "/_cos/a%0Ab"])
 async def test_every_address_below_the_prefix_is_counted(gateway: RunningGateway, path: str) -> None:
     for method in ("GET", "HEAD", "POST", "OPTIONS"):
         assert (await gateway.request(method, path)).status == 500
