@@ -1,4 +1,4 @@
-"""Minimal aiohttp server as a baseline: relay, bytes from memory, redirect.
+"""Minimal aiohttp server as a baseline: relay, bytes from memory, redirect, 304.
 
 ``python -m bench.bare PORT ORIGIN FOLDER``
 """
@@ -34,10 +34,17 @@ async def serve(port: int, origin: str, folder: Path) -> None:
     async def redirect(request: web.Request) -> web.Response:
         return web.Response(status=302, headers={"Location": f"{origin}/{request.match_info['name']}"})
 
+    async def not_modified(request: web.Request) -> web.Response:
+        etag = request.headers["If-None-Match"]
+        if request.match_info["name"] not in bodies:
+            raise web.HTTPNotFound
+        return web.Response(status=304, headers={"ETag": etag})
+
     app = web.Application()
     app.router.add_get("/relay/{name}", relay)
     app.router.add_get("/memory/{name}", memory)
     app.router.add_get("/redirect/{name}", redirect)
+    app.router.add_get("/not-modified/{name}", not_modified)
     logging.disable()  # of clients that disconnect at the end of a round
     runner = web.AppRunner(app, access_log=None)
     connector = aiohttp.TCPConnector(limit=0)

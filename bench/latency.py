@@ -20,7 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bench.contenders import CLIENT_CORE, COUNTS, Contender, contenders
+from bench.contenders import contenders
+from bench.processes import CLIENT_CORE, Contender
+from bench.stack import COUNTS
 from bench.wrk import rate
 
 # Mode of the gateway, image size, and the server to compare with.

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bench.contenders import CLIENT_CORE, SERVER_CORE, Contender, free_port, pinned
+from bench.processes import CLIENT_CORE, SERVER_CORE, Contender, free_port, pinned
 from bench.wrk import CONNECTIONS
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.dev.postgres_server import PostgresServer

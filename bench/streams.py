@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from bench.contenders import BUCKET, CLIENT_CORE, SERVER_CORE, free_port, nginx, pinned
+from bench.processes import CLIENT_CORE, SERVER_CORE, free_port, nginx, pinned
+from bench.stack import BUCKET
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.redis_server import RedisServer

@@ -1,10 +1,14 @@
 """wrk on its own core, requesting many images in turn."""
 
+import http.client
+import json
 import re
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from bench.contenders import CLIENT_CORE, COUNTS, SIZES, Contender
+from bench.processes import CLIENT_CORE, Contender
+from bench.stack import COUNTS, SIZES
 
 CONNECTIONS = 32
 _LARGE = 1_000_000
@@ -12,10 +16,18 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 # Requests each image in turn: concurrent requests for one image would share one transfer.
 _SCRIPT = """
 local n = 0
+local headers = {{{headers}}}
 request = function()
     n = n + 1
-    return wrk.format("GET", "{path}" .. (n % {count}) .. "{suffix}")
+    return wrk.format("GET", "{path}" .. (n % {count}) .. "{suffix}", headers)
 end
+"""
+_POST = """
+local whole
+init = function()
+    whole = wrk.format("POST", "{path}", {{{headers}}}, [[{body}]])
+end
+request = function() return whole end
 """
 
 
@@ -23,13 +35,13 @@ def rate(contender: Contender, size: str, seconds: int, folder: Path, *, per_cpu
     """Return the images served per second, or per second of the server's processor time with ``per_cpu``.
 
     Large images are counted by the bytes received, so that unfinished ones count in part. Raises ``RuntimeError``
-    after a response that is not 2xx or a connection error.
+    after a response that is not 2xx or 3xx, or a connection error.
     """
     prefix = contender.prefix
     used = contender.cpu_seconds()
     base, _, path = prefix.removeprefix("http://").partition("/")
     script = folder / "script.lua"
-    script.write_text(_SCRIPT.format(path=f"/{path}{size}-", count=COUNTS[size], suffix=contender.suffix))
+    script.write_text(_script(contender, f"/{path}", size))
     command = ["taskset", "-c", CLIENT_CORE, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script)]
     output = subprocess.run([*command, f"http://{base}"], capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in output or re.search(r"(connect|read|write) [1-9]", output):
@@ -38,7 +50,36 @@ def rate(contender: Contender, size: str, seconds: int, folder: Path, *, per_cpu
     done = re.search(r"([0-9]+) requests in ([0-9.]+)s, ([0-9.]+)([KMG]?)B read", output)
     if done is None:
         raise RuntimeError(output)
-    images = int(done[1])
+    images = int(done[1]) * contender.images
     if SIZES[size] >= _LARGE:
         images = int(float(done[3]) * _UNITS[done[4]] / SIZES[size])
     return images / (used if per_cpu else float(done[2]))
+
+
+def fill(contender: Contender, size: str) -> None:
+    """Request every image once, and the first one again, so that caches are full.
+
+    Raises ``RuntimeError`` if an answer has another status or length than it should, or the last one is not from the
+    cache.
+    """
+    address = urlsplit(contender.prefix)
+    connection = http.client.HTTPConnection(address.netloc, timeout=60)
+    for number in (*range(1 if contender.body else COUNTS[size]), 0):
+        path = address.path if contender.body else f"{address.path}{size}-{number}{contender.suffix}"
+        connection.request("POST" if contender.body else "GET", path, contender.body or None, dict(contender.headers))
+        answer = connection.getresponse()
+        body = answer.read()
+        is_image = answer.status == http.HTTPStatus.OK and answer.headers.get_content_maintype() == "image"
+        if answer.status != contender.status or (is_image and len(body) != SIZES[size]):
+            raise RuntimeError(f"{contender.prefix} {path}: {answer.status}, {len(body)} bytes")
+    last = (answer.headers.get_all("Cache-Status") or [""])[-1]
+    if contender.cache_status not in last:
+        raise RuntimeError(f"{contender.prefix} {path}: not from the cache, but {last}")
+    connection.close()
+
+
+def _script(contender: Contender, path: str, size: str) -> str:
+    headers = ", ".join(f"[{json.dumps(name)}] = {json.dumps(value)}" for name, value in contender.headers.items())
+    if contender.body:
+        return _POST.format(path=path, headers=headers, body=contender.body)
+    return _SCRIPT.format(path=f"{path}{size}-", count=COUNTS[size], suffix=contender.suffix, headers=headers)

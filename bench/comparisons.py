@@ -1,0 +1,63 @@
+"""What is compared with what, and the least ratio of the gateway's rate to the other one's, where there is a goal."""
+
+from dataclasses import dataclass
+
+_SIZES = ("4k", "100k", "1m", "10m")
+STARTS = "start"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A mode of the gateway, an image size, the server to compare with, and the least ratio (None: no goal)."""
+
+    mode: str
+    size: str
+    baseline: str
+    goal: float | None = None
+
+    @property
+    def unit(self) -> str:
+        """``requests/s``, ``images/s`` (several a request), or ``s``, of which less is better."""
+        return {STARTS: "s", "batch": "images/s"}.get(self.mode, "requests/s")
+
+
+COMPARISONS = [
+    Comparison("stream", "4k", "bare relay", 0.85),
+    Comparison("stream", "100k", "bare relay", 0.9),
+    Comparison("stream", "1m", "nginx", 0.9),
+    Comparison("stream", "10m", "nginx", 1.0),
+    Comparison("memory", "4k", "bare bytes", 0.7),
+    Comparison("memory", "100k", "nginx", 1.0),
+    Comparison("memory", "1m", "nginx", 2.0),
+    Comparison("redirect", "4k", "bare 302", 0.7),
+    Comparison("variant", "4k", "memory", 0.9),
+    Comparison("variant", "100k", "memory", 0.95),
+    Comparison("304", "4k", "bare 304"),
+    # the goal is 12,000 warm /url a second on a machine that answers 17,900 redirects
+    Comparison("url", "4k", "redirect", 0.67),
+    Comparison("batch", "4k", "url"),
+    *(Comparison("accel", size, "nginx") for size in _SIZES),
+    *(Comparison("accel cache", size, "nginx cache") for size in _SIZES),
+    *(Comparison("front cache", size, "nginx cache") for size in _SIZES),
+    Comparison(STARTS, "", "bare start"),
+]
+
+# Beside nginx-s3-gateway, if its rendered configuration is given: without its cache, and with it.
+_S3_GOALS: list[tuple[str, str, tuple[float | None, ...]]] = [
+    ("stream", "s3-gateway", (0.9, 1.0, 2.0, 2.0)),
+    ("accel", "s3-gateway", (None, None, None, None)),
+    ("memory", "s3-gateway cache", (1.4, 1.1, 1.8, 1.8)),
+    ("accel cache", "s3-gateway cache", (0.7, 0.7, None, None)),
+    ("front cache", "s3-gateway cache", (1.0, 1.0, 1.0, 1.0)),
+]
+
+
+def chosen(only: str, s3_gateways: set[str]) -> list[Comparison]:
+    """Return the comparisons whose mode contains ``only``, with those of the given ones of nginx-s3-gateway."""
+    with_s3 = [
+        Comparison(mode, size, baseline, goal)
+        for mode, baseline, goals in _S3_GOALS
+        if baseline in s3_gateways
+        for size, goal in zip(_SIZES, goals, strict=True)
+    ]
+    return [one for one in COMPARISONS + with_s3 if only in one.mode]

@@ -1,0 +1,107 @@
+"""What the measured servers stand before: an origin with files on the client's core, a Redis and a Postgres."""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.processes import CLIENT_CORE, SERVER_CORE, free_port, nginx, pinned
+from gateway.dev.database import ImageRow, ImagesTable
+from gateway.dev.postgres_server import PostgresServer
+from gateway.dev.redis_server import RedisServer
+
+BUCKET = "bench-1250000000"
+SIZES = {"4k": 4_096, "100k": 100_000, "1m": 1_000_000, "10m": 10_000_000}
+COUNTS = {
+    "4k": 64,
+    "100k": 64,
+    "1m": 64,
+    "10m": 40,
+}  # more than the connections of wrk, so that no two request the same image at once
+_MODIFIED = 1_700_000_000  # seconds since 1970, of each file
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The running servers: address and process of the origin, Redis, Postgres, and the ids of all images."""
+
+    folder: Path
+    origin: str
+    origin_pid: int
+    redis_url: str
+    dsn: str
+    names: list[str]
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A running gateway: host and port, its admin address, and its process."""
+
+    address: str
+    admin: str
+    pid: int
+
+
+def etag(size: str) -> str:
+    """Return the ``ETag`` of the origin's images of this size (nginx: modified at, and length)."""
+    return f'"{_MODIFIED:x}-{SIZES[size]:x}"'
+
+
+def make_images(folder: Path) -> list[str]:
+    """Create files of every size; return their names."""
+    folder.mkdir()
+    names = []
+    for size, length in SIZES.items():
+        for number in range(COUNTS[size]):
+            name = f"{size}-{number}"
+            (folder / name).write_bytes(os.urandom(1024) * (length // 1024) + bytes(length % 1024))
+            os.utime(folder / name, (_MODIFIED, _MODIFIED))
+            names.append(name)
+    return names
+
+
+@contextlib.contextmanager
+def running_stack(folder: Path, origin_port: int | None = None) -> Iterator[Stack]:
+    """Run the origin, Redis and Postgres with a row for each image.
+
+    The origin serves each file as ``/NAME`` and, for clients that write S3 paths, as ``/BUCKET/NAME``.
+    """
+    names = make_images(folder / "images")
+    folder.chmod(0o755)
+    origin = f"http://127.0.0.1:{origin_port or free_port()}"
+    files = f"listen {origin[7:]}; root {folder}/images; location /{BUCKET}/ {{ alias {folder}/images/; }}"
+    with contextlib.ExitStack() as stack:
+        pid = stack.enter_context(nginx(folder, "origin", CLIENT_CORE, f"server {{ {files} }}", f"{origin}/4k-0"))
+        redis = stack.enter_context(RedisServer(folder / "redis", ephemeral=True))
+        postgres = stack.enter_context(PostgresServer(folder / "postgres", ephemeral=True))
+        table = ImagesTable(postgres.dsn)
+        table.create()
+        table.put([ImageRow(name, None, name, content_type="image/png", public=True) for name in names])
+        yield Stack(folder, origin, pid, redis.url, postgres.dsn, names)
+
+
+@contextlib.contextmanager
+def gateway(
+    stack: Stack, name: str, image_proxy: Mapping[str, object], *, ready: str = "/healthz", pause: float = 0.05
+) -> Iterator[Gateway]:
+    """Run a gateway on the servers' core until the address ``ready`` answers (``/readyz``: all dependencies do)."""
+    public, admin = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    settings = {
+        "server": {"host": "127.0.0.1", "port": int(public.rpartition(":")[2])},
+        "admin": {"port": int(admin.rpartition(":")[2])},
+        "redis": {"url": stack.redis_url},
+        "postgres": {"dsn": stack.dsn},
+        "cos": {"secret_id": "id", "secret_key": "key", "bucket": BUCKET, "scheme": "http", "domain": stack.origin[7:]},
+        "image_proxy": dict(image_proxy),
+        "image_styles": {"card": {}},
+        "logging": {"level": "warning"},
+    }
+    configuration = stack.folder / f"{name}.yaml"
+    configuration.write_text(json.dumps(settings))  # JSON is also YAML
+    command = (sys.executable, "-m", "gateway", "serve", "--config", str(configuration))
+    url = f"http://{admin if ready == '/readyz' else public}{ready}"
+    with pinned(SERVER_CORE, *command, ready=url, pause=pause) as pid:
+        yield Gateway(public, admin, pid)

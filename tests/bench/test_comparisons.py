@@ -1,0 +1,31 @@
+"""Which servers a run compares."""
+
+from bench.comparisons import chosen
+
+EIGHT = {
+    ("stream", "4k", "bare relay", 0.85),
+    ("stream", "100k", "bare relay", 0.9),
+    ("stream", "1m", "nginx", 0.9),
+    ("stream", "10m", "nginx", 1.0),
+    ("memory", "4k", "bare bytes", 0.7),
+    ("memory", "100k", "nginx", 1.0),
+    ("memory", "1m", "nginx", 2.0),
+    ("redirect", "4k", "bare 302", 0.7),
+}
+
+
+def test_the_default_run_keeps_its_eight_ratios() -> None:
+    assert {(one.mode, one.size, one.baseline, one.goal) for one in chosen("", set())} >= EIGHT
+
+
+def test_modes_are_chosen_by_a_part_of_their_name() -> None:
+    assert {one.mode for one in chosen("accel", set())} == {"accel", "accel cache"}
+    assert not chosen("nothing", set())
+
+
+def test_the_s3_gateway_is_compared_with_and_without_its_cache() -> None:
+    without = chosen("", {"s3-gateway"})
+    assert {one.mode for one in without if one.baseline == "s3-gateway"} == {"stream", "accel"}
+    assert not [one for one in without if one.baseline == "s3-gateway cache"]
+    cached = [one for one in chosen("front cache", {"s3-gateway cache"}) if one.baseline == "s3-gateway cache"]
+    assert [(one.size, one.goal) for one in cached] == [("4k", 1.0), ("100k", 1.0), ("1m", 1.0), ("10m", 1.0)]

@@ -1,0 +1,72 @@
+"""The picture of a benchmark."""
+
+import re
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from bench.picture import svg
+from tests.bench.runs import CACHED, RESULTS, RUN, STARTED, STREAMED
+
+_SVG = "{http://www.w3.org/2000/svg}"
+
+
+def elements(picture: str, name: str, kind: str) -> list[ET.Element]:
+    """Return the elements of a name whose class contains a word."""
+    found = ET.fromstring(picture).iter(f"{_SVG}{name}")  # noqa: S314 - written by this project
+    return [one for one in found if kind in one.get("class", "").split()]
+
+
+def test_each_result_has_a_bar_and_its_numbers() -> None:
+    picture = svg(RUN, RESULTS)
+    bars = elements(picture, "rect", "own") + elements(picture, "rect", "below")
+    assert len(bars) == len(RESULTS)
+    texts = [one.text for one in elements(picture, "text", "note")]
+    assert "0.80 · 800/s · bare relay 1,000/s" in texts
+    assert "0.33 · 1.50 s · bare start 0.50 s" in texts
+    assert [one.text for one in elements(picture, "text", "name")] == ["stream 4k", "front cache 10m", "start"]
+
+
+def test_a_bar_is_as_long_as_its_ratio() -> None:
+    picture = svg(RUN, [replace(STREAMED, rounds=(rate,) * 3) for rate in (500.0, 1000.0)])
+    (short,), (long,) = elements(picture, "rect", "below"), elements(picture, "rect", "own")
+    assert float(long.attrib["width"]) == pytest.approx(2 * float(short.attrib["width"]), abs=0.2)
+    (even,) = elements(picture, "line", "even")
+    assert float(even.attrib["x1"]) == pytest.approx(float(long.attrib["x"]) + float(long.attrib["width"]), abs=0.2)
+
+
+def test_a_goal_is_marked_where_its_ratio_is() -> None:
+    picture = svg(RUN, [replace(STREAMED, rounds=(850.0,) * 3), CACHED])
+    (mark,) = elements(picture, "line", "goal")
+    bar = elements(picture, "rect", "own")[0]
+    assert float(mark.attrib["x1"]) == pytest.approx(float(bar.attrib["x"]) + float(bar.attrib["width"]), abs=0.2)
+
+
+def test_a_bar_beyond_the_scale_ends_there_and_says_so() -> None:
+    assert len(elements(svg(RUN, [CACHED]), "text", "beyond")) == 1
+    assert not elements(svg(RUN, [STARTED]), "text", "beyond")
+    width = float(ET.fromstring(svg(RUN, [CACHED])).get("viewBox", "").split()[2])  # noqa: S314 - as above
+    for bar in elements(svg(RUN, RESULTS), "rect", "own"):
+        assert float(bar.attrib["x"]) + float(bar.attrib["width"]) < width
+
+
+def test_the_picture_has_colours_for_light_and_dark() -> None:
+    light, _, dark = svg(RUN, RESULTS).partition("prefers-color-scheme: dark")
+    for kind in ("page", "own", "below", "goal", "name", "note", "title"):
+        assert re.search(rf"\.{kind}\b[^{{]*{{[^}}]*#", light), kind
+        assert re.search(rf"\.{kind}\b[^{{]*{{[^}}]*#", dark), kind
+
+
+def test_the_picture_names_the_machine_and_the_method() -> None:
+    picture = svg(RUN, RESULTS)
+    assert ET.fromstring(picture).findtext(f"{_SVG}title")  # noqa: S314 - as above
+    assert "A &lt;fast&gt; &amp; quiet processor" in picture
+    assert "3 rounds of 2 s" in picture
+    assert "processor time" not in picture
+    assert "a second of processor time" in svg(replace(RUN, per_cpu=True), RESULTS)
+
+
+def test_without_results_there_is_no_picture() -> None:
+    with pytest.raises(ValueError, match="no results"):
+        svg(RUN, [])
