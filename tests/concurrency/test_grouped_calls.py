@@ -178,7 +178,7 @@ async def test_a_key_that_all_callers_have_left_is_dropped_before_it_starts(
 async def test_a_cancelled_call_for_many_keys_leaves_all_of_them(calls: GroupedCalls[str, str], work: Work) -> None:
     first = call(calls, "a")
     await started()
-    leaver, stayer = asyncio.create_task(calls.run_many("bc")), call(calls, "c")
+    leaver, stayer = asyncio.create_task(calls.run_many("bcd")), call(calls, "c")
     await started()
     leaver.cancel()
     await asyncio.gather(leaver, return_exceptions=True)
