@@ -103,6 +103,8 @@ class Explainer:
         delivery["rendition"] = image.rendition or "the original"
         if chosen.version not in (None, record.version_token):
             delivery["version"] = f"another one: the client is redirected to v={record.version_token}"
+        if errors and "headers" in delivery:
+            sections["delivery"] = {"applies": "once the verdict is mended: now an error is sent", **delivery}
         explanation.verdict = self._refused(errors, caller) if errors else self._served(asked, delivery)
         sections["kept"] = nothing_kept() if errors else self._kept(image, policy, delivery)
         if variants := await self.steps.variants.facts(image_id):

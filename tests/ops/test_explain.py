@@ -195,6 +195,7 @@ async def test_who_asks_and_why_not(
     assert reason in data["caller"]["why"]
     assert reason in data["verdict"]["reason"] or status == 200
     assert data["kept"]["cdn"].startswith("nothing")
+    assert ("applies" in data["delivery"]) == (status != 200), "the headers of the image are not what this caller gets"
     request = {"Authorization": f"Bearer {headers['X-Explain-Token']}"} if "X-Explain-Token" in headers else {}
     address = headers.get("X-Explain-Link", "/i/cat").removeprefix("https://images.example").replace("dog", "cat")
     user = query.partition("=")[2]
