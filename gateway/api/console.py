@@ -105,6 +105,7 @@ def _observations(app: web.Application, report: Report) -> Observations:
         clock_difference=app[CLOCK].observed_offset,
         credentials_left=min(credentials, default=None),
         trigger_installed=gauge_value(metrics.change_trigger_installed),
+        reload_successful=gauge_value(metrics.config_last_reload_successful),
         renewal_lag=gauge_value(metrics.refresh_lag),
         dead=gauge_value(metrics.refresh_dead),
     )

@@ -41,6 +41,7 @@ class Observations:
     clock_difference: float
     credentials_left: float | None
     trigger_installed: float
+    reload_successful: float
     renewal_lag: float
     dead: float
 
@@ -80,6 +81,8 @@ def _of_state(seen: Observations) -> Iterable[Symptom]:
             yield Symptom("credentials_ended", "bad")
     if seen.trigger_installed == 0:
         yield Symptom("trigger_missing", "warning")
+    if seen.reload_successful == 0:
+        yield Symptom("reload_refused", "warning")
     if seen.renewal_lag > _LATE:
         yield Symptom("renewals_late", "warning", {"seconds": round(seen.renewal_lag)})
     if not math.isnan(seen.dead) and seen.dead > 0:

@@ -16,6 +16,7 @@ WELL = Observations(
     clock_difference=0.4,
     credentials_left=None,
     trigger_installed=NAN,
+    reload_successful=1,
     renewal_lag=0,
     dead=0,
 )
@@ -44,6 +45,7 @@ def test_a_gateway_that_is_well_has_none() -> None:
         ),
         ({"credentials_left": 0.0, "checks": {"credentials": "down"}}, Symptom("credentials_ended", "bad")),
         ({"trigger_installed": 0.0}, Symptom("trigger_missing", "warning")),
+        ({"reload_successful": 0.0}, Symptom("reload_refused", "warning")),
         ({"renewal_lag": 61.0}, Symptom("renewals_late", "warning", {"seconds": 61})),
         ({"dead": 3.0}, Symptom("renewals_dead", "warning", {"count": 3})),
         (

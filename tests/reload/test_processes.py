@@ -166,6 +166,9 @@ async def test_a_wrong_file_is_refused_whole_and_the_line_names_the_key_and_no_v
                 assert "max-age=3600," in answer.headers["Cache-Control"]
             async with session.get(running.admin + "/metrics") as answer:
                 metrics = await answer.text()
+            async with session.get(running.admin + "/api/v1/monitoring/console") as answer:
+                symptoms = [symptom["name"] for symptom in (await answer.json())["data"]["symptoms"]]
+        assert "reload_refused" in symptoms
         assert "image_gateway_config_last_reload_successful 0.0" in metrics
         assert re.search(r"image_gateway_config_last_reload_success_timestamp_seconds 1\.\d+e\+09", metrics)
         config.unlink()
