@@ -1,29 +1,36 @@
 """The command group of ``python -m gateway`` and ``image-gateway``."""
 
+import importlib
 import io
 import sys
+from typing import Final
 
 import click
 
-from gateway.commands.check import check
-from gateway.commands.dev import dev
-from gateway.commands.explain import explain
-from gateway.commands.link import link
-from gateway.commands.queue import queue
-from gateway.commands.serve import serve
-from gateway.commands.sql import sql
-from gateway.commands.url import url
-from gateway.commands.warm import warm
+_COMMANDS: Final = ("check", "dev", "explain", "link", "queue", "serve", "sql", "url", "warm")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Commands that are imported when they are asked for: ``serve`` needs neither rich nor what ``dev`` starts."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is none of this name."""
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"gateway.commands.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="image-gateway")
 def main() -> None:
     """Give every private image in Tencent COS one address that never expires."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files and images may contain any character
-
-
-for command in (serve, dev, check, explain, queue, warm, url, link, sql):
-    main.add_command(command)

@@ -1,14 +1,15 @@
 """The components that requests and commands use, each as a context: opened, stored under its key, closed."""
 
 import asyncio
+import importlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from gateway.access.identity import Authenticator
-from gateway.access.jwks import Jwks, keep_fetching
 from gateway.access.signed_links import SignedLinks
 from gateway.api import app_keys
 from gateway.api.caller import Callers
@@ -45,6 +46,9 @@ from gateway.urls.resolver import UrlResolver
 from gateway.urls.shared_tier import SharedTier
 from gateway.urls.usage_counter import UsageCounter
 
+if TYPE_CHECKING:
+    from gateway.access.jwks import Jwks
+
 logger = logging.getLogger(__name__)
 
 UNKNOWN_TTL = 3.0  # seconds that an id is remembered as unknown; a new image is served within 5 s
@@ -76,6 +80,7 @@ async def tracing(app: web.Application) -> AsyncIterator[None]:
 async def authenticator(app: web.Application) -> AsyncIterator[None]:
     """Identifies users by token, cookie or forwarded header, and fetches the key set that verifies the tokens."""
     access, admin = app[app_keys.SETTINGS].access, app[app_keys.SETTINGS].admin
+    await import_token_libraries(access.jwt)
     async with replaceable(key_set(access.jwt, app[app_keys.METRICS])) as app[app_keys.KEY_SET]:
         app[app_keys.AUTHENTICATOR] = Authenticator(
             access.jwt, admin.token, forwarded_user=access.forwarded_user, keys=app[app_keys.KEY_SET].value
@@ -83,12 +88,20 @@ async def authenticator(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
+async def import_token_libraries(jwt: JwtSettings | None) -> None:
+    """Import what verifies tokens, if they are configured: in a thread, as it reads some hundred files."""
+    if jwt is not None:
+        await asyncio.to_thread(importlib.import_module, "gateway.access.tokens")
+
+
 @asynccontextmanager
-async def key_set(jwt: JwtSettings | None, metrics: Metrics) -> AsyncIterator[Jwks | None]:
+async def key_set(jwt: JwtSettings | None, metrics: Metrics) -> "AsyncIterator[Jwks | None]":
     """Keep fetching the key set of ``access.jwt.jwks_url``; None without it."""
     if jwt is None or jwt.jwks_url is None:
         yield None
         return
+    from gateway.access.jwks import Jwks, keep_fetching  # the libraries for tokens are imported
+
     fetched = Jwks(jwt.algorithms)
     async with keep_fetching(fetched, jwt.jwks_url, metrics):
         yield fetched

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gateway import components
-from gateway.access.jwks import Jwks
+from gateway.access.token_keys import TokenKeys
 from gateway.api import app_keys
 from gateway.api.access_log import LOGGER
 from gateway.image_components import cache_policy
@@ -51,6 +51,7 @@ class _Access:
     async def prepare(self, settings: Settings) -> Change:
         """Fetch the new key set if there is one; refuse a provider that gives none."""
         app, held = self._app, self._app[app_keys.KEY_SET]
+        await components.import_token_libraries(settings.access.jwt)
         if not self._needs_key_set(settings):
             return Change(lambda: self._set(settings, held.value))
         successor = await held.prepare(components.key_set(settings.access.jwt, app[app_keys.METRICS]))
@@ -77,7 +78,7 @@ class _Access:
         old, new = self._app[app_keys.RELOADER].settings.access.jwt, settings.access.jwt
         return (old and (old.jwks_url, old.algorithms)) != (new and (new.jwks_url, new.algorithms))
 
-    def _set(self, settings: Settings, key_set: Jwks | None) -> None:
+    def _set(self, settings: Settings, key_set: TokenKeys | None) -> None:
         app, access = self._app, settings.access
         app[app_keys.AUTHENTICATOR].configure(
             access.jwt, settings.admin.token, forwarded_user=access.forwarded_user, keys=key_set

@@ -1,5 +1,6 @@
 """The group of commands."""
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -16,4 +17,10 @@ def test_every_command_has_a_help_text(name: str) -> None:
 
 
 def test_the_group_lists_its_commands() -> None:
-    assert set(main.commands) == set(EXPECTED)
+    assert main.list_commands(click.Context(main)) == sorted(EXPECTED)
+
+
+def test_a_misspelled_command_is_a_mistake_in_one_line() -> None:
+    result = CliRunner().invoke(main, ["serves"])
+    assert result.exit_code == 2
+    assert "No such command 'serves'" in result.output

@@ -4,15 +4,19 @@ import hmac
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from gateway.access.fields import cookies_of, values_of
 from gateway.access.forwarded import BadForwardedUser, ForwardedUser
 from gateway.access.signed_links import SignedLink
-from gateway.access.tokens import BadToken, ConfiguredKey, TokenKeys, Tokens
+from gateway.access.token_keys import BadToken, TokenKeys
 from gateway.errors import Unauthorized
 from gateway.settings import ForwardedUserSettings, JwtSettings
+
+if TYPE_CHECKING:
+    from gateway.access.tokens import Tokens
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +94,10 @@ class Authenticator:
         self._tokens: Tokens | None = None
         self._cookie: str | None = None
         if jwt_settings is not None:
-            self._tokens = Tokens(jwt_settings, keys if keys is not None else ConfiguredKey(jwt_settings))
+            # Not above: most gateways verify no tokens, and the libraries for that take 9 MiB.
+            from gateway.access import tokens
+
+            self._tokens = tokens.Tokens(jwt_settings, keys if keys is not None else tokens.ConfiguredKey(jwt_settings))
             self._cookie = jwt_settings.cookie
         self._admin_token = admin_token.get_secret_value().encode() if admin_token is not None else None
         self._forwarded = ForwardedUser(forwarded_user) if forwarded_user is not None else None

@@ -1,10 +1,14 @@
-"""JSON Web Tokens, verified by PyJWT with one kind of key and a fixed list of algorithms (RFC 7519, RFC 8725)."""
+"""JSON Web Tokens, verified by PyJWT with one kind of key and a fixed list of algorithms (RFC 7519, RFC 8725).
 
-from typing import Any, Protocol
+Only a gateway with ``access.jwt`` imports this module: PyJWT and cryptography take 9 MiB.
+"""
+
+from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from gateway.access.token_keys import BadToken, TokenKeys
 from gateway.settings import JwtSettings
 
 # By exception of PyJWT; the first class of an exception's ancestry that is listed counts.
@@ -20,18 +24,6 @@ _REASONS: dict[type[BaseException], str] = {
 }
 
 LEEWAY = 30  # seconds that the clocks of the token's issuer and of this machine may differ by
-
-
-class BadToken(Exception):
-    """The token is not valid; the message is for a log and quotes no part of the token."""
-
-
-class TokenKeys(Protocol):
-    """Source of the keys that verify tokens."""
-
-    def key_for(self, token: str) -> Any:
-        """Return the key to verify ``token`` with; raises ``jwt.PyJWTError`` without one."""
-        ...
 
 
 class ConfiguredKey:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from json.encoder import encode_basestring_ascii as _quote
 from typing import Final, TextIO
 
-from gateway.ops.logs import redact
+from gateway.ops.log_format import redact
 
 LOGGER: Final = "gateway.access"
 _FLUSH_AFTER: Final = 0.2  # seconds that a line waits for others

@@ -1,11 +1,11 @@
 """The keys under which the application holds its components."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from gateway.access.identity import Authenticator
-from gateway.access.jwks import Jwks
 from gateway.access.signed_links import SignedLinks
 from gateway.api.access_log import AccessLog
 from gateway.api.authorized_lookup import AuthorizedLookup
@@ -60,6 +60,9 @@ from gateway.urls.resolver import UrlResolver
 from gateway.urls.shared_tier import SharedTier
 from gateway.urls.usage_counter import UsageCounter
 
+if TYPE_CHECKING:  # imported where it is used, if tokens are configured
+    from gateway.access.jwks import Jwks
+
 # What the process started with. ``RELOADER`` has the settings in use.
 SETTINGS = web.AppKey("settings", Settings)
 # Reads the sources of the settings anew; absent where there is nothing to reload.
@@ -73,7 +76,7 @@ LIFETIME = web.AppKey("lifetime", Lifetime)
 HOSTS = web.AppKey("hosts", Hosts)
 SIGNER = web.AppKey("signer", Signer)
 PUBLIC_URLS = web.AppKey("public_urls", PublicUrls)
-KEY_SET = web.AppKey("key_set", Replaceable[Jwks | None])
+KEY_SET: "web.AppKey[Replaceable[Jwks | None]]" = web.AppKey("key_set", Replaceable)
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 SIGNED_LINKS = web.AppKey("signed_links", SignedLinks)
 CALLERS = web.AppKey("callers", Callers)

@@ -27,7 +27,7 @@ from gateway.api.json_responses import success
 from gateway.errors import InvalidRequest
 from gateway.metrics.history import gauge_value
 from gateway.ops.health import Report
-from gateway.ops.logs import redact
+from gateway.ops.log_format import redact
 from gateway.ops.symptoms import Observations, symptoms
 from gateway.presign.credentials.rotation import RotatingCredentials
 from gateway.redis_store.guarded_client import CacheUnavailable

@@ -19,7 +19,8 @@ from gateway.app import opened_components
 from gateway.catalog.inspection import hear_notification, inspect_database
 from gateway.catalog.record import ImageRecord
 from gateway.commands.deep_check import DeepOptions, print_probes
-from gateway.commands.shared import FAILED, OutputConsole, config_option, settings_from
+from gateway.commands.output_console import OutputConsole
+from gateway.commands.shared import FAILED, config_option, settings_from
 from gateway.delivery.fallback_picture import FallbackPicture, UnusablePicture
 from gateway.errors import CredentialsExpired
 from gateway.ops.check_cos import CosCheck

@@ -6,7 +6,7 @@ import click
 
 from gateway.api import app_keys
 from gateway.app import opened_components
-from gateway.commands.shared import OutputConsole
+from gateway.commands.output_console import OutputConsole
 from gateway.errors import GatewayError
 from gateway.ops.deep.probe import Subject, Verdict
 from gateway.ops.deep.run import as_line, run_probes

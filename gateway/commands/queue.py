@@ -13,7 +13,8 @@ from rich.text import Text
 
 from gateway.api.app_keys import PURGE_QUEUE, REFRESH_QUEUE
 from gateway.app import opened_components
-from gateway.commands.shared import OutputConsole, config_option, run_or_explain, settings_from
+from gateway.commands.output_console import OutputConsole
+from gateway.commands.shared import config_option, run_or_explain, settings_from
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.refresh_queue import RefreshQueue

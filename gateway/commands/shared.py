@@ -1,8 +1,7 @@
-"""What several commands use: the ``--config`` option, exit codes, one-line errors, the console."""
+"""What several commands use: the ``--config`` option, exit codes, one-line errors."""
 
 import asyncio
 import logging
-import os
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any, NoReturn
 
 import click
 from aiohttp import web
-from rich.console import Console
 
 from gateway.api.app_keys import CATALOG
 from gateway.catalog.image_id import parse_image_id
@@ -60,18 +58,3 @@ async def active_record(app: web.Application, image_id: str) -> ImageRecord:
     if record is None:
         raise click.ClickException("there is no such image, or it is not active")
     return record
-
-
-class OutputConsole(Console):
-    """Standard output whose reader may close it early (``check | head -1``).
-
-    rich raises ``SystemExit`` on a broken pipe, which prints a traceback inside ``asyncio.run``. This console drops
-    the rest of the output instead, and the command ends with its own exit code.
-    """
-
-    def on_broken_pipe(self) -> None:
-        """Drop the remaining output, including what the interpreter flushes on exit."""
-        self.quiet = True
-        devnull = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(devnull, sys.stdout.fileno())
-        os.close(devnull)

@@ -1,26 +1,15 @@
-"""Log lines as JSON or for a console, with the request id and without credentials."""
+"""Where the log of the process goes, in which format, and what is kept out of it."""
 
 import logging
-import re
 import sys
 import time
 from collections.abc import Callable
 from typing import TextIO
 
-import structlog
 from aiohttp.http_exceptions import HttpProcessingError
-from structlog.typing import EventDict, WrappedLogger
 
-from gateway.delivery.request_context import current_request_id
+from gateway.ops.log_format import ConsoleFormatter, JsonFormatter
 from gateway.settings import LoggingSettings
-
-# Presigned URLs and tokens are credentials until they expire (aws/aws-sdk-java-v2#7388).
-_SECRETS = re.compile(r"((?:q-signature|q-ak|sign|sig|x-cos-security-token)=|Bearer )[^&\s\"'\\]+", re.IGNORECASE)
-
-
-def redact(text: str) -> str:
-    """Return ``text`` with the values of signatures and tokens replaced by ``***``."""
-    return _SECRETS.sub(r"\1***", text)
 
 
 def configure_logging(settings: LoggingSettings, stream: TextIO | None = None, *, level: int | None = None) -> None:
@@ -29,28 +18,12 @@ def configure_logging(settings: LoggingSettings, stream: TextIO | None = None, *
     ``level``: another one than the configured.
     """
     stream = stream if stream is not None else sys.stderr
-    shared: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _add_request_id,
-    ]
-    renderers: list[structlog.typing.Processor]
-    if settings.format == "json":
-        renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    else:
-        renderers = [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers, _redact_line],
-        )
-    )
+    handler.setFormatter(JsonFormatter() if settings.format == "json" else ConsoleFormatter(colours=stream.isatty()))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper() if level is None else level)
-    # Below WARNING, the SDK logs the strings it signs, and urllib3 the URLs it requests.
+    # Below WARNING, the SDK would log the strings it signs, and urllib3 logs the URLs it requests.
     for library in ("qcloud_cos", "urllib3", "asyncio"):
         logging.getLogger(library).setLevel(logging.WARNING)
     malformed = logging.getLogger("aiohttp.server")
@@ -86,16 +59,3 @@ class MalformedRequestFilter(logging.Filter):
         record.exc_info = record.exc_text = None
         self._next, self._suppressed = now + self._interval, 0
         return True
-
-
-def _add_request_id(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    del logger, method
-    request_id = current_request_id.get()
-    if request_id:
-        event["request_id"] = request_id
-    return event
-
-
-def _redact_line(logger: WrappedLogger, method: str, line: object) -> str:
-    del logger, method
-    return redact(str(line))

@@ -1,8 +1,8 @@
 """The signer of presigned COS URLs: signing opens no socket and takes microseconds.
 
-The algorithm is COS document 7778 ("Request Signature", version 5). ``qcloud_cos`` gives the hosts but does not
-sign: it can neither round its start time nor put a security token into a presigned URL
-(tencentyun/cos-python-sdk-v5#162). Tests compare both over generated keys, parameters, hosts and times.
+The algorithm is COS document 7778 ("Request Signature", version 5). ``qcloud_cos`` does not sign: it can neither round
+its start time nor put a security token into a presigned URL (tencentyun/cos-python-sdk-v5#162). Tests compare both over
+generated keys, parameters, hosts and times.
 """
 
 import hashlib

@@ -3,11 +3,6 @@
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import Field, SecretStr, model_validator
 
 from gateway.ip_address import is_loopback
@@ -17,7 +12,6 @@ Hmac = Literal["HS256", "HS384", "HS512"]
 Asymmetric = Literal["RS256", "ES256", "EdDSA"]
 _HMAC = ("HS256", "HS384", "HS512")
 _ASYMMETRIC = ("RS256", "ES256", "EdDSA")
-_MIN_RSA_BITS = 2048
 
 
 class JwtSettings(Section):
@@ -56,7 +50,9 @@ class JwtSettings(Section):
         if self.secret is not None:
             return _HMAC
         if self.public_key is not None:
-            return (_algorithm_of(self.public_key),)
+            from gateway.settings.public_key import algorithm_of  # not above: it imports cryptography, 9 MiB
+
+            return (algorithm_of(self.public_key),)
         if not _is_trustworthy_address(self.jwks_url or ""):
             raise ValueError("jwks_url must be an https address without a password; http is for this machine alone")
         return _ASYMMETRIC
@@ -73,23 +69,6 @@ class JwtSettings(Section):
         needed = max(int(algorithm.removeprefix("HS")) // 8 for algorithm in self.algorithms)
         if len(secret.encode()) < needed:
             raise ValueError(f"secret must be at least {needed} bytes for these algorithms (RFC 7518 section 3.2)")
-
-
-def _algorithm_of(pem: str) -> str:
-    """Return the algorithm that this public key verifies; raise ``ValueError`` if the gateway supports none."""
-    try:
-        key = load_pem_public_key(pem.encode())
-    except (ValueError, UnsupportedAlgorithm):
-        raise ValueError("public_key is not a public key in PEM (-----BEGIN PUBLIC KEY-----)") from None
-    match key:
-        case RSAPublicKey() if key.key_size >= _MIN_RSA_BITS:  # RFC 7518 section 3.3
-            return "RS256"
-        case EllipticCurvePublicKey() if isinstance(key.curve, SECP256R1):
-            return "ES256"
-        case Ed25519PublicKey():
-            return "EdDSA"
-        case _:
-            raise ValueError("public_key must be RSA of 2048 bits or more, EC P-256 or Ed25519")
 
 
 def _is_trustworthy_address(url: str) -> bool:

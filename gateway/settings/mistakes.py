@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import date
-from difflib import get_close_matches
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -55,6 +54,8 @@ def on_one_line(part: int | str) -> str:
 
 def suggestion(name: str, model: type[BaseModel] | None) -> str:
     """Return "did you mean" with the key most similar to ``name``, in brackets; empty if none is similar."""
+    from difflib import get_close_matches  # not above: a valid configuration needs no suggestion, and it takes 1 MiB
+
     close = get_close_matches(name, model.model_fields if model is not None else (), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 

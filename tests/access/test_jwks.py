@@ -13,7 +13,8 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, generate_private_key
 
 from gateway.access.jwks import Jwks, JwksUnavailable, keep_fetching
-from gateway.access.tokens import BadToken, Tokens
+from gateway.access.token_keys import BadToken
+from gateway.access.tokens import Tokens
 from gateway.metrics.collectors import Metrics
 from gateway.settings import JwtSettings
 from tests.access.credentials import (

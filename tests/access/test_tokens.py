@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pydantic import ValidationError
 
 from gateway.access.identity import ANONYMOUS, Authenticator, Caller
-from gateway.access.tokens import BadToken, ConfiguredKey, Tokens
+from gateway.access.token_keys import BadToken
+from gateway.access.tokens import ConfiguredKey, Tokens
 from gateway.settings import JwtSettings
 from gateway.settings.sources import SettingsError, load_settings
 from tests.access.credentials import (

@@ -55,13 +55,13 @@ def test_the_image_starts_the_gateway_without_a_shell() -> None:
     (entrypoint,), (command,) = in_last_stage("ENTRYPOINT"), in_last_stage("CMD")
     assert json.loads(entrypoint) == ["python", "-m", "gateway"]
     name, *arguments = json.loads(command)
-    context = cli.main.commands[name].make_context(name, arguments, parent=_group())
-    assert context.params == {"config": Path("/etc/image-gateway/gateway.yaml")}
+    context = _command(name).make_context(name, arguments, parent=_group())
+    assert context.params["config"] == Path("/etc/image-gateway/gateway.yaml")
 
 
 def test_the_image_can_run_without_a_configuration_file() -> None:
     assert "image-gateway serve\n" in read("Dockerfile")
-    assert cli.main.commands["serve"].make_context("serve", [], parent=_group()).params == {"config": None}
+    assert _command("serve").make_context("serve", [], parent=_group()).params["config"] is None
 
 
 def test_the_health_check_of_the_image_asks_the_admin_port() -> None:
@@ -92,3 +92,9 @@ def test_the_build_context_holds_only_the_files_that_the_build_copies() -> None:
 def _group() -> click.Context:
     """The context of the group; a command that is parsed without it keeps click's default names of the help option."""
     return click.Context(cli.main, info_name="main", **cli.main.context_settings)
+
+
+def _command(name: str) -> click.Command:
+    command = cli.main.get_command(_group(), name)
+    assert command is not None
+    return command

