@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--gateway-us", type=float, default=175, help="microseconds of a gateway for each renewal")
     parser.add_argument("--redis-us", type=float, default=68)
     parser.add_argument("--postgres-us", type=float, default=13)
-    parser.add_argument("--bytes", type=float, default=1100, help="of Redis for each URL")
+    parser.add_argument("--bytes", type=float, default=858, help="of Redis for each URL")
     options = parser.parse_args()
     costs = Costs(options.gateway_us / 1e6, options.redis_us / 1e6, options.postgres_us / 1e6, options.bytes)
     for images in options.images:
