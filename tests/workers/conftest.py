@@ -58,8 +58,15 @@ async def start_workers(config: Callable[..., Path]) -> AsyncIterator[StartWorke
 
 def workers_of(parent: GatewayProcess) -> list[int]:
     """Return the process ids of the workers, the oldest first."""
-    children = psutil.Process(parent.process.pid).children()
-    return [child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE]
+    return [child.pid for child in psutil.Process(parent.process.pid).children() if is_running(child.pid)]
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process has not ended."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def kill(pid: int, signum: signal.Signals = signal.SIGKILL) -> None:

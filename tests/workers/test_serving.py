@@ -21,7 +21,7 @@ from tests.conftest import BUCKET, Images
 from tests.direct_clients import direct_clients
 from tests.processes import ready, run_gateway
 from tests.waiting import until
-from tests.workers.conftest import STARTED, StartWorkers, get_json, kill, workers_of
+from tests.workers.conftest import STARTED, StartWorkers, get_json, is_running, kill, workers_of
 
 pytestmark = pytest.mark.timeout(300)  # several processes start, on a machine that may be busy
 
@@ -136,14 +136,6 @@ async def test_workers_end_when_their_parent_is_killed(start_workers: StartWorke
     pids = workers_of(running)
     running.process.kill()
     await until(lambda: not any(map(is_running, pids)), seconds=STARTED, what="the end of the workers")
-
-
-def is_running(pid: int) -> bool:
-    """Whether the process has not ended."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 async def test_a_mistake_in_the_configuration_ends_it_at_once(config: Callable[..., Path]) -> None:
