@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 import redis
-from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import Browser, Page, Request, Route, expect
 
 from gateway.api import app_keys
 from gateway.metrics.history import History
 from gateway.presign.signed_image import ImageVariant
 from tests.conftest import ADMIN_TOKEN, BUCKET, Images, RunningGateway, StartGateway
+from tests.waiting import until
 from tests.web.conftest import on_one_loop
 from tests.web.test_looks import AXE
 
@@ -491,3 +492,38 @@ async def test_a_hidden_page_does_not_poll(console: ConsolePage, gateway: Runnin
     before = len(polls)
     await console.page.clock.run_for(30_000)
     assert (len(polls) == before) is hidden
+
+
+async def test_the_page_polls_every_five_seconds_and_holds_no_request_open(
+    console: ConsolePage, gateway: RunningGateway
+) -> None:
+    """An open stream would hold the drain of the gateway."""
+    polls = 0
+    running: set[Request] = set()
+
+    def begins(request: Request) -> None:
+        nonlocal polls
+        polls += "/monitoring/console" in request.url
+        running.add(request)
+
+    def ends(request: Request) -> None:
+        running.discard(request)
+
+    console.page.on("request", begins)
+    console.page.on("requestfinished", ends)
+    console.page.on("requestfailed", ends)
+    await console.page.clock.install(time=0)
+    await console.page.clock.pause_at(1)  # seconds; the page's clock stands still from here
+    await console.open(gateway)
+    await until(lambda: polls == 1 and not running)
+    await console.page.clock.run_for(4_900)
+    assert polls == 1
+    await console.page.clock.run_for(200)
+    await until(lambda: polls == 2 and not running)
+
+
+async def test_the_token_is_kept_for_the_tab_alone(console: ConsolePage, gateway: RunningGateway) -> None:
+    await console.open(gateway, token=ADMIN_TOKEN)
+    assert await console.page.evaluate("({...sessionStorage})") == {"token": ADMIN_TOKEN}
+    assert await console.page.evaluate("localStorage.length") == 0
+    assert await console.page.context.cookies() == []
