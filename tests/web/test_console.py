@@ -432,7 +432,6 @@ async def test_one_dead_renewal_is_explained_and_tried_again(
     await console.says("Done.")
     await expect(page.locator("#dead tbody tr")).to_have_count(2)
     assert {entry.item for entry in await queue.dead()} == {ImageVariant("a"), ImageVariant("b")}
-    assert await queue.due_at(ImageVariant("a", "card@64.webp")) is not None
 
 
 async def test_the_log_is_switched_images_are_purged_and_the_configuration_has_no_secret(
