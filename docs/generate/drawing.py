@@ -44,7 +44,7 @@ class Box:
 
 
 def picture(title: str, width: int, height: int, parts: Iterable[str]) -> str:
-    """Return the SVG; ``title`` is its text for who does not see it."""
+    """Return the SVG; ``title`` is its text for screen readers."""
     body = "\n".join(f"  {part}" for part in parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="{title}">\n'

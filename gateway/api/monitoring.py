@@ -152,7 +152,7 @@ async def purge(request: web.Request) -> web.Response:
 
 @admin_only
 async def refresh(request: web.Request) -> web.Response:
-    """Sign and return a new presigned URL, whoever owns the image."""
+    """Sign and return a new presigned URL of any user's image."""
     return await new_url(request.app, parse_image_id(request.match_info["image_id"]))
 
 

@@ -1,4 +1,4 @@
-"""``GET /api/v1/monitoring/preview/{id}``: the bytes of an image for the console, to whoever has the admin token."""
+"""``GET /api/v1/monitoring/preview/{id}``: the bytes of an image for the console; needs the admin token."""
 
 import logging
 from collections.abc import Mapping

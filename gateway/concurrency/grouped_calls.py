@@ -111,7 +111,7 @@ class GroupedCalls(Generic[K, V]):
                 self._start_group()
 
     async def _run_group(self) -> None:
-        # Taken now and not at the start of the task: whoever called since then belongs to this group.
+        # Taken now and not at the start of the task: calls made since then belong to this group.
         group = self._take_waiting()
         holder, loop = asyncio.current_task(), asyncio.get_running_loop()
         timer = loop.call_later(self._hold, self._release, holder)

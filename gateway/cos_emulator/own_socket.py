@@ -1,21 +1,22 @@
 """A service with a socket of its own, beside the emulated buckets."""
 
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
 from aiohttp import web
 
 
-class OwnSocket:
+class OwnSocket(ABC):
     """``async with service`` serves ``app()`` until the block ends; ``requested_port`` 0 is a free port."""
 
     host: str
     requested_port: int
     _runner: web.AppRunner | None = None
 
+    @abstractmethod
     def app(self) -> web.Application:
         """Return the service as an application."""
-        raise NotImplementedError
 
     @property
     def url(self) -> str:

@@ -80,7 +80,7 @@ class PublicUrls:
         self._made.clear()
 
     def _may_become_the_original(self, name: str, record: ImageRecord) -> bool:
-        """Return whether COS may send the original to whoever gets the URL, where it makes no variant."""
+        """Return whether COS may send the original to the holder of the URL, where it makes no variant."""
         if self._renditions.get(name).width is None or self._renditions.originals_for_owner:
             return False
         return record.public or not self._renditions.is_public(name)

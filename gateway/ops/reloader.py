@@ -148,7 +148,7 @@ class Reloader(Generic[S]):
                 for problem in error.problems:
                     logger.error("the configuration is refused, the old one stays: %s", problem)  # noqa: TRY400
                 raise
-            except Exception:
+            except Exception:  # whatever a file or a source of keys raises: counted and logged, then raised
                 self._count(is_success=False)
                 logger.exception("the reload failed, the old configuration stays")
                 raise

@@ -257,7 +257,7 @@ def sign_query(
     """The query string that authorizes ``method`` on ``path`` at ``host`` from ``start`` to ``end`` (Unix seconds).
 
     ``path`` is the decoded path with its slash, ``host`` comes without a port. Only the host header is signed: a
-    signed Range or If-* would bind whoever uses the URL (TencentBlueKing/bk-repo#2954). COS document 7778.
+    signed Range or If-* would bind the user of the URL (TencentBlueKing/bk-repo#2954). COS document 7778.
     """
     key_time = f"{start};{end}"
     signature = _signature(credentials, method, path, host, parameters, key_time)

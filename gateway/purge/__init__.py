@@ -1,1 +1,1 @@
-"""Changes reach the edge: what a changed image is purged by, and the services that are told to purge it."""
+"""Purges of caches in front: the addresses of changed images, and the services that drop them."""

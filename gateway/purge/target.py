@@ -1,4 +1,4 @@
-"""A service that is told to purge images, and the errors that it may answer with."""
+"""The interface of services that purge images, and the errors that they raise."""
 
 from collections.abc import Collection, Sequence
 from typing import Protocol
@@ -27,7 +27,7 @@ class PurgeRefused(Exception):
 
 
 class Target(Protocol):
-    """A service that is told to purge images."""
+    """A service that purges images."""
 
     @property
     def most(self) -> int:

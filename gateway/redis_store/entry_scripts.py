@@ -10,10 +10,10 @@ from typing import Final
 # before it read the row or "", for how many seconds it may be handed out, the word of the variant, and when its renewal
 # is due or "". Returns for each entry 1 if it was kept, else 0.
 #
-# A URL is never replaced by one that ends earlier, whoever signed it: two replicas may write in any order. One that
-# ends later than any can was signed by a clock that ran ahead, and is replaced. A row that was read before its image
-# was dropped is never written after that, also not over the entry of a writer that read the row later: an entry that
-# takes the place of a tombstone carries it behind a line break.
+# A URL is never replaced by one that ends earlier, also if another replica signed it: two replicas may write in any
+# order. One that ends later than any can was signed by a clock that ran ahead, and is replaced. A row that was read
+# before its image was dropped is never written after that, also not over the entry of a writer that read the row later:
+# an entry that takes the place of a tombstone carries it behind a line break.
 KEEP: Final = r"""
 local count, latest, now, index_life = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local used, expiry, queue, attempts = KEYS[count + 1], KEYS[count + 2], KEYS[count + 3], KEYS[count + 4]

@@ -50,7 +50,7 @@ ZoneId = Annotated[str, matches(r"zone-[A-Za-z0-9]{1,60}", "the id of an EdgeOne
 
 
 class PurgeSettings(Section):
-    """The service that is told of changed images: Tencent CDN, EdgeOne, or a webhook, a POST of JSON to ``url``.
+    """The service that purges changed images: Tencent CDN, EdgeOne, or a webhook, a POST of JSON to ``url``.
 
     ``base_urls`` are the addresses under which caches know the gateway. ``per_second`` bounds the requests of all
     replicas together. For ``webhook`` alone: ``url``, and ``token``, sent as a bearer token. For ``tencent_cdn`` and

@@ -17,7 +17,7 @@ Invalidate = Callable[[str | None], None]
 class Invalidation:
     """Invalidates the caches of this process (``add``), the tier in Redis, and the other replicas.
 
-    ``purge`` is told of the images afterwards, for the caches in front; it does not raise.
+    ``purge`` is called with the images afterwards, for the caches in front; it does not raise.
     """
 
     def __init__(

@@ -17,6 +17,7 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, Images
 from tests.processes import GatewayProcess, gateway_process
+from tests.waiting import until
 
 READERS = 40
 IMAGE = SyntheticContent(60_000_000)
@@ -81,11 +82,22 @@ async def test_a_slow_stream_costs_less_than_400_kib(process: GatewayProcess, im
     (await read_a_little("warm")).close()
     before = _resident(process)
     readers = [await read_a_little(f"ten-{number}") for number in range(streams)]
-    await asyncio.sleep(1)  # nothing tells from outside that the buffers are full
-    most = _resident(process)
+    most = await _resident_when_full(process)
     for reader in readers:
         reader.close()
     assert (most - before) / streams < 400 * 1024
+
+
+async def _resident_when_full(process: GatewayProcess) -> int:
+    """Bytes of memory when they no longer grow, which is when everything on the way to the readers is full."""
+    sizes: list[int] = []
+
+    def stands_still() -> bool:
+        sizes.append(_resident(process))
+        return len(sizes) >= 50 and max(sizes[-50:]) == max(sizes[:-49])
+
+    await until(stands_still, seconds=30, what="the end of the growth")
+    return max(sizes)
 
 
 def _resident(process: GatewayProcess) -> int:
