@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway import (
+    access_components,
     background_tasks,
     components,
     diagnostic_components,
@@ -29,7 +30,7 @@ Component = Callable[[web.Application], AsyncIterator[None]]
 
 # What the commands use without serving.
 _COMMAND_COMPONENTS = (
-    components.signed_links,
+    access_components.signed_links,
     components.credentials,
     components.signer,
     components.catalog,
@@ -41,12 +42,12 @@ _COMMAND_COMPONENTS = (
 
 _SERVICE_COMPONENTS = (
     reload_components.reloader,
-    components.tracing,
+    diagnostic_components.tracing,
     image_components.fallback_picture,
     background_tasks.access_log,
-    components.authenticator,
-    components.signed_links,
-    components.callers,
+    access_components.authenticator,
+    access_components.signed_links,
+    access_components.callers,
     components.in_flight,
     components.credentials,
     components.signer,

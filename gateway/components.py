@@ -1,26 +1,18 @@
 """The components that requests and commands use, each as a context: opened, stored under its key, closed."""
 
 import asyncio
-import importlib
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractAsyncContextManager
 
 from aiohttp import web
 
-from gateway.access.identity import Authenticator
-from gateway.access.signed_links import SignedLinks
 from gateway.api import app_keys
-from gateway.api.caller import Callers
-from gateway.api.client_address import ClientAddress
 from gateway.catalog.postgres import CatalogQueryRefused, open_catalog
 from gateway.concurrency.in_flight import InFlight
 from gateway.concurrency.replaceable import replaceable
 from gateway.delivery.public_url import PublicUrls
 from gateway.errors import CatalogUnavailable
-from gateway.metrics.collectors import Metrics
-from gateway.ops.tracing.hooks import Tracing
 from gateway.origin.session import open_origin
 from gateway.presign.cos_clock import CosClock
 from gateway.presign.credentials.by_bucket import BucketCredentials, open_credentials
@@ -38,7 +30,7 @@ from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.replica_store import ReplicaStore
 from gateway.redis_store.url_entries import UrlEntries
 from gateway.redis_store.usage_store import UsageStore
-from gateway.settings import CosSettings, JwtSettings, RedisSettings
+from gateway.settings import CosSettings, RedisSettings
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.new_variants import NewVariants
@@ -46,80 +38,10 @@ from gateway.urls.resolver import UrlResolver
 from gateway.urls.shared_tier import SharedTier
 from gateway.urls.usage_counter import UsageCounter
 
-if TYPE_CHECKING:
-    from gateway.access.jwks import Jwks
-
 logger = logging.getLogger(__name__)
 
 UNKNOWN_TTL = 3.0  # seconds that an id is remembered as unknown; a new image is served within 5 s
 _FIRST_QUERY_TIMEOUT = 2.0  # seconds that a start waits for Postgres
-
-
-async def tracing(app: web.Application) -> AsyncIterator[None]:
-    """Sends spans of requests and of their calls; absent unless ``tracing.enabled``. Raises ``UnusableTracing``."""
-    settings, metrics = app[app_keys.SETTINGS], app[app_keys.METRICS]
-    if not settings.tracing.enabled:
-        yield
-        return
-
-    def load() -> Callable[..., AbstractAsyncContextManager[Tracing]]:
-        from gateway.ops.tracing.exporter import open_tracing  # not above: it needs the packages of the extra `otel`
-
-        return open_tracing
-
-    open_tracing = await asyncio.to_thread(load)  # it reads some hundred files
-    opening = open_tracing(
-        lambda result, spans: metrics.trace_spans.labels(result=result).inc(spans),
-        redis=settings.redis.server(),
-        postgres=settings.postgres.server(),
-    )
-    async with opening as app[app_keys.TRACING]:
-        yield
-
-
-async def authenticator(app: web.Application) -> AsyncIterator[None]:
-    """Identifies users by token, cookie or forwarded header, and fetches the key set that verifies the tokens."""
-    access, admin = app[app_keys.SETTINGS].access, app[app_keys.SETTINGS].admin
-    await import_token_libraries(access.jwt)
-    async with replaceable(key_set(access.jwt, app[app_keys.METRICS])) as app[app_keys.KEY_SET]:
-        app[app_keys.AUTHENTICATOR] = Authenticator(
-            access.jwt, admin.token, forwarded_user=access.forwarded_user, keys=app[app_keys.KEY_SET].value
-        )
-        yield
-
-
-async def import_token_libraries(jwt: JwtSettings | None) -> None:
-    """Import what verifies tokens, if they are configured: in a thread, as it reads some hundred files."""
-    if jwt is not None:
-        await asyncio.to_thread(importlib.import_module, "gateway.access.tokens")
-
-
-@asynccontextmanager
-async def key_set(jwt: JwtSettings | None, metrics: Metrics) -> "AsyncIterator[Jwks | None]":
-    """Keep fetching the key set of ``access.jwt.jwks_url``; None without it."""
-    if jwt is None or jwt.jwks_url is None:
-        yield None
-        return
-    from gateway.access.jwks import Jwks, keep_fetching  # the libraries for tokens are imported
-
-    fetched = Jwks(jwt.algorithms)
-    async with keep_fetching(fetched, jwt.jwks_url, metrics):
-        yield fetched
-
-
-async def signed_links(app: web.Application) -> AsyncIterator[None]:
-    """Signs and verifies links; absent without ``access.signed_links``."""
-    settings = app[app_keys.SETTINGS].access.signed_links
-    if settings is not None:
-        app[app_keys.SIGNED_LINKS] = SignedLinks(settings)
-    yield
-
-
-async def callers(app: web.Application) -> AsyncIterator[None]:
-    """Finds a request's caller and address."""
-    app[app_keys.CALLERS] = Callers(app[app_keys.AUTHENTICATOR], app.get(app_keys.SIGNED_LINKS))
-    app[app_keys.CLIENT_ADDRESS] = ClientAddress(app[app_keys.SETTINGS].server.trusted_proxies)
-    yield
 
 
 async def in_flight(app: web.Application) -> AsyncIterator[None]:

@@ -1,6 +1,8 @@
 """The components that answer why, for operators, as contexts."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 
 from aiohttp import web
 
@@ -12,6 +14,29 @@ from gateway.ops.explain_access import AccessStep
 from gateway.ops.explain_cache import CacheStep
 from gateway.ops.explain_origin import OriginStep
 from gateway.ops.explain_variants import VariantStep
+from gateway.ops.tracing.hooks import Tracing
+
+
+async def tracing(app: web.Application) -> AsyncIterator[None]:
+    """Sends spans of requests and of their calls; absent unless ``tracing.enabled``. Raises ``UnusableTracing``."""
+    settings, metrics = app[app_keys.SETTINGS], app[app_keys.METRICS]
+    if not settings.tracing.enabled:
+        yield
+        return
+
+    def load() -> Callable[..., AbstractAsyncContextManager[Tracing]]:
+        from gateway.ops.tracing.exporter import open_tracing  # not above: it needs the packages of the extra `otel`
+
+        return open_tracing
+
+    open_tracing = await asyncio.to_thread(load)  # it reads some hundred files
+    opening = open_tracing(
+        lambda result, spans: metrics.trace_spans.labels(result=result).inc(spans),
+        redis=settings.redis.server(),
+        postgres=settings.postgres.server(),
+    )
+    async with opening as app[app_keys.TRACING]:
+        yield
 
 
 async def explainer(app: web.Application) -> AsyncIterator[None]:

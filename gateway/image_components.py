@@ -44,7 +44,7 @@ async def descriptions(app: web.Application) -> AsyncIterator[None]:
 
 
 async def on_demand_renewal(app: web.Application) -> AsyncIterator[None]:
-    """Signs new URLs after COS refused one, and for whoever asks for one."""
+    """Signs new URLs after COS refused one, and for callers who ask for one."""
     app[app_keys.ON_DEMAND_RENEWAL] = renewal = OnDemandRenewal(
         app[app_keys.RESOLVER],
         app[app_keys.CATALOG],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway import components
+from gateway import access_components, components
 from gateway.access.token_keys import TokenKeys
 from gateway.api import app_keys
 from gateway.api.access_log import LOGGER
@@ -51,10 +51,10 @@ class _Access:
     async def prepare(self, settings: Settings) -> Change:
         """Fetch the new key set if there is one; refuse a provider that gives none."""
         app, held = self._app, self._app[app_keys.KEY_SET]
-        await components.import_token_libraries(settings.access.jwt)
+        await access_components.import_token_libraries(settings.access.jwt)
         if not self._needs_key_set(settings):
             return Change(lambda: self._set(settings, held.value))
-        successor = await held.prepare(components.key_set(settings.access.jwt, app[app_keys.METRICS]))
+        successor = await held.prepare(access_components.key_set(settings.access.jwt, app[app_keys.METRICS]))
 
         async def discard() -> None:
             await successor.discard()

@@ -59,6 +59,7 @@ SYSTEMD_VARIABLES = ("gateway.ops.service_manager", "gateway.ops.socket_activati
 TRACING_VARIABLES = "gateway.ops.tracing.exporter"
 # The composition and the commands.
 COMPONENTS = (
+    "access_components",
     "components",
     "diagnostic_components",
     "image_components",
@@ -78,6 +79,7 @@ EXEMPT_ROOMS = ("gateway.dev", "gateway.cos_emulator", "gateway.web")
 COMPOSITION = (
     "gateway.app.",
     "gateway.components.",
+    "gateway.access_components.",
     "gateway.diagnostic_components.",
     "gateway.image_components.",
     "gateway.purge_components.",

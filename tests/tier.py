@@ -32,7 +32,7 @@ RENDITIONS = Renditions({"thumb": "imageMogr2/thumbnail/300x300"})
 
 @dataclass
 class Clock:
-    """Time that moves when it is told to; in seconds."""
+    """A clock that tests move by hand; in seconds."""
 
     now: float = float(NOW)
 

@@ -53,7 +53,7 @@ class VariantStep:
         own = [name for name in self.renditions.names if self.renditions.get(name).style == style]
         in_redis = [name for name in own if name in cached] if cached is not None else "not known"
         return {
-            "may_be_seen_by": "everybody" if self.renditions.is_public(own[0]) else "whoever may see the image",
+            "may_be_seen_by": "everybody" if self.renditions.is_public(own[0]) else "callers who may see the image",
             "widths": list(self.renditions.widths(style)),
             "formats": list(self.renditions.formats(style)),
             "cached_in_redis": in_redis,

@@ -12,7 +12,8 @@ from gateway.origin.origin_access import OriginAccess
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.session import MOST_UNATTENDED
-from gateway.origin.shared_transfer import BufferLimits, Reader, SharedTransfer, TransferKey
+from gateway.origin.shared_transfer import Reader, SharedTransfer, TransferKey
+from gateway.origin.transfer_owner import BufferLimits
 from gateway.origin.variant_source import VariantSource
 from gateway.presign.signed_image import ObjectId, SignedImage
 from gateway.settings import MemoryCacheSettings

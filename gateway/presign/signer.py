@@ -11,12 +11,12 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 from urllib.parse import quote, quote_plus, unquote_plus
 
 from gateway.catalog.record import ImageRecord
 from gateway.metrics.collectors import Metrics
-from gateway.presign.credentials import Credentials
+from gateway.presign.credentials import Credentials, CredentialsSource
 from gateway.presign.hosts import Hosts
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import BACKDATE, Authorization, ObjectId, PresignedUrl, SignedImage
@@ -33,19 +33,6 @@ _OF_CREDENTIALS: Final = re.compile(
     rf"[^?]*\?q-sign-algorithm=sha1&q-ak=(?P<secret_id>[^&]{{1,200}})&[^&]*&[^&]*&[^&]*&[^&]*"
     rf"&q-signature=(?P<signature>[0-9a-f]{{40}})(?:&.*?)??(?:&{TOKEN_PARAMETER}=(?P<token>[^&]{{1,20000}}))?"
 )
-
-
-class CredentialsSource(Protocol):
-    """Has the newest credentials at hand."""
-
-    @property
-    def newest(self) -> Mapping[str, Credentials]:
-        """The credentials by bucket, of some buckets; they may have ended."""
-        ...
-
-    def of(self, bucket: str) -> Credentials:
-        """Return the credentials that sign for the bucket; raises ``CredentialsExpired``."""
-        ...
 
 
 class Signer:

@@ -1,4 +1,4 @@
-"""The console's page and its files: what is served, to whom, and what is shipped."""
+"""The console's page and its files: contents, allowed hosts, and the files in the wheel."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""The addresses of the gallery: what they answer, whom, and what they break."""
+"""The addresses of the gallery: answers, callers, and faults."""
 
 import asyncio
 from pathlib import Path

@@ -50,7 +50,7 @@ async def test_the_other_renditions_are_listed_with_what_redis_holds(gateway: Ru
         "formats": ["webp", "original"],
         "cached_in_redis": ["card@16.webp"],
     }
-    assert variants["thumb"]["may_be_seen_by"] == "whoever may see the image"
+    assert variants["thumb"]["may_be_seen_by"] == "callers who may see the image"
 
 
 @pytest.mark.parametrize(

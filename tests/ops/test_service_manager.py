@@ -1,4 +1,4 @@
-"""What systemd is told, received by a real datagram socket as systemd has it."""
+"""Notifications to systemd, received by a real datagram socket as systemd has it."""
 
 import asyncio
 import logging

@@ -53,7 +53,7 @@ async def test_a_value_of_the_wrong_type_is_reported_and_replaced(
     caplog.set_level(logging.WARNING)
     with pytest.raises(WrongType):
         await store.read(NOW)
-    assert redis_client.get(KEY) == b"x"  # whoever only reads changes nothing
+    assert redis_client.get(KEY) == b"x"  # reading changes nothing
     with pytest.raises(WrongType):
         await store.publish(point("one", NOW))
     assert "redis key removed: key=image:replicas type=string expected=zset" in caplog.messages

@@ -1,4 +1,4 @@
-"""Objects that change while they are asked about, known, or shared: nobody is told of what was before."""
+"""Objects that change during a request, in the cache, or in a shared transfer: no client gets the old version."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -38,7 +38,7 @@ class TestDuringTheChange:
         return asking
 
     async def change(self, gateway: RunningGateway, images: Images) -> None:
-        """Another version, and word of it, as from the trigger in Postgres."""
+        """Store another version and invalidate it, as the trigger in Postgres does."""
         await add_large(images, SyntheticContent(LARGE.size + 1))
         gateway.app[INVALIDATION].invalidate_here("a")
 

@@ -1,4 +1,4 @@
-"""Errors of COS: the client sees the gateway's outcome and no word of COS."""
+"""Errors of COS: the client sees the gateway's error and nothing of COS's answer."""
 
 from typing import Any
 

@@ -58,10 +58,10 @@ async def test_no_shared_cache_keeps_an_original_that_replaces_a_variant_for_its
 async def test_a_redirect_to_a_public_style_never_ends_at_the_private_original(
     start_gateway: StartGateway, images: Images, query: str
 ) -> None:
-    """COS is told to send the original where it makes no variant only if the client may see it."""
+    """A URL lets COS send the original in place of a variant only if the client may see it."""
     gateway: RunningGateway = await start_gateway(image_styles=STYLES, image_proxy={"delivery": "redirect"})
     await images.add("mine", b"no picture", content_type="image/jpeg", owner="alice", public=False)
-    for user in ("alice", None):  # the same redirect, whoever asked first
+    for user in ("alice", None):  # the same redirect in either order
         answer = await gateway.get(f"/i/mine?{query}", user=user)
         assert answer.status == 302
         status, body = await bytes_at(answer.headers["Location"])

@@ -33,6 +33,19 @@ class Credentials:
         return self
 
 
+class CredentialsSource(Protocol):
+    """Has the newest credentials at hand."""
+
+    @property
+    def newest(self) -> Mapping[str, Credentials]:
+        """The credentials by bucket, of some buckets; they may have ended."""
+        ...
+
+    def of(self, bucket: str) -> Credentials:
+        """Return the credentials that sign for the bucket; raises ``CredentialsExpired``."""
+        ...
+
+
 class CredentialsUnavailable(Exception):
     """A source has no usable credentials now; the text says why and contains no secret."""
 
