@@ -34,7 +34,10 @@ class CatalogQueryRefused(CatalogUnavailable):
 
 
 class PostgresCatalog:
-    """Reads the rows of images. Every call takes at most ``postgres.timeout`` and may raise ``CatalogUnavailable``."""
+    """Reads the rows of images. Every call may raise ``CatalogUnavailable``.
+
+    It takes at most ``timeout`` seconds of an event loop that runs on time (``loop_timeout``).
+    """
 
     def __init__(
         self,

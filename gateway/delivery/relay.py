@@ -91,7 +91,8 @@ class Relay:
             # ``response.write`` would hold the piece for as long as a slow client takes for it.
             writer, client = cast("StreamWriter", exchange.request.writer), _Client(exchange.request)
             while piece:
-                await writer.write(memoryview(piece), drain=False)  # what cannot be sent now is copied
+                # What cannot be sent now is copied; from Python 3.12 on, the whole piece is kept until it is sent.
+                await writer.write(memoryview(piece), drain=False)
                 size = len(piece)
                 sent += size
                 self._sent_bytes.add(FROM_COS, size)

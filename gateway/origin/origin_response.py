@@ -24,6 +24,8 @@ FAST_RECEIVE: Final = 256 * 1024
 _SLOW_RECEIVE: Final = 64 * 1024
 _TRICKLE_RECEIVE: Final = 16 * 1024
 _A_WHILE: Final = 0.05  # seconds
+# Bytes not yet decrypted at which receiving over TLS pauses, and goes on; more than a record (RFC 8446 section 5.2).
+_MOST_ENCRYPTED, _LEAST_ENCRYPTED = 32 * 1024, 20 * 1024
 # More than the buffers on the way to a client can hold that reads nothing: from here on, only time tells a slow one.
 _PROVEN: Final = 448 * 1024
 
@@ -238,9 +240,21 @@ class OriginResponse:
 
 
 def set_receive(transport: asyncio.Transport, most: int) -> None:
-    """Set how many bytes a system call may receive; only asyncio's own loops let it be set."""
+    """Set how many bytes a system call may receive; only asyncio's own loops let it be set.
+
+    Over TLS, a connection has a buffer that large, and asyncio goes on receiving while the reader wants nothing: until
+    half a megabyte is not decrypted, by default.
+    """
     with contextlib.suppress(AttributeError):
-        cast("Any", transport).max_size = most
+        tls = getattr(transport, "_ssl_protocol", None)
+        if tls is None:
+            cast("Any", transport).max_size = most
+            return
+        cast("Any", transport).set_read_buffer_limits(high=_MOST_ENCRYPTED, low=_LEAST_ENCRYPTED)
+        if tls.max_size != most:
+            tls.max_size = most
+            tls._ssl_buffer = bytearray(most)  # noqa: SLF001 - made when the connection was
+            tls._ssl_buffer_view = memoryview(tls._ssl_buffer)  # noqa: SLF001
 
 
 def metadata_in(response: aiohttp.ClientResponse) -> ObjectMetadata:

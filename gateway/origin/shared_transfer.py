@@ -126,6 +126,14 @@ class SharedTransfer:
                 self._drop_first()
         return piece
 
+    def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
+        """Receive as much at once as suits a reader's client: ``OriginResponse.suit``.
+
+        Of several readers the fastest sets the pace: a blocked one must not hold back what another waits for.
+        """
+        is_alone = self._readers == 1
+        self.body.suit(has_unsent=has_unsent and is_alone, is_blocked=is_blocked and is_alone)
+
     def leave(self) -> None:
         """Take one reader off; the last one stops the transfer."""
         self._readers -= 1
@@ -272,8 +280,8 @@ class Reader:
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
         """Receive as much at once as suits the client: ``OriginResponse.suit``."""
-        body = self.transfer.body if self._own_body is None else self._own_body
-        body.suit(has_unsent=has_unsent, is_blocked=is_blocked)
+        source = self.transfer if self._own_body is None else self._own_body
+        source.suit(has_unsent=has_unsent, is_blocked=is_blocked)
 
     def close(self) -> None:
         """Leave the transfer."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.catalog.image_id import parse_image_id
+from gateway.concurrency.time_slices import in_groups
 from gateway.errors import InvalidImageId
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.leased_queue import Claim, Codec, LeasedQueue
@@ -99,17 +100,15 @@ class PurgeQueue(LeasedQueue[str]):
     async def enqueue(self, image_ids: Sequence[str], due_at: float) -> int:
         """Queue the images that do not wait yet; return how many found no room."""
         dropped = 0
-        for start in range(0, len(image_ids), _AT_ONCE):
+        for some in in_groups(image_ids, _AT_ONCE):
             async with self._guard.bounded():
-                dropped += await self._guard.client.eval(
-                    _ENQUEUE, 1, self._queue, due_at, self._max_queued, *image_ids[start : start + _AT_ONCE]
-                )
+                dropped += await self._guard.client.eval(_ENQUEUE, 1, self._queue, due_at, self._max_queued, *some)
         return dropped
 
     async def sent(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
         """Remove the purges that were claimed at that time and sent; an image that changed meanwhile stays."""
-        for start in range(0, len(claims), _AT_ONCE):
-            words = [claim.item for claim in claims[start : start + _AT_ONCE]]
+        for some in in_groups(claims, _AT_ONCE):
+            words = [claim.item for claim in some]
             async with self._guard.bounded():
                 await self._guard.client.eval(_REMOVE_LEASED, 1, self._queue, claimed_at + _LEASE, *words)
                 await self._guard.client.hdel(self._attempts, *words)
@@ -123,8 +122,8 @@ class PurgeQueue(LeasedQueue[str]):
 
     async def release(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
         """Give the purges that were claimed at that time their places in the queue back, without an attempt."""
-        for start in range(0, len(claims), _AT_ONCE):
-            words = [part for claim in claims[start : start + _AT_ONCE] for part in (claim.item, claim.due_at)]
+        for some in in_groups(claims, _AT_ONCE):
+            words = [part for claim in some for part in (claim.item, claim.due_at)]
             async with self._guard.bounded():
                 await self._guard.client.eval(_RELEASE_LEASED, 1, self._queue, claimed_at + _LEASE, *words)
 

@@ -1,5 +1,6 @@
 """Numbers of accesses as Redis had them a moment ago, so that an answer can contain one without asking Redis."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class AccessTotals:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._totals: dict[ImageVariant, _Total] = {}  # the one read longest ago first
+        self._totals: OrderedDict[ImageVariant, _Total] = OrderedDict()  # the one read longest ago first
 
     def get(self, variant: ImageVariant) -> int | None:
         """Return the total; None when it is not known or was read too long ago."""
@@ -39,10 +40,10 @@ class AccessTotals:
 
     def put(self, variant: ImageVariant, count: int) -> None:
         """Keep a total that was read now, instead of the one read longest ago."""
-        self._totals.pop(variant, None)
         self._totals[variant] = _Total(count, self._now())
+        self._totals.move_to_end(variant)
         if len(self._totals) > _MOST:
-            del self._totals[next(iter(self._totals))]
+            self._totals.popitem(last=False)
 
     def add(self, variant: ImageVariant, count: int) -> None:
         """Add accesses that this process counted after the total was read."""

@@ -55,7 +55,7 @@ class RefreshWorker:
         self._refresh_batch = refresh_batch
         self._metrics = metrics
         self._interval = interval
-        self._batch_size = min(batch_size, _MOST_AT_ONCE)
+        self._batch_size = batch_size
         self._now = now
         self.report = RefreshReport()
 
@@ -104,7 +104,7 @@ class RefreshWorker:
     async def drain_once(self) -> "Counter[str]":
         """Renew everything that is due now and count the results. Raises ``CacheUnavailable``."""
         total: Counter[str] = Counter()
-        while claims := await self._queue.claim(self._now(), self._batch_size):
+        while claims := await self._queue.claim(self._now(), min(self._batch_size, _MOST_AT_ONCE)):
             self._metrics.refresh_lag.set(max(0.0, self._now() - claims[0].due_at))
             results = await self._refresh_batch.renew(claims)
             total += results

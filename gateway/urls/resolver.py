@@ -194,6 +194,7 @@ class UrlResolver:
         return Resolved(image, True)
 
     def keep_local(self, image: SignedImage, mark: int) -> None:
+        """Keep the image in this process, unless it was dropped since ``mark``."""
         self._local.put(image, mark, self._lifetime.usable_for(image.presigned, self._now()))
 
     async def _look_up_many(self, look_ups: Sequence[_LookUp]) -> dict[_LookUp, Resolved | Exception]:
@@ -276,12 +277,14 @@ class UrlResolver:
         return Resolved(image, from_cache=True)
 
     def sign(self, record: ImageRecord, rendition: str | None, read_at: int, *, fresh: bool = False) -> SignedImage:
+        """Return the image with a URL that may be handed out; raises ``CredentialsExpired``."""
         image = self._signer.sign_image(record, rendition, read_at=read_at, fresh=fresh)
         if not self._lifetime.is_usable(image.presigned, self._now()):
             raise CredentialsExpired(f"the security token ends at {image.presigned.expires_at}")
         return image
 
     async def keep(self, made: Sequence[tuple[SignedImage, bytes]], mark: int) -> None:
+        """Keep images here and in Redis, each with the tombstone found before its row was read."""
         for image, _ in made:
             self.keep_local(image, mark)
         if self._shared is None:

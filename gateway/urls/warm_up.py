@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Sequence
 
+from gateway.concurrency.time_slices import in_groups
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.usage_store import UsageStore
@@ -16,8 +17,8 @@ BATCH = 100
 
 async def warm_up(resolver: UrlResolver, image_ids: Sequence[str]) -> AsyncIterator[dict[str, GatewayError | None]]:
     """Look the images up in batches; yield for each batch the error of each image, None when it is cached now."""
-    for start in range(0, len(image_ids), BATCH):
-        found = await resolver.resolve_many(image_ids[start : start + BATCH])
+    for some in in_groups(image_ids, BATCH):
+        found = await resolver.resolve_many(some)
         yield {image_id: result if isinstance(result, GatewayError) else None for image_id, result in found.items()}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from gateway.concurrency.background import background
 from gateway.concurrency.shared_timeout import SharedTimeout, loop_timeout
 
 SECONDS = 0.1
@@ -140,6 +141,20 @@ async def test_a_wait_for_nothing_times_out_on_a_loop_that_runs_on_time() -> Non
     task = asyncio.current_task()
     assert task is not None
     assert task.cancelling() == 0
+
+
+async def test_a_wait_for_nothing_times_out_in_the_end_on_a_loop_that_is_always_late() -> None:
+    async def keep_the_loop_busy() -> None:
+        while True:
+            block_the_loop(SECONDS / 2)
+            await asyncio.sleep(0)
+
+    began = time.monotonic()
+    async with background("busy", keep_the_loop_busy()):
+        with pytest.raises(TimeoutError):
+            async with loop_timeout(SECONDS):
+                await never()
+    assert time.monotonic() - began < 25 * SECONDS, "a hundred turns of such a loop last twice as long"
 
 
 async def test_a_cancelled_wait_is_no_time_out() -> None:

@@ -1,43 +1,17 @@
 """nginx to COS over TLS: the host of the URL is the name in the handshake (SNI), and the certificate must match it."""
 
-import datetime as dt
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from gateway.dev.processes import free_port
+from tests.certificates import write_certificate
 from tests.nginx.conftest import CONFIG, StartNginx
 
 HOST = "photos-1250000000.cos.example"
-
-
-def certificate_for(name: str, folder: Path) -> None:
-    """Write a self-signed certificate and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
 
 
 @pytest.fixture
@@ -63,7 +37,7 @@ async def gateway_address() -> AsyncIterator[str]:
 async def test_the_certificate_of_cos_must_have_the_name_of_the_host(
     start_nginx: StartNginx, gateway_address: str, tmp_path: Path, certified: str, status: int
 ) -> None:
-    certificate_for(certified, tmp_path)
+    write_certificate(tmp_path, certified)
     port = free_port()
     nginx = await start_nginx(
         f"""

@@ -1,4 +1,4 @@
-"""Freed memory is reused instead of being requested from the system again."""
+"""Freed memory is reused instead of being requested from the system again, and returned to it every now and then."""
 
 import subprocess
 import sys
@@ -27,3 +27,25 @@ def faults(settled: str) -> int:
 def test_buffers_are_not_returned_to_the_system_after_each_chunk() -> None:
     assert faults("memory_tuning.tune_memory()") < 100
     assert faults("") > 1000, "which is what the settings are for"
+
+
+# What is in use lies between what is free, as after many streams.
+_HOLES = """
+import asyncio
+import psutil
+from gateway.concurrency.background import background
+from gateway.ops.memory_tuning import release_free_memory
+blocks = [b"x" * 60_000 for _ in range(2000)]
+kept = blocks[::10]
+del blocks
+async def returned():
+    before = psutil.Process().memory_info().rss
+    async with background("memory-release", release_free_memory(0.01)), asyncio.timeout(10):
+        while psutil.Process().memory_info().rss > before - 50_000_000:
+            await asyncio.sleep(0.01)
+asyncio.run(returned())
+"""
+
+
+def test_free_memory_between_blocks_in_use_is_returned_to_the_system() -> None:
+    subprocess.run([sys.executable, "-c", _HOLES], check=True)

@@ -1,18 +1,28 @@
 """A clean end means a whole body; any other end raises."""
 
+import asyncio
+import contextlib
+import ssl
 import time
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 
 from gateway.cos_emulator.faults import Action, Chunked, Cut, Drip, Fault, Hang, Headers, NoLength, WrongLength
 from gateway.cos_emulator.server import CosEmulator
 from gateway.errors import OriginUnavailable
-from gateway.origin.client import OriginClient
+from gateway.metrics.collectors import Metrics
+from gateway.origin.client import OriginClient, OriginRequest
 from gateway.origin.errors import BodyLost
-from gateway.origin.origin_response import ContentRange
+from gateway.origin.origin_response import READ_AHEAD, ContentRange
+from tests.certificates import server_context, write_certificate
 from tests.conftest import BUCKET
 from tests.origin.conftest import OpenOrigin, Presign, object_body, read_all
+from tests.origin.scripted import head
+from tests.waiting import until
 
 DATA = bytes(range(256)) * 1000
 CRC = "x-cos-hash-crc64ecma"
@@ -126,3 +136,40 @@ async def test_a_body_that_was_lost_stays_lost(origin: OriginClient, presign: Pr
         for _ in range(2):
             with pytest.raises(BodyLost):
                 await response.read()
+
+
+async def test_a_blocked_client_keeps_little_of_a_response_over_tls(tmp_path: Path) -> None:
+    """asyncio would receive half a megabyte for it, beside a buffer of a quarter; the kernel's buffers are others."""
+    whole = bytes(range(256)) * 40_000
+    certificate, key = write_certificate(tmp_path, "127.0.0.1")
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head("200 OK", f"Content-Length: {len(whole)}") + whole)
+            await writer.drain()
+        writer.close()
+
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=str(certificate)))
+    async with (
+        await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server_context(certificate, key)) as server,
+        aiohttp.ClientSession(connector=connector, request_class=OriginRequest, read_bufsize=READ_AHEAD) as session,
+    ):
+        origin = OriginClient(session, timeout=5, retry_count=0, metrics=Metrics())
+        port = server.sockets[0].getsockname()[1]
+        with closing(await origin.fetch(f"https://127.0.0.1:{port}/cat.png")) as response:
+            received = bytearray(await response.read())
+            transport: Any = response._transport
+            tls = transport._ssl_protocol
+            for most, buffer in ((300_000, 262_144), (50_000, 16_384)):
+                response.suit(has_unsent=True, is_blocked=True)
+                await until(lambda: not tls._transport.is_reading(), what="a pause in receiving")
+                assert transport.get_read_buffer_size() < most
+                assert len(tls._ssl_buffer) == buffer
+                await asyncio.sleep(0.06)  # the client wants no more for a while: a trickle from here on
+                received += await response.read()
+            while piece := await response.read():
+                received += piece
+                response.suit(has_unsent=False, is_blocked=False)
+            assert len(tls._ssl_buffer) == 262_144
+    assert bytes(received) == whole

@@ -1,5 +1,6 @@
 """Shared transfers release their memory, however they end."""
 
+import asyncio
 import gc
 import logging
 from collections.abc import Iterator
@@ -9,12 +10,14 @@ import aiohttp
 import pytest
 
 from gateway.api import app_keys
-from gateway.cos_emulator.faults import Cut, Fault, Refuse
+from gateway.cos_emulator.content import SyntheticContent
+from gateway.cos_emulator.faults import Cut, Drip, Fault, Refuse
 from gateway.dev.database import ImageRow
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.shared_transfer import SharedTransfer
 from gateway.presign.signed_image import SignedImage
 from tests.conftest import Images, RunningGateway, StartGateway
+from tests.stories.content import add_large
 from tests.waiting import until
 
 DATA = b"x" * 300_000
@@ -106,3 +109,24 @@ async def test_a_transfer_that_could_not_be_opened_is_freed(start_gateway: Start
         for _ in range(3):
             assert (await gateway.get("/i/cat")).status == 502
         assert transfers_left() == 0
+
+
+async def test_a_reader_whose_client_is_blocked_does_not_hold_back_another_that_waits_for_cos(
+    gateway: RunningGateway, images: Images
+) -> None:
+    """It may hold COS back while it is alone. The image is too large for memory, where it would be fetched whole."""
+    await add_large(images, SyntheticContent(3_000_000), "cat")
+    images.cos.faults.add(Fault(action=Drip(size=100_000, every=0.5)))
+    source, image = await source_and_image(gateway)
+    blocked, other = await source.whole(image, {}), await source.whole(image, {})
+    await blocked.read()
+    received = 0
+    while received < 100_000:
+        received += len(await other.read())
+    waiting = asyncio.create_task(other.read(), name="other")
+    await asyncio.sleep(0)  # it waits for the next bytes
+    blocked.suit(has_unsent=True, is_blocked=True)
+    async with asyncio.timeout(5):
+        assert await waiting
+    blocked.close()
+    other.close()

@@ -2,20 +2,13 @@
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import redis
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
 from gateway.dev.processes import wait_until
@@ -28,6 +21,7 @@ from gateway.redis_store.leased_queue import QueueLengths
 from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.usage_store import Usage
 from gateway.settings import RedisSettings
+from tests.certificates import server_context, write_certificate
 from tests.tier import Clock, Tier, make_tier
 from tests.urls.test_refresh_batch import cached, keep, refresh_worker_of
 
@@ -123,35 +117,11 @@ class TestTls:
     @pytest.fixture
     def authority(self, tmp_path: Path) -> tuple[Path, Path]:
         """A self-signed certificate for 127.0.0.1, and its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "redis")])
-        now = datetime.now(UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(minutes=1))
-            .not_valid_after(now + timedelta(hours=1))
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        certificate_file, key_file = tmp_path / "cert.pem", tmp_path / "key.pem"
-        certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        key_file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return certificate_file, key_file
+        return write_certificate(tmp_path, "127.0.0.1")
 
     @pytest.fixture
     async def tls_port(self, authority: tuple[Path, Path], redis_url: str) -> AsyncIterator[int]:
         """A port that speaks TLS and relays to the Redis of the run."""
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(*authority)
         target = urlsplit(redis_url)
 
         async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -168,7 +138,7 @@ class TestTls:
                 with contextlib.suppress(OSError):
                     await one.wait_closed()
 
-        server = await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context)
+        server = await asyncio.start_server(relay, "127.0.0.1", 0, ssl=server_context(*authority))
         async with server:
             yield server.sockets[0].getsockname()[1]
 

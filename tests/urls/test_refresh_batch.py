@@ -103,6 +103,18 @@ async def test_a_cycle_drains_everything_that_is_due_in_one_query_a_batch(tier: 
     assert tier.metrics.registry.get_sample_value("image_gateway_refresh_due") == 0
 
 
+async def test_a_batch_is_of_a_hundred_at_most_after_a_reload_too(tier: Tier) -> None:
+    """Packing and parsing a larger one would hold up requests."""
+    await keep(tier, *(f"id-{number}" for number in range(150)))
+    refresh_worker = refresh_worker_of(tier, batch_size=1000)
+    for _ in range(2):
+        tier.table.queries.clear()
+        tier.clock.now += 3000
+        await refresh_worker.drain_once()
+        assert [len(query) for query in tier.table.queries] == [100, 50]
+        refresh_worker.configure(interval=0.05, batch_size=1000, idle_after=86_400)
+
+
 async def test_due_times_are_spread_and_the_hot_go_first(tier: Tier) -> None:
     cold = [f"cold-{number}" for number in range(50)]
     await keep(tier, "hot", *cold)
