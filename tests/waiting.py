@@ -5,6 +5,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable
 
+import aiohttp
 from prometheus_client import CollectorRegistry
 
 from gateway.cos_emulator.request_log import LoggedRequest
@@ -28,6 +29,17 @@ async def until(
 async def until_counted(registry: CollectorRegistry, name: str, **labels: str) -> None:
     """Return when the metric ``image_gateway_<name>`` with these labels is above 0."""
     await until(lambda: registry.get_sample_value(f"image_gateway_{name}", labels), what=f"{name} {labels}")
+
+
+async def until_listening_to_changes(admin: str) -> None:
+    """Return when the gateway with this admin port listens to changes in Postgres: earlier ones do not reach it."""
+
+    async def is_listening() -> bool:
+        async with session.get(f"{admin}/metrics") as response:
+            return "image_gateway_change_feed_connected 1.0" in await response.text()
+
+    async with aiohttp.ClientSession() as session:
+        await until(is_listening, what="the connection to changes", seconds=30)
 
 
 async def until_answered(gateway: RunningGateway, path: str, status: int) -> None:

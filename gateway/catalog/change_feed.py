@@ -36,8 +36,11 @@ class ChangeFeed:
         """Call ``changed`` with the ids of changed images until cancelled.
 
         ``started`` is called whenever listening begins, at first and after each gap: notifications of earlier changes
-        were missed. The log has the beginning and the end of each outage, not every try to connect.
+        were missed. The log has the beginning and the end of each outage, not every try to connect; the metric
+        ``change_feed_connected`` has the state now.
         """
+        connected = self._metrics.change_feed_connected
+        connected.set(0)
         pause = _FIRST_PAUSE
         is_lost = False
         while True:
@@ -56,6 +59,7 @@ class ChangeFeed:
                 ):
                     await cursor.execute(f"LISTEN {CHANNEL}")
                     started()
+                    connected.set(1)
                     if is_lost:
                         logger.info("listening to changes in postgres again")
                     is_lost = False
@@ -70,6 +74,7 @@ class ChangeFeed:
                 self._metrics.background_errors.labels(task="change-feed").inc()
                 logger.exception("listening to changes in postgres failed")
                 is_lost = True
+            connected.set(0)
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
 

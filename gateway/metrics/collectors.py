@@ -118,6 +118,10 @@ class Metrics:
             "change_trigger_installed", "1 if changes of rows are notified, 0 if not; NaN if that is not known."
         )
         self.change_trigger_installed.set(float("nan"))
+        self.change_feed_connected = self._gauge(
+            "change_feed_connected", "1 if changes of rows are received, 0 if not; NaN if postgres.listen is off."
+        )
+        self.change_feed_connected.set(float("nan"))
         self.trace_spans = self._counter(
             "trace_spans", "Spans of traces that were exported or, in a failed batch, dropped, by result.", ("result",)
         )

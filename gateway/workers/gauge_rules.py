@@ -22,6 +22,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "image_gateway_cos_clock_offset_seconds": farthest,
     "image_gateway_cos_clock_difference_seconds": farthest,
     "image_gateway_change_trigger_installed": min,
+    "image_gateway_change_feed_connected": min,
     "image_gateway_config_last_reload_successful": min,
     "image_gateway_config_last_reload_success_timestamp_seconds": min,
     "image_gateway_dependency_up": min,

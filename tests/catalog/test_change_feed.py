@@ -62,14 +62,21 @@ async def test_an_outage_logs_one_warning_and_one_end(tmp_path: Path, caplog: py
     caplog.set_level("INFO")
     server = PostgresServer(tmp_path / "postgres", ephemeral=True)
     await asyncio.to_thread(server.start)
-    changes = Changes()
+    changes, metrics = Changes(), Metrics()
+
+    def is_connected() -> float | None:
+        return metrics.registry.get_sample_value("image_gateway_change_feed_connected")
+
     try:
-        async with listening(server.dsn, changes):
+        async with listening(server.dsn, changes, metrics):
+            assert is_connected() == 1
             await asyncio.to_thread(server.kill)
             await until(lambda: len(caplog.records) == 1)
+            assert is_connected() == 0
             await several_tries(server.port)
             await asyncio.to_thread(server.start)
             await until(lambda: changes.starts == 2, seconds=15)
+            assert is_connected() == 1
     finally:
         await asyncio.to_thread(server.remove_data)
     warning, end = caplog.records

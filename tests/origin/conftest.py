@@ -41,7 +41,7 @@ async def open_one(metrics: Metrics) -> AsyncIterator[OpenOrigin]:
     async with AsyncExitStack() as stack:
 
         async def opened(**settings: Any) -> OriginClient:
-            made = ImageProxySettings.model_validate({"timeout": 0.5, "retry_count": 2, **settings})
+            made = ImageProxySettings.model_validate({"timeout": 10, "retry_count": 2, **settings})
             return await stack.enter_async_context(open_origin(made, max_connections=100, metrics=metrics))
 
         yield opened
@@ -49,7 +49,7 @@ async def open_one(metrics: Metrics) -> AsyncIterator[OpenOrigin]:
 
 @pytest.fixture
 async def origin(open_one: OpenOrigin) -> OriginClient:
-    """Return a client with a time-out of 0.5 s that tries three times."""
+    """Return a client with a time-out of 10 s that tries three times."""
     return await open_one()
 
 

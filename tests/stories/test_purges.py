@@ -26,7 +26,7 @@ from gateway.tencent_api.bounded_http import BoundedHttp
 from tests.answering import Service, answering
 from tests.conftest import ADMIN_TOKEN, Images, StartGateway
 from tests.processes import gateway_process
-from tests.waiting import until
+from tests.waiting import until, until_listening_to_changes
 
 BASE = "https://img.example.com"
 
@@ -52,6 +52,8 @@ async def test_a_changed_row_and_a_purge_are_sent_once_by_two_replicas(
     start_gateway: StartGateway, images: Images, edge: Service, redis_client: "redis.Redis"
 ) -> None:
     replicas = [await start_gateway(purge=purge(edge)) for _ in range(2)]
+    for replica in replicas:
+        await until_listening_to_changes(replica.ports.admin)
     for image_id in ("a", "b"):
         await images.add(image_id)
     for replica in replicas:
@@ -104,6 +106,7 @@ async def test_a_purge_whose_gateway_is_killed_while_it_sends_is_sent_by_another
     config.write_text(yaml.safe_dump({**raw_settings, "purge": purge(edge)}))
     edge.hangs = True
     async with gateway_process("serve", "--config", str(config)) as gateway:
+        await until_listening_to_changes(gateway.admin)
         await images.add("a")
         await images.execute("UPDATE images SET mime_type = 'image/webp' WHERE id = 'a'")
         await until(lambda: sent(edge) == ["a"], what="the first try")

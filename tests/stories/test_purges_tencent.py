@@ -33,7 +33,7 @@ from gateway.tencent_api.client import TencentApi
 from gateway.tencent_api.signature import ApiKey
 from tests.conftest import SECRET_ID, SECRET_KEY, Images, StartGateway
 from tests.processes import gateway_process
-from tests.waiting import until
+from tests.waiting import until, until_listening_to_changes
 
 BASE = "https://img.example.com"
 CHANGE = "UPDATE images SET mime_type = 'image/webp' WHERE id = %s"
@@ -68,6 +68,7 @@ async def test_a_changed_row_is_purged_with_the_credentials_of_cos(
     start_gateway: StartGateway, images: Images, services: PurgeServices
 ) -> None:
     gateway = await start_gateway(purge=cdn(services))
+    await until_listening_to_changes(gateway.ports.admin)
     await images.add("a")
     await images.execute(CHANGE, "a")
     await until(lambda: services.purged == addresses("a"), what="the purge")
@@ -90,6 +91,7 @@ async def test_edgeone_is_purged_by_tag_with_credentials_of_its_own(
     }
     del services.credentials[SECRET_ID]  # type: ignore[attr-defined]  # the mapping is a dict
     gateway = await start_gateway(purge=section)
+    await until_listening_to_changes(gateway.ports.admin)
     await images.add("a")
     assert (await gateway.get("/i/a")).headers["Cache-Tag"] == "image-a"
     await images.execute(CHANGE, "a")
@@ -101,6 +103,7 @@ async def test_purges_wait_while_the_day_s_limit_is_reached(
     start_gateway: StartGateway, images: Images, services: PurgeServices
 ) -> None:
     gateway = await start_gateway(purge=cdn(services))
+    await until_listening_to_changes(gateway.ports.admin)
     services.faults.add(PurgeFault(kind="day_limit", times=2))
     await images.add("a")
     await images.execute(CHANGE, "a")
@@ -113,6 +116,7 @@ async def test_a_change_while_redis_is_down_is_purged_when_it_is_back(
     start_gateway: StartGateway, images: Images, services: PurgeServices, own_redis: RedisServer
 ) -> None:
     gateway = await start_gateway(purge=cdn(services), redis={"url": own_redis.url})
+    await until_listening_to_changes(gateway.ports.admin)
     await images.add("a")
     assert (await gateway.get("/i/a")).status == 200
     await asyncio.to_thread(own_redis.kill)
@@ -146,9 +150,10 @@ async def test_nothing_is_lost_when_the_gateway_is_killed_in_the_middle_of_a_bur
     await asyncio.to_thread(images.table.put, [ImageRow(image_id, None, f"{image_id}.png") for image_id in ids])
     services.faults.add(PurgeFault(kind="hang", target="id-035"))
     async with gateway_process("serve", "--config", str(config)) as gateway:
+        await until_listening_to_changes(gateway.admin)
         await images.execute("UPDATE images SET mime_type = 'image/webp'")
         await until(
-            lambda: len(services.calls) > len(services.purges) >= 1, what="a request without an answer", seconds=20
+            lambda: len(services.calls) > len(services.purges) >= 1, what="a request without an answer", seconds=40
         )
         gateway.process.kill()
         await gateway.exit_code()

@@ -84,6 +84,7 @@ def test_every_gauge_of_the_gateway_has_a_rule_and_every_rule_a_gauge() -> None:
         ("image_gateway_purge_lag_seconds", [1, 9], 9),
         ("image_gateway_cos_clock_difference_seconds", [3, -40], -40),
         ("image_gateway_change_trigger_installed", [math.nan, 1], 1),
+        ("image_gateway_change_feed_connected", [0, 1], 0),
         ("image_gateway_presigns_created", [100, 50], 50),
         ("image_gateway_of_a_later_release", [1, 2], 2),
     ],
