@@ -60,7 +60,7 @@ def test_every_alert_has_a_heading_in_the_runbook_and_every_heading_an_alert() -
     for rule in alerts():
         assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}"
     for text in re.split(r"^### \w+\n", section, flags=re.MULTILINE)[1:]:
-        for part in ("symptom", "meaning", "look", "mend"):
+        for part in ("symptom", "meaning", "check", "fix"):
             assert f"**{part}" in text.lower()
 
 
