@@ -1,4 +1,4 @@
-"""The components that tell who asks, as contexts: tokens and their keys, signed links, callers."""
+"""The components that authenticate callers, as contexts: tokens and their keys, signed links, callers."""
 
 import asyncio
 import importlib
@@ -33,7 +33,7 @@ async def authenticator(app: web.Application) -> AsyncIterator[None]:
 
 
 async def import_token_libraries(jwt: JwtSettings | None) -> None:
-    """Import what verifies tokens, if they are configured: in a thread, as it reads some hundred files."""
+    """Import the verifier of tokens if tokens are configured, in a thread: the import reads some hundred files."""
     if jwt is not None:
         await asyncio.to_thread(importlib.import_module, "gateway.access.tokens")
 
@@ -44,7 +44,7 @@ async def key_set(jwt: JwtSettings | None, metrics: Metrics) -> "AsyncIterator[J
     if jwt is None or jwt.jwks_url is None:
         yield None
         return
-    from gateway.access.jwks import Jwks, keep_fetching  # the libraries for tokens are imported
+    from gateway.access.jwks import Jwks, keep_fetching  # the libraries for tokens are imported already
 
     fetched = Jwks(jwt.algorithms)
     async with keep_fetching(fetched, jwt.jwks_url, metrics):

@@ -111,7 +111,7 @@ def create_app(
 ) -> web.Application:
     """Return the application of the public port.
 
-    ``read_settings`` reads the settings anew, in a thread, for a reload; None: there is no reload. It raises
+    ``read_settings`` reads the settings again, in a thread, for a reload; None: there is no reload. It raises
     ``SettingsError``.
     """
     app = _empty_app(settings, metrics)

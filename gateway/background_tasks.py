@@ -1,4 +1,4 @@
-"""The components that work beside requests, each as a context: started, stored under its key, stopped."""
+"""The background components, each as a context: started, stored under its key, stopped."""
 
 import logging
 import time
@@ -29,7 +29,7 @@ from gateway.urls.warm_up import warm_up_hottest
 
 
 async def access_log(app: web.Application) -> AsyncIterator[None]:
-    """Writes a line for each request, unless it is turned off, or the level leaves it out."""
+    """Writes a line for each request, unless the access log is off or the level excludes it."""
     settings = app[app_keys.SETTINGS].logging
     app[app_keys.ACCESS_LOG] = lines = AccessLog(
         stream_of_log(),

@@ -11,7 +11,7 @@ _COMMANDS: Final = ("check", "dev", "explain", "link", "queue", "serve", "sql", 
 
 
 class _Commands(click.Group):
-    """Commands that are imported when they are asked for: ``serve`` needs neither rich nor what ``dev`` starts."""
+    """A group that imports a command when it runs: ``serve`` needs neither rich nor the servers of ``dev``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""

@@ -51,14 +51,14 @@ async def in_flight(app: web.Application) -> AsyncIterator[None]:
 
 
 async def credentials(app: web.Application) -> AsyncIterator[None]:
-    """COS's clock, and by it the newest credentials of each bucket, refreshed beside the requests."""
+    """COS's clock, and the newest credentials of each bucket by that clock, refreshed in the background."""
     app[app_keys.CLOCK] = clock = CosClock()
     metrics = app[app_keys.METRICS]
     metrics.cos_clock_difference.set_function(lambda: clock.observed_offset)
     metrics.cos_clock_offset.set_function(lambda: clock.offset)
     async with replaceable(opened_credentials(app, app[app_keys.SETTINGS].cos)) as held:
         app[app_keys.OPEN_CREDENTIALS] = held
-        # Others keep this object, so a reload replaces what is in it.
+        # Other components hold this object, so a reload replaces its content.
         app[app_keys.CREDENTIALS] = held.value
         yield
 
@@ -168,12 +168,12 @@ async def shared_tier(app: web.Application) -> AsyncIterator[None]:
 
 
 def lease(app: web.Application, seconds: float) -> Callable[[], float]:
-    """Return what tells for how long renewals are claimed: ``seconds``, or less with credentials that live short."""
+    """Return the function that gives the lease of renewals: ``seconds``, or less for short-lived credentials."""
     return lambda: app[app_keys.LIFETIME].lease(seconds, app[app_keys.CREDENTIALS].shortest_life)
 
 
 def entry_secrets(redis: RedisSettings, cos: CosSettings) -> tuple[str, str | None]:
-    """Return the secret behind the MAC of entries and the one before; without any, that which signs URLs."""
+    """Return the secret of the entries' MAC and the previous one; by default the secret that signs URLs."""
     secret, previous = redis.entry_key or cos.secret_key, redis.entry_key_previous
     if secret is None:
         raise ValueError("neither redis.entry_key nor cos.secret_key is set")  # the settings model refuses that

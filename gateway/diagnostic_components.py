@@ -25,11 +25,11 @@ async def tracing(app: web.Application) -> AsyncIterator[None]:
         return
 
     def load() -> Callable[..., AbstractAsyncContextManager[Tracing]]:
-        from gateway.ops.tracing.exporter import open_tracing  # not above: it needs the packages of the extra `otel`
+        from gateway.ops.tracing.exporter import open_tracing  # imported here: it needs the extra `otel`
 
         return open_tracing
 
-    open_tracing = await asyncio.to_thread(load)  # it reads some hundred files
+    open_tracing = await asyncio.to_thread(load)  # the import reads some hundred files
     opening = open_tracing(
         lambda result, spans: metrics.trace_spans.labels(result=result).inc(spans),
         redis=settings.redis.server(),

@@ -1,4 +1,4 @@
-"""The components that answer requests for images, as contexts: what describes, fetches and delivers them."""
+"""The components that answer requests for images, as contexts: descriptions, renewal, bytes, delivery."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ async def descriptions(app: web.Application) -> AsyncIterator[None]:
 
 
 async def on_demand_renewal(app: web.Application) -> AsyncIterator[None]:
-    """Signs new URLs after COS refused one, and for callers who ask for one."""
+    """Signs new URLs after COS refused one, and for callers that request one."""
     app[app_keys.ON_DEMAND_RENEWAL] = renewal = OnDemandRenewal(
         app[app_keys.RESOLVER],
         app[app_keys.CATALOG],
@@ -149,6 +149,6 @@ def correct_clock(app: web.Application, cos_time: float | None) -> bool:
     clock = app[app_keys.CLOCK]
     if not clock.refused_at(cos_time):
         return False
-    # The times of what was read and invalidated before are of the old clock.
+    # The times of earlier reads and invalidations are those of the old clock.
     app[app_keys.RESOLVER].invalidate_before(clock.now())
     return True

@@ -1,4 +1,4 @@
-"""The components that tell caches in front of changed images, each as a context; all are absent without ``purge``."""
+"""The components that purge changed images from caches in front, as contexts; absent without ``purge``."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -41,7 +41,7 @@ async def purge_queue(app: web.Application) -> AsyncIterator[None]:
 
 
 async def purge_target(app: web.Application) -> AsyncIterator[None]:
-    """The service that purges are sent to, and credentials of its own where they are configured."""
+    """The service that purges images, and its own credentials if they are configured."""
     settings = app[app_keys.SETTINGS].purge
     if settings is None:
         yield

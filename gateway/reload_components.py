@@ -13,7 +13,7 @@ from gateway.settings.reloading import difference
 
 
 async def reloader(app: web.Application) -> AsyncIterator[None]:
-    """Holds the settings in use, and reloads them if ``READ_SETTINGS`` tells how; opens first."""
+    """Holds the settings in use, and reloads them if ``READ_SETTINGS`` is set; opens first."""
     app[app_keys.RELOADER] = Reloader(
         app[app_keys.SETTINGS],
         _reading(app[app_keys.READ_SETTINGS]) if app_keys.READ_SETTINGS in app else None,
@@ -25,7 +25,7 @@ async def reloader(app: web.Application) -> AsyncIterator[None]:
 
 
 async def reloading(app: web.Application) -> AsyncIterator[None]:
-    """Lets reloads change the components, which are all open; closes first, after the reload under way."""
+    """Lets reloads change the components, which are all open; closes first, after a running reload."""
     app[app_keys.RELOADER].add(*parts(app))
     yield
     await app[app_keys.RELOADER].finish()

@@ -1,7 +1,7 @@
-"""What a reload of the configuration changes: for each group of keys, the components that get the new values.
+"""The parts of a reload: for each group of keys, the components that get the new values.
 
 A part prepares its change, which may fail, and then applies it without awaiting anything. The keys are those of
-``RELOADED`` in ``gateway.settings.reloading``; what is not here needs a restart.
+``RELOADED`` in ``gateway.settings.reloading``; other keys need a restart.
 """
 
 import logging
@@ -36,12 +36,12 @@ class _Simple:
     set_values: Callable[[web.Application, Settings], None]
 
     async def prepare(self, settings: Settings) -> Change:
-        """Return the change, of which nothing has to be prepared."""
+        """Return the change, which needs no preparation."""
         return Change(lambda: self.set_values(self.app, settings))
 
 
 class _Access:
-    """Who is recognized: the authenticator, and the key set that it asks."""
+    """The authenticator and its key set."""
 
     keys = frozenset({"access.forwarded_user", "access.jwt", "admin.token"})
 
@@ -59,7 +59,7 @@ class _Access:
         async def discard() -> None:
             await successor.discard()
             if held.value is not None:
-                held.value.missed.set()  # fetch soon, so that the metric tells of this provider again
+                held.value.missed.set()  # fetch soon, so that the metric shows this provider again
 
         if successor.value is not None and successor.value.is_empty:
             await discard()
@@ -74,7 +74,7 @@ class _Access:
         return Change(apply, successor.close_replaced, discard)
 
     def _needs_key_set(self, settings: Settings) -> bool:
-        """Return whether the keys come from another place, or are for other algorithms."""
+        """Return whether the keys have another source or other algorithms."""
         old, new = self._app[app_keys.RELOADER].settings.access.jwt, settings.access.jwt
         return (old and (old.jwks_url, old.algorithms)) != (new and (new.jwks_url, new.algorithms))
 
@@ -84,11 +84,11 @@ class _Access:
             access.jwt, settings.admin.token, forwarded_user=access.forwarded_user, keys=key_set
         )
         _explain_access(app, settings)
-        _set_delivery(app, settings)  # private images vary by what identifies a caller
+        _set_delivery(app, settings)  # private images vary by the fields that identify a caller
 
 
 class _Credentials:
-    """The credentials that sign, and what refreshes them."""
+    """The credentials that sign, and their refresh tasks."""
 
     keys = frozenset(
         {
@@ -124,7 +124,7 @@ class _Credentials:
             in_use.replace(successor.value)
             app[app_keys.PUBLIC_URLS].forget()
             app[app_keys.HEALTH].set_probe("credentials", in_use.check_life if in_use.can_end else None)
-            _set_entry_keys(app, settings)  # without a key of its own, the MAC depends on the secret key
+            _set_entry_keys(app, settings)  # without `redis.entry_key`, the MAC depends on the secret key
 
         return Change(apply, successor.close_replaced, discard)
 
@@ -153,7 +153,7 @@ def _set_links(app: web.Application, settings: Settings) -> None:
 
 
 def _set_styles(app: web.Application, settings: Settings) -> None:
-    """Allow other renditions: nothing that is cached of one that changed is served any more."""
+    """Allow other renditions, and drop the cached results of those that changed."""
     variants, renditions = settings.image_variants, app[app_keys.RENDITIONS]
     changed = renditions.configure(settings.image_styles, variants)
     app[app_keys.RESOLVER].forget_renditions(changed)

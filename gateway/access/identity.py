@@ -90,11 +90,11 @@ class Authenticator:
         forwarded_user: ForwardedUserSettings | None = None,
         keys: TokenKeys | None = None,
     ) -> None:
-        """Recognize these credentials from now on, and no others."""
+        """Accept these credentials from now on, and no others."""
         self._tokens: Tokens | None = None
         self._cookie: str | None = None
         if jwt_settings is not None:
-            # Not above: most gateways verify no tokens, and the libraries for that take 9 MiB.
+            # Imported here: the libraries that verify tokens take 9 MiB, and most gateways verify none.
             from gateway.access import tokens
 
             self._tokens = tokens.Tokens(jwt_settings, keys if keys is not None else tokens.ConfiguredKey(jwt_settings))

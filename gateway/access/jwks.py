@@ -38,7 +38,7 @@ class Jwks:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no key was fetched yet."""
+        """Whether no key has been fetched yet."""
         return not self._keys
 
     def key_for(self, token: str) -> jwt.PyJWK:

@@ -1,4 +1,4 @@
-"""What the authenticator knows of tokens without the libraries that verify them."""
+"""The interface of token verification, free of the libraries that verify tokens."""
 
 from typing import Any, Protocol
 

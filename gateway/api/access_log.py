@@ -47,7 +47,7 @@ class AccessLog:
         self._second_text = ""
 
     def configure(self, *, format: str, sample: float, is_on: bool) -> None:  # noqa: A002 - as above
-        """Write lines of this kind from now on, or with ``is_on`` False none."""
+        """Write lines in this format and sample from now on, or none with ``is_on`` False."""
         self._as_line = _as_json if format == "json" else _as_text
         self._sample = sample
         self.is_on = is_on

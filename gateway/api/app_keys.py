@@ -63,9 +63,9 @@ from gateway.urls.usage_counter import UsageCounter
 if TYPE_CHECKING:  # imported where it is used, if tokens are configured
     from gateway.access.jwks import Jwks
 
-# What the process started with. ``RELOADER`` has the settings in use.
+# The settings at the start of the process. ``RELOADER`` has the settings in use.
 SETTINGS = web.AppKey("settings", Settings)
-# Reads the sources of the settings anew; absent where there is nothing to reload.
+# Reads the sources of the settings again; absent in a process that cannot reload.
 READ_SETTINGS: web.AppKey[Callable[[], Settings]] = web.AppKey("read_settings")
 RELOADER = web.AppKey("reloader", Reloader[Settings])
 METRICS = web.AppKey("metrics", Metrics)

@@ -53,7 +53,7 @@ class AuthorizedLookup:
     async def look_up(self, request: web.BaseRequest, image_id: str, rendition: str | None = None) -> Resolved:
         """Look up an image that this process has not cached; raises what the resolver and ``check_view`` raise."""
         try:
-            # Only those who may see a variant use up the bound on new ones, and learn of the bound.
+            # Only callers that may see a variant use up the bound on new ones, and get its error.
             is_unbounded = rendition is None or "@" not in rendition  # the original, or a fixed style
             try:
                 resolved = await self._resolver.look_up(image_id, rendition, may_be_new=is_unbounded)

@@ -11,7 +11,7 @@ from gateway.ops.reloader import ReloadNotPossible, ReloadRefused
 
 @admin_only
 async def reload(request: web.Request) -> web.Response:
-    """Return the keys that changed, and those that need a restart."""
+    """Reload; return the keys that changed, and those that need a restart."""
     try:
         result = await request.app[RELOADER].reload()
     except ReloadRefused as error:

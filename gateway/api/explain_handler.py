@@ -16,7 +16,7 @@ TOKEN_FIELD, LINK_FIELD = "X-Explain-Token", "X-Explain-Link"
 
 @admin_only
 async def explain(request: web.Request) -> web.Response:
-    """Explain the image to an anonymous caller, to ``?user=``, or to a caller with the credentials of a field.
+    """Explain the image to an anonymous caller, to ``?user=``, or to a caller with the credentials in a header field.
 
     ``style``, ``w``, ``dpr``, ``format`` and ``v`` choose a rendition.
     """

@@ -52,7 +52,7 @@ class ImageHandler:
         self._redirect = redirect
 
     def configure(self, *, is_enabled: bool, max_streams: int, policy: CachePolicy) -> None:
-        """Answer requests by these settings from now on; those under way keep their policy."""
+        """Answer requests by these settings from now on; requests in flight keep their policy."""
         self._is_enabled = is_enabled
         self._max_streams = max_streams
         self._policy = policy

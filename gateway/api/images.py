@@ -27,7 +27,7 @@ async def proxy(request: web.Request) -> web.StreamResponse:
 
 
 async def url(request: web.Request) -> web.StreamResponse:
-    """Return the image's presigned URL, for an address that the router had to decode; ``UrlHandler`` otherwise."""
+    """Return the image's presigned URL for an address that the router had to decode; ``UrlHandler`` handles others."""
     return await request.app[URL_HANDLER].answer(request, parse_image_id(request.match_info["image_id"]))
 
 
@@ -41,7 +41,7 @@ async def refresh(request: web.Request) -> web.Response:
 async def new_url(app: web.Application, image_id: str) -> web.Response:
     """Sign a new presigned URL, in place of the cached one on every replica.
 
-    The caller has checked the id, and access. Raises what ``OnDemandRenewal.renew`` raises.
+    The caller has checked the id and access. Raises the errors of ``OnDemandRenewal.renew``.
     """
     presigned = app[PUBLIC_URLS].presign(await app[ON_DEMAND_RENEWAL].renew(image_id))
     app[USAGE].refreshed(ImageVariant(image_id))

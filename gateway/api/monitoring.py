@@ -86,7 +86,7 @@ async def daily_stats(request: web.Request) -> web.Response:
 
 
 async def queue(request: web.Request) -> web.Response:
-    """Return the next renewals and those that failed for good; below ``purges`` the same of purges, if configured."""
+    """Return the next renewals and those that failed for good; in ``purges`` the same of purges, if configured."""
     refresh_queue, now = _queue(request), request.app[CLOCK].now()
     purge_queue = request.app.get(PURGE_QUEUE)
     async with _redis_errors():
@@ -122,7 +122,7 @@ def _image(item: str) -> dict[str, str | None]:
 
 @admin_only
 async def requeue(request: web.Request) -> web.Response:
-    """Schedule renewals that failed for good again, for now: those that the body names, or without a body all.
+    """Make renewals that failed for good due now: those that the body names, or all without a body.
 
     With ``?queue=purges``: all purges.
     """

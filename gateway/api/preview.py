@@ -21,7 +21,7 @@ from gateway.presign.signed_image import SignedImage
 logger = logging.getLogger(__name__)
 
 _MOST_LOOKUPS = 3
-# Not those of the public port: no cache keeps what only the admin may see, and no page of another site reads it.
+# Other fields than on the public port: no cache may keep a preview, and no page of another site may read it.
 _HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -39,7 +39,7 @@ class _Answered(NamedTuple):
 async def preview(request: web.Request) -> web.StreamResponse:
     """Send the original, also of a private image: the admin can renew its presigned URL, which shows it as well.
 
-    Raises what the resolver and ``ObjectSource.whole`` raise, and ``NotAnImage``.
+    Raises the errors of the resolver and of ``ObjectSource.whole``, and ``NotAnImage``.
     """
     image_id = parse_image_id(request.match_info["image_id"])
     logger.info("image shown to the admin: image=%s", image_id)

@@ -10,7 +10,7 @@ from gateway.settings import PostgresSettings
 
 # psycopg2 uses the server's encoding by default; in a database of SQL_ASCII it then decodes ASCII only.
 CLIENT_ENCODING: Final = "UTF8"
-# aiopg's own limit also counts the time in which the event loop is late; the catalog's ends earlier.
+# aiopg's own limit also counts the delay of a busy event loop; the limit of the catalog ends earlier.
 _LATE: Final = 20
 
 

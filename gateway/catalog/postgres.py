@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 Row = Sequence[Any]
 
-# Given the operation and the table, the context in which Postgres is asked.
+# Returns the context of a query, given its operation and its table.
 ObserveQuery = Callable[[str, str], AbstractContextManager[None]]
 
 
@@ -176,7 +176,7 @@ class PostgresCatalog:
 
     @asynccontextmanager
     async def _cursor(self, operation: str = "SELECT", table: str | None = None) -> AsyncIterator[aiopg.Cursor]:
-        """Yield a cursor; ``operation`` and ``table`` (None: that of the images) name what is observed."""
+        """Yield a cursor; the observer gets ``operation`` and ``table`` (None: that of the images)."""
         with self._observe(operation, table or self._query.settings.table):
             async with loop_timeout(self._timeout), self._pool.acquire() as connection:
                 async with connection.cursor() as cursor:
@@ -212,7 +212,7 @@ async def open_catalog(
     with_links: bool = False,
     observe: ObserveQuery | None = None,
 ) -> AsyncIterator[PostgresCatalog]:
-    """Open a catalog with a connection pool of its own; it connects when a connection is first needed.
+    """Open a catalog with its own connection pool; it connects when a connection is first needed.
 
     ``observe`` makes the context of each use of a connection.
     """

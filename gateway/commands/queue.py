@@ -26,7 +26,7 @@ _purges_option = click.option("--purges", is_flag=True, help="The queue of purge
 
 
 class _Options(NamedTuple):
-    """Options of the group, which each subcommand takes, too, as other commands do at the end of the line."""
+    """Options of the group; each subcommand accepts them as well, at the end of the line like other commands."""
 
     config: Path | None
     purges: bool
@@ -49,7 +49,7 @@ def queue(context: click.Context, config: Path | None, *, purges: bool) -> None:
 @_purges_option
 @click.pass_obj
 def list_(of_group: _Options, config: Path | None, most: int = _MOST_LISTED, *, purges: bool = False) -> None:
-    """List what is due next."""
+    """List the next entries that fall due."""
 
     async def print_next() -> None:
         async with _opened_queue(of_group, config, purges=purges) as opened:
@@ -70,7 +70,7 @@ def list_(of_group: _Options, config: Path | None, most: int = _MOST_LISTED, *, 
 @_purges_option
 @click.pass_obj
 def dead(of_group: _Options, config: Path | None, most: int, *, purges: bool) -> None:
-    """List what was given up, with the reason."""
+    """List the dead entries with their reasons."""
 
     async def print_dead() -> None:
         async with _opened_queue(of_group, config, purges=purges) as opened:
@@ -89,7 +89,7 @@ def dead(of_group: _Options, config: Path | None, most: int, *, purges: bool) ->
 @_purges_option
 @click.pass_obj
 def requeue(of_group: _Options, config: Path | None, *, purges: bool) -> None:
-    """Try everything that was given up again, now."""
+    """Make all dead entries due now."""
 
     async def requeue_dead() -> None:
         async with _opened_queue(of_group, config, purges=purges) as opened:

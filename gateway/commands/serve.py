@@ -100,7 +100,7 @@ async def _serve_as_a_service(
 
 
 async def _reload_on_signal(app: web.Application, wanted: asyncio.Event, manager: ServiceManager) -> None:
-    """Reload once for the signals that came since the last reload began."""
+    """Reload once for all signals since the last reload began."""
     while True:
         await wanted.wait()
         wanted.clear()
@@ -123,9 +123,9 @@ async def serve_gateway(
 ) -> None:
     """Serve until the signal to stop, or until ``until`` returns, then drain and close everything.
 
-    ``read_settings`` reads the settings anew, for a reload. ``extend`` may add routes to the public port.
+    ``read_settings`` reads the settings again, for a reload. ``extend`` may add routes to the public port.
     ``on_listening`` receives the addresses of both ports. ``inherited`` and ``inherited_admin`` are sockets for the two
-    ports that systemd or the parent of this worker opened.
+    ports, opened by systemd or by the parent of this worker.
     """
     app = create_app(settings, Metrics(), read_settings)
     if extend is not None:
@@ -133,7 +133,7 @@ async def serve_gateway(
     async with listening(
         app, create_admin_app, signals.force_stop, inherited=inherited, inherited_admin=inherited_admin
     ) as ports:
-        # The parent of a worker names the ports of all.
+        # The parent logs the ports of all workers.
         level = logging.DEBUG if inherited_admin else logging.INFO
         logger.log(level, "listening: public=%s admin=%s", ports.public, ports.admin)
         if on_listening is not None:
@@ -148,9 +148,9 @@ def run_until_stopped(
     reloads: bool = False,
     place: Place | None = None,
 ) -> None:
-    """Run ``main``, which SIGTERM or SIGINT tells to stop; a second one ends the drain.
+    """Run ``main`` until SIGTERM or SIGINT stops it; a second one ends the drain.
 
-    SIGHUP tells it to reload, or if it ``reloads`` nothing, to stop. In a ``place``, the parent tells the same.
+    SIGHUP makes it reload, or stop unless it ``reloads``. In a ``place``, the parent sends the same orders.
     Raises ``click.ClickException`` if the gateway cannot start, and exits with ``BAD_SETTINGS`` if a file that the
     settings name cannot be used.
     """
@@ -190,10 +190,10 @@ def _handle_signals(signals: StopSignals, *, reloads: bool) -> None:
 
 
 def _handle_orders(signals: StopSignals, place: Place) -> None:
-    """Obey the parent; signals that reach the whole group of processes, as Ctrl-C does, mean what they mean once."""
+    """Obey the parent. SIGTERM and SIGINT only start the drain, since Ctrl-C reaches both the parent and the worker."""
     loop = asyncio.get_running_loop()
     place.obey({STOP: signals.stop.set, FORCE: signals.force_stop.set, RELOAD: signals.reload.set})
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, signals.stop.set)
-    for signum in (signal.SIGHUP, signal.SIGUSR2):  # for the parent, which tells the workers one by one
+    for signum in (signal.SIGHUP, signal.SIGUSR2):  # the parent reloads or replaces workers
         loop.add_signal_handler(signum, lambda: None)

@@ -1,4 +1,4 @@
-"""``gateway serve --workers N``: the parent process, its signals, and what it exits with."""
+"""``gateway serve --workers N``: the parent process, its signals and its exit code."""
 
 import asyncio
 import signal
@@ -15,10 +15,10 @@ from gateway.workers.worker import WorkerFailed
 
 
 def serve_with_workers(settings: Settings, config: Path | None, count: int) -> None:
-    """Run ``count`` workers until SIGTERM or SIGINT, a second of which ends the drain.
+    """Run ``count`` workers until SIGTERM or SIGINT; a second signal ends the drain.
 
-    SIGHUP reloads them, SIGUSR2 replaces them, one after another. Exits with the code of a worker that cannot start for
-    the first time, which has said why. Raises ``click.ClickException`` if a port is not available.
+    SIGHUP reloads them, SIGUSR2 replaces them, one after another. If a worker cannot start for the first time, it
+    prints the reason, and the parent exits with its code. Raises ``click.ClickException`` if a port is not available.
     """
     arguments = [sys.executable, "-m", "gateway", "serve"]
     if config is not None:

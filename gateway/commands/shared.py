@@ -1,4 +1,4 @@
-"""What several commands use: the ``--config`` option, exit codes, one-line errors."""
+"""Shared parts of the commands: the ``--config`` option, exit codes, one-line errors."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Grouped calls: those that arrive together are answered by one piece of work, those for one key by one result."""
+"""Grouped calls: one piece of work answers calls that arrive together, and one result all calls for a key."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
@@ -17,14 +17,13 @@ _HOLD = 0.005  # seconds
 class GroupedCalls(Generic[K, V]):
     """Runs ``work`` for groups of at most ``most_keys`` different keys; it returns a result or an error for each key.
 
-    A call starts a group at once unless one is under way. Calls that arrive meanwhile wait for its end and are the next
-    group, so that groups grow with the load and nobody waits for a timer. A group that lasts longer than ``hold``
-    seconds does not hold back the next one: no call waits longer than that for the work of others.
+    A call starts a group at once unless one is running. Calls that arrive meanwhile wait for its end and form the next
+    group, so groups grow with the load, and no call waits for a timer. When a group lasts longer than ``hold`` seconds,
+    the next one starts without waiting for it: no call waits longer than that for the work of others.
 
-    A call for a key that is waiting or under way shares its result; ``joined`` counts these. A group runs in a task of
-    its own, in the context of the call that started it: a cancelled caller changes nothing for others, and a key that
-    all callers have left before its group starts is dropped. When ``work`` raises, every key of its group gets the
-    error.
+    A call for a key that is waiting or running shares its result; ``joined`` counts such calls. A group runs in its own
+    task, in the context of the call that started it: cancelling a caller does not affect others, and a key without
+    callers is dropped before its group starts. When ``work`` raises, every key of its group gets the error.
     """
 
     def __init__(
@@ -41,8 +40,8 @@ class GroupedCalls(Generic[K, V]):
         self._joined = joined
         self._most_keys = most_keys
         self._hold = hold
-        self._waiting: dict[K, list[asyncio.Future[V]]] = {}  # the callers of each key that is in no group yet
-        self._running: dict[K, list[asyncio.Future[V]]] = {}  # of each key under way that can be joined
+        self._waiting: dict[K, list[asyncio.Future[V]]] = {}  # the callers of each key that is not in a group yet
+        self._running: dict[K, list[asyncio.Future[V]]] = {}  # the callers of each running key that calls may join
         self._groups: set[asyncio.Task[None]] = set()
         self._holder: asyncio.Task[None] | None = None  # the group that the next one waits for
 
@@ -55,19 +54,19 @@ class GroupedCalls(Generic[K, V]):
         waiters = {key: self._join(key) for key in keys}
         results: dict[K, V | Exception] = {}
         try:
-            # One after another: the first of a group waits for it, the others are answered then. ``asyncio.gather``
-            # would add a callback and a step of the event loop for each.
+            # One after another: after the first of a group, the others have their results. ``asyncio.gather`` would add
+            # a callback and a step of the event loop for each.
             for key, waiter in waiters.items():
                 try:
                     results[key] = await waiter
                 except Exception as error:  # noqa: BLE001 - returned
                     results[key] = error
         finally:
-            _cancel(waiters.values())  # those that still wait, when this call is cancelled
+            _cancel(waiters.values())  # the remaining ones, if this call is cancelled
         return results
 
     def detach(self, matches: Callable[[K], bool] = lambda _: True) -> None:
-        """Let no later call join a matching key that is under way; its present callers still get the result."""
+        """Let no later call join a matching running key; its current callers still get the result."""
         for key in [key for key in self._running if matches(key)]:
             del self._running[key]
 
@@ -135,7 +134,7 @@ class GroupedCalls(Generic[K, V]):
             _answer(waiters, results[key] if key in results else LookupError(f"no result for {key}"))
 
     def _take_waiting(self) -> dict[K, "list[asyncio.Future[V]]"]:
-        """Return the oldest calls that wait, as under way; those without a caller are dropped."""
+        """Move the oldest waiting calls to the running ones and return them; drop those without a caller."""
         group: dict[K, list[asyncio.Future[V]]] = {}
         for key in list(islice(self._waiting, self._most_keys)):
             waiters = self._waiting.pop(key)

@@ -9,8 +9,8 @@ class InFlight:
     """The requests in flight by number; the oldest has the lowest.
 
     ``started`` is the number of the newest, ``transports`` are the connections of those in flight. The dispatch keeps
-    both, as plain attributes since it does so for each request. ``closes_connections``: each response that begins from
-    now on announces the end of its connection, because the gateway stops.
+    both, as plain attributes since it does so for each request. ``closes_connections``: each response that starts now
+    announces the end of its connection, because the gateway stops.
     """
 
     def __init__(self, metrics: Metrics) -> None:

@@ -1,4 +1,4 @@
-"""A value that is open, such as a session with its tasks, and can be replaced while it is in use."""
+"""An open value, such as a session with its tasks, that can be replaced while it is in use."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -15,12 +15,12 @@ class Replaceable(Generic[T]):
         self.opened = opened
 
     async def prepare(self, opening: AbstractAsyncContextManager[T]) -> "Successor[T]":
-        """Open what may take the place of the value; raises what ``opening`` raises."""
+        """Open a candidate that may replace the value; raises the errors of ``opening``."""
         return Successor(self, *await _open(opening))
 
 
 class Successor(Generic[T]):
-    """What is open beside the value in use: either ``take_over`` and ``close_replaced``, or ``discard`` follows."""
+    """An open candidate: either ``take_over`` and then ``close_replaced`` is called, or ``discard``."""
 
     def __init__(self, holder: Replaceable[T], value: T, opened: AsyncExitStack) -> None:
         self.value = value
@@ -28,23 +28,23 @@ class Successor(Generic[T]):
         self._opened = opened
 
     def take_over(self) -> None:
-        """Be the value in use from now on; what is replaced stays open."""
+        """Become the value in use; the replaced value stays open."""
         holder = self._holder
         holder.value = self.value
         holder.opened, self._opened = self._opened, holder.opened
 
     async def close_replaced(self) -> None:
-        """Close what was in use before."""
+        """Close the replaced value."""
         await self._opened.aclose()
 
     async def discard(self) -> None:
-        """Close it: it does not take over."""
+        """Close the candidate without using it."""
         await self._opened.aclose()
 
 
 @asynccontextmanager
 async def replaceable(opening: AbstractAsyncContextManager[T]) -> AsyncIterator[Replaceable[T]]:
-    """Open a value, and close the one in use at the end; raises what ``opening`` raises."""
+    """Open a value, and close the value in use at the end; raises the errors of ``opening``."""
     holder = Replaceable(*await _open(opening))
     try:
         yield holder

@@ -1,4 +1,4 @@
-"""Time limits of waits: a timer shared by waits of equal length, and a limit that a late event loop does not use up."""
+"""Time limits of waits: a timer shared by waits of equal length, and a limit that ignores delays of the event loop."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Final
 
 _STEPS: Final = 100
-_LATEST: Final = 10  # times as long as on a loop that runs on time
+_LATEST: Final = 10  # times the limit, however late the loop is
 
 
 class SharedTimeout:
@@ -81,10 +81,10 @@ class _Wait:
 async def loop_timeout(seconds: float) -> AsyncIterator[None]:
     """Raise ``TimeoutError`` if the body lasts longer than ``seconds`` of an event loop that runs on time.
 
-    ``asyncio.timeout`` also counts the time in which the loop is late. A thousand streams that start at once keep the
-    loop busy for seconds, and then every wait ends, although the answer has been in the socket for long. Here the time
-    is counted in hundredths, each from when the loop has run the one before: however late the loop is, a turn of it
-    uses up one. Ten times ``seconds`` are the end in any case.
+    ``asyncio.timeout`` also counts the delay of a busy loop. A thousand streams that start at once keep the loop busy
+    for seconds, and then every wait times out although the answer is already in the socket. Here the limit is divided
+    into a hundred timers, each started when the one before has run: one iteration of a late loop uses up at most one
+    hundredth. After ten times ``seconds`` the limit ends in any case.
     """
     loop = asyncio.get_running_loop()
     latest = loop.time() + _LATEST * seconds

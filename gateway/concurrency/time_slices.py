@@ -1,4 +1,4 @@
-"""Long work on the event loop in slices, between which requests are served."""
+"""Long work on the event loop, divided into slices; the loop serves requests between them."""
 
 import asyncio
 import time
@@ -11,10 +11,10 @@ _SLICE: Final = 0.001  # seconds
 
 
 class TimeSlices:
-    """``await slices.pause()`` in a loop lets the event loop run once the work has taken a millisecond.
+    """``await slices.pause()`` in a loop lets the event loop run when the work has taken a millisecond.
 
-    Half of the goal of two milliseconds: the step that is under way when a slice ends is finished first. A slice begins
-    when the object is made, so make it just before the loop.
+    A millisecond is half of the goal of two, because the current step is finished first. The first slice begins when
+    the object is made, so make it just before the loop.
     """
 
     __slots__ = ("_clock", "_ends_at")
@@ -31,6 +31,6 @@ class TimeSlices:
 
 
 def in_groups(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Yield the items in order, ``size`` at a time: a command that names all would be packed in one piece."""
+    """Yield the items in order, ``size`` at a time, for commands of bounded size."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -1,4 +1,4 @@
-"""Answers of API 3.0: JSON, with an error inside a 200."""
+"""Answers of API 3.0: JSON; errors have status 200."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ REQUEST_ID = "6f1c3f2a-0d7b-4c1e-9a33-1f1f1f1f1f1f"
 
 
 class ApiRefusal(Exception):
-    """An error of API 3.0, which is sent with status 200; ``code`` is the documented one."""
+    """An error of API 3.0, sent with status 200; ``code`` is from Tencent's documents."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -18,7 +18,7 @@ class ApiRefusal(Exception):
 
 
 def api_json(answer: object) -> web.Response:
-    """Return an answer as the services send it, without a charset: Tencent's SDK looks for errors in no other type."""
+    """Return an answer without a charset, as the services do: Tencent's SDK finds errors only in this content type."""
     return web.Response(body=json.dumps(answer).encode(), content_type="application/json")
 
 

@@ -1,4 +1,4 @@
-"""A service with a socket of its own, beside the emulated buckets."""
+"""A service of the emulator with its own socket."""
 
 from abc import ABC, abstractmethod
 from types import TracebackType

@@ -1,4 +1,4 @@
-"""Faults of the services that purge."""
+"""Faults of the emulated purge services."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 
 
 class PurgeFault(BaseModel):
-    """What goes wrong with the next ``times`` requests that name ``target``; ``times`` null: with every one.
+    """A fault of the next ``times`` requests that name ``target``; ``times`` null: of every such request.
 
     ``throttled`` and ``day_limit``: a refusal inside a 200, as if that limit were reached. ``error``: an internal error
     inside a 200. ``internal_error``: an empty answer with status 500. ``garbage``: status 200 and a page of HTML.

@@ -1,6 +1,6 @@
-"""The services that purge caches: Tencent CDN and EdgeOne, on one socket, with their limits.
+"""The purge services of Tencent CDN and EdgeOne, on one socket, with their limits.
 
-PurgeUrlsCache: document 228/33601; DescribePurgeQuota: 228/37474; CreatePurgeTask: 1145/50536, by their numbers on
+PurgeUrlsCache: document 228/33601; DescribePurgeQuota: 228/37474; CreatePurgeTask: 1145/50536; the numbers are those of
 tencentcloud.com.
 """
 
@@ -30,13 +30,13 @@ _ACTIONS = {
     "DescribeContentQuota": _EDGEONE,
 }
 _TYPES = ("purge_url", "purge_cache_tag")
-_EAST = 8 * 3600  # seconds; a day of the limits is one of Beijing, which the documents do not say
+_EAST = 8 * 3600  # seconds; an assumption: the day of the limits begins at midnight in Beijing
 _GARBAGE = "<!doctype html><title>Maintenance</title>"
 
 
 @dataclass(frozen=True, slots=True)
 class PurgeLimits:
-    """How many targets a request may name, requests a second may come, and targets a day may be purged."""
+    """The most targets of a request, requests a second, and targets a day."""
 
     per_request: int = 1000
     per_second: int = 20
@@ -45,7 +45,7 @@ class PurgeLimits:
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """A purge that was accepted: when (Unix seconds), its kind, and the addresses or tags."""
+    """An accepted purge: its time (Unix seconds), its kind, and the addresses or tags."""
 
     at: float
     kind: str

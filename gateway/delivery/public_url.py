@@ -76,11 +76,11 @@ class PublicUrls:
         return made
 
     def forget(self) -> None:
-        """Sign every URL anew: the credentials are others."""
+        """Forget all signed URLs, because the credentials have changed."""
         self._made.clear()
 
     def _may_become_the_original(self, name: str, record: ImageRecord) -> bool:
-        """Return whether COS may send the original to the holder of the URL, where it makes no variant."""
+        """Return whether COS may send the original to the holder of the URL if it cannot make the variant."""
         if self._renditions.get(name).width is None or self._renditions.originals_for_owner:
             return False
         return record.public or not self._renditions.is_public(name)

@@ -15,7 +15,7 @@ from gateway.origin.errors import BodyLost
 # A body up to this size is read whole before the first byte leaves, so a lost origin is still a clean 502.
 SMALL_BODY = 128 * 1024
 
-# Labels of ``sent_bytes``: where the bytes were when the request came.
+# Labels of ``sent_bytes``: the location of the bytes when the request arrived.
 FROM_MEMORY, FROM_COS = ("memory",), ("cos",)
 
 
@@ -31,12 +31,12 @@ class Body(Protocol):
         ...
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
-        """Receive as much at once as suits the client: ``OriginResponse.suit``."""
+        """Adapt the size of reads to the client: ``OriginResponse.suit``."""
         ...
 
 
 class Answered(Protocol):
-    """A request that gets a body."""
+    """A request whose response has a body."""
 
     @property
     def request(self) -> web.BaseRequest:
@@ -91,7 +91,7 @@ class Relay:
             # ``response.write`` would hold the piece for as long as a slow client takes for it.
             writer, client = cast("StreamWriter", exchange.request.writer), _Client(exchange.request)
             while piece:
-                # What cannot be sent now is copied; from Python 3.12 on, the whole piece is kept until it is sent.
+                # The unsent rest is copied; from Python 3.12 on, the whole piece is kept until it is sent.
                 await writer.write(memoryview(piece), drain=False)
                 size = len(piece)
                 sent += size
@@ -115,7 +115,7 @@ class Relay:
 
 
 class _Client:
-    """What is waiting to be sent to the client of a request."""
+    """The unsent bytes of a client's connection."""
 
     __slots__ = ("_socket", "_transport")
 
@@ -128,7 +128,7 @@ class _Client:
         return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
     def has_unsent(self) -> bool:
-        """Return whether the kernel has bytes that may not be sent yet (SIOCOUTQNSD, linux/sockios.h).
+        """Return whether the kernel holds unsent bytes (SIOCOUTQNSD, linux/sockios.h).
 
         False on other systems.
         """

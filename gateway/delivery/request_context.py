@@ -37,9 +37,9 @@ class RequestContext:
     ``route`` and ``image_id`` are set when the address is parsed, ``delivery`` when the way of delivery is chosen,
     ``first_byte`` (seconds since the start) when the first byte is sent. ``outcome`` replaces the status in the metrics
     where no status reached the client. For the access log: ``variant``, ``failure``, and ``origin_started`` (as
-    ``started``) when COS is asked; ``trace_id`` where requests are traced. ``is_denial``: the response is about an
-    image that may exist or not, so it must not say how long it took. ``is_negotiated``: the response depends on
-    ``Accept``; ``content_location`` is then the address of what was chosen, once it is known.
+    ``started``) when COS is asked; ``trace_id`` if requests are traced. ``is_denial``: the response must not reveal
+    whether the image exists, so it has no duration. ``is_negotiated``: the response depends on ``Accept``;
+    ``content_location`` is then the address of the chosen format, once it is known.
     """
 
     __slots__ = (

@@ -42,7 +42,7 @@ class VariantRequests:
         self.configure(max_dpr)
 
     def configure(self, max_dpr: float) -> None:
-        """Use this bound from now on, and what is configured in the renditions now: queries are parsed again."""
+        """Use this bound and the renditions' current configuration from now on: cached queries are parsed again."""
         self._max_dpr = max_dpr
         self._known: dict[str, VariantRequest] = {}
 

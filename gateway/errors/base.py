@@ -17,7 +17,7 @@ class DependencyDown(Exception):
 
 
 class CosAnswer(Protocol):
-    """The part of COS's answer that the access log names."""
+    """COS's error code and request id, for the access log."""
 
     @property
     def code(self) -> str | None:
@@ -40,9 +40,9 @@ class GatewayError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     message: ClassVar[str] = "the gateway failed to answer"
-    # False: the code that raises it also logs it, so the log line per 5xx is omitted.
+    # False: the code that raises the error also logs it, so the line for each 5xx is omitted.
     logs_each_request: ClassVar[bool] = True
-    # COS's answer that the error stands for; None where COS did not answer, or was not asked.
+    # COS's answer that caused the error; None if COS did not answer or was not asked.
     cos: "CosAnswer | None" = None
 
     @property

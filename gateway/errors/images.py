@@ -1,4 +1,4 @@
-"""Errors of one image: its row, its object, and what COS answered about it."""
+"""Errors of one image: its row, its object, and COS's answers about it."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Errors of requests: what the client has to change."""
+"""Errors of requests, which the client has to change."""
 
 from collections.abc import Mapping
 
@@ -23,7 +23,7 @@ class InvalidRequest(GatewayError):
 
 
 class ConfigurationRefused(InvalidRequest):
-    """The configuration that a reload has read is wrong; the detail names the keys, and no values."""
+    """A reload has read a configuration with mistakes; the detail names the keys, and no values."""
 
     code = "configuration_refused"
     message = "the new configuration is refused, the old one stays"

@@ -68,7 +68,7 @@ class RedisUnavailable(Unavailable):
 
 
 class TooManyVariants(Unavailable):
-    """More variants than ``image_variants.max_new_per_minute`` were asked for that were never made before."""
+    """Clients requested more new variants than ``image_variants.max_new_per_minute``."""
 
     code = "too_many_variants"
     message = "too many new variants are being made, try again in a moment"

@@ -19,7 +19,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2.5
 
 
 def _version() -> str:
-    """Return the version of the installed package; "unknown" for a folder that is not installed."""
+    """Return the version of the installed package, "unknown" if it is not installed."""
     try:
         return version("image-gateway")
     except PackageNotFoundError:

@@ -74,7 +74,7 @@ class LoopCounter(Collector):
 
 
 class LoopTotal(Collector):
-    """The sum of a ``LoopCounter`` over all its labels, under a name of its own."""
+    """The sum of a ``LoopCounter`` over all its labels, under another name."""
 
     def __init__(self, name: str, documentation: str, counter: LoopCounter) -> None:
         self._name = name

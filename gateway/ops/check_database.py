@@ -31,7 +31,7 @@ class Catalog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """What tells about the database beside the query; both may raise ``CatalogUnavailable``.
+    """Facts about the database apart from the query; both may raise ``CatalogUnavailable``.
 
     ``hear`` returns after how many seconds a test notification came, None if it did not; it is itself None if the
     gateway does not listen.
@@ -42,7 +42,7 @@ class Database:
 
 
 class DatabaseCheck:
-    """Yields findings, and keeps the images that were read for those who ask COS."""
+    """Yields findings, and keeps the images that were read for the checks of COS."""
 
     def __init__(self, catalog: Catalog, database: Database, *, signs_links: bool) -> None:
         self._catalog = catalog

@@ -1,4 +1,4 @@
-"""The part of ``check`` about purges: whether the target of ``purge`` can be used. It purges nothing."""
+"""The part of ``check`` that tests the target of ``purge``, without a purge."""
 
 import re
 
@@ -17,7 +17,7 @@ _READS_QUOTA = {"tencent_cdn": "cdn:DescribePurgeQuota", "edgeone": "teo:Describ
 
 
 async def diagnose_purge(target: Target, name: str) -> Finding:
-    """Return a finding on the target called ``name``: it is asked for its quota, or a webhook for a connection.
+    """Return a finding on the target called ``name``: ask it for its quota, or open a connection to a webhook.
 
     Credentials that may not read the quota are a warning: they may still be allowed to purge.
     """

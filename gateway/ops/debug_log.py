@@ -31,7 +31,7 @@ class DebugLog:
         logger.info("debug log on: seconds=%g", self._seconds)
 
     def set_level(self, level: int) -> None:
-        """Set the root logger to ``level``; while the debug log is on, once it is off."""
+        """Set the root logger to ``level``, or when the debug log ends if it is on."""
         if self._timer is None:
             logging.getLogger().setLevel(level)
         else:

@@ -34,7 +34,7 @@ CorrectClock = Callable[[float | None], bool]
 
 
 class OriginStep:
-    """Asks COS for an object as the gateway does: with the URL at hand, with a new one if refused, and by HEAD."""
+    """Asks COS for an object as the gateway does: with the cached URL, with a new one if refused, and by HEAD."""
 
     def __init__(
         self, client: OriginClient, signer: Signer, hosts: Hosts, lifetime: Lifetime, correct_clock: CorrectClock

@@ -77,7 +77,7 @@ class Health:
         self._draining = True
 
     def set_probe(self, name: str, probe: Probe | None) -> None:
-        """Probe the dependency by ``probe`` from now on, or with None no longer."""
+        """Probe the dependency by ``probe`` from now on; None ends its probes."""
         if probe is not None:
             self._probes[name] = probe
         elif self._probes.pop(name, None) is not None:

@@ -27,7 +27,7 @@ def redact(text: str) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """A JSON object for each record: event, level, logger, timestamp, and what else there is of request and error."""
+    """A JSON object for each record: event, level, logger, timestamp, and the facts of the request and the error."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its line break."""
@@ -73,6 +73,6 @@ class ConsoleFormatter(logging.Formatter):
 
 
 def _timestamp(record: logging.LogRecord) -> str:
-    """Return when the record was made, in UTC (RFC 3339)."""
+    """Return the time of the record, in UTC (RFC 3339)."""
     seconds, part = divmod(record.created, 1)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{int(part * 1_000_000):06d}Z"

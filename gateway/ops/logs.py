@@ -1,4 +1,4 @@
-"""Where the log of the process goes, in which format, and what is kept out of it."""
+"""Set up the log of the process: its stream, its format, and the loggers of libraries."""
 
 import logging
 import sys
@@ -15,7 +15,7 @@ from gateway.settings import LoggingSettings
 def configure_logging(settings: LoggingSettings, stream: TextIO | None = None, *, level: int | None = None) -> None:
     """Write the log of the process to ``stream`` (None: standard error) in the configured format.
 
-    ``level``: another one than the configured.
+    ``level`` overrides the configured one.
     """
     stream = stream if stream is not None else sys.stderr
     handler = logging.StreamHandler(stream)

@@ -9,10 +9,10 @@ _INTERVAL: Final = 0.05  # seconds; twenty wake-ups a second cost less than a th
 
 
 class LoopLag:
-    """Adds to ``image_gateway_event_loop_lag_seconds`` how late each of its timers is.
+    """Observes the delay of each of its timers in ``image_gateway_event_loop_lag_seconds``.
 
-    Everything on the loop waits as long: for a callback that does not end, for the processor, or for a thread that
-    holds the interpreter's lock.
+    All work on the loop has this delay, caused by a long callback, a busy processor, or a thread that holds the
+    interpreter's lock.
     """
 
     def __init__(self, metrics: Metrics, interval: float = _INTERVAL) -> None:

@@ -39,8 +39,8 @@ def tune_memory() -> None:
 async def release_free_memory(interval: float = _RELEASE_INTERVAL) -> None:
     """Return memory that is free to the system, every ``interval`` seconds, until cancelled.
 
-    glibc returns only the end of the heap by itself. After a thousand slow streams most of what is free lies between
-    blocks in use and would stay resident until the process ends (malloc_trim(3)). Other allocators are left alone.
+    glibc by itself returns only the end of the heap. After a thousand slow streams most free memory is between blocks
+    in use, and would stay resident until the process ends (malloc_trim(3)). Nothing is done for other allocators.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     while trim is not None:

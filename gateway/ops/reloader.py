@@ -1,8 +1,8 @@
-"""Reloads the configuration of a running process: read it, refuse it whole or apply it, and say what changed.
+"""Reloads the configuration of a running process: read it, refuse or apply it as a whole, report the changed keys.
 
-A reload has two halves. The first may fail and takes its time: the sources are read in a thread, and each part that is
-concerned prepares its change. The second awaits nothing, so no request sees half of it: each part applies what it has
-prepared.
+A reload has two phases. The first may fail and may take long: a thread reads the sources, and each affected part
+prepares its change. The second awaits nothing, so each request sees either all changes or none: each part applies its
+prepared change.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ S_contra = TypeVar("S_contra", contravariant=True)
 
 
 class ReloadRefused(Exception):
-    """The configuration stays as it was; ``problems`` has a line for each reason, which names a key and no value."""
+    """The reload changed nothing; ``problems`` has a line for each reason, which names a key and no value."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("; ".join(problems))
@@ -41,8 +41,8 @@ async def _nothing() -> None:
 class Change:
     """A change that is ready.
 
-    ``apply`` cannot fail and awaits nothing. Then ``close`` closes what it has replaced. ``discard`` follows instead if
-    another part refuses the configuration.
+    ``apply`` cannot fail and awaits nothing. Then ``close`` closes the replaced objects. If another part refuses the
+    configuration, ``discard`` is called instead of both.
     """
 
     apply: Callable[[], None]
@@ -51,11 +51,11 @@ class Change:
 
 
 class Part(Protocol[S_contra]):
-    """What a reload changes."""
+    """A part of the gateway that a reload changes."""
 
     @property
     def keys(self) -> frozenset[str]:
-        """The keys that concern it."""
+        """The keys that affect it."""
         ...
 
     async def prepare(self, settings: S_contra) -> Change:
@@ -65,10 +65,10 @@ class Part(Protocol[S_contra]):
 
 @dataclass(frozen=True, slots=True)
 class Difference(Generic[S]):
-    """What a reload would change.
+    """The difference between the settings in use and those read.
 
-    ``settings`` are those to be in use: the new ones, but for the keys that ``need_restart``. ``changed`` are the other
-    keys that differ; ``concerned`` are these without the names of things, as parts name them.
+    ``settings`` are the new ones, with the old values of the keys that ``need_restart``. ``changed`` are the other keys
+    that differ; ``concerned`` are the same keys without the names of buckets and the like, as parts list them.
     """
 
     settings: S
@@ -79,7 +79,7 @@ class Difference(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class ReloadResult:
-    """The keys that changed, and those whose new value only a restart will use."""
+    """The changed keys, and the keys whose new value needs a restart."""
 
     changed: Sequence[str]
     need_restart: Sequence[str]
@@ -88,9 +88,9 @@ class ReloadResult:
 class Reloader(Generic[S]):
     """Holds the ``settings`` in use. ``need_restart`` are the keys that the last reload could not change.
 
-    ``read`` reads the sources anew, in a thread, and raises ``ReloadRefused``; None: there are none. ``compare``
+    ``read`` reads the sources again, in a thread, and raises ``ReloadRefused``; None: there are no sources. ``compare``
     returns the difference between the settings in use and those read, and raises ``ReloadRefused``. ``is_draining``
-    tells whether the process is about to end.
+    returns whether the process is draining.
     """
 
     def __init__(
@@ -116,13 +116,13 @@ class Reloader(Generic[S]):
         self._count(is_success=True)
 
     def add(self, *parts: Part[S]) -> None:
-        """Let reloads change ``parts``, too."""
+        """Add ``parts`` to those that reloads change."""
         self._parts += parts
 
     async def reload(self) -> ReloadResult:
-        """Reload, after a reload under way. Raises ``ReloadRefused`` or ``ReloadNotPossible``; both are logged.
+        """Reload, after a running reload. Raises ``ReloadRefused`` or ``ReloadNotPossible``; both are logged.
 
-        A reload that has begun goes on if its caller is cancelled.
+        A reload that has begun continues if its caller is cancelled.
         """
         task = asyncio.create_task(self._reload_alone(), name="reload")
         self._running.add(task)
@@ -132,7 +132,7 @@ class Reloader(Generic[S]):
     def _ended(self, task: "asyncio.Task[ReloadResult]") -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # it was logged; without a caller nobody else asks for it
+            task.exception()  # it was logged; without a caller nothing else retrieves it
 
     async def _reload_alone(self) -> ReloadResult:
         async with self._lock:
@@ -148,7 +148,7 @@ class Reloader(Generic[S]):
                 for problem in error.problems:
                     logger.error("the configuration is refused, the old one stays: %s", problem)  # noqa: TRY400
                 raise
-            except Exception:  # whatever a file or a source of keys raises: counted and logged, then raised
+            except Exception:  # any error of a file or a source of keys: counted and logged, then raised
                 self._count(is_success=False)
                 logger.exception("the reload failed, the old configuration stays")
                 raise
@@ -159,7 +159,7 @@ class Reloader(Generic[S]):
         return result
 
     async def finish(self) -> None:
-        """Wait for the reload under way, so that what it opens is closed with the rest."""
+        """Wait for a running reload, so that the objects it opens are closed like all others."""
         async with self._lock:
             self._read = None
 

@@ -1,4 +1,4 @@
-"""Tells systemd that the gateway is ready, alive, reloading and stopping, by datagrams (sd_notify(3)).
+"""Notifies systemd that the gateway is ready, alive, reloading and stopping, by datagrams (sd_notify(3)).
 
 ``NOTIFY_SOCKET`` names the socket, and ``WATCHDOG_USEC`` the time within which systemd expects a sign of life. Both are
 absent when nothing is to be told, and every call then does nothing.
@@ -16,7 +16,7 @@ from typing import Final, Self
 logger = logging.getLogger(__name__)
 
 _SIGNS_PER_TIMEOUT: Final = 2  # sd_watchdog_enabled(3): a sign of life at half of the time
-# What systemd tells one process; a child that inherits it would speak for its parent.
+# Variables that systemd sets for one process; a child that inherits them would send states of its parent.
 _VARIABLES: Final = frozenset(
     {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"}
 )
@@ -25,8 +25,8 @@ _VARIABLES: Final = frozenset(
 class ServiceManager:
     """Sends states to the socket ``address`` (None: to nobody); ``watchdog`` seconds may pass without a sign of life.
 
-    ``deliver`` takes the states instead, and raises ``OSError`` if it cannot. A state that cannot be sent is logged
-    once until one is sent again: systemd itself decides what a missing one means.
+    ``deliver`` sends the states instead, and raises ``OSError`` if it cannot. A failure is logged once, until a state
+    is sent again; systemd itself reacts to a missing state.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class ServiceManager:
         return cls(environment.get("NOTIFY_SOCKET") or None, seconds or None)
 
     def ready(self) -> None:
-        """Say that both ports listen, or that a reload is over."""
+        """Notify that both ports listen, or that a reload has ended."""
         self._send("READY=1")
 
     def reloading(self) -> None:
-        """Say that a reload begins; ``ready`` says that it is over (``Type=notify-reload``)."""
+        """Notify that a reload begins; ``ready`` notifies its end (``Type=notify-reload``)."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self) -> None:
@@ -84,7 +84,7 @@ class ServiceManager:
 
 
 def environment_of_children(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the environment without what systemd tells this process alone."""
+    """Return the environment without the variables that systemd set for this process only."""
     return {name: value for name, value in environment.items() if name not in _VARIABLES}
 
 

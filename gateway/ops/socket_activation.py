@@ -1,7 +1,7 @@
 """Listening sockets that systemd opened before it started the gateway (sd_listen_fds(3)).
 
-``LISTEN_FDS`` counts them, from descriptor 3 on, and ``LISTEN_PID`` names the process that they are for. A socket that
-outlives its process keeps the connections that nobody has accepted yet: the next process accepts them.
+``LISTEN_FDS`` is their number, from descriptor 3 on, and ``LISTEN_PID`` the process that they are for. A socket that
+outlives its process keeps its unaccepted connections, and the next process accepts them.
 """
 
 import os
@@ -14,7 +14,7 @@ _MOST: Final = 64  # the port on IPv4, on IPv6, on some addresses
 
 
 class UnusableSocket(OSError):
-    """A socket of systemd's is not a listening TCP socket; the message says what to change in the unit."""
+    """A socket from systemd is not a listening TCP socket; the message names the change that the unit needs."""
 
 
 def inherited_listeners(environment: Mapping[str, str] = os.environ) -> list[socket.socket]:
@@ -38,7 +38,7 @@ def _listener(descriptor: int) -> socket.socket:
     except OSError as error:
         raise UnusableSocket(f"descriptor {descriptor} of LISTEN_FDS: {error.strerror}") from error
     if not is_listening:
-        listener.detach()  # not ours to close
+        listener.detach()  # the descriptor stays open
         raise UnusableSocket(
             f"descriptor {descriptor} of LISTEN_FDS is not a listening TCP socket: "
             "the socket unit needs ListenStream= with a port, and Accept=no"

@@ -1,4 +1,4 @@
-"""What is wrong now, the worst first: from requests that failed, renewals, clocks and dependencies."""
+"""The current problems, the worst first: failed requests, renewals, clocks and dependencies."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ Level = Literal["bad", "warning"]
 _WINDOW: Final = 12  # points of five seconds: a minute
 _BAD_SHARE: Final = 0.05
 _LATE: Final = 60  # seconds
-_CREDENTIALS: Final = "credentials"  # of the checks: down in the last fifth of their life
+_CREDENTIALS: Final = "credentials"  # a check that is down in the last fifth of their life
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Symptom:
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """What the gateway knows of itself; times in seconds, NaN or None where nothing is known."""
+    """The state of the gateway; times in seconds, NaN or None for unknown values."""
 
     points: Sequence[Point]
     checks: Mapping[str, str]

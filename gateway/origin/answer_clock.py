@@ -1,4 +1,4 @@
-"""The time of COS by its ordinary answers: one answer of each bucket a second is looked at, beside the requests."""
+"""The time of COS by its ordinary answers: one answer of each bucket is evaluated once a second."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ _AGE: Final = "Age"
 
 
 class FirstAnswer(NamedTuple):
-    """The header fields of an answer, and the monotonic time (seconds) at which they came."""
+    """The header fields of an answer, and the monotonic time (seconds) of their arrival."""
 
     headers: Mapping[str, str]
     received: float
@@ -21,8 +21,8 @@ class FirstAnswer(NamedTuple):
 class AnswerClock:
     """Reads the ``Date`` of the answers in ``answers``, by bucket, and empties it.
 
-    ``observe`` gets the time that COS has now, in Unix seconds. Of several buckets, the time counts that is nearest to
-    ``now``: if this machine's clock is wrong, all of them say so.
+    ``observe`` gets COS's current time in Unix seconds. Of several buckets, the time nearest to ``now`` is used: if
+    this machine's clock is wrong, it differs from all of them.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class AnswerClock:
         times = [
             date + monotonic - received
             for headers, received in self._answers.values()
-            # With an Age, a cache answered, and the Date is that of COS's answer to it (RFC 9111 section 5.1).
+            # An answer with an Age comes from a cache, and has the Date of an earlier answer (RFC 9111 section 5.1).
             if _AGE not in headers and (date := seconds_of(headers.get(hdrs.DATE))) is not None
         ]
         self._answers.clear()

@@ -53,7 +53,7 @@ class OriginClient:
     in a row gets one request a second; requests that process images have a breaker of their own, since COS may serve
     what it cannot process. ``buckets`` keep their own label in the metric of errors, however many others fail.
     ``waiting`` limits the requests that wait for a bucket; None: no limit. ``credentials_refused`` gets the bucket and
-    the URL when COS does not know the credentials of a URL. ``first_answers`` holds one answer of each bucket, for
+    the URL when COS rejects the credentials of a URL. ``first_answers`` holds one answer of each bucket, for
     ``AnswerClock``, which empties it.
     """
 

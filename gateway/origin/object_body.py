@@ -134,7 +134,7 @@ class ObjectBody:
         return piece
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
-        """Receive as much at once as suits the client: ``OriginResponse.suit``."""
+        """Adapt the size of reads to the client: ``OriginResponse.suit``."""
         self._response.suit(has_unsent=has_unsent, is_blocked=is_blocked)
 
     async def rest(self, position: int) -> Self:

@@ -56,7 +56,7 @@ class ObjectSource:
         self.memory = memory
         self.variants = variants
         self.reserved_bytes = 0
-        self._beginnings = 0  # bytes that transfers may keep for readers who join late
+        self._beginnings = 0  # bytes that transfers may keep for readers that join late
         self._access = access
         self._ttl = settings.ttl
         self._most_reserved = settings.max_bytes
@@ -69,7 +69,7 @@ class ObjectSource:
         self._revalidations: SingleFlight[ObjectId, None] = SingleFlight("revalidation", metrics.coalesced_requests)
 
     def configure(self, settings: MemoryCacheSettings, resumption: ResumptionLimits) -> None:
-        """Use these limits from now on; transfers under way keep theirs."""
+        """Use these limits from now on; running transfers keep theirs."""
         self.memory.configure(settings)
         self.variants.configure(largest=settings.max_object_bytes)
         self._access.resumption = resumption
@@ -175,7 +175,7 @@ class ObjectSource:
         return True
 
     def reserve_beginning(self) -> int:
-        """Return how many bytes of its beginning a transfer may keep: none once many others do, as slow ones would."""
+        """Return the bytes of its beginning that a transfer may keep: none while many other transfers keep theirs."""
         most = self._limits.alone
         if self._beginnings + most > self._limits.beginnings:
             return 0
@@ -183,7 +183,7 @@ class ObjectSource:
         return most
 
     def release_beginning(self, most: int) -> None:
-        """Take back what ``reserve_beginning`` returned."""
+        """Return the bytes from ``reserve_beginning`` to the budget."""
         self._beginnings -= most
 
     def finished(self, transfer: SharedTransfer) -> None:

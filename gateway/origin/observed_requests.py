@@ -1,4 +1,4 @@
-"""Requests to COS that somebody observes, such as traces: a middleware of the client session."""
+"""Observation of requests to COS, for instance by traces: a middleware of the client session."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -11,12 +11,12 @@ from yarl import URL
 
 _REQUEST_ID: Final = istr("x-cos-request-id")
 
-# Given the method and the URL, the context of a request; it takes the status and COS's id of the request.
+# Returns the context of a request, given its method and URL; the context gets the status and COS's request id.
 ObserveRequest = Callable[[str, URL], AbstractContextManager[Callable[[int, str | None], None]]]
 
 
 def observed(observe: ObserveRequest) -> ClientMiddlewareType:
-    """Return a middleware that sends each request, retries too, in a context of ``observe``."""
+    """Return a middleware that sends each request, also each retry, in a context of ``observe``."""
 
     async def send(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
         with observe(request.method, request.url) as answered:

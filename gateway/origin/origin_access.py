@@ -1,4 +1,4 @@
-"""What every ``ObjectBody`` works with: the client, what failed before, and new URLs."""
+"""The collaborators of every ``ObjectBody``: the client, the remembered failures, and the renewal of URLs."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ SignForHead = Callable[[SignedImage], PresignedUrl]
 class OriginAccess:
     """Collaborators of every ``ObjectBody``.
 
-    ``failures`` raises COS's last error instead of a request while it remembers one. ``gone`` is called when COS has no
-    such object, or may not serve it.
+    ``failures`` raises COS's last error instead of sending a request while it remembers one. ``gone`` is called when
+    COS does not have the object, or may not serve it.
     """
 
     client: OriginClient

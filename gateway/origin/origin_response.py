@@ -16,17 +16,17 @@ from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import OriginUnavailable
 from gateway.origin.errors import BodyLost, BodyTooSlow
 
-# How much is read ahead of a reader that takes everything at once; the connection is paused at twice as much.
+# Bytes to read ahead for a reader that never waits; the connection is paused at twice as many.
 READ_AHEAD: Final = 256 * 1024
-# Bytes that one system call may receive for a reader that takes everything at once, for one that is behind, and for one
-# that did not want more for a while. Large ones keep system calls rare, small ones waste no memory.
+# Bytes that one system call may receive: for a reader that never waits, for a slow one, and for one that did not read
+# for a while. Large values make system calls rare, small ones save memory.
 FAST_RECEIVE: Final = 256 * 1024
 _SLOW_RECEIVE: Final = 64 * 1024
 _TRICKLE_RECEIVE: Final = 16 * 1024
 _A_WHILE: Final = 0.05  # seconds
-# Bytes not yet decrypted at which receiving over TLS pauses, and goes on; more than a record (RFC 8446 section 5.2).
+# Encrypted bytes in the buffer at which receiving over TLS pauses, and at which it resumes; more than a record (RFC 8446 section 5.2).
 _MOST_ENCRYPTED, _LEAST_ENCRYPTED = 32 * 1024, 20 * 1024
-# More than the buffers on the way to a client can hold that reads nothing: from here on, only time tells a slow one.
+# More than the buffers on the way to a client that reads nothing: after this, only time distinguishes a slow client.
 _PROVEN: Final = 448 * 1024
 
 # Bytes a second that COS has to send while the gateway waits for it; a client has to read as many.
@@ -187,10 +187,10 @@ class OriginResponse:
         self._response.release()
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
-        """Receive as much at once as suits the reader's client, so that a slow one costs little memory.
+        """Adapt the size of reads to the reader's client, so that a slow one needs little memory.
 
-        ``has_unsent``: not all bytes read so far are on their way to the client. ``is_blocked``: some even had to be
-        kept. Nothing more is received then until the next ``read``: the kernel's buffer is enough to read ahead.
+        ``has_unsent``: the kernel has not sent all bytes read so far. ``is_blocked``: the kernel did not accept some of
+        them; then nothing more is received until the next ``read``, since the kernel's buffer reads ahead enough.
         """
         if is_blocked:
             if self._is_trickle or self._received < _PROVEN:
@@ -221,7 +221,7 @@ class OriginResponse:
 
     @property
     def _transport(self) -> asyncio.Transport | None:
-        """The connection; None once the whole body has come."""
+        """The connection; None once the whole body has arrived."""
         connection = self._response.connection
         return connection.transport if connection is not None else None
 
@@ -240,10 +240,10 @@ class OriginResponse:
 
 
 def set_receive(transport: asyncio.Transport, most: int) -> None:
-    """Set how many bytes a system call may receive; only asyncio's own loops let it be set.
+    """Set the bytes that a system call may receive; only asyncio's own loops support this.
 
-    Over TLS, a connection has a buffer that large, and asyncio goes on receiving while the reader wants nothing: until
-    half a megabyte is not decrypted, by default.
+    A TLS connection has a buffer of this size. By default asyncio receives up to half a megabyte of encrypted bytes while
+    the reader is paused; this sets a lower limit.
     """
     with contextlib.suppress(AttributeError):
         tls = getattr(transport, "_ssl_protocol", None)

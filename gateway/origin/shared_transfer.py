@@ -70,8 +70,8 @@ class SharedTransfer:
         self._owner = owner
         self._limits = limits
         self._pieces: list[Piece] = []
-        self._most_alone = 0  # bytes that are kept for a single reader
-        self._beginning = 0  # those that are reserved for it now
+        self._most_alone = 0  # the most bytes to keep for a single reader
+        self._beginning = 0  # the bytes reserved for that now
         self._dropped = 0  # pieces no longer kept; the number of the first that is
         self._kept_bytes = 0
         self._readers = 0
@@ -121,7 +121,7 @@ class SharedTransfer:
         if number < self._dropped:
             raise FellBehind
         piece = self._pieces[number - self._dropped]
-        if self._dropped and self._readers == 1:  # nobody else wants it: it is the reader's to let go
+        if self._dropped and self._readers == 1:  # no other reader needs it
             while self._dropped <= number:
                 self._drop_first()
         return piece
@@ -279,7 +279,7 @@ class Reader:
         return piece
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
-        """Receive as much at once as suits the client: ``OriginResponse.suit``."""
+        """Adapt the size of reads to the client: ``OriginResponse.suit``."""
         source = self.transfer if self._own_body is None else self._own_body
         source.suit(has_unsent=has_unsent, is_blocked=is_blocked)
 

@@ -1,4 +1,4 @@
-"""The buffer limits of shared transfers, and the interface of the owner that bounds what all of them keep."""
+"""The buffer limits of shared transfers, and the interface of the owner that limits their total."""
 
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -6,11 +6,12 @@ Transfer = TypeVar("Transfer", contravariant=True)
 
 
 class BufferLimits(NamedTuple):
-    """How much of a body is kept for its readers, in bytes.
+    """The buffer limits of a body, in bytes.
 
-    ``window`` is how far the readers of a large body may be apart: a reader that falls behind gets a connection of its
-    own. ``alone`` is what a single reader keeps of the beginning for readers that may still join, and ``beginnings``
-    what all of them keep together. A body of ``at_once`` or less has mostly arrived with its header.
+    ``window`` is the largest distance between the readers of a large body: a reader that falls behind gets its own
+    connection. ``alone`` limits the beginning that a transfer with a single reader keeps for readers that may still
+    join, ``beginnings`` the beginnings of all transfers together. A body of ``at_once`` or less has mostly arrived with
+    its header.
     """
 
     window: int = 2 * 1024 * 1024
@@ -20,20 +21,20 @@ class BufferLimits(NamedTuple):
 
 
 class TransferOwner(Protocol[Transfer]):
-    """Receives the beginning and the end of transfers, and bounds what they keep together."""
+    """Receives the beginning and the end of transfers, and limits the bytes that they keep in total."""
 
     def opened(self, transfer: Transfer) -> bool:
-        """Return whether the body, which is open, is to be kept whole."""
+        """Return whether to keep the whole body, which is open."""
         ...
 
     def finished(self, transfer: Transfer) -> None:
-        """Take the transfer's end, good or bad; called once."""
+        """Handle the transfer's end, successful or not; called once."""
         ...
 
     def reserve_beginning(self) -> int:
-        """Return how many bytes of its beginning a transfer may keep for a single reader; 0: none."""
+        """Return the bytes of its beginning that a transfer may keep for a single reader; 0: none."""
         ...
 
     def release_beginning(self, most: int) -> None:
-        """Take back what ``reserve_beginning`` returned."""
+        """Return the bytes from ``reserve_beginning`` to the budget."""
         ...

@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 # Seconds. Signatures begin a minute early, so COS refuses no URL for less; COS's own SDKs correct from here, too.
 TOLERATED: Final = 30
 _MAX_OFFSET: Final = 24 * 3600  # seconds; a larger one is taken for an error
-# Seconds between two warnings: where several servers answer and one of them is wrong, the verdict goes back and forth.
+# Seconds between two warnings: if one of several servers has a wrong clock, the result changes with each answer.
 _WARN_EVERY: Final = 600
 
 

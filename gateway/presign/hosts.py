@@ -1,8 +1,8 @@
 """The host from which COS serves a bucket.
 
-The rule is that of ``CosConfig.uri`` in ``qcloud_cos``. A serving process does not import the SDK, which brings
-requests, an XML parser and two detectors of character sets: 10 MiB. Tests compare both over generated buckets, regions
-and domains.
+The rule is that of ``CosConfig.uri`` in ``qcloud_cos``. A serving process does not import the SDK, because its imports
+(requests, an XML parser, two detectors of character sets) take 10 MiB. Tests compare both over generated buckets,
+regions and domains.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from typing import Final
 
 from gateway.settings import CosSettings
 
-# Names of regions from before COS's version 4, which are their own first label.
+# Region names older than COS's version 4, which are used unchanged as the first label.
 _OWN_LABEL: Final = frozenset({"cn-north", "cn-south", "cn-east", "cn-south-2", "cn-southwest", "sg"})
-# Names of regions in COS's version 4, and those that replaced them.
+# Region names of COS's version 4, and the names that replaced them.
 _RENAMED: Final = {
     "cossh": "ap-shanghai",
     "cosgz": "ap-guangzhou",

@@ -28,7 +28,7 @@ class Lifetime:
     random: Callable[[], float] = field(default=random.random)
 
     def configure(self, ttl: int, min_remaining: int, threshold: int) -> None:
-        """Judge every URL by these durations from now on, those that are already signed included."""
+        """Use these durations from now on, also for URLs that are already signed."""
         self.ttl, self.min_remaining, self.threshold = ttl, min_remaining, threshold
 
     def margin(self, presigned: PresignedUrl) -> int:

@@ -22,8 +22,8 @@ class Rendition:
     """One allowed result of processing.
 
     ``template`` is COS's rule, with ``{focus}`` where it depends on the row. ``width`` (pixels) and ``format`` are None
-    for a fixed style. ``public``: everybody may see it, whichever image it is of. ``revision`` is another number once a
-    reload gives the name another rule.
+    for a fixed style. ``public``: everybody may see it, of every image. ``revision`` changes when a reload changes the
+    rule of the name.
     """
 
     name: str
@@ -64,9 +64,9 @@ class Renditions:
     def configure(
         self, styles: Mapping[str, str | StyleSettings], defaults: VariantSettings | None = None
     ) -> frozenset[str | None]:
-        """Allow the renditions of these styles from now on, and no others.
+        """Allow only the renditions of these styles from now on.
 
-        Return what changed: the names that are new, gone, or have another rule or audience; None for the original.
+        Return the names that are new or removed, or whose rule or audience changed; None for the original.
         """
         was_for_owner = self.originals_for_owner
         self._revision += 1
@@ -89,7 +89,7 @@ class Renditions:
             is_same = earlier is not None and earlier.template == one.template
             self._by_name[name] = replace(one, revision=earlier.revision if earlier and is_same else self._revision)
         changed = {name for name in before.keys() | self._by_name.keys() if before.get(name) != self._by_name.get(name)}
-        # Requests that chose one of these before may still have to sign and count it.
+        # Requests in flight may still sign and count a removed one.
         self._gone = {name: before[name] for name in changed if name in before and name not in self._by_name}
         return frozenset(changed if was_for_owner == self.originals_for_owner else {*changed, None})
 
@@ -108,7 +108,7 @@ class Renditions:
         return name is None or name in self._by_name
 
     def get(self, name: str) -> Rendition:
-        """Return the rendition of that name, which exists, or did before the last reload; raises ``UnknownStyle``."""
+        """Return the rendition of that name, also one that the last reload removed; raises ``UnknownStyle``."""
         found = self._by_name.get(name) or self._gone.get(name)
         if found is None:
             raise UnknownStyle

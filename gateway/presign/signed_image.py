@@ -1,6 +1,6 @@
-"""The values that name an image in COS: variant, object, presigned URL, and the row beside its URL.
+"""The values that name an image in COS: variant, object, presigned URL, and a row with its URL.
 
-They hold no rules: rooms hand them to each other.
+They have no logic: packages pass them to each other.
 """
 
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class PresignedUrl:
 
 
 class Authorization(NamedTuple):
-    """What differs between the URLs that two replicas sign for the same object at the same time."""
+    """The values that differ between URLs of two replicas for the same object at the same time."""
 
     secret_id: str
     signature: str
@@ -41,9 +41,9 @@ class Authorization(NamedTuple):
 
 
 class ObjectId(NamedTuple):
-    """One object of COS as it is, or in one rendition.
+    """One object of COS, unchanged or in one rendition.
 
-    ``focus`` is the row's, on which its rule may depend; ``revision`` is that of the rule.
+    ``focus`` comes from the row, and the rule may depend on it; ``revision`` is that of the rule.
     """
 
     bucket: str
@@ -66,7 +66,7 @@ class ObjectId(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SignedImage:
-    """An image's record beside its presigned URL, so that access can be checked on every hit.
+    """An image's record and its presigned URL, so that access can be checked on every hit.
 
     ``read_at`` is when the row was read, in Unix seconds: the record lacks later changes. ``object_id`` and ``public``
     (whether everybody may see it, by row, style and configuration) follow from the record and the rendition; who makes

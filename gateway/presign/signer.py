@@ -28,7 +28,7 @@ _NEEDS_NO_ENCODING: Final = re.compile(r"[A-Za-z0-9/_.~-]+")
 _NO_PARAMETERS: Mapping[str, str] = {}
 _END_SPREAD: Final = 4  # a quarter: of what is left of a token's life, over which the ends of its URLs are spread
 _NOT_SPREAD: Final = 10  # seconds at the end of a token in which its URLs end with it: their margin leaves little
-# The ``Authorization`` in a URL.
+# The parameters of a URL that are its ``Authorization``.
 _OF_CREDENTIALS: Final = re.compile(
     rf"[^?]*\?q-sign-algorithm=sha1&q-ak=(?P<secret_id>[^&]{{1,200}})&[^&]*&[^&]*&[^&]*&[^&]*"
     rf"&q-signature=(?P<signature>[0-9a-f]{{40}})(?:&.*?)??(?:&{TOKEN_PARAMETER}=(?P<token>[^&]{{1,20000}}))?"
@@ -87,7 +87,7 @@ class Signer:
     def sign_image(
         self, record: ImageRecord, rendition: str | None = None, *, read_at: int = 0, fresh: bool = False
     ) -> SignedImage:
-        """Return the record beside its URL for GET; ``read_at`` is when the row was read, in Unix seconds."""
+        """Return the record with its URL for GET; ``read_at`` is the time of reading the row, in Unix seconds."""
         if rendition is None:  # most images: no more calls
             object_id = ObjectId(record.bucket, record.region, record.key, None)
             public = record.public and not self._renditions.originals_for_owner
@@ -131,7 +131,7 @@ class Signer:
         )
 
     def authorization_of(self, url: str) -> Authorization | None:
-        """Return what the credentials made of a URL; None if no signer made the URL."""
+        """Return SecretId, signature and token of a URL; None if no signer made the URL."""
         own = _OF_CREDENTIALS.fullmatch(url)
         if own is None:
             return None
@@ -143,7 +143,7 @@ class Signer:
     def rebuild(
         self, record: ImageRecord, rendition: str | None, own: Authorization, signed_at: int, expires_at: int
     ) -> str | None:
-        """Return the URL that a gateway with this configuration made with ``own``; None if it makes none like it."""
+        """Return the URL that this configuration makes with ``own``; None if it makes no such URL."""
         if not self.has_rendition(rendition) or not 0 < expires_at - signed_at <= self._ttl:
             return None
         parameters = self._parameters(record, rendition, own.token)
@@ -272,7 +272,7 @@ def _query(secret_id: str, parameters: Mapping[str, str], key_time: str, signatu
 
 
 class _Encoded(NamedTuple):
-    """Parameters as they are signed, in their order; their names in a query; and themselves at its end."""
+    """Parameters in the order of the signature; the list of their names; and their part at the end of a query."""
 
     signed: str
     names: str

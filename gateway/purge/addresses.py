@@ -17,7 +17,7 @@ class Addresses:
         self.configure()
 
     def configure(self) -> None:
-        """Name the renditions that are configured now."""
+        """Use the renditions that are configured now."""
         renditions = self._renditions
         queries = ["", *(f"?{renditions.query(name)}" for name in renditions.names)]
         self._templates = [base + path + query for base in self._base_urls for path in _PATHS for query in queries]

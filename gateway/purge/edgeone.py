@@ -10,13 +10,13 @@ from gateway.purge.tencent_service import TencentService
 
 SERVICE: Final = "teo"
 VERSION: Final = "2022-09-01"
-# The reasons in FailedList are free text: one about a limit is not about the image.
+# The reasons in FailedList are free text: a reason that names a limit does not concern the image.
 _LIMIT: Final = re.compile("quota|limit|exceed|frequen", re.IGNORECASE)
 _LONGEST_REASON: Final = 200  # characters
 
 
 class EdgeOne:
-    """Purges in the site ``zone_id``: by address, or without ``addresses`` by the tag of each image."""
+    """Purges images from the site ``zone_id``: by address, or without ``addresses`` by the tag of each image."""
 
     def __init__(self, service: TencentService, zone_id: str, addresses: Addresses | None) -> None:
         self._service = service
@@ -25,7 +25,7 @@ class EdgeOne:
 
     @property
     def most(self) -> int:
-        """How many images one request may name."""
+        """The most images of one request."""
         per_image = self._addresses.per_image if self._addresses is not None else 1
         return max(1, self._service.most_targets // per_image)
 
@@ -39,12 +39,12 @@ class EdgeOne:
             return
         if _LIMIT.search(reason):
             raise TargetUnavailable(f"targets failed: {reason}")
-        # A target that was not sent is of no image: then the whole request has failed.
+        # A target that was not sent belongs to no image: then the whole request has failed.
         refused = {owners[target] for target in failed if target in owners}
         raise PurgeRefused(reason, refused or None)
 
     async def examine(self) -> str:
-        """Return how many targets may still be purged today. Raises ``TargetUnavailable``."""
+        """Return the rest of the day's limit of targets, as text. Raises ``TargetUnavailable``."""
         answer = await self._service.ask("DescribeContentQuota", {"ZoneId": self._zone_id})
         quotas = answer.get("PurgeQuota")
         for quota in quotas if isinstance(quotas, list) else ():
@@ -62,7 +62,7 @@ class EdgeOne:
 
 
 def _failures(failed_list: Any) -> tuple[str, set[str]]:
-    """Return the first reason, safe to log, and the targets that failed; the answer may have null for none."""
+    """Return the first reason, safe to log, and the failed targets; the answer may have null instead of a list."""
     reason, targets = "", set[str]()
     for one in failed_list if isinstance(failed_list, list) else ():
         if isinstance(one, Mapping) and isinstance(found := one.get("Targets"), list) and found:

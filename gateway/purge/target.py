@@ -5,9 +5,9 @@ from typing import Protocol
 
 
 class TargetUnavailable(Exception):
-    """The service takes no purges now, whatever they are of; the text contains neither a secret nor an address.
+    """The service accepts no purges of any image now; the text contains neither a secret nor an address.
 
-    ``code`` is the error code of Tencent's service; None for anything else.
+    ``code`` is the error code of Tencent's service; None for other causes.
     """
 
     def __init__(self, text: str, code: str | None = None) -> None:
@@ -16,9 +16,9 @@ class TargetUnavailable(Exception):
 
 
 class PurgeRefused(Exception):
-    """The service refuses images; another time will not help.
+    """The service refuses images, and would refuse them again.
 
-    ``image_ids`` are those that it refuses, while it accepted the others; None: it refused the request as a whole.
+    ``image_ids`` are the refused images, while the others were accepted; None: the whole request was refused.
     """
 
     def __init__(self, text: str, image_ids: Collection[str] | None = None) -> None:
@@ -31,7 +31,7 @@ class Target(Protocol):
 
     @property
     def most(self) -> int:
-        """How many images one request may name, at least 1; it may shrink."""
+        """The most images of one request, at least 1; it may shrink."""
         ...
 
     async def purge(self, image_ids: Sequence[str]) -> None:
@@ -39,5 +39,5 @@ class Target(Protocol):
         ...
 
     async def examine(self) -> str:
-        """Try the service without purging anything; return what was found. Raises ``TargetUnavailable``."""
+        """Try the service without a purge; return a description of its state. Raises ``TargetUnavailable``."""
         ...

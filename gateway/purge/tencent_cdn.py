@@ -11,7 +11,7 @@ VERSION: Final = "2018-06-06"
 
 
 class TencentCdn:
-    """Purges by address; all domains of ``addresses`` must be accelerated by the account of the credentials."""
+    """Purges images by address; the account of the credentials must accelerate all domains of ``addresses``."""
 
     def __init__(self, service: TencentService, addresses: Addresses) -> None:
         self._service = service
@@ -19,7 +19,7 @@ class TencentCdn:
 
     @property
     def most(self) -> int:
-        """How many images one request may name."""
+        """The most images of one request."""
         return max(1, self._service.most_targets // self._addresses.per_image)
 
     async def purge(self, image_ids: Sequence[str]) -> None:
@@ -28,7 +28,7 @@ class TencentCdn:
         await self._service.purge("PurgeUrlsCache", {"Urls": urls}, images=len(image_ids), targets=len(urls))
 
     async def examine(self) -> str:
-        """Return how many addresses may still be purged today. Raises ``TargetUnavailable``."""
+        """Return the rest of the day's limit of addresses, as text. Raises ``TargetUnavailable``."""
         answer = await self._service.ask("DescribePurgeQuota", {})
         quotas = answer.get("UrlPurge")
         found = [one for one in quotas if isinstance(one, Mapping)] if isinstance(quotas, list) else []

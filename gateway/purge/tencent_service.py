@@ -1,6 +1,6 @@
-"""What Tencent CDN and EdgeOne have in common: signed calls, their limits, and the meaning of their error codes.
+"""The common part of Tencent CDN and EdgeOne: signed calls, their limits, and the meaning of their error codes.
 
-The codes are listed in documents 228/33601 (CDN) and 1145/50536 (EdgeOne), by their numbers on tencentcloud.com.
+Documents 228/33601 (CDN) and 1145/50536 (EdgeOne) on tencentcloud.com list the codes.
 """
 
 import logging
@@ -16,7 +16,7 @@ from gateway.tencent_api.signature import ApiKey
 
 logger = logging.getLogger(__name__)
 
-# More targets than a request of this account may name; EdgeOne's limit depends on the plan.
+# The request names too many targets for this account; EdgeOne's limit depends on the plan.
 _TOO_MANY: Final = frozenset({"LimitExceeded.CdnPurgeUrlExceedBatchLimit", "LimitExceeded.BatchQuota"})
 # An address or a tag is at fault. Other InvalidParameter codes are about a domain or a site: every purge would fail.
 _ABOUT_TARGETS: Final = re.compile(
@@ -33,7 +33,7 @@ class KeySource(NamedTuple):
 
 
 class TencentService:
-    """Calls a service that purges; ``most_targets`` is how many addresses or tags a request may name."""
+    """Calls a purge service; ``most_targets`` is the most addresses or tags of a request."""
 
     def __init__(self, api: TencentApi, keys: KeySource, most_targets: int) -> None:
         self._api = api
@@ -43,7 +43,7 @@ class TencentService:
     async def purge(
         self, action: str, parameters: Mapping[str, Any], *, images: int, targets: int
     ) -> Mapping[str, Any]:
-        """Return the answer to a purge; ``images`` and ``targets`` are the numbers of those that it names.
+        """Return the answer to a purge; ``images`` and ``targets`` are the numbers of its images and targets.
 
         Raises ``TargetUnavailable`` or ``PurgeRefused``.
         """

@@ -37,8 +37,8 @@ redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
 return 1
 """
 
-# KEYS[1] a HyperLogLog; ARGV[1] for how many seconds it is kept, ARGV[2] lines of what is added to it: twice is no more
-# than once. A value of another type, or a broken one, begins anew.
+# KEYS[1] a HyperLogLog; ARGV[1] its life in seconds, ARGV[2] the members to add, one on a line; adding one twice has no
+# effect. A value of another type, or a broken one, is replaced.
 _ADD_IMAGES = """
 local images = {}
 for image in string.gmatch(ARGV[2], '%S+') do
@@ -67,7 +67,7 @@ class _Gathered:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Statistics to be added once, by day: lines of name and number, and ids of images that are not yet written."""
+    """Statistics to add once, by day: lines of name and number, and the ids of images that are not written yet."""
 
     number: int
     counts: Mapping[str, str]
@@ -77,8 +77,8 @@ class _Batch:
 class DailyStatistics:
     """Sums up the day from totals that others keep; a HyperLogLog estimates the distinct images.
 
-    Holds at most ``max_images`` ids, and keeps each day in Redis for ``retention_days``. What cannot be written stays
-    for the next flush. A batch whose write got no answer is written again unchanged: Redis adds it once.
+    Holds at most ``max_images`` ids, and keeps each day in Redis for ``retention_days``. Statistics that cannot be
+    written stay for the next flush. A batch whose write got no answer is written again unchanged: Redis adds it once.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class DailyStatistics:
         self._unconfirmed, self._room = None, self._max_images
 
     async def _write_some(self, key: str, life: int, images: set[str]) -> None:
-        """Write some of the images and take them out of the set; one argument for all is a hundredth of the packing."""
+        """Write some of the images, and remove them from the set; packing one argument for all takes little time."""
         some = [images.pop() for _ in range(min(_IMAGES_AT_ONCE, len(images)))]
         try:
             async with self._guard.bounded():

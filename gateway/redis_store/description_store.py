@@ -1,4 +1,4 @@
-"""What COS said of images, in Redis: it is asked once for each version of an image."""
+"""COS's descriptions of images, in Redis: COS is asked once for each version of an image."""
 
 import json
 import re

@@ -17,10 +17,10 @@ from gateway.presign.signed_image import Authorization, ImageVariant, ObjectId, 
 
 _PURPOSE = b"image-gateway: entries of the URL cache"
 _MAC_BYTES = 16  # each guess costs a write to Redis and a request
-_CHECK_BYTES = 6  # tells configurations apart; the MAC guards against forgery
+_CHECK_BYTES = 6  # distinguishes configurations; the MAC prevents forgery
 _SEPARATOR = "|"  # occurs neither in an id nor in the name of a rendition
 _WORD = re.compile(rf"({IMAGE_ID})(?:[{_SEPARATOR}]({RENDITION_NAME}))?")
-# Most rows lack some of these, and a million entries are many bytes: what is None is left out.
+# Most rows lack some of these, and there may be a million entries: values that are None are omitted.
 _OPTIONAL = {
     "owner": "owner",
     "type": "content_type",
@@ -35,25 +35,25 @@ _to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 class UrlBuilder(Protocol):
-    """Knows what the configuration contributes to a URL, so that an entry holds only the rest."""
+    """Splits a URL into the part that the configuration determines and the rest, which an entry holds."""
 
     def authorization_of(self, url: str) -> Authorization | None:
-        """Return what the credentials made of a URL; None if no signer made the URL."""
+        """Return SecretId, signature and token of a URL; None if no signer made the URL."""
         ...
 
     def rebuild(
         self, record: ImageRecord, rendition: str | None, own: Authorization, signed_at: int, expires_at: int
     ) -> str | None:
-        """Return the URL that a gateway with this configuration made with ``own``; None if it makes none like it."""
+        """Return the URL that this configuration makes with ``own``; None if it makes no such URL."""
         ...
 
     def is_ours(self, image: SignedImage) -> bool:
-        """Return whether a gateway with this configuration would have made this URL of this object at that time."""
+        """Return whether this configuration would have made this URL of this object at that time."""
         ...
 
 
 class RowInEntry(BaseModel):
-    """What entries of this version and of the one before say about the row."""
+    """The row in entries of this version and of the one before."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -98,9 +98,9 @@ class RowInEntry(BaseModel):
     def image(
         self, record: ImageRecord, rendition: str | None, url: str, expires_at: int, renditions: Renditions
     ) -> SignedImage:
-        """Return the row beside its URL.
+        """Return the row with its URL.
 
-        Whether everybody may see the rendition is configured, so ``renditions`` say it, and not the entry alone.
+        Whether everybody may see the rendition is configured, so ``renditions`` decide it, and not the entry alone.
         """
         return SignedImage(
             record=record,
@@ -113,10 +113,10 @@ class RowInEntry(BaseModel):
 
 
 class _Entry(RowInEntry):
-    """The JSON in Redis. ``v`` grows when its meaning changes, so that no release misreads another's.
+    """The JSON in Redis. ``v`` grows when its meaning changes, so that no release misreads the entries of another.
 
-    ``ak``, ``sig`` and ``token`` are the URL's SecretId, signature and security token. The rest of it is built again
-    from the row and the configuration; ``check`` is a hash of the URL that was signed.
+    ``ak``, ``sig`` and ``token`` are the URL's SecretId, signature and security token. Readers build the rest of the
+    URL from the row and the configuration; ``check`` is a hash of the signed URL.
     """
 
     v: Literal[5]
@@ -157,9 +157,9 @@ def encode(image: SignedImage, urls: UrlBuilder) -> bytes:
 
 
 def decode(data: bytes, variant: ImageVariant, urls: UrlBuilder, renditions: Renditions) -> SignedImage:
-    """Return the entry of ``variant``, its URL built again to the byte.
+    """Return the entry of ``variant`` with its URL, which is built again and equal to the signed one.
 
-    Raises ``ValueError`` for anything else, and where a gateway with this configuration makes another URL.
+    Raises ``ValueError`` for any other text, and if this configuration makes another URL.
     """
     end, _, body = data.partition(b" ")
     try:
@@ -179,7 +179,7 @@ def _check(url: str) -> str:
 
 
 class EntryMac:
-    """HMAC over cached entries and the variants they are of, with the same secret on every replica.
+    """HMAC over a cached entry and its variant, with the same secret on every replica.
 
     An entry says who owns an image and whether it is public. With the MAC, a program that can write to Redis can at
     most put back what a gateway wrote about that image before. While the secret changes, entries with a MAC by the
@@ -190,7 +190,7 @@ class EntryMac:
         self.configure(secret, previous)
 
     def configure(self, secret: str, previous: str | None = None) -> None:
-        """Write with ``secret`` from now on, and accept what was written with either."""
+        """Write with ``secret`` from now on, and accept entries written with either secret."""
         secrets = (secret,) if previous is None else (secret, previous)
         self._keys = [hmac.digest(one.encode(), _PURPOSE, "sha256") for one in secrets]
 
@@ -220,13 +220,13 @@ def take_apart(signed: bytes) -> tuple[bytes, bytes]:
 
 
 def _digest(key: bytes, entry: bytes, variant: ImageVariant) -> bytes:
-    # The line break ends the word, which has none; nor has an entry of version 4, whose MAC is by the same key.
+    # The line break ends the word. Neither the word nor an entry of version 4, signed with the same key, contains one.
     message = b"%b\n%b" % (encode_variant(variant).encode(), entry)
     return base64.urlsafe_b64encode(hmac.digest(key, message, "sha256")[:_MAC_BYTES]).rstrip(b"=")
 
 
 def encode_variant(variant: ImageVariant) -> str:
-    """Return the word that stands for the variant in sorted sets and hashes."""
+    """Return the word for the variant in sorted sets and hashes."""
     return variant.image_id if variant.rendition is None else f"{variant.image_id}{_SEPARATOR}{variant.rendition}"
 
 

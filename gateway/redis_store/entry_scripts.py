@@ -72,8 +72,8 @@ end
 return 0
 """
 
-# KEYS entries; ARGV[1] the tombstone that replaces each, ARGV[2] for how many milliseconds it stays. Packing a command
-# for each key would keep the event loop busy five times as long.
+# KEYS entries; ARGV[1] the tombstone that replaces each, ARGV[2] its life in milliseconds. Packing a command for each
+# key would keep the event loop busy five times as long.
 DROP: Final = """
 for i = 1, #KEYS do
     redis.call('SET', KEYS[i], ARGV[1], 'PX', ARGV[2])

@@ -1,4 +1,4 @@
-"""Reads entries of version 4, so that a rolling upgrade from a build that writes them signs few URLs again."""
+"""Reader of entries of version 4, so that a rolling upgrade from a build that writes them signs few URLs again."""
 
 import hmac
 import re
@@ -15,7 +15,7 @@ _BEGINNING: Final = re.compile(rb"[0-9]{1,11} [0-9a-f]{%d} " % _DIGITS)
 
 
 class _EntryV4(RowInEntry):
-    """The JSON of version 4: it names the variant and has the whole URL."""
+    """The JSON of version 4, with the name of the variant and the whole URL."""
 
     v: Literal[4]
     id: str

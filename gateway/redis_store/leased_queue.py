@@ -52,13 +52,13 @@ return attempts
 
 
 class Codec(NamedTuple, Generic[T]):
-    """The words that stand for items; ``decode`` raises ``ValueError`` for a word that ``encode`` did not write."""
+    """The words of items in Redis; ``decode`` raises ``ValueError`` for a word that ``encode`` did not write."""
 
     encode: Callable[[T], str]
     decode: Callable[[bytes], T]
 
     def decode_all(self, words: Iterable[bytes]) -> tuple[dict[bytes, T], list[bytes]]:
-        """Return the items by their words, and the words that stand for none."""
+        """Return the items by their words, and the words that cannot be decoded."""
         found: dict[bytes, T] = {}
         garbage: list[bytes] = []
         for word in words:
@@ -80,8 +80,8 @@ class Claim(Generic[T]):
 class LeasedQueue(Generic[T]):
     """Items by due time. The caller passes all times, in Unix seconds. Raises ``CacheUnavailable``.
 
-    ``name`` is the part of its keys before ``queue``, ``dead`` and ``attempts``. ``lease`` tells for how many seconds a
-    claim holds now.
+    ``name`` is the part of its keys before ``queue``, ``dead`` and ``attempts``. ``lease`` returns the seconds for
+    which a new claim holds.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class LeasedQueue(Generic[T]):
         self.keys = self._queue, self._attempts
 
     def configure(self, *, lease: Callable[[], float], max_attempts: int, max_dead: int) -> None:
-        """Claim for ``lease`` from now on, give an item up after so many attempts, and keep so many given up."""
+        """Use this lease, this number of attempts and this size of the dead list from now on."""
         self._lease = lease
         self._max_attempts = max_attempts
         self._max_dead = max_dead
@@ -177,7 +177,7 @@ class LeasedQueue(Generic[T]):
         return True
 
     async def dead(self, most: int = 1000) -> list[DeadEntry[T]]:
-        """Return up to ``most`` entries of the dead list, without those that stand for no item."""
+        """Return up to ``most`` entries of the dead list, without unreadable ones."""
         found: dict[T, DeadEntry[T]] = {}
         cursor: int | None = None
         while cursor != 0 and len(found) < most:
@@ -188,9 +188,9 @@ class LeasedQueue(Generic[T]):
         return list(found.values())
 
     async def requeue(self, now: float, chosen: Sequence[T] | None = None) -> int:
-        """Make the dead list due now and return the number of entries; those that stand for no item are removed.
+        """Make the dead list due now and return the number of entries; unreadable entries are removed.
 
-        With ``chosen``, make only those items due that are on the list.
+        With ``chosen``, make only these items due, if they are on the list.
         """
         if chosen is not None:
             return await self._requeue_chosen(now, [self._codec.encode(item) for item in chosen])
@@ -220,7 +220,7 @@ class LeasedQueue(Generic[T]):
             return int(await self._guard.client.hdel(self._dead, *dead))
 
     async def _scan_dead(self, cursor: int, most: int = _SCANNED_AT_ONCE) -> tuple[int, dict[bytes, bytes]]:
-        """Return the cursor of the next page of the dead list, and this page, of ``most`` entries or some more.
+        """Return the cursor of the next page of the dead list, and this page, of about ``most`` entries.
 
         Only cursor 0 is the end: pages in between may be empty (HSCAN, Redis).
         """
@@ -248,7 +248,7 @@ class LeasedQueue(Generic[T]):
         return DeadEntry.decode(item, entry) if entry is not None else None
 
     async def first(self, most: int) -> list[Claim[T]]:
-        """Return the next items to come due, without claiming them; 0.0 stands for an infinite time."""
+        """Return the next items to come due, without claiming them; an infinite time is returned as 0.0."""
         async with self._guard.bounded():
             entries = await self._guard.client.zrange(self._queue, 0, most - 1, withscores=True)
         return self._read_claims(entries, instead_of_infinity=0.0)[0]
@@ -256,7 +256,7 @@ class LeasedQueue(Generic[T]):
     def _read_claims(
         self, entries: Iterable[tuple[bytes, bytes | float]], *, instead_of_infinity: float
     ) -> tuple[list[Claim[T]], list[bytes]]:
-        """Return the entries as claims, and the words that stand for no item."""
+        """Return the entries as claims, and the words that cannot be decoded."""
         due = {word: float(score) for word, score in entries}
         items, garbage = self._codec.decode_all(due)
         finite = {word: due[word] if math.isfinite(due[word]) else instead_of_infinity for word in items}

@@ -1,10 +1,10 @@
-"""Commands to Redis that somebody observes, such as traces."""
+"""Observation of commands to Redis, for instance by traces."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
-# Given the command and the number of commands that are sent at once, the context in which they are sent.
+# Returns the context of commands, given the command and the number of commands that are sent at once.
 ObserveCommand = Callable[[str, int], AbstractContextManager[None]]
 
 _PIPELINE: Final = "PIPELINE"
@@ -33,6 +33,6 @@ def observe_commands(client: Any, observe: ObserveCommand) -> None:
         made.execute = execute_observed
         return made
 
-    # The commands of redis-py call these by the instance, so they need no class of their own for each kind of client.
+    # redis-py's commands look these methods up on the instance, so no subclass is needed for each kind of client.
     client.execute_command = execute_command
     client.pipeline = pipeline

@@ -15,8 +15,8 @@ from gateway.redis_store.leased_queue import Claim, Codec, LeasedQueue
 _LEASE: Final = 60.0  # seconds; a request to a target takes at most ten
 _MAX_ATTEMPTS: Final = 5
 _MAX_DEAD: Final = 10_000
-_WITHOUT_ROOM: Final = 600.0  # seconds until a purge is tried again that the dead list has no room for
-_AT_ONCE: Final = 200  # packing so many words takes less than a millisecond
+_WITHOUT_ROOM: Final = 600.0  # seconds until a purge is tried again while the dead list is full
+_AT_ONCE: Final = 200  # packing 200 words takes less than a millisecond
 _LONGEST_WAIT: Final = 600.0  # seconds; a later time was written by another program
 
 # KEYS[1] the queue; ARGV[1] when the purges are due, ARGV[2] how many may be queued, then the words. A word that is
@@ -98,7 +98,7 @@ class PurgeQueue(LeasedQueue[str]):
         self._max_queued = max_queued
 
     async def enqueue(self, image_ids: Sequence[str], due_at: float) -> int:
-        """Queue the images that do not wait yet; return how many found no room."""
+        """Queue the images that are not in the queue; return how many were dropped because it is full."""
         dropped = 0
         for some in in_groups(image_ids, _AT_ONCE):
             async with self._guard.bounded():
@@ -114,7 +114,7 @@ class PurgeQueue(LeasedQueue[str]):
                 await self._guard.client.hdel(self._attempts, *words)
 
     async def fail(self, item: str, reason: str, now: float) -> bool:
-        """As in every queue; but while the dead list is full, nothing is given up: it waits for ten minutes at most."""
+        """Like the base class; but while the dead list is full, the item is not given up: it waits ten minutes."""
         if (await self.lengths(now)).dead >= self._max_dead:
             await self.postpone([item], now, _WITHOUT_ROOM)
             return False

@@ -1,4 +1,4 @@
-"""The queue of renewals in Redis: an image or rendition is due when its URL should be signed anew."""
+"""The queue of renewals in Redis: an image or rendition is due when its URL should be signed again."""
 
 from collections.abc import Callable
 from random import random as any_number

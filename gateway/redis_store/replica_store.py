@@ -15,7 +15,7 @@ _LARGEST: Final = 10**15
 
 @dataclass(frozen=True, slots=True)
 class ReplicaPoint:
-    """What a replica served in the seconds before ``at`` (Unix seconds)."""
+    """The counts of a replica in the seconds before ``at`` (Unix seconds)."""
 
     name: str
     at: float
@@ -58,7 +58,7 @@ class ReplicaStore:
         self._published: str | None = None
 
     async def publish(self, point: ReplicaPoint) -> None:
-        """Replace the last point of this replica, and drop the replicas that are gone.
+        """Replace the last point of this replica, and remove the replicas that have ended.
 
         A value of the wrong type under the key is deleted, so that the next point can be published.
         """

@@ -14,7 +14,7 @@ from gateway.redis_store.entry_scripts import DROP, DROP_IF_SAME, KEEP
 from gateway.redis_store.entry_v4 import decode_v4, is_v4
 from gateway.redis_store.guarded_client import GuardedRedis, is_wrong_type
 
-_DECODED_AT_ONCE: Final = 25  # takes about a millisecond; then the event loop gets its turn
+_DECODED_AT_ONCE: Final = 25  # takes about a millisecond; then the event loop runs
 _NOT_DUE: Mapping[ImageVariant, float] = {}
 
 

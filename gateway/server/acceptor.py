@@ -61,9 +61,9 @@ class Acceptor:
         self.start()
 
     def close(self) -> None:
-        """Accept what waits in the backlog and close the listeners; open connections stay open.
+        """Accept the connections in the backlog and close the listeners; open connections stay open.
 
-        The kernel resets the connections that wait in the backlog of a listener when its last descriptor is closed.
+        The kernel resets the connections in the backlog of a listener when its last descriptor is closed.
         """
         self._is_closed = True
         if self._is_accepting:

@@ -43,7 +43,7 @@ class Connection(web.RequestHandler):
         super().connection_made(transport)
         self._client_transport = cast("asyncio.Transport", transport)
         self._slow_clients.watch(self._client_transport)
-        # What the kernel does not take is kept here; a writer waits until it is gone.
+        # Bytes that the kernel does not accept are kept here; a writer waits until they are sent.
         self._client_transport.set_write_buffer_limits(high=0)
         _limit_unsent(self._client_transport)
 
@@ -78,9 +78,9 @@ class Connection(web.RequestHandler):
 
 
 def _limit_unsent(transport: asyncio.Transport) -> None:
-    """Limit what waits in the kernel to be sent (TCP_NOTSENT_LOWAT, tcp(7)), which can be megabytes.
+    """Limit the unsent bytes in the kernel (TCP_NOTSENT_LOWAT, tcp(7)), which can be megabytes.
 
-    Unlike a limit on the send buffer, it does not limit what is on its way to a fast but distant client.
+    Unlike a limit on the send buffer, it does not limit the bytes in flight to a fast but distant client.
     """
     option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
     connection = transport.get_extra_info("socket")
@@ -135,7 +135,7 @@ class Site(web.BaseSite):
         assert self._listeners, "not started"  # noqa: S101
         host, port = self._listeners[0].getsockname()[:2]
         if not self._is_inherited:
-            host = self._host  # a name, if it is configured so
+            host = self._host  # may be a name
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def start(self) -> None:
@@ -168,7 +168,7 @@ class Site(web.BaseSite):
             self._listeners = [bound.dup() for bound in server.sockets]
             server.close()
         for listener in self._listeners:
-            # A socket that is only bound is from the parent of this worker; systemd's listen, with their own backlog.
+            # The parent of a worker only binds its socket; systemd's sockets already listen, with their own backlog.
             if not self._is_inherited or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 listener.listen(_BACKLOG)
         self._acceptor = acceptor = Acceptor(

@@ -142,7 +142,7 @@ class Dispatch:
 
 def _close_after_response(request: web.BaseRequest) -> None:
     """Answer as if the client had sent ``Connection: close``: streamed and prepared responses obey it alike."""
-    request._message = request._message._replace(should_close=True)  # noqa: SLF001 - the response is not at hand yet
+    request._message = request._message._replace(should_close=True)  # noqa: SLF001 - there is no response yet
 
 
 async def _refuse_version(request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:

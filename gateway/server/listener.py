@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 _CLEANUP_TIMEOUT = 1.0  # seconds for aiohttp's own shutdown, which follows the drain
 _POLL_INTERVAL = 0.02  # seconds
-# Seconds without a request after which the remaining connections are idle and may be closed. A request that is sent
-# while its connection is closed fails.
+# Seconds without a request after which the remaining connections are regarded as idle and closed. A request that a
+# client sends at the moment of the close fails.
 _QUIET = 1.0
 
 
@@ -56,8 +56,8 @@ async def listening(
 ) -> AsyncIterator[Listening]:
     """Serve ``app`` and its admin port; on exit, drain for at most ``shutdown_grace`` seconds, then close everything.
 
-    The public port is that of the ``inherited`` sockets, or ``server.host`` and ``server.port`` if there are none;
-    likewise the admin port.
+    The public port is that of the ``inherited`` sockets, or ``server.host`` and ``server.port`` without any; the same
+    holds for the admin port.
     Setting ``force_stop`` ends the drain at once. Raises ``CannotListen``, ``PurePythonParser``, and whatever the
     components raise when they are opened.
     """
@@ -131,7 +131,7 @@ async def _drain(app: web.Application, runner: web.AppRunner, force_stop: asynci
     """Report not ready, finish the requests in flight, close the port, finish the requests that came meanwhile.
 
     The port stays open at first, so that load balancers see the 503 of ``/readyz`` instead of a refused connection.
-    Once it is closed, each response closes its connection (RFC 9112 section 9.6), and idle connections are closed last.
+    After that each response closes its connection (RFC 9112 section 9.6), and idle connections are closed last.
     """
     in_flight = app[IN_FLIGHT]
     newest = in_flight.started

@@ -13,7 +13,7 @@ from gateway.server.connection_reset import reset
 logger = logging.getLogger(__name__)
 
 _MIN_RATE: Final = 1024  # bytes per second
-_CHECKED_AT_ONCE: Final = 100  # connections, two system calls each; then the event loop gets its turn
+_CHECKED_AT_ONCE: Final = 100  # connections, two system calls each; then the event loop runs
 _INT: Final = struct.Struct("i")
 _BYTES_ACKED: Final = struct.Struct("120xQ")  # tcpi_bytes_acked of struct tcp_info (linux/tcp.h)
 _TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None)
@@ -62,7 +62,7 @@ class SlowClients:
         self._check(list(self._watched))
 
     def _check(self, transports: list[asyncio.Transport]) -> None:
-        """Check some of the connections, and the rest after the event loop served others."""
+        """Check some of the connections, and the rest after the event loop has run."""
         for transport in transports[:_CHECKED_AT_ONCE]:
             before = self._watched.get(transport)
             if before is None:  # closed meanwhile

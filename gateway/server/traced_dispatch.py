@@ -1,4 +1,4 @@
-"""Request dispatch that traces requests; it takes the place of ``Dispatch`` where tracing is on."""
+"""Request dispatch with traces; it replaces ``Dispatch`` if tracing is enabled."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from gateway.server.access_facts import access_facts
 from gateway.server.dispatch import Dispatch, Handler
 from gateway.server.route_match import route_name
 
-_PROBES: Final = frozenset({"/healthz", "/readyz"})  # asked every few seconds by machines
+_PROBES: Final = frozenset({"/healthz", "/readyz"})  # requested every few seconds by probes
 
 
 class TracedDispatch(Dispatch):

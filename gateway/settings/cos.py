@@ -126,7 +126,7 @@ class CosSettings(Section):
         return {self.bucket: self.region, **others}
 
     def with_keys(self, source: CredentialsSettings) -> CredentialsSettings:
-        """Return the source with the keys of this section, where it is static or based on static ones without keys."""
+        """Return the source; a static one without keys, also as a base, gets the keys of this section."""
         if isinstance(source, AssumeRoleCredentialsSettings):
             return source.model_copy(update={"base": self.with_keys(source.base)})
         if not isinstance(source, StaticCredentialsSettings) or source.secret_id is not None:

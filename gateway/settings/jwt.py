@@ -50,7 +50,7 @@ class JwtSettings(Section):
         if self.secret is not None:
             return _HMAC
         if self.public_key is not None:
-            from gateway.settings.public_key import algorithm_of  # not above: it imports cryptography, 9 MiB
+            from gateway.settings.public_key import algorithm_of  # imported here: cryptography takes 9 MiB
 
             return (algorithm_of(self.public_key),)
         if not _is_trustworthy_address(self.jwks_url or ""):

@@ -54,7 +54,7 @@ def on_one_line(part: int | str) -> str:
 
 def suggestion(name: str, model: type[BaseModel] | None) -> str:
     """Return "did you mean" with the key most similar to ``name``, in brackets; empty if none is similar."""
-    from difflib import get_close_matches  # not above: a valid configuration needs no suggestion, and it takes 1 MiB
+    from difflib import get_close_matches  # imported here: only suggestions need it, and it takes 1 MiB
 
     close = get_close_matches(name, model.model_fields if model is not None else (), n=1)
     return f" (did you mean {close[0]}?)" if close else ""

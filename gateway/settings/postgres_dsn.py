@@ -37,7 +37,7 @@ def check_postgres_dsn(dsn: str) -> str:
 
 
 def server_in(dsn: str) -> tuple[str | None, int | None]:
-    """Return the host and the port of a valid ``dsn``; None where it names none, or several servers."""
+    """Return the host and the port of a valid ``dsn``; None if it names none, or several servers."""
     parameters = parse_dsn(dsn)
     host, port = str(parameters.get("host", "")), str(parameters.get("port", ""))
     if "," in host:
@@ -46,7 +46,7 @@ def server_in(dsn: str) -> tuple[str | None, int | None]:
 
 
 def _has_unencoded_separator(url: str) -> bool:
-    """Whether an ``@`` stands elsewhere than once before the host."""
+    """Whether the text has an ``@`` other than the one before the host."""
     location = url.partition("://")[2].partition("?")[0]
     authority, _, path = location.partition("/")
     return "@" in path or authority.count("@") > 1

@@ -15,9 +15,9 @@ MOST_ADDRESSES: Final = 1000
 """Addresses that one request may name (document 228/33601); all of an image fit into one."""
 
 _MOST_BASE_URLS: Final = 10
-_MOST_PER_SECOND: Final = 20  # requests that Tencent's services take (documents 228/33601 and 1145/50536)
+_MOST_PER_SECOND: Final = 20  # requests a second that Tencent's services accept (documents 228/33601 and 1145/50536)
 _APIS: Final = {"tencent_cdn": "https://cdn.tencentcloudapi.com", "edgeone": "https://teo.tencentcloudapi.com"}
-# The targets that a key is for; the others are for every target.
+# The targets of a key; keys that are not listed are for every target.
 _KEYS_OF: Final = {
     "url": ("webhook",),
     "token": ("webhook",),
@@ -52,8 +52,8 @@ ZoneId = Annotated[str, matches(r"zone-[A-Za-z0-9]{1,60}", "the id of an EdgeOne
 class PurgeSettings(Section):
     """The service that purges changed images: Tencent CDN, EdgeOne, or a webhook, a POST of JSON to ``url``.
 
-    ``base_urls`` are the addresses under which caches know the gateway. ``per_second`` bounds the requests of all
-    replicas together. For ``webhook`` alone: ``url``, and ``token``, sent as a bearer token. For ``tencent_cdn`` and
+    ``base_urls`` are the addresses of the caches for clients. ``per_second`` bounds the requests of all replicas
+    together. For ``webhook`` alone: ``url``, and ``token``, sent as a bearer token. For ``tencent_cdn`` and
     ``edgeone``: ``credentials``, null for those of ``cos``, and ``api_url``, null for the service's own. For
     ``edgeone`` alone: ``zone_id``, and ``by``, whether purges name addresses or the images' cache tags.
     """
@@ -75,7 +75,7 @@ class PurgeSettings(Section):
 
     @property
     def names_addresses(self) -> bool:
-        """Whether one request of Tencent's services names the addresses of an image, rather than its tag."""
+        """Whether requests to Tencent's services name the addresses of an image, and not its tag."""
         return self.target == "tencent_cdn" or (self.target == "edgeone" and self.by == "url")
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Which keys a reload changes, and which need a restart; the difference between two configurations."""
+"""The keys that a reload changes, those that need a restart, and the difference between two configurations."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -9,7 +9,7 @@ from gateway.settings import Settings
 from gateway.settings.mistakes import SettingsError, explain
 from gateway.settings.section import Section
 
-# Every key is in one of these two tables; `*` is the name of a bucket. docs/configuration.md says for each which.
+# Every key is in one of these two tables; `*` is the name of a bucket. docs/configuration.md says which.
 RELOADED: Final = frozenset(
     {
         "access.forwarded_user",
@@ -61,11 +61,11 @@ RELOADED: Final = frozenset(
 )
 RESTARTED: Final = frozenset(
     {
-        "access.signed_links",  # on or off: the query of the catalog counts killed links, or does not
+        "access.signed_links",  # on or off: the query of the catalog reads killed links only if they are on
         "admin.host",
         "admin.port",
         "cos.bucket",
-        "cos.buckets",  # which ones there are
+        "cos.buckets",  # the set of buckets
         "cos.buckets.*.domain",
         "cos.buckets.*.region",
         "cos.buckets.*.scheme",
@@ -100,7 +100,7 @@ RESTARTED: Final = frozenset(
         "redis.url",
         "server.host",
         "server.keepalive_timeout",
-        "server.max_streams",  # so many open files, connections to COS and places of clients were set apart
+        "server.max_streams",  # open files, connections to COS and places of clients are reserved at the start
         "server.port",
         "server.reuse_port",
         "tracing.enabled",
@@ -116,9 +116,9 @@ _BRANCHES: Final = frozenset(  # the keys that hold other keys of the tables
 
 
 class SettingsDifference(NamedTuple):
-    """``settings`` are the new ones with the old values of the keys that ``need_restart``.
+    """The new ``settings``, with the old values of the keys that ``need_restart``.
 
-    ``changed`` are the other keys that differ, by their full names; ``concerned`` are these as ``RELOADED`` has them.
+    ``changed`` are the other keys that differ, by their full names; ``concerned`` are their names in ``RELOADED``.
     """
 
     settings: Settings
@@ -128,9 +128,9 @@ class SettingsDifference(NamedTuple):
 
 
 def difference(old: Settings, new: Settings) -> SettingsDifference:
-    """Return what a reload from ``old`` to ``new`` changes.
+    """Return the difference that a reload from ``old`` to ``new`` applies.
 
-    Raises ``SettingsError`` where the keys that it changes do not go together with the old values of the others.
+    Raises ``SettingsError`` if the changed keys are not valid together with the old values of the others.
     """
     keys = dict(_different(old, new))
     changed = tuple(name for name, key in keys.items() if key in RELOADED)
@@ -145,7 +145,7 @@ def difference(old: Settings, new: Settings) -> SettingsDifference:
 
 
 def _different(old: Any, new: Any, name: str = "", key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the full name of each key that differs, and the key as the tables have it."""
+    """Yield the full name of each key that differs, and its name in the tables."""
     if _is_branch(old, new, key):
         for part in _parts(old):
             named = f"{name}.{part}" if name else part
@@ -156,7 +156,7 @@ def _different(old: Any, new: Any, name: str = "", key: str = "") -> Iterator[tu
 
 
 def _merged(old: Any, new: Any, key: str) -> Any:
-    """Return ``new`` with the values of ``old`` for what needs a restart."""
+    """Return ``new`` with the values of ``old`` for the keys that need a restart."""
     if not _is_branch(old, new, key):
         return new if key in RELOADED else old
     values = {
@@ -171,7 +171,7 @@ def _merged(old: Any, new: Any, key: str) -> Any:
 
 
 def _is_branch(old: Any, new: Any, key: str) -> bool:
-    """Return whether the key holds more keys of the tables, the same in both configurations."""
+    """Return whether the key contains further keys of the tables in both configurations."""
     if not key:
         return True
     if key not in _BRANCHES:

@@ -38,7 +38,7 @@ class LoggingSettings(Section):
 
 
 class TracingSettings(Section):
-    """Traces by OpenTelemetry, whose OTEL_* variables say where they go."""
+    """Traces by OpenTelemetry; its OTEL_* variables configure the export."""
 
     enabled: bool = False
 
@@ -53,5 +53,5 @@ class TracingSettings(Section):
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ImportError:  # a package above it is missing
+    except ImportError:  # a parent package is missing
         return False

@@ -66,7 +66,7 @@ class RedisSettings(Section):
         return split_redis_url(self.url.get_secret_value())
 
     def server(self) -> tuple[str | None, int | None]:
-        """Return host and port, None where the URL names none, or several servers."""
+        """Return host and port; None if the URL names none, or several servers."""
         parts = self.parts()
         if "," in parts.netloc or parts.scheme == "unix":
             return None, None
@@ -102,5 +102,5 @@ class PostgresSettings(Section):
     columns: ColumnSettings = ColumnSettings()
 
     def server(self) -> tuple[str | None, int | None]:
-        """Return host and port, None where the DSN names none, or several servers."""
+        """Return host and port; None if the DSN names none, or several servers."""
         return server_in(self.dsn.get_secret_value())

@@ -1,4 +1,4 @@
-"""Numbers of accesses as Redis had them a moment ago, so that an answer can contain one without asking Redis."""
+"""Recent numbers of accesses from Redis, so that an answer can contain one without a read of Redis."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,29 +17,29 @@ class _Total:
 
 
 class AccessTotals:
-    """The accesses of up to 10,000 variants: what Redis held when it was read, and those of this process since.
+    """The accesses of up to 10,000 variants: the number read from Redis, plus those of this process since.
 
-    ``now`` returns seconds. A total is fresh for 30 seconds: so late are the accesses that other replicas counted.
+    ``now`` returns seconds. A total is fresh for 30 seconds, so the accesses of other replicas are at most as old.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._totals: OrderedDict[ImageVariant, _Total] = OrderedDict()  # the one read longest ago first
+        self._totals: OrderedDict[ImageVariant, _Total] = OrderedDict()  # the oldest first
 
     def get(self, variant: ImageVariant) -> int | None:
-        """Return the total; None when it is not known or was read too long ago."""
+        """Return the total; None if it is unknown or was read too long ago."""
         total = self._totals.get(variant)
         if total is None or not 0 <= self._now() - total.read_at < _FRESH_FOR:
             return None
         return total.count
 
     def get_stale(self, variant: ImageVariant) -> int | None:
-        """Return the total at any age, for when Redis does not answer; None when it is not known."""
+        """Return the total at any age, for use while Redis does not answer; None if it is unknown."""
         total = self._totals.get(variant)
         return total.count if total is not None else None
 
     def put(self, variant: ImageVariant, count: int) -> None:
-        """Keep a total that was read now, instead of the one read longest ago."""
+        """Keep a total that was read now, in place of the oldest one."""
         self._totals[variant] = _Total(count, self._now())
         self._totals.move_to_end(variant)
         if len(self._totals) > _MOST:

@@ -49,7 +49,7 @@ class Invalidation:
             await self._shared.drop(image_ids)
         except DependencyDown as error:
             logger.warning("images not dropped from redis: count=%s reason=%s", len(image_ids), error)
-        await self._invalidate_in_slices(image_ids)  # again: a request may have read an entry just before the drop
+        await self._invalidate_in_slices(image_ids)  # again: a request may have read an entry before the drop
         if self._purge is not None:
             await self._purge(image_ids)
 

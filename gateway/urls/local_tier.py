@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 from gateway.presign.signed_image import ImageVariant, SignedImage
 
-# An original's id is its key: a hundred thousand tuples take seven megabytes.
+# The key of an original is its id, because a hundred thousand tuples take seven megabytes.
 _Key: TypeAlias = ImageVariant | str
 
 # Seconds that go on while the machine is suspended, as the life of a URL does. Only Linux has such a clock.
@@ -126,7 +126,7 @@ class LocalTier:
             _, self._untracked_drops = self._dropped.popitem(last=False)
 
     def drop_renditions(self, renditions: Container[str | None]) -> None:
-        """Remove every image in these renditions (None: the original), and keep nothing of look-ups under way."""
+        """Remove every image in these renditions (None: the original), and discard the results of running look-ups."""
         for key in [key for key in self._entries if (None if isinstance(key, str) else key.rendition) in renditions]:
             del self._entries[key]
         self._drops += 1

@@ -27,7 +27,7 @@ class NewVariants:
         self.configure(per_minute)
 
     def configure(self, per_minute: int) -> None:
-        """Admit so many a minute from now on; what was admitted before does not count."""
+        """Admit so many a minute from now on; earlier admissions do not count."""
         self._limit = RateLimit(per_minute / 60, per_minute)
 
     def admit(self, variant: ImageVariant) -> bool:

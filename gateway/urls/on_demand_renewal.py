@@ -1,4 +1,4 @@
-"""Renewal on demand: one URL signed now, because COS refused the cached one or somebody asks for a new one."""
+"""Renewal on demand: sign one URL now, because COS refused the cached one or a caller requests a new one."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from gateway.urls.shared_tier import SharedTier
 class OnDemandRenewal:
     """Signs new URLs in place of cached ones; simultaneous calls for one variant share a renewal.
 
-    With Redis, replicas share it too: one that finds the URL just renewed by another returns that.
+    With Redis, replicas share it as well: a replica returns a URL that another one has just renewed.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class OnDemandRenewal:
         return await self._renewals.run(variant, lambda: self._renew(variant, refused))
 
     async def close(self) -> None:
-        """Cancel the renewals under way."""
+        """Cancel running renewals."""
         await self._renewals.close()
 
     async def _renew(self, variant: ImageVariant, refused: SignedImage | None) -> SignedImage:

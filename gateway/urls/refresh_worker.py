@@ -60,7 +60,7 @@ class RefreshWorker:
         self.report = RefreshReport()
 
     def configure(self, *, interval: float, batch_size: int, idle_after: float) -> None:
-        """Work in batches of this size at this interval from now on, and leave out what is ``idle_after`` unused."""
+        """Use this batch size and interval from now on, and skip images unused for ``idle_after`` seconds."""
         self._interval = interval
         self._batch_size = batch_size
         self._refresh_batch.idle_after = idle_after

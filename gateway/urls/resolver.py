@@ -31,7 +31,7 @@ from gateway.urls.shared_tier import SharedTier
 
 logger = logging.getLogger(__name__)
 
-_SIGNED_AT_ONCE = 25  # takes about a millisecond; then the event loop gets its turn
+_SIGNED_AT_ONCE = 25  # takes about a millisecond; then the event loop runs
 _LOCAL_HIT, _LOCAL_MISS, _LOCAL_UNKNOWN = ("local", "hit"), ("local", "miss"), ("local", "unknown")
 _NOT_FOUND = Found()
 _Found = Mapping[ImageVariant, Found]
@@ -56,8 +56,8 @@ class UrlResolver:
     """Finds or makes the presigned URL of an image. The caller checks access, on a hit as on a miss.
 
     A hit in the local tier awaits nothing. Misses that arrive together share one read of Redis, one query, one write;
-    those of one image share one look-up. Without Redis, URLs are signed here; without Postgres, cached URLs are served
-    until they end. ``admits_new`` is asked before a URL is signed for a rendition of which nothing is cached.
+    those of one image share one look-up. Without Redis, the resolver signs URLs itself; without Postgres, it serves
+    cached URLs until they end. ``admits_new`` is called before a URL is signed for a rendition that is not cached.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class UrlResolver:
         self.invalidate(None)
 
     def forget_renditions(self, renditions: Collection[str | None]) -> None:
-        """Look these renditions (None: the originals) up again: they are new, or their rule or audience is another."""
+        """Look these renditions (None: the originals) up again: they are new, or their rule or audience has changed."""
         self._local.drop_renditions(renditions)
         self._lookups.detach(lambda look_up: look_up.variant.rendition in renditions)
         if self._shared is not None:
@@ -178,7 +178,7 @@ class UrlResolver:
         self.invalidate(None)
 
     async def close(self) -> None:
-        """Cancel the look-ups under way."""
+        """Cancel running look-ups."""
         await self._lookups.close()
 
     def _from_local(self, variant: ImageVariant) -> Resolved | None:
@@ -198,7 +198,7 @@ class UrlResolver:
         self._local.put(image, mark, self._lifetime.usable_for(image.presigned, self._now()))
 
     async def _look_up_many(self, look_ups: Sequence[_LookUp]) -> dict[_LookUp, Resolved | Exception]:
-        """Return the result or the error of each; an error of one does not fail the others."""
+        """Return the result or the error of each; an error of one does not affect the others."""
         mark = self._local.mark()
         found, usable = await self.find(list(dict.fromkeys(one.variant for one in look_ups)))
         results: dict[_LookUp, Resolved | Exception] = {}
@@ -245,7 +245,7 @@ class UrlResolver:
             return error
 
     async def find(self, variants: Sequence[ImageVariant]) -> tuple[_Found, _Usable]:
-        """Return what Redis has, and of that the images that may be handed out as they are, which are counted as hits.
+        """Return the entries of Redis, and those among them that may be used as they are, which are counted as hits.
 
         Both are empty while Redis does not answer.
         """

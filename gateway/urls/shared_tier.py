@@ -14,7 +14,7 @@ from gateway.redis_store.url_entries import EntryHeader, Found, UrlEntries
 from gateway.redis_store.usage_store import INDEX_LIFE, UsageStore
 
 _RENEWAL_LOCK = 1
-# So many variants in one command keep the event loop busy for less than a millisecond.
+# The most variants of one command: packing them keeps the event loop busy for less than a millisecond.
 _DROPPED_AT_ONCE = 200
 _KEPT_AT_ONCE = 25  # each is encoded, signed and packed
 _TRIMMED_AT_ONCE, _MOST_TRIMMED = 100, 1000
@@ -52,7 +52,7 @@ class SharedTier:
         self._now = now
         self._is_trusted = True
         self._invalid_before = float("-inf")
-        self._rows_read_after: dict[str | None, float] = {}  # by rendition, of those that a reload has changed
+        self._rows_read_after: dict[str | None, float] = {}  # by rendition; only those that a reload has changed
 
     def configure(self, renditions: Sequence[str], *, max_size: int) -> None:
         """Drop changed images in these renditions from now on, and keep ``max_size`` variants."""
@@ -64,7 +64,7 @@ class SharedTier:
         return await self._cache.get_many(variants)
 
     def may_be_used(self, image: SignedImage) -> bool:
-        """Return whether an image that was found may be handed out as it is, without reading its row again."""
+        """Return whether a found image may be used without reading its row again."""
         if not self._is_trusted or image.read_at < self._invalid_before:
             return False
         if self._rows_read_after and image.read_at < self._rows_read_after.get(image.rendition, 0):
@@ -72,22 +72,22 @@ class SharedTier:
         return self._lifetime.is_usable(image.presigned, self._now())
 
     def invalidate_before(self, at: float) -> None:
-        """Let no image be used whose row was read before ``at`` (Unix seconds)."""
+        """Reject images whose row was read before ``at`` (Unix seconds)."""
         self._invalid_before = at + CLOCK_SKEW
 
     def invalidate_renditions(self, renditions: Collection[str | None]) -> None:
-        """Let no image in these renditions be used whose row was read before now.
+        """Reject images in these renditions whose row was read before now.
 
-        A change of a row drops the entries of the renditions that are configured then, and these were not.
+        A change of a row drops only the entries of the renditions that are configured at that time.
         """
         self._rows_read_after.update(dict.fromkeys(renditions, self._now() + CLOCK_SKEW))
 
     def stop_trusting(self) -> None:
-        """Let no image be used until ``trust_from``."""
+        """Reject every image until ``trust_from``."""
         self._is_trusted = False
 
     def trust_from(self, at: float) -> None:
-        """Let images be used whose rows were read after ``at`` (Unix seconds)."""
+        """Accept images whose rows were read after ``at`` (Unix seconds)."""
         self._is_trusted = True
         self.invalidate_before(at)
 

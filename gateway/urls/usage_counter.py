@@ -45,7 +45,7 @@ class UsageCounter:
         self._max_variants = max_variants
         self._now = now
         self._accesses: dict[ImageVariant, int] = {}  # since the last flush
-        self._collecting: dict[ImageVariant, int] = {}  # before it, while they move to the next
+        self._collecting: dict[ImageVariant, int] = {}  # counted before it, while they are moved to the next batch
         self._pending: dict[ImageVariant, Usage] = {}  # before it, and not yet written
         self._unconfirmed: UsageBatch | None = None
         self._batches = 0
@@ -65,10 +65,10 @@ class UsageCounter:
             self._pending[variant] = _sum(self._pending.get(variant, _NO_USAGE), Usage(refresh_count=1))
 
     async def access_count(self, variant: ImageVariant) -> int:
-        """Return how often the variant was used: by this process until now, by others until 30 seconds ago or later.
+        """Return how often the variant was used; uses of other replicas are up to 30 seconds old.
 
-        Redis is asked once in that time, by one command for all calls that arrive together. While it does not answer,
-        what others counted is what was read last.
+        Redis is read once in 30 seconds, by one command for all calls that arrive together. While it does not answer,
+        the last number from Redis is used.
         """
         total = self._totals.get(variant)
         if total is None:
@@ -76,7 +76,7 @@ class UsageCounter:
         return total + self._accesses.get(variant, 0) + self._collecting.get(variant, 0)
 
     async def _read_totals(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, int]:
-        """Return what Redis holds and what is not yet written to it, without the accesses since the last flush."""
+        """Return the numbers in Redis plus those not written yet, without the accesses since the last flush."""
         unconfirmed, batches = self._unconfirmed, self._batches
         counts: dict[ImageVariant, int] = {}
         if self._store is not None:
@@ -92,7 +92,7 @@ class UsageCounter:
                 totals[variant] = unwritten + self._unconfirmed_count(variant) if stale is None else stale
                 continue
             totals[variant] = counts[variant] + unwritten
-            # While a batch is written, nobody knows whether the count in Redis includes it: it is read again then.
+            # While a batch is being written, the count in Redis may or may not include it, so it is read again later.
             if self._batches == batches and (unconfirmed is None or variant not in unconfirmed.counted):
                 self._totals.put(variant, totals[variant])
         return totals
@@ -117,7 +117,7 @@ class UsageCounter:
             return _sum(counted.get(variant, _NO_USAGE), unwritten)
 
     async def close(self) -> None:
-        """Cancel the reads under way; what is counted stays."""
+        """Cancel running reads; the counts stay."""
         await self._reads.close()
 
     async def flush(self) -> None:
@@ -138,7 +138,7 @@ class UsageCounter:
             logger.debug("usage counts wait for redis: %s", error)
 
     async def _collect(self) -> None:
-        """Move the accesses since the last flush to what is to be written, as of now; first those of a broken flush."""
+        """Move the accesses since the last flush to the next batch; first those of a failed flush."""
         await self._collect_some()
         self._collecting, self._accesses = self._accesses, {}
         await self._collect_some()

@@ -52,7 +52,7 @@ async def idle_connections(subject: Subject) -> AsyncIterator[Result]:
 
 
 async def overrides(subject: Subject) -> AsyncIterator[Result]:
-    """Probe 16: a second, unsigned value beside a signed ``response-content-type``, on which redirects depend."""
+    """Probe 16: a second, unsigned value next to a signed ``response-content-type``, on which redirects depend."""
     name, signed, other = "response-content-type", "image/x-signed", "text/html"
     url = subject.signer.url(subject.image, more={name: signed})
     base, _, query = url.partition("?")

@@ -1,7 +1,7 @@
 """Spans of the calls that a request makes: to COS, Redis and Postgres.
 
-A call beside the requests (probes, renewals, maintenance) has none: it would be a trace of its own every second. The
-attributes are an allow-list without queries of URLs, values of Redis, parameters of SQL and messages of exceptions.
+Calls of background tasks (probes, renewals, maintenance) have no spans: each would be a separate trace. The attributes
+are an allow-list without queries of URLs, values of Redis, parameters of SQL and messages of exceptions.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,15 +13,15 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 from yarl import URL
 
 Attributes = Mapping[str, str | int]
-Server = tuple[str | None, int | None]  # host and port, None where they are not known
+Server = tuple[str | None, int | None]  # host and port, None if unknown
 
 _LEAST_ERROR: Final = 400  # of the statuses that are errors for a client
 _SQLSTATE_LENGTH: Final = 5
-_REDACTED: Final = "REDACTED"  # the word that the conventions use
+_REDACTED: Final = "REDACTED"  # the value of the conventions
 
 
 class OtelCallSpans:
-    """Starts spans of calls below the current span. ``redis`` and ``postgres`` are asked."""
+    """Starts spans of calls below the current span. ``redis`` and ``postgres`` are the servers' addresses."""
 
     def __init__(self, tracer: Tracer, *, redis: Server, postgres: Server) -> None:
         self._tracer = tracer
@@ -30,10 +30,10 @@ class OtelCallSpans:
 
     @contextmanager
     def cos(self, method: str, url: URL) -> Iterator[Callable[[int, str | None], None]]:
-        """Return the context of one request to COS, until the header of the answer has come.
+        """Return the context of one request to COS, until the header of the answer has arrived.
 
-        It takes the status and COS's id of the request. Of ``url``, only scheme and host leave: the path is the object
-        key, and the query is the signature.
+        It gets the status and COS's id of the request. Of ``url``, the span has only scheme and host: the path is the
+        object key, and the query is the signature.
         """
         attributes: dict[str, str | int] = {
             "http.request.method": method,
@@ -65,7 +65,7 @@ class OtelCallSpans:
 
     @contextmanager
     def postgres(self, operation: str, table: str) -> Iterator[None]:
-        """Return the context of a query, in which a connection of the pool is waited for, too."""
+        """Return the context of a query, including the wait for a connection of the pool."""
         attributes = {**self._postgres, "db.operation.name": operation, "db.collection.name": table}
         with self._span(f"{operation} {table}", attributes):
             yield
@@ -85,7 +85,7 @@ class OtelCallSpans:
         try:
             yield span
         except BaseException as error:
-            # The class alone: messages quote URLs, values and connection strings.
+            # Only the class: messages quote URLs, values and connection strings.
             code = getattr(error, "pgcode", None)
             if isinstance(code, str) and len(code) == _SQLSTATE_LENGTH and code.isalnum():
                 span.set_attribute("db.response.status_code", code)

@@ -1,7 +1,7 @@
 """The export of spans over OTLP, which the standard OTEL_* variables configure.
 
-A thread of the SDK sends batches beside the event loop, from a queue that drops spans when it is full: a collector
-that is slow or away delays no request.
+A thread of the SDK sends batches from a queue that drops spans when it is full: a slow or unreachable collector delays
+no request.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ _NAME: Final = "image-gateway"
 _UNNAMED: Final = "unknown_service"
 _LIBRARY: Final = "opentelemetry"
 _EXPORTERS: Final = "opentelemetry.exporter."
-_FLUSH_TIMEOUT: Final = 3.0  # seconds that the end of the gateway waits for the last spans
-# What is supported of the variables that choose an exporter; the SDK alone would ignore any other value.
+_FLUSH_TIMEOUT: Final = 3.0  # seconds to wait for the last spans at the end of the gateway
+# The supported values of the variables that choose an exporter; the SDK would silently ignore any other value.
 _SUPPORTED: Final[Mapping[str, str]] = {
     "OTEL_TRACES_EXPORTER": "otlp",
     "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
@@ -46,7 +46,7 @@ async def open_tracing(
     postgres: Server,
     environment: Mapping[str, str] = os.environ,
 ) -> AsyncIterator[Tracing]:
-    """Send spans until the context ends, which waits for the last ones for at most three seconds.
+    """Send spans until the context ends; its end waits at most three seconds for the last spans.
 
     ``count`` is called with "exported" or "failed" and a number of spans, in another thread. ``redis`` and ``postgres``
     are the servers' hosts and ports. Raises ``UnusableTracing``.
@@ -57,7 +57,7 @@ async def open_tracing(
     reasons = _ReasonKeeper()
     # In a thread, since certificates and entry points are read from the disk.
     tracer, processor = await asyncio.to_thread(_tracer, count, reasons)
-    reasons.install()  # not before: what the SDK finds wrong with the variables goes to the log
+    reasons.install()  # after the SDK has logged problems of the variables
     calls = OtelCallSpans(tracer, redis=redis, postgres=postgres)
     try:
         yield Tracing(OtelRequestSpans(tracer), calls.cos, calls.redis, calls.postgres)
@@ -71,19 +71,19 @@ def _tracer(count: Callable[[str, int], None], reasons: "_ReasonKeeper") -> tupl
     resource = Resource.create({SERVICE_VERSION: release})
     if str(resource.attributes.get(SERVICE_NAME, _UNNAMED)).startswith(_UNNAMED):
         resource = resource.merge(Resource({SERVICE_NAME: _NAME}))
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # the sampler is that of OTEL_TRACES_SAMPLER
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # with the sampler of OTEL_TRACES_SAMPLER
     processor = BatchSpanProcessor(_LoggedExporter(OTLPSpanExporter(), count, reasons))
     provider.add_span_processor(processor)
     return provider.get_tracer(_NAME, release), processor
 
 
 async def _shut_down(processor: BatchSpanProcessor) -> None:
-    """Send what is left, for a while. The thread may go on after that; it does not keep the process alive."""
+    """Send the remaining spans within a time limit. The thread may continue; it does not keep the process alive."""
     loop, done = asyncio.get_running_loop(), asyncio.Event()
 
     def flush() -> None:
         processor.shutdown()  # type: ignore[no-untyped-call]
-        with suppress(RuntimeError):  # nobody waits any more, and the loop is closed
+        with suppress(RuntimeError):  # the time limit has passed, and the loop is closed
             loop.call_soon_threadsafe(done.set)
 
     threading.Thread(target=flush, name="tracing-flush", daemon=True).start()
@@ -116,7 +116,7 @@ class _LoggedExporter(SpanExporter):
         return result
 
     def shutdown(self) -> None:
-        """End the attempts that are under way."""
+        """End the running attempts."""
         self._exporter.shutdown()
 
 

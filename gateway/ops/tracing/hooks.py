@@ -1,6 +1,6 @@
-"""Where traces attach to the other rooms, which do not know OpenTelemetry.
+"""The interfaces by which traces attach to the other packages, which do not import OpenTelemetry.
 
-This module imports none of the packages of the extra ``otel``: without tracing, nothing loads them.
+This module does not import the extra ``otel``: without tracing, its packages are not loaded.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,11 +12,11 @@ from yarl import URL
 
 Fact = str | int | float | None
 
-# Given the operation and the table, a context in which Postgres is asked.
+# Returns the context of a query, given its operation and its table.
 PostgresCall = Callable[[str, str], AbstractContextManager[None]]
-# Given the command and the number of commands that are sent at once, a context in which Redis is asked.
+# Returns the context of commands to Redis, given the command and the number of commands that are sent at once.
 RedisCall = Callable[[str, int], AbstractContextManager[None]]
-# Given the method and the URL, a context in which COS is asked; it takes the status and COS's id of the request.
+# Returns the context of a request to COS, given its method and URL; the context gets the status and COS's request id.
 CosCall = Callable[[str, URL], AbstractContextManager[Callable[[int, str | None], None]]]
 
 
@@ -34,15 +34,15 @@ class RequestSpans(Protocol):
         """Return the id of the current trace, 32 hexadecimal digits; None without one."""
 
     def is_recorded(self) -> bool:
-        """Return whether the current span is recorded, so that describing it is of use."""
+        """Return whether the current span is recorded; otherwise a description is unnecessary."""
 
     def describe(self, facts: Mapping[str, Fact], template: str | None, scheme: str) -> None:
-        """Add what the access log says of the request to its span; ``template`` is the address of its route."""
+        """Add the facts of the access log to the request's span; ``template`` is the address of its route."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tracing:
-    """What each room is given."""
+    """The observers for the other packages."""
 
     requests: RequestSpans
     cos: CosCall

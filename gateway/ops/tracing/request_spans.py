@@ -1,7 +1,7 @@
 """Spans of requests to the public port, by the stable semantic conventions for HTTP servers.
 
-Attributes are an allow-list, and each value comes from a closed set or has a checked syntax. A query, a header field,
-a message of an exception and an address that is no route are never among them.
+Attributes are an allow-list, and each value comes from a closed set or has a checked syntax. They never contain a
+query, a header field, a message of an exception or an address that is not a route.
 """
 
 import re
@@ -16,12 +16,12 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from gateway.catalog.image_id import PATTERN
 from gateway.ops.tracing.hooks import Fact
 
-# The methods of RFC 9110 and PATCH; any other is client's text.
+# The methods of RFC 9110 and PATCH; any other is text of the client.
 _METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
-_OTHER_METHOD: Final = "_OTHER"  # as the conventions have it
+_OTHER_METHOD: Final = "_OTHER"  # the value of the conventions
 _ID_IN_TEMPLATE: Final = "{image_id}"
 _IMAGE_ID: Final = re.compile(PATTERN)
-_CLIENT_LEFT: Final = 499  # in place of the status, as the dispatch counts it
+_CLIENT_LEFT: Final = 499  # the status in the metrics of the dispatch
 # By the name in the access log.
 _ATTRIBUTES: Final[Mapping[str, str]] = {
     "bytes": "http.response.body.size",
@@ -42,7 +42,7 @@ class OtelRequestSpans:
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
-        # Not the propagators of the environment: baggage holds what a client likes, and nobody here reads it.
+        # Not the propagators of the environment: baggage is arbitrary text of the client, and unused here.
         self._propagator = TraceContextTextMapPropagator()
 
     @contextmanager
@@ -66,11 +66,11 @@ class OtelRequestSpans:
         return trace.format_trace_id(context.trace_id) if context.is_valid else None
 
     def is_recorded(self) -> bool:
-        """Return whether the current span is recorded, so that describing it is of use."""
+        """Return whether the current span is recorded; otherwise a description is unnecessary."""
         return trace.get_current_span().is_recording()
 
     def describe(self, facts: Mapping[str, Fact], template: str | None, scheme: str) -> None:
-        """Add what the access log says of the request to its span; ``template`` is the address of its route."""
+        """Add the facts of the access log to the request's span; ``template`` is the address of its route."""
         span = trace.get_current_span()
         found: dict[str, str | int | float] = {"url.scheme": scheme}
         if template is not None:
@@ -86,7 +86,7 @@ class OtelRequestSpans:
             if value is not None:
                 found[attribute] = value
         cache, status = facts.get("cache"), facts.get("status")
-        if isinstance(cache, str):  # hit, or why not; without the seconds that are left
+        if isinstance(cache, str):  # hit or the reason of a miss, without the remaining seconds
             found["image_gateway.cache"] = cache.partition(";")[0]
         if isinstance(status, int) and status != _CLIENT_LEFT:
             found["http.response.status_code"] = status

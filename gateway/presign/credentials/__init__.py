@@ -1,6 +1,6 @@
 """The credentials that sign presigned URLs, and the sources that they come from.
 
-Credentials are asked for synchronously: the newest set is at hand, and a task beside the requests refreshes it.
+Reading credentials is synchronous: the newest set is in memory, and a background task refreshes it.
 """
 
 import re
@@ -34,11 +34,11 @@ class Credentials:
 
 
 class CredentialsSource(Protocol):
-    """Has the newest credentials at hand."""
+    """Returns the newest credentials without waiting."""
 
     @property
     def newest(self) -> Mapping[str, Credentials]:
-        """The credentials by bucket, of some buckets; they may have ended."""
+        """The credentials of some buckets, by bucket; they may have ended."""
         ...
 
     def of(self, bucket: str) -> Credentials:

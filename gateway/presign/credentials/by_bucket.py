@@ -1,4 +1,4 @@
-"""The credentials of each bucket: builds the configured sources, and keeps their newest sets at hand."""
+"""The credentials of each bucket: builds the configured sources, and holds their newest sets."""
 
 import asyncio
 import time
@@ -53,7 +53,7 @@ class BucketCredentials:
         self.show_ends()
 
     def show_ends(self) -> None:
-        """Set the metric of the end of each bucket's credentials to that of these."""
+        """Set the metric of the end of each bucket's credentials from these."""
         for one in self.all:
             one.show_end()
 
@@ -93,7 +93,7 @@ class BucketCredentials:
         self._own.get(bucket, self._default).refused(url)
 
     def refused_key(self, bucket: str, secret_id: str) -> None:
-        """Refresh soon: a service does not accept the bucket's key of that id."""
+        """Refresh soon, because a service refuses the bucket's key with that id."""
         self._own.get(bucket, self._default).refused_key(secret_id)
 
 
@@ -115,7 +115,7 @@ async def open_credentials(
 async def open_source(
     settings: CredentialsSettings, name: str, metrics: Metrics, *, now: Callable[[], float] = time.time
 ) -> AsyncIterator[BucketCredentials]:
-    """Keep the credentials of a source fresh that is for no bucket; metrics and logs call it ``name``."""
+    """Refresh the credentials of a source that does not belong to a bucket; metrics and logs call it ``name``."""
     async with _kept_fresh(settings, [name], {}, metrics, now) as credentials:
         yield credentials
 

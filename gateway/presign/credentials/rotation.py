@@ -1,4 +1,4 @@
-"""The newest credentials of one source: kept at hand, refreshed beside the requests.
+"""The newest credentials of one source, in memory, refreshed in the background.
 
 A refresh begins a quarter of an hour before the end, or in the last fifth of the life if that is longer; for
 credentials of less than half an hour, at half of their life. Until it succeeds, the old credentials sign.
@@ -118,7 +118,7 @@ class RotatingCredentials:
             self._wanted.set()
 
     def refused_key(self, secret_id: str) -> None:
-        """Refresh soon, as in ``refused``, because a service does not accept the key of that id."""
+        """Refresh soon, as in ``refused``, because a service refuses the key with that id."""
         if self.newest is None or self.newest.secret_id == secret_id:
             self._wanted.set()
 
@@ -199,7 +199,7 @@ class RotatingCredentials:
             if expires_at is not None:
                 self._metrics.credentials_expire.labels(bucket=bucket).set(expires_at)
             else:
-                with suppress(KeyError):  # it was never there
+                with suppress(KeyError):  # it was never set
                     self._metrics.credentials_expire.remove(bucket)
 
     def _failed(self, reason: str) -> None:
