@@ -24,7 +24,7 @@ FAST_RECEIVE: Final = 256 * 1024
 _SLOW_RECEIVE: Final = 64 * 1024
 _TRICKLE_RECEIVE: Final = 16 * 1024
 _A_WHILE: Final = 0.05  # seconds
-# Encrypted bytes in the buffer at which receiving over TLS pauses, and at which it resumes; more than a record (RFC 8446 section 5.2).
+# Bytes not yet decrypted at which receiving over TLS pauses, and resumes; more than a record (RFC 8446 section 5.2).
 _MOST_ENCRYPTED, _LEAST_ENCRYPTED = 32 * 1024, 20 * 1024
 # More than the buffers on the way to a client that reads nothing: after this, only time distinguishes a slow client.
 _PROVEN: Final = 448 * 1024
@@ -242,8 +242,8 @@ class OriginResponse:
 def set_receive(transport: asyncio.Transport, most: int) -> None:
     """Set the bytes that a system call may receive; only asyncio's own loops support this.
 
-    A TLS connection has a buffer of this size. By default asyncio receives up to half a megabyte of encrypted bytes while
-    the reader is paused; this sets a lower limit.
+    A TLS connection has a buffer of this size. By default asyncio also receives up to half a megabyte of encrypted
+    bytes while the reader is paused; this sets a lower limit.
     """
     with contextlib.suppress(AttributeError):
         tls = getattr(transport, "_ssl_protocol", None)
