@@ -28,7 +28,7 @@ _MAX_BODY = 64 * 1024  # bytes; the largest valid one names 200 images
 
 Component = Callable[[web.Application], AsyncIterator[None]]
 
-# What the commands use without serving.
+# The components of commands that do not serve.
 _COMMAND_COMPONENTS = (
     access_components.signed_links,
     components.credentials,
@@ -125,7 +125,7 @@ def create_app(
 def create_admin_app(app: web.Application) -> web.Application:
     """Return the application of the admin port; ``app``, that of the public port, has started."""
     admin = web.Application(client_max_size=_MAX_BODY)
-    # A prefix of its own: requests of operators and Prometheus are counted apart from those for images.
+    # With a prefix, requests of operators and Prometheus are counted separately from those for images.
     admin[app_keys.ROUTE_PREFIX] = ADMIN
     for key in _ADMIN_KEYS:
         if key in app:
@@ -136,7 +136,7 @@ def create_admin_app(app: web.Application) -> web.Application:
 
 @asynccontextmanager
 async def opened_components(settings: Settings, *more: Component) -> AsyncIterator[web.Application]:
-    """Open what the commands use, and ``more``: an application without routes, ports and background tasks."""
+    """Open the components of commands, and ``more``: an application without routes, ports and background tasks."""
     app = _empty_app(settings, Metrics())
     async with AsyncExitStack() as stack:
         for component in (*_COMMAND_COMPONENTS, *more):

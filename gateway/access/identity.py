@@ -29,7 +29,7 @@ class Caller:
 
     ``user`` is None if unknown. ``link`` is the signed link of the request; the image decides whether it is valid.
     ``rejected`` means that the request had credentials that are not valid; public images are served all the same.
-    ``reason`` says why for the log, without a part of the credentials; None if no credential was rejected.
+    ``reason`` is the cause for the log, without any part of the credentials; None if no credential was rejected.
     """
 
     user: str | None = None
@@ -40,7 +40,7 @@ class Caller:
 
     @property
     def kind(self) -> str:
-        """What was recognized, for the log."""
+        """The kind of caller, for the log."""
         if self.rejected:
             return "rejected"
         if self.is_admin:

@@ -22,8 +22,8 @@ class Address(NamedTuple):
 def original_address(headers: Mapping[str, str], image_id: str) -> Address | None:
     """Return the address of the original request.
 
-    None without the field, and if it is no address of this image: whatever a proxy passes on, a link of another image
-    says nothing about this one. Raises ``Unauthorized`` if the field was sent more than once.
+    None without the field, and for an address that is not of this image: a link of another image gives no access to
+    this one. Raises ``Unauthorized`` if the field was sent more than once.
     """
     values = values_of(headers, HEADER)
     if not values:

@@ -28,8 +28,8 @@ class Ownable(Protocol):
 def check_view(caller: Caller, image: Ownable) -> None:
     """Return if ``caller`` may view the image.
 
-    Raises ``Unauthorized`` for bad credentials, else ``ImageNotFound``: a caller who may not view an image does not
-    learn that it exists.
+    Raises ``Unauthorized`` for bad credentials, else ``ImageNotFound``: the answer does not reveal
+    that the image exists.
     """
     if image.public or _owns(caller, image):
         return
@@ -84,7 +84,7 @@ def check_owner(caller: Caller, image: Ownable) -> None:
 
 
 def check_original(caller: Caller, image: Ownable) -> None:
-    """Return if ``caller``, who may view the image, may have its original where originals are for owners alone."""
+    """Return if ``caller``, who may view the image, may get its original while only owners get originals."""
     if not _owns(caller, image):
         raise ImageNotFound("the original is for its owner")
 

@@ -27,7 +27,7 @@ LEEWAY = 30  # seconds that the clocks of the token's issuer and of this machine
 
 
 class ConfiguredKey:
-    """The one key of the settings, a secret or a public key, whatever key the token names."""
+    """The key of the settings, a secret or a public key; the key id of the token is ignored."""
 
     def __init__(self, settings: JwtSettings) -> None:
         self._key: Any

@@ -37,7 +37,7 @@ async def access(request: web.Request) -> web.Response:
         status, result = 403, "unavailable"
         logger.exception("access check failed unexpectedly, so access is denied")
     request.app[METRICS].access_checks.add((result,))
-    # The status tells no more than that of the image would, and neither may the time.
+    # The status reveals no more than that of the image would; the duration must not reveal more either.
     request[REQUEST_CONTEXT].is_denial = status != 200
     return web.Response(status=status, headers=headers)
 

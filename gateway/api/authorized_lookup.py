@@ -51,7 +51,7 @@ class AuthorizedLookup:
         return resolved
 
     async def look_up(self, request: web.BaseRequest, image_id: str, rendition: str | None = None) -> Resolved:
-        """Look up an image that this process has not cached; raises what the resolver and ``check_view`` raise."""
+        """Look up an image that this process has not cached; raises the errors of the resolver and ``check_view``."""
         try:
             # Only callers that may see a variant use up the bound on new ones, and get its error.
             is_unbounded = rendition is None or "@" not in rendition  # the original, or a fixed style

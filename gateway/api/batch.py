@@ -1,4 +1,4 @@
-"""Presigned URLs of many images in one request, with their metadata if asked for."""
+"""Presigned URLs of many images in one request, optionally with their metadata."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -57,7 +57,7 @@ async def _add_metadata(
 
 
 def _includes_meta(body: dict[str, Any]) -> bool:
-    """Return whether ``include`` asks for metadata; raises ``InvalidRequest`` for anything else than a list of that."""
+    """Return whether ``include`` lists ``meta``; raises ``InvalidRequest`` unless it is a list of nothing else."""
     include = body.get("include", [])
     if not isinstance(include, list) or any(one != "meta" for one in include):
         raise InvalidRequest('include must be ["meta"]')

@@ -11,7 +11,7 @@ from gateway.access.signed_links import BadLink, SignedLinks
 
 logger = logging.getLogger(__name__)
 
-# The caller, for the access log; absent while nothing depends on who asks.
+# The caller, for the access log; absent until a response depends on it.
 CALLER = web.RequestKey("caller", Caller)
 
 

@@ -125,7 +125,7 @@ class ImageHandler:
                 return await self._responder.answer(exchange)
 
     async def _look_up(self, request: web.BaseRequest, image_id: str, rendition: str | None) -> Resolved:
-        """Look up the rendition, or the original if too many new ones were asked for and the caller may see it."""
+        """Look up the rendition, or the original if the limit of new ones is reached and the caller may see it."""
         lookup = self._lookup
         try:
             return await lookup.look_up(request, image_id, rendition)
@@ -139,7 +139,7 @@ class ImageHandler:
 def _to_current_version(exchange: Exchange) -> web.StreamResponse:
     """Return a redirect from an older version to the current one, at the same address but for ``v``.
 
-    The reference is relative to the address that the client asked for, which a proxy may have rewritten.
+    The reference is relative to the address of the client, which a proxy may have rewritten.
     """
     query = _with_version(exchange.request.rel_url.raw_query_string, exchange.image.record.version_token)
     policy = exchange.policy.for_substitute()

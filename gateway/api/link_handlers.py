@@ -46,7 +46,7 @@ async def make_many(request: web.Request) -> web.Response:
 
 
 async def kill(request: web.Request) -> web.Response:
-    """Invalidate every link to the image at once, whichever key signed it."""
+    """Invalidate every link to the image at once, with any key."""
     _links(request)
     image_id = parse_image_id(request.match_info["image_id"])
     await request.app[AUTHORIZED_LOOKUP].control(request.app[CALLERS].of(request), image_id)

@@ -20,7 +20,7 @@ async def meta(request: web.Request) -> web.Response:
 
 
 async def metadata_of(app: web.Application, records: Sequence[ImageRecord]) -> dict[str, dict[str, Any]]:
-    """Return the metadata of each record by image id; what COS has not told yet is None."""
+    """Return the metadata of each record by image id; values that are not known from COS yet are None."""
     descriptions = await app[DESCRIPTIONS].of_many(records)
     renditions = app[RENDITIONS]
     return {record.image_id: _metadata(record, descriptions[record.image_id], renditions) for record in records}

@@ -25,7 +25,7 @@ Changed = Callable[[list[str]], Awaitable[None]]
 
 
 class ChangeFeed:
-    """Listens on a connection of its own, and reconnects when that is lost."""
+    """Listens on a separate connection, and reconnects when that is lost."""
 
     def __init__(self, dsn: str, timeout: float, metrics: Metrics) -> None:
         self._dsn = dsn

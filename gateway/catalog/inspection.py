@@ -42,7 +42,7 @@ WHERE t.tgrelid = %s::oid AND NOT t.tgisinternal AND p.prosrc LIKE '%%pg_notify(
 
 @dataclass(frozen=True, slots=True)
 class DatabaseReport:
-    """What an operator has to know; each ``…_problem`` is None where all is well.
+    """Facts about the database for operators; each ``…_problem`` is None if there is no problem.
 
     ``address`` is user, host and database without the password. ``repairs`` are SQL statements that are to be run.
     """
@@ -125,7 +125,7 @@ class _Inspection:
         return DatabaseReport(self._address, problem, tuple(self._repairs), changes, links)
 
     async def _table(self) -> tuple[int | None, str | None]:
-        """Return the table's oid, None without one, and what is wrong with it."""
+        """Return the table's oid, None if it does not exist, and its problem, None without one."""
         schema, _, table = self._settings.table.rpartition(".")
         await self._cursor.execute(_TABLE, (table, schema or None))
         found = await self._cursor.fetchone()

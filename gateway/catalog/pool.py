@@ -17,7 +17,7 @@ _LATE: Final = 20
 @asynccontextmanager
 async def open_pool(settings: PostgresSettings) -> AsyncIterator[aiopg.Pool]:
     """Open a pool that connects when a connection is first needed."""
-    # The server goes on with a query that the gateway abandoned, so it stops the query itself one second later.
+    # The server would continue a query that the gateway abandoned: with this it stops the query one second later.
     statement_timeout = f"SET statement_timeout = {int((settings.timeout + 1) * 1000)}"
 
     async def limit_statements(connection: aiopg.Connection) -> None:

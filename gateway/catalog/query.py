@@ -71,7 +71,7 @@ class CatalogQuery:
         return f'{self._select(killed)} AND "{self.settings.columns.id}" = ANY(%s::{id_type}[])'
 
     def inspect_sql(self, id_type: str) -> str:
-        """Return the query of rows by id whatever their status, which comes last."""
+        """Return the query of rows by id with any status; the status is the last column."""
         columns = self.settings.columns
         killed = f", {self._links_killed}" if self.with_links else ""
         select = self._select(f"{killed}, {_column(columns.status)}", "true")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """A servable row: where the object is, and who may see it.
+    """A servable row: the location of the object, and its access rights.
 
     ``key`` is the object key, not percent-encoded. ``owner`` is None if the image has no owner, ``content_type`` if the
     application recorded none. ``links_killed`` is how often the image's signed links have been killed; None if the
@@ -61,7 +61,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # The words of COS for the part of an image that a crop keeps (document 44880).
 FOCUSES = frozenset({"center", "north", "northwest", "northeast", "south", "southwest", "southeast", "west", "east"})
 _LONGEST_SIDE = 50_000  # pixels; COS processes no larger image (document api/1045/40716)
-_LONGEST_PLACEHOLDER = 2048  # characters: it is kept beside every cached URL
+_LONGEST_PLACEHOLDER = 2048  # characters: it is kept with every cached URL
 
 
 def side_of(value: int | None) -> int | None:
@@ -95,9 +95,10 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class InspectedRow:
-    """A row whatever its status, for an operator.
+    """A row with any status, for an operator.
 
-    ``record`` is None if COS could have no such object, and ``reason`` says why the row is not served; None if it is.
+    ``record`` is None if COS cannot have such an object. ``reason`` says why the row is not served; None if it is
+    served.
     ``status`` is the text of the status column; None if none is configured, or if it is NULL.
     """
 

@@ -1,4 +1,4 @@
-"""``gateway check``: what is wrong with the configuration and the dependencies, and what to do about it."""
+"""``gateway check``: find problems of the configuration and the dependencies, with their remedies."""
 
 import asyncio
 import logging

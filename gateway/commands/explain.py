@@ -43,7 +43,7 @@ def explain(
 ) -> None:
     """Explain why a client gets the image, or does not.
 
-    The first line is the verdict; the exit code is 0 if the client gets the image, and 1 if not. Without an option the
+    The first line is the result; the exit code is 0 if the client gets the image, and 1 if not. Without an option the
     caller is anonymous. No signature, token or secret is printed.
     """
     if sum(one is not None for one in (token, link, user)) > 1:
