@@ -13,7 +13,7 @@ import click
 from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.control import CONTROL_PREFIX
 from gateway.cos_emulator.credential_services import CredentialServices
-from gateway.cos_emulator.own_socket import OwnSocket
+from gateway.cos_emulator.http_service import HttpService
 from gateway.cos_emulator.purge_services import PurgeServices
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
@@ -92,7 +92,7 @@ def main(
         store.mount(bucket, directory)
     expires_at = None if token_life is None else time.time() + token_life
     credentials = {secret_id: Credential(secret_key, token, expires_at)}
-    services: dict[str, OwnSocket] = {}
+    services: dict[str, HttpService] = {}
     if credentials_port is not None:
         services["metadata and STS services"] = CredentialServices(
             TokenIssuer(credentials, life=issued_life),
@@ -116,7 +116,7 @@ def main(
     asyncio.run(_serve(emulator, services))
 
 
-async def _serve(emulator: CosEmulator, services: Mapping[str, OwnSocket]) -> None:
+async def _serve(emulator: CosEmulator, services: Mapping[str, HttpService]) -> None:
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM):

@@ -3,29 +3,26 @@
 Metadata: document 213/4934; AssumeRole: 1312/48197; AssumeRoleWithWebIdentity: 1312/73070.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aiohttp import web
-from pydantic import ValidationError
 
 from gateway.cos_emulator.api3 import REQUEST_ID, ApiRefusal, api_error, api_json, parameters_of
-from gateway.cos_emulator.control import CONTROL_PREFIX
-from gateway.cos_emulator.credential_faults import CredentialFault, CredentialFaults
-from gateway.cos_emulator.own_socket import OwnSocket
+from gateway.cos_emulator.credential_faults import CredentialFault, Service
+from gateway.cos_emulator.http_service import HttpService
+from gateway.cos_emulator.service_faults import ServiceFaults
 from gateway.cos_emulator.tc3 import verify
 from gateway.cos_emulator.tokens import Issued, TokenIssuer
 
 METADATA_PATH = "/latest/meta-data/cam/security-credentials/"
 _OTHER_ROLE = "other"
-_GARBAGE = "<!doctype html><title>Sign in</title><p>Sign in to use this network.</p>"
 _VERSION = "2018-08-13"
 
 
 @dataclass
-class CredentialServices(OwnSocket):
+class CredentialServices(HttpService):
     """Both services: ``async with CredentialServices(issuer) as services`` serves until the block ends.
 
     ``role`` is the role of the instance. ``roles`` maps the ARN of each role that STS lets others assume to the
@@ -41,7 +38,7 @@ class CredentialServices(OwnSocket):
     kept: float = 0.5
     host: str = "127.0.0.1"
     requested_port: int = 0
-    faults: CredentialFaults = field(default_factory=CredentialFaults)
+    faults: ServiceFaults[CredentialFault] = field(default_factory=lambda: ServiceFaults(CredentialFault))
     calls: "Counter[str]" = field(default_factory=Counter)
     _served: Issued | None = None
 
@@ -58,21 +55,20 @@ class CredentialServices(OwnSocket):
         app.router.add_get(METADATA_PATH, self._list_roles)
         app.router.add_get(METADATA_PATH + "{role}", self._metadata)
         app.router.add_post("/", self._sts)
-        app.router.add_post(CONTROL_PREFIX + "faults", self._add_fault)
-        app.router.add_delete(CONTROL_PREFIX + "faults", self._clear_faults)
+        self.faults.add_routes(app)
         return app
 
     async def _list_roles(self, _request: web.Request) -> web.Response:
         self.calls["roles"] += 1
-        kind = self.faults.fire("metadata")
-        if (answer := await _fail(kind)) is not None:
+        kind, answer = await self._fault("metadata")
+        if answer is not None:
             return answer
         return web.Response(text=_OTHER_ROLE if kind == "another_role" else self.role)
 
     async def _metadata(self, request: web.Request) -> web.Response:
         self.calls["metadata"] += 1
-        kind = self.faults.fire("metadata")
-        if (answer := await _fail(kind)) is not None:
+        kind, answer = await self._fault("metadata")
+        if answer is not None:
             return answer
         has_role = request.match_info["role"] == (_OTHER_ROLE if kind == "another_role" else self.role)
         if not has_role:
@@ -98,8 +94,8 @@ class CredentialServices(OwnSocket):
     async def _sts(self, request: web.Request) -> web.Response:
         action, body = request.headers.get("X-TC-Action", ""), await request.read()
         self.calls[action] += 1
-        kind = self.faults.fire("sts")
-        if (answer := await _fail(kind)) is not None:
+        kind, answer = await self._fault("sts")
+        if answer is not None:
             return answer
         try:
             issued = self._assumed(request.headers, action, body, kind)
@@ -146,25 +142,7 @@ class CredentialServices(OwnSocket):
             raise ApiRefusal("InvalidParameter.OverTimeError", "The duration is too long.")
         return self.issuer.issue(-60 if kind == "expired" else asked)
 
-    async def _add_fault(self, request: web.Request) -> web.Response:
-        """Activate a fault: answer 201, or 400 with the validation errors."""
-        try:
-            self.faults.add(CredentialFault.model_validate_json(await request.read()))
-        except ValidationError as error:
-            return web.Response(status=400, text=f"{error}\n")
-        return web.Response(status=201)
-
-    async def _clear_faults(self, _request: web.Request) -> web.Response:
-        self.faults.clear()
-        return web.Response(status=204)
-
-
-async def _fail(kind: str | None) -> web.Response | None:
-    """Return the answer of a fault that is the same for every request; None for another fault, or none."""
-    if kind == "hang":
-        await asyncio.Event().wait()
-    if kind == "garbage":
-        return web.Response(text=_GARBAGE, content_type="text/html")
-    if kind == "internal_error":
-        return web.Response(status=500)
-    return None
+    async def _fault(self, service: Service) -> tuple[str | None, web.Response | None]:
+        """Return the kind of the fault that fires, and the answer if every request gets the same; None without one."""
+        fault = self.faults.fire(lambda one: one.is_for(service))
+        return (fault.kind, await fault.common_answer()) if fault is not None else (None, None)

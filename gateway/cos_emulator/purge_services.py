@@ -4,7 +4,6 @@ PurgeUrlsCache: document 228/33601; DescribePurgeQuota: 228/37474; CreatePurgeTa
 tencentcloud.com.
 """
 
-import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -13,13 +12,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
-from pydantic import ValidationError
 
 from gateway.cos_emulator.access import Credentials
 from gateway.cos_emulator.api3 import REQUEST_ID, ApiRefusal, api_error, api_json, parameters_of
 from gateway.cos_emulator.control import CONTROL_PREFIX
-from gateway.cos_emulator.own_socket import OwnSocket
-from gateway.cos_emulator.purge_faults import PurgeFault, PurgeFaults
+from gateway.cos_emulator.http_service import HttpService
+from gateway.cos_emulator.purge_faults import PurgeFault
+from gateway.cos_emulator.service_faults import ServiceFaults
 from gateway.cos_emulator.tc3 import verify
 
 _CDN, _EDGEONE = ("cdn", "2018-06-06"), ("teo", "2022-09-01")
@@ -31,7 +30,6 @@ _ACTIONS = {
 }
 _TYPES = ("purge_url", "purge_cache_tag")
 _EAST = 8 * 3600  # seconds; an assumption: the day of the limits begins at midnight in Beijing
-_GARBAGE = "<!doctype html><title>Maintenance</title>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class Purge:
 
 
 @dataclass
-class PurgeServices(OwnSocket):
+class PurgeServices(HttpService):
     """Both services: ``async with PurgeServices(credentials) as services`` serves until the block ends.
 
     ``domains`` are those that the account accelerates; None: any. ``zone`` is its only site. ``purges`` are those
@@ -67,7 +65,7 @@ class PurgeServices(OwnSocket):
     host: str = "127.0.0.1"
     requested_port: int = 0
     now: Callable[[], float] = time.time
-    faults: PurgeFaults = field(default_factory=PurgeFaults)
+    faults: ServiceFaults[PurgeFault] = field(default_factory=lambda: ServiceFaults(PurgeFault))
     purges: list[Purge] = field(default_factory=list)
     calls: list[float] = field(default_factory=list)
     _latest: "deque[float]" = field(default_factory=deque)
@@ -82,8 +80,7 @@ class PurgeServices(OwnSocket):
         """Return both services as an application."""
         app = web.Application(client_max_size=10 * 1024 * 1024)
         app.router.add_post("/", self._call)
-        app.router.add_post(CONTROL_PREFIX + "faults", self._add_fault)
-        app.router.add_delete(CONTROL_PREFIX + "faults", self._clear_faults)
+        self.faults.add_routes(app)
         app.router.add_get(CONTROL_PREFIX + "purges", self._list_purges)
         app.router.add_delete(CONTROL_PREFIX + "purges", self._clear_purges)
         return app
@@ -115,7 +112,7 @@ class PurgeServices(OwnSocket):
         targets = _targets(parameters.get("Urls" if kind == "cdn" else "Targets"))
         if kind not in ("cdn", *_TYPES):
             raise ApiRefusal("InvalidParameter.ParameterError", "The type is not one that is emulated.")
-        fault = self.faults.fire(targets)
+        fault = self.faults.fire(lambda one: one.is_for(targets))
         if fault is not None and (answer := await _fail(fault)) is not None:
             return answer
         self._count_request()
@@ -170,18 +167,6 @@ class PurgeServices(OwnSocket):
         quota = self._quota(kind)
         return {"Batch": quota["Batch"], "Daily": quota["Total"], "DailyAvailable": quota["Available"], "Type": kind}
 
-    async def _add_fault(self, request: web.Request) -> web.Response:
-        """Activate a fault: answer 201, or 400 with the validation errors."""
-        try:
-            self.faults.add(PurgeFault.model_validate_json(await request.read()))
-        except ValidationError as error:
-            return web.Response(status=400, text=f"{error}\n")
-        return web.Response(status=201)
-
-    async def _clear_faults(self, _request: web.Request) -> web.Response:
-        self.faults.clear()
-        return web.Response(status=204)
-
     async def _list_purges(self, _request: web.Request) -> web.Response:
         """Answer with the accepted purges, and the number of all requests."""
         return web.json_response({"purges": [asdict(purge) for purge in self.purges], "calls": len(self.calls)})
@@ -203,15 +188,9 @@ def _targets(value: object) -> list[str]:
 
 
 async def _fail(fault: PurgeFault) -> web.Response | None:
-    """Return the answer of a fault that is the same for every request; None for another."""
-    if fault.kind == "hang":
-        await asyncio.Event().wait()
-    if fault.kind == "garbage":
-        return web.Response(text=_GARBAGE, content_type="text/html")
-    if fault.kind == "internal_error":
-        return web.Response(status=500)
+    """Return the answer of a fault that is the same for every request; None for another. Raises ``ApiRefusal``."""
     if fault.kind == "error":
         raise ApiRefusal("InternalError", "Something failed.")
     if fault.kind == "throttled":
         raise ApiRefusal("RequestLimitExceeded", "The requests exceed the frequency limit.")
-    return None
+    return await fault.common_answer()

@@ -2,8 +2,6 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Self
 
 from aiohttp import web
 
@@ -11,6 +9,7 @@ from gateway.cos_emulator.access import Access, Credentials
 from gateway.cos_emulator.armed_faults import Faults
 from gateway.cos_emulator.control import Control
 from gateway.cos_emulator.delivery import set_length_of_not_modified
+from gateway.cos_emulator.http_service import HttpService
 from gateway.cos_emulator.imaging import ImageProcessor
 from gateway.cos_emulator.processed_answers import ProcessedAnswers
 from gateway.cos_emulator.processing_options import Processing
@@ -37,7 +36,7 @@ def create_cos_app(
     as default domains of buckets made since 2024-01-01. ``skew_tolerance``: seconds that a signature may start in the
     future; COS documents no value. ``now``: clock in Unix seconds.
 
-    Give the runner ``handler_cancellation=True``, as ``CosEmulator`` does: a hanging answer then ends when its client
+    Give the runner ``handler_cancellation=True``, as ``HttpService`` does: a hanging answer then ends when its client
     disconnects.
     """
     faults = Faults() if faults is None else faults
@@ -75,12 +74,11 @@ def create_cos_app(
     return app
 
 
-class CosEmulator:
+class CosEmulator(HttpService):
     """Emulator on a socket: ``async with CosEmulator(store, credentials) as cos`` serves until the block ends.
 
-    It can be entered again, on the same port if ``port`` is not 0, which simulates an outage of COS. ``host`` is a
-    name or an IPv4 address. ``keepalive_timeout``: seconds that an idle connection stays open. ``shutdown_timeout``:
-    seconds that answers in progress have to finish. ``create_cos_app`` describes the other options.
+    It can be entered again, on the same port if ``port`` is not 0, which simulates an outage of COS.
+    ``create_cos_app`` and ``HttpService`` describe the options.
     """
 
     def __init__(
@@ -103,33 +101,20 @@ class CosEmulator:
         self.store = store
         self.credentials = credentials
         self.host = host
+        self.requested_port = port
         self.faults = Faults() if faults is None else faults
         self.request_log = RequestLog() if request_log is None else request_log
         self.processing = Processing() if processing is None else processing
-        self._requested_port = port
+        self.keepalive_timeout = keepalive_timeout
+        self.shutdown_timeout = shutdown_timeout
         self._default_bucket = default_bucket
         self._force_download = force_download
         self._skew_tolerance = skew_tolerance
         self._now = now
-        self._keepalive_timeout = keepalive_timeout
-        self._shutdown_timeout = shutdown_timeout
-        self._runner: web.AppRunner | None = None
 
-    @property
-    def port(self) -> int:
-        """Port that the emulator listens on; raises RuntimeError outside the block."""
-        if self._runner is None or not self._runner.addresses:
-            raise RuntimeError("the COS emulator is not running")
-        port: int = self._runner.addresses[0][1]
-        return port
-
-    @property
-    def url(self) -> str:
-        """``http://host:port``, without a slash at the end."""
-        return f"http://{self.host}:{self.port}"
-
-    async def __aenter__(self) -> Self:
-        app = create_cos_app(
+    def app(self) -> web.Application:
+        """Return the emulator as an application."""
+        return create_cos_app(
             self.store,
             self.credentials,
             default_bucket=self._default_bucket,
@@ -140,26 +125,3 @@ class CosEmulator:
             skew_tolerance=self._skew_tolerance,
             now=self._now,
         )
-        # An access log would contain presigned URLs; the service logs the key instead.
-        runner = web.AppRunner(
-            app,
-            handler_cancellation=True,
-            access_log=None,
-            keepalive_timeout=self._keepalive_timeout,
-            shutdown_timeout=self._shutdown_timeout,
-        )
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, self.host, self._requested_port).start()
-        except BaseException:
-            await runner.cleanup()
-            raise
-        self._runner = runner
-        return self
-
-    async def __aexit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
-    ) -> None:
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
