@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from docs.generate.api_page import api_page
 from docs.generate.code_map import code_map
 from docs.generate.configuration import configuration
 from docs.generate.errors_page import errors_page
 from docs.generate.overview import overview
 from docs.generate.variants import variants
+from gateway.api.openapi.document import document
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -19,6 +21,7 @@ DOCUMENTS: Mapping[str, Callable[[], str]] = MappingProxyType(
         "docs/configuration.md": lambda: configuration((ROOT / "config" / "gateway.yaml").read_text(encoding="utf-8")),
         "docs/overview.svg": overview,
         "docs/variants.svg": variants,
+        "gateway/web/console/api.html": lambda: api_page(document()),
         "gateway/web/console/errors.html": lambda: errors_page(
             (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
         ),

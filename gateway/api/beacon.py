@@ -26,11 +26,20 @@ class _Part(BaseModel):
 
 
 class LoadTimes(_Part):
-    """Histogram of load times by ``LOAD_SECONDS``: the loads in each bucket, not cumulative, their sum and number."""
+    """A histogram of load times."""
 
-    buckets: Annotated[list[_Loads], Field(min_length=len(LOAD_SECONDS) + 1, max_length=len(LOAD_SECONDS) + 1)]
-    sum: Annotated[float, Field(ge=0, le=MAX_LOADS * MAX_SECONDS, allow_inf_nan=False)]
-    count: _Loads
+    buckets: Annotated[
+        list[_Loads],
+        Field(
+            min_length=len(LOAD_SECONDS) + 1,
+            max_length=len(LOAD_SECONDS) + 1,
+            description=f"loads of at most {', '.join(map(str, LOAD_SECONDS))} and more seconds, each load once",
+        ),
+    ]
+    sum: Annotated[
+        float, Field(ge=0, le=MAX_LOADS * MAX_SECONDS, allow_inf_nan=False, description="of all loads, in seconds")
+    ]
+    count: Annotated[_Loads, Field(description="of the loads in all buckets")]
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -43,11 +52,11 @@ class Beacon(_Part):
     """A report. What is left out counts as zero."""
 
     version: Annotated[int, Field(ge=1, le=1)]  # not Literal[1], which accepts true
-    loads: dict[LoadResult, _Loads] = {}
-    retries: dict[FailureKind, _Retries] = {}
-    sources: dict[BytesSource, _Loads] = {}
-    attempts: Annotated[int, Field(ge=0, le=MAX_ATTEMPTS)] = 0
-    seconds: LoadTimes | None = None
+    loads: Annotated[dict[LoadResult, _Loads], Field(description="loads by their result")] = {}
+    retries: Annotated[dict[FailureKind, _Retries], Field(description="attempts that failed, by the reason")] = {}
+    sources: Annotated[dict[BytesSource, _Loads], Field(description="loads by where the bytes came from")] = {}
+    attempts: Annotated[int, Field(ge=0, le=MAX_ATTEMPTS, description="attempts of all loads")] = 0
+    seconds: Annotated[LoadTimes | None, Field(description="how long the loads took")] = None
 
     @model_validator(mode="after")
     def _is_bounded(self) -> Self:

@@ -1,4 +1,4 @@
-"""The console's page at ``/`` of the admin port, and its files."""
+"""The console's page at ``/`` of the admin port, its files, and the two pages below ``/docs``."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from gateway.errors import RouteNotFound
 # Name to its place in the package, and its type. Nothing else is served.
 _FILES: Final = {
     "index.html": ("index.html", "text/html"),
+    "api.html": ("api.html", "text/html"),
     "errors.html": ("errors.html", "text/html"),
     "console.js": ("console.js", "text/javascript"),
     "charts.js": ("charts.js", "text/javascript"),
@@ -39,6 +40,14 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+# For the pages that have no script.
+_HEADERS_OF_DOCUMENTS: Final = {
+    **_HEADERS,
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+}
 
 
 class ConsoleFiles:
@@ -48,8 +57,9 @@ class ConsoleFiles:
         self._files: Mapping[str, bytes] | None = None
 
     def add_routes(self, app: web.Application) -> None:
-        """Register the page, its files and the page of error codes."""
+        """Register the page and its files, and the pages of the public port's addresses and of error codes."""
         app.router.add_get("/", known_host_only(self.page), name="console_page")
+        app.router.add_get("/docs", known_host_only(self.docs), name="docs")
         app.router.add_get("/docs/errors", known_host_only(self.errors), name="errors_page")
         app.router.add_get("/console/{name}", known_host_only(self.file), name="console_file")
 
@@ -58,21 +68,26 @@ class ConsoleFiles:
         del request
         return await self._answer("index.html")
 
+    async def docs(self, request: web.Request) -> web.Response:
+        """Answer ``/openapi.json`` as a page of tables and examples."""
+        del request
+        return await self._answer("api.html", _HEADERS_OF_DOCUMENTS)
+
     async def errors(self, request: web.Request) -> web.Response:
         """Answer the page of error codes, a heading for each."""
         del request
-        return await self._answer("errors.html")
+        return await self._answer("errors.html", _HEADERS_OF_DOCUMENTS)
 
     async def file(self, request: web.Request) -> web.Response:
         """Answer a script or a style sheet; raises ``RouteNotFound``."""
         return await self._answer(request.match_info["name"])
 
-    async def _answer(self, name: str) -> web.Response:
+    async def _answer(self, name: str, headers: Mapping[str, str] = _HEADERS) -> web.Response:
         if name not in _FILES:
             raise RouteNotFound
         if self._files is None:
             self._files = await asyncio.to_thread(_read_package)
-        return web.Response(body=self._files[name], headers=_HEADERS, content_type=_FILES[name][1], charset="utf-8")
+        return web.Response(body=self._files[name], headers=headers, content_type=_FILES[name][1], charset="utf-8")
 
 
 def _read_package() -> Mapping[str, bytes]:

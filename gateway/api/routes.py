@@ -10,7 +10,6 @@ from gateway.api import (
     batch,
     config_reload,
     console,
-    docs_page,
     explain_handler,
     exposition,
     health,
@@ -82,7 +81,6 @@ def add_admin_routes(app: web.Application) -> None:
     app.router.add_get("/api/v1/monitoring/stats/daily", monitoring.daily_stats, name="daily_stats")
     app.router.add_get("/api/v1/monitoring/queue", monitoring.queue, name="queue")
     ConsoleFiles().add_routes(app)
-    app.router.add_get("/docs", docs_page.docs, name="docs")
     app.router.add_get("/api/v1/monitoring/console", console.console, name="console", allow_head=False)
     app.router.add_get("/api/v1/monitoring/settings", console.configuration, name="settings", allow_head=False)
     app.router.add_post("/api/v1/monitoring/debug", console.debug, name="debug")

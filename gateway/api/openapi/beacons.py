@@ -8,9 +8,18 @@ from gateway.api.openapi.schema import STRING, Json, error, with_preflight
 _SCHEMA: Json = Beacon.model_json_schema(ref_template="#/components/schemas/{model}")
 _REF: Json = {"$ref": "#/components/schemas/Beacon"}
 
+_EXAMPLE: Json = {
+    "version": 1,
+    "loads": {"loaded": 48, "recovered": 1, "failed": 1},
+    "retries": {"unavailable": 2},
+    "sources": {"cache": 20, "network": 29},
+    "attempts": 52,
+    "seconds": {"buckets": [20, 9, 14, 5, 0, 0, 1, 0, 0, 0], "sum": 9.7, "count": 49},
+}
+
 BEACON_SCHEMAS: Mapping[str, Json] = {
-    "Beacon": {name: value for name, value in _SCHEMA.items() if name != "$defs"},
-    **_SCHEMA["$defs"],
+    "Beacon": {name: value for name, value in _SCHEMA.items() if name != "$defs"} | {"examples": [_EXAMPLE]},
+    "LoadTimes": _SCHEMA["$defs"]["LoadTimes"] | {"examples": [_EXAMPLE["seconds"]]},
 }
 
 BEACON_PATHS: Mapping[str, Json] = with_preflight(

@@ -13,11 +13,13 @@ from aiohttp import web
 
 from gateway.api.openapi.beacons import BEACON_PATHS, BEACON_SCHEMAS
 from gateway.api.openapi.images import IMAGE_PATHS
-from gateway.api.openapi.schema import STRING, Json, object_of
+from gateway.api.openapi.schema import ERROR_CODE, STRING, Json, described, map_of, object_of
 
 _READINESS = object_of(
-    status={"enum": ["ready", "degraded", "not_ready"]},
-    checks={"type": "object", "additionalProperties": {"enum": ["ok", "down"]}},
+    status=described(
+        {"enum": ["ready", "degraded", "not_ready"]}, "degraded: it serves, and a dependency does not answer"
+    ),
+    checks=described(map_of({"enum": ["ok", "down"]}, "redis"), "by the name of the dependency"),
 )
 
 PATHS: Mapping[str, Json] = {
@@ -80,10 +82,10 @@ def document() -> dict[str, Any]:
                 **BEACON_SCHEMAS,
                 "Error": object_of(
                     status={"const": "error"},
-                    message=STRING,
-                    data={"type": "object"},
-                    code=STRING,
-                    request_id=STRING,
+                    message=described(STRING, "for people", "the image does not exist"),
+                    data=described({"type": "object"}, "empty"),
+                    code=ERROR_CODE,
+                    request_id=described(STRING, "X-Request-Id, which the log has", "0c54a6e1b0d3f7a2"),
                 ),
             },
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},

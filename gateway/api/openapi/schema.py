@@ -12,18 +12,25 @@ IMAGE_ID: Json = {
     "in": "path",
     "required": True,
     "description": "The image's id in the application's table.",
-    "schema": {"type": "string", "pattern": f"^{PATTERN}$", "minLength": 1, "maxLength": 128},
+    "schema": {
+        "type": "string",
+        "pattern": f"^{PATTERN}$",
+        "minLength": 1,
+        "maxLength": 128,
+        "examples": ["sunrise"],
+    },
 }
 
 
-def query(name: str, description: str, schema: Json) -> Json:
+def query(name: str, description: str, schema: Json, example: str) -> Json:
     """Return an optional query parameter."""
-    return {"name": name, "in": "query", "description": description, "schema": schema}
+    return {"name": name, "in": "query", "description": description, "schema": {**schema, "examples": [example]}}
 
 
-def header(name: str, description: str) -> Json:
+def header(name: str, description: str, example: str) -> Json:
     """Return an optional request header."""
-    return {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+    schema = {"type": "string", "examples": [example]}
+    return {"name": name, "in": "header", "description": description, "schema": schema}
 
 
 def object_of(**properties: Json) -> Json:
@@ -31,16 +38,33 @@ def object_of(**properties: Json) -> Json:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
+def array_of(items: Json) -> Json:
+    """Return the schema of an array."""
+    return {"type": "array", "items": items}
+
+
+def map_of(values: Json, name: str) -> Json:
+    """Return the schema of an object with any names; ``name`` is an example of one."""
+    return {"type": "object", "propertyNames": {"examples": [name]}, "additionalProperties": values}
+
+
+def described(schema: Json, description: str, *examples: Any) -> Json:
+    """Return the schema with a description, and with examples of values if there are any."""
+    return {**schema, "description": description, **({"examples": list(examples)} if examples else {})}
+
+
 STRING: Json = {"type": "string"}
 INTEGER: Json = {"type": "integer"}
 BOOLEAN: Json = {"type": "boolean"}
-TIME: Json = {"type": "integer", "description": "Unix seconds"}
-OPTIONAL_TIME: Json = {"type": ["integer", "null"], "description": "Unix seconds"}
+TIME: Json = described(INTEGER, "in Unix seconds", 1770003600)
+OPTIONAL_TIME: Json = described({"type": ["integer", "null"]}, "in Unix seconds", 1770003600)
+ERROR_CODE: Json = described(STRING, "the code of the error, which stays the same", "image_not_found")
+MESSAGE: Json = described(STRING, "for people", "ok")
 
 
 def success(description: str, data: Json) -> Json:
     """Return a success response with ``data``."""
-    schema = object_of(status={"const": "success"}, message=STRING, data=data)
+    schema = object_of(status={"const": "success"}, message=MESSAGE, data=data)
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
