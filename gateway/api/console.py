@@ -24,6 +24,7 @@ from gateway.api.app_keys import (
 from gateway.api.host_guard import known_host_only
 from gateway.api.json_body import json_body
 from gateway.api.json_responses import success
+from gateway.api.queue_listing import dead_entries, variant_names
 from gateway.errors import InvalidRequest
 from gateway.metrics.history import gauge_value
 from gateway.ops.health import Report
@@ -32,7 +33,6 @@ from gateway.ops.symptoms import Observations, symptoms
 from gateway.presign.credentials.rotation import RotatingCredentials
 from gateway.redis_store.guarded_client import CacheUnavailable
 
-_MOST_DEAD = 100  # entries shown; their number is exact
 _MINUTES_AHEAD = 15
 _MOST_DIGITS = 10  # of a time in Unix seconds
 
@@ -153,7 +153,7 @@ async def _renewals(app: web.Application) -> Mapping[str, Any] | None:
     try:
         lengths = await queue.lengths(now)
         by_minute = await queue.due_by_step(now, 60, _MINUTES_AHEAD)
-        dead = await queue.dead(_MOST_DEAD)
+        dead = await dead_entries(queue, variant_names)
     except CacheUnavailable:
         return None
     lag = gauge_value(app[METRICS].refresh_lag)
@@ -163,14 +163,5 @@ async def _renewals(app: web.Application) -> Mapping[str, Any] | None:
         "dead": lengths.dead,
         "lag_seconds": lag if math.isfinite(lag) else None,
         "by_minute": by_minute,
-        "dead_entries": [
-            {
-                "image_id": entry.item.image_id,
-                "style": entry.item.rendition,
-                "reason": redact(entry.reason),
-                "at": entry.at,
-                "attempts": entry.attempts,
-            }
-            for entry in dead
-        ],
+        "dead_entries": dead,
     }

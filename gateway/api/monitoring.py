@@ -1,9 +1,8 @@
 """Handlers for operators: statistics, the queues of renewals and purges, purging, new URLs."""
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -23,18 +22,15 @@ from gateway.api.batch import image_ids_in
 from gateway.api.images import new_url
 from gateway.api.json_body import json_body, json_in, read_body
 from gateway.api.json_responses import success
+from gateway.api.queue_listing import MOST_LISTED, image_names, listed, variant_names
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest, RedisUnavailable, RouteNotFound
 from gateway.presign.renditions import RENDITION_NAME
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.leased_queue import LeasedQueue
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.urls.refresh_worker import RefreshReport
 
-T = TypeVar("T")
-
-_MAX_ENTRIES = 100  # of the queue in a response
 _MOST_DIGITS = 10
 _RENDITION = re.compile(RENDITION_NAME)
 
@@ -90,34 +86,9 @@ async def queue(request: web.Request) -> web.Response:
     refresh_queue, now = _queue(request), request.app[CLOCK].now()
     purge_queue = request.app.get(PURGE_QUEUE)
     async with _redis_errors():
-        renewals = await _listed(refresh_queue, _variant, now)
-        purges = await _listed(purge_queue, _image, now) if purge_queue is not None else None
+        renewals = await listed(refresh_queue, variant_names, now)
+        purges = await listed(purge_queue, image_names, now) if purge_queue is not None else None
     return success(renewals | {"purges": purges})
-
-
-async def _listed(queue: LeasedQueue[T], names: Callable[[T], dict[str, str | None]], now: float) -> dict[str, Any]:
-    """Return the lengths and first entries of a queue as JSON. ``lag``: seconds since the first entry was due."""
-    lengths = await queue.lengths(now)
-    first = await queue.first(_MAX_ENTRIES)
-    return {
-        "length": lengths.queued,
-        "due": lengths.due,
-        "lag": max(0.0, now - first[0].due_at) if first and lengths.due else 0.0,
-        "dead": lengths.dead,
-        "next": [names(claim.item) | {"due_at": claim.due_at} for claim in first],
-        "dead_entries": [
-            names(entry.item) | {"reason": entry.reason, "at": entry.at, "attempts": entry.attempts}
-            for entry in await queue.dead(_MAX_ENTRIES)
-        ],
-    }
-
-
-def _variant(item: ImageVariant) -> dict[str, str | None]:
-    return {"image_id": item.image_id, "style": item.rendition}
-
-
-def _image(item: str) -> dict[str, str | None]:
-    return {"image_id": item}
 
 
 @admin_only
@@ -159,12 +130,12 @@ async def refresh(request: web.Request) -> web.Response:
 def _entries_in(body: object) -> list[ImageVariant] | None:
     """Return the entries that ``{"entries": [{"image_id": …, "style": …}]}`` names, None for ``{}``."""
     match body:
-        case {"entries": [*entries]} if 1 <= len(entries) <= _MAX_ENTRIES:
+        case {"entries": [*entries]} if 1 <= len(entries) <= MOST_LISTED:
             return [_entry_in(entry) for entry in entries]
         case dict() if not body:
             return None
         case _:
-            raise InvalidRequest(f"the body must be {{}}, or have 1 to {_MAX_ENTRIES} entries of the dead list")
+            raise InvalidRequest(f"the body must be {{}}, or have 1 to {MOST_LISTED} entries of the dead list")
 
 
 def _entry_in(entry: object) -> ImageVariant:

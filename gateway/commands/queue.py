@@ -15,6 +15,7 @@ from gateway.api.app_keys import PURGE_QUEUE, REFRESH_QUEUE
 from gateway.app import opened_components
 from gateway.commands.output_console import OutputConsole
 from gateway.commands.shared import config_option, run_or_explain, settings_from
+from gateway.ops.log_format import redact
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.refresh_queue import RefreshQueue
@@ -78,7 +79,7 @@ def dead(of_group: _Options, config: Path | None, most: int, *, purges: bool) ->
             for entry in await opened.dead(most):
                 at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
                 # As Text: rich would read brackets in the reason as markup.
-                table.add_row(*_names(entry.item), at, str(entry.attempts), Text(entry.reason))
+                table.add_row(*_names(entry.item), at, str(entry.attempts), Text(redact(entry.reason)))
             OutputConsole().print(table)
 
     run_or_explain(print_dead())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from gateway.errors import DependencyDown
 from gateway.ops.explanation import Facts
+from gateway.ops.log_format import redact
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.redis_store.refresh_queue import RefreshQueue
@@ -94,7 +95,7 @@ class CacheStep:
             facts |= {
                 "state": "given up",
                 "attempts": dead.attempts,
-                "reason": dead.reason,
+                "reason": redact(dead.reason),
                 "given_up_at": int(dead.at),
             }
         return facts

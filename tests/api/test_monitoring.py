@@ -114,7 +114,7 @@ async def test_the_queue_is_listed_and_failed_renewals_are_requeued(gateway: Run
     queue = gateway.app[app_keys.REFRESH_QUEUE]
     await queue.schedule({ImageVariant("broken"): time.time() + 100})
     for _ in range(5):
-        given_up = await queue.fail(ImageVariant("broken"), "no such key", time.time())
+        given_up = await queue.fail(ImageVariant("broken"), "no such key sign=abc", time.time())
     assert given_up
     shown = await data(gateway, "queue")
     assert (shown["length"], shown["dead"]) == (1, 1)
@@ -122,7 +122,7 @@ async def test_the_queue_is_listed_and_failed_renewals_are_requeued(gateway: Run
     assert shown["dead_entries"][0] | {"at": 0} == {
         "image_id": "broken",
         "style": None,
-        "reason": "no such key",
+        "reason": "no such key sign=***",
         "at": 0,
         "attempts": 5,
     }

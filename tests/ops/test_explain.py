@@ -114,10 +114,10 @@ async def test_a_renewal_that_was_given_up_comes_with_its_reason(
     asked: RunningGateway, images: Images, redis_client: "redis.Redis"
 ) -> None:
     await images.add("cat")
-    dead = json.dumps({"reason": "Postgres was away", "at": 1_700_000_000.0, "attempts": 5})
+    dead = json.dumps({"reason": "Postgres was away sign=abc", "at": 1_700_000_000.0, "attempts": 5})
     redis_client.hset("image:refresh:dead", "cat", dead)
     renewal = (await explained(asked))["cached_url"]["renewal"]
-    assert (renewal["state"], renewal["reason"], renewal["attempts"]) == ("given up", "Postgres was away", 5)
+    assert (renewal["state"], renewal["reason"], renewal["attempts"]) == ("given up", "Postgres was away sign=***", 5)
 
 
 async def test_an_entry_of_redis_that_is_not_used_is_reported(
