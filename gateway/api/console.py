@@ -108,6 +108,8 @@ def _observations(app: web.Application, report: Report) -> Observations:
         reload_successful=gauge_value(metrics.config_last_reload_successful),
         renewal_lag=gauge_value(metrics.refresh_lag),
         dead=gauge_value(metrics.refresh_dead),
+        purge_lag=gauge_value(metrics.purge_lag),
+        purge_dead=gauge_value(metrics.purge_dead),
     )
 
 

@@ -1,6 +1,5 @@
-"""The current problems, the worst first: failed requests, renewals, clocks and dependencies."""
+"""The current problems, the worst first: failed requests, renewals, purges, clocks and dependencies."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -44,6 +43,8 @@ class Observations:
     reload_successful: float
     renewal_lag: float
     dead: float
+    purge_lag: float
+    purge_dead: float
 
 
 def symptoms(seen: Observations) -> list[Symptom]:
@@ -85,5 +86,9 @@ def _of_state(seen: Observations) -> Iterable[Symptom]:
         yield Symptom("reload_refused", "warning")
     if seen.renewal_lag > _LATE:
         yield Symptom("renewals_late", "warning", {"seconds": round(seen.renewal_lag)})
-    if not math.isnan(seen.dead) and seen.dead > 0:
+    if seen.dead > 0:
         yield Symptom("renewals_dead", "warning", {"count": int(seen.dead)})
+    if seen.purge_lag > _LATE:
+        yield Symptom("purges_late", "warning", {"seconds": round(seen.purge_lag)})
+    if seen.purge_dead > 0:
+        yield Symptom("purges_dead", "warning", {"count": int(seen.purge_dead)})

@@ -19,6 +19,8 @@ WELL = Observations(
     reload_successful=1,
     renewal_lag=0,
     dead=0,
+    purge_lag=0,
+    purge_dead=0,
 )
 
 
@@ -28,7 +30,12 @@ def point(**counts: int) -> Point:
 
 def test_a_gateway_that_is_well_has_none() -> None:
     assert symptoms(WELL) == []
-    assert symptoms(replace(WELL, points=[point(status_200=5, status_404=5)], trigger_installed=1, dead=NAN)) == []
+    assert (
+        symptoms(
+            replace(WELL, points=[point(status_200=5, status_404=5)], trigger_installed=1, dead=NAN, purge_lag=NAN)
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,6 +55,8 @@ def test_a_gateway_that_is_well_has_none() -> None:
         ({"reload_successful": 0.0}, Symptom("reload_refused", "warning")),
         ({"renewal_lag": 61.0}, Symptom("renewals_late", "warning", {"seconds": 61})),
         ({"dead": 3.0}, Symptom("renewals_dead", "warning", {"count": 3})),
+        ({"purge_lag": 61.0}, Symptom("purges_late", "warning", {"seconds": 61})),
+        ({"purge_dead": 2.0}, Symptom("purges_dead", "warning", {"count": 2})),
         (
             {"points": [point(status_200=95, status_502=4, status_aborted=1)]},
             Symptom("requests_fail", "bad", {"failed": 5, "requests": 100}),

@@ -17,6 +17,7 @@ from playwright.async_api import Browser, Page, Request, Route, expect
 from gateway.api import app_keys
 from gateway.metrics.history import History
 from gateway.presign.signed_image import ImageVariant
+from tests.answering import answering
 from tests.conftest import ADMIN_TOKEN, BUCKET, Images, RunningGateway, StartGateway
 from tests.waiting import until
 from tests.web.conftest import on_one_loop
@@ -81,8 +82,8 @@ async def console(browser: Browser) -> AsyncIterator[ConsolePage]:
     assert [one for one in console.errors if not one.startswith("Failed to load resource")] == []
 
 
-async def change_answer(page: Page, change: Callable[[Any], object]) -> None:
-    """Apply ``change`` to what the page polls."""
+async def change_answer(page: Page, change: Callable[[Any], object], address: str = "**/monitoring/console?*") -> None:
+    """Apply ``change`` to what the page polls, or to the answer of another address."""
 
     async def changed(route: Route) -> None:
         answer = await route.fetch()
@@ -90,7 +91,7 @@ async def change_answer(page: Page, change: Callable[[Any], object]) -> None:
         change(body["data"])
         await route.fulfill(response=answer, json=body)
 
-    await page.route("**/monitoring/console?*", changed)
+    await page.route(address, changed)
 
 
 def busy_quarter(metrics: Any, now: float) -> History:
@@ -463,6 +464,42 @@ async def test_the_log_is_switched_images_are_purged_and_the_configuration_has_n
     await page.click("#configuration summary")
     await expect(page.locator("#settings")).to_contain_text('"default_ttl": 3600')
     assert ADMIN_TOKEN not in await page.locator("#settings").inner_text()
+    await expect(page.locator("#restart")).to_be_empty()
+
+
+async def test_the_configuration_names_the_keys_that_wait_for_a_restart(
+    console: ConsolePage, gateway: RunningGateway
+) -> None:
+    await change_answer(
+        console.page, lambda data: data.update(needs_restart=["server.port", "redis.url"]), "**/monitoring/settings"
+    )
+    await console.open(gateway)
+    await console.page.click("#configuration summary")
+    await expect(console.page.locator("#restart")).to_have_text(
+        "A restart is needed for the new values of server.port, redis.url."
+    )
+    await console.page.unroute_all(behavior="wait")
+
+
+async def test_a_language_that_another_page_of_the_address_has_stored_is_not_taken(
+    console: ConsolePage, gateway: RunningGateway
+) -> None:
+    await console.page.add_init_script("localStorage.setItem('language', 'de')")
+    await console.open(gateway)
+    await expect(console.page.locator("#sentence")).to_have_text("All is well.")
+
+
+async def test_purges_that_are_given_up_are_said(console: ConsolePage, start_gateway: StartGateway) -> None:
+    async with answering() as edge:
+        edge.hangs = True
+        gateway = await start_gateway(purge={"target": "webhook", "url": edge.url})
+        for _ in range(5):
+            await gateway.app[app_keys.PURGE_QUEUE].fail("broken", "status 400", time.time())
+        await until(lambda: gateway.sample("purge_dead") == 1)
+        await console.open(gateway)
+        await expect(console.page.locator("#sentence")).to_have_text(
+            "The CDN refused to drop 1 changed images: `queue dead --purges` prints the reasons."
+        )
 
 
 async def test_the_pages_of_the_api_and_of_error_codes_are_readable_without_scripts(

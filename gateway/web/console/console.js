@@ -79,9 +79,10 @@ el("debug").addEventListener("click", async () => {
 el("configuration").addEventListener("toggle", async () => {
   if (!el("configuration").open) return;
   try {
-    const { settings } = await call("api/v1/monitoring/settings");
+    const { settings, needs_restart } = await call("api/v1/monitoring/settings");
     el("settings").textContent = JSON.stringify(settings, null, 2);
     el("settings").className = "";
+    el("restart").textContent = needs_restart.length ? word("needs_restart", { keys: needs_restart.join(", ") }) : "";
   } catch (error) {
     el("settings").textContent = failure(error);
     el("settings").className = "bad";

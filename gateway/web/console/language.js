@@ -1,7 +1,9 @@
 // The language of the page: words, numbers and times.
 import { WORDS } from "./words.js";
 
-let chosen = localStorage.getItem("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en");
+// Another program at this address, such as one behind the same forwarded port, may have stored another language.
+const stored = localStorage.getItem("language");
+let chosen = Object.hasOwn(WORDS, stored) ? stored : navigator.language.startsWith("zh") ? "zh" : "en";
 
 /** The name of the language: a key of WORDS. */
 export const language = () => chosen;
