@@ -85,7 +85,7 @@ def _responses(responses: Json) -> Element:
             "; ".join([one["description"], *_header_fields(one.get("headers", {}))]),
             element("span", *_media_types(one.get("content", {}))),
         )
-        for status, one in responses.items()
+        for status, one in sorted(responses.items())
     )
     return table(("status", "meaning", "body"), rows)
 

@@ -36,7 +36,11 @@ PATHS: Mapping[str, Json] = {
                 }
             },
         },
-        "head": {"operationId": "healthzHead", "responses": {"200": {"description": "alive"}}},
+        "head": {
+            "operationId": "healthzHead",
+            "summary": "Liveness, without a body.",
+            "responses": {"200": {"description": "alive"}},
+        },
     },
     "/readyz": {
         "get": {
@@ -52,6 +56,7 @@ PATHS: Mapping[str, Json] = {
         },
         "head": {
             "operationId": "readyzHead",
+            "summary": "Readiness, without a body.",
             "responses": {"200": {"description": "ready or degraded"}, "503": {"description": "not ready"}},
         },
     },

@@ -86,6 +86,7 @@ el("configuration").addEventListener("toggle", async () => {
   } catch (error) {
     el("settings").textContent = failure(error);
     el("settings").className = "bad";
+    el("restart").textContent = "";
   }
 });
 el("session").addEventListener("submit", (event) => event.preventDefault());

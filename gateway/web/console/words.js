@@ -115,7 +115,8 @@ export const WORDS = {
     renewals_late: "Renewals are {seconds} s late.",
     renewals_dead: "{count} renewals failed for good.",
     purges_late: "Changes of images reach the CDN {seconds} s late.",
-    purges_dead: "The CDN refused to drop {count} changed images: `queue dead --purges` prints the reasons.",
+    purges_dead:
+      "{count} purges were given up, so the CDN may show old images: `queue dead --purges` prints the reasons.",
   },
   zh: {
     title: "图片网关",
@@ -232,6 +233,6 @@ export const WORDS = {
     renewals_late: "续签晚了 {seconds} 秒。",
     renewals_dead: "{count} 个续签彻底失败。",
     purges_late: "图片更改晚 {seconds} 秒到达 CDN。",
-    purges_dead: "CDN 拒绝清除 {count} 个已更改的图片：`queue dead --purges` 显示原因。",
+    purges_dead: "放弃了 {count} 个清除请求，CDN 可能仍显示旧图片：`queue dead --purges` 显示原因。",
   },
 };
