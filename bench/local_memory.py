@@ -9,9 +9,11 @@ import argparse
 import gc
 import multiprocessing
 import time
+from collections.abc import Callable
 
 import psutil
 
+from gateway.catalog.query import CatalogQuery
 from gateway.catalog.record import ImageRecord
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
@@ -20,34 +22,40 @@ from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
 from gateway.redis_store.entry_codec import decode, encode
-from gateway.settings import CosSettings
+from gateway.settings import CosSettings, PostgresSettings
 from gateway.urls.local_tier import LocalTier
 
 _MIB = 2**20
 _BUCKET = "bench-1250000000"
 
 
-def _row(number: int) -> ImageRecord:
-    """Return a row whose strings are its own."""
+def _row(query: CatalogQuery, number: int) -> ImageRecord:
+    """Return a row that was read of strings that are its own."""
     texts = f"image-{number:08}", f"u-{number % 10_000}", _BUCKET, "ap-guangzhou", f"photos/{number}.jpg", "image/jpeg"
     image_id, owner, bucket, region, key, content_type = (text.encode().decode() for text in texts)
-    return ImageRecord(image_id, owner, True, bucket, region, key, content_type)
+    return query.read((image_id, key, owner, True, bucket, region, content_type, *(None,) * 5))
 
 
-def _measure(images: int, *, from_redis: bool) -> None:
+def keeper(images: int, *, from_redis: bool) -> Callable[[int], None]:
+    """Return what keeps an image by its number in a tier for so many images."""
     settings = CosSettings.model_validate({"secret_id": "AKID" + "x" * 32, "secret_key": "y" * 32, "bucket": _BUCKET})
     credentials = Credentials("AKID" + "x" * 32, "y" * 32)
     signer = Signer(credentials, Hosts(settings), ttl=3600, window=300, metrics=Metrics())
+    query = CatalogQuery(PostgresSettings(dsn="host=unused"), _BUCKET, {_BUCKET: "ap-guangzhou"})
     tier, renditions = LocalTier(images, local_ttl=60, unknown_ttl=5), Renditions({})
-    process = psutil.Process()
 
     def keep(number: int) -> None:
-        image = signer.sign_image(_row(number), read_at=int(time.time()))
+        image = signer.sign_image(_row(query, number), read_at=int(time.time()))
         if from_redis:
             variant = ImageVariant(image.record.image_id)
             image = decode(encode(image, signer), variant, signer, renditions)
         tier.put(image, tier.mark(), 60)
 
+    return keep
+
+
+def _measure(images: int, *, from_redis: bool) -> None:
+    keep, process = keeper(images, from_redis=from_redis), psutil.Process()
     keep(0)
     gc.collect()
     before = process.memory_info().rss

@@ -8,5 +8,5 @@ def signed_image(
     record: ImageRecord, presigned: PresignedUrl, style: str | None = None, read_at: int = 0
 ) -> SignedImage:
     """The record beside any URL, as the signer would put them together."""
-    object_id = ObjectId.of(record, style)
-    return SignedImage(record, presigned, style, read_at, object_id=object_id, public=record.public)
+    named = ObjectId.of(record, style) if style is not None else None
+    return SignedImage(record, presigned, style, read_at, named=named, public=record.public)

@@ -4,6 +4,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from gateway.catalog.record import (
@@ -22,6 +23,7 @@ _RANGES = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 ACTIVE = "active"
 # A table may be large, and few have an index on the bucket.
 _SAMPLED, _MOST_BUCKETS = 100_000, 20
+_LONGEST_SHARED = 100  # characters: no usual content type is longer, and the cache of them stays small
 LINKS_TABLE = "image_gateway_links"
 
 # The table has one row for each image whose links were ever killed.
@@ -133,7 +135,7 @@ class CatalogQuery:
         ]
         bucket = bucket or self.default_bucket
         region = region or self.regions.get(bucket) or self.regions[self.default_bucket]
-        check_bucket_and_region(bucket, region)
+        bucket, region = _checked_place(bucket, region)
         return ImageRecord(
             image_id=image_id,
             owner=owner,
@@ -141,7 +143,7 @@ class CatalogQuery:
             bucket=bucket,
             region=region,
             key=check_object_key(key or ""),
-            content_type=content_type,
+            content_type=_shared_type(content_type) if len(content_type or "") <= _LONGEST_SHARED else content_type,
             links_killed=row[12] if len(row) > 12 else None,
             width=side_of(width),
             height=side_of(height),
@@ -160,6 +162,18 @@ class CatalogQuery:
         if self.settings.columns.status is not None and status != ACTIVE:
             return InspectedRow(record, status, f"its status is {status or 'NULL'}, and not {ACTIVE}")
         return InspectedRow(record, status, None)
+
+
+# A hundred thousand rows in memory name few buckets, regions and types: equal texts are one object, checked once.
+@lru_cache(maxsize=1024)
+def _checked_place(bucket: str, region: str) -> tuple[str, str]:
+    check_bucket_and_region(bucket, region)
+    return bucket, region
+
+
+@lru_cache(maxsize=1024)
+def _shared_type(content_type: str | None) -> str | None:
+    return content_type
 
 
 def quoted_table(table: str) -> str:

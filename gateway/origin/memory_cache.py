@@ -76,7 +76,7 @@ class ObjectCache:
 
     def get(self, image: SignedImage) -> Entry | None:
         """Return the entry of the image's object, however old; None: nothing since the image changed."""
-        object_id = image.object_id
+        object_id = image.named or image.object_id  # the property runs code, and most images here are named
         entry = self._entries.get(object_id)
         if entry is None:
             return None

@@ -4,12 +4,17 @@ They have no logic: packages pass them to each other.
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NamedTuple, Self
 
 from gateway.catalog.record import ImageRecord
 
 # COS may see the clock of this machine run ahead; the SDK starts every signature a minute early, and so do we.
 BACKDATE: Final = 60
+
+# Given a number of seconds, returns the object that was given first for it: the URLs in memory begin, end and were read
+# within few different seconds, and each number of its own takes 32 bytes.
+shared_second: Final = lru_cache(maxsize=4096)(int)
 
 
 class ImageVariant(NamedTuple):
@@ -68,14 +73,24 @@ class ObjectId(NamedTuple):
 class SignedImage:
     """An image's record and its presigned URL, so that access can be checked on every hit.
 
-    ``read_at`` is when the row was read, in Unix seconds: the record lacks later changes. ``object_id`` and ``public``
-    (whether everybody may see it, by row, style and configuration) follow from the record and the rendition; who makes
-    a signed image passes them, so that reading them runs no code.
+    ``read_at`` is when the row was read, in Unix seconds: the record lacks later changes. ``public`` (whether everybody
+    may see it, by row, style and configuration) follows from the record and the rendition; who makes a signed image
+    passes it, so that reading it runs no code. ``named`` is the object's id, which depends on the configuration for a
+    rendition; an original has None until its bytes are asked for: most URLs in memory are only handed out.
     """
 
     record: ImageRecord
     presigned: PresignedUrl
     rendition: str | None = None
     read_at: int = 0
-    object_id: ObjectId = field(kw_only=True, repr=False, compare=False)
+    named: ObjectId | None = field(default=None, kw_only=True, repr=False, compare=False)
     public: bool = field(kw_only=True)
+
+    @property
+    def object_id(self) -> ObjectId:
+        """The object at COS; made once."""
+        named = self.named
+        if named is None:
+            named = ObjectId.of(self.record, self.rendition)
+            object.__setattr__(self, "named", named)  # no other value can come of a frozen record
+        return named

@@ -19,7 +19,14 @@ from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials, CredentialsSource
 from gateway.presign.hosts import Hosts
 from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import BACKDATE, Authorization, ObjectId, PresignedUrl, SignedImage
+from gateway.presign.signed_image import (
+    BACKDATE,
+    Authorization,
+    ObjectId,
+    PresignedUrl,
+    SignedImage,
+    shared_second,
+)
 
 TOKEN_PARAMETER: Final = "x-cos-security-token"  # noqa: S105 - the name of a parameter
 _IGNORE_ERRORS: Final = "/ignore-error/1"
@@ -89,13 +96,13 @@ class Signer:
     ) -> SignedImage:
         """Return the record with its URL for GET; ``read_at`` is the time of reading the row, in Unix seconds."""
         if rendition is None:  # most images: no more calls
-            object_id = ObjectId(record.bucket, record.region, record.key, None)
+            named = None
             public = record.public and not self._renditions.originals_for_owner
         else:
-            object_id = ObjectId.of(record, rendition, self._renditions.revision(rendition))
+            named = ObjectId.of(record, rendition, self._renditions.revision(rendition))
             public = self._renditions.is_for_everybody(rendition, image_is_public=record.public)
         presigned = self.sign(record, rendition, fresh=fresh)
-        return SignedImage(record, presigned, rendition, read_at, object_id=object_id, public=public)
+        return SignedImage(record, presigned, rendition, shared_second(read_at), named=named, public=public)
 
     def sign_rule(self, record: ImageRecord, rule: str) -> PresignedUrl:
         """Return a URL for COS's answer to a rule that no client can ask for, such as ``imageInfo``."""
@@ -204,7 +211,8 @@ class Signer:
         key_time = _key_time(signed_at, end)
         host = self._hosts.origin_of(record.bucket, record.region).host
         signature = _signature(credentials, method, f"/{record.key.removeprefix('/')}", host, parameters, key_time)
-        return PresignedUrl(self._url(record, credentials.secret_id, parameters, key_time, signature), signed_at, end)
+        url = self._url(record, credentials.secret_id, parameters, key_time, signature)
+        return PresignedUrl(url, shared_second(signed_at), shared_second(end))
 
     def _url(
         self, record: ImageRecord, secret_id: str, parameters: Mapping[str, str], key_time: str, signature: str

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, mod
 from gateway.catalog.image_id import PATTERN as IMAGE_ID
 from gateway.catalog.record import ImageRecord, check_bucket_and_region, check_object_key
 from gateway.presign.renditions import RENDITION_NAME, Renditions
-from gateway.presign.signed_image import Authorization, ImageVariant, ObjectId, PresignedUrl, SignedImage
+from gateway.presign.signed_image import Authorization, ImageVariant, ObjectId, PresignedUrl, SignedImage, shared_second
 
 _PURPOSE = b"image-gateway: entries of the URL cache"
 _MAC_BYTES = 16  # each guess costs a write to Redis and a request
@@ -104,10 +104,10 @@ class RowInEntry(BaseModel):
         """
         return SignedImage(
             record=record,
-            presigned=PresignedUrl(url, self.signed_at, expires_at),
+            presigned=PresignedUrl(url, shared_second(self.signed_at), shared_second(expires_at)),
             rendition=rendition,
-            read_at=self.read_at,
-            object_id=ObjectId.of(record, rendition, renditions.revision(rendition) if rendition is not None else 0),
+            read_at=shared_second(self.read_at),
+            named=None if rendition is None else ObjectId.of(record, rendition, renditions.revision(rendition)),
             public=renditions.is_for_everybody(rendition, image_is_public=self.public),
         )
 

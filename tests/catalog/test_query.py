@@ -117,3 +117,22 @@ def test_a_row_with_an_impossible_key_bucket_or_region_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"."):
         query().read(("cat", key, None, True, bucket, region, None, *NO_MORE))
+
+
+def test_rows_share_the_texts_of_bucket_region_and_type() -> None:
+    """A hundred thousand rows in memory name few of them."""
+
+    def read(number: int) -> ImageRecord:
+        texts = (text.encode().decode() for text in ("eu-1250000001", "eu-moscow", "image/jpeg"))
+        return query().read((str(number), "k", None, True, *texts, *(None,) * 5))
+
+    first, second = read(1), read(2)
+    assert first.bucket is second.bucket
+    assert first.region is second.region
+    assert first.content_type is second.content_type
+
+
+def test_a_long_content_type_is_kept_with_its_row_alone() -> None:
+    text = "image/" + "x" * 100
+    row = ("1", "k", None, True, None, None, text, *(None,) * 5)
+    assert query().read(row).content_type is text

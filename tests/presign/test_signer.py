@@ -16,7 +16,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import PresignedUrl
+from gateway.presign.signed_image import ObjectId, PresignedUrl
 from gateway.presign.signer import Signer, sign_query
 from gateway.settings import CosSettings
 from tests.signed_images import signed_image
@@ -342,3 +342,22 @@ def test_parameters_are_signed_in_the_order_of_their_encoded_names() -> None:
     query = sign_query(CREDENTIALS, method="GET", path="/a", host="h", parameters={"b": "2", "A": "1"}, start=1, end=2)
     assert dict(parse_qsl(query))["q-url-param-list"] == "a;b"
     assert len(dict(parse_qsl(query))["q-signature"]) == hashlib.sha1(usedforsecurity=False).digest_size * 2
+
+
+def test_an_original_is_named_once_and_not_before_it_is_asked_for(clock: Clock) -> None:
+    image = signer(clock).sign_image(record())
+    assert image.named is None
+    assert image.object_id == ObjectId.of(record(), None)
+    assert image.object_id is image.named
+
+
+def test_a_rendition_is_named_by_the_revision_of_its_rule(clock: Clock) -> None:
+    one = signer(clock)
+    assert one.sign_image(record(), "thumb").object_id == ObjectId.of(record(), "thumb", revision=0)
+
+
+def test_images_signed_in_one_window_share_their_times(clock: Clock) -> None:
+    one, two = (signer(clock).sign_image(record(), read_at=int(str(NOW))) for _ in range(2))
+    assert one.presigned.signed_at is two.presigned.signed_at
+    assert one.presigned.expires_at is two.presigned.expires_at
+    assert one.read_at is two.read_at

@@ -88,6 +88,14 @@ def test_an_entry_of_a_usual_image_fits_in_320_bytes_of_redis() -> None:
     assert len(encode(thumb, SIGNER)) == len(encode(image, SIGNER)), "a rule costs nothing"
 
 
+def test_decoded_entries_share_their_times() -> None:
+    """A hundred thousand URLs in memory begin and end within few different seconds."""
+    one, two = (decode(encode(IMAGE, SIGNER), A, SIGNER, RENDITIONS) for _ in range(2))
+    assert one.presigned.signed_at is two.presigned.signed_at
+    assert one.presigned.expires_at is two.presigned.expires_at
+    assert one.read_at is two.read_at
+
+
 def test_an_encoded_entry_begins_with_its_expiry_in_decimal() -> None:
     assert encode(IMAGE, SIGNER).startswith(b"%d {" % IMAGE.presigned.expires_at)
 

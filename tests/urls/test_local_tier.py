@@ -28,6 +28,17 @@ def test_an_entry_is_fresh_for_its_time_and_stale_after(tier: LocalTier, clock: 
     assert tier.get_stale(ImageVariant("a")) == image("a")
 
 
+def test_a_life_ends_within_a_sixteenth_of_a_second(clock: Clock) -> None:
+    """Entries kept together share the time at which they become stale."""
+    tier = LocalTier(3, local_ttl=2, unknown_ttl=3, monotonic=clock)
+    clock.now += 0.05
+    tier.put(image("a"), tier.mark(), LONG)
+    clock.now += 2 - 1 / 16
+    assert tier.get(ImageVariant("a")) is not None
+    clock.now += 1 / 16
+    assert tier.get(ImageVariant("a")) is None
+
+
 def test_reading_does_not_prolong_a_life(tier: LocalTier, clock: Clock) -> None:
     """superseriousbusiness/gotosocial#1208"""
     tier.put(image("a"), tier.mark(), LONG)

@@ -1,0 +1,22 @@
+"""The memory that a URL takes in the local tier, as the benchmark keeps it."""
+
+import tracemalloc
+
+from bench.local_memory import keeper
+
+_IMAGES = 2000
+_GOAL = 1048  # bytes: 100 MiB for 100,000
+
+
+def test_a_url_takes_no_more_than_its_goal() -> None:
+    """From Postgres alone: what is read of Redis fills the cache of strings of the parser, too."""
+    keep = keeper(_IMAGES, from_redis=False)
+    keep(0)
+    tracemalloc.start()
+    try:
+        for number in range(_IMAGES):
+            keep(number)
+        used = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert used / _IMAGES < _GOAL
