@@ -111,7 +111,7 @@ async def catalog(app: web.Application) -> AsyncIterator[None]:
 async def catalog_query(app: web.Application) -> AsyncIterator[None]:
     """Tries the query that requests use; raises ``CatalogQueryRefused`` if it cannot work.
 
-    The gateway also starts while Postgres is down: it serves what is cached.
+    The gateway also starts while Postgres is down, and serves cached images.
     """
     try:
         async with asyncio.timeout(_FIRST_QUERY_TIMEOUT):
@@ -196,7 +196,7 @@ async def origin(app: web.Application) -> AsyncIterator[None]:
 
 
 async def resolver(app: web.Application) -> AsyncIterator[None]:
-    """Finds the signed image of an id, counts its use, and invalidates what is cached."""
+    """Finds the signed image of an id, counts its use, and invalidates cached entries."""
     settings, variants = app[app_keys.SETTINGS].url_cache, app[app_keys.SETTINGS].image_variants
     app[app_keys.LOCAL_TIER] = local = LocalTier(
         settings.max_size if settings.enabled else 0,

@@ -14,7 +14,7 @@ V = TypeVar("V")
 class SingleFlight(Generic[K, V]):
     """Runs at most one call per key at a time.
 
-    The call runs in a task of its own, so a cancelled caller, even the first, does not cancel it for the others. With
+    The call runs in its own task, so a cancelled caller, even the first, does not cancel it for the others. With
     no caller left it continues, unless ``cancel_without_callers`` is set. ``joined`` counts the callers that found a
     call running; ``name`` names the tasks.
     """
@@ -28,7 +28,7 @@ class SingleFlight(Generic[K, V]):
         self._tasks: set[asyncio.Task[V]] = set()  # including calls that can no longer be joined
 
     async def run(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
-        """Return the result of ``work()`` or of the call already running for ``key``; raises what it raises."""
+        """Return the result of ``work()`` or of the call already running for ``key``; raises its errors."""
         if key in self._calls:
             self._joined.inc()
         task = self.start(key, work)

@@ -1,8 +1,8 @@
 """Delivery by nginx: the gateway authorizes and decides, nginx fetches the bytes from COS (X-Accel-Redirect).
 
 nginx decodes the URI of an X-Accel-Redirect, which breaks the signature of many keys. So that URI only names one
-version of an object, under which nginx may cache it; the exact URL is in a header of its own. So are Cache-Control and
-Content-Disposition, which nginx would otherwise add to errors, too.
+version of an object, under which nginx may cache it; the exact URL is in another header. Cache-Control and
+Content-Disposition also have headers under other names, because nginx would otherwise add them to errors.
 """
 
 import hashlib
@@ -81,7 +81,7 @@ class ImageAccel:
         headers["Cache-Status"] = exchange.cache_status(headers["Cache-Status"])
         if plan is NOT_MODIFIED:
             return web.Response(status=304, headers=headers)
-        del headers["Accept-Ranges"]  # nginx would keep it, and send COS's beside it
+        del headers["Accept-Ranges"]  # nginx would send it and COS's
         # nginx fetches a range of a large object from COS; it cuts one of a small object out of the whole in its cache.
         is_part = plan.status == 206 and not self._source.keeps(metadata)
         headers["X-Accel-Redirect"] = f"{self._prefix}{'part/' if is_part else ''}{_version(image, metadata)}"
@@ -105,7 +105,7 @@ def _needs_gateway(exchange: Exchange) -> bool:
     """Return whether nginx failed to get the object, or would answer the request wrongly.
 
     nginx answers an invalid Range with 416 and several ranges with several parts, where the gateway ignores them. With
-    If-Unmodified-Since, whatever other conditions there are, it may close the connection without a response. Such
+    If-Unmodified-Since, even if other conditions are present, it may close the connection without a response. Such
     requests are rare, so they are streamed.
     """
     headers = exchange.request.headers

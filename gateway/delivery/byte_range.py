@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 
 from gateway.errors import RangeNotSatisfiable
 
-# COS takes one range only, and RFC 9110 section 14.2 lets a server ignore what it does not support. There are no spaces
+# COS accepts only one range, and RFC 9110 section 14.2 lets a server ignore unsupported ones. There are no spaces
 # within a range (section 14.1.1); names of units are case-insensitive (section 14.1).
 _SINGLE_RANGE = re.compile(r"[Bb][Yy][Tt][Ee][Ss]=(?:([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18}))")
 
@@ -21,7 +21,7 @@ class ByteRange(NamedTuple):
 
     @classmethod
     def parse(cls, field: str) -> Self | None:
-        """Return the range that a Range header field asks for; None for one to ignore (section 14.2)."""
+        """Return the range of a Range header field; None for a field to ignore (section 14.2)."""
         found = _SINGLE_RANGE.fullmatch(field)
         if found is None:
             return None

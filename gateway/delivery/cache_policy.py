@@ -7,9 +7,9 @@ _SUBSTITUTE_MAX_AGE: Final = 60  # seconds
 
 
 class CachePolicy(NamedTuple):
-    """Cache lifetime in seconds, and the Vary field of private images: what identifies a caller.
+    """Cache lifetime in seconds, and the Vary field of private images: the fields that identify a caller.
 
-    ``immutable``: the address names a version, so that it is for ever of these bytes (RFC 8246). ``has_tags``: public
+    ``immutable``: the address names a version, so its bytes never change (RFC 8246). ``has_tags``: public
     images carry ``Cache-Tag: image-ID``, by which a CDN drops every address of an image.
     """
 
@@ -23,5 +23,5 @@ class CachePolicy(NamedTuple):
         return self._replace(max_age=_YEAR, immutable=True)
 
     def for_substitute(self) -> Self:
-        """Return the policy of an image sent in place of what the address names."""
+        """Return the policy of an image sent in place of the one that the address names."""
         return self._replace(max_age=min(self.max_age, _SUBSTITUTE_MAX_AGE), immutable=False)

@@ -1,4 +1,4 @@
-"""The picture that browsers get as the body of an error, where they asked for an image (``image_proxy.fallback``)."""
+"""The picture that browsers get as the body of an error if they requested an image (``image_proxy.fallback``)."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -32,7 +32,7 @@ class UnusablePicture(Exception):
 
 
 class FallbackPicture:
-    """A picture in memory, and the statuses of the errors that it stands in for."""
+    """A picture in memory, and the statuses of the errors that it replaces."""
 
     def __init__(self, body: bytes, content_type: str, statuses: Collection[int]) -> None:
         self._body = body

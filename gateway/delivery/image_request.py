@@ -61,7 +61,7 @@ class ImageRequest:
         )
 
 
-# Resolves the image of a request again and checks access again; raises what the first look-up raises.
+# Resolves the image of a request again and checks access again; raises the errors of the first look-up.
 ResolveAgain = Callable[[web.BaseRequest, str, str | None], Awaitable[SignedImage]]
 
 
@@ -69,8 +69,8 @@ class Exchange:
     """A request for an image that its caller may see, while it is answered.
 
     ``image`` is the image as it was resolved last. When COS refuses its URL, the row may have changed:
-    ``resolve_again`` then looks the image up and checks access again. ``is_fallback``: it replaces the rendition that
-    was asked for. ``policy`` says how long caches may keep the answer.
+    ``resolve_again`` then looks the image up and checks access again. ``is_fallback``: it replaces the
+    requested rendition. ``policy`` limits how long caches may keep the answer.
     """
 
     __slots__ = ("_resolve_again", "context", "image", "is_fallback", "policy", "request", "wanted")
@@ -108,12 +108,12 @@ class Exchange:
             self.policy = self.policy.for_substitute()  # the address names the version before
 
     def substitute(self) -> None:
-        """Answer with an image that is not what was asked for, so that caches keep it for a short time only."""
+        """Mark the answer as another image than the requested one, so that caches keep it only for a short time."""
         self.is_fallback = True
         self.policy = self.policy.for_substitute()
 
     def cache_status(self, status: str) -> str:
-        """Return the Cache-Status with what else it has to say (RFC 9211 section 2.8)."""
+        """Return the Cache-Status, with a detail for a substitute (RFC 9211 section 2.8)."""
         if not self.is_fallback:
             return status
         return f"{status}; detail={'original' if self.image.rendition is None else 'other-format'}"

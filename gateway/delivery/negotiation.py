@@ -16,8 +16,8 @@ _MEDIA_TYPES: Final = {"image/avif": "avif", "image/webp": "webp"}
 def choose_format(accept: Sequence[str], formats: Sequence[VariantFormat]) -> VariantFormat:
     """Return the format that the client prefers, the first of ``formats`` among equals; ``original`` if it names none.
 
-    ``accept`` are the lines of the field. ``image/*`` and ``*/*`` do not stand for AVIF or WebP: clients that cannot
-    decode them send those, too.
+    ``accept`` are the lines of the field. ``image/*`` and ``*/*`` do not include AVIF and WebP, because
+    clients that cannot decode these send them as well.
     """
     weights = _weights(accept)
     best, best_weight = "original", 0.0

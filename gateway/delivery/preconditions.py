@@ -51,7 +51,7 @@ def forwardable_conditions(headers: MultiMapping[str]) -> dict[str, str]:
     """Return the conditions to send to COS, so that it need not send a body that the client has.
 
     The gateway evaluates COS's answer nevertheless. One strong entity tag, or the date without a tag: If-None-Match
-    outranks it, whatever COS does with both.
+    takes precedence, so the gateway never sends both.
     """
     if "If-Match" in headers or "If-Unmodified-Since" in headers:
         return {}  # they come first, and a 304 of COS does not say whether they hold

@@ -1,7 +1,7 @@
 """A fully buffered response whose header lines are serialized once.
 
-aiohttp builds and serializes the head of every response anew, twenty fields for an image: a third of the time that a
-response from memory takes. Here the fields that do not change are bytes already.
+aiohttp builds and serializes the head of every response again, twenty fields for an image: a third of the time that a
+response from memory takes. Here the constant fields are serialized once.
 """
 
 import time
@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractStreamWriter
 # Bytes of a body that are copied behind the head, so that a client is not woken for a head alone. The rest is written
 # in pieces, since another system call is cheaper than a copy.
 _COPIED: Final = 128 * 1024
-# Bytes written before the client has to read: no more is buffered for a slow one.
+# The most bytes to write before the client has to read; they bound the buffer of a slow client.
 _WRITTEN_AT_ONCE: Final = 1024 * 1024
 _STATUS_LINES = {
     (minor, status): f"HTTP/1.{minor} {status} {HTTPStatus(status).phrase}\r\n".encode()

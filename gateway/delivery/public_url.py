@@ -1,6 +1,6 @@
 """Presigned URLs given to clients, which fetch from COS themselves.
 
-COS verifies the parameters that were signed and obeys every other one beside them (COS documents 7753 and 57420):
+COS verifies the signed parameters, and also obeys any unsigned one (COS documents 7753 and 57420):
 anyone with a URL could append ``response-content-type=text/html`` and turn an image into a page of the bucket's domain.
 So the type and the disposition of the response are signed.
 """
@@ -43,7 +43,7 @@ class Signer(Protocol):
 
 
 class PublicUrls:
-    """Signs URLs for clients. ``is_usable`` tells whether a URL lives long enough to be given to one."""
+    """Signs URLs for clients. ``is_usable`` returns whether a URL lives long enough for a client."""
 
     def __init__(
         self, signer: Signer, renditions: Renditions, is_usable: Callable[[PresignedUrl], bool] = lambda _: True

@@ -42,7 +42,7 @@ class ImageRedirect:
     ) -> web.StreamResponse:
         """Return a 302 that is cacheable while its URL is valid, and no longer than the image would be.
 
-        COS refuses HEAD on a URL signed for GET, so each method has a URL of its own. ``HTTPFound`` is not used: it
+        COS refuses HEAD on a URL signed for GET, so each method has its own URL. ``HTTPFound`` is not used: it
         quotes a signed URL again, which breaks the signature.
         """
         presigned = self._public_urls.presign(image, method=method, download=download)

@@ -72,7 +72,7 @@ class Relay:
         """Send ``body`` as it arrives; ``length`` is the announced length in bytes, None if there is none.
 
         Raises ``OriginUnavailable`` before the first byte, ``RelayAborted`` after it, ``ClientLeft`` when the client
-        is gone.
+        has disconnected.
         """
         response = web.StreamResponse(status=status, headers=headers)
         if length is not None:

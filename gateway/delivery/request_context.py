@@ -22,7 +22,7 @@ _DENIALS = frozenset({401, 404})
 class Failure(NamedTuple):
     """Why a request failed: the gateway's code, the reason, and COS's answer; None where there is none.
 
-    It stands for an exception, whose traceback would refer to the request and the request to it: a reference cycle.
+    It replaces the exception, whose traceback would refer to the request and the request to it: a reference cycle.
     """
 
     code: str | None

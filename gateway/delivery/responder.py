@@ -36,7 +36,7 @@ _NO_CONDITIONS: Mapping[str, str] = {}
 
 
 class Responder:
-    """Sends the bytes of images, or the 304 or the headers that a request asks for."""
+    """Sends the bytes of images, or only the 304 or the headers."""
 
     def __init__(self, source: ObjectSource, relay: Relay, metrics: Metrics) -> None:
         self._source = source
@@ -48,8 +48,8 @@ class Responder:
     async def answer(self, exchange: Exchange) -> web.StreamResponse:
         """Send 200, 206 or 304.
 
-        Raises what the origin raises, ``NotAnImage``, ``PreconditionFailed``, ``RangeNotSatisfiable`` and what
-        ``Relay.send`` raises.
+        Raises the errors of the origin and of ``Relay.send``, ``NotAnImage``, ``PreconditionFailed`` and
+        ``RangeNotSatisfiable``.
         """
         for _ in range(_MOST_LOOKUPS):
             image = exchange.image
@@ -127,7 +127,7 @@ class Responder:
             body = await self._source.part(image, str(byte_range), conditions)
         except RangeNotSatisfiable:
             # A 416 of COS may lack the size, and does not say whether If-Range lets the range apply. If HEAD then
-            # tells another size than GET, another request for the part would lead back here.
+            # has another size than GET, another request for the part would lead back here.
             return await self._after_head(exchange, image, may_fetch_part=False)
         try:
             await self._authorize_again(exchange, body.renewed)

@@ -47,14 +47,14 @@ class VariantRequests:
         self._known: dict[str, VariantRequest] = {}
 
     def known(self, raw_query: str) -> VariantRequest | None:
-        """Return what a query asked for before, if it has the parameters of a variant only and names its format.
+        """Return the remembered variant of a query that has only the parameters of a variant and names its format.
 
         Pages ask for the same few hundred addresses: parsing costs a tenth of an answer from memory.
         """
         return self._known.get(raw_query)
 
     def remember(self, raw_query: str, chosen: VariantRequest) -> None:
-        """Remember what the query asks for, for ``known``; at most 1024 queries."""
+        """Remember the variant of the query, for ``known``; at most 1024 queries."""
         if not chosen.is_negotiated and _PLAIN.fullmatch(raw_query):
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
@@ -65,7 +65,7 @@ class VariantRequests:
         return self._renditions.negotiates and query.get("format") == _AUTO
 
     def parse(self, query: Mapping[str, str], headers: MultiMapping[str]) -> VariantRequest:
-        """Return what the query asks for.
+        """Return the variant that the query chooses.
 
         Raises ``UnknownStyle``, ``UnknownWidth``, ``UnknownFormat``, or ``InvalidRequest`` for a value that no address
         of an image has.

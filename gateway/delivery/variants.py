@@ -31,9 +31,9 @@ class VariantDelivery:
         self._counts = metrics.variants
 
     async def answer(self, exchange: Exchange, deliver: Deliver) -> web.StreamResponse:
-        """Return the answer with the rendition, or with what replaces it.
+        """Return the answer with the rendition, or with its replacement.
 
-        Raises what ``deliver`` raises; a refusal of COS only if the caller may not see the original.
+        Raises the errors of ``deliver``; a refusal of COS only if the caller may not see the original.
         """
         self._locate(exchange)
         while True:
@@ -71,7 +71,7 @@ class VariantDelivery:
         self._locate(exchange)
 
     def _locate(self, exchange: Exchange) -> None:
-        """Tell the address of what is sent, if the client did not ask for it by that address (RFC 9110 section 8.7)."""
+        """Set Content-Location if the client requested the sent image by another address (RFC 9110 section 8.7)."""
         context = exchange.context
         if context.is_negotiated:
             query = self._renditions.query(exchange.image.rendition)

@@ -1,4 +1,4 @@
-"""What the gallery can break: faults of the COS emulator by name, and URLs that expire before their time."""
+"""Faults for the gallery: faults of the COS emulator by name, and URLs that expire before their time."""
 
 import glob
 from collections.abc import Callable, Iterable, Mapping
@@ -35,7 +35,7 @@ class NamedFaults:
             self._faults.add(FAULTS[name])
 
     def turn_off(self, name: str) -> None:
-        """Turn a fault off; an answer that hangs already goes on hanging until the gateway gives up."""
+        """Turn a fault off; an answer that already hangs continues to hang until the gateway gives up."""
         self._keep(lambda armed: armed.fault is not FAULTS[name])
 
     def expire(self, keys: Iterable[str]) -> None:

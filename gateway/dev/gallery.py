@@ -1,7 +1,7 @@
 """The gallery: a page of the images of ``gateway dev``, with buttons that break things to show how images recover.
 
-It uses the public API like any other page. What it needs besides is served below ``/dev/``, to this machine only: the
-list of images, a token for each owner, and the buttons.
+It uses the public API like any other page. It also needs the list of images, a token
+for each owner, and the buttons: these are served below ``/dev/``, only to this machine.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ MAX_PAUSE: Final = 15.0  # seconds
 
 
 class Gallery:
-    """Serves the page, and breaks and mends the stack that it belongs to."""
+    """Serves the page, and turns faults of its stack on and off."""
 
     def __init__(self, rows: Sequence[ImageRow], cos: CosEmulator) -> None:
         self._rows = {row.image_id: row for row in rows}
@@ -129,7 +129,7 @@ class Gallery:
         return web.Response(body=self._files[name], headers=headers, content_type=_CONTENT_TYPES[name], charset="utf-8")
 
     def _content_security_policy(self) -> str:
-        """Allow what is the gateway's own, and images from COS: presigned URLs lead there."""
+        """Allow the gateway's own files, and images from COS: presigned URLs lead there."""
         return (
             f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' {self._cos.url}; "
             "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
