@@ -20,6 +20,15 @@ from gateway.ops.reloader import Change, Part, ReloadRefused
 from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.retry import Backoff
 from gateway.settings import Settings
+from gateway.settings.reloading import RELOADED
+
+
+def _reloaded(*branches: str) -> frozenset[str]:
+    """Return the keys that are one of ``branches`` or below it, of those that a reload changes."""
+    return frozenset(key for key in RELOADED if f"{key}.".startswith(tuple(f"{branch}." for branch in branches)))
+
+
+_NEW_VARIANTS = _reloaded("image_variants.max_new_per_minute")
 
 
 def parts(app: web.Application) -> list[Part[Settings]]:
@@ -43,7 +52,7 @@ class _Simple:
 class _Access:
     """The authenticator and its key set."""
 
-    keys = frozenset({"access.forwarded_user", "access.jwt", "admin.token"})
+    keys = _reloaded("access.forwarded_user", "access.jwt", "admin.token")
 
     def __init__(self, app: web.Application) -> None:
         self._app = app
@@ -90,16 +99,7 @@ class _Access:
 class _Credentials:
     """The credentials that sign, and their refresh tasks."""
 
-    keys = frozenset(
-        {
-            "cos.buckets.*.credentials",
-            "cos.credentials",
-            "cos.secret_id",
-            "cos.secret_key",
-            "cos.token",
-            "cos.token_expires_at",
-        }
-    )
+    keys = _reloaded("cos")
 
     def __init__(self, app: web.Application) -> None:
         self._app = app
@@ -229,47 +229,15 @@ def _explain_access(app: web.Application, settings: Settings) -> None:
 
 
 _SIMPLE = {
-    frozenset({"logging.level", "logging.format", "logging.access", "logging.access_sample"}): _set_log,
-    frozenset({"server.trusted_proxies"}): _set_trusted_proxies,
-    frozenset({"server.shutdown_grace"}): _set_nothing,
-    frozenset({"access.signed_links.keys"}): _set_links,
-    frozenset(
-        {
-            "image_styles",
-            "image_variants.formats",
-            "image_variants.max_dpr",
-            "image_variants.negotiate",
-            "image_variants.originals",
-            "image_variants.quality",
-            "image_variants.unknown_width",
-            "image_variants.widths",
-        }
-    ): _set_styles,
-    frozenset({"image_variants.max_new_per_minute"}): _set_new_variants,
-    frozenset({"image_proxy.enabled", "image_proxy.max_age"}): _set_delivery,
-    frozenset(
-        {
-            "image_proxy.memory_cache.max_bytes",
-            "image_proxy.memory_cache.max_object_bytes",
-            "image_proxy.memory_cache.ttl",
-            "image_proxy.retry_count",
-        }
-    ): _set_origin,
-    frozenset(
-        {
-            "url_cache.default_ttl",
-            "url_cache.local_ttl",
-            "url_cache.max_size",
-            "url_cache.min_remaining",
-            "url_cache.sign_window",
-            "url_prerefresh.batch_size",
-            "url_prerefresh.idle_after",
-            "url_prerefresh.interval",
-            "url_prerefresh.lease",
-            "url_prerefresh.max_attempts",
-            "url_prerefresh.threshold",
-        }
-    ): _set_url_cache,
-    frozenset({"redis.entry_key", "redis.entry_key_previous"}): _set_entry_keys,
-    frozenset({"url_stats.retention_days"}): _set_statistics,
+    _reloaded("logging"): _set_log,
+    _reloaded("server.trusted_proxies"): _set_trusted_proxies,
+    _reloaded("server.shutdown_grace"): _set_nothing,
+    _reloaded("access.signed_links.keys"): _set_links,
+    _reloaded("image_styles", "image_variants") - _NEW_VARIANTS: _set_styles,
+    _NEW_VARIANTS: _set_new_variants,
+    _reloaded("image_proxy.enabled", "image_proxy.max_age"): _set_delivery,
+    _reloaded("image_proxy.memory_cache", "image_proxy.retry_count"): _set_origin,
+    _reloaded("url_cache", "url_prerefresh"): _set_url_cache,
+    _reloaded("redis.entry_key", "redis.entry_key_previous"): _set_entry_keys,
+    _reloaded("url_stats"): _set_statistics,
 }

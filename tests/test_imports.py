@@ -50,6 +50,7 @@ SETTINGS_INSIDE: dict[str, set[str]] = {
     "cli": {SETTINGS_READER},
     "commands": {SETTINGS_READER},
     "reload_components": {"gateway.settings.mistakes", "gateway.settings.reloading"},
+    "reload_parts": {"gateway.settings.reloading"},
 }
 # Reads the variables that Tencent's own tools set, whose names are fixed.
 TENCENT_VARIABLES = "gateway.settings.credentials"

@@ -177,7 +177,10 @@ class Reloader(Generic[S]):
             change.apply()
         self.settings, self.need_restart = difference.settings, difference.need_restart
         for change in changes:
-            await change.close()
+            try:
+                await change.close()
+            except Exception:  # nothing uses it any more, and the new configuration is in use
+                logger.exception("what the reload has replaced could not be closed")
         return ReloadResult(difference.changed, difference.need_restart)
 
     def _count(self, *, is_success: bool) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from gateway.api import app_keys
-from gateway.ops.reloader import ReloadNotPossible, ReloadRefused
+from gateway.ops.reloader import Change, ReloadNotPossible, ReloadRefused
 from gateway.reload_parts import parts
 from gateway.settings import Settings
 from gateway.settings.mistakes import SettingsError
@@ -78,6 +78,35 @@ async def test_a_reload_while_draining_is_refused(gateway: RunningGateway) -> No
         "POST", "/api/v1/config/reload", admin=True, headers={"Authorization": "Bearer the-admin-token"}
     )
     assert (answer.status, answer.json()["code"]) == (409, "reload_impossible")
+
+
+async def test_what_is_replaced_and_cannot_be_closed_is_logged_and_the_new_configuration_counts(
+    gateway: RunningGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed = []
+
+    async def fail() -> None:
+        raise OSError("it does not close")
+
+    async def close() -> None:
+        closed.append(True)
+
+    class Replacing:
+        keys = frozenset({"server.shutdown_grace"})
+
+        def __init__(self, change: Change) -> None:
+            self._change = change
+
+        async def prepare(self, settings: Settings) -> Change:
+            del settings
+            return self._change
+
+    gateway.app[app_keys.RELOADER].add(Replacing(Change(lambda: None, fail)), Replacing(Change(lambda: None, close)))
+    assert (await gateway.reload(server={"shutdown_grace": 7})).changed == ("server.shutdown_grace",)
+    assert gateway.app[app_keys.RELOADER].settings.server.shutdown_grace == 7
+    assert gateway.sample("config_last_reload_successful") == 1
+    assert closed == [True]
+    assert "it does not close" in caplog.text
 
 
 async def test_a_mistake_of_the_gateway_itself_keeps_the_old_configuration(gateway: RunningGateway) -> None:
