@@ -18,6 +18,7 @@ from gateway.ops.buckets_probe import BucketsProbe
 from gateway.ops.debug_log import DebugLog
 from gateway.ops.health import Health
 from gateway.ops.history_recorder import HistoryRecorder
+from gateway.ops.logs import log_handler
 from gateway.ops.loop_lag import LoopLag
 from gateway.ops.trigger_watch import TriggerWatch
 from gateway.origin.answer_clock import AnswerClock
@@ -30,12 +31,13 @@ from gateway.urls.warm_up import warm_up_hottest
 
 async def access_log(app: web.Application) -> AsyncIterator[None]:
     """Writes a line for each request, unless the access log is off or the level excludes it."""
-    settings = app[app_keys.SETTINGS].logging
+    settings, handler = app[app_keys.SETTINGS].logging, log_handler()
     app[app_keys.ACCESS_LOG] = lines = AccessLog(
         stream_of_log(),
         format=settings.format,
         sample=settings.access_sample,
         is_on=settings.access and logging.getLogger(LOGGER).isEnabledFor(logging.INFO),
+        worker=handler.worker if handler is not None else None,
     )
     yield
     lines.flush()

@@ -15,7 +15,7 @@ from gateway.access.token_keys import TokenKeys
 from gateway.api import app_keys
 from gateway.api.access_log import LOGGER
 from gateway.image_components import cache_policy
-from gateway.ops.logs import configure_logging
+from gateway.ops.logs import log_handler
 from gateway.ops.reloader import Change, Part, ReloadRefused
 from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.retry import Backoff
@@ -132,8 +132,8 @@ class _Credentials:
 def _set_log(app: web.Application, settings: Settings) -> None:
     in_use, new, debug_log = app[app_keys.RELOADER].settings.logging, settings.logging, app[app_keys.DEBUG_LOG]
     level = logging.getLevelNamesMapping()[new.level.upper()]
-    if new.format != in_use.format:
-        configure_logging(new, level=logging.getLogger().level)
+    if new.format != in_use.format and (handler := log_handler()) is not None:
+        handler.set_format(new.format)
     if new.level != in_use.level:
         debug_log.set_level(level)
     app[app_keys.ACCESS_LOG].configure(

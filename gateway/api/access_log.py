@@ -6,6 +6,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from json.encoder import encode_basestring_ascii as _quote
 from typing import Final, TextIO
 
@@ -24,7 +25,8 @@ class AccessLog:
     """Writes a line for ``sample`` of the requests (0 to 1), and for every one that ended with a 5xx or broke off.
 
     A line costs a few microseconds: it does not pass through ``logging``, whose handler would format, lock and flush
-    each line. ``format`` is that of the log, "json" or "console". Nothing is added while ``is_on`` is False.
+    each line. ``format`` is that of the log, "json" or "console". Nothing is added while ``is_on`` is False. ``worker``
+    is the number of this process among several.
     """
 
     def __init__(
@@ -34,11 +36,13 @@ class AccessLog:
         format: str,  # noqa: A002 - the key of the settings
         sample: float = 1.0,
         is_on: bool = True,
+        worker: int | None = None,
         now: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._stream = stream
         self.configure(format=format, sample=sample, is_on=is_on)
+        self._origin: Mapping[str, Value] = {} if worker is None else {"worker": worker}
         self._now = now
         self._chance = chance
         self._waiting: list[str] = []
@@ -62,6 +66,8 @@ class AccessLog:
 
     def add(self, facts: Mapping[str, Value]) -> None:
         """Write a line soon; facts that are None are left out."""
+        if self._origin:
+            facts = {**self._origin, **facts}
         self._waiting.append(self._as_line(self._timestamp(), facts))
         if len(self._waiting) >= _MOST_WAITING:
             self.flush()
@@ -69,14 +75,15 @@ class AccessLog:
             self._flushing = asyncio.get_running_loop().call_later(_FLUSH_AFTER, self.flush)
 
     def flush(self) -> None:
-        """Write the lines that wait."""
+        """Write the lines that wait; they are lost where they cannot be written, as lines of ``logging`` are."""
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
         if self._waiting:
             text, self._waiting = "".join(self._waiting), []
-            self._stream.write(text)
-            self._stream.flush()
+            with suppress(OSError):  # the disk of the log is full, or nobody reads it: requests must not fail of that
+                self._stream.write(text)
+                self._stream.flush()
 
     def _timestamp(self) -> str:
         now = self._now()

@@ -48,16 +48,16 @@ logger = logging.getLogger(__name__)
 def serve(config: Path | None, workers: int, channel: int | None) -> None:
     """Run the gateway on real Redis, Postgres and COS."""
     settings = settings_from(config)
-    configure_logging(settings.logging)
-    if workers > 1:
-        serve_with_workers(settings, config, workers)
-        return
     place: Place | None = None
     if channel is not None:
         try:
             place = Place.take(channel)
         except NoParent as error:
             raise click.ClickException(str(error)) from None
+    configure_logging(settings.logging, worker=place.number if place is not None else None)
+    if workers > 1:
+        serve_with_workers(settings, config, workers)
+        return
     run_until_stopped(
         settings,
         lambda signals: _serve_as_a_service(settings, lambda: load_settings(config), signals, place),

@@ -27,16 +27,25 @@ def redact(text: str) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """A JSON object for each record: event, level, logger, timestamp, and the facts of the request and the error."""
+    """A JSON object for each record: event, level, logger, timestamp, and the facts of the request and the error.
+
+    ``worker``: the number of this process among several workers; None without workers.
+    """
+
+    def __init__(self, worker: int | None = None) -> None:
+        super().__init__()
+        self._worker = worker
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its line break."""
-        line = {
+        line: dict[str, str | int] = {
             "event": record.getMessage(),
             "level": record.levelname.lower(),
             "logger": record.name,
             "timestamp": _timestamp(record),
         }
+        if self._worker is not None:
+            line["worker"] = self._worker
         if request_id := current_request_id.get():
             line["request_id"] = request_id
         if record.exc_info:
@@ -49,8 +58,9 @@ class JsonFormatter(logging.Formatter):
 class ConsoleFormatter(logging.Formatter):
     """Time, level, event and logger on a line, and tracebacks below it; no values of local variables."""
 
-    def __init__(self, *, colours: bool) -> None:
+    def __init__(self, worker: int | None = None, *, colours: bool) -> None:
         super().__init__()
+        self._worker = worker
         self._colours = colours
 
     def format(self, record: logging.LogRecord) -> str:
@@ -60,6 +70,8 @@ class ConsoleFormatter(logging.Formatter):
             f"{self._in(_DIM, _timestamp(record))} [{self._in(_COLOURS.get(level, ''), f'{level:<9}')}] "
             f"{self._in(_BOLD, record.getMessage())} [{record.name}]"
         )
+        if self._worker is not None:
+            text += f" worker={self._worker}"
         if request_id := current_request_id.get():
             text += f" request_id={request_id}"
         if record.exc_info:

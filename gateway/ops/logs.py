@@ -1,7 +1,6 @@
 """Set up the log of the process: its stream, its format, and the loggers of libraries."""
 
 import logging
-import sys
 import time
 from collections.abc import Callable
 from typing import TextIO
@@ -9,26 +8,45 @@ from typing import TextIO
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.ops.log_format import ConsoleFormatter, JsonFormatter
+from gateway.ops.log_stream import standard_error
 from gateway.settings import LoggingSettings
 
 
-def configure_logging(settings: LoggingSettings, stream: TextIO | None = None, *, level: int | None = None) -> None:
+class LogHandler(logging.StreamHandler[TextIO]):
+    """Writes the log to ``stream``; each line names the ``worker``, unless it is None."""
+
+    def __init__(self, stream: TextIO, format_name: str, worker: int | None) -> None:
+        super().__init__(stream)
+        self.worker = worker
+        self.set_format(format_name)
+
+    def set_format(self, name: str) -> None:
+        """Set the format: ``json`` or ``console``."""
+        if name == "json":
+            self.setFormatter(JsonFormatter(self.worker))
+        else:
+            self.setFormatter(ConsoleFormatter(self.worker, colours=self.stream.isatty()))
+
+
+def configure_logging(settings: LoggingSettings, stream: TextIO | None = None, *, worker: int | None = None) -> None:
     """Write the log of the process to ``stream`` (None: standard error) in the configured format.
 
-    ``level`` overrides the configured one.
+    ``worker``: the number of this process among several workers; None without workers.
     """
-    stream = stream if stream is not None else sys.stderr
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter() if settings.format == "json" else ConsoleFormatter(colours=stream.isatty()))
     root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(settings.level.upper() if level is None else level)
+    root.handlers[:] = [LogHandler(stream if stream is not None else standard_error(), settings.format, worker)]
+    root.setLevel(settings.level.upper())
     # Below WARNING, the SDK would log the strings it signs, and urllib3 logs the URLs it requests.
     for library in ("qcloud_cos", "urllib3", "asyncio"):
         logging.getLogger(library).setLevel(logging.WARNING)
     malformed = logging.getLogger("aiohttp.server")
     if not any(isinstance(one, MalformedRequestFilter) for one in malformed.filters):
         malformed.addFilter(MalformedRequestFilter())
+
+
+def log_handler() -> LogHandler | None:
+    """Return what ``configure_logging`` has installed; None if it was not called."""
+    return next((one for one in logging.getLogger().handlers if isinstance(one, LogHandler)), None)
 
 
 class MalformedRequestFilter(logging.Filter):

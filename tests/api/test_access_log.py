@@ -190,6 +190,14 @@ async def test_lines_are_written_together_soon() -> None:
     assert len(stream.getvalue().splitlines()) == 3
 
 
+async def test_a_line_of_a_worker_names_it() -> None:
+    stream = io.StringIO()
+    log = AccessLog(stream, format="json", worker=2)
+    log.add({"status": 200})
+    log.flush()
+    assert json.loads(stream.getvalue())["worker"] == 2
+
+
 async def test_many_lines_do_not_wait() -> None:
     stream = io.StringIO()
     log = AccessLog(stream, format="json")

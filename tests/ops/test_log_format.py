@@ -47,6 +47,11 @@ def test_a_json_line_has_these_keys_in_this_order() -> None:
     )
 
 
+def test_a_line_of_a_worker_names_it() -> None:
+    assert json.loads(JsonFormatter(2).format(record("ready")))["worker"] == 2
+    assert ConsoleFormatter(2, colours=False).format(record("ready")).endswith("[gateway.somewhere] worker=2")
+
+
 @given(message=st.text())
 def test_every_message_becomes_one_line_that_says_the_same(message: str) -> None:
     line = JsonFormatter().format(record("%s", f"said: {message}"))

@@ -15,6 +15,8 @@ from gateway.api.access_log import LOGGER
 from gateway.cos_emulator.content import SyntheticContent
 from gateway.cos_emulator.faults import Fault, Hang, Refuse
 from gateway.cos_emulator.server import CosEmulator
+from gateway.ops.logs import configure_logging
+from gateway.settings import LoggingSettings
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.reload.proofs import proves
 
@@ -138,6 +140,7 @@ async def test_the_form_of_the_log_changes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     await images.add("a")
+    configure_logging(LoggingSettings())
     await gateway.reload(logging={"format": "console"})
     assert (await gateway.get("/i/a")).status == 200
     gateway.app[app_keys.ACCESS_LOG].flush()
