@@ -17,7 +17,7 @@ from pathlib import Path
 from aiohttp import web
 
 from gateway.api.app_keys import USAGE
-from gateway.commands.serve import run_until_stopped, serve_gateway
+from gateway.commands.serve_process import run_until_stopped, serve_gateway
 from gateway.commands.shared import settings_from
 from gateway.concurrency.background import background
 from gateway.ops.logs import configure_logging

@@ -75,6 +75,7 @@ def test_every_code_belongs_to_one_error() -> None:
         ("Overloaded", 503, "overloaded"),
         ("OriginThrottled", 503, "origin_throttled"),
         ("CatalogUnavailable", 503, "catalog_unavailable"),
+        ("NoWorker", 503, "no_worker"),
         ("CredentialsExpired", 503, "credentials_expired"),
         ("OriginTimeout", 504, "origin_timeout"),
         ("ImageTooLarge", 422, "image_too_large"),

@@ -13,13 +13,21 @@ from aiohttp.test_utils import make_mocked_request
 PACKAGE = Path(__file__).parent.parent / "gateway"
 
 # What knows nobody above it; everybody may know it.
-BASE = {"gateway.errors", "gateway.ip_address", "gateway.settings", "gateway.metrics", "gateway.concurrency"}
+BASE = {
+    "gateway.errors",
+    "gateway.ip_address",
+    "gateway.port",
+    "gateway.settings",
+    "gateway.metrics",
+    "gateway.concurrency",
+}
 # The small types that rooms hand over.
 RECORD = {"gateway.catalog.record", "gateway.catalog.image_id"}
 SIGNED = {"gateway.presign.signed_image", "gateway.presign.renditions"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "ip_address": set(),
+    "port": set(),
     "settings": {"gateway.ip_address"},
     "metrics": set(),
     "concurrency": {"gateway.metrics", "gateway.errors"},
@@ -41,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"gateway.origin", "gateway.delivery", "gateway.ops", "gateway.purge"},
     "server": BASE | {"gateway.api", "gateway.delivery", "gateway.catalog.image_id"},
     # the parent of worker processes, which opens nothing that they do
-    "workers": BASE | {"gateway.ops.service_manager"},
+    "workers": BASE | {"gateway.ops.service_manager", "gateway.api.json_responses", "gateway.delivery.request_context"},
 }
 # Reads what an operator wrote; the commands start with it.
 SETTINGS_READER = "gateway.settings.sources"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.commands.output_console import OutputConsole
-from gateway.commands.serve import StopSignals, run_until_stopped, serve_gateway
+from gateway.commands.serve_process import StopSignals, run_until_stopped, serve_gateway
 from gateway.commands.shared import exit_with_mistakes
 from gateway.ops.logs import configure_logging
 from gateway.server.listener import Listening

@@ -1,38 +1,12 @@
 """``gateway serve``: the gateway on real Redis, Postgres and COS."""
 
-import asyncio
-import logging
-import signal
-import socket
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import click
-from aiohttp import web
 
-from gateway.api.app_keys import RELOADER
-from gateway.app import create_admin_app, create_app
-from gateway.catalog.postgres import CatalogQueryRefused
-from gateway.commands.serve_workers import serve_with_workers
-from gateway.commands.shared import config_option, exit_with_mistakes, settings_from
-from gateway.concurrency.background import background
-from gateway.delivery.fallback_picture import UnusablePicture
-from gateway.metrics.collectors import Metrics
+from gateway.commands.shared import config_option, settings_from
 from gateway.ops.logs import configure_logging
-from gateway.ops.memory_tuning import release_free_memory, tune_memory
-from gateway.ops.service_manager import ServiceManager
-from gateway.ops.socket_activation import inherited_listeners
-from gateway.ops.tracing.hooks import UnusableTracing
-from gateway.server.file_limit import raise_nofile_limit
-from gateway.server.listener import Listening, PurePythonParser, listening
-from gateway.settings import Settings
-from gateway.settings.sources import SettingsError, load_settings
-from gateway.workers.place import FORCE, RELOAD, STOP, NoParent, Place
-
-logger = logging.getLogger(__name__)
+from gateway.workers.place import NoParent, Place
 
 
 @click.command()
@@ -48,152 +22,17 @@ logger = logging.getLogger(__name__)
 def serve(config: Path | None, workers: int, channel: int | None) -> None:
     """Run the gateway on real Redis, Postgres and COS."""
     settings = settings_from(config)
-    place: Place | None = None
-    if channel is not None:
-        try:
-            place = Place.take(channel)
-        except NoParent as error:
-            raise click.ClickException(str(error)) from None
-    configure_logging(settings.logging, worker=place.number if place is not None else None)
-    if workers > 1:
-        serve_with_workers(settings, config, workers)
-        return
-    run_until_stopped(
-        settings,
-        lambda signals: _serve_as_a_service(settings, lambda: load_settings(config), signals, place),
-        reloads=True,
-        place=place,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class StopSignals:
-    """``stop`` starts the drain, ``force_stop`` ends it; ``reload`` reloads the configuration."""
-
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    force_stop: asyncio.Event = field(default_factory=asyncio.Event)
-    reload: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-async def _serve_as_a_service(
-    settings: Settings, read_settings: Callable[[], Settings], signals: StopSignals, place: Place | None
-) -> None:
-    manager = ServiceManager.from_environment() if place is None else place.manager()
-    apps: list[web.Application] = []
-
-    async def told_to_stop() -> None:
-        async with background("reload-on-signal", _reload_on_signal(apps[0], signals.reload, manager)):
-            await signals.stop.wait()
-        manager.stopping()
-
-    async with background("watchdog", manager.show_life()):  # during the drain, too
-        await serve_gateway(
-            settings,
-            signals,
-            read_settings=read_settings,
-            extend=apps.append,
-            on_listening=lambda _ports: manager.ready(),
-            until=told_to_stop,
-            inherited=inherited_listeners() if place is None else place.public,
-            inherited_admin=place.admin if place is not None else (),
-        )
-
-
-async def _reload_on_signal(app: web.Application, wanted: asyncio.Event, manager: ServiceManager) -> None:
-    """Reload once for all signals since the last reload began."""
-    while True:
-        await wanted.wait()
-        wanted.clear()
-        manager.reloading()
-        with suppress(Exception):  # it is logged, and the old configuration stays
-            await app[RELOADER].reload()
-        manager.ready()
-
-
-async def serve_gateway(
-    settings: Settings,
-    signals: StopSignals,
-    *,
-    read_settings: Callable[[], Settings] | None = None,
-    extend: Callable[[web.Application], None] | None = None,
-    on_listening: Callable[[Listening], None] | None = None,
-    until: Callable[[], Awaitable[object]] | None = None,
-    inherited: Sequence[socket.socket] = (),
-    inherited_admin: Sequence[socket.socket] = (),
-) -> None:
-    """Serve until the signal to stop, or until ``until`` returns, then drain and close everything.
-
-    ``read_settings`` reads the settings again, for a reload. ``extend`` may add routes to the public port.
-    ``on_listening`` receives the addresses of both ports. ``inherited`` and ``inherited_admin`` are sockets for the two
-    ports, opened by systemd or by the parent of this worker.
-    """
-    app = create_app(settings, Metrics(), read_settings)
-    if extend is not None:
-        extend(app)
-    async with listening(
-        app, create_admin_app, signals.force_stop, inherited=inherited, inherited_admin=inherited_admin
-    ) as ports:
-        # The parent logs the ports of all workers.
-        level = logging.DEBUG if inherited_admin else logging.INFO
-        logger.log(level, "listening: public=%s admin=%s", ports.public, ports.admin)
-        if on_listening is not None:
-            on_listening(ports)
-        await (until or signals.stop.wait)()
-
-
-def run_until_stopped(
-    settings: Settings,
-    main: Callable[[StopSignals], Coroutine[Any, Any, None]],
-    *,
-    reloads: bool = False,
-    place: Place | None = None,
-) -> None:
-    """Run ``main`` until SIGTERM or SIGINT stops it; a second one ends the drain.
-
-    SIGHUP makes it reload, or stop unless it ``reloads``. In a ``place``, the parent sends the same orders.
-    Raises ``click.ClickException`` if the gateway cannot start, and exits with ``BAD_SETTINGS`` if a file that the
-    settings name cannot be used.
-    """
-
-    async def run() -> None:
-        tune_memory()
-        raise_nofile_limit(settings.server.max_streams)
-        signals = StopSignals()
-        if place is None:
-            _handle_signals(signals, reloads=reloads)
-        else:
-            _handle_orders(signals, place)
-        async with background("memory-release", release_free_memory()):
-            await main(signals)
-
     try:
-        asyncio.run(run())
-    except CatalogQueryRefused as error:
-        advice = "check postgres.table, postgres.columns and the grants; the command `check` tells more"
-        raise click.ClickException(f"the gateway cannot start: postgres: {error}; {advice}") from None
-    except (UnusablePicture, UnusableTracing) as error:
-        exit_with_mistakes(SettingsError([str(error)]))
-    except (OSError, PurePythonParser) as error:
-        raise click.ClickException(f"the gateway cannot start: {error}") from None
+        place = Place.take(channel) if channel is not None else None
+    except NoParent as error:
+        raise click.ClickException(str(error)) from None
+    configure_logging(settings.logging, worker=place.number if place is not None else None)
+    # Imported here: the parent of workers needs 35 MB less without the modules that serve.
+    if workers > 1:
+        from gateway.commands.serve_workers import serve_with_workers
 
+        serve_with_workers(settings, config, workers)
+    else:
+        from gateway.commands.serve_process import serve_in_this_process
 
-def _handle_signals(signals: StopSignals, *, reloads: bool) -> None:
-    loop, stop = asyncio.get_running_loop(), signals.stop
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, lambda: (signals.force_stop if stop.is_set() else stop).set())
-    if reloads:
-        loop.add_signal_handler(signal.SIGHUP, signals.reload.set)
-    # A closing terminal and its shell both send SIGHUP, so a second one does not force the stop. Ignoring SIGHUP would
-    # leave the gateway and the servers of `dev` running without a terminal; nohup, which ignores it, is respected.
-    elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        loop.add_signal_handler(signal.SIGHUP, stop.set)
-
-
-def _handle_orders(signals: StopSignals, place: Place) -> None:
-    """Obey the parent. SIGTERM and SIGINT only start the drain, since Ctrl-C reaches both the parent and the worker."""
-    loop = asyncio.get_running_loop()
-    place.obey({STOP: signals.stop.set, FORCE: signals.force_stop.set, RELOAD: signals.reload.set})
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, signals.stop.set)
-    for signum in (signal.SIGHUP, signal.SIGUSR2):  # the parent reloads or replaces workers
-        loop.add_signal_handler(signum, lambda: None)
+        serve_in_this_process(settings, config, place)

@@ -8,11 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-from aiohttp import web
 
-from gateway.api.app_keys import CATALOG
-from gateway.catalog.image_id import parse_image_id
-from gateway.catalog.record import ImageRecord
 from gateway.errors import DependencyDown, GatewayError
 from gateway.settings import Settings
 from gateway.settings.sources import SettingsError, load_settings
@@ -50,11 +46,3 @@ def run_or_explain(work: Coroutine[Any, Any, None]) -> None:
         asyncio.run(work)
     except (DependencyDown, GatewayError) as error:
         raise click.ClickException(str(error) or type(error).__name__) from None
-
-
-async def active_record(app: web.Application, image_id: str) -> ImageRecord:
-    """Return the image's record; raise ``click.ClickException`` if the table has no active row with this id."""
-    record = await app[CATALOG].fetch(parse_image_id(image_id))
-    if record is None:
-        raise click.ClickException("there is no such image, or it is not active")
-    return record

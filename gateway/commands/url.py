@@ -9,7 +9,8 @@ import click
 
 from gateway.api.app_keys import CLOCK, LIFETIME, PUBLIC_URLS, SIGNER
 from gateway.app import opened_components
-from gateway.commands.shared import active_record, config_option, run_or_explain, settings_from
+from gateway.commands.active_record import active_record
+from gateway.commands.shared import config_option, run_or_explain, settings_from
 from gateway.errors import CredentialsExpired
 
 

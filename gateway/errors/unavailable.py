@@ -75,6 +75,13 @@ class TooManyVariants(Unavailable):
     retry_after = 10
 
 
+class NoWorker(Unavailable):
+    """None of the workers answers a request on the admin port of their parent."""
+
+    code = "no_worker"
+    message = "no worker answers, try again in a moment"
+
+
 class CredentialsExpired(Unavailable):
     """The temporary COS credentials have expired, by the clock or by COS's answer: no usable URL can be signed."""
 

@@ -25,8 +25,8 @@ _VARIABLES: Final = frozenset(
 class ServiceManager:
     """Sends states to the socket ``address`` (None: to nobody); ``watchdog`` seconds may pass without a sign of life.
 
-    ``deliver`` sends the states instead, and raises ``OSError`` if it cannot. A failure is logged once, until a state
-    is sent again; systemd itself reacts to a missing state.
+    ``deliver`` sends the states to another ``receiver`` instead, and raises ``OSError`` if it cannot. A failure is
+    logged once, until a state is sent again; the receiver reacts to a missing state.
     """
 
     def __init__(
@@ -35,9 +35,11 @@ class ServiceManager:
         watchdog: float | None = None,
         *,
         deliver: Callable[[bytes], object] | None = None,
+        receiver: str = "systemd",
     ) -> None:
         self._deliver = partial(_send_datagram, address) if address else deliver
         self.watchdog = watchdog if self._deliver is not None else None
+        self._receiver = receiver
         self._is_failing = False
 
     @classmethod
@@ -77,7 +79,7 @@ class ServiceManager:
             self._deliver(state.encode())
         except OSError as error:
             if not self._is_failing:
-                logger.warning("systemd was not told %s: %s", state.partition("\n")[0], error)
+                logger.warning("%s was not told %s: %s", self._receiver, state.partition("\n")[0], error)
             self._is_failing = True
         else:
             self._is_failing = False

@@ -13,6 +13,7 @@ from gateway.api.json_responses import failure
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, InvalidRequest
 from gateway.metrics.collectors import Metrics
+from gateway.port import url_of
 from gateway.server.acceptor import Acceptor
 from gateway.server.slow_clients import SlowClients
 
@@ -136,7 +137,7 @@ class Site(web.BaseSite):
         host, port = self._listeners[0].getsockname()[:2]
         if not self._is_inherited:
             host = self._host  # may be a name
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return url_of(host, port)
 
     async def start(self) -> None:
         """Listen and accept; raises ``OSError`` if the port is not available."""

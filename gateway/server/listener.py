@@ -4,8 +4,8 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +14,7 @@ from aiohttp import http_parser, web
 from gateway.api.app_keys import HEALTH, IN_FLIGHT, METRICS, RELOADER, SETTINGS, TRACING
 from gateway.concurrency.in_flight import InFlight
 from gateway.ip_address import is_loopback
+from gateway.port import cannot_listen
 from gateway.server.connection import Site
 from gateway.server.connection_reset import reset
 from gateway.server.dispatch import install_dispatch
@@ -27,10 +28,6 @@ _POLL_INTERVAL = 0.02  # seconds
 # Seconds without a request after which the remaining connections are regarded as idle and closed. A request that a
 # client sends at the moment of the close fails.
 _QUIET = 1.0
-
-
-class CannotListen(OSError):
-    """A port is not available; the message names the configuration keys of the port."""
 
 
 class PurePythonParser(RuntimeError):
@@ -86,7 +83,7 @@ async def listening(
                 max_connections=budget.public,
                 port_label="public",
             )
-            with _cannot_listen_names_keys("server", server.host, server.port):
+            with cannot_listen("server", server.host, server.port):
                 await public.start()
             private = site(
                 admin_runner,
@@ -96,19 +93,10 @@ async def listening(
                 max_connections=budget.admin,
                 port_label="admin",
             )
-            with _cannot_listen_names_keys("admin", admin.host, admin.port):
+            with cannot_listen("admin", admin.host, admin.port):
                 await private.start()
             yield Listening(public.url, private.url)
             await _drain(app, public_runner, force_stop or asyncio.Event())
-
-
-@contextmanager
-def _cannot_listen_names_keys(section: str, host: str, port: int) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        keys = f"{section}.host and {section}.port"
-        raise CannotListen(f"{keys}: cannot listen on {host}:{port}: {error.strerror or error}") from error
 
 
 @asynccontextmanager

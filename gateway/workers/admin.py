@@ -14,6 +14,9 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from gateway.api.json_responses import failure, json_text
+from gateway.delivery.request_context import RequestContext
+from gateway.errors import NoWorker
 from gateway.workers.merged_metrics import MergedMetrics, about_workers
 from gateway.workers.supervisor import Supervisor
 from gateway.workers.worker import Worker
@@ -111,7 +114,7 @@ class Admin:
             answer = await self._calls.repeat(request, worker)
             if answer is None or answer.status >= 400:
                 break
-        return answer.response() if answer is not None else _nobody()
+        return answer.response() if answer is not None else _no_worker(request)
 
     async def _by_one(self, request: web.Request) -> web.StreamResponse:
         """Let one worker answer, always the same while it lives: what it remembers is its own."""
@@ -122,7 +125,7 @@ class Admin:
                     return response
         except (aiohttp.ClientError, TimeoutError):
             logger.warning("a worker did not answer the admin port: path=%s", request.path)
-        return _nobody()
+        return _no_worker(request)
 
 
 class _Families(CollectorRegistry):
@@ -135,10 +138,12 @@ class _Families(CollectorRegistry):
         return iter(self._collected)
 
 
-def _nobody() -> web.Response:
-    body = {"status": "error", "message": "no worker answers", "data": {}, "code": "no_worker"}
-    return web.Response(status=503, text=json.dumps(body) + "\n", content_type="application/json", headers=_NO_STORE)
+def _no_worker(request: web.Request) -> web.Response:
+    context = RequestContext(request.headers.get("X-Request-Id"))
+    response = failure(NoWorker(), context.request_id)
+    context.stamp(response)
+    return response
 
 
 def _json(status: int, body: Mapping[str, Any]) -> web.Response:
-    return web.Response(status=status, text=json.dumps(body) + "\n", content_type="application/json", headers=_NO_STORE)
+    return web.Response(status=status, body=json_text(body), content_type="application/json", headers=_NO_STORE)

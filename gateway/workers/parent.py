@@ -13,6 +13,7 @@ from aiohttp import web
 from gateway.concurrency.background import background
 from gateway.ip_address import is_loopback
 from gateway.ops.service_manager import ServiceManager
+from gateway.port import cannot_listen, url_of
 from gateway.settings import AdminSettings, ServerSettings
 from gateway.workers.admin import Admin
 from gateway.workers.public_port import PublicPort
@@ -57,7 +58,7 @@ async def run_workers(
     """Run ``count`` workers until the signal to stop, then drain them.
 
     ``inherited`` are sockets of systemd for the public port. Raises ``WorkerFailed`` if a worker cannot start for the
-    first time, and ``OSError`` if a port is not available.
+    first time, and ``CannotListen`` if a port is not available.
     """
     async with AsyncExitStack() as stack:
         port = await PublicPort.bind(server.host, server.port, inherited)
@@ -138,13 +139,8 @@ async def _admin_port(app: web.Application, admin: AdminSettings) -> AsyncIterat
     await runner.setup()
     try:
         site = web.TCPSite(runner, admin.host, admin.port)
-        try:
+        with cannot_listen("admin", admin.host, admin.port):
             await site.start()
-        except OSError as error:
-            keys = "admin.host and admin.port"
-            reason = error.strerror or error
-            raise OSError(f"{keys}: cannot listen on {admin.host}:{admin.port}: {reason}") from error
-        port = runner.addresses[0][1]
-        yield f"http://[{admin.host}]:{port}" if ":" in admin.host else f"http://{admin.host}:{port}"
+        yield url_of(admin.host, runner.addresses[0][1])
     finally:
         await runner.cleanup()

@@ -1,7 +1,8 @@
 """The place of a worker: the sockets and the channel that its parent gave it.
 
 The channel is a socket pair. The parent writes one line of JSON, and later ``stop``, ``force`` and ``reload``, each on
-a line; the worker writes the states of sd_notify(3). Its end is the end of the parent, however that came about.
+a line. The worker writes the states of sd_notify(3), and before it drains ``GRACE=`` with the seconds that this may
+take. The end of the channel is the end of the parent, however that came about.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import json
 import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -19,6 +21,7 @@ logger = logging.getLogger(__name__)
 STOP: Final = "stop"  # drain and end
 FORCE: Final = "force"  # end the drain at once
 RELOAD: Final = "reload"  # reload the configuration
+GRACE: Final = b"GRACE"
 SIGN_TIMEOUT: Final = 2.0  # seconds; a sign of life comes twice in it
 
 _LONGEST_LINE: Final = 4096  # bytes; it names the descriptors of at most 64 sockets of systemd
@@ -65,7 +68,14 @@ class Place:
 
     def manager(self) -> ServiceManager:
         """Return what tells the parent the states of this worker."""
-        return ServiceManager(None, SIGN_TIMEOUT, deliver=lambda state: self._channel.send(state + b"\n"))
+        return ServiceManager(
+            None, SIGN_TIMEOUT, deliver=lambda state: self._channel.send(state + b"\n"), receiver="the parent"
+        )
+
+    def tell_grace(self, seconds: float) -> None:
+        """Tell the parent how many seconds the drain may take, which a reload may have changed."""
+        with suppress(OSError):  # the parent has ended, or hangs
+            self._channel.send(b"%s=%g\n" % (GRACE, seconds))
 
     def obey(self, orders: Mapping[str, Callable[[], None]]) -> None:
         """Call what belongs to each order of the parent; the end of the parent is the order ``STOP``."""

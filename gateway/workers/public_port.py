@@ -10,9 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from typing import Self
 
-
-class CannotBind(OSError):
-    """The public port is not available; the message names its configuration keys."""
+from gateway.port import cannot_listen, url_of
 
 
 class PublicPort:
@@ -27,25 +25,21 @@ class PublicPort:
 
     @classmethod
     async def bind(cls, host: str, port: int, inherited: Sequence[socket.socket] = ()) -> Self:
-        """Return the port of the ``inherited`` sockets, or ``host`` and ``port``; raises ``CannotBind``."""
+        """Return the port of the ``inherited`` sockets, or ``host`` and ``port``; raises ``CannotListen``."""
         if inherited:
             return cls(inherited, is_inherited=True)
-        try:
+        with cannot_listen("server", host, port):
             # As for a single process: a name may have several addresses. It binds, and never listens.
             server = await asyncio.get_running_loop().create_server(
                 asyncio.Protocol, host, port, reuse_port=True, start_serving=False
             )
-        except OSError as error:
-            reason = error.strerror or error
-            raise CannotBind(f"server.host and server.port: cannot listen on {host}:{port}: {reason}") from error
         with closing(server):
             return cls([bound.dup() for bound in server.sockets], is_inherited=False)
 
     def url(self, host: str) -> str:
         """Return the URL of the port; with port 0 the system has chosen it."""
         address, port = self._holders[0].getsockname()[:2]
-        name = address if self._is_inherited else host
-        return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+        return url_of(address if self._is_inherited else host, port)
 
     @contextmanager
     def for_a_worker(self) -> Iterator[list[socket.socket]]:

@@ -39,8 +39,9 @@ class Slot:
 class Supervisor:
     """Keeps ``count`` workers that ``start_worker`` starts.
 
-    A worker that gives no sign of life for ``silence`` seconds is killed. ``grace``: seconds that a drain may take.
-    ``before_end`` is awaited with a worker that is about to be replaced.
+    A worker that gives no sign of life for ``silence`` seconds is killed. ``grace``: seconds that a drain may take, if
+    the worker tells no more; ``kill_after`` seconds later it is killed. ``before_end`` is awaited with a worker that is
+    about to be replaced.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Supervisor:
         silence: float,
         grace: float,
         before_end: Callable[[Worker], Awaitable[None]],
+        kill_after: float = _KILL_AFTER,
     ) -> None:
         self.slots = [Slot(number) for number in range(1, count + 1)]
         self.restarts = 0
@@ -59,6 +61,7 @@ class Supervisor:
         self._silence = silence
         self._grace = grace
         self._before_end = before_end
+        self._kill_after = kill_after
         self._workers: set[Worker] = set()
 
     @asynccontextmanager
@@ -112,7 +115,7 @@ class Supervisor:
                 old = slot.current
                 try:
                     await self._fill(slot)
-                except WorkerFailed as error:
+                except (WorkerFailed, OSError) as error:
                     logger.error("workers are not replaced any further: %s", error)  # noqa: TRY400
                     return
             if old is not None and not old.ended.is_set():
@@ -133,21 +136,25 @@ class Supervisor:
         await hurry.wait()
         for worker in self._workers:
             worker.force_stop()
-        await asyncio.sleep(_KILL_AFTER)
+        await asyncio.sleep(self._kill_after)
         for worker in self._workers:
             worker.kill()
 
     async def _until_ended(self, workers: list[Worker]) -> None:
-        """Wait until they have ended; kill those that take longer than a drain may."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._grace + _KILL_AFTER):
-                for worker in workers:
-                    await worker.ended.wait()
+        """Wait until they have ended; kill those that take longer than their drain may."""
+        since = time.monotonic()
         for worker in workers:
-            if not worker.ended.is_set():
-                logger.error("worker did not end, killing it: worker=%s", worker.number)
-                worker.kill()
-                await worker.ended.wait()
+            while not worker.ended.is_set():
+                # The worker tells its own limit, which a reload may have changed, when it begins to drain.
+                limit = max(self._grace, worker.grace) + self._kill_after
+                if (left := since + limit - time.monotonic()) <= 0:
+                    logger.error("worker did not end, killing it: worker=%s", worker.number)
+                    worker.kill()
+                    await worker.ended.wait()
+                    break
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await worker.ended.wait()
 
     async def _fill_all(self, slots: list[Slot]) -> None:
         tasks = [asyncio.create_task(self._fill(slot), name=f"start-worker-{slot.number}") for slot in slots]
@@ -161,11 +168,11 @@ class Supervisor:
 
     async def _fill(self, slot: Slot) -> None:
         """Start a worker for ``slot``; it is the current one once it is ready. Raises ``WorkerFailed``."""
-        if self.is_draining:
-            raise WorkerFailed("the workers drain", 0)
+        self._refuse_in_drain()
         worker = await self._start_worker(slot.number)
         self._workers.add(worker)
         try:
+            self._refuse_in_drain()  # which may have begun meanwhile: nobody would stop this worker
             await worker.until_ready(_START_TIMEOUT)
         except BaseException:
             worker.kill()
@@ -174,6 +181,10 @@ class Supervisor:
             raise
         slot.current = worker
         logger.info("worker is ready: worker=%s pid=%s", slot.number, worker.process.pid)
+
+    def _refuse_in_drain(self) -> None:
+        if self.is_draining:
+            raise WorkerFailed("the workers drain", 0)
 
     async def _keep(self, slot: Slot) -> None:
         """Replace the slot's worker whenever it ends without being told to."""

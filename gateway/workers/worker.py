@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Self
 
-from gateway.workers.place import FORCE, RELOAD, STOP, Assignment
+from gateway.workers.place import FORCE, GRACE, RELOAD, STOP, Assignment
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,8 @@ class WorkerFailed(Exception):
 class Worker:
     """A running process: its ``number``, the URL of its ``admin`` port, and the states that it has told.
 
-    ``last_sign`` is when it last told anything (``time.monotonic``), None before the first time.
+    ``last_sign`` is when it last told anything (``time.monotonic``), None before the first time. ``grace`` are the
+    seconds that its drain may take, 0 before it drains.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Worker:
         self.admin = admin
         self.started = time.monotonic()
         self.last_sign: float | None = None
+        self.grace = 0.0
         self.ended = asyncio.Event()
         self.is_stopping = False
         self._ready = asyncio.Event()
@@ -55,6 +57,7 @@ class Worker:
     ) -> Self:
         """Start ``command`` as worker ``number``, which listens on ``public`` when it is ready."""
         ours, theirs = socket.socketpair()
+        ours.setblocking(False)
         with theirs, socket.socket(socket.AF_INET) as admin:
             admin.bind((_LOOPBACK, 0))
             assignment = Assignment(number, [one.fileno() for one in public], admin.fileno())
@@ -140,12 +143,14 @@ class Worker:
         with suppress(OSError, ValueError):  # ValueError: a line without an end
             async for line in reader:
                 self.last_sign = time.monotonic()
-                match line.strip():
-                    case b"READY=1":
+                match line.strip().partition(b"="):
+                    case b"READY", _, _:
                         self._ready.set()
                         self._reloaded.set()
-                    case b"STOPPING=1":
+                    case b"STOPPING", _, _:
                         self.is_stopping = True
+                    case name, _, seconds if name == GRACE:
+                        self.grace = float(seconds)
         await self.process.wait()
         self._writer.close()
         self.ended.set()

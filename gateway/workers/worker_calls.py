@@ -1,6 +1,7 @@
 """Requests of the parent to the admin ports of its workers."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from gateway.workers.worker import Worker
+
+logger = logging.getLogger(__name__)
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=120)  # a reload may take a minute
 _OWN_TIMEOUT: Final = 5.0  # seconds for health and metrics
@@ -58,7 +61,8 @@ class WorkerCalls:
     async def pass_on(self, request: web.Request, worker: Worker) -> web.StreamResponse | None:
         """Send the request to a worker, and its answer to the client as it comes; None if it does not listen.
 
-        Raises ``aiohttp.ClientError`` or ``TimeoutError`` if it breaks off.
+        An answer that breaks off resets the connection to the client. Raises ``aiohttp.ClientError`` or
+        ``TimeoutError`` if there is no answer.
         """
         try:
             async with self._sent(request, worker) as answer:
@@ -66,9 +70,14 @@ class WorkerCalls:
                 if (length := answer.headers.get(hdrs.CONTENT_LENGTH)) is not None:
                     response.content_length = int(length)
                 await response.prepare(request)
-                async for chunk in answer.content.iter_any():
-                    await response.write(chunk)
-                await response.write_eof()
+                try:
+                    async for chunk in answer.content.iter_any():
+                        await response.write(chunk)
+                    await response.write_eof()
+                except (aiohttp.ClientError, TimeoutError):
+                    logger.warning("an answer of the admin port broke off: path=%s", request.path)
+                    if request.transport is not None:
+                        request.transport.abort()  # an error after it would be read as the rest of the answer
                 return response
         except aiohttp.ClientConnectorError:  # nothing was sent: another worker may answer
             return None

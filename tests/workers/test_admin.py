@@ -1,14 +1,18 @@
 """The admin port of the parent: metrics of all, health of all, and what one or all workers answer."""
 
 import asyncio
+import json
 from collections import Counter
 
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.cos_emulator.content import SyntheticContent
+from gateway.cos_emulator.faults import Fault, Hang
 from gateway.cos_emulator.server import CosEmulator
-from tests.conftest import Images
+from gateway.dev.database import ImageRow
+from tests.conftest import BUCKET, Images
 from tests.waiting import until
 from tests.workers.conftest import AS_ADMIN, STARTED, StartWorkers, get_json, get_text, kill, workers_of
 
@@ -40,9 +44,14 @@ async def ask(base: str, path: str, times: int) -> None:
     await asyncio.gather(*(once() for _ in range(times)))
 
 
-async def test_metrics_are_the_sum_of_all_workers_and_never_fall(start_workers: StartWorkers, images: Images) -> None:
+async def test_metrics_are_the_sum_of_all_workers_and_never_fall_and_readiness_names_each(
+    start_workers: StartWorkers, images: Images
+) -> None:
     await images.add("cat", bytes(1000))
     running = await start_workers(2)
+    body = await get_json(running.admin + "/readyz")
+    assert (body["status"], body["workers"]) == ("ready", {"1": "ready", "2": "ready"})
+    assert body["checks"] == {"postgres": "ok", "redis": "ok", "cos": "ok"}
     await ask(running.public, "/i/cat", 60)
     text = await get_text(running.admin + "/metrics")
     assert value(text, "requests_total", route="short", delivery="stream", status="200") == 60
@@ -57,7 +66,14 @@ async def test_metrics_are_the_sum_of_all_workers_and_never_fall(start_workers: 
     assert Counter(names).most_common(1)[0][1] == 1
 
     labels = {"route": "short", "delivery": "stream", "status": "200"}
-    kill(workers_of(running)[0])
+    kill(workers_of(running)[1])
+
+    async def is_degraded() -> bool:
+        body = await get_json(running.admin + "/readyz")
+        return bool(body["status"] == "degraded" and body["workers"] == {"1": "ready", "2": "not_ready"})
+
+    await until(is_degraded, seconds=STARTED)
+    assert (await get_json(running.admin + "/healthz")) == {"status": "alive"}
     await running.line_with("worker ended", seconds=STARTED)
     assert value(await get_text(running.admin + "/metrics"), "requests_total", **labels) == 60
 
@@ -69,21 +85,6 @@ async def test_metrics_are_the_sum_of_all_workers_and_never_fall(start_workers: 
     text = await get_text(running.admin + "/metrics")
     assert value(text, "requests_total", **labels) == 70
     assert value(text, "worker_restarts_total") == 1
-
-
-async def test_readiness_names_each_worker_and_is_degraded_while_one_is_missing(start_workers: StartWorkers) -> None:
-    running = await start_workers(2)
-    body = await get_json(running.admin + "/readyz")
-    assert body["status"] == "ready"
-    assert body["checks"] == {"postgres": "ok", "redis": "ok", "cos": "ok"}
-    kill(workers_of(running)[1])
-
-    async def is_degraded() -> bool:
-        body = await get_json(running.admin + "/readyz")
-        return bool(body["status"] == "degraded" and body["workers"] == {"1": "ready", "2": "not_ready"})
-
-    await until(is_degraded, seconds=STARTED)
-    assert (await get_json(running.admin + "/healthz")) == {"status": "alive"}
 
 
 async def test_what_changes_a_process_reaches_all_and_the_rest_one(
@@ -111,4 +112,19 @@ async def test_what_changes_a_process_reaches_all_and_the_rest_one(
             assert answer.status == 404
         async with session.post(running.admin + "/api/v1/cache/purge", data=bytes(70_000)) as answer:
             assert answer.status == 413
-    assert sum("debug log on" in line for line in running.lines) == 2
+    switched = [json.loads(line) for line in running.lines if "debug log on" in line]
+    assert [line["worker"] for line in switched] == [1, 2]
+    requests = [json.loads(line) for line in running.lines if '"event": "request"' in line]
+    assert {line["worker"] for line in requests} == {1, 2}
+    assert "worker" not in json.loads(await running.line_with("listening: "))
+
+    # A worker that ends while it answers: what was sent must not be completed by an error.
+    cos.store.put(BUCKET, "slow.png", SyntheticContent(1_000_000), content_type="image/png")
+    await images.add_row(ImageRow("slow", None, "slow.png", public=True))
+    cos.faults.add(Fault(action=Hang(at=500_000)))
+    preview = f"{running.admin}/api/v1/monitoring/preview/slow"
+    async with aiohttp.ClientSession(headers=AS_ADMIN) as session, session.get(preview) as answer:
+        await answer.content.readexactly(100_000)
+        kill(workers_of(running)[0])
+        with pytest.raises(aiohttp.ClientError):
+            await answer.content.read()

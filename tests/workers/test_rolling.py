@@ -67,35 +67,12 @@ async def test_workers_are_replaced_without_a_failed_request(
     assert len(workers_of(running)) == 2
 
 
-async def test_a_new_worker_that_cannot_start_leaves_the_old_ones(
+async def test_a_reload_reaches_every_worker_and_a_new_one_that_cannot_start_leaves_the_old_ones(
     start_workers: StartWorkers, config: Callable[..., Path], images: Images
 ) -> None:
     await images.add("cat")
     running = await start_workers(2)
     before = workers_of(running)
-    config(url_cache={"default_ttl": -1})
-    running.process.send_signal(signal.SIGUSR2)
-    await running.line_with(
-        "workers are not replaced any further: worker 1 ended before it was ready: exit code 2", seconds=STARTED
-    )
-    assert workers_of(running) == before
-    await all_answer(running, "/i/cat", 200)
-    # A worker that ends now is started again and again, at growing intervals.
-    kill(before[0])
-    await running.line_with("worker ended, starting another: worker=1 reason=signal SIGKILL delay=0.1", seconds=STARTED)
-    await running.line_with("exit code 2 delay=0.2", seconds=STARTED)
-    await running.line_with("exit code 2 delay=0.4", seconds=STARTED)
-    config()
-    await until(lambda: len(workers_of(running)) == 2, seconds=STARTED)
-    await running.line_with(f"worker is ready: worker=1 pid={workers_of(running)[-1]}", seconds=STARTED)
-
-
-async def test_a_reload_reaches_every_worker(
-    start_workers: StartWorkers, config: Callable[..., Path], images: Images
-) -> None:
-    await images.add("cat")
-    running = await start_workers(2)
-    pids = workers_of(running)
     await all_answer(running, "/i/cat?style=new", 400)
     config(image_styles={"new": "imageMogr2/thumbnail/10x"}, image_variants={"originals": "owner"})
     running.process.send_signal(signal.SIGHUP)
@@ -112,11 +89,26 @@ async def test_a_reload_reaches_every_worker(
         config(url_cache={"default_ttl": -1})
         async with session.post(url, headers=AS_ADMIN) as answer:
             assert (answer.status, (await answer.json())["code"]) == (400, "configuration_refused")
-    assert workers_of(running) == pids
+    assert workers_of(running) == before
+
+    running.process.send_signal(signal.SIGUSR2)
+    await running.line_with(
+        "workers are not replaced any further: worker 1 ended before it was ready: exit code 2", seconds=STARTED
+    )
+    assert workers_of(running) == before
+    await all_answer(running, "/i/cat", 200)
+    # A worker that ends now is started again and again, at growing intervals.
+    kill(before[0])
+    await running.line_with("worker ended, starting another: worker=1 reason=signal SIGKILL delay=0.1", seconds=STARTED)
+    await running.line_with("exit code 2 delay=0.2", seconds=STARTED)
+    await running.line_with("exit code 2 delay=0.4", seconds=STARTED)
+    config()
+    await until(lambda: len(workers_of(running)) == 2, seconds=STARTED)
+    await running.line_with(f"worker is ready: worker=1 pid={workers_of(running)[-1]}", seconds=STARTED)
 
 
-async def test_systemd_hears_of_all_workers_from_the_parent_alone(
-    start_workers: StartWorkers, receiver: Receiver
+async def test_systemd_hears_of_all_from_the_parent_alone_and_nothing_while_no_worker_shows_life(
+    start_workers: StartWorkers, receiver: Receiver, config: Callable[..., Path]
 ) -> None:
     variables = {"NOTIFY_SOCKET": receiver.socket.getsockname(), "WATCHDOG_USEC": "200000"}
     running = await start_workers(2, options={"environment": variables})
@@ -125,17 +117,12 @@ async def test_systemd_hears_of_all_workers_from_the_parent_alone(
     running.process.send_signal(signal.SIGHUP)
     await until(lambda: receiver.received().count("READY=1") == 2, seconds=STARTED, what="the end of the reload")
     await roll(running)
-    running.terminate()
-    assert await running.exit_code() == 0
-    states = [state.partition("\n")[0] for state in receiver.received() if state != "WATCHDOG=1"]
-    assert states == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]
 
+    hangs = workers_of(running)[0]
+    kill(hangs, signal.SIGSTOP)
+    await running.line_with("worker gives no sign of life, killing it: worker=1", seconds=STARTED)
+    await until(lambda: hangs not in workers_of(running) and len(workers_of(running)) == 2, seconds=STARTED)
 
-async def test_no_sign_of_life_is_sent_while_no_worker_shows_one(
-    start_workers: StartWorkers, receiver: Receiver, config: Callable[..., Path]
-) -> None:
-    variables = {"NOTIFY_SOCKET": receiver.socket.getsockname(), "WATCHDOG_USEC": "200000"}
-    running = await start_workers(2, options={"environment": variables})
     config(url_cache={"default_ttl": -1})  # no other worker can start
     for pid in workers_of(running):
         kill(pid)
@@ -153,3 +140,8 @@ async def test_no_sign_of_life_is_sent_while_no_worker_shows_one(
             assert (answer.status, (await answer.json())["status"]) == (503, "not_ready")
         async with session.get(running.admin + "/api/v1/monitoring/queue") as answer:
             assert (answer.status, (await answer.json())["code"]) == (503, "no_worker")
+
+    running.terminate()
+    assert await running.exit_code() == 0
+    states = [state.partition("\n")[0] for state in receiver.received() if state != "WATCHDOG=1"]
+    assert states == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]

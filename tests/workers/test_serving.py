@@ -37,7 +37,9 @@ def served_by(base: str, pids: list[int]) -> set[int]:
     }
 
 
-async def test_all_workers_answer_on_one_port(start_workers: StartWorkers, images: Images) -> None:
+async def test_all_workers_answer_on_one_port_and_end_when_their_parent_is_killed(
+    start_workers: StartWorkers, images: Images
+) -> None:
     await images.add("cat")
     running = await start_workers(3)
     pids = workers_of(running)
@@ -53,6 +55,8 @@ async def test_all_workers_answer_on_one_port(start_workers: StartWorkers, image
     parent = psutil.Process(running.process.pid)
     assert parent.net_connections("tcp") != []
     assert all(one.laddr[1] == int(running.admin.rpartition(":")[2]) for one in parent.net_connections("tcp"))
+    running.process.kill()
+    await until(lambda: not any(map(is_running, pids)), seconds=STARTED, what="the end of the workers")
 
 
 async def test_a_killed_worker_is_replaced_and_fails_only_its_own_connections(
@@ -78,14 +82,6 @@ async def test_a_killed_worker_is_replaced_and_fails_only_its_own_connections(
     assert failed <= 10, outcomes
     assert outcomes.total() - outcomes["new: 200"] - outcomes["kept: 200"] == failed, outcomes
     assert workers_of(running)[0] == before[1]
-
-
-async def test_a_worker_that_hangs_is_killed_and_replaced(start_workers: StartWorkers) -> None:
-    running = await start_workers(2, options={"environment": {"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "3000000"}})
-    first = workers_of(running)[0]
-    kill(first, signal.SIGSTOP)
-    await running.line_with("worker gives no sign of life, killing it: worker=1", seconds=STARTED)
-    await until(lambda: first not in workers_of(running) and len(workers_of(running)) == 2, seconds=STARTED)
 
 
 async def test_sigterm_lets_a_download_finish(start_workers: StartWorkers, images: Images, cos: CosEmulator) -> None:
@@ -129,13 +125,6 @@ async def test_a_second_signal_ends_the_drain_at_once(
             await answer.content.read()
         assert await running.exit_code() == 0
     assert any("second signal to stop" in line for line in running.lines)
-
-
-async def test_workers_end_when_their_parent_is_killed(start_workers: StartWorkers) -> None:
-    running = await start_workers(2)
-    pids = workers_of(running)
-    running.process.kill()
-    await until(lambda: not any(map(is_running, pids)), seconds=STARTED, what="the end of the workers")
 
 
 async def test_a_mistake_in_the_configuration_ends_it_at_once(config: Callable[..., Path]) -> None:

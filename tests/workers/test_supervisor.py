@@ -1,0 +1,76 @@
+"""The supervisor, with processes that only speak as workers do."""
+
+import asyncio
+import os
+import sys
+import time
+from functools import partial
+
+from gateway.workers.supervisor import StartWorker, Supervisor
+from gateway.workers.worker import Worker
+from tests.waiting import until
+
+# Says that it is ready; at the order to stop, tells what the first argument says and ends after so many seconds.
+SPEAKS = """
+import socket, sys, time
+channel = socket.socket(fileno=int(sys.argv[-1]))
+received = channel.recv(4096)
+channel.send(b"READY=1\\n")
+while b"stop" not in received:
+    received += channel.recv(4096)
+channel.send(sys.argv[1].encode() + b"\\nSTOPPING=1\\n")
+time.sleep(float(sys.argv[2]))
+"""
+
+
+async def start(number: int, told: str = "", takes: float = 0) -> Worker:
+    """Start such a process."""
+    return await Worker.start(number, [sys.executable, "-IS", "-c", SPEAKS, told, str(takes)], os.environ, [])
+
+
+def supervisor_of(start_worker: StartWorker, kill_after: float = 0.3) -> Supervisor:
+    """Return a supervisor of one worker: its drain may take no time, and it is killed ``kill_after`` seconds later."""
+
+    async def before_end(worker: Worker) -> None:
+        del worker
+
+    return Supervisor(1, start_worker, silence=60, grace=0, before_end=before_end, kill_after=kill_after)
+
+
+async def test_a_worker_may_take_as_long_to_drain_as_it_tells() -> None:
+    supervisor = supervisor_of(partial(start, told="GRACE=30", takes=2.4), kill_after=2)  # it must tell that in time
+    async with supervisor.running():
+        (worker,) = supervisor.ready()
+        await supervisor.drain(asyncio.Event())
+    assert worker.outcome() == "exit code 0"
+
+
+async def test_a_worker_that_takes_longer_is_killed() -> None:
+    supervisor = supervisor_of(partial(start, takes=60))
+    async with supervisor.running():
+        (worker,) = supervisor.ready()
+        started = time.monotonic()
+        await supervisor.drain(asyncio.Event())
+    assert worker.outcome() == "signal SIGKILL"
+    assert time.monotonic() - started < 30
+
+
+async def test_a_worker_whose_process_is_made_when_the_drain_begins_is_not_left_behind() -> None:
+    """Nobody would tell it to stop: it would serve until the parent ends, and be killed then."""
+    made: list[Worker] = []
+    is_drained = asyncio.Event()
+
+    async def start_slowly(number: int) -> Worker:
+        made.append(await start(number))
+        if len(made) > 1:
+            await is_drained.wait()
+        return made[-1]
+
+    supervisor = supervisor_of(start_slowly)
+    async with supervisor.running():
+        made[0].kill()
+        await until(lambda: len(made) == 2)
+        await supervisor.drain(asyncio.Event())
+        is_drained.set()
+        await until(made[1].ended.is_set, what="the end of the second worker")
+    assert not supervisor.ready()
