@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 
-# Seconds that an answer may take: connections wait in the kernel while no process accepts.
-_TIMEOUT = 20.0
+from tests.limits import LIMIT
 
 
 class _Clients:
@@ -53,7 +52,7 @@ class _Clients:
 
     async def _count(self, kind: str, exchange: Awaitable[bool]) -> bool:
         try:
-            async with asyncio.timeout(_TIMEOUT):
+            async with asyncio.timeout(LIMIT):  # connections wait in the kernel while no process accepts
                 is_kept = await exchange
         except (OSError, EOFError, AssertionError) as error:
             self.outcomes[f"{kind}: {error!r}"] += 1

@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-START_TIMEOUT = 90.0
+START_TIMEOUT = 120.0
 
 # sd_listen_fds(3): the sockets begin at descriptor 3, and LISTEN_PID is the process that they are for.
 AS_SYSTEMD = """

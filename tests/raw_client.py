@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-TIME_LIMIT = 10.0  # seconds; a connection that is neither answered nor closed by then hangs
+from tests.limits import LIMIT
+
 _STATUS_LINE = re.compile(rb"HTTP/[0-9]\.[0-9] ([0-9]{3}) ")
 
 
@@ -38,7 +39,7 @@ class RawConnection:
 
     async def read_head(self) -> ResponseHead:
         """Read the next response up to its body."""
-        async with asyncio.timeout(TIME_LIMIT):
+        async with asyncio.timeout(LIMIT):
             raw = await self.reader.readuntil(b"\r\n\r\n")
         line, *fields = raw.decode().removesuffix("\r\n\r\n").split("\r\n")
         headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
@@ -46,13 +47,13 @@ class RawConnection:
 
     async def read_body(self, head: ResponseHead) -> bytes:
         """Read as many bytes as the Content-Length of ``head`` announces."""
-        async with asyncio.timeout(TIME_LIMIT):
+        async with asyncio.timeout(LIMIT):
             return await self.reader.readexactly(int(head.headers["content-length"]))
 
     async def read_rest(self) -> bytes:
         """Read until the connection ends, by a FIN or by an RST."""
         received = bytearray()
-        async with asyncio.timeout(TIME_LIMIT):
+        async with asyncio.timeout(LIMIT):
             with suppress(ConnectionError):
                 while piece := await self.reader.read(65_536):
                     received += piece

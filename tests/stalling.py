@@ -14,6 +14,7 @@ from gateway.dev.redis_server import RedisServer
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.settings import RedisSettings
+from tests.limits import LIMIT
 from tests.valve import Valve
 
 
@@ -40,7 +41,7 @@ class Stalling:
         """Call ``write`` until its commands reached Redis while no answer comes back."""
         self.valve.close()
         self.valve.holds.clear()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT):
             while not self.valve.holds.is_set():
                 with contextlib.suppress(CacheUnavailable):
                     await write()

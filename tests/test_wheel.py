@@ -19,7 +19,7 @@ from tests.conftest import Images
 from tests.processes import gateway_process
 
 # The wheel is built once; building and starting take their time on a busy machine.
-pytestmark = [pytest.mark.xdist_group("wheel"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.xdist_group("wheel")
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,10 +11,11 @@ from prometheus_client import CollectorRegistry
 from gateway.cos_emulator.request_log import LoggedRequest
 from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import RunningGateway
+from tests.limits import LIMIT
 
 
 async def until(
-    condition: Callable[[], Awaitable[object] | object], *, seconds: float = 5.0, what: str = "the condition"
+    condition: Callable[[], Awaitable[object] | object], *, seconds: float = LIMIT, what: str = "the condition"
 ) -> None:
     """Return when ``condition``, which may be a coroutine function, holds; fail if it does not within ``seconds``."""
     deadline = time.monotonic() + seconds

@@ -19,6 +19,7 @@ from tests.access.credentials import (
 )
 from tests.access.deliveries import BODY, DELIVERIES, reveals_nothing
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway
+from tests.limits import LIMIT
 
 RawSettings = dict[str, dict[str, Any]]
 ALICE = bearer(token(exp=int(time.time()) + 3600))
@@ -108,7 +109,7 @@ class TestMaking:
         await images.add("mine", BODY, owner="alice", public=False)
         assert (await gateway.get(await make(gateway, "mine", expires_in=WEEK))).status == 200
         short = await make(gateway, "mine", expires_in=1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             while (await gateway.get(short)).status == 200:
                 await asyncio.sleep(0.05)
         over = await gateway.get(short)

@@ -14,6 +14,7 @@ from gateway.dev.database import ImageRow
 from gateway.metrics.collectors import Metrics
 from gateway.urls.descriptions import Descriptions
 from tests.conftest import Images, RunningGateway, StartGateway
+from tests.limits import LIMIT
 from tests.stories.test_variants import STYLES, photo
 from tests.waiting import until
 
@@ -94,7 +95,7 @@ async def test_the_batch_has_two_hundred_in_one_call(gateway: RunningGateway, im
     for number in range(199):
         await images.add(f"p{number}", photo(20, 10), content_type="image/jpeg")
     image_ids = ["cat", *(f"p{number}" for number in range(199))]
-    async with asyncio.timeout(30):  # a call waits 2.5 seconds for COS; what comes later the next one has
+    async with asyncio.timeout(LIMIT):  # a call waits 2.5 seconds for COS; what comes later the next one has
         while True:
             data = await batch(gateway, *image_ids)
             assert not data["errors"]
@@ -143,7 +144,7 @@ async def test_what_cos_cannot_describe_is_null(gateway: RunningGateway, images:
 
 async def test_a_cos_that_hangs_delays_a_page_for_seconds_at_most(gateway: RunningGateway, cos: CosEmulator) -> None:
     cos.faults.add(Fault(action=Hang(), times=20))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert (await meta_of(gateway, "cat"))["width"] is None
     cos.faults.clear()
     assert (await meta_of(gateway, "cat"))["width"] == 800

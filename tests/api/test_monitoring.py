@@ -13,6 +13,7 @@ from gateway.api import app_keys
 from gateway.presign.signed_image import ImageVariant
 from tests.answering import answering
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
+from tests.limits import LIMIT
 from tests.waiting import until
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
@@ -60,7 +61,7 @@ async def test_days_are_counted_and_written_together(
     await images.add("b")
     for path in ("/i/a", "/i/a", "/i/b", "/i/never-there"):
         await gateway.get(path)
-    async with asyncio.timeout(10):  # the images are written after the counts
+    async with asyncio.timeout(LIMIT):  # the images are written after the counts
         while (today := (await data(gateway, "stats/daily?days=2"))["days"][0])["distinct_images"] < 2:
             await asyncio.sleep(0.05)
     assert today["date"] == time.strftime("%Y-%m-%d", time.gmtime())
@@ -130,7 +131,7 @@ async def test_the_queue_is_listed_and_failed_renewals_are_requeued(gateway: Run
     assert (await gateway.request("POST", path, admin=True)).status == 401
     answer = await gateway.request("POST", path, admin=True, headers=ADMIN)
     assert answer.json()["data"] == {"requeued": 1}
-    async with asyncio.timeout(10):  # the refresh task processes it: there is no such image
+    async with asyncio.timeout(LIMIT):  # the refresh task processes it: there is no such image
         while (await data(gateway, "queue"))["length"] != 1:
             await asyncio.sleep(0.05)
 
@@ -267,7 +268,7 @@ async def test_neither_a_change_of_the_row_nor_a_purge_nor_killed_links_zero_the
         return not is_there and redis_client.zscore("image:index:expiry", "a") is None  # which goes last
 
     for drop in (kill, purge, change):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT):
             while is_dropped():  # more than one notification may follow a change
                 await gateway.app[app_keys.RESOLVER].look_up("a")
                 await asyncio.sleep(0.02)
@@ -284,7 +285,7 @@ async def test_the_most_used_urls_are_loaded_at_the_start(start_gateway: StartGa
         await first.get(f"/i/{image_id}")
     await first.close()
     second = await start_gateway(url_cache={"warm_top": 2}, postgres={"listen": False})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         while second.sample("url_cache_lookups_total", tier="redis", result="hit") < 2:
             await asyncio.sleep(0.02)
 

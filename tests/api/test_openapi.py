@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
@@ -44,7 +43,6 @@ async def test_the_description_is_served(gateway: RunningGateway) -> None:
     assert answer.json()["openapi"].startswith("3.1")
 
 
-@pytest.mark.timeout(120)
 async def test_generated_requests_get_described_responses(gateway: RunningGateway, images: Images) -> None:
     """Schemathesis: no 5xx, and every response has a described status, type and schema."""
     await images.add("a", b"x" * 1000)

@@ -75,7 +75,7 @@ async def test_an_outage_logs_one_warning_and_one_end(tmp_path: Path, caplog: py
             assert is_connected() == 0
             await several_tries(server.port)
             await asyncio.to_thread(server.start)
-            await until(lambda: changes.starts == 2, seconds=15)
+            await until(lambda: changes.starts == 2)
             assert is_connected() == 1
     finally:
         await asyncio.to_thread(server.remove_data)

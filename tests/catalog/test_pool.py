@@ -16,6 +16,7 @@ from gateway.dev.postgres_server import PostgresServer
 from gateway.errors import CatalogUnavailable
 from gateway.metrics.collectors import Metrics
 from tests.catalog.conftest import RECORD, ROW, OpenCatalog, queries
+from tests.limits import LIMIT
 from tests.waiting import until
 
 
@@ -104,14 +105,14 @@ async def test_an_unreachable_postgres_makes_the_catalog_unavailable(
 async def test_a_hanging_query_is_abandoned_and_then_stopped_by_the_server(
     open_one: OpenCatalog, table: ImagesTable, postgres_dsn: str
 ) -> None:
-    catalog = await open_one(timeout=0.2)
+    catalog = await open_one(timeout=2)
     await catalog.fetch("cat")
     async with locked(postgres_dsn):
         began = time.monotonic()
         with pytest.raises(CatalogUnavailable, match="no answer within"):
             await catalog.fetch("cat")
-        assert time.monotonic() - began < 1
-        await until(lambda: asyncio.to_thread(lambda: not waiting(postgres_dsn)), seconds=3)
+        assert time.monotonic() - began < 20
+        await until(lambda: asyncio.to_thread(lambda: not waiting(postgres_dsn)))
     assert await catalog.fetch("cat") == RECORD
 
 
@@ -145,12 +146,12 @@ async def test_a_cancelled_request_stays_cancelled(
 async def test_waiting_for_a_connection_is_bounded(
     open_one: OpenCatalog, table: ImagesTable, postgres_dsn: str
 ) -> None:
-    catalog = await open_one(pool_size=1, timeout=0.3)
+    catalog = await open_one(pool_size=1, timeout=2)
     async with locked(postgres_dsn):
         began = time.monotonic()
         results = await asyncio.gather(*(catalog.fetch("cat") for _ in range(5)), return_exceptions=True)
         assert all(isinstance(result, CatalogUnavailable) for result in results)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 4 * 2, "they do not wait one after the other"
     assert await catalog.fetch("cat") == RECORD
 
 
@@ -167,7 +168,7 @@ async def test_the_pool_recovers_after_a_restart_of_postgres(open_one: OpenCatal
     table = ImagesTable(own_server.dsn)
     await asyncio.to_thread(table.create)
     await asyncio.to_thread(table.put, [ROW])
-    catalog = await open_one(dsn=own_server.dsn, timeout=1)
+    catalog = await open_one(dsn=own_server.dsn, timeout=2)
     await asyncio.gather(*(catalog.fetch("cat") for _ in range(5)))  # several connections are open and idle
 
     own_server.pause()
@@ -190,7 +191,7 @@ async def test_the_pool_recovers_after_a_restart_of_postgres(open_one: OpenCatal
             else:
                 return
 
-    await asyncio.wait_for(recovers(), 5)
+    await asyncio.wait_for(recovers(), LIMIT)
     assert await asyncio.gather(*(catalog.fetch("cat") for _ in range(10))) == [RECORD] * 10
 
 

@@ -15,6 +15,7 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow, ImagesTable
 from tests.commands.conftest import WriteConfig
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images
+from tests.limits import LIMIT
 from tests.processes import run_gateway
 from tests.stories.test_variants import photo
 
@@ -49,7 +50,7 @@ async def test_a_closed_pipe_ends_the_output_without_an_error(config_file: Path)
         stderr=asyncio.subprocess.PIPE,
     )
     os.close(writer)
-    _, errors = await asyncio.wait_for(process.communicate(), 30)
+    _, errors = await asyncio.wait_for(process.communicate(), LIMIT)
     assert (process.returncode, errors) == (0, b"")
 
 

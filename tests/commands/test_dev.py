@@ -11,6 +11,7 @@ import pytest
 
 from gateway.dev.database import ImagesTable
 from gateway.dev.tokens import token_for
+from tests.limits import LIMIT
 from tests.processes import gateway_process, ready, run_gateway
 from tests.waiting import until
 
@@ -51,7 +52,7 @@ async def test_a_signal_to_make_run_stops_everything(tmp_path: Path) -> None:
     async with gateway_process(program=make, cwd=tmp_path, environment=NO_OUTER_MAKE) as running:
         running.terminate()
         await running.exit_code()
-        await until(lambda: not [command for command in _command_lines() if str(tmp_path) in command], seconds=15)
+        await until(lambda: not [command for command in _command_lines() if str(tmp_path) in command])
     assert "everything is stopped" in "".join(running.lines)
 
 
@@ -157,7 +158,7 @@ async def test_a_signal_stops_a_gateway_that_waits_to_start_again(
         await session.post(running.public + "/dev/restart", json={"pause": 15}, headers={"Origin": running.public})
         await running.line_with("the gateway starts again")
         running.terminate()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(12):  # less than the pause
             assert await running.exit_code() == 0
     assert "everything is stopped" in running.lines[-1]
 
@@ -168,7 +169,7 @@ def _dev(*arguments: str, environment: dict[str, str] | None = None) -> Any:
 
 async def _until_status(session: aiohttp.ClientSession, url: str, status: int) -> None:
     """Wait for an answer of this status: a changed row is invalidated a moment later."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         while (answer := await session.get(url)).status != status:
             await asyncio.sleep(0.01)
         await answer.read()

@@ -14,6 +14,7 @@ from gateway.cos_emulator.faults import Fault, Hang, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, Images
+from tests.limits import LIMIT
 from tests.processes import gateway_process, ready, run_gateway
 
 
@@ -21,7 +22,8 @@ async def test_sigterm_lets_a_download_finish(config_file: Path, images: Images,
     content = SyntheticContent(40_000_000)
     cos.store.put(BUCKET, "big.png", content, content_type="image/png")
     await images.add_row(ImageRow("big", None, "big.png", public=True))
-    environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": "30"}
+    # A client that reads nothing while it waits for the drain is not disconnected.
+    environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": "60", "GATEWAY_IMAGE_PROXY__TIMEOUT": "60"}
     async with (
         gateway_process("serve", "--config", str(config_file), environment=environment) as running,
         aiohttp.ClientSession(read_bufsize=4096) as session,
@@ -29,7 +31,7 @@ async def test_sigterm_lets_a_download_finish(config_file: Path, images: Images,
     ):
         received = await answer.content.readexactly(1_000_000)
         running.terminate()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             while (await ready(running.public)).get("status") != "not_ready":
                 await asyncio.sleep(0.01)
         received += await answer.content.read()
@@ -77,20 +79,21 @@ async def test_a_second_signal_ends_the_drain_at_once(
         running.process.send_signal(signum)
         with pytest.raises(aiohttp.ClientError):
             await answer.content.read()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):  # half of the grace
             assert await running.exit_code() == 0
     assert any("second signal to stop" in line for line in running.lines)
     assert "Traceback" not in "".join(running.lines)
 
 
 async def test_an_idle_gateway_exits_at_once(config_file: Path) -> None:
+    environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": "60"}
     async with (
-        gateway_process("serve", "--config", str(config_file)) as running,
+        gateway_process("serve", "--config", str(config_file), environment=environment) as running,
         aiohttp.ClientSession() as session,
     ):
         await (await session.get(running.public + "/healthz")).read()  # leaves a keep-alive connection open
         running.terminate()
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):  # half of the grace
             assert await running.exit_code() == 0
 
 

@@ -37,7 +37,7 @@ async def test_a_wait_times_out_after_its_seconds_and_not_earlier() -> None:
     shared_timeout = SharedTimeout(SECONDS)
     began = time.monotonic()
     assert await outcome(shared_timeout, never) == "timed out"
-    assert SECONDS <= time.monotonic() - began < 10 * SECONDS
+    assert SECONDS <= time.monotonic() - began < 100 * SECONDS
     task = asyncio.current_task()
     assert task is not None
     assert task.cancelling() == 0, "the task is not left cancelled"
@@ -137,7 +137,7 @@ async def test_a_wait_for_nothing_times_out_on_a_loop_that_runs_on_time() -> Non
     with pytest.raises(TimeoutError):
         async with loop_timeout(SECONDS):
             await never()
-    assert SECONDS <= time.monotonic() - began < 10 * SECONDS
+    assert SECONDS <= time.monotonic() - began < 100 * SECONDS
     task = asyncio.current_task()
     assert task is not None
     assert task.cancelling() == 0

@@ -5,8 +5,6 @@ import shutil
 import subprocess
 from typing import Any
 
-import pytest
-
 from gateway.api.routes import ADMIN
 from gateway.app import create_admin_app, create_app
 from gateway.metrics.collectors import Metrics
@@ -74,7 +72,6 @@ PROMTOOL = shutil.which("promtool")
 
 if PROMTOOL is not None:  # the tests above hold the files without it
 
-    @pytest.mark.timeout(300)  # days of series, minute by minute: 20 seconds of a processor that others may use as well
     def test_promtool_accepts_the_rules_and_their_tests() -> None:
         """``make alerts``."""
         files = [str(CONFIG / "prometheus" / file) for file in RULE_FILES]

@@ -100,7 +100,6 @@ def free_instance() -> int:
     raise AssertionError("no admin port is free")
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", [SINGLE, TEMPLATE])
 async def test_the_gateway_runs_as_the_unit_starts_it(
     name: str, raw_settings: dict[str, dict[str, Any]], images: Images, tmp_path: Path

@@ -15,6 +15,7 @@ from qcloud_cos import CosConfig, CosS3Client
 from yarl import URL
 
 from gateway.cos_emulator.__main__ import main
+from tests.limits import LIMIT
 
 from .conftest import BUCKET, SECRET_ID, SECRET_KEY
 
@@ -28,7 +29,7 @@ async def running(*options: str) -> AsyncIterator[tuple[asyncio.subprocess.Proce
     process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LIMIT):
             line = (await process.stdout.readline()).decode()
         yield process, line.removeprefix("COS emulator: ").strip()
     finally:
@@ -53,7 +54,7 @@ async def test_the_command_serves_a_folder_until_sigterm(tmp_path: Path) -> None
             async with session.get(f"{url}/.emulator/journal") as response:
                 assert len((await response.json())["requests"]) == 1
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT):
             assert await process.wait() == 0
 
 

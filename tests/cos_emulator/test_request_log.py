@@ -7,6 +7,7 @@ from gateway.cos_emulator.request import CosRequest
 from gateway.cos_emulator.request_log import RequestLog
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
+from tests.limits import LIMIT
 
 from .conftest import BUCKET, Client
 
@@ -52,7 +53,7 @@ async def test_a_disconnected_client_is_recorded_and_receives_no_more_bytes(
     async with await client.open(client.presign("a.png")) as response:
         await response.content.readexactly(1000)
         response.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         await cos.request_log.settled()
     (seen,) = cos.request_log.requests
     assert (seen.status, seen.client_left) == (200, True)

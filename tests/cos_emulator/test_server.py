@@ -16,6 +16,7 @@ from gateway.cos_emulator.faults import Fault, Hang
 from gateway.cos_emulator.request_log import RequestLog
 from gateway.cos_emulator.server import CosEmulator, create_cos_app
 from gateway.cos_emulator.store import ObjectStore
+from tests.limits import LIMIT
 
 from .conftest import BUCKET, SECRET_ID, SECRET_KEY, Client, RawExchange
 
@@ -71,7 +72,7 @@ async def test_the_application_notices_disconnected_clients_without_handler_canc
         SecretKey=SECRET_KEY,
     )
     url = URL(CosS3Client(config).get_presigned_url(Bucket=BUCKET, Key="a.png", Method="GET"), encoded=True)
-    async with asyncio.timeout(10), ClientSession() as session:
+    async with asyncio.timeout(LIMIT), ClientSession() as session:
         async with session.get(url) as response:
             await response.content.readexactly(1000)
             response.close()
@@ -96,7 +97,7 @@ async def test_pipelined_requests_of_a_disconnected_client_finish(
     writer.write(request * 3)
     await reader.readexactly(100)
     writer.transport.abort()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         await cos.request_log.settled()
     assert await exchange("/a.png")
 
@@ -104,7 +105,7 @@ async def test_pipelined_requests_of_a_disconnected_client_finish(
 async def test_stopping_does_not_wait_for_a_client_that_does_not_read(store: ObjectStore) -> None:
     store.put(BUCKET, "a.png", b"x" * 60_000_000)
     emulator = CosEmulator(store, {SECRET_ID: Credential(SECRET_KEY)}, default_bucket=BUCKET, shutdown_timeout=0.05)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         async with emulator as cos, ClientSession() as session:
             client = Client(session, cos)
             response = await session.get(URL(client.presign("a.png"), encoded=True))

@@ -63,7 +63,7 @@ async def test_lesson_1_a_body_that_ends_short_of_its_length_ends_the_connection
     start_gateway: StartGateway, images: Images, caplog: pytest.LogCaptureFixture, action: Action
 ) -> None:
     """The next answer on the connection would be read as the rest of the image."""
-    gateway = await start_gateway(image_proxy={"timeout": 0.3, "retry_count": 0})
+    gateway = await start_gateway(image_proxy={"timeout": 2, "retry_count": 0})
     await images.add("cat", DATA)
     images.cos.faults.add(Fault(key=KEY, action=action))
     images.cos.faults.add(STAYS_AWAY)
@@ -76,7 +76,7 @@ async def test_lesson_1_a_body_that_ends_short_of_its_length_ends_the_connection
 
 
 async def test_an_aborted_transfer_resets_the_connection(start_gateway: StartGateway, images: Images) -> None:
-    gateway = await start_gateway(image_proxy={"timeout": 0.3, "retry_count": 0})
+    gateway = await start_gateway(image_proxy={"timeout": 2, "retry_count": 0})
     await images.add("cat", DATA)
     images.cos.faults.add(Fault(key=KEY, action=Cut(at=200_000)))
     images.cos.faults.add(STAYS_AWAY)
@@ -90,7 +90,7 @@ async def test_lesson_1_a_body_in_chunks_that_ends_short_has_no_last_chunk(
     start_gateway: StartGateway, images: Images
 ) -> None:
     """With a last chunk, half an image would look whole, and a cache would store it."""
-    gateway = await start_gateway(image_proxy={"timeout": 0.3, "retry_count": 0})
+    gateway = await start_gateway(image_proxy={"timeout": 2, "retry_count": 0})
     await images.add("cat", DATA)
     images.cos.faults.add(Fault(key=KEY, action=NoLength(cut_at=200_000)))
     images.cos.faults.add(STAYS_AWAY)
@@ -106,7 +106,7 @@ async def test_lesson_1_a_body_in_chunks_that_ends_short_has_no_last_chunk(
 async def test_a_small_body_that_ends_short_is_an_error_and_the_connection_stays_good(
     start_gateway: StartGateway, images: Images, action: Action
 ) -> None:
-    gateway = await start_gateway(image_proxy={"timeout": 0.3, "retry_count": 0})
+    gateway = await start_gateway(image_proxy={"timeout": 2, "retry_count": 0})
     await images.add("cat", DATA[:1000])
     images.cos.faults.add(Fault(key=KEY, action=action))
     async with connect(gateway.ports.public) as connection:
@@ -121,22 +121,22 @@ async def test_a_small_body_that_ends_short_is_an_error_and_the_connection_stays
 
 
 async def test_a_slow_cos_is_not_an_error(start_gateway: StartGateway, images: Images) -> None:
-    gateway = await start_gateway(image_proxy={"timeout": 0.3})
+    gateway = await start_gateway(image_proxy={"timeout": 1})
     await images.add("cat", DATA)
-    images.cos.faults.add(Fault(key=KEY, action=Drip(size=len(DATA) // 6, every=0.1)))
+    images.cos.faults.add(Fault(key=KEY, action=Drip(size=len(DATA) // 6, every=0.3)))
     began = time.monotonic()
     assert (await gateway.get("/i/cat")).body == DATA
-    assert time.monotonic() - began > 0.4, "longer in all than any pause may be"
+    assert time.monotonic() - began > 1.2, "longer in all than any pause may be"
 
 
 async def test_lesson_6_a_client_that_never_reads_is_disconnected_and_the_transfer_stops(
     start_gateway: StartGateway, images: Images, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gateway = await start_gateway(image_proxy={"timeout": 0.3}, server={"max_streams": 1})
+    gateway = await start_gateway(image_proxy={"timeout": 1}, server={"max_streams": 1})
     await images.add("cat", LARGE)
     stored = await images.cos.store.find(BUCKET, KEY)
     assert stored is not None
-    await stored.quoted_etag()  # the emulator takes a while to compute it, and COS has 0.3 s to answer
+    await stored.quoted_etag()  # the emulator takes a while to compute it, and COS has a second to answer
     caplog.clear()
     async with connect(gateway.ports.public, receive_buffer=4096) as connection:
         await connection.get("/i/cat")
@@ -151,7 +151,7 @@ async def test_lesson_6_a_client_that_never_reads_is_disconnected_and_the_transf
 
 
 async def test_a_client_that_reads_slowly_gets_it_all(start_gateway: StartGateway, images: Images) -> None:
-    gateway = await start_gateway(image_proxy={"timeout": 0.4})
+    gateway = await start_gateway(image_proxy={"timeout": 1})
     data = DATA * 20
     await images.add("cat", data)
     async with connect(gateway.ports.public, receive_buffer=65536) as connection:
@@ -160,7 +160,7 @@ async def test_a_client_that_reads_slowly_gets_it_all(start_gateway: StartGatewa
         received = bytearray()
         while len(received) < int(head.headers["content-length"]):
             received += await connection.reader.read(500_000)
-            await asyncio.sleep(0.002)  # the slow reading itself
+            await asyncio.sleep(0.01)  # the slow reading itself
     assert bytes(received) == data
 
 

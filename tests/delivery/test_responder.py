@@ -186,7 +186,7 @@ async def test_a_type_in_the_row_that_breaks_headers_is_not_an_image(gateway: Ru
 async def test_a_refusal_of_cos_is_answered_with_the_gateway_s_own_error(
     start_gateway: StartGateway, images: Images, cat: None, action: Action, status: int, code: str
 ) -> None:
-    gateway = await start_gateway(image_proxy={"timeout": 0.4, "retry_count": 1})
+    gateway = await start_gateway(image_proxy={"timeout": 0.4 if action == Hang() else 10, "retry_count": 1})
     images.cos.faults.add(Fault(key=KEY, action=action, times=None))
     answer = await gateway.get("/i/cat")
     is_ours(answer, status, code)

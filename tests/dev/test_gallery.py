@@ -9,6 +9,7 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from gateway.dev.gallery import MAX_PAUSE, Gallery
 from tests.conftest import Answer, Images, RunningGateway, StartGateway
+from tests.limits import LIMIT
 
 ROWS = [
     ImageRow("cat", "alice", "objects/cat.png", content_type="image/png", public=True),
@@ -104,7 +105,7 @@ async def test_an_expired_url_is_replaced_without_the_client_noticing(
 
 async def test_a_restart_is_asked_for(gateway: RunningGateway, gallery: Gallery) -> None:
     assert (await post(gateway, "/dev/restart", {"pause": 1.5})).json()["data"] == {"pause": 1.5}
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(LIMIT):
         await gallery.restart.wait()
     assert gallery.pause == 1.5
 

@@ -10,7 +10,7 @@ IDLE = 0.3
 
 @pytest.fixture
 async def impatient(start_gateway: StartGateway) -> RunningGateway:
-    """A gateway that gives clients 0.3 seconds for a request's head, for its body, and to read a response."""
+    """A gateway that gives clients 0.3 seconds for a request's head and its body, and two to read a response."""
     return await start_gateway(
-        server={"keepalive_timeout": IDLE}, image_proxy={"timeout": IDLE}, access={"jwt": ACCESS["jwt"]}
+        server={"keepalive_timeout": IDLE}, image_proxy={"timeout": 2}, access={"jwt": ACCESS["jwt"]}
     )

@@ -1,6 +1,7 @@
 """Hostile requests cannot fill the disk with log lines."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ async def test_hundreds_of_hostile_requests_log_one_line(
     file = tmp_path / "gateway.yaml"
     file.write_text(yaml.safe_dump(raw_settings))
     async with gateway_process("serve", "--config", str(file)) as running:
-        before = len(running.lines)
+        before, began = len(running.lines), time.monotonic()
         everything = [data for data in (MALFORMED | ODD).values() for _ in range(3)]
         for start in range(0, len(everything), 50):
             await asyncio.gather(*(exchange(running.public, data) for data in everything[start : start + 50]))
+        most = 2 + int((time.monotonic() - began) / 10)
         running.terminate()
         assert await running.exit_code() == 0
     written = [line for line in running.lines[before:] if "draining" not in line and "gateway.access" not in line]
-    assert len(written) <= 2, written  # the run takes longer than the ten seconds that one line is for
+    assert len(written) <= most, written  # one line is for ten seconds
     assert all("malformed request" in line for line in written)
     assert "Traceback" not in "".join(running.lines)

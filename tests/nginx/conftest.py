@@ -19,6 +19,7 @@ import yarl
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.processes import free_port
 from tests.conftest import Answer, RunningGateway, StartGateway
+from tests.limits import LIMIT
 
 CONFIG = Path(__file__).parents[2] / "config" / "nginx"
 
@@ -159,7 +160,7 @@ def _change(old: str, new: str, *files: Path) -> None:
 
 
 async def _answers(nginx: Nginx, process: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         while True:
             if process.returncode is not None and process.stderr is not None:
                 raise AssertionError((await process.stderr.read()).decode())

@@ -35,12 +35,13 @@ import asyncio
 import psutil
 from gateway.concurrency.background import background
 from gateway.ops.memory_tuning import release_free_memory
+from tests.limits import LIMIT
 blocks = [b"x" * 60_000 for _ in range(2000)]
 kept = blocks[::10]
 del blocks
 async def returned():
     before = psutil.Process().memory_info().rss
-    async with background("memory-release", release_free_memory(0.01)), asyncio.timeout(10):
+    async with background("memory-release", release_free_memory(0.01)), asyncio.timeout(LIMIT):
         while psutil.Process().memory_info().rss > before - 50_000_000:
             await asyncio.sleep(0.01)
 asyncio.run(returned())

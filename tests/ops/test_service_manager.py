@@ -7,6 +7,7 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 
 from gateway.concurrency.background import background
 from gateway.ops.service_manager import ServiceManager
+from tests.limits import LIMIT
 from tests.processes import gateway_process
 from tests.waiting import until
 
@@ -68,7 +70,8 @@ async def test_signs_of_life_come_twice_in_the_time_of_the_watchdog(receiver: Re
         await until(lambda: len(receiver.received()) == 4)
     times = [at for _, at in receiver.states]
     assert {state for state, _ in receiver.states} == {"WATCHDOG=1"}
-    assert 0.5 < times[-1] - times[0] < 1.2
+    assert times[-1] - times[0] > 0.5
+    assert min(later - earlier for earlier, later in pairwise(times)) < 0.4, "the machine may delay some, not each"
 
 
 def test_an_abstract_address_is_understood() -> None:
@@ -92,7 +95,7 @@ async def test_without_a_watchdog_of_this_process_no_sign_of_life_is_sent(
     receiver: Receiver, variables: dict[str, str]
 ) -> None:
     manager = ServiceManager.from_environment({"NOTIFY_SOCKET": receiver.socket.getsockname(), **variables})
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(LIMIT):
         await manager.show_life()
     assert receiver.received() == []
 
@@ -108,7 +111,7 @@ async def test_without_a_socket_nothing_is_sent_and_nothing_logged(caplog: pytes
     manager = ServiceManager.from_environment({"WATCHDOG_USEC": "100000"})
     manager.ready()
     manager.stopping()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(LIMIT):
         await manager.show_life()
     assert caplog.records == []
 

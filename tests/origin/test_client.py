@@ -30,6 +30,7 @@ from gateway.origin.retry import Backoff, retry_after
 from gateway.origin.session import MOST_UNATTENDED, open_origin
 from gateway.settings import ImageProxySettings
 from tests.conftest import BUCKET
+from tests.limits import LIMIT
 from tests.origin.conftest import OpenOrigin, Presign, read_all
 
 DATA = bytes(range(256)) * 40
@@ -279,7 +280,7 @@ async def test_a_cos_that_does_not_answer_is_given_up_in_time(
     began = time.monotonic()
     with pytest.raises(OriginTimeout):
         await fetch(origin, presign())
-    assert 0.15 < time.monotonic() - began < 1
+    assert 0.15 < time.monotonic() - began < 20
     assert counted(metrics, "origin_requests_total", status="timeout") == 1
 
 
@@ -302,7 +303,7 @@ async def test_a_name_that_is_not_resolved_fails_within_the_time_out(metrics: Me
     settings = ImageProxySettings(timeout=0.2)
     async with (
         open_origin(settings, max_connections=1, metrics=metrics, resolver=SilentNameServer()) as origin,
-        asyncio.timeout(3),
+        asyncio.timeout(LIMIT),
     ):
         with pytest.raises(OriginTimeout):
             await fetch(origin, "http://photos.example/cat.png")
@@ -323,12 +324,12 @@ async def test_a_single_phase_that_takes_too_long_is_given_up_too(
 async def test_all_attempts_together_have_one_limit(presign: Presign, cos: CosEmulator, metrics: Metrics) -> None:
     cos.faults.add(Fault(action=Refuse(), times=None))
     async with aiohttp.ClientSession() as session:
-        origin = OriginClient(session, timeout=0.3, retry_count=10, metrics=metrics, backoff=Backoff(lambda: 1.0))
+        origin = OriginClient(session, timeout=2, retry_count=10, metrics=metrics, backoff=Backoff(lambda: 1.0))
         began = time.monotonic()
         with pytest.raises(GatewayError):
             await fetch(origin, presign())
-    assert time.monotonic() - began < 1
-    assert 2 <= len(cos.request_log.requests) <= 4, "50, 100 and 200 ms apart"
+    assert time.monotonic() - began < 20, "ten retries would take 51 seconds"
+    assert 2 <= len(cos.request_log.requests) <= 6, "50, 100, 200, 400 and 800 ms apart"
 
 
 async def test_a_cos_that_is_not_there_is_unavailable(origin: OriginClient) -> None:
@@ -382,7 +383,7 @@ async def test_closing_a_response_early_ends_the_transfer(
     cos.store.put(BUCKET, "large.png", bytes(30_000_000))
     with closing(await origin.fetch(presign("large.png"))) as response:
         assert await response.read()
-    await asyncio.wait_for(cos.request_log.settled(), 3)
+    await asyncio.wait_for(cos.request_log.settled(), LIMIT)
     (seen,) = cos.request_log.requests
     assert seen.client_left
     assert seen.bytes_sent < 30_000_000
@@ -431,7 +432,7 @@ async def test_client_requests_leave_connections_for_revalidations_and_probes(
 
 
 async def test_the_first_byte_comes_in_time_retries_included(open_one: OpenOrigin) -> None:
-    origin = await open_one(timeout=0.6)
+    origin = await open_one(timeout=3)
     connections = 0
 
     async def late_and_lost(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -439,7 +440,7 @@ async def test_the_first_byte_comes_in_time_retries_included(open_one: OpenOrigi
         connections += 1
         await reader.readuntil(b"\r\n\r\n")
         if connections == 1:
-            await asyncio.sleep(0.4)  # the time that the origin takes to fail
+            await asyncio.sleep(2)  # the time that the origin takes to fail
         else:
             await reader.read()
         writer.close()
@@ -449,5 +450,5 @@ async def test_the_first_byte_comes_in_time_retries_included(open_one: OpenOrigi
         began = time.monotonic()
         with pytest.raises(OriginTimeout):
             await fetch(origin, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/cat.png")
-        assert 0.6 <= time.monotonic() - began < 0.95
+        assert 3 <= time.monotonic() - began < 2 + 3, "the retry has what is left of the time"
     assert connections == 2

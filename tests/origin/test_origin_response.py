@@ -65,12 +65,12 @@ async def test_the_framing_ends_a_body_without_a_checksum(
 async def test_a_body_without_a_checksum_that_ends_short_is_lost(
     open_one: OpenOrigin, presign: Presign, cos: CosEmulator, action: Action
 ) -> None:
-    origin = await open_one(timeout=0.3)
+    origin = await open_one(timeout=2)
     cos.faults.add(Fault(action=action))
     began = time.monotonic()
     came = await received_before_loss(origin, presign("old.png"))
     assert DATA.startswith(came)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize("delivery", [Chunked(), NoLength()])

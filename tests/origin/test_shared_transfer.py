@@ -17,6 +17,7 @@ from gateway.origin.object_source import ObjectSource
 from gateway.origin.shared_transfer import SharedTransfer
 from gateway.presign.signed_image import SignedImage
 from tests.conftest import Images, RunningGateway, StartGateway
+from tests.limits import LIMIT
 from tests.stories.content import add_large
 from tests.waiting import until
 
@@ -126,7 +127,7 @@ async def test_a_reader_whose_client_is_blocked_does_not_hold_back_another_that_
     waiting = asyncio.create_task(other.read(), name="other")
     await asyncio.sleep(0)  # it waits for the next bytes
     blocked.suit(has_unsent=True, is_blocked=True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         assert await waiting
     blocked.close()
     other.close()

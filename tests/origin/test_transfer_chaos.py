@@ -32,6 +32,7 @@ from gateway.origin.variant_source import VariantSource
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import PresignedUrl, SignedImage
 from gateway.settings import MemoryCacheSettings
+from tests.limits import LIMIT
 from tests.signed_images import signed_image
 
 # Of kilobytes, so that readers of small bodies get to their ends.
@@ -266,7 +267,7 @@ async def run(gateway: Gateway, readers: int, *, cancelled: float, leave: float)
 
     async for _ in interfere():
         pass
-    done, stuck = await asyncio.wait(tasks, timeout=5)
+    done, stuck = await asyncio.wait(tasks, timeout=LIMIT)
     assert not stuck, f"no reader wakes {stuck}"
     outcomes = []
     for task in tasks:

@@ -34,7 +34,7 @@ async def test_of_several_buckets_a_hanging_one_keeps_half_of_the_places(presign
     cos.store.put(BUCKET, "cat.png", b"data")
     cos.store.put(BUCKET, "dog.png", b"data")
     cos.faults.add(Fault(action=Hang(), key="dog.png", times=None))
-    settings = ImageProxySettings(timeout=1, retry_count=0)
+    settings = ImageProxySettings(timeout=2, retry_count=0)
     opening = open_origin(settings, max_connections=8, metrics=Metrics(), buckets=[BUCKET, "other-1250000000"])
     async with opening as origin, asyncio.TaskGroup() as group:
         waiting = [group.create_task(_outcome(origin.fetch(presign("dog.png"), "other-1250000000"))) for _ in range(4)]

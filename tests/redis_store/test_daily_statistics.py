@@ -16,6 +16,7 @@ from gateway.redis_store.client import open_redis
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.settings import RedisSettings
+from tests.limits import LIMIT
 from tests.stalling import Stalling
 from tests.tier import Clock
 
@@ -136,7 +137,7 @@ async def test_a_stall_of_redis_counts_no_request_twice(stalling: Stalling) -> N
         day.count(13)
         await stalling.lose_the_answer_to(day.statistics.flush)
     with stalling.server_client() as client:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT):
             while client.hget(DAY, "requests") != b"39":
                 try:
                     await day.statistics.flush()

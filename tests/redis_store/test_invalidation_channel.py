@@ -16,8 +16,7 @@ from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.settings import RedisSettings
-
-TIME_LIMIT = 5.0
+from tests.limits import LIMIT
 
 Received = asyncio.Queue[str | None]
 
@@ -42,7 +41,7 @@ async def listening(guard: GuardedRedis, *, ping_every: float = 5.0) -> AsyncIte
 
 
 async def next_of(received: Received) -> str | None:
-    async with asyncio.timeout(TIME_LIMIT):
+    async with asyncio.timeout(LIMIT):
         return await received.get()
 
 

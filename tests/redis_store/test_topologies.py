@@ -22,6 +22,7 @@ from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.usage_store import Usage
 from gateway.settings import RedisSettings
 from tests.certificates import server_context, write_certificate
+from tests.limits import LIMIT
 from tests.tier import Clock, Tier, make_tier
 from tests.urls.test_refresh_batch import cached, keep, refresh_worker_of
 
@@ -34,7 +35,7 @@ async def lifecycle(url: str, clock: Clock, *, after: Callable[[], None] = lambd
         tier = make_tier(GuardedRedis(client, "image:", 2.0), clock)
         await one_round(tier, [f"first-{number}" for number in range(30)])
         await asyncio.to_thread(after)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LIMIT):
             while True:  # the guard says "not now" until the client finds the new master
                 with contextlib.suppress(CacheUnavailable):
                     await tier.guard.try_write()
@@ -91,7 +92,7 @@ async def check_invalidation(guard: GuardedRedis) -> None:
     received: asyncio.Queue[str | None] = asyncio.Queue()
     listening = asyncio.create_task(InvalidationChannel(guard).listen(received.put_nowait))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT):
             assert await received.get() is None
             await InvalidationChannel(guard).publish(["a", "b"])
             assert [await received.get(), await received.get()] == ["a", "b"]
@@ -156,7 +157,6 @@ class TestTls:
                 await GuardedRedis(client, "image:", 2.0).ping()
 
 
-@pytest.mark.timeout(90)
 async def test_sentinel_and_a_fail_over(tmp_path: Path, clock: Clock) -> None:
     with ExitStack() as stack:
         master = stack.enter_context(RedisServer(tmp_path / "master", password=PASSWORD))
@@ -219,7 +219,6 @@ def own_node(tmp_path: Path) -> Iterator[RedisServer]:
         yield node
 
 
-@pytest.mark.timeout(90)
 async def test_a_cluster_and_a_fail_over(cluster: list[RedisServer], clock: Clock) -> None:
     def fail_over() -> None:
         with client_of(cluster[3]) as replica:
@@ -248,7 +247,7 @@ async def test_listening_starts_once_the_cluster_is_ready(
         try:
             with client_of(own_node) as node:
                 await asyncio.to_thread(node.execute_command, "CLUSTER ADDSLOTSRANGE", 0, 16383)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(LIMIT):
                 assert await received.get() is None
         finally:
             listening.cancel()

@@ -18,6 +18,7 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.ops.logs import configure_logging
 from gateway.settings import LoggingSettings
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
+from tests.limits import LIMIT
 from tests.reload.proofs import proves
 
 
@@ -89,7 +90,7 @@ async def test_a_stop_waits_as_long_as_it_says_now(
     async with (
         aiohttp.ClientSession() as session,
         session.get(gateway.ports.public + "/i/slow") as answer,
-        asyncio.timeout(10),
+        asyncio.timeout(LIMIT),
     ):
         await answer.content.readexactly(500_000)
         await gateway.close()

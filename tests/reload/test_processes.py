@@ -54,7 +54,7 @@ async def hang_up(running: GatewayProcess, *, then: str = "configuration reloade
     """Send SIGHUP and wait for a further line with the text ``then``; return its event."""
     before = len(running.lines)
     running.process.send_signal(signal.SIGHUP)
-    await until(lambda: any(then in line for line in running.lines[before:]), seconds=15, what=then)
+    await until(lambda: any(then in line for line in running.lines[before:]), what=then)
     return str(json.loads(next(line for line in running.lines[before:] if then in line))["event"])
 
 

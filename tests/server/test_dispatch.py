@@ -19,6 +19,7 @@ from gateway.errors import CatalogUnavailable, ImageNotFound, OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.server.dispatch import install_dispatch
 from tests.conftest import Images, RunningGateway, StartGateway
+from tests.limits import LIMIT
 from tests.raw_client import RawConnection, connect
 from tests.waiting import until, until_counted
 
@@ -162,7 +163,7 @@ async def test_a_request_whose_client_disconnects_is_counted_as_499(serve: Serve
 
     async with connect(await serve(never_ending)) as connection:
         await connection.get("/")
-        await asyncio.wait_for(arrived.wait(), 3)
+        await asyncio.wait_for(arrived.wait(), LIMIT)
         assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 1
     await until_ended(metrics, "499")
     assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 0

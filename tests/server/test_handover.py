@@ -16,8 +16,6 @@ from tests.direct_clients import direct_clients
 from tests.processes import GatewayProcess, gateway_process
 from tests.waiting import until
 
-pytestmark = pytest.mark.timeout(180)  # several processes start, on a machine that may be busy
-
 RawSettings = dict[str, dict[str, Any]]
 StartReplica = Callable[..., Awaitable[GatewayProcess]]
 
@@ -55,7 +53,7 @@ async def no_failures(port: int) -> AsyncIterator[Counter[str]]:
 async def served_more(outcomes: Counter[str]) -> None:
     """Wait until the clients have got some more answers."""
     before = outcomes.total()
-    await until(lambda: outcomes.total() > before + 100, seconds=20, what="answers")
+    await until(lambda: outcomes.total() > before + 100, what="answers")
 
 
 async def stop(replica: GatewayProcess) -> None:

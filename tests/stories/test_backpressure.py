@@ -96,7 +96,7 @@ async def _resident_when_full(process: GatewayProcess) -> int:
         sizes.append(_resident(process))
         return len(sizes) >= 50 and max(sizes[-50:]) == max(sizes[:-49])
 
-    await until(stands_still, seconds=30, what="the end of the growth")
+    await until(stands_still, what="the end of the growth")
     return max(sizes)
 
 

@@ -10,6 +10,7 @@ from gateway.cos_emulator.content import SyntheticContent
 from gateway.cos_emulator.faults import Fault, Headers, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Answer, Images, RunningGateway, StartGateway
+from tests.limits import LIMIT
 from tests.stories.content import KEY, LARGE, SMALL, add_large
 from tests.valve import Valve
 
@@ -65,7 +66,7 @@ class TestDuringTheChange:
         before = await self.held(gateway, valve, "HEAD")
         await self.change(gateway, images)
         after = asyncio.create_task(gateway.request("HEAD", "/i/a"), name="after")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             while gateway.sample("inflight_requests") < 2:
                 await asyncio.sleep(0.01)
         valve.open()

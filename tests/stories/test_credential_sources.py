@@ -155,7 +155,7 @@ async def test_while_the_metadata_service_fails_nothing_waits_and_one_line_warns
             report = (await gateway.get("/readyz")).json()
             assert (report["status"], report["checks"]["credentials"]) == ("degraded", "down")
             services.faults.clear()
-            await until(lambda: _is_served(gateway, "/i/image-0"), seconds=20)
+            await until(lambda: _is_served(gateway, "/i/image-0"))
 
     await asyncio.gather(*map(fail, kinds))
     warned = [record for record in caplog.records if "cannot be refreshed" in record.getMessage()]
@@ -193,7 +193,7 @@ async def test_a_gateway_starts_without_credentials_and_serves_once_there_are_so
     assert (answer.status, answer.json()["code"]) == (503, "credentials_expired")
     assert (await gateway.get("/readyz")).json()["status"] == "degraded"
     services.faults.clear()
-    await until(lambda: _is_served(gateway, "/i/a"), seconds=10)
+    await until(lambda: _is_served(gateway, "/i/a"))
 
 
 async def test_the_end_of_the_credentials_is_a_metric(

@@ -38,7 +38,6 @@ def rows(folder: str, count: int) -> list[ImageRow]:
     return [ImageRow(f"id-{number}", None, f"{folder}/{number}.png", public=True) for number in range(count)]
 
 
-@pytest.mark.timeout(120)
 async def test_nothing_holds_up_the_event_loop_while_twelve_thousand_ids_are_used_in_a_second(
     busy_settings: Path, images_table: ImagesTable, redis_client: "redis.Redis", tmp_path: Path
 ) -> None:

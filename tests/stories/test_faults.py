@@ -26,6 +26,7 @@ from gateway.cos_emulator.store import ObjectStore
 from gateway.dev.database import ImageRow, ImagesTable
 from tests.config.files import read, read_yaml
 from tests.conftest import ADMIN_TOKEN, BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway, token_for
+from tests.limits import LIMIT
 from tests.processes import run_gateway
 from tests.waiting import until
 
@@ -228,7 +229,7 @@ async def test_9_too_few_open_files(operator: Operator, images: Images) -> None:
     limited = ("sh", "-c", 'ulimit -n 512 && exec "$@"', "sh", sys.executable, "-m", "gateway", "check", "--config")
     config = await asyncio.to_thread(operator.config)
     process = await asyncio.create_subprocess_exec(*limited, config, stdout=asyncio.subprocess.PIPE)
-    output, _ = await asyncio.wait_for(process.communicate(), 30)
+    output, _ = await asyncio.wait_for(process.communicate(), LIMIT)
     assert b"warn  open files: the hard limit is 512, and server.max_streams needs 2256" in output
 
 

@@ -20,7 +20,7 @@ from tests.stories.content import KEY, LARGE, add_large, read_interrupted, reque
 async def test_a_lost_connection_to_cos_is_resumed(
     start_gateway: StartGateway, images: Images, cos: CosEmulator, action: Any
 ) -> None:
-    gateway = await start_gateway(image_proxy={"timeout": 0.5})
+    gateway = await start_gateway(image_proxy={"timeout": 2})
     await add_large(images)
     cos.faults.add(Fault(action=action))
     answer = await gateway.get("/i/a")

@@ -9,6 +9,7 @@ from gateway.cos_emulator.content import SyntheticContent
 from gateway.cos_emulator.faults import Fault, Hang
 from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
+from tests.limits import LIMIT
 from tests.raw_client import connect
 from tests.stories.content import SMALL, add_large
 from tests.waiting import until_counted
@@ -47,12 +48,12 @@ async def test_a_client_that_reads_nothing_is_disconnected(
     start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     """A write to such a client would otherwise wait for ever."""
-    gateway = await start_gateway(image_proxy={"timeout": 0.5})
+    gateway = await start_gateway(image_proxy={"timeout": 2})
     await add_large(images, SyntheticContent(20_000_000))
     async with connect(gateway.ports.public, receive_buffer=1024) as connection:
         await connection.get("/i/a")
         await until_counted(gateway.registry, "requests_total", route="short", delivery="stream", status="499")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             await cos.request_log.settled()
 
 
@@ -64,7 +65,7 @@ async def test_a_client_that_disconnects_ends_the_transfer_without_an_error(
         answer = await session.get("/i/big")
         await answer.content.readexactly(1000)
         answer.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         await cos.request_log.settled()
     seen = cos.request_log.of("objects/big.png")[-1]
     assert seen.bytes_sent < 30_000_000

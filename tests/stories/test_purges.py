@@ -25,6 +25,7 @@ from gateway.settings import RedisSettings
 from gateway.tencent_api.bounded_http import BoundedHttp
 from tests.answering import Service, answering
 from tests.conftest import ADMIN_TOKEN, Images, StartGateway
+from tests.limits import LIMIT
 from tests.processes import gateway_process
 from tests.waiting import until, until_listening_to_changes
 
@@ -124,6 +125,6 @@ async def test_a_purge_whose_gateway_is_killed_while_it_sends_is_sent_by_another
         worker = PurgeWorker(
             queue, PurgeIntake(queue, metrics), webhook, metrics, now=lambda: time.time() + 60
         )  # when the lease has ended
-        await asyncio.wait_for(worker.send_batch(), 5)
+        await asyncio.wait_for(worker.send_batch(), LIMIT)
     assert sent(edge) == ["a", "a"]
     assert redis_client.zcard("image:purge:queue") == 0

@@ -51,7 +51,6 @@ async def warm(running: GatewayProcess) -> None:
                 assert len((await answer.json())["data"]["urls"]) == 200
 
 
-@pytest.mark.timeout(120)
 async def test_a_killed_replica_leaves_not_one_url_expired(
     short_lived: Path, images_table: ImagesTable, redis_client: "redis.Redis"
 ) -> None:

@@ -100,7 +100,7 @@ async def test_credentials_of_one_bucket_that_end_leave_the_other_alone(
     async def is_served() -> bool:
         return (await gateway.get("/i/there")).status == 200
 
-    await until(is_served, seconds=10)
+    await until(is_served)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from psycopg2.extensions import make_dsn
 
 from gateway.dev.database import ImagesTable
 from tests.conftest import StartGateway
+from tests.limits import LIMIT
 from tests.processes import run_gateway
 
 RawSettings = dict[str, dict[str, Any]]
@@ -74,7 +75,7 @@ async def test_readyz_is_degraded_while_every_image_that_is_not_cached_is_503(
     gateway = await start_gateway(postgres={"dsn": own_dsn}, access=LINKS)
 
     async def is_told(status: str, postgres: str) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             while True:
                 answer = (await gateway.get("/readyz")).json()
                 if (answer["status"], answer["checks"]["postgres"]) == (status, postgres):

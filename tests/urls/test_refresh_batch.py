@@ -23,6 +23,7 @@ from gateway.redis_store.usage_store import Usage
 from gateway.settings import CosSettings, RedisSettings, StyleSettings
 from gateway.urls.refresh_batch import RefreshBatch
 from gateway.urls.refresh_worker import RefreshWorker
+from tests.limits import LIMIT
 from tests.signed_images import signed_image
 from tests.tier import Clock, Tier, make_tier
 from tests.waiting import until
@@ -261,7 +262,7 @@ async def test_the_task_wakes_when_something_is_due_and_survives_failures(
         tier.clock.now += 3000
         await until(lambda: refresh_worker.report.success_count == 1)
         redis_client.set("image:refresh:queue", "garbage")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             while "redis key removed: key=image:refresh:queue type=string expected=zset" not in caplog.text:
                 await tier.shared.repair_if_needed()
                 await asyncio.sleep(0.01)

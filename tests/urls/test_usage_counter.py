@@ -10,6 +10,7 @@ from gateway.redis_store.client import open_redis
 from gateway.redis_store.usage_store import Usage, UsageStore
 from gateway.settings import RedisSettings
 from gateway.urls.usage_counter import UsageCounter
+from tests.limits import LIMIT
 from tests.stalling import Stalling
 from tests.tier import Clock, Tier
 
@@ -57,7 +58,7 @@ async def test_a_stall_of_redis_counts_no_use_twice(stalling: Stalling, clock: C
                 for name in ("hits", "refreshes")
             ]
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT):
             while counted() != [1200, 3]:
                 await counter.flush()
                 await asyncio.sleep(0.01)
@@ -139,7 +140,7 @@ async def test_a_count_that_is_being_written_is_not_remembered(stalling: Stallin
     await stalling.lose_the_answer_to(counter.flush)
     counter.accessed("a")
     assert await counter.access_count(A) in (1, 4), "without the batch, or with it"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         while (await counter.usage(A)).access_count != 4:
             await counter.flush()
             await asyncio.sleep(0.01)

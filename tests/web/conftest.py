@@ -12,16 +12,19 @@ import pytest
 import pytest_asyncio
 import redis
 from PIL import Image
-from playwright.async_api import Browser, Page, Route, async_playwright
+from playwright.async_api import Browser, Page, Route, async_playwright, expect
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImagesTable
 from tests.conftest import RunningGateway, StartGateway, running_cos, starting_gateways
+from tests.limits import LIMIT
 from tests.web.browser import Site, running_chromium, running_site
 
 # Without retries and memory cache, which would hide faults from the page.
 PASS_ON = {"image_proxy": {"retry_count": 0, "memory_cache": {"max_bytes": 0}}}
+
+expect.set_options(timeout=LIMIT * 1000)  # milliseconds
 
 # All tests and fixtures of this folder share one event loop, so that they can share the connection to the browser.
 on_one_loop = partial(pytest_asyncio.fixture, loop_scope="session")
@@ -122,13 +125,13 @@ class Visit:
         )
         await self.page.goto(address, wait_until="domcontentloaded")
 
-    async def state(self, selector: str, state: str, *, seconds: float = 10) -> None:
+    async def state(self, selector: str, state: str, *, seconds: float = LIMIT) -> None:
         """Wait until the element is in that state."""
         await self.until(
             "([selector, state]) => document.querySelector(selector)?.state === state", [selector, state], seconds
         )
 
-    async def all_loaded(self, count: int, *, seconds: float = 20) -> None:
+    async def all_loaded(self, count: int, *, seconds: float = LIMIT) -> None:
         """Wait until ``count`` elements display their images."""
         await self.until(
             """(count) => [...document.querySelectorAll("smart-image")]
@@ -137,7 +140,7 @@ class Visit:
             seconds,
         )
 
-    async def until(self, expression: str, argument: Any = None, seconds: float = 10) -> None:
+    async def until(self, expression: str, argument: Any = None, seconds: float = LIMIT) -> None:
         """Wait until the JavaScript expression is true; on failure show the events, errors and requests."""
         try:
             await self.page.wait_for_function(expression, arg=argument, timeout=seconds * 1000)

@@ -94,7 +94,7 @@ async def test_an_expired_url_does_not_affect_a_displayed_image_and_is_renewed_f
     ends = await visit.page.evaluate("known.then((answers) => answers.get('b').expires_at)")
     await visit.page.clock.install(time=(ends + 5) * 1000)
     assert await visit.page.evaluate("one.state") == "loaded"
-    await until(lambda: time.time() > ends + 1, seconds=15)
+    await until(lambda: time.time() > ends + 1)
     await visit.page.evaluate("two.scrollIntoView()")
     await visit.state("#two", "loaded")
     assert await visit.types("two") == ["load"]
@@ -205,7 +205,7 @@ async def test_two_hundred_images_survive_a_restart_of_the_gateway_without_a_sta
     before = time.monotonic()
     visit.gateway = await start_gateway(**PASS_ON, server={"port": port})
     visit.asked.clear()
-    await visit.all_loaded(200, seconds=30)
+    await visit.all_loaded(200)
     assert time.monotonic() - before < 25
     assert len(visit.asked) <= 220
     retried: list[Any] = await visit.page.evaluate("log.filter(([, type]) => type === 'error')")

@@ -21,10 +21,7 @@ from gateway.dev.processes import wait_until
 from tests.web.conftest import on_one_loop
 from tests.web.test_looks import AXE
 
-pytestmark = [
-    pytest.mark.xdist_group("dev"),  # dev prefers fixed ports
-    pytest.mark.timeout(120),
-]
+pytestmark = pytest.mark.xdist_group("dev")  # dev prefers fixed ports
 
 PUBLIC = ("sunrise", "badge", "drifting-sun", "vector", "poster-large")
 OF_ALICE = ("dunes", "mountain-lake")

@@ -153,7 +153,7 @@ async def test_a_hanging_load_is_retried_after_the_timeout(visit: Visit, images:
     await visit.open(
         '<smart-image id="one" image-id="a" alt="" width="80" height="60" timeout="500" retry-delay="50"></smart-image>'
     )
-    await visit.state("#one", "loaded", seconds=20)
+    await visit.state("#one", "loaded")
     retries = [event[1]["reason"] for event in await visit.events("one") if event[0] == "retry"]
     assert retries[0] == "timeout"
 

@@ -34,7 +34,7 @@ async def test_a_slow_network_is_no_failure(visit: Visit, images: Images) -> Non
     # The spinner appears after a moment.
     spinner = "getComputedStyle(a.shadowRoot.querySelector('[part=spinner]')).opacity"
     await visit.until(f"() => a.state === 'loading' && {spinner} === '1'")
-    await visit.all_loaded(3, seconds=30)
+    await visit.all_loaded(3)
     assert [await visit.types(name) for name in "abc"] == [["load"]] * 3
     assert len(visit.asked_for("/i/")) == 3
 

@@ -62,7 +62,6 @@ def test_the_package_contains_the_exported_files_and_nothing_else(package: Path)
             assert target.removeprefix("./") in held, name
 
 
-@pytest.mark.timeout(120)
 async def test_a_vue_application_displays_images(visit: Visit, images: Images, png: bytes, built_app: Path) -> None:
     await images.add("a", png)
     await images.add("b", png)

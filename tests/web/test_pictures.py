@@ -6,6 +6,7 @@ import json
 from playwright.async_api import CDPSession
 
 from tests.conftest import Images, RunningGateway, StartGateway, token_for
+from tests.limits import LIMIT
 from tests.web.conftest import Visit
 
 # Only scripts and images of the gateway are allowed: no inline styles, no innerHTML.
@@ -236,7 +237,7 @@ async def test_removed_elements_are_garbage_collected(visit: Visit, images: Imag
         )
         await visit.page.evaluate("box.replaceChildren(); log.length = 0")
         # Each round adds some eight thousand nodes. Requests that are in flight may end first.
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT):
             while (await collected(devtools))["nodes"] > 200:
                 await asyncio.sleep(0.05)
 

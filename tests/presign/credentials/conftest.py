@@ -25,8 +25,8 @@ async def services() -> AsyncIterator[CredentialServices]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[BoundedHttp]:
-    """A client whose requests take at most 1.5 seconds."""
-    async with BoundedHttp(1.5) as http:
+    """A client whose requests take at most 2 seconds."""
+    async with BoundedHttp(2) as http:
         yield http
 
 

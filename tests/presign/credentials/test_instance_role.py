@@ -31,7 +31,7 @@ async def test_a_fault_of_the_service_is_no_credentials(
         began = time.monotonic()
         with pytest.raises(CredentialsUnavailable, match="metadata service"):
             await InstanceRoleSource(http, services.url, role).fetch()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 30
         services.faults.clear()
 
 

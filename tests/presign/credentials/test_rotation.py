@@ -249,7 +249,7 @@ class TestTask:
         source = Scripted(time.time, life=8)
         credentials = RotatingCredentials(source, ["b-1"], Metrics(), random=lambda: 0.0)
         async with background("credentials-test", credentials.keep_fresh()):
-            await until(lambda: len(source.given) == 2 and newest_of(credentials) == source.given[1], seconds=10)
+            await until(lambda: len(source.given) == 2 and newest_of(credentials) == source.given[1])
             assert (credentials.seconds_left or 0) > 4
 
     async def test_a_refusal_of_the_newest_credentials_refreshes_at_once(self) -> None:
