@@ -40,7 +40,7 @@ async def tracing(app: web.Application) -> AsyncIterator[None]:
 
 
 async def explainer(app: web.Application) -> AsyncIterator[None]:
-    """Says why an image is served or not; without ``OBJECT_SOURCE`` this process serves nothing from memory."""
+    """Explains why an image is served or not; without ``OBJECT_SOURCE`` this process has no image in memory."""
     settings, clock, lifetime = app[app_keys.SETTINGS], app[app_keys.CLOCK], app[app_keys.LIFETIME]
     serves = app_keys.OBJECT_SOURCE in app
     steps = Steps(

@@ -18,7 +18,7 @@ def image_address(base: str, row: ImageRow) -> str:
 
 
 def readers(row: ImageRow) -> str:
-    """Return who may see the image: ``everyone``, ``nobody``, or the user id of its owner."""
+    """Return the audience of the image: ``everyone``, ``nobody``, or the user id of its owner."""
     return "everyone" if row.public else row.owner or "nobody"
 
 

@@ -30,7 +30,7 @@ def claim_port(port: int, claims: ExitStack) -> int:
         claims.enter_context(claim)
         if sys.platform == "linux":
             # While it is bound, no outgoing connection gets the port, not even while the gateway restarts. Linux lets a
-            # server listen beside it; other systems do not.
+            # server listen on it all the same; other systems do not.
             claims.enter_context(probe)
         else:
             probe.close()

@@ -126,7 +126,7 @@ class PostgresServer(Server):
 
     @property
     def password(self) -> str:
-        """Password of the only user, from a file beside the data that only its owner can read."""
+        """Password of the only user, from a file next to the data that only its owner can read."""
         return (self.data.resolve().parent / "password").read_text()
 
     @property

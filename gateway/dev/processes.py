@@ -1,4 +1,4 @@
-"""Child processes that end with their parent, and what servers need besides: accounts, ports, folder locks."""
+"""Child processes that end with their parent, and other needs of servers: accounts, ports, folder locks."""
 
 import ctypes
 import fcntl
@@ -28,7 +28,7 @@ _KILL_TIMEOUT = 10.0  # seconds that a killed process may take to end
 
 
 class ServerError(Exception):
-    """A server that cannot be found, started or stopped; the message says what to do."""
+    """A server that cannot be found, started or stopped; the message names the remedy."""
 
 
 @dataclass(frozen=True)

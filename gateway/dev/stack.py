@@ -43,7 +43,7 @@ LINK_LIFETIME = 24 * 3600  # seconds
 
 @dataclass(frozen=True)
 class DevStack:
-    """Settings for the gateway, the COS emulator to run beside it, and the images it serves.
+    """Settings for the gateway, the COS emulator to run with it, and the images it serves.
 
     ``config`` is the file that the settings were read from; the other commands can use it. ``id_list`` is the path for
     the list of all images. ``links`` maps image ids to signed links without scheme and host: one for each private
@@ -108,7 +108,7 @@ def _sections(ports: Mapping[int, int], link_key: str) -> dict[str, Any]:
             "scheme": "http",
             "domain": f"127.0.0.1:{ports[COS_PORT]}",
         },
-        # COS is on this machine: waiting longer would only keep what the gallery breaks broken.
+        # COS is on this machine: a longer wait would only delay the recovery from the faults of the gallery.
         "image_proxy": {"timeout": 5},
         "image_styles": STYLES,
         "image_variants": {"negotiate": "accept"},

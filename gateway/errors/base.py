@@ -52,5 +52,5 @@ class GatewayError(Exception):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Headers that the response must have, besides those of every error."""
+        """Headers that the response must have, in addition to those of every error."""
         return {}

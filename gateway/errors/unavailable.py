@@ -91,6 +91,6 @@ class CredentialsExpired(Unavailable):
 
 
 class NoCredentials(CredentialsExpired):
-    """The source of credentials has none that are valid now; its refresh is under way."""
+    """The source of credentials has none that are valid now; a refresh is running."""
 
     logs_each_request = False

@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 # The outcome of a load: at the first attempt, after retries, failed, or failed with a fallback image.
 LoadResult = Literal["loaded", "recovered", "failed", "fallback"]
-# Where the bytes came from, if the browser tells.
+# The source of the bytes, if the browser reports it.
 BytesSource = Literal["cache", "network", "unknown"]
 # Why an attempt failed.
 FailureKind = Literal[

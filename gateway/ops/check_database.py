@@ -33,8 +33,8 @@ class Catalog(Protocol):
 class Database:
     """Facts about the database apart from the query; both may raise ``CatalogUnavailable``.
 
-    ``hear`` returns after how many seconds a test notification came, None if it did not; it is itself None if the
-    gateway does not listen.
+    ``hear`` returns the seconds until a test notification arrived, None if it did not; it is itself None if the gateway
+    does not listen.
     """
 
     inspect: Callable[[], Awaitable[DatabaseReport]]

@@ -20,7 +20,7 @@ class DebugLog:
         self.until: float | None = None  # Unix seconds; None while it is off
 
     def start(self) -> None:
-        """Switch the level; a second start begins the time anew."""
+        """Switch the level; a second start restarts the time."""
         if self._timer is None:
             self._level_before = logging.getLogger().level
         else:

@@ -33,7 +33,7 @@ _TYPE_ADVICE = "upload the object with a Content-Type of image/*, or fill postgr
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The steps that have files of their own."""
+    """The steps, one module each."""
 
     access: AccessStep
     cache: CacheStep
@@ -74,7 +74,7 @@ class Explainer:
         """Return why a request with ``credentials`` is answered as it is; ``image_id`` must be valid.
 
         ``parameters`` choose a rendition, as those of an address do; without any, those of the link's address do.
-        Raises what is wrong with them.
+        Raises the errors of ``VariantRequests.parse``.
         """
         chosen = self.steps.variants.chosen(parameters, credentials.link)
         explanation = Explanation(image_id, Verdict(500, None, ""))
@@ -115,7 +115,7 @@ class Explainer:
         return self._signer.sign_image(record, rendition)
 
     async def _instead(self, image: SignedImage, asked: AskedOrigin, caller: Caller) -> tuple[SignedImage, AskedOrigin]:
-        """Return what the client gets in place of a rendition that COS does not make: a next format, or the original.
+        """Return the replacement of a rendition that COS does not make: a next format, or the original.
 
         COS's first answer stays for a caller who may not see the original.
         """

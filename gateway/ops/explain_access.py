@@ -1,4 +1,4 @@
-"""Explain step: who asks, and whether they may see the image."""
+"""Explain step: the caller, and whether the caller may see the image."""
 
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -27,7 +27,7 @@ class Credentials:
 
 
 class AccessStep:
-    """Recognizes credentials as a request with them would be, and says why not."""
+    """Authenticates credentials like those of a request, with the reason of a refusal."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class AccessStep:
         self._originals_for_owner = originals_for_owner
 
     def caller_of(self, credentials: Credentials) -> tuple[Caller, Facts]:
-        """Return the caller, and what was recognized."""
+        """Return the caller, and facts about the credentials."""
         if credentials.user is not None:
             return Caller(credentials.user), {"credential": "none: taken to be this user", "user": credentials.user}
         if credentials.token is not None:

@@ -1,4 +1,4 @@
-"""Explain step: which rendition is asked for, and what is known of the others."""
+"""Explain step: the requested rendition, and the state of the others."""
 
 from collections.abc import Mapping
 
@@ -25,9 +25,9 @@ class VariantStep:
         self._shared = shared
 
     def chosen(self, parameters: Mapping[str, str], link: str | None) -> VariantRequest:
-        """Return what ``parameters`` ask for, or without any what the address of ``link`` does.
+        """Return the rendition of ``parameters``, or without any the one of the address of ``link``.
 
-        ``format=auto`` is that of a client without ``Accept``. Raises what ``VariantRequests.parse`` raises.
+        ``format=auto`` is that of a client without ``Accept``. Raises the errors of ``VariantRequests.parse``.
         """
         if not parameters and link is not None:
             try:
@@ -38,7 +38,7 @@ class VariantStep:
         return self._requests.parse(parameters, CIMultiDict())
 
     async def facts(self, image_id: str) -> Facts:
-        """Return each style with its widths and formats, who may see it, and which of its URLs Redis holds."""
+        """Return each style with its widths and formats, its audience, and its URLs in Redis."""
         names = self.renditions.names
         cached: set[str] | None = set()
         if self._shared is not None and names:

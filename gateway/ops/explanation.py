@@ -1,4 +1,4 @@
-"""Why an image is served or not: a verdict, and what was found on the way, as text and as JSON."""
+"""Why an image is served or not: a verdict, and the facts of each step, as text and as JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ Facts = dict[str, Fact]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a client gets: ``status``, with the gateway's error ``code`` (None for an image) and the reason.
+    """The answer to a client: ``status``, with the gateway's error ``code`` (None for an image) and the reason.
 
-    ``is_certain`` is False where a dependency did not tell enough; ``advice`` is empty when nothing is to be done.
+    ``is_certain`` is False if a dependency did not answer enough; ``advice`` is empty if no action is needed.
     """
 
     status: int

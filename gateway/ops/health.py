@@ -40,7 +40,7 @@ class Health:
 
     A probe returns if its dependency answers, and raises otherwise; it may take ``timeout`` seconds. An unexpected
     exception also counts as down, and is logged once until the dependency answers again. The gateway is ready while
-    one of the two stores answers, since it serves from the cache or signs anew; it is not ready while it drains.
+    one of the two stores answers, since it serves from the cache or signs URLs; it is not ready while it drains.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Health:
 
     @property
     def is_draining(self) -> bool:
-        """Whether the gateway finishes what is in flight and stops."""
+        """Whether the gateway finishes the requests in flight and stops."""
         return self._draining
 
     def drain(self) -> None:

@@ -45,6 +45,6 @@ async def release_free_memory(interval: float = _RELEASE_INTERVAL) -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     while trim is not None:
         await asyncio.sleep(interval)
-        # In a thread, without the interpreter's lock. But glibc locks the heap: what is larger than Python's own small
-        # blocks waits to be allocated, 30 ms while 160 MB are returned.
+        # In a thread, without the interpreter's lock. But glibc locks the heap: allocations larger than Python's own
+        # small blocks wait, for 30 ms while 160 MB are returned.
         await asyncio.to_thread(trim, 0)

@@ -33,7 +33,7 @@ class TriggerWatch:
         while True:
             try:
                 await self.look()
-            except Exception:  # otherwise nobody would look again
+            except Exception:  # otherwise the checks would end
                 self._background_errors.inc()
                 logger.exception("looking for the change trigger failed")
             await asyncio.sleep(self._interval)

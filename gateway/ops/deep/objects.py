@@ -46,7 +46,7 @@ async def conditional_ranges(subject: Subject) -> AsyncIterator[Result]:
 
 
 async def whole_object(subject: Subject) -> AsyncIterator[Result]:
-    """Probe 8: every byte, and what the header says of them."""
+    """Probe 8: every byte, and the header fields that describe them."""
     url, send = subject.signer.url(subject.image), subject.session.send
     reply = await send(url)
     note = f", {reply.received} bytes"

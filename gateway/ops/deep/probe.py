@@ -10,7 +10,7 @@ from gateway.presign.probe_signer import ProbeSigner
 
 
 class Verdict(enum.StrEnum):
-    """What an answer means for the gateway."""
+    """The meaning of an answer for the gateway."""
 
     OK = "ok"
     FAIL = "fail"
@@ -33,7 +33,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is probed: ``image`` is a row's; the keys are of objects in its bucket."""
+    """The subject of the probes: ``image`` is from a row; the keys are of objects in its bucket."""
 
     image: ImageRecord
     session: DeepSession
