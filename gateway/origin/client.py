@@ -50,8 +50,8 @@ class OriginClient:
     Retries (connection lost or refused, 5xx, 503 SlowDown) happen before the first byte only, with exponential backoff
     and full jitter or after the pause that COS asks for, within a budget. The first byte must come within ``timeout``
     seconds of the first attempt; after that, each pause in a body may last as long. A bucket of which ten objects fail
-    in a row gets one request a second; requests that process images have a breaker of their own, since COS may serve
-    what it cannot process. ``buckets`` keep their own label in the metric of errors, however many others fail.
+    in a row gets one request a second; requests that process images have another breaker, since COS may serve
+    images that it cannot process. ``buckets`` keep their own label in the metric of errors, even if many others fail.
     ``waiting`` limits the requests that wait for a bucket; None: no limit. ``credentials_refused`` gets the bucket and
     the URL when COS rejects the credentials of a URL. ``first_answers`` holds one answer of each bucket, for
     ``AnswerClock``, which empties it.
@@ -273,8 +273,8 @@ class OriginRequest(aiohttp.ClientRequest):
 async def send_once(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
     """Send ``request`` one time; raises ``ConnectionLost`` in place of the exceptions that aiohttp retries.
 
-    aiohttp repeats GET and HEAD when a connection is lost, uncounted and beside the retry budget. It does so for two
-    exceptions, so they must not reach it.
+    aiohttp repeats GET and HEAD when a connection is lost, without the counters and the retry budget. It does so for
+    two exceptions, so they must not reach it.
     """
     try:
         return await handler(request)

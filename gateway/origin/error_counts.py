@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 from typing import Final
 
-_MOST_BUCKETS: Final = 50  # with a label of their own; rows may name any number of buckets
+_MOST_BUCKETS: Final = 50  # with their own label; rows may name any number of buckets
 _DOCUMENTED_CODES: Final = frozenset(
     {
         "AccessDenied",
@@ -45,7 +45,7 @@ class OriginErrorCounts:
     """Counts requests and errors by bucket (``buckets`` and the first 50 others) and by documented code; else "other".
 
     ``count`` is called with the values of the labels of an error, ``count_request`` with that of a request. ``buckets``
-    are those with a label of their own.
+    are those with their own label.
     """
 
     def __init__(

@@ -43,7 +43,7 @@ class _Failed:
 class FailedObjects:
     """COS's last error for each object, for at most 4096 objects.
 
-    An object that is gone, blocked or too large is not requested again for 3 s. Any other failure may pass, so the
+    An object that is missing, blocked or too large is not requested again for 3 s. Any other failure may pass, so the
     first one is not held; an object that fails again is not requested for 1 s, then 2 s, then 4 s each time.
 
     ``by_object`` is empty while COS is well: callers look there first, so that a request that succeeds costs no call.

@@ -16,7 +16,7 @@ from gateway.presign.signed_image import PresignedUrl
 _TIMEOUT: Final = 2.0  # seconds
 _LONGEST_ANSWER: Final = 16 * 1024  # bytes
 _COLOR = re.compile(r"0x([0-9a-fA-F]{6})")
-# COS has answered: the image is gone, or it cannot process it. It need not be asked again.
+# Final answers of COS: the object is missing, or cannot be processed. The request is not repeated.
 _FINAL: Final = (ImageNotFound, ImageTooLarge, OriginRejected)
 
 
@@ -28,7 +28,7 @@ class ImageProbe:
         self._sign = sign
 
     async def describe(self, record: ImageRecord) -> ImageDescription | None:
-        """Return what COS says, with None for what it cannot say; None if it does not answer within 2 s."""
+        """Return COS's description, with None for unknown values; None if it does not answer within 2 s."""
         try:
             async with asyncio.timeout(_TIMEOUT):
                 info, average = await asyncio.gather(

@@ -36,7 +36,7 @@ class ObjectCache:
     """Evicts the least recently used entries, bytes apart from metadata.
 
     An answer of COS counts from the time of its request: it replaces no answer to a later request, and an image that
-    has changed since does not use it, whichever image of the same object sent the request.
+    has changed since does not use it, even if another image of the same object sent the request.
 
     The cache checks no access: that is done for every request before it looks here.
     """
@@ -127,7 +127,7 @@ class ObjectCache:
             entry.requested_at = max(entry.requested_at, requested_at)
 
     def discard(self, object_id: ObjectId) -> None:
-        """Remove the entry of an object that is gone, or has become another."""
+        """Remove the entry of an object that was deleted or replaced."""
         if self._entries.pop(object_id, None) is not None:
             self._bytes -= self._with_body.pop(object_id, 0)
 

@@ -138,7 +138,7 @@ class ObjectBody:
         self._response.suit(has_unsent=has_unsent, is_blocked=is_blocked)
 
     async def rest(self, position: int) -> Self:
-        """Return a body of the bytes from ``position`` on, over a connection of its own; raises ``BodyLost``."""
+        """Return a body of the bytes from ``position`` on, over a new connection; raises ``BodyLost``."""
         rest = copy.copy(self)
         rest._received = position  # noqa: SLF001 - its own class
         rest._resumption = Resumption(self._access.resumption, position)  # noqa: SLF001
@@ -193,7 +193,7 @@ class ObjectBody:
             raise
 
     async def _renew(self, refusal: PresignedUrlRefused) -> SignedImage:
-        """Return the image on a new URL; raises ``ObjectMoved`` if its row is gone.
+        """Return the image on a new URL; raises ``ObjectMoved`` if its row was deleted.
 
         Requests for other rows of the same object may share the transfer: each looks up its own row again.
         """

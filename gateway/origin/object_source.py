@@ -41,7 +41,7 @@ class ObjectSource:
     """Keeps one origin transfer for all requests of an object, and none while its bytes in memory are fresh.
 
     Bodies that ``memory`` accepts are kept whole while they arrive and stored there at their end. Together they hold
-    at most ``memory_cache.max_bytes``: ``reserved_bytes`` is what the transfers under way may still come to hold.
+    at most ``memory_cache.max_bytes``: ``reserved_bytes`` are the bytes that running transfers may still add.
     """
 
     def __init__(
@@ -104,9 +104,9 @@ class ObjectSource:
         return await self._heads.run(key, lambda: self._head(image))
 
     async def whole(self, image: SignedImage, conditions: Mapping[str, str]) -> Reader:
-        """Return a reader of the whole object, which the caller closes: of the transfer under way, or of a new one.
+        """Return a reader of the whole object, which the caller closes: of the running transfer, or of a new one.
 
-        ``conditions`` may make COS answer 304 instead. Raises what ``ObjectBody.open`` raises.
+        ``conditions`` may make COS answer 304 instead. Raises the errors of ``ObjectBody.open``.
         """
         key = (image.object_id, tuple(conditions.items()) if conditions else ())
         memory = self.memory
@@ -131,7 +131,7 @@ class ObjectSource:
     async def revalidate(self, image: SignedImage, stale: Entry) -> Revalidation:
         """Ask COS whether the object is still the version of ``stale``, an entry with bytes.
 
-        Raises what ``ObjectBody.open`` raises; if COS failed, only once the bytes are a day old.
+        Raises the errors of ``ObjectBody.open``; if COS failed, only once the bytes are a day old.
         """
         try:
             reader = await self.whole(image, {"If-None-Match": stale.metadata.etag or ""})
@@ -149,7 +149,7 @@ class ObjectSource:
         return Revalidation(reader, None, reader.renewed)
 
     async def part(self, image: SignedImage, byte_range: str, conditions: Mapping[str, str]) -> ObjectBody:
-        """Return one range of the object, on a transfer of its own that the caller closes."""
+        """Return one range of the object, on a separate transfer that the caller closes."""
         requested_at = self.memory.now()
         body = ObjectBody(self._access, image)
         await body.open({**conditions, "Range": byte_range})
@@ -187,7 +187,7 @@ class ObjectSource:
         self._beginnings -= most
 
     def finished(self, transfer: SharedTransfer) -> None:
-        """Release what was reserved for the transfer, and store its body if it was kept whole."""
+        """Release the bytes reserved for the transfer, and store its body if it was kept whole."""
         self.reserved_bytes -= transfer.reserved
         if self._transfers.get(transfer.key) is transfer:
             del self._transfers[transfer.key]

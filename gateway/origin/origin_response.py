@@ -1,4 +1,4 @@
-"""An open response of COS, reduced to what the gateway needs of it."""
+"""An open response of COS, reduced to the parts that the gateway needs."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ _CRC64: Final = istr("x-cos-hash-crc64ecma")
 
 
 class ObjectMetadata(NamedTuple):
-    """Metadata of one version of an object, whichever bytes of it were requested; None where COS sent none.
+    """Metadata of one version of an object, the same for a part and the whole; None for values that COS did not send.
 
     ``size`` in bytes is None for a body that comes in chunks and is not over yet.
     """
@@ -54,7 +54,7 @@ class ObjectMetadata(NamedTuple):
         return self.etag is not None and self.etag == other.etag and self.size == other.size
 
     def confirm(self, kept: "ObjectMetadata") -> bool:
-        """Return whether a 304 with this metadata says that the object still is as in ``kept``.
+        """Return whether a 304 with this metadata confirms that the object is the one of ``kept``.
 
         COS's entity tag is of the bytes: it stays the same where only the type was changed.
         """
@@ -62,7 +62,7 @@ class ObjectMetadata(NamedTuple):
 
     @property
     def strong_etag(self) -> str | None:
-        """The entity tag if it tells bytes apart (RFC 9110 section 8.8.1), else None."""
+        """The entity tag if it is strong (RFC 9110 section 8.8.1), else None."""
         return self.etag if self.etag is not None and self.etag.startswith('"') else None
 
 
@@ -83,11 +83,11 @@ class OriginResponse:
     """An open response: ``status`` is 200, 206 or 304.
 
     ``length`` is that of its body in bytes and ``crc64`` that of the whole object; None where COS sent none.
-    ``content_range`` is None unless it is a 206. ``shared_timeout`` bounds each wait for the next bytes, and waits that
-    last as long together must bring 1 KiB a second: else a byte now and then would hold a connection for ever.
+    ``content_range`` is None unless it is a 206. ``shared_timeout`` bounds each wait for the next bytes, and waits of
+    this total length must bring 1 KiB a second: otherwise single bytes would hold a connection without end.
 
-    Raises ``OriginUnavailable`` for a response whose end cannot be told from a lost connection, or whose range does not
-    match its length: better no image than half of one.
+    Raises ``OriginUnavailable`` for a response whose end cannot be distinguished from a lost connection, or whose range
+    does not match its length: no image is better than half of one.
     """
 
     __slots__ = (
@@ -133,7 +133,7 @@ class OriginResponse:
     def ignore_checksum(self) -> None:
         """Drop ``crc64``, which may be of other bytes: COS may repeat the original's on a processed image.
 
-        Raises ``OriginUnavailable`` when nothing else tells the end of the body.
+        Raises ``OriginUnavailable`` if the end of the body is then unknown.
         """
         self.crc64 = None
         self._require_framing()
@@ -143,7 +143,7 @@ class OriginResponse:
 
         Raises ``BodyLost`` when it breaks off, stalls, or ends short of the announced length, and again on the next
         call; ``BodyTooSlow`` when COS sends less than 1 KiB a second. After a call that was cancelled, the next one
-        goes on: nothing is lost.
+        continues without loss.
         """
         if not self.has_body:
             return b""
@@ -258,7 +258,7 @@ def set_receive(transport: asyncio.Transport, most: int) -> None:
 
 
 def metadata_in(response: aiohttp.ClientResponse) -> ObjectMetadata:
-    """Return what the header of a response, whole or of a part, says of the object."""
+    """Return the metadata of the object in the header of a response, of the whole or of a part."""
     headers = response.headers
     covered = _content_range(headers.get(hdrs.CONTENT_RANGE)) if response.status == 206 else None
     return _metadata(headers, _whole_number(headers.get(hdrs.CONTENT_LENGTH)) if covered is None else covered.size)

@@ -1,4 +1,4 @@
-"""COS's answer to a request that diagnoses: what it says of the object, of the clock and of itself."""
+"""COS's answer to a diagnostic request: metadata of the object, COS's time, and the error."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -14,7 +14,7 @@ from gateway.origin.origin_response import ObjectMetadata, checksum_in, metadata
 class ProbeAnswer:
     """An answer whose body was not read further than its error.
 
-    ``seconds`` passed until its header had come. ``crc64`` is that of the whole object, None without one.
+    ``seconds`` passed until its header had arrived. ``crc64`` is that of the whole object, None without one.
     """
 
     error: CosError

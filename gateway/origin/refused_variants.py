@@ -1,4 +1,4 @@
-"""Variants that COS did not make: for ten minutes it is not asked for them again."""
+"""Variants that COS did not make: they are not requested again for ten minutes."""
 
 import time
 from collections import OrderedDict
@@ -39,7 +39,7 @@ class RefusedVariants:
         self._off_since: dict[tuple[str, str], float] = {}
 
     def holds(self, image: SignedImage) -> bool:
-        """Return whether COS need not be asked for the image's rendition."""
+        """Return whether COS would refuse the image's rendition, so that no request is needed."""
         if image.record.content_type in _UNREADABLE:
             return True
         if not self._refused:

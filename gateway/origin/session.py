@@ -14,7 +14,7 @@ from gateway.origin.origin_response import READ_AHEAD
 from gateway.origin.waiting_limit import WaitingLimit
 from gateway.settings import ImageProxySettings
 
-# How many requests to COS may be under way that no client waits for.
+# The most running requests to COS for which no client waits.
 MOST_UNATTENDED: Final = 32
 _PROBES: Final = 4  # connections for readiness probes and diagnoses
 _CONNECT_TIMEOUT: Final = 5.0  # seconds
@@ -32,7 +32,7 @@ async def open_origin(
     resolver: AbstractResolver | None = None,
     observe: ObserveRequest | None = None,
 ) -> AsyncIterator[OriginClient]:
-    """Open a client on a session of its own; ``max_connections`` serve the requests of clients.
+    """Open a client on a new session; ``max_connections`` serve the requests of clients.
 
     ``buckets`` are the configured ones. ``credentials_refused`` gets the bucket and the URL when COS does not know the
     credentials of a URL. ``resolver`` looks names up; None: the system's resolver. ``observe`` makes the context in

@@ -18,7 +18,7 @@ class SharedTransfer:
 
     The first reader that needs the next piece fetches it, the others wait for it: there is no task, and no pace but the
     readers'. Nothing is read ahead of the fastest reader, so slow readers hold COS back. When a reader leaves while it
-    fetches, the next one goes on; when the last one leaves, the transfer stops. The body is kept whole for readers
+    fetches, the next one continues; when the last one leaves, the transfer stops. The body is kept whole for readers
     that join late, or within a window.
 
     ``requested_at`` is when the transfer was started (monotonic seconds), ``reserved`` the bytes of memory that its

@@ -21,7 +21,7 @@ from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ObjectId, SignedImage
 
 _LARGEST: Final = 2 * 1024 * 1024  # bytes that are read before the first one is sent, if memory keeps less
-_MOST_AT_ONCE: Final = 128 * 1024 * 1024  # bytes that all renditions under way may come to hold
+_MOST_AT_ONCE: Final = 128 * 1024 * 1024  # the most bytes of all running fetches
 _MOST_LARGE: Final = 10_000
 
 
@@ -67,9 +67,9 @@ class VariantSource:
         self._largest = max(largest, _LARGEST)
 
     async def fetch(self, image: SignedImage, stale: Entry | None = None) -> Variant:
-        """Return the rendition from COS; ``stale`` is used if COS says that it is current, or if COS fails.
+        """Return the rendition from COS; ``stale`` is used if COS confirms it, or if COS fails.
 
-        Raises what ``ObjectBody.open`` raises, and ``OriginUnavailable`` if the body is lost.
+        Raises the errors of ``ObjectBody.open``, and ``OriginUnavailable`` if the body is lost.
         """
         # Requests after a change of the image do not share the answer to one before.
         changed_at = self._memory.changed_at(image.record.image_id)
@@ -80,7 +80,7 @@ class VariantSource:
         return await self._fetches.run(key, lambda: self._fetch(image, stale))
 
     async def close(self) -> None:
-        """Stop the fetches under way."""
+        """Stop running fetches."""
         await self._fetches.close()
 
     async def _fetch(self, image: SignedImage, stale: Entry | None) -> Variant:

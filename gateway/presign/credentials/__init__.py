@@ -24,7 +24,7 @@ class Credentials:
 
     @property
     def newest(self) -> Mapping[str, Self]:
-        """Empty: a fixed set is asked for by ``of``."""
+        """Empty: callers get a fixed set from ``of``."""
         return {}
 
     def of(self, bucket: str) -> Self:

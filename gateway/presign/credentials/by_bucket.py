@@ -26,11 +26,11 @@ from gateway.settings import (
 )
 from gateway.tencent_api.bounded_http import BoundedHttp
 
-_FIRST_TIMEOUT: Final = 3.0  # seconds that a start waits for the sources; it then goes on without credentials
+_FIRST_TIMEOUT: Final = 3.0  # seconds that a start waits for the sources; it then continues without credentials
 
 
 class BucketCredentials:
-    """The newest credentials by bucket; a bucket without a source of its own has those of ``default``.
+    """The newest credentials by bucket; a bucket without its own source has those of ``default``.
 
     ``newest`` has those of the configured buckets, to be read without a call; they may have ended.
     """

@@ -15,7 +15,7 @@ _POLL: Final = 1.0  # seconds between two looks at the file
 _MOST_BYTES: Final = 64 * 1024
 _KEYS: Final = frozenset({"secret_id", "secret_key", "token", "expires_at"})
 
-_Version = tuple[int, int, int]  # device and inode tell a replaced file, mtime one that was written in place
+_Version = tuple[int, int, int]  # device and inode change when the file is replaced, mtime when it is written in place
 
 
 class FileSource:

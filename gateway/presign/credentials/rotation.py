@@ -34,8 +34,8 @@ _LEAST_LEFT: Final = 5.0  # seconds; a set that ends sooner is refused
 class RotatingCredentials:
     """Credentials of ``source``, which sign for ``buckets``; ``newest`` is None before it gave any.
 
-    ``now`` is COS's clock in Unix seconds. ``keep_fresh`` is the task that refreshes; ``tried`` is set once the source
-    was asked for the first time. ``refusal_pause``: least seconds between two refreshes that refusals of COS cause.
+    ``now`` is COS's clock in Unix seconds. ``keep_fresh`` is the task that refreshes; ``tried`` is set after the
+    first request to the source. ``refusal_pause``: least seconds between two refreshes that refusals of COS cause.
     ``by_bucket`` gets each new set under the names of the buckets.
     """
 
@@ -123,7 +123,7 @@ class RotatingCredentials:
             self._wanted.set()
 
     async def refresh(self) -> bool:
-        """Fetch the credentials now, or wait for the fetch that is under way; return whether the source gave any."""
+        """Fetch the credentials now, or wait for the running fetch; return whether the source gave any."""
         if self._refreshing.locked():
             async with self._refreshing:
                 return self._failures == 0
@@ -148,7 +148,7 @@ class RotatingCredentials:
             await self._until_due(self.pause())
 
     async def _until_due(self, pause: float | None) -> None:
-        """Wait for ``pause`` seconds by COS's clock (None: for ever), or until a refusal allows a refresh."""
+        """Wait for ``pause`` seconds by COS's clock (None: no limit), or until a refusal allows a refresh."""
         due = None if pause is None else self._now() + pause
         while due is None or self._now() < due:
             with suppress(TimeoutError):

@@ -16,7 +16,7 @@ from gateway.tencent_api.client import TencentApi
 from gateway.tencent_api.signature import ApiKey
 
 _VERSION: Final = "2018-08-13"
-_REGION: Final = "ap-guangzhou"  # Tencent's SDK also asks there, wherever the role is used
+_REGION: Final = "ap-guangzhou"  # as in Tencent's SDK, for roles of all regions
 _TKE_SESSION: Final = "image-gateway"
 _TKE_DURATION: Final = 7200  # seconds
 _MOST_BYTES: Final = 64 * 1024  # of a pod's token
