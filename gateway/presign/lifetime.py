@@ -1,4 +1,4 @@
-"""The life of a presigned URL: until when it is handed out, and when it is renewed."""
+"""The life of a presigned URL: until when it is used, and when it is renewed."""
 
 import math
 import random
@@ -17,7 +17,7 @@ _HOTTEST = 16  # a URL used 2**16 times or more counts as equally hot
 class Lifetime:
     """Durations in seconds.
 
-    A URL is signed for ``ttl``. It is handed out only while at least ``min_remaining`` of it is left, a margin
+    A URL is signed for ``ttl``. It is used only while at least ``min_remaining`` of it is left, a margin
     for the transfer and for clocks that differ. It is due for renewal ``threshold`` before its end. Where a token ends
     a URL sooner, both shrink in proportion to its life; the margin stays above the difference of clocks.
     """
@@ -32,7 +32,7 @@ class Lifetime:
         self.ttl, self.min_remaining, self.threshold = ttl, min_remaining, threshold
 
     def margin(self, presigned: PresignedUrl) -> int:
-        """Return the seconds of validity that the URL must have left to be handed out."""
+        """Return the seconds of validity that the URL must have left to be used."""
         life = presigned.expires_at - presigned.signed_at
         if life >= self.ttl:
             return self.min_remaining
@@ -41,18 +41,18 @@ class Lifetime:
     def lease(self, lease: float, token_life: float | None) -> float:
         """Return for how long a worker claims renewals: ``lease``, or less with tokens of ``token_life`` seconds.
 
-        What a dead worker had claimed is then due again long before its URLs end.
+        The claims of a dead worker are then due again long before the URLs end.
         """
         if token_life is None or token_life >= self.ttl:
             return lease
         return min(lease, max(1.0, self._threshold(token_life) / 3))
 
     def usable_for(self, presigned: PresignedUrl, now: float) -> float:
-        """Return the seconds for which the URL may still be handed out; zero or less: no more."""
+        """Return the seconds for which the URL may still be used; zero or less: it has ended."""
         return presigned.expires_at - self.margin(presigned) - now
 
     def is_usable(self, presigned: PresignedUrl, now: float) -> bool:
-        """Return whether the URL may be handed out at ``now`` (Unix seconds).
+        """Return whether the URL may be used at ``now`` (Unix seconds).
 
         A clock that ran ahead made a URL whose signature has not begun: COS refuses it.
         """

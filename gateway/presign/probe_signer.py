@@ -1,4 +1,4 @@
-"""Signs URLs that a gateway never hands out, to prove how COS answers them."""
+"""Signs URLs for the probes of ``check --deep``, which a gateway never uses for images."""
 
 import time
 from collections.abc import Callable, Mapping

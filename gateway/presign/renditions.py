@@ -1,4 +1,4 @@
-"""Renditions: every result of image processing that may be asked for, by name, with COS's rule for each.
+"""Renditions: every result of image processing that may be requested, by name, with COS's rule for each.
 
 The table is an allow-list, made from the configuration. No text of a client reaches a rule: a request chooses a
 name, and the rule of that name is signed. A fixed style is named as itself (``thumb``), a variant by style, width and
@@ -51,8 +51,8 @@ class _Sized:
 class Renditions:
     """The renditions of the configured styles.
 
-    ``negotiates``: ``format=auto`` is allowed. ``originals_for_owner``: who is not the owner of an image gets no more
-    of it than its renditions.
+    ``negotiates``: ``format=auto`` is allowed. ``originals_for_owner``: callers other than the owner of an image get
+    only its renditions.
     """
 
     def __init__(self, styles: Mapping[str, str | StyleSettings], defaults: VariantSettings | None = None) -> None:
@@ -120,7 +120,7 @@ class Renditions:
         return rendition.revision if rendition is not None else 0
 
     def is_public(self, name: str) -> bool:
-        """Return whether everybody may see the rendition, whichever image it is of; False for an unknown name."""
+        """Return whether everybody may see the rendition of every image; False for an unknown name."""
         rendition = self._by_name.get(name)
         return rendition is not None and rendition.public
 

@@ -18,7 +18,7 @@ shared_second: Final = lru_cache(maxsize=4096)(int)
 
 
 class ImageVariant(NamedTuple):
-    """An image, or with the name of a ``rendition`` what COS makes of it; each has a URL of its own."""
+    """An image, or its rendition with the name ``rendition``; each has its own URL."""
 
     image_id: str
     rendition: str | None = None

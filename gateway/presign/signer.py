@@ -33,7 +33,7 @@ _IGNORE_ERRORS: Final = "/ignore-error/1"
 _UNRESERVED: Final = "-_.~"
 _NEEDS_NO_ENCODING: Final = re.compile(r"[A-Za-z0-9/_.~-]+")
 _NO_PARAMETERS: Mapping[str, str] = {}
-_END_SPREAD: Final = 4  # a quarter: of what is left of a token's life, over which the ends of its URLs are spread
+_END_SPREAD: Final = 4  # the ends of URLs are spread over this part, a quarter, of the remaining life of a token
 _NOT_SPREAD: Final = 10  # seconds at the end of a token in which its URLs end with it: their margin leaves little
 # The parameters of a URL that are its ``Authorization``.
 _OF_CREDENTIALS: Final = re.compile(
@@ -46,8 +46,8 @@ class Signer:
     """Signs URLs, with the signing time rounded to ``window`` seconds.
 
     Within a window, every replica with the same credentials, and every restart, makes the same URL of an image, so that
-    browsers and CDNs hit their caches even when Redis is gone. Where a window starts is spread by key: they do not all
-    change at once. No URL outlives its token, and the URLs of one token end at different times, spread by key.
+    browsers and CDNs hit their caches even without Redis. The starts of windows are spread by key, so that not all
+    URLs change at once. No URL outlives its token, and the URLs of one token end at different times, spread by key.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Signer:
         self, record: ImageRecord, rendition: str | None = None, *, read_at: int = 0, fresh: bool = False
     ) -> SignedImage:
         """Return the record with its URL for GET; ``read_at`` is the time of reading the row, in Unix seconds."""
-        if rendition is None:  # most images: no more calls
+        if rendition is None:  # most images: no further calls
             named = None
             public = record.public and not self._renditions.originals_for_owner
         else:
@@ -166,13 +166,13 @@ class Signer:
     def _window_start(self, record: ImageRecord, now: int, token_end: int | None) -> int:
         window = self._window
         if token_end is not None:
-            # Halved until it is a tenth of what is left: most replicas with this token agree, and the URL lives.
+            # Halved until it is a tenth of the remaining life: most replicas with this token agree, and the URL lives.
             while window > 1 and window * 10 > token_end - now:
                 window //= 2
         return now - (now - _spread(record)) % window
 
     def _end(self, record: ImageRecord, signed_at: int, token_end: int | None) -> int:
-        """Return when a URL ends: after ``ttl``, or in the last quarter of what is left of the token's life.
+        """Return when a URL ends: after ``ttl``, or in the last quarter of the remaining life of the token.
 
         A million URLs of one token would otherwise end, and be signed again, in the same second.
         """

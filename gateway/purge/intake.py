@@ -9,7 +9,7 @@ from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.purge_queue import PurgeQueue
 
 # Seconds from a change to its purge. By then every replica has dropped the image, so that the edge does not fetch the
-# old one again; and each has queued the purge, so that it is sent once.
+# old one again; and each has queued the purge, so it is sent once.
 _SETTLE: Final = 1.0
 _MOST_KEPT: Final = 100_000
 
@@ -43,7 +43,7 @@ class PurgeIntake:
             return  # the guard logs the outage; the worker flushes when it is over
 
     async def flush(self) -> None:
-        """Queue what is kept. Raises ``CacheUnavailable``."""
+        """Queue the kept purges. Raises ``CacheUnavailable``."""
         if not self._kept:
             return
         image_ids = list(self._kept)

@@ -49,7 +49,7 @@ class PurgeWorker:
             metrics.purges.labels(result=result)  # start at 0, so that rate() sees the first increase
 
     async def run(self) -> None:
-        """Send until cancelled. A failure is logged, and the worker goes on after a pause."""
+        """Send until cancelled. A failure is logged, and the worker continues after a pause."""
         while True:
             await asyncio.sleep(await self._step())
 
@@ -76,7 +76,7 @@ class PurgeWorker:
     async def send_batch(self) -> float:
         """Send the next batch, if one is due; return after how many seconds to look again.
 
-        Raises ``CacheUnavailable``; the lease then returns what was claimed.
+        Raises ``CacheUnavailable``; the claims are then free at the end of their lease.
         """
         await self._intake.flush()
         next_due, now = await self._queue.next_due(), self._now()

@@ -30,10 +30,10 @@ async def open_redis(settings: RedisSettings, observe: ObserveCommand | None = N
     """Open a client with a bounded number of connections, which are made when first needed.
 
     ``redis://``, ``rediss://`` and ``unix://`` as redis-py reads them; ``redis+sentinel://host:port,host:port/name/db``
-    follows the master that Sentinel lists as ``name``; ``redis+cluster://host:port,host:port`` learns the rest of the
-    cluster from whichever node answers. ``rediss+…`` is the same over TLS, with ``?ssl_ca_certs=FILE`` for a private
-    authority. A password stands before the hosts. The settings have checked the URL.
-    ``observe`` makes the context of each command.
+    follows the master that Sentinel lists as ``name``; ``redis+cluster://host:port,host:port`` gets the other nodes of
+    the cluster from the first one that answers. ``rediss+…`` is the same over TLS, with ``?ssl_ca_certs=FILE`` for a
+    private authority. A password precedes the hosts. The settings have checked the URL. ``observe`` makes the context
+    of each command.
     """
     url = settings.url.get_secret_value()
     options: dict[str, Any] = {

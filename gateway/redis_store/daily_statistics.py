@@ -17,7 +17,7 @@ _MOST_DIGITS = 18  # of a count that Redis can add to
 
 # KEYS[1] the counts of a day, KEYS[2] the number of the last batch that this writer added to them; ARGV[1] the number
 # of the batch, ARGV[2] for how many seconds both are kept, ARGV[3] lines of name and number.
-# A batch sent again, because no answer to it came, adds nothing. What cannot be added to begins anew.
+# A batch sent again, because no answer to it came, adds nothing. A value of another type is replaced.
 _ADD = """
 if (tonumber(redis.call('GET', KEYS[2])) or 0) >= tonumber(ARGV[1]) then
     return 0
@@ -114,7 +114,7 @@ class DailyStatistics:
         self._watched[name] = (total, total())
 
     async def flush(self) -> None:
-        """Write what was gathered; raises ``CacheUnavailable`` and keeps it."""
+        """Write the gathered statistics; raises ``CacheUnavailable`` and keeps them."""
         self._count_watched()  # first, so that an outage over midnight leaves each day its own
         await self._write_unconfirmed()
         gathered, self._gathered, self._current_until = self._gathered, {}, 0.0
@@ -134,7 +134,7 @@ class DailyStatistics:
         await self._write_unconfirmed()
 
     async def _write_unconfirmed(self) -> None:
-        """Write the batch under way, if there is one. A script for each key: in a Cluster their slots differ."""
+        """Write the unconfirmed batch, if there is one. A script for each key: in a Cluster their slots differ."""
         if (batch := self._unconfirmed) is None:
             return
         life = (self.retention_days + 1) * _DAY

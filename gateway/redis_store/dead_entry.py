@@ -26,7 +26,7 @@ class DeadEntry(Generic[T]):
 
     @staticmethod
     def decode(item: T, text: bytes) -> "DeadEntry[T]":
-        """Return the entry that ``encode`` wrote; anything else becomes an entry that says so."""
+        """Return the entry that ``encode`` wrote; any other text becomes an entry with that reason."""
         try:
             entry = json.loads(text)
             return DeadEntry(

@@ -7,7 +7,7 @@ from typing import Final
 # KEYS: the entries, and after them, outside of a Redis Cluster, the indexes ``used`` and ``expiry``, the refresh queue
 # and its attempts. ARGV[1] the number of entries, ARGV[2] the latest end that a URL signed by now can have, ARGV[3]
 # now, ARGV[4] for how many seconds the indexes are kept. Then for each entry: its value, the tombstone its writer found
-# before it read the row or "", for how many seconds it may be handed out, the word of the variant, and when its renewal
+# before it read the row or "", for how many seconds it may be used, the word of the variant, and when its renewal
 # is due or "". Returns for each entry 1 if it was kept, else 0.
 #
 # A URL is never replaced by one that ends earlier, also if another replica signed it: two replicas may write in any

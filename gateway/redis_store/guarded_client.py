@@ -58,7 +58,7 @@ class GuardedRedis:
         return self._prefix + ":".join(parts)
 
     def marker(self, key: str, name: str) -> str:
-        """Return a key that a script may use beside ``key``, also in a Cluster.
+        """Return a key that a script may use together with ``key``, also in a Cluster.
 
         Its hash tag is the whole of ``key``, so that both are in one slot (Redis Cluster specification, hash tags).
         Where the prefix has a hash tag, that one counts for both.

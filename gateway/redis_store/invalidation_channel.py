@@ -63,7 +63,7 @@ class InvalidationChannel:
     ) -> None:
         """Handle messages until the connection fails; raises ``TimeoutError`` when Redis does not answer a ping.
 
-        The client reconnects by itself; each time Redis confirms the subscription again.
+        The client reconnects automatically; each time Redis confirms the subscription again.
         """
         is_pinged = False
         while True:

@@ -2,7 +2,8 @@
 
 The score of an item in ``<name>:queue`` is when it is due. The items that a dead worker claimed come due again when its
 lease ends; every other operation is idempotent. Each script touches one key only: in a Cluster the slots of the keys
-differ. What an item is, and how it is written, is the queue's codec; the queues of renewals and purges differ in that.
+differ. The codec of a queue defines its items and their encoding: the queues of renewals and purges have different
+ones.
 """
 
 import math

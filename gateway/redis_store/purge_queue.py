@@ -1,6 +1,6 @@
 """The queue of purges in Redis: the id of a changed image is due when its purge should be sent.
 
-Every replica hears of a change, and each queues it: an id that waits keeps its time, so the change is sent once.
+Every replica is notified of a change and queues it: an id that waits keeps its time, so the purge is sent once.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _LONGEST_WAIT: Final = 600.0  # seconds; a later time was written by another pro
 
 # KEYS[1] the queue; ARGV[1] when the purges are due, ARGV[2] how many may be queued, then the words. A word that is
 # queued for later, under a lease or after a failure, comes due earlier: its image has changed again. One that is queued
-# for earlier keeps its time. Returns the number of words that found no room.
+# for earlier keeps its time. Returns the number of words that were dropped.
 _ENQUEUE = """
 local due, most = tonumber(ARGV[1]), tonumber(ARGV[2])
 local queued, dropped = redis.call('ZCARD', KEYS[1]), 0

@@ -51,7 +51,7 @@ class Lifetime(Protocol):
         ...
 
     def margin(self, presigned: PresignedUrl) -> int:
-        """Return the seconds of validity that the URL must have left to be handed out."""
+        """Return the seconds of validity that the URL must have left to be used."""
         ...
 
 
@@ -82,7 +82,7 @@ class UrlEntries:
         self._tombstone_ttl = tombstone_ttl
 
     async def get_many(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
-        """Return what is cached for each of ``variants``; garbage is removed, so that an entry can follow."""
+        """Return the cached entries of ``variants``; an unreadable value is removed, to be replaced by an entry."""
         async with self._guard.bounded():
             found: dict[ImageVariant, Found] = {}
             answers = await self._read(variants)
@@ -110,7 +110,7 @@ class UrlEntries:
         index_keys: Sequence[str] = (),
         index_life: int = 0,
     ) -> dict[ImageVariant, bool]:
-        """Keep each image for as long as its URL may be handed out, unless the entry there is good and ends later.
+        """Keep each image for as long as its URL may be used, unless the entry there is good and ends later.
 
         Each comes with the tombstone found before its row was read: an image dropped since is not kept. Returns for
         each whether it was kept.
@@ -141,7 +141,7 @@ class UrlEntries:
         return {_variant_of(image): bool(done) for (image, _), done in zip(entries, kept, strict=True)}
 
     async def drop(self, variants: Sequence[ImageVariant]) -> None:
-        """Replace each entry by a tombstone, so that a write under way cannot restore it."""
+        """Replace each entry by a tombstone, so that a concurrent write cannot restore it."""
         tombstone = b"-" + secrets.token_hex(8).encode()
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)

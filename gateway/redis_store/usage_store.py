@@ -121,7 +121,7 @@ class UsageStore:
     async def write(self, batch: UsageBatch) -> None:
         """Add the batch once, however often it is written after lost answers, within a day.
 
-        Each set has a script of its own: in a Cluster their slots differ.
+        Each set has its own script: in a Cluster their slots differ.
         """
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)

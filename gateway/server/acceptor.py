@@ -1,4 +1,4 @@
-"""Accept connections, no more than the process has file descriptors for."""
+"""Accept connections, at most as many as the file descriptors of the process allow."""
 
 import asyncio
 import errno

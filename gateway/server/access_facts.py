@@ -63,7 +63,7 @@ def _bytes_of(request: web.BaseRequest, response: web.StreamResponse | None, out
         return 0
     if isinstance(response, PreparedResponse):
         return response.body_length
-    # Chunks have no length; aiohttp's count of what was written includes the header.
+    # A chunked body has no length; aiohttp's count of written bytes includes the header.
     return response.content_length if response.content_length is not None else request.writer.output_size
 
 

@@ -75,7 +75,7 @@ class Dispatch:
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Give the request an id, handle it, map errors to responses, stamp the response, and count the outcome."""
         context = RequestContext(request.headers.get(_REQUEST_ID))
-        current_request_id.set(context.request_id)  # aiohttp runs each request in a task of its own
+        current_request_id.set(context.request_id)  # aiohttp runs each request in its own task
         in_flight = self._in_flight
         in_flight.started = number = in_flight.started + 1
         in_flight.transports[number] = request.transport
@@ -141,7 +141,7 @@ class Dispatch:
 
 
 def _close_after_response(request: web.BaseRequest) -> None:
-    """Answer as if the client had sent ``Connection: close``: streamed and prepared responses obey it alike."""
+    """Answer as if the client had sent ``Connection: close``: streamed and prepared responses both obey it."""
     request._message = request._message._replace(should_close=True)  # noqa: SLF001 - there is no response yet
 
 

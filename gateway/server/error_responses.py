@@ -33,7 +33,7 @@ CLIENT_DISCONNECTED: Final = "499"
 # The addresses of images themselves, as the dispatch and the router name them.
 _IMAGE_ROUTES: Final = frozenset({"short", "proxy"})
 
-# Statuses whose reason the client does not learn.
+# Statuses whose reason the client does not get.
 _REFUSALS: Final = frozenset({401, 403, 404})
 
 ExpectedError = GatewayError | ClientLeft | RelayAborted | web.HTTPException | web.RequestPayloadError
