@@ -55,8 +55,8 @@ async def listening(
 
     The public port is that of the ``inherited`` sockets, or ``server.host`` and ``server.port`` without any; the same
     holds for the admin port.
-    Setting ``force_stop`` ends the drain at once. Raises ``CannotListen``, ``PurePythonParser``, and whatever the
-    components raise when they are opened.
+    Setting ``force_stop`` ends the drain at once. Raises ``CannotListen``, ``PurePythonParser``, and the errors
+    of components that do not open.
     """
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         raise PurePythonParser("aiohttp was installed without its C extensions; install it from a wheel")

@@ -35,7 +35,7 @@ class SlowClients:
 
     A timeout per write would require the whole chunk in time. TCP_USER_TIMEOUT (tcp(7)) would require a window update
     in time, and a slow reader sends one only after it has read half of its buffer. So one timer compares the progress
-    of all connections every ``seconds``. Systems other than Linux do not report progress; there, nobody is reset.
+    of all connections every ``seconds``. Systems other than Linux do not report progress; there, no client is reset.
     """
 
     def __init__(self, seconds: float) -> None:

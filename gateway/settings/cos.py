@@ -112,7 +112,7 @@ class CosSettings(Section):
 
     @property
     def own_sources(self) -> Mapping[str, CredentialsSettings]:
-        """The sources of the buckets that have one of their own."""
+        """The sources of the buckets that have their own."""
         return {
             name: self.with_keys(bucket.credentials)
             for name, bucket in self.buckets.items()

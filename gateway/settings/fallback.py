@@ -1,4 +1,4 @@
-"""The picture that stands in for an image in error responses."""
+"""The picture that replaces an image in error responses."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ ErrorStatus = Annotated[int, Field(ge=400, le=599)]
 
 
 class FallbackSettings(Section):
-    """The picture's file, and the statuses of the errors that it stands in for.
+    """The picture's file, and the statuses of the errors that it replaces.
 
     The file is read when the gateway starts, not when the settings are validated.
     """

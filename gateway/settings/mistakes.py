@@ -61,7 +61,7 @@ def suggestion(name: str, model: type[BaseModel] | None) -> str:
 
 
 def _expectation(kind: str, mistake: ErrorDetails) -> str:
-    """Return what a value of the wrong type should be; empty if pydantic's own message is clear."""
+    """Return the expected type of a value of the wrong type; empty if pydantic's own message is clear."""
     match kind:
         case "model_type":
             return "must be a section, a mapping of its keys to values; in the environment a variable for each, or JSON"

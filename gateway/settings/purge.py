@@ -1,4 +1,4 @@
-"""Where changes of images are sent, so that caches in front drop what they keep."""
+"""The service that purges changed images from caches in front."""
 
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -29,7 +29,7 @@ _KEYS_OF: Final = {
 
 
 def _check_url(url: str) -> str:
-    """Refuse what is no address of an HTTP service, and a user name in it: logs and errors may name the address."""
+    """Refuse a text that is not a URL of HTTP, and a URL with a user name: logs and errors may name the URL."""
     try:
         parts = urlsplit(url)
         is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

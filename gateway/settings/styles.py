@@ -26,7 +26,7 @@ Formats = Annotated[tuple[VariantFormat, ...], Field(min_length=1, max_length=3)
 
 
 def _check_process(value: Any) -> Any:
-    """Return the template if COS can be sent what it becomes; raises ``ValueError``."""
+    """Return the template if its results are valid for COS; raises ``ValueError``."""
     if not isinstance(value, str) or not re.fullmatch(r"imageMogr2/[!-~]+", value):
         raise ValueError("must be COS processing that starts with imageMogr2/")
     for name in _PLACEHOLDER.findall(value):
@@ -47,7 +47,7 @@ Process = Annotated[str, BeforeValidator(_check_process)]
 
 
 class StyleSettings(Section):
-    """A style with widths and formats; what is null comes from ``image_variants``.
+    """A style with widths and formats; null values come from ``image_variants``.
 
     ``ratio`` is width by height, for ``{height}`` in ``process``. ``public``: everybody may see the style of any image.
     """

@@ -60,7 +60,7 @@ class BoundedHttp:
         if self._session is None:
             raise RuntimeError("the session is not open")
         try:
-            # A limit of our own besides the session's: a name look-up in a thread is not interrupted by that one.
+            # An additional limit: the session's does not interrupt a name look-up in a thread.
             async with (
                 asyncio.timeout(self._timeout),
                 self._session.request(

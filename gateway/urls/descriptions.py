@@ -34,7 +34,7 @@ class Descriptions:
         )
 
     async def of_many(self, records: Sequence[ImageRecord]) -> dict[str, ImageDescription]:
-        """Return a description of each record by image id, with None for what is not known yet."""
+        """Return a description of each record by image id, with None for unknown values."""
         found = await self._kept([record for record in records if record.content_type not in _UNREADABLE])
         missing = [
             record for record in records if record.image_id not in found and record.content_type not in _UNREADABLE
@@ -48,7 +48,7 @@ class Descriptions:
         return {record.image_id: _with_row(record, found.get(record.image_id, _NOTHING)) for record in records}
 
     async def close(self) -> None:
-        """Stop the requests under way."""
+        """Stop running requests."""
         await self._calls.close()
 
     def _start(self, record: ImageRecord) -> "asyncio.Task[ImageDescription | None]":

@@ -41,7 +41,7 @@ class Invalidation:
             invalidate(image_id)
 
     async def invalidate_here_and_in_redis(self, image_ids: Sequence[str]) -> None:
-        """Invalidate where every replica gets the change by itself, as from Postgres."""
+        """Invalidate without a message to other replicas, which get the change themselves, as from Postgres."""
         await self._invalidate_in_slices(image_ids)
         if self._shared is None:
             return

@@ -136,7 +136,7 @@ class LocalTier:
         self._renditions_drops = self._drops
 
     def mark_all_stale(self) -> None:
-        """Mark every entry stale, and every look-up under way: notifications may have been missed."""
+        """Mark every entry and every running look-up stale: notifications may have been missed."""
         self._dropped.clear()
         self._untracked_drops = self._drops
         self._drops += 1

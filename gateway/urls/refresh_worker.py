@@ -119,5 +119,5 @@ class RefreshWorker:
         return total
 
     def _record_success(self) -> None:
-        """Record that nothing is due now; an alert limits the time since then, whatever ``interval`` is."""
+        """Record that nothing is due now; an alert limits the time since then for every ``interval``."""
         self._metrics.refresh_last_success.set(self._now())

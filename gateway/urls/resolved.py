@@ -8,7 +8,7 @@ from gateway.presign.signed_image import PresignedUrl, SignedImage
 
 
 class Resolved(NamedTuple):
-    """An image with a URL that may be handed out, and whether the URL came from a cache."""
+    """An image with a URL that may be used, and whether the URL came from a cache."""
 
     image: SignedImage
     from_cache: bool
@@ -16,7 +16,7 @@ class Resolved(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An image's row, and its cached URL; None when no cached URL may be handed out."""
+    """An image's row, and its cached URL; None when no cached URL may be used."""
 
     record: ImageRecord
     presigned: PresignedUrl | None

@@ -86,7 +86,7 @@ class UrlResolver:
         )
 
     def get_cached(self, image_id: str, rendition: str | None = None) -> Resolved | None:
-        """Return what this process has cached, or None (``look_up``); raises ``UnknownStyle`` or ``ImageNotFound``."""
+        """Return the image cached here, or None (``look_up``); raises ``UnknownStyle`` or ``ImageNotFound``."""
         if rendition is not None and not self._signer.has_rendition(rendition):
             raise UnknownStyle
         return self._from_local(ImageVariant(image_id, rendition))
@@ -277,7 +277,7 @@ class UrlResolver:
         return Resolved(image, from_cache=True)
 
     def sign(self, record: ImageRecord, rendition: str | None, read_at: int, *, fresh: bool = False) -> SignedImage:
-        """Return the image with a URL that may be handed out; raises ``CredentialsExpired``."""
+        """Return the image with a URL that may be used; raises ``CredentialsExpired``."""
         image = self._signer.sign_image(record, rendition, read_at=read_at, fresh=fresh)
         if not self._lifetime.is_usable(image.presigned, self._now()):
             raise CredentialsExpired(f"the security token ends at {image.presigned.expires_at}")

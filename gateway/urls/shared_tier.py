@@ -23,7 +23,7 @@ _TRIMMED_AT_ONCE, _MOST_TRIMMED = 100, 1000
 class SharedTier:
     """The URLs that replicas share. Raises ``CacheUnavailable``.
 
-    An entry is kept for as long as its URL may be handed out and, if ``renews``, queued for renewal before that.
+    An entry is kept for as long as its URL may be used and, if ``renews``, queued for renewal before that.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class SharedTier:
         self._max_size = max_size
 
     async def find(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
-        """Return what is cached for each of ``variants``."""
+        """Return the cached entries of ``variants``."""
         return await self._cache.get_many(variants)
 
     def may_be_used(self, image: SignedImage) -> bool:
@@ -130,7 +130,7 @@ class SharedTier:
             await self._queue.schedule({variant: at for variant, at in due.items() if variant in ends})
 
     async def drop(self, image_ids: Sequence[str]) -> None:
-        """Drop the entries of changed or deleted images, also for writes under way.
+        """Drop the entries of changed or deleted images, also against concurrent writes.
 
         Their usage stays: a changed row still names the same image.
         """

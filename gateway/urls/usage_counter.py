@@ -101,7 +101,7 @@ class UsageCounter:
         return self._unconfirmed.counted.get(variant, _NO_USAGE).access_count if self._unconfirmed is not None else 0
 
     async def usage(self, variant: ImageVariant) -> Usage:
-        """Return what Redis holds and what is not yet written; the latter alone while Redis is away.
+        """Return the usage in Redis plus that not written yet; only the latter while Redis is down.
 
         A batch that may or may not have been added is not counted on top of Redis: no caller sees too many uses.
         """
@@ -121,7 +121,7 @@ class UsageCounter:
         await self._reads.close()
 
     async def flush(self) -> None:
-        """Write what was counted until now, ``_BATCH_SIZE`` variants at a time; keep it while Redis is away."""
+        """Write the counts until now, ``_BATCH_SIZE`` variants at a time; keep them while Redis is down."""
         await self._collect()
         if self._store is None:
             return
@@ -158,7 +158,7 @@ class UsageCounter:
             await slices.pause()
 
     async def _write_unconfirmed(self) -> None:
-        """Write the batch under way, if there is one; raises ``CacheUnavailable`` and keeps it."""
+        """Write the unconfirmed batch, if there is one; raises ``CacheUnavailable`` and keeps it."""
         if self._store is not None and self._unconfirmed is not None:
             await self._store.write(self._unconfirmed)
             self._unconfirmed = None
