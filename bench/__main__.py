@@ -13,7 +13,7 @@ from bench.rounds import Plan, measure
 
 
 def main() -> None:
-    """Measure, print the table, and write the documents that are asked for."""
+    """Measure, print the table, and write the requested documents."""
     options = _options()
     missing = [name for name in ("nginx", "wrk", "taskset") if program(name) is None]
     if missing:

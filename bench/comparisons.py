@@ -1,4 +1,4 @@
-"""What is compared with what, and the least ratio of the gateway's rate to the other one's, where there is a goal."""
+"""The comparisons, with the least ratio of the gateway's rate to the other one's where there is a goal."""
 
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ COMPARISONS = [
     Comparison(STARTS, "", "bare start"),
 ]
 
-# Beside nginx-s3-gateway, if its rendered configuration is given: without its cache, and with it.
+# Compared with nginx-s3-gateway, if its rendered configuration is given: without its cache, and with it.
 _S3_GOALS: list[tuple[str, str, tuple[float | None, ...]]] = [
     ("stream", "s3-gateway", (0.9, 1.0, 2.0, 2.0)),
     ("accel", "s3-gateway", (None, None, None, None)),

@@ -38,7 +38,7 @@ IMAGES = 500
 
 
 class Run:
-    """Requests at a steady rate; ``failures`` counts the answers that are not 200, by what was asked."""
+    """Requests at a steady rate; ``failures`` counts the answers that are not 200, by kind of request."""
 
     def __init__(self, bases: list[str], credentials: dict[str, Credential], session: aiohttp.ClientSession) -> None:
         self._bases = bases
@@ -50,7 +50,7 @@ class Run:
         self.failures: Counter[str] = Counter()
 
     async def run(self, seconds: float, rate: float) -> None:
-        """Send requests for so long, each at its time whatever the others take."""
+        """Send requests for this time, each on schedule even if others are late."""
         began = time.monotonic()
         async with asyncio.TaskGroup() as group:
             for number in range(int(seconds * rate)):

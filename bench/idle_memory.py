@@ -1,4 +1,4 @@
-"""Memory of a gateway that serves nobody, its time from start to ready, and what its imports cost.
+"""Memory of an idle gateway, its time from start to ready, and the memory of its imports.
 
     python -m bench.idle_memory [--rounds 5] [--settle 3] [--against CHECKOUT] [--imports 25]
 
@@ -6,7 +6,7 @@
 rounds: the resident memory ``--settle`` seconds after the gateway is ready, what of it no other process shares (USS),
 the seconds until ``/readyz`` answers 200, and the processor time until then, which other processes disturb less.
 ``--against`` runs another checkout of the repository in the same rounds, in turn with this one. ``--imports`` prints
-as many packages by the resident memory that their import added in a process of its own; it goes to the package whose
+as many packages by the resident memory that their import added in a separate process; it goes to the package whose
 import came first, so what several need counts in one of them.
 """
 
@@ -129,7 +129,7 @@ def _is_ready(url: str) -> bool:
 
 @contextlib.contextmanager
 def servers(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Run Redis and Postgres; yield the configuration of a gateway and the address that tells when it is ready."""
+    """Run Redis and Postgres; yield the configuration of a gateway and the address of its readiness."""
     with (
         RedisServer(folder / "redis", ephemeral=True) as redis,
         PostgresServer(folder / "postgres", ephemeral=True) as postgres,
@@ -159,7 +159,7 @@ def servers(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def import_costs(variables: dict[str, str]) -> dict[str, float]:
-    """Return the MiB that the import of each package added, the dearest first; rooms of the gateway on their own."""
+    """Return the MiB that the import of each package added, the largest first; packages of the gateway separately."""
     output = subprocess.run(
         (sys.executable, "-c", _IMPORT_COSTS), cwd=_HERE, env=variables, check=True, capture_output=True, text=True
     ).stdout

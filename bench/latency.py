@@ -1,6 +1,6 @@
 """Latency at half load: ``python -m bench.latency [--rounds 5] [--seconds 5] [--only stream]``.
 
-Requests arrive at random (Poisson) at half of what the gateway serves at most, whatever the answers take: a request
+Requests arrive at random (Poisson) at half of the gateway's highest rate, however long the answers take: a request
 that finds the server busy waits, and its time counts from its arrival (an open loop, as real clients are). Origin, bare
 relay and gateway take turns at the same rate; the table shows the medians of the rounds, and the 99th percentile over
 that of the origin in the same round.
@@ -33,7 +33,7 @@ _PERCENTILES = (0.5, 0.99, 0.999)
 
 @dataclass
 class _Connection:
-    """A kept-alive connection: the arrival of the request under way, and the bytes of its response that are missing."""
+    """A kept-alive connection: the arrival of the current request, and the missing bytes of its response."""
 
     socket: socket.socket
     arrived_at: float = 0.0

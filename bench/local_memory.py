@@ -2,7 +2,7 @@
 
     python -m bench.local_memory [--images 100000]
 
-Signs each image from a row with strings of its own, as Postgres sends them; then reads each as Redis sends it.
+Signs each image from a row with separate strings, as from Postgres; then reads each as from Redis.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def _measure(images: int, *, from_redis: bool) -> None:
 
 
 def main() -> None:
-    """Measure both in processes of their own."""
+    """Measure both in separate processes."""
     parser = argparse.ArgumentParser(prog="python -m bench.local_memory")
     parser.add_argument("--images", type=int, default=100_000)
     images = parser.parse_args().images

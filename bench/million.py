@@ -5,7 +5,7 @@
 Fills a real Postgres and a real Redis, starts the gateways as processes, and watches until every URL was renewed once:
 memory and operations of Redis, processor time of all processes, latency of requests. Renewals come faster than they
 would with an hour's TTL: all of them within half of the TTL. Exits with 1 if an entry was lost, or has less life left
-than a URL must have to be handed out.
+than a URL must have to be used.
 """
 
 import argparse

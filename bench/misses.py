@@ -1,4 +1,4 @@
-"""Images that nothing has cached yet: requests a second, p50 and p99, beside those of images that are cached.
+"""Images that are not cached yet: requests a second, p50 and p99, compared with those of cached images.
 
     python -m bench.misses [--rounds 3] [--seconds 3] [--burst 1000] [TREE ...]
 
@@ -57,7 +57,7 @@ end
 
 @dataclass(frozen=True)
 class Row:
-    """What is requested: ``path`` takes the number of an id; ``batch`` ids a request; cold ids or warm ones."""
+    """A kind of request: ``path`` takes the number of an id; ``batch`` ids a request; cold ids or warm ones."""
 
     name: str
     path: str
@@ -104,7 +104,7 @@ class Ids:
 
 
 def load(server: Contender, row: Row, ids: Ids, seconds: int, folder: Path, measured: Measured) -> None:
-    """Send requests, and add what was measured; raises ``RuntimeError`` if one fails."""
+    """Send requests, and add the measurements; raises ``RuntimeError`` if one fails."""
     script, used = folder / "misses.lua", server.cpu_seconds()
     first, most = (ids.next, 1 << 40) if row.is_cold else (0, _WARM)
     script.write_text(_SCRIPT.format(first=first, most=most, batch=row.batch, path=row.path))
@@ -124,7 +124,7 @@ def load(server: Contender, row: Row, ids: Ids, seconds: int, folder: Path, meas
 
 
 async def burst(server: Contender, ids: Ids, count: int, measured: Measured) -> None:
-    """Request ``count`` cold ids at once, each on a connection of its own that is already open."""
+    """Request ``count`` cold ids at once, each on a separate connection that is already open."""
     address = urlsplit(server.prefix)
     opened = [await asyncio.open_connection(address.hostname, address.port) for _ in range(count)]
     first = ids.next

@@ -34,7 +34,7 @@ class S3Gateway:
 
 
 def read_s3_gateway(path: Path) -> S3Gateway:
-    """Return what the configuration says, all included files considered; raises ``ValueError`` if nginx refuses it."""
+    """Return the facts in the configuration and all included files; raises ``ValueError`` if nginx refuses it."""
     command = [nginx_binary(), "-e", "stderr", "-T", "-c", str(path.resolve())]
     dump = subprocess.run(command, capture_output=True, text=True, check=False)
     if dump.returncode:
@@ -43,7 +43,7 @@ def read_s3_gateway(path: Path) -> S3Gateway:
 
 
 def described(path: Path, text: str) -> S3Gateway:
-    """Return what the whole text of a configuration says; raises ``ValueError`` without a port."""
+    """Return the facts in the whole text of a configuration; raises ``ValueError`` without a port."""
     text = re.sub(r"^\s*#.*", "", text, flags=re.MULTILINE)
     listens = re.search(r"\blisten\s+(?:[^\s;]*:)?([0-9]+)\b", text)
     if listens is None:

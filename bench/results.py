@@ -18,7 +18,7 @@ from bench.processes import nginx_binary
 
 @dataclass(frozen=True)
 class Result:
-    """A comparison and what each round measured of both."""
+    """A comparison and the measurements of both in each round."""
 
     comparison: Comparison
     rounds: Sequence[float]

@@ -31,7 +31,7 @@ class Plan:
 
 
 def measure(comparisons: list[Comparison], plan: Plan, s3_gateways: list[S3Gateway]) -> dict[Pair, list[float]]:
-    """Return what each round measured, by server and size: images a second, or seconds of a start."""
+    """Return the measurements of each round, by server and size: images a second, or seconds of a start."""
     sides = (pair for one in comparisons for pair in ((one.mode, one.size), (one.baseline, one.size)))
     pairs = list(dict.fromkeys(sides))
     measured: dict[Pair, list[float]] = {pair: [] for pair in pairs}

@@ -2,7 +2,7 @@
 
     python -m bench.slow_readers_errors [--readers 1000] [--rate 5000] [--seconds 30]
 
-Each reader asks for an image of its own, which no cache knows, and then takes 5 kB a second. The gateway runs on the
+Each reader requests a different image, which is not cached, and then reads 5 kB a second. The gateway runs on the
 first core; an nginx as the origin and the readers share the second. Exits with 1 if a reader gets no 200, or loses its
 connection. The kernel's own limit is shown beside: pages of TCP buffers in use, of those it may take (tcp(7)).
 """
@@ -30,14 +30,14 @@ from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.redis_server import RedisServer
 
 _SIZE = 10_000_000
-_RECEIVE_BUFFER = 16 * 1024  # bytes; a reader on a slow line has no more
+_RECEIVE_BUFFER = 16 * 1024  # bytes; as small as that of a reader on a slow line
 _FIRST_BYTE_WITHIN = 60.0  # seconds
 _CODE = re.compile(rb'"code": ?"(\w+)"')
 
 
 @dataclass
 class Outcome:
-    """What the readers got: the number of each status, the seconds until it came, and the codes of the errors."""
+    """The results of the readers: the number of each status, the seconds until it came, and the codes of the errors."""
 
     statuses: "Counter[str]" = field(default_factory=Counter)
     codes: "Counter[str]" = field(default_factory=Counter)

@@ -1,4 +1,4 @@
-"""What the measured servers stand before: an origin with files on the client's core, a Redis and a Postgres."""
+"""The servers behind the measured ones: an origin with files on the client's core, a Redis and a Postgres."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Memory of many slow streams: what a thousand readers of distinct large images cost each server.
+"""Memory of many slow streams: the cost of a thousand readers of distinct large images for each server.
 
     python -m bench.streams [--readers 1000] [--rate 5000] [--size 10m] [--only gateway]
 
@@ -64,7 +64,7 @@ def socket_memory() -> float:
 
 
 class SlowReaders:
-    """Clients that each read ``rate`` bytes a second of an image of their own."""
+    """Clients that each read ``rate`` bytes a second of a different image."""
 
     def __init__(self, prefix: str, rate: int) -> None:
         parts = urlsplit(prefix)
@@ -215,7 +215,7 @@ async def serve(port: int, length: int) -> None:
         writer.close()
 
     listener = socket.create_server(("127.0.0.1", port), backlog=1024)
-    # In production the buffers of this end are those of COS: they should not be what is measured here.
+    # In production the buffers of this end are those of COS, so they should not be measured here.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(piece))
     server = await asyncio.start_server(answer, sock=listener)
     async with server:

@@ -22,7 +22,7 @@ class Schedule:
     periods: list[tuple[str, float, float | None]] = field(default_factory=list)
 
     def during(self, start: float, end: float) -> bool:
-        """Whether a fault, or what it left behind, lay between two times."""
+        """Whether a fault or its aftermath was active between two times."""
         return any(began <= end and (ended is None or start <= ended + SETTLING) for _, began, ended in self.periods)
 
     @asynccontextmanager

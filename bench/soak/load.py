@@ -169,7 +169,7 @@ class Load:
             raise Wrong("wrong bytes")
 
     def _any(self, kind: str) -> str:
-        # Some are asked for often, so that memory has them.
+        # Some are requested often, so that they are in memory.
         return f"{kind}-{int(self.chance.random() ** 2 * COUNTS[kind])}"
 
     def _token(self, user: str) -> dict[str, str]:

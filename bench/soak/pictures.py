@@ -36,7 +36,7 @@ class Picture:
         return SyntheticContent(self.size, self._pattern)
 
     def has(self, data: bytes, offset: int) -> bool:
-        """Whether ``data`` is what the object has at ``offset``."""
+        """Whether ``data`` are the bytes of the object at ``offset``."""
         shift = offset % _PATTERN_BYTES
         repeated = self._pattern * ((shift + len(data)) // _PATTERN_BYTES + 1)
         return data == repeated[shift : shift + len(data)]
@@ -71,5 +71,5 @@ def put_objects(store: ObjectStore) -> tuple[dict[str, Picture], list[ImageRow]]
 
 
 def other_picture(image_id: str) -> Picture:
-    """Return what a changing image shows every other time."""
+    """Return the second picture of a changing image."""
     return Picture(f"{image_id}-other.png", 4_096)

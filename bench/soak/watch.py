@@ -62,7 +62,7 @@ class Watch:
 
 
 def suspicious_lines(stack: Stack) -> Iterator[str]:
-    """Yield log lines that hold a secret or tell of an error that nobody handled."""
+    """Yield log lines with a secret or with an unhandled error."""
     for replica in stack.replicas:
         with replica.log.open(encoding="utf-8") as lines:
             for line in lines:
@@ -73,7 +73,7 @@ def suspicious_lines(stack: Stack) -> Iterator[str]:
 
 
 async def overdue(stack: Stack) -> list[str]:
-    """Return what the renewal lost: entries near their end, dead ones, or a lag; empty if nothing.
+    """Return the failures of renewal: entries near their end, dead ones, or a lag; empty if nothing.
 
     Call it some seconds after the last fault.
     """
@@ -87,7 +87,7 @@ async def overdue(stack: Stack) -> list[str]:
         found.append(f"renewal lags by {metrics['lag_seconds']} s")
     with redis.Redis.from_url(stack.redis.url) as client:
         lives = {key.decode(): client.pttl(key) / 1000 for key in client.scan_iter("image:url:*", count=1000)}
-        # What a change left of an entry is no entry: it has its own, short life.
+        # A tombstone is not an entry: it has its own, short life.
         ending = {key: life for key, life in lives.items() if 0 < life < MIN_REMAINING and ":changing-" not in key}
         for key, life in list(ending.items())[:_MOST_LISTED]:
             due = client.zscore("image:refresh:queue", key.removeprefix("image:url:"))
