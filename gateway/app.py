@@ -1,4 +1,4 @@
-"""The whole service on one screen: every component, in the order it opens.
+"""The composition of the service: every component, in the order it opens.
 
 The components open when the application starts, none before. They close in reverse order, also when one of them fails
 to open.

@@ -1,4 +1,4 @@
-"""The components that answer why, for operators, as contexts."""
+"""The components that explain the gateway to operators, as contexts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

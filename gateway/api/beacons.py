@@ -1,4 +1,4 @@
-"""``POST /api/v1/monitoring/beacons``: what browsers saw, as metrics.
+"""``POST /api/v1/monitoring/beacons``: reports of browsers, as metrics.
 
 The address is open to anyone, since pages need no credentials to report. So the numbers are hints, never a reason to
 act on an image, and what one client can add is limited.

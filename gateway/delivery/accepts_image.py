@@ -1,4 +1,4 @@
-"""Whether a request wants an image as an image, as that of an ``<img>`` does, or is a program's."""
+"""Decide whether a request comes from a page that shows an image (``<img>``), or from a program."""
 
 import re
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Deliver a rendition; where COS does not make it, the next best thing: another format, then the original."""
+"""Deliver a rendition; if COS does not make it, another format, then the original."""
 
 import logging
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What browsers report about the loads of images: the closed sets of its labels, and the bounds of load times."""
+"""Reports of browsers about the loads of images: the closed sets of labels, and the bounds of load times."""
 
 from typing import Final, Literal
 

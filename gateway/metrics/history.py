@@ -1,4 +1,4 @@
-"""The last day in memory: a point each five seconds for 15 minutes, and each minute for 24 hours."""
+"""The last day in memory: a point every five seconds for 15 minutes, and every minute for 24 hours."""
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence

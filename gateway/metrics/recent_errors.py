@@ -1,4 +1,4 @@
-"""The errors that clients got lately, by code: how many, when the last one was, and of which image."""
+"""Recent errors, by code: their number, the time of the last one, and its image."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Explain one image: every step of a request for it, without handing out a signature, a token or a secret.
+"""Explain one image: every step of a request for it; the answer contains no signature, token or secret.
 
 The command ``explain`` and ``GET /api/v1/monitoring/explain/{id}`` ask here; so may a page.
 """

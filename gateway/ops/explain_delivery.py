@@ -1,4 +1,4 @@
-"""Explain step: how the image is delivered, the headers that a client gets, and who keeps the answer for how long."""
+"""Explain step: the way of delivery, the header fields of the response, and how long caches keep it."""
 
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.headers import CORS, image_headers

@@ -1,4 +1,4 @@
-"""Records a point each five seconds, and publishes it for the consoles of other replicas."""
+"""Records a point every five seconds, and publishes it for the consoles of other replicas."""
 
 import asyncio
 import logging

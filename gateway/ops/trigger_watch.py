@@ -1,4 +1,4 @@
-"""Looks whether changes of rows are notified, which nothing else in a running gateway shows."""
+"""Checks that changes of rows are notified, which nothing else in a running gateway shows."""
 
 import asyncio
 import logging

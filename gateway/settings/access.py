@@ -1,4 +1,4 @@
-"""How callers are identified."""
+"""Authentication of callers."""
 
 from typing import Annotated, Self
 
