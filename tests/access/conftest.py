@@ -1,4 +1,4 @@
-"""A gateway with every way to tell who asks turned on."""
+"""A gateway with every kind of authentication turned on."""
 
 import pytest
 

@@ -52,12 +52,12 @@ def token(*, key: Any = JWT_SECRET, algorithm: str = "HS256", headers: Any = Non
 
 
 def forged(header: dict[str, Any], claims: dict[str, Any], signature: bytes = b"") -> str:
-    """A token put together by hand, whatever its header says."""
+    """A token assembled by hand, with any header."""
     return ".".join(_base64url(part) for part in (json.dumps(header).encode(), json.dumps(claims).encode(), signature))
 
 
 def signed_with_hmac(secret: bytes, **claims: Any) -> str:
-    """An HS256 token under any bytes, as an attacker makes it: no library has a say in what is a key."""
+    """An HS256 token with any bytes as the key, made without a library that would refuse them, as by an attacker."""
     payload = {"sub": "alice", "exp": int(time.time()) + 3600, "aud": AUDIENCE, "iss": ISSUER, **claims}
     unsigned = forged({"alg": "HS256", "typ": "JWT"}, payload).rpartition(".")[0]
     return f"{unsigned}.{_base64url(hmac.digest(secret, unsigned.encode(), 'sha256'))}"

@@ -19,7 +19,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.server.dispatch import install_dispatch
 from tests.conftest import ADMIN_TOKEN, StartGateway, token_for
 
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - what an operator may have configured
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - a possible configuration
 Change = Callable[[list[tuple[str, str]]], Awaitable[tuple[int, dict[str, str]]]]
 
 

@@ -1,4 +1,4 @@
-"""Redis and Postgres are not trusted for where to go: a poisoned one sends nobody anywhere."""
+"""Redis and Postgres are not trusted with destinations: a poisoned one redirects no request or client."""
 
 import json
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def signed_again(poison: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
 
 
 def body_of(entry: bytes) -> Any:
-    """What is kept of the image."""
+    """The cached entry of the image."""
     return json.loads(MAC.verify(entry, MINE).partition(b" ")[2])
 
 
@@ -120,7 +120,7 @@ async def test_access_does_not_depend_on_unsigned_values_in_redis(
     change: dict[str, Any],
     mac: EntryMac | None,
 ) -> None:
-    # Not listening, since what was cached right after listening began is read again to be sure.
+    # Not listening, since rows cached right after listening began are read again.
     gateway = await start_gateway(url_cache={"local_ttl": 0}, postgres={"listen": False})
     await images.add("mine", BODY, owner="alice", public=False)
     await gateway.get("/i/mine", user="alice")

@@ -1,4 +1,4 @@
-"""A user named by the proxy in front: who is believed, and what."""
+"""A user named by the proxy in front: the trusted proxies and the accepted values."""
 
 import pytest
 from multidict import CIMultiDict

@@ -1,4 +1,4 @@
-"""Who asks, told by what is in the Authorization header."""
+"""The caller by the Authorization header."""
 
 import base64
 import json
@@ -145,7 +145,7 @@ def test_no_claim_of_a_signed_token_causes_a_crash(claims: dict[str, Any], confi
     assert caller.rejected == (caller.user is None)
 
 
-# What a header can hold once aiohttp has decoded it: text, and lone surrogates for bytes that are none.
+# Values of a header that aiohttp has decoded: text, and lone surrogates for bytes that are not UTF-8.
 header_text = st.binary(max_size=60).map(lambda raw: raw.decode(errors="surrogateescape"))
 
 

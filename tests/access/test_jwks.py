@@ -57,7 +57,7 @@ ALL = document(*(published(key, algorithm, algorithm.lower()) for algorithm, key
 
 @dataclass
 class Provider:
-    """An identity provider; what it answers can be changed."""
+    """An identity provider with changeable answers."""
 
     url: str = ""
     body: bytes = ALL
@@ -66,7 +66,7 @@ class Provider:
     requests: int = 0
 
     async def answer(self, request: web.Request) -> web.Response:
-        """The document, or what is to go wrong."""
+        """The document, or the fault."""
         del request
         self.requests += 1
         return web.Response(body=self.body, status=self.status, headers=self.headers)

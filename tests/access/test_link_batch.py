@@ -72,7 +72,7 @@ async def test_one_link_opens_every_style_of_its_image(
 
 
 async def test_each_result_equals_a_request_for_that_image(gateway: RunningGateway, images: Images) -> None:
-    """The answer is one and the same for an unknown image and for one of somebody else."""
+    """The answer is the same for an unknown image and for one of another owner."""
     await images.add("mine", owner="alice", public=False)
     await images.add("open", owner="alice")
     await images.add("deleted", owner="alice", status="deleted")

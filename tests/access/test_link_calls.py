@@ -145,7 +145,7 @@ class TestMaking:
 @pytest.mark.usefixtures("links_table")
 @pytest.mark.parametrize("delivery", DELIVERIES)
 class TestKilling:
-    """All links of an image die at once, whatever key signed them and however long they had."""
+    """All links of an image become invalid at once, with every key and every end."""
 
     async def test_a_kill_invalidates_every_link_of_the_image_and_no_other(
         self, start_gateway: StartGateway, images: Images, delivery: str

@@ -1,4 +1,4 @@
-"""Who may do what with an image."""
+"""The rights of each caller on an image."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Signed links by themselves: what is read, what is made, and what neither shows."""
+"""Signed links on their own: reading them, making them, and the secrets that neither reveals."""
 
 import pytest
 from hypothesis import given

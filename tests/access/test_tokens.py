@@ -173,7 +173,7 @@ class TestCookies:
         assert self.identify(f"{COOKIE}={token(aud=None)}", Authorization="Basic YTpi") == Caller("alice")
 
     def test_a_page_of_another_site_changes_nothing_with_it(self) -> None:
-        """The browser sends the cookie by itself: only requests from the user's own site may change anything."""
+        """The browser sends the cookie on its own: only requests from the user's own site may change anything."""
         field = f"{COOKIE}={token(aud=None)}"
         assert self.identify(field, "POST", **{"Sec-Fetch-Site": "cross-site"}) == ANONYMOUS
         assert self.identify(field, "POST", **{"Sec-Fetch-Site": "same-origin"}) == Caller("alice")

@@ -52,7 +52,7 @@ async def check(
 
 
 def passed_on(sent: Sent, path: str) -> list[tuple[str, str]]:
-    """Return the header fields of a proxy that was asked for ``path`` with these credentials."""
+    """Return the header fields of a proxy that got a request for ``path`` with these credentials."""
     query = sent.query(path)
     return [*sent.headers, ("X-Original-URI", f"{path}?{query}" if query else path)]
 
@@ -164,7 +164,7 @@ async def test_an_answer_from_memory_needs_no_store(
     start_gateway: StartGateway, images: Images, links_table: ImagesTable
 ) -> None:
     """Caches ask on every hit."""
-    # Rows would be read again at some time after the start, when the gateway hears of changes.
+    # With notifications of changes, rows would be read again at some time after the start.
     gateway = await start_gateway(access=ACCESS, postgres={"listen": False})
     await images.add("mine", owner="alice", public=False)
     alice = [*bearer(token()).items()]
@@ -288,7 +288,7 @@ class Broken:
     """Requests for variants with a defect."""
 
     def parse(self, *_: object) -> None:
-        """Raise what nobody has foreseen."""
+        """Raise an unexpected exception."""
         raise ZeroDivisionError
 
 

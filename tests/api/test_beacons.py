@@ -1,4 +1,4 @@
-"""``POST /api/v1/monitoring/beacons``: who may send what, and what it adds to ``/metrics``."""
+"""``POST /api/v1/monitoring/beacons``: the accepted reports, and their effect on ``/metrics``."""
 
 import asyncio
 import json

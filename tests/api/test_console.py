@@ -1,4 +1,4 @@
-"""What the console polls, its guards, and the cost of a scrape."""
+"""The data that the console polls, its guards, and the cost of a scrape."""
 
 import json
 import logging
@@ -191,8 +191,8 @@ def test_a_scrape_stays_small_and_fast() -> None:
             metrics.variants.labels(style=f"style{style}", format=format_, result="made").inc()
     size = len(generate_latest(metrics.registry))
     assert 20_000 < size < 100_000
-    # The limit is 5 ms, which is what the client library takes for a thousand samples on a quiet machine. That is
-    # measured beside it, because other machines are slower, or busy.
+    # The limit is 5 ms, the time of the client library for a thousand samples on a quiet machine. The test measures
+    # that time as well, because other machines are slower, or busy.
     thousand = CollectorRegistry()
     reference = Counter("reference", "A total and a time of creation each.", ("one", "two"), registry=thousand)
     for number in range(500):

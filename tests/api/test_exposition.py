@@ -41,7 +41,7 @@ async def test_the_public_port_has_no_metrics(gateway: RunningGateway) -> None:
 
 
 def test_a_scrape_of_a_busy_gateway_stays_below_100_kb() -> None:
-    """Fifteen routes with six statuses each, and every bucket that has a label of its own, with three codes."""
+    """Fifteen routes with six statuses each, and every bucket that has its own label, with three codes."""
     metrics = Metrics()
     for route in range(15):
         for status in ("200", "206", "304", "404", "499", "502"):
