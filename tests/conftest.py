@@ -89,7 +89,7 @@ def postgres_dsn(server_folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def made_table(postgres_dsn: str) -> ImagesTable:
-    """The application's table, made once: to make it anew costs more than most tests."""
+    """The application's table, made once: making it takes longer than most tests."""
     table = ImagesTable(postgres_dsn)
     table.create()
     return table
@@ -121,7 +121,7 @@ async def stalling(tmp_path: Path) -> AsyncIterator[Stalling]:
 
 @pytest.fixture(autouse=True)
 def blocking_calls() -> Iterator[None]:
-    """Fail whatever blocks the loop within the gateway."""
+    """Fail tests in which the gateway blocks the loop."""
     blockbuster = BlockBuster("gateway", excluded_modules=["gateway.dev"])
     blockbuster.activate()
     yield

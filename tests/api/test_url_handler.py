@@ -1,4 +1,4 @@
-"""The handler of presigned URLs: no round trip for a cached one, and one answer whichever way a request takes."""
+"""The handler of presigned URLs: no round trip for a cached one, and the same answer from both ways of a request."""
 
 import asyncio
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ async def test_a_cached_url_needs_no_round_trip(
     assert counts == list(range(2, 52))
     stats = redis_client.info("commandstats")
     reads = {name: stats[name]["calls"] for name in ("cmdstat_mget", "cmdstat_zmscore", "cmdstat_get") if name in stats}
-    # A notification may arrive late, and flushes go on beside the requests; none of these is for each request.
+    # A notification may arrive late, and flushes run in the background; none of these is for each request.
     assert sum(reads.values()) < 10, reads
     assert "cmdstat_zscore" not in stats
     assert gateway.sample("catalog_queries_total", result="found") < 10

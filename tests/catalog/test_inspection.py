@@ -1,4 +1,4 @@
-"""What is wrong with grants, columns and triggers, on a real Postgres."""
+"""Findings about grants, columns and triggers, on a real Postgres."""
 
 import asyncio
 from collections.abc import Iterator

@@ -40,7 +40,7 @@ def settings(table: str = "app.Order", **columns: str | None) -> PostgresSetting
 
 
 class Application:
-    """The application's own connection; what it changes is listened to on another one."""
+    """The application's own connection; another one listens to its changes."""
 
     def __init__(self, own: connection, listener: connection) -> None:
         self._own = own
@@ -69,7 +69,7 @@ class Application:
 
 @pytest.fixture
 def application(postgres_dsn: str) -> Iterator[Application]:
-    """Connect an application with a table in a schema of its own."""
+    """Connect an application with a table in a separate schema."""
     with closing(psycopg2.connect(postgres_dsn)) as own, closing(psycopg2.connect(postgres_dsn)) as listener:
         application = Application(own, listener)
         drop = "DROP SCHEMA IF EXISTS app CASCADE; DROP FUNCTION IF EXISTS image_gateway_changed CASCADE"

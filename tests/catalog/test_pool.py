@@ -196,7 +196,7 @@ async def test_the_pool_recovers_after_a_restart_of_postgres(open_one: OpenCatal
 
 
 async def test_a_late_event_loop_is_no_failure_of_postgres(open_one: OpenCatalog, table: ImagesTable) -> None:
-    """As when many streams start at once: the answers are in the sockets, and nobody reads them for seconds."""
+    """As when many streams start at once: the answers are in the sockets, and the loop reads them seconds later."""
     catalog = await open_one(timeout=1, pool_size=2)
 
     async def late_loop() -> None:

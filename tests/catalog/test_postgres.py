@@ -139,7 +139,7 @@ async def test_an_altered_table_is_read_again_after_one_error(open_one: OpenCata
 
 @pytest.fixture
 async def changing(open_one: OpenCatalog, images_table: ImagesTable) -> AsyncIterator[tuple[PostgresCatalog, Execute]]:
-    """A catalog on a table of its own, named ``changing``, and what runs SQL there."""
+    """A catalog on a separate table, named ``changing``, and a function that runs SQL there."""
     columns = {**dict.fromkeys(["owner", "bucket", "region", "content_type", "public", "status"]), "key": "key"}
 
     async def execute(sql: str) -> None:

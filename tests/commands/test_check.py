@@ -1,4 +1,4 @@
-"""``gateway check`` in a process of its own."""
+"""``gateway check`` in a separate process."""
 
 import asyncio
 import os

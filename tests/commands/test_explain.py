@@ -1,4 +1,4 @@
-"""``gateway explain`` in a process of its own."""
+"""``gateway explain`` in a separate process."""
 
 import json
 import re

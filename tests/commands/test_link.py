@@ -1,4 +1,4 @@
-"""``gateway link`` in a process of its own."""
+"""``gateway link`` in a separate process."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""``gateway queue`` in a process of its own."""
+"""``gateway queue`` in a separate process."""
 
 import json
 import math

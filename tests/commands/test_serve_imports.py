@@ -1,4 +1,4 @@
-"""What a serving process imports: memory and time that every start pays for."""
+"""The imports of a serving process: each costs memory, and time at every start."""
 
 import json
 import socket
@@ -20,7 +20,7 @@ atexit.register(lambda: print(json.dumps({"imported": sorted(sys.modules)}), flu
 from gateway.cli import main
 main(prog_name="python -m gateway")
 """
-# Tencent's SDK and what it brings; what verifies tokens; what prints for people; what `dev` starts; the other commands.
+# Tencent's SDK and its imports; verification of tokens; output for terminals; the servers of `dev`; other commands.
 SDK = ("qcloud_cos", "requests", "urllib3", "charset_normalizer", "xmltodict", "Crypto", "crcmod")
 TOKENS = ("jwt", "cryptography.hazmat", "gateway.access.tokens", "gateway.access.jwks", "gateway.settings.public_key")
 PRINTING = ("rich", "pygments", "structlog", "difflib")

@@ -1,4 +1,4 @@
-"""``gateway sql`` in a process of its own."""
+"""``gateway sql`` in a separate process."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""``gateway url`` in a process of its own."""
+"""``gateway url`` in a separate process."""
 
 from pathlib import Path
 

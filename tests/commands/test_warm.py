@@ -1,4 +1,4 @@
-"""``gateway warm`` in a process of its own."""
+"""``gateway warm`` in a separate process."""
 
 from pathlib import Path
 

@@ -25,7 +25,7 @@ async def outcome(shared_timeout: SharedTimeout, work: Callable[[], Awaitable[ob
 
 
 def never() -> Awaitable[object]:
-    """Wait forever."""
+    """Wait without end."""
     return asyncio.get_running_loop().create_future()
 
 
@@ -47,7 +47,7 @@ async def test_a_wait_times_out_after_its_seconds_and_not_earlier() -> None:
 async def test_a_finished_wait_never_times_out_and_the_next_has_its_full_time() -> None:
     shared_timeout = SharedTimeout(SECONDS)
     assert await outcome(shared_timeout, at_once) == "done"
-    await asyncio.sleep(SECONDS * 0.7)  # the timer of the first still stands
+    await asyncio.sleep(SECONDS * 0.7)  # the timer of the first still runs
     began = time.monotonic()
     assert await outcome(shared_timeout, never) == "timed out"
     assert time.monotonic() - began >= SECONDS

@@ -157,7 +157,7 @@ class TestCancelWithoutCallers:
         assert task.cancelled()
 
     async def test_a_call_that_is_being_cancelled_is_not_joined(self, single_flight: SingleFlight[str, int]) -> None:
-        """Its cleanup takes time, and a caller that comes meanwhile has a call of its own."""
+        """Its cleanup takes time, and a caller that arrives meanwhile starts a new call."""
         may_end, runs = asyncio.Event(), 0
 
         async def work() -> int:

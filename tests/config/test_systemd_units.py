@@ -28,8 +28,8 @@ from tests.waiting import until
 SINGLE, TEMPLATE, SOCKET = "image-gateway.service", "image-gateway@.service", "image-gateway.socket"
 INSTANCES = range(1, 10)
 
-# What an ordinary user can take from a process before it starts, as the units do: prctl(2), PR_SET_NO_NEW_PRIVS and
-# PR_SET_MDWE (Linux 6.3; an older one has no such call), the umask and the working directory.
+# The restrictions of the units that an ordinary user can set before a process starts: prctl(2), PR_SET_NO_NEW_PRIVS
+# and PR_SET_MDWE (Linux 6.3; an older one has no such call), the umask and the working directory.
 SANDBOXED = """
 import ctypes, os, sys
 libc = ctypes.CDLL(None)
@@ -65,7 +65,7 @@ def test_the_template_adds_the_shared_port_and_an_admin_port_for_each_instance()
     assert single == template
     ports = {int(variables(TEMPLATE)["GATEWAY_ADMIN__PORT"].replace("%i", str(instance))) for instance in INSTANCES}
     assert ports == set(range(9091, 9100))
-    assert AdminSettings().port not in ports  # of the single unit, which may run beside them
+    assert AdminSettings().port not in ports  # of the single unit, which may run at the same time
 
 
 @pytest.mark.parametrize("name", [SINGLE, TEMPLATE])
@@ -121,7 +121,7 @@ async def test_the_gateway_runs_as_the_unit_starts_it(
         "WATCHDOG_USEC": str(int(service["WatchdogSec"][0]) * 1_000_000),
     }
     _, *arguments = service["ExecStart"][0].replace("/etc/image-gateway/gateway.yaml", str(config)).split()
-    # systemd passes nothing on of its own environment.
+    # systemd passes none of its own environment on.
     clean = ("env", "-i", *(f"{key}={value}" for key, value in environment.items()))
     program = (*clean, sys.executable, "-I", "-c", SANDBOXED, sys.executable, "-m", "gateway")
     async with gateway_process(*arguments, program=program) as running, aiohttp.ClientSession() as session:

@@ -1,8 +1,8 @@
 """Build the Dockerfile with buildah, on a base image made from Debian's packages.
 
-No registry is needed: what ``FROM python:…-slim`` names is a minimal Debian with its Python, under that name in a store
-of the test's own. It has what the Dockerfile uses of the official image: ``python``, pip with its record, and Debian's
-user tools.
+No registry is needed: ``FROM python:…-slim`` is a minimal Debian with its Python, under that name in a separate store.
+It has the parts of the official image that the Dockerfile uses: ``python``, pip with its record, and Debian's user
+tools.
 """
 
 import json

@@ -12,7 +12,7 @@ KINDS = ["AVIF", "BMP", "GIF", "JPEG", "PNG", "WEBP"]
 
 
 def processed(data: bytes, rule: str) -> Image.Image:
-    """Return what the rule makes of the picture; check its content type."""
+    """Return the result of the rule on the picture; check its content type."""
     parsed = parse_rule(f"imageMogr2/{rule}")
     assert parsed is not None
     result, content_type = apply(data, parsed)

@@ -1,4 +1,4 @@
-"""Details of HTTP over real connections: HEAD beside GET, Age, conditions, ends of bodies."""
+"""Details of HTTP over real connections: HEAD and GET, Age, conditions, ends of bodies."""
 
 import io
 from random import Random
