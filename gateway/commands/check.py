@@ -37,7 +37,7 @@ from gateway.server.file_limit import hard_limit, needed_files
 from gateway.settings import FallbackSettings, RedisSettings, Settings
 
 
-@click.command()
+@click.command(short_help="Try the configuration, Redis, Postgres and COS, and say what to mend.")
 @config_option
 @click.option(
     "--nginx",

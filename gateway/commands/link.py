@@ -33,7 +33,7 @@ class Duration(click.ParamType[int]):
         return seconds
 
 
-@click.command()
+@click.command(short_help="Print a signed gateway link.")
 @click.argument("image_id", metavar="ID")
 @click.option("--expires", type=Duration(), default="1h", show_default=True, help="How long the link is valid.")
 @config_option

@@ -33,7 +33,7 @@ class _Options(NamedTuple):
     purges: bool
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="Inspect the refresh queue, and requeue dead entries.")
 @config_option
 @_purges_option
 @click.pass_context
@@ -60,7 +60,8 @@ def list_(of_group: _Options, config: Path | None, most: int = _MOST_LISTED, *, 
             table = Table("image", "style", "due in (s)")
             for claim in await opened.first(most):
                 table.add_row(*_names(claim.item), f"{claim.due_at - now:.0f}")
-            OutputConsole().print(table)
+            if table.row_count:
+                OutputConsole().print(table)
 
     run_or_explain(print_next())
 
@@ -80,7 +81,10 @@ def dead(of_group: _Options, config: Path | None, most: int, *, purges: bool) ->
                 at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
                 # As Text: rich would read brackets in the reason as markup.
                 table.add_row(*_names(entry.item), at, str(entry.attempts), Text(redact(entry.reason)))
-            OutputConsole().print(table)
+            if table.row_count:
+                OutputConsole().print(table)
+            else:
+                click.echo("0 dead")
 
     run_or_explain(print_dead())
 

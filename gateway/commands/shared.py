@@ -15,6 +15,7 @@ from gateway.settings.sources import SettingsError, load_settings
 
 FAILED = 1
 BAD_SETTINGS = 2
+_NO_FILE = "No file was read: pass --config FILE, or set variables such as GATEWAY_POSTGRES__DSN."
 
 config_option = click.option(
     "--config",
@@ -28,13 +29,13 @@ def settings_from(config: Path | None) -> Settings:
     try:
         return load_settings(config)
     except SettingsError as error:
-        exit_with_mistakes(error)
+        exit_with_mistakes(error, hint=_NO_FILE if config is None else None)
 
 
-def exit_with_mistakes(error: SettingsError) -> NoReturn:
-    """Print one line per mistake in the settings and exit with ``BAD_SETTINGS``."""
-    for problem in error.problems:
-        click.echo(problem, err=True)
+def exit_with_mistakes(error: SettingsError, *, hint: str | None = None) -> NoReturn:
+    """Print one line per mistake in the settings, then the hint, and exit with ``BAD_SETTINGS``."""
+    for line in (*error.problems, *([hint] if hint else [])):
+        click.echo(line, err=True)
     sys.exit(BAD_SETTINGS)
 
 

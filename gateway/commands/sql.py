@@ -8,7 +8,7 @@ from gateway.catalog.installation import changes_sql, images_sql, links_sql
 from gateway.commands.shared import config_option, settings_from
 
 
-@click.group()
+@click.group(short_help="Print SQL for the configured table.")
 def sql() -> None:
     """Print SQL for the configured table: one transaction, safe to repeat.
 

@@ -24,7 +24,7 @@ _MOST_CHARACTERS = 128  # of a line of the file that is not an image id
 Results = defaultdict[str, list[str]]
 
 
-@click.command()
+@click.command(short_help="Fill the URL cache for the most used images or those of a file.")
 @config_option
 @click.option("--top", type=click.IntRange(min=1), help="Warm the most used images, at most this many.")
 @click.option(
@@ -44,7 +44,7 @@ def warm(config: Path | None, top: int | None, ids: Path | None) -> None:
             image_ids = _read(ids, results) if ids is not None else await _hottest(app, top or 0)
             if top is not None and len(image_ids) < top:
                 click.echo(f"--top {top}: only {len(image_ids)} images are known to have been used")
-            with Progress(console=Console(stderr=True)) as progress:
+            with Progress(console=Console(stderr=True), disable=not image_ids) as progress:
                 task = progress.add_task("warming", total=len(image_ids))
                 async for batch in warm_up(app[RESOLVER], image_ids):
                     for image_id, error in batch.items():

@@ -5,6 +5,7 @@ import math
 import time
 from pathlib import Path
 
+import pytest
 import redis
 
 from tests.commands.conftest import WriteConfig
@@ -34,6 +35,13 @@ async def test_the_queue_is_listed_and_dead_entries_are_requeued(
         code, output = await run_gateway("queue", *arguments)
         assert (code, output.strip()) == (0, f"{number} requeued")
     assert redis_client.zscore("image:refresh:queue", "broken") is not None
+
+
+@pytest.mark.usefixtures("redis_client")
+async def test_an_empty_queue_is_shown_by_numbers_alone(config_file: Path) -> None:
+    for arguments, expected in (([], "0 queued, 0 due, 0 dead"), (["dead"], "0 dead")):
+        code, output = await run_gateway("queue", "--config", str(config_file), *arguments)
+        assert (code, output.strip()) == (0, expected)
 
 
 async def test_markup_and_control_characters_in_a_reason_are_printed_as_text(

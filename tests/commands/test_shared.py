@@ -27,6 +27,7 @@ async def test_an_empty_configuration_names_the_required_keys() -> None:
         "cos.secret_id",
         "cos.secret_key",
         "cos.bucket",
+        "No file was read",
     ]
 
 

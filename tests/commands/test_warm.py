@@ -61,6 +61,13 @@ async def test_fewer_used_images_than_requested_are_reported_and_use_of_styles_c
     assert (code, output.splitlines()[-1]) == (0, "2 cached")
 
 
+async def test_nothing_to_warm_is_one_line(config_file: Path, tmp_path: Path) -> None:
+    ids = tmp_path / "ids"
+    ids.write_text("# none\n")
+    code, output = await run_gateway("warm", "--config", str(config_file), "--ids", str(ids))
+    assert (code, output.strip()) == (0, "nothing to warm")
+
+
 async def test_either_top_or_ids_is_required(config_file: Path) -> None:
     code, output = await run_gateway("warm", "--config", str(config_file))
     assert code == 2
