@@ -1,8 +1,8 @@
 """``python -m tests.measured_gateway CONFIG IDS REPORT``: the gateway on an event loop that measures its iterations.
 
 IDS different images are counted as used in each second, as if they were requested. An iteration lasts from the return
-of one ``select()`` to the call of the next: whatever becomes ready meanwhile waits for its end. It is measured in the
-processor time of the loop's thread, which processes beside it do not prolong. At the end, REPORT gets a JSON list of
+of one ``select()`` to the call of the next: work that becomes ready meanwhile waits for its end. It is measured in the
+processor time of the loop's thread, which other processes do not prolong. At the end, REPORT gets a JSON list of
 the longer iterations: when each ended (Unix seconds), and its seconds.
 """
 
@@ -56,7 +56,7 @@ class MeasuredPolicy(asyncio.DefaultEventLoopPolicy):
 
 
 async def count_uses(app: web.Application, ids: int) -> None:
-    """Count each of the ids as used once a second, a hundredth of them at a time; what is late is caught up with."""
+    """Count each of the ids as used once a second, a hundredth of them at a time; late ones are counted later."""
     number, began = 0, time.monotonic()
     while True:
         await asyncio.sleep(max(0.0, began + number / _STEPS - time.monotonic()))

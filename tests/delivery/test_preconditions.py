@@ -167,7 +167,7 @@ def test_any_list_of_tags_is_read(tags: list[tuple[bool, str]], etag: str, gap: 
     assert evaluate(CIMultiDict({"If-Match": field}), validators) is (SEND if strongly else FAILED)
 
 
-# What a header can hold once aiohttp has decoded it, and things that are nearly dates.
+# Values of a header that aiohttp has decoded, and texts that are nearly dates.
 anything = st.binary(max_size=60).map(lambda raw: raw.decode(errors="surrogateescape"))
 nearly_dates = st.lists(
     st.sampled_from(

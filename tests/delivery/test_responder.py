@@ -1,4 +1,4 @@
-"""An image streamed through the gateway: what a client gets for what it asks."""
+"""An image streamed through the gateway: the response to each kind of request."""
 
 import aiohttp
 import pytest
@@ -223,7 +223,7 @@ async def test_images_can_be_turned_off(start_gateway: StartGateway, images: Ima
 async def test_an_error_instead_of_a_lost_body_is_sent_up_to_128_kib(
     start_gateway: StartGateway, images: Images, byte_range: str | None
 ) -> None:
-    """A larger body is under way when it is lost: the connection is reset."""
+    """A larger body has begun when it is lost: the connection is reset."""
     assert SMALL_BODY == 128 * 1024
     gateway = await start_gateway(image_proxy={"retry_count": 0, "memory_cache": {"max_bytes": 0}})
     for image_id, size in (("small", SMALL_BODY), ("large", SMALL_BODY + 1)):

@@ -251,6 +251,6 @@ def test_the_wheel_has_precedence_over_the_path(tmp_path: Path) -> None:
 
 
 def test_without_any_postgres_the_error_names_three_ways_to_get_one(tmp_path: Path) -> None:
-    (tmp_path / "postgres").touch(mode=0o755)  # without initdb beside it
+    (tmp_path / "postgres").touch(mode=0o755)  # without initdb next to it
     with pytest.raises(ServerError, match=r"make install.*PATH.*GATEWAY_POSTGRES__DSN"):
         find_postgres(package="no_such_package", path=str(tmp_path))

@@ -1,4 +1,4 @@
-"""Hostile access checks: whatever a client makes a proxy pass on, the answer is 200, 401 or 403."""
+"""Hostile access checks: for every header that a proxy passes on, the answer is 200, 401 or 403."""
 
 import asyncio
 import random

@@ -17,7 +17,7 @@ LIMITED = ("sh", "-c", 'ulimit -n 256 && exec "$@"', "sh", sys.executable, "-m",
 
 
 async def fetch(url: str) -> tuple[int, str]:
-    """Status and text, on a connection of its own."""
+    """Status and text, on a separate connection."""
     async with aiohttp.ClientSession() as session, session.get(url, timeout=aiohttp.ClientTimeout(10)) as answer:
         return answer.status, await answer.text()
 

@@ -11,7 +11,7 @@ from tests.raw_client import exchange, statuses
 
 HOST = b"Host: gateway\r\n"
 POST = b"POST /api/v1/images/urls HTTP/1.1\r\n" + HOST
-SECOND = b"GET /healthz HTTP/1.1\r\nHost: gateway\r\n\r\n"  # must not be parsed as a request of its own
+SECOND = b"GET /healthz HTTP/1.1\r\nHost: gateway\r\n\r\n"  # must not be parsed as a separate request
 
 MALFORMED: dict[str, bytes] = {
     # the request line (RFC 9112 section 3)

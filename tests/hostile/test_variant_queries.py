@@ -1,4 +1,4 @@
-"""Odd queries for variants: never a 5xx, and no more entries anywhere than there are variants."""
+"""Unusual queries for variants: never a 5xx, and in no cache more entries than there are variants."""
 
 import string
 from typing import Any

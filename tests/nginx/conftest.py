@@ -43,7 +43,7 @@ http {{
 
 @dataclass
 class Nginx:
-    """A running nginx and a client. An underscore in the name of a header argument stands for a dash."""
+    """A running nginx and a client. An underscore in the name of a header argument becomes a dash."""
 
     url: str
     folder: Path

@@ -33,7 +33,7 @@ async def scripted(script: Script) -> AsyncIterator[int]:
 
 
 def answer(status: int = 200, body: str = "", **headers: str) -> str:
-    """Return a response. An underscore in the name of a header argument stands for a dash."""
+    """Return a response. An underscore in the name of a header argument becomes a dash."""
     fields = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {status} Scripted\r\nContent-Length: {len(body.encode())}\r\n{fields}\r\n{body}"
 

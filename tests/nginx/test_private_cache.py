@@ -27,7 +27,7 @@ def private_cache(gateway: str) -> str:
 
 @pytest.fixture
 async def gateway(start_gateway: StartGateway, links_table: ImagesTable) -> RunningGateway:
-    """A gateway that knows tokens, cookies and links, without a memory of its own."""
+    """A gateway with tokens, cookies and links, and without a memory cache."""
     return await start_gateway(
         access={**ACCESS, "forwarded_user": None},
         image_styles=STYLES,
@@ -168,7 +168,7 @@ async def test_a_link_with_a_style_gets_that_style(nginx: Nginx, images: Images)
         (f"{link}&style=thumb", 10, False),
         (f"{link}&style=thumb", 10, True),
         (link, 40, True),
-        (f"style=thumb&{link}", 10, False),  # in any other order, the address has an entry of its own
+        (f"style=thumb&{link}", 10, False),  # in any other order, the address has another entry
     ):
         answered = await nginx.get(f"/i/mine?{query}")
         assert (opened(answered.body).width, is_hit(answered)) == (width, hit)
@@ -262,7 +262,7 @@ async def test_errors_are_not_cached(nginx: Nginx, images: Images, cos: CosEmula
     ("verdict", "status"), [(200, 200), (401, 418), (403, 418), (302, 418), (404, 418), (500, 418), (503, 418)]
 )
 async def test_only_a_200_of_the_check_opens_the_cache(start_nginx: StartNginx, verdict: int, status: int) -> None:
-    """For any other verdict nginx passes the request on, and the gateway answers it itself."""
+    """After any other verdict nginx passes the request on, and the gateway answers it."""
     checks = 0
 
     def gateway(head: str) -> str:
@@ -377,7 +377,7 @@ async def test_a_cached_original_is_never_sent_to_those_who_may_see_styles_alone
 async def test_an_original_that_stands_in_for_a_variant_is_not_kept(
     start_nginx: StartNginx, start_gateway: StartGateway, images: Images
 ) -> None:
-    """An SVG has no variants: its owner gets it, and others, who may see the variant alone, do not."""
+    """An SVG has no variants: its owner gets it, and others, who may see only the variant, do not."""
     gateway = await start_gateway(
         image_styles={"card": {"widths": [10]}}, image_variants={"originals": "owner", "formats": ["webp"]}
     )

@@ -94,7 +94,7 @@ async def test_what_replaces_a_variant_is_kept_for_a_minute_only(
 async def test_in_accel_mode_the_gateway_sends_variants(
     start_nginx: StartNginx, start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
-    """COS's HEAD of a processed image may describe the original: nginx could not tell whether its answer is right."""
+    """COS's HEAD of a processed image may describe the original: nginx could not detect a wrong answer."""
     cos.processing.options = ProcessingOptions(head="original", etag="original", crc="original")
     gateway = await start_gateway(image_styles=STYLES, image_proxy={"delivery": "accel"})
     nginx = await start_nginx(accel(gateway.ports.public.removeprefix("http://"), cos.port))
@@ -108,7 +108,7 @@ async def test_in_accel_mode_the_gateway_sends_variants(
 
 @pytest.mark.parametrize("accept", ["image/avif;q=0,image/avif", "image/webp;q=0, image/webp;q=1,*/*"])
 async def test_an_odd_accept_does_not_fill_the_entry_of_others(nginx: Nginx, accept: str) -> None:
-    """nginx and the gateway understand the field alike, even if it says both yes and no to a format."""
+    """nginx and the gateway interpret the field in the same way, even if it both accepts and refuses a format."""
     await nginx.get(AUTO, Accept=accept)
     assert (await nginx.get(AUTO, Accept="image/*,*/*;q=0.8")).headers["Content-Type"] == "image/jpeg"
 

@@ -95,7 +95,7 @@ COS = f"cos {BUCKET}"
 
 
 def presigned(image: ImageRecord, method: str) -> str:
-    """Return what stands for a presigned URL."""
+    """Return a substitute for a presigned URL."""
     return f"https://cos/{image.key}?{method}"
 
 

@@ -1,4 +1,4 @@
-"""What a client gets who asks for a style: which rendition, who may see it, and what is sent instead."""
+"""The answer to a request for a style: the rendition, its audience, and the image that is sent instead."""
 
 from typing import Any
 

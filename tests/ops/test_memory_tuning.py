@@ -29,7 +29,7 @@ def test_buffers_are_not_returned_to_the_system_after_each_chunk() -> None:
     assert faults("") > 1000, "which is what the settings are for"
 
 
-# What is in use lies between what is free, as after many streams.
+# Blocks in use are between free ones, as after many streams.
 _HOLES = """
 import asyncio
 import psutil

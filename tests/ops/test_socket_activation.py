@@ -20,7 +20,7 @@ except UnusableSocket as error:
 
 
 async def inherited(descriptor: int) -> str:
-    """Return what a process prints of the sockets that it inherits."""
+    """Return the output of a process about its inherited sockets."""
     return await run_program(
         sys.executable, "-c", AS_SYSTEMD, str(descriptor), sys.executable, "-c", PRINT, keep=descriptor
     )

@@ -1,4 +1,4 @@
-"""A change trigger that is missing is said by the log and a metric."""
+"""The log and a metric report a missing change trigger."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""The 18 probes against the COS emulator, and what they say of a bucket that behaves otherwise."""
+"""The 18 probes against the COS emulator, and their results for a bucket that behaves differently."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ async def at_once(seconds: float) -> None:
 
 @pytest.fixture
 def bucket(cos: CosEmulator) -> CosEmulator:
-    """A bucket with an image, awkward keys, and an object that is no image."""
+    """A bucket with an image, keys with special characters, and an object that is not an image."""
     cos.store.put(BUCKET, KEY, PNG, content_type="image/png")
     for key in AWKWARD:
         cos.store.put(BUCKET, key, PNG, content_type="image/png")

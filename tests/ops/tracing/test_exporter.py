@@ -1,4 +1,4 @@
-"""The export of spans: who they are from, and what a collector that is away costs (nothing but spans)."""
+"""The export of spans: the name of the service, and the cost of an unreachable collector: only lost spans."""
 
 import logging
 import socket

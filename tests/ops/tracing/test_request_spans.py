@@ -79,7 +79,7 @@ async def test_the_callers_trace_is_continued_if_it_is_recorded(
 ) -> None:
     traceparent = f"00-{TRACE}-{PARENT}-0{int(sampled)}"
     await gateway.get("/i/cat", headers={"traceparent": traceparent})
-    await gateway.get("/api/v1/images/cat/status")  # of a trace of its own
+    await gateway.get("/api/v1/images/cat/status")  # of a separate trace
     await span_of(collector, "GET /api/v1/images/{image_id}/status")
     of_caller = [span for span in collector.spans if span.trace_id.hex() == TRACE]
     assert bool(of_caller) == sampled, "a parent that is not sampled is respected, with all calls below"
