@@ -1,4 +1,4 @@
-"""The gateway in a process of its own, as an operator runs it."""
+"""The gateway in a separate process, as an operator runs it."""
 
 import asyncio
 import json

@@ -180,7 +180,7 @@ async def test_lesson_3_a_connection_that_cos_closed_meanwhile_costs_nothing(
     [
         (403, "AccessDenied", PresignedUrlRefused, 1),
         (404, "NoSuchKey", ImageNotFound, 1),
-        (416, "InvalidRange", OriginUnavailable, 1),  # of what range?
+        (416, "InvalidRange", OriginUnavailable, 1),  # without a range
         (400, "ExpiredToken", PresignedUrlRefused, 1),
         (400, "InvalidArgument", OriginRejected, 1),
         (400, "ImageTooLarge", ImageTooLarge, 1),

@@ -1,4 +1,4 @@
-"""The memory cache of objects is bounded, and drops what it has of an image that changes."""
+"""The memory cache of objects is bounded, and drops the entry of an image that changes."""
 
 from gateway.catalog.record import ImageRecord
 from gateway.metrics.collectors import Metrics
@@ -128,7 +128,7 @@ def test_an_image_that_changed_uses_no_earlier_answer_in_any_style() -> None:
     clock.now += 1
     kept.invalidate("id")
     assert [kept.get(one) is not None for one in (A, thumb, image("b", "another"))] == [False, False, True]
-    kept.update(A.object_id, metadata(1), requested_before, b"x")  # an answer that was under way at the change
+    kept.update(A.object_id, metadata(1), requested_before, b"x")  # an answer to a request from before the change
     assert kept.get(A) is None
     clock.now += 1
     update(kept, A, metadata(1), b"x")

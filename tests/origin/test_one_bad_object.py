@@ -1,4 +1,4 @@
-"""One object that COS never gives out, beside a bucket that is well."""
+"""One object that COS never returns, in a bucket without other failures."""
 
 import asyncio
 import time

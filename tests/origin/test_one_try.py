@@ -1,4 +1,4 @@
-"""The number of requests to COS is that of ``retry_count`` and the retry budget, with none by aiohttp beside it."""
+"""The number of requests to COS is that of ``retry_count`` and the retry budget, with no additional one by aiohttp."""
 
 import asyncio
 import socket
@@ -68,7 +68,7 @@ async def test_every_retry_is_counted_and_taken_from_the_budget(
 
 @contextmanager
 def closing_while_idle(idle: int = 1) -> Iterator[tuple[int, threading.Event, threading.Event, list[bytes]]]:
-    """An origin in a thread: its port, an event that makes it close what it keeps alive, one that says it has; heads.
+    """An origin in a thread: its port, an event that makes it close idle connections, an event that is set when it has; heads.
 
     It answers one request on each connection. Only a thread closes while the loop is busy, as another machine would.
     """
@@ -134,7 +134,7 @@ async def test_several_idle_connections_closed_at_once_cost_no_answer(open_one: 
 async def test_only_the_first_lost_connection_is_replaced_without_a_pause(
     presign: Presign, cos: CosEmulator, metrics: Metrics
 ) -> None:
-    """COS may have closed it while it was idle; what is lost again has another reason."""
+    """COS may have closed it while it was idle; a second loss has another reason."""
     cos.store.put(BUCKET, "cat.png", b"bytes")
     pauses: list[float] = []
 

@@ -71,7 +71,7 @@ async def test_the_time_that_a_client_takes_is_not_the_origins(
         received = 0
         async for piece in answer.content.iter_chunked(1_000_000):
             received += len(piece)
-            await asyncio.sleep(0.1)  # the pace of the client, which is what is tested
+            await asyncio.sleep(0.1)  # the pace of the client, which is tested
     assert received == len(data)
     assert len(cos.request_log.requests) == 1
 

@@ -139,7 +139,7 @@ class Chaos:
     async def fetch(
         self, key: str, _bucket: str, _method: str, headers: Mapping[str, str], *, is_processed: bool = False
     ) -> Answer:
-        """Replace ``OriginClient.fetch``; keys stand for URLs."""
+        """Replace ``OriginClient.fetch``; keys replace URLs."""
         assert not is_processed
         await self.pass_time(8)
         if self.failures and self.random.random() < 0.3:

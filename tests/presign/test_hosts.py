@@ -30,7 +30,7 @@ def hosts(**changes: Any) -> Hosts:
 
 
 def sdk_base(bucket: str, region: str, scheme: str, domain: str | None = None) -> str:
-    """Return the scheme and host that the SDK asks for a bucket."""
+    """Return the scheme and host that the SDK uses for a bucket."""
     config = CosConfig(Region=region, SecretId="x", SecretKey="y", Scheme=scheme, Domain=domain)
     return str(config.uri(bucket=bucket)).removesuffix("/")
 

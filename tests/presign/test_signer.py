@@ -66,7 +66,7 @@ keys = st.one_of(
 
 
 class TestEqualityWithTheSdk:
-    """The same URL to the last byte, whatever is signed."""
+    """The same URL to the last byte, for all inputs."""
 
     @given(
         key=keys,

@@ -1,4 +1,4 @@
-"""EdgeOne as a target: by address and by tag, and what a list of failed targets means for the images."""
+"""EdgeOne as a target: by address and by tag, and the effect of a list of failed targets on the images."""
 
 import json
 from collections.abc import AsyncIterator

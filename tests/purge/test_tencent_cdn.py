@@ -1,4 +1,4 @@
-"""Tencent CDN as a target: what a purge names, and what each answer of the service means for the images."""
+"""Tencent CDN as a target: the addresses of a purge, and the effect of each answer of the service on the images."""
 
 from collections.abc import AsyncIterator
 

@@ -18,7 +18,7 @@ from tests.tier import Clock, Tier
 
 @dataclass
 class Edge:
-    """A target that remembers what it purged, may be away, and refuses some images."""
+    """A target that records purges, can be turned off, and refuses some images."""
 
     most: int = 200
     is_away: bool = False
@@ -64,7 +64,7 @@ class Purges:
 
 
 def purges_of(tier: Tier, *, per_second: float = 1000, max_dead: int = 100) -> Purges:
-    """Return a worker that sends at once what is added."""
+    """Return a worker that sends added purges at once."""
     queue = PurgeQueue(tier.guard, per_second=per_second, max_dead=max_dead)
     edge, metrics = Edge(), Metrics()
     intake = PurgeIntake(queue, metrics, now=tier.clock, settle=0)
@@ -74,7 +74,7 @@ def purges_of(tier: Tier, *, per_second: float = 1000, max_dead: int = 100) -> P
 
 @pytest.fixture
 def purges(tier: Tier) -> Purges:
-    """A worker that sends at once what is added."""
+    """A worker that sends added purges at once."""
     return purges_of(tier)
 
 

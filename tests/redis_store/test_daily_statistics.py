@@ -1,4 +1,4 @@
-"""Statistics of a day: each request is counted once, also beside values that others wrote to Redis."""
+"""Statistics of a day: each request is counted once, also with values in Redis from other programs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

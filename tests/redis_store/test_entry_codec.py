@@ -1,4 +1,4 @@
-"""The encoding of cached entries and their MAC: what was written comes back, anything else is refused."""
+"""The encoding of cached entries and their MAC: a written entry is read unchanged, any other text is refused."""
 
 import json
 from dataclasses import replace

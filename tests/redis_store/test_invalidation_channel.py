@@ -30,7 +30,7 @@ async def connected(url: str) -> AsyncIterator[GuardedRedis]:
 
 @contextlib.asynccontextmanager
 async def listening(guard: GuardedRedis, *, ping_every: float = 5.0) -> AsyncIterator[Received]:
-    """Yield the queue of received image ids; None stands for a gap."""
+    """Yield the queue of received image ids; None is a gap."""
     received: Received = asyncio.Queue()
     task = asyncio.create_task(InvalidationChannel(guard, ping_every=ping_every).listen(received.put_nowait))
     try:
@@ -65,7 +65,7 @@ async def test_listening_starts_when_redis_confirms_the_subscription(
 
 
 async def test_a_closed_connection_is_reported_as_a_gap(redis_url: str, redis_client: "redis.Redis") -> None:
-    """The client library subscribes again by itself, but messages published meanwhile are lost."""
+    """The client library subscribes again automatically, but messages published meanwhile are lost."""
     async with connected(redis_url) as guard, listening(guard) as received:
         assert await next_of(received) is None
         assert redis_client.client_kill_filter(_type="pubsub") == 1

@@ -86,7 +86,7 @@ async def test_i6_a_row_read_before_a_drop_does_not_replace_what_was_written_aft
     assert await put(tier, still_public, tombstone=before.tombstone) == {ImageVariant("a"): False}
     kept = (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")]
     assert kept.image == made_private
-    # What was read since may be renewed, again and again.
+    # Entries read since then may be renewed, again and again.
     assert (await tier.cache.read_headers([ImageVariant("a")]))[ImageVariant("a")].tombstone == after.tombstone
     for minutes in (20, 30):
         renewed = signed(tier, at=NOW + 60 * minutes, public=False)

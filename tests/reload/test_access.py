@@ -1,4 +1,4 @@
-"""A reload changes who is recognized: tokens, the proxy's header, the admin, links, and the addresses of clients."""
+"""A reload changes authentication: tokens, the proxy's header, the admin, links, and the addresses of clients."""
 
 import asyncio
 import json

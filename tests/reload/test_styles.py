@@ -53,7 +53,7 @@ async def test_a_changed_rule_is_used_at_once_and_the_old_bytes_and_urls_are_not
     again = await gateway.get("/i/cat?style=card&w=160&format=webp")
     assert "hit" in again.headers["Cache-Status"]
     assert again.body == card.body
-    # And back again: the bytes of the rule in between are gone, too.
+    # And back again: the bytes of the rule in between are not served either.
     await gateway.reload(image_styles={"thumb": SMALL})
     assert picture((await gateway.get("/i/cat?style=thumb")).body).width == 100
 

@@ -1,4 +1,4 @@
-"""The limit of open files, each test in a process of its own: a lowered hard limit cannot be raised again."""
+"""The limit of open files, each test in a separate process: a lowered hard limit cannot be raised again."""
 
 import subprocess
 import sys

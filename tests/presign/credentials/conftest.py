@@ -1,4 +1,4 @@
-"""The stand-ins of the metadata and STS services, and the credentials that they may hand out."""
+"""The emulated metadata and STS services, and the credentials that they may return."""
 
 from collections.abc import AsyncIterator
 
@@ -32,6 +32,6 @@ async def http() -> AsyncIterator[BoundedHttp]:
 
 @pytest.fixture
 async def service() -> AsyncIterator[Service]:
-    """A service that answers what a test tells it to."""
+    """A service with answers that the test sets."""
     async with answering() as service:
         yield service

@@ -1,4 +1,4 @@
-"""Credentials at hand: when they are refreshed, what happens if they cannot be, and who hears of it."""
+"""Credentials in memory: the time of a refresh, the effects of a failed one, and its signs."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ from tests.waiting import until
 
 @dataclass
 class Scripted:
-    """A source that gives what a test tells it to: sets of ``life`` seconds, a failure, or nothing for a while."""
+    """A source with answers that the test sets: sets of ``life`` seconds, a failure, or nothing for a while."""
 
     clock: Callable[[], float]
     life: int | None = 7200
