@@ -1,4 +1,4 @@
-"""``GET /api/v1/images/{id}/access``: may the caller view the image, in a status alone.
+"""``GET /api/v1/images/{id}/access``: whether the caller may view the image, only as a status.
 
 For caches that keep private images and ask on every hit: nginx's ``auth_request``, and the remote authentication of
 CDNs. The former takes 200, 401 and 403 as an answer and any other status as its own failure, a 500.

@@ -45,7 +45,7 @@ async def urls(request: web.Request) -> web.Response:
 async def _add_metadata(
     request: web.Request, image_ids: list[str], found: dict[str, dict[str, Any]], errors: dict[str, str]
 ) -> None:
-    """Add ``meta``; an image whose original is for its owner alone has no URL then instead of an error."""
+    """Add ``meta``; an image whose original is only for its owner then has no URL instead of an error."""
     records = await request.app[AUTHORIZED_LOOKUP].records(request.app[CALLERS].of(request), image_ids)
     metadata = await metadata_of(request.app, list(records.values()))
     for image_id, meta in metadata.items():

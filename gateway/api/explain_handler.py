@@ -10,7 +10,7 @@ from gateway.errors import InvalidRequest
 from gateway.ops.explain_access import Credentials
 from gateway.ops.explain_variants import PARAMETERS
 
-# Credentials to ask with come in header fields: proxies and browsers write addresses down.
+# Credentials are sent in header fields, because proxies and browsers record addresses.
 TOKEN_FIELD, LINK_FIELD = "X-Explain-Token", "X-Explain-Link"
 
 

@@ -137,7 +137,7 @@ class ImageHandler:
 
 
 def _to_current_version(exchange: Exchange) -> web.StreamResponse:
-    """Return a redirect from an older version to the current one, at the same address but for ``v``.
+    """Return a redirect from an older version to the current one, at the same address with another ``v``.
 
     The reference is relative to the address of the client, which a proxy may have rewritten.
     """

@@ -30,7 +30,7 @@ FAILED = "X-Accel-Failed"
 
 
 class ImageAccel:
-    """Answers requests that need no bytes, and hands all others over to nginx."""
+    """Answers requests that need no bytes, and passes all others to nginx."""
 
     def __init__(self, source: ObjectSource, responder: Responder, *, prefix: str) -> None:
         self._source = source
@@ -69,7 +69,7 @@ class ImageAccel:
     def _handed_over(
         self, exchange: Exchange, metadata: ObjectMetadata, cache_fields: Mapping[str, str]
     ) -> web.Response:
-        """Return the response that hands the image over to nginx; ``cache_fields`` say where the metadata is from."""
+        """Return the response that passes the image to nginx; ``cache_fields`` name the source of the metadata."""
         wanted, image = exchange.wanted, exchange.image
         content_type_of(
             image.record.content_type, metadata.content_type

@@ -66,7 +66,7 @@ def cache_control(public: bool, max_age: int, *, immutable: bool = False) -> str
 def image_headers(
     image: SignedImage, metadata: ObjectMetadata, policy: CachePolicy, *, download: str | None, with_body: bool = True
 ) -> "CIMultiDict[str]":
-    """Return the header fields that depend on the object alone; raises ``NotAnImage``.
+    """Return the header fields that depend only on the object; raises ``NotAnImage``.
 
     ``with_body`` False: the fields of a 304 (RFC 9110 section 15.4.5).
     """

@@ -14,7 +14,7 @@ from typing import Final
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 
-# Bytes of a body that are copied behind the head, so that a client is not woken for a head alone. The rest is written
+# Bytes of a body that are copied behind the head, so that a client is not woken only for a head. The rest is written
 # in pieces, since another system call is cheaper than a copy.
 _COPIED: Final = 128 * 1024
 # The most bytes to write before the client has to read; they bound the buffer of a slow client.
@@ -37,7 +37,7 @@ def fields(headers: Mapping[str, str]) -> str:
 class PreparedResponse(web.StreamResponse):
     """A response to GET.
 
-    ``fixed`` are header lines serialized before, ``own`` those of this response alone. Date, Content-Length and
+    ``fixed`` are header lines serialized before, ``own`` those of only this response. Date, Content-Length and
     Connection are added.
     """
 

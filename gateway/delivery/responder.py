@@ -114,7 +114,7 @@ class Responder:
     async def _after_head(
         self, exchange: Exchange, image: SignedImage, *, may_fetch_part: bool = True
     ) -> web.StreamResponse:
-        """Fetch the metadata alone (HEAD), then answer."""
+        """Fetch only the metadata (HEAD), then answer."""
         head = await self._source.head(image)
         await self._authorize_again(exchange, head.renewed)
         return await self._from_entry(exchange, head.entry, cache_status_of_fetch(200), may_fetch_part=may_fetch_part)

@@ -15,7 +15,7 @@ _WIDTH = re.compile(r"[1-9][0-9]{0,4}")
 _DPR = re.compile(r"[0-9]{1,2}(?:\.[0-9]{1,3})?")
 _VERSION = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _AUTO: Final = "auto"
-# A query of these parameters alone, none of them encoded.
+# A query of only these parameters, none of them encoded.
 _PLAIN = re.compile(r"style=[a-z0-9_-]+(?:&(?:w|dpr|format|v)=[A-Za-z0-9._-]+)*")
 _MOST_KNOWN: Final = 1024
 

@@ -1,4 +1,4 @@
-"""The guard of addresses for the gallery's page on this machine alone: they show tokens and break things."""
+"""The guard of addresses that only the gallery's page on this machine may use: they show tokens and break things."""
 
 from collections.abc import Awaitable, Callable
 

@@ -12,7 +12,7 @@ STYLES: Final[dict[str, Any]] = {
         "formats": ["webp"],
     },
     "hero": {"widths": [1280, 1920], "formats": ["avif", "webp"]},
-    # So small that it shows colours alone: everybody may see it of private images, too.
+    # So small that it shows only colours: everybody may see it, also of private images.
     "teaser": {"widths": [24], "formats": ["webp"], "public": True},
 }
 

@@ -1,6 +1,6 @@
 """Every error that a client can see, one class each.
 
-Each adapter raises these in place of its library's exceptions; ``gateway.server.error_responses`` alone maps them to
+Each adapter raises these in place of its library's exceptions; only ``gateway.server.error_responses`` maps them to
 responses. docs/errors.md describes each for operators.
 """
 

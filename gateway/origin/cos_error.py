@@ -14,7 +14,7 @@ REQUEST_ID: Final = istr("x-cos-request-id")
 _MOST_BYTES: Final = 4096  # of a body that names the code in its first line
 _CODE: Final = re.compile(rb"<Code>([A-Za-z][A-Za-z.]{0,63})</Code>")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9+/=_-]{1,128}")
-# COS does not know the credentials, or no longer: it answers either for a token that has ended.
+# COS rejects the credentials: it answers either code for a token that has ended.
 CREDENTIAL_CODES: Final = frozenset({"ExpiredToken", "InvalidAccessKeyId"})
 _EXPIRED: Final = b"<Message>Request has expired</Message>"
 

@@ -1,4 +1,4 @@
-"""Single requests to COS for ``check --deep``: every detail of the answer, and nothing that retries or follows."""
+"""Single requests to COS for ``check --deep``: every detail of the answer, without retries and redirects."""
 
 import asyncio
 import ssl

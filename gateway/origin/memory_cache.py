@@ -95,7 +95,7 @@ class ObjectCache:
     def update(
         self, object_id: ObjectId, metadata: ObjectMetadata, requested_at: float, body: bytes | None = None
     ) -> Entry:
-        """Store COS's answer and return the entry of that version; ``body`` None: the metadata alone.
+        """Store COS's answer and return the entry of that version; ``body`` None: only the metadata.
 
         Bytes of the same version stay.
         """

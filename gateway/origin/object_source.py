@@ -124,7 +124,7 @@ class ObjectSource:
             reader.close()
         body = ObjectBody(self._access, image)
         transfer = SharedTransfer(self, key, body, conditions, self._limits, memory.now())
-        if not is_joinable:  # else it is for this request alone
+        if not is_joinable:  # else it is only for this request
             self._transfers[key] = transfer
         return await transfer.join(is_collapsed=False)
 
@@ -158,7 +158,7 @@ class ObjectSource:
         return body
 
     def opened(self, transfer: SharedTransfer) -> bool:
-        """Remember COS's metadata; return whether the body is to be kept whole, with memory reserved for it."""
+        """Remember COS's metadata; return whether to keep the whole body, with memory reserved for it."""
         body, memory = transfer.body, self.memory
         memory.answered(body.object_id, body.status, body.metadata, transfer.requested_at)
         size = body.length

@@ -40,7 +40,7 @@ _CRC64: Final = istr("x-cos-hash-crc64ecma")
 class ObjectMetadata(NamedTuple):
     """Metadata of one version of an object, the same for a part and the whole; None for values that COS did not send.
 
-    ``size`` in bytes is None for a body that comes in chunks and is not over yet.
+    ``size`` in bytes is None for a chunked body that has not ended yet.
     """
 
     size: int | None

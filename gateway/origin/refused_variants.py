@@ -12,7 +12,7 @@ from gateway.presign.signed_image import ObjectId, SignedImage
 
 _HELD: Final = 600.0  # seconds
 _MOST_OBJECTS: Final = 10_000
-# A format is taken as switched off for a bucket once COS has refused so many of its objects in it, and made none.
+# After so many refused objects and no success, a format is regarded as turned off for the bucket.
 _REFUSED_OBJECTS: Final = 5
 # Formats that no rule can read; COS need not be asked (document 44880 lists those that it reads).
 _UNREADABLE: Final = frozenset({"image/svg+xml"})

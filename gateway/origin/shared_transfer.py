@@ -127,7 +127,7 @@ class SharedTransfer:
         return piece
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
-        """Receive as much at once as suits a reader's client: ``OriginResponse.suit``.
+        """Adapt the size of reads to a reader's client: ``OriginResponse.suit``.
 
         Of several readers the fastest sets the pace: a blocked one must not hold back what another waits for.
         """

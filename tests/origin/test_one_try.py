@@ -68,7 +68,7 @@ async def test_every_retry_is_counted_and_taken_from_the_budget(
 
 @contextmanager
 def closing_while_idle(idle: int = 1) -> Iterator[tuple[int, threading.Event, threading.Event, list[bytes]]]:
-    """An origin in a thread: its port, an event that makes it close idle connections, an event that is set when it has; heads.
+    """An origin in a thread: its port, an event to close idle connections, one set afterwards; the heads.
 
     It answers one request on each connection. Only a thread closes while the loop is busy, as another machine would.
     """

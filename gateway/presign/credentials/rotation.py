@@ -152,7 +152,7 @@ class RotatingCredentials:
         due = None if pause is None else self._now() + pause
         while due is None or self._now() < due:
             with suppress(TimeoutError):
-                # The clock may be corrected meanwhile, so it is looked at again.
+                # The clock may be corrected meanwhile, so it is read again.
                 async with asyncio.timeout(_LOOK_AGAIN if due is None else min(_LOOK_AGAIN, due - self._now())):
                     await self._wanted.wait()
                     now = asyncio.get_running_loop().time
