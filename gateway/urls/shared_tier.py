@@ -8,7 +8,7 @@ from gateway.presign.lifetime import CLOCK_SKEW, Lifetime
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.redis_store.description_store import DescriptionStore
 from gateway.redis_store.entry_codec import encode_variant
-from gateway.redis_store.guarded_client import GuardedRedis
+from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.url_entries import EntryHeader, Found, UrlEntries
 from gateway.redis_store.usage_store import INDEX_LIFE, UsageStore
@@ -132,8 +132,16 @@ class SharedTier:
     async def drop(self, image_ids: Sequence[str]) -> None:
         """Drop the entries of changed or deleted images, also against concurrent writes.
 
-        Their usage stays: a changed row still names the same image.
+        Their usage stays: a changed row still names the same image. If they cannot be dropped, no image is used whose
+        row was read before now: Redis may come back with them.
         """
+        try:
+            await self._drop(image_ids)
+        except CacheUnavailable:
+            self.invalidate_before(self._now())
+            raise
+
+    async def _drop(self, image_ids: Sequence[str]) -> None:
         for variants in in_groups(self._variants_of(image_ids), _DROPPED_AT_ONCE):
             await self._cache.drop(variants)
             await self._queue.remove(variants)

@@ -1,17 +1,24 @@
 """The shared cache, in a real Redis."""
 
+from pathlib import Path
+
 import pytest
 import redis
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
+from gateway.dev.redis_server import RedisServer
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
+from gateway.redis_store.client import open_redis
 from gateway.redis_store.entry_codec import EntryMac, encode
+from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.url_entries import EntryHeader, Found, UrlEntries
+from gateway.settings import RedisSettings
 from tests.signed_images import signed_image
-from tests.tier import MAC, NOW, RENDITIONS, Tier, record
+from tests.tier import MAC, NOW, RENDITIONS, Clock, Tier, make_tier, record
 
 KEY = "image:url:a"
 
@@ -100,6 +107,19 @@ async def test_garbage_is_a_miss_and_is_removed(tier: Tier, redis_client: "redis
     redis_client.set(KEY, garbage, ex=100)
     assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()
     assert not redis_client.exists(KEY)
+
+
+async def test_garbage_that_cannot_be_removed_hides_no_other_entry(tmp_path: Path, clock: Clock) -> None:
+    with RedisServer(tmp_path / "redis", ephemeral=True) as server:
+        async with open_redis(RedisSettings(url=SecretStr(server.url))) as client:
+            tier = make_tier(GuardedRedis(client, "image:", 2.0), clock)
+            image = signed(tier)
+            await put(tier, image)
+            with redis.Redis.from_url(server.url) as writer:
+                writer.set("image:url:b", b"garbage", ex=60)
+                writer.config_set("min-replicas-to-write", "1")  # it takes no writes
+            found = await tier.cache.get_many([ImageVariant("a"), ImageVariant("b")])
+    assert found == {ImageVariant("a"): Found(image), ImageVariant("b"): Found()}
 
 
 async def test_a_forged_expiry_does_not_lock_the_entry(tier: Tier, redis_client: "redis.Redis") -> None:
