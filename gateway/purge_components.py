@@ -65,6 +65,7 @@ async def purge_worker(app: web.Application) -> AsyncIterator[None]:
     )
     async with background("purge-worker", worker.run()):
         yield
+    await worker.give_back()
 
 
 def _addresses(app: web.Application, settings: PurgeSettings) -> Addresses:

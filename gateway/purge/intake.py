@@ -33,7 +33,7 @@ class PurgeIntake:
 
     async def add(self, image_ids: Sequence[str]) -> None:
         """Queue the images, or keep them until ``flush``; does not raise for Redis."""
-        room = _MOST_KEPT - len(self._kept)
+        room = max(0, _MOST_KEPT - len(self._kept))
         new = [image_id for image_id in dict.fromkeys(image_ids) if image_id not in self._kept]
         self._kept.update(dict.fromkeys(new[:room]))
         self._count_dropped(len(new[room:]))
@@ -43,13 +43,19 @@ class PurgeIntake:
             return  # the guard logs the outage; the worker flushes when it is over
 
     async def flush(self) -> None:
-        """Queue the kept purges. Raises ``CacheUnavailable``."""
+        """Queue the kept purges. Raises ``CacheUnavailable``, and keeps them then.
+
+        Simultaneous calls queue each image once. An image that changes again meanwhile is queued again.
+        """
         if not self._kept:
             return
-        image_ids = list(self._kept)
-        self._count_dropped(await self._queue.enqueue(image_ids, self._now() + self._settle))
-        for image_id in image_ids:
-            self._kept.pop(image_id, None)
+        taken, self._kept = self._kept, {}
+        try:
+            dropped = await self._queue.enqueue(list(taken), self._now() + self._settle)
+        except BaseException:  # also when cancelled
+            self._kept = taken | self._kept
+            raise
+        self._count_dropped(dropped)
 
     def _count_dropped(self, count: int) -> None:
         if count:

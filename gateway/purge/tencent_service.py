@@ -16,6 +16,7 @@ from gateway.tencent_api.signature import ApiKey
 
 logger = logging.getLogger(__name__)
 
+_NOT_ALLOWED: Final = "AuthFailure.UnauthorizedOperation"  # the policy is at fault, which new keys do not change
 # The request names too many targets for this account; EdgeOne's limit depends on the plan.
 _TOO_MANY: Final = frozenset({"LimitExceeded.CdnPurgeUrlExceedBatchLimit", "LimitExceeded.BatchQuota"})
 # An address or a tag is at fault. Other InvalidParameter codes are about a domain or a site: every purge would fail.
@@ -73,7 +74,7 @@ class TencentService:
         try:
             return await self._api.call(action, parameters, key)
         except ApiError as error:
-            if error.code.startswith("AuthFailure"):
+            if error.code.startswith("AuthFailure") and error.code != _NOT_ALLOWED:
                 self._keys.refused(key.secret_id)
             raise
         except ServiceUnavailable as error:

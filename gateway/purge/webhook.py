@@ -28,7 +28,11 @@ class Webhook:
         self._headers = {"Content-Type": "application/json"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
-        self.most = max(1, min(_MOST_IMAGES, _MOST_ADDRESSES // max(1, addresses.per_image)))
+
+    @property
+    def most(self) -> int:
+        """How many images one request may name."""
+        return max(1, min(_MOST_IMAGES, _MOST_ADDRESSES // max(1, self._addresses.per_image)))
 
     async def purge(self, image_ids: Sequence[str]) -> None:
         """Return once the webhook answered 2xx. Raises ``TargetUnavailable`` or ``PurgeRefused``."""
@@ -55,7 +59,7 @@ class Webhook:
                 )
         except (OSError, TimeoutError) as error:
             raise TargetUnavailable(f"{host} cannot be reached: {error or 'no answer'}") from error
-        writer.close()
+        writer.transport.abort()  # over TLS, a service that does not answer the farewell would be waited for
         with suppress(OSError):
             await writer.wait_closed()
         return f"{host} accepts connections; whether it accepts purges is not tried"

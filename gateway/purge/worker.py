@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Final
 
 from gateway.metrics.collectors import Metrics
@@ -12,7 +13,7 @@ from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import PurgeRefused, Target, TargetUnavailable
 from gateway.redis_store.guarded_client import CacheUnavailable, WrongType
 from gateway.redis_store.leased_queue import Claim
-from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.redis_store.purge_queue import LATEST_DUE, PurgeQueue
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ class PurgeWorker:
         self._now = now
         self._random = random
         self._failures = 0
+        self._unsent: list[Sequence[Claim[str]]] = []  # what is claimed; the next batch is the last
+        self._claimed_at = 0.0
         for result in ("sent", "postponed", "failed", "dead", "dropped"):
             metrics.purges.labels(result=result)  # start at 0, so that rate() sees the first increase
 
@@ -80,6 +83,8 @@ class PurgeWorker:
         """
         await self._intake.flush()
         next_due, now = await self._queue.next_due(), self._now()
+        if next_due is not None and next_due > now + LATEST_DUE:
+            next_due = now  # a clock that was ahead, or another program, wrote that
         self._metrics.purge_lag.set(max(0.0, now - next_due) if next_due is not None else 0.0)
         lengths = await self._queue.lengths(now)
         self._metrics.purge_queue_length.set(lengths.queued)
@@ -100,28 +105,39 @@ class PurgeWorker:
         self._failures = 0
         return 0.0
 
+    async def give_back(self) -> None:
+        """Give back what ``run`` had claimed when it was cancelled; others would wait for the end of its lease."""
+        with suppress(CacheUnavailable):
+            await self._release()
+
     async def _send(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
         """Send the claims; halve a batch that is refused until the image that is at fault is alone."""
-        batches = [claims]
-        while batches:
-            batch = batches.pop()
+        self._unsent, self._claimed_at = [claims], claimed_at
+        while self._unsent:
+            batch = self._unsent[-1]
             try:
                 await self._target.purge([claim.item for claim in batch])
             except TargetUnavailable:
-                waiting = [claim for one in (batch, *batches) for claim in one]
-                self._metrics.purges.labels(result="postponed").inc(len(waiting))
-                await self._queue.release(waiting, claimed_at)
+                self._metrics.purges.labels(result="postponed").inc(sum(map(len, self._unsent)))
+                await self._release()
                 raise
             except PurgeRefused as error:
                 if error.image_ids is None and len(batch) > 1:
                     half = len(batch) // 2
-                    batches += [batch[half:], batch[:half]]
+                    self._unsent[-1:] = [batch[half:], batch[:half]]
                 else:
                     await self._settle(batch, claimed_at, str(error), error.image_ids)
+                    self._unsent.pop()
             else:
                 await self._settle(batch, claimed_at)
-            if batches:
+                self._unsent.pop()
+            if self._unsent:
                 await asyncio.sleep(await self._queue.take_slot())
+
+    async def _release(self) -> None:
+        """Give what is not sent its place in the queue back."""
+        unsent, self._unsent = self._unsent, []
+        await self._queue.release([claim for batch in unsent for claim in batch], self._claimed_at)
 
     async def _settle(
         self, batch: Sequence[Claim[str]], claimed_at: float, reason: str = "", refused: Collection[str] | None = ()

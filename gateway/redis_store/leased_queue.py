@@ -21,7 +21,7 @@ T = TypeVar("T")
 _BACKOFF_BASE = 1.0
 _ATTEMPTS_LIFE = 30 * 24 * 3600
 _SCANNED_AT_ONCE = 500
-# Seconds from now: no gateway queues for later. A score beyond was written by another program and would never be due.
+# Seconds from now. A score beyond was written by another program and would never be due.
 _HORIZON = 10 * 365 * 24 * 3600
 
 # KEYS[1] the queue; ARGV[1] now, ARGV[2] the end of the lease, ARGV[3] how many at most, ARGV[4] the latest time
@@ -82,7 +82,7 @@ class LeasedQueue(Generic[T]):
     """Items by due time. The caller passes all times, in Unix seconds. Raises ``CacheUnavailable``.
 
     ``name`` is the part of its keys before ``queue``, ``dead`` and ``attempts``. ``lease`` returns the seconds for
-    which a new claim holds.
+    which a new claim holds. An item due more than ``horizon`` seconds from now is due now: no gateway queues for later.
     """
 
     def __init__(
@@ -95,9 +95,11 @@ class LeasedQueue(Generic[T]):
         max_attempts: int,
         max_dead: int,
         random: Callable[[], float] = random.random,
+        horizon: float = _HORIZON,
     ) -> None:
         self._guard = guard
         self._codec = codec
+        self._horizon = horizon
         self.configure(lease=lease, max_attempts=max_attempts, max_dead=max_dead)
         self._random = random
         self._queue, self._dead, self._attempts = (guard.key(name, part) for part in ("queue", "dead", "attempts"))
@@ -117,7 +119,7 @@ class LeasedQueue(Generic[T]):
         """Claim up to ``most`` due items, the longest due first; no other worker gets them before the lease ends."""
         async with self._guard.bounded():
             answer = await self._guard.client.eval(
-                _CLAIM, 1, self._queue, now, now + self._lease(), most, now + _HORIZON
+                _CLAIM, 1, self._queue, now, now + self._lease(), most, now + self._horizon
             )
             claims, garbage = self._read_claims(zip(answer[::2], answer[1::2], strict=True), instead_of_infinity=now)
             if garbage:

@@ -17,6 +17,8 @@ _MAX_ATTEMPTS: Final = 5
 _MAX_DEAD: Final = 10_000
 _WITHOUT_ROOM: Final = 600.0  # seconds until a purge is tried again while the dead list is full
 _AT_ONCE: Final = 200  # packing 200 words takes less than a millisecond
+LATEST_DUE: Final = 3600.0
+"""Seconds from now: no purge is queued for later, however long it failed."""
 _LONGEST_WAIT: Final = 600.0  # seconds; a later time was written by another program
 
 # KEYS[1] the queue; ARGV[1] when the purges are due, ARGV[2] how many may be queued, then the words. A word that is
@@ -92,7 +94,15 @@ class PurgeQueue(LeasedQueue[str]):
     def __init__(
         self, guard: GuardedRedis, *, per_second: float, max_queued: int = 1_000_000, max_dead: int = _MAX_DEAD
     ) -> None:
-        super().__init__(guard, "purge", _CODEC, lease=lambda: _LEASE, max_attempts=_MAX_ATTEMPTS, max_dead=max_dead)
+        super().__init__(
+            guard,
+            "purge",
+            _CODEC,
+            lease=lambda: _LEASE,
+            max_attempts=_MAX_ATTEMPTS,
+            max_dead=max_dead,
+            horizon=LATEST_DUE,
+        )
         self._pace = guard.key("purge", "pace")
         self._interval = 1 / per_second
         self._max_queued = max_queued

@@ -1,5 +1,6 @@
 """The service that purges changed images from caches in front."""
 
+import re
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ MOST_ADDRESSES: Final = 1000
 """Addresses that one request may name (document 228/33601); all of an image fit into one."""
 
 _MOST_BASE_URLS: Final = 10
+_IN_A_URL: Final = re.compile(r"[!-~]+")  # a space would end the address in the request line (RFC 9112 section 3)
 _MOST_PER_SECOND: Final = 20  # requests a second that Tencent's services accept (documents 228/33601 and 1145/50536)
 _APIS: Final = {"tencent_cdn": "https://cdn.tencentcloudapi.com", "edgeone": "https://teo.tencentcloudapi.com"}
 # The targets of a key; keys that are not listed are for every target.
@@ -35,7 +37,7 @@ def _check_url(url: str) -> str:
         is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_usable = False
-    if not is_usable or "@" in parts.netloc or parts.fragment or not url.isascii() or not url.isprintable():
+    if not is_usable or "@" in parts.netloc or parts.fragment or not _IN_A_URL.fullmatch(url):
         raise ValueError("must be an address like https://host/path, without a user name")
     return url
 

@@ -127,3 +127,13 @@ async def test_another_answer_about_the_quota_is_no_failure(cloud: Cloud, answer
     async with answering() as service:
         service.body, cloud.services = answer, service  # type: ignore[assignment]  # another service at the address
         assert await cloud.cdn().examine() in {"the service answers", "addresses left today: ? of ? (all)"}
+
+
+async def test_a_policy_that_allows_no_purge_is_no_reason_for_new_keys(cloud: Cloud) -> None:
+    """STS would be asked every time that the worker tries again."""
+    async with answering() as service:
+        service.body = b'{"Response": {"Error": {"Code": "AuthFailure.UnauthorizedOperation", "Message": "denied"}}}'
+        cloud.services = service  # type: ignore[assignment]  # another service at the address
+        with pytest.raises(TargetUnavailable, match="UnauthorizedOperation"):
+            await cloud.cdn().purge(["a"])
+    assert cloud.keys.refused == []

@@ -90,3 +90,13 @@ async def test_a_webhook_that_hangs_or_is_not_there_is_for_later(service: Servic
 @pytest.mark.parametrize(("bases", "most"), [((), 200), (BASES[:1], 83), (BASES, 41)])
 def test_a_request_names_a_thousand_addresses_at_most(http: BoundedHttp, bases: tuple[str, ...], most: int) -> None:
     assert Webhook(http, "http://x", Addresses(bases, RENDITIONS)).most == most
+
+
+def test_a_request_names_fewer_images_when_a_reload_adds_addresses_to_each(http: BoundedHttp) -> None:
+    renditions = Renditions({})
+    addresses = Addresses(BASES, renditions)
+    webhook = Webhook(http, "http://x", addresses)
+    assert webhook.most == 200
+    renditions.configure({"card": CARD})
+    addresses.configure()
+    assert webhook.most == 1000 // addresses.per_image < 200

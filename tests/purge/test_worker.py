@@ -1,6 +1,8 @@
 """The worker of purges: within the rate, the oldest first, each once, and nothing lost while the target fails."""
 
+import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,12 +10,14 @@ from dataclasses import dataclass, field
 import pytest
 import redis
 
+from gateway.concurrency.background import background
 from gateway.metrics.collectors import Metrics
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import PurgeRefused, TargetUnavailable
 from gateway.purge.worker import PurgeWorker
+from gateway.redis_store.leased_queue import Claim
 from gateway.redis_store.purge_queue import PurgeQueue
-from tests.tier import Clock, Tier
+from tests.tier import NOW, Clock, Tier
 
 
 @dataclass
@@ -192,6 +196,24 @@ async def test_what_redis_did_not_take_is_kept_and_queued_later(tier: Tier, redi
     assert purges.edge.requests == [["a", "b"]]
 
 
+async def test_changes_that_arrive_while_many_are_queued_do_not_queue_those_again(
+    tier: Tier, redis_client: "redis.Redis"
+) -> None:
+    """As after an outage: each of the changes sent everything that was kept."""
+    purges = purges_of(tier)
+    before = evals(redis_client)
+    many = [f"kept-{number}" for number in range(10_000)]
+    await asyncio.gather(purges.intake.add(many), *(purges.intake.add([f"new-{number}"]) for number in range(20)))
+    assert redis_client.zcard("image:purge:queue") == 10_020
+    assert evals(redis_client) - before < 100
+
+
+def evals(redis_client: "redis.Redis") -> int:
+    """Return how many scripts Redis has run."""
+    stats: dict[str, dict[str, int]] = redis_client.info("commandstats")
+    return stats.get("cmdstat_eval", {"calls": 0})["calls"]
+
+
 async def test_two_workers_send_each_purge_once(tier: Tier) -> None:
     purges = purges_of(tier)
     other = PurgeWorker(purges.queue, purges.intake, purges.edge, purges.metrics, now=tier.clock)
@@ -201,3 +223,28 @@ async def test_two_workers_send_each_purge_once(tier: Tier) -> None:
         pass
     sent = [image_id for request in purges.edge.requests for image_id in request]
     assert len(sent) == len(set(sent)) == 20
+
+
+async def test_a_worker_that_stops_gives_its_purges_back_at_once(purges: Purges) -> None:
+    """Else a rolling restart would delay them by a lease."""
+    await purges.intake.add(["a", "b"])
+    is_sending = asyncio.Event()
+
+    async def hang(image_ids: Sequence[str]) -> None:
+        is_sending.set()
+        await asyncio.Event().wait()
+
+    purges.edge.purge = hang  # type: ignore[method-assign]
+    async with background("purge-worker", purges.worker.run()):
+        await is_sending.wait()
+    await purges.worker.give_back()
+    assert await purges.queue.claim(purges.clock.now, 10) == [Claim("a", NOW), Claim("b", NOW)]
+
+
+@pytest.mark.parametrize("due_in", [24 * 3600, math.inf])
+async def test_a_purge_that_a_wrong_clock_queued_is_sent_now(
+    purges: Purges, redis_client: "redis.Redis", due_in: float
+) -> None:
+    redis_client.zadd("image:purge:queue", {"a": NOW + due_in})
+    await purges.drain()
+    assert purges.edge.requests == [["a"]]

@@ -128,3 +128,17 @@ async def test_a_purge_whose_gateway_is_killed_while_it_sends_is_sent_by_another
         await asyncio.wait_for(worker.send_batch(), LIMIT)
     assert sent(edge) == ["a", "a"]
     assert redis_client.zcard("image:purge:queue") == 0
+
+
+async def test_a_purge_whose_gateway_stops_while_it_sends_is_due_at_once(
+    start_gateway: StartGateway, images: Images, edge: Service, redis_client: "redis.Redis"
+) -> None:
+    gateway = await start_gateway(purge=purge(edge))
+    edge.hangs = True
+    await images.add("a")
+    await images.execute("UPDATE images SET mime_type = 'image/webp' WHERE id = 'a'")
+    await until(lambda: sent(edge) == ["a"], what="the first try")
+    await gateway.close()
+    due_at = redis_client.zscore("image:purge:queue", "a")
+    assert due_at is not None
+    assert due_at <= time.time()

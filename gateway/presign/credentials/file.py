@@ -3,13 +3,13 @@
 ``{"secret_id": …, "secret_key": …, "token": …, "expires_at": Unix seconds}``; the last two may be left out.
 """
 
-import asyncio
 import json
 import os
 from pathlib import Path
 from typing import Final
 
 from gateway.presign.credentials import Credentials, CredentialsUnavailable, checked
+from gateway.presign.credentials.file_reads import FileReads
 
 _POLL: Final = 1.0  # seconds between two looks at the file
 _MOST_BYTES: Final = 64 * 1024
@@ -26,12 +26,13 @@ class FileSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._reads = FileReads()
         self._version: _Version | None = None
         self._credentials: Credentials | None = None
 
     async def fetch(self) -> Credentials:
         """Return the credentials in the file; raises ``CredentialsUnavailable``."""
-        version, data = await asyncio.to_thread(self._read)
+        version, data = await self._reads.run(self._read)
         if data is not None:
             self._credentials = _parse(data)
             self._version = version  # only now: a file that is written in place is read again until it is whole

@@ -70,7 +70,12 @@ class RotatingCredentials:
         self.tried = asyncio.Event()
 
     def has_ended(self) -> NoCredentials:
-        """Return the error for when ``newest`` is None or has ended, and log it once."""
+        """Return the error for when ``newest`` is None or has ended, and log it once.
+
+        A refresh follows at once, unless it is known to fail: the machine slept, or its clock was corrected.
+        """
+        if self.newest is not None and not self._failures:
+            self._wanted.set()
         if not self._has_warned_of_end:
             self._has_warned_of_end = True
             logger.error(

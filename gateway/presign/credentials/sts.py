@@ -3,13 +3,14 @@
 Documents 1312/48197 (AssumeRole) and 1312/73070 (AssumeRoleWithWebIdentity).
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from gateway.presign.credentials import Credentials, CredentialsUnavailable, Source, checked
+from gateway.presign.credentials.file_reads import FileReads
 from gateway.settings import AssumeRoleCredentialsSettings, TkeOidcCredentialsSettings
 from gateway.tencent_api.bounded_http import BoundedHttp, ServiceUnavailable
 from gateway.tencent_api.client import TencentApi
@@ -81,13 +82,14 @@ class TkeOidcSource:
         now: Callable[[], float] = time.time,
     ) -> None:
         region, self._provider_id, self._role_arn, self._file = settings.values()
+        self._reads = FileReads()
         self._api = TencentApi(http, settings.sts_url, service="sts", version=_VERSION, region=region, now=now)
 
     async def fetch(self) -> Credentials:
         """Return new credentials of the role; raises ``CredentialsUnavailable``."""
         parameters = {
             "ProviderId": self._provider_id,
-            "WebIdentityToken": await asyncio.to_thread(_read_token, self._file),
+            "WebIdentityToken": await self._reads.run(partial(_read_token, self._file)),
             "RoleArn": self._role_arn,
             "RoleSessionName": _TKE_SESSION,
             "DurationSeconds": _TKE_DURATION,

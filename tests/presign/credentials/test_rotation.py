@@ -266,6 +266,18 @@ class TestTask:
         assert source.asked == 2
         assert newest_of(credentials).secret_id == "AKID2"
 
+    async def test_a_caller_that_finds_them_ended_causes_a_refresh(self, clock: Clock) -> None:
+        """The machine was suspended, or its clock corrected: no timer has run."""
+        it = rotation(clock)
+        by_bucket = BucketCredentials(it.credentials, {}, clock, {})
+        async with background("credentials-test", it.credentials.keep_fresh()):
+            await until(lambda: it.source.asked == 1)
+            clock.now += 24 * 3600
+            with pytest.raises(NoCredentials):
+                by_bucket.of("b-1")
+            await until(lambda: newest_of(it.credentials).secret_id == "AKID2")
+            assert by_bucket.of("b-1").secret_id == "AKID2"
+
     async def test_a_key_that_another_service_refuses_is_replaced(self) -> None:
         source = Scripted(time.time)
         credentials = RotatingCredentials(source, ["purge"], Metrics(), refusal_pause=0)
