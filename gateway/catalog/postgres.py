@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 Row = Sequence[Any]
 
+_NONE: Mapping[str, str] = {}
+_NOT_UTF8 = (psycopg2.errors.CharacterNotInRepertoire, psycopg2.errors.UntranslatableCharacter)
+
 # Returns the context of a query, given its operation and its table.
 ObserveQuery = Callable[[str, str], AbstractContextManager[None]]
 
@@ -73,11 +76,11 @@ class PostgresCatalog:
                     id_type = await self._fetch_id_type(cursor)
                     valid = self._query.valid_ids(image_ids, id_type)
                 self._id_type = id_type
-                selected, not_utf8 = await self._select(cursor, valid, id_type)
+                selected, unreadable = await self._select(cursor, valid, id_type)
         except CatalogUnavailable:
             self._metrics.catalog_queries.labels(result="error").inc()
             raise
-        rows = self._read(selected, not_utf8)
+        rows = self._read(selected, unreadable)
         self._metrics.catalog_queries.labels(result="found" if rows.records else "missing").inc()
         return rows
 
@@ -112,27 +115,27 @@ class PostgresCatalog:
 
     async def _select(
         self, cursor: aiopg.Cursor, image_ids: Sequence[str], id_type: str
-    ) -> tuple[list[Row], list[str]]:
-        """Return the rows of ``image_ids``, and the ids of rows whose text is not UTF-8.
+    ) -> tuple[list[Row], dict[str, str]]:
+        """Return the rows of ``image_ids``, and the reasons why some cannot be read.
 
         Postgres refuses the whole query because of one such row; the query is then repeated for each half of the ids.
         """
         if not image_ids:
-            return [], []
+            return [], {}
         try:
             await cursor.execute(self._query.select_sql(id_type), (list(image_ids),))
-            return await cursor.fetchall(), []
-        except psycopg2.errors.CharacterNotInRepertoire:
+            return await cursor.fetchall(), {}
+        except (psycopg2.DataError, psycopg2.errors.DataCorrupted) as error:
             if len(image_ids) == 1:
-                return [], list(image_ids)
+                return [], {image_ids[0]: _why_unreadable(error)}
         middle = len(image_ids) // 2
-        rows, not_utf8 = await self._select(cursor, image_ids[:middle], id_type)
-        more_rows, more_not_utf8 = await self._select(cursor, image_ids[middle:], id_type)
-        return rows + more_rows, not_utf8 + more_not_utf8
+        rows, unreadable = await self._select(cursor, image_ids[:middle], id_type)
+        more_rows, more_unreadable = await self._select(cursor, image_ids[middle:], id_type)
+        return rows + more_rows, unreadable | more_unreadable
 
-    def _read(self, selected: Sequence[Row], not_utf8: Sequence[str] = ()) -> Rows:
+    def _read(self, selected: Sequence[Row], unreadable: Mapping[str, str] = _NONE) -> Rows:
         records: dict[str, ImageRecord] = {}
-        unusable = dict.fromkeys(not_utf8, "the row holds text that is not UTF-8")
+        unusable = dict(unreadable)
         for row in selected:
             try:
                 record = self._query.read(row)
@@ -200,6 +203,13 @@ class PostgresCatalog:
             if task is not None and task.cancelling() == 0:
                 raise CatalogUnavailable("the server cancelled the query") from None
             raise
+
+
+def _why_unreadable(error: psycopg2.Error) -> str:
+    """Return the reason without the message, which may quote the row."""
+    if isinstance(error, _NOT_UTF8):
+        return "the row holds text that is not UTF-8"
+    return f"Postgres cannot read the row: {type(error).__name__}"
 
 
 @asynccontextmanager

@@ -90,6 +90,26 @@ async def test_a_database_of_sql_ascii_is_read_as_utf_8_row_by_row(
     assert await catalog.fetch("gbk") is None
 
 
+async def test_a_row_that_postgres_cannot_read_hides_no_other(
+    open_one: OpenCatalog, images_table: ImagesTable, postgres_dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The table may be a view whose expressions fail for some rows."""
+    images_table.put([ImageRow(image_id, None, f"{image_id}.png") for image_id in ("a", "b", "c")])
+    images_table.execute(
+        "CREATE OR REPLACE VIEW computed AS SELECT id, user_id, cos_key, cos_bucket, cos_region, mime_type, "
+        "is_public, CASE WHEN id = 'b' THEN (1 / (length(id) - 1))::text ELSE storage_status END AS storage_status "
+        "FROM images"
+    )
+    try:
+        catalog = await open_one(table="computed")
+        rows = await catalog.fetch_rows(["a", "b", "c", "unknown"])
+    finally:
+        images_table.execute("DROP VIEW computed")
+    assert rows.records.keys() == {"a", "c"}
+    assert rows.unusable.keys() == {"b"}
+    assert "image_id=b reason=Postgres cannot read the row: DivisionByZero" in caplog.text
+
+
 @pytest.mark.parametrize("dsn", ["host=127.0.0.1 port=1 user=gateway", "host=/nonexistent user=gateway"])
 async def test_an_unreachable_postgres_makes_the_catalog_unavailable(
     open_one: OpenCatalog, metrics: Metrics, dsn: str
