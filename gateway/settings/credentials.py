@@ -5,6 +5,7 @@ are fixed.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self, Union
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ from gateway.settings.section import Section, Token, matches
 ROLE_NAME: Final = "[A-Za-z0-9+=,@_-][A-Za-z0-9+=,.@_-]{0,127}"
 _ENVIRONMENT: Final = ("TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY")
 _TKE: Final = ("TKE_REGION", "TKE_PROVIDER_ID", "TKE_ROLE_ARN", "TKE_WEB_IDENTITY_TOKEN_FILE")
+
+_HOST_PORT: Final = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 
 RoleName = Annotated[str, matches(ROLE_NAME, "a role name of letters, digits and + = , . @ _ -")]
 RoleArn = Annotated[
@@ -43,8 +46,8 @@ def _is_base_url(url: str) -> bool:
         has_host = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
-    has_more = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
-    return has_host and not has_more and url.isascii() and url.isprintable() and " " not in url
+    has_more = parts.path.strip("/") or parts.query or parts.fragment
+    return has_host and not has_more and _HOST_PORT.fullmatch(parts.netloc) is not None
 
 
 def _check_is_encrypted(url: str) -> str:

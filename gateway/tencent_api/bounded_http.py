@@ -7,7 +7,6 @@ from typing import Final
 import aiohttp
 import yarl
 
-_CONNECT_TIMEOUT: Final = 1.0  # seconds
 _TIMEOUT: Final = 2.0  # seconds for a whole answer
 _MOST_BYTES: Final = 64 * 1024
 _NO_HEADERS: Final[Mapping[str, str]] = {}
@@ -37,7 +36,7 @@ class BoundedHttp:
             # Minutes pass between two requests: a connection that is kept is closed by then.
             connector=aiohttp.TCPConnector(force_close=True),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=self._timeout, connect=min(_CONNECT_TIMEOUT, self._timeout)),
+            timeout=aiohttp.ClientTimeout(total=self._timeout),
             headers={"User-Agent": "image-gateway", "Accept-Encoding": "identity"},
             auto_decompress=False,
             trust_env=False,

@@ -137,8 +137,9 @@ class LocalTier:
 
     def mark_all_stale(self) -> None:
         """Mark every entry and every running look-up stale: notifications may have been missed."""
-        self._dropped.clear()
-        self._untracked_drops = self._drops
+        if self._dropped:
+            self._untracked_drops = next(reversed(self._dropped.values()))  # the last one
+            self._dropped.clear()
         self._drops += 1
         self._stale_drops = self._drops
         self._generation += 1

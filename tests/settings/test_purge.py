@@ -27,6 +27,8 @@ def test_a_webhook_needs_no_more_than_its_address() -> None:
         ({"url": "https://host/\u00e4"}, "url\n  Value error, must be an address like"),
         ({"url": "https://host/#part"}, "url\n  Value error, must be an address like"),
         ({"base_urls": ["https://img.example.com/path"]}, "base_urls.0\n  Value error, must be an address like"),
+        ({"base_urls": ["https://{x}.example.com"]}, "base_urls.0\n  Value error, must be an address like"),
+        ({"base_urls": ["https://user@example.com"]}, "base_urls.0\n  Value error, must be an address like"),
         ({"base_urls": ["https://a", "https://a/"]}, "base_urls\n  Value error, must not name an address twice"),
         ({"per_second": 0}, "per_second\n"),
         ({"token": "a b"}, "token\n"),

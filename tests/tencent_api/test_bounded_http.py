@@ -1,12 +1,16 @@
 """Requests to small services: bounded in time and in bytes, never redirected, through no proxy."""
 
+import asyncio
+import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.tencent_api.bounded_http import BoundedHttp, ServiceUnavailable
 from tests.answering import Service
+from tests.certificates import server_context, write_certificate
 
 
 async def test_the_body_of_a_200_is_returned(service: Service) -> None:
@@ -40,6 +44,23 @@ async def test_anything_else_is_a_failure(service: Service, failure: dict[str, A
             await http.get(service.url)
     assert time.monotonic() - began < 30
     assert len(service.seen) == 1
+
+
+async def test_a_connection_over_a_long_way_may_take_as_long_as_the_answer(tmp_path: Path) -> None:
+    """The handshakes of TLS with a service on another continent take about a second."""
+    context = server_context(*write_certificate(tmp_path, "127.0.0.1"))
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+
+    async def ask() -> None:
+        async with BoundedHttp(20) as http:
+            await http.get(url)
+
+    asking = asyncio.create_task(ask())
+    await asyncio.sleep(1.5)  # the client is connected, and waits for the handshake
+    async with await asyncio.start_server(lambda _reader, writer: writer.close(), sock=listener, ssl=context):
+        with pytest.raises(ServiceUnavailable, match=r"^ClientConnectorCertificateError$"):
+            await asking
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://no.such.host.invalid/", "http://[/"])

@@ -116,6 +116,16 @@ def test_mark_all_stale_keeps_entries_for_stale_reads(tier: LocalTier, clock: Cl
     assert tier.get(ImageVariant("c")) == image("c")
 
 
+def test_a_look_up_during_which_all_became_stale_twice_is_kept_for_stale_reads(tier: LocalTier) -> None:
+    """As at a start: the feeds of Postgres and of the replicas both begin."""
+    mark = tier.mark()
+    tier.mark_all_stale()
+    tier.mark_all_stale()
+    tier.put(image("a"), mark, LONG)
+    assert tier.get(ImageVariant("a")) is None
+    assert tier.get_stale(ImageVariant("a")) == image("a")
+
+
 def test_mark_all_stale_does_not_undo_an_earlier_drop(tier: LocalTier) -> None:
     mark = tier.mark()
     tier.drop("a")
