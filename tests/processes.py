@@ -1,6 +1,7 @@
 """The gateway in a separate process, as an operator runs it."""
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -57,10 +58,12 @@ async def gateway_process(
     cwd: Path | None = None,
     program: Sequence[str] = (sys.executable, "-m", "gateway"),
     listener: socket.socket | None = None,
+    pipe_size: int | None = None,
 ) -> AsyncIterator[GatewayProcess]:
     """Start ``program`` with JSON logs and wait until it listens; kill it at the end if it still runs.
 
-    ``listener`` is handed over as systemd does it, and replaces the public port.
+    ``listener`` is handed over as systemd does it, and replaces the public port. ``pipe_size``: bytes of output that
+    wait for this process; None for the system's default.
     """
     if listener is not None:
         program = (sys.executable, "-c", AS_SYSTEMD, str(listener.fileno()), *program)
@@ -77,6 +80,9 @@ async def gateway_process(
         # The tests may run under nohup, whose children ignore SIGHUP.
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
+    if pipe_size is not None:
+        pipe = process._transport.get_pipe_transport(1).get_extra_info("pipe")  # type: ignore[attr-defined]
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, pipe_size)
     running = GatewayProcess(process)
     reader: asyncio.Task[None] | None = None
     try:

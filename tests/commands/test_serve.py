@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import aiohttp
+import psutil
 import pytest
 
 from gateway.cos_emulator.content import SyntheticContent
@@ -125,16 +126,19 @@ async def test_log_lines_are_json_with_the_request_id(config_file: Path, images:
     assert "q-signature" not in "".join(running.lines)
 
 
-async def test_it_starts_without_redis_and_postgres(config_file: Path) -> None:
+async def test_it_starts_without_redis_and_postgres_and_one_worker_is_the_process_itself(config_file: Path) -> None:
     environment = {
         "GATEWAY_REDIS__URL": "redis://127.0.0.1:1/0",
         "GATEWAY_POSTGRES__DSN": "host=127.0.0.1 port=1 dbname=none",
     }
-    async with gateway_process("serve", "--config", str(config_file), environment=environment) as running:
+    arguments = ("serve", "--workers", "1", "--config", str(config_file))
+    async with gateway_process(*arguments, environment=environment) as running:
         assert await ready(running.public) == {
             "status": "not_ready",
             "checks": {"redis": "down", "postgres": "down", "cos": "ok"},
         }
+        assert "workers" not in await ready(running.admin)
+        assert psutil.Process(running.process.pid).children() == []
 
 
 async def test_a_port_in_use_is_reported_in_one_line(config_file: Path) -> None:

@@ -1,5 +1,6 @@
 """Gateways with workers: real processes."""
 
+import json
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,6 +18,8 @@ from tests.processes import GatewayProcess, gateway_process
 
 RawSettings = dict[str, dict[str, Any]]
 STARTED = 90.0  # seconds within which processes start or end, on a machine that may be busy
+# Neither COS, which this process emulates beside its clients, nor a drain is late on a busy machine.
+PATIENT: RawSettings = {"image_proxy": {"timeout": 20}, "server": {"shutdown_grace": 60}}
 AS_ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
 
@@ -35,8 +38,12 @@ def config(raw_settings: RawSettings, tmp_path: Path) -> Callable[..., Path]:
     """Function that writes a configuration with changed sections."""
 
     def write(**changes: dict[str, Any]) -> Path:
+        sections = [raw_settings, PATIENT, changes]
+        names = {name for one in sections for name in one}
         path = tmp_path / "gateway.yaml"
-        path.write_text(yaml.safe_dump(raw_settings | {k: raw_settings.get(k, {}) | v for k, v in changes.items()}))
+        path.write_text(
+            yaml.safe_dump({name: {k: v for one in sections for k, v in one.get(name, {}).items()} for name in names})
+        )
         return path
 
     return write
@@ -57,8 +64,12 @@ async def start_workers(config: Callable[..., Path]) -> AsyncIterator[StartWorke
 
 
 def workers_of(parent: GatewayProcess) -> list[int]:
-    """Return the process ids of the workers, the oldest first."""
-    return [child.pid for child in psutil.Process(parent.process.pid).children() if is_running(child.pid)]
+    """Return the process ids of the workers that run and have been ready, the oldest first.
+
+    They are read from the log: a look at all processes of the machine, again and again, would slow down their start.
+    """
+    events = [json.loads(line)["event"] for line in parent.lines if "worker is ready: " in line]
+    return [pid for event in events if is_running(pid := int(event.rpartition("pid=")[2]))]
 
 
 def is_running(pid: int) -> bool:
@@ -72,6 +83,12 @@ def is_running(pid: int) -> bool:
 def kill(pid: int, signum: signal.Signals = signal.SIGKILL) -> None:
     """Send a signal to a worker itself."""
     os.kill(pid, signum)
+
+
+async def roll(running: GatewayProcess) -> None:
+    """Replace all workers, and wait until that is done."""
+    running.process.send_signal(signal.SIGUSR2)
+    await running.line_with("all workers are replaced", seconds=2 * STARTED)
 
 
 async def get_json(url: str) -> dict[str, Any]:

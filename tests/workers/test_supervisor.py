@@ -9,6 +9,7 @@ from functools import partial
 from gateway.workers.supervisor import StartWorker, Supervisor
 from gateway.workers.worker import Worker
 from tests.waiting import until
+from tests.workers.conftest import STARTED
 
 # Says that it is ready; at the order to stop, tells what the first argument says and ends after so many seconds.
 SPEAKS = """
@@ -69,8 +70,8 @@ async def test_a_worker_whose_process_is_made_when_the_drain_begins_is_not_left_
     supervisor = supervisor_of(start_slowly)
     async with supervisor.running():
         made[0].kill()
-        await until(lambda: len(made) == 2)
+        await until(lambda: len(made) == 2, seconds=STARTED)
         await supervisor.drain(asyncio.Event())
         is_drained.set()
-        await until(made[1].ended.is_set, what="the end of the second worker")
+        await until(made[1].ended.is_set, seconds=STARTED, what="the end of the second worker")
     assert not supervisor.ready()
