@@ -20,20 +20,18 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 from yarl import URL
 
+from bench.databases import BUCKET, Databases, running_databases
 from gateway.app import create_admin_app, create_app
 from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.credential_services import CredentialServices
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
 from gateway.cos_emulator.tokens import TokenIssuer
-from gateway.dev.database import ImageRow, ImagesTable
-from gateway.dev.postgres_server import PostgresServer
-from gateway.dev.redis_server import RedisServer
+from gateway.dev.database import ImageRow
 from gateway.metrics.collectors import Metrics
 from gateway.server.listener import listening
 from gateway.settings import Settings
 
-BUCKET = "bench-1250000000"
 IMAGES = 500
 
 
@@ -85,7 +83,7 @@ class Run:
         return None
 
 
-async def measure(redis_url: str, dsn: str, options: argparse.Namespace) -> bool:
+async def measure(databases: Databases, options: argparse.Namespace) -> bool:
     """Start both gateways, send the requests, and print the result; return whether none failed."""
     store, credentials = ObjectStore(), dict[str, Credential]()
     for number in range(IMAGES):
@@ -99,8 +97,12 @@ async def measure(redis_url: str, dsn: str, options: argparse.Namespace) -> bool
             sections = {
                 "server": {"host": "127.0.0.1", "port": 0},
                 "admin": {"port": 0},
-                "redis": {"url": redis_url, "timeout": 5, "entry_key": "a-key-of-thirty-two-bytes-or-more"},
-                "postgres": {"dsn": dsn, "listen": False},
+                "redis": {
+                    "url": databases.redis.url,
+                    "timeout": 5,
+                    "entry_key": "a-key-of-thirty-two-bytes-or-more",
+                },
+                "postgres": {"dsn": databases.postgres.dsn, "listen": False},
                 "cos": {
                     "bucket": BUCKET,
                     "scheme": "http",
@@ -135,15 +137,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=200, help="requests a second to both gateways together")
     parser.add_argument("--token-life", type=int, default=60, help="seconds")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        with (
-            RedisServer(Path(folder, "redis"), ephemeral=True) as redis,
-            PostgresServer(Path(folder, "postgres"), ephemeral=True) as postgres,
-        ):
-            table = ImagesTable(postgres.dsn)
-            table.create()
-            table.put(ImageRow(f"id-{number}", None, f"{number}.png", public=True) for number in range(IMAGES))
-            is_well = asyncio.run(measure(redis.url, postgres.dsn, options))
+    rows = (ImageRow(f"id-{number}", None, f"{number}.png", public=True) for number in range(IMAGES))
+    with tempfile.TemporaryDirectory() as folder, running_databases(Path(folder), rows) as databases:
+        is_well = asyncio.run(measure(databases, options))
     sys.exit(0 if is_well else 1)
 
 

@@ -25,11 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench.databases import running_databases, write_configuration
 from bench.processes import free_port
-from bench.stack import BUCKET
-from gateway.dev.database import ImageRow, ImagesTable
-from gateway.dev.postgres_server import PostgresServer
-from gateway.dev.redis_server import RedisServer
+from gateway.dev.database import ImageRow
 
 _HERE: Final = Path(__file__).parent.parent
 _READY_WITHIN: Final = 60.0  # seconds
@@ -130,32 +128,16 @@ def _is_ready(url: str) -> bool:
 @contextlib.contextmanager
 def servers(folder: Path) -> Iterator[tuple[Path, str]]:
     """Run Redis and Postgres; yield the configuration of a gateway and the address of its readiness."""
-    with (
-        RedisServer(folder / "redis", ephemeral=True) as redis,
-        PostgresServer(folder / "postgres", ephemeral=True) as postgres,
-    ):
-        table = ImagesTable(postgres.dsn)
-        table.create()
-        table.put([ImageRow("cat", None, "cat.png", content_type="image/png", public=True)])
+    row = ImageRow("cat", None, "cat.png", content_type="image/png", public=True)
+    with running_databases(folder, [row]) as databases:
         admin = free_port()
-        settings = {
+        # Nothing answers for COS: an idle gateway asks it for nothing but the time, and is ready without it.
+        sections = databases.sections("127.0.0.1:9") | {
             "server": {"host": "127.0.0.1", "port": free_port()},
             "admin": {"port": admin},
-            "redis": {"url": redis.url},
-            "postgres": {"dsn": postgres.dsn},
-            # No COS: an idle gateway asks it for nothing but the time, and is ready without it.
-            "cos": {
-                "secret_id": "id",
-                "secret_key": "key",
-                "bucket": BUCKET,
-                "scheme": "http",
-                "domain": "127.0.0.1:9",
-            },
             "logging": {"level": "error"},
         }
-        configuration = folder / "gateway.yaml"
-        configuration.write_text(json.dumps(settings))  # JSON is also YAML
-        yield configuration, f"http://127.0.0.1:{admin}/readyz"
+        yield write_configuration(folder / "gateway.yaml", sections), f"http://127.0.0.1:{admin}/readyz"
 
 
 def import_costs(variables: dict[str, str]) -> dict[str, float]:

@@ -22,19 +22,17 @@ from typing import Any
 import aiohttp
 import psutil
 import redis
-import yaml
 
+from bench.databases import BUCKET, Databases, running_databases, write_configuration
 from bench.soak.stack import Replica, stopped
 from gateway.api import app_keys
 from gateway.app import opened_components
 from gateway.catalog.record import ImageRecord
-from gateway.dev.database import ImagesTable
-from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.processes import free_port
 from gateway.dev.redis_server import RedisServer
 from gateway.settings import Settings
 
-BUCKET, REGION, OWNER = "bench-1250000000", "ap-guangzhou", "u-12345"
+REGION, OWNER = "ap-guangzhou", "u-12345"
 _IN_A_STEP = 200
 _ROWS = """
 INSERT INTO images (id, user_id, cos_key, is_public, storage_status)
@@ -157,13 +155,11 @@ def _memory(replicas: list[Replica]) -> float:
     return max(replica.memory() for replica in replicas) / 2**20
 
 
-async def measure(
-    redis_server: RedisServer, postgres: PostgresServer, folder: Path, options: argparse.Namespace
-) -> bool:
+async def measure(databases: Databases, folder: Path, options: argparse.Namespace) -> bool:
     """Fill, start the gateways, and watch."""
     sections: dict[str, Any] = {
-        "redis": {"url": redis_server.url, "timeout": 5},
-        "postgres": {"dsn": postgres.dsn},
+        "redis": {"url": databases.redis.url, "timeout": 5},
+        "postgres": {"dsn": databases.postgres.dsn},
         "cos": {"secret_id": "AKID" + "x" * 32, "secret_key": "y" * 32, "bucket": BUCKET},
         "url_cache": {
             "default_ttl": options.ttl,
@@ -178,12 +174,10 @@ async def measure(
         replicas = []
         for number in range(options.replicas):
             public, admin = free_port(), free_port()
-            file = folder / f"gateway-{number}.yaml"
             ports = {"server": {"host": "127.0.0.1", "port": public}, "admin": {"port": admin}}
-            file.write_text(yaml.safe_dump(sections | ports))
             replica = Replica(
                 f"gateway-{number}",
-                file,
+                write_configuration(folder / f"gateway-{number}.yaml", sections | ports),
                 f"http://127.0.0.1:{public}",
                 f"http://127.0.0.1:{admin}",
                 folder / f"gateway-{number}.log",
@@ -191,7 +185,7 @@ async def measure(
             await replica.start(ready_statuses=(200, 503))  # there is no COS to probe
             stack.push_async_callback(stopped, replica)
             replicas.append(replica)
-        return await watch(redis_server, replicas, postgres.pid, options)
+        return await watch(databases.redis, replicas, databases.postgres.pid, options)
 
 
 def main() -> None:
@@ -202,16 +196,10 @@ def main() -> None:
     parser.add_argument("--ttl", type=int, default=600, help="seconds that a URL lives")
     parser.add_argument("--rate", type=float, default=50, help="requests a second meanwhile")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        with (
-            RedisServer(Path(folder, "redis"), ephemeral=True) as redis_server,
-            PostgresServer(Path(folder, "postgres"), ephemeral=True) as postgres,
-        ):
-            table = ImagesTable(postgres.dsn)
-            table.create()
-            table.execute(_ROWS, OWNER, options.images - 1)
-            table.execute("ANALYZE images")
-            is_well = asyncio.run(measure(redis_server, postgres, Path(folder), options))
+    with tempfile.TemporaryDirectory() as name, running_databases(folder := Path(name)) as databases:
+        databases.table.execute(_ROWS, OWNER, options.images - 1)
+        databases.table.execute("ANALYZE images")
+        is_well = asyncio.run(measure(databases, folder, options))
     sys.exit(0 if is_well else 1)
 
 

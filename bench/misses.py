@@ -9,7 +9,6 @@ measured in turn, so that before and after are compared in one run. The gateway 
 
 import argparse
 import asyncio
-import json
 import re
 import resource
 import statistics
@@ -23,11 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bench.databases import BUCKET, Sections, running_databases, write_configuration
 from bench.processes import CLIENT_CORE, SERVER_CORE, Contender, free_port, pinned
 from bench.wrk import CONNECTIONS
-from gateway.dev.database import ImageRow, ImagesTable
-from gateway.dev.postgres_server import PostgresServer
-from gateway.dev.redis_server import RedisServer
+from gateway.dev.database import ImageRow
 
 _BATCH = 200
 _WARM = 64
@@ -151,18 +149,17 @@ async def burst(server: Contender, ids: Ids, count: int, measured: Measured) -> 
 def gateway(tree: Path, folder: Path, redis_url: str, dsn: str) -> Iterator[Contender]:
     """Run the gateway of a checkout."""
     port = free_port()
-    settings = {
+    settings: Sections = {
         "server": {"host": "127.0.0.1", "port": port, "max_streams": 5000},
         "admin": {"port": free_port()},
         "redis": {"url": redis_url, "timeout": 5},  # a busy machine is slow, and must not be measured without Redis
         "postgres": {"dsn": dsn},
-        "cos": {"secret_id": "id", "secret_key": "key", "bucket": "bench-1250000000"},
+        "cos": {"secret_id": "id", "secret_key": "key", "bucket": BUCKET},
         "url_cache": {"max_size": 1_000_000},
         "image_proxy": {"delivery": "redirect"},
         "logging": {"level": "warning"},
     }
-    configuration = folder / f"{port}.yaml"
-    configuration.write_text(json.dumps(settings))  # JSON is also YAML
+    configuration = write_configuration(folder / f"{port}.yaml", settings)
     command = (sys.executable, "-m", "gateway", "serve", "--config", str(configuration))
     base = f"http://127.0.0.1:{port}"
     with pinned(SERVER_CORE, *command, ready=f"{base}/healthz", cwd=tree) as pid:
@@ -173,19 +170,17 @@ def measure(trees: list[Path], options: argparse.Namespace, folder: Path) -> dic
     """Measure every row with every gateway in turn."""
     measured: dict[tuple[str, Path], Measured] = {}
     with ExitStack() as stack:
-        redis = stack.enter_context(RedisServer(folder / "redis", ephemeral=True))
-        postgres = stack.enter_context(PostgresServer(folder / "postgres", ephemeral=True))
-        table, ids = ImagesTable(postgres.dsn), Ids(options.rows)
-        table.create()
-        table.put([ImageRow("id-0", None, "photos/0.jpg", content_type="image/jpeg", public=True)])
-        table.execute(
+        row_0 = ImageRow("id-0", None, "photos/0.jpg", content_type="image/jpeg", public=True)
+        databases, ids = stack.enter_context(running_databases(folder, [row_0])), Ids(options.rows)
+        databases.table.execute(
             "INSERT INTO images (id, cos_key, mime_type, is_public, storage_status) "
             "SELECT 'id-' || n, 'photos/' || n || '.jpg', 'image/jpeg', true, 'active' FROM generate_series(1, %s) n",
             options.rows,
         )
-        table.execute("ANALYZE images")
+        databases.table.execute("ANALYZE images")
+        redis_url, dsn = databases.redis.url.rpartition("/")[0], databases.postgres.dsn
         servers = {
-            tree: stack.enter_context(gateway(tree, folder, redis.url.rpartition("/")[0] + f"/{number}", postgres.dsn))
+            tree: stack.enter_context(gateway(tree, folder, f"{redis_url}/{number}", dsn))
             for number, tree in enumerate(trees)
         }
         for tree, server in servers.items():  # opens connections and fills caches

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import aiohttp
 
+from bench.databases import running_databases
 from gateway.api import app_keys
 from gateway.app import create_admin_app, create_app
-from gateway.dev.database import ImageRow, ImagesTable
-from gateway.dev.postgres_server import PostgresServer
-from gateway.dev.redis_server import RedisServer
+from gateway.dev.database import ImageRow
 from gateway.metrics.collectors import Metrics
 from gateway.presign.signed_image import ImageVariant
 from gateway.server.listener import listening
@@ -79,26 +78,20 @@ async def measure(settings: Settings) -> None:
 
 def main() -> None:
     """Start the servers, pin this process to one core, and measure."""
-    with tempfile.TemporaryDirectory() as folder:
-        with (
-            RedisServer(Path(folder, "redis"), ephemeral=True) as redis,
-            PostgresServer(Path(folder, "postgres"), ephemeral=True) as postgres,
-        ):
-            table = ImagesTable(postgres.dsn)
-            table.create()
-            table.put(ImageRow(f"id-{number}", None, f"objects/{number}.png", public=True) for number in range(IMAGES))
-            if hasattr(os, "sched_setaffinity") and len(os.sched_getaffinity(0)) > 1:
-                os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-            sections = {
-                "server": {"host": "127.0.0.1", "port": 0},
-                "admin": {"port": 0},
-                "redis": {"url": redis.url, "timeout": 5},
-                "postgres": {"dsn": postgres.dsn, "listen": False},
-                "cos": {"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"},
-                "url_cache": {"max_size": IMAGES * 2},
-                "url_prerefresh": {"interval": 3600},
-            }
-            asyncio.run(measure(Settings.model_validate(sections)))
+    rows = (ImageRow(f"id-{number}", None, f"objects/{number}.png", public=True) for number in range(IMAGES))
+    with tempfile.TemporaryDirectory() as folder, running_databases(Path(folder), rows) as databases:
+        if hasattr(os, "sched_setaffinity") and len(os.sched_getaffinity(0)) > 1:
+            os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        sections = {
+            "server": {"host": "127.0.0.1", "port": 0},
+            "admin": {"port": 0},
+            "redis": {"url": databases.redis.url, "timeout": 5},
+            "postgres": {"dsn": databases.postgres.dsn, "listen": False},
+            "cos": {"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"},
+            "url_cache": {"max_size": IMAGES * 2},
+            "url_prerefresh": {"interval": 3600},
+        }
+        asyncio.run(measure(Settings.model_validate(sections)))
 
 
 if __name__ == "__main__":

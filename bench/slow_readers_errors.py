@@ -10,7 +10,6 @@ connection. The kernel's own limit is shown beside: pages of TCP buffers in use,
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import re
 import socket
@@ -23,11 +22,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.databases import running_databases, write_configuration
 from bench.processes import CLIENT_CORE, SERVER_CORE, free_port, nginx, pinned
-from bench.stack import BUCKET
-from gateway.dev.database import ImageRow, ImagesTable
-from gateway.dev.postgres_server import PostgresServer
-from gateway.dev.redis_server import RedisServer
+from gateway.dev.database import ImageRow
 
 _SIZE = 10_000_000
 _RECEIVE_BUFFER = 16 * 1024  # bytes; as small as that of a reader on a slow line
@@ -111,27 +108,14 @@ def servers(folder: Path, readers: int) -> Iterator[tuple[int, int, int]]:
         stack.enter_context(
             nginx(folder, "origin", CLIENT_CORE, f"server {{ {files} }}", f"http://127.0.0.1:{origin}/image")
         )
-        redis = stack.enter_context(RedisServer(folder / "redis", ephemeral=True))
-        postgres = stack.enter_context(PostgresServer(folder / "postgres", ephemeral=True))
-        table = ImagesTable(postgres.dsn)
-        table.create()
-        table.put(ImageRow(str(one), None, f"o/{one}", content_type="image/png", public=True) for one in range(readers))
-        settings = {
+        rows = (ImageRow(str(one), None, f"o/{one}", content_type="image/png", public=True) for one in range(readers))
+        databases = stack.enter_context(running_databases(folder, rows))
+        sections = databases.sections(f"127.0.0.1:{origin}") | {
             "server": {"host": "127.0.0.1", "port": public, "max_streams": readers + 100},
             "admin": {"port": free_port()},
-            "redis": {"url": redis.url},
-            "postgres": {"dsn": postgres.dsn},
-            "cos": {
-                "secret_id": "id",
-                "secret_key": "key",
-                "bucket": BUCKET,
-                "scheme": "http",
-                "domain": f"127.0.0.1:{origin}",
-            },
             "logging": {"level": "error"},
         }
-        configuration = folder / "gateway.yaml"
-        configuration.write_text(json.dumps(settings))  # JSON is also YAML
+        configuration = write_configuration(folder / "gateway.yaml", sections)
         bare = (str(relay), f"http://127.0.0.1:{origin}", str(folder / "images"))
         stack.enter_context(
             pinned(

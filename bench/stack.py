@@ -1,19 +1,16 @@
 """The servers behind the measured ones: an origin with files on the client's core, a Redis and a Postgres."""
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.databases import BUCKET, Databases, running_databases, write_configuration
 from bench.processes import CLIENT_CORE, SERVER_CORE, free_port, nginx, pinned
-from gateway.dev.database import ImageRow, ImagesTable
-from gateway.dev.postgres_server import PostgresServer
-from gateway.dev.redis_server import RedisServer
+from gateway.dev.database import ImageRow
 
-BUCKET = "bench-1250000000"
 SIZES = {"4k": 4_096, "100k": 100_000, "1m": 1_000_000, "10m": 10_000_000}
 COUNTS = {
     "4k": 64,
@@ -26,13 +23,12 @@ _MODIFIED = 1_700_000_000  # seconds since 1970, of each file
 
 @dataclass(frozen=True)
 class Stack:
-    """The running servers: address and process of the origin, Redis, Postgres, and the ids of all images."""
+    """The running servers: address and process of the origin, Redis and Postgres, and the ids of all images."""
 
     folder: Path
     origin: str
     origin_pid: int
-    redis_url: str
-    dsn: str
+    databases: Databases
     names: list[str]
 
 
@@ -75,12 +71,8 @@ def running_stack(folder: Path, origin_port: int | None = None) -> Iterator[Stac
     files = f"listen {origin[7:]}; root {folder}/images; location /{BUCKET}/ {{ alias {folder}/images/; }}"
     with contextlib.ExitStack() as stack:
         pid = stack.enter_context(nginx(folder, "origin", CLIENT_CORE, f"server {{ {files} }}", f"{origin}/4k-0"))
-        redis = stack.enter_context(RedisServer(folder / "redis", ephemeral=True))
-        postgres = stack.enter_context(PostgresServer(folder / "postgres", ephemeral=True))
-        table = ImagesTable(postgres.dsn)
-        table.create()
-        table.put([ImageRow(name, None, name, content_type="image/png", public=True) for name in names])
-        yield Stack(folder, origin, pid, redis.url, postgres.dsn, names)
+        rows = [ImageRow(name, None, name, content_type="image/png", public=True) for name in names]
+        yield Stack(folder, origin, pid, stack.enter_context(running_databases(folder, rows)), names)
 
 
 @contextlib.contextmanager
@@ -89,18 +81,14 @@ def gateway(
 ) -> Iterator[Gateway]:
     """Run a gateway on the servers' core until the address ``ready`` answers (``/readyz``: all dependencies do)."""
     public, admin = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-    settings = {
+    sections = stack.databases.sections(stack.origin[7:]) | {
         "server": {"host": "127.0.0.1", "port": int(public.rpartition(":")[2])},
         "admin": {"port": int(admin.rpartition(":")[2])},
-        "redis": {"url": stack.redis_url},
-        "postgres": {"dsn": stack.dsn},
-        "cos": {"secret_id": "id", "secret_key": "key", "bucket": BUCKET, "scheme": "http", "domain": stack.origin[7:]},
         "image_proxy": dict(image_proxy),
         "image_styles": {"card": {}},
         "logging": {"level": "warning"},
     }
-    configuration = stack.folder / f"{name}.yaml"
-    configuration.write_text(json.dumps(settings))  # JSON is also YAML
+    configuration = write_configuration(stack.folder / f"{name}.yaml", sections)
     command = (sys.executable, "-m", "gateway", "serve", "--config", str(configuration))
     url = f"http://{admin if ready == '/readyz' else public}{ready}"
     with pinned(SERVER_CORE, *command, ready=url, pause=pause) as pid:

@@ -10,7 +10,6 @@ readers. Prints the resident memory before, at most and afterwards, the memory o
 import argparse
 import asyncio
 import contextlib
-import json
 import math
 import os
 import shutil
@@ -24,11 +23,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from bench.databases import running_databases, write_configuration
 from bench.processes import CLIENT_CORE, SERVER_CORE, free_port, nginx, pinned
-from bench.stack import BUCKET
-from gateway.dev.database import ImageRow, ImagesTable
-from gateway.dev.postgres_server import PostgresServer
-from gateway.dev.redis_server import RedisServer
+from gateway.dev.database import ImageRow
 
 _MIB: Final = 1024 * 1024
 _TURN: Final = 0.5  # seconds between two reads of a reader
@@ -167,28 +164,14 @@ def targets(folder: Path, options: argparse.Namespace) -> Iterator[dict[str, Tar
             pid = stack.enter_context(nginx(folder, "proxy", SERVER_CORE, http, f"{proxy}/ready"))
             running["nginx"] = Target(f"{proxy}/", pid)
         if "gateway".startswith(options.only):
-            redis = stack.enter_context(RedisServer(folder / "redis", ephemeral=True))
-            postgres = stack.enter_context(PostgresServer(folder / "postgres", ephemeral=True))
-            table = ImagesTable(postgres.dsn)
-            table.create()
             names = map(str, range(options.readers))
-            table.put([ImageRow(name, None, name, content_type="image/png", public=True) for name in names])
-            settings = {
+            rows = (ImageRow(name, None, name, content_type="image/png", public=True) for name in names)
+            sections = stack.enter_context(running_databases(folder, rows)).sections(origin[7:]) | {
                 "server": {"host": "127.0.0.1", "port": int(public[17:]), "max_streams": options.readers + 10},
                 "admin": {"port": free_port()},
-                "redis": {"url": redis.url},
-                "postgres": {"dsn": postgres.dsn},
-                "cos": {
-                    "secret_id": "id",
-                    "secret_key": "key",
-                    "bucket": BUCKET,
-                    "scheme": "http",
-                    "domain": origin[7:],
-                },
                 "logging": {"level": "warning"},
             }
-            configuration = folder / "gateway.yaml"
-            configuration.write_text(json.dumps(settings))  # JSON is also YAML
+            configuration = write_configuration(folder / "gateway.yaml", sections)
             command = (*python, "gateway", "serve", "--config", str(configuration))
             pid = stack.enter_context(pinned(SERVER_CORE, *command, ready=f"{public}/healthz"))
             running["gateway"] = Target(f"{public}/i/", pid)

@@ -12,16 +12,14 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.databases import running_databases
 from gateway.api import app_keys
 from gateway.app import opened_components
 from gateway.catalog.record import ImageRecord
-from gateway.dev.postgres_server import PostgresServer
-from gateway.dev.redis_server import RedisServer
 from gateway.settings import Settings
 
 _IMAGES_AT_ONCE = 20
 _DROPPED = 500
-_BUCKET = "b-1250000000"
 
 
 async def measure(settings: Settings, images: int) -> None:
@@ -58,16 +56,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.variants")
     parser.add_argument("--images", type=int, default=55_556)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder, "redis"), ephemeral=True) as redis:
-        with PostgresServer(Path(folder, "postgres"), ephemeral=True) as postgres:
-            sections = {
-                "redis": {"url": redis.url, "timeout": 5},
-                "postgres": {"dsn": postgres.dsn, "listen": False},
-                "cos": {"secret_id": "AKID" + "x" * 32, "secret_key": "y" * 32, "bucket": "b-1250000000"},
-                "url_cache": {"max_size": 10_000_000},
-                "image_styles": {"card": {"formats": ["avif", "webp"]}},
-            }
-            asyncio.run(measure(Settings.model_validate(sections), options.images))
+    with tempfile.TemporaryDirectory() as folder, running_databases(Path(folder)) as databases:
+        sections = {
+            "redis": {"url": databases.redis.url, "timeout": 5},
+            "postgres": {"dsn": databases.postgres.dsn, "listen": False},
+            "cos": {"secret_id": "AKID" + "x" * 32, "secret_key": "y" * 32, "bucket": "b-1250000000"},
+            "url_cache": {"max_size": 10_000_000},
+            "image_styles": {"card": {"formats": ["avif", "webp"]}},
+        }
+        asyncio.run(measure(Settings.model_validate(sections), options.images))
 
 
 if __name__ == "__main__":
