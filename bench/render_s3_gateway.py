@@ -17,7 +17,7 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from bench.stack import BUCKET
+from bench.databases import BUCKET
 
 ORIGIN_PORT: Final = 9999
 _PORTS: Final = {"cached": 9981, "relaying": 9982}

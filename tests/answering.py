@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from tests.serving import serving
+
 
 @dataclass
 class Service:
@@ -33,11 +35,5 @@ async def answering() -> AsyncIterator[Service]:
     service = Service()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", service.answer)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    service.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with serving(app, handler_cancellation=True, shutdown_timeout=0.1) as service.url:
         yield service
-    finally:
-        await runner.cleanup()

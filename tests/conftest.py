@@ -28,6 +28,7 @@ from gateway.api import app_keys
 from gateway.api.access_log import LOGGER
 from gateway.app import create_admin_app, create_app
 from gateway.cos_emulator.access import Credential
+from gateway.cos_emulator.faults import Fault, Hang
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
 from gateway.dev.database import ImageRow, ImagesTable
@@ -209,6 +210,11 @@ class Images:
         key = key if key is not None else f"objects/{image_id}.png"
         self.cos.store.put(BUCKET, key, data, content_type=content_type, headers=headers)
         await self.add_row(ImageRow(image_id, owner, key, content_type=content_type, public=public, status=status))
+
+    async def add_hanging(self, image_id: str) -> None:
+        """A public image of 1 MB; COS's next answer stops in the middle of it."""
+        await self.add(image_id, b"x" * 1_000_000)
+        self.cos.faults.add(Fault(action=Hang(at=500_000)))
 
     async def add_row(self, row: ImageRow) -> None:
         """The row alone."""

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from docs.generate.html_elements import Content, element, page
+from docs.generate.html_elements import Content, element, link, page
 
 _ROW = re.compile(r"^\| `([a-z_]+)` \| (\d{3}) \| (.+?) \| (.+) \|$", flags=re.MULTILINE)
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")  # leads to files that the wheel does not have
@@ -22,7 +22,8 @@ def errors_page(markdown: str) -> str:
         )
         for code, status, meaning, advice in _ROW.findall(markdown)
     )
-    return page(_TITLE, "../console/console.css", element("h1", "Error codes"), *sections)
+    links = element("p", link("../", "Console"), " · ", link("../docs", "API"))
+    return page(_TITLE, "../console/console.css", element("h1", "Error codes"), links, *sections)
 
 
 def _inline(text: str) -> Iterator[Content]:

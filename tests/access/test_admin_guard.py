@@ -18,6 +18,7 @@ from gateway.ip_address import is_loopback
 from gateway.metrics.collectors import Metrics
 from gateway.server.dispatch import install_dispatch
 from tests.conftest import ADMIN_TOKEN, StartGateway, token_for
+from tests.serving import serving
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - a possible configuration
 Change = Callable[[list[tuple[str, str]]], Awaitable[tuple[int, dict[str, str]]]]
@@ -35,16 +36,11 @@ async def start() -> AsyncIterator[Callable[[str | None], Awaitable[Change]]]:
             app[app_keys.CLIENT_ADDRESS] = ClientAddress(())
             app[app_keys.AUTHENTICATOR] = Authenticator(None, SecretStr(token) if token is not None else None)
             app.router.add_post("/change", admin_only(_changed), name="change")
-            runner = web.AppRunner(app)
-            await runner.setup()
-            install_dispatch(runner)
-            stack.push_async_callback(runner.cleanup)
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            address = await stack.enter_async_context(serving(app, install_dispatch))
             session = await stack.enter_async_context(aiohttp.ClientSession())
 
             async def send(headers: list[tuple[str, str]]) -> tuple[int, dict[str, str]]:
-                address = f"http://127.0.0.1:{runner.addresses[0][1]}/change"
-                async with session.post(address, headers=headers) as answer:
+                async with session.post(f"{address}/change", headers=headers) as answer:
                     return answer.status, dict(answer.headers)
 
             return send

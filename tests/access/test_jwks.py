@@ -30,6 +30,7 @@ from tests.access.credentials import (
     token,
 )
 from tests.conftest import Images, StartGateway
+from tests.serving import serving
 from tests.tier import Clock
 from tests.waiting import until
 
@@ -78,12 +79,9 @@ async def provider() -> AsyncIterator[Provider]:
     provider = Provider()
     app = web.Application()
     app.router.add_get("/keys", provider.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    provider.url = f"http://127.0.0.1:{runner.addresses[0][1]}/keys"
-    yield provider
-    await runner.cleanup()
+    async with serving(app) as address:
+        provider.url = f"{address}/keys"
+        yield provider
 
 
 def verifying(keys: Jwks) -> Tokens:

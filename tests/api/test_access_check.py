@@ -26,6 +26,7 @@ from tests.access.test_denial_timing import GUESSES, chance_of_order, seconds_of
 from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
 from tests.cos_emulator.pictures import gradient
 from tests.raw_client import connect
+from tests.serving import serving
 
 METHODS = ("GET", "HEAD")
 CHECK = "/api/v1/images/{}/access"
@@ -300,13 +301,8 @@ async def test_a_defect_denies_access_and_is_logged(caplog: pytest.LogCaptureFix
     app[app_keys.CLIENT_ADDRESS] = ClientAddress(())
     app[app_keys.VARIANT_REQUESTS] = cast("VariantRequests", Broken())
     app.router.add_get(CHECK.format("{image_id}"), access)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    install_dispatch(runner)
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with aiohttp.ClientSession() as session:
-        async with session.get(f"http://127.0.0.1:{runner.addresses[0][1]}{CHECK.format('a')}") as answer:
+    async with serving(app, install_dispatch) as address, aiohttp.ClientSession() as session:
+        async with session.get(address + CHECK.format("a")) as answer:
             assert (answer.status, await answer.read()) == (403, b"")
-    await runner.cleanup()
     assert "ZeroDivisionError" in caplog.text
     assert metrics.registry.get_sample_value("image_gateway_access_checks_total", {"result": "unavailable"}) == 1

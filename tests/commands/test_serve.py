@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.faults import Fault, Hang, Refuse
+from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, Images
@@ -41,12 +41,8 @@ async def test_sigterm_lets_a_download_finish(config_file: Path, images: Images,
     assert "Traceback" not in "".join(running.lines)
 
 
-async def test_a_transfer_that_outlasts_the_shutdown_grace_is_reset(
-    config_file: Path, images: Images, cos: CosEmulator
-) -> None:
-    cos.store.put(BUCKET, "slow.png", SyntheticContent(1_000_000), content_type="image/png")
-    await images.add_row(ImageRow("slow", None, "slow.png", public=True))
-    cos.faults.add(Fault(action=Hang(at=500_000)))
+async def test_a_transfer_that_outlasts_the_shutdown_grace_is_reset(config_file: Path, images: Images) -> None:
+    await images.add_hanging("slow")
     environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": "0.2", "GATEWAY_IMAGE_PROXY__TIMEOUT": "60"}
     async with (
         gateway_process("serve", "--config", str(config_file), environment=environment) as running,
@@ -63,11 +59,9 @@ async def test_a_transfer_that_outlasts_the_shutdown_grace_is_reset(
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 async def test_a_second_signal_ends_the_drain_at_once(
-    config_file: Path, images: Images, cos: CosEmulator, signum: signal.Signals
+    config_file: Path, images: Images, signum: signal.Signals
 ) -> None:
-    cos.store.put(BUCKET, "slow.png", SyntheticContent(1_000_000), content_type="image/png")
-    await images.add_row(ImageRow("slow", None, "slow.png", public=True))
-    cos.faults.add(Fault(action=Hang(at=500_000)))
+    await images.add_hanging("slow")
     environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": "60", "GATEWAY_IMAGE_PROXY__TIMEOUT": "60"}
     async with (
         gateway_process("serve", "--config", str(config_file), environment=environment) as running,

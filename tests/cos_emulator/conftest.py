@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
+from xml.etree import ElementTree as ET
 
 import pytest
 from aiohttp import ClientResponse, ClientSession, ClientTimeout
@@ -13,13 +14,16 @@ from qcloud_cos import CosConfig, CosS3Client
 from yarl import URL
 
 from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.content import Content
+from gateway.cos_emulator.content import Content, SyntheticContent
+from gateway.cos_emulator.faults import Action, Fault
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
 
 BUCKET = "images-1250000000"
 SECRET_ID = "AKIDEXAMPLE"
 SECRET_KEY = "SKEXAMPLE"
+KEY = "a/b.png"
+DATA = SyntheticContent(100_000).read(0, 100_000)
 
 
 @dataclass
@@ -95,6 +99,20 @@ async def read(content: Content, start: int = 0, stop: int | None = None) -> byt
     return b"".join(pieces)
 
 
+def error_of(answer: Answer) -> dict[str, str]:
+    """Return the nodes of an error's body, after checks of what every error has."""
+    assert answer.headers["Content-Type"] == "application/xml"
+    nodes = {node.tag: node.text or "" for node in ET.fromstring(answer.body)}  # noqa: S314  -- our own XML
+    assert nodes["RequestId"] == answer.headers["x-cos-request-id"]
+    assert nodes["TraceId"] == answer.headers["x-cos-trace-id"]
+    return nodes
+
+
+def add(cos: CosEmulator, action: Action) -> None:
+    """Alter the next answer."""
+    cos.faults.add(Fault(action=action))
+
+
 class RawExchange(Protocol):
     """Send a request; return all bytes until the server closes."""
 
@@ -111,6 +129,19 @@ def store() -> ObjectStore:
     store = ObjectStore()
     store.create_bucket(BUCKET)
     return store
+
+
+@pytest.fixture
+def objects(store: ObjectStore) -> None:
+    """A small object, and one that is archived."""
+    store.put(BUCKET, "a b.png", b"data")
+    store.put(BUCKET, "archived.png", b"data", archived=True)
+
+
+@pytest.fixture
+def large_object(store: ObjectStore) -> None:
+    """``DATA``, with metadata of its own."""
+    store.put(BUCKET, KEY, DATA, headers={"x-cos-meta-a": "1"})
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from xml.etree import ElementTree as ET
 
 import pytest
 from yarl import URL
@@ -11,21 +10,9 @@ from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
 
-from .conftest import BUCKET, SECRET_ID, SECRET_KEY, Answer, Client, Clock
+from .conftest import BUCKET, SECRET_ID, SECRET_KEY, Client, Clock, error_of
 
-
-def error_of(answer: Answer) -> dict[str, str]:
-    assert answer.headers["Content-Type"] == "application/xml"
-    nodes = {node.tag: node.text or "" for node in ET.fromstring(answer.body)}  # noqa: S314  -- our own XML
-    assert nodes["RequestId"] == answer.headers["x-cos-request-id"]
-    assert nodes["TraceId"] == answer.headers["x-cos-trace-id"]
-    return nodes
-
-
-@pytest.fixture(autouse=True)
-def objects(store: ObjectStore) -> None:
-    store.put(BUCKET, "a b.png", b"data")
-    store.put(BUCKET, "archived.png", b"data", archived=True)
+pytestmark = pytest.mark.usefixtures("objects")
 
 
 async def test_an_expired_url_is_refused_with_the_server_time(client: Client, clock: Clock) -> None:

@@ -4,29 +4,13 @@ import gzip
 
 import pytest
 
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.faults import Action, Change, Cut, Fault, Gzip, Headers, Html, NoLength, Redirect, Refuse
+from gateway.cos_emulator.faults import Change, Cut, Fault, Gzip, Headers, Html, NoLength, Redirect, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
 
-from .conftest import BUCKET, Client, RawExchange
+from .conftest import DATA, KEY, Client, RawExchange, add
 
-KEY = "a/b.png"
-
-
-CONTENT = SyntheticContent(100_000)
-
-
-DATA = CONTENT.read(0, CONTENT.size)
-
-
-@pytest.fixture(autouse=True)
-def sample(store: ObjectStore) -> None:
-    store.put(BUCKET, KEY, DATA, headers={"x-cos-meta-a": "1"})
-
-
-def add(cos: CosEmulator, action: Action) -> None:
-    cos.faults.add(Fault(action=action))
+pytestmark = pytest.mark.usefixtures("large_object")
 
 
 async def whole(client: Client) -> None:

@@ -12,24 +12,9 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
 from tests.limits import LIMIT
 
-from .conftest import BUCKET, Client, RawExchange
+from .conftest import BUCKET, DATA, KEY, Client, RawExchange, add
 
-KEY = "a/b.png"
-
-
-CONTENT = SyntheticContent(100_000)
-
-
-DATA = CONTENT.read(0, CONTENT.size)
-
-
-@pytest.fixture(autouse=True)
-def sample(store: ObjectStore) -> None:
-    store.put(BUCKET, KEY, DATA, headers={"x-cos-meta-a": "1"})
-
-
-def add(cos: CosEmulator, action: Action) -> None:
-    cos.faults.add(Fault(action=action))
+pytestmark = pytest.mark.usefixtures("large_object")
 
 
 async def read_until_closed(client: Client, key: str = KEY) -> tuple[bytes, BaseException | None]:

@@ -1,26 +1,10 @@
 """Errors about objects, ranges, preconditions and methods."""
 
-from xml.etree import ElementTree as ET
-
 import pytest
 
-from gateway.cos_emulator.store import ObjectStore
+from .conftest import Client, RawExchange, error_of
 
-from .conftest import BUCKET, Answer, Client, RawExchange
-
-
-def error_of(answer: Answer) -> dict[str, str]:
-    assert answer.headers["Content-Type"] == "application/xml"
-    nodes = {node.tag: node.text or "" for node in ET.fromstring(answer.body)}  # noqa: S314  -- our own XML
-    assert nodes["RequestId"] == answer.headers["x-cos-request-id"]
-    assert nodes["TraceId"] == answer.headers["x-cos-trace-id"]
-    return nodes
-
-
-@pytest.fixture(autouse=True)
-def objects(store: ObjectStore) -> None:
-    store.put(BUCKET, "a b.png", b"data")
-    store.put(BUCKET, "archived.png", b"data", archived=True)
+pytestmark = pytest.mark.usefixtures("objects")
 
 
 async def test_a_missing_object_is_no_such_key(client: Client) -> None:

@@ -10,6 +10,7 @@ from aiohttp import web
 from gateway.dev.processes import free_port
 from tests.certificates import write_certificate
 from tests.nginx.conftest import CONFIG, StartNginx
+from tests.serving import serving
 
 HOST = "photos-1250000000.cos.example"
 
@@ -26,11 +27,8 @@ async def gateway_address() -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_get("/{tail:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with serving(app) as address:
+        yield address.removeprefix("http://")
 
 
 @pytest.mark.parametrize(("certified", "status"), [(HOST, 200), ("another.example", 502)])

@@ -9,6 +9,7 @@ from gateway.cos_emulator.faults import Fault, Redirect
 from gateway.cos_emulator.server import CosEmulator
 from gateway.origin.client import OriginClient
 from tests.origin.conftest import Presign
+from tests.serving import serving
 
 
 class OtherServer:
@@ -30,12 +31,9 @@ async def other_server() -> AsyncIterator[OtherServer]:
     server = OtherServer()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", server.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/secret"
-    yield server
-    await runner.cleanup()
+    async with serving(app) as address:
+        server.url = f"{address}/secret"
+        yield server
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -12,12 +12,11 @@ import pytest
 
 from gateway.api import app_keys
 from gateway.api.access_log import LOGGER
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.faults import Fault, Hang, Refuse
+from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from gateway.ops.logs import configure_logging
 from gateway.settings import LoggingSettings
-from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
+from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.reload.proofs import proves
 
@@ -78,14 +77,9 @@ async def test_requests_to_cos_are_repeated_as_often_as_it_says_now(
 
 
 @proves("server.shutdown_grace")
-async def test_a_stop_waits_as_long_as_it_says_now(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_stop_waits_as_long_as_it_says_now(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(server={"shutdown_grace": 600}, image_proxy={"timeout": 60})
-    cos.store.put(BUCKET, "objects/slow.png", SyntheticContent(1_000_000), content_type="image/png")
-    await images.add("slow")
-    cos.store.put(BUCKET, "objects/slow.png", SyntheticContent(1_000_000), content_type="image/png")
-    cos.faults.add(Fault(action=Hang(at=500_000)))
+    await images.add_hanging("slow")
     await gateway.reload(server={"shutdown_grace": 0.1})
     async with (
         aiohttp.ClientSession() as session,

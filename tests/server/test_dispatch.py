@@ -5,6 +5,7 @@ import io
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 
 import pytest
 from aiohttp import web
@@ -21,6 +22,7 @@ from gateway.server.dispatch import install_dispatch
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.raw_client import RawConnection, connect
+from tests.serving import serving
 from tests.waiting import until, until_counted
 
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -37,7 +39,7 @@ def metrics() -> Metrics:
 @pytest.fixture
 async def serve(metrics: Metrics) -> AsyncIterator[Serve]:
     """Serve a handler through the dispatch at ``/``, and one that returns 200 at ``/ok``; returns the URL."""
-    runners: list[web.AppRunner] = []
+    stack = AsyncExitStack()
 
     async def ok(request: web.Request) -> web.Response:
         return web.Response(text="ok")
@@ -53,16 +55,10 @@ async def serve(metrics: Metrics) -> AsyncIterator[Serve]:
             app[app_keys.ACCESS_LOG] = access_log
         app.router.add_get("/", handler, name="under_test")
         app.router.add_get("/ok", ok, name="ok")
-        runner = web.AppRunner(app, handler_cancellation=True)
-        runners.append(runner)
-        await runner.setup()
-        install_dispatch(runner)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+        return await stack.enter_async_context(serving(app, install_dispatch, handler_cancellation=True))
 
-    yield start
-    for runner in runners:
-        await runner.cleanup()
+    async with stack:
+        yield start
 
 
 def counted(metrics: Metrics, status: str) -> float:

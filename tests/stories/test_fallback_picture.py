@@ -140,11 +140,10 @@ async def test_failures_of_cos_are_the_picture_with_their_own_status(
 
 
 async def test_an_overloaded_gateway_sends_the_picture_with_retry_after(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
+    start_gateway: StartGateway, images: Images
 ) -> None:
     gateway = await start_gateway(server={"max_streams": 1}, image_proxy={"fallback": FALLBACK})
-    await images.add("a", b"x" * 1_000_000)
-    cos.faults.add(Fault(action=Hang(at=500_000)))
+    await images.add_hanging("a")
     async with gateway.session.get(gateway.ports.public + "/i/a") as first:
         await first.content.readexactly(1000)
         answer = await gateway.get("/i/b", headers=IMG)

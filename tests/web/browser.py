@@ -12,6 +12,8 @@ from typing import IO
 
 from aiohttp import web
 
+from tests.serving import serving
+
 # Chromium does not start as root with its sandbox; the other flags prevent requests to other hosts.
 FLAGS = (
     "--no-sandbox",
@@ -82,11 +84,5 @@ async def running_site() -> AsyncIterator[Site]:
     site = Site()
     app = web.Application()
     app.router.add_get("/{path:.*}", site.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    site.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with serving(app) as site.url:
         yield site
-    finally:
-        await runner.cleanup()

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from tests.conftest import Images
+from tests.serving import serving
 from tests.web.conftest import Visit
 
 WEB = Path(__file__).parents[2] / "gateway" / "web"
@@ -73,14 +74,9 @@ async def test_a_vue_application_displays_images(visit: Visit, images: Images, p
     app = web.Application()
     app.router.add_get("/", index)
     app.router.add_static("/assets", built_app / "assets")
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
     page = visit.page
-    try:
-        port = runner.addresses[0][1]
-        await page.goto(f"http://127.0.0.1:{port}/?gateway={visit.gateway.ports.public}")
+    async with serving(app) as address:
+        await page.goto(f"{address}/?gateway={visit.gateway.ports.public}")
         await page.wait_for_function("document.querySelector('#told').textContent === 'loading, loaded, load'")
         assert await page.text_content("#state") == "loaded 1"
         await page.click("#ask")
@@ -90,5 +86,3 @@ async def test_a_vue_application_displays_images(visit: Visit, images: Images, p
         assert await page.text_content("#again") == "No picture: not_found"
         await page.click("#hide")
         await page.wait_for_function("!document.querySelector('smart-image')")
-    finally:
-        await runner.cleanup()

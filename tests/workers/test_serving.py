@@ -15,7 +15,6 @@ import psutil
 import pytest
 
 from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.faults import Fault, Hang
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, Images
@@ -121,12 +120,8 @@ async def test_sigterm_lets_a_download_finish(start_workers: StartWorkers, image
     assert "Traceback" not in "".join(running.lines)
 
 
-async def test_a_second_signal_ends_the_drain_at_once(
-    start_workers: StartWorkers, images: Images, cos: CosEmulator
-) -> None:
-    cos.store.put(BUCKET, "slow.png", SyntheticContent(1_000_000), content_type="image/png")
-    await images.add_row(ImageRow("slow", None, "slow.png", public=True))
-    cos.faults.add(Fault(action=Hang(at=500_000)))
+async def test_a_second_signal_ends_the_drain_at_once(start_workers: StartWorkers, images: Images) -> None:
+    await images.add_hanging("slow")
     running = await start_workers(2, image_proxy={"timeout": 60})
     async with aiohttp.ClientSession() as session, session.get(running.public + "/i/slow") as answer:
         await answer.content.readexactly(500_000)

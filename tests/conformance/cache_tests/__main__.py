@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
-from aiohttp import web
 
 from gateway.app import create_admin_app, create_app
 from gateway.dev.database import ImagesTable
@@ -24,6 +23,7 @@ from gateway.server.listener import listening
 from gateway.settings import Settings
 from tests.conformance.cache_tests.adapter import Adapter
 from tests.conformance.cache_tests.verdicts import LEFT_OUT, RUN, Outcome, report
+from tests.serving import serving
 
 VERSION = "0.4.5"
 # The suite lists npm, with four hundred packages, among its dependencies, but does not use it.
@@ -84,19 +84,6 @@ async def suite_server(suite: Path, folder: Path) -> AsyncIterator[str]:
             process.kill()
         await process.wait()
     await warnings
-
-
-@asynccontextmanager
-async def serving(app: web.Application) -> AsyncIterator[str]:
-    """Run an application on a free port."""
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, HOST, 0)
-    await site.start()
-    try:
-        yield f"http://{HOST}:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 def settings_for(origin: str, redis_url: str, dsn: str, ttl: int) -> Settings:

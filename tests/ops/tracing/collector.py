@@ -11,12 +11,14 @@ from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from tests.serving import serving
+
 
 @dataclass
 class Collector:
     """What arrived; ``status`` answers the next requests, which wait until ``answers`` is set."""
 
-    port: int = 0
+    url: str = ""  # for OTEL_EXPORTER_OTLP_ENDPOINT
     status: int = 200
     answers: asyncio.Event = field(default_factory=asyncio.Event)
     requests: list[ExportTraceServiceRequest] = field(default_factory=list)
@@ -29,21 +31,11 @@ class Collector:
         collector.answers.set()
         app = web.Application(client_max_size=2**26)
         app.router.add_post("/v1/traces", collector._receive)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        collector.port = runner.addresses[0][1]
-        try:
-            yield collector
-        finally:
-            collector.answers.set()
-            await runner.cleanup()
-
-    @property
-    def url(self) -> str:
-        """For OTEL_EXPORTER_OTLP_ENDPOINT."""
-        return f"http://127.0.0.1:{self.port}"
+        async with serving(app, shutdown_timeout=0.1) as collector.url:
+            try:
+                yield collector
+            finally:
+                collector.answers.set()
 
     @property
     def spans(self) -> Sequence[Span]:
