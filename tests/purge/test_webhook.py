@@ -31,7 +31,7 @@ async def service() -> AsyncIterator[Service]:
 @pytest.fixture
 async def http() -> AsyncIterator[BoundedHttp]:
     """A client that waits half a second."""
-    async with BoundedHttp(0.5) as http:
+    async with BoundedHttp(2) as http:
         yield http
 
 
