@@ -10,6 +10,7 @@ from gateway.api.json_body import json_body
 from gateway.api.json_responses import success
 from gateway.api.meta import metadata_of
 from gateway.catalog.image_id import parse_image_id
+from gateway.concurrency.time_slices import TimeSlices
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, ImageNotFound, InvalidImageId, InvalidRequest
 
@@ -22,9 +23,10 @@ async def urls(request: web.Request) -> web.Response:
     valid, errors = validated(image_ids_in(body))
     with_meta = _includes_meta(body)
     found: dict[str, dict[str, Any]] = {}
-    for image_id, result in (
-        await request.app[AUTHORIZED_LOOKUP].view_many(request.app[CALLERS].of(request), valid)
-    ).items():
+    results = await request.app[AUTHORIZED_LOOKUP].view_many(request.app[CALLERS].of(request), valid)
+    slices = TimeSlices()
+    for image_id, result in results.items():
+        await slices.pause()
         if isinstance(result, GatewayError):
             errors[image_id] = result.code
             continue

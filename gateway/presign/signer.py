@@ -265,8 +265,7 @@ def _signature(
     signed = _encoded(tuple(parameters.items())).signed
     http_string = f"{method.lower()}\n{path}\n{signed}\nhost={_encoded_host(host)}\n"
     digest = hashlib.sha1(http_string.encode(), usedforsecurity=False).hexdigest()
-    sign_key = _hmac_sha1(credentials.secret_key, key_time)
-    return _hmac_sha1(sign_key, f"sha1\n{key_time}\n{digest}\n")
+    return _hmac_sha1(_sign_key(credentials.secret_key, key_time), f"sha1\n{key_time}\n{digest}\n")
 
 
 def _query(secret_id: str, parameters: Mapping[str, str], key_time: str, signature: str) -> str:
@@ -306,3 +305,7 @@ _encoded_host = lru_cache(maxsize=128)(partial(quote, safe=_UNRESERVED))
 
 def _hmac_sha1(key: str, message: str) -> str:
     return hmac.digest(key.encode(), message.encode(), "sha1").hex()
+
+
+# A day's keys of a window of 300 seconds would be a few hundred thousand; those of the present one are enough.
+_sign_key = lru_cache(maxsize=1024)(_hmac_sha1)

@@ -1,6 +1,5 @@
 """The cached URLs in Redis."""
 
-import asyncio
 import math
 import secrets
 from collections.abc import Mapping, Sequence
@@ -8,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from gateway.concurrency.time_slices import TimeSlices
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import BACKDATE, ImageVariant, PresignedUrl, SignedImage
 from gateway.redis_store.entry_codec import EntryMac, UrlBuilder, decode, encode, encode_variant
@@ -15,7 +15,6 @@ from gateway.redis_store.entry_scripts import DROP, DROP_IF_SAME, KEEP
 from gateway.redis_store.entry_v4 import decode_v4, is_v4
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis, is_wrong_type
 
-_DECODED_AT_ONCE: Final = 25  # takes about a millisecond; then the event loop runs
 _NOT_DUE: Mapping[ImageVariant, float] = {}
 
 
@@ -91,9 +90,9 @@ class UrlEntries:
             answers = await self._read(variants)
         found: dict[ImageVariant, Found] = {}
         garbage: list[tuple[ImageVariant, bytes]] = []
-        for number, (variant, answer) in enumerate(zip(variants, answers, strict=True), 1):
-            if number % _DECODED_AT_ONCE == 0:
-                await asyncio.sleep(0)
+        slices = TimeSlices()
+        for variant, answer in zip(variants, answers, strict=True):
+            await slices.pause()
             found[variant] = there = self._trusted(variant, answer)
             if answer is not None and there == _NOTHING:
                 garbage.append((variant, answer))
@@ -134,12 +133,13 @@ class UrlEntries:
         With ``index_keys`` (the indexes ``used`` and ``expiry``, the refresh queue, its attempts; never in a Cluster)
         those kept are indexed for ``index_life`` seconds and queued for when they are ``due``, in the same round trip.
         """
-        client, calls = self._guard.client, []
+        client, calls, slices = self._guard.client, [], TimeSlices()
         async with self._guard.bounded():
             for group in self._guard.together(entries):
                 keys = [self._key(_variant_of(image)) for image, _ in group]
                 values: list[bytes | str | float] = []
                 for image, tombstone in group:
+                    await slices.pause()
                     variant = _variant_of(image)
                     usable_for = image.presigned.expires_at - lifetime.margin(image.presigned) - math.ceil(now)
                     values += self._mac.sign(encode(image, self._urls), variant), tombstone, usable_for

@@ -1,6 +1,5 @@
 """The resolver: image id -> signed image, by the local tier, Redis, or the catalog and the signer."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -9,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from gateway.catalog.record import ImageRecord
 from gateway.concurrency.grouped_calls import GroupedCalls
+from gateway.concurrency.time_slices import TimeSlices
 from gateway.errors import (
     CatalogUnavailable,
     CredentialsExpired,
@@ -31,7 +31,6 @@ from gateway.urls.shared_tier import SharedTier
 
 logger = logging.getLogger(__name__)
 
-_SIGNED_AT_ONCE = 25  # takes about a millisecond; then the event loop runs
 _LOCAL_HIT, _LOCAL_MISS, _LOCAL_UNKNOWN = ("local", "hit"), ("local", "miss"), ("local", "unknown")
 _NOT_FOUND = Found()
 _Found = Mapping[ImageVariant, Found]
@@ -215,9 +214,9 @@ class UrlResolver:
         except CatalogUnavailable as error:
             return results | {one: self._stale_entry(one.variant, found, mark) or error for one in missed}
         made: dict[ImageVariant, tuple[SignedImage, bytes]] = {}
-        for number, one in enumerate(missed, 1):
-            if number % _SIGNED_AT_ONCE == 0:
-                await asyncio.sleep(0)
+        slices = TimeSlices()
+        for one in missed:
+            await slices.pause()
             there = found.get(one.variant, _NOT_FOUND)
             results[one] = result = self._result_for(one, records.get(one.variant.image_id), there, read_at)
             if isinstance(result, Resolved):

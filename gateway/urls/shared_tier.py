@@ -16,7 +16,7 @@ from gateway.redis_store.usage_store import INDEX_LIFE, UsageStore
 _RENEWAL_LOCK = 1
 # The most variants of one command: packing them keeps the event loop busy for less than a millisecond.
 _DROPPED_AT_ONCE = 200
-_KEPT_AT_ONCE = 25  # each is encoded, signed and packed
+_KEPT_AT_ONCE = 100  # the script blocks Redis for about a millisecond
 _TRIMMED_AT_ONCE, _MOST_TRIMMED = 100, 1000
 
 
