@@ -7,6 +7,6 @@ from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
 def signed_image(
     record: ImageRecord, presigned: PresignedUrl, style: str | None = None, read_at: int = 0
 ) -> SignedImage:
-    """The record beside any URL, as the signer would put them together."""
+    """The record with any URL, in the form that the signer returns."""
     named = ObjectId.of(record, style) if style is not None else None
     return SignedImage(record, presigned, style, read_at, named=named, public=record.public)

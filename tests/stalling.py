@@ -20,7 +20,7 @@ from tests.valve import Valve
 
 @dataclass
 class Stalling:
-    """A Redis of its own, and a guard that reaches it through a valve and waits for a tenth of a second."""
+    """A separate Redis, and a guard that reaches it through a valve and waits for a tenth of a second."""
 
     server: RedisServer
     valve: Valve

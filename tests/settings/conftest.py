@@ -17,7 +17,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A configuration file with what is required."""
+    """A configuration file with the required keys."""
     path = tmp_path / "gateway.yaml"
     path.write_text(REQUIRED)
     return path

@@ -1,4 +1,4 @@
-"""Sources of credentials in the configuration, and what a mistake in one says."""
+"""Sources of credentials in the configuration, and the messages for mistakes."""
 
 from pathlib import Path
 from typing import Any
@@ -158,7 +158,7 @@ def test_the_variables_of_tencent_s_tools_are_read(
 
 
 class TestBuckets:
-    """More buckets: what they leave out is as for the default one."""
+    """More buckets: absent keys have the values of the default one."""
 
     def test_each_bucket_has_its_region_and_source(self, tmp_path: Path) -> None:
         more = "archive-1250000000: , eu-1250000001: {region: eu-frankfurt, credentials: {source: cvm_role}}"

@@ -1,4 +1,4 @@
-"""Where changes of images are sent: what is refused, with the key that is at fault."""
+"""The section ``purge``: the mistakes that are refused, each with its key."""
 
 from typing import Any
 

@@ -16,7 +16,7 @@ ALWAYS_REVALIDATE = {"ttl": 0}
 
 
 async def add_large(images: Images, content: SyntheticContent = LARGE, image_id: str = "a") -> None:
-    """Add a public image that is larger than what the memory cache stores."""
+    """Add a public image that is too large for the memory cache."""
     await content.digests()  # here, not while a time-out of the gateway runs
     images.cos.store.put(BUCKET, f"objects/{image_id}.png", content)
     await images.add_row(ImageRow(image_id, None, f"objects/{image_id}.png", public=True))

@@ -13,7 +13,7 @@ from tests.stories.content import LARGE, SMALL, add_large, requests_to
 
 @pytest.fixture
 async def gateway(start_gateway: StartGateway) -> RunningGateway:
-    """One that hands over, and hears of changes by itself alone."""
+    """A gateway with ``accel`` that does not listen to changes in Postgres."""
     return await start_gateway(
         image_proxy={"delivery": "accel", "accel_prefix": "/_bytes/"}, postgres={"listen": False}
     )

@@ -1,4 +1,4 @@
-"""One range of bytes (RFC 9110 section 14): the same whatever the gateway has cached."""
+"""One range of bytes (RFC 9110 section 14): the same for every state of the caches."""
 
 from email.utils import formatdate
 
@@ -19,7 +19,7 @@ pytestmark = [
 async def gateway(
     start_gateway: StartGateway, images: Images, size: int, is_known: bool, max_bytes: int
 ) -> RunningGateway:
-    """With the image in it, asked for before or not."""
+    """A gateway with the image, cached or not."""
     gateway = await start_gateway(image_proxy={"memory_cache": {"max_bytes": max_bytes}})
     await add_large(images, SyntheticContent(size))
     if is_known:

@@ -25,7 +25,7 @@ async def valve(cos: CosEmulator) -> AsyncIterator[Valve]:
 
 
 class TestDuringTheChange:
-    """An answer to what was asked before the change comes after it."""
+    """The answer to a request from before the change arrives after it."""
 
     @pytest.fixture
     async def gateway(self, start_gateway: StartGateway, valve: Valve) -> RunningGateway:
@@ -84,7 +84,7 @@ async def test_every_image_of_an_object_can_drop_it(gateway: RunningGateway, ima
 
 
 class TestAnotherType:
-    """COS's entity tag is of the bytes: an object whose type alone was mended has the same."""
+    """COS's entity tag is of the bytes: an object of which only the type was corrected has the same."""
 
     async def test_a_type_that_was_mended_is_taken_up(
         self, start_gateway: StartGateway, images: Images, cos: CosEmulator

@@ -1,4 +1,4 @@
-"""Rows that change while the only gateway is down: Redis still holds what they were."""
+"""Rows that change while the only gateway is down: Redis still holds the old ones."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ TAKEN_AWAY = (
 
 
 class SlowPostgres:
-    """A way to Postgres on which queries and the change feed can be held back, each by itself."""
+    """A way to Postgres on which queries and the change feed can be held back separately."""
 
     def __init__(self, dsn: str) -> None:
         self._to = parse_dsn(dsn)

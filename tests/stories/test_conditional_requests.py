@@ -54,7 +54,7 @@ async def test_conditions_decide_the_status(gateway: RunningGateway, images: Ima
         if status == 304:
             assert answer.body == b""
             assert answer.headers["ETag"] == etag
-            # RFC 9110 section 15.4.5: what a 200 would have had
+            # RFC 9110 section 15.4.5: the fields that a 200 would have
             assert answer.headers["Cache-Control"] == first.headers["Cache-Control"]
             assert "Content-Type" not in answer.headers
 

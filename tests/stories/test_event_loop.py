@@ -1,4 +1,4 @@
-"""Work beside the requests never holds them up: the event loop runs in short steps, however many ids are in use."""
+"""Background work never delays requests: the event loop runs in short steps, even with many ids in use."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ def rows(folder: str, count: int) -> list[ImageRow]:
 async def test_nothing_holds_up_the_event_loop_while_twelve_thousand_ids_are_used_in_a_second(
     busy_settings: Path, images_table: ImagesTable, redis_client: "redis.Redis", tmp_path: Path
 ) -> None:
-    """Counting, statistics, renewals, trimming, and a change of a thousand rows at once, beside requests."""
+    """Counting, statistics, renewals, trimming, and a change of a thousand rows at once, during requests."""
     await asyncio.to_thread(images_table.put, rows("objects", IMAGES))
     report = tmp_path / "iterations.json"
     program = (sys.executable, "-m", "tests.measured_gateway")

@@ -38,7 +38,7 @@ def is_picture(answer: Answer, status: int, code: str) -> bool:
 
 
 def of_one_request(answer: Answer) -> tuple[int, bytes, dict[str, str]]:
-    """Return all of an answer but what is its own: the request id and the date."""
+    """Return an answer without the fields that differ each time: the request id and the date."""
     own = {"x-request-id", "date"}
     return (
         answer.status,

@@ -37,7 +37,7 @@ LINKS = {"signed_links": {"keys": {"k1": "a-secret-of-at-least-thirty-two-bytes"
 
 
 class Operator:
-    """What an operator can ask."""
+    """The tools of an operator."""
 
     def __init__(self, raw_settings: RawSettings, folder: Path) -> None:
         self._raw_settings = raw_settings
@@ -62,7 +62,7 @@ class Operator:
 
 @pytest.fixture
 def operator(raw_settings: RawSettings, tmp_path: Path) -> Operator:
-    """Somebody who has the configuration."""
+    """An operator with the configuration."""
     return Operator(raw_settings, tmp_path)
 
 
@@ -99,7 +99,7 @@ async def checks_of(gateway: RunningGateway) -> dict[str, str]:
 
 
 async def until_down(gateway: RunningGateway, dependency: str) -> None:
-    """Return when ``/readyz`` says that the dependency is down; then the alert's metric says so, too."""
+    """Return when ``/readyz`` shows that the dependency is down; then the alert's metric shows it, too."""
 
     async def is_down() -> bool:
         return (await checks_of(gateway))[dependency] == "down"
@@ -233,7 +233,7 @@ async def test_9_too_few_open_files(operator: Operator, images: Images) -> None:
     assert b"warn  open files: the hard limit is 512, and server.max_streams needs 2256" in output
 
 
-# In namespaces of its own, an ordinary user may mount a disk of a megabyte, fill it, and look at it.
+# In separate namespaces, an ordinary user may mount a disk of a megabyte, fill it, and look at it.
 ON_A_FULL_DISK = """
 mount -t tmpfs -o size=1m tmpfs "$1" || exit 77
 dd if=/dev/zero of="$1/full" bs=4096 2>/dev/null
