@@ -156,7 +156,7 @@ async def change_feeds(app: web.Application) -> AsyncIterator[None]:
 
 
 async def trigger_watch(app: web.Application) -> AsyncIterator[None]:
-    """Looks whether changes of rows are notified; absent when the gateway does not listen."""
+    """Checks that changes of rows are notified; absent when the gateway does not listen."""
     settings = app[app_keys.SETTINGS].postgres
     if not settings.listen:
         yield

@@ -44,7 +44,7 @@ WHERE t.tgrelid = %s::oid AND NOT t.tgisinternal AND p.prosrc LIKE '%%pg_notify(
 class DatabaseReport:
     """Facts about the database for operators; each ``…_problem`` is None if there is no problem.
 
-    ``address`` is user, host and database without the password. ``repairs`` are SQL statements that are to be run.
+    ``address`` is user, host and database without the password. ``repairs`` are SQL statements to run.
     """
 
     address: str

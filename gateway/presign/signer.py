@@ -157,7 +157,7 @@ class Signer:
         return self._url(record, own.secret_id, parameters, _key_time(signed_at, expires_at), own.signature)
 
     def _credentials_of(self, bucket: str) -> Credentials:
-        """Return the newest credentials of the bucket, by a look into a mapping where that will do."""
+        """Return the newest credentials of the bucket, from a mapping without a call if possible."""
         newest = self._credentials.newest.get(bucket)
         if newest is None or (newest.expires_at is not None and newest.expires_at <= self._now()):
             return self._credentials.of(bucket)

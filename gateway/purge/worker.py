@@ -106,12 +106,12 @@ class PurgeWorker:
         return 0.0
 
     async def give_back(self) -> None:
-        """Give back what ``run`` had claimed when it was cancelled; others would wait for the end of its lease."""
+        """Release the claims of a cancelled ``run``; other replicas would wait for the end of the lease."""
         with suppress(CacheUnavailable):
             await self._release()
 
     async def _send(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
-        """Send the claims; halve a batch that is refused until the image that is at fault is alone."""
+        """Send the claims; halve a batch that is refused until only the image at fault is left."""
         self._unsent, self._claimed_at = [claims], claimed_at
         while self._unsent:
             batch = self._unsent[-1]

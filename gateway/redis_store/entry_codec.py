@@ -100,7 +100,7 @@ class RowInEntry(BaseModel):
     ) -> SignedImage:
         """Return the row with its URL.
 
-        Whether everybody may see the rendition is configured, so ``renditions`` decide it, and not the entry alone.
+        Whether everybody may see the rendition is configured, so ``renditions`` decide it, not only the entry.
         """
         return SignedImage(
             record=record,

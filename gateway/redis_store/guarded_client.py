@@ -39,7 +39,7 @@ class GuardedRedis:
     """The Redis client, to be used within ``bounded``.
 
     Calls within it may take ``timeout`` seconds together and raise ``CacheUnavailable`` when they fail. After a
-    time-out, or a few calls in a row without an answer, the breaker opens: calls fail at once, but for one a second
+    time-out, or a few calls in a row without an answer, the breaker opens: calls fail at once, except one a second
     that tries whether Redis answers again. Outages are logged.
     """
 
@@ -129,7 +129,7 @@ class GuardedRedis:
 
 
 def is_wrong_type(error: Exception) -> bool:
-    """Return whether a command met a value of the wrong type, alone, in a script or in a pipeline.
+    """Return whether a command met a value of the wrong type, by itself, in a script or in a pipeline.
 
     Redis calls a string that only begins like a HyperLogLog corrupted (PFADD); that counts as the wrong type, too.
     """

@@ -27,7 +27,7 @@ class Found:
     """The result of a look-up; ``tombstone`` must be passed to the ``put_many`` that follows.
 
     ``tombstone`` is the one there, or the one that the entry took the place of; b"" when the image was not dropped.
-    ``image`` is None when there is no entry, when it was dropped a moment ago, or when no gateway like this wrote it.
+    ``image`` is None when there is no entry, when it was dropped recently, or when no gateway like this wrote it.
     """
 
     image: SignedImage | None = None

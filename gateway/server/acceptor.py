@@ -11,7 +11,7 @@ from gateway.metrics.collectors import Metrics
 
 logger = logging.getLogger(__name__)
 
-_ACCEPTS_AT_ONCE: Final = 128  # then the event loop gets its turn
+_ACCEPTS_AT_ONCE: Final = 128  # then the event loop runs
 _LAST_ACCEPTS: Final = 1024  # when the listener closes; clients may connect faster than the loop accepts
 _RETRY_AFTER: Final = 1.0  # seconds, once the system has no descriptor or memory left
 _WARNING_INTERVAL: Final = 60.0  # seconds

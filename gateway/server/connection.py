@@ -127,7 +127,7 @@ class Site(web.BaseSite):
 
     @property
     def name(self) -> str:
-        """Return the configured address, as aiohttp's runner wants it."""
+        """Return the configured address, in the form of aiohttp's runner."""
         return f"http://{self._host}:{self._port}"
 
     @property

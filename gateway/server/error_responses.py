@@ -94,7 +94,7 @@ def _error(
 def _reset_connection(request: web.BaseRequest, context: RequestContext, outcome: str) -> web.StreamResponse:
     """Reset the connection, so that a client cannot mistake a part for the whole body.
 
-    aiohttp wants a response from every handler; the one returned is never written.
+    aiohttp requires a response from every handler; this one is never written.
     """
     context.outcome = outcome
     reset(request.transport)

@@ -116,7 +116,7 @@ async def _runner(app: web.Application, *, handler_cancellation: bool) -> AsyncI
 
 
 async def _drain(app: web.Application, runner: web.AppRunner, force_stop: asyncio.Event) -> None:
-    """Report not ready, finish the requests in flight, close the port, finish the requests that came meanwhile.
+    """Report not ready, finish the requests in flight, close the port, finish the requests that arrived meanwhile.
 
     The port stays open at first, so that load balancers see the 503 of ``/readyz`` instead of a refused connection.
     After that each response closes its connection (RFC 9112 section 9.6), and idle connections are closed last.

@@ -113,7 +113,7 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _keep_originals_from_fixed_styles(self) -> Self:
-        """Reject a fixed style that may give the original, if originals are for their owners alone."""
+        """Reject a fixed style that may give the original, if originals are only for their owners."""
         for name, style in self.image_styles.items():
             if isinstance(style, str) and "ignore-error" in style and self.image_variants.originals == "owner":
                 raise ValueError(

@@ -13,7 +13,7 @@ _MIN_LINK_KEY = 32
 
 
 class ForwardedUserSettings(Section):
-    """Header that names the user whom a proxy has authenticated; believed from ``trusted_proxies`` alone."""
+    """Header with the user that a proxy has authenticated; accepted only from ``trusted_proxies``."""
 
     header: HeaderName = "X-User-Id"
     trusted_proxies: Networks = Field(min_length=1)

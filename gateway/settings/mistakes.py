@@ -76,7 +76,7 @@ def _expectation(kind: str, mistake: ErrorDetails) -> str:
 
 
 def _required_in(model: type[BaseModel] | None) -> Sequence[tuple[str, ...]]:
-    """Return the paths of a section's required keys; the empty path alone if ``model`` is None, a plain key."""
+    """Return the paths of a section's required keys; only the empty path if ``model`` is None, a plain key."""
     if model is None:
         return [()]
     try:

@@ -55,9 +55,9 @@ class PurgeSettings(Section):
     """The service that purges changed images: Tencent CDN, EdgeOne, or a webhook, a POST of JSON to ``url``.
 
     ``base_urls`` are the addresses of the caches for clients. ``per_second`` bounds the requests of all replicas
-    together. For ``webhook`` alone: ``url``, and ``token``, sent as a bearer token. For ``tencent_cdn`` and
+    together. Only for ``webhook``: ``url``, and ``token``, sent as a bearer token. For ``tencent_cdn`` and
     ``edgeone``: ``credentials``, null for those of ``cos``, and ``api_url``, null for the service's own. For
-    ``edgeone`` alone: ``zone_id``, and ``by``, whether purges name addresses or the images' cache tags.
+    ``edgeone`` only: ``zone_id``, and ``by``, whether purges name addresses or the images' cache tags.
     """
 
     target: PurgeTarget

@@ -16,7 +16,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise SettingsError([f"{file}: cannot be read: {error.strerror}"]) from None
     except yaml.MarkedYAMLError as error:
-        # The position alone: the parser's message quotes the line, which may hold a secret.
+        # Only the position: the parser's message quotes the line, which may hold a secret.
         mark = error.problem_mark
         where = f": check line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
         raise SettingsError([f"{file}: is not YAML{where}"]) from None

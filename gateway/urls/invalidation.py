@@ -36,7 +36,7 @@ class Invalidation:
         self._caches.append(invalidate)
 
     def invalidate_here(self, image_id: str | None) -> None:
-        """Invalidate in this process alone, when another replica has changed Redis. None is every image."""
+        """Invalidate only in this process, when another replica has changed Redis. None is every image."""
         for invalidate in self._caches:
             invalidate(image_id)
 

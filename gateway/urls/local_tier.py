@@ -19,7 +19,7 @@ _boot_time = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CL
 
 
 class ImageMissing(LookupError):
-    """The catalog had no such image a moment ago."""
+    """The catalog had no such image at the last look-up."""
 
 
 @dataclass(slots=True)  # never changed; a frozen one takes three times as long to make

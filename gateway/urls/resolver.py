@@ -94,7 +94,7 @@ class UrlResolver:
         """Look up an image that is not cached here.
 
         Raises ``ImageNotFound``, ``CatalogUnavailable``, ``CredentialsExpired`` or ``TooManyVariants``; without
-        ``may_be_new`` ``NewVariant`` for a variant of which nothing is cached.
+        ``may_be_new`` ``NewVariant`` for a variant that is not cached.
         """
         return await self._lookups.run(_LookUp(ImageVariant(image_id, rendition), may_be_new))
 
