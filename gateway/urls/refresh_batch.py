@@ -154,7 +154,7 @@ class RefreshBatch:
     async def _isolate_failure(
         self, work: Sequence[_Work], hits: Mapping[ImageVariant, float], error: CatalogUnavailable
     ) -> "Counter[str]":
-        """Halve a batch whose query failed until only the id that makes it fail is left; postpone it without Postgres."""
+        """Halve a batch whose query failed until only the id at fault is left; postpone it without Postgres."""
         try:
             await self._catalog.try_query()
         except CatalogUnavailable:
