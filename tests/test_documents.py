@@ -29,7 +29,7 @@ _FOLDERS = (ROOT, ROOT / "docs", ROOT / "docs" / "decisions")
 PAGES = sorted(str(page.relative_to(ROOT)) for folder in _FOLDERS for page in folder.glob("*.md"))
 EACH_PAGE = pytest.mark.parametrize("page", PAGES)
 
-# A key that CHANGELOG.md names may have gone since.
+# A key in CHANGELOG.md may have been removed since.
 EACH_PAGE_OF_TODAY = pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
 
 

@@ -1,4 +1,4 @@
-"""The import rules: server -> api -> access + urls -> origin -> delivery, and which room may use which library."""
+"""The import rules: server -> api -> access + urls -> origin -> delivery, and the package of each library."""
 
 import ast
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from aiohttp.test_utils import make_mocked_request
 
 PACKAGE = Path(__file__).parent.parent / "gateway"
 
-# What knows nobody above it; everybody may know it.
+# Modules that import none of the others; every package may import them.
 BASE = {
     "gateway.errors",
     "gateway.ip_address",
@@ -21,7 +21,7 @@ BASE = {
     "gateway.metrics",
     "gateway.concurrency",
 }
-# The small types that rooms hand over.
+# The small types that packages pass to each other.
 RECORD = {"gateway.catalog.record", "gateway.catalog.image_id"}
 SIGNED = {"gateway.presign.signed_image", "gateway.presign.renditions"}
 ALLOWED: dict[str, set[str]] = {
@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "urls": BASE | RECORD | {"gateway.presign", "gateway.redis_store"},
     "origin": BASE | RECORD | SIGNED,
     "delivery": BASE | RECORD | SIGNED | {"gateway.origin"},
-    # beside the way of a request: diagnoses ask every room
+    # outside the path of a request: diagnoses use every package
     "ops": BASE
     | {"gateway.access", "gateway.catalog", "gateway.presign", "gateway.redis_store", "gateway.urls"}
     | {"gateway.origin", "gateway.delivery", "gateway.purge"},
@@ -51,7 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     # the parent of worker processes, which opens nothing that they do
     "workers": BASE | {"gateway.ops.service_manager", "gateway.api.json_responses", "gateway.delivery.request_context"},
 }
-# Reads what an operator wrote; the commands start with it.
+# Reads the configuration; the commands start with it.
 SETTINGS_READER = "gateway.settings.sources"
 # What those may take who read the settings, or compare them.
 SETTINGS_INSIDE: dict[str, set[str]] = {
@@ -81,7 +81,7 @@ KNOW_ALL = {"app", *COMPONENTS, "commands", "cli", "__main__"}
 # The commands and the development stack are known to the commands alone.
 COMMANDS = {"gateway.cli", "gateway.commands", "gateway.dev", "gateway.cos_emulator"}
 FORBIDDEN: dict[str, set[str]] = dict.fromkeys(("app", *COMPONENTS), COMMANDS)
-# Beside the way of a request; the emulator has a rule of its own.
+# Outside the path of a request; the emulator has a separate rule.
 EXEMPT_ROOMS = ("gateway.dev", "gateway.cos_emulator", "gateway.web")
 
 # Which modules may know a library, as prefixes.
@@ -100,7 +100,7 @@ COMPOSITION = (
 SERVER = ("gateway.server.", "gateway.api.", "gateway.delivery.", *COMPOSITION)
 OWNERS: dict[str, tuple[str, ...]] = {
     "aiohttp.web": (*SERVER, "gateway.workers."),
-    # Keys that sign tokens, Tencent's services and workers are asked by clients of their own, apart from the origin's.
+    # Key sets, Tencent's services and workers have their own HTTP clients, separate from that of the origin.
     "aiohttp": (*SERVER, "gateway.origin.", "gateway.access.jwks.", "gateway.tencent_api.", "gateway.workers."),
     # Only tests compare with it (10 MiB of imports).
     "qcloud_cos": (),
@@ -121,18 +121,18 @@ EXEMPT = {
 
 @dataclass(frozen=True)
 class Module:
-    """A module on the way of a request, and what it imports."""
+    """A module on the path of a request, and its imports."""
 
     name: str
     tree: ast.Module
 
     @property
     def room(self) -> str:
-        """The room, or the module itself where it stands alone."""
+        """The package, or the module itself if it is in none."""
         return self.name.split(".")[1] if "." in self.name else "__init__"
 
     def imports(self) -> Iterator[str]:
-        """Dotted names, as far as they can be told: ``from a import b`` is both ``a`` and ``a.b``."""
+        """Dotted names, as far as they are known: ``from a import b`` is both ``a`` and ``a.b``."""
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)

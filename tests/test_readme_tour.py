@@ -1,4 +1,4 @@
-"""The tour of the README: every command runs on the development stack and prints what the README shows."""
+"""The tour of the README: every command runs on the development stack and prints the text in the README."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ def as_pattern(shown: str) -> str:
 
 
 async def sh(script: str, folder: Path, environment: dict[str, str]) -> str:
-    """Run a shell script in ``folder``; return what it prints."""
+    """Run a shell script in ``folder``; return its output."""
     process = await asyncio.create_subprocess_exec(
         "sh",
         "-c",

@@ -1,4 +1,4 @@
-"""The wheel, installed into an environment of its own outside of the checkout: every file that runs comes from it."""
+"""The wheel, installed into a separate environment outside of the checkout: every file that runs comes from it."""
 
 import os
 import shutil

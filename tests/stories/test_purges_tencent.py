@@ -171,5 +171,5 @@ async def test_nothing_is_lost_when_the_gateway_is_killed_in_the_middle_of_a_bur
                 await worker.send_batch()
     every = [address for image_id in ids for address in target_addresses.of(image_id)]
     assert set(services.purged) == set(every)
-    # Twice at most: the batch that was under way when the process was killed.
+    # Twice at most: the batch that was being sent when the process was killed.
     assert len(services.purged) - len(every) in {0, 1000}

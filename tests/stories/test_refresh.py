@@ -32,7 +32,7 @@ def short_lived(raw_settings: dict[str, dict[str, Any]], tmp_path: Path) -> Path
 
 
 def entries(client: "redis.Redis") -> dict[str, int]:
-    """The end of each cached URL, by image id; an entry that is gone is not there."""
+    """The end of each cached URL, by image id; without missing entries."""
     ids = [f"id-{number}" for number in range(IDS)]
     values: list[bytes | None] = client.mget([f"image:url:{image_id}" for image_id in ids])  # type: ignore[assignment]
     return {

@@ -20,7 +20,7 @@ AT_ONCE = 10.0
 
 @pytest.fixture
 async def replicas(start_gateway: StartGateway, images: Images) -> list[RunningGateway]:
-    """Two gateways that hear of changes."""
+    """Two gateways that listen to changes."""
     started = [await start_gateway(url_cache={"local_ttl": 3600}) for _ in range(2)]
     for gateway in started:
         await heard_by(gateway, images)
@@ -76,7 +76,7 @@ class TestChangesOfARow:
         await images.execute(sql)
         await everywhere(replicas, lambda gateway: gateway.get("/i/a"), 404)
         await everywhere(replicas, lambda gateway: gateway.get("/api/v1/images/a/url"), 404)
-        for gateway in replicas:  # and it stays so, whatever is in Redis
+        for gateway in replicas:  # and it stays so with every entry in Redis
             assert (await gateway.get("/i/a")).status == 404
 
     async def test_a_new_owner(self, replicas: list[RunningGateway], images: Images) -> None:
@@ -106,7 +106,7 @@ class TestChangesOfARow:
 
 
 class TestUnknownImages:
-    """Many requests for what is not there cost little, and what appears is seen soon."""
+    """Many requests for missing images cost little, and a new image is found soon."""
 
     async def test_two_hundred_requests_cost_a_query(self, replicas: list[RunningGateway]) -> None:
         gateway = replicas[0]
@@ -158,7 +158,7 @@ class TestTellingTheOthers:
             await gateway.get("/i/a")
         await images.execute("UPDATE images SET is_public = false WHERE id = 'a'")
         for gateway in deaf:
-            assert (await gateway.get("/i/a")).status == 200  # nobody told them
+            assert (await gateway.get("/i/a")).status == 200  # no replica was notified
         body = {"image_ids": ["a"]}
         assert (await deaf[0].request("POST", "/api/v1/cache/purge", admin=True, json=body)).status == 401
         stranger = {"Authorization": f"Bearer {token_for('alice')}"}

@@ -26,7 +26,7 @@ def traced(request_id: str) -> Iterator[list[str]]:
 
     def note(frame: FrameType, event: str, _argument: Any) -> None:
         path = frame.f_code.co_filename
-        # Tasks that a request starts inherit its context; tasks beside it have another one.
+        # Tasks that a request starts inherit its context; background tasks have another one.
         if event == "call" and path.startswith(prefix) and current_request_id.get() == request_id:
             name = path.removeprefix(prefix)
             if name not in files and not name.startswith(("cos_emulator/", "dev/")):

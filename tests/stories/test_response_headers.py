@@ -16,7 +16,7 @@ async def test_public_images_may_be_stored_by_shared_caches_and_private_ones_not
     await images.add("mine", SMALL, owner="alice", public=False)
     public = await gateway.get("/i/a")
     assert public.headers["Cache-Control"] == ("public, max-age=3600, stale-while-revalidate=300, stale-if-error=86400")
-    assert "Vary" not in public.headers  # nothing of a public image depends on who asks, or from where
+    assert "Vary" not in public.headers  # a public image does not depend on the caller or the origin
     for _ in range(2):
         private = await gateway.get("/i/mine", user="alice")
         assert private.headers["Cache-Control"] == "private, max-age=3600"
@@ -24,7 +24,7 @@ async def test_public_images_may_be_stored_by_shared_caches_and_private_ones_not
 
 
 async def test_errors_are_not_stored_by_caches(gateway: RunningGateway, images: Images, cos: CosEmulator) -> None:
-    """A cache that stores an error answers with it after the error is gone."""
+    """A cache that stores an error would answer with it after its end."""
     await images.add("a", SMALL)
     cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), times=None))
     for path in ("/i/a", "/i/never-there", "/i/a?style=none", "/i/-bad"):

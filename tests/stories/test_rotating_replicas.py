@@ -28,7 +28,7 @@ NO_MEMORY = {"memory_cache": {"max_bytes": 0}}
 
 
 async def start_replicas(start_gateway: StartGateway, stack: AsyncExitStack, cos: CosEmulator) -> list[RunningGateway]:
-    """Start two gateways, each on an instance with credentials of its own."""
+    """Start two gateways, each on an instance with different credentials."""
     known = cast("MutableMapping[str, Credential]", cos.credentials)
     instances = [
         await stack.enter_async_context(CredentialServices(TokenIssuer(known, life=TOKEN_LIFE), kept=0.8))

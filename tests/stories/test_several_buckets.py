@@ -1,4 +1,4 @@
-"""Buckets with a domain, credentials and failures of their own."""
+"""Buckets with their own domains, credentials and failures."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ async def services() -> AsyncIterator[CredentialServices]:
 
 @pytest.fixture
 async def other(services: CredentialServices) -> AsyncIterator[CosEmulator]:
-    """Another bucket, at an address of its own."""
+    """Another bucket, at another address."""
     store = ObjectStore()
     store.create_bucket(OTHER)
     async with CosEmulator(store, services.issuer.credentials, default_bucket=OTHER) as emulator:

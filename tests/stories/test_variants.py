@@ -1,4 +1,4 @@
-"""Variants: widths and formats of a style, each an image of its own in every cache."""
+"""Variants: widths and formats of a style, each a separate image in every cache."""
 
 import asyncio
 import io
@@ -534,7 +534,7 @@ async def test_one_signed_link_opens_every_variant(
 async def test_a_redirect_leads_to_the_original_where_cos_makes_no_variant(
     start_gateway: StartGateway, images: Images
 ) -> None:
-    """The gateway does not see COS's answer then, so the rule itself says what to do (ignore-error)."""
+    """The gateway does not see COS's answer then, so the rule itself contains the fallback (ignore-error)."""
     gateway = await start_gateway(image_styles=STYLES, image_proxy={"delivery": "redirect"})
     await images.add("cat", photo(), content_type="image/jpeg")
     await images.add("broken", b"no picture", content_type="image/jpeg")

@@ -1,4 +1,4 @@
-"""Tables that the gateway's query does not fit: it does not start, or says so, as long as that lasts."""
+"""Tables that do not fit the gateway's query: it does not start, or reports the mismatch while it lasts."""
 
 import asyncio
 from collections.abc import Iterator

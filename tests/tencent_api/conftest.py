@@ -1,4 +1,4 @@
-"""A service that answers what a test tells it to."""
+"""A service with answers that the test sets."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Totals of accesses: what Redis held, and what this process counted since."""
+"""Totals of accesses: the number in Redis, plus those that this process counted since."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""One URL signed anew on demand, once for all who ask, also across replicas and without Postgres."""
+"""One URL signed again on demand, once for all callers, also across replicas and without Postgres."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -301,7 +301,7 @@ async def test_an_outage_of_redis_is_not_a_failed_renewal(tier: Tier) -> None:
 async def test_of_all_variants_only_those_in_use_are_queued_and_renewed(
     redis_url: str, redis_client: "redis.Redis", clock: Clock
 ) -> None:
-    """10,000 rows in 6 widths and 3 formats: 180,000 variants may be asked for, 600 are, 60 of them every hour."""
+    """10,000 rows in 6 widths and 3 formats: 180,000 variants are possible, 600 requested, 60 of them every hour."""
     del redis_client  # it has emptied Redis
     renditions = Renditions({"card": StyleSettings(formats=("avif", "webp"))})
     names = renditions.names

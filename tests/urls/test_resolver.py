@@ -189,7 +189,7 @@ async def test_a_caller_that_leaves_takes_nobody_along(tier: Tier, resolver: Url
 async def test_a_change_in_the_middle_of_a_group_drops_its_image_alone(
     tier: Tier, resolver: UrlResolver, table: SlowTable, redis_client: "redis.Redis"
 ) -> None:
-    """I6: what was read before the change is answered to those who asked before it, and is nowhere cached."""
+    """I6: a row read before the change answers only requests from before it, and is not cached."""
     tier.table.add("a", "b")
     table.released.clear()
     group = asyncio.gather(*map(resolver.look_up, "ab"))

@@ -133,7 +133,7 @@ async def test_simultaneous_access_counts_are_one_command(tier: Tier, redis_clie
 
 
 async def test_a_count_that_is_being_written_is_not_remembered(stalling: Stalling, clock: Clock) -> None:
-    """Nobody knows whether Redis has added a batch whose answer got lost: no total may contain it twice for long."""
+    """It is unknown whether Redis has added a batch whose answer got lost: no total may contain it twice for long."""
     counter = UsageCounter(UsageStore(stalling.guard), now=clock)
     for _ in range(3):
         counter.accessed("a")

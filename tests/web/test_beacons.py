@@ -1,4 +1,4 @@
-"""What a page saw reaches the gateway's metrics."""
+"""The reports of a page reach the gateway's metrics."""
 
 from typing import get_args
 

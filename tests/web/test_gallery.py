@@ -1,4 +1,4 @@
-"""The gallery of ``gateway dev`` in a real browser: who sees what, each button, managing many images."""
+"""The gallery of ``gateway dev`` in a real browser: access by user, each button, managing many images."""
 
 import asyncio
 import os
@@ -72,7 +72,7 @@ def dev_process(folder: Path, redis_url: str, postgres_dsn: str, *arguments: str
 
 @dataclass
 class GalleryPage:
-    """The page, the stack behind it, and what the console said."""
+    """The page, the stack behind it, and the messages of the browser's console."""
 
     page: Page
     stack: DevProcess
@@ -95,7 +95,7 @@ class GalleryPage:
             await expect(self.badge(image_id)).to_have_text("loaded", timeout=SECONDS)
 
     async def are_shown(self, *image_ids: str) -> bool:
-        """Return whether each of these has pixels on the screen now, whatever its state."""
+        """Return whether each of these has pixels on the screen now, in any state."""
         pictures = self.page.locator("smart-image img")
         widths: dict[str, int] = await pictures.evaluate_all(
             "(all) => Object.fromEntries(all.map((one) => [one.alt, one.complete ? one.naturalWidth : 0]))"
@@ -106,7 +106,7 @@ class GalleryPage:
         await self.page.get_by_role("button", name=name, exact=True).click()
 
     async def told(self, text: str | re.Pattern[str]) -> None:
-        """Wait until the page says so."""
+        """Wait until the page shows the text."""
         await expect(self.page.locator("#told")).to_contain_text(text, timeout=SECONDS)
 
 
@@ -122,7 +122,7 @@ def shared_stack(
 
 @on_one_loop()
 async def stack(shared_stack: DevProcess) -> AsyncIterator[DevProcess]:
-    """The stack, mended after the test."""
+    """The stack, without faults after the test."""
     yield shared_stack
     async with aiohttp.ClientSession(headers={"Origin": shared_stack.public}) as session:
         for name in FAULTS:
@@ -154,7 +154,7 @@ async def open_page(browser: Browser) -> AsyncIterator[Callable[..., Any]]:
 
 @on_one_loop()
 async def gallery(open_page: Callable[..., Any], stack: DevProcess) -> GalleryPage:
-    """The gallery, as nobody, with every public image loaded."""
+    """The gallery without a user, with every public image loaded."""
     opened: GalleryPage = await open_page(stack)
     await opened.are_loaded(*PUBLIC)
     return opened

@@ -68,7 +68,7 @@ async def test_every_state_has_a_light_and_a_dark_look(
     visit: Visit, images: Images, png: bytes, tmp_path: Path
 ) -> None:
     """Screenshots of all elements: to look at them, name a folder with ``--basetemp``."""
-    await visit.page.emulate_media(reduced_motion="reduce")  # the spinner stands still
+    await visit.page.emulate_media(reduced_motion="reduce")  # the spinner does not move
     await open_states(visit, images, png, offline=True)
     corners: dict[str, list[int]] = {}
     looks: dict[str, list[bytes]] = {}
@@ -88,7 +88,7 @@ async def test_every_state_has_a_light_and_a_dark_look(
         assert (light > 200, dark < 60) == (True, True), name
     # The browser draws a frame for an <img> without a source.
     assert await visit.page.evaluate("getComputedStyle(idle.querySelector('img')).opacity") == "0"
-    # Each state is told apart from the others.
+    # Each state differs from the others.
     assert len({look[0] for name, look in looks.items() if name != "fallback"}) == len(looks) - 1
 
 

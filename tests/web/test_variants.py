@@ -1,4 +1,4 @@
-"""Widths, formats and versions that the element asks for, and what it does with metadata."""
+"""Widths, formats and versions that the element requests, and its use of metadata."""
 
 import io
 from typing import Any
