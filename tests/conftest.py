@@ -9,7 +9,7 @@ import resource
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.ops.reloader import ReloadResult
 from gateway.server.listener import Listening, listening
 from gateway.settings import Settings
+from tests.kept_table import KeptTable
 from tests.stalling import Stalling
 
 # Machines are busy, and the first text that a fresh clone draws builds tables of all of Unicode: slow is no finding.
@@ -89,11 +90,11 @@ def postgres_dsn(server_folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def made_table(postgres_dsn: str) -> ImagesTable:
+def made_table(postgres_dsn: str) -> Iterator[ImagesTable]:
     """The application's table, made once: making it takes longer than most tests."""
-    table = ImagesTable(postgres_dsn)
-    table.create()
-    return table
+    with closing(KeptTable(postgres_dsn)) as table:
+        table.create()
+        yield table
 
 
 @pytest.fixture
@@ -160,7 +161,7 @@ async def cos() -> AsyncIterator[CosEmulator]:
 def links_table(images_table: ImagesTable) -> ImagesTable:
     """The gateway's own table of killed links, empty, made by the SQL that operators run."""
     images_table.create_links()
-    images_table.execute("TRUNCATE image_gateway_links")
+    images_table.execute("DELETE FROM image_gateway_links")
     return images_table
 
 

@@ -15,7 +15,12 @@ from typing import Any
 
 import aiohttp
 
+from tests.fork_server import run_forked
+
 START_TIMEOUT = 120.0
+GATEWAY = (sys.executable, "-m", "gateway")
+# The variable with the socket of a ``tests.fork_server`` for ``run_gateway``.
+FORK_SERVER = "TESTS_FORK_SERVER"
 
 # sd_listen_fds(3): the sockets begin at descriptor 3, and LISTEN_PID is the process that they are for.
 AS_SYSTEMD = """
@@ -56,7 +61,7 @@ async def gateway_process(
     *arguments: str,
     environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    program: Sequence[str] = (sys.executable, "-m", "gateway"),
+    program: Sequence[str] = GATEWAY,
     listener: socket.socket | None = None,
     pipe_size: int | None = None,
 ) -> AsyncIterator[GatewayProcess]:
@@ -120,13 +125,18 @@ async def run_program(*command: str, keep: int | None = None) -> str:
 async def run_gateway(
     *arguments: str,
     environment: Mapping[str, str] | None = None,
-    program: Sequence[str] = (sys.executable, "-m", "gateway"),
+    program: Sequence[str] = GATEWAY,
 ) -> tuple[int, str]:
     """Run ``program`` until it ends; return its exit code and its output."""
+    variables = {**os.environ, "COLUMNS": "200", **(environment or {})}
+    prepared = variables.pop(FORK_SERVER, None)
+    if prepared is not None and program == GATEWAY and not any(name.startswith("PYTHON") for name in environment or {}):
+        async with asyncio.timeout(START_TIMEOUT):
+            return await run_forked(prepared, arguments, variables)
     process = await asyncio.create_subprocess_exec(
         *program,
         *arguments,
-        env={**os.environ, "COLUMNS": "200", **(environment or {})},
+        env=variables,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

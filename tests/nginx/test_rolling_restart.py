@@ -27,9 +27,11 @@ RawSettings = dict[str, dict[str, Any]]
 # For accel.conf in tests without requests to COS.
 UNUSED_COS = "upstream cos { server 127.0.0.1:9; }\n"
 
-# Concurrent clients: enough to have a request at each moment of a restart.
+# Concurrent clients, and the pause of each in seconds: enough to have a request at each moment of a restart, and not so
+# many that they take the processor from the gateways that start.
 READERS = 6
 WRITERS = 2
+PAUSE = 0.01
 IMAGES = 20
 
 
@@ -84,7 +86,7 @@ async def start_replicas(raw_settings: RawSettings, images: Images, tmp_path: Pa
 
 @asynccontextmanager
 async def load(nginx: Nginx) -> AsyncIterator[Counter[str]]:
-    """Run clients that send requests without a pause; yield the count of each outcome."""
+    """Run clients that send requests; yield the count of each outcome."""
     outcomes: Counter[str] = Counter()
 
     async def send(method: str, path: str, **options: Any) -> None:
@@ -94,6 +96,7 @@ async def load(nginx: Nginx) -> AsyncIterator[Counter[str]]:
                 outcomes["200" if answer.ok else f"{method} {answer.status} {json.loads(body)['code']}"] += 1
         except aiohttp.ClientError as error:
             outcomes[f"{method} {error!r}"] += 1
+        await asyncio.sleep(PAUSE)
 
     async def read(start: int) -> None:
         for number in range(start, 1_000_000):

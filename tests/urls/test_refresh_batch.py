@@ -38,7 +38,9 @@ class InvalidatedIds(list[str]):
         self.extend(image_ids)  # type: ignore[arg-type]
 
 
-def refresh_batch_of(tier: Tier, invalidated: InvalidatedIds | None = None) -> RefreshBatch:
+def refresh_batch_of(
+    tier: Tier, invalidated: InvalidatedIds | None = None, *, idle_after: float = 86_400
+) -> RefreshBatch:
     return RefreshBatch(
         tier.table,
         tier.signer,
@@ -47,16 +49,18 @@ def refresh_batch_of(tier: Tier, invalidated: InvalidatedIds | None = None) -> R
         tier.usage,
         tier.lifetime,
         tier.metrics,
-        idle_after=86_400,
+        idle_after=idle_after,
         invalidate=(invalidated if invalidated is not None else InvalidatedIds()).add,
         now=tier.clock,
     )
 
 
-def refresh_worker_of(tier: Tier, *, batch_size: int = 100, invalidated: InvalidatedIds | None = None) -> RefreshWorker:
+def refresh_worker_of(
+    tier: Tier, *, batch_size: int = 100, invalidated: InvalidatedIds | None = None, idle_after: float = 86_400
+) -> RefreshWorker:
     return RefreshWorker(
         tier.queue,
-        refresh_batch_of(tier, invalidated),
+        refresh_batch_of(tier, invalidated, idle_after=idle_after),
         tier.metrics,
         interval=0.05,
         batch_size=batch_size,
@@ -315,9 +319,9 @@ async def test_of_all_variants_only_those_in_use_are_queued_and_renewed(
         for start in range(0, len(made), 100):
             await tier.shared.keep([(image, b"") for image in made[start : start + 100]])
         assert (await tier.queue.lengths(clock())).queued == 600
-        worker = refresh_worker_of(tier)
+        worker = refresh_worker_of(tier, idle_after=4 * 3600)
         results: Counter[str] = Counter()
-        for _ in range(26):
+        for _ in range(6):
             in_use = {variant: Usage(access_count=1, last_access=clock()) for variant in asked[:60]}
             await tier.usage.write(tier.usage.batch(in_use))
             clock.now += 3600 - 901
