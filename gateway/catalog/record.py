@@ -98,8 +98,7 @@ class InspectedRow:
     """A row with any status, for an operator.
 
     ``record`` is None if COS cannot have such an object. ``reason`` says why the row is not served; None if it is
-    served.
-    ``status`` is the text of the status column; None if none is configured, or if it is NULL.
+    served. ``status`` is the text of the status column; None if none is configured, or if it is NULL.
     """
 
     record: ImageRecord | None

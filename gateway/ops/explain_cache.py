@@ -17,7 +17,7 @@ InspectLocal = Callable[[ImageVariant], LocalState | None]
 
 @dataclass(frozen=True, slots=True)
 class CachedUrls:
-    """What was found: facts to print, and the image whose URL a request would use now (None: one has to be signed)."""
+    """The facts to print, and the image whose URL a request would use now (None: one has to be signed)."""
 
     facts: Facts
     image: SignedImage | None = None

@@ -21,7 +21,7 @@ from gateway.presign.signer import Signer
 
 @dataclass(frozen=True, slots=True)
 class AskedOrigin:
-    """``metadata`` is of the object, None if COS did not give it; then ``error`` is what a client gets."""
+    """``metadata`` is of the object, None if COS did not give it; then ``error`` is the error that a client gets."""
 
     facts: Facts
     metadata: ObjectMetadata | None = None

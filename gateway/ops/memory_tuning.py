@@ -9,7 +9,7 @@ from typing import Final
 _COLLECT_AFTER: Final = (2_000, 5, 800)
 
 # Parameter and value in bytes (glibc malloc.h, mallopt(3)): how much stays free at the end of the heap, how much is
-# requested in addition when the heap grows, and from which size on a block is mapped by itself.
+# requested in addition when the heap grows, and from which size on a block gets its own mapping.
 _TRIM_THRESHOLD: Final = (-1, 32 * 1024 * 1024)
 _TOP_PAD: Final = (-2, 1024 * 1024)
 _MMAP_THRESHOLD: Final = (-3, 4 * 1024 * 1024)
@@ -39,7 +39,7 @@ def tune_memory() -> None:
 async def release_free_memory(interval: float = _RELEASE_INTERVAL) -> None:
     """Return memory that is free to the system, every ``interval`` seconds, until cancelled.
 
-    glibc by itself returns only the end of the heap. After a thousand slow streams most free memory is between blocks
+    By default glibc returns only the end of the heap. After a thousand slow streams most free memory is between blocks
     in use, and would stay resident until the process ends (malloc_trim(3)). Nothing is done for other allocators.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -48,7 +48,7 @@ class Observations:
 
 
 def symptoms(seen: Observations) -> list[Symptom]:
-    """Return what is wrong, the worst first; empty while all is well."""
+    """Return the current problems, the worst first; empty without any."""
     found = [*_of_requests(seen.points[-_WINDOW:]), *_of_state(seen)]
     return sorted(found, key=lambda symptom: symptom.level != "bad")
 

@@ -13,7 +13,7 @@ from gateway.catalog.record import ImageRecord
 BACKDATE: Final = 60
 
 # Given a number of seconds, returns the object that was given first for it: the URLs in memory begin, end and were read
-# within few different seconds, and each number of its own takes 32 bytes.
+# within few different seconds, and each separate number takes 32 bytes.
 shared_second: Final = lru_cache(maxsize=4096)(int)
 
 
@@ -76,7 +76,7 @@ class SignedImage:
     ``read_at`` is when the row was read, in Unix seconds: the record lacks later changes. ``public`` (whether everybody
     may see it, by row, style and configuration) follows from the record and the rendition; who makes a signed image
     passes it, so that reading it runs no code. ``named`` is the object's id, which depends on the configuration for a
-    rendition; an original has None until its bytes are asked for: most URLs in memory are only handed out.
+    rendition; an original has None until its bytes are requested: most URLs in memory are only given to clients.
     """
 
     record: ImageRecord

@@ -46,7 +46,7 @@ class PurgeWorker:
         self._now = now
         self._random = random
         self._failures = 0
-        self._unsent: list[Sequence[Claim[str]]] = []  # what is claimed; the next batch is the last
+        self._unsent: list[Sequence[Claim[str]]] = []  # the claims; the next batch is the last element
         self._claimed_at = 0.0
         for result in ("sent", "postponed", "failed", "dead", "dropped"):
             metrics.purges.labels(result=result)  # start at 0, so that rate() sees the first increase
@@ -135,7 +135,7 @@ class PurgeWorker:
                 await asyncio.sleep(await self._queue.take_slot())
 
     async def _release(self) -> None:
-        """Give what is not sent its place in the queue back."""
+        """Return the unsent purges to the queue."""
         unsent, self._unsent = self._unsent, []
         await self._queue.release([claim for batch in unsent for claim in batch], self._claimed_at)
 

@@ -69,7 +69,7 @@ def bearer(value: str) -> dict[str, str]:
 
 
 def link_query(path: str, *, exp: int | None = None, kid: str = "new", key: str = LINK_KEY, killed: int = 0) -> str:
-    """The query that opens ``path``, by the contract alone; for a minute unless ``exp`` says otherwise."""
+    """The query that opens ``path``, by the contract only; valid for a minute unless ``exp`` is given."""
     exp = exp if exp is not None else int(time.time()) + 3600
     message = f"{path}\n{exp}" + (f"\n{killed}" if killed else "")
     signature = _base64url(hmac.new(key.encode(), message.encode(), hashlib.sha256).digest())

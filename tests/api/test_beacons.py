@@ -119,14 +119,14 @@ async def test_a_client_cannot_name_its_address(gateway: RunningGateway) -> None
 
 @pytest.fixture
 def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis for one test alone."""
+    """A Redis for only one test."""
     with RedisServer(tmp_path / "redis") as server:
         yield server
 
 
 @pytest.fixture
 def own_postgres(tmp_path: Path) -> Iterator[PostgresServer]:
-    """A Postgres for one test alone, with the table."""
+    """A Postgres for only one test, with the table."""
     with PostgresServer(tmp_path / "postgres") as server:
         ImagesTable(server.dsn).create()
         yield server

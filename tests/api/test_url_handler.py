@@ -75,7 +75,7 @@ async def test_the_count_includes_the_uses_of_other_replicas_before_it_was_read(
 
 @pytest.fixture
 def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis for this test alone, to be broken."""
+    """A Redis for only this test, to be broken."""
     with RedisServer(tmp_path / "redis", ephemeral=True) as server:
         yield server
 

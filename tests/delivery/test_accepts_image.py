@@ -1,4 +1,4 @@
-"""Which requests want an image as an image: the header fields of browsers and of programs."""
+"""The requests of pages that show an image: the header fields of browsers and of programs."""
 
 import pytest
 from hypothesis import given

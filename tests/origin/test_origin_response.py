@@ -139,7 +139,7 @@ async def test_a_body_that_was_lost_stays_lost(origin: OriginClient, presign: Pr
 
 
 async def test_a_blocked_client_keeps_little_of_a_response_over_tls(tmp_path: Path) -> None:
-    """asyncio would receive half a megabyte for it, beside a buffer of a quarter; the kernel's buffers are others."""
+    """asyncio would receive half a megabyte for it, and keep a buffer of a quarter; the kernel has others."""
     whole = bytes(range(256)) * 40_000
     certificate, key = write_certificate(tmp_path, "127.0.0.1")
 

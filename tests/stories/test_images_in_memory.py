@@ -144,7 +144,7 @@ async def test_memory_is_bounded(start_gateway: StartGateway, images: Images) ->
 
 
 async def test_a_row_read_again_is_authorized_again(gateway: RunningGateway, images: Images, cos: CosEmulator) -> None:
-    """The URL was refused; meanwhile the row became somebody else's, or names another object."""
+    """The URL was refused; meanwhile the row got another owner, or names another object."""
     await images.add("a", SMALL)
     await gateway.get("/api/v1/images/a/url")
     await images.add("a", SMALL, owner="alice", public=False)

@@ -1,4 +1,4 @@
-"""Redis and Postgres killed, hung, full, read-only and full of garbage: images keep being served, nobody waits."""
+"""Redis and Postgres killed, hung, full, read-only and full of garbage: images are still served without a wait."""
 
 import asyncio
 import time
@@ -23,14 +23,14 @@ from tests.waiting import until
 
 @pytest.fixture
 def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis for this test alone, to be broken."""
+    """A Redis for only this test, to be broken."""
     with RedisServer(tmp_path / "redis") as server:
         yield server
 
 
 @pytest.fixture
 def own_postgres(tmp_path: Path) -> Iterator[PostgresServer]:
-    """A Postgres for this test alone, with the table."""
+    """A Postgres for only this test, with the table."""
     with PostgresServer(tmp_path / "postgres", extra_args=["-c", "max_connections=12"]) as server:
         ImagesTable(server.dsn).create()
         yield server
@@ -196,7 +196,7 @@ class TestRedisAway:
         own_redis: RedisServer,
         broken: Callable[[Any], object],
     ) -> None:
-        """What is in it is still read, and nobody gets an error."""
+        """Its entries are still read, and no client gets an error."""
         # Not listening, since what was cached right after listening began is read again to be sure.
         gateway = await start_gateway(
             redis={"url": own_redis.url}, url_cache={"local_ttl": 0}, postgres={"listen": False}

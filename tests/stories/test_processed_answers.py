@@ -1,4 +1,4 @@
-"""The gateway stands each way in which COS may answer for processed images: its documents are silent or differ."""
+"""The gateway handles each way in which COS may answer for processed images: its documents are silent or differ."""
 
 from itertools import product
 from typing import Any, get_args

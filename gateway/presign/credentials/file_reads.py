@@ -10,13 +10,13 @@ T = TypeVar("T")
 
 
 class FileReads:
-    """Runs reads of one file. A read that nobody waits for any more still keeps its thread, and the place."""
+    """Runs reads of one file. A read without a caller keeps its thread, and no other read starts meanwhile."""
 
     def __init__(self) -> None:
         self._under_way: asyncio.Future[Any] | None = None
 
     async def run(self, read: Callable[[], T]) -> T:
-        """Return what ``read`` returns; raises ``CredentialsUnavailable`` while an earlier one has not ended."""
+        """Return the result of ``read``; raises ``CredentialsUnavailable`` while an earlier one has not ended."""
         if self._under_way is not None:
             raise CredentialsUnavailable("an earlier read of the file has not ended")
         reading = asyncio.get_running_loop().run_in_executor(None, read)
@@ -27,4 +27,4 @@ class FileReads:
     def _ended(self, reading: "asyncio.Future[T]") -> None:
         self._under_way = None
         if not reading.cancelled():
-            reading.exception()  # else asyncio warns of it if nobody waits any more
+            reading.exception()  # otherwise asyncio warns if no caller waits any more
