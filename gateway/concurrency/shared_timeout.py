@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Final
 
@@ -77,8 +75,7 @@ class _Wait:
         self._task.cancel()
 
 
-@asynccontextmanager
-async def loop_timeout(seconds: float) -> AsyncIterator[None]:
+class loop_timeout:  # noqa: N801 - used as a function is, like ``asyncio.timeout``
     """Raise ``TimeoutError`` if the body lasts longer than ``seconds`` of an event loop that runs on time.
 
     ``asyncio.timeout`` also counts the delay of a busy loop. A thousand streams that start at once keep the loop busy
@@ -86,22 +83,35 @@ async def loop_timeout(seconds: float) -> AsyncIterator[None]:
     into a hundred timers, each started when the one before has run: one iteration of a late loop uses up at most one
     hundredth. After ten times ``seconds`` the limit ends in any case.
     """
-    loop = asyncio.get_running_loop()
-    latest = loop.time() + _LATEST * seconds
-    steps = 0
-    timer: asyncio.TimerHandle
 
-    def step() -> None:
-        nonlocal steps, timer
-        steps += 1
-        if steps < _STEPS and loop.time() < latest:
-            timer = loop.call_later(seconds / _STEPS, step)
+    __slots__ = ("_cancelling", "_is_expired", "_latest", "_loop", "_step_seconds", "_steps", "_task", "_timer")
+
+    def __init__(self, seconds: float) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "only tasks wait"  # noqa: S101
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._loop = asyncio.get_running_loop()
+        self._latest = self._loop.time() + _LATEST * seconds
+        self._step_seconds = seconds / _STEPS
+        self._steps = 0
+        self._is_expired = False
+
+    async def __aenter__(self) -> None:
+        self._timer = self._loop.call_later(self._step_seconds, self._step)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        # If the task was also cancelled from elsewhere, that cancellation takes precedence.
+        if self._is_expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def _step(self) -> None:
+        self._steps += 1
+        if self._steps < _STEPS and self._loop.time() < self._latest:
+            self._timer = self._loop.call_later(self._step_seconds, self._step)
         else:
-            limit.reschedule(loop.time())
-
-    timer = loop.call_later(seconds / _STEPS, step)
-    try:
-        async with asyncio.timeout(None) as limit:
-            yield
-    finally:
-        timer.cancel()
+            self._is_expired = True
+            self._task.cancel()

@@ -11,6 +11,7 @@ from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import DataError, RedisClusterException, RedisError
 
 from gateway.redis_store.observed_commands import ObserveCommand, observe_commands
@@ -22,6 +23,8 @@ Client = Redis | RedisCluster
 REDIS_ERRORS: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 _CONNECTIONS = 64
+# redis-py's own limit also counts the time in which the event loop is late; that of ``GuardedRedis`` ends earlier.
+_LATE = 10
 _SENTINEL_PORT = 26379
 _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
@@ -59,8 +62,8 @@ async def open_redis(settings: RedisSettings, observe: ObserveCommand | None = N
     """
     url = settings.url.get_secret_value()
     options: dict[str, Any] = {
-        "socket_timeout": settings.timeout,
-        "socket_connect_timeout": settings.timeout,
+        "socket_timeout": settings.timeout * _LATE,
+        "socket_connect_timeout": settings.timeout * _LATE,
         "protocol": 2,
         "client_name": "image-gateway",
         "driver_info": None,  # else every new connection reads the library's version from the disk
@@ -70,7 +73,7 @@ async def open_redis(settings: RedisSettings, observe: ObserveCommand | None = N
         if parts.scheme.endswith("+cluster"):
             client: Client = _cluster(parts, options)
         elif parts.scheme.endswith("+sentinel"):
-            sentinel = _sentinel(parts, options)
+            sentinel = _sentinel(parts, settings.timeout, options)
             for one in sentinel.sentinels:
                 stack.push_async_callback(one.aclose)
             client = _master(sentinel, parts)
@@ -98,12 +101,20 @@ def _cluster(parts: SplitResult, options: dict[str, Any]) -> RedisCluster:
     )
 
 
-def _sentinel(parts: SplitResult, options: dict[str, Any]) -> Sentinel:
+def _sentinel(parts: SplitResult, timeout: float, options: dict[str, Any]) -> Sentinel:
     # A sentinel may need another password: ?sentinel_password=…
     own = parse_qs(parts.query).get("sentinel_password", [None])[0]
-    sentinel_options = {key: value for key, value in options.items() if key != "client_name"}
+    hosts = _hosts(parts, _SENTINEL_PORT)
+    # They are asked one after another, and a call has the time of all: one that hangs must leave time for the others.
+    share = timeout / (len(hosts) + 1)
+    sentinel_options = {
+        **{key: value for key, value in options.items() if key != "client_name"},
+        "socket_timeout": share,
+        "socket_connect_timeout": share,
+        "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),  # redis-py's own pauses for seconds
+    }
     return Sentinel(  # type: ignore[no-untyped-call]
-        _hosts(parts, _SENTINEL_PORT),
+        hosts,
         sentinel_kwargs={**sentinel_options, "password": own},
         retry=Retry(NoBackoff(), 1),
         **_login(parts),

@@ -1,6 +1,5 @@
 """Access to Redis behind a time-out and a circuit breaker."""
 
-import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -12,6 +11,7 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from gateway.concurrency.circuit_breaker import CircuitBreaker
+from gateway.concurrency.shared_timeout import loop_timeout
 from gateway.errors import DependencyDown
 from gateway.redis_store.availability_log import AvailabilityLog
 from gateway.redis_store.client import REDIS_ERRORS, Client
@@ -78,7 +78,7 @@ class GuardedRedis:
         if breaker.is_open and not breaker.allows_call():
             raise CacheUnavailable("Redis has not answered lately")
         try:
-            async with asyncio.timeout(self._timeout):
+            async with loop_timeout(self._timeout):
                 yield
         except ResponseError as error:
             # It answers: a Redis that is full or read-only still serves reads, so the breaker stays closed.

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -186,6 +187,28 @@ async def test_sentinel_and_a_fail_over(tmp_path: Path, clock: Clock) -> None:
 
             url = f"redis+sentinel://:{PASSWORD}@127.0.0.1:{sentinel.port}/main/0"
             await lifecycle(url, clock, after=fail_over)
+
+
+@pytest.mark.parametrize("first", ["refuses", "hangs"])
+async def test_a_sentinel_that_is_away_leaves_the_others(tmp_path: Path, first: str) -> None:
+    """Its machine may be that of the old master."""
+    with ExitStack() as stack:
+        master = stack.enter_context(RedisServer(tmp_path / "master", password=PASSWORD))
+        monitor = [f"--sentinel monitor main 127.0.0.1 {master.port} 1", f"--sentinel auth-pass main {PASSWORD}"]
+        sentinel = stack.enter_context(
+            RedisServer(tmp_path / "sentinel", password="", extra_args=["--sentinel", *monitor])
+        )
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))  # it accepts and never answers
+        away = 1 if first == "refuses" else silent.getsockname()[1]
+        url = f"redis+sentinel://:{PASSWORD}@127.0.0.1:{away},127.0.0.1:{sentinel.port}/main/0"
+        async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as client:
+            guard = GuardedRedis(client, "image:", 2.0)
+            async with asyncio.timeout(LIMIT):
+                while True:
+                    with contextlib.suppress(CacheUnavailable):
+                        await guard.ping()
+                        return
+                    await asyncio.sleep(0.2)
 
 
 @pytest.fixture

@@ -10,9 +10,11 @@ from typing import Any, cast
 
 import pytest
 
+from gateway.api import app_keys
 from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.credential_faults import CredentialFault
 from gateway.cos_emulator.credential_services import CredentialServices
+from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.tokens import TokenIssuer
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
@@ -131,6 +133,34 @@ async def test_revoked_credentials_are_replaced_as_soon_as_cos_refuses_them(
     assert gateway.sample("origin_errors_total", bucket=BUCKET, code="InvalidAccessKeyId") > 0
     assert services.calls["metadata"] == 2
     assert gateway.sample("credentials_refresh_total", result="refreshed") == 2
+
+
+async def test_a_token_that_cos_calls_expired_is_asked_for_anew_at_once(
+    start_gateway: StartGateway, images: Images, services: CredentialServices, cos: CosEmulator
+) -> None:
+    """Its end was a mistake of the service, or came early."""
+    gateway = await start_gateway(**cvm_role(services))
+    await images.add("a", b"body")
+    cos.faults.add(Fault(action=Refuse(status=400, code="ExpiredToken")))
+    assert (await gateway.get("/i/a")).status == 200
+    await until(lambda: services.calls["metadata"] == 2, what="a refresh")
+
+
+async def test_in_the_last_fifth_of_their_life_the_gateway_is_degraded_and_serves(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    token = {"token": "token", "token_expires_at": int(time.time()) + 3600}
+    cos_clock = (gateway := await start_gateway(cos=token)).app[app_keys.CLOCK]
+    assert (await gateway.get("/readyz")).json()["status"] == "ready"
+    cos_clock.offset = 3000.0  # as after a refused URL
+
+    async def is_degraded() -> bool:
+        report = (await gateway.get("/readyz")).json()
+        return bool(report["checks"]["credentials"] == "down" and report["status"] == "degraded")
+
+    await until(is_degraded, seconds=20)
+    await images.add("a", b"body")
+    assert (await gateway.get("/api/v1/images/a/url")).status == 200
 
 
 async def test_while_the_metadata_service_fails_nothing_waits_and_one_line_warns(

@@ -1,0 +1,38 @@
+"""The time limit of calls to Redis."""
+
+import asyncio
+import time
+
+import pytest
+from pydantic import SecretStr
+
+from gateway.redis_store.client import open_redis
+from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
+from gateway.settings import RedisSettings
+from tests.stalling import Stalling
+
+TIMEOUT = 0.2
+
+
+async def test_a_late_event_loop_is_no_failure_of_redis(redis_url: str) -> None:
+    """A thousand streams that start at once keep it busy for seconds; the answers are in the sockets for long."""
+    async with open_redis(RedisSettings(url=SecretStr(redis_url), timeout=TIMEOUT)) as client:
+        guard = GuardedRedis(client, "image:", TIMEOUT)
+        await guard.ping()
+        pings = [asyncio.create_task(guard.ping(), name="ping") for _ in range(5)]
+        for _ in range(4):
+            await asyncio.sleep(0)
+            ends_at = time.monotonic() + 2 * TIMEOUT
+            while time.monotonic() < ends_at:
+                pass
+        await asyncio.gather(*pings)
+
+
+async def test_a_redis_that_hangs_is_waited_for_once(stalling: Stalling) -> None:
+    await stalling.guard.ping()
+    stalling.valve.close()
+    with pytest.raises(CacheUnavailable, match=r"no answer within 0.1 s"):
+        await stalling.guard.ping()
+    with pytest.raises(CacheUnavailable):
+        await stalling.guard.ping()
+    stalling.valve.open()
