@@ -47,6 +47,6 @@ async def _diagnose_redis(cache: Cache, address: str) -> Finding:
     try:
         await cache.try_write()
     except DependencyDown as error:
-        advice = "check redis.url; the gateway must be allowed to write there"
+        advice = "check redis.url; the gateway must be allowed to write there, and needs Redis 6.2 or newer"
         return Finding("redis", False, f"{error}, at {address}", advice)
     return Finding("redis", True, f"a key was written at {address}")

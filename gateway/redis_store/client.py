@@ -88,7 +88,7 @@ async def open_redis(settings: RedisSettings, observe: ObserveCommand | None = N
 def _pool(url: str, timeout: float, options: dict[str, Any]) -> BlockingConnectionPool:
     # One retry: a connection kept open may have been closed by the server meanwhile.
     pool = BlockingConnectionPool.from_url(
-        url, max_connections=_CONNECTIONS, timeout=timeout, retry=Retry(NoBackoff(), 1), **options
+        url, max_connections=_CONNECTIONS, timeout=timeout * _LATE, retry=Retry(NoBackoff(), 1), **options
     )
     _pack_in_c(pool)
     return pool

@@ -104,10 +104,12 @@ class GuardedRedis:
             await self.client.ping()
 
     async def try_write(self) -> None:
-        """Write and remove a key: a Redis that answers may still be full, or a replica that takes no writes."""
+        """Write, read and remove a key: Redis may answer and be full, a replica that takes no writes, or too old."""
+        key = self.key("check")
         async with self.bounded():
-            await self.client.set(self.key("check"), b"", ex=1)
-            await self.client.delete(self.key("check"))
+            await self.client.set(key, b"", ex=1)
+            await self.client.delete(key)
+            await self.client.zmscore(key, ["a"])  # the newest command that the gateway needs: Redis 6.2
 
     def met_wrong_type(self) -> bool:
         """Return whether any command met a value of the wrong type since the last call of this method."""
