@@ -27,7 +27,7 @@ def serve(config: Path | None, workers: int, channel: int | None) -> None:
     except NoParent as error:
         raise click.ClickException(str(error)) from None
     configure_logging(settings.logging, worker=place.number if place is not None else None)
-    # Imported here: the parent of workers needs 35 MB less without the modules that serve.
+    # Imported here: the parent of workers needs 15 MB less without the modules that serve.
     if workers > 1:
         from gateway.commands.serve_workers import serve_with_workers
 
