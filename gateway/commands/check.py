@@ -33,6 +33,7 @@ from gateway.ops.check_variants import check_variants
 from gateway.ops.diagnostics import diagnose
 from gateway.ops.finding import Finding
 from gateway.ops.placeholders import diagnose_placeholders
+from gateway.printable import printable
 from gateway.server.file_limit import hard_limit, needed_files
 from gateway.settings import FallbackSettings, RedisSettings, Settings
 
@@ -78,9 +79,9 @@ async def _print_findings(settings: Settings, nginx: Path) -> bool:
         if finding.is_well:
             verdict = "[yellow]warn[/] " if finding.is_warning else "[green]ok[/]   "
         # As Text: rich would read brackets in a reason as markup.
-        console.print(verdict, Text(f"{finding.name}: {finding.what}"))
+        console.print(verdict, Text(printable(f"{finding.name}: {finding.what}")))
         if finding.advice:
-            console.print("      ", Text(finding.advice), style="yellow")
+            console.print("      ", Text(printable(finding.advice)), style="yellow")
     return all_well
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from gateway.dev.data_dir import write_privately
 from gateway.dev.database import ImageRow
 from gateway.dev.folder import LeftOut
+from gateway.printable import printable
 
 _NAMES_PRINTED = 3  # of the files left out for one reason
 
@@ -41,8 +42,3 @@ def describe_left_out(left_out: LeftOut) -> str:
         + ", ..." * (len(names) > _NAMES_PRINTED)
         for reason, names in left_out.items()
     )
-
-
-def printable(name: str) -> str:
-    """Return a file name with ``?`` for each unprintable character, so that it cannot control the terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)

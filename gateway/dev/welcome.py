@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.rule import Rule
 
-from gateway.dev.id_list import describe_left_out, image_address, printable, write_id_list
+from gateway.dev.id_list import describe_left_out, image_address, write_id_list
 from gateway.dev.stack import ADMIN_TOKEN, DevStack
 from gateway.dev.styles import EXAMPLES, TEASER
 from gateway.dev.tokens import token_for
+from gateway.printable import printable
 from gateway.server.listener import Listening
 
 _ADDRESSES_PRINTED = 12

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.printable import printable
+
 # A fact is a word, a number, or a mapping of such facts; None: not known.
 Fact = str | int | float | bool | None | Mapping[str, "Fact"] | Sequence["Fact"]
 Facts = dict[str, Fact]
@@ -61,7 +63,7 @@ class Explanation:
             lines.append(f"      {verdict.advice}")
         for name, facts in self.sections.items():
             lines += ["", name, *_lines(facts, indent="  ")]
-        return [_printable(line) for line in lines]
+        return [printable(line) for line in lines]
 
 
 def _lines(facts: Mapping[str, Fact], indent: str) -> list[str]:
@@ -85,8 +87,3 @@ def _word(fact: Fact) -> str:
             return "yes" if fact else "no"
         case _:
             return str(fact)
-
-
-def _printable(line: str) -> str:
-    """Return the line without control characters: rows and entries of Redis may hold any."""
-    return "".join(letter if letter.isprintable() else "?" for letter in line)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from gateway.printable import printable
 from gateway.purge.addresses import Addresses
 from gateway.purge.target import PurgeRefused, TargetUnavailable
 from gateway.purge.tencent_service import TencentService
@@ -67,6 +68,5 @@ def _failures(failed_list: Any) -> tuple[str, set[str]]:
     for one in failed_list if isinstance(failed_list, list) else ():
         if isinstance(one, Mapping) and isinstance(found := one.get("Targets"), list) and found:
             targets.update(str(target) for target in found)
-            text = str(one.get("Reason", ""))[:_LONGEST_REASON]
-            reason = reason or "".join(letter if letter.isprintable() else "?" for letter in text) or "no reason given"
+            reason = reason or printable(str(one.get("Reason", ""))[:_LONGEST_REASON]) or "no reason given"
     return reason, targets

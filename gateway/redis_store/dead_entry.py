@@ -2,7 +2,9 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from gateway.printable import printable
 
 T = TypeVar("T")
 
@@ -31,20 +33,12 @@ class DeadEntry(Generic[T]):
             entry = json.loads(text)
             return DeadEntry(
                 item,
-                _printable(entry["reason"]),
+                printable(str(entry["reason"])[:_LONGEST_REASON]),
                 _bounded(float(entry["at"]), _LATEST),
                 int(_bounded(float(entry["attempts"]), _MOST_ATTEMPTS)),
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return DeadEntry(item, "unreadable entry", 0.0, 0)
-
-
-def _printable(reason: Any) -> str:
-    """Return the reason on one line, safe to print on a terminal."""
-    text = str(reason)[:_LONGEST_REASON]
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _bounded(number: float, most: float) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gateway.printable import printable
 from gateway.redis_store.guarded_client import GuardedRedis, WrongType
 
 _LIFE: Final = 30  # seconds without a new point after which a replica is left out
@@ -36,8 +37,7 @@ class ReplicaPoint:
             return None
         if not isinstance(name, str) or not all(0 <= number <= _LARGEST for number in (at, requests, errors)):
             return None
-        printable = "".join(letter if letter.isprintable() else "?" for letter in name[:_LONGEST_NAME])
-        return ReplicaPoint(printable, at, requests, errors)
+        return ReplicaPoint(printable(name[:_LONGEST_NAME]), at, requests, errors)
 
     def as_json(self) -> Mapping[str, Any]:
         """Return the point for the console."""

@@ -7,6 +7,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from gateway.printable import printable
 from gateway.settings import Settings
 from gateway.settings.styles import FIXED_MARK, SIZED_MARK
 
@@ -26,7 +27,7 @@ class SettingsError(Exception):
 
 def explain(mistake: ErrorDetails) -> Iterator[str]:
     """Yield the lines that describe a mistake; a missing section yields a line for each of its required keys."""
-    location = _without_tags([on_one_line(part) for part in mistake["loc"] if part not in _MARKS])
+    location = _without_tags([printable(str(part)) for part in mistake["loc"] if part not in _MARKS])
     key = ".".join(location)
     match mistake["type"]:
         case "extra_forbidden":
@@ -45,11 +46,6 @@ def explain(mistake: ErrorDetails) -> Iterator[str]:
             yield f"{key}: {_expectation(kind, mistake)}"
         case _:
             yield f"{key}: {mistake['msg'][:1].lower()}{mistake['msg'][1:]}"
-
-
-def on_one_line(part: int | str) -> str:
-    """Return a key as written, with every control character and line break replaced by ``?``."""
-    return "".join(letter if letter.isprintable() else "?" for letter in str(part))
 
 
 def suggestion(name: str, model: type[BaseModel] | None) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from gateway.settings.mistakes import SettingsError, on_one_line
+from gateway.printable import printable
+from gateway.settings.mistakes import SettingsError
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def _repeated_keys(node: yaml.Node, path: tuple[str, ...], seen: set[int]) -> It
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 continue
-            inner, line = (*path, on_one_line(key.value)), key.start_mark.line + 1
+            inner, line = (*path, printable(key.value)), key.start_mark.line + 1
             if (key.tag, key.value) in first:
                 before = first[key.tag, key.value]
                 yield f"{'.'.join(inner)}: is set twice, in lines {before} and {line}"

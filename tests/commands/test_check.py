@@ -174,11 +174,13 @@ async def test_no_password_of_redis_or_postgres_is_printed(write_config: WriteCo
 async def test_nginx_files_of_another_release_are_named(config_file: Path, images: Images, tmp_path: Path) -> None:
     await images.add("a")
     (tmp_path / "conf.d").mkdir()
-    (tmp_path / "conf.d" / "gateway.conf").write_text("# image-gateway nginx files, version 0\n")
+    for name in ("gateway.conf", "\x1b[31mred.conf"):
+        (tmp_path / "conf.d" / name).write_text("# image-gateway nginx files, version 0\n")
     code, output = await run_gateway("check", "--config", str(config_file), "--nginx", str(tmp_path))
     assert code == 0
     assert "warn  nginx: files of another version" in output
     assert "conf.d/gateway.conf has 0" in output
+    assert "conf.d/?[31mred.conf has 0" in output
 
 
 async def test_one_webp_and_one_avif_are_made(write_config: WriteConfig, images: Images, cos: CosEmulator) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.dev.database import ImageRow
 from gateway.dev.folder import LeftOut
-from gateway.dev.id_list import describe_left_out, printable, readers, write_id_list
+from gateway.dev.id_list import describe_left_out, readers, write_id_list
 
 BASE = "http://127.0.0.1:8080"
 
@@ -43,7 +43,3 @@ def test_readers_are_everyone_the_owner_or_nobody(row: ImageRow, expected: str) 
 def test_only_the_first_three_names_of_each_reason_are_printed() -> None:
     left_out = LeftOut(list, {"hidden file": [".a"], "cannot be read": ["b", "c\x1b", "d", "e"]})
     assert describe_left_out(left_out) == "1 (hidden file): .a; 4 (cannot be read): b, c?, d, ..."
-
-
-def test_unprintable_characters_become_question_marks() -> None:
-    assert printable("a\x1b[31m照\n\udce9") == "a?[31m照??"
