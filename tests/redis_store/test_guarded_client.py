@@ -13,7 +13,7 @@ from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.settings import RedisSettings
 from tests.stalling import Stalling
 
-TIMEOUT = 0.2
+TIMEOUT = 1.0
 
 
 async def test_a_late_event_loop_is_no_failure_of_redis(redis_url: str) -> None:
@@ -22,9 +22,9 @@ async def test_a_late_event_loop_is_no_failure_of_redis(redis_url: str) -> None:
         guard = GuardedRedis(client, "image:", TIMEOUT)
         await guard.ping()
         pings = [asyncio.create_task(guard.ping(), name="ping") for _ in range(5)]
-        for _ in range(4):
+        for _ in range(2):
             await asyncio.sleep(0)
-            ends_at = time.monotonic() + 2 * TIMEOUT
+            ends_at = time.monotonic() + 1.5 * TIMEOUT
             while time.monotonic() < ends_at:
                 pass
         await asyncio.gather(*pings)
