@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 Row = Sequence[Any]
 
 _NONE: Mapping[str, str] = {}
+_MOST_UNREADABLE = 8  # rows of one query; each takes a dozen queries to find
 _NOT_UTF8 = (psycopg2.errors.CharacterNotInRepertoire, psycopg2.errors.UntranslatableCharacter)
 
 # Returns the context of a query, given its operation and its table.
@@ -118,20 +119,34 @@ class PostgresCatalog:
     ) -> tuple[list[Row], dict[str, str]]:
         """Return the rows of ``image_ids``, and the reasons why some cannot be read.
 
+        Raises the error of Postgres if no row, or many rows fail: then the table is at fault, and not a row.
+        """
+        errors: dict[str, psycopg2.Error] = {}
+        rows = await self._select_readable(cursor, image_ids, id_type, errors)
+        if not rows:
+            _raise_beyond(errors, 0)
+        return rows, {image_id: _why_unreadable(error) for image_id, error in errors.items()}
+
+    async def _select_readable(
+        self, cursor: aiopg.Cursor, image_ids: Sequence[str], id_type: str, errors: dict[str, psycopg2.Error]
+    ) -> list[Row]:
+        """Return the rows, and add the errors of those that cannot be read to ``errors``.
+
         Postgres refuses the whole query because of one such row; the query is then repeated for each half of the ids.
         """
         if not image_ids:
-            return [], {}
+            return []
         try:
             await cursor.execute(self._query.select_sql(id_type), (list(image_ids),))
-            return await cursor.fetchall(), {}
+            return await cursor.fetchall()
         except (psycopg2.DataError, psycopg2.errors.DataCorrupted) as error:
             if len(image_ids) == 1:
-                return [], {image_ids[0]: _why_unreadable(error)}
+                errors[image_ids[0]] = error
+                _raise_beyond(errors, _MOST_UNREADABLE)
+                return []
         middle = len(image_ids) // 2
-        rows, unreadable = await self._select(cursor, image_ids[:middle], id_type)
-        more_rows, more_unreadable = await self._select(cursor, image_ids[middle:], id_type)
-        return rows + more_rows, unreadable | more_unreadable
+        rows = await self._select_readable(cursor, image_ids[:middle], id_type, errors)
+        return rows + await self._select_readable(cursor, image_ids[middle:], id_type, errors)
 
     def _read(self, selected: Sequence[Row], unreadable: Mapping[str, str] = _NONE) -> Rows:
         records: dict[str, ImageRecord] = {}
@@ -203,6 +218,13 @@ class PostgresCatalog:
             if task is not None and task.cancelling() == 0:
                 raise CatalogUnavailable("the server cancelled the query") from None
             raise
+
+
+def _raise_beyond(errors: Mapping[str, psycopg2.Error], most: int) -> None:
+    """Raise the last of the errors if more than ``most`` are about something else than the encoding of a text."""
+    others = [error for error in errors.values() if not isinstance(error, _NOT_UTF8)]
+    if len(others) > most:
+        raise others[-1]
 
 
 def _why_unreadable(error: psycopg2.Error) -> str:

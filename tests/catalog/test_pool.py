@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -90,24 +90,38 @@ async def test_a_database_of_sql_ascii_is_read_as_utf_8_row_by_row(
     assert await catalog.fetch("gbk") is None
 
 
-async def test_a_row_that_postgres_cannot_read_hides_no_other(
-    open_one: OpenCatalog, images_table: ImagesTable, postgres_dsn: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The table may be a view whose expressions fail for some rows."""
-    images_table.put([ImageRow(image_id, None, f"{image_id}.png") for image_id in ("a", "b", "c")])
+@pytest.fixture
+def computed(images_table: ImagesTable) -> Iterator[str]:
+    """A view in which an expression fails for the ids that begin with b."""
+    images_table.put([ImageRow(f"{kind}-{number}", None, "x.png") for kind in "ab" for number in range(20)])
     images_table.execute(
-        "CREATE OR REPLACE VIEW computed AS SELECT id, user_id, cos_key, cos_bucket, cos_region, mime_type, "
-        "is_public, CASE WHEN id = 'b' THEN (1 / (length(id) - 1))::text ELSE storage_status END AS storage_status "
+        "CREATE OR REPLACE VIEW computed AS SELECT id, user_id, cos_key, cos_bucket, cos_region, mime_type, is_public, "
+        "CASE WHEN left(id, 1) = 'b' THEN (1 / (length(id) - length(id)))::text ELSE storage_status END storage_status "
         "FROM images"
     )
-    try:
-        catalog = await open_one(table="computed")
-        rows = await catalog.fetch_rows(["a", "b", "c", "unknown"])
-    finally:
-        images_table.execute("DROP VIEW computed")
-    assert rows.records.keys() == {"a", "c"}
-    assert rows.unusable.keys() == {"b"}
-    assert "image_id=b reason=Postgres cannot read the row: DivisionByZero" in caplog.text
+    yield "computed"
+    images_table.execute("DROP VIEW computed")
+
+
+async def test_a_row_that_postgres_cannot_read_hides_no_other(
+    open_one: OpenCatalog, computed: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The table may be a view whose expressions fail for some rows."""
+    catalog = await open_one(table=computed)
+    rows = await catalog.fetch_rows(["a-1", "b-1", "a-2", "unknown"])
+    assert rows.records.keys() == {"a-1", "a-2"}
+    assert rows.unusable.keys() == {"b-1"}
+    assert "image_id=b-1 reason=Postgres cannot read the row: DivisionByZero" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "ids", [["b-1"], ["b-1", "unknown"], ["a-1", *(f"b-{number}" for number in range(20))]], ids=["one", "all", "many"]
+)
+async def test_a_table_that_postgres_cannot_read_is_unavailable_and_no_image_unknown(
+    open_one: OpenCatalog, computed: str, ids: list[str]
+) -> None:
+    with pytest.raises(CatalogUnavailable, match="division by zero"):
+        await (await open_one(table=computed)).fetch_rows(ids)
 
 
 @pytest.mark.parametrize("dsn", ["host=127.0.0.1 port=1 user=gateway", "host=/nonexistent user=gateway"])
