@@ -9,7 +9,7 @@ RUN python -m venv --without-pip /opt/image-gateway
 COPY setup.cfg pyproject.toml constraints.txt README.md ./
 COPY gateway ./gateway
 RUN python -m pip --python /opt/image-gateway/bin/python install --no-cache-dir --disable-pip-version-check \
-    --constraint constraints.txt '.[otel]'
+    --constraint constraints.txt '.[otel,uvloop]'
 
 FROM python:3.13-slim
 LABEL org.opencontainers.image.title="image-gateway" \

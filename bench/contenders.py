@@ -4,14 +4,13 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from bench.processes import SERVER_CORE, Contender, free_port, nginx, pinned
-from bench.stack import Gateway, Stack, etag, gateway, running_stack
+from bench.stack import Gateway, Stack, etag, gateway
 
 BATCH = 200  # ids, the most that the batch call takes
 
-_MODES: dict[str, dict[str, object]] = {
+MODES: dict[str, dict[str, object]] = {
     "stream": {"memory_cache": {"max_bytes": 0}},
     # large enough for all images of 10 MB
     "memory": {"memory_cache": {"ttl": 600, "max_bytes": 1 << 30, "max_object_bytes": 1 << 24}},
@@ -20,19 +19,12 @@ _MODES: dict[str, dict[str, object]] = {
 
 
 @contextlib.contextmanager
-def contenders(folder: Path) -> Iterator[dict[str, Contender]]:
-    """Run all servers; yield them by name."""
-    with running_stack(folder) as stack, gateways_and_baselines(stack) as running:
-        yield running
-
-
-@contextlib.contextmanager
 def gateways_and_baselines(stack: Stack) -> Iterator[dict[str, Contender]]:
     """Run the gateway in three modes, nginx and the bare server; yield them by name."""
     with contextlib.ExitStack() as servers:
         running = {"origin": Contender(f"{stack.origin}/", stack.origin_pid)}
         running |= servers.enter_context(_baselines(stack))
-        for name, image_proxy in _MODES.items():
+        for name, image_proxy in MODES.items():
             one = servers.enter_context(gateway(stack, name, image_proxy))
             status = 302 if name == "redirect" else 200
             running[name] = Contender(f"http://{one.address}/i/", one.pid, status=status)

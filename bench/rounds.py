@@ -14,6 +14,7 @@ from bench.contenders import gateways_and_baselines
 from bench.peers import S3Gateway, peers
 from bench.processes import SERVER_CORE, free_port, pinned
 from bench.stack import Stack, gateway, running_stack
+from bench.variations import variations
 from bench.wrk import fill, rate
 
 Pair = tuple[str, str]
@@ -51,6 +52,7 @@ def _measures(pairs: list[Pair], plan: Plan, s3_gateways: list[S3Gateway]) -> It
         running = servers.enter_context(gateways_and_baselines(stack))
         wanted = {name for name, _ in pairs}
         running |= servers.enter_context(peers(stack, running, wanted, s3_gateways))
+        running |= servers.enter_context(variations(stack, running, wanted))
         measures: dict[Pair, Callable[[], float]] = {}
         for name, size in pairs:
             if name in (STARTS, f"bare {STARTS}"):

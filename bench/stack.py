@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,19 +77,30 @@ def running_stack(folder: Path, origin_port: int | None = None) -> Iterator[Stac
 
 @contextlib.contextmanager
 def gateway(
-    stack: Stack, name: str, image_proxy: Mapping[str, object], *, ready: str = "/healthz", pause: float = 0.05
+    stack: Stack,
+    name: str,
+    image_proxy: Mapping[str, object],
+    *,
+    server: Mapping[str, object] | None = None,
+    arguments: Sequence[str] = (),
+    core: str = SERVER_CORE,
+    ready: str = "/healthz",
+    pause: float = 0.05,
 ) -> Iterator[Gateway]:
-    """Run a gateway on the servers' core until the address ``ready`` answers (``/readyz``: all dependencies do)."""
+    """Run a gateway on the servers' core until the address ``ready`` answers (``/readyz``: all dependencies do).
+
+    ``server`` are settings of this section, and ``arguments`` those of ``serve``.
+    """
     public, admin = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     sections = stack.databases.sections(stack.origin[7:]) | {
-        "server": {"host": "127.0.0.1", "port": int(public.rpartition(":")[2])},
+        "server": {"host": "127.0.0.1", "port": int(public.rpartition(":")[2]), **(server or {})},
         "admin": {"port": int(admin.rpartition(":")[2])},
         "image_proxy": dict(image_proxy),
         "image_styles": {"card": {}},
         "logging": {"level": "warning"},
     }
     configuration = write_configuration(stack.folder / f"{name}.yaml", sections)
-    command = (sys.executable, "-m", "gateway", "serve", "--config", str(configuration))
+    command = (sys.executable, "-m", "gateway", "serve", "--config", str(configuration), *arguments)
     url = f"http://{admin if ready == '/readyz' else public}{ready}"
-    with pinned(SERVER_CORE, *command, ready=url, pause=pause) as pid:
+    with pinned(core, *command, ready=url, pause=pause) as pid:
         yield Gateway(public, admin, pid)

@@ -20,6 +20,7 @@ from gateway.commands.shared import exit_with_mistakes
 from gateway.concurrency.background import background
 from gateway.delivery.fallback_picture import UnusablePicture
 from gateway.metrics.collectors import Metrics
+from gateway.ops.event_loop import run_on
 from gateway.ops.memory_tuning import release_free_memory, tune_memory
 from gateway.ops.service_manager import ServiceManager
 from gateway.ops.socket_activation import inherited_listeners
@@ -149,7 +150,7 @@ def run_until_stopped(
             await main(signals)
 
     try:
-        asyncio.run(run())
+        run_on(settings.server.loop, run())
     except CatalogQueryRefused as error:
         advice = "check postgres.table, postgres.columns and the grants; the command `check` tells more"
         raise click.ClickException(f"the gateway cannot start: postgres: {error}; {advice}") from None

@@ -18,6 +18,7 @@ from gateway.origin.errors import BodyLost, BodyTooSlow
 
 # Bytes to read ahead for a reader that never waits; the connection is paused at twice as many.
 READ_AHEAD: Final = 256 * 1024
+_READ_AHEAD_ON_OTHER_LOOPS: Final = 64 * 1024
 # Bytes that one system call may receive: for a reader that never waits, for a slow one, and for one that did not read
 # for a while. Large values make system calls rare, small ones save memory.
 FAST_RECEIVE: Final = 256 * 1024
@@ -237,6 +238,16 @@ class OriginResponse:
         if self.length is None and self.has_body and self.crc64 is None and not _is_chunked(self._response):
             self.close()
             raise OriginUnavailable("a body without length, chunks or checksum")
+
+
+def read_ahead() -> int:
+    """Return the bytes to read ahead on the running loop.
+
+    uvloop receives 250 kB up to 32 times in a row, unless the connection is paused: with the limit of asyncio's own
+    loop, a slow stream would cost 1.4 MiB instead of 0.55.
+    """
+    is_asyncio = isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop)
+    return READ_AHEAD if is_asyncio else _READ_AHEAD_ON_OTHER_LOOPS
 
 
 def set_receive(transport: asyncio.Transport, most: int) -> None:

@@ -100,6 +100,7 @@ RESTARTED: Final = frozenset(
         "redis.url",
         "server.host",
         "server.keepalive_timeout",
+        "server.loop",
         "server.max_streams",  # open files, connections to COS and places of clients are reserved at the start
         "server.port",
         "server.reuse_port",

@@ -18,6 +18,14 @@ class ServerSettings(Section):
     keepalive_timeout: Timeout = 75
     max_streams: PositiveInt = 1000
     trusted_proxies: Networks = ()
+    loop: Literal["asyncio", "uvloop"] = "asyncio"
+
+    @field_validator("loop")
+    @classmethod
+    def _require_the_extra(cls, loop: str) -> str:
+        if loop == "uvloop" and not _is_installed("uvloop"):
+            raise ValueError("needs the extra uvloop: pip install 'image-gateway[uvloop]'")
+        return loop
 
 
 class AdminSettings(Section):

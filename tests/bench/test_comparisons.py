@@ -23,6 +23,15 @@ def test_modes_are_chosen_by_a_part_of_their_name() -> None:
     assert not chosen("nothing", set())
 
 
+def test_uvloop_is_compared_with_asyncio_where_it_is_asked_for() -> None:
+    assert not [one for one in chosen("", set()) if "uvloop" in one.mode]
+    found = {(one.mode, one.size, one.baseline) for one in chosen("uvloop", set())}
+    assert {("memory uvloop", "1m", "memory"), ("stream uvloop", "10m", "stream")} <= found
+    assert {(mode, baseline) for mode, _, baseline in found} == {
+        (f"{mode} uvloop", mode) for mode in ("memory", "stream", "redirect")
+    }
+
+
 def test_the_s3_gateway_is_compared_with_and_without_its_cache() -> None:
     without = chosen("", {"s3-gateway"})
     assert {one.mode for one in without if one.baseline == "s3-gateway"} == {"stream", "accel"}

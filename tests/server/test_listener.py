@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -22,6 +22,7 @@ from gateway.settings import Settings
 from tests.conftest import Images
 from tests.limits import LIMIT
 from tests.raw_client import connect
+from tests.server.conftest import BOTH_LOOPS
 from tests.waiting import until_asked
 
 DATA = bytes(range(256)) * 1000
@@ -60,6 +61,7 @@ async def until_draining(session: aiohttp.ClientSession, ports: Listening) -> No
             await asyncio.sleep(0.01)
 
 
+@BOTH_LOOPS
 async def test_requests_in_flight_finish_before_the_port_closes(serving: Callable[..., Any], images: Images) -> None:
     await images.add("cat", DATA)
     images.cos.faults.add(Fault(key=KEY, action=Drip(size=len(DATA) // 8, every=0.1)))
@@ -87,6 +89,7 @@ async def test_requests_in_flight_finish_before_the_port_closes(serving: Callabl
             await fetch(session, ports.public + "/healthz")
 
 
+@BOTH_LOOPS
 async def test_a_client_that_reads_the_last_bytes_slowly_gets_them(serving: Callable[..., Any], images: Images) -> None:
     data = DATA * 10
     await images.add("cat", data)
@@ -139,13 +142,13 @@ async def test_several_processes_may_share_a_port(serving: Callable[..., Any]) -
             assert second.public == first.public
 
 
+@BOTH_LOOPS
 async def test_connections_that_wait_in_the_backlog_are_accepted_before_the_listener_closes() -> None:
     """The kernel resets those that are still there, and a client takes that for a failure."""
 
     class Greeting(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            assert isinstance(transport, asyncio.WriteTransport)
-            transport.write(b"hello")
+            cast("asyncio.Transport", transport).write(b"hello")
             transport.close()
 
     listener = socket.create_server(("127.0.0.1", 0), backlog=200)

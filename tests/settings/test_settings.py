@@ -30,6 +30,11 @@ def mistakes(**sections: Any) -> str:
     return str(refused.value)
 
 
+def test_the_event_loop_is_one_of_two() -> None:
+    assert settings(server={"loop": "uvloop"}).server.loop == "uvloop"
+    assert "server.loop" in mistakes(server={"loop": "trio"})
+
+
 def test_two_sections_are_required_and_the_others_have_the_documented_defaults() -> None:
     made = settings()
     assert made.server.port == 8080
