@@ -27,6 +27,7 @@ from gateway.presign.signer import Signer
 from gateway.settings import ImageProxySettings
 
 _NO_PARAMETERS: Mapping[str, str] = {}
+_NO_ROW_ADVICE = "check the id; postgres.table and postgres.columns.id name the table and the column that is searched"
 _ROW_ADVICE = "look at the row; postgres.table and postgres.columns name the table and its columns"
 _TYPE_ADVICE = "upload the object with a Content-Type of image/*, or fill postgres.columns.content_type"
 
@@ -148,7 +149,7 @@ class Explainer:
                 return None, errors, facts
             return cached.image.record, errors, facts | {"used": "that of the cached entry"}
         if row is None:
-            errors.append((ImageNotFound(), "the table has no row with this id", _ROW_ADVICE))
+            errors.append((ImageNotFound(), "the table has no row with this id", _NO_ROW_ADVICE))
             return None, errors, {"state": "none"}
         facts = {"state": "not served" if row.reason is not None else "served", "status": row.status}
         if row.reason is not None:

@@ -129,17 +129,21 @@ async def test_an_entry_of_redis_that_is_not_used_is_reported(
 
 
 @pytest.mark.parametrize(
-    ("status", "reason"),
-    [("deleted", "its status is deleted, and not active"), (None, "the table has no row with this id")],
+    ("status", "reason", "advice"),
+    [
+        ("deleted", "its status is deleted, and not active", "look at the row"),
+        (None, "the table has no row with this id", "check the id"),
+    ],
 )
 async def test_a_row_that_is_not_served_is_a_404(
-    asked: RunningGateway, images: Images, status: str | None, reason: str
+    asked: RunningGateway, images: Images, status: str | None, reason: str, advice: str
 ) -> None:
     if status is not None:
         await images.add("cat", status=status)
     data = await explained(asked)
     assert (data["verdict"]["status"], data["verdict"]["code"]) == (404, "image_not_found")
     assert reason in data["verdict"]["reason"]
+    assert data["verdict"]["advice"].startswith(advice)
     assert (await asked.get("/i/cat")).status == 404
     assert "no-store" in data["kept"]["browser"]
 
