@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 from gateway.api.openapi.document import PATHS, document
 from tests.conftest import Images, RunningGateway
 
-EXAMPLES = 12
+EXAMPLES = 8
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
