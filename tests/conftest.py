@@ -107,10 +107,10 @@ def made_table(postgres_dsn: str) -> Iterator[ImagesTable]:
 
 
 @pytest.fixture
-def images_table(made_table: ImagesTable) -> ImagesTable:
+def images_table(made_table: ImagesTable, postgres_dsn: str) -> ImagesTable:
     """The application's table, empty."""
     made_table.execute("DELETE FROM images")
-    return made_table
+    return ImagesTable(postgres_dsn)
 
 
 @pytest.fixture
@@ -167,10 +167,10 @@ async def cos() -> AsyncIterator[CosEmulator]:
 
 
 @pytest.fixture
-def links_table(images_table: ImagesTable) -> ImagesTable:
+def links_table(made_table: ImagesTable, images_table: ImagesTable) -> ImagesTable:
     """The gateway's own table of killed links, empty, made by the SQL that operators run."""
-    images_table.create_links()
-    images_table.execute("DELETE FROM image_gateway_links")
+    made_table.create_links()
+    made_table.execute("DELETE FROM image_gateway_links")
     return images_table
 
 

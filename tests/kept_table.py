@@ -1,4 +1,4 @@
-"""The application's table on one connection, because to open one costs more than all that most tests do with it."""
+"""The application's table on one connection, because opening one takes longer than emptying the table."""
 
 import threading
 from collections.abc import Iterator

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 import aiohttp
+import redis
 from prometheus_client import CollectorRegistry
 
 from gateway.cos_emulator.request_log import LoggedRequest
@@ -41,6 +42,14 @@ async def until_listening_to_changes(admin: str) -> None:
 
     async with aiohttp.ClientSession() as session:
         await until(is_listening, what="the connection to changes", seconds=30)
+
+
+async def until_listening(gateway: RunningGateway, redis_client: "redis.Redis") -> None:
+    """Return when the gateway hears of changes: what it has cached before, it reads again."""
+    await until(
+        lambda: redis_client.pubsub_channels() and gateway.sample("change_feed_connected"), what="the listening"
+    )
+    await gateway.get("/healthz")  # afterwards the loop has noticed what the sockets have
 
 
 async def until_answered(gateway: RunningGateway, path: str, status: int) -> None:

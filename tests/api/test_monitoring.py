@@ -14,7 +14,7 @@ from gateway.presign.signed_image import ImageVariant
 from tests.answering import answering
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
 from tests.limits import LIMIT
-from tests.waiting import until
+from tests.waiting import until, until_listening
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
@@ -26,7 +26,10 @@ async def data(gateway: RunningGateway, path: str) -> dict[str, Any]:
     return found
 
 
-async def test_stats_describe_the_url_cache(gateway: RunningGateway, images: Images) -> None:
+async def test_stats_describe_the_url_cache(
+    gateway: RunningGateway, images: Images, redis_client: "redis.Redis"
+) -> None:
+    await until_listening(gateway, redis_client)
     empty = await data(gateway, "stats")
     assert empty["total_cached_urls"] == 0
     assert empty["cache_hit_rate"] is None
@@ -57,6 +60,7 @@ async def test_stats_describe_the_url_cache(gateway: RunningGateway, images: Ima
 async def test_days_are_counted_and_written_together(
     gateway: RunningGateway, images: Images, redis_client: "redis.Redis"
 ) -> None:
+    await until_listening(gateway, redis_client)
     await images.add("a")
     await images.add("b")
     for path in ("/i/a", "/i/a", "/i/b", "/i/never-there"):

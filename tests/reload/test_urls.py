@@ -8,7 +8,7 @@ from gateway.api import app_keys
 from gateway.presign.signed_image import ImageVariant
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.reload.proofs import proves
-from tests.waiting import until
+from tests.waiting import until, until_listening
 
 OLD_KEY, NEW_KEY = "the-old-entry-key-of-thirty-two-bytes", "the-new-entry-key-of-thirty-two-bytes"
 
@@ -19,8 +19,11 @@ async def life(gateway: RunningGateway, image_id: str) -> float:
 
 
 @proves("url_cache.default_ttl", "url_cache.sign_window")
-async def test_new_urls_live_as_long_as_it_says_now(start_gateway: StartGateway, images: Images) -> None:
+async def test_new_urls_live_as_long_as_it_says_now(
+    start_gateway: StartGateway, images: Images, redis_client: redis.Redis
+) -> None:
     gateway = await start_gateway(url_cache={"default_ttl": 36_000, "sign_window": 3600})
+    await until_listening(gateway, redis_client)
     await images.add("a")
     await images.add("b")
     assert await life(gateway, "a") > 32_000
@@ -50,13 +53,19 @@ async def test_copies_in_the_process_are_used_as_long_as_it_says_now(
 ) -> None:
     gateway = await start_gateway(url_cache={"local_ttl": 3600}, postgres={"listen": False})
     await images.add("a")
-    await gateway.get("/i/a")
-    await gateway.get("/i/a")
-    assert gateway.sample("url_cache_lookups_total", tier="redis", result="hit") == 0
+
+    async def hits_of_redis() -> float:
+        before = gateway.sample("url_cache_lookups_total", tier="redis", result="hit")
+        await gateway.get("/i/a")
+        await gateway.get("/i/a")
+        return gateway.sample("url_cache_lookups_total", tier="redis", result="hit") - before
+
+    async def is_used() -> bool:
+        return await hits_of_redis() == 0
+
+    await until(is_used)  # as soon as it listens to Redis: what it has from before is read again
     await gateway.reload(url_cache={"local_ttl": 0})
-    await gateway.get("/i/a")
-    await gateway.get("/i/a")
-    assert gateway.sample("url_cache_lookups_total", tier="redis", result="hit") == 2
+    assert await hits_of_redis() == 2
 
 
 @proves("url_cache.max_size")

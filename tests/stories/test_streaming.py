@@ -5,6 +5,7 @@ import re
 import redis
 
 from tests.conftest import Images, RunningGateway, StartGateway
+from tests.waiting import until_listening
 
 
 async def test_a_public_image_arrives_byte_for_byte(gateway: RunningGateway, images: Images) -> None:
@@ -23,6 +24,7 @@ async def test_a_public_image_arrives_byte_for_byte(gateway: RunningGateway, ima
 async def test_a_warm_request_reads_neither_redis_nor_postgres(
     gateway: RunningGateway, images: Images, redis_client: "redis.Redis"
 ) -> None:
+    await until_listening(gateway, redis_client)
     await images.add("hot", b"x" * 1000)
     await gateway.get("/i/hot")
     queries = gateway.sample("catalog_queries_total", result="found")
