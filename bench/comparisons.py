@@ -5,6 +5,8 @@ from dataclasses import dataclass
 _SIZES = ("4k", "100k", "1m", "10m")
 STARTS = "start"
 UVLOOP = "uvloop"
+WORKERS, ONE_PROCESS = "2 workers", "1 process"
+PER_CPU = ", processor time"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ COMPARISONS = [
     *(Comparison("accel", size, "nginx") for size in _SIZES),
     *(Comparison("accel cache", size, "nginx cache") for size in _SIZES),
     *(Comparison("front cache", size, "nginx cache") for size in _SIZES),
+    *(
+        Comparison(f"{WORKERS}{what}", size, f"{ONE_PROCESS}{what}")
+        for what in ("", PER_CPU)
+        for size in ("4k", "100k")
+    ),
     Comparison(STARTS, "", "bare start"),
 ]
 

@@ -32,6 +32,7 @@ class Contender:
 
     ``behind`` are the processes behind it that do a part of its work. With a ``body``, each request is a POST of it to
     the prefix, for so many ``images``. ``cache_status`` is a part of the last ``Cache-Status`` of a warm answer.
+    ``per_cpu``: its rate is always one per second of processor time.
     """
 
     prefix: str
@@ -43,6 +44,7 @@ class Contender:
     images: int = 1
     status: int = 200
     cache_status: str = ""
+    per_cpu: bool = False
 
     def cpu_seconds(self) -> float:
         """Return the processor time of the processes and their children in seconds, from proc(5)."""

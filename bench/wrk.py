@@ -53,7 +53,7 @@ def rate(contender: Contender, size: str, seconds: int, folder: Path, *, per_cpu
     images = int(done[1]) * contender.images
     if SIZES[size] >= _LARGE:
         images = int(float(done[3]) * _UNITS[done[4]] / SIZES[size])
-    return images / (used if per_cpu else float(done[2]))
+    return images / (used if per_cpu or contender.per_cpu else float(done[2]))
 
 
 def fill(contender: Contender, size: str) -> None:
