@@ -15,6 +15,7 @@ from gateway.errors import (
     OriginTimeout,
     OriginUnavailable,
 )
+from gateway.origin.memory_cache import object_id_of
 from gateway.origin.refusals import ImageTooLarge
 from gateway.presign.signed_image import ObjectId, SignedImage
 
@@ -58,7 +59,7 @@ class FailedObjects:
 
     def check(self, image: SignedImage) -> None:
         """Raise COS's error for the image's object while it is held."""
-        failed = self.by_object.get(image.object_id)
+        failed = self.by_object.get(object_id_of(image))
         if (
             failed is None
             or self.now() >= failed.until

@@ -18,6 +18,7 @@ from gateway.errors import (
     OriginUnavailable,
 )
 from gateway.origin.errors import BodyLost, ObjectMoved, PresignedUrlRefused, VersionChanged
+from gateway.origin.memory_cache import object_id_of
 from gateway.origin.origin_access import OriginAccess
 from gateway.origin.origin_response import ContentRange, ObjectMetadata, OriginResponse
 from gateway.origin.refusals import OriginRejected
@@ -69,7 +70,7 @@ class ObjectBody:
     _requested_at: float
 
     def __init__(self, access: OriginAccess, image: SignedImage) -> None:
-        self.object_id = image.object_id
+        self.object_id = object_id_of(image)
         self.renewed: SignedImage | None = None
         self._access = access
         self._image = image
@@ -177,7 +178,7 @@ class ObjectBody:
             except PresignedUrlRefused as refusal:
                 logger.info("COS refused a URL, renewing it: image=%s reason=%s", self._image_id, refusal)
                 renewed = await self._renew(refusal)
-            if renewed.object_id != self.object_id:
+            if object_id_of(renewed) != self.object_id:
                 raise ObjectMoved
             self._image = self.renewed = renewed
             try:

@@ -76,7 +76,8 @@ class SignedImage:
     ``read_at`` is when the row was read, in Unix seconds: the record lacks later changes. ``public`` (whether everybody
     may see it, by row, style and configuration) follows from the record and the rendition; who makes a signed image
     passes it, so that reading it runs no code. ``named`` is the object's id, which depends on the configuration for a
-    rendition; an original has None until its bytes are requested: most URLs in memory are only given to clients.
+    rendition; an original has None until its bytes are requested (``object_id_of``): most URLs in memory are only given
+    to clients.
     """
 
     record: ImageRecord
@@ -85,12 +86,3 @@ class SignedImage:
     read_at: int = 0
     named: ObjectId | None = field(default=None, kw_only=True, repr=False, compare=False)
     public: bool = field(kw_only=True)
-
-    @property
-    def object_id(self) -> ObjectId:
-        """The object at COS; made once."""
-        named = self.named
-        if named is None:
-            named = ObjectId.of(self.record, self.rendition)
-            object.__setattr__(self, "named", named)  # no other value can come of a frozen record
-        return named

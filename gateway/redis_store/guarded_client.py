@@ -1,4 +1,4 @@
-"""Access to Redis behind a time-out and a circuit breaker."""
+"""Access to Redis: commands packed in C, behind a time-out and a circuit breaker."""
 
 import logging
 import re
@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+import hiredis
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import ResponseError
+from redis.exceptions import DataError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from gateway.concurrency.circuit_breaker import CircuitBreaker
@@ -35,8 +36,24 @@ class WrongType(CacheUnavailable):
     """A key holds a value of the wrong type; Redis itself works."""
 
 
+class _PackedInC:
+    """Packs commands with hiredis, as redis-py's synchronous client does. The asynchronous one loops over arguments.
+
+    That took a tenth of the time of a look-up that nothing has cached.
+    """
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        name = args[0] if isinstance(args[0], bytes) else args[0].encode()
+        if b" " in name:  # "CLIENT SETNAME" is two words for the server
+            args = (*name.split(), *args[1:])
+        try:
+            return [hiredis.pack_command(args)]
+        except TypeError as error:
+            raise DataError(str(error)) from None
+
+
 class GuardedRedis:
-    """The Redis client, to be used within ``bounded``.
+    """The Redis client, to be used within ``bounded``; but in a Cluster, its connections pack commands in C.
 
     Calls within it may take ``timeout`` seconds together and raise ``CacheUnavailable`` when they fail. After a
     time-out, or a few calls in a row without an answer, the breaker opens: calls fail at once, except one a second
@@ -47,6 +64,10 @@ class GuardedRedis:
         # redis-py types one answer for all its modes (str or bytes, lists or dicts); ours is bytes.
         self.client: Any = client
         self.is_cluster = isinstance(client, RedisCluster)
+        if not isinstance(client, RedisCluster):
+            pool = client.connection_pool
+            if not issubclass(pool.connection_class, _PackedInC):
+                pool.connection_class = type("PackedInC", (_PackedInC, pool.connection_class), {})
         self._prefix = prefix
         self._timeout = timeout
         self._breaker = breaker or CircuitBreaker()

@@ -90,9 +90,10 @@ class UrlEntries:
             answers = await self._read(variants)
         found: dict[ImageVariant, Found] = {}
         garbage: list[tuple[ImageVariant, bytes]] = []
-        slices = TimeSlices()
+        slices = TimeSlices() if len(variants) > 1 else None
         for variant, answer in zip(variants, answers, strict=True):
-            await slices.pause()
+            if slices is not None:
+                await slices.pause()
             found[variant] = there = self._trusted(variant, answer)
             if answer is not None and there == _NOTHING:
                 garbage.append((variant, answer))
@@ -133,13 +134,15 @@ class UrlEntries:
         With ``index_keys`` (the indexes ``used`` and ``expiry``, the refresh queue, its attempts; never in a Cluster)
         those kept are indexed for ``index_life`` seconds and queued for when they are ``due``, in the same round trip.
         """
-        client, calls, slices = self._guard.client, [], TimeSlices()
+        client, calls = self._guard.client, []
+        slices = TimeSlices() if len(entries) > 1 else None
         async with self._guard.bounded():
             for group in self._guard.together(entries):
                 keys = [self._key(_variant_of(image)) for image, _ in group]
                 values: list[bytes | str | float] = []
                 for image, tombstone in group:
-                    await slices.pause()
+                    if slices is not None:
+                        await slices.pause()
                     variant = _variant_of(image)
                     usable_for = image.presigned.expires_at - lifetime.margin(image.presigned) - math.ceil(now)
                     values += self._mac.sign(encode(image, self._urls), variant), tombstone, usable_for

@@ -214,9 +214,10 @@ class UrlResolver:
         except CatalogUnavailable as error:
             return results | {one: self._stale_entry(one.variant, found, mark) or error for one in missed}
         made: dict[ImageVariant, tuple[SignedImage, bytes]] = {}
-        slices = TimeSlices()
+        slices = TimeSlices() if len(missed) > 1 else None
         for one in missed:
-            await slices.pause()
+            if slices is not None:
+                await slices.pause()
             there = found.get(one.variant, _NOT_FOUND)
             results[one] = result = self._result_for(one, records.get(one.variant.image_id), there, read_at)
             if isinstance(result, Resolved):
