@@ -112,10 +112,13 @@ async def test_what_changes_a_process_reaches_all_and_the_rest_one(
             assert answer.status == 404
         async with session.post(running.admin + "/api/v1/cache/purge", data=bytes(70_000)) as answer:
             assert answer.status == 413
-    switched = [json.loads(line) for line in running.lines if "debug log on" in line]
-    assert [line["worker"] for line in switched] == [1, 2]
-    requests = [json.loads(line) for line in running.lines if '"event": "request"' in line]
-    assert {line["worker"] for line in requests} == {1, 2}
+
+    def workers_with(text: str) -> list[int]:
+        return sorted({json.loads(line)["worker"] for line in running.lines if text in line})
+
+    await until(lambda: workers_with("debug log on") == [1, 2], what="the debug log of each worker")
+    # A line of a request waits for others before it is written.
+    await until(lambda: workers_with('"event": "request"') == [1, 2], what="a line of each worker")
     assert "worker" not in json.loads(await running.line_with("listening: "))
 
     # A worker that ends while it answers: what was sent must not be completed by an error.
