@@ -17,7 +17,7 @@ _NGINX = """
 daemon off; worker_processes 1; pid {folder}/{name}.pid; error_log {folder}/{name}.log error;
 events {{ worker_connections 4096; }}
 http {{
-    access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000; server_tokens off;
+    access_log off; sendfile on; keepalive_requests 1000000; server_tokens off;
     client_body_temp_path {folder}/{name}-body; proxy_temp_path {folder}/{name}-proxy;
     fastcgi_temp_path {folder}/{name}-f; uwsgi_temp_path {folder}/{name}-u; scgi_temp_path {folder}/{name}-s;
     types {{ image/png png; }} default_type image/png;
