@@ -6,7 +6,7 @@ _SIZES = ("4k", "100k", "1m", "10m")
 STARTS = "start"
 UVLOOP = "uvloop"
 WORKERS, ONE_PROCESS = "2 workers", "1 process"
-PER_CPU = ", processor time"
+PER_CPU = " (CPU)"  # per second of processor time
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def test_uvloop_is_compared_with_asyncio_where_it_is_asked_for() -> None:
 
 def test_two_workers_are_compared_with_one_process_by_both_rates() -> None:
     found = {(one.mode, one.baseline) for one in chosen("workers", set())}
-    assert found == {("2 workers", "1 process"), ("2 workers, processor time", "1 process, processor time")}
+    assert found == {("2 workers", "1 process"), ("2 workers (CPU)", "1 process (CPU)")}
 
 
 def test_the_s3_gateway_is_compared_with_and_without_its_cache() -> None:
