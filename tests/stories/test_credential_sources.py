@@ -18,6 +18,7 @@ from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.tokens import TokenIssuer
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
+from tests.limits import LIMIT
 from tests.waiting import until, until_answered
 
 ENTRY_KEY = "the-key-of-entries-with-32-bytes-or-more"
@@ -172,7 +173,7 @@ async def test_while_the_metadata_service_fails_nothing_waits_and_one_line_warns
         await images.add(f"image-{number}", b"body")
 
     async def fail(kind: str) -> None:
-        async with services_of(cos, life=8) as services:
+        async with services_of(cos, life=12) as services:
             sections = cvm_role(services)
             sections["cos"]["credentials"]["role"] = services.role
             sections["redis"]["prefix"] = f"image:{kind}:"
@@ -186,6 +187,7 @@ async def test_while_the_metadata_service_fails_nothing_waits_and_one_line_warns
             assert (report["status"], report["checks"]["credentials"]) == ("degraded", "down")
             services.faults.clear()
             await until(lambda: _is_served(gateway, "/i/image-0"))
+            await gateway.close()  # while the service answers: nothing more is to be warned of
 
     await asyncio.gather(*map(fail, kinds))
     warned = [record for record in caplog.records if "cannot be refreshed" in record.getMessage()]
@@ -195,7 +197,7 @@ async def test_while_the_metadata_service_fails_nothing_waits_and_one_line_warns
 async def _ask_until_the_end(gateway: RunningGateway) -> dict[int, float]:
     """Ask for URLs until the credentials have ended; return the slowest answer in seconds by status."""
     slowest: dict[int, float] = {}
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + LIMIT
     while 503 not in slowest and time.monotonic() < deadline:
         began = time.monotonic()
         answer = await gateway.get(f"/api/v1/images/image-{len(slowest)}/url")
