@@ -17,10 +17,11 @@ from gateway.errors import (
     OriginRefused,
     OriginUnavailable,
 )
+from gateway.origin.content_range import ContentRange
 from gateway.origin.errors import BodyLost, ObjectMoved, PresignedUrlRefused, VersionChanged
 from gateway.origin.memory_cache import object_id_of
 from gateway.origin.origin_access import OriginAccess
-from gateway.origin.origin_response import ContentRange, ObjectMetadata, OriginResponse
+from gateway.origin.origin_response import ObjectMetadata, OriginResponse
 from gateway.origin.refusals import OriginRejected
 from gateway.origin.resumption import Resumption
 from gateway.presign.signed_image import SignedImage

@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
 import aiohttp
@@ -14,6 +12,7 @@ from multidict import istr
 
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import OriginUnavailable
+from gateway.origin.content_range import content_range_of
 from gateway.origin.errors import BodyLost, BodyTooSlow
 
 # Bytes to read ahead for a reader that never waits; the connection is paused at twice as many.
@@ -33,7 +32,6 @@ _PROVEN: Final = 448 * 1024
 # Bytes a second that COS has to send while the gateway waits for it; a client has to read as many.
 _MIN_RATE: Final = 1024
 
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 _MOST_DIGITS: Final = 20  # of a number of 64 bits
 _CRC64: Final = istr("x-cos-hash-crc64ecma")
 
@@ -65,19 +63,6 @@ class ObjectMetadata(NamedTuple):
     def strong_etag(self) -> str | None:
         """The entity tag if it is strong (RFC 9110 section 8.8.1), else None."""
         return self.etag if self.etag is not None and self.etag.startswith('"') else None
-
-
-@dataclass(frozen=True, slots=True)
-class ContentRange:
-    """The bytes of the object that a 206 carries: ``first`` to ``last``, both included, of ``size``."""
-
-    first: int
-    last: int
-    size: int
-
-    def is_rest(self, first: int, end: int | None) -> bool:
-        """Return whether these are the bytes from ``first`` up to ``end`` (excluded; None: the end of the object)."""
-        return self.first == first and self.last + 1 == (self.size if end is None else end)
 
 
 class OriginResponse:
@@ -122,7 +107,7 @@ class OriginResponse:
         self.has_body = method != hdrs.METH_HEAD and status != 304
         self.length = length = _whole_number(headers.get(hdrs.CONTENT_LENGTH))
         self.crc64 = checksum_in(headers)
-        self.content_range = covered = _content_range(headers.get(hdrs.CONTENT_RANGE)) if status == 206 else None
+        self.content_range = covered = content_range_of(headers.get(hdrs.CONTENT_RANGE)) if status == 206 else None
         self.metadata = _metadata(headers, length if covered is None else covered.size)
         if status == 206:
             if covered is None or covered.last - covered.first + 1 != (length or -1):
@@ -271,7 +256,7 @@ def set_receive(transport: asyncio.Transport, most: int) -> None:
 def metadata_in(response: aiohttp.ClientResponse) -> ObjectMetadata:
     """Return the metadata of the object in the header of a response, of the whole or of a part."""
     headers = response.headers
-    covered = _content_range(headers.get(hdrs.CONTENT_RANGE)) if response.status == 206 else None
+    covered = content_range_of(headers.get(hdrs.CONTENT_RANGE)) if response.status == 206 else None
     return _metadata(headers, _whole_number(headers.get(hdrs.CONTENT_LENGTH)) if covered is None else covered.size)
 
 
@@ -288,11 +273,6 @@ def _metadata(headers: Mapping[str, str], size: int | None) -> ObjectMetadata:
         headers.get(hdrs.CONTENT_TYPE),
         headers.get(hdrs.CONTENT_ENCODING),
     )
-
-
-def _content_range(text: str | None) -> ContentRange | None:
-    covered = _CONTENT_RANGE.fullmatch(text) if text is not None else None
-    return ContentRange(*map(int, covered.groups())) if covered else None
 
 
 def _is_chunked(response: aiohttp.ClientResponse) -> bool:

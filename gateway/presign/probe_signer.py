@@ -8,7 +8,7 @@ from gateway.catalog.record import ImageRecord
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.signed_image import BACKDATE
-from gateway.presign.signer import TOKEN_PARAMETER, object_path, sign_query
+from gateway.presign.signer import TOKEN_PARAMETER, object_path, query_of, signature_of
 
 _LIFE = 600  # seconds
 _NO_PARAMETERS: Mapping[str, str] = {}
@@ -74,3 +74,22 @@ class ProbeSigner:
             end=now + life,
         )
         return f"{origin.base}/{object_path(image.key)}?{query}"
+
+
+def sign_query(
+    credentials: Credentials,
+    *,
+    method: str,
+    path: str,
+    host: str,
+    parameters: Mapping[str, str],
+    start: int,
+    end: int,
+) -> str:
+    """The query string that authorizes ``method`` on ``path`` at ``host`` from ``start`` to ``end`` (Unix seconds).
+
+    ``path`` is the decoded path with its slash, ``host`` comes without a port. COS document 7778.
+    """
+    key_time = f"{start};{end}"
+    signature = signature_of(credentials, method, path, host, parameters, key_time)
+    return query_of(credentials.secret_id, parameters, key_time, signature)

@@ -210,7 +210,7 @@ class Signer:
         parameters = self._parameters(record, rendition, credentials.token, more, rule_suffix)
         key_time = _key_time(signed_at, end)
         host = self._hosts.origin_of(record.bucket, record.region).host
-        signature = _signature(credentials, method, f"/{record.key.removeprefix('/')}", host, parameters, key_time)
+        signature = signature_of(credentials, method, f"/{record.key.removeprefix('/')}", host, parameters, key_time)
         url = self._url(record, credentials.secret_id, parameters, key_time, signature)
         return PresignedUrl(url, shared_second(signed_at), shared_second(end))
 
@@ -218,7 +218,7 @@ class Signer:
         self, record: ImageRecord, secret_id: str, parameters: Mapping[str, str], key_time: str, signature: str
     ) -> str:
         base = self._hosts.origin_of(record.bucket, record.region).base
-        return f"{base}/{object_path(record.key)}?{_query(secret_id, parameters, key_time, signature)}"
+        return f"{base}/{object_path(record.key)}?{query_of(secret_id, parameters, key_time, signature)}"
 
 
 def _spread(record: ImageRecord) -> int:
@@ -239,36 +239,22 @@ def object_path(key: str) -> str:
     return path.replace("./", ".%2F")
 
 
-def sign_query(
-    credentials: Credentials,
-    *,
-    method: str,
-    path: str,
-    host: str,
-    parameters: Mapping[str, str],
-    start: int,
-    end: int,
-) -> str:
-    """The query string that authorizes ``method`` on ``path`` at ``host`` from ``start`` to ``end`` (Unix seconds).
-
-    ``path`` is the decoded path with its slash, ``host`` comes without a port. Only the host header is signed: a
-    signed Range or If-* would bind the user of the URL (TencentBlueKing/bk-repo#2954). COS document 7778.
-    """
-    key_time = f"{start};{end}"
-    signature = _signature(credentials, method, path, host, parameters, key_time)
-    return _query(credentials.secret_id, parameters, key_time, signature)
-
-
-def _signature(
+def signature_of(
     credentials: Credentials, method: str, path: str, host: str, parameters: Mapping[str, str], key_time: str
 ) -> str:
+    """Return the signature of ``method`` on ``path``, decoded and with its slash, at ``host``, without a port.
+
+    Only the host header is signed: a signed Range or If-* would bind the user of the URL
+    (TencentBlueKing/bk-repo#2954).
+    """
     signed = _encoded(tuple(parameters.items())).signed
     http_string = f"{method.lower()}\n{path}\n{signed}\nhost={_encoded_host(host)}\n"
     digest = hashlib.sha1(http_string.encode(), usedforsecurity=False).hexdigest()
     return _hmac_sha1(_sign_key(credentials.secret_key, key_time), f"sha1\n{key_time}\n{digest}\n")
 
 
-def _query(secret_id: str, parameters: Mapping[str, str], key_time: str, signature: str) -> str:
+def query_of(secret_id: str, parameters: Mapping[str, str], key_time: str, signature: str) -> str:
+    """Return the query string that authorizes a request with this signature (COS document 7778)."""
     encoded = _encoded(tuple(parameters.items()))
     time_parameter = key_time.replace(";", "%3B")
     return (

@@ -16,8 +16,9 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.errors import OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient, OriginRequest
+from gateway.origin.content_range import ContentRange
 from gateway.origin.errors import BodyLost
-from gateway.origin.origin_response import READ_AHEAD, ContentRange
+from gateway.origin.origin_response import READ_AHEAD
 from tests.certificates import server_context, write_certificate
 from tests.conftest import BUCKET
 from tests.origin.conftest import OpenOrigin, Presign, object_body, read_all

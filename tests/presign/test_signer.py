@@ -15,9 +15,10 @@ from gateway.catalog.record import InvalidObjectKey, check_object_key
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
+from gateway.presign.probe_signer import sign_query
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ObjectId, PresignedUrl
-from gateway.presign.signer import Signer, sign_query
+from gateway.presign.signer import Signer
 from gateway.settings import CosSettings
 from tests.signed_images import signed_image
 from tests.tier import NOW, Clock, record

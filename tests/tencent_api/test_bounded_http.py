@@ -57,7 +57,8 @@ async def test_a_connection_over_a_long_way_may_take_as_long_as_the_answer(tmp_p
             await http.get(url)
 
     asking = asyncio.create_task(ask())
-    await asyncio.sleep(1.5)  # the client is connected, and waits for the handshake
+    ended, _ = await asyncio.wait({asking}, timeout=1.5)
+    assert not ended, "the client is connected, and waits for the handshake"
     async with await asyncio.start_server(lambda _reader, writer: writer.close(), sock=listener, ssl=context):
         with pytest.raises(ServiceUnavailable, match=r"^ClientConnectorCertificateError$"):
             await asking

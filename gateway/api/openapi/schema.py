@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.api.batch import MAX_IMAGES
 from gateway.catalog.image_id import PATTERN
 
 Json = Mapping[str, Any]
@@ -60,6 +61,13 @@ TIME: Json = described(INTEGER, "in Unix seconds", 1770003600)
 OPTIONAL_TIME: Json = described({"type": ["integer", "null"]}, "in Unix seconds", 1770003600)
 ERROR_CODE: Json = described(STRING, "the code of the error, which stays the same", "image_not_found")
 MESSAGE: Json = described(STRING, "for people", "ok")
+ID: Json = {**STRING, "examples": ["sunrise"]}
+IDS_BODY = object_of(
+    image_ids=described({**array_of(ID), "minItems": 1, "maxItems": MAX_IMAGES}, "the ids of the images")
+)
+ERRORS_BY_ID: Json = described(
+    map_of(ERROR_CODE, "dunes"), "for each other id, the code that a request for it alone gets"
+)
 
 
 def success(description: str, data: Json) -> Json:
