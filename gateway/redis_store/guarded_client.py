@@ -53,7 +53,7 @@ class _PackedInC:
 
 
 class GuardedRedis:
-    """The Redis client, to be used within ``bounded``; but in a Cluster, its connections pack commands in C.
+    """The Redis client, to be used within ``bounded``. Outside of a Cluster, its connections pack commands in C.
 
     Calls within it may take ``timeout`` seconds together and raise ``CacheUnavailable`` when they fail. After a
     time-out, or a few calls in a row without an answer, the breaker opens: calls fail at once, except one a second
