@@ -15,6 +15,8 @@ from tests.web.conftest import Visit
 AXE = Path(__file__).parents[2] / "gateway" / "web" / "node_modules" / "axe-core" / "axe.min.js"
 SIZE = 'width="240" height="180"'
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+# A retry waits a random part of its delay: 23 days at most, so that a slow test does not see the end of it.
+FAR_AWAY = 'retry-delay="2000000000" retry-max-delay="2000000000"'
 # One element in each state.
 STATES = f"""
   <style>:root {{ color-scheme: light dark; }}</style>
@@ -23,7 +25,7 @@ STATES = f"""
     <smart-image id="missing" image-id="x" alt="Missing" {SIZE}></smart-image>
     <smart-image id="failed" image-id="b" alt="Failing" {SIZE} max-retries="0"></smart-image>
     <smart-image id="chinese" image-id="b" alt="Failing too" {SIZE} max-retries="0" lang="zh"></smart-image>
-    <smart-image id="retrying" image-id="b" alt="Retrying" {SIZE} retry-delay="60000"></smart-image>
+    <smart-image id="retrying" image-id="b" alt="Retrying" {SIZE} {FAR_AWAY}></smart-image>
     <smart-image id="fallback" image-id="y" alt="Fallback" {SIZE} fallback-src="GATEWAY/i/a"></smart-image>
     <smart-image id="tiny" image-id="x" alt="Tiny" width="40" height="30"></smart-image>
     <smart-image id="loading" image-id="c" alt="Loading" {SIZE}></smart-image>
