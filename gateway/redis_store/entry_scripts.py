@@ -4,11 +4,11 @@ from typing import Final
 
 # Keeps entries, and in the same step enters those that were kept into the indexes and the refresh queue.
 #
-# KEYS: the entries, and after them, outside of a Redis Cluster, the indexes ``used`` and ``expiry``, the refresh queue
-# and its attempts. ARGV[1] the number of entries, ARGV[2] the latest end that a URL signed by now can have, ARGV[3]
-# now, ARGV[4] for how many seconds the indexes are kept. Then for each entry: its value, the tombstone its writer found
-# before it read the row or "", for how many seconds it may be used, the word of the variant, and when its renewal
-# is due or "". Returns for each entry 1 if it was kept, else 0.
+# KEYS: the entries, and after them, outside of a Redis Cluster, the indexes ``used`` and ``expiry``, the refresh queue,
+# its attempts and its dead list, from which those that were kept are removed. ARGV[1] the number of entries, ARGV[2]
+# the latest end that a URL signed by now can have, ARGV[3] now, ARGV[4] for how many seconds the indexes are kept. Then
+# for each entry: its value, the tombstone its writer found before it read the row or "", for how many seconds it may be
+# used, the word of the variant, and when its renewal is due or "". Returns for each entry 1 if it was kept, else 0.
 #
 # A URL is never replaced by one that ends earlier, also if another replica signed it: two replicas may write in any
 # order. One that ends later than any can was signed by a clock that ran ahead, and is replaced. A row that was read
@@ -16,7 +16,7 @@ from typing import Final
 # an entry that takes the place of a tombstone carries it behind a line break.
 KEEP: Final = r"""
 local count, latest, now, index_life = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local used, expiry, queue, attempts = KEYS[count + 1], KEYS[count + 2], KEYS[count + 3], KEYS[count + 4]
+local used, expiry, queue, attempts, dead = unpack(KEYS, count + 1, count + 5)
 local done, any_kept = {}, false
 for i = 1, count do
     local key, at = KEYS[i], 5 * i
@@ -45,7 +45,7 @@ end
 if not (used and any_kept) then
     return done
 end
-local any_failed = redis.call('EXISTS', attempts) == 1
+local any_failed = redis.call('EXISTS', attempts, dead) > 0
 for i = 1, count do
     if done[i] == 1 then
         local word, due = ARGV[5 * i + 3], ARGV[5 * i + 4]
@@ -55,6 +55,7 @@ for i = 1, count do
             redis.call('ZADD', queue, due, word)
             if any_failed then
                 redis.call('HDEL', attempts, word)
+                redis.call('HDEL', dead, word)
             end
         end
     end

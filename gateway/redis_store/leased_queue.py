@@ -103,7 +103,7 @@ class LeasedQueue(Generic[T]):
         self.configure(lease=lease, max_attempts=max_attempts, max_dead=max_dead)
         self._random = random
         self._queue, self._dead, self._attempts = (guard.key(name, part) for part in ("queue", "dead", "attempts"))
-        self.keys = self._queue, self._attempts
+        self.keys = self._queue, self._attempts, self._dead
 
     def configure(self, *, lease: Callable[[], float], max_attempts: int, max_dead: int) -> None:
         """Use this lease, this number of attempts and this size of the dead list from now on."""
@@ -112,7 +112,7 @@ class LeasedQueue(Generic[T]):
         self._max_dead = max_dead
 
     async def schedule(self, due: Mapping[T, float]) -> None:
-        """Queue each item for its time with no failed attempts; one already queued is moved."""
+        """Queue each item for its time with no failed attempts, and not dead; one already queued is moved."""
         await self._set(due, only_if_queued=False)
 
     async def claim(self, now: float, most: int) -> list[Claim[T]]:
@@ -138,12 +138,15 @@ class LeasedQueue(Generic[T]):
             pipeline = self._guard.client.pipeline(transaction=False)
             pipeline.zadd(self._queue, words, xx=only_if_queued)
             pipeline.exists(self._attempts)
-            _, any_failed = await pipeline.execute()
+            pipeline.exists(self._dead)
+            _, any_failed, any_dead = await pipeline.execute()
             if any_failed:
                 await self._guard.client.hdel(self._attempts, *words)
+            if any_dead:
+                await self._guard.client.hdel(self._dead, *words)
 
     async def remove(self, items: Sequence[T]) -> None:
-        """Take the items out of the queue."""
+        """Take the items out of the queue, and off the dead list."""
         if not items:
             return
         words = [self._codec.encode(item) for item in items]
@@ -151,6 +154,7 @@ class LeasedQueue(Generic[T]):
             pipeline = self._guard.client.pipeline(transaction=False)
             pipeline.zrem(self._queue, *words)
             pipeline.hdel(self._attempts, *words)
+            pipeline.hdel(self._dead, *words)
             await pipeline.execute()
 
     async def postpone(self, items: Sequence[T], now: float, seconds: float) -> None:

@@ -116,12 +116,18 @@ class PurgeQueue(LeasedQueue[str]):
         return dropped
 
     async def sent(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
-        """Remove the purges that were claimed at that time and sent; an image that changed meanwhile stays."""
+        """Remove the purges that were claimed at that time and sent, also from the dead list.
+
+        An image that changed meanwhile stays in the queue.
+        """
         for some in in_groups(claims, _AT_ONCE):
             words = [claim.item for claim in some]
             async with self._guard.bounded():
                 await self._guard.client.eval(_REMOVE_LEASED, 1, self._queue, claimed_at + _LEASE, *words)
-                await self._guard.client.hdel(self._attempts, *words)
+                pipeline = self._guard.client.pipeline(transaction=False)
+                pipeline.hdel(self._attempts, *words)
+                pipeline.hdel(self._dead, *words)
+                await pipeline.execute()
 
     async def fail(self, item: str, reason: str, now: float) -> bool:
         """Like the base class; but while the dead list is full, the item is not given up: it waits ten minutes."""

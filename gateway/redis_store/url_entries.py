@@ -131,7 +131,7 @@ class UrlEntries:
         Each comes with the tombstone found before its row was read: an image dropped since is not kept. Returns for
         each whether it was kept.
 
-        With ``index_keys`` (the indexes ``used`` and ``expiry``, the refresh queue, its attempts; never in a Cluster)
+        With ``index_keys`` (the indexes ``used`` and ``expiry``, the keys of the refresh queue; never in a Cluster)
         those kept are indexed for ``index_life`` seconds and queued for when they are ``due``, in the same round trip.
         """
         client, calls = self._guard.client, []

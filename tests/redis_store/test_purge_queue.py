@@ -30,6 +30,17 @@ async def test_a_sent_purge_leaves_the_queue(queue: PurgeQueue) -> None:
     assert await queue.next_due() is None
 
 
+async def test_a_sent_purge_leaves_the_dead_list(queue: PurgeQueue) -> None:
+    """It was given up before, and the image has changed again since."""
+    await queue.enqueue(["a", "b"], NOW)
+    for image_id in ("a", "b"):
+        while not await queue.fail(image_id, "refused", NOW):
+            pass
+    await queue.enqueue(["a"], NOW)
+    await queue.sent(await queue.claim(NOW, 10), NOW)
+    assert [entry.item for entry in await queue.dead()] == ["b"]
+
+
 async def test_an_image_that_changes_while_its_purge_is_sent_is_purged_again(queue: PurgeQueue) -> None:
     await queue.enqueue(["a"], NOW)
     claims = await queue.claim(NOW, 10)

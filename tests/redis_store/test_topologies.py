@@ -62,6 +62,12 @@ async def one_round(tier: Tier, image_ids: list[str]) -> None:
     await tier.shared.drop(image_ids[:2])
     assert await cached(tier, ImageVariant(image_ids[0])) is None
     await tier.queue.fail(ImageVariant(image_ids[3]), "x", tier.clock())
+    for _ in range(3):
+        given_up = await tier.queue.fail(ImageVariant(image_ids[4]), "x", tier.clock())
+    assert given_up
+    assert (await tier.queue.lengths(tier.clock())).dead == 1
+    await keep(tier, image_ids[4])
+    assert (await tier.queue.lengths(tier.clock())).dead == 0
     assert (await tier.queue.lengths(tier.clock())).queued >= len(image_ids) - 2
     await tier.shared.trim()
     await tier.shared.repair()

@@ -52,6 +52,20 @@ async def test_a_renewal_signs_now_and_takes_the_place_of_the_cached_url(
     assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")].image == new
 
 
+async def test_a_renewal_on_demand_takes_the_variant_off_the_dead_list(
+    tier: Tier, replicas: tuple[Replica, Replica]
+) -> None:
+    replica, _ = replicas
+    await replica.resolver.look_up("a")
+    for _ in range(3):
+        given_up = await tier.queue.fail(ImageVariant("a"), "no such key", tier.clock())
+    assert given_up
+    assert (await tier.queue.lengths(tier.clock())).dead == 1
+    tier.clock.now += 3300
+    await replica.renewal.renew("a")
+    assert await tier.queue.dead() == []
+
+
 async def test_simultaneous_renewals_are_one(tier: Tier, replicas: tuple[Replica, Replica]) -> None:
     replica, _ = replicas
     renewed = await asyncio.gather(*(replica.renewal.renew("a") for _ in range(10)))

@@ -15,6 +15,12 @@ from tests.urls.test_refresh_batch import keep
 A = ImageVariant("a")
 
 
+async def give_up(tier: Tier, variant: ImageVariant) -> None:
+    """Let the renewal of the variant fail for the last time."""
+    while not await tier.queue.fail(variant, "no such key", tier.clock()):
+        pass
+
+
 async def test_i7_an_entry_lives_as_long_as_its_url_less_the_margin(tier: Tier, redis_client: "redis.Redis") -> None:
     await keep(tier, "a")
     image = (await tier.cache.get_many([A]))[A].image
@@ -129,7 +135,27 @@ async def test_keeping_an_entry_again_keeps_its_last_access_and_resets_its_attem
     assert redis_client.hkeys("image:refresh:attempts") == [b"b"]
 
 
-@pytest.mark.parametrize("name", ["index:used", "index:expiry", "refresh:queue"])
+async def test_keeping_an_entry_takes_its_renewal_off_the_dead_list(tier: Tier) -> None:
+    """Without failed attempts, which a renewal that is given up does not have any more."""
+    await keep(tier, "a", "b")
+    for one in (A, ImageVariant("b")):
+        await give_up(tier, one)
+    await keep(tier, "a")
+    assert [entry.item for entry in await tier.queue.dead()] == [ImageVariant("b")]
+
+
+async def test_a_dropped_image_leaves_the_dead_list(tier: Tier) -> None:
+    """Its row has changed or is gone: what was given up is no renewal of it any more."""
+    thumb = ImageVariant("a", "thumb")
+    await keep(tier, "a", "b")
+    await keep(tier, "a", style="thumb")
+    for one in (A, thumb, ImageVariant("b")):
+        await give_up(tier, one)
+    await tier.shared.drop(["a"])
+    assert [entry.item for entry in await tier.queue.dead()] == [ImageVariant("b")]
+
+
+@pytest.mark.parametrize("name", ["index:used", "index:expiry", "refresh:queue", "refresh:attempts", "refresh:dead"])
 async def test_an_index_of_the_wrong_type_is_reported_and_repaired(
     tier: Tier, redis_client: "redis.Redis", name: str
 ) -> None:
