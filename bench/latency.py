@@ -3,7 +3,8 @@
 Requests arrive at random (Poisson) at half of the gateway's highest rate, however long the answers take: a request
 that finds the server busy waits, and its time counts from its arrival (an open loop, as real clients are). Origin, bare
 relay and gateway take turns at the same rate; the table shows the medians of the rounds, and the 99th percentile over
-that of the origin in the same round.
+that of the origin in the same round. The baseline is measured at half of its own highest rate, too: at equal rates, the
+server that can do more waits less, since it is less busy.
 """
 
 import argparse
@@ -153,18 +154,17 @@ def main() -> None:
             names = ("origin", baseline, mode)
             for name in names:
                 rate(running[name], size, 1, folder)  # fills caches
-            per_second = options.load * rate(running[mode], size, 3, folder)
-            rounds: dict[str, list[list[float]]] = {name: [] for name in names}
+            own = {name: options.load * rate(running[name], size, 3, folder) for name in (mode, baseline)}
+            measured = [("origin", own[mode]), (baseline, own[mode]), (baseline, own[baseline]), (mode, own[mode])]
+            rounds: list[list[list[float]]] = [[] for _ in measured]
             for number in range(options.rounds):
                 print(f"{mode} {size}: round {number + 1} of {options.rounds}", file=sys.stderr)
-                for name in names:
-                    measured = latencies(running[name], size, per_second, options.seconds, seed=number)
-                    rounds[name].append(percentiles(measured))
-            for name in names:
-                p50, p99, p999 = (statistics.median(column) for column in zip(*rounds[name], strict=True))
-                over = statistics.median(
-                    mine[1] - its[1] for mine, its in zip(rounds[name], rounds["origin"], strict=True)
-                )
+                for (name, per_second), results in zip(measured, rounds, strict=True):
+                    sample = latencies(running[name], size, per_second, options.seconds, seed=number)
+                    results.append(percentiles(sample))
+            for (name, per_second), results in zip(measured, rounds, strict=True):
+                p50, p99, p999 = (statistics.median(column) for column in zip(*results, strict=True))
+                over = statistics.median(mine[1] - its[1] for mine, its in zip(results, rounds[0], strict=True))
                 print(f"| {name} | {size} | {per_second:,.0f} | {p50:.2f} | {p99:.2f} | {p999:.2f} | {over:.2f} |")
 
 
