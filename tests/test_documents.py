@@ -1,5 +1,6 @@
 """The documents agree with the code: generated pages, links, commands, settings, addresses and errors."""
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -171,7 +172,13 @@ def test_the_version_is_that_of_the_newest_release_and_says_if_that_is_not_relea
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     newest = re.search(r"^## \[(.*?)\] - (\S+)", read("CHANGELOG.md"), flags=re.MULTILINE)
     assert newest is not None
-    assert setup["metadata"]["version"] == newest[1] + (".dev0" if newest[2] == "unreleased" else "")
+    unreleased = newest[2] == "unreleased"
+    assert setup["metadata"]["version"] == newest[1] + (".dev0" if unreleased else "")
+    # npm writes a development version otherwise.
+    version = newest[1] + ("-dev.0" if unreleased else "")
+    assert json.loads(read("gateway/web/package.json"))["version"] == version
+    lock = json.loads(read("gateway/web/package-lock.json"))
+    assert [lock["version"], lock["packages"][""]["version"]] == [version, version]
 
 
 def test_every_module_has_a_test_file_or_is_listed_with_one() -> None:

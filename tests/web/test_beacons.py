@@ -37,3 +37,19 @@ async def test_loads_of_a_page_are_counted_once_it_is_hidden(
     assert gateway.sample("client_load_seconds_count") == 1
     assert 0 < gateway.sample("client_load_seconds_sum") < 10
     assert visit.asked_for("OPTIONS") == [], "no preflight"
+
+
+async def test_a_collector_that_cannot_be_loaded_is_no_error_of_the_page(
+    visit: Visit, images: Images, png: bytes
+) -> None:
+    """Nor does it keep an image from its retries."""
+    await images.add("a", png)
+    await visit.page.route("**/smart-image-monitor.*", lambda route: route.abort())
+    await visit.open(
+        """<smart-image id="one" image-id="a" alt=""></smart-image>
+           <smart-image id="two" image-id="missing" alt=""></smart-image>""",
+        script="configureSmartImage({monitor: true})",
+    )
+    await visit.state("#one", "loaded")
+    await visit.state("#two", "failed")
+    assert visit.asked_for("smart-image-monitor")

@@ -4,9 +4,12 @@ import asyncio
 import time
 from typing import Any
 
+from aiohttp import web
+
 from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.dev.database import ImagesTable
 from tests.conftest import Images, RunningGateway, StartGateway, token_for
+from tests.serving import serving
 from tests.waiting import until
 from tests.web.conftest import PASS_ON, Visit
 
@@ -300,3 +303,29 @@ async def test_a_displayed_image_stays_until_the_next_one_is_loaded(visit: Visit
 def fault_at(images: Images, action: Refuse, **which: Any) -> Any:
     """Inject a fault into COS."""
     return images.cos.faults.add(Fault(action=action, **which))
+
+
+async def test_images_of_an_origin_that_hides_its_answers_do_not_wait_for_ever(
+    visit: Visit, images: Images, png: bytes
+) -> None:
+    """Without CORS, each answer to a HEAD is an error for the page. Three missing images are no outage."""
+    bare = web.Application()
+
+    async def image(request: web.Request) -> web.Response:
+        return web.Response(body=png, content_type="image/png") if request.path == "/good" else web.Response(status=404)
+
+    bare.router.add_get("/{name}", image)
+    async with serving(bare) as address:
+        await visit.open(
+            "".join(
+                f'<smart-image id="p{number}" src="{address}/{number}" alt="" max-retries="0"></smart-image>'
+                for number in range(3)
+            )
+        )
+        for number in range(3):
+            await visit.state(f"#p{number}", "failed")
+        good = f'<smart-image id="good" src="{address}/good" alt=""></smart-image>'
+        await visit.page.evaluate(f"document.body.insertAdjacentHTML('beforeend', `{good}`)")
+        await visit.state("#good", "loaded")
+        assert await visit.types("good") == ["load"]
+    visit.console_errors.clear()  # Chromium tells each HEAD that it blocks

@@ -287,3 +287,29 @@ async def test_attributes_and_properties_are_in_step(visit: Visit, start_gateway
     assert await visit.page.evaluate("one.getAttributeNames().sort()") == [
         "id", "max-retries", "style-name", "timeout", "use-proxy",
     ]  # fmt: skip
+
+
+async def test_an_element_that_was_removed_and_comes_back_for_another_image_never_displays_the_one_before(
+    visit: Visit, images: Images, png: bytes, gateway: RunningGateway
+) -> None:
+    """As in lists that reuse their elements: removed while an image loads, after a failure, or during a change."""
+    for name in "abc":
+        await images.add(name, png)
+    await visit.hold("**/i/held*")
+    fallback = f'fallback-src="{gateway.ports.public}/i/c"'
+    await visit.open(
+        '<smart-image id="loading" image-id="held1" alt="" width="80" height="60"></smart-image>'
+        f'<smart-image id="fallen" image-id="x" alt="" width="80" height="60" {fallback}></smart-image>'
+        '<smart-image id="changing" image-id="a" alt="" width="80" height="60"></smart-image>'
+    )
+    await visit.until("() => loading.querySelector('img')?.src")
+    await visit.state("#fallen", "fallback")
+    await visit.state("#changing", "loaded")
+    await visit.page.evaluate("changing.imageId = 'held2'")
+    await visit.state("#changing", "loading")
+    await visit.page.evaluate("window.gone = [loading, fallen, changing]; for (const one of gone) one.remove()")
+    await visit.until("() => gone.every((one) => one.state === 'idle')")
+    await visit.page.evaluate("for (const one of gone) one.imageId = 'b'; document.body.append(...gone)")
+    await visit.all_loaded(3)
+    shown = "gone.map((one) => one.querySelector('img').currentSrc.split('/').pop())"
+    assert await visit.page.evaluate(shown) == ["b", "b", "b"]

@@ -17,7 +17,7 @@ export function button(text, pressed, className = "") {
   return made;
 }
 
-/** A table with a head; a cell is text or an element. Without rows: the word for none. */
+/** A table with a head; a cell is text or an element. Without rows: the text for none. */
 export function table(columns, rows) {
   if (!rows.length) return node("p", word("none"), "none");
   const made = document.createElement("table");

@@ -33,7 +33,7 @@ export function show(shown, requeue) {
   el("debug").textContent = word(until ? "debug_off" : "debug_on");
 }
 
-/** Say that the gateway does not answer, or what it answered; `at` is when it last told its state, 0 for never. */
+/** Say that the gateway does not answer, or what it answered; `at` is the time of its last answer, 0 for none. */
 export function showLost(text, at) {
   el("sentence").className = "bad";
   replace(el("sentence"), [text, at], () => (at ? `${text} ${word("old", { time: time(at) })}` : text));

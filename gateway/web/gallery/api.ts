@@ -6,7 +6,7 @@ export interface Listed {
   public: boolean;
 }
 
-/** What the development stack tells its own page. */
+/** What the development stack serves to its own page. */
 export interface Stack {
   images: Listed[];
   tokens: Record<string, string>;

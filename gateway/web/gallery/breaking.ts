@@ -3,7 +3,7 @@ import { byId } from "./elements.js";
 import type { Grid } from "./grid.js";
 
 const MOST_EXPIRED = 200; // ids in one request
-const RESTART_PAUSE = 2; // seconds that the gateway stays away
+const RESTART_PAUSE = 2; // seconds that the gateway is down
 const OFFLINE_PAUSE = 4;
 const DRAIN_LIMIT = 15_000; // ms
 const POLL = 150; // ms
@@ -22,7 +22,7 @@ const FAULTS = {
 
 type FaultName = keyof typeof FAULTS;
 
-/** The buttons that break things; tells what to see, and when all pictures are shown again. */
+/** The buttons that inject faults; explains what to look for, and says when all pictures are displayed again. */
 export class Breaking {
   readonly #told = byId("told", HTMLOutputElement);
   readonly #buttons: HTMLButtonElement[] = [];
@@ -80,7 +80,7 @@ export class Breaking {
     this.#tell("The gateway is back: one picture asks first, then the rest.", true);
   }
 
-  /** Be offline as far as a page can: the gateway is away, and the browser says so. */
+  /** Be offline as far as a page can: requests to the gateway fail, and `navigator.onLine` is false. */
   async #goOffline(): Promise<void> {
     await this.#stopGateway(OFFLINE_PAUSE);
     Object.defineProperty(navigator, "onLine", { value: false, configurable: true });

@@ -73,7 +73,7 @@ export class Grid {
     for (const { item, status } of tiles) item.hidden = !!state && status !== state;
     this.#shown = tiles.filter(({ item }) => !item.hidden);
     const items = tiles.map(({ item }) => item);
-    // Moving an element that has the focus takes it away.
+    // An element that is moved loses the focus.
     if (items.length !== this.#list.children.length || items.some((item, at) => item !== this.#list.children[at])) {
       this.#list.replaceChildren(...items);
     }

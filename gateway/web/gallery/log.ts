@@ -2,7 +2,7 @@ import { byId, make } from "./elements.js";
 
 const MOST = 100;
 
-/** What the components told, newest first. */
+/** The events of the components, newest first. */
 export class Log {
   readonly #list = byId("log", HTMLOListElement);
 

@@ -5,7 +5,7 @@ import { LinkMaker } from "./links.js";
 /** How private images are opened: by presigned URLs of a batch call, or by signed links. */
 export type Way = "url" | "link";
 
-/** Who looks at the page, and what that opens. The component asks it for tokens and links. */
+/** The user of the page, with the tokens and links that the component needs. */
 export class Session {
   user = "";
   way: Way = "url";

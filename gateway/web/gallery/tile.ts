@@ -7,7 +7,7 @@ import type { Session } from "./session.js";
 /** The states of the component in three words. */
 export type Status = "loaded" | "waiting" | "failed";
 
-/** What a tile tells the page. */
+/** Callbacks of a tile to the page. */
 export interface TileEvents {
   changed(tile: Tile): void;
   happened(tile: Tile, text: string): void;

@@ -1,1 +1,1 @@
-export * from "./smart-image.BLQdLAGD.js";
+export * from "./smart-image.Ds8DFDRd.js";

@@ -41,6 +41,15 @@ test("a call has at most 200 ids, the nearest ones first", async () => {
   expect(send.mock.calls[0]?.[0].slice(0, 2)).toEqual(["i249", "i248"]);
 });
 
+test("a size of 0 is the default", async () => {
+  const send = echo();
+  const load = createBatcher(send, () => ({ size: 0 }));
+  const answers = Promise.all([load("a"), load("b")]);
+  await vi.advanceTimersByTimeAsync(16);
+  await answers;
+  expect(send).toHaveBeenCalledTimes(1);
+});
+
 test("an id fails alone or with its call, and can be requested again", async () => {
   const send = vi.fn<(ids: string[]) => Promise<Map<string, string | Error>>>();
   send.mockResolvedValueOnce(

@@ -44,5 +44,6 @@ test("Retry-After is read in seconds and as a date", () => {
   expect(retryAfterOf("Wed, 25 Nov 2026 12:00:30 GMT", now)).toBe(30_000);
   expect(retryAfterOf("Wed, 25 Nov 2026 11:00:00 GMT", now)).toBeNull();
   expect(retryAfterOf("soon", now)).toBeNull();
+  expect(retryAfterOf("99999999999", now)).toBe(24 * 3_600_000); // a timer of 25 days ends at once
   expect(retryAfterOf(null, now)).toBeNull();
 });

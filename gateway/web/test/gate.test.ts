@@ -36,6 +36,15 @@ test("one broken image never closes the gate", () => {
   expect(gate.closed).toBe(false);
 });
 
+test("images without an id count as one", () => {
+  const gate = createGate();
+  for (let failures = 0; failures < 10; failures++) gate.failed(null);
+  gate.failed("a");
+  expect(gate.closed).toBe(false);
+  gate.failed("b");
+  expect(gate.closed).toBe(true);
+});
+
 test("an open gate does not delay", async () => {
   await createGate().enter(() => Promise.resolve(false), forever);
   expect(vi.getTimerCount()).toBe(0);

@@ -62,3 +62,29 @@ test("a page outside the sample reports nothing", async () => {
   await monitor.flush();
   expect(sent).not.toHaveBeenCalled();
 });
+
+test("a monitor without counts has no timer and no listener", async () => {
+  const page = new EventTarget() as EventTarget & { hidden: boolean };
+  const added = vi.spyOn(page, "addEventListener");
+  const removed = vi.spyOn(page, "removeEventListener");
+  vi.stubGlobal("document", page);
+  page.hidden = true;
+  const monitor = new Monitor(() => ({ endpoint: "/b" }), "https://gw");
+  monitor.report("network");
+  monitor.report("network");
+  page.dispatchEvent(new Event("visibilitychange"));
+  await vi.advanceTimersByTimeAsync(0);
+  expect(sent).toHaveBeenCalledTimes(1);
+  expect(vi.getTimerCount()).toBe(0);
+  expect(added).toHaveBeenCalledTimes(1);
+  expect(removed.mock.calls).toEqual(added.mock.calls);
+});
+
+test("an error of the gateway is no answer about beacons", async () => {
+  fetched.mockImplementationOnce(async () => new Response("{}", { status: 503 }));
+  fetched.mockImplementation(async () => new Response(JSON.stringify({ features: { beacons: true } })));
+  const monitor = new Monitor(() => ({}), "https://gw");
+  monitor.report("network");
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(sent).toHaveBeenCalledTimes(1);
+});

@@ -64,3 +64,12 @@ test("a second run cancels the first one", async () => {
   retrier.reset();
   expect(retrier.attempt).toBe(0);
 });
+
+test("a cancelled run rejects even if its task ignores the signal", async () => {
+  const retrier = new Retrier();
+  let finish: (value: string) => void = () => undefined;
+  const run = retrier.run(() => new Promise<string>((resolve) => (finish = resolve)));
+  retrier.cancel();
+  finish("late");
+  await expect(run).rejects.toMatchObject({ name: "AbortError" });
+});

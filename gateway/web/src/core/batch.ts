@@ -1,4 +1,4 @@
-/** `wait`: how long ids are collected, in ms. `size`: how many ids go into one call. */
+/** `wait`: how long ids are collected, in ms. `size`: how many ids go into one call; 0 is the default. */
 export interface BatchOptions {
   wait: number;
   size: number;
@@ -31,7 +31,7 @@ export function createBatcher<T>(
   let waiting: Waiting<T>[] = [];
 
   function flush(): void {
-    const size = Math.min(options()?.size ?? BATCH_DEFAULTS.size, BATCH_DEFAULTS.size);
+    const size = Math.min(options()?.size || BATCH_DEFAULTS.size, BATCH_DEFAULTS.size);
     let all = waiting;
     waiting = [];
     if (all.length > size) {

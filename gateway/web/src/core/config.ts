@@ -33,7 +33,7 @@ export interface SmartImageConfig {
 /** The current configuration; only `configureSmartImage` changes it. */
 export const config: SmartImageConfig = {};
 
-/** Called when the user may have changed: each gateway forgets what it knows of the one before. */
+/** Called when the user may have changed: each gateway forgets the token and URLs of the one before. */
 export const forgetters: (() => void)[] = [];
 
 /**

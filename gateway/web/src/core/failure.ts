@@ -15,7 +15,7 @@ export type FailureKind =
 /** What to do about a failure. */
 export type Action = "stop" | "authorize" | "renew" | "retry";
 
-/** A failed attempt. `status` is null if the browser does not tell it; `retryAfter` is in ms. */
+/** A failed attempt. `status` is null if the browser hides it; `retryAfter` is in ms. */
 export interface LoadFailure {
   readonly kind: FailureKind;
   readonly status: number | null;
@@ -78,9 +78,12 @@ export function actionFor(kind: FailureKind, viaUrl: boolean): Action {
   return kind === "unauthorized" ? "authorize" : "stop";
 }
 
-/** Parse Retry-After (RFC 9110 section 10.2.3) into ms. Return null if it is missing, malformed or past. */
+/**
+ * Parse Retry-After (RFC 9110 section 10.2.3) into ms, a day at most: timers of browsers end at once after 25 days. Return
+ * null if it is missing, malformed or past.
+ */
 export function retryAfterOf(field: string | null, now = Date.now()): number | null {
   if (!field) return null;
   const ms = /^\d+$/.test(field) ? Number(field) * 1000 : Date.parse(field) - now;
-  return ms >= 0 ? ms : null;
+  return ms >= 0 ? Math.min(ms, 864e5) : null;
 }

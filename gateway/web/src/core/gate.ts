@@ -24,15 +24,18 @@ export interface Gate {
   wait(probe: Probe, signal: AbortSignal): Promise<void>;
   /** Record an answer of the gateway: open the gate. */
   succeeded(): void;
-  /** Record a failure of the image `what`. No probe is sent for `retryAfter` ms. One broken image never closes the gate. */
-  failed(what: string, retryAfter?: number | null): void;
+  /**
+   * Record a failure of the image `id`. No probe is sent for `retryAfter` ms. One broken image never closes the gate.
+   * Images without an id count as one: their origin may hide its answers, so that no probe would open the gate.
+   */
+  failed(id: string | null, retryAfter?: number | null): void;
   /** The network is back or the page is visible again: probe now, or let failed loads be tried again. */
   wake(): void;
 }
 
 /** Make an open gate. */
 export function createGate(): Gate {
-  const failing = new Set<string>();
+  const failing = new Set<string | null>();
   const waiting = new Map<() => void, Probe>();
   let isClosed = false;
   let isProbing = false;
@@ -97,9 +100,9 @@ export function createGate(): Gate {
     },
     wait,
     succeeded,
-    failed(what, retryAfter) {
+    failed(id, retryAfter) {
       notBefore = Math.max(notBefore, Date.now() + (retryAfter ?? 0));
-      if (failing.add(what).size < FAILURES) return;
+      if (failing.add(id).size < FAILURES) return;
       isClosed = true;
       schedule();
     },

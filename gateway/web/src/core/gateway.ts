@@ -60,12 +60,19 @@ export interface Gateway {
   /** Whether a HEAD of `address` is answered without a transient error. */
   probe(address: string): Promise<boolean>;
   /**
-   * Find out why `address` failed, by Resource Timing. If that does not tell, and `mayAsk`, send a HEAD: one at a time,
-   * and none while the gate is closed. `what` is counted against the gateway.
+   * Find out why `address` failed, by Resource Timing. If that has no status, and `mayAsk`, send a HEAD: one at a time,
+   * and none while the gate is closed. The failure of the image `id` is counted against
+   * the gateway.
    */
-  diagnose(address: string, what: string, since: number, mayAsk: boolean, signal: AbortSignal): Promise<ImageLoadError>;
-  /** Tell the gate: a transient failure counts against the gateway, any other one is an answer. */
-  report(failure: ImageLoadError, what: string): void;
+  diagnose(
+    address: string,
+    id: string | null,
+    since: number,
+    mayAsk: boolean,
+    signal: AbortSignal,
+  ): Promise<ImageLoadError>;
+  /** Report an outcome to the gate: a transient failure counts against the gateway, any other one is an answer. */
+  report(failure: ImageLoadError, id: string | null): void;
 }
 
 /** Make the client of the gateway at `base`, which has no trailing slash. */
@@ -151,8 +158,8 @@ export function createGateway(base: string): Gateway {
     return made;
   }
 
-  function report({ kind, retryAfter }: ImageLoadError, what: string): void {
-    if (isTransient(kind)) gate.failed(what, retryAfter);
+  function report({ kind, retryAfter }: ImageLoadError, id: string | null): void {
+    if (isTransient(kind)) gate.failed(id, retryAfter);
     else gate.succeeded();
   }
 
@@ -176,7 +183,7 @@ export function createGateway(base: string): Gateway {
     async probe(address) {
       return !isTransient((await head(address)).kind);
     },
-    async diagnose(address, what, since, mayAsk, signal) {
+    async diagnose(address, id, since, mayAsk, signal) {
       const entries = performance.getEntriesByName(address) as PerformanceResourceTiming[];
       const entry = entries.findLast(({ startTime }) => startTime >= since);
       const status = entry?.responseStatus ?? 0;
@@ -188,7 +195,7 @@ export function createGateway(base: string): Gateway {
       const found = diagnosis.then(async () => {
         if (gate.closed || signal.aborted || !navigator.onLine) return known;
         const failure = await head(address);
-        report(failure, what); // before the next HEAD
+        report(failure, id); // before the next HEAD
         return failure.kind === "network" ? known : failure;
       });
       diagnosis = found;

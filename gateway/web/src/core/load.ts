@@ -78,8 +78,8 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     if (!gate.closed) return;
     if (!hasGivenUp) loader.become("retrying");
     const failure = loader.lastError ?? new ImageLoadError("network");
-    const patience = setTimeout(() => void giveUp(failure).catch(() => undefined), OUTAGE_LIMIT);
-    await gate.enter(probe, signal).finally(() => clearTimeout(patience));
+    const limit = setTimeout(() => void giveUp(failure).catch(() => undefined), OUTAGE_LIMIT);
+    await gate.enter(probe, signal).finally(() => clearTimeout(limit));
   }
 
   function probe(): Promise<boolean> {
@@ -137,7 +137,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     const broken = await view.show(source, AbortSignal.any([signal, ...limits])).catch((error) => {
       throw asFailure(error); // the time limit
     });
-    if (broken) throw await gateway.diagnose(broken, what, since, !source.expiresAt, signal);
+    if (broken) throw await gateway.diagnose(broken, id, since, !source.expiresAt, signal);
   }
 
   const began = performance.now();
@@ -165,7 +165,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     } catch (error) {
       signal.throwIfAborted();
       const failure = asFailure(error);
-      if (failure === error) gateway.report(failure, what);
+      if (failure === error) gateway.report(failure, id);
       else reportError(error); // getToken or getLink of the page threw
       outageBegan ||= performance.now();
       loader.lastError = failure;

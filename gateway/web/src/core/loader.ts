@@ -43,7 +43,7 @@ export interface Source {
   expiresAt?: number | null;
 }
 
-/** Displays an image and is told about its load. */
+/** Displays an image and the state of its load. */
 export interface LoaderView {
   /** The `<img>` in use. */
   img(): HTMLImageElement;
@@ -64,7 +64,7 @@ export interface Loader {
   start(request: LoadRequest): void;
   /** Cancel the current load silently. */
   stop(): void;
-  /** Change the state and tell the view. */
+  /** Change the state and notify the view. */
   become(state: LoadState): void;
 }
 

@@ -3,7 +3,7 @@ import type { FailureKind } from "./failure.js";
 
 /** Outcome of a load: at the first attempt, after retries, failed, or failed with a fallback image. */
 export type LoadResult = "loaded" | "recovered" | "failed" | "fallback";
-/** Where the bytes came from, if the browser tells. */
+/** Where the bytes came from, if the browser exposes it. */
 export type BytesSource = "cache" | "network" | "unknown";
 
 /** Outcome and duration of a load. */
@@ -41,9 +41,9 @@ const MAX_SECONDS = 3600;
 export class Monitor {
   #beacon: Beacon | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #listens = false;
   #accepted: Promise<boolean> | undefined;
   readonly #chosen: boolean;
+  readonly #visibilityChanged = () => void (document.hidden && this.flush());
 
   constructor(
     private readonly options: () => MonitorOptions,
@@ -56,8 +56,7 @@ export class Monitor {
   /** Count a load, or a retry by its reason. */
   report(seen: LoadReport | FailureKind): void {
     if (!this.#chosen) return;
-    this.#open();
-    this.#beacon ??= emptyBeacon();
+    this.#beacon ??= this.#open();
     const { loads, retries, sources, seconds } = this.#beacon;
     if (typeof seen === "string") {
       count(retries, seen);
@@ -80,19 +79,19 @@ export class Monitor {
   /** Send the counts if the gateway accepts beacons. The type is text/plain, which needs no CORS preflight. */
   async flush(): Promise<void> {
     clearTimeout(this.#timer);
-    this.#timer = undefined;
+    globalThis.document?.removeEventListener("visibilitychange", this.#visibilityChanged);
     const beacon = this.#beacon;
     this.#beacon = undefined;
     if (!beacon || !(await this.#isAccepted())) return;
     navigator.sendBeacon(this.options().endpoint ?? this.base + ENDPOINT, JSON.stringify(beacon));
   }
 
-  #open(): void {
-    this.#timer ??= setTimeout(() => this.flush(), this.options().interval ?? EVERY);
-    if (this.#listens) return;
-    this.#listens = true;
-    globalThis.document?.addEventListener("visibilitychange", () => document.hidden && this.flush());
+  /** Begin a beacon, which `flush()` ends: without one there is neither a timer nor a listener. */
+  #open(): Beacon {
+    this.#timer = setTimeout(() => this.flush(), this.options().interval ?? EVERY);
+    globalThis.document?.addEventListener("visibilitychange", this.#visibilityChanged);
     void this.#isAccepted(); // ask now: there is no time for a request when the page is closed
+    return emptyBeacon();
   }
 
   #isAccepted(): Promise<boolean> {
@@ -126,7 +125,7 @@ function count<K extends string>(counts: Partial<Record<K, number>>, key: K): vo
   counts[key] = (counts[key] ?? 0) + 1;
 }
 
-/** Return where the bytes of `address` came from, if the browser tells. */
+/** Return where the bytes of `address` came from, if the browser exposes it. */
 function sourceOf(address = ""): BytesSource {
   const entries = globalThis.performance?.getEntriesByName(address) as PerformanceResourceTiming[];
   const entry = entries.at(-1);
@@ -136,6 +135,7 @@ function sourceOf(address = ""): BytesSource {
 
 async function acceptsBeacons(base: string): Promise<boolean> {
   const answer = await fetch(`${base}/static/config.json`);
+  if (answer.status >= 500) throw new Error(`config.json: ${answer.status}`);
   const { features } = (await answer.json()) as { features?: { beacons?: boolean } };
   return !!features?.beacons;
 }

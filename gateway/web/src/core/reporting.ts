@@ -5,12 +5,15 @@ import type { LoadReport, Monitor } from "./monitor.js";
 /** Records the outcome of a load, or the reason of a retry. */
 export type Report = (seen: LoadReport | FailureKind) => void;
 
-let monitor: Promise<Monitor> | undefined;
+let monitor: Promise<Monitor | undefined> | undefined;
 
 // The collector is loaded on demand: most pages report nothing.
 const collect: Report = async (seen) => {
-  monitor ??= import("./monitor.js").then(({ monitorOf }) => monitorOf(config, baseUrlOf()));
-  (await monitor).report(seen);
+  monitor ??= import("./monitor.js").then(
+    ({ monitorOf }) => monitorOf(config, baseUrlOf()),
+    () => (monitor = undefined), // the gateway does not answer: the next report loads the collector
+  );
+  (await monitor)?.report(seen);
 };
 
 /** Return the reporter, or undefined if neither the page nor the element (`wanted`) reports. */

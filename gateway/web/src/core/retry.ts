@@ -45,7 +45,9 @@ export class Retrier {
     for (let attempt = 1; ; attempt++) {
       this.attempt = attempt;
       try {
-        return await task(signal);
+        const value = await task(signal);
+        signal.throwIfAborted(); // a task may ignore its signal
+        return value;
       } catch (error) {
         signal.throwIfAborted();
         if (attempt > this.#options.max || !mayRetry(error)) throw error;

@@ -6,21 +6,21 @@ import type { SmartImageElement } from "./smart-image.js";
 
 /** Displays the image in the element's `<img>` and dispatches the element's events. */
 export interface PictureView extends LoaderView {
-  /** The attributes that select the image, as one string; empty if there is none. */
-  readonly subject: string;
+  /** The attributes that select the image, as one string; empty if there is none, undefined before the first one. */
+  readonly subject: string | undefined;
   /** The `<img>`: the page's own, else a new one. */
   img(): HTMLImageElement;
   /** Select another image. `isGiven`: the page has set the source of the `<img>`, so that it is loading already. */
-  select(subject: string, isGiven?: boolean): void;
+  select(subject: string | undefined, isGiven?: boolean): void;
   /** Update the reserved space, the placeholder and the overlay. */
   redraw(): void;
 }
 
 /** Make the view of `host`. */
 export function createView(host: SmartImageElement, overlay: Overlay, states: CustomStateSet | undefined): PictureView {
-  let subject = "";
+  let subject: string | undefined;
   /** The subject of the displayed image; empty if none is displayed. */
-  let shown = "";
+  let shown: string | undefined = "";
   let isGiven = false;
   let meta: ImageMeta | undefined;
   let current: HTMLImageElement | undefined;

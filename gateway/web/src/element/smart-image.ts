@@ -143,7 +143,7 @@ export class SmartImageElement extends Base {
   #leave(): void {
     this.#stop();
     if (this.state === "loaded") return;
-    this.#view.select("");
+    this.#view.select(this.#view.subject && "");
     this.#loader.become("idle");
   }
 
@@ -166,7 +166,8 @@ export class SmartImageElement extends Base {
     let isGiven = false;
     if (isChanged) {
       this.#stop();
-      isGiven = !view.subject && !!(img.src || img.srcset) && !this.#viaUrl;
+      // Later sources are those of earlier loads, perhaps of another image.
+      isGiven = view.subject === undefined && !!(img.src || img.srcset) && !this.#viaUrl;
       view.select(subject, isGiven);
     }
     view.redraw();
