@@ -137,12 +137,18 @@ async def change_feeds(app: web.Application) -> AsyncIterator[None]:
         invalidation.invalidate_here(None)
         app[app_keys.RESOLVER].trust_redis_from(app[app_keys.CLOCK].now())
 
+    def too_many(dropped: int) -> None:
+        started()  # as after a gap: until their turn comes, and for those dropped, every row is read again
+        if app_keys.PURGE_INTAKE in app:
+            app[app_keys.PURGE_INTAKE].count_dropped(dropped)
+
     if settings.postgres.listen:
         app[app_keys.RESOLVER].stop_trusting_redis()  # changes made while this replica was down were missed
 
     async def listen_to_postgres() -> None:
         if settings.postgres.listen:
-            await feed.listen(started=started, changed=invalidation.invalidate_here_and_in_redis)
+            changed = invalidation.invalidate_here_and_in_redis
+            await feed.listen(started=started, changed=changed, too_many=too_many)
 
     async def listen_to_replicas() -> None:
         if app_keys.INVALIDATION_CHANNEL in app:

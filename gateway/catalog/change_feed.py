@@ -6,10 +6,12 @@ The trigger in ``config/sql/changes.sql`` notifies the channel ``image_gateway``
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 
 import aiopg
 import psycopg2
 
+from gateway.catalog.changed_ids import ChangedIds
 from gateway.catalog.pool import CLIENT_ENCODING
 from gateway.metrics.collectors import Metrics
 
@@ -32,11 +34,14 @@ class ChangeFeed:
         self._timeout = timeout
         self._metrics = metrics
 
-    async def listen(self, *, started: Callable[[], None], changed: Changed) -> None:
+    async def listen(self, *, started: Callable[[], None], changed: Changed, too_many: Callable[[int], None]) -> None:
         """Call ``changed`` with the ids of changed images until cancelled.
 
         ``started`` is called whenever listening begins, at first and after each gap: notifications of earlier changes
-        were missed. The log has the beginning and the end of each outage, not every try to connect; the metric
+        were missed. While so many ids wait that the last would have its turn too late, ``too_many`` is called for all
+        of them, with the number of those for which there was no room; ``changed`` will not get these.
+
+        The log has the beginning and the end of each outage, not every try to connect; the metric
         ``change_feed_connected`` has the state now.
         """
         connected = self._metrics.change_feed_connected
@@ -57,6 +62,7 @@ class ChangeFeed:
                     ) as connection,
                     connection.cursor() as cursor,
                 ):
+                    ids = connection.raw.notifies = ChangedIds(too_many)
                     await cursor.execute(f"LISTEN {CHANNEL}")
                     started()
                     connected.set(1)
@@ -64,7 +70,8 @@ class ChangeFeed:
                         logger.info("listening to changes in postgres again")
                     is_lost = False
                     pause = _FIRST_PAUSE
-                    await self._receive(connection, cursor, changed)
+                    with closing(ids):
+                        await self._receive(connection, cursor, ids, changed)
             except (psycopg2.Error, OSError, TimeoutError) as error:
                 if not is_lost:
                     reason = " ".join(str(error).split()) or f"no answer within {self._timeout:g} s"
@@ -78,18 +85,18 @@ class ChangeFeed:
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
 
-    async def _receive(self, connection: aiopg.Connection, cursor: aiopg.Cursor, changed: Changed) -> None:
+    async def _receive(
+        self, connection: aiopg.Connection, cursor: aiopg.Cursor, ids: ChangedIds, changed: Changed
+    ) -> None:
         notifications = connection.notifies
         while True:
             try:
                 async with asyncio.timeout(_PING_INTERVAL):
-                    image_ids = {(await notifications.get()).payload}
+                    await notifications.get()  # a wake-up; it raises when the connection is lost
             except TimeoutError:
                 await cursor.execute("SELECT 1")
                 continue
+            ids.woken()
             # One statement may change many rows: pass their ids on together.
-            while not notifications.empty() and len(image_ids) < _MOST_IDS:
-                image_ids.add(notifications.get_nowait().payload)
-            image_ids = {image_id for image_id in image_ids if not image_id.startswith(TEST_PREFIX)}
-            if image_ids:
-                await changed(list(image_ids))
+            while image_ids := ids.take(_MOST_IDS):
+                await changed(image_ids)

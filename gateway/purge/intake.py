@@ -36,7 +36,7 @@ class PurgeIntake:
         room = max(0, _MOST_KEPT - len(self._kept))
         new = [image_id for image_id in dict.fromkeys(image_ids) if image_id not in self._kept]
         self._kept.update(dict.fromkeys(new[:room]))
-        self._count_dropped(len(new[room:]))
+        self.count_dropped(len(new[room:]))
         try:
             await self.flush()
         except CacheUnavailable:
@@ -55,8 +55,9 @@ class PurgeIntake:
         except BaseException:  # also when cancelled
             self._kept = taken | self._kept
             raise
-        self._count_dropped(dropped)
+        self.count_dropped(dropped)
 
-    def _count_dropped(self, count: int) -> None:
+    def count_dropped(self, count: int) -> None:
+        """Count changed images that are not purged, because there is no room for them."""
         if count:
             self._metrics.purges.labels(result="dropped").inc(count)

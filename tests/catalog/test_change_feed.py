@@ -23,24 +23,35 @@ class Changes:
     fails: bool = False
     starts: int = 0
     image_ids: list[str] = field(default_factory=list)
+    dropped: list[int] = field(default_factory=list)
+    is_free: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.is_free.set()
 
     def started(self) -> None:
         """Count a start."""
         self.starts += 1
 
     async def changed(self, image_ids: Sequence[str]) -> None:
-        """Record the ids, or raise."""
+        """Record the ids, or raise; but wait while it is not free."""
+        await self.is_free.wait()
         if self.fails:
             self.fails = False
             raise LookupError("an unexpected error")
         self.image_ids += image_ids
+
+    def too_many(self, dropped: int) -> None:
+        """Record that many ids wait."""
+        self.dropped.append(dropped)
 
 
 @asynccontextmanager
 async def listening(dsn: str, changes: Changes, metrics: Metrics | None = None) -> AsyncIterator[None]:
     """Start a feed and wait until it listens."""
     feed = ChangeFeed(dsn, 1, metrics or Metrics())
-    async with background("change-feed", feed.listen(started=changes.started, changed=changes.changed)):
+    listening = feed.listen(started=changes.started, changed=changes.changed, too_many=changes.too_many)
+    async with background("change-feed", listening):
         await until(lambda: changes.starts == 1)
         yield
 
@@ -96,3 +107,23 @@ async def test_an_unexpected_error_does_not_end_the_feed(
     counted = metrics.registry.get_sample_value("image_gateway_background_errors_total", {"task": "change-feed"})
     assert counted == 1
     assert "an unexpected error" in caplog.text
+
+
+async def test_a_burst_of_changes_is_bounded_and_reported_while_the_caller_is_slow(
+    postgres_dsn: str, made_table: ImagesTable
+) -> None:
+    """The caller waits for Redis. 110,000 rows change, then all of them again: 100,000 wait, and each once."""
+    changes = Changes()
+    changes.is_free.clear()
+    sql = "SELECT pg_notify(%s, 'id-' || n) FROM generate_series(1, 110000) n"
+    async with listening(postgres_dsn, changes):
+        await asyncio.to_thread(made_table.execute, sql, CHANNEL)
+        await until(lambda: 9_000 <= sum(changes.dropped) <= 10_000)
+        await asyncio.to_thread(made_table.execute, sql, CHANNEL)
+        await until(lambda: sum(changes.dropped) >= 18_000)
+        changes.is_free.set()
+        await until(lambda: len(changes.image_ids) >= 100_000)
+        await asyncio.to_thread(made_table.execute, f"NOTIFY {CHANNEL}, 'last'")
+        await until(lambda: changes.image_ids[-1] == "last")
+    assert len(changes.image_ids) < 102_000
+    assert changes.starts == 1

@@ -1,0 +1,100 @@
+"""The ids of changed images that wait to be handled: each once, and at most 100,000."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from itertools import islice
+from typing import Final, Protocol
+
+from gateway.catalog.image_id import parse_image_id
+from gateway.errors import InvalidImageId
+
+logger = logging.getLogger(__name__)
+
+_WITHIN: Final = 0.2  # seconds from an id that comes too late to the call of ``too_many``
+
+
+class Notification(Protocol):
+    """What psycopg2 makes of a notification."""
+
+    payload: str
+
+
+class ChangedIds:
+    """Receives the notifications of a connection, in the place of psycopg2's list ``connection.notifies``.
+
+    psycopg2 takes any object with ``append`` there. aiopg moves that list into a queue without a bound; it tests the
+    object, then calls ``pop(0)``. So it finds at most one wake-up here, and its queue holds at most one.
+
+    While ``many`` ids wait, the last one would have its turn too late. ``too_many`` is then called, at most 0.2 seconds
+    after each id, with the number of ids that were dropped since its last call: ``most`` are kept.
+    """
+
+    def __init__(self, too_many: Callable[[int], None], *, many: int = 5_000, most: int = 100_000) -> None:
+        self._too_many = too_many
+        self._many = many
+        self._most = most
+        self._waiting: dict[str, None] = {}
+        self._dropped = 0
+        self._is_waking = False  # there is a wake-up here, or aiopg has it
+        self._wake_ups: list[None] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_logged = False
+
+    def append(self, notification: Notification) -> None:
+        """Keep the id of a notification; other payloads are ignored, such as those that ``check`` sends.
+
+        psycopg2 calls this for each notification, on the event loop: it must not block and not raise.
+        """
+        try:
+            image_id = parse_image_id(notification.payload)
+        except InvalidImageId:
+            return
+        if not self._is_waking:
+            self._is_waking = True
+            self._wake_ups.append(None)
+        if image_id not in self._waiting:
+            if len(self._waiting) < self._most:
+                self._waiting[image_id] = None
+            else:
+                self._dropped += 1
+        if len(self._waiting) >= self._many and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_WITHIN, self._report)
+
+    def __len__(self) -> int:
+        """Return the number of wake-ups, 0 or 1."""
+        return len(self._wake_ups)
+
+    def pop(self, index: int) -> None:
+        """Remove the wake-up, which aiopg puts into its queue."""
+        return self._wake_ups.pop(index)
+
+    def woken(self) -> None:
+        """Send the next wake-up for the next id; to be called after one came out of aiopg's queue."""
+        self._is_waking = False
+
+    def take(self, most: int) -> list[str]:
+        """Remove and return up to ``most`` ids, those that waited longest; an empty list when none wait."""
+        taken = list(islice(self._waiting, most))
+        for image_id in taken:
+            del self._waiting[image_id]
+        if not taken:
+            self._is_logged = False
+        return taken
+
+    def close(self) -> None:
+        """Call ``too_many`` no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _report(self) -> None:
+        self._timer = None
+        if not self._is_logged:
+            self._is_logged = True
+            logger.warning(
+                "too many rows changed at once, every row is read again: waiting=%s dropped=%s",
+                len(self._waiting),
+                self._dropped,
+            )
+        dropped, self._dropped = self._dropped, 0
+        self._too_many(dropped)
