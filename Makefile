@@ -42,7 +42,8 @@ run: install  ## start the gateway with embedded servers and sample images
 SEVERAL := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n + 1 : 8)))
 WORKERS ?= $(if $(GATEWAY_TEST_REDIS_URL)$(GATEWAY_TEST_POSTGRES_DSN),0,$(SEVERAL))
 
-PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
+# Keeps bytecode whatever the environment says: else each process compiles all tests, and each gateway that they start itself.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
 # Tests that are left out if npm, what it installs (axe-core) or Chromium is missing; `webtest` reports it. Evaluated when
 # the tests start: `webtest` has installed node_modules by then if it can.

@@ -39,6 +39,19 @@ def test_make_install_names_the_package_of_debian_that_is_missing(tmp_path: Path
     assert not (tmp_path / "venv").exists()
 
 
+@pytest.mark.parametrize("target", ["test", "coverage"])
+def test_the_suite_keeps_bytecode_where_the_environment_forbids_it(tmp_path: Path, target: str) -> None:
+    """The interpreter is replaced by a script that prints the variable (Python ignores an empty one)."""
+    for name in ("python", "coverage"):
+        (tmp_path / name).write_text('#!/bin/sh\necho "forbidden=$PYTHONDONTWRITEBYTECODE"\n')
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "installed").touch()
+    command = ["make", "--silent", target, f"BIN={tmp_path}", f"STAMP={tmp_path}/installed", "NPM=", "CHROMIUM="]
+    environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True, text=True)
+    assert "forbidden=\n" in run.stdout
+
+
 def test_ci_is_executable_and_calls_lint_and_test() -> None:
     assert os.access(ROOT / ".ci/run", os.X_OK)
     script = read(".ci/run").splitlines()
