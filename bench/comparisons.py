@@ -7,6 +7,15 @@ STARTS = "start"
 UVLOOP = "uvloop"
 WORKERS, ONE_PROCESS = "2 workers", "1 process"
 PER_CPU = " (CPU)"  # per second of processor time
+P99 = "p99 "  # begins the name of a server whose latency is measured
+MISS_URL, MISS_IMAGE = "miss /url", "miss /i/"
+SLOW_STREAM, SLOW_RELAY = "slow stream", "slow bare relay"
+CACHED_URL = "cached URL"
+GOAL = "the goal"
+# What GOAL is by size: milliseconds of the 99th percentile, KiB of a stream (150 MiB for 1,000), bytes of a cached URL
+# (100 MiB for 100,000).
+GOALS = {"4k": 2.0, "10m": 150 * 1024 / 1000, "": 100 * 1024**2 / 100_000}
+_UNITS = {STARTS: "s", "batch": "images/s", SLOW_STREAM: "KiB", CACHED_URL: "bytes"}
 
 
 @dataclass(frozen=True)
@@ -20,8 +29,13 @@ class Comparison:
 
     @property
     def unit(self) -> str:
-        """``requests/s``, ``images/s`` (several a request), or ``s``, of which less is better."""
-        return {STARTS: "s", "batch": "images/s"}.get(self.mode, "requests/s")
+        """``requests/s``, ``images/s`` (several a request), ``s``, ``ms``, ``KiB`` or ``bytes``."""
+        return "ms" if self.mode.startswith(P99) else _UNITS.get(self.mode, "requests/s")
+
+    @property
+    def less_is_better(self) -> bool:
+        """Whether the smaller value is the better one, as of all but rates."""
+        return not self.unit.endswith("/s")
 
 
 COMPARISONS = [
@@ -47,6 +61,16 @@ COMPARISONS = [
         for what in ("", PER_CPU)
         for size in ("4k", "100k")
     ),
+    # the goal is 4,000 misses a second on that machine
+    Comparison(MISS_URL, "4k", "redirect", 0.22),
+    Comparison(MISS_IMAGE, "4k", "redirect", 0.22),
+    Comparison(f"{P99}memory", "4k", GOAL, 1.0),
+    Comparison(f"{P99}memory", "4k", f"{P99}bare bytes"),
+    Comparison(f"{P99}stream", "4k", f"{P99}bare relay", 1.0),
+    Comparison(f"{P99}stream", "100k", f"{P99}bare relay", 1.0),
+    Comparison(SLOW_STREAM, "10m", GOAL, 1.0),
+    Comparison(SLOW_STREAM, "10m", SLOW_RELAY),
+    Comparison(CACHED_URL, "", GOAL, 1.0),
     Comparison(STARTS, "", "bare start"),
 ]
 

@@ -86,7 +86,7 @@ class _Scale:
 def _row(one: Result, y: float, scale: _Scale) -> list[str]:
     what = one.comparison
     name = escape(" ".join(filter(None, (what.mode, what.size))))
-    unit = " s" if what.unit == "s" else "/s"
+    unit = f" {what.unit}" if what.less_is_better else "/s"
     theirs = f"{what.baseline} {value(one.baseline_median, what.unit)}{unit}"
     numbers = escape(f"{one.ratio:.2f} · {value(one.median, what.unit)}{unit} · {theirs}")
     colour = "below" if one.is_met is False else "own"

@@ -38,7 +38,7 @@ class Result:
     def ratio(self) -> float:
         """Median of the ratios within a round; above 1 the gateway is better, also where less is better."""
         pairs = zip(self.rounds, self.baseline_rounds, strict=True)
-        if self.comparison.unit == "s":
+        if self.comparison.less_is_better:
             return statistics.median(theirs / ours for ours, theirs in pairs)
         return statistics.median(ours / theirs for ours, theirs in pairs)
 
@@ -92,7 +92,7 @@ def this_run(arguments: Sequence[str], *, rounds: int, seconds: int, per_cpu: bo
 
 def value(number: float, unit: str) -> str:
     """Return a measured value as readers see it."""
-    return f"{number:.2f}" if unit == "s" else f"{number:,.0f}"
+    return f"{number:.2f}" if unit in ("s", "ms") else f"{number:,.0f}"
 
 
 def table(found: Sequence[Result]) -> str:

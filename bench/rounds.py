@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.comparisons import STARTS, Comparison
 from bench.contenders import gateways_and_baselines
+from bench.costs import costs
 from bench.peers import S3Gateway, peers
 from bench.processes import SERVER_CORE, free_port, pinned
 from bench.stack import Stack, gateway, running_stack
@@ -32,7 +33,7 @@ class Plan:
 
 
 def measure(comparisons: list[Comparison], plan: Plan, s3_gateways: list[S3Gateway]) -> dict[Pair, list[float]]:
-    """Return the measurements of each round, by server and size: images a second, or seconds of a start."""
+    """Return the measurements of each round, by server and size, in the unit of their comparison."""
     sides = (pair for one in comparisons for pair in ((one.mode, one.size), (one.baseline, one.size)))
     pairs = list(dict.fromkeys(sides))
     measured: dict[Pair, list[float]] = {pair: [] for pair in pairs}
@@ -53,8 +54,8 @@ def _measures(pairs: list[Pair], plan: Plan, s3_gateways: list[S3Gateway]) -> It
         wanted = {name for name, _ in pairs}
         running |= servers.enter_context(peers(stack, running, wanted, s3_gateways))
         running |= servers.enter_context(variations(stack, running, wanted))
-        measures: dict[Pair, Callable[[], float]] = {}
-        for name, size in pairs:
+        measures = servers.enter_context(costs(stack, running, pairs, plan.rounds, plan.seconds))
+        for name, size in (pair for pair in pairs if pair not in measures):
             if name in (STARTS, f"bare {STARTS}"):
                 measures[name, size] = partial(_gateway_start if name == STARTS else _bare_start, stack)
                 continue

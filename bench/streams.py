@@ -111,51 +111,66 @@ class SlowReaders:
             reader.close()
 
 
-def measure(name: str, target: Target, options: argparse.Namespace) -> None:
-    """Print the row of one server."""
+@dataclass(frozen=True)
+class Growth:
+    """Resident memory before and at most, memory of all sockets at most (MiB), and readers without a 200."""
+
+    before: float
+    most: float
+    sockets: float
+    failures: int
+
+
+def growth(target: Target, readers: int, rate: int, seconds: float) -> Growth:
+    """Let so many readers take ``rate`` bytes a second for ``seconds``; return what that cost."""
     warm_up = SlowReaders(target.prefix, 10**6)
     warm_up.open(1)
     warm_up.close()
     time.sleep(1)
     before, sockets_before = target.resident(), socket_memory()
-    readers = SlowReaders(target.prefix, options.rate)
+    slow = SlowReaders(target.prefix, rate)
     most = sockets = 0.0
     try:
-        readers.open(options.readers)
-        end = time.monotonic() + options.seconds
+        slow.open(readers)
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             turn = time.monotonic() + _TURN
-            readers.read()
+            slow.read()
             most, sockets = max(most, target.resident()), max(sockets, socket_memory() - sockets_before)
             time.sleep(max(0.0, turn - time.monotonic()))
     finally:
-        readers.close()
+        slow.close()
+    return Growth(before, most, sockets, slow.failures)
+
+
+def measure(name: str, target: Target, options: argparse.Namespace) -> None:
+    """Print the row of one server."""
+    cost = growth(target, options.readers, options.rate, options.seconds)
     time.sleep(options.pause)
-    after = target.resident()
-    each = (most - before) * 1024 / options.readers
+    more = cost.most - cost.before
     print(
-        f"| {name} | {before:.0f} | {most:.0f} | +{most - before:.0f} | {each:.0f} | {after:.0f} | {sockets:.0f} "
-        f"| {readers.failures} |",
+        f"| {name} | {cost.before:.0f} | {cost.most:.0f} | +{more:.0f} | {more * 1024 / options.readers:.0f} "
+        f"| {target.resident():.0f} | {cost.sockets:.0f} | {cost.failures} |",
         flush=True,
     )
 
 
 @contextlib.contextmanager
-def targets(folder: Path, options: argparse.Namespace) -> Iterator[dict[str, Target]]:
-    """Run the servers; yield them by name."""
+def targets(folder: Path, *, readers: int, size: str, only: str) -> Iterator[dict[str, Target]]:
+    """Run the servers whose name begins with ``only``, for readers of images of ``size``; yield them by name."""
     folder.chmod(0o755)
     (folder / "none").mkdir()
     origin, proxy, bare, public = (f"http://127.0.0.1:{free_port()}" for _ in range(4))
     running = {}
     with contextlib.ExitStack() as stack:
         python = (sys.executable, "-m")
-        command: tuple[str, ...] = (*python, "bench.streams", "--serve", origin[17:], "--size", options.size)
+        command: tuple[str, ...] = (*python, "bench.streams", "--serve", origin[17:], "--size", size)
         stack.enter_context(pinned(CLIENT_CORE, *command, ready=f"{origin}/ready"))
-        if "bare relay".startswith(options.only):
+        if "bare relay".startswith(only):
             command = (*python, "bench.bare", bare[17:], origin, str(folder / "none"))
             pid = stack.enter_context(pinned(SERVER_CORE, *command, ready=f"{bare}/relay/ready"))
             running["bare relay"] = Target(f"{bare}/relay/", pid)
-        if shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin") and "nginx".startswith(options.only):
+        if shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin") and "nginx".startswith(only):
             http = (
                 f"upstream o {{ server {origin[7:]}; keepalive 64; }} server {{ listen {proxy[7:]}; location / {{ "
                 'proxy_pass http://o; proxy_http_version 1.1; proxy_set_header Connection ""; '
@@ -163,11 +178,11 @@ def targets(folder: Path, options: argparse.Namespace) -> Iterator[dict[str, Tar
             )
             pid = stack.enter_context(nginx(folder, "proxy", SERVER_CORE, http, f"{proxy}/ready"))
             running["nginx"] = Target(f"{proxy}/", pid)
-        if "gateway".startswith(options.only):
-            names = map(str, range(options.readers))
+        if "gateway".startswith(only):
+            names = map(str, range(readers))
             rows = (ImageRow(name, None, name, content_type="image/png", public=True) for name in names)
             sections = stack.enter_context(running_databases(folder, rows)).sections(origin[7:]) | {
-                "server": {"host": "127.0.0.1", "port": int(public[17:]), "max_streams": options.readers + 10},
+                "server": {"host": "127.0.0.1", "port": int(public[17:]), "max_streams": readers + 10},
                 "admin": {"port": free_port()},
                 "logging": {"level": "warning"},
             }
@@ -223,7 +238,8 @@ def main() -> None:
         return
     print("| server | before (MiB) | at most | more | KiB a stream | afterwards | sockets (MiB) | failures |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    with tempfile.TemporaryDirectory(prefix="image-gateway-bench-") as name, targets(Path(name), options) as running:
+    chosen = {"readers": options.readers, "size": options.size, "only": options.only}
+    with tempfile.TemporaryDirectory(prefix="image-gateway-bench-") as name, targets(Path(name), **chosen) as running:
         for server, target in running.items():
             measure(server, target, options)
 

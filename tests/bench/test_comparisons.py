@@ -1,6 +1,6 @@
 """Which servers a run compares."""
 
-from bench.comparisons import chosen
+from bench.comparisons import COMPARISONS, GOAL, GOALS, chosen
 
 EIGHT = {
     ("stream", "4k", "bare relay", 0.85),
@@ -43,3 +43,26 @@ def test_the_s3_gateway_is_compared_with_and_without_its_cache() -> None:
     assert not [one for one in without if one.baseline == "s3-gateway cache"]
     cached = [one for one in chosen("front cache", {"s3-gateway cache"}) if one.baseline == "s3-gateway cache"]
     assert [(one.size, one.goal) for one in cached] == [("4k", 1.0), ("100k", 1.0), ("1m", 1.0), ("10m", 1.0)]
+
+
+def test_less_is_better_of_all_but_rates() -> None:
+    units = {(one.unit, one.less_is_better) for one in chosen("", set())}
+    assert units == {
+        ("requests/s", False),
+        ("images/s", False),
+        ("ms", True),
+        ("KiB", True),
+        ("bytes", True),
+        ("s", True),
+    }
+
+
+def test_a_fixed_goal_has_a_value() -> None:
+    sizes = [one.size for one in COMPARISONS if one.baseline == GOAL]
+    assert sizes
+    assert set(sizes) == GOALS.keys()
+
+
+def test_latency_is_compared_with_the_server_that_gets_the_same_rate() -> None:
+    found = {(one.mode, one.size, one.baseline, one.goal) for one in chosen("p99", set())}
+    assert {("p99 stream", "4k", "p99 bare relay", 1.0), ("p99 memory", "4k", GOAL, 1.0)} <= found
