@@ -218,8 +218,14 @@ class Supervisor:
                     reason = str(error)
 
     async def _kill_the_silent(self) -> None:
+        looked = time.monotonic()
         while True:
             await asyncio.sleep(min(_LOOKS, self._silence))
+            before, looked = looked, time.monotonic()
+            if looked - before > self._silence / 2:
+                # This process was paused, and so were the workers, as in a paused container: their time begins again.
+                for worker in self._workers:
+                    worker.reset_silence()
             for worker in self._workers:
                 if worker.last_sign is not None and worker.silence() > self._silence and not worker.ended.is_set():
                     logger.error(

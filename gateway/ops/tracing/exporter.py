@@ -30,6 +30,8 @@ _UNNAMED: Final = "unknown_service"
 _LIBRARY: Final = "opentelemetry"
 _EXPORTERS: Final = "opentelemetry.exporter."
 _FLUSH_TIMEOUT: Final = 3.0  # seconds to wait for the last spans at the end of the gateway
+_HEADER_PARSER: Final = "opentelemetry.util.re"
+_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 # The supported values of the variables that choose an exporter; the SDK would silently ignore any other value.
 _SUPPORTED: Final[Mapping[str, str]] = {
     "OTEL_TRACES_EXPORTER": "otlp",
@@ -52,11 +54,17 @@ async def open_tracing(
     are the servers' hosts and ports. Raises ``UnusableTracing``.
     """
     for name, supported in _SUPPORTED.items():
-        if environment.get(name, supported) != supported:
+        if (environment.get(name) or supported) != supported:
             raise UnusableTracing(f"{name}: only {supported} is supported")
+    for name in _ENDPOINTS:
+        if not (environment.get(name) or "http://").startswith(("http://", "https://")):
+            raise UnusableTracing(f"{name}: an http:// or https:// URL is required")
     reasons = _ReasonKeeper()
     # In a thread, since certificates and entry points are read from the disk.
-    tracer, processor = await asyncio.to_thread(_tracer, count, reasons)
+    try:
+        tracer, processor = await asyncio.to_thread(_tracer, count, reasons)
+    except ValueError as error:  # a number out of its range; the SDK names its own parameter
+        raise UnusableTracing(f"a variable of OpenTelemetry: {error}") from error
     reasons.install()  # after the SDK has logged problems of the variables
     calls = OtelCallSpans(tracer, redis=redis, postgres=postgres)
     try:
@@ -67,6 +75,21 @@ async def open_tracing(
 
 
 def _tracer(count: Callable[[str, int], None], reasons: "_ReasonKeeper") -> tuple[Tracer, BatchSpanProcessor]:
+    parser = logging.getLogger(_HEADER_PARSER)
+    parser.addFilter(_without_header)
+    try:
+        return _make_tracer(count, reasons)
+    finally:
+        parser.removeFilter(_without_header)
+
+
+def _without_header(record: logging.LogRecord) -> bool:
+    """Replace the message of the SDK, which quotes a malformed header with its key."""
+    record.msg, record.args = "a header of OTEL_EXPORTER_OTLP_HEADERS is left out: each must be name=value", ()
+    return True
+
+
+def _make_tracer(count: Callable[[str, int], None], reasons: "_ReasonKeeper") -> tuple[Tracer, BatchSpanProcessor]:
     release = version(_NAME)
     resource = Resource.create({SERVICE_VERSION: release})
     if str(resource.attributes.get(SERVICE_NAME, _UNNAMED)).startswith(_UNNAMED):

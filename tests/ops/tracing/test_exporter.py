@@ -154,6 +154,43 @@ async def test_an_exporter_that_is_not_supported_is_a_mistake(
             pass
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "user:pass-word@collector:4318", "OTEL_EXPORTER_OTLP_ENDPOINT: an http:// or"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "collector:4317", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: an http:// or"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "-1", "a variable of OpenTelemetry: max_queue_size must be a positive integer"),
+    ],
+)
+async def test_a_variable_that_cannot_be_used_is_a_mistake(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UnusableTracing) as caught:
+        async with exporter.open_tracing(_no_count, redis=(None, None), postgres=(None, None)):
+            pass
+    assert str(caught.value).startswith(expected)
+    assert "pass-word" not in str(caught.value)
+
+
+async def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        monkeypatch.setenv(name, "")
+    async with exporter.open_tracing(_no_count, redis=(None, None), postgres=(None, None)):
+        pass
+
+
+async def test_the_log_has_no_header_of_the_export(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector, start_gateway: StartGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Headers hold the key of the collector."""
+    del collector
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key: pass-word")
+    await start_gateway(tracing=ON)
+    assert "a header of OTEL_EXPORTER_OTLP_HEADERS is left out: each must be name=value" in logged(caplog)
+    assert not [line for line in logged(caplog) if "pass-word" in line]
+
+
 async def test_without_the_extra_there_is_one_line(raw_settings: dict[str, Any], tmp_path: Path) -> None:
     config = tmp_path / "gateway.yaml"
     config.write_text(yaml.safe_dump({**raw_settings, "tracing": ON}))
