@@ -18,13 +18,15 @@ from tests.conftest import BUCKET, Images
 from tests.limits import LIMIT
 from tests.processes import gateway_process, ready, run_gateway
 
+FAR_AWAY = "3600"  # seconds, the most that the settings allow: a slow test does not see the end of it
+
 
 async def test_sigterm_lets_a_download_finish(config_file: Path, images: Images, cos: CosEmulator) -> None:
     content = SyntheticContent(40_000_000)
     cos.store.put(BUCKET, "big.png", content, content_type="image/png")
     await images.add_row(ImageRow("big", None, "big.png", public=True))
     # A client that reads nothing while it waits for the drain is not disconnected.
-    environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": "60", "GATEWAY_IMAGE_PROXY__TIMEOUT": "60"}
+    environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": FAR_AWAY, "GATEWAY_IMAGE_PROXY__TIMEOUT": FAR_AWAY}
     async with (
         gateway_process("serve", "--config", str(config_file), environment=environment) as running,
         aiohttp.ClientSession(read_bufsize=4096) as session,
@@ -43,7 +45,7 @@ async def test_sigterm_lets_a_download_finish(config_file: Path, images: Images,
 
 async def test_a_transfer_that_outlasts_the_shutdown_grace_is_reset(config_file: Path, images: Images) -> None:
     await images.add_hanging("slow")
-    environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": "0.2", "GATEWAY_IMAGE_PROXY__TIMEOUT": "60"}
+    environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": "0.2", "GATEWAY_IMAGE_PROXY__TIMEOUT": FAR_AWAY}
     async with (
         gateway_process("serve", "--config", str(config_file), environment=environment) as running,
         aiohttp.ClientSession() as session,
@@ -62,7 +64,7 @@ async def test_a_second_signal_ends_the_drain_at_once(
     config_file: Path, images: Images, signum: signal.Signals
 ) -> None:
     await images.add_hanging("slow")
-    environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": "60", "GATEWAY_IMAGE_PROXY__TIMEOUT": "60"}
+    environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": FAR_AWAY, "GATEWAY_IMAGE_PROXY__TIMEOUT": FAR_AWAY}
     async with (
         gateway_process("serve", "--config", str(config_file), environment=environment) as running,
         aiohttp.ClientSession() as session,
@@ -74,22 +76,20 @@ async def test_a_second_signal_ends_the_drain_at_once(
         running.process.send_signal(signum)
         with pytest.raises(aiohttp.ClientError):
             await answer.content.read()
-        async with asyncio.timeout(30):  # half of the grace
-            assert await running.exit_code() == 0
+        assert await running.exit_code() == 0
     assert any("second signal to stop" in line for line in running.lines)
     assert "Traceback" not in "".join(running.lines)
 
 
 async def test_an_idle_gateway_exits_at_once(config_file: Path) -> None:
-    environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": "60"}
+    environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": FAR_AWAY}
     async with (
         gateway_process("serve", "--config", str(config_file), environment=environment) as running,
         aiohttp.ClientSession() as session,
     ):
         await (await session.get(running.public + "/healthz")).read()  # leaves a keep-alive connection open
         running.terminate()
-        async with asyncio.timeout(30):  # half of the grace
-            assert await running.exit_code() == 0
+        assert await running.exit_code() == 0
 
 
 async def test_the_limit_of_open_files_is_raised_to_the_hard_limit(config_file: Path) -> None:

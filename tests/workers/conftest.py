@@ -18,8 +18,9 @@ from tests.processes import GatewayProcess, gateway_process
 
 RawSettings = dict[str, dict[str, Any]]
 STARTED = 90.0  # seconds within which processes start or end, on a machine that may be busy
-# Neither COS, which this process emulates beside its clients, nor a drain is late on a busy machine.
-PATIENT: RawSettings = {"image_proxy": {"timeout": 20}, "server": {"shutdown_grace": 60}}
+# Nothing is late on a busy machine: neither COS, which this process emulates beside its clients, nor a drain. And a
+# transfer that hangs is not repeated before the test has ended.
+PATIENT: RawSettings = {"image_proxy": {"timeout": 3600}, "server": {"shutdown_grace": 3600}}
 AS_ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
 

@@ -64,7 +64,7 @@ async def test_all_workers_answer_on_one_port_and_end_when_their_parent_is_kille
 
 async def test_workers_serve_on_uvloop_if_it_is_configured(start_workers: StartWorkers, images: Images) -> None:
     await images.add("cat")
-    running = await start_workers(2, server={"loop": "uvloop", "shutdown_grace": 60})
+    running = await start_workers(2, server={"loop": "uvloop"})
     assert [runs_on_uvloop(pid) for pid in workers_of(running)] == [True, True]
     assert not runs_on_uvloop(running.process.pid)
     port = int(running.public.rpartition(":")[2])
@@ -135,11 +135,12 @@ async def test_sigterm_lets_a_download_finish(start_workers: StartWorkers, image
 
 async def test_a_second_signal_ends_the_drain_at_once(start_workers: StartWorkers, images: Images) -> None:
     await images.add_hanging("slow")
-    running = await start_workers(2, image_proxy={"timeout": 60})
+    running = await start_workers(2)
     async with aiohttp.ClientSession() as session, session.get(running.public + "/i/slow") as answer:
         await answer.content.readexactly(500_000)
         # As Ctrl-C in a terminal: every process of the group gets it, and it must not count twice.
-        for pid in (running.process.pid, *workers_of(running)):
+        # The parent gets it last: told by the parent, an idle worker might have ended before its own signal.
+        for pid in (*workers_of(running), running.process.pid):
             kill(pid, signal.SIGINT)
         await running.line_with("draining 2 workers", seconds=STARTED)
         await until(lambda: len(workers_of(running)) == 1, seconds=STARTED, what="the end of the idle worker")

@@ -101,7 +101,6 @@ async def test_no_request_waits_for_a_collector_that_hangs_and_the_end_does_for_
     images: Images,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "8")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4")
     collector.answers.clear()
