@@ -68,6 +68,8 @@ TENCENT_VARIABLES = "gateway.settings.credentials"
 SYSTEMD_VARIABLES = ("gateway.ops.service_manager", "gateway.ops.socket_activation")
 # Reads two variables of OpenTelemetry, whose names are fixed; the SDK reads the others.
 TRACING_VARIABLES = "gateway.ops.tracing.exporter"
+# Reads libpq's variables, as libpq does: they complete a DSN.
+LIBPQ_VARIABLES = "gateway.catalog.server_addresses"
 # The composition and the commands.
 COMPONENTS = (
     "access_components",
@@ -206,7 +208,7 @@ def test_the_http_client_is_used_by_the_origin_for_token_keys_services_and_worke
 
 @EACH_MODULE
 def test_the_environment_is_read_by_the_settings_alone(module: Module) -> None:
-    if module.name in {SETTINGS_READER, TENCENT_VARIABLES, *SYSTEMD_VARIABLES, TRACING_VARIABLES}:
+    if module.name in {SETTINGS_READER, TENCENT_VARIABLES, *SYSTEMD_VARIABLES, TRACING_VARIABLES, LIBPQ_VARIABLES}:
         return
     attributes = {
         f"{node.value.id}.{node.attr}"

@@ -13,6 +13,7 @@ import psycopg2
 
 from gateway.catalog.changed_ids import ChangedIds
 from gateway.catalog.pool import CLIENT_ENCODING
+from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
 from gateway.metrics.collectors import Metrics
 
 logger = logging.getLogger(__name__)
@@ -29,8 +30,9 @@ Changed = Callable[[list[str]], Awaitable[None]]
 class ChangeFeed:
     """Listens on a separate connection, and reconnects when that is lost."""
 
-    def __init__(self, dsn: str, timeout: float, metrics: Metrics) -> None:
+    def __init__(self, dsn: str, timeout: float, metrics: Metrics, resolve: Resolve = system_addresses) -> None:
         self._dsn = dsn
+        self._resolve = resolve
         self._timeout = timeout
         self._metrics = metrics
 
@@ -44,12 +46,23 @@ class ChangeFeed:
         The log has the beginning and the end of each outage, not every try to connect; the metric
         ``change_feed_connected`` has the state now.
         """
+        async with ServerAddresses(self._dsn, self._timeout, self._resolve) as addresses:
+            await self._listen(addresses, started, changed, too_many)
+
+    async def _listen(
+        self,
+        addresses: ServerAddresses,
+        started: Callable[[], None],
+        changed: Changed,
+        too_many: Callable[[int], None],
+    ) -> None:
         connected = self._metrics.change_feed_connected
         connected.set(0)
         pause = _FIRST_PAUSE
         is_lost = False
         while True:
             try:
+                await addresses.look_up()
                 async with (
                     aiopg.connect(
                         self._dsn,
@@ -59,6 +72,7 @@ class ChangeFeed:
                         enable_uuid=False,
                         client_encoding=CLIENT_ENCODING,
                         application_name="image-gateway-changes",
+                        connection_factory=addresses.connect,
                     ) as connection,
                     connection.cursor() as cursor,
                 ):

@@ -16,6 +16,7 @@ from psycopg2.extensions import quote_ident
 from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX
 from gateway.catalog.pool import CLIENT_ENCODING
 from gateway.catalog.query import LINKS_TABLE
+from gateway.catalog.server_addresses import ServerAddresses
 from gateway.errors import CatalogUnavailable
 from gateway.settings import PostgresSettings
 
@@ -92,16 +93,20 @@ async def hear_notification(settings: PostgresSettings) -> float | None:
 
 @asynccontextmanager
 async def _connection(settings: PostgresSettings) -> AsyncIterator[aiopg.Connection]:
-    async with aiopg.connect(
-        settings.dsn.get_secret_value(),
-        timeout=min(_MOST_SECONDS, settings.timeout),
-        enable_hstore=False,
-        enable_json=False,
-        enable_uuid=False,
-        client_encoding=CLIENT_ENCODING,
-        application_name="image-gateway-check",
-    ) as connection:
-        yield connection
+    dsn, timeout = settings.dsn.get_secret_value(), min(_MOST_SECONDS, settings.timeout)
+    async with ServerAddresses(dsn, timeout) as addresses:
+        await addresses.look_up()
+        async with aiopg.connect(
+            dsn,
+            timeout=timeout,
+            enable_hstore=False,
+            enable_json=False,
+            enable_uuid=False,
+            client_encoding=CLIENT_ENCODING,
+            application_name="image-gateway-check",
+            connection_factory=addresses.connect,
+        ) as connection:
+            yield connection
 
 
 class _Inspection:
@@ -110,10 +115,9 @@ class _Inspection:
         self._connection = connection
         self._cursor = cursor
         self._repairs: list[str] = []
-        parameters = connection.raw.get_dsn_parameters()
-        self._user = parameters["user"]
-        host, port = parameters.get("host", "a socket"), parameters.get("port", "5432")
-        self._address = f"{self._user} at {host}:{port}, database {parameters['dbname']}"
+        connected = connection.raw.info
+        self._user = connected.user
+        self._address = f"{self._user} at {connected.host or 'a socket'}:{connected.port}, database {connected.dbname}"
 
     async def report(self, *, with_links: bool) -> DatabaseReport:
         oid, problem = await self._table()

@@ -6,6 +6,7 @@ from typing import Final
 
 import aiopg
 
+from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
 from gateway.settings import PostgresSettings
 
 # psycopg2 uses the server's encoding by default; in a database of SQL_ASCII it then decodes ASCII only.
@@ -15,8 +16,11 @@ _LATE: Final = 20
 
 
 @asynccontextmanager
-async def open_pool(settings: PostgresSettings) -> AsyncIterator[aiopg.Pool]:
-    """Open a pool that connects when a connection is first needed."""
+async def open_pool(settings: PostgresSettings, resolve: Resolve = system_addresses) -> AsyncIterator[aiopg.Pool]:
+    """Open a pool that connects when a connection is first needed.
+
+    Acquiring a connection raises ``AddressesNeeded`` if one is to be opened whose host has not been looked up lately.
+    """
     # The server would continue a query that the gateway abandoned: with this it stops the query one second later.
     statement_timeout = f"SET statement_timeout = {int((settings.timeout + 1) * 1000)}"
 
@@ -24,16 +28,21 @@ async def open_pool(settings: PostgresSettings) -> AsyncIterator[aiopg.Pool]:
         async with connection.cursor() as cursor:
             await cursor.execute(statement_timeout)
 
-    async with aiopg.create_pool(
-        settings.dsn.get_secret_value(),
-        minsize=0,
-        maxsize=settings.pool_size,
-        timeout=settings.timeout * _LATE,
-        enable_hstore=False,
-        enable_json=False,
-        enable_uuid=False,
-        application_name="image-gateway",
-        client_encoding=CLIENT_ENCODING,
-        on_connect=limit_statements,
-    ) as pool:
+    dsn = settings.dsn.get_secret_value()
+    async with (
+        ServerAddresses(dsn, settings.timeout, resolve) as addresses,
+        aiopg.create_pool(
+            dsn,
+            minsize=0,
+            maxsize=settings.pool_size,
+            timeout=settings.timeout * _LATE,
+            enable_hstore=False,
+            enable_json=False,
+            enable_uuid=False,
+            application_name="image-gateway",
+            client_encoding=CLIENT_ENCODING,
+            connection_factory=addresses.connect,
+            on_connect=limit_statements,
+        ) as pool,
+    ):
         yield pool

@@ -12,6 +12,7 @@ import psycopg2
 from gateway.catalog.pool import open_pool
 from gateway.catalog.query import KILL_LINKS, LINKS_TABLE, CatalogQuery
 from gateway.catalog.record import ImageRecord, InspectedRow, Rows
+from gateway.catalog.server_addresses import AddressesNeeded, Resolve, system_addresses
 from gateway.concurrency.shared_timeout import loop_timeout
 from gateway.errors import CatalogUnavailable
 from gateway.metrics.collectors import Metrics
@@ -196,9 +197,20 @@ class PostgresCatalog:
     async def _cursor(self, operation: str = "SELECT", table: str | None = None) -> AsyncIterator[aiopg.Cursor]:
         """Yield a cursor; the observer gets ``operation`` and ``table`` (None: that of the images)."""
         with self._observe(operation, table or self._query.settings.table):
-            async with loop_timeout(self._timeout), self._pool.acquire() as connection:
-                async with connection.cursor() as cursor:
-                    yield cursor
+            async with loop_timeout(self._timeout):
+                connection = await self._acquire()
+                try:
+                    async with connection.cursor() as cursor:
+                        yield cursor
+                finally:
+                    self._pool.release(connection)
+
+    async def _acquire(self) -> aiopg.Connection:
+        while True:
+            try:
+                return await self._pool.acquire()
+            except AddressesNeeded as needed:
+                await needed.addresses.look_up()
 
     @asynccontextmanager
     async def _translated_errors(self) -> AsyncIterator[None]:
@@ -243,11 +255,12 @@ async def open_catalog(
     metrics: Metrics,
     with_links: bool = False,
     observe: ObserveQuery | None = None,
+    resolve: Resolve = system_addresses,
 ) -> AsyncIterator[PostgresCatalog]:
     """Open a catalog with its own connection pool; it connects when a connection is first needed.
 
-    ``observe`` makes the context of each use of a connection.
+    ``observe`` makes the context of each use of a connection, ``resolve`` returns the addresses of a host.
     """
-    async with open_pool(settings) as pool:
+    async with open_pool(settings, resolve) as pool:
         query = CatalogQuery(settings, default_bucket, regions, with_links=with_links)
         yield PostgresCatalog(pool, query, settings.timeout, metrics, observe)
