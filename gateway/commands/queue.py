@@ -1,5 +1,6 @@
 """``gateway queue``: inspects the queues of renewals and purges, and requeues their dead entries."""
 
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,6 +24,9 @@ from gateway.redis_store.refresh_queue import RefreshQueue
 _MOST_LISTED = 50
 
 
+_most_option = click.option(
+    "--most", type=click.IntRange(min=1), default=_MOST_LISTED, show_default=True, help="How many entries to list."
+)
 _purges_option = click.option("--purges", is_flag=True, help="The queue of purges for caches in front.")
 
 
@@ -45,7 +49,7 @@ def queue(context: click.Context, config: Path | None, *, purges: bool) -> None:
 
 
 @queue.command("list")
-@click.option("--most", default=_MOST_LISTED, show_default=True, help="How many entries to list.")
+@_most_option
 @config_option
 @_purges_option
 @click.pass_obj
@@ -67,7 +71,7 @@ def list_(of_group: _Options, config: Path | None, most: int = _MOST_LISTED, *, 
 
 
 @queue.command()
-@click.option("--most", default=_MOST_LISTED, show_default=True, help="How many entries to list.")
+@_most_option
 @config_option
 @_purges_option
 @click.pass_obj
@@ -113,6 +117,8 @@ async def _opened_queue(
     of_group: _Options, config: Path | None, *, purges: bool
 ) -> AsyncIterator[RefreshQueue | PurgeQueue]:
     is_of_purges = purges or of_group.purges
+    # The error says that Redis does not answer; the line of the log, that a gateway goes on without it.
+    logging.getLogger("gateway.redis_store").addHandler(logging.NullHandler())
     async with opened_components(settings_from(config or of_group.config)) as app:
         if is_of_purges and PURGE_QUEUE not in app:
             raise click.ClickException("purge is not configured, so there is no queue of purges")

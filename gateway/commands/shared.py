@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 
 import click
 
-from gateway.errors import DependencyDown, GatewayError
+from gateway.errors import CatalogUnavailable, DependencyDown, GatewayError
+from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.settings import Settings
 from gateway.settings.sources import SettingsError, load_settings
 
@@ -46,4 +47,16 @@ def run_or_explain(work: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(work)
     except (DependencyDown, GatewayError) as error:
-        raise click.ClickException(str(error) or type(error).__name__) from None
+        raise click.ClickException(_in_words(error)) from None
+
+
+def _in_words(error: DependencyDown | GatewayError) -> str:
+    """Return the message after the name of the dependency, which "no answer within 5 s" does not tell."""
+    message = str(error) or type(error).__name__
+    match error:
+        case CatalogUnavailable():
+            return f"postgres: {message}"
+        case CacheUnavailable():
+            return f"redis: {message}"
+        case _:
+            return message

@@ -23,16 +23,21 @@ def diagnose_nginx_cache(folder: Path, least_free: int = _LEAST_FREE) -> Finding
 
     None if ``folder`` (nginx's configuration) names no cache that is there. It blocks.
     """
-    caches = sorted(path for path in _caches(folder) if path.is_dir())
-    if not caches:
-        return None
-    for path in caches:
-        space = os.statvfs(path)
+    caches = []
+    for path in sorted(_caches(folder)):
+        try:
+            space = os.statvfs(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:  # nginx's folders are often closed to others
+            what = f"{path} cannot be examined: {error.strerror}"
+            return warning("nginx cache", what, "run check as a user who may enter that folder")
+        caches.append(path)
         free = space.f_bavail * space.f_frsize
         if free < least_free:
             what = f"{free // 1024**2} MB are free at {path}: nginx cuts off every answer that it cannot store"
             return warning("nginx cache", what, "free the disk, and set min_free=2g in proxy_cache_path")
-    return Finding("nginx cache", True, f"the disk has room: {', '.join(map(str, caches))}")
+    return Finding("nginx cache", True, f"the disk has room: {', '.join(map(str, caches))}") if caches else None
 
 
 def _caches(folder: Path) -> set[Path]:

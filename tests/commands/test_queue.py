@@ -2,6 +2,7 @@
 
 import json
 import math
+import socket
 import time
 from pathlib import Path
 
@@ -82,3 +83,19 @@ async def test_without_purge_there_is_no_queue_of_purges(config_file: Path) -> N
     code, output = await run_gateway("queue", "--purges", "--config", str(config_file))
     assert code == 1
     assert "purge is not configured, so there is no queue of purges" in output
+
+
+@pytest.mark.parametrize("command", ["list", "dead"])
+async def test_at_least_one_entry_is_listed(config_file: Path, command: str) -> None:
+    """Redis would take 0 for all."""
+    code, output = await run_gateway("queue", command, "--most", "0", "--config", str(config_file))
+    assert code == 2
+    assert "0 is not in the range x>=1" in output
+
+
+async def test_a_redis_that_hangs_is_one_line(config_file: Path) -> None:
+    """Without the line of the log that the gateway goes on without Redis: the command ends."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environment = {"GATEWAY_REDIS__URL": f"redis://127.0.0.1:{silent.getsockname()[1]}/0"}
+        code, output = await run_gateway("queue", "--config", str(config_file), environment=environment)
+    assert (code, output) == (1, "Error: redis: no answer within 0.5 s\n")

@@ -52,7 +52,8 @@ async def test_an_unavailable_redis_is_one_line(config_file: Path, arguments: tu
     code, output = await run_gateway(*arguments, "--config", str(config_file), environment=environment)
     assert code == 1
     assert "Traceback" not in output
-    assert output.startswith("Error: ")
+    assert output.startswith("Error: redis: ")
+    assert output.count("\n") == 1
 
 
 @pytest.mark.usefixtures("images_table")
@@ -62,7 +63,7 @@ async def test_an_unavailable_redis_is_one_line(config_file: Path, arguments: tu
     [
         ("never-there", {}, "there is no such image"),
         ("../x", {}, "an image id is 1 to 128"),
-        ("mine", {"GATEWAY_POSTGRES__DSN": "host=127.0.0.1 port=1"}, "onnection"),
+        ("mine", {"GATEWAY_POSTGRES__DSN": "host=127.0.0.1 port=1"}, "Error: postgres: "),
     ],
 )
 async def test_an_image_that_cannot_be_read_is_one_line(

@@ -40,6 +40,15 @@ def test_a_disk_with_room_is_no_warning(nginx: Path) -> None:
     assert not found.is_warning
 
 
+def test_a_cache_that_cannot_be_examined_is_a_warning(nginx: Path) -> None:
+    """Root may enter every folder: the name is too long for all users."""
+    (nginx / "conf.d" / "other.conf").write_text(f"proxy_cache_path /{'x' * 300} keys_zone=a:1m;\n")
+    found = diagnose_nginx_cache(nginx, least_free=1)
+    assert found is not None
+    assert found.is_warning
+    assert "cannot be examined: File name too long" in found.what
+
+
 def test_without_a_cache_there_is_nothing_to_say(tmp_path: Path, nginx: Path) -> None:
     assert diagnose_nginx_cache(tmp_path / "nowhere") is None
     (nginx / "cache").rmdir()
