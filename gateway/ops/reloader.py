@@ -11,11 +11,14 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
+from gateway.concurrency.daemon_thread import in_daemon_thread
 from gateway.metrics.collectors import Metrics
 
 logger = logging.getLogger(__name__)
+
+_READ_TIMEOUT: Final = 10.0  # seconds; a network file system may hang
 
 S = TypeVar("S")
 S_contra = TypeVar("S_contra", contravariant=True)
@@ -101,6 +104,7 @@ class Reloader(Generic[S]):
         metrics: Metrics,
         *,
         is_draining: Callable[[], bool] = lambda: False,
+        read_timeout: float = _READ_TIMEOUT,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
@@ -109,6 +113,8 @@ class Reloader(Generic[S]):
         self._compare = compare
         self._metrics = metrics
         self._is_draining = is_draining
+        self._read_timeout = read_timeout
+        self._reading: asyncio.Future[S] | None = None
         self._now = now
         self._parts: list[Part[S]] = []
         self._lock = asyncio.Lock()
@@ -164,7 +170,7 @@ class Reloader(Generic[S]):
             self._read = None
 
     async def _reload(self, read: Callable[[], S]) -> ReloadResult:
-        difference = self._compare(self.settings, await asyncio.to_thread(read))
+        difference = self._compare(self.settings, await self._new_settings(read))
         async with AsyncExitStack() as prepared:
             changes = []
             for part in self._parts:
@@ -182,6 +188,22 @@ class Reloader(Generic[S]):
             except Exception:  # nothing uses it any more, and the new configuration is in use
                 logger.exception("what the reload has replaced could not be closed")
         return ReloadResult(difference.changed, difference.need_restart)
+
+    async def _new_settings(self, read: Callable[[], S]) -> S:
+        """Read the sources; a read that hangs keeps its thread, and no other one starts meanwhile."""
+        if self._reading is not None:
+            raise ReloadRefused("an earlier read of the configuration has not ended")
+        self._reading = reading = in_daemon_thread(read, "read-configuration")
+        reading.add_done_callback(self._read_ended)
+        await asyncio.wait({reading}, timeout=self._read_timeout)
+        if not reading.done():
+            raise ReloadRefused(f"the configuration cannot be read within {self._read_timeout:g} s")
+        return reading.result()
+
+    def _read_ended(self, reading: "asyncio.Future[S]") -> None:
+        self._reading = None
+        if not reading.cancelled():
+            reading.exception()  # otherwise asyncio warns if no reload waits any more
 
     def _count(self, *, is_success: bool) -> None:
         self._metrics.config_last_reload_successful.set(is_success)

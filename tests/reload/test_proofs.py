@@ -1,7 +1,9 @@
 """For each key that a reload changes, a test of this folder proves it; every key is in one of the two tables."""
 
 import importlib
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,15 @@ import pytest
 from pydantic import BaseModel
 
 from gateway.api import app_keys
-from gateway.ops.reloader import Change, ReloadNotPossible, ReloadRefused
+from gateway.metrics.collectors import Metrics
+from gateway.ops.reloader import Change, Difference, Reloader, ReloadNotPossible, ReloadRefused
 from gateway.reload_parts import parts
 from gateway.settings import Settings
 from gateway.settings.mistakes import SettingsError
 from gateway.settings.reloading import RELOADED, RESTARTED, difference
 from tests.conftest import RunningGateway
 from tests.reload.proofs import PROVEN
+from tests.waiting import until
 
 
 def keys_of(model: type[BaseModel], path: str = "") -> Iterator[str]:
@@ -125,3 +129,27 @@ async def test_a_mistake_of_the_gateway_itself_keeps_the_old_configuration(gatew
     with pytest.raises(ReloadRefused):
         await gateway.reload()
     assert gateway.app[app_keys.RELOADER].settings.server.shutdown_grace == 5
+
+
+async def test_a_read_that_hangs_is_refused_and_no_other_one_starts_meanwhile() -> None:
+    """As of a file on a network file system; then the reload, and the end of the process, would wait for ever."""
+    may_end = threading.Event()
+
+    def read() -> int:
+        may_end.wait()
+        return 2
+
+    reloader = Reloader(1, read, lambda _old, new: Difference(new, (), (), ()), Metrics(), read_timeout=0.2)
+    with pytest.raises(ReloadRefused, match="cannot be read within"):
+        await reloader.reload()
+    with pytest.raises(ReloadRefused, match="an earlier read"):
+        await reloader.reload()
+    assert reloader.settings == 1
+    may_end.set()
+
+    async def is_reloaded() -> bool:
+        with suppress(ReloadRefused):
+            await reloader.reload()
+        return reloader.settings == 2
+
+    await until(is_reloaded)

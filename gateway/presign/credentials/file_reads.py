@@ -1,9 +1,10 @@
-"""Reads of a file in a thread: one at a time, so that a file system that hangs does not keep every thread."""
+"""Reads of a file in a thread: one at a time, so that a file system that hangs keeps one thread at most."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from gateway.concurrency.daemon_thread import in_daemon_thread
 from gateway.presign.credentials import CredentialsUnavailable
 
 T = TypeVar("T")
@@ -19,7 +20,7 @@ class FileReads:
         """Return the result of ``read``; raises ``CredentialsUnavailable`` while an earlier one has not ended."""
         if self._under_way is not None:
             raise CredentialsUnavailable("an earlier read of the file has not ended")
-        reading = asyncio.get_running_loop().run_in_executor(None, read)
+        reading = in_daemon_thread(read, "read-credentials")
         self._under_way = reading
         reading.add_done_callback(self._ended)
         return await asyncio.shield(reading)
