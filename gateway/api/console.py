@@ -26,7 +26,7 @@ from gateway.api.json_body import json_body
 from gateway.api.json_responses import success
 from gateway.api.queue_listing import dead_entries, variant_names
 from gateway.errors import InvalidRequest
-from gateway.metrics.history import gauge_value
+from gateway.metrics.history import gauge_value, read
 from gateway.ops.health import Report
 from gateway.ops.log_format import redact
 from gateway.ops.symptoms import Observations, symptoms
@@ -60,6 +60,21 @@ async def console(request: web.Request) -> web.Response:
             "replicas": await _replicas(app),
             "renewals": await _renewals(app),
             "debug_until": app[DEBUG_LOG].until,
+        }
+    )
+
+
+@known_host_only
+async def totals(request: web.Request) -> web.Response:
+    """Return the totals of this process since its start, of which the points are made."""
+    metrics, now = request.app[METRICS], request.app[CLOCK].now()
+    reading = read(metrics, now)
+    return success(
+        {
+            "counts": reading.counts,
+            "durations": reading.durations,
+            "bounds": metrics.requests.bounds,
+            "errors": [error.as_json() for error in metrics.recent_errors.newest()],
         }
     )
 

@@ -82,6 +82,7 @@ def add_admin_routes(app: web.Application) -> None:
     app.router.add_get("/api/v1/monitoring/queue", monitoring.queue, name="queue")
     ConsoleFiles().add_routes(app)
     app.router.add_get("/api/v1/monitoring/console", console.console, name="console", allow_head=False)
+    app.router.add_get("/api/v1/monitoring/totals", console.totals, name="totals", allow_head=False)
     app.router.add_get("/api/v1/monitoring/settings", console.configuration, name="settings", allow_head=False)
     app.router.add_post("/api/v1/monitoring/debug", console.debug, name="debug")
     app.router.add_get(f"/api/v1/monitoring/explain/{_ID}", explain_handler.explain, name="explain", allow_head=False)

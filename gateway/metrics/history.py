@@ -44,25 +44,24 @@ class Point:
         return {"at": self.at, "span": span, "counts": dict(self.counts), "quantiles": self.quantiles}
 
 
-class History:
-    """The points of one gateway. Counts come from ``metrics``, so requests pay nothing for it."""
+class Points:
+    """The points between readings, the first of which is ``start``; ``bounds`` are those of their durations."""
 
-    def __init__(self, metrics: Metrics, now: float) -> None:
-        self._metrics = metrics
-        self._last = self._minute = read(metrics, now)
+    def __init__(self, start: Reading, bounds: Sequence[float]) -> None:
+        self._last = self._minute = start
+        self._bounds = bounds
         self._until_coarse = _FINE_IN_A_COARSE
         self._fine: deque[Point] = deque(maxlen=_MOST_FINE)
         self._coarse: deque[Point] = deque(maxlen=_MOST_COARSE)
 
-    def record(self, now: float) -> Point:
-        """Add and return the point that ends at ``now``; every twelfth also ends a minute."""
-        reading = read(self._metrics, now)
-        point = between(self._last, reading, self._metrics.requests.bounds)
+    def add(self, reading: Reading) -> Point:
+        """Add and return the point that ends with the reading; every twelfth also ends a minute."""
+        point = between(self._last, reading, self._bounds)
         self._fine.append(point)
         self._last = reading
         self._until_coarse -= 1
         if self._until_coarse == 0:
-            self._coarse.append(between(self._minute, reading, self._metrics.requests.bounds))
+            self._coarse.append(between(self._minute, reading, self._bounds))
             self._minute, self._until_coarse = reading, _FINE_IN_A_COARSE
         return point
 
@@ -73,6 +72,18 @@ class History:
     def coarse(self, since: float = 0) -> list[Point]:
         """Return the points of a minute that end after ``since``, the oldest first."""
         return [point for point in self._coarse if point.at > since]
+
+
+class History(Points):
+    """The points of one process. Counts come from ``metrics``, so requests pay nothing for it."""
+
+    def __init__(self, metrics: Metrics, now: float) -> None:
+        super().__init__(read(metrics, now), metrics.requests.bounds)
+        self._metrics = metrics
+
+    def record(self, now: float) -> Point:
+        """Add and return the point that ends at ``now``."""
+        return self.add(read(self._metrics, now))
 
 
 def total(points: Sequence[Point]) -> "Counter[str]":

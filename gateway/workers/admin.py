@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from prometheus_client.process_collector import ProcessCollector
 from gateway.api.json_responses import failure, json_text
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import NoWorker
+from gateway.metrics.history import INTERVAL
+from gateway.workers.merged_history import TOTALS, MergedHistory
 from gateway.workers.merged_metrics import MergedMetrics, about_workers
 from gateway.workers.supervisor import Supervisor
 from gateway.workers.worker import Worker
@@ -39,7 +42,9 @@ class Admin:
         self._supervisor = supervisor
         self._calls = calls
         self._merged = MergedMetrics()
+        self._history = MergedHistory(time.time())
         self._reading = asyncio.Lock()
+        self._reading_totals = asyncio.Lock()
         self._own = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._own)
@@ -50,6 +55,7 @@ class Admin:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/api/v1/monitoring/console", self._console, allow_head=False)
         for path in _FOR_ALL:
             app.router.add_post(path, self._by_all)
         app.router.add_route("*", "/{path:.*}", self._by_one)
@@ -59,6 +65,24 @@ class Admin:
         """Read the counts of a worker that is about to end."""
         async with self._reading:
             await self._read([worker])
+        async with self._reading_totals:
+            await self._read_totals([worker])
+
+    async def record_history(self) -> None:
+        """Record a point for the console's charts every five seconds, until cancelled."""
+        wait = INTERVAL
+        while True:
+            await asyncio.sleep(wait)
+            started = time.monotonic()
+            async with self._reading_totals:  # as for metrics
+                await self._read_totals(self._supervisor.ready())
+                self._history.record(time.time())
+            wait = max(0.0, INTERVAL - (time.monotonic() - started))
+
+    async def _read_totals(self, workers: list[Worker]) -> None:
+        for worker, answer in (await self._calls.get(workers, TOTALS)).items():
+            if answer is not None and answer.status == 200 and not worker.ended.is_set():
+                self._history.read(worker, answer.body)
 
     async def _healthz(self, request: web.Request) -> web.Response:
         del request
@@ -105,6 +129,21 @@ class Admin:
             if answer is not None and answer.status == 200 and not worker.ended.is_set():
                 read[str(worker.number)] = self._merged.read(worker, answer.body.decode())
         return read
+
+    async def _console(self, request: web.Request) -> web.Response:
+        """Return what one worker answers, with the charts and the errors of all."""
+        await request.read()
+        for worker in self._supervisor.ready():
+            answer = await self._calls.repeat(request, worker)
+            if answer is None:
+                continue
+            if answer.status != 200:
+                return answer.response()
+            body = json.loads(answer.body)
+            since = int(request.query.get("since", "0"))  # the worker has checked it
+            merged = {**body, "data": self._history.replace(body["data"], since)}
+            return Answer(answer.status, answer.headers, json_text(merged)).response()
+        return _no_worker(request)
 
     async def _by_all(self, request: web.Request) -> web.Response:
         """Let every worker answer, one after another; return the first refusal, or the answer of the last one."""

@@ -83,6 +83,7 @@ async def run_workers(
         starting = asyncio.create_task(stack.enter_async_context(supervisor.running()), name="start-workers")
         if not await _has_started(starting, supervisor, signals):
             return
+        await stack.enter_async_context(background("history", front.record_history()))
         await stack.enter_async_context(background("watchdog", manager.show_life(supervisor.shows_life)))
         logger.info("listening: public=%s admin=%s workers=%s", port.url(server.host), admin_url, count)
         manager.ready()

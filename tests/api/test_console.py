@@ -56,6 +56,19 @@ async def test_requests_become_points_and_errors_name_their_last_image(gateway: 
     assert later["points"] == {"fine": [], "coarse": []}
 
 
+async def test_the_totals_are_those_of_which_points_are_made(gateway: RunningGateway, images: Images) -> None:
+    await images.add("a")
+    await gateway.get("/i/a")
+    await gateway.get("/i/never-there")
+    totals = await data(gateway, "/api/v1/monitoring/totals")
+    assert (totals["counts"]["status 200"], totals["counts"]["status 404"]) == (1, 1)
+    assert sum(totals["durations"]) == 2
+    assert len(totals["durations"]) == len(totals["bounds"]) + 1
+    assert [(error["code"], error["count"], error["image_id"]) for error in totals["errors"]] == [
+        ("image_not_found", 1, "never-there")
+    ]
+
+
 async def test_credentials_are_shown_with_their_life_and_their_buckets(start_gateway: StartGateway) -> None:
     gateway = await start_gateway()
     never_end = {"source": "static", "buckets": [BUCKET], "state": "ok", "seconds_left": None, "reason": None}
@@ -133,7 +146,7 @@ async def test_the_configuration_is_shown_without_secrets(gateway: RunningGatewa
     assert answer.json()["data"]["settings"]["postgres"]["dsn"] == "**********"
 
 
-@pytest.mark.parametrize("path", [CONSOLE, "/api/v1/monitoring/settings"])
+@pytest.mark.parametrize("path", [CONSOLE, "/api/v1/monitoring/totals", "/api/v1/monitoring/settings"])
 @pytest.mark.parametrize(
     ("host", "status"),
     [

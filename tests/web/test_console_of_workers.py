@@ -1,0 +1,62 @@
+"""The console of ``serve --workers``: its charts and its errors are those of all workers."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+from playwright.async_api import expect
+
+from tests.conftest import Images
+from tests.processes import GatewayProcess, gateway_process
+from tests.waiting import until
+from tests.web.test_console import ConsolePage, console
+
+__all__ = ["console"]
+
+pytestmark = pytest.mark.timeout(300)  # several processes start, on a machine that may be busy
+
+
+async def ask(running: GatewayProcess, path: str, times: int) -> None:
+    """Send requests on connections of their own, so that all workers get some."""
+
+    async def once() -> None:
+        async with aiohttp.ClientSession() as session, session.get(running.public + path) as answer:
+            await answer.read()
+
+    await asyncio.gather(*(once() for _ in range(times)))
+
+
+async def counts_of(running: GatewayProcess) -> dict[str, int]:
+    """Return the counts of the points together."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(running.admin + "/api/v1/monitoring/console") as answer,
+    ):
+        points = (await answer.json())["data"]["points"]["fine"]
+    names = {name for point in points for name in point["counts"]}
+    return {name: sum(point["counts"].get(name, 0) for point in points) for name in names}
+
+
+async def test_the_charts_and_the_errors_are_those_of_all_workers(
+    console: ConsolePage, raw_settings: dict[str, dict[str, Any]], images: Images, tmp_path: Path
+) -> None:
+    await images.add("a")
+    config = tmp_path / "gateway.yaml"
+    config.write_text(yaml.safe_dump(raw_settings))
+    async with gateway_process("serve", "--workers", "2", "--config", str(config)) as running:
+        await ask(running, "/i/a", 40)
+        await ask(running, "/i/never-there", 20)
+
+        async def are_in_points() -> bool:
+            counts = await counts_of(running)
+            return (counts.get("status 200"), counts.get("status 404")) == (40, 20)
+
+        await until(are_in_points, what="the requests to all workers")
+        await console.page.goto(running.admin + "/")
+        await expect(console.page.locator("#errors")).to_contain_text("image_not_found")
+        await expect(console.page.locator("#errors tbody tr td").nth(1)).to_have_text("20")
+        await expect(console.page.locator("#charts figure")).to_have_count(8)
+        await console.page.screenshot(path=tmp_path / "workers.png", full_page=True)
