@@ -11,6 +11,7 @@ from json.encoder import encode_basestring_ascii as _quote
 from typing import Final, TextIO
 
 from gateway.ops.log_format import redact
+from gateway.printable import printable
 
 LOGGER: Final = "gateway.access"
 _FLUSH_AFTER: Final = 0.2  # seconds that a line waits for others
@@ -121,4 +122,5 @@ def _as_json(timestamp: str, facts: Mapping[str, Value]) -> str:
 
 def _as_text(timestamp: str, facts: Mapping[str, Value]) -> str:
     said = " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
-    return f"{timestamp} [info     ] request {said}\n"
+    # The image is what the client wrote, perhaps with line breaks; JSON has an escape for them.
+    return f"{timestamp} [info     ] request {printable(said)}\n"

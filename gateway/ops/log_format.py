@@ -7,6 +7,7 @@ import time
 from typing import Final
 
 from gateway.delivery.request_context import current_request_id
+from gateway.printable import printable
 
 # Presigned URLs and tokens are credentials until they expire (aws/aws-sdk-java-v2#7388).
 _SECRETS = re.compile(r"((?:q-signature|q-ak|sign|sig|x-cos-security-token)=|Bearer )[^&\s\"'\\]+", re.IGNORECASE)
@@ -68,7 +69,7 @@ class ConsoleFormatter(logging.Formatter):
         level = record.levelname.lower()
         text = (
             f"{self._in(_DIM, _timestamp(record))} [{self._in(_COLOURS.get(level, ''), f'{level:<9}')}] "
-            f"{self._in(_BOLD, record.getMessage())} [{record.name}]"
+            f"{self._in(_BOLD, printable(record.getMessage()))} [{record.name}]"
         )
         if self._worker is not None:
             text += f" worker={self._worker}"

@@ -190,6 +190,18 @@ async def test_lines_are_written_together_soon() -> None:
     assert len(stream.getvalue().splitlines()) == 3
 
 
+@pytest.mark.parametrize("format_name", ["json", "console"])
+async def test_a_client_adds_no_line_and_no_colour(
+    start_gateway: StartGateway, access_lines: io.StringIO, format_name: str
+) -> None:
+    gateway = await start_gateway(logging={"format": format_name})
+    assert (await gateway.get("/i/a%0A2026-01-01%20%5Berror%5D%0D%1B%5B31m")).status == 400
+    gateway.app[app_keys.ACCESS_LOG].flush()
+    assert "\x1b" not in access_lines.getvalue()
+    (line,) = [line for line in access_lines.getvalue().splitlines() if "2026-01-01" in line]
+    assert "invalid_image_id" in line, "it is the line of the request"
+
+
 async def test_a_line_of_a_worker_names_it() -> None:
     stream = io.StringIO()
     log = AccessLog(stream, format="json", worker=2)

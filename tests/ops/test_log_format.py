@@ -52,6 +52,11 @@ def test_a_line_of_a_worker_names_it() -> None:
     assert ConsoleFormatter(2, colours=False).format(record("ready")).endswith("[gateway.somewhere] worker=2")
 
 
+def test_a_message_with_control_characters_is_one_line_for_people() -> None:
+    made = ConsoleFormatter(colours=False).format(record("a row: image_id=%s", "cat\n2026 [error] \x1b[31m"))
+    assert made.endswith("a row: image_id=cat?2026 [error] ?[31m [gateway.somewhere]")
+
+
 @given(message=st.text())
 def test_every_message_becomes_one_line_that_says_the_same(message: str) -> None:
     line = JsonFormatter().format(record("%s", f"said: {message}"))
