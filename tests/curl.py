@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> None:
     headers = dict(header.split(": ", 1) for header in options.headers)
     request = urllib.request.Request(options.url, method=options.method, headers=headers)  # noqa: S310 - a local gateway
     try:
-        response: HTTPResponse | urllib.error.HTTPError = urllib.request.urlopen(request, timeout=20)  # noqa: S310
+        response: HTTPResponse | urllib.error.HTTPError = urllib.request.urlopen(request, timeout=60)  # noqa: S310
     except urllib.error.HTTPError as error:
         response = error
     with response:

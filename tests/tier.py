@@ -110,7 +110,7 @@ class Tier:
 async def tier(redis_url: str, redis_client: "redis.Redis", clock: Clock) -> AsyncIterator[Tier]:
     """URLs of an hour, due a quarter of an hour before their end; at most 100 are kept."""
     async with open_redis(RedisSettings(url=SecretStr(redis_url))) as client:
-        yield make_tier(GuardedRedis(client, "image:", 1.0), clock)
+        yield make_tier(GuardedRedis(client, "image:", 10.0), clock)
 
 
 def make_tier(

@@ -41,7 +41,7 @@ async def until_listening_to_changes(admin: str) -> None:
             return "image_gateway_change_feed_connected 1.0" in await response.text()
 
     async with aiohttp.ClientSession() as session:
-        await until(is_listening, what="the connection to changes", seconds=30)
+        await until(is_listening, what="the connection to changes")
 
 
 async def until_listening(gateway: RunningGateway, redis_client: "redis.Redis") -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway, token_for
+from tests.limits import LIMIT
 from tests.nginx.conftest import CONFIG, Nginx, StartNginx
 from tests.nginx.scripted import answer, scripted
 from tests.nginx.test_accel import SMALL
@@ -87,11 +88,11 @@ async def test_concurrent_requests_for_uncached_responses_do_not_wait_for_each_o
     """``proxy_cache_lock`` would pass one request each half second, whether its response is stored or not."""
     await images.add("a", SMALL)
     await images.add("mine", SMALL, owner="alice", public=False)
-    async with asyncio.timeout(20):  # with it, sixty requests take thirty seconds
-        answers = await asyncio.gather(*(nginx.get(path, Authorization=alice) for _ in range(60)))
+    async with asyncio.timeout(LIMIT):  # with it, a hundred and fifty requests take 75 seconds
+        answers = await asyncio.gather(*(nginx.get(path, Authorization=alice) for _ in range(150)))
     assert len({answered.status for answered in answers}) == 1
-    async with asyncio.timeout(20):
-        await asyncio.gather(*(nginx.get(path) for _ in range(60)))
+    async with asyncio.timeout(LIMIT):
+        await asyncio.gather(*(nginx.get(path) for _ in range(150)))
 
 
 async def test_ranges_and_conditions_that_nginx_evaluates_otherwise_bypass_the_cache(

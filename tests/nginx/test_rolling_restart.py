@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ import pytest
 import yaml
 
 from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.processes import free_port
 from tests.conftest import Images
 from tests.nginx.conftest import CONFIG, Nginx, StartNginx, wheel_binary
 from tests.nginx.name_server import name_server
 from tests.nginx.scripted import answer, scripted
 from tests.nginx.test_gateway_conf import with_cache
+from tests.ports import reserved_port
 from tests.processes import gateway_process
 
 RawSettings = dict[str, dict[str, Any]]
@@ -127,9 +127,11 @@ async def restart_in_turn(nginx: Nginx, replicas: list[Replica]) -> None:
     assert outcomes.total() > 200
 
 
-def two_addresses() -> list[tuple[str, int]]:
-    """Return addresses for two replicas on this machine."""
-    return [("127.0.0.1", free_port()) for _ in range(2)]
+@pytest.fixture
+def two_addresses() -> Iterator[list[tuple[str, int]]]:
+    """Addresses for two replicas on this machine."""
+    with reserved_port() as one, reserved_port() as other:
+        yield [("127.0.0.1", one), ("127.0.0.1", other)]
 
 
 def upstream_of(replicas: list[Replica]) -> str:
@@ -142,25 +144,25 @@ def upstream_of(replicas: list[Replica]) -> str:
 
 
 async def test_a_rolling_restart_behind_gateway_conf_fails_no_request(
-    start_nginx: StartNginx, start_replicas: StartReplicas
+    start_nginx: StartNginx, start_replicas: StartReplicas, two_addresses: list[tuple[str, int]]
 ) -> None:
-    replicas = await start_replicas(*two_addresses())
+    replicas = await start_replicas(*two_addresses)
     nginx = await start_nginx(upstream_of(replicas) + (CONFIG / "gateway.conf").read_text())
     await restart_in_turn(nginx, replicas)
 
 
 async def test_a_rolling_restart_behind_the_cache_of_gateway_conf_fails_no_request(
-    start_nginx: StartNginx, start_replicas: StartReplicas
+    start_nginx: StartNginx, start_replicas: StartReplicas, two_addresses: list[tuple[str, int]]
 ) -> None:
-    replicas = await start_replicas(*two_addresses())
+    replicas = await start_replicas(*two_addresses)
     nginx = await start_nginx(with_cache(upstream_of(replicas)))
     await restart_in_turn(nginx, replicas)
 
 
 async def test_a_rolling_restart_behind_accel_conf_fails_no_request(
-    start_nginx: StartNginx, start_replicas: StartReplicas, cos: CosEmulator
+    start_nginx: StartNginx, start_replicas: StartReplicas, cos: CosEmulator, two_addresses: list[tuple[str, int]]
 ) -> None:
-    replicas = await start_replicas(*two_addresses(), delivery="accel")
+    replicas = await start_replicas(*two_addresses, delivery="accel")
     to_cos = f"upstream cos {{ server 127.0.0.1:{cos.port}; keepalive 8; }}\n"
     nginx = await start_nginx(upstream_of(replicas) + to_cos + (CONFIG / "accel.conf").read_text())
     await restart_in_turn(nginx, replicas)
@@ -170,9 +172,10 @@ async def test_a_rolling_restart_behind_the_upstream_of_compose_fails_no_request
     start_nginx: StartNginx, start_replicas: StartReplicas
 ) -> None:
     """A DNS server in place of Docker's returns two addresses for "gateway"."""
-    port = free_port()
-    replicas = await start_replicas(("127.0.0.1", port), ("127.0.0.2", port))
-    async with name_server({"gateway": ["127.0.0.1", "127.0.0.2"]}) as name_server_port:
+    async with AsyncExitStack() as stack:
+        port = stack.enter_context(reserved_port())
+        replicas = await start_replicas(("127.0.0.1", port), ("127.0.0.2", port))
+        name_server_port = await stack.enter_async_context(name_server({"gateway": ["127.0.0.1", "127.0.0.2"]}))
         changes = {"127.0.0.11": f"127.0.0.1:{name_server_port} ipv6=off", "gateway:8080": f"gateway:{port}"}
         files = ("upstream.compose.conf", "gateway.conf")
         http = "".join((CONFIG / file).read_text() for file in files)

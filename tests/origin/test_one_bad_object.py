@@ -66,9 +66,11 @@ async def test_a_missing_object_is_requested_once(
 ) -> None:
     await images.add("gone")
     cos.store.delete(BUCKET, "objects/gone.png")
+    began = time.monotonic()
     for _ in range(21):
         assert (await gateway.request(method, "/i/gone")).status == 404
-    assert len(cos.request_log.of("objects/gone.png", method)) == 1
+    most = 1 + int((time.monotonic() - began) / 3)  # the answer is kept for three seconds
+    assert len(cos.request_log.of("objects/gone.png", method)) <= most
     await images.add("gone")
     await until_answered(gateway, "/i/gone", 200)
 
@@ -81,13 +83,18 @@ async def test_a_missing_object_is_requested_once(
 async def test_a_change_of_the_row_discards_the_failure_at_once(
     start_gateway: StartGateway, images: Images, cos: CosEmulator, refusal: Refuse
 ) -> None:
-    gateway = await start_gateway(image_proxy={"retry_count": 0})
+    gateway = await start_gateway(image_proxy={"retry_count": 0, "memory_cache": {"max_bytes": 0}})
     await images.add("cat", b"bytes")
-    cos.faults.add(Fault(action=refusal, times=None))
-    for _ in range(3):
-        assert (await gateway.get("/i/cat")).status != 200
-    cos.faults.clear()
-    assert (await gateway.get("/i/cat")).status != 200
+
+    async def is_remembered() -> bool:
+        """Some failures are remembered for a second only, in which a busy machine may not come to the next request."""
+        cos.faults.add(Fault(action=refusal, times=None))
+        for _ in range(3):
+            assert (await gateway.get("/i/cat")).status != 200
+        cos.faults.clear()
+        return (await gateway.get("/i/cat")).status != 200
+
+    await until(is_remembered)
     gateway.app[INVALIDATION].invalidate_here("cat")
     assert (await gateway.get("/i/cat")).body == b"bytes"
 

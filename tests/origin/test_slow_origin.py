@@ -14,7 +14,7 @@ from tests.waiting import until
 LARGE = bytes(range(256)) * 2000
 SMALL = bytes(range(256)) * 100
 DRIP = Drip(size=1, every=0.05)
-TIMEOUT = 1.0
+TIMEOUT = 2.0
 
 
 async def outcome(gateway: RunningGateway, path: str) -> int | str:
@@ -54,7 +54,7 @@ async def test_a_slow_origin_above_the_minimum_rate_is_not_given_up(
 ) -> None:
     gateway = await start_gateway(image_proxy={"timeout": TIMEOUT})
     await images.add("slow", SMALL)
-    cos.faults.add(Fault(action=Drip(size=512, every=0.05)))
+    cos.faults.add(Fault(action=Drip(size=512, every=0.1)))
     began = time.monotonic()
     assert (await gateway.get("/i/slow")).body == SMALL
     assert time.monotonic() - began > 2 * TIMEOUT

@@ -77,7 +77,7 @@ async def day(redis_url: str, redis_client: "redis.Redis") -> AsyncIterator[Day]
     """Statistics in an empty Redis."""
     del redis_client
     async with open_redis(RedisSettings(url=SecretStr(redis_url))) as client:
-        yield Day(GuardedRedis(client, "image:", 1.0))
+        yield Day(GuardedRedis(client, "image:", 10.0))
 
 
 async def test_thirteen_requests_stay_thirteen_with_any_value_under_the_keys(
@@ -157,7 +157,7 @@ async def test_requests_counted_during_an_outage_over_midnight_belong_to_their_d
         open_redis(RedisSettings(url=SecretStr(redis_url))) as client,
         open_redis(unreachable) as unreachable_client,
     ):
-        guard = GuardedRedis(client, "image:", 1.0)
+        guard = GuardedRedis(client, "image:", 10.0)
         day = Day(guard, now=clock)
         guard.client = unreachable_client
         day.count(3)

@@ -12,7 +12,7 @@ from tests.limits import LIMIT
 from tests.raw_client import RawConnection, connect
 from tests.waiting import until, until_answered
 
-TIMEOUT = 1.0
+TIMEOUT = 2.0
 DATA = bytes(range(256)) * 80_000  # more than all buffers between gateway and test
 LABELS = {"route": "short", "delivery": "stream"}
 

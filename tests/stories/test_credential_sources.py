@@ -23,7 +23,7 @@ from tests.waiting import until, until_answered
 
 ENTRY_KEY = "the-key-of-entries-with-32-bytes-or-more"
 ROLE_ARN = "qcs::cam::uin/100000000001:roleName/images"
-SHORT_LIVED = {"default_ttl": 12, "min_remaining": 1, "local_ttl": 0}
+SHORT_LIVED = {"default_ttl": 16, "min_remaining": 1, "local_ttl": 0}
 
 
 def services_of(cos: CosEmulator, *, life: int = 3600) -> CredentialServices:
@@ -159,7 +159,7 @@ async def test_in_the_last_fifth_of_their_life_the_gateway_is_degraded_and_serve
         report = (await gateway.get("/readyz")).json()
         return bool(report["checks"]["credentials"] == "down" and report["status"] == "degraded")
 
-    await until(is_degraded, seconds=20)
+    await until(is_degraded)
     await images.add("a", b"body")
     assert (await gateway.get("/api/v1/images/a/url")).status == 200
 
@@ -173,7 +173,7 @@ async def test_while_the_metadata_service_fails_nothing_waits_and_one_line_warns
         await images.add(f"image-{number}", b"body")
 
     async def fail(kind: str) -> None:
-        async with services_of(cos, life=12) as services:
+        async with services_of(cos, life=16) as services:
             sections = cvm_role(services)
             sections["cos"]["credentials"]["role"] = services.role
             sections["redis"]["prefix"] = f"image:{kind}:"
@@ -181,7 +181,7 @@ async def test_while_the_metadata_service_fails_nothing_waits_and_one_line_warns
             services.faults.add(CredentialFault.model_validate({"kind": kind, "times": None}))
             answers = await _ask_until_the_end(gateway)
             assert answers.keys() == {200, 503}
-            assert max(answers.values()) < 2
+            assert max(answers.values()) < 6, "a request to the service may take eight seconds"
             assert services.calls["metadata"] < 12, "no stampede"
             report = (await gateway.get("/readyz")).json()
             assert (report["status"], report["checks"]["credentials"]) == ("degraded", "down")
@@ -220,7 +220,7 @@ async def test_a_gateway_starts_without_credentials_and_serves_once_there_are_so
     services.faults.add(CredentialFault(kind="hang", times=None))
     began = time.monotonic()
     gateway = await start_gateway(**cvm_role(services))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < LIMIT
     answer = await gateway.get("/i/a")
     assert (answer.status, answer.json()["code"]) == (503, "credentials_expired")
     assert (await gateway.get("/readyz")).json()["status"] == "degraded"

@@ -164,7 +164,7 @@ async def test_4_a_clock_ten_minutes_off(
         assert abs(gateway.sample("cos_clock_difference_seconds") - ahead) < 5
         assert f"s {words} by COS's clock" in (await explained(gateway))["cos"]["clock"]
         found = await operator.check(cos=place)
-    assert re.search(rf"the clock of this machine is (598|599|600|601) s {words}", found)
+    assert re.search(rf"the clock of this machine is (59\d|60\d) s {words}", found)
     assert "synchronize it (NTP)" in found
 
 

@@ -156,7 +156,7 @@ class TestRedisAway:
         try:
             await ready(gateway, "degraded", redis="down")  # from here on, Redis is not asked at all
             await images.execute("UPDATE images SET is_public = false WHERE id = 'cat'")
-            await until(lambda: "images not dropped from redis" in caplog.text, seconds=20, what="the change")
+            await until(lambda: "images not dropped from redis" in caplog.text, what="the change")
         finally:
             own_redis.resume()
         await ready(gateway, "ready", redis="ok")

@@ -120,7 +120,7 @@ async def test_a_purge_whose_gateway_is_killed_while_it_sends_is_sent_by_another
         open_redis(RedisSettings(url=SecretStr(redis_url))) as client,
         BoundedHttp() as http,
     ):
-        queue = PurgeQueue(GuardedRedis(client, "image:", 1.0), per_second=100)
+        queue = PurgeQueue(GuardedRedis(client, "image:", 10.0), per_second=100)
         webhook = Webhook(http, edge.url, Addresses((), Renditions({})))
         worker = PurgeWorker(
             queue, PurgeIntake(queue, metrics), webhook, metrics, now=lambda: time.time() + 60

@@ -32,6 +32,7 @@ from gateway.tencent_api.bounded_http import BoundedHttp
 from gateway.tencent_api.client import TencentApi
 from gateway.tencent_api.signature import ApiKey
 from tests.conftest import SECRET_ID, SECRET_KEY, Images, StartGateway
+from tests.limits import LIMIT
 from tests.processes import gateway_process
 from tests.waiting import until, until_listening_to_changes
 
@@ -107,7 +108,7 @@ async def test_purges_wait_while_the_day_s_limit_is_reached(
     services.faults.add(PurgeFault(kind="day_limit", times=2))
     await images.add("a")
     await images.execute(CHANGE, "a")
-    await until(lambda: services.purged == addresses("a"), what="the purge", seconds=20)
+    await until(lambda: services.purged == addresses("a"), what="the purge")
     assert gateway.sample("purges_total", result="postponed") == 2
     assert gateway.sample("purge_dead") == 0
 
@@ -131,7 +132,7 @@ async def test_a_change_while_redis_is_down_is_purged_when_it_is_back(
     await until(is_heard, what="the change")
     assert services.purged == []
     await asyncio.to_thread(own_redis.start)
-    await until(lambda: services.purged == addresses("a"), what="the purge", seconds=20)
+    await until(lambda: services.purged == addresses("a"), what="the purge")
 
 
 async def test_nothing_is_lost_when_the_gateway_is_killed_in_the_middle_of_a_burst(
@@ -152,21 +153,19 @@ async def test_nothing_is_lost_when_the_gateway_is_killed_in_the_middle_of_a_bur
     async with gateway_process("serve", "--config", str(config)) as gateway:
         await until_listening_to_changes(gateway.admin)
         await images.execute("UPDATE images SET mime_type = 'image/webp'")
-        await until(
-            lambda: len(services.calls) > len(services.purges) >= 1, what="a request without an answer", seconds=40
-        )
+        await until(lambda: len(services.calls) > len(services.purges) >= 1, what="a request without an answer")
         gateway.process.kill()
         await gateway.exit_code()
     assert redis_client.zcard("image:purge:queue") > 0
     target_addresses = Addresses((BASE,), Renditions(styles))
     key = KeySource(lambda: ApiKey(SECRET_ID, SECRET_KEY), lambda _: None)
     async with open_redis(RedisSettings(url=SecretStr(redis_url))) as client, BoundedHttp(5) as http:
-        queue, metrics = PurgeQueue(GuardedRedis(client, "image:", 1.0), per_second=15), Metrics()
+        queue, metrics = PurgeQueue(GuardedRedis(client, "image:", 10.0), per_second=15), Metrics()
         api = TencentApi(http, services.url, service=SERVICE, version=VERSION)
         target = TencentCdn(TencentService(api, key, 1000), target_addresses)
         in_a_minute = lambda: time.time() + 61  # noqa: E731 - when the lease of the killed one has ended
         worker = PurgeWorker(queue, PurgeIntake(queue, metrics), target, metrics, now=in_a_minute)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LIMIT):
             while redis_client.zcard("image:purge:queue"):
                 await worker.send_batch()
     every = [address for image_id in ids for address in target_addresses.of(image_id)]

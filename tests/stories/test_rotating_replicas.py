@@ -34,7 +34,7 @@ async def start_replicas(start_gateway: StartGateway, stack: AsyncExitStack, cos
         await stack.enter_async_context(CredentialServices(TokenIssuer(known, life=TOKEN_LIFE), kept=0.8))
         for _ in range(2)
     ]
-    cache = {"min_remaining": 1, "local_ttl": 0.5}
+    cache = {"min_remaining": 3, "local_ttl": 0.5}
     return [
         await start_gateway(**cvm_role(instance), url_cache=cache, image_proxy=NO_MEMORY, server={"max_streams": 200})
         for instance in instances

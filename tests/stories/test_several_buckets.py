@@ -116,7 +116,7 @@ async def test_a_bucket_that_fails_does_not_slow_the_others(
     fault: Hang | Refuse,
     statuses: set[int],
 ) -> None:
-    limits = {"server": {"max_streams": 60}, "image_proxy": {"timeout": 3, "memory_cache": {"max_bytes": 0}}}
+    limits = {"server": {"max_streams": 60}, "image_proxy": {"timeout": 10, "memory_cache": {"max_bytes": 0}}}
     gateway = await start_gateway(**with_other(other, services), **limits)
     for number in range(40):
         await add(images, other, f"there-{number}")
@@ -139,6 +139,6 @@ async def test_a_bucket_that_fails_does_not_slow_the_others(
                 began = time.monotonic()
                 assert (await gateway.get(f"/i/here-{number}")).status == 200
                 slowest = max(slowest, time.monotonic() - began)
-    assert slowest < 2.5, "none waits as long as those of the other bucket do"
-    assert seen
+        await until(lambda: seen)
+    assert slowest < 9, "none waits as long as those of the other bucket do"
     assert seen <= statuses

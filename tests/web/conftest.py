@@ -19,6 +19,7 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImagesTable
 from tests.conftest import RunningGateway, StartGateway, running_cos, starting_gateways
 from tests.limits import LIMIT
+from tests.ports import reserved_port
 from tests.web.browser import Site, running_chromium, running_site
 
 # Without retries and memory cache, which would hide faults from the page.
@@ -43,6 +44,13 @@ def png() -> bytes:
     out = io.BytesIO()
     Image.linear_gradient("L").resize((80, 60)).convert("RGB").save(out, "PNG")
     return out.getvalue()
+
+
+@pytest.fixture
+def own_port() -> Iterator[int]:
+    """A port for a gateway that stops and starts again."""
+    with reserved_port() as port:
+        yield port
 
 
 @pytest.fixture(scope="session")

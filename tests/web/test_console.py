@@ -206,9 +206,10 @@ async def test_a_draining_gateway_says_so(console: ConsolePage, gateway: Running
 
 
 async def test_a_gateway_that_stopped_is_said_and_seen_again_when_it_is_back(
-    console: ConsolePage, start_gateway: StartGateway, tmp_path: Path
+    console: ConsolePage, start_gateway: StartGateway, tmp_path: Path, own_port: int
 ) -> None:
-    gateway = await start_gateway()
+    admin = {"port": own_port, "token": ADMIN_TOKEN}
+    gateway = await start_gateway(admin=admin)
     await console.page.clock.install()
     await console.open(gateway, token=ADMIN_TOKEN)
     sentence = console.page.locator("#sentence")
@@ -224,8 +225,7 @@ async def test_a_gateway_that_stopped_is_said_and_seen_again_when_it_is_back(
     await console.press("Debug for ten minutes")
     await console.says("The gateway does not answer.")
     await console.look(tmp_path, "stopped")
-    port = int(gateway.ports.admin.rpartition(":")[2])
-    await start_gateway(admin={"port": port, "token": ADMIN_TOKEN})
+    await start_gateway(admin=admin)
     await console.page.clock.run_for(6_000)
     await expect(sentence).to_have_text("All is well.")
     await expect(console.page.locator("#lights li.good")).to_have_count(5)

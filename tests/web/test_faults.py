@@ -9,6 +9,7 @@ from aiohttp import web
 from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.dev.database import ImagesTable
 from tests.conftest import Images, RunningGateway, StartGateway, token_for
+from tests.limits import LIMIT
 from tests.serving import serving
 from tests.waiting import until
 from tests.web.conftest import PASS_ON, Visit
@@ -25,7 +26,8 @@ async def test_an_image_loads_after_cos_has_recovered(visit: Visit, images: Imag
     await images.add("a", png)
     fault = fault_at(images, Refuse(status=500, code="InternalError"), times=None, method="GET")
     await visit.open(f'<smart-image id="one" image-id="a" alt="" width="80" height="60" {QUICK}></smart-image>')
-    await visit.until("() => one.attempt === 2 && one.state === 'retrying'")
+    # With full jitter a retry may come at once: no state lasts for a least time.
+    await visit.until("() => one.attempt >= 2")
     images.cos.faults.clear()
     await visit.state("#one", "loaded")
     types = await visit.types("one")
@@ -187,14 +189,15 @@ async def test_only_transient_failures_show_the_retry_button(visit: Visit, image
 
 
 async def test_two_hundred_images_survive_a_restart_of_the_gateway_without_a_stampede(
-    visit: Visit, images: Images, png: bytes, start_gateway: StartGateway
+    visit: Visit, images: Images, png: bytes, start_gateway: StartGateway, own_port: int
 ) -> None:
     for number in range(200):
         await images.add(f"p{number}", png)
+    server = {"port": own_port}
+    visit.gateway = await start_gateway(**PASS_ON, server=server)
     # The component is loaded before the gateway stops.
     await visit.open("")
     await visit.page.evaluate("customElements.whenDefined('smart-image').then(() => true)")
-    port = int(visit.gateway.ports.public.rsplit(":", 1)[1])
     await visit.gateway.close()
     await visit.page.evaluate(
         """for (let number = 0; number < 200; number++) document.body.insertAdjacentHTML("beforeend",
@@ -205,11 +208,9 @@ async def test_two_hundred_images_survive_a_restart_of_the_gateway_without_a_sta
     await visit.page.wait_for_timeout(2000)
     while_down = len(visit.asked)
     assert while_down <= 10
-    before = time.monotonic()
-    visit.gateway = await start_gateway(**PASS_ON, server={"port": port})
+    visit.gateway = await start_gateway(**PASS_ON, server=server)
     visit.asked.clear()
-    await visit.all_loaded(200)
-    assert time.monotonic() - before < 25
+    await visit.all_loaded(200, seconds=3 * LIMIT)
     assert len(visit.asked) <= 220
     retried: list[Any] = await visit.page.evaluate("log.filter(([, type]) => type === 'error')")
     assert retried == []

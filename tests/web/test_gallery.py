@@ -25,7 +25,7 @@ pytestmark = pytest.mark.xdist_group("dev")  # dev prefers fixed ports
 
 PUBLIC = ("sunrise", "badge", "drifting-sun", "vector", "poster-large")
 OF_ALICE = ("dunes", "mountain-lake")
-SECONDS = 30_000  # ms in which a healed stack shows every image again
+SECONDS = 120_000  # ms in which a healed stack shows every image again
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ def dev_process(folder: Path, redis_url: str, postgres_dsn: str, *arguments: str
     with running.output.open("wb") as output:
         process = subprocess.Popen(command, env={**os.environ, **servers}, stdout=output, stderr=subprocess.STDOUT)
     try:
-        assert wait_until(lambda: "Ctrl-C stops everything" in running.output.read_text(encoding="utf-8"), timeout=30)
+        assert wait_until(lambda: "Ctrl-C stops everything" in running.output.read_text(encoding="utf-8"), timeout=120)
         yield running
     finally:
         process.terminate()
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=120) == 0
 
 
 @dataclass

@@ -9,6 +9,7 @@ import pytest
 from gateway.presign.credentials import CredentialsUnavailable
 from gateway.presign.credentials.file import FileSource
 from gateway.presign.credentials.file_reads import FileReads
+from tests.limits import LIMIT
 from tests.waiting import until
 
 
@@ -22,7 +23,7 @@ async def test_a_file_that_hangs_leaves_threads_to_others_and_is_read_again_once
             async with asyncio.timeout(0.02):
                 await source.fetch()
     try:
-        assert await asyncio.wait_for(asyncio.to_thread(int), 10) == 0
+        assert await asyncio.wait_for(asyncio.to_thread(int), LIMIT) == 0
     finally:
         path.open("w").close()  # the read ends: there is nothing in it
 
@@ -34,7 +35,7 @@ async def test_a_file_that_hangs_leaves_threads_to_others_and_is_read_again_once
         except CredentialsUnavailable:
             return False
 
-    await until(is_read, seconds=20, what="the credentials")
+    await until(is_read, what="the credentials")
 
 
 async def test_what_a_read_raises_is_raised() -> None:
