@@ -38,7 +38,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.ops.reloader import ReloadResult
 from gateway.server.listener import Listening, listening
 from gateway.settings import Settings
-from tests.kept_table import KeptTable
+from tests.kept_table import KeptTable, hash_password_once
 from tests.stalling import Stalling
 
 # Machines are busy, and the first text that a fresh clone draws builds tables of all of Unicode: slow is no finding.
@@ -95,6 +95,7 @@ def postgres_dsn(server_folder: Path) -> Iterator[str]:
         yield given
         return
     with PostgresServer(server_folder / "postgres", ephemeral=True) as server:
+        hash_password_once(server.dsn, server.password)
         yield server.dsn
 
 
@@ -107,10 +108,10 @@ def made_table(postgres_dsn: str) -> Iterator[ImagesTable]:
 
 
 @pytest.fixture
-def images_table(made_table: ImagesTable, postgres_dsn: str) -> ImagesTable:
-    """The application's table, empty."""
-    made_table.execute("DELETE FROM images")
-    return ImagesTable(postgres_dsn)
+def images_table(made_table: ImagesTable) -> ImagesTable:
+    """The application's table, empty. All tests write on one connection; none inherits what another has SET there."""
+    made_table.execute("RESET ALL; DELETE FROM images")
+    return made_table
 
 
 @pytest.fixture
