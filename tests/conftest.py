@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -33,12 +35,15 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.dev.postgres_server import PostgresServer
+from gateway.dev.processes import wait_until
 from gateway.dev.redis_server import RedisServer
 from gateway.metrics.collectors import Metrics
 from gateway.ops.reloader import ReloadResult
 from gateway.server.listener import Listening, listening
 from gateway.settings import Settings
 from tests.kept_table import KeptTable, hash_password_once
+from tests.limits import LIMIT
+from tests.processes import FORK_SERVER
 from tests.stalling import Stalling
 
 # Machines are busy, and the first text that a fresh clone draws builds tables of all of Unicode: slow is no finding.
@@ -122,6 +127,23 @@ def redis_client(redis_url: str) -> Iterator["redis.Redis"]:
         yield client
         forever = {key for key in client.scan_iter() if client.ttl(key) == -1}
         assert forever <= KEPT_KEYS
+
+
+@pytest.fixture(scope="session")
+def fork_server(server_folder: Path) -> Iterator[Path]:
+    """The socket of a server that forks a process for each command."""
+    address = server_folder / "commands"
+    command = (sys.executable, "-m", "tests.fork_server", str(address))
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=Path(__file__).parents[1]) as server:
+        assert wait_until(address.exists, timeout=LIMIT)
+        yield address
+        server.terminate()
+
+
+@pytest.fixture
+def forked_commands(monkeypatch: pytest.MonkeyPatch, fork_server: Path) -> None:
+    """``run_gateway`` starts processes that do not import the gateway anew."""
+    monkeypatch.setenv(FORK_SERVER, str(fork_server))
 
 
 @pytest.fixture

@@ -1,36 +1,18 @@
-"""The configuration file that the commands read, and a server that forks processes for them."""
+"""The configuration file that the commands read."""
 
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from gateway.dev.processes import wait_until
-from tests.limits import LIMIT
-from tests.processes import FORK_SERVER
-
 WriteConfig = Callable[..., Path]
 
 
-@pytest.fixture(scope="session")
-def fork_server(server_folder: Path) -> Iterator[Path]:
-    """The socket of a server that forks a process for each command."""
-    address = server_folder / "commands"
-    command = (sys.executable, "-m", "tests.fork_server", str(address))
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=Path(__file__).parents[2]) as server:
-        assert wait_until(address.exists, timeout=LIMIT)
-        yield address
-        server.terminate()
-
-
 @pytest.fixture(autouse=True)
-def forked_commands(monkeypatch: pytest.MonkeyPatch, fork_server: Path) -> None:
-    """The commands of these tests start without importing the gateway anew."""
-    monkeypatch.setenv(FORK_SERVER, str(fork_server))
+def all_commands_are_forked(forked_commands: None) -> None:
+    """No command of these tests imports the gateway anew."""
 
 
 @pytest.fixture

@@ -12,7 +12,10 @@ from psycopg2.extensions import make_dsn
 from gateway.dev.database import ImageRow, ImagesTable
 from tests.processes import gateway_process, run_gateway
 
-pytestmark = pytest.mark.xdist_group("dev")  # dev prefers fixed ports
+pytestmark = [
+    pytest.mark.xdist_group("dev"),  # dev prefers fixed ports
+    pytest.mark.usefixtures("forked_commands"),
+]
 
 FOREIGN_TABLE = "CREATE TABLE images (id text PRIMARY KEY, user_id text, cos_key text NOT NULL)"
 

@@ -107,6 +107,7 @@ async def test_a_redirect_is_kept_for_no_longer_than_its_url_lives_by_cos_s_time
         (3900, 1, "COS refuses the time of the signature: the clock of this machine is 3900 s slow"),
     ],
 )
+@pytest.mark.usefixtures("forked_commands")
 async def test_check_reports_a_slow_clock(
     raw_settings: dict[str, dict[str, Any]],
     images: Images,

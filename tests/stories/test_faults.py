@@ -30,6 +30,8 @@ from tests.limits import LIMIT
 from tests.processes import run_gateway
 from tests.waiting import until
 
+pytestmark = pytest.mark.usefixtures("forked_commands")
+
 RawSettings = dict[str, dict[str, Any]]
 OTHER = "other-1250000000"
 KEY = "objects/cat.png"

@@ -43,6 +43,7 @@ def own_dsn(postgres_dsn: str) -> Iterator[str]:
     ],
     ids=["table", "column", "links", "grant"],
 )
+@pytest.mark.usefixtures("forked_commands")
 async def test_serve_does_not_start_where_its_query_cannot_work_and_says_why(
     own_dsn: str, raw_settings: RawSettings, tmp_path: Path, sql: str, access: dict[str, Any], words: str
 ) -> None:

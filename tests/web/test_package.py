@@ -13,6 +13,8 @@ from tests.conftest import Images
 from tests.serving import serving
 from tests.web.conftest import Visit
 
+pytestmark = pytest.mark.xdist_group("package")  # made once
+
 WEB = Path(__file__).parents[2] / "gateway" / "web"
 APP = Path(__file__).with_name("vue_app")
 # The other dependencies of the application.
@@ -26,7 +28,7 @@ def run(*command: str | Path, folder: Path) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The unpacked package."""
     folder = tmp_path_factory.mktemp("package")
@@ -37,7 +39,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "package"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def built_app(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built application; its types are checked first."""
     folder = tmp_path_factory.mktemp("app")
