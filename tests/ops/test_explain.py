@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -44,6 +44,11 @@ async def explained(
     assert answer.status == 200
     data: dict[str, Any] = answer.json()["data"]
     return data
+
+
+def link(path: str = "/i/cat", **changes: Any) -> dict[str, str]:
+    """Return the field with a link, of alice's image for a minute unless ``changes`` say otherwise."""
+    return {"X-Explain-Link": f"https://images.example{path}?{link_query(path, **changes)}"}
 
 
 async def test_a_served_image_is_explained_from_the_row_to_the_caches(asked: RunningGateway, images: Images) -> None:
@@ -155,129 +160,6 @@ async def test_a_row_with_an_impossible_key_is_explained(asked: RunningGateway, 
     assert "the key names the bucket" in verdict["reason"]
 
 
-def link(path: str = "/i/cat", **changes: Any) -> dict[str, str]:
-    """Return the field with a link, of alice's image for a minute unless ``changes`` say otherwise."""
-    return {"X-Explain-Link": f"https://images.example{path}?{link_query(path, **changes)}"}
-
-
-OTHER_KEY = "a-key-that-is-not-configured-and-long-enough"
-# Made when a test runs: they are valid for a minute.
-CALLERS: list[tuple[str, Callable[[], dict[str, str]], int, str]] = [
-    ("", dict, 404, "the request has no valid credentials"),
-    ("?user=bob", dict, 404, "bob is not the owner: the owner is alice"),
-    ("?user=alice", dict, 200, "alice is the owner"),
-    ("", lambda: {"X-Explain-Token": token()}, 200, "alice is the owner"),
-    ("", lambda: {"X-Explain-Token": token(sub="bob")}, 404, "bob is not the owner"),
-    ("", lambda: {"X-Explain-Token": token(exp=1)}, 401, "the token has expired"),
-    ("", lambda: {"X-Explain-Token": token(exp=None)}, 401, "the token has no exp"),
-    ("", lambda: {"X-Explain-Token": token(key=OTHER_KEY)}, 401, "signed with another key"),
-    ("", lambda: {"X-Explain-Token": token(aud="songs")}, 401, "another audience"),
-    ("", lambda: {"X-Explain-Token": ADMIN_TOKEN}, 404, "the admin token shows no images"),
-    ("", lambda: link(), 200, "the link is valid"),
-    ("", lambda: link(exp=1_700_000_000), 401, "the link is expired"),
-    ("", lambda: link(kid="new", key=OLD_LINK_KEY), 401, "signed with another key"),
-    ("", lambda: link(kid="third"), 401, "the key is unknown"),
-    ("", lambda: link("/i/dog"), 401, "the link is for another address: /i/dog"),
-    ("", lambda: {"X-Explain-Link": "/i/cat?kid=new"}, 401, "a parameter is missing or repeated"),
-    ("", lambda: {"X-Explain-Link": "/i/cat"}, 404, "the request has no valid credentials"),
-]
-
-
-@pytest.mark.parametrize(("query", "make_headers", "status", "reason"), CALLERS)
-async def test_who_asks_and_why_not(
-    asked: RunningGateway,
-    images: Images,
-    query: str,
-    make_headers: Callable[[], dict[str, str]],
-    status: int,
-    reason: str,
-) -> None:
-    headers = make_headers()
-    await images.add("cat", owner="alice", public=False)
-    data = await explained(asked, query=query, headers=headers)
-    assert data["verdict"]["status"] == status
-    assert reason in data["caller"]["why"]
-    assert reason in data["verdict"]["reason"] or status == 200
-    assert data["kept"]["cdn"].startswith("nothing")
-    assert ("applies" in data["delivery"]) == (status != 200), "the headers of the image are not what this caller gets"
-    request = {"Authorization": f"Bearer {headers['X-Explain-Token']}"} if "X-Explain-Token" in headers else {}
-    address = headers.get("X-Explain-Link", "/i/cat").removeprefix("https://images.example").replace("dog", "cat")
-    user = query.partition("=")[2]
-    answer = await asked.get(address, headers={**request, **({"X-User-Id": user} if user else {})})
-    assert answer.status == status, "what is explained is what a client gets"
-
-
-async def test_killed_links_are_named_as_the_reason(asked: RunningGateway, images: Images) -> None:
-    await images.add("cat", owner="alice", public=False)
-    killed = await asked.request("DELETE", "/api/v1/images/cat/links", headers={"Authorization": f"Bearer {token()}"})
-    assert killed.status == 200
-    data = await explained(asked, headers=link())
-    assert data["verdict"]["status"] == 401
-    assert "have been killed since the link was made (1 times in all)" in data["verdict"]["reason"]
-    assert (await explained(asked, headers=link(killed=1)))["verdict"]["served"]
-
-
-@pytest.mark.parametrize(
-    ("refusal", "status", "code", "advice"),
-    [
-        ((404, "NoSuchKey"), 404, "image_not_found", "postgres.columns.key"),
-        ((404, "NoSuchBucket"), 502, "origin_misconfigured", "cos.bucket"),
-        ((403, "AccessDenied"), 502, "origin_refused", "GetObject"),
-        ((403, "SignatureDoesNotMatch"), 502, "origin_refused", "cos.secret_key"),
-        ((400, "ExpiredToken"), 503, "credentials_expired", "cos.token"),
-        ((503, "SlowDown"), 503, "origin_throttled", "7730"),
-    ],
-)
-async def test_an_error_of_cos_is_named_with_its_request_id(
-    start_gateway: StartGateway,
-    images: Images,
-    cos: CosEmulator,
-    refusal: tuple[int, str],
-    status: int,
-    code: str,
-    advice: str,
-) -> None:
-    gateway = await start_gateway(image_proxy={"timeout": 2, "retry_count": 0})
-    await images.add("cat")
-    cos.faults.add(Fault(action=Refuse(status=refusal[0], code=refusal[1]), key=KEY, times=None))
-    data = await explained(gateway)
-    assert (data["verdict"]["status"], data["verdict"]["code"]) == (status, code)
-    assert refusal[1] in data["verdict"]["reason"]
-    assert advice in data["verdict"]["advice"]
-    first = data["cos"]["first_byte"]
-    assert (first["status"], first["code"]) == refusal
-    assert first["request_id"] in data["verdict"]["reason"]
-    answer = await gateway.get("/i/cat")
-    assert (answer.status, answer.json()["code"]) == (status, code), "what is explained is what a client gets"
-
-
-async def test_a_cached_url_that_cos_refuses_is_tried_again_as_the_gateway_does(
-    asked: RunningGateway, images: Images, cos: CosEmulator
-) -> None:
-    await images.add("cat")
-    await asked.get("/i/cat")
-    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), key=KEY, times=1))
-    data = await explained(asked)
-    assert data["verdict"]["served"]
-    assert "COS refused the first URL" in data["verdict"]["reason"]
-    assert (data["cos"]["first_byte"]["status"], data["cos"]["first_byte_again"]["status"]) == (403, 206)
-
-
-async def test_an_object_that_is_no_image_is_explained(asked: RunningGateway, images: Images) -> None:
-    await images.add("cat", content_type="text/html")
-    verdict = (await explained(asked))["verdict"]
-    assert (verdict["status"], verdict["code"]) == (502, "not_an_image")
-    assert "text/html" in verdict["reason"]
-
-
-async def test_a_cos_that_does_not_answer_is_explained(start_gateway: StartGateway, images: Images) -> None:
-    gateway = await start_gateway(cos={"domain": "127.0.0.1:1"})
-    await images.add("cat")
-    verdict = (await explained(gateway))["verdict"]
-    assert (verdict["status"], verdict["code"]) == (502, "origin_unavailable")
-    assert "cos.region" in verdict["advice"]
-
-
 async def test_a_redirect_is_explained_without_its_url(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_proxy={"delivery": "redirect"})
     await images.add("cat")
@@ -331,10 +213,3 @@ async def test_the_address_needs_the_admin_token(asked: RunningGateway, images: 
     await images.add("cat")
     assert (await asked.request("GET", "/api/v1/monitoring/explain/cat", admin=True)).status == 401
     assert (await asked.get("/api/v1/monitoring/explain/cat", headers=ASK)).status == 404
-
-
-async def test_two_credentials_at_once_are_refused(asked: RunningGateway) -> None:
-    answer = await asked.request(
-        "GET", "/api/v1/monitoring/explain/cat?user=bob", admin=True, headers={**ASK, "X-Explain-Token": "x"}
-    )
-    assert (answer.status, answer.json()["code"]) == (400, "invalid_request")

@@ -1,19 +1,16 @@
 """Variants: widths and formats of a style, each a separate image in every cache."""
 
-import asyncio
 import io
 import os
 from typing import Any
 
 import pytest
-import yarl
 from PIL import Image
 
 from gateway.api.app_keys import INVALIDATION
 from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
-from tests.valve import Valve
 
 CARD: dict[str, Any] = {"widths": [160, 320, 640], "formats": ["avif", "webp"], "quality": {"webp": 75}}
 STYLES: dict[str, Any] = {"card": CARD, "teaser": {"widths": [32], "formats": ["webp"], "public": True}}
@@ -219,139 +216,6 @@ class TestFormatAuto:
         assert len(cos.request_log.requests) <= variants
 
 
-class TestFallbacks:
-    """What COS does not make is replaced by the next format, then by the original, for a short time."""
-
-    async def test_a_format_that_is_off_falls_back_to_the_next(self, gateway: RunningGateway, cos: CosEmulator) -> None:
-        cos.faults.add(Fault(action=REFUSED, times=1))
-        answer = await gateway.get("/i/cat?style=card&w=320&format=avif")
-        assert answer.headers["Content-Type"] == "image/webp"
-        assert answer.headers["Cache-Status"].endswith("detail=other-format")
-        assert answer.headers["Cache-Control"].startswith("public, max-age=60")
-        assert gateway.sample("variants_total", style="card", format="avif", result="fallback") == 1
-        assert gateway.sample("variants_total", style="card", format="webp", result="made") == 1
-        asked = len(cos.request_log.requests)
-        assert (await gateway.get("/i/cat?style=card&w=320&format=avif")).body == answer.body
-        assert len(cos.request_log.requests) == asked  # the refusal is remembered
-
-    async def test_a_source_that_cannot_be_processed_is_sent_as_it_is(
-        self, gateway: RunningGateway, images: Images, cos: CosEmulator
-    ) -> None:
-        await images.add("huge", b"a picture of a billion pixels", content_type="image/jpeg")
-        cos.faults.add(Fault(action=Refuse(status=400, code="ImageTooLarge")))
-        for address in ("/i/huge?style=card&w=320&format=webp", "/i/huge?style=card&w=160&format=avif"):
-            answer = await gateway.get(address)
-            assert answer.body == b"a picture of a billion pixels"
-            assert answer.headers["Cache-Status"].endswith("detail=original")
-            assert answer.headers["Cache-Control"].startswith("public, max-age=60")
-        assert len(cos.request_log.requests) == 2  # one refusal, one original
-
-    async def test_cos_is_not_asked_to_process_an_svg(
-        self, gateway: RunningGateway, images: Images, cos: CosEmulator
-    ) -> None:
-        await images.add("drawing", b"<svg/>", content_type="image/svg+xml")
-        answer = await gateway.get("/i/drawing?style=card&w=320&format=webp")
-        assert (answer.body, answer.headers["Content-Type"]) == (b"<svg/>", "image/svg+xml")
-        assert len(cos.request_log.requests) == 1
-
-    async def test_a_refusal_is_forgotten_when_the_row_changes(self, gateway: RunningGateway, cos: CosEmulator) -> None:
-        cos.faults.add(Fault(action=Refuse(status=400, code="ImageTooLarge"), times=1))
-        address = "/i/cat?style=card&w=320&format=webp"
-        assert (await gateway.get(address)).headers["Content-Type"] == "image/jpeg"
-        await gateway.app[INVALIDATION].invalidate_everywhere(["cat"])
-        assert (await gateway.get(address)).headers["Content-Type"] == "image/webp"
-
-    async def test_a_refusal_of_what_was_there_before_the_row_changed_does_not_count(
-        self, start_gateway: StartGateway, images: Images, cos: CosEmulator
-    ) -> None:
-        """The row changes while COS reads the old object: its refusal comes later than the change."""
-        address = "/i/cat?style=card&w=320&format=webp"
-        await images.add("cat", photo(), content_type="image/jpeg")
-        cos.faults.add(Fault(action=Refuse(status=400, code="ImageTooLarge")))
-        async with Valve.before(cos.port) as valve:
-            gateway = await start_gateway(image_styles=STYLES, cos={"domain": f"127.0.0.1:{valve.port}"})
-            valve.close()
-            first = asyncio.create_task(gateway.get(address))
-            await valve.holds.wait()
-            await gateway.app[INVALIDATION].invalidate_everywhere(["cat"])
-            valve.open()
-            assert (await first).status == 200
-            assert (await gateway.get(address)).headers["Content-Type"] == "image/webp"
-
-    async def test_sources_that_cos_cannot_read_do_not_switch_a_format_off(
-        self, gateway: RunningGateway, images: Images
-    ) -> None:
-        for number in range(6):
-            await images.add(f"b{number}", b"no picture", content_type="image/jpeg")
-            assert (await gateway.get(f"/i/b{number}?style=card&w=160&format=avif")).body == b"no picture"
-        answer = await gateway.get("/i/cat?style=card&w=160&format=avif")
-        assert answer.headers["Content-Type"] == "image/avif"
-
-    async def test_a_format_that_cos_refuses_of_five_objects_is_off_for_the_bucket(
-        self, gateway: RunningGateway, images: Images, cos: CosEmulator
-    ) -> None:
-        for number in range(7):
-            await images.add(f"p{number}", photo(), content_type="image/jpeg")
-        for number in range(7):
-            cos.faults.clear()
-            cos.faults.add(Fault(action=REFUSED, times=1))
-            await gateway.get(f"/i/p{number}?style=card&w=160&format=avif")
-        asked = [seen for seen in cos.request_log.requests if any("avif" in name for name in seen.query)]
-        assert len(asked) == 5
-
-
-class TestPublicStyles:
-    """``public: true`` on a style opens that style of private images, and nothing else."""
-
-    async def test_everybody_sees_the_style_and_nothing_else(self, gateway: RunningGateway) -> None:
-        assert (await gateway.get("/i/mine?style=card&w=160")).status == 404
-        for _ in range(2):  # from COS, then from memory
-            teaser = await gateway.get("/i/mine?style=teaser")
-            assert teaser.status == 200
-            assert teaser.headers["Cache-Control"].startswith("public")
-            assert "Vary" not in teaser.headers
-        for query in ("", "?style=card&w=32", "?style=card&w=32&format=webp"):
-            assert (await gateway.get(f"/i/mine{query}")).status == 404
-            seen = await gateway.get(f"/i/mine{query}", user="alice")
-            assert seen.status == 200
-            assert seen.headers["Cache-Control"].startswith("private")
-
-    async def test_it_holds_for_an_entry_of_redis_read_by_another_configuration(
-        self, gateway: RunningGateway, start_gateway: StartGateway
-    ) -> None:
-        assert (await gateway.get("/i/mine?style=teaser")).status == 200
-        closed = await start_gateway(image_styles={"teaser": {**STYLES["teaser"], "public": False}})
-        assert (await closed.get("/i/mine?style=teaser")).status == 404
-        opened = await start_gateway(image_styles={"card": {**CARD, "public": True}})
-        assert (await opened.get("/i/mine?style=card&w=160")).status == 200
-
-    async def test_a_deleted_image_has_no_public_style(self, gateway: RunningGateway, images: Images) -> None:
-        await images.execute("UPDATE images SET storage_status = 'deleted' WHERE id = 'mine'")
-        assert (await gateway.get("/i/mine?style=teaser")).status == 404
-
-    async def test_its_fallback_is_not_the_private_original(self, gateway: RunningGateway, cos: CosEmulator) -> None:
-        cos.faults.add(Fault(action=Refuse(status=400, code="ImageTooLarge")))
-        answer = await gateway.get("/i/mine?style=teaser")
-        assert (answer.status, answer.json()["code"]) == (422, "image_too_large")
-        assert (await gateway.get("/i/mine?style=teaser")).status == 422
-
-    @pytest.mark.parametrize("delivery", ["stream", "accel"])
-    async def test_in_other_modes(self, start_gateway: StartGateway, images: Images, delivery: str) -> None:
-        gateway = await start_gateway(image_styles=STYLES, image_proxy={"delivery": delivery})
-        await images.add("mine", photo(), content_type="image/jpeg", owner="alice", public=False)
-        assert (await gateway.get("/i/mine?style=teaser")).status == 200
-        assert (await gateway.get("/i/mine?style=card&w=160")).status == 404
-        assert (await gateway.get("/i/mine")).status == 404
-
-    async def test_in_redirect_mode(self, start_gateway: StartGateway, images: Images) -> None:
-        gateway = await start_gateway(image_styles=STYLES, image_proxy={"delivery": "redirect"})
-        await images.add("mine", photo(), content_type="image/jpeg", owner="alice", public=False)
-        answer = await gateway.get("/i/mine?style=teaser")
-        assert answer.status == 302
-        assert answer.headers["Cache-Control"].startswith("public")
-        assert (await gateway.get("/i/mine")).status == 404
-
-
 async def test_originals_can_be_kept_for_owners(start_gateway: StartGateway, images: Images, cos: CosEmulator) -> None:
     gateway = await start_gateway(image_styles=STYLES, image_variants={"originals": "owner"})
     await images.add("cat", photo(), content_type="image/jpeg", owner="alice")
@@ -366,62 +230,6 @@ async def test_originals_can_be_kept_for_owners(start_gateway: StartGateway, ima
     await images.add("broken", b"no picture", content_type="image/jpeg", owner="alice")
     cos.faults.add(Fault(key="objects/broken.png", action=Refuse(status=400, code="ImageTooLarge")))
     assert (await gateway.get("/i/broken?style=card&w=320")).status == 422
-
-
-async def test_versions(start_gateway: StartGateway, images: Images) -> None:
-    """``v=``: a year with the right one, a redirect to the right one with another."""
-    await images.execute("ALTER TABLE images ADD COLUMN IF NOT EXISTS version text")
-    gateway = await start_gateway(
-        image_styles=STYLES,
-        postgres={"columns": {"version": "version"}},
-    )
-    await images.add("cat", photo(), content_type="image/jpeg")
-    await images.execute("UPDATE images SET version = '7' WHERE id = 'cat'")
-    right = await gateway.get("/i/cat?style=card&w=160&v=7")
-    assert right.headers["Cache-Control"] == "public, max-age=31536000, immutable"
-    old = await gateway.get("/i/cat?style=card&v=6&w=160")
-    assert (old.status, old.headers["Location"]) == (302, "?style=card&v=7&w=160")
-    assert old.headers["Cache-Control"].startswith("public, max-age=60")
-    assert (await gateway.get("/i/cat?v=7")).headers["Cache-Control"].endswith("immutable")
-    await images.execute("UPDATE images SET version = 'a b' WHERE id = 'cat'")
-    await gateway.app[INVALIDATION].invalidate_everywhere(["cat"])
-    hashed = (await gateway.get("/i/cat?v=7")).headers["Location"].removeprefix("?v=")
-    assert (await gateway.get(f"/i/cat?v={hashed}")).headers["Cache-Control"].endswith("immutable")
-
-
-@pytest.mark.parametrize("query", ["style=card&%76=6&w=160", "v=6&v=5", "style=card&v=%36", "%76=6&v=7", "v=6&x=v=6"])
-async def test_any_spelling_of_another_version_leads_to_the_right_one(gateway: RunningGateway, query: str) -> None:
-    def exactly(query: str) -> yarl.URL:
-        return yarl.URL(f"{gateway.ports.public}/i/cat?{query}", encoded=True)
-
-    async with gateway.session.get(exactly(query), allow_redirects=False) as redirect:
-        assert redirect.status == 302
-        location = redirect.headers["Location"].removeprefix("?")
-    async with gateway.session.get(exactly(location), allow_redirects=False) as answer:
-        assert (answer.status, answer.headers["Cache-Control"][-9:]) == (200, "immutable")
-
-
-@pytest.mark.parametrize("query", ["v=7", "style=card&w=160&v=7"])
-async def test_bytes_of_the_next_version_are_not_kept_for_a_year_at_the_address_of_the_last(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator, query: str
-) -> None:
-    """The row changes after its version was compared: COS refuses the URL, and the new row names another object."""
-    await images.execute("ALTER TABLE images ADD COLUMN IF NOT EXISTS version text")
-    gateway = await start_gateway(
-        image_styles=STYLES,
-        postgres={"columns": {"version": "version"}, "listen": False},
-        image_proxy={"memory_cache": {"max_bytes": 0}},
-    )
-    await images.add("cat", photo(), content_type="image/jpeg")
-    await images.execute("UPDATE images SET version = '7' WHERE id = 'cat'")
-    assert (await gateway.get(f"/i/cat?{query}")).headers["Cache-Control"].endswith("immutable")
-    await images.add("cat", photo(300, 300), content_type="image/jpeg", key="objects/other.png")
-    await images.execute("UPDATE images SET version = '8' WHERE id = 'cat'")
-    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied")))
-    answer = await gateway.get(f"/i/cat?{query}")
-    made = picture(answer.body)
-    assert (answer.status, made.width) == (200, made.height)
-    assert answer.headers["Cache-Control"].startswith("public, max-age=60,")
 
 
 async def test_two_rows_of_an_object_have_each_its_focus(
@@ -456,53 +264,6 @@ async def test_an_image_that_is_smaller_now_is_kept_in_memory_again(
     assert len(cos.request_log.requests) == asked
 
 
-async def test_new_variants_are_bounded(start_gateway: StartGateway, images: Images, cos: CosEmulator) -> None:
-    gateway = await start_gateway(image_styles=STYLES, image_variants={"max_new_per_minute": 2})
-    await images.add("cat", photo(), content_type="image/jpeg")
-    answers = [
-        await gateway.get(f"/i/cat?style=card&w={width}&format={kind}")
-        for width in (160, 320)
-        for kind in ("webp", "avif")
-    ]
-    assert [picture(answer.body).width for answer in answers] == [160, 160, 800, 800]
-    assert answers[2].headers["Cache-Status"].endswith("detail=original")
-    assert gateway.sample("variants_total", style="card", format="webp", result="limited") == 1
-    assert (await gateway.get("/i/cat?style=card&w=160&format=webp")).headers["Content-Type"] == "image/webp"
-    await images.add("mine", photo(), content_type="image/jpeg", owner="alice", public=False)
-    limited = await gateway.get("/i/mine?style=teaser")
-    assert (limited.status, limited.json()["code"]) == (503, "too_many_variants")
-    assert "Retry-After" in limited.headers
-
-
-async def test_the_bound_on_new_variants_does_not_tell_which_images_exist(
-    start_gateway: StartGateway, images: Images
-) -> None:
-    gateway = await start_gateway(image_styles=STYLES, image_variants={"max_new_per_minute": 1})
-    await images.add("cat", photo(), content_type="image/jpeg")
-    await images.add("mine", photo(), content_type="image/jpeg", owner="alice", public=False)
-    assert (await gateway.get("/i/cat?style=card&w=160")).status == 200
-    for user in (None, "bob"):
-        hidden, unknown = [await gateway.get(f"/i/{one}?style=card&w=160", user=user) for one in ("mine", "none")]
-        assert (hidden.status, hidden.json()["code"]) == (unknown.status, unknown.json()["code"])
-        assert hidden.status == 404
-    assert (await gateway.get("/i/mine?style=card&w=160", user="alice")).status == 200
-
-
-async def test_who_may_not_see_an_image_uses_up_no_new_variants(
-    start_gateway: StartGateway, images: Images, redis_client: Any
-) -> None:
-    gateway = await start_gateway(image_styles=STYLES, image_variants={"max_new_per_minute": 2})
-    await images.add("cat", photo(), content_type="image/jpeg")
-    await images.add("mine", photo(), content_type="image/jpeg", owner="alice", public=False)
-    for width in (160, 320, 640):
-        for user in (None, "bob"):
-            assert (await gateway.get(f"/i/mine?style=card&w={width}&format=webp", user=user)).status == 404
-    assert not redis_client.keys("image:url:mine:*")
-    for image_id in ("mine", "cat"):
-        answer = await gateway.get(f"/i/{image_id}?style=card&w=160&format=webp", user="alice")
-        assert (answer.status, answer.headers["Content-Type"]) == (200, "image/webp")
-
-
 async def test_one_signed_link_opens_every_variant(
     start_gateway: StartGateway, links_table: Any, images: Images
 ) -> None:
@@ -529,19 +290,3 @@ async def test_one_signed_link_opens_every_variant(
     path, _, _ = link.partition("?")
     assert (await gateway.get(path + redirect.headers["Location"])).status == 200
     assert (await gateway.get("/i/mine?style=card&w=160")).status == 404
-
-
-async def test_a_redirect_leads_to_the_original_where_cos_makes_no_variant(
-    start_gateway: StartGateway, images: Images
-) -> None:
-    """The gateway does not see COS's answer then, so the rule itself contains the fallback (ignore-error)."""
-    gateway = await start_gateway(image_styles=STYLES, image_proxy={"delivery": "redirect"})
-    await images.add("cat", photo(), content_type="image/jpeg")
-    await images.add("broken", b"no picture", content_type="image/jpeg")
-    for image_id, kind in (("cat", b"WEBP"), ("broken", b"no picture")):
-        redirect = await gateway.get(f"/i/{image_id}?style=card&w=320&format=webp")
-        assert redirect.status == 302
-        url = yarl.URL(redirect.headers["Location"], encoded=True)
-        async with gateway.session.get(url) as answer:
-            assert answer.status == 200
-            assert kind in await answer.read()

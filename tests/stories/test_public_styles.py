@@ -1,0 +1,62 @@
+"""Styles that everybody may see, of images that are private."""
+
+import pytest
+
+from gateway.cos_emulator.faults import Fault, Refuse
+from gateway.cos_emulator.server import CosEmulator
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.stories.test_variants import CARD, STYLES, gateway, photo
+
+__all__ = ["gateway"]
+
+
+class TestPublicStyles:
+    """``public: true`` on a style opens that style of private images, and nothing else."""
+
+    async def test_everybody_sees_the_style_and_nothing_else(self, gateway: RunningGateway) -> None:
+        assert (await gateway.get("/i/mine?style=card&w=160")).status == 404
+        for _ in range(2):  # from COS, then from memory
+            teaser = await gateway.get("/i/mine?style=teaser")
+            assert teaser.status == 200
+            assert teaser.headers["Cache-Control"].startswith("public")
+            assert "Vary" not in teaser.headers
+        for query in ("", "?style=card&w=32", "?style=card&w=32&format=webp"):
+            assert (await gateway.get(f"/i/mine{query}")).status == 404
+            seen = await gateway.get(f"/i/mine{query}", user="alice")
+            assert seen.status == 200
+            assert seen.headers["Cache-Control"].startswith("private")
+
+    async def test_it_holds_for_an_entry_of_redis_read_by_another_configuration(
+        self, gateway: RunningGateway, start_gateway: StartGateway
+    ) -> None:
+        assert (await gateway.get("/i/mine?style=teaser")).status == 200
+        closed = await start_gateway(image_styles={"teaser": {**STYLES["teaser"], "public": False}})
+        assert (await closed.get("/i/mine?style=teaser")).status == 404
+        opened = await start_gateway(image_styles={"card": {**CARD, "public": True}})
+        assert (await opened.get("/i/mine?style=card&w=160")).status == 200
+
+    async def test_a_deleted_image_has_no_public_style(self, gateway: RunningGateway, images: Images) -> None:
+        await images.execute("UPDATE images SET storage_status = 'deleted' WHERE id = 'mine'")
+        assert (await gateway.get("/i/mine?style=teaser")).status == 404
+
+    async def test_its_fallback_is_not_the_private_original(self, gateway: RunningGateway, cos: CosEmulator) -> None:
+        cos.faults.add(Fault(action=Refuse(status=400, code="ImageTooLarge")))
+        answer = await gateway.get("/i/mine?style=teaser")
+        assert (answer.status, answer.json()["code"]) == (422, "image_too_large")
+        assert (await gateway.get("/i/mine?style=teaser")).status == 422
+
+    @pytest.mark.parametrize("delivery", ["stream", "accel"])
+    async def test_in_other_modes(self, start_gateway: StartGateway, images: Images, delivery: str) -> None:
+        gateway = await start_gateway(image_styles=STYLES, image_proxy={"delivery": delivery})
+        await images.add("mine", photo(), content_type="image/jpeg", owner="alice", public=False)
+        assert (await gateway.get("/i/mine?style=teaser")).status == 200
+        assert (await gateway.get("/i/mine?style=card&w=160")).status == 404
+        assert (await gateway.get("/i/mine")).status == 404
+
+    async def test_in_redirect_mode(self, start_gateway: StartGateway, images: Images) -> None:
+        gateway = await start_gateway(image_styles=STYLES, image_proxy={"delivery": "redirect"})
+        await images.add("mine", photo(), content_type="image/jpeg", owner="alice", public=False)
+        answer = await gateway.get("/i/mine?style=teaser")
+        assert answer.status == 302
+        assert answer.headers["Cache-Control"].startswith("public")
+        assert (await gateway.get("/i/mine")).status == 404

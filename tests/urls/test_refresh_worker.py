@@ -1,0 +1,96 @@
+"""The task that drains the queue of renewals."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from gateway.concurrency.background import background
+from gateway.redis_store.client import open_redis
+from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
+from gateway.settings import RedisSettings
+from gateway.urls.refresh_worker import RefreshWorker
+from tests.limits import LIMIT
+from tests.tier import Tier, make_tier
+from tests.urls.test_refresh_batch import keep, refresh_batch_of, refresh_worker_of
+from tests.waiting import until
+
+
+async def test_a_cycle_drains_everything_that_is_due_in_one_query_a_batch(tier: Tier) -> None:
+    ids = [f"id-{number}" for number in range(250)]
+    await keep(tier, *ids)
+    tier.table.queries.clear()
+    tier.clock.now += 3000
+    assert await refresh_worker_of(tier).drain_once() == Counter(renewed=250)
+    assert [len(query) for query in tier.table.queries] == [100, 100, 50]
+    assert tier.metrics.registry.get_sample_value("image_gateway_refresh_total", {"result": "renewed"}) == 250
+    assert tier.metrics.registry.get_sample_value("image_gateway_refresh_queue_length") == 250
+    assert tier.metrics.registry.get_sample_value("image_gateway_refresh_due") == 0
+
+
+async def test_a_batch_is_of_a_hundred_at_most_after_a_reload_too(tier: Tier) -> None:
+    """Packing and parsing a larger one would hold up requests."""
+    await keep(tier, *(f"id-{number}" for number in range(150)))
+    refresh_worker = refresh_worker_of(tier, batch_size=1000)
+    for _ in range(2):
+        tier.table.queries.clear()
+        tier.clock.now += 3000
+        await refresh_worker.drain_once()
+        assert [len(query) for query in tier.table.queries] == [100, 50]
+        refresh_worker.configure(interval=0.05, batch_size=1000, idle_after=86_400)
+
+
+@asynccontextmanager
+async def running(refresh_worker: RefreshWorker) -> AsyncIterator[RefreshWorker]:
+    async with background("refresh-worker", refresh_worker.run()):
+        yield refresh_worker
+
+
+async def test_the_task_wakes_when_something_is_due_and_survives_failures(
+    tier: Tier, redis_client: "redis.Redis", caplog: pytest.LogCaptureFixture
+) -> None:
+    await keep(tier, "a")
+    async with running(refresh_worker_of(tier)) as refresh_worker:
+        await until(lambda: refresh_worker.report.last_run is not None)
+        assert refresh_worker.report.running
+        tier.clock.now += 3000
+        await until(lambda: refresh_worker.report.success_count == 1)
+        redis_client.set("image:refresh:queue", "garbage")
+        async with asyncio.timeout(LIMIT):
+            while "redis key removed: key=image:refresh:queue type=string expected=zset" not in caplog.text:
+                await tier.shared.repair_if_needed()
+                await asyncio.sleep(0.01)
+        await keep(tier, "b")
+        tier.clock.now += 3000
+        await until(lambda: refresh_worker.report.success_count >= 2)
+    assert not refresh_worker.report.running
+
+
+async def test_an_idle_task_with_a_long_interval_is_not_late(tier: Tier) -> None:
+    idle = RefreshWorker(
+        tier.queue, refresh_batch_of(tier), tier.metrics, interval=86_400, batch_size=100, now=tier.clock
+    )
+
+    def last_success() -> float | None:
+        return tier.metrics.registry.get_sample_value("image_gateway_refresh_last_success_timestamp_seconds")
+
+    async with running(idle):
+        await until(lambda: idle.report.last_run is not None)  # the first cycle has read the clock
+        tier.clock.now += 3600
+        await until(lambda: last_success() == tier.clock.now)
+        assert idle.report.last_run == tier.clock.now - 3600  # no other cycle
+
+
+async def test_an_outage_of_redis_is_not_a_failed_renewal(tier: Tier) -> None:
+    await keep(tier, "a")
+    tier.clock.now += 3000
+    claims = await tier.queue.claim(tier.clock(), 10)
+    async with open_redis(RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))) as unreachable:
+        with pytest.raises(CacheUnavailable):
+            await refresh_batch_of(make_tier(GuardedRedis(unreachable, "image:", 1.0), tier.clock)).renew(claims)
+    tier.clock.now += 61  # the lease gives the claim back
+    assert await refresh_worker_of(tier).drain_once() == Counter(renewed=1)
