@@ -369,4 +369,4 @@ async def gateway(start_gateway: StartGateway) -> RunningGateway:
 
 def token_for(user: str, *, secret: str = JWT_SECRET, **claims: Any) -> str:
     """A bearer token good for a minute."""
-    return jwt.encode({"sub": user, "exp": int(time.time()) + 60, **claims}, secret, algorithm="HS256")
+    return jwt.encode({"sub": user, "exp": int(time.time()) + 3600, **claims}, secret, algorithm="HS256")

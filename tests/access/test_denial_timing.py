@@ -11,7 +11,8 @@ from gateway.dev.database import ImageRow
 from tests.access.credentials import bearer, token
 from tests.conftest import Images, RunningGateway
 
-GUESSES = 30
+# Of as many equal times, a chance of order outside of 0.2 to 0.8 is five standard deviations away: one in a million.
+GUESSES = 45
 
 
 def chance_of_order(first: list[float], second: list[float]) -> float:

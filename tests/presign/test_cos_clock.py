@@ -88,10 +88,11 @@ async def test_a_redirect_is_kept_for_no_longer_than_its_url_lives_by_cos_s_time
         gateway = await started(start_gateway, cos)
         for _ in range(2):
             await gateway.get("/readyz")  # which asks COS, as the gateway itself does every ten seconds
+        asked_at = time.time()
         answer = await gateway.get("/i/cat?redirect=true")
         ends = int(answer.headers["Location"].partition("q-sign-time=")[2].partition("&")[0].partition("%3B")[2])
         max_age = int(answer.headers["Cache-Control"].rpartition("=")[2])
-        assert 0 < max_age <= ends - (time.time() + slow) + 1
+        assert 0 < max_age <= ends - (asked_at + slow) + 1
         assert abs(gateway.sample("cos_clock_difference_seconds") - slow) < 5
         assert gateway.sample("cos_clock_offset_seconds") == 0, "COS refused nothing, so URLs are signed as before"
     warnings = [record.message for record in caplog.records if "synchronize" in record.message]
@@ -123,8 +124,8 @@ async def test_check_reports_a_slow_clock(
         file.write_text(yaml.safe_dump(raw_settings))
         code, output = await run_gateway("check", "--config", str(file))
     assert code == exit_code
-    # The Date of an answer has whole seconds.
-    assert re.sub(rf"\b({slow - 1}|{slow - 2})\b", str(slow), output).count(words) == 1
+    # The Date of an answer has whole seconds, and a busy machine reads it later.
+    assert re.sub(rf"\b({'|'.join(str(slow - late) for late in range(1, 10))})\b", str(slow), output).count(words) == 1
     assert "synchronize it (NTP)" in output
     assert "GetObject" not in output
 
