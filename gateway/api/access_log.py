@@ -16,14 +16,14 @@ from gateway.printable import printable
 LOGGER: Final = "gateway.access"
 _FLUSH_AFTER: Final = 0.2  # seconds that a line waits for others
 _MOST_WAITING: Final = 500  # lines
-_QUIET_ROUTES: Final = frozenset({"healthz", "readyz"})  # asked every few seconds, and said by metrics
+_QUIET_ROUTES: Final = frozenset({"healthz", "readyz"})  # asked every few seconds, and counted by metrics
 _LONGEST_REASON: Final = 300  # characters
 
 Value = str | int | float | None
 
 
 class AccessLog:
-    """Writes a line for ``sample`` of the requests (0 to 1), and for every one that ended with a 5xx or broke off.
+    """Writes a line for ``sample`` of the requests (0 to 1), and for every one that ended with a 5xx or was aborted.
 
     A line costs a few microseconds: it does not pass through ``logging``, whose handler would format, lock and flush
     each line. ``format`` is that of the log, "json" or "console". Nothing is added while ``is_on`` is False. ``worker``
@@ -82,7 +82,9 @@ class AccessLog:
             self._flushing = None
         if self._waiting:
             text, self._waiting = "".join(self._waiting), []
-            with suppress(OSError):  # the disk of the log is full, or nobody reads it: requests must not fail of that
+            with suppress(
+                OSError
+            ):  # the disk of the log is full, or its reader has ended: no request may fail because of it
                 self._stream.write(text)
                 self._stream.flush()
 

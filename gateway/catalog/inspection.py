@@ -67,11 +67,11 @@ async def inspect_database(settings: PostgresSettings, *, with_links: bool) -> D
         raise CatalogUnavailable(" ".join(str(error).split())) from error
 
 
-async def hear_notification(settings: PostgresSettings) -> float | None:
+async def time_notification(settings: PostgresSettings) -> float | None:
     """Return after how many seconds a test notification arrived, None if it did not within three seconds.
 
-    It is sent on a second connection: a pooler in transaction mode forgets who listens. Replicas ignore it. Raises
-    ``CatalogUnavailable``.
+    It is sent on a second connection: a pooler in transaction mode forgets that a connection listens. Replicas
+    ignore it. Raises ``CatalogUnavailable``.
     """
     payload = f"{TEST_PREFIX}{secrets.token_hex(8)}"
     try:

@@ -50,7 +50,7 @@ class ImageRecord:
 
 
 class ImageDescription(NamedTuple):
-    """What COS says of an image: sides in pixels, average colour as ``#rrggbb``; None where it says nothing."""
+    """COS's description of an image: sides in pixels, average colour as ``#rrggbb``; None for what is unknown."""
 
     width: int | None = None
     height: int | None = None

@@ -16,7 +16,7 @@ from gateway import purge_components
 from gateway.api import app_keys
 from gateway.api.nginx_files import VERSION
 from gateway.app import opened_components
-from gateway.catalog.inspection import hear_notification, inspect_database
+from gateway.catalog.inspection import inspect_database, time_notification
 from gateway.catalog.record import ImageRecord
 from gateway.commands.deep_check import DeepOptions, print_probes
 from gateway.commands.output_console import OutputConsole
@@ -38,7 +38,7 @@ from gateway.server.file_limit import hard_limit, needed_files
 from gateway.settings import FallbackSettings, RedisSettings, Settings
 
 
-@click.command(short_help="Try the configuration, Redis, Postgres and COS, and say what to mend.")
+@click.command(short_help="Test the configuration, Redis, Postgres and COS, and print remedies.")
 @config_option
 @click.option(
     "--nginx",
@@ -47,7 +47,7 @@ from gateway.settings import FallbackSettings, RedisSettings, Settings
     show_default=True,
     help="The folder of nginx's configuration: files of another release are reported.",
 )
-@click.option("--deep", is_flag=True, help="Then prove on the bucket what the gateway relies on; takes three minutes.")
+@click.option("--deep", is_flag=True, help="Then test on the bucket what the gateway relies on; takes three minutes.")
 @click.option("--style", "styles", multiple=True, metavar="NAME", help="With --deep: probe this style; default: all.")
 @click.option("--oversized", metavar="KEY", help="With --deep: an object that is too large to be processed.")
 @click.option("--not-image", metavar="KEY", help="With --deep: an object that is not an image.")
@@ -110,7 +110,7 @@ async def _findings(settings: Settings, nginx: Path) -> AsyncIterator[Finding]:
         signs_links = app_keys.SIGNED_LINKS in app
         database = Database(
             partial(inspect_database, settings.postgres, with_links=signs_links),
-            partial(hear_notification, settings.postgres) if settings.postgres.listen else None,
+            partial(time_notification, settings.postgres) if settings.postgres.listen else None,
         )
         tables = DatabaseCheck(app[app_keys.CATALOG], database, signs_links=signs_links)
         is_well = True

@@ -62,11 +62,11 @@ async def _serve_as_a_service(
     manager = ServiceManager.from_environment() if place is None else place.manager()
     apps: list[web.Application] = []
 
-    async def told_to_stop() -> None:
+    async def until_stop() -> None:
         async with background("reload-on-signal", _reload_on_signal(apps[0], signals.reload, manager)):
             await signals.stop.wait()
         if place is not None:
-            place.tell_grace(apps[0][RELOADER].settings.server.shutdown_grace)
+            place.send_grace(apps[0][RELOADER].settings.server.shutdown_grace)
         manager.stopping()
 
     async with background("watchdog", manager.show_life()):  # during the drain, too
@@ -76,7 +76,7 @@ async def _serve_as_a_service(
             read_settings=read_settings,
             extend=apps.append,
             on_listening=lambda _ports: manager.ready(),
-            until=told_to_stop,
+            until=until_stop,
             inherited=inherited_listeners() if place is None else place.public,
             inherited_admin=place.admin if place is not None else (),
         )
@@ -152,7 +152,7 @@ def run_until_stopped(
     try:
         run_on(settings.server.loop, run())
     except CatalogQueryRefused as error:
-        advice = "check postgres.table, postgres.columns and the grants; the command `check` tells more"
+        advice = "check postgres.table, postgres.columns and the grants; the command `check` gives details"
         raise click.ClickException(f"the gateway cannot start: postgres: {error}; {advice}") from None
     except (UnusablePicture, UnusableTracing) as error:
         exit_with_mistakes(SettingsError([str(error)]))

@@ -51,7 +51,7 @@ def run_or_explain(work: Coroutine[Any, Any, None]) -> None:
 
 
 def _in_words(error: DependencyDown | GatewayError) -> str:
-    """Return the message after the name of the dependency, which "no answer within 5 s" does not tell."""
+    """Return the message after the name of the dependency, which "no answer within 5 s" does not name."""
     message = str(error) or type(error).__name__
     match error:
         case CatalogUnavailable():

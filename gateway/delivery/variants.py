@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 Deliver = Callable[[Exchange], Awaitable[web.StreamResponse]]
 
-# What COS says of the image and the rule, and not of itself: another rule may succeed.
+# Errors of the image or of the rule rather than of COS itself: another rule may succeed.
 REFUSALS: Final = (ImageTooLarge, OriginRejected)
 
 

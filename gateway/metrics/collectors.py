@@ -187,7 +187,7 @@ class Metrics:
         )
         self.client_sources = self._loop_counter(
             "client_sources",
-            "Loads that browsers report, by where the bytes came from: 'unknown' if the browser does not tell.",
+            "Loads that browsers report, by where the bytes came from: 'unknown' if the browser hides it.",
             ("source",),
             get_args(BytesSource),
         )

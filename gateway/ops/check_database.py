@@ -33,12 +33,12 @@ class Catalog(Protocol):
 class Database:
     """Facts about the database apart from the query; both may raise ``CatalogUnavailable``.
 
-    ``hear`` returns the seconds until a test notification arrived, None if it did not; it is itself None if the gateway
-    does not listen.
+    ``time_notification`` returns the seconds until a test notification arrived, None if it did not; it is
+    itself None if the gateway does not listen.
     """
 
     inspect: Callable[[], Awaitable[DatabaseReport]]
-    hear: Callable[[], Awaitable[float | None]] | None
+    time_notification: Callable[[], Awaitable[float | None]] | None
 
 
 class DatabaseCheck:
@@ -76,15 +76,15 @@ class DatabaseCheck:
             yield await self._links(report)
 
     async def _changes(self, report: DatabaseReport) -> Finding:
-        hear = self._database.hear
-        if hear is None:
+        time_notification = self._database.time_notification
+        if time_notification is None:
             return Finding("changes", True, "turned off by postgres.listen: they take effect when cached URLs end")
         if report.changes_problem is not None:
             return warning("changes", f"{report.changes_problem}: they take effect when cached URLs end", _CHANGES)
         try:
-            seconds = await hear()
+            seconds = await time_notification()
         except GatewayError as error:
-            return warning("changes", f"not heard: {error}", _POOLER)
+            return warning("changes", f"not received: {error}", _POOLER)
         if seconds is None:
             return warning("changes", "the trigger is installed, but a test notification did not arrive", _POOLER)
         return Finding("changes", True, f"the trigger is installed; a notification came after {seconds * 1000:.0f} ms")
@@ -95,5 +95,5 @@ class DatabaseCheck:
         except GatewayError as error:
             return Finding("signed_links", False, str(error), _LINKS)
         if report.links_problem is not None:
-            return warning("signed_links", f"{report.links_problem}: other replicas hear of it late", _LINKS)
+            return warning("signed_links", f"{report.links_problem}: other replicas apply it late", _LINKS)
         return Finding("signed_links", True, "the table of killed links can be read and written")

@@ -105,7 +105,10 @@ class Explainer:
         if chosen.version not in (None, record.version_token):
             delivery["version"] = f"another one: the client is redirected to v={record.version_token}"
         if errors and "headers" in delivery:
-            sections["delivery"] = {"applies": "once the verdict is mended: now an error is sent", **delivery}
+            sections["delivery"] = {
+                "applies": "once the reason of the verdict is removed; until then an error is sent",
+                **delivery,
+            }
         explanation.verdict = self._refused(errors, caller) if errors else self._served(asked, delivery)
         sections["kept"] = nothing_kept() if errors else self._kept(image, policy, delivery)
         if variants := await self.steps.variants.facts(image_id):
@@ -143,7 +146,7 @@ class Explainer:
         try:
             row = await self._catalog.inspect(image_id)
         except CatalogUnavailable as error:
-            facts: Facts = {"state": f"Postgres does not tell: {error}"}
+            facts: Facts = {"state": f"not known: Postgres failed: {error}"}
             if cached.image is None:
                 errors.append((error, str(error), "check postgres.dsn, postgres.table and postgres.columns"))
                 return None, errors, facts

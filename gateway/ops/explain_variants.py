@@ -32,7 +32,7 @@ class VariantStep:
         if not parameters and link is not None:
             try:
                 query = yarl.URL(link, encoded=True).query
-            except ValueError:  # it is no address, which the step of access says
+            except ValueError:  # not an address; the access step reports it
                 query = yarl.URL().query
             parameters = {name: query[name] for name in PARAMETERS if name in query}
         return self._requests.parse(parameters, CIMultiDict())

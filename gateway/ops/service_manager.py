@@ -1,7 +1,7 @@
 """Notifies systemd that the gateway is ready, alive, reloading and stopping, by datagrams (sd_notify(3)).
 
 ``NOTIFY_SOCKET`` names the socket, and ``WATCHDOG_USEC`` the time within which systemd expects a sign of life. Both are
-absent when nothing is to be told, and every call then does nothing.
+absent if nothing is to be notified, and every call then does nothing.
 """
 
 import asyncio
@@ -23,10 +23,11 @@ _VARIABLES: Final = frozenset(
 
 
 class ServiceManager:
-    """Sends states to the socket ``address`` (None: to nobody); ``watchdog`` seconds may pass without a sign of life.
+    """Sends states to the socket ``address``; None: nothing is sent.
 
-    ``deliver`` sends the states to another ``receiver`` instead, and raises ``OSError`` if it cannot. A failure is
-    logged once, until a state is sent again; the receiver reacts to a missing state.
+    Within ``watchdog`` seconds a sign of life is expected. ``deliver`` sends the states to another ``receiver``
+    instead, and raises ``OSError`` if it cannot. A failure is logged once, until a state is sent again; the receiver
+    reacts to a missing state.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class ServiceManager:
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self) -> None:
-        """Say that the drain begins."""
+        """Notify that the drain begins."""
         self._send("STOPPING=1")
 
     async def show_life(self, is_alive: Callable[[], bool] = lambda: True) -> None:
@@ -79,7 +80,7 @@ class ServiceManager:
             self._deliver(state.encode())
         except OSError as error:
             if not self._is_failing:
-                logger.warning("%s was not told %s: %s", self._receiver, state.partition("\n")[0], error)
+                logger.warning("%s was not notified of %s: %s", self._receiver, state.partition("\n")[0], error)
             self._is_failing = True
         else:
             self._is_failing = False

@@ -12,8 +12,8 @@ class Loop(uvloop.Loop):
     """uvloop, which watches a duplicate of each descriptor that is given by its number.
 
     libpq closes the sockets that aiopg watches, and after an error uvloop 0.23 keeps a closed handle under the number
-    of the descriptor. It then refuses the next socket with this number (``RuntimeError``), to whatever server: requests
-    failed after an outage of Postgres. Nothing else closes a duplicate, or gets its number.
+    of the descriptor. It then refuses the next socket with this number (``RuntimeError``), whichever server it
+    belongs to: requests failed after an outage of Postgres. Nothing else closes a duplicate, or gets its number.
     """
 
     def __init__(self) -> None:

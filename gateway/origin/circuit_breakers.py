@@ -66,7 +66,7 @@ class BucketBreaker:
 class CircuitBreakers:
     """The breakers of the buckets with remembered failures.
 
-    ``by_bucket`` is empty while COS is well: the client looks there first, so that a breaker costs a request that
+    ``by_bucket`` is empty while COS works: the client looks there first, so that a breaker costs a request that
     succeeds no call. At most 1024 are kept; the oldest is dropped.
     """
 

@@ -47,7 +47,7 @@ class FailedObjects:
     An object that is missing, blocked or too large is not requested again for 3 s. Any other failure may pass, so the
     first one is not held; an object that fails again is not requested for 1 s, then 2 s, then 4 s each time.
 
-    ``by_object`` is empty while COS is well: callers look there first, so that a request that succeeds costs no call.
+    ``by_object`` is empty while COS works: callers look there first, so that a request that succeeds costs no call.
     ``changed_at`` returns when an image's row changed last (monotonic seconds): an answer to an earlier request does
     not count for that image.
     """

@@ -9,7 +9,8 @@ from gateway.origin.retry import Backoff
 class ResumptionLimits(NamedTuple):
     """At most ``resumes`` resumptions with less than ``progress`` bytes in between.
 
-    An origin that breaks off every response early is so given up, and a long transfer may be lost any number of times.
+    An origin that breaks off every response early is therefore given up, and a long transfer may be lost any number of
+    times.
     """
 
     resumes: int

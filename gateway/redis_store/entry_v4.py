@@ -31,7 +31,7 @@ def is_v4(signed: bytes) -> bool:
 def decode_v4(
     signed: bytes, variant: ImageVariant, mac: EntryMac, urls: UrlBuilder, renditions: Renditions
 ) -> SignedImage:
-    """Return the entry of ``variant``; raises ``ValueError`` when no gateway like this one wrote it."""
+    """Return the entry of ``variant``; raises ``ValueError`` if its MAC or its content is not one of this gateway."""
     entry, digest = take_apart(signed)
     macs = [hmac.digest(key, entry, "sha256").hex()[:_DIGITS].encode() for key in mac.accepted_keys]
     if not any(hmac.compare_digest(digest, one) for one in macs):

@@ -27,7 +27,8 @@ class Found:
     """The result of a look-up; ``tombstone`` must be passed to the ``put_many`` that follows.
 
     ``tombstone`` is the one there, or the one that the entry took the place of; b"" when the image was not dropped.
-    ``image`` is None when there is no entry, when it was dropped recently, or when no gateway like this wrote it.
+    ``image`` is None when there is no entry, when it was dropped recently, or when it is not
+    an entry of this gateway, by its MAC or its content.
     """
 
     image: SignedImage | None = None

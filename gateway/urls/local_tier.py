@@ -14,7 +14,7 @@ _Key: TypeAlias = ImageVariant | str
 
 # Entries kept within a sixteenth of a second share the number that says until when they are fresh.
 _FRESH_STEP = 1 / 16
-# Seconds that go on while the machine is suspended, as the life of a URL does. Only Linux has such a clock.
+# Seconds that also pass while the machine is suspended, as the life of a URL does. Only Linux has such a clock.
 _boot_time = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 

@@ -156,7 +156,7 @@ class Admin:
         return answer.response() if answer is not None else _no_worker(request)
 
     async def _by_one(self, request: web.Request) -> web.StreamResponse:
-        """Let one worker answer, always the same while it lives: what it remembers is its own."""
+        """Let one worker answer, the same one while it runs: each has a history of its own."""
         await request.read()
         try:
             for worker in self._supervisor.ready():

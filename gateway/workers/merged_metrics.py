@@ -16,7 +16,7 @@ from gateway.workers.gauge_rules import merged, rule_of
 
 Key = tuple[str, tuple[tuple[str, str], ...]]  # the name of a sample, and its labels
 
-_PER_PROCESS: Final = ("process_", "python_")  # these tell of one process: a label names the worker
+_PER_PROCESS: Final = ("process_", "python_")  # these describe one process: a label names the worker
 
 
 class Ended(Protocol):

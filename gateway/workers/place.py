@@ -67,13 +67,13 @@ class Place:
             raise NoParent(f"--as-worker is for the processes that --workers starts: {error}") from error
 
     def manager(self) -> ServiceManager:
-        """Return what tells the parent the states of this worker."""
+        """Return the manager that sends the states of this worker to the parent."""
         return ServiceManager(
             None, SIGN_TIMEOUT, deliver=lambda state: self._channel.send(state + b"\n"), receiver="the parent"
         )
 
-    def tell_grace(self, seconds: float) -> None:
-        """Tell the parent how many seconds the drain may take, which a reload may have changed."""
+    def send_grace(self, seconds: float) -> None:
+        """Send the parent the seconds that the drain may take, which a reload may have changed."""
         with suppress(OSError):  # the parent has ended, or hangs
             self._channel.send(b"%s=%g\n" % (GRACE, seconds))
 

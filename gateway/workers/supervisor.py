@@ -40,8 +40,8 @@ class Supervisor:
     """Keeps ``count`` workers that ``start_worker`` starts.
 
     A worker that gives no sign of life for ``silence`` seconds is killed. ``grace``: seconds that a drain may take, if
-    the worker tells no more; ``kill_after`` seconds later it is killed. ``before_end`` is awaited with a worker that is
-    about to be replaced.
+    the worker sends no longer limit; ``kill_after`` seconds later it is killed. ``before_end`` is awaited
+    with a worker that is about to be replaced.
     """
 
     def __init__(
@@ -124,16 +124,16 @@ class Supervisor:
                 await self._until_ended([old])
         logger.info("all workers are replaced")
 
-    async def drain(self, hurry: asyncio.Event) -> None:
-        """Let all workers drain and end; ``hurry`` ends the drain."""
+    async def drain(self, force_stop: asyncio.Event) -> None:
+        """Let all workers drain and end; ``force_stop`` ends the drain."""
         self.is_draining = True
         for worker in self._workers:
             worker.stop()
-        async with background("force-stop", self._force_stop(hurry)):
+        async with background("force-stop", self._force_stop(force_stop)):
             await self._until_ended(list(self._workers))
 
-    async def _force_stop(self, hurry: asyncio.Event) -> None:
-        await hurry.wait()
+    async def _force_stop(self, force_stop: asyncio.Event) -> None:
+        await force_stop.wait()
         for worker in self._workers:
             worker.force_stop()
         await asyncio.sleep(self._kill_after)
@@ -145,7 +145,7 @@ class Supervisor:
         since = time.monotonic()
         for worker in workers:
             while not worker.ended.is_set():
-                # The worker tells its own limit, which a reload may have changed, when it begins to drain.
+                # The worker sends its own limit, which a reload may have changed, when it begins to drain.
                 limit = max(self._grace, worker.grace) + self._kill_after
                 if (left := since + limit - time.monotonic()) <= 0:
                     logger.error("worker did not end, killing it: worker=%s", worker.number)
@@ -187,7 +187,7 @@ class Supervisor:
             raise WorkerFailed("the workers drain", 0)
 
     async def _keep(self, slot: Slot) -> None:
-        """Replace the slot's worker whenever it ends without being told to."""
+        """Replace the slot's worker whenever it ends without an order."""
         while True:
             worker = slot.current
             assert worker is not None, "running() fills the slots first"  # noqa: S101

@@ -25,9 +25,9 @@ class WorkerFailed(Exception):
 
 
 class Worker:
-    """A running process: its ``number``, the URL of its ``admin`` port, and the states that it has told.
+    """A running process: its ``number``, the URL of its ``admin`` port, and the states that it has sent.
 
-    ``last_sign`` is when it last told anything (``time.monotonic``), None before the first time. ``grace`` are the
+    ``last_sign`` is when it last sent anything (``time.monotonic``), None before the first time. ``grace`` are the
     seconds that its drain may take, 0 before it drains.
     """
 
@@ -94,7 +94,7 @@ class Worker:
         return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
 
     def silence(self) -> float:
-        """Return the seconds since it last told anything, or since its start."""
+        """Return the seconds since it last sent anything, or since its start."""
         return time.monotonic() - (self.last_sign if self.last_sign is not None else self.started)
 
     def reset_silence(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 from psycopg2.extensions import make_dsn
 
 from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX
-from gateway.catalog.inspection import hear_notification, inspect_database
+from gateway.catalog.inspection import inspect_database, time_notification
 from gateway.catalog.installation import changes_sql
 from gateway.dev.database import ImagesTable
 from gateway.errors import CatalogUnavailable
@@ -124,7 +124,7 @@ async def test_the_trigger_of_killed_links_is_looked_for(postgres_dsn: str, link
 async def test_a_test_notification_is_heard_and_no_replica_acts_on_it(postgres_dsn: str) -> None:
     changes = Changes()
     async with listening(postgres_dsn, changes):
-        assert (await hear_notification(settings_for(postgres_dsn)) or 99) < 3
+        assert (await time_notification(settings_for(postgres_dsn)) or 99) < 3
         table = ImagesTable(postgres_dsn)
         await asyncio.to_thread(table.execute, "SELECT pg_notify(%s, %s)", CHANNEL, f"{TEST_PREFIX}x")
         await asyncio.to_thread(table.execute, "SELECT pg_notify(%s, 'cat')", CHANNEL)
@@ -137,4 +137,4 @@ async def test_a_database_that_does_not_answer_is_unavailable() -> None:
     with pytest.raises(CatalogUnavailable):
         await inspect_database(settings, with_links=False)
     with pytest.raises(CatalogUnavailable):
-        await hear_notification(settings)
+        await time_notification(settings)

@@ -60,7 +60,7 @@ class Postgres:
             raise self.report
         return self.report
 
-    async def hear(self) -> float | None:
+    async def time_notification(self) -> float | None:
         """Return or raise as configured."""
         if isinstance(self.heard, Exception):
             raise self.heard
@@ -110,7 +110,7 @@ async def findings(
     buckets: Mapping[str, str] = MappingProxyType({BUCKET: "ap-guangzhou"}),
 ) -> dict[str, Finding]:
     """Return the findings by name, in the order they were yielded."""
-    database = Database(postgres.inspect, postgres.hear if listens else None)
+    database = Database(postgres.inspect, postgres.time_notification if listens else None)
     diagnosis = diagnose(
         redis,
         "redis:6379",

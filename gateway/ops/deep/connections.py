@@ -68,7 +68,7 @@ async def overrides(subject: Subject) -> AsyncIterator[Result]:
 
 
 async def awkward_keys(subject: Subject) -> AsyncIterator[Result]:
-    """Probe 17: keys that clients like to alter."""
+    """Probe 17: keys that clients often alter."""
     if not subject.keys:
         yield skipped(17, "keys", "needs --keys KEY for objects with space, +, %, Chinese, // or ./ in their keys")
     for number, key in enumerate(subject.keys, start=1):
