@@ -1,22 +1,16 @@
 """The console in a real browser, in every state of the gateway."""
 
-import asyncio
-import json
 import re
-import shlex
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-import redis
-from playwright.async_api import Browser, Page, Request, Route, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from gateway.api import app_keys
 from gateway.metrics.history import History
-from gateway.presign.signed_image import ImageVariant
 from tests.answering import answering
 from tests.conftest import ADMIN_TOKEN, BUCKET, Images, RunningGateway, StartGateway
 from tests.waiting import until
@@ -25,7 +19,6 @@ from tests.web.test_looks import AXE
 
 HOSTILE = "<img src=x onerror=\"document.title='broken'\">"
 CHARTS = 8
-WORDS = Path("gateway/web/console/words.js")
 
 
 @dataclass
@@ -188,16 +181,6 @@ async def test_a_gateway_without_redis_says_so_in_both_languages(
     await console.look_on_a_phone(tmp_path, "redis-away")
 
 
-def test_both_languages_have_the_same_words() -> None:
-    english, chinese = (
-        dict(re.findall(r'^ {4}(\w+):\s+"(.*)",$', part, flags=re.MULTILINE))
-        for part in WORDS.read_text(encoding="utf-8").split("  zh: {")
-    )
-    values = {name: sorted(re.findall(r"\{\w+\}", text)) for name, text in english.items()}
-    assert values == {name: sorted(re.findall(r"\{\w+\}", text)) for name, text in chinese.items()}
-    assert len(values) > 100
-
-
 async def test_a_draining_gateway_says_so(console: ConsolePage, gateway: RunningGateway, tmp_path: Path) -> None:
     gateway.app[app_keys.HEALTH].drain()
     await console.open(gateway)
@@ -282,214 +265,6 @@ async def test_failing_requests_are_the_sentence_and_the_errors_lead_to_their_ex
     await expect(page.locator("#token")).to_have_value(ADMIN_TOKEN)
 
 
-async def test_an_image_is_explained_for_a_user_and_a_style(
-    console: ConsolePage, start_gateway: StartGateway, images: Images, png: bytes
-) -> None:
-    gateway = await start_gateway(image_styles={"card": {"process": "imageMogr2/thumbnail/{width}x", "widths": [64]}})
-    await images.add("a", png, owner="alice", public=False)
-    await console.open(gateway, token=ADMIN_TOKEN)
-    await console.page.fill("#id", "a")
-    await console.press("Explain")
-    await expect(console.page.locator("#verdict")).to_contain_text("a: 404 image_not_found")
-    await console.page.fill("#user", "alice")
-    await expect(console.page.locator("#found")).to_be_hidden()
-    await console.page.fill("#style", "card@64.webp")
-    await console.press("Explain")
-    await expect(console.page.locator("#verdict")).to_contain_text("a: 200 · the client gets the image")
-    await expect(console.page.locator("#verdict")).to_have_class("good")
-    await expect(console.page.locator("#facts")).to_contain_text("card@64.webp")
-
-
-async def test_the_picture_of_a_private_image_is_shown_to_whoever_has_the_token(
-    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes, tmp_path: Path
-) -> None:
-    await images.add("private", png, owner="alice", public=False)
-    await images.add("broken", b"no picture")
-    await console.open(gateway)
-    page = console.page
-    await page.fill("#id", "private")
-    await console.press("Show the image")
-    await console.says("This needs the admin token.")
-    await page.fill("#token", "wrong")
-    await console.press("Show the image")
-    await console.says(re.compile("^Refused: unauthorized"))
-    await expect(page.locator("#picture img")).to_have_count(0)
-    await page.fill("#token", ADMIN_TOKEN)
-    await console.press("Show the image")
-    await expect(page.locator("#picture figcaption")).to_have_text(f"80 × 60 · image/png · {len(png)} bytes")
-    assert await page.locator("#picture img").evaluate("(image) => image.naturalWidth") == 80
-    await console.press("Explain")
-    await expect(page.locator("#verdict")).to_contain_text("private: 404")
-    await console.press("Show the image")
-    await expect(page.locator("#picture img")).to_be_visible()
-    await console.look(tmp_path, "picture")
-    await page.fill("#id", "broken")
-    await expect(page.locator("#picture img")).to_have_count(0)
-    await console.press("Show the image")
-    await expect(page.locator("#picture figcaption")).to_have_text("The browser cannot show this type: image/png.")
-    await page.fill("#id", "unknown")
-    await console.press("Show the image")
-    await console.says("Refused: image_not_found: there is no such image")
-
-
-async def test_a_new_url_is_signed_with_the_token_and_not_shown(
-    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes
-) -> None:
-    await images.add("a", png, owner="alice", public=False)
-    await console.open(gateway, token="wrong")
-    page = console.page
-    await page.fill("#id", "a")
-    await console.press("Sign a new URL")
-    await console.says(re.compile("^Refused: unauthorized"))
-    assert gateway.sample("presigns_total") == 0
-    await page.fill("#token", ADMIN_TOKEN)
-    await console.press("Sign a new URL")
-    await console.says(re.compile(r"^A new URL was signed; it ends at .*\d\d:\d\d:\d\d\.$"))
-    assert gateway.sample("presigns_total") >= 1
-    assert "q-signature" not in await page.content()
-
-
-@pytest.mark.parametrize("may_copy", [True, False])
-async def test_a_look_up_is_copied_as_a_command_that_works(
-    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes, may_copy: bool
-) -> None:
-    await images.add("a", png)
-    page = console.page
-    await page.add_init_script(
-        "Object.defineProperty(navigator, 'clipboard', {value: "
-        + ("{writeText: async (text) => { window.copied = text; }}" if may_copy else "undefined")
-        + "});"
-    )
-    await console.open(gateway)
-    await console.press("Copy as curl")  # the form says that the id is missing
-    await page.fill("#id", "a")
-    await page.fill("#user", "o'brien $(id)")
-    await console.press("Copy as curl")
-    if may_copy:
-        await console.says("Copied; set TOKEN to the admin token.")
-        command = await page.evaluate("window.copied")
-    else:
-        await console.says("The browser does not let this page copy: the command is selected below.")
-        command = await page.locator("#command").inner_text()
-        assert await page.evaluate("getSelection().toString()") == command
-    assert ADMIN_TOKEN not in command
-    program, *arguments = shlex.split(command.replace("$TOKEN", ADMIN_TOKEN))
-    process = await asyncio.create_subprocess_exec(program, "-s", *arguments, stdout=asyncio.subprocess.PIPE)
-    output, _ = await process.communicate()
-    assert json.loads(output)["data"]["verdict"]["status"] == 200
-
-
-async def test_ten_thousand_hostile_dead_renewals_are_text_and_tried_again_once_confirmed(
-    console: ConsolePage, start_gateway: StartGateway, redis_client: "redis.Redis", tmp_path: Path
-) -> None:
-    gateway = await start_gateway(redis={"timeout": 10})
-    entry = json.dumps({"reason": HOSTILE, "at": time.time(), "attempts": 5})
-    redis_client.hset("image:refresh:dead", mapping={f"i{number}": entry for number in range(10_000)})
-    gateway.app[app_keys.METRICS].refresh_dead.set(10_000)
-    await gateway.app[app_keys.REFRESH_QUEUE].schedule(
-        {ImageVariant(f"due{number}"): time.time() + 7 * number for number in range(130)}
-    )
-    await console.open(gateway)
-    page = console.page
-    await expect(page.locator("#queue")).to_contain_text("10,000 failed for good")
-    await expect(page.locator("#shown-dead")).to_have_text("100 of 10,000 are shown.")
-    await expect(page.locator("#dead tbody tr")).to_have_count(100)
-    assert await page.locator("#dead img").count() == 0
-    await expect(page.locator("#dead tbody tr").first).to_contain_text(HOSTILE)
-    await console.look(tmp_path, "dead")
-    queue = gateway.app[app_keys.REFRESH_QUEUE]
-    await page.click("#requeue")
-    await console.press("Go on")
-    await console.says("This needs the admin token.")
-    await page.fill("#token", ADMIN_TOKEN)
-    await page.click("#requeue")
-    await console.press("Cancel")
-    assert (await queue.lengths(time.time())).dead == 10_000
-    await page.click("#requeue")
-    await console.press("Go on")
-    await console.says("Done.")
-    assert (await queue.lengths(time.time())).dead == 0
-    await expect(page.locator("#requeue")).to_be_hidden()
-    assert await page.title() == "Image gateway"
-
-
-async def test_one_dead_renewal_is_explained_and_tried_again(
-    console: ConsolePage, gateway: RunningGateway, redis_client: "redis.Redis", images: Images, png: bytes
-) -> None:
-    await images.add("a", png)
-    entry = json.dumps({"reason": "no row", "at": time.time(), "attempts": 5})
-    redis_client.hset("image:refresh:dead", mapping={"a": entry, "a|card@64.webp": entry, "b": entry})
-    await console.open(gateway, token="wrong")
-    page, queue = console.page, gateway.app[app_keys.REFRESH_QUEUE]
-    row = page.locator("#dead tbody tr", has_text="card@64.webp")
-    await row.get_by_role("button", name="Try again").click()
-    await console.says(re.compile("^Refused: unauthorized"))
-    await page.fill("#token", ADMIN_TOKEN)
-    await row.get_by_role("button", name="a", exact=True).click()
-    await expect(page.locator("#style")).to_have_value("card@64.webp")
-    await console.says(re.compile("^Refused: unknown_style"))  # it is no longer configured
-    await page.locator("#dead tbody tr", has_text="–").get_by_role("button", name="a", exact=True).click()
-    await expect(page.locator("#facts")).to_contain_text("no row")
-    await row.get_by_role("button", name="Try again").click()
-    await console.says("Done.")
-    await expect(page.locator("#dead tbody tr")).to_have_count(2)
-    assert {entry.item for entry in await queue.dead()} == {ImageVariant("a"), ImageVariant("b")}
-
-
-async def test_the_log_is_switched_images_are_purged_and_the_configuration_has_no_secret(
-    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes, tmp_path: Path
-) -> None:
-    await images.add("a", png)
-    await gateway.get("/i/a")
-    await console.open(gateway, token="wrong")
-    page = console.page
-    await page.click("#debug")
-    await console.says(re.compile("^Refused: unauthorized"))
-    await page.fill("#token", ADMIN_TOKEN)
-    await page.click("#debug")
-    await expect(page.locator("#level")).to_contain_text("at debug until")
-    await page.click("#debug")
-    await expect(page.locator("#level")).to_have_text("The log is at its configured level.")
-    await page.fill("#id", "a")
-    await page.fill("#token", "wrong")
-    await console.press("Purge")
-    await console.look(tmp_path, "confirm")
-    await console.press("Go on")
-    await console.says(re.compile("^Refused: unauthorized"))
-    assert await gateway.app[app_keys.REFRESH_QUEUE].due_at(ImageVariant("a")) is not None
-    await page.fill("#token", ADMIN_TOKEN)
-    await console.press("Purge")
-    await console.press("Go on")
-    await console.says("Done.")
-    assert await gateway.app[app_keys.REFRESH_QUEUE].due_at(ImageVariant("a")) is None
-    await page.click("#configuration summary")
-    await expect(page.locator("#settings")).to_contain_text('"default_ttl": 3600')
-    assert ADMIN_TOKEN not in await page.locator("#settings").inner_text()
-    await expect(page.locator("#restart")).to_be_empty()
-
-
-async def test_the_configuration_names_the_keys_that_wait_for_a_restart(
-    console: ConsolePage, gateway: RunningGateway
-) -> None:
-    await change_answer(
-        console.page, lambda data: data.update(needs_restart=["server.port", "redis.url"]), "**/monitoring/settings"
-    )
-    await console.open(gateway)
-    await console.page.click("#configuration summary")
-    await expect(console.page.locator("#restart")).to_have_text(
-        "A restart is needed for the new values of server.port, redis.url."
-    )
-    await console.page.unroute_all(behavior="wait")
-
-
-async def test_a_language_that_another_page_of_the_address_has_stored_is_not_taken(
-    console: ConsolePage, gateway: RunningGateway
-) -> None:
-    await console.page.add_init_script("localStorage.setItem('language', 'de')")
-    await console.open(gateway)
-    await expect(console.page.locator("#sentence")).to_have_text("All is well.")
-
-
 async def test_purges_that_are_given_up_are_said(console: ConsolePage, start_gateway: StartGateway) -> None:
     async with answering() as edge:
         edge.hangs = True
@@ -501,66 +276,3 @@ async def test_purges_that_are_given_up_are_said(console: ConsolePage, start_gat
         await expect(console.page.locator("#sentence")).to_have_text(
             "1 purges were given up, so the CDN may show old images: `queue dead --purges` prints the reasons."
         )
-
-
-async def test_the_pages_of_the_api_and_of_error_codes_are_readable_without_scripts(
-    console: ConsolePage, gateway: RunningGateway, tmp_path: Path
-) -> None:
-    await console.page.goto(gateway.ports.admin + "/docs")
-    await expect(console.page.locator("table").first).to_be_visible()
-    await console.look_on_a_phone(tmp_path, "docs")
-    await console.page.get_by_role("link", name="Error codes").click()
-    await expect(console.page.locator("h1")).to_have_text("Error codes")
-    await console.look(tmp_path, "errors")
-
-
-@pytest.mark.parametrize("hidden", [True, False])
-async def test_a_hidden_page_does_not_poll(console: ConsolePage, gateway: RunningGateway, hidden: bool) -> None:
-    await console.page.clock.install()
-    await console.page.add_init_script(
-        f"""Object.defineProperty(document, "hidden", {{get: () => window.away ?? false}});
-            window.toAway = {json.dumps(hidden)};"""
-    )
-    await console.open(gateway)
-    polls: list[str] = []
-    console.page.on("request", lambda request: polls.append(request.url))
-    await console.page.evaluate("window.away = window.toAway; document.dispatchEvent(new Event('visibilitychange'))")
-    await console.page.wait_for_load_state("networkidle")
-    before = len(polls)
-    await console.page.clock.run_for(30_000)
-    assert (len(polls) == before) is hidden
-
-
-async def test_the_page_polls_every_five_seconds_and_holds_no_request_open(
-    console: ConsolePage, gateway: RunningGateway
-) -> None:
-    """An open stream would hold the drain of the gateway."""
-    polls = 0
-    running: set[Request] = set()
-
-    def begins(request: Request) -> None:
-        nonlocal polls
-        polls += "/monitoring/console" in request.url
-        running.add(request)
-
-    def ends(request: Request) -> None:
-        running.discard(request)
-
-    console.page.on("request", begins)
-    console.page.on("requestfinished", ends)
-    console.page.on("requestfailed", ends)
-    await console.page.clock.install(time=0)
-    await console.page.clock.pause_at(1)  # seconds; the page's clock stands still from here
-    await console.open(gateway)
-    await until(lambda: polls == 1 and not running)
-    await console.page.clock.run_for(4_900)
-    assert polls == 1
-    await console.page.clock.run_for(200)
-    await until(lambda: polls == 2 and not running)
-
-
-async def test_the_token_is_kept_for_the_tab_alone(console: ConsolePage, gateway: RunningGateway) -> None:
-    await console.open(gateway, token=ADMIN_TOKEN)
-    assert await console.page.evaluate("({...sessionStorage})") == {"token": ADMIN_TOKEN}
-    assert await console.page.evaluate("localStorage.length") == 0
-    assert await console.page.context.cookies() == []

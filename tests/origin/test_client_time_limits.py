@@ -1,0 +1,120 @@
+"""A COS that is slow or does not answer: each phase, each request and all attempts have a limit."""
+
+import asyncio
+import socket
+import time
+from contextlib import suppress
+
+import aiohttp
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from gateway.cos_emulator.faults import Fault, Hang, Refuse
+from gateway.cos_emulator.server import CosEmulator
+from gateway.errors import (
+    GatewayError,
+    OriginTimeout,
+    OriginUnavailable,
+)
+from gateway.metrics.collectors import Metrics
+from gateway.origin.client import OriginClient
+from gateway.origin.retry import Backoff
+from gateway.origin.session import open_origin
+from gateway.settings import ImageProxySettings
+from tests.limits import LIMIT
+from tests.origin.conftest import OpenOrigin, Presign
+from tests.origin.test_client import cat, counted, fetch
+
+__all__ = ["cat"]
+
+
+async def test_a_cos_that_does_not_answer_is_given_up_in_time(
+    open_one: OpenOrigin, presign: Presign, cos: CosEmulator, metrics: Metrics
+) -> None:
+    origin = await open_one(timeout=0.2)
+    cos.faults.add(Fault(action=Hang()))
+    began = time.monotonic()
+    with pytest.raises(OriginTimeout):
+        await fetch(origin, presign())
+    assert 0.15 < time.monotonic() - began < 20
+    assert counted(metrics, "origin_requests_total", status="timeout") == 1
+
+
+class SilentNameServer(AbstractResolver):
+    """Never answers."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Wait until cancelled."""
+        del host, port, family
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+async def test_a_name_that_is_not_resolved_fails_within_the_time_out(metrics: Metrics) -> None:
+    settings = ImageProxySettings(timeout=0.2)
+    async with (
+        open_origin(settings, max_connections=1, metrics=metrics, resolver=SilentNameServer()) as origin,
+        asyncio.timeout(LIMIT),
+    ):
+        with pytest.raises(OriginTimeout):
+            await fetch(origin, "http://photos.example/cat.png")
+    assert counted(metrics, "origin_requests_total", status="timeout") == 1
+
+
+async def test_a_single_phase_that_takes_too_long_is_given_up_too(
+    presign: Presign, cos: CosEmulator, metrics: Metrics
+) -> None:
+    cos.faults.add(Fault(action=Hang()))
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_read=0.1)) as session:
+        origin = OriginClient(session, timeout=5, retry_count=2, metrics=metrics)
+        with pytest.raises(OriginTimeout):
+            await fetch(origin, presign())
+    assert len(cos.request_log.requests) == 1, "a slow COS gets no further requests"
+
+
+async def test_all_attempts_together_have_one_limit(presign: Presign, cos: CosEmulator, metrics: Metrics) -> None:
+    cos.faults.add(Fault(action=Refuse(), times=None))
+    async with aiohttp.ClientSession() as session:
+        origin = OriginClient(session, timeout=2, retry_count=10, metrics=metrics, backoff=Backoff(lambda: 1.0))
+        began = time.monotonic()
+        with pytest.raises(GatewayError):
+            await fetch(origin, presign())
+    assert time.monotonic() - began < 20, "ten retries would take 51 seconds"
+    assert 2 <= len(cos.request_log.requests) <= 6, "50, 100, 200, 400 and 800 ms apart"
+
+
+async def test_a_probe_has_a_limit(open_one: OpenOrigin, presign: Presign, cos: CosEmulator) -> None:
+    origin = await open_one(timeout=0.2)
+    cos.faults.add(Fault(action=Hang()))
+    with pytest.raises(OriginUnavailable):
+        await origin.probe(presign())
+
+
+async def test_the_first_byte_comes_in_time_retries_included(open_one: OpenOrigin) -> None:
+    origin = await open_one(timeout=6)
+    connections = 0
+
+    async def late_and_lost(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        if connections == 1:
+            with suppress(TimeoutError):  # the origin fails after five seconds, in which the client waits
+                async with asyncio.timeout(5):
+                    await reader.read()
+        else:
+            await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(late_and_lost, "127.0.0.1", 0) as server:
+        began = time.monotonic()
+        with pytest.raises(OriginTimeout):
+            await fetch(origin, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/cat.png")
+        assert 6 <= time.monotonic() - began < 5 + 6, "the retry has what is left of the time"
+    assert connections == 2
