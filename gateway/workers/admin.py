@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import aiohttp
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.gc_collector import GCCollector
@@ -17,7 +18,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from gateway.api.json_responses import failure, json_text
 from gateway.delivery.request_context import RequestContext
-from gateway.errors import NoWorker
+from gateway.errors import GatewayError, InvalidRequest, NoWorker, PayloadTooLarge, RequestTimeout
 from gateway.metrics.history import INTERVAL
 from gateway.workers.merged_history import TOTALS, MergedHistory
 from gateway.workers.merged_metrics import MergedMetrics, about_workers
@@ -28,6 +29,7 @@ from gateway.workers.worker_calls import Answer, WorkerCalls
 logger = logging.getLogger(__name__)
 
 _MAX_BODY: Final = 64 * 1024  # bytes, as for a single process
+_BODY_TIMEOUT: Final = 10.0  # seconds, as for a single process
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 # What changes each process, so all of them must do it.
 _FOR_ALL: Final = ("/api/v1/config/reload", "/api/v1/monitoring/debug", "/api/v1/cache/purge")
@@ -51,7 +53,7 @@ class Admin:
 
     def app(self) -> web.Application:
         """Return the application of the port."""
-        app = web.Application(client_max_size=_MAX_BODY)
+        app = web.Application(client_max_size=_MAX_BODY, middlewares=[_with_body])
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
@@ -132,7 +134,6 @@ class Admin:
 
     async def _console(self, request: web.Request) -> web.Response:
         """Return what one worker answers, with the charts and the errors of all."""
-        await request.read()
         for worker in self._supervisor.ready():
             answer = await self._calls.repeat(request, worker)
             if answer is None:
@@ -147,7 +148,6 @@ class Admin:
 
     async def _by_all(self, request: web.Request) -> web.Response:
         """Let every worker answer, one after another; return the first refusal, or the answer of the last one."""
-        await request.read()
         answer: Answer | None = None
         for worker in self._supervisor.ready():
             answer = await self._calls.repeat(request, worker)
@@ -157,7 +157,6 @@ class Admin:
 
     async def _by_one(self, request: web.Request) -> web.StreamResponse:
         """Let one worker answer, the same one while it runs: each has a history of its own."""
-        await request.read()
         try:
             for worker in self._supervisor.ready():
                 if (response := await self._calls.pass_on(request, worker)) is not None:
@@ -177,9 +176,28 @@ class _Families(CollectorRegistry):
         return iter(self._collected)
 
 
+@web.middleware
+async def _with_body(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Read the body before the handler, which sends it to workers."""
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT):
+            await request.read()
+    except TimeoutError:
+        return _failed(request, RequestTimeout())
+    except web.HTTPRequestEntityTooLarge:
+        return _failed(request, PayloadTooLarge())
+    except web.RequestPayloadError:
+        return _failed(request, InvalidRequest("the body cannot be read"))
+    return await handler(request)
+
+
 def _no_worker(request: web.Request) -> web.Response:
+    return _failed(request, NoWorker())
+
+
+def _failed(request: web.Request, error: GatewayError) -> web.Response:
     context = RequestContext(request.headers.get("X-Request-Id"))
-    response = failure(NoWorker(), context.request_id)
+    response = failure(error, context.request_id)
     context.stamp(response)
     return response
 

@@ -12,7 +12,12 @@ from gateway.cos_emulator.content import SyntheticContent
 from gateway.cos_emulator.faults import Fault, Hang
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
+from gateway.workers.admin import Admin
+from gateway.workers.supervisor import Supervisor
+from gateway.workers.worker import Worker
+from gateway.workers.worker_calls import worker_calls
 from tests.conftest import BUCKET, Images
+from tests.serving import serving
 from tests.waiting import until
 from tests.workers.conftest import AS_ADMIN, STARTED, StartWorkers, get_json, get_text, kill, workers_of
 
@@ -131,3 +136,19 @@ async def test_what_changes_a_process_reaches_all_and_the_rest_one(
         kill(workers_of(running)[0])
         with pytest.raises(aiohttp.ClientError):
             await answer.content.read()
+
+
+async def test_a_body_that_is_too_large_is_the_error_of_a_single_process() -> None:
+    """Also while no worker runs."""
+
+    async def before_end(worker: Worker) -> None:
+        del worker
+
+    async def start(number: int) -> Worker:
+        raise AssertionError(number)
+
+    supervisor = Supervisor(0, start, silence=20, grace=0, before_end=before_end)
+    async with worker_calls() as calls, serving(Admin(supervisor, calls).app()) as address:
+        for path in ("/api/v1/cache/purge", "/api/v1/monitoring/queue/requeue"):
+            async with aiohttp.ClientSession() as session, session.post(address + path, data=bytes(70_000)) as answer:
+                assert (answer.status, (await answer.json())["code"]) == (413, "payload_too_large")
