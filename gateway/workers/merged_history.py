@@ -55,7 +55,7 @@ class MergedHistory:
             totals.counts.update({str(name): int(count) for name, count in data["counts"].items()})
             totals.durations = [int(count) for count in data["durations"]]
             totals.errors = {str(error["code"]): _error(error) for error in data["errors"]}
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return
         if self._points is None:
             self._bounds = bounds
