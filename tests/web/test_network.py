@@ -25,7 +25,7 @@ async def test_a_slow_network_is_no_failure(visit: Visit, images: Images) -> Non
     devtools = await visit.page.context.new_cdp_session(visit.page)
     await devtools.send(
         "Network.emulateNetworkConditions",
-        {"offline": False, "latency": 300, "downloadThroughput": 90_000, "uploadThroughput": 90_000},
+        {"offline": False, "latency": 300, "downloadThroughput": 45_000, "uploadThroughput": 45_000},
     )
     await visit.page.evaluate(
         """for (const id of "abc") document.body.insertAdjacentHTML("beforeend",
