@@ -10,7 +10,6 @@ from typing import Any, NoReturn
 import click
 
 from gateway.errors import CatalogUnavailable, DependencyDown, GatewayError
-from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.settings import Settings
 from gateway.settings.sources import SettingsError, load_settings
 
@@ -52,6 +51,8 @@ def run_or_explain(work: Coroutine[Any, Any, None]) -> None:
 
 def _in_words(error: DependencyDown | GatewayError) -> str:
     """Return the message after the name of the dependency, which "no answer within 5 s" does not name."""
+    from gateway.redis_store.guarded_client import CacheUnavailable  # the parent of workers uses no Redis
+
     message = str(error) or type(error).__name__
     match error:
         case CatalogUnavailable():

@@ -96,6 +96,9 @@ async def test_at_least_one_entry_is_listed(config_file: Path, command: str) -> 
 async def test_a_redis_that_hangs_is_one_line(config_file: Path) -> None:
     """Without the line of the log that the gateway goes on without Redis: the command ends."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        environment = {"GATEWAY_REDIS__URL": f"redis://127.0.0.1:{silent.getsockname()[1]}/0"}
+        environment = {
+            "GATEWAY_REDIS__URL": f"redis://127.0.0.1:{silent.getsockname()[1]}/0",
+            "GATEWAY_REDIS__TIMEOUT": "0.5",
+        }
         code, output = await run_gateway("queue", "--config", str(config_file), environment=environment)
     assert (code, output) == (1, "Error: redis: no answer within 0.5 s\n")
