@@ -62,7 +62,7 @@ async def open_tracing(
     reasons = _ReasonKeeper()
     # In a thread, since certificates and entry points are read from the disk.
     try:
-        tracer, processor = await asyncio.to_thread(_tracer, count, reasons)
+        tracer, processor, exporter = await asyncio.to_thread(_tracer, count, reasons)
     except ValueError as error:  # a number out of its range; the SDK names its own parameter
         raise UnusableTracing(f"a variable of OpenTelemetry: {error}") from error
     reasons.install()  # after the SDK has logged problems of the variables
@@ -70,11 +70,13 @@ async def open_tracing(
     try:
         yield Tracing(OtelRequestSpans(tracer), calls.cos, calls.redis, calls.postgres)
     finally:
-        await _shut_down(processor)
+        await _shut_down(processor, exporter)
         reasons.remove()
 
 
-def _tracer(count: Callable[[str, int], None], reasons: "_ReasonKeeper") -> tuple[Tracer, BatchSpanProcessor]:
+def _tracer(
+    count: Callable[[str, int], None], reasons: "_ReasonKeeper"
+) -> tuple[Tracer, BatchSpanProcessor, SpanExporter]:
     parser = logging.getLogger(_HEADER_PARSER)
     parser.addFilter(_without_header)
     try:
@@ -89,19 +91,22 @@ def _without_header(record: logging.LogRecord) -> bool:
     return True
 
 
-def _make_tracer(count: Callable[[str, int], None], reasons: "_ReasonKeeper") -> tuple[Tracer, BatchSpanProcessor]:
+def _make_tracer(
+    count: Callable[[str, int], None], reasons: "_ReasonKeeper"
+) -> tuple[Tracer, BatchSpanProcessor, SpanExporter]:
     release = version(_NAME)
     resource = Resource.create({SERVICE_VERSION: release})
     if str(resource.attributes.get(SERVICE_NAME, _UNNAMED)).startswith(_UNNAMED):
         resource = resource.merge(Resource({SERVICE_NAME: _NAME}))
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # with the sampler of OTEL_TRACES_SAMPLER
-    processor = BatchSpanProcessor(_LoggedExporter(OTLPSpanExporter(), count, reasons))
+    exporter = _LoggedExporter(OTLPSpanExporter(), count, reasons)
+    processor = BatchSpanProcessor(exporter)
     provider.add_span_processor(processor)
-    return provider.get_tracer(_NAME, release), processor
+    return provider.get_tracer(_NAME, release), processor, exporter
 
 
-async def _shut_down(processor: BatchSpanProcessor) -> None:
-    """Send the remaining spans within a time limit. The thread may continue; it does not keep the process alive."""
+async def _shut_down(processor: BatchSpanProcessor, exporter: SpanExporter) -> None:
+    """Send the remaining spans within a time limit, then try no more. No thread keeps the process alive."""
     loop, done = asyncio.get_running_loop(), asyncio.Event()
 
     def flush() -> None:
@@ -115,6 +120,7 @@ async def _shut_down(processor: BatchSpanProcessor) -> None:
             await done.wait()
     except TimeoutError:
         logger.warning("the last spans were not sent within %g s", _FLUSH_TIMEOUT)
+        exporter.shutdown()
 
 
 class _LoggedExporter(SpanExporter):

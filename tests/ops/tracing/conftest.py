@@ -1,10 +1,22 @@
 """A collector, and the environment that sends traces to it."""
 
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.limits import LIMIT
 from tests.ops.tracing.collector import Collector
+
+
+@pytest.fixture(autouse=True)
+def no_export_goes_on() -> Iterator[None]:
+    """After each test, wait for the threads that export: their retries use `random`, which Hypothesis forbids."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name.startswith("OtelBatch"):
+            thread.join(LIMIT)
+            assert not thread.is_alive(), "the export of spans goes on after its gateway"
 
 
 @pytest.fixture
