@@ -134,6 +134,7 @@ async def test_a_purge_whose_gateway_stops_while_it_sends_is_due_at_once(
     start_gateway: StartGateway, images: Images, edge: Service, redis_client: "redis.Redis"
 ) -> None:
     gateway = await start_gateway(purge=purge(edge))
+    await until_listening_to_changes(gateway.ports.admin)
     edge.hangs = True
     await images.add("a")
     await images.execute("UPDATE images SET mime_type = 'image/webp' WHERE id = 'a'")
