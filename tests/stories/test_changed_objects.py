@@ -147,7 +147,10 @@ async def test_a_row_that_is_gone_takes_no_other_row_of_the_same_object_along(
     for image_id in ("gone", "there"):
         assert (await gateway.get(f"/i/{image_id}")).status == 200
     await images.execute("DELETE FROM images WHERE id = 'gone'")
-    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied", message="Request has expired")))
-    gone, there = await asyncio.gather(gateway.get("/i/gone"), gateway.get("/i/there"))
+    for _ in range(100):
+        cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied", message="Request has expired")))
+        gone, there = await asyncio.gather(gateway.get("/i/gone"), gateway.get("/i/there"))
+        assert (there.status, there.body) == (200, SMALL)
+        if gone.status != 200:  # else the other request came first, and its URL was renewed
+            break
     assert gone.status == 404
-    assert (there.status, there.body) == (200, SMALL)
