@@ -12,7 +12,7 @@ import aiopg
 import psycopg2
 
 from gateway.catalog.changed_ids import ChangedIds
-from gateway.catalog.pool import CLIENT_ENCODING
+from gateway.catalog.pool import CONNECTION_OPTIONS
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
 from gateway.metrics.collectors import Metrics
 
@@ -67,12 +67,9 @@ class ChangeFeed:
                     aiopg.connect(
                         self._dsn,
                         timeout=self._timeout,
-                        enable_hstore=False,
-                        enable_json=False,
-                        enable_uuid=False,
-                        client_encoding=CLIENT_ENCODING,
                         application_name="image-gateway-changes",
                         connection_factory=addresses.connect,
+                        **CONNECTION_OPTIONS,
                     ) as connection,
                     connection.cursor() as cursor,
                 ):

@@ -14,7 +14,7 @@ import psycopg2
 from psycopg2.extensions import quote_ident
 
 from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX
-from gateway.catalog.pool import CLIENT_ENCODING
+from gateway.catalog.pool import CONNECTION_OPTIONS
 from gateway.catalog.query import LINKS_TABLE
 from gateway.catalog.server_addresses import ServerAddresses
 from gateway.errors import CatalogUnavailable
@@ -99,12 +99,9 @@ async def _connection(settings: PostgresSettings) -> AsyncIterator[aiopg.Connect
         async with aiopg.connect(
             dsn,
             timeout=timeout,
-            enable_hstore=False,
-            enable_json=False,
-            enable_uuid=False,
-            client_encoding=CLIENT_ENCODING,
             application_name="image-gateway-check",
             connection_factory=addresses.connect,
+            **CONNECTION_OPTIONS,
         ) as connection:
             yield connection
 

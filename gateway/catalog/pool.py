@@ -1,16 +1,22 @@
 """The connection pool to the application's Postgres."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import aiopg
 
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
 from gateway.settings import PostgresSettings
 
-# psycopg2 uses the server's encoding by default; in a database of SQL_ASCII it then decodes ASCII only.
-CLIENT_ENCODING: Final = "UTF8"
+# Of each connection: no queries for types that are not used. psycopg2 uses the server's encoding by default; in a
+# database of SQL_ASCII it then decodes ASCII only.
+CONNECTION_OPTIONS: Final[Mapping[str, Any]] = {
+    "enable_hstore": False,
+    "enable_json": False,
+    "enable_uuid": False,
+    "client_encoding": "UTF8",
+}
 # aiopg's own limit also counts the delay of a busy event loop; the limit of the catalog ends earlier.
 _LATE: Final = 20
 
@@ -36,13 +42,10 @@ async def open_pool(settings: PostgresSettings, resolve: Resolve = system_addres
             minsize=0,
             maxsize=settings.pool_size,
             timeout=settings.timeout * _LATE,
-            enable_hstore=False,
-            enable_json=False,
-            enable_uuid=False,
             application_name="image-gateway",
-            client_encoding=CLIENT_ENCODING,
             connection_factory=addresses.connect,
             on_connect=limit_statements,
+            **CONNECTION_OPTIONS,
         ) as pool,
     ):
         yield pool

@@ -11,10 +11,11 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from gateway.redis_store.dead_entry import DeadEntry
 from gateway.redis_store.guarded_client import GuardedRedis
+from gateway.redis_store.queue_codec import Codec
 
 T = TypeVar("T")
 
@@ -50,24 +51,6 @@ redis.call('HSET', KEYS[1], ARGV[1], attempts)
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 return attempts
 """
-
-
-class Codec(NamedTuple, Generic[T]):
-    """The words of items in Redis; ``decode`` raises ``ValueError`` for a word that ``encode`` did not write."""
-
-    encode: Callable[[T], str]
-    decode: Callable[[bytes], T]
-
-    def decode_all(self, words: Iterable[bytes]) -> tuple[dict[bytes, T], list[bytes]]:
-        """Return the items by their words, and the words that cannot be decoded."""
-        found: dict[bytes, T] = {}
-        garbage: list[bytes] = []
-        for word in words:
-            try:
-                found[word] = self.decode(word)
-            except ValueError:
-                garbage.append(word)
-        return found, garbage
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from gateway.catalog.image_id import parse_image_id
 from gateway.concurrency.time_slices import in_groups
 from gateway.errors import InvalidImageId
 from gateway.redis_store.guarded_client import GuardedRedis
-from gateway.redis_store.leased_queue import Claim, Codec, LeasedQueue
+from gateway.redis_store.leased_queue import Claim, LeasedQueue
+from gateway.redis_store.queue_codec import Codec
 
 _LEASE: Final = 60.0  # seconds; a request to a target takes at most ten
 _MAX_ATTEMPTS: Final = 5

@@ -7,7 +7,8 @@ from typing import Final
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.entry_codec import decode_variant, encode_variant
 from gateway.redis_store.guarded_client import GuardedRedis
-from gateway.redis_store.leased_queue import Codec, LeasedQueue
+from gateway.redis_store.leased_queue import LeasedQueue
+from gateway.redis_store.queue_codec import Codec
 
 _CODEC: Final = Codec(encode_variant, decode_variant)
 
