@@ -21,7 +21,6 @@ import aiohttp
 from yarl import URL
 
 from bench.databases import BUCKET, Databases, running_databases
-from gateway.app import create_admin_app, create_app
 from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.credential_services import CredentialServices
 from gateway.cos_emulator.server import CosEmulator
@@ -30,6 +29,7 @@ from gateway.cos_emulator.tokens import TokenIssuer
 from gateway.dev.database import ImageRow
 from gateway.metrics.collectors import Metrics
 from gateway.server.listener import listening
+from gateway.service.app import create_admin_app, create_app
 from gateway.settings import Settings
 
 IMAGES = 500

@@ -26,10 +26,10 @@ import redis
 from bench.databases import BUCKET, Databases, running_databases, write_configuration
 from bench.soak.stack import Replica, stopped
 from gateway.api import app_keys
-from gateway.app import opened_components
 from gateway.catalog.record import ImageRecord
 from gateway.dev.processes import free_port
 from gateway.dev.redis_server import RedisServer
+from gateway.service.app import opened_components
 from gateway.settings import Settings
 
 REGION, OWNER = "ap-guangzhou", "u-12345"

@@ -17,11 +17,11 @@ import aiohttp
 
 from bench.databases import running_databases
 from gateway.api import app_keys
-from gateway.app import create_admin_app, create_app
 from gateway.dev.database import ImageRow
 from gateway.metrics.collectors import Metrics
 from gateway.presign.signed_image import ImageVariant
 from gateway.server.listener import listening
+from gateway.service.app import create_admin_app, create_app
 from gateway.settings import Settings
 
 IMAGES = 20_000

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from bench.databases import running_databases
 from gateway.api import app_keys
-from gateway.app import opened_components
 from gateway.catalog.record import ImageRecord
+from gateway.service.app import opened_components
 from gateway.settings import Settings
 
 _IMAGES_AT_ONCE = 20

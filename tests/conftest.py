@@ -28,7 +28,6 @@ from prometheus_client import CollectorRegistry
 
 from gateway.api import app_keys
 from gateway.api.access_log import LOGGER
-from gateway.app import create_admin_app, create_app
 from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.faults import Fault, Hang
 from gateway.cos_emulator.server import CosEmulator
@@ -38,8 +37,9 @@ from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.processes import wait_until
 from gateway.dev.redis_server import RedisServer
 from gateway.metrics.collectors import Metrics
-from gateway.ops.reloader import ReloadResult
+from gateway.process.reloader import ReloadResult
 from gateway.server.listener import Listening, listening
+from gateway.service.app import create_admin_app, create_app
 from gateway.settings import Settings
 from tests.kept_table import KeptTable, hash_password_once
 from tests.limits import LIMIT

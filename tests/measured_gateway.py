@@ -20,7 +20,7 @@ from gateway.api.app_keys import USAGE
 from gateway.commands.serve_process import run_until_stopped, serve_gateway
 from gateway.commands.shared import settings_from
 from gateway.concurrency.background import background
-from gateway.ops.logs import configure_logging
+from gateway.process.logs import configure_logging
 from tests.processor import slowness
 
 _SHORTEST = 0.001  # seconds; shorter iterations are not reported

@@ -15,9 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "gateway"
 # Modules that import none of the others; every package may import them.
 BASE = {
     "gateway.errors",
-    "gateway.ip_address",
-    "gateway.port",
-    "gateway.printable",
+    "gateway.net",
     "gateway.settings",
     "gateway.metrics",
     "gateway.concurrency",
@@ -25,12 +23,21 @@ BASE = {
 # The small types that packages pass to each other.
 RECORD = {"gateway.catalog.record", "gateway.catalog.image_id"}
 SIGNED = {"gateway.presign.signed_image", "gateway.presign.renditions"}
+# The packages on the path of a request, below the handlers.
+DOMAIN = {
+    "gateway.access",
+    "gateway.catalog",
+    "gateway.presign",
+    "gateway.redis_store",
+    "gateway.urls",
+    "gateway.origin",
+    "gateway.delivery",
+    "gateway.purge",
+}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    "ip_address": set(),
-    "port": set(),
-    "printable": set(),
-    "settings": {"gateway.ip_address", "gateway.printable"},
+    "net": set(),
+    "settings": {"gateway.net"},
     "metrics": set(),
     "concurrency": {"gateway.metrics", "gateway.errors"},
     "access": BASE,
@@ -42,16 +49,19 @@ ALLOWED: dict[str, set[str]] = {
     "urls": BASE | RECORD | {"gateway.presign", "gateway.redis_store"},
     "origin": BASE | RECORD | SIGNED,
     "delivery": BASE | RECORD | SIGNED | {"gateway.origin"},
-    # outside the path of a request: diagnoses use every package
-    "ops": BASE
-    | {"gateway.access", "gateway.catalog", "gateway.presign", "gateway.redis_store", "gateway.urls"}
-    | {"gateway.origin", "gateway.delivery", "gateway.purge"},
+    # outside the path of a request: the state of the process, and diagnoses, which use every package
+    "process": BASE | {"gateway.delivery.request_context"},
+    "tracing": BASE | DOMAIN | {"gateway.process"},
+    "monitoring": BASE | DOMAIN,
+    "checks": BASE | DOMAIN,
+    "explain": BASE | DOMAIN | {"gateway.checks", "gateway.process"},
     "api": BASE
-    | {"gateway.access", "gateway.catalog", "gateway.presign", "gateway.redis_store", "gateway.urls"}
-    | {"gateway.origin", "gateway.delivery", "gateway.ops", "gateway.purge"},
+    | DOMAIN
+    | {"gateway.checks", "gateway.explain", "gateway.monitoring", "gateway.process", "gateway.tracing"},
     "server": BASE | {"gateway.api", "gateway.delivery", "gateway.catalog.image_id"},
     # the parent of worker processes, which opens nothing that they do
-    "workers": BASE | {"gateway.ops.service_manager", "gateway.api.json_responses", "gateway.delivery.request_context"},
+    "workers": BASE
+    | {"gateway.process.service_manager", "gateway.api.json_responses", "gateway.delivery.request_context"},
 }
 # Reads the configuration; the commands start with it.
 SETTINGS_READER = "gateway.settings.sources"
@@ -59,48 +69,26 @@ SETTINGS_READER = "gateway.settings.sources"
 SETTINGS_INSIDE: dict[str, set[str]] = {
     "cli": {SETTINGS_READER},
     "commands": {SETTINGS_READER},
-    "reload_components": {"gateway.settings.mistakes", "gateway.settings.reloading"},
-    "reload_parts": {"gateway.settings.reloading"},
+    "service": {"gateway.settings.mistakes", "gateway.settings.reloading"},
 }
 # Reads the variables that Tencent's own tools set, whose names are fixed.
 TENCENT_VARIABLES = "gateway.settings.credentials"
 # Reads the variables that systemd sets, which are no settings.
-SYSTEMD_VARIABLES = ("gateway.ops.service_manager", "gateway.ops.socket_activation")
+SYSTEMD_VARIABLES = ("gateway.process.service_manager", "gateway.process.socket_activation")
 # Reads two variables of OpenTelemetry, whose names are fixed; the SDK reads the others.
-TRACING_VARIABLES = "gateway.ops.tracing.exporter"
+TRACING_VARIABLES = "gateway.tracing.exporter"
 # Reads libpq's variables, as libpq does: they complete a DSN.
 LIBPQ_VARIABLES = "gateway.catalog.server_addresses"
 # The composition and the commands.
-COMPONENTS = (
-    "access_components",
-    "components",
-    "diagnostic_components",
-    "image_components",
-    "purge_components",
-    "background_tasks",
-    "reload_components",
-    "reload_parts",
-)
-KNOW_ALL = {"app", *COMPONENTS, "commands", "cli", "__main__"}
+KNOW_ALL = {"service", "commands", "cli", "__main__"}
 # The commands and the development stack are known to the commands alone.
 COMMANDS = {"gateway.cli", "gateway.commands", "gateway.dev", "gateway.cos_emulator"}
-FORBIDDEN: dict[str, set[str]] = dict.fromkeys(("app", *COMPONENTS), COMMANDS)
+FORBIDDEN: dict[str, set[str]] = {"service": COMMANDS}
 # Outside the path of a request; the emulator has a separate rule.
 EXEMPT_ROOMS = ("gateway.dev", "gateway.cos_emulator", "gateway.web")
 
 # Which modules may know a library, as prefixes.
-COMPOSITION = (
-    "gateway.app.",
-    "gateway.components.",
-    "gateway.access_components.",
-    "gateway.diagnostic_components.",
-    "gateway.image_components.",
-    "gateway.purge_components.",
-    "gateway.background_tasks.",
-    "gateway.reload_components.",
-    "gateway.reload_parts.",
-    "gateway.commands.",
-)
+COMPOSITION = ("gateway.service.", "gateway.commands.")
 SERVER = ("gateway.server.", "gateway.api.", "gateway.delivery.", *COMPOSITION)
 OWNERS: dict[str, tuple[str, ...]] = {
     "aiohttp.web": (*SERVER, "gateway.workers."),
@@ -113,13 +101,13 @@ OWNERS: dict[str, tuple[str, ...]] = {
     # The settings parse a connection string with libpq's parser and open nothing.
     "psycopg2": ("gateway.catalog.", "gateway.settings.postgres_dsn."),
     "jwt": ("gateway.access.",),
-    "opentelemetry": ("gateway.ops.tracing.",),
+    "opentelemetry": ("gateway.tracing.",),
     "yaml": ("gateway.settings.yaml_file.",),
 }
 # A class of a library that is neither client nor server: an exception to recognize in a log line.
 EXEMPT = {
-    ("gateway.ops.logs", "aiohttp.http_exceptions"),
-    ("gateway.ops.logs", "aiohttp.http_exceptions.HttpProcessingError"),
+    ("gateway.process.logs", "aiohttp.http_exceptions"),
+    ("gateway.process.logs", "aiohttp.http_exceptions.HttpProcessingError"),
 }
 
 

@@ -6,10 +6,12 @@ from typing import Final
 
 # The rooms in the order of a request, then what stands beside it. A test compares them with the folders.
 ROOMS: Final = {
-    "": "the command line and the composition",
+    "": "the command line",
+    "service": "composition: opens every component in its order; reload",
     "commands": "one file a command",
     "errors": "one class per outcome that a client can see",
     "settings": "YAML, environment and secrets directory -> validated, frozen settings",
+    "net": "addresses, ports, HTTP dates, text that is safe to print",
     "metrics": "every Prometheus collector",
     "concurrency": "time limits, circuit breaker, single flight, background tasks",
     "server": "listener, connection, dispatch: the only place that touches aiohttp's private state",
@@ -23,7 +25,11 @@ ROOMS: Final = {
     "origin": "bytes from COS: client session, retry and resume, memory cache, shared transfers",
     "delivery": "bytes to the client: responder, relay, redirect, accel; preconditions, ranges, headers",
     "workers": "`serve --workers N`: the parent of N processes on one port",
-    "ops": "health, diagnostics, logs",
+    "monitoring": "health, history, symptoms, lag of the loop, watch over the trigger",
+    "checks": "what `check` tries, and the probes of a real bucket",
+    "explain": "what `explain` says about one image",
+    "tracing": "spans for OpenTelemetry",
+    "process": "event loop, log, memory, service manager",
     "dev": "the embedded stack: servers from wheels, sample images, the gallery",
     "cos_emulator": "a server that behaves as COS does; imports nothing of the gateway",
 }

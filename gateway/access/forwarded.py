@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from gateway.access.fields import values_of
-from gateway.ip_address import is_among, parse_ip
+from gateway.net.ip_address import is_among, parse_ip
 from gateway.settings import ForwardedUserSettings
 
 _MAX_LENGTH = 256

@@ -10,8 +10,8 @@ from contextlib import suppress
 from json.encoder import encode_basestring_ascii as _quote
 from typing import Final, TextIO
 
-from gateway.ops.log_format import redact
-from gateway.printable import printable
+from gateway.net.printable import printable
+from gateway.process.log_format import redact
 
 LOGGER: Final = "gateway.access"
 _FLUSH_AFTER: Final = 0.2  # seconds that a line waits for others

@@ -20,14 +20,11 @@ from gateway.concurrency.replaceable import Replaceable
 from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.public_url import PublicUrls
 from gateway.delivery.variant_request import VariantRequests
+from gateway.explain.explainer import Explainer
 from gateway.metrics.collectors import Metrics
 from gateway.metrics.history import History
-from gateway.ops.debug_log import DebugLog
-from gateway.ops.explain import Explainer
-from gateway.ops.health import Health
-from gateway.ops.history_recorder import HistoryRecorder
-from gateway.ops.reloader import Reloader
-from gateway.ops.tracing.hooks import Tracing
+from gateway.monitoring.health import Health
+from gateway.monitoring.history_recorder import HistoryRecorder
 from gateway.origin.client import OriginClient
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.refused_variants import RefusedVariants
@@ -37,6 +34,8 @@ from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.renditions import Renditions
 from gateway.presign.signer import Signer
+from gateway.process.debug_log import DebugLog
+from gateway.process.reloader import Reloader
 from gateway.purge.addresses import Addresses
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import Target
@@ -50,6 +49,7 @@ from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.replica_store import ReplicaStore
 from gateway.redis_store.usage_store import UsageStore
 from gateway.settings import Settings
+from gateway.tracing.hooks import Tracing
 from gateway.urls.descriptions import Descriptions
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier

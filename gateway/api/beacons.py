@@ -14,8 +14,8 @@ from gateway.api.beacon import Beacon
 from gateway.api.json_body import read_body
 from gateway.concurrency.rate_limit import RateLimit
 from gateway.errors import GatewayError, TooManyRequests, UnsupportedMediaType
-from gateway.ip_address import parse_ip, subscriber_of
 from gateway.metrics.loop_counters import LoopCounter
+from gateway.net.ip_address import parse_ip, subscriber_of
 
 MAX_BODY = 16 * 1024  # bytes
 BURST = 100  # beacons of one client at once: pages that are hidden together

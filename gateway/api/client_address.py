@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from gateway.access.fields import values_of
-from gateway.ip_address import IpAddress, IpNetwork, is_among, parse_ip
+from gateway.net.ip_address import IpAddress, IpNetwork, is_among, parse_ip
 
 
 class ClientAddress:

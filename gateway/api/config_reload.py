@@ -6,7 +6,7 @@ from gateway.api.admin import admin_only
 from gateway.api.app_keys import RELOADER
 from gateway.api.json_responses import success
 from gateway.errors import ConfigurationRefused, ReloadImpossible
-from gateway.ops.reloader import ReloadNotPossible, ReloadRefused
+from gateway.process.reloader import ReloadNotPossible, ReloadRefused
 
 
 @admin_only

@@ -27,10 +27,10 @@ from gateway.api.json_responses import success
 from gateway.api.queue_listing import dead_entries, variant_names
 from gateway.errors import InvalidRequest
 from gateway.metrics.history import gauge_value, read
-from gateway.ops.health import Report
-from gateway.ops.log_format import redact
-from gateway.ops.symptoms import Observations, symptoms
+from gateway.monitoring.health import Report
+from gateway.monitoring.symptoms import Observations, symptoms
 from gateway.presign.credentials.rotation import RotatingCredentials
+from gateway.process.log_format import redact
 from gateway.redis_store.guarded_client import CacheUnavailable
 
 _MINUTES_AHEAD = 15

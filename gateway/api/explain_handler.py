@@ -7,8 +7,8 @@ from gateway.api.app_keys import EXPLAINER
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest
-from gateway.ops.explain_access import Credentials
-from gateway.ops.explain_variants import PARAMETERS
+from gateway.explain.access import Credentials
+from gateway.explain.variants import PARAMETERS
 
 # Credentials are sent in header fields, because proxies and browsers record addresses.
 TOKEN_FIELD, LINK_FIELD = "X-Explain-Token", "X-Explain-Link"

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from gateway.api.app_keys import HEALTH
 from gateway.api.json_responses import json_text
-from gateway.ops.health import Readiness
+from gateway.monitoring.health import Readiness
 
 _HEADERS = {"Cache-Control": "no-store"}
 

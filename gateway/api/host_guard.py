@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 
 from gateway.api.app_keys import SETTINGS
 from gateway.errors import Forbidden
-from gateway.ip_address import parse_ip
+from gateway.net.ip_address import parse_ip
 
 
 def known_host_only(handler: Handler) -> Handler:

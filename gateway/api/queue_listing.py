@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from gateway.ops.log_format import redact
 from gateway.presign.signed_image import ImageVariant
+from gateway.process.log_format import redact
 from gateway.redis_store.leased_queue import LeasedQueue
 
 T = TypeVar("T")

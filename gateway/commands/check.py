@@ -12,29 +12,29 @@ from typing import Any
 import click
 from rich.text import Text
 
-from gateway import purge_components
 from gateway.api import app_keys
 from gateway.api.nginx_files import VERSION
-from gateway.app import opened_components
 from gateway.catalog.inspection import inspect_database, time_notification
 from gateway.catalog.record import ImageRecord
+from gateway.checks.cos import CosCheck
+from gateway.checks.credentials import diagnose_credentials
+from gateway.checks.database import Database, DatabaseCheck
+from gateway.checks.diagnostics import diagnose
+from gateway.checks.finding import Finding
+from gateway.checks.machine import diagnose_nginx_cache, diagnose_open_files
+from gateway.checks.nginx import diagnose_nginx
+from gateway.checks.placeholders import diagnose_placeholders
+from gateway.checks.purge import diagnose_purge
+from gateway.checks.variants import check_variants
 from gateway.commands.deep_check import DeepOptions, print_probes
 from gateway.commands.output_console import OutputConsole
 from gateway.commands.shared import FAILED, config_option, settings_from
 from gateway.delivery.fallback_picture import FallbackPicture, UnusablePicture
 from gateway.errors import CredentialsExpired
-from gateway.ops.check_cos import CosCheck
-from gateway.ops.check_credentials import diagnose_credentials
-from gateway.ops.check_database import Database, DatabaseCheck
-from gateway.ops.check_machine import diagnose_nginx_cache, diagnose_open_files
-from gateway.ops.check_nginx import diagnose_nginx
-from gateway.ops.check_purge import diagnose_purge
-from gateway.ops.check_variants import check_variants
-from gateway.ops.diagnostics import diagnose
-from gateway.ops.finding import Finding
-from gateway.ops.placeholders import diagnose_placeholders
-from gateway.printable import printable
+from gateway.net.printable import printable
 from gateway.server.file_limit import hard_limit, needed_files
+from gateway.service import purge_components
+from gateway.service.app import opened_components
 from gateway.settings import FallbackSettings, RedisSettings, Settings
 
 

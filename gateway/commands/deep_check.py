@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import click
 
 from gateway.api import app_keys
-from gateway.app import opened_components
+from gateway.checks.deep.probe import Subject, Verdict
+from gateway.checks.deep.run import as_line, run_probes
 from gateway.commands.output_console import OutputConsole
 from gateway.errors import GatewayError
-from gateway.ops.deep.probe import Subject, Verdict
-from gateway.ops.deep.run import as_line, run_probes
 from gateway.origin.deep_session import open_deep_session
 from gateway.presign.probe_signer import ProbeSigner
 from gateway.presign.renditions import Renditions
+from gateway.service.app import opened_components
 from gateway.settings import Settings
 
 _STYLES = {

@@ -12,7 +12,7 @@ import click
 from gateway.commands.output_console import OutputConsole
 from gateway.commands.serve_process import StopSignals, run_until_stopped, serve_gateway
 from gateway.commands.shared import exit_with_mistakes
-from gateway.ops.logs import configure_logging
+from gateway.process.logs import configure_logging
 from gateway.server.listener import Listening
 from gateway.settings.sources import SettingsError
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import click
 
-from gateway.access_components import authenticator
 from gateway.api.app_keys import EXPLAINER
-from gateway.app import opened_components
 from gateway.catalog.image_id import parse_image_id
 from gateway.commands.shared import FAILED, config_option, run_or_explain, settings_from
-from gateway.diagnostic_components import explainer
-from gateway.ops.explain_access import Credentials
+from gateway.explain.access import Credentials
+from gateway.service.access_components import authenticator
+from gateway.service.app import opened_components
+from gateway.service.diagnostic_components import explainer
 
 
 @click.command()

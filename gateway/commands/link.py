@@ -11,9 +11,9 @@ import click
 from gateway.access.signed_links import short_address
 from gateway.api.app_keys import SIGNED_LINKS
 from gateway.api.link_handlers import MAX_LIFETIME
-from gateway.app import opened_components
 from gateway.commands.active_record import active_record
 from gateway.commands.shared import config_option, run_or_explain, settings_from
+from gateway.service.app import opened_components
 
 _DURATION = re.compile(r"([1-9][0-9]{0,6})([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}

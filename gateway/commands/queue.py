@@ -13,13 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.api.app_keys import PURGE_QUEUE, REFRESH_QUEUE
-from gateway.app import opened_components
 from gateway.commands.output_console import OutputConsole
 from gateway.commands.shared import config_option, run_or_explain, settings_from
-from gateway.ops.log_format import redact
 from gateway.presign.signed_image import ImageVariant
+from gateway.process.log_format import redact
 from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.service.app import opened_components
 
 _MOST_LISTED = 50
 

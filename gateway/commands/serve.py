@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from gateway.commands.shared import config_option, settings_from
-from gateway.ops.logs import configure_logging
+from gateway.process.logs import configure_logging
 from gateway.workers.place import NoParent, Place
 
 

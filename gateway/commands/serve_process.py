@@ -14,21 +14,21 @@ import click
 from aiohttp import web
 
 from gateway.api.app_keys import RELOADER
-from gateway.app import create_admin_app, create_app
 from gateway.catalog.postgres import CatalogQueryRefused
 from gateway.commands.shared import exit_with_mistakes
 from gateway.concurrency.background import background
 from gateway.delivery.fallback_picture import UnusablePicture
 from gateway.metrics.collectors import Metrics
-from gateway.ops.event_loop import run_on
-from gateway.ops.memory_tuning import release_free_memory, tune_memory
-from gateway.ops.service_manager import ServiceManager
-from gateway.ops.socket_activation import inherited_listeners
-from gateway.ops.tracing.hooks import UnusableTracing
+from gateway.process.event_loop import run_on
+from gateway.process.memory_tuning import release_free_memory, tune_memory
+from gateway.process.service_manager import ServiceManager
+from gateway.process.socket_activation import inherited_listeners
 from gateway.server.file_limit import raise_nofile_limit
 from gateway.server.listener import Listening, PurePythonParser, listening
+from gateway.service.app import create_admin_app, create_app
 from gateway.settings import Settings
 from gateway.settings.sources import SettingsError, load_settings
+from gateway.tracing.hooks import UnusableTracing
 from gateway.workers.place import FORCE, RELOAD, STOP, Place
 
 logger = logging.getLogger(__name__)

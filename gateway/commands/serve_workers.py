@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from gateway.ops.service_manager import ServiceManager, environment_of_children
-from gateway.ops.socket_activation import inherited_listeners
+from gateway.process.service_manager import ServiceManager, environment_of_children
+from gateway.process.socket_activation import inherited_listeners
 from gateway.settings import Settings
 from gateway.workers.parent import Signals, WorkerCommand, run_workers
 from gateway.workers.worker import WorkerFailed

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from gateway.api.app_keys import CLOCK, LIFETIME, PUBLIC_URLS, SIGNER
-from gateway.app import opened_components
 from gateway.commands.active_record import active_record
 from gateway.commands.shared import config_option, run_or_explain, settings_from
 from gateway.errors import CredentialsExpired
+from gateway.service.app import opened_components
 
 
 @click.command()

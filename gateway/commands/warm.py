@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from gateway.api.app_keys import RESOLVER, SHARED_TIER, USAGE_STORE
-from gateway.app import opened_components
 from gateway.catalog.image_id import parse_image_id
 from gateway.commands.shared import FAILED, config_option, run_or_explain, settings_from
 from gateway.errors import ImageNotFound, InvalidImageId
+from gateway.service.app import opened_components
 from gateway.urls.warm_up import warm_up
 
 _CACHED = "cached"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aiohttp import hdrs
 from multidict import MultiMapping
 
-from gateway.origin.http_date import seconds_of
+from gateway.net.http_date import seconds_of
 
 # A member of a list, after any that are empty (RFC 9110 section 5.6.1.2).
 _ENTITY_TAG = re.compile(r'[\s,]*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?=,|$)')

@@ -8,7 +8,7 @@ from pathlib import Path
 from gateway.dev.data_dir import write_privately
 from gateway.dev.database import ImageRow
 from gateway.dev.folder import LeftOut
-from gateway.printable import printable
+from gateway.net.printable import printable
 
 _NAMES_PRINTED = 3  # of the files left out for one reason
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import hdrs, web
 
 from gateway.errors import RouteNotFound
-from gateway.ip_address import is_loopback
+from gateway.net.ip_address import is_loopback
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

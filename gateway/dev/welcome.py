@@ -12,7 +12,7 @@ from gateway.dev.id_list import describe_left_out, image_address, write_id_list
 from gateway.dev.stack import ADMIN_TOKEN, DevStack
 from gateway.dev.styles import EXAMPLES, TEASER
 from gateway.dev.tokens import token_for
-from gateway.printable import printable
+from gateway.net.printable import printable
 from gateway.server.listener import Listening
 
 _ADDRESSES_PRINTED = 12

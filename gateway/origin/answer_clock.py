@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from aiohttp import hdrs
 
-from gateway.origin.http_date import seconds_of
+from gateway.net.http_date import seconds_of
 
 _AGE: Final = "Age"
 

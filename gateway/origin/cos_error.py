@@ -8,7 +8,7 @@ from aiohttp import hdrs
 from multidict import istr
 
 from gateway.concurrency.shared_timeout import SharedTimeout
-from gateway.origin.http_date import seconds_of
+from gateway.net.http_date import seconds_of
 
 REQUEST_ID: Final = istr("x-cos-request-id")
 _MOST_BYTES: Final = 4096  # of a body that names the code in its first line

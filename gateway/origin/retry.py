@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable
 
-from gateway.origin.http_date import seconds_of
+from gateway.net.http_date import seconds_of
 
 _BASE = 0.05
 _CAP = 1.0

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gateway.printable import printable
+from gateway.net.printable import printable
 from gateway.purge.addresses import Addresses
 from gateway.purge.target import PurgeRefused, TargetUnavailable
 from gateway.purge.tencent_service import TencentService

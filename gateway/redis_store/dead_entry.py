@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from gateway.printable import printable
+from gateway.net.printable import printable
 
 T = TypeVar("T")
 

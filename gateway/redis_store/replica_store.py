@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.printable import printable
+from gateway.net.printable import printable
 from gateway.redis_store.guarded_client import GuardedRedis, WrongType
 
 _LIFE: Final = 30  # seconds without a new point after which a replica is left out

@@ -13,7 +13,7 @@ from gateway.api.json_responses import failure
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, InvalidRequest
 from gateway.metrics.collectors import Metrics
-from gateway.port import url_of
+from gateway.net.port import url_of
 from gateway.server.acceptor import Acceptor
 from gateway.server.slow_clients import SlowClients
 

@@ -13,8 +13,8 @@ from aiohttp import http_parser, web
 
 from gateway.api.app_keys import HEALTH, IN_FLIGHT, METRICS, RELOADER, SETTINGS, TRACING
 from gateway.concurrency.in_flight import InFlight
-from gateway.ip_address import is_loopback
-from gateway.port import cannot_listen
+from gateway.net.ip_address import is_loopback
+from gateway.net.port import cannot_listen
 from gateway.server.connection import Site
 from gateway.server.connection_reset import reset
 from gateway.server.dispatch import install_dispatch

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from gateway.ip_address import is_loopback
+from gateway.net.ip_address import is_loopback
 from gateway.settings.section import Section, Token, matches
 
 ROLE_NAME: Final = "[A-Za-z0-9+=,@_-][A-Za-z0-9+=,.@_-]{0,127}"

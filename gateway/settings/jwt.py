@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
-from gateway.ip_address import is_loopback
+from gateway.net.ip_address import is_loopback
 from gateway.settings.section import Section, matches, without_stray_whitespace
 
 Hmac = Literal["HS256", "HS384", "HS512"]

@@ -7,7 +7,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.printable import printable
+from gateway.net.printable import printable
 from gateway.settings import Settings
 from gateway.settings.styles import FIXED_MARK, SIZED_MARK
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from gateway.ip_address import is_loopback
+from gateway.net.ip_address import is_loopback
 from gateway.settings.credentials import BaseUrl, CredentialsSettings, EncryptedUrl
 from gateway.settings.section import Section, Token, matches
 

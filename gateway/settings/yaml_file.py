@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from gateway.printable import printable
+from gateway.net.printable import printable
 from gateway.settings.mistakes import SettingsError
 
 

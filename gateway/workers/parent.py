@@ -11,9 +11,9 @@ from typing import Final
 from aiohttp import web
 
 from gateway.concurrency.background import background
-from gateway.ip_address import is_loopback
-from gateway.ops.service_manager import ServiceManager
-from gateway.port import cannot_listen, url_of
+from gateway.net.ip_address import is_loopback
+from gateway.net.port import cannot_listen, url_of
+from gateway.process.service_manager import ServiceManager
 from gateway.settings import AdminSettings, ServerSettings
 from gateway.workers.admin import Admin
 from gateway.workers.public_port import PublicPort

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Self
 
-from gateway.ops.service_manager import ServiceManager
+from gateway.process.service_manager import ServiceManager
 
 logger = logging.getLogger(__name__)
 

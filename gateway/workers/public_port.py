@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from typing import Self
 
-from gateway.port import cannot_listen, url_of
+from gateway.net.port import cannot_listen, url_of
 
 
 class PublicPort:

@@ -14,8 +14,8 @@ from gateway.api.admin import admin_only
 from gateway.api.client_address import ClientAddress
 from gateway.api.json_responses import success
 from gateway.concurrency.in_flight import InFlight
-from gateway.ip_address import is_loopback
 from gateway.metrics.collectors import Metrics
+from gateway.net.ip_address import is_loopback
 from gateway.server.dispatch import install_dispatch
 from tests.conftest import ADMIN_TOKEN, StartGateway, token_for
 from tests.serving import serving

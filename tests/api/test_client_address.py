@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from gateway.api.client_address import ClientAddress
-from gateway.ip_address import parse_ip
+from gateway.net.ip_address import parse_ip
 from gateway.settings import ServerSettings
 
 PROXIES = ServerSettings.model_validate({"trusted_proxies": ["10.0.0.0/8", "fd00::/8"]}).trusted_proxies

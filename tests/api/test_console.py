@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 import gateway as package
 from gateway.api import app_keys
 from gateway.metrics.collectors import Metrics
-from gateway.ops.health import Health, Probe
+from gateway.monitoring.health import Health, Probe
 from gateway.origin.client import OriginClient
 from gateway.presign.signed_image import ImageVariant
 from tests.conftest import ADMIN_TOKEN, BUCKET, JWT_SECRET, SECRET_KEY, Images, RunningGateway, StartGateway

@@ -32,7 +32,7 @@ SERVING = (
     *("gateway.app", "gateway.server", "gateway.catalog", "gateway.origin", "gateway.redis_store"),
     *("aiopg", "redis"),
 )
-NEVER = (*SDK, *PRINTING, *DEVELOPMENT, *COMMANDS, "gateway.ops.deep", "gateway.ops.diagnostics")
+NEVER = (*SDK, *PRINTING, *DEVELOPMENT, *COMMANDS, "gateway.checks.deep", "gateway.checks.diagnostics")
 
 
 async def imported_by_serving(config: Path) -> set[str]:

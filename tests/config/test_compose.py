@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.ip_address import is_loopback
+from gateway.net.ip_address import is_loopback
 from gateway.settings import ServerSettings
 from gateway.settings.sources import load_settings
 from tests.config.files import CONFIG, GATEWAY_YAML, read, read_yaml

@@ -6,8 +6,8 @@ import subprocess
 from typing import Any
 
 from gateway.api.routes import ADMIN
-from gateway.app import create_admin_app, create_app
 from gateway.metrics.collectors import Metrics
+from gateway.service.app import create_admin_app, create_app
 from gateway.settings import AdminSettings
 from gateway.settings.sources import load_settings
 from gateway.workers.merged_metrics import about_workers

@@ -13,7 +13,7 @@ from jwt.algorithms import ECAlgorithm
 
 from gateway.access.signed_links import SignedLinks, short_address
 from gateway.api import app_keys
-from gateway.ops.reloader import ReloadRefused
+from gateway.process.reloader import ReloadRefused
 from gateway.settings import SignedLinksSettings
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
 from tests.reload.proofs import proves

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.server import CosEmulator
-from gateway.ops.reloader import ReloadRefused
+from gateway.process.reloader import ReloadRefused
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.reload.proofs import proves
 

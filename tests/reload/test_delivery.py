@@ -14,7 +14,7 @@ from gateway.api import app_keys
 from gateway.api.access_log import LOGGER
 from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
-from gateway.ops.logs import configure_logging
+from gateway.process.logs import configure_logging
 from gateway.settings import LoggingSettings
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT

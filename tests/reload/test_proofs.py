@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from gateway.api import app_keys
 from gateway.metrics.collectors import Metrics
-from gateway.ops.reloader import Change, Difference, Reloader, ReloadNotPossible, ReloadRefused
-from gateway.reload_parts import parts
+from gateway.process.reloader import Change, Difference, Reloader, ReloadNotPossible, ReloadRefused
+from gateway.service.reload_parts import parts
 from gateway.settings import Settings
 from gateway.settings.mistakes import SettingsError
 from gateway.settings.reloading import RELOADED, RESTARTED, difference

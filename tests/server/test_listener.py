@@ -13,11 +13,11 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
-from gateway.app import create_admin_app, create_app
 from gateway.cos_emulator.faults import Drip, Fault, Hang
 from gateway.metrics.collectors import Metrics
 from gateway.server.acceptor import Acceptor
 from gateway.server.listener import Listening, listening
+from gateway.service.app import create_admin_app, create_app
 from gateway.settings import Settings
 from tests.conftest import Images
 from tests.limits import LIMIT

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Images
 from tests.direct_clients import direct_clients
-from tests.ops.test_service_manager import Receiver
+from tests.process.test_service_manager import Receiver
 from tests.processes import GatewayProcess
 from tests.waiting import until
 from tests.workers.conftest import AS_ADMIN, STARTED, StartWorkers, kill, roll, workers_of

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import aiohttp
 
-from gateway.app import create_admin_app, create_app
 from gateway.dev.database import ImagesTable
 from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.processes import HOST, free_port
 from gateway.dev.redis_server import RedisServer
 from gateway.metrics.collectors import Metrics
 from gateway.server.listener import listening
+from gateway.service.app import create_admin_app, create_app
 from gateway.settings import Settings
 from tests.conformance.cache_tests.adapter import Adapter
 from tests.conformance.cache_tests.verdicts import LEFT_OUT, RUN, Outcome, report

@@ -1,0 +1,62 @@
+"""The part of ``check`` about credentials: their source, their life, and an attempt to refresh them."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gateway.checks.finding import Finding, warning
+
+_NAME = "credentials"
+# Advice by the source that gives no credentials.
+_ADVICE = {
+    "static": "renew cos.token with its secret_id, secret_key and token_expires_at",
+    "environment": "renew TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY and TENCENTCLOUD_TOKEN",
+    "file": "check the path in cos.credentials, and the program that writes that file",
+    "cvm_role": "bind a role to the instance, and check cos.credentials: its role and its metadata_url",
+    "tke_oidc": "check the pod's service account, and that the role trusts the cluster's identity provider",
+    "assume_role": "the role must trust the base credentials, and these must be allowed sts:AssumeRole",
+}
+
+
+class RotatingCredentials(Protocol):
+    """The newest credentials of one source."""
+
+    @property
+    def name(self) -> str:
+        """Name of the source in the configuration."""
+        ...
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the credentials end; 0 if there are none, None if they never end."""
+        ...
+
+    @property
+    def is_near_end(self) -> bool:
+        """Whether there are no credentials, or less than a fifth of their life is left."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why the last refresh failed."""
+        ...
+
+    async def refresh(self) -> bool:
+        """Fetch the credentials; return whether the source gave any."""
+        ...
+
+
+async def diagnose_credentials(credentials: RotatingCredentials, buckets: Sequence[str] = ()) -> Finding:
+    """Return a finding on the source and on the life of its credentials, after an attempt to refresh them.
+
+    ``buckets`` are named in it: those that the credentials are for, if there are several sources.
+    """
+    is_refreshed = await credentials.refresh()
+    left = credentials.seconds_left
+    name = " ".join([_NAME, *buckets])
+    what = f"source {credentials.name}: " + ("they never end" if left is None else f"{left:.0f} s are left")
+    if not is_refreshed:
+        what, advice = f"{what}; refresh failed: {credentials.reason}", _ADVICE[credentials.name]
+        return warning(name, what, advice) if left else Finding(name, False, what, advice)
+    if credentials.is_near_end:
+        return warning(name, what, "the source gives credentials that end soon: look at what renews them")
+    return Finding(name, True, what)

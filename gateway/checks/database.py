@@ -1,0 +1,99 @@
+"""Findings on Postgres: the query, grants, the change trigger, the table of killed links."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.catalog.inspection import DatabaseReport
+from gateway.catalog.record import ImageRecord
+from gateway.checks.finding import Finding, warning
+from gateway.errors import GatewayError
+
+_CONFIGURATION = "check postgres.dsn, postgres.table and postgres.columns"
+_CHANGES = 'run: image-gateway sql changes --config FILE | psql "$DSN" -v ON_ERROR_STOP=1'
+_LINKS = "run config/sql/links.sql and grant what it lists: access.signed_links needs that table"
+_POOLER = (
+    "postgres.dsn leads to a replica, or to a pooler in transaction mode, which forgets LISTEN: name the primary itself"
+)
+
+
+class Catalog(Protocol):
+    """The part of the Postgres catalog that a diagnosis uses."""
+
+    async def sample_images(self) -> list[ImageRecord]:
+        """Return a servable image of each bucket; raises ``CatalogUnavailable``."""
+        ...
+
+    async def try_links(self) -> None:
+        """Return if the gateway's own table can be used; raises ``CatalogUnavailable`` with the reason."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Facts about the database apart from the query; both may raise ``CatalogUnavailable``.
+
+    ``time_notification`` returns the seconds until a test notification arrived, None if it did not; it is
+    itself None if the gateway does not listen.
+    """
+
+    inspect: Callable[[], Awaitable[DatabaseReport]]
+    time_notification: Callable[[], Awaitable[float | None]] | None
+
+
+class DatabaseCheck:
+    """Yields findings, and keeps the images that were read for the checks of COS."""
+
+    def __init__(self, catalog: Catalog, database: Database, *, signs_links: bool) -> None:
+        self._catalog = catalog
+        self._database = database
+        self._signs_links = signs_links
+        self.images: Sequence[ImageRecord] = ()
+        self.no_image_reason = "no image was read, since Postgres failed"
+
+    async def findings(self) -> AsyncIterator[Finding]:
+        """Yield a finding on the query, and if it works on the triggers and the table of links."""
+        try:
+            report = await self._database.inspect()
+        except GatewayError as error:
+            yield Finding("postgres", False, str(error), _CONFIGURATION)
+            return
+        try:
+            self.images = await self._catalog.sample_images()
+        except GatewayError as error:
+            problem = f": {report.table_problem}" if report.table_problem is not None else ""
+            advice = f"run: {'; '.join(report.repairs)}" if report.repairs else _CONFIGURATION
+            yield Finding("postgres", False, f"{error}{problem}, as {report.address}", advice)
+            return
+        self.no_image_reason = "there is no image to read yet"
+        if self.images:
+            what = f"the row {self.images[0].image_id} was read"
+        else:
+            what = "the table holds no active image that can be served"
+        yield Finding("postgres", True, f"{what}, as {report.address}")
+        yield await self._changes(report)
+        if self._signs_links:
+            yield await self._links(report)
+
+    async def _changes(self, report: DatabaseReport) -> Finding:
+        time_notification = self._database.time_notification
+        if time_notification is None:
+            return Finding("changes", True, "turned off by postgres.listen: they take effect when cached URLs end")
+        if report.changes_problem is not None:
+            return warning("changes", f"{report.changes_problem}: they take effect when cached URLs end", _CHANGES)
+        try:
+            seconds = await time_notification()
+        except GatewayError as error:
+            return warning("changes", f"not received: {error}", _POOLER)
+        if seconds is None:
+            return warning("changes", "the trigger is installed, but a test notification did not arrive", _POOLER)
+        return Finding("changes", True, f"the trigger is installed; a notification came after {seconds * 1000:.0f} ms")
+
+    async def _links(self, report: DatabaseReport) -> Finding:
+        try:
+            await self._catalog.try_links()
+        except GatewayError as error:
+            return Finding("signed_links", False, str(error), _LINKS)
+        if report.links_problem is not None:
+            return warning("signed_links", f"{report.links_problem}: other replicas apply it late", _LINKS)
+        return Finding("signed_links", True, "the table of killed links can be read and written")

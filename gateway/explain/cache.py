@@ -1,0 +1,113 @@
+"""Explain step: the cached presigned URL in this process and in Redis, and its renewal."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.errors import DependencyDown
+from gateway.explain.explanation import Facts
+from gateway.presign.lifetime import Lifetime
+from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
+from gateway.process.log_format import redact
+from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.urls.local_tier import LocalState
+from gateway.urls.shared_tier import SharedTier
+
+InspectLocal = Callable[[ImageVariant], LocalState | None]
+
+
+@dataclass(frozen=True, slots=True)
+class CachedUrls:
+    """The facts to print, and the image whose URL a request would use now (None: one has to be signed)."""
+
+    facts: Facts
+    image: SignedImage | None = None
+
+
+class CacheStep:
+    """Reads the tiers of the URL cache without counting a use.
+
+    ``inspect_local`` is None in a process that serves nothing: its memory says nothing about that of the gateway.
+    """
+
+    def __init__(
+        self,
+        shared: SharedTier | None,
+        queue: RefreshQueue | None,
+        lifetime: Lifetime,
+        inspect_local: InspectLocal | None,
+        now: Callable[[], float],
+    ) -> None:
+        self._shared = shared
+        self._queue = queue
+        self._lifetime = lifetime
+        self._inspect_local = inspect_local
+        self._now = now
+
+    async def look(self, image_id: str, rendition: str | None = None) -> CachedUrls:
+        """Return the cached URL of an image; a Redis that does not answer is a fact, too."""
+        variant = ImageVariant(image_id, rendition)
+        local, in_memory = self._in_memory(variant)
+        shared, in_redis = await self._in_redis(variant)
+        facts: Facts = {"memory": in_memory, "redis": in_redis, "renewal": await self._renewal(variant)}
+        usable = next((image for image in (local, shared) if image is not None and self._is_usable(image)), None)
+        return CachedUrls(facts, usable)
+
+    def _in_memory(self, variant: ImageVariant) -> tuple[SignedImage | None, Facts]:
+        if self._inspect_local is None:
+            return None, {"state": "not asked: GET /api/v1/monitoring/explain on the admin port asks a running gateway"}
+        state = self._inspect_local(variant)
+        if state is None:
+            return None, {"state": "nothing"}
+        if state.image is None:
+            return None, {"state": "known as unknown", "seconds_left": round(state.fresh_for, 1)}
+        word = "fresh" if state.fresh_for > 0 else "stale: Redis or the row is read again"
+        facts = {"state": word, "fresh_for_seconds": round(state.fresh_for, 1), **self._life(state.image.presigned)}
+        return (state.image if state.fresh_for > 0 else None), facts
+
+    async def _in_redis(self, variant: ImageVariant) -> tuple[SignedImage | None, Facts]:
+        if self._shared is None:
+            return None, {"state": "turned off by url_cache.enabled"}
+        try:
+            header = (await self._shared.read_headers([variant]))[variant]
+            found = (await self._shared.find([variant]))[variant]
+        except DependencyDown as error:
+            return None, {"state": f"Redis does not answer: {error}"}
+        if found.image is not None:
+            read_ago = round(self._now() - found.image.read_at)
+            life = self._life(found.image.presigned)
+            return found.image, {"state": "an entry", "row_read_seconds_ago": read_ago, **life}
+        if header.expires_at is not None:
+            reason = "an entry that is not used: written with another key, another domain or another release"
+            return None, {"state": reason, "expires_at": header.expires_at}
+        return None, {"state": "dropped a moment ago: the row has changed" if header.tombstone else "nothing"}
+
+    async def _renewal(self, variant: ImageVariant) -> Facts:
+        if self._queue is None:
+            return {"state": "none"}
+        try:
+            due_at, dead = await self._queue.due_at(variant), await self._queue.dead_entry(variant)
+        except DependencyDown as error:
+            return {"state": f"not known: {error}"}
+        facts: Facts = {"state": "queued" if due_at is not None else "not queued"}
+        if due_at is not None:
+            facts |= {"due_at": int(due_at), "due_in_seconds": round(due_at - self._now())}
+        if dead is not None:
+            facts |= {
+                "state": "given up",
+                "attempts": dead.attempts,
+                "reason": redact(dead.reason),
+                "given_up_at": int(dead.at),
+            }
+        return facts
+
+    def _life(self, presigned: PresignedUrl) -> Facts:
+        now = self._now()
+        return {
+            "signed_at": presigned.signed_at,
+            "expires_at": presigned.expires_at,
+            "seconds_left": round(presigned.expires_at - now),
+            "handed_out_for_seconds": max(0, round(self._lifetime.usable_for(presigned, now))),
+        }
+
+    def _is_usable(self, image: SignedImage) -> bool:
+        return self._lifetime.is_usable(image.presigned, self._now())

@@ -1,0 +1,224 @@
+"""Explain one image: every step of a request for it; the answer contains no signature, token or secret.
+
+The command ``explain`` and ``GET /api/v1/monitoring/explain/{id}`` ask here; so may a page.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from gateway.access.identity import Caller
+from gateway.catalog.postgres import PostgresCatalog
+from gateway.catalog.record import ImageRecord
+from gateway.checks.cos_advice import CLOCK
+from gateway.delivery.cache_policy import CachePolicy
+from gateway.delivery.variants import REFUSALS
+from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound, NotAnImage, RouteNotFound
+from gateway.explain.access import AccessStep, Credentials
+from gateway.explain.cache import CachedUrls, CacheStep
+from gateway.explain.delivery import headers_of, kept_by, nothing_kept, redirect_headers
+from gateway.explain.explanation import Explanation, Facts, Verdict
+from gateway.explain.origin import AskedOrigin, OriginStep
+from gateway.explain.variants import VariantStep
+from gateway.presign.cos_clock import CosClock
+from gateway.presign.hosts import Hosts
+from gateway.presign.lifetime import Lifetime
+from gateway.presign.signed_image import SignedImage
+from gateway.presign.signer import Signer
+from gateway.settings import ImageProxySettings
+
+_NO_PARAMETERS: Mapping[str, str] = {}
+_NO_ROW_ADVICE = "check the id; postgres.table and postgres.columns.id name the table and the column that is searched"
+_ROW_ADVICE = "look at the row; postgres.table and postgres.columns name the table and its columns"
+_TYPE_ADVICE = "upload the object with a Content-Type of image/*, or fill postgres.columns.content_type"
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The steps, one module each."""
+
+    access: AccessStep
+    cache: CacheStep
+    origin: OriginStep
+    variants: VariantStep
+
+
+class Explainer:
+    """Follows a request for one image; every dependency is asked, also when an earlier step has failed."""
+
+    def __init__(
+        self,
+        catalog: PostgresCatalog,
+        steps: Steps,
+        signer: Signer,
+        hosts: Hosts,
+        lifetime: Lifetime,
+        clock: CosClock,
+        delivery: ImageProxySettings,
+        policy: CachePolicy,
+    ) -> None:
+        self._catalog = catalog
+        self.steps = steps
+        self._signer = signer
+        self._hosts = hosts
+        self._lifetime = lifetime
+        self._clock = clock
+        self.configure(delivery, policy)
+
+    def configure(self, delivery: ImageProxySettings, policy: CachePolicy) -> None:
+        """Explain by these settings from now on."""
+        self._delivery = delivery
+        self._policy = policy
+
+    async def explain(
+        self, image_id: str, credentials: Credentials, parameters: Mapping[str, str] = _NO_PARAMETERS
+    ) -> Explanation:
+        """Return why a request with ``credentials`` is answered as it is; ``image_id`` must be valid.
+
+        ``parameters`` choose a rendition, as those of an address do; without any, those of the link's address do.
+        Raises the errors of ``VariantRequests.parse``.
+        """
+        chosen = self.steps.variants.chosen(parameters, credentials.link)
+        explanation = Explanation(image_id, Verdict(500, None, ""))
+        sections = explanation.sections
+        cached = await self.steps.cache.look(image_id, chosen.rendition)
+        record, errors, sections["row"] = await self._row(image_id, cached)
+        caller, facts = self.steps.access.caller_of(credentials)
+        if record is None:
+            sections["caller"], sections["cached_url"] = facts, cached.facts
+            explanation.verdict = self._refused(errors, caller)
+            sections["kept"] = nothing_kept()
+            return explanation
+        is_cached = cached.image is not None and cached.image.record == record
+        image = cached.image if is_cached and cached.image is not None else self._sign(record, chosen.rendition)
+        denial, may_view = self.steps.access.check(caller, image)
+        sections["caller"], sections["cached_url"] = facts | may_view, cached.facts
+        if denial is not None:
+            errors.append((denial, str(may_view["why"]), ""))
+        policy = self._policy.for_version() if chosen.version == record.version_token else self._policy
+        asked = await self.steps.origin.ask(image, is_cached=is_cached, now=self._clock.now())
+        sections["cos"] = asked.facts
+        if isinstance(asked.error, REFUSALS) and image.rendition is not None:
+            image, asked = await self._instead(image, asked, caller)
+            policy = self._policy.for_substitute()
+        sections["delivery"] = delivery = self._deliver(image, asked, policy, errors)
+        delivery["rendition"] = image.rendition or "the original"
+        if chosen.version not in (None, record.version_token):
+            delivery["version"] = f"another one: the client is redirected to v={record.version_token}"
+        if errors and "headers" in delivery:
+            sections["delivery"] = {
+                "applies": "once the reason of the verdict is removed; until then an error is sent",
+                **delivery,
+            }
+        explanation.verdict = self._refused(errors, caller) if errors else self._served(asked, delivery)
+        sections["kept"] = nothing_kept() if errors else self._kept(image, policy, delivery)
+        if variants := await self.steps.variants.facts(image_id):
+            sections["variants"] = variants
+        return explanation
+
+    def _sign(self, record: ImageRecord, rendition: str | None) -> SignedImage:
+        return self._signer.sign_image(record, rendition)
+
+    async def _instead(self, image: SignedImage, asked: AskedOrigin, caller: Caller) -> tuple[SignedImage, AskedOrigin]:
+        """Return the replacement of a rendition that COS does not make: a next format, or the original.
+
+        COS's first answer stays for a caller who may not see the original.
+        """
+        first, refused = asked, str(image.rendition)
+        names = (*self.steps.variants.renditions.fallbacks(refused), None)
+        instead: Facts = {}
+        asked.facts["instead"] = instead
+        for name in names:
+            image = self._sign(image.record, name)
+            denial, _ = self.steps.access.check(caller, image)
+            if denial is not None:
+                return image, first
+            asked = await self.steps.origin.ask(image, is_cached=False, now=self._clock.now())
+            instead[name or "the original"] = asked.facts
+            if not isinstance(asked.error, REFUSALS):
+                break
+        return image, replace(asked, facts=first.facts)
+
+    async def _row(self, image_id: str, cached: CachedUrls) -> tuple[ImageRecord | None, "_Errors", Facts]:
+        """Return the row to go on with, the errors so far, and the facts of the row."""
+        errors: _Errors = []
+        if not self._delivery.enabled:
+            errors.append((RouteNotFound(), "image_proxy.enabled is off", ""))
+        try:
+            row = await self._catalog.inspect(image_id)
+        except CatalogUnavailable as error:
+            facts: Facts = {"state": f"not known: Postgres failed: {error}"}
+            if cached.image is None:
+                errors.append((error, str(error), "check postgres.dsn, postgres.table and postgres.columns"))
+                return None, errors, facts
+            return cached.image.record, errors, facts | {"used": "that of the cached entry"}
+        if row is None:
+            errors.append((ImageNotFound(), "the table has no row with this id", _NO_ROW_ADVICE))
+            return None, errors, {"state": "none"}
+        facts = {"state": "not served" if row.reason is not None else "served", "status": row.status}
+        if row.reason is not None:
+            errors.append((ImageNotFound(), f"the row is not served: {row.reason}", _ROW_ADVICE))
+            facts["why"] = row.reason
+        return row.record, errors, facts | (_facts_of(row.record) if row.record is not None else {})
+
+    def _deliver(self, image: SignedImage, asked: AskedOrigin, policy: CachePolicy, errors: "_Errors") -> Facts:
+        """Return the way of delivery and its headers; adds the error that COS's answer becomes."""
+        delivery, record = self._delivery.delivery, image.record
+        facts: Facts = {"mode": delivery}
+        if delivery == "redirect":
+            # The client asks COS itself, so an error of COS is the client's to see.
+            host = self._hosts.origin_of(record.bucket, record.region).host
+            usable = int(self._lifetime.usable_for(image.presigned, self._clock.latest()))
+            max_age = max(0, min(policy.max_age, usable))
+            facts |= {"status": 302, "headers": redirect_headers(image, max_age, host, policy)}
+        if asked.error is not None:
+            errors.append((asked.error, str(asked.error), asked.advice))
+        elif asked.metadata is not None and delivery != "redirect":
+            try:
+                facts |= {"status": 200, "headers": headers_of(image, asked.metadata, policy)}
+            except NotAnImage as error:
+                errors.append((error, f"COS sends no image: {error}", _TYPE_ADVICE))
+        return facts
+
+    def _kept(self, image: SignedImage, policy: CachePolicy, delivery: Facts) -> Facts:
+        max_age, headers = policy.max_age, delivery.get("headers")
+        if delivery["mode"] == "redirect" and isinstance(headers, dict):
+            max_age = int(str(headers["Cache-Control"]).rpartition("=")[2])
+        return kept_by(self._delivery.delivery, max_age, is_public=image.public)
+
+    @staticmethod
+    def _refused(errors: "_Errors", caller: Caller) -> Verdict:
+        error, reason, advice = errors[0]
+        if isinstance(error, ImageNotFound) and caller.rejected:
+            return Verdict(401, "unauthorized", f"{reason}; and the credentials are not valid: {caller.reason}", advice)
+        return Verdict(error.status, error.code, reason, advice)
+
+    def _served(self, asked: AskedOrigin, delivery: Facts) -> Verdict:
+        ways = {"stream": "streamed by the gateway", "accel": "sent by nginx", "redirect": "by a redirect to COS"}
+        status, way = delivery["status"], ways[self._delivery.delivery]
+        metadata = asked.metadata
+        size = f"{metadata.size} bytes" if metadata is not None else "bytes"
+        again = "first_byte_again" in asked.facts
+        note = "; COS refused the first URL, which the gateway renews at the next request" if again else ""
+        if "instead" in asked.facts:
+            note = f"; COS does not make what was asked for, so {delivery['rendition']} is sent instead"
+        return Verdict(
+            int(str(status)),
+            None,
+            f"the client gets the image, {size}, {way}{note}",
+            CLOCK if "clock" in asked.facts else "",
+        )
+
+
+_Errors = list[tuple[GatewayError, str, str]]  # error, reason and advice, in the order of the request
+
+
+def _facts_of(record: ImageRecord) -> Facts:
+    return {
+        "owner": record.owner,
+        "visibility": "public" if record.public else "private",
+        "bucket": record.bucket,
+        "region": record.region,
+        "key": record.key,
+        "type": record.content_type,
+        "links_killed": record.links_killed,
+    }

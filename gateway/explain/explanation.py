@@ -1,0 +1,89 @@
+"""Why an image is served or not: a verdict, and the facts of each step, as text and as JSON."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.net.printable import printable
+
+# A fact is a word, a number, or a mapping of such facts; None: not known.
+Fact = str | int | float | bool | None | Mapping[str, "Fact"] | Sequence["Fact"]
+Facts = dict[str, Fact]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to a client: ``status``, with the gateway's error ``code`` (None for an image) and the reason.
+
+    ``is_certain`` is False if a dependency did not answer enough; ``advice`` is empty if no action is needed.
+    """
+
+    status: int
+    code: str | None
+    reason: str
+    advice: str = ""
+    is_certain: bool = True
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the client gets the image."""
+        return self.code is None and self.is_certain
+
+
+@dataclass(slots=True)
+class Explanation:
+    """The steps of a request for one image, in their order; each section holds the facts of one."""
+
+    image_id: str
+    verdict: Verdict
+    sections: dict[str, Facts] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the explanation as values that JSON has."""
+        verdict = self.verdict
+        return {
+            "image_id": self.image_id,
+            "verdict": {
+                "served": verdict.is_served,
+                "status": verdict.status,
+                "code": verdict.code,
+                "reason": verdict.reason,
+                "advice": verdict.advice or None,
+            },
+            **self.sections,
+        }
+
+    def as_lines(self) -> list[str]:
+        """Return the explanation line by line, the verdict first; safe to print on a terminal."""
+        verdict = self.verdict
+        word = "ok" if verdict.is_served else "fail"
+        code = f" {verdict.code}" if verdict.code is not None else ""
+        lines = [f"{word:5} {self.image_id}: {verdict.status}{code}: {verdict.reason}"]
+        if verdict.advice:
+            lines.append(f"      {verdict.advice}")
+        for name, facts in self.sections.items():
+            lines += ["", name, *_lines(facts, indent="  ")]
+        return [printable(line) for line in lines]
+
+
+def _lines(facts: Mapping[str, Fact], indent: str) -> list[str]:
+    lines: list[str] = []
+    for name, fact in facts.items():
+        label = f"{indent}{name.replace('_', ' ')}:"
+        if isinstance(fact, Mapping):
+            lines += [label, *_lines(fact, indent + "  ")]
+        elif isinstance(fact, Sequence) and not isinstance(fact, str):
+            lines.append(f"{label} {', '.join(map(_word, fact)) or 'none'}")
+        else:
+            lines.append(f"{label} {_word(fact)}")
+    return lines
+
+
+def _word(fact: Fact) -> str:
+    match fact:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if fact else "no"
+        case _:
+            return str(fact)

@@ -1,0 +1,94 @@
+"""The current problems, the worst first: failed requests, renewals, purges, clocks and dependencies."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from gateway.metrics.history import Point, total
+from gateway.monitoring.history_recorder import all_requests, failed_requests
+from gateway.presign.cos_clock import TOLERATED
+
+Level = Literal["bad", "warning"]
+
+_WINDOW: Final = 12  # points of five seconds: a minute
+_BAD_SHARE: Final = 0.05
+_LATE: Final = 60  # seconds
+_CREDENTIALS: Final = "credentials"  # a check that is down in the last fifth of their life
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """A fault by name, with the numbers and names of its sentence, which the page writes in its language."""
+
+    name: str
+    level: Level
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the symptom for the console."""
+        return {"name": self.name, "level": self.level, "values": dict(self.values)}
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """The state of the gateway; times in seconds, NaN or None for unknown values."""
+
+    points: Sequence[Point]
+    checks: Mapping[str, str]
+    is_draining: bool
+    paused_buckets: Sequence[str]
+    clock_difference: float
+    credentials_left: float | None
+    trigger_installed: float
+    reload_successful: float
+    renewal_lag: float
+    dead: float
+    purge_lag: float
+    purge_dead: float
+
+
+def symptoms(seen: Observations) -> list[Symptom]:
+    """Return the current problems, the worst first; empty without any."""
+    found = [*_of_requests(seen.points[-_WINDOW:]), *_of_state(seen)]
+    return sorted(found, key=lambda symptom: symptom.level != "bad")
+
+
+def _of_requests(points: Sequence[Point]) -> Iterable[Symptom]:
+    requests, failed = sum(map(all_requests, points)), sum(map(failed_requests, points))
+    if failed:
+        level: Level = "bad" if failed >= _BAD_SHARE * requests else "warning"
+        yield Symptom("requests_fail", level, {"failed": failed, "requests": requests})
+    errors = {name: count for name, count in total(points).items() if name.startswith("cos_error ")}
+    for name, count in sorted(errors.items(), key=lambda item: -item[1])[:3]:
+        _, bucket, code = name.split(" ", 2)
+        yield Symptom("cos_errors", "warning", {"bucket": bucket, "code": code, "count": count})
+
+
+def _of_state(seen: Observations) -> Iterable[Symptom]:
+    if seen.is_draining:
+        yield Symptom("draining", "bad")
+    for name, state in seen.checks.items():
+        if state != "ok" and name != _CREDENTIALS:
+            yield Symptom("dependency_down", "bad", {"dependency": name})
+    for bucket in seen.paused_buckets:
+        yield Symptom("bucket_paused", "bad", {"bucket": bucket})
+    if abs(seen.clock_difference) >= TOLERATED:
+        yield Symptom("clock_differs", "warning", {"seconds": round(seen.clock_difference)})
+    left = seen.credentials_left
+    if left is not None and (left < _LATE * 5 or seen.checks.get(_CREDENTIALS, "ok") != "ok"):
+        if left > 0:
+            yield Symptom("credentials_end", "warning", {"seconds": round(left)})
+        else:
+            yield Symptom("credentials_ended", "bad")
+    if seen.trigger_installed == 0:
+        yield Symptom("trigger_missing", "warning")
+    if seen.reload_successful == 0:
+        yield Symptom("reload_refused", "warning")
+    if seen.renewal_lag > _LATE:
+        yield Symptom("renewals_late", "warning", {"seconds": round(seen.renewal_lag)})
+    if seen.dead > 0:
+        yield Symptom("renewals_dead", "warning", {"count": int(seen.dead)})
+    if seen.purge_lag > _LATE:
+        yield Symptom("purges_late", "warning", {"seconds": round(seen.purge_lag)})
+    if seen.purge_dead > 0:
+        yield Symptom("purges_dead", "warning", {"count": int(seen.purge_dead)})

@@ -1,0 +1,79 @@
+"""Set up the log of the process: its stream, its format, and the loggers of libraries."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from aiohttp.http_exceptions import HttpProcessingError
+
+from gateway.process.log_format import ConsoleFormatter, JsonFormatter
+from gateway.process.log_stream import standard_error
+from gateway.settings import LoggingSettings
+
+
+class LogHandler(logging.StreamHandler[TextIO]):
+    """Writes the log to ``stream``; each line names the ``worker``, unless it is None."""
+
+    def __init__(self, stream: TextIO, format_name: str, worker: int | None) -> None:
+        super().__init__(stream)
+        self.worker = worker
+        self.set_format(format_name)
+
+    def set_format(self, name: str) -> None:
+        """Set the format: ``json`` or ``console``."""
+        if name == "json":
+            self.setFormatter(JsonFormatter(self.worker))
+        else:
+            self.setFormatter(ConsoleFormatter(self.worker, colours=self.stream.isatty()))
+
+
+def configure_logging(settings: LoggingSettings, stream: TextIO | None = None, *, worker: int | None = None) -> None:
+    """Write the log of the process to ``stream`` (None: standard error) in the configured format.
+
+    ``worker``: the number of this process among several workers; None without workers.
+    """
+    root = logging.getLogger()
+    root.handlers[:] = [LogHandler(stream if stream is not None else standard_error(), settings.format, worker)]
+    root.setLevel(settings.level.upper())
+    # Below WARNING, the SDK would log the strings it signs, and urllib3 logs the URLs it requests.
+    for library in ("qcloud_cos", "urllib3", "asyncio"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    malformed = logging.getLogger("aiohttp.server")
+    if not any(isinstance(one, MalformedRequestFilter) for one in malformed.filters):
+        malformed.addFilter(MalformedRequestFilter())
+
+
+def log_handler() -> LogHandler | None:
+    """Return what ``configure_logging`` has installed; None if it was not called."""
+    return next((one for one in logging.getLogger().handlers if isinstance(one, LogHandler)), None)
+
+
+class MalformedRequestFilter(logging.Filter):
+    """Replaces aiohttp's traceback for a malformed request by one short line, at most once in ``interval`` seconds.
+
+    Any client can send malformed requests; they must not fill the disk with log lines.
+    """
+
+    def __init__(self, interval: float = 10.0, monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._interval = interval
+        self._monotonic = monotonic
+        self._next = float("-inf")
+        self._suppressed = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is logged."""
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, HttpProcessingError):
+            return True
+        now = self._monotonic()
+        if now < self._next:
+            self._suppressed += 1
+            return False
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.msg = "malformed request: kind=%s suppressed=%s"
+        record.args = (type(error).__name__, self._suppressed)
+        record.exc_info = record.exc_text = None
+        self._next, self._suppressed = now + self._interval, 0
+        return True

@@ -1,0 +1,172 @@
+"""The export of spans over OTLP, which the standard OTEL_* variables configure.
+
+A thread of the SDK sends batches from a queue that drops spans when it is full: a slow or unreachable collector delays
+no request.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+from typing import Final
+
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import Tracer
+
+from gateway.tracing.call_spans import OtelCallSpans, Server
+from gateway.tracing.hooks import Tracing, UnusableTracing
+from gateway.tracing.request_spans import OtelRequestSpans
+
+logger = logging.getLogger(__name__)
+
+_NAME: Final = "image-gateway"
+_UNNAMED: Final = "unknown_service"
+_LIBRARY: Final = "opentelemetry"
+_EXPORTERS: Final = "opentelemetry.exporter."
+_FLUSH_TIMEOUT: Final = 3.0  # seconds to wait for the last spans at the end of the gateway
+_HEADER_PARSER: Final = "opentelemetry.util.re"
+_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+# The supported values of the variables that choose an exporter; the SDK would silently ignore any other value.
+_SUPPORTED: Final[Mapping[str, str]] = {
+    "OTEL_TRACES_EXPORTER": "otlp",
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+}
+
+
+@asynccontextmanager
+async def open_tracing(
+    count: Callable[[str, int], None],
+    *,
+    redis: Server,
+    postgres: Server,
+    environment: Mapping[str, str] = os.environ,
+) -> AsyncIterator[Tracing]:
+    """Send spans until the context ends; its end waits at most three seconds for the last spans.
+
+    ``count`` is called with "exported" or "failed" and a number of spans, in another thread. ``redis`` and ``postgres``
+    are the servers' hosts and ports. Raises ``UnusableTracing``.
+    """
+    for name, supported in _SUPPORTED.items():
+        if (environment.get(name) or supported) != supported:
+            raise UnusableTracing(f"{name}: only {supported} is supported")
+    for name in _ENDPOINTS:
+        if not (environment.get(name) or "http://").startswith(("http://", "https://")):
+            raise UnusableTracing(f"{name}: an http:// or https:// URL is required")
+    reasons = _ReasonKeeper()
+    # In a thread, since certificates and entry points are read from the disk.
+    try:
+        tracer, processor, exporter = await asyncio.to_thread(_tracer, count, reasons)
+    except ValueError as error:  # a number out of its range; the SDK names its own parameter
+        raise UnusableTracing(f"a variable of OpenTelemetry: {error}") from error
+    reasons.install()  # after the SDK has logged problems of the variables
+    calls = OtelCallSpans(tracer, redis=redis, postgres=postgres)
+    try:
+        yield Tracing(OtelRequestSpans(tracer), calls.cos, calls.redis, calls.postgres)
+    finally:
+        await _shut_down(processor, exporter)
+        reasons.remove()
+
+
+def _tracer(
+    count: Callable[[str, int], None], reasons: "_ReasonKeeper"
+) -> tuple[Tracer, BatchSpanProcessor, SpanExporter]:
+    parser = logging.getLogger(_HEADER_PARSER)
+    parser.addFilter(_without_header)
+    try:
+        return _make_tracer(count, reasons)
+    finally:
+        parser.removeFilter(_without_header)
+
+
+def _without_header(record: logging.LogRecord) -> bool:
+    """Replace the message of the SDK, which quotes a malformed header with its key."""
+    record.msg, record.args = "a header of OTEL_EXPORTER_OTLP_HEADERS is left out: each must be name=value", ()
+    return True
+
+
+def _make_tracer(
+    count: Callable[[str, int], None], reasons: "_ReasonKeeper"
+) -> tuple[Tracer, BatchSpanProcessor, SpanExporter]:
+    release = version(_NAME)
+    resource = Resource.create({SERVICE_VERSION: release})
+    if str(resource.attributes.get(SERVICE_NAME, _UNNAMED)).startswith(_UNNAMED):
+        resource = resource.merge(Resource({SERVICE_NAME: _NAME}))
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # with the sampler of OTEL_TRACES_SAMPLER
+    exporter = _LoggedExporter(OTLPSpanExporter(), count, reasons)
+    processor = BatchSpanProcessor(exporter)
+    provider.add_span_processor(processor)
+    return provider.get_tracer(_NAME, release), processor, exporter
+
+
+async def _shut_down(processor: BatchSpanProcessor, exporter: SpanExporter) -> None:
+    """Send the remaining spans within a time limit, then try no more. No thread keeps the process alive."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+    def flush() -> None:
+        processor.shutdown()  # type: ignore[no-untyped-call]
+        with suppress(RuntimeError):  # the time limit has passed, and the loop is closed
+            loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=flush, name="tracing-flush", daemon=True).start()
+    try:
+        async with asyncio.timeout(_FLUSH_TIMEOUT):
+            await done.wait()
+    except TimeoutError:
+        logger.warning("the last spans were not sent within %g s", _FLUSH_TIMEOUT)
+        exporter.shutdown()
+
+
+class _LoggedExporter(SpanExporter):
+    """Exports by ``exporter``, counts spans, and logs each outage once, and its end."""
+
+    def __init__(self, exporter: SpanExporter, count: Callable[[str, int], None], reasons: "_ReasonKeeper") -> None:
+        self._exporter = exporter
+        self._count = count
+        self._reasons = reasons
+        self._is_away = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send the spans; blocks."""
+        result = self._exporter.export(spans)
+        succeeded = result is SpanExportResult.SUCCESS
+        self._count("exported" if succeeded else "failed", len(spans))
+        if succeeded and self._is_away:
+            logger.info("spans are exported again")
+        elif not succeeded and not self._is_away:
+            logger.warning("spans are not exported, and dropped: %s", self._reasons.last)
+        self._is_away = not succeeded
+        return result
+
+    def shutdown(self) -> None:
+        """End the running attempts."""
+        self._exporter.shutdown()
+
+
+class _ReasonKeeper(logging.Handler):
+    """Keeps the last message of the exporter, which logs every attempt, in place of logging it."""
+
+    last = "no reason is known"
+
+    def install(self) -> None:
+        """Take all records of the SDK."""
+        library = logging.getLogger(_LIBRARY)
+        library.addHandler(self)
+        library.propagate = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the message, on one line."""
+        if record.name.startswith(_EXPORTERS):
+            self.last = " ".join(record.getMessage().split())
+
+    def remove(self) -> None:
+        """Let the SDK log as before."""
+        library = logging.getLogger(_LIBRARY)
+        library.removeHandler(self)
+        library.propagate = not any(isinstance(handler, _ReasonKeeper) for handler in library.handlers)

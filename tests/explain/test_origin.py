@@ -1,0 +1,75 @@
+"""What COS answers, in an explanation."""
+
+import pytest
+
+from gateway.cos_emulator.faults import Fault, Refuse
+from gateway.cos_emulator.server import CosEmulator
+from tests.conftest import (
+    Images,
+    RunningGateway,
+    StartGateway,
+)
+from tests.explain.test_explainer import KEY, asked, explained
+
+__all__ = ["asked"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status", "code", "advice"),
+    [
+        ((404, "NoSuchKey"), 404, "image_not_found", "postgres.columns.key"),
+        ((404, "NoSuchBucket"), 502, "origin_misconfigured", "cos.bucket"),
+        ((403, "AccessDenied"), 502, "origin_refused", "GetObject"),
+        ((403, "SignatureDoesNotMatch"), 502, "origin_refused", "cos.secret_key"),
+        ((400, "ExpiredToken"), 503, "credentials_expired", "cos.token"),
+        ((503, "SlowDown"), 503, "origin_throttled", "7730"),
+    ],
+)
+async def test_an_error_of_cos_is_named_with_its_request_id(
+    start_gateway: StartGateway,
+    images: Images,
+    cos: CosEmulator,
+    refusal: tuple[int, str],
+    status: int,
+    code: str,
+    advice: str,
+) -> None:
+    gateway = await start_gateway(image_proxy={"timeout": 2, "retry_count": 0})
+    await images.add("cat")
+    cos.faults.add(Fault(action=Refuse(status=refusal[0], code=refusal[1]), key=KEY, times=None))
+    data = await explained(gateway)
+    assert (data["verdict"]["status"], data["verdict"]["code"]) == (status, code)
+    assert refusal[1] in data["verdict"]["reason"]
+    assert advice in data["verdict"]["advice"]
+    first = data["cos"]["first_byte"]
+    assert (first["status"], first["code"]) == refusal
+    assert first["request_id"] in data["verdict"]["reason"]
+    answer = await gateway.get("/i/cat")
+    assert (answer.status, answer.json()["code"]) == (status, code), "what is explained is what a client gets"
+
+
+async def test_a_cached_url_that_cos_refuses_is_tried_again_as_the_gateway_does(
+    asked: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    await images.add("cat")
+    await asked.get("/i/cat")
+    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), key=KEY, times=1))
+    data = await explained(asked)
+    assert data["verdict"]["served"]
+    assert "COS refused the first URL" in data["verdict"]["reason"]
+    assert (data["cos"]["first_byte"]["status"], data["cos"]["first_byte_again"]["status"]) == (403, 206)
+
+
+async def test_an_object_that_is_no_image_is_explained(asked: RunningGateway, images: Images) -> None:
+    await images.add("cat", content_type="text/html")
+    verdict = (await explained(asked))["verdict"]
+    assert (verdict["status"], verdict["code"]) == (502, "not_an_image")
+    assert "text/html" in verdict["reason"]
+
+
+async def test_a_cos_that_does_not_answer_is_explained(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(cos={"domain": "127.0.0.1:1"})
+    await images.add("cat")
+    verdict = (await explained(gateway))["verdict"]
+    assert (verdict["status"], verdict["code"]) == (502, "origin_unavailable")
+    assert "cos.region" in verdict["advice"]

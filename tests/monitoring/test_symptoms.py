@@ -1,0 +1,85 @@
+"""The console's sentence: what is wrong, the worst first."""
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.metrics.history import Point
+from gateway.monitoring.symptoms import Observations, Symptom, symptoms
+
+NAN = float("nan")
+WELL = Observations(
+    points=[],
+    checks={"redis": "ok", "cos": "ok"},
+    is_draining=False,
+    paused_buckets=[],
+    clock_difference=0.4,
+    credentials_left=None,
+    trigger_installed=NAN,
+    reload_successful=1,
+    renewal_lag=0,
+    dead=0,
+    purge_lag=0,
+    purge_dead=0,
+)
+
+
+def point(**counts: int) -> Point:
+    return Point(5, 5, {name.replace("_", " "): count for name, count in counts.items()}, None)
+
+
+def test_a_gateway_that_is_well_has_none() -> None:
+    assert symptoms(WELL) == []
+    assert (
+        symptoms(
+            replace(WELL, points=[point(status_200=5, status_404=5)], trigger_installed=1, dead=NAN, purge_lag=NAN)
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"is_draining": True}, Symptom("draining", "bad")),
+        ({"checks": {"redis": "down"}}, Symptom("dependency_down", "bad", {"dependency": "redis"})),
+        ({"paused_buckets": ["b"]}, Symptom("bucket_paused", "bad", {"bucket": "b"})),
+        ({"clock_difference": -600.2}, Symptom("clock_differs", "warning", {"seconds": -600})),
+        ({"credentials_left": 299.0}, Symptom("credentials_end", "warning", {"seconds": 299})),
+        (
+            {"credentials_left": 900.0, "checks": {"credentials": "down"}},
+            Symptom("credentials_end", "warning", {"seconds": 900}),
+        ),
+        ({"credentials_left": 0.0, "checks": {"credentials": "down"}}, Symptom("credentials_ended", "bad")),
+        ({"trigger_installed": 0.0}, Symptom("trigger_missing", "warning")),
+        ({"reload_successful": 0.0}, Symptom("reload_refused", "warning")),
+        ({"renewal_lag": 61.0}, Symptom("renewals_late", "warning", {"seconds": 61})),
+        ({"dead": 3.0}, Symptom("renewals_dead", "warning", {"count": 3})),
+        ({"purge_lag": 61.0}, Symptom("purges_late", "warning", {"seconds": 61})),
+        ({"purge_dead": 2.0}, Symptom("purges_dead", "warning", {"count": 2})),
+        (
+            {"points": [point(status_200=95, status_502=4, status_aborted=1)]},
+            Symptom("requests_fail", "bad", {"failed": 5, "requests": 100}),
+        ),
+        (
+            {"points": [point(status_200=96, status_503=4)]},
+            Symptom("requests_fail", "warning", {"failed": 4, "requests": 100}),
+        ),
+    ],
+)
+def test_a_fault_is_named(changes: dict[str, object], expected: Symptom) -> None:
+    assert symptoms(replace(WELL, **changes)) == [expected]  # type: ignore[arg-type]
+
+
+def test_the_worst_is_first_and_only_the_last_minute_counts() -> None:
+    old = [point(status_500=1)] * 5 + [point(status_200=1)] * 12
+    found = symptoms(replace(WELL, points=old, dead=2.0, checks={"cos": "down"}))
+    assert [symptom.name for symptom in found] == ["dependency_down", "renewals_dead"]
+
+
+def test_cos_s_errors_name_the_bucket_and_the_code() -> None:
+    seen = Point(5, 5, {"cos_error b-1 AccessDenied": 2, "cos_error b-2 timeout": 3}, None)
+    assert [symptom.values for symptom in symptoms(replace(WELL, points=[seen, seen]))] == [
+        {"bucket": "b-2", "code": "timeout", "count": 6},
+        {"bucket": "b-1", "code": "AccessDenied", "count": 4},
+    ]

@@ -1,0 +1,69 @@
+"""The log and a metric report a missing change trigger."""
+
+import logging
+import math
+from dataclasses import replace
+
+import pytest
+
+from gateway.catalog.inspection import DatabaseReport
+from gateway.concurrency.background import background
+from gateway.errors import CatalogUnavailable
+from gateway.metrics.collectors import Metrics
+from gateway.monitoring.trigger_watch import TriggerWatch
+from tests.conftest import RunningGateway
+from tests.waiting import until
+
+FINE = DatabaseReport("gateway at db:5432, database app", None, (), None, None)
+MISSING = replace(FINE, changes_problem="no trigger on images notifies of changes")
+
+
+def installed(metrics: Metrics) -> float:
+    """Return the metric."""
+    value = metrics.registry.get_sample_value("image_gateway_change_trigger_installed")
+    assert value is not None
+    return value
+
+
+async def test_a_problem_is_logged_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    reports: list[DatabaseReport | Exception] = [MISSING, MISSING, CatalogUnavailable("away"), FINE, FINE]
+    metrics, seen = Metrics(), []
+
+    async def inspect() -> DatabaseReport:
+        report = reports.pop(0)
+        if isinstance(report, Exception):
+            raise report
+        return report
+
+    watch = TriggerWatch(inspect, metrics)
+    assert math.isnan(installed(metrics))
+    while reports:
+        await watch.look()
+        seen.append(installed(metrics))
+    assert seen == [0, 0, 0, 1, 1]
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 2
+    assert "reason=no trigger on images notifies of changes" in messages[0]
+    assert messages[1] == "changes of rows are notified again"
+
+
+async def test_an_unexpected_error_does_not_end_the_watch(caplog: pytest.LogCaptureFixture) -> None:
+    metrics, looks = Metrics(), 0
+
+    async def inspect() -> DatabaseReport:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise LookupError("an unexpected error")
+        return FINE
+
+    async with background("trigger-watch", TriggerWatch(inspect, metrics, interval=0.01).run()):
+        await until(lambda: looks > 2)
+    assert installed(metrics) == 1
+    assert metrics.registry.get_sample_value("image_gateway_background_errors_total", {"task": "trigger-watch"}) == 1
+    assert "looking for the change trigger failed" in caplog.text
+
+
+async def test_a_gateway_looks_when_it_starts(gateway: RunningGateway) -> None:
+    await until(lambda: gateway.sample("change_trigger_installed") == 1)
