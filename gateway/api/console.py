@@ -49,7 +49,7 @@ async def console(request: web.Request) -> web.Response:
             "status": report.status.value,
             "can_change": app[AUTHENTICATOR].has_admin,
             "symptoms": [symptom.as_json() for symptom in symptoms(_observations(app, report))],
-            "dependencies": [_dependency(app, name, state) for name, state in report.checks.items()],
+            "dependencies": [_dependency(report, name, app[HEALTH].seconds.get(name)) for name in report.checks],
             "clock_difference": app[CLOCK].observed_offset,
             "credentials": [_credentials(one) for one in app[CREDENTIALS].all],
             "points": {
@@ -128,13 +128,12 @@ def _observations(app: web.Application, report: Report) -> Observations:
     )
 
 
-def _dependency(app: web.Application, name: str, state: str) -> Mapping[str, Any]:
-    health = app[HEALTH]
-    reason = health.reasons.get(name)
+def _dependency(report: Report, name: str, seconds: float | None) -> Mapping[str, Any]:
+    reason = report.reasons.get(name)
     return {
         "name": name,
-        "state": state,
-        "seconds": health.seconds.get(name),
+        "state": report.checks[name],
+        "seconds": seconds,
         "reason": redact(reason) if reason is not None else None,
     }
 

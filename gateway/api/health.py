@@ -7,7 +7,8 @@ from aiohttp import web
 
 from gateway.api.app_keys import HEALTH
 from gateway.api.json_responses import json_text
-from gateway.monitoring.health import Readiness
+from gateway.monitoring.health import Readiness, Report
+from gateway.process.log_format import redact
 
 _HEADERS = {"Cache-Control": "no-store"}
 
@@ -20,9 +21,18 @@ async def healthz(request: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """Return 503 only if no image can be served or the gateway is draining."""
+    return _readiness(await request.app[HEALTH].report(), {})
+
+
+async def readyz_with_reasons(request: web.Request) -> web.Response:
+    """Return what ``readyz`` does, and why each dependency is not ``ok``: for operators, since it names addresses."""
     report = await request.app[HEALTH].report()
+    return _readiness(report, {"reasons": {name: redact(reason) for name, reason in report.reasons.items()}})
+
+
+def _readiness(report: Report, more: Mapping[str, Any]) -> web.Response:
     status = 503 if report.status is Readiness.NOT_READY else 200
-    return _json(status, {"status": report.status.value, "checks": dict(report.checks)})
+    return _json(status, {"status": report.status, "checks": dict(report.checks), **more})
 
 
 def _json(status: int, body: Mapping[str, Any]) -> web.Response:

@@ -71,7 +71,8 @@ def add_public_routes(app: web.Application) -> None:
         )
     app.router.add_get("/openapi.json", openapi, name="openapi", allow_head=False)
     StaticFiles().add_routes(app)
-    _add_health_routes(app)
+    app.router.add_get("/healthz", health.healthz, name="healthz")
+    app.router.add_get("/readyz", health.readyz, name="readyz")
 
 
 def add_admin_routes(app: web.Application) -> None:
@@ -91,7 +92,8 @@ def add_admin_routes(app: web.Application) -> None:
     app.router.add_post("/api/v1/monitoring/queue/requeue", monitoring.requeue, name="requeue")
     app.router.add_post("/api/v1/config/reload", config_reload.reload, name="reload")
     app.router.add_post("/api/v1/cache/purge", monitoring.purge, name="purge")
-    _add_health_routes(app)
+    app.router.add_get("/healthz", health.healthz, name="healthz")
+    app.router.add_get("/readyz", health.readyz_with_reasons, name="readyz")
 
 
 async def preflight(request: web.Request) -> web.Response:
@@ -105,8 +107,3 @@ async def preflight(request: web.Request) -> web.Response:
     return web.Response(
         status=204, headers={**_CORS_PREFLIGHT, "Access-Control-Allow-Methods": allowed, "Allow": allowed}
     )
-
-
-def _add_health_routes(app: web.Application) -> None:
-    app.router.add_get("/healthz", health.healthz, name="healthz")
-    app.router.add_get("/readyz", health.readyz, name="readyz")

@@ -6,6 +6,7 @@ responses. docs/errors.md describes each for operators.
 
 from gateway.errors.base import (
     CosAnswer,
+    DependencyDegraded,
     DependencyDown,
     GatewayError,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "ConfigurationRefused",
     "CosAnswer",
     "CredentialsExpired",
+    "DependencyDegraded",
     "DependencyDown",
     "Forbidden",
     "GatewayError",

@@ -16,6 +16,10 @@ class DependencyDown(Exception):
     """A dependency did not respond; the caller decides whether that is an error for the client."""
 
 
+class DependencyDegraded(DependencyDown):
+    """A dependency responds, and refuses a part of what requests use."""
+
+
 class CosAnswer(Protocol):
     """COS's error code and request id, for the access log."""
 

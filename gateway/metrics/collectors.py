@@ -160,7 +160,9 @@ class Metrics:
             "Unix time of the last reload of the configuration that was accepted; at first, of the start.",
         )
         self.dependency_up = self._gauge(
-            "dependency_up", "1 if the dependency responded to the last check, else 0.", ("dependency",)
+            "dependency_up",
+            "1 if the last check of the dependency, which does what requests do, succeeded, else 0.",
+            ("dependency",),
         )
 
         # What browsers report: untrusted, but bounded.

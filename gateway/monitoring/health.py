@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from gateway.errors import DependencyDown, GatewayError
+from gateway.errors import DependencyDegraded, DependencyDown, GatewayError
 from gateway.metrics.collectors import Metrics
 
 logger = logging.getLogger(__name__)
@@ -27,20 +27,31 @@ class Readiness(enum.StrEnum):
     NOT_READY = "not_ready"
 
 
+class State(enum.StrEnum):
+    """The state of a dependency."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    DOWN = "down"
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
-    """``checks`` maps each dependency to ``ok`` or ``down``."""
+    """``checks`` maps each dependency to its state; ``reasons`` has those that are not ``ok``."""
 
     status: Readiness
-    checks: Mapping[str, str]
+    checks: Mapping[str, State]
+    reasons: Mapping[str, str]
 
 
 class Health:
     """Probes the dependencies, and keeps the result for ``max_age`` seconds.
 
-    A probe returns if its dependency answers, and raises otherwise; it may take ``timeout`` seconds. An unexpected
-    exception also counts as down, and is logged once until the dependency answers again. The gateway is ready while
-    one of the two stores answers, since it serves from the cache or signs URLs; it is not ready while it drains.
+    A probe does what requests do, within ``timeout`` seconds. It returns if that worked. It raises
+    ``DependencyDegraded`` with the reason if the dependency refuses a part of it, and another error if requests cannot
+    use the dependency at all. An unexpected exception also counts as down, and is logged once until the dependency
+    answers again. The gateway is ready while one of the two stores is not down, since it serves from the cache or signs
+    URLs; it is not ready while it drains.
     """
 
     def __init__(
@@ -60,12 +71,11 @@ class Health:
         self._interval = interval
         self._monotonic = monotonic
         self._lock = asyncio.Lock()
-        self._checks: dict[str, str] = {}
+        self._checks: dict[str, State] = {}
+        self._reasons: dict[str, str] = {}
         self._checked_at = float("-inf")
         self._draining = False
-        # By dependency: seconds of the last probe, and why the last one failed.
-        self.seconds: dict[str, float] = {}
-        self.reasons: dict[str, str] = {}
+        self.seconds: dict[str, float] = {}  # of the last probe of each dependency
 
     @property
     def is_draining(self) -> bool:
@@ -89,9 +99,9 @@ class Health:
         """Return the state, at most ``max_age`` seconds old."""
         async with self._lock:
             if self._monotonic() - self._checked_at >= self._max_age:
-                self._checks = await self._probe_all()
+                await self._probe_all()
                 self._checked_at = self._monotonic()
-        return Report(self._status(), self._checks)
+        return Report(self._status(), self._checks, self._reasons)
 
     async def watch(self) -> None:
         """Probe every ``interval`` seconds until cancelled, so that the metric is current without requests."""
@@ -100,34 +110,36 @@ class Health:
             await self.report()
 
     def _status(self) -> Readiness:
-        down = {name for name, state in self._checks.items() if state == "down"}
+        down = {name for name, state in self._checks.items() if state is State.DOWN}
         if self._draining or _STORES & self._probes.keys() <= down:
             return Readiness.NOT_READY
-        return Readiness.DEGRADED if down else Readiness.READY
+        return Readiness.READY if set(self._checks.values()) <= {State.OK} else Readiness.DEGRADED
 
-    async def _probe_all(self) -> dict[str, str]:
+    async def _probe_all(self) -> None:
         probes = dict(self._probes)  # a reload may change them meanwhile
-        states = await asyncio.gather(*(self._is_up(name, probe) for name, probe in probes.items()))
-        found = {name: is_up for name, is_up in zip(probes, states, strict=True) if name in self._probes}
-        for name, is_up in found.items():
-            self._metrics.dependency_up.labels(dependency=name).set(is_up)
-        return {name: "ok" if is_up else "down" for name, is_up in found.items()}
+        states = await asyncio.gather(*(self._try(name, probe) for name, probe in probes.items()))
+        found = {name: state for name, state in zip(probes, states, strict=True) if name in self._probes}
+        for name, (state, _) in found.items():
+            self._metrics.dependency_up.labels(dependency=name).set(state is State.OK)
+        self._checks = {name: state for name, (state, _) in found.items()}
+        self._reasons = {name: reason for name, (_, reason) in found.items() if reason}
 
-    async def _is_up(self, name: str, probe: Probe) -> bool:
+    async def _try(self, name: str, probe: Probe) -> tuple[State, str]:
+        """Return the state and its reason, which is empty for ``ok``."""
         started = self._monotonic()
-        self.reasons.pop(name, None)
         try:
             async with asyncio.timeout(self._timeout):
                 await probe()
         except (DependencyDown, GatewayError, TimeoutError) as error:
-            self.reasons[name] = reason = str(error) or f"no answer within {self._timeout:g} s"
-            if self._checks.get(name) != "down":
-                logger.warning("dependency is down: dependency=%s reason=%s", name, reason)
-            return False
+            state = State.DEGRADED if isinstance(error, DependencyDegraded) else State.DOWN
+            reason = str(error) or f"no answer within {self._timeout:g} s"
+            if self._checks.get(name) is not state:
+                logger.warning("dependency is %s: dependency=%s reason=%s", state, name, reason)
+            return state, reason
         except Exception:  # a broken probe must break neither /readyz nor the other probes
-            if self._checks.get(name) != "down":
+            if self._checks.get(name) is not State.DOWN:
                 logger.exception("probe failed: dependency=%s", name)
-            return False
+            return State.DOWN, "the probe failed: the log has the error"
         finally:
             self.seconds[name] = self._monotonic() - started
-        return True
+        return State.OK, ""

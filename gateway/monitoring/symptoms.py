@@ -68,8 +68,10 @@ def _of_state(seen: Observations) -> Iterable[Symptom]:
     if seen.is_draining:
         yield Symptom("draining", "bad")
     for name, state in seen.checks.items():
-        if state != "ok" and name != _CREDENTIALS:
+        if name != _CREDENTIALS and state == "down":
             yield Symptom("dependency_down", "bad", {"dependency": name})
+        elif name != _CREDENTIALS and state == "degraded":
+            yield Symptom("dependency_degraded", "warning", {"dependency": name})
     for bucket in seen.paused_buckets:
         yield Symptom("bucket_paused", "bad", {"bucket": bucket})
     if abs(seen.clock_difference) >= TOLERATED:

@@ -35,6 +35,7 @@ _NO_STORE: Final = {"Cache-Control": "no-store"}
 _FOR_ALL: Final = ("/api/v1/config/reload", "/api/v1/monitoring/debug", "/api/v1/cache/purge")
 _PARENT: Final = "parent"  # in the place of a worker's number in metrics
 _ORDER: Final = ("not_ready", "degraded", "ready")
+_STATES: Final = ("ok", "degraded", "down")
 
 
 class Admin:
@@ -98,19 +99,21 @@ class Admin:
         answers = await self._calls.get(self._supervisor.ready(), "/readyz")
         workers = {str(slot.number): "not_ready" for slot in self._supervisor.slots}
         checks: dict[str, str] = {}
+        reasons: dict[str, str] = {}
         for worker, answer in answers.items():
             if answer is None:
                 continue
             report = json.loads(answer.body)
             workers[str(worker.number)] = report["status"]
             for name, state in report["checks"].items():
-                checks[name] = "down" if "down" in (state, checks.get(name)) else "ok"
+                checks[name] = max(state, checks.get(name, "ok"), key=_STATES.index)
+            reasons |= report.get("reasons", {})  # those of another release have none
         status = max(workers.values(), key=_ORDER.index)
         if status == "ready" and set(workers.values()) != {"ready"}:
             status = "degraded"
         if self._supervisor.is_draining:
             status = "not_ready"
-        body = {"status": status, "checks": checks, "workers": workers}
+        body = {"status": status, "checks": checks, "reasons": reasons, "workers": workers}
         return _json(503 if status == "not_ready" else 200, body)
 
     async def _metrics(self, request: web.Request) -> web.Response:

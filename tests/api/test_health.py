@@ -3,6 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,10 +24,8 @@ async def ready(gateway: RunningGateway, *, admin: bool = False) -> tuple[int, o
 
 @pytest.mark.parametrize("admin", [False, True])
 async def test_a_gateway_with_all_its_dependencies_is_ready_on_both_ports(gateway: RunningGateway, admin: bool) -> None:
-    assert await ready(gateway, admin=admin) == (
-        200,
-        {"status": "ready", "checks": {"redis": "ok", "postgres": "ok", "cos": "ok"}},
-    )
+    expected = {"status": "ready", "checks": {"redis": "ok", "postgres": "ok", "cos": "ok"}}
+    assert await ready(gateway, admin=admin) == (200, expected | {"reasons": {}} if admin else expected)
     alive = await gateway.get("/healthz", admin=admin)
     assert (alive.status, alive.json()) == (200, {"status": "alive"})
 
@@ -52,6 +51,9 @@ async def test_readyz_names_what_is_down_and_is_503_only_without_both_stores(
     checks = {name: "down" if name in down else "ok" for name in ("redis", "postgres", "cos")}
     assert await ready(gateway) == (status, {"status": said, "checks": checks})
     assert (await gateway.get("/healthz")).status == 200
+    told: Any = (await ready(gateway, admin=True))[1]
+    assert (told["status"], told["checks"], set(told["reasons"])) == (said, checks, down)
+    assert all("connect" in reason.lower() for reason in told["reasons"].values())
     for name, state in checks.items():
         assert gateway.sample("dependency_up", dependency=name) == (state == "ok")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from gateway.concurrency.background import background
-from gateway.errors import CatalogUnavailable, DependencyDown, OriginUnavailable
+from gateway.errors import CatalogUnavailable, DependencyDegraded, DependencyDown, OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.monitoring.health import Health, Readiness
 from tests.waiting import until
@@ -87,6 +87,20 @@ async def test_without_a_url_cache_readiness_depends_on_postgres() -> None:
 )
 async def test_the_error_of_each_adapter_counts_as_down(error: Exception) -> None:
     assert (await health(postgres=Dependency(), cos=Dependency(error)).report()).checks["cos"] == "down"
+
+
+async def test_a_dependency_that_refuses_a_part_is_degraded_with_its_reason_and_no_store_that_is_down(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    metrics = Metrics()
+    full = Dependency(DependencyDegraded("writes are refused: OOM"))
+    probed = health(metrics, redis=full, postgres=Dependency(CatalogUnavailable("no answer")))
+    report = await probed.report()
+    assert report.status is DEGRADED
+    assert report.checks == {"redis": "degraded", "postgres": "down"}
+    assert report.reasons == {"redis": "writes are refused: OOM", "postgres": "no answer"}
+    assert up(metrics, "redis") == 0
+    assert "dependency is degraded: dependency=redis reason=writes are refused: OOM" in caplog.text
 
 
 async def test_an_unexpected_error_counts_as_down_and_is_logged_once(

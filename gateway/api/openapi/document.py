@@ -19,9 +19,12 @@ from gateway.api.openapi.urls import URL_PATHS
 
 _READINESS = object_of(
     status=described(
-        {"enum": ["ready", "degraded", "not_ready"]}, "degraded: it serves, and a dependency does not answer"
+        {"enum": ["ready", "degraded", "not_ready"]}, "degraded: it serves, and a dependency is degraded or down"
     ),
-    checks=described(map_of({"enum": ["ok", "down"]}, "redis"), "by the name of the dependency"),
+    checks=described(
+        map_of({"enum": ["ok", "degraded", "down"]}, "redis"),
+        "by the name of the dependency; degraded: it answers, and refuses a part of what requests need",
+    ),
 )
 
 PATHS: Mapping[str, Json] = {

@@ -54,7 +54,7 @@ function lights({ dependencies, credentials, clock_difference, symptoms }) {
   const made = others.map(({ name, state, seconds, reason }) =>
     light(
       [name, word(`state_${state}`), seconds === null ? "" : `${Math.round(seconds * 1000)} ms`, reason],
-      state === "ok" ? "good" : "bad",
+      { ok: "good", degraded: "warning", down: "bad" }[state],
     ),
   );
   for (const { source, buckets, state, seconds_left, reason } of credentials) {
