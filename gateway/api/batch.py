@@ -49,7 +49,7 @@ async def _add_metadata(
 ) -> None:
     """Add ``meta``; an image whose original is only for its owner then has no URL instead of an error."""
     records = await request.app[AUTHORIZED_LOOKUP].records(request.app[CALLERS].of(request), image_ids)
-    metadata = await metadata_of(request.app, list(records.values()))
+    metadata = await metadata_of(request, list(records.values()))
     for image_id, meta in metadata.items():
         if errors.get(image_id) == ImageNotFound.code:
             del errors[image_id]

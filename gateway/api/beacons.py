@@ -15,7 +15,6 @@ from gateway.api.json_body import read_body
 from gateway.concurrency.rate_limit import RateLimit
 from gateway.errors import GatewayError, TooManyRequests, UnsupportedMediaType
 from gateway.metrics.loop_counters import LoopCounter
-from gateway.net.ip_address import parse_ip, subscriber_of
 
 MAX_BODY = 16 * 1024  # bytes
 BURST = 100  # beacons of one client at once: pages that are hidden together
@@ -34,7 +33,7 @@ class Beacons:
         """Count one beacon; raises the errors of ``Beacon.parse`` and of ``read_body``, and for too many requests."""
         metrics = request.app[METRICS]
         with _counted(metrics.client_beacons):
-            wait = self._limit.wait(_client_of(request))
+            wait = self._limit.wait(request.app[CLIENT_ADDRESS].subscriber(request.headers, request.remote))
             if wait > 0:
                 raise TooManyRequests("beacons of one client", wait=wait)
             if request.content_type not in _CONTENT_TYPES:
@@ -42,12 +41,6 @@ class Beacons:
             beacon = Beacon.parse(await read_body(request.clone(client_max_size=MAX_BODY)))
         beacon.count_in(metrics)
         return web.Response(status=204, headers={"Cache-Control": "no-store"})
-
-
-def _client_of(request: web.Request) -> str:
-    """Return who shares a limit: an IPv4 address or a /64 of IPv6."""
-    address = parse_ip(request.app[CLIENT_ADDRESS].of(request.headers, request.remote) or "")
-    return subscriber_of(address) if address is not None else ""
 
 
 @contextmanager

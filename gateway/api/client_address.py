@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from gateway.access.fields import values_of
-from gateway.net.ip_address import IpAddress, IpNetwork, is_among, parse_ip
+from gateway.net.ip_address import IpAddress, IpNetwork, is_among, parse_ip, subscriber_of
 
 
 class ClientAddress:
@@ -34,6 +34,11 @@ class ClientAddress:
                 break
             client = address
         return str(client)
+
+    def subscriber(self, headers: Mapping[str, str], peer: str | None) -> str:
+        """Return who shares a limit: an IPv4 address or a /64 of IPv6; "" without an address."""
+        address = parse_ip(self.of(headers, peer) or "")
+        return subscriber_of(address) if address is not None else ""
 
     def _parse_peer(self, peer: str | None) -> tuple[IpAddress | None, str | None, bool]:
         """Return the address of a peer, its text, and whether it is a trusted proxy."""

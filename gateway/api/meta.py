@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.api.app_keys import AUTHORIZED_LOOKUP, CALLERS, DESCRIPTIONS, RENDITIONS
+from gateway.api.app_keys import AUTHORIZED_LOOKUP, CALLERS, CLIENT_ADDRESS, DESCRIPTIONS, RENDITIONS
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import ImageDescription, ImageRecord
@@ -16,13 +16,14 @@ async def meta(request: web.Request) -> web.Response:
     """Return the metadata of one image."""
     image_id = parse_image_id(request.match_info["image_id"])
     record = await request.app[AUTHORIZED_LOOKUP].record(request.app[CALLERS].of(request), image_id)
-    return success((await metadata_of(request.app, [record]))[image_id])
+    return success((await metadata_of(request, [record]))[image_id])
 
 
-async def metadata_of(app: web.Application, records: Sequence[ImageRecord]) -> dict[str, dict[str, Any]]:
+async def metadata_of(request: web.Request, records: Sequence[ImageRecord]) -> dict[str, dict[str, Any]]:
     """Return the metadata of each record by image id; values that are not known from COS yet are None."""
-    descriptions = await app[DESCRIPTIONS].of_many(records)
-    renditions = app[RENDITIONS]
+    client = request.app[CLIENT_ADDRESS].subscriber(request.headers, request.remote)
+    descriptions = await request.app[DESCRIPTIONS].of_many(records, client)
+    renditions = request.app[RENDITIONS]
     return {record.image_id: _metadata(record, descriptions[record.image_id], renditions) for record in records}
 
 

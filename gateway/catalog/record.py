@@ -56,6 +56,10 @@ class ImageDescription(NamedTuple):
     height: int | None = None
     color: str | None = None
 
+    def is_complete_for(self, record: ImageRecord) -> bool:
+        """Return whether the colour and both sides are known, from here or from the row."""
+        return self.color is not None and (record.has_size or None not in (self.width, self.height))
+
 
 _TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # The words of COS for the part of an image that a crop keeps (document 44880).

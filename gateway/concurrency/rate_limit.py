@@ -34,9 +34,10 @@ class RateLimit:
         now = self._now()
         full_at = max(now, self._full_at.pop(client, now))
         wait = full_at - self._tolerance - now
-        if wait <= 0:
+        if wait <= self._interval / 1000:  # the sum of many intervals is not exact
+            wait = 0.0
             full_at += self._interval
         self._full_at[client] = full_at
         if len(self._full_at) > self._max_clients:
             self._full_at.popitem(last=False)
-        return max(0.0, wait)
+        return wait

@@ -51,6 +51,10 @@ class SingleFlight(Generic[K, V]):
             task.add_done_callback(lambda done: self._finish(key, done))
         return task
 
+    def running(self, key: K) -> "asyncio.Task[V] | None":
+        """Return the running call for ``key`` that can be joined, or None."""
+        return self._calls.get(key)
+
     def __len__(self) -> int:
         """Return the number of running calls that can be joined."""
         return len(self._calls)

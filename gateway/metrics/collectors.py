@@ -107,6 +107,12 @@ class Metrics:
             "Renditions made by COS, and requests for one answered by another: COS refused it, or too many were new.",
             ("style", "format", "result"),
         )
+        self.descriptions = self._loop_counter(
+            "descriptions",
+            "Images to be described by COS, for metadata: 'described', 'failed', or 'limited' (COS was not asked).",
+            ("result",),
+            ("described", "failed", "limited"),
+        )
         self.memory_cache_bytes = self._gauge("memory_cache_bytes", "Bytes of images held in memory.")
         self.coalesced_requests = self._counter(
             "coalesced_requests", "Requests that shared the work of another request for the same image."

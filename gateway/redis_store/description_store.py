@@ -9,8 +9,8 @@ from gateway.catalog.record import ImageDescription, ImageRecord, side_of
 from gateway.redis_store.guarded_client import GuardedRedis
 
 _LIFE: Final = 7 * 24 * 3600  # seconds
-# Of one that lacks something: the object may be uploaded after its row, or processing switched on for the bucket.
-_SHORT_LIFE: Final = 60
+# Seconds of an incomplete description: the object may be uploaded after its row, or processing switched on later.
+INCOMPLETE_LIFE: Final = 60
 _COLOR = re.compile(r"#[0-9a-f]{6}")
 
 
@@ -38,9 +38,8 @@ class DescriptionStore:
             pipeline = self._guard.client.pipeline(transaction=False)
             for image_id, (record, description) in described.items():
                 value = json.dumps([record.version_token, *description], separators=(",", ":"))
-                has_size = record.has_size or None not in (description.width, description.height)
-                is_complete = has_size and description.color is not None
-                pipeline.set(self._key(image_id), value, ex=_LIFE if is_complete else _SHORT_LIFE)
+                life = _LIFE if description.is_complete_for(record) else INCOMPLETE_LIFE
+                pipeline.set(self._key(image_id), value, ex=life)
             await pipeline.execute()
 
     async def remove(self, image_ids: Sequence[str]) -> None:

@@ -39,6 +39,7 @@ async def descriptions(app: web.Application) -> AsyncIterator[None]:
     app[app_keys.DESCRIPTIONS] = described = Descriptions(
         probe.describe, app.get(app_keys.DESCRIPTION_STORE), app[app_keys.METRICS]
     )
+    app[app_keys.INVALIDATION].add(described.invalidate)
     yield
     await described.close()
 

@@ -2,76 +2,150 @@
 
 import asyncio
 import logging
+import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.catalog.record import ImageDescription, ImageRecord
+from gateway.concurrency.rate_limit import RateLimit
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.metrics.collectors import Metrics
-from gateway.redis_store.description_store import DescriptionStore
+from gateway.redis_store.description_store import INCOMPLETE_LIFE, DescriptionStore
 from gateway.redis_store.guarded_client import CacheUnavailable
 
 logger = logging.getLogger(__name__)
 
+# COS charges for each description, and anyone can ask for those of all public images.
+PER_MINUTE: Final = 600
+PER_CLIENT: Final = 300  # a minute
 _MOST_AT_ONCE: Final = 16
-_MOST_WAITING: Final = 1000
-_PATIENCE: Final = 2.5  # seconds that a request waits; what comes later is there for the next one
+_MOST_WAITING: Final = PER_MINUTE
+_LONGEST_WAIT: Final = 2.5  # seconds of a request; a later request gets a description that comes after that
+_MOST_KEPT: Final = 10_000
+_KEPT_FOR: Final = 600.0  # seconds
 _UNREADABLE: Final = frozenset({"image/svg+xml"})
 
 _NOTHING: Final = ImageDescription()
 Describe = Callable[[ImageRecord], Awaitable[ImageDescription | None]]
 
 
-class Descriptions:
-    """Describes images; ``describe`` asks COS and returns None if it does not answer; ``store`` None: no Redis."""
+class _Kept(NamedTuple):
+    version: str
+    description: ImageDescription
+    until: float  # monotonic seconds
 
-    def __init__(self, describe: Describe, store: DescriptionStore | None, metrics: Metrics) -> None:
+
+class Descriptions:
+    """Describes images from memory, from Redis, or by asking COS, which a minute's bounds limit.
+
+    describe: asks COS; returns None if COS does not answer.
+    store: the descriptions in Redis, or None without Redis.
+    now: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        describe: Describe,
+        store: DescriptionStore | None,
+        metrics: Metrics,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._describe = describe
         self._store = store
+        self._results = metrics.descriptions
+        self._now = now
         self._places = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._by_client = RateLimit(PER_CLIENT / 60, PER_CLIENT, now=now)
+        self._by_all = RateLimit(PER_MINUTE / 60, PER_MINUTE, now=now)
         self._calls: SingleFlight[tuple[str, str], ImageDescription | None] = SingleFlight(
             "describe", metrics.coalesced_requests
         )
 
-    async def of_many(self, records: Sequence[ImageRecord]) -> dict[str, ImageDescription]:
-        """Return a description of each record by image id, with None for unknown values."""
-        found = await self._kept([record for record in records if record.content_type not in _UNREADABLE])
-        missing = [
-            record for record in records if record.image_id not in found and record.content_type not in _UNREADABLE
-        ]
-        # One beyond the bound is described by a later request.
-        tasks = {record.image_id: self._start(record) for record in missing if len(self._calls) < _MOST_WAITING}
+    async def of_many(self, records: Sequence[ImageRecord], client: str) -> dict[str, ImageDescription]:
+        """Return a description of each record by image id, with None for unknown values.
+
+        ``client``: the name of the share that pays for the requests to COS.
+        """
+        readable = [record for record in records if record.content_type not in _UNREADABLE]
+        found = self._in_memory(readable)
+        found |= await self._in_redis([record for record in readable if record.image_id not in found])
+        tasks: dict[str, asyncio.Task[ImageDescription | None]] = {}
+        for record in readable:
+            if record.image_id not in found and (task := self._start(record, client)) is not None:
+                tasks[record.image_id] = task
         if tasks:
-            await asyncio.wait(tasks.values(), timeout=_PATIENCE)
+            await asyncio.wait(tasks.values(), timeout=_LONGEST_WAIT)
             described = {image_id: task.result() for image_id, task in tasks.items() if task.done()}
             found |= {image_id: result for image_id, result in described.items() if result is not None}
         return {record.image_id: _with_row(record, found.get(record.image_id, _NOTHING)) for record in records}
+
+    def invalidate(self, image_id: str | None) -> None:
+        """Forget an image that has changed. None, every row, forgets nothing: objects do not depend on rows."""
+        if image_id is not None:
+            self._kept.pop(image_id, None)
+            self._calls.detach(lambda key: key[0] == image_id)
 
     async def close(self) -> None:
         """Stop running requests."""
         await self._calls.close()
 
-    def _start(self, record: ImageRecord) -> "asyncio.Task[ImageDescription | None]":
-        return self._calls.start((record.image_id, record.version_token), lambda: self._ask(record))
+    def _in_memory(self, records: Sequence[ImageRecord]) -> dict[str, ImageDescription]:
+        now, found = self._now(), {}
+        for record in records:
+            kept = self._kept.get(record.image_id)
+            if kept is not None and now < kept.until and kept.version == record.version_token:
+                self._kept.move_to_end(record.image_id)
+                found[record.image_id] = kept.description
+        return found
 
-    async def _ask(self, record: ImageRecord) -> ImageDescription | None:
+    async def _in_redis(self, records: Sequence[ImageRecord]) -> dict[str, ImageDescription]:
+        if self._store is None or not records:
+            return {}
+        try:
+            found = await self._store.get_many(records)
+        except CacheUnavailable as error:
+            logger.debug("redis unavailable: %s", error)
+            return {}
+        for record in records:
+            if record.image_id in found:
+                self._keep(record, found[record.image_id])
+        return found
+
+    def _start(self, record: ImageRecord, client: str) -> "asyncio.Task[ImageDescription | None] | None":
+        """Return the call that asks COS; None if none is running and none may be started."""
+        key = record.image_id, record.version_token
+        running = self._calls.running(key)
+        if running is not None:
+            return running
+        if len(self._calls) >= _MOST_WAITING or self._by_client.wait(client) > 0 or self._by_all.wait("") > 0:
+            self._results.add(("limited",))
+            return None
+        return self._calls.start(key, lambda: self._ask(record, key))
+
+    async def _ask(self, record: ImageRecord, key: tuple[str, str]) -> ImageDescription | None:
         async with self._places:
             description = await self._describe(record)
-        if description is not None and self._store is not None:
+        self._results.add(("described" if description is not None else "failed",))
+        # A call that can no longer be joined began before the image changed.
+        if description is None or self._calls.running(key) is not asyncio.current_task():
+            return description
+        self._keep(record, description)
+        if self._store is not None:
             try:
                 await self._store.put_many({record.image_id: (record, description)})
             except CacheUnavailable as error:
                 logger.debug("redis unavailable: %s", error)
         return description
 
-    async def _kept(self, records: Sequence[ImageRecord]) -> dict[str, ImageDescription]:
-        if self._store is None or not records:
-            return {}
-        try:
-            return await self._store.get_many(records)
-        except CacheUnavailable as error:
-            logger.debug("redis unavailable: %s", error)
-            return {}
+    def _keep(self, record: ImageRecord, description: ImageDescription) -> None:
+        life = _KEPT_FOR if description.is_complete_for(record) else INCOMPLETE_LIFE
+        self._kept[record.image_id] = _Kept(record.version_token, description, self._now() + life)
+        self._kept.move_to_end(record.image_id)
+        if len(self._kept) > _MOST_KEPT:
+            self._kept.popitem(last=False)
 
 
 def _with_row(record: ImageRecord, description: ImageDescription) -> ImageDescription:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from gateway.cos_emulator.faults import Fault, Hang, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from gateway.metrics.collectors import Metrics
-from gateway.urls.descriptions import Descriptions
+from gateway.urls.descriptions import PER_CLIENT, PER_MINUTE, Descriptions
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.stories.test_variants import STYLES, photo
@@ -163,10 +164,20 @@ async def test_garbage_in_redis_is_not_used(gateway: RunningGateway, redis_clien
     assert (await meta_of(gateway, "cat"))["width"] == 800
 
 
-async def test_metadata_without_redis(gateway: RunningGateway, start_gateway: StartGateway) -> None:
-    del gateway
-    without = await start_gateway(url_cache={"enabled": False}, image_styles=STYLES)
-    assert (await meta_of(without, "cat"))["width"] == 800
+@pytest.mark.parametrize(
+    "changes", [{"url_cache": {"enabled": False}}, {"redis": {"url": "redis://127.0.0.1:1/0"}}], ids=["off", "down"]
+)
+async def test_cos_is_asked_once_for_an_image_without_redis(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator, changes: dict[str, Any]
+) -> None:
+    gateway = await start_gateway(image_styles=STYLES, **changes)
+    await images.add("cat", photo(800, 500), content_type="image/jpeg")
+    await images.add("broken", b"no picture", content_type="image/jpeg")
+    for _ in range(3):
+        urls = (await batch(gateway, "cat", "broken"))["urls"]
+        assert (urls["cat"]["meta"]["width"], urls["broken"]["meta"]["width"]) == (800, None)
+    assert len(cos.request_log.requests) == 4
+    assert gateway.sample("descriptions_total", result="described") == 2
 
 
 async def test_images_that_cos_cannot_describe_do_not_stop_the_others(
@@ -209,23 +220,111 @@ async def test_what_cos_could_not_say_is_asked_again_soon(
     assert 0 < redis_client.ttl("image:description:late") <= 60 < day < redis_client.ttl("image:description:cat")
 
 
-async def test_descriptions_that_wait_for_cos_are_bounded() -> None:
-    release = asyncio.Event()
+class Describer:
+    """COS, as far as it describes images, and a clock that the test moves."""
 
-    async def describe(record: ImageRecord) -> ImageDescription | None:
-        await release.wait()
-        return ImageDescription(record.width)
+    def __init__(self) -> None:
+        self.metrics = Metrics()
+        self.time = 1000.0
+        self.asked: list[str] = []
+        self.answers = asyncio.Event()
+        self.width = 800
 
-    descriptions = Descriptions(describe, None, Metrics())
-    records = [ImageRecord(f"p{number}", None, True, "b-1", "r1", "k", None) for number in range(1500)]
-    found = asyncio.create_task(descriptions.of_many(records))
-    await until(lambda: described() > 0)
-    assert described() <= 1000
-    release.set()
-    assert set(await found) == {record.image_id for record in records}
-    await descriptions.close()
+    async def describe(self, record: ImageRecord) -> ImageDescription | None:
+        """Return the width at the time of the request, when answers are allowed."""
+        self.asked.append(record.image_id)
+        width = self.width
+        await self.answers.wait()
+        return ImageDescription(width, 500, "#a87a7e")
+
+    def limited(self) -> float:
+        """How many images COS was not asked about."""
+        return self.metrics.registry.get_sample_value("image_gateway_descriptions_total", {"result": "limited"}) or 0.0
 
 
-def described() -> int:
+@pytest.fixture
+async def describer() -> Describer:
+    """COS, which does not answer yet."""
+    return Describer()
+
+
+@pytest.fixture
+async def descriptions(describer: Describer) -> AsyncIterator[Descriptions]:
+    """Descriptions without Redis."""
+    described = Descriptions(describer.describe, None, describer.metrics, now=lambda: describer.time)
+    yield described
+    await described.close()
+
+
+def rows(first: int, number: int) -> list[ImageRecord]:
+    """Rows of different images."""
+    return [ImageRecord(f"p{count}", None, True, "b-1", "r1", "k", None) for count in range(first, first + number)]
+
+
+async def test_a_client_makes_cos_describe_so_many_images_a_minute(
+    describer: Describer, descriptions: Descriptions
+) -> None:
+    """Beyond that, metadata has neither sizes nor colours; other clients have a share of their own."""
+    describer.answers.set()
+    found = await descriptions.of_many(rows(0, 1000), "192.0.2.1")
+    assert len(found) == 1000
+    assert sum(description.width is not None for description in found.values()) == len(describer.asked) == PER_CLIENT
+    assert describer.limited() == 1000 - PER_CLIENT
+    for client in range(2, 9):
+        await descriptions.of_many(rows(client * 1000, 200), f"192.0.2.{client}")
+    assert len(describer.asked) == PER_MINUTE, "all clients together"
+    describer.time += 60
+    await descriptions.of_many(rows(9000, 200), "192.0.2.1")
+    assert len(describer.asked) == PER_MINUTE + 200
+    await descriptions.of_many(rows(0, PER_CLIENT), "192.0.2.1")
+    assert len(describer.asked) == PER_MINUTE + 200, "what is remembered is not asked for"
+
+
+async def test_descriptions_that_wait_for_cos_are_bounded(describer: Describer, descriptions: Descriptions) -> None:
+    waiting = [
+        asyncio.create_task(descriptions.of_many(rows(client * 1000, 200), f"192.0.2.{client}"))
+        for client in range(PER_MINUTE // 200)
+    ]
+    await until(lambda: describer.asked)
+    describer.time += 60
+    # These join calls that wait already; those that do not are too many.
+    waiting.append(asyncio.create_task(descriptions.of_many([*rows(0, 200), *rows(9000, 200)], "192.0.2.9")))
+    await until(lambda: describer.limited() == 200)
+    assert running() == PER_MINUTE
+    assert len(describer.asked) == 16, "so many at once"
+    describer.answers.set()
+    await asyncio.gather(*waiting)
+    assert len(describer.asked) == PER_MINUTE
+
+
+async def test_an_answer_about_the_image_before_its_change_is_not_kept(
+    describer: Describer, descriptions: Descriptions
+) -> None:
+    (row,) = rows(0, 1)
+    before = asyncio.create_task(descriptions.of_many([row], "192.0.2.1"))
+    await until(lambda: describer.asked)
+    describer.width = 300
+    descriptions.invalidate(row.image_id)
+    after = asyncio.create_task(descriptions.of_many([row], "192.0.2.1"))
+    await until(lambda: len(describer.asked) == 2)
+    describer.answers.set()
+    assert (await before)[row.image_id].width == 800
+    assert (await after)[row.image_id].width == 300
+    assert (await descriptions.of_many([row], "192.0.2.1"))[row.image_id].width == 300
+    descriptions.invalidate(None)  # every row: what COS has told does not depend on rows
+    descriptions.invalidate(row.image_id)
+    await descriptions.of_many([row], "192.0.2.1")
+    assert len(describer.asked) == 3
+
+
+async def test_a_description_in_memory_has_an_end(describer: Describer, descriptions: Descriptions) -> None:
+    describer.answers.set()
+    for minutes in (0, 9, 11):
+        describer.time = 1000.0 + 60 * minutes
+        await descriptions.of_many(rows(0, 1), "192.0.2.1")
+        assert len(describer.asked) == (1 if minutes < 10 else 2)
+
+
+def running() -> int:
     """How many calls wait for COS or for their turn."""
     return sum(task.get_name().startswith("describe:") for task in asyncio.all_tasks())

@@ -32,6 +32,12 @@ def test_a_burst_passes_and_the_next_request_waits_for_one_token(clock: Clock) -
     assert limit.wait("a") > 0
 
 
+def test_no_request_of_a_long_burst_is_lost_to_rounding(clock: Clock) -> None:
+    limit = RateLimit(5, 300, now=clock)
+    assert [limit.wait("a") for _ in range(300)] == [0] * 300
+    assert limit.wait("a") > 0
+
+
 def test_a_bucket_holds_no_more_than_a_burst(clock: Clock) -> None:
     limit = RateLimit(2, 3, now=clock)
     limit.wait("a")
