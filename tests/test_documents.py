@@ -97,6 +97,12 @@ def test_only_commands_that_exist_are_named(page: str) -> None:
 
 
 @EACH_PAGE_OF_TODAY
+def test_no_sql_is_piped_to_psql(page: str) -> None:
+    """psql takes an empty pipe for a success: the SQL of a command that failed."""
+    assert re.findall(r"sql (?:changes|links|images).*\| *psql", read(page)) == []
+
+
+@EACH_PAGE_OF_TODAY
 def test_only_settings_that_exist_are_named(page: str) -> None:
     text = read(page).replace("url_cache.defalt_ttl", "")  # the example of a mistake
     variables = re.findall(r"GATEWAY_([A-Z_]+__[A-Z_]+)", text)

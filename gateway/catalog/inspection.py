@@ -11,7 +11,7 @@ from typing import Final
 
 import aiopg
 import psycopg2
-from psycopg2.extensions import quote_ident
+from psycopg2.extensions import parse_dsn, quote_ident
 
 from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX
 from gateway.catalog.pool import CONNECTION_OPTIONS
@@ -23,6 +23,7 @@ from gateway.settings import PostgresSettings
 _MOST_SECONDS: Final = 3.0  # for all queries together
 # Bits of pg_trigger.tgtype (PostgreSQL, src/include/catalog/pg_trigger.h).
 _ROW, _BEFORE, _INSERT, _DELETE, _UPDATE = 1, 2, 4, 8, 16
+_NO_CONNECT: Final = re.compile(r'permission denied for database "(.+?)" ')
 _DISABLED: Final = ("D", "R")  # pg_trigger.tgenabled: never, and on replicas only
 
 _TABLE = """
@@ -64,7 +65,10 @@ async def inspect_database(settings: PostgresSettings, *, with_links: bool) -> D
     except TimeoutError as error:
         raise CatalogUnavailable(f"no answer within {seconds:g} s") from error
     except (psycopg2.Error, OSError) as error:
-        raise CatalogUnavailable(" ".join(str(error).split())) from error
+        message = " ".join(str(error).split())
+        if refused := _NO_CONNECT.search(message):  # an error of connecting has no SQLSTATE
+            return _without_connect(settings, refused[1])
+        raise CatalogUnavailable(message) from error
 
 
 async def time_notification(settings: PostgresSettings) -> float | None:
@@ -190,3 +194,16 @@ class _Inspection:
 def _mentions(source: str, column: str) -> bool:
     """Return whether a trigger's function compares the column (``format('%I')`` quotes it where it must)."""
     return re.search(rf'OLD\.("{re.escape(column)}"|{re.escape(column)}\b)', source) is not None
+
+
+def _without_connect(settings: PostgresSettings, database: str) -> DatabaseReport:
+    named = parse_dsn(settings.dsn.get_secret_value())
+    user = named.get("user", "the user of postgres.dsn")
+    address = f"{user} at {named.get('host', 'a socket')}:{named.get('port', '5432')}, database {database}"
+    repair = f"GRANT CONNECT ON DATABASE {_in_quotes(database)} TO {_in_quotes(user)}"
+    return DatabaseReport(address, f"{user} may not connect to {database}", (repair,), None, None)
+
+
+def _in_quotes(name: str) -> str:
+    """Return a name as SQL; ``quote_ident`` needs a connection."""
+    return '"' + name.replace('"', '""') + '"'

@@ -6,7 +6,6 @@ from importlib.resources import files
 from gateway.catalog.query import quoted_table
 from gateway.settings import ColumnSettings, PostgresSettings
 
-_PSQL_COMMAND = re.compile(r"^\\.*\n+", flags=re.MULTILINE)
 _COLUMN = re.compile(r'^    "(\w+)" (.+?),?$', flags=re.MULTILINE)
 
 
@@ -14,7 +13,7 @@ def changes_sql(settings: PostgresSettings) -> str:
     """Return the trigger that notifies replicas when a column that the gateway reads changes."""
     columns = settings.columns
     watched = ",".join(dict.fromkeys(name for name in columns.model_dump().values() if name is not None))
-    sql = _without_psql_commands("changes.sql")
+    sql = _packaged("changes.sql")
     for variable, value in (
         ("table_name CONSTANT text", quoted_table(settings.table)),
         ("id_column CONSTANT text", columns.id),
@@ -29,12 +28,12 @@ def changes_sql(settings: PostgresSettings) -> str:
 
 def links_sql() -> str:
     """Return the gateway's own table, which counts how often the links of an image were killed."""
-    return _without_psql_commands("links.sql")
+    return _packaged("links.sql")
 
 
 def images_sql(settings: PostgresSettings) -> str:
     """Return a table of images with the configured names, for an application that has none yet."""
-    sql = _without_psql_commands("images.example.sql")
+    sql = _packaged("images.example.sql")
     configured = settings.columns.model_dump()
     names = {default: configured[field] for field, default in ColumnSettings().model_dump().items() if default}
     definitions = [
@@ -48,6 +47,6 @@ def images_sql(settings: PostgresSettings) -> str:
     return f"{head}CREATE TABLE IF NOT EXISTS {table} (\n" + ",\n".join(definitions) + end
 
 
-def _without_psql_commands(name: str) -> str:
-    """Return the package's copy of a file of ``config/sql``, without psql's commands."""
-    return _PSQL_COMMAND.sub("", files("gateway.catalog").joinpath("sql", name).read_text(encoding="utf-8"))
+def _packaged(name: str) -> str:
+    """Return the package's copy of a file of ``config/sql``."""
+    return files("gateway.catalog").joinpath("sql", name).read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from gateway.checks.finding import Finding, warning
 from gateway.errors import GatewayError
 
 _CONFIGURATION = "check postgres.dsn, postgres.table and postgres.columns"
-_CHANGES = 'run: image-gateway sql changes --config FILE | psql "$DSN" -v ON_ERROR_STOP=1'
+_CHANGES = 'run: image-gateway sql changes --config FILE > changes.sql && psql "$DSN" -v ON_ERROR_STOP=1 -f changes.sql'
 _LINKS = "run config/sql/links.sql and grant what it lists: access.signed_links needs that table"
 _POOLER = (
     "postgres.dsn leads to a replica, or to a pooler in transaction mode, which forgets LISTEN: name the primary itself"

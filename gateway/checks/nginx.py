@@ -11,12 +11,15 @@ _OWN = frozenset({"accel.conf", "to-cos.conf", "to-gateway.conf", "every-error.c
 _FOLDERS = ("conf.d", "sites-enabled", "image-gateway")
 
 
-def diagnose_nginx(folder: Path, expected: int) -> Finding | None:
+def diagnose_nginx(folder: Path, expected: int, *, is_required: bool = False) -> Finding | None:
     """Return whether the files below nginx's configuration folder are of version ``expected``.
 
-    None if there are none of ours. It blocks.
+    None if there are none of ours, which is a failure if they are required. It blocks.
     """
     found = dict(_versions(folder))
+    if not found and is_required:
+        what = f"no file of this project in {', '.join(_FOLDERS)} below {folder}" if folder.is_dir() else f"no {folder}"
+        return Finding("nginx", False, what, "name the folder of nginx.conf, and install config/nginx of this release")
     if not found:
         return None
     others = [

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.text import Text
@@ -37,15 +37,15 @@ from gateway.service import purge_components
 from gateway.service.app import opened_components
 from gateway.settings import FallbackSettings, RedisSettings, Settings
 
+_NGINX: Final = Path("/etc/nginx")
+
 
 @click.command(short_help="Test the configuration, Redis, Postgres and COS, and print remedies.")
 @config_option
 @click.option(
     "--nginx",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path("/etc/nginx"),
-    show_default=True,
-    help="The folder of nginx's configuration: files of another release are reported.",
+    help=f"The folder of nginx's configuration with files of this project; default: {_NGINX}, if it has any.",
 )
 @click.option("--deep", is_flag=True, help="Then test on the bucket what the gateway relies on; takes three minutes.")
 @click.option("--style", "styles", multiple=True, metavar="NAME", help="With --deep: probe this style; default: all.")
@@ -53,7 +53,7 @@ from gateway.settings import FallbackSettings, RedisSettings, Settings
 @click.option("--not-image", metavar="KEY", help="With --deep: an object that is not an image.")
 @click.option("--keys", multiple=True, metavar="KEY", help="With --deep: an object with an awkward key; repeatable.")
 @click.option("--probe", "numbers", multiple=True, type=click.IntRange(1, 18), help="With --deep: only this probe.")
-def check(config: Path | None, nginx: Path, *, deep: bool, **options: Any) -> None:
+def check(config: Path | None, nginx: Path | None, *, deep: bool, **options: Any) -> None:
     """Validate the configuration, then try the credentials, Redis, Postgres and COS one by one."""
     if not deep and any(options.values()):
         raise click.UsageError("--style, --oversized, --not-image, --keys and --probe need --deep")
@@ -69,7 +69,7 @@ def check(config: Path | None, nginx: Path, *, deep: bool, **options: Any) -> No
         sys.exit(FAILED)
 
 
-async def _print_findings(settings: Settings, nginx: Path) -> bool:
+async def _print_findings(settings: Settings, nginx: Path | None) -> bool:
     """Whether every dependency works."""
     all_well = True
     console = OutputConsole(highlight=False, soft_wrap=True)
@@ -85,7 +85,7 @@ async def _print_findings(settings: Settings, nginx: Path) -> bool:
     return all_well
 
 
-async def _findings(settings: Settings, nginx: Path) -> AsyncIterator[Finding]:
+async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Finding]:
     yield diagnose_placeholders(settings.postgres, settings.cos)
     if settings.image_proxy.fallback is not None:
         yield await asyncio.to_thread(_diagnose_fallback, settings.image_proxy.fallback)
@@ -134,8 +134,8 @@ async def _findings(settings: Settings, nginx: Path) -> AsyncIterator[Finding]:
                 yield finding
     yield diagnose_open_files(hard_limit(), needed_files(settings.server.max_streams))
     for of_nginx in (
-        await asyncio.to_thread(diagnose_nginx, nginx, VERSION),
-        await asyncio.to_thread(diagnose_nginx_cache, nginx),
+        await asyncio.to_thread(diagnose_nginx, nginx or _NGINX, VERSION, is_required=nginx is not None),
+        await asyncio.to_thread(diagnose_nginx_cache, nginx or _NGINX),
     ):
         if of_nginx is not None:
             yield of_nginx

@@ -1,38 +1,40 @@
 """``gateway sql``: the SQL to run once, for the configured table and columns."""
 
 from pathlib import Path
+from typing import Final
 
 import click
 
 from gateway.catalog.installation import changes_sql, images_sql, links_sql
 from gateway.commands.shared import config_option, settings_from
 
+# psql takes an empty input for a success: without settings it gets a statement that fails.
+_NO_SQL: Final = "DO $$ BEGIN RAISE EXCEPTION 'image-gateway sql: the configuration cannot be used'; END $$;"
 
-@click.group(short_help="Print SQL for the configured table.")
-def sql() -> None:
+
+@click.command(short_help="Print SQL for the configured table.")
+@click.argument("name", type=click.Choice(("changes", "links", "images")))
+@config_option
+def sql(name: str, config: Path | None) -> None:
     """Print SQL for the configured table: one transaction, safe to repeat.
 
-    The command runs nothing: pipe the SQL to psql as the owner of the table, or put it into a migration.
+    \b
+    changes  the trigger that notifies the gateway of changed and deleted rows
+    links    the gateway's own table for access.signed_links
+    images   a table of images, for an application that has none yet
+
+    The command runs nothing: give the SQL to psql as the owner of the table, or put it into a migration.
     """
-
-
-@sql.command()
-@config_option
-def changes(config: Path | None) -> None:
-    """Print the trigger that notifies the gateway of changed and deleted rows."""
-    click.echo(changes_sql(settings_from(config).postgres), nl=False)
-
-
-@sql.command()
-@config_option
-def links(config: Path | None) -> None:
-    """Print the gateway's own table for access.signed_links."""
-    settings_from(config)
-    click.echo(links_sql(), nl=False)
-
-
-@sql.command()
-@config_option
-def images(config: Path | None) -> None:
-    """Print a table of images, for an application that has none yet."""
-    click.echo(images_sql(settings_from(config).postgres), nl=False)
+    try:
+        settings = settings_from(config)
+    except SystemExit:
+        click.echo(_NO_SQL)
+        raise
+    match name:
+        case "changes":
+            printed = changes_sql(settings.postgres)
+        case "links":
+            printed = links_sql()
+        case _:
+            printed = images_sql(settings.postgres)
+    click.echo(printed, nl=False)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from psycopg2.extensions import make_dsn
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX
 from gateway.catalog.inspection import inspect_database, time_notification
@@ -51,6 +51,22 @@ async def test_missing_grants_are_named_one_by_one(app_schema: str, made_table: 
         left = (await inspect_database(settings, with_links=False)).repairs
         assert statement not in left
     assert left == ()
+
+
+async def test_a_role_that_may_not_connect_is_granted_it_by_the_repair(
+    app_schema: str, made_table: ImagesTable
+) -> None:
+    database = parse_dsn(app_schema)["dbname"]
+    await asyncio.to_thread(made_table.execute, f'REVOKE CONNECT ON DATABASE "{database}" FROM PUBLIC')
+    try:
+        report = await inspect_database(settings_for(app_schema), with_links=False)
+        assert report.table_problem == f"reader may not connect to {database}"
+        assert report.repairs == (f'GRANT CONNECT ON DATABASE "{database}" TO "reader"',)
+        await asyncio.to_thread(made_table.execute, report.repairs[0])
+        report = await inspect_database(settings_for(app_schema), with_links=False)
+        assert report.table_problem != f"reader may not connect to {database}"
+    finally:
+        await asyncio.to_thread(made_table.execute, f'GRANT CONNECT ON DATABASE "{database}" TO PUBLIC')
 
 
 async def test_a_table_outside_of_the_search_path_is_named(app_schema: str, postgres_dsn: str) -> None:

@@ -48,3 +48,13 @@ def test_files_of_others_are_not_judged(tmp_path: Path) -> None:
     (tmp_path / "conf.d" / "a-folder").mkdir()
     assert diagnose_nginx(tmp_path, VERSION) is None
     assert diagnose_nginx(tmp_path / "nowhere", VERSION) is None
+
+
+def test_files_that_an_operator_asks_for_must_be_there(tmp_path: Path) -> None:
+    for folder, what in (
+        (tmp_path, f"no file of this project in conf.d, sites-enabled, image-gateway below {tmp_path}"),
+        (tmp_path / "nowhere", f"no {tmp_path}/nowhere"),
+    ):
+        found = diagnose_nginx(folder, VERSION, is_required=True)
+        assert found is not None
+        assert (found.is_well, found.what) == (False, what)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.faults import Fault, Refuse
@@ -162,6 +163,22 @@ async def test_a_missing_trigger_is_a_warning(write_config: WriteConfig, images:
     assert "sql changes" in output
 
 
+async def test_the_grant_that_a_user_lacks_to_connect_is_printed(
+    config_file: Path, images: Images, postgres_dsn: str
+) -> None:
+    await images.execute("CREATE ROLE stranger LOGIN PASSWORD 'word'")
+    database = parse_dsn(postgres_dsn)["dbname"]
+    await images.execute(f'REVOKE CONNECT ON DATABASE "{database}" FROM PUBLIC')
+    environment = {"GATEWAY_POSTGRES__DSN": make_dsn(postgres_dsn, user="stranger", password="word")}
+    try:
+        code, output = await run_gateway("check", "--config", str(config_file), environment=environment)
+    finally:
+        await images.execute(f'GRANT CONNECT ON DATABASE "{database}" TO PUBLIC; DROP ROLE stranger')
+    assert code == 1
+    assert f"stranger may not connect to {database}, as stranger at " in output
+    assert f'run: GRANT CONNECT ON DATABASE "{database}" TO "stranger"' in output
+
+
 async def test_no_password_of_redis_or_postgres_is_printed(write_config: WriteConfig, images: Images) -> None:
     await images.add("a")
     config = write_config(redis={"url": "redis://someone:a-password@127.0.0.1:1/0"})
@@ -181,6 +198,9 @@ async def test_nginx_files_of_another_release_are_named(config_file: Path, image
     assert "warn  nginx: files of another version" in output
     assert "conf.d/gateway.conf has 0" in output
     assert "conf.d/?[31mred.conf has 0" in output
+    nowhere = tmp_path / "nowhere"
+    code, output = await run_gateway("check", "--config", str(config_file), "--nginx", str(nowhere))
+    assert (code, f"fail  nginx: no {nowhere}" in output) == (1, True), output
 
 
 async def test_one_webp_and_one_avif_are_made(write_config: WriteConfig, images: Images, cos: CosEmulator) -> None:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from gateway.dev.postgres_server import find_postgres
 from tests.commands.conftest import WriteConfig
-from tests.processes import run_gateway
+from tests.processes import run_gateway, run_program
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,19 @@ async def test_sql_for_the_configured_table_is_printed_as_one_transaction(
 ) -> None:
     config = write_config(postgres={"table": "app.pictures", "columns": {"id": "nr"}})
     code, output = await run_gateway("sql", name, "--config", str(config))
+    assert (code, output) == await run_gateway("sql", "--config", str(config), name)
     assert code == 0
     assert all(word in output for word in words)
     statements = [line for line in output.splitlines() if line and not line.startswith("--")]
     assert (statements[0], statements[-1]) == ("BEGIN;", "COMMIT;")
+
+
+async def test_psql_fails_if_no_sql_could_be_printed(postgres_dsn: str) -> None:
+    """psql takes an empty input for a success."""
+    code, output = await run_gateway("sql", "changes")
+    assert code == 2
+    assert output.startswith("postgres.dsn: "), "the mistakes are printed as for other commands"
+    psql = (str(find_postgres() / "psql"), postgres_dsn, "--quiet", "-v", "ON_ERROR_STOP=1", "-c")
+    said = await run_program(*psql, output.splitlines()[-1], "-c", "SELECT 'it went on'")
+    assert "the configuration cannot be used" in said
+    assert "it went on" not in said

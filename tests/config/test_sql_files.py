@@ -1,5 +1,8 @@
 """``config/sql`` holds the SQL of the package, and each script is one transaction."""
 
+from contextlib import closing
+
+import psycopg2
 import pytest
 
 from tests.config.files import CONFIG, ROOT, read
@@ -11,13 +14,34 @@ def test_the_sql_for_operators_equals_the_sql_of_the_package() -> None:
         {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()}
         for folder in (CONFIG / "sql", ROOT / "gateway" / "catalog" / "sql")
     )
-    assert for_operators.keys() == {"images.example.sql", "changes.sql", "links.sql"}
+    assert for_operators.keys() == set(SCRIPTS)
     assert packaged == for_operators
 
 
-@pytest.mark.parametrize("file", ["images.example.sql", "changes.sql", "links.sql"])
-def test_an_error_in_a_script_rolls_the_whole_script_back(file: str) -> None:
-    """psql continues after an error unless ``ON_ERROR_STOP`` is set."""
+SCRIPTS = ("images.example.sql", "changes.sql", "links.sql")
+
+
+@pytest.mark.parametrize("file", SCRIPTS)
+def test_a_script_is_one_transaction_of_plain_sql(file: str) -> None:
+    """A driver and a migration tool know no command of psql; psql continues after an error."""
     statements = [line for line in read(f"config/sql/{file}").splitlines() if line and not line.startswith("--")]
-    assert statements[:2] == ["\\set ON_ERROR_STOP on", "BEGIN;"]
-    assert statements[-1] == "COMMIT;"
+    assert (statements[0], statements[-1]) == ("BEGIN;", "COMMIT;")
+    assert [line for line in statements if line.startswith("\\")] == []
+
+
+def test_a_driver_runs_every_script_and_a_migration_tool_runs_it_in_its_own_transaction(postgres_dsn: str) -> None:
+    with closing(psycopg2.connect(postgres_dsn)) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA migrated; SET search_path = migrated")
+        for file in SCRIPTS:
+            statements = read(f"config/sql/{file}")
+            cursor.execute(statements.replace("\nBEGIN;\n", "\n").replace("\nCOMMIT;\n", "\n"))
+        cursor.execute("SELECT tgname FROM pg_trigger WHERE tgrelid = 'migrated.images'::regclass")
+        assert cursor.fetchall() == [("image_gateway_changed",)]
+        connection.rollback()
+        cursor.execute("SELECT to_regnamespace('migrated')")
+        assert cursor.fetchone() == (None,), "no script has ended the transaction"
+        cursor.execute("CREATE SCHEMA migrated; SET search_path = migrated")
+        for file in SCRIPTS:
+            cursor.execute(read(f"config/sql/{file}"))
+        cursor.execute("DROP SCHEMA migrated CASCADE")
+        connection.commit()

@@ -61,6 +61,16 @@ async def until_draining(session: aiohttp.ClientSession, ports: Listening) -> No
             await asyncio.sleep(0.01)
 
 
+async def test_two_colons_are_every_ipv6_address_and_no_ipv4_one(serving: Callable[..., Any]) -> None:
+    async with serving(host="::") as ports, aiohttp.ClientSession() as session:
+        url = ports.public.replace("[::]", "[::1]")
+        assert url != ports.public
+        async with session.get(url + "/healthz") as response:
+            assert response.status == 200
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await session.get(ports.public.replace("[::]", "127.0.0.1") + "/healthz")
+
+
 @BOTH_LOOPS
 async def test_requests_in_flight_finish_before_the_port_closes(serving: Callable[..., Any], images: Images) -> None:
     await images.add("cat", DATA)

@@ -1,10 +1,12 @@
 -- Trigger that notifies the gateway of each changed or deleted image row, so that every replica drops its entries.
 -- The gateway also works without it; changes then take effect when the cached entries expire or are renewed.
 --
--- Run it as the owner of the table:  psql "$DSN" -f config/sql/changes.sql
--- It is one transaction and may be run again, also after an earlier release. If your names differ, edit them in one
--- place below BEGIN, or let the gateway print the script for your configuration:
---   image-gateway sql changes --config FILE | psql "$DSN" -v ON_ERROR_STOP=1
+-- Run it as the owner of the table, by a driver, a migration tool, or
+--   psql "$DSN" -v ON_ERROR_STOP=1 -f config/sql/changes.sql
+-- It is one transaction and may be run again, also after an earlier release. In a tool that opens a transaction itself,
+-- leave out BEGIN and COMMIT. If your names differ, edit them in one place below BEGIN, or let the gateway print the
+-- script for your configuration:
+--   image-gateway sql changes --config FILE
 --
 -- The trigger never makes a statement of the application fail. It depends on no column, so ALTER TYPE, RENAME and DROP
 -- COLUMN work with it in place. Run this again after a migration that alters one of the columns; until then the trigger
@@ -12,8 +14,6 @@
 --
 -- The channel is image_gateway and the payload is the id. Postgres sends notifications when the transaction commits,
 -- and sends equal notifications of one transaction once.
-
-\set ON_ERROR_STOP on
 
 BEGIN;
 SET LOCAL lock_timeout = '5s';  -- fail instead of blocking the application behind a long transaction

@@ -3,8 +3,6 @@
 --   image-gateway sql images --config FILE
 -- prints this script for those names. It does not change an existing table.
 
-\set ON_ERROR_STOP on
-
 BEGIN;
 
 CREATE TABLE IF NOT EXISTS "images" (

@@ -1,13 +1,12 @@
 -- Table that counts how often all signed links to an image were killed. It is the only table that the gateway writes.
--- Needed if access.signed_links is configured; run it in the first schema of the search_path of the gateway's user:
---   psql "$DSN" -f config/sql/links.sql        or   image-gateway sql links --config FILE | psql "$DSN"
--- It is one transaction and may be run again.
+-- Needed if access.signed_links is configured. Run it in the first schema of the search_path of the gateway's user, by a
+-- driver, a migration tool, or
+--   psql "$DSN" -v ON_ERROR_STOP=1 -f config/sql/links.sql
+-- It is one transaction and may be run again. In a tool that opens a transaction itself, leave out BEGIN and COMMIT.
 --
 -- The gateway's user needs, in addition to SELECT on the images:
 --   GRANT SELECT, INSERT, UPDATE ON image_gateway_links TO gateway;
 -- and nothing else. It never deletes rows: that would make killed links valid again.
-
-\set ON_ERROR_STOP on
 
 BEGIN;
 SET LOCAL lock_timeout = '5s';
