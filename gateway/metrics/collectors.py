@@ -13,6 +13,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from gateway.metrics.client_loads import LOAD_SECONDS, BytesSource, FailureKind, LoadResult
 from gateway.metrics.loop_counters import LoopCounter, LoopTotal, MergedHistogram, RequestMetrics
+from gateway.metrics.port_metrics import PortMetrics
 from gateway.metrics.recent_errors import RecentErrors
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -55,10 +56,7 @@ class Metrics:
         self.event_loop_lag = self._histogram(
             "event_loop_lag_seconds", "Delay of a timer of the event loop, measured twenty times a second."
         )
-        self.client_connections = self._gauge("client_connections", "Open client connections.", ("port",))
-        self.accept_pauses = self._counter(
-            "accept_pauses", "Pauses in accepting connections, because file descriptors ran short.", ("port",)
-        )
+        self.ports = PortMetrics(self.registry)
         self.url_cache_lookups = self._loop_counter(
             "url_cache_lookups", "Look-ups in a tier (local, redis) of the presigned URL cache.", ("tier", "result")
         )

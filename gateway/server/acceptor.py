@@ -7,13 +7,13 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from gateway.metrics.collectors import Metrics
+from gateway.metrics.port_metrics import PortMetrics
 
 logger = logging.getLogger(__name__)
 
 _ACCEPTS_AT_ONCE: Final = 128  # then the event loop runs
 _LAST_ACCEPTS: Final = 1024  # when the listener closes; clients may connect faster than the loop accepts
-_RETRY_AFTER: Final = 1.0  # seconds, once the system has no descriptor or memory left
+_RETRY_AFTER: Final = 1.0  # seconds, once the system has no descriptor or memory left, or every connection a request
 _WARNING_INTERVAL: Final = 60.0  # seconds
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -23,6 +23,9 @@ class Acceptor:
 
     asyncio's own server accepts until ``accept()`` fails, then logs a traceback and retries at once; by then Redis,
     Postgres and COS have no descriptor left either. ``port`` labels the log lines and metrics (``public``, ``admin``).
+
+    ``close_idle`` is called when a client waits and ``max_connections`` are open: it closes a connection without a
+    request and returns True, or returns False if there is none. None: the client waits until a connection is closed.
     """
 
     def __init__(
@@ -32,20 +35,22 @@ class Acceptor:
         *,
         max_connections: int,
         port: str,
-        metrics: Metrics,
+        metrics: PortMetrics,
+        close_idle: Callable[[], bool] | None = None,
     ) -> None:
         self._listeners = listeners
         self._protocol_factory = protocol_factory
         self._max_connections = max_connections
         self._port = port
-        self._pauses = metrics.accept_pauses.labels(port=port)
+        self._pauses = metrics.pauses.labels(port=port)
+        self._close_idle = close_idle
         self._loop = asyncio.get_running_loop()
         self._open = 0
         self._is_accepting = False
         self._is_closed = False
         self._warned_at = float("-inf")
         self._connecting: set[asyncio.Task[None]] = set()
-        metrics.client_connections.labels(port=port).set_function(lambda: self._open)
+        metrics.connections.labels(port=port).set_function(lambda: self._open)
 
     def start(self) -> None:
         """Start accepting, unless already accepting or closed."""
@@ -80,9 +85,9 @@ class Acceptor:
                 self._loop.remove_reader(listener.fileno())
 
     def _accept(self, listener: socket.socket, at_most: int = _ACCEPTS_AT_ONCE) -> None:
-        for _ in range(at_most):
+        for accepted in range(at_most):
             if self._open >= self._max_connections:
-                self._pause("the limit of open files is near (ulimit -Hn, LimitNOFILE)")
+                self._wait_for_a_place(is_needed=accepted == 0)
                 return
             try:
                 connection, _address = listener.accept()
@@ -99,6 +104,17 @@ class Acceptor:
             task = self._loop.create_task(self._connect(connection), name="accepted-connection")
             self._connecting.add(task)
             task.add_done_callback(self._connecting.discard)
+
+    def _wait_for_a_place(self, *, is_needed: bool) -> None:
+        """Stop accepting until a place is free; ``is_needed``: a client waits for it already."""
+        if self._close_idle is None:
+            self._pause("the limit of open files is near (ulimit -Hn, LimitNOFILE)")
+        elif is_needed and not self._is_closed:
+            if self._close_idle() or self._connecting:
+                self._stop()  # until that connection is closed, or until an accepted one can be closed
+            else:
+                self._pause("every connection has a request")
+                self._loop.call_later(_RETRY_AFTER, self.start)
 
     def _pause(self, reason: str) -> None:
         self._stop()
@@ -120,3 +136,6 @@ class Acceptor:
             logger.debug("connection lost before its first byte: %s", error)
             connection.close()
             self.connection_closed()
+            return
+        if self._close_idle is not None:
+            self.start()

@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.api.json_responses import failure
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, InvalidRequest
-from gateway.metrics.collectors import Metrics
+from gateway.metrics.port_metrics import PortMetrics
 from gateway.net.port import url_of
 from gateway.server.acceptor import Acceptor
 from gateway.server.slow_clients import SlowClients
@@ -22,6 +22,8 @@ logger = logging.getLogger("aiohttp.server")
 # Seconds to read and discard a request body after the response: closing at once would reset the connection, and the
 # client might never see the response.
 _LINGER = 5.0
+# Seconds without a request after which a connection to an admin port is closed: places there are few.
+ADMIN_KEEPALIVE = 3.0
 _MOST_UNSENT = 256 * 1024  # bytes; half of it was up to a tenth slower at 10 MB, in rounds that differ as much
 _BACKLOG = 1024  # connections that may wait to be accepted; Linux caps it at net.core.somaxconn
 
@@ -53,6 +55,11 @@ class Connection(web.RequestHandler):
         self._slow_clients.unwatch(self._client_transport)
         super().connection_lost(exc)
         self._on_close()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is in progress: the client has sent none, or only a part of its head, since the last."""
+        return self._waiter is not None and not self._waiter.done()
 
     def handle_error(
         self,
@@ -94,8 +101,9 @@ class Site(web.BaseSite):
     """Listens on ``host`` and ``port`` for a runner, or accepts on the ``inherited`` listeners, which it closes.
 
     ``keepalive_timeout`` (seconds) limits idle connections and the time to send a request's head. A client that stalls
-    for ``stall_timeout`` seconds is disconnected (``SlowClients``). At most ``max_connections`` are open at once;
-    ``port_label`` labels the log lines and metrics.
+    for ``stall_timeout`` seconds is disconnected (``SlowClients``). At most ``max_connections`` are open; beyond
+    them a client waits, or with ``closes_idle`` gets the place of the oldest idle connection. ``port_label`` labels the
+    log lines and metrics.
     """
 
     def __init__(
@@ -108,7 +116,8 @@ class Site(web.BaseSite):
         stall_timeout: float,
         max_connections: int,
         port_label: str,
-        metrics: Metrics,
+        metrics: PortMetrics,
+        closes_idle: bool = False,
         reuse_port: bool = False,
         inherited: Sequence[socket.socket] = (),
     ) -> None:
@@ -121,6 +130,7 @@ class Site(web.BaseSite):
         self._max_connections = max_connections
         self._port_label = port_label
         self._metrics = metrics
+        self._closes_idle = closes_idle
         self._listeners = list(inherited)
         self._is_inherited = bool(inherited)
         self._acceptor: Acceptor | None = None
@@ -178,6 +188,7 @@ class Site(web.BaseSite):
             max_connections=self._max_connections,
             port=self._port_label,
             metrics=self._metrics,
+            close_idle=self._close_oldest_idle if self._closes_idle else None,
         )
         acceptor.start()
 
@@ -186,3 +197,11 @@ class Site(web.BaseSite):
         await super().stop()
         if self._acceptor is not None:
             self._acceptor.close()
+
+    def _close_oldest_idle(self) -> bool:
+        manager = self._runner.server
+        for connection in manager.connections if manager is not None else ():
+            if isinstance(connection, Connection) and connection.is_idle:
+                connection.force_close()
+                return True
+        return False

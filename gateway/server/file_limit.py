@@ -9,7 +9,7 @@ logger = logging.getLogger(__name__)
 
 _PER_STREAM: Final = 2  # the connection to the client and the one to COS
 _REDIS: Final = 64  # the size of its connection pool
-_ADMIN: Final = 16  # Prometheus, health checks, an operator
+ADMIN_CONNECTIONS: Final = 16  # Prometheus, health checks, an operator
 _PROCESS: Final = 32  # standard streams, event loop, ports, LISTEN, SUBSCRIBE, key sets, files that are open briefly
 _RESERVE: Final = 256  # Redis, Postgres, the ports, and idle connections of clients
 
@@ -66,5 +66,5 @@ def connection_budget(max_streams: int, pool_size: int) -> ConnectionBudget:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return ConnectionBudget(sys.maxsize, sys.maxsize)
-    rest = limit - _PROCESS - _REDIS - pool_size - _ADMIN
-    return ConnectionBudget(max(1, rest - min(max_streams, rest // 2)), _ADMIN)
+    rest = limit - _PROCESS - _REDIS - pool_size - ADMIN_CONNECTIONS
+    return ConnectionBudget(max(1, rest - min(max_streams, rest // 2)), ADMIN_CONNECTIONS)

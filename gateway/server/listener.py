@@ -15,7 +15,7 @@ from gateway.api.app_keys import HEALTH, IN_FLIGHT, METRICS, RELOADER, SETTINGS,
 from gateway.concurrency.in_flight import InFlight
 from gateway.net.ip_address import is_loopback
 from gateway.net.port import cannot_listen
-from gateway.server.connection import Site
+from gateway.server.connection import ADMIN_KEEPALIVE, Site
 from gateway.server.connection_reset import reset
 from gateway.server.dispatch import install_dispatch
 from gateway.server.file_limit import connection_budget
@@ -64,12 +64,7 @@ async def listening(
     if admin.token is None and not inherited_admin and not is_loopback(admin.host):
         logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
 
-    site = partial(
-        Site,
-        keepalive_timeout=server.keepalive_timeout,
-        stall_timeout=app[SETTINGS].image_proxy.timeout,
-        metrics=app[METRICS],
-    )
+    site = partial(Site, stall_timeout=app[SETTINGS].image_proxy.timeout, metrics=app[METRICS].ports)
     budget = connection_budget(server.max_streams, app[SETTINGS].postgres.pool_size)
     async with _runner(app, handler_cancellation=True) as public_runner:
         # The admin port shows components that only the public runner's setup opens.
@@ -80,6 +75,7 @@ async def listening(
                 server.port,
                 reuse_port=server.reuse_port,
                 inherited=inherited,
+                keepalive_timeout=server.keepalive_timeout,
                 max_connections=budget.public,
                 port_label="public",
             )
@@ -90,6 +86,8 @@ async def listening(
                 admin.host,
                 admin.port,
                 inherited=inherited_admin,
+                keepalive_timeout=min(ADMIN_KEEPALIVE, server.keepalive_timeout),
+                closes_idle=True,
                 max_connections=budget.admin,
                 port_label="admin",
             )

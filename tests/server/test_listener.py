@@ -12,10 +12,12 @@ from typing import Any, cast
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from gateway.cos_emulator.faults import Drip, Fault, Hang
 from gateway.metrics.collectors import Metrics
 from gateway.server.acceptor import Acceptor
+from gateway.server.connection import Site
 from gateway.server.listener import Listening, listening
 from gateway.service.app import create_admin_app, create_app
 from gateway.settings import Settings
@@ -164,7 +166,7 @@ async def test_connections_that_wait_in_the_backlog_are_accepted_before_the_list
     listener = socket.create_server(("127.0.0.1", 0), backlog=200)
     listener.setblocking(False)
     address = listener.getsockname()
-    acceptor = Acceptor([listener], Greeting, max_connections=1000, port="public", metrics=Metrics())
+    acceptor = Acceptor([listener], Greeting, max_connections=1000, port="public", metrics=Metrics().ports)
     acceptor.start()
     with ExitStack() as clients:  # the loop does not run until they are all connected
         waiting = [clients.enter_context(socket.create_connection(address, timeout=LIMIT)) for _ in range(200)]
@@ -172,6 +174,65 @@ async def test_connections_that_wait_in_the_backlog_are_accepted_before_the_list
         assert {await asyncio.to_thread(client.recv, 5) for client in waiting} == {b"hello"}
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, timeout=LIMIT)
+
+
+async def test_a_client_gets_the_place_of_the_oldest_connection_without_a_request() -> None:
+    released = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path == "/slow":
+            await released.wait()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_get("/{path}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    metrics = Metrics()
+    site = Site(
+        runner,
+        "127.0.0.1",
+        0,
+        keepalive_timeout=3600,
+        stall_timeout=3600,
+        max_connections=3,
+        port_label="admin",
+        metrics=metrics.ports,
+        closes_idle=True,
+    )
+    await site.start()
+    async with AsyncExitStack() as clients:
+        clients.push_async_callback(runner.cleanup)
+        clients.callback(released.set)
+        opened = [await clients.enter_async_context(connect(site.url)) for _ in range(2)]
+        silent, slow = opened
+        await slow.get("/slow")
+        await silent.send(b"GET /begun HTTP/1.1\r\n")
+        kept = await clients.enter_async_context(connect(site.url))
+        await kept.get("/kept")
+        assert (await kept.read_head()).status == 200
+        async with connect(site.url) as new:
+            assert await silent.read_rest() == b""
+            await kept.get("/kept")  # it is not closed: the oldest one was
+            assert (await kept.read_head()).status == 200
+            await new.get("/new")
+            assert (await new.read_head()).status == 200
+            released.set()
+            assert (await slow.read_head()).status == 200
+        assert metrics.registry.get_sample_value("image_gateway_accept_pauses_total", {"port": "admin"}) == 0
+
+
+async def test_a_burst_of_silent_connections_does_not_keep_a_probe_of_the_admin_port_waiting(
+    serving: Callable[..., Any],
+) -> None:
+    async with serving(grace=0) as ports, AsyncExitStack() as clients:
+        silent = [await clients.enter_async_context(connect(ports.admin)) for _ in range(60)]
+        async with aiohttp.ClientSession() as session:
+            assert await fetch(session, ports.admin + "/healthz")
+        started = time.monotonic()
+        for connection in silent:
+            assert await connection.read_rest() == b""
+        assert time.monotonic() - started < LIMIT  # and not the 75 s of the public port
 
 
 _WITHOUT_C_PARSER = """
