@@ -21,7 +21,6 @@ from gateway.delivery.image_request import Exchange
 from gateway.delivery.plan import NOT_MODIFIED, plan_for
 from gateway.delivery.responder import Responder
 from gateway.origin.errors import ObjectMoved
-from gateway.origin.memory_cache import object_id_of
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import SignedImage
@@ -63,7 +62,7 @@ class ImageAccel:
             return await self._responder.answer(exchange)
         if head.renewed is not None:
             await exchange.resolve_again()
-            if object_id_of(exchange.image) != object_id_of(image):  # the metadata is of another object
+            if exchange.image.object_id != image.object_id:  # the metadata is of another object
                 return await self._responder.answer(exchange)
         return self._handed_over(exchange, head.entry.metadata, {"Cache-Status": cache_status_of_fetch(200)})
 
@@ -119,7 +118,7 @@ def _needs_gateway(exchange: Exchange) -> bool:
 
 def _version(image: SignedImage, metadata: ObjectMetadata) -> str:
     """Return the name of one version of one object, nginx's cache key; the URL is none, since it changes."""
-    bucket, region, key, rendition, *_ = object_id_of(image)
+    bucket, region, key, rendition, *_ = image.object_id
     named = "\n".join(
         (bucket, region, key, str(rendition), str(metadata.etag), str(metadata.last_modified), str(metadata.size))
     )

@@ -24,7 +24,7 @@ from gateway.delivery.relay import FROM_COS, FROM_MEMORY, SMALL_BODY, Body, Clie
 from gateway.errors import OriginUnavailable, RangeNotSatisfiable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.errors import BodyLost, ObjectMoved
-from gateway.origin.memory_cache import Entry, object_id_of
+from gateway.origin.memory_cache import Entry
 from gateway.origin.object_body import ObjectBody
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.origin_response import ObjectMetadata
@@ -277,7 +277,7 @@ class Responder:
         if renewed is None or renewed.record == image.record:
             return
         await exchange.resolve_again()
-        if object_id_of(exchange.image) != object_id_of(image):
+        if exchange.image.object_id != image.object_id:
             raise ObjectMoved
 
 

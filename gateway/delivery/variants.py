@@ -7,9 +7,8 @@ from typing import Final
 from aiohttp import web
 
 from gateway.delivery.image_request import Exchange
-from gateway.errors import GatewayError, ImageNotFound, TooManyVariants, Unauthorized
+from gateway.errors import GatewayError, ImageNotFound, ImageTooLarge, OriginRejected, TooManyVariants, Unauthorized
 from gateway.metrics.collectors import Metrics
-from gateway.origin.refusals import ImageTooLarge, OriginRejected
 from gateway.origin.refused_variants import RefusedVariants
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import SignedImage

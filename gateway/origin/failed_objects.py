@@ -11,12 +11,11 @@ from gateway.errors import (
     GatewayError,
     ImageBlocked,
     ImageNotFound,
+    ImageTooLarge,
     OriginThrottled,
     OriginTimeout,
     OriginUnavailable,
 )
-from gateway.origin.memory_cache import object_id_of
-from gateway.origin.refusals import ImageTooLarge
 from gateway.presign.signed_image import ObjectId, SignedImage
 
 _MOST_OBJECTS: Final = 4096
@@ -59,7 +58,7 @@ class FailedObjects:
 
     def check(self, image: SignedImage) -> None:
         """Raise COS's error for the image's object while it is held."""
-        failed = self.by_object.get(object_id_of(image))
+        failed = self.by_object.get(image.object_id)
         if (
             failed is None
             or self.now() >= failed.until

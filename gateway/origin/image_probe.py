@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from gateway.catalog.record import ImageDescription, ImageRecord, side_of
-from gateway.errors import GatewayError, ImageNotFound
+from gateway.errors import GatewayError, ImageNotFound, ImageTooLarge, OriginRejected
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import BodyLost, PresignedUrlRefused, VersionChanged
-from gateway.origin.refusals import ImageTooLarge, OriginRejected
 from gateway.presign.signed_image import PresignedUrl
 
 _TIMEOUT: Final = 2.0  # seconds

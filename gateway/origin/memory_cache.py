@@ -18,16 +18,6 @@ _NEVER = float("-inf")
 STALE_IF_ERROR = 86_400
 
 
-def object_id_of(image: SignedImage) -> ObjectId:
-    """Return the name of the image's object at COS; it is made once."""
-    named = image.named
-    if named is None:
-        record = image.record
-        named = ObjectId(record.bucket, record.region, record.key, None)
-        object.__setattr__(image, "named", named)  # no other value can come of a frozen record
-    return named
-
-
 @dataclass(slots=True)
 class Entry:
     """One version of an object, as COS answered a request of ``requested_at`` (monotonic seconds).
@@ -86,7 +76,7 @@ class ObjectCache:
 
     def get(self, image: SignedImage) -> Entry | None:
         """Return the entry of the image's object, however old; None: nothing since the image changed."""
-        object_id = image.named or object_id_of(image)  # most images here are named: no call
+        object_id = image.named or image.object_id  # most images here are named: no call
         entry = self._entries.get(object_id)
         if entry is None:
             return None

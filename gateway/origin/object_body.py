@@ -15,14 +15,13 @@ from gateway.errors import (
     ImageBlocked,
     ImageNotFound,
     OriginRefused,
+    OriginRejected,
     OriginUnavailable,
 )
 from gateway.origin.content_range import ContentRange
 from gateway.origin.errors import BodyLost, ObjectMoved, PresignedUrlRefused, VersionChanged
-from gateway.origin.memory_cache import object_id_of
 from gateway.origin.origin_access import OriginAccess
 from gateway.origin.origin_response import ObjectMetadata, OriginResponse
-from gateway.origin.refusals import OriginRejected
 from gateway.origin.resumption import Resumption
 from gateway.presign.signed_image import SignedImage
 
@@ -71,7 +70,7 @@ class ObjectBody:
     _requested_at: float
 
     def __init__(self, access: OriginAccess, image: SignedImage) -> None:
-        self.object_id = object_id_of(image)
+        self.object_id = image.object_id
         self.renewed: SignedImage | None = None
         self._access = access
         self._image = image
@@ -179,7 +178,7 @@ class ObjectBody:
             except PresignedUrlRefused as refusal:
                 logger.info("COS refused a URL, renewing it: image=%s reason=%s", self._image_id, refusal)
                 renewed = await self._renew(refusal)
-            if object_id_of(renewed) != self.object_id:
+            if renewed.object_id != self.object_id:
                 raise ObjectMoved
             self._image = self.renewed = renewed
             try:

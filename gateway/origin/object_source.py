@@ -6,14 +6,13 @@ from typing import NamedTuple
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import OriginTimeout, OriginUnavailable, Unavailable
 from gateway.metrics.collectors import Metrics
-from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache, object_id_of
+from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
 from gateway.origin.object_body import ObjectBody
 from gateway.origin.origin_access import OriginAccess
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.session import MOST_UNATTENDED
-from gateway.origin.shared_transfer import Reader, SharedTransfer, TransferKey
-from gateway.origin.transfer_owner import BufferLimits
+from gateway.origin.shared_transfer import BufferLimits, Reader, SharedTransfer, TransferKey
 from gateway.origin.variant_source import VariantSource
 from gateway.presign.signed_image import ObjectId, SignedImage
 from gateway.settings import MemoryCacheSettings
@@ -90,7 +89,7 @@ class ObjectSource:
         if entry.body is None or age >= 2 * self._ttl:
             return None
         if len(self._revalidations) < MOST_UNATTENDED:  # else the next request may start it
-            self._revalidations.start(object_id_of(image), lambda: self._revalidate_unattended(image, entry))
+            self._revalidations.start(image.object_id, lambda: self._revalidate_unattended(image, entry))
         return entry
 
     def keeps(self, metadata: ObjectMetadata) -> bool:
@@ -100,7 +99,7 @@ class ObjectSource:
     async def head(self, image: SignedImage) -> Head:
         """Return the metadata that COS sends in answer to a HEAD; raises what ``ObjectBody.open`` raises."""
         # Requests after a change of the image do not share the answer to one before.
-        key = object_id_of(image), self.memory.changed_at(image.record.image_id)
+        key = image.object_id, self.memory.changed_at(image.record.image_id)
         return await self._heads.run(key, lambda: self._head(image))
 
     async def whole(self, image: SignedImage, conditions: Mapping[str, str]) -> Reader:
@@ -108,7 +107,7 @@ class ObjectSource:
 
         ``conditions`` may make COS answer 304 instead. Raises the errors of ``ObjectBody.open``.
         """
-        key = (object_id_of(image), tuple(conditions.items()) if conditions else ())
+        key = (image.object_id, tuple(conditions.items()) if conditions else ())
         memory = self.memory
         transfer = self._transfers.get(key)
         is_joinable = (

@@ -6,8 +6,13 @@ from typing import Final, NamedTuple
 
 from gateway.errors import (
     GatewayError,
+    ImageArchived,
     ImageBlocked,
     ImageNotFound,
+    ImageTooLarge,
+    OriginMisconfigured,
+    OriginRejected,
+    OriginSuspended,
     OriginThrottled,
     OriginTimeout,
     OriginUnavailable,
@@ -15,7 +20,6 @@ from gateway.errors import (
 )
 from gateway.origin.cos_error import CosError
 from gateway.origin.errors import PresignedUrlRefused, VersionChanged
-from gateway.origin.refusals import ImageArchived, ImageTooLarge, OriginMisconfigured, OriginRejected, OriginSuspended
 from gateway.origin.retry import retry_after
 
 _UNSATISFIED_RANGE: Final = re.compile(r"bytes \*/([0-9]{1,19})")

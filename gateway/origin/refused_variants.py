@@ -5,9 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from gateway.errors import GatewayError
-from gateway.origin.memory_cache import object_id_of
-from gateway.origin.refusals import ImageTooLarge
+from gateway.errors import GatewayError, ImageTooLarge
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ObjectId, SignedImage
 
@@ -46,18 +44,18 @@ class RefusedVariants:
         if not self._refused:
             return False
         return (
-            self._is_refused(image, object_id_of(image))
-            or self._is_refused(image, object_id_of(image).original())
+            self._is_refused(image, image.object_id)
+            or self._is_refused(image, image.object_id.original())
             or self._is_off(image)
         )
 
     def is_source_refused(self, image: SignedImage) -> bool:
         """Return whether COS can make nothing of the original, in any rendition."""
-        return image.record.content_type in _UNREADABLE or self._is_refused(image, object_id_of(image).original())
+        return image.record.content_type in _UNREADABLE or self._is_refused(image, image.object_id.original())
 
     def refused(self, image: SignedImage, error: GatewayError, requested_at: float) -> None:
         """Remember COS's refusal of a request; one for the size of the original holds for all of its renditions."""
-        object_id = object_id_of(image)
+        object_id = image.object_id
         if isinstance(error, ImageTooLarge):
             object_id = object_id.original()
         else:
@@ -78,10 +76,10 @@ class RefusedVariants:
         if image_format == "original":  # the object was the reason, and not a format
             for one, keys in self._by_format.items():
                 if one[0] == bucket:
-                    keys.discard(object_id_of(image).key)
+                    keys.discard(image.object_id.key)
             return
         keys = self._by_format.setdefault(kind, set())
-        keys.add(object_id_of(image).key)
+        keys.add(image.object_id.key)
         if len(keys) >= _REFUSED_OBJECTS:
             keys.clear()
             self._off_since[kind] = self.now()
@@ -95,6 +93,6 @@ class RefusedVariants:
         return since is not None and self.now() < since + _HELD
 
     def _format_of(self, image: SignedImage) -> tuple[str, str]:
-        rendition = object_id_of(image).rendition
+        rendition = image.object_id.rendition
         image_format = self._renditions.get(rendition).format if rendition is not None else None
-        return object_id_of(image).bucket, image_format or "original"
+        return image.object_id.bucket, image_format or "original"

@@ -13,7 +13,7 @@ from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import OriginTimeout, OriginUnavailable, Unavailable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.errors import BodyLost
-from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache, object_id_of
+from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
 from gateway.origin.object_body import ObjectBody
 from gateway.origin.origin_access import OriginAccess
 from gateway.origin.refused_variants import RefusedVariants
@@ -73,10 +73,10 @@ class VariantSource:
         """
         # Requests after a change of the image do not share the answer to one before.
         changed_at = self._memory.changed_at(image.record.image_id)
-        is_large = self._large.get(object_id_of(image), changed_at) > changed_at
+        is_large = self._large.get(image.object_id, changed_at) > changed_at
         if is_large or self._reserved + self._largest > _MOST_AT_ONCE:
             return Variant(None, None, None)
-        key = object_id_of(image), changed_at
+        key = image.object_id, changed_at
         return await self._fetches.run(key, lambda: self._fetch(image, stale))
 
     async def close(self) -> None:
@@ -107,7 +107,7 @@ class VariantSource:
         finally:
             body.close()
         if data is None:
-            self._large[object_id_of(image)] = requested_at
+            self._large[image.object_id] = requested_at
             if len(self._large) > _MOST_LARGE:
                 del self._large[next(iter(self._large))]
             return Variant(None, None, body.renewed)

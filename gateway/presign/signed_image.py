@@ -1,6 +1,6 @@
 """The values that name an image in COS: variant, object, presigned URL, and a row with its URL.
 
-They have no logic: packages pass them to each other.
+They decide nothing: packages pass them to each other.
 """
 
 from dataclasses import dataclass, field
@@ -76,8 +76,7 @@ class SignedImage:
     ``read_at`` is when the row was read, in Unix seconds: the record lacks later changes. ``public`` (whether everybody
     may see it, by row, style and configuration) follows from the record and the rendition; who makes a signed image
     passes it, so that reading it runs no code. ``named`` is the object's id, which depends on the configuration for a
-    rendition; an original has None until its bytes are requested (``object_id_of``): most URLs in memory are only given
-    to clients.
+    rendition; an original has None until ``object_id`` is read: most URLs in memory are only given to clients.
     """
 
     record: ImageRecord
@@ -86,3 +85,13 @@ class SignedImage:
     read_at: int = 0
     named: ObjectId | None = field(default=None, kw_only=True, repr=False, compare=False)
     public: bool = field(kw_only=True)
+
+    @property
+    def object_id(self) -> ObjectId:
+        """The id of the image's object at COS; it is made once."""
+        named = self.named
+        if named is None:
+            record = self.record
+            named = ObjectId(record.bucket, record.region, record.key, None)
+            object.__setattr__(self, "named", named)  # no other value can come of a frozen record
+        return named

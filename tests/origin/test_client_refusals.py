@@ -7,8 +7,13 @@ import pytest
 from gateway.cos_emulator.faults import Fault, Refuse, Reset
 from gateway.cos_emulator.server import CosEmulator
 from gateway.errors import (
+    ImageArchived,
     ImageBlocked,
     ImageNotFound,
+    ImageTooLarge,
+    OriginMisconfigured,
+    OriginRejected,
+    OriginSuspended,
     OriginThrottled,
     OriginUnavailable,
     RangeNotSatisfiable,
@@ -16,7 +21,6 @@ from gateway.errors import (
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import PresignedUrlRefused, VersionChanged
-from gateway.origin.refusals import ImageArchived, ImageTooLarge, OriginMisconfigured, OriginRejected, OriginSuspended
 from gateway.origin.retry import retry_after
 from tests.origin.conftest import Presign
 from tests.origin.test_client import DATA, cat, counted, fetch

@@ -7,14 +7,13 @@ from gateway.errors import (
     GatewayError,
     ImageBlocked,
     ImageNotFound,
+    ImageTooLarge,
     OriginPaused,
     OriginThrottled,
     OriginTimeout,
     OriginUnavailable,
 )
 from gateway.origin.failed_objects import FailedObjects
-from gateway.origin.memory_cache import object_id_of
-from gateway.origin.refusals import ImageTooLarge
 from gateway.presign.signed_image import PresignedUrl, SignedImage
 from tests.signed_images import signed_image
 from tests.tier import Clock
@@ -46,7 +45,7 @@ def held(failures: FailedObjects, image: SignedImage = CAT) -> GatewayError | No
 def test_a_final_refusal_is_held_at_once(outcome: type[GatewayError]) -> None:
     clock = Clock()
     failures = failed_objects(clock)
-    failures.failed(object_id_of(CAT), outcome("COS answered"), clock())
+    failures.failed(CAT.object_id, outcome("COS answered"), clock())
     assert type(held(failures)) is outcome
     assert held(failures, image_of("dog")) is None
     clock.now += 3
@@ -58,14 +57,14 @@ def test_a_failure_that_may_pass_is_held_from_the_second_on_and_longer_each_time
     clock = Clock()
     failures = failed_objects(clock)
     for hold in (0, 1, 2, 4, 4):
-        failures.failed(object_id_of(CAT), outcome("COS answered"), clock())
+        failures.failed(CAT.object_id, outcome("COS answered"), clock())
         if hold:
             clock.now += hold - 0.1
             assert type(held(failures)) is outcome
             clock.now += 0.2
         assert held(failures) is None
     clock.now += 60
-    failures.failed(object_id_of(CAT), outcome("COS answered"), clock())
+    failures.failed(CAT.object_id, outcome("COS answered"), clock())
     assert held(failures) is None, "the first for a long time"
 
 
@@ -73,7 +72,7 @@ def test_a_held_error_is_the_one_that_cos_sent() -> None:
     clock = Clock()
     failures = failed_objects(clock)
     for _ in range(2):
-        failures.failed(object_id_of(CAT), OriginThrottled("COS answered 503", wait=17), clock())
+        failures.failed(CAT.object_id, OriginThrottled("COS answered 503", wait=17), clock())
     for _ in range(2):
         error = held(failures)
         assert error is not None
@@ -85,7 +84,7 @@ def test_a_pause_of_the_bucket_is_not_a_failure_of_the_object() -> None:
     clock = Clock()
     failures = failed_objects(clock)
     for _ in range(3):
-        failures.failed(object_id_of(CAT), OriginPaused("open"), clock())
+        failures.failed(CAT.object_id, OriginPaused("open"), clock())
     assert held(failures) is None
 
 
@@ -93,8 +92,8 @@ def test_an_object_that_opens_has_not_failed_before() -> None:
     clock = Clock()
     failures = failed_objects(clock)
     for _ in range(3):
-        failures.failed(object_id_of(CAT), OriginUnavailable("COS answered 500"), clock())
-        failures.opened(object_id_of(CAT))
+        failures.failed(CAT.object_id, OriginUnavailable("COS answered 500"), clock())
+        failures.opened(CAT.object_id)
     assert held(failures) is None
 
 
@@ -102,10 +101,10 @@ def test_bodies_that_are_lost_count_until_one_comes_to_its_end() -> None:
     clock = Clock()
     failures = failed_objects(clock)
     for _ in range(2):
-        failures.failed(object_id_of(CAT), OriginUnavailable("lost"), clock(), is_of_body=True)
-        failures.opened(object_id_of(CAT))
+        failures.failed(CAT.object_id, OriginUnavailable("lost"), clock(), is_of_body=True)
+        failures.opened(CAT.object_id)
     assert held(failures) is not None
-    failures.completed(object_id_of(CAT))
+    failures.completed(CAT.object_id)
     assert held(failures) is None
 
 
@@ -113,12 +112,12 @@ def test_an_answer_of_before_the_row_changed_does_not_count_for_the_image() -> N
     clock = Clock()
     changes = {"cat": float("-inf")}
     failures = FailedObjects(lambda image_id: changes[image_id], clock)
-    failures.failed(object_id_of(CAT), ImageNotFound("gone"), clock())
+    failures.failed(CAT.object_id, ImageNotFound("gone"), clock())
     assert held(failures) is not None
     changes["cat"] = clock()
     assert held(failures) is None
     clock.now += 0.1
-    failures.failed(object_id_of(CAT), ImageNotFound("gone"), clock())
+    failures.failed(CAT.object_id, ImageNotFound("gone"), clock())
     assert held(failures) is not None
 
 
@@ -126,18 +125,18 @@ def test_the_number_of_failed_objects_is_bounded() -> None:
     clock = Clock()
     failures = failed_objects(clock)
     for number in range(5000):
-        failures.failed(object_id_of(image_of(str(number))), ImageNotFound("gone"), clock())
+        failures.failed(image_of(str(number)).object_id, ImageNotFound("gone"), clock())
     assert sum(held(failures, image_of(str(number))) is not None for number in range(5000)) == 4096
 
 
 def test_the_first_failure_is_not_held_and_the_next_ones_for_1_then_2_then_4_seconds() -> None:
     clock = Clock()
     failures = failed_objects(clock)
-    failures.failed(object_id_of(CAT), OriginUnavailable("COS answered 500"), clock())
+    failures.failed(CAT.object_id, OriginUnavailable("COS answered 500"), clock())
     assert held(failures) is None
     for hold in (1.0, 2.0, 4.0, 4.0):
         failed_at = clock.now
-        failures.failed(object_id_of(CAT), OriginUnavailable("COS answered 500"), clock())
+        failures.failed(CAT.object_id, OriginUnavailable("COS answered 500"), clock())
         clock.now = failed_at + hold - 1 / 64
         assert held(failures) is not None
         clock.now = failed_at + hold
@@ -148,9 +147,9 @@ def test_the_first_failure_is_not_held_and_the_next_ones_for_1_then_2_then_4_sec
 def test_a_failure_of_60_seconds_ago_does_not_count(pause: float, is_held: bool) -> None:
     clock = Clock()
     failures = failed_objects(clock)
-    failures.failed(object_id_of(CAT), OriginUnavailable("COS answered 500"), clock())
+    failures.failed(CAT.object_id, OriginUnavailable("COS answered 500"), clock())
     clock.now += pause
-    failures.failed(object_id_of(CAT), OriginUnavailable("COS answered 500"), clock())
+    failures.failed(CAT.object_id, OriginUnavailable("COS answered 500"), clock())
     assert (held(failures) is not None) == is_held
 
 
@@ -158,6 +157,6 @@ def test_the_object_whose_last_failure_is_oldest_is_forgotten_first() -> None:
     clock = Clock()
     failures = failed_objects(clock)
     for key in ("cat", "dog", "cat", *map(str, range(4095))):
-        failures.failed(object_id_of(image_of(key)), ImageNotFound("gone"), clock())
+        failures.failed(image_of(key).object_id, ImageNotFound("gone"), clock())
     assert held(failures, image_of("dog")) is None
     assert held(failures, CAT) is not None

@@ -2,7 +2,7 @@
 
 from gateway.catalog.record import ImageRecord
 from gateway.metrics.collectors import Metrics
-from gateway.origin.memory_cache import Entry, ObjectCache, object_id_of
+from gateway.origin.memory_cache import Entry, ObjectCache
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
 from gateway.settings import MemoryCacheSettings
@@ -37,14 +37,14 @@ def body_of(kept: ObjectCache, one: SignedImage) -> bytes | None:
 
 def update(kept: ObjectCache, one: SignedImage, answer: ObjectMetadata, body: bytes | None = None) -> Entry:
     """Store an answer of COS that took no time."""
-    return kept.update(object_id_of(one), answer, kept.now(), body)
+    return kept.update(one.object_id, answer, kept.now(), body)
 
 
 def test_the_object_of_an_original_is_named_once() -> None:
     one = image("cat.png")
     assert one.named is None
-    assert object_id_of(one) == ObjectId("b-1", "r", "cat.png", None)
-    assert object_id_of(one) is one.named
+    assert one.object_id == ObjectId("b-1", "r", "cat.png", None)
+    assert one.object_id is one.named
 
 
 def test_the_least_recently_used_bytes_are_evicted_and_their_metadata_stays() -> None:
@@ -85,7 +85,7 @@ def test_age_counts_from_the_last_request_to_cos() -> None:
     assert kept.age(entry) == 5
     requested_at = clock.now
     clock.now += 1
-    kept.answered(object_id_of(A), 304, entry.metadata, requested_at)
+    kept.answered(A.object_id, 304, entry.metadata, requested_at)
     assert kept.age(entry) == 1
     clock.now += 5
     assert kept.age(update(kept, A, metadata(1))) == 0
@@ -97,7 +97,7 @@ def test_a_304_of_another_version_or_type_confirms_nothing() -> None:
     entry = update(kept, A, metadata(1), b"x")
     clock.now += 5
     for answer in (metadata(1, '"2"'), metadata(1, None), metadata(1, content_type="image/webp")):
-        kept.answered(object_id_of(A), 304, answer, clock.now)
+        kept.answered(A.object_id, 304, answer, clock.now)
         assert kept.age(entry) == 5
 
 
@@ -107,8 +107,8 @@ def test_the_answer_to_an_earlier_request_does_not_replace_that_to_a_later_one()
     earlier = clock.now
     clock.now += 1
     update(kept, A, metadata(1, '"new"'), b"x")
-    kept.update(object_id_of(A), metadata(2, '"old"'), earlier, b"yy")
-    kept.answered(object_id_of(A), 200, metadata(2, '"old"'), earlier)
+    kept.update(A.object_id, metadata(2, '"old"'), earlier, b"yy")
+    kept.answered(A.object_id, 200, metadata(2, '"old"'), earlier)
     assert body_of(kept, A) == b"x"
 
 
@@ -119,7 +119,7 @@ def test_late_bytes_are_kept_if_they_are_of_the_current_version() -> None:
     requested_at = clock.now
     clock.now += 5
     entry = update(kept, A, metadata(1))
-    kept.update(object_id_of(A), metadata(1), requested_at, b"x")
+    kept.update(A.object_id, metadata(1), requested_at, b"x")
     assert body_of(kept, A) == b"x"
     assert kept.age(entry) == 0
 
@@ -135,7 +135,7 @@ def test_an_image_that_changed_uses_no_earlier_answer_in_any_style() -> None:
     clock.now += 1
     kept.invalidate("id")
     assert [kept.get(one) is not None for one in (A, thumb, image("b", "another"))] == [False, False, True]
-    kept.update(object_id_of(A), metadata(1), requested_before, b"x")  # an answer to a request from before the change
+    kept.update(A.object_id, metadata(1), requested_before, b"x")  # an answer to a request from before the change
     assert kept.get(A) is None
     clock.now += 1
     update(kept, A, metadata(1), b"x")

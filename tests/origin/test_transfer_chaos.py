@@ -27,8 +27,7 @@ from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.refused_variants import RefusedVariants
 from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.retry import Backoff
-from gateway.origin.shared_transfer import Reader
-from gateway.origin.transfer_owner import BufferLimits
+from gateway.origin.shared_transfer import BufferLimits, Reader
 from gateway.origin.variant_source import VariantSource
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import PresignedUrl, SignedImage
