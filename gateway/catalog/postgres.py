@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from typing import Any
 
 import aiopg
@@ -114,6 +114,26 @@ class PostgresCatalog:
             await cursor.execute(self._query.sample_sql)
             rows = await cursor.fetchall()
         return list(self._read(rows).records.values())
+
+    async def random_images(self, count: int) -> list[ImageRecord]:
+        """Return at most ``count`` images of random rows; of a view, they are among its first 100,000 rows.
+
+        Rows that are unusable are left out and not counted. Raises ``CatalogUnavailable`` with the reason.
+        """
+        async with self._translated_errors(), self._cursor() as cursor:
+            await cursor.execute(self._query.size_sql, self._query.size_parameters)
+            size = await cursor.fetchone()
+            rows: list[Row] = []
+            # The number of rows is an estimate, and few of the rows may be active.
+            for estimate in dict.fromkeys((size[0] if size is not None else None, None)):
+                if not rows:
+                    await cursor.execute(self._query.random_sql(estimate), (count,))
+                    rows = await cursor.fetchall()
+        images = []
+        for row in rows:
+            with suppress(ValueError):
+                images.append(self._query.read(row))
+        return images
 
     async def _select(
         self, cursor: aiopg.Cursor, image_ids: Sequence[str], id_type: str

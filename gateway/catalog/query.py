@@ -23,6 +23,7 @@ _RANGES = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 ACTIVE = "active"
 # A table may be large, and few have an index on the bucket.
 _SAMPLED, _MOST_BUCKETS = 100_000, 20
+_RANDOM_ROWS = 5_000  # rows of random pages, of which a few are chosen
 _LONGEST_SHARED = 100  # characters: no usual content type is longer, and the cache of them stays small
 LINKS_TABLE = "image_gateway_links"
 
@@ -87,7 +88,29 @@ class CatalogQuery:
             f"AS rows (id, key, owner, public, bucket, region, content_type) LIMIT {_MOST_BUCKETS}"
         )
 
-    def _select(self, more: str = "", servable: str | None = None) -> str:
+    @property
+    def size_sql(self) -> str:
+        """Query of the estimated number of rows, -1 if it is not known; it finds no row for a view."""
+        return (
+            "SELECT reltuples::double precision FROM pg_class "
+            "WHERE oid = to_regclass(%s) AND relkind IN ('r', 'p', 'm')"
+        )
+
+    @property
+    def size_parameters(self) -> tuple[str]:
+        """Parameters of ``size_sql``: the table."""
+        return (self._table,)
+
+    def random_sql(self, size: float | None) -> str:
+        """Return the query of random rows of a table with ``size`` rows; None: of its first rows.
+
+        The parameter is how many. Of a large table random pages are read: the first rows are the oldest, and a new
+        prefix of keys is not among them.
+        """
+        pages = "" if size is None or size <= _SAMPLED else f" TABLESAMPLE SYSTEM ({100 * _RANDOM_ROWS / size:.9f})"
+        return f"SELECT * FROM ({self._select(pages=pages)} LIMIT {_SAMPLED}) AS rows ORDER BY random() LIMIT %s"  # noqa: S608
+
+    def _select(self, more: str = "", servable: str | None = None, pages: str = "") -> str:
         columns = self.settings.columns
         optional = (
             _column(columns.owner),
@@ -105,7 +128,7 @@ class CatalogQuery:
             servable = "true" if columns.status is None else f"{_column(columns.status)} = '{ACTIVE}'"
         return (
             f"SELECT {_column(columns.id)}, {_column(columns.key)}, {', '.join(optional)}{more} "  # noqa: S608 - checked names
-            f"FROM {self._table} WHERE {servable}"
+            f"FROM {self._table}{pages} WHERE {servable}"
         )
 
     @property

@@ -1,59 +1,169 @@
-"""The readiness probe of COS: every configured bucket at once, each with its own time limit and metric."""
+"""The readiness probe of COS: whether each configured bucket accepts the gateway's signatures."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, NamedTuple
 
-from gateway.errors import OriginUnavailable
+from gateway.catalog.record import ImageRecord
+from gateway.errors import CatalogUnavailable, CredentialsExpired, DependencyDegraded, OriginUnavailable
 from gateway.metrics.collectors import Metrics
+from gateway.origin.client import OriginClient
+from gateway.origin.cos_error import CosError
+from gateway.origin.signature_verdicts import is_refusal
 
-_TIMEOUT: Final = 1.5  # seconds; less than a probe of the health may take, so that the failing bucket can be named
+_TIMEOUT: Final = 1.3  # seconds for a bucket; with the rows less than a probe of the health may take
+_ROWS_TIMEOUT: Final = 0.5  # seconds
+_ROWS_EVERY: Final = 60.0  # seconds between two reads of rows
+_REMEMBERED: Final = 30.0  # seconds that the refusal of a request counts
+_MOST_ASKED: Final = 4  # objects of a bucket in one probe
+_MADE_UP: Final = "image-gateway-probe"  # a key that is asked for where no row names the bucket
+
+
+class _Problem(NamedTuple):
+    reason: str
+    is_refusal: bool
+
+
+class _Refusal(NamedTuple):
+    error: CosError
+    at: float  # monotonic seconds
 
 
 class BucketsProbe:
-    """Probes the servers of the buckets; ``addresses`` maps each bucket to its address, the default bucket first.
+    """Probes the buckets of ``regions``, which maps each bucket to its region, the default bucket first.
 
-    ``probe`` returns COS's time (Unix seconds, None without one) or raises ``OriginUnavailable``; ``observe`` is given
-    the time of the default bucket. With several buckets, each has the metric of the dependency ``cos:<bucket>``.
+    A bucket works if it has accepted the signature of a request since the last probe. It fails for 30 seconds after it
+    has refused requests and accepted none. Otherwise it is asked for the first byte of an object by a presigned URL: of
+    the object that it accepted in the last probe, else of objects of rows, else of a made-up key. An object that does
+    not exist shows as much as one that does. A policy may deny some keys: ``AccessDenied`` is no failure if another
+    object is accepted, and the answer to a made-up key shows only that the signature is right.
+
+    sign: returns a presigned URL of the object, or raises ``CredentialsExpired``.
+    sample: returns some rows of the table, or raises ``CatalogUnavailable``.
+    correct_clock: gets COS's time (Unix seconds) after a refusal; returns whether that changed the clock.
+    observe: gets the time of the default bucket.
+
+    ``may_serve`` is false until a bucket has accepted a signature, or did not answer: a configuration with a wrong key
+    does not replace a configuration that works, and COS that is down keeps no gateway from its start.
+
+    With several buckets, each bucket has the metric of the dependency ``cos:<bucket>``.
     """
 
     def __init__(
         self,
-        probe: Callable[[str], Awaitable[float | None]],
-        addresses: Mapping[str, str],
+        origin: OriginClient,
+        regions: Mapping[str, str],
         metrics: Metrics,
-        observe: Callable[[float | None], None],
         *,
+        sign: Callable[[ImageRecord], str],
+        sample: Callable[[], Awaitable[Sequence[ImageRecord]]],
+        correct_clock: Callable[[float | None], bool],
+        observe: Callable[[float | None], None],
         timeout: float = _TIMEOUT,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._probe = probe
-        self._addresses = addresses
+        self._origin = origin
+        self._regions = regions
         self._metrics = metrics
+        self._sign = sign
+        self._sample = sample
+        self._correct_clock = correct_clock
         self._observe = observe
         self._timeout = timeout
+        self._monotonic = monotonic
+        self.may_serve = False  # since a bucket has accepted a signature or did not answer
+        self._rows: Sequence[ImageRecord] = ()
+        self._rows_read_at = float("-inf")
+        self._known: dict[str, ImageRecord] = {}  # by bucket: the object that COS accepted last
+        self._refusals: dict[str, _Refusal] = {}  # by bucket: the last refusal of a request, until one is accepted
 
     async def probe(self) -> None:
-        """Return if every bucket answers; raises ``OriginUnavailable`` with those that do not, and why."""
-        results = await asyncio.gather(*map(self._try, self._addresses.values()))
-        failed = {}
-        for bucket, result in zip(self._addresses, results, strict=True):
-            is_down = isinstance(result, str)
-            if is_down:
-                failed[bucket] = result
-            if len(self._addresses) > 1:
-                self._metrics.dependency_up.labels(dependency=f"cos:{bucket}").set(not is_down)
-        default = results[0]
-        if not isinstance(default, str):
-            self._observe(default)
-        if failed:
-            raise OriginUnavailable("; ".join(f"bucket {bucket}: {reason}" for bucket, reason in failed.items()))
+        """Return if every bucket works.
 
-    async def _try(self, address: str) -> float | str | None:
-        """Return COS's time, or why the server does not answer."""
+        Raises ``OriginUnavailable`` with the reasons if a bucket does not answer, and ``DependencyDegraded`` if buckets
+        refuse the gateway.
+        """
+        accepted, refused = self._origin.verdicts.take()
+        now = self._monotonic()
+        self._refusals |= {bucket: _Refusal(error, now) for bucket, error in refused.items()}
+        for bucket in accepted:
+            self._refusals.pop(bucket, None)
+        unproven = [bucket for bucket in self._regions if bucket not in accepted]
+        if not self._known.keys() >= set(unproven):
+            await self._read_rows()
+        found = await asyncio.gather(*map(self._try, unproven))
+        problems = {bucket: problem for bucket, problem in zip(unproven, found, strict=True) if problem is not None}
+        if len(self._regions) > 1:
+            for bucket in self._regions:
+                self._metrics.dependency_up.labels(dependency=f"cos:{bucket}").set(bucket not in problems)
+        refusals = [bucket for bucket, problem in problems.items() if problem.is_refusal]
+        if len(refusals) < len(self._regions):
+            self.may_serve = True
+        if problems:
+            reason = "; ".join(f"bucket {bucket}: {problem.reason}" for bucket, problem in problems.items())
+            raise (DependencyDegraded if len(refusals) == len(problems) else OriginUnavailable)(reason)
+
+    async def _read_rows(self) -> None:
+        now = self._monotonic()
+        if now - self._rows_read_at < _ROWS_EVERY:
+            return
+        self._rows_read_at = now
+        try:
+            async with asyncio.timeout(_ROWS_TIMEOUT):
+                self._rows = await self._sample()
+        except (CatalogUnavailable, TimeoutError):  # Postgres has its own probe
+            return
+
+    async def _try(self, bucket: str) -> _Problem | None:
+        """Return why requests to the bucket fail; None if they work."""
+        refusal = self._refusals.get(bucket)
+        if refusal is not None and self._monotonic() - refusal.at < _REMEMBERED:
+            return _Problem(str(refusal.error), True)
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._probe(address)
+                return await self._ask(bucket)
         except TimeoutError:
-            return f"no answer within {self._timeout:g} s"
+            return _Problem(f"no answer within {self._timeout:g} s", False)
+        except CredentialsExpired as error:
+            return _Problem(str(error), True)
         except OriginUnavailable as error:
-            return str(error)
+            return _Problem(str(error), False)
+
+    async def _ask(self, bucket: str) -> _Problem | None:
+        known = self._known.pop(bucket, None)
+        rows = [] if known is None else [known]
+        rows += [row for row in self._rows if row.bucket == bucket][:_MOST_ASKED]
+        refused: _Problem | None = None
+        for image in rows:
+            error = await self._answer_to(image)
+            match _refuses(error):
+                case False:
+                    self._known[bucket] = image
+                    return None
+                case None:
+                    return _Problem(str(error), False)
+            refused = _Problem(str(error), True)
+            if error.code != "AccessDenied":
+                break  # the answer is the same for every object
+        if refused is not None:
+            return refused
+        error = await self._answer_to(
+            ImageRecord("probe", None, False, bucket, self._regions[bucket], _MADE_UP, content_type=None)
+        )
+        refuses = _refuses(error)
+        is_denied = error.code == "AccessDenied" and not error.is_expired
+        return _Problem(str(error), refuses is True) if refuses is not False and not is_denied else None
+
+    async def _answer_to(self, image: ImageRecord) -> CosError:
+        answer = await self._origin.diagnose(self._sign(image))
+        if is_refusal(answer.error) and self._correct_clock(answer.date):
+            answer = await self._origin.diagnose(self._sign(image))
+        if image.bucket == next(iter(self._regions)):
+            self._observe(answer.date)
+        return answer.error
+
+
+def _refuses(answer: CosError) -> bool | None:
+    """Return whether COS refuses the gateway; None if the answer says nothing about that."""
+    return False if answer.status in (200, 206) else is_refusal(answer)

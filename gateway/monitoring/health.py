@@ -51,7 +51,7 @@ class Health:
     ``DependencyDegraded`` with the reason if the dependency refuses a part of it, and another error if requests cannot
     use the dependency at all. An unexpected exception also counts as down, and is logged once until the dependency
     answers again. The gateway is ready while one of the two stores is not down, since it serves from the cache or signs
-    URLs; it is not ready while it drains.
+    URLs; it is not ready while it drains, and before ``may_serve`` returns true.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Health:
         probes: Mapping[str, Probe],
         metrics: Metrics,
         *,
+        may_serve: Callable[[], bool] = lambda: True,
         timeout: float = 2.0,
         max_age: float = 1.0,
         interval: float = 10.0,
@@ -66,6 +67,7 @@ class Health:
     ) -> None:
         self._probes = dict(probes)
         self._metrics = metrics
+        self._may_serve = may_serve
         self._timeout = timeout
         self._max_age = max_age
         self._interval = interval
@@ -111,7 +113,7 @@ class Health:
 
     def _status(self) -> Readiness:
         down = {name for name, state in self._checks.items() if state is State.DOWN}
-        if self._draining or _STORES & self._probes.keys() <= down:
+        if self._draining or not self._may_serve() or _STORES & self._probes.keys() <= down:
             return Readiness.NOT_READY
         return Readiness.READY if set(self._checks.values()) <= {State.OK} else Readiness.DEGRADED
 

@@ -15,7 +15,6 @@ from aiohttp.connector import Connection
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import GatewayError, OriginPaused, OriginTimeout, OriginUnavailable
 from gateway.metrics.collectors import Metrics
-from gateway.net.http_date import seconds_of
 from gateway.origin.answer_clock import FirstAnswer
 from gateway.origin.circuit_breakers import CircuitBreakers
 from gateway.origin.cos_error import CREDENTIAL_CODES, read_error
@@ -25,6 +24,7 @@ from gateway.origin.origin_response import FAST_RECEIVE, OriginResponse, set_rec
 from gateway.origin.outcome import Failure, failure_of
 from gateway.origin.probe_answer import ProbeAnswer
 from gateway.origin.retry import Backoff, RetryBudget
+from gateway.origin.signature_verdicts import SignatureVerdicts
 from gateway.origin.waiting_limit import WaitingLimit
 
 _LONGEST_PAUSE: Final = 2.0  # seconds; a longer Retry-After of COS is passed on to the client instead
@@ -54,7 +54,7 @@ class OriginClient:
     images that it cannot process. ``buckets`` keep their own label in the metric of errors, even if many others fail.
     ``waiting`` limits the requests that wait for a bucket; None: no limit. ``credentials_refused`` gets the bucket and
     the URL when COS rejects the credentials of a URL. ``first_answers`` holds one answer of each bucket, for
-    ``AnswerClock``, which empties it.
+    ``AnswerClock``, which empties it; ``verdicts`` are for ``BucketsProbe``, which takes them.
     """
 
     def __init__(
@@ -86,6 +86,8 @@ class OriginClient:
         self._credentials_refused = credentials_refused
         self._errors = OriginErrorCounts(metrics.origin_errors.add, buckets, metrics.origin_bucket_requests.add)
         self.first_answers: dict[str, FirstAnswer] = {}
+        self.verdicts = SignatureVerdicts()
+        self._accepted = self.verdicts.accepted
 
     async def fetch(
         self,
@@ -155,6 +157,7 @@ class OriginClient:
                     response.close()
                     raise OriginUnavailable(f"COS answered {status} to a request that cannot cause it")
                 if status in _SUCCESSES:
+                    self._accepted.add(bucket)
                     return OriginResponse(response, self._shared_timeout, method)
                 failure = await self._refused(response, bucket, url)
                 pause = max(failure.wait, self._backoff.pause(attempt))
@@ -172,18 +175,6 @@ class OriginClient:
             raise failure.outcome
         finally:  # the failure and its traceback would refer to each other: a reference cycle
             del failure
-
-    async def probe(self, url: str) -> float | None:
-        """Return COS's time (Unix seconds, None without a Date) when a server answers HTTP at ``url``.
-
-        Raises ``OriginUnavailable`` otherwise.
-        """
-        try:
-            with self._shared_timeout.limit():
-                async with self._session.head(yarl.URL(url, encoded=True), allow_redirects=False) as response:
-                    return seconds_of(response.headers.get(hdrs.DATE))
-        except (aiohttp.ClientError, OSError) as error:
-            raise OriginUnavailable(type(error).__name__) from error
 
     async def diagnose(
         self, url: str, method: str = hdrs.METH_GET, headers: Mapping[str, str] = _FIRST_BYTE
@@ -237,6 +228,7 @@ class OriginClient:
         """Return the failure that COS's error means; raise it if another attempt would get the same answer."""
         error = await read_error(response, self._error_body_timeout)
         self._errors.add(bucket, error.code or NO_CODE)
+        self.verdicts.add(bucket, error)
         if error.code in CREDENTIAL_CODES and self._credentials_refused is not None:
             self._credentials_refused(bucket, url)
         try:

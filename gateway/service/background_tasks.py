@@ -23,6 +23,7 @@ from gateway.origin.answer_clock import AnswerClock
 from gateway.process.debug_log import DebugLog
 from gateway.process.logs import log_handler
 from gateway.redis_store.daily_statistics import DailyStatistics
+from gateway.service.image_components import correct_clock
 from gateway.urls.maintenance import Job, Maintenance
 from gateway.urls.refresh_batch import RefreshBatch
 from gateway.urls.refresh_worker import RefreshWorker
@@ -51,18 +52,22 @@ async def loop_lag(app: web.Application) -> AsyncIterator[None]:
 
 async def health(app: web.Application) -> AsyncIterator[None]:
     """Probes the dependencies for ``/readyz`` and the metrics."""
-    hosts = app[app_keys.HOSTS]
-    addresses = {
-        bucket: hosts.origin_of(bucket, region).base + "/"
-        for bucket, region in app[app_keys.SETTINGS].cos.regions.items()
-    }
-    buckets = BucketsProbe(app[app_keys.ORIGIN].probe, addresses, app[app_keys.METRICS], app[app_keys.CLOCK].observe)
+    origin, signer, clock = app[app_keys.ORIGIN], app[app_keys.SIGNER], app[app_keys.CLOCK]
+    buckets = BucketsProbe(
+        origin,
+        app[app_keys.SETTINGS].cos.regions,
+        app[app_keys.METRICS],
+        sign=lambda image: signer.sign(image).url,
+        sample=partial(app[app_keys.CATALOG].random_images, 20),
+        correct_clock=lambda cos_time: correct_clock(app, cos_time),
+        observe=clock.observe,
+    )
     probes = {"postgres": app[app_keys.CATALOG].try_query, "cos": buckets.probe}
     if app_keys.REDIS in app:
         probes["redis"] = app[app_keys.REDIS].ping
     if app[app_keys.CREDENTIALS].can_end:
         probes["credentials"] = app[app_keys.CREDENTIALS].check_life
-    app[app_keys.HEALTH] = health = Health(probes, app[app_keys.METRICS])
+    app[app_keys.HEALTH] = health = Health(probes, app[app_keys.METRICS], may_serve=lambda: buckets.may_serve)
     async with background("health", health.watch()):
         yield
 

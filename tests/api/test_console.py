@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 import gateway as package
 from gateway.api import app_keys
+from gateway.catalog.record import ImageRecord
 from gateway.metrics.collectors import Metrics
 from gateway.monitoring.health import Health, Probe
 from gateway.origin.client import OriginClient
@@ -226,11 +227,11 @@ def _probing_each_time(app: web.Application) -> None:
     """Probe the dependencies at each poll, as polls five seconds apart find it."""
 
     async def health(app: web.Application) -> AsyncIterator[None]:
-        bucket = app[app_keys.HOSTS].origin_of(BUCKET, "ap-guangzhou").base + "/"
+        image = ImageRecord("cat", None, True, BUCKET, "ap-guangzhou", "cat.png", None)
         probes: dict[str, Probe] = {
             "postgres": app[app_keys.CATALOG].try_query,
             "redis": app[app_keys.REDIS].ping,
-            "cos": lambda: _probe(app[app_keys.ORIGIN], bucket),
+            "cos": lambda: _probe(app[app_keys.ORIGIN], app[app_keys.SIGNER].sign(image).url),
         }
         app[app_keys.HEALTH] = Health(probes, app[app_keys.METRICS], max_age=0)
         yield
@@ -239,7 +240,7 @@ def _probing_each_time(app: web.Application) -> None:
 
 
 async def _probe(origin: OriginClient, url: str) -> None:
-    await origin.probe(url)
+    await origin.diagnose(url)
 
 
 async def test_an_open_page_costs_under_a_hundredth_of_a_core(

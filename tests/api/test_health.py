@@ -1,7 +1,6 @@
 """Liveness and readiness."""
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,8 @@ import pytest
 
 from gateway.api import app_keys
 from gateway.dev.redis_server import RedisServer
-from tests.conftest import RunningGateway, StartGateway
-from tests.limits import LIMIT
+from tests.conftest import BUCKET, SECRET_KEY, RunningGateway, StartGateway
+from tests.waiting import until
 
 NOWHERE = "host=127.0.0.1 port=1 user=nobody"
 
@@ -58,6 +57,24 @@ async def test_readyz_names_what_is_down_and_is_503_only_without_both_stores(
         assert gateway.sample("dependency_up", dependency=name) == (state == "ok")
 
 
+async def test_a_gateway_whose_key_cos_refuses_is_not_ready_until_a_signature_is_accepted(
+    start_gateway: StartGateway,
+) -> None:
+    """An object of no row is asked for: the table and the bucket are empty."""
+    gateway = await start_gateway(cos={"secret_key": "another"})
+    checks = {"redis": "ok", "postgres": "ok", "cos": "degraded"}
+    assert await ready(gateway) == (503, {"status": "not_ready", "checks": checks})
+    status, body = await ready(gateway, admin=True)
+    assert isinstance(body, dict)
+    assert (status, list(body["reasons"])) == (503, ["cos"])
+    assert body["reasons"]["cos"].startswith(f"bucket {BUCKET}: COS answered 403 SignatureDoesNotMatch")
+    assert gateway.sample("dependency_up", dependency="cos") == 0
+
+    for key, expected in ((SECRET_KEY, "ready"), ("another", "degraded")):
+        await gateway.reload(cos={"secret_key": key})
+        await _until_said(gateway, expected)
+
+
 async def test_a_draining_gateway_is_not_ready_and_alive(gateway: RunningGateway) -> None:
     gateway.app[app_keys.HEALTH].drain()
     status, body = await ready(gateway)
@@ -77,9 +94,13 @@ async def test_a_dependency_that_recovers_is_reported(start_gateway: StartGatewa
         }
         for change, said in ((server.kill, "degraded"), (server.start, "ready")):
             await asyncio.to_thread(change)
-            deadline = time.monotonic() + LIMIT
-            while (await gateway.get("/readyz")).json()["status"] != said:
-                assert time.monotonic() < deadline
-                await asyncio.sleep(0.1)
+            await _until_said(gateway, said)
     finally:
         await asyncio.to_thread(server.stop)
+
+
+async def _until_said(gateway: RunningGateway, expected: str) -> None:
+    async def is_said() -> bool:
+        return bool((await gateway.get("/readyz")).json()["status"] == expected)
+
+    await until(is_said, what=f"{expected} in /readyz")

@@ -213,6 +213,38 @@ async def test_an_empty_table_has_no_sample(catalog: PostgresCatalog, images_tab
     await catalog.try_query()
 
 
+async def test_random_images_are_of_servable_rows_and_count_nothing(
+    catalog: PostgresCatalog, table: ImagesTable, metrics: Metrics
+) -> None:
+    rows = [ImageRow(f"dog-{number}", None, "d.png") for number in range(30)]
+    rows += [ImageRow("gone", None, "g.png", status="deleted"), ImageRow("none", None, "..")]
+    await asyncio.to_thread(table.put, rows)
+    drawn = [{image.image_id for image in await catalog.random_images(20)} for _ in range(2)]
+    assert all(len(ids) >= 19 for ids in drawn)
+    assert drawn[0] != drawn[1]
+    assert {image.image_id for image in await catalog.random_images(100)} == {
+        "cat",
+        *(f"dog-{number}" for number in range(30)),
+    }
+    assert queries(metrics, "unusable") == 0
+
+
+async def test_random_images_of_a_large_table_are_of_random_pages(catalog: PostgresCatalog, table: ImagesTable) -> None:
+    """The size is an estimate: where the pages have no row, the first rows are used."""
+    large = "UPDATE pg_class SET reltuples = 1e9 WHERE oid = 'images'::regclass"
+    await asyncio.to_thread(table.execute, large)
+    assert [image.image_id for image in await catalog.random_images(20)] == ["cat"]
+    await asyncio.to_thread(table.execute, "ANALYZE images")
+
+
+async def test_random_images_of_a_view(open_one: OpenCatalog, table: ImagesTable) -> None:
+    await asyncio.to_thread(table.execute, "CREATE VIEW seen AS SELECT * FROM images")
+    try:
+        assert [image.image_id for image in await (await open_one(table="seen")).random_images(20)] == ["cat"]
+    finally:
+        await asyncio.to_thread(table.execute, "DROP VIEW seen")
+
+
 async def test_the_sample_has_an_image_of_each_bucket(catalog: PostgresCatalog, table: ImagesTable) -> None:
     rows = [ImageRow(f"dog-{number}", None, "d.png", bucket="dogs-1250000000") for number in range(3)]
     rows += [ImageRow("far", None, "f.png", bucket="dogs-1250000000", region="ap-beijing")]

@@ -158,6 +158,17 @@ async def test_a_draining_gateway_is_not_ready() -> None:
     assert set(report.checks.values()) == {"ok"}
 
 
+async def test_a_gateway_is_not_ready_before_it_may_serve() -> None:
+    cos, clock = Dependency(DependencyDegraded("COS answered 403 SignatureDoesNotMatch")), Clock()
+    probes = {"postgres": Dependency().probe, "cos": cos.probe}
+    may_serve = False
+    probed = Health(probes, Metrics(), may_serve=lambda: may_serve, monotonic=clock)
+    report = await probed.report()
+    assert (report.status, report.checks["cos"]) == (NOT_READY, "degraded")
+    may_serve = True
+    assert (await probed.report()).status is DEGRADED
+
+
 async def test_the_metric_shows_the_state() -> None:
     metrics = Metrics()
     await health(metrics, redis=Dependency(DependencyDown()), postgres=Dependency()).report()

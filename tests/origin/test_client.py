@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from gateway.cos_emulator.faults import Cut, Fault, Headers, Redirect, Refuse, Reset
+from gateway.cos_emulator.faults import Cut, Fault, Headers, Redirect, Reset
 from gateway.cos_emulator.server import CosEmulator
 from gateway.errors import (
     OriginUnavailable,
@@ -174,14 +174,6 @@ async def test_closing_a_response_early_ends_the_transfer(
     (seen,) = cos.request_log.requests
     assert seen.client_left
     assert seen.bytes_sent < 30_000_000
-
-
-async def test_a_probe_is_content_with_any_answer(origin: OriginClient, presign: Presign, cos: CosEmulator) -> None:
-    await origin.probe(cos.url + "/")
-    cos.faults.add(Fault(action=Refuse(status=500, code="InternalError")))
-    await origin.probe(presign())
-    with pytest.raises(OriginUnavailable):
-        await origin.probe("http://127.0.0.1:1/")
 
 
 async def test_a_diagnosis_has_status_and_code(origin: OriginClient, presign: Presign, cos: CosEmulator) -> None:

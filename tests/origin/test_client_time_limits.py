@@ -88,11 +88,11 @@ async def test_all_attempts_together_have_one_limit(presign: Presign, cos: CosEm
     assert 2 <= len(cos.request_log.requests) <= 6, "50, 100, 200, 400 and 800 ms apart"
 
 
-async def test_a_probe_has_a_limit(open_one: OpenOrigin, presign: Presign, cos: CosEmulator) -> None:
+async def test_a_diagnosis_has_a_limit(open_one: OpenOrigin, presign: Presign, cos: CosEmulator) -> None:
     origin = await open_one(timeout=0.2)
     cos.faults.add(Fault(action=Hang()))
     with pytest.raises(OriginUnavailable):
-        await origin.probe(presign())
+        await origin.diagnose(presign())
 
 
 async def test_the_first_byte_comes_in_time_retries_included(open_one: OpenOrigin) -> None:

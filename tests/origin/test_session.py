@@ -37,16 +37,14 @@ async def other_server() -> AsyncIterator[OtherServer]:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_lesson_3_a_probe_and_a_diagnosis_do_not_follow_a_redirect(
+async def test_lesson_3_a_diagnosis_does_not_follow_a_redirect(
     origin: OriginClient, presign: Presign, cos: CosEmulator, other_server: OtherServer, status: int
 ) -> None:
     redirect = Redirect.model_validate({"location": other_server.url, "status": status})
     cos.faults.add(Fault(action=redirect, times=None))
-    await origin.probe(presign(method="HEAD"))
-    assert other_server.requests == []
     assert (await origin.diagnose(presign())).status == status
     assert other_server.requests == []
-    assert [seen.method for seen in cos.request_log.requests] == ["HEAD", "GET"]
+    assert [seen.method for seen in cos.request_log.requests] == ["GET"]
 
 
 async def test_requests_to_cos_use_no_proxy_of_the_environment(
@@ -59,7 +57,6 @@ async def test_requests_to_cos_use_no_proxy_of_the_environment(
     monkeypatch.setenv("http_proxy", other_server.url)
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    await origin.probe(presign(method="HEAD"))
     await origin.diagnose(presign())
     assert other_server.requests == []
-    assert len(cos.request_log.requests) == 2
+    assert len(cos.request_log.requests) == 1

@@ -223,7 +223,7 @@ async def test_a_gateway_starts_without_credentials_and_serves_once_there_are_so
     assert time.monotonic() - began < LIMIT
     answer = await gateway.get("/i/a")
     assert (answer.status, answer.json()["code"]) == (503, "credentials_expired")
-    assert (await gateway.get("/readyz")).json()["status"] == "degraded"
+    assert (await gateway.get("/readyz")).json()["status"] == "not_ready", "no signature was ever accepted"
     services.faults.clear()
     await until(lambda: _is_served(gateway, "/i/a"))
 

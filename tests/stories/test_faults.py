@@ -119,6 +119,9 @@ async def test_1_a_rotated_cos_key(
 ) -> None:
     await images.add("cat")
     gateway = await start_gateway(cos=credentials)
+    ready = await gateway.get("/readyz")
+    assert (ready.status, ready.json()["checks"]["cos"]) == (503, "degraded")
+    assert code in (await gateway.get("/readyz", admin=True)).json()["reasons"]["cos"]
     assert (await gateway.get("/i/cat")).status == 502
     assert code in (await explained(gateway))["verdict"]["reason"]
     found = await operator.check(cos=credentials)

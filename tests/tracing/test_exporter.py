@@ -20,7 +20,7 @@ from tests.waiting import until
 ON: dict[str, Any] = {"enabled": True}
 WITHOUT_THE_EXTRA = "import sys; sys.modules['opentelemetry'] = None; from gateway.cli import main; main()"
 NOTHING_LOADED = (
-    "import sys, gateway.cli, gateway.app, gateway.server.listener; "
+    "import sys, gateway.cli, gateway.service.app, gateway.server.listener; "
     # redis-py loads the metrics of OpenTelemetry where they are installed
     "names = 'opentelemetry.exporter', 'opentelemetry.sdk.trace', 'gateway.tracing.exporter'; "
     "loaded = [name for name in sys.modules if name.startswith(names)]; sys.exit(f'loaded: {loaded}' if loaded else 0)"

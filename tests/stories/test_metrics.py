@@ -1,18 +1,6 @@
-"""Health checks and metrics, for operators."""
+"""Metrics, for operators."""
 
 from tests.conftest import Images, RunningGateway
-
-
-async def test_a_healthy_gateway_is_ready_on_both_ports(gateway: RunningGateway) -> None:
-    for admin in (False, True):
-        alive = await gateway.get("/healthz", admin=admin)
-        assert (alive.status, alive.json()) == (200, {"status": "alive"})
-        ready = await gateway.get("/readyz", admin=admin)
-        assert ready.status == 200
-        assert ready.json() == {
-            "status": "ready",
-            "checks": {"redis": "ok", "postgres": "ok", "cos": "ok"},
-        }
 
 
 async def test_metrics_are_on_the_admin_port_only(gateway: RunningGateway, images: Images) -> None:
