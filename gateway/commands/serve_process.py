@@ -79,6 +79,7 @@ async def _serve_as_a_service(
             until=until_stop,
             inherited=inherited_listeners() if place is None else place.public,
             inherited_admin=place.admin if place is not None else (),
+            guard_admin=place.guard if place is not None else None,
         )
 
 
@@ -103,18 +104,24 @@ async def serve_gateway(
     until: Callable[[], Awaitable[object]] | None = None,
     inherited: Sequence[socket.socket] = (),
     inherited_admin: Sequence[socket.socket] = (),
+    guard_admin: Callable[[web.Application], web.Application] | None = None,
 ) -> None:
     """Serve until the signal to stop, or until ``until`` returns, then drain and close everything.
 
     ``read_settings`` reads the settings again, for a reload. ``extend`` may add routes to the public port.
     ``on_listening`` receives the addresses of both ports. ``inherited`` and ``inherited_admin`` are sockets for the two
-    ports, opened by systemd or by the parent of this worker.
+    ports, opened by systemd or by the parent of this worker. ``guard_admin`` restricts who may use the admin port.
     """
+
+    def create_admin(public: web.Application) -> web.Application:
+        admin = create_admin_app(public)
+        return guard_admin(admin) if guard_admin is not None else admin
+
     app = create_app(settings, Metrics(), read_settings)
     if extend is not None:
         extend(app)
     async with listening(
-        app, create_admin_app, signals.force_stop, inherited=inherited, inherited_admin=inherited_admin
+        app, create_admin, signals.force_stop, inherited=inherited, inherited_admin=inherited_admin
     ) as ports:
         # The parent logs the ports of all workers.
         level = logging.DEBUG if inherited_admin else logging.INFO

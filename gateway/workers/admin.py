@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import aiohttp
@@ -20,8 +21,10 @@ from gateway.api.json_responses import failure, json_text
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, InvalidRequest, NoWorker, PayloadTooLarge, RequestTimeout
 from gateway.metrics.history import INTERVAL
+from gateway.metrics.port_metrics import PortMetrics
 from gateway.workers.merged_history import TOTALS, MergedHistory
 from gateway.workers.merged_metrics import MergedMetrics, about_workers
+from gateway.workers.merged_readiness import NOT_READY, WorkerReports, merged
 from gateway.workers.supervisor import Supervisor
 from gateway.workers.worker import Worker
 from gateway.workers.worker_calls import Answer, WorkerCalls
@@ -34,8 +37,6 @@ _NO_STORE: Final = {"Cache-Control": "no-store"}
 # What changes each process, so all of them must do it.
 _FOR_ALL: Final = ("/api/v1/config/reload", "/api/v1/monitoring/debug", "/api/v1/cache/purge")
 _PARENT: Final = "parent"  # in the place of a worker's number in metrics
-_ORDER: Final = ("not_ready", "degraded", "ready")
-_STATES: Final = ("ok", "degraded", "down")
 
 
 class Admin:
@@ -48,9 +49,12 @@ class Admin:
         self._history = MergedHistory(time.time())
         self._reading = asyncio.Lock()
         self._reading_totals = asyncio.Lock()
+        self._reports = WorkerReports(calls)
         self._own = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._own)
+        self._parent = _Parent()
+        self.ports = PortMetrics(self._own)
 
     def app(self) -> web.Application:
         """Return the application of the port."""
@@ -63,6 +67,10 @@ class Admin:
             app.router.add_post(path, self._by_all)
         app.router.add_route("*", "/{path:.*}", self._by_one)
         return app
+
+    async def close(self) -> None:
+        """Stop asking workers."""
+        await self._reports.close()
 
     async def remember(self, worker: Worker) -> None:
         """Read the counts of a worker that is about to end."""
@@ -78,7 +86,7 @@ class Admin:
             await asyncio.sleep(wait)
             started = time.monotonic()
             async with self._reading_totals:  # as for metrics
-                await self._read_totals(self._supervisor.ready())
+                await self._read_totals(self._supervisor.answering())
                 self._history.record(time.time())
             wait = max(0.0, INTERVAL - (time.monotonic() - started))
 
@@ -94,35 +102,20 @@ class Admin:
         return _json(503, {"status": "no worker shows life"})
 
     async def _readyz(self, request: web.Request) -> web.Response:
-        """Return the best that any worker is, ``degraded`` if another one is worse; ``checks`` are the worst."""
         del request
-        answers = await self._calls.get(self._supervisor.ready(), "/readyz")
-        workers = {str(slot.number): "not_ready" for slot in self._supervisor.slots}
-        checks: dict[str, str] = {}
-        reasons: dict[str, str] = {}
-        for worker, answer in answers.items():
-            if answer is None:
-                continue
-            report = json.loads(answer.body)
-            workers[str(worker.number)] = report["status"]
-            for name, state in report["checks"].items():
-                checks[name] = max(state, checks.get(name, "ok"), key=_STATES.index)
-            reasons |= report.get("reasons", {})  # those of another release have none
-        status = max(workers.values(), key=_ORDER.index)
-        if status == "ready" and set(workers.values()) != {"ready"}:
-            status = "degraded"
-        if self._supervisor.is_draining:
-            status = "not_ready"
-        body = {"status": status, "checks": checks, "reasons": reasons, "workers": workers}
-        return _json(503 if status == "not_ready" else 200, body)
+        reports = await self._reports.read(self._supervisor.answering())
+        numbers = [slot.number for slot in self._supervisor.slots]
+        body = merged(reports, numbers, is_draining=self._supervisor.is_draining)
+        return _json(503 if body["status"] == NOT_READY else 200, body)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         del request
         async with self._reading:  # counts are added in the order in which they were read
             self._merged.retire_ended()
-            by_worker = await self._read(self._supervisor.ready())
-            by_worker[_PARENT] = list(self._own.collect())
-            about = about_workers(len(self._supervisor.ready()), len(self._supervisor.slots), self._supervisor.restarts)
+            answering = self._supervisor.answering()
+            by_worker = await self._read(answering)
+            by_worker[_PARENT] = self._merged.read(self._parent, generate_latest(self._own).decode())
+            about = about_workers(len(answering), len(self._supervisor.slots), self._supervisor.restarts)
             families = [*self._merged.merge(by_worker), *about]
         body = await asyncio.to_thread(generate_latest, _Families(families))
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -137,7 +130,7 @@ class Admin:
 
     async def _console(self, request: web.Request) -> web.Response:
         """Return what one worker answers, with the charts and the errors of all."""
-        for worker in self._supervisor.ready():
+        for worker in self._supervisor.answering():
             answer = await self._calls.repeat(request, worker)
             if answer is None:
                 continue
@@ -152,7 +145,7 @@ class Admin:
     async def _by_all(self, request: web.Request) -> web.Response:
         """Let every worker answer, one after another; return the first refusal, or the answer of the last one."""
         answer: Answer | None = None
-        for worker in self._supervisor.ready():
+        for worker in self._supervisor.answering():
             answer = await self._calls.repeat(request, worker)
             if answer is None or answer.status >= 400:
                 break
@@ -161,12 +154,19 @@ class Admin:
     async def _by_one(self, request: web.Request) -> web.StreamResponse:
         """Let one worker answer, the same one while it runs: each has a history of its own."""
         try:
-            for worker in self._supervisor.ready():
+            for worker in self._supervisor.answering():
                 if (response := await self._calls.pass_on(request, worker)) is not None:
                     return response
         except (aiohttp.ClientError, TimeoutError):
             logger.warning("a worker did not answer the admin port: path=%s", request.path)
         return _no_worker(request)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Parent:
+    """The parent among the sources of merged metrics."""
+
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class _Families(CollectorRegistry):

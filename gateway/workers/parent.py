@@ -11,9 +11,12 @@ from typing import Final
 from aiohttp import web
 
 from gateway.concurrency.background import background
+from gateway.metrics.port_metrics import PortMetrics
 from gateway.net.ip_address import is_loopback
-from gateway.net.port import cannot_listen, url_of
+from gateway.net.port import cannot_listen
 from gateway.process.service_manager import ServiceManager
+from gateway.server.connection import ADMIN_KEEPALIVE, Site
+from gateway.server.file_limit import ADMIN_CONNECTIONS
 from gateway.settings import AdminSettings, ServerSettings
 from gateway.workers.admin import Admin
 from gateway.workers.public_port import PublicPort
@@ -25,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _SILENCE: Final = 20.0  # seconds without a sign of life, if systemd says nothing else
 _LEAST_SILENCE: Final = 3.0
+_STALL: Final = 30.0  # seconds without progress of a client of the admin port, as `image_proxy.timeout` by default
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,8 @@ async def run_workers(
             before_end=before_end,
         )
         front = Admin(supervisor, await stack.enter_async_context(worker_calls()))
-        admin_url = await stack.enter_async_context(_admin_port(front.app(), admin))
+        stack.push_async_callback(front.close)
+        admin_url = await stack.enter_async_context(admin_port(front.app(), admin, front.ports))
         starting = asyncio.create_task(stack.enter_async_context(supervisor.running()), name="start-workers")
         if not await _has_started(starting, supervisor, signals):
             return
@@ -133,15 +138,26 @@ async def _obey(supervisor: Supervisor, signals: Signals, manager: ServiceManage
 
 
 @asynccontextmanager
-async def _admin_port(app: web.Application, admin: AdminSettings) -> AsyncIterator[str]:
+async def admin_port(app: web.Application, admin: AdminSettings, metrics: PortMetrics) -> AsyncIterator[str]:
+    """Serve ``app`` on the admin port within the block; yield its URL. Raises ``CannotListen``."""
     if admin.token is None and not is_loopback(admin.host):
         logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=75.0)
+    runner = web.AppRunner(app, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, admin.host, admin.port)
+        site = Site(
+            runner,
+            admin.host,
+            admin.port,
+            keepalive_timeout=ADMIN_KEEPALIVE,
+            stall_timeout=_STALL,
+            max_connections=ADMIN_CONNECTIONS,
+            port_label="admin",
+            metrics=metrics,
+            closes_idle=True,
+        )
         with cannot_listen("admin", admin.host, admin.port):
             await site.start()
-        yield url_of(admin.host, runner.addresses[0][1])
+        yield site.url
     finally:
         await runner.cleanup()

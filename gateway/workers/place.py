@@ -3,17 +3,25 @@
 The channel is a socket pair. The parent writes one line of JSON, and later ``stop``, ``force`` and ``reload``, each on
 a line. The worker writes the states of sd_notify(3), and before it drains ``GRACE=`` with the seconds that this may
 take. The end of the channel is the end of the parent, however that came about.
+
+Every user of this machine reaches the admin port of a worker. So a request to it must have the secret that the parent
+gave to this worker.
 """
 
 import asyncio
+import hmac
 import json
 import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final, Self
 
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from gateway.errors import Forbidden
 from gateway.process.service_manager import ServiceManager
 
 logger = logging.getLogger(__name__)
@@ -22,6 +30,7 @@ STOP: Final = "stop"  # drain and end
 FORCE: Final = "force"  # end the drain at once
 RELOAD: Final = "reload"  # reload the configuration
 GRACE: Final = b"GRACE"
+FROM_PARENT: Final = "X-From-Parent"  # a header of requests to the admin port
 SIGN_TIMEOUT: Final = 2.0  # seconds; a sign of life comes twice in it
 
 _LONGEST_LINE: Final = 4096  # bytes; it names the descriptors of at most 64 sockets of systemd
@@ -29,15 +38,16 @@ _LONGEST_LINE: Final = 4096  # bytes; it names the descriptors of at most 64 soc
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The number of a worker, and the descriptors that it inherits."""
+    """The number of a worker, the descriptors that it inherits, and the secret of its admin port."""
 
     number: int
     public: Sequence[int]
     admin: int
+    secret: str
 
     def line(self) -> bytes:
         """Return the first line that the parent writes."""
-        return json.dumps({"number": self.number, "public": list(self.public), "admin": self.admin}).encode() + b"\n"
+        return json.dumps(asdict(self)).encode() + b"\n"
 
 
 class NoParent(OSError):
@@ -51,6 +61,7 @@ class Place:
         self.number = assignment.number
         self.public = [_taken(descriptor) for descriptor in assignment.public]
         self.admin = [_taken(assignment.admin)]
+        self._secret = assignment.secret.encode()
         channel.setblocking(False)
         self._channel = channel
         self._received = received
@@ -65,6 +76,19 @@ class Place:
             return cls(channel, Assignment(**json.loads(text)), orders)
         except (OSError, ValueError, TypeError) as error:
             raise NoParent(f"--as-worker is for the processes that --workers starts: {error}") from error
+
+    def guard(self, admin: web.Application) -> web.Application:
+        """Make the application of the admin port refuse requests that are not from the parent (``Forbidden``)."""
+
+        @web.middleware
+        async def parent_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+            sent = request.headers.get(FROM_PARENT, "").encode(errors="surrogateescape")
+            if not hmac.compare_digest(sent, self._secret):
+                raise Forbidden("this port is for the parent of the worker")
+            return await handler(request)
+
+        admin.middlewares.append(parent_only)
+        return admin
 
     def manager(self) -> ServiceManager:
         """Return the manager that sends the states of this worker to the parent."""

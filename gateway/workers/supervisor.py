@@ -18,6 +18,7 @@ _START_TIMEOUT: Final = 60.0  # seconds until a worker is ready, or has reloaded
 _FIRST_DELAY: Final = 0.1  # seconds before an ended worker is replaced; twice as long each time
 _LONGEST_DELAY: Final = 30.0
 _LIVED_LONG: Final = 60.0  # seconds after which an end counts as the first one again
+_LATELY: Final = 3.0  # seconds; a worker sends a sign of life every second
 _LOOKS: Final = 0.25  # seconds between two looks at the signs of life
 _KILL_AFTER: Final = 15.0  # seconds beyond the drain's own limit
 
@@ -89,6 +90,10 @@ class Supervisor:
     def ready(self) -> list[Worker]:
         """Return the workers that serve, in the order of their numbers."""
         return [slot.current for slot in self.slots if slot.current is not None and slot.current.is_ready]
+
+    def answering(self) -> list[Worker]:
+        """Return the workers that serve and have shown life lately: one that hangs would keep its caller waiting."""
+        return [worker for worker in self.ready() if worker.silence() < _LATELY]
 
     def shows_life(self) -> bool:
         """Return whether any worker has shown life lately."""

@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
+import secrets
 import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Final, Self
 
-from gateway.workers.place import FORCE, GRACE, RELOAD, STOP, Assignment
+from gateway.workers.place import FORCE, FROM_PARENT, GRACE, RELOAD, STOP, Assignment
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +26,11 @@ class WorkerFailed(Exception):
 
 
 class Worker:
-    """A running process: its ``number``, the URL of its ``admin`` port, and the states that it has sent.
+    """A running process: its ``number``, its ``admin`` port, and the states that it has sent.
 
-    ``last_sign`` is when it last sent anything (``time.monotonic``), None before the first time. ``grace`` are the
-    seconds that its drain may take, 0 before it drains.
+    ``headers`` are those that its admin port requires. ``last_sign`` is when it last sent anything
+    (``time.monotonic``), None before the first time. ``grace`` are the seconds that its drain may take, 0 before it
+    drains.
     """
 
     def __init__(
@@ -36,11 +38,14 @@ class Worker:
         number: int,
         process: asyncio.subprocess.Process,
         channel: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-        admin: str,
+        admin: socket.socket,
+        secret: str,
     ) -> None:
         self.number = number
         self.process = process
-        self.admin = admin
+        self.admin = f"http://{_LOOPBACK}:{admin.getsockname()[1]}"
+        self.headers = {FROM_PARENT: secret}
+        self._admin = admin  # open until the process has ended: no other one can get its port before
         self.started = time.monotonic()
         self.last_sign: float | None = None
         self.grace = 0.0
@@ -58,9 +63,11 @@ class Worker:
         """Start ``command`` as worker ``number``, which listens on ``public`` when it is ready."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        with theirs, socket.socket(socket.AF_INET) as admin:
+        with theirs, ExitStack() as stack:
+            admin = stack.enter_context(socket.socket(socket.AF_INET))
             admin.bind((_LOOPBACK, 0))
-            assignment = Assignment(number, [one.fileno() for one in public], admin.fileno())
+            secret = secrets.token_urlsafe()
+            assignment = Assignment(number, [one.fileno() for one in public], admin.fileno(), secret)
             ours.sendall(assignment.line())
             reader, writer = await asyncio.open_unix_connection(sock=ours)
             try:
@@ -75,7 +82,8 @@ class Worker:
             except BaseException:
                 writer.close()
                 raise
-            return cls(number, process, (reader, writer), f"http://{_LOOPBACK}:{admin.getsockname()[1]}")
+            stack.pop_all()
+            return cls(number, process, (reader, writer), admin, secret)
 
     @property
     def is_ready(self) -> bool:
@@ -158,4 +166,5 @@ class Worker:
                         self.grace = float(seconds)
         await self.process.wait()
         self._writer.close()
+        self._admin.close()
         self.ended.set()

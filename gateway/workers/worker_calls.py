@@ -84,17 +84,22 @@ class WorkerCalls:
 
     async def _get(self, worker: Worker, path: str) -> Answer | None:
         try:
-            async with asyncio.timeout(_OWN_TIMEOUT), self._session.get(worker.admin + path) as answer:
+            async with (
+                asyncio.timeout(_OWN_TIMEOUT),
+                self._session.get(worker.admin + path, headers=worker.headers) as answer,
+            ):
                 return Answer(answer.status, answer.headers.copy(), await answer.read())
         except (aiohttp.ClientError, TimeoutError):
             return None
 
     @asynccontextmanager
     async def _sent(self, request: web.Request, worker: Worker) -> AsyncIterator[aiohttp.ClientResponse]:
+        headers = _end_to_end(request.headers)
+        headers.update(worker.headers)
         async with self._session.request(
             request.method,
             URL(worker.admin + request.rel_url.raw_path_qs, encoded=True),
-            headers=_end_to_end(request.headers),
+            headers=headers,
             data=await request.read() or None,
             allow_redirects=False,
             skip_auto_headers=_AUTOMATIC,

@@ -3,8 +3,9 @@
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,10 @@ import psutil
 import pytest
 import yaml
 
+from gateway.workers.admin import Admin
+from gateway.workers.supervisor import Supervisor
+from gateway.workers.worker import Worker
+from gateway.workers.worker_calls import worker_calls
 from tests.conftest import ADMIN_TOKEN
 from tests.processes import GatewayProcess, gateway_process
 
@@ -22,6 +27,55 @@ STARTED = 90.0  # seconds within which processes start or end, on a machine that
 # transfer that hangs is not repeated before the test has ended.
 PATIENT: RawSettings = {"image_proxy": {"timeout": 3600}, "server": {"shutdown_grace": 3600}}
 AS_ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+
+
+# A process that speaks as a worker does. It says that it is ready, and answers the first requests to its admin port
+# with the texts of its first argument, a JSON array; then it accepts and is silent. The second argument is "alive" or
+# "hangs": whether it sends signs of life.
+FAKE_WORKER = """
+import json, socket, sys, threading, time
+channel = socket.socket(fileno=int(sys.argv[-1]))
+admin = socket.socket(fileno=json.loads(channel.recv(1 << 20).partition(b"\\n")[0])["admin"])
+admin.listen()
+def answer():
+    kept = []
+    for text in json.loads(sys.argv[1]):
+        connection, _ = admin.accept()
+        connection.recv(65536)
+        connection.sendall(("HTTP/1.0 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n%s" % (len(text), text)).encode())
+        connection.close()
+    while True:
+        kept.append(admin.accept())
+def show_life():
+    while sys.argv[2] == "alive":
+        channel.send(b"WATCHDOG=1\\n")
+        time.sleep(0.2)
+threading.Thread(target=answer, daemon=True).start()
+channel.send(b"READY=1\\n")
+threading.Thread(target=show_life, daemon=True).start()
+while channel.recv(4096):
+    pass
+"""
+
+
+@asynccontextmanager
+async def fake_workers(*answers: Sequence[str], life: str = "alive") -> AsyncIterator[tuple[Supervisor, Admin]]:
+    """A supervisor of a fake worker for each of ``answers``, and the admin port of the parent."""
+
+    async def before_end(worker: Worker) -> None:
+        del worker
+
+    async def start(number: int) -> Worker:
+        command = [sys.executable, "-IS", "-c", FAKE_WORKER, json.dumps(answers[number - 1]), life]
+        return await Worker.start(number, command, os.environ, [])
+
+    supervisor = Supervisor(len(answers), start, silence=3600, grace=0, before_end=before_end)
+    async with AsyncExitStack() as stack:
+        if answers:
+            await stack.enter_async_context(supervisor.running())
+        admin = Admin(supervisor, await stack.enter_async_context(worker_calls()))
+        stack.push_async_callback(admin.close)
+        yield supervisor, admin
 
 
 class StartWorkers(Protocol):
@@ -79,6 +133,12 @@ def is_running(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def ports_of(pid: int) -> set[int]:
+    """Return the ports on which a process listens."""
+    found = psutil.Process(pid).net_connections("tcp")
+    return {one.laddr[1] for one in found if one.status == psutil.CONN_LISTEN}
 
 
 def kill(pid: int, signum: signal.Signals = signal.SIGKILL) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import time
 from collections import Counter
+from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
@@ -12,14 +14,23 @@ from gateway.cos_emulator.content import SyntheticContent
 from gateway.cos_emulator.faults import Fault, Hang
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
-from gateway.workers.admin import Admin
-from gateway.workers.supervisor import Supervisor
-from gateway.workers.worker import Worker
-from gateway.workers.worker_calls import worker_calls
+from gateway.settings import AdminSettings
+from gateway.workers.parent import admin_port
 from tests.conftest import BUCKET, Images
+from tests.raw_client import connect
 from tests.serving import serving
 from tests.waiting import until
-from tests.workers.conftest import AS_ADMIN, STARTED, StartWorkers, get_json, get_text, kill, workers_of
+from tests.workers.conftest import (
+    AS_ADMIN,
+    STARTED,
+    StartWorkers,
+    fake_workers,
+    get_json,
+    get_text,
+    kill,
+    ports_of,
+    workers_of,
+)
 
 pytestmark = pytest.mark.timeout(300)  # several processes start, on a machine that may be busy
 
@@ -70,6 +81,12 @@ async def test_metrics_are_the_sum_of_all_workers_and_never_fall_and_readiness_n
     names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
     assert Counter(names).most_common(1)[0][1] == 1
 
+    # No other user of this machine reads the ports of workers.
+    for pid in workers_of(running):
+        (port,) = ports_of(pid) - {int(running.public.rpartition(":")[2])}
+        for path in ("/metrics", "/", "/readyz", "/api/v1/monitoring/console", "/api/v1/monitoring/settings"):
+            assert (await get_json(f"http://127.0.0.1:{port}{path}"))["code"] == "forbidden"
+
     labels = {"route": "short", "delivery": "stream", "status": "200"}
     kill(workers_of(running)[1])
 
@@ -106,7 +123,7 @@ async def test_what_changes_a_process_reaches_all_and_the_rest_one(
         async with session.get(running.admin + "/api/v1/monitoring/explain/cat?user=bob%2Fb") as answer:
             assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
             assert "cat" in await answer.text()
-        async with session.get(running.admin + "/") as answer:
+        async with session.get(running.admin + "/", headers={"X-From-Parent": "a guess"}) as answer:
             assert answer.status == 200
             assert "Content-Security-Policy" in answer.headers
         async with session.get(running.admin + "/", headers={"Host": "evil.example"}) as answer:
@@ -117,6 +134,10 @@ async def test_what_changes_a_process_reaches_all_and_the_rest_one(
             assert answer.status == 404
         async with session.post(running.admin + "/api/v1/cache/purge", data=bytes(70_000)) as answer:
             assert answer.status == 413
+        undecodable = {"Content-Encoding": "gzip"}
+        async with session.post(running.admin + "/api/v1/cache/purge", data=b"{}", headers=undecodable) as answer:
+            assert (answer.status, (await answer.json())["code"]) == (400, "invalid_request")
+    assert "Traceback" not in "".join(running.lines)
 
     def workers_with(text: str) -> list[int]:
         return sorted({json.loads(line)["worker"] for line in running.lines if text in line})
@@ -140,15 +161,61 @@ async def test_what_changes_a_process_reaches_all_and_the_rest_one(
 
 async def test_a_body_that_is_too_large_is_the_error_of_a_single_process() -> None:
     """Also while no worker runs."""
-
-    async def before_end(worker: Worker) -> None:
-        del worker
-
-    async def start(number: int) -> Worker:
-        raise AssertionError(number)
-
-    supervisor = Supervisor(0, start, silence=20, grace=0, before_end=before_end)
-    async with worker_calls() as calls, serving(Admin(supervisor, calls).app()) as address:
+    async with fake_workers() as (_, admin), serving(admin.app()) as address:
         for path in ("/api/v1/cache/purge", "/api/v1/monitoring/queue/requeue"):
             async with aiohttp.ClientSession() as session, session.post(address + path, data=bytes(70_000)) as answer:
                 assert (answer.status, (await answer.json())["code"]) == (413, "payload_too_large")
+
+
+async def test_a_probe_is_answered_while_connections_are_silent() -> None:
+    async with (
+        fake_workers() as (_, admin),
+        admin_port(admin.app(), AdminSettings(port=0), admin.ports) as address,
+        AsyncExitStack() as clients,
+    ):
+        silent = [await clients.enter_async_context(connect(address)) for _ in range(60)]
+        assert await get_json(address + "/healthz") == {"status": "no worker shows life"}
+        assert await silent[0].read_rest() == b""
+
+
+READY = json.dumps({"status": "ready", "checks": {"cos": "ok"}})
+DEGRADED = json.dumps({"status": "degraded", "checks": {"cos": "down"}, "reasons": {"cos": "no answer"}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<html>",
+        "[]",
+        '{"status": "fine", "checks": {}}',
+        '{"status": "ready", "checks": ["cos"]}',
+        '{"status": "ready"}',
+    ],
+)
+async def test_a_worker_whose_answer_is_not_about_readiness_is_not_ready(text: str) -> None:
+    async with fake_workers([text], [READY]) as (_, admin), serving(admin.app()) as address:
+        body = await get_json(address + "/readyz")
+        assert (body["status"], body["checks"]) == ("degraded", {"cos": "ok"})
+        assert body["workers"] == {"1": "not_ready", "2": "ready"}
+
+
+async def test_a_worker_that_takes_long_to_answer_is_as_ready_as_it_was() -> None:
+    """A probe of the parent may take three seconds, and each worker takes two while a dependency does not answer."""
+    async with fake_workers([DEGRADED]) as (supervisor, admin), serving(admin.app()) as address:
+        before = await get_json(address + "/readyz")
+        assert (before["status"], before["reasons"]) == ("degraded", {"cos": "no answer"})
+        started = time.monotonic()
+        assert await get_json(address + "/readyz") == before
+        assert time.monotonic() - started < 3
+        assert supervisor.answering()
+
+
+async def test_a_worker_without_a_sign_of_life_is_not_asked() -> None:
+    async with fake_workers([], life="hangs") as (supervisor, admin), serving(admin.app()) as address:
+        started = time.monotonic()
+        assert (await get_json(address + "/readyz"))["status"] == "not_ready"
+        asked = time.monotonic() - started
+        await until(lambda: not supervisor.answering(), seconds=STARTED)
+        started = time.monotonic()
+        assert (await get_json(address + "/readyz"))["workers"] == {"1": "not_ready"}
+        assert time.monotonic() - started < asked

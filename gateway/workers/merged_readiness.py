@@ -1,0 +1,114 @@
+"""The readiness of all workers as one answer.
+
+A worker's own answer takes two seconds while a dependency does not answer, and a probe may allow less. So an answer
+that takes longer than a second counts for the next probe, and the last answer of that worker counts meanwhile.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from gateway.workers.worker import Worker
+from gateway.workers.worker_calls import WorkerCalls
+
+_WAIT: Final = 1.0  # seconds for the answers of all workers
+_REMEMBERED: Final = 30.0  # seconds that an answer counts while the next one does not come
+_ORDER: Final = ("not_ready", "degraded", "ready")
+_STATES: Final = ("ok", "degraded", "down")
+NOT_READY: Final = "not_ready"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What a worker answered to ``/readyz`` at ``at`` (monotonic seconds)."""
+
+    at: float
+    status: str
+    checks: Mapping[str, str]
+    reasons: Mapping[str, str]
+
+
+class WorkerReports:
+    """The latest report of each worker."""
+
+    def __init__(self, calls: WorkerCalls) -> None:
+        self._calls = calls
+        self._asking: dict[Worker, asyncio.Task[None]] = {}
+        self._latest: WeakKeyDictionary[Worker, WorkerReport] = WeakKeyDictionary()
+
+    async def read(self, workers: Sequence[Worker]) -> dict[Worker, WorkerReport | None]:
+        """Ask the workers; return the report of each after a second at most, None for a worker without one."""
+        for worker in workers:
+            if worker not in self._asking:
+                name = f"readiness-of-worker-{worker.number}"
+                self._asking[worker] = asyncio.create_task(self._ask(worker), name=name)
+        asking = [self._asking[worker] for worker in workers]
+        if asking:
+            await asyncio.wait(asking, timeout=_WAIT)
+        oldest = time.monotonic() - _REMEMBERED
+        reports = {worker: self._latest.get(worker) for worker in workers}
+        return {worker: report if report and report.at > oldest else None for worker, report in reports.items()}
+
+    async def close(self) -> None:
+        """Stop asking."""
+        asking = list(self._asking.values())
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+    async def _ask(self, worker: Worker) -> None:
+        try:
+            answer = (await self._calls.get([worker], "/readyz"))[worker]
+            if answer is None or (report := _report(answer.body)) is None:
+                self._latest.pop(worker, None)
+            else:
+                self._latest[worker] = report
+        finally:
+            del self._asking[worker]
+
+
+def merged(
+    reports: Mapping[Worker, WorkerReport | None], numbers: Iterable[int], *, is_draining: bool
+) -> Mapping[str, Any]:
+    """Return the body of ``/readyz`` for the workers with these ``numbers``.
+
+    ``status`` is ``ready`` when every worker is ready, ``not_ready`` when every worker is ``not_ready`` or the gateway
+    drains, otherwise ``degraded``. A worker without a report is not ready. ``checks`` has the worst state of each
+    dependency, ``reasons`` why it is not ``ok``.
+    """
+    workers = {str(number): NOT_READY for number in numbers}
+    checks: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    for worker, report in reports.items():
+        if report is None:
+            continue
+        workers[str(worker.number)] = report.status
+        for name, state in report.checks.items():
+            if name not in checks or _STATES.index(state) > _STATES.index(checks[name]):
+                checks[name] = state
+                reasons |= {name: report.reasons[name]} if name in report.reasons else {}
+    status = max(workers.values(), key=_ORDER.index, default=NOT_READY)
+    if status == "ready" and set(workers.values()) != {"ready"}:
+        status = "degraded"
+    return {
+        "status": NOT_READY if is_draining else status,
+        "checks": checks,
+        "reasons": reasons,
+        "workers": workers,
+    }
+
+
+def _report(body: bytes) -> WorkerReport | None:
+    """Return the report in an answer; None for any other answer, such as an error or that of another version."""
+    try:
+        found = json.loads(body)
+        checks = {str(name): state if state in _STATES else "down" for name, state in found["checks"].items()}
+        reasons = {str(name): str(reason) for name, reason in found.get("reasons", {}).items()}
+        status = _ORDER[_ORDER.index(found["status"])]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return WorkerReport(time.monotonic(), status, checks, reasons)
