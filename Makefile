@@ -15,7 +15,7 @@ WEB_STAMP := $(WEB)/node_modules/.package-lock.json
 NPM := $(shell command -v npm)
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
 
-.PHONY: help web webcheck webtest install run test coverage conformance bench soak alerts units container docs fuzz lint typecheck format constraints clean all
+.PHONY: help web webcheck webtest install run test coverage conformance bench soak alerts units release container docs fuzz lint typecheck format constraints clean all
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -103,6 +103,17 @@ units:  ## check the systemd units; needs systemd-analyze
 container: install  ## build and run the image, render the manifests; needs root, buildah, netavark, mmdebstrap, kustomize
 	$(BIN)/python -m pytest tests/container $(ARGS)
 
+# An old build folder would put modules into the wheel that the sources do not have any more.
+RELEASE := image-gateway-$(shell sed -n 's/^version = //p' setup.cfg)
+
+release: install  ## make dist/image-gateway-VERSION.tar.gz, all that a server needs: the wheel, constraints.txt and config
+	rm -rf build dist/$(RELEASE)
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist/$(RELEASE) .
+	cp -R constraints.txt config dist/$(RELEASE)
+	rm -rf build dist/$(RELEASE)/config/secrets dist/$(RELEASE)/config/kubernetes/example/secrets
+	tar -czf dist/$(RELEASE).tar.gz -C dist $(RELEASE)
+	rm -rf dist/$(RELEASE)
+
 bench: install  ## measure the gateway against a bare aiohttp and nginx; needs nginx, wrk and two cores
 	$(BIN)/python -m bench $(ARGS)
 
@@ -134,4 +145,4 @@ constraints:  ## write the newest versions of all dependencies into constraints.
 	mv constraints.new constraints.txt; rm -rf $$tmp build image_gateway.egg-info
 
 clean:  ## remove what `make install` and `make run` created
-	rm -rf $(VENV) .dev .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(WEB)/node_modules $(WEB)/dist
+	rm -rf $(VENV) .dev .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info $(WEB)/node_modules $(WEB)/dist

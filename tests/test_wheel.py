@@ -1,11 +1,13 @@
 """The wheel, installed into a separate environment outside of the checkout: every file that runs comes from it."""
 
+import asyncio
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
-from configparser import ConfigParser
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from tests.processes import gateway_process
 pytestmark = pytest.mark.xdist_group("wheel")
 
 ROOT = Path(__file__).parents[1]
+VERSION = re.findall(r"^version = (.*)$", (ROOT / "setup.cfg").read_text(encoding="utf-8"), flags=re.MULTILINE)[0]
 
 # No variable of this process may lead to the checkout.
 ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
@@ -34,6 +37,43 @@ for module in pkgutil.walk_packages(gateway.__path__, "gateway."):
         importlib.import_module(module.name)
 print("\\n".join(sorted({one.__file__ for name, one in sys.modules.items() if name.split(".")[0] == "gateway"})))
 """
+
+
+INSTALL = re.compile(r"^On the server, as root.*?^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def install_steps(page: str = "docs/deployment.md") -> list[str]:
+    """Return the paragraphs of the commands that install a release on a server."""
+    (commands,) = INSTALL.findall((ROOT / page).read_text(encoding="utf-8"))
+    return [f"{step.rstrip()}\n" for step in str(commands).split("\n\n")]
+
+
+def on_server(
+    server: Path, commands: str, environment: Mapping[str, str] = ENVIRONMENT, *, version: str = VERSION
+) -> None:
+    """Run commands of the documents; the folder ``server`` takes the place of ``/``. Raises ``AssertionError``.
+
+    A secret that they read from the standard input is in a file of its name in ``values``.
+    """
+    for documented, replaced in (
+        ("version=0.2.0 release=/opt/image-gateway-0.2.0", f"version={version} release=/opt/image-gateway-{version}"),
+        ("/opt/", f"{server}/opt/"),
+        ("/etc/", f"{server}/etc/"),
+        ("/usr/bin/python3", f"{server}/python3"),
+        (" -g image-gateway ", " "),  # which needs root
+    ):
+        commands = commands.replace(documented, replaced)
+    commands = re.sub(r"/dev/stdin (\S+/(\w+))", rf"{server}/values/\2 \1", commands)
+    done = subprocess.run(
+        ("sh", "-e", "-c", commands),
+        cwd=server,
+        env={**environment, "PATH": f"{server}:{environment['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @dataclass(frozen=True)
@@ -59,27 +99,39 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """The wheel as the documents build it, without its dependencies: those of this environment are used.
+    """The release as the documents build and install it, but for root's rights and the dependencies.
 
     Nothing is downloaded. A ``.pth`` file names the folder of the dependencies; Python does not read the ``.pth`` files
     in there, among which is the one that leads to the checkout.
     """
-    source, dist, venv = (tmp_path_factory.mktemp("wheel") / name for name in ("source", "dist", "venv"))
-    ignored = shutil.ignore_patterns("node_modules", "__pycache__")
-    shutil.copytree(ROOT / "gateway", source / "gateway", ignore=ignored)  # a build writes into its source folder
-    for name in ("setup.cfg", "pyproject.toml", "README.md"):
+    server = tmp_path_factory.mktemp("server")
+    source = server / "source"
+    for name in ("gateway", "config"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "constraints.txt", "README.md", "Makefile"):
         shutil.copy(ROOT / name, source)
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
-    offline = ("--no-deps", "--no-index")
-    wheel = (*pip, "wheel", *offline, "--no-build-isolation", "--wheel-dir", str(dist), str(source))
-    subprocess.run(wheel, check=True, timeout=50, cwd=dist.parent)
-    (built,) = dist.iterdir()
-    subprocess.run((sys.executable, "-m", "venv", "--without-pip", str(venv)), check=True, timeout=50)
-    install = ("--python", str(venv / "bin" / "python"), "install", *offline, "--no-compile", str(built))
-    subprocess.run((*pip, *install), check=True, timeout=50)
+    (source / "config/secrets/admin__token").write_text("a-secret-of-the-clone")
+    (stamp := source / "installed").touch()
+    make = ("make", "--silent", "release", f"BIN={Path(sys.executable).parent}", f"STAMP={stamp}")
+    pip_options = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_COMPILE": "1"}
+    environment = {**ENVIRONMENT, **pip_options}
+    subprocess.run(make, cwd=source, env=environment, check=True, timeout=50)
+    (release,) = (source / "dist").iterdir()
+    release.rename(server / release.name)
+    # The virtual environment without its pip, which takes longer to make than all the rest.
+    pip = f"exec '{sys.executable}' -m pip --disable-pip-version-check --quiet --python '$3/bin/python' \\\"\\$@\\\""
+    make_venv = f"'{sys.executable}' -m venv --without-pip $3 && printf %s \"{pip}\" >$3/bin/pip && chmod +x $3/bin/pip"
+    for name, script in (("python3", make_venv), ("useradd", 'echo "$@" >../user')):
+        (server / name).write_text(f"#!/bin/sh\n{script}\n")
+        (server / name).chmod(0o755)
+    (server / "opt").mkdir()
+    (server / "etc").mkdir()
+    on_server(server, install_steps()[0], environment)
+    (venv,) = (server / "opt").iterdir()
     (packages,) = venv.glob("lib/python*/site-packages")
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    with ZipFile(built) as archive:
+    (wheel,) = server.glob("image-gateway-*/*.whl")
+    with ZipFile(wheel) as archive:
         return Installed(venv, archive.namelist())
 
 
@@ -104,11 +156,54 @@ def test_the_wheel_has_every_file_that_runs_and_no_other(installed: Installed) -
 
 
 def test_the_installed_command_has_the_version_of_setup_cfg(installed: Installed) -> None:
-    setup = ConfigParser()
-    setup.read(ROOT / "setup.cfg", encoding="utf-8")
-    version = setup["metadata"]["version"]
-    assert installed.run(installed.program, "--version") == f"image-gateway, version {version}\n"
+    assert installed.run(installed.program, "--version") == f"image-gateway, version {VERSION}\n"
     assert {"check", "dev", "explain", "serve", "sql"} <= set(installed.run(installed.program, "--help").split())
+
+
+async def test_the_documented_installation_ends_with_a_check_that_switches_the_link(
+    installed: Installed, raw_settings: dict[str, dict[str, Any]], images: Images
+) -> None:
+    del images
+    server, etc = installed.folder.parents[1], installed.folder.parents[1] / "etc/image-gateway"
+    (server / "values").mkdir()
+    for section, key in (("postgres", "dsn"), ("redis", "url"), ("cos", "secret_id"), ("cos", "secret_key")):
+        (server / "values" / f"{section}__{key}").write_text(raw_settings[section].pop(key) + "\n")
+    unpack, configure, check = install_steps()
+    check = f"{unpack.splitlines()[0]}\n{check}"
+    on_server(server, f"cd image-gateway-{VERSION}\n{configure}")
+    assert {path.name: f"{path.stat().st_mode & 0o7777:04o}" for path in (etc, *etc.rglob("*"))} == {
+        "image-gateway": "0755",
+        "gateway.yaml": "0640",
+        "secrets": "0700",
+        "postgres__dsn": "0600",
+        "redis__url": "0600",
+        "cos__secret_id": "0600",
+        "cos__secret_key": "0600",
+    }
+    assert (server / "user").read_text().split()[-1] == "image-gateway"
+    link = server / "opt/image-gateway"
+    (etc / "gateway.yaml").write_text("bucket: misplaced")
+    with pytest.raises(AssertionError, match=r"bucket: there is no such"):
+        on_server(server, check)
+    assert not link.exists()
+    (etc / "gateway.yaml").write_text(yaml.safe_dump(raw_settings))
+    await asyncio.to_thread(on_server, server, check)  # meanwhile this loop runs COS
+    assert link.readlink() == server / f"opt/image-gateway-{VERSION}"
+    switch = "\n".join((check.splitlines()[0], check.splitlines()[-1]))
+    on_server(server, switch, version="9")
+    assert link.readlink() == server / "opt/image-gateway-9"
+    link.unlink()
+    link.mkdir()  # as an earlier release was installed
+    with pytest.raises(AssertionError, match="cannot overwrite directory"):
+        on_server(server, switch)
+
+
+def test_every_document_installs_a_release_by_the_same_commands() -> None:
+    steps = install_steps()
+    assert install_steps("README.md") == install_steps("docs/production.md") == steps
+    upgrade = (ROOT / "docs/deployment.md").read_text(encoding="utf-8").partition("## Upgrade and roll back")[2]
+    for line in (*steps[0].splitlines()[1:], *steps[2].splitlines()):
+        assert line in upgrade
 
 
 async def test_the_installed_gateway_serves_images_pages_and_components(

@@ -89,6 +89,7 @@ def test_every_collector_of_the_gateway_is_shown_or_left_out_for_a_reason() -> N
         "config_last_reload_successful": "an alert",
         "cos_clock_offset_seconds": "follows the difference",
         "credentials_refresh": "an alert",
+        "descriptions": "metadata, whose bound tencent-cloud.md explains",
         "event_loop_lag_seconds": "an alert",
         "refresh_cycle_duration_seconds": "shows in the lag",
         "sent_bytes": "of the console; the rate of bytes is shown",
