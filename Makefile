@@ -123,7 +123,7 @@ MINUTES ?= 10
 soak: install  ## load of all kinds with faults at random, every byte checked; MINUTES=120 for two hours
 	$(BIN)/python -m bench.soak --minutes $(MINUTES) $(ARGS)
 
-docs: install  ## write the generated documents: docs/configuration.md, docs/code-map.md and the pictures
+docs: install  ## write the generated documents: docs/configuration.md, docs/metrics.md, docs/code-map.md and the pictures
 	$(BIN)/python -m docs.generate
 
 lint: install webcheck  ## run ruff and mypy, and Biome and vue-tsc where npm is installed

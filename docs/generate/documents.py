@@ -8,6 +8,7 @@ from docs.generate.api_page import api_page
 from docs.generate.code_map import code_map
 from docs.generate.configuration import configuration
 from docs.generate.errors_page import errors_page
+from docs.generate.metrics_page import metrics_page
 from docs.generate.overview import overview
 from docs.generate.variants import variants
 from gateway.api.openapi.document import document
@@ -19,6 +20,7 @@ DOCUMENTS: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
         "docs/code-map.md": lambda: code_map(ROOT / "gateway"),
         "docs/configuration.md": lambda: configuration((ROOT / "config" / "gateway.yaml").read_text(encoding="utf-8")),
+        "docs/metrics.md": metrics_page,
         "docs/overview.svg": overview,
         "docs/variants.svg": variants,
         "gateway/web/console/api.html": lambda: api_page(document()),
