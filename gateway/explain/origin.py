@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.checks.cos_advice import ADVICE, CLOCK, NO_ANSWER, advice_for
 from gateway.errors import CredentialsExpired, GatewayError, OriginRefused, OriginUnavailable
@@ -12,6 +13,7 @@ from gateway.origin.errors import PresignedUrlRefused, VersionChanged
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.outcome import failure_of
 from gateway.origin.probe_answer import ProbeAnswer
+from gateway.origin.signature_verdicts import is_refusal
 from gateway.presign.cos_clock import TOLERATED
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime
@@ -29,7 +31,8 @@ class AskedOrigin:
     advice: str = ""
 
 
-# Called with COS's time once COS has refused a URL for it, else None; returns whether the clock was changed.
+_MOST_RENEWALS: Final = 2  # as for a request: of a cached URL, and by COS's time
+# Called with COS's time if it may explain the refusal of a URL, else None; returns whether the clock was changed.
 CorrectClock = Callable[[float | None], bool]
 
 
@@ -59,8 +62,12 @@ class OriginStep:
             facts["first_byte"] = {"url": "the cached one" if is_cached else "newly signed", **_facts_of(answer)}
             if abs(ahead := (answer.date or time.time()) - time.time()) >= TOLERATED:
                 facts["clock"] = f"this machine is {abs(ahead):.0f} s {'slow' if ahead > 0 else 'fast'} by COS's clock"
-            if not answer.is_success and (self._correct_clock(answer.clock) or is_cached):
-                new = self._signer.sign(record, image.rendition, fresh=True)
+            is_new = not is_cached
+            for _ in range(_MOST_RENEWALS):
+                is_moved = self._correct_clock(answer.date if is_new and is_refusal(answer.error) else answer.clock)
+                if answer.is_success or (is_new and not is_moved):
+                    break
+                new, is_new = self._signer.sign(record, image.rendition, fresh=True), True
                 answer = await self._client.diagnose(new.url)
                 facts["first_byte_again"] = {"url": "newly signed", **_facts_of(answer)}
             head = self._signer.sign(record, image.rendition, method="HEAD")

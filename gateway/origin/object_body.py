@@ -19,10 +19,12 @@ from gateway.errors import (
     OriginUnavailable,
 )
 from gateway.origin.content_range import ContentRange
+from gateway.origin.cos_error import CosError
 from gateway.origin.errors import BodyLost, ObjectMoved, PresignedUrlRefused, VersionChanged
 from gateway.origin.origin_access import OriginAccess
 from gateway.origin.origin_response import ObjectMetadata, OriginResponse
 from gateway.origin.resumption import Resumption
+from gateway.presign.cos_clock import TOLERATED
 from gateway.presign.signed_image import SignedImage
 
 logger = logging.getLogger(__name__)
@@ -31,7 +33,7 @@ logger = logging.getLogger(__name__)
 class ObjectBody:
     """The body of one version of an image's object, from the request to COS to the last byte.
 
-    A URL that COS refuses is renewed once; ``renewed`` is the image on the new URL, else None: its row may have
+    A URL that COS refuses is renewed; ``renewed`` is the image on the new URL, else None: its row may have
     changed. A lost connection is resumed with ``Range`` and ``If-Match`` (RFC 9110 sections 14.2 and 13.1.1). A clean
     end means a complete body: of the announced length, all of one version, and with COS's CRC-64 if the response had
     one (``x-cos-hash-crc64ecma``, COS document 40334) and COS did not process the object.
@@ -171,35 +173,49 @@ class ObjectBody:
             failures.completed(self.object_id)
 
     async def _fetch(self, headers: Mapping[str, str], method: str = hdrs.METH_GET) -> OriginResponse:
-        """Request the object by its URL, and once more by a renewed one if COS refuses the first."""
+        """Request the object by its URL, and again by a renewed URL if COS refuses the first one.
+
+        If COS refuses a URL that was just signed and its time differs, the URL is renewed once more, whatever COS's
+        reason is.
+        """
+        renewals = 0
         try:
-            try:
-                return await self._fetch_once(headers, method)
-            except PresignedUrlRefused as refusal:
-                logger.info("COS refused a URL, renewing it: image=%s reason=%s", self._image_id, refusal)
-                renewed = await self._renew(refusal)
-            if renewed.object_id != self.object_id:
-                raise ObjectMoved
-            self._image = self.renewed = renewed
-            try:
-                return await self._fetch_once(headers, method)
-            except PresignedUrlRefused as error:
-                outcome = CredentialsExpired if error.error.code == "ExpiredToken" else OriginRefused
-                refused = outcome(f"COS refused a newly signed URL: {error}")
-                refused.cos = error.error
-                raise self._remember(refused) from error
+            while True:
+                try:
+                    return await self._fetch_once(headers, method)
+                except PresignedUrlRefused as refusal:
+                    cos_time = self._time_of(refusal.error) if renewals else refusal.error.clock
+                    if renewals == 2 or (renewals == 1 and cos_time is None):
+                        raise self._refused(refusal) from refusal
+                    logger.info("COS refused a URL, renewing it: image=%s reason=%s", self._image_id, refusal)
+                    renewed = await self._renew(cos_time)
+                renewals += 1
+                if renewed.object_id != self.object_id:
+                    raise ObjectMoved
+                self._image = self.renewed = renewed
         except (ImageNotFound, ImageBlocked) as error:
             logger.info("COS has no such object: image=%s reason=%s", self._image_id, error)
             self._access.gone(self.object_id)
             raise
 
-    async def _renew(self, refusal: PresignedUrlRefused) -> SignedImage:
+    def _time_of(self, refusal: CosError) -> float | None:
+        """Return COS's time in Unix seconds if it is not the time at which the URL was signed."""
+        date = refusal.date
+        return date if date is not None and abs(date - self._image.presigned.signed_at) >= TOLERATED else None
+
+    def _refused(self, refusal: PresignedUrlRefused) -> GatewayError:
+        outcome = CredentialsExpired if refusal.error.code == "ExpiredToken" else OriginRefused
+        refused = outcome(f"COS refused a newly signed URL: {refusal}")
+        refused.cos = refusal.error
+        return self._remember(refused)
+
+    async def _renew(self, cos_time: float | None) -> SignedImage:
         """Return the image on a new URL; raises ``ObjectMoved`` if its row was deleted.
 
         Requests for other rows of the same object may share the transfer: each looks up its own row again.
         """
         try:
-            return await self._access.renew(self._image, refusal.error.clock)
+            return await self._access.renew(self._image, cos_time)
         except ImageNotFound as error:
             raise ObjectMoved from error
 

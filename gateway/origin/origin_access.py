@@ -9,7 +9,7 @@ from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.resumption import ResumptionLimits
 from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
 
-# Renews the URL of the image. The float is COS's time in Unix seconds if COS refused the URL for its time, else None.
+# Renews the URL of the image. The float is COS's time in Unix seconds if it may explain the refusal, else None.
 Renew = Callable[[SignedImage, float | None], Awaitable[SignedImage]]
 SignForHead = Callable[[SignedImage], PresignedUrl]
 

@@ -1,8 +1,11 @@
 """What COS answers, in an explanation."""
 
+import time
+from email.utils import formatdate
+
 import pytest
 
-from gateway.cos_emulator.faults import Fault, Refuse
+from gateway.cos_emulator.faults import Fault, Headers, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import (
     Images,
@@ -58,6 +61,19 @@ async def test_a_cached_url_that_cos_refuses_is_tried_again_as_the_gateway_does(
     assert data["verdict"]["served"]
     assert "COS refused the first URL" in data["verdict"]["reason"]
     assert (data["cos"]["first_byte"]["status"], data["cos"]["first_byte_again"]["status"]) == (403, 206)
+
+
+async def test_a_newly_signed_url_that_is_refused_at_another_time_is_tried_again_by_that_time(
+    asked: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    await images.add("cat")
+    later = [("Date", formatdate(time.time() + 3600, usegmt=True))]
+    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), key=KEY, times=None))
+    cos.faults.add(Fault(action=Headers(remove=["Date"], add=later), key=KEY, times=None))
+    data = await explained(asked)
+    assert (data["cos"]["first_byte"]["status"], data["cos"]["first_byte_again"]["status"]) == (403, 403)
+    assert asked.sample("cos_clock_offset_seconds") > 3000
+    assert len(cos.request_log.requests) == 3, "two GETs, and a HEAD"
 
 
 async def test_an_object_that_is_no_image_is_explained(asked: RunningGateway, images: Images) -> None:
