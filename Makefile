@@ -86,9 +86,11 @@ webtest: $(if $(NPM),$(WEB_STAMP))
 	$(if $(NPM),cd $(WEB) && npm test --silent && npm run --silent package,@echo "npm was not found: the web component is not built, its unit tests and the tests in Chromium that need npm do not run")
 	$(if $(CHROMIUM),,@echo "Chromium was not found: tests/web does not run (Debian: apt-get install chromium)")
 
-alerts:  ## test the alert rules; needs promtool
+alerts:  ## test the alert rules; needs promtool, and amtool for alertmanager.yml
+	promtool check config config/prometheus/prometheus.hosts.yml
 	promtool check rules config/prometheus/alerts.yml config/prometheus/objectives.yml
 	promtool test rules tests/prometheus/alerts.yml
+	! command -v amtool || amtool check-config config/prometheus/alertmanager.yml
 
 # The program and its folder need not exist on this machine.
 units:  ## check the systemd units; needs systemd-analyze

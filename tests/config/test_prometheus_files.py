@@ -1,10 +1,14 @@
 """``config/prometheus`` only uses metrics and routes that exist."""
 
 import re
+import shlex
 import shutil
 import subprocess
 from typing import Any
 
+import click
+
+from gateway import cli
 from gateway.api.routes import ADMIN
 from gateway.metrics.collectors import Metrics
 from gateway.service.app import create_admin_app, create_app
@@ -68,6 +72,80 @@ def test_every_alert_fires_in_a_test() -> None:
     assert {case["alertname"] for case in cases if case["exp_alerts"]} == {rule["alert"] for rule in alerts()}
 
 
+def test_every_alert_has_a_command_to_paste() -> None:
+    programs = {"curl", "image-gateway", "journalctl", "systemctl", "timedatectl", "top"}
+    group = click.Context(cli.main)
+    for rule in alerts():
+        command = rule["annotations"]["command"]
+        assert command.split()[0] in programs, rule["alert"]
+        assert subprocess.run(["sh", "-n", "-c", command], check=False).returncode == 0, rule["alert"]
+        for name, arguments in re.findall(r"image-gateway (\w+) ([^;|>]*)", command):
+            known = cli.main.get_command(group, name)
+            assert known is not None
+            assert "--config /etc/image-gateway/gateway.yaml" in arguments
+            known.make_context(name, shlex.split(arguments), parent=group)
+
+
+def silenced(firing: list[dict[str, str]]) -> set[str]:
+    """Return the names of the alerts that the inhibition rules of Alertmanager silence."""
+
+    def matches(alert: dict[str, str], matchers: list[str]) -> bool:
+        split = [re.fullmatch(r'(\w+)(=~?)"(.*)"', matcher) for matcher in matchers]
+        assert all(split)
+        return all(
+            re.fullmatch(one[3] if one[2] == "=~" else re.escape(one[3]), alert.get(one[1], "")) for one in split if one
+        )
+
+    return {
+        target["alertname"]
+        for rule in read_yaml("config/prometheus/alertmanager.yml")["inhibit_rules"]
+        for source in firing
+        for target in firing
+        if matches(source, rule["source_matchers"])
+        and matches(target, rule["target_matchers"])
+        and all(source.get(label) == target.get(label) for label in rule.get("equal", ()))
+    }
+
+
+def test_one_lost_grant_leaves_its_cause_and_one_page() -> None:
+    names = ("CatalogErrors", "Errors", "ErrorsBudgetFast", "Overloaded", "RenewalsLate", "RenewalsStopped")
+    firing = [{"alertname": f"ImageGateway{name}", "instance": "a"} for name in names]
+    cause = {"alertname": "ImageGatewayDependencyDown", "instance": "a", "dependency": "postgres"}
+    for alert in firing[:3]:  # sums over all gateways
+        del alert["instance"]
+    assert {alert["alertname"] for alert in firing} - silenced([*firing, cause]) == {"ImageGatewayErrors"}
+    other = cause | {"instance": "b"}
+    assert "ImageGatewayRenewalsLate" not in silenced([*firing, other])
+
+
+def test_no_critical_alert_is_silenced_by_a_warning() -> None:
+    severities = {rule["alert"]: rule["labels"]["severity"] for rule in alerts()}
+    named = set()
+    for rule in read_yaml("config/prometheus/alertmanager.yml")["inhibit_rules"]:
+        source, target = (
+            {name for name in severities if silenced_name(name, rule[side])}
+            for side in ("source_matchers", "target_matchers")
+        )
+        named |= source | target
+        assert len(source) == 1
+        if {severities[name] for name in source} == {"warning"}:
+            assert {severities[name] for name in target} == {"warning"}
+    spelled = re.findall(r"ImageGateway\((.*?)\)", read("config/prometheus/alertmanager.yml"))
+    assert {f"ImageGateway{name}" for names in spelled for name in names.split("|")} <= named
+
+
+def silenced_name(name: str, matchers: list[str]) -> bool:
+    return re.fullmatch(re.sub(r'alertname=~?"(.*)"', r"\1", matchers[0]), name) is not None
+
+
+def test_prometheus_on_hosts_scrapes_the_admin_port_as_the_job_that_alerts_name() -> None:
+    compose, hosts = (read_yaml(f"config/prometheus/{file}") for file in ("prometheus.yml", "prometheus.hosts.yml"))
+    (job,) = hosts["scrape_configs"]
+    assert job["job_name"] == compose["scrape_configs"][0]["job_name"] == "image-gateway"
+    assert job["static_configs"] == [{"targets": [f"127.0.0.1:{AdminSettings().port}"]}]
+    assert hosts["rule_files"] == compose["rule_files"] == list(RULE_FILES)
+
+
 PROMTOOL = shutil.which("promtool")
 
 if PROMTOOL is not None:  # the tests above hold the files without it
@@ -75,7 +153,12 @@ if PROMTOOL is not None:  # the tests above hold the files without it
     def test_promtool_accepts_the_rules_and_their_tests() -> None:
         """``make alerts``."""
         files = [str(CONFIG / "prometheus" / file) for file in RULE_FILES]
-        for arguments in (["check", "rules", *files], ["test", "rules", "tests/prometheus/alerts.yml"]):
+        configuration = str(CONFIG / "prometheus" / "prometheus.hosts.yml")
+        for arguments in (
+            ["check", "config", configuration],
+            ["check", "rules", *files],
+            ["test", "rules", "tests/prometheus/alerts.yml"],
+        ):
             done = subprocess.run([str(PROMTOOL), *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
 
