@@ -54,7 +54,7 @@ BUCKET = "photos-1250000000"
 SECRET_ID = "AKIDEXAMPLE"
 SECRET_KEY = "the-secret-key-of-the-emulator"
 JWT_SECRET = "a-secret-of-at-least-thirty-two-bytes"
-ADMIN_TOKEN = "the-admin-token"
+ADMIN_TOKEN = "the-admin-token-of-tests"
 
 # Keys that live on without a TTL, each for a reason: the queues are bounded by their own entries.
 KEPT_KEYS = {b"image:refresh:queue", b"image:refresh:dead", b"image:purge:queue", b"image:purge:dead"}

@@ -139,7 +139,7 @@ def test_every_address_of_both_ports_is_listed() -> None:
     _, public, admin = re.split(r"^\| (?:public|admin) port.*$", read("docs/api.md"), flags=re.MULTILINE)
     listed = set(re.findall(r"(?:GET|POST|HEAD|DELETE) (/[^`? ]*)", public.partition("## ")[0]))
     assert listed == {resource.canonical.replace("{image_id}", "{id}") for resource in app.router.resources()}
-    on_admin_port = set(re.findall(r"^\| `(?:GET|POST) (/[^`? ]*)", admin, flags=re.MULTILINE))
+    on_admin_port = set(re.findall(r"^\| `(?:GET|POST|DELETE) (/[^`? ]*)", admin, flags=re.MULTILINE))
     assert on_admin_port == {
         resource.canonical.replace("{image_id}", "{id}") for resource in admin_app.router.resources()
     }

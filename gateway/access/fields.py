@@ -9,6 +9,12 @@ def values_of(headers: Mapping[str, str], name: str) -> list[str]:
     return [value for field, value in headers.items() if field.lower() == lowered]
 
 
+def bearer_token(value: str) -> str | None:
+    """Return the token of an Authorization field (RFC 6750 section 2.1); None if it has another scheme or none."""
+    scheme, _, token = value.partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
 def cookies_of(headers: Mapping[str, str], name: str) -> list[str]:
     """Return every value of the cookie, without quotes (RFC 6265 section 4.1.1); a browser may send several."""
     pairs = (pair.partition("=") for field in values_of(headers, "Cookie") for pair in field.split(";"))

@@ -1,14 +1,11 @@
 """Authentication: the caller of a request."""
 
-import hmac
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pydantic import SecretStr
-
-from gateway.access.fields import cookies_of, values_of
+from gateway.access.fields import bearer_token, cookies_of, values_of
 from gateway.access.forwarded import BadForwardedUser, ForwardedUser
 from gateway.access.signed_links import SignedLink
 from gateway.access.token_keys import BadToken, TokenKeys
@@ -33,7 +30,6 @@ class Caller:
     """
 
     user: str | None = None
-    is_admin: bool = False
     rejected: bool = False
     link: SignedLink | None = None
     reason: str | None = field(default=None, compare=False)
@@ -43,8 +39,6 @@ class Caller:
         """The kind of caller, for the log."""
         if self.rejected:
             return "rejected"
-        if self.is_admin:
-            return "admin"
         if self.user is not None:
             return "user"
         return "link" if self.link is not None else "anonymous"
@@ -67,25 +61,23 @@ def rejected(reason: str) -> Caller:
 class Authenticator:
     """Identifies callers by the first credential in this order, whether it is valid or not.
 
-    ``Authorization: Bearer`` with a JSON Web Token or the admin token; the same JSON Web Token in a cookie; a header
-    of a trusted proxy. Kinds that are not configured are ignored. Browsers attach the last two to requests of other
-    sites' pages too, so both are ignored if such a request would change something (CSRF).
+    ``Authorization: Bearer`` with a JSON Web Token; the same token in a cookie; a header of a trusted proxy. Kinds that
+    are not configured are ignored. Browsers attach the last two to requests of other sites' pages too, so both are
+    ignored if such a request would change something (CSRF).
     """
 
     def __init__(
         self,
         jwt_settings: JwtSettings | None,
-        admin_token: SecretStr | None,
         *,
         forwarded_user: ForwardedUserSettings | None = None,
         keys: TokenKeys | None = None,
     ) -> None:
-        self.configure(jwt_settings, admin_token, forwarded_user=forwarded_user, keys=keys)
+        self.configure(jwt_settings, forwarded_user=forwarded_user, keys=keys)
 
     def configure(
         self,
         jwt_settings: JwtSettings | None,
-        admin_token: SecretStr | None,
         *,
         forwarded_user: ForwardedUserSettings | None = None,
         keys: TokenKeys | None = None,
@@ -99,14 +91,8 @@ class Authenticator:
 
             self._tokens = tokens.Tokens(jwt_settings, keys if keys is not None else tokens.ConfiguredKey(jwt_settings))
             self._cookie = jwt_settings.cookie
-        self._admin_token = admin_token.get_secret_value().encode() if admin_token is not None else None
         self._forwarded = ForwardedUser(forwarded_user) if forwarded_user is not None else None
         self.varies_by = _vary_fields(self._cookie, forwarded_user)
-
-    @property
-    def has_admin(self) -> bool:
-        """Whether an admin token is configured."""
-        return self._admin_token is not None
 
     def identify(self, headers: Mapping[str, str], *, peer: str | None = None, method: str = "GET") -> Caller:
         """Return the caller; never raises. ``peer`` is the address at the other end of the socket."""
@@ -118,44 +104,26 @@ class Authenticator:
             return by_cookie
         return self._caller_by_proxy(headers, peer)
 
-    def is_admin(self, headers: Mapping[str, str]) -> bool:
-        """Return whether the request has the admin token; compared in constant time."""
-        tokens = [_bearer_token(value) for value in values_of(headers, "Authorization")]
-        return len(tokens) == 1 and tokens[0] is not None and self._is_admin_token(tokens[0])
-
     def _caller_by_bearer(self, headers: Mapping[str, str]) -> Caller | None:
-        if self._tokens is None and self._admin_token is None:
+        if self._tokens is None:
             return None
         values = values_of(headers, "Authorization")
         if len(values) > 1:  # RFC 9110 section 5.3: the field is not a list, so repetitions are ambiguous
             return rejected("the Authorization field was sent twice")
         # Other schemes may be for a proxy, such as Basic.
-        token = _bearer_token(values[0]) if values else None
-        if token is None:
-            return None
-        return Caller(is_admin=True) if self._is_admin_token(token) else self._caller_by_token(token)
-
-    def _is_admin_token(self, token: str) -> bool:
-        if self._admin_token is None:
-            return False
-        return hmac.compare_digest(token.encode(errors="surrogateescape"), self._admin_token)
+        token = bearer_token(values[0]) if values else None
+        return _caller_by_token(self._tokens, token) if token is not None else None
 
     def _caller_by_cookie(self, headers: Mapping[str, str]) -> Caller | None:
-        tokens = set(cookies_of(headers, self._cookie)) - {""} if self._cookie is not None else set()
+        if self._tokens is None or self._cookie is None:
+            return None
+        tokens = set(cookies_of(headers, self._cookie)) - {""}
         if not tokens:
             return None
         # A site on a sibling domain can set a second cookie of the same name, so several values are ambiguous.
         if len(tokens) != 1:
             return rejected("the cookie was sent with several values")
-        return self._caller_by_token(tokens.pop())
-
-    def _caller_by_token(self, token: str) -> Caller:
-        if self._tokens is None:
-            return rejected("the token is not admin.token, and access.jwt is not configured")
-        try:
-            return Caller(self._tokens.user_of(token))
-        except BadToken as error:
-            return rejected(str(error))
+        return _caller_by_token(self._tokens, tokens.pop())
 
     def _caller_by_proxy(self, headers: Mapping[str, str], peer: str | None) -> Caller:
         if self._forwarded is None:
@@ -166,9 +134,11 @@ class Authenticator:
             return rejected(f"{self._forwarded.header}: {error}")
 
 
-def _bearer_token(value: str) -> str | None:
-    scheme, _, token = value.partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
+def _caller_by_token(tokens: "Tokens", token: str) -> Caller:
+    try:
+        return Caller(tokens.user_of(token))
+    except BadToken as error:
+        return rejected(str(error))
 
 
 def _is_cross_site(headers: Mapping[str, str]) -> bool:

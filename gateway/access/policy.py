@@ -59,17 +59,8 @@ def refusal(caller: Caller) -> GatewayError:
     return ImageNotFound("unknown, or hidden from the caller")
 
 
-def check_control(caller: Caller, image: Ownable) -> None:
-    """Return if ``caller``, as the owner or the admin, may renew the image's URL, see its status and kill its links.
-
-    Raises as ``check_owner`` does.
-    """
-    if not caller.is_admin:
-        check_owner(caller, image)
-
-
 def check_owner(caller: Caller, image: Ownable) -> None:
-    """Return if ``caller`` owns the image, and so may share it; the admin owns no image.
+    """Return if ``caller`` owns the image, and so may share it, renew its URL and see its status.
 
     Raises as ``check_view`` does. For a visible image, raises ``Unauthorized`` for an anonymous caller and
     ``ImageNotFound`` for any other.
@@ -78,7 +69,7 @@ def check_owner(caller: Caller, image: Ownable) -> None:
         return
     check_view(caller, image)
     caller.require_valid()
-    if caller.user is None and not caller.is_admin:
+    if caller.user is None:
         raise Unauthorized("no credentials")
     raise ImageNotFound("not the caller's")
 

@@ -5,23 +5,16 @@ from functools import wraps
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.api.app_keys import AUTHENTICATOR
-from gateway.errors import Forbidden, Unauthorized
+from gateway.api.app_keys import ADMIN_GUARD, CLIENT_ADDRESS
 
 
 def admin_only(handler: Handler) -> Handler:
-    """Make ``handler`` require ``Authorization: Bearer <admin.token>``.
-
-    It raises ``Unauthorized`` without the token, and ``Forbidden`` if no token is configured.
-    """
+    """Make ``handler`` require ``Authorization: Bearer <admin.token>``; it raises what ``AdminGuard.check`` raises."""
 
     @wraps(handler)
     async def guarded(request: web.Request) -> web.StreamResponse:
-        authenticator = request.app[AUTHENTICATOR]
-        if not authenticator.has_admin:
-            raise Forbidden
-        if not authenticator.is_admin(request.headers):
-            raise Unauthorized
+        client = request.app[CLIENT_ADDRESS].subscriber(request.headers, request.remote)
+        request.app[ADMIN_GUARD].check(request.headers, client)
         return await handler(request)
 
     return guarded

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from gateway.access.admin_guard import AdminGuard
 from gateway.access.identity import Authenticator
 from gateway.access.signed_links import SignedLinks
 from gateway.api.access_log import AccessLog
@@ -77,6 +78,7 @@ HOSTS = web.AppKey("hosts", Hosts)
 SIGNER = web.AppKey("signer", Signer)
 PUBLIC_URLS = web.AppKey("public_urls", PublicUrls)
 KEY_SET: "web.AppKey[Replaceable[Jwks | None]]" = web.AppKey("key_set", Replaceable)
+ADMIN_GUARD = web.AppKey("admin_guard", AdminGuard)
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 SIGNED_LINKS = web.AppKey("signed_links", SignedLinks)
 CALLERS = web.AppKey("callers", Callers)

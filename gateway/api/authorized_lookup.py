@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
-from gateway.access.identity import Caller
-from gateway.access.policy import check_control, check_original, check_owner, check_view, may_view, refusal
+from gateway.access.identity import ANONYMOUS, Caller
+from gateway.access.policy import check_original, check_owner, check_view, may_view, refusal
 from gateway.api.caller import Callers
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound
@@ -81,6 +81,14 @@ class AuthorizedLookup:
         resolved = self.get_cached(request, image_id, rendition) or await self.look_up(request, image_id, rendition)
         return resolved.image
 
+    def shows_everybody(self, image: SignedImage) -> bool:
+        """Return whether a caller without credentials may see the image."""
+        try:
+            self._check_caller(ANONYMOUS, image)
+        except GatewayError:
+            return False
+        return True
+
     async def check(self, caller: Caller, image_id: str, *, is_original: bool, is_public_style: bool) -> None:
         """Return if ``caller`` may view the original, or a style of the image; raises what ``look_up`` raises.
 
@@ -118,12 +126,6 @@ class AuthorizedLookup:
         """Return for each id the image's record, or the error that ``own`` would raise."""
         results = await self._resolver.resolve_many(image_ids)
         return {image_id: _owned(caller, result) for image_id, result in results.items()}
-
-    async def control(self, caller: Caller, image_id: str) -> Known:
-        """Return the image's record and cached URL if ``caller`` may control it (``check_control``)."""
-        peeked = await self._peek(caller, image_id)
-        check_control(caller, peeked.record)
-        return peeked
 
     async def own(self, caller: Caller, image_id: str) -> Known:
         """Return the image's record and cached URL if ``caller`` owns it."""

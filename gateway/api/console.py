@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.api.admin import admin_only
 from gateway.api.app_keys import (
-    AUTHENTICATOR,
+    ADMIN_GUARD,
     CLOCK,
     CREDENTIALS,
     DEBUG_LOG,
@@ -47,7 +47,7 @@ async def console(request: web.Request) -> web.Response:
         {
             "now": app[CLOCK].now(),
             "status": report.status.value,
-            "can_change": app[AUTHENTICATOR].has_admin,
+            "can_change": app[ADMIN_GUARD].has_token,
             "symptoms": [symptom.as_json() for symptom in symptoms(_observations(app, report))],
             "dependencies": [_dependency(report, name, app[HEALTH].seconds.get(name)) for name in report.checks],
             "clock_difference": app[CLOCK].observed_offset,

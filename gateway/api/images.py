@@ -16,7 +16,7 @@ from gateway.api.app_keys import (
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.request_context import REQUEST_CONTEXT
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.redis_store.guarded_client import CacheUnavailable
 
 
@@ -34,27 +34,36 @@ async def url(request: web.Request) -> web.StreamResponse:
 async def refresh(request: web.Request) -> web.Response:
     """Sign and return a new presigned URL."""
     image_id = parse_image_id(request.match_info["image_id"])
-    await request.app[AUTHORIZED_LOOKUP].control(request.app[CALLERS].of(request), image_id)
-    return await new_url(request.app, image_id)
+    await request.app[AUTHORIZED_LOOKUP].own(request.app[CALLERS].of(request), image_id)
+    return renewed(image_id, request.app[PUBLIC_URLS].presign(await renew(request.app, image_id)))
 
 
-async def new_url(app: web.Application, image_id: str) -> web.Response:
+async def renew(app: web.Application, image_id: str) -> SignedImage:
     """Sign a new presigned URL, in place of the cached one on every replica.
 
     The caller has checked the id and access. Raises the errors of ``OnDemandRenewal.renew``.
     """
-    presigned = app[PUBLIC_URLS].presign(await app[ON_DEMAND_RENEWAL].renew(image_id))
+    image = await app[ON_DEMAND_RENEWAL].renew(image_id)
     app[USAGE].refreshed(ImageVariant(image_id))
     await app[INVALIDATION].notify_replicas([image_id])
-    return success(
-        {"image_id": image_id, "url": presigned.url, "expires_at": presigned.expires_at}, "a new URL was signed"
-    )
+    return image
+
+
+def renewed(image_id: str, presigned: PresignedUrl, *, shows_url: bool = True) -> web.Response:
+    """Return the response about a new URL, without the URL itself unless ``shows_url``."""
+    url = presigned.url if shows_url else None
+    return success({"image_id": image_id, "url": url, "expires_at": presigned.expires_at}, "a new URL was signed")
 
 
 async def status(request: web.Request) -> web.Response:
-    """Return the state of the image's cached URL and its usage; times in Unix seconds."""
+    """Return the state of the image's cached URL and its usage, for the owner; times in Unix seconds."""
     image_id = parse_image_id(request.match_info["image_id"])
-    presigned = (await request.app[AUTHORIZED_LOOKUP].control(request.app[CALLERS].of(request), image_id)).presigned
+    owned = await request.app[AUTHORIZED_LOOKUP].own(request.app[CALLERS].of(request), image_id)
+    return await state_of(request, image_id, owned.presigned)
+
+
+async def state_of(request: web.Request, image_id: str, presigned: PresignedUrl | None) -> web.Response:
+    """Return the state of the image's cached URL, None without one, and its usage."""
     usage = await request.app[USAGE].usage(ImageVariant(image_id))
     return success(
         {

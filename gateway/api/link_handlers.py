@@ -18,7 +18,7 @@ MAX_LIFETIME = 7 * 24 * 3600  # seconds
 
 async def make(request: web.Request) -> web.Response:
     """Return a link that shows the image to anyone for ``expires_in`` seconds."""
-    links = _links(request)
+    links = links_of(request)
     image_id = parse_image_id(request.match_info["image_id"])
     expires_in = _expires_in(await json_body(request))
     record = (await request.app[AUTHORIZED_LOOKUP].own(request.app[CALLERS].of(request), image_id)).record
@@ -29,7 +29,7 @@ async def make(request: web.Request) -> web.Response:
 
 async def make_many(request: web.Request) -> web.Response:
     """Return a link for each image that the caller owns, or the code of the error that ``make`` would raise."""
-    links = _links(request)
+    links = links_of(request)
     body = await json_body(request)
     expires_in = _expires_in(body)
     valid, errors = validated(image_ids_in(body))
@@ -47,15 +47,21 @@ async def make_many(request: web.Request) -> web.Response:
 
 async def kill(request: web.Request) -> web.Response:
     """Invalidate every link to the image at once, with any key."""
-    _links(request)
+    links_of(request)
     image_id = parse_image_id(request.match_info["image_id"])
-    await request.app[AUTHORIZED_LOOKUP].control(request.app[CALLERS].of(request), image_id)
-    killed = await request.app[CATALOG].kill_links(image_id)
-    await request.app[INVALIDATION].invalidate_everywhere([image_id])
-    return success({"image_id": image_id, "killed": killed}, "all links to the image are invalid")
+    await request.app[AUTHORIZED_LOOKUP].own(request.app[CALLERS].of(request), image_id)
+    return await kill_all(request.app, image_id)
 
 
-def _links(request: web.Request) -> SignedLinks:
+async def kill_all(app: web.Application, image_id: str) -> web.Response:
+    """Invalidate every link to the image; the caller has checked the id and access."""
+    kills = await app[CATALOG].kill_links(image_id)
+    await app[INVALIDATION].invalidate_everywhere([image_id])
+    return success({"image_id": image_id, "killed": kills}, "all links to the image are invalid")
+
+
+def links_of(request: web.Request) -> SignedLinks:
+    """Return what signs links; raises ``RouteNotFound`` unless they are configured."""
     if SIGNED_LINKS not in request.app:
         raise RouteNotFound("signed_links is not configured")
     return request.app[SIGNED_LINKS]

@@ -8,9 +8,11 @@ from aiohttp import web
 
 from gateway.api.admin import admin_only
 from gateway.api.app_keys import (
+    AUTHORIZED_LOOKUP,
     CLOCK,
     DAILY_STATISTICS,
     INVALIDATION,
+    PUBLIC_URLS,
     PURGE_QUEUE,
     REFRESH_QUEUE,
     REFRESH_WORKER,
@@ -19,9 +21,10 @@ from gateway.api.app_keys import (
     USAGE_STORE,
 )
 from gateway.api.batch import image_ids_in
-from gateway.api.images import new_url
+from gateway.api.images import renew, renewed, state_of
 from gateway.api.json_body import json_body, json_in, read_body
 from gateway.api.json_responses import success
+from gateway.api.link_handlers import kill_all, links_of
 from gateway.api.queue_listing import MOST_LISTED, image_names, listed, variant_names
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest, RedisUnavailable, RouteNotFound
@@ -123,8 +126,27 @@ async def purge(request: web.Request) -> web.Response:
 
 @admin_only
 async def refresh(request: web.Request) -> web.Response:
-    """Sign and return a new presigned URL of any user's image."""
-    return await new_url(request.app, parse_image_id(request.match_info["image_id"]))
+    """Sign a new presigned URL of any user's image; return it if everybody may see the image, else null."""
+    image_id = parse_image_id(request.match_info["image_id"])
+    image = await renew(request.app, image_id)
+    shows_url = request.app[AUTHORIZED_LOOKUP].shows_everybody(image)
+    return renewed(image_id, request.app[PUBLIC_URLS].presign(image), shows_url=shows_url)
+
+
+@admin_only
+async def status(request: web.Request) -> web.Response:
+    """Return the state of any user's image, as the owner gets it on the public port."""
+    image_id = parse_image_id(request.match_info["image_id"])
+    return await state_of(request, image_id, (await request.app[RESOLVER].peek(image_id)).presigned)
+
+
+@admin_only
+async def kill_links(request: web.Request) -> web.Response:
+    """Invalidate every link to any user's image."""
+    links_of(request)
+    image_id = parse_image_id(request.match_info["image_id"])
+    await request.app[RESOLVER].peek(image_id)  # raises ``ImageNotFound``
+    return await kill_all(request.app, image_id)
 
 
 def _entries_in(body: object) -> list[ImageVariant] | None:

@@ -37,7 +37,7 @@ class _Answered(NamedTuple):
 
 @admin_only
 async def preview(request: web.Request) -> web.StreamResponse:
-    """Send the original, also of a private image: the admin can renew its presigned URL, which shows it as well.
+    """Send the original, also of a private image; the log names it.
 
     Raises the errors of the resolver and of ``ObjectSource.whole``, and ``NotAnImage``.
     """

@@ -89,6 +89,8 @@ def add_admin_routes(app: web.Application) -> None:
     app.router.add_get(f"/api/v1/monitoring/explain/{_ID}", explain_handler.explain, name="explain", allow_head=False)
     app.router.add_get(f"/api/v1/monitoring/preview/{_ID}", preview.preview, name="preview", allow_head=False)
     app.router.add_post(f"/api/v1/images/{_ID}/url/refresh", monitoring.refresh, name="refresh")
+    app.router.add_get(f"/api/v1/images/{_ID}/status", monitoring.status, name="status", allow_head=False)
+    app.router.add_delete(f"/api/v1/images/{_ID}/links", monitoring.kill_links, name="links")
     app.router.add_post("/api/v1/monitoring/queue/requeue", monitoring.requeue, name="requeue")
     app.router.add_post("/api/v1/config/reload", config_reload.reload, name="reload")
     app.router.add_post("/api/v1/cache/purge", monitoring.purge, name="purge")

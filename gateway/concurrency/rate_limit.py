@@ -32,12 +32,17 @@ class RateLimit:
     def wait(self, client: str) -> float:
         """Count a request of ``client`` and return 0, or return the seconds until it may make one."""
         now = self._now()
+        wait = self._left(client, now)
         full_at = max(now, self._full_at.pop(client, now))
-        wait = full_at - self._tolerance - now
-        if wait <= self._interval / 1000:  # the sum of many intervals is not exact
-            wait = 0.0
-            full_at += self._interval
-        self._full_at[client] = full_at
+        self._full_at[client] = full_at + self._interval if wait == 0 else full_at
         if len(self._full_at) > self._max_clients:
             self._full_at.popitem(last=False)
         return wait
+
+    def left(self, client: str) -> float:
+        """Return the seconds until ``client`` may make a request, without counting one."""
+        return self._left(client, self._now())
+
+    def _left(self, client: str, now: float) -> float:
+        wait = self._full_at.get(client, now) - self._tolerance - now
+        return wait if wait > self._interval / 1000 else 0.0  # the sum of many intervals is not exact

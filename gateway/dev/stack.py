@@ -32,7 +32,7 @@ BUCKET = "dev-1250000000"
 SECRET_ID = "AKIDdevelopment"
 SECRET_KEY = "development"
 JWT_SECRET = "development-secret-of-32-bytes-or-more"
-ADMIN_TOKEN = "development"
+ADMIN_TOKEN = "development-only"
 
 PUBLIC_PORT, ADMIN_PORT, COS_PORT = 8080, 9090, 9000  # the usual ones
 

@@ -77,8 +77,6 @@ class AccessStep:
     def _by_token(self, token: str) -> tuple[Caller, Facts]:
         caller = self._authenticator.identify({"Authorization": f"Bearer {token}"})
         facts: Facts = {"credential": "token", "recognized": not caller.rejected}
-        if caller.is_admin:
-            return caller, facts | {"user": None, "note": "this is admin.token, which owns no image"}
         if not self._has_tokens and not caller.rejected:
             return caller, facts | {"recognized": False, "why_not": "access.jwt is not configured: tokens are ignored"}
         return caller, facts | ({"why_not": caller.reason} if caller.rejected else {"user": caller.user})
@@ -113,8 +111,6 @@ def _why_not(caller: Caller, record: ImageRecord) -> str:
     if caller.user is not None:
         owner = f"the owner is {record.owner}" if record.owner is not None else "it has no owner"
         return f"the image is private, and {caller.user} is not the owner: {owner}"
-    if caller.is_admin:
-        return "the image is private, and the admin token shows no images"
     return "the image is private, and the request has no valid credentials"
 
 

@@ -69,6 +69,12 @@ class Metrics:
             "Access checks of proxies and CDNs by result; 'unavailable': denied because a store did not respond.",
             ("result",),
         )
+        self.admin_attempts = self._loop_counter(
+            "admin_attempts",
+            "Requests with an admin token: 'accepted', 'refused' (a wrong one), or 'limited' (after many wrong ones).",
+            ("result",),
+            ("accepted", "refused", "limited"),
+        )
         self.origin_requests = self._loop_counter(
             "origin_requests", "Requests to COS by status; 'timeout' and 'error' if COS did not respond.", ("status",)
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from gateway.access.admin_guard import AdminGuard
 from gateway.access.identity import Authenticator
 from gateway.access.signed_links import SignedLinks
 from gateway.api import app_keys
@@ -27,8 +28,9 @@ async def authenticator(app: web.Application) -> AsyncIterator[None]:
     await import_token_libraries(access.jwt)
     async with replaceable(key_set(access.jwt, app[app_keys.METRICS])) as app[app_keys.KEY_SET]:
         app[app_keys.AUTHENTICATOR] = Authenticator(
-            access.jwt, admin.token, forwarded_user=access.forwarded_user, keys=app[app_keys.KEY_SET].value
+            access.jwt, forwarded_user=access.forwarded_user, keys=app[app_keys.KEY_SET].value
         )
+        app[app_keys.ADMIN_GUARD] = AdminGuard(admin.token, app[app_keys.METRICS].admin_attempts)
         yield
 
 

@@ -50,7 +50,7 @@ class _Simple:
 
 
 class _Access:
-    """The authenticator and its key set."""
+    """The authenticator and its key set, and the admin token."""
 
     keys = _reloaded("access.forwarded_user", "access.jwt", "admin.token")
 
@@ -89,9 +89,8 @@ class _Access:
 
     def _set(self, settings: Settings, key_set: TokenKeys | None) -> None:
         app, access = self._app, settings.access
-        app[app_keys.AUTHENTICATOR].configure(
-            access.jwt, settings.admin.token, forwarded_user=access.forwarded_user, keys=key_set
-        )
+        app[app_keys.AUTHENTICATOR].configure(access.jwt, forwarded_user=access.forwarded_user, keys=key_set)
+        app[app_keys.ADMIN_GUARD].configure(settings.admin.token)
         _explain_access(app, settings)
         _set_delivery(app, settings)  # private images vary by the fields that identify a caller
 

@@ -1,11 +1,13 @@
 """The two ports, and the log."""
 
 from importlib.util import find_spec
-from typing import Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import AfterValidator, Field, PositiveInt, SecretStr, field_validator
 
 from gateway.settings.section import Networks, Section, Timeout, Token
+
+_LEAST_TOKEN: Final = 16  # characters; a shorter one can be guessed
 
 
 class ServerSettings(Section):
@@ -28,12 +30,21 @@ class ServerSettings(Section):
         return loop
 
 
+def _check_is_long(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < _LEAST_TOKEN:
+        raise ValueError(f"must have at least {_LEAST_TOKEN} characters; null: there is no admin")
+    return secret
+
+
+AdminToken = Annotated[Token, AfterValidator(_check_is_long)]
+
+
 class AdminSettings(Section):
     """The port of metrics and monitoring."""
 
     host: str = "127.0.0.1"
     port: int = Field(9090, ge=0, le=65535)
-    token: Token | None = None
+    token: AdminToken | None = None
 
 
 class LoggingSettings(Section):

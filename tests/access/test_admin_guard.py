@@ -1,19 +1,21 @@
-"""What changes something on the admin port needs the token; a port that others reach without one is warned of."""
+"""Changes on the admin port need the token, which cannot be guessed; a port that is open to others is logged."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from ipaddress import ip_network
 
 import aiohttp
 import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from gateway.access.identity import Authenticator
+from gateway.access.admin_guard import BURST, AdminGuard
 from gateway.api import app_keys
 from gateway.api.admin import admin_only
 from gateway.api.client_address import ClientAddress
 from gateway.api.json_responses import success
 from gateway.concurrency.in_flight import InFlight
+from gateway.errors import TooManyRequests, Unauthorized
 from gateway.metrics.collectors import Metrics
 from gateway.net.ip_address import is_loopback
 from gateway.server.dispatch import install_dispatch
@@ -33,8 +35,9 @@ async def start() -> AsyncIterator[Callable[[str | None], Awaitable[Change]]]:
             metrics = Metrics()
             app = web.Application()
             app[app_keys.METRICS], app[app_keys.IN_FLIGHT] = metrics, InFlight(metrics)
-            app[app_keys.CLIENT_ADDRESS] = ClientAddress(())
-            app[app_keys.AUTHENTICATOR] = Authenticator(None, SecretStr(token) if token is not None else None)
+            app[app_keys.CLIENT_ADDRESS] = ClientAddress((ip_network("127.0.0.0/8"),))
+            guard = AdminGuard(SecretStr(token) if token is not None else None, metrics.admin_attempts)
+            app[app_keys.ADMIN_GUARD] = guard
             app.router.add_post("/change", admin_only(_changed), name="change")
             address = await stack.enter_async_context(serving(app, install_dispatch))
             session = await stack.enter_async_context(aiohttp.ClientSession())
@@ -90,6 +93,47 @@ async def test_without_a_configured_token_every_change_is_forbidden(
     send = await start(None)
     for headers in ([], [("Authorization", "Bearer ")], [("Authorization", "Bearer None")]):
         assert (await send(headers))[0] == 403
+
+
+async def test_an_address_cannot_guess_the_token(start: Callable[[str | None], Awaitable[Change]]) -> None:
+    """After ten wrong tokens it has to wait, also with the right one: an answer would tell which one that is."""
+    send = await start(ADMIN_TOKEN)
+    guesser, other = ("X-Forwarded-For", "192.0.2.1"), ("X-Forwarded-For", "192.0.2.2")
+    for number in range(BURST):
+        assert (await send([("Authorization", f"Bearer {number}"), guesser]))[0] == 401
+    for token in ("wrong", ADMIN_TOKEN):
+        status, answered = await send([("Authorization", f"Bearer {token}"), guesser])
+        assert (status, answered["Retry-After"]) == (429, "10")
+    assert (await send([("Authorization", f"Bearer {ADMIN_TOKEN}"), other]))[0] == 200
+    assert (await send([guesser]))[0] == 401, "a request without a token is no guess"
+
+
+def test_attempts_are_counted_from_the_start_and_limited_until_time_has_passed() -> None:
+    metrics, clock = Metrics(), [0.0]
+    guard = AdminGuard(SecretStr(ADMIN_TOKEN), metrics.admin_attempts, now=lambda: clock[0])
+    right, wrong = ({"Authorization": f"Bearer {token}"} for token in (ADMIN_TOKEN, "wrong"))
+
+    def attempts() -> list[float | None]:
+        name = "image_gateway_admin_attempts_total"
+        return [
+            metrics.registry.get_sample_value(name, {"result": result}) for result in ("accepted", "refused", "limited")
+        ]
+
+    assert attempts() == [0, 0, 0]
+    for _ in range(100):
+        guard.check(right, "192.0.2.1")
+    for _ in range(BURST):
+        with pytest.raises(Unauthorized):
+            guard.check(wrong, "192.0.2.1")
+    with pytest.raises(TooManyRequests):
+        guard.check(right, "192.0.2.1")
+    assert attempts() == [100, BURST, 1]
+    clock[0] += 10
+    guard.check(right, "192.0.2.1")
+    with pytest.raises(Unauthorized):
+        guard.check(wrong, "192.0.2.1")
+    with pytest.raises(TooManyRequests):
+        guard.check(wrong, "192.0.2.1")
 
 
 @pytest.mark.parametrize(

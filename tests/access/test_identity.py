@@ -9,20 +9,18 @@ import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
 
 from gateway.access.identity import ANONYMOUS, Authenticator, Caller
 from gateway.errors import Unauthorized
 from gateway.settings import JwtSettings
 
 SECRET = "a-secret-of-at-least-thirty-two-bytes"
-ADMIN_TOKEN = "the-admin-token"
 REJECTED = Caller(rejected=True)
 
 
 def authenticator(**settings: Any) -> Authenticator:
-    """One that knows both kinds of token."""
-    return Authenticator(JwtSettings.model_validate({"secret": SECRET, **settings}), SecretStr(ADMIN_TOKEN))
+    """One that knows tokens."""
+    return Authenticator(JwtSettings.model_validate({"secret": SECRET, **settings}))
 
 
 def token(*, secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
@@ -46,19 +44,8 @@ def test_without_a_bearer_token_the_caller_is_anonymous(header: str | None) -> N
     assert authenticator().identify({} if header is None else {"Authorization": header}) == ANONYMOUS
 
 
-def test_with_neither_kind_of_token_configured_the_header_is_not_looked_at() -> None:
-    assert Authenticator(None, None).identify({"Authorization": "Bearer rubbish"}) == ANONYMOUS
-
-
-def test_the_admin_token_makes_an_admin() -> None:
-    assert identified(ADMIN_TOKEN) == Caller(is_admin=True)
-    assert Authenticator(None, SecretStr(ADMIN_TOKEN)).identify({"Authorization": f"Bearer {ADMIN_TOKEN}"}).is_admin
-
-
-@pytest.mark.parametrize("bearer", [ADMIN_TOKEN + "x", ADMIN_TOKEN[:-1], ADMIN_TOKEN.upper(), "\udcff"])
-def test_a_wrong_admin_token_is_a_bad_credential(bearer: str) -> None:
-    assert identified(bearer) == REJECTED
-    assert Authenticator(None, SecretStr(ADMIN_TOKEN)).identify({"Authorization": f"Bearer {bearer}"}) == REJECTED
+def test_without_tokens_configured_the_header_is_not_looked_at() -> None:
+    assert Authenticator(None).identify({"Authorization": "Bearer rubbish"}) == ANONYMOUS
 
 
 def test_an_unsigned_token_is_a_bad_credential() -> None:
@@ -119,7 +106,7 @@ def test_a_token_for_another_audience_is_good_where_none_is_configured() -> None
 def test_bad_credentials_do_not_refuse_public_images() -> None:
     with pytest.raises(Unauthorized):
         REJECTED.require_valid()
-    for caller in (ANONYMOUS, Caller("alice"), Caller(is_admin=True)):
+    for caller in (ANONYMOUS, Caller("alice")):
         caller.require_valid()
 
 
@@ -141,7 +128,6 @@ def test_no_claim_of_a_signed_token_causes_a_crash(claims: dict[str, Any], confi
     payload = json.dumps({"exp": int(time.time()) + 3600, **claims}).encode()
     signed = jwt.PyJWS().encode(payload, SECRET, "HS256", headers=header)
     caller = identified(signed, **configured)
-    assert not caller.is_admin
     assert caller.rejected == (caller.user is None)
 
 
@@ -153,4 +139,3 @@ header_text = st.binary(max_size=60).map(lambda raw: raw.decode(errors="surrogat
 def test_no_header_value_causes_a_crash_or_becomes_a_user(header: str) -> None:
     caller = authenticator().identify({"Authorization": header})
     assert caller.user is None
-    assert not caller.is_admin

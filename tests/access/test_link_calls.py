@@ -66,11 +66,10 @@ class TestMaking:
         assert (await gateway.get(data["url"])).body == BODY
 
     async def test_only_the_owner_makes_one(self, gateway: RunningGateway, images: Images) -> None:
-        """The admin runs the gateway: he may kill links, but not look at images."""
         await images.add("mine", owner="alice", public=False)
         await images.add("open", owner="alice", public=True)
         forged = bearer(signed_with_hmac(b"not the secret, whatever else it may be"))
-        for headers, private, public in (({}, 404, 401), (BOB, 404, 404), (ADMIN, 404, 404), (forged, 401, 401)):
+        for headers, private, public in (({}, 404, 401), (BOB, 404, 404), (ADMIN, 401, 401), (forged, 401, 401)):
             for image_id, status in (("mine", private), ("never-there", private), ("open", public)):
                 answer = await gateway.request(
                     "POST", f"/api/v1/images/{image_id}/link", headers=headers, json={"expires_in": 60}
@@ -224,19 +223,23 @@ class TestKilling:
             assert DELIVERIES[delivery](await gateway.get(alive))
             assert DELIVERIES[delivery](await without.get("/i/mine", headers=ALICE))
 
-    async def test_the_admin_may_and_others_may_not(
+    async def test_the_admin_may_on_the_admin_port_and_others_may_not(
         self, start_gateway: StartGateway, images: Images, delivery: str
     ) -> None:
         gateway = await start_gateway(access=ACCESS, image_proxy={"delivery": delivery})
         await images.add("mine", BODY, owner="alice", public=False)
         url = await make(gateway, "mine")
         path = "/api/v1/images/mine/links"
-        for headers, status in (({}, 404), (BOB, 404), (bearer("rubbish"), 401)):
+        for headers, status in (({}, 404), (BOB, 404), (bearer("rubbish"), 401), (ADMIN, 401)):
             assert (await gateway.request("DELETE", path, headers=headers)).status == status
         # A link does not allow its holder to manage links.
         assert (await gateway.request("DELETE", f"{path}?{link_query(path)}")).status == 404
         assert DELIVERIES[delivery](await gateway.get(url))
-        assert (await gateway.request("DELETE", path, headers=ADMIN)).status == 200
+        assert (await gateway.request("DELETE", path, admin=True)).status == 401
+        assert DELIVERIES[delivery](await gateway.get(url))
+        unknown = path.replace("mine", "never-there")
+        assert (await gateway.request("DELETE", unknown, admin=True, headers=ADMIN)).status == 404
+        assert (await gateway.request("DELETE", path, admin=True, headers=ADMIN)).status == 200
         assert (await gateway.get(url)).status == 401
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.dev.database import ImagesTable
-from tests.access.callers import ACCEPTED, BAD_CREDENTIALS, PATHS, STRANGERS, Sent, forwarded, header
+from tests.access.callers import ACCEPTED, BAD_CREDENTIALS, PATHS, STRANGERS, Sent, forwarded
 from tests.access.credentials import (
     ACCESS,
     USER_HEADER,
@@ -15,7 +15,7 @@ from tests.access.credentials import (
     token,
 )
 from tests.access.deliveries import BODY, DELIVERIES, reveals_nothing
-from tests.conftest import ADMIN_TOKEN, Answer, Images, RunningGateway, StartGateway
+from tests.conftest import Answer, Images, RunningGateway, StartGateway
 
 EACH_DELIVERY = pytest.mark.parametrize("delivery", DELIVERIES)
 
@@ -181,22 +181,15 @@ async def test_an_image_that_becomes_private_is_denied_after_its_next_lookup(
 
 
 class TestControl:
-    """URL renewal and status are for the owner and the admin; a link only reads the image."""
+    """URL renewal and status are for the owner; a link only reads the image."""
 
     CALLS = (("POST", "/api/v1/images/{}/url/refresh"), ("GET", "/api/v1/images/{}/status"))
 
     @pytest.mark.parametrize(("method", "form"), CALLS)
-    async def test_the_owner_and_the_admin_may(
-        self, gateway: RunningGateway, images: Images, method: str, form: str
-    ) -> None:
+    async def test_the_owner_may(self, gateway: RunningGateway, images: Images, method: str, form: str) -> None:
         for public in (False, True):
             await images.add(f"mine-{public}", owner="alice", public=public)
-            for sent in (
-                ACCEPTED["token"],
-                ACCEPTED["cookie"],
-                ACCEPTED["forwarded-user"],
-                header(bearer(ADMIN_TOKEN)),
-            ):
+            for sent in (ACCEPTED["token"], ACCEPTED["cookie"], ACCEPTED["forwarded-user"]):
                 assert (await ask(gateway, form.format(f"mine-{public}"), sent, method=method)).status == 200
 
     @pytest.mark.parametrize(("method", "form"), CALLS)
@@ -204,7 +197,7 @@ class TestControl:
         await images.add("mine", owner="alice", public=False)
         await images.add("open", owner="alice", public=True)
         for name, sent in (STRANGERS | BAD_CREDENTIALS).items():
-            if name == "the-admin" or (name.startswith("link") and method == "POST"):
+            if name.startswith("link") and method == "POST":
                 continue
             status = 404 if name in STRANGERS else 401
             for image_id in ("mine", "never-there"):

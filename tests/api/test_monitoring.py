@@ -235,7 +235,19 @@ async def test_pages_of_other_sites_can_read_no_response_of_the_admin_port(gatew
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-async def test_the_admin_signs_a_new_url_of_any_image(gateway: RunningGateway, images: Images) -> None:
+@pytest.mark.parametrize(("originals", "shown"), [("everyone", True), ("owner", False)])
+async def test_the_admin_gets_a_url_that_everybody_may_have(
+    start_gateway: StartGateway, images: Images, originals: str, shown: bool
+) -> None:
+    gateway = await start_gateway(image_variants={"originals": originals})
+    await images.add("a", owner="alice")
+    answer = await gateway.request("POST", "/api/v1/images/a/url/refresh", admin=True, headers=ADMIN)
+    assert (answer.json()["data"]["url"] is not None) == shown
+
+
+async def test_the_admin_signs_a_new_url_of_any_image_and_does_not_get_it(
+    gateway: RunningGateway, images: Images
+) -> None:
     await images.add("a", owner="alice", public=False)
     path = "/api/v1/images/a/url/refresh"
     for headers in ({}, {"Authorization": f"Bearer {token_for('alice')}"}):
@@ -244,11 +256,13 @@ async def test_the_admin_signs_a_new_url_of_any_image(gateway: RunningGateway, i
     answer = await gateway.request("POST", path, admin=True, headers=ADMIN)
     data = answer.json()["data"]
     assert (answer.status, data.keys()) == (200, {"image_id", "url", "expires_at"})
-    assert (await gateway.get("/api/v1/images/a/url", user="alice")).json()["data"]["url"] == data["url"]
-    async with gateway.session.get(data["url"]) as object_:
-        assert await object_.read() == b"bytes of an image"
-    status = (await gateway.get("/api/v1/images/a/status", user="alice")).json()["data"]
-    assert status["refresh_count"] == 1
+    signed = (await gateway.get("/api/v1/images/a/url", user="alice")).json()["data"]
+    assert (data["url"], data["expires_at"]) == (None, signed["expires_at"])
+    status = "/api/v1/images/a/status"
+    of_owner = (await gateway.get(status, user="alice")).json()["data"]
+    assert of_owner["refresh_count"] == 1
+    assert (await gateway.get(status, admin=True)).status == 401
+    assert (await gateway.get(status, admin=True, headers=ADMIN)).json()["data"] == of_owner
     for unknown, code in (("never-there", "image_not_found"), ("a%00b", "invalid_image_id")):
         refused = await gateway.request("POST", f"/api/v1/images/{unknown}/url/refresh", admin=True, headers=ADMIN)
         assert refused.json()["code"] == code

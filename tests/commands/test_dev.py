@@ -74,7 +74,7 @@ async def test_servers_and_an_event_loop_named_in_the_environment_are_used(
         async with aiohttp.ClientSession() as session:
             assert (await session.get(running.public + "/i/a.gif")).status == 200
             url = running.admin + "/api/v1/config/reload"
-            answer = await session.post(url, headers={"Authorization": "Bearer development"})
+            answer = await session.post(url, headers={"Authorization": "Bearer development-only"})
             assert (await answer.json())["code"] == "reload_impossible"
         running.process.send_signal(signal.SIGHUP)  # as a terminal does that closes
         await running.line_with("draining")

@@ -78,6 +78,7 @@ def test_every_collector_of_the_gateway_is_shown_or_left_out_for_a_reason() -> N
     left_out = {
         "access_checks": "nginx's auth_request, a detail of access",
         "accept_pauses": "an alert",
+        "admin_attempts": "about the admin, not about images",
         "background_errors": "the log has each",
         "build_info": "what runs, after an upgrade",
         "change_trigger_installed": "an alert",

@@ -196,7 +196,7 @@ async def test_a_cached_image_is_gone_once_it_is_made_private_deleted_or_its_lin
 
 async def purge(gateway: RunningGateway, image_id: str) -> None:
     """Drop the image from the caches of the gateway, as the trigger does."""
-    headers = {"Authorization": "Bearer the-admin-token"}
+    headers = {"Authorization": "Bearer the-admin-token-of-tests"}
     purged = await gateway.request(
         "POST", "/api/v1/cache/purge", admin=True, headers=headers, json={"image_ids": [image_id]}
     )

@@ -43,7 +43,7 @@ async def test_tokens_of_the_old_secret_are_refused_at_once(gateway: RunningGate
 async def test_without_access_jwt_nobody_is_a_user(gateway: RunningGateway, images: Images) -> None:
     await images.add("mine", owner="alice", public=False)
     await gateway.reload(access={"jwt": None})
-    assert (await gateway.get("/i/mine", user="alice")).status == 401
+    assert (await gateway.get("/i/mine", user="alice")).status == 404
 
 
 @pytest.fixture
@@ -80,7 +80,8 @@ async def test_a_provider_that_gives_no_keys_refuses_the_whole_reload(gateway: R
     await images.add("mine", owner="alice", public=False)
     with pytest.raises(ReloadRefused, match=r"access\.jwt\.jwks_url"):
         await gateway.reload(
-            access={"jwt": {"jwks_url": "http://127.0.0.1:1/jwks", "algorithms": ["ES256"]}}, admin={"token": "new"}
+            access={"jwt": {"jwks_url": "http://127.0.0.1:1/jwks", "algorithms": ["ES256"]}},
+            admin={"token": "a-new-admin-token"},
         )
     assert (await gateway.get("/i/mine", user="alice")).status == 200
     assert await purge(gateway, ADMIN_TOKEN) == 200
@@ -112,11 +113,11 @@ async def purge(gateway: RunningGateway, token: str) -> int:
 
 @proves("admin.token")
 async def test_the_old_admin_token_is_refused_at_once(gateway: RunningGateway) -> None:
-    await gateway.reload(admin={"token": "another-token"})
+    await gateway.reload(admin={"token": "another-admin-token"})
     assert await purge(gateway, ADMIN_TOKEN) == 401
-    assert await purge(gateway, "another-token") == 200
+    assert await purge(gateway, "another-admin-token") == 200
     await gateway.reload(admin={"token": None})
-    assert await purge(gateway, "another-token") == 403
+    assert await purge(gateway, "another-admin-token") == 403
 
 
 @proves("access.signed_links.keys")

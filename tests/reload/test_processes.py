@@ -113,13 +113,13 @@ async def test_no_request_fails_in_fifty_reloads_under_load(config: Path, write:
                 image_styles={f"style{number}": "imageMogr2/thumbnail/10x10"},
                 url_cache={"local_ttl": number % 3, "default_ttl": 3600 - number},
                 access={"jwt": {"secret": f"a-secret-of-at-least-thirty-two-bytes-{number}"}},
-                admin={"token": f"token-{number}"},
+                admin={"token": f"the-admin-token-{number}"},
                 cos={"token_expires_at": None, "secret_key": "the-secret-key-of-the-emulator"},
             )
             if number % 2:
                 assert "image_proxy.max_age" in await hang_up(running)
             else:
-                token = f"token-{number - 1}" if number else ADMIN_TOKEN
+                token = f"the-admin-token-{number - 1}" if number else ADMIN_TOKEN
                 assert (await post(running, token))[0] == 200
             await until(partial(has_more_than, outcomes, len(outcomes)), what="a request between two reloads")
     assert len(outcomes) > _RELOADS

@@ -79,7 +79,7 @@ async def test_a_reload_while_draining_is_refused(gateway: RunningGateway) -> No
     with pytest.raises(ReloadNotPossible, match="draining"):
         await gateway.reload()
     answer = await gateway.request(
-        "POST", "/api/v1/config/reload", admin=True, headers={"Authorization": "Bearer the-admin-token"}
+        "POST", "/api/v1/config/reload", admin=True, headers={"Authorization": "Bearer the-admin-token-of-tests"}
     )
     assert (answer.status, answer.json()["code"]) == (409, "reload_impossible")
 

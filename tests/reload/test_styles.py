@@ -103,7 +103,7 @@ async def test_an_image_that_changed_while_a_style_was_away_is_read_again(
         "/api/v1/cache/purge",
         admin=True,
         json={"image_ids": ["cat"]},
-        headers={"Authorization": "Bearer the-admin-token"},
+        headers={"Authorization": "Bearer the-admin-token-of-tests"},
     )
     await gateway.reload(image_styles={"thumb": SMALL})
     assert (await gateway.get("/i/cat?style=thumb")).status == 404

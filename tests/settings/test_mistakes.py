@@ -12,6 +12,8 @@ from gateway.settings import Settings
 from gateway.settings.sources import SettingsError, load_settings
 from tests.settings.problems import REQUIRED, SECRET, SECTION, problems
 
+SHORT = "must have at least 16 characters; null: there is no admin"
+
 
 @pytest.mark.parametrize(
     ("more", "line"),
@@ -78,6 +80,8 @@ from tests.settings.problems import REQUIRED, SECRET, SECTION, problems
             "access.signed_links.keys.2026: must be text: put the key in quotes",
         ),
         ("admin: {token: 20260101}", "admin.token: must be text: put the value in quotes"),
+        ("admin: {token: ''}", f"admin.token: {SHORT}"),
+        ("admin: {token: fifteen-letters}", f"admin.token: {SHORT}"),
         ("admin: {token: 2026-01-01}", "admin.token: must be text: put the value in quotes"),
         ("server: {port: 1, port: 2}", "server.port: is set twice, in lines 4 and 4"),
         ("server: {port: 1}\nadmin: {}\nserver: {host: x}", "server: is set twice, in lines 4 and 6"),

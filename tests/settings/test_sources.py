@@ -118,14 +118,14 @@ def test_null_in_a_variable_is_a_mistake_where_null_is_not_allowed(file: Path, m
 def test_the_environment_outranks_the_secrets_directory_and_that_outranks_the_file(
     file: Path, secrets_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file.write_text(REQUIRED + "redis: {prefix: 'from-file:'}\nadmin: {token: from-file}\n")
+    file.write_text(REQUIRED + "redis: {prefix: 'from-file:'}\nadmin: {token: from-the-yaml-file}\n")
     (secrets_dir / "cos__secret_key").write_text("from-secret")
-    (secrets_dir / "admin__token").write_text("from-secret")
+    (secrets_dir / "admin__token").write_text("from-a-secret-file")
     monkeypatch.setenv("GATEWAY_COS__SECRET_KEY", "from-environment")
     made = load_settings(file)
     assert clear(made.cos.secret_key) == "from-environment"
     assert made.admin.token is not None
-    assert made.admin.token.get_secret_value() == "from-secret"
+    assert made.admin.token.get_secret_value() == "from-a-secret-file"
     assert made.redis.prefix == "from-file:"
     assert clear(made.cos.secret_id) == "AKID", "what outranks a section's key leaves the others"
 

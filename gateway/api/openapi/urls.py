@@ -98,7 +98,7 @@ _OPERATIONS: Mapping[str, Json] = {
     "/api/v1/images/{image_id}/url/refresh": {
         "post": {
             "operationId": "refresh",
-            "summary": "A new presigned URL, for the owner; on the admin port for the admin, of any image.",
+            "summary": "A new presigned URL, for the owner.",
             "parameters": [IMAGE_ID],
             "responses": {
                 "200": success("the new URL", object_of(image_id=ID, url=_URL, expires_at=TIME)),
