@@ -13,7 +13,7 @@ def admin_only(handler: Handler) -> Handler:
 
     @wraps(handler)
     async def guarded(request: web.Request) -> web.StreamResponse:
-        client = request.app[CLIENT_ADDRESS].subscriber(request.headers, request.remote)
+        client = request.app[CLIENT_ADDRESS].subscriber(request)
         request.app[ADMIN_GUARD].check(request.headers, client)
         return await handler(request)
 

@@ -33,7 +33,7 @@ class Beacons:
         """Count one beacon; raises the errors of ``Beacon.parse`` and of ``read_body``, and for too many requests."""
         metrics = request.app[METRICS]
         with _counted(metrics.client_beacons):
-            wait = self._limit.wait(request.app[CLIENT_ADDRESS].subscriber(request.headers, request.remote))
+            wait = self._limit.wait(request.app[CLIENT_ADDRESS].subscriber(request))
             if wait > 0:
                 raise TooManyRequests("beacons of one client", wait=wait)
             if request.content_type not in _CONTENT_TYPES:

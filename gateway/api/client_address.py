@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+from aiohttp import web
+
 from gateway.access.fields import values_of
+from gateway.delivery.request_context import PEER
 from gateway.net.ip_address import IpAddress, IpNetwork, is_among, parse_ip, subscriber_of
 
 
@@ -35,9 +38,9 @@ class ClientAddress:
             client = address
         return str(client)
 
-    def subscriber(self, headers: Mapping[str, str], peer: str | None) -> str:
+    def subscriber(self, request: web.Request) -> str:
         """Return who shares a limit: an IPv4 address or a /64 of IPv6; "" without an address."""
-        address = parse_ip(self.of(headers, peer) or "")
+        address = parse_ip(self.of(request.headers, request.get(PEER, request.remote)) or "")
         return subscriber_of(address) if address is not None else ""
 
     def _parse_peer(self, peer: str | None) -> tuple[IpAddress | None, str | None, bool]:

@@ -21,7 +21,7 @@ async def meta(request: web.Request) -> web.Response:
 
 async def metadata_of(request: web.Request, records: Sequence[ImageRecord]) -> dict[str, dict[str, Any]]:
     """Return the metadata of each record by image id; values that are not known from COS yet are None."""
-    client = request.app[CLIENT_ADDRESS].subscriber(request.headers, request.remote)
+    client = request.app[CLIENT_ADDRESS].subscriber(request)
     descriptions = await request.app[DESCRIPTIONS].of_many(records, client)
     renditions = request.app[RENDITIONS]
     return {record.image_id: _metadata(record, descriptions[record.image_id], renditions) for record in records}

@@ -116,6 +116,8 @@ class RequestContext:
 
 
 REQUEST_CONTEXT = web.RequestKey("request_context", RequestContext)
+# The address of the client of the parent that passed the request on to this worker; absent in other requests.
+PEER = web.RequestKey("peer", str)
 
 
 def request_id_from(header: str | None) -> str:

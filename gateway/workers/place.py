@@ -21,6 +21,7 @@ from typing import Final, Self
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.delivery.request_context import PEER
 from gateway.errors import Forbidden
 from gateway.process.service_manager import ServiceManager
 
@@ -30,7 +31,9 @@ STOP: Final = "stop"  # drain and end
 FORCE: Final = "force"  # end the drain at once
 RELOAD: Final = "reload"  # reload the configuration
 GRACE: Final = b"GRACE"
-FROM_PARENT: Final = "X-From-Parent"  # a header of requests to the admin port
+# Headers of requests to the admin port: the secret of the parent, and the address of its client.
+FROM_PARENT: Final = "X-From-Parent"
+PARENT_PEER: Final = "X-Parent-Peer"
 SIGN_TIMEOUT: Final = 2.0  # seconds; a sign of life comes twice in it
 
 _LONGEST_LINE: Final = 4096  # bytes; it names the descriptors of at most 64 sockets of systemd
@@ -85,6 +88,7 @@ class Place:
             sent = request.headers.get(FROM_PARENT, "").encode(errors="surrogateescape")
             if not hmac.compare_digest(sent, self._secret):
                 raise Forbidden("this port is for the parent of the worker")
+            request[PEER] = request.headers.get(PARENT_PEER, "")
             return await handler(request)
 
         admin.middlewares.append(parent_only)

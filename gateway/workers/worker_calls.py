@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 from yarl import URL
 
+from gateway.workers.place import PARENT_PEER
 from gateway.workers.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class WorkerCalls:
     @asynccontextmanager
     async def _sent(self, request: web.Request, worker: Worker) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = _end_to_end(request.headers)
-        headers.update(worker.headers)
+        headers.update({**worker.headers, PARENT_PEER: request.remote or ""})
         async with self._session.request(
             request.method,
             URL(worker.admin + request.rel_url.raw_path_qs, encoded=True),

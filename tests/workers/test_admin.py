@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.access.admin_guard import BURST
 from gateway.cos_emulator.content import SyntheticContent
 from gateway.cos_emulator.faults import Fault, Hang
 from gateway.cos_emulator.server import CosEmulator
@@ -138,6 +139,18 @@ async def test_what_changes_a_process_reaches_all_and_the_rest_one(
         async with session.post(running.admin + "/api/v1/cache/purge", data=b"{}", headers=undecodable) as answer:
             assert (answer.status, (await answer.json())["code"]) == (400, "invalid_request")
     assert "Traceback" not in "".join(running.lines)
+
+    # Wrong tokens count against the address that the parent saw, whatever the client says about itself.
+    guesser, guesses = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0)), {"Authorization": "Bearer a guess"}
+    debug = running.admin + "/api/v1/monitoring/debug"
+    async with aiohttp.ClientSession(connector=guesser) as session:
+        for status in [401] * BURST + [429]:
+            forged = {**guesses, "X-Parent-Peer": f"192.0.2.{status}"}
+            async with session.post(debug, json={"on": True}, headers=forged) as answer:
+                assert answer.status == status
+    async with aiohttp.ClientSession(headers=AS_ADMIN) as session:
+        async with session.post(debug, json={"on": True}) as answer:
+            assert answer.status == 200
 
     def workers_with(text: str) -> list[int]:
         return sorted({json.loads(line)["worker"] for line in running.lines if text in line})
