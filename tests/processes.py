@@ -50,6 +50,11 @@ class GatewayProcess:
                 await asyncio.sleep(0.01)
         return found[0].strip()
 
+    def output(self) -> asyncio.ReadTransport:
+        """Return the reader of the output; ``pause_reading`` makes it sleep."""
+        transport: asyncio.ReadTransport = self.process._transport.get_pipe_transport(1)  # type: ignore[attr-defined]
+        return transport
+
     async def exit_code(self) -> int:
         """Wait until the process ends; return its exit code."""
         async with asyncio.timeout(START_TIMEOUT):
@@ -85,10 +90,9 @@ async def gateway_process(
         # The tests may run under nohup, whose children ignore SIGHUP.
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
-    if pipe_size is not None:
-        pipe = process._transport.get_pipe_transport(1).get_extra_info("pipe")  # type: ignore[attr-defined]
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, pipe_size)
     running = GatewayProcess(process)
+    if pipe_size is not None:
+        fcntl.fcntl(running.output().get_extra_info("pipe"), fcntl.F_SETPIPE_SZ, pipe_size)
     reader: asyncio.Task[None] | None = None
     try:
         async with asyncio.timeout(START_TIMEOUT):

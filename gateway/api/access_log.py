@@ -6,12 +6,12 @@ import random
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from json.encoder import encode_basestring_ascii as _quote
-from typing import Final, TextIO
+from typing import Final
 
 from gateway.net.printable import printable
 from gateway.process.log_format import redact
+from gateway.process.log_stream import LogOutput
 
 LOGGER: Final = "gateway.access"
 _FLUSH_AFTER: Final = 0.2  # seconds that a line waits for others
@@ -32,7 +32,7 @@ class AccessLog:
 
     def __init__(
         self,
-        stream: TextIO,
+        stream: LogOutput,
         *,
         format: str,  # noqa: A002 - the key of the settings
         sample: float = 1.0,
@@ -76,17 +76,14 @@ class AccessLog:
             self._flushing = asyncio.get_running_loop().call_later(_FLUSH_AFTER, self.flush)
 
     def flush(self) -> None:
-        """Write the lines that wait; they are lost where they cannot be written, as lines of ``logging`` are."""
+        """Write the lines that wait."""
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
         if self._waiting:
             text, self._waiting = "".join(self._waiting), []
-            with suppress(
-                OSError
-            ):  # the disk of the log is full, or its reader has ended: no request may fail because of it
-                self._stream.write(text)
-                self._stream.flush()
+            self._stream.write(text)
+            self._stream.flush()
 
     def _timestamp(self) -> str:
         now = self._now()
@@ -97,11 +94,11 @@ class AccessLog:
         return f"{self._second_text}.{int((now - second) * 1_000_000):06d}Z"
 
 
-def stream_of_log() -> TextIO:
+def stream_of_log() -> LogOutput:
     """Return where the log goes: the stream of the first handler, else standard error."""
     for handler in (*logging.getLogger(LOGGER).handlers, *logging.getLogger().handlers):
         if isinstance(handler, logging.StreamHandler):
-            stream: TextIO = handler.stream
+            stream: LogOutput = handler.stream
             return stream
     return sys.stderr
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from gateway.process.logs import dropped_lines
 from gateway.process.service_manager import ServiceManager, environment_of_children
 from gateway.process.socket_activation import inherited_listeners
 from gateway.settings import Settings
@@ -36,6 +37,7 @@ def serve_with_workers(settings: Settings, config: Path | None, count: int) -> N
             signals,
             ServiceManager.from_environment(),
             inherited=inherited_listeners(),
+            dropped_lines=dropped_lines,
         )
 
     try:

@@ -12,6 +12,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from gateway.metrics.client_loads import LOAD_SECONDS, BytesSource, FailureKind, LoadResult
+from gateway.metrics.dropped_lines import DroppedLines
 from gateway.metrics.loop_counters import LoopCounter, LoopTotal, MergedHistogram, RequestMetrics
 from gateway.metrics.port_metrics import PortMetrics
 from gateway.metrics.recent_errors import RecentErrors
@@ -204,6 +205,7 @@ class Metrics:
             get_args(BytesSource),
         )
 
+        self.dropped_lines = DroppedLines(self.registry)
         self.background_errors = self._counter(
             "background_errors", "Unexpected errors in background tasks, which keep running.", ("task",)
         )

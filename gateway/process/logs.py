@@ -3,19 +3,21 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import Final
 
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.process.log_format import ConsoleFormatter, JsonFormatter
-from gateway.process.log_stream import standard_error
+from gateway.process.log_stream import LogOutput, LogStream, standard_error
 from gateway.settings import LoggingSettings
 
+_CLOSE_TIMEOUT: Final = 2.0  # seconds that the end of the process waits for the reader of the log
 
-class LogHandler(logging.StreamHandler[TextIO]):
+
+class LogHandler(logging.StreamHandler[LogOutput]):
     """Writes the log to ``stream``; each line names the ``worker``, unless it is None."""
 
-    def __init__(self, stream: TextIO, format_name: str, worker: int | None) -> None:
+    def __init__(self, stream: LogOutput, format_name: str, worker: int | None) -> None:
         super().__init__(stream)
         self.worker = worker
         self.set_format(format_name)
@@ -27,8 +29,14 @@ class LogHandler(logging.StreamHandler[TextIO]):
         else:
             self.setFormatter(ConsoleFormatter(self.worker, colours=self.stream.isatty()))
 
+    def close(self) -> None:
+        """Write the lines that wait; ``logging`` calls this at the end of the process."""
+        if isinstance(self.stream, LogStream):
+            self.stream.close(_CLOSE_TIMEOUT)
+        super().close()
 
-def configure_logging(settings: LoggingSettings, stream: TextIO | None = None, *, worker: int | None = None) -> None:
+
+def configure_logging(settings: LoggingSettings, stream: LogOutput | None = None, *, worker: int | None = None) -> None:
     """Write the log of the process to ``stream`` (None: standard error) in the configured format.
 
     ``worker``: the number of this process among several workers; None without workers.
@@ -47,6 +55,12 @@ def configure_logging(settings: LoggingSettings, stream: TextIO | None = None, *
 def log_handler() -> LogHandler | None:
     """Return what ``configure_logging`` has installed; None if it was not called."""
     return next((one for one in logging.getLogger().handlers if isinstance(one, LogHandler)), None)
+
+
+def dropped_lines() -> int:
+    """Return how many lines of the log of this process were lost."""
+    handler = log_handler()
+    return handler.stream.dropped if handler is not None and isinstance(handler.stream, LogStream) else 0
 
 
 class MalformedRequestFilter(logging.Filter):

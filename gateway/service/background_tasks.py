@@ -21,7 +21,7 @@ from gateway.monitoring.loop_lag import LoopLag
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.origin.answer_clock import AnswerClock
 from gateway.process.debug_log import DebugLog
-from gateway.process.logs import log_handler
+from gateway.process.logs import dropped_lines, log_handler
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.service.image_components import correct_clock
 from gateway.urls.maintenance import Job, Maintenance
@@ -33,6 +33,7 @@ from gateway.urls.warm_up import warm_up_hottest
 async def access_log(app: web.Application) -> AsyncIterator[None]:
     """Writes a line for each request, unless the access log is off or the level excludes it."""
     settings, handler = app[app_keys.SETTINGS].logging, log_handler()
+    app[app_keys.METRICS].dropped_lines.count = dropped_lines
     app[app_keys.ACCESS_LOG] = lines = AccessLog(
         stream_of_log(),
         format=settings.format,

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from prometheus_client.process_collector import ProcessCollector
 from gateway.api.json_responses import failure, json_text
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, InvalidRequest, NoWorker, PayloadTooLarge, RequestTimeout
+from gateway.metrics.dropped_lines import DroppedLines
 from gateway.metrics.history import INTERVAL
 from gateway.metrics.port_metrics import PortMetrics
 from gateway.workers.merged_history import TOTALS, MergedHistory
@@ -40,9 +41,11 @@ _PARENT: Final = "parent"  # in the place of a worker's number in metrics
 
 
 class Admin:
-    """Answers for the workers of ``supervisor``."""
+    """Answers for the workers of ``supervisor``; ``dropped_lines`` counts lost lines of the parent's own log."""
 
-    def __init__(self, supervisor: Supervisor, calls: WorkerCalls) -> None:
+    def __init__(
+        self, supervisor: Supervisor, calls: WorkerCalls, dropped_lines: Callable[[], int] = lambda: 0
+    ) -> None:
         self._supervisor = supervisor
         self._calls = calls
         self._merged = MergedMetrics()
@@ -53,6 +56,7 @@ class Admin:
         self._own = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._own)
+        DroppedLines(self._own, dropped_lines)
         self._parent = _Parent()
         self.ports = PortMetrics(self._own)
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -58,11 +58,13 @@ async def run_workers(
     manager: ServiceManager,
     *,
     inherited: Sequence[socket.socket] = (),
+    dropped_lines: Callable[[], int],
 ) -> None:
     """Run ``count`` workers until the signal to stop, then drain them.
 
-    ``inherited`` are sockets of systemd for the public port. Raises ``WorkerFailed`` if a worker cannot start for the
-    first time, and ``CannotListen`` if a port is not available.
+    ``inherited`` are sockets of systemd for the public port. ``dropped_lines`` counts lost lines of the parent's log.
+    Raises ``WorkerFailed`` if a worker cannot start for the first time, and ``CannotListen`` if a port is not
+    available.
     """
     async with AsyncExitStack() as stack:
         port = await PublicPort.bind(server.host, server.port, inherited)
@@ -82,7 +84,7 @@ async def run_workers(
             grace=server.shutdown_grace,
             before_end=before_end,
         )
-        front = Admin(supervisor, await stack.enter_async_context(worker_calls()))
+        front = Admin(supervisor, await stack.enter_async_context(worker_calls()), dropped_lines)
         stack.push_async_callback(front.close)
         admin_url = await stack.enter_async_context(admin_port(front.app(), admin, front.ports))
         starting = asyncio.create_task(stack.enter_async_context(supervisor.running()), name="start-workers")

@@ -1,18 +1,23 @@
 """One line a request: its facts, the share that is written, and what is never in it."""
 
+import fcntl
 import io
 import json
 import logging
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
 import pytest
 
 from gateway.api import app_keys
-from gateway.api.access_log import AccessLog
+from gateway.api.access_log import LOGGER, AccessLog
 from gateway.cos_emulator.faults import Cut, Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImagesTable
+from gateway.process.log_stream import LogStream
+from gateway.process.logs import LogHandler
 from tests.access.credentials import ACCESS, link_query, token
 from tests.conftest import SECRET_KEY, Images, RunningGateway, StartGateway
 from tests.waiting import until
@@ -151,6 +156,36 @@ async def test_probes_get_no_line(gateway: RunningGateway, access_lines: io.Stri
 async def test_the_admin_port_has_no_access_log(gateway: RunningGateway, access_lines: io.StringIO) -> None:
     assert (await gateway.request("GET", "/metrics", admin=True)).status == 200
     assert lines_of(gateway, access_lines) == []
+
+
+@pytest.fixture
+def stalled_log() -> Iterator[LogStream]:
+    """The log of this process, in a pipe whose reader sleeps."""
+    ours, theirs = os.pipe()
+    fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, 4096)
+    stream = LogStream(theirs, most_waiting=5000)
+    handler, root, access = LogHandler(stream, "json", None), logging.getLogger(), logging.getLogger(LOGGER)
+    root.handlers.insert(0, handler)
+    access.setLevel(logging.INFO)
+    yield stream
+    access.setLevel(logging.NOTSET)
+    root.removeHandler(handler)
+    os.close(ours)
+    handler.close()
+    os.close(theirs)
+
+
+async def test_images_are_served_while_nobody_reads_the_log_and_lost_lines_are_counted(
+    stalled_log: LogStream, start_gateway: StartGateway, images: Images
+) -> None:
+    gateway = await start_gateway()
+    await images.add("cat")
+    assert gateway.registry.get_sample_value("image_gateway_log_lines_dropped_total") == 0, "it is there from the start"
+    for _ in range(50):
+        assert (await gateway.get("/i/cat")).status == 200
+        gateway.app[app_keys.ACCESS_LOG].flush()
+    assert (await gateway.get("/healthz")).status == 200
+    assert gateway.sample("log_lines_dropped_total") == stalled_log.dropped > 0
 
 
 async def test_it_can_be_turned_off(access_lines: io.StringIO, start_gateway: StartGateway, images: Images) -> None:

@@ -1,18 +1,18 @@
-"""The log in a pipe: every line arrives whole, whatever interrupts the writer and whoever else writes."""
+"""The log in a pipe: each line arrives whole, whatever interrupts its writer and whoever else writes, or is counted."""
 
 import asyncio
 import fcntl
-import io
 import json
 import os
 import sys
-import threading
+import time
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from gateway.api.access_log import AccessLog
-from gateway.process.log_stream import WholeLines, standard_error
+from gateway.process.log_stream import LogStream, standard_error
 
 _PAGE = 4096  # the smallest pipe, so that whoever writes has to wait
 
@@ -28,7 +28,7 @@ async def serve():
     signal.signal(signal.SIGALRM, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
     for _ in range(60):
-        for _ in range(400):
+        for _ in range(40):
             requests.add({"status": 200, "bytes": 1234567})
         requests.flush()
         logging.getLogger("gateway").info("between")
@@ -41,7 +41,21 @@ import sys
 from gateway.process.log_stream import standard_error
 log = standard_error()
 for _ in range(30):
-    log.write(f"{sys.argv[1]}\\n" * 400)
+    log.write(f"{sys.argv[1]}\\n" * 100)
+log.close(60)
+"""
+FULL_FOR_A_WHILE = """
+import os, resource, sys, time
+from gateway.process.log_stream import LogStream
+log = LogStream(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT))
+_, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (25, most))
+log.write("fits\\n" + 99 * "b" + "\\n")
+while log.dropped != 1:
+    time.sleep(0.001)
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+log.write("fits again\\n")
+log.close(60)
 """
 
 
@@ -63,10 +77,19 @@ async def lines_of(*commands: tuple[str, ...]) -> Counter[str]:
     return Counter(text.decode().splitlines())
 
 
-async def test_lines_are_whole_though_signals_interrupt_the_writer() -> None:
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """The two ends of a small pipe."""
+    ours, theirs = os.pipe()
+    fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, _PAGE)
+    yield ours, theirs
+    os.close(ours)
+
+
+async def test_lines_are_whole_though_signals_interrupt_the_writer_and_its_process_ends() -> None:
     lines = await lines_of((INTERRUPTED,))
     (request, times), *_ = lines.most_common(1)
-    assert (json.loads(request)["bytes"], times) == (1234567, 60 * 400)
+    assert (json.loads(request)["bytes"], times) == (1234567, 60 * 40)
     del lines[request]
     assert all(line.startswith('{"event": "between"') for line in lines)
     assert lines.total() == 60
@@ -74,35 +97,56 @@ async def test_lines_are_whole_though_signals_interrupt_the_writer() -> None:
 
 async def test_lines_of_several_processes_do_not_mix() -> None:
     words = ["a" * 50, "b" * 150, "c" * 250]
-    assert await lines_of(*((SHARING, word) for word in words)) == dict.fromkeys(words, 30 * 400)
+    assert await lines_of(*((SHARING, word) for word in words)) == dict.fromkeys(words, 30 * 100)
 
 
-def test_a_pipe_that_does_not_block_gets_every_line_too() -> None:
-    ours, theirs = os.pipe()
+def test_a_pipe_that_does_not_block_gets_every_line_too(pipe: tuple[int, int]) -> None:
+    ours, theirs = pipe
     os.set_blocking(theirs, False)
     text = "".join(f"line {number}\n" for number in range(20_000)) + "x" * 10_000 + "\nthe end\n"
-
-    def write() -> None:
-        io.TextIOWrapper(WholeLines(theirs), "utf-8", write_through=True).write(text)
-        os.close(theirs)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    with os.fdopen(ours) as pipe:
-        assert pipe.read() == text
-    writer.join()
+    stream = LogStream(theirs)
+    stream.write(text)
+    assert read(ours, len(text)) == text
+    stream.close(60)
+    os.close(theirs)
 
 
-async def test_a_full_disk_of_the_log_does_not_fail_requests() -> None:
+def read(descriptor: int, size: int) -> str:
+    """Return so many bytes."""
+    text = b""
+    while len(text) < size:
+        text += os.read(descriptor, size)
+    return text.decode()
+
+
+def test_a_reader_that_sleeps_delays_nobody_and_lines_that_do_not_fit_are_counted(pipe: tuple[int, int]) -> None:
+    ours, theirs = pipe
+    stream, lines = LogStream(theirs, most_waiting=20_000), [f"line {number:04}\n" for number in range(10_000)]
+    for line in lines:
+        stream.write(line)
+    assert 5000 < stream.dropped < 10_000
+    began = time.monotonic()
+    stream.close(0.05)
+    assert time.monotonic() - began < 30, "it does not wait for the reader"
+    received = read(ours, 10 * (10_000 - stream.dropped)).splitlines(keepends=True)
+    assert set(received) <= set(lines)
+    assert received == sorted(received)
+    os.close(theirs)
+
+
+def test_lines_that_a_full_disk_does_not_take_are_counted() -> None:
     full = os.open("/dev/full", os.O_WRONLY)
-    stream = io.TextIOWrapper(WholeLines(full), "utf-8", write_through=True)
-    with pytest.raises(OSError, match="No space left"):
-        stream.write("a line\n")
-    log = AccessLog(stream, format="json")
-    for _ in range(600):  # some are written at once, the others soon
-        log.add({"status": 200})
-    log.flush()
+    stream = LogStream(full)
+    stream.write("a line\n" * 600)
+    stream.close(60)
     os.close(full)
+    assert stream.dropped == 600
+
+
+async def test_a_line_that_a_full_disk_cuts_off_spoils_no_other(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert await lines_of((FULL_FOR_A_WHILE, str(log))) == Counter()
+    assert log.read_text() == "fits\n" + 20 * "b" + "\nfits again\n"
 
 
 def test_a_standard_error_that_is_no_file_is_taken_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:

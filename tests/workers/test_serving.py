@@ -21,7 +21,7 @@ from tests.conftest import BUCKET, Images
 from tests.direct_clients import direct_clients
 from tests.processes import ready, run_gateway, runs_on_uvloop
 from tests.waiting import until
-from tests.workers.conftest import STARTED, StartWorkers, is_running, kill, ports_of, roll, workers_of
+from tests.workers.conftest import STARTED, StartWorkers, get_text, is_running, kill, ports_of, roll, workers_of
 
 SMALL_PIPE = 4096  # bytes; writers of the log must often wait, and a signal interrupts them
 
@@ -111,6 +111,24 @@ async def test_a_killed_worker_fails_only_its_own_connections_a_roll_fails_none_
     assert {line["worker"] for line in lines if line["event"] == "request"} == {1, 2}
     # Only the worker that was killed lost lines. A request of each client may have been logged, but not yet counted.
     assert sum(line["event"] == "request" for line in lines[logged:]) >= outcomes.total() - succeeded - 10
+
+
+async def test_a_reader_of_the_log_that_sleeps_stops_neither_the_workers_nor_their_parent(
+    start_workers: StartWorkers, images: Images
+) -> None:
+    await images.add("cat")
+    running = await start_workers(2, options={"pipe_size": SMALL_PIPE})
+    running.output().pause_reading()
+    async with direct_clients("127.0.0.1", int(running.public.rpartition(":")[2]), "/i/cat") as outcomes:
+        await until(lambda: outcomes.total() > 200, seconds=STARTED, what="answers beyond what fits in the pipe")
+    assert set(outcomes) == {"new: 200", "kept: 200"}, outcomes
+    assert (await ready(running.admin))["status"] == "ready"
+    assert "image_gateway_log_lines_dropped_total 0.0" in await get_text(running.admin + "/metrics")
+    running.terminate()
+    await until(lambda: not workers_of(running), seconds=STARTED, what="the end of the workers")
+    running.output().resume_reading()
+    assert await running.exit_code() == 0
+    await running.line_with("draining 2 workers", seconds=STARTED)
 
 
 async def test_sigterm_lets_a_download_finish(start_workers: StartWorkers, images: Images, cos: CosEmulator) -> None:

@@ -1,0 +1,29 @@
+"""The count of lost lines of the log, which the stream of the log keeps: there is one stream a process."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector, CollectorRegistry
+
+
+class DroppedLines(Collector):
+    """Calls ``count`` at each scrape."""
+
+    def __init__(self, registry: CollectorRegistry, count: Callable[[], int] = lambda: 0) -> None:
+        self.count = count
+        registry.register(self)
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Yield the current count."""
+        yield self._family(self.count())
+
+    def describe(self) -> Iterator[CounterMetricFamily]:
+        """Yield the name, so that the registry refuses another collector of this name."""
+        yield self._family(None)
+
+    def _family(self, value: int | None) -> CounterMetricFamily:
+        return CounterMetricFamily(
+            "image_gateway_log_lines_dropped",
+            "Lines of the log that were lost: its reader was too slow, or its disk full.",
+            value=value,
+        )
