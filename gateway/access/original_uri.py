@@ -23,14 +23,15 @@ def original_address(headers: Mapping[str, str], image_id: str) -> Address | Non
     """Return the address of the original request.
 
     None without the field, and for an address that is not of this image: a link of another image gives no access to
-    this one. Raises ``Unauthorized`` if the field was sent more than once.
+    this one. The gateway refuses an address with ``#``, so such an address is of no image. Raises ``Unauthorized`` if
+    the field was sent more than once.
     """
     values = values_of(headers, HEADER)
     if not values:
         return None
     if len(values) > 1:
         raise Unauthorized(f"{HEADER} was sent {len(values)} times")
-    path, _, query = values[0].partition("#")[0].partition("?")
-    if unquote(path) not in (f"/i/{image_id}", f"/api/v1/images/{image_id}/proxy"):
+    path, _, query = values[0].partition("?")
+    if "#" in values[0] or unquote(path) not in (f"/i/{image_id}", f"/api/v1/images/{image_id}/proxy"):
         return None
     return Address(path, MultiDict(parse_qsl(query, keep_blank_values=True)))

@@ -10,8 +10,8 @@ from gateway.metrics.collectors import Metrics
 
 logger = logging.getLogger(__name__)
 
-# Raised with every change of config/nginx that needs a change of the gateway, or the other way round.
-VERSION: Final = 1
+# Raised with every change of config/nginx that operators must install: for safety, or with a change of the gateway.
+VERSION: Final = 2
 FIELD: Final = istr("X-Gateway-Config-Version")
 GATEWAY_CONF: Final = f"gateway.conf {VERSION}"
 ACCEL_CONF: Final = f"accel.conf {VERSION}, to-gateway.conf {VERSION}"

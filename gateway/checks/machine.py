@@ -7,7 +7,7 @@ from pathlib import Path
 from gateway.checks.finding import Finding, warning
 
 _CACHE_PATH = re.compile(r"^\s*proxy_cache_path\s+([^\s;]+)", flags=re.MULTILINE)
-_LEAST_FREE = 2 * 1024**3  # bytes; nginx's min_free=2g of accel.conf's comment
+_LEAST_FREE = 2 * 1024**3  # bytes; min_free=2g of config/nginx
 
 
 def diagnose_open_files(limit: int | None, needed: int) -> Finding:

@@ -107,6 +107,10 @@ class Dispatch:
     def _handle(self, request: web.BaseRequest, context: RequestContext) -> Awaitable[web.StreamResponse]:
         if request.version not in _SUPPORTED_VERSIONS:
             return _refuse_version(request, context)
+        if "#" in request.raw_path:
+            # A proxy may regard the fragment as a part of the address, and store the answer under it.
+            context.route = UNMATCHED  # the router has not seen the request
+            raise InvalidRequest("the address must not contain #")  # RFC 9112 section 3.2
         if self._image_handler is not None and request.method in _READ_METHODS and hdrs.EXPECT not in request.headers:
             address = _ADDRESS.fullmatch(request.rel_url.raw_path)
             if address is not None and (address.lastgroup != "url" or request.method == hdrs.METH_GET):

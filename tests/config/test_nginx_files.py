@@ -62,6 +62,21 @@ def test_nginx_logs_no_signatures(file: str) -> None:
     assert re.search(r"\$(request|request_uri|args|query_string)\b", log_format) is None
 
 
+@pytest.mark.parametrize("file", ["gateway.conf", "image-gateway/to-gateway.conf"])
+def test_no_trace_of_a_client_is_passed_on(file: str) -> None:
+    """These files set the header fields of every request to the gateway."""
+    sent = directive(file, "proxy_set_header")
+    assert {'traceparent ""', 'tracestate ""'} <= set(sent)
+
+
+@pytest.mark.parametrize("file", SITES)
+def test_every_cache_leaves_room_on_its_disk(file: str) -> None:
+    """On a full disk nginx cuts off what it wants to store. ``check`` asks for the same room."""
+    paths = re.findall(r"^#?proxy_cache_path .+;", read(f"config/nginx/{file}"), flags=re.MULTILINE)
+    assert len(paths) == 1
+    assert " min_free=2g " in paths[0]
+
+
 @pytest.mark.parametrize("file", SITES)
 def test_the_error_of_nginx_has_the_form_of_the_gateways_errors(file: str) -> None:
     (answer,) = directive(file, "return")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.api.nginx_files import ACCEL_CONF, GATEWAY_CONF
+from gateway.api.nginx_files import ACCEL_CONF, GATEWAY_CONF, VERSION
 from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.nginx.conftest import CONFIG, Nginx, StartNginx, accel
@@ -37,7 +37,7 @@ async def test_gateway_conf_sends_its_version(
     assert gateway.sample("nginx_config_mismatches_total") == 0, "nginx replaces what the client sends"
 
 
-@pytest.mark.parametrize("file", ["accel.conf 1", "to-gateway.conf 1"])
+@pytest.mark.parametrize("file", [f"accel.conf {VERSION}", f"to-gateway.conf {VERSION}"])
 async def test_an_older_file_behind_accel_is_logged_once_and_counted(
     start_nginx: StartNginx,
     gateway: RunningGateway,

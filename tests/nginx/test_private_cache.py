@@ -14,6 +14,7 @@ from tests.nginx.conftest import CONFIG, Nginx, StartNginx
 from tests.nginx.scripted import answer, scripted
 from tests.nginx.test_accel import SMALL
 from tests.nginx.test_gateway_conf import upstream
+from tests.raw_client import exchange
 from tests.waiting import until
 
 ALICE, BOB = ("alice", "bob")
@@ -158,6 +159,45 @@ async def test_links_open_the_image_and_share_its_entry(nginx: Nginx, images: Im
     ):
         assert is_denied(await nginx.get(path), 401, "unauthorized")
     assert len(cos.request_log.requests) == 1
+
+
+@pytest.mark.parametrize("link", ["kid=1&exp=1&sig=1#", "kid=1&exp=1#&sig=1", "kid=#&exp=1&sig=1"])
+async def test_a_fragment_in_a_link_puts_no_original_in_the_place_of_a_style(
+    nginx: Nginx, images: Images, link: str
+) -> None:
+    await images.add("open", gradient(40, 20))
+    assert (await send_as_it_is(nginx, f"/i/open?{link}&style=thumb")).startswith(b"HTTP/1.1 400 ")
+    assert opened((await nginx.get("/i/open?style=thumb")).body).width == 10
+
+
+async def test_an_address_with_a_fragment_has_an_entry_of_its_own(start_nginx: StartNginx) -> None:
+    """Older gateways ignore the fragment."""
+    async with scripted(lambda head: answer(200, head.split()[1], Cache_Control="private, max-age=3600")) as port:
+        nginx = await start_nginx(private_cache(f"127.0.0.1:{port}"))
+        for link in ("kid=1&exp=1&sig=1#", "kid=1&exp=1#&sig=1", "kid=#&exp=1&sig=1", "kid=1&exp=1&sig=1&#"):
+            await send_as_it_is(nginx, f"/i/a?{link}&style=thumb")
+        await send_as_it_is(nginx, "/i/a?kid=1&exp=1&sig=1#")
+        await send_as_it_is(nginx, "/i/a?kid=1&exp=1&sig=1&style=thumb#")
+        for target in ("/i/a?style=thumb", "/i/a"):
+            assert (await nginx.get(target)).body == target.encode()
+
+
+async def test_the_holder_of_a_link_puts_no_private_original_in_the_place_of_a_public_style(
+    start_nginx: StartNginx, start_gateway: StartGateway, links_table: ImagesTable, images: Images
+) -> None:
+    gateway = await start_gateway(
+        access=ACCESS, image_styles={"teaser": {"widths": [5], "formats": ["webp"], "public": True}}
+    )
+    nginx = await start_nginx(private_cache(gateway.ports.public.removeprefix("http://")))
+    await images.add("mine", gradient(40, 20), owner=ALICE, public=False)
+    answered = await send_as_it_is(nginx, f"/i/mine?{link_query('/i/mine')}#&style=teaser")
+    assert answered.startswith(b"HTTP/1.1 400 ")
+    assert opened((await nginx.get("/i/mine?style=teaser")).body).width == 5
+
+
+async def send_as_it_is(nginx: Nginx, target: str) -> bytes:
+    """Send a GET of an address that the client of other tests would shorten; return the response."""
+    return await exchange(nginx.url, f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
 
 
 async def test_a_link_with_a_style_gets_that_style(nginx: Nginx, images: Images) -> None:

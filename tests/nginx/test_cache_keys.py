@@ -1,0 +1,136 @@
+"""Every byte at every place of an address, through each shipped file with a cache: no answer is stored as another's.
+
+nginx asks the gateway for each request and stores each answer (``proxy_cache_bypass``), so no entry hides what a later
+request would store under the same key. nginx logs the key and the ETag of what it stores.
+"""
+
+import asyncio
+import json
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from gateway.cos_emulator.server import CosEmulator
+from tests.conftest import Images, StartGateway
+from tests.cos_emulator.pictures import gradient
+from tests.nginx.conftest import Nginx, StartNginx, accel
+from tests.nginx.test_gateway_conf import upstream, with_cache
+from tests.nginx.test_private_cache import private_cache
+from tests.raw_client import exchange, statuses
+from tests.waiting import until
+
+_CONNECTIONS = 40  # a denial takes 25 ms, and the requests of a connection are answered in turn
+
+
+@dataclass(frozen=True)
+class Cached:
+    """A file with a cache: its key, and an address with all that the file looks for in an address."""
+
+    key: str
+    address: bytes
+    delivery: str = "stream"
+
+    def targets(self) -> Iterator[bytes]:
+        """Yield the address with each byte inserted at each place."""
+        for at in range(1, len(self.address) + 1):
+            for byte in range(256):
+                yield self.address[:at] + bytes([byte]) + self.address[at:]
+
+
+FILES = {
+    "gateway.conf": Cached("$request_uri$image_formats", b"/i/a?style=s&format=auto"),
+    "private-cache.conf": Cached("$image_key", b"/i/a?kid=1&exp=1&sig=1&style=s"),
+    "accel.conf": Cached("$uri", b"/i/a?kid=1", "accel"),
+}
+
+
+@pytest.mark.parametrize("file", FILES)
+async def test_no_answer_is_stored_under_the_key_of_another_address(
+    start_nginx: StartNginx,
+    start_gateway: StartGateway,
+    images: Images,
+    cos: CosEmulator,
+    caplog: pytest.LogCaptureFixture,
+    file: str,
+) -> None:
+    caplog.set_level(logging.CRITICAL, "aiohttp.server")  # one line for each address that is not HTTP
+    cached = FILES[file]
+    for width, image_id in enumerate(("a", "aa", "a1"), 40):
+        await images.add(image_id, gradient(width, 20))
+    gateway = await start_gateway(
+        image_proxy={"delivery": cached.delivery},
+        image_styles={"s": {"widths": [10], "formats": ["webp", "avif"]}},
+        image_variants={"negotiate": "accept"},
+    )
+    url = gateway.ports.public
+    address = url.removeprefix("http://")
+    http = {
+        "gateway.conf": lambda: with_cache(upstream(address)),
+        "private-cache.conf": lambda: private_cache(address),
+        "accel.conf": lambda: accel(address, cos.port),
+    }[file]()
+    log_format = f"""log_format stored escape=json '["{cached.key}", "$upstream_cache_status", "$sent_http_etag"]';\n"""
+    nginx = await start_nginx(
+        log_format + re.sub(r"(access_log \S+) \w+;", r"\1 stored;", http),
+        {"proxy_cache_key ": "proxy_cache_bypass 1; proxy_cache_key "},
+    )
+    targets = list(cached.targets())
+
+    await asyncio.gather(*(_send(nginx.url, targets[first::_CONNECTIONS]) for first in range(_CONNECTIONS)))
+
+    stored = await _stored(nginx, len(targets))
+    if cached.delivery == "stream":  # the key is an address, which the gateway answers alike
+        assert len(stored) > 500
+        own = await _own_etags(url, stored)
+        assert [key for key, etag in zip(stored, own, strict=True) if stored[key] != {etag}] == []
+    else:
+        assert [len(etags) for etags in stored.values()] == [1, 1, 1], "one of each image"
+
+
+async def _send(url: str, targets: Iterable[bytes]) -> None:
+    """Send requests for these addresses in turn."""
+    in_line = []
+    for target in targets:
+        if any(byte <= 0x20 or byte in b"%\x7f" for byte in target):  # nginx may close the connection, or read HTTP/0.9
+            await exchange(url, _request(target, b"close"))
+        else:
+            in_line.append(target)
+    *others, last = in_line
+    sent = b"".join(_request(target, b"keep-alive") for target in others) + _request(last, b"close")
+    assert len(statuses(await exchange(url, sent))) == len(in_line)
+
+
+async def _stored(nginx: Nginx, requests: int) -> dict[bytes, set[bytes]]:
+    """Return the ETags that nginx stored under each key, once so many requests are logged."""
+    log = nginx.folder / "log" / "access.log"
+    # One more: the fixture waits for an answer.
+    await until(lambda: log.read_bytes().count(b"\n") > requests, what="a line for each request")
+    stored = defaultdict(set)
+    for line in log.read_bytes().splitlines():
+        key, status, etag = (field.encode("latin-1") for field in json.loads(line.decode("latin-1")))
+        if status and etag:
+            stored[key].add(etag)
+    return stored
+
+
+async def _own_etags(url: str, keys: Iterable[bytes]) -> list[bytes]:
+    """Return the ETag with which the gateway at ``url`` answers each key: an address, and what else decides."""
+    heads = []
+    for key in keys:
+        address, _, formats = key.partition(b", ")
+        heads.append(b"HEAD %b HTTP/1.1\r\nHost: a\r\nAccept: %b\r\n\r\n" % (address, formats))
+    received = await exchange(url, b"".join(heads) + _request(b"/healthz", b"close"))
+    return [_etag(head) for head in received.split(b"\r\n\r\n")[: len(heads)]]
+
+
+def _etag(head: bytes) -> bytes:
+    found = re.search(rb"^ETag: (.+?)\r?$", head, re.MULTILINE)
+    return found[1] if found is not None else b"none"
+
+
+def _request(target: bytes, connection: bytes) -> bytes:
+    return b"GET %b HTTP/1.1\r\nHost: a\r\nConnection: %b\r\n\r\n" % (target, connection)
