@@ -28,8 +28,7 @@ from gateway.cos_emulator.store import ObjectStore
 from gateway.cos_emulator.tokens import TokenIssuer
 from gateway.dev.database import ImageRow
 from gateway.metrics.collectors import Metrics
-from gateway.server.listener import listening
-from gateway.service.app import create_admin_app, create_app
+from gateway.service.serving import serve
 from gateway.settings import Settings
 
 IMAGES = 500
@@ -111,8 +110,8 @@ async def measure(databases: Databases, options: argparse.Namespace) -> bool:
                 },
                 "image_proxy": {"memory_cache": {"max_bytes": 0}},
             }
-            app = create_app(Settings.model_validate(sections), one)
-            bases.append((await stack.enter_async_context(listening(app, create_admin_app))).public)
+            running = await stack.enter_async_context(serve(Settings.model_validate(sections), one))
+            bases.append(running.ports.public)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         run = Run(bases, credentials, session)
         began = time.monotonic()

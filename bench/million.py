@@ -25,11 +25,10 @@ import redis
 
 from bench.databases import BUCKET, Databases, running_databases, write_configuration
 from bench.soak.stack import Replica, stopped
-from gateway.api import app_keys
+from bench.url_cache import open_cached_urls
 from gateway.catalog.record import ImageRecord
 from gateway.dev.processes import free_port
 from gateway.dev.redis_server import RedisServer
-from gateway.service.app import opened_components
 from gateway.settings import Settings
 
 REGION, OWNER = "ap-guangzhou", "u-12345"
@@ -47,9 +46,8 @@ def image_id(number: int) -> str:
 
 async def fill(settings: Settings, images: int) -> None:
     """Sign every URL, and keep it as a look-up would."""
-    async with opened_components(settings) as app:
-        signer, shared = app[app_keys.SIGNER], app[app_keys.SHARED_TIER]
-        client = app[app_keys.REDIS].client
+    async with open_cached_urls(settings) as (signing, redis, shared):
+        signer, client = signing.signer, redis.guard.client
         before = (await client.info("memory"))["used_memory"]
         began = time.perf_counter()
         for start in range(0, images, _IN_A_STEP):

@@ -16,12 +16,10 @@ from pathlib import Path
 import aiohttp
 
 from bench.databases import running_databases
-from gateway.api import app_keys
 from gateway.dev.database import ImageRow
 from gateway.metrics.collectors import Metrics
 from gateway.presign.signed_image import ImageVariant
-from gateway.server.listener import listening
-from gateway.service.app import create_admin_app, create_app
+from gateway.service.serving import serve
 from gateway.settings import Settings
 
 IMAGES = 20_000
@@ -48,21 +46,24 @@ async def after(seconds: float) -> asyncio.Event:
 
 async def measure(settings: Settings) -> None:
     """Fill the cache, make every URL due, drain the queue, and print the rates."""
-    app = create_app(settings, Metrics())
-    async with listening(app, create_admin_app) as ports, aiohttp.ClientSession() as session:
+    async with serve(settings, Metrics()) as running, aiohttp.ClientSession() as session:
+        service, ports = running.service, running.ports
+        redis, shared = service.stores.redis, service.urls.shared
+        if redis is None or shared is None:
+            raise ValueError("url_cache.enabled is off")
         image_ids = [f"id-{number}" for number in range(IMAGES)]
         for start in range(0, IMAGES, 1000):
-            await app[app_keys.RESOLVER].resolve_many(image_ids[start : start + 1000])
+            await service.urls.resolver.resolve_many(image_ids[start : start + 1000])
         url = ports.public + "/api/v1/images/id-0/url"
         quiet = await p99(session, url, await after(3))
         now = time.time()
         for start in range(0, IMAGES, 1000):  # no entry is fresh, and every one was used recently
             batch = image_ids[start : start + 1000]
-            await app[app_keys.SHARED_TIER].drop(batch)
-            await app[app_keys.USAGE_STORE].add({ImageVariant(image_id): int(now) for image_id in batch}, now)
-        await app[app_keys.REFRESH_QUEUE].schedule({ImageVariant(image_id): now for image_id in image_ids})
+            await shared.tier.drop(batch)
+            await redis.usage.add({ImageVariant(image_id): int(now) for image_id in batch}, now)
+        await redis.queue.schedule({ImageVariant(image_id): now for image_id in image_ids})
         done = asyncio.Event()
-        report = app[app_keys.REFRESH_WORKER].report
+        report = service.renewal.report
         before = report.results["renewed"]
         busy_task = asyncio.create_task(p99(session, url, done), name="requests")
         started, cpu = time.perf_counter(), time.process_time()

@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 
 from bench.databases import running_databases
-from gateway.api import app_keys
+from bench.url_cache import open_cached_urls
 from gateway.catalog.record import ImageRecord
-from gateway.service.app import opened_components
 from gateway.settings import Settings
 
 _IMAGES_AT_ONCE = 20
@@ -24,9 +23,8 @@ _DROPPED = 500
 
 async def measure(settings: Settings, images: int) -> None:
     """Keep every variant of the images, and print the memory; then drop some images, and print the time."""
-    async with opened_components(settings) as app:
-        client, signer, shared = app[app_keys.REDIS].client, app[app_keys.SIGNER], app[app_keys.SHARED_TIER]
-        names = app[app_keys.RENDITIONS].names
+    async with open_cached_urls(settings) as (signing, redis, shared):
+        client, signer, names = redis.guard.client, signing.signer, signing.renditions.names
         before = (await client.info("memory"))["used_memory"]
         started, now = time.perf_counter(), int(time.time())
         for first in range(0, images, _IMAGES_AT_ONCE):

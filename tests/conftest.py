@@ -26,7 +26,6 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from prometheus_client import CollectorRegistry
 
-from gateway.api import app_keys
 from gateway.api.access_log import LOGGER
 from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.faults import Fault, Hang
@@ -38,8 +37,11 @@ from gateway.dev.processes import wait_until
 from gateway.dev.redis_server import RedisServer
 from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import ReloadResult
-from gateway.server.listener import Listening, listening
-from gateway.service.app import create_admin_app, create_app
+from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.server.listener import Listening
+from gateway.service.service import Service
+from gateway.service.serving import serve
+from gateway.service.stores import RedisStores
 from gateway.settings import Settings
 from tests.kept_table import KeptTable, hash_password_once
 from tests.limits import LIMIT
@@ -282,19 +284,31 @@ class Answer:
 class RunningGateway:
     """A gateway on two free ports, and a client that neither follows nor decodes anything."""
 
-    app: web.Application
+    service: Service
     registry: CollectorRegistry
     ports: Listening
     session: aiohttp.ClientSession
     close: Callable[[], Awaitable[None]]
     sections: dict[str, dict[str, Any]]
 
+    @property
+    def redis(self) -> RedisStores:
+        """What speaks Redis; the URL cache must be enabled."""
+        assert self.service.stores.redis is not None
+        return self.service.stores.redis
+
+    @property
+    def purge_queue(self) -> PurgeQueue:
+        """The queue of purges; ``purge`` must be configured."""
+        assert self.service.purges is not None
+        return self.service.purges.queue
+
     async def reload(self, **changes: Mapping[str, Any]) -> ReloadResult:
         """Change keys of sections, or the whole of ``image_styles``, and reload the configuration, as SIGHUP does."""
         for name, changed in changes.items():
             others = self.sections.get(name, {}) if name != "image_styles" else {}
             self.sections[name] = {**others, **changed}
-        return await self.app[app_keys.RELOADER].reload()
+        return await self.service.reloader.reload()
 
     async def request(self, method: str, path: str, *, admin: bool = False, **options: Any) -> Answer:
         """Send one request to the public port, or the admin port."""
@@ -323,19 +337,22 @@ async def starting_gateways(raw_settings: dict[str, dict[str, Any]]) -> AsyncIte
     async with AsyncExitStack() as all_of_them:
 
         async def start(
-            *, extend: Callable[[web.Application], None] | None = None, **changes: Mapping[str, Any]
+            *, extend: Callable[[Service, web.Application], None] | None = None, **changes: Mapping[str, Any]
         ) -> RunningGateway:
             sections = {
                 name: {**raw_settings.get(name, {}), **changes.get(name, {})} for name in raw_settings | changes
             }
             metrics = Metrics()
-            app = create_app(Settings.model_validate(sections), metrics, lambda: Settings.model_validate(sections))
-            if extend is not None:
-                extend(app)
+            opening = serve(
+                Settings.model_validate(sections),
+                metrics,
+                lambda: Settings.model_validate(sections),
+                extend=extend,
+            )
             stack = await all_of_them.enter_async_context(AsyncExitStack())
-            ports = await stack.enter_async_context(listening(app, create_admin_app))
+            serving = await stack.enter_async_context(opening)
             session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
-            return RunningGateway(app, metrics.registry, ports, session, stack.aclose, sections)
+            return RunningGateway(serving.service, metrics.registry, serving.ports, session, stack.aclose, sections)
 
         yield start
 

@@ -8,19 +8,19 @@ the longer iterations: when each ended (Unix seconds), and its seconds on a mach
 
 import asyncio
 import json
+import logging
 import selectors
 import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-from aiohttp import web
-
-from gateway.api.app_keys import USAGE
-from gateway.commands.serve_process import run_until_stopped, serve_gateway
+from gateway.commands.serve_process import StopSignals, run_until_stopped
 from gateway.commands.shared import settings_from
 from gateway.concurrency.background import background
+from gateway.metrics.collectors import Metrics
 from gateway.process.logs import configure_logging
+from gateway.service.serving import serve
+from gateway.urls.usage_counter import UsageCounter
 from tests.processor import slowness
 
 _SHORTEST = 0.001  # seconds; shorter iterations are not reported
@@ -56,31 +56,34 @@ class MeasuredPolicy(asyncio.DefaultEventLoopPolicy):
         return asyncio.SelectorEventLoop(self._selector)
 
 
-async def count_uses(app: web.Application, ids: int) -> None:
+async def count_uses(usage: UsageCounter, ids: int) -> None:
     """Count each of the ids as used once a second, a hundredth of them at a time; late ones are counted later."""
     number, began = 0, time.monotonic()
     while True:
         await asyncio.sleep(max(0.0, began + number / _STEPS - time.monotonic()))
         first = number % _STEPS * ids // _STEPS
         for one in range(first, first + ids // _STEPS):
-            app[USAGE].accessed(f"id-{one}")
+            usage.accessed(f"id-{one}")
         number += 1
 
 
 def main(config: Path, ids: int, report: Path) -> None:
     """Serve until the signal to stop, then write the report."""
 
-    async def usage(app: web.Application) -> AsyncIterator[None]:
-        async with background("uses", count_uses(app, ids)):
-            yield
-
     settings = settings_from(config)
     configure_logging(settings.logging)
     selector, slower = MeasuredSelector(), slowness()
     asyncio.set_event_loop_policy(MeasuredPolicy(selector))
-    run_until_stopped(
-        settings, lambda signals: serve_gateway(settings, signals, extend=lambda app: app.cleanup_ctx.append(usage))
-    )
+
+    async def run(signals: StopSignals) -> None:
+        async with (
+            serve(settings, Metrics(), force_stop=signals.force_stop) as running,
+            background("uses", count_uses(running.service.urls.usage, ids)),
+        ):
+            logging.getLogger(__name__).info("listening: public=%s", running.ports.public)
+            await signals.stop.wait()
+
+    run_until_stopped(settings, run)
     report.write_text(json.dumps([(at, took / slower) for at, took in selector.iterations]))
 
 

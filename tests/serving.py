@@ -6,6 +6,12 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.api.access_log import AccessLog
+from gateway.api.client_address import ClientAddress
+from gateway.concurrency.in_flight import InFlight
+from gateway.metrics.collectors import Metrics
+from gateway.server.dispatch import Accounting, Dispatch
+
 
 @asynccontextmanager
 async def serving(
@@ -13,7 +19,7 @@ async def serving(
 ) -> AsyncIterator[str]:
     """Serve ``app``; yield its address, without a slash at the end.
 
-    ``prepare`` gets the runner before it listens, such as ``install_dispatch``; ``options`` are those of the runner.
+    ``prepare`` gets the runner before it listens, such as ``dispatched`` returns; ``options`` are those of the runner.
     """
     runner = web.AppRunner(app, **options)
     await runner.setup()
@@ -24,3 +30,16 @@ async def serving(
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+def dispatched(
+    metrics: Metrics, client_address: ClientAddress | None = None, access_log: AccessLog | None = None
+) -> Callable[[web.AppRunner], None]:
+    """Return what lets the gateway's dispatch handle the requests of a runner."""
+    accounting = Accounting(metrics, client_address or ClientAddress(()), access_log)
+
+    def install(runner: web.AppRunner) -> None:
+        assert runner.server is not None
+        runner.server.request_handler = Dispatch(runner.server.request_handler, InFlight(metrics), accounting)
+
+    return install

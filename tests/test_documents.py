@@ -11,18 +11,15 @@ from typing import Any
 import click
 import pytest
 import yaml
-from aiohttp import web
 
 from docs.generate.documents import DOCUMENTS
 from gateway import cli
 from gateway.access.tokens import LEEWAY
-from gateway.api.routes import add_admin_routes
 from gateway.errors import GatewayError
-from gateway.metrics.collectors import Metrics
-from gateway.service.app import create_app
-from gateway.service.components import UNKNOWN_TTL
+from gateway.service.ports import admin_app, public_app
+from gateway.service.urls import UNKNOWN_TTL
 from gateway.settings import Settings
-from gateway.settings.sources import load_settings
+from tests.conftest import RunningGateway
 from tests.settings_keys import key_at
 
 ROOT = Path(__file__).parent.parent
@@ -133,15 +130,15 @@ def test_the_settings_in_the_examples_load() -> None:
     Settings(**(operations | cloud))
 
 
-def test_every_address_of_both_ports_is_listed() -> None:
-    app, admin_app = create_app(load_settings(ROOT / "config" / "gateway.yaml"), Metrics()), web.Application()
-    add_admin_routes(admin_app)
+async def test_every_address_of_both_ports_is_listed(gateway: RunningGateway) -> None:
     _, public, admin = re.split(r"^\| (?:public|admin) port.*$", read("docs/api.md"), flags=re.MULTILINE)
     listed = set(re.findall(r"(?:GET|POST|HEAD|DELETE) (/[^`? ]*)", public.partition("## ")[0]))
-    assert listed == {resource.canonical.replace("{image_id}", "{id}") for resource in app.router.resources()}
+    assert listed == {
+        resource.canonical.replace("{image_id}", "{id}") for resource in public_app(gateway.service).router.resources()
+    }
     on_admin_port = set(re.findall(r"^\| `(?:GET|POST|DELETE) (/[^`? ]*)", admin, flags=re.MULTILINE))
     assert on_admin_port == {
-        resource.canonical.replace("{image_id}", "{id}") for resource in admin_app.router.resources()
+        resource.canonical.replace("{image_id}", "{id}") for resource in admin_app(gateway.service).router.resources()
     }
 
 

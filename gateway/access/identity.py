@@ -94,6 +94,11 @@ class Authenticator:
         self._forwarded = ForwardedUser(forwarded_user) if forwarded_user is not None else None
         self.varies_by = _vary_fields(self._cookie, forwarded_user)
 
+    @property
+    def has_tokens(self) -> bool:
+        """Whether JSON Web Tokens are configured."""
+        return self._tokens is not None
+
     def identify(self, headers: Mapping[str, str], *, peer: str | None = None, method: str = "GET") -> Caller:
         """Return the caller; never raises. ``peer`` is the address at the other end of the socket."""
         if (bearer := self._caller_by_bearer(headers)) is not None:

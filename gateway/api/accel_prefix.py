@@ -19,7 +19,7 @@ class AccelPrefix:
     """
 
     def __init__(self, prefix: str, metrics: Metrics) -> None:
-        self._prefix = prefix
+        self.prefix = prefix
         self._metrics = metrics
         self._is_logged = False
 
@@ -32,6 +32,6 @@ class AccelPrefix:
                 "nginx does not serve image_proxy.accel_prefix, so every image fails: code=%s prefix=%s; "
                 "install config/nginx/accel.conf in place of gateway.conf, or set image_proxy.delivery to stream",
                 AccelNotConfigured.code,
-                self._prefix,
+                self.prefix,
             )
-        raise AccelNotConfigured(f"prefix={self._prefix}")
+        raise AccelNotConfigured(f"prefix={self.prefix}")

@@ -11,51 +11,71 @@ from aiohttp import web
 
 from gateway.access.original_uri import Address, original_address
 from gateway.access.signed_links import short_address
-from gateway.api.app_keys import AUTHORIZED_LOOKUP, CALLERS, METRICS, RENDITIONS, VARIANT_REQUESTS
+from gateway.api.authorized_lookup import AuthorizedLookup
+from gateway.api.caller import Callers
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.request_context import REQUEST_CONTEXT
+from gateway.delivery.variant_request import VariantRequests
 from gateway.errors import GatewayError, ImageNotFound, InvalidRequest, Unauthorized
+from gateway.metrics.collectors import Metrics
+from gateway.presign.renditions import Renditions
 
 logger = logging.getLogger(__name__)
 
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-async def access(request: web.Request) -> web.Response:
-    """Return 200, 401 or 403 without a body; 403 also for an invalid address, and while the answer is not known."""
-    status, result, headers = 200, "allowed", _HEADERS
-    try:
-        await _check(request)
-    except Unauthorized as error:
-        status, result, headers = 401, "unauthorized", {**_HEADERS, **error.headers}
-    except (ImageNotFound, InvalidRequest):
-        status, result = 403, "forbidden"
-    except GatewayError as error:
-        status, result = 403, "unavailable"
-        logger.warning("access check failed, so access is denied: code=%s reason=%s", error.code, error)
-    except Exception:  # the dispatch would answer 500
-        status, result = 403, "unavailable"
-        logger.exception("access check failed unexpectedly, so access is denied")
-    request.app[METRICS].access_checks.add((result,))
-    # The status reveals no more than that of the image would; the duration must not reveal more either.
-    request[REQUEST_CONTEXT].is_denial = status != 200
-    return web.Response(status=status, headers=headers)
+class AccessCheck:
+    """Says whether a caller may view an image, or a style of it."""
 
+    def __init__(
+        self,
+        lookup: AuthorizedLookup,
+        callers: Callers,
+        variant_requests: VariantRequests,
+        renditions: Renditions,
+        metrics: Metrics,
+    ) -> None:
+        self._lookup = lookup
+        self._callers = callers
+        self._variant_requests = variant_requests
+        self._renditions = renditions
+        self._metrics = metrics
 
-async def _check(request: web.Request) -> None:
-    """Return if the caller may view the image, or the style of it that the original address names.
+    async def access(self, request: web.Request) -> web.Response:
+        """Return 200, 401 or 403 without a body; 403 also for an invalid address, and while the answer is not known."""
+        status, result, headers = 200, "allowed", _HEADERS
+        try:
+            await self._check(request)
+        except Unauthorized as error:
+            status, result, headers = 401, "unauthorized", {**_HEADERS, **error.headers}
+        except (ImageNotFound, InvalidRequest):
+            status, result = 403, "forbidden"
+        except GatewayError as error:
+            status, result = 403, "unavailable"
+            logger.warning("access check failed, so access is denied: code=%s reason=%s", error.code, error)
+        except Exception:  # the dispatch would answer 500
+            status, result = 403, "unavailable"
+            logger.exception("access check failed unexpectedly, so access is denied")
+        self._metrics.access_checks.add((result,))
+        # The status reveals no more than that of the image would; the duration must not reveal more either.
+        request[REQUEST_CONTEXT].is_denial = status != 200
+        return web.Response(status=status, headers=headers)
 
-    Raises ``InvalidRequest`` if there is no such style or address, and what ``AuthorizedLookup.check`` raises.
-    """
-    app, image_id = request.app, parse_image_id(request.match_info["image_id"])
-    address = original_address(request.headers, image_id) or Address(short_address(image_id), request.query)
-    rendition = app[VARIANT_REQUESTS].parse(address.query, request.headers).rendition
-    await app[AUTHORIZED_LOOKUP].check(
-        app[CALLERS].of_original(request, address),
-        image_id,
-        is_original=rendition is None,
-        is_public_style=rendition is not None and app[RENDITIONS].is_public(rendition),
-    )
+    async def _check(self, request: web.Request) -> None:
+        """Return if the caller may view the image, or the style of it that the original address names.
+
+        Raises ``InvalidRequest`` if there is no such style or address, and what ``AuthorizedLookup.check`` raises.
+        """
+        image_id = parse_image_id(request.match_info["image_id"])
+        address = original_address(request.headers, image_id) or Address(short_address(image_id), request.query)
+        rendition = self._variant_requests.parse(address.query, request.headers).rendition
+        await self._lookup.check(
+            self._callers.of_original(request, address),
+            image_id,
+            is_original=rendition is None,
+            is_public_style=rendition is not None and self._renditions.is_public(rendition),
+        )
 
 
 async def ignore_expectation(request: web.Request) -> None:

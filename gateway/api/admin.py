@@ -5,16 +5,23 @@ from functools import wraps
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.api.app_keys import ADMIN_GUARD, CLIENT_ADDRESS
+from gateway.access.admin_guard import AdminGuard
+from gateway.api.client_address import ClientAddress
 
 
-def admin_only(handler: Handler) -> Handler:
-    """Make ``handler`` require ``Authorization: Bearer <admin.token>``; it raises what ``AdminGuard.check`` raises."""
+class AdminOnly:
+    """Makes handlers require ``Authorization: Bearer <admin.token>``."""
 
-    @wraps(handler)
-    async def guarded(request: web.Request) -> web.StreamResponse:
-        client = request.app[CLIENT_ADDRESS].subscriber(request)
-        request.app[ADMIN_GUARD].check(request.headers, client)
-        return await handler(request)
+    def __init__(self, guard: AdminGuard, client_address: ClientAddress) -> None:
+        self._guard = guard
+        self._client_address = client_address
 
-    return guarded
+    def __call__(self, handler: Handler) -> Handler:
+        """Return a handler that raises what ``AdminGuard.check`` raises."""
+
+        @wraps(handler)
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            self._guard.check(request.headers, self._client_address.subscriber(request))
+            return await handler(request)
+
+        return guarded

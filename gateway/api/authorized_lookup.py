@@ -1,6 +1,6 @@
 """Authorized look-up: from an image id to the signed image, if the caller may view it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from aiohttp import web
@@ -10,6 +10,7 @@ from gateway.access.policy import check_original, check_owner, check_view, may_v
 from gateway.api.caller import Callers
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound
+from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import SignedImage
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolved import Known, Resolved
@@ -20,22 +21,14 @@ class AuthorizedLookup:
     """Resolves images and checks access in one step, so that neither happens without the other.
 
     ``callers`` identifies the sender of a request, which is only needed for images that are not public and for ids
-    that name no image. ``originals_for_owner``: others may see renditions only. ``is_public_style`` returns whether
-    everybody may see a rendition, by its name.
+    that name no image. ``renditions`` says which styles everybody may see, and whether others than the owner may see
+    the original.
     """
 
-    def __init__(
-        self,
-        resolver: UrlResolver,
-        callers: Callers,
-        *,
-        originals_for_owner: bool = False,
-        is_public_style: Callable[[str], bool] = lambda _: False,
-    ) -> None:
+    def __init__(self, resolver: UrlResolver, callers: Callers, renditions: Renditions) -> None:
         self._resolver = resolver
         self._callers = callers
-        self.originals_for_owner = originals_for_owner
-        self._is_public_style = is_public_style
+        self._renditions = renditions
 
     def get_cached(self, request: web.BaseRequest, image_id: str, rendition: str | None = None) -> Resolved | None:
         """Return the image if this process has it cached, else None.
@@ -58,7 +51,7 @@ class AuthorizedLookup:
             try:
                 resolved = await self._resolver.look_up(image_id, rendition, may_be_new=is_unbounded)
             except NewVariant as new:
-                if rendition is not None and not self._is_public_style(rendition) and not new.record.public:
+                if rendition is not None and not self._renditions.is_public(rendition) and not new.record.public:
                     check_view(self._callers.of(request), new.record)
                 resolved = await self._resolver.look_up(image_id, rendition)
         except ImageNotFound as error:
@@ -73,7 +66,7 @@ class AuthorizedLookup:
     def _check_caller(self, caller: Caller, image: SignedImage) -> None:
         if not image.public:
             check_view(caller, image.record)
-        if self.originals_for_owner and image.rendition is None:
+        if self._renditions.originals_for_owner and image.rendition is None:
             check_original(caller, image.record)
 
     async def resolve_again(self, request: web.BaseRequest, image_id: str, rendition: str | None = None) -> SignedImage:
@@ -102,7 +95,7 @@ class AuthorizedLookup:
                 record = (await self._resolver.peek(image_id)).record
         if not is_public_style:
             check_view(caller, record)
-        if self.originals_for_owner and is_original:
+        if self._renditions.originals_for_owner and is_original:
             check_original(caller, record)
 
     async def view_many(self, caller: Caller, image_ids: list[str]) -> dict[str, Resolved | GatewayError]:

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
-from gateway.api.app_keys import CLIENT_ADDRESS, METRICS
 from gateway.api.beacon import Beacon
-from gateway.api.json_body import read_body
+from gateway.api.client_address import ClientAddress
+from gateway.api.json_body import Bodies
 from gateway.concurrency.rate_limit import RateLimit
 from gateway.errors import GatewayError, TooManyRequests, UnsupportedMediaType
+from gateway.metrics.collectors import Metrics
 from gateway.metrics.loop_counters import LoopCounter
 
 MAX_BODY = 16 * 1024  # bytes
@@ -26,20 +27,22 @@ _CONTENT_TYPES = frozenset({"text/plain", "application/json"})
 class Beacons:
     """Validates and counts beacons; uses neither Redis nor Postgres."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics, client_address: ClientAddress, bodies: Bodies) -> None:
+        self._metrics = metrics
+        self._client_address = client_address
+        self._bodies = bodies
         self._limit = RateLimit(_PER_SECOND, BURST)
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Count one beacon; raises the errors of ``Beacon.parse`` and of ``read_body``, and for too many requests."""
-        metrics = request.app[METRICS]
-        with _counted(metrics.client_beacons):
-            wait = self._limit.wait(request.app[CLIENT_ADDRESS].subscriber(request))
+        """Count one beacon; raises the errors of ``Beacon.parse`` and of ``Bodies.read``, and for too many requests."""
+        with _counted(self._metrics.client_beacons):
+            wait = self._limit.wait(self._client_address.subscriber(request))
             if wait > 0:
                 raise TooManyRequests("beacons of one client", wait=wait)
             if request.content_type not in _CONTENT_TYPES:
                 raise UnsupportedMediaType
-            beacon = Beacon.parse(await read_body(request.clone(client_max_size=MAX_BODY)))
-        beacon.count_in(metrics)
+            beacon = Beacon.parse(await self._bodies.read(request.clone(client_max_size=MAX_BODY)))
+        beacon.count_in(self._metrics)
         return web.Response(status=204, headers={"Cache-Control": "no-store"})
 
 

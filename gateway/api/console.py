@@ -1,104 +1,182 @@
 """``GET /api/v1/monitoring/console``, which the console polls, and the switch of the debug log."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 
-from gateway.api.admin import admin_only
-from gateway.api.app_keys import (
-    ADMIN_GUARD,
-    CLOCK,
-    CREDENTIALS,
-    DEBUG_LOG,
-    HEALTH,
-    HISTORY,
-    METRICS,
-    ORIGIN,
-    REFRESH_QUEUE,
-    RELOADER,
-    REPLICA_STORE,
-    SETTINGS,
-)
-from gateway.api.host_guard import known_host_only
-from gateway.api.json_body import json_body
+from gateway.access.admin_guard import AdminGuard
+from gateway.api.json_body import Bodies
 from gateway.api.json_responses import success
 from gateway.api.queue_listing import dead_entries, variant_names
 from gateway.errors import InvalidRequest
-from gateway.metrics.history import gauge_value, read
-from gateway.monitoring.health import Report
-from gateway.monitoring.symptoms import Observations, symptoms
+from gateway.metrics.collectors import Metrics
+from gateway.metrics.history import History, gauge_value, read
+from gateway.monitoring.health import Health, Report
+from gateway.monitoring.symptoms import CurrentSymptoms
+from gateway.presign.cos_clock import CosClock
+from gateway.presign.credentials.by_bucket import BucketCredentials
 from gateway.presign.credentials.rotation import RotatingCredentials
+from gateway.process.debug_log import DebugLog
 from gateway.process.log_format import redact
 from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.redis_store.replica_store import ReplicaStore
 
 _MINUTES_AHEAD = 15
 _MOST_DIGITS = 10  # of a time in Unix seconds
 
 
-@known_host_only
-async def console(request: web.Request) -> web.Response:
-    """Return what the console shows; ``since`` (Unix seconds) leaves out the points up to then."""
-    app, since = request.app, _since(request)
-    report = await app[HEALTH].report()
-    history = app[HISTORY]
-    return success(
-        {
-            "now": app[CLOCK].now(),
+class Dependencies:
+    """The state of what the gateway depends on: Redis, Postgres, COS, credentials, COS's clock."""
+
+    def __init__(
+        self, health: Health, symptoms: CurrentSymptoms, clock: CosClock, credentials: BucketCredentials
+    ) -> None:
+        self._health = health
+        self._symptoms = symptoms
+        self._clock = clock
+        self._credentials = credentials
+
+    async def facts(self) -> Mapping[str, Any]:
+        """Return the facts for the console."""
+        report = await self._health.report()
+        return {
+            "now": self._clock.now(),
             "status": report.status.value,
-            "can_change": app[ADMIN_GUARD].has_token,
-            "symptoms": [symptom.as_json() for symptom in symptoms(_observations(app, report))],
-            "dependencies": [_dependency(report, name, app[HEALTH].seconds.get(name)) for name in report.checks],
-            "clock_difference": app[CLOCK].observed_offset,
-            "credentials": [_credentials(one) for one in app[CREDENTIALS].all],
-            "points": {
-                "fine": [point.as_json() for point in history.fine(since)],
-                "coarse": [point.as_json() for point in history.coarse(since)],
-            },
-            "errors": [error.as_json() for error in app[METRICS].recent_errors.newest()],
-            "replicas": await _replicas(app),
-            "renewals": await _renewals(app),
-            "debug_until": app[DEBUG_LOG].until,
+            "symptoms": [symptom.as_json() for symptom in self._symptoms.now(report)],
+            "dependencies": [_dependency(report, name, self._health.seconds.get(name)) for name in report.checks],
+            "clock_difference": self._clock.observed_offset,
+            "credentials": [_credentials(source) for source in self._credentials.all],
         }
-    )
 
 
-@known_host_only
-async def totals(request: web.Request) -> web.Response:
-    """Return the totals of this process since its start, of which the points are made."""
-    metrics, now = request.app[METRICS], request.app[CLOCK].now()
-    reading = read(metrics, now)
-    return success(
-        {
-            "counts": reading.counts,
-            "durations": reading.durations,
-            "bounds": metrics.requests.bounds,
-            "errors": [error.as_json() for error in metrics.recent_errors.newest()],
+class SharedState:
+    """What replicas share in Redis: the last point of each, and the queue of renewals. Both are None without Redis."""
+
+    def __init__(
+        self, replicas: ReplicaStore | None, queue: RefreshQueue | None, metrics: Metrics, now: Callable[[], float]
+    ) -> None:
+        self._replicas = replicas
+        self._queue = queue
+        self._metrics = metrics
+        self._now = now
+
+    async def replicas(self) -> list[Mapping[str, Any]] | None:
+        """Return the last point of each replica; None while Redis does not answer, or without it."""
+        if self._replicas is None:
+            return None
+        try:
+            return [point.as_json() for point in await self._replicas.read(self._now())]
+        except CacheUnavailable:
+            return None
+
+    async def renewals(self) -> Mapping[str, Any] | None:
+        """Return the state of the queue; None while Redis does not answer, or without it."""
+        queue, now = self._queue, self._now()
+        if queue is None:
+            return None
+        try:
+            lengths = await queue.lengths(now)
+            by_minute = await queue.due_by_step(now, 60, _MINUTES_AHEAD)
+            dead = await dead_entries(queue, variant_names)
+        except CacheUnavailable:
+            return None
+        lag = gauge_value(self._metrics.refresh_lag)
+        return {
+            "queued": lengths.queued,
+            "due": lengths.due,
+            "dead": lengths.dead,
+            "lag_seconds": lag if math.isfinite(lag) else None,
+            "by_minute": by_minute,
+            "dead_entries": dead,
         }
-    )
 
 
-@known_host_only
-async def configuration(request: web.Request) -> web.Response:
-    """Return the configuration in use, and the keys whose new value needs a restart; secrets are ``**********``."""
-    reloader = request.app[RELOADER]
-    return success(
-        {"settings": reloader.settings.model_dump(mode="json"), "needs_restart": list(reloader.need_restart)}
-    )
+class Console:
+    """Answers the console's poll."""
+
+    def __init__(
+        self,
+        dependencies: Dependencies,
+        shared: SharedState,
+        history: History,
+        metrics: Metrics,
+        admin_guard: AdminGuard,
+        debug_log: DebugLog,
+    ) -> None:
+        self._dependencies = dependencies
+        self._shared = shared
+        self._history = history
+        self._metrics = metrics
+        self._admin_guard = admin_guard
+        self._debug_log = debug_log
+
+    async def console(self, request: web.Request) -> web.Response:
+        """Return what the console shows; ``since`` (Unix seconds) leaves out the points up to then."""
+        since = _since(request)
+        return success(
+            {
+                **await self._dependencies.facts(),
+                "can_change": self._admin_guard.has_token,
+                "points": {
+                    "fine": [point.as_json() for point in self._history.fine(since)],
+                    "coarse": [point.as_json() for point in self._history.coarse(since)],
+                },
+                "errors": [error.as_json() for error in self._metrics.recent_errors.newest()],
+                "replicas": await self._shared.replicas(),
+                "renewals": await self._shared.renewals(),
+                "debug_until": self._debug_log.until,
+            }
+        )
 
 
-@known_host_only
-@admin_only
-async def debug(request: web.Request) -> web.Response:
-    """Turn the debug log on for ten minutes, or off: ``{"on": bool}``."""
-    match await json_body(request):
-        case {"on": bool(on)}:
-            switch = request.app[DEBUG_LOG]
-            (switch.start if on else switch.stop)()
-            return success({"debug_until": switch.until})
-        case _:
-            raise InvalidRequest('the body must be {"on": true} or {"on": false}')
+class ConsoleTools:
+    """The totals that the parent of workers adds up, the configuration in use, the switch of the debug log.
+
+    ``configuration`` returns the configuration in use as JSON, with ``**********`` for each secret.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        configuration: Callable[[], Mapping[str, Any]],
+        debug_log: DebugLog,
+        bodies: Bodies,
+        now: Callable[[], float],
+    ) -> None:
+        self._metrics = metrics
+        self._configuration = configuration
+        self._debug_log = debug_log
+        self._bodies = bodies
+        self._now = now
+
+    async def totals(self, _: web.Request) -> web.Response:
+        """Return the totals of this process since its start, of which the points are made."""
+        metrics = self._metrics
+        reading = read(metrics, self._now())
+        return success(
+            {
+                "counts": reading.counts,
+                "durations": reading.durations,
+                "bounds": metrics.requests.bounds,
+                "errors": [error.as_json() for error in metrics.recent_errors.newest()],
+            }
+        )
+
+    async def configuration(self, _: web.Request) -> web.Response:
+        """Return the configuration in use, and the keys whose new value needs a restart; secrets are ``**********``."""
+        return success(dict(self._configuration()))
+
+    async def debug(self, request: web.Request) -> web.Response:
+        """Turn the debug log on for ten minutes, or off: ``{"on": bool}``."""
+        match await self._bodies.json(request):
+            case {"on": bool(on)}:
+                (self._debug_log.start if on else self._debug_log.stop)()
+                return success({"debug_until": self._debug_log.until})
+            case _:
+                raise InvalidRequest('the body must be {"on": true} or {"on": false}')
 
 
 def _since(request: web.Request) -> float:
@@ -107,25 +185,6 @@ def _since(request: web.Request) -> float:
     if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
         raise InvalidRequest("since must be a time in Unix seconds")
     return int(text)
-
-
-def _observations(app: web.Application, report: Report) -> Observations:
-    metrics = app[METRICS]
-    credentials = [one.seconds_left for one in app[CREDENTIALS].all if one.seconds_left is not None]
-    return Observations(
-        points=app[HISTORY].fine(),
-        checks=report.checks,
-        is_draining=app[HEALTH].is_draining,
-        paused_buckets=[bucket for bucket in app[SETTINGS].cos.regions if app[ORIGIN].is_paused(bucket)],
-        clock_difference=app[CLOCK].observed_offset,
-        credentials_left=min(credentials, default=None),
-        trigger_installed=gauge_value(metrics.change_trigger_installed),
-        reload_successful=gauge_value(metrics.config_last_reload_successful),
-        renewal_lag=gauge_value(metrics.refresh_lag),
-        dead=gauge_value(metrics.refresh_dead),
-        purge_lag=gauge_value(metrics.purge_lag),
-        purge_dead=gauge_value(metrics.purge_dead),
-    )
 
 
 def _dependency(report: Report, name: str, seconds: float | None) -> Mapping[str, Any]:
@@ -148,36 +207,4 @@ def _credentials(rotating: RotatingCredentials) -> Mapping[str, Any]:
         "state": state,
         "seconds_left": round(left) if left is not None else None,
         "reason": redact(rotating.reason) if state != "ok" and rotating.is_failing else None,
-    }
-
-
-async def _replicas(app: web.Application) -> list[Mapping[str, Any]] | None:
-    """Return the last point of each replica; None while Redis does not answer, or without it."""
-    if REPLICA_STORE not in app:
-        return None
-    try:
-        return [point.as_json() for point in await app[REPLICA_STORE].read(app[CLOCK].now())]
-    except CacheUnavailable:
-        return None
-
-
-async def _renewals(app: web.Application) -> Mapping[str, Any] | None:
-    """Return the state of the queue; None while Redis does not answer, or without it."""
-    queue, now = app.get(REFRESH_QUEUE), app[CLOCK].now()
-    if queue is None:
-        return None
-    try:
-        lengths = await queue.lengths(now)
-        by_minute = await queue.due_by_step(now, 60, _MINUTES_AHEAD)
-        dead = await dead_entries(queue, variant_names)
-    except CacheUnavailable:
-        return None
-    lag = gauge_value(app[METRICS].refresh_lag)
-    return {
-        "queued": lengths.queued,
-        "due": lengths.due,
-        "dead": lengths.dead,
-        "lag_seconds": lag if math.isfinite(lag) else None,
-        "by_minute": by_minute,
-        "dead_entries": dead,
     }

@@ -2,31 +2,35 @@
 
 from aiohttp import web
 
-from gateway.api.admin import admin_only
-from gateway.api.app_keys import EXPLAINER
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest
 from gateway.explain.access import Credentials
+from gateway.explain.explainer import Explainer
 from gateway.explain.variants import PARAMETERS
 
 # Credentials are sent in header fields, because proxies and browsers record addresses.
 TOKEN_FIELD, LINK_FIELD = "X-Explain-Token", "X-Explain-Link"
 
 
-@admin_only
-async def explain(request: web.Request) -> web.Response:
-    """Explain the image to an anonymous caller, to ``?user=``, or to a caller with the credentials in a header field.
+class ExplainCalls:
+    """Explains images to operators."""
 
-    ``style``, ``w``, ``dpr``, ``format`` and ``v`` choose a rendition.
-    """
-    image_id = parse_image_id(request.match_info["image_id"])
-    credentials = Credentials(
-        token=request.headers.get(TOKEN_FIELD), link=request.headers.get(LINK_FIELD), user=request.query.get("user")
-    )
-    given = (credentials.token, credentials.link, credentials.user)
-    if sum(one is not None for one in given) > 1:
-        raise InvalidRequest(f"give one of user, {TOKEN_FIELD} and {LINK_FIELD}")
-    parameters = {name: request.query[name] for name in PARAMETERS if name in request.query}
-    explanation = await request.app[EXPLAINER].explain(image_id, credentials, parameters)
-    return success(explanation.as_json(), explanation.verdict.reason)
+    def __init__(self, explainer: Explainer) -> None:
+        self._explainer = explainer
+
+    async def explain(self, request: web.Request) -> web.Response:
+        """Explain the image to an anonymous caller, to ``?user=``, or to one with the credentials in a header field.
+
+        ``style``, ``w``, ``dpr``, ``format`` and ``v`` choose a rendition.
+        """
+        image_id = parse_image_id(request.match_info["image_id"])
+        credentials = Credentials(
+            token=request.headers.get(TOKEN_FIELD), link=request.headers.get(LINK_FIELD), user=request.query.get("user")
+        )
+        given = (credentials.token, credentials.link, credentials.user)
+        if sum(one is not None for one in given) > 1:
+            raise InvalidRequest(f"give one of user, {TOKEN_FIELD} and {LINK_FIELD}")
+        parameters = {name: request.query[name] for name in PARAMETERS if name in request.query}
+        explanation = await self._explainer.explain(image_id, credentials, parameters)
+        return success(explanation.as_json(), explanation.verdict.reason)

@@ -5,29 +5,32 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.api.app_keys import HEALTH
 from gateway.api.json_responses import json_text
-from gateway.monitoring.health import Readiness, Report
+from gateway.monitoring.health import Health, Readiness, Report
 from gateway.process.log_format import redact
 
 _HEADERS = {"Cache-Control": "no-store"}
 
 
-async def healthz(request: web.Request) -> web.Response:
-    """Return 200 as long as the event loop runs."""
-    del request
-    return _json(200, {"status": "alive"})
+class HealthCalls:
+    """Handlers for probes of load balancers and service managers."""
 
+    def __init__(self, health: Health) -> None:
+        self._health = health
 
-async def readyz(request: web.Request) -> web.Response:
-    """Return 503 only if no image can be served or the gateway is draining."""
-    return _readiness(await request.app[HEALTH].report(), {})
+    async def healthz(self, request: web.Request) -> web.Response:
+        """Return 200 as long as the event loop runs."""
+        del request
+        return _json(200, {"status": "alive"})
 
+    async def readyz(self, _: web.Request) -> web.Response:
+        """Return 503 only if no image can be served or the gateway is draining."""
+        return _readiness(await self._health.report(), {})
 
-async def readyz_with_reasons(request: web.Request) -> web.Response:
-    """Return what ``readyz`` does, and why each dependency is not ``ok``: for operators, since it names addresses."""
-    report = await request.app[HEALTH].report()
-    return _readiness(report, {"reasons": {name: redact(reason) for name, reason in report.reasons.items()}})
+    async def readyz_with_reasons(self, _: web.Request) -> web.Response:
+        """Return what ``readyz`` does, and why a dependency is not ``ok``: for operators, since it names addresses."""
+        report = await self._health.report()
+        return _readiness(report, {"reasons": {name: redact(reason) for name, reason in report.reasons.items()}})
 
 
 def _readiness(report: Report, more: Mapping[str, Any]) -> web.Response:

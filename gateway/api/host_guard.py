@@ -9,21 +9,26 @@ from functools import wraps
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.api.app_keys import SETTINGS
 from gateway.errors import Forbidden
 from gateway.net.ip_address import parse_ip
 
 
-def known_host_only(handler: Handler) -> Handler:
-    """Raise ``Forbidden`` unless ``Host`` is localhost, an IP address or ``admin.host``."""
+class KnownHostOnly:
+    """Makes handlers require a ``Host`` that is localhost, an IP address or ``admin_host`` (``admin.host``)."""
 
-    @wraps(handler)
-    async def guarded(request: web.Request) -> web.StreamResponse:
-        if not _is_known(request.host, request.app[SETTINGS].admin.host):
-            raise Forbidden("Host must be localhost, an IP address or admin.host")
-        return await handler(request)
+    def __init__(self, admin_host: str) -> None:
+        self._admin_host = admin_host
 
-    return guarded
+    def __call__(self, handler: Handler) -> Handler:
+        """Return a handler that raises ``Forbidden`` for any other ``Host``."""
+
+        @wraps(handler)
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            if not _is_known(request.host, self._admin_host):
+                raise Forbidden("Host must be localhost, an IP address or admin.host")
+            return await handler(request)
+
+        return guarded
 
 
 def _is_known(host: str, configured: str) -> bool:

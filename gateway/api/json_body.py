@@ -6,19 +6,10 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.api.app_keys import SETTINGS
 from gateway.errors import InvalidRequest, PayloadTooLarge, RequestTimeout
 
 # The largest valid body names 200 images, which a telephone sends within this time.
 _TIME_LIMIT = 10.0  # seconds
-
-
-async def json_body(request: web.Request) -> Any:
-    """Return the body as JSON; raises ``InvalidRequest``, and what ``read_body`` raises.
-
-    The application limits the size (``client_max_size``).
-    """
-    return json_in(await read_body(request))
 
 
 def json_in(body: bytes) -> Any:
@@ -29,19 +20,31 @@ def json_in(body: bytes) -> Any:
         raise InvalidRequest("the body must be JSON") from None
 
 
-async def read_body(request: web.Request) -> bytes:
-    """Return the body.
+class Bodies:
+    """Reads bodies, each within ten seconds, or within ``keepalive_timeout`` seconds if that is less.
 
-    Raises ``PayloadTooLarge``; ``RequestTimeout`` if the body does not arrive in time; ``InvalidRequest`` if it cannot
-    be read.
+    The application limits the size (``client_max_size``).
     """
-    seconds = min(_TIME_LIMIT, request.app[SETTINGS].server.keepalive_timeout)
-    try:
-        async with asyncio.timeout(seconds):
-            return await request.read()
-    except TimeoutError:
-        raise RequestTimeout(f"no complete body within {seconds:g} s") from None
-    except web.HTTPRequestEntityTooLarge:
-        raise PayloadTooLarge from None
-    except web.RequestPayloadError:
-        raise InvalidRequest("the body cannot be read") from None
+
+    def __init__(self, keepalive_timeout: float) -> None:
+        self._seconds = min(_TIME_LIMIT, keepalive_timeout)
+
+    async def json(self, request: web.Request) -> Any:
+        """Return the body as JSON; raises ``InvalidRequest``, and what ``read`` raises."""
+        return json_in(await self.read(request))
+
+    async def read(self, request: web.Request) -> bytes:
+        """Return the body.
+
+        Raises ``PayloadTooLarge``; ``RequestTimeout`` if the body does not arrive in time; ``InvalidRequest`` if it
+        cannot be read.
+        """
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await request.read()
+        except TimeoutError:
+            raise RequestTimeout(f"no complete body within {self._seconds:g} s") from None
+        except web.HTTPRequestEntityTooLarge:
+            raise PayloadTooLarge from None
+        except web.RequestPayloadError:
+            raise InvalidRequest("the body cannot be read") from None

@@ -5,66 +5,86 @@ from typing import Any
 from aiohttp import web
 
 from gateway.access.signed_links import SignedLinks, short_address
-from gateway.api.app_keys import AUTHORIZED_LOOKUP, CALLERS, CATALOG, INVALIDATION, SIGNED_LINKS
+from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.batch import image_ids_in, validated
-from gateway.api.json_body import json_body
+from gateway.api.caller import Callers
+from gateway.api.json_body import Bodies
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
+from gateway.catalog.postgres import PostgresCatalog
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, InvalidRequest, RouteNotFound
+from gateway.urls.invalidation import Invalidation
 
 MAX_LIFETIME = 7 * 24 * 3600  # seconds
 
 
-async def make(request: web.Request) -> web.Response:
-    """Return a link that shows the image to anyone for ``expires_in`` seconds."""
-    links = links_of(request)
-    image_id = parse_image_id(request.match_info["image_id"])
-    expires_in = _expires_in(await json_body(request))
-    record = (await request.app[AUTHORIZED_LOOKUP].own(request.app[CALLERS].of(request), image_id)).record
-    path = short_address(image_id)
-    url, expires_at = links.make(path, expires_in=expires_in, links_killed=record.links_killed)
-    return success({"image_id": image_id, "url": url, "expires_at": expires_at}, "a link was signed")
+class LinkKills:
+    """Invalidates links; ``links`` is None without ``access.signed_links``."""
+
+    def __init__(self, links: SignedLinks | None, catalog: PostgresCatalog, invalidation: Invalidation) -> None:
+        self._links = links
+        self._catalog = catalog
+        self._invalidation = invalidation
+
+    @property
+    def links(self) -> SignedLinks:
+        """What signs links; raises ``RouteNotFound`` unless they are configured."""
+        if self._links is None:
+            raise RouteNotFound("signed_links is not configured")
+        return self._links
+
+    async def kill_all(self, image_id: str) -> web.Response:
+        """Invalidate every link to the image at once, with any key; the caller has checked the id and access."""
+        kills = await self._catalog.kill_links(image_id)
+        await self._invalidation.invalidate_everywhere([image_id])
+        return success({"image_id": image_id, "killed": kills}, "all links to the image are invalid")
 
 
-async def make_many(request: web.Request) -> web.Response:
-    """Return a link for each image that the caller owns, or the code of the error that ``make`` would raise."""
-    links = links_of(request)
-    body = await json_body(request)
-    expires_in = _expires_in(body)
-    valid, errors = validated(image_ids_in(body))
-    made: dict[str, dict[str, Any]] = {}
-    owned = await request.app[AUTHORIZED_LOOKUP].own_many(request.app[CALLERS].of(request), valid)
-    for image_id, result in owned.items():
-        if isinstance(result, GatewayError):
-            errors[image_id] = result.code
-            continue
-        url, expires_at = links.make(short_address(image_id), expires_in=expires_in, links_killed=result.links_killed)
-        made[image_id] = {"url": url, "expires_at": expires_at}
-    request[REQUEST_CONTEXT].is_denial = bool(errors)  # else the duration of a batch would show which images exist
-    return success({"links": made, "errors": errors}, "links were signed")
+class LinkCalls:
+    """Makes and kills links, for owners. Every call is a 404 without ``access.signed_links``."""
 
+    def __init__(self, kills: LinkKills, lookup: AuthorizedLookup, callers: Callers, bodies: Bodies) -> None:
+        self._kills = kills
+        self._lookup = lookup
+        self._callers = callers
+        self._bodies = bodies
 
-async def kill(request: web.Request) -> web.Response:
-    """Invalidate every link to the image at once, with any key."""
-    links_of(request)
-    image_id = parse_image_id(request.match_info["image_id"])
-    await request.app[AUTHORIZED_LOOKUP].own(request.app[CALLERS].of(request), image_id)
-    return await kill_all(request.app, image_id)
+    async def make(self, request: web.Request) -> web.Response:
+        """Return a link that shows the image to anyone for ``expires_in`` seconds."""
+        links = self._kills.links
+        image_id = parse_image_id(request.match_info["image_id"])
+        expires_in = _expires_in(await self._bodies.json(request))
+        record = (await self._lookup.own(self._callers.of(request), image_id)).record
+        path = short_address(image_id)
+        url, expires_at = links.make(path, expires_in=expires_in, links_killed=record.links_killed)
+        return success({"image_id": image_id, "url": url, "expires_at": expires_at}, "a link was signed")
 
+    async def make_many(self, request: web.Request) -> web.Response:
+        """Return a link for each image that the caller owns, or the code of the error that ``make`` would raise."""
+        links = self._kills.links
+        body = await self._bodies.json(request)
+        expires_in = _expires_in(body)
+        valid, errors = validated(image_ids_in(body))
+        made: dict[str, dict[str, Any]] = {}
+        owned = await self._lookup.own_many(self._callers.of(request), valid)
+        for image_id, result in owned.items():
+            if isinstance(result, GatewayError):
+                errors[image_id] = result.code
+                continue
+            url, expires_at = links.make(
+                short_address(image_id), expires_in=expires_in, links_killed=result.links_killed
+            )
+            made[image_id] = {"url": url, "expires_at": expires_at}
+        request[REQUEST_CONTEXT].is_denial = bool(errors)  # else the duration of a batch would show which images exist
+        return success({"links": made, "errors": errors}, "links were signed")
 
-async def kill_all(app: web.Application, image_id: str) -> web.Response:
-    """Invalidate every link to the image; the caller has checked the id and access."""
-    kills = await app[CATALOG].kill_links(image_id)
-    await app[INVALIDATION].invalidate_everywhere([image_id])
-    return success({"image_id": image_id, "killed": kills}, "all links to the image are invalid")
-
-
-def links_of(request: web.Request) -> SignedLinks:
-    """Return what signs links; raises ``RouteNotFound`` unless they are configured."""
-    if SIGNED_LINKS not in request.app:
-        raise RouteNotFound("signed_links is not configured")
-    return request.app[SIGNED_LINKS]
+    async def kill(self, request: web.Request) -> web.Response:
+        """Invalidate every link to the image at once, with any key."""
+        _ = self._kills.links  # a 404 unless links are configured
+        image_id = parse_image_id(request.match_info["image_id"])
+        await self._lookup.own(self._callers.of(request), image_id)
+        return await self._kills.kill_all(image_id)
 
 
 def _expires_in(body: Any) -> int:

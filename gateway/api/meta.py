@@ -5,26 +5,46 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.api.app_keys import AUTHORIZED_LOOKUP, CALLERS, CLIENT_ADDRESS, DESCRIPTIONS, RENDITIONS
+from gateway.api.authorized_lookup import AuthorizedLookup
+from gateway.api.caller import Callers
+from gateway.api.client_address import ClientAddress
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import ImageDescription, ImageRecord
 from gateway.presign.renditions import Renditions
+from gateway.urls.descriptions import Descriptions
 
 
-async def meta(request: web.Request) -> web.Response:
-    """Return the metadata of one image."""
-    image_id = parse_image_id(request.match_info["image_id"])
-    record = await request.app[AUTHORIZED_LOOKUP].record(request.app[CALLERS].of(request), image_id)
-    return success((await metadata_of(request, [record]))[image_id])
+class Metadata:
+    """Metadata of images that the caller may view."""
 
+    def __init__(
+        self,
+        lookup: AuthorizedLookup,
+        callers: Callers,
+        client_address: ClientAddress,
+        descriptions: Descriptions,
+        renditions: Renditions,
+    ) -> None:
+        self._lookup = lookup
+        self._callers = callers
+        self._client_address = client_address
+        self._descriptions = descriptions
+        self._renditions = renditions
 
-async def metadata_of(request: web.Request, records: Sequence[ImageRecord]) -> dict[str, dict[str, Any]]:
-    """Return the metadata of each record by image id; values that are not known from COS yet are None."""
-    client = request.app[CLIENT_ADDRESS].subscriber(request)
-    descriptions = await request.app[DESCRIPTIONS].of_many(records, client)
-    renditions = request.app[RENDITIONS]
-    return {record.image_id: _metadata(record, descriptions[record.image_id], renditions) for record in records}
+    async def meta(self, request: web.Request) -> web.Response:
+        """Return the metadata of one image."""
+        image_id = parse_image_id(request.match_info["image_id"])
+        record = await self._lookup.record(self._callers.of(request), image_id)
+        return success((await self.of(request, [record]))[image_id])
+
+    async def of(self, request: web.Request, records: Sequence[ImageRecord]) -> dict[str, dict[str, Any]]:
+        """Return the metadata of each record by image id; values that are not known from COS yet are None."""
+        client = self._client_address.subscriber(request)
+        descriptions = await self._descriptions.of_many(records, client)
+        return {
+            record.image_id: _metadata(record, descriptions[record.image_id], self._renditions) for record in records
+        }
 
 
 def _metadata(record: ImageRecord, description: ImageDescription, renditions: Renditions) -> dict[str, Any]:

@@ -7,8 +7,6 @@ from typing import Final, NamedTuple
 from aiohttp import web
 from multidict import CIMultiDict
 
-from gateway.api.admin import admin_only
-from gateway.api.app_keys import METRICS, OBJECT_SOURCE, RESOLVER
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.headers import CONTENT_SECURITY_POLICY, content_type_of
 from gateway.delivery.relay import Relay
@@ -17,6 +15,7 @@ from gateway.errors import OriginUnavailable
 from gateway.origin.errors import ObjectMoved
 from gateway.origin.object_source import ObjectSource
 from gateway.presign.signed_image import SignedImage
+from gateway.urls.resolver import UrlResolver
 
 logger = logging.getLogger(__name__)
 
@@ -35,41 +34,47 @@ class _Answered(NamedTuple):
     context: RequestContext
 
 
-@admin_only
-async def preview(request: web.Request) -> web.StreamResponse:
-    """Send the original, also of a private image; the log names it.
+class Preview:
+    """Sends originals to the admin."""
 
-    Raises the errors of the resolver and of ``ObjectSource.whole``, and ``NotAnImage``.
-    """
-    image_id = parse_image_id(request.match_info["image_id"])
-    logger.info("image shown to the admin: image=%s", image_id)
-    source, resolver = request.app[OBJECT_SOURCE], request.app[RESOLVER]
-    for _ in range(_MOST_LOOKUPS):
-        resolved = resolver.get_cached(image_id) or await resolver.look_up(image_id)
+    def __init__(self, resolver: UrlResolver, source: ObjectSource, relay: Relay) -> None:
+        self._resolver = resolver
+        self._source = source
+        self._relay = relay
+
+    async def preview(self, request: web.Request) -> web.StreamResponse:
+        """Send the original, also of a private image; the log names it.
+
+        Raises the errors of the resolver and of ``ObjectSource.whole``, and ``NotAnImage``.
+        """
+        image_id = parse_image_id(request.match_info["image_id"])
+        logger.info("image shown to the admin: image=%s", image_id)
+        resolver = self._resolver
+        for _ in range(_MOST_LOOKUPS):
+            resolved = resolver.get_cached(image_id) or await resolver.look_up(image_id)
+            try:
+                return await self._send(request, resolved.image)
+            except ObjectMoved:
+                resolver.invalidate(image_id)
+        raise OriginUnavailable(f"the image's row changed during {_MOST_LOOKUPS} look-ups")
+
+    async def _send(self, request: web.Request, image: SignedImage) -> web.StreamResponse:
+        """Send the object from memory or from COS; raises ``ObjectMoved`` if the row names another one now."""
+        entry = self._source.usable(image)
+        if entry is not None and entry.body is not None:
+            return web.Response(body=entry.body, headers=_headers(image, entry.metadata.content_type))
+        reader = await self._source.whole(image, {})
         try:
-            return await _send(request, source, resolved.image)
-        except ObjectMoved:
-            resolver.invalidate(image_id)
-    raise OriginUnavailable(f"the image's row changed during {_MOST_LOOKUPS} look-ups")
-
-
-async def _send(request: web.Request, source: ObjectSource, image: SignedImage) -> web.StreamResponse:
-    """Send the object from memory or from COS; raises ``ObjectMoved`` if the row names another one now."""
-    entry = source.usable(image)
-    if entry is not None and entry.body is not None:
-        return web.Response(body=entry.body, headers=_headers(image, entry.metadata.content_type))
-    reader = await source.whole(image, {})
-    try:
-        metadata = reader.transfer.body.metadata
-        return await Relay(request.app[METRICS]).send(
-            _Answered(request, request[REQUEST_CONTEXT]),
-            reader,
-            _headers(image, metadata.content_type),
-            status=200,
-            length=metadata.size,
-        )
-    finally:
-        reader.close()
+            metadata = reader.transfer.body.metadata
+            return await self._relay.send(
+                _Answered(request, request[REQUEST_CONTEXT]),
+                reader,
+                _headers(image, metadata.content_type),
+                status=200,
+                length=metadata.size,
+            )
+        finally:
+            reader.close()
 
 
 def _headers(image: SignedImage, cos_type: str | None) -> "CIMultiDict[str]":

@@ -1,32 +1,36 @@
 """The routes of both ports."""
 
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
-from gateway.api import (
-    access_check,
-    app_keys,
-    batch,
-    config_reload,
-    console,
-    explain_handler,
-    exposition,
-    health,
-    images,
-    link_handlers,
-    meta,
-    monitoring,
-    preview,
-)
 from gateway.api.accel_prefix import AccelPrefix
+from gateway.api.access_check import AccessCheck, ignore_expectation
+from gateway.api.admin import AdminOnly
+from gateway.api.batch import UrlBatches
 from gateway.api.beacons import Beacons
+from gateway.api.config_reload import ConfigReload
+from gateway.api.console import Console, ConsoleTools
 from gateway.api.console_files import ConsoleFiles
+from gateway.api.explain_handler import ExplainCalls
+from gateway.api.exposition import Exposition
+from gateway.api.health import HealthCalls
+from gateway.api.host_guard import KnownHostOnly
+from gateway.api.images import ImageCalls
+from gateway.api.link_handlers import LinkCalls
+from gateway.api.meta import Metadata
+from gateway.api.monitoring import AdminImageCalls, CacheChanges, CacheStatistics, DailyReport, QueueCalls
 from gateway.api.openapi.document import openapi
+from gateway.api.preview import Preview
 from gateway.api.static_files import StaticFiles
+from gateway.errors import RouteNotFound
 
 # The prefix of the admin port's route names in metrics.
 ADMIN: Final = "admin:"
+# The names of the routes that serve one image.
+IMAGE_ROUTES: Final = frozenset({"proxy", "short", "url", "refresh", "status", "link", "links", "meta", "access"})
 # The handlers validate ids, so that an invalid one is a 400 instead of a 404.
 _ID = "{image_id}"
 
@@ -40,62 +44,120 @@ _CORS_PREFLIGHT = {
 }
 
 
-def add_public_routes(app: web.Application) -> None:
+@dataclass(frozen=True, slots=True)
+class PublicHandlers:
+    """What answers clients, proxies and CDNs. ``accel_prefix`` is None unless nginx moves the bytes."""
+
+    images: ImageCalls
+    links: LinkCalls
+    metadata: Metadata
+    batches: UrlBatches
+    beacons: Beacons
+    access_check: AccessCheck
+    static_files: StaticFiles
+    health: HealthCalls
+    accel_prefix: AccelPrefix | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdminHandlers:
+    """What answers operators and Prometheus. ``statistics`` and ``queues`` are None without Redis.
+
+    ``daily`` is None without ``url_stats.enabled``, too.
+    """
+
+    exposition: Exposition
+    console: Console
+    console_tools: ConsoleTools
+    console_files: ConsoleFiles
+    explain: ExplainCalls
+    preview: Preview
+    statistics: CacheStatistics | None
+    daily: DailyReport | None
+    queues: QueueCalls | None
+    changes: CacheChanges
+    images: AdminImageCalls
+    reload: ConfigReload
+    health: HealthCalls
+
+
+def add_public_routes(app: web.Application, handlers: PublicHandlers) -> None:
     """Add the routes for clients, proxies and CDNs."""
+    add, images = app.router, handlers.images
     for name, path in (("proxy", f"/api/v1/images/{_ID}/proxy"), ("short", f"/i/{_ID}")):
-        resource = app.router.add_resource(path, name=name)
+        resource = add.add_resource(path, name=name)
         resource.add_route(hdrs.METH_GET, images.proxy)
         resource.add_route(hdrs.METH_HEAD, images.proxy)
-    app.router.add_get(f"/api/v1/images/{_ID}/url", images.url, name="url", allow_head=False)
-    app.router.add_post(f"/api/v1/images/{_ID}/url/refresh", images.refresh, name="refresh")
-    app.router.add_get(f"/api/v1/images/{_ID}/status", images.status, name="status", allow_head=False)
-    app.router.add_post(f"/api/v1/images/{_ID}/link", link_handlers.make, name="link")
-    app.router.add_delete(f"/api/v1/images/{_ID}/links", link_handlers.kill, name="links")
-    app.router.add_get(f"/api/v1/images/{_ID}/meta", meta.meta, name="meta", allow_head=False)
-    app.router.add_post("/api/v1/images/urls", batch.urls, name="urls")
-    app.router.add_post("/api/v1/monitoring/beacons", Beacons().receive, name="beacons")
-    app.router.add_post("/api/v1/images/links", link_handlers.make_many, name="make_links")
+    add.add_get(f"/api/v1/images/{_ID}/url", images.url, name="url", allow_head=False)
+    add.add_post(f"/api/v1/images/{_ID}/url/refresh", images.refresh, name="refresh")
+    add.add_get(f"/api/v1/images/{_ID}/status", images.status, name="status", allow_head=False)
+    add.add_post(f"/api/v1/images/{_ID}/link", handlers.links.make, name="link")
+    add.add_delete(f"/api/v1/images/{_ID}/links", handlers.links.kill, name="links")
+    add.add_get(f"/api/v1/images/{_ID}/meta", handlers.metadata.meta, name="meta", allow_head=False)
+    add.add_post("/api/v1/images/urls", handlers.batches.urls, name="urls")
+    add.add_post("/api/v1/monitoring/beacons", handlers.beacons.receive, name="beacons")
+    add.add_post("/api/v1/images/links", handlers.links.make_many, name="make_links")
     # Any text as the id: no request of this form may be a 404.
-    resource = app.router.add_resource("/api/v1/images/{image_id:(?s:.*)}/access", name="access")
+    resource = add.add_resource("/api/v1/images/{image_id:(?s:.*)}/access", name="access")
     for method in (hdrs.METH_GET, hdrs.METH_HEAD):
-        resource.add_route(method, access_check.access, expect_handler=access_check.ignore_expectation)
+        resource.add_route(method, handlers.access_check.access, expect_handler=ignore_expectation)
     # The routes so far; the following ones are for tools, not for pages of other sites.
-    for existing in list(app.router.resources()):
+    for existing in list(add.resources()):
         if isinstance(existing, web.Resource):
             existing.add_route(hdrs.METH_OPTIONS, preflight)
-    image_proxy = app[app_keys.SETTINGS].image_proxy
-    if image_proxy.delivery == "accel":
-        accel_prefix = AccelPrefix(image_proxy.accel_prefix, app[app_keys.METRICS])
-        app.router.add_route(
-            hdrs.METH_ANY, image_proxy.accel_prefix + "{version:(?s:.*)}", accel_prefix.refuse, name="accel"
-        )
-    app.router.add_get("/openapi.json", openapi, name="openapi", allow_head=False)
-    StaticFiles().add_routes(app)
-    app.router.add_get("/healthz", health.healthz, name="healthz")
-    app.router.add_get("/readyz", health.readyz, name="readyz")
+    if handlers.accel_prefix is not None:
+        below = handlers.accel_prefix.prefix + "{version:(?s:.*)}"
+        add.add_route(hdrs.METH_ANY, below, handlers.accel_prefix.refuse, name="accel")
+    add.add_get("/openapi.json", openapi, name="openapi", allow_head=False)
+    handlers.static_files.add_routes(app)
+    add.add_get("/healthz", handlers.health.healthz, name="healthz")
+    add.add_get("/readyz", handlers.health.readyz, name="readyz")
 
 
-def add_admin_routes(app: web.Application) -> None:
+def add_admin_routes(
+    app: web.Application, handlers: AdminHandlers, admin_only: AdminOnly, known_host_only: KnownHostOnly
+) -> None:
     """Add the routes for operators and Prometheus."""
-    app.router.add_get("/metrics", exposition.exposition, name="metrics")
-    app.router.add_get("/api/v1/monitoring/stats", monitoring.stats, name="stats")
-    app.router.add_get("/api/v1/monitoring/stats/daily", monitoring.daily_stats, name="daily_stats")
-    app.router.add_get("/api/v1/monitoring/queue", monitoring.queue, name="queue")
-    ConsoleFiles().add_routes(app)
-    app.router.add_get("/api/v1/monitoring/console", console.console, name="console", allow_head=False)
-    app.router.add_get("/api/v1/monitoring/totals", console.totals, name="totals", allow_head=False)
-    app.router.add_get("/api/v1/monitoring/settings", console.configuration, name="settings", allow_head=False)
-    app.router.add_post("/api/v1/monitoring/debug", console.debug, name="debug")
-    app.router.add_get(f"/api/v1/monitoring/explain/{_ID}", explain_handler.explain, name="explain", allow_head=False)
-    app.router.add_get(f"/api/v1/monitoring/preview/{_ID}", preview.preview, name="preview", allow_head=False)
-    app.router.add_post(f"/api/v1/images/{_ID}/url/refresh", monitoring.refresh, name="refresh")
-    app.router.add_get(f"/api/v1/images/{_ID}/status", monitoring.status, name="status", allow_head=False)
-    app.router.add_delete(f"/api/v1/images/{_ID}/links", monitoring.kill_links, name="links")
-    app.router.add_post("/api/v1/monitoring/queue/requeue", monitoring.requeue, name="requeue")
-    app.router.add_post("/api/v1/config/reload", config_reload.reload, name="reload")
-    app.router.add_post("/api/v1/cache/purge", monitoring.purge, name="purge")
-    app.router.add_get("/healthz", health.healthz, name="healthz")
-    app.router.add_get("/readyz", health.readyz_with_reasons, name="readyz")
+    add, statistics, daily, queues = app.router, handlers.statistics, handlers.daily, handlers.queues
+    tools = handlers.console_tools
+    add.add_get("/metrics", handlers.exposition.exposition, name="metrics")
+    add.add_get("/api/v1/monitoring/stats", statistics.stats if statistics else _absent, name="stats")
+    add.add_get("/api/v1/monitoring/stats/daily", daily.daily_stats if daily else _absent, name="daily_stats")
+    add.add_get("/api/v1/monitoring/queue", queues.queue if queues else _absent, name="queue")
+    handlers.console_files.add_routes(app, known_host_only)
+
+    def add_shown(path: str, handler: Handler, name: str) -> None:
+        """Add an address that the console's page reads."""
+        add.add_get(path, known_host_only(handler), name=name, allow_head=False)
+
+    def add_guarded(path: str, handler: Handler, name: str) -> None:
+        """Add an address that changes something."""
+        add.add_post(path, admin_only(handler), name=name)
+
+    add_shown("/api/v1/monitoring/console", handlers.console.console, "console")
+    add_shown("/api/v1/monitoring/totals", tools.totals, "totals")
+    add_shown("/api/v1/monitoring/settings", tools.configuration, "settings")
+    add_guarded("/api/v1/monitoring/debug", known_host_only(tools.debug), "debug")
+    add.add_get(
+        f"/api/v1/monitoring/explain/{_ID}", admin_only(handlers.explain.explain), name="explain", allow_head=False
+    )
+    add.add_get(
+        f"/api/v1/monitoring/preview/{_ID}", admin_only(handlers.preview.preview), name="preview", allow_head=False
+    )
+    images = handlers.images
+    add_guarded(f"/api/v1/images/{_ID}/url/refresh", images.refresh, "refresh")
+    add.add_get(f"/api/v1/images/{_ID}/status", admin_only(images.status), name="status", allow_head=False)
+    add.add_delete(f"/api/v1/images/{_ID}/links", admin_only(images.kill_links), name="links")
+    add_guarded("/api/v1/monitoring/queue/requeue", queues.requeue if queues else _absent, "requeue")
+    add_guarded("/api/v1/config/reload", handlers.reload.reload, "reload")
+    add_guarded("/api/v1/cache/purge", handlers.changes.purge, "purge")
+    add.add_get("/healthz", handlers.health.healthz, name="healthz")
+    add.add_get("/readyz", handlers.health.readyz_with_reasons, name="readyz")
+
+
+async def _absent(_: web.Request) -> web.Response:
+    """Answer as if the address did not exist: its feature is off."""
+    raise RouteNotFound("url_cache.enabled or url_stats.enabled is off")
 
 
 async def preflight(request: web.Request) -> web.Response:

@@ -6,14 +6,13 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 from aiohttp import hdrs, web
 
-from gateway.api.app_keys import RELOADER
 from gateway.api.batch import MAX_IMAGES
 from gateway.errors import RouteNotFound
 
@@ -41,10 +40,20 @@ class StaticFile:
     cache_control: str
 
 
-class StaticFiles:
-    """Serves the files; reads them once, at the first request."""
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What pages may know of the configuration: the names of styles, and whether images and links are served."""
 
-    def __init__(self) -> None:
+    styles: Collection[str]
+    proxy: bool
+    links: bool
+
+
+class StaticFiles:
+    """Serves the files; reads them once, at the first request. ``features`` returns those of now."""
+
+    def __init__(self, features: Callable[[], Features]) -> None:
+        self._features = features
         self._files: Mapping[str, StaticFile] | None = None
 
     def add_routes(self, app: web.Application) -> None:
@@ -71,7 +80,7 @@ class StaticFiles:
         files = await self._read()
         entry = next((name for name in files if _ENTRY.fullmatch(name)), None)
         script = {"path": f"/static/{entry}", "integrity": files[entry].integrity} if entry is not None else None
-        body = json.dumps(_description(request, script)).encode()
+        body = json.dumps(_description(self._features(), script)).encode()
         return _answer(request, body, _etag(body), _FOR_MINUTES, "application/json")
 
     async def _read(self) -> Mapping[str, StaticFile]:
@@ -80,19 +89,17 @@ class StaticFiles:
         return self._files
 
 
-def _description(request: web.Request, script: Mapping[str, str] | None) -> Mapping[str, Any]:
-    settings = request.app[RELOADER].settings
-    names = {resource.name for resource in request.app.router.resources()}
+def _description(features: Features, script: Mapping[str, str] | None) -> Mapping[str, Any]:
     return {
         "version": 1,
         "script": script,
         "batch": {"size": MAX_IMAGES},
-        "styles": sorted(settings.image_styles),
+        "styles": sorted(features.styles),
         "features": {
-            "proxy": settings.image_proxy.enabled,
-            "meta": "meta" in names,
-            "beacons": "beacons" in names,
-            "links": settings.access.signed_links is not None,
+            "proxy": features.proxy,
+            "meta": True,
+            "beacons": True,
+            "links": features.links,
         },
     }
 

@@ -12,7 +12,6 @@ from typing import Any, Final
 import click
 from rich.text import Text
 
-from gateway.api import app_keys
 from gateway.api.nginx_files import VERSION
 from gateway.catalog.inspection import inspect_database, time_notification
 from gateway.catalog.record import ImageRecord
@@ -31,10 +30,13 @@ from gateway.commands.output_console import OutputConsole
 from gateway.commands.shared import FAILED, config_option, settings_from
 from gateway.delivery.fallback_picture import FallbackPicture, UnusablePicture
 from gateway.errors import CredentialsExpired
+from gateway.metrics.collectors import Metrics
 from gateway.net.printable import printable
 from gateway.server.file_limit import hard_limit, needed_files
-from gateway.service import purge_components
-from gateway.service.app import opened_components
+from gateway.service.objects import open_cos
+from gateway.service.purges import open_purge_target
+from gateway.service.signing import open_signing
+from gateway.service.stores import open_stores
 from gateway.settings import FallbackSettings, RedisSettings, Settings
 
 _NGINX: Final = Path("/etc/nginx")
@@ -89,36 +91,42 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
     yield diagnose_placeholders(settings.postgres, settings.cos)
     if settings.image_proxy.fallback is not None:
         yield await asyncio.to_thread(_diagnose_fallback, settings.image_proxy.fallback)
-    async with opened_components(settings, purge_components.purge_target) as app:
+    metrics = Metrics()
+    async with (
+        open_signing(settings, metrics) as signing,
+        open_stores(settings, metrics, signing) as stores,
+        open_cos(settings, metrics, signing) as origin,
+        open_purge_target(settings, metrics, signing) as purges,
+    ):
 
         def presign(image: ImageRecord, method: str) -> str:
-            presigned = app[app_keys.SIGNER].sign(image, method=method)
-            if not app[app_keys.LIFETIME].is_usable(presigned, app[app_keys.CLOCK].now()):
+            presigned = signing.signer.sign(image, method=method)
+            if not signing.lifetime.is_usable(presigned, signing.clock.now()):
                 raise CredentialsExpired("the credentials end too soon for any URL to be usable")
             return presigned.url
 
         def host_of(image: ImageRecord) -> str:
-            return app[app_keys.HOSTS].origin_of(image.bucket, image.region).base
+            return signing.hosts.origin_of(image.bucket, image.region).base
 
-        sources = app[app_keys.CREDENTIALS].all
-        if app_keys.PURGE_CREDENTIALS in app:
-            sources += app[app_keys.PURGE_CREDENTIALS].all
+        sources = signing.credentials.all
+        if purges is not None and purges.credentials is not None:
+            sources += purges.credentials.all
         for credentials in sources:
             yield await diagnose_credentials(credentials, credentials.buckets if len(sources) > 1 else ())
-        if settings.purge is not None:
-            yield await diagnose_purge(app[app_keys.PURGE_TARGET], settings.purge.target)
-        signs_links = app_keys.SIGNED_LINKS in app
+        if settings.purge is not None and purges is not None:
+            yield await diagnose_purge(purges.target, settings.purge.target)
+        signs_links = settings.access.signed_links is not None
         database = Database(
             partial(inspect_database, settings.postgres, with_links=signs_links),
             partial(time_notification, settings.postgres) if settings.postgres.listen else None,
         )
-        tables = DatabaseCheck(app[app_keys.CATALOG], database, signs_links=signs_links)
+        tables = DatabaseCheck(stores.catalog, database, signs_links=signs_links)
         is_well = True
         async for finding in diagnose(
-            app.get(app_keys.REDIS),
+            stores.redis.guard if stores.redis is not None else None,
             _address_of(settings.redis),
             tables,
-            CosCheck(app[app_keys.ORIGIN], presign, host_of, time.time),
+            CosCheck(origin, presign, host_of, time.time),
             buckets=settings.cos.regions,
         ):
             is_well &= finding.is_well
@@ -126,11 +134,11 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
         for image in tables.images[:1] if is_well else ():
 
             async def make(image: ImageRecord, rendition: str) -> str | None:
-                response = await app[app_keys.ORIGIN].fetch(app[app_keys.SIGNER].sign(image, rendition).url)
+                response = await origin.fetch(signing.signer.sign(image, rendition).url)
                 response.close()
                 return response.metadata.content_type
 
-            async for finding in check_variants(make, image, app[app_keys.RENDITIONS]):
+            async for finding in check_variants(make, image, signing.renditions):
                 yield finding
     yield diagnose_open_files(hard_limit(), needed_files(settings.server.max_streams))
     for of_nginx in (

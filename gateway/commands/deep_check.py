@@ -4,15 +4,16 @@ from dataclasses import dataclass
 
 import click
 
-from gateway.api import app_keys
 from gateway.checks.deep.probe import Subject, Verdict
 from gateway.checks.deep.run import as_line, run_probes
 from gateway.commands.output_console import OutputConsole
 from gateway.errors import GatewayError
+from gateway.metrics.collectors import Metrics
 from gateway.origin.deep_session import open_deep_session
 from gateway.presign.probe_signer import ProbeSigner
 from gateway.presign.renditions import Renditions
-from gateway.service.app import opened_components
+from gateway.service.signing import open_signing
+from gateway.service.stores import open_stores
 from gateway.settings import Settings
 
 _STYLES = {
@@ -40,24 +41,28 @@ async def print_probes(settings: Settings, options: DeepOptions) -> bool:
     if unknown := set(options.styles) - settings.image_styles.keys():
         raise click.BadParameter(f"image_styles has no {', '.join(sorted(unknown))}", param_hint="--style")
     console = OutputConsole(highlight=False, soft_wrap=True)
-    async with opened_components(settings) as app:
+    metrics = Metrics()
+    async with (
+        open_signing(settings, metrics) as signing,
+        open_stores(settings, metrics, signing) as stores,
+    ):
         try:
-            images = await app[app_keys.CATALOG].sample_images()
+            images = await stores.catalog.sample_images()
         except GatewayError as error:
             raise click.ClickException(f"no image to probe, since Postgres failed: {error}") from None
         if not images:
             raise click.ClickException("no image to probe: the table holds no active image that can be served")
-        renditions = app[app_keys.RENDITIONS]
+        renditions = signing.renditions
         rules = {
             name: renditions.get(name).rule(images[0])
             for style in options.styles or renditions.styles
             for name in _narrowest(renditions, style)
         }
         try:
-            credentials = app[app_keys.CREDENTIALS].of(images[0].bucket)
+            credentials = signing.credentials.of(images[0].bucket)
         except GatewayError as error:
             raise click.ClickException(str(error)) from None
-        signer = ProbeSigner(credentials, app[app_keys.HOSTS], rules)
+        signer = ProbeSigner(credentials, signing.hosts, rules)
         all_well = True
         async with open_deep_session(settings.image_proxy.timeout) as session:
             subject = Subject(

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.commands.output_console import OutputConsole
-from gateway.commands.serve_process import StopSignals, run_until_stopped, serve_gateway
+from gateway.commands.serve_process import StopSignals, run_until_stopped
 from gateway.commands.shared import exit_with_mistakes
+from gateway.metrics.collectors import Metrics
 from gateway.process.logs import configure_logging
 from gateway.server.listener import Listening
+from gateway.service.serving import serve
 from gateway.settings.sources import SettingsError
 
 if TYPE_CHECKING:
@@ -94,13 +96,14 @@ async def _serve(
     async with stack.cos:
         while not signals.stop.is_set():
             gallery.restart.clear()
-            await serve_gateway(
+            async with serve(
                 stack.settings,
-                signals,
-                extend=gallery.add_routes,
-                on_listening=tell,
-                until=lambda: _first_of(signals.stop, gallery.restart),
-            )
+                Metrics(),
+                force_stop=signals.force_stop,
+                extend=lambda service, app: gallery.add_routes(app, service.objects.source.invalidate),
+            ) as serving:
+                tell(serving.ports)
+                await _first_of(signals.stop, gallery.restart)
             if not signals.stop.is_set():
                 logger.info("the gateway starts again: pause=%g", gallery.pause)
                 with suppress(TimeoutError):

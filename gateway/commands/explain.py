@@ -10,13 +10,16 @@ from pathlib import Path
 
 import click
 
-from gateway.api.app_keys import EXPLAINER
 from gateway.catalog.image_id import parse_image_id
 from gateway.commands.shared import FAILED, config_option, run_or_explain, settings_from
 from gateway.explain.access import Credentials
-from gateway.service.access_components import authenticator
-from gateway.service.app import opened_components
-from gateway.service.diagnostic_components import explainer
+from gateway.metrics.collectors import Metrics
+from gateway.service.access import open_access
+from gateway.service.diagnostics import make_explainer
+from gateway.service.objects import open_cos
+from gateway.service.signing import open_signing
+from gateway.service.stores import open_stores
+from gateway.service.urls import open_urls
 
 
 @click.command()
@@ -59,10 +62,16 @@ def explain(
 
     async def print_explanation() -> None:
         nonlocal is_served
-        async with opened_components(settings, authenticator, explainer) as app:
-            explanation = await app[EXPLAINER].explain(
-                parse_image_id(image_id), Credentials(token, link, user), parameters
-            )
+        metrics = Metrics()
+        async with (
+            open_access(settings, metrics) as access,
+            open_signing(settings, metrics) as signing,
+            open_stores(settings, metrics, signing) as stores,
+            open_urls(settings, metrics, signing, stores, None) as urls,
+            open_cos(settings, metrics, signing) as origin,
+        ):
+            explainer = make_explainer(settings, access, signing, stores, urls, origin, None)
+            explanation = await explainer.explain(parse_image_id(image_id), Credentials(token, link, user), parameters)
         if as_json:
             click.echo(json.dumps(explanation.as_json(), indent=2))
         else:

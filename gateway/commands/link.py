@@ -9,11 +9,13 @@ from pathlib import Path
 import click
 
 from gateway.access.signed_links import short_address
-from gateway.api.app_keys import SIGNED_LINKS
 from gateway.api.link_handlers import MAX_LIFETIME
 from gateway.commands.active_record import active_record
 from gateway.commands.shared import config_option, run_or_explain, settings_from
-from gateway.service.app import opened_components
+from gateway.metrics.collectors import Metrics
+from gateway.service.access import signed_links
+from gateway.service.signing import open_signing
+from gateway.service.stores import open_stores
 
 _DURATION = re.compile(r"([1-9][0-9]{0,6})([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -42,11 +44,15 @@ def link(image_id: str, expires: int, config: Path | None) -> None:
     settings = settings_from(config)
 
     async def print_link() -> None:
-        async with opened_components(settings) as app:
-            record = await active_record(app, image_id)
-            if SIGNED_LINKS not in app:
+        links, metrics = signed_links(settings), Metrics()
+        async with (
+            open_signing(settings, metrics) as signing,
+            open_stores(settings, metrics, signing) as stores,
+        ):
+            record = await active_record(stores.catalog, image_id)
+            if links is None:
                 raise click.ClickException("access.signed_links is not configured")
             address = short_address(record.image_id)
-            click.echo(app[SIGNED_LINKS].make(address, expires_in=expires, links_killed=record.links_killed)[0])
+            click.echo(links.make(address, expires_in=expires, links_killed=record.links_killed)[0])
 
     run_or_explain(print_link())

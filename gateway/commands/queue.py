@@ -11,14 +11,16 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from gateway.api.app_keys import PURGE_QUEUE, REFRESH_QUEUE
 from gateway.commands.output_console import OutputConsole
 from gateway.commands.shared import config_option, run_or_explain, settings_from
+from gateway.metrics.collectors import Metrics
 from gateway.presign.signed_image import ImageVariant
 from gateway.process.log_format import redact
 from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.service.app import opened_components
+from gateway.service.purges import purge_queueing
+from gateway.service.signing import open_signing
+from gateway.service.stores import open_stores
 
 _MOST_LISTED = 50
 
@@ -82,9 +84,14 @@ def _names(item: ImageVariant | str) -> tuple[str, str]:
 async def _opened_queue(config: Path | None, *, purges: bool) -> AsyncIterator[RefreshQueue | PurgeQueue]:
     # The error says that Redis does not answer; the line of the log, that a gateway goes on without it.
     logging.getLogger("gateway.redis_store").addHandler(logging.NullHandler())
-    async with opened_components(settings_from(config)) as app:
-        if purges and PURGE_QUEUE not in app:
+    settings, metrics = settings_from(config), Metrics()
+    async with (
+        open_signing(settings, metrics) as signing,
+        open_stores(settings, metrics, signing) as stores,
+    ):
+        queueing = purge_queueing(settings, metrics, stores)
+        if purges and queueing is None:
             raise click.ClickException("purge is not configured, so there is no queue of purges")
-        if REFRESH_QUEUE not in app:
+        if stores.redis is None:
             raise click.ClickException("url_cache.enabled is off, so there is no queue")
-        yield app[PURGE_QUEUE] if purges else app[REFRESH_QUEUE]
+        yield queueing.queue if purges and queueing is not None else stores.redis.queue

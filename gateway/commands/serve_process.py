@@ -3,17 +3,14 @@
 import asyncio
 import logging
 import signal
-import socket
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
-from aiohttp import web
 
-from gateway.api.app_keys import RELOADER
 from gateway.catalog.postgres import CatalogQueryRefused
 from gateway.commands.shared import exit_with_mistakes
 from gateway.concurrency.background import background
@@ -21,11 +18,13 @@ from gateway.delivery.fallback_picture import UnusablePicture
 from gateway.metrics.collectors import Metrics
 from gateway.process.event_loop import run_on
 from gateway.process.memory_tuning import release_free_memory, tune_memory
+from gateway.process.reloader import Reloader
 from gateway.process.service_manager import ServiceManager
 from gateway.process.socket_activation import inherited_listeners
 from gateway.server.file_limit import raise_nofile_limit
-from gateway.server.listener import Listening, PurePythonParser, listening
-from gateway.service.app import create_admin_app, create_app
+from gateway.server.listener import PurePythonParser
+from gateway.service.ports import Inherited
+from gateway.service.serving import serve
 from gateway.settings import Settings
 from gateway.settings.sources import SettingsError, load_settings
 from gateway.tracing.hooks import UnusableTracing
@@ -60,75 +59,32 @@ async def _serve_as_a_service(
     settings: Settings, read_settings: Callable[[], Settings], signals: StopSignals, place: Place | None
 ) -> None:
     manager = ServiceManager.from_environment() if place is None else place.manager()
-    apps: list[web.Application] = []
-
-    async def until_stop() -> None:
-        async with background("reload-on-signal", _reload_on_signal(apps[0], signals.reload, manager)):
+    inherited = Inherited(inherited_listeners()) if place is None else Inherited(place.public, place.admin, place.guard)
+    async with (
+        background("watchdog", manager.show_life()),  # during the drain, too
+        serve(settings, Metrics(), read_settings, inherited=inherited, force_stop=signals.force_stop) as serving,
+    ):
+        reloader = serving.service.reloader
+        # The parent logs the ports of all workers.
+        level = logging.INFO if place is None else logging.DEBUG
+        logger.log(level, "listening: public=%s admin=%s", serving.ports.public, serving.ports.admin)
+        manager.ready()
+        async with background("reload-on-signal", _reload_on_signal(reloader, signals.reload, manager)):
             await signals.stop.wait()
         if place is not None:
-            place.send_grace(apps[0][RELOADER].settings.server.shutdown_grace)
+            place.send_grace(reloader.settings.server.shutdown_grace)
         manager.stopping()
 
-    async with background("watchdog", manager.show_life()):  # during the drain, too
-        await serve_gateway(
-            settings,
-            signals,
-            read_settings=read_settings,
-            extend=apps.append,
-            on_listening=lambda _ports: manager.ready(),
-            until=until_stop,
-            inherited=inherited_listeners() if place is None else place.public,
-            inherited_admin=place.admin if place is not None else (),
-            guard_admin=place.guard if place is not None else None,
-        )
 
-
-async def _reload_on_signal(app: web.Application, wanted: asyncio.Event, manager: ServiceManager) -> None:
+async def _reload_on_signal(reloader: Reloader[Settings], wanted: asyncio.Event, manager: ServiceManager) -> None:
     """Reload once for all signals since the last reload began."""
     while True:
         await wanted.wait()
         wanted.clear()
         manager.reloading()
         with suppress(Exception):  # it is logged, and the old configuration stays
-            await app[RELOADER].reload()
+            await reloader.reload()
         manager.ready()
-
-
-async def serve_gateway(
-    settings: Settings,
-    signals: StopSignals,
-    *,
-    read_settings: Callable[[], Settings] | None = None,
-    extend: Callable[[web.Application], None] | None = None,
-    on_listening: Callable[[Listening], None] | None = None,
-    until: Callable[[], Awaitable[object]] | None = None,
-    inherited: Sequence[socket.socket] = (),
-    inherited_admin: Sequence[socket.socket] = (),
-    guard_admin: Callable[[web.Application], web.Application] | None = None,
-) -> None:
-    """Serve until the signal to stop, or until ``until`` returns, then drain and close everything.
-
-    ``read_settings`` reads the settings again, for a reload. ``extend`` may add routes to the public port.
-    ``on_listening`` receives the addresses of both ports. ``inherited`` and ``inherited_admin`` are sockets for the two
-    ports, opened by systemd or by the parent of this worker. ``guard_admin`` restricts who may use the admin port.
-    """
-
-    def create_admin(public: web.Application) -> web.Application:
-        admin = create_admin_app(public)
-        return guard_admin(admin) if guard_admin is not None else admin
-
-    app = create_app(settings, Metrics(), read_settings)
-    if extend is not None:
-        extend(app)
-    async with listening(
-        app, create_admin, signals.force_stop, inherited=inherited, inherited_admin=inherited_admin
-    ) as ports:
-        # The parent logs the ports of all workers.
-        level = logging.DEBUG if inherited_admin else logging.INFO
-        logger.log(level, "listening: public=%s admin=%s", ports.public, ports.admin)
-        if on_listening is not None:
-            on_listening(ports)
-        await (until or signals.stop.wait)()
 
 
 def run_until_stopped(

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from gateway.api.app_keys import CLOCK, LIFETIME, PUBLIC_URLS, SIGNER
 from gateway.commands.active_record import active_record
 from gateway.commands.shared import config_option, run_or_explain, settings_from
 from gateway.errors import CredentialsExpired
-from gateway.service.app import opened_components
+from gateway.metrics.collectors import Metrics
+from gateway.service.signing import open_signing
+from gateway.service.stores import open_stores
 
 
 @click.command()
@@ -22,11 +23,15 @@ def url(image_id: str, config: Path | None) -> None:
     settings = settings_from(config)
 
     async def print_url() -> None:
-        async with opened_components(settings) as app:
-            record = await active_record(app, image_id)
-            image = app[SIGNER].sign_image(record, fresh=True)
-            if not app[LIFETIME].is_usable(image.presigned, app[CLOCK].now()):
+        metrics = Metrics()
+        async with (
+            open_signing(settings, metrics) as signing,
+            open_stores(settings, metrics, signing) as stores,
+        ):
+            record = await active_record(stores.catalog, image_id)
+            image = signing.signer.sign_image(record, fresh=True)
+            if not signing.lifetime.is_usable(image.presigned, signing.clock.now()):
                 raise CredentialsExpired("the credentials end too soon for any URL to be usable")
-            click.echo(app[PUBLIC_URLS].presign(image).url)
+            click.echo(signing.public_urls.presign(image).url)
 
     run_or_explain(print_url())

@@ -5,15 +5,17 @@ from collections import defaultdict
 from pathlib import Path
 
 import click
-from aiohttp import web
 from rich.console import Console
 from rich.progress import Progress
 
-from gateway.api.app_keys import RESOLVER, SHARED_TIER, USAGE_STORE
 from gateway.catalog.image_id import parse_image_id
 from gateway.commands.shared import FAILED, config_option, run_or_explain, settings_from
 from gateway.errors import ImageNotFound, InvalidImageId
-from gateway.service.app import opened_components
+from gateway.metrics.collectors import Metrics
+from gateway.service.purges import purge_queueing
+from gateway.service.signing import open_signing
+from gateway.service.stores import Stores, open_stores
+from gateway.service.urls import open_urls
 from gateway.urls.warm_up import warm_up
 
 _CACHED = "cached"
@@ -40,18 +42,23 @@ def warm(config: Path | None, top: int | None, ids: Path | None) -> None:
     results: Results = defaultdict(list)
 
     async def fill() -> None:
-        async with opened_components(settings) as app:
-            image_ids = _read(ids, results) if ids is not None else await _hottest(app, top or 0)
+        metrics = Metrics()
+        async with (
+            open_signing(settings, metrics) as signing,
+            open_stores(settings, metrics, signing) as stores,
+            open_urls(settings, metrics, signing, stores, purge_queueing(settings, metrics, stores)) as urls,
+        ):
+            image_ids = _read(ids, results) if ids is not None else await _hottest(stores, top or 0)
             if top is not None and len(image_ids) < top:
                 click.echo(f"--top {top}: only {len(image_ids)} images are known to have been used")
             with Progress(console=Console(stderr=True), disable=not image_ids) as progress:
                 task = progress.add_task("warming", total=len(image_ids))
-                async for batch in warm_up(app[RESOLVER], image_ids):
+                async for batch in warm_up(urls.resolver, image_ids):
                     for image_id, error in batch.items():
                         results[error.code if error is not None else _CACHED].append(image_id)
                     progress.advance(task, len(batch))
-            if top is not None:
-                await app[SHARED_TIER].remove_usage(results.get(ImageNotFound.code, []))
+            if top is not None and urls.shared is not None:
+                await urls.shared.tier.remove_usage(results.get(ImageNotFound.code, []))
 
     run_or_explain(fill())
     _report(results)
@@ -83,7 +90,7 @@ def _report(results: Results) -> None:
     click.echo(", ".join(f"{len(image_ids)} {result}" for result, image_ids in by_number) or "nothing to warm")
 
 
-async def _hottest(app: web.Application, most: int) -> list[str]:
-    if USAGE_STORE not in app:
+async def _hottest(stores: Stores, most: int) -> list[str]:
+    if stores.redis is None:
         raise click.ClickException("url_cache.enabled is off, so no usage is recorded")
-    return await app[USAGE_STORE].hottest(most)
+    return await stores.redis.usage.hottest(most)

@@ -5,15 +5,14 @@ for each owner, and the buttons: these are served below ``/dev/``, only to this 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Final
 
 from aiohttp import hdrs, web
 
-from gateway.api.app_keys import OBJECT_SOURCE
 from gateway.api.batch import image_ids_in
-from gateway.api.json_body import json_body
+from gateway.api.json_body import Bodies
 from gateway.api.json_responses import success
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
@@ -28,6 +27,7 @@ _CONTENT_TYPES: Final[Mapping[str, str]] = {
     "gallery.js": "text/javascript",
 }
 MAX_PAUSE: Final = 15.0  # seconds
+_BODY_TIMEOUT: Final = 10.0  # seconds
 
 
 class Gallery:
@@ -38,12 +38,15 @@ class Gallery:
         self._cos = cos
         self._faults = NamedFaults(cos.faults)
         self._files: Mapping[str, bytes] = {}
+        self._bodies = Bodies(_BODY_TIMEOUT)
+        self._invalidate: Callable[[str], None] = lambda _: None
         # Set when the gateway is to stop, and start again ``pause`` seconds later.
         self.restart = asyncio.Event()
         self.pause = 0.0
 
-    def add_routes(self, app: web.Application) -> None:
-        """Add the routes to the application of the public port."""
+    def add_routes(self, app: web.Application, invalidate: Callable[[str], None]) -> None:
+        """Add the routes to the application of the public port; ``invalidate`` drops the bytes of an image."""
+        self._invalidate = invalidate
 
         def add(method: str, path: str, handler: Handler, name: str) -> None:
             app.router.add_route(method, path, this_machine_only(handler), name=name)
@@ -82,25 +85,25 @@ class Gallery:
 
     async def set_fault(self, request: web.Request) -> web.Response:
         """Turn a fault of COS on or off: ``{"fault": name, "on": bool}``."""
-        body = await json_body(request)
+        body = await self._bodies.json(request)
         match body:
             case {"fault": str(name), "on": bool(on)} if name in FAULTS:
                 (self._faults.turn_on if on else self._faults.turn_off)(name)
             case _:
                 raise InvalidRequest('the body must be {"fault": "…", "on": true}')
-        self._drop_bytes(request.app, self._rows)
+        self._drop_bytes(self._rows)
         return success({"faults": self._faults.active()})
 
     async def expire(self, request: web.Request) -> web.Response:
         """Let the presigned URLs of ``image_ids`` expire now."""
-        rows = [self._rows[one] for one in image_ids_in(await json_body(request)) if one in self._rows]
+        rows = [self._rows[one] for one in image_ids_in(await self._bodies.json(request)) if one in self._rows]
         self._faults.expire(row.key for row in rows)
-        self._drop_bytes(request.app, [row.image_id for row in rows])
+        self._drop_bytes([row.image_id for row in rows])
         return success({"expired": len(rows)})
 
     async def restart_gateway(self, request: web.Request) -> web.Response:
         """Stop the gateway once this is answered, and start it again after ``pause`` seconds."""
-        body = await json_body(request)
+        body = await self._bodies.json(request)
         pause = body.get("pause") if isinstance(body, dict) else None
         if not isinstance(pause, (int, float)) or not 0 <= pause <= MAX_PAUSE:
             raise InvalidRequest(f"pause must be 0 to {MAX_PAUSE:g} seconds")
@@ -108,11 +111,10 @@ class Gallery:
         self.restart.set()
         return success({"pause": self.pause})
 
-    @staticmethod
-    def _drop_bytes(app: web.Application, image_ids: Sequence[str] | Mapping[str, ImageRow]) -> None:
+    def _drop_bytes(self, image_ids: Iterable[str]) -> None:
         """Drop bytes from memory, which would hide what happens at COS for a minute."""
         for image_id in image_ids:
-            app[OBJECT_SOURCE].invalidate(image_id)
+            self._invalidate(image_id)
 
     async def _file(self, name: str) -> web.Response:
         if name not in _CONTENT_TYPES:

@@ -11,6 +11,7 @@ from gateway.access.signed_links import BadLink, SignedLink, SignedLinks
 from gateway.catalog.record import ImageRecord
 from gateway.errors import GatewayError
 from gateway.explain.explanation import Facts
+from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import SignedImage
 
 _MOST_KILLS = 100  # earlier counts of killed links that a link is tried with
@@ -33,18 +34,11 @@ class AccessStep:
         self,
         authenticator: Authenticator,
         links: SignedLinks | None,
-        *,
-        has_tokens: bool,
-        originals_for_owner: bool,
+        renditions: Renditions,
     ) -> None:
         self._authenticator = authenticator
         self._links = links
-        self.configure(has_tokens=has_tokens, originals_for_owner=originals_for_owner)
-
-    def configure(self, *, has_tokens: bool, originals_for_owner: bool) -> None:
-        """Explain by these settings from now on."""
-        self._has_tokens = has_tokens
-        self._originals_for_owner = originals_for_owner
+        self._renditions = renditions
 
     def caller_of(self, credentials: Credentials) -> tuple[Caller, Facts]:
         """Return the caller, and facts about the credentials."""
@@ -66,7 +60,7 @@ class AccessStep:
                 check_view(caller, record)
         except GatewayError as error:
             return error, {"may_view": False, "why": _why_not(caller, record)}
-        if self._originals_for_owner and image.rendition is None:
+        if self._renditions.originals_for_owner and image.rendition is None:
             try:
                 check_original(caller, record)
             except GatewayError as error:
@@ -77,7 +71,7 @@ class AccessStep:
     def _by_token(self, token: str) -> tuple[Caller, Facts]:
         caller = self._authenticator.identify({"Authorization": f"Bearer {token}"})
         facts: Facts = {"credential": "token", "recognized": not caller.rejected}
-        if not self._has_tokens and not caller.rejected:
+        if not self._authenticator.has_tokens and not caller.rejected:
             return caller, facts | {"recognized": False, "why_not": "access.jwt is not configured: tokens are ignored"}
         return caller, facts | ({"why_not": caller.reason} if caller.rejected else {"user": caller.user})
 

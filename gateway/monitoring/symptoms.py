@@ -1,12 +1,15 @@
 """The current problems, the worst first: failed requests, renewals, purges, clocks and dependencies."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from gateway.metrics.history import Point, total
+from gateway.metrics.collectors import Metrics
+from gateway.metrics.history import History, Point, gauge_value, total
+from gateway.monitoring.health import Health, Report
 from gateway.monitoring.history_recorder import all_requests, failed_requests
-from gateway.presign.cos_clock import TOLERATED
+from gateway.presign.cos_clock import TOLERATED, CosClock
+from gateway.presign.credentials.by_bucket import BucketCredentials
 
 Level = Literal["bad", "warning"]
 
@@ -94,3 +97,44 @@ def _of_state(seen: Observations) -> Iterable[Symptom]:
         yield Symptom("purges_late", "warning", {"seconds": round(seen.purge_lag)})
     if seen.purge_dead > 0:
         yield Symptom("purges_dead", "warning", {"count": int(seen.purge_dead)})
+
+
+class CurrentSymptoms:
+    """Observes the gateway for ``symptoms``; ``paused_buckets`` returns the buckets that get no requests."""
+
+    def __init__(
+        self,
+        health: Health,
+        history: History,
+        metrics: Metrics,
+        clock: CosClock,
+        credentials: BucketCredentials,
+        paused_buckets: Callable[[], list[str]],
+    ) -> None:
+        self._health = health
+        self._history = history
+        self._metrics = metrics
+        self._clock = clock
+        self._credentials = credentials
+        self._paused_buckets = paused_buckets
+
+    def now(self, report: Report) -> list[Symptom]:
+        """Return the current problems, the worst first; ``report`` is the newest of ``health``."""
+        metrics = self._metrics
+        left = [source.seconds_left for source in self._credentials.all if source.seconds_left is not None]
+        return symptoms(
+            Observations(
+                points=self._history.fine(),
+                checks=report.checks,
+                is_draining=self._health.is_draining,
+                paused_buckets=self._paused_buckets(),
+                clock_difference=self._clock.observed_offset,
+                credentials_left=min(left, default=None),
+                trigger_installed=gauge_value(metrics.change_trigger_installed),
+                reload_successful=gauge_value(metrics.config_last_reload_successful),
+                renewal_lag=gauge_value(metrics.refresh_lag),
+                dead=gauge_value(metrics.refresh_dead),
+                purge_lag=gauge_value(metrics.purge_lag),
+                purge_dead=gauge_value(metrics.purge_dead),
+            )
+        )

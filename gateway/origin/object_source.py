@@ -194,9 +194,14 @@ class ObjectSource:
             body = transfer.body
             self.memory.update(body.object_id, body.metadata, transfer.requested_at, transfer.whole)
 
-    def invalidate(self, image_id: str) -> None:
-        """Use no answer to a request before now for the image: it has changed."""
-        self.memory.invalidate(image_id)
+    def invalidate(self, image_id: str | None) -> None:
+        """Use no answer to a request before now for the image: it has changed.
+
+        None (every row may have changed) drops nothing: the bytes of an object do not depend on rows, and expire by
+        their own age.
+        """
+        if image_id is not None:
+            self.memory.invalidate(image_id)
 
     async def close(self) -> None:
         """Stop the work that no request waits for."""

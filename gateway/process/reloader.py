@@ -1,14 +1,14 @@
 """Reloads the configuration of a running process: read it, refuse or apply it as a whole, report the changed keys.
 
-A reload has two phases. The first may fail and may take long: a thread reads the sources, and each affected part
-prepares its change. The second awaits nothing, so each request sees either all changes or none: each part applies its
+A reload has two phases. The first may fail and may take long: a thread reads the sources, and each part prepares
+its change. The second awaits nothing, so each request sees either all changes or none: each part applies its
 prepared change.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
@@ -56,13 +56,8 @@ class Change:
 class Part(Protocol[S_contra]):
     """A part of the gateway that a reload changes."""
 
-    @property
-    def keys(self) -> frozenset[str]:
-        """The keys that affect it."""
-        ...
-
-    async def prepare(self, settings: S_contra) -> Change:
-        """Return the change to ``settings``; raises ``ReloadRefused``."""
+    async def prepare(self, old: S_contra, new: S_contra, /) -> Change:
+        """Return the change from the settings in use to ``new``; raises ``ReloadRefused``."""
         ...
 
 
@@ -71,13 +66,12 @@ class Difference(Generic[S]):
     """The difference between the settings in use and those read.
 
     ``settings`` are the new ones, with the old values of the keys that ``need_restart``. ``changed`` are the other keys
-    that differ; ``concerned`` are the same keys without the names of buckets and the like, as parts list them.
+    that differ.
     """
 
     settings: S
     changed: Sequence[str]
     need_restart: Sequence[str]
-    concerned: Collection[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +95,7 @@ class Reloader(Generic[S]):
         settings: S,
         read: Callable[[], S] | None,
         compare: Callable[[S, S], Difference[S]],
+        parts: Sequence[Part[S]],
         metrics: Metrics,
         *,
         is_draining: Callable[[], bool] = lambda: False,
@@ -116,14 +111,10 @@ class Reloader(Generic[S]):
         self._read_timeout = read_timeout
         self._reading: asyncio.Future[S] | None = None
         self._now = now
-        self._parts: list[Part[S]] = []
+        self._parts = parts
         self._lock = asyncio.Lock()
         self._running: set[asyncio.Task[ReloadResult]] = set()
         self._count(is_success=True)
-
-    def add(self, *parts: Part[S]) -> None:
-        """Add ``parts`` to those that reloads change."""
-        self._parts += parts
 
     async def reload(self) -> ReloadResult:
         """Reload, after a running reload. Raises ``ReloadRefused`` or ``ReloadNotPossible``; both are logged.
@@ -174,10 +165,9 @@ class Reloader(Generic[S]):
         async with AsyncExitStack() as prepared:
             changes = []
             for part in self._parts:
-                if not part.keys.isdisjoint(difference.concerned):
-                    change = await part.prepare(difference.settings)
-                    prepared.push_async_callback(change.discard)
-                    changes.append(change)
+                change = await part.prepare(self.settings, difference.settings)
+                prepared.push_async_callback(change.discard)
+                changes.append(change)
             prepared.pop_all()
         for change in changes:
             change.apply()

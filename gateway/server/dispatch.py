@@ -7,30 +7,27 @@ from memory takes.
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from multidict import istr
 
-from gateway.api.app_keys import (
-    ACCESS_LOG,
-    CLIENT_ADDRESS,
-    FALLBACK_PICTURE,
-    IMAGE_HANDLER,
-    IN_FLIGHT,
-    METRICS,
-    NGINX_FILES,
-    ROUTE_PREFIX,
-    URL_HANDLER,
-)
+from gateway.api.access_log import AccessLog
+from gateway.api.client_address import ClientAddress
 from gateway.api.denial_delay import DenialDelay
+from gateway.api.image_handler import ImageHandler
 from gateway.api.json_responses import failure
-from gateway.api.nginx_files import FIELD
+from gateway.api.nginx_files import FIELD, NginxFiles
+from gateway.api.url_handler import UrlHandler
 from gateway.catalog.image_id import PATTERN
+from gateway.concurrency.in_flight import InFlight
+from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.headers import CORS
 from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext, current_request_id
 from gateway.errors import GatewayError, InvalidRequest
+from gateway.metrics.collectors import Metrics
 from gateway.server.access_facts import access_facts
 from gateway.server.error_responses import CLIENT_DISCONNECTED, error_response, internal_error_response
 from gateway.server.route_match import UNMATCHED, route_name
@@ -47,30 +44,56 @@ _ADDRESS = re.compile(
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-def install_dispatch(runner: web.AppRunner, dispatch: type["Dispatch"] | None = None) -> None:
-    """Make a ``dispatch`` (None: ``Dispatch``) handle the requests of ``runner``, which must be set up."""
-    assert runner.server is not None, "not set up"  # noqa: S101
-    runner.server.request_handler = (dispatch or Dispatch)(runner.app, runner.server.request_handler)
+@dataclass(frozen=True, slots=True)
+class DirectHandlers:
+    """The handlers of addresses that ``Dispatch`` takes from the router."""
+
+    images: ImageHandler
+    urls: UrlHandler
+    nginx_files: NginxFiles
+
+
+@dataclass(frozen=True, slots=True)
+class Accounting:
+    """Where requests are counted and logged. ``access_log`` is None on a port whose requests get no lines.
+
+    ``route_prefix`` starts the names of the port's routes in metrics.
+    """
+
+    metrics: Metrics
+    client_address: ClientAddress
+    access_log: AccessLog | None = None
+    route_prefix: str = ""
 
 
 class Dispatch:
-    """Handles every request of ``app``, whose components must be open; ``handler`` is aiohttp's own for ``app``."""
+    """Handles every request of a port; ``handler`` is aiohttp's own, for all addresses but those of ``direct``.
 
-    def __init__(self, app: web.Application, handler: Handler) -> None:
+    ``direct`` is None on the admin port. ``fallback`` is the picture of error responses; None: they are JSON.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        in_flight: InFlight,
+        accounting: Accounting,
+        direct: DirectHandlers | None = None,
+        fallback: FallbackPicture | None = None,
+    ) -> None:
         self._app_handler = handler
-        self._requests = app[METRICS].requests
-        self._recent_errors = app[METRICS].recent_errors
-        self._in_flight = app[IN_FLIGHT]
-        self._image_handler = app.get(IMAGE_HANDLER)
-        self._url_handler = app.get(URL_HANDLER)
-        self._fallback = app.get(FALLBACK_PICTURE)
-        self._client_address = app[CLIENT_ADDRESS]
+        self._requests = accounting.metrics.requests
+        self._recent_errors = accounting.metrics.recent_errors
+        self._in_flight = in_flight
+        self._image_handler = direct.images if direct is not None else None
+        self._url_handler = direct.urls if direct is not None else None
+        self._nginx_files = direct.nginx_files if direct is not None else None
+        self._fallback = fallback
+        self._client_address = accounting.client_address
         self._denial_delay = DenialDelay()
-        self._nginx_files = app.get(NGINX_FILES)
-        self._access_log = app.get(ACCESS_LOG)
+        self._access_log = accounting.access_log
         # Pages of other sites may read responses of the public port, but none of the admin port.
-        self._cors = CORS if self._image_handler is not None else {}
-        self._route_prefix = app.get(ROUTE_PREFIX, "")
+        self._cors = CORS if direct is not None else {}
+        self._route_prefix = accounting.route_prefix
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Give the request an id, handle it, map errors to responses, stamp the response, and count the outcome."""

@@ -7,19 +7,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from aiohttp import http_parser, web
 
-from gateway.api.app_keys import HEALTH, IN_FLIGHT, METRICS, RELOADER, SETTINGS, TRACING
 from gateway.concurrency.in_flight import InFlight
-from gateway.net.ip_address import is_loopback
+from gateway.metrics.port_metrics import PortMetrics
 from gateway.net.port import cannot_listen
-from gateway.server.connection import ADMIN_KEEPALIVE, Site
+from gateway.server.connection import Site
 from gateway.server.connection_reset import reset
-from gateway.server.dispatch import install_dispatch
-from gateway.server.file_limit import connection_budget
-from gateway.server.traced_dispatch import TracedDispatch
+from gateway.server.dispatch import Handler
 
 logger = logging.getLogger(__name__)
 
@@ -42,88 +38,108 @@ class Listening:
     admin: str
 
 
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One of the two ports.
+
+    ``dispatch`` gets aiohttp's handler for ``app`` and returns the handler of all requests. The port is that of the
+    ``inherited`` sockets, or ``host`` and ``port`` without any; ``label`` names the port in metrics and log lines,
+    ``section`` in the configuration.
+    At most ``max_connections`` are open. Beyond them a client waits, or with ``closes_idle`` gets the place of the
+    oldest idle connection. ``keepalive_timeout`` (seconds) limits idle connections. With ``handler_cancellation`` a
+    handler is cancelled when its client leaves.
+    """
+
+    app: web.Application
+    dispatch: Callable[[Handler], Handler]
+    host: str
+    port: int
+    keepalive_timeout: float
+    max_connections: int
+    label: str
+    section: str
+    inherited: Sequence[socket.socket] = ()
+    reuse_port: bool = False
+    closes_idle: bool = False
+    handler_cancellation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """``begin`` makes readiness fail, ``grace`` returns for how many seconds requests in flight may go on."""
+
+    in_flight: InFlight
+    begin: Callable[[], None]
+    grace: Callable[[], float]
+
+
 @asynccontextmanager
 async def listening(
-    app: web.Application,
-    create_admin_app: Callable[[web.Application], web.Application],
+    public: Port,
+    admin: Port,
+    stall_timeout: float,
+    metrics: PortMetrics,
+    drain: Drain,
     force_stop: asyncio.Event | None = None,
-    *,
-    inherited: Sequence[socket.socket] = (),
-    inherited_admin: Sequence[socket.socket] = (),
 ) -> AsyncIterator[Listening]:
-    """Serve ``app`` and its admin port; on exit, drain for at most ``shutdown_grace`` seconds, then close everything.
+    """Serve both ports; on exit, drain, then close everything.
 
-    The public port is that of the ``inherited`` sockets, or ``server.host`` and ``server.port`` without any; the same
-    holds for the admin port.
-    Setting ``force_stop`` ends the drain at once. Raises ``CannotListen``, ``PurePythonParser``, and the errors
-    of components that do not open.
+    A client that stalls for ``stall_timeout`` seconds is disconnected.
+    Setting ``force_stop`` ends the drain at once. Raises ``CannotListen`` and ``PurePythonParser``.
     """
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         raise PurePythonParser("aiohttp was installed without its C extensions; install it from a wheel")
-    server, admin = app[SETTINGS].server, app[SETTINGS].admin
-    if admin.token is None and not inherited_admin and not is_loopback(admin.host):
-        logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
-
-    site = partial(Site, stall_timeout=app[SETTINGS].image_proxy.timeout, metrics=app[METRICS].ports)
-    budget = connection_budget(server.max_streams, app[SETTINGS].postgres.pool_size)
-    async with _runner(app, handler_cancellation=True) as public_runner:
-        # The admin port shows components that only the public runner's setup opens.
-        async with _runner(create_admin_app(app), handler_cancellation=False) as admin_runner:
-            public = site(
-                public_runner,
-                server.host,
-                server.port,
-                reuse_port=server.reuse_port,
-                inherited=inherited,
-                keepalive_timeout=server.keepalive_timeout,
-                max_connections=budget.public,
-                port_label="public",
-            )
-            with cannot_listen("server", server.host, server.port):
-                await public.start()
-            private = site(
-                admin_runner,
-                admin.host,
-                admin.port,
-                inherited=inherited_admin,
-                keepalive_timeout=min(ADMIN_KEEPALIVE, server.keepalive_timeout),
-                closes_idle=True,
-                max_connections=budget.admin,
-                port_label="admin",
-            )
-            with cannot_listen("admin", admin.host, admin.port):
-                await private.start()
-            yield Listening(public.url, private.url)
-            await _drain(app, public_runner, force_stop or asyncio.Event())
+    async with (
+        _serving(public, stall_timeout, metrics) as (runner, public_url),
+        _serving(admin, stall_timeout, metrics) as (_, admin_url),
+    ):
+        yield Listening(public_url, admin_url)
+        await _drain(drain, runner, force_stop or asyncio.Event())
 
 
 @asynccontextmanager
-async def _runner(app: web.Application, *, handler_cancellation: bool) -> AsyncIterator[web.AppRunner]:
+async def _serving(port: Port, stall_timeout: float, metrics: PortMetrics) -> AsyncIterator[tuple[web.AppRunner, str]]:
     runner = web.AppRunner(
-        app,
+        port.app,
         access_log=None,
-        handler_cancellation=handler_cancellation,
+        handler_cancellation=port.handler_cancellation,
         shutdown_timeout=_CLEANUP_TIMEOUT,
     )
     try:
         await runner.setup()
-        install_dispatch(runner, TracedDispatch if TRACING in app else None)
-        yield runner
+        assert runner.server is not None, "set up"  # noqa: S101
+        runner.server.request_handler = port.dispatch(runner.server.request_handler)
+        site = Site(
+            runner,
+            port.host,
+            port.port,
+            reuse_port=port.reuse_port,
+            inherited=port.inherited,
+            keepalive_timeout=port.keepalive_timeout,
+            stall_timeout=stall_timeout,
+            metrics=metrics,
+            max_connections=port.max_connections,
+            port_label=port.label,
+            closes_idle=port.closes_idle,
+        )
+        with cannot_listen(port.section, port.host, port.port):
+            await site.start()
+        yield runner, site.url
     finally:
         await runner.cleanup()
 
 
-async def _drain(app: web.Application, runner: web.AppRunner, force_stop: asyncio.Event) -> None:
+async def _drain(drain: Drain, runner: web.AppRunner, force_stop: asyncio.Event) -> None:
     """Report not ready, finish the requests in flight, close the port, finish the requests that arrived meanwhile.
 
     The port stays open at first, so that load balancers see the 503 of ``/readyz`` instead of a refused connection.
     After that each response closes its connection (RFC 9112 section 9.6), and idle connections are closed last.
     """
-    in_flight = app[IN_FLIGHT]
+    in_flight = drain.in_flight
     newest = in_flight.started
-    app[HEALTH].drain()
+    drain.begin()
     logger.info("draining")
-    deadline = time.monotonic() + app[RELOADER].settings.server.shutdown_grace
+    deadline = time.monotonic() + drain.grace()
 
     def is_over() -> bool:
         return force_stop.is_set() or time.monotonic() >= deadline

@@ -1,25 +1,37 @@
 """Request dispatch with traces; it replaces ``Dispatch`` if tracing is enabled."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
 
-from gateway.api.app_keys import TRACING
+from gateway.concurrency.in_flight import InFlight
+from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.request_context import RequestContext
 from gateway.server.access_facts import access_facts
-from gateway.server.dispatch import Dispatch, Handler
+from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler
 from gateway.server.route_match import route_name
+from gateway.tracing.hooks import RequestSpans
 
 _PROBES: Final = frozenset({"/healthz", "/readyz"})  # requested every few seconds by probes
 
 
 class TracedDispatch(Dispatch):
-    """Answers each request within a span; ``TRACING`` must be open."""
+    """Answers each request within a span; ``templates`` are the addresses of routes by their names."""
 
-    def __init__(self, app: web.Application, handler: Handler) -> None:
-        super().__init__(app, handler)
-        self._spans = app[TRACING].requests
-        self._templates = {one.name: one.canonical for one in app.router.resources() if one.name}
+    def __init__(
+        self,
+        handler: Handler,
+        in_flight: InFlight,
+        accounting: Accounting,
+        direct: DirectHandlers | None,
+        fallback: FallbackPicture | None,
+        spans: RequestSpans,
+        templates: Mapping[str, str],
+    ) -> None:
+        super().__init__(handler, in_flight, accounting, direct, fallback)
+        self._spans = spans
+        self._templates = templates
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handle the request as ``Dispatch`` does."""

@@ -10,17 +10,14 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from gateway.access.admin_guard import BURST, AdminGuard
-from gateway.api import app_keys
-from gateway.api.admin import admin_only
+from gateway.api.admin import AdminOnly
 from gateway.api.client_address import ClientAddress
 from gateway.api.json_responses import success
-from gateway.concurrency.in_flight import InFlight
 from gateway.errors import TooManyRequests, Unauthorized
 from gateway.metrics.collectors import Metrics
 from gateway.net.ip_address import is_loopback
-from gateway.server.dispatch import install_dispatch
 from tests.conftest import ADMIN_TOKEN, StartGateway, token_for
-from tests.serving import serving
+from tests.serving import dispatched, serving
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - a possible configuration
 Change = Callable[[list[tuple[str, str]]], Awaitable[tuple[int, dict[str, str]]]]
@@ -34,12 +31,10 @@ async def start() -> AsyncIterator[Callable[[str | None], Awaitable[Change]]]:
         async def started(token: str | None) -> Change:
             metrics = Metrics()
             app = web.Application()
-            app[app_keys.METRICS], app[app_keys.IN_FLIGHT] = metrics, InFlight(metrics)
-            app[app_keys.CLIENT_ADDRESS] = ClientAddress((ip_network("127.0.0.0/8"),))
             guard = AdminGuard(SecretStr(token) if token is not None else None, metrics.admin_attempts)
-            app[app_keys.ADMIN_GUARD] = guard
+            admin_only = AdminOnly(guard, ClientAddress((ip_network("127.0.0.0/8"),)))
             app.router.add_post("/change", admin_only(_changed), name="change")
-            address = await stack.enter_async_context(serving(app, install_dispatch))
+            address = await stack.enter_async_context(serving(app, dispatched(metrics)))
             session = await stack.enter_async_context(aiohttp.ClientSession())
 
             async def send(headers: list[tuple[str, str]]) -> tuple[int, dict[str, str]]:

@@ -11,14 +11,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.api import app_keys
-from gateway.api.access_check import access
-from gateway.api.client_address import ClientAddress
-from gateway.concurrency.in_flight import InFlight
+from gateway.api.access_check import AccessCheck
 from gateway.delivery.variant_request import VariantRequests
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.metrics.collectors import Metrics
-from gateway.server.dispatch import install_dispatch
 from tests.access.callers import ACCEPTED, BAD_CREDENTIALS, PATHS, STRANGERS, Sent
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.access.deliveries import BODY
@@ -26,7 +22,7 @@ from tests.access.test_denial_timing import GUESSES, chance_of_order, seconds_of
 from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
 from tests.cos_emulator.pictures import gradient
 from tests.raw_client import connect
-from tests.serving import serving
+from tests.serving import dispatched, serving
 
 METHODS = ("GET", "HEAD")
 CHECK = "/api/v1/images/{}/access"
@@ -293,15 +289,14 @@ class Broken:
         raise ZeroDivisionError
 
 
-async def test_a_defect_denies_access_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_defect_denies_access_and_is_logged(gateway: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
     metrics = Metrics()
     app = web.Application()
-    app[app_keys.METRICS] = metrics
-    app[app_keys.IN_FLIGHT] = InFlight(metrics)
-    app[app_keys.CLIENT_ADDRESS] = ClientAddress(())
-    app[app_keys.VARIANT_REQUESTS] = cast("VariantRequests", Broken())
-    app.router.add_get(CHECK.format("{image_id}"), access)
-    async with serving(app, install_dispatch) as address, aiohttp.ClientSession() as session:
+    images, access = gateway.service.images, gateway.service.access
+    broken = cast("VariantRequests", Broken())
+    check = AccessCheck(images.lookup, access.callers, broken, gateway.service.signing.renditions, metrics)
+    app.router.add_get(CHECK.format("{image_id}"), check.access)
+    async with serving(app, dispatched(metrics)) as address, aiohttp.ClientSession() as session:
         async with session.get(address + CHECK.format("a")) as answer:
             assert (answer.status, await answer.read()) == (403, b"")
     assert "ZeroDivisionError" in caplog.text

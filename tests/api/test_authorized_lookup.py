@@ -4,7 +4,6 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from gateway.access.identity import ANONYMOUS, Caller
-from gateway.api import app_keys
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.errors import GatewayError, ImageNotFound, Unauthorized, UnknownStyle
 from gateway.urls.resolved import Resolved
@@ -20,7 +19,7 @@ async def lookup(gateway: RunningGateway, images: Images) -> AuthorizedLookup:
     await images.add("public", owner="alice")
     await images.add("mine", owner="alice", public=False)
     await images.add("deleted", owner="alice", status="deleted")
-    return gateway.app[app_keys.AUTHORIZED_LOOKUP]
+    return gateway.service.images.lookup
 
 
 async def view(lookup: AuthorizedLookup, caller: Caller, image_id: str) -> Resolved:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from gateway.api import app_keys
 from gateway.dev.redis_server import RedisServer
 from tests.conftest import BUCKET, SECRET_KEY, RunningGateway, StartGateway
 from tests.waiting import until
@@ -76,7 +75,7 @@ async def test_a_gateway_whose_key_cos_refuses_is_not_ready_until_a_signature_is
 
 
 async def test_a_draining_gateway_is_not_ready_and_alive(gateway: RunningGateway) -> None:
-    gateway.app[app_keys.HEALTH].drain()
+    gateway.service.diagnostics.health.drain()
     status, body = await ready(gateway)
     assert status == 503
     assert body == {"status": "not_ready", "checks": {"redis": "ok", "postgres": "ok", "cos": "ok"}}

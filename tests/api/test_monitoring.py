@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.api import app_keys
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
 from tests.limits import LIMIT
 from tests.waiting import until, until_listening
@@ -208,7 +207,7 @@ async def test_neither_a_change_of_the_row_nor_a_purge_nor_killed_links_zero_the
     for drop in (kill, purge, change):
         async with asyncio.timeout(LIMIT):
             while is_dropped():  # more than one notification may follow a change
-                await gateway.app[app_keys.RESOLVER].look_up("a")
+                await gateway.service.urls.resolver.look_up("a")
                 await asyncio.sleep(0.02)
         await drop()
         await until(is_dropped, what=drop.__name__)

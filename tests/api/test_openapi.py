@@ -15,6 +15,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from gateway.api.openapi.document import PATHS, document
+from gateway.service.ports import public_app
 from tests.conftest import Images, RunningGateway
 
 EXAMPLES = 8
@@ -29,7 +30,7 @@ CHECKS = [
 
 async def test_exactly_the_routes_are_described(gateway: RunningGateway) -> None:
     routed: dict[str, set[str]] = {}
-    for route in gateway.app.router.routes():
+    for route in public_app(gateway.service).router.routes():
         assert route.resource is not None
         routed.setdefault(route.resource.canonical, set()).add(route.method.lower())
     described = {path: set(methods) for path, methods in PATHS.items()}

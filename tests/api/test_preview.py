@@ -4,7 +4,6 @@ import logging
 
 import pytest
 
-from gateway.api import app_keys
 from gateway.cos_emulator.faults import Fault, Refuse
 from tests.conftest import ADMIN_TOKEN, BUCKET, Images, RunningGateway, StartGateway, token_for
 
@@ -69,7 +68,7 @@ async def test_a_row_that_moved_meanwhile_is_looked_up_again(start_gateway: Star
     gateway = await start_gateway(postgres={"listen": False}, url_cache={"local_ttl": 300})
     await images.add("a", b"old", key="objects/old.png")
     assert (await gateway.get(path("a"), admin=True, headers=ADMIN)).body == b"old"
-    gateway.app[app_keys.OBJECT_SOURCE].invalidate("a")
+    gateway.service.objects.source.invalidate("a")
     await images.add("a", b"new", key="objects/new.png")
     images.cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), key="objects/old.png"))
     assert (await gateway.get(path("a"), admin=True, headers=ADMIN)).body == b"new"

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.api import app_keys
 from gateway.presign.signed_image import ImageVariant
 from tests.answering import answering
 from tests.api.test_monitoring import ADMIN, data
@@ -19,7 +18,7 @@ from tests.limits import LIMIT
 async def test_the_queue_is_listed_and_failed_renewals_are_requeued(gateway: RunningGateway, images: Images) -> None:
     await images.add("a")
     await gateway.get("/i/a")
-    queue = gateway.app[app_keys.REFRESH_QUEUE]
+    queue = gateway.redis.queue
     await queue.schedule({ImageVariant("broken"): time.time() + 100})
     for _ in range(5):
         given_up = await queue.fail(ImageVariant("broken"), "no such key sign=abc", time.time())
@@ -50,7 +49,7 @@ async def test_purges_are_listed_beside_renewals_and_requeued(
         edge.hangs = True
         purge = {"target": "webhook", "url": edge.url}
         gateway = await start_gateway(purge=purge)
-        queue = gateway.app[app_keys.PURGE_QUEUE]
+        queue = gateway.purge_queue
         await queue.enqueue(["later"], time.time() + 500)
         for _ in range(5):
             given_up = await queue.fail("broken", "status 400", time.time())
@@ -93,7 +92,7 @@ async def test_chosen_dead_renewals_are_requeued(gateway: RunningGateway, redis_
     answer = await gateway.request("POST", path, admin=True, json={"entries": chosen}, headers=ADMIN)
     assert answer.json()["data"] == {"requeued": 2}
     assert redis_client.hkeys("image:refresh:dead") == [b"a"]
-    assert await gateway.app[app_keys.REFRESH_QUEUE].due_at(ImageVariant("never-there")) is None
+    assert await gateway.redis.queue.due_at(ImageVariant("never-there")) is None
     again = await gateway.request("POST", path, admin=True, json={"entries": chosen}, headers=ADMIN)
     assert again.json()["data"] == {"requeued": 0}
     rest = await gateway.request("POST", path, admin=True, json={}, headers=ADMIN)

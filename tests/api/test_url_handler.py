@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import redis
 
-from gateway.api import app_keys
 from gateway.dev.redis_server import RedisServer
 from tests.conftest import Images, RunningGateway, StartGateway
 
@@ -68,7 +67,7 @@ async def test_the_count_includes_the_uses_of_other_replicas_before_it_was_read(
     one, other = await start_gateway(), await start_gateway()
     for _ in range(3):
         await one.get("/i/cat")
-    await one.app[app_keys.USAGE].flush()
+    await one.service.urls.usage.flush()
     assert (await other.get("/api/v1/images/cat/url")).json()["data"]["access_count"] == 4
     assert (await other.get("/api/v1/images/cat/url")).json()["data"]["access_count"] == 5
 

@@ -11,11 +11,12 @@ import click
 from gateway import cli
 from gateway.api.routes import ADMIN
 from gateway.metrics.collectors import Metrics
-from gateway.service.app import create_admin_app, create_app
+from gateway.service.ports import admin_app, public_app
+from gateway.service.service import Service
 from gateway.settings import AdminSettings
-from gateway.settings.sources import load_settings
 from gateway.workers.merged_metrics import about_workers
-from tests.config.files import CONFIG, GATEWAY_YAML, ROOT, read, read_yaml
+from tests.config.files import CONFIG, ROOT, read, read_yaml
+from tests.conftest import RunningGateway
 
 RULE_FILES = ("alerts.yml", "objectives.yml")
 
@@ -163,24 +164,24 @@ if PROMTOOL is not None:  # the tests above hold the files without it
             assert done.returncode == 0, done.stdout + done.stderr
 
 
-def route_names() -> set[str]:
+def route_names(service: Service) -> set[str]:
     """Return the values that the metric label ``route`` can have."""
-    app = create_app(load_settings(GATEWAY_YAML), Metrics())
     public, admin = (
-        {resource.name for resource in one.router.resources() if resource.name is not None}
-        for one in (app, create_admin_app(app))
+        {resource.name for resource in app.router.resources() if resource.name is not None}
+        for app in (public_app(service), admin_app(service))
     )
     return public | {ADMIN + name for name in admin}
 
 
-def test_every_route_that_an_alert_names_exists() -> None:
+async def test_every_route_that_an_alert_names_exists(gateway: RunningGateway) -> None:
     patterns = [found for rule in alerts() for found in re.findall(r'route!?[=~]+"([^"]+)"', rule["expr"])]
     assert patterns
+    routes = route_names(gateway.service)
     named = {name for pattern in patterns for name in pattern.split("|")}
-    assert [name for name in named if not any(re.fullmatch(name, route) for route in route_names())] == []
+    assert [name for name in named if not any(re.fullmatch(name, route) for route in routes)] == []
 
 
-def test_the_alert_tests_use_series_that_exist() -> None:
+async def test_the_alert_tests_use_series_that_exist(gateway: RunningGateway) -> None:
     """``make alerts`` runs the alert tests, where promtool is installed."""
     tests = read_yaml("tests/prometheus/alerts.yml")
     assert [(ROOT / "tests/prometheus" / file).resolve() for file in tests["rule_files"]] == [
@@ -195,7 +196,7 @@ def test_the_alert_tests_use_series_that_exist() -> None:
     existing |= {f"{name}_{part}" for name in histograms for part in ("bucket", "count", "sum")}
     assert {one.partition("{")[0] for one in series} - existing == {"up"}, "which Prometheus itself adds"
     routes = {found for one in series for found in re.findall(r'route="([^"]+)"', one)}
-    assert routes - route_names() == set()
+    assert routes - route_names(gateway.service) == set()
     alerted = {case["alertname"] for test in tests["tests"] for case in test["alert_rule_test"]}
     assert alerted <= {rule["alert"] for rule in alerts()}
 

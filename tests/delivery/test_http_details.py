@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from gateway.api.app_keys import INVALIDATION
 from gateway.cos_emulator.faults import Chunked, Fault, Headers
 from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
@@ -75,7 +74,7 @@ async def test_conditions_may_come_in_several_lines(gateway: RunningGateway, ima
     await images.add("a", SMALL)
     etag = (await gateway.get("/i/a")).headers["ETag"]
     if not is_warm:
-        gateway.app[INVALIDATION].invalidate_here("a")
+        gateway.service.urls.invalidation.invalidate_here("a")
     for name, status in (("If-Match", 200), ("If-None-Match", 304)):
         answer = await gateway.get("/i/a", headers=[(name, '"x"'), (name, etag)])
         assert answer.status == status

@@ -28,7 +28,7 @@ def gallery(cos: CosEmulator) -> Gallery:
 @pytest.fixture
 async def gateway(start_gateway: StartGateway, gallery: Gallery) -> RunningGateway:
     """A gateway with the gallery."""
-    return await start_gateway(extend=gallery.add_routes)
+    return await start_gateway(extend=lambda service, app: gallery.add_routes(app, service.objects.source.invalidate))
 
 
 async def post(gateway: RunningGateway, path: str, body: object) -> Answer:

@@ -7,7 +7,6 @@ from email.utils import formatdate
 
 import pytest
 
-from gateway.api import app_keys
 from gateway.cos_emulator.faults import Fault, Headers, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from gateway.metrics.collectors import Metrics
@@ -122,7 +121,7 @@ async def test_a_refusal_moves_the_clock_if_it_is_about_time_or_of_a_newly_signe
     elsewhere = [("Date", formatdate(time.time() + HOUR, usegmt=True))]
     requests = 2 if method == "HEAD" else 1  # COS's error to a HEAD has no code: a GET asks again
     for is_new in (False, True):
-        gateway.app[app_keys.CLOCK].offset = 0
+        gateway.service.signing.clock.offset = 0
         faults = [
             Fault(action=Refuse(status=403, code=code, message=message), times=requests * (2 if is_new else 1)),
             Fault(action=Headers(remove=["Date"], add=elsewhere), times=None),

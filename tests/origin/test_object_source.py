@@ -6,7 +6,6 @@ import aiohttp
 import pytest
 from fastcrc import crc64
 
-from gateway.api import app_keys
 from gateway.cos_emulator.faults import Drip, Fault, Hang, Headers, NoLength
 from gateway.cos_emulator.server import CosEmulator
 from gateway.origin.shared_transfer import Piece
@@ -22,8 +21,8 @@ KEPT = bytes(range(256)) * 7_000
 async def test_the_bytes_of_a_kept_body_are_in_memory_once(gateway: RunningGateway, images: Images) -> None:
     await images.add("a", KEPT)
     images.cos.faults.add(Fault(action=Drip(size=300_000, every=0.02)))
-    source = gateway.app[app_keys.OBJECT_SOURCE]
-    image = (await gateway.app[app_keys.RESOLVER].look_up("a")).image
+    source = gateway.service.objects.source
+    image = (await gateway.service.urls.resolver.look_up("a")).image
     one, slow = await asyncio.gather(source.whole(image, {}), source.whole(image, {}))
     first, second = await asyncio.gather(one.transfer.read_whole(), slow.transfer.read_whole())
     entry = source.usable(image)

@@ -6,7 +6,6 @@ from collections import Counter
 
 import pytest
 
-from gateway.api.app_keys import INVALIDATION
 from gateway.cos_emulator.faults import Action, Cut, Fault, Hang, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
@@ -95,7 +94,7 @@ async def test_a_change_of_the_row_discards_the_failure_at_once(
         return (await gateway.get("/i/cat")).status != 200
 
     await until(is_remembered)
-    gateway.app[INVALIDATION].invalidate_here("cat")
+    gateway.service.urls.invalidation.invalidate_here("cat")
     assert (await gateway.get("/i/cat")).body == b"bytes"
 
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 import aiohttp
 import pytest
 
-from gateway.api import app_keys
 from gateway.cos_emulator.content import SyntheticContent
 from gateway.cos_emulator.faults import Cut, Drip, Fault, Refuse
 from gateway.dev.database import ImageRow
@@ -26,8 +25,8 @@ DATA = b"x" * 300_000
 
 async def source_and_image(gateway: RunningGateway) -> tuple[ObjectSource, SignedImage]:
     """Return the source, and an image whose object it can fetch."""
-    resolved = await gateway.app[app_keys.RESOLVER].look_up("cat")
-    return gateway.app[app_keys.OBJECT_SOURCE], resolved.image
+    resolved = await gateway.service.urls.resolver.look_up("cat")
+    return gateway.service.objects.source, resolved.image
 
 
 @contextmanager

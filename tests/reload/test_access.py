@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 from gateway.access.signed_links import SignedLinks, short_address
-from gateway.api import app_keys
 from gateway.process.reloader import ReloadRefused
 from gateway.settings import SignedLinksSettings
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
@@ -163,7 +162,7 @@ async def test_signed_links_are_turned_on_by_a_restart_alone(gateway: RunningGat
 
 @proves("server.trusted_proxies")
 async def test_the_client_s_address_is_taken_from_the_new_proxies(gateway: RunningGateway) -> None:
-    address = gateway.app[app_keys.CLIENT_ADDRESS]
+    address = gateway.service.access.client_address
     headers = {"X-Forwarded-For": "203.0.113.9"}
     assert address.of(headers, "127.0.0.1") == "127.0.0.1"
     await gateway.reload(server={"trusted_proxies": ["127.0.0.0/8"]})

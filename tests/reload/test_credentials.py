@@ -110,6 +110,5 @@ async def test_a_bucket_gets_credentials_of_its_own(
     await images.add("a")
     await images.execute("UPDATE images SET cos_bucket = %s WHERE id = 'a'", (BUCKET_2,))
     assert await signer_of(gateway, "a") == OTHER_ID
-    assert gateway.app is not None
     result = await gateway.reload(cos={"buckets": {}})
     assert result.need_restart == ("cos.buckets",)

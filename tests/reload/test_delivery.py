@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import aiohttp
 import pytest
 
-from gateway.api import app_keys
 from gateway.api.access_log import LOGGER
 from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
@@ -98,10 +97,10 @@ async def test_the_level_of_the_log_changes_also_behind_the_debug_log(
 ) -> None:
     await gateway.reload(logging={"level": "warning"})
     assert root_logger.level == logging.WARNING
-    gateway.app[app_keys.DEBUG_LOG].start()
+    gateway.service.requests.debug_log.start()
     await gateway.reload(logging={"level": "error"})
     assert root_logger.level == logging.DEBUG
-    gateway.app[app_keys.DEBUG_LOG].stop()
+    gateway.service.requests.debug_log.stop()
     assert root_logger.level == logging.ERROR
 
 
@@ -114,7 +113,7 @@ async def test_lines_of_requests_are_written_as_it_says_now(
     async def lines() -> int:
         before = access_lines.getvalue()
         assert (await gateway.get("/i/a")).status == 200
-        gateway.app[app_keys.ACCESS_LOG].flush()
+        gateway.service.requests.access_log.flush()
         return len(access_lines.getvalue().removeprefix(before).splitlines())
 
     assert await lines() == 1
@@ -138,7 +137,7 @@ async def test_the_form_of_the_log_changes(
     configure_logging(LoggingSettings())
     await gateway.reload(logging={"format": "console"})
     assert (await gateway.get("/i/a")).status == 200
-    gateway.app[app_keys.ACCESS_LOG].flush()
+    gateway.service.requests.access_log.flush()
     with pytest.raises(json.JSONDecodeError):
         json.loads(access_lines.getvalue())
     logging.getLogger(LOGGER).warning("of another kind")

@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from gateway.api import app_keys
 from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Change, Difference, Reloader, ReloadNotPossible, ReloadRefused
-from gateway.service.reload_parts import parts
 from gateway.settings import Settings
 from gateway.settings.mistakes import SettingsError
 from gateway.settings.reloading import RELOADED, RESTARTED, difference
@@ -46,10 +44,6 @@ def test_every_reloaded_key_has_its_proof() -> None:
     assert PROVEN == RELOADED
 
 
-async def test_every_reloaded_key_belongs_to_a_part(gateway: RunningGateway) -> None:
-    assert frozenset().union(*(part.keys for part in parts(gateway.app))) == RELOADED
-
-
 def settings(**sections: Any) -> Settings:
     """The least configuration, with these sections."""
     cos = {"secret_id": "i", "secret_key": "k", "bucket": "b-1250000000", **sections.pop("cos", {})}
@@ -75,7 +69,7 @@ def test_new_values_that_do_not_go_together_with_old_ones_are_a_mistake() -> Non
 
 
 async def test_a_reload_while_draining_is_refused(gateway: RunningGateway) -> None:
-    gateway.app[app_keys.HEALTH].drain()
+    gateway.service.diagnostics.health.drain()
     with pytest.raises(ReloadNotPossible, match="draining"):
         await gateway.reload()
     answer = await gateway.request(
@@ -84,8 +78,26 @@ async def test_a_reload_while_draining_is_refused(gateway: RunningGateway) -> No
     assert (answer.status, answer.json()["code"]) == (409, "reload_impossible")
 
 
+class Prepared:
+    """A part whose change is given; raises it if it is an error."""
+
+    def __init__(self, change: Change | ReloadRefused) -> None:
+        self._change = change
+
+    async def prepare(self, _: int, __: int) -> Change:
+        """Return the change."""
+        if isinstance(self._change, ReloadRefused):
+            raise self._change
+        return self._change
+
+
+def reloader_of(*parts: Prepared) -> Reloader[int]:
+    """Reloads 2 in place of 1."""
+    return Reloader(1, lambda: 2, lambda _, new: Difference(new, ("number",), ()), parts, Metrics())
+
+
 async def test_what_is_replaced_and_cannot_be_closed_is_logged_and_the_new_configuration_counts(
-    gateway: RunningGateway, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     closed = []
 
@@ -95,40 +107,24 @@ async def test_what_is_replaced_and_cannot_be_closed_is_logged_and_the_new_confi
     async def close() -> None:
         closed.append(True)
 
-    class Replacing:
-        keys = frozenset({"server.shutdown_grace"})
-
-        def __init__(self, change: Change) -> None:
-            self._change = change
-
-        async def prepare(self, settings: Settings) -> Change:
-            del settings
-            return self._change
-
-    gateway.app[app_keys.RELOADER].add(Replacing(Change(lambda: None, fail)), Replacing(Change(lambda: None, close)))
-    assert (await gateway.reload(server={"shutdown_grace": 7})).changed == ("server.shutdown_grace",)
-    assert gateway.app[app_keys.RELOADER].settings.server.shutdown_grace == 7
-    assert gateway.sample("config_last_reload_successful") == 1
+    reloader = reloader_of(Prepared(Change(lambda: None, fail)), Prepared(Change(lambda: None, close)))
+    assert (await reloader.reload()).changed == ("number",)
+    assert reloader.settings == 2
     assert closed == [True]
     assert "it does not close" in caplog.text
 
 
-async def test_a_mistake_of_the_gateway_itself_keeps_the_old_configuration(gateway: RunningGateway) -> None:
-    gateway.sections["server"]["shutdown_grace"] = 7
+async def test_a_part_that_refuses_keeps_the_old_configuration_of_all_parts() -> None:
+    applied, discarded = [], []
 
-    async def prepare(_settings: Settings) -> Any:
-        raise ReloadRefused("server.shutdown_grace: for a test")
+    async def discard() -> None:
+        discarded.append(True)
 
-    class Refusing:
-        keys = frozenset({"server.shutdown_grace"})
-
-        def __init__(self) -> None:
-            self.prepare = prepare
-
-    gateway.app[app_keys.RELOADER].add(Refusing())
+    ready = Prepared(Change(lambda: applied.append(True), discard=discard))
+    reloader = reloader_of(ready, Prepared(ReloadRefused("number: for a test")))
     with pytest.raises(ReloadRefused):
-        await gateway.reload()
-    assert gateway.app[app_keys.RELOADER].settings.server.shutdown_grace == 5
+        await reloader.reload()
+    assert (reloader.settings, applied, discarded) == (1, [], [True])
 
 
 async def test_a_read_that_hangs_is_refused_and_no_other_one_starts_meanwhile() -> None:
@@ -139,7 +135,7 @@ async def test_a_read_that_hangs_is_refused_and_no_other_one_starts_meanwhile() 
         may_end.wait()
         return 2
 
-    reloader = Reloader(1, read, lambda _old, new: Difference(new, (), (), ()), Metrics(), read_timeout=0.2)
+    reloader = Reloader(1, read, lambda _old, new: Difference(new, (), ()), (), Metrics(), read_timeout=0.2)
     with pytest.raises(ReloadRefused, match="cannot be read within"):
         await reloader.reload()
     with pytest.raises(ReloadRefused, match="an earlier read"):

@@ -4,7 +4,6 @@ import time
 
 import redis
 
-from gateway.api import app_keys
 from gateway.presign.signed_image import ImageVariant
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.reload.proofs import proves
@@ -30,7 +29,7 @@ async def test_new_urls_live_as_long_as_it_says_now(
     await gateway.reload(url_cache={"default_ttl": 1000, "sign_window": 0})
     assert 995 < await life(gateway, "b") < 1001
     assert await life(gateway, "a") > 1001, "the local tier keeps a good URL for local_ttl"
-    gateway.app[app_keys.LOCAL_TIER].mark_all_stale()
+    gateway.service.urls.local.mark_all_stale()
     assert await life(gateway, "a") < 1001
 
 
@@ -75,9 +74,9 @@ async def test_both_tiers_shrink_to_the_new_size(
     for image_id in ("a", "b", "c"):
         await images.add(image_id)
         await gateway.get(f"/i/{image_id}")
-    assert len(gateway.app[app_keys.LOCAL_TIER]) == 3
+    assert len(gateway.service.urls.local) == 3
     await gateway.reload(url_cache={"max_size": 1})
-    assert len(gateway.app[app_keys.LOCAL_TIER]) == 1
+    assert len(gateway.service.urls.local) == 1
     await until(lambda: len(list(redis_client.scan_iter("image:url:*"))) == 1)
 
 
@@ -120,7 +119,7 @@ async def test_urls_fall_due_by_the_new_threshold(gateway: RunningGateway, image
 async def test_claims_hold_and_fail_by_the_new_limits(start_gateway: StartGateway, redis_client: redis.Redis) -> None:
     gateway = await start_gateway(url_prerefresh={"enabled": False})
     await gateway.reload(url_prerefresh={"lease": 7, "max_attempts": 1})
-    queue, variant = gateway.app[app_keys.REFRESH_QUEUE], ImageVariant("a")
+    queue, variant = gateway.redis.queue, ImageVariant("a")
     await queue.schedule({variant: 1.0})
     assert len(await queue.claim(1000.0, 10)) == 1
     assert redis_client.zscore("image:refresh:queue", "a") == 1007.0
@@ -130,7 +129,7 @@ async def test_claims_hold_and_fail_by_the_new_limits(start_gateway: StartGatewa
 @proves("url_prerefresh.interval")
 async def test_rounds_follow_each_other_at_the_new_interval(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(url_prerefresh={"interval": 3600})
-    report = gateway.app[app_keys.REFRESH_WORKER].report
+    report = gateway.service.renewal.report
     await until(lambda: report.last_run is not None)
     first = report.last_run
     await gateway.reload(url_prerefresh={"interval": 0.01})
@@ -143,10 +142,10 @@ async def test_batches_have_the_new_size(gateway: RunningGateway, images: Images
     for image_id in ("a", "b"):
         await images.add(image_id)
         await gateway.get(f"/i/{image_id}")
-    await gateway.app[app_keys.USAGE].flush()
+    await gateway.service.urls.usage.flush()
     redis_client.delete("image:url:a", "image:url:b")
     before = gateway.sample("catalog_queries_total", result="found")
-    await gateway.app[app_keys.REFRESH_QUEUE].schedule({ImageVariant("a"): 1.0, ImageVariant("b"): 1.0})
+    await gateway.redis.queue.schedule({ImageVariant("a"): 1.0, ImageVariant("b"): 1.0})
     await until(lambda: gateway.sample("refresh_total", result="renewed") == 2)
     assert gateway.sample("catalog_queries_total", result="found") == before + 2
 
@@ -157,11 +156,11 @@ async def test_what_was_not_used_for_so_long_is_not_renewed(
 ) -> None:
     await images.add("a")
     await gateway.get("/i/a")
-    await gateway.app[app_keys.USAGE].flush()
+    await gateway.service.urls.usage.flush()
     await gateway.reload(url_prerefresh={"idle_after": 1})
 
     async def is_idle() -> bool:
-        await gateway.app[app_keys.REFRESH_QUEUE].schedule({ImageVariant("a"): 1.0})
+        await gateway.redis.queue.schedule({ImageVariant("a"): 1.0})
         return gateway.sample("refresh_total", result="idle") > 0
 
     await until(is_idle)

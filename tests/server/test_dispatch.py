@@ -10,19 +10,16 @@ from contextlib import AsyncExitStack
 import pytest
 from aiohttp import web
 
-from gateway.api import app_keys
 from gateway.api.access_log import AccessLog
 from gateway.api.client_address import ClientAddress
-from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import current_request_id
 from gateway.errors import CatalogUnavailable, ImageNotFound, OriginUnavailable
 from gateway.metrics.collectors import Metrics
-from gateway.server.dispatch import install_dispatch
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.raw_client import RawConnection, connect
-from tests.serving import serving
+from tests.serving import dispatched, serving
 from tests.waiting import until, until_counted
 
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -48,14 +45,11 @@ async def serve(metrics: Metrics) -> AsyncIterator[Serve]:
         handler: Handle, client_address: ClientAddress = ANY_PEER, access_log: AccessLog | None = None
     ) -> str:
         app = web.Application()
-        app[app_keys.METRICS] = metrics
-        app[app_keys.IN_FLIGHT] = InFlight(metrics)
-        app[app_keys.CLIENT_ADDRESS] = client_address
-        if access_log is not None:
-            app[app_keys.ACCESS_LOG] = access_log
         app.router.add_get("/", handler, name="under_test")
         app.router.add_get("/ok", ok, name="ok")
-        return await stack.enter_async_context(serving(app, install_dispatch, handler_cancellation=True))
+        return await stack.enter_async_context(
+            serving(app, dispatched(metrics, client_address, access_log), handler_cancellation=True)
+        )
 
     async with stack:
         yield start
@@ -272,8 +266,3 @@ async def test_lesson_8_a_broken_request_body_is_a_4xx(
     assert not [
         record for record in caplog.records if record.levelno >= logging.ERROR and record.name.startswith("gateway")
     ]
-
-
-async def test_lesson_13_the_application_keeps_everything_under_typed_keys(gateway: RunningGateway) -> None:
-    assert gateway.app
-    assert all(isinstance(key, web.AppKey) for key in gateway.app)

@@ -18,8 +18,8 @@ from gateway.cos_emulator.faults import Drip, Fault, Hang
 from gateway.metrics.collectors import Metrics
 from gateway.server.acceptor import Acceptor
 from gateway.server.connection import Site
-from gateway.server.listener import Listening, listening
-from gateway.service.app import create_admin_app, create_app
+from gateway.server.listener import Listening
+from gateway.service.serving import serve as serve_service
 from gateway.settings import Settings
 from tests.conftest import Images
 from tests.limits import LIMIT
@@ -39,9 +39,9 @@ def serving(raw_settings: RawSettings) -> Callable[..., Any]:
     @asynccontextmanager
     async def serve(*, grace: float = 5, **server: Any) -> AsyncIterator[Listening]:
         section = {**raw_settings["server"], "shutdown_grace": grace, **server}
-        app = create_app(Settings.model_validate({**raw_settings, "server": section}), Metrics())
-        async with listening(app, create_admin_app) as ports:
-            yield ports
+        settings = Settings.model_validate({**raw_settings, "server": section})
+        async with serve_service(settings, Metrics()) as running:
+            yield running.ports
 
     return serve
 
@@ -237,11 +237,10 @@ async def test_a_burst_of_silent_connections_does_not_keep_a_probe_of_the_admin_
 
 _WITHOUT_C_PARSER = """
 import asyncio
-from gateway.server.acceptor import Acceptor
 from gateway.server.listener import PurePythonParser, listening
 async def main():
     try:
-        async with listening(None, None):
+        async with listening(None, None, 1, None, None):
             pass
     except PurePythonParser as error:
         print(error)

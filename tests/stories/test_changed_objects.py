@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.api.app_keys import INVALIDATION
 from gateway.cos_emulator.content import SyntheticContent
 from gateway.cos_emulator.faults import Fault, Headers, Refuse
 from gateway.cos_emulator.server import CosEmulator
@@ -41,7 +40,7 @@ class TestDuringTheChange:
     async def change(self, gateway: RunningGateway, images: Images) -> None:
         """Store another version and invalidate it, as the trigger in Postgres does."""
         await add_large(images, SyntheticContent(LARGE.size + 1))
-        gateway.app[INVALIDATION].invalidate_here("a")
+        gateway.service.urls.invalidation.invalidate_here("a")
 
     @pytest.mark.parametrize(
         ("method", "headers"), [("HEAD", {}), ("GET", {"Range": "bytes=0-9"})], ids=["head", "part"]
@@ -51,7 +50,7 @@ class TestDuringTheChange:
     ) -> None:
         await add_large(images)
         old = (await gateway.request("HEAD", "/i/a")).headers["ETag"]
-        gateway.app[INVALIDATION].invalidate_here("a")
+        gateway.service.urls.invalidation.invalidate_here("a")
         asking = await self.held(gateway, valve, method, **headers)
         await self.change(gateway, images)
         valve.open()
@@ -79,7 +78,7 @@ async def test_every_image_of_an_object_can_drop_it(gateway: RunningGateway, ima
     await images.add("b", SMALL, key="one.png")
     assert (await gateway.get("/i/a")).body == (await gateway.get("/i/b")).body == SMALL
     cos.store.put(BUCKET, "one.png", b"another version")
-    gateway.app[INVALIDATION].invalidate_here("b")
+    gateway.service.urls.invalidation.invalidate_here("b")
     assert (await gateway.get("/i/b")).body == b"another version"
 
 

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.api import app_keys
 from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.credential_faults import CredentialFault
 from gateway.cos_emulator.credential_services import CredentialServices
@@ -151,7 +150,7 @@ async def test_in_the_last_fifth_of_their_life_the_gateway_is_degraded_and_serve
     start_gateway: StartGateway, images: Images
 ) -> None:
     token = {"token": "token", "token_expires_at": int(time.time()) + 3600}
-    cos_clock = (gateway := await start_gateway(cos=token)).app[app_keys.CLOCK]
+    cos_clock = (gateway := await start_gateway(cos=token)).service.signing.clock
     assert (await gateway.get("/readyz")).json()["status"] == "ready"
     cos_clock.offset = 3000.0  # as after a refused URL
 

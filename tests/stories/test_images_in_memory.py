@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from gateway.api.app_keys import INVALIDATION
 from gateway.cos_emulator.faults import Drip, Fault, Hang, Refuse, Reset
 from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
@@ -109,13 +108,13 @@ async def test_a_changed_image_leaves_memory_at_once(gateway: RunningGateway, im
     under_way = asyncio.create_task(gateway.get("/i/a"))
     await cos.request_log.arrived(1)
     await images.add("a", b"another version")
-    gateway.app[INVALIDATION].invalidate_here("a")
+    gateway.service.urls.invalidation.invalidate_here("a")
     assert (await gateway.get("/i/a")).body == b"another version"
     await under_way
     for _ in range(2):
         assert (await gateway.get("/i/a")).body == b"another version"
     await images.add("a", b"third version")
-    gateway.app[INVALIDATION].invalidate_here("a")
+    gateway.service.urls.invalidation.invalidate_here("a")
     assert (await gateway.get("/i/a")).body == b"third version"
 
 

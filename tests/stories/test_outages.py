@@ -10,7 +10,6 @@ import psycopg2
 import pytest
 import redis
 
-from gateway.api import app_keys
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.dev.postgres_server import PostgresServer
@@ -93,7 +92,7 @@ class TestRedisAway:
         await ready(gateway, "ready", redis="ok")
         await images.add("new")
         await timed(gateway, "/i/new")
-        due = await gateway.app[app_keys.REFRESH_QUEUE].due_at(ImageVariant("new"))
+        due = await gateway.redis.queue.due_at(ImageVariant("new"))
         assert due is not None
 
     @pytest.mark.parametrize("kind", ["redis", "redis+cluster"])
@@ -104,7 +103,7 @@ class TestRedisAway:
         gateway = await start_gateway(redis={"url": f"{kind}://:not-the-password@127.0.0.1:{own_redis.port}"})
         await told(caplog, ["redis does not answer, going on without it: reason="], "invalid username-password pair")
         for _ in range(5):
-            await gateway.app[app_keys.RESOLVER].resolve_many(["a"])
+            await gateway.service.urls.resolver.resolve_many(["a"])
         await told(caplog, ["redis does not answer, going on without it: reason="])
         assert "not-the-password" not in caplog.text
         if kind == "redis":

@@ -6,7 +6,6 @@ from urllib.parse import parse_qsl, urlsplit
 import redis
 import yarl
 
-from gateway.api import app_keys
 from gateway.dev.database import ImageRow
 from tests.conftest import Images, RunningGateway, StartGateway, token_for
 
@@ -114,7 +113,7 @@ async def test_a_hundred_cold_images_at_once_are_one_query_and_one_read_of_redis
 ) -> None:
     ids = [f"id-{number}" for number in range(100)]
     await asyncio.to_thread(images.table.put, [ImageRow(one, None, f"{one}.png", public=True) for one in ids])
-    resolver = gateway.app[app_keys.RESOLVER]
+    resolver = gateway.service.urls.resolver
     await resolver.resolve_many(["unknown"])  # the catalog has its connection, and knows the type of the ids
     before = gateway.sample("catalog_queries_total", result="found")
     redis_client.config_resetstat()

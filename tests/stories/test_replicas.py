@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from gateway.api import app_keys
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from tests.conftest import ADMIN_TOKEN, BUCKET, Answer, Images, RunningGateway, StartGateway, token_for
@@ -206,4 +205,4 @@ async def test_twenty_misses_at_once_cost_one_query(start_gateway: StartGateway,
     assert {answer.status for answer in answers} == {200}
     assert gateway.sample("catalog_queries_total", result="found") == 1
     assert gateway.sample("presigns_total") == 1
-    assert gateway.app[app_keys.RESOLVER].lookup_counts.total("local", "miss") == 20
+    assert gateway.service.urls.resolver.lookup_counts.total("local", "miss") == 20

@@ -4,7 +4,6 @@ import aiohttp
 import pytest
 import yarl
 
-from gateway.api.app_keys import INVALIDATION
 from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import Answer, Images, RunningGateway, StartGateway
@@ -81,6 +80,6 @@ async def test_an_image_that_becomes_private_has_no_such_redirect_any_more(
     public = await gateway.get("/i/cat?style=teaser")
     assert await bytes_at(public.headers["Location"]) == (200, b"no picture")
     await images.execute("UPDATE images SET is_public = false WHERE id = 'cat'")
-    await gateway.app[INVALIDATION].invalidate_everywhere(["cat"])
+    await gateway.service.urls.invalidation.invalidate_everywhere(["cat"])
     private = await gateway.get("/i/cat?style=teaser")
     assert (private.status, (await bytes_at(private.headers["Location"]))[0]) == (302, 400)

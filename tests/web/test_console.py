@@ -9,7 +9,6 @@ from typing import Any
 
 from playwright.async_api import Browser, Page, Route, expect
 
-from gateway.api import app_keys
 from gateway.metrics.history import History
 from tests.answering import answering
 from tests.conftest import ADMIN_TOKEN, BUCKET, Images, RunningGateway, StartGateway
@@ -117,7 +116,7 @@ async def test_a_gateway_that_serves_is_well(
     console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes, tmp_path: Path
 ) -> None:
     await images.add("a", png)
-    recorder = gateway.app[app_keys.HISTORY_RECORDER]
+    recorder = gateway.service.diagnostics.recorder
     await recorder.once()
     for _ in range(3):
         await gateway.get("/i/a")
@@ -141,7 +140,7 @@ async def test_a_gateway_that_serves_is_well(
 async def test_the_charts_draw_the_points_of_the_chosen_time_with_one_cursor(
     console: ConsolePage, gateway: RunningGateway, tmp_path: Path
 ) -> None:
-    page, past = console.page, busy_quarter(gateway.app[app_keys.METRICS], time.time())
+    page, past = console.page, busy_quarter(gateway.service.metrics, time.time())
     await change_answer(page, lambda data: data.update(points=points_of(past)))
     await console.open(gateway)
     legends = page.locator("#charts .legend")
@@ -182,7 +181,7 @@ async def test_a_gateway_without_redis_says_so_in_both_languages(
 
 
 async def test_a_draining_gateway_says_so(console: ConsolePage, gateway: RunningGateway, tmp_path: Path) -> None:
-    gateway.app[app_keys.HEALTH].drain()
+    gateway.service.diagnostics.health.drain()
     await console.open(gateway)
     await expect(console.page.locator("#sentence")).to_have_text("The gateway is stopping.")
     await console.look(tmp_path, "draining")
@@ -243,7 +242,7 @@ async def test_failing_requests_are_the_sentence_and_the_errors_lead_to_their_ex
     await images.add("a", png)
     images.cos.store.delete(BUCKET, "objects/a.png")
     assert (await gateway.get("/i/a")).status == 404
-    await gateway.app[app_keys.HISTORY_RECORDER].once()
+    await gateway.service.diagnostics.recorder.once()
     await console.open(gateway)
     page = console.page
     await expect(page.locator("#sentence")).to_contain_text("NoSuchKey")
@@ -270,7 +269,7 @@ async def test_purges_that_are_given_up_are_said(console: ConsolePage, start_gat
         edge.hangs = True
         gateway = await start_gateway(purge={"target": "webhook", "url": edge.url})
         for _ in range(5):
-            await gateway.app[app_keys.PURGE_QUEUE].fail("broken", "status 400", time.time())
+            await gateway.purge_queue.fail("broken", "status 400", time.time())
         await until(lambda: gateway.sample("purge_dead") == 1)
         await console.open(gateway)
         await expect(console.page.locator("#sentence")).to_have_text(

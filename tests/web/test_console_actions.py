@@ -11,7 +11,6 @@ import pytest
 import redis
 from playwright.async_api import expect
 
-from gateway.api import app_keys
 from gateway.presign.signed_image import ImageVariant
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway
 from tests.web.test_console import HOSTILE, ConsolePage, change_answer, console
@@ -128,8 +127,8 @@ async def test_ten_thousand_hostile_dead_renewals_are_text_and_tried_again_once_
     gateway = await start_gateway(redis={"timeout": 10})
     entry = json.dumps({"reason": HOSTILE, "at": time.time(), "attempts": 5})
     redis_client.hset("image:refresh:dead", mapping={f"i{number}": entry for number in range(10_000)})
-    gateway.app[app_keys.METRICS].refresh_dead.set(10_000)
-    await gateway.app[app_keys.REFRESH_QUEUE].schedule(
+    gateway.service.metrics.refresh_dead.set(10_000)
+    await gateway.redis.queue.schedule(
         {ImageVariant(f"due{number}"): time.time() + 7 * number for number in range(130)}
     )
     await console.open(gateway)
@@ -140,7 +139,7 @@ async def test_ten_thousand_hostile_dead_renewals_are_text_and_tried_again_once_
     assert await page.locator("#dead img").count() == 0
     await expect(page.locator("#dead tbody tr").first).to_contain_text(HOSTILE)
     await console.look(tmp_path, "dead")
-    queue = gateway.app[app_keys.REFRESH_QUEUE]
+    queue = gateway.redis.queue
     await page.click("#requeue")
     await console.press("Go on")
     await console.says("This needs the admin token.")
@@ -163,7 +162,7 @@ async def test_one_dead_renewal_is_explained_and_tried_again(
     entry = json.dumps({"reason": "no row", "at": time.time(), "attempts": 5})
     redis_client.hset("image:refresh:dead", mapping={"a": entry, "a|card@64.webp": entry, "b": entry})
     await console.open(gateway, token="wrong")
-    page, queue = console.page, gateway.app[app_keys.REFRESH_QUEUE]
+    page, queue = console.page, gateway.redis.queue
     row = page.locator("#dead tbody tr", has_text="card@64.webp")
     await row.get_by_role("button", name="Try again").click()
     await console.says(re.compile("^Refused: unauthorized"))
@@ -199,12 +198,12 @@ async def test_the_log_is_switched_images_are_purged_and_the_configuration_has_n
     await console.look(tmp_path, "confirm")
     await console.press("Go on")
     await console.says(re.compile("^Refused: unauthorized"))
-    assert await gateway.app[app_keys.REFRESH_QUEUE].due_at(ImageVariant("a")) is not None
+    assert await gateway.redis.queue.due_at(ImageVariant("a")) is not None
     await page.fill("#token", ADMIN_TOKEN)
     await console.press("Purge")
     await console.press("Go on")
     await console.says("Done.")
-    assert await gateway.app[app_keys.REFRESH_QUEUE].due_at(ImageVariant("a")) is None
+    assert await gateway.redis.queue.due_at(ImageVariant("a")) is None
     await page.click("#configuration summary")
     await expect(page.locator("#settings")).to_contain_text('"default_ttl": 3600')
     assert ADMIN_TOKEN not in await page.locator("#settings").inner_text()

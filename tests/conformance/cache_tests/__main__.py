@@ -18,8 +18,7 @@ from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.processes import HOST, free_port
 from gateway.dev.redis_server import RedisServer
 from gateway.metrics.collectors import Metrics
-from gateway.server.listener import listening
-from gateway.service.app import create_admin_app, create_app
+from gateway.service.serving import serve
 from gateway.settings import Settings
 from tests.conformance.cache_tests.adapter import Adapter
 from tests.conformance.cache_tests.verdicts import LEFT_OUT, RUN, Outcome, report
@@ -119,9 +118,9 @@ async def conform(folder: Path) -> list[Outcome]:
         adapter = Adapter(session, server, table)
         origin = await stack.enter_async_context(serving(adapter.origin()))
         for name, ttl in (("fresh", 60), ("stale", 1), ("failing", 1)):
-            app = create_app(settings_for(origin, redis.url, postgres.dsn, ttl), Metrics())
-            ports = await stack.enter_async_context(listening(app, create_admin_app))
-            adapter.gateways[name] = ports.public
+            settings = settings_for(origin, redis.url, postgres.dsn, ttl)
+            running = await stack.enter_async_context(serve(settings, Metrics()))
+            adapter.gateways[name] = running.ports.public
         front = await stack.enter_async_context(serving(adapter.front()))
         found = await run("node", CLIENT, suite, front, ",".join(RUN), LEFT_OUT, folder=folder)
     return [Outcome(**outcome) for outcome in json.loads(found)]

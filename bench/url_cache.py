@@ -1,0 +1,25 @@
+"""The URL cache without ports and background tasks, for measurements that fill it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.metrics.collectors import Metrics
+from gateway.service.signing import Signing, open_signing
+from gateway.service.stores import RedisStores, open_stores
+from gateway.service.urls import open_urls
+from gateway.settings import Settings
+from gateway.urls.shared_tier import SharedTier
+
+
+@asynccontextmanager
+async def open_cached_urls(settings: Settings) -> AsyncIterator[tuple[Signing, RedisStores, SharedTier]]:
+    """Open the signer and the tier of the cache that is in Redis."""
+    metrics = Metrics()
+    async with (
+        open_signing(settings, metrics) as signing,
+        open_stores(settings, metrics, signing) as stores,
+        open_urls(settings, metrics, signing, stores, None) as urls,
+    ):
+        if stores.redis is None or urls.shared is None:
+            raise ValueError("url_cache.enabled is off")
+        yield signing, stores.redis, urls.shared.tier

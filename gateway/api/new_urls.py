@@ -1,0 +1,37 @@
+"""New presigned URLs in place of cached ones, for callers that ask for them."""
+
+from aiohttp import web
+
+from gateway.api.json_responses import success
+from gateway.delivery.public_url import PublicUrls
+from gateway.presign.signed_image import ImageVariant, SignedImage
+from gateway.urls.invalidation import Invalidation
+from gateway.urls.on_demand_renewal import OnDemandRenewal
+from gateway.urls.usage_counter import UsageCounter
+
+
+class NewUrls:
+    """Signs new URLs; the callers of its methods have checked the id and access."""
+
+    def __init__(
+        self, renewal: OnDemandRenewal, public_urls: PublicUrls, usage: UsageCounter, invalidation: Invalidation
+    ) -> None:
+        self._renewal = renewal
+        self._public_urls = public_urls
+        self._usage = usage
+        self._invalidation = invalidation
+
+    async def sign(self, image_id: str) -> SignedImage:
+        """Sign a new URL, in place of the cached one on every replica; raises what ``OnDemandRenewal.renew`` raises."""
+        image = await self._renewal.renew(image_id)
+        self._usage.refreshed(ImageVariant(image_id))
+        await self._invalidation.notify_replicas([image_id])
+        return image
+
+    def response(self, image: SignedImage, *, shows_url: bool = True) -> web.Response:
+        """Return the response about a new URL, without the URL itself unless ``shows_url``."""
+        presigned = self._public_urls.presign(image)
+        url = presigned.url if shows_url else None
+        return success(
+            {"image_id": image.record.image_id, "url": url, "expires_at": presigned.expires_at}, "a new URL was signed"
+        )

@@ -1,0 +1,117 @@
+"""The part that says who asks, and may they: tokens and their keys, signed links, callers."""
+
+import asyncio
+import importlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.access.admin_guard import AdminGuard
+from gateway.access.identity import Authenticator
+from gateway.access.signed_links import SignedLinks
+from gateway.access.token_keys import TokenKeys
+from gateway.api.caller import Callers
+from gateway.api.client_address import ClientAddress
+from gateway.concurrency.replaceable import Replaceable, replaceable
+from gateway.metrics.collectors import Metrics
+from gateway.process.reloader import Change, ReloadRefused
+from gateway.settings import JwtSettings, Settings
+
+if TYPE_CHECKING:
+    from gateway.access.jwks import Jwks
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """``links`` is None without ``access.signed_links``; the value of ``key_set`` is None without a ``jwks_url``."""
+
+    admin_guard: AdminGuard
+    authenticator: Authenticator
+    key_set: "Replaceable[Jwks | None]"
+    links: SignedLinks | None
+    callers: Callers
+    client_address: ClientAddress
+    metrics: Metrics
+
+    async def prepare(self, old: Settings, new: Settings) -> Change:
+        """Fetch the new key set if there is one; refuse a provider that gives none."""
+        held = self.key_set
+        await _import_token_libraries(new.access.jwt)
+        if _key_source(old.access.jwt) == _key_source(new.access.jwt):
+            return Change(lambda: self._use(new, held.value))
+        successor = await held.prepare(_key_set(new.access.jwt, self.metrics))
+
+        async def discard() -> None:
+            await successor.discard()
+            if held.value is not None:
+                held.value.missed.set()  # fetch soon, so that the metric shows this provider again
+
+        if successor.value is not None and successor.value.is_empty:
+            await discard()
+            raise ReloadRefused("access.jwt.jwks_url: the keys of the provider cannot be fetched")
+
+        def apply() -> None:
+            successor.take_over()
+            self._use(new, successor.value)
+            if successor.value is None:
+                self.metrics.dependency_up.remove("jwks")
+
+        return Change(apply, successor.close_replaced, discard)
+
+    def _use(self, settings: Settings, keys: TokenKeys | None) -> None:
+        access = settings.access
+        self.authenticator.configure(access.jwt, forwarded_user=access.forwarded_user, keys=keys)
+        self.admin_guard.configure(settings.admin.token)
+        if self.links is not None and access.signed_links is not None:
+            self.links.configure(access.signed_links)
+        self.client_address.configure(settings.server.trusted_proxies)
+
+
+@asynccontextmanager
+async def open_access(settings: Settings, metrics: Metrics) -> AsyncIterator[Access]:
+    """Keep fetching the key set that verifies tokens, if one is configured."""
+    access = settings.access
+    await _import_token_libraries(access.jwt)
+    async with replaceable(_key_set(access.jwt, metrics)) as key_set:
+        authenticator = Authenticator(access.jwt, forwarded_user=access.forwarded_user, keys=key_set.value)
+        links = signed_links(settings)
+        yield Access(
+            AdminGuard(settings.admin.token, metrics.admin_attempts),
+            authenticator,
+            key_set,
+            links,
+            Callers(authenticator, links),
+            ClientAddress(settings.server.trusted_proxies),
+            metrics,
+        )
+
+
+def signed_links(settings: Settings) -> SignedLinks | None:
+    """Return what signs and verifies links; None without ``access.signed_links``."""
+    configured = settings.access.signed_links
+    return SignedLinks(configured) if configured is not None else None
+
+
+def _key_source(jwt: JwtSettings | None) -> tuple[object, ...]:
+    """Return where the keys of tokens come from, and their algorithms."""
+    return () if jwt is None else (jwt.jwks_url, jwt.algorithms)
+
+
+async def _import_token_libraries(jwt: JwtSettings | None) -> None:
+    """Import the verifier of tokens if tokens are configured, in a thread: the import reads some hundred files."""
+    if jwt is not None:
+        await asyncio.to_thread(importlib.import_module, "gateway.access.tokens")
+
+
+@asynccontextmanager
+async def _key_set(jwt: JwtSettings | None, metrics: Metrics) -> "AsyncIterator[Jwks | None]":
+    """Keep fetching the key set of ``access.jwt.jwks_url``; None without it."""
+    if jwt is None or jwt.jwks_url is None:
+        yield None
+        return
+    from gateway.access.jwks import Jwks, keep_fetching  # the libraries for tokens are imported already
+
+    fetched = Jwks(jwt.algorithms)
+    async with keep_fetching(fetched, jwt.jwks_url, metrics):
+        yield fetched

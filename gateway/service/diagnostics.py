@@ -1,0 +1,136 @@
+"""The part that shows operators how the gateway does: readiness, explanations, the history of the console."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from gateway.catalog.inspection import inspect_database
+from gateway.concurrency.background import background
+from gateway.delivery.variant_request import VariantRequests
+from gateway.explain.access import AccessStep
+from gateway.explain.cache import CacheStep
+from gateway.explain.explainer import Explainer, Steps
+from gateway.explain.origin import OriginStep
+from gateway.explain.variants import VariantStep
+from gateway.metrics.collectors import Metrics
+from gateway.metrics.history import History
+from gateway.monitoring.buckets_probe import BucketsProbe
+from gateway.monitoring.health import Health
+from gateway.monitoring.history_recorder import HistoryRecorder
+from gateway.monitoring.loop_lag import LoopLag
+from gateway.monitoring.trigger_watch import TriggerWatch
+from gateway.origin.client import OriginClient
+from gateway.process.reloader import Change
+from gateway.service.access import Access
+from gateway.service.images import Images, cache_policy
+from gateway.service.signing import Signing
+from gateway.service.stores import Stores
+from gateway.service.urls import Urls
+from gateway.settings import Settings
+from gateway.urls.clock_correction import ClockCorrection
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostics:
+    """``recorder`` adds a point to ``history`` every five seconds."""
+
+    health: Health
+    explainer: Explainer
+    history: History
+    recorder: HistoryRecorder
+    access: Access
+    signing: Signing
+
+    async def prepare(self, _: Settings, new: Settings) -> Change:
+        """Return the change, which needs no preparation."""
+        return Change(lambda: self._use(new))
+
+    def _use(self, settings: Settings) -> None:
+        self.explainer.configure(settings.image_proxy, cache_policy(settings, self.access.authenticator))
+        credentials = self.signing.credentials
+        self.health.set_probe("credentials", credentials.check_life if credentials.can_end else None)
+
+
+@asynccontextmanager
+async def open_diagnostics(
+    settings: Settings, metrics: Metrics, access: Access, signing: Signing, stores: Stores, urls: Urls, images: Images
+) -> AsyncIterator[Diagnostics]:
+    """Probe the dependencies, record the history and watch the trigger, in the background."""
+    origin = images.objects.origin
+    explainer = make_explainer(settings, access, signing, stores, urls, origin, images)
+    health = _health(settings, metrics, signing, stores, urls, origin)
+    history = History(metrics, time.time())
+    replicas = stores.redis.replicas if stores.redis is not None else None
+    recorder = HistoryRecorder(history, replicas, metrics)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(background("loop-lag", LoopLag(metrics).run()))
+        await stack.enter_async_context(background("health", health.watch()))
+        if settings.postgres.listen:
+            inspect = partial(inspect_database, settings.postgres, with_links=False)
+            await stack.enter_async_context(background("trigger-watch", TriggerWatch(inspect, metrics).run()))
+        await stack.enter_async_context(background("history", recorder.run()))
+        yield Diagnostics(health, explainer, history, recorder, access, signing)
+
+
+def make_explainer(
+    settings: Settings,
+    access: Access,
+    signing: Signing,
+    stores: Stores,
+    urls: Urls,
+    origin: OriginClient,
+    images: Images | None,
+) -> Explainer:
+    """Return what explains why an image is served or not; ``images`` is None in a process that serves none."""
+    if images is not None:
+        variant_requests = images.variant_requests
+    else:
+        variant_requests = VariantRequests(signing.renditions, settings.image_variants.max_dpr)
+    shared = urls.shared.tier if urls.shared is not None else None
+    queue = stores.redis.queue if stores.redis is not None else None
+    steps = Steps(
+        AccessStep(access.authenticator, access.links, signing.renditions),
+        CacheStep(
+            shared, queue, signing.lifetime, urls.local.inspect if images is not None else None, signing.clock.now
+        ),
+        OriginStep(
+            origin,
+            signing.signer,
+            signing.hosts,
+            signing.lifetime,
+            ClockCorrection(signing.clock, urls.resolver).refused_at,
+        ),
+        VariantStep(signing.renditions, variant_requests, shared),
+    )
+    return Explainer(
+        stores.catalog,
+        steps,
+        signing.signer,
+        signing.hosts,
+        signing.lifetime,
+        signing.clock,
+        settings.image_proxy,
+        cache_policy(settings, access.authenticator),
+    )
+
+
+def _health(
+    settings: Settings, metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient
+) -> Health:
+    buckets = BucketsProbe(
+        origin,
+        settings.cos.regions,
+        metrics,
+        sign=lambda image: signing.signer.sign(image).url,
+        sample=partial(stores.catalog.random_images, 20),
+        correct_clock=ClockCorrection(signing.clock, urls.resolver).refused_at,
+        observe=signing.clock.observe,
+    )
+    probes = {"postgres": stores.catalog.try_query, "cos": buckets.probe}
+    if stores.redis is not None:
+        probes["redis"] = stores.redis.guard.ping
+    if signing.credentials.can_end:
+        probes["credentials"] = signing.credentials.check_life
+    return Health(probes, metrics, may_serve=lambda: buckets.may_serve)

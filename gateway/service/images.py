@@ -1,0 +1,84 @@
+"""The part that answers requests for images: authorizes the caller, then streams, redirects or hands over to nginx."""
+
+from dataclasses import dataclass
+
+from gateway.access.identity import Authenticator
+from gateway.api.authorized_lookup import AuthorizedLookup
+from gateway.api.image_handler import ImageHandler
+from gateway.api.nginx_files import NginxFiles
+from gateway.api.url_handler import UrlHandler
+from gateway.delivery.accel import ImageAccel
+from gateway.delivery.cache_policy import CachePolicy
+from gateway.delivery.redirect import ImageRedirect
+from gateway.delivery.relay import Relay
+from gateway.delivery.responder import Responder
+from gateway.delivery.variant_request import VariantRequests
+from gateway.delivery.variants import VariantDelivery
+from gateway.metrics.collectors import Metrics
+from gateway.process.reloader import Change
+from gateway.service.access import Access
+from gateway.service.objects import Objects
+from gateway.service.signing import Signing
+from gateway.service.urls import Urls
+from gateway.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """``lookup`` resolves images and checks access in one step; the two handlers answer requests."""
+
+    objects: Objects
+    lookup: AuthorizedLookup
+    variant_requests: VariantRequests
+    handler: ImageHandler
+    url_handler: UrlHandler
+    nginx_files: NginxFiles
+    access: Access
+
+    async def prepare(self, _: Settings, new: Settings) -> Change:
+        """Return the change, which needs no preparation."""
+        return Change(lambda: self._use(new))
+
+    def _use(self, settings: Settings) -> None:
+        self.variant_requests.configure(settings.image_variants.max_dpr)
+        self.handler.configure(
+            is_enabled=settings.image_proxy.enabled,
+            max_streams=settings.server.max_streams,
+            policy=cache_policy(settings, self.access.authenticator),
+        )
+
+
+def make_images(
+    settings: Settings, metrics: Metrics, access: Access, signing: Signing, urls: Urls, objects: Objects
+) -> Images:
+    """Return the part; it has nothing to open."""
+    image_proxy, renditions = settings.image_proxy, signing.renditions
+    lookup = AuthorizedLookup(urls.resolver, access.callers, renditions)
+    variant_requests = VariantRequests(renditions, settings.image_variants.max_dpr)
+    responder = Responder(objects.source, Relay(metrics), metrics)
+    handler = ImageHandler(
+        image_proxy,
+        max_streams=settings.server.max_streams,
+        lookup=lookup,
+        usage=urls.usage,
+        policy=cache_policy(settings, access.authenticator),
+        variant_requests=variant_requests,
+        variants=VariantDelivery(renditions, objects.refused, metrics),
+        responder=responder,
+        accel=ImageAccel(objects.source, responder, prefix=image_proxy.accel_prefix),
+        redirect=ImageRedirect(signing.lifetime, signing.public_urls, now=signing.clock.latest),
+    )
+    return Images(
+        objects,
+        lookup,
+        variant_requests,
+        handler,
+        UrlHandler(lookup, urls.usage, signing.public_urls),
+        NginxFiles(image_proxy.delivery, metrics),
+        access,
+    )
+
+
+def cache_policy(settings: Settings, authenticator: Authenticator) -> CachePolicy:
+    """Return how long caches keep images, what private ones vary by, and whether public ones have a tag to purge."""
+    return CachePolicy(settings.image_proxy.max_age, authenticator.varies_by, has_tags=settings.purge is not None)

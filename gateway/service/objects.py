@@ -1,0 +1,117 @@
+"""The part that gets bytes from COS: the client session, renewal of refused URLs, memory, descriptions."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+from gateway.metrics.collectors import Metrics
+from gateway.origin.client import OriginClient
+from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.image_probe import ImageProbe
+from gateway.origin.memory_cache import ObjectCache
+from gateway.origin.object_source import ObjectSource
+from gateway.origin.origin_access import OriginAccess
+from gateway.origin.refused_variants import RefusedVariants
+from gateway.origin.resumption import ResumptionLimits
+from gateway.origin.retry import Backoff
+from gateway.origin.session import open_origin
+from gateway.origin.variant_source import VariantSource
+from gateway.presign.signed_image import SignedImage
+from gateway.process.reloader import Change
+from gateway.service.signing import Signing
+from gateway.service.stores import Stores
+from gateway.service.urls import Urls
+from gateway.settings import ImageProxySettings, Settings
+from gateway.tracing.hooks import Tracing
+from gateway.urls.clock_correction import ClockCorrection
+from gateway.urls.descriptions import Descriptions
+from gateway.urls.on_demand_renewal import OnDemandRenewal
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """``source`` has the bytes of objects, from memory or COS; simultaneous requests share a transfer."""
+
+    origin: OriginClient
+    descriptions: Descriptions
+    renewal: OnDemandRenewal
+    refused: RefusedVariants
+    source: ObjectSource
+
+    async def prepare(self, _: Settings, new: Settings) -> Change:
+        """Return the change, which needs no preparation."""
+        return Change(lambda: self._use(new.image_proxy))
+
+    def _use(self, settings: ImageProxySettings) -> None:
+        self.origin.retry_count = settings.retry_count
+        self.source.configure(settings.memory_cache, _resumption_limits(settings))
+
+
+def open_cos(
+    settings: Settings, metrics: Metrics, signing: Signing, tracing: Tracing | None = None
+) -> AbstractAsyncContextManager[OriginClient]:
+    """Open the client session to COS."""
+    return open_origin(
+        settings.image_proxy,
+        max_connections=settings.server.max_streams,
+        metrics=metrics,
+        buckets=list(settings.cos.regions),
+        credentials_refused=signing.credentials.refused,
+        observe=tracing.cos if tracing is not None else None,
+    )
+
+
+@asynccontextmanager
+async def open_objects(
+    settings: Settings, metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient
+) -> AsyncIterator[Objects]:
+    """Get the bytes and the descriptions of images, and sign new URLs in place of those that COS refuses."""
+    redis, shared = stores.redis, urls.shared
+    probe = ImageProbe(origin, signing.signer.sign_rule)
+    descriptions = Descriptions(probe.describe, redis.descriptions if redis is not None else None, metrics)
+    renewal = OnDemandRenewal(
+        urls.resolver,
+        stores.catalog,
+        shared.tier if shared is not None else None,
+        urls.local,
+        metrics,
+        signing.clock.now,
+    )
+
+    clock_correction = ClockCorrection(signing.clock, urls.resolver)
+
+    async def renew(refused: SignedImage, cos_time: float | None) -> SignedImage:
+        clock_correction.refused_at(cos_time)
+        return await renewal.renew(refused.record.image_id, refused.rendition, refused=refused)
+
+    image_proxy = settings.image_proxy
+    memory = ObjectCache(image_proxy.memory_cache, metrics)
+    access = OriginAccess(
+        origin,
+        FailedObjects(memory.changed_at, memory.now),
+        memory.discard,
+        renew,
+        urls.resolver.sign_for_head,
+        metrics,
+        _resumption_limits(image_proxy),
+    )
+    refused = RefusedVariants(signing.renditions, memory.changed_at, memory.now)
+    variants = VariantSource(
+        access,
+        memory,
+        signing.renditions,
+        refused,
+        metrics,
+        largest=image_proxy.memory_cache.max_object_bytes,
+    )
+    source = ObjectSource(access, memory, variants, image_proxy.memory_cache, metrics)
+    urls.invalidation.add(source.invalidate)
+    urls.invalidation.add(descriptions.invalidate)
+    yield Objects(origin, descriptions, renewal, refused, source)
+    await source.close()
+    await renewal.close()
+    await descriptions.close()
+
+
+def _resumption_limits(settings: ImageProxySettings) -> ResumptionLimits:
+    return ResumptionLimits(settings.retry_count, Backoff())

@@ -1,0 +1,269 @@
+"""The two ports of a service: which handlers answer which addresses."""
+
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from gateway.api.accel_prefix import AccelPrefix
+from gateway.api.access_check import AccessCheck
+from gateway.api.admin import AdminOnly
+from gateway.api.batch import UrlBatches
+from gateway.api.beacons import Beacons
+from gateway.api.config_reload import ConfigReload
+from gateway.api.console import Console, ConsoleTools, Dependencies, SharedState
+from gateway.api.console_files import ConsoleFiles
+from gateway.api.explain_handler import ExplainCalls
+from gateway.api.exposition import Exposition
+from gateway.api.health import HealthCalls
+from gateway.api.host_guard import KnownHostOnly
+from gateway.api.image_state import ImageState
+from gateway.api.images import ImageCalls
+from gateway.api.json_body import Bodies
+from gateway.api.link_handlers import LinkCalls, LinkKills
+from gateway.api.meta import Metadata
+from gateway.api.monitoring import AdminImageCalls, CacheChanges, CacheStatistics, DailyReport, QueueCalls
+from gateway.api.new_urls import NewUrls
+from gateway.api.preview import Preview
+from gateway.api.routes import ADMIN, AdminHandlers, PublicHandlers, add_admin_routes, add_public_routes
+from gateway.api.static_files import Features, StaticFiles
+from gateway.delivery.relay import Relay
+from gateway.monitoring.symptoms import CurrentSymptoms
+from gateway.net.ip_address import is_loopback
+from gateway.process.reloader import Reloader
+from gateway.server.connection import ADMIN_KEEPALIVE
+from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler
+from gateway.server.file_limit import connection_budget
+from gateway.server.listener import Port
+from gateway.server.traced_dispatch import TracedDispatch
+from gateway.service.service import Service
+from gateway.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_MAX_BODY = 64 * 1024  # bytes; the largest valid body names 200 images
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What systemd or the parent of this worker gave: the sockets of the two ports, and who may use the admin port.
+
+    Without sockets the gateway opens the ports. ``guard_admin`` restricts the application of the admin port; None:
+    whoever reaches the port may use it.
+    """
+
+    public: Sequence[socket.socket] = ()
+    admin: Sequence[socket.socket] = ()
+    guard_admin: Callable[[web.Application], web.Application] | None = None
+
+
+def public_port(
+    service: Service, inherited: Inherited, extend: Callable[[web.Application], None] | None = None
+) -> Port:
+    """Return the port of clients, proxies and CDNs; ``extend`` may add routes to its application."""
+    app, server = public_app(service), service.settings.server
+    if extend is not None:
+        extend(app)
+    images = service.images
+    direct = DirectHandlers(images.handler, images.url_handler, images.nginx_files)
+    return Port(
+        app,
+        _dispatch(service, app, direct, ""),
+        server.host,
+        server.port,
+        server.keepalive_timeout,
+        connection_budget(server.max_streams, service.settings.postgres.pool_size).public,
+        label="public",
+        section="server",
+        inherited=inherited.public,
+        reuse_port=server.reuse_port,
+        handler_cancellation=True,
+    )
+
+
+def admin_port(service: Service, inherited: Inherited) -> Port:
+    """Return the port of operators and Prometheus."""
+    app, admin = admin_app(service), service.settings.admin
+    served = inherited.guard_admin(app) if inherited.guard_admin is not None else app
+    if admin.token is None and not inherited.admin and not is_loopback(admin.host):
+        logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
+    budget = connection_budget(service.settings.server.max_streams, service.settings.postgres.pool_size)
+    return Port(
+        served,
+        _dispatch(service, app, None, ADMIN),
+        admin.host,
+        admin.port,
+        min(ADMIN_KEEPALIVE, service.settings.server.keepalive_timeout),
+        budget.admin,
+        label="admin",
+        section="admin",
+        inherited=inherited.admin,
+        closes_idle=True,
+    )
+
+
+def public_app(service: Service) -> web.Application:
+    """Return the routes of the public port."""
+    app = web.Application(client_max_size=_MAX_BODY)
+    add_public_routes(app, _public_handlers(service))
+    return app
+
+
+def admin_app(service: Service) -> web.Application:
+    """Return the routes of the admin port."""
+    app = web.Application(client_max_size=_MAX_BODY)
+    guards = (
+        AdminOnly(service.access.admin_guard, service.access.client_address),
+        KnownHostOnly(service.settings.admin.host),
+    )
+    add_admin_routes(app, _admin_handlers(service), *guards)
+    return app
+
+
+def _dispatch(
+    service: Service, app: web.Application, direct: DirectHandlers | None, route_prefix: str
+) -> Callable[[Handler], Handler]:
+    """Return what makes the handler of all requests; requests of the admin port are counted separately."""
+    requests, is_public = service.requests, direct is not None
+    accounting = Accounting(
+        service.metrics,
+        service.access.client_address,
+        requests.access_log if is_public else None,
+        route_prefix,
+    )
+    fallback = requests.fallback if is_public else None
+    tracing = requests.tracing if is_public else None
+    if tracing is None:
+        return lambda handler: Dispatch(handler, requests.in_flight, accounting, direct, fallback)
+    templates = {resource.name: resource.canonical for resource in app.router.resources() if resource.name}
+    spans = tracing.requests
+    return lambda handler: TracedDispatch(handler, requests.in_flight, accounting, direct, fallback, spans, templates)
+
+
+def _public_handlers(service: Service) -> PublicHandlers:
+    settings, metrics, access, urls, images = (
+        service.settings,
+        service.metrics,
+        service.access,
+        service.urls,
+        service.images,
+    )
+    lookup, callers, bodies = images.lookup, access.callers, Bodies(settings.server.keepalive_timeout)
+    renditions = service.signing.renditions
+    metadata = Metadata(lookup, callers, access.client_address, service.objects.descriptions, renditions)
+    image_proxy = settings.image_proxy
+    return PublicHandlers(
+        images=ImageCalls(
+            images.handler,
+            images.url_handler,
+            lookup,
+            callers,
+            _new_urls(service),
+            _image_state(service),
+        ),
+        links=LinkCalls(_link_kills(service), lookup, callers, bodies),
+        metadata=metadata,
+        batches=UrlBatches(lookup, callers, urls.usage, service.signing.public_urls, metadata, bodies),
+        beacons=Beacons(metrics, access.client_address, bodies),
+        access_check=AccessCheck(lookup, callers, images.variant_requests, renditions, metrics),
+        static_files=StaticFiles(lambda: _features(service.reloader.settings)),
+        health=HealthCalls(service.diagnostics.health),
+        accel_prefix=(AccelPrefix(image_proxy.accel_prefix, metrics) if image_proxy.delivery == "accel" else None),
+    )
+
+
+def _admin_handlers(service: Service) -> AdminHandlers:
+    settings, metrics, urls, redis = service.settings, service.metrics, service.urls, service.stores.redis
+    bodies, now, reloader = Bodies(settings.server.keepalive_timeout), service.signing.clock.now, service.reloader
+    diagnostics, debug_log, renewal = service.diagnostics, service.requests.debug_log, service.renewal
+    daily = redis.daily if redis is not None else None
+    return AdminHandlers(
+        exposition=Exposition(metrics.registry),
+        console=_console(service),
+        console_tools=ConsoleTools(metrics, lambda: _configuration(reloader), debug_log, bodies, now),
+        console_files=ConsoleFiles(),
+        explain=ExplainCalls(diagnostics.explainer),
+        preview=Preview(urls.resolver, service.objects.source, Relay(metrics)),
+        statistics=(
+            CacheStatistics(
+                redis.usage,
+                redis.queue,
+                urls.resolver.lookup_counts,
+                lambda: renewal.report,
+                lambda: reloader.settings.url_prerefresh.threshold,
+                now,
+            )
+            if redis is not None
+            else None
+        ),
+        daily=DailyReport(daily) if daily is not None else None,
+        queues=(
+            QueueCalls(redis.queue, service.purges.queue if service.purges is not None else None, now, bodies)
+            if redis is not None
+            else None
+        ),
+        changes=CacheChanges(urls.invalidation, bodies),
+        images=AdminImageCalls(
+            urls.resolver,
+            service.images.lookup,
+            _new_urls(service),
+            _image_state(service),
+            _link_kills(service),
+        ),
+        reload=ConfigReload(reloader.reload),
+        health=HealthCalls(diagnostics.health),
+    )
+
+
+def _console(service: Service) -> Console:
+    metrics, signing, redis, diagnostics = service.metrics, service.signing, service.stores.redis, service.diagnostics
+    buckets, origin = list(service.settings.cos.regions), service.objects.origin
+    symptoms = CurrentSymptoms(
+        diagnostics.health,
+        diagnostics.history,
+        metrics,
+        signing.clock,
+        signing.credentials,
+        lambda: [bucket for bucket in buckets if origin.is_paused(bucket)],
+    )
+    shared = SharedState(
+        redis.replicas if redis is not None else None,
+        redis.queue if redis is not None else None,
+        metrics,
+        signing.clock.now,
+    )
+    return Console(
+        Dependencies(diagnostics.health, symptoms, signing.clock, signing.credentials),
+        shared,
+        diagnostics.history,
+        metrics,
+        service.access.admin_guard,
+        service.requests.debug_log,
+    )
+
+
+def _features(settings: Settings) -> Features:
+    return Features(
+        settings.image_styles, proxy=settings.image_proxy.enabled, links=settings.access.signed_links is not None
+    )
+
+
+def _configuration(reloader: Reloader[Settings]) -> dict[str, Any]:
+    in_use = reloader.settings.model_dump(mode="json")
+    return {"settings": in_use, "needs_restart": list(reloader.need_restart)}
+
+
+def _new_urls(service: Service) -> NewUrls:
+    return NewUrls(service.objects.renewal, service.signing.public_urls, service.urls.usage, service.urls.invalidation)
+
+
+def _image_state(service: Service) -> ImageState:
+    redis = service.stores.redis
+    return ImageState(service.urls.usage, redis.queue if redis is not None else None)
+
+
+def _link_kills(service: Service) -> LinkKills:
+    return LinkKills(service.access.links, service.stores.catalog, service.urls.invalidation)

@@ -1,0 +1,128 @@
+"""The part that purges changed images from caches in front; absent without ``purge``."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from gateway.concurrency.background import background
+from gateway.metrics.collectors import Metrics
+from gateway.presign.credentials.by_bucket import BucketCredentials, open_source
+from gateway.process.reloader import Change
+from gateway.purge import edgeone, tencent_cdn
+from gateway.purge.addresses import Addresses
+from gateway.purge.edgeone import EdgeOne
+from gateway.purge.intake import PurgeIntake
+from gateway.purge.target import Target
+from gateway.purge.tencent_cdn import TencentCdn
+from gateway.purge.tencent_service import KeySource, TencentService
+from gateway.purge.webhook import Webhook
+from gateway.purge.worker import PurgeWorker
+from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.service.signing import Signing
+from gateway.service.stores import Stores
+from gateway.settings import MOST_ADDRESSES, PurgeSettings, Settings
+from gateway.tencent_api.bounded_http import BoundedHttp
+from gateway.tencent_api.client import TencentApi
+from gateway.tencent_api.signature import ApiKey
+
+PURGE_CREDENTIALS = "purge"
+"""The name of ``purge.credentials`` in metrics and logs, where others have the name of a bucket."""
+
+_TIMEOUT = 10.0  # seconds for a whole request
+_MOST_BYTES = 4 * 1024 * 1024  # of an answer: EdgeOne repeats up to a thousand addresses in it
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeQueueing:
+    """The queue of purges in Redis, and the intake of changed images."""
+
+    queue: PurgeQueue
+    intake: PurgeIntake
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeTarget:
+    """The service that purges images.
+
+    ``addresses`` is None for a target that purges by tag; ``credentials`` is None without ``purge.credentials``.
+    """
+
+    target: Target
+    addresses: Addresses | None
+    credentials: BucketCredentials | None
+
+    async def prepare(self, _: Settings, __: Settings) -> Change:
+        """Return the change, which needs no preparation: the styles have been changed before."""
+        return Change(self.addresses.configure if self.addresses is not None else lambda: None)
+
+
+def purge_queueing(settings: Settings, metrics: Metrics, stores: Stores) -> PurgeQueueing | None:
+    """Return the queue of purges and its intake; None without ``purge``."""
+    if settings.purge is None or stores.redis is None:
+        return None
+    queue = PurgeQueue(stores.redis.guard, per_second=settings.purge.per_second)
+    return PurgeQueueing(queue, PurgeIntake(queue, metrics))
+
+
+@asynccontextmanager
+async def open_purge_target(
+    settings: Settings, metrics: Metrics, signing: Signing
+) -> AsyncIterator[PurgeTarget | None]:
+    """Open the session to the service, and its own credentials if they are configured; None without ``purge``."""
+    purge = settings.purge
+    if purge is None:
+        yield None
+        return
+    by_address = purge.target == "webhook" or purge.names_addresses
+    addresses = Addresses(purge.base_urls, signing.renditions) if by_address else None
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(BoundedHttp(_TIMEOUT, _MOST_BYTES))
+        if purge.target == "webhook":
+            yield PurgeTarget(_webhook(purge, http, addresses), addresses, None)
+            return
+        credentials = None
+        if purge.credentials is None:
+            keys = _keys(signing.credentials, settings.cos.bucket)
+        else:
+            opening = open_source(
+                settings.cos.with_keys(purge.credentials), PURGE_CREDENTIALS, metrics, now=signing.clock.now
+            )
+            credentials = await stack.enter_async_context(opening)
+            keys = _keys(credentials, PURGE_CREDENTIALS)
+        room = edgeone if purge.target == "edgeone" else tencent_cdn
+        api = TencentApi(http, purge.api, service=room.SERVICE, version=room.VERSION, now=signing.clock.now)
+        service = TencentService(api, keys, MOST_ADDRESSES)
+        yield PurgeTarget(_tencent(purge, service, addresses), addresses, credentials)
+
+
+@asynccontextmanager
+async def purging(queueing: PurgeQueueing, target: PurgeTarget, metrics: Metrics) -> AsyncIterator[None]:
+    """Send the purges that are due."""
+    worker = PurgeWorker(queueing.queue, queueing.intake, target.target, metrics)
+    async with background("purge-worker", worker.run()):
+        yield
+    await worker.give_back()
+
+
+def _webhook(settings: PurgeSettings, http: BoundedHttp, addresses: Addresses | None) -> Webhook:
+    if settings.url is None or addresses is None:
+        raise ValueError("the webhook has no url, or no addresses")  # the settings model refuses that
+    token = settings.token.get_secret_value() if settings.token is not None else None
+    return Webhook(http, settings.url, addresses, token=token)
+
+
+def _tencent(settings: PurgeSettings, service: TencentService, addresses: Addresses | None) -> Target:
+    if settings.target == "edgeone":
+        return EdgeOne(service, settings.zone_id or "", addresses)
+    if addresses is None:
+        raise ValueError("tencent_cdn purges by address")
+    return TencentCdn(service, addresses)
+
+
+def _keys(credentials: BucketCredentials, name: str) -> KeySource:
+    def newest() -> ApiKey:
+        found = credentials.of(name)
+        return ApiKey(found.secret_id, found.secret_key, found.token)
+
+    return KeySource(newest, partial(credentials.refused_key, name))

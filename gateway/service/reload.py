@@ -1,0 +1,50 @@
+"""The reload of the configuration: what reads it, and what it changes."""
+
+from collections.abc import Callable, Sequence
+
+from gateway.metrics.collectors import Metrics
+from gateway.process.reloader import Difference, Part, Reloader, ReloadRefused
+from gateway.settings import Settings
+from gateway.settings.mistakes import SettingsError
+from gateway.settings.reloading import difference
+
+
+def make_reloader(
+    settings: Settings,
+    read_settings: Callable[[], Settings] | None,
+    parts: Sequence[Part[Settings]],
+    metrics: Metrics,
+    is_draining: Callable[[], bool],
+) -> Reloader[Settings]:
+    """Return what holds the settings in use, and changes ``parts`` in their order.
+
+    ``read_settings`` reads the sources again and raises ``SettingsError``; None: there are none.
+    """
+    return Reloader(
+        settings,
+        _reading(read_settings) if read_settings is not None else None,
+        _compare,
+        parts,
+        metrics,
+        is_draining=is_draining,
+    )
+
+
+def _reading(read: Callable[[], Settings]) -> Callable[[], Settings]:
+    def read_or_refuse() -> Settings:
+        try:
+            return read()
+        except SettingsError as error:
+            raise ReloadRefused(*error.problems) from error
+        except OSError as error:
+            raise ReloadRefused(f"{error.filename}: {error.strerror or error}") from error
+
+    return read_or_refuse
+
+
+def _compare(old: Settings, new: Settings) -> Difference[Settings]:
+    try:
+        found = difference(old, new)
+    except SettingsError as error:
+        raise ReloadRefused(*error.problems) from error
+    return Difference(found.settings, found.changed, found.need_restart)

@@ -1,0 +1,117 @@
+"""The part that keeps the URL cache in order: renewals, the maintenance of each second, the warm-up at the start."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from gateway.api.routes import IMAGE_ROUTES
+from gateway.concurrency.background import background
+from gateway.metrics.collectors import Metrics
+from gateway.metrics.image_requests import ImageRequests
+from gateway.origin.answer_clock import AnswerClock
+from gateway.origin.client import OriginClient
+from gateway.process.reloader import Change
+from gateway.redis_store.daily_statistics import DailyStatistics
+from gateway.service.signing import Signing
+from gateway.service.stores import RedisStores, Stores
+from gateway.service.urls import Urls
+from gateway.settings import Settings
+from gateway.urls.maintenance import Job, Maintenance
+from gateway.urls.refresh_batch import RefreshBatch
+from gateway.urls.refresh_worker import RefreshReport, RefreshWorker
+from gateway.urls.warm_up import warm_up_hottest
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """``worker`` is None without ``url_prerefresh.enabled``, and without Redis."""
+
+    worker: RefreshWorker | None
+
+    @property
+    def report(self) -> RefreshReport:
+        """The results of the worker since its start; all zero without a worker."""
+        return self.worker.report if self.worker is not None else RefreshReport()
+
+    async def prepare(self, _: Settings, new: Settings) -> Change:
+        """Return the change, which needs no preparation."""
+        return Change(lambda: self._use(new))
+
+    def _use(self, settings: Settings) -> None:
+        renewal = settings.url_prerefresh
+        if self.worker is not None:
+            self.worker.configure(
+                interval=renewal.interval, batch_size=renewal.batch_size, idle_after=renewal.idle_after
+            )
+
+
+@asynccontextmanager
+async def open_renewal(
+    settings: Settings, metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient
+) -> AsyncIterator[Renewal]:
+    """Renew URLs before they expire, and write counters, trim the cache and compare clocks each second."""
+    async with AsyncExitStack() as stack:
+        worker = _refresh_worker(settings, metrics, signing, stores, urls)
+        if worker is not None:
+            await stack.enter_async_context(background("refresh-worker", worker.run()))
+        renewal = Renewal(worker)
+        maintenance = _maintenance(metrics, signing, stores, urls, origin, renewal)
+        stack.push_async_callback(maintenance.once)
+        await stack.enter_async_context(background("maintenance", maintenance.run()))
+        yield renewal
+
+
+@asynccontextmanager
+async def warming_up(settings: Settings, redis: RedisStores | None, urls: Urls) -> AsyncIterator[None]:
+    """Look up the ``url_cache.warm_top`` most used images before a request does; 0 turns it off."""
+    most = settings.url_cache.warm_top
+    if not most or redis is None or urls.shared is None:
+        yield
+        return
+    async with background("warm-up", warm_up_hottest(redis.usage, urls.shared.tier, urls.resolver, most)):
+        yield
+
+
+def _refresh_worker(
+    settings: Settings, metrics: Metrics, signing: Signing, stores: Stores, urls: Urls
+) -> RefreshWorker | None:
+    renewal, redis, shared, now = settings.url_prerefresh, stores.redis, urls.shared, signing.clock.now
+    if not renewal.enabled or redis is None or shared is None:
+        return None
+    batch = RefreshBatch(
+        stores.catalog,
+        signing.signer,
+        shared.tier,
+        redis.queue,
+        redis.usage,
+        signing.lifetime,
+        metrics,
+        idle_after=renewal.idle_after,
+        invalidate=urls.invalidation.invalidate_everywhere,
+        now=now,
+    )
+    return RefreshWorker(redis.queue, batch, metrics, interval=renewal.interval, batch_size=renewal.batch_size, now=now)
+
+
+def _maintenance(
+    metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient, renewal: Renewal
+) -> Maintenance:
+    jobs: list[Job] = [AnswerClock(origin.first_answers, signing.clock.observe).read, urls.usage.flush]
+    if urls.shared is not None:
+        jobs = [urls.shared.tier.repair_if_needed, *jobs, urls.shared.tier.trim]
+    daily = stores.redis.daily if stores.redis is not None else None
+    if daily is not None:
+        _watch_totals(daily, metrics, urls, renewal)
+        jobs.append(daily.flush)
+    return Maintenance(jobs)
+
+
+def _watch_totals(daily: DailyStatistics, metrics: Metrics, urls: Urls, renewal: Renewal) -> None:
+    lookup_counts, requests = urls.resolver.lookup_counts, ImageRequests(metrics.requests, IMAGE_ROUTES)
+    daily.watch("requests", requests.count)
+    daily.watch("errors", requests.errors)
+    daily.watch("response_ms", requests.milliseconds)
+    daily.watch("hits_local", lambda: lookup_counts.total("local", "hit"))
+    daily.watch("hits_redis", lambda: lookup_counts.total("redis", "hit"))
+    daily.watch("misses", lambda: lookup_counts.total("redis", "miss") + lookup_counts.total("redis", "error"))
+    daily.watch("refreshes", lambda: renewal.report.results["renewed"])

@@ -1,0 +1,95 @@
+"""The part that every request passes: its line in the access log, its spans, the picture of its error."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+from gateway.api.access_log import LOGGER, AccessLog, stream_of_log
+from gateway.concurrency.in_flight import InFlight
+from gateway.delivery.fallback_picture import FallbackPicture
+from gateway.metrics.collectors import Metrics
+from gateway.process.debug_log import DebugLog
+from gateway.process.logs import dropped_lines, log_handler
+from gateway.process.reloader import Change
+from gateway.settings import LoggingSettings, Settings
+from gateway.tracing.hooks import Tracing
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """``tracing`` is None unless ``tracing.enabled``, ``fallback`` is None without ``image_proxy.fallback``."""
+
+    in_flight: InFlight
+    access_log: AccessLog
+    debug_log: DebugLog
+    tracing: Tracing | None
+    fallback: FallbackPicture | None
+
+    async def prepare(self, old: Settings, new: Settings) -> Change:
+        """Return the change, which needs no preparation."""
+        return Change(lambda: self._use(old.logging, new.logging))
+
+    def _use(self, before: LoggingSettings, now: LoggingSettings) -> None:
+        if before == now:
+            return
+        level = logging.getLevelNamesMapping()[now.level.upper()]
+        if now.format != before.format and (handler := log_handler()) is not None:
+            handler.set_format(now.format)
+        if now.level != before.level:
+            self.debug_log.set_level(level)
+        self.access_log.configure(
+            format=now.format,
+            sample=now.access_sample,
+            is_on=now.access and (logging.getLogger(LOGGER).level or level) <= logging.INFO,
+        )
+
+
+@asynccontextmanager
+async def open_requests(settings: Settings, metrics: Metrics) -> AsyncIterator[Requests]:
+    """Open the access log and the exporter of spans; raises ``UnusableTracing`` and ``UnusablePicture``."""
+    async with _tracing(settings, metrics) as tracing:
+        picture = settings.image_proxy.fallback
+        fallback = None
+        if picture is not None:
+            fallback = await asyncio.to_thread(FallbackPicture.read, picture.path, picture.statuses)
+        metrics.dropped_lines.count = dropped_lines
+        access_log, debug_log = _access_log(settings), DebugLog()
+        yield Requests(InFlight(metrics), access_log, debug_log, tracing, fallback)
+        debug_log.stop()
+        access_log.flush()
+
+
+def _access_log(settings: Settings) -> AccessLog:
+    """Return what writes a line for each request, unless the access log is off or the level excludes it."""
+    handler = log_handler()
+    return AccessLog(
+        stream_of_log(),
+        format=settings.logging.format,
+        sample=settings.logging.access_sample,
+        is_on=settings.logging.access and logging.getLogger(LOGGER).isEnabledFor(logging.INFO),
+        worker=handler.worker if handler is not None else None,
+    )
+
+
+@asynccontextmanager
+async def _tracing(settings: Settings, metrics: Metrics) -> AsyncIterator[Tracing | None]:
+    """Send spans of requests and of their calls; None unless ``tracing.enabled``."""
+    if not settings.tracing.enabled:
+        yield None
+        return
+
+    def load() -> Callable[..., AbstractAsyncContextManager[Tracing]]:
+        from gateway.tracing.exporter import open_tracing  # imported here: it needs the extra `otel`
+
+        return open_tracing
+
+    open_tracing = await asyncio.to_thread(load)  # the import reads some hundred files
+    opening = open_tracing(
+        lambda result, spans: metrics.trace_spans.labels(result=result).inc(spans),
+        redis=settings.redis.server(),
+        postgres=settings.postgres.server(),
+    )
+    async with opening as tracing:
+        yield tracing

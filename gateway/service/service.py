@@ -1,0 +1,89 @@
+"""The whole service: its parts, in the order in which they open."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from gateway.metrics.collectors import Metrics
+from gateway.process.reloader import Part, Reloader
+from gateway.service.access import Access, open_access
+from gateway.service.diagnostics import Diagnostics, open_diagnostics
+from gateway.service.images import Images, make_images
+from gateway.service.objects import Objects, open_cos, open_objects
+from gateway.service.purges import PurgeQueueing, open_purge_target, purge_queueing, purging
+from gateway.service.reload import make_reloader
+from gateway.service.renewal import Renewal, open_renewal, warming_up
+from gateway.service.requests import Requests, open_requests
+from gateway.service.signing import Signing, open_signing
+from gateway.service.stores import Stores, open_stores
+from gateway.service.urls import Urls, listening_to_changes, open_urls
+from gateway.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts. ``settings`` are those of the start; ``reloader`` has the settings in use."""
+
+    settings: Settings
+    metrics: Metrics
+    requests: Requests
+    access: Access
+    signing: Signing
+    stores: Stores
+    urls: Urls
+    objects: Objects
+    images: Images
+    renewal: Renewal
+    purges: PurgeQueueing | None
+    diagnostics: Diagnostics
+    reloader: Reloader[Settings]
+
+
+@asynccontextmanager
+async def open_service(
+    settings: Settings, metrics: Metrics, read_settings: Callable[[], Settings] | None = None
+) -> AsyncIterator[Service]:
+    """Open every part; they close in reverse order, also when one of them fails to open.
+
+    ``read_settings`` reads the settings again, in a thread, for a reload; None: there is no reload. It raises
+    ``SettingsError``. Raises ``CatalogQueryRefused``, ``UnusableTracing`` and ``UnusablePicture``.
+    """
+    async with AsyncExitStack() as stack:
+        opened = stack.enter_async_context
+        requests = await opened(open_requests(settings, metrics))
+        access = await opened(open_access(settings, metrics))
+        signing = await opened(open_signing(settings, metrics))
+        stores = await opened(open_stores(settings, metrics, signing, requests.tracing))
+        await stores.try_query()
+        purges = purge_queueing(settings, metrics, stores)
+        urls = await opened(open_urls(settings, metrics, signing, stores, purges))
+        origin = await opened(open_cos(settings, metrics, signing, requests.tracing))
+        objects = await opened(open_objects(settings, metrics, signing, stores, urls, origin))
+        images = make_images(settings, metrics, access, signing, urls, objects)
+        diagnostics = await opened(open_diagnostics(settings, metrics, access, signing, stores, urls, images))
+        target = await opened(open_purge_target(settings, metrics, signing))
+        if purges is not None and target is not None:
+            await opened(purging(purges, target, metrics))
+        renewal = await opened(open_renewal(settings, metrics, signing, stores, urls, origin))
+        await opened(listening_to_changes(settings, metrics, signing, stores, urls, purges))
+        await opened(warming_up(settings, stores.redis, urls))
+        parts: list[Part[Settings]] = [requests, access, signing, stores, urls, objects, images, renewal, diagnostics]
+        if target is not None:
+            parts.append(target)
+        reloader = make_reloader(settings, read_settings, parts, metrics, lambda: diagnostics.health.is_draining)
+        stack.push_async_callback(reloader.finish)
+        yield Service(
+            settings,
+            metrics,
+            requests,
+            access,
+            signing,
+            stores,
+            urls,
+            objects,
+            images,
+            renewal,
+            purges,
+            diagnostics,
+            reloader,
+        )

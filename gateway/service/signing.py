@@ -1,0 +1,105 @@
+"""The part that presigns URLs: COS's clock, the credentials of each bucket, hosts, styles, the life of a URL."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from gateway.concurrency.replaceable import Replaceable, replaceable
+from gateway.delivery.public_url import PublicUrls
+from gateway.metrics.collectors import Metrics
+from gateway.presign.cos_clock import CosClock
+from gateway.presign.credentials.by_bucket import BucketCredentials, open_credentials
+from gateway.presign.hosts import Hosts
+from gateway.presign.lifetime import Lifetime
+from gateway.presign.renditions import Renditions
+from gateway.presign.signer import Signer
+from gateway.process.reloader import Change, ReloadRefused
+from gateway.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class BucketKeys:
+    """The credentials of each bucket.
+
+    Other components hold ``in_use``, so a reload replaces its content. ``opened`` holds the sources that are open.
+    """
+
+    in_use: BucketCredentials
+    opened: Replaceable[BucketCredentials]
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """``lifetime`` judges how long a presigned URL is usable."""
+
+    clock: CosClock
+    keys: BucketKeys
+    hosts: Hosts
+    renditions: Renditions
+    lifetime: Lifetime
+    signer: Signer
+    public_urls: PublicUrls
+
+    @property
+    def credentials(self) -> BucketCredentials:
+        """The newest credentials of each bucket."""
+        return self.keys.in_use
+
+    def lease(self, seconds: float) -> float:
+        """Return the lease of renewals: ``seconds``, or less for short-lived credentials."""
+        return self.lifetime.lease(seconds, self.credentials.shortest_life)
+
+    async def prepare(self, old: Settings, new: Settings) -> Change:
+        """Ask the new sources of credentials, for three seconds; refuse a source that gives none."""
+        if old.cos == new.cos:
+            return Change(lambda: self._use(new))
+        successor = await self.keys.opened.prepare(open_credentials(new.cos, self.keys.metrics, now=self.clock.now))
+
+        async def discard() -> None:
+            await successor.discard()
+            self.credentials.show_ends()
+
+        for source in successor.value.all:
+            if source.newest is None:
+                await discard()
+                raise ReloadRefused(f"cos.credentials: the source {source.name} gives none: {source.reason}")
+
+        def apply() -> None:
+            successor.take_over()
+            self.credentials.replace(successor.value)
+            self.public_urls.forget()
+            self._use(new)
+
+        return Change(apply, successor.close_replaced, discard)
+
+    def _use(self, settings: Settings) -> None:
+        url_cache = settings.url_cache
+        self.lifetime.configure(url_cache.default_ttl, url_cache.min_remaining, settings.url_prerefresh.threshold)
+        self.signer.configure(ttl=url_cache.default_ttl, window=url_cache.sign_window)
+
+
+@asynccontextmanager
+async def open_signing(settings: Settings, metrics: Metrics) -> AsyncIterator[Signing]:
+    """Keep the credentials of each bucket fresh, by COS's clock."""
+    clock = CosClock()
+    metrics.cos_clock_difference.set_function(lambda: clock.observed_offset)
+    metrics.cos_clock_offset.set_function(lambda: clock.offset)
+    url_cache = settings.url_cache
+    async with replaceable(open_credentials(settings.cos, metrics, now=clock.now)) as opened:
+        lifetime = Lifetime(url_cache.default_ttl, url_cache.min_remaining, settings.url_prerefresh.threshold)
+        hosts = Hosts(settings.cos)
+        renditions = Renditions(settings.image_styles, settings.image_variants)
+        signer = Signer(
+            opened.value,
+            hosts,
+            ttl=url_cache.default_ttl,
+            window=url_cache.sign_window,
+            renditions=renditions,
+            metrics=metrics,
+            now=clock.now,
+        )
+        public_urls = PublicUrls(signer, renditions, lambda presigned: lifetime.is_usable(presigned, clock.now()))
+        yield Signing(
+            clock, BucketKeys(opened.value, opened, metrics), hosts, renditions, lifetime, signer, public_urls
+        )

@@ -1,0 +1,118 @@
+"""The part of the two stores: the application's table in Postgres, and Redis."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog, open_catalog
+from gateway.errors import CatalogUnavailable
+from gateway.metrics.collectors import Metrics
+from gateway.process.reloader import Change
+from gateway.redis_store.client import open_redis
+from gateway.redis_store.daily_statistics import DailyStatistics
+from gateway.redis_store.description_store import DescriptionStore
+from gateway.redis_store.guarded_client import GuardedRedis
+from gateway.redis_store.invalidation_channel import InvalidationChannel
+from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.redis_store.replica_store import ReplicaStore
+from gateway.redis_store.usage_store import UsageStore
+from gateway.service.signing import Signing
+from gateway.settings import Settings
+from gateway.tracing.hooks import Tracing
+
+logger = logging.getLogger(__name__)
+
+_FIRST_QUERY_TIMEOUT = 2.0  # seconds that a start waits for Postgres
+
+
+@dataclass(frozen=True, slots=True)
+class RedisStores:
+    """What speaks Redis. ``daily`` is None without ``url_stats.enabled``."""
+
+    guard: GuardedRedis
+    usage: UsageStore
+    replicas: ReplicaStore
+    descriptions: DescriptionStore
+    daily: DailyStatistics | None
+    queue: RefreshQueue
+    channel: InvalidationChannel
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """``redis`` is None without ``url_cache.enabled``."""
+
+    catalog: PostgresCatalog
+    redis: RedisStores | None
+    signing: Signing
+
+    async def prepare(self, _: Settings, new: Settings) -> Change:
+        """Return the change, which needs no preparation."""
+        return Change(lambda: self._use(new))
+
+    def _use(self, settings: Settings) -> None:
+        if self.redis is None:
+            return
+        renewal = settings.url_prerefresh
+        self.redis.queue.configure(
+            lease=lambda: self.signing.lease(renewal.lease),
+            max_attempts=renewal.max_attempts,
+            max_dead=settings.url_cache.max_size,
+        )
+        if self.redis.daily is not None:
+            self.redis.daily.retention_days = settings.url_stats.retention_days
+
+    async def try_query(self) -> None:
+        """Try the query that requests use; raises ``CatalogQueryRefused`` if it cannot work.
+
+        The gateway also starts while Postgres is down, and serves cached images.
+        """
+        try:
+            async with asyncio.timeout(_FIRST_QUERY_TIMEOUT):
+                await self.catalog.try_query()
+        except CatalogQueryRefused:
+            raise
+        except (CatalogUnavailable, TimeoutError) as error:
+            logger.warning("postgres does not answer, starting without it: %s", error)
+
+
+@asynccontextmanager
+async def open_stores(
+    settings: Settings, metrics: Metrics, signing: Signing, tracing: Tracing | None = None
+) -> AsyncIterator[Stores]:
+    """Open pools of connections to both; neither has to answer."""
+    opening = open_catalog(
+        settings.postgres,
+        default_bucket=settings.cos.bucket,
+        regions=settings.cos.regions,
+        metrics=metrics,
+        with_links=settings.access.signed_links is not None,
+        observe=tracing.postgres if tracing is not None else None,
+    )
+    async with opening as catalog:
+        if not settings.url_cache.enabled:
+            yield Stores(catalog, None, signing)
+            return
+        async with open_redis(settings.redis, tracing.redis if tracing is not None else None) as client:
+            guard = GuardedRedis(client, settings.redis.prefix, settings.redis.timeout)
+            yield Stores(catalog, _redis_stores(settings, guard, signing), signing)
+
+
+def _redis_stores(settings: Settings, guard: GuardedRedis, signing: Signing) -> RedisStores:
+    statistics, renewal = settings.url_stats, settings.url_prerefresh
+    return RedisStores(
+        guard,
+        UsageStore(guard),
+        ReplicaStore(guard),
+        DescriptionStore(guard),
+        DailyStatistics(guard, retention_days=statistics.retention_days) if statistics.enabled else None,
+        RefreshQueue(
+            guard,
+            lease=lambda: signing.lease(renewal.lease),
+            max_attempts=renewal.max_attempts,
+            max_dead=settings.url_cache.max_size,
+        ),
+        InvalidationChannel(guard),
+    )

@@ -1,0 +1,163 @@
+"""The part of presigned URLs: their cache tiers, the resolver, the count of uses, and invalidation."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from gateway.catalog.change_feed import ChangeFeed
+from gateway.concurrency.background import background
+from gateway.metrics.collectors import Metrics
+from gateway.process.reloader import Change
+from gateway.redis_store.entry_codec import EntryMac
+from gateway.redis_store.url_entries import UrlEntries
+from gateway.service.purges import PurgeQueueing
+from gateway.service.signing import Signing
+from gateway.service.stores import RedisStores, Stores
+from gateway.settings import CosSettings, RedisSettings, Settings
+from gateway.urls.invalidation import Invalidation
+from gateway.urls.local_tier import LocalTier
+from gateway.urls.new_variants import NewVariants
+from gateway.urls.resolver import UrlResolver
+from gateway.urls.row_changes import RowChanges
+from gateway.urls.shared_tier import SharedTier
+from gateway.urls.usage_counter import UsageCounter
+
+UNKNOWN_TTL = 3.0  # seconds that an id is remembered as missing; a new image is served within 5 s
+
+
+@dataclass(frozen=True, slots=True)
+class SharedUrls:
+    """The tier in Redis, and the MAC of its entries."""
+
+    tier: SharedTier
+    mac: EntryMac
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """``shared`` is None without ``url_cache.enabled``."""
+
+    local: LocalTier
+    shared: SharedUrls | None
+    new_variants: NewVariants
+    resolver: UrlResolver
+    invalidation: Invalidation
+    usage: UsageCounter
+    signing: Signing
+
+    async def prepare(self, old: Settings, new: Settings) -> Change:
+        """Return the change, which needs no preparation."""
+        return Change(lambda: self._use(old, new))
+
+    def _use(self, old: Settings, new: Settings) -> None:
+        url_cache, variants, renditions = new.url_cache, new.image_variants, self.signing.renditions
+        if (old.image_styles, old.image_variants) != (new.image_styles, variants):
+            # Drop the cached results of renditions that changed.
+            self.resolver.forget_renditions(renditions.configure(new.image_styles, variants))
+        if old.image_variants.max_new_per_minute != variants.max_new_per_minute:
+            self.new_variants.configure(variants.max_new_per_minute)
+        self.local.configure(
+            url_cache.max_size if url_cache.enabled else 0, renditions.names, local_ttl=url_cache.local_ttl
+        )
+        if self.shared is not None:
+            self.shared.tier.configure(renditions.names, max_size=url_cache.max_size)
+            self.shared.mac.configure(*entry_secrets(new.redis, new.cos))
+
+
+@asynccontextmanager
+async def open_urls(
+    settings: Settings, metrics: Metrics, signing: Signing, stores: Stores, purges: PurgeQueueing | None
+) -> AsyncIterator[Urls]:
+    """Find the signed image of an id, count its uses, and invalidate cached entries."""
+    url_cache, redis, now = settings.url_cache, stores.redis, signing.clock.now
+    shared = _shared_urls(settings, signing, redis) if redis is not None else None
+    local = LocalTier(
+        url_cache.max_size if url_cache.enabled else 0,
+        signing.renditions.names,
+        local_ttl=url_cache.local_ttl,
+        unknown_ttl=UNKNOWN_TTL,
+    )
+    new_variants = NewVariants(signing.renditions, settings.image_variants.max_new_per_minute)
+    resolver = UrlResolver(
+        stores.catalog,
+        signing.signer,
+        shared.tier if shared is not None else None,
+        local,
+        signing.lifetime,
+        metrics,
+        now,
+        admits_new=new_variants.admit,
+    )
+    invalidation = Invalidation(
+        shared.tier if shared is not None else None,
+        redis.channel if redis is not None else None,
+        purges.intake.add if purges is not None else None,
+    )
+    invalidation.add(resolver.invalidate)
+    usage = UsageCounter(
+        redis.usage if redis is not None else None,
+        report_images=redis.daily.add_images if redis is not None and redis.daily is not None else None,
+        now=now,
+    )
+    yield Urls(local, shared, new_variants, resolver, invalidation, usage, signing)
+    await usage.close()
+    await resolver.close()
+
+
+@asynccontextmanager
+async def listening_to_changes(
+    settings: Settings, metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, purges: PurgeQueueing | None
+) -> AsyncIterator[None]:
+    """Listen for changed rows in Postgres, and for the invalidations of other replicas."""
+
+    listens = settings.postgres.listen
+    feed = ChangeFeed(settings.postgres.dsn.get_secret_value(), settings.postgres.timeout, metrics)
+    count_dropped = purges.intake.count_dropped if purges is not None else None
+    rows = RowChanges(urls.resolver, urls.invalidation, signing.clock.now, count_dropped) if listens else None
+
+    async def listen_to_postgres() -> None:
+        if rows is not None:
+            await feed.listen(started=rows.started, changed=rows.changed, too_many=rows.too_many)
+
+    async def listen_to_replicas() -> None:
+        if stores.redis is not None:
+            await stores.redis.channel.listen(urls.invalidation.invalidate_here)
+
+    async with (
+        background("change-feed", listen_to_postgres()),
+        background("invalidation-channel", listen_to_replicas()),
+    ):
+        yield
+
+
+def entry_secrets(redis: RedisSettings, cos: CosSettings) -> tuple[str, str | None]:
+    """Return the secret of the entries' MAC and the previous one; by default the secret that signs URLs."""
+    secret, previous = redis.entry_key or cos.secret_key, redis.entry_key_previous
+    if secret is None:
+        raise ValueError("neither redis.entry_key nor cos.secret_key is set")  # the settings model refuses that
+    return secret.get_secret_value(), previous.get_secret_value() if previous is not None else None
+
+
+def _shared_urls(settings: Settings, signing: Signing, redis: RedisStores) -> SharedUrls:
+    mac = EntryMac(*entry_secrets(settings.redis, settings.cos))
+    entries = UrlEntries(
+        redis.guard,
+        mac,
+        signing.signer,
+        signing.renditions,
+        with_links=settings.access.signed_links is not None,
+        tombstone_ttl=2 * settings.postgres.timeout + 20,
+    )
+    tier = SharedTier(
+        redis.guard,
+        entries,
+        redis.usage,
+        redis.queue,
+        signing.lifetime,
+        descriptions=redis.descriptions,
+        renditions=signing.renditions.names,
+        max_size=settings.url_cache.max_size,
+        renews=settings.url_prerefresh.enabled,
+        now=signing.clock.now,
+    )
+    return SharedUrls(tier, mac)
