@@ -167,7 +167,12 @@ def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
     releases = re.findall(r"^## (.*)$", changelog, flags=re.MULTILINE)
     assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - (?:\d{4}-\d\d-\d\d|unreleased)", release) for release in releases)
     assert [release for release in releases[1:] if release.endswith("unreleased")] == []
-    assert set(re.findall(r"^### (.*)$", changelog, flags=re.MULTILINE)) <= kinds
+    for release in re.split(r"^## .*$", changelog, flags=re.MULTILINE)[1:]:
+        first, *others = re.split(r"^### ", release, flags=re.MULTILINE)[1:]
+        title, *lines = first.split("\n")
+        assert title == "Before you upgrade"
+        assert len([line for line in lines if line]) <= 5
+        assert {other.partition("\n")[0] for other in others} <= kinds
 
 
 def test_the_version_is_that_of_the_newest_release_and_says_if_that_is_not_released() -> None:
