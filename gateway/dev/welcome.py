@@ -52,12 +52,13 @@ def welcome(console: Console, ports: Listening, stack: DevStack) -> None:
     if stack.left_out:
         line(f"left out: {escape(describe_left_out(stack.left_out))}", "yellow")
     if public:
-        image = f"{ports.public}/api/v1/images/{escape(public[0].image_id)}"
+        path = f"/api/v1/images/{escape(public[0].image_id)}"
+        image = f"{ports.public}{path}"
         line("try:", "bold")
         line(f"  curl -o image {image}/proxy")
         line(f"  curl -i '{image}/proxy?redirect=true'")
         line(f"  curl {image}/url")
-        line(f"  curl -X POST -H 'Authorization: Bearer {ADMIN_TOKEN}' {image}/url/refresh")
+        line(f"  curl -X POST -H 'Authorization: Bearer {ADMIN_TOKEN}' {ports.admin}{path}/url/refresh")
         line(f"  curl {ports.admin}/metrics")
     if private:
         line("private; without the owner's token the answer is 404:", "bold")

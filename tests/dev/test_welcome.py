@@ -77,13 +77,19 @@ async def output_of(running: GatewayProcess) -> str:
     return "".join(running.lines)
 
 
-async def test_the_printed_redirect_leads_to_the_image(arguments: list[str], servers: dict[str, str]) -> None:
+async def test_the_printed_redirect_and_renewal_lead_to_the_image(
+    arguments: list[str], servers: dict[str, str]
+) -> None:
     async with gateway_process(*arguments, environment=servers) as running, aiohttp.ClientSession() as session:
         command, *options, url = shlex.split(await running.line_with("redirect=true"))
         method = "HEAD" if "-I" in options else "GET"
         answer = await session.request(method, url, allow_redirects=False)
         assert (command, answer.status) == ("curl", 302)
         image = await session.get(answer.headers["Location"])
+        assert (image.status, await image.read()) == (200, b"GIF89a")
+        *_, header, url = shlex.split(await running.line_with("url/refresh"))
+        renewal = await session.post(url, headers=dict([header.split(": ")]))
+        image = await session.get((await renewal.json())["data"]["url"])
         assert (image.status, await image.read()) == (200, b"GIF89a")
 
 
