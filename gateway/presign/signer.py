@@ -125,18 +125,6 @@ class Signer:
         end = own.expires_at if credentials.expires_at is None else min(own.expires_at, credentials.expires_at)
         return self._sign_at(credentials, image.record, image.rendition, method, own.signed_at, end, parameters, suffix)
 
-    def is_ours(self, image: SignedImage) -> bool:
-        """Return whether a gateway with this configuration would have made this URL of this object at that time.
-
-        A cache is not trusted with destinations: host, key, rule, times and every other part of the URL are compared.
-        Replicas have different credentials, so that SecretId, signature and token are the URL's own; the MAC of the
-        entry vouches for them.
-        """
-        kept, own = image.presigned, self.authorization_of(image.presigned.url)
-        return own is not None and kept.url == self.rebuild(
-            image.record, image.rendition, own, kept.signed_at, kept.expires_at
-        )
-
     def authorization_of(self, url: str) -> Authorization | None:
         """Return SecretId, signature and token of a URL; None if no signer made the URL."""
         own = _OF_CREDENTIALS.fullmatch(url)
@@ -150,7 +138,11 @@ class Signer:
     def rebuild(
         self, record: ImageRecord, rendition: str | None, own: Authorization, signed_at: int, expires_at: int
     ) -> str | None:
-        """Return the URL that this configuration makes with ``own``; None if it makes no such URL."""
+        """Return the URL that this configuration makes with ``own``; None if it makes no such URL.
+
+        A cache is not trusted with destinations, so that host, key, rule and times are built anew. Replicas have
+        different credentials, so that SecretId, signature and token come from the entry, whose MAC vouches for them.
+        """
         if not self.has_rendition(rendition) or not 0 < expires_at - signed_at <= self._ttl:
             return None
         parameters = self._parameters(record, rendition, own.token)

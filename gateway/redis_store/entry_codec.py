@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
@@ -47,16 +47,21 @@ class UrlBuilder(Protocol):
         """Return the URL that this configuration makes with ``own``; None if it makes no such URL."""
         ...
 
-    def is_ours(self, image: SignedImage) -> bool:
-        """Return whether this configuration would have made this URL of this object at that time."""
-        ...
 
+class _Entry(BaseModel):
+    """The JSON in Redis. ``v`` grows when its meaning changes, so that no release misreads the entries of another.
 
-class RowInEntry(BaseModel):
-    """The row in entries of this version and of the one before."""
+    ``ak``, ``sig`` and ``token`` are the URL's SecretId, signature and security token. Readers build the rest of the
+    URL from the row and the configuration; ``check`` is a hash of the signed URL.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
+    v: Literal[5]
+    ak: str
+    sig: str
+    token: str | None = None
+    check: str
     owner: str | None = None
     public: bool
     bucket: str
@@ -110,20 +115,6 @@ class RowInEntry(BaseModel):
             named=None if rendition is None else ObjectId.of(record, rendition, renditions.revision(rendition)),
             public=renditions.is_for_everybody(rendition, image_is_public=self.public),
         )
-
-
-class _Entry(RowInEntry):
-    """The JSON in Redis. ``v`` grows when its meaning changes, so that no release misreads the entries of another.
-
-    ``ak``, ``sig`` and ``token`` are the URL's SecretId, signature and security token. Readers build the rest of the
-    URL from the row and the configuration; ``check`` is a hash of the signed URL.
-    """
-
-    v: Literal[5]
-    ak: str
-    sig: str
-    token: str | None = None
-    check: str
 
 
 def encode(image: SignedImage, urls: UrlBuilder) -> bytes:
@@ -201,26 +192,16 @@ class EntryMac:
 
     def verify(self, signed: bytes, variant: ImageVariant) -> bytes:
         """Return the entry without its MAC; raises ``ValueError`` when no gateway with this secret wrote it."""
-        entry, digest = take_apart(signed)
+        end, _, rest = signed.partition(b" ")
+        digest, _, rest = rest.partition(b" ")
+        entry = b"%b %b" % (end, rest)
         if not any(hmac.compare_digest(digest, _digest(key, entry, variant)) for key in self._keys):
             raise ValueError("not signed by a gateway with this secret")
         return entry
 
-    @property
-    def accepted_keys(self) -> Sequence[bytes]:
-        """The keys that entries may be signed with."""
-        return self._keys
-
-
-def take_apart(signed: bytes) -> tuple[bytes, bytes]:
-    """Return the entry without its MAC, and the MAC."""
-    end, _, rest = signed.partition(b" ")
-    digest, _, rest = rest.partition(b" ")
-    return b"%b %b" % (end, rest), digest
-
 
 def _digest(key: bytes, entry: bytes, variant: ImageVariant) -> bytes:
-    # The line break ends the word. Neither the word nor an entry of version 4, signed with the same key, contains one.
+    # The line break ends the word, which contains none.
     message = b"%b\n%b" % (encode_variant(variant).encode(), entry)
     return base64.urlsafe_b64encode(hmac.digest(key, message, "sha256")[:_MAC_BYTES]).rstrip(b"=")
 

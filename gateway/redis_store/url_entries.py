@@ -12,7 +12,6 @@ from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import BACKDATE, ImageVariant, PresignedUrl, SignedImage
 from gateway.redis_store.entry_codec import EntryMac, UrlBuilder, decode, encode, encode_variant
 from gateway.redis_store.entry_scripts import DROP, DROP_IF_SAME, KEEP
-from gateway.redis_store.entry_v4 import decode_v4, is_v4
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis, is_wrong_type
 
 _NOT_DUE: Mapping[ImageVariant, float] = {}
@@ -199,10 +198,7 @@ class UrlEntries:
             return Found(tombstone=answer)
         entry, _, tombstone = answer.partition(_TOMBSTONE_MARK)
         try:
-            if is_v4(entry):
-                image = decode_v4(entry, variant, self._mac, self._urls, self._renditions)
-            else:
-                image = decode(self._mac.verify(entry, variant), variant, self._urls, self._renditions)
+            image = decode(self._mac.verify(entry, variant), variant, self._urls, self._renditions)
         except ValueError:
             return _NOTHING
         has_links = image.record.links_killed is not None or not self._with_links
