@@ -4,8 +4,8 @@
 """
 
 import re
-import subprocess
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import yaml
 from gateway.metrics.collectors import Metrics
 from gateway.settings import AdminSettings, ServerSettings
 from gateway.settings.sources import load_settings
-from tests.config.files import CONFIG, ROOT, read
+from tests.config.files import CONFIG, read
 from tests.settings_keys import key_at
 
 FOLDER = CONFIG / "kubernetes"
@@ -28,7 +28,7 @@ VERSIONS = ("1.30", "1.34")
 def manifests() -> Iterator[dict[str, Any]]:
     """Every document of every file that a kustomization names."""
     for kustomization in KUSTOMIZATIONS:
-        for resource in yaml.safe_load(kustomization.read_text())["resources"]:
+        for resource in yaml.safe_load(kustomization.read_text()).get("resources", []):
             path = kustomization.parent / resource
             if path.is_file():
                 yield from yaml.safe_load_all(path.read_text())
@@ -56,7 +56,10 @@ def test_every_manifest_is_named_by_a_kustomization_and_exists() -> None:
     for kustomization in KUSTOMIZATIONS:
         content = yaml.safe_load(kustomization.read_text())
         generators = content.get("configMapGenerator", [])
-        paths = content["resources"] + content.get("components", []) + [f for g in generators for f in g["files"]]
+        paths = (
+            content.get("resources", []) + content.get("components", []) + [f for g in generators for f in g["files"]]
+        )
+        paths += re.findall(r"^  #- (\S+)", kustomization.read_text(), flags=re.MULTILINE)  # offered as comments
         for path in paths:
             assert (kustomization.parent / path).exists(), path
             named.add((kustomization.parent / path).resolve())
@@ -74,6 +77,7 @@ def test_every_manifest_is_valid(version: str) -> None:
     assert kinds == {
         "Deployment",
         "HorizontalPodAutoscaler",
+        "Ingress",
         "Namespace",
         "NetworkPolicy",
         "PodDisruptionBudget",
@@ -173,14 +177,62 @@ def test_the_autoscaler_follows_a_metric_of_the_gateway_within_its_limit() -> No
     assert int(metric["target"]["averageValue"]) < ServerSettings().max_streams / 2
 
 
-def test_the_command_of_the_documents_makes_rules_of_the_alerts() -> None:
-    (command,) = re.findall(r"```sh\n(for name in .*?\ndone) \| kubectl", read("docs/containers.md"), flags=re.DOTALL)
-    done = subprocess.run(["sh", "-ec", command], cwd=ROOT, capture_output=True, text=True, check=True)
-    rules = [rule for rule in yaml.safe_load_all(done.stdout) if rule]
-    assert [rule["kind"] for rule in rules] == ["PrometheusRule"] * 2
-    assert [rule["spec"] for rule in rules] == [
-        yaml.safe_load(read(f"config/prometheus/{name}.yml")) for name in ("alerts", "objectives")
+def test_nothing_but_the_autoscaler_decides_on_the_number_of_pods() -> None:
+    component = yaml.safe_load((FOLDER / "components/autoscaling/kustomization.yaml").read_text())
+    assert component["patches"] == [
+        {
+            "target": {"kind": "Deployment", "name": "image-gateway"},
+            "patch": "- {op: remove, path: /spec/replicas}\n",
+        }
     ]
+    assert "replicas" in of_kind("Deployment")["spec"], "else the patch has nothing to remove"
+    example = yaml.safe_load((FOLDER / "example/kustomization.yaml").read_text())
+    assert "../components/autoscaling" in example["components"]
+    assert "replicas" not in example
+
+
+def test_the_pods_are_spread_over_zones_and_machines() -> None:
+    keys = [constraint["topologyKey"] for constraint in pod()["topologySpreadConstraints"]]
+    assert keys == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    for constraint in pod()["topologySpreadConstraints"]:
+        assert constraint["matchLabelKeys"] == ["pod-template-hash"]
+
+
+def test_the_pods_may_connect_anywhere_by_tls_alone() -> None:
+    rules = of_kind("NetworkPolicy")["spec"]["egress"]
+    anywhere = [port["port"] for rule in rules if "to" not in rule for port in rule["ports"]]
+    assert anywhere == [443]
+    private = next(rule for rule in rules if {"port": 5432} in rule["ports"])
+    assert all(ip_network(to["ipBlock"]["cidr"]).is_private for to in private["to"])
+
+
+def test_the_ingress_and_the_route_lead_to_the_public_port() -> None:
+    route = yaml.safe_load((FOLDER / "example/http-route.yaml").read_text())
+    (rule,) = of_kind("Ingress")["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    name = path["backend"]["service"]["name"]
+    service = next(one for one in manifests() if (one["kind"], one["metadata"]["name"]) == ("Service", name))
+    assert service["metadata"]["labels"] == {"app.kubernetes.io/component": "public"}
+    (port,) = service["spec"]["ports"]
+    assert path["backend"]["service"]["port"] == {"name": port["name"]}
+    assert route["spec"]["rules"][0]["backendRefs"] == [{"name": service["metadata"]["name"], "port": port["port"]}]
+    assert route["spec"]["hostnames"] == [rule["host"]]
+
+
+def test_with_ipv6_alone_both_ports_listen_on_it() -> None:
+    (patch,) = yaml.safe_load((FOLDER / "components/ipv6/kustomization.yaml").read_text())["patches"]
+    operations = yaml.safe_load(patch["patch"])
+    assert {one["path"] for one in operations} == {"/spec/template/spec/containers/0/env/-"}
+    added = {one["value"]["name"]: one["value"]["value"] for one in operations}
+    assert added == {"GATEWAY_SERVER__HOST": "::", "GATEWAY_ADMIN__HOST": "::"}
+
+
+def test_the_prometheus_rules_are_those_of_prometheus() -> None:
+    rules = {one["metadata"]["name"]: one["spec"] for one in manifests() if one["kind"] == "PrometheusRule"}
+    assert rules == {
+        f"image-gateway-{name}": yaml.safe_load(read(f"config/prometheus/{name}.yml"))
+        for name in ("alerts", "objectives")
+    }
 
 
 def test_the_service_monitor_selects_the_admin_service_alone() -> None:

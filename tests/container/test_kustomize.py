@@ -37,9 +37,26 @@ def rendered(folder: Path) -> dict[str, dict[str, Any]]:
 def test_every_rendered_manifest_is_valid(folder: Path, name: str, version: str) -> None:
     manifests = rendered(folder / name)
     for manifest in manifests.values():
-        if manifest["kind"] != "ServiceMonitor":
+        if manifest["kind"] not in ("ServiceMonitor", "PrometheusRule"):  # of the Prometheus operator
             kubernetes_validate.validate(manifest, version, strict=True)
-    assert ("ServiceMonitor/image-gateway" in manifests) == (name == "example")
+    is_example = name == "example"
+    assert ("ServiceMonitor/image-gateway" in manifests) == is_example
+    assert ("PrometheusRule/image-gateway-alerts" in manifests) == is_example
+    assert ("replicas" in manifests["Deployment/image-gateway"]["spec"]) != is_example
+
+
+def test_the_example_can_be_a_cluster_with_ipv6_alone_and_the_gateway_api(folder: Path) -> None:
+    kustomization = folder / "example/kustomization.yaml"
+    kustomization.write_text(
+        kustomization.read_text()
+        .replace("  - ingress.yaml", "  - http-route.yaml")
+        .replace("  #- ../components/ipv6", "  - ../components/ipv6")
+    )
+    manifests = rendered(folder / "example")
+    assert "HTTPRoute/image-gateway" in manifests
+    (container,) = manifests["Deployment/image-gateway"]["spec"]["template"]["spec"]["containers"]
+    hosts = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert (hosts["GATEWAY_SERVER__HOST"], hosts["GATEWAY_ADMIN__HOST"]) == ("::", "::")
 
 
 def test_a_change_of_the_configuration_or_of_a_secret_changes_the_pods(folder: Path) -> None:
