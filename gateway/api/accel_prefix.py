@@ -1,11 +1,14 @@
 """Requests for ``image_proxy.accel_prefix``, which nginx must serve itself."""
 
 import logging
+import re
 from typing import NoReturn
 
 from aiohttp import web
 
-from gateway.errors import AccelNotConfigured
+from gateway.api.nginx_files import FIELD
+from gateway.delivery.accel import FAILED, REDIRECTED
+from gateway.errors import AccelNotConfigured, RouteNotFound
 from gateway.metrics.collectors import Metrics
 
 logger = logging.getLogger(__name__)
@@ -14,17 +17,24 @@ logger = logging.getLogger(__name__)
 class AccelPrefix:
     """Responds to requests below the prefix with an error.
 
-    ``config/nginx/accel.conf`` declares the prefix ``internal``, so nginx responds 404 to a client that requests it.
-    Only an nginx without that location passes on the path of an ``X-Accel-Redirect``, and then every image fails.
+    ``config/nginx/accel.conf`` declares the prefix ``internal``, so nginx does not serve it to a client that requests
+    it: this is a 404. Only an nginx without that location passes on the path of an ``X-Accel-Redirect``, and then every
+    image fails.
     """
 
     def __init__(self, prefix: str, metrics: Metrics) -> None:
         self.prefix = prefix
+        self._redirected = re.compile(re.escape(prefix) + REDIRECTED)
         self._metrics = metrics
         self._is_logged = False
 
-    async def refuse(self, _: web.Request) -> NoReturn:
-        """Count the request, log the cause once per process, and raise ``AccelNotConfigured``."""
+    async def refuse(self, request: web.Request) -> NoReturn:
+        """Raise ``RouteNotFound`` if a client requested the prefix through ``accel.conf``.
+
+        Otherwise count the request, log the cause once per process, and raise ``AccelNotConfigured``.
+        """
+        if self._is_requested_through_accel_conf(request):
+            raise RouteNotFound
         self._metrics.accel_not_configured.inc()
         if not self._is_logged:
             self._is_logged = True
@@ -35,3 +45,14 @@ class AccelPrefix:
                 self.prefix,
             )
         raise AccelNotConfigured(f"prefix={self.prefix}")
+
+    def _is_requested_through_accel_conf(self, request: web.Request) -> bool:
+        """Return whether ``accel.conf`` passes on the address that a client requested.
+
+        Its own location passes the address on as a failure, and an address with dot segments is of another location.
+        With another prefix than the gateway's, it passes on the address of an ``X-Accel-Redirect`` instead.
+        """
+        if FAILED in request.headers:
+            return True
+        is_redirected = self._redirected.fullmatch(request.rel_url.raw_path) is not None
+        return request.headers.get(FIELD, "").startswith("accel.conf ") and not is_redirected

@@ -27,6 +27,8 @@ from gateway.presign.signed_image import SignedImage
 
 # nginx sets this field when it did not get the object from COS: the gateway then streams, with retries and resumption.
 FAILED = "X-Accel-Failed"
+# What follows the prefix in an X-Accel-Redirect.
+REDIRECTED = "(?:part/)?[0-9a-f]{40}"
 
 
 class ImageAccel:

@@ -4,10 +4,13 @@ import logging
 
 import pytest
 
-from tests.conftest import Images, RunningGateway, StartGateway
-from tests.nginx.conftest import CONFIG, StartNginx
-from tests.nginx.test_accel import SMALL
+from gateway.cos_emulator.server import CosEmulator
+from gateway.dev.database import ImageRow
+from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
+from tests.nginx.conftest import CONFIG, Nginx, StartNginx, accel
+from tests.nginx.test_accel import LARGE, SMALL
 from tests.nginx.test_gateway_conf import upstream, with_cache
+from tests.raw_client import exchange, statuses
 
 
 @pytest.mark.parametrize("has_cache", [False, True])
@@ -37,6 +40,35 @@ async def test_every_address_below_the_prefix_is_counted(gateway: RunningGateway
     for method in ("GET", "HEAD", "POST", "OPTIONS"):
         assert (await gateway.request(method, path)).status == 500
     assert gateway.sample("accel_not_configured_total") == 4
+
+
+@pytest.mark.parametrize(
+    "path", ["/_cos/", "/_cos/x", "/_cos/part/x?y=z", f"/_cos/{'0' * 40}", "/_cos/../x", "/_cos/%2e%2e/x", "//_cos/x"]
+)
+async def test_through_accel_conf_the_prefix_is_an_unknown_address(
+    nginx: Nginx, gateway: RunningGateway, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    """Any client can request it: the alert on such requests is for a wrong configuration."""
+    for method in ("GET", "HEAD", "POST"):
+        sent = f"{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        received = await exchange(nginx.url, sent.encode())
+        assert statuses(received) == [404]
+        assert method == "HEAD" or b'"code": "not_found"' in received
+    assert gateway.sample("accel_not_configured_total") == 0
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_accel_conf_with_another_prefix_is_reported(
+    start_nginx: StartNginx, start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(image_proxy={"delivery": "accel", "accel_prefix": "/_other/"})
+    nginx = await start_nginx(accel(gateway.ports.public.removeprefix("http://"), cos.port))
+    await images.add("a", SMALL)
+    images.cos.store.put(BUCKET, "large.png", LARGE)
+    await images.add_row(ImageRow("large", None, "large.png", public=True))
+    for answer in (await nginx.get("/i/a"), await nginx.get("/i/large", Range="bytes=5-9")):
+        assert (answer.status, answer.json()["code"]) == (500, "accel_not_configured")
+    assert gateway.sample("accel_not_configured_total") == 2
 
 
 @pytest.mark.parametrize("delivery", ["stream", "redirect"])
