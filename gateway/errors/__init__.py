@@ -41,6 +41,7 @@ from gateway.errors.requests import (
     Unauthorized,
     UnknownFormat,
     UnknownStyle,
+    UnknownTransferCoding,
     UnknownWidth,
     UnsupportedMediaType,
 )
@@ -100,6 +101,7 @@ __all__ = [
     "Unavailable",
     "UnknownFormat",
     "UnknownStyle",
+    "UnknownTransferCoding",
     "UnknownWidth",
     "UnsupportedMediaType",
 ]

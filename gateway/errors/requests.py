@@ -162,3 +162,12 @@ class TooManyRequests(GatewayError):
     def headers(self) -> Mapping[str, str]:
         """Retry-After in whole seconds, at least 1 and at most 60."""
         return {"Retry-After": retry_after_field(self._wait)}
+
+
+class UnknownTransferCoding(GatewayError):
+    """The body has another transfer coding than ``chunked`` (RFC 9112 section 6.1). Any client can send one."""
+
+    status = 501
+    code = "unknown_transfer_coding"
+    message = "the only transfer coding is chunked"
+    logs_each_request = False

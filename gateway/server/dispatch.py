@@ -16,7 +16,6 @@ from gateway.api.access_log import AccessLog
 from gateway.api.client_address import ClientAddress
 from gateway.api.denial_delay import DenialDelay
 from gateway.api.image_handler import ImageHandler
-from gateway.api.json_responses import failure
 from gateway.api.nginx_files import FIELD, NginxFiles
 from gateway.api.url_handler import UrlHandler
 from gateway.catalog.image_id import PATTERN
@@ -26,14 +25,14 @@ from gateway.delivery.headers import CORS
 from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext, current_request_id
-from gateway.errors import GatewayError, InvalidRequest
+from gateway.errors import GatewayError, InvalidRequest, UnknownTransferCoding
 from gateway.metrics.collectors import Metrics
 from gateway.server.access_facts import access_facts
 from gateway.server.error_responses import CLIENT_DISCONNECTED, error_response, internal_error_response
 from gateway.server.route_match import UNMATCHED, route_name
 
 _REQUEST_ID = istr("X-Request-Id")
-# aiohttp would answer any other version in kind, which no client speaks. Not 505: no request may cause a 5xx.
+# aiohttp would answer any other version in kind, which no client speaks. Not 505: alerts count each 5xx but 501.
 _SUPPORTED_VERSIONS = (HttpVersion11, HttpVersion10)
 _READ_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 # Addresses in their usual spelling; the router handles any other (percent-encoded characters).
@@ -128,12 +127,11 @@ class Dispatch:
             self._count(request, context, outcome, response)
 
     def _handle(self, request: web.BaseRequest, context: RequestContext) -> Awaitable[web.StreamResponse]:
-        if request.version not in _SUPPORTED_VERSIONS:
-            return _refuse_version(request, context)
-        if "#" in request.raw_path:
-            # A proxy may regard the fragment as a part of the address, and store the answer under it.
+        error = _error_of(request)
+        if error is not None:
             context.route = UNMATCHED  # the router has not seen the request
-            raise InvalidRequest("the address must not contain #")  # RFC 9112 section 3.2
+            _close_after_response(request)
+            raise error
         if self._image_handler is not None and request.method in _READ_METHODS and hdrs.EXPECT not in request.headers:
             address = _ADDRESS.fullmatch(request.rel_url.raw_path)
             if address is not None and (address.lastgroup != "url" or request.method == hdrs.METH_GET):
@@ -172,10 +170,15 @@ def _close_after_response(request: web.BaseRequest) -> None:
     request._message = request._message._replace(should_close=True)  # noqa: SLF001 - there is no response yet
 
 
-async def _refuse_version(request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
-    """Return a 400 in HTTP/1.1 (RFC 9112 section 2.3) that closes the connection."""
-    context.route = UNMATCHED  # the router has not seen the request
-    request._cache["version"] = HttpVersion11  # noqa: SLF001 - aiohttp writes the status line in this version
-    response = failure(InvalidRequest("the version must be HTTP/1.1 or HTTP/1.0"), context.request_id)
-    response.force_close()
-    return response
+def _error_of(request: web.BaseRequest) -> GatewayError | None:
+    """Return the error of a request that a proxy in front may read in another way; None if there is only one way."""
+    message = request._message  # noqa: SLF001 - the request as it was received
+    if message.version not in _SUPPORTED_VERSIONS:
+        request._cache["version"] = HttpVersion11  # noqa: SLF001 - aiohttp writes the status line in this version
+        return InvalidRequest("the version must be HTTP/1.1 or HTTP/1.0")  # RFC 9112 section 2.3
+    if "#" in message.path:
+        return InvalidRequest("the address must not contain #")  # RFC 9112 section 3.2
+    # The parser accepts each list that ends with chunked. A list that it refuses is a 400.
+    if message.chunked and message.headers[hdrs.TRANSFER_ENCODING].strip().lower() != "chunked":
+        return UnknownTransferCoding()
+    return None

@@ -132,6 +132,30 @@ async def test_an_address_with_a_fragment_is_a_400_on_both_ports(
         assert b'"code": "invalid_request"' in received
 
 
+@pytest.mark.parametrize(
+    "coding",
+    [b"gzip, chunked", b"gzip,chunked", b",chunked", b", chunked", b"identity, chunked", b"deflate,gzip,chunked"],
+)
+@pytest.mark.parametrize("method", [b"POST /api/v1/images/urls", b"GET /i/a"])
+async def test_another_transfer_coding_is_a_501_as_of_nginx(
+    impatient: RunningGateway, caplog: pytest.LogCaptureFixture, method: bytes, coding: bytes
+) -> None:
+    """RFC 9112 section 6.1. The connection ends: a proxy may see the end of the body elsewhere."""
+    body = b"Transfer-Encoding: " + coding + b"\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+    for port in (impatient.ports.public, impatient.ports.admin):
+        received = await exchange(port, method + b" HTTP/1.1\r\n" + HOST + body + SECOND)
+        assert statuses(received) == [501]
+        assert b'"code": "unknown_transfer_coding"' in received
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize("coding", [b"chunked", b"Chunked", b"chunked "])
+async def test_a_chunked_body_is_read(impatient: RunningGateway, coding: bytes) -> None:
+    body = b"Transfer-Encoding: " + coding + b'\r\n\r\n13\r\n{"image_ids":["a"]}\r\n0\r\n\r\n'
+    received = await exchange(impatient.ports.public, POST + b"Connection: close\r\n" + body)
+    assert statuses(received) == [200]
+
+
 ODD: dict[str, bytes] = {
     "two-spaces": b"GET  /i/- HTTP/1.1\r\n" + HOST + b"\r\n",
     "no-host": b"GET /i/a HTTP/1.1\r\n\r\n",
