@@ -1,16 +1,21 @@
-"""Findings on COS: an object of each bucket by GET and HEAD, and the clock."""
+"""Findings on COS: objects of each bucket, those that are refused by their prefix, and the clock."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Protocol
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
 
 from gateway.catalog.record import ImageRecord
-from gateway.checks.cos_advice import ADVICE, CLOCK, NO_ANSWER, advice_for
+from gateway.checks.cos_advice import ADVICE, CLOCK, NO_ANSWER, advice_for, key_problem
 from gateway.checks.finding import Finding, warning
 from gateway.errors import CredentialsExpired, GatewayError
+from gateway.presign.signed_image import CLOCK_TOLERANCE
 
-CLOCK_TOLERANCE = 30  # seconds that this machine's clock may differ from COS's
 _FIRST_BYTE: Mapping[str, str] = {"Range": "bytes=0-0"}
 _NO_HEADERS: Mapping[str, str] = {}
+# The answer to another object of the bucket may be another one.
+_OF_OBJECTS: Final = frozenset({"AccessDenied", "InvalidObjectState", "NoSuchKey", "UnavailableForLegalReasons"})
+_MOST_PREFIXES: Final = 3  # named in a finding
 
 
 class Answer(Protocol):
@@ -45,11 +50,25 @@ class Origin(Protocol):
         ...
 
 
+class _Asked(NamedTuple):
+    """An image, and COS's answer to the GET of its first byte; None if COS did not answer."""
+
+    image: ImageRecord
+    answer: Answer | None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether COS sent the byte."""
+        return self.answer is not None and self.answer.status in (200, 206)
+
+
 class CosCheck:
     """Asks for objects.
 
-    ``presign`` is given a record and a method; it may raise ``CredentialsExpired``. ``host_of`` is the host that serves
-    a record's bucket. ``now`` is this machine's clock in Unix seconds.
+    presign: returns a presigned URL of an image for a method.
+    host_of: returns the scheme and host that serve an image.
+    now: this machine's time in Unix seconds.
+    correct_clock: gets COS's time after a refusal; returns whether that changed the clock by which URLs are signed.
     """
 
     def __init__(
@@ -58,37 +77,45 @@ class CosCheck:
         presign: Callable[[ImageRecord, str], str],
         host_of: Callable[[ImageRecord], str],
         now: Callable[[], float],
+        correct_clock: Callable[[float | None], bool],
     ) -> None:
         self._origin = origin
         self._presign = presign
         self._host_of = host_of
         self._now = now
+        self._correct_clock = correct_clock
         self._difference: float | None = None  # seconds that COS's clock is ahead, by its first answer
         self._is_clock_refused = False
 
-    async def bucket(self, image: ImageRecord, no_image_reason: str | None = None) -> Finding:
-        """Return a finding on the image's bucket; ``no_image_reason``: why ``image`` is made up, None if it is not."""
+    async def bucket(self, images: Sequence[ImageRecord]) -> list[Finding]:
+        """Return findings on the bucket of ``images``, of which there is at least one.
+
+        If the answer to the first image would be the same for every image, no other image is asked for.
+        """
+        name, place = f"cos {images[0].bucket}", f"at {self._host_of(images[0])}"
+        first = await self._try(images[0], name, place)
+        if isinstance(first, Finding):
+            return [first]
+        if first.status not in (200, 206) and first.code not in _OF_OBJECTS:
+            what = f"COS answered {_words(first)} {place}, row {images[0].image_id}"
+            return [Finding(name, False, what, advice_for(first.code, images[0].key), stops_start=first.status < 500)]
+        asked = [_Asked(images[0], first), *await asyncio.gather(*map(self._first_byte, images[1:]))]
+        return [finding async for finding in self._of_rows(asked, name, place)]
+
+    async def unnamed_bucket(self, image: ImageRecord, why: str) -> Finding:
+        """Return a finding on the bucket of the made-up ``image``; ``why`` there is no image of a row."""
         name, place = f"cos {image.bucket}", f"at {self._host_of(image)}"
-        try:
-            got = await self._ask(image, "GET", _FIRST_BYTE)
-            head = await self._ask(image, "HEAD", _NO_HEADERS)
-        except CredentialsExpired as error:
-            return Finding(name, False, str(error), ADVICE["ExpiredToken"])
-        except GatewayError as error:
-            return Finding(name, False, f"no answer {place}: {error}", NO_ANSWER)
-        difference = self._difference or 0.0
-        if got.clock is not None and abs(difference) >= CLOCK_TOLERANCE:
-            self._is_clock_refused = True
-            return Finding(name, False, f"COS refuses the time of the signature: {_clock(difference)}", CLOCK)
-        if got.status not in (200, 206):
-            if got.code == "NoSuchKey" and no_image_reason is not None:
-                return Finding(name, True, f"the signature was accepted {place}; {no_image_reason}")
-            code = f" {got.code}" if got.code is not None else ""
-            return Finding(name, False, f"COS answered {got.status}{code} {place}, row {image.image_id}", _advice(got))
-        if head.status != 200:
-            what = f"GET {got.status}, but HEAD {head.status} {place}, row {image.image_id}"
-            return Finding(name, False, what, "allow the credentials HeadObject on the bucket")
-        return Finding(name, True, f"GET {got.status} and HEAD {head.status} {place}, row {image.image_id}")
+        answer = await self._try(image, name, place)
+        if isinstance(answer, Finding):
+            return answer
+        accepted = f"the signature was accepted {place}; {why}"
+        if answer.code == "NoSuchKey":
+            return Finding(name, True, accepted)
+        if answer.code == "AccessDenied":
+            # The answer to a missing object if the credentials may not list, which the gateway does not need.
+            return warning(name, f"{accepted}, so that it is not known whether objects may be read", "add an image")
+        advice = advice_for(answer.code)
+        return Finding(name, False, f"COS answered {_words(answer)} {place}", advice, stops_start=answer.status < 500)
 
     def clock(self) -> Finding | None:
         """Return a finding on this machine's clock; None if no answer had a date, or a bucket's finding says it."""
@@ -98,31 +125,120 @@ class CosCheck:
             return warning("clock", f"{_clock(self._difference)} by COS's clock", CLOCK)
         return Finding("clock", True, f"within {CLOCK_TOLERANCE} s of COS's")
 
-    async def _ask(self, image: ImageRecord, method: str, headers: Mapping[str, str]) -> Answer:
+    async def _try(self, image: ImageRecord, name: str, place: str) -> Answer | Finding:
+        """Return the answer to the GET of the first byte, or the finding if it says nothing about objects."""
+        try:
+            answer = await self._ask(image)
+            if answer.status in (400, 403) and self._correct_clock(answer.date):
+                again = await self._ask(image)
+                if again.status not in (400, 403):
+                    self._is_clock_refused = True
+                    what = f"COS refuses the time of the signature: {_clock(self._difference or 0.0)}"
+                    return Finding(name, False, what, CLOCK)
+                answer = again
+        except CredentialsExpired as error:
+            return Finding(name, False, str(error), ADVICE["ExpiredToken"], stops_start=True)
+        except GatewayError as error:
+            return Finding(name, False, f"no answer {place}: {error}", NO_ANSWER)
+        return answer
+
+    async def _of_rows(self, asked: Sequence[_Asked], name: str, place: str) -> AsyncIterator[Finding]:
+        read = [row for row in asked if row.is_read]
+        if read:
+            yield await self._head(read[0], name, place, len(read))
+        refused: dict[str, list[_Asked]] = {}
+        for row in asked:
+            if not row.is_read:
+                refused.setdefault(_words(row.answer) if row.answer is not None else "", []).append(row)
+        for words, rows in refused.items():
+            yield _of_refused(words, rows, asked, name, place)
+
+    async def _head(self, row: _Asked, name: str, place: str, count: int) -> Finding:
+        get, where = row.answer.status if row.answer is not None else 0, f"{place}, row {row.image.image_id}"
+        try:
+            head = await self._ask(row.image, "HEAD", _NO_HEADERS)
+        except GatewayError as error:
+            return Finding(name, False, f"no answer to HEAD {place}: {error}", NO_ANSWER)
+        if head.status != 200:
+            what = f"GET {get}, but HEAD {head.status} {where}"
+            return Finding(name, False, what, "allow the credentials HeadObject on the bucket")
+        others = f", and GET of {count - 1} other rows" if count > 1 else ""
+        return Finding(name, True, f"GET {get} and HEAD {head.status} {where}{others}")
+
+    async def _first_byte(self, image: ImageRecord) -> _Asked:
+        try:
+            return _Asked(image, await self._ask(image))
+        except GatewayError:
+            return _Asked(image, None)
+
+    async def _ask(self, image: ImageRecord, method: str = "GET", headers: Mapping[str, str] = _FIRST_BYTE) -> Answer:
         answer = await self._origin.diagnose(self._presign(image, method), method, headers)
         if self._difference is None and answer.date is not None:
             self._difference = answer.date - self._now()
         return answer
 
 
+def _of_refused(words: str, rows: Sequence[_Asked], asked: Sequence[_Asked], name: str, place: str) -> Finding:
+    """Return the finding on ``rows``, which got the same answer; ``asked`` are all rows of the bucket."""
+    image = rows[0].image
+    code = rows[0].answer.code if rows[0].answer is not None else None
+    counts = Counter(_prefix(row.image) for row in rows)
+    where = ", ".join(_below(prefix, count, asked) for prefix, count in counts.most_common(_MOST_PREFIXES))
+    if len(counts) > _MOST_PREFIXES:
+        where += f", and {len(counts) - _MOST_PREFIXES} other prefixes"
+    is_all = len(rows) == len(asked)
+    what = f"{f'COS answered {words}' if words else 'no answer'} {place}"
+    if len(asked) > 1:
+        what += f" to {len(rows)} of {len(asked)} rows: {where}, such as"
+    what += f"{',' if len(asked) == 1 else ''} row {image.image_id}"
+    advice = NO_ANSWER if not words else advice_for(code, image.key)
+    if code in ("AccessDenied", "NoSuchKey") and (problem := key_problem(image.key)) is not None:
+        what += f", whose key {problem}"
+    elif code == "AccessDenied" and not is_all:
+        prefixes = ", ".join(f"{prefix}*" for prefix, _ in counts.most_common(_MOST_PREFIXES))
+        advice = f"allow the credentials GetObject on {prefixes}, or the right to list if these objects are missing"
+    if code in ("InvalidObjectState", "NoSuchKey", "UnavailableForLegalReasons") and not is_all:
+        return warning(name, what, advice)
+    return Finding(name, False, what, advice, stops_start=is_all and code == "AccessDenied")
+
+
+def _below(prefix: str, count: int, asked: Sequence[_Asked]) -> str:
+    total = sum(_prefix(row.image) == prefix for row in asked)
+    return f"{count} of {total} {f'below {prefix}' if prefix else 'without a prefix'}"
+
+
+def _prefix(image: ImageRecord) -> str:
+    """Return the first segment of the key with its slash; empty for a key without a slash."""
+    first, slash, _ = image.key.removeprefix("/").partition("/")
+    return first + slash if slash else ""
+
+
 async def check_cos(
-    check: CosCheck, images: list[ImageRecord], made_up: list[ImageRecord], no_image_reason: str
+    check: CosCheck, images: Sequence[ImageRecord], made_up: Sequence[ImageRecord], no_image_reason: str
 ) -> AsyncIterator[Finding]:
-    """Yield a finding for each bucket of ``images`` and of ``made_up``; then the clock.
+    """Yield findings on each bucket of ``images`` and of ``made_up``; then on the clock.
 
     ``no_image_reason`` says why there are no ``images``; if there are some, no row names the buckets of ``made_up``.
     """
-    for image in images:
-        yield await check.bucket(image)
+    for of_bucket in _by_bucket(images):
+        for finding in await check.bucket(of_bucket):
+            yield finding
     for image in made_up:
-        yield await check.bucket(image, "no row names it" if images else no_image_reason)
+        yield await check.unnamed_bucket(image, "no row names it" if images else no_image_reason)
     if (clock := check.clock()) is not None:
         yield clock
+
+
+def _by_bucket(images: Sequence[ImageRecord]) -> Iterator[list[ImageRecord]]:
+    places: dict[tuple[str, str], list[ImageRecord]] = {}
+    for image in images:
+        places.setdefault((image.bucket, image.region), []).append(image)
+    yield from places.values()
 
 
 def _clock(difference: float) -> str:
     return f"the clock of this machine is {abs(difference):.0f} s {'slow' if difference > 0 else 'fast'}"
 
 
-def _advice(answer: Answer) -> str:
-    return advice_for(answer.code)
+def _words(answer: Answer) -> str:
+    return f"{answer.status} {answer.code}" if answer.code is not None else str(answer.status)

@@ -1,4 +1,7 @@
-"""Advice by COS's error code (COS document 7730)."""
+"""Advice by COS's error code (COS document 7730), and mistakes in keys that explain why COS has no such object."""
+
+import re
+from typing import Final
 
 ADVICE = {
     "SignatureDoesNotMatch": "cos.secret_key does not belong to cos.secret_id",
@@ -13,8 +16,21 @@ ADVICE = {
 _UNKNOWN_CODE = "find this answer in COS document 7730"
 CLOCK = "synchronize it (NTP)"
 NO_ANSWER = "check cos.region, cos.bucket, cos.domain and cos.scheme, and the network from here to COS"
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_KEY_ADVICE = "postgres.columns.key must name a column with the key alone, as COS has it: no host, no space around it"
 
 
-def advice_for(code: str | None) -> str:
-    """Return what to do about COS's error code; None: an answer without a code."""
+def advice_for(code: str | None, key: str | None = None) -> str:
+    """Return what to do about COS's error code (None: an answer without a code) to a request for ``key``."""
+    if code in ("NoSuchKey", "AccessDenied") and key is not None and (problem := key_problem(key)) is not None:
+        return f"the key {problem}: {_KEY_ADVICE}"
     return ADVICE.get(code or "", _UNKNOWN_CODE)
+
+
+def key_problem(key: str) -> str | None:
+    """Return the mistake in a key of which COS has no object; None without one. COS allows such a key."""
+    if _URL.match(key.strip()):
+        return "is a whole URL"
+    if key != key.lstrip():
+        return "begins with a space"
+    return "ends with a space" if key != key.rstrip() else None

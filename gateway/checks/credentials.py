@@ -56,7 +56,7 @@ async def diagnose_credentials(credentials: RotatingCredentials, buckets: Sequen
     what = f"source {credentials.name}: " + ("they never end" if left is None else f"{left:.0f} s are left")
     if not is_refreshed:
         what, advice = f"{what}; refresh failed: {credentials.reason}", _ADVICE[credentials.name]
-        return warning(name, what, advice) if left else Finding(name, False, what, advice)
+        return warning(name, what, advice) if left else Finding(name, False, what, advice, stops_start=True)
     if credentials.is_near_end:
         return warning(name, what, "the source gives credentials that end soon: look at what renews them")
     return Finding(name, True, what)

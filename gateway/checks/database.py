@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.catalog.inspection import DatabaseReport
+from gateway.catalog.postgres import CatalogQueryRefused
 from gateway.catalog.record import ImageRecord
 from gateway.checks.finding import Finding, warning
 from gateway.errors import GatewayError
@@ -16,12 +17,18 @@ _POOLER = (
     "postgres.dsn leads to a replica, or to a pooler in transaction mode, which forgets LISTEN: name the primary itself"
 )
 
+_RANDOM_ROWS = 20
+
 
 class Catalog(Protocol):
     """The part of the Postgres catalog that a diagnosis uses."""
 
     async def sample_images(self) -> list[ImageRecord]:
         """Return a servable image of each bucket; raises ``CatalogUnavailable``."""
+        ...
+
+    async def random_images(self, count: int) -> list[ImageRecord]:
+        """Return servable images of random rows; raises ``CatalogUnavailable``."""
         ...
 
     async def try_links(self) -> None:
@@ -42,7 +49,7 @@ class Database:
 
 
 class DatabaseCheck:
-    """Yields findings, and keeps the images that were read for the checks of COS."""
+    """Yields findings; ``images`` are those that were read for the checks of COS, one of each bucket first."""
 
     def __init__(self, catalog: Catalog, database: Database, *, signs_links: bool) -> None:
         self._catalog = catalog
@@ -59,12 +66,14 @@ class DatabaseCheck:
             yield Finding("postgres", False, str(error), _CONFIGURATION)
             return
         try:
-            self.images = await self._catalog.sample_images()
+            images = await self._catalog.sample_images() + await self._catalog.random_images(_RANDOM_ROWS)
         except GatewayError as error:
             problem = f": {report.table_problem}" if report.table_problem is not None else ""
             advice = f"run: {'; '.join(report.repairs)}" if report.repairs else _CONFIGURATION
-            yield Finding("postgres", False, f"{error}{problem}, as {report.address}", advice)
+            is_refused = isinstance(error, CatalogQueryRefused)
+            yield Finding("postgres", False, f"{error}{problem}, as {report.address}", advice, stops_start=is_refused)
             return
+        self.images = list({image.image_id: image for image in images}.values())
         self.no_image_reason = "there is no image to read yet"
         if self.images:
             what = f"the row {self.images[0].image_id} was read"
@@ -93,7 +102,7 @@ class DatabaseCheck:
         try:
             await self._catalog.try_links()
         except GatewayError as error:
-            return Finding("signed_links", False, str(error), _LINKS)
+            return Finding("signed_links", False, str(error), _LINKS, stops_start=True)
         if report.links_problem is not None:
             return warning("signed_links", f"{report.links_problem}: other replicas apply it late", _LINKS)
         return Finding("signed_links", True, "the table of killed links can be read and written")

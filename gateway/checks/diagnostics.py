@@ -23,7 +23,7 @@ async def diagnose(
 ) -> AsyncIterator[Finding]:
     """Yield findings on Redis (at ``address``), Postgres and COS, in this order.
 
-    COS is asked for an image of each bucket of the table, and for a made-up key of each of ``buckets`` (with their
+    COS is asked for images of each bucket of the table, and for a made-up key of each of ``buckets`` (with their
     regions) that no row names; of the first, the default bucket, only if the table has no image. ``cache`` is None when
     the cache is turned off.
     """
@@ -39,7 +39,7 @@ async def diagnose(
         for bucket, region in buckets.items()
         if bucket not in found and not (found and bucket == next(iter(buckets)))
     ]
-    async for finding in check_cos(cos, list(database.images), made_up, database.no_image_reason):
+    async for finding in check_cos(cos, database.images, made_up, database.no_image_reason):
         yield finding
 
 

@@ -8,6 +8,7 @@ class Finding:
     """Result of one try; ``advice`` is empty when nothing is to be done.
 
     ``is_warning``: the gateway works, but not as well as it should; ``is_well`` is then true.
+    ``stops_start``: a gateway that starts now can serve nothing new until its configuration or a grant changes.
     """
 
     name: str
@@ -15,6 +16,7 @@ class Finding:
     what: str
     advice: str = ""
     is_warning: bool = False
+    stops_start: bool = False
 
 
 def warning(name: str, what: str, advice: str) -> Finding:

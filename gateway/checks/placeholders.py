@@ -26,7 +26,9 @@ def diagnose_placeholders(postgres: PostgresSettings, cos: CosSettings) -> Findi
     if not unset:
         return Finding("configuration", True, "every key is known, and none is missing")
     what = f"{', '.join(unset)}: still the placeholder of config/gateway.yaml"
-    return Finding("configuration", False, what, "set it there, in the environment or in the secrets directory")
+    return Finding(
+        "configuration", False, what, "set it there, in the environment or in the secrets directory", stops_start=True
+    )
 
 
 def _text(secret: SecretStr | None) -> str | None:

@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -49,34 +50,39 @@ _NGINX: Final = Path("/etc/nginx")
     type=click.Path(file_okay=False, path_type=Path),
     help=f"The folder of nginx's configuration with files of this project; default: {_NGINX}, if it has any.",
 )
+@click.option(
+    "--before-start",
+    is_flag=True,
+    help="Exit with 1 only for what stops a start, not for a server that does not answer: for an init container.",
+)
 @click.option("--deep", is_flag=True, help="Then test on the bucket what the gateway relies on; takes three minutes.")
 @click.option("--style", "styles", multiple=True, metavar="NAME", help="With --deep: probe this style; default: all.")
 @click.option("--oversized", metavar="KEY", help="With --deep: an object that is too large to be processed.")
 @click.option("--not-image", metavar="KEY", help="With --deep: an object that is not an image.")
 @click.option("--keys", multiple=True, metavar="KEY", help="With --deep: an object with an awkward key; repeatable.")
 @click.option("--probe", "numbers", multiple=True, type=click.IntRange(1, 18), help="With --deep: only this probe.")
-def check(config: Path | None, nginx: Path | None, *, deep: bool, **options: Any) -> None:
+def check(config: Path | None, nginx: Path | None, *, before_start: bool, deep: bool, **options: Any) -> None:
     """Validate the configuration, then try the credentials, Redis, Postgres and COS one by one."""
     if not deep and any(options.values()):
         raise click.UsageError("--style, --oversized, --not-image, --keys and --probe need --deep")
     settings = settings_from(config)
-    for package in ("gateway.redis_store", "gateway.presign.credentials"):
-        logging.getLogger(package).addHandler(logging.NullHandler())  # the finding reports the outage
+    for package in ("gateway.redis_store", "gateway.presign"):
+        logging.getLogger(package).addHandler(logging.NullHandler())  # the finding says it
 
     async def run() -> bool:
-        all_well = await _print_findings(settings, nginx)
+        all_well = await _print_findings(settings, nginx, before_start=before_start)
         return (await print_probes(settings, DeepOptions(**options)) and all_well) if deep else all_well
 
     if not asyncio.run(run()):
         sys.exit(FAILED)
 
 
-async def _print_findings(settings: Settings, nginx: Path | None) -> bool:
-    """Whether every dependency works."""
+async def _print_findings(settings: Settings, nginx: Path | None, *, before_start: bool) -> bool:
+    """Whether every dependency works; with ``before_start`` whether nothing stops a start."""
     all_well = True
     console = OutputConsole(highlight=False, soft_wrap=True)
     async for finding in _findings(settings, nginx):
-        all_well &= finding.is_well
+        all_well &= not finding.stops_start if before_start else finding.is_well
         verdict = "[red]fail[/] "
         if finding.is_well:
             verdict = "[yellow]warn[/] " if finding.is_warning else "[green]ok[/]   "
@@ -112,7 +118,9 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
         if purges is not None and purges.credentials is not None:
             sources += purges.credentials.all
         for credentials in sources:
-            yield await diagnose_credentials(credentials, credentials.buckets if len(sources) > 1 else ())
+            finding = await diagnose_credentials(credentials, credentials.buckets if len(sources) > 1 else ())
+            # Purges wait until their credentials are right, and images do not need them.
+            yield finding if credentials in signing.credentials.all else replace(finding, stops_start=False)
         if settings.purge is not None and purges is not None:
             yield await diagnose_purge(purges.target, settings.purge.target)
         signs_links = settings.access.signed_links is not None
@@ -126,7 +134,7 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
             stores.redis.guard if stores.redis is not None else None,
             _address_of(settings.redis),
             tables,
-            CosCheck(origin, presign, host_of, time.time),
+            CosCheck(origin, presign, host_of, time.time, signing.clock.refused_at),
             buckets=settings.cos.regions,
         ):
             is_well &= finding.is_well
@@ -160,5 +168,5 @@ def _diagnose_fallback(settings: FallbackSettings) -> Finding:
     try:
         FallbackPicture.read(settings.path, settings.statuses)
     except UnusablePicture as error:
-        return Finding("fallback picture", False, str(error), "serve does not start without it")
+        return Finding("fallback picture", False, str(error), "serve does not start without it", stops_start=True)
     return Finding("fallback picture", True, "can be sent in place of an image")

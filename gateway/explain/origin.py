@@ -14,10 +14,9 @@ from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.outcome import failure_of
 from gateway.origin.probe_answer import ProbeAnswer
 from gateway.origin.signature_verdicts import is_refusal
-from gateway.presign.cos_clock import TOLERATED
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime
-from gateway.presign.signed_image import SignedImage
+from gateway.presign.signed_image import CLOCK_TOLERANCE, SignedImage
 from gateway.presign.signer import Signer
 
 
@@ -60,7 +59,7 @@ class OriginStep:
         try:
             answer = await self._client.diagnose(image.presigned.url)
             facts["first_byte"] = {"url": "the cached one" if is_cached else "newly signed", **_facts_of(answer)}
-            if abs(ahead := (answer.date or time.time()) - time.time()) >= TOLERATED:
+            if abs(ahead := (answer.date or time.time()) - time.time()) >= CLOCK_TOLERANCE:
                 facts["clock"] = f"this machine is {abs(ahead):.0f} s {'slow' if ahead > 0 else 'fast'} by COS's clock"
             is_new = not is_cached
             for _ in range(_MOST_RENEWALS):
@@ -76,8 +75,8 @@ class OriginStep:
             return AskedOrigin(facts | {"no_answer": str(error)}, error=error, advice=NO_ANSWER)
         if answer.is_success:
             return AskedOrigin(facts, answer.metadata)
-        is_clock = answer.clock is not None
-        return AskedOrigin(facts, error=_error_of(answer), advice=CLOCK if is_clock else advice_for(answer.code))
+        advice = CLOCK if answer.clock is not None else advice_for(answer.code, record.key)
+        return AskedOrigin(facts, error=_error_of(answer), advice=advice)
 
 
 def _facts_of(answer: ProbeAnswer) -> Facts:

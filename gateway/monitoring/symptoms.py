@@ -8,8 +8,9 @@ from gateway.metrics.collectors import Metrics
 from gateway.metrics.history import History, Point, gauge_value, total
 from gateway.monitoring.health import Health, Report
 from gateway.monitoring.history_recorder import all_requests, failed_requests
-from gateway.presign.cos_clock import TOLERATED, CosClock
+from gateway.presign.cos_clock import CosClock
 from gateway.presign.credentials.by_bucket import BucketCredentials
+from gateway.presign.signed_image import CLOCK_TOLERANCE
 
 Level = Literal["bad", "warning"]
 
@@ -77,7 +78,7 @@ def _of_state(seen: Observations) -> Iterable[Symptom]:
             yield Symptom("dependency_degraded", "warning", {"dependency": name})
     for bucket in seen.paused_buckets:
         yield Symptom("bucket_paused", "bad", {"bucket": bucket})
-    if abs(seen.clock_difference) >= TOLERATED:
+    if abs(seen.clock_difference) >= CLOCK_TOLERANCE:
         yield Symptom("clock_differs", "warning", {"seconds": round(seen.clock_difference)})
     left = seen.credentials_left
     if left is not None and (left < _LATE * 5 or seen.checks.get(_CREDENTIALS, "ok") != "ok"):

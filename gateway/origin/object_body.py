@@ -24,8 +24,7 @@ from gateway.origin.errors import BodyLost, ObjectMoved, PresignedUrlRefused, Ve
 from gateway.origin.origin_access import OriginAccess
 from gateway.origin.origin_response import ObjectMetadata, OriginResponse
 from gateway.origin.resumption import Resumption
-from gateway.presign.cos_clock import TOLERATED
-from gateway.presign.signed_image import SignedImage
+from gateway.presign.signed_image import CLOCK_TOLERANCE, SignedImage
 
 logger = logging.getLogger(__name__)
 
@@ -201,7 +200,7 @@ class ObjectBody:
     def _time_of(self, refusal: CosError) -> float | None:
         """Return COS's time in Unix seconds if it is not the time at which the URL was signed."""
         date = refusal.date
-        return date if date is not None and abs(date - self._image.presigned.signed_at) >= TOLERATED else None
+        return date if date is not None and abs(date - self._image.presigned.signed_at) >= CLOCK_TOLERANCE else None
 
     def _refused(self, refusal: PresignedUrlRefused) -> GatewayError:
         outcome = CredentialsExpired if refusal.error.code == "ExpiredToken" else OriginRefused

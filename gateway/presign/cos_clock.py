@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from gateway.presign.signed_image import CLOCK_TOLERANCE
+
 logger = logging.getLogger(__name__)
 
-# Seconds. Signatures begin a minute early, so COS refuses no URL for less; COS's own SDKs correct from here, too.
-TOLERATED: Final = 30
 _MAX_OFFSET: Final = 24 * 3600  # seconds; a larger one is taken for an error
 # Seconds between two warnings: if one of several servers has a wrong clock, the result changes with each answer.
 _WARN_EVERY: Final = 600
@@ -42,9 +42,9 @@ class CosClock:
         """
         if cos_time is None:
             return
-        was_off, offset = abs(self.observed_offset) >= TOLERATED, cos_time - self._local()
+        was_off, offset = abs(self.observed_offset) >= CLOCK_TOLERANCE, cos_time - self._local()
         self.observed_offset = offset if abs(offset) <= _MAX_OFFSET else 0.0
-        if was_off or abs(offset) < TOLERATED or self._monotonic() - self._warned_at < _WARN_EVERY:
+        if was_off or abs(offset) < CLOCK_TOLERANCE or self._monotonic() - self._warned_at < _WARN_EVERY:
             return
         self._warned_at = self._monotonic()
         how = "slow" if offset > 0 else "fast"
@@ -55,13 +55,13 @@ class CosClock:
 
         Returns whether the clock was changed.
         """
-        if cos_time is None or abs(cos_time - self.now()) < TOLERATED:
+        if cos_time is None or abs(cos_time - self.now()) < CLOCK_TOLERANCE:
             return False
         offset = cos_time - self._local()
         if abs(offset) > _MAX_OFFSET:
             logger.warning("the time that COS answered is off by %+d s, which is ignored", offset)
             return False
-        self.offset = offset if abs(offset) >= TOLERATED else 0.0
+        self.offset = offset if abs(offset) >= CLOCK_TOLERANCE else 0.0
         self.observed_offset = offset
         logger.warning("the clock of this machine and that of COS differ, synchronize it (NTP): %+d s", offset)
         return True

@@ -11,6 +11,9 @@ from gateway.catalog.record import ImageRecord
 
 # COS may see the clock of this machine run ahead; the SDK starts every signature a minute early, and so do we.
 BACKDATE: Final = 60
+# Seconds that this machine's clock may differ from COS's: signatures begin a minute early, so that COS refuses no URL
+# for less. COS's own SDKs correct the clock from here on, too.
+CLOCK_TOLERANCE: Final = 30
 
 # Given a number of seconds, returns the object that was given first for it: the URLs in memory begin, end and were read
 # within few different seconds, and each separate number takes 32 bytes.

@@ -60,6 +60,7 @@ async def checking(port: int) -> AsyncIterator[CosCheck]:
             lambda image, method: signer.sign(image, method=method).url,
             lambda image: hosts.origin_of(image.bucket, image.region).host,
             time.time,
+            lambda _: False,
         )
 
 
@@ -78,7 +79,7 @@ async def findings(port: int, *buckets: str) -> list[Finding]:
     """Return a finding for each bucket."""
     async with checking(port) as check:
         images = [ImageRecord(f"in-{one}", None, True, one, "ap-guangzhou", f"{one}.png", None) for one in buckets]
-        return [await check.bucket(image) for image in images]
+        return [finding for image in images for finding in await check.bucket([image])]
 
 
 async def test_both_buckets_work(store: CosEmulator) -> None:
@@ -105,6 +106,78 @@ async def test_a_bucket_that_does_not_exist_is_named(store: CosEmulator) -> None
     works, fails = await findings(store.port, BUCKET, "third-1250000000")
     assert works.is_well
     assert "404 NoSuchBucket" in fails.what
+
+
+def rows(*keys: str) -> list[ImageRecord]:
+    """Return the rows of these keys, whose ids are numbers."""
+    return [
+        ImageRecord(f"row-{number}", None, True, BUCKET, "ap-guangzhou", key, None) for number, key in enumerate(keys)
+    ]
+
+
+async def of_rows(store: CosEmulator, *keys: str) -> list[Finding]:
+    """Return the findings on these keys; COS has those that begin with ``open/``, and denies ``denied/``."""
+    for key in keys:
+        if key.startswith("open/"):
+            store.store.put(BUCKET, key, b"an image", content_type="image/png")
+    denied = Refuse(status=403, code="AccessDenied", message="Access Denied.")
+    store.faults.add(Fault(action=denied, key="denied/*", times=None))
+    async with checking(store.port) as check:
+        return await check.bucket(rows(*keys))
+
+
+async def test_rows_below_a_prefix_that_a_policy_denies_are_grouped_and_the_advice_names_the_prefix(
+    store: CosEmulator,
+) -> None:
+    works, fails = await of_rows(store, "denied/a.png", "open/b.png", "denied/c/d.png", "open/e.png")
+    assert works.what.endswith("row row-1, and GET of 1 other rows")
+    assert (fails.is_well, fails.stops_start) == (False, False)
+    assert "COS answered 403 AccessDenied" in fails.what
+    assert "to 2 of 4 rows: 2 of 2 below denied/, such as row row-0" in fails.what
+    assert "GetObject on denied/*" in fails.advice
+
+
+async def test_credentials_that_may_read_no_row_stop_a_start(store: CosEmulator) -> None:
+    (fails,) = await of_rows(store, "denied/a.png", "denied/b.png")
+    assert (fails.is_well, fails.stops_start) == (False, True)
+    assert "GetObject on the bucket" in fails.advice
+
+
+async def test_some_missing_objects_are_a_warning_and_only_missing_objects_a_failure(store: CosEmulator) -> None:
+    _, some = await of_rows(store, "gone/a.png", "open/b.png", "c.png")
+    assert (some.is_well, some.is_warning) == (True, True)
+    assert "404 NoSuchKey" in some.what
+    assert "2 of 3 rows: 1 of 1 below gone/, 1 of 1 without a prefix" in some.what
+    (every,) = await of_rows(store, "gone/a.png", "gone/b.png")
+    assert (every.is_well, every.stops_start) == (False, False)
+
+
+async def test_many_prefixes_are_counted(store: CosEmulator) -> None:
+    _, fails = await of_rows(store, "open/a.png", *(f"{number}/a.png" for number in range(9)))
+    assert "1 of 1 below 0/, 1 of 1 below 1/, 1 of 1 below 2/, and 6 other prefixes" in fails.what
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        (" cat.png", "begins with a space"),
+        ("cat.png\n", "ends with a space"),
+        (f"https://{BUCKET}.cos.ap-guangzhou.myqcloud.com/cat.png", "is a whole URL"),
+        ("cat.png", None),
+    ],
+)
+async def test_a_key_that_no_object_was_stored_under_is_named_as_what_it_is(
+    store: CosEmulator, key: str, problem: str | None
+) -> None:
+    (fails,) = await of_rows(store, key)
+    assert "404 NoSuchKey" in fails.what
+    assert (f"row-0, whose key {problem}" in fails.what) == (problem is not None)
+    assert "postgres.columns.key" in fails.advice
+
+
+async def test_an_object_whose_key_ends_with_a_space_is_no_mistake(store: CosEmulator) -> None:
+    (works,) = await of_rows(store, "open/a.png ")
+    assert works.is_well
 
 
 async def test_a_refused_connection_names_the_host(store: CosEmulator) -> None:

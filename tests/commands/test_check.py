@@ -93,6 +93,47 @@ async def test_a_failure_comes_with_advice(
     assert "q-signature" not in output
 
 
+@pytest.mark.parametrize(
+    ("environment", "exit_code", "failed"),
+    [
+        (
+            {
+                "GATEWAY_COS__DOMAIN": "127.0.0.1:1",
+                "GATEWAY_REDIS__URL": "redis://127.0.0.1:1/0",
+                "GATEWAY_POSTGRES__DSN": "host=127.0.0.1 port=1",
+            },
+            0,
+            ["redis:", "postgres:", "cos"],
+        ),
+        ({"GATEWAY_COS__SECRET_KEY": "wrong"}, 1, ["cos"]),
+        ({"GATEWAY_POSTGRES__TABLE": "pictures"}, 1, ["postgres:"]),
+    ],
+)
+@pytest.mark.usefixtures("images_table")
+async def test_before_a_start_a_server_that_does_not_answer_is_no_failure(
+    config_file: Path, environment: dict[str, str], exit_code: int, failed: list[str]
+) -> None:
+    """``serve`` starts without them, so an init container must let it."""
+    code, output = await run_gateway("check", "--config", str(config_file), "--before-start", environment=environment)
+    assert code == exit_code
+    assert [line.split()[1] for line in output.splitlines() if line.startswith("fail")] == failed
+
+
+async def test_a_prefix_that_is_denied_is_found_among_random_rows(
+    config_file: Path, images: Images, cos: CosEmulator
+) -> None:
+    for number in range(10):
+        await images.add(f"a{number}", key=f"open/{number}.png")
+        await images.add(f"b{number}", key=f"denied/{number}.png")
+    denied = Refuse(status=403, code="AccessDenied", message="Access Denied.")
+    cos.faults.add(Fault(action=denied, key="denied/*", times=None))
+    code, output = await run_gateway("check", "--config", str(config_file))
+    assert code == 1
+    assert "COS answered 403 AccessDenied" in output
+    assert "to 10 of 20 rows: 10 of 10 below denied/" in output
+    assert "allow the credentials GetObject on denied/*" in output
+
+
 async def test_the_table_of_killed_links_is_checked(
     write_config: WriteConfig, links_table: ImagesTable, images: Images
 ) -> None:

@@ -45,6 +45,13 @@ def pod() -> dict[str, Any]:
     return spec
 
 
+def test_an_init_container_checks_what_the_gateway_would_start_with() -> None:
+    (check,), gateway = pod()["initContainers"], container()
+    assert check["args"] == ["check", "--config", "/etc/image-gateway/gateway.yaml", "--before-start"]
+    for key in ("image", "env", "securityContext", "volumeMounts"):
+        assert check[key] == gateway[key]
+
+
 def container() -> dict[str, Any]:
     (found,) = pod()["containers"]
     assert isinstance(found, dict)
