@@ -69,7 +69,7 @@ SETTINGS_READER = "gateway.settings.sources"
 # What those may take who read the settings, or compare them.
 SETTINGS_INSIDE: dict[str, set[str]] = {
     "cli": {SETTINGS_READER},
-    "commands": {SETTINGS_READER},
+    "commands": {SETTINGS_READER, "gateway.settings.handover"},
     "service": {"gateway.settings.mistakes", "gateway.settings.reloading"},
 }
 # Reads the variables that Tencent's own tools set, whose names are fixed.

@@ -21,11 +21,11 @@ from gateway.workers.place import NoParent, Place
 @click.option("--as-worker", "channel", type=int, hidden=True)
 def serve(config: Path | None, workers: int, channel: int | None) -> None:
     """Run the gateway on real Redis, Postgres and COS."""
-    settings = settings_from(config)
     try:
         place = Place.take(channel) if channel is not None else None
     except NoParent as error:
         raise click.ClickException(str(error)) from None
+    settings = settings_from(config, place.settings if place is not None else None)
     configure_logging(settings.logging, worker=place.number if place is not None else None)
     # Imported here: the parent of workers needs 15 MB less without the modules that serve.
     if workers > 1:

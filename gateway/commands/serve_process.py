@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from gateway.catalog.postgres import CatalogQueryRefused
 from gateway.commands.shared import exit_with_mistakes
 from gateway.concurrency.background import background
 from gateway.delivery.fallback_picture import UnusablePicture
-from gateway.metrics.collectors import Metrics
+from gateway.metrics.collectors import VERSION, Metrics
 from gateway.process.event_loop import run_on
 from gateway.process.memory_tuning import release_free_memory, tune_memory
 from gateway.process.reloader import Reloader
@@ -26,6 +26,7 @@ from gateway.server.listener import PurePythonParser
 from gateway.service.ports import Inherited
 from gateway.service.serving import serve
 from gateway.settings import Settings
+from gateway.settings.handover import settings_to_text
 from gateway.settings.sources import SettingsError, load_settings
 from gateway.tracing.hooks import UnusableTracing
 from gateway.workers.place import FORCE, RELOAD, STOP, Place
@@ -68,6 +69,11 @@ async def _serve_as_a_service(
         # The parent logs the ports of all workers.
         level = logging.INFO if place is None else logging.DEBUG
         logger.log(level, "listening: public=%s admin=%s", serving.ports.public, serving.ports.admin)
+        if place is not None:
+            reloader.add_listener(lambda accepted: place.send_settings(settings_to_text(accepted)))
+            if place.settings is None:
+                place.send_settings(settings_to_text(settings))
+            place.send_version(VERSION)
         manager.ready()
         async with background("reload-on-signal", _reload_on_signal(reloader, signals.reload, manager)):
             await signals.stop.wait()
@@ -105,11 +111,12 @@ def run_until_stopped(
         tune_memory()
         raise_nofile_limit(settings.server.max_streams)
         signals = StopSignals()
-        if place is None:
-            _handle_signals(signals, reloads=reloads)
-        else:
-            _handle_orders(signals, place)
-        async with background("memory-release", release_free_memory()):
+        async with AsyncExitStack() as stack:
+            if place is None:
+                _handle_signals(signals, reloads=reloads)
+            else:
+                await stack.enter_async_context(_obeying(signals, place))
+            await stack.enter_async_context(background("memory-release", release_free_memory()))
             await main(signals)
 
     try:
@@ -135,11 +142,11 @@ def _handle_signals(signals: StopSignals, *, reloads: bool) -> None:
         loop.add_signal_handler(signal.SIGHUP, stop.set)
 
 
-def _handle_orders(signals: StopSignals, place: Place) -> None:
+def _obeying(signals: StopSignals, place: Place) -> AbstractAsyncContextManager[None]:
     """Obey the parent. SIGTERM and SIGINT only start the drain, since Ctrl-C reaches both the parent and the worker."""
     loop = asyncio.get_running_loop()
-    place.obey({STOP: signals.stop.set, FORCE: signals.force_stop.set, RELOAD: signals.reload.set})
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, signals.stop.set)
     for signum in (signal.SIGHUP, signal.SIGUSR2):  # the parent reloads or replaces workers
         loop.add_signal_handler(signum, lambda: None)
+    return place.obeying({STOP: signals.stop.set, FORCE: signals.force_stop.set, RELOAD: signals.reload.set})

@@ -11,7 +11,9 @@ from gateway.process.logs import dropped_lines
 from gateway.process.service_manager import ServiceManager, environment_of_children
 from gateway.process.socket_activation import inherited_listeners
 from gateway.settings import Settings
+from gateway.settings.handover import settings_to_text
 from gateway.workers.parent import Signals, WorkerCommand, run_workers
+from gateway.workers.program import started_by
 from gateway.workers.worker import WorkerFailed
 
 
@@ -21,10 +23,11 @@ def serve_with_workers(settings: Settings, config: Path | None, count: int) -> N
     SIGHUP reloads them, SIGUSR2 replaces them, one after another. If a worker cannot start for the first time, it
     prints the reason, and the parent exits with its code. Raises ``click.ClickException`` if a port is not available.
     """
-    arguments = [sys.executable, "-m", "gateway", "serve"]
+    arguments = ["serve"]
     if config is not None:
         arguments += ["--config", str(config)]
-    command = WorkerCommand(arguments, environment_of_children())
+    program = started_by(sys.argv[0], sys.executable)
+    command = WorkerCommand(program, arguments, environment_of_children(), settings_to_text(settings))
 
     async def run() -> None:
         signals = Signals()

@@ -11,6 +11,7 @@ import click
 
 from gateway.errors import CatalogUnavailable, DependencyDown, GatewayError
 from gateway.settings import Settings
+from gateway.settings.handover import settings_from_text
 from gateway.settings.sources import SettingsError, load_settings
 
 FAILED = 1
@@ -24,10 +25,13 @@ config_option = click.option(
 )
 
 
-def settings_from(config: Path | None) -> Settings:
-    """Return the settings, or print one line per mistake and exit with ``BAD_SETTINGS``."""
+def settings_from(config: Path | None, handed: str | None = None) -> Settings:
+    """Return the settings, or print one line per mistake and exit with ``BAD_SETTINGS``.
+
+    ``handed`` is the text of the settings that the parent of this worker has handed over; nothing is read then.
+    """
     try:
-        return load_settings(config)
+        return load_settings(config) if handed is None else settings_from_text(handed)
     except SettingsError as error:
         exit_with_mistakes(error, hint=_NO_FILE if config is None else None)
 

@@ -28,7 +28,7 @@ def _version() -> str:
         return "unknown"
 
 
-_VERSION = _version()
+VERSION = _version()
 
 
 class Metrics:
@@ -39,7 +39,7 @@ class Metrics:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
 
-        self._gauge("build_info", "Always 1; the version is the label.", ("version",)).labels(_VERSION).set(1)
+        self._gauge("build_info", "Always 1; the version is the label.", ("version",)).labels(VERSION).set(1)
         # Updated at every request, so without the locks of prometheus_client.
         self.requests = RequestMetrics(_SECONDS)
         self.registry.register(self.requests)

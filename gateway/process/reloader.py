@@ -112,9 +112,14 @@ class Reloader(Generic[S]):
         self._reading: asyncio.Future[S] | None = None
         self._now = now
         self._parts = parts
+        self._listeners: list[Callable[[S], None]] = []
         self._lock = asyncio.Lock()
         self._running: set[asyncio.Task[ReloadResult]] = set()
         self._count(is_success=True)
+
+    def add_listener(self, accepted: Callable[[S], None]) -> None:
+        """Call ``accepted`` with the settings in use after each reload that is not refused."""
+        self._listeners.append(accepted)
 
     async def reload(self) -> ReloadResult:
         """Reload, after a running reload. Raises ``ReloadRefused`` or ``ReloadNotPossible``; both are logged.
@@ -172,6 +177,8 @@ class Reloader(Generic[S]):
         for change in changes:
             change.apply()
         self.settings, self.need_restart = difference.settings, difference.need_restart
+        for accepted in self._listeners:
+            accepted(self.settings)
         for change in changes:
             try:
                 await change.close()

@@ -149,8 +149,11 @@ class Admin:
     async def _by_all(self, request: web.Request) -> web.Response:
         """Let every worker answer, one after another; return the first refusal, or the answer of the last one."""
         answer: Answer | None = None
-        for worker in self._supervisor.answering():
-            answer = await self._calls.repeat(request, worker)
+        for slot in self._supervisor.slots:
+            async with slot.replacing:  # the worker that takes the place of another one must do it, too
+                if (worker := slot.current) is None or worker not in self._supervisor.answering():
+                    continue
+                answer = await self._calls.repeat(request, worker)
             if answer is None or answer.status >= 400:
                 break
         return answer.response() if answer is not None else _no_worker(request)

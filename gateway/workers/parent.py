@@ -5,7 +5,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from aiohttp import web
@@ -19,9 +19,10 @@ from gateway.server.connection import ADMIN_KEEPALIVE, Site
 from gateway.server.file_limit import ADMIN_CONNECTIONS
 from gateway.settings import AdminSettings, ServerSettings
 from gateway.workers.admin import Admin
+from gateway.workers.program import kept, resolved
 from gateway.workers.public_port import PublicPort
 from gateway.workers.supervisor import Supervisor
-from gateway.workers.worker import Worker
+from gateway.workers.worker import Accepted, Worker
 from gateway.workers.worker_calls import worker_calls
 
 logger = logging.getLogger(__name__)
@@ -43,10 +44,27 @@ class Signals:
 
 @dataclass(frozen=True, slots=True)
 class WorkerCommand:
-    """The command line of a worker, without what says that it is one, and its environment."""
+    """How workers are started.
 
+    program: the command by which the parent was started; it may go through a link.
+    arguments: those of a worker, without what says that it is one.
+    settings: those that the parent has read, as text.
+    """
+
+    program: Sequence[str]
     arguments: Sequence[str]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
+    settings: str = field(repr=False)
+
+    async def start(self, number: int, accepted: Accepted | None, public: Sequence[socket.socket]) -> Worker:
+        """Start a worker of the program in ``accepted``, or of what the link leads to now if that is None or gone."""
+        program: Sequence[str] = resolved(self.program)
+        if accepted is None:
+            logger.info("replacing workers by those of a program: program=%s", program[0])
+        else:
+            program = kept(accepted.program, self.program)
+            accepted = replace(accepted, program=program)
+        return await Worker.start(number, program, self.arguments, self.environment, public, accepted)
 
 
 async def run_workers(
@@ -70,9 +88,9 @@ async def run_workers(
         port = await PublicPort.bind(server.host, server.port, inherited)
         stack.callback(port.close)
 
-        async def start(number: int) -> Worker:
+        async def start(number: int, accepted: Accepted | None) -> Worker:
             with port.for_a_worker() as public:
-                return await Worker.start(number, command.arguments, command.environment, public)
+                return await command.start(number, accepted, public)
 
         async def before_end(worker: Worker) -> None:
             await front.remember(worker)
@@ -80,6 +98,7 @@ async def run_workers(
         supervisor = Supervisor(
             count,
             start,
+            Accepted(resolved(command.program), command.settings),
             silence=max(_LEAST_SILENCE, manager.watchdog or _SILENCE),
             grace=server.shutdown_grace,
             before_end=before_end,

@@ -1,8 +1,8 @@
 """The place of a worker: the sockets and the channel that its parent gave it.
 
 The channel is a socket pair. The parent writes one line of JSON, and later ``stop``, ``force`` and ``reload``, each on
-a line. The worker writes the states of sd_notify(3), and before it drains ``GRACE=`` with the seconds that this may
-take. The end of the channel is the end of the parent, however that came about.
+a line. The worker writes the states of sd_notify(3), its version, the settings that it reads and accepts, and before it
+drains the seconds that this may take. The end of the channel is the end of the parent, however that came about.
 
 Every user of this machine reaches the admin port of a worker. So a request to it must have the secret that the parent
 gave to this worker.
@@ -13,14 +13,15 @@ import hmac
 import json
 import logging
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields
 from typing import Final, Self
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.concurrency.background import background
 from gateway.delivery.request_context import PEER
 from gateway.errors import Forbidden
 from gateway.process.service_manager import ServiceManager
@@ -31,26 +32,41 @@ STOP: Final = "stop"  # drain and end
 FORCE: Final = "force"  # end the drain at once
 RELOAD: Final = "reload"  # reload the configuration
 GRACE: Final = b"GRACE"
+VERSION: Final = b"VERSION"
+SETTINGS: Final = b"SETTINGS"
 # Headers of requests to the admin port: the secret of the parent, and the address of its client.
 FROM_PARENT: Final = "X-From-Parent"
 PARENT_PEER: Final = "X-Parent-Peer"
 SIGN_TIMEOUT: Final = 2.0  # seconds; a sign of life comes twice in it
+LONGEST_LINE: Final = 16 * 1024 * 1024  # bytes; the settings of a large configuration
 
-_LONGEST_LINE: Final = 4096  # bytes; it names the descriptors of at most 64 sockets of systemd
+_FIRST_LINE_TIMEOUT: Final = 30.0  # seconds
+_MOST_UNSENT: Final = 64 * 1024  # bytes of signs of life that a parent that hangs does not take
+_PIECE: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The number of a worker, the descriptors that it inherits, and the secret of its admin port."""
+    """The number of a worker, the descriptors that it inherits, and the secret of its admin port.
+
+    ``settings`` is the text of the settings, None: the worker reads the configuration itself.
+    """
 
     number: int
     public: Sequence[int]
     admin: int
-    secret: str
+    secret: str = field(repr=False)
+    settings: str | None = field(default=None, repr=False)
 
     def line(self) -> bytes:
         """Return the first line that the parent writes."""
         return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def read(cls, line: bytes) -> Self:
+        """Return the assignment in a line of a parent, which may be of a later version; raises ``ValueError``."""
+        values = json.loads(line)
+        return cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
 
 
 class NoParent(OSError):
@@ -64,19 +80,24 @@ class Place:
         self.number = assignment.number
         self.public = [_taken(descriptor) for descriptor in assignment.public]
         self.admin = [_taken(assignment.admin)]
+        self.settings = assignment.settings
         self._secret = assignment.secret.encode()
         channel.setblocking(False)
         self._channel = channel
         self._received = received
+        self._writer: asyncio.StreamWriter | None = None
 
     @classmethod
     def take(cls, descriptor: int) -> Self:
         """Return the place whose channel is ``descriptor``; raises ``NoParent``."""
         try:
             channel = _taken(descriptor)
-            # The parent wrote it before it started this process.
-            text, _, orders = channel.recv(_LONGEST_LINE, socket.MSG_DONTWAIT).partition(b"\n")
-            return cls(channel, Assignment(**json.loads(text)), orders)
+            channel.settimeout(_FIRST_LINE_TIMEOUT)
+            received = piece = channel.recv(_PIECE)
+            while piece and b"\n" not in piece and len(received) < LONGEST_LINE:
+                received += (piece := channel.recv(_PIECE))
+            line, _, orders = received.partition(b"\n")
+            return cls(channel, Assignment.read(line), orders)
         except (OSError, ValueError, TypeError) as error:
             raise NoParent(f"--as-worker is for the processes that --workers starts: {error}") from error
 
@@ -96,38 +117,54 @@ class Place:
 
     def manager(self) -> ServiceManager:
         """Return the manager that sends the states of this worker to the parent."""
-        return ServiceManager(
-            None, SIGN_TIMEOUT, deliver=lambda state: self._channel.send(state + b"\n"), receiver="the parent"
-        )
+        return ServiceManager(None, SIGN_TIMEOUT, deliver=self._send, receiver="the parent")
 
     def send_grace(self, seconds: float) -> None:
         """Send the parent the seconds that the drain may take, which a reload may have changed."""
-        with suppress(OSError):  # the parent has ended, or hangs
-            self._channel.send(b"%s=%g\n" % (GRACE, seconds))
+        self._send_value(GRACE, b"%g" % seconds)
 
-    def obey(self, orders: Mapping[str, Callable[[], None]]) -> None:
-        """Call what belongs to each order of the parent; the end of the parent is the order ``STOP``."""
-        self._carry_out(b"", orders)
-        asyncio.get_running_loop().add_reader(self._channel, self._read, orders)
+    def send_version(self, version: str) -> None:
+        """Send the parent the version of this worker."""
+        self._send_value(VERSION, version.encode())
 
-    def _read(self, orders: Mapping[str, Callable[[], None]]) -> None:
+    def send_settings(self, text: str) -> None:
+        """Send the parent the settings that this worker uses, for the worker that replaces it if it dies."""
+        self._send_value(SETTINGS, text.encode())
+
+    @asynccontextmanager
+    async def obeying(self, orders: Mapping[str, Callable[[], None]]) -> AsyncIterator[None]:
+        """Within the block, call what belongs to each order of the parent; the parent's end is the order ``STOP``."""
+        reader, self._writer = await asyncio.open_unix_connection(sock=self._channel)
         try:
-            received = self._channel.recv(_LONGEST_LINE)
-        except BlockingIOError:
-            return
-        except OSError:
-            received = b""
-        if not received:
-            asyncio.get_running_loop().remove_reader(self._channel)
-            logger.warning("the parent of this worker has ended: worker=%s", self.number)
-            orders[STOP]()
-            return
-        self._carry_out(received, orders)
+            async with background("orders-of-the-parent", self._obey(reader, orders)):
+                yield
+        finally:
+            self._writer.close()
 
-    def _carry_out(self, received: bytes, orders: Mapping[str, Callable[[], None]]) -> None:
-        *lines, self._received = (self._received + received).split(b"\n")
-        for line in lines:
-            orders[line.decode()]()
+    async def _obey(self, reader: asyncio.StreamReader, orders: Mapping[str, Callable[[], None]]) -> None:
+        while True:
+            *lines, self._received = self._received.split(b"\n")
+            for line in lines:
+                orders[line.decode()]()
+            received = b""
+            with suppress(OSError):
+                received = await reader.read(_PIECE)
+            if not received:
+                logger.warning("the parent of this worker has ended: worker=%s", self.number)
+                orders[STOP]()
+                return
+            self._received += received
+
+    def _send_value(self, name: bytes, value: bytes) -> None:
+        with suppress(OSError):  # the parent has ended, or hangs
+            self._send(name + b"=" + value)
+
+    def _send(self, state: bytes) -> None:
+        if self._writer is None or self._writer.is_closing():
+            raise BrokenPipeError("the channel is closed")
+        if self._writer.transport.get_write_buffer_size() > _MOST_UNSENT:
+            raise BlockingIOError("the parent does not read")
+        self._writer.write(state + b"\n")
 
 
 def _taken(descriptor: int) -> socket.socket:

@@ -5,14 +5,15 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Final
 
 from gateway.concurrency.background import background
-from gateway.workers.worker import Worker, WorkerFailed
+from gateway.workers.worker import Accepted, Worker, WorkerFailed
 
 logger = logging.getLogger(__name__)
 
-StartWorker = Callable[[int], Awaitable[Worker]]
+StartWorker = Callable[[int, Accepted | None], Awaitable[Worker]]
 
 _START_TIMEOUT: Final = 60.0  # seconds until a worker is ready, or has reloaded
 _FIRST_DELAY: Final = 0.1  # seconds before an ended worker is replaced; twice as long each time
@@ -40,15 +41,18 @@ class Slot:
 class Supervisor:
     """Keeps ``count`` workers that ``start_worker`` starts.
 
-    A worker that gives no sign of life for ``silence`` seconds is killed. ``grace``: seconds that a drain may take, if
-    the worker sends no longer limit; ``kill_after`` seconds later it is killed. ``before_end`` is awaited
-    with a worker that is about to be replaced.
+    The first workers get ``accepted``. A worker that dies is replaced by one with what a worker has accepted last, so
+    that neither an edit of the configuration nor a new version takes effect by a crash. A worker that gives no sign of
+    life for ``silence`` seconds is killed. ``grace``: seconds that a drain may take, if the worker sends no longer
+    limit; ``kill_after`` seconds later it is killed. ``before_end`` is awaited with a worker that is about to be
+    replaced.
     """
 
     def __init__(
         self,
         count: int,
         start_worker: StartWorker,
+        accepted: Accepted,
         *,
         silence: float,
         grace: float,
@@ -59,6 +63,8 @@ class Supervisor:
         self.restarts = 0
         self.is_draining = False
         self._start_worker = start_worker
+        self._first = accepted
+        self._is_reload_due = False
         self._silence = silence
         self._grace = grace
         self._before_end = before_end
@@ -74,7 +80,7 @@ class Supervisor:
         """
         try:
             first, *others = self.slots
-            await self._fill(first)
+            await self._fill(first, self._first)
             await self._fill_all(others)
             async with AsyncExitStack() as stack:
                 for slot in self.slots:
@@ -101,25 +107,30 @@ class Supervisor:
 
     async def reload(self) -> None:
         """Make one worker after another reload the configuration; a failure is logged."""
+        is_ordered = False
         for slot in self.slots:
             async with slot.replacing:
                 if slot.current is None or not slot.current.is_ready:
-                    continue  # its next process reads the new configuration
+                    continue  # the worker that replaces it gets what the others accept
+                is_ordered = True
                 try:
                     await slot.current.reload(_START_TIMEOUT)
                 except WorkerFailed as error:
                     logger.error("reload: %s", error)  # noqa: TRY400 - the message says it all
+        self._is_reload_due = not is_ordered  # without a worker, the next one reads the configuration
 
     async def roll(self) -> None:
         """Replace one worker after another: the new one is ready before the old one drains.
 
-        It stops with a line in the log if a new one does not become ready; the old one goes on.
+        The first new worker starts what the link leads to now and reads the configuration; the others get what it has
+        accepted. It stops with a line in the log if a new one does not become ready; the old one goes on.
         """
+        accepted: Accepted | None = None
         for slot in self.slots:
             async with slot.replacing:
                 old = slot.current
                 try:
-                    await self._fill(slot)
+                    accepted = (await self._fill(slot, accepted)).accepted
                 except (WorkerFailed, OSError) as error:
                     logger.error("workers are not replaced any further: %s", error)  # noqa: TRY400
                     return
@@ -127,7 +138,8 @@ class Supervisor:
                 await self._before_end(old)
                 old.stop()
                 await self._until_ended([old])
-        logger.info("all workers are replaced")
+        versions = {slot.current.version for slot in self.slots if slot.current is not None}
+        logger.info("all workers are replaced: version=%s", ",".join(sorted(versions)))
 
     async def drain(self, force_stop: asyncio.Event) -> None:
         """Let all workers drain and end; ``force_stop`` ends the drain."""
@@ -162,7 +174,9 @@ class Supervisor:
                         await worker.ended.wait()
 
     async def _fill_all(self, slots: list[Slot]) -> None:
-        tasks = [asyncio.create_task(self._fill(slot), name=f"start-worker-{slot.number}") for slot in slots]
+        tasks = [
+            asyncio.create_task(self._fill(slot, self._first), name=f"start-worker-{slot.number}") for slot in slots
+        ]
         try:
             for task in tasks:
                 await task
@@ -171,10 +185,10 @@ class Supervisor:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _fill(self, slot: Slot) -> None:
+    async def _fill(self, slot: Slot, accepted: Accepted | None) -> Worker:
         """Start a worker for ``slot``; it is the current one once it is ready. Raises ``WorkerFailed``."""
         self._refuse_in_drain()
-        worker = await self._start_worker(slot.number)
+        worker = await self._start_worker(slot.number, accepted)
         self._workers.add(worker)
         try:
             self._refuse_in_drain()  # which may have begun meanwhile: nobody would stop this worker
@@ -185,7 +199,16 @@ class Supervisor:
             self._workers.discard(worker)
             raise
         slot.current = worker
-        logger.info("worker is ready: worker=%s pid=%s", slot.number, worker.process.pid)
+        self._is_reload_due = False
+        logger.info("worker is ready: worker=%s version=%s pid=%s", slot.number, worker.version, worker.process.pid)
+        return worker
+
+    def _last_accepted(self) -> Accepted:
+        """Return what a worker has accepted last, also one that has ended; without settings if a reload is due."""
+        workers = [slot.current for slot in self.slots if slot.current is not None]
+        known = [worker.accepted for worker in workers if worker.accepted is not None]
+        latest = max(known, key=lambda accepted: accepted.at, default=self._first)
+        return replace(latest, settings=None) if self._is_reload_due else latest
 
     def _refuse_in_drain(self) -> None:
         if self.is_draining:
@@ -218,7 +241,7 @@ class Supervisor:
                 if slot.current is not ended or self.is_draining:
                     return
                 try:
-                    await self._fill(slot)
+                    await self._fill(slot, self._last_accepted())
                 except (WorkerFailed, OSError) as error:
                     reason = str(error)
 

@@ -8,9 +8,20 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from typing import Final, Self
 
-from gateway.workers.place import FORCE, FROM_PARENT, GRACE, RELOAD, STOP, Assignment
+from gateway.workers.place import (
+    FORCE,
+    FROM_PARENT,
+    GRACE,
+    LONGEST_LINE,
+    RELOAD,
+    SETTINGS,
+    STOP,
+    VERSION,
+    Assignment,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +36,23 @@ class WorkerFailed(Exception):
         self.exit_code = exit_code
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What a worker became ready with, or has reloaded: its ``program``, and its ``settings`` as text.
+
+    ``at`` is when that was known (``time.monotonic``). ``settings`` are None if the worker did not send them.
+    """
+
+    program: Sequence[str]
+    settings: str | None = field(repr=False)
+    at: float = field(default_factory=time.monotonic)
+
+
 class Worker:
     """A running process: its ``number``, its ``admin`` port, and the states that it has sent.
 
-    ``headers`` are those that its admin port requires. ``last_sign`` is when it last sent anything
+    ``headers`` are those that its admin port requires. ``accepted`` is what its successor gets if it dies; None for a
+    worker that reads the configuration itself, until it is ready. ``last_sign`` is when it last sent anything
     (``time.monotonic``), None before the first time. ``grace`` are the seconds that its drain may take, 0 before it
     drains.
     """
@@ -40,8 +64,13 @@ class Worker:
         channel: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         admin: socket.socket,
         secret: str,
+        program: Sequence[str],
+        accepted: Accepted | None,
     ) -> None:
         self.number = number
+        self.program = program
+        self.accepted = accepted
+        self.version = "unknown"
         self.process = process
         self.admin = f"http://{_LOOPBACK}:{admin.getsockname()[1]}"
         self.headers = {FROM_PARENT: secret}
@@ -58,32 +87,45 @@ class Worker:
 
     @classmethod
     async def start(
-        cls, number: int, command: Sequence[str], environment: Mapping[str, str], public: Sequence[socket.socket]
+        cls,
+        number: int,
+        program: Sequence[str],
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        public: Sequence[socket.socket],
+        accepted: Accepted | None,
     ) -> Self:
-        """Start ``command`` as worker ``number``, which listens on ``public`` when it is ready."""
+        """Start ``program`` with ``arguments`` as worker ``number``, which listens on ``public`` when it is ready.
+
+        It uses the settings in ``accepted``, or reads the configuration if it is None.
+        """
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs, ExitStack() as stack:
             admin = stack.enter_context(socket.socket(socket.AF_INET))
             admin.bind((_LOOPBACK, 0))
             secret = secrets.token_urlsafe()
-            assignment = Assignment(number, [one.fileno() for one in public], admin.fileno(), secret)
-            ours.sendall(assignment.line())
-            reader, writer = await asyncio.open_unix_connection(sock=ours)
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    *command,
-                    "--as-worker",
-                    str(theirs.fileno()),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(), assignment.admin, *assignment.public),
-                    env=dict(environment),
-                )
-            except BaseException:
-                writer.close()
-                raise
+            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LONGEST_LINE)
+            stack.callback(writer.close)
+            assignment = Assignment(
+                number,
+                [one.fileno() for one in public],
+                admin.fileno(),
+                secret,
+                accepted.settings if accepted is not None else None,
+            )
+            writer.write(assignment.line())
+            process = await asyncio.create_subprocess_exec(
+                *program,
+                *arguments,
+                "--as-worker",
+                str(theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), assignment.admin, *assignment.public),
+                env=dict(environment),
+            )
             stack.pop_all()
-            return cls(number, process, (reader, writer), admin, secret)
+            return cls(number, process, (reader, writer), admin, secret, program, accepted)
 
     @property
     def is_ready(self) -> bool:
@@ -158,12 +200,17 @@ class Worker:
                 self.last_sign = time.monotonic()
                 match line.strip().partition(b"="):
                     case b"READY", _, _:
+                        self.accepted = self.accepted or Accepted(self.program, None)
                         self._ready.set()
                         self._reloaded.set()
                     case b"STOPPING", _, _:
                         self.is_stopping = True
                     case name, _, seconds if name == GRACE:
                         self.grace = float(seconds)
+                    case name, _, version if name == VERSION:
+                        self.version = version.decode()
+                    case name, _, settings if name == SETTINGS:
+                        self.accepted = Accepted(self.program, settings.decode())
         await self.process.wait()
         self._writer.close()
         self._admin.close()

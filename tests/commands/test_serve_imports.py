@@ -29,7 +29,8 @@ COMMANDS = tuple(
     f"gateway.commands.{name}" for name in ("check", "deep_check", "dev", "explain", "link", "queue", "sql", "warm")
 )
 SERVING = (
-    *("gateway.app", "gateway.server", "gateway.catalog", "gateway.origin", "gateway.redis_store"),
+    *("gateway.service", "gateway.server.dispatch", "gateway.server.listener"),
+    *("gateway.catalog", "gateway.origin", "gateway.redis_store"),
     *("aiopg", "redis"),
 )
 NEVER = (*SDK, *PRINTING, *DEVELOPMENT, *COMMANDS, "gateway.checks.deep", "gateway.checks.diagnostics")

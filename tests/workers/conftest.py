@@ -16,7 +16,7 @@ import yaml
 
 from gateway.workers.admin import Admin
 from gateway.workers.supervisor import Supervisor
-from gateway.workers.worker import Worker
+from gateway.workers.worker import Accepted, Worker
 from gateway.workers.worker_calls import worker_calls
 from tests.conftest import ADMIN_TOKEN
 from tests.processes import GatewayProcess, gateway_process
@@ -65,11 +65,12 @@ async def fake_workers(*answers: Sequence[str], life: str = "alive") -> AsyncIte
     async def before_end(worker: Worker) -> None:
         del worker
 
-    async def start(number: int) -> Worker:
-        command = [sys.executable, "-IS", "-c", FAKE_WORKER, json.dumps(answers[number - 1]), life]
-        return await Worker.start(number, command, os.environ, [])
+    async def start(number: int, accepted: Accepted | None) -> Worker:
+        arguments = ["-IS", "-c", FAKE_WORKER, json.dumps(answers[number - 1]), life]
+        return await Worker.start(number, [sys.executable], arguments, os.environ, [], accepted)
 
-    supervisor = Supervisor(len(answers), start, silence=3600, grace=0, before_end=before_end)
+    first = Accepted([sys.executable], None)
+    supervisor = Supervisor(len(answers), start, first, silence=3600, grace=0, before_end=before_end)
     async with AsyncExitStack() as stack:
         if answers:
             await stack.enter_async_context(supervisor.running())

@@ -6,27 +6,33 @@ import sys
 import time
 from functools import partial
 
+import pytest
+
 from gateway.workers.supervisor import StartWorker, Supervisor
-from gateway.workers.worker import Worker
+from gateway.workers.worker import Accepted, Worker
 from tests.waiting import until
 from tests.workers.conftest import STARTED
 
-# Says that it is ready; at the order to stop, tells what the first argument says and ends after so many seconds.
+# Says that it is ready; at the order to reload, accepts the settings "edited"; at the order to stop, tells what the
+# first argument says and ends after so many seconds.
 SPEAKS = """
 import socket, sys, time
 channel = socket.socket(fileno=int(sys.argv[-1]))
 received = channel.recv(4096)
 channel.send(b"READY=1\\n")
 while b"stop" not in received:
-    received += channel.recv(4096)
+    received += (order := channel.recv(4096))
+    if order == b"reload\\n":
+        channel.send(b"SETTINGS=edited\\nREADY=1\\n")
 channel.send(sys.argv[1].encode() + b"\\nSTOPPING=1\\n")
 time.sleep(float(sys.argv[2]))
 """
 
 
-async def start(number: int, told: str = "", takes: float = 0) -> Worker:
+async def start(number: int, accepted: Accepted | None, told: str = "", takes: float = 0) -> Worker:
     """Start such a process."""
-    return await Worker.start(number, [sys.executable, "-IS", "-c", SPEAKS, told, str(takes)], os.environ, [])
+    arguments = ["-IS", "-c", SPEAKS, told, str(takes)]
+    return await Worker.start(number, [sys.executable], arguments, os.environ, [], accepted)
 
 
 def supervisor_of(start_worker: StartWorker, kill_after: float = 0.3) -> Supervisor:
@@ -35,7 +41,8 @@ def supervisor_of(start_worker: StartWorker, kill_after: float = 0.3) -> Supervi
     async def before_end(worker: Worker) -> None:
         del worker
 
-    return Supervisor(1, start_worker, silence=60, grace=0, before_end=before_end, kill_after=kill_after)
+    accepted = Accepted([sys.executable], "as at the start")
+    return Supervisor(1, start_worker, accepted, silence=60, grace=0, before_end=before_end, kill_after=kill_after)
 
 
 async def test_a_worker_may_take_as_long_to_drain_as_it_tells() -> None:
@@ -61,8 +68,8 @@ async def test_a_worker_whose_process_is_made_when_the_drain_begins_is_not_left_
     made: list[Worker] = []
     is_drained = asyncio.Event()
 
-    async def start_slowly(number: int) -> Worker:
-        made.append(await start(number))
+    async def start_slowly(number: int, accepted: Accepted | None) -> Worker:
+        made.append(await start(number, accepted))
         if len(made) > 1:
             await is_drained.wait()
         return made[-1]
@@ -75,3 +82,43 @@ async def test_a_worker_whose_process_is_made_when_the_drain_begins_is_not_left_
         is_drained.set()
         await until(made[1].ended.is_set, seconds=STARTED, what="the end of the second worker")
     assert not supervisor.ready()
+
+
+async def test_a_worker_that_dies_is_replaced_by_one_with_what_was_accepted_last() -> None:
+    given: list[Accepted | None] = []
+
+    async def note(number: int, accepted: Accepted | None) -> Worker:
+        given.append(accepted)
+        return await start(number, accepted)
+
+    supervisor = supervisor_of(note)
+    async with supervisor.running():
+        await supervisor.reload()
+        (worker,) = supervisor.ready()
+        worker.kill()
+        await until(lambda: len(given) == 2 and supervisor.ready(), seconds=STARTED)
+        assert [accepted.settings for accepted in given if accepted is not None] == ["as at the start", "edited"]
+        await supervisor.roll()
+        assert given[2:] == [None]
+
+
+async def test_workers_that_cannot_start_are_started_at_growing_intervals_and_after_a_reload_from_the_file(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A reload may be what mends a configuration with which no worker starts any more."""
+    given: list[Accepted | None] = []
+
+    async def start_once(number: int, accepted: Accepted | None) -> Worker:
+        given.append(accepted)
+        if len(given) == 1 or (accepted is not None and accepted.settings is None):
+            return await start(number, accepted)
+        return await Worker.start(number, [sys.executable], ["-c", "exit(2)"], os.environ, [], accepted)
+
+    supervisor = supervisor_of(start_once)
+    async with supervisor.running():
+        supervisor.ready()[0].kill()
+        await until(lambda: len(given) == 4, seconds=STARTED)
+        endings = [line.partition("reason=")[2] for line in caplog.messages if "starting another" in line]
+        assert endings[:2] == ["signal SIGKILL delay=0.1", "worker 1 ended before it was ready: exit code 2 delay=0.2"]
+        await supervisor.reload()
+        await until(supervisor.ready, seconds=STARTED)
