@@ -7,7 +7,8 @@ from typing import Any
 
 from docs.generate.settings_file import Block, Explained, explained_keys
 from gateway.settings import Settings
-from gateway.settings.reloading import RELOADED
+from gateway.settings.reloading import KEYS
+from gateway.settings.section import NewValue
 
 _INTRODUCTION = """\
 # Configuration
@@ -124,8 +125,10 @@ def _keys(
 
 def _needs(path: str) -> str:
     """Return whether a new value needs a reload or a restart, and what of it differs."""
-    below = sorted(key.rpartition(".")[2] for key in RELOADED if key.startswith(f"{path}."))
-    need = "reload" if path in RELOADED else "restart"
+    below = sorted(
+        key.rpartition(".")[2] for key, way in KEYS.items() if key.startswith(f"{path}.") and way is NewValue.RELOADED
+    )
+    need = KEYS.get(path, NewValue.RESTARTED).value
     return f"{need}; {', '.join(f'`{name}`' for name in below)} within: reload" if below else need
 
 

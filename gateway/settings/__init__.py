@@ -26,7 +26,7 @@ from gateway.settings.fallback import FallbackSettings
 from gateway.settings.images import ImageProxySettings, MemoryCacheSettings
 from gateway.settings.jwt import JwtSettings
 from gateway.settings.purge import MOST_ADDRESSES, PurgeSettings
-from gateway.settings.section import Section
+from gateway.settings.section import Reloaded, Restarted, Section
 from gateway.settings.server import AdminSettings, LoggingSettings, ServerSettings, TracingSettings
 from gateway.settings.stores import ColumnSettings, PostgresSettings, RedisSettings
 from gateway.settings.styles import STYLE_NAME, Styles, StyleSettings, VariantFormat, VariantSettings
@@ -75,11 +75,11 @@ class Settings(Section):
     redis: RedisSettings = RedisSettings()
     postgres: PostgresSettings
     cos: CosSettings
-    purge: PurgeSettings | None = None
+    purge: Restarted[PurgeSettings | None] = None
     url_cache: UrlCacheSettings = UrlCacheSettings()
     url_prerefresh: UrlPrerefreshSettings = UrlPrerefreshSettings()
     image_proxy: ImageProxySettings = ImageProxySettings()
-    image_styles: Styles = Field(default_factory=dict)
+    image_styles: Reloaded[Styles] = Field(default_factory=dict)
     image_variants: VariantSettings = VariantSettings()
     url_stats: UrlStatsSettings = UrlStatsSettings()
     access: AccessSettings = AccessSettings()

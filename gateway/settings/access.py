@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from gateway.settings.jwt import JwtSettings
-from gateway.settings.section import Networks, Passphrase, Section, matches
+from gateway.settings.section import Networks, Passphrase, Reloaded, Restarted, Section, matches
 
 HeaderName = Annotated[str, matches(r"[A-Za-z][A-Za-z0-9-]*", "a header name")]
 KeyId = Annotated[str, matches(r"[A-Za-z0-9._-]{1,32}", "1 to 32 of A-Z a-z 0-9 . _ -")]
@@ -34,7 +34,7 @@ class SignedLinksSettings(Section):
     expired.
     """
 
-    keys: dict[KeyId, Passphrase] = Field(min_length=1)
+    keys: Reloaded[dict[KeyId, Passphrase]] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _check_that_keys_are_as_long_as_the_hash(self) -> Self:
@@ -47,6 +47,6 @@ class SignedLinksSettings(Section):
 class AccessSettings(Section):
     """The ways to identify a caller; null turns one off."""
 
-    jwt: JwtSettings | None = None
-    forwarded_user: ForwardedUserSettings | None = None
-    signed_links: SignedLinksSettings | None = None
+    jwt: Reloaded[JwtSettings | None] = None
+    forwarded_user: Reloaded[ForwardedUserSettings | None] = None
+    signed_links: Restarted[SignedLinksSettings | None] = None

@@ -12,7 +12,7 @@ from gateway.settings.credentials import (
     StaticCredentialsSettings,
     uses_configured_keys,
 )
-from gateway.settings.section import Section, Token, empty_if_null, matches
+from gateway.settings.section import Reloaded, Restarted, Section, Token, empty_if_null, matches
 
 Scheme = Literal["https", "http"]
 Bucket = Annotated[str, matches(r"[a-z0-9][a-z0-9-]*-[0-9]+", "a bucket name with its APPID, like photos-1250000000")]
@@ -50,10 +50,13 @@ def _check_is_set(value: Any) -> Any:
 class BucketSettings(Section):
     """What differs for one more bucket; null: as in ``cos``, whose domain fits others only with ``{bucket}``."""
 
-    region: Region | None = None
-    domain: HostPort | None = None
-    scheme: Scheme | None = None
-    credentials: CredentialsSettings | None = None
+    region: Restarted[Region | None] = None
+    domain: Restarted[HostPort | None] = None
+    scheme: Restarted[Scheme | None] = None
+    credentials: Reloaded[CredentialsSettings | None] = None
+
+
+Buckets = Annotated[dict[Bucket, BucketSettings], BeforeValidator(empty_if_null)]
 
 
 class CosSettings(Section):
@@ -64,16 +67,18 @@ class CosSettings(Section):
     ``credentials``, ``secret_id`` and ``secret_key`` are required.
     """
 
-    secret_id: Annotated[Token | None, Field(min_length=1), BeforeValidator(_check_is_set)] = None
-    secret_key: Annotated[Token | None, Field(min_length=1), BeforeValidator(_check_is_set)] = None
-    token: Token | None = None
-    token_expires_at: int | None = None
-    region: Region = "ap-guangzhou"
-    bucket: Bucket
-    scheme: Scheme = "https"
-    domain: HostPort | None = None
-    credentials: CredentialsSettings | None = None
-    buckets: Annotated[dict[Bucket, BucketSettings], BeforeValidator(empty_if_null)] = Field(default_factory=dict)
+    secret_id: Reloaded[Annotated[Token | None, Field(min_length=1), BeforeValidator(_check_is_set)]] = None
+    secret_key: Reloaded[Annotated[Token | None, Field(min_length=1), BeforeValidator(_check_is_set)]] = None
+    token: Reloaded[Token | None] = None
+    token_expires_at: Reloaded[int | None] = None
+    region: Restarted[Region] = "ap-guangzhou"
+    bucket: Restarted[Bucket]
+    scheme: Restarted[Scheme] = "https"
+    domain: Restarted[HostPort | None] = None
+    credentials: Reloaded[CredentialsSettings | None] = None
+    buckets: Restarted[Annotated[dict[Bucket, BucketSettings], BeforeValidator(empty_if_null)]] = Field(
+        default_factory=dict
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gateway.settings.fallback import FallbackSettings
-from gateway.settings.section import Section, Timeout, matches
+from gateway.settings.section import Reloaded, Restarted, Section, Timeout, matches
 
 YEAR = 365 * 24 * 3600
 
@@ -15,19 +15,19 @@ Path = Annotated[str, matches(r"/[A-Za-z0-9_/-]*/", "a path that starts and ends
 class MemoryCacheSettings(Section):
     """Cache of small images in memory; ``max_bytes`` 0 turns it off."""
 
-    max_bytes: int = Field(268_435_456, ge=0)
-    max_object_bytes: int = Field(2_097_152, ge=0)
-    ttl: float = Field(60, ge=0)
+    max_bytes: Reloaded[int] = Field(268_435_456, ge=0)
+    max_object_bytes: Reloaded[int] = Field(2_097_152, ge=0)
+    ttl: Reloaded[float] = Field(60, ge=0)
 
 
 class ImageProxySettings(Section):
     """How image bytes reach the client."""
 
-    enabled: bool = True
-    delivery: Literal["stream", "redirect", "accel"] = "stream"
-    timeout: Timeout = 30
-    retry_count: int = Field(3, ge=0, le=10)
-    max_age: int = Field(3600, ge=0, le=YEAR)
-    accel_prefix: Path = "/_cos/"
-    fallback: FallbackSettings | None = None
+    enabled: Reloaded[bool] = True
+    delivery: Restarted[Literal["stream", "redirect", "accel"]] = "stream"
+    timeout: Restarted[Timeout] = 30
+    retry_count: Reloaded[int] = Field(3, ge=0, le=10)
+    max_age: Reloaded[int] = Field(3600, ge=0, le=YEAR)
+    accel_prefix: Restarted[Path] = "/_cos/"
+    fallback: Restarted[FallbackSettings | None] = None
     memory_cache: MemoryCacheSettings = MemoryCacheSettings()

@@ -1,131 +1,57 @@
-"""The keys that a reload changes, those that need a restart, and the difference between two configurations."""
+"""The difference between two configurations: what a reload changes, and what needs a restart."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args, get_origin
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from gateway.settings import Settings
 from gateway.settings.mistakes import SettingsError, explain
-from gateway.settings.section import Section
+from gateway.settings.section import NewValue, Section
 
-# Every key is in one of these two tables; `*` is the name of a bucket. docs/configuration.md says which.
-RELOADED: Final = frozenset(
-    {
-        "access.forwarded_user",
-        "access.jwt",
-        "access.signed_links.keys",
-        "admin.token",
-        "cos.buckets.*.credentials",
-        "cos.credentials",
-        "cos.secret_id",
-        "cos.secret_key",
-        "cos.token",
-        "cos.token_expires_at",
-        "image_proxy.enabled",
-        "image_proxy.max_age",
-        "image_proxy.memory_cache.max_bytes",
-        "image_proxy.memory_cache.max_object_bytes",
-        "image_proxy.memory_cache.ttl",
-        "image_proxy.retry_count",
-        "image_styles",
-        "image_variants.formats",
-        "image_variants.max_dpr",
-        "image_variants.max_new_per_minute",
-        "image_variants.negotiate",
-        "image_variants.originals",
-        "image_variants.quality",
-        "image_variants.unknown_width",
-        "image_variants.widths",
-        "logging.access",
-        "logging.access_sample",
-        "logging.format",
-        "logging.level",
-        "redis.entry_key",
-        "redis.entry_key_previous",
-        "server.shutdown_grace",
-        "server.trusted_proxies",
-        "url_cache.default_ttl",
-        "url_cache.local_ttl",
-        "url_cache.max_size",
-        "url_cache.min_remaining",
-        "url_cache.sign_window",
-        "url_prerefresh.batch_size",
-        "url_prerefresh.idle_after",
-        "url_prerefresh.interval",
-        "url_prerefresh.lease",
-        "url_prerefresh.max_attempts",
-        "url_prerefresh.threshold",
-        "url_stats.retention_days",
-    }
-)
-RESTARTED: Final = frozenset(
-    {
-        "access.signed_links",  # on or off: the query of the catalog reads killed links only if they are on
-        "admin.host",
-        "admin.port",
-        "cos.bucket",
-        "cos.buckets",  # the set of buckets
-        "cos.buckets.*.domain",
-        "cos.buckets.*.region",
-        "cos.buckets.*.scheme",
-        "cos.domain",
-        "cos.region",
-        "cos.scheme",
-        "image_proxy.accel_prefix",
-        "image_proxy.delivery",
-        "image_proxy.fallback",
-        "image_proxy.timeout",
-        "postgres.columns.bucket",
-        "postgres.columns.content_type",
-        "postgres.columns.focus",
-        "postgres.columns.height",
-        "postgres.columns.id",
-        "postgres.columns.key",
-        "postgres.columns.owner",
-        "postgres.columns.placeholder",
-        "postgres.columns.public",
-        "postgres.columns.region",
-        "postgres.columns.status",
-        "postgres.columns.version",
-        "postgres.columns.width",
-        "postgres.dsn",
-        "postgres.listen",
-        "postgres.pool_size",
-        "postgres.table",
-        "postgres.timeout",
-        "purge",
-        "redis.prefix",
-        "redis.timeout",
-        "redis.url",
-        "server.host",
-        "server.keepalive_timeout",
-        "server.loop",
-        "server.max_streams",  # open files, connections to COS and places of clients are reserved at the start
-        "server.port",
-        "server.reuse_port",
-        "tracing.enabled",
-        "url_cache.enabled",
-        "url_cache.warm_top",
-        "url_prerefresh.enabled",
-        "url_stats.enabled",
-    }
-)
-_BRANCHES: Final = frozenset(  # the keys that hold other keys of the tables
-    key[:end] for key in RELOADED | RESTARTED for end, letter in enumerate(key) if letter == "."
+
+def _keys(model: type[Section], path: str = "") -> Iterator[tuple[str, NewValue]]:
+    """Yield each key with the way to take its new value; `*` is the name of a bucket."""
+    for name, field in model.model_fields.items():
+        key, way = f"{path}{name}", _way_of(field)
+        if way is not None:
+            yield key, way
+        for inner in _sections_in(field.annotation):
+            # A section whose keys say nothing is one value, which the key that holds it speaks for.
+            if way is None or any(map(_way_of, inner.model_fields.values())):
+                yield from _keys(inner, f"{key}.*." if get_origin(field.annotation) is dict else f"{key}.")
+
+
+def _way_of(field: FieldInfo) -> NewValue | None:
+    return next((marker for marker in field.metadata if isinstance(marker, NewValue)), None)
+
+
+def _sections_in(annotation: Any) -> Iterator[type[Section]]:
+    """Yield the sections in the type of a key: itself, in a union with None, or as the values of a mapping."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _sections_in(argument)
+
+
+KEYS: Final[Mapping[str, NewValue]] = dict(_keys(Settings))
+"""Every key, with the way to take its new value, as its model says."""
+
+_BRANCHES: Final = frozenset(  # the keys that hold other keys
+    key[:end] for key in KEYS for end, letter in enumerate(key) if letter == "."
 )
 
 
 class SettingsDifference(NamedTuple):
     """The new ``settings``, with the old values of the keys that ``need_restart``.
 
-    ``changed`` are the other keys that differ, by their full names; ``concerned`` are their names in ``RELOADED``.
+    ``changed`` are the other keys that differ.
     """
 
     settings: Settings
     changed: tuple[str, ...]
     need_restart: tuple[str, ...]
-    concerned: frozenset[str]
 
 
 def difference(old: Settings, new: Settings) -> SettingsDifference:
@@ -134,19 +60,19 @@ def difference(old: Settings, new: Settings) -> SettingsDifference:
     Raises ``SettingsError`` if the changed keys are not valid together with the old values of the others.
     """
     keys = dict(_different(old, new))
-    changed = tuple(name for name, key in keys.items() if key in RELOADED)
-    need_restart = tuple(name for name, key in keys.items() if key not in RELOADED)
+    changed = tuple(name for name, key in keys.items() if KEYS[key] is NewValue.RELOADED)
+    need_restart = tuple(name for name, key in keys.items() if KEYS[key] is NewValue.RESTARTED)
     try:
         settings = Settings(**_merged(old, new, ""))
     except ValidationError as error:
         reason = f"with the old values of what needs a restart ({', '.join(need_restart)})"
         lines = [line for mistake in error.errors() for line in explain(mistake)]
         raise SettingsError([f"{line}; {reason}" for line in lines]) from None
-    return SettingsDifference(settings, changed, need_restart, frozenset(keys.values()) & RELOADED)
+    return SettingsDifference(settings, changed, need_restart)
 
 
 def _different(old: Any, new: Any, name: str = "", key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the full name of each key that differs, and its name in the tables."""
+    """Yield the full name of each key that differs, and its name in ``KEYS``."""
     if _is_branch(old, new, key):
         for part in _parts(old):
             named = f"{name}.{part}" if name else part
@@ -159,7 +85,7 @@ def _different(old: Any, new: Any, name: str = "", key: str = "") -> Iterator[tu
 def _merged(old: Any, new: Any, key: str) -> Any:
     """Return ``new`` with the values of ``old`` for the keys that need a restart."""
     if not _is_branch(old, new, key):
-        return new if key in RELOADED else old
+        return new if KEYS[key] is NewValue.RELOADED else old
     values = {
         part: _merged(
             _part(old, part), _part(new, part), f"{key}.{'*' if isinstance(old, Mapping) else part}" if key else part
@@ -172,7 +98,7 @@ def _merged(old: Any, new: Any, key: str) -> Any:
 
 
 def _is_branch(old: Any, new: Any, key: str) -> bool:
-    """Return whether the key contains further keys of the tables in both configurations."""
+    """Return whether the key contains further keys in both configurations."""
     if not key:
         return True
     if key not in _BRANCHES:

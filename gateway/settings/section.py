@@ -1,7 +1,8 @@
 """The base class of sections, and the types of values that several sections share."""
 
 import re
-from typing import Annotated, Any
+from enum import Enum
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +16,19 @@ from pydantic import (
 )
 
 WEEK = 7 * 24 * 3600
+
+
+class NewValue(Enum):
+    """How a running gateway takes a new value of a key."""
+
+    RELOADED = "reload"
+    RESTARTED = "restart"
+
+
+T = TypeVar("T")
+# The type of each key says how its new value is taken.
+Reloaded = Annotated[T, NewValue.RELOADED]
+Restarted = Annotated[T, NewValue.RESTARTED]
 
 UrlLife = Annotated[int, Field(ge=1, le=WEEK)]
 Timeout = Annotated[float, Field(gt=0, le=3600)]

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, SecretStr, field_validator
 
-from gateway.settings.section import Networks, Section, Timeout, Token
+from gateway.settings.section import Networks, Reloaded, Restarted, Section, Timeout, Token
 
 _LEAST_TOKEN: Final = 16  # characters; a shorter one can be guessed
 
@@ -13,14 +13,14 @@ _LEAST_TOKEN: Final = 16  # characters; a shorter one can be guessed
 class ServerSettings(Section):
     """The public port."""
 
-    host: str = "0.0.0.0"  # noqa: S104 - clients connect from other machines
-    port: int = Field(8080, ge=0, le=65535)
-    reuse_port: bool = False
-    shutdown_grace: float = Field(30, ge=0, le=3600)
-    keepalive_timeout: Timeout = 75
-    max_streams: PositiveInt = 1000
-    trusted_proxies: Networks = ()
-    loop: Literal["asyncio", "uvloop"] = "asyncio"
+    host: Restarted[str] = "0.0.0.0"  # noqa: S104 - clients connect from other machines
+    port: Restarted[int] = Field(8080, ge=0, le=65535)
+    reuse_port: Restarted[bool] = False
+    shutdown_grace: Reloaded[float] = Field(30, ge=0, le=3600)
+    keepalive_timeout: Restarted[Timeout] = 75
+    max_streams: Restarted[PositiveInt] = 1000
+    trusted_proxies: Reloaded[Networks] = ()
+    loop: Restarted[Literal["asyncio", "uvloop"]] = "asyncio"
 
     @field_validator("loop")
     @classmethod
@@ -42,24 +42,24 @@ AdminToken = Annotated[Token, AfterValidator(_check_is_long)]
 class AdminSettings(Section):
     """The port of metrics and monitoring."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(9090, ge=0, le=65535)
-    token: AdminToken | None = None
+    host: Restarted[str] = "127.0.0.1"
+    port: Restarted[int] = Field(9090, ge=0, le=65535)
+    token: Reloaded[AdminToken | None] = None
 
 
 class LoggingSettings(Section):
     """The log on standard error; ``access_sample`` is the share of requests that get a line of ``access``."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["json", "console"] = "json"
-    access: bool = True
-    access_sample: float = Field(1.0, ge=0, le=1)
+    level: Reloaded[Literal["debug", "info", "warning", "error"]] = "info"
+    format: Reloaded[Literal["json", "console"]] = "json"
+    access: Reloaded[bool] = True
+    access_sample: Reloaded[float] = Field(1.0, ge=0, le=1)
 
 
 class TracingSettings(Section):
     """Traces by OpenTelemetry; its OTEL_* variables configure the export."""
 
-    enabled: bool = False
+    enabled: Restarted[bool] = False
 
     @field_validator("enabled")
     @classmethod

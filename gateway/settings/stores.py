@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, PositiveInt, SecretStr, model_valida
 
 from gateway.settings.postgres_dsn import check_postgres_dsn, server_in
 from gateway.settings.redis_url import check_redis_url, split_redis_url
-from gateway.settings.section import Section, Timeout, Token, matches
+from gateway.settings.section import Reloaded, Restarted, Section, Timeout, Token, matches
 
 _LEAST_KEY_BYTES: Final = 32
 
@@ -49,11 +49,11 @@ class RedisSettings(Section):
     ``entry_key_previous`` are accepted, too.
     """
 
-    url: RedisUrl = SecretStr("redis://localhost:6379/0")
-    prefix: str = Field("image:", min_length=1, max_length=64)
-    timeout: Timeout = 0.5
-    entry_key: EntryKey | None = None
-    entry_key_previous: EntryKey | None = None
+    url: Restarted[RedisUrl] = SecretStr("redis://localhost:6379/0")
+    prefix: Restarted[str] = Field("image:", min_length=1, max_length=64)
+    timeout: Restarted[Timeout] = 0.5
+    entry_key: Reloaded[EntryKey | None] = None
+    entry_key_previous: Reloaded[EntryKey | None] = None
 
     @model_validator(mode="after")
     def _check_the_previous_key_has_a_successor(self) -> Self:
@@ -76,29 +76,29 @@ class RedisSettings(Section):
 class ColumnSettings(Section):
     """Names of the columns of the application's table; null if the table has no such column."""
 
-    id: Identifier = "id"
-    owner: Identifier | None = "user_id"
-    key: Identifier = "cos_key"
-    bucket: Identifier | None = "cos_bucket"
-    region: Identifier | None = "cos_region"
-    content_type: Identifier | None = "mime_type"
-    public: Identifier | None = "is_public"
-    status: Identifier | None = "storage_status"
-    width: Identifier | None = None
-    height: Identifier | None = None
-    placeholder: Identifier | None = None
-    focus: Identifier | None = None
-    version: Identifier | None = None
+    id: Restarted[Identifier] = "id"
+    owner: Restarted[Identifier | None] = "user_id"
+    key: Restarted[Identifier] = "cos_key"
+    bucket: Restarted[Identifier | None] = "cos_bucket"
+    region: Restarted[Identifier | None] = "cos_region"
+    content_type: Restarted[Identifier | None] = "mime_type"
+    public: Restarted[Identifier | None] = "is_public"
+    status: Restarted[Identifier | None] = "storage_status"
+    width: Restarted[Identifier | None] = None
+    height: Restarted[Identifier | None] = None
+    placeholder: Restarted[Identifier | None] = None
+    focus: Restarted[Identifier | None] = None
+    version: Restarted[Identifier | None] = None
 
 
 class PostgresSettings(Section):
     """The application's table of images, which the gateway only reads."""
 
-    dsn: PostgresDsn
-    pool_size: PositiveInt = 10
-    timeout: Timeout = 5
-    table: TableName = "images"
-    listen: bool = True
+    dsn: Restarted[PostgresDsn]
+    pool_size: Restarted[PositiveInt] = 10
+    timeout: Restarted[Timeout] = 5
+    table: Restarted[TableName] = "images"
+    listen: Restarted[bool] = True
     columns: ColumnSettings = ColumnSettings()
 
     def server(self) -> tuple[str | None, int | None]:

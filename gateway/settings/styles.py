@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, PositiveInt, Tag, model_validator
 
-from gateway.settings.section import Section, empty_if_null, matches
+from gateway.settings.section import Reloaded, Section, empty_if_null, matches
 
 STYLE_NAME: Final = "[a-z0-9][a-z0-9_-]{0,31}"
 _PLACEHOLDERS: Final = frozenset({"width", "height", "quality", "focus"})
@@ -69,14 +69,14 @@ class StyleSettings(Section):
 class VariantSettings(Section):
     """Defaults of styles with widths and formats, and the rules of all."""
 
-    widths: Widths = (160, 320, 640, 960, 1280, 1920)
-    formats: Formats = ("webp",)
-    quality: Qualities = Field(default_factory=dict)
-    max_dpr: float = Field(3, ge=1, le=10)
-    unknown_width: Literal["round_up", "reject"] = "round_up"
-    negotiate: Literal["explicit", "accept"] = "explicit"
-    originals: Literal["everyone", "owner"] = "everyone"
-    max_new_per_minute: PositiveInt = 600
+    widths: Reloaded[Widths] = (160, 320, 640, 960, 1280, 1920)
+    formats: Reloaded[Formats] = ("webp",)
+    quality: Reloaded[Qualities] = Field(default_factory=dict)
+    max_dpr: Reloaded[float] = Field(3, ge=1, le=10)
+    unknown_width: Reloaded[Literal["round_up", "reject"]] = "round_up"
+    negotiate: Reloaded[Literal["explicit", "accept"]] = "explicit"
+    originals: Reloaded[Literal["everyone", "owner"]] = "everyone"
+    max_new_per_minute: Reloaded[PositiveInt] = 600
 
 
 def _kind_of(value: Any) -> str:

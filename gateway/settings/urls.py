@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from gateway.settings.section import WEEK, Section, UrlLife
+from gateway.settings.section import WEEK, Reloaded, Restarted, Section, UrlLife
 
 
 class UrlCacheSettings(Section):
@@ -14,13 +14,13 @@ class UrlCacheSettings(Section):
     configure short-lived URLs.
     """
 
-    enabled: bool = True
-    default_ttl: UrlLife = 3600
-    max_size: PositiveInt = 10_000
-    min_remaining: int = Field(60, ge=0)
-    local_ttl: float = Field(30, ge=0, le=3600)
-    sign_window: int = Field(300, ge=0)
-    warm_top: int = Field(0, ge=0)
+    enabled: Restarted[bool] = True
+    default_ttl: Reloaded[UrlLife] = 3600
+    max_size: Reloaded[PositiveInt] = 10_000
+    min_remaining: Reloaded[int] = Field(60, ge=0)
+    local_ttl: Reloaded[float] = Field(30, ge=0, le=3600)
+    sign_window: Reloaded[int] = Field(300, ge=0)
+    warm_top: Restarted[int] = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _fit_into_the_life_of_a_url(self) -> Self:
@@ -39,17 +39,17 @@ class UrlCacheSettings(Section):
 class UrlPrerefreshSettings(Section):
     """Renewal of presigned URLs before they expire."""
 
-    enabled: bool = True
-    interval: float = Field(300, gt=0, le=WEEK)
-    threshold: UrlLife = 900
-    batch_size: int = Field(100, ge=1, le=10_000)
-    lease: UrlLife = 60
-    max_attempts: int = Field(5, ge=1, le=100)
-    idle_after: int = Field(86_400, ge=1)
+    enabled: Restarted[bool] = True
+    interval: Reloaded[float] = Field(300, gt=0, le=WEEK)
+    threshold: Reloaded[UrlLife] = 900
+    batch_size: Reloaded[int] = Field(100, ge=1, le=10_000)
+    lease: Reloaded[UrlLife] = 60
+    max_attempts: Reloaded[int] = Field(5, ge=1, le=100)
+    idle_after: Reloaded[int] = Field(86_400, ge=1)
 
 
 class UrlStatsSettings(Section):
     """Daily statistics."""
 
-    enabled: bool = True
-    retention_days: int = Field(30, ge=1, le=3650)
+    enabled: Restarted[bool] = True
+    retention_days: Reloaded[int] = Field(30, ge=1, le=3650)
