@@ -150,6 +150,13 @@ class CacheChanges:
         await self._invalidation.invalidate_everywhere(image_ids)
         return success({"purged": len(image_ids)})
 
+    async def drop(self, request: web.Request) -> web.Response:
+        """Invalidate images in this process alone: the parent of workers lets one purge, and all others drop."""
+        image_ids = [parse_image_id(image_id) for image_id in image_ids_in(await self._bodies.json(request))]
+        for image_id in image_ids:
+            self._invalidation.invalidate_here(image_id)
+        return success({"dropped": len(image_ids)})
+
 
 class AdminImageCalls:
     """Calls of operators about one image of any user."""

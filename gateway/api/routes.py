@@ -151,6 +151,7 @@ def add_admin_routes(
     add_guarded("/api/v1/monitoring/queue/requeue", queues.requeue if queues else _absent, "requeue")
     add_guarded("/api/v1/config/reload", handlers.reload.reload, "reload")
     add_guarded("/api/v1/cache/purge", handlers.changes.purge, "purge")
+    add_guarded("/api/v1/cache/drop", handlers.changes.drop, "drop")
     add.add_get("/healthz", handlers.health.healthz, name="healthz")
     add.add_get("/readyz", handlers.health.readyz_with_reasons, name="readyz")
 

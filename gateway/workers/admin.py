@@ -36,7 +36,8 @@ _MAX_BODY: Final = 64 * 1024  # bytes, as for a single process
 _BODY_TIMEOUT: Final = 10.0  # seconds, as for a single process
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 # What changes each process, so all of them must do it.
-_FOR_ALL: Final = ("/api/v1/config/reload", "/api/v1/monitoring/debug", "/api/v1/cache/purge")
+_FOR_ALL: Final = ("/api/v1/config/reload", "/api/v1/monitoring/debug")
+_DROP: Final = "/api/v1/cache/drop"
 _PARENT: Final = "parent"  # in the place of a worker's number in metrics
 
 
@@ -69,6 +70,7 @@ class Admin:
         app.router.add_get("/api/v1/monitoring/console", self._console, allow_head=False)
         for path in _FOR_ALL:
             app.router.add_post(path, self._by_all)
+        app.router.add_post("/api/v1/cache/purge", self._purge)
         app.router.add_route("*", "/{path:.*}", self._by_one)
         return app
 
@@ -157,6 +159,21 @@ class Admin:
             if answer is None or answer.status >= 400:
                 break
         return answer.response() if answer is not None else _no_worker(request)
+
+    async def _purge(self, request: web.Request) -> web.Response:
+        """Let one worker purge, which reaches Redis, other replicas and caches in front; let the others drop."""
+        for worker in self._supervisor.answering():
+            answer = await self._calls.repeat(request, worker)
+            if answer is None:
+                continue
+            if answer.status < 400:
+                others = [other for other in self._supervisor.ready() if other is not worker]
+                dropped = await asyncio.gather(*(self._calls.repeat(request, other, _DROP) for other in others))
+                for other, answered in zip(others, dropped, strict=True):
+                    if answered is None:
+                        logger.warning("a worker may still have purged images in memory: worker=%s", other.number)
+            return answer.response()
+        return _no_worker(request)
 
     async def _by_one(self, request: web.Request) -> web.StreamResponse:
         """Let one worker answer, the same one while it runs: each has a history of its own."""

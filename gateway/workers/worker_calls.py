@@ -51,10 +51,13 @@ class WorkerCalls:
         answers = await asyncio.gather(*(self._get(worker, path) for worker in workers))
         return dict(zip(workers, answers, strict=True))
 
-    async def repeat(self, request: web.Request, worker: Worker) -> Answer | None:
-        """Send the request to a worker, and return its whole answer."""
+    async def repeat(self, request: web.Request, worker: Worker, path: str | None = None) -> Answer | None:
+        """Send the request to a worker, and return its whole answer; with a ``path`` that one, within some seconds."""
         try:
-            async with self._sent(request, worker) as answer:
+            async with (
+                asyncio.timeout(_OWN_TIMEOUT if path is not None else None),
+                self._sent(request, worker, path or request.rel_url.raw_path_qs) as answer,
+            ):
                 return Answer(answer.status, answer.headers.copy(), await answer.read())
         except (aiohttp.ClientError, TimeoutError):
             return None
@@ -66,7 +69,7 @@ class WorkerCalls:
         ``TimeoutError`` if there is no answer.
         """
         try:
-            async with self._sent(request, worker) as answer:
+            async with self._sent(request, worker, request.rel_url.raw_path_qs) as answer:
                 response = web.StreamResponse(status=answer.status, headers=_end_to_end(answer.headers))
                 if (length := answer.headers.get(hdrs.CONTENT_LENGTH)) is not None:
                     response.content_length = int(length)
@@ -94,12 +97,12 @@ class WorkerCalls:
             return None
 
     @asynccontextmanager
-    async def _sent(self, request: web.Request, worker: Worker) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _sent(self, request: web.Request, worker: Worker, path: str) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = _end_to_end(request.headers)
         headers.update({**worker.headers, PARENT_PEER: request.remote or ""})
         async with self._session.request(
             request.method,
-            URL(worker.admin + request.rel_url.raw_path_qs, encoded=True),
+            URL(worker.admin + path, encoded=True),
             headers=headers,
             data=await request.read() or None,
             allow_redirects=False,

@@ -50,15 +50,15 @@ def value(text: str, name: str, **labels: str) -> float:
     return samples(text).get((f"image_gateway_{name}", frozenset(labels.items())), 0)
 
 
-async def ask(base: str, path: str, times: int) -> None:
-    """Send requests on connections of their own, so that all workers get some."""
+async def bodies_of(url: str, times: int) -> list[bytes]:
+    """Return the bodies of answers to requests on connections of their own."""
 
-    async def once() -> None:
-        async with aiohttp.ClientSession() as session, session.get(base + path) as answer:
+    async def once() -> bytes:
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
             assert answer.status == 200
-            await answer.read()
+            return await answer.read()
 
-    await asyncio.gather(*(once() for _ in range(times)))
+    return await asyncio.gather(*(once() for _ in range(times)))
 
 
 async def test_metrics_are_the_sum_of_all_workers_and_never_fall_and_readiness_names_each(
@@ -69,7 +69,7 @@ async def test_metrics_are_the_sum_of_all_workers_and_never_fall_and_readiness_n
     body = await get_json(running.admin + "/readyz")
     assert (body["status"], body["workers"]) == ("ready", {"1": "ready", "2": "ready"})
     assert (body["checks"], body["reasons"]) == ({"postgres": "ok", "redis": "ok", "cos": "ok"}, {})
-    await ask(running.public, "/i/cat", 60)
+    await bodies_of(running.public + "/i/cat", 60)
     text = await get_text(running.admin + "/metrics")
     assert value(text, "requests_total", route="short", delivery="stream", status="200") == 60
     assert value(text, "request_duration_seconds_count", route="short") == 60
@@ -104,7 +104,7 @@ async def test_metrics_are_the_sum_of_all_workers_and_never_fall_and_readiness_n
         return value(await get_text(running.admin + "/metrics"), "workers", state="ready") == 2
 
     await until(is_replaced, seconds=STARTED)
-    await ask(running.public, "/i/cat", 10)
+    await bodies_of(running.public + "/i/cat", 10)
     text = await get_text(running.admin + "/metrics")
     assert value(text, "requests_total", **labels) == 70
     assert value(text, "worker_restarts_total") == 1
@@ -114,11 +114,19 @@ async def test_what_changes_a_process_reaches_all_and_the_rest_one(
     start_workers: StartWorkers, images: Images, cos: CosEmulator
 ) -> None:
     await images.add("cat", b"old")
-    running = await start_workers(2, postgres={"listen": False})
-    await ask(running.public, "/i/cat", 30)
+    # Without Redis, a worker hears of a purge only from the parent.
+    running = await start_workers(2, postgres={"listen": False}, redis={"url": "redis://127.0.0.1:1"})
+    await bodies_of(running.public + "/i/cat", 30)
+    cos.store.put(BUCKET, "objects/cat.png", b"new", content_type="image/png")
     async with aiohttp.ClientSession(headers=AS_ADMIN) as session:
         async with session.post(running.admin + "/api/v1/cache/purge", json={"image_ids": ["cat"]}) as answer:
             assert (answer.status, (await answer.json())["data"]) == (200, {"purged": 1})
+        assert set(await bodies_of(running.public + "/i/cat", 30)) == {b"new"}
+        text = await get_text(running.admin + "/metrics")
+        (purged, dropped) = (
+            value(text, "request_duration_seconds_count", route=f"admin:{name}") for name in ("purge", "drop")
+        )
+        assert (purged, dropped) == (1, 1)
         async with session.post(running.admin + "/api/v1/monitoring/debug", json={"on": True}) as answer:
             assert answer.status == 200
         async with session.get(running.admin + "/api/v1/monitoring/explain/cat?user=bob%2Fb") as answer:
