@@ -147,8 +147,8 @@ class CacheChanges:
     async def purge(self, request: web.Request) -> web.Response:
         """Invalidate images on every replica; the next request looks them up again."""
         image_ids = [parse_image_id(image_id) for image_id in image_ids_in(await self._bodies.json(request))]
-        await self._invalidation.invalidate_everywhere(image_ids)
-        return success({"purged": len(image_ids)})
+        heard_by = await self._invalidation.invalidate_everywhere(image_ids)
+        return success({"purged": len(image_ids), "heard_by": heard_by})
 
     async def drop(self, request: web.Request) -> web.Response:
         """Invalidate images in this process alone: the parent of workers lets one purge, and all others drop."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 import click
 from rich.text import Text
@@ -25,6 +26,7 @@ from gateway.checks.machine import diagnose_nginx_cache, diagnose_open_files
 from gateway.checks.nginx import diagnose_nginx
 from gateway.checks.placeholders import diagnose_placeholders
 from gateway.checks.purge import diagnose_purge
+from gateway.checks.redis import RedisCheck
 from gateway.checks.variants import check_variants
 from gateway.commands.deep_check import DeepOptions, print_probes
 from gateway.commands.output_console import OutputConsole
@@ -37,7 +39,7 @@ from gateway.server.file_limit import hard_limit, needed_files
 from gateway.service.objects import open_cos
 from gateway.service.purges import open_purge_target
 from gateway.service.signing import open_signing
-from gateway.service.stores import open_stores
+from gateway.service.stores import RedisStores, open_stores
 from gateway.settings import FallbackSettings, RedisSettings, Settings
 
 _NGINX: Final = Path("/etc/nginx")
@@ -131,8 +133,7 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
         tables = DatabaseCheck(stores.catalog, database, signs_links=signs_links)
         is_well = True
         async for finding in diagnose(
-            stores.redis.guard if stores.redis is not None else None,
-            _address_of(settings.redis),
+            _redis_check(stores.redis, settings.redis) if stores.redis is not None else None,
             tables,
             CosCheck(origin, presign, host_of, time.time, signing.clock.refused_at),
             buckets=settings.cos.regions,
@@ -157,10 +158,10 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
             yield of_nginx
 
 
-def _address_of(settings: RedisSettings) -> str:
-    """Return the hosts or the socket of Redis, without user and password."""
+def _redis_check(stores: RedisStores, settings: RedisSettings) -> RedisCheck:
     parts = settings.parts()
-    return parts.netloc.rpartition("@")[2] or parts.path
+    address = parts.netloc.rpartition("@")[2] or parts.path  # the hosts or the socket, without user and password
+    return RedisCheck(stores.probe, stores.channel, address, unquote(parts.username or "default"), settings.prefix)
 
 
 def _diagnose_fallback(settings: FallbackSettings) -> Finding:

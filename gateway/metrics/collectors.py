@@ -14,6 +14,7 @@ from prometheus_client.process_collector import ProcessCollector
 from gateway.metrics.client_loads import LOAD_SECONDS, BytesSource, FailureKind, LoadResult
 from gateway.metrics.dropped_lines import DroppedLines
 from gateway.metrics.loop_counters import LoopCounter, LoopTotal, MergedHistogram, RequestMetrics
+from gateway.metrics.optional_gauge import OptionalGauge
 from gateway.metrics.port_metrics import PortMetrics
 from gateway.metrics.recent_errors import RecentErrors
 
@@ -140,11 +141,11 @@ class Metrics:
             "nginx_config_mismatches", "Requests for images through nginx files of another release."
         )
         self.refresh = self._counter("refresh", "Presigned URLs processed by the refresh task, by result.", ("result",))
-        self.refresh_queue_length = self._gauge("refresh_queue_length", "Presigned URLs in the refresh queue.")
-        self.refresh_due = self._gauge("refresh_due", "Presigned URLs that are due for renewal.")
-        self.refresh_dead = self._gauge("refresh_dead", "Presigned URLs whose renewal failed for good.")
-        self.refresh_lag = self._gauge(
-            "refresh_lag_seconds", "Delay of the oldest renewal in the last batch; 0 when nothing is due."
+        self.refresh_queue_length = self._optional_gauge("refresh_queue_length", "Presigned URLs in the refresh queue.")
+        self.refresh_due = self._optional_gauge("refresh_due", "Presigned URLs that are due for renewal.")
+        self.refresh_dead = self._optional_gauge("refresh_dead", "Presigned URLs whose renewal failed for good.")
+        self.refresh_lag = self._optional_gauge(
+            "refresh_lag_seconds", "Delay of the oldest renewal that is due; 0 when nothing is due."
         )
         self.refresh_cycle_duration = self._histogram(
             "refresh_cycle_duration_seconds", "Duration of a cycle that renews everything due."
@@ -158,11 +159,15 @@ class Metrics:
             "Purges of changed images: 'sent', 'failed' (tried again), 'dead' (given up), 'postponed' or 'dropped'.",
             ("result",),
         )
-        self.purge_lag = self._gauge(
+        self.purge_lag = self._optional_gauge(
             "purge_lag_seconds", "Delay of the oldest purge that is due and not yet sent; 0 when nothing is due."
         )
-        self.purge_queue_length = self._gauge("purge_queue_length", "Images whose purge waits in the queue.")
-        self.purge_dead = self._gauge("purge_dead", "Images whose purge was given up.")
+        self.purge_queue_length = self._optional_gauge("purge_queue_length", "Images whose purge waits in the queue.")
+        self.purge_dead = self._optional_gauge("purge_dead", "Images whose purge was given up.")
+        self.invalidation_receivers = self._optional_gauge(
+            "invalidation_receivers",
+            "Processes that receive the invalidations of this one, itself included; absent while that is not known.",
+        )
         self.config_last_reload_successful = self._gauge(
             "config_last_reload_successful", "1 if the last reload of the configuration was accepted, else 0."
         )
@@ -225,6 +230,11 @@ class Metrics:
 
     def _gauge(self, name: str, documentation: str, labels: tuple[str, ...] = ()) -> Gauge:
         return Gauge(f"image_gateway_{name}", documentation, labels, registry=self.registry)
+
+    def _optional_gauge(self, name: str, documentation: str) -> OptionalGauge:
+        gauge = OptionalGauge(f"image_gateway_{name}", documentation)
+        self.registry.register(gauge)
+        return gauge
 
     def _histogram(self, name: str, documentation: str) -> Histogram:
         return Histogram(f"image_gateway_{name}", documentation, registry=self.registry, buckets=_SECONDS)

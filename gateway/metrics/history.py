@@ -8,6 +8,7 @@ from typing import Any, Final
 from prometheus_client import Gauge
 
 from gateway.metrics.collectors import Metrics
+from gateway.metrics.optional_gauge import OptionalGauge
 
 INTERVAL: Final = 5.0  # seconds between two fine points
 _FINE_IN_A_COARSE: Final = 12
@@ -123,8 +124,8 @@ def between(start: Reading, end: Reading, bounds: Sequence[float]) -> Point:
     return Point(end.at, end.at - start.at, end.counts - start.counts, seconds)
 
 
-def gauge_value(gauge: Gauge) -> float:
-    """Return the value of a gauge without labels."""
+def gauge_value(gauge: Gauge | OptionalGauge) -> float:
+    """Return the value of a gauge without labels; NaN if it is absent."""
     for family in gauge.collect():
         for sample in family.samples:
             return float(sample.value)

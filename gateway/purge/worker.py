@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -65,6 +66,8 @@ class PurgeWorker:
             await self._repair()
         except CacheUnavailable as error:
             logger.debug("purges wait for redis: %s", error)
+            with suppress(CacheUnavailable):  # a Redis that takes no writes still tells what waits
+                await self._observe()
         except Exception:  # the task survives unforeseen errors
             self._metrics.background_errors.labels(task="purge-worker").inc()
             logger.exception("sending purges failed")
@@ -82,15 +85,9 @@ class PurgeWorker:
         Raises ``CacheUnavailable``; the claims are then free at the end of their lease.
         """
         await self._intake.flush()
-        next_due, now = await self._queue.next_due(), self._now()
-        if next_due is not None and next_due > now + LATEST_DUE:
-            next_due = now  # a clock that was ahead, or another program, wrote that
-        self._metrics.purge_lag.set(max(0.0, now - next_due) if next_due is not None else 0.0)
-        lengths = await self._queue.lengths(now)
-        self._metrics.purge_queue_length.set(lengths.queued)
-        self._metrics.purge_dead.set(lengths.dead)
-        if next_due is None or next_due > now:
-            return _LOOK_EVERY if next_due is None else min(_LOOK_EVERY, next_due - now)
+        wait = await self._observe()
+        if wait > 0:
+            return min(_LOOK_EVERY, wait)
         await asyncio.sleep(await self._queue.take_slot())
         claimed_at = self._now()
         claims = await self._queue.claim(claimed_at, self._target.most)
@@ -104,6 +101,23 @@ class PurgeWorker:
             logger.info("purges are sent again")
         self._failures = 0
         return 0.0
+
+    async def _observe(self) -> float:
+        """Set the metrics of the queue, or remove them if it cannot be read; return in how many seconds one is due."""
+        metrics, now = self._metrics, self._now()
+        try:
+            next_due = await self._queue.next_due()
+            lengths = await self._queue.lengths(now)
+        except CacheUnavailable:
+            for gauge in (metrics.purge_lag, metrics.purge_queue_length, metrics.purge_dead):
+                gauge.clear()
+            raise
+        if next_due is not None and next_due > now + LATEST_DUE:
+            next_due = now  # a clock that was ahead, or another program, wrote that
+        metrics.purge_lag.set(max(0.0, now - next_due) if next_due is not None else 0.0)
+        metrics.purge_queue_length.set(lengths.queued)
+        metrics.purge_dead.set(lengths.dead)
+        return next_due - now if next_due is not None else math.inf
 
     async def give_back(self) -> None:
         """Release the claims of a cancelled ``run``; other replicas would wait for the end of the lease."""

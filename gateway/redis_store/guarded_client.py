@@ -2,13 +2,25 @@
 
 import logging
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import hiredis
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import DataError, ResponseError
+from redis.exceptions import (
+    AskError,
+    BusyLoadingError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    DataError,
+    MasterDownError,
+    MovedError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from gateway.concurrency.circuit_breaker import CircuitBreaker
@@ -23,9 +35,22 @@ T = TypeVar("T")
 
 # redis-py puts the command before the error of a pipeline, and writes that error as a tuple or plainly.
 _OF_PIPELINE = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: (?:\(['\"])?|['\"],\)$", re.DOTALL)
-
+# The arguments of a command that the server does not know, and where a script failed.
+_NOISE = re.compile(r",? with args beginning with: .*|,? script: [0-9a-f]{40}, on @user_script:\d+", re.DOTALL)
 
 _WRONG = ("WRONGTYPE", "INVALIDOBJ")
+# The words that operators search for, which redis-py removes from the messages.
+_CODES: Final[Mapping[type[Exception], str]] = {
+    AskError: "ASK",
+    BusyLoadingError: "LOADING",
+    ClusterCrossSlotError: "CROSSSLOT",
+    ClusterDownError: "CLUSTERDOWN",
+    MasterDownError: "MASTERDOWN",
+    MovedError: "MOVED",
+    NoPermissionError: "NOPERM",
+    OutOfMemoryError: "OOM",
+    ReadOnlyError: "READONLY",
+}
 
 
 class CacheUnavailable(DependencyDown):
@@ -73,6 +98,12 @@ class GuardedRedis:
         self._breaker = breaker or CircuitBreaker()
         self._availability_log = AvailabilityLog()
         self._wrong_type = False
+        self._last_failure = ""
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that calls within ``bounded`` may take together."""
+        return self._timeout
 
     def key(self, *parts: str) -> str:
         """``image:url:a`` for ``key("url", "a")``."""
@@ -97,7 +128,7 @@ class GuardedRedis:
         """Bound the time of the calls within, translate their errors, and count their failures."""
         breaker = self._breaker
         if breaker.is_open and not breaker.allows_call():
-            raise CacheUnavailable("Redis has not answered lately")
+            raise CacheUnavailable(f"not asked again yet: {self._last_failure}")
         try:
             async with loop_timeout(self._timeout):
                 yield
@@ -106,13 +137,13 @@ class GuardedRedis:
             self._answered()
             if is_wrong_type(error):
                 self._wrong_type = True
-                raise WrongType(_message(error)) from error
-            self._availability_log.refused(_message(error))
-            raise CacheUnavailable(_message(error)) from error
+                raise WrongType(message_of(error)) from error
+            self._availability_log.refused(message_of(error))
+            raise CacheUnavailable(message_of(error)) from error
         except REDIS_ERRORS as error:
             # A time-out opens the breaker at once, so that one request waits only once for a Redis that hangs.
             breaker.failed(at_once=isinstance(error, TimeoutError | RedisTimeout))
-            reason = _message(error) or f"no answer within {self._timeout:g} s"
+            self._last_failure = reason = message_of(error) or f"no answer within {self._timeout:g} s"
             if breaker.is_open:
                 self._availability_log.away(reason)
             raise CacheUnavailable(reason) from error
@@ -123,14 +154,6 @@ class GuardedRedis:
         """Return when Redis answers."""
         async with self.bounded():
             await self.client.ping()
-
-    async def try_write(self) -> None:
-        """Write, read and remove a key: Redis may answer and be full, a replica that takes no writes, or too old."""
-        key = self.key("check")
-        async with self.bounded():
-            await self.client.set(key, b"", ex=1)
-            await self.client.delete(key)
-            await self.client.zmscore(key, ["a"])  # the newest command that the gateway needs: Redis 6.2
 
     def met_wrong_type(self) -> bool:
         """Return whether any command met a value of the wrong type since the last call of this method."""
@@ -159,7 +182,9 @@ def is_wrong_type(error: Exception) -> bool:
     return isinstance(error, ResponseError) and _OF_PIPELINE.sub("", str(error)).startswith(_WRONG)
 
 
-def _message(error: Exception) -> str:
-    """Return the error on one line, without the command; empty for a time-out of asyncio's."""
-    message = " ".join(_OF_PIPELINE.sub("", str(error)).split())
+def message_of(error: Exception) -> str:
+    """Return Redis' code and the error on one line, without the command; empty for a time-out of asyncio's."""
+    code = _CODES.get(type(error), "")
+    text = _NOISE.sub("", _OF_PIPELINE.sub("", str(error)).removeprefix(code))
+    message = " ".join((code, *text.split())).strip()
     return message or ("" if isinstance(error, TimeoutError) else type(error).__name__)

@@ -4,12 +4,15 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
 
 from redis.asyncio.client import PubSub
+from redis.asyncio.cluster import RedisCluster
 
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.redis_store.client import REDIS_ERRORS
-from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
+from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis, message_of
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +20,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
 class InvalidationChannel:
-    """Publishes and receives invalidations, ignoring this replica's own.
+    """Publishes and receives invalidations, ignoring this replica's own. Its calls raise ``CacheUnavailable``.
 
     After ``ping_every`` seconds without a message it pings Redis, which has as long to answer.
     """
@@ -27,11 +30,51 @@ class InvalidationChannel:
         self._ping_every = ping_every
         self._channel = guard.key("changes")
         self._name = secrets.token_hex(8)
+        self._problem = "there is no subscription yet"
+        self._tried = asyncio.Event()
 
-    async def publish(self, image_ids: Sequence[str]) -> None:
-        """Make the other replicas look these images up again; raises ``CacheUnavailable``."""
+    async def publish(self, image_ids: Sequence[str]) -> int | None:
+        """Make the other replicas look these images up again.
+
+        Returns how many receive it, with this one if it does; None if a Cluster does not tell.
+        """
         async with self._guard.bounded():
-            await self._guard.client.publish(self._channel, " ".join([self._name, *image_ids]))
+            count = int(await self._guard.client.publish(self._channel, " ".join([self._name, *image_ids])))
+        if not self._guard.is_cluster:
+            return count
+        try:  # the answer of a node counts only those that are connected to it (PUBLISH, Redis)
+            async with self._guard.bounded():
+                every_node = {"target_nodes": RedisCluster.ALL_NODES}
+                [(_, count)] = await self._guard.client.pubsub_numsub(self._channel, **every_node)
+        except CacheUnavailable:
+            return None
+        return int(count)
+
+    async def problem(self) -> str:
+        """Return why ``listen`` receives nothing now, or an empty string; wait for its first attempt."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._guard.timeout):
+                await self._tried.wait()
+        return self._problem
+
+    async def try_out(self) -> None:
+        """Subscribe, publish and receive, on each primary of a Cluster: users and channels are set on each of them."""
+        if not self._guard.is_cluster:
+            await self._try_out({}, {})
+            return
+        async with self._guard.bounded():
+            await self._guard.client.initialize()
+            nodes = self._guard.client.get_primaries()
+        for node in nodes:
+            await self._try_out({"node": node}, {"target_nodes": node})
+
+    async def _try_out(self, subscriber: dict[str, Any], publisher: dict[str, Any]) -> None:
+        client = self._guard.client
+        async with self._guard.bounded(), client.pubsub(**subscriber) as subscription:
+            await subscription.subscribe(self._channel)
+            await _received(subscription, "subscribe")
+            await client.publish(self._channel, self._name, **publisher)  # names no image
+            await _received(subscription, "message")
 
     async def listen(self, invalidate: Callable[[str | None], None]) -> None:
         """Call ``invalidate`` with each image id that another replica publishes, until cancelled.
@@ -43,6 +86,7 @@ class InvalidationChannel:
         def began() -> None:
             nonlocal pause
             pause = _FIRST_PAUSE
+            self._note("")
             invalidate(None)
 
         while True:
@@ -52,11 +96,17 @@ class InvalidationChannel:
                     await subscription.subscribe(self._channel)
                     await self._receive(subscription, began, invalidate)
             except (CacheUnavailable, *REDIS_ERRORS) as error:
+                self._note(message_of(error) or "no answer")
                 logger.debug("not listening to the other replicas: %s", error)
             except Exception:  # else this replica would miss every purge until a restart
+                self._note("an unexpected error: the log has it")
                 logger.exception("listening to the other replicas failed")
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
+
+    def _note(self, problem: str) -> None:
+        self._problem = problem
+        self._tried.set()
 
     async def _receive(
         self, subscription: PubSub, began: Callable[[], None], invalidate: Callable[[str], None]
@@ -85,3 +135,10 @@ class InvalidationChannel:
             for image_id in image_ids:
                 invalidate(image_id)
                 await slices.pause()
+
+
+async def _received(subscription: PubSub, kind: str) -> None:
+    """Wait for the first message of that kind; the caller bounds the time."""
+    async for message in subscription.listen():
+        if message["type"] == kind:
+            return

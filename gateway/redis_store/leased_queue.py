@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from gateway.redis_store.dead_entry import DeadEntry
 from gateway.redis_store.guarded_client import GuardedRedis
@@ -27,7 +27,7 @@ _HORIZON = 10 * 365 * 24 * 3600
 
 # KEYS[1] the queue; ARGV[1] now, ARGV[2] the end of the lease, ARGV[3] how many at most, ARGV[4] the latest time
 # that a gateway queues for: a later score is due now. Returns words and scores.
-_CLAIM = """
+CLAIM: Final = """
 local never = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[4], '+inf', 'LIMIT', 0, ARGV[3])
 for _, word in ipairs(never) do
     redis.call('ZADD', KEYS[1], 'XX', ARGV[1], word)
@@ -102,7 +102,7 @@ class LeasedQueue(Generic[T]):
         """Claim up to ``most`` due items, the longest due first; no other worker gets them before the lease ends."""
         async with self._guard.bounded():
             answer = await self._guard.client.eval(
-                _CLAIM, 1, self._queue, now, now + self._lease(), most, now + self._horizon
+                CLAIM, 1, self._queue, now, now + self._lease(), most, now + self._horizon
             )
             claims, garbage = self._read_claims(zip(answer[::2], answer[1::2], strict=True), instead_of_infinity=now)
             if garbage:

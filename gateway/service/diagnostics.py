@@ -130,7 +130,7 @@ def _health(
     )
     probes = {"postgres": stores.catalog.try_query, "cos": buckets.probe}
     if stores.redis is not None:
-        probes["redis"] = stores.redis.guard.ping
+        probes["redis"] = stores.redis.probe.run
     if signing.credentials.can_end:
         probes["credentials"] = signing.credentials.check_life
     return Health(probes, metrics, may_serve=lambda: buckets.may_serve)

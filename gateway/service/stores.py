@@ -15,6 +15,7 @@ from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.redis_store.description_store import DescriptionStore
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel
+from gateway.redis_store.probe import RedisProbe
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.replica_store import ReplicaStore
 from gateway.redis_store.usage_store import UsageStore
@@ -38,6 +39,7 @@ class RedisStores:
     daily: DailyStatistics | None
     queue: RefreshQueue
     channel: InvalidationChannel
+    probe: RedisProbe
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +99,11 @@ async def open_stores(
             return
         async with open_redis(settings.redis, tracing.redis if tracing is not None else None) as client:
             guard = GuardedRedis(client, settings.redis.prefix, settings.redis.timeout)
-            yield Stores(catalog, _redis_stores(settings, guard, signing), signing)
+            yield Stores(catalog, _redis_stores(settings, metrics, guard, signing), signing)
 
 
-def _redis_stores(settings: Settings, guard: GuardedRedis, signing: Signing) -> RedisStores:
-    statistics, renewal = settings.url_stats, settings.url_prerefresh
+def _redis_stores(settings: Settings, metrics: Metrics, guard: GuardedRedis, signing: Signing) -> RedisStores:
+    statistics, renewal, channel = settings.url_stats, settings.url_prerefresh, InvalidationChannel(guard)
     return RedisStores(
         guard,
         UsageStore(guard),
@@ -114,5 +116,6 @@ def _redis_stores(settings: Settings, guard: GuardedRedis, signing: Signing) -> 
             max_attempts=renewal.max_attempts,
             max_dead=settings.url_cache.max_size,
         ),
-        InvalidationChannel(guard),
+        channel,
+        RedisProbe(guard, channel, metrics),
     )

@@ -59,16 +59,23 @@ class Invalidation:
             self.invalidate_here(image_id)
             await slices.pause()
 
-    async def invalidate_everywhere(self, image_ids: Sequence[str]) -> None:
-        """Invalidate a change that only this replica has seen: a purge, killed links, a missing row."""
-        await self.invalidate_here_and_in_redis(image_ids)
-        await self.notify_replicas(image_ids)
+    async def invalidate_everywhere(self, image_ids: Sequence[str]) -> int | None:
+        """Invalidate a change that only this replica has seen: a purge, killed links, a missing row.
 
-    async def notify_replicas(self, image_ids: Sequence[str]) -> None:
-        """Make the other replicas look the images up again in Redis, which holds newer entries than they do."""
+        Returns what ``notify_replicas`` does.
+        """
+        await self.invalidate_here_and_in_redis(image_ids)
+        return await self.notify_replicas(image_ids)
+
+    async def notify_replicas(self, image_ids: Sequence[str]) -> int | None:
+        """Make the other replicas look the images up again in Redis, which holds newer entries than they do.
+
+        Returns how many replicas receive it, with this one if it listens; None without Redis, or if that is not known.
+        """
         if self._channel is None:
-            return
+            return None
         try:
-            await self._channel.publish(image_ids)
+            return await self._channel.publish(image_ids)
         except DependencyDown as error:
-            logger.debug("invalidation not published: %s", error)
+            logger.warning("other replicas are not told to drop images: count=%s reason=%s", len(image_ids), error)
+            return 0

@@ -64,7 +64,7 @@ class RefreshBatch:
         metrics: Metrics,
         *,
         idle_after: float,
-        invalidate: Callable[[Sequence[str]], Awaitable[None]],
+        invalidate: Callable[[Sequence[str]], Awaitable[object]],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._catalog = catalog

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -93,7 +94,7 @@ class RefreshWorker:
         """Wait until a renewal is due, at most ``interval``; other replicas may queue earlier ones meanwhile."""
         began = self._now()
         while (remaining := began + self._interval - self._now()) > 0:
-            next_due = await self._queue.next_due()
+            next_due = await self._observe()
             if next_due is not None:
                 remaining = min(remaining, next_due - self._now())
             if remaining <= 0:
@@ -104,19 +105,33 @@ class RefreshWorker:
     async def drain_once(self) -> "Counter[str]":
         """Renew everything that is due now and count the results. Raises ``CacheUnavailable``."""
         total: Counter[str] = Counter()
+        await self._observe()  # before the claim: a Redis that takes no writes still tells what is overdue
         while claims := await self._queue.claim(self._now(), min(self._batch_size, _MOST_AT_ONCE)):
-            self._metrics.refresh_lag.set(max(0.0, self._now() - claims[0].due_at))
             results = await self._refresh_batch.renew(claims)
             total += results
             self.report.results += results
-        self._metrics.refresh_lag.set(0)
+            await self._observe()
         self.report.last_run = self._now()
         self._record_success()
-        lengths = await self._queue.lengths(self._now())
-        self._metrics.refresh_queue_length.set(lengths.queued)
-        self._metrics.refresh_due.set(lengths.due)
-        self._metrics.refresh_dead.set(lengths.dead)
         return total
+
+    async def _observe(self) -> float | None:
+        """Set the metrics of the queue, or remove them if it cannot be read; return when the next renewal is due."""
+        metrics, now = self._metrics, self._now()
+        try:
+            lengths = await self._queue.lengths(now)
+            next_due = await self._queue.next_due()
+        except CacheUnavailable:
+            for gauge in (metrics.refresh_queue_length, metrics.refresh_due, metrics.refresh_dead, metrics.refresh_lag):
+                gauge.clear()
+            raise
+        metrics.refresh_queue_length.set(lengths.queued)
+        metrics.refresh_due.set(lengths.due)
+        metrics.refresh_dead.set(lengths.dead)
+        # Another program may have queued for minus infinity.
+        oldest = next_due if next_due is not None and math.isfinite(next_due) else now
+        metrics.refresh_lag.set(max(0.0, now - oldest))
+        return next_due
 
     def _record_success(self) -> None:
         """Record that nothing is due now; an alert limits the time since then for every ``interval``."""

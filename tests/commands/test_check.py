@@ -29,6 +29,7 @@ async def test_every_dependency_is_reported_when_all_work(config_file: Path, ima
         ["ok", "configuration:"],
         ["ok", "credentials:"],
         ["ok", "redis:"],
+        ["ok", "invalidations:"],
         ["ok", "postgres:"],
         ["ok", "changes:"],
         ["ok", "cos"],

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from redis.asyncio import Connection, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import DataError
 
-from gateway.dev.redis_server import RedisServer
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.settings import RedisSettings
@@ -45,14 +43,6 @@ async def test_a_redis_that_hangs_is_waited_for_once(stalling: Stalling) -> None
     with pytest.raises(CacheUnavailable):
         await stalling.guard.ping()
     stalling.valve.open()
-
-
-async def test_a_redis_that_is_too_old_is_noticed_by_a_check(tmp_path: Path) -> None:
-    """Without ZMSCORE (Redis 6.2), renewals would never work, and nothing else would say so."""
-    with RedisServer(tmp_path / "redis", ephemeral=True, extra_args=["--rename-command", "ZMSCORE", ""]) as server:
-        async with open_redis(RedisSettings(url=SecretStr(server.url), timeout=2)) as client:
-            with pytest.raises(CacheUnavailable, match="unknown command"):
-                await GuardedRedis(client, "image:", 2.0).try_write()
 
 
 async def made_connection() -> AbstractConnection:

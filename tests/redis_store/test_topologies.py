@@ -14,11 +14,13 @@ from pydantic import SecretStr
 
 from gateway.dev.processes import wait_until
 from gateway.dev.redis_server import RedisServer
+from gateway.metrics.collectors import Metrics
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.leased_queue import QueueLengths
+from gateway.redis_store.probe import RedisProbe
 from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.usage_store import Usage
 from gateway.settings import RedisSettings
@@ -39,10 +41,14 @@ async def lifecycle(url: str, clock: Clock, *, after: Callable[[], None] = lambd
         async with asyncio.timeout(LIMIT):
             while True:  # the guard says "not now" until the client finds the new master
                 with contextlib.suppress(CacheUnavailable):
-                    await tier.guard.try_write()
-                    await one_round(tier, [f"second-{number}" for number in range(30)])
-                    return
+                    if not any(state.problem for state in await probe_of(tier.guard).try_nodes()):
+                        await one_round(tier, [f"second-{number}" for number in range(30)])
+                        return
                 await asyncio.sleep(0.2)
+
+
+def probe_of(guard: GuardedRedis) -> RedisProbe:
+    return RedisProbe(guard, InvalidationChannel(guard), Metrics())
 
 
 async def one_round(tier: Tier, image_ids: list[str]) -> None:
@@ -101,7 +107,8 @@ async def check_invalidation(guard: GuardedRedis) -> None:
     try:
         async with asyncio.timeout(LIMIT):
             assert await received.get() is None
-            await InvalidationChannel(guard).publish(["a", "b"])
+            assert await InvalidationChannel(guard).publish(["a", "b"]) == 1
+            await InvalidationChannel(guard).try_out()
             assert [await received.get(), await received.get()] == ["a", "b"]
     finally:
         listening.cancel()
@@ -248,6 +255,24 @@ def own_node(tmp_path: Path) -> Iterator[RedisServer]:
         yield node
 
 
+async def check_every_node(guard: GuardedRedis, nodes: list[RedisServer]) -> None:
+    """Check that a fault of any primary is found, though most keys are on others."""
+    probe = probe_of(guard)
+    primaries = {f"127.0.0.1:{node.port}": node for node in nodes}
+    assert {state.address: state.problem for state in await probe.try_nodes()} == dict.fromkeys(primaries, "")
+    for address, node in primaries.items():
+        with client_of(node) as client:
+            client.config_set("maxmemory", "1")
+            problems = [state for state in await probe.try_nodes() if state.problem]
+            client.config_set("maxmemory", "0")
+            assert [(state.address, state.is_readable) for state in problems] == [(address, True)]
+            assert problems[0].problem.startswith("refuses writes: OOM ")
+            client.execute_command("ACL", "SETUSER", "default", "resetchannels")
+            with pytest.raises(CacheUnavailable, match="NOPERM"):
+                await InvalidationChannel(guard).try_out()
+            client.execute_command("ACL", "SETUSER", "default", "allchannels")
+
+
 async def test_a_cluster_and_a_fail_over(cluster: list[RedisServer], clock: Clock) -> None:
     def fail_over() -> None:
         with client_of(cluster[3]) as replica:
@@ -259,6 +284,7 @@ async def test_a_cluster_and_a_fail_over(cluster: list[RedisServer], clock: Cloc
     url = f"redis+cluster://:{PASSWORD}@{hosts}"
     async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as client:
         await check_invalidation(GuardedRedis(client, "image:", 2.0))  # its first command
+        await check_every_node(GuardedRedis(client, "image:", LIMIT), cluster[:3])
     await lifecycle(url, clock, after=fail_over)
 
 
@@ -270,7 +296,7 @@ async def test_listening_starts_once_the_cluster_is_ready(
     async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as client:
         guard = GuardedRedis(client, "image:", 2.0)
         with pytest.raises(CacheUnavailable):
-            await guard.try_write()
+            await guard.ping()
         received: asyncio.Queue[str | None] = asyncio.Queue()
         listening = asyncio.create_task(InvalidationChannel(guard).listen(received.put_nowait))
         try:

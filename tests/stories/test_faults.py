@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
 from gateway.dev.database import ImageRow, ImagesTable
+from gateway.dev.redis_server import RedisServer
 from tests.config.files import read, read_yaml
 from tests.conftest import ADMIN_TOKEN, BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway, token_for
 from tests.limits import LIMIT
@@ -142,6 +143,71 @@ async def test_2_a_wrong_redis_password(
     assert "fail  redis: " in found
     assert re.search("AUTH|password|WRONGPASS", found)
     assert "wrong-password" not in found
+
+
+@pytest.mark.parametrize(
+    ("break_it", "reason", "finding", "advice", "heard_by"),
+    [
+        (
+            lambda client: client.config_set("maxmemory", "1"),
+            "refuses writes: OOM ",
+            "fail  redis: refuses writes: OOM ",
+            "maxmemory-policy",
+            1,
+        ),
+        (
+            lambda client: client.execute_command("ACL", "SETUSER", "default", "resetchannels"),
+            "invalidations of other replicas are not received: NOPERM ",
+            "fail  invalidations: ",
+            "ACL SETUSER default ~image:* &image:* ",
+            0,
+        ),
+    ],
+    ids=["full", "no channels"],
+)
+async def test_2_a_redis_that_answers_and_refuses_what_requests_do(
+    start_gateway: StartGateway,
+    images: Images,
+    operator: Operator,
+    tmp_path: Path,
+    break_it: Callable[[Any], object],
+    reason: str,
+    finding: str,
+    advice: str,
+    heard_by: int,
+) -> None:
+    await images.add("cat")
+    with RedisServer(tmp_path / "redis", ephemeral=True) as server, redis.Redis.from_url(server.url) as client:
+        gateway = await start_gateway(redis={"url": server.url})
+
+        async def is_(state: str) -> bool:
+            report = (await gateway.get("/readyz", admin=True)).json()
+            return bool(report["checks"]["redis"] == state)
+
+        await until(lambda: is_("ok"))
+        await asyncio.to_thread(break_it, client)
+        await until(lambda: is_("degraded"))
+        report = (await gateway.get("/readyz", admin=True)).json()
+        assert (report["status"], report["reasons"]["redis"][: len(reason)]) == ("degraded", reason)
+        assert gateway.sample("dependency_up", dependency="redis") == 0
+        console = (await gateway.get("/api/v1/monitoring/console", admin=True)).json()["data"]
+        assert {"name": "dependency_degraded", "level": "warning", "values": {"dependency": "redis"}} in console[
+            "symptoms"
+        ]
+        assert next(light for light in console["dependencies"] if light["name"] == "redis")["state"] == "degraded"
+        assert (await gateway.get("/i/cat")).status == 200
+        purged = await gateway.request(
+            "POST",
+            "/api/v1/cache/purge",
+            admin=True,
+            json={"image_ids": ["cat"]},
+            headers={"Authorization": f"Bearer {ADMIN_TOKEN}"},
+        )
+        assert purged.json()["data"] == {"purged": 1, "heard_by": heard_by}
+        assert gateway.sample("invalidation_receivers") == heard_by
+        found = await operator.check(redis={"url": server.url})
+        assert finding in found
+        assert advice in found
 
 
 async def test_3_a_renamed_column(start_gateway: StartGateway, operator: Operator, own_dsn: str) -> None:

@@ -207,6 +207,7 @@ class TestRedisAway:
             for number in range(10):
                 await images.add(f"id-{number}")
             assert sum(await timed(gateway, *(f"/i/id-{number}" for number in range(10)))) < 30, "nobody waits"
+            await ready(gateway, "degraded", redis="degraded")
             hits = gateway.sample("url_cache_lookups_total", tier="redis", result="hit")
             await timed(gateway, "/i/cached", "/i/cached")
             assert gateway.sample("url_cache_lookups_total", tier="redis", result="hit") == hits + 2

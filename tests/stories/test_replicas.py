@@ -164,7 +164,7 @@ class TestTellingTheOthers:
         answer = await deaf[0].request("POST", "/api/v1/cache/purge", admin=True, json=body, headers=stranger)
         assert answer.status == 401
         answer = await deaf[0].request("POST", "/api/v1/cache/purge", admin=True, json=body, headers=ADMIN)
-        assert (answer.status, answer.json()["data"]) == (200, {"purged": 1})
+        assert (answer.status, answer.json()["data"]) == (200, {"purged": 1, "heard_by": 2})
         await everywhere(deaf, lambda gateway: gateway.get("/i/a"), 404)
 
 

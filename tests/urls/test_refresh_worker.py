@@ -4,18 +4,21 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import redis
 from pydantic import SecretStr
 
 from gateway.concurrency.background import background
+from gateway.concurrency.circuit_breaker import CircuitBreaker
+from gateway.dev.redis_server import RedisServer
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.settings import RedisSettings
 from gateway.urls.refresh_worker import RefreshWorker
 from tests.limits import LIMIT
-from tests.tier import Tier, make_tier
+from tests.tier import Clock, Tier, make_tier
 from tests.urls.test_refresh_batch import keep, refresh_batch_of, refresh_worker_of
 from tests.waiting import until
 
@@ -83,6 +86,29 @@ async def test_an_idle_task_with_a_long_interval_is_not_late(tier: Tier) -> None
         tier.clock.now += 3600
         await until(lambda: last_success() == tier.clock.now)
         assert idle.report.last_run == tier.clock.now - 3600  # no other cycle
+
+
+async def test_overdue_renewals_are_shown_while_redis_takes_no_writes_and_nothing_while_it_cannot_be_read(
+    tmp_path: Path, clock: Clock
+) -> None:
+    with RedisServer(tmp_path / "redis", ephemeral=True) as server, redis.Redis.from_url(server.url) as admin:
+        async with open_redis(RedisSettings(url=SecretStr(server.url), timeout=LIMIT)) as client:
+            tier = make_tier(GuardedRedis(client, "image:", LIMIT, CircuitBreaker(pause=0.01)), clock)
+            sample = tier.metrics.registry.get_sample_value
+            names = [f"image_gateway_refresh_{name}" for name in ("queue_length", "due", "dead", "lag_seconds")]
+            assert [sample(name) for name in names] == [None] * 4
+            await keep(tier, *(f"id-{number}" for number in range(58)))
+            clock.now += 3000
+            async with running(refresh_worker_of(tier)) as refresh_worker:
+                await until(lambda: refresh_worker.report.results["renewed"] == 58)
+                await asyncio.to_thread(admin.config_set, "maxmemory", "1")
+                clock.now += 3000
+                await until(lambda: sample("image_gateway_refresh_due") == 58)
+                await until(lambda: (sample("image_gateway_refresh_lag_seconds") or 0) > 0)
+                await asyncio.to_thread(server.kill)
+                await until(lambda: [sample(name) for name in names] == [None] * 4)
+                await asyncio.to_thread(server.start)
+                await until(lambda: [sample(name) for name in names] == [0] * 4)
 
 
 async def test_an_outage_of_redis_is_not_a_failed_renewal(tier: Tier) -> None:

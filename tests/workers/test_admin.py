@@ -120,7 +120,7 @@ async def test_what_changes_a_process_reaches_all_and_the_rest_one(
     cos.store.put(BUCKET, "objects/cat.png", b"new", content_type="image/png")
     async with aiohttp.ClientSession(headers=AS_ADMIN) as session:
         async with session.post(running.admin + "/api/v1/cache/purge", json={"image_ids": ["cat"]}) as answer:
-            assert (answer.status, (await answer.json())["data"]) == (200, {"purged": 1})
+            assert (answer.status, (await answer.json())["data"]) == (200, {"purged": 1, "heard_by": 0})
         assert set(await bodies_of(running.public + "/i/cat", 30)) == {b"new"}
         text = await get_text(running.admin + "/metrics")
         (purged, dropped) = (

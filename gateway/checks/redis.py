@@ -1,0 +1,87 @@
+"""Findings on Redis: the scripts of requests on every server, and the channel of invalidations."""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from gateway.checks.finding import Finding
+from gateway.errors import DependencyDown
+from gateway.redis_store.probe import NodeState
+
+# Advice by what Redis answers; the first that fits. A script's error has the error of its command in the middle.
+_ADVICE: Final = (
+    (r"\bOOM\b", "Redis is full: raise maxmemory, or set maxmemory-policy to volatile-lru"),
+    (r"\bREADONLY\b", "redis.url leads to a replica: name the primary, or redis+sentinel://HOST:PORT/NAME"),
+    (r"\b(CROSSSLOT|MOVED|ASK)\b", "redis.url leads to a node of a Cluster: begin it with redis+cluster://"),
+    (r"CLUSTERDOWN|slots are not covered", "some slots of the Cluster have no node: see CLUSTER SHARDS"),
+    (r"(?i)cluster mode is not enabled", "redis.url leads to a single server: begin it with redis://"),
+    (r"(?i)unknown command \W?mget", "redis.url leads to a Sentinel: write redis+sentinel://HOST:PORT/NAME"),
+    (r"(?i)unknown command", "the gateway needs Redis 6.2 or newer, with EVAL and without renamed commands"),
+    (r"\bMISCONF\b", "Redis cannot save to its disk, and takes no writes until it can: see its log"),
+    (r"\bNOREPLICAS\b", "too few replicas are connected to this primary: see min-replicas-to-write"),
+    (r"(?i)\b(WRONGPASS|NOAUTH)\b|username-password|authentication", "check the user and the password in redis.url"),
+)
+# As docs/operations.md has them.
+RULES: Final = (
+    "-@all +@read +@write +@connection +@transaction -@dangerous "
+    "+eval +evalsha +script|load +publish +subscribe +unsubscribe +info +time"
+)
+_REFUSED_BY_ACL: Final = re.compile(r"(?i)NOPERM|no permissions|ACL failure|can't (run|access)")
+_OTHERWISE: Final = "check redis.url"
+
+
+class Probe(Protocol):
+    """The part of ``RedisProbe`` that a diagnosis uses."""
+
+    async def try_nodes(self) -> Sequence[NodeState]:
+        """Return the result on each server; raises ``DependencyDown``."""
+        ...
+
+
+class Channel(Protocol):
+    """The part of ``InvalidationChannel`` that a diagnosis uses."""
+
+    async def try_out(self) -> None:
+        """Subscribe, publish and receive; raises ``DependencyDown``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RedisCheck:
+    """Tries what requests do, at ``address``, as ``user``, with keys and a channel that begin with ``prefix``."""
+
+    probe: Probe
+    channel: Channel
+    address: str
+    user: str
+    prefix: str
+
+    async def findings(self) -> AsyncIterator[Finding]:
+        """Yield a finding on each server, and if one can be read on the channel."""
+        try:
+            states = await self.probe.try_nodes()
+        except DependencyDown as error:
+            states = [NodeState("", str(error), is_readable=False)]
+        for state in states:
+            address = state.address or self.address
+            if state.problem:
+                yield Finding("redis", False, f"{state.problem}, at {address}", self._advice(state.problem))
+            else:
+                yield Finding("redis", True, f"entries were read and written at {address}")
+        if any(state.is_readable for state in states):
+            yield await self._diagnose_channel()
+
+    async def _diagnose_channel(self) -> Finding:
+        try:
+            await self.channel.try_out()
+        except DependencyDown as error:
+            what = f"the other replicas get no purges and changes: {error}"
+            return Finding("invalidations", False, what, self._advice(str(error)))
+        return Finding("invalidations", True, "a message to the other replicas was sent and received")
+
+    def _advice(self, problem: str) -> str:
+        if _REFUSED_BY_ACL.search(problem):
+            rules = f"~{self.prefix}* &{self.prefix}* {RULES}"
+            return f"allow what the gateway uses, on every server: ACL SETUSER {self.user} {rules}"
+        return next((advice for pattern, advice in _ADVICE if re.search(pattern, problem)), _OTHERWISE)

@@ -1,0 +1,34 @@
+"""A gauge that is absent while its value is not known."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+
+class OptionalGauge(Collector):
+    """A gauge without labels and, until ``set`` and after ``clear``, without a sample.
+
+    It is for values that are read elsewhere: while they cannot be read, the last one would look like the present one.
+    """
+
+    def __init__(self, name: str, documentation: str) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._value: float | None = None
+
+    def set(self, value: float) -> None:
+        """Export this value from now on."""
+        self._value = value
+
+    def clear(self) -> None:
+        """Export no value from now on."""
+        self._value = None
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the value, if it is known."""
+        yield GaugeMetricFamily(self._name, self._documentation, value=self._value)
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the name, so that the registry refuses another collector of this name."""
+        yield GaugeMetricFamily(self._name, self._documentation)

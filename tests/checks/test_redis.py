@@ -1,0 +1,116 @@
+"""Findings on Redis: every server, the channel, and advice for each answer."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from gateway.checks.finding import Finding
+from gateway.checks.redis import RULES, RedisCheck
+from gateway.dev.redis_server import RedisServer
+from gateway.errors import DependencyDown
+from gateway.metrics.collectors import Metrics
+from gateway.redis_store.client import open_redis
+from gateway.redis_store.guarded_client import GuardedRedis
+from gateway.redis_store.invalidation_channel import InvalidationChannel
+from gateway.redis_store.probe import NodeState, RedisProbe
+from gateway.settings import RedisSettings
+from tests.limits import LIMIT
+from tests.redis_store.test_topologies import lifecycle
+from tests.tier import Clock
+
+
+@dataclass
+class Redis:
+    """Servers in these states, and a channel that works or not."""
+
+    states: Sequence[NodeState] | Exception = field(default_factory=lambda: [NodeState("")])
+    channel: Exception | None = None
+
+    async def try_nodes(self) -> Sequence[NodeState]:
+        """Return or raise as configured."""
+        if isinstance(self.states, Exception):
+            raise self.states
+        return self.states
+
+    async def try_out(self) -> None:
+        """Return or raise as configured."""
+        if self.channel is not None:
+            raise self.channel
+
+
+async def findings(servers: Redis) -> list[Finding]:
+    check = RedisCheck(servers, servers, "redis:6379", "gateway", "image:")
+    return [finding async for finding in check.findings()]
+
+
+async def test_each_server_of_a_cluster_has_a_finding() -> None:
+    states = [NodeState("a:1"), NodeState("b:2", "refuses writes: OOM command not allowed"), NodeState("c:3")]
+    found = await findings(Redis(states))
+    assert [(finding.name, finding.is_well) for finding in found] == [
+        ("redis", True),
+        ("redis", False),
+        ("redis", True),
+        ("invalidations", True),
+    ]
+    assert found[1].what == "refuses writes: OOM command not allowed, at b:2"
+
+
+@pytest.mark.parametrize(
+    ("problem", "advice"),
+    [
+        ("refuses writes: OOM command not allowed when used memory > 'maxmemory'.", "maxmemory-policy to volatile-lru"),
+        ("refuses writes: READONLY You can't write against a read only replica.", "name the primary"),
+        ("refuses look-ups: CROSSSLOT Keys in request don't hash to the same slot", "redis+cluster://"),
+        ("refuses look-ups: MOVED 1 10.0.0.1:6379", "redis+cluster://"),
+        ("refuses look-ups: CLUSTERDOWN Hash slot not served", "CLUSTER SHARDS"),
+        ("cannot be connected: Cluster mode is not enabled on this node", "begin it with redis://"),
+        ("refuses look-ups: unknown command 'MGET'", "redis+sentinel://HOST:PORT/NAME"),
+        ("refuses writes: unknown command 'ZMSCORE'", "Redis 6.2"),
+        ("refuses writes: MISCONF Redis is configured to save RDB snapshots", "see its log"),
+        ("refuses writes: NOREPLICAS Not enough good replicas to write.", "min-replicas-to-write"),
+        ("invalid username-password pair or user is disabled.", "the user and the password"),
+        (
+            "NOPERM User gateway has no permissions to run the 'eval' command",
+            "ACL SETUSER gateway ~image:* &image:* -@all +@",
+        ),
+        ("ACL failure in script: User x has no permissions to run the 'zadd' command", "ACL SETUSER gateway "),
+        ("Error 111 connecting to 127.0.0.1:1. Connection refused.", "check redis.url"),
+    ],
+)
+async def test_advice_says_how_to_mend_it(problem: str, advice: str) -> None:
+    [found] = await findings(Redis(DependencyDown(problem)))
+    assert (found.name, found.is_well) == ("redis", False)
+    assert advice in found.advice
+
+
+async def test_a_channel_that_may_not_be_used_is_a_failure_with_the_rule_that_allows_it() -> None:
+    [_, found] = await findings(Redis(channel=DependencyDown("NOPERM No permissions to access a channel")))
+    assert (found.name, found.is_well) == ("invalidations", False)
+    assert "NOPERM" in found.what
+    assert "ACL SETUSER gateway ~image:* &image:* " in found.advice
+
+
+async def test_the_rules_of_the_advice_are_those_of_the_documents_and_enough(tmp_path: Path) -> None:
+    """Everything that a gateway does in Redis works as a user that has just these rules."""
+    assert RULES in (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
+    with RedisServer(tmp_path / "redis", ephemeral=True) as server, redis.Redis.from_url(server.url) as admin:
+
+        def allow(*rules: str) -> None:
+            admin.execute_command("ACL", "SETUSER", "gateway", "on", ">its-password", *rules)
+
+        await asyncio.to_thread(allow)
+        url = f"redis://gateway:its-password@127.0.0.1:{server.port}/0"
+        async with open_redis(RedisSettings(url=SecretStr(url), timeout=LIMIT)) as client:
+            guard = GuardedRedis(client, "image:", LIMIT)
+            channel = InvalidationChannel(guard)
+            check = RedisCheck(RedisProbe(guard, channel, Metrics()), channel, "", "gateway", "image:")
+            [refused] = [finding async for finding in check.findings()]
+            _, _, rules = refused.advice.partition("ACL SETUSER gateway ")
+            await asyncio.to_thread(allow, *rules.split())
+            assert [finding.is_well async for finding in check.findings()] == [True, True]
+        await lifecycle(url, Clock())
