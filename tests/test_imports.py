@@ -61,7 +61,12 @@ ALLOWED: dict[str, set[str]] = {
     "server": BASE | {"gateway.api", "gateway.delivery", "gateway.catalog.image_id", "gateway.tracing.hooks"},
     # the parent of worker processes, which opens nothing that they do
     "workers": BASE
-    | {"gateway.process.service_manager", "gateway.api.json_responses", "gateway.delivery.request_context"}
+    | {
+        "gateway.process.service_manager",
+        "gateway.api.host_guard",
+        "gateway.api.json_responses",
+        "gateway.delivery.request_context",
+    }
     | {"gateway.server.connection", "gateway.server.file_limit"},
 }
 # Reads the configuration; the commands start with it.

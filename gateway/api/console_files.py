@@ -7,7 +7,6 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.api.host_guard import KnownHostOnly
 from gateway.errors import RouteNotFound
 
 # Name to its place in the package, and its type. Nothing else is served.
@@ -56,12 +55,12 @@ class ConsoleFiles:
     def __init__(self) -> None:
         self._files: Mapping[str, bytes] | None = None
 
-    def add_routes(self, app: web.Application, known_host_only: KnownHostOnly) -> None:
+    def add_routes(self, app: web.Application) -> None:
         """Register the page and its files, and the pages of the public port's addresses and of error codes."""
-        app.router.add_get("/", known_host_only(self.page), name="console_page")
-        app.router.add_get("/docs", known_host_only(self.docs), name="docs")
-        app.router.add_get("/docs/errors", known_host_only(self.errors), name="errors_page")
-        app.router.add_get("/console/{name}", known_host_only(self.file), name="console_file")
+        app.router.add_get("/", self.page, name="console_page")
+        app.router.add_get("/docs", self.docs, name="docs")
+        app.router.add_get("/docs/errors", self.errors, name="errors_page")
+        app.router.add_get("/console/{name}", self.file, name="console_file")
 
     async def page(self, request: web.Request) -> web.Response:
         """Answer the page."""

@@ -1,44 +1,72 @@
-"""The guard of the console against DNS rebinding: the ``Host`` must be a name of this machine.
+"""The guard of the admin port against DNS rebinding: the ``Host`` must be a name of this machine.
 
-A page of another site can give its own name the address of the admin port, and is then of the same origin as the
-console. It cannot make a browser send another ``Host``.
+A page of another site can give its own name the address of the admin port, and is then of the same origin as what the
+port answers. It cannot make a browser send another ``Host``. No address is left out: queues name private images,
+metrics name buckets, and ``/readyz`` names the addresses of stores. Probes of Kubernetes and targets of service
+discovery are IP addresses; other names are in the settings.
 """
 
-from functools import wraps
+import logging
+import re
+from collections.abc import Iterable
+from typing import Final
 
-from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
 
-from gateway.errors import Forbidden
+from gateway.errors import ForeignHost
 from gateway.net.ip_address import parse_ip
 
+logger = logging.getLogger(__name__)
 
-class KnownHostOnly:
-    """Makes handlers require a ``Host`` that is localhost, an IP address or ``admin_host`` (``admin.host``)."""
+_LOGGED: Final = re.compile(r"[A-Za-z0-9.-]{1,253}")
 
-    def __init__(self, admin_host: str) -> None:
-        self._admin_host = admin_host
 
-    def __call__(self, handler: Handler) -> Handler:
-        """Return a handler that raises ``Forbidden`` for any other ``Host``."""
+class HostGuard:
+    """Refuses every ``Host`` but localhost, IP addresses and ``names``; logs the first refused one."""
 
-        @wraps(handler)
-        async def guarded(request: web.Request) -> web.StreamResponse:
-            if not _is_known(request.host, self._admin_host):
-                raise Forbidden("Host must be localhost, an IP address or admin.host")
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(name.lower().removesuffix(".") for name in names)
+        self._is_logged = False
+
+    def middleware(self) -> Middleware:
+        """Return a middleware that raises ``ForeignHost`` before the handler, also of an unknown address."""
+
+        @web.middleware
+        async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+            host = request.headers.get(hdrs.HOST)
+            if host and not self._is_known(host):  # a browser always sends one
+                self._log(host)
+                raise ForeignHost
             return await handler(request)
 
         return guarded
 
+    def _is_known(self, host: str) -> bool:
+        name = _name_in(host)
+        if name is None:
+            return False
+        is_local = name == "localhost" or name.endswith(".localhost")
+        return is_local or name in self._names or parse_ip(name) is not None
 
-def _is_known(host: str, configured: str) -> bool:
+    def _log(self, host: str) -> None:
+        if self._is_logged:
+            return
+        self._is_logged = True
+        name = _name_in(host)
+        logger.warning(
+            "the admin port refuses requests by a name that it does not have: host=%s; add the name to "
+            "admin.allowed_hosts if Prometheus, a probe or the console uses it",
+            name if name is not None and _LOGGED.fullmatch(name) else "not a name",
+        )
+
+
+def _name_in(host: str) -> str | None:
+    """Return the name or address in a ``Host`` without its port, in lower case; None if it is malformed."""
     if host.startswith("["):
         name, bracket, port = host[1:].partition("]")
         if not bracket or not (port == "" or port.startswith(":")):
-            return False
+            return None
     else:
         name = host.partition(":")[0]
-    name = name.lower().removesuffix(".")
-    return (
-        name == "localhost" or name.endswith(".localhost") or name == configured.lower() or parse_ip(name) is not None
-    )
+    return name.lower().removesuffix(".")

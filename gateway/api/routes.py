@@ -17,7 +17,6 @@ from gateway.api.console_files import ConsoleFiles
 from gateway.api.explain_handler import ExplainCalls
 from gateway.api.exposition import Exposition
 from gateway.api.health import HealthCalls
-from gateway.api.host_guard import KnownHostOnly
 from gateway.api.images import ImageCalls
 from gateway.api.link_handlers import LinkCalls
 from gateway.api.meta import Metadata
@@ -114,9 +113,7 @@ def add_public_routes(app: web.Application, handlers: PublicHandlers) -> None:
     add.add_get("/readyz", handlers.health.readyz, name="readyz")
 
 
-def add_admin_routes(
-    app: web.Application, handlers: AdminHandlers, admin_only: AdminOnly, known_host_only: KnownHostOnly
-) -> None:
+def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: AdminOnly) -> None:
     """Add the routes for operators and Prometheus."""
     add, statistics, daily, queues = app.router, handlers.statistics, handlers.daily, handlers.queues
     tools = handlers.console_tools
@@ -124,20 +121,16 @@ def add_admin_routes(
     add.add_get("/api/v1/monitoring/stats", statistics.stats if statistics else _absent, name="stats")
     add.add_get("/api/v1/monitoring/stats/daily", daily.daily_stats if daily else _absent, name="daily_stats")
     add.add_get("/api/v1/monitoring/queue", queues.queue if queues else _absent, name="queue")
-    handlers.console_files.add_routes(app, known_host_only)
-
-    def add_shown(path: str, handler: Handler, name: str) -> None:
-        """Add an address that the console's page reads."""
-        add.add_get(path, known_host_only(handler), name=name, allow_head=False)
+    handlers.console_files.add_routes(app)
 
     def add_guarded(path: str, handler: Handler, name: str) -> None:
         """Add an address that changes something."""
         add.add_post(path, admin_only(handler), name=name)
 
-    add_shown("/api/v1/monitoring/console", handlers.console.console, "console")
-    add_shown("/api/v1/monitoring/totals", tools.totals, "totals")
-    add_shown("/api/v1/monitoring/settings", tools.configuration, "settings")
-    add_guarded("/api/v1/monitoring/debug", known_host_only(tools.debug), "debug")
+    add.add_get("/api/v1/monitoring/console", handlers.console.console, name="console", allow_head=False)
+    add.add_get("/api/v1/monitoring/totals", tools.totals, name="totals", allow_head=False)
+    add.add_get("/api/v1/monitoring/settings", tools.configuration, name="settings", allow_head=False)
+    add_guarded("/api/v1/monitoring/debug", tools.debug, "debug")
     add.add_get(
         f"/api/v1/monitoring/explain/{_ID}", admin_only(handlers.explain.explain), name="explain", allow_head=False
     )

@@ -29,6 +29,7 @@ from gateway.errors.images import (
 from gateway.errors.requests import (
     ConfigurationRefused,
     Forbidden,
+    ForeignHost,
     InvalidBeacon,
     InvalidImageId,
     InvalidRequest,
@@ -67,6 +68,7 @@ __all__ = [
     "DependencyDegraded",
     "DependencyDown",
     "Forbidden",
+    "ForeignHost",
     "GatewayError",
     "ImageArchived",
     "ImageBlocked",

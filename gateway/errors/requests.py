@@ -85,6 +85,14 @@ class Forbidden(GatewayError):
     message = "changes need admin.token, which is not configured"
 
 
+class ForeignHost(GatewayError):
+    """The ``Host`` of a request to the admin port is none of its names."""
+
+    status = 403
+    code = "foreign_host"
+    message = "the host must be localhost, an IP address, admin.host or one of admin.allowed_hosts"
+
+
 class RouteNotFound(GatewayError):
     """No route has this path."""
 

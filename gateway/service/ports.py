@@ -19,7 +19,7 @@ from gateway.api.console_files import ConsoleFiles
 from gateway.api.explain_handler import ExplainCalls
 from gateway.api.exposition import Exposition
 from gateway.api.health import HealthCalls
-from gateway.api.host_guard import KnownHostOnly
+from gateway.api.host_guard import HostGuard
 from gateway.api.image_state import ImageState
 from gateway.api.images import ImageCalls
 from gateway.api.json_body import Bodies
@@ -114,12 +114,10 @@ def public_app(service: Service) -> web.Application:
 
 def admin_app(service: Service) -> web.Application:
     """Return the routes of the admin port."""
-    app = web.Application(client_max_size=_MAX_BODY)
-    guards = (
-        AdminOnly(service.access.admin_guard, service.access.client_address),
-        KnownHostOnly(service.settings.admin.host),
-    )
-    add_admin_routes(app, _admin_handlers(service), *guards)
+    host_guard = HostGuard(service.settings.admin.names)
+    app = web.Application(client_max_size=_MAX_BODY, middlewares=[host_guard.middleware()])
+    admin_only = AdminOnly(service.access.admin_guard, service.access.client_address)
+    add_admin_routes(app, _admin_handlers(service), admin_only)
     return app
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, SecretStr, field_validator
 
-from gateway.settings.section import Networks, Reloaded, Restarted, Section, Timeout, Token
+from gateway.settings.section import Networks, Reloaded, Restarted, Section, Timeout, Token, matches
 
 _LEAST_TOKEN: Final = 16  # characters; a shorter one can be guessed
 
@@ -36,6 +36,7 @@ def _check_is_long(secret: SecretStr) -> SecretStr:
     return secret
 
 
+HostName = Annotated[str, matches(r"(?i)[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "the name of a host, without a port")]
 AdminToken = Annotated[Token, AfterValidator(_check_is_long)]
 
 
@@ -45,6 +46,12 @@ class AdminSettings(Section):
     host: Restarted[str] = "127.0.0.1"
     port: Restarted[int] = Field(9090, ge=0, le=65535)
     token: Reloaded[AdminToken | None] = None
+    allowed_hosts: Restarted[tuple[HostName, ...]] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names by which clients may call the port."""
+        return (self.host, *self.allowed_hosts)
 
 
 class LoggingSettings(Section):

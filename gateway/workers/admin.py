@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from gateway.api.host_guard import HostGuard
 from gateway.api.json_responses import failure, json_text
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, InvalidRequest, NoWorker, PayloadTooLarge, RequestTimeout
@@ -61,9 +62,10 @@ class Admin:
         self._parent = _Parent()
         self.ports = PortMetrics(self._own)
 
-    def app(self) -> web.Application:
-        """Return the application of the port."""
-        app = web.Application(client_max_size=_MAX_BODY, middlewares=[_with_body])
+    def app(self, names: Iterable[str] = ()) -> web.Application:
+        """Return the application of the port, which clients may call by ``names``, too."""
+        middlewares = [_with_errors, HostGuard(names).middleware(), _with_body]
+        app = web.Application(client_max_size=_MAX_BODY, middlewares=middlewares)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
@@ -204,17 +206,25 @@ class _Families(CollectorRegistry):
 
 
 @web.middleware
+async def _with_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except GatewayError as error:
+        return _failed(request, error)
+
+
+@web.middleware
 async def _with_body(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Read the body before the handler, which sends it to workers."""
     try:
         async with asyncio.timeout(_BODY_TIMEOUT):
             await request.read()
     except TimeoutError:
-        return _failed(request, RequestTimeout())
+        raise RequestTimeout from None
     except web.HTTPRequestEntityTooLarge:
-        return _failed(request, PayloadTooLarge())
+        raise PayloadTooLarge from None
     except web.RequestPayloadError:
-        return _failed(request, InvalidRequest("the body cannot be read"))
+        raise InvalidRequest("the body cannot be read") from None
     return await handler(request)
 
 

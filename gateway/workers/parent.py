@@ -105,7 +105,7 @@ async def run_workers(
         )
         front = Admin(supervisor, await stack.enter_async_context(worker_calls()), dropped_lines)
         stack.push_async_callback(front.close)
-        admin_url = await stack.enter_async_context(admin_port(front.app(), admin, front.ports))
+        admin_url = await stack.enter_async_context(admin_port(front.app(admin.names), admin, front.ports))
         starting = asyncio.create_task(stack.enter_async_context(supervisor.running()), name="start-workers")
         if not await _has_started(starting, supervisor, signals):
             return

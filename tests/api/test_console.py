@@ -142,37 +142,6 @@ async def test_the_configuration_is_shown_without_secrets(gateway: RunningGatewa
     assert answer.json()["data"]["settings"]["postgres"]["dsn"] == "**********"
 
 
-@pytest.mark.parametrize("path", [CONSOLE, "/api/v1/monitoring/totals", "/api/v1/monitoring/settings"])
-@pytest.mark.parametrize(
-    ("host", "status"),
-    [
-        ("localhost:9090", 200),
-        ("LOCALHOST.", 200),
-        ("127.0.0.1:9090", 200),
-        ("192.0.2.7", 200),
-        ("[::1]:9090", 200),
-        ("evil.example:9090", 403),
-        ("127.0.0.1.evil.example", 403),
-        ("[::1].evil.example", 403),
-        ("[evil.example]", 403),
-        ("localhost@evil.example", 403),
-    ],
-)
-async def test_only_names_of_this_machine_read_the_console(
-    gateway: RunningGateway, path: str, host: str, status: int
-) -> None:
-    assert (await gateway.get(path, admin=True, headers={"Host": host})).status == status
-
-
-async def test_a_configured_name_reads_the_console_and_health_and_metrics_answer_any(
-    start_gateway: StartGateway,
-) -> None:
-    gateway = await start_gateway(admin={"host": "localhost"})
-    assert (await gateway.get(CONSOLE, admin=True, headers={"Host": "localhost:1"})).status == 200
-    for path in ("/metrics", "/healthz", "/readyz"):
-        assert (await gateway.get(path, admin=True, headers={"Host": "gateway.internal"})).status == 200
-
-
 async def test_the_debug_log_needs_the_token_and_is_over_when_the_gateway_stops(gateway: RunningGateway) -> None:
     path, before = "/api/v1/monitoring/debug", logging.getLogger().level
     assert (await gateway.request("POST", path, admin=True, json={"on": True})).status == 401

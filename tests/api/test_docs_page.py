@@ -23,7 +23,6 @@ async def test_every_call_is_on_the_page_and_nothing_comes_from_elsewhere(gatewa
             assert f"<code>{method.upper()} {path}</code>" in text
     assert "src=" not in text
     assert 'href="http' not in text
-    assert (await gateway.get("/docs", admin=True, headers={"Host": "evil.example"})).status == 403
 
 
 def test_text_of_the_description_is_no_markup() -> None:

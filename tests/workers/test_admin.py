@@ -135,8 +135,9 @@ async def test_what_changes_a_process_reaches_all_and_the_rest_one(
         async with session.get(running.admin + "/", headers={"X-From-Parent": "a guess"}) as answer:
             assert answer.status == 200
             assert "Content-Security-Policy" in answer.headers
-        async with session.get(running.admin + "/", headers={"Host": "evil.example"}) as answer:
-            assert answer.status == 403
+        for path in ("/", "/metrics", "/healthz", "/readyz", "/api/v1/monitoring/console", "/no/such"):
+            async with session.get(running.admin + path, headers={"Host": "evil.example"}) as answer:
+                assert (answer.status, (await answer.json())["code"]) == (403, "foreign_host")
         async with session.get(running.admin + "/api/v1/monitoring/explain/cat", headers={"Authorization": ""}) as one:
             assert one.status == 401
         async with session.get(running.admin + "/no/such") as answer:
