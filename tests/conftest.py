@@ -36,6 +36,7 @@ from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.processes import wait_until
 from gateway.dev.redis_server import RedisServer
 from gateway.metrics.collectors import Metrics
+from gateway.process.logs import LogHandler
 from gateway.process.reloader import ReloadResult
 from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.server.listener import Listening
@@ -370,7 +371,7 @@ async def start_gateway(
 def access_lines() -> Iterator[io.StringIO]:
     """Where the access log goes, which is at its level; to be requested before the gateway."""
     text = io.StringIO()
-    access, handler = logging.getLogger(LOGGER), logging.StreamHandler(text)
+    access, handler = logging.getLogger(LOGGER), LogHandler(text, "json", None)
     access.addHandler(handler)
     access.setLevel(logging.INFO)
     yield text

@@ -4,7 +4,6 @@ For caches that keep private images and ask on every hit: nginx's ``auth_request
 CDNs. The former takes 200, 401 and 403 as an answer and any other status as its own failure, a 500.
 """
 
-import logging
 from typing import Final
 
 from aiohttp import web
@@ -19,8 +18,6 @@ from gateway.delivery.variant_request import VariantRequests
 from gateway.errors import GatewayError, ImageNotFound, InvalidRequest, Unauthorized
 from gateway.metrics.collectors import Metrics
 from gateway.presign.renditions import Renditions
-
-logger = logging.getLogger(__name__)
 
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -53,10 +50,10 @@ class AccessCheck:
             status, result = 403, "forbidden"
         except GatewayError as error:
             status, result = 403, "unavailable"
-            logger.warning("access check failed, so access is denied: code=%s reason=%s", error.code, error)
-        except Exception:  # the dispatch would answer 500
+            request[REQUEST_CONTEXT].fails(error)
+        except Exception as error:  # noqa: BLE001 - the dispatch would answer 500; it logs the error
             status, result = 403, "unavailable"
-            logger.exception("access check failed unexpectedly, so access is denied")
+            request[REQUEST_CONTEXT].fails_unexpectedly(error)
         self._metrics.access_checks.add((result,))
         # The status reveals no more than that of the image would; the duration must not reveal more either.
         request[REQUEST_CONTEXT].is_denial = status != 200

@@ -1,17 +1,17 @@
-"""The access log: one line for a request, written in batches."""
+"""The access log: one line for a request, also for a failed one, written in batches."""
 
 import asyncio
 import logging
 import random
-import sys
 import time
 from collections.abc import Callable, Mapping
 from json.encoder import encode_basestring_ascii as _quote
-from typing import Final
+from typing import Final, Literal
 
 from gateway.net.printable import printable
 from gateway.process.log_format import redact
-from gateway.process.log_stream import LogOutput
+from gateway.process.log_stream import LogOutput, NoOutput
+from gateway.process.logs import LogHandler
 
 LOGGER: Final = "gateway.access"
 _FLUSH_AFTER: Final = 0.2  # seconds that a line waits for others
@@ -20,14 +20,15 @@ _QUIET_ROUTES: Final = frozenset({"healthz", "readyz"})  # asked every few secon
 _LONGEST_REASON: Final = 300  # characters
 
 Value = str | int | float | None
+Level = Literal["info", "error"]
 
 
 class AccessLog:
     """Writes a line for ``sample`` of the requests (0 to 1), and for every one that ended with a 5xx or was aborted.
 
     A line costs a few microseconds: it does not pass through ``logging``, whose handler would format, lock and flush
-    each line. ``format`` is that of the log, "json" or "console". Nothing is added while ``is_on`` is False. ``worker``
-    is the number of this process among several.
+    each line. ``format`` is that of the log, "json" or "console". While ``is_on`` is False, a line is added only for a
+    fault of the gateway or of a service that it uses. ``worker`` is the number of this process among several.
     """
 
     def __init__(
@@ -65,11 +66,11 @@ class AccessLog:
             return False
         return self._sample >= 1 or self._chance() < self._sample
 
-    def add(self, facts: Mapping[str, Value]) -> None:
+    def add(self, facts: Mapping[str, Value], level: Level = "info") -> None:
         """Write a line soon; facts that are None are left out."""
         if self._origin:
             facts = {**self._origin, **facts}
-        self._waiting.append(self._as_line(self._timestamp(), facts))
+        self._waiting.append(self._as_line(self._timestamp(), level, facts))
         if len(self._waiting) >= _MOST_WAITING:
             self.flush()
         elif self._flushing is None:
@@ -95,31 +96,29 @@ class AccessLog:
 
 
 def stream_of_log() -> LogOutput:
-    """Return where the log goes: the stream of the first handler, else standard error."""
-    for handler in (*logging.getLogger(LOGGER).handlers, *logging.getLogger().handlers):
-        if isinstance(handler, logging.StreamHandler):
-            stream: LogOutput = handler.stream
-            return stream
-    return sys.stderr
+    """Return where the log goes: the stream of a handler of its own, else of the whole log; without one, nowhere."""
+    handlers = (*logging.getLogger(LOGGER).handlers, *logging.getLogger().handlers)
+    return next((handler.stream for handler in handlers if isinstance(handler, LogHandler)), NoOutput())
 
 
-def shortened(reason: str) -> str | None:
-    """Return the reason without signatures and tokens; None for an empty one."""
-    return redact(reason)[:_LONGEST_REASON] or None
+def shortened(text: str | None, longest: int = _LONGEST_REASON) -> str | None:
+    """Return the text without signatures and tokens; None for an empty text."""
+    return redact(text)[:longest] if text else None
 
 
-def _as_json(timestamp: str, facts: Mapping[str, Value]) -> str:
+def _as_json(timestamp: str, level: Level, facts: Mapping[str, Value]) -> str:
     # Half the time of an encoder, which a line for each request would take: the values are words and numbers.
     said = [
         f', "{name}": {_quote(value) if type(value) is str else value}'
         for name, value in facts.items()
         if value is not None
     ]
-    start = f'{{"event": "request", "level": "info", "logger": "{LOGGER}", "timestamp": "{timestamp}"'
+    start = f'{{"event": "request", "level": "{level}", "logger": "{LOGGER}", "timestamp": "{timestamp}"'
     return f"{start}{''.join(said)}}}\n"
 
 
-def _as_text(timestamp: str, facts: Mapping[str, Value]) -> str:
-    said = " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
+def _as_text(timestamp: str, level: Level, facts: Mapping[str, Value]) -> str:
+    said = " ".join(f"{name}={value}" for name, value in facts.items() if value is not None and name != "exception")
+    exception = facts.get("exception")
     # The image is what the client wrote, perhaps with line breaks; JSON has an escape for them.
-    return f"{timestamp} [info     ] request {printable(said)}\n"
+    return f"{timestamp} [{level:<9}] request {printable(said)}\n{exception if exception is not None else ''}"

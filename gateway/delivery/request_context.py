@@ -3,6 +3,7 @@
 import random
 import re
 import time
+import traceback
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -22,13 +23,16 @@ _DENIALS = frozenset({401, 404})
 class Failure(NamedTuple):
     """Why a request failed: the gateway's code, the reason, and COS's answer; None where there is none.
 
-    It replaces the exception, whose traceback would refer to the request and the request to it: a reference cycle.
+    ``is_fault``: the gateway or a service that it uses failed, and not the client. ``exception`` is the traceback of an
+    unexpected error, as text: the exception would refer to the request, and the request to it, a reference cycle.
     """
 
     code: str | None
     reason: str
     cos_code: str | None
     cos_request_id: str | None
+    is_fault: bool
+    exception: str | None = None
 
 
 class RequestContext:
@@ -79,11 +83,19 @@ class RequestContext:
         """Return the seconds since the request arrived."""
         return time.perf_counter() - self.started
 
-    def fails(self, error: BaseException) -> None:
-        """Note why the request fails."""
-        code, cos = (error.code, error.cos) if isinstance(error, GatewayError) else (None, None)
+    def fails(self, error: BaseException, *, is_fault: bool | None = None) -> None:
+        """Note why the request fails; ``is_fault`` None: it is a fault if the error has a 5xx status."""
+        if isinstance(error, GatewayError):
+            code, cos, is_5xx = error.code, error.cos, error.status >= 500
+        else:
+            code, cos, is_5xx = None, None, False
         cos_code, cos_request_id = (cos.code, cos.request_id) if cos is not None else (None, None)
-        self.failure = Failure(code, str(error), cos_code, cos_request_id)
+        self.failure = Failure(code, str(error), cos_code, cos_request_id, is_5xx if is_fault is None else is_fault)
+
+    def fails_unexpectedly(self, error: Exception) -> None:
+        """Note a defect of the gateway, with its traceback."""
+        text = "".join(traceback.format_exception(error))
+        self.failure = Failure(GatewayError.code, str(error), None, None, is_fault=True, exception=text)
 
     def origin_seconds(self) -> float | None:
         """Return the seconds from asking COS to the first byte, or to the end without one; None if it was not asked."""

@@ -44,8 +44,6 @@ class GatewayError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     message: ClassVar[str] = "the gateway failed to answer"
-    # False: the code that raises the error also logs it, so the line for each 5xx is omitted.
-    logs_each_request: ClassVar[bool] = True
     # COS's answer that caused the error; None if COS did not answer or was not asked.
     cos: "CosAnswer | None" = None
 

@@ -66,7 +66,6 @@ class AccelNotConfigured(GatewayError):
     status = 500
     code = "accel_not_configured"
     message = "nginx is not configured for image_proxy.delivery: accel"
-    logs_each_request = False
 
 
 class OriginUnavailable(GatewayError):

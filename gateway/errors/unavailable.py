@@ -92,5 +92,3 @@ class CredentialsExpired(Unavailable):
 
 class NoCredentials(CredentialsExpired):
     """The source of credentials has none that are valid now; a refresh is running."""
-
-    logs_each_request = False

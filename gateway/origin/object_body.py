@@ -186,14 +186,14 @@ class ObjectBody:
                     cos_time = self._time_of(refusal.error) if renewals else refusal.error.clock
                     if renewals == 2 or (renewals == 1 and cos_time is None):
                         raise self._refused(refusal) from refusal
-                    logger.info("COS refused a URL, renewing it: image=%s reason=%s", self._image_id, refusal)
+                    logger.debug("COS refused a URL, renewing it: image=%s reason=%s", self._image_id, refusal)
                     renewed = await self._renew(cos_time)
                 renewals += 1
                 if renewed.object_id != self.object_id:
                     raise ObjectMoved
                 self._image = self.renewed = renewed
         except (ImageNotFound, ImageBlocked) as error:
-            logger.info("COS has no such object: image=%s reason=%s", self._image_id, error)
+            logger.debug("COS has no such object: image=%s reason=%s", self._image_id, error)
             self._access.gone(self.object_id)
             raise
 

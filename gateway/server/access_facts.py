@@ -1,5 +1,7 @@
 """The facts of a finished request for its line in the access log."""
 
+from typing import Final
+
 from aiohttp import hdrs, web
 
 from gateway.api.access_log import Value, shortened
@@ -7,6 +9,8 @@ from gateway.api.caller import CALLER
 from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.request_context import Failure, RequestContext
 from gateway.server.route_match import image_id_in_path
+
+_LONGEST_TRACEBACK: Final = 20_000  # characters
 
 
 def access_facts(
@@ -52,6 +56,7 @@ def _facts_of(failure: Failure) -> dict[str, Value]:
         "cos_code": failure.cos_code,
         "cos_request_id": failure.cos_request_id,
         "reason": shortened(failure.reason),
+        "exception": shortened(failure.exception, _LONGEST_TRACEBACK),
     }
 
 

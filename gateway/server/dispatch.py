@@ -54,9 +54,9 @@ class DirectHandlers:
 
 @dataclass(frozen=True, slots=True)
 class Accounting:
-    """Where requests are counted and logged. ``access_log`` is None on a port whose requests get no lines.
+    """Where requests are counted and logged.
 
-    ``route_prefix`` starts the names of the port's routes in metrics.
+    ``route_prefix`` starts the names of the port's routes in metrics; with a prefix, only faults get a line.
     """
 
     metrics: Metrics
@@ -155,14 +155,18 @@ class Dispatch:
     def _count(
         self, request: web.BaseRequest, context: RequestContext, outcome: str, response: web.StreamResponse | None
     ) -> None:
-        """Count and time the request, and give it a line in the access log."""
+        """Count and time the request, and give it a line in the access log; on the admin port only to a fault."""
         elapsed = context.elapsed()
         route = context.route or self._route_prefix + route_name(request)
         self._requests.record(route, context.delivery, outcome, elapsed, context.first_byte)
-        access_log = self._access_log
-        if access_log is not None and access_log.is_on and access_log.wants(route, outcome):
+        access_log, failure = self._access_log, context.failure
+        if access_log is None:
+            return
+        is_fault = failure is not None and failure.is_fault
+        if is_fault or (access_log.is_on and not self._route_prefix and access_log.wants(route, outcome)):
             client = self._client_address.of(request.headers, request.remote)
-            access_log.add(access_facts(request, context, response, route, outcome, elapsed, client))
+            facts = access_facts(request, context, response, route, outcome, elapsed, client)
+            access_log.add(facts, "error" if is_fault else "info")
 
 
 def _close_after_response(request: web.BaseRequest) -> None:

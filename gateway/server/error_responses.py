@@ -43,23 +43,19 @@ def error_response(
     request: web.BaseRequest, context: RequestContext, error: ExpectedError, fallback: FallbackPicture | None
 ) -> web.StreamResponse:
     """Map an error to a response; reset the connection if the status was already sent."""
-    context.fails(error)
+    context.fails(error, is_fault=True if isinstance(error, RelayAborted) else None)
     match error:
         case ClientLeft():
             logger.debug("client disconnected: %s", error)
             return _reset_connection(request, context, CLIENT_DISCONNECTED)
         case RelayAborted():
-            logger.warning("transfer aborted: %s", error)
             return _reset_connection(request, context, ABORTED)
         case web.HTTPException():
             return _error(request, context, _gateway_error(error), fallback)
         case web.RequestPayloadError():
             return _error(request, context, InvalidRequest("the body cannot be read"), fallback)
         case GatewayError():
-            if error.status >= 500 and error.logs_each_request:
-                image_id = context.image_id or image_id_in_path(request)
-                logger.warning("request failed: code=%s image=%s reason=%s", error.code, image_id, error)
-            elif error.status in _REFUSALS and logger.isEnabledFor(logging.DEBUG):
+            if error.status in _REFUSALS and logger.isEnabledFor(logging.DEBUG):
                 image_id = context.image_id or image_id_in_path(request)
                 logger.debug("request refused: code=%s image=%s reason=%s", error.code, image_id, error)
             return _error(request, context, error, fallback)
@@ -68,9 +64,8 @@ def error_response(
 def internal_error_response(
     request: web.BaseRequest, context: RequestContext, error: Exception, fallback: FallbackPicture | None
 ) -> web.StreamResponse:
-    """Log an unexpected exception with its traceback, and return a 500 that says nothing about it."""
-    context.fails(error)
-    logger.error("request failed unexpectedly", exc_info=error)
+    """Note an unexpected exception with its traceback, and return a 500 that says nothing about it."""
+    context.fails_unexpectedly(error)
     return _error(request, context, GatewayError(), fallback)
 
 
@@ -78,7 +73,8 @@ def _error(
     request: web.BaseRequest, context: RequestContext, error: GatewayError, fallback: FallbackPicture | None
 ) -> web.StreamResponse:
     if request.writer.output_size > 0:
-        logger.warning("transfer aborted: code=%s reason=%s", error.code, error)
+        if context.failure is not None:
+            context.failure = context.failure._replace(is_fault=True)
         return _reset_connection(request, context, ABORTED)
     # Delivery is chosen after the caller was authorized: with one chosen, this is no denial.
     context.is_denial = context.delivery == "none" and isinstance(error, (ImageNotFound, Unauthorized))

@@ -129,7 +129,7 @@ def _dispatch(
     accounting = Accounting(
         service.metrics,
         service.access.client_address,
-        requests.access_log if is_public else None,
+        requests.access_log,
         route_prefix,
     )
     fallback = requests.fallback if is_public else None

@@ -1,7 +1,8 @@
 """``GET /api/v1/images/{id}/access``: 200, 401 or 403, the verdict on a request for the image itself."""
 
 import asyncio
-import logging
+import io
+import json
 import random
 import time
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from gateway.api.access_check import AccessCheck
+from gateway.api.access_log import AccessLog
 from gateway.delivery.variant_request import VariantRequests
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.metrics.collectors import Metrics
@@ -182,22 +184,19 @@ async def test_an_answer_from_memory_needs_no_store(
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("headers", [{}, bearer(token(exp=int(time.time()) + 3600)), bearer("rubbish")])
 async def test_while_the_stores_are_down_access_is_denied_and_counted(
-    start_gateway: StartGateway,
-    images: Images,
-    headers: Mapping[str, str],
-    method: str,
-    caplog: pytest.LogCaptureFixture,
+    access_lines: io.StringIO, start_gateway: StartGateway, headers: Mapping[str, str], method: str
 ) -> None:
     gateway = await start_gateway(
         access={**ACCESS, "signed_links": None},
         redis={"url": "redis://127.0.0.1:1/0"},
         postgres={"dsn": "host=127.0.0.1 port=1 dbname=none"},
     )
-    with caplog.at_level(logging.WARNING, "gateway.api.access_check"):
-        answer = await check(gateway, "a", headers.items(), method=method)
+    answer = await check(gateway, "a", headers.items(), method=method)
     assert answer.status == 403
     assert gateway.sample("access_checks_total", result="unavailable") == 1
-    assert [record.getMessage() for record in caplog.records if "code=catalog_unavailable" in record.getMessage()]
+    gateway.service.requests.access_log.flush()
+    line = json.loads(access_lines.getvalue().splitlines()[-1])
+    assert (line["level"], line["status"], line["code"]) == ("error", 403, "catalog_unavailable")
 
 
 async def test_expired_cos_credentials_do_not_matter(start_gateway: StartGateway, images: Images) -> None:
@@ -289,15 +288,19 @@ class Broken:
         raise ZeroDivisionError
 
 
-async def test_a_defect_denies_access_and_is_logged(gateway: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
-    metrics = Metrics()
+async def test_a_defect_denies_access_and_is_logged(gateway: RunningGateway) -> None:
+    metrics, lines = Metrics(), io.StringIO()
+    log = AccessLog(lines, format="json")
     app = web.Application()
     images, access = gateway.service.images, gateway.service.access
     broken = cast("VariantRequests", Broken())
     check = AccessCheck(images.lookup, access.callers, broken, gateway.service.signing.renditions, metrics)
     app.router.add_get(CHECK.format("{image_id}"), check.access)
-    async with serving(app, dispatched(metrics)) as address, aiohttp.ClientSession() as session:
+    async with serving(app, dispatched(metrics, access_log=log)) as address, aiohttp.ClientSession() as session:
         async with session.get(address + CHECK.format("a")) as answer:
             assert (answer.status, await answer.read()) == (403, b"")
-    assert "ZeroDivisionError" in caplog.text
+    log.flush()
+    line = json.loads(lines.getvalue())
+    assert (line["level"], line["status"]) == ("error", 403)
+    assert "ZeroDivisionError" in line["exception"]
     assert metrics.registry.get_sample_value("image_gateway_access_checks_total", {"result": "unavailable"}) == 1

@@ -105,7 +105,9 @@ async def test_the_limit_of_open_files_is_raised_to_the_hard_limit(config_file: 
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def test_log_lines_are_json_with_the_request_id(config_file: Path, images: Images, cos: CosEmulator) -> None:
+async def test_a_request_that_cos_refuses_is_one_line_at_error_with_all_that_is_known(
+    config_file: Path, images: Images, cos: CosEmulator
+) -> None:
     await images.add("a")
     cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), times=None))
     async with gateway_process("serve", "--config", str(config_file)) as running:
@@ -114,9 +116,11 @@ async def test_log_lines_are_json_with_the_request_id(config_file: Path, images:
         running.terminate()
         await running.exit_code()
     lines = [json.loads(line) for line in running.lines]
-    failed = next(line for line in lines if line["event"].startswith("request failed"))
-    assert failed["request_id"] == "trace-1234"
-    assert failed["level"] == "warning"
+    (failed,) = [line for line in lines if line["level"] != "info"]
+    assert [line for line in lines if line.get("request_id") == "trace-1234"] == [failed]
+    known = {"level": "error", "image": "a", "status": 502, "code": "origin_refused", "cos_code": "AccessDenied"}
+    assert known.items() <= failed.items()
+    assert BUCKET in failed["reason"]
     assert "q-signature" not in "".join(running.lines)
 
 

@@ -1,7 +1,8 @@
 """COS's error codes reach the log, a metric and the client's status, and only some correct the clock."""
 
 import asyncio
-import logging
+import io
+import json
 import time
 from email.utils import formatdate
 
@@ -71,10 +72,10 @@ def test_only_an_error_about_time_has_a_clock(code: str, message: str, clock: fl
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_cos_s_code_decides_the_status_and_reaches_the_log_and_a_metric(
+    access_lines: io.StringIO,
     gateway: RunningGateway,
     images: Images,
     cos: CosEmulator,
-    caplog: pytest.LogCaptureFixture,
     method: str,
     status: int,
     code: str,
@@ -82,7 +83,6 @@ async def test_cos_s_code_decides_the_status_and_reaches_the_log_and_a_metric(
     our_code: str,
 ) -> None:
     """An error to a HEAD has no body: a GET of the first byte fetches the reason."""
-    caplog.set_level(logging.INFO, "gateway")
     await images.add("cat")
     cos.faults.add(Fault(action=Refuse(status=status, code=code), times=None))
     answer = await gateway.request(method, "/i/cat")
@@ -96,12 +96,12 @@ async def test_cos_s_code_decides_the_status_and_reaches_the_log_and_a_metric(
     assert gateway.sample("origin_bucket_requests_total", bucket=BUCKET) >= 1
     if ours != 422:
         word = f"{status} {code}" if has_code else str(status)
-        (line, *_) = [
-            message for record in caplog.records if f"COS answered {word}" in (message := record.getMessage())
-        ]
-        assert "image=cat" in line
-        assert BUCKET in line
-    assert "q-signature" not in caplog.text
+        gateway.service.requests.access_log.flush()
+        line = json.loads(access_lines.getvalue())
+        assert (line["level"], line["image"], line["code"]) == ("error" if ours >= 500 else "info", "cat", our_code)
+        assert f"COS answered {word}" in line["reason"]
+        assert BUCKET in line["reason"]
+    assert "q-signature" not in access_lines.getvalue()
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

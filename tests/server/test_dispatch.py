@@ -76,15 +76,16 @@ async def send_two_requests(connection: RawConnection) -> None:
 @pytest.mark.parametrize(
     ("error", "status", "code", "level"),
     [
-        (ImageNotFound("not the caller's"), 404, b"image_not_found", None),
-        (CatalogUnavailable("refused"), 503, b"catalog_unavailable", logging.WARNING),
-        (web.HTTPNotFound(), 404, b"not_found", None),
-        (web.HTTPBadRequest(text="<script>"), 400, b"invalid_request", None),
-        (web.HTTPRequestEntityTooLarge(max_size=1, actual_size=2), 413, b"payload_too_large", None),
-        (web.HTTPMethodNotAllowed("PUT", ["GET"]), 405, b"method_not_allowed", None),
-        (RuntimeError("secret"), 500, b"internal_error", logging.ERROR),
+        (ImageNotFound("not the caller's"), 404, b"image_not_found", "info"),
+        (CatalogUnavailable("refused"), 503, b"catalog_unavailable", "error"),
+        (web.HTTPNotFound(), 404, b"not_found", "info"),
+        (web.HTTPBadRequest(text="<script>"), 400, b"invalid_request", "info"),
+        (web.HTTPRequestEntityTooLarge(max_size=1, actual_size=2), 413, b"payload_too_large", "info"),
+        (web.HTTPMethodNotAllowed("PUT", ["GET"]), 405, b"method_not_allowed", "info"),
+        (RuntimeError("secret"), 500, b"internal_error", "error"),
     ],
 )
+@pytest.mark.parametrize("is_on", [False, True])
 async def test_every_error_becomes_a_json_error_with_its_status_and_code(
     serve: Serve,
     metrics: Metrics,
@@ -92,12 +93,16 @@ async def test_every_error_becomes_a_json_error_with_its_status_and_code(
     error: Exception,
     status: int,
     code: bytes,
-    level: int | None,
+    level: str,
+    is_on: bool,
 ) -> None:
+    lines = io.StringIO()
+    log = AccessLog(lines, format="json", is_on=is_on)
+
     async def fail(request: web.Request) -> web.StreamResponse:
         raise error
 
-    async with connect(await serve(fail)) as connection:
+    async with connect(await serve(fail, access_log=log)) as connection:
         await send_two_requests(connection)
         head = await connection.read_head()
         body = await connection.read_body(head)
@@ -108,39 +113,47 @@ async def test_every_error_becomes_a_json_error_with_its_status_and_code(
     assert b"<script>" not in body
     assert counted(metrics, str(status)) == 1
     assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 0
-    assert (
-        max((record.levelno for record in caplog.records if record.name.startswith("gateway")), default=None) == level
-    )
+    log.flush()
+    failed = [line for line in map(json.loads, lines.getvalue().splitlines()) if line["status"] == status]
+    assert [line["level"] for line in failed] == ([level] if is_on or level == "error" else [])
+    assert ("Traceback" in lines.getvalue()) == (status == 500)
+    assert [record for record in caplog.records if record.name.startswith("gateway")] == [], "there is no other line"
 
 
 @pytest.mark.parametrize(
-    ("error", "outcome"),
+    ("error", "outcome", "reason"),
     [
-        (RelayAborted("after 10 bytes"), "aborted"),
-        (ClientLeft("nothing was read"), "499"),
-        (OriginUnavailable("after the status"), "aborted"),
-        (ImageNotFound("after the status"), "aborted"),
-        (web.HTTPBadRequest(), "aborted"),
-        (RuntimeError("a bug"), "aborted"),
+        (RelayAborted("after 10 bytes"), "aborted", "after 10 bytes"),
+        (ClientLeft("nothing was read"), "499", None),
+        (OriginUnavailable("after the status"), "aborted", "after the status"),
+        (ImageNotFound("after the status"), "aborted", "after the status"),
+        (web.HTTPBadRequest(), "aborted", "Bad Request"),
+        (RuntimeError("a bug"), "aborted", "a bug"),
     ],
 )
 @pytest.mark.parametrize("length", ["1000", None])
 async def test_lesson_1_once_the_status_is_sent_no_error_is_rendered_into_the_body(
-    serve: Serve, metrics: Metrics, error: Exception, outcome: str, length: str | None
+    serve: Serve, metrics: Metrics, error: Exception, outcome: str, reason: str | None, length: str | None
 ) -> None:
+    lines = io.StringIO()
+    log = AccessLog(lines, format="json", is_on=False)
+
     async def fail_late(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={} if length is None else {"Content-Length": length})
         await response.prepare(request)
         await response.write(b"x" * 100)
         raise error
 
-    async with connect(await serve(fail_late)) as connection:
+    async with connect(await serve(fail_late, access_log=log)) as connection:
         await send_two_requests(connection)
         assert (await connection.read_head()).status == 200
         rest = await connection.read_rest()
     assert rest.strip(b"\r\n") in (b"", b"x" * 100, b"64\r\n" + b"x" * 100)
     await until_ended(metrics, outcome)
     assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 0
+    log.flush()
+    faults = [(line["level"], line["reason"]) for line in map(json.loads, lines.getvalue().splitlines())]
+    assert faults == ([("error", reason)] if reason is not None else [])
 
 
 async def test_a_request_whose_client_disconnects_is_counted_as_499(serve: Serve, metrics: Metrics) -> None:
