@@ -25,7 +25,7 @@ class NewUrls:
         """Sign a new URL, in place of the cached one on every replica; raises what ``OnDemandRenewal.renew`` raises."""
         image = await self._renewal.renew(image_id)
         self._usage.refreshed(ImageVariant(image_id))
-        await self._invalidation.notify_replicas([image_id])
+        await self._invalidation.announce_url(image_id)
         return image
 
     def response(self, image: SignedImage, *, shows_url: bool = True) -> web.Response:

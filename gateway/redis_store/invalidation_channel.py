@@ -5,7 +5,7 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio.client import PubSub
 from redis.asyncio.cluster import RedisCluster
@@ -17,6 +17,8 @@ from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis, m
 logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+# After the name of the sender. A replica of an earlier release takes both for another name, and invalidates everything.
+_ONLY_URLS: Final = ":urls"
 
 
 class InvalidationChannel:
@@ -33,13 +35,14 @@ class InvalidationChannel:
         self._problem = "there is no subscription yet"
         self._tried = asyncio.Event()
 
-    async def publish(self, image_ids: Sequence[str]) -> int | None:
-        """Make the other replicas look these images up again.
+    async def publish(self, image_ids: Sequence[str], *, only_urls: bool = False) -> int | None:
+        """Make the other replicas look these images up again; with ``only_urls`` their URLs are new, and nothing else.
 
         Returns how many receive it, with this one if it does; None if a Cluster does not tell.
         """
+        sender = self._name + _ONLY_URLS if only_urls else self._name
         async with self._guard.bounded():
-            count = int(await self._guard.client.publish(self._channel, " ".join([self._name, *image_ids])))
+            count = int(await self._guard.client.publish(self._channel, " ".join([sender, *image_ids])))
         if not self._guard.is_cluster:
             return count
         try:  # the answer of a node counts only those that are connected to it (PUBLISH, Redis)
@@ -76,10 +79,13 @@ class InvalidationChannel:
             await client.publish(self._channel, self._name, **publisher)  # names no image
             await _received(subscription, "message")
 
-    async def listen(self, invalidate: Callable[[str | None], None]) -> None:
+    async def listen(
+        self, invalidate: Callable[[str | None], None], forget_url: Callable[[str], None] | None = None
+    ) -> None:
         """Call ``invalidate`` with each image id that another replica publishes, until cancelled.
 
         It is called with None whenever a subscription begins, the first one included: messages before it are lost.
+        ``forget_url`` is called instead for an image of which only the URL is new; None: ``invalidate`` is called.
         """
         pause = _FIRST_PAUSE
 
@@ -94,7 +100,7 @@ class InvalidationChannel:
                 await self._guard.ping()  # a Cluster takes subscriptions only once its nodes are known
                 async with self._guard.client.pubsub() as subscription:
                     await subscription.subscribe(self._channel)
-                    await self._receive(subscription, began, invalidate)
+                    await self._receive(subscription, began, invalidate, forget_url or invalidate)
             except (CacheUnavailable, *REDIS_ERRORS) as error:
                 self._note(message_of(error) or "no answer")
                 logger.debug("not listening to the other replicas: %s", error)
@@ -109,7 +115,11 @@ class InvalidationChannel:
         self._tried.set()
 
     async def _receive(
-        self, subscription: PubSub, began: Callable[[], None], invalidate: Callable[[str], None]
+        self,
+        subscription: PubSub,
+        began: Callable[[], None],
+        invalidate: Callable[[str], None],
+        forget_url: Callable[[str], None],
     ) -> None:
         """Handle messages until the connection fails; raises ``TimeoutError`` when Redis does not answer a ping.
 
@@ -125,15 +135,18 @@ class InvalidationChannel:
             elif message["type"] == "subscribe":
                 began()
             elif message["type"] == "message":
-                await self._dispatch(message["data"], invalidate)
+                await self._dispatch(message["data"], invalidate, forget_url)
             is_pinged = message is None
 
-    async def _dispatch(self, data: bytes, invalidate: Callable[[str], None]) -> None:
+    async def _dispatch(
+        self, data: bytes, invalidate: Callable[[str], None], forget_url: Callable[[str], None]
+    ) -> None:
         sender, *image_ids = data.decode("ascii", errors="replace").split(" ")
-        if sender != self._name:
+        call = forget_url if sender.endswith(_ONLY_URLS) else invalidate
+        if sender.removesuffix(_ONLY_URLS) != self._name:
             slices = TimeSlices()
             for image_id in image_ids:
-                invalidate(image_id)
+                call(image_id)
                 await slices.pause()
 
 

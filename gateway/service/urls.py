@@ -93,7 +93,7 @@ async def open_urls(
         redis.channel if redis is not None else None,
         purges.intake.add if purges is not None else None,
     )
-    invalidation.add(resolver.invalidate)
+    invalidation.add(resolver.invalidate, holds_urls=True)
     usage = UsageCounter(
         redis.usage if redis is not None else None,
         report_images=redis.daily.add_images if redis is not None and redis.daily is not None else None,
@@ -121,7 +121,8 @@ async def listening_to_changes(
 
     async def listen_to_replicas() -> None:
         if stores.redis is not None:
-            await stores.redis.channel.listen(urls.invalidation.invalidate_here)
+            invalidation = urls.invalidation
+            await stores.redis.channel.listen(invalidation.invalidate_here, invalidation.forget_url_here)
 
     async with (
         background("change-feed", listen_to_postgres()),

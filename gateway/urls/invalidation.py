@@ -29,15 +29,21 @@ class Invalidation:
         self._shared = shared
         self._channel = channel
         self._purge = purge
-        self._caches: list[Invalidate] = []
+        self._url_caches: list[Invalidate] = []
+        self._other_caches: list[Invalidate] = []
 
-    def add(self, invalidate: Invalidate) -> None:
+    def add(self, invalidate: Invalidate, *, holds_urls: bool = False) -> None:
         """Add a cache of this process."""
-        self._caches.append(invalidate)
+        (self._url_caches if holds_urls else self._other_caches).append(invalidate)
 
     def invalidate_here(self, image_id: str | None) -> None:
         """Invalidate only in this process, when another replica has changed Redis. None is every image."""
-        for invalidate in self._caches:
+        for invalidate in (*self._url_caches, *self._other_caches):
+            invalidate(image_id)
+
+    def forget_url_here(self, image_id: str) -> None:
+        """Look the image up again in Redis, where another replica has put a new URL of it; keep its bytes."""
+        for invalidate in self._url_caches:
             invalidate(image_id)
 
     async def invalidate_here_and_in_redis(self, image_ids: Sequence[str]) -> None:
@@ -62,20 +68,20 @@ class Invalidation:
     async def invalidate_everywhere(self, image_ids: Sequence[str]) -> int | None:
         """Invalidate a change that only this replica has seen: a purge, killed links, a missing row.
 
-        Returns what ``notify_replicas`` does.
-        """
-        await self.invalidate_here_and_in_redis(image_ids)
-        return await self.notify_replicas(image_ids)
-
-    async def notify_replicas(self, image_ids: Sequence[str]) -> int | None:
-        """Make the other replicas look the images up again in Redis, which holds newer entries than they do.
-
         Returns how many replicas receive it, with this one if it listens; None without Redis, or if that is not known.
         """
+        await self.invalidate_here_and_in_redis(image_ids)
+        return await self._publish(image_ids, only_urls=False)
+
+    async def announce_url(self, image_id: str) -> None:
+        """Make the other replicas use the new URL of the image that is in Redis."""
+        await self._publish([image_id], only_urls=True)
+
+    async def _publish(self, image_ids: Sequence[str], *, only_urls: bool) -> int | None:
         if self._channel is None:
             return None
         try:
-            return await self._channel.publish(image_ids)
+            return await self._channel.publish(image_ids, only_urls=only_urls)
         except DependencyDown as error:
             logger.warning("other replicas are not told to drop images: count=%s reason=%s", len(image_ids), error)
             return 0

@@ -74,6 +74,25 @@ async def test_a_closed_connection_is_reported_as_a_gap(redis_url: str, redis_cl
         assert [await next_of(received), await next_of(received)] == ["a", "b"]
 
 
+async def test_an_image_with_a_new_url_is_told_apart_from_one_that_changed(
+    redis_url: str, redis_client: "redis.Redis"
+) -> None:
+    del redis_client
+    received: asyncio.Queue[tuple[str, str | None]] = asyncio.Queue()
+    async with connected(redis_url) as guard, connected(redis_url) as other:
+        channel, speaker = InvalidationChannel(guard), InvalidationChannel(other)
+        listen = channel.listen(
+            lambda image_id: received.put_nowait(("invalidate", image_id)),
+            lambda image_id: received.put_nowait(("forget_url", image_id)),
+        )
+        async with background("invalidation-channel", listen), asyncio.timeout(LIMIT):
+            assert await received.get() == ("invalidate", None)
+            await channel.publish(["own"], only_urls=True)
+            await speaker.publish(["a"], only_urls=True)
+            await speaker.publish(["a"])
+            assert [await received.get(), await received.get()] == [("forget_url", "a"), ("invalidate", "a")]
+
+
 @dataclass
 class Line:
     """A relay to Redis that can drop all bytes without closing the connection."""

@@ -10,6 +10,7 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from tests.conftest import ADMIN_TOKEN, BUCKET, Answer, Images, RunningGateway, StartGateway, token_for
 from tests.limits import LIMIT
+from tests.waiting import until
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 # Seconds. It takes milliseconds, and the contract promises half a second; but a machine may be slow, and without being
@@ -150,6 +151,24 @@ class TestTellingTheOthers:
             while (await gateway.get("/api/v1/images/a/url")).json()["data"]["url"] != url:
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.01)
+
+    async def test_a_forced_refresh_costs_no_bytes_of_cos(self, deaf: list[RunningGateway], images: Images) -> None:
+        """The URL is new, the image is not."""
+        await images.add("a", owner="alice")
+        for gateway in deaf:
+            await gateway.get("/i/a")
+        before = [gateway.sample("origin_requests_total", status="200") for gateway in deaf]
+        misses = deaf[1].sample("url_cache_lookups_total", tier="local", result="miss")
+
+        async def is_looked_up_again() -> bool:
+            await deaf[1].get("/api/v1/images/a/url")
+            return deaf[1].sample("url_cache_lookups_total", tier="local", result="miss") > misses
+
+        assert (await deaf[0].request("POST", "/api/v1/images/a/url/refresh", admin=True, headers=ADMIN)).status == 200
+        await until(is_looked_up_again)
+        for gateway in deaf:
+            assert (await gateway.get("/i/a")).body == b"bytes of an image"
+        assert [gateway.sample("origin_requests_total", status="200") for gateway in deaf] == before
 
     async def test_a_purge_is_obeyed_by_all(self, deaf: list[RunningGateway], images: Images) -> None:
         await images.add("a", owner="alice")
