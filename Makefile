@@ -15,7 +15,7 @@ WEB_STAMP := $(WEB)/node_modules/.package-lock.json
 NPM := $(shell command -v npm)
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
 
-.PHONY: help web webcheck webtest install run test coverage conformance bench soak alerts units release container docs fuzz lint typecheck format constraints clean all
+.PHONY: help web webcheck webtest install run test quick matrix coverage conformance bench soak alerts units release container docs fuzz lint typecheck format constraints clean all
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -53,6 +53,20 @@ LEFT_OUT = $(if $(CHROMIUM),$(if $(and $(NPM),$(shell test -d $(WEB)/node_module
 
 test: install webtest  ## run the whole suite on real servers
 	$(PYTEST) $(LEFT_OUT) $(ARGS)
+
+# What changed since BASE: make quick BASE=main
+BASE ?= HEAD
+
+quick: lint  ## lint, and run the tests of what changed since the last commit
+	@tests=$$($(BIN)/python -m tests.changed $(BASE)) && if test -n "$$tests"; then $(PYTEST) -q $$tests $(ARGS); \
+	else echo "nothing that has tests changed since $(BASE)"; fi
+
+# The classifiers of setup.cfg list the supported versions. Each has an environment of its own, .venv-3.12 and so on.
+matrix:  ## run the whole suite on each supported Python that is installed
+	@for version in $$(sed -n 's/.*Programming Language :: Python :: \(3\.[0-9]*\)$$/\1/p' setup.cfg); do \
+		if python$$version -c '' 2>/dev/null; then $(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit 1; \
+		else echo "python$$version was not found"; fi; \
+	done
 
 coverage: install webtest  ## run the whole suite and list the branches that it did not take
 	$(PYTEST) --cov --cov-report= $(LEFT_OUT) $(ARGS)
@@ -147,4 +161,4 @@ constraints:  ## write the newest versions of all dependencies into constraints.
 	mv constraints.new constraints.txt; rm -rf $$tmp build image_gateway.egg-info
 
 clean:  ## remove what `make install` and `make run` created
-	rm -rf $(VENV) .dev .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info $(WEB)/node_modules $(WEB)/dist
+	rm -rf $(VENV) .venv-3.* .dev .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info $(WEB)/node_modules $(WEB)/dist

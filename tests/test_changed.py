@@ -1,0 +1,30 @@
+"""Which tests `make quick` runs."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.changed import mirrors_of
+
+
+@pytest.mark.parametrize(
+    ("changed", "tests"),
+    [
+        ("gateway/access/policy.py", ["tests/access/test_policy.py"]),
+        ("gateway/access/fields.py", ["tests/access"]),
+        ("gateway/presign/credentials/file.py", ["tests/presign/credentials/test_file.py"]),
+        ("tests/access/test_policy.py", ["tests/access/test_policy.py"]),
+        ("tests/access/callers.py", ["tests/access"]),
+        ("tests/waiting.py", []),
+        ("config/sql/links.sql", ["tests/config/test_sql_files.py"]),
+        ("docs/api.md", ["tests/test_documents.py"]),
+        ("README.md", []),
+    ],
+)
+def test_a_change_has_the_tests_that_mirror_it(changed: str, tests: list[str]) -> None:
+    assert mirrors_of([changed]) == tests
+
+
+def test_a_test_is_named_once_and_only_if_it_exists(tmp_path: Path) -> None:
+    assert mirrors_of(["docs/api.md", "docs/errors.md"]) == ["tests/test_documents.py"]
+    assert mirrors_of(["docs/api.md"], tmp_path) == []
