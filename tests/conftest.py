@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ ADMIN_TOKEN = "the-admin-token-of-tests"
 KEPT_KEYS = {b"image:refresh:queue", b"image:refresh:dead", b"image:purge:queue", b"image:purge:dead"}
 
 
+_WORTH_TELLING = 60  # seconds of tests; after fewer, the durations of single tests tell enough
 # Their tests take longest: started last, one would keep a worker busy when the others have ended.
 STARTED_FIRST = ("workers", "nginx")
 
@@ -386,5 +388,18 @@ async def gateway(start_gateway: StartGateway) -> RunningGateway:
 
 
 def token_for(user: str, *, secret: str = JWT_SECRET, **claims: Any) -> str:
-    """A bearer token good for a minute."""
+    """A bearer token of the user that is valid for an hour."""
     return jwt.encode({"sub": user, "exp": int(time.time()) + 3600, **claims}, secret, algorithm="HS256")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say where the time went: seconds by folder, added up over all processes."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds["/".join(report.nodeid.split("::")[0].split("/")[:2])] += report.duration
+    if sum(seconds.values()) > _WORTH_TELLING:
+        by_time = sorted(seconds.items(), key=lambda entry: -entry[1])
+        terminalreporter.section("seconds by folder")
+        terminalreporter.write_line(", ".join(f"{folder} {took:.0f}" for folder, took in by_time))

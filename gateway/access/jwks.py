@@ -1,6 +1,6 @@
 """The public keys of an identity provider (JWKS, RFC 7517), fetched in the background, never during a request.
 
-The only HTTP client outside of ``gateway.origin``; it connects to the identity provider only.
+It has an HTTP client of its own, which connects to the identity provider only.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Reads ``Settings`` from YAML file, environment and secrets directory; mistakes are one line each.
 
 The environment (``GATEWAY_URL_CACHE__DEFAULT_TTL=600``) outranks the secrets directory (a file ``cos__secret_key`` in
-``GATEWAY_SECRETS_DIR``), which outranks the file. No other module reads the environment.
+``GATEWAY_SECRETS_DIR``), which outranks the file.
 """
 
 import os
