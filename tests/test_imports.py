@@ -107,6 +107,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "psycopg2": ("gateway.catalog.", "gateway.settings.postgres_dsn."),
     "jwt": ("gateway.access.",),
     "opentelemetry": ("gateway.tracing.",),
+    "requests": ("gateway.tracing.",),
+    "urllib3": ("gateway.tracing.",),
     "yaml": ("gateway.settings.yaml_file.",),
 }
 # A class of a library that is neither client nor server: an exception to recognize in a log line.

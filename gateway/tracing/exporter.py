@@ -11,13 +11,15 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
+import requests
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import Tracer
+from urllib3.exceptions import HTTPError
 
 from gateway.tracing.call_spans import OtelCallSpans, Server
 from gateway.tracing.hooks import Tracing, UnusableTracing
@@ -30,6 +32,7 @@ _UNNAMED: Final = "unknown_service"
 _LIBRARY: Final = "opentelemetry"
 _EXPORTERS: Final = "opentelemetry.exporter."
 _FLUSH_TIMEOUT: Final = 3.0  # seconds to wait for the last spans at the end of the gateway
+_MOST_OF_AN_ANSWER: Final = 65_536  # bytes; a usual answer has two
 _HEADER_PARSER: Final = "opentelemetry.util.re"
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 # The supported values of the variables that choose an exporter; the SDK would silently ignore any other value.
@@ -99,7 +102,7 @@ def _make_tracer(
     if str(resource.attributes.get(SERVICE_NAME, _UNNAMED)).startswith(_UNNAMED):
         resource = resource.merge(Resource({SERVICE_NAME: _NAME}))
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # with the sampler of OTEL_TRACES_SAMPLER
-    exporter = _LoggedExporter(OTLPSpanExporter(), count, reasons)
+    exporter = _LoggedExporter(OTLPSpanExporter(session=_BoundedSession()), count, reasons)
     processor = BatchSpanProcessor(exporter)
     provider.add_span_processor(processor)
     return provider.get_tracer(_NAME, release), processor, exporter
@@ -121,6 +124,26 @@ async def _shut_down(processor: BatchSpanProcessor, exporter: SpanExporter) -> N
     except TimeoutError:
         logger.warning("the last spans were not sent within %g s", _FLUSH_TIMEOUT)
         exporter.shutdown()
+
+
+class _BoundedSession(requests.Session):
+    """Reads one piece of an answer, of which the exporter needs the status and the headers alone.
+
+    A connection whose answer has ended by then is used again; any other is closed.
+    """
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Send the request; blocks."""
+        response = super().send(request, **{**options, "stream": True})
+        with suppress(HTTPError):  # the body does not come, or is malformed
+            response.raw.read1(_MOST_OF_AN_ANSWER, decode_content=False)
+        response.close()
+        return response
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Return None: no redirect is followed, and requests would read its body whole."""
+        del resp
+        return None
 
 
 class _LoggedExporter(SpanExporter):

@@ -16,12 +16,14 @@ from tests.serving import serving
 
 @dataclass
 class Collector:
-    """What arrived; ``status`` answers the next requests, which wait until ``answers`` is set."""
+    """What arrived; ``status`` and ``body`` answer the next requests, which wait until ``answers`` is set."""
 
     url: str = ""  # for OTEL_EXPORTER_OTLP_ENDPOINT
     status: int = 200
+    body: bytes = b""
     answers: asyncio.Event = field(default_factory=asyncio.Event)
     requests: list[ExportTraceServiceRequest] = field(default_factory=list)
+    peers: set[Any] = field(default_factory=set)  # the other ends of the connections
 
     @classmethod
     @asynccontextmanager
@@ -63,10 +65,12 @@ class Collector:
 
     async def _receive(self, request: web.Request) -> web.Response:
         body = await request.read()
+        if request.transport is not None:
+            self.peers.add(request.transport.get_extra_info("peername"))
         await self.answers.wait()
         if self.status == 200:
             self.requests.append(ExportTraceServiceRequest.FromString(body))
-        return web.Response(status=self.status, content_type="application/x-protobuf")
+        return web.Response(status=self.status, body=self.body, content_type="application/x-protobuf")
 
 
 def attributes_of(one: Any) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """The export of spans: the name of the service, and the cost of an unreachable collector: only lost spans."""
 
+import asyncio
 import logging
 import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,10 @@ from tests.tracing.collector import Collector
 from tests.waiting import until
 
 ON: dict[str, Any] = {"enabled": True}
+ENDLESS = 100_000_000  # bytes
 WITHOUT_THE_EXTRA = "import sys; sys.modules['opentelemetry'] = None; from gateway.cli import main; main()"
 NOTHING_LOADED = (
-    "import sys, gateway.cli, gateway.service.app, gateway.server.listener; "
+    "import sys, gateway.cli, gateway.service.serving, gateway.server.listener; "
     # redis-py loads the metrics of OpenTelemetry where they are installed
     "names = 'opentelemetry.exporter', 'opentelemetry.sdk.trace', 'gateway.tracing.exporter'; "
     "loaded = [name for name in sys.modules if name.startswith(names)]; sys.exit(f'loaded: {loaded}' if loaded else 0)"
@@ -132,6 +135,52 @@ async def test_a_collector_that_is_away_costs_spans_alone(
         await gateway.close()
     assert [line for line in logged(caplog) if line.startswith("spans are not exported")] == logged(caplog)
     assert len(logged(caplog)) == 1
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["200 OK", "200 OK\r\nContent-Encoding: gzip", "302 Found\r\nLocation: /elsewhere", "400 Bad Request"],
+    ids=["success", "compressed", "redirect", "failure"],
+)
+async def test_an_answer_without_end_is_not_read(
+    monkeypatch: pytest.MonkeyPatch, start_gateway: StartGateway, head: str
+) -> None:
+    """A collector that sent one for six seconds took two gigabytes of memory."""
+    piece, sent, ended = b"\x00" * 65_536, 0, asyncio.Event()
+
+    async def collect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(f"HTTP/1.1 {head}\r\n\r\n".encode())
+            while sent < ENDLESS:
+                writer.write(piece)
+                await writer.drain()
+                sent += len(piece)
+        ended.set()
+        writer.close()
+
+    async with await asyncio.start_server(collect, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+        gateway = await start_gateway(tracing=ON)
+        await gateway.get("/i/cat")
+        result = "failed" if head.startswith("4") else "exported"
+        await until(lambda: gateway.sample("trace_spans_total", result=result) > 0)
+        await ended.wait()
+        await gateway.close()
+    assert sent < ENDLESS / 2, "what the buffers of the kernel hold"
+
+
+async def test_a_short_answer_keeps_the_connection(collector: Collector, start_gateway: StartGateway) -> None:
+    collector.body = b"\x0a\x00"
+    gateway = await start_gateway(tracing=ON)
+    for _ in range(3):
+        before = gateway.sample("trace_spans_total", result="exported")
+        await gateway.get("/i/cat")
+        await until(lambda: gateway.sample("trace_spans_total", result="exported") > before)  # noqa: B023
+    assert len(collector.peers) == 1
 
 
 @pytest.mark.parametrize(
