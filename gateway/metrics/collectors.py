@@ -60,8 +60,13 @@ class Metrics:
         )
         self.ports = PortMetrics(self.registry)
         self.url_cache_lookups = self._loop_counter(
-            "url_cache_lookups", "Look-ups in a tier (local, redis) of the presigned URL cache.", ("tier", "result")
+            "url_cache_lookups",
+            "Look-ups in a tier (local, redis) of the cache of presigned URLs; 'foreign': a gateway with another "
+            "configuration or release wrote the entry.",
+            ("tier", "result"),
         )
+        for result in ("hit", "miss", "error", "foreign"):  # start at 0, so that rate() sees the first increase
+            self.url_cache_lookups.add(("redis", result), 0)
         self.presigns = self._counter("presigns", "Presigned URLs made.")
         self.catalog_queries = self._counter(
             "catalog_queries", "Queries to the image catalog in Postgres, by result.", ("result",)

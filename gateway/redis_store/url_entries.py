@@ -26,15 +26,17 @@ class Found:
     """The result of a look-up; ``tombstone`` must be passed to the ``put_many`` that follows.
 
     ``tombstone`` is the one there, or the one that the entry took the place of; b"" when the image was not dropped.
-    ``image`` is None when there is no entry, when it was dropped recently, or when it is not
-    an entry of this gateway, by its MAC or its content.
+    ``image`` is None when there is no entry, when it was dropped recently, or when it ``is_foreign``: a gateway with
+    another secret, release or configuration wrote it, by its MAC or its content, or another program.
     """
 
     image: SignedImage | None = None
     tombstone: bytes = b""
+    is_foreign: bool = False
 
 
 _NOTHING: Final = Found()
+_FOREIGN: Final = Found(is_foreign=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class UrlEntries:
         self._tombstone_ttl = tombstone_ttl
 
     async def get_many(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
-        """Return the cached entries of ``variants``; an unreadable value is removed, to be replaced by an entry."""
+        """Return the cached entries of ``variants``; a foreign value is removed, to be replaced by an entry."""
         async with self._guard.bounded():
             answers = await self._read(variants)
         found: dict[ImageVariant, Found] = {}
@@ -95,7 +97,7 @@ class UrlEntries:
             if slices is not None:
                 await slices.pause()
             found[variant] = there = self._trusted(variant, answer)
-            if answer is not None and there == _NOTHING:
+            if answer is not None and there.is_foreign:
                 garbage.append((variant, answer))
         if garbage:
             await self._remove_garbage(garbage)
@@ -200,9 +202,9 @@ class UrlEntries:
         try:
             image = decode(self._mac.verify(entry, variant), variant, self._urls, self._renditions)
         except ValueError:
-            return _NOTHING
+            return _FOREIGN
         has_links = image.record.links_killed is not None or not self._with_links
-        return Found(image, tombstone) if has_links else _NOTHING
+        return Found(image, tombstone) if has_links else _FOREIGN
 
 
 def _value(answer: Any) -> bytes | None:

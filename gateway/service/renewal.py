@@ -113,5 +113,5 @@ def _watch_totals(daily: DailyStatistics, metrics: Metrics, urls: Urls, renewal:
     daily.watch("response_ms", requests.milliseconds)
     daily.watch("hits_local", lambda: lookup_counts.total("local", "hit"))
     daily.watch("hits_redis", lambda: lookup_counts.total("redis", "hit"))
-    daily.watch("misses", lambda: lookup_counts.total("redis", "miss") + lookup_counts.total("redis", "error"))
+    daily.watch("misses", lambda: lookup_counts.misses("redis"))
     daily.watch("refreshes", lambda: renewal.report.results["renewed"])

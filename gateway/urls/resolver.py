@@ -36,6 +36,7 @@ _NOT_FOUND = Found()
 _Found = Mapping[ImageVariant, Found]
 _Usable = Mapping[ImageVariant, SignedImage]
 _REDIS_HIT, _REDIS_MISS, _REDIS_ERROR = ("redis", "hit"), ("redis", "miss"), ("redis", "error")
+_REDIS_FOREIGN = ("redis", "foreign")
 
 
 class Catalog(Protocol):
@@ -265,7 +266,10 @@ class UrlResolver:
         if usable:
             self._lookups_by_result.add(_REDIS_HIT, len(usable))
         if len(usable) < len(variants):
-            self._lookups_by_result.add(_REDIS_MISS, len(variants) - len(usable))
+            foreign = sum(there.is_foreign for there in found.values())
+            if foreign:
+                self._lookups_by_result.add(_REDIS_FOREIGN, foreign)
+            self._lookups_by_result.add(_REDIS_MISS, len(variants) - len(usable) - foreign)
         return found, usable
 
     def _stale_entry(self, variant: ImageVariant, found: _Found, mark: int) -> Resolved | None:

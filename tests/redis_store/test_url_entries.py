@@ -103,9 +103,9 @@ async def test_i6_a_row_read_before_a_drop_does_not_replace_what_was_written_aft
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(garbage=st.binary(min_size=1).filter(lambda data: not data.startswith(b"-")))
-async def test_garbage_is_a_miss_and_is_removed(tier: Tier, redis_client: "redis.Redis", garbage: bytes) -> None:
+async def test_garbage_is_foreign_and_is_removed(tier: Tier, redis_client: "redis.Redis", garbage: bytes) -> None:
     redis_client.set(KEY, garbage, ex=100)
-    assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()
+    assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found(is_foreign=True)
     assert not redis_client.exists(KEY)
 
 
@@ -119,7 +119,7 @@ async def test_garbage_that_cannot_be_removed_hides_no_other_entry(tmp_path: Pat
                 writer.set("image:url:b", b"garbage", ex=60)
                 writer.config_set("min-replicas-to-write", "1")  # it takes no writes
             found = await tier.cache.get_many([ImageVariant("a"), ImageVariant("b")])
-    assert found == {ImageVariant("a"): Found(image), ImageVariant("b"): Found()}
+    assert found == {ImageVariant("a"): Found(image), ImageVariant("b"): Found(is_foreign=True)}
 
 
 async def test_a_forged_expiry_does_not_lock_the_entry(tier: Tier, redis_client: "redis.Redis") -> None:
@@ -169,7 +169,7 @@ async def test_lesson_12_redis_is_not_trusted_for_where_to_send_people(
 ) -> None:
     entry = encode(forged(signed(tier)), tier.signer)  # type: ignore[operator]
     redis_client.set(KEY, MAC.sign(entry, ImageVariant("a")), ex=100)
-    assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()
+    assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found(is_foreign=True)
     assert not redis_client.exists(KEY)
 
 
@@ -177,7 +177,7 @@ async def test_an_entry_that_no_gateway_signed_is_not_a_hit(tier: Tier, redis_cl
     unsigned = encode(signed(tier), tier.signer)
     for entry in (unsigned, EntryMac("another secret").sign(unsigned, ImageVariant("a"))):
         redis_client.set(KEY, entry, ex=100)
-        assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()
+        assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found(is_foreign=True)
         assert not redis_client.exists(KEY)
 
 
@@ -188,7 +188,7 @@ async def test_with_signed_links_an_entry_without_a_count_of_killed_links_is_a_m
     image = signed(tier)
     await put(tier, image)
     assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found(image)
-    assert (await with_links.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()
+    assert (await with_links.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found(is_foreign=True)
     assert not redis_client.exists(KEY)
     for killed in (0, 1):
         image_with_count = signed_image(record("a", links_killed=killed), image.presigned, None, NOW)
@@ -197,7 +197,7 @@ async def test_with_signed_links_an_entry_without_a_count_of_killed_links_is_a_m
             assert (await cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found(image_with_count)
 
 
-async def test_an_entry_of_another_image_is_a_miss(tier: Tier, redis_client: "redis.Redis") -> None:
+async def test_an_entry_of_another_image_is_foreign(tier: Tier, redis_client: "redis.Redis") -> None:
     entry = encode(signed(tier, image_id="b"), tier.signer)
     redis_client.set(KEY, MAC.sign(entry, ImageVariant("b")), ex=100)
-    assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found()
+    assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found(is_foreign=True)

@@ -194,6 +194,23 @@ async def test_replicas_hand_out_the_same_url_even_without_redis(start_gateway: 
     assert len(urls) == 1
 
 
+async def test_entries_of_a_replica_with_another_key_are_counted_as_foreign(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    """Each replaces the entries of the other, so that neither has a cache, and no client notices."""
+    settings = {"url_cache": {"local_ttl": 0}, "postgres": {"listen": False}}
+    started = [await start_gateway(redis={"entry_key": key * 32}, **settings) for key in "ab"]
+    await images.add("a")
+    labels = {"tier": "redis", "result": "foreign"}
+    for gateway in started:  # from the start, so that an alert sees the first one
+        assert gateway.registry.get_sample_value("image_gateway_url_cache_lookups_total", labels) == 0
+    for gateway in (*started, *started):
+        assert (await gateway.get("/i/a")).status == 200
+    assert [gateway.sample("url_cache_lookups_total", tier="redis", result="foreign") for gateway in started] == [1, 2]
+    assert [gateway.sample("url_cache_lookups_total", tier="redis", result="miss") for gateway in started] == [1, 0]
+    assert [gateway.service.urls.resolver.lookup_counts.hit_rate("redis") for gateway in started] == [0, 0]
+
+
 async def test_a_gap_in_listening_is_followed_by_reading_the_rows_again(
     replicas: list[RunningGateway], images: Images
 ) -> None:

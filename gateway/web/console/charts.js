@@ -9,7 +9,11 @@ const starting = (prefix) => (name) => name.startsWith(prefix);
 
 function hitRate({ counts }) {
   const hits = (counts["lookup local hit"] ?? 0) + (counts["lookup redis hit"] ?? 0);
-  const all = hits + (counts["lookup redis miss"] ?? 0) + (counts["lookup redis error"] ?? 0);
+  const all =
+    hits +
+    (counts["lookup redis miss"] ?? 0) +
+    (counts["lookup redis error"] ?? 0) +
+    (counts["lookup redis foreign"] ?? 0);
   return all ? (100 * hits) / all : null;
 }
 
