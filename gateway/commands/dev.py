@@ -102,6 +102,7 @@ async def _serve(
                 force_stop=signals.force_stop,
                 extend=lambda service, app: gallery.add_routes(app, service.objects.source.invalidate),
             ) as serving:
+                logger.info("listening: public=%s admin=%s", serving.ports.public, serving.ports.admin)
                 tell(serving.ports)
                 await _first_of(signals.stop, gallery.restart)
             if not signals.stop.is_set():
