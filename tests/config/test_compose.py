@@ -3,11 +3,16 @@
 import os
 import re
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
+from psycopg2.extensions import make_dsn, parse_dsn
 
+from gateway.dev.database import ImagesTable
+from gateway.dev.postgres_server import find_postgres
 from gateway.net.ip_address import is_loopback
 from gateway.settings import ServerSettings
 from gateway.settings.sources import load_settings
@@ -34,10 +39,10 @@ def test_every_file_that_compose_mounts_exists() -> None:
     assert {source for source in sources if not source.startswith(".")} == volumes.keys()
 
 
-def test_the_database_of_compose_installs_the_change_triggers_after_the_table() -> None:
-    mounts = [mount.split(":")[:2] for mount in services()["postgres"]["volumes"] if mount.startswith("./sql/")]
+def test_the_database_of_compose_installs_the_tables_then_the_triggers_then_the_grants() -> None:
+    mounts = [mount.split(":")[:2] for mount in services()["postgres"]["volumes"] if ":/docker-entrypoint" in mount]
     in_order = [source for source, _ in sorted(mounts, key=lambda mount: mount[1])]
-    assert in_order == ["./sql/images.example.sql", "./sql/changes.sql"]
+    assert in_order == ["./sql/images.example.sql", "./sql/changes.sql", "./sql/links.sql", "./container/role.sh"]
 
 
 def test_every_service_has_a_health_check_and_a_read_only_root() -> None:
@@ -108,7 +113,37 @@ def test_compose_waits_for_the_gateway_to_drain_before_it_kills_it() -> None:
     assert int(services()["gateway"]["stop_grace_period"].removesuffix("s")) > ServerSettings().shutdown_grace
 
 
-def test_the_python_of_the_health_check_compiles() -> None:
-    test = services()["gateway"]["healthcheck"]["test"]
-    assert test[:3] == ["CMD", "python", "-c"]
-    compile(test[3], "healthcheck", "exec")
+def test_the_health_check_of_compose_is_a_program_of_the_image() -> None:
+    _, program, path = services()["gateway"]["healthcheck"]["test"]
+    assert f"COPY config/container/{program} " in read("Dockerfile")
+    assert path == "/readyz"
+
+
+def test_the_gateway_of_compose_has_a_database_user_that_may_only_read_images(
+    postgres_dsn: str, links_table: ImagesTable, tmp_path: Path
+) -> None:
+    assert "postgresql://image_gateway:" in read("config/compose.yaml")
+    (tmp_path / "gateway_password").write_text("a-word\n")
+    script = tmp_path / "role.sh"
+    script.write_text(read("config/container/role.sh").replace("/run/secrets", str(tmp_path)))
+    dsn = parse_dsn(postgres_dsn)
+    environment = {
+        "PATH": f"{find_postgres()}:{os.defpath}",
+        "POSTGRES_USER": dsn["user"],
+        "POSTGRES_DB": dsn["dbname"],
+        "PGHOST": dsn["host"],
+        "PGPORT": str(dsn["port"]),
+        "PGPASSWORD": dsn["password"],
+    }
+    try:
+        subprocess.run(["bash", "-e", str(script)], env=environment, check=True, capture_output=True)
+        with (
+            closing(psycopg2.connect(make_dsn(postgres_dsn, user="image_gateway", password="a-word"))) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute("SELECT count(*) FROM images")
+            cursor.execute("INSERT INTO image_gateway_links VALUES ('a', 1)")
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                cursor.execute("DELETE FROM images")
+    finally:
+        links_table.execute("DROP OWNED BY image_gateway; DROP ROLE image_gateway")

@@ -1,8 +1,11 @@
 """The Dockerfile builds a small image that runs as an unprivileged user and receives signals."""
 
+import asyncio
 import json
+import os
 import re
 import shlex
+import socket
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from packaging.specifiers import SpecifierSet
 from gateway import cli
 from gateway.settings import AdminSettings, ServerSettings
 from tests.config.files import ROOT, read
+from tests.conftest import RunningGateway
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -64,12 +68,53 @@ def test_the_image_can_run_without_a_configuration_file() -> None:
     assert _command("serve").make_context("serve", [], parent=_group()).params["config"] is None
 
 
-def test_the_health_check_of_the_image_asks_the_admin_port() -> None:
+def test_the_image_names_its_version_and_revision() -> None:
+    assert {"VERSION=unknown", "REVISION=unknown"} == set(in_last_stage("ARG"))
+    (labels,) = in_last_stage("LABEL")
+    for label in ("version", "revision"):
+        assert f'org.opencontainers.image.{label}="${label.upper()}"' in labels
+        assert f"--build-arg {label.upper()}=" in read("docs/containers.md")
+
+
+def test_the_health_check_of_the_image_is_in_the_image() -> None:
     (check,) = in_last_stage("HEALTHCHECK")
-    program, option, code = json.loads(check.partition("CMD ")[2])
-    assert (program, option) == ("python", "-c")
-    compile(code, "HEALTHCHECK", "exec")
-    assert f"http://127.0.0.1:{AdminSettings().port}/healthz" in code
+    (program,) = json.loads(check.partition("CMD ")[2])
+    assert f"config/container/{program} /opt/image-gateway/bin/" in in_last_stage("COPY")
+    assert (ROOT / "config/container" / program).stat().st_mode & 0o111
+
+
+async def test_the_health_check_follows_the_admin_port(gateway: RunningGateway, tmp_path: Path) -> None:
+    port = gateway.ports.admin.rpartition(":")[2]
+    file, script = tmp_path / "gateway.yaml", tmp_path / "healthy"
+    text = read("config/container/image-gateway-healthy")
+    script.write_text(text.replace("/etc/image-gateway/gateway.yaml", str(file)))
+
+    async def codes(**environment: str) -> list[int]:
+        return [
+            await (await asyncio.create_subprocess_exec("bash", str(script), *path, env=environment)).wait()
+            for path in ((), ("/readyz",), ("/nowhere",))
+        ]
+
+    assert await codes(GATEWAY_ADMIN__PORT=port, GATEWAY_ADMIN__HOST="localhost") == [0, 0, 1]
+    for configured in (
+        f"server: {{port: 1}}\nadmin:\n  host: 127.0.0.1\n  #port: 2\n  port: {port}  # not 9090\nlogging: {{}}\n",
+        f'server:\n  port: 1\nadmin: {{host: "0.0.0.0", port: {port}}}\n',
+    ):
+        file.write_text(configured)
+        assert await codes() == [0, 0, 1], configured
+    file.write_text("admin:\n  port: 1\n")
+    assert await codes(GATEWAY_ADMIN__PORT=port) == [0, 0, 1], "the variable comes before the file"
+
+
+async def test_the_health_check_fails_without_a_gateway() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        process = await asyncio.create_subprocess_exec(
+            str(ROOT / "config/container/image-gateway-healthy"),
+            env={"GATEWAY_ADMIN__PORT": str(unused.getsockname()[1]), "PATH": os.environ["PATH"]},
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        assert await process.wait() == 1
 
 
 def test_the_image_exposes_the_ports_that_the_gateway_listens_on() -> None:

@@ -118,5 +118,5 @@ def build_base(store: Store) -> None:
 
 def build_gateway(store: Store) -> str:
     """Build the gateway's Dockerfile; return the name of its image."""
-    store.build("image-gateway", ROOT)
+    store.build("image-gateway", ROOT, "--build-arg=VERSION=1.2.3", "--build-arg=REVISION=abc")
     return "localhost/image-gateway"

@@ -18,6 +18,7 @@ import yaml
 from gateway.cos_emulator.content import SyntheticContent
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
+from gateway.dev.processes import free_port
 from tests.conftest import BUCKET, Images
 from tests.container.image import Store, build_base, build_gateway
 from tests.processes import GatewayProcess, gateway_process
@@ -49,9 +50,10 @@ class BuiltImage:
         script = f"ROOT={shlex.quote(str(self.root))}\n" + "\n".join(lines)
         return ("unshare", "--mount", "--propagation", "private", "sh", "-e", "-c", script, "sh")
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, mounts: dict[Path, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run ``command`` in the image until it ends."""
-        return subprocess.run([*self.program({}), *command], capture_output=True, text=True, timeout=60, check=False)
+        program = [*self.program(mounts or {}), *command]
+        return subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -119,15 +121,23 @@ async def test_the_process_is_the_images_user_and_can_write_nothing(
 async def test_the_health_check_of_the_image_follows_the_gateway(
     image: BuiltImage, raw_settings: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
+    """At a free port: the containers of this test share the network of the machine."""
     check = image.config["Healthcheck"]["Test"]
     assert check[0] == "CMD"
-    assert image.run(*check[1:]).returncode != 0
-    settings = raw_settings | {"admin": raw_settings["admin"] | {"port": 9090}}
+    port = free_port()
+    assert image.run("env", f"GATEWAY_ADMIN__PORT={port}", *check[1:]).returncode != 0
+    settings = raw_settings | {"admin": raw_settings["admin"] | {"port": port}}
     async with container(image, settings, tmp_path) as running:
         async with aiohttp.ClientSession() as session, session.get(running.public + "/readyz") as answer:
             assert answer.status == 200
-        done = await asyncio.to_thread(image.run, *check[1:])
+        done = await asyncio.to_thread(image.run, *check[1:], mounts={tmp_path / "config": CONFIG})
         assert done.returncode == 0, done.stderr
+
+
+def test_the_image_has_the_version_and_the_revision_that_it_was_built_with(image: BuiltImage) -> None:
+    labels = image.config["Labels"]
+    names = ("org.opencontainers.image.version", "org.opencontainers.image.revision")
+    assert [labels[name] for name in names] == ["1.2.3", "abc"]
 
 
 def test_the_image_has_the_commands_and_what_browsers_load_but_no_pip_and_no_tests(image: BuiltImage) -> None:
