@@ -21,7 +21,7 @@ import click
 from gateway.cli import main
 
 # What the commands import when they run.
-_LATE = ("gateway.commands.serve_process",)
+_LATE = ("gateway.commands.serve_process", "gateway.presign.sdk_signature")
 
 
 async def run_forked(address: str, arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:

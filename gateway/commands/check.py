@@ -27,6 +27,7 @@ from gateway.checks.nginx import diagnose_nginx
 from gateway.checks.placeholders import diagnose_placeholders
 from gateway.checks.purge import diagnose_purge
 from gateway.checks.redis import RedisCheck
+from gateway.checks.signature import diagnose_signature
 from gateway.checks.variants import check_variants
 from gateway.commands.deep_check import DeepOptions, print_probes
 from gateway.commands.output_console import OutputConsole
@@ -116,6 +117,7 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
         def host_of(image: ImageRecord) -> str:
             return signing.hosts.origin_of(image.bucket, image.region).base
 
+        yield await asyncio.to_thread(diagnose_signature, signing.hosts, settings.cos.regions)
         sources = signing.credentials.all
         if purges is not None and purges.credentials is not None:
             sources += purges.credentials.all

@@ -27,6 +27,7 @@ async def test_every_dependency_is_reported_when_all_work(config_file: Path, ima
     assert code == 0
     assert [line.split()[:2] for line in output.splitlines()] == [
         ["ok", "configuration:"],
+        ["ok", "signature:"],
         ["ok", "credentials:"],
         ["ok", "redis:"],
         ["ok", "invalidations:"],

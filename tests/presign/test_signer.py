@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from qcloud_cos import CosConfig, CosS3Client, cos_auth
 
 from gateway.catalog.record import InvalidObjectKey, check_object_key
+from gateway.checks.signature import diagnose_signature
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.probe_signer import sign_query
 from gateway.presign.renditions import Renditions
+from gateway.presign.sdk_signature import signs_as_the_sdk
 from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
 from gateway.presign.signer import Signer
 from gateway.settings import CosSettings
@@ -112,6 +114,13 @@ class TestEqualityWithTheSdk:
     def test_golden_vectors(self, key: str, style: str | None, ttl: int, signature: str) -> None:
         url = signer(Clock(NOW), ttl=ttl).sign(record(key=key), style, fresh=True).url
         assert dict(parse_qsl(urlsplit(url).query))["q-signature"] == signature
+
+
+@pytest.mark.parametrize("domain", [None, "img.example.com", "127.0.0.1:9000"])
+def test_check_compares_the_signature_with_that_of_the_installed_sdk(domain: str | None) -> None:
+    known = hosts(domain=domain, scheme="http")
+    assert diagnose_signature(known, {"b-1250000000": "ap-beijing", "other-1250000000": "cossh"}).is_well
+    assert not signs_as_the_sdk(known, "b-1250000000", "ap-beijing", lambda *_, **__: "q-sign-algorithm=sha1")
 
 
 class TestTemporaryCredentials:
