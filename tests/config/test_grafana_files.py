@@ -92,6 +92,7 @@ def test_every_collector_of_the_gateway_is_shown_or_left_out_for_a_reason() -> N
         "credentials_refresh": "an alert",
         "descriptions": "metadata, whose bound tencent-cloud.md explains",
         "event_loop_lag_seconds": "an alert",
+        "log_lines_dropped": "an alert",
         "invalidation_receivers": "an alert",
         "refresh_cycle_duration_seconds": "shows in the lag",
         "sent_bytes": "of the console; the rate of bytes is shown",
