@@ -32,15 +32,23 @@ class Dependencies:
     """The state of what the gateway depends on: Redis, Postgres, COS, credentials, COS's clock."""
 
     def __init__(
-        self, health: Health, symptoms: CurrentSymptoms, clock: CosClock, credentials: BucketCredentials
+        self,
+        health: Health,
+        symptoms: CurrentSymptoms,
+        clock: CosClock,
+        credentials: BucketCredentials,
+        look_at_trigger: Callable[[], None] | None,
     ) -> None:
+        self._look_at_trigger = look_at_trigger
         self._health = health
         self._symptoms = symptoms
         self._clock = clock
         self._credentials = credentials
 
     async def facts(self) -> Mapping[str, Any]:
-        """Return the facts for the console."""
+        """Return the facts for the console; the next ones have the state of the change trigger now."""
+        if self._look_at_trigger is not None:
+            self._look_at_trigger()
         report = await self._health.report()
         return {
             "now": self._clock.now(),

@@ -19,7 +19,6 @@ from gateway.metrics.collectors import Metrics
 logger = logging.getLogger(__name__)
 
 CHANNEL = "image_gateway"
-TEST_PREFIX = "-"  # of the payload of a notification that `check` sends: no id of an image starts with it
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries to connect
 _PING_INTERVAL = 5.0  # seconds without a notification after which a query tests the connection
 _MOST_IDS = 500  # of one call of ``changed``
@@ -36,18 +35,26 @@ class ChangeFeed:
         self._timeout = timeout
         self._metrics = metrics
 
-    async def listen(self, *, started: Callable[[], None], changed: Changed, too_many: Callable[[int], None]) -> None:
+    async def listen(
+        self,
+        *,
+        started: Callable[[], None],
+        changed: Changed,
+        too_many: Callable[[int], None],
+        tested: Callable[[], None] = lambda: None,
+    ) -> None:
         """Call ``changed`` with the ids of changed images until cancelled.
 
         ``started`` is called whenever listening begins, at first and after each gap: notifications of earlier changes
         were missed. While so many ids wait that the last would have its turn too late, ``too_many`` is called for all
-        of them, with the number of those for which there was no room; ``changed`` will not get these.
+        of them, with the number of those for which there was no room; ``changed`` will not get these. ``tested`` is
+        called for a notification about the trigger.
 
         The log has the beginning and the end of each outage, not every try to connect; the metric
         ``change_feed_connected`` has the state now.
         """
         async with ServerAddresses(self._dsn, self._timeout, self._resolve) as addresses:
-            await self._listen(addresses, started, changed, too_many)
+            await self._listen(addresses, started, changed, too_many, tested)
 
     async def _listen(
         self,
@@ -55,6 +62,7 @@ class ChangeFeed:
         started: Callable[[], None],
         changed: Changed,
         too_many: Callable[[int], None],
+        tested: Callable[[], None],
     ) -> None:
         connected = self._metrics.change_feed_connected
         connected.set(0)
@@ -73,7 +81,7 @@ class ChangeFeed:
                     ) as connection,
                     connection.cursor() as cursor,
                 ):
-                    ids = connection.raw.notifies = ChangedIds(too_many)
+                    ids = connection.raw.notifies = ChangedIds(too_many, tested)
                     await cursor.execute(f"LISTEN {CHANNEL}")
                     started()
                     connected.set(1)

@@ -11,6 +11,9 @@ from gateway.errors import InvalidImageId
 
 logger = logging.getLogger(__name__)
 
+# The first letter of payloads that are about the trigger: no id of an image starts with it. The SQL that installs the
+# trigger sends one, and so do `check` and `explain`.
+TEST_PREFIX: Final = "-"
 _WITHIN: Final = 0.2  # seconds from an id that comes too late to the call of ``too_many``
 
 
@@ -30,8 +33,16 @@ class ChangedIds:
     after each id, with the number of ids that were dropped since its last call: ``most`` are kept.
     """
 
-    def __init__(self, too_many: Callable[[int], None], *, many: int = 5_000, most: int = 100_000) -> None:
+    def __init__(
+        self,
+        too_many: Callable[[int], None],
+        tested: Callable[[], None] = lambda: None,
+        *,
+        many: int = 5_000,
+        most: int = 100_000,
+    ) -> None:
         self._too_many = too_many
+        self._tested = tested
         self._many = many
         self._most = most
         self._waiting: dict[str, None] = {}
@@ -42,13 +53,15 @@ class ChangedIds:
         self._is_logged = False
 
     def append(self, notification: Notification) -> None:
-        """Keep the id of a notification; other payloads are ignored, such as those that ``check`` sends.
+        """Keep the id of a notification; ``tested`` is called for a payload about the trigger, any other is ignored.
 
         psycopg2 calls this for each notification, on the event loop: it must not block and not raise.
         """
         try:
             image_id = parse_image_id(notification.payload)
         except InvalidImageId:
+            if notification.payload.startswith(TEST_PREFIX):
+                self._tested()
             return
         if not self._is_waking:
             self._is_waking = True

@@ -5,7 +5,7 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,8 @@ import aiopg
 import psycopg2
 from psycopg2.extensions import parse_dsn, quote_ident
 
-from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX
+from gateway.catalog.change_feed import CHANNEL
+from gateway.catalog.changed_ids import TEST_PREFIX
 from gateway.catalog.pool import CONNECTION_OPTIONS
 from gateway.catalog.query import LINKS_TABLE
 from gateway.catalog.server_addresses import ServerAddresses
@@ -56,12 +57,22 @@ class DatabaseReport:
     links_problem: str | None
 
 
-async def inspect_database(settings: PostgresSettings, *, with_links: bool) -> DatabaseReport:
-    """Return the report; raises ``CatalogUnavailable`` with the reason if Postgres does not answer."""
+async def inspect_database(
+    settings: PostgresSettings, *, with_links: bool, tells_gateways: bool = False
+) -> DatabaseReport:
+    """Return the report; raises ``CatalogUnavailable`` with the reason if Postgres does not answer.
+
+    ``tells_gateways``: running gateways look for the trigger, too, so that their metrics and consoles show what this
+    report says.
+    """
     seconds = min(_MOST_SECONDS, settings.timeout)
     try:
         async with asyncio.timeout(seconds), _connection(settings) as connection, connection.cursor() as cursor:
-            return await _Inspection(settings, connection, cursor).report(with_links=with_links)
+            report = await _Inspection(settings, connection, cursor).report(with_links=with_links)
+            if tells_gateways and settings.listen:
+                with suppress(psycopg2.Error):  # a replica of Postgres refuses it
+                    await cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, TEST_PREFIX))
+            return report
     except TimeoutError as error:
         raise CatalogUnavailable(f"no answer within {seconds:g} s") from error
     except (psycopg2.Error, OSError) as error:

@@ -129,7 +129,7 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
             yield await diagnose_purge(purges.target, settings.purge.target)
         signs_links = settings.access.signed_links is not None
         database = Database(
-            partial(inspect_database, settings.postgres, with_links=signs_links),
+            partial(inspect_database, settings.postgres, with_links=signs_links, tells_gateways=True),
             partial(time_notification, settings.postgres) if settings.postgres.listen else None,
         )
         tables = DatabaseCheck(stores.catalog, database, signs_links=signs_links)

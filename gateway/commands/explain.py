@@ -6,14 +6,17 @@ The command does not check access: a caller who can read the configuration can r
 import json
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
 from gateway.catalog.image_id import parse_image_id
+from gateway.catalog.inspection import inspect_database
 from gateway.commands.shared import FAILED, config_option, run_or_explain, settings_from
 from gateway.explain.access import Credentials
 from gateway.metrics.collectors import Metrics
+from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.service.access import open_access
 from gateway.service.diagnostics import make_explainer
 from gateway.service.objects import open_cos
@@ -70,7 +73,9 @@ def explain(
             open_urls(settings, metrics, signing, stores, None) as urls,
             open_cos(settings, metrics, signing) as origin,
         ):
-            explainer = make_explainer(settings, access, signing, stores, urls, origin, None)
+            inspect = partial(inspect_database, settings.postgres, with_links=False, tells_gateways=True)
+            watch = TriggerWatch(inspect, metrics)
+            explainer = make_explainer(settings, access, signing, stores, urls, origin, watch, None)
             explanation = await explainer.explain(parse_image_id(image_id), Credentials(token, link, user), parameters)
         if as_json:
             click.echo(json.dumps(explanation.as_json(), indent=2))

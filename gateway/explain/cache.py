@@ -1,8 +1,9 @@
 """Explain step: the cached presigned URL in this process and in Redis, and its renewal."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from gateway.catalog.record import ImageRecord
 from gateway.errors import DependencyDown
 from gateway.explain.explanation import Facts
 from gateway.presign.lifetime import Lifetime
@@ -27,6 +28,8 @@ class CacheStep:
     """Reads the tiers of the URL cache without counting a use.
 
     ``inspect_local`` is None in a process that serves nothing: its memory says nothing about that of the gateway.
+    ``why_not_notified`` looks for the change trigger, and returns why changes of rows are not notified, None if they
+    are; it is itself None without ``postgres.listen``.
     """
 
     def __init__(
@@ -35,12 +38,14 @@ class CacheStep:
         queue: RefreshQueue | None,
         lifetime: Lifetime,
         inspect_local: InspectLocal | None,
+        why_not_notified: Callable[[], Awaitable[str | None]] | None,
         now: Callable[[], float],
     ) -> None:
         self._shared = shared
         self._queue = queue
         self._lifetime = lifetime
         self._inspect_local = inspect_local
+        self._why_not_notified = why_not_notified
         self._now = now
 
     async def look(self, image_id: str, rendition: str | None = None) -> CachedUrls:
@@ -51,6 +56,23 @@ class CacheStep:
         facts: Facts = {"memory": in_memory, "redis": in_redis, "renewal": await self._renewal(variant)}
         usable = next((image for image in (local, shared) if image is not None and self._is_usable(image)), None)
         return CachedUrls(facts, usable)
+
+    async def changes(self) -> str:
+        """Return why changes of rows are not notified; empty if they are."""
+        if self._why_not_notified is None:
+            return "postgres.listen is off"
+        return await self._why_not_notified() or ""
+
+    def earlier_row(self, cached: CachedUrls, record: ImageRecord | None) -> str:
+        """Return that the cached URL is of another row than ``record``, and for how long; empty if it is not.
+
+        ``record`` is None if the image is not served any more.
+        """
+        image = cached.image
+        if image is None or image.record == record:
+            return ""
+        seconds = max(0, round(self._lifetime.usable_for(image.presigned, self._now())))
+        return f"the gateway uses an earlier row, for {seconds} s at most"
 
     def _in_memory(self, variant: ImageVariant) -> tuple[SignedImage | None, Facts]:
         if self._inspect_local is None:

@@ -29,6 +29,7 @@ from gateway.settings import ImageProxySettings
 _NO_PARAMETERS: Mapping[str, str] = {}
 _NO_ROW_ADVICE = "check the id; postgres.table and postgres.columns.id name the table and the column that is searched"
 _ROW_ADVICE = "look at the row; postgres.table and postgres.columns name the table and its columns"
+_OLD_ROW_ADVICE = "POST /api/v1/cache/purge drops the cached URL now; check says how changes of rows are notified"
 _TYPE_ADVICE = "upload the object with a Content-Type of image/*, or fill postgres.columns.content_type"
 
 
@@ -85,7 +86,7 @@ class Explainer:
         caller, facts = self.steps.access.caller_of(credentials)
         if record is None:
             sections["caller"], sections["cached_url"] = facts, cached.facts
-            explanation.verdict = self._refused(errors, caller)
+            explanation.verdict = _of_old_row(self._refused(errors, caller), sections["row"])
             sections["kept"] = nothing_kept()
             return explanation
         is_cached = cached.image is not None and cached.image.record == record
@@ -109,7 +110,8 @@ class Explainer:
                 "applies": "once the reason of the verdict is removed; until then an error is sent",
                 **delivery,
             }
-        explanation.verdict = self._refused(errors, caller) if errors else self._served(asked, delivery)
+        verdict = self._refused(errors, caller) if errors else self._served(asked, delivery)
+        explanation.verdict = _of_old_row(verdict, sections["row"])
         sections["kept"] = nothing_kept() if errors else self._kept(image, policy, delivery)
         if variants := await self.steps.variants.facts(image_id):
             sections["variants"] = variants
@@ -151,10 +153,16 @@ class Explainer:
                 errors.append((error, str(error), "check postgres.dsn, postgres.table and postgres.columns"))
                 return None, errors, facts
             return cached.image.record, errors, facts | {"used": "that of the cached entry"}
+        cache = self.steps.cache
+        facts = {}
+        if why := await cache.changes():
+            facts["changes"] = f"not notified: {why}"
+        if in_use := cache.earlier_row(cached, row.record if row is not None and row.reason is None else None):
+            facts["in_use"] = in_use
         if row is None:
             errors.append((ImageNotFound(), "the table has no row with this id", _NO_ROW_ADVICE))
-            return None, errors, {"state": "none"}
-        facts = {"state": "not served" if row.reason is not None else "served", "status": row.status}
+            return None, errors, {"state": "none", **facts}
+        facts = {"state": "not served" if row.reason is not None else "served", "status": row.status, **facts}
         if row.reason is not None:
             errors.append((ImageNotFound(), f"the row is not served: {row.reason}", _ROW_ADVICE))
             facts["why"] = row.reason
@@ -207,6 +215,14 @@ class Explainer:
             f"the client gets the image, {size}, {way}{note}",
             CLOCK if "clock" in asked.facts else "",
         )
+
+
+def _of_old_row(verdict: Verdict, row: Facts) -> Verdict:
+    """Return the verdict with the reason why the gateway does not use the row that was read, if it does not."""
+    if "in_use" not in row:
+        return verdict
+    changes = f": changes are {row['changes']}" if "changes" in row else ""
+    return replace(verdict, reason=f"{verdict.reason}; but {row['in_use']}{changes}", advice=_OLD_ROW_ADVICE)
 
 
 _Errors = list[tuple[GatewayError, str, str]]  # error, reason and advice, in the order of the request

@@ -40,6 +40,7 @@ class Diagnostics:
     explainer: Explainer
     history: History
     recorder: HistoryRecorder
+    trigger_watch: TriggerWatch
     access: Access
     signing: Signing
 
@@ -59,7 +60,9 @@ async def open_diagnostics(
 ) -> AsyncIterator[Diagnostics]:
     """Probe the dependencies, record the history and watch the trigger, in the background."""
     origin = images.objects.origin
-    explainer = make_explainer(settings, access, signing, stores, urls, origin, images)
+    inspect = partial(inspect_database, settings.postgres, with_links=False)
+    trigger_watch = TriggerWatch(inspect, metrics)
+    explainer = make_explainer(settings, access, signing, stores, urls, origin, trigger_watch, images)
     health = _health(settings, metrics, signing, stores, urls, origin)
     history = History(metrics, time.time())
     replicas = stores.redis.replicas if stores.redis is not None else None
@@ -68,10 +71,9 @@ async def open_diagnostics(
         await stack.enter_async_context(background("loop-lag", LoopLag(metrics).run()))
         await stack.enter_async_context(background("health", health.watch()))
         if settings.postgres.listen:
-            inspect = partial(inspect_database, settings.postgres, with_links=False)
-            await stack.enter_async_context(background("trigger-watch", TriggerWatch(inspect, metrics).run()))
+            await stack.enter_async_context(background("trigger-watch", trigger_watch.run()))
         await stack.enter_async_context(background("history", recorder.run()))
-        yield Diagnostics(health, explainer, history, recorder, access, signing)
+        yield Diagnostics(health, explainer, history, recorder, trigger_watch, access, signing)
 
 
 def make_explainer(
@@ -81,6 +83,7 @@ def make_explainer(
     stores: Stores,
     urls: Urls,
     origin: OriginClient,
+    trigger_watch: TriggerWatch,
     images: Images | None,
 ) -> Explainer:
     """Return what explains why an image is served or not; ``images`` is None in a process that serves none."""
@@ -93,7 +96,12 @@ def make_explainer(
     steps = Steps(
         AccessStep(access.authenticator, access.links, signing.renditions),
         CacheStep(
-            shared, queue, signing.lifetime, urls.local.inspect if images is not None else None, signing.clock.now
+            shared,
+            queue,
+            signing.lifetime,
+            urls.local.inspect if images is not None else None,
+            trigger_watch.problem if settings.postgres.listen else None,
+            signing.clock.now,
         ),
         OriginStep(
             origin,

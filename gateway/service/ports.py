@@ -234,7 +234,13 @@ def _console(service: Service) -> Console:
         signing.clock.now,
     )
     return Console(
-        Dependencies(diagnostics.health, symptoms, signing.clock, signing.credentials),
+        Dependencies(
+            diagnostics.health,
+            symptoms,
+            signing.clock,
+            signing.credentials,
+            diagnostics.trigger_watch.look_soon if service.settings.postgres.listen else None,
+        ),
         shared,
         diagnostics.history,
         metrics,

@@ -65,7 +65,8 @@ async def open_service(
         if purges is not None and target is not None:
             await opened(purging(purges, target, metrics))
         renewal = await opened(open_renewal(settings, metrics, signing, stores, urls, origin))
-        await opened(listening_to_changes(settings, metrics, signing, stores, urls, purges))
+        look_at_trigger = diagnostics.trigger_watch.look_soon
+        await opened(listening_to_changes(settings, metrics, signing, stores, urls, purges, look_at_trigger))
         await opened(warming_up(settings, stores.redis, urls))
         parts: list[Part[Settings]] = [requests, access, signing, stores, urls, objects, images, renewal, diagnostics]
         if target is not None:

@@ -1,6 +1,6 @@
 """The part of presigned URLs: their cache tiers, the resolver, the count of uses, and invalidation."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -106,9 +106,15 @@ async def open_urls(
 
 @asynccontextmanager
 async def listening_to_changes(
-    settings: Settings, metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, purges: PurgeQueueing | None
+    settings: Settings,
+    metrics: Metrics,
+    signing: Signing,
+    stores: Stores,
+    urls: Urls,
+    purges: PurgeQueueing | None,
+    look_at_trigger: Callable[[], None],
 ) -> AsyncIterator[None]:
-    """Listen for changed rows in Postgres, and for the invalidations of other replicas."""
+    """Listen for changed rows and for tests of the trigger in Postgres, and for the invalidations of other replicas."""
 
     listens = settings.postgres.listen
     feed = ChangeFeed(settings.postgres.dsn.get_secret_value(), settings.postgres.timeout, metrics)
@@ -117,7 +123,9 @@ async def listening_to_changes(
 
     async def listen_to_postgres() -> None:
         if rows is not None:
-            await feed.listen(started=rows.started, changed=rows.changed, too_many=rows.too_many)
+            await feed.listen(
+                started=rows.started, changed=rows.changed, too_many=rows.too_many, tested=look_at_trigger
+            )
 
     async def listen_to_replicas() -> None:
         if stores.redis is not None:

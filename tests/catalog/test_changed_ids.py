@@ -45,9 +45,11 @@ async def test_an_id_that_waits_waits_once_and_in_its_place() -> None:
 
 
 @pytest.mark.parametrize("payload", ["", "-test", "a" * 129, "a" * 8000, "a b", "é", "../a"])
-async def test_a_payload_that_is_no_id_is_ignored(payload: str) -> None:
-    ids = ChangedIds(Calls())
+async def test_a_payload_that_is_no_id_is_ignored_unless_it_is_about_the_trigger(payload: str) -> None:
+    tests = list[str]()
+    ids = ChangedIds(Calls(), lambda: tests.append(payload))
     ids.append(Notification(payload))
+    assert tests == (["-test"] if payload == "-test" else [])
     assert ids.take(9) == []
     assert not ids
 

@@ -10,6 +10,7 @@ from psycopg2.extensions import connection
 from pydantic import SecretStr
 
 from gateway.catalog.change_feed import CHANNEL
+from gateway.catalog.changed_ids import TEST_PREFIX
 from gateway.catalog.installation import changes_sql, images_sql, links_sql
 from gateway.settings import ColumnSettings, PostgresSettings
 
@@ -54,12 +55,16 @@ class Application:
             cursor.execute(sql)
             return cursor.rowcount
 
-    def notified(self) -> list[str]:
-        """Return the sorted ids of the notifications since the last call."""
+    def payloads(self) -> list[str]:
+        """Return the sorted payloads of the notifications since the last call."""
         self._listener.cursor().execute("SELECT 1")  # they come with the answer
-        ids = sorted(notice.payload for notice in self._listener.notifies)
+        payloads = sorted(notice.payload for notice in self._listener.notifies)
         self._listener.notifies.clear()
-        return ids
+        return payloads
+
+    def notified(self) -> list[str]:
+        """Return the ids among the payloads."""
+        return [payload for payload in self.payloads() if not payload.startswith(TEST_PREFIX)]
 
     @property
     def warnings(self) -> list[str]:
@@ -80,6 +85,11 @@ def application(postgres_dsn: str) -> Iterator[Application]:
         application.execute("""INSERT INTO app."Order" VALUES ('a', 'a.png', 'alice', 0), ('b', 'b.png', 'bob', 0)""")
         yield application
         application.execute(drop)
+
+
+def test_gateways_are_told_that_the_trigger_was_installed(application: Application) -> None:
+    application.execute(changes_sql(settings()))
+    assert application.payloads() == ["-installed"]
 
 
 @pytest.mark.parametrize("before", ["", OLD_TRIGGERS, changes_sql(settings())], ids=["new", "old", "again"])

@@ -1,7 +1,9 @@
 """The log and a metric report a missing change trigger."""
 
+import asyncio
 import logging
 import math
+import time
 from dataclasses import replace
 
 import pytest
@@ -63,6 +65,28 @@ async def test_an_unexpected_error_does_not_end_the_watch(caplog: pytest.LogCapt
     assert installed(metrics) == 1
     assert metrics.registry.get_sample_value("image_gateway_background_errors_total", {"task": "trigger-watch"}) == 1
     assert "looking for the change trigger failed" in caplog.text
+
+
+async def test_it_looks_again_at_once_when_somebody_asks_and_at_most_once_in_a_pause() -> None:
+    looks: list[float] = []
+
+    async def inspect() -> DatabaseReport:
+        looks.append(time.monotonic())
+        return FINE if len(looks) == 1 else MISSING
+
+    metrics = Metrics()
+    watch = TriggerWatch(inspect, metrics, least_pause=0.2)
+    async with background("trigger-watch", watch.run()):
+        await until(lambda: installed(metrics) == 1)
+        for _ in range(20):
+            watch.look_soon()
+            await asyncio.sleep(0)
+        await until(lambda: installed(metrics) == 0)
+        assert await watch.problem() == MISSING.changes_problem
+        watch.look_soon()
+        await until(lambda: len(looks) > 3)
+    assert len(looks) == 4
+    assert looks[1] - looks[0] >= 0.2
 
 
 async def test_a_gateway_looks_when_it_starts(gateway: RunningGateway) -> None:

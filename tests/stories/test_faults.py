@@ -277,12 +277,33 @@ async def test_6_a_deleted_object(gateway: RunningGateway, images: Images, cos: 
     assert gateway.sample("origin_errors_total", bucket=BUCKET, code="NoSuchKey") > 0
 
 
-async def test_7_a_missing_trigger(operator: Operator, images: Images, own_dsn: str) -> None:
+async def test_7_a_missing_trigger(
+    start_gateway: StartGateway, operator: Operator, images: Images, own_dsn: str
+) -> None:
+    """The gateway looks for it every ten minutes, and at once when an operator uses a tool or installs it."""
     await images.add("cat")
-    await asyncio.to_thread(ImagesTable(own_dsn).execute, "DROP TRIGGER image_gateway_changed ON images")
+    gateway, table = await start_gateway(postgres={"dsn": own_dsn}), ImagesTable(own_dsn)
+
+    async def until_it_shows(installed: int) -> None:
+        await until(lambda: gateway.sample("change_trigger_installed") == installed, what=f"installed: {installed}")
+
+    await until(lambda: gateway.sample("change_feed_connected") == 1)
+    await until_it_shows(1)
+    assert (await gateway.get("/i/cat")).status == 200
+    await asyncio.to_thread(table.execute, "DROP TRIGGER image_gateway_changed ON images")
+    await gateway.request("GET", "/api/v1/monitoring/console", admin=True)
+    await until_it_shows(0)
+    await asyncio.to_thread(table.execute, "UPDATE images SET is_public = false")
+    old = await explained(gateway)
+    assert re.search(r"but the gateway uses an earlier row, for \d+ s at most", old["verdict"]["reason"])
+    assert old["row"]["changes"] == "not notified: no trigger on images notifies of changes"
+    await asyncio.to_thread(table.create)
+    await until_it_shows(1)
+    await asyncio.to_thread(table.execute, "DROP TRIGGER image_gateway_changed ON images")
     found = await operator.check(postgres={"dsn": own_dsn})
     assert found.startswith("warn  changes: no trigger on images notifies of changes")
     assert "sql changes" in found
+    await until_it_shows(0)
 
 
 async def test_8_a_missing_table_of_links(start_gateway: StartGateway, operator: Operator, own_dsn: str) -> None:

@@ -12,7 +12,7 @@
 -- COLUMN work with it in place. Run this again after a migration that alters one of the columns; until then the trigger
 -- is slower, and does not see changes of a renamed column.
 --
--- The channel is image_gateway and the payload is the id. Postgres sends notifications when the transaction commits,
+-- The channel is image_gateway and the payload is the id; a payload that starts with - is none. Postgres sends notifications when the transaction commits,
 -- and sends equal notifications of one transaction once.
 
 BEGIN;
@@ -89,5 +89,7 @@ BEGIN
         images, function_name);
 END
 $install$;
+
+NOTIFY image_gateway, '-installed';  -- gateways that listen look for the trigger now
 
 COMMIT;
