@@ -15,7 +15,7 @@ WEB_STAMP := $(WEB)/node_modules/.package-lock.json
 NPM := $(shell command -v npm)
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
 
-.PHONY: help web webcheck webtest install run test quick matrix coverage conformance bench soak alerts units release container docs fuzz lint typecheck format constraints clean all
+.PHONY: help web webcheck webtest install run test quick matrix newest coverage conformance bench soak alerts units release container docs fuzz lint typecheck format constraints clean all
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -67,6 +67,17 @@ matrix:  ## run the whole suite on each supported Python that is installed
 		if python$$version -c '' 2>/dev/null; then $(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit 1; \
 		else echo "python$$version was not found"; fi; \
 	done
+
+# In front of the installed aiohttp, in a folder that is removed: a release beyond the limit of setup.cfg, so that a security
+# release can be taken on its day. make newest AIOHTTP=aiohttp==3.15.1
+AIOHTTP ?= aiohttp
+USES_AIOHTTP = $(addprefix tests/,access api commands delivery hostile origin server stories workers)
+
+newest: install  ## run the tests of all that uses aiohttp on its newest release, pre-releases included
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --pre --target "$$folder" '$(AIOHTTP)' && \
+	export PYTHONPATH="$$folder" && $(BIN)/python -c 'import aiohttp; print("aiohttp", aiohttp.__version__)' && \
+	$(PYTEST) $(or $(ARGS),$(USES_AIOHTTP))
 
 coverage: install webtest  ## run the whole suite and list the branches that it did not take
 	$(PYTEST) --cov --cov-report= $(LEFT_OUT) $(ARGS)

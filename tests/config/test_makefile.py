@@ -52,6 +52,28 @@ def test_the_suite_keeps_bytecode_where_the_environment_forbids_it(tmp_path: Pat
     assert "forbidden=\n" in run.stdout
 
 
+def test_the_newest_aiohttp_is_tried_in_front_of_the_installed_one_and_removed(tmp_path: Path) -> None:
+    """The interpreter is replaced by a script that "installs" into the folder and prints what it finds there."""
+    script = """#!/bin/sh
+case "$*" in
+    *"pip install"*) for folder; do test "$last" = --target && touch "$folder/aiohttp"; last=$folder; done; echo "$@" ;;
+    *pytest*) echo "tried with $(ls "$PYTHONPATH"): $*"; echo "$PYTHONPATH" >>"$(dirname "$0")/folder" ;;
+esac
+"""
+    (tmp_path / "python").write_text(script)
+    (tmp_path / "python").chmod(0o755)
+    (tmp_path / "installed").touch()
+    command = ["make", "--silent", "newest", f"BIN={tmp_path}", f"STAMP={tmp_path}/installed", "AIOHTTP=aiohttp==3.99"]
+    run = subprocess.run(
+        command, cwd=ROOT, env={"PATH": os.environ["PATH"]}, capture_output=True, check=True, text=True
+    )
+    assert re.search(r"--pre --target \S+ aiohttp==3\.99\n", run.stdout)
+    assert re.search(r"tried with aiohttp: -m pytest .*tests/server", run.stdout)
+    folders = re.findall(r"^USES_AIOHTTP = \$\(addprefix tests/,(.*)\)$", read("Makefile"), flags=re.MULTILINE)
+    assert all((ROOT / "tests" / folder).is_dir() for folder in folders[0].split())
+    assert not Path((tmp_path / "folder").read_text().strip()).exists()
+
+
 def test_ci_is_executable_and_calls_lint_and_test() -> None:
     assert os.access(ROOT / ".ci/run", os.X_OK)
     script = read(".ci/run").splitlines()

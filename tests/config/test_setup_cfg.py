@@ -9,7 +9,7 @@ from tests.config.files import ROOT, read
 
 
 def test_aiohttp_is_limited_to_the_minor_release_whose_private_state_the_server_overrides() -> None:
-    """The server overrides private methods of aiohttp, which another minor release may change."""
+    """Another minor release may change private methods of aiohttp that the server overrides; `make newest` tries it."""
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
     (allowed,) = re.findall(r"^aiohttp (.+)$", setup["options"]["install_requires"], flags=re.MULTILINE)
