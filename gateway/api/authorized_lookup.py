@@ -8,6 +8,7 @@ from aiohttp import web
 from gateway.access.identity import ANONYMOUS, Caller
 from gateway.access.policy import check_original, check_owner, check_view, may_view, refusal
 from gateway.api.caller import Callers
+from gateway.api.client_address import ClientAddress
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound
 from gateway.presign.renditions import Renditions
@@ -22,13 +23,16 @@ class AuthorizedLookup:
 
     ``callers`` identifies the sender of a request, which is only needed for images that are not public and for ids
     that name no image. ``renditions`` says which styles everybody may see, and whether others than the owner may see
-    the original.
+    the original. ``client_address`` names who pays for a new variant.
     """
 
-    def __init__(self, resolver: UrlResolver, callers: Callers, renditions: Renditions) -> None:
+    def __init__(
+        self, resolver: UrlResolver, callers: Callers, renditions: Renditions, client_address: ClientAddress
+    ) -> None:
         self._resolver = resolver
         self._callers = callers
         self._renditions = renditions
+        self._client_address = client_address
 
     def get_cached(self, request: web.BaseRequest, image_id: str, rendition: str | None = None) -> Resolved | None:
         """Return the image if this process has it cached, else None.
@@ -53,7 +57,8 @@ class AuthorizedLookup:
             except NewVariant as new:
                 if rendition is not None and not self._renditions.is_public(rendition) and not new.record.public:
                     check_view(self._callers.of(request), new.record)
-                resolved = await self._resolver.look_up(image_id, rendition)
+                client = self._client_address.subscriber(request)
+                resolved = await self._resolver.look_up(image_id, rendition, client=client)
         except ImageNotFound as error:
             raise refusal(self._callers.of(request)) from error
         self._check(request, resolved.image)

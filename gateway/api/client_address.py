@@ -38,7 +38,7 @@ class ClientAddress:
             client = address
         return str(client)
 
-    def subscriber(self, request: web.Request) -> str:
+    def subscriber(self, request: web.BaseRequest) -> str:
         """Return who shares a limit: an IPv4 address or a /64 of IPv6; "" without an address."""
         address = parse_ip(self.of(request.headers, request.get(PEER, request.remote)) or "")
         return subscriber_of(address) if address is not None else ""

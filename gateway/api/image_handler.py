@@ -142,7 +142,7 @@ def _to_current_version(exchange: Exchange) -> web.StreamResponse:
     The reference is relative to the address of the client, which a proxy may have rewritten.
     """
     query = _with_version(exchange.request.rel_url.raw_query_string, exchange.image.record.version_token)
-    policy = exchange.policy.for_substitute()
+    policy = exchange.policy.for_another_version()
     headers = {
         **CORS,
         "Location": f"?{query}",

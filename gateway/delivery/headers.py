@@ -51,16 +51,14 @@ def _media_type(text: str | None) -> str:
     return (text or "").partition(";")[0].strip().lower()
 
 
-def cache_control(public: bool, max_age: int, *, immutable: bool = False) -> str:
+def cache_control(public: bool, max_age: int, *, immutable: bool = False, may_be_stale: bool = True) -> str:
     """Return the Cache-Control field; shared caches may serve a public image stale while they refetch it (RFC 5861)."""
+    age = f"{'public' if public else 'private'}, max-age={max_age}"
     if immutable:
-        return f"{'public' if public else 'private'}, max-age={max_age}, immutable"
-    if public:
-        return (
-            f"public, max-age={max_age}, stale-while-revalidate={_STALE_WHILE_REVALIDATE}, "
-            f"stale-if-error={_STALE_IF_ERROR}"
-        )
-    return f"private, max-age={max_age}"
+        return f"{age}, immutable"
+    if public and may_be_stale:
+        return f"{age}, stale-while-revalidate={_STALE_WHILE_REVALIDATE}, stale-if-error={_STALE_IF_ERROR}"
+    return age
 
 
 def image_headers(
@@ -105,7 +103,9 @@ def _cached_headers(
     tag: str | None,
 ) -> "CIMultiDict[str]":
     headers = CIMultiDict(CORS)
-    headers["Cache-Control"] = cache_control(public, policy.max_age, immutable=policy.immutable)
+    headers["Cache-Control"] = cache_control(
+        public, policy.max_age, immutable=policy.immutable, may_be_stale=policy.may_be_stale
+    )
     headers["Accept-Ranges"] = "bytes"
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY

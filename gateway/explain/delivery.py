@@ -7,6 +7,7 @@ from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import SignedImage
 
 _AGAIN = "then asks again with If-None-Match"
+_STALE = ", then stale for up to 300 s while it asks again, and for up to a day while that fails"
 _NGINX_ACCEL = (
     "the bytes of this version for 7 days, read only after the gateway has authorized the request (accel.conf)"
 )
@@ -36,7 +37,7 @@ def redirect_headers(image: SignedImage, max_age: int, host: str, policy: CacheP
     return headers
 
 
-def kept_by(delivery: str, max_age: int, *, is_public: bool) -> Facts:
+def kept_by(delivery: str, max_age: int, *, is_public: bool, may_be_stale: bool) -> Facts:
     """Return who keeps a delivered image, and for how long (seconds)."""
     if delivery == "redirect":
         return {
@@ -52,7 +53,7 @@ def kept_by(delivery: str, max_age: int, *, is_public: bool) -> Facts:
     return {
         "browser": browser,
         "nginx": _NGINX_ACCEL if delivery == "accel" else optional,
-        "cdn": f"{max_age} s, then stale for up to 300 s while it asks again, and for up to a day while that fails",
+        "cdn": f"{max_age} s{_STALE if may_be_stale else ''}",
     }
 
 

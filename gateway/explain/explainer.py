@@ -191,7 +191,12 @@ class Explainer:
         max_age, headers = policy.max_age, delivery.get("headers")
         if delivery["mode"] == "redirect" and isinstance(headers, dict):
             max_age = int(str(headers["Cache-Control"]).rpartition("=")[2])
-        return kept_by(self._delivery.delivery, max_age, is_public=image.public)
+        return kept_by(
+            self._delivery.delivery,
+            max_age,
+            is_public=image.public,
+            may_be_stale=policy.may_be_stale and not policy.immutable,
+        )
 
     @staticmethod
     def _refused(errors: "_Errors", caller: Caller) -> Verdict:

@@ -53,7 +53,7 @@ def make_images(
 ) -> Images:
     """Return the part; it has nothing to open."""
     image_proxy, renditions = settings.image_proxy, signing.renditions
-    lookup = AuthorizedLookup(urls.resolver, access.callers, renditions)
+    lookup = AuthorizedLookup(urls.resolver, access.callers, renditions, access.client_address)
     variant_requests = VariantRequests(renditions, settings.image_variants.max_dpr)
     responder = Responder(objects.source, Relay(metrics), metrics)
     handler = ImageHandler(

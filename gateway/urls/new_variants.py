@@ -1,6 +1,9 @@
 """Bound on new variants: each is a charge at COS, and a client can ask for as many as there are ids."""
 
 import logging
+import time
+from collections.abc import Callable
+from typing import Final
 
 from gateway.catalog.record import ImageRecord
 from gateway.concurrency.rate_limit import RateLimit
@@ -8,6 +11,10 @@ from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
 
 logger = logging.getLogger(__name__)
+
+_SHARES: Final = 4  # clients that together use up the whole
+_LEAST_SHARE: Final = 2
+_LOG_INTERVAL: Final = 60.0  # seconds; clients decide how often the bound is reached
 
 
 class NewVariant(Exception):
@@ -19,25 +26,42 @@ class NewVariant(Exception):
 
 
 class NewVariants:
-    """Admits ``per_minute`` variants a minute of which no URL is cached; fixed styles and originals are not bounded."""
+    """Admits ``per_minute`` variants a minute of which no URL is cached, and a quarter of them for one client.
 
-    def __init__(self, renditions: Renditions, per_minute: int) -> None:
+    A client of a small bound gets two. Fixed styles and originals are not bounded. ``now`` is in seconds.
+    """
+
+    def __init__(self, renditions: Renditions, per_minute: int, now: Callable[[], float] = time.monotonic) -> None:
         self._renditions = renditions
-        self._is_reached = False
+        self._now = now
+        self._logged_at = float("-inf")
         self.configure(per_minute)
 
     def configure(self, per_minute: int) -> None:
         """Admit so many a minute from now on; earlier admissions do not count."""
-        self._limit = RateLimit(per_minute / 60, per_minute)
+        share = max(_LEAST_SHARE, per_minute // _SHARES)
+        self._by_client = RateLimit(share / 60, share, now=self._now)
+        self._by_all = RateLimit(per_minute / 60, per_minute, now=self._now)
 
-    def admit(self, variant: ImageVariant) -> bool:
-        """Return whether the variant may be made; logs once when the bound is reached."""
+    def admit(self, variant: ImageVariant, client: str) -> bool:
+        """Return whether the variant may be made for ``client``; log at most once a minute that it may not."""
         if variant.rendition is None or self._renditions.get(variant.rendition).width is None:
             return True
-        is_admitted = self._limit.wait("every client") == 0
-        if not is_admitted and not self._is_reached:
+        # In this order, a client beyond its share takes nothing of the others'.
+        if self._by_client.wait(client) > 0:
+            self._log(client or "without an address")
+            return False
+        if self._by_all.wait("") > 0:
+            self._log("every")
+            return False
+        return True
+
+    def _log(self, client: str) -> None:
+        now = self._now()
+        if now - self._logged_at >= _LOG_INTERVAL:
+            self._logged_at = now
             logger.warning(
-                "more new variants than image_variants.max_new_per_minute: originals are sent in their place"
+                "more new variants than image_variants.max_new_per_minute allows, originals are sent in their place: "
+                "client=%s",
+                client,
             )
-        self._is_reached = not is_admitted
-        return is_admitted

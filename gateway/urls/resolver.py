@@ -50,6 +50,7 @@ class Catalog(Protocol):
 class _LookUp(NamedTuple):
     variant: ImageVariant
     may_be_new: bool = True
+    client: str = ""
 
 
 class UrlResolver:
@@ -57,7 +58,8 @@ class UrlResolver:
 
     A hit in the local tier awaits nothing. Misses that arrive together share one read of Redis, one query, one write;
     those of one image share one look-up. Without Redis, the resolver signs URLs itself; without Postgres, it serves
-    cached URLs until they end. ``admits_new`` is called before a URL is signed for a rendition that is not cached.
+    cached URLs until they end. ``admits_new`` is called with the variant and the client before a URL is signed for a
+    rendition that is not cached.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class UrlResolver:
         metrics: Metrics,
         now: Callable[[], float] = time.time,
         *,
-        admits_new: Callable[[ImageVariant], bool] = lambda _: True,
+        admits_new: Callable[[ImageVariant, str], bool] = lambda _variant, _client: True,
     ) -> None:
         self._catalog = catalog
         self._signer = signer
@@ -91,13 +93,16 @@ class UrlResolver:
             raise UnknownStyle
         return self._from_local(ImageVariant(image_id, rendition))
 
-    async def look_up(self, image_id: str, rendition: str | None = None, *, may_be_new: bool = True) -> Resolved:
+    async def look_up(
+        self, image_id: str, rendition: str | None = None, *, may_be_new: bool = True, client: str = ""
+    ) -> Resolved:
         """Look up an image that is not cached here.
 
-        Raises ``ImageNotFound``, ``CatalogUnavailable``, ``CredentialsExpired`` or ``TooManyVariants``; without
-        ``may_be_new`` ``NewVariant`` for a variant that is not cached.
+        ``client``: the name of the share that pays for a new variant. Raises ``ImageNotFound``, ``CatalogUnavailable``,
+        ``CredentialsExpired`` or ``TooManyVariants``; without ``may_be_new`` ``NewVariant`` for a variant that is not
+        cached.
         """
-        return await self._lookups.run(_LookUp(ImageVariant(image_id, rendition), may_be_new))
+        return await self._lookups.run(_LookUp(ImageVariant(image_id, rendition), may_be_new, client))
 
     async def resolve_many(self, image_ids: Iterable[str]) -> dict[str, Resolved | GatewayError]:
         """Return each image or its error; the misses share one read of Redis and one query, if they are at most 200."""
@@ -219,6 +224,9 @@ class UrlResolver:
         for one in missed:
             if slices is not None:
                 await slices.pause()
+            if one.variant in made:  # by the look-up of another client
+                results[one] = Resolved(made[one.variant][0], from_cache=False)
+                continue
             there = found.get(one.variant, _NOT_FOUND)
             results[one] = result = self._result_for(one, records.get(one.variant.image_id), there, read_at)
             if isinstance(result, Resolved):
@@ -238,7 +246,7 @@ class UrlResolver:
         if variant.rendition is not None and cached is None and self._local.get_stale(variant) is None:
             if not one.may_be_new:
                 return NewVariant(record)
-            if not self._admits_new(variant):
+            if not self._admits_new(variant, one.client):
                 return TooManyVariants(f"no more new ones in this minute: {variant.rendition}")
         try:
             return Resolved(self.sign(record, variant.rendition, read_at), from_cache=False)

@@ -91,7 +91,8 @@ async def test_what_is_sent_instead_of_a_rendition_is_named(
     assert "card@16.original is sent instead" in data["verdict"]["reason"]
     assert data["cos"]["first_byte"]["code"] == "InvalidImageFormat"
     assert data["cos"]["instead"]["card@16.original"]["first_byte"]["status"] in (200, 206)
-    assert "max-age=60" in data["delivery"]["headers"]["Cache-Control"]
+    assert data["delivery"]["headers"]["Cache-Control"] == "public, max-age=60"
+    assert data["kept"]["cdn"] == "60 s"
 
 
 async def test_the_right_version_is_kept_for_a_year_and_another_is_redirected(

@@ -1,5 +1,6 @@
 """The bound on variants that are made for the first time."""
 
+import asyncio
 from typing import Any
 
 from gateway.cos_emulator.server import CosEmulator
@@ -17,12 +18,55 @@ async def test_new_variants_are_bounded(start_gateway: StartGateway, images: Ima
     ]
     assert [picture(answer.body).width for answer in answers] == [160, 160, 800, 800]
     assert answers[2].headers["Cache-Status"].endswith("detail=original")
+    # Served stale, an original would stay in the place of the variant for a day.
+    assert answers[2].headers["Cache-Control"] == "public, max-age=60"
     assert gateway.sample("variants_total", style="card", format="webp", result="limited") == 1
     assert (await gateway.get("/i/cat?style=card&w=160&format=webp")).headers["Content-Type"] == "image/webp"
     await images.add("mine", photo(), content_type="image/jpeg", owner="alice", public=False)
     limited = await gateway.get("/i/mine?style=teaser")
     assert (limited.status, limited.json()["code"]) == (503, "too_many_variants")
     assert "Retry-After" in limited.headers
+    assert limited.headers["Cache-Control"] == "no-store"
+
+
+async def test_one_client_leaves_new_variants_for_the_others(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(
+        image_styles=STYLES, image_variants={"max_new_per_minute": 8}, server={"trusted_proxies": ["127.0.0.0/8"]}
+    )
+    addresses = iter(f"/i/n{number}?style=card&w=160&format=webp" for number in range(30))
+    for number in range(30):
+        await images.add(f"n{number}", photo(), content_type="image/jpeg")
+
+    async def new_variants_of(client: str, number: int) -> int:
+        answers = [await gateway.get(next(addresses), headers={"X-Forwarded-For": client}) for _ in range(number)]
+        return [picture(answer.body).width for answer in answers].count(160)
+
+    assert await new_variants_of("192.0.2.1", 5) == 2, "a quarter"
+    assert await new_variants_of("192.0.2.2", 3) == 2
+    assert await new_variants_of("2001:db8::1", 1) == 1
+    assert await new_variants_of("2001:db8::2", 2) == 1, "a /64 has one share"
+    assert await new_variants_of("2001:db8:0:1::1", 3) == 2
+    assert await new_variants_of("192.0.2.3", 3) == 0, "all shares together are the whole"
+
+
+async def test_clients_that_ask_for_one_variant_at_once_use_up_one(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(
+        image_styles=STYLES, image_variants={"max_new_per_minute": 8}, server={"trusted_proxies": ["127.0.0.0/8"]}
+    )
+    await images.add("cat", photo(), content_type="image/jpeg")
+    for width in (160, 320):
+        answers = await asyncio.gather(
+            *(
+                gateway.get(
+                    f"/i/cat?style=card&w={width}&format=webp", headers={"X-Forwarded-For": f"192.0.2.{client}"}
+                )
+                for client in range(20)
+            )
+        )
+        assert {picture(answer.body).width for answer in answers} == {width}
+    assert len(cos.request_log.requests) == 2
 
 
 async def test_the_bound_on_new_variants_does_not_tell_which_images_exist(

@@ -1,0 +1,72 @@
+"""The bound on new variants: a share for each client within the whole, and its line in the log."""
+
+import pytest
+
+from gateway.presign.renditions import Renditions
+from gateway.presign.signed_image import ImageVariant
+from gateway.settings.styles import StyleSettings
+from gateway.urls.new_variants import NewVariants
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The clock of the bound."""
+    return Clock()
+
+
+@pytest.fixture
+def renditions() -> Renditions:
+    """A style with widths, and a fixed one."""
+    return Renditions({"card": StyleSettings(widths=(10,), formats=("webp",)), "fixed": "imageMogr2/thumbnail/10x"})
+
+
+def variants(number: int, rendition: str | None = "card@10.webp") -> list[ImageVariant]:
+    """Return so many variants of different images."""
+    return [ImageVariant(f"n{index}", rendition) for index in range(number)]
+
+
+@pytest.mark.parametrize(("per_minute", "share"), [(600, 150), (100, 25), (8, 2), (4, 2), (2, 2), (1, 1)])
+def test_a_client_has_a_quarter_and_two_at_least(
+    renditions: Renditions, clock: Clock, per_minute: int, share: int
+) -> None:
+    new = NewVariants(renditions, per_minute, now=clock)
+    assert [new.admit(variant, "a") for variant in variants(share + 1)] == [True] * share + [False]
+    clock.time += 60 / share
+    assert new.admit(variants(1)[0], "a")
+
+
+def test_what_a_client_is_refused_is_left_to_others(renditions: Renditions, clock: Clock) -> None:
+    new = NewVariants(renditions, 8, now=clock)
+    admitted = {client: [new.admit(variant, client) for variant in variants(10)].count(True) for client in "abcdef"}
+    assert admitted == {"a": 2, "b": 2, "c": 2, "d": 2, "e": 0, "f": 0}
+
+
+@pytest.mark.parametrize("rendition", [None, "fixed"])
+def test_originals_and_fixed_styles_are_not_bounded(renditions: Renditions, rendition: str | None) -> None:
+    new = NewVariants(renditions, 1)
+    assert all(new.admit(variant, "a") for variant in variants(10, rendition))
+
+
+def test_the_log_has_one_line_a_minute_that_names_who_reached_the_bound(
+    renditions: Renditions, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    new = NewVariants(renditions, 8, now=clock)
+    for client in "abcde":
+        for variant in variants(4):
+            new.admit(variant, client)
+    assert [record.getMessage().rpartition(" ")[2] for record in caplog.records] == ["client=a"]
+    clock.time += 61
+    for client in "fghij":
+        for variant in variants(2):
+            new.admit(variant, client)
+    assert [record.getMessage().rpartition(" ")[2] for record in caplog.records] == ["client=a", "client=every"]
