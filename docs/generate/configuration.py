@@ -40,10 +40,12 @@ GATEWAY_SECRETS_DIR=/run/secrets
 ## Mistakes
 
 An unknown key, a key that is set twice, a wrong type and an impossible combination stop the start. The gateway prints
-one line for each mistake, names the key, never quotes the value, and exits with code 2:
+one line for each mistake, names the key, never quotes the value, and exits with code 2. Instead of a name that may be a
+secret, it prints `***` and the line of the file. A file may have up to 1 MiB.
 
 ```
 url_cache.defalt_ttl: there is no such key (did you mean default_ttl?)
+cos.*** (line 12): there is no such key (did you mean secret_key?)
 postgres.dsn: has a / or an @ in the user name or the password; within a password or a name write / @ % as %2F %40 %25
 ```
 

@@ -7,6 +7,7 @@ absent if nothing is to be notified, and every call then does nothing.
 import asyncio
 import logging
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -48,7 +49,7 @@ class ServiceManager:
         """Return the manager of this process; a watchdog for another one (``WATCHDOG_PID``) is ignored."""
         microseconds = environment.get("WATCHDOG_USEC", "")
         is_ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        seconds = int(microseconds) / 1e6 if microseconds.isdecimal() and is_ours else 0
+        seconds = int(microseconds) / 1e6 if re.fullmatch("[0-9]{1,18}", microseconds) and is_ours else 0
         return cls(environment.get("NOTIFY_SOCKET") or None, seconds or None)
 
     def ready(self) -> None:

@@ -5,6 +5,7 @@ outlives its process keeps its unaccepted connections, and the next process acce
 """
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from typing import Final
@@ -23,10 +24,10 @@ def inherited_listeners(environment: Mapping[str, str] = os.environ) -> list[soc
     Raises ``UnusableSocket``.
     """
     count = environment.get("LISTEN_FDS", "")
-    if environment.get("LISTEN_PID") != str(os.getpid()) or not count.isdecimal():
+    if environment.get("LISTEN_PID") != str(os.getpid()) or not count:
         return []
-    if int(count) > _MOST:
-        raise UnusableSocket(f"LISTEN_FDS={count}: at most {_MOST} sockets can be used")
+    if not re.fullmatch("[0-9]{1,4}", count) or int(count) > _MOST:
+        raise UnusableSocket(f"LISTEN_FDS is not a number of sockets, 0 to {_MOST}")
     return [_listener(descriptor) for descriptor in range(_FIRST, _FIRST + int(count))]
 
 

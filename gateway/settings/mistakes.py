@@ -1,6 +1,6 @@
-"""Error messages for mistakes in the configuration: one line each, the dotted key first, never a value (a secret)."""
+"""Error messages for mistakes in the configuration: one line each, the dotted key first, never a secret."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, get_args, get_origin
 
@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.net.printable import printable
 from gateway.settings import Settings
+from gateway.settings.shown_names import shown
 from gateway.settings.styles import FIXED_MARK, SIZED_MARK
 
 _SOURCES = frozenset({"credentials", "base"})  # keys with a choice of sections by their ``source``
@@ -25,20 +26,23 @@ class SettingsError(Exception):
         self.problems = problems
 
 
-def explain(mistake: ErrorDetails) -> Iterator[str]:
-    """Yield the lines that describe a mistake; a missing section yields a line for each of its required keys."""
+def explain(mistake: ErrorDetails, lines: Mapping[tuple[str, ...], int] | None = None) -> Iterator[str]:
+    """Yield the lines that describe a mistake; a missing section yields a line for each of its required keys.
+
+    ``lines`` are the line numbers of the file's keys.
+    """
     location = _without_tags([printable(str(part)) for part in mistake["loc"] if part not in _MARKS])
-    key = ".".join(location)
+    key = shown(location, lines)
     match mistake["type"]:
         case "extra_forbidden":
             yield f"{key}: there is no such key{suggestion(location[-1], _model_at(location[:-1]))}"
         case "missing":
             required = _required_in(_model_at(location))
-            yield from (f"{'.'.join([key, *name])}: is required and not set" for name in required)
+            yield from (f"{shown([*location, *name], lines)}: is required and not set" for name in required)
         case "union_tag_not_found":
-            yield f"{key}.source: is required and not set"
+            yield f"{shown([*location, 'source'], lines)}: is required and not set"
         case "union_tag_invalid":
-            yield f"{key}.source: must be one of {mistake['ctx']['expected_tags']}"
+            yield f"{shown([*location, 'source'], lines)}: must be one of {mistake['ctx']['expected_tags']}"
         case "value_error":
             text = str(mistake.get("ctx", {}).get("error", mistake["msg"]))
             yield f"{key}: {text}" if key else text

@@ -15,12 +15,14 @@ _ENCODE = "; within a password or a name write / @ % as %2F %40 %25"
 def check_postgres_dsn(dsn: str) -> str:
     """Return ``dsn`` if libpq can parse it and every port is a port; raise ``ValueError`` otherwise.
 
-    ``dsn`` is a URL or libpq's list of ``key=value`` (PostgreSQL documentation, "Connection Strings"); an empty one
-    leaves everything to libpq's defaults.
+    ``dsn`` is a URL or libpq's list of ``key=value`` (PostgreSQL documentation, "Connection Strings"). An empty one is
+    refused: it is a variable that was not filled in, and libpq would connect somewhere.
     """
+    if not dsn.strip():
+        raise ValueError("must not be empty")
     is_url = dsn.startswith(_SCHEMES)
     encode = _ENCODE if is_url else ""
-    if not is_url and dsn and ("=" not in dsn or re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", dsn)):
+    if not is_url and ("=" not in dsn or re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", dsn)):
         raise ValueError("must be postgresql://user:password@host:5432/database, or a list: host=... dbname=...")
     if "\0" in dsn:  # the parser reads up to it and ignores the rest
         raise ValueError("contains a NUL character")

@@ -2,6 +2,7 @@
 
 import re
 from enum import Enum
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -71,7 +72,21 @@ def _check_is_text(value: Any) -> Any:
     return value
 
 
-Networks = tuple[Annotated[IPvAnyNetwork, BeforeValidator(_check_is_text)], ...]
+Network = IPv4Network | IPv6Network
+
+
+def _check_is_part_of_the_net(networks: tuple[Network, ...]) -> tuple[Network, ...]:
+    """Refuse networks that together contain every address: no client would be outside of them."""
+    of_version_4 = collapse_addresses(network for network in networks if isinstance(network, IPv4Network))
+    of_version_6 = collapse_addresses(network for network in networks if isinstance(network, IPv6Network))
+    if 0 in (*(network.prefixlen for network in of_version_4), *(network.prefixlen for network in of_version_6)):
+        raise ValueError("must not contain every address: any client would be a trusted proxy")
+    return networks
+
+
+Networks = Annotated[
+    tuple[Annotated[IPvAnyNetwork, BeforeValidator(_check_is_text)], ...], AfterValidator(_check_is_part_of_the_net)
+]
 
 
 def empty_if_null(value: Any) -> Any:

@@ -23,7 +23,7 @@ from pydantic_settings import SettingsError as UnreadableSource
 
 from gateway.settings import Settings
 from gateway.settings.mistakes import SettingsError, explain, suggestion
-from gateway.settings.yaml_file import read_yaml
+from gateway.settings.yaml_file import Document, read_yaml
 
 __all__ = ["SettingsError", "load_settings"]
 
@@ -79,14 +79,14 @@ def load_settings(file: Path | None) -> Settings:
 
     Raises ``SettingsError`` with a line for each mistake.
     """
-    values = read_yaml(file) if file is not None else {}
+    document = read_yaml(file) if file is not None else Document({}, {})
     problems = list(_unknown_variables(os.environ)) + list(_unusable_secrets_dir(os.environ.get(SECRETS_DIR)))
     if problems:
         raise SettingsError(problems)
     try:
-        return _LayeredSettings(**values)
+        return _LayeredSettings(**document.values)
     except ValidationError as error:
-        raise SettingsError([line for mistake in error.errors() for line in explain(mistake)]) from None
+        raise SettingsError([line for mistake in error.errors() for line in explain(mistake, document.lines)]) from None
     except UnreadableSource as error:
         raise SettingsError([f"environment: {error}"]) from None
 
@@ -107,4 +107,4 @@ def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
 
 def _unusable_secrets_dir(folder: str | None) -> Iterator[str]:
     if folder and not Path(folder).is_dir():
-        yield f"{SECRETS_DIR}: {folder} is not a directory"
+        yield f"{SECRETS_DIR}: is not a directory"

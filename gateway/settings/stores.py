@@ -30,6 +30,7 @@ def _check_is_long(secret: SecretStr) -> SecretStr:
     return secret
 
 
+KeyPrefix = Annotated[str, matches(r"[^\s\x00-\x1f\x7f]+", "text without spaces and control characters")]
 EntryKey = Annotated[Token, AfterValidator(_check_is_long)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_check_url)]
 
@@ -50,7 +51,7 @@ class RedisSettings(Section):
     """
 
     url: Restarted[RedisUrl] = SecretStr("redis://localhost:6379/0")
-    prefix: Restarted[str] = Field("image:", min_length=1, max_length=64)
+    prefix: Restarted[KeyPrefix] = Field("image:", min_length=1, max_length=64)
     timeout: Restarted[Timeout] = 0.5
     entry_key: Reloaded[EntryKey | None] = None
     entry_key_previous: Reloaded[EntryKey | None] = None

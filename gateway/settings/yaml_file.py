@@ -1,19 +1,33 @@
 """The YAML configuration file; a repeated key is a mistake."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import yaml
 
 from gateway.net.printable import printable
 from gateway.settings.mistakes import SettingsError
+from gateway.settings.shown_names import shown
+
+_MOST_BYTES: Final = 1 << 20
 
 
-def read_yaml(file: Path) -> dict[str, Any]:
-    """Return the sections of the file; raise ``SettingsError`` if it cannot be read or is not a mapping."""
+class Document(NamedTuple):
+    """The sections of a file, and the line of each key by its path."""
+
+    values: dict[str, Any]
+    lines: Mapping[tuple[str, ...], int]
+
+
+def read_yaml(file: Path) -> Document:
+    """Read a file of at most 1 MiB; raise ``SettingsError`` if it cannot be read or is not a mapping."""
     try:
-        document, problems = _load(file.read_text(encoding="utf-8"))
+        with file.open("rb") as opened:
+            text = opened.read(_MOST_BYTES + 1)
+        if len(text) > _MOST_BYTES:
+            raise SettingsError([f"{file}: is larger than 1 MiB"])
+        document, lines, problems = _load(text.decode())
     except OSError as error:
         raise SettingsError([f"{file}: cannot be read: {error.strerror}"]) from None
     except yaml.MarkedYAMLError as error:
@@ -25,35 +39,41 @@ def read_yaml(file: Path) -> dict[str, Any]:
         # ValueError: bytes that are not UTF-8, or an invalid number or date.
         raise SettingsError([f"{file}: is not YAML: {type(error).__name__}"]) from None
     if document is None:
-        return {}
+        return Document({}, lines)
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise SettingsError([f"{file}: must be a mapping of sections, such as 'server:'"])
     if problems:
         raise SettingsError(problems)
-    return document
+    return Document(document, lines)
 
 
-def _load(text: str) -> tuple[Any, list[str]]:
-    """Return the document as ``yaml.safe_load`` does, and a line for each repeated key, which that accepts."""
+def _load(text: str) -> tuple[Any, dict[tuple[str, ...], int], list[str]]:
+    """Return the document as ``yaml.safe_load`` does, its lines, and a problem for each repeated key.
+
+    A repeated key is a problem because YAML keeps the last value: part of a section would be lost.
+    """
     loader = yaml.SafeLoader(text)
     try:
         root = loader.get_single_node()
+        lines: dict[tuple[str, ...], int] = {}
         if root is None:
-            return None, []
-        problems = list(_repeated_keys(root, (), set()))
-        return loader.construct_document(root), problems
+            return None, lines, []
+        problems = list(_repeated_keys(root, (), lines, set()))
+        return loader.construct_document(root), lines, problems
     finally:
         loader.dispose()
 
 
-def _repeated_keys(node: yaml.Node, path: tuple[str, ...], seen: set[int]) -> Iterator[str]:
-    """Yield a line for each repeated key: YAML keeps the last value, so part of a section would be lost."""
+def _repeated_keys(
+    node: yaml.Node, path: tuple[str, ...], lines: dict[tuple[str, ...], int], seen: set[int]
+) -> Iterator[str]:
+    """Yield a problem for each repeated key, and enter the line of each key into ``lines``."""
     if id(node) in seen:  # an alias (*) of an anchor (&), or a recursive node
         return
     seen.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
-            yield from _repeated_keys(item, (*path, str(number)), seen)
+            yield from _repeated_keys(item, (*path, str(number)), lines, seen)
     elif isinstance(node, yaml.MappingNode):
         first: dict[tuple[str, str], int] = {}
         for key, value in node.value:
@@ -62,6 +82,7 @@ def _repeated_keys(node: yaml.Node, path: tuple[str, ...], seen: set[int]) -> It
             inner, line = (*path, printable(key.value)), key.start_mark.line + 1
             if (key.tag, key.value) in first:
                 before = first[key.tag, key.value]
-                yield f"{'.'.join(inner)}: is set twice, in lines {before} and {line}"
+                yield f"{shown(inner)}: is set twice, in lines {before} and {line}"
             first.setdefault((key.tag, key.value), line)
-            yield from _repeated_keys(value, inner, seen)
+            lines.setdefault(inner, line)
+            yield from _repeated_keys(value, inner, lines, seen)

@@ -88,6 +88,7 @@ def test_an_abstract_address_is_understood() -> None:
         pytest.param({}, id="absent"),
         pytest.param({"WATCHDOG_USEC": "0"}, id="zero"),
         pytest.param({"WATCHDOG_USEC": "soon"}, id="no-number"),
+        pytest.param({"WATCHDOG_USEC": "9" * 5000}, id="no-time"),
         pytest.param({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}, id="of-another-process"),
     ],
 )

@@ -43,6 +43,8 @@ ENCODE = "write / @ % as %2F %40 %25"
         ("host=db.internal s3cr=1", "cannot be parsed"),
         ("host=db.internal port=s3cr", "a port"),
         ("host=db.internal password=s3cr\0et", "a NUL character"),
+        ("", "must not be empty"),
+        (" \n", "must not be empty"),
     ],
 )
 def test_an_unusable_dsn_is_refused_in_one_line_that_does_not_quote_it(dsn: str, expected: str) -> None:
@@ -66,7 +68,6 @@ def test_an_unusable_dsn_is_refused_in_one_line_that_does_not_quote_it(dsn: str,
         "postgresql:///app?host=/run/postgresql&user=a@b",
         "host=/run/postgresql dbname=app password='s3cr/et @%'",
         "host=one,two port=5432,5433",
-        "",
     ],
 )
 def test_a_dsn_that_libpq_parses_is_accepted_unchanged(dsn: str) -> None:

@@ -22,6 +22,15 @@ def test_all_repeated_keys_are_reported_at_once(file: Path) -> None:
     ]
 
 
+def test_a_file_is_read_up_to_one_mebibyte(file: Path, tmp_path: Path) -> None:
+    file.write_text(REQUIRED + "#" * ((1 << 20) - len(REQUIRED)))
+    load_settings(file)
+    file.write_text(file.read_text() + "#")
+    assert problems(file) == [f"{file}: is larger than 1 MiB"]
+    with pytest.raises(SettingsError, match=r"/dev/zero: is larger than 1 MiB"):
+        load_settings(Path("/dev/zero"))
+
+
 def test_an_alias_does_not_repeat_a_key(file: Path) -> None:
     file.write_text(REQUIRED + "image_styles: &styles {a: imageMogr2/x}\n")
     before = load_settings(file)
