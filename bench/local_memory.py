@@ -23,7 +23,7 @@ from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
 from gateway.redis_store.entry_codec import decode, encode
-from gateway.settings import CosSettings, PostgresSettings
+from gateway.settings import CosSettings, PostgresSettings, UrlCacheSettings
 from gateway.urls.local_tier import LocalTier
 
 _MIB = 2**20
@@ -41,7 +41,7 @@ def keeper(images: int, *, from_redis: bool) -> Callable[[int], None]:
     """Return what keeps an image by its number in a tier for so many images."""
     settings = CosSettings.model_validate({"secret_id": "AKID" + "x" * 32, "secret_key": "y" * 32, "bucket": _BUCKET})
     credentials = Credentials("AKID" + "x" * 32, "y" * 32)
-    signer = Signer(credentials, Hosts(settings), ttl=3600, window=300, metrics=Metrics())
+    signer = Signer(credentials, Hosts(settings), UrlCacheSettings(), metrics=Metrics())
     query = CatalogQuery(PostgresSettings(dsn="host=unused"), _BUCKET, {_BUCKET: "ap-guangzhou"})
     tier, renditions = LocalTier(images, local_ttl=60, unknown_ttl=5), Renditions({})
 

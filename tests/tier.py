@@ -19,11 +19,13 @@ from gateway.redis_store.client import open_redis
 from gateway.redis_store.description_store import DescriptionStore
 from gateway.redis_store.entry_codec import EntryMac
 from gateway.redis_store.guarded_client import GuardedRedis
+from gateway.redis_store.leased_queue import QueueLimits
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.url_entries import UrlEntries
 from gateway.redis_store.usage_store import UsageStore
 from gateway.settings import CosSettings, RedisSettings
 from gateway.urls.shared_tier import SharedTier
+from tests.url_settings import lifetime_of, url_cache
 
 NOW = 1_700_000_000
 MAC = EntryMac("y")
@@ -123,19 +125,18 @@ def make_tier(
     renditions: Renditions = RENDITIONS,
 ) -> Tier:
     """The parts put together as the service does."""
-    metrics, lifetime = Metrics(), Lifetime(ttl, ttl // 60, ttl // 4)
+    metrics, lifetime = Metrics(), lifetime_of(ttl, ttl // 60, ttl // 4)
     settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
     signer = Signer(
         Credentials("x", "y"),
         Hosts(settings),
-        ttl=ttl,
-        window=ttl // 12,
+        url_cache(ttl, window=ttl // 12),
         renditions=renditions,
         metrics=metrics,
         now=clock,
     )
     cache, usage = UrlEntries(guard, MAC, signer, renditions), UsageStore(guard)
-    queue = RefreshQueue(guard, lease=lambda: 60, max_attempts=3, max_dead=10)
+    queue = RefreshQueue(guard, QueueLimits(lambda: 60, 3, 10))
     shared = SharedTier(
         guard,
         cache,
@@ -143,8 +144,8 @@ def make_tier(
         queue,
         lifetime,
         descriptions=DescriptionStore(guard),
-        renditions=renditions.names,
-        max_size=max_size,
+        renditions=renditions,
+        settings=url_cache(ttl, max_size=max_size),
         renews=renews,
         now=clock,
     )

@@ -29,9 +29,9 @@ class AdminGuard:
     ) -> None:
         self._attempts = attempts
         self._wrong = RateLimit(1 / _SECONDS_PER_ATTEMPT, BURST, now=now)
-        self.configure(token)
+        self.use(token)
 
-    def configure(self, token: SecretStr | None) -> None:
+    def use(self, token: SecretStr | None) -> None:
         """Accept this token from now on, and no other; None: no token."""
         self._token = token.get_secret_value().encode() if token is not None else None
 

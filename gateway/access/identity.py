@@ -10,7 +10,7 @@ from gateway.access.forwarded import BadForwardedUser, ForwardedUser
 from gateway.access.signed_links import SignedLink
 from gateway.access.token_keys import BadToken, TokenKeys
 from gateway.errors import Unauthorized
-from gateway.settings import ForwardedUserSettings, JwtSettings
+from gateway.settings import AccessSettings, ForwardedUserSettings
 
 if TYPE_CHECKING:
     from gateway.access.tokens import Tokens
@@ -66,33 +66,22 @@ class Authenticator:
     ignored if such a request would change something (CSRF).
     """
 
-    def __init__(
-        self,
-        jwt_settings: JwtSettings | None,
-        *,
-        forwarded_user: ForwardedUserSettings | None = None,
-        keys: TokenKeys | None = None,
-    ) -> None:
-        self.configure(jwt_settings, forwarded_user=forwarded_user, keys=keys)
+    def __init__(self, settings: AccessSettings, keys: TokenKeys | None = None) -> None:
+        self.use(settings, keys)
 
-    def configure(
-        self,
-        jwt_settings: JwtSettings | None,
-        *,
-        forwarded_user: ForwardedUserSettings | None = None,
-        keys: TokenKeys | None = None,
-    ) -> None:
-        """Accept these credentials from now on, and no others."""
+    def use(self, settings: AccessSettings, keys: TokenKeys | None = None) -> None:
+        """Accept these credentials from now on, and no others. ``keys`` verify tokens; None: the configured key."""
         self._tokens: Tokens | None = None
         self._cookie: str | None = None
-        if jwt_settings is not None:
+        if settings.jwt is not None:
             # Imported here: the libraries that verify tokens take 9 MiB, and most gateways verify none.
             from gateway.access import tokens
 
-            self._tokens = tokens.Tokens(jwt_settings, keys if keys is not None else tokens.ConfiguredKey(jwt_settings))
-            self._cookie = jwt_settings.cookie
-        self._forwarded = ForwardedUser(forwarded_user) if forwarded_user is not None else None
-        self.varies_by = _vary_fields(self._cookie, forwarded_user)
+            self._tokens = tokens.Tokens(settings.jwt, keys if keys is not None else tokens.ConfiguredKey(settings.jwt))
+            self._cookie = settings.jwt.cookie
+        forwarded = settings.forwarded_user
+        self._forwarded = ForwardedUser(forwarded) if forwarded is not None else None
+        self.varies_by = _vary_fields(self._cookie, forwarded)
 
     @property
     def has_tokens(self) -> bool:

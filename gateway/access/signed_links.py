@@ -61,9 +61,9 @@ class SignedLinks:
 
     def __init__(self, settings: SignedLinksSettings, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self.configure(settings)
+        self.use(settings)
 
-    def configure(self, settings: SignedLinksSettings) -> None:
+    def use(self, settings: SignedLinksSettings) -> None:
         """Sign and verify with these keys from now on."""
         self._keys = {kid: key.get_secret_value().encode() for kid, key in settings.keys.items()}
         self._signing_kid = next(iter(self._keys))

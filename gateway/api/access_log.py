@@ -12,6 +12,7 @@ from gateway.net.printable import printable
 from gateway.process.log_format import redact
 from gateway.process.log_stream import LogOutput, NoOutput
 from gateway.process.logs import LogHandler
+from gateway.settings import LoggingSettings
 
 LOGGER: Final = "gateway.access"
 _FLUSH_AFTER: Final = 0.2  # seconds that a line waits for others
@@ -24,26 +25,25 @@ Level = Literal["info", "error"]
 
 
 class AccessLog:
-    """Writes a line for ``sample`` of the requests (0 to 1), and for every one that ended with a 5xx or was aborted.
+    """Writes a line for ``access_sample`` of the requests, and for each request that ended with a 5xx or was aborted.
 
     A line costs a few microseconds: it does not pass through ``logging``, whose handler would format, lock and flush
-    each line. ``format`` is that of the log, "json" or "console". While ``is_on`` is False, a line is added only for a
+    each line. While ``is_on`` is False, a line is added only for a
     fault of the gateway or of a service that it uses. ``worker`` is the number of this process among several.
     """
 
     def __init__(
         self,
         stream: LogOutput,
+        settings: LoggingSettings,
         *,
-        format: str,  # noqa: A002 - the key of the settings
-        sample: float = 1.0,
         is_on: bool = True,
         worker: int | None = None,
         now: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._stream = stream
-        self.configure(format=format, sample=sample, is_on=is_on)
+        self.use(settings, is_on=is_on)
         self._origin: Mapping[str, Value] = {} if worker is None else {"worker": worker}
         self._now = now
         self._chance = chance
@@ -52,10 +52,10 @@ class AccessLog:
         self._second = 0
         self._second_text = ""
 
-    def configure(self, *, format: str, sample: float, is_on: bool) -> None:  # noqa: A002 - as above
-        """Write lines in this format and sample from now on, or none with ``is_on`` False."""
-        self._as_line = _as_json if format == "json" else _as_text
-        self._sample = sample
+    def use(self, settings: LoggingSettings, *, is_on: bool) -> None:
+        """Write lines in the format and the sample of these settings from now on, or none with ``is_on`` False."""
+        self._as_line = _as_json if settings.format == "json" else _as_text
+        self._sample = settings.access_sample
         self.is_on = is_on
 
     def wants(self, route: str, outcome: str) -> bool:

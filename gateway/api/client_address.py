@@ -18,9 +18,9 @@ class ClientAddress:
     """
 
     def __init__(self, trusted_proxies: Sequence[IpNetwork]) -> None:
-        self.configure(trusted_proxies)
+        self.use(trusted_proxies)
 
-    def configure(self, trusted_proxies: Sequence[IpNetwork]) -> None:
+    def use(self, trusted_proxies: Sequence[IpNetwork]) -> None:
         """Trust these proxies from now on."""
         self._trusted = trusted_proxies
         self._peer = lru_cache(maxsize=4096)(self._parse_peer)

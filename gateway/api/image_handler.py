@@ -40,21 +40,20 @@ class ImageHandler:
         accel: ImageAccel,
         redirect: ImageRedirect,
     ) -> None:
-        self._delivery = settings.delivery
         self._streams = 0
+        self._max_streams = max_streams
         self._lookup = lookup
         self._usage = usage
-        self.configure(is_enabled=settings.enabled, max_streams=max_streams, policy=policy)
+        self.use(settings, policy)
         self._variant_requests = variant_requests
         self._variants = variants
         self._responder = responder
         self._accel = accel
         self._redirect = redirect
 
-    def configure(self, *, is_enabled: bool, max_streams: int, policy: CachePolicy) -> None:
+    def use(self, settings: ImageProxySettings, policy: CachePolicy) -> None:
         """Answer requests by these settings from now on; requests in flight keep their policy."""
-        self._is_enabled = is_enabled
-        self._max_streams = max_streams
+        self._settings = settings
         self._policy = policy
 
     async def answer(self, request: web.BaseRequest, image_id: str, context: RequestContext) -> web.StreamResponse:
@@ -63,7 +62,7 @@ class ImageHandler:
         ``image_id`` must be valid. One request beyond ``max_streams`` is refused at once (``Overloaded``), so that
         those in flight stay fast.
         """
-        if not self._is_enabled:
+        if not self._settings.enabled:
             raise RouteNotFound
         query, chosen = _NO_QUERY, ORIGINAL
         if raw_query := request.rel_url.raw_query_string:
@@ -87,7 +86,7 @@ class ImageHandler:
             )
             image = resolved.image
             self._usage.accessed(image_id, image.rendition)
-            context.delivery = delivery = "redirect" if wanted.redirect else self._delivery
+            context.delivery = delivery = "redirect" if wanted.redirect else self._settings.delivery
             if chosen is ORIGINAL and delivery == "redirect":
                 return self._redirect.answer(request.method, image, self._policy, download=wanted.download)
             exchange = Exchange(request, context, wanted, image, self._policy, lookup.resolve_again)

@@ -10,6 +10,7 @@ from multidict import MultiMapping
 from gateway.delivery.negotiation import choose_format
 from gateway.errors import InvalidRequest, UnknownFormat
 from gateway.presign.renditions import Renditions
+from gateway.settings import VariantSettings
 
 _WIDTH = re.compile(r"[1-9][0-9]{0,4}")
 _DPR = re.compile(r"[0-9]{1,2}(?:\.[0-9]{1,3})?")
@@ -35,15 +36,15 @@ ORIGINAL: Final = VariantRequest(None, None, is_negotiated=False)
 
 
 class VariantRequests:
-    """Reads the parameters; ``max_dpr`` bounds ``dpr``."""
+    """Reads the parameters by ``renditions`` and ``settings``."""
 
-    def __init__(self, renditions: Renditions, max_dpr: float) -> None:
+    def __init__(self, renditions: Renditions, settings: VariantSettings) -> None:
         self._renditions = renditions
-        self.configure(max_dpr)
+        self.use(settings)
 
-    def configure(self, max_dpr: float) -> None:
-        """Use this bound and the renditions' current configuration from now on: cached queries are parsed again."""
-        self._max_dpr = max_dpr
+    def use(self, settings: VariantSettings) -> None:
+        """Parse by these settings and the current renditions from now on, queries that were remembered, too."""
+        self._settings = settings
         self._known: dict[str, VariantRequest] = {}
 
     def known(self, raw_query: str) -> VariantRequest | None:
@@ -99,4 +100,4 @@ class VariantRequests:
             return int(width)
         if not _DPR.fullmatch(dpr) or float(dpr) == 0:
             raise InvalidRequest("dpr must be a number such as 2 or 1.5")
-        return int(width) * min(float(dpr), self._max_dpr)
+        return int(width) * min(float(dpr), self._settings.max_dpr)

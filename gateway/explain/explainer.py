@@ -63,9 +63,9 @@ class Explainer:
         self._hosts = hosts
         self._lifetime = lifetime
         self._clock = clock
-        self.configure(delivery, policy)
+        self.use(delivery, policy)
 
-    def configure(self, delivery: ImageProxySettings, policy: CachePolicy) -> None:
+    def use(self, delivery: ImageProxySettings, policy: CachePolicy) -> None:
         """Explain by these settings from now on."""
         self._delivery = delivery
         self._policy = policy

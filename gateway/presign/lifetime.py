@@ -3,9 +3,9 @@
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from gateway.presign.signed_image import BACKDATE, PresignedUrl
+from gateway.settings import UrlCacheSettings, UrlPrerefreshSettings
 
 # How far the clocks of replicas, of COS and of this machine may be apart, in seconds.
 CLOCK_SKEW = 5
@@ -13,7 +13,6 @@ _SPREAD = 0.1
 _HOTTEST = 16  # a URL used 2**16 times or more counts as equally hot
 
 
-@dataclass(slots=True)
 class Lifetime:
     """Durations in seconds.
 
@@ -22,14 +21,19 @@ class Lifetime:
     a URL sooner, both shrink in proportion to its life; the margin stays above the difference of clocks.
     """
 
-    ttl: int
-    min_remaining: int
-    threshold: int
-    random: Callable[[], float] = field(default=random.random)
+    def __init__(
+        self,
+        url_cache: UrlCacheSettings,
+        renewal: UrlPrerefreshSettings,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self.use(url_cache, renewal)
+        self.random = random
 
-    def configure(self, ttl: int, min_remaining: int, threshold: int) -> None:
-        """Use these durations from now on, also for URLs that are already signed."""
-        self.ttl, self.min_remaining, self.threshold = ttl, min_remaining, threshold
+    def use(self, url_cache: UrlCacheSettings, renewal: UrlPrerefreshSettings) -> None:
+        """Use these settings from now on, also for URLs that are already signed."""
+        self.ttl, self.min_remaining = url_cache.default_ttl, url_cache.min_remaining
+        self.threshold = renewal.threshold
 
     def margin(self, presigned: PresignedUrl) -> int:
         """Return the seconds of validity that the URL must have left to be used."""

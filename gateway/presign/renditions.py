@@ -59,9 +59,9 @@ class Renditions:
         self.originals_for_owner = False
         self._revision = -1
         self._by_name: dict[str, Rendition] = {}
-        self.configure(styles, defaults)
+        self.use(styles, defaults)
 
-    def configure(
+    def use(
         self, styles: Mapping[str, str | StyleSettings], defaults: VariantSettings | None = None
     ) -> frozenset[str | None]:
         """Allow only the renditions of these styles from now on.

@@ -27,6 +27,7 @@ from gateway.presign.signed_image import (
     SignedImage,
     shared_second,
 )
+from gateway.settings import UrlCacheSettings
 
 TOKEN_PARAMETER: Final = "x-cos-security-token"  # noqa: S105 - the name of a parameter
 _IGNORE_ERRORS: Final = "/ignore-error/1"
@@ -43,7 +44,7 @@ _OF_CREDENTIALS: Final = re.compile(
 
 
 class Signer:
-    """Signs URLs, with the signing time rounded to ``window`` seconds.
+    """Signs URLs for ``settings.default_ttl`` seconds, with the signing time rounded to ``settings.sign_window``.
 
     Within a window, every replica with the same credentials, and every restart, makes the same URL of an image, so that
     browsers and CDNs hit their caches even without Redis. The starts of windows are spread by key, so that not all
@@ -54,24 +55,18 @@ class Signer:
         self,
         credentials: CredentialsSource,
         hosts: Hosts,
+        settings: UrlCacheSettings,
         *,
-        ttl: int,
-        window: int,
         metrics: Metrics,
         renditions: Renditions | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._credentials = credentials
         self._hosts = hosts
-        self.configure(ttl=ttl, window=window)
+        self.settings = settings
         self._metrics = metrics
         self._renditions = renditions or Renditions({})
         self._now = now
-
-    def configure(self, *, ttl: int, window: int) -> None:
-        """Sign for ``ttl`` seconds from now on, with signing times rounded to ``window`` seconds."""
-        self._ttl = ttl
-        self._window = max(1, window)
 
     def has_rendition(self, rendition: str | None) -> bool:
         """Return whether the rendition is configured; None is the original image."""
@@ -143,7 +138,7 @@ class Signer:
         A cache is not trusted with destinations, so that host, key, rule and times are built anew. Replicas have
         different credentials, so that SecretId, signature and token come from the entry, whose MAC vouches for them.
         """
-        if not self.has_rendition(rendition) or not 0 < expires_at - signed_at <= self._ttl:
+        if not self.has_rendition(rendition) or not 0 < expires_at - signed_at <= self.settings.default_ttl:
             return None
         parameters = self._parameters(record, rendition, own.token)
         return self._url(record, own.secret_id, parameters, _key_time(signed_at, expires_at), own.signature)
@@ -156,7 +151,7 @@ class Signer:
         return newest
 
     def _window_start(self, record: ImageRecord, now: int, token_end: int | None) -> int:
-        window = self._window
+        window = max(1, self.settings.sign_window)
         if token_end is not None:
             # Halved until it is a tenth of the remaining life: most replicas with this token agree, and the URL lives.
             while window > 1 and window * 10 > token_end - now:
@@ -168,7 +163,7 @@ class Signer:
 
         A million URLs of one token would otherwise end, and be signed again, in the same second.
         """
-        end = signed_at + self._ttl
+        end = signed_at + self.settings.default_ttl
         if token_end is None:
             return end
         latest_spread = max(0, token_end - signed_at - _NOT_SPREAD) // _END_SPREAD

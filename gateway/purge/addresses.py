@@ -14,9 +14,9 @@ class Addresses:
     def __init__(self, base_urls: Sequence[str], renditions: Renditions) -> None:
         self._base_urls = base_urls
         self._renditions = renditions
-        self.configure()
+        self.use()
 
-    def configure(self) -> None:
+    def use(self) -> None:
         """Use the renditions that are configured now."""
         renditions = self._renditions
         queries = ["", *(f"?{renditions.query(name)}" for name in renditions.names)]

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gateway.redis_store.guarded_client import GuardedRedis, is_wrong_type
+from gateway.settings import UrlStatsSettings
 
 _DAY = 24 * 3600
 _MAX_IMAGES = 50_000
@@ -77,20 +78,21 @@ class _Batch:
 class DailyStatistics:
     """Sums up the day from totals that others keep; a HyperLogLog estimates the distinct images.
 
-    Holds at most ``max_images`` ids, and keeps each day in Redis for ``retention_days``. Statistics that cannot be
-    written stay for the next flush. A batch whose write got no answer is written again unchanged: Redis adds it once.
+    Holds at most ``max_images`` ids, and keeps each day in Redis for ``settings.retention_days``.
+    Statistics that cannot be written stay for the next flush.
+    A batch whose write got no answer is written again unchanged: Redis adds it once.
     """
 
     def __init__(
         self,
         guard: GuardedRedis,
+        settings: UrlStatsSettings,
         *,
-        retention_days: int,
         max_images: int = _MAX_IMAGES,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._guard = guard
-        self.retention_days = retention_days
+        self.settings = settings
         self._max_images = self._room = max_images
         self._now = now
         self._gathered: dict[str, _Gathered] = {}
@@ -137,7 +139,7 @@ class DailyStatistics:
         """Write the unconfirmed batch, if there is one. A script for each key: in a Cluster their slots differ."""
         if (batch := self._unconfirmed) is None:
             return
-        life = (self.retention_days + 1) * _DAY
+        life = (self.settings.retention_days + 1) * _DAY
         if batch.counts:
             async with self._guard.bounded():
                 pipeline = self._guard.client.pipeline(transaction=False)

@@ -178,9 +178,9 @@ class EntryMac:
     """
 
     def __init__(self, secret: str, previous: str | None = None) -> None:
-        self.configure(secret, previous)
+        self.use(secret, previous)
 
-    def configure(self, secret: str, previous: str | None = None) -> None:
+    def use(self, secret: str, previous: str | None = None) -> None:
         """Write with ``secret`` from now on, and accept entries written with either secret."""
         secrets = (secret,) if previous is None else (secret, previous)
         self._keys = [hmac.digest(one.encode(), _PURPOSE, "sha256") for one in secrets]

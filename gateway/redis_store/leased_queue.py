@@ -54,6 +54,15 @@ return attempts
 
 
 @dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """``lease`` returns the seconds for which a new claim holds; the dead list has at most ``max_dead`` items."""
+
+    lease: Callable[[], float]
+    max_attempts: int
+    max_dead: int
+
+
+@dataclass(frozen=True, slots=True)
 class Claim(Generic[T]):
     """An item to work on, and when it was due (Unix seconds)."""
 
@@ -64,8 +73,8 @@ class Claim(Generic[T]):
 class LeasedQueue(Generic[T]):
     """Items by due time. The caller passes all times, in Unix seconds. Raises ``CacheUnavailable``.
 
-    ``name`` is the part of its keys before ``queue``, ``dead`` and ``attempts``. ``lease`` returns the seconds for
-    which a new claim holds. An item due more than ``horizon`` seconds from now is due now: no gateway queues for later.
+    ``name`` is the part of its keys before ``queue``, ``dead`` and ``attempts``. An item due more than ``horizon``
+    seconds from now is due now: no gateway queues for later.
     """
 
     def __init__(
@@ -74,25 +83,17 @@ class LeasedQueue(Generic[T]):
         name: str,
         codec: Codec[T],
         *,
-        lease: Callable[[], float],
-        max_attempts: int,
-        max_dead: int,
+        limits: QueueLimits,
         random: Callable[[], float] = random.random,
         horizon: float = _HORIZON,
     ) -> None:
         self._guard = guard
         self._codec = codec
         self._horizon = horizon
-        self.configure(lease=lease, max_attempts=max_attempts, max_dead=max_dead)
+        self.limits = limits
         self._random = random
         self._queue, self._dead, self._attempts = (guard.key(name, part) for part in ("queue", "dead", "attempts"))
         self.keys = self._queue, self._attempts, self._dead
-
-    def configure(self, *, lease: Callable[[], float], max_attempts: int, max_dead: int) -> None:
-        """Use this lease, this number of attempts and this size of the dead list from now on."""
-        self._lease = lease
-        self._max_attempts = max_attempts
-        self._max_dead = max_dead
 
     async def schedule(self, due: Mapping[T, float]) -> None:
         """Queue each item for its time with no failed attempts, and not dead; one already queued is moved."""
@@ -102,7 +103,7 @@ class LeasedQueue(Generic[T]):
         """Claim up to ``most`` due items, the longest due first; no other worker gets them before the lease ends."""
         async with self._guard.bounded():
             answer = await self._guard.client.eval(
-                CLAIM, 1, self._queue, now, now + self._lease(), most, now + self._horizon
+                CLAIM, 1, self._queue, now, now + self.limits.lease(), most, now + self._horizon
             )
             claims, garbage = self._read_claims(zip(answer[::2], answer[1::2], strict=True), instead_of_infinity=now)
             if garbage:
@@ -155,12 +156,12 @@ class LeasedQueue(Generic[T]):
         word = self._codec.encode(item)
         async with self._guard.bounded():
             attempts = await self._guard.client.eval(_COUNT_ATTEMPT, 1, self._attempts, word, _ATTEMPTS_LIFE)
-            if attempts < self._max_attempts:
-                backoff = self._random() * min(self._lease() * 10, _BACKOFF_BASE * 2**attempts)
+            if attempts < self.limits.max_attempts:
+                backoff = self._random() * min(self.limits.lease() * 10, _BACKOFF_BASE * 2**attempts)
                 await self._guard.client.zadd(self._queue, {word: now + backoff}, xx=True)
                 return False
             # First into the dead list, then out of the queue: dying in between leaves it in both, and loses nothing.
-            if await self._guard.client.hlen(self._dead) < self._max_dead:
+            if await self._guard.client.hlen(self._dead) < self.limits.max_dead:
                 await self._guard.client.hset(self._dead, word, DeadEntry(item, reason, now, attempts).encode())
             await self._guard.client.zrem(self._queue, word)
             await self._guard.client.hdel(self._attempts, word)

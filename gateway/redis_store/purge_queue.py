@@ -10,7 +10,7 @@ from gateway.catalog.image_id import parse_image_id
 from gateway.concurrency.time_slices import in_groups
 from gateway.errors import InvalidImageId
 from gateway.redis_store.guarded_client import GuardedRedis
-from gateway.redis_store.leased_queue import Claim, LeasedQueue
+from gateway.redis_store.leased_queue import Claim, LeasedQueue, QueueLimits
 from gateway.redis_store.queue_codec import Codec
 
 _LEASE: Final = 60.0  # seconds; a request to a target takes at most ten
@@ -99,9 +99,7 @@ class PurgeQueue(LeasedQueue[str]):
             guard,
             "purge",
             _CODEC,
-            lease=lambda: _LEASE,
-            max_attempts=_MAX_ATTEMPTS,
-            max_dead=max_dead,
+            limits=QueueLimits(lambda: _LEASE, _MAX_ATTEMPTS, max_dead),
             horizon=LATEST_DUE,
         )
         self._pace = guard.key("purge", "pace")
@@ -132,7 +130,7 @@ class PurgeQueue(LeasedQueue[str]):
 
     async def fail(self, item: str, reason: str, now: float) -> bool:
         """Like the base class; but while the dead list is full, the item is not given up: it waits ten minutes."""
-        if (await self.lengths(now)).dead >= self._max_dead:
+        if (await self.lengths(now)).dead >= self.limits.max_dead:
             await self.postpone([item], now, _WITHOUT_ROOM)
             return False
         return await super().fail(item, reason, now)

@@ -7,7 +7,7 @@ from typing import Final
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.entry_codec import decode_variant, encode_variant
 from gateway.redis_store.guarded_client import GuardedRedis
-from gateway.redis_store.leased_queue import LeasedQueue
+from gateway.redis_store.leased_queue import LeasedQueue, QueueLimits
 from gateway.redis_store.queue_codec import Codec
 
 _CODEC: Final = Codec(encode_variant, decode_variant)
@@ -19,12 +19,7 @@ class RefreshQueue(LeasedQueue[ImageVariant]):
     def __init__(
         self,
         guard: GuardedRedis,
-        *,
-        lease: Callable[[], float],
-        max_attempts: int,
-        max_dead: int,
+        limits: QueueLimits,
         random: Callable[[], float] = any_number,
     ) -> None:
-        super().__init__(
-            guard, "refresh", _CODEC, lease=lease, max_attempts=max_attempts, max_dead=max_dead, random=random
-        )
+        super().__init__(guard, "refresh", _CODEC, limits=limits, random=random)

@@ -61,11 +61,11 @@ class Access:
 
     def _use(self, settings: Settings, keys: TokenKeys | None) -> None:
         access = settings.access
-        self.authenticator.configure(access.jwt, forwarded_user=access.forwarded_user, keys=keys)
-        self.admin_guard.configure(settings.admin.token)
+        self.authenticator.use(access, keys)
+        self.admin_guard.use(settings.admin.token)
         if self.links is not None and access.signed_links is not None:
-            self.links.configure(access.signed_links)
-        self.client_address.configure(settings.server.trusted_proxies)
+            self.links.use(access.signed_links)
+        self.client_address.use(settings.server.trusted_proxies)
 
 
 @asynccontextmanager
@@ -74,7 +74,7 @@ async def open_access(settings: Settings, metrics: Metrics) -> AsyncIterator[Acc
     access = settings.access
     await _import_token_libraries(access.jwt)
     async with replaceable(_key_set(access.jwt, metrics)) as key_set:
-        authenticator = Authenticator(access.jwt, forwarded_user=access.forwarded_user, keys=key_set.value)
+        authenticator = Authenticator(access, key_set.value)
         links = signed_links(settings)
         yield Access(
             AdminGuard(settings.admin.token, metrics.admin_attempts),

@@ -49,7 +49,7 @@ class Diagnostics:
         return Change(lambda: self._use(new))
 
     def _use(self, settings: Settings) -> None:
-        self.explainer.configure(settings.image_proxy, cache_policy(settings, self.access.authenticator))
+        self.explainer.use(settings.image_proxy, cache_policy(settings, self.access.authenticator))
         credentials = self.signing.credentials
         self.health.set_probe("credentials", credentials.check_life if credentials.can_end else None)
 
@@ -90,7 +90,7 @@ def make_explainer(
     if images is not None:
         variant_requests = images.variant_requests
     else:
-        variant_requests = VariantRequests(signing.renditions, settings.image_variants.max_dpr)
+        variant_requests = VariantRequests(signing.renditions, settings.image_variants)
     shared = urls.shared.tier if urls.shared is not None else None
     queue = stores.redis.queue if stores.redis is not None else None
     steps = Steps(

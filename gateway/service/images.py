@@ -40,12 +40,8 @@ class Images:
         return Change(lambda: self._use(new))
 
     def _use(self, settings: Settings) -> None:
-        self.variant_requests.configure(settings.image_variants.max_dpr)
-        self.handler.configure(
-            is_enabled=settings.image_proxy.enabled,
-            max_streams=settings.server.max_streams,
-            policy=cache_policy(settings, self.access.authenticator),
-        )
+        self.variant_requests.use(settings.image_variants)
+        self.handler.use(settings.image_proxy, cache_policy(settings, self.access.authenticator))
 
 
 def make_images(
@@ -54,7 +50,7 @@ def make_images(
     """Return the part; it has nothing to open."""
     image_proxy, renditions = settings.image_proxy, signing.renditions
     lookup = AuthorizedLookup(urls.resolver, access.callers, renditions, access.client_address)
-    variant_requests = VariantRequests(renditions, settings.image_variants.max_dpr)
+    variant_requests = VariantRequests(renditions, settings.image_variants)
     responder = Responder(objects.source, Relay(metrics), metrics)
     handler = ImageHandler(
         image_proxy,

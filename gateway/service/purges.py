@@ -54,7 +54,7 @@ class PurgeTarget:
 
     async def prepare(self, _: Settings, __: Settings) -> Change:
         """Return the change, which needs no preparation: the styles have been changed before."""
-        return Change(self.addresses.configure if self.addresses is not None else lambda: None)
+        return Change(self.addresses.use if self.addresses is not None else lambda: None)
 
 
 def purge_queueing(settings: Settings, metrics: Metrics, stores: Stores) -> PurgeQueueing | None:

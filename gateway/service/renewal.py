@@ -38,11 +38,8 @@ class Renewal:
         return Change(lambda: self._use(new))
 
     def _use(self, settings: Settings) -> None:
-        renewal = settings.url_prerefresh
         if self.worker is not None:
-            self.worker.configure(
-                interval=renewal.interval, batch_size=renewal.batch_size, idle_after=renewal.idle_after
-            )
+            self.worker.use(settings.url_prerefresh)
 
 
 @asynccontextmanager
@@ -86,11 +83,11 @@ def _refresh_worker(
         redis.usage,
         signing.lifetime,
         metrics,
-        idle_after=renewal.idle_after,
+        settings=renewal,
         invalidate=urls.invalidation.invalidate_everywhere,
         now=now,
     )
-    return RefreshWorker(redis.queue, batch, metrics, interval=renewal.interval, batch_size=renewal.batch_size, now=now)
+    return RefreshWorker(redis.queue, batch, metrics, renewal, now=now)
 
 
 def _maintenance(

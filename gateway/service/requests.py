@@ -39,11 +39,7 @@ class Requests:
             handler.set_format(now.format)
         if now.level != before.level:
             self.debug_log.set_level(level)
-        self.access_log.configure(
-            format=now.format,
-            sample=now.access_sample,
-            is_on=now.access and (logging.getLogger(LOGGER).level or level) <= logging.INFO,
-        )
+        self.access_log.use(now, is_on=now.access and (logging.getLogger(LOGGER).level or level) <= logging.INFO)
 
 
 @asynccontextmanager
@@ -66,8 +62,7 @@ def _access_log(settings: Settings) -> AccessLog:
     handler = log_handler()
     return AccessLog(
         stream_of_log(),
-        format=settings.logging.format,
-        sample=settings.logging.access_sample,
+        settings.logging,
         is_on=settings.logging.access and logging.getLogger(LOGGER).isEnabledFor(logging.INFO),
         worker=handler.worker if handler is not None else None,
     )

@@ -74,9 +74,8 @@ class Signing:
         return Change(apply, successor.close_replaced, discard)
 
     def _use(self, settings: Settings) -> None:
-        url_cache = settings.url_cache
-        self.lifetime.configure(url_cache.default_ttl, url_cache.min_remaining, settings.url_prerefresh.threshold)
-        self.signer.configure(ttl=url_cache.default_ttl, window=url_cache.sign_window)
+        self.lifetime.use(settings.url_cache, settings.url_prerefresh)
+        self.signer.settings = settings.url_cache
 
 
 @asynccontextmanager
@@ -85,16 +84,14 @@ async def open_signing(settings: Settings, metrics: Metrics) -> AsyncIterator[Si
     clock = CosClock()
     metrics.cos_clock_difference.set_function(lambda: clock.observed_offset)
     metrics.cos_clock_offset.set_function(lambda: clock.offset)
-    url_cache = settings.url_cache
     async with replaceable(open_credentials(settings.cos, metrics, now=clock.now)) as opened:
-        lifetime = Lifetime(url_cache.default_ttl, url_cache.min_remaining, settings.url_prerefresh.threshold)
+        lifetime = Lifetime(settings.url_cache, settings.url_prerefresh)
         hosts = Hosts(settings.cos)
         renditions = Renditions(settings.image_styles, settings.image_variants)
         signer = Signer(
             opened.value,
             hosts,
-            ttl=url_cache.default_ttl,
-            window=url_cache.sign_window,
+            settings.url_cache,
             renditions=renditions,
             metrics=metrics,
             now=clock.now,

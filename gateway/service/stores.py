@@ -15,6 +15,7 @@ from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.redis_store.description_store import DescriptionStore
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel
+from gateway.redis_store.leased_queue import QueueLimits
 from gateway.redis_store.probe import RedisProbe
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.replica_store import ReplicaStore
@@ -57,14 +58,9 @@ class Stores:
     def _use(self, settings: Settings) -> None:
         if self.redis is None:
             return
-        renewal = settings.url_prerefresh
-        self.redis.queue.configure(
-            lease=lambda: self.signing.lease(renewal.lease),
-            max_attempts=renewal.max_attempts,
-            max_dead=settings.url_cache.max_size,
-        )
+        self.redis.queue.limits = _queue_limits(settings, self.signing)
         if self.redis.daily is not None:
-            self.redis.daily.retention_days = settings.url_stats.retention_days
+            self.redis.daily.settings = settings.url_stats
 
     async def try_query(self) -> None:
         """Try the query that requests use; raises ``CatalogQueryRefused`` if it cannot work.
@@ -103,19 +99,19 @@ async def open_stores(
 
 
 def _redis_stores(settings: Settings, metrics: Metrics, guard: GuardedRedis, signing: Signing) -> RedisStores:
-    statistics, renewal, channel = settings.url_stats, settings.url_prerefresh, InvalidationChannel(guard)
+    channel = InvalidationChannel(guard)
     return RedisStores(
         guard,
         UsageStore(guard),
         ReplicaStore(guard),
         DescriptionStore(guard),
-        DailyStatistics(guard, retention_days=statistics.retention_days) if statistics.enabled else None,
-        RefreshQueue(
-            guard,
-            lease=lambda: signing.lease(renewal.lease),
-            max_attempts=renewal.max_attempts,
-            max_dead=settings.url_cache.max_size,
-        ),
+        DailyStatistics(guard, settings.url_stats) if settings.url_stats.enabled else None,
+        RefreshQueue(guard, _queue_limits(settings, signing)),
         channel,
         RedisProbe(guard, channel, metrics),
     )
+
+
+def _queue_limits(settings: Settings, signing: Signing) -> QueueLimits:
+    renewal = settings.url_prerefresh
+    return QueueLimits(lambda: signing.lease(renewal.lease), renewal.max_attempts, settings.url_cache.max_size)

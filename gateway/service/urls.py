@@ -53,15 +53,15 @@ class Urls:
         url_cache, variants, renditions = new.url_cache, new.image_variants, self.signing.renditions
         if (old.image_styles, old.image_variants) != (new.image_styles, variants):
             # Drop the cached results of renditions that changed.
-            self.resolver.forget_renditions(renditions.configure(new.image_styles, variants))
+            self.resolver.forget_renditions(renditions.use(new.image_styles, variants))
         if old.image_variants.max_new_per_minute != variants.max_new_per_minute:
-            self.new_variants.configure(variants.max_new_per_minute)
+            self.new_variants.use(variants.max_new_per_minute)
         self.local.configure(
             url_cache.max_size if url_cache.enabled else 0, renditions.names, local_ttl=url_cache.local_ttl
         )
         if self.shared is not None:
-            self.shared.tier.configure(renditions.names, max_size=url_cache.max_size)
-            self.shared.mac.configure(*entry_secrets(new.redis, new.cos))
+            self.shared.tier.settings = url_cache
+            self.shared.mac.use(*entry_secrets(new.redis, new.cos))
 
 
 @asynccontextmanager
@@ -164,8 +164,8 @@ def _shared_urls(settings: Settings, signing: Signing, redis: RedisStores) -> Sh
         redis.queue,
         signing.lifetime,
         descriptions=redis.descriptions,
-        renditions=signing.renditions.names,
-        max_size=settings.url_cache.max_size,
+        renditions=signing.renditions,
+        settings=settings.url_cache,
         renews=settings.url_prerefresh.enabled,
         now=signing.clock.now,
     )

@@ -36,6 +36,7 @@ __all__ = [
     "MOST_ADDRESSES",
     "ROLE_NAME",
     "STYLE_NAME",
+    "AccessSettings",
     "AdminSettings",
     "AssumeRoleCredentialsSettings",
     "ColumnSettings",
@@ -60,6 +61,9 @@ __all__ = [
     "StyleSettings",
     "TkeOidcCredentialsSettings",
     "TracingSettings",
+    "UrlCacheSettings",
+    "UrlPrerefreshSettings",
+    "UrlStatsSettings",
     "VariantFormat",
     "VariantSettings",
 ]

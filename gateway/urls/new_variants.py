@@ -35,9 +35,9 @@ class NewVariants:
         self._renditions = renditions
         self._now = now
         self._logged_at = float("-inf")
-        self.configure(per_minute)
+        self.use(per_minute)
 
-    def configure(self, per_minute: int) -> None:
+    def use(self, per_minute: int) -> None:
         """Admit so many a minute from now on; earlier admissions do not count."""
         share = max(_LEAST_SHARE, per_minute // _SHARES)
         self._by_client = RateLimit(share / 60, share, now=self._now)

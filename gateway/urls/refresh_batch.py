@@ -18,6 +18,7 @@ from gateway.redis_store.leased_queue import Claim
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.url_entries import EntryHeader
 from gateway.redis_store.usage_store import UsageStore
+from gateway.settings import UrlPrerefreshSettings
 from gateway.urls.shared_tier import SharedTier
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class RefreshBatch:
         lifetime: Lifetime,
         metrics: Metrics,
         *,
-        idle_after: float,
+        settings: UrlPrerefreshSettings,
         invalidate: Callable[[Sequence[str]], Awaitable[object]],
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -74,7 +75,7 @@ class RefreshBatch:
         self._usage = usage
         self._lifetime = lifetime
         self._metrics = metrics
-        self.idle_after = idle_after
+        self.settings = settings
         self._invalidate = invalidate
         self._now = now
 
@@ -89,7 +90,7 @@ class RefreshBatch:
         for claim in claims:
             variant, there = claim.item, found[claim.item]
             last_access, _ = used[variant]
-            if last_access is None or last_access < self._now() - self.idle_after:
+            if last_access is None or last_access < self._now() - self.settings.idle_after:
                 idle.append(variant)
             elif (due := self._still_fresh_until(there)) is not None:
                 fresh[variant] = due

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from gateway.metrics.collectors import Metrics
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.settings import UrlPrerefreshSettings
 from gateway.urls.refresh_batch import RefreshBatch
 
 logger = logging.getLogger(__name__)
@@ -47,24 +48,20 @@ class RefreshWorker:
         queue: RefreshQueue,
         refresh_batch: RefreshBatch,
         metrics: Metrics,
+        settings: UrlPrerefreshSettings,
         *,
-        interval: float,
-        batch_size: int,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._queue = queue
         self._refresh_batch = refresh_batch
         self._metrics = metrics
-        self._interval = interval
-        self._batch_size = batch_size
+        self._settings = settings
         self._now = now
         self.report = RefreshReport()
 
-    def configure(self, *, interval: float, batch_size: int, idle_after: float) -> None:
-        """Use this batch size and interval from now on, and skip images unused for ``idle_after`` seconds."""
-        self._interval = interval
-        self._batch_size = batch_size
-        self._refresh_batch.idle_after = idle_after
+    def use(self, settings: UrlPrerefreshSettings) -> None:
+        """Renew by these settings from now on."""
+        self._settings = self._refresh_batch.settings = settings
 
     async def run(self) -> None:
         """Renew until cancelled. A cycle that fails is logged, and the next one follows."""
@@ -93,7 +90,7 @@ class RefreshWorker:
     async def _until_due(self) -> None:
         """Wait until a renewal is due, at most ``interval``; other replicas may queue earlier ones meanwhile."""
         began = self._now()
-        while (remaining := began + self._interval - self._now()) > 0:
+        while (remaining := began + self._settings.interval - self._now()) > 0:
             next_due = await self._observe()
             if next_due is not None:
                 remaining = min(remaining, next_due - self._now())
@@ -106,7 +103,7 @@ class RefreshWorker:
         """Renew everything that is due now and count the results. Raises ``CacheUnavailable``."""
         total: Counter[str] = Counter()
         await self._observe()  # before the claim: a Redis that takes no writes still tells what is overdue
-        while claims := await self._queue.claim(self._now(), min(self._batch_size, _MOST_AT_ONCE)):
+        while claims := await self._queue.claim(self._now(), min(self._settings.batch_size, _MOST_AT_ONCE)):
             results = await self._refresh_batch.renew(claims)
             total += results
             self.report.results += results

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from gateway.concurrency.time_slices import in_groups
 from gateway.presign.lifetime import CLOCK_SKEW, Lifetime
+from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.redis_store.description_store import DescriptionStore
 from gateway.redis_store.entry_codec import encode_variant
@@ -12,6 +13,7 @@ from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.url_entries import EntryHeader, Found, UrlEntries
 from gateway.redis_store.usage_store import INDEX_LIFE, UsageStore
+from gateway.settings import UrlCacheSettings
 
 _RENEWAL_LOCK = 1
 # The most variants of one command: packing them keeps the event loop busy for less than a millisecond.
@@ -35,8 +37,8 @@ class SharedTier:
         lifetime: Lifetime,
         *,
         descriptions: DescriptionStore,
-        renditions: Sequence[str],
-        max_size: int,
+        renditions: Renditions,
+        settings: UrlCacheSettings,
         renews: bool,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -47,17 +49,13 @@ class SharedTier:
         self._index_keys = *usage.index_keys, *queue.keys
         self._lifetime = lifetime
         self._descriptions = descriptions
-        self.configure(renditions, max_size=max_size)
+        self._renditions = renditions
+        self.settings = settings
         self._renews = renews
         self._now = now
         self._is_trusted = True
         self._invalid_before = float("-inf")
         self._rows_read_after: dict[str | None, float] = {}  # by rendition; only those that a reload has changed
-
-    def configure(self, renditions: Sequence[str], *, max_size: int) -> None:
-        """Drop changed images in these renditions from now on, and keep ``max_size`` variants."""
-        self._renditions = (None, *renditions)
-        self._max_size = max_size
 
     async def find(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
         """Return the cached entries of ``variants``."""
@@ -164,7 +162,7 @@ class SharedTier:
         """Remove up to 1000 variants beyond ``max_size``, the least recently used first; return their number."""
         trimmed = 0
         while trimmed < _MOST_TRIMMED:
-            taken = await self._usage.take_least_used(self._max_size, _TRIMMED_AT_ONCE)
+            taken = await self._usage.take_least_used(self.settings.max_size, _TRIMMED_AT_ONCE)
             if taken:
                 await self._cache.remove(taken)
                 await self._queue.remove(taken)
@@ -185,4 +183,5 @@ class SharedTier:
             await self.repair()
 
     def _variants_of(self, image_ids: Sequence[str]) -> list[ImageVariant]:
-        return [ImageVariant(image_id, rendition) for image_id in image_ids for rendition in self._renditions]
+        renditions = (None, *self._renditions.names)
+        return [ImageVariant(image_id, rendition) for image_id in image_ids for rendition in renditions]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.access.identity import ANONYMOUS, Authenticator, Caller
 from gateway.errors import Unauthorized
-from gateway.settings import JwtSettings
+from gateway.settings import AccessSettings
 
 SECRET = "a-secret-of-at-least-thirty-two-bytes"
 REJECTED = Caller(rejected=True)
@@ -20,7 +20,7 @@ REJECTED = Caller(rejected=True)
 
 def authenticator(**settings: Any) -> Authenticator:
     """One that knows tokens."""
-    return Authenticator(JwtSettings.model_validate({"secret": SECRET, **settings}))
+    return Authenticator(AccessSettings.model_validate({"jwt": {"secret": SECRET, **settings}}))
 
 
 def token(*, secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
@@ -45,7 +45,7 @@ def test_without_a_bearer_token_the_caller_is_anonymous(header: str | None) -> N
 
 
 def test_without_tokens_configured_the_header_is_not_looked_at() -> None:
-    assert Authenticator(None).identify({"Authorization": "Bearer rubbish"}) == ANONYMOUS
+    assert Authenticator(AccessSettings()).identify({"Authorization": "Bearer rubbish"}) == ANONYMOUS
 
 
 def test_an_unsigned_token_is_a_bad_credential() -> None:

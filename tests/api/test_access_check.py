@@ -17,6 +17,7 @@ from gateway.api.access_log import AccessLog
 from gateway.delivery.variant_request import VariantRequests
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.metrics.collectors import Metrics
+from gateway.settings import LoggingSettings
 from tests.access.callers import ACCEPTED, BAD_CREDENTIALS, PATHS, STRANGERS, Sent
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.access.deliveries import BODY
@@ -290,7 +291,7 @@ class Broken:
 
 async def test_a_defect_denies_access_and_is_logged(gateway: RunningGateway) -> None:
     metrics, lines = Metrics(), io.StringIO()
-    log = AccessLog(lines, format="json")
+    log = AccessLog(lines, LoggingSettings())
     app = web.Application()
     images, access = gateway.service.images, gateway.service.access
     broken = cast("VariantRequests", Broken())

@@ -17,6 +17,7 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImagesTable
 from gateway.process.log_stream import LogStream
 from gateway.process.logs import LogHandler
+from gateway.settings import LoggingSettings
 from tests.access.credentials import ACCESS, link_query, token
 from tests.conftest import SECRET_KEY, Images, RunningGateway, StartGateway
 from tests.waiting import until
@@ -206,7 +207,7 @@ async def test_waiting_lines_are_written_at_the_end(
 
 def test_a_sample_keeps_every_failure() -> None:
     chances = iter([0.3, 0.7, 0.1])
-    log = AccessLog(io.StringIO(), format="json", sample=0.5, chance=lambda: next(chances))
+    log = AccessLog(io.StringIO(), LoggingSettings(format="json", access_sample=0.5), chance=lambda: next(chances))
     assert [log.wants("short", "200") for _ in range(3)] == [True, False, True]
     for outcome in ("500", "502", "503", "504", "aborted"):
         assert log.wants("short", outcome)
@@ -214,7 +215,7 @@ def test_a_sample_keeps_every_failure() -> None:
 
 async def test_lines_are_written_together_soon() -> None:
     stream = io.StringIO()
-    log = AccessLog(stream, format="console", now=lambda: 1_700_000_000.25)
+    log = AccessLog(stream, LoggingSettings(format="console"), now=lambda: 1_700_000_000.25)
     for number in range(3):
         log.add({"request_id": "the-request-id", "status": 200, "image": f"cat-{number}", "variant": None})
     assert stream.getvalue() == ""
@@ -238,7 +239,7 @@ async def test_a_client_adds_no_line_and_no_colour(
 
 async def test_a_line_of_a_worker_names_it() -> None:
     stream = io.StringIO()
-    log = AccessLog(stream, format="json", worker=2)
+    log = AccessLog(stream, LoggingSettings(), worker=2)
     log.add({"status": 200})
     log.flush()
     assert json.loads(stream.getvalue())["worker"] == 2
@@ -246,7 +247,7 @@ async def test_a_line_of_a_worker_names_it() -> None:
 
 async def test_many_lines_do_not_wait() -> None:
     stream = io.StringIO()
-    log = AccessLog(stream, format="json")
+    log = AccessLog(stream, LoggingSettings())
     for _ in range(600):
         log.add({"status": 200})
     assert len(stream.getvalue().splitlines()) == 500

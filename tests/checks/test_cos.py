@@ -22,6 +22,7 @@ from gateway.presign.hosts import Hosts
 from gateway.presign.signer import Signer
 from gateway.settings import CosSettings, ImageProxySettings
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY
+from tests.url_settings import url_cache
 
 OTHER = "other-1250000000"
 
@@ -52,7 +53,7 @@ async def checking(port: int) -> AsyncIterator[CosCheck]:
         }
     )
     hosts, metrics = Hosts(settings), Metrics()
-    signer = Signer(Credentials(SECRET_ID, SECRET_KEY), hosts, ttl=600, window=1, metrics=metrics)
+    signer = Signer(Credentials(SECRET_ID, SECRET_KEY), hosts, url_cache(600, window=1), metrics=metrics)
     opening = open_origin(ImageProxySettings(timeout=2), max_connections=2, metrics=metrics, resolver=Here())
     async with opening as origin:
         yield CosCheck(

@@ -13,7 +13,6 @@ from gateway.errors import CredentialsExpired
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.lifetime import Lifetime
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import SignedImage
 from gateway.presign.signer import Signer
@@ -22,6 +21,7 @@ from tests.conftest import BUCKET, Images, RunningGateway, StartGateway, token_f
 from tests.cos_emulator.pictures import gradient
 from tests.signed_images import signed_image
 from tests.tier import NOW, Clock, record
+from tests.url_settings import lifetime_of, url_cache
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 HANDING_OUT = ["/i/cat?redirect=true", "/api/v1/images/cat/url"]
@@ -142,9 +142,9 @@ class TestTokens:
 
         def signer(credentials: Credentials) -> Signer:
             cos = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
-            return Signer(credentials, Hosts(cos), ttl=3600, window=1, metrics=Metrics(), now=clock)
+            return Signer(credentials, Hosts(cos), url_cache(3600, window=1), metrics=Metrics(), now=clock)
 
-        lifetime = Lifetime(3600, 60, 900)
+        lifetime = lifetime_of(3600, 60, 900)
         here = signer(Credentials("HERE", "key", "token", NOW + left))
         urls = PublicUrls(here, Renditions({}), lambda presigned: lifetime.is_usable(presigned, clock()))
         return urls, signed_image(record(), signer(Credentials("THERE", "key")).sign(record(), fresh=True))

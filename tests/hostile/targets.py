@@ -33,29 +33,33 @@ from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
 from gateway.redis_store.entry_codec import decode, encode
 from gateway.settings import (
+    AccessSettings,
     CosSettings,
-    ForwardedUserSettings,
-    JwtSettings,
     SignedLinksSettings,
     StyleSettings,
     VariantSettings,
 )
 from gateway.settings.sources import SettingsError, load_settings
+from tests.url_settings import url_cache
 
 SECRET = "a-secret-of-the-fuzzer-of-thirty-two-bytes-or-more"
 COS = CosSettings.model_validate({"secret_id": "AKID", "secret_key": SECRET, "bucket": "photos-1250000000"})
 AUTHENTICATOR = Authenticator(
-    JwtSettings.model_validate({"secret": SECRET, "cookie": "session", "audience": "images"}),
-    forwarded_user=ForwardedUserSettings.model_validate({"trusted_proxies": ["10.0.0.0/8"]}),
+    AccessSettings.model_validate(
+        {
+            "jwt": {"secret": SECRET, "cookie": "session", "audience": "images"},
+            "forwarded_user": {"trusted_proxies": ["10.0.0.0/8"]},
+        }
+    )
 )
 LINKS = SignedLinks(SignedLinksSettings.model_validate({"keys": {"k": SECRET}}), now=lambda: 1_700_000_000.0)
 RENDITIONS = Renditions(
     {"thumb": "imageMogr2/thumbnail/10x10", "card": StyleSettings(formats=("avif", "webp"))},
     VariantSettings(negotiate="accept"),
 )
-VARIANTS = VariantRequests(RENDITIONS, 3)
+VARIANTS = VariantRequests(RENDITIONS, VariantSettings())
 HOSTS = Hosts(COS)
-SIGNER = Signer(Credentials("AKID", SECRET), HOSTS, ttl=3600, window=300, metrics=Metrics())
+SIGNER = Signer(Credentials("AKID", SECRET), HOSTS, url_cache(), metrics=Metrics())
 VALIDATORS = Validators('"5d41402abc4b2a76b9719d911017c592"', "Tue, 14 Nov 2023 22:13:20 GMT")
 _SETTINGS_FILE = Path(tempfile.mkdtemp(prefix="image-gateway-fuzz-")) / "gateway.yaml"
 

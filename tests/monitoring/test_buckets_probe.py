@@ -25,6 +25,7 @@ from gateway.presign.hosts import Hosts
 from gateway.presign.signer import Signer
 from gateway.settings import CosSettings, ImageProxySettings
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY
+from tests.url_settings import url_cache
 
 OTHER = "other-1250000000"
 REGION = "ap-guangzhou"
@@ -75,7 +76,7 @@ class Probed:
         place = f"{{bucket}}.cos.test.myqcloud.com:{self.port}"
         settings = CosSettings(bucket=BUCKET, scheme="http", domain=place, secret_id=SECRET_ID, secret_key=SECRET_KEY)
         credentials, hosts = Credentials(SECRET_ID, self.secret_key), Hosts(settings)
-        signer = Signer(credentials, hosts, ttl=600, window=1, metrics=self.metrics, now=self.clock.now)
+        signer = Signer(credentials, hosts, url_cache(600, window=1), metrics=self.metrics, now=self.clock.now)
         return signer.sign(image).url
 
     async def _sample(self) -> Sequence[ImageRecord]:

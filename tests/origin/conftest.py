@@ -24,6 +24,7 @@ from gateway.presign.signer import Signer
 from gateway.settings import CosSettings, ImageProxySettings
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY
 from tests.signed_images import signed_image
+from tests.url_settings import url_cache
 
 OpenOrigin = Callable[..., Awaitable[OriginClient]]
 Presign = Callable[..., str]
@@ -57,7 +58,8 @@ async def origin(open_one: OpenOrigin) -> OriginClient:
 def presign(raw_settings: dict[str, dict[str, Any]], metrics: Metrics, cos: CosEmulator) -> Presign:
     """Return the function that presigns the URL of an object."""
     settings = CosSettings.model_validate(raw_settings["cos"])
-    signer = Signer(Credentials(SECRET_ID, SECRET_KEY), Hosts(settings), ttl=600, window=1, metrics=metrics)
+    hosts = Hosts(settings)
+    signer = Signer(Credentials(SECRET_ID, SECRET_KEY), hosts, url_cache(600, window=1), metrics=metrics)
 
     def sign(key: str = "cat.png", method: str = "GET") -> str:
         record = ImageRecord("cat", None, True, BUCKET, settings.region, key, None)

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import PresignedUrl
 from gateway.presign.signer import Signer
 from gateway.settings import CosSettings
 from tests.tier import NOW, Clock, record
+from tests.url_settings import lifetime_of, url_cache
 
 signed_at = st.integers(10**9, 2 * 10**9)
 ttls = st.integers(1, 604_800)
@@ -24,7 +24,7 @@ def test_no_url_is_returned_with_less_than_the_margin(
     signed: int, ttl: int, margin_share: float, moment: float
 ) -> None:
     margin = int(ttl * margin_share)
-    lifetime = Lifetime(ttl, margin, max(1, ttl // 4))
+    lifetime = lifetime_of(ttl, margin, max(1, ttl // 4))
     presigned = PresignedUrl("https://host/a", signed, signed + ttl)
     now = signed + ttl * moment
     assert lifetime.is_usable(presigned, now) == (presigned.expires_at - now >= margin)
@@ -40,20 +40,20 @@ def test_a_renewal_is_due_within_the_life_and_never_later_than_the_threshold(
     signed: int, ttl: int, share: float, luck: float
 ) -> None:
     threshold = max(1, int(ttl * share))
-    lifetime = Lifetime(ttl, 0, threshold, random=lambda: luck)
+    lifetime = lifetime_of(ttl, 0, threshold, random=lambda: luck)
     due = lifetime.due_at(PresignedUrl("https://host/a", signed, signed + ttl))
     assert signed <= due <= signed + ttl - min(threshold, ttl)
 
 
 def test_a_url_whose_signature_is_not_valid_yet_is_not_returned() -> None:
     presigned = PresignedUrl("https://host/a", 1060, 4660)
-    assert Lifetime(3600, 60, 900).is_usable(presigned, 1000)
-    assert not Lifetime(3600, 60, 900).is_usable(presigned, 999)
+    assert lifetime_of(3600, 60, 900).is_usable(presigned, 1000)
+    assert not lifetime_of(3600, 60, 900).is_usable(presigned, 999)
 
 
 def test_a_redirect_is_cached_no_longer_than_configured() -> None:
     presigned = PresignedUrl("https://host/a", 1000, 4600)
-    assert Lifetime(3600, 60, 900).redirect_max_age(presigned, 300, 1000) == 300
+    assert lifetime_of(3600, 60, 900).redirect_max_age(presigned, 300, 1000) == 300
 
 
 class TestTokens:
@@ -63,7 +63,7 @@ class TestTokens:
     def test_the_margin_shrinks_with_the_life_and_stays_above_the_difference_of_clocks(
         self, signed: int, life: int
     ) -> None:
-        lifetime = Lifetime(3600, 60, 900)
+        lifetime = lifetime_of(3600, 60, 900)
         presigned = PresignedUrl("https://host/a", signed, signed + life)
         margin = lifetime.margin(presigned)
         assert margin == max(5, 60 * life // 3600)
@@ -71,14 +71,14 @@ class TestTokens:
         assert not lifetime.is_usable(presigned, signed + life - margin + 1)
 
     def test_a_smaller_margin_is_kept(self) -> None:
-        assert Lifetime(3600, 1, 900).margin(PresignedUrl("https://host/a", 0, 60)) == 1
-        assert Lifetime(3600, 0, 900).margin(PresignedUrl("https://host/a", 0, 60)) == 0
+        assert lifetime_of(3600, 1, 900).margin(PresignedUrl("https://host/a", 0, 60)) == 1
+        assert lifetime_of(3600, 0, 900).margin(PresignedUrl("https://host/a", 0, 60)) == 0
 
     @given(signed_at, st.integers(1, 3600), st.integers(1, 3599), st.floats(0, 1), st.floats(0, 1e6))
     def test_a_renewal_is_due_while_the_url_lives_and_not_as_soon_as_it_is_signed(
         self, signed: int, life: int, threshold: int, luck: float, hits: float
     ) -> None:
-        lifetime = Lifetime(3600, 60, threshold, random=lambda: luck)
+        lifetime = lifetime_of(3600, 60, threshold, random=lambda: luck)
         due = lifetime.due_at(PresignedUrl("https://host/a", signed, signed + life), hits)
         assert due <= signed + life - min(threshold * life / 3600, life * 0.99)
         if threshold <= 2700:
@@ -88,15 +88,15 @@ class TestTokens:
         ("token_life", "lease"), [(None, 60), (7200, 60), (3600, 60), (1800, 60), (600, 50), (60, 5), (1, 1)]
     )
     def test_a_lease_is_at_most_a_third_of_the_time_for_renewal(self, token_life: float | None, lease: float) -> None:
-        assert Lifetime(3600, 60, 900).lease(60, token_life) == lease
+        assert lifetime_of(3600, 60, 900).lease(60, token_life) == lease
 
     def test_a_million_urls_of_one_token_neither_end_nor_are_due_at_once(self) -> None:
         """Signed as requests come, until the next token signs; a sample of one in sixty."""
         clock, number_of_urls = Clock(NOW), 16_000
         credentials = Credentials("AKID", "key", "token", NOW + 7200)
         cos = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
-        signer = Signer(credentials, Hosts(cos), ttl=3600, window=300, metrics=Metrics(), now=clock)
-        lifetime, due, ends = Lifetime(3600, 60, 900), Counter[int](), Counter[int]()
+        signer = Signer(credentials, Hosts(cos), url_cache(), metrics=Metrics(), now=clock)
+        lifetime, due, ends = lifetime_of(3600, 60, 900), Counter[int](), Counter[int]()
         for number in range(number_of_urls):
             clock.now = NOW + number * 5760 / number_of_urls
             presigned = signer.sign(record(key=f"{number}.png"))

@@ -24,6 +24,7 @@ from gateway.presign.signer import Signer
 from gateway.settings import CosSettings
 from tests.signed_images import signed_image
 from tests.tier import NOW, Clock, record
+from tests.url_settings import url_cache
 
 CREDENTIALS = Credentials("AKIDEXAMPLE", "SKEXAMPLE")
 RULES = {
@@ -39,7 +40,12 @@ def hosts(**changes: Any) -> Hosts:
 
 def signer(clock: Clock, *, credentials: Credentials = CREDENTIALS, ttl: int = 3600, window: int = 300) -> Signer:
     return Signer(
-        credentials, hosts(), ttl=ttl, window=window, renditions=Renditions(RULES), metrics=Metrics(), now=clock
+        credentials,
+        hosts(),
+        url_cache(ttl, window=window),
+        renditions=Renditions(RULES),
+        metrics=Metrics(),
+        now=clock,
     )
 
 
@@ -99,7 +105,11 @@ class TestEqualityWithTheSdk:
     def test_domains_ports_and_schemes(self, domain: str, scheme: str, key: str) -> None:
         metrics = Metrics()
         ours = Signer(
-            CREDENTIALS, hosts(domain=domain, scheme=scheme), ttl=60, window=1, metrics=metrics, now=Clock(NOW)
+            CREDENTIALS,
+            hosts(domain=domain, scheme=scheme),
+            url_cache(60, window=1),
+            metrics=metrics,
+            now=Clock(NOW),
         ).sign(record(key=key), fresh=True)
         assert ours.url == sdk_url(key, "GET", 60, {}, NOW, Domain=domain, Scheme=scheme)
 

@@ -24,7 +24,7 @@ from gateway.settings import LoggingSettings
 
 async def serve():
     configure_logging(LoggingSettings())
-    requests = AccessLog(stream_of_log(), format="json", now=lambda: 0)
+    requests = AccessLog(stream_of_log(), LoggingSettings(), now=lambda: 0)
     signal.signal(signal.SIGALRM, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
     for _ in range(60):

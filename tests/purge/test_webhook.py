@@ -97,6 +97,6 @@ def test_a_request_names_fewer_images_when_a_reload_adds_addresses_to_each(http:
     addresses = Addresses(BASES, renditions)
     webhook = Webhook(http, "http://x", addresses)
     assert webhook.most == 200
-    renditions.configure({"card": CARD})
-    addresses.configure()
+    renditions.use({"card": CARD})
+    addresses.use()
     assert webhook.most == 1000 // addresses.per_image < 200

@@ -15,7 +15,7 @@ from gateway.metrics.loop_counters import RequestMetrics
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
-from gateway.settings import RedisSettings
+from gateway.settings import RedisSettings, UrlStatsSettings
 from tests.limits import LIMIT
 from tests.stalling import Stalling
 from tests.tier import Clock
@@ -43,7 +43,9 @@ class StalledRedis(GuardedRedis):
 
 async def test_the_number_of_images_in_memory_is_bounded_during_an_outage() -> None:
     guard = StalledRedis(redis.asyncio.Redis(), "image:", 0.5)
-    statistics = guard.statistics = DailyStatistics(guard, retention_days=1, max_images=15, now=lambda: 1000.0)
+    statistics = guard.statistics = DailyStatistics(
+        guard, UrlStatsSettings(retention_days=1), max_images=15, now=lambda: 1000.0
+    )
     statistics.add_images(["first"])
     for _ in range(20):
         with pytest.raises(CacheUnavailable):
@@ -60,7 +62,7 @@ class Day:
     def __init__(self, guard: GuardedRedis, now: Callable[[], float] = lambda: NOW) -> None:
         self.requests = RequestMetrics([1.0])
         totals = ImageRequests(self.requests, {"short"})
-        self.statistics = DailyStatistics(guard, retention_days=30, now=now)
+        self.statistics = DailyStatistics(guard, UrlStatsSettings(retention_days=30), now=now)
         self.statistics.watch("requests", totals.count)
         self.statistics.watch("errors", totals.errors)
         self.statistics.watch("response_ms", totals.milliseconds)

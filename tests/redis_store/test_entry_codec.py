@@ -17,6 +17,7 @@ from gateway.redis_store.entry_codec import EntryMac, decode, encode
 from gateway.settings import CosSettings
 from tests.signed_images import signed_image
 from tests.tier import NOW, RENDITIONS, record
+from tests.url_settings import url_cache
 
 A = ImageVariant("a")
 CREDENTIALS = Credentials("AKID" + "x" * 32, "y" * 32)
@@ -28,7 +29,12 @@ def signer(credentials: Credentials = CREDENTIALS, renditions: Renditions = REND
     settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000", **cos})
     hosts = Hosts(settings)
     return Signer(
-        credentials, hosts, ttl=3600, window=300, renditions=renditions, metrics=Metrics(), now=lambda: float(NOW)
+        credentials,
+        hosts,
+        url_cache(),
+        renditions=renditions,
+        metrics=Metrics(),
+        now=lambda: float(NOW),
     )
 
 

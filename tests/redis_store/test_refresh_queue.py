@@ -7,7 +7,7 @@ import redis
 
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.dead_entry import DeadEntry
-from gateway.redis_store.leased_queue import Claim, QueueLengths
+from gateway.redis_store.leased_queue import Claim, QueueLengths, QueueLimits
 from gateway.redis_store.refresh_queue import RefreshQueue
 from tests.tier import NOW, Tier
 
@@ -79,7 +79,7 @@ async def test_i5_a_renewal_that_always_fails_is_parked_with_its_reason_and_dela
 
 
 async def test_the_backoff_grows_and_is_bounded(tier: Tier) -> None:
-    queue = RefreshQueue(tier.guard, lease=lambda: 1, max_attempts=100, max_dead=1, random=lambda: 1.0)
+    queue = RefreshQueue(tier.guard, QueueLimits(lambda: 1, 100, 1), random=lambda: 1.0)
     await queue.schedule({A: NOW})
     waits = []
     for _ in range(6):
@@ -97,7 +97,7 @@ async def test_a_success_resets_the_attempts(tier: Tier) -> None:
 
 
 async def test_the_dead_list_is_bounded_and_can_be_requeued(tier: Tier) -> None:
-    queue = RefreshQueue(tier.guard, lease=lambda: 1, max_attempts=1, max_dead=10)
+    queue = RefreshQueue(tier.guard, QueueLimits(lambda: 1, 1, 10))
     variants = [ImageVariant(f"id-{number}") for number in range(15)]
     await queue.schedule(dict.fromkeys(variants, NOW))
     for variant in variants:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from gateway.dev.redis_server import RedisServer
-from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.entry_codec import EntryMac, encode
@@ -19,6 +18,7 @@ from gateway.redis_store.url_entries import EntryHeader, Found, UrlEntries
 from gateway.settings import RedisSettings
 from tests.signed_images import signed_image
 from tests.tier import MAC, NOW, RENDITIONS, Clock, Tier, make_tier, record
+from tests.url_settings import lifetime_of
 
 KEY = "image:url:a"
 
@@ -32,7 +32,9 @@ def signed(
 
 
 async def put(tier: Tier, *images: SignedImage, tombstone: bytes = b"") -> dict[ImageVariant, bool]:
-    return await tier.cache.put_many([(image, tombstone) for image in images], tier.clock(), Lifetime(3600, 3500, 3550))
+    return await tier.cache.put_many(
+        [(image, tombstone) for image in images], tier.clock(), lifetime_of(3600, 3500, 3550)
+    )
 
 
 async def test_an_entry_is_read_until_it_expires(tier: Tier, redis_client: "redis.Redis") -> None:

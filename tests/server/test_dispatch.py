@@ -16,6 +16,7 @@ from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import current_request_id
 from gateway.errors import CatalogUnavailable, ImageNotFound, OriginUnavailable
 from gateway.metrics.collectors import Metrics
+from gateway.settings import LoggingSettings
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.raw_client import RawConnection, connect
@@ -97,7 +98,7 @@ async def test_every_error_becomes_a_json_error_with_its_status_and_code(
     is_on: bool,
 ) -> None:
     lines = io.StringIO()
-    log = AccessLog(lines, format="json", is_on=is_on)
+    log = AccessLog(lines, LoggingSettings(), is_on=is_on)
 
     async def fail(request: web.Request) -> web.StreamResponse:
         raise error
@@ -136,7 +137,7 @@ async def test_lesson_1_once_the_status_is_sent_no_error_is_rendered_into_the_bo
     serve: Serve, metrics: Metrics, error: Exception, outcome: str, reason: str | None, length: str | None
 ) -> None:
     lines = io.StringIO()
-    log = AccessLog(lines, format="json", is_on=False)
+    log = AccessLog(lines, LoggingSettings(), is_on=False)
 
     async def fail_late(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={} if length is None else {"Content-Length": length})
@@ -229,7 +230,7 @@ async def test_without_an_access_log_the_client_address_is_not_computed(serve: S
     async def answer(request: web.Request) -> web.StreamResponse:
         return web.Response()
 
-    log = AccessLog(io.StringIO(), format="json") if is_on else None
+    log = AccessLog(io.StringIO(), LoggingSettings()) if is_on else None
     async with connect(await serve(answer, Recording(()), log)) as connection:
         await connection.get("/")
         await connection.read_head()

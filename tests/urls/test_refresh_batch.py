@@ -17,11 +17,12 @@ from gateway.presign.signer import Signer
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.usage_store import Usage
-from gateway.settings import CosSettings, RedisSettings, StyleSettings
+from gateway.settings import CosSettings, RedisSettings, StyleSettings, UrlPrerefreshSettings
 from gateway.urls.refresh_batch import RefreshBatch
 from gateway.urls.refresh_worker import RefreshWorker
 from tests.signed_images import signed_image
 from tests.tier import Clock, Tier, make_tier
+from tests.url_settings import url_cache
 
 A = ImageVariant("a")
 
@@ -44,7 +45,7 @@ def refresh_batch_of(
         tier.usage,
         tier.lifetime,
         tier.metrics,
-        idle_after=idle_after,
+        settings=UrlPrerefreshSettings(idle_after=int(idle_after)),
         invalidate=(invalidated if invalidated is not None else InvalidatedIds()).add,
         now=tier.clock,
     )
@@ -57,8 +58,7 @@ def refresh_worker_of(
         tier.queue,
         refresh_batch_of(tier, invalidated, idle_after=idle_after),
         tier.metrics,
-        interval=0.05,
-        batch_size=batch_size,
+        UrlPrerefreshSettings(interval=0.05, batch_size=batch_size),
         now=tier.clock,
     )
 
@@ -267,7 +267,7 @@ async def test_renewals_wait_for_credentials_and_count_no_failure(tier: Tier) ->
             return Credentials("x", "y")
 
     cos = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
-    signer = Signer(OneBucket(), Hosts(cos), ttl=3600, window=300, metrics=tier.metrics, now=tier.clock)
+    signer = Signer(OneBucket(), Hosts(cos), url_cache(), metrics=tier.metrics, now=tier.clock)
     tier.clock.now += 3000
     worker = refresh_worker_of(replace(tier, signer=signer))
     assert await worker.drain_once() == Counter(renewed=1, postponed=1)

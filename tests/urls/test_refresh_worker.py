@@ -15,7 +15,7 @@ from gateway.concurrency.circuit_breaker import CircuitBreaker
 from gateway.dev.redis_server import RedisServer
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
-from gateway.settings import RedisSettings
+from gateway.settings import RedisSettings, UrlPrerefreshSettings
 from gateway.urls.refresh_worker import RefreshWorker
 from tests.limits import LIMIT
 from tests.tier import Clock, Tier, make_tier
@@ -44,7 +44,7 @@ async def test_a_batch_is_of_a_hundred_at_most_after_a_reload_too(tier: Tier) ->
         tier.clock.now += 3000
         await refresh_worker.drain_once()
         assert [len(query) for query in tier.table.queries] == [100, 50]
-        refresh_worker.configure(interval=0.05, batch_size=1000, idle_after=86_400)
+        refresh_worker.use(UrlPrerefreshSettings(interval=0.05, batch_size=1000))
 
 
 @asynccontextmanager
@@ -75,7 +75,7 @@ async def test_the_task_wakes_when_something_is_due_and_survives_failures(
 
 async def test_an_idle_task_with_a_long_interval_is_not_late(tier: Tier) -> None:
     idle = RefreshWorker(
-        tier.queue, refresh_batch_of(tier), tier.metrics, interval=86_400, batch_size=100, now=tier.clock
+        tier.queue, refresh_batch_of(tier), tier.metrics, UrlPrerefreshSettings(interval=86_400), now=tier.clock
     )
 
     def last_success() -> float | None:

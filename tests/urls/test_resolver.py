@@ -19,6 +19,7 @@ from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolved import Resolved
 from gateway.urls.resolver import UrlResolver
 from tests.tier import RENDITIONS, Tier
+from tests.url_settings import url_cache
 
 IDS = [f"id-{number}" for number in range(100)]
 
@@ -131,7 +132,7 @@ async def test_an_image_that_cannot_be_signed_leaves_the_others_alone(tier: Tier
             return Credentials("x", "y")
 
     settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
-    signer = Signer(Source(), Hosts(settings), ttl=3600, window=300, metrics=tier.metrics, now=tier.clock)
+    signer = Signer(Source(), Hosts(settings), url_cache(), metrics=tier.metrics, now=tier.clock)
     local = LocalTier(10, local_ttl=30, unknown_ttl=3)
     resolver = UrlResolver(table, signer, None, local, tier.lifetime, tier.metrics, tier.clock)
     for image_id, bucket in {"a": "b", "c": "expired", "d": "broken"}.items():
