@@ -9,7 +9,7 @@ RUN python -m venv --without-pip /opt/image-gateway
 COPY setup.cfg pyproject.toml constraints.txt README.md ./
 COPY gateway ./gateway
 RUN python -m pip --python /opt/image-gateway/bin/python install --no-cache-dir --disable-pip-version-check \
-    --constraint constraints.txt '.[otel,uvloop]'
+    --constraint constraints.txt '.[otel]'
 
 FROM python:3.13-slim
 # The version in setup.cfg and the commit, of the one who builds.

@@ -30,7 +30,7 @@ $(STAMP): setup.cfg constraints.txt pyproject.toml
 		echo "$(PYTHON) cannot make a virtual environment: on Debian and Ubuntu run 'apt install python3-venv' as root"; \
 		exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,otel,uvloop,test,lint]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,otel,test,lint]'
 	@touch $@
 
 # make sends SIGTERM only to its child: without exec that is a shell, which ends and leaves the gateway running.
@@ -167,7 +167,7 @@ format: install $(if $(NPM),$(WEB_STAMP))  ## apply what ruff and Biome can fix
 	$(if $(NPM),cd $(WEB) && npm run --silent format)
 
 constraints:  ## write the newest versions of all dependencies into constraints.txt
-	tmp=$$(mktemp -d) && $(PYTHON) -m venv $$tmp && $$tmp/bin/pip install --quiet '.[dev,otel,uvloop,test,lint]' && \
+	tmp=$$(mktemp -d) && $(PYTHON) -m venv $$tmp && $$tmp/bin/pip install --quiet '.[dev,otel,test,lint]' && \
 	{ sed -n '/^#/p' constraints.txt; $$tmp/bin/pip freeze --all --exclude pip --exclude image-gateway; } > constraints.new && \
 	mv constraints.new constraints.txt; rm -rf $$tmp build image_gateway.egg-info
 

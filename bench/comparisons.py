@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 _SIZES = ("4k", "100k", "1m", "10m")
 STARTS = "start"
-UVLOOP = "uvloop"
 WORKERS, ONE_PROCESS = "2 workers", "1 process"
 PER_CPU = " (CPU)"  # per second of processor time
 P99 = "p99 "  # begins the name of a server whose latency is measured
@@ -74,13 +73,6 @@ COMPARISONS = [
     Comparison(STARTS, "", "bare start"),
 ]
 
-# The same gateway on another event loop (`server.loop`), measured on request only.
-_LOOPS = [
-    Comparison(f"{mode} {UVLOOP}", size, mode)
-    for mode, sizes in (("memory", _SIZES[:3]), ("stream", _SIZES), ("redirect", _SIZES[:1]))
-    for size in sizes
-]
-
 # Compared with nginx-s3-gateway, if its rendered configuration is given: without its cache, and with it.
 _S3_GOALS: list[tuple[str, str, tuple[float | None, ...]]] = [
     ("stream", "s3-gateway", (0.9, 1.0, 2.0, 2.0)),
@@ -99,5 +91,4 @@ def chosen(only: str, s3_gateways: set[str]) -> list[Comparison]:
         if baseline in s3_gateways
         for size, goal in zip(_SIZES, goals, strict=True)
     ]
-    asked_for = _LOOPS if UVLOOP in only else []
-    return [one for one in COMPARISONS + asked_for + with_s3 if only in one.mode]
+    return [one for one in COMPARISONS + with_s3 if only in one.mode]

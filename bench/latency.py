@@ -23,17 +23,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bench.comparisons import UVLOOP
 from bench.contenders import gateways_and_baselines
 from bench.processes import CLIENT_CORE, Contender
 from bench.stack import COUNTS, running_stack
-from bench.variations import variations
 from bench.wrk import rate
 
 # Mode of the gateway, image size, and the server to compare with.
 ROWS = [("memory", "4k", "bare bytes"), ("stream", "4k", "bare relay"), ("stream", "100k", "bare relay")]
-# Only where they are asked for: the gateway on uvloop beside the gateway as it is.
-_LOOPS = [(f"{mode} {UVLOOP}", size, mode) for mode, size, _ in ROWS]
 _CONNECTIONS = 64
 _PERCENTILES = (0.5, 0.99, 0.999)
 
@@ -127,14 +123,12 @@ def percentiles(sorted_latencies: list[float]) -> list[float]:
 
 
 @contextlib.contextmanager
-def _contenders(rows: list[tuple[str, str, str]]) -> Iterator[tuple[Path, dict[str, Contender]]]:
-    """Run all servers of the rows; yield a folder, and the servers by name."""
-    wanted = {mode for mode, _, _ in rows}
+def _contenders() -> Iterator[tuple[Path, dict[str, Contender]]]:
+    """Run all servers; yield a folder, and the servers by name."""
     with contextlib.ExitStack() as servers:
         folder = Path(servers.enter_context(tempfile.TemporaryDirectory(prefix="image-gateway-bench-")))
         stack = servers.enter_context(running_stack(folder))
-        running = servers.enter_context(gateways_and_baselines(stack))
-        yield folder, running | servers.enter_context(variations(stack, running, wanted))
+        yield folder, servers.enter_context(gateways_and_baselines(stack))
 
 
 def main() -> None:
@@ -142,13 +136,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.latency")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--only", default="", help="a part of a mode: stream or memory, or uvloop beside asyncio")
+    parser.add_argument("--only", default="", help="a part of a mode: stream or memory")
     parser.add_argument("--load", type=float, default=0.5, help="share of what the gateway serves at most")
     options = parser.parse_args()
     print("| server | size | requests/s | p50 ms | p99 ms | p99.9 ms | p99 over the origin, ms |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
-    rows = [row for row in ROWS + (_LOOPS if UVLOOP in options.only else []) if options.only in row[0]]
-    with _contenders(rows) as (folder, running):
+    rows = [row for row in ROWS if options.only in row[0]]
+    with _contenders() as (folder, running):
         os.sched_setaffinity(0, {int(CLIENT_CORE)})
         for mode, size, baseline in rows:
             names = ("origin", baseline, mode)

@@ -81,7 +81,6 @@ def gateway(
     name: str,
     image_proxy: Mapping[str, object],
     *,
-    server: Mapping[str, object] | None = None,
     arguments: Sequence[str] = (),
     core: str = SERVER_CORE,
     ready: str = "/healthz",
@@ -89,11 +88,11 @@ def gateway(
 ) -> Iterator[Gateway]:
     """Run a gateway on the servers' core until the address ``ready`` answers (``/readyz``: all dependencies do).
 
-    ``server`` are settings of this section, and ``arguments`` those of ``serve``.
+    ``arguments`` are those of ``serve``.
     """
     public, admin = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     sections = stack.databases.sections(stack.origin[7:]) | {
-        "server": {"host": "127.0.0.1", "port": int(public.rpartition(":")[2]), **(server or {})},
+        "server": {"host": "127.0.0.1", "port": int(public.rpartition(":")[2])},
         "admin": {"port": int(admin.rpartition(":")[2])},
         "image_proxy": dict(image_proxy),
         "image_styles": {"card": {}},

@@ -1,11 +1,11 @@
-"""The same gateway run otherwise: on uvloop, and with two workers on all cores."""
+"""The same gateway run otherwise: with two workers on all cores."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bench.comparisons import ONE_PROCESS, PER_CPU, UVLOOP, WORKERS
+from bench.comparisons import ONE_PROCESS, PER_CPU, WORKERS
 from bench.contenders import MODES
 from bench.processes import Contender
 from bench.stack import Stack, gateway
@@ -16,11 +16,6 @@ def variations(stack: Stack, running: dict[str, Contender], wanted: set[str]) ->
     """Run those of the variations that are wanted; yield them by name. ``running`` has the gateways as they are."""
     found: dict[str, Contender] = {}
     with contextlib.ExitStack() as servers:
-        for mode, image_proxy in MODES.items():
-            name = f"{mode} {UVLOOP}"
-            if name in wanted:
-                one = servers.enter_context(gateway(stack, name, image_proxy, server={"loop": UVLOOP}))
-                found[name] = replace(running[mode], prefix=f"http://{one.address}/i/", pid=one.pid)
         for name, arguments in ((ONE_PROCESS, ()), (WORKERS, ("--workers", "2"))):
             if wanted & {name, f"{name}{PER_CPU}"}:
                 one = servers.enter_context(

@@ -162,11 +162,6 @@ async def ready(base: str) -> dict[str, Any]:
         return body
 
 
-def runs_on_uvloop(pid: int) -> bool:
-    """Return whether a process has loaded uvloop, by its mapped files (proc(5))."""
-    return "/uvloop/" in Path(f"/proc/{pid}/maps").read_text()
-
-
 async def _next_line(running: GatewayProcess) -> str:
     assert running.process.stdout is not None
     line = (await running.process.stdout.readline()).decode()

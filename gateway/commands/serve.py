@@ -1,5 +1,6 @@
 """``gateway serve``: the gateway on real Redis, Postgres and COS."""
 
+import logging
 from pathlib import Path
 
 import click
@@ -7,6 +8,8 @@ import click
 from gateway.commands.shared import config_option, settings_from
 from gateway.process.logs import configure_logging
 from gateway.workers.place import NoParent, Place
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -27,6 +30,8 @@ def serve(config: Path | None, workers: int, channel: int | None) -> None:
         raise click.ClickException(str(error)) from None
     settings = settings_from(config, place.settings if place is not None else None)
     configure_logging(settings.logging, worker=place.number if place is not None else None)
+    if settings.server.names_loop and place is None:
+        logger.warning("server.loop is ignored, and the next release refuses it: remove it from the configuration")
     # Imported here: the parent of workers needs 15 MB less without the modules that serve.
     if workers > 1:
         from gateway.commands.serve_workers import serve_with_workers

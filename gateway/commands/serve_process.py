@@ -16,7 +16,6 @@ from gateway.commands.shared import exit_with_mistakes
 from gateway.concurrency.background import background
 from gateway.delivery.fallback_picture import UnusablePicture
 from gateway.metrics.collectors import VERSION, Metrics
-from gateway.process.event_loop import run_on
 from gateway.process.memory_tuning import release_free_memory, tune_memory
 from gateway.process.reloader import Reloader
 from gateway.process.service_manager import ServiceManager
@@ -120,7 +119,7 @@ def run_until_stopped(
             await main(signals)
 
     try:
-        run_on(settings.server.loop, run())
+        asyncio.run(run())
     except CatalogQueryRefused as error:
         advice = "check postgres.table, postgres.columns and the grants; the command `check` gives details"
         raise click.ClickException(f"the gateway cannot start: postgres: {error}; {advice}") from None

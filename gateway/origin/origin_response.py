@@ -1,7 +1,6 @@
 """An open response of COS, reduced to the parts that the gateway needs."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, cast
@@ -17,7 +16,6 @@ from gateway.origin.errors import BodyLost, BodyTooSlow
 
 # Bytes to read ahead for a reader that never waits; the connection is paused at twice as many.
 READ_AHEAD: Final = 256 * 1024
-_READ_AHEAD_ON_OTHER_LOOPS: Final = 64 * 1024
 # Bytes that one system call may receive: for a reader that never waits, for a slow one, and for one that did not read
 # for a while. Large values make system calls rare, small ones save memory.
 FAST_RECEIVE: Final = 256 * 1024
@@ -225,32 +223,21 @@ class OriginResponse:
             raise OriginUnavailable("a body without length, chunks or checksum")
 
 
-def read_ahead() -> int:
-    """Return the bytes to read ahead on the running loop.
-
-    uvloop receives 250 kB up to 32 times in a row, unless the connection is paused: with the limit of asyncio's own
-    loop, a slow stream would cost 1.4 MiB instead of 0.55.
-    """
-    is_asyncio = isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop)
-    return READ_AHEAD if is_asyncio else _READ_AHEAD_ON_OTHER_LOOPS
-
-
 def set_receive(transport: asyncio.Transport, most: int) -> None:
-    """Set the bytes that a system call may receive; only asyncio's own loops support this.
+    """Set the bytes that a system call may receive.
 
     A TLS connection has a buffer of this size. By default asyncio also receives up to half a megabyte of encrypted
     bytes while the reader is paused; this sets a lower limit.
     """
-    with contextlib.suppress(AttributeError):
-        tls = getattr(transport, "_ssl_protocol", None)
-        if tls is None:
-            cast("Any", transport).max_size = most
-            return
-        cast("Any", transport).set_read_buffer_limits(high=_MOST_ENCRYPTED, low=_LEAST_ENCRYPTED)
-        if tls.max_size != most:
-            tls.max_size = most
-            tls._ssl_buffer = bytearray(most)  # noqa: SLF001 - made when the connection was
-            tls._ssl_buffer_view = memoryview(tls._ssl_buffer)  # noqa: SLF001
+    tls = getattr(transport, "_ssl_protocol", None)
+    if tls is None:
+        cast("Any", transport).max_size = most
+        return
+    cast("Any", transport).set_read_buffer_limits(high=_MOST_ENCRYPTED, low=_LEAST_ENCRYPTED)
+    if tls.max_size != most:
+        tls.max_size = most
+        tls._ssl_buffer = bytearray(most)  # noqa: SLF001 - made when the connection was
+        tls._ssl_buffer_view = memoryview(tls._ssl_buffer)  # noqa: SLF001
 
 
 def metadata_in(response: aiohttp.ClientResponse) -> ObjectMetadata:

@@ -10,7 +10,7 @@ from aiohttp.abc import AbstractResolver
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient, OriginRequest, send_once
 from gateway.origin.observed_requests import ObserveRequest, observed
-from gateway.origin.origin_response import read_ahead
+from gateway.origin.origin_response import READ_AHEAD
 from gateway.origin.waiting_limit import WaitingLimit
 from gateway.settings import ImageProxySettings
 
@@ -78,7 +78,7 @@ def origin_session(
         # No limit in total: a large image on a slow line is no error. The client bounds the waits for a response and
         # for its next bytes; ``connect`` bounds a new connection: name look-up, a free place, handshakes.
         timeout=aiohttp.ClientTimeout(total=None, connect=timeout, sock_connect=min(_CONNECT_TIMEOUT, timeout)),
-        read_bufsize=read_ahead(),
+        read_bufsize=READ_AHEAD,
         raise_for_status=False,
         trust_env=False,
     )

@@ -1,9 +1,19 @@
 """The two ports, and the log."""
 
+from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, PositiveInt, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    PositiveInt,
+    PrivateAttr,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from gateway.settings.section import Networks, Reloaded, Restarted, Section, Timeout, Token, matches
 
@@ -20,14 +30,22 @@ class ServerSettings(Section):
     keepalive_timeout: Restarted[Timeout] = 75
     max_streams: Restarted[PositiveInt] = 1000
     trusted_proxies: Reloaded[Networks] = ()
-    loop: Restarted[Literal["asyncio", "uvloop"]] = "asyncio"
+    _names_loop: bool = PrivateAttr(default=False)
 
-    @field_validator("loop")
+    @model_validator(mode="wrap")
     @classmethod
-    def _require_the_extra(cls, loop: str) -> str:
-        if loop == "uvloop" and not _is_installed("uvloop"):
-            raise ValueError("needs the extra uvloop: pip install 'image-gateway[uvloop]'")
-        return loop
+    def _ignore_loop(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Ignore the removed key ``loop``; the release after 0.2.0 refuses it, when this method is gone."""
+        if not isinstance(value, Mapping) or "loop" not in value:
+            return handler(value)
+        made = handler({key: setting for key, setting in value.items() if key != "loop"})
+        made._names_loop = True  # noqa: SLF001 - of this class
+        return made
+
+    @property
+    def names_loop(self) -> bool:
+        """Whether the configuration has the removed key ``loop``."""
+        return self._names_loop
 
 
 def _check_is_long(secret: SecretStr) -> SecretStr:

@@ -23,15 +23,6 @@ def test_modes_are_chosen_by_a_part_of_their_name() -> None:
     assert not chosen("nothing", set())
 
 
-def test_uvloop_is_compared_with_asyncio_where_it_is_asked_for() -> None:
-    assert not [one for one in chosen("", set()) if "uvloop" in one.mode]
-    found = {(one.mode, one.size, one.baseline) for one in chosen("uvloop", set())}
-    assert {("memory uvloop", "1m", "memory"), ("stream uvloop", "10m", "stream")} <= found
-    assert {(mode, baseline) for mode, _, baseline in found} == {
-        (f"{mode} uvloop", mode) for mode in ("memory", "stream", "redirect")
-    }
-
-
 def test_two_workers_are_compared_with_one_process_by_both_rates() -> None:
     found = {(one.mode, one.baseline) for one in chosen("workers", set())}
     assert found == {("2 workers", "1 process"), ("2 workers (CPU)", "1 process (CPU)")}

@@ -12,7 +12,7 @@ import pytest
 from gateway.dev.database import ImagesTable
 from gateway.dev.tokens import token_for
 from tests.limits import LIMIT
-from tests.processes import gateway_process, ready, run_gateway, runs_on_uvloop
+from tests.processes import gateway_process, ready, run_gateway
 from tests.waiting import until
 
 pytestmark = pytest.mark.xdist_group("dev")  # they try the same ports first
@@ -56,21 +56,13 @@ async def test_a_signal_to_make_run_stops_everything(tmp_path: Path) -> None:
     assert "everything is stopped" in "".join(running.lines)
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-async def test_servers_and_an_event_loop_named_in_the_environment_are_used(
-    tmp_path: Path, redis_url: str, postgres_dsn: str, loop: str
-) -> None:
+async def test_servers_named_in_the_environment_are_used(tmp_path: Path, redis_url: str, postgres_dsn: str) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "a.gif").write_bytes(b"GIF89a")
-    environment = {
-        "GATEWAY_REDIS__URL": redis_url,
-        "GATEWAY_POSTGRES__DSN": postgres_dsn,
-        "GATEWAY_SERVER__LOOP": loop,
-    }
+    environment = {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": postgres_dsn}
     async with _dev(
         "--images", str(tmp_path / "pictures"), "--state", str(tmp_path / "state"), environment=environment
     ) as running:
-        assert runs_on_uvloop(running.process.pid) is (loop == "uvloop")
         async with aiohttp.ClientSession() as session:
             assert (await session.get(running.public + "/i/a.gif")).status == 200
             url = running.admin + "/api/v1/config/reload"

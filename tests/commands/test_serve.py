@@ -92,6 +92,12 @@ async def test_an_idle_gateway_exits_at_once(config_file: Path) -> None:
         assert await running.exit_code() == 0
 
 
+async def test_a_removed_key_is_a_warning(config_file: Path) -> None:
+    environment = {"GATEWAY_SERVER__LOOP": "uvloop"}
+    async with gateway_process("serve", "--config", str(config_file), environment=environment) as running:
+        assert json.loads(await running.line_with("server.loop is ignored"))["level"] == "warning"
+
+
 async def test_the_limit_of_open_files_is_raised_to_the_hard_limit(config_file: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))

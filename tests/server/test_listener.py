@@ -24,7 +24,6 @@ from gateway.settings import Settings
 from tests.conftest import Images
 from tests.limits import LIMIT
 from tests.raw_client import connect
-from tests.server.conftest import BOTH_LOOPS
 from tests.waiting import until_asked
 
 DATA = bytes(range(256)) * 1000
@@ -73,7 +72,6 @@ async def test_two_colons_are_every_ipv6_address_and_no_ipv4_one(serving: Callab
             await session.get(ports.public.replace("[::]", "127.0.0.1") + "/healthz")
 
 
-@BOTH_LOOPS
 async def test_requests_in_flight_finish_before_the_port_closes(serving: Callable[..., Any], images: Images) -> None:
     await images.add("cat", DATA)
     images.cos.faults.add(Fault(key=KEY, action=Drip(size=len(DATA) // 8, every=0.1)))
@@ -101,7 +99,6 @@ async def test_requests_in_flight_finish_before_the_port_closes(serving: Callabl
             await fetch(session, ports.public + "/healthz")
 
 
-@BOTH_LOOPS
 async def test_a_client_that_reads_the_last_bytes_slowly_gets_them(serving: Callable[..., Any], images: Images) -> None:
     data = DATA * 10
     await images.add("cat", data)
@@ -154,7 +151,6 @@ async def test_several_processes_may_share_a_port(serving: Callable[..., Any]) -
             assert second.public == first.public
 
 
-@BOTH_LOOPS
 async def test_connections_that_wait_in_the_backlog_are_accepted_before_the_listener_closes() -> None:
     """The kernel resets those that are still there, and a client takes that for a failure."""
 

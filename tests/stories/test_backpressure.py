@@ -25,17 +25,10 @@ MOST_GROWTH = 80 * 1024 * 1024
 
 
 @pytest.fixture
-def loop() -> str:
-    """The event loop of the gateway."""
-    return "asyncio"
-
-
-@pytest.fixture
-async def process(tmp_path: Path, raw_settings: dict[str, dict[str, Any]], loop: str) -> AsyncIterator[GatewayProcess]:
+async def process(tmp_path: Path, raw_settings: dict[str, dict[str, Any]]) -> AsyncIterator[GatewayProcess]:
     """A gateway whose memory is its own."""
     config = tmp_path / "gateway.yaml"
-    server = {**raw_settings["server"], "loop": loop}
-    config.write_text(yaml.safe_dump({**raw_settings, "server": server, "image_proxy": {"timeout": 20}}))
+    config.write_text(yaml.safe_dump({**raw_settings, "image_proxy": {"timeout": 20}}))
     async with gateway_process("serve", "--config", str(config)) as running:
         yield running
 
@@ -68,11 +61,7 @@ async def test_forty_readers_of_sixty_megabytes_at_a_trickle_cost_less_than_80_m
     print(f"{(most - before) / 1024 / 1024:.1f} MiB for {READERS} readers")  # noqa: T201 - the measured figure
 
 
-# uvloop receives up to 250 KiB at once, whatever suits the client.
-@pytest.mark.parametrize(("loop", "most_kib"), [("asyncio", 400), ("uvloop", 800)])
-async def test_a_slow_stream_costs_less_than_400_kib_or_800_on_uvloop(
-    process: GatewayProcess, images: Images, cos: CosEmulator, most_kib: int
-) -> None:
+async def test_a_slow_stream_costs_less_than_400_kib(process: GatewayProcess, images: Images, cos: CosEmulator) -> None:
     """The readers ask and read nothing, so everything on the way to them is full."""
     streams = 100
     for number in range(streams):
@@ -96,7 +85,7 @@ async def test_a_slow_stream_costs_less_than_400_kib_or_800_on_uvloop(
     most = await _resident_when_full(process)
     for reader in readers:
         reader.close()
-    assert (most - before) / streams < most_kib * 1024
+    assert (most - before) / streams < 400 * 1024
 
 
 async def _resident_when_full(process: GatewayProcess) -> int:

@@ -19,7 +19,7 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, Images
 from tests.direct_clients import direct_clients
-from tests.processes import ready, run_gateway, runs_on_uvloop
+from tests.processes import ready, run_gateway
 from tests.waiting import until
 from tests.workers.conftest import STARTED, StartWorkers, get_text, is_running, kill, ports_of, roll, workers_of
 
@@ -59,19 +59,6 @@ async def test_all_workers_answer_on_one_port_and_end_when_their_parent_is_kille
     assert int(running.admin.rpartition(":")[2]) in ports_of(running.process.pid)
     running.process.kill()
     await until(lambda: not any(map(is_running, pids)), seconds=STARTED, what="the end of the workers")
-
-
-async def test_workers_serve_on_uvloop_if_it_is_configured(start_workers: StartWorkers, images: Images) -> None:
-    await images.add("cat")
-    running = await start_workers(2, server={"loop": "uvloop"})
-    assert [runs_on_uvloop(pid) for pid in workers_of(running)] == [True, True]
-    assert not runs_on_uvloop(running.process.pid)
-    port = int(running.public.rpartition(":")[2])
-    async with direct_clients("127.0.0.1", port, "/i/cat") as outcomes:
-        await until(lambda: outcomes.total() > 100, seconds=STARTED, what="answers")
-    assert set(outcomes) == {"new: 200", "kept: 200"}, outcomes
-    running.terminate()
-    assert await running.exit_code() == 0
 
 
 async def test_a_killed_worker_fails_only_its_own_connections_a_roll_fails_none_and_all_lines_are_whole(
