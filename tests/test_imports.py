@@ -21,7 +21,7 @@ BASE = {
 }
 # The small types that packages pass to each other.
 RECORD = {"gateway.catalog.record", "gateway.catalog.image_id"}
-SIGNED = {"gateway.presign.signed_image", "gateway.presign.renditions"}
+SIGNED = {"gateway.presign.signed_image", "gateway.presign.renditions", "gateway.presign.lifetime"}
 # The packages on the path of a request, below the handlers.
 DOMAIN = {
     "gateway.access",

@@ -2,9 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,22 @@ class Rows:
 
     records: Mapping[str, ImageRecord]
     unusable: Mapping[str, str]
+
+
+class Catalog(Protocol):
+    """The source of rows. Each method raises ``CatalogUnavailable``."""
+
+    async def fetch_many(self, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]:
+        """Return the records of those that can be served."""
+        ...
+
+    async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
+        """Return the records of those that can be served, and why the others cannot."""
+        ...
+
+    async def try_query(self) -> None:
+        """Return if the query of the other methods works."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from aiohttp import hdrs, web
 
@@ -10,17 +9,10 @@ from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.headers import CORS
 from gateway.delivery.prepared_response import PreparedResponse, fields
 from gateway.delivery.public_url import PublicUrls
-from gateway.presign.signed_image import PresignedUrl, SignedImage
+from gateway.presign.lifetime import Lifetime
+from gateway.presign.signed_image import SignedImage
 
 _CORS = fields(CORS).encode()
-
-
-class Lifetime(Protocol):
-    """Computes how long URLs remain valid."""
-
-    def redirect_max_age(self, presigned: PresignedUrl, max_age: int, now: float) -> int:
-        """Return the seconds for which a redirect to the URL may be cached."""
-        ...
 
 
 class ImageRedirect:

@@ -5,11 +5,12 @@ import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from gateway.concurrency.time_slices import TimeSlices
+from gateway.presign.lifetime import Lifetime
 from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import BACKDATE, ImageVariant, PresignedUrl, SignedImage
+from gateway.presign.signed_image import BACKDATE, ImageVariant, SignedImage
 from gateway.redis_store.entry_codec import EntryMac, UrlBuilder, decode, encode, encode_variant
 from gateway.redis_store.entry_scripts import DROP, DROP_IF_SAME, KEEP
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis, is_wrong_type
@@ -45,19 +46,6 @@ class EntryHeader:
 
     expires_at: int | None = None
     tombstone: bytes = b""
-
-
-class Lifetime(Protocol):
-    """The durations of URLs, in seconds."""
-
-    @property
-    def ttl(self) -> int:
-        """The longest life of a URL."""
-        ...
-
-    def margin(self, presigned: PresignedUrl) -> int:
-        """Return the seconds of validity that the URL must have left to be used."""
-        ...
 
 
 class UrlEntries:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from gateway.catalog.record import Catalog
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import CatalogUnavailable, ImageNotFound
 from gateway.metrics.collectors import Metrics
@@ -10,7 +11,7 @@ from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.url_entries import Found
 from gateway.urls.local_tier import LocalTier
-from gateway.urls.resolver import Catalog, UrlResolver
+from gateway.urls.resolver import UrlResolver
 from gateway.urls.shared_tier import SharedTier
 
 

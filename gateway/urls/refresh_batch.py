@@ -5,9 +5,8 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from gateway.catalog.record import Rows
+from gateway.catalog.record import Catalog
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.errors import CatalogUnavailable, CredentialsExpired
 from gateway.metrics.collectors import Metrics
@@ -24,18 +23,6 @@ from gateway.urls.shared_tier import SharedTier
 logger = logging.getLogger(__name__)
 
 _POSTPONED_FOR = 5.0  # seconds
-
-
-class Catalog(Protocol):
-    """The source of rows."""
-
-    async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
-        """Return the rows of ``image_ids``; raises ``CatalogUnavailable``."""
-        ...
-
-    async def try_query(self) -> None:
-        """Return when Postgres answers; raises ``CatalogUnavailable``."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from gateway.catalog.record import ImageRecord
+from gateway.catalog.record import Catalog, ImageRecord
 from gateway.concurrency.grouped_calls import GroupedCalls
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.errors import (
@@ -37,14 +37,6 @@ _Found = Mapping[ImageVariant, Found]
 _Usable = Mapping[ImageVariant, SignedImage]
 _REDIS_HIT, _REDIS_MISS, _REDIS_ERROR = ("redis", "hit"), ("redis", "miss"), ("redis", "error")
 _REDIS_FOREIGN = ("redis", "foreign")
-
-
-class Catalog(Protocol):
-    """The source of rows."""
-
-    async def fetch_many(self, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]:
-        """Return the records of those that can be served; raises ``CatalogUnavailable``."""
-        ...
 
 
 class _LookUp(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 import pytest
 import redis
 
-from gateway.catalog.record import ImageRecord
+from gateway.catalog.record import ImageRecord, Rows
 from gateway.errors import CatalogUnavailable, CredentialsExpired, ImageNotFound
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
@@ -38,6 +38,12 @@ class SlowTable:
         self.asked.set()
         await self.released.wait()
         return records
+
+    async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
+        return await self._table.fetch_rows(image_ids)
+
+    async def try_query(self) -> None:
+        await self._table.try_query()
 
 
 @pytest.fixture
