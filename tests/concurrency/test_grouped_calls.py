@@ -161,24 +161,13 @@ async def test_a_cancelled_caller_changes_nothing_for_the_others(calls: GroupedC
     assert first.cancelled()
 
 
-async def test_a_key_that_all_callers_have_left_is_dropped_before_it_starts(
-    calls: GroupedCalls[str, str], work: Work
+@pytest.mark.parametrize("keys", ["b", "bcd"])
+async def test_the_keys_that_all_callers_have_left_are_dropped_before_they_start(
+    calls: GroupedCalls[str, str], work: Work, keys: str
 ) -> None:
     first = call(calls, "a")
     await started()
-    leaver, stayer = call(calls, "b"), call(calls, "c")
-    await started()
-    leaver.cancel()
-    await asyncio.gather(leaver, return_exceptions=True)
-    work.released.set()
-    assert list(await asyncio.gather(first, stayer)) == ["a0", "c1"]
-    assert work.groups == [["a"], ["c"]]
-
-
-async def test_a_cancelled_call_for_many_keys_leaves_all_of_them(calls: GroupedCalls[str, str], work: Work) -> None:
-    first = call(calls, "a")
-    await started()
-    leaver, stayer = asyncio.create_task(calls.run_many("bcd")), call(calls, "c")
+    leaver, stayer = asyncio.create_task(calls.run_many(keys)), call(calls, "c")
     await started()
     leaver.cancel()
     await asyncio.gather(leaver, return_exceptions=True)

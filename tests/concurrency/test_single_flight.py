@@ -104,10 +104,12 @@ async def test_a_detached_call_is_not_joined_and_still_answers_its_callers(
     assert await late == 1
 
 
-async def test_closing_also_ends_a_detached_call(single_flight: SingleFlight[str, int]) -> None:
+@pytest.mark.parametrize("detached", [False, True])
+async def test_closing_cancels_running_calls(single_flight: SingleFlight[str, int], detached: bool) -> None:
     caller = asyncio.create_task(single_flight.run("a", Work()))
     await asyncio.sleep(0)
-    single_flight.detach()
+    if detached:
+        single_flight.detach()
     await single_flight.close()
     with pytest.raises(asyncio.CancelledError):
         await caller
@@ -127,14 +129,6 @@ async def test_closing_waits_until_the_calls_have_ended(single_flight: SingleFli
     await asyncio.sleep(0)
     await single_flight.close()
     assert has_ended.is_set()
-
-
-async def test_close_cancels_running_calls(single_flight: SingleFlight[str, int]) -> None:
-    caller = asyncio.create_task(single_flight.run("a", Work()))
-    await asyncio.sleep(0)
-    await single_flight.close()
-    with pytest.raises(asyncio.CancelledError):
-        await caller
 
 
 class TestCancelWithoutCallers:

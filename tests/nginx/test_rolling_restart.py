@@ -143,20 +143,17 @@ def upstream_of(replicas: list[Replica]) -> str:
     return text.replace(line[0], "".join(lines))
 
 
+@pytest.mark.parametrize("has_cache", [False, True])
 async def test_a_rolling_restart_behind_gateway_conf_fails_no_request(
-    start_nginx: StartNginx, start_replicas: StartReplicas, two_addresses: list[tuple[str, int]]
+    start_nginx: StartNginx,
+    start_replicas: StartReplicas,
+    two_addresses: list[tuple[str, int]],
+    has_cache: bool,
 ) -> None:
     replicas = await start_replicas(*two_addresses)
-    nginx = await start_nginx(upstream_of(replicas) + (CONFIG / "gateway.conf").read_text())
-    await restart_in_turn(nginx, replicas)
-
-
-async def test_a_rolling_restart_behind_the_cache_of_gateway_conf_fails_no_request(
-    start_nginx: StartNginx, start_replicas: StartReplicas, two_addresses: list[tuple[str, int]]
-) -> None:
-    replicas = await start_replicas(*two_addresses)
-    nginx = await start_nginx(with_cache(upstream_of(replicas)))
-    await restart_in_turn(nginx, replicas)
+    upstream = upstream_of(replicas)
+    text = with_cache(upstream) if has_cache else upstream + (CONFIG / "gateway.conf").read_text()
+    await restart_in_turn(await start_nginx(text), replicas)
 
 
 async def test_a_rolling_restart_behind_accel_conf_fails_no_request(

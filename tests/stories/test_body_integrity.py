@@ -11,20 +11,13 @@ from tests.conftest import Images, RunningGateway
 from tests.stories.content import LARGE, SMALL, add_large, read_interrupted
 
 
-async def test_a_body_longer_than_announced_is_interrupted_before_its_last_byte(
-    gateway: RunningGateway, images: Images, cos: CosEmulator
+@pytest.mark.parametrize(("by", "most"), [(-1000, LARGE.size - 1001), (1000, LARGE.size)], ids=["longer", "shorter"])
+async def test_a_body_of_another_length_than_announced_is_interrupted_before_the_last_byte_announced(
+    gateway: RunningGateway, images: Images, cos: CosEmulator, by: int, most: int
 ) -> None:
     await add_large(images)
-    cos.faults.add(Fault(action=WrongLength(by=-1000), times=None))
-    assert len(await read_interrupted(gateway)) < LARGE.size - 1000
-
-
-async def test_a_body_shorter_than_announced_is_interrupted(
-    gateway: RunningGateway, images: Images, cos: CosEmulator
-) -> None:
-    await add_large(images)
-    cos.faults.add(Fault(action=WrongLength(by=1000), times=None))
-    assert len(await read_interrupted(gateway)) <= LARGE.size
+    cos.faults.add(Fault(action=WrongLength(by=by), times=None))
+    assert len(await read_interrupted(gateway)) <= most
 
 
 async def test_a_chunked_body_arrives_complete(gateway: RunningGateway, images: Images, cos: CosEmulator) -> None:

@@ -7,7 +7,7 @@ import redis
 import yarl
 
 from gateway.dev.database import ImageRow
-from tests.conftest import Images, RunningGateway, StartGateway, token_for
+from tests.conftest import Images, RunningGateway, StartGateway
 
 
 async def test_a_url_returns_the_image_and_says_whether_it_was_cached(gateway: RunningGateway, images: Images) -> None:
@@ -23,68 +23,6 @@ async def test_a_url_returns_the_image_and_says_whether_it_was_cached(gateway: R
         assert await answer.read() == b"body"
     signed = dict(parse_qsl(urlsplit(first["data"]["url"]).query))
     assert int(signed["q-sign-time"].partition(";")[2]) == first["data"]["expires_at"]
-
-
-async def test_the_owner_can_have_a_url_signed_anew(gateway: RunningGateway, images: Images) -> None:
-    await images.add("a", owner="alice")
-    old = (await gateway.get("/api/v1/images/a/url")).json()["data"]
-    path = "/api/v1/images/a/url/refresh"
-    assert (await gateway.request("POST", path)).status == 401
-    stranger = await gateway.request("POST", path, headers={"Authorization": f"Bearer {token_for('bob')}"})
-    assert stranger.status == 404
-    answer = await gateway.request("POST", path, headers={"Authorization": f"Bearer {token_for('alice')}"})
-    data = answer.json()["data"]
-    assert (answer.status, data.keys()) == (200, {"image_id", "url", "expires_at"})
-    assert data["expires_at"] >= old["expires_at"]
-    assert (await gateway.get("/api/v1/images/a/url")).json()["data"]["expires_at"] == data["expires_at"]
-    refused = await gateway.get(path)
-    assert (refused.status, refused.headers["Allow"]) == (405, "OPTIONS,POST")
-    assert refused.json()["code"] == "method_not_allowed"
-
-
-async def test_the_status_of_an_image_counts_the_use_of_its_url(gateway: RunningGateway, images: Images) -> None:
-    await images.add("a", owner="alice", public=False)
-    path = "/api/v1/images/a/status"
-    before = (await gateway.get(path, user="alice")).json()["data"]
-    assert before == {
-        "image_id": "a",
-        "cached": False,
-        "expires_at": None,
-        "refresh_due_at": None,
-        "created_at": None,
-        "last_access": None,
-        "access_count": 0,
-        "refresh_count": 0,
-    }
-    await gateway.get("/i/a", user="alice")
-    await gateway.request(
-        "POST", "/api/v1/images/a/url/refresh", headers={"Authorization": f"Bearer {token_for('alice')}"}
-    )
-    after = (await gateway.get(path, user="alice")).json()["data"]
-    assert (after["cached"], after["access_count"], after["refresh_count"]) == (True, 1, 1)
-    assert after["created_at"] <= after["last_access"] + 1 < after["expires_at"]
-    assert (await gateway.get(path, user="bob")).status == 404
-
-
-async def test_a_batch_omits_images_that_the_caller_may_not_see(gateway: RunningGateway, images: Images) -> None:
-    await images.add("open")
-    await images.add("mine", owner="alice", public=False)
-    await images.add("bobs", owner="bob", public=False)
-    asked = ["open", "mine", "bobs", "never-there", "..", "open"]
-    answer = await gateway.request(
-        "POST",
-        "/api/v1/images/urls",
-        json={"image_ids": asked},
-        headers={"Authorization": f"Bearer {token_for('alice')}"},
-    )
-    data = answer.json()["data"]
-    assert data["urls"].keys() == {"open", "mine"}
-    assert data["errors"] == {
-        "bobs": "image_not_found",
-        "never-there": "image_not_found",
-        "..": "invalid_image_id",
-    }
-    assert data["urls"]["open"].keys() == {"url", "expires_at", "from_cache", "version"}
 
 
 async def test_a_batch_of_two_hundred_costs_one_query(gateway: RunningGateway, images: Images) -> None:
