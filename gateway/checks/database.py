@@ -20,7 +20,7 @@ _POOLER = (
 _RANDOM_ROWS = 20
 
 
-class Samples(Protocol):
+class DiagnosedCatalog(Protocol):
     """The part of the Postgres catalog that a diagnosis uses."""
 
     async def sample_images(self) -> list[ImageRecord]:
@@ -51,8 +51,8 @@ class Database:
 class DatabaseCheck:
     """Yields findings; ``images`` are those that were read for the checks of COS, one of each bucket first."""
 
-    def __init__(self, samples: Samples, database: Database, *, signs_links: bool) -> None:
-        self._samples = samples
+    def __init__(self, catalog: DiagnosedCatalog, database: Database, *, signs_links: bool) -> None:
+        self._catalog = catalog
         self._database = database
         self._signs_links = signs_links
         self.images: Sequence[ImageRecord] = ()
@@ -66,7 +66,7 @@ class DatabaseCheck:
             yield Finding("postgres", False, str(error), _CONFIGURATION)
             return
         try:
-            images = await self._samples.sample_images() + await self._samples.random_images(_RANDOM_ROWS)
+            images = await self._catalog.sample_images() + await self._catalog.random_images(_RANDOM_ROWS)
         except GatewayError as error:
             problem = f": {report.table_problem}" if report.table_problem is not None else ""
             advice = f"run: {'; '.join(report.repairs)}" if report.repairs else _CONFIGURATION
@@ -100,7 +100,7 @@ class DatabaseCheck:
 
     async def _links(self, report: DatabaseReport) -> Finding:
         try:
-            await self._samples.try_links()
+            await self._catalog.try_links()
         except GatewayError as error:
             return Finding("signed_links", False, str(error), _LINKS, stops_start=True)
         if report.links_problem is not None:
