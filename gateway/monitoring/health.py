@@ -51,7 +51,8 @@ class Health:
     ``DependencyDegraded`` with the reason if the dependency refuses a part of it, and another error if requests cannot
     use the dependency at all. An unexpected exception also counts as down, and is logged once until the dependency
     answers again. The gateway is ready while one of the two stores is not down, since it serves from the cache or signs
-    URLs; it is not ready while it drains, and before ``may_serve`` returns true.
+    URLs. While both are down, it is degraded if ``ready_without_stores`` and ``serves_from_memory`` returns true. It is
+    not ready while it drains, and before ``may_serve`` returns true.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class Health:
         metrics: Metrics,
         *,
         may_serve: Callable[[], bool] = lambda: True,
+        serves_from_memory: Callable[[], bool] = lambda: False,
+        ready_without_stores: bool = True,
         timeout: float = 2.0,
         max_age: float = 1.0,
         interval: float = 10.0,
@@ -68,6 +71,8 @@ class Health:
         self._probes = dict(probes)
         self._metrics = metrics
         self._may_serve = may_serve
+        self._serves_from_memory = serves_from_memory
+        self.ready_without_stores = ready_without_stores
         self._timeout = timeout
         self._max_age = max_age
         self._interval = interval
@@ -113,7 +118,10 @@ class Health:
 
     def _status(self) -> Readiness:
         down = {name for name, state in self._checks.items() if state is State.DOWN}
-        if self._draining or not self._may_serve() or _STORES & self._probes.keys() <= down:
+        if self._draining or not self._may_serve():
+            return Readiness.NOT_READY
+        has_store = not _STORES & self._probes.keys() <= down
+        if not (has_store or (self.ready_without_stores and self._serves_from_memory())):
             return Readiness.NOT_READY
         return Readiness.READY if set(self._checks.values()) <= {State.OK} else Readiness.DEGRADED
 

@@ -51,6 +51,7 @@ class Diagnostics:
     def _use(self, settings: Settings) -> None:
         self.explainer.use(settings.image_proxy, cache_policy(settings, self.access.authenticator))
         credentials = self.signing.credentials
+        self.health.ready_without_stores = settings.server.ready_without_stores
         self.health.set_probe("credentials", credentials.check_life if credentials.can_end else None)
 
 
@@ -141,4 +142,10 @@ def _health(
         probes["redis"] = stores.redis.probe.run
     if signing.credentials.can_end:
         probes["credentials"] = signing.credentials.check_life
-    return Health(probes, metrics, may_serve=lambda: buckets.may_serve)
+    return Health(
+        probes,
+        metrics,
+        may_serve=lambda: buckets.may_serve,
+        serves_from_memory=urls.resolver.serves_from_memory,
+        ready_without_stores=settings.server.ready_without_stores,
+    )

@@ -30,6 +30,7 @@ class ServerSettings(Section):
     keepalive_timeout: Restarted[Timeout] = 75
     max_streams: Restarted[PositiveInt] = 1000
     trusted_proxies: Reloaded[Networks] = ()
+    ready_without_stores: Reloaded[bool] = True
     _names_loop: bool = PrivateAttr(default=False)
 
     @model_validator(mode="wrap")

@@ -2,9 +2,10 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 from gateway.presign.signed_image import ImageVariant, SignedImage
@@ -96,6 +97,12 @@ class LocalTier:
         """Return the entry at any age, or None."""
         entry = self._entries.get(_key(variant))
         return entry.image if entry is not None else None
+
+    def recent(self, most: int) -> Iterator[SignedImage]:
+        """Yield the images among the ``most`` entries that were used last, at any age."""
+        for entry in islice(reversed(self._entries.values()), most):
+            if entry.image is not None:
+                yield entry.image
 
     def inspect(self, variant: ImageVariant) -> "LocalState | None":
         """Return the entry at any age, without counting as its use; None without one."""

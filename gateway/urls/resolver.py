@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 _LOCAL_HIT, _LOCAL_MISS, _LOCAL_UNKNOWN = ("local", "hit"), ("local", "miss"), ("local", "unknown")
 _NOT_FOUND = Found()
+_MOST_LOOKED_AT = 1000  # entries of the local tier; less than a millisecond
 _Found = Mapping[ImageVariant, Found]
 _Usable = Mapping[ImageVariant, SignedImage]
 _REDIS_HIT, _REDIS_MISS, _REDIS_ERROR = ("redis", "hit"), ("redis", "miss"), ("redis", "error")
@@ -173,6 +174,11 @@ class UrlResolver:
         if self._shared is not None:
             self._shared.trust_from(at)
         self.invalidate(None)
+
+    def serves_from_memory(self) -> bool:
+        """Return whether a URL in this process can be used, so that its image is served while no store answers."""
+        now = self._now()
+        return any(self._lifetime.is_usable(image.presigned, now) for image in self._local.recent(_MOST_LOOKED_AT))
 
     async def close(self) -> None:
         """Cancel running look-ups."""

@@ -76,6 +76,20 @@ async def test_one_of_the_two_stores_makes_the_gateway_ready(down: set[str], sta
     assert report.checks == {name: "down" if name in down else "ok" for name in names}
 
 
+async def test_without_both_stores_the_gateway_is_degraded_while_memory_serves_if_that_is_configured() -> None:
+    clock, in_memory, down = Clock(), True, Dependency(DependencyDown())
+    probes = {"redis": down.probe, "postgres": down.probe, "cos": Dependency().probe}
+    probed = Health(probes, Metrics(), serves_from_memory=lambda: in_memory, monotonic=clock)
+    assert (await probed.report()).status is DEGRADED
+    in_memory = False
+    assert (await probed.report()).status is NOT_READY
+    in_memory, probed.ready_without_stores = True, False
+    assert (await probed.report()).status is NOT_READY
+    probed.ready_without_stores = True
+    probed.drain()
+    assert (await probed.report()).status is NOT_READY
+
+
 async def test_without_a_url_cache_readiness_depends_on_postgres() -> None:
     up, down = Dependency(), Dependency(CatalogUnavailable())
     assert (await health(postgres=up, cos=up).report()).status is READY

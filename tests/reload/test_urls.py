@@ -164,3 +164,23 @@ async def test_what_was_not_used_for_so_long_is_not_renewed(
         return gateway.sample("refresh_total", result="idle") > 0
 
     await until(is_idle)
+
+
+@proves("server.ready_without_stores")
+async def test_a_gateway_without_stores_is_ready_as_it_says_now(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(redis={"url": "redis://127.0.0.1:1"})
+    await images.add("a")
+    assert (await gateway.get("/i/a")).status == 200
+
+    async def answers(status: int, postgres: str) -> bool:
+        answer = await gateway.get("/readyz")
+        return (answer.status, answer.json()["checks"]["postgres"]) == (status, postgres)
+
+    await images.execute("ALTER TABLE images RENAME TO away")
+    try:
+        await until(lambda: answers(200, "down"))
+        await gateway.reload(server={"ready_without_stores": False})
+        await until(lambda: answers(503, "down"))
+    finally:
+        await images.execute("ALTER TABLE away RENAME TO images")
+    await until(lambda: answers(200, "ok"))

@@ -324,7 +324,7 @@ class TestPostgresAway:
                 await asyncio.sleep(0.05)
 
 
-async def test_both_stores_away_is_not_ready_and_memory_still_serves(
+async def test_both_stores_away_is_degraded_or_not_ready_as_configured_and_memory_still_serves(
     start_gateway: StartGateway, own_images: Images, own_postgres: PostgresServer, own_redis: RedisServer
 ) -> None:
     gateway = await start_gateway(
@@ -334,6 +334,9 @@ async def test_both_stores_away_is_not_ready_and_memory_still_serves(
     await timed(gateway, "/i/a")
     await asyncio.to_thread(own_redis.kill)
     await asyncio.to_thread(own_postgres.kill)
+    await ready(gateway, "degraded", redis="down", postgres="down")
+    await timed(gateway, "/i/a")
+    await gateway.reload(server={"ready_without_stores": False})
     await ready(gateway, "not_ready", redis="down", postgres="down")
     await timed(gateway, "/i/a")
     await asyncio.to_thread(own_redis.start)

@@ -238,3 +238,14 @@ async def test_without_redis_misses_share_a_query(tier: Tier, table: SlowTable) 
     resolver = UrlResolver(table, tier.signer, None, local, tier.lifetime, Metrics(), tier.clock)
     await asyncio.gather(*map(resolver.look_up, IDS))
     assert len(tier.table.queries) == 1
+
+
+async def test_memory_serves_while_one_of_its_urls_can_be_used(resolver: UrlResolver, tier: Tier) -> None:
+    tier.table.add("a")
+    with pytest.raises(ImageNotFound):
+        await resolver.look_up("unknown")
+    assert not resolver.serves_from_memory()
+    await resolver.look_up("a")
+    assert resolver.serves_from_memory()
+    tier.clock.now += 3600
+    assert not resolver.serves_from_memory()
