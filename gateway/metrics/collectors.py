@@ -64,12 +64,14 @@ class Metrics:
             "Look-ups in a tier (local, redis) of the cache of presigned URLs; 'foreign': a gateway with another "
             "configuration or release wrote the entry.",
             ("tier", "result"),
+            (("redis", "hit"), ("redis", "miss"), ("redis", "error"), ("redis", "foreign")),
         )
-        for result in ("hit", "miss", "error", "foreign"):  # start at 0, so that rate() sees the first increase
-            self.url_cache_lookups.add(("redis", result), 0)
         self.presigns = self._counter("presigns", "Presigned URLs made.")
         self.catalog_queries = self._counter(
-            "catalog_queries", "Queries to the image catalog in Postgres, by result.", ("result",)
+            "catalog_queries",
+            "Queries to the image catalog in Postgres, by result.",
+            ("result",),
+            ("found", "missing", "error", "unusable"),
         )
         self.access_checks = self._loop_counter(
             "access_checks",
@@ -83,7 +85,10 @@ class Metrics:
             ("accepted", "refused", "limited"),
         )
         self.origin_requests = self._loop_counter(
-            "origin_requests", "Requests to COS by status; 'timeout' and 'error' if COS did not respond.", ("status",)
+            "origin_requests",
+            "Requests to COS by status; 'timeout' and 'error' if COS did not respond.",
+            ("status",),
+            ("200", "403", "404", "500", "503", "timeout", "error"),
         )
         self.origin_bucket_requests = self._loop_counter(
             "origin_bucket_requests", "Requests to COS by bucket, with or without an answer.", ("bucket",)
@@ -102,6 +107,7 @@ class Metrics:
             "credentials_refresh",
             "Requests for new credentials by result: 'refreshed', 'unchanged' or 'failed'.",
             ("result",),
+            ("refreshed", "unchanged", "failed"),
         )
         self.origin_retries = self._counter("origin_retries", "Requests to COS repeated before the first byte.")
         self.origin_resumes = self._counter("origin_resumes", "Bodies resumed with a new request after COS broke off.")
@@ -163,6 +169,7 @@ class Metrics:
             "purges",
             "Purges of changed images: 'sent', 'failed' (tried again), 'dead' (given up), 'postponed' or 'dropped'.",
             ("result",),
+            ("sent", "failed", "dead", "postponed", "dropped"),
         )
         self.purge_lag = self._optional_gauge(
             "purge_lag_seconds", "Delay of the oldest purge that is due and not yet sent; 0 when nothing is due."
@@ -221,17 +228,27 @@ class Metrics:
         )
 
     def _loop_counter(
-        self, name: str, documentation: str, labels: tuple[str, ...] = (), values: tuple[str, ...] = ()
+        self,
+        name: str,
+        documentation: str,
+        labels: tuple[str, ...] = (),
+        values: tuple[str, ...] | tuple[tuple[str, ...], ...] = (),
     ) -> LoopCounter:
-        """``values`` of the only label start at 0, so that ``rate()`` sees their first increase."""
+        """``values`` of the labels start at 0, so that ``rate()`` and ``increase()`` see their first increase."""
         counter = LoopCounter(f"image_gateway_{name}", documentation, labels)
         for value in values:
-            counter.add((value,), 0)
+            counter.add(value if isinstance(value, tuple) else (value,), 0)
         self.registry.register(counter)
         return counter
 
-    def _counter(self, name: str, documentation: str, labels: tuple[str, ...] = ()) -> Counter:
-        return Counter(f"image_gateway_{name}", documentation, labels, registry=self.registry)
+    def _counter(
+        self, name: str, documentation: str, labels: tuple[str, ...] = (), values: tuple[str, ...] = ()
+    ) -> Counter:
+        """``values`` of the only label start at 0, as those of ``_loop_counter`` do."""
+        counter = Counter(f"image_gateway_{name}", documentation, labels, registry=self.registry)
+        for value in values:
+            counter.labels(value)
+        return counter
 
     def _gauge(self, name: str, documentation: str, labels: tuple[str, ...] = ()) -> Gauge:
         return Gauge(f"image_gateway_{name}", documentation, labels, registry=self.registry)

@@ -6,8 +6,8 @@ time that a response from memory takes.
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, product
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
@@ -159,6 +159,12 @@ class RequestMetrics(Collector):
         counts.durations.observe(seconds)
         if first_byte is not None:
             counts.first_bytes.observe(first_byte)
+
+    def start_at_zero(self, routes: Iterable[str], deliveries: Iterable[str], statuses: Iterable[str]) -> None:
+        """Export these series from now on, so that ``rate()`` sees their first increase."""
+        for route, delivery, status in product(routes, deliveries, statuses):
+            counts = self._routes.setdefault(route, _RouteCounts(self.bounds))
+            counts.requests.setdefault((delivery, status), _RequestTotals())
 
     def totals(self, route: str) -> Iterator[tuple[str, int, float]]:
         """Yield each status of ``route`` with its number of requests and their seconds, once per delivery."""

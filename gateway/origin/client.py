@@ -84,7 +84,7 @@ class OriginClient:
         self._breakers = breakers or CircuitBreakers()
         self._waiting = waiting
         self._credentials_refused = credentials_refused
-        self._errors = OriginErrorCounts(metrics.origin_errors.add, buckets, metrics.origin_bucket_requests.add)
+        self._errors = OriginErrorCounts(metrics.origin_errors, metrics.origin_bucket_requests, buckets)
         self.first_answers: dict[str, FirstAnswer] = {}
         self.verdicts = SignatureVerdicts()
         self._accepted = self.verdicts.accepted

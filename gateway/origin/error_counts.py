@@ -1,7 +1,9 @@
 """Requests to COS and their failures by bucket and code, both from closed sets."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Final
+
+from gateway.metrics.loop_counters import LoopCounter
 
 _MOST_BUCKETS: Final = 50  # with their own label; rows may name any number of buckets
 _DOCUMENTED_CODES: Final = frozenset(
@@ -44,29 +46,26 @@ _OWN: Final = frozenset({NO_CODE, NO_ANSWER, TIMEOUT})
 class OriginErrorCounts:
     """Counts requests and errors by bucket (``buckets`` and the first 50 others) and by documented code; else "other".
 
-    ``count`` is called with the values of the labels of an error, ``count_request`` with that of a request. ``buckets``
-    are those with their own label.
+    ``buckets`` are those with their own label; their series start at 0, so that ``rate()`` sees the first increase.
     """
 
-    def __init__(
-        self,
-        count: Callable[[tuple[str, str]], None],
-        buckets: Collection[str] = (),
-        count_request: Callable[[tuple[str]], None] | None = None,
-    ) -> None:
-        self._count = count
-        self._count_request = count_request
+    def __init__(self, errors: LoopCounter, requests: LoopCounter, buckets: Collection[str] = ()) -> None:
+        self._errors = errors
+        self._requests = requests
         self.buckets = set(buckets)
         self._most = len(self.buckets) + _MOST_BUCKETS
+        for bucket in self.buckets:
+            requests.add((bucket,), 0)
+            for code in _DOCUMENTED_CODES | _OWN:
+                errors.add((bucket, code), 0)
 
     def request(self, bucket: str) -> None:
         """Count a request."""
-        if self._count_request is not None:
-            self._count_request((self._label(bucket),))
+        self._requests.add((self._label(bucket),))
 
     def add(self, bucket: str, code: str) -> None:
         """Count an error; ``code`` is COS's, or ``NO_CODE``, ``NO_ANSWER`` or ``TIMEOUT``."""
-        self._count((self._label(bucket), code if code in _DOCUMENTED_CODES or code in _OWN else _OTHER))
+        self._errors.add((self._label(bucket), code if code in _DOCUMENTED_CODES or code in _OWN else _OTHER))
 
     def _label(self, bucket: str) -> str:
         if bucket in self.buckets:

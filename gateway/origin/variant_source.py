@@ -9,6 +9,8 @@ evaluated here. Only If-None-Match with COS's own tag is sent, which can save th
 import hashlib
 from typing import Final, NamedTuple
 
+from prometheus_client import Counter
+
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import OriginTimeout, OriginUnavailable, Unavailable
 from gateway.metrics.collectors import Metrics
@@ -17,7 +19,7 @@ from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
 from gateway.origin.object_body import ObjectBody
 from gateway.origin.origin_access import OriginAccess
 from gateway.origin.refused_variants import RefusedVariants
-from gateway.presign.renditions import Renditions
+from gateway.presign.renditions import Rendition, Renditions
 from gateway.presign.signed_image import ObjectId, SignedImage
 
 _LARGEST: Final = 2 * 1024 * 1024  # bytes that are read before the first one is sent, if memory keeps less
@@ -54,17 +56,22 @@ class VariantSource:
         self._memory = memory
         self._renditions = renditions
         self._refused = refused
+        self._counts = metrics.variants
         self.configure(largest=largest)
         self._reserved = 0
         self._large: dict[ObjectId, float] = {}  # when each was found to be so (monotonic seconds)
         self._fetches: SingleFlight[tuple[ObjectId, float], Variant] = SingleFlight(
             "variant", metrics.coalesced_requests, cancel_without_callers=True
         )
-        self._counts = metrics.variants
 
     def configure(self, *, largest: int) -> None:
         """Read renditions of up to ``largest`` bytes, or 2 MiB if that is more, before they are sent."""
         self._largest = max(largest, _LARGEST)
+        for rendition in map(self._renditions.get, self._renditions.names):
+            self._made(rendition)  # starts at 0, so that rate() sees the first increase
+
+    def _made(self, rendition: Rendition) -> Counter:
+        return self._counts.labels(style=rendition.style, format=rendition.format or "fixed", result="made")
 
     async def fetch(self, image: SignedImage, stale: Entry | None = None) -> Variant:
         """Return the rendition from COS; ``stale`` is used if COS confirms it, or if COS fails.
@@ -122,7 +129,7 @@ class VariantSource:
     def _count(self, object_id: ObjectId) -> None:
         if object_id.rendition is not None:
             rendition = self._renditions.get(object_id.rendition)
-            self._counts.labels(style=rendition.style, format=rendition.format or "fixed", result="made").inc()
+            self._made(rendition).inc()
 
     async def _read_body(self, body: ObjectBody) -> bytes | None:
         """Return the whole body; None if it is larger than ``_largest``."""

@@ -49,8 +49,6 @@ class PurgeWorker:
         self._failures = 0
         self._unsent: list[Sequence[Claim[str]]] = []  # the claims; the next batch is the last element
         self._claimed_at = 0.0
-        for result in ("sent", "postponed", "failed", "dead", "dropped"):
-            metrics.purges.labels(result=result)  # start at 0, so that rate() sees the first increase
 
     async def run(self) -> None:
         """Send until cancelled. A failure is logged, and the worker continues after a pause."""

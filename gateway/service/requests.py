@@ -5,16 +5,21 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.api.access_log import LOGGER, AccessLog, stream_of_log
 from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.metrics.collectors import Metrics
+from gateway.metrics.image_requests import ABORTED
 from gateway.process.debug_log import DebugLog
 from gateway.process.logs import dropped_lines, log_handler
 from gateway.process.reloader import Change
 from gateway.settings import LoggingSettings, Settings
 from gateway.tracing.hooks import Tracing
+
+_ROUTES: Final = ("proxy", "short")
+_FAILURES: Final = ("500", "502", "503", "504", ABORTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ async def open_requests(settings: Settings, metrics: Metrics) -> AsyncIterator[R
         if picture is not None:
             fallback = await asyncio.to_thread(FallbackPicture.read, picture.path, picture.statuses)
         metrics.dropped_lines.count = dropped_lines
+        metrics.requests.start_at_zero(_ROUTES, {"none", settings.image_proxy.delivery}, _FAILURES)
         access_log, debug_log = _access_log(settings), DebugLog()
         yield Requests(InFlight(metrics), access_log, debug_log, tracing, fallback)
         debug_log.stop()

@@ -4,9 +4,11 @@ import re
 import shlex
 import shutil
 import subprocess
+from itertools import product
 from typing import Any
 
 import click
+from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import cli
 from gateway.api.routes import ADMIN
@@ -17,7 +19,7 @@ from gateway.service.service import Service
 from gateway.settings import AdminSettings
 from gateway.workers.merged_metrics import about_workers
 from tests.config.files import CONFIG, ROOT, read, read_yaml
-from tests.conftest import RunningGateway
+from tests.conftest import RunningGateway, StartGateway
 
 RULE_FILES = ("alerts.yml", "objectives.yml")
 
@@ -36,6 +38,43 @@ def test_every_rule_uses_metrics_that_exist() -> None:
     used = {name for rule in rules() for name in re.findall(r"\bimage_gateway_\w+", rule["expr"])}
     assert len(used) >= 15
     assert used - existing == set()
+
+
+def alternatives(selector: str) -> list[list[tuple[str, str, str]]]:
+    """Return the matchers of a selector, once for each choice among the values that it names: ``a|b`` is a choice."""
+    matchers = re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', selector)
+    choices = [
+        [(label, operator, value) for value in (values.split("|") if operator == "=~" else [values])]
+        for label, operator, values in matchers
+    ]
+    return [list(chosen) for chosen in product(*choices)]
+
+
+def is_matched(labels: dict[str, str], matchers: list[tuple[str, str, str]]) -> bool:
+    """Return whether a series has the labels that the matchers name."""
+    for label, operator, value in matchers:
+        pattern = value if operator.endswith("~") else re.escape(value)
+        if (re.fullmatch(pattern, labels.get(label, "")) is None) != operator.startswith("!"):
+            return False
+    return True
+
+
+async def test_every_series_whose_increase_a_rule_uses_is_there_before_its_first_event(
+    start_gateway: StartGateway,
+) -> None:
+    """``increase()`` and ``rate()`` do not see the increase from no series to 1."""
+    gateway = await start_gateway(image_styles={"thumb": "imageMogr2/thumbnail/100x"})
+    text = (await gateway.get("/metrics", admin=True)).body.decode()
+    exported = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    used = {used for rule in rules() for used in re.findall(r"\b(?:rate|increase)\((\w+)(\{[^}]*\})?\[", rule["expr"])}
+    assert len(used) >= 25
+    missing = [
+        (name, matchers)
+        for name, selector in used
+        for matchers in alternatives(selector)
+        if not any(sample.name == name and is_matched(sample.labels, matchers) for sample in exported)
+    ]
+    assert missing == []
 
 
 def test_every_recorded_series_that_an_alert_uses_is_recorded() -> None:
