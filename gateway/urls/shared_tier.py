@@ -141,9 +141,10 @@ class SharedTier:
 
     async def _drop(self, image_ids: Sequence[str]) -> None:
         for variants in in_groups(self._variants_of(image_ids), _DROPPED_AT_ONCE):
-            await self._cache.drop(variants)
+            # The entries last: one that is kept after its tombstone must stay in the queue.
             await self._queue.remove(variants)
             await self._usage.remove_expiry(variants)
+            await self._cache.drop(variants)
         for some in in_groups(image_ids, _DROPPED_AT_ONCE):
             await self._descriptions.remove(some)
 

@@ -1,15 +1,19 @@
 """The tier in Redis as a whole."""
 
 import itertools
+from collections.abc import Sequence
 
 import pytest
 import redis
 
 from gateway.presign.signed_image import ImageVariant
+from gateway.redis_store.description_store import DescriptionStore
 from gateway.redis_store.guarded_client import GuardedRedis, WrongType
+from gateway.redis_store.url_entries import UrlEntries
 from gateway.redis_store.usage_store import Usage
+from gateway.urls.shared_tier import SharedTier
 from tests.signed_images import signed_image
-from tests.tier import Clock, Tier, make_tier, record
+from tests.tier import MAC, RENDITIONS, Clock, Tier, make_tier, record
 from tests.urls.test_refresh_batch import keep
 
 A = ImageVariant("a")
@@ -54,6 +58,35 @@ async def test_i1_a_drop_removes_every_style_and_index_entry(tier: Tier, redis_c
     assert found[ImageVariant("a", "thumb")].image is None
     assert found[ImageVariant("b")].image is not None
     assert [claim.item for claim in await tier.queue.first(10)] == [ImageVariant("b")]
+    assert await tier.usage.cached(tier.clock(), 900) == (1, 0)
+
+
+async def test_an_entry_that_is_kept_while_its_image_is_dropped_stays_queued(tier: Tier) -> None:
+    """A request may find the tombstone, read the row and keep a new entry before the drop has ended."""
+
+    class Interrupted(UrlEntries):
+        async def drop(self, variants: Sequence[ImageVariant]) -> None:
+            await super().drop(variants)
+            [found] = (await tier.shared.find(variants[:1])).values()
+            signed = signed_image(record(), tier.signer.sign(record()), None, int(tier.clock()))
+            await tier.shared.keep([(signed, found.tombstone)])
+
+    dropping = SharedTier(
+        tier.guard,
+        Interrupted(tier.guard, MAC, tier.signer, RENDITIONS),
+        tier.usage,
+        tier.queue,
+        tier.lifetime,
+        descriptions=DescriptionStore(tier.guard),
+        renditions=RENDITIONS,
+        settings=tier.shared.settings,
+        renews=True,
+        now=tier.clock,
+    )
+    await keep(tier, "a")
+    await dropping.drop(["a"])
+    assert (await tier.shared.find([A]))[A].image is not None
+    assert await tier.queue.due_at(A) is not None
     assert await tier.usage.cached(tier.clock(), 900) == (1, 0)
 
 
