@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gateway.redis_store.guarded_client import GuardedRedis, is_wrong_type
+from gateway.redis_store.lua_script import Key, lua_script
 from gateway.settings import UrlStatsSettings
 
 _DAY = 24 * 3600
@@ -16,46 +17,57 @@ _MAX_IMAGES = 50_000
 _IMAGES_AT_ONCE = 500  # a script of Redis can unpack about 8,000 arguments
 _MOST_DIGITS = 18  # of a count that Redis can add to
 
-# KEYS[1] the counts of a day, KEYS[2] the number of the last batch that this writer added to them; ARGV[1] the number
-# of the batch, ARGV[2] for how many seconds both are kept, ARGV[3] lines of name and number.
-# A batch sent again, because no answer to it came, adds nothing. A value of another type is replaced.
-_ADD = """
-if (tonumber(redis.call('GET', KEYS[2])) or 0) >= tonumber(ARGV[1]) then
+
+@lua_script("""
+if (tonumber(redis.call('GET', marker)) or 0) >= tonumber(batch) then
     return 0
 end
-local kind = redis.call('TYPE', KEYS[1]).ok
+local kind = redis.call('TYPE', counts).ok
 if kind ~= 'hash' and kind ~= 'none' then
-    redis.call('DEL', KEYS[1])
+    redis.call('DEL', counts)
 end
-for name, number in string.gmatch(ARGV[3], '(%S+) (%S+)') do
-    local answer = redis.pcall('HINCRBY', KEYS[1], name, number)
+for name, number in string.gmatch(lines, '(%S+) (%S+)') do
+    local answer = redis.pcall('HINCRBY', counts, name, number)
     if type(answer) == 'table' and answer.err then
-        redis.call('HSET', KEYS[1], name, number)
+        redis.call('HSET', counts, name, number)
     end
 end
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
+redis.call('EXPIRE', counts, life)
+redis.call('SET', marker, batch, 'EX', life)
 return 1
-"""
+""")
+def _add(*, counts: Key, marker: Key, batch: int, life: int, lines: str) -> None:
+    """Add a batch to the counts of a day. A batch sent again, because no answer to it came, adds nothing.
 
-# KEYS[1] a HyperLogLog; ARGV[1] its life in seconds, ARGV[2] the members to add, one on a line; adding one twice has no
-# effect. A value of another type, or a broken one, is replaced.
-_ADD_IMAGES = """
+    A value of another type is replaced.
+
+    marker: the number of the last batch that this writer added.
+    life: for how many seconds both are kept.
+    lines: a name and a number on each.
+    """
+
+
+@lua_script("""
 local images = {}
-for image in string.gmatch(ARGV[2], '%S+') do
+for image in string.gmatch(lines, '%S+') do
     images[#images + 1] = image
 end
-local answer = redis.pcall('PFADD', KEYS[1], unpack(images))
+local answer = redis.pcall('PFADD', distinct, unpack(images))
 if type(answer) == 'table' and answer.err then
     if not (string.find(answer.err, 'WRONGTYPE') or string.find(answer.err, 'INVALIDOBJ')) then
         return answer
     end
-    redis.call('DEL', KEYS[1])
-    redis.call('PFADD', KEYS[1], unpack(images))
+    redis.call('DEL', distinct)
+    redis.call('PFADD', distinct, unpack(images))
 end
-redis.call('EXPIRE', KEYS[1], ARGV[1])
+redis.call('EXPIRE', distinct, life)
 return 1
-"""
+""")
+def _add_images(*, distinct: Key, life: int, lines: str) -> None:
+    """Add images, one on a line, to a HyperLogLog that is kept for ``life`` seconds; adding one twice has no effect.
+
+    A value of another type, or a broken one, is replaced.
+    """
 
 
 @dataclass(slots=True)
@@ -145,7 +157,8 @@ class DailyStatistics:
                 pipeline = self._guard.client.pipeline(transaction=False)
                 for day, lines in batch.counts.items():
                     key = self._key(day)
-                    pipeline.eval(_ADD, 2, key, self._guard.marker(key, self._writer), batch.number, life, lines)
+                    marker = self._guard.marker(key, self._writer)
+                    pipeline.eval(*_add(counts=key, marker=marker, batch=batch.number, life=life, lines=lines))
                 await pipeline.execute()
         for day, images in batch.images.items():
             while images:
@@ -157,7 +170,7 @@ class DailyStatistics:
         some = [images.pop() for _ in range(min(_IMAGES_AT_ONCE, len(images)))]
         try:
             async with self._guard.bounded():
-                await self._guard.client.eval(_ADD_IMAGES, 1, key, life, "\n".join(some))
+                await self._guard.client.eval(*_add_images(distinct=key, life=life, lines="\n".join(some)))
         except BaseException:  # also when cancelled: the flush at the end writes them
             images.update(some)
             raise

@@ -11,10 +11,11 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from gateway.redis_store.dead_entry import DeadEntry
 from gateway.redis_store.guarded_client import GuardedRedis
+from gateway.redis_store.lua_script import Key, lua_script
 from gateway.redis_store.queue_codec import Codec
 
 T = TypeVar("T")
@@ -25,32 +26,40 @@ _SCANNED_AT_ONCE = 500
 # Seconds from now. A score beyond was written by another program and would never be due.
 _HORIZON = 10 * 365 * 24 * 3600
 
-# KEYS[1] the queue; ARGV[1] now, ARGV[2] the end of the lease, ARGV[3] how many at most, ARGV[4] the latest time
-# that a gateway queues for: a later score is due now. Returns words and scores.
-CLAIM: Final = """
-local never = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[4], '+inf', 'LIMIT', 0, ARGV[3])
+
+@lua_script("""
+local never = redis.call('ZRANGEBYSCORE', queue, '(' .. latest, '+inf', 'LIMIT', 0, most)
 for _, word in ipairs(never) do
-    redis.call('ZADD', KEYS[1], 'XX', ARGV[1], word)
+    redis.call('ZADD', queue, 'XX', now, word)
 end
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'WITHSCORES', 'LIMIT', 0, ARGV[3])
+local due = redis.call('ZRANGEBYSCORE', queue, '-inf', now, 'WITHSCORES', 'LIMIT', 0, most)
 for i = 1, #due, 2 do
-    redis.call('ZADD', KEYS[1], 'XX', ARGV[2], due[i])
+    redis.call('ZADD', queue, 'XX', lease_end, due[i])
 end
 return due
-"""
+""")
+def claim_due(*, queue: Key, now: float, lease_end: float, most: int, latest: float) -> None:
+    """Claim up to ``most`` words until the end of the lease; return the words and their scores.
 
-# KEYS[1] the attempts; ARGV[1] the word, ARGV[2] for how many seconds they are kept. Returns their number, this one
-# included. A value that is not a number counts as 0.
-_COUNT_ATTEMPT = """
-local before = tonumber(redis.call('HGET', KEYS[1], ARGV[1])) or 0
+    ``latest``: the latest time that a gateway queues for. A word with a later score is due now.
+    """
+
+
+@lua_script("""
+local before = tonumber(redis.call('HGET', attempts, word)) or 0
 if not (before >= 0 and before < 1000000) then
     before = 0
 end
-local attempts = math.floor(before) + 1
-redis.call('HSET', KEYS[1], ARGV[1], attempts)
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-return attempts
-"""
+local counted = math.floor(before) + 1
+redis.call('HSET', attempts, word, counted)
+redis.call('EXPIRE', attempts, life)
+return counted
+""")
+def count_attempt(*, attempts: Key, word: str, life: int) -> None:
+    """Return the number of attempts, this one included; they are kept for ``life`` seconds.
+
+    A value that is not a number counts as 0.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +111,9 @@ class LeasedQueue(Generic[T]):
     async def claim(self, now: float, most: int) -> list[Claim[T]]:
         """Claim up to ``most`` due items, the longest due first; no other worker gets them before the lease ends."""
         async with self._guard.bounded():
-            answer = await self._guard.client.eval(
-                CLAIM, 1, self._queue, now, now + self.limits.lease(), most, now + self._horizon
-            )
+            lease_end, latest = now + self.limits.lease(), now + self._horizon
+            call = claim_due(queue=self._queue, now=now, lease_end=lease_end, most=most, latest=latest)
+            answer = await self._guard.client.eval(*call)
             claims, garbage = self._read_claims(zip(answer[::2], answer[1::2], strict=True), instead_of_infinity=now)
             if garbage:
                 await self._guard.client.zrem(self._queue, *garbage)
@@ -155,7 +164,8 @@ class LeasedQueue(Generic[T]):
         """
         word = self._codec.encode(item)
         async with self._guard.bounded():
-            attempts = await self._guard.client.eval(_COUNT_ATTEMPT, 1, self._attempts, word, _ATTEMPTS_LIFE)
+            call = count_attempt(attempts=self._attempts, word=word, life=_ATTEMPTS_LIFE)
+            attempts = await self._guard.client.eval(*call)
             if attempts < self.limits.max_attempts:
                 backoff = self._random() * min(self.limits.lease() * 10, _BACKOFF_BASE * 2**attempts)
                 await self._guard.client.zadd(self._queue, {word: now + backoff}, xx=True)

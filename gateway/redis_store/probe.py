@@ -12,13 +12,13 @@ from redis.exceptions import SlotNotCoveredError
 
 from gateway.errors import DependencyDegraded
 from gateway.metrics.collectors import Metrics
-from gateway.redis_store.entry_scripts import DROP, KEEP
+from gateway.redis_store.entry_scripts import drop_entries, keep_entries
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis, message_of
 from gateway.redis_store.invalidation_channel import InvalidationChannel
-from gateway.redis_store.leased_queue import CLAIM
+from gateway.redis_store.leased_queue import claim_due
 
 _LIFE: Final = 60  # seconds; of the keys that a probe leaves
-_SETS: Final = ("used", "expiry", "queue", "attempts", "dead")  # as KEEP names them
+_SETS: Final = ("used", "expiry", "queue", "attempts", "dead")  # as `keep_entries` names them
 _WORD: Final = "probe"
 _TRIES_PER_NODE: Final = 64  # a node of three that has none of 192 keys would have a share of nothing
 
@@ -134,16 +134,18 @@ class RedisProbe:
         """Return the answer to each command, or its error."""
         used, _, queue, *_ = sets
         now = math.ceil(self._now())
-        header = len(entries), now + _LIFE, now, _LIFE
         values = [part for _ in entries for part in (b"%d probe" % (now + _LIFE), b"", _LIFE, _WORD, b"")]
         pipeline = self._guard.client.pipeline(transaction=False)
         if self._guard.is_cluster:
             pipeline.get(*entries)
         else:
             pipeline.mget(*entries)
-        pipeline.eval(KEEP, len(entries) + len(sets), *entries, *sets, *header, *values)
-        pipeline.eval(CLAIM, 1, queue, now, now, 1, now)
+        keep = keep_entries(
+            entries=entries, sets=sets, latest_end=now + _LIFE, now=now, index_life=_LIFE, values=values
+        )
+        pipeline.eval(*keep)
+        pipeline.eval(*claim_due(queue=queue, now=now, lease_end=now, most=1, latest=now))
         pipeline.zmscore(used, [_WORD])  # the newest command that the gateway needs: Redis 6.2
-        pipeline.eval(DROP, len(entries), *entries, b"-", 1)
+        pipeline.eval(*drop_entries(entries=entries, tombstone=b"-", milliseconds=1))
         answers: list[Any] = await pipeline.execute(raise_on_error=False)
         return answers

@@ -11,6 +11,7 @@ from gateway.concurrency.time_slices import in_groups
 from gateway.errors import InvalidImageId
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.leased_queue import Claim, LeasedQueue, QueueLimits
+from gateway.redis_store.lua_script import Key, Values, lua_script
 from gateway.redis_store.queue_codec import Codec
 
 _LEASE: Final = 60.0  # seconds; a request to a target takes at most ten
@@ -22,58 +23,72 @@ LATEST_DUE: Final = 3600.0
 """Seconds from now: no purge is queued for later, however long it failed."""
 _LONGEST_WAIT: Final = 600.0  # seconds; a later time was written by another program
 
-# KEYS[1] the queue; ARGV[1] when the purges are due, ARGV[2] how many may be queued, then the words. A word that is
-# queued for later, under a lease or after a failure, comes due earlier: its image has changed again. One that is queued
-# for earlier keeps its time. Returns the number of words that were dropped.
-_ENQUEUE = """
-local due, most = tonumber(ARGV[1]), tonumber(ARGV[2])
-local queued, dropped = redis.call('ZCARD', KEYS[1]), 0
-for i = 3, #ARGV do
-    local score = redis.call('ZSCORE', KEYS[1], ARGV[i])
+
+@lua_script("""
+local due, most = tonumber(due_at), tonumber(most_queued)
+local queued, dropped = redis.call('ZCARD', queue), 0
+for _, word in ipairs(words) do
+    local score = redis.call('ZSCORE', queue, word)
     if score and tonumber(score) > due then
-        redis.call('ZADD', KEYS[1], ARGV[1], ARGV[i])
+        redis.call('ZADD', queue, due_at, word)
     elseif not score and queued < most then
-        redis.call('ZADD', KEYS[1], ARGV[1], ARGV[i])
+        redis.call('ZADD', queue, due_at, word)
         queued = queued + 1
     elseif not score then
         dropped = dropped + 1
     end
 end
 return dropped
-"""
+""")
+def _enqueue(*, queue: Key, due_at: float, most_queued: int, words: Values) -> None:
+    """Queue the words, if there is room; return the number of words that were dropped.
 
-# KEYS[1] the queue; ARGV[1] the end of the lease, then the words. Removes those that are still under that lease.
-_REMOVE_LEASED = """
-for i = 2, #ARGV do
-    if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or '') == tonumber(ARGV[1]) then
-        redis.call('ZREM', KEYS[1], ARGV[i])
+    A word that is queued for later, under a lease or after a failure, comes due earlier: its image has changed again.
+    One that is queued for earlier keeps its time.
+    """
+
+
+@lua_script("""
+for _, word in ipairs(words) do
+    if tonumber(redis.call('ZSCORE', queue, word) or '') == tonumber(lease_end) then
+        redis.call('ZREM', queue, word)
     end
 end
-"""
+""")
+def _remove_leased(*, queue: Key, lease_end: float, words: Values) -> None:
+    """Remove the words that are still under the lease that ends then."""
 
-# KEYS[1] the queue; ARGV[1] the end of the lease, then a word and its time, and so on. Gives those that are still under
-# that lease their times.
-_RELEASE_LEASED = """
-for i = 2, #ARGV, 2 do
-    if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or '') == tonumber(ARGV[1]) then
-        redis.call('ZADD', KEYS[1], 'XX', ARGV[i + 1], ARGV[i])
+
+@lua_script("""
+for i = 1, #words_and_times, 2 do
+    local word, due_at = words_and_times[i], words_and_times[i + 1]
+    if tonumber(redis.call('ZSCORE', queue, word) or '') == tonumber(lease_end) then
+        redis.call('ZADD', queue, 'XX', due_at, word)
     end
 end
-"""
+""")
+def _release_leased(*, queue: Key, lease_end: float, words_and_times: Values) -> None:
+    """Give the words that are still under the lease that ends then their times; each word is followed by its time."""
 
-# KEYS[1] the time of the next slot (Unix seconds by Redis' own clock, which all replicas share); ARGV[1] the seconds
-# between two slots, ARGV[2] the longest wait that is believed. Returns the seconds until the slot that it takes.
-_TAKE_SLOT = """
+
+@lua_script("""
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
-local free = tonumber(redis.call('GET', KEYS[1]) or '')
-if not (free and free > now and free < now + tonumber(ARGV[2])) then
+local free = tonumber(redis.call('GET', next_slot) or '')
+if not (free and free > now and free < now + tonumber(longest_wait)) then
     free = now
 end
-local after = free + tonumber(ARGV[1])
-redis.call('SET', KEYS[1], string.format('%.6f', after), 'PX', math.ceil((after - now) * 1000))
+local after = free + tonumber(interval)
+redis.call('SET', next_slot, string.format('%.6f', after), 'PX', math.ceil((after - now) * 1000))
 return string.format('%.6f', free - now)
-"""
+""")
+def _take_slot(*, next_slot: Key, interval: float, longest_wait: float) -> None:
+    """Return the seconds until the slot that this call takes.
+
+    next_slot: the time of the next slot, in Unix seconds by Redis' own clock, which all replicas share.
+    interval: the seconds between two slots.
+    longest_wait: the longest wait that is believed.
+    """
 
 
 def _decode(word: bytes) -> str:
@@ -111,7 +126,8 @@ class PurgeQueue(LeasedQueue[str]):
         dropped = 0
         for some in in_groups(image_ids, _AT_ONCE):
             async with self._guard.bounded():
-                dropped += await self._guard.client.eval(_ENQUEUE, 1, self._queue, due_at, self._max_queued, *some)
+                call = _enqueue(queue=self._queue, due_at=due_at, most_queued=self._max_queued, words=some)
+                dropped += await self._guard.client.eval(*call)
         return dropped
 
     async def sent(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
@@ -122,7 +138,8 @@ class PurgeQueue(LeasedQueue[str]):
         for some in in_groups(claims, _AT_ONCE):
             words = [claim.item for claim in some]
             async with self._guard.bounded():
-                await self._guard.client.eval(_REMOVE_LEASED, 1, self._queue, claimed_at + _LEASE, *words)
+                call = _remove_leased(queue=self._queue, lease_end=claimed_at + _LEASE, words=words)
+                await self._guard.client.eval(*call)
                 pipeline = self._guard.client.pipeline(transaction=False)
                 pipeline.hdel(self._attempts, *words)
                 pipeline.hdel(self._dead, *words)
@@ -140,13 +157,15 @@ class PurgeQueue(LeasedQueue[str]):
         for some in in_groups(claims, _AT_ONCE):
             words = [part for claim in some for part in (claim.item, claim.due_at)]
             async with self._guard.bounded():
-                await self._guard.client.eval(_RELEASE_LEASED, 1, self._queue, claimed_at + _LEASE, *words)
+                call = _release_leased(queue=self._queue, lease_end=claimed_at + _LEASE, words_and_times=words)
+                await self._guard.client.eval(*call)
 
     async def take_slot(self) -> float:
         """Take the next request that the rate allows; return the seconds until then."""
         async with self._guard.bounded():
             longest = _LONGEST_WAIT + self._interval
-            return float(await self._guard.client.eval(_TAKE_SLOT, 1, self._pace, self._interval, longest))
+            call = _take_slot(next_slot=self._pace, interval=self._interval, longest_wait=longest)
+            return float(await self._guard.client.eval(*call))
 
     async def repair(self) -> None:
         """Delete those of the keys that hold another type."""

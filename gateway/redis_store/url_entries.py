@@ -12,7 +12,7 @@ from gateway.presign.lifetime import Lifetime
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import BACKDATE, ImageVariant, SignedImage
 from gateway.redis_store.entry_codec import EntryMac, UrlBuilder, decode, encode, encode_variant
-from gateway.redis_store.entry_scripts import DROP, DROP_IF_SAME, KEEP
+from gateway.redis_store.entry_scripts import drop_entries, drop_if_same, keep_entries
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis, is_wrong_type
 
 _NOT_DUE: Mapping[ImageVariant, float] = {}
@@ -97,7 +97,7 @@ class UrlEntries:
             async with self._guard.bounded():
                 pipeline = self._guard.client.pipeline(transaction=False)
                 for variant, value in garbage:
-                    pipeline.eval(DROP_IF_SAME, 1, self._key(variant), value)
+                    pipeline.eval(*drop_if_same(key=self._key(variant), value=value))
                 await pipeline.execute()
 
     async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryHeader]:
@@ -137,14 +137,23 @@ class UrlEntries:
                     usable_for = image.presigned.expires_at - lifetime.margin(image.presigned) - math.ceil(now)
                     values += self._mac.sign(encode(image, self._urls), variant), tombstone, usable_for
                     values += encode_variant(variant), due.get(variant, "")
-                header = len(group), math.ceil(now) + BACKDATE + lifetime.ttl, now, index_life
-                calls.append((len(keys) + len(index_keys), *keys, *index_keys, *header, *values))
+                latest_end = math.ceil(now) + BACKDATE + lifetime.ttl
+                calls.append(
+                    keep_entries(
+                        entries=keys,
+                        sets=index_keys,
+                        latest_end=latest_end,
+                        now=now,
+                        index_life=index_life,
+                        values=values,
+                    )
+                )
             if len(calls) == 1:
-                answers = [await client.eval(KEEP, *calls[0])]
+                answers = [await client.eval(*calls[0])]
             else:
                 pipeline = client.pipeline(transaction=False)
                 for call in calls:
-                    pipeline.eval(KEEP, *call)  # EVAL and not EVALSHA: a pipeline cannot answer NOSCRIPT
+                    pipeline.eval(*call)
                 answers = await pipeline.execute()
         kept = [done for answer in answers for done in answer]
         return {_variant_of(image): bool(done) for (image, _), done in zip(entries, kept, strict=True)}
@@ -152,10 +161,12 @@ class UrlEntries:
     async def drop(self, variants: Sequence[ImageVariant]) -> None:
         """Replace each entry by a tombstone, so that a concurrent write cannot restore it."""
         tombstone = b"-" + secrets.token_hex(8).encode()
+        milliseconds = int(self._tombstone_ttl * 1000)
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
             for group in self._guard.together(variants):
-                pipeline.eval(DROP, len(group), *map(self._key, group), tombstone, int(self._tombstone_ttl * 1000))
+                keys = list(map(self._key, group))
+                pipeline.eval(*drop_entries(entries=keys, tombstone=tombstone, milliseconds=milliseconds))
             await pipeline.execute()
 
     async def remove(self, variants: Sequence[ImageVariant]) -> None:

@@ -12,40 +12,51 @@ from typing import Final, NamedTuple
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.entry_codec import decode_variants, encode_variant
 from gateway.redis_store.guarded_client import GuardedRedis
+from gateway.redis_store.lua_script import Key, lua_script
 
 INDEX_LIFE: Final = 30 * 24 * 3600  # seconds
 _MARKER_LIFE = 24 * 3600
 
-# KEYS[1] a sorted set of counts, KEYS[2] the number of the last batch that this writer added to it; ARGV[1] the number
-# of the batch, ARGV[2] and ARGV[3] for how many seconds the two are kept, ARGV[4] lines of word and count.
-# A batch sent again, because no answer to it came, adds nothing. An infinite count, which adding cannot change, starts
-# again from the new one.
-_ADD = """
-if (tonumber(redis.call('GET', KEYS[2])) or 0) >= tonumber(ARGV[1]) then
+
+@lua_script("""
+if (tonumber(redis.call('GET', marker)) or 0) >= tonumber(batch) then
     return 0
 end
-for word, count in string.gmatch(ARGV[4], '(%S+) (%S+)') do
-    if math.abs(tonumber(redis.call('ZINCRBY', KEYS[1], count, word)) or math.huge) == math.huge then
-        redis.call('ZADD', KEYS[1], count, word)
+for word, count in string.gmatch(lines, '(%S+) (%S+)') do
+    if math.abs(tonumber(redis.call('ZINCRBY', counts, count, word)) or math.huge) == math.huge then
+        redis.call('ZADD', counts, count, word)
     end
 end
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[3])
+redis.call('EXPIRE', counts, life)
+redis.call('SET', marker, batch, 'EX', marker_life)
 return 1
-"""
+""")
+def _add(*, counts: Key, marker: Key, batch: int, life: int, marker_life: int, lines: str) -> None:
+    """Add a batch to a sorted set of counts. A batch sent again, because no answer to it came, adds nothing.
 
-# KEYS[1] a sorted set of times; ARGV[1] for how many seconds it is kept, ARGV[2] lines of word and time. The later time
-# stays, unless it is over a day later: no gateway's clock wrote that.
-_TOUCH = """
-for word, at in string.gmatch(ARGV[2], '(%S+) (%S+)') do
-    local kept, new = tonumber(redis.call('ZSCORE', KEYS[1], word)), tonumber(at)
+    An infinite count, which adding cannot change, starts again from the new one.
+
+    marker: the number of the last batch that this writer added.
+    life, marker_life: for how many seconds the two are kept.
+    lines: a word and a count on each.
+    """
+
+
+@lua_script("""
+for word, at in string.gmatch(lines, '(%S+) (%S+)') do
+    local kept, new = tonumber(redis.call('ZSCORE', times, word)), tonumber(at)
     if not (kept and kept >= new and kept <= new + 86400) then
-        redis.call('ZADD', KEYS[1], at, word)
+        redis.call('ZADD', times, at, word)
     end
 end
-redis.call('EXPIRE', KEYS[1], ARGV[1])
+redis.call('EXPIRE', times, life)
 return 1
-"""
+""")
+def _touch(*, times: Key, life: int, lines: str) -> None:
+    """Set times in a sorted set that is kept for ``life`` seconds; a line has a word and its time.
+
+    The later time stays, unless it is over a day later: no gateway's clock wrote that.
+    """
 
 
 class Usage(NamedTuple):
@@ -126,11 +137,19 @@ class UsageStore:
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
             if batch.used:
-                pipeline.eval(_TOUCH, 1, self._used, INDEX_LIFE, batch.used)
+                pipeline.eval(*_touch(times=self._used, life=INDEX_LIFE, lines=batch.used))
             for key, lines in ((self._hits, batch.hits), (self._refreshes, batch.refreshes)):
                 if lines:
                     marker = self._guard.marker(key, self._writer)
-                    pipeline.eval(_ADD, 2, key, marker, batch.number, INDEX_LIFE, _MARKER_LIFE, lines)
+                    call = _add(
+                        counts=key,
+                        marker=marker,
+                        batch=batch.number,
+                        life=INDEX_LIFE,
+                        marker_life=_MARKER_LIFE,
+                        lines=lines,
+                    )
+                    pipeline.eval(*call)
             await pipeline.execute()
 
     async def add(self, ends: Mapping[ImageVariant, int], now: float) -> None:
