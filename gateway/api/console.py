@@ -13,8 +13,9 @@ from gateway.api.queue_listing import dead_entries, variant_names
 from gateway.errors import InvalidRequest
 from gateway.metrics.collectors import Metrics
 from gateway.metrics.history import History, gauge_value, read
+from gateway.metrics.symptom import together
 from gateway.monitoring.health import Health, Report
-from gateway.monitoring.symptoms import CurrentSymptoms
+from gateway.monitoring.this_replica import ThisReplica
 from gateway.presign.cos_clock import CosClock
 from gateway.presign.credentials.by_bucket import BucketCredentials
 from gateway.presign.credentials.rotation import RotatingCredentials
@@ -22,7 +23,7 @@ from gateway.process.debug_log import DebugLog
 from gateway.process.log_format import redact
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.replica_store import ReplicaStore
+from gateway.redis_store.replica_store import ReplicaPoint, ReplicaStore
 
 _MINUTES_AHEAD = 15
 _MOST_DIGITS = 10  # of a time in Unix seconds
@@ -34,14 +35,12 @@ class Dependencies:
     def __init__(
         self,
         health: Health,
-        symptoms: CurrentSymptoms,
         clock: CosClock,
         credentials: BucketCredentials,
         look_at_trigger: Callable[[], None] | None,
     ) -> None:
         self._look_at_trigger = look_at_trigger
         self._health = health
-        self._symptoms = symptoms
         self._clock = clock
         self._credentials = credentials
 
@@ -53,7 +52,6 @@ class Dependencies:
         return {
             "now": self._clock.now(),
             "status": report.status.value,
-            "symptoms": [symptom.as_json() for symptom in self._symptoms.now(report)],
             "dependencies": [_dependency(report, name, self._health.seconds.get(name)) for name in report.checks],
             "clock_difference": self._clock.observed_offset,
             "credentials": [_credentials(source) for source in self._credentials.all],
@@ -64,21 +62,39 @@ class SharedState:
     """What replicas share in Redis: the last point of each, and the queue of renewals. Both are None without Redis."""
 
     def __init__(
-        self, replicas: ReplicaStore | None, queue: RefreshQueue | None, metrics: Metrics, now: Callable[[], float]
+        self,
+        this_replica: ThisReplica,
+        replicas: ReplicaStore | None,
+        queue: RefreshQueue | None,
+        metrics: Metrics,
+        now: Callable[[], float],
     ) -> None:
+        self._this_replica = this_replica
         self._replicas = replicas
         self._queue = queue
         self._metrics = metrics
         self._now = now
 
-    async def replicas(self) -> list[Mapping[str, Any]] | None:
-        """Return the last point of each replica; None while Redis does not answer, or without it."""
+    async def replicas(self) -> Mapping[str, Any]:
+        """Return all replicas with the problems of all, the worst first; this one alone while Redis does not answer.
+
+        ``replica`` is the name of this one.
+        """
+        this = await self._this_replica.look()
+        points = {point.name: point for point in await self._others()} | {this.name: this}
+        return {
+            "replica": this.name,
+            "replicas": [points[name].as_json() for name in sorted(points)],
+            "symptoms": together({name: points[name].symptoms for name in sorted(points)}),
+        }
+
+    async def _others(self) -> list[ReplicaPoint]:
         if self._replicas is None:
-            return None
+            return []
         try:
-            return [point.as_json() for point in await self._replicas.read(self._now())]
+            return await self._replicas.read(self._now())
         except CacheUnavailable:
-            return None
+            return []
 
     async def renewals(self) -> Mapping[str, Any] | None:
         """Return the state of the queue; None while Redis does not answer, or without it."""
@@ -133,7 +149,7 @@ class Console:
                     "coarse": [point.as_json() for point in self._history.coarse(since)],
                 },
                 "errors": [error.as_json() for error in self._metrics.recent_errors.newest()],
-                "replicas": await self._shared.replicas(),
+                **await self._shared.replicas(),
                 "renewals": await self._shared.renewals(),
                 "debug_until": self._debug_log.until,
             }

@@ -56,6 +56,11 @@ class ImageHandler:
         self._settings = settings
         self._policy = policy
 
+    @property
+    def streams(self) -> int:
+        """How many images are being sent."""
+        return self._streams
+
     async def answer(self, request: web.BaseRequest, image_id: str, context: RequestContext) -> web.StreamResponse:
         """Send the image's bytes, a redirect to them, or an X-Accel-Redirect for nginx; raises ``GatewayError``.
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from prometheus_client import Gauge
 
 from gateway.metrics.collectors import Metrics
+from gateway.metrics.image_requests import ABORTED
 from gateway.metrics.optional_gauge import OptionalGauge
 
 INTERVAL: Final = 5.0  # seconds between two fine points
@@ -38,6 +39,17 @@ class Point:
     span: float
     counts: Mapping[str, int]
     quantiles: tuple[float, ...] | None
+
+    @property
+    def requests(self) -> int:
+        """The number of requests for images."""
+        return sum(count for name, count in self.counts.items() if name.startswith("status "))
+
+    @property
+    def failed(self) -> int:
+        """The number of requests for images that ended with a 5xx or an aborted transfer."""
+        failures = ("status 5", f"status {ABORTED}")
+        return sum(count for name, count in self.counts.items() if name.startswith(failures))
 
     def as_json(self) -> dict[str, Any]:
         """Return the point for the console."""

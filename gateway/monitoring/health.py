@@ -108,6 +108,11 @@ class Health:
             if self._monotonic() - self._checked_at >= self._max_age:
                 await self._probe_all()
                 self._checked_at = self._monotonic()
+        return self.latest
+
+    @property
+    def latest(self) -> Report:
+        """The state at the last probe; without checks before the first one."""
         return Report(self._status(), self._checks, self._reasons)
 
     async def watch(self) -> None:

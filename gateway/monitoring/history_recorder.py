@@ -2,31 +2,17 @@
 
 import asyncio
 import logging
-import os
-import secrets
-import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from gateway.metrics.collectors import Metrics
-from gateway.metrics.history import INTERVAL, History, Point
-from gateway.metrics.image_requests import ABORTED
+from gateway.metrics.history import INTERVAL, History
+from gateway.monitoring.this_replica import ThisReplica
 from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.replica_store import ReplicaPoint, ReplicaStore
+from gateway.redis_store.replica_store import ReplicaStore
 
 logger = logging.getLogger(__name__)
-
-
-def failed_requests(point: Point) -> int:
-    """Return the number of requests for images that ended with a 5xx or an aborted transfer."""
-    return sum(
-        count for name, count in point.counts.items() if name.startswith("status 5") or name == f"status {ABORTED}"
-    )
-
-
-def all_requests(point: Point) -> int:
-    """Return the number of requests for images."""
-    return sum(count for name, count in point.counts.items() if name.startswith("status "))
 
 
 class HistoryRecorder:
@@ -35,6 +21,7 @@ class HistoryRecorder:
     def __init__(
         self,
         history: History,
+        replica: ThisReplica,
         store: ReplicaStore | None,
         metrics: Metrics,
         *,
@@ -42,12 +29,11 @@ class HistoryRecorder:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._history = history
+        self._replica = replica
         self._store = store
         self._background_errors = metrics.background_errors.labels(task="history")
         self._interval = interval
         self._now = now
-        # Two processes on one host, or containers that all call their process 1, are different replicas.
-        self._name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
 
     async def run(self) -> None:
         """Record until cancelled."""
@@ -63,15 +49,25 @@ class HistoryRecorder:
             wait = max(0.0, self._interval - (time.monotonic() - started))
 
     async def once(self) -> None:
-        """Record one point, and publish it."""
-        point = self._history.record(self._now())
+        """Record one point, and publish what this replica does.
+
+        That it drains is no fault for the consoles of other replicas: each restart of one would alarm them.
+        """
+        self._history.record(self._now())
+        point = await self._replica.look()
         if self._store is None:
             return
-        span = max(point.span, 0.001)
-        published = ReplicaPoint(
-            self._name, point.at, round(all_requests(point) / span, 2), round(failed_requests(point) / span, 2)
-        )
+        symptoms = tuple(symptom for symptom in point.symptoms if symptom.name != "draining")
         try:
-            await self._store.publish(published)
+            await self._store.publish(replace(point, symptoms=symptoms))
         except CacheUnavailable as error:
             logger.debug("point not published: %s", error)
+
+    async def withdraw(self) -> None:
+        """Remove what was published: this replica stops."""
+        if self._store is None:
+            return
+        try:
+            await self._store.withdraw()
+        except CacheUnavailable as error:
+            logger.debug("point not removed: %s", error)

@@ -1,36 +1,21 @@
 """The current problems, the worst first: failed requests, renewals, purges, clocks and dependencies."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import Final
 
 from gateway.metrics.collectors import Metrics
 from gateway.metrics.history import History, Point, gauge_value, total
-from gateway.monitoring.health import Health, Report
-from gateway.monitoring.history_recorder import all_requests, failed_requests
+from gateway.metrics.symptom import Level, Symptom
+from gateway.monitoring.health import Health
 from gateway.presign.cos_clock import CosClock
 from gateway.presign.credentials.by_bucket import BucketCredentials
 from gateway.presign.signed_image import CLOCK_TOLERANCE
-
-Level = Literal["bad", "warning"]
 
 _WINDOW: Final = 12  # points of five seconds: a minute
 _BAD_SHARE: Final = 0.05
 _LATE: Final = 60  # seconds
 _CREDENTIALS: Final = "credentials"  # a check that is down in the last fifth of their life
-
-
-@dataclass(frozen=True, slots=True)
-class Symptom:
-    """A fault by name, with the numbers and names of its sentence, which the page writes in its language."""
-
-    name: str
-    level: Level
-    values: Mapping[str, Any] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the symptom for the console."""
-        return {"name": self.name, "level": self.level, "values": dict(self.values)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +43,7 @@ def symptoms(seen: Observations) -> list[Symptom]:
 
 
 def _of_requests(points: Sequence[Point]) -> Iterable[Symptom]:
-    requests, failed = sum(map(all_requests, points)), sum(map(failed_requests, points))
+    requests, failed = sum(point.requests for point in points), sum(point.failed for point in points)
     if failed:
         level: Level = "bad" if failed >= _BAD_SHARE * requests else "warning"
         yield Symptom("requests_fail", level, {"failed": failed, "requests": requests})
@@ -119,14 +104,14 @@ class CurrentSymptoms:
         self._credentials = credentials
         self._paused_buckets = paused_buckets
 
-    def now(self, report: Report) -> list[Symptom]:
-        """Return the current problems, the worst first; ``report`` is the newest of ``health``."""
+    def now(self) -> list[Symptom]:
+        """Return the current problems, the worst first."""
         metrics = self._metrics
         left = [source.seconds_left for source in self._credentials.all if source.seconds_left is not None]
         return symptoms(
             Observations(
                 points=self._history.fine(),
-                checks=report.checks,
+                checks=self._health.latest.checks,
                 is_draining=self._health.is_draining,
                 paused_buckets=self._paused_buckets(),
                 clock_difference=self._clock.observed_offset,

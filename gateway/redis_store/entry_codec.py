@@ -16,6 +16,8 @@ from gateway.presign.renditions import RENDITION_NAME, Renditions
 from gateway.presign.signed_image import Authorization, ImageVariant, ObjectId, PresignedUrl, SignedImage, shared_second
 
 _PURPOSE = b"image-gateway: entries of the URL cache"
+_FINGERPRINT = b"image-gateway: fingerprint of the secret"
+_FINGERPRINT_BYTES = 4
 _MAC_BYTES = 16  # each guess costs a write to Redis and a request
 _CHECK_BYTES = 6  # distinguishes configurations; the MAC prevents forgery
 _SEPARATOR = "|"  # occurs neither in an id nor in the name of a rendition
@@ -184,6 +186,11 @@ class EntryMac:
         """Write with ``secret`` from now on, and accept entries written with either secret."""
         secrets = (secret,) if previous is None else (secret, previous)
         self._keys = [hmac.digest(one.encode(), _PURPOSE, "sha256") for one in secrets]
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash that is the same on replicas with the same secret, and tells nothing of the secret."""
+        return hmac.digest(self._keys[0], _FINGERPRINT, "sha256")[:_FINGERPRINT_BYTES].hex()
 
     def sign(self, entry: bytes, variant: ImageVariant) -> bytes:
         """Return ``entry`` with the MAC put after its first word, the end of its URL."""

@@ -2,51 +2,74 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, Final
 
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+
+from gateway.metrics.symptom import Symptom, Value
 from gateway.net.printable import printable
 from gateway.redis_store.guarded_client import GuardedRedis, WrongType
 
 _LIFE: Final = 30  # seconds without a new point after which a replica is left out
 _MOST_REPLICAS: Final = 100
+_MOST_SYMPTOMS: Final = 50
 _LONGEST_NAME: Final = 100  # characters
 _LARGEST: Final = 10**15
 
 
+Amount = Annotated[float, Field(ge=0, le=_LARGEST)]
+Number = Annotated[int, Field(ge=0, le=_LARGEST)]
+Text = Annotated[str, Field(max_length=_LONGEST_NAME), AfterValidator(printable)]
+
+
+def _made_printable(symptoms: tuple[Symptom, ...]) -> tuple[Symptom, ...]:
+    return tuple(replace(symptom, values=_printable_values(symptom.values)) for symptom in symptoms)
+
+
+def _printable_values(values: Mapping[str, Value]) -> dict[str, Value]:
+    return {name: printable(value) if isinstance(value, str) else value for name, value in values.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class ReplicaPoint:
-    """The counts of a replica in the seconds before ``at`` (Unix seconds)."""
+    """What a replica does at ``at`` (Unix seconds), with the rates of the seconds before.
 
-    name: str
-    at: float
-    requests_per_second: float
-    errors_per_second: float
+    ``started`` is when its process started. ``entry_key`` is the fingerprint of the key of cached entries.
+    """
+
+    name: Text
+    at: Amount
+    requests_per_second: Amount
+    errors_per_second: Amount
+    version: Text
+    entry_key: Text | None
+    started: Amount
+    streams: Number
+    memory_bytes: Number | None
+    open_files: Number | None
+    symptoms: Annotated[tuple[Symptom, ...], Field(max_length=_MOST_SYMPTOMS), AfterValidator(_made_printable)] = ()
 
     def encode(self) -> str:
         """Return the member of the sorted set."""
-        return json.dumps([self.name, self.at, self.requests_per_second, self.errors_per_second])
+        return json.dumps(self.as_json())
 
     @staticmethod
     def decode(member: bytes) -> "ReplicaPoint | None":
-        """Return the point that ``encode`` wrote; None for anything else."""
+        """Return the point that ``encode`` wrote; None for anything else, such as that of another version."""
         try:
-            name, *numbers = json.loads(member)
-            at, requests, errors = (float(number) for number in numbers)
-        except (ValueError, TypeError, OverflowError, RecursionError):
+            return _POINT.validate_json(member)
+        except ValidationError:
             return None
-        if not isinstance(name, str) or not all(0 <= number <= _LARGEST for number in (at, requests, errors)):
-            return None
-        return ReplicaPoint(printable(name[:_LONGEST_NAME]), at, requests, errors)
 
-    def as_json(self) -> Mapping[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Return the point for the console."""
-        return {
-            "name": self.name,
-            "at": self.at,
-            "requests_per_second": self.requests_per_second,
-            "errors_per_second": self.errors_per_second,
-        }
+        found = {name: getattr(self, name) for name in _FIELDS}
+        return found | {"symptoms": [symptom.as_json() for symptom in self.symptoms]}
+
+
+_POINT: Final = TypeAdapter(ReplicaPoint)
+_FIELDS: Final = tuple(field.name for field in fields(ReplicaPoint))
 
 
 class ReplicaStore:
@@ -79,6 +102,12 @@ class ReplicaStore:
             pipeline.expire(self._key, _LIFE)
             self._published = member  # also if no answer comes: Redis may have added it
             await pipeline.execute()
+
+    async def withdraw(self) -> None:
+        """Remove the last point of this replica."""
+        if self._published is not None:
+            async with self._guard.bounded():
+                await self._guard.client.zrem(self._key, self._published)
 
     async def read(self, now: float) -> list[ReplicaPoint]:
         """Return the replicas of the last half minute, by name."""

@@ -20,6 +20,8 @@ from gateway.monitoring.buckets_probe import BucketsProbe
 from gateway.monitoring.health import Health
 from gateway.monitoring.history_recorder import HistoryRecorder
 from gateway.monitoring.loop_lag import LoopLag
+from gateway.monitoring.symptoms import CurrentSymptoms
+from gateway.monitoring.this_replica import ThisReplica
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.origin.client import OriginClient
 from gateway.process.reloader import Change
@@ -40,6 +42,7 @@ class Diagnostics:
     explainer: Explainer
     history: History
     recorder: HistoryRecorder
+    replica: ThisReplica
     trigger_watch: TriggerWatch
     access: Access
     signing: Signing
@@ -67,14 +70,16 @@ async def open_diagnostics(
     health = _health(settings, metrics, signing, stores, urls, origin)
     history = History(metrics, time.time())
     replicas = stores.redis.replicas if stores.redis is not None else None
-    recorder = HistoryRecorder(history, replicas, metrics)
+    replica = _this_replica(settings, metrics, signing, urls, images, health, history)
+    recorder = HistoryRecorder(history, replica, replicas, metrics)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(background("loop-lag", LoopLag(metrics).run()))
         await stack.enter_async_context(background("health", health.watch()))
         if settings.postgres.listen:
             await stack.enter_async_context(background("trigger-watch", trigger_watch.run()))
+        stack.push_async_callback(recorder.withdraw)
         await stack.enter_async_context(background("history", recorder.run()))
-        yield Diagnostics(health, explainer, history, recorder, trigger_watch, access, signing)
+        yield Diagnostics(health, explainer, history, recorder, replica, trigger_watch, access, signing)
 
 
 def make_explainer(
@@ -122,6 +127,33 @@ def make_explainer(
         signing.clock,
         settings.image_proxy,
         cache_policy(settings, access.authenticator),
+    )
+
+
+def _this_replica(
+    settings: Settings,
+    metrics: Metrics,
+    signing: Signing,
+    urls: Urls,
+    images: Images,
+    health: Health,
+    history: History,
+) -> ThisReplica:
+    buckets, origin, shared = list(settings.cos.regions), images.objects.origin, urls.shared
+    symptoms = CurrentSymptoms(
+        health,
+        history,
+        metrics,
+        signing.clock,
+        signing.credentials,
+        lambda: [bucket for bucket in buckets if origin.is_paused(bucket)],
+    )
+    return ThisReplica(
+        history,
+        symptoms,
+        entry_key=lambda: shared.mac.fingerprint if shared is not None else None,
+        streams=lambda: images.handler.streams,
+        now=signing.clock.now,
     )
 
 

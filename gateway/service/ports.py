@@ -31,7 +31,6 @@ from gateway.api.preview import Preview
 from gateway.api.routes import ADMIN, AdminHandlers, PublicHandlers, add_admin_routes, add_public_routes
 from gateway.api.static_files import Features, StaticFiles
 from gateway.delivery.relay import Relay
-from gateway.monitoring.symptoms import CurrentSymptoms
 from gateway.net.ip_address import is_loopback
 from gateway.process.reloader import Reloader
 from gateway.server.connection import ADMIN_KEEPALIVE
@@ -218,16 +217,8 @@ def _admin_handlers(service: Service) -> AdminHandlers:
 
 def _console(service: Service) -> Console:
     metrics, signing, redis, diagnostics = service.metrics, service.signing, service.stores.redis, service.diagnostics
-    buckets, origin = list(service.settings.cos.regions), service.objects.origin
-    symptoms = CurrentSymptoms(
-        diagnostics.health,
-        diagnostics.history,
-        metrics,
-        signing.clock,
-        signing.credentials,
-        lambda: [bucket for bucket in buckets if origin.is_paused(bucket)],
-    )
     shared = SharedState(
+        diagnostics.replica,
         redis.replicas if redis is not None else None,
         redis.queue if redis is not None else None,
         metrics,
@@ -236,7 +227,6 @@ def _console(service: Service) -> Console:
     return Console(
         Dependencies(
             diagnostics.health,
-            symptoms,
             signing.clock,
             signing.credentials,
             diagnostics.trigger_watch.look_soon if service.settings.postgres.listen else None,

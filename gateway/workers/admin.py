@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import os
+import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +26,8 @@ from gateway.errors import GatewayError, InvalidRequest, NoWorker, PayloadTooLar
 from gateway.metrics.dropped_lines import DroppedLines
 from gateway.metrics.history import INTERVAL
 from gateway.metrics.port_metrics import PortMetrics
+from gateway.metrics.symptom import Symptom, SymptomLog
+from gateway.workers.merged_console import WorkerState, merged_console
 from gateway.workers.merged_history import TOTALS, MergedHistory
 from gateway.workers.merged_metrics import MergedMetrics, about_workers
 from gateway.workers.merged_readiness import NOT_READY, WorkerReports, merged
@@ -38,6 +42,7 @@ _BODY_TIMEOUT: Final = 10.0  # seconds, as for a single process
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 # What changes each process, so all of them must do it.
 _FOR_ALL: Final = ("/api/v1/config/reload", "/api/v1/monitoring/debug")
+_CONSOLE: Final = "/api/v1/monitoring/console"
 _DROP: Final = "/api/v1/cache/drop"
 _PARENT: Final = "parent"  # in the place of a worker's number in metrics
 
@@ -60,6 +65,8 @@ class Admin:
             collector(registry=self._own)
         DroppedLines(self._own, dropped_lines)
         self._parent = _Parent()
+        self._name = f"{socket.gethostname()}:{os.getpid()}"  # as in the names of replicas
+        self._symptoms = SymptomLog()
         self.ports = PortMetrics(self._own)
 
     def app(self, names: Iterable[str] = ()) -> web.Application:
@@ -69,7 +76,7 @@ class Admin:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/api/v1/monitoring/console", self._console, allow_head=False)
+        app.router.add_get(_CONSOLE, self._console, allow_head=False)
         for path in _FOR_ALL:
             app.router.add_post(path, self._by_all)
         app.router.add_post("/api/v1/cache/purge", self._purge)
@@ -96,6 +103,7 @@ class Admin:
             async with self._reading_totals:  # as for metrics
                 await self._read_totals(self._supervisor.answering())
                 self._history.record(time.time())
+            self._own_symptoms()  # a problem is seen also while no console is open
             wait = max(0.0, INTERVAL - (time.monotonic() - started))
 
     async def _read_totals(self, workers: list[Worker]) -> None:
@@ -137,18 +145,36 @@ class Admin:
         return read
 
     async def _console(self, request: web.Request) -> web.Response:
-        """Return what one worker answers, with the charts and the errors of all."""
-        for worker in self._supervisor.answering():
-            answer = await self._calls.repeat(request, worker)
-            if answer is None:
-                continue
-            if answer.status != 200:
-                return answer.response()
-            body = json.loads(answer.body)
-            since = int(request.query.get("since", "0"))  # the worker has checked it
-            merged = {**body, "data": self._history.replace(body["data"], since)}
-            return Answer(answer.status, answer.headers, json_text(merged)).response()
-        return _no_worker(request)
+        """Return what one worker answers, with the problems, the lights, the charts and the errors of all."""
+        workers = self._supervisor.answering()
+        newest = f"{_CONSOLE}?since={int(time.time())}"  # points are not used
+        answer, others = await asyncio.gather(self._first(request, workers), self._calls.get(workers[1:], newest))
+        if answer is None:
+            return _no_worker(request)
+        try:
+            body = json.loads(answer.body) if answer.status == 200 else {}
+            data = self._history.replace(body["data"], int(request.query.get("since", "0")))
+        except (ValueError, KeyError, TypeError):  # an error, or the answer of another version
+            return answer.response()
+        bodies = [answer.body, *(other.body for other in others.values() if other is not None)]
+        if states := {state.replica: state for each in bodies if (state := WorkerState.read(each)) is not None}:
+            missing = len(self._supervisor.slots) - len(states)
+            own = {self._name: self._own_symptoms()}
+            data = {**data, **merged_console(list(states.values()), missing, own)}
+        return Answer(answer.status, answer.headers, json_text({**body, "data": data})).response()
+
+    async def _first(self, request: web.Request, workers: list[Worker]) -> Answer | None:
+        """Return the answer of the first worker that answers."""
+        for worker in workers:
+            if (answer := await self._calls.repeat(request, worker)) is not None:
+                return answer
+        return None
+
+    def _own_symptoms(self) -> list[Symptom]:
+        """Return the problem that only the parent sees."""
+        ready, configured = len(self._supervisor.answering()), len(self._supervisor.slots)
+        missing = Symptom("workers_missing", "warning", {"ready": ready, "configured": configured})
+        return self._symptoms.note([missing] if ready < configured else [], time.time())
 
     async def _by_all(self, request: web.Request) -> web.Response:
         """Let every worker answer, one after another; return the first refusal, or the answer of the last one."""

@@ -7,7 +7,7 @@ that takes longer than a second counts for the next probe, and the last answer o
 import asyncio
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -18,7 +18,7 @@ from gateway.workers.worker_calls import WorkerCalls
 _WAIT: Final = 1.0  # seconds for the answers of all workers
 _REMEMBERED: Final = 30.0  # seconds that an answer counts while the next one does not come
 _ORDER: Final = ("not_ready", "degraded", "ready")
-_STATES: Final = ("ok", "degraded", "down")
+STATES: Final = ("ok", "degraded", "down")
 NOT_READY: Final = "not_ready"
 
 
@@ -76,9 +76,8 @@ def merged(
 ) -> Mapping[str, Any]:
     """Return the body of ``/readyz`` for the workers with these ``numbers``.
 
-    ``status`` is ``ready`` when every worker is ready, ``not_ready`` when every worker is ``not_ready`` or the gateway
-    drains, otherwise ``degraded``. A worker without a report is not ready. ``checks`` has the worst state of each
-    dependency, ``reasons`` why it is not ``ok``.
+    ``status`` is ``not_ready`` while the gateway drains, otherwise as ``overall``. A worker without a report is not
+    ready. ``checks`` has the worst state of each dependency, ``reasons`` why it is not ``ok``.
     """
     workers = {str(number): NOT_READY for number in numbers}
     checks: dict[str, str] = {}
@@ -88,25 +87,28 @@ def merged(
             continue
         workers[str(worker.number)] = report.status
         for name, state in report.checks.items():
-            if name not in checks or _STATES.index(state) > _STATES.index(checks[name]):
+            if name not in checks or STATES.index(state) > STATES.index(checks[name]):
                 checks[name] = state
                 reasons |= {name: report.reasons[name]} if name in report.reasons else {}
-    status = max(workers.values(), key=_ORDER.index, default=NOT_READY)
-    if status == "ready" and set(workers.values()) != {"ready"}:
-        status = "degraded"
     return {
-        "status": NOT_READY if is_draining else status,
+        "status": NOT_READY if is_draining else overall(workers.values()),
         "checks": checks,
         "reasons": reasons,
         "workers": workers,
     }
 
 
+def overall(statuses: Collection[str]) -> str:
+    """Return ``ready`` if every worker is ready, ``not_ready`` if every worker is ``not_ready``, else ``degraded``."""
+    best = max(statuses, key=_ORDER.index, default=NOT_READY)
+    return best if best == NOT_READY or set(statuses) == {best} else "degraded"
+
+
 def _report(body: bytes) -> WorkerReport | None:
     """Return the report in an answer; None for any other answer, such as an error or that of another version."""
     try:
         found = json.loads(body)
-        checks = {str(name): state if state in _STATES else "down" for name, state in found["checks"].items()}
+        checks = {str(name): state if state in STATES else "down" for name, state in found["checks"].items()}
         reasons = {str(name): str(reason) for name, reason in found.get("reasons", {}).items()}
         status = _ORDER[_ORDER.index(found["status"])]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -12,7 +12,7 @@ import redis
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 import gateway as package
-from gateway.metrics.collectors import Metrics
+from gateway.metrics.collectors import VERSION, Metrics
 from gateway.presign.signed_image import ImageVariant
 from tests.conftest import ADMIN_TOKEN, BUCKET, JWT_SECRET, SECRET_KEY, Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
@@ -81,7 +81,7 @@ async def test_credentials_are_shown_with_their_life_and_their_buckets(start_gat
     assert 1990 <= first["seconds_left"] <= 2000
     assert (second["source"], second["buckets"], second["seconds_left"]) == ("file", ["other-1250000000"], 0)
     assert "/never/there.json" in second["reason"]
-    assert {"name": "credentials_ended", "level": "bad", "values": {}} in shown["symptoms"]
+    assert ("credentials_ended", "bad") in [(symptom["name"], symptom["level"]) for symptom in shown["symptoms"]]
 
 
 async def test_errors_of_the_admin_port_are_not_among_those_of_clients(gateway: RunningGateway) -> None:
@@ -110,8 +110,10 @@ async def test_renewals_are_shown_by_minute_and_ten_thousand_dead_ones_by_a_hund
 async def test_without_redis_the_rest_is_shown_and_the_cause_is_named(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(redis={"url": "redis://127.0.0.1:1"})
     shown = await data(gateway)
-    assert (shown["status"], shown["renewals"], shown["replicas"]) == ("degraded", None, None)
-    assert shown["symptoms"][0] == {"name": "dependency_down", "level": "bad", "values": {"dependency": "redis"}}
+    assert (shown["status"], shown["renewals"]) == ("degraded", None)
+    assert [replica["name"] for replica in shown["replicas"]] == [shown["replica"]]
+    down = shown["symptoms"][0]
+    assert (down["name"], down["level"], down["values"]) == ("dependency_down", "bad", {"dependency": "redis"})
     light = next(light for light in shown["dependencies"] if light["name"] == "redis")
     assert light["state"] == "down"
     assert "127.0.0.1:1" in light["reason"]
@@ -126,12 +128,37 @@ async def test_a_bucket_that_refuses_is_named_with_cos_s_code(gateway: RunningGa
     assert found["cos_errors"]["code"] == "NoSuchKey"
 
 
-async def test_a_replica_shows_those_beside_it(start_gateway: StartGateway) -> None:
-    one, two = await start_gateway(), await start_gateway()
-    for gateway in (one, two):
+async def test_a_replica_shows_those_beside_it_and_their_problems_until_they_stop(start_gateway: StartGateway) -> None:
+    key = "k" * 32
+    first, second = await start_gateway(), await start_gateway(redis={"entry_key": key})
+    started = time.time()
+    second.service.metrics.config_last_reload_successful.set(0)
+    second.service.diagnostics.health.drain()
+    for gateway in (second, first, second):
         await gateway.service.diagnostics.recorder.once()
-    names = [replica["name"] for replica in (await data(one))["replicas"]]
-    assert len(set(names)) == 2
+    names = [gateway.service.diagnostics.replica.name for gateway in (first, second)]
+    shown = await data(first)
+    (problem,) = shown["symptoms"]  # that a replica drains is no problem of others
+    assert (problem["name"], problem["level"], problem["replicas"]) == ("reload_refused", "warning", [names[1]])
+    assert started - LIMIT < problem["since"] <= shown["now"]
+    rows = {row["name"]: row for row in shown["replicas"]}
+    assert set(rows) == set(names)
+    ours, theirs = (rows[name] for name in names)
+    assert ours["entry_key"] != theirs["entry_key"]
+    assert key not in json.dumps(shown)
+    for row in (ours, theirs):
+        assert row["version"] == VERSION
+        assert row["memory_bytes"] > 1_000_000
+        assert row["open_files"] > 1
+        assert row["streams"] == 0
+        assert row["started"] <= row["at"]
+    both = await data(second)
+    assert [(found["name"], found["replicas"]) for found in both["symptoms"]] == [
+        ("draining", [names[1]]),
+        ("reload_refused", [names[1]]),
+    ]
+    await second.close()
+    assert [row["name"] for row in (await data(first))["replicas"]] == [names[0]]
 
 
 async def test_the_configuration_is_shown_without_secrets(gateway: RunningGateway) -> None:
@@ -194,7 +221,11 @@ async def test_an_open_page_costs_under_a_hundredth_of_a_core(
     now = time.time()
     entry = json.dumps({"reason": "no such key", "at": now, "attempts": 5})
     redis_client.hset("image:refresh:dead", mapping={f"i{number}": entry for number in range(10_000)})
-    redis_client.zadd("image:replicas", {json.dumps([f"replica-{number}", now, 1, 0]): now for number in range(100)})
+    row = (await data(gateway))["replicas"][0]
+    row["symptoms"] = [{"name": f"fault_{name}", "level": "warning", "values": {}, "since": now} for name in "abc"]
+    redis_client.zadd(
+        "image:replicas", {json.dumps({**row, "name": f"replica-{n}", "at": now}): now for n in range(99)}
+    )
     redis_client.expire("image:replicas", 1000)
     metrics, history, health = (
         gateway.service.metrics,

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.metrics.history import Point
-from gateway.monitoring.symptoms import Observations, Symptom, symptoms
+from gateway.metrics.symptom import Symptom
+from gateway.monitoring.symptoms import Observations, symptoms
 
 NAN = float("nan")
 WELL = Observations(

@@ -133,7 +133,16 @@ async def test_a_gateway_that_serves_is_well(
         ]
     )
     await expect(console.page.locator("#charts canvas")).to_have_count(CHARTS)
-    await expect(console.page.locator("#replicas tbody tr")).to_have_count(1)
+    row = console.page.locator("#replicas tbody tr")
+    await expect(row).to_have_count(1)
+    await expect(console.page.locator("#replicas th")).to_have_text(
+        [
+            *("Name", "Version", "Entry key", "Started", "Memory", "Streams", "Open files"),
+            *("Requests/s", "Errors/s", "Problems", "Time"),
+        ]
+    )
+    await expect(row.locator("td").nth(2)).to_have_text(re.compile("^[0-9a-f]{8}$"))
+    await expect(row.locator("td").nth(4)).to_have_text(re.compile("^[0-9.]+ MB$"))
     await console.look(tmp_path, "serving")
 
 
@@ -171,19 +180,46 @@ async def test_a_gateway_without_redis_says_so_in_both_languages(
 ) -> None:
     await console.open(await start_gateway(redis={"url": "redis://127.0.0.1:1"}))
     sentence = console.page.locator("#sentence")
-    await expect(sentence).to_have_text("redis does not answer.")
+    await expect(sentence).to_have_text(re.compile(r"^redis does not answer\. \(\S+, since \d\d:\d\d:\d\d\)$"))
+    await expect(console.page.locator("#replicas tbody tr")).to_have_count(1)
+    await expect(console.page.locator("#replicas")).to_contain_text("Other replicas are not known")
     await expect(console.page.locator("#queue")).to_contain_text("Redis does not answer")
     await expect(console.page.locator("#lights .bad")).to_contain_text("redis · down")
     await console.page.select_option("#language", "zh")
-    await expect(sentence).to_have_text("redis 没有响应。")
+    await expect(sentence).to_have_text(re.compile(r"^redis 没有响应。 （\S+，自 \d\d:\d\d:\d\d）$"))
     await expect(console.page.locator("html")).to_have_attribute("lang", "zh-CN")
     await console.look_on_a_phone(tmp_path, "redis-away")
+
+
+async def test_the_problems_of_other_replicas_are_said_with_their_names_and_since_when(
+    console: ConsolePage, start_gateway: StartGateway, tmp_path: Path
+) -> None:
+    watched, *others = [await start_gateway() for _ in range(3)]
+    for other in others:
+        other.service.metrics.config_last_reload_successful.set(0)
+        await other.service.diagnostics.recorder.once()
+    names = ", ".join(sorted(other.service.diagnostics.replica.name for other in others))
+    await console.open(watched)
+    sentence = console.page.locator("#sentence")
+    refused = "The last reload was refused, and the old configuration stays: the log names each mistake."
+    await expect(sentence).to_have_text(re.compile(rf"^{re.escape(f'{refused} ({names}, since ')}\d\d:\d\d:\d\d\)$"))
+    await expect(sentence).to_have_class("warning")
+    rows = console.page.locator("#replicas tbody tr")
+    await expect(rows.filter(has_text=others[0].service.diagnostics.replica.name).locator("td").nth(9)).to_have_text(
+        "1"
+    )
+    watched.service.metrics.config_last_reload_successful.set(0)
+    await console.page.reload()
+    await expect(sentence).to_contain_text("(every replica, since ")
+    await console.page.select_option("#language", "zh")
+    await expect(sentence).to_contain_text("（所有副本，自 ")
+    await console.look_on_a_phone(tmp_path, "replicas")
 
 
 async def test_a_draining_gateway_says_so(console: ConsolePage, gateway: RunningGateway, tmp_path: Path) -> None:
     gateway.service.diagnostics.health.drain()
     await console.open(gateway)
-    await expect(console.page.locator("#sentence")).to_have_text("The gateway is stopping.")
+    await expect(console.page.locator("#sentence")).to_contain_text("The gateway is stopping.")
     await console.look(tmp_path, "draining")
 
 
@@ -272,6 +308,6 @@ async def test_purges_that_are_given_up_are_said(console: ConsolePage, start_gat
             await gateway.purge_queue.fail("broken", "status 400", time.time())
         await until(lambda: gateway.sample("purge_dead") == 1)
         await console.open(gateway)
-        await expect(console.page.locator("#sentence")).to_have_text(
+        await expect(console.page.locator("#sentence")).to_contain_text(
             "1 purges were given up, so the CDN may show old images: `queue dead --purges` prints the reasons."
         )

@@ -1,6 +1,7 @@
-"""The console of ``serve --workers``: its charts and its errors are those of all workers."""
+"""The console of ``serve --workers``: its charts, its errors and its problems are those of all workers."""
 
 import asyncio
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.conftest import Images
 from tests.processes import GatewayProcess, gateway_process
 from tests.waiting import until
 from tests.web.test_console import ConsolePage, console
+from tests.workers.conftest import kill, workers_of
 
 __all__ = ["console"]
 
@@ -40,7 +42,7 @@ async def counts_of(running: GatewayProcess) -> dict[str, int]:
     return {name: sum(point["counts"].get(name, 0) for point in points) for name in names}
 
 
-async def test_the_charts_and_the_errors_are_those_of_all_workers(
+async def test_the_charts_the_errors_and_the_problems_are_those_of_all_workers(
     console: ConsolePage, raw_settings: dict[str, dict[str, Any]], images: Images, tmp_path: Path
 ) -> None:
     await images.add("a")
@@ -59,4 +61,11 @@ async def test_the_charts_and_the_errors_are_those_of_all_workers(
         await expect(console.page.locator("#errors")).to_contain_text("image_not_found")
         await expect(console.page.locator("#errors tbody tr td").nth(1)).to_have_text("20")
         await expect(console.page.locator("#charts figure")).to_have_count(8)
+        await expect(console.page.locator("#replicas tbody tr")).to_have_count(2)
         await console.page.screenshot(path=tmp_path / "workers.png", full_page=True)
+        hangs = workers_of(running)[1]
+        kill(hangs, signal.SIGSTOP)
+        try:
+            await expect(console.page.locator("#sentence")).to_contain_text("1 of 2 workers answer.", timeout=60_000)
+        finally:
+            kill(hangs)

@@ -42,7 +42,8 @@ def answer():
     for text in json.loads(sys.argv[1]):
         connection, _ = admin.accept()
         connection.recv(65536)
-        connection.sendall(("HTTP/1.0 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n%s" % (len(text), text)).encode())
+        head = "HTTP/1.0 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\n\\r\\n"
+        connection.sendall((head % len(text) + text).encode())
         connection.close()
     while True:
         kept.append(admin.accept())

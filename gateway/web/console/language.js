@@ -16,7 +16,9 @@ export function choose(name) {
 
 /** The words of that name with their values; the name itself where there are none, such as an error code. */
 export const word = (name, values = {}) =>
-  (WORDS[chosen][name] ?? name).replace(/\{(\w+)\}/g, (_, key) => String(values[key] ?? "?"));
+  (Object.hasOwn(WORDS[chosen], name) ? WORDS[chosen][name] : name).replace(/\{(\w+)\}/g, (_, key) =>
+    String(values[key] ?? "?"),
+  );
 
 const locale = () => (chosen === "zh" ? "zh-CN" : "en-GB");
 

@@ -1,7 +1,9 @@
 // What the gateway says of itself, as sentences, lights and tables.
 import { button, el, node, replace, table } from "./elements.js";
-import { count, time, word } from "./language.js";
+import { bytesText, count, time, word } from "./language.js";
 import { lookUp } from "./lookup.js";
+
+const MOST_NAMES = 5;
 
 const idButton = (id, style = null) => (id === null ? "–" : button(id, () => lookUp(id, style), "id"));
 
@@ -10,8 +12,15 @@ export function show(shown, requeue) {
   const { symptoms, renewals, errors, replicas } = shown;
   const [first, ...others] = symptoms;
   el("sentence").className = first?.level ?? "good";
-  replace(el("sentence"), first ?? "well", () => (first ? sentence(first) : word("well")));
-  replace(el("symptoms"), others, () => others.map((one) => node("li", sentence(one), one.level)));
+  const all = replicas.length;
+  replace(el("sentence"), [first ?? "well", all], () => (first ? sentence(first, all) : word("well")));
+  replace(el("symptoms"), [others, all], () =>
+    others.map((one) => {
+      const line = node("li", "", one.level);
+      line.append(...sentence(one, all));
+      return line;
+    }),
+  );
   el("lights").replaceChildren(...lights(shown));
   showRenewals(renewals, requeue);
   replace(el("errors"), errors, () =>
@@ -20,14 +29,37 @@ export function show(shown, requeue) {
       errors.map((one) => [errorLink(one.code), count(one.count), idButton(one.image_id), time(one.at)]),
     ),
   );
-  replace(el("replicas"), replicas, () =>
-    replicas === null
-      ? node("p", word("no_redis"), "none")
-      : table(
-          ["name", "rate", "error_rate", "time"],
-          replicas.map((one) => [one.name, count(one.requests_per_second), count(one.errors_per_second), time(one.at)]),
-        ),
-  );
+  replace(el("replicas"), [replicas, renewals === null], () => [
+    table(
+      [
+        "name",
+        "version",
+        "entry_key",
+        "started",
+        "memory_used",
+        "streams",
+        "open_files",
+        "rate",
+        "error_rate",
+        "problems",
+        "time",
+      ],
+      replicas.map((one) => [
+        one.name,
+        one.version,
+        one.entry_key ?? "–",
+        time(one.started),
+        one.memory_bytes === null ? "–" : bytesText(one.memory_bytes),
+        count(one.streams),
+        one.open_files === null ? "–" : count(one.open_files),
+        count(one.requests_per_second),
+        count(one.errors_per_second),
+        count(one.symptoms.length),
+        time(one.at),
+      ]),
+    ),
+    ...(renewals === null ? [node("p", word("no_others"), "soft")] : []),
+  ]);
   const until = shown.debug_until;
   el("level").textContent = until ? word("level_on", { time: time(until) }) : word("level_off");
   el("debug").textContent = word(until ? "debug_off" : "debug_on");
@@ -41,13 +73,15 @@ export function showLost(text, at) {
   for (const light of el("lights").children) light.className = "old";
 }
 
-const sentence = ({ name, values }) =>
-  word(
-    name,
-    Object.fromEntries(
-      Object.entries(values).map(([key, value]) => [key, typeof value === "number" ? count(value) : value]),
-    ),
-  );
+/** The sentence of a problem, and which of `all` replicas has it since when. */
+function sentence({ name, values, since, replicas }, all) {
+  const numbers = Object.entries(values).map(([key, value]) => [key, typeof value === "number" ? count(value) : value]);
+  const names = replicas.slice(0, MOST_NAMES);
+  if (replicas.length > names.length) names.push(word("more", { count: count(replicas.length - names.length) }));
+  const whose = replicas.length === all && all > 1 ? word("every_replica") : names.join(", ");
+  const where = word(since === null ? "where" : "where_since", { replicas: whose, since: since && time(since) });
+  return [word(name, Object.fromEntries(numbers)), " ", node("small", where)];
+}
 
 function lights({ dependencies, credentials, clock_difference, symptoms }) {
   const others = dependencies.filter(({ name }) => name !== "credentials"); // each source has a light of its own

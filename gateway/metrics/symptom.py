@@ -1,0 +1,89 @@
+"""A fault of the gateway by name, since when it is seen, and the faults of several replicas together."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+Level = Literal["bad", "warning"]
+Value = str | int | float  # a name or a number in the sentence
+
+_NAME: Final = r"^[a-z_]{1,40}$"
+_MOST_VALUES: Final = 8
+
+
+def _farthest(values: Iterable[float]) -> float:
+    return max(values, key=abs)
+
+
+# How the numbers of several replicas become one number. The largest counts for the others: most of them are read in
+# one place, such as the length of a queue.
+_RULES: Final[Mapping[tuple[str, str], Callable[[Iterable[float]], float]]] = {
+    ("requests_fail", "failed"): sum,
+    ("requests_fail", "requests"): sum,
+    ("cos_errors", "count"): sum,
+    ("credentials_end", "seconds"): min,
+    ("clock_differs", "seconds"): _farthest,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """A fault by name, with the numbers and names of its sentence, which the page writes in its language.
+
+    ``since`` is when it was seen first (Unix seconds); None: that is not known.
+    """
+
+    name: Annotated[str, Field(pattern=_NAME)]
+    level: Level
+    values: Annotated[Mapping[Annotated[str, Field(pattern=_NAME)], Value], Field(max_length=_MOST_VALUES)] = field(
+        default_factory=dict
+    )
+    since: float | None = None
+
+    @property
+    def fault(self) -> tuple[str, ...]:
+        """What makes it the same fault as another symptom: the name, and the names in its sentence."""
+        return (self.name, *(f"{key}={text}" for key, text in sorted(self.values.items()) if isinstance(text, str)))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the symptom for the console."""
+        return {"name": self.name, "level": self.level, "values": dict(self.values), "since": self.since}
+
+
+class SymptomLog:
+    """Notes since when each fault is seen; a fault that was not seen in between begins anew."""
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[str, ...], float] = {}
+
+    def note(self, symptoms: Sequence[Symptom], now: float) -> list[Symptom]:
+        """Return the current symptoms with the times since when they are seen."""
+        self._since = {symptom.fault: self._since.get(symptom.fault, now) for symptom in symptoms}
+        return [replace(symptom, since=self._since[symptom.fault]) for symptom in symptoms]
+
+
+def together(by_replica: Mapping[str, Iterable[Symptom]]) -> list[dict[str, Any]]:
+    """Return each fault of all replicas for the console, the worst first, with the names of its replicas."""
+    seen: dict[tuple[str, ...], dict[str, Symptom]] = {}
+    for replica, symptoms in by_replica.items():
+        for symptom in symptoms:
+            seen.setdefault(symptom.fault, {})[replica] = symptom
+    found = [{**_one_of(list(each.values())).as_json(), "replicas": list(each)} for each in seen.values()]
+    return sorted(found, key=lambda fault: bool(fault["level"] != "bad"))
+
+
+def _one_of(symptoms: Sequence[Symptom]) -> Symptom:
+    """Return the symptoms of one fault as one: the worst level, the earliest time."""
+    first = symptoms[0]
+    numbers = {
+        key: _RULES.get((first.name, key), max)(
+            [number for symptom in symptoms if isinstance(number := symptom.values.get(key), int | float)]
+        )
+        for key, value in first.values.items()
+        if not isinstance(value, str)
+    }
+    times = [symptom.since for symptom in symptoms if symptom.since is not None]
+    level: Level = "bad" if any(symptom.level == "bad" for symptom in symptoms) else "warning"
+    return Symptom(first.name, level, {**first.values, **numbers}, min(times, default=None))

@@ -1,0 +1,83 @@
+"""What the console shows of all workers together: the worst state of each dependency, the problems of all replicas."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gateway.metrics.symptom import Symptom, together
+from gateway.workers.merged_readiness import NOT_READY, STATES, overall
+
+_ENDS: Final = ("ok", "ending", "ended")  # states of credentials, the worst last
+
+
+class _Kept(BaseModel):
+    """A part of an answer, with the fields that are passed on unseen."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class _Dependency(_Kept):
+    name: str
+    state: Literal["ok", "degraded", "down"]
+
+
+class _Credentials(_Kept):
+    source: str
+    buckets: tuple[str, ...]
+    state: Literal["ok", "ending", "ended"]
+
+
+class _Replica(_Kept):
+    name: str
+    symptoms: tuple[Symptom, ...]
+
+
+class WorkerState(_Kept):
+    """The data that a worker has answered; ``replica`` is its own name, ``replicas`` are all that it knows."""
+
+    replica: str
+    replicas: tuple[_Replica, ...]
+    status: Literal["not_ready", "degraded", "ready"]
+    dependencies: tuple[_Dependency, ...]
+    credentials: tuple[_Credentials, ...]
+    clock_difference: float
+
+    @classmethod
+    def read(cls, body: bytes) -> "WorkerState | None":
+        """Return the state in an answer; None for an error, or for the answer of another version."""
+        try:
+            return cls.model_validate(json.loads(body)["data"])
+        except (ValidationError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+
+
+def merged_console(
+    states: Sequence[WorkerState], missing: int, own: Mapping[str, Sequence[Symptom]]
+) -> Mapping[str, Any]:
+    """Return what replaces the answer of one worker; ``states`` has at least one.
+
+    ``missing`` is the number of workers without a state. ``own`` has the symptoms that the parent sees itself, by its
+    name. Each worker knows itself best; of other replicas it knows what they have published.
+    """
+    replicas = {row.name: row for state in states for row in state.replicas}
+    replicas |= {row.name: row for state in states for row in state.replicas if row.name == state.replica}
+    names = sorted(replicas)
+    dependencies = [light for state in states for light in state.dependencies]
+    credentials = [source for state in states for source in state.credentials]
+    worst_dependency = {
+        light.name: light for light in sorted(dependencies, key=lambda light: STATES.index(light.state))
+    }
+    worst_credentials = {
+        (source.source, source.buckets): source
+        for source in sorted(credentials, key=lambda source: _ENDS.index(source.state))
+    }
+    return {
+        "status": overall([*(state.status for state in states), *[NOT_READY] * missing]),
+        "symptoms": together({name: replicas[name].symptoms for name in names} | dict(own)),
+        "dependencies": [light.model_dump() for light in worst_dependency.values()],
+        "credentials": [source.model_dump() for source in worst_credentials.values()],
+        "clock_difference": max((state.clock_difference for state in states), key=abs),
+        "replicas": [replicas[name].model_dump() for name in names],
+    }

@@ -1,0 +1,47 @@
+"""Faults of several replicas together, and since when they are seen."""
+
+import pytest
+
+from gateway.metrics.symptom import Symptom, SymptomLog, together
+
+DOWN = Symptom("dependency_down", "bad", {"dependency": "redis"}, 100)
+
+
+def test_a_fault_is_seen_since_it_began_whatever_its_numbers_are() -> None:
+    log, late = SymptomLog(), Symptom("renewals_late", "warning", {"seconds": 61})
+    assert [symptom.since for symptom in log.note([late], 5)] == [5]
+    later = Symptom("renewals_late", "warning", {"seconds": 66})
+    other = Symptom("cos_errors", "warning", {"bucket": "a", "code": "SlowDown", "count": 1})
+    assert [symptom.since for symptom in log.note([other, later], 10)] == [10, 5]
+    third = Symptom("cos_errors", "warning", {"bucket": "b", "code": "SlowDown", "count": 1})
+    assert [symptom.since for symptom in log.note([third], 15)] == [15]
+    assert [symptom.since for symptom in log.note([later], 20)] == [20]  # it was over
+
+
+def test_a_fault_of_several_replicas_is_named_once_with_all_of_them_and_the_earliest_time() -> None:
+    postgres = Symptom("dependency_down", "bad", {"dependency": "postgres"}, 90)
+    earlier = Symptom("dependency_down", "bad", {"dependency": "redis"}, 80)
+    warning = Symptom("trigger_missing", "warning", {}, 70)
+    found = together({"a": [warning, DOWN], "b": [earlier, postgres], "c": []})
+    assert [(one["name"], one["values"], one["since"], one["replicas"]) for one in found] == [
+        ("dependency_down", {"dependency": "redis"}, 80, ["a", "b"]),
+        ("dependency_down", {"dependency": "postgres"}, 90, ["b"]),
+        ("trigger_missing", {}, 70, ["a"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second", "expected"),
+    [
+        ("requests_fail", {"failed": 1, "requests": 50}, {"failed": 2, "requests": 4}, {"failed": 3, "requests": 54}),
+        ("cos_errors", {"bucket": "b", "count": 1}, {"bucket": "b", "count": 2}, {"bucket": "b", "count": 3}),
+        ("renewals_dead", {"count": 3}, {"count": 2}, {"count": 3}),
+        ("credentials_end", {"seconds": 30}, {"seconds": 20}, {"seconds": 20}),
+        ("clock_differs", {"seconds": -90}, {"seconds": 40}, {"seconds": -90}),
+    ],
+)
+def test_numbers_of_replicas_become_one(
+    name: str, first: dict[str, str | int], second: dict[str, str | int], expected: dict[str, str | int]
+) -> None:
+    (found,) = together({"a": [Symptom(name, "warning", first)], "b": [Symptom(name, "bad", second)]})
+    assert (found["level"], found["values"], found["since"]) == ("bad", expected, None)
