@@ -13,6 +13,8 @@ from gateway.presign.signed_image import ImageVariant, SignedImage
 # The key of an original is its id, because a hundred thousand tuples take seven megabytes.
 _Key: TypeAlias = ImageVariant | str
 
+# Ids of images that do not exist have one place for so many of images, so that they push none out.
+_MISSING_SHARE = 10
 # Entries kept within a sixteenth of a second share the number that says until when they are fresh.
 _FRESH_STEP = 1 / 16
 # Seconds that also pass while the machine is suspended, as the life of a URL does. Only Linux has such a clock.
@@ -25,7 +27,14 @@ class ImageMissing(LookupError):
 
 @dataclass(slots=True)  # never changed; a frozen one takes three times as long to make
 class _Entry:
-    image: SignedImage | None  # None: the catalog has no such image
+    image: SignedImage
+    fresh_until: float
+    generation: int
+
+
+class _Missing(NamedTuple):
+    """The catalog has no such image."""
+
     fresh_until: float
     generation: int
 
@@ -41,7 +50,8 @@ class LocalTier:
     """Signed images, the least recently used evicted first; stale ``local_ttl`` seconds after their ``put``.
 
     A stale entry is served only while the stores behind this tier do not answer. That an image does not exist is
-    cached for ``unknown_ttl`` seconds: many requests for one id cost one query, and a new image is found soon.
+    cached for ``unknown_ttl`` seconds: many requests for one id cost one query, and a new image is found soon. Ids of
+    images that do not exist, which anyone can make up, have places of their own, a tenth of ``max_size``.
 
     A look-up that began before an image was dropped must not restore it: it takes a ``mark`` before it reads, and
     ``put`` does nothing when the image was dropped after that.
@@ -62,6 +72,7 @@ class LocalTier:
         self._unknown_ttl = unknown_ttl
         self._monotonic = monotonic
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
+        self._missing: OrderedDict[_Key, _Missing] = OrderedDict()
         self._drops = 0
         self._untracked_drops = 0  # every drop up to this number counts as one of every image
         self._stale_drops = 0
@@ -86,11 +97,14 @@ class LocalTier:
         """Return the fresh entry, or None. Raises ``ImageMissing`` while it is cached that there is no such image."""
         key = variant if variant.rendition is not None else variant.image_id
         entry = self._entries.get(key)
-        if entry is None or entry.fresh_until <= self._monotonic() or entry.generation != self._generation:
+        if entry is None:
+            missing = self._missing.get(key)
+            if missing is not None and self._fresh_for(missing) > 0:
+                raise ImageMissing
+            return None
+        if entry.fresh_until <= self._monotonic() or entry.generation != self._generation:
             return None
         self._entries.move_to_end(key)
-        if entry.image is None:
-            raise ImageMissing
         return entry.image
 
     def get_stale(self, variant: ImageVariant) -> SignedImage | None:
@@ -106,11 +120,11 @@ class LocalTier:
 
     def inspect(self, variant: ImageVariant) -> "LocalState | None":
         """Return the entry at any age, without counting as its use; None without one."""
-        entry = self._entries.get(_key(variant))
-        if entry is None:
-            return None
-        is_stale = entry.generation != self._generation
-        return LocalState(entry.image, 0.0 if is_stale else max(0.0, entry.fresh_until - self._monotonic()))
+        key = _key(variant)
+        if (entry := self._entries.get(key)) is not None:
+            return LocalState(entry.image, self._fresh_for(entry))
+        missing = self._missing.get(key)
+        return LocalState(None, self._fresh_for(missing)) if missing is not None else None
 
     def mark(self) -> int:
         """Return the number of drops so far; take it before reading what will be put."""
@@ -118,17 +132,31 @@ class LocalTier:
 
     def put(self, image: SignedImage, mark: int, usable_for: float) -> None:
         """Cache the image as fresh for up to ``usable_for`` seconds, unless it was dropped since ``mark``."""
-        ttl = min(self._local_ttl, usable_for)
-        self._keep(ImageVariant(image.record.image_id, image.rendition), image, ttl, mark)
+        variant = ImageVariant(image.record.image_id, image.rendition)
+        if self._was_dropped(variant.image_id, mark):
+            return
+        key, fresh_until = _key(variant), self._fresh_until(min(self._local_ttl, usable_for), mark)
+        self._entries[key] = _Entry(image, fresh_until, self._generation)
+        self._entries.move_to_end(key)
+        self._missing.pop(key, None)
+        self._evict()
 
     def put_unknown(self, variant: ImageVariant, mark: int) -> None:
         """Cache that there is no such image, unless it was dropped since ``mark``."""
-        self._keep(variant, None, self._unknown_ttl, mark)
+        if self._was_dropped(variant.image_id, mark):
+            return
+        key, fresh_until = _key(variant), self._fresh_until(self._unknown_ttl, mark)
+        self._missing[key] = _Missing(fresh_until, self._generation)
+        self._missing.move_to_end(key)
+        self._entries.pop(key, None)
+        self._evict()
 
     def drop(self, image_id: str) -> None:
         """Remove the image in every rendition."""
         for rendition in self._renditions:
-            self._entries.pop(_key(ImageVariant(image_id, rendition)), None)
+            key = _key(ImageVariant(image_id, rendition))
+            self._entries.pop(key, None)
+            self._missing.pop(key, None)
         self._drops += 1
         self._dropped[image_id] = self._drops
         self._dropped.move_to_end(image_id)
@@ -137,8 +165,9 @@ class LocalTier:
 
     def drop_renditions(self, renditions: Container[str | None]) -> None:
         """Remove every image in these renditions (None: the original), and discard the results of running look-ups."""
-        for key in [key for key in self._entries if (None if isinstance(key, str) else key.rendition) in renditions]:
-            del self._entries[key]
+        for part in (self._entries, self._missing):
+            for key in [key for key in part if (None if isinstance(key, str) else key.rendition) in renditions]:
+                del part[key]
         self._drops += 1
         self._renditions_drops = self._drops
 
@@ -151,20 +180,24 @@ class LocalTier:
         self._stale_drops = self._drops
         self._generation += 1
 
-    def _keep(self, variant: ImageVariant, image: SignedImage | None, ttl: float, mark: int) -> None:
-        if mark < self._renditions_drops or self._dropped.get(variant.image_id, self._untracked_drops) > mark:
-            return
-        fresh_until, key = self._monotonic() + (ttl if mark >= self._stale_drops else 0), _key(variant)
+    def _was_dropped(self, image_id: str, mark: int) -> bool:
+        return mark < self._renditions_drops or self._dropped.get(image_id, self._untracked_drops) > mark
+
+    def _fresh_until(self, ttl: float, mark: int) -> float:
+        fresh_until = self._monotonic() + (ttl if mark >= self._stale_drops else 0)
         fresh_until -= fresh_until % _FRESH_STEP
         if fresh_until != self._last_fresh_until:
             self._last_fresh_until = fresh_until
-        self._entries[key] = _Entry(image, self._last_fresh_until, self._generation)
-        self._entries.move_to_end(key)
-        self._evict()
+        return self._last_fresh_until
+
+    def _fresh_for(self, entry: _Entry | _Missing) -> float:
+        return max(0.0, entry.fresh_until - self._monotonic()) if entry.generation == self._generation else 0.0
 
     def _evict(self) -> None:
         while len(self._entries) > self._max_size:
             self._entries.popitem(last=False)
+        while self._missing and (len(self._missing) - 1) * _MISSING_SHARE >= self._max_size:
+            self._missing.popitem(last=False)
 
 
 def _key(variant: ImageVariant) -> _Key:

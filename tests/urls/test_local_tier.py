@@ -1,5 +1,7 @@
 """The tier in the process."""
 
+from collections.abc import Callable
+
 import pytest
 
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
@@ -65,6 +67,45 @@ def test_an_unknown_image_is_remembered_for_a_while(tier: LocalTier, clock: Cloc
     assert tier.get_stale(ImageVariant("a")) is None
     clock.now += 3
     assert tier.get(ImageVariant("a")) is None
+
+
+def test_unknown_ids_push_no_image_out_and_are_bounded(clock: Clock) -> None:
+    tier = LocalTier(30, local_ttl=30, unknown_ttl=3, monotonic=clock)
+    for number in range(30):
+        tier.put(image(f"known-{number}"), tier.mark(), LONG)
+    for number in range(12_000):
+        tier.put_unknown(ImageVariant(f"unknown-{number}"), tier.mark())
+    assert all(tier.get(ImageVariant(f"known-{number}")) is not None for number in range(30))
+    remembered = [number for number in range(12_000) if tier.inspect(ImageVariant(f"unknown-{number}")) is not None]
+    assert remembered == [11_997, 11_998, 11_999]
+
+
+def test_an_image_that_comes_or_goes_is_remembered_as_it_was_last(tier: LocalTier) -> None:
+    tier.put_unknown(ImageVariant("a"), tier.mark())
+    tier.put(image("a"), tier.mark(), LONG)
+    assert tier.get(ImageVariant("a")) == image("a")
+    tier.put_unknown(ImageVariant("a"), tier.mark())
+    assert tier.get_stale(ImageVariant("a")) is None
+    with pytest.raises(ImageMissing):
+        tier.get(ImageVariant("a"))
+
+
+@pytest.mark.parametrize("rendition", [None, "thumb"])
+@pytest.mark.parametrize(
+    "forget",
+    [
+        lambda tier, _: tier.drop("a"),
+        lambda tier, _: tier.mark_all_stale(),
+        lambda tier, rendition: tier.drop_renditions({rendition}),
+    ],
+    ids=["drop", "stale", "renditions"],
+)
+def test_a_missing_image_is_looked_up_again_once_it_is_dropped(
+    tier: LocalTier, forget: Callable[[LocalTier, str | None], None], rendition: str | None
+) -> None:
+    tier.put_unknown(ImageVariant("a", rendition), tier.mark())
+    forget(tier, rendition)
+    assert tier.get(ImageVariant("a", rendition)) is None
 
 
 def test_styles_are_stored_apart_and_dropped_together(tier: LocalTier) -> None:
