@@ -19,7 +19,7 @@ from gateway.errors import (
 )
 from gateway.metrics.collectors import Metrics
 from gateway.presign.lifetime import Lifetime
-from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
+from gateway.presign.signed_image import BACKDATE, ImageVariant, PresignedUrl, SignedImage
 from gateway.presign.signer import Signer
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.url_entries import Found
@@ -190,7 +190,8 @@ class UrlResolver:
         except ImageMissing:
             self._lookups_by_result.add(_LOCAL_UNKNOWN)
             raise ImageNotFound from None
-        if image is None:
+        # A clock that ran ahead signed the URL and is right again: COS refuses the URL, because it has not begun.
+        if image is None or image.presigned.signed_at - BACKDATE > self._now():
             self._lookups_by_result.add(_LOCAL_MISS)
             return None
         self._lookups_by_result.add(_LOCAL_HIT)

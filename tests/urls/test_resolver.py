@@ -114,6 +114,23 @@ async def test_misses_during_a_query_share_the_next_one(tier: Tier, resolver: Ur
     assert [len(query) for query in tier.table.queries] == [1, 99]
 
 
+async def test_a_url_that_was_signed_while_the_clock_ran_ahead_is_not_given_out_once_it_is_right(
+    tier: Tier, resolver: UrlResolver
+) -> None:
+    tier.table.add("a")
+    tier.clock.now += 3600
+    ahead = (await resolver.look_up("a")).image.presigned
+    assert resolver.get_cached("a") is not None
+    tier.clock.now -= 3600
+    assert resolver.get_cached("a") is None, "COS refuses it for an hour"
+    signed = (await resolver.look_up("a")).image.presigned
+    assert signed.signed_at <= tier.clock() < ahead.signed_at
+    assert (await resolver.peek("a")).presigned == signed
+    cached = (await resolver.resolve_many(["a"]))["a"]
+    assert isinstance(cached, Resolved)
+    assert (cached.from_cache, cached.image.presigned) == (True, signed)
+
+
 async def test_an_unknown_id_and_an_error_leave_the_others_alone(tier: Tier, resolver: UrlResolver) -> None:
     tier.table.add("a", "b")
     results = await asyncio.gather(*map(resolver.look_up, ["a", "unknown", "b"]), return_exceptions=True)
