@@ -1,6 +1,7 @@
 """Real servers for the whole run, a clean state for each test, and a gateway on real sockets."""
 
 import asyncio
+import gc
 import io
 import json
 import logging
@@ -67,6 +68,17 @@ KEPT_KEYS = {b"image:refresh:queue", b"image:refresh:dead", b"image:purge:queue"
 _WORTH_TELLING = 60  # seconds of tests; after fewer, the durations of single tests tell enough
 # Their tests take longest: started last, one would keep a worker busy when the others have ended.
 STARTED_FIRST = ("workers", "nginx")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Exempt modules and tests from garbage collection, which would visit them again and again: they remain anyway."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
