@@ -1,6 +1,7 @@
 """The cached URLs in Redis."""
 
 import math
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.presign.lifetime import Lifetime
-from gateway.presign.renditions import Renditions
+from gateway.presign.renditions import RENDITION_NAME, Renditions
 from gateway.presign.signed_image import BACKDATE, ImageVariant, SignedImage
 from gateway.redis_store.entry_codec import EntryMac, UrlBuilder, decode, encode, encode_variant
 from gateway.redis_store.entry_scripts import drop_entries, drop_if_same, keep_entries
@@ -17,7 +18,10 @@ from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis, i
 
 _NOT_DUE: Mapping[ImageVariant, float] = {}
 
-
+# The id of an image may be another id, a colon and the name of a rendition. The key of its original ends with the mark,
+# which occurs neither in an id nor in the name of a rendition, so that it is not the key of that rendition.
+_SPELLS_A_VARIANT: Final = re.compile(rf".+:{RENDITION_NAME}")
+_ORIGINAL_MARK: Final = "|"
 # Between an entry and the tombstone it took the place of: its JSON has no line break.
 _TOMBSTONE_MARK: Final = b"\n"
 
@@ -190,7 +194,12 @@ class UrlEntries:
         return [_value(answer) for answer in answers]
 
     def _key(self, variant: ImageVariant) -> str:
-        return self._guard.key("url", *(part for part in variant if part is not None))
+        image_id, rendition = variant
+        if rendition is not None:
+            return self._guard.key("url", image_id, rendition)
+        if ":" in image_id and _SPELLS_A_VARIANT.fullmatch(image_id):
+            return self._guard.key("url", image_id + _ORIGINAL_MARK)
+        return self._guard.key("url", image_id)
 
     def _trusted(self, variant: ImageVariant, answer: bytes | None) -> Found:
         if answer is None:

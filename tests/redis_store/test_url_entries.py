@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from gateway.dev.redis_server import RedisServer
+from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.entry_codec import EntryMac, encode
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.url_entries import EntryHeader, Found, UrlEntries
-from gateway.settings import RedisSettings
+from gateway.settings import RedisSettings, StyleSettings
 from tests.signed_images import signed_image
 from tests.tier import MAC, NOW, RENDITIONS, Clock, Tier, make_tier, record
 from tests.url_settings import lifetime_of
@@ -49,6 +50,30 @@ async def test_an_entry_is_read_until_it_expires(tier: Tier, redis_client: "redi
     }
     assert 98 <= redis_client.ttl(KEY) <= 100
     assert redis_client.exists("image:url:a:thumb")
+
+
+@pytest.mark.parametrize("rendition", ["thumb", "card@320.webp"])
+async def test_an_image_whose_id_spells_a_variant_of_another_shares_nothing_with_it(
+    tier: Tier, redis_client: "redis.Redis", rendition: str
+) -> None:
+    sized = Renditions({"thumb": "imageMogr2/thumbnail/10x", "card": StyleSettings(widths=(320,), formats=("webp",))})
+    tier = make_tier(tier.guard, tier.clock, renditions=sized)
+    original = signed(tier, image_id=f"pub:{rendition}")
+    variant = signed(tier, rendition, image_id="pub")
+    both = {ImageVariant(f"pub:{rendition}"): Found(original), ImageVariant("pub", rendition): Found(variant)}
+    assert await put(tier, original, variant) == dict.fromkeys(both, True)
+    assert await tier.cache.get_many(list(both)) == both
+    await tier.cache.drop([ImageVariant(f"pub:{rendition}")])
+    assert (await tier.cache.get_many(list(both)))[ImageVariant("pub", rendition)] == Found(variant)
+    assert redis_client.exists(f"image:url:pub:{rendition}"), "the key of the variant stays as it was"
+
+
+@pytest.mark.parametrize("image_id", ["a", "a.b", "a:B", "a:b.png", "a@2x", "a:", "a:card@320.gif"])
+async def test_an_image_whose_id_spells_no_variant_has_the_key_of_its_id(
+    tier: Tier, redis_client: "redis.Redis", image_id: str
+) -> None:
+    await put(tier, signed(tier, image_id=image_id))
+    assert redis_client.exists(f"image:url:{image_id}")
 
 
 async def test_i4_the_expiry_of_a_url_never_decreases(tier: Tier) -> None:
