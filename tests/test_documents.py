@@ -93,6 +93,24 @@ def test_only_commands_that_exist_are_named(page: str) -> None:
     assert named - set(cli.main.list_commands(click.Context(cli.main))) == set()
 
 
+def test_a_process_is_looked_up_as_the_script_that_it_is() -> None:
+    """Without ``-x``, pidof finds no script: the process is a Python."""
+    looked_up = re.findall(r"pidof [^)`]*", read("docs/operations.md"))
+    assert looked_up
+    assert set(looked_up) == {"pidof -xs image-gateway"}
+
+
+def test_the_takedown_of_an_image_names_every_cache_of_nginx() -> None:
+    caches = {
+        folder
+        for file in (ROOT / "config" / "nginx").glob("*.conf")
+        for folder in re.findall(r"proxy_cache_path (\S+)", file.read_text(encoding="utf-8"))
+    }
+    assert len(caches) >= 3
+    named = re.findall(r"(/var/cache/nginx/\S+)/\*", read("docs/runbook.md"))
+    assert set(named) == caches
+
+
 @EACH_PAGE_OF_TODAY
 def test_no_sql_is_piped_to_psql(page: str) -> None:
     """psql takes an empty pipe for a success: the SQL of a command that failed."""
