@@ -119,13 +119,14 @@ class ImageHandler:
 
     async def _deliver(self, exchange: Exchange) -> web.StreamResponse:
         match exchange.context.delivery:
-            case "redirect":
+            case "redirect" if self._redirect.is_allowed(exchange.image):
                 return self._redirect.answer(
                     exchange.request.method, exchange.image, exchange.policy, download=exchange.wanted.download
                 )
             case "accel":
                 return await self._accel.answer(exchange)
             case _:
+                exchange.context.delivery = "stream"
                 return await self._responder.answer(exchange)
 
     async def _look_up(self, request: web.BaseRequest, image_id: str, rendition: str | None) -> Resolved:

@@ -63,7 +63,7 @@ _NGINX: Final = Path("/etc/nginx")
 @click.option("--oversized", metavar="KEY", help="With --deep: an object that is too large to be processed.")
 @click.option("--not-image", metavar="KEY", help="With --deep: an object that is not an image.")
 @click.option("--keys", multiple=True, metavar="KEY", help="With --deep: an object with an awkward key; repeatable.")
-@click.option("--probe", "numbers", multiple=True, type=click.IntRange(1, 18), help="With --deep: only this probe.")
+@click.option("--probe", "numbers", multiple=True, type=click.IntRange(1, 19), help="With --deep: only this probe.")
 def check(config: Path | None, nginx: Path | None, *, before_start: bool, deep: bool, **options: Any) -> None:
     """Validate the configuration, then try the credentials, Redis, Postgres and COS one by one."""
     if not deep and any(options.values()):

@@ -74,6 +74,7 @@ async def print_probes(settings: Settings, options: DeepOptions) -> bool:
                 options.not_image,
                 options.keys,
                 settings.image_proxy.timeout,
+                images[0].bucket in settings.cos.strict_buckets,
             )
             console.print(f"probes of {images[0].bucket} with the image {images[0].image_id}", markup=False)
             async for result in run_probes(subject, options.numbers):

@@ -2,13 +2,14 @@
 
 COS verifies the signed parameters, and also obeys any unsigned one (COS documents 7753 and 57420):
 anyone with a URL could append ``response-content-type=text/html`` and turn an image into a page of the bucket's domain.
-So the type and the disposition of the response are signed.
+So the type and the disposition of the response are signed. An unsigned rule may likewise turn a rendition into the
+original; ``keeps_original`` says where that matters.
 """
 
 import posixpath
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from gateway.catalog.record import ImageRecord
@@ -43,11 +44,20 @@ class Signer(Protocol):
 
 
 class PublicUrls:
-    """Signs URLs for clients. ``is_usable`` returns whether a URL lives long enough for a client."""
+    """Signs URLs for clients.
+
+    ``is_usable`` returns whether a URL lives long enough for a client. ``strict_buckets`` refuse a URL with a parameter
+    that is not signed.
+    """
 
     def __init__(
-        self, signer: Signer, renditions: Renditions, is_usable: Callable[[PresignedUrl], bool] = lambda _: True
+        self,
+        signer: Signer,
+        renditions: Renditions,
+        is_usable: Callable[[PresignedUrl], bool] = lambda _: True,
+        strict_buckets: Collection[str] = (),
     ) -> None:
+        self._strict_buckets = strict_buckets
         self._signer = signer
         self._is_usable = is_usable
         self._renditions = renditions
@@ -75,15 +85,22 @@ class PublicUrls:
                 self._made.popitem(last=False)
         return made
 
+    def keeps_original(self, image: SignedImage) -> bool:
+        """Return whether everybody who may see the image may have its URL, with which COS may send the original."""
+        name, record = image.rendition, image.record
+        if name is None or record.bucket in self._strict_buckets:
+            return True
+        return not self._renditions.withholds_original(name, image_is_public=record.public)
+
     def forget(self) -> None:
         """Forget all signed URLs, because the credentials have changed."""
         self._made.clear()
 
     def _may_become_the_original(self, name: str, record: ImageRecord) -> bool:
         """Return whether COS may send the original to the holder of the URL if it cannot make the variant."""
-        if self._renditions.get(name).width is None or self._renditions.originals_for_owner:
+        if self._renditions.get(name).width is None:
             return False
-        return record.public or not self._renditions.is_public(name)
+        return not self._renditions.withholds_original(name, image_is_public=record.public)
 
     def _answer(self, image: SignedImage, download: str | None) -> Mapping[str, str]:
         """Return the parameters that set the header of COS's response."""

@@ -29,6 +29,10 @@ class ImageRedirect:
         self._public_urls = public_urls
         self._now = now
 
+    def is_allowed(self, image: SignedImage) -> bool:
+        """Return whether everybody who may see the image may have its URL: ``PublicUrls.keeps_original``."""
+        return self._public_urls.keeps_original(image)
+
     def answer(
         self, method: str, image: SignedImage, policy: CachePolicy, *, download: str | None
     ) -> web.StreamResponse:

@@ -171,7 +171,11 @@ class Explainer:
     def _deliver(self, image: SignedImage, asked: AskedOrigin, policy: CachePolicy, errors: "_Errors") -> Facts:
         """Return the way of delivery and its headers; adds the error that COS's answer becomes."""
         delivery, record = self._delivery.delivery, image.record
-        facts: Facts = {"mode": delivery}
+        facts: Facts = {}
+        if delivery == "redirect" and not self.steps.variants.keeps_original(image):
+            delivery = "stream"
+            facts["why"] = "no redirect: COS may give the original to the holder of the URL (cos.unsigned_parameters)"
+        facts["mode"] = delivery
         if delivery == "redirect":
             # The client asks COS itself, so an error of COS is the client's to see.
             host = self._hosts.origin_of(record.bucket, record.region).host
@@ -192,7 +196,7 @@ class Explainer:
         if delivery["mode"] == "redirect" and isinstance(headers, dict):
             max_age = int(str(headers["Cache-Control"]).rpartition("=")[2])
         return kept_by(
-            self._delivery.delivery,
+            str(delivery["mode"]),
             max_age,
             is_public=image.public,
             may_be_stale=policy.may_be_stale and not policy.immutable,
@@ -207,7 +211,7 @@ class Explainer:
 
     def _served(self, asked: AskedOrigin, delivery: Facts) -> Verdict:
         ways = {"stream": "streamed by the gateway", "accel": "sent by nginx", "redirect": "by a redirect to COS"}
-        status, way = delivery["status"], ways[self._delivery.delivery]
+        status, way = delivery["status"], ways[str(delivery["mode"])]
         metadata = asked.metadata
         size = f"{metadata.size} bytes" if metadata is not None else "bytes"
         again = "first_byte_again" in asked.facts

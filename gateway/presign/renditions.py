@@ -130,6 +130,10 @@ class Renditions:
             return image_is_public and not self.originals_for_owner
         return image_is_public or self.is_public(name)
 
+    def withholds_original(self, name: str, *, image_is_public: bool) -> bool:
+        """Return whether somebody who may see the rendition of an image may not see its original."""
+        return self.originals_for_owner or (self.is_public(name) and not image_is_public)
+
     def widths(self, style: str) -> tuple[int, ...]:
         """Return the widths of a style in pixels, ascending; empty for a fixed style."""
         return self._sized[style].widths if style in self._sized else ()

@@ -116,7 +116,7 @@ def make_explainer(
             signing.lifetime,
             ClockCorrection(signing.clock, urls.resolver).refused_at,
         ),
-        VariantStep(signing.renditions, variant_requests, shared),
+        VariantStep(signing.renditions, variant_requests, shared, signing.public_urls.keeps_original),
     )
     return Explainer(
         stores.catalog,

@@ -96,7 +96,12 @@ async def open_signing(settings: Settings, metrics: Metrics) -> AsyncIterator[Si
             metrics=metrics,
             now=clock.now,
         )
-        public_urls = PublicUrls(signer, renditions, lambda presigned: lifetime.is_usable(presigned, clock.now()))
+        public_urls = PublicUrls(
+            signer,
+            renditions,
+            lambda presigned: lifetime.is_usable(presigned, clock.now()),
+            settings.cos.strict_buckets,
+        )
         yield Signing(
             clock, BucketKeys(opened.value, opened, metrics), hosts, renditions, lifetime, signer, public_urls
         )

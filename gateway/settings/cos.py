@@ -15,6 +15,7 @@ from gateway.settings.credentials import (
 from gateway.settings.section import Reloaded, Restarted, Section, Token, empty_if_null, matches
 
 Scheme = Literal["https", "http"]
+Unsigned = Literal["obeyed", "refused"]  # what the bucket does with a parameter beside those of a presigned URL
 Bucket = Annotated[str, matches(r"[a-z0-9][a-z0-9-]*-[0-9]+", "a bucket name with its APPID, like photos-1250000000")]
 Region = Annotated[str, matches(r"[a-z0-9][a-z0-9-]*[a-z0-9]", "a region, like ap-guangzhou")]
 
@@ -53,6 +54,7 @@ class BucketSettings(Section):
     region: Restarted[Region | None] = None
     domain: Restarted[HostPort | None] = None
     scheme: Restarted[Scheme | None] = None
+    unsigned_parameters: Restarted[Unsigned | None] = None
     credentials: Reloaded[CredentialsSettings | None] = None
 
 
@@ -75,6 +77,7 @@ class CosSettings(Section):
     bucket: Restarted[Bucket]
     scheme: Restarted[Scheme] = "https"
     domain: Restarted[HostPort | None] = None
+    unsigned_parameters: Restarted[Unsigned] = "obeyed"
     credentials: Reloaded[CredentialsSettings | None] = None
     buckets: Restarted[Annotated[dict[Bucket, BucketSettings], BeforeValidator(empty_if_null)]] = Field(
         default_factory=dict
@@ -129,6 +132,13 @@ class CosSettings(Section):
         """The region of each configured bucket."""
         others = {name: bucket.region or self.region for name, bucket in self.buckets.items()}
         return {self.bucket: self.region, **others}
+
+    @property
+    def strict_buckets(self) -> frozenset[str]:
+        """The configured buckets that refuse a presigned URL with a parameter that is not signed."""
+        ways = {name: bucket.unsigned_parameters or self.unsigned_parameters for name, bucket in self.buckets.items()}
+        ways[self.bucket] = self.unsigned_parameters
+        return frozenset(name for name, way in ways.items() if way == "refused")
 
     def with_keys(self, source: CredentialsSettings) -> CredentialsSettings:
         """Return the source; a static one without keys, also as a base, gets the keys of this section."""

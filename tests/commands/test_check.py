@@ -280,7 +280,7 @@ async def test_deep_probes_follow_the_findings(write_config: WriteConfig, images
     [
         (("--probe", "3"), "need --deep"),
         (("--deep", "--style", "huge"), "image_styles has no huge"),
-        (("--deep", "--probe", "19"), "19"),
+        (("--deep", "--probe", "20"), "20"),
     ],
 )
 async def test_wrong_options_of_deep_are_refused(

@@ -95,6 +95,18 @@ async def test_what_is_sent_instead_of_a_rendition_is_named(
     assert data["kept"]["cdn"] == "60 s"
 
 
+async def test_a_style_whose_original_is_withheld_is_explained_as_streamed_and_not_redirected(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    gateway = await start_gateway(image_styles=STYLES, image_proxy={"delivery": "redirect"})
+    await images.add("cat", PNG, owner="alice", public=False)
+    data = await explained(gateway, query="?style=card&w=16")
+    assert (data["delivery"]["mode"], data["delivery"]["status"]) == ("stream", 200)
+    assert "cos.unsigned_parameters" in data["delivery"]["why"]
+    assert data["verdict"]["reason"].endswith("streamed by the gateway")
+    assert (await gateway.get("/i/cat?style=card&w=16")).status == 200
+
+
 async def test_the_right_version_is_kept_for_a_year_and_another_is_redirected(
     gateway: RunningGateway, images: Images
 ) -> None:

@@ -45,12 +45,30 @@ class TestPublicStyles:
         assert (answer.status, answer.json()["code"]) == (422, "image_too_large")
         assert (await gateway.get("/i/mine?style=teaser")).status == 422
 
-    @pytest.mark.parametrize(("delivery", "status"), [("stream", 200), ("accel", 200), ("redirect", 302)])
-    async def test_in_every_mode(self, start_gateway: StartGateway, images: Images, delivery: str, status: int) -> None:
-        gateway = await start_gateway(image_styles=STYLES, image_proxy={"delivery": delivery})
+    @pytest.mark.parametrize(
+        ("delivery", "unsigned", "status"),
+        [
+            ("stream", "obeyed", 200),
+            ("accel", "obeyed", 200),
+            ("redirect", "obeyed", 200),
+            ("redirect", "refused", 302),
+        ],
+    )
+    async def test_in_every_mode(
+        self, start_gateway: StartGateway, images: Images, delivery: str, unsigned: str, status: int
+    ) -> None:
+        """With its URL and an unsigned rule beside it, a stranger might get the private original."""
+        gateway = await start_gateway(
+            image_styles=STYLES, image_proxy={"delivery": delivery}, cos={"unsigned_parameters": unsigned}
+        )
         await images.add("mine", photo(), content_type="image/jpeg", owner="alice", public=False)
         answer = await gateway.get("/i/mine?style=teaser")
         assert answer.status == status
+        asked_for = await gateway.get("/i/mine?style=teaser&redirect=true")
+        assert asked_for.status == (302 if unsigned == "refused" else 200)
+        assert (await gateway.get("/i/mine?style=card&w=160&redirect=true", user="alice")).status == 302
+        streamed = gateway.sample("requests_total", route="short", delivery="stream", status="200")
+        assert streamed == {"stream": 2, "accel": 1}.get(delivery, 0 if status == 302 else 2)
         assert answer.headers["Cache-Control"].startswith("public")
         assert (await gateway.get("/i/mine?style=card&w=160")).status == 404
         assert (await gateway.get("/i/mine")).status == 404

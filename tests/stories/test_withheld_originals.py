@@ -58,7 +58,9 @@ async def test_a_redirect_to_a_public_style_never_ends_at_the_private_original(
     start_gateway: StartGateway, images: Images, query: str
 ) -> None:
     """A URL lets COS send the original in place of a variant only if the client may see it."""
-    gateway: RunningGateway = await start_gateway(image_styles=STYLES, image_proxy={"delivery": "redirect"})
+    gateway: RunningGateway = await start_gateway(
+        image_styles=STYLES, image_proxy={"delivery": "redirect"}, cos={"unsigned_parameters": "refused"}
+    )
     await images.add("mine", b"no picture", content_type="image/jpeg", owner="alice", public=False)
     for user in ("alice", None):  # the same redirect in either order
         answer = await gateway.get(f"/i/mine?{query}", user=user)
@@ -70,11 +72,31 @@ async def test_a_redirect_to_a_public_style_never_ends_at_the_private_original(
     assert await bytes_at(card.headers["Location"]) == (200, b"no picture")
 
 
+@pytest.mark.parametrize("query", ["style=teaser", "style=card&w=160"])
+async def test_no_style_of_a_withheld_original_is_redirected_unless_the_bucket_refuses_unsigned_parameters(
+    start_gateway: StartGateway, images: Images, query: str
+) -> None:
+    """The image is public, and its original is for its owner."""
+    await images.add("cat", photo(), content_type="image/jpeg", owner="alice")
+    for unsigned, status in (("obeyed", 200), ("refused", 302)):
+        gateway = await start_gateway(
+            image_styles=STYLES,
+            image_variants={"originals": "owner"},
+            image_proxy={"delivery": "redirect"},
+            cos={"unsigned_parameters": unsigned},
+        )
+        assert (await gateway.get(f"/i/cat?{query}")).status == status
+        assert (await gateway.get("/i/cat", user="alice")).status == 302
+
+
 async def test_an_image_that_becomes_private_has_no_such_redirect_any_more(
     start_gateway: StartGateway, images: Images
 ) -> None:
     gateway = await start_gateway(
-        image_styles=STYLES, image_proxy={"delivery": "redirect"}, url_cache={"sign_window": 300}
+        image_styles=STYLES,
+        image_proxy={"delivery": "redirect"},
+        url_cache={"sign_window": 300},
+        cos={"unsigned_parameters": "refused"},
     )
     await images.add("cat", b"no picture", content_type="image/jpeg", owner="alice")
     public = await gateway.get("/i/cat?style=teaser")

@@ -1,4 +1,4 @@
-"""Probes 13 to 18: hosts, running transfers, idle connections, overrides, keys, long URLs."""
+"""Probes 13 to 19: hosts, running transfers, idle connections, overrides, keys, long URLs, unsigned parameters."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -11,6 +11,7 @@ _SHORT_LIFE, _SLOW_READ = 20, 40  # seconds
 _IDLE = (5, 20, 40, 70)  # seconds
 _BUFFERED = 4 * 1024 * 1024  # bytes; a smaller object is received before the pause ends
 _PADDED = 8192  # bytes
+_OTHER_RULE = quote("imageMogr2/thumbnail/!100p", safe="")
 
 
 async def hosts(subject: Subject) -> AsyncIterator[Result]:
@@ -84,3 +85,28 @@ async def long_urls(subject: Subject) -> AsyncIterator[Result]:
     if reply.status != 200:
         result = replace(result, got=f"{said(reply)}: long tokens may fail", verdict=Verdict.WARN)
     yield result
+
+
+async def unsigned_parameters(subject: Subject) -> AsyncIterator[Result]:
+    """Probe 19: parameters that are not signed, by which the URL of a style may give the original."""
+    image, signer, send = subject.image, subject.signer, subject.session.send
+    original = await send(signer.url(image))
+    attempts = [("unsigned response-content-type", f"{signer.url(image)}&response-content-type=text%2Fhtml")]
+    for style in subject.styles:
+        url = signer.url(image, style=style)
+        base, _, query = url.partition("?")
+        attempts.append((f"style {style}: an unsigned rule after", f"{url}&{_OTHER_RULE}="))
+        attempts.append((f"style {style}: an unsigned rule before", f"{base}?{_OTHER_RULE}=&{query}"))
+    all_refused = True
+    for title, attempt in attempts:
+        reply = await send(attempt)
+        all_refused &= reply.status == 403
+        note = ", the original" if reply.status == 200 and reply.checksum == original.checksum else ""
+        if subject.is_strict:
+            expected = "403, as cos.unsigned_parameters says"
+            yield judged(19, title, expected, reply, is_right=reply.status == 403, note=note)
+        else:
+            yield recorded(19, title, "recorded", reply, note=note)
+    if not subject.is_strict:
+        found = "refused" if all_refused else "obeyed"
+        yield Result(19, "cos.unsigned_parameters", "recorded", f"{found} is right", Verdict.RECORDED)

@@ -33,7 +33,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The subject of the probes: ``image`` is from a row; the keys are of objects in its bucket."""
+    """The subject of the probes: ``image`` is from a row; the keys are of objects in its bucket.
+
+    ``is_strict``: the configuration says that the bucket refuses unsigned parameters.
+    """
 
     image: ImageRecord
     session: DeepSession
@@ -43,6 +46,7 @@ class Subject:
     not_image: str | None = None
     keys: tuple[str, ...] = ()
     timeout: float = 10.0
+    is_strict: bool = False
 
     def of_key(self, key: str) -> ImageRecord:
         """Return the row as if it named another object of the bucket."""

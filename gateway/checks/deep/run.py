@@ -26,11 +26,12 @@ PROBES: Final[dict[int, Probe]] = {
     16: connections.overrides,
     17: connections.awkward_keys,
     18: connections.long_urls,
+    19: connections.unsigned_parameters,
 }
 
 
 async def run_probes(subject: Subject, numbers: Collection[int] = ()) -> AsyncIterator[Result]:
-    """Yield the results of the 18 probes, or of those with ``numbers``."""
+    """Yield the results of the 19 probes, or of those with ``numbers``."""
     for number, probe in PROBES.items():
         if numbers and number not in numbers:
             continue

@@ -1,7 +1,8 @@
-"""The 18 probes against the COS emulator, and their results for a bucket that behaves differently."""
+"""The 19 probes against the COS emulator, and their results for a bucket that behaves differently."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -79,7 +80,7 @@ async def probed(subject: Subject, *numbers: int) -> list[Result]:
 
 async def test_the_emulator_fails_no_probe(bucket: CosEmulator, session: DeepSession) -> None:
     results = await probed(subject_of(bucket, session))
-    assert {result.number for result in results} == set(range(1, 19)) == set(PROBES)
+    assert {result.number for result in results} == set(range(1, 20)) == set(PROBES)
     assert [as_line(result) for result in results if result.verdict is Verdict.FAIL] == []
     # No TLS here, and its credentials are permanent.
     assert [result.title for result in results if result.verdict is Verdict.WARN] == ["DNS, TLS"]
@@ -150,6 +151,24 @@ async def test_long_urls_that_are_refused_are_a_warning(bucket: CosEmulator, ses
     bucket.faults.add(Fault(action=Refuse(status=414, code="InvalidURI")))
     (result,) = await probed(subject_of(bucket, session), 18)
     assert (result.verdict, result.got) == (Verdict.WARN, "414 InvalidURI: long tokens may fail")
+
+
+async def test_a_bucket_that_obeys_or_refuses_unsigned_parameters_is_recorded_and_held_against_the_configuration(
+    bucket: CosEmulator, session: DeepSession
+) -> None:
+    subject = subject_of(bucket, session)
+    for refuses in (False, True):
+        if refuses:
+            bucket.faults.add(Fault(action=STRICT, skip=1, times=3))
+        *attempts, found = await probed(subject, 19)
+        assert [result.got.startswith("403") for result in attempts] == [refuses] * 3
+        assert found.got == ("refused is right" if refuses else "obeyed is right")
+        assert {result.verdict for result in (*attempts, found)} == {Verdict.RECORDED}
+        bucket.faults.clear()
+    strict = replace(subject, is_strict=True)
+    assert {result.verdict for result in await probed(strict, 19)} == {Verdict.FAIL}
+    bucket.faults.add(Fault(action=STRICT, skip=1, times=3))
+    assert {result.verdict for result in await probed(strict, 19)} == {Verdict.OK}
 
 
 async def test_chunks_and_checksums_of_processed_images_are_recorded(bucket: CosEmulator, session: DeepSession) -> None:
