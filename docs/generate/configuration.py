@@ -18,7 +18,7 @@ _INTRODUCTION = """\
 [config/gateway.yaml](../config/gateway.yaml) holds every key with its default; copy it and remove the `#` of what you
 change. Four keys must be set: `postgres.dsn`, `cos.secret_id`, `cos.secret_key` and `cos.bucket`; with another source
 of credentials (`cos.credentials`), only the first and the last.
-Durations are in seconds, sizes in bytes. Every command takes the file with `--config FILE`.
+Durations are in seconds, sizes in bytes. Every command takes the file with `--config FILE`, after its name.
 
 ## Sources
 
