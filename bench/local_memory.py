@@ -43,7 +43,8 @@ def keeper(images: int, *, from_redis: bool) -> Callable[[int], None]:
     credentials = Credentials("AKID" + "x" * 32, "y" * 32)
     signer = Signer(credentials, Hosts(settings), UrlCacheSettings(), metrics=Metrics())
     query = CatalogQuery(PostgresSettings(dsn="host=unused"), _BUCKET, {_BUCKET: "ap-guangzhou"})
-    tier, renditions = LocalTier(images, local_ttl=60, unknown_ttl=5), Renditions({})
+    renditions = Renditions({})
+    tier = LocalTier(UrlCacheSettings(max_size=images, local_ttl=60), renditions, unknown_ttl=5)
 
     def keep(number: int) -> None:
         image = signer.sign_image(_row(query, number), read_at=int(time.time()))

@@ -56,9 +56,7 @@ class Urls:
             self.resolver.forget_renditions(renditions.use(new.image_styles, variants))
         if old.image_variants.max_new_per_minute != variants.max_new_per_minute:
             self.new_variants.use(variants.max_new_per_minute)
-        self.local.configure(
-            url_cache.max_size if url_cache.enabled else 0, renditions.names, local_ttl=url_cache.local_ttl
-        )
+        self.local.use(url_cache)
         if self.shared is not None:
             self.shared.tier.settings = url_cache
             self.shared.mac.use(*entry_secrets(new.redis, new.cos))
@@ -69,14 +67,9 @@ async def open_urls(
     settings: Settings, metrics: Metrics, signing: Signing, stores: Stores, purges: PurgeQueueing | None
 ) -> AsyncIterator[Urls]:
     """Find the signed image of an id, count its uses, and invalidate cached entries."""
-    url_cache, redis, now = settings.url_cache, stores.redis, signing.clock.now
+    redis, now = stores.redis, signing.clock.now
     shared = _shared_urls(settings, signing, redis) if redis is not None else None
-    local = LocalTier(
-        url_cache.max_size if url_cache.enabled else 0,
-        signing.renditions.names,
-        local_ttl=url_cache.local_ttl,
-        unknown_ttl=UNKNOWN_TTL,
-    )
+    local = LocalTier(settings.url_cache, signing.renditions, unknown_ttl=UNKNOWN_TTL)
     new_variants = NewVariants(signing.renditions, settings.image_variants.max_new_per_minute)
     resolver = UrlResolver(
         stores.catalog,

@@ -2,13 +2,15 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
+from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, SignedImage
+from gateway.settings import UrlCacheSettings
 
 # The key of an original is its id, because a hundred thousand tuples take seven megabytes.
 _Key: TypeAlias = ImageVariant | str
@@ -59,16 +61,15 @@ class LocalTier:
 
     def __init__(
         self,
-        max_size: int,
-        renditions: Iterable[str] = (),
+        settings: UrlCacheSettings,
+        renditions: Renditions,
         *,
-        local_ttl: float,
         unknown_ttl: float,
         monotonic: Callable[[], float] = _boot_time,
     ) -> None:
-        self._max_size = max_size
-        self._renditions = (None, *renditions)
-        self._local_ttl = local_ttl
+        self._settings = settings
+        self._max_size = settings.max_size if settings.enabled else 0
+        self._renditions = renditions
         self._unknown_ttl = unknown_ttl
         self._monotonic = monotonic
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
@@ -81,13 +82,12 @@ class LocalTier:
         self._dropped: OrderedDict[str, int] = OrderedDict()
         self._last_fresh_until = 0.0
 
-    def configure(self, max_size: int, renditions: Iterable[str], *, local_ttl: float) -> None:
-        """Use these limits from now on, and drop images in these ``renditions``; entries kept longer become stale."""
-        if local_ttl < self._local_ttl:
+    def use(self, settings: UrlCacheSettings) -> None:
+        """Use these limits from now on; entries kept longer become stale. ``enabled`` stays as it was at the start."""
+        if settings.local_ttl < self._settings.local_ttl:
             self.mark_all_stale()
-        self._max_size = max_size
-        self._renditions = (None, *renditions)
-        self._local_ttl = local_ttl
+        self._settings = settings
+        self._max_size = settings.max_size if settings.enabled else 0
         self._evict()
 
     def __len__(self) -> int:
@@ -135,7 +135,7 @@ class LocalTier:
         variant = ImageVariant(image.record.image_id, image.rendition)
         if self._was_dropped(variant.image_id, mark):
             return
-        key, fresh_until = _key(variant), self._fresh_until(min(self._local_ttl, usable_for), mark)
+        key, fresh_until = _key(variant), self._fresh_until(min(self._settings.local_ttl, usable_for), mark)
         self._entries[key] = _Entry(image, fresh_until, self._generation)
         self._entries.move_to_end(key)
         self._missing.pop(key, None)
@@ -153,7 +153,7 @@ class LocalTier:
 
     def drop(self, image_id: str) -> None:
         """Remove the image in every rendition."""
-        for rendition in self._renditions:
+        for rendition in (None, *self._renditions.names):
             key = _key(ImageVariant(image_id, rendition))
             self._entries.pop(key, None)
             self._missing.pop(key, None)

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
+from gateway.settings import UrlCacheSettings
 from gateway.urls.local_tier import ImageMissing, LocalTier
 from tests.signed_images import signed_image
 from tests.tier import NOW, Clock, record
@@ -18,7 +20,12 @@ def image(image_id: str, style: str | None = None) -> SignedImage:
 
 @pytest.fixture
 def tier(clock: Clock) -> LocalTier:
-    return LocalTier(3, ["thumb"], local_ttl=30, unknown_ttl=3, monotonic=clock)
+    return LocalTier(
+        UrlCacheSettings(max_size=3, local_ttl=30),
+        Renditions({"thumb": "imageMogr2/thumbnail/10x"}),
+        unknown_ttl=3,
+        monotonic=clock,
+    )
 
 
 def test_an_entry_is_fresh_for_its_time_and_stale_after(tier: LocalTier, clock: Clock) -> None:
@@ -32,7 +39,7 @@ def test_an_entry_is_fresh_for_its_time_and_stale_after(tier: LocalTier, clock: 
 
 def test_a_life_ends_within_a_sixteenth_of_a_second(clock: Clock) -> None:
     """Entries kept together share the time at which they become stale."""
-    tier = LocalTier(3, local_ttl=2, unknown_ttl=3, monotonic=clock)
+    tier = LocalTier(UrlCacheSettings(max_size=3, local_ttl=2), Renditions({}), unknown_ttl=3, monotonic=clock)
     clock.now += 0.05
     tier.put(image("a"), tier.mark(), LONG)
     clock.now += 2 - 1 / 16
@@ -70,7 +77,7 @@ def test_an_unknown_image_is_remembered_for_a_while(tier: LocalTier, clock: Cloc
 
 
 def test_unknown_ids_push_no_image_out_and_are_bounded(clock: Clock) -> None:
-    tier = LocalTier(30, local_ttl=30, unknown_ttl=3, monotonic=clock)
+    tier = LocalTier(UrlCacheSettings(max_size=30, local_ttl=30), Renditions({}), unknown_ttl=3, monotonic=clock)
     for number in range(30):
         tier.put(image(f"known-{number}"), tier.mark(), LONG)
     for number in range(12_000):
@@ -117,7 +124,7 @@ def test_styles_are_stored_apart_and_dropped_together(tier: LocalTier) -> None:
 
 
 def test_a_tier_of_size_zero_stores_nothing(clock: Clock) -> None:
-    tier = LocalTier(0, local_ttl=30, unknown_ttl=3, monotonic=clock)
+    tier = LocalTier(UrlCacheSettings(enabled=False, local_ttl=30), Renditions({}), unknown_ttl=3, monotonic=clock)
     tier.put(image("a"), tier.mark(), LONG)
     assert tier.get(ImageVariant("a")) is None
 
@@ -191,7 +198,7 @@ def drop_others(tier: LocalTier, number: int) -> None:
 def test_a_look_up_is_kept_while_every_drop_since_its_mark_is_tracked(
     clock: Clock, max_size: int, tracked: int
 ) -> None:
-    tier = LocalTier(max_size, local_ttl=30, unknown_ttl=3, monotonic=clock)
+    tier = LocalTier(UrlCacheSettings(max_size=max_size, local_ttl=30), Renditions({}), unknown_ttl=3, monotonic=clock)
     mark = tier.mark()
     drop_others(tier, tracked)
     tier.put(image("a"), mark, LONG)

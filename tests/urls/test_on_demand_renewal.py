@@ -7,6 +7,7 @@ import pytest
 
 from gateway.errors import CatalogUnavailable, ImageNotFound
 from gateway.presign.signed_image import ImageVariant
+from gateway.settings import UrlCacheSettings
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.on_demand_renewal import OnDemandRenewal
 from gateway.urls.resolver import UrlResolver
@@ -17,7 +18,7 @@ class Replica:
     """A gateway's memory, and renewal on demand, over the tier in Redis that all replicas share."""
 
     def __init__(self, tier: Tier) -> None:
-        local = LocalTier(10, RENDITIONS.names, local_ttl=30, unknown_ttl=3)
+        local = LocalTier(UrlCacheSettings(max_size=10, local_ttl=30), RENDITIONS, unknown_ttl=3)
         self.resolver = UrlResolver(
             tier.table, tier.signer, tier.shared, local, tier.lifetime, tier.metrics, tier.clock
         )

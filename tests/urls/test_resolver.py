@@ -11,9 +11,10 @@ from gateway.errors import CatalogUnavailable, CredentialsExpired, ImageNotFound
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
+from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
-from gateway.settings import CosSettings
+from gateway.settings import CosSettings, UrlCacheSettings
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolved import Resolved
@@ -53,7 +54,7 @@ def table(tier: Tier) -> SlowTable:
 
 @pytest.fixture
 async def resolver(tier: Tier, table: SlowTable) -> AsyncIterator[UrlResolver]:
-    local = LocalTier(1000, RENDITIONS.names, local_ttl=30, unknown_ttl=3)
+    local = LocalTier(UrlCacheSettings(max_size=1000, local_ttl=30), RENDITIONS, unknown_ttl=3)
     made = UrlResolver(table, tier.signer, tier.shared, local, tier.lifetime, tier.metrics, tier.clock)
     yield made
     await made.close()
@@ -156,7 +157,7 @@ async def test_an_image_that_cannot_be_signed_leaves_the_others_alone(tier: Tier
 
     settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
     signer = Signer(Source(), Hosts(settings), url_cache(), metrics=tier.metrics, now=tier.clock)
-    local = LocalTier(10, local_ttl=30, unknown_ttl=3)
+    local = LocalTier(UrlCacheSettings(max_size=10, local_ttl=30), Renditions({}), unknown_ttl=3)
     resolver = UrlResolver(table, signer, None, local, tier.lifetime, tier.metrics, tier.clock)
     for image_id, bucket in {"a": "b", "c": "expired", "d": "broken"}.items():
         tier.table.records[image_id] = ImageRecord(
@@ -251,7 +252,7 @@ async def test_every_image_marked_stale_in_the_middle_of_a_group_is_read_again(
 
 async def test_without_redis_misses_share_a_query(tier: Tier, table: SlowTable) -> None:
     tier.table.add(*IDS)
-    local = LocalTier(1000, local_ttl=30, unknown_ttl=3)
+    local = LocalTier(UrlCacheSettings(max_size=1000, local_ttl=30), Renditions({}), unknown_ttl=3)
     resolver = UrlResolver(table, tier.signer, None, local, tier.lifetime, Metrics(), tier.clock)
     await asyncio.gather(*map(resolver.look_up, IDS))
     assert len(tier.table.queries) == 1
