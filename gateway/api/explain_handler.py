@@ -29,7 +29,7 @@ class ExplainCalls:
             token=request.headers.get(TOKEN_FIELD), link=request.headers.get(LINK_FIELD), user=request.query.get("user")
         )
         given = (credentials.token, credentials.link, credentials.user)
-        if sum(one is not None for one in given) > 1:
+        if sum(credential is not None for credential in given) > 1:
             raise InvalidRequest(f"give one of user, {TOKEN_FIELD} and {LINK_FIELD}")
         parameters = {name: request.query[name] for name in PARAMETERS if name in request.query}
         explanation = await self._explainer.explain(image_id, credentials, parameters)

@@ -86,4 +86,6 @@ async def print_probes(settings: Settings, options: DeepOptions) -> bool:
 def _narrowest(renditions: Renditions, style: str) -> list[str]:
     """Return the names of the style's renditions to probe: the narrowest in each format, or the fixed style itself."""
     widths = renditions.widths(style)
-    return [renditions.choose(style, widths[0], one) for one in renditions.formats(style)] if widths else [style]
+    if not widths:
+        return [style]
+    return [renditions.choose(style, widths[0], image_format) for image_format in renditions.formats(style)]

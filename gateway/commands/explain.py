@@ -52,7 +52,7 @@ def explain(
     The first line is the result; the exit code is 0 if the client gets the image, and 1 if not. Without an option the
     caller is anonymous. No signature, token or secret is printed.
     """
-    if sum(one is not None for one in (token, link, user)) > 1:
+    if sum(credential is not None for credential in (token, link, user)) > 1:
         raise click.UsageError("give one of --token, --link and --user")
     settings = settings_from(config)
     logging.getLogger("gateway").addHandler(logging.NullHandler())  # the explanation reports outages

@@ -144,5 +144,5 @@ class CredentialServices(HttpService):
 
     async def _fault(self, service: Service) -> tuple[str | None, web.Response | None]:
         """Return the kind of the fault that fires, and the answer if every request gets the same; None without one."""
-        fault = self.faults.fire(lambda one: one.is_for(service))
+        fault = self.faults.fire(lambda armed: armed.is_for(service))
         return (fault.kind, await fault.common_answer()) if fault is not None else (None, None)

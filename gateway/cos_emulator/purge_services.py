@@ -112,7 +112,7 @@ class PurgeServices(HttpService):
         targets = _targets(parameters.get("Urls" if kind == "cdn" else "Targets"))
         if kind not in ("cdn", *_TYPES):
             raise ApiRefusal("InvalidParameter.ParameterError", "The type is not one that is emulated.")
-        fault = self.faults.fire(lambda one: one.is_for(targets))
+        fault = self.faults.fire(lambda armed: armed.is_for(targets))
         if fault is not None and (answer := await _fail(fault)) is not None:
             return answer
         self._count_request()
@@ -182,7 +182,7 @@ def _answer(**fields: object) -> web.Response:
 
 
 def _targets(value: object) -> list[str]:
-    if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+    if not isinstance(value, list) or not value or not all(isinstance(target, str) for target in value):
         raise ApiRefusal("InvalidParameter", "The targets are missing.")
     return value
 

@@ -27,7 +27,7 @@ class NamedFaults:
     def active(self) -> list[str]:
         """Return the names of the faults that are on."""
         on = [armed.fault for armed in self._faults.armed]
-        return [name for name, fault in FAULTS.items() if any(one is fault for one in on)]
+        return [name for name, fault in FAULTS.items() if any(active is fault for active in on)]
 
     def turn_on(self, name: str) -> None:
         """Turn a fault on, if it is not."""

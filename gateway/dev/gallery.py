@@ -96,7 +96,11 @@ class Gallery:
 
     async def expire(self, request: web.Request) -> web.Response:
         """Let the presigned URLs of ``image_ids`` expire now."""
-        rows = [self._rows[one] for one in image_ids_in(await self._bodies.json(request)) if one in self._rows]
+        rows = [
+            self._rows[image_id]
+            for image_id in image_ids_in(await self._bodies.json(request))
+            if image_id in self._rows
+        ]
         self._faults.expire(row.key for row in rows)
         self._drop_bytes([row.image_id for row in rows])
         return success({"expired": len(rows)})

@@ -54,7 +54,9 @@ class VariantStep:
         if self._shared is not None and names:
             try:
                 headers = await self._shared.read_headers([ImageVariant(image_id, name) for name in names])
-                cached = {str(one.rendition) for one, header in headers.items() if header.expires_at is not None}
+                cached = {
+                    str(variant.rendition) for variant, header in headers.items() if header.expires_at is not None
+                }
             except DependencyDown:
                 cached = None
         return {style: self._style(style, cached) for style in self.renditions.styles}

@@ -83,11 +83,13 @@ class Renditions:
             every = tuple(dict.fromkeys((*formats, "original")))
             only = formats[0] if len(formats) == 1 else "original"
             self._sized[name] = _Sized(tuple(sorted(set(style.widths or defaults.widths))), every, only)
-            self._by_name |= {one.name: one for one in self._of(name, style)}
-        for name, one in self._by_name.items():
+            self._by_name |= {rendition.name: rendition for rendition in self._of(name, style)}
+        for name, rendition in self._by_name.items():
             earlier = before.get(name)
-            is_same = earlier is not None and earlier.template == one.template
-            self._by_name[name] = replace(one, revision=earlier.revision if earlier and is_same else self._revision)
+            is_same = earlier is not None and earlier.template == rendition.template
+            self._by_name[name] = replace(
+                rendition, revision=earlier.revision if earlier and is_same else self._revision
+            )
         changed = {name for name in before.keys() | self._by_name.keys() if before.get(name) != self._by_name.get(name)}
         # Requests in flight may still sign and count a removed one.
         self._gone = {name: before[name] for name in changed if name in before and name not in self._by_name}
@@ -166,8 +168,9 @@ class Renditions:
         """Return the query string of the rendition's address; empty for the original (None)."""
         if name is None:
             return ""
-        one = self.get(name)
-        return f"style={one.style}" if one.width is None else f"style={one.style}&w={one.width}&format={one.format}"
+        rendition = self.get(name)
+        sized = "" if rendition.width is None else f"&w={rendition.width}&format={rendition.format}"
+        return f"style={rendition.style}{sized}"
 
     def fallbacks(self, name: str) -> Iterator[str]:
         """Yield what may replace a variant that COS does not make: the same width in the style's next formats."""
@@ -185,7 +188,7 @@ class Renditions:
             return sized.widths[-1]
         if self._defaults.unknown_width == "reject" and width not in sized.widths:
             raise UnknownWidth
-        return next((one for one in sized.widths if one >= width), sized.widths[-1])
+        return next((listed for listed in sized.widths if listed >= width), sized.widths[-1])
 
     def _of(self, name: str, style: StyleSettings) -> Iterator[Rendition]:
         sized = self._sized[name]

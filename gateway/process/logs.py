@@ -48,13 +48,13 @@ def configure_logging(settings: LoggingSettings, stream: LogOutput | None = None
     for library in ("qcloud_cos", "urllib3", "asyncio"):
         logging.getLogger(library).setLevel(logging.WARNING)
     malformed = logging.getLogger("aiohttp.server")
-    if not any(isinstance(one, MalformedRequestFilter) for one in malformed.filters):
+    if not any(isinstance(each, MalformedRequestFilter) for each in malformed.filters):
         malformed.addFilter(MalformedRequestFilter())
 
 
 def log_handler() -> LogHandler | None:
     """Return what ``configure_logging`` has installed; None if it was not called."""
-    return next((one for one in logging.getLogger().handlers if isinstance(one, LogHandler)), None)
+    return next((handler for handler in logging.getLogger().handlers if isinstance(handler, LogHandler)), None)
 
 
 def dropped_lines() -> int:

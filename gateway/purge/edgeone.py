@@ -65,8 +65,8 @@ class EdgeOne:
 def _failures(failed_list: Any) -> tuple[str, set[str]]:
     """Return the first reason, safe to log, and the failed targets; the answer may have null instead of a list."""
     reason, targets = "", set[str]()
-    for one in failed_list if isinstance(failed_list, list) else ():
-        if isinstance(one, Mapping) and isinstance(found := one.get("Targets"), list) and found:
+    for failure in failed_list if isinstance(failed_list, list) else ():
+        if isinstance(failure, Mapping) and isinstance(found := failure.get("Targets"), list) and found:
             targets.update(str(target) for target in found)
-            reason = reason or printable(str(one.get("Reason", ""))[:_LONGEST_REASON]) or "no reason given"
+            reason = reason or printable(str(failure.get("Reason", ""))[:_LONGEST_REASON]) or "no reason given"
     return reason, targets

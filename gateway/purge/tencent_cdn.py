@@ -31,8 +31,11 @@ class TencentCdn:
         """Return the rest of the day's limit of addresses, as text. Raises ``TargetUnavailable``."""
         answer = await self._service.ask("DescribePurgeQuota", {})
         quotas = answer.get("UrlPurge")
-        found = [one for one in quotas if isinstance(one, Mapping)] if isinstance(quotas, list) else []
-        parts = [f"{_number(one, 'Available')} of {_number(one, 'Total')} ({one.get('Area', 'all')})" for one in found]
+        found = [quota for quota in quotas if isinstance(quota, Mapping)] if isinstance(quotas, list) else []
+        parts = [
+            f"{_number(quota, 'Available')} of {_number(quota, 'Total')} ({quota.get('Area', 'all')})"
+            for quota in found
+        ]
         return f"addresses left today: {', '.join(parts)}" if parts else "the service answers"
 
 

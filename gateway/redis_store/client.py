@@ -52,8 +52,8 @@ async def open_redis(settings: RedisSettings, observe: ObserveCommand | None = N
             client: Client = _cluster(parts, options)
         elif parts.scheme.endswith("+sentinel"):
             sentinel = _sentinel(parts, settings.timeout, options)
-            for one in sentinel.sentinels:
-                stack.push_async_callback(one.aclose)
+            for server in sentinel.sentinels:
+                stack.push_async_callback(server.aclose)
             client = _master(sentinel, parts)
         else:
             client = Redis.from_pool(_pool(url, settings.timeout, options))
@@ -107,7 +107,7 @@ def _master(sentinel: Sentinel, parts: SplitResult) -> Redis:
 def _hosts(parts: SplitResult, default_port: int) -> list[tuple[str, int]]:
     """Return the hosts and ports of a URL that names several, which ``urlsplit`` does not split."""
     hosts = parts.netloc.rpartition("@")[2].split(",")
-    places = [urlsplit(f"//{one}") for one in hosts]  # handles the brackets of IPv6
+    places = [urlsplit(f"//{host}") for host in hosts]  # handles the brackets of IPv6
     return [(place.hostname or "", place.port or default_port) for place in places]
 
 

@@ -138,11 +138,11 @@ class DailyStatistics:
         self._unconfirmed = batch = _Batch(
             self._batches,
             {
-                day: "\n".join(f"{name} {count}" for name, count in one.counts.items())
-                for day, one in gathered.items()
-                if one.counts
+                day: "\n".join(f"{name} {count}" for name, count in statistics.counts.items())
+                for day, statistics in gathered.items()
+                if statistics.counts
             },
-            {day: one.images for day, one in gathered.items() if one.images},
+            {day: statistics.images for day, statistics in gathered.items() if statistics.images},
         )
         self._room = self._max_images - sum(map(len, batch.images.values()))
         await self._write_unconfirmed()

@@ -185,7 +185,7 @@ class EntryMac:
     def use(self, secret: str, previous: str | None = None) -> None:
         """Write with ``secret`` from now on, and accept entries written with either secret."""
         secrets = (secret,) if previous is None else (secret, previous)
-        self._keys = [hmac.digest(one.encode(), _PURPOSE, "sha256") for one in secrets]
+        self._keys = [hmac.digest(secret.encode(), _PURPOSE, "sha256") for secret in secrets]
 
     @property
     def fingerprint(self) -> str:

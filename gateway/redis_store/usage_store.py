@@ -124,9 +124,11 @@ class UsageStore:
         return UsageBatch(
             self._batches,
             counted,
-            _lines({variant: int(one.last_access) for variant, one in counted.items() if one.last_access is not None}),
-            _lines({variant: one.access_count for variant, one in counted.items() if one.access_count}),
-            _lines({variant: one.refresh_count for variant, one in counted.items() if one.refresh_count}),
+            _lines(
+                {variant: int(usage.last_access) for variant, usage in counted.items() if usage.last_access is not None}
+            ),
+            _lines({variant: usage.access_count for variant, usage in counted.items() if usage.access_count}),
+            _lines({variant: usage.refresh_count for variant, usage in counted.items() if usage.refresh_count}),
         )
 
     async def write(self, batch: UsageBatch) -> None:

@@ -106,7 +106,7 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _require_an_entry_key_that_outlives_credentials(self) -> Self:
-        sources = {one.source for one in (self.cos.source, *self.cos.own_sources.values())} - {"static"}
+        sources = {section.source for section in (self.cos.source, *self.cos.own_sources.values())} - {"static"}
         if sources and self.redis.entry_key is None and self.url_cache.enabled:
             names = " or ".join(sorted(sources))
             raise ValueError(

@@ -90,7 +90,9 @@ def _without_tags(location: list[str]) -> list[str]:
     """Return the location without the source that pydantic puts after ``credentials`` and ``base``."""
     before = ["", *location][: len(location)]
     return [
-        part for one, part in zip(before, location, strict=True) if one not in _SOURCES or part not in _SOURCE_NAMES
+        part
+        for previous, part in zip(before, location, strict=True)
+        if previous not in _SOURCES or part not in _SOURCE_NAMES
     ]
 
 

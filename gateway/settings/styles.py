@@ -31,7 +31,7 @@ def _check_process(value: Any) -> Any:
         raise ValueError("must be COS processing that starts with imageMogr2/")
     for name in _PLACEHOLDER.findall(value):
         if name not in _PLACEHOLDERS:
-            raise ValueError(f"has {{{name}}}, but only {', '.join(sorted(f'{{{one}}}' for one in _PLACEHOLDERS))}")
+            raise ValueError(f"has {{{name}}}, but only {', '.join(sorted(f'{{{known}}}' for known in _PLACEHOLDERS))}")
     if {"{", "}"} & set(_PLACEHOLDER.sub("", value)):
         raise ValueError("has a brace without its partner")
     if "{width}" not in value:

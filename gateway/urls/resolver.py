@@ -204,48 +204,52 @@ class UrlResolver:
     async def _look_up_many(self, look_ups: Sequence[_LookUp]) -> dict[_LookUp, Resolved | Exception]:
         """Return the result or the error of each; an error of one does not affect the others."""
         mark = self._local.mark()
-        found, usable = await self.find(list(dict.fromkeys(one.variant for one in look_ups)))
+        found, usable = await self.find(list(dict.fromkeys(look_up.variant for look_up in look_ups)))
         results: dict[_LookUp, Resolved | Exception] = {}
-        for one in look_ups:
-            if (image := usable.get(one.variant)) is not None:
+        for look_up in look_ups:
+            if (image := usable.get(look_up.variant)) is not None:
                 self.keep_local(image, mark)
-                results[one] = Resolved(image, from_cache=True)
-        missed = [one for one in look_ups if one not in results]
+                results[look_up] = Resolved(image, from_cache=True)
+        missed = [look_up for look_up in look_ups if look_up not in results]
         if not missed:
             return results
         read_at = int(self._now())
         try:
-            records = await self._catalog.fetch_many(list(dict.fromkeys(one.variant.image_id for one in missed)))
+            records = await self._catalog.fetch_many(
+                list(dict.fromkeys(look_up.variant.image_id for look_up in missed))
+            )
         except CatalogUnavailable as error:
-            return results | {one: self._stale_entry(one.variant, found, mark) or error for one in missed}
+            return results | {look_up: self._stale_entry(look_up.variant, found, mark) or error for look_up in missed}
         made: dict[ImageVariant, tuple[SignedImage, bytes]] = {}
         slices = TimeSlices() if len(missed) > 1 else None
-        for one in missed:
+        for look_up in missed:
             if slices is not None:
                 await slices.pause()
-            if one.variant in made:  # by the look-up of another client
-                results[one] = Resolved(made[one.variant][0], from_cache=False)
+            if look_up.variant in made:  # by the look-up of another client
+                results[look_up] = Resolved(made[look_up.variant][0], from_cache=False)
                 continue
-            there = found.get(one.variant, _NOT_FOUND)
-            results[one] = result = self._result_for(one, records.get(one.variant.image_id), there, read_at)
+            there = found.get(look_up.variant, _NOT_FOUND)
+            results[look_up] = result = self._result_for(look_up, records.get(look_up.variant.image_id), there, read_at)
             if isinstance(result, Resolved):
-                made[one.variant] = result.image, there.tombstone
+                made[look_up.variant] = result.image, there.tombstone
             elif isinstance(result, ImageNotFound):
-                self._local.put_unknown(one.variant, mark)
+                self._local.put_unknown(look_up.variant, mark)
         await self.keep(list(made.values()), mark)
         return results
 
-    def _result_for(self, one: _LookUp, record: ImageRecord | None, there: Found, read_at: int) -> Resolved | Exception:
-        variant, cached = one.variant, there.image
+    def _result_for(
+        self, look_up: _LookUp, record: ImageRecord | None, there: Found, read_at: int
+    ) -> Resolved | Exception:
+        variant, cached = look_up.variant, there.image
         if record is None:
             return ImageNotFound(variant.image_id)
         if cached is not None and cached.record == record and self._lifetime.is_usable(cached.presigned, self._now()):
             # Only the row had to be read again: it has not changed, so the cached URL stays valid.
             return Resolved(replace(cached, read_at=read_at), from_cache=True)
         if variant.rendition is not None and cached is None and self._local.get_stale(variant) is None:
-            if not one.may_be_new:
+            if not look_up.may_be_new:
                 return NewVariant(record)
-            if not self._admits_new(variant, one.client):
+            if not self._admits_new(variant, look_up.client):
                 return TooManyVariants(f"no more new ones in this minute: {variant.rendition}")
         try:
             return Resolved(self.sign(record, variant.rendition, read_at), from_cache=False)

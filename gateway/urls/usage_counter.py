@@ -168,10 +168,10 @@ class UsageCounter:
         return held < self._max_variants or variant in self._pending
 
 
-def _sum(one: Usage, other: Usage) -> Usage:
-    times = [at for at in (one.last_access, other.last_access) if at is not None]
+def _sum(first: Usage, other: Usage) -> Usage:
+    times = [at for at in (first.last_access, other.last_access) if at is not None]
     return Usage(
-        one.access_count + other.access_count,
-        one.refresh_count + other.refresh_count,
+        first.access_count + other.access_count,
+        first.refresh_count + other.refresh_count,
         max(times, default=None),
     )

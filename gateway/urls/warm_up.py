@@ -30,7 +30,7 @@ async def warm_up_hottest(usage: UsageStore, shared: SharedTier, resolver: UrlRe
     try:
         hottest = await usage.hottest(most)
         found = {image_id: error async for batch in warm_up(resolver, hottest) for image_id, error in batch.items()}
-        await shared.remove_usage([one for one, error in found.items() if isinstance(error, ImageNotFound)])
+        await shared.remove_usage([image_id for image_id, error in found.items() if isinstance(error, ImageNotFound)])
     except CacheUnavailable as error:
         logger.warning("no warm-up: %s", error)
         return

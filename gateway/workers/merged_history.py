@@ -29,7 +29,7 @@ class _Totals:
         self.durations = [sum(pair) for pair in zip(self.durations, other.durations, strict=True)]
         for code, error in other.errors.items():
             known = self.errors.get(code, error | {"count": 0})
-            latest = max(known, error, key=lambda one: float(one["at"]))
+            latest = max(known, error, key=lambda entry: float(entry["at"]))
             self.errors[code] = latest | {"count": known["count"] + error["count"]}
 
 
@@ -82,8 +82,8 @@ class MergedHistory:
 
     def _total(self) -> _Totals:
         total = _Totals(len(self._bounds) + 1)
-        for one in (self._ended, *self._last.values()):
-            total.add(one)
+        for totals in (self._ended, *self._last.values()):
+            total.add(totals)
         return total
 
     def _reading(self, at: float) -> Reading:

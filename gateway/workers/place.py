@@ -66,7 +66,7 @@ class Assignment:
     def read(cls, line: bytes) -> Self:
         """Return the assignment in a line of a parent, which may be of a later version; raises ``ValueError``."""
         values = json.loads(line)
-        return cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
+        return cls(**{known.name: values[known.name] for known in fields(cls) if known.name in values})
 
 
 class NoParent(OSError):

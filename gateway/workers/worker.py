@@ -109,7 +109,7 @@ class Worker:
             stack.callback(writer.close)
             assignment = Assignment(
                 number,
-                [one.fileno() for one in public],
+                [listener.fileno() for listener in public],
                 admin.fileno(),
                 secret,
                 accepted.settings if accepted is not None else None,
@@ -163,7 +163,8 @@ class Worker:
         await self._until(self._reloaded, "reloaded", timeout)
 
     async def _until(self, event: asyncio.Event, state: str, timeout: float) -> None:
-        waits = [asyncio.create_task(one.wait(), name=f"worker-{self.number}-{state}") for one in (event, self.ended)]
+        name = f"worker-{self.number}-{state}"
+        waits = [asyncio.create_task(awaited.wait(), name=name) for awaited in (event, self.ended)]
         try:
             await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -35,13 +35,13 @@ async def conditional_ranges(subject: Subject) -> AsyncIterator[Result]:
     """Probe 7: a range with a condition, on which resuming depends."""
     url, send = subject.signer.url(subject.image), subject.session.send
     etag = (await send(url)).metadata.etag or ""
-    one = {"Range": "bytes=0-0"}
-    reply = await send(url, headers={**one, "If-Match": etag})
+    first_byte = {"Range": "bytes=0-0"}
+    reply = await send(url, headers={**first_byte, "If-Match": etag})
     is_right = reply.status == 206 and reply.metadata.etag == etag
     yield judged(7, "Range, right If-Match", "206 of the same ETag", reply, is_right=is_right)
-    reply = await send(url, headers={**one, "If-Match": _OTHER_ETAG})
+    reply = await send(url, headers={**first_byte, "If-Match": _OTHER_ETAG})
     yield judged(7, "Range, wrong If-Match", "412", reply, is_right=reply.status == 412)
-    reply = await send(url, headers={**one, "If-None-Match": etag})
+    reply = await send(url, headers={**first_byte, "If-None-Match": etag})
     yield judged(7, "Range, If-None-Match", "304", reply, is_right=reply.status == 304)
 
 

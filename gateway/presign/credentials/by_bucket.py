@@ -54,8 +54,8 @@ class BucketCredentials:
 
     def show_ends(self) -> None:
         """Set the metric of the end of each bucket's credentials from these."""
-        for one in self.all:
-            one.show_end()
+        for credentials in self.all:
+            credentials.show_end()
 
     @property
     def all(self) -> list[RotatingCredentials]:
@@ -65,19 +65,20 @@ class BucketCredentials:
     @property
     def can_end(self) -> bool:
         """Whether the credentials of any source are temporary, or may become so."""
-        return any(one.seconds_left is not None for one in self.all)
+        return any(credentials.seconds_left is not None for credentials in self.all)
 
     @property
     def shortest_life(self) -> float | None:
         """Seconds from the start to the end of the credentials that live shortest; None if none ends."""
-        return min((one.life for one in self.all if one.life is not None), default=None)
+        return min((credentials.life for credentials in self.all if credentials.life is not None), default=None)
 
     async def check_life(self) -> None:
         """Return if no credentials are in the last fifth of their life; raises ``DependencyDown``."""
-        for one in self.all:
-            if one.is_near_end:
+        for credentials in self.all:
+            if credentials.is_near_end:
                 raise DependencyDown(
-                    f"bucket {one.buckets[0]}: {one.seconds_left:.0f} s are left of the credentials from {one.name}"
+                    f"bucket {credentials.buckets[0]}: {credentials.seconds_left:.0f} s are left of the credentials"
+                    f" from {credentials.name}"
                 )
 
     def of(self, bucket: str) -> Credentials:
@@ -137,15 +138,17 @@ async def _kept_fresh(
         newest = dict[str, Credentials]()
         of_own = {bucket: rotating(source, [bucket]) for bucket, source in own.items()}
         credentials = BucketCredentials(rotating(default, buckets), of_own, now, newest)
-        for one in credentials.all:
-            if isinstance(one.source, FixedSource):
-                await one.refresh()
+        for source_credentials in credentials.all:
+            if isinstance(source_credentials.source, FixedSource):
+                await source_credentials.refresh()
             else:
-                await stack.enter_async_context(background(f"credentials-{one.buckets[0]}", one.keep_fresh()))
+                await stack.enter_async_context(
+                    background(f"credentials-{source_credentials.buckets[0]}", source_credentials.keep_fresh())
+                )
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_TIMEOUT):
-                for one in credentials.all:
-                    await one.tried.wait()
+                for source_credentials in credentials.all:
+                    await source_credentials.tried.wait()
         yield credentials
 
 
