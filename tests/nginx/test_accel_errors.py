@@ -83,6 +83,32 @@ async def test_an_unreachable_gateway_is_reported_in_the_form_of_other_errors(st
     assert response.json()["request_id"] == response.headers["X-Request-Id"]
 
 
+@pytest.mark.parametrize(
+    "unasked",
+    [
+        answer(206, "1234", ETag='"1"', Content_Range="bytes 0-3/5"),
+        answer(206, "12345", ETag='"1"', Content_Range="bytes 0-4/5"),
+        "HTTP/1.1 204 No Content\r\n\r\n",
+    ],
+    ids=["206", "206 of everything", "204"],
+)
+async def test_an_unrequested_206_or_204_of_cos_is_kept_by_no_cache(start_nginx: StartNginx, unasked: str) -> None:
+    """nginx can replace an answer from 300 on, and passes these on."""
+    asked = []
+
+    def cos(head: str) -> str:
+        asked.append(head)
+        return unasked
+
+    redirect = accel_redirect("http://cos.example/a", '"1"', 5)
+    async with scripted(lambda _: redirect) as gateway_port, scripted(cos) as cos_port:
+        nginx = await start_nginx(accel(f"127.0.0.1:{gateway_port}", cos_port))
+        for _ in range(2):
+            already = len(asked)
+            assert fields(await nginx.get("/i/a"), "Cache-Control") == ["no-store"]
+            assert len(asked) == already + 1, "nginx has kept none"
+
+
 async def test_an_unrequested_304_of_cos_is_an_error(start_nginx: StartNginx) -> None:
     def gateway(head: str) -> str:
         return answer(502, "no") if "X-Accel-Failed" in head else accel_redirect("http://cos.example/a", '"1"', 5)
