@@ -13,7 +13,7 @@ _CANCEL_INTERVAL = 0.02  # seconds
 
 @asynccontextmanager
 async def background(name: str, work: Coroutine[Any, Any, None]) -> AsyncIterator["asyncio.Task[None]"]:
-    """Run ``work`` as a task called ``name``, and log its failure; on exit, cancel it and wait for it."""
+    """Run ``work`` as a task called ``name``, and log its failure. On exit, cancel the task and wait for its end."""
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(_log_failure)
     try:

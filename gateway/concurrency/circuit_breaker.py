@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 
 class CircuitBreaker:
-    """Closed: every call goes through. After ``failures`` in a row it opens: one call in ``pause`` seconds may try.
+    """Opens after ``failures`` failed calls in a row, and closes at the next call that succeeds.
 
-    The first success closes it. ``is_open`` (the last ``failures`` calls all failed) and ``has_failures`` (the last
-    call failed) are plain attributes, so that reading them on every call costs nothing while all is well.
+    While the breaker is closed, every call is made. While it is open, one call in ``pause`` seconds is made.
+
+    ``is_open`` (the last ``failures`` calls all failed) and ``has_failures`` (the last call failed) are plain
+    attributes, so that reading them on every call costs nothing while all is well.
     """
 
     def __init__(
@@ -23,7 +25,7 @@ class CircuitBreaker:
         self.has_failures = False
 
     def allows_call(self) -> bool:
-        """Return whether to call now; while open, True also takes the one try of this pause."""
+        """Return whether to make a call now. While the breaker is open, True uses up the only call of this pause."""
         if not self.is_open:
             return True
         now = self._monotonic()
@@ -38,7 +40,7 @@ class CircuitBreaker:
         self.is_open = self.has_failures = False
 
     def failed(self, *, at_once: bool = False) -> None:
-        """Count a failure in a row; ``at_once`` opens at the first, for a call that took its whole time."""
+        """Count a failed call. ``at_once`` opens the breaker at this failure: the call used its whole time limit."""
         self._failures = max(self._failures + 1, self._limit if at_once else 0)
         self.has_failures = True
         self.is_open = self._failures >= self._limit

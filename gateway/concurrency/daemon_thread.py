@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 def in_daemon_thread(work: Callable[[], T], name: str) -> "asyncio.Future[T]":
-    """Run ``work`` in a new thread called ``name``; return its result as a future.
+    """Run ``work`` in a new thread called ``name``, and return its result as a future.
 
-    The threads of ``asyncio.to_thread`` are waited for at the end of the process, and a loop has few of them. A caller
-    bounds the number of threads: each call starts one. The work goes on if the future is cancelled.
+    ``asyncio.to_thread`` does not fit: its threads are few, and the end of the process waits for them. Each call starts
+    a thread, so the caller must bound the number of calls. The work continues when the future is cancelled.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()

@@ -1,4 +1,4 @@
-"""Grouped calls: one piece of work answers calls that arrive together, and one result all calls for a key."""
+"""Grouped calls: calls that arrive together share one piece of work, and calls for the same key share its result."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
@@ -15,15 +15,18 @@ _HOLD = 0.005  # seconds
 
 
 class GroupedCalls(Generic[K, V]):
-    """Runs ``work`` for groups of at most ``most_keys`` different keys; it returns a result or an error for each key.
+    """Runs ``work`` for groups of at most ``most_keys`` different keys.
 
-    A call starts a group at once unless one is running. Calls that arrive meanwhile wait for its end and form the next
-    group, so groups grow with the load, and no call waits for a timer. When a group lasts longer than ``hold`` seconds,
-    the next one starts without waiting for it: no call waits longer than that for the work of others.
+    ``work`` returns a result or an error for each key. When ``work`` raises, every key of its group gets that error.
 
-    A call for a key that is waiting or running shares its result; ``joined`` counts such calls. A group runs in its own
-    task, in the context of the call that started it: cancelling a caller does not affect others, and a key without
-    callers is dropped before its group starts. When ``work`` raises, every key of its group gets the error.
+    A call starts a group at once unless a group is running. Calls that arrive meanwhile wait for the end of the
+    running group and form the next group. So groups grow with the load, and no call waits for a timer. When a group
+    lasts longer than ``hold`` seconds, the next group starts without waiting for its end, so no call waits longer than
+    that for the work of others.
+
+    A call for a key that is already waiting or running shares the result of that key. ``joined`` counts such calls. A
+    group runs in its own task, in the context of the call that started it, so cancelling a caller does not affect the
+    other callers. A key that has lost all its callers is dropped before its group starts.
     """
 
     def __init__(
@@ -66,12 +69,12 @@ class GroupedCalls(Generic[K, V]):
         return results
 
     def detach(self, matches: Callable[[K], bool] = lambda _: True) -> None:
-        """Let no later call join a matching running key; its current callers still get the result."""
+        """Let no later call join a running key that matches. The current callers of the key still get its result."""
         for key in [key for key in self._running if matches(key)]:
             del self._running[key]
 
     async def close(self) -> None:
-        """Cancel all groups, wait for them, and cancel the calls that wait for the next one."""
+        """Cancel all groups, wait for their end, and cancel the calls that wait for the next group."""
         groups, waiting = list(self._groups), self._waiting
         self._waiting = {}
         for group in groups:
@@ -134,7 +137,7 @@ class GroupedCalls(Generic[K, V]):
             _answer(waiters, results[key] if key in results else LookupError(f"no result for {key}"))
 
     def _take_waiting(self) -> dict[K, "list[asyncio.Future[V]]"]:
-        """Move the oldest waiting calls to the running ones and return them; drop those without a caller."""
+        """Move the oldest waiting keys to the running keys, and return the moved keys. Drop keys without a caller."""
         group: dict[K, list[asyncio.Future[V]]] = {}
         for key in list(islice(self._waiting, self._most_keys)):
             waiters = self._waiting.pop(key)

@@ -6,11 +6,13 @@ from gateway.metrics.collectors import Metrics
 
 
 class InFlight:
-    """The requests in flight by number; the oldest has the lowest.
+    """The requests in flight, numbered in the order in which they started.
 
-    ``started`` is the number of the newest, ``transports`` are the connections of those in flight. The dispatch keeps
-    both, as plain attributes since it does so for each request. ``closes_connections``: each response that starts now
-    announces the end of its connection, because the gateway stops.
+    ``started``: the number of the newest request.
+    ``transports``: the connections of the requests in flight, by number.
+    ``closes_connections``: each response that starts now announces the end of its connection: the gateway stops.
+
+    The dispatch updates the first two for each request, so they are plain attributes.
     """
 
     def __init__(self, metrics: Metrics) -> None:
@@ -24,7 +26,7 @@ class InFlight:
         return [transport for transport in self.transports.values() if transport is not None]
 
     def any_before(self, number: int) -> bool:
-        """Return whether a request with that number or a lower one is in flight."""
+        """Return whether any request with at most that number is in flight."""
         return any(other <= number for other in self.transports)
 
     def any(self) -> bool:

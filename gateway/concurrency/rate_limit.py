@@ -30,7 +30,7 @@ class RateLimit:
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
     def wait(self, client: str) -> float:
-        """Count a request of ``client`` and return 0, or return the seconds until it may make one."""
+        """Count a request of ``client`` and return 0, or return the seconds until ``client`` may make a request."""
         now = self._now()
         wait = self._left(client, now)
         full_at = max(now, self._full_at.pop(client, now))
@@ -40,7 +40,7 @@ class RateLimit:
         return wait
 
     def left(self, client: str) -> float:
-        """Return the seconds until ``client`` may make a request, without counting one."""
+        """Return the seconds until ``client`` may make a request, without counting a request."""
         return self._left(client, self._now())
 
     def _left(self, client: str, now: float) -> float:

@@ -15,7 +15,7 @@ class Replaceable(Generic[T]):
         self.opened = opened
 
     async def prepare(self, opening: AbstractAsyncContextManager[T]) -> "Successor[T]":
-        """Open a candidate that may replace the value; raises the errors of ``opening``."""
+        """Open a candidate that may replace the value. Raises the errors of ``opening``."""
         return Successor(self, *await _open(opening))
 
 
@@ -28,7 +28,7 @@ class Successor(Generic[T]):
         self._opened = opened
 
     def take_over(self) -> None:
-        """Become the value in use; the replaced value stays open."""
+        """Become the value in use. The replaced value stays open."""
         holder = self._holder
         holder.value = self.value
         holder.opened, self._opened = self._opened, holder.opened
@@ -44,7 +44,7 @@ class Successor(Generic[T]):
 
 @asynccontextmanager
 async def replaceable(opening: AbstractAsyncContextManager[T]) -> AsyncIterator[Replaceable[T]]:
-    """Open a value, and close the value in use at the end; raises the errors of ``opening``."""
+    """Open a value, and at the end close the value that is then in use. Raises the errors of ``opening``."""
     holder = Replaceable(*await _open(opening))
     try:
         yield holder

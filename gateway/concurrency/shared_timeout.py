@@ -13,8 +13,8 @@ class SharedTimeout:
     """``with shared_timeout.limit():`` raises ``TimeoutError`` if its body lasts longer than ``seconds``.
 
     ``asyncio.timeout`` and the read timeouts of aiohttp set and cancel a timer per wait, which is 5 % of the time to
-    relay a small image. Waits of equal length expire in the order in which they began, so a timer for the oldest is
-    enough; it is not cancelled when that wait ends.
+    relay a small image. Waits of equal length expire in the order in which they began, so a timer for the oldest wait
+    is enough. The timer is not cancelled when that wait ends.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -23,7 +23,7 @@ class SharedTimeout:
         self.is_scheduled = False
 
     def limit(self) -> "_Wait":
-        """Return a context for this task; it may be entered repeatedly, but not nested."""
+        """Return a context for this task. The context may be entered repeatedly, but not nested."""
         return _Wait(self)
 
     def expire_due(self) -> None:
@@ -80,8 +80,8 @@ class loop_timeout:  # noqa: N801 - used as a function is, like ``asyncio.timeou
 
     ``asyncio.timeout`` also counts the delay of a busy loop. A thousand streams that start at once keep the loop busy
     for seconds, and then every wait times out although the answer is already in the socket. Here the limit is divided
-    into a hundred timers, each started when the one before has run: one iteration of a late loop uses up at most one
-    hundredth. After ten times ``seconds`` the limit ends in any case.
+    into a hundred timers, and each timer starts when the previous timer has run. So an iteration of a late loop uses
+    up at most a hundredth of the limit. After ten times ``seconds`` the limit ends in any case.
     """
 
     __slots__ = ("_cancelling", "_is_expired", "_latest", "_loop", "_step_seconds", "_steps", "_task", "_timer")

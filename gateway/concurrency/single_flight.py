@@ -1,4 +1,4 @@
-"""Single-flight: concurrent callers with the same key share one task."""
+"""Single-flight: concurrent callers with the same key share a task."""
 
 import asyncio
 from collections import defaultdict
@@ -14,9 +14,11 @@ V = TypeVar("V")
 class SingleFlight(Generic[K, V]):
     """Runs at most one call per key at a time.
 
-    The call runs in its own task, so a cancelled caller, even the first, does not cancel it for the others. With
-    no caller left it continues, unless ``cancel_without_callers`` is set. ``joined`` counts the callers that found a
-    call running; ``name`` names the tasks.
+    The call runs in its own task, so cancelling a caller, even the first, does not cancel the call for the others.
+
+    cancel_without_callers: cancel a call that has lost all its callers, instead of letting it end.
+    name: the name of the tasks.
+    joined: how many callers found their call already running.
     """
 
     def __init__(self, name: str, joined: Counter, *, cancel_without_callers: bool = False) -> None:
@@ -28,7 +30,7 @@ class SingleFlight(Generic[K, V]):
         self._tasks: set[asyncio.Task[V]] = set()  # including calls that can no longer be joined
 
     async def run(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
-        """Return the result of ``work()`` or of the call already running for ``key``; raises its errors."""
+        """Return the result of ``work()``, or of the call already running for ``key``. Raises that call's errors."""
         if key in self._calls:
             self._joined.inc()
         task = self.start(key, work)
@@ -43,7 +45,7 @@ class SingleFlight(Generic[K, V]):
                     self._abandon(key, task)
 
     def start(self, key: K, work: Callable[[], Awaitable[V]]) -> "asyncio.Task[V]":
-        """Return the task that runs ``work()``, or the one already running for ``key``; awaiting it is optional."""
+        """Return the task already running for ``key``, or a new task that runs ``work()``. Awaiting it is optional."""
         task = self._calls.get(key)
         if task is None:
             task = self._calls[key] = asyncio.create_task(_awaited(work), name=f"{self._name}:{key}")
@@ -60,7 +62,7 @@ class SingleFlight(Generic[K, V]):
         return len(self._calls)
 
     def detach(self, matches: Callable[[K], bool] = lambda _: True) -> None:
-        """Let no later caller join the running calls whose key matches; their present callers still get the result."""
+        """Let no later caller join a running call whose key matches. Its present callers still get the result."""
         for key in [key for key in self._calls if matches(key)]:
             del self._calls[key]
 

@@ -1,4 +1,4 @@
-"""Long work on the event loop, divided into slices; the loop serves requests between them."""
+"""Long work on the event loop, divided into slices. The loop serves requests between the slices."""
 
 import asyncio
 import time

@@ -1,7 +1,7 @@
-"""Every error that a client can see, one class each.
+"""Every error that a client can see, a class each.
 
-Each adapter raises these in place of its library's exceptions; only ``gateway.server.error_responses`` maps them to
-responses. docs/errors.md describes each for operators.
+Each adapter raises these errors in place of its library's exceptions. Only ``gateway.server.error_responses`` maps
+the errors to responses. docs/errors.md describes each error for operators.
 """
 
 from gateway.errors.base import (

@@ -13,11 +13,11 @@ def retry_after_field(wait: float) -> str:
 
 
 class DependencyDown(Exception):
-    """A dependency did not respond; the caller decides whether that is an error for the client."""
+    """A dependency did not respond. The caller decides whether that is an error for the client."""
 
 
 class DependencyDegraded(DependencyDown):
-    """A dependency responds, and refuses a part of what requests use."""
+    """A dependency responds, but refuses something that requests need."""
 
 
 class CosAnswer(Protocol):
@@ -54,5 +54,5 @@ class GatewayError(Exception):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Headers that the response must have, in addition to those of every error."""
+        """Headers that the response must have in addition to the headers of every error."""
         return {}

@@ -1,4 +1,4 @@
-"""Errors of one image: its row, its object, and COS's answers about it."""
+"""Errors about an image: its row, its object, and COS's answers."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from gateway.errors.base import GatewayError
 
 
 class ImageNotFound(GatewayError):
-    """The image is unknown, deleted, or not visible to the caller; the response is the same for all three."""
+    """The image is unknown, deleted, or not visible to the caller. The response is the same for all three."""
 
     status = 404
     code = "image_not_found"
@@ -16,7 +16,8 @@ class ImageNotFound(GatewayError):
 class ImageBlocked(GatewayError):
     """COS may not return the object: an audit or a court blocked it (RFC 7725).
 
-    Not a 5xx: for one, caches may continue to serve their copies (stale-if-error, RFC 5861 section 4).
+    The status is not a 5xx, because after a 5xx caches may continue to serve their copies (stale-if-error, RFC 5861
+    section 4).
     """
 
     status = 451
@@ -25,9 +26,9 @@ class ImageBlocked(GatewayError):
 
 
 class ImageTooLarge(GatewayError):
-    """COS cannot process an original of that size; every request of the style gets the same answer.
+    """COS cannot process an original of that size. Every request for the style gets the same answer.
 
-    422 and not a 5xx: a retry cannot succeed, and COS works (RFC 9110 section 15.5.21).
+    The status is 422 and not a 5xx, because a retry cannot succeed and COS works (RFC 9110 section 15.5.21).
     """
 
     status = 422
@@ -91,7 +92,7 @@ class OriginRejected(OriginUnavailable):
 
 
 class OriginMisconfigured(OriginUnavailable):
-    """COS has no such bucket, or does not serve it at this domain; the image may exist."""
+    """COS has no such bucket, or does not serve the bucket at this domain. The image may exist."""
 
     code = "origin_misconfigured"
     message = "the image store is not set up as the gateway expects"
@@ -112,7 +113,7 @@ class ImageArchived(OriginUnavailable):
 
 
 class NotAnImage(OriginUnavailable):
-    """COS sent a type other than ``image/*``; no byte of the object is sent on."""
+    """COS sent a type other than ``image/*``. No byte of the object is sent on."""
 
     code = "not_an_image"
     message = "the stored object is not an image"

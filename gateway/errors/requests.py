@@ -6,7 +6,7 @@ from gateway.errors.base import GatewayError, retry_after_field
 
 
 class InvalidRequest(GatewayError):
-    """The request itself is wrong; the client reads ``detail``, so it must not echo raw input."""
+    """The request itself is wrong. The client reads ``detail``, so ``detail`` must not echo raw input."""
 
     status = 400
     code = "invalid_request"
@@ -23,7 +23,7 @@ class InvalidRequest(GatewayError):
 
 
 class ConfigurationRefused(InvalidRequest):
-    """A reload has read a configuration with mistakes; the detail names the keys, and no values."""
+    """A reload has read a configuration with mistakes. The detail names the keys, and no values."""
 
     code = "configuration_refused"
     message = "the new configuration is refused, the old one stays"
@@ -51,14 +51,14 @@ class UnknownStyle(InvalidRequest):
 
 
 class UnknownWidth(InvalidRequest):
-    """``w`` times ``dpr`` is no width of the style (``image_variants.unknown_width: reject``), or it has no widths."""
+    """The style has no widths, or ``w`` times ``dpr`` is none of them (``image_variants.unknown_width: reject``)."""
 
     code = "unknown_width"
     message = "the style does not have that width"
 
 
 class UnknownFormat(InvalidRequest):
-    """``format`` is none of the style, or ``auto`` without ``image_variants.negotiate: accept``."""
+    """``format`` is no format of the style, or ``format`` is ``auto`` without ``image_variants.negotiate: accept``."""
 
     code = "unknown_format"
     message = "the style does not have that format"
@@ -78,7 +78,7 @@ class Unauthorized(GatewayError):
 
 
 class Forbidden(GatewayError):
-    """The configuration allows this to no caller (RFC 9110 section 15.5.4)."""
+    """The configuration allows this request to no caller (RFC 9110 section 15.5.4)."""
 
     status = 403
     code = "forbidden"
@@ -86,7 +86,7 @@ class Forbidden(GatewayError):
 
 
 class ForeignHost(GatewayError):
-    """The ``Host`` of a request to the admin port is none of its names."""
+    """The ``Host`` of a request to the admin port is no name of the admin port."""
 
     status = 403
     code = "foreign_host"
@@ -119,7 +119,7 @@ class MethodNotAllowed(GatewayError):
 
 
 class ReloadImpossible(GatewayError):
-    """This process has no configuration file, or it drains."""
+    """A reload is not possible: this process has no configuration file, or it drains."""
 
     status = 409
     code = "reload_impossible"
@@ -140,7 +140,7 @@ class RequestTimeout(GatewayError):
 
 
 class PayloadTooLarge(GatewayError):
-    """The request body is larger than any valid one."""
+    """The request body is larger than any valid body."""
 
     status = 413
     code = "payload_too_large"
@@ -156,7 +156,7 @@ class UnsupportedMediaType(GatewayError):
 
 
 class TooManyRequests(GatewayError):
-    """The client made too many requests of this kind (RFC 6585 section 4); it may make the next in ``wait`` seconds."""
+    """The client made too many requests of this kind (RFC 6585 section 4). The next is allowed in ``wait`` seconds."""
 
     status = 429
     code = "too_many_requests"
@@ -173,7 +173,7 @@ class TooManyRequests(GatewayError):
 
 
 class UnknownTransferCoding(GatewayError):
-    """The body has another transfer coding than ``chunked`` (RFC 9112 section 6.1). Any client can send one."""
+    """The body has another transfer coding than ``chunked`` (RFC 9112 section 6.1). Any client can send such a body."""
 
     status = 501
     code = "unknown_transfer_coding"

@@ -28,7 +28,10 @@ class Overloaded(Unavailable):
 
 
 class OriginThrottled(Unavailable):
-    """COS responded 503 SlowDown, even after the retries; ``wait`` is its Retry-After in seconds, None without one."""
+    """COS responded 503 SlowDown, even after the retries.
+
+    ``wait``: COS's Retry-After in seconds, None if COS sent none.
+    """
 
     code = "origin_throttled"
     message = "the image store asks to slow down, try again in a moment"
@@ -83,7 +86,7 @@ class NoWorker(Unavailable):
 
 
 class CredentialsExpired(Unavailable):
-    """The temporary COS credentials have expired, by the clock or by COS's answer: no usable URL can be signed."""
+    """The temporary COS credentials have expired by the clock or by COS's answer, so no usable URL can be signed."""
 
     code = "credentials_expired"
     message = "the image store cannot be reached with the current credentials"
@@ -91,4 +94,4 @@ class CredentialsExpired(Unavailable):
 
 
 class NoCredentials(CredentialsExpired):
-    """The source of credentials has none that are valid now; a refresh is running."""
+    """The source of credentials has no valid credentials now. A refresh is running."""

@@ -20,5 +20,5 @@ FailureKind = Literal[
     "blocked",
     "invalid",
 ]
-# Upper bounds of the histogram's buckets in seconds. Browsers count by the same ones.
+# Upper bounds of the histogram's buckets in seconds. Browsers count by the same bounds.
 LOAD_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

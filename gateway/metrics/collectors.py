@@ -33,7 +33,7 @@ VERSION = _version()
 
 
 class Metrics:
-    """The collectors of one gateway, each named as its metric without the prefix."""
+    """The collectors of a gateway. The name of each attribute is the name of its metric without the prefix."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry if registry is not None else CollectorRegistry()
@@ -234,7 +234,7 @@ class Metrics:
         labels: tuple[str, ...] = (),
         values: tuple[str, ...] | tuple[tuple[str, ...], ...] = (),
     ) -> LoopCounter:
-        """``values`` of the labels start at 0, so that ``rate()`` and ``increase()`` see their first increase."""
+        """Return a counter. Its ``values`` start at 0, so that ``rate()`` and ``increase()`` see the first increase."""
         counter = LoopCounter(f"image_gateway_{name}", documentation, labels)
         for value in values:
             counter.add(value if isinstance(value, tuple) else (value,), 0)
@@ -244,7 +244,7 @@ class Metrics:
     def _counter(
         self, name: str, documentation: str, labels: tuple[str, ...] = (), values: tuple[str, ...] = ()
     ) -> Counter:
-        """``values`` of the only label start at 0, as those of ``_loop_counter`` do."""
+        """Return a counter with at most one label. The ``values`` of the label start at 0, as in ``_loop_counter``."""
         counter = Counter(f"image_gateway_{name}", documentation, labels, registry=self.registry)
         for value in values:
             counter.labels(value)

@@ -1,4 +1,4 @@
-"""The count of lost lines of the log, which the stream of the log keeps: there is one stream a process."""
+"""The count of lost lines of the log. The stream of the log counts them, and a process has one such stream."""
 
 from collections.abc import Callable, Iterator
 

@@ -30,9 +30,9 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What happened in the ``span`` seconds before ``at`` (Unix seconds); counts of 0 are left out.
+    """The counts of the ``span`` seconds before ``at`` (Unix seconds). Counts of 0 are left out.
 
-    ``quantiles`` are the seconds that 50, 95 and 99 % of the requests stayed below; None without a request.
+    ``quantiles``: the durations in seconds below which 50, 95 and 99 % of the requests stayed. None without a request.
     """
 
     at: float
@@ -58,7 +58,11 @@ class Point:
 
 
 class Points:
-    """The points between readings, the first of which is ``start``; ``bounds`` are those of their durations."""
+    """The points between readings.
+
+    start: the first reading.
+    bounds: the upper bounds of the buckets of durations, in seconds.
+    """
 
     def __init__(self, start: Reading, bounds: Sequence[float]) -> None:
         self._last = self._minute = start
@@ -68,7 +72,7 @@ class Points:
         self._coarse: deque[Point] = deque(maxlen=_MOST_COARSE)
 
     def add(self, reading: Reading) -> Point:
-        """Add and return the point that ends with the reading; every twelfth also ends a minute."""
+        """Add and return the point that ends with the reading. Every twelfth point also ends a minute."""
         point = between(self._last, reading, self._bounds)
         self._fine.append(point)
         self._last = reading
@@ -88,7 +92,7 @@ class Points:
 
 
 class History(Points):
-    """The points of one process. Counts come from ``metrics``, so requests pay nothing for it."""
+    """The points of a process. Their counts are read from ``metrics``, so the history costs requests nothing."""
 
     def __init__(self, metrics: Metrics, now: float) -> None:
         super().__init__(read(metrics, now), metrics.requests.bounds)
@@ -108,7 +112,7 @@ def total(points: Sequence[Point]) -> "Counter[str]":
 
 
 def read(metrics: Metrics, now: float) -> Reading:
-    """Return the totals at ``now``; labels are closed sets, so their number is bounded."""
+    """Return the totals at ``now``. Labels are closed sets, so the number of totals is bounded."""
     counts: Counter[str] = Counter({f"error {code}": number for code, number in metrics.recent_errors.totals().items()})
     durations = [0] * (len(metrics.requests.bounds) + 1)
     for route in _IMAGE_ROUTES:
@@ -137,7 +141,7 @@ def between(start: Reading, end: Reading, bounds: Sequence[float]) -> Point:
 
 
 def gauge_value(gauge: Gauge | OptionalGauge) -> float:
-    """Return the value of a gauge without labels; NaN if it is absent."""
+    """Return the value of a gauge without labels, or NaN if the gauge is absent."""
     for family in gauge.collect():
         for sample in family.samples:
             return float(sample.value)
@@ -145,7 +149,7 @@ def gauge_value(gauge: Gauge | OptionalGauge) -> float:
 
 
 def _quantile(share: float, counts: Sequence[int], bounds: Sequence[float]) -> float:
-    """Interpolate within the bucket, as Prometheus's ``histogram_quantile`` does; at most the last bound."""
+    """Interpolate within the bucket, as Prometheus's ``histogram_quantile`` does. Return at most the last bound."""
     rank, lower = share * sum(counts), 0.0
     for bound, count in zip(bounds, counts, strict=False):
         if count and rank <= count:

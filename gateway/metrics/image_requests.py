@@ -12,7 +12,7 @@ _NO_IMAGE = frozenset({"400", "401", "404", "405"})
 
 
 class ImageRequests:
-    """Totals since the start, over the ``routes`` that serve one image."""
+    """Totals since the start, over ``routes``, the routes that serve a single image."""
 
     def __init__(self, requests: RequestMetrics, routes: Collection[str]) -> None:
         self._requests = requests

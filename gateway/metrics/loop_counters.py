@@ -1,7 +1,7 @@
 """Lock-free counters of the event loop's thread, for metrics that every request updates.
 
-``prometheus_client`` takes a lock and walks the buckets for each observation; four observations cost a fifth of the
-time that a response from memory takes.
+``prometheus_client`` takes a lock and walks the buckets for each observation. Four such observations cost a fifth of
+the time that a response from memory takes.
 """
 
 from bisect import bisect_left
@@ -19,7 +19,7 @@ def _bound_label(bound: float) -> str:
 
 
 def _cumulative(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
-    """Return the buckets as Prometheus counts them; ``counts`` has one element more, for what exceeds all bounds."""
+    """Return the cumulative buckets of Prometheus. The last element of ``counts`` is for what exceeds all bounds."""
     labels = map(_bound_label, (*bounds, float("inf")))
     return list(zip(labels, accumulate(counts), strict=True))
 
@@ -41,7 +41,7 @@ class Distribution:
 
 
 class LoopCounter(Collector):
-    """A counter that only the loop's thread updates; ``labels`` are names, each ``add`` passes their values."""
+    """A counter that only the loop's thread updates. ``labels`` are names, and each ``add`` passes their values."""
 
     def __init__(self, name: str, documentation: str, labels: Sequence[str] = ()) -> None:
         self._name = name
@@ -91,7 +91,7 @@ class LoopTotal(Collector):
 
 
 class MergedHistogram(Collector):
-    """A histogram of observations that others counted by the same ``bounds``; only the loop's thread updates it."""
+    """A histogram of observations that arrive counted by the same ``bounds``. Only the loop's thread updates it."""
 
     def __init__(self, name: str, documentation: str, bounds: Sequence[float]) -> None:
         self._name = name
@@ -101,9 +101,9 @@ class MergedHistogram(Collector):
         self._merged: tuple[tuple[int, ...], float] = ((0,) * (len(bounds) + 1), 0.0)
 
     def merge(self, counts: Sequence[int], total: float) -> None:
-        """Add observations: how many in each bucket, not cumulative, and their sum.
+        """Add observations.
 
-        ``counts`` has one element more than there are bounds, for what exceeds all of them.
+        counts: the number in each bucket, not cumulative. The last element counts what exceeds all bounds.
         """
         merged = tuple(known + more for known, more in zip(self._merged[0], counts, strict=True))
         self._merged = (merged, self._merged[1] + total)
@@ -131,7 +131,7 @@ class _RequestTotals:
 
 
 class _RouteCounts:
-    """The counts of one route; ``requests`` by delivery and status."""
+    """The counts of a route. ``requests`` are by delivery and status."""
 
     __slots__ = ("durations", "first_bytes", "requests")
 
@@ -142,14 +142,14 @@ class _RouteCounts:
 
 
 class RequestMetrics(Collector):
-    """Requests by route, delivery and status; durations and times to the first byte by route."""
+    """Requests by route, delivery and status, and durations and times to the first byte by route."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
         self._routes: dict[str, _RouteCounts] = {}
 
     def record(self, route: str, delivery: str, status: str, seconds: float, first_byte: float | None) -> None:
-        """Count a finished request; ``first_byte`` is the seconds to the first byte, None if none was sent."""
+        """Count a finished request. ``first_byte``: the seconds to the first byte, None if no byte was sent."""
         counts = self._routes.get(route)
         if counts is None:
             counts = self._routes[route] = _RouteCounts(self.bounds)
@@ -174,7 +174,7 @@ class RequestMetrics(Collector):
                 yield status, totals.count, totals.seconds
 
     def durations(self, route: str) -> Sequence[int]:
-        """Return the number of requests of ``route`` in each bucket, and of those above all ``bounds``."""
+        """Return the number of requests of ``route`` in each bucket, and at last the number above all ``bounds``."""
         counts = self._routes.get(route)
         return tuple(counts.durations.counts) if counts is not None else (0,) * (len(self.bounds) + 1)
 

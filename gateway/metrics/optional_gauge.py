@@ -7,9 +7,9 @@ from prometheus_client.registry import Collector
 
 
 class OptionalGauge(Collector):
-    """A gauge without labels and, until ``set`` and after ``clear``, without a sample.
+    """A gauge without labels, which has no sample before ``set`` and after ``clear``.
 
-    It is for values that are read elsewhere: while they cannot be read, the last one would look like the present one.
+    It is for values that are read elsewhere. While such a value cannot be read, an old value would look current.
     """
 
     def __init__(self, name: str, documentation: str) -> None:

@@ -1,4 +1,4 @@
-"""Recent errors, by code: their number, the time of the last one, and its image."""
+"""Recent errors by code: how many, and the time and the image of the last error."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(slots=True)
 class RecentError:
-    """Errors of one code since the start; ``image_id`` is None if the last request named no image."""
+    """The errors with the same code since the start. ``image_id`` is None if the last request named no image."""
 
     code: str
     count: int
@@ -21,14 +21,14 @@ class RecentError:
 
 
 class RecentErrors:
-    """One entry for each code, of which there are few; only failed requests update it."""
+    """An entry for each code of an error, of which there are few. Only failed requests update an entry."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._by_code: dict[str, RecentError] = {}
         self._now = now
 
     def record(self, code: str, image_id: str | None) -> None:
-        """Count one error."""
+        """Count an error."""
         known = self._by_code.get(code)
         if known is None:
             known = self._by_code[code] = RecentError(code, 0, 0.0, None)

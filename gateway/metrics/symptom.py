@@ -17,8 +17,8 @@ def _farthest(values: Iterable[float]) -> float:
     return max(values, key=abs)
 
 
-# How the numbers of several replicas become one number. The largest counts for the others: most of them are read in
-# one place, such as the length of a queue.
+# How the numbers of several replicas become one number. For any other name, the largest number counts: most such
+# numbers are read in one place, such as the length of a queue.
 _RULES: Final[Mapping[tuple[str, str], Callable[[Iterable[float]], float]]] = {
     ("requests_fail", "failed"): sum,
     ("requests_fail", "requests"): sum,
@@ -30,9 +30,9 @@ _RULES: Final[Mapping[tuple[str, str], Callable[[Iterable[float]], float]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """A fault by name, with the numbers and names of its sentence, which the page writes in its language.
+    """A fault by name, with the numbers and names that the page inserts into the sentence of its language.
 
-    ``since`` is when it was seen first (Unix seconds); None: that is not known.
+    ``since``: when the fault was first seen, in Unix seconds. None: not known.
     """
 
     name: Annotated[str, Field(pattern=_NAME)]
@@ -53,7 +53,7 @@ class Symptom:
 
 
 class SymptomLog:
-    """Notes since when each fault is seen; a fault that was not seen in between begins anew."""
+    """Notes since when each fault is seen. A fault that was absent in between begins anew."""
 
     def __init__(self) -> None:
         self._since: dict[tuple[str, ...], float] = {}
@@ -75,7 +75,7 @@ def together(by_replica: Mapping[str, Iterable[Symptom]]) -> list[dict[str, Any]
 
 
 def _one_of(symptoms: Sequence[Symptom]) -> Symptom:
-    """Return the symptoms of one fault as one: the worst level, the earliest time."""
+    """Combine the symptoms of a fault into a symptom with the worst level and the earliest time."""
     first = symptoms[0]
     numbers = {
         key: _RULES.get((first.name, key), max)(

@@ -5,7 +5,7 @@ from email.utils import parsedate_to_datetime
 
 
 def seconds_of(date: str | None) -> float | None:
-    """Return an HTTP date as Unix seconds; None for anything else. No zone means GMT (RFC 9110 section 5.6.7)."""
+    """Return an HTTP date as Unix seconds, or None for other text. No zone means GMT (RFC 9110 section 5.6.7)."""
     if date is None:
         return None
     try:

@@ -8,7 +8,7 @@ IpNetwork = IPv4Network | IPv6Network
 
 
 def parse_ip(text: str) -> IpAddress | None:
-    """Return ``text`` as an address, an IPv4-mapped one as IPv4; None if it is not an address."""
+    """Return ``text`` as an address, or None if it is not an address. An IPv4-mapped IPv6 address becomes IPv4."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -18,17 +18,17 @@ def parse_ip(text: str) -> IpAddress | None:
 
 
 def is_among(address: IpAddress, networks: Iterable[IpNetwork]) -> bool:
-    """Return whether one of ``networks`` contains the address."""
+    """Return whether any of ``networks`` contains the address."""
     return any(address in network for network in networks)
 
 
 def subscriber_of(address: IpAddress) -> str:
-    """Return what one client is likely to have for itself: an IPv4 address, or a /64 of IPv6 (RFC 6177 section 2)."""
+    """Return the network that a client is likely to have: an IPv4 address, or a /64 of IPv6 (RFC 6177 section 2)."""
     return str(address) if address.version == 4 else str(IPv6Network((address.packed, 64), strict=False))
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach ``host``; a name other than localhost may be anywhere."""
+    """Return whether only this machine can reach ``host``: a loopback address or ``localhost``, but no other name."""
     if host == "localhost":
         return True
     address = parse_ip(host)

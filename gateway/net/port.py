@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 
 class CannotListen(OSError):
-    """A port is not available; the message names its configuration keys."""
+    """A port is not available. The message names the configuration keys of the port."""
 
 
 @contextmanager
@@ -19,5 +19,5 @@ def cannot_listen(section: str, host: str, port: int) -> Iterator[None]:
 
 
 def url_of(host: str, port: int) -> str:
-    """Return the URL, without a trailing slash; an IPv6 address is in brackets (RFC 3986 section 3.2.2)."""
+    """Return the URL without a trailing slash. An IPv6 address is in brackets (RFC 3986 section 3.2.2)."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
