@@ -95,7 +95,7 @@ def test_only_commands_that_exist_are_named(page: str) -> None:
 
 def test_a_process_is_looked_up_as_the_script_that_it_is() -> None:
     """Without ``-x``, pidof finds no script: the process is a Python."""
-    looked_up = re.findall(r"pidof [^)`]*", read("docs/operations.md"))
+    looked_up = re.findall(r"pidof [^)`]*", read("docs/change.md"))
     assert looked_up
     assert set(looked_up) == {"pidof -xs image-gateway"}
 
@@ -137,7 +137,7 @@ def shown_settings(page: str) -> dict[str, Any]:
 
 
 def test_the_settings_in_the_examples_load() -> None:
-    operations = shown_settings("docs/operations.md")
+    operations = shown_settings("docs/set-up.md")
     settings = Settings(**operations)
     assert settings.postgres.columns.model_dump().keys() == operations["postgres"]["columns"].keys()
     access = shown_settings("docs/access.md")

@@ -55,7 +55,7 @@ A `/` in the password of a URL is the usual cause of the second line: percent-en
 ## Reload
 
 A running gateway reads file, environment and secrets directory anew on SIGHUP and on `POST /api/v1/config/reload`
-([operations](operations.md#reload)). Each key below says what its new value needs: *reload*, or *restart*.
+([operations](change.md#reload)). Each key below says what its new value needs: *reload*, or *restart*.
 
 ## Keys
 """

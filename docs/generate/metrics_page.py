@@ -14,10 +14,10 @@ _INTRODUCTION: Final = """\
 
 <!-- `make docs` generates this page from gateway/metrics. -->
 
-`GET /metrics` on the admin port. [Operations](operations.md#metrics-and-alerts) explains how to scrape it, and
+`GET /metrics` on the admin port. [Operations](watch.md#metrics-and-alerts) explains how to scrape it, and
 [the runbook](runbook.md#alerts) every alert. Counters end with `_total`; a histogram has `_bucket` (with `le`),
 `_count` and `_sum`. The label `bucket` is a bucket of COS. Beside these metrics there are those of the process and of
-Python (`process_…`, `python_…`); with [workers](operations.md#workers) they have a label `worker`.
+Python (`process_…`, `python_…`); with [workers](set-up.md#workers) they have a label `worker`.
 
 | metric | type | labels | meaning |
 |---|---|---|---|

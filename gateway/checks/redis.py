@@ -22,7 +22,7 @@ _ADVICE: Final = (
     (r"\bNOREPLICAS\b", "too few replicas are connected to this primary: see min-replicas-to-write"),
     (r"(?i)\b(WRONGPASS|NOAUTH)\b|username-password|authentication", "check the user and the password in redis.url"),
 )
-# As docs/operations.md has them.
+# As docs/set-up.md has them.
 RULES: Final = (
     "-@all +@read +@write +@connection +@transaction -@dangerous "
     "+eval +evalsha +script|load +publish +subscribe +unsubscribe +info +time"

@@ -97,7 +97,7 @@ async def test_a_channel_that_may_not_be_used_is_a_failure_with_the_rule_that_al
 
 async def test_the_rules_of_the_advice_are_those_of_the_documents_and_enough(tmp_path: Path) -> None:
     """Everything that a gateway does in Redis works as a user that has just these rules."""
-    assert RULES in (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
+    assert RULES in (Path(__file__).parents[2] / "docs/set-up.md").read_text(encoding="utf-8")
     with RedisServer(tmp_path / "redis", ephemeral=True) as server, redis.Redis.from_url(server.url) as admin:
 
         def allow(*rules: str) -> None:

@@ -43,7 +43,7 @@ def restricted_dsn(postgres_dsn: str, links_table: ImagesTable) -> Iterator[str]
 @pytest.fixture
 def restricted_redis(redis_url: str, redis_client: "redis.Redis") -> Iterator[str]:
     """The URL of Redis for the user of the documents, whose refused commands are in ``ACL LOG``."""
-    for page in ("operations.md", "production.md"):
+    for page in ("set-up.md", "production.md"):
         rules = in_documents(page, r"^ACL SETUSER image_gateway on >\S+ (.*?)$")
         acl(redis_client, "SETUSER", "image_gateway", "reset", "on", ">a-word", *rules.split())
     acl(redis_client, "LOG", "RESET")
