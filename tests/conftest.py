@@ -159,7 +159,7 @@ def fork_server(server_folder: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def forked_commands(monkeypatch: pytest.MonkeyPatch, fork_server: Path) -> None:
-    """``run_gateway`` starts processes that do not import the gateway anew."""
+    """``run_gateway`` and ``gateway_process`` start processes that do not import the gateway anew."""
     monkeypatch.setenv(FORK_SERVER, str(fork_server))
 
 

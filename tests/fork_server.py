@@ -1,8 +1,8 @@
 """``python -m tests.fork_server SOCKET``: forks a process for each command, with the gateway imported already.
 
 To import the gateway takes a process many times longer than what most commands do then. Each connection to the socket
-is one command: a line of JSON with ``arguments``, ``environment`` and ``cwd``. What comes back is the id of the process
-in a line, its output, a zero byte and its exit code.
+is one command: a line of JSON with ``arguments``, ``environment``, ``cwd`` and ``files`` (the limits of open files),
+and the descriptor for its output. What comes back is the id of the process in a line, and its exit code at its end.
 """
 
 import asyncio
@@ -10,35 +10,86 @@ import gc
 import importlib
 import json
 import os
+import resource
 import signal
 import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import click
 
+import gateway.__main__
 from gateway.cli import main
 
 # What the commands import when they run.
 _LATE = ("gateway.commands.serve_process", "gateway.presign.sdk_signature")
+_MOST_OF_A_LINE: Final = 1 << 20  # bytes
 
 
-async def run_forked(address: str, arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
-    """Have the server at ``address`` run a command; return its exit code and its output. A cancellation kills it."""
-    reader, writer = await asyncio.open_unix_connection(address)
-    try:
-        command = {"arguments": arguments, "environment": dict(environment), "cwd": os.getcwd()}  # noqa: PTH109
-        writer.write(json.dumps(command).encode() + b"\n")
-        process = int(await reader.readline())
+@dataclass
+class ForkedProcess:
+    """A process that the server has forked, with what tests use of ``asyncio.subprocess.Process``.
+
+    ``output`` reads ``stdout``, which is standard output and standard error.
+    """
+
+    pid: int
+    stdout: asyncio.StreamReader
+    output: asyncio.ReadTransport
+    _exit: asyncio.Task[bytes]
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, or minus the number of the signal; None while the process runs."""
+        return int(self._exit.result()) if self._exit.done() else None
+
+    def send_signal(self, signum: signal.Signals) -> None:
+        """Send a signal, unless the process has ended."""
+        if self.returncode is None:
+            os.kill(self.pid, signum)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    async def wait(self) -> int:
+        """Wait for the end of the process; return its exit code."""
+        return int(await asyncio.shield(self._exit))
+
+
+async def start_forked(
+    address: str, arguments: Sequence[str], environment: Mapping[str, str], cwd: str | None = None
+) -> ForkedProcess:
+    """Have the server at ``address`` start a command in the folder ``cwd``, by default the one of this process."""
+    loop = asyncio.get_running_loop()
+    command = {
+        "arguments": arguments,
+        "environment": dict(environment),
+        "cwd": cwd or os.getcwd(),  # noqa: PTH109
+        "files": resource.getrlimit(resource.RLIMIT_NOFILE),
+    }
+    read_end, write_end = os.pipe()
+    stdout = asyncio.StreamReader(limit=_MOST_OF_A_LINE)
+    output, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(stdout), os.fdopen(read_end, "rb", buffering=0)
+    )
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(address)
+    socket.send_fds(connection, [json.dumps(command).encode() + b"\n"], [write_end])
+    os.close(write_end)
+    reader, writer = await asyncio.open_unix_connection(sock=connection)
+    pid = int(await reader.readline())
+
+    async def exit_code() -> bytes:
         try:
-            output, _, code = (await reader.read()).rpartition(b"\0")
-        except asyncio.CancelledError:
-            os.kill(process, signal.SIGKILL)
-            raise
-    finally:
-        writer.close()
-    return int(code), output.decode()
+            return await reader.read()
+        finally:
+            writer.close()
+
+    return ForkedProcess(pid, stdout, output, asyncio.create_task(exit_code(), name=f"end-of-{pid}"))
 
 
 def serve(listener: socket.socket) -> list[str]:
@@ -49,28 +100,35 @@ def serve(listener: socket.socket) -> list[str]:
         if os.fork() == 0:
             listener.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            command = json.loads(connection.makefile().readline())
+            line, (output, *_), _, _ = socket.recv_fds(connection, _MOST_OF_A_LINE, 1)
+            while not line.endswith(b"\n"):
+                line += connection.recv(_MOST_OF_A_LINE)
             if (process := os.fork()) == 0:
-                return _become(command, connection)
+                return _become(json.loads(line), connection, output)
+            os.close(output)
             _, status = os.waitpid(process, 0)
-            connection.sendall(b"\0%d" % os.waitstatus_to_exitcode(status))
+            connection.sendall(b"%d" % os.waitstatus_to_exitcode(status))
             os._exit(0)
         connection.close()
 
 
-def _become(command: dict[str, object], connection: socket.socket) -> list[str]:
+def _become(command: dict[str, object], connection: socket.socket, output: int) -> list[str]:
     connection.sendall(b"%d\n" % os.getpid())
-    os.dup2(connection.fileno(), 1)
-    os.dup2(connection.fileno(), 2)
     connection.close()
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)  # the old ones may seek, as in a file
-    environment, arguments = command["environment"], command["arguments"]
+    environment, arguments, files = command["environment"], command["arguments"], command["files"]
     assert isinstance(environment, dict)
     assert isinstance(arguments, list)
+    assert isinstance(files, list)
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
     os.chdir(str(command["cwd"]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files[0], files[1]))
     return arguments
 
 
@@ -84,5 +142,5 @@ if __name__ == "__main__":
         unix.listen()
         os.rename(f"{sys.argv[1]}.new", sys.argv[1])  # noqa: PTH104
         gc.freeze()
-        sys.argv[1:] = serve(unix)
+        sys.argv = [str(gateway.__main__.__file__), *serve(unix)]
     main(prog_name="python -m gateway")

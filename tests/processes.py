@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.fork_server import run_forked
+from tests.fork_server import ForkedProcess, start_forked
 
 START_TIMEOUT = 120.0
 GATEWAY = (sys.executable, "-m", "gateway")
@@ -34,7 +34,7 @@ os.execve(sys.argv[2], sys.argv[2:], {**os.environ, "LISTEN_FDS": "1", "LISTEN_P
 class GatewayProcess:
     """A running ``python -m gateway``: the URLs of its ports and the lines of its output."""
 
-    process: asyncio.subprocess.Process
+    process: asyncio.subprocess.Process | ForkedProcess
     public: str = ""
     admin: str = ""
     lines: list[str] = field(default_factory=list)
@@ -52,6 +52,8 @@ class GatewayProcess:
 
     def output(self) -> asyncio.ReadTransport:
         """Return the reader of the output; ``pause_reading`` makes it sleep."""
+        if isinstance(self.process, ForkedProcess):
+            return self.process.output
         transport: asyncio.ReadTransport = self.process._transport.get_pipe_transport(1)  # type: ignore[attr-defined]
         return transport
 
@@ -77,19 +79,8 @@ async def gateway_process(
     """
     if listener is not None:
         program = (sys.executable, "-c", AS_SYSTEMD, str(listener.fileno()), *program)
-    process = await asyncio.create_subprocess_exec(
-        *program,
-        *arguments,
-        env={**os.environ, "GATEWAY_LOGGING__FORMAT": "json", **(environment or {})},
-        cwd=cwd,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        limit=1 << 20,
-        pass_fds=() if listener is None else (listener.fileno(),),
-        # The tests may run under nohup, whose children ignore SIGHUP.
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
-    )
+    variables = {**os.environ, "GATEWAY_LOGGING__FORMAT": "json", **(environment or {})}
+    process = await _start(program, arguments, variables, cwd, () if listener is None else (listener.fileno(),))
     running = GatewayProcess(process)
     if pipe_size is not None:
         fcntl.fcntl(running.output().get_extra_info("pipe"), fcntl.F_SETPIPE_SZ, pipe_size)
@@ -109,7 +100,7 @@ async def gateway_process(
         await process.wait()
         if reader is not None:
             await reader
-        process._transport.close()  # type: ignore[attr-defined]
+        _close(process)
 
 
 async def run_program(*command: str, keep: int | None = None) -> str:
@@ -132,27 +123,52 @@ async def run_gateway(
     program: Sequence[str] = GATEWAY,
 ) -> tuple[int, str]:
     """Run ``program`` until it ends; return its exit code and its output."""
-    variables = {**os.environ, "COLUMNS": "200", **(environment or {})}
-    prepared = variables.pop(FORK_SERVER, None)
-    if prepared is not None and program == GATEWAY and not any(name.startswith("PYTHON") for name in environment or {}):
+    process = await _start(program, arguments, {**os.environ, "COLUMNS": "200", **(environment or {})})
+    assert process.stdout is not None
+    try:
         async with asyncio.timeout(START_TIMEOUT):
-            return await run_forked(prepared, arguments, variables)
-    process = await asyncio.create_subprocess_exec(
+            output = await process.stdout.read()
+            return await process.wait(), output.decode()
+    finally:
+        if process.returncode is None:
+            process.kill()  # a process that serves instead of refusing would keep its ports
+            await process.wait()
+        _close(process)
+
+
+async def _start(
+    program: Sequence[str],
+    arguments: Sequence[str],
+    variables: dict[str, str],
+    cwd: Path | None = None,
+    pass_fds: Sequence[int] = (),
+) -> asyncio.subprocess.Process | ForkedProcess:
+    """Start a program, by the fork server if ``forked_commands`` asks for it and Python has no options of its own."""
+    server = variables.pop(FORK_SERVER, None)
+    own = {name for name in variables if name.startswith("PYTHON") and variables[name] != os.environ.get(name)}
+    if server is not None and program == GATEWAY and not own:
+        return await start_forked(server, arguments, variables, None if cwd is None else str(cwd))
+    return await asyncio.create_subprocess_exec(
         *program,
         *arguments,
         env=variables,
+        cwd=cwd,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        limit=1 << 20,
+        pass_fds=pass_fds,
+        # The tests may run under nohup, whose children ignore SIGHUP.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
-    try:
-        async with asyncio.timeout(START_TIMEOUT):
-            output, _ = await process.communicate()
-    except TimeoutError:
-        process.kill()  # a process that serves instead of refusing would keep its ports
-        await process.wait()
-        raise
-    return process.returncode or 0, output.decode()
+
+
+def _close(process: asyncio.subprocess.Process | ForkedProcess) -> None:
+    """Close the pipe of its output, which processes of its own may hold open."""
+    if isinstance(process, ForkedProcess):
+        process.output.close()
+    else:
+        process._transport.close()  # type: ignore[attr-defined]
 
 
 async def ready(base: str) -> dict[str, Any]:

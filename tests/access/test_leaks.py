@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+import pytest
 import yaml
 
 from gateway.cos_emulator.faults import Cut, Fault, Html, Refuse
@@ -32,6 +33,8 @@ from tests.conftest import ADMIN_TOKEN, BUCKET, JWT_SECRET, SECRET_ID, SECRET_KE
 from tests.hostile.test_requests import MALFORMED
 from tests.processes import GatewayProcess, gateway_process
 from tests.raw_client import exchange
+
+pytestmark = pytest.mark.usefixtures("forked_commands")
 
 KEY = "customers/4711/passport (front).png"
 REDIS_PASSWORD = "the-password-of-redis"

@@ -17,7 +17,10 @@ import yarl
 
 from tests.processes import GatewayProcess, gateway_process, run_gateway
 
-pytestmark = pytest.mark.xdist_group("dev")  # dev prefers fixed ports
+pytestmark = [
+    pytest.mark.xdist_group("dev"),  # dev prefers fixed ports
+    pytest.mark.usefixtures("forked_commands"),
+]
 
 ODD_NAME = "照片/tab\tin [name].gif"
 

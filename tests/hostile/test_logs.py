@@ -13,7 +13,7 @@ from tests.processes import gateway_process
 from tests.raw_client import exchange
 
 
-@pytest.mark.usefixtures("images_table")
+@pytest.mark.usefixtures("images_table", "forked_commands")
 async def test_hundreds_of_hostile_requests_log_one_line(
     raw_settings: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -22,6 +22,8 @@ from tests.nginx.test_gateway_conf import with_cache
 from tests.ports import reserved_port
 from tests.processes import gateway_process
 
+pytestmark = pytest.mark.usefixtures("forked_commands")
+
 RawSettings = dict[str, dict[str, Any]]
 
 # For accel.conf in tests without requests to COS.

@@ -20,6 +20,8 @@ from tests.limits import LIMIT
 from tests.processes import gateway_process
 from tests.waiting import until
 
+pytestmark = pytest.mark.usefixtures("forked_commands")
+
 
 class Receiver:
     """A bound datagram socket and the states that it received, with the time of each."""

@@ -22,6 +22,8 @@ from tests.process.test_service_manager import Receiver
 from tests.processes import GatewayProcess, gateway_process, ready
 from tests.waiting import until
 
+pytestmark = pytest.mark.usefixtures("forked_commands")
+
 OLD_KEY, NEW_KEY = "the-first-key-of-links-is-thirty-two", "the-second-key-of-links-is-thirty-two"
 _CLIENTS = 8
 _RELOADS = 50

@@ -16,6 +16,8 @@ from tests.direct_clients import direct_clients
 from tests.processes import GatewayProcess, gateway_process
 from tests.waiting import until
 
+pytestmark = pytest.mark.usefixtures("forked_commands")
+
 RawSettings = dict[str, dict[str, Any]]
 StartReplica = Callable[..., Awaitable[GatewayProcess]]
 

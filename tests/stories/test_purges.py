@@ -29,6 +29,8 @@ from tests.limits import LIMIT
 from tests.processes import gateway_process
 from tests.waiting import until, until_listening_to_changes
 
+pytestmark = pytest.mark.usefixtures("forked_commands")
+
 BASE = "https://img.example.com"
 
 

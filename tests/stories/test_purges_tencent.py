@@ -36,6 +36,8 @@ from tests.limits import LIMIT
 from tests.processes import gateway_process
 from tests.waiting import until, until_listening_to_changes
 
+pytestmark = pytest.mark.usefixtures("forked_commands")
+
 BASE = "https://img.example.com"
 CHANGE = "UPDATE images SET mime_type = 'image/webp' WHERE id = %s"
 

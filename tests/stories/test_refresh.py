@@ -16,6 +16,8 @@ from gateway.redis_store.entry_codec import EntryMac
 from tests.conftest import SECRET_KEY
 from tests.processes import GatewayProcess, gateway_process
 
+pytestmark = pytest.mark.usefixtures("forked_commands")
+
 IDS = 10_000
 LIFE = 12
 MAC = EntryMac(SECRET_KEY)

@@ -18,7 +18,10 @@ from tests.workers.conftest import kill, workers_of
 
 __all__ = ["console"]
 
-pytestmark = pytest.mark.timeout(300)  # several processes start, on a machine that may be busy
+pytestmark = [
+    pytest.mark.timeout(300),  # several processes start, on a machine that may be busy
+    pytest.mark.usefixtures("forked_commands"),
+]
 
 
 async def ask(running: GatewayProcess, path: str, times: int) -> None:

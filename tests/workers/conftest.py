@@ -90,6 +90,11 @@ class StartWorkers(Protocol):
         ...
 
 
+@pytest.fixture(autouse=True)
+def parents_are_forked(forked_commands: None) -> None:
+    """No parent imports the gateway anew; its workers do."""
+
+
 @pytest.fixture
 def config(raw_settings: RawSettings, tmp_path: Path) -> Callable[..., Path]:
     """Function that writes a configuration with changed sections."""
