@@ -1,7 +1,7 @@
 """The part that gets bytes from COS: the client session, renewal of refused URLs, memory, descriptions."""
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.metrics.collectors import Metrics
@@ -107,10 +107,10 @@ async def open_objects(
     source = ObjectSource(access, memory, variants, image_proxy.memory_cache, metrics)
     urls.invalidation.add(source.invalidate)
     urls.invalidation.add(descriptions.invalidate)
-    yield Objects(origin, descriptions, renewal, refused, source)
-    await source.close()
-    await renewal.close()
-    await descriptions.close()
+    async with AsyncExitStack() as stack:
+        for part in (descriptions, renewal, source):
+            stack.push_async_callback(part.close)
+        yield Objects(origin, descriptions, renewal, refused, source)
 
 
 def _resumption_limits(settings: ImageProxySettings) -> ResumptionLimits:

@@ -100,9 +100,10 @@ async def open_purge_target(
 async def purging(queueing: PurgeQueueing, target: PurgeTarget, metrics: Metrics) -> AsyncIterator[None]:
     """Send the purges that are due."""
     worker = PurgeWorker(queueing.queue, queueing.intake, target.target, metrics)
-    async with background("purge-worker", worker.run()):
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(worker.give_back)
+        await stack.enter_async_context(background("purge-worker", worker.run()))
         yield
-    await worker.give_back()
 
 
 def _webhook(settings: PurgeSettings, http: BoundedHttp, addresses: Addresses | None) -> Webhook:

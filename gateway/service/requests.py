@@ -58,9 +58,11 @@ async def open_requests(settings: Settings, metrics: Metrics) -> AsyncIterator[R
         metrics.dropped_lines.count = dropped_lines
         metrics.requests.start_at_zero(_ROUTES, {"none", settings.image_proxy.delivery}, _FAILURES)
         access_log, debug_log = _access_log(settings), DebugLog()
-        yield Requests(InFlight(metrics), access_log, debug_log, tracing, fallback)
-        debug_log.stop()
-        access_log.flush()
+        try:
+            yield Requests(InFlight(metrics), access_log, debug_log, tracing, fallback)
+        finally:
+            debug_log.stop()
+            access_log.flush()
 
 
 def _access_log(settings: Settings) -> AccessLog:

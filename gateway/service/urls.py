@@ -1,7 +1,7 @@
 """The part of presigned URLs: their cache tiers, the resolver, the count of uses, and invalidation."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.catalog.change_feed import ChangeFeed
@@ -92,9 +92,10 @@ async def open_urls(
         report_images=redis.daily.add_images if redis is not None and redis.daily is not None else None,
         now=now,
     )
-    yield Urls(local, shared, new_variants, resolver, invalidation, usage, signing)
-    await usage.close()
-    await resolver.close()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(resolver.close)
+        stack.push_async_callback(usage.close)
+        yield Urls(local, shared, new_variants, resolver, invalidation, usage, signing)
 
 
 @asynccontextmanager

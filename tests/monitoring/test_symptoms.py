@@ -1,12 +1,20 @@
 """The console's sentence: what is wrong, the worst first."""
 
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from gateway.metrics.history import Point
+from gateway.errors import DependencyDown
+from gateway.metrics.collectors import Metrics
+from gateway.metrics.history import History, Point
 from gateway.metrics.symptom import Symptom
-from gateway.monitoring.symptoms import Observations, symptoms
+from gateway.monitoring.health import Health
+from gateway.monitoring.symptoms import CurrentSymptoms, Observations, symptoms
+from gateway.presign.cos_clock import CosClock
+from gateway.presign.credentials.by_bucket import open_credentials
+from gateway.settings import CosSettings
 
 NAN = float("nan")
 WELL = Observations(
@@ -85,3 +93,51 @@ def test_cos_s_errors_name_the_bucket_and_the_code() -> None:
         {"bucket": "b-2", "code": "timeout", "count": 6},
         {"bucket": "b-1", "code": "AccessDenied", "count": 4},
     ]
+
+
+def names(found: Sequence[Symptom]) -> list[str]:
+    return [symptom.name for symptom in found]
+
+
+async def test_the_parts_of_the_gateway_are_observed_at_each_question() -> None:
+    metrics, clock, paused = Metrics(), CosClock(), list[str]()
+    metrics.config_last_reload_successful.set(1)
+
+    async def away() -> None:
+        raise DependencyDown("no answer")
+
+    health, history = Health({"cos": away}, metrics), History(metrics, 0)
+    end = int(time.time()) + 60
+    cos = CosSettings(secret_id="i", secret_key="k", token="t", token_expires_at=end, bucket="b-1250000000")
+    async with open_credentials(cos, metrics) as credentials:
+        current = CurrentSymptoms(health, history, metrics, clock, credentials, lambda: paused)
+        assert names(current.now()) == ["credentials_end"], "nothing else has been observed"
+        await health.report()
+        paused.append("b-1250000000")
+        clock.observe(time.time() + 600)
+        health.drain()
+        metrics.requests.record("proxy", "stream", "502", 0.1, None)
+        history.record(5)
+        for gauge, value in (
+            (metrics.change_trigger_installed, 0),
+            (metrics.config_last_reload_successful, 0),
+            (metrics.refresh_lag, 61),
+            (metrics.refresh_dead, 1),
+            (metrics.purge_lag, 61),
+            (metrics.purge_dead, 1),
+        ):
+            gauge.set(value)
+        assert names(current.now()) == [
+            "requests_fail",
+            "draining",
+            "dependency_down",
+            "bucket_paused",
+            "clock_differs",
+            "credentials_end",
+            "trigger_missing",
+            "reload_refused",
+            "renewals_late",
+            "renewals_dead",
+            "purges_late",
+            "purges_dead",
+        ]

@@ -1,0 +1,84 @@
+"""Reactions to changed rows: what is invalidated, and from when entries of Redis are trusted."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.presign.lifetime import CLOCK_SKEW
+from gateway.settings import UrlCacheSettings
+from gateway.urls.invalidation import Invalidation
+from gateway.urls.local_tier import LocalTier
+from gateway.urls.resolver import UrlResolver
+from gateway.urls.row_changes import RowChanges
+from tests.tier import RENDITIONS, Tier
+
+
+@pytest.fixture
+async def resolver(tier: Tier) -> AsyncIterator[UrlResolver]:
+    """A resolver without a memory of its own, whose image ``a`` is in Redis."""
+    local = LocalTier(UrlCacheSettings(enabled=False), RENDITIONS, unknown_ttl=3)
+    made = UrlResolver(tier.table, tier.signer, tier.shared, local, tier.lifetime, tier.metrics, tier.clock)
+    tier.table.add("a")
+    await made.look_up("a")
+    yield made
+    await made.close()
+
+
+async def reads_the_row(tier: Tier, resolver: UrlResolver) -> bool:
+    """Return whether a look-up of ``a`` asks Postgres, because it trusts no entry of Redis."""
+    before = len(tier.table.queries)
+    await resolver.look_up("a")
+    return len(tier.table.queries) > before
+
+
+@pytest.fixture
+def invalidation(tier: Tier) -> Invalidation:
+    return Invalidation(tier.shared, None)
+
+
+@pytest.fixture
+def invalidated(invalidation: Invalidation) -> list[str | None]:
+    """What a cache of this process was told to invalidate; None is every image."""
+    told: list[str | None] = []
+    invalidation.add(told.append)
+    return told
+
+
+async def test_entries_are_trusted_whose_rows_are_read_after_notifications_have_started(
+    tier: Tier, resolver: UrlResolver, invalidation: Invalidation, invalidated: list[str | None]
+) -> None:
+    assert not await reads_the_row(tier, resolver)
+    changes = RowChanges(resolver, invalidation, tier.clock, None)
+    assert [await reads_the_row(tier, resolver) for _ in range(2)] == [True, True], "no notifications arrive yet"
+    tier.clock.now += 1
+    changes.started()
+    assert invalidated == [None]
+    tier.clock.now += CLOCK_SKEW
+    assert [await reads_the_row(tier, resolver) for _ in range(2)] == [True, False]
+
+
+async def test_changed_images_are_invalidated_here_and_in_redis(
+    tier: Tier, resolver: UrlResolver, invalidation: Invalidation, invalidated: list[str | None]
+) -> None:
+    changes = RowChanges(resolver, invalidation, tier.clock, None)
+    changes.started()
+    tier.clock.now += CLOCK_SKEW
+    await resolver.look_up("a")
+    assert not await reads_the_row(tier, resolver)
+    await changes.changed(["a"])
+    assert set(invalidated) == {None, "a"}
+    assert await reads_the_row(tier, resolver)
+
+
+@pytest.mark.parametrize("is_counted", [True, False])
+async def test_after_too_many_changes_every_row_is_read_again_and_dropped_ones_are_counted(
+    tier: Tier, resolver: UrlResolver, invalidation: Invalidation, invalidated: list[str | None], *, is_counted: bool
+) -> None:
+    dropped: list[int] = []
+    changes = RowChanges(resolver, invalidation, tier.clock, dropped.append if is_counted else None)
+    tier.clock.now += 1
+    changes.too_many(3)
+    assert invalidated == [None]
+    assert dropped == ([3] if is_counted else [])
+    tier.clock.now += CLOCK_SKEW
+    assert [await reads_the_row(tier, resolver) for _ in range(2)] == [True, False]
