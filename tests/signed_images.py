@@ -1,12 +1,12 @@
 """Signed images made by hand."""
 
 from gateway.catalog.record import ImageRecord
-from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
+from gateway.presign.signed_image import AuthorizedImage, ObjectId, PresignedUrl, SignedImage
 
 
 def signed_image(
     record: ImageRecord, presigned: PresignedUrl, style: str | None = None, read_at: int = 0
-) -> SignedImage:
-    """The record with any URL, in the form that the signer returns."""
+) -> AuthorizedImage:
+    """The record with any URL, in the form that the authorized look-up returns."""
     named = ObjectId.of(record, style) if style is not None else None
-    return SignedImage(record, presigned, style, read_at, named=named, public=record.public)
+    return AuthorizedImage(SignedImage(record, presigned, style, read_at, named=named, public=record.public))

@@ -84,6 +84,14 @@ SYSTEMD_VARIABLES = ("gateway.process.service_manager", "gateway.process.socket_
 TRACING_VARIABLES = "gateway.tracing.exporter"
 # Reads libpq's variables, as libpq does: they complete a DSN.
 LIBPQ_VARIABLES = "gateway.catalog.server_addresses"
+# Make an ``AuthorizedImage``: the check of the caller; the preview for the admin and a command for the operator, who
+# may see every image; and the renewal of a URL, which compares the row with the row that access was checked for.
+AUTHORIZING = {
+    "gateway.api.authorized_lookup",
+    "gateway.api.preview",
+    "gateway.commands.url",
+    "gateway.origin.object_body",
+}
 # The composition and the commands.
 KNOW_ALL = {"service", "commands", "cli", "__main__"}
 # The commands and the development stack are known to the commands alone.
@@ -204,6 +212,21 @@ def test_the_http_client_is_used_by_the_origin_for_token_keys_services_and_worke
         if not is_owner and names & {"ClientSession", "TCPConnector", "ClientResponse"}:
             wrong.append(module.name)
     assert wrong == []
+
+
+def test_an_image_is_authorized_where_access_is_checked_and_nowhere_else() -> None:
+    """Whatever sends bytes takes an ``AuthorizedImage``, so a new exit cannot send an image that nobody checked."""
+
+    def makes_one(call: ast.Call) -> bool:
+        name = ast.unparse(call.func)
+        return name == "AuthorizedImage" or (name == "cast" and "AuthorizedImage" in ast.unparse(call.args[0]))
+
+    making = {
+        module.name
+        for module in MODULES
+        if any(isinstance(node, ast.Call) and makes_one(node) for node in ast.walk(module.tree))
+    }
+    assert making == AUTHORIZING
 
 
 def test_the_environment_is_read_by_the_settings_alone() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 from aiohttp import web
 
@@ -12,7 +13,7 @@ from gateway.api.client_address import ClientAddress
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound
 from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import SignedImage
+from gateway.presign.signed_image import AuthorizedImage, SignedImage
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolved import Known, Resolved
 from gateway.urls.resolver import UrlResolver
@@ -20,6 +21,8 @@ from gateway.urls.resolver import UrlResolver
 
 class AuthorizedLookup:
     """Resolves images and checks access in one step, so that neither happens without the other.
+
+    It makes the ``AuthorizedImage`` that every exit of bytes and URLs takes.
 
     ``callers`` identifies the sender of a request, which is only needed for images that are not public and for ids
     that name no image. ``renditions`` says which styles everybody may see, and whether others than the owner may see
@@ -34,7 +37,9 @@ class AuthorizedLookup:
         self._renditions = renditions
         self._client_address = client_address
 
-    def get_cached(self, request: web.BaseRequest, image_id: str, rendition: str | None = None) -> Resolved | None:
+    def get_cached(
+        self, request: web.BaseRequest, image_id: str, rendition: str | None = None
+    ) -> Resolved[AuthorizedImage] | None:
         """Return the image if this process has it cached, else None.
 
         Raises what ``look_up`` raises.
@@ -43,11 +48,11 @@ class AuthorizedLookup:
             resolved = self._resolver.get_cached(image_id, rendition)
         except ImageNotFound as error:
             raise refusal(self._callers.of(request)) from error
-        if resolved is not None:
-            self._check(request, resolved.image)
-        return resolved
+        return self._authorized(request, resolved) if resolved is not None else None
 
-    async def look_up(self, request: web.BaseRequest, image_id: str, rendition: str | None = None) -> Resolved:
+    async def look_up(
+        self, request: web.BaseRequest, image_id: str, rendition: str | None = None
+    ) -> Resolved[AuthorizedImage]:
         """Look up an image that this process has not cached; raises the errors of the resolver and ``check_view``."""
         try:
             # Only callers that may see a variant use up the bound on new ones, and get its error.
@@ -61,12 +66,13 @@ class AuthorizedLookup:
                 resolved = await self._resolver.look_up(image_id, rendition, client=client)
         except ImageNotFound as error:
             raise refusal(self._callers.of(request)) from error
-        self._check(request, resolved.image)
-        return resolved
+        return self._authorized(request, resolved)
 
-    def _check(self, request: web.BaseRequest, image: SignedImage) -> None:
-        if not image.public:
-            self._check_caller(self._callers.of(request), image)
+    def _authorized(self, request: web.BaseRequest, resolved: Resolved[SignedImage]) -> Resolved[AuthorizedImage]:
+        """Return the image if the sender of ``request`` may view it; raises what ``check_view`` raises."""
+        if not resolved.image.public:
+            self._check_caller(self._callers.of(request), resolved.image)
+        return cast("Resolved[AuthorizedImage]", resolved)
 
     def _check_caller(self, caller: Caller, image: SignedImage) -> None:
         if not image.public:
@@ -74,18 +80,20 @@ class AuthorizedLookup:
         if self._renditions.originals_for_owner and image.rendition is None:
             check_original(caller, image.record)
 
-    async def resolve_again(self, request: web.BaseRequest, image_id: str, rendition: str | None = None) -> SignedImage:
+    async def resolve_again(
+        self, request: web.BaseRequest, image_id: str, rendition: str | None = None
+    ) -> AuthorizedImage:
         """Return the current image, if the sender of ``request`` may still view it."""
         resolved = self.get_cached(request, image_id, rendition) or await self.look_up(request, image_id, rendition)
         return resolved.image
 
-    def shows_everybody(self, image: SignedImage) -> bool:
-        """Return whether a caller without credentials may see the image."""
+    def for_everybody(self, image: SignedImage) -> AuthorizedImage | None:
+        """Return the image if a caller without credentials may see it, else None."""
         try:
             self._check_caller(ANONYMOUS, image)
         except GatewayError:
-            return False
-        return True
+            return None
+        return AuthorizedImage(image)
 
     async def check(self, caller: Caller, image_id: str, *, is_original: bool, is_public_style: bool) -> None:
         """Return if ``caller`` may view the original, or a style of the image; raises what ``look_up`` raises.
@@ -103,7 +111,9 @@ class AuthorizedLookup:
         if self._renditions.originals_for_owner and is_original:
             check_original(caller, record)
 
-    async def view_many(self, caller: Caller, image_ids: list[str]) -> dict[str, Resolved | GatewayError]:
+    async def view_many(
+        self, caller: Caller, image_ids: list[str]
+    ) -> dict[str, Resolved[AuthorizedImage] | GatewayError]:
         """Return for each id the image if ``caller`` may view it, or the error that ``look_up`` would raise."""
         results = await self._resolver.resolve_many(image_ids)
         return {image_id: self._checked(caller, result) for image_id, result in results.items()}
@@ -131,7 +141,14 @@ class AuthorizedLookup:
         check_owner(caller, peeked.record)
         return peeked
 
-    def _checked(self, caller: Caller, result: Resolved | GatewayError) -> Resolved | GatewayError:
+    def owned(self, caller: Caller, renewed: SignedImage) -> AuthorizedImage:
+        """Return an image whose row was read anew if ``caller`` owns it; raises as ``own`` does."""
+        check_owner(caller, renewed.record)
+        return AuthorizedImage(renewed)
+
+    def _checked(
+        self, caller: Caller, result: Resolved[SignedImage] | GatewayError
+    ) -> Resolved[AuthorizedImage] | GatewayError:
         try:
             with _hide_missing_images(caller):
                 if isinstance(result, GatewayError):
@@ -139,14 +156,14 @@ class AuthorizedLookup:
             self._check_caller(caller, result.image)
         except GatewayError as error:
             return error
-        return result
+        return cast("Resolved[AuthorizedImage]", result)
 
     async def _peek(self, caller: Caller, image_id: str) -> Known:
         with _hide_missing_images(caller):
             return await self._resolver.peek(image_id)
 
 
-def _owned(caller: Caller, result: Resolved | GatewayError) -> ImageRecord | GatewayError:
+def _owned(caller: Caller, result: Resolved[SignedImage] | GatewayError) -> ImageRecord | GatewayError:
     try:
         with _hide_missing_images(caller):
             if isinstance(result, GatewayError):

@@ -16,6 +16,7 @@ from gateway.delivery.responder import Responder
 from gateway.delivery.variant_request import ORIGINAL, VariantRequest, VariantRequests
 from gateway.delivery.variants import VariantDelivery
 from gateway.errors import ImageNotFound, Overloaded, RouteNotFound, TooManyVariants, Unauthorized
+from gateway.presign.signed_image import AuthorizedImage
 from gateway.settings import ImageProxySettings
 from gateway.urls.resolved import Resolved
 from gateway.urls.usage_counter import UsageCounter
@@ -129,7 +130,9 @@ class ImageHandler:
                 exchange.context.delivery = "stream"
                 return await self._responder.answer(exchange)
 
-    async def _look_up(self, request: web.BaseRequest, image_id: str, rendition: str | None) -> Resolved:
+    async def _look_up(
+        self, request: web.BaseRequest, image_id: str, rendition: str | None
+    ) -> Resolved[AuthorizedImage]:
         """Look up the rendition, or the original if the limit of new ones is reached and the caller may see it."""
         lookup = self._lookup
         try:

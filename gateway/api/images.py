@@ -41,9 +41,10 @@ class ImageCalls:
 
     async def refresh(self, request: web.Request) -> web.Response:
         """Sign and return a new presigned URL, for the owner."""
-        image_id = _id_in(request)
-        await self._lookup.own(self._callers.of(request), image_id)
-        return self._new_urls.response(await self._new_urls.sign(image_id))
+        image_id, caller = _id_in(request), self._callers.of(request)
+        await self._lookup.own(caller, image_id)
+        image = await self._new_urls.sign(image_id)
+        return self._new_urls.response(image, self._lookup.owned(caller, image))
 
     async def status(self, request: web.Request) -> web.Response:
         """Return the state of the image's cached URL and its usage, for the owner."""

@@ -178,7 +178,7 @@ class AdminImageCalls:
     async def refresh(self, request: web.Request) -> web.Response:
         """Sign a new presigned URL of any user's image; return it if everybody may see the image, else null."""
         image = await self._new_urls.sign(parse_image_id(request.match_info["image_id"]))
-        return self._new_urls.response(image, shows_url=self._lookup.shows_everybody(image))
+        return self._new_urls.response(image, self._lookup.for_everybody(image))
 
     async def status(self, request: web.Request) -> web.Response:
         """Return the state of any user's image, as the owner gets it on the public port."""

@@ -4,14 +4,14 @@ from aiohttp import web
 
 from gateway.api.json_responses import success
 from gateway.delivery.public_url import PublicUrls
-from gateway.presign.signed_image import ImageVariant, SignedImage
+from gateway.presign.signed_image import AuthorizedImage, ImageVariant, SignedImage
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.on_demand_renewal import OnDemandRenewal
 from gateway.urls.usage_counter import UsageCounter
 
 
 class NewUrls:
-    """Signs new URLs; the callers of its methods have checked the id and access."""
+    """Signs new URLs; the callers of ``sign`` have checked the id."""
 
     def __init__(
         self, renewal: OnDemandRenewal, public_urls: PublicUrls, usage: UsageCounter, invalidation: Invalidation
@@ -28,10 +28,12 @@ class NewUrls:
         await self._invalidation.announce_url(image_id)
         return image
 
-    def response(self, image: SignedImage, *, shows_url: bool = True) -> web.Response:
-        """Return the response about a new URL, without the URL itself unless ``shows_url``."""
-        presigned = self._public_urls.presign(image)
-        url = presigned.url if shows_url else None
-        return success(
-            {"image_id": image.record.image_id, "url": url, "expires_at": presigned.expires_at}, "a new URL was signed"
-        )
+    def response(self, image: SignedImage, shown: AuthorizedImage | None) -> web.Response:
+        """Return the response about the new URL of ``image``; ``shown`` is the same image if the caller may see it."""
+        presigned = self._public_urls.presign(shown) if shown is not None else None
+        answer = {
+            "image_id": image.record.image_id,
+            "url": presigned.url if presigned is not None else None,
+            "expires_at": (presigned or image.presigned).expires_at,
+        }
+        return success(answer, "a new URL was signed")

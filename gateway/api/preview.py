@@ -12,9 +12,9 @@ from gateway.delivery.headers import CONTENT_SECURITY_POLICY, content_type_of
 from gateway.delivery.relay import Relay
 from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext
 from gateway.errors import OriginUnavailable
-from gateway.origin.errors import ObjectMoved
+from gateway.origin.errors import RowChanged
 from gateway.origin.object_source import ObjectSource
-from gateway.presign.signed_image import SignedImage
+from gateway.presign.signed_image import AuthorizedImage
 from gateway.urls.resolver import UrlResolver
 
 logger = logging.getLogger(__name__)
@@ -53,29 +53,26 @@ class Preview:
         for _ in range(_MOST_LOOKUPS):
             resolved = resolver.get_cached(image_id) or await resolver.look_up(image_id)
             try:
-                return await self._send(request, resolved.image)
-            except ObjectMoved:
+                return await self._send(request, AuthorizedImage(resolved.image))
+            except RowChanged:
                 resolver.invalidate(image_id)
         raise OriginUnavailable(f"the image's row changed during {_MOST_LOOKUPS} look-ups")
 
-    async def _send(self, request: web.Request, image: SignedImage) -> web.StreamResponse:
-        """Send the object from memory or from COS; raises ``ObjectMoved`` if the row names another one now."""
-        entry = self._source.usable(image)
-        if entry is not None and entry.body is not None:
-            return web.Response(body=entry.body, headers=_headers(image, entry.metadata.content_type))
-        reader = await self._source.whole(image, {})
+    async def _send(self, request: web.Request, image: AuthorizedImage) -> web.StreamResponse:
+        """Send the object from memory or from COS; raises ``RowChanged``."""
+        content = self._source.in_memory(image)
+        if content is None or content.data is None:
+            content = await self._source.whole(image)
         try:
-            metadata = reader.transfer.body.metadata
-            return await self._relay.send(
-                _Answered(request, request[REQUEST_CONTEXT]),
-                reader,
-                _headers(image, metadata.content_type),
-                status=200,
-                length=metadata.size,
-            )
+            headers = _headers(image, content.metadata.content_type)
+            if content.body is None:
+                return web.Response(body=content.data, headers=headers)
+            answered = _Answered(request, request[REQUEST_CONTEXT])
+            return await self._relay.send(answered, content, headers, status=200, length=content.metadata.size)
         finally:
-            reader.close()
+            if content.body is not None:
+                content.body.close()
 
 
-def _headers(image: SignedImage, cos_type: str | None) -> "CIMultiDict[str]":
+def _headers(image: AuthorizedImage, cos_type: str | None) -> "CIMultiDict[str]":
     return CIMultiDict({**_HEADERS, "Content-Type": content_type_of(image.record.content_type, cos_type)})

@@ -37,6 +37,10 @@ class ImageRecord:
         """Whether the row has both sides."""
         return self.width is not None and self.height is not None
 
+    def is_visible_like(self, other: "ImageRecord") -> bool:
+        """Return whether ``gateway.access.policy`` lets the same callers view both."""
+        return (self.owner, self.public, self.links_killed) == (other.owner, other.public, other.links_killed)
+
     @property
     def version_token(self) -> str:
         """The version in addresses (``v=``): the row's, hashed if it needs to be, else a hash of where the object is.

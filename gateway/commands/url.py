@@ -11,6 +11,7 @@ from gateway.commands.active_record import active_record
 from gateway.commands.shared import config_option, run_or_explain, settings_from
 from gateway.errors import CredentialsExpired
 from gateway.metrics.collectors import Metrics
+from gateway.presign.signed_image import AuthorizedImage
 from gateway.service.signing import open_signing
 from gateway.service.stores import open_stores
 
@@ -32,6 +33,6 @@ def url(image_id: str, config: Path | None) -> None:
             image = signing.signer.sign_image(record, fresh=True)
             if not signing.lifetime.is_usable(image.presigned, signing.clock.now()):
                 raise CredentialsExpired("the credentials end too soon for any URL to be usable")
-            click.echo(signing.public_urls.presign(image).url)
+            click.echo(signing.public_urls.presign(AuthorizedImage(image)).url)
 
     run_or_explain(print_url())

@@ -7,20 +7,15 @@ Content-Disposition also have headers under other names, because nginx would oth
 
 import hashlib
 import time
-from collections.abc import Mapping
 
 from aiohttp import hdrs, web
 
-from gateway.delivery.headers import (
-    cache_status_of_fetch,
-    cache_status_of_hit,
-    content_type_of,
-    image_headers,
-)
+from gateway.delivery.headers import content_type_of, image_headers, own_fields
 from gateway.delivery.image_request import Exchange
-from gateway.delivery.plan import NOT_MODIFIED, plan_for
+from gateway.delivery.plan import NOT_MODIFIED, WHOLE, plan_for
 from gateway.delivery.responder import Responder
-from gateway.origin.errors import ObjectMoved
+from gateway.origin.content import Content
+from gateway.origin.errors import RowChanged
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import SignedImage
@@ -48,39 +43,26 @@ class ImageAccel:
         # COS's HEAD may not describe a rendition, and each GET of one is a charge: the gateway sends it from memory.
         if exchange.wanted.is_head or exchange.image.rendition is not None or _needs_gateway(exchange):
             return await self._responder.answer(exchange)
-        image, memory = exchange.image, self._source.memory
-        entry = self._source.usable(image)
-        if entry is not None:
-            from_memory = {
-                "Cache-Status": cache_status_of_hit(memory.freshness(entry)),
-                "Age": str(int(memory.age(entry))),
-            }
-            return self._handed_over(exchange, entry.metadata, from_memory)
-        exchange.context.origin_started = time.perf_counter()
-        try:
-            head = await self._source.head(image)
-        except ObjectMoved:
-            await exchange.resolve_again()
-            return await self._responder.answer(exchange)
-        if head.renewed is not None:
-            await exchange.resolve_again()
-            if exchange.image.object_id != image.object_id:  # the metadata is of another object
+        content = self._source.in_memory(exchange.image)
+        if content is None:
+            exchange.context.origin_started = time.perf_counter()
+            try:
+                content = await self._source.head(exchange.image)
+            except RowChanged:
+                await exchange.resolve_again()
                 return await self._responder.answer(exchange)
-        return self._handed_over(exchange, head.entry.metadata, {"Cache-Status": cache_status_of_fetch(200)})
+        return self._handed_over(exchange, content)
 
-    def _handed_over(
-        self, exchange: Exchange, metadata: ObjectMetadata, cache_fields: Mapping[str, str]
-    ) -> web.Response:
-        """Return the response that passes the image to nginx; ``cache_fields`` name the source of the metadata."""
-        wanted, image = exchange.wanted, exchange.image
+    def _handed_over(self, exchange: Exchange, content: Content) -> web.Response:
+        """Return the response that passes the image to nginx."""
+        wanted, image, metadata = exchange.wanted, content.image, content.metadata
         content_type_of(
             image.record.content_type, metadata.content_type
         )  # raises ``NotAnImage`` before conditions count
         plan = plan_for(exchange.request.headers, wanted.byte_range, metadata)
         with_body = plan is not NOT_MODIFIED
         headers = image_headers(image, metadata, exchange.policy, download=wanted.download, with_body=with_body)
-        headers.update(cache_fields)
-        headers["Cache-Status"] = exchange.cache_status(headers["Cache-Status"])
+        headers.update(own_fields(content, WHOLE, is_substitute=exchange.is_fallback))
         if plan is NOT_MODIFIED:
             return web.Response(status=304, headers=headers)
         del headers["Accept-Ranges"]  # nginx would send it and COS's

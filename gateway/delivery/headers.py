@@ -1,22 +1,26 @@
 """Response headers of images, built from scratch so that no header field of COS reaches a client."""
 
 import re
+from email.utils import encode_rfc2231
 from functools import lru_cache
 
 from multidict import CIMultiDict
 
 from gateway.delivery.cache_policy import CachePolicy
-from gateway.delivery.image_request import content_disposition
+from gateway.delivery.plan import Plan
 from gateway.delivery.prepared_response import fields
 from gateway.errors import NotAnImage
+from gateway.origin.content import Content
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import SignedImage
 
 # An SVG that is opened as a page runs no script and loads nothing.
 CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+_CACHE = "image-gateway"  # in Cache-Status
 _STALE_WHILE_REVALIDATE = 300
 _STALE_IF_ERROR = 86_400
 _IMAGE = re.compile(r"image/[a-z0-9!#$&^_.+-]+")  # RFC 6838 section 4.2
+_PLAIN_FILENAME = re.compile(r"[A-Za-z0-9 ._-]+")
 _UNSPECIFIC = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
 # Any page may show an image; access was checked before. The fields do not vary by origin.
@@ -127,42 +131,45 @@ def _cached_headers(
     return headers
 
 
-_CACHE = "image-gateway"
+def content_disposition(file_name: str) -> str:
+    """Return ``attachment`` with the file name (RFC 6266 section 4.1), in both forms if it is not plain ASCII."""
+    plain = "".join(char if _PLAIN_FILENAME.fullmatch(char) else "_" for char in file_name)
+    value = f'attachment; filename="{plain}"'
+    if plain != file_name:
+        value += f"; filename*={encode_rfc2231(file_name, 'UTF-8')}"
+    return value
 
 
-def cache_status_of_hit(freshness: float) -> str:
-    """Return the Cache-Status (RFC 9211) of a response from memory without a request to COS.
-
-    ``freshness`` in seconds is negative for a stale response (section 2.5).
-    """
-    return f"{_CACHE}; hit; ttl={int(freshness)}"
-
-
-def cache_status_of_fetch(status: int, stored: bool = False, collapsed: bool = False, had_stale: bool = False) -> str:
-    """Return the Cache-Status of a response for which COS answered ``status`` (sections 2.2 to 2.8).
-
-    ``collapsed``: one fetch for several requests. ``had_stale``: memory had an older version.
-    """
-    reason = "stale" if had_stale else "miss"
-    more = f"{'; stored' if stored else ''}{'; collapsed' if collapsed else ''}"
-    return f"{_CACHE}; fwd={reason}; fwd-status={status}{more}"
+def own_fields(content: Content, plan: Plan, *, is_substitute: bool) -> dict[str, str]:
+    """Return the header fields that depend on one response; ``is_substitute``: of another image than the requested."""
+    own = {"Cache-Status": cache_status_of(content, is_substitute=is_substitute)}
+    if plan.last is not None:
+        own["Content-Range"] = f"bytes {plan.first}-{plan.last}/{content.metadata.size}"
+    if content.age is not None:
+        own["Age"] = str(int(content.age))  # RFC 9111 section 5.1
+    return own
 
 
-def cache_status_of_revalidation(status: int | None) -> str:
-    """Return the Cache-Status of a response from memory after a request to COS.
+def own_lines(content: Content, plan: Plan, *, is_substitute: bool) -> str:
+    """Return ``own_fields``, serialized."""
+    lines = f"Cache-Status: {cache_status_of(content, is_substitute=is_substitute)}\r\n"
+    if plan.last is not None:
+        lines += f"Content-Range: bytes {plan.first}-{plan.last}/{content.metadata.size}\r\n"
+    if content.age is not None:
+        lines += f"Age: {int(content.age)}\r\n"
+    return lines
 
-    ``status`` None: COS did not answer (RFC 5861 section 4).
-    """
-    if status is None:
-        return f"{_CACHE}; fwd=stale; detail=stale-if-error"
-    return f"{_CACHE}; fwd=stale; fwd-status={status}"
 
-
-def cache_status_of_variant(status: int | None, *, had_stale: bool) -> str:
-    """Return the Cache-Status of a rendition that was not in memory, or was stale there.
-
-    ``status`` is COS's; None: COS did not answer, and the bytes are stale.
-    """
-    if had_stale and status != 200:
-        return cache_status_of_revalidation(status)
-    return cache_status_of_fetch(status or 200, stored=True, had_stale=had_stale)
+def cache_status_of(content: Content, *, is_substitute: bool = False) -> str:
+    """Return the Cache-Status of a response with ``content`` (RFC 9211 section 2)."""
+    if content.fresh_for is not None:  # COS was not asked; negative for a stale response (section 2.5)
+        status = f"{_CACHE}; hit; ttl={int(content.fresh_for)}"
+    elif content.status is None:  # COS did not answer (RFC 5861 section 4)
+        status = f"{_CACHE}; fwd=stale; detail=stale-if-error"
+    else:
+        reason = "stale" if content.had_stale else "miss"
+        more = f"{'; stored' if content.is_stored else ''}{'; collapsed' if content.is_collapsed else ''}"
+        status = f"{_CACHE}; fwd={reason}; fwd-status={content.status}{more}"
+    if not is_substitute:
+        return status
+    return f"{status}; detail={'original' if content.image.rendition is None else 'other-format'}"

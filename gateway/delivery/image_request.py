@@ -3,19 +3,18 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from email.utils import encode_rfc2231
 from typing import Self
 
 from aiohttp import hdrs, web
 
-from gateway.delivery.byte_range import ByteRange
 from gateway.delivery.cache_policy import CachePolicy
+from gateway.delivery.plan import ByteRange
 from gateway.delivery.request_context import RequestContext
-from gateway.errors import InvalidRequest
-from gateway.presign.signed_image import SignedImage
+from gateway.errors import InvalidRequest, OriginUnavailable
+from gateway.presign.signed_image import AuthorizedImage
 
+_MOST_LOOKUPS = 3
 _FILENAME = re.compile(r"[^\x00-\x1f\x7f/\\]{1,255}")
-_PLAIN_FILENAME = re.compile(r"[A-Za-z0-9 ._-]+")
 
 
 @dataclass(slots=True)
@@ -61,26 +60,26 @@ class ImageRequest:
         )
 
 
-# Resolves the image of a request again and checks access again; raises the errors of the first look-up.
-ResolveAgain = Callable[[web.BaseRequest, str, str | None], Awaitable[SignedImage]]
+# Looks up the image of a request again and checks access again; raises the errors of the first look-up.
+ResolveAgain = Callable[[web.BaseRequest, str, str | None], Awaitable[AuthorizedImage]]
 
 
 class Exchange:
     """A request for an image that its caller may see, while it is answered.
 
-    ``image`` is the image as it was resolved last. When COS refuses its URL, the row may have changed:
-    ``resolve_again`` then looks the image up and checks access again. ``is_fallback``: it replaces the
-    requested rendition. ``policy`` limits how long caches may keep the answer.
+    ``image`` is the image as it was looked up last; after ``RowChanged``, ``resolve_again`` looks it up and checks
+    access again. ``is_fallback``: it replaces the requested rendition. ``policy`` limits how long caches may keep the
+    answer.
     """
 
-    __slots__ = ("_resolve_again", "context", "image", "is_fallback", "policy", "request", "wanted")
+    __slots__ = ("_lookups", "_resolve_again", "context", "image", "is_fallback", "policy", "request", "wanted")
 
     def __init__(
         self,
         request: web.BaseRequest,
         context: RequestContext,
         wanted: ImageRequest,
-        image: SignedImage,
+        image: AuthorizedImage,
         policy: CachePolicy,
         resolve_again: ResolveAgain,
     ) -> None:
@@ -90,11 +89,20 @@ class Exchange:
         self.image = image
         self.policy = policy
         self.is_fallback = False
+        self._lookups = 1
         self._resolve_again = resolve_again
 
     async def resolve_again(self) -> None:
-        """Replace ``image``; raises ``GatewayError`` as the first look-up did."""
+        """Replace ``image``, whose row has changed.
+
+        Raises ``GatewayError`` as the first look-up did, and ``OriginUnavailable`` if the row changes again and again.
+        """
+        if self._lookups == _MOST_LOOKUPS:
+            raise OriginUnavailable(f"the image's row changed during {_MOST_LOOKUPS} look-ups")
+        self._lookups += 1
+        delivery, self.context.delivery = self.context.delivery, "none"  # as before the first look-up: it may deny
         await self._look_up(self.image.rendition)
+        self.context.delivery = delivery
 
     async def fall_back(self, rendition: str | None) -> None:
         """Answer with another rendition, or with the original (None); raises ``GatewayError`` as the look-up does."""
@@ -111,21 +119,6 @@ class Exchange:
         """Mark the answer as another image than the requested one, so that caches keep it only for a short time."""
         self.is_fallback = True
         self.policy = self.policy.for_substitute()
-
-    def cache_status(self, status: str) -> str:
-        """Return the Cache-Status, with a detail for a substitute (RFC 9211 section 2.8)."""
-        if not self.is_fallback:
-            return status
-        return f"{status}; detail={'original' if self.image.rendition is None else 'other-format'}"
-
-
-def content_disposition(file_name: str) -> str:
-    """Return ``attachment`` with the file name (RFC 6266 section 4.1), in both forms if it is not plain ASCII."""
-    plain = "".join(char if _PLAIN_FILENAME.fullmatch(char) else "_" for char in file_name)
-    value = f'attachment; filename="{plain}"'
-    if plain != file_name:
-        value += f"; filename*={encode_rfc2231(file_name, 'UTF-8')}"
-    return value
 
 
 def _file_name(text: str | None) -> str | None:

@@ -13,11 +13,10 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from gateway.catalog.record import ImageRecord
-from gateway.delivery.headers import is_image
-from gateway.delivery.image_request import content_disposition
+from gateway.delivery.headers import content_disposition, is_image
 from gateway.errors import CredentialsExpired
 from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import PresignedUrl, SignedImage
+from gateway.presign.signed_image import AuthorizedImage, PresignedUrl, SignedImage
 
 _MOST_KEPT = 4096
 _FORMAT = re.compile(r"format/([a-z0-9]+)")  # of imageMogr2 and imageView2
@@ -63,7 +62,7 @@ class PublicUrls:
         self._renditions = renditions
         self._made: OrderedDict[tuple[str, str, str | None, str | None, bool], PresignedUrl] = OrderedDict()
 
-    def presign(self, image: SignedImage, *, method: str = "GET", download: str | None = None) -> PresignedUrl:
+    def presign(self, image: AuthorizedImage, *, method: str = "GET", download: str | None = None) -> PresignedUrl:
         """Return a URL for ``method`` that expires with the image's own; ``download`` is a file name to save it as.
 
         Raises ``CredentialsExpired`` when this replica's credentials end before any URL is usable.

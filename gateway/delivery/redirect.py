@@ -10,7 +10,7 @@ from gateway.delivery.headers import CORS
 from gateway.delivery.prepared_response import PreparedResponse, fields
 from gateway.delivery.public_url import PublicUrls
 from gateway.presign.lifetime import Lifetime
-from gateway.presign.signed_image import SignedImage
+from gateway.presign.signed_image import AuthorizedImage
 
 _CORS = fields(CORS).encode()
 
@@ -29,12 +29,12 @@ class ImageRedirect:
         self._public_urls = public_urls
         self._now = now
 
-    def is_allowed(self, image: SignedImage) -> bool:
+    def is_allowed(self, image: AuthorizedImage) -> bool:
         """Return whether everybody who may see the image may have its URL: ``PublicUrls.keeps_original``."""
         return self._public_urls.keeps_original(image)
 
     def answer(
-        self, method: str, image: SignedImage, policy: CachePolicy, *, download: str | None
+        self, method: str, image: AuthorizedImage, policy: CachePolicy, *, download: str | None
     ) -> web.StreamResponse:
         """Return a 302 that is cacheable while its URL is valid, and no longer than the image would be.
 

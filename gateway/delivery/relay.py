@@ -10,7 +10,8 @@ from multidict import CIMultiDict
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import OriginUnavailable
 from gateway.metrics.collectors import Metrics
-from gateway.origin.errors import BodyLost
+from gateway.origin.content import Content
+from gateway.origin.errors import BodyLost, RowChanged
 
 # A body up to this size is read whole before the first byte leaves, so a lost origin is still a clean 502.
 SMALL_BODY = 128 * 1024
@@ -21,18 +22,6 @@ FROM_MEMORY, FROM_COS = ("memory",), ("cos",)
 
 _SIOCOUTQNSD: Final = 0x894B
 _NONE: Final = bytes(4)
-
-
-class Body(Protocol):
-    """A body to send."""
-
-    async def read(self) -> bytes | memoryview:
-        """Return the next bytes, empty at a clean end; raises ``BodyLost`` at any other end."""
-        ...
-
-    def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
-        """Adapt the size of reads to the client: ``OriginResponse.suit``."""
-        ...
 
 
 class Answered(Protocol):
@@ -67,13 +56,15 @@ class Relay:
         self._sent_bytes = metrics.sent_bytes
 
     async def send(
-        self, exchange: Answered, body: Body, headers: "CIMultiDict[str]", *, status: int, length: int | None
+        self, exchange: Answered, content: Content, headers: "CIMultiDict[str]", *, status: int, length: int | None
     ) -> web.StreamResponse:
-        """Send ``body`` as it arrives; ``length`` is the announced length in bytes, None if there is none.
+        """Send the body of ``content`` as it arrives; ``length`` is the announced length in bytes, or None.
 
-        Raises ``OriginUnavailable`` before the first byte, ``RelayAborted`` after it, ``ClientLeft`` when the client
-        has disconnected.
+        Raises ``OriginUnavailable`` or ``RowChanged`` before the first byte, ``RelayAborted`` after it, ``ClientLeft``
+        when the client has disconnected.
         """
+        body = content.body
+        assert body is not None, "content in memory is sent at once"  # noqa: S101
         response = web.StreamResponse(status=status, headers=headers)
         if length is not None:
             response.content_length = length
@@ -102,13 +93,13 @@ class Relay:
                 await writer.drain()
                 try:
                     piece = await body.read()
-                except BodyLost as error:
+                except (BodyLost, RowChanged) as error:
                     raise RelayAborted(str(error)) from error
             if length not in (None, sent):  # the client would read the next response as the rest
                 raise RelayAborted(f"{sent} bytes came of the {length} that were announced")
             await response.write_eof()
         # A write to a disconnected client raises a ConnectionError of aiohttp, which is also a ClientError. It is no
-        # failure of the origin: ``read`` raises nothing but ``BodyLost``.
+        # failure of the origin: ``read`` raises none.
         except ConnectionError as error:
             raise ClientLeft("the connection is closed") from error
         return response
@@ -136,14 +127,3 @@ class _Client:
             return self._socket is not None and fcntl.ioctl(self._socket.fileno(), _SIOCOUTQNSD, _NONE) != _NONE
         except (OSError, ValueError):  # already closed, or a system without it
             return False
-
-
-async def read_whole(body: Body) -> bytes:
-    """Return the whole body; raises ``OriginUnavailable``, since nothing was sent yet."""
-    try:
-        pieces = [await body.read()]
-        while pieces[-1]:
-            pieces.append(await body.read())
-    except BodyLost as error:
-        raise OriginUnavailable(str(error)) from error
-    return b"".join(pieces)

@@ -36,5 +36,8 @@ class VersionChanged(Exception):
     """COS answered 412: the object is no longer the requested version."""
 
 
-class ObjectMoved(Exception):
-    """The image's row names another object since the URL was renewed: look the image up again."""
+class RowChanged(Exception):
+    """The image's row has changed since access to the image was checked, or is gone: look the image up again.
+
+    It is raised instead of a request to COS, so nothing of the changed row can be sent before that.
+    """

@@ -45,7 +45,6 @@ class ObjectCache:
         self, settings: MemoryCacheSettings, metrics: Metrics, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._settings = settings
-        self._ttl = settings.ttl
         metrics.memory_cache_bytes.set_function(lambda: self._bytes)
         self.now = monotonic
         self._entries: OrderedDict[ObjectId, Entry] = OrderedDict()
@@ -57,22 +56,12 @@ class ObjectCache:
     def configure(self, settings: MemoryCacheSettings) -> None:
         """Keep within these limits from now on; bytes beyond them are released at once."""
         self._settings = settings
-        self._ttl = settings.ttl
         self._shrink()
 
     def accepts(self, size: int | None) -> bool:
         """Return whether a body of that size, in bytes, is kept."""
         most = self._settings.max_bytes
         return size is not None and most > 0 and size <= min(self._settings.max_object_bytes, most)
-
-    def get_fresh(self, image: SignedImage) -> Entry | None:
-        """Return the entry of the image's object if it may be used without asking COS, else None."""
-        entry = self.get(image)
-        return entry if entry is not None and self.now() - entry.requested_at < self._ttl else None
-
-    def freshness(self, entry: Entry) -> float:
-        """Return for how many seconds the entry may be used without asking COS; negative once it is stale."""
-        return self._ttl - self.age(entry)
 
     def get(self, image: SignedImage) -> Entry | None:
         """Return the entry of the image's object, however old; None: nothing since the image changed."""

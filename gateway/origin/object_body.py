@@ -20,11 +20,11 @@ from gateway.errors import (
 )
 from gateway.origin.content_range import ContentRange
 from gateway.origin.cos_error import CosError
-from gateway.origin.errors import BodyLost, ObjectMoved, PresignedUrlRefused, VersionChanged
+from gateway.origin.errors import BodyLost, PresignedUrlRefused, RowChanged, VersionChanged
 from gateway.origin.origin_access import OriginAccess
 from gateway.origin.origin_response import ObjectMetadata, OriginResponse
 from gateway.origin.resumption import Resumption
-from gateway.presign.signed_image import CLOCK_TOLERANCE, SignedImage
+from gateway.presign.signed_image import CLOCK_TOLERANCE, AuthorizedImage
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +32,11 @@ logger = logging.getLogger(__name__)
 class ObjectBody:
     """The body of one version of an image's object, from the request to COS to the last byte.
 
-    A URL that COS refuses is renewed; ``renewed`` is the image on the new URL, else None: its row may have
-    changed. A lost connection is resumed with ``Range`` and ``If-Match`` (RFC 9110 sections 14.2 and 13.1.1). A clean
-    end means a complete body: of the announced length, all of one version, and with COS's CRC-64 if the response had
-    one (``x-cos-hash-crc64ecma``, COS document 40334) and COS did not process the object.
+    A URL that COS refuses is renewed; ``image`` is then the image on the new URL. The renewal reads the row again,
+    and COS is asked for nothing of a row that has changed since access was checked (``RowChanged``). A lost connection
+    is resumed with ``Range`` and ``If-Match`` (RFC 9110 sections 14.2 and 13.1.1). A clean end means a complete body:
+    of the announced length, all of one version, and with COS's CRC-64 if the response had one
+    (``x-cos-hash-crc64ecma``, COS document 40334) and COS did not process the object.
     """
 
     __slots__ = (
@@ -43,18 +44,17 @@ class ObjectBody:
         "_checksum",
         "_expected_checksum",
         "_first",
-        "_image",
         "_received",
         "_requested_at",
         "_response",
         "_resumption",
         "content_range",
         "has_body",
+        "image",
         "length",
         "metadata",
         "object_id",
         "origin_etag",
-        "renewed",
         "status",
     )
 
@@ -70,11 +70,10 @@ class ObjectBody:
     _expected_checksum: int | None
     _requested_at: float
 
-    def __init__(self, access: OriginAccess, image: SignedImage) -> None:
-        self.object_id = image.object_id
-        self.renewed: SignedImage | None = None
+    def __init__(self, access: OriginAccess, image: AuthorizedImage) -> None:
+        self.object_id = image.named or image.object_id
+        self.image = image
         self._access = access
-        self._image = image
         self._received = 0
         self._checksum = 0
         self._resumption: Resumption | None = None
@@ -83,11 +82,11 @@ class ObjectBody:
         """Request the object; a call that was cancelled may be repeated.
 
         Raises what ``OriginClient.fetch`` and ``Renew`` raise, ``OriginRefused`` when the renewed URL is refused as
-        well, and ``ObjectMoved`` when the row names another object now.
+        well, and ``RowChanged``.
         """
         failures = self._access.failures
         if failures.by_object:
-            failures.check(self._image)
+            failures.check(self.image)
         self._response = response = await self._fetch(headers, method)
         self.status = response.status
         self.metadata = response.metadata
@@ -109,7 +108,8 @@ class ObjectBody:
         """Return the next bytes; empty at the end.
 
         Raises ``BodyLost`` when the rest cannot be had or the whole is not what COS announced; the last piece is
-        withheld then, since with it a client would have a complete-looking image. Cancelling a call loses nothing.
+        withheld then, since with it a client would have a complete-looking image. Raises ``RowChanged`` when the rest
+        must not be requested. Cancelling a call loses nothing.
         """
         if self._received == self.length:
             return b""
@@ -128,6 +128,13 @@ class ObjectBody:
             self._check(piece)
             return piece
 
+    async def read_whole(self) -> bytes:
+        """Return all bytes; raises what ``read`` raises."""
+        pieces = [await self.read()]
+        while pieces[-1]:
+            pieces.append(await self.read())
+        return b"".join(pieces)
+
     def read_nowait(self) -> bytes:
         """Return the bytes that have arrived, empty if none; raises ``BodyLost`` as ``read`` does."""
         piece = self._response.read_nowait()
@@ -140,7 +147,7 @@ class ObjectBody:
         self._response.suit(has_unsent=has_unsent, is_blocked=is_blocked)
 
     async def rest(self, position: int) -> Self:
-        """Return a body of the bytes from ``position`` on, over a new connection; raises ``BodyLost``."""
+        """Return a body of the bytes from ``position`` on, over a new connection; raises what ``read`` raises."""
         rest = copy.copy(self)
         rest._received = position  # noqa: SLF001 - its own class
         rest._resumption = Resumption(self._access.resumption, position)  # noqa: SLF001
@@ -187,11 +194,8 @@ class ObjectBody:
                     if renewals == 2 or (renewals == 1 and cos_time is None):
                         raise self._refused(refusal) from refusal
                     logger.debug("COS refused a URL, renewing it: image=%s reason=%s", self._image_id, refusal)
-                    renewed = await self._renew(cos_time)
+                    self.image = await self._renewed(cos_time)
                 renewals += 1
-                if renewed.object_id != self.object_id:
-                    raise ObjectMoved
-                self._image = self.renewed = renewed
         except (ImageNotFound, ImageBlocked) as error:
             logger.debug("COS has no such object: image=%s reason=%s", self._image_id, error)
             self._access.gone(self.object_id)
@@ -200,7 +204,7 @@ class ObjectBody:
     def _time_of(self, refusal: CosError) -> float | None:
         """Return COS's time in Unix seconds if it is not the time at which the URL was signed."""
         date = refusal.date
-        return date if date is not None and abs(date - self._image.presigned.signed_at) >= CLOCK_TOLERANCE else None
+        return date if date is not None and abs(date - self.image.presigned.signed_at) >= CLOCK_TOLERANCE else None
 
     def _refused(self, refusal: PresignedUrlRefused) -> GatewayError:
         outcome = CredentialsExpired if refusal.error.code == "ExpiredToken" else OriginRefused
@@ -208,15 +212,24 @@ class ObjectBody:
         refused.cos = refusal.error
         return self._remember(refused)
 
-    async def _renew(self, cos_time: float | None) -> SignedImage:
-        """Return the image on a new URL; raises ``ObjectMoved`` if its row was deleted.
+    async def _renewed(self, cos_time: float | None) -> AuthorizedImage:
+        """Return the image on a new URL; raises ``RowChanged`` unless access was checked for the row as it is now.
 
+        Once the body is open, its metadata may have been sent: then only access and the object have to be the same.
         Requests for other rows of the same object may share the transfer: each looks up its own row again.
         """
+        image = self.image
         try:
-            return await self._access.renew(self._image, cos_time)
+            renewed = await self._access.renew(image, cos_time)
         except ImageNotFound as error:
-            raise ObjectMoved from error
+            raise RowChanged("the row is gone") from error
+        if self._resumption is None:
+            is_checked = renewed.record == image.record
+        else:
+            is_checked = renewed.record.is_visible_like(image.record)
+        if not is_checked or renewed.public != image.public or renewed.object_id != self.object_id:
+            raise RowChanged("the row has changed")
+        return AuthorizedImage(renewed)
 
     async def _fetch_once(self, headers: Mapping[str, str], method: str) -> OriginResponse:
         failures = self._access.failures
@@ -226,7 +239,7 @@ class ObjectBody:
                 response = await self._fetch_head(headers)
             else:
                 response = await self._access.client.fetch(
-                    self._image.presigned.url,
+                    self.image.presigned.url,
                     self.object_id.bucket,
                     method,
                     headers,
@@ -244,13 +257,13 @@ class ObjectBody:
     async def _fetch_head(self, headers: Mapping[str, str]) -> OriginResponse:
         # COS refuses HEAD on a URL signed for GET. No header is signed, so any may be sent to any URL.
         client, bucket = self._access.client, self.object_id.bucket
-        url = self._access.sign_for_head(self._image).url
+        url = self._access.sign_for_head(self.image).url
         try:
             return await client.fetch(url, bucket, hdrs.METH_HEAD, headers)
         except (PresignedUrlRefused, ImageNotFound, OriginRejected) as error:
             refusal = error
         # COS's error to a HEAD has no body, hence no code: a GET of the first byte is refused for the same reason.
-        (await client.fetch(self._image.presigned.url, bucket, hdrs.METH_GET, {"Range": "bytes=0-0"})).close()
+        (await client.fetch(self.image.presigned.url, bucket, hdrs.METH_GET, {"Range": "bytes=0-0"})).close()
         raise refusal
 
     def _remember(self, error: GatewayError, *, is_of_body: bool = False) -> GatewayError:
@@ -260,12 +273,12 @@ class ObjectBody:
 
     @property
     def _image_id(self) -> str:
-        return self._image.record.image_id
+        return self.image.record.image_id
 
     async def _resume(self, loss: BodyLost) -> bool:
         """Replace the lost response by one for the rest; return False if that may not be tried.
 
-        Raises ``BodyLost`` when the rest cannot be opened. It does not raise ``loss`` itself: an exception that is a
+        Raises what ``_open_rest`` raises. It does not raise ``loss`` itself: an exception that is a
         local of a frame in its traceback is a reference cycle.
         """
         if self.metadata.strong_etag is None:
@@ -293,7 +306,7 @@ class ObjectBody:
         byte_range = f"bytes={first}-{'' if end is None else end - 1}"
         try:
             response = await self._fetch({"Range": byte_range, "If-Match": etag})
-        except (GatewayError, VersionChanged, ObjectMoved) as error:
+        except (GatewayError, VersionChanged) as error:
             raise BodyLost(f"after {self._received} bytes, the rest: {type(error).__name__}") from error
         covered = response.content_range
         if (

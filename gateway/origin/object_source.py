@@ -1,11 +1,14 @@
 """The objects of images: from memory, from a transfer that another request started, or from COS."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final
+
+from aiohttp import hdrs
 
 from gateway.concurrency.single_flight import SingleFlight
-from gateway.errors import OriginTimeout, OriginUnavailable, Unavailable
+from gateway.errors import OriginTimeout, OriginUnavailable, RangeNotSatisfiable, Unavailable
 from gateway.metrics.collectors import Metrics
+from gateway.origin.content import Content
 from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
 from gateway.origin.object_body import ObjectBody
 from gateway.origin.origin_access import OriginAccess
@@ -14,26 +17,10 @@ from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.session import MOST_UNATTENDED
 from gateway.origin.shared_transfer import BufferLimits, Reader, SharedTransfer, TransferKey
 from gateway.origin.variant_source import VariantSource
-from gateway.presign.signed_image import ObjectId, SignedImage
+from gateway.presign.signed_image import AuthorizedImage, ObjectId
 from gateway.settings import MemoryCacheSettings
 
-
-class Head(NamedTuple):
-    """Metadata that COS sent in answer to a HEAD; ``renewed`` is the image on a new URL if COS refused the first."""
-
-    entry: Entry
-    renewed: SignedImage | None
-
-
-class Revalidation(NamedTuple):
-    """COS's answer about bytes in memory: a reader of their new version, or None where they may be used.
-
-    ``status`` is COS's 304, or None if COS failed and the bytes are stale. ``renewed``: as in ``Reader``.
-    """
-
-    reader: Reader | None
-    status: int | None
-    renewed: SignedImage | None
+_NO_CONDITIONS: Final[Mapping[str, str]] = {}
 
 
 class ObjectSource:
@@ -62,7 +49,7 @@ class ObjectSource:
         self._coalesced = metrics.coalesced_requests
         self._limits = limits or BufferLimits()
         self._transfers: dict[TransferKey, SharedTransfer] = {}
-        self._heads: SingleFlight[tuple[ObjectId, float], Head] = SingleFlight(
+        self._heads: SingleFlight[tuple[ObjectId, float], Content] = SingleFlight(
             "head", metrics.coalesced_requests, cancel_without_callers=True
         )
         self._revalidations: SingleFlight[ObjectId, None] = SingleFlight("revalidation", metrics.coalesced_requests)
@@ -75,39 +62,70 @@ class ObjectSource:
         self._ttl = settings.ttl
         self._most_reserved = settings.max_bytes
 
-    def usable(self, image: SignedImage) -> Entry | None:
-        """Return the entry of its object that may be used now; None: COS has to be asked.
+    def in_memory(self, image: AuthorizedImage) -> Content | None:
+        """Return what memory has of the image, perhaps only metadata; None: COS has to be asked.
 
         Bytes up to twice ``memory_cache.ttl`` old are used while COS is asked about them (stale-while-revalidate).
         """
         entry = self.memory.get(image)
         if entry is None:
             return None
-        age = self.memory.age(entry)
-        if age < self._ttl:
-            return entry
-        if entry.body is None or age >= 2 * self._ttl:
-            return None
-        if len(self._revalidations) < MOST_UNATTENDED:  # else the next request may start it
-            self._revalidations.start(image.object_id, lambda: self._revalidate_unattended(image, entry))
-        return entry
+        age = self.memory.now() - entry.requested_at
+        if age >= self._ttl:
+            if entry.body is None or age >= 2 * self._ttl:
+                return None
+            if len(self._revalidations) < MOST_UNATTENDED:  # else the next request may start it
+                self._revalidations.start(image.object_id, lambda: self._revalidate_unattended(image, entry))
+        return Content(image, entry.metadata, None, entry.body, age, self._ttl - age)
+
+    async def from_cos(
+        self, image: AuthorizedImage, conditions: Mapping[str, str], byte_range: str | None = None, *, is_head: bool
+    ) -> Content:
+        """Ask COS for the image, for a part of it, or only for its metadata; ``conditions`` may make COS answer 304.
+
+        Bytes in memory are used if COS confirms them, or if COS fails. Raises the errors of ``ObjectBody.open``.
+        """
+        stale = self.memory.get(image)
+        if image.rendition is not None:
+            return await self._rendition(image, stale)
+        if stale is not None and stale.body is not None:
+            return await self._revalidated(image, stale, stale.body)
+        if is_head:
+            return await self.head(image)
+        if byte_range is not None:
+            return await self._part(image, byte_range, conditions)
+        return _content_of(image, await self.join(image, conditions))
+
+    async def rest_from_cos(self, content: Content, byte_range: str | None) -> Content:
+        """Fetch the bytes of an image of which only the metadata, or another part, is known; raises as ``from_cos``."""
+        image = content.image
+        if image.rendition is not None:
+            return await self._rendition(image, None)
+        # COS may answer a HEAD, or a GET of a part, unlike a GET of the whole: it is not asked for parts again.
+        if byte_range is not None and content.fresh_for is not None and not self.keeps(content.metadata):
+            return await self._part(image, byte_range, _NO_CONDITIONS)
+        return await self.whole(image)
 
     def keeps(self, metadata: ObjectMetadata) -> bool:
         """Return whether such an object is fetched whole, so that every range of it can be served from memory."""
         return metadata.strong_etag is not None and self.memory.accepts(metadata.size)
 
-    async def head(self, image: SignedImage) -> Head:
+    async def head(self, image: AuthorizedImage) -> Content:
         """Return the metadata that COS sends in answer to a HEAD; raises what ``ObjectBody.open`` raises."""
         # Requests after a change of the image do not share the answer to one before.
         key = image.object_id, self.memory.changed_at(image.record.image_id)
-        return await self._heads.run(key, lambda: self._head(image))
+        return (await self._heads.run(key, lambda: self._head(image))).of(image)
 
-    async def whole(self, image: SignedImage, conditions: Mapping[str, str]) -> Reader:
+    async def whole(self, image: AuthorizedImage) -> Content:
+        """Return the whole object; raises the errors of ``ObjectBody.open``."""
+        return _content_of(image, await self.join(image, _NO_CONDITIONS))
+
+    async def join(self, image: AuthorizedImage, conditions: Mapping[str, str]) -> Reader:
         """Return a reader of the whole object, which the caller closes: of the running transfer, or of a new one.
 
         ``conditions`` may make COS answer 304 instead. Raises the errors of ``ObjectBody.open``.
         """
-        key = (image.object_id, tuple(conditions.items()) if conditions else ())
+        key = (image.named or image.object_id, tuple(conditions.items()) if conditions else ())
         memory = self.memory
         transfer = self._transfers.get(key)
         is_joinable = (
@@ -127,33 +145,50 @@ class ObjectSource:
             self._transfers[key] = transfer
         return await transfer.join(is_collapsed=False)
 
-    async def revalidate(self, image: SignedImage, stale: Entry) -> Revalidation:
-        """Ask COS whether the object is still the version of ``stale``, an entry with bytes.
+    async def _rendition(self, image: AuthorizedImage, stale: Entry | None) -> Content:
+        content = await self.variants.fetch(image, stale)
+        return content if content is not None else await self.whole(image)
+
+    async def _revalidated(self, image: AuthorizedImage, stale: Entry, data: bytes) -> Content:
+        """Ask COS whether the object is still the version of ``stale``, whose bytes are ``data``.
 
         Raises the errors of ``ObjectBody.open``; if COS failed, only once the bytes are a day old.
         """
         try:
-            reader = await self.whole(image, {"If-None-Match": stale.metadata.etag or ""})
+            reader = await self.join(image, {"If-None-Match": stale.metadata.etag or ""})
             body = reader.transfer.body
             if body.status == 304:
                 reader.close()
                 if body.metadata.confirm(stale.metadata):
-                    return Revalidation(None, 304, body.renewed)
-                reader = await self.whole(image, {})
+                    return self._kept(image, stale, data, 304)
+                reader = await self.join(image, _NO_CONDITIONS)
         except (OriginUnavailable, OriginTimeout, Unavailable):
             if self.memory.age(stale) >= STALE_IF_ERROR:
                 raise
-            return Revalidation(None, None, None)
-        reader.had_stale = True
-        return Revalidation(reader, None, reader.renewed)
+            return self._kept(image, stale, data, None)
+        return _content_of(image, reader, had_stale=True)
 
-    async def part(self, image: SignedImage, byte_range: str, conditions: Mapping[str, str]) -> ObjectBody:
-        """Return one range of the object, on a separate transfer that the caller closes."""
+    def _kept(self, image: AuthorizedImage, stale: Entry, data: bytes, status: int | None) -> Content:
+        return Content(image, stale.metadata, status, data, age=self.memory.age(stale), had_stale=True)
+
+    async def _part(self, image: AuthorizedImage, byte_range: str, conditions: Mapping[str, str]) -> Content:
+        """Return one range of the object, on a separate transfer, or only the metadata if there is no such range."""
         requested_at = self.memory.now()
-        body = ObjectBody(self._access, image)
-        await body.open({**conditions, "Range": byte_range})
+        try:
+            body = await self._unshared(image, {**conditions, "Range": byte_range})
+        except RangeNotSatisfiable:
+            # A 416 of COS may lack the size, and does not say whether If-Range lets the range apply.
+            return await self.head(image)
         if body.status == 206:
             self.memory.answered(body.object_id, body.status, body.metadata, requested_at)
+        return Content(body.image, body.metadata, body.status, body=body, covered=body.content_range)
+
+    async def _unshared(
+        self, image: AuthorizedImage, headers: Mapping[str, str], method: str = hdrs.METH_GET
+    ) -> ObjectBody:
+        """Return an open body for this call alone, which the caller closes."""
+        body = ObjectBody(self._access, image)
+        await body.open(headers, method)
         return body
 
     def opened(self, transfer: SharedTransfer) -> bool:
@@ -209,22 +244,36 @@ class ObjectSource:
         await self._heads.close()
         await self.variants.close()
 
-    async def _head(self, image: SignedImage) -> Head:
+    async def _head(self, image: AuthorizedImage) -> Content:
         requested_at = self.memory.now()
-        body = ObjectBody(self._access, image)
-        await body.open({}, "HEAD")
+        body = await self._unshared(image, _NO_CONDITIONS, hdrs.METH_HEAD)
         body.close()
-        return Head(self.memory.update(body.object_id, body.metadata, requested_at), body.renewed)
+        entry = self.memory.update(body.object_id, body.metadata, requested_at)
+        return Content(body.image, entry.metadata, 200, entry.body, age=None if entry.body is None else 0.0)
 
-    async def _revalidate_unattended(self, image: SignedImage, stale: Entry) -> None:
+    async def _revalidate_unattended(self, image: AuthorizedImage, stale: Entry) -> None:
         if image.rendition is not None:
             await self.variants.fetch(image, stale)
             return
-        reader = (await self.revalidate(image, stale)).reader
-        if reader is None:
+        if stale.body is None:  # memory has dropped it meanwhile
             return
+        content = await self._revalidated(image, stale, stale.body)
         try:
-            if reader.transfer.keeps_all:
-                await reader.transfer.read_whole()
+            if content.body is not None and content.is_stored:
+                await content.body.read_whole()
         finally:
-            reader.close()
+            if content.body is not None:
+                content.body.close()
+
+
+def _content_of(image: AuthorizedImage, reader: Reader, *, had_stale: bool = False) -> Content:
+    body, is_stored = reader.transfer.body, reader.transfer.keeps_all
+    return Content(
+        image,
+        body.metadata,
+        body.status,
+        body=reader,
+        had_stale=had_stale,
+        is_stored=is_stored,
+        is_collapsed=reader.is_collapsed,
+    )

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from gateway.origin.errors import BodyLost
 from gateway.origin.object_body import ObjectBody
-from gateway.presign.signed_image import ObjectId, SignedImage
+from gateway.presign.signed_image import ObjectId
 
 Piece = bytes | memoryview
 # The object, and the conditional header fields that COS was sent.
@@ -142,13 +142,16 @@ class SharedTransfer:
         return reader
 
     async def read_whole(self) -> bytes:
-        """Return all bytes of a body that is kept whole, or is small enough to be; raises ``BodyLost``."""
+        """Return all bytes of a body that is kept whole, or is small enough to be; raises what ``piece`` raises."""
         while not self.is_over:
             await self._advance(self._fetch)
         return self.whole
 
     async def piece(self, number: int) -> Piece:
-        """Return the piece of that number, empty after the last; raises ``BodyLost``, or ``FellBehind`` if dropped."""
+        """Return the piece of that number, empty after the last.
+
+        Raises what ``ObjectBody.read`` raises, and ``FellBehind`` if the piece was dropped.
+        """
         while number - self._dropped >= len(self._pieces):
             if self.is_over:
                 return b""
@@ -280,27 +283,21 @@ class SharedTransfer:
 class Reader:
     """One reader's position in a transfer; it must be closed.
 
-    ``is_collapsed``: the transfer was started for another request. ``had_stale``: memory had an older version.
+    ``is_collapsed``: the transfer was started for another request.
     """
 
-    __slots__ = ("_has_left", "_next", "_own_body", "_position", "had_stale", "is_collapsed", "transfer")
+    __slots__ = ("_has_left", "_next", "_own_body", "_position", "is_collapsed", "transfer")
 
     def __init__(self, transfer: SharedTransfer, is_collapsed: bool) -> None:
         self.transfer = transfer
         self.is_collapsed = is_collapsed
-        self.had_stale = False
         self._next = 0
         self._position = 0
         self._own_body: ObjectBody | None = None
         self._has_left = False
 
-    @property
-    def renewed(self) -> SignedImage | None:
-        """The image on a new URL if COS refused the first one, else None; its row may have changed."""
-        return self.transfer.body.renewed
-
     async def read(self) -> Piece:
-        """Return the next bytes; empty at the end. Raises ``BodyLost``."""
+        """Return the next bytes; empty at the end. Raises what ``ObjectBody.read`` raises."""
         if self._own_body is not None:
             return await self._own_body.read()
         try:
@@ -312,6 +309,10 @@ class Reader:
         self._next += 1
         self._position += len(piece)
         return piece
+
+    def read_whole(self) -> Awaitable[bytes]:
+        """Return all bytes: ``SharedTransfer.read_whole``."""
+        return self.transfer.read_whole()
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
         """Adapt the size of reads to the client: ``OriginResponse.suit``."""

@@ -7,36 +7,25 @@ evaluated here. Only If-None-Match with COS's own tag is sent, which can save th
 """
 
 import hashlib
-from typing import Final, NamedTuple
+from typing import Final
 
 from prometheus_client import Counter
 
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import OriginTimeout, OriginUnavailable, Unavailable
 from gateway.metrics.collectors import Metrics
+from gateway.origin.content import Content
 from gateway.origin.errors import BodyLost
 from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
 from gateway.origin.object_body import ObjectBody
 from gateway.origin.origin_access import OriginAccess
 from gateway.origin.refused_variants import RefusedVariants
 from gateway.presign.renditions import Rendition, Renditions
-from gateway.presign.signed_image import ObjectId, SignedImage
+from gateway.presign.signed_image import AuthorizedImage, ObjectId
 
 _LARGEST: Final = 2 * 1024 * 1024  # bytes that are read before the first one is sent, if memory keeps less
 _MOST_AT_ONCE: Final = 128 * 1024 * 1024  # the most bytes of all running fetches
 _MOST_LARGE: Final = 10_000
-
-
-class Variant(NamedTuple):
-    """A rendition, or None if it is too large to be read before it is sent.
-
-    ``status`` is COS's, None if COS failed and the bytes are stale. ``renewed`` is the image on a new URL if COS
-    refused the first one: its row may have changed.
-    """
-
-    entry: Entry | None
-    status: int | None
-    renewed: SignedImage | None
 
 
 class VariantSource:
@@ -60,7 +49,7 @@ class VariantSource:
         self.configure(largest=largest)
         self._reserved = 0
         self._large: dict[ObjectId, float] = {}  # when each was found to be so (monotonic seconds)
-        self._fetches: SingleFlight[tuple[ObjectId, float], Variant] = SingleFlight(
+        self._fetches: SingleFlight[tuple[ObjectId, float], Content | None] = SingleFlight(
             "variant", metrics.coalesced_requests, cancel_without_callers=True
         )
 
@@ -73,43 +62,45 @@ class VariantSource:
     def _made(self, rendition: Rendition) -> Counter:
         return self._counts.labels(style=rendition.style, format=rendition.format or "fixed", result="made")
 
-    async def fetch(self, image: SignedImage, stale: Entry | None = None) -> Variant:
-        """Return the rendition from COS; ``stale`` is used if COS confirms it, or if COS fails.
+    async def fetch(self, image: AuthorizedImage, stale: Entry | None = None) -> Content | None:
+        """Return the rendition from COS, or None if it is too large to be read before it is sent.
 
-        Raises the errors of ``ObjectBody.open``, and ``OriginUnavailable`` if the body is lost.
+        ``stale`` is used if COS confirms it, or if COS fails. Raises the errors of ``ObjectBody.open``, and
+        ``OriginUnavailable`` if the body is lost.
         """
         # Requests after a change of the image do not share the answer to one before.
         changed_at = self._memory.changed_at(image.record.image_id)
         is_large = self._large.get(image.object_id, changed_at) > changed_at
         if is_large or self._reserved + self._largest > _MOST_AT_ONCE:
-            return Variant(None, None, None)
-        key = image.object_id, changed_at
-        return await self._fetches.run(key, lambda: self._fetch(image, stale))
+            return None
+        fetched = await self._fetches.run((image.object_id, changed_at), lambda: self._fetch(image, stale))
+        return fetched.of(image) if fetched is not None else None
 
     async def close(self) -> None:
         """Stop running fetches."""
         await self._fetches.close()
 
-    async def _fetch(self, image: SignedImage, stale: Entry | None) -> Variant:
+    async def _fetch(self, image: AuthorizedImage, stale: Entry | None) -> Content | None:
+        kept = stale.body if stale is not None else None  # memory may drop it meanwhile
         self._reserved += (reserved := self._largest)
         try:
-            return await self._read(image, stale)
+            return await self._read(image, stale, kept)
         except (OriginUnavailable, OriginTimeout, Unavailable):
-            if stale is None or stale.body is None or self._memory.age(stale) > STALE_IF_ERROR:
+            if stale is None or kept is None or self._memory.age(stale) > STALE_IF_ERROR:
                 raise
-            return Variant(stale, None, None)
+            return Content(image, stale.metadata, None, kept, age=self._memory.age(stale), had_stale=True)
         finally:
             self._reserved -= reserved
 
-    async def _read(self, image: SignedImage, stale: Entry | None) -> Variant:
+    async def _read(self, image: AuthorizedImage, stale: Entry | None, kept: bytes | None) -> Content | None:
         requested_at = self._memory.now()
         body = ObjectBody(self._access, image)
-        tag = stale.origin_etag if stale is not None and stale.body is not None else None
+        tag = stale.origin_etag if stale is not None and kept is not None else None
         await body.open({"If-None-Match": tag} if tag is not None else {})
         try:
             if body.status == 304 and stale is not None:
                 stale.requested_at = max(stale.requested_at, requested_at)
-                return Variant(stale, 304, body.renewed)
+                return Content(body.image, stale.metadata, 304, kept, age=self._memory.age(stale), had_stale=True)
             data = await self._read_body(body)
         finally:
             body.close()
@@ -117,14 +108,16 @@ class VariantSource:
             self._large[image.object_id] = requested_at
             if len(self._large) > _MOST_LARGE:
                 del self._large[next(iter(self._large))]
-            return Variant(None, None, body.renewed)
+            return None
         self._refused.made(image)
         self._count(body.object_id)
         metadata = body.metadata._replace(size=len(data), etag=_entity_tag(data))
         entry = self._memory.update(body.object_id, metadata, requested_at, data)
         entry.origin_etag = body.origin_etag
         # Memory may be off, or have a newer version: this request still gets the bytes it waited for.
-        return Variant(entry if entry.body is not None else Entry(metadata, data, requested_at), 200, body.renewed)
+        if entry.body is not None:
+            metadata, data = entry.metadata, entry.body
+        return Content(body.image, metadata, 200, data, had_stale=stale is not None, is_stored=True)
 
     def _count(self, object_id: ObjectId) -> None:
         if object_id.rendition is not None:

@@ -5,7 +5,7 @@ They decide nothing: packages pass them to each other.
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, NewType, Self
 
 from gateway.catalog.record import ImageRecord
 
@@ -98,3 +98,8 @@ class SignedImage:
             named = ObjectId(record.bucket, record.region, record.key, None)
             object.__setattr__(self, "named", named)  # no other value can come of a frozen record
         return named
+
+
+# An image that the sender of the current request may view. Whatever sends bytes, or the URL of bytes, takes this type;
+# ``tests/test_imports.py`` lists the modules that make it.
+AuthorizedImage = NewType("AuthorizedImage", SignedImage)

@@ -76,11 +76,11 @@ class UrlResolver:
         self._lookups_by_result = metrics.url_cache_lookups
         self._now = now
         self._admits_new = admits_new
-        self._lookups: GroupedCalls[_LookUp, Resolved] = GroupedCalls(
+        self._lookups: GroupedCalls[_LookUp, Resolved[SignedImage]] = GroupedCalls(
             "look-up", self._look_up_many, metrics.coalesced_requests
         )
 
-    def get_cached(self, image_id: str, rendition: str | None = None) -> Resolved | None:
+    def get_cached(self, image_id: str, rendition: str | None = None) -> Resolved[SignedImage] | None:
         """Return the image cached here, or None (``look_up``); raises ``UnknownStyle`` or ``ImageNotFound``."""
         if rendition is not None and not self._signer.has_rendition(rendition):
             raise UnknownStyle
@@ -88,7 +88,7 @@ class UrlResolver:
 
     async def look_up(
         self, image_id: str, rendition: str | None = None, *, may_be_new: bool = True, client: str = ""
-    ) -> Resolved:
+    ) -> Resolved[SignedImage]:
         """Look up an image that is not cached here.
 
         ``client``: the name of the share that pays for a new variant. Raises ``ImageNotFound``, ``CatalogUnavailable``,
@@ -97,9 +97,9 @@ class UrlResolver:
         """
         return await self._lookups.run(_LookUp(ImageVariant(image_id, rendition), may_be_new, client))
 
-    async def resolve_many(self, image_ids: Iterable[str]) -> dict[str, Resolved | GatewayError]:
+    async def resolve_many(self, image_ids: Iterable[str]) -> dict[str, Resolved[SignedImage] | GatewayError]:
         """Return each image or its error; the misses share one read of Redis and one query, if they are at most 200."""
-        results: dict[str, Resolved | GatewayError] = {}
+        results: dict[str, Resolved[SignedImage] | GatewayError] = {}
         missed: list[_LookUp] = []
         for image_id in dict.fromkeys(image_ids):
             variant = ImageVariant(image_id)
@@ -184,7 +184,7 @@ class UrlResolver:
         """Cancel running look-ups."""
         await self._lookups.close()
 
-    def _from_local(self, variant: ImageVariant) -> Resolved | None:
+    def _from_local(self, variant: ImageVariant) -> Resolved[SignedImage] | None:
         try:
             image = self._local.get(variant)
         except ImageMissing:
@@ -201,11 +201,11 @@ class UrlResolver:
         """Keep the image in this process, unless it was dropped since ``mark``."""
         self._local.put(image, mark, self._lifetime.usable_for(image.presigned, self._now()))
 
-    async def _look_up_many(self, look_ups: Sequence[_LookUp]) -> dict[_LookUp, Resolved | Exception]:
+    async def _look_up_many(self, look_ups: Sequence[_LookUp]) -> dict[_LookUp, Resolved[SignedImage] | Exception]:
         """Return the result or the error of each; an error of one does not affect the others."""
         mark = self._local.mark()
         found, usable = await self.find(list(dict.fromkeys(look_up.variant for look_up in look_ups)))
-        results: dict[_LookUp, Resolved | Exception] = {}
+        results: dict[_LookUp, Resolved[SignedImage] | Exception] = {}
         for look_up in look_ups:
             if (image := usable.get(look_up.variant)) is not None:
                 self.keep_local(image, mark)
@@ -239,7 +239,7 @@ class UrlResolver:
 
     def _result_for(
         self, look_up: _LookUp, record: ImageRecord | None, there: Found, read_at: int
-    ) -> Resolved | Exception:
+    ) -> Resolved[SignedImage] | Exception:
         variant, cached = look_up.variant, there.image
         if record is None:
             return ImageNotFound(variant.image_id)
@@ -283,7 +283,7 @@ class UrlResolver:
             self._lookups_by_result.add(_REDIS_MISS, len(variants) - len(usable) - foreign)
         return found, usable
 
-    def _stale_entry(self, variant: ImageVariant, found: _Found, mark: int) -> Resolved | None:
+    def _stale_entry(self, variant: ImageVariant, found: _Found, mark: int) -> Resolved[SignedImage] | None:
         """Return an entry that may be out of date, for when Postgres does not answer; None when there is none."""
         image = self._local.get_stale(variant) or found.get(variant, _NOT_FOUND).image
         if image is None or not self._lifetime.is_usable(image.presigned, self._now()):

@@ -1,11 +1,18 @@
 """Authorized look-up: no image without the access check."""
 
+from typing import TYPE_CHECKING
+
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from gateway.access.identity import ANONYMOUS, Caller
 from gateway.api.authorized_lookup import AuthorizedLookup
+from gateway.delivery.public_url import PublicUrls
 from gateway.errors import GatewayError, ImageNotFound, Unauthorized, UnknownStyle
+from gateway.origin.content import Content
+from gateway.origin.object_source import ObjectSource
+from gateway.origin.origin_response import ObjectMetadata
+from gateway.presign.signed_image import AuthorizedImage, SignedImage
 from gateway.urls.resolved import Resolved
 from tests.conftest import Images, RunningGateway
 
@@ -22,7 +29,7 @@ async def lookup(gateway: RunningGateway, images: Images) -> AuthorizedLookup:
     return gateway.service.images.lookup
 
 
-async def view(lookup: AuthorizedLookup, caller: Caller, image_id: str) -> Resolved:
+async def view(lookup: AuthorizedLookup, caller: Caller, image_id: str) -> Resolved[AuthorizedImage]:
     """Return the image; raises the error instead of it."""
     result = (await lookup.view_many(caller, [image_id]))[image_id]
     if isinstance(result, GatewayError):
@@ -81,3 +88,17 @@ async def test_control_is_for_the_owner(lookup: AuthorizedLookup) -> None:
         await lookup.own(BOB, "public")
     with pytest.raises(Unauthorized):
         await lookup.own(ANONYMOUS, "public")
+
+
+if TYPE_CHECKING:
+
+    async def exits_without_a_check(
+        image: SignedImage, metadata: ObjectMetadata, source: ObjectSource, urls: PublicUrls
+    ) -> None:
+        """Exits that send what a renewal or the resolver returned: mypy fails unless each line has its error."""
+        source.in_memory(image)  # type: ignore[arg-type]
+        await source.from_cos(image, {}, is_head=False)  # type: ignore[arg-type]
+        await source.head(image)  # type: ignore[arg-type]
+        await source.whole(image)  # type: ignore[arg-type]
+        Content(image, metadata)  # type: ignore[arg-type]
+        urls.presign(image)  # type: ignore[arg-type]

@@ -37,6 +37,20 @@ async def test_refresh_returns_a_newly_signed_url(gateway: RunningGateway, image
     assert (await call(gateway, "GET", "url")).json()["data"]["url"] == data["url"]
 
 
+async def test_a_refresh_returns_no_url_of_an_image_that_has_changed_hands(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    """The cached row names the owner of before, and only the refresh reads the row."""
+    gateway = await start_gateway(postgres={"listen": False})
+    await images.add("cat", owner="alice", public=False)
+    assert (await call(gateway, "GET", "url", token_for("alice"))).status == 200
+    await images.add("cat", owner="bob", public=False)
+    refused = await call(gateway, "POST", "url/refresh", token_for("alice"))
+    assert (refused.status, refused.json()["code"]) == (404, "image_not_found")
+    assert (await call(gateway, "GET", "url", token_for("alice"))).status == 404
+    assert (await call(gateway, "POST", "url/refresh", token_for("bob"))).status == 200
+
+
 async def test_status_signs_no_url(gateway: RunningGateway, images: Images) -> None:
     await images.add("cat", owner="alice")
     before = (await call(gateway, "GET", "status", token_for("alice"))).json()["data"]

@@ -9,8 +9,16 @@ from hypothesis import strategies as st
 
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.cache_policy import CachePolicy
-from gateway.delivery.headers import cache_control, content_type_of, image_fields, image_headers
+from gateway.delivery.headers import (
+    cache_control,
+    cache_status_of,
+    content_disposition,
+    content_type_of,
+    image_fields,
+    image_headers,
+)
 from gateway.errors import NotAnImage
+from gateway.origin.content import Content
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import PresignedUrl
 from tests.signed_images import signed_image
@@ -129,3 +137,35 @@ def test_public_images_have_a_tag_where_caches_in_front_are_purged() -> None:
     private = signed_image(replace(IMAGE.record, public=False), IMAGE.presigned)
     assert "Cache-Tag" not in image_headers(private, METADATA, tagged, download=None)
     assert b"Cache-Tag: image-cat\r\n" in image_fields(IMAGE, METADATA, tagged, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cat.png", 'attachment; filename="cat.png"'),
+        ("my cat.png", 'attachment; filename="my cat.png"'),
+        ('a"b.png', "attachment; filename=\"a_b.png\"; filename*=UTF-8''a%22b.png"),
+        ("日落.png", "attachment; filename=\"__.png\"; filename*=UTF-8''%E6%97%A5%E8%90%BD.png"),
+        ("100%.png", "attachment; filename=\"100_.png\"; filename*=UTF-8''100%25.png"),
+    ],
+)
+def test_a_file_name_is_encoded_by_rfc_6266(name: str, value: str) -> None:
+    assert content_disposition(name) == value
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (Content(IMAGE, METADATA, fresh_for=12.9, age=1), "hit; ttl=12"),
+        (Content(IMAGE, METADATA, fresh_for=-3.2, age=9), "hit; ttl=-3"),
+        (Content(IMAGE, METADATA, 206), "fwd=miss; fwd-status=206"),
+        (
+            Content(IMAGE, METADATA, 200, is_stored=True, is_collapsed=True),
+            "fwd=miss; fwd-status=200; stored; collapsed",
+        ),
+        (Content(IMAGE, METADATA, 304, age=0, had_stale=True), "fwd=stale; fwd-status=304"),
+        (Content(IMAGE, METADATA, None, age=9, had_stale=True), "fwd=stale; detail=stale-if-error"),
+    ],
+)
+def test_cache_status_is_that_of_rfc_9211(content: Content, status: str) -> None:
+    assert cache_status_of(content) == f"image-gateway; {status}"

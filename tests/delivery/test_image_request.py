@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from gateway.delivery.image_request import ImageRequest, content_disposition
+from gateway.delivery.headers import content_disposition
+from gateway.delivery.image_request import ImageRequest
 from gateway.errors import InvalidRequest
 
 
@@ -112,20 +113,6 @@ def test_a_valid_download_name_is_accepted(name: str) -> None:
 def test_an_invalid_download_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidRequest, match="download"):
         parsed({"download": name})
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("cat.png", 'attachment; filename="cat.png"'),
-        ("my cat.png", 'attachment; filename="my cat.png"'),
-        ('a"b.png', "attachment; filename=\"a_b.png\"; filename*=UTF-8''a%22b.png"),
-        ("日落.png", "attachment; filename=\"__.png\"; filename*=UTF-8''%E6%97%A5%E8%90%BD.png"),
-        ("100%.png", "attachment; filename=\"100_.png\"; filename*=UTF-8''100%25.png"),
-    ],
-)
-def test_a_file_name_is_encoded_by_rfc_6266(name: str, value: str) -> None:
-    assert content_disposition(name) == value
 
 
 @given(st.text(min_size=1, max_size=255))

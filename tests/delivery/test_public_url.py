@@ -14,7 +14,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import SignedImage
+from gateway.presign.signed_image import AuthorizedImage
 from gateway.presign.signer import Signer
 from gateway.settings import CosSettings
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway, token_for
@@ -137,7 +137,7 @@ async def test_the_gateway_fetches_the_type_that_cos_has_stored(gateway: Running
 class TestTokens:
     """The image's URL may be by another replica, whose credentials end later than those here."""
 
-    def urls(self, clock: Clock, left: int) -> tuple[PublicUrls, SignedImage]:
+    def urls(self, clock: Clock, left: int) -> tuple[PublicUrls, AuthorizedImage]:
         """Return the URLs of a replica whose token ends in ``left`` seconds, and an image of another replica."""
 
         def signer(credentials: Credentials) -> Signer:

@@ -17,7 +17,9 @@ from gateway.delivery.image_request import Exchange, ImageRequest
 from gateway.delivery.relay import Relay, RelayAborted
 from gateway.delivery.request_context import RequestContext
 from gateway.metrics.collectors import Metrics
-from gateway.presign.signed_image import PresignedUrl, SignedImage
+from gateway.origin.content import Content
+from gateway.origin.origin_response import ObjectMetadata
+from gateway.presign.signed_image import AuthorizedImage, PresignedUrl
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.raw_client import RawConnection, connect
 from tests.signed_images import signed_image
@@ -216,18 +218,25 @@ class _Short:
     async def read(self) -> bytes:
         return self._pieces.pop(0)
 
+    async def read_whole(self) -> bytes:
+        return b"".join(self._pieces)
+
+    def close(self) -> None:
+        """It has no connection."""
+
 
 async def test_lesson_1_a_body_shorter_than_announced_resets_the_connection(
     aiohttp_client: Callable[[web.Application], Awaitable[TestClient[web.Request, web.Application]]],
 ) -> None:
     async def short(request: web.Request) -> web.StreamResponse:
-        async def resolve_again(_request: web.BaseRequest, _image_id: str, _rendition: str | None) -> SignedImage:
+        async def resolve_again(_request: web.BaseRequest, _image_id: str, _rendition: str | None) -> AuthorizedImage:
             raise AssertionError("no URL was renewed")
 
         wanted = ImageRequest.parse("cat", {}, request.headers)
         exchange = Exchange(request, RequestContext(None), wanted, IMAGE, CachePolicy(60, ""), resolve_again)
         try:
-            return await Relay(Metrics()).send(exchange, _Short(), CIMultiDict(), status=200, length=10)
+            content = Content(IMAGE, ObjectMetadata(10, None, None, None, None), 200, body=_Short())
+            return await Relay(Metrics()).send(exchange, content, CIMultiDict(), status=200, length=10)
         except RelayAborted:
             assert request.transport is not None
             request.transport.abort()

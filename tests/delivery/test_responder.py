@@ -3,7 +3,7 @@
 import aiohttp
 import pytest
 
-from gateway.cos_emulator.faults import Action, Change, Cut, Fault, Hang, Headers, Html, Redirect, Refuse
+from gateway.cos_emulator.faults import Action, Cut, Fault, Hang, Headers, Html, Redirect, Refuse
 from gateway.delivery.relay import SMALL_BODY
 from gateway.dev.database import ImageRow
 from gateway.errors import OriginThrottled
@@ -239,41 +239,3 @@ async def test_an_error_instead_of_a_lost_body_is_sent_up_to_128_kib(
     is_ours(await get("small", SMALL_BODY), 502, "origin_unavailable")
     with pytest.raises(aiohttp.ClientError):
         await get("large", SMALL_BODY + 1)
-
-
-def make_private_during_the_next_request(images: Images) -> None:
-    """Make the row of the image private and refuse the URL, both during the next request to COS."""
-
-    def make_private(_bucket: str, _key: str) -> None:
-        images.table.put([ImageRow("cat", "alice", KEY, public=False)])
-
-    images.cos.faults.add(Fault(key=KEY, action=Change(run=make_private)))
-    images.cos.faults.add(Fault(key=KEY, action=Refuse(status=403, code="AccessDenied", message="Request has expired")))
-
-
-@pytest.mark.parametrize(
-    ("method", "headers"),
-    [("GET", {}), ("GET", {"Range": "bytes=0-9"}), ("GET", {"If-None-Match": ETAG}), ("HEAD", {})],
-)
-async def test_access_is_checked_again_after_a_url_was_renewed_for_a_row_that_has_changed(
-    gateway: RunningGateway, images: Images, cat: None, method: str, headers: dict[str, str]
-) -> None:
-    make_private_during_the_next_request(images)
-    answer = await gateway.request(method, "/i/cat", headers=headers)
-    assert answer.status == 404
-    if method == "GET":
-        is_ours(answer, 404, "image_not_found")
-    assert "ETag" not in answer.headers
-    # The renewed URL was used, and its answer was withheld.
-    assert images.cos.request_log.of(KEY)[-1].status in {200, 206, 304}
-    assert gateway.sample("response_bytes_total") == 0
-
-
-async def test_access_is_checked_again_before_revalidated_bytes_in_memory_are_sent(
-    start_gateway: StartGateway, images: Images, cat: None
-) -> None:
-    gateway = await start_gateway(image_proxy={"memory_cache": {"ttl": 0}})
-    assert (await gateway.get("/i/cat")).body == DATA
-    make_private_during_the_next_request(images)
-    is_ours(await gateway.get("/i/cat"), 404, "image_not_found")
-    assert [seen.status for seen in images.cos.request_log.of(KEY)] == [200, 403, 304]

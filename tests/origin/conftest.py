@@ -8,12 +8,12 @@ import pytest
 
 from gateway.catalog.record import ImageRecord
 from gateway.cos_emulator.server import CosEmulator
-from gateway.delivery.relay import Body
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.object_body import ObjectBody
 from gateway.origin.origin_access import OriginAccess
+from gateway.origin.origin_response import OriginResponse
 from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.retry import Backoff
 from gateway.origin.session import open_origin
@@ -68,12 +68,12 @@ def presign(raw_settings: dict[str, dict[str, Any]], metrics: Metrics, cos: CosE
     return sign
 
 
-async def read_all(body: Body) -> bytes:
+async def read_all(body: ObjectBody | OriginResponse) -> bytes:
     """Return all bytes, to the end."""
     return b"".join([piece async for piece in _pieces(body)])
 
 
-async def _pieces(body: Body) -> AsyncIterator[bytes | memoryview]:
+async def _pieces(body: ObjectBody | OriginResponse) -> AsyncIterator[bytes]:
     while piece := await body.read():
         yield piece
 

@@ -9,6 +9,7 @@ from fastcrc import crc64
 from gateway.cos_emulator.faults import Drip, Fault, Hang, Headers, NoLength
 from gateway.cos_emulator.server import CosEmulator
 from gateway.origin.shared_transfer import Piece
+from gateway.presign.signed_image import AuthorizedImage
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.origin.scripted import head, scripted
 from tests.stories.test_variants import photo
@@ -22,17 +23,17 @@ async def test_the_bytes_of_a_kept_body_are_in_memory_once(gateway: RunningGatew
     await images.add("a", KEPT)
     images.cos.faults.add(Fault(action=Drip(size=300_000, every=0.02)))
     source = gateway.service.objects.source
-    image = (await gateway.service.urls.resolver.look_up("a")).image
-    one, slow = await asyncio.gather(source.whole(image, {}), source.whole(image, {}))
-    first, second = await asyncio.gather(one.transfer.read_whole(), slow.transfer.read_whole())
-    entry = source.usable(image)
-    assert entry is not None
-    assert first is second is entry.body
+    image = AuthorizedImage((await gateway.service.urls.resolver.look_up("a")).image)
+    one, slow = await asyncio.gather(source.join(image, {}), source.join(image, {}))
+    first, second = await asyncio.gather(one.read_whole(), slow.read_whole())
+    kept = source.in_memory(image)
+    assert kept is not None
+    assert first is second is kept.data
     pieces: list[Piece] = []
     while piece := await slow.read():
         pieces.append(piece)
     assert b"".join(pieces) == KEPT
-    assert {piece.obj is entry.body for piece in pieces if isinstance(piece, memoryview)} == {True}
+    assert {piece.obj is kept.data for piece in pieces if isinstance(piece, memoryview)} == {True}
     one.close()
     slow.close()
 

@@ -14,7 +14,7 @@ from gateway.cos_emulator.faults import Cut, Drip, Fault, Refuse
 from gateway.dev.database import ImageRow
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.shared_transfer import SharedTransfer
-from gateway.presign.signed_image import SignedImage
+from gateway.presign.signed_image import AuthorizedImage
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.stories.content import add_large
@@ -23,10 +23,10 @@ from tests.waiting import until
 DATA = b"x" * 300_000
 
 
-async def source_and_image(gateway: RunningGateway) -> tuple[ObjectSource, SignedImage]:
+async def source_and_image(gateway: RunningGateway) -> tuple[ObjectSource, AuthorizedImage]:
     """Return the source, and an image whose object it can fetch."""
     resolved = await gateway.service.urls.resolver.look_up("cat")
-    return gateway.service.objects.source, resolved.image
+    return gateway.service.objects.source, AuthorizedImage(resolved.image)
 
 
 @contextmanager
@@ -55,7 +55,7 @@ async def test_a_transfer_is_freed_with_its_last_reader_and_not_by_the_garbage_c
     source, image = await source_and_image(gateway)
     with no_collector():
         for read_all in (True, False, True):
-            reader = await source.whole(image, {})
+            reader = await source.join(image, {})
             while await reader.read() and read_all:
                 pass
             reader.close()
@@ -70,7 +70,7 @@ async def test_memory_reserved_for_a_transfer_is_released_however_it_ends(
     await images.add("cat", DATA)
     source, image = await source_and_image(gateway)
     for read_all in (True, False):
-        reader = await source.whole(image, {})
+        reader = await source.join(image, {})
         while await reader.read() and read_all:
             pass
         assert reader.transfer.keeps_all
@@ -118,7 +118,7 @@ async def test_a_reader_whose_client_is_blocked_does_not_hold_back_another_that_
     await add_large(images, SyntheticContent(3_000_000), "cat")
     images.cos.faults.add(Fault(action=Drip(size=100_000, every=0.5)))
     source, image = await source_and_image(gateway)
-    blocked, other = await source.whole(image, {}), await source.whole(image, {})
+    blocked, other = await source.join(image, {}), await source.join(image, {})
     await blocked.read()
     received = 0
     while received < 100_000:

@@ -18,7 +18,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.origin.content_range import ContentRange
 from gateway.origin.cos_error import CosError
-from gateway.origin.errors import BodyLost, ObjectMoved, PresignedUrlRefused, VersionChanged
+from gateway.origin.errors import BodyLost, PresignedUrlRefused, RowChanged, VersionChanged
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.object_source import ObjectSource
@@ -30,7 +30,7 @@ from gateway.origin.retry import Backoff
 from gateway.origin.shared_transfer import BufferLimits, Reader
 from gateway.origin.variant_source import VariantSource
 from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import PresignedUrl, SignedImage
+from gateway.presign.signed_image import AuthorizedImage, PresignedUrl, SignedImage
 from gateway.settings import MemoryCacheSettings
 from tests.limits import LIMIT
 from tests.signed_images import signed_image
@@ -159,7 +159,7 @@ class Chaos:
         return answer
 
 
-def image_of(key: str) -> SignedImage:
+def image_of(key: str) -> AuthorizedImage:
     """Return an image whose object has that key."""
     return signed_image(ImageRecord(key, None, True, "bucket", "region", key, None), PresignedUrl(key, 0, 0))
 
@@ -195,15 +195,15 @@ class Gateway:
         """Read as one reader that leaves after ``most`` pieces; return the outcome."""
         await self.chaos.pass_time(60)
         try:
-            reader = await self.source.whole(image_of(key), {})
-        except (GatewayError, ObjectMoved, VersionChanged) as error:
+            reader = await self.source.join(image_of(key), {})
+        except (GatewayError, RowChanged, VersionChanged) as error:
             return type(error).__name__
         self.readers.append(reader)
         received = bytearray()
         pieces = 0
         try:
             if reader.transfer.keeps_all and self.chaos.random.random() < 0.3:
-                received += await reader.transfer.read_whole()
+                received += await reader.read_whole()
             else:
                 while piece := await reader.read():
                     received += piece

@@ -1,0 +1,67 @@
+"""The shape in which the metadata and the bytes of images leave the origin."""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from gateway.origin.content_range import ContentRange
+from gateway.origin.origin_response import ObjectMetadata
+from gateway.presign.signed_image import AuthorizedImage
+
+
+class Body(Protocol):
+    """Bytes that COS sends."""
+
+    async def read(self) -> bytes | memoryview:
+        """Return the next bytes, empty at a clean end; raises ``BodyLost`` or ``RowChanged`` at any other end."""
+        ...
+
+    def read_whole(self) -> Awaitable[bytes]:
+        """Return all bytes of a small body, or of one that is kept whole; raises what ``read`` raises."""
+        ...
+
+    def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
+        """Adapt the size of reads to the client: ``OriginResponse.suit``."""
+        ...
+
+    def close(self) -> None:
+        """Stop the transfer, unless it is over or others need it."""
+        ...
+
+
+@dataclass(slots=True)
+class Content:
+    """One version of an image's object: its metadata, and its bytes if they were needed.
+
+    image: the image that it belongs to, whose row is the row that access was checked for.
+    status: COS's answer, 200, 206 or 304; None if COS was not asked, or failed.
+    data: all bytes, if they are in memory.
+    age: seconds since COS last confirmed the content of memory; None for bytes that COS sends now.
+    fresh_for: seconds until memory has to ask COS, negative if it had to already; None if COS was asked.
+    body: the bytes that COS sends, to be closed; None if it sends none.
+    covered: the range of the object that ``body`` has; None: the whole.
+    had_stale: memory had content that was too old to be used without asking COS.
+    is_stored: memory keeps the whole.
+    is_collapsed: another request had started the transfer.
+    """
+
+    image: AuthorizedImage
+    metadata: ObjectMetadata
+    status: int | None = None
+    data: bytes | None = None
+    age: float | None = None
+    fresh_for: float | None = None
+    body: Body | None = None
+    covered: ContentRange | None = None
+    had_stale: bool = False
+    is_stored: bool = False
+    is_collapsed: bool = False
+
+    @property
+    def is_not_modified(self) -> bool:
+        """Whether COS found the client's copy to be current."""
+        return self.status == 304 and self.data is None
+
+    def of(self, image: AuthorizedImage) -> "Content":
+        """Return the content for a request for ``image``: another row of the object may have started the fetch."""
+        return self if self.image.record == image.record else replace(self, image=image)
