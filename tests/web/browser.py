@@ -14,7 +14,8 @@ from aiohttp import web
 
 from tests.serving import serving
 
-# Chromium does not start as root with its sandbox; the other flags prevent requests to other hosts.
+# Chromium does not start as root with its sandbox; the other flags prevent requests to other hosts. A spare renderer is
+# started for each context and seldom used.
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -23,6 +24,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-features=SpareRendererForSitePerProcess",
 )
 
 
