@@ -1,6 +1,7 @@
 """Handle requests for one image: parse, look up and authorize, count, deliver."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
 from aiohttp import web
@@ -24,22 +25,29 @@ from gateway.urls.usage_counter import UsageCounter
 _NO_QUERY: Mapping[str, str] = {}
 
 
+@dataclass(frozen=True, slots=True)
+class Deliveries:
+    """What sends an image: its bytes, an order to nginx, or its URL. ``variants`` replaces a refused rendition."""
+
+    responder: Responder
+    accel: ImageAccel
+    redirect: ImageRedirect
+    variants: VariantDelivery
+
+
 class ImageHandler:
     """Handles ``/i/{id}`` and ``/api/v1/images/{id}/proxy``, at most ``max_streams`` requests at a time."""
 
     def __init__(
         self,
         settings: ImageProxySettings,
-        *,
-        max_streams: int,
+        policy: CachePolicy,
         lookup: AuthorizedLookup,
         usage: UsageCounter,
-        policy: CachePolicy,
         variant_requests: VariantRequests,
-        variants: VariantDelivery,
-        responder: Responder,
-        accel: ImageAccel,
-        redirect: ImageRedirect,
+        deliveries: Deliveries,
+        *,
+        max_streams: int,
     ) -> None:
         self._streams = 0
         self._max_streams = max_streams
@@ -47,10 +55,10 @@ class ImageHandler:
         self._usage = usage
         self.use(settings, policy)
         self._variant_requests = variant_requests
-        self._variants = variants
-        self._responder = responder
-        self._accel = accel
-        self._redirect = redirect
+        self._responder = deliveries.responder
+        self._accel = deliveries.accel
+        self._redirect = deliveries.redirect
+        self._variants = deliveries.variants
 
     def use(self, settings: ImageProxySettings, policy: CachePolicy) -> None:
         """Answer requests by these settings from now on; requests in flight keep their policy."""

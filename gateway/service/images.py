@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from gateway.access.identity import Authenticator
 from gateway.api.authorized_lookup import AuthorizedLookup
-from gateway.api.image_handler import ImageHandler
+from gateway.api.image_handler import Deliveries, ImageHandler
 from gateway.api.nginx_files import NginxFiles
 from gateway.api.url_handler import UrlHandler
 from gateway.delivery.accel import ImageAccel
@@ -52,18 +52,14 @@ def make_images(
     lookup = AuthorizedLookup(urls.resolver, access.callers, renditions, access.client_address)
     variant_requests = VariantRequests(renditions, settings.image_variants)
     responder = Responder(objects.source, Relay(metrics), metrics)
-    handler = ImageHandler(
-        image_proxy,
-        max_streams=settings.server.max_streams,
-        lookup=lookup,
-        usage=urls.usage,
-        policy=cache_policy(settings, access.authenticator),
-        variant_requests=variant_requests,
-        variants=VariantDelivery(renditions, objects.refused, metrics),
-        responder=responder,
-        accel=ImageAccel(objects.source, responder, prefix=image_proxy.accel_prefix),
-        redirect=ImageRedirect(signing.lifetime, signing.public_urls, now=signing.clock.latest),
+    deliveries = Deliveries(
+        responder,
+        ImageAccel(objects.source, responder, prefix=image_proxy.accel_prefix),
+        ImageRedirect(signing.lifetime, signing.public_urls, now=signing.clock.latest),
+        VariantDelivery(renditions, objects.refused, metrics),
     )
+    policy, most = cache_policy(settings, access.authenticator), settings.server.max_streams
+    handler = ImageHandler(image_proxy, policy, lookup, urls.usage, variant_requests, deliveries, max_streams=most)
     return Images(
         objects,
         lookup,

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import redis
 
+from gateway.api.routes import IMAGE_ROUTES
+from gateway.service.ports import public_app
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
 from tests.limits import LIMIT
 from tests.waiting import until, until_listening
@@ -21,6 +23,15 @@ async def data(gateway: RunningGateway, path: str) -> dict[str, Any]:
     assert answer.status == 200, answer.body
     found: dict[str, Any] = answer.json()["data"]
     return found
+
+
+async def test_the_daily_statistics_count_every_address_of_one_image(gateway: RunningGateway) -> None:
+    of_an_image = {
+        resource.name
+        for resource in public_app(gateway.service).router.resources()
+        if "{image_id}" in resource.canonical
+    }
+    assert of_an_image == IMAGE_ROUTES
 
 
 async def test_stats_describe_the_url_cache(
