@@ -19,7 +19,7 @@ class _Commands(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command; None if there is none of this name."""
+        """Import a command. None if there is none of this name."""
         del ctx
         if cmd_name not in _COMMANDS:
             return None

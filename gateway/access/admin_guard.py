@@ -18,7 +18,7 @@ _SECONDS_PER_ATTEMPT: Final = 10.0
 
 
 class AdminGuard:
-    """Admits requests with ``Authorization: Bearer <admin.token>``; only the admin port asks it.
+    """Admits requests with ``Authorization: Bearer <admin.token>``. Only the admin port uses it.
 
     attempts: counts requests with a token, by result.
     now: monotonic seconds.
@@ -32,7 +32,7 @@ class AdminGuard:
         self.use(token)
 
     def use(self, token: SecretStr | None) -> None:
-        """Accept this token from now on, and no other; None: no token."""
+        """Accept only this token from now on. None: accept no token."""
         self._token = token.get_secret_value().encode() if token is not None else None
 
     @property
@@ -43,9 +43,9 @@ class AdminGuard:
     def check(self, headers: Mapping[str, str], client: str) -> None:
         """Return if the request has the token.
 
-        Raises ``Forbidden`` if none is configured, ``Unauthorized`` without the right one, and ``TooManyRequests``
-        after many wrong ones: then the right one is refused, too, so that an answer tells nothing about a guess.
-        ``client``: the client's address.
+        Raises ``Forbidden`` if no token is configured, ``Unauthorized`` without the right token, and
+        ``TooManyRequests`` after many wrong tokens. Then the right token is refused, too, so that an answer tells
+        nothing about a guess. ``client``: the client's address.
         """
         if self._token is None:
             raise Forbidden

@@ -24,7 +24,7 @@ class ForwardedUser:
         self._trusted = settings.trusted_proxies
 
     def user_of(self, headers: Mapping[str, str], peer: str | None) -> str | None:
-        """Return the user's id; None without the header or from an untrusted peer. Raises ``BadForwardedUser``."""
+        """Return the user's id, or None without the header or from an untrusted peer. Raises ``BadForwardedUser``."""
         address = parse_ip(peer or "")  # a Unix socket has no address
         if address is None or not is_among(address, self._trusted):
             return None

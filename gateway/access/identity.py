@@ -24,9 +24,10 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 class Caller:
     """The sender of a request.
 
-    ``user`` is None if unknown. ``link`` is the signed link of the request; the image decides whether it is valid.
-    ``rejected`` means that the request had credentials that are not valid; public images are served all the same.
-    ``reason`` is the cause for the log, without any part of the credentials; None if no credential was rejected.
+    user: the user's id, None if unknown.
+    link: the signed link of the request. The image decides whether the link is valid.
+    rejected: whether the request had credentials that are not valid. Public images are served all the same.
+    reason: the cause of the rejection, for the log, without any part of the credentials. None if nothing was rejected.
     """
 
     user: str | None = None
@@ -61,16 +62,19 @@ def rejected(reason: str) -> Caller:
 class Authenticator:
     """Identifies callers by the first credential in this order, whether it is valid or not.
 
-    ``Authorization: Bearer`` with a JSON Web Token; the same token in a cookie; a header of a trusted proxy. Kinds that
-    are not configured are ignored. Browsers attach the last two to requests of other sites' pages too, so both are
-    ignored if such a request would change something (CSRF).
+    1. ``Authorization: Bearer`` with a JSON Web Token.
+    2. The same token in a cookie.
+    3. A header of a trusted proxy.
+
+    Kinds that are not configured are ignored. Browsers attach the cookie to requests of other sites' pages, too, and a
+    proxy adds its header to such requests. So both are ignored if such a request would change something (CSRF).
     """
 
     def __init__(self, settings: AccessSettings, keys: TokenKeys | None = None) -> None:
         self.use(settings, keys)
 
     def use(self, settings: AccessSettings, keys: TokenKeys | None = None) -> None:
-        """Accept these credentials from now on, and no others. ``keys`` verify tokens; None: the configured key."""
+        """Accept only these credentials from now on. ``keys`` verify tokens. None: the configured key verifies them."""
         self._tokens: Tokens | None = None
         self._cookie: str | None = None
         if settings.jwt is not None:
@@ -89,7 +93,7 @@ class Authenticator:
         return self._tokens is not None
 
     def identify(self, headers: Mapping[str, str], *, peer: str | None = None, method: str = "GET") -> Caller:
-        """Return the caller; never raises. ``peer`` is the address at the other end of the socket."""
+        """Return the caller. Never raises. ``peer`` is the address at the other end of the socket."""
         if (bearer := self._caller_by_bearer(headers)) is not None:
             return bearer
         if method not in _SAFE_METHODS and _is_cross_site(headers):
@@ -136,7 +140,7 @@ def _caller_by_token(tokens: "Tokens", token: str) -> Caller:
 
 
 def _is_cross_site(headers: Mapping[str, str]) -> bool:
-    """Return whether a page of another site made the request (W3C Fetch Metadata; every current browser sends it)."""
+    """Return whether a page of another site made the request, by W3C Fetch Metadata, which every browser now sends."""
     return headers.get("Sec-Fetch-Site") == "cross-site"
 
 

@@ -55,7 +55,7 @@ class Jwks:
         raise jwt.InvalidKeyError("the token names no published key")
 
     def replace(self, document: bytes) -> None:
-        """Replace the keys by those of a JWKS document; raises ``JwksUnavailable`` if it has no usable key."""
+        """Replace the keys by those of a JWKS document. Raises ``JwksUnavailable`` if it has no usable key."""
         try:
             entries = json.loads(document)["keys"]
             keys = [key for entry in entries if (key := self._usable(entry)) is not None]
@@ -66,7 +66,7 @@ class Jwks:
         self._keys = keys
 
     def _usable(self, entry: object) -> jwt.PyJWK | None:
-        """Return the key of an entry; None for a key that is not for signatures of these algorithms."""
+        """Return the key of an entry, or None for a key that is not for signatures of these algorithms."""
         if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or entry.get("kty") == "oct":
             return None
         try:
@@ -89,7 +89,7 @@ async def keep_fetching(
 ) -> AsyncIterator[None]:
     """Fetch the keys at once, then every ``refresh`` seconds and, at most every ``min_interval``, for an unknown kid.
 
-    While the provider is down, the last keys stay valid; the gateway also starts without any. A failed fetch is
+    While the provider is down, the last keys stay valid. The gateway also starts without any key. A failed fetch is
     repeated after ``retry`` seconds.
     """
     is_up = metrics.dependency_up.labels(dependency="jwks")

@@ -11,7 +11,7 @@ class Ownable(Protocol):
 
     @property
     def owner(self) -> str | None:
-        """The owner's user id; None without an owner."""
+        """The owner's user id, or None without an owner."""
         ...
 
     @property
@@ -21,7 +21,7 @@ class Ownable(Protocol):
 
     @property
     def links_killed(self) -> int | None:
-        """How often all signed links to the image were killed; None if unknown."""
+        """How often all signed links to the image were killed, or None if unknown."""
         ...
 
 
@@ -48,7 +48,7 @@ def may_view(caller: Caller, image: Ownable) -> bool:
 
 
 def refusal(caller: Caller) -> GatewayError:
-    """Return the error for an image that is unknown or hidden from ``caller``; the two must not be distinguishable.
+    """Return the error for an image that is unknown or hidden from ``caller``. The two must not be distinguishable.
 
     A link that is not valid for the image is a bad credential, whether it is forged, killed, or its image is deleted.
     """

@@ -1,9 +1,9 @@
-"""Signed links: addresses that show one image to anyone, until they expire.
+"""Signed links: addresses that show a single image to anyone, until they expire.
 
 ``?kid=K&exp=UNIX&sig=S``, where S is the base64url, without padding, of HMAC-SHA256 under key K over
-``path + "\\n" + exp`` and, once the image's links have been killed n > 0 times, ``"\\n" + n``. The path is that of the
-request, byte for byte. Other parameters (``style``, ``download``, ``redirect``) are not signed: a caller who may view
-the image may view it in any configured style and save it under any name.
+``path + "\\n" + exp`` and, once the image's links have been killed n > 0 times, ``"\\n" + n``. The path is the path of
+the request, byte for byte. Other parameters (``style``, ``download``, ``redirect``) are not signed: a caller who may
+view the image may view it in any configured style and save it under any name.
 """
 
 import base64
@@ -36,7 +36,7 @@ class Parameters(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SignedLink:
-    """A link that is well-formed and not expired; only together with the image can its signature be verified."""
+    """A link that is well-formed and not expired. Its signature can be verified only together with the image."""
 
     path: str
     expires_at: int
@@ -69,7 +69,7 @@ class SignedLinks:
         self._signing_kid = next(iter(self._keys))
 
     def read(self, path: str, query: Parameters) -> SignedLink | None:
-        """Return the link of a request for ``path``; None without link parameters. Raises ``BadLink``."""
+        """Return the link of a request for ``path``, or None without link parameters. Raises ``BadLink``."""
         given = [query.getall(name, []) for name in PARAMETERS]
         if not any(given):
             return None
@@ -93,7 +93,7 @@ class SignedLinks:
 
 
 def short_address(image_id: str) -> str:
-    """Return the path of the image's short address, which its links sign; ids need no percent-encoding."""
+    """Return the path of the image's short address, which its links sign. Ids need no percent-encoding."""
     return f"/i/{image_id}"
 
 

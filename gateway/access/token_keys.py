@@ -4,12 +4,12 @@ from typing import Any, Protocol
 
 
 class BadToken(Exception):
-    """The token is not valid; the message is for a log and quotes no part of the token."""
+    """The token is not valid. The message is for a log and quotes no part of the token."""
 
 
 class TokenKeys(Protocol):
     """Source of the keys that verify tokens."""
 
     def key_for(self, token: str) -> Any:
-        """Return the key to verify ``token`` with; raises ``jwt.PyJWTError`` without one."""
+        """Return the key to verify ``token`` with. Raises ``jwt.PyJWTError`` without one."""
         ...

@@ -1,4 +1,4 @@
-"""JSON Web Tokens, verified by PyJWT with one kind of key and a fixed list of algorithms (RFC 7519, RFC 8725).
+"""JSON Web Tokens, verified by PyJWT with a single kind of key and a fixed list of algorithms (RFC 7519, RFC 8725).
 
 Only a gateway with ``access.jwt`` imports this module: PyJWT and cryptography take 9 MiB.
 """
@@ -27,7 +27,7 @@ LEEWAY = 30  # seconds that the clocks of the token's issuer and of this machine
 
 
 class ConfiguredKey:
-    """The key of the settings, a secret or a public key; the key id of the token is ignored."""
+    """The key of the settings, a secret or a public key. The key id of the token is ignored."""
 
     def __init__(self, settings: JwtSettings) -> None:
         self._key: Any
@@ -50,7 +50,7 @@ class Tokens:
         self._keys = keys
 
     def user_of(self, token: str) -> str:
-        """Return the user of ``token``; raises ``BadToken``."""
+        """Return the user of ``token``. Raises ``BadToken``."""
         settings = self._settings
         try:
             claims = jwt.decode(

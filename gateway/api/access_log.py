@@ -102,7 +102,7 @@ def stream_of_log() -> LogOutput:
 
 
 def shortened(text: str | None, longest: int = _LONGEST_REASON) -> str | None:
-    """Return the text without signatures and tokens; None for an empty text."""
+    """Return the text without signatures and tokens, or None for an empty text."""
     return redact(text)[:longest] if text else None
 
 

@@ -53,7 +53,7 @@ class AuthorizedLookup:
     async def look_up(
         self, request: web.BaseRequest, image_id: str, rendition: str | None = None
     ) -> Resolved[AuthorizedImage]:
-        """Look up an image that this process has not cached; raises the errors of the resolver and ``check_view``."""
+        """Look up an image that this process has not cached. Raises the errors of the resolver and ``check_view``."""
         try:
             # Only callers that may see a variant use up the bound on new ones, and get its error.
             is_unbounded = rendition is None or "@" not in rendition  # the original, or a fixed style
@@ -69,7 +69,7 @@ class AuthorizedLookup:
         return self._authorized(request, resolved)
 
     def _authorized(self, request: web.BaseRequest, resolved: Resolved[SignedImage]) -> Resolved[AuthorizedImage]:
-        """Return the image if the sender of ``request`` may view it; raises what ``check_view`` raises."""
+        """Return the image if the sender of ``request`` may view it. Raises what ``check_view`` raises."""
         if not resolved.image.public:
             self._check_caller(self._callers.of(request), resolved.image)
         return cast("Resolved[AuthorizedImage]", resolved)
@@ -96,7 +96,7 @@ class AuthorizedLookup:
         return AuthorizedImage(image)
 
     async def check(self, caller: Caller, image_id: str, *, is_original: bool, is_public_style: bool) -> None:
-        """Return if ``caller`` may view the original, or a style of the image; raises what ``look_up`` raises.
+        """Return if ``caller`` may view the original, or a style of the image. Raises what ``look_up`` raises.
 
         Also when no URL can be signed: a copy in a cache may be viewed all the same.
         """
@@ -119,7 +119,7 @@ class AuthorizedLookup:
         return {image_id: self._checked(caller, result) for image_id, result in results.items()}
 
     async def record(self, caller: Caller, image_id: str) -> ImageRecord:
-        """Return the image's row if ``caller`` may view the image; raises what ``look_up`` raises."""
+        """Return the image's row if ``caller`` may view the image. Raises what ``look_up`` raises."""
         record = (await self._peek(caller, image_id)).record
         check_view(caller, record)
         return record
@@ -142,7 +142,7 @@ class AuthorizedLookup:
         return peeked
 
     def owned(self, caller: Caller, renewed: SignedImage) -> AuthorizedImage:
-        """Return an image whose row was read anew if ``caller`` owns it; raises as ``own`` does."""
+        """Return an image whose row was read anew if ``caller`` owns it. Raises as ``own`` does."""
         check_owner(caller, renewed.record)
         return AuthorizedImage(renewed)
 

@@ -80,7 +80,7 @@ class UrlBatches:
 
 
 def _includes_meta(body: dict[str, Any]) -> bool:
-    """Return whether ``include`` lists ``meta``; raises ``InvalidRequest`` unless it is a list of nothing else."""
+    """Return whether ``include`` lists ``meta``. Raises ``InvalidRequest`` unless it is a list of nothing else."""
     include = body.get("include", [])
     if not isinstance(include, list) or any(name != "meta" for name in include):
         raise InvalidRequest('include must be ["meta"]')
@@ -88,7 +88,7 @@ def _includes_meta(body: dict[str, Any]) -> bool:
 
 
 def image_ids_in(body: Any) -> list[str]:
-    """Return the ``image_ids`` of a body, each not yet validated; raises ``InvalidRequest``."""
+    """Return the ``image_ids`` of a body, each not yet validated. Raises ``InvalidRequest``."""
     image_ids = body.get("image_ids") if isinstance(body, dict) else None
     if not isinstance(image_ids, list) or not all(isinstance(image_id, str) for image_id in image_ids):
         raise InvalidRequest('the body must be {"image_ids": ["…"]}')

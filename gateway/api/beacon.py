@@ -70,7 +70,7 @@ class Beacon(_Part):
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
-        """Return the beacon in ``body``; raises ``InvalidBeacon``."""
+        """Return the beacon in ``body``. Raises ``InvalidBeacon``."""
         try:
             return cls.model_validate_json(body)
         except ValidationError:

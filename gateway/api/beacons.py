@@ -34,7 +34,7 @@ class Beacons:
         self._limit = RateLimit(_PER_SECOND, BURST)
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Count one beacon; raises the errors of ``Beacon.parse`` and of ``Bodies.read``, and for too many requests."""
+        """Count one beacon. Raises the errors of ``Beacon.parse`` and of ``Bodies.read``, and for too many requests."""
         with _counted(self._metrics.client_beacons):
             wait = self._limit.wait(self._client_address.subscriber(request))
             if wait > 0:

@@ -50,6 +50,6 @@ class Callers:
 
 
 def _peer(request: web.BaseRequest) -> str | None:
-    """Return the address of the socket's other end; None if the socket is closed or a Unix socket."""
+    """Return the address of the socket's other end, or None if the socket is closed or a Unix socket."""
     name = request.transport.get_extra_info("peername") if request.transport is not None else None
     return str(name[0]) if isinstance(name, tuple) else None

@@ -26,7 +26,7 @@ class ClientAddress:
         self._peer = lru_cache(maxsize=4096)(self._parse_peer)
 
     def of(self, headers: Mapping[str, str], peer: str | None) -> str | None:
-        """Return the client's address; None for a Unix socket, whose ``peer`` (the socket's other end) is None."""
+        """Return the client's address, or None for a Unix socket, whose ``peer`` (the socket's other end) is None."""
         client, text, is_trusted = self._peer(peer)
         if client is None or not is_trusted:
             return text

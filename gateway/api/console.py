@@ -97,7 +97,7 @@ class SharedState:
             return []
 
     async def renewals(self) -> Mapping[str, Any] | None:
-        """Return the state of the queue; None while Redis does not answer, or without it."""
+        """Return the state of the queue, or None while Redis does not answer, or without it."""
         queue, now = self._queue, self._now()
         if queue is None:
             return None

@@ -78,7 +78,7 @@ class ConsoleFiles:
         return await self._answer("errors.html", _HEADERS_OF_DOCUMENTS)
 
     async def file(self, request: web.Request) -> web.Response:
-        """Answer a script or a style sheet; raises ``RouteNotFound``."""
+        """Answer a script or a style sheet. Raises ``RouteNotFound``."""
         return await self._answer(request.match_info["name"])
 
     async def _answer(self, name: str, headers: Mapping[str, str] = _HEADERS) -> web.Response:

@@ -62,7 +62,7 @@ class HostGuard:
 
 
 def _name_in(host: str) -> str | None:
-    """Return the name or address in a ``Host`` without its port, in lower case; None if it is malformed."""
+    """Return the name or address in a ``Host`` without its port, in lower case, or None if it is malformed."""
     if host.startswith("["):
         name, bracket, port = host[1:].partition("]")
         if not bracket or not (port == "" or port.startswith(":")):

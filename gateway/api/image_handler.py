@@ -71,7 +71,7 @@ class ImageHandler:
         return self._streams
 
     async def answer(self, request: web.BaseRequest, image_id: str, context: RequestContext) -> web.StreamResponse:
-        """Send the image's bytes, a redirect to them, or an X-Accel-Redirect for nginx; raises ``GatewayError``.
+        """Send the image's bytes, a redirect to them, or an X-Accel-Redirect for nginx. Raises ``GatewayError``.
 
         ``image_id`` must be valid. One request beyond ``max_streams`` is refused at once (``Overloaded``), so that
         those in flight stay fast.

@@ -13,7 +13,7 @@ _TIME_LIMIT = 10.0  # seconds
 
 
 def json_in(body: bytes) -> Any:
-    """Return the body as JSON; raises ``InvalidRequest``."""
+    """Return the body as JSON. Raises ``InvalidRequest``."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -30,7 +30,7 @@ class Bodies:
         self._seconds = min(_TIME_LIMIT, keepalive_timeout)
 
     async def json(self, request: web.Request) -> Any:
-        """Return the body as JSON; raises ``InvalidRequest``, and what ``read`` raises."""
+        """Return the body as JSON. Raises ``InvalidRequest``, and what ``read`` raises."""
         return json_in(await self.read(request))
 
     async def read(self, request: web.Request) -> bytes:

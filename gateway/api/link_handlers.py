@@ -29,7 +29,7 @@ class LinkKills:
 
     @property
     def links(self) -> SignedLinks:
-        """What signs links; raises ``RouteNotFound`` unless they are configured."""
+        """What signs links. Raises ``RouteNotFound`` unless they are configured."""
         if self._links is None:
             raise RouteNotFound("signed_links is not configured")
         return self._links

@@ -22,7 +22,7 @@ class NewUrls:
         self._invalidation = invalidation
 
     async def sign(self, image_id: str) -> SignedImage:
-        """Sign a new URL, in place of the cached one on every replica; raises what ``OnDemandRenewal.renew`` raises."""
+        """Sign a new URL, in place of the cached one on every replica. Raises what ``OnDemandRenewal.renew`` raises."""
         image = await self._renewal.renew(image_id)
         self._usage.refreshed(ImageVariant(image_id))
         await self._invalidation.announce_url(image_id)

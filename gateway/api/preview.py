@@ -59,7 +59,7 @@ class Preview:
         raise OriginUnavailable(f"the image's row changed during {_MOST_LOOKUPS} look-ups")
 
     async def _send(self, request: web.Request, image: AuthorizedImage) -> web.StreamResponse:
-        """Send the object from memory or from COS; raises ``RowChanged``."""
+        """Send the object from memory or from COS. Raises ``RowChanged``."""
         content = self._source.in_memory(image)
         if content is None or content.data is None:
             content = await self._source.whole(image)

@@ -62,7 +62,7 @@ class StaticFiles:
         app.router.add_get("/static/{name}", self.file, name="static")
 
     async def file(self, request: web.Request) -> web.Response:
-        """Answer one file, or 304; raises ``RouteNotFound``."""
+        """Answer one file, or 304. Raises ``RouteNotFound``."""
         found = (await self._read()).get(request.match_info["name"])
         if found is None:
             raise RouteNotFound

@@ -24,7 +24,7 @@ class UrlHandler:
         self._public_urls = public_urls
 
     async def answer(self, request: web.BaseRequest, image_id: str) -> web.StreamResponse:
-        """Return the URL, its end and its uses as JSON; raises ``GatewayError``. ``image_id`` must be valid."""
+        """Return the URL, its end and its uses as JSON. Raises ``GatewayError``. ``image_id`` must be valid."""
         image, from_cache = self._lookup.get_cached(request, image_id) or await self._lookup.look_up(request, image_id)
         self._usage.accessed(image_id)
         access_count = await self._usage.access_count(ImageVariant(image_id))

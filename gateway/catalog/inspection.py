@@ -60,7 +60,7 @@ class DatabaseReport:
 async def inspect_database(
     settings: PostgresSettings, *, with_links: bool, tells_gateways: bool = False
 ) -> DatabaseReport:
-    """Return the report; raises ``CatalogUnavailable`` with the reason if Postgres does not answer.
+    """Return the report. Raises ``CatalogUnavailable`` with the reason if Postgres does not answer.
 
     ``tells_gateways``: running gateways look for the trigger, too, so that their metrics and consoles show what this
     report says.

@@ -60,7 +60,7 @@ class PostgresCatalog:
         self._id_type: str | None = None
 
     async def fetch(self, image_id: str) -> ImageRecord | None:
-        """Return the image's record; None if there is no such image, it is not active, or its row is unusable."""
+        """Return the image's record, or None if there is no such image, it is not active, or its row is unusable."""
         return (await self.fetch_many([image_id])).get(image_id)
 
     async def fetch_many(self, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]:
@@ -192,7 +192,7 @@ class PostgresCatalog:
         return int(killed)
 
     async def try_links(self) -> None:
-        """Return if the table of killed links can be read and written; raises ``CatalogUnavailable``."""
+        """Return if the table of killed links can be read and written. Raises ``CatalogUnavailable``."""
         async with self._translated_errors(), self._cursor(table=LINKS_TABLE) as cursor:
             await cursor.execute(
                 "SELECT bool_and(has_table_privilege(to_regclass(%s), privilege)) "

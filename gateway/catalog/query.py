@@ -102,7 +102,7 @@ class CatalogQuery:
         return (self._table,)
 
     def random_sql(self, size: float | None) -> str:
-        """Return the query of random rows of a table with ``size`` rows; None: of its first rows.
+        """Return the query of random rows of a table with ``size`` rows. None: of its first rows.
 
         The parameter is how many. Of a large table random pages are read: the first rows are the oldest, and a new
         prefix of keys is not among them.
@@ -152,7 +152,7 @@ class CatalogQuery:
         return list(image_ids)
 
     def read(self, row: Sequence[Any]) -> ImageRecord:
-        """Return the row as a record; raise ``ValueError`` if COS accepts no such key, bucket or region."""
+        """Return the row as a record. Raises ``ValueError`` if COS accepts no such key, bucket or region."""
         image_id, key, owner, public, bucket, region, content_type, width, height, focus, version, placeholder = row[
             :12
         ]

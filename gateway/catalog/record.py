@@ -12,7 +12,7 @@ class ImageRecord:
     """A servable row: the location of the object, and its access rights.
 
     ``key`` is the object key, not percent-encoded. ``owner`` is None if the image has no owner, ``content_type`` if the
-    application recorded none. ``links_killed`` is how often the image's signed links have been killed; None if the
+    application recorded none. ``links_killed`` is how often the image's signed links have been killed. None if the
     query did not read it. The rest is None where the table has no such column: ``width`` and ``height`` in pixels,
     ``focus`` (the part that a crop keeps), ``version`` (any text that changes with the image), ``placeholder`` (a small
     preview, as the application encodes it).
@@ -54,7 +54,7 @@ class ImageRecord:
 
 
 class ImageDescription(NamedTuple):
-    """COS's description of an image: sides in pixels, average colour as ``#rrggbb``; None for what is unknown."""
+    """COS's description of an image: sides in pixels, average colour as ``#rrggbb``. None for what is unknown."""
 
     width: int | None = None
     height: int | None = None
@@ -121,8 +121,8 @@ class Catalog(Protocol):
 class InspectedRow:
     """A row with any status, for an operator.
 
-    ``record`` is None if COS cannot have such an object. ``reason`` says why the row is not served; None if it is
-    served. ``status`` is the text of the status column; None if none is configured, or if it is NULL.
+    ``record`` is None if COS cannot have such an object. ``reason`` says why the row is not served. None if it is
+    served. ``status`` is the text of the status column. None if none is configured, or if it is NULL.
     """
 
     record: ImageRecord | None

@@ -81,7 +81,7 @@ class ServerAddresses:
             raise TimeoutError(f"the hosts of postgres.dsn were not looked up within {self._timeout:g} s") from None
 
     def connect(self, dsn: str, async_: int = 0) -> "psycopg2.extensions.connection":
-        """Open a connection, as psycopg2's ``connection_factory``; raises ``AddressesNeeded`` before ``look_up``."""
+        """Open a connection, as psycopg2's ``connection_factory``. Raises ``AddressesNeeded`` before ``look_up``."""
         if not self._hosts:
             return _open(dsn, async_)
         if time.monotonic() >= self._fresh_until:

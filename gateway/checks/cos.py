@@ -28,12 +28,12 @@ class Answer(Protocol):
 
     @property
     def code(self) -> str | None:
-        """Code in the body of an error; None if there is none."""
+        """Code in the body of an error. None if there is none."""
         ...
 
     @property
     def date(self) -> float | None:
-        """COS's time in Unix seconds; None if the answer has none."""
+        """COS's time in Unix seconds. None if the answer has none."""
         ...
 
     @property
@@ -46,12 +46,12 @@ class Origin(Protocol):
     """The part of the COS client that a diagnosis uses."""
 
     async def diagnose(self, url: str, method: str, headers: Mapping[str, str]) -> Answer:
-        """Return COS's answer to a presigned URL; raises ``OriginUnavailable``."""
+        """Return COS's answer to a presigned URL. Raises ``OriginUnavailable``."""
         ...
 
 
 class _Asked(NamedTuple):
-    """An image, and COS's answer to the GET of its first byte; None if COS did not answer."""
+    """An image, and COS's answer to the GET of its first byte. None if COS did not answer."""
 
     image: ImageRecord
     answer: Answer | None
@@ -118,7 +118,7 @@ class CosCheck:
         return Finding(name, False, f"COS answered {_words(answer)} {place}", advice, stops_start=answer.status < 500)
 
     def clock(self) -> Finding | None:
-        """Return a finding on this machine's clock; None if no answer had a date, or a bucket's finding says it."""
+        """Return a finding on this machine's clock, or None if no answer had a date, or a bucket's finding says it."""
         if self._difference is None or self._is_clock_refused:
             return None
         if abs(self._difference) >= CLOCK_TOLERANCE:
@@ -208,7 +208,7 @@ def _below(prefix: str, count: int, asked: Sequence[_Asked]) -> str:
 
 
 def _prefix(image: ImageRecord) -> str:
-    """Return the first segment of the key with its slash; empty for a key without a slash."""
+    """Return the first segment of the key with its slash. Empty for a key without a slash."""
     first, slash, _ = image.key.removeprefix("/").partition("/")
     return first + slash if slash else ""
 

@@ -28,7 +28,7 @@ def advice_for(code: str | None, key: str | None = None) -> str:
 
 
 def key_problem(key: str) -> str | None:
-    """Return the mistake in a key of which COS has no object; None without one. COS allows such a key."""
+    """Return the mistake in a key of which COS has no object, or None without one. COS allows such a key."""
     if _URL.match(key.strip()):
         return "is a whole URL"
     if key != key.lstrip():

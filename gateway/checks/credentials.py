@@ -27,7 +27,7 @@ class RotatingCredentials(Protocol):
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until the credentials end; 0 if there are none, None if they never end."""
+        """Seconds until the credentials end. 0 without credentials, None if they never end."""
         ...
 
     @property

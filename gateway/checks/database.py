@@ -24,15 +24,15 @@ class DiagnosedCatalog(Protocol):
     """The part of the Postgres catalog that a diagnosis uses."""
 
     async def sample_images(self) -> list[ImageRecord]:
-        """Return a servable image of each bucket; raises ``CatalogUnavailable``."""
+        """Return a servable image of each bucket. Raises ``CatalogUnavailable``."""
         ...
 
     async def random_images(self, count: int) -> list[ImageRecord]:
-        """Return servable images of random rows; raises ``CatalogUnavailable``."""
+        """Return servable images of random rows. Raises ``CatalogUnavailable``."""
         ...
 
     async def try_links(self) -> None:
-        """Return if the gateway's own table can be used; raises ``CatalogUnavailable`` with the reason."""
+        """Return if the gateway's own table can be used. Raises ``CatalogUnavailable`` with the reason."""
         ...
 
 

@@ -34,7 +34,7 @@ def diagnose_nginx(folder: Path, expected: int, *, is_required: bool = False) ->
 
 
 def _versions(folder: Path) -> list[tuple[str, int | None]]:
-    """Return the files of ours with their versions; None for a file older than the first version."""
+    """Return the files of ours with their versions, or None for a file older than the first version."""
     versions: list[tuple[str, int | None]] = []
     for place in _FOLDERS:
         for file in sorted((folder / place).glob("*")):

@@ -35,7 +35,7 @@ class Probe(Protocol):
     """The part of ``RedisProbe`` that a diagnosis uses."""
 
     async def try_nodes(self) -> Sequence[NodeState]:
-        """Return the result on each server; raises ``DependencyDown``."""
+        """Return the result on each server. Raises ``DependencyDown``."""
         ...
 
 
@@ -43,7 +43,7 @@ class Channel(Protocol):
     """The part of ``InvalidationChannel`` that a diagnosis uses."""
 
     async def try_out(self) -> None:
-        """Subscribe, publish and receive; raises ``DependencyDown``."""
+        """Subscribe, publish and receive. Raises ``DependencyDown``."""
         ...
 
 

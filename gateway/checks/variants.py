@@ -37,6 +37,6 @@ async def check_variants(make: Make, image: ImageRecord, renditions: Renditions)
 
 
 def _narrowest(renditions: Renditions, image_format: str) -> str | None:
-    """Return the name of the narrowest rendition in the format; None if no style lists it."""
+    """Return the name of the narrowest rendition in the format, or None if no style lists it."""
     found = [rendition for rendition in map(renditions.get, renditions.names) if rendition.format == image_format]
     return min(found, key=lambda rendition: rendition.width or 0).name if found else None

@@ -34,7 +34,7 @@ class Access:
     skew_tolerance: float = 0.0
 
     def admit(self, request: CosRequest) -> str:
-        """Return the SecretId that signed the request; raise Refusal with the error that COS answers.
+        """Return the SecretId that signed the request. Raises Refusal with the error that COS answers.
 
         The validity window is checked before the signature: an expired URL with a wrong signature is reported as
         expired.

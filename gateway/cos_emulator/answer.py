@@ -61,7 +61,7 @@ def common_headers(now: float) -> CIMultiDict[str]:
 
 
 async def answer_object(request: CosRequest, stored: StoredObject, *, now: float, force_download: bool) -> Answer:
-    """Return the 200, 206 or 304; raise Refusal for 400, 412 and 416, OSError if the bytes cannot be read."""
+    """Return the 200, 206 or 304. Raises Refusal for 400, 412 and 416, OSError if the bytes cannot be read."""
     is_get = request.method == "GET"
     etag = await stored.quoted_etag()
     headers = common_headers(now)

@@ -29,7 +29,7 @@ def api_error(refusal: ApiRefusal) -> web.Response:
 
 
 def parameters_of(body: bytes) -> dict[str, Any]:
-    """Return the parameters of an action; raises ``ApiRefusal``."""
+    """Return the parameters of an action. Raises ``ApiRefusal``."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):

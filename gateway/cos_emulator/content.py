@@ -40,14 +40,14 @@ class Content(ABC):
         self._digests: Digests | None = None
 
     async def digests(self) -> Digests:
-        """Return the digests; raise OSError if the bytes cannot be read."""
+        """Return the digests. Raises OSError if the bytes cannot be read."""
         if self._digests is None:
             self._digests = await asyncio.to_thread(lambda: Digests.of(self._all()))
         return self._digests
 
     @abstractmethod
     def pieces(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Yield bytes [start, stop) in pieces of at most 64 KiB; raise OSError if they cannot be read."""
+        """Yield bytes [start, stop) in pieces of at most 64 KiB. Raises OSError if they cannot be read."""
 
     @abstractmethod
     def _all(self) -> Iterator[bytes]: ...

@@ -8,7 +8,7 @@ Service = Literal["metadata", "sts"]
 
 
 class CredentialFault(ServiceFault):
-    """A fault of requests to ``service``; None: to both services.
+    """A fault of requests to ``service``. None: to both services.
 
     Besides the kinds that every service knows: ``error``, a refusal inside a 200; ``expired``, credentials that have
     ended; ``another_role``, the instance has lost its role for one called other (of ``metadata`` alone).

@@ -114,7 +114,7 @@ class CredentialServices(HttpService):
         )
 
     def _assumed(self, headers: Mapping[str, str], action: str, body: bytes, kind: str | None) -> Issued:
-        """Return credentials of the role that the request names; raise ``ApiRefusal``. ``kind`` is that of a fault."""
+        """Return credentials of the role that the request names. Raises ``ApiRefusal``. ``kind`` is that of a fault."""
         if kind == "error":
             raise ApiRefusal("InternalError.GetRoleError", "The role could not be read.")
         if headers.get("X-TC-Version") != _VERSION or not headers.get("X-TC-Region"):

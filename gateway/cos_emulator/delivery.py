@@ -31,7 +31,7 @@ class Sender:
         self._stopping = stopping
 
     async def send(self, delivery: Delivery | None) -> web.StreamResponse:
-        """Send the answer; raise ConnectionError if the client disconnected, OSError if the object is unreadable."""
+        """Send the answer. Raises ConnectionError if the client disconnected, OSError if the object is unreadable."""
         match delivery:
             case Chunked():
                 return await self._send_all(self._pieces(), chunked=True)
@@ -107,7 +107,7 @@ class Sender:
                 yield piece[offset : offset + size]
 
     async def _pause(self, seconds: float) -> None:
-        """Wait; raise ConnectionAbortedError if the emulator stops first."""
+        """Wait. Raises ConnectionAbortedError if the emulator stops first."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()

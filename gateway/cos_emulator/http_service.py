@@ -26,7 +26,7 @@ class HttpService(ABC):
 
     @property
     def port(self) -> int:
-        """Port that the service listens on; raises RuntimeError outside the block."""
+        """Port that the service listens on. Raises RuntimeError outside the block."""
         if self._runner is None or not self._runner.addresses:
             raise RuntimeError(f"{type(self).__name__} is not running")
         port: int = self._runner.addresses[0][1]
@@ -34,7 +34,7 @@ class HttpService(ABC):
 
     @property
     def url(self) -> str:
-        """``http://host:port``, without a slash at the end; raises RuntimeError outside the block."""
+        """``http://host:port``, without a slash at the end. Raises RuntimeError outside the block."""
         return f"http://{self.host}:{self.port}"
 
     async def __aenter__(self) -> Self:

@@ -35,7 +35,7 @@ def decoding() -> Iterator[None]:
 
 @contextmanager
 def opened(data: bytes) -> "Iterator[Image]":
-    """Open a picture from its header and check its size; raise Refusal for broken, large and other files."""
+    """Open a picture from its header and check its size. Raises Refusal for broken, large and other files."""
     from PIL import Image
 
     # Pillow's own limit is lower. Beyond this one it warns, which is an error in tests.
@@ -48,7 +48,7 @@ def opened(data: bytes) -> "Iterator[Image]":
 
 
 def frame_count(image: "Image") -> int:
-    """Return the number of frames, 1 for a still picture; raise Refusal if the file is broken."""
+    """Return the number of frames, 1 for a still picture. Raises Refusal if the file is broken."""
     if kind_of(image) == "JPEG":
         return 1
     with decoding():
@@ -61,7 +61,7 @@ def kind_of(image: "Image") -> str:
 
 
 def decoded(image: "Image") -> "Image":
-    """Return the current frame in mode L, RGB or RGBA; raise Refusal if the file is broken."""
+    """Return the current frame in mode L, RGB or RGBA. Raises Refusal if the file is broken."""
     with decoding():
         image.load()
     if image.mode.startswith("I"):  # 16 bits, which convert() would clip to 8

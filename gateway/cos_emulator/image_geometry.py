@@ -118,7 +118,7 @@ class Cut:
     top: int
 
     def box(self, size: Size) -> Box:
-        """Return the part of the box inside the picture; raise Refusal if nothing is."""
+        """Return the part of the box inside the picture. Raises Refusal if nothing is."""
         if self.left >= size[0] or self.top >= size[1]:
             raise refusals.invalid_argument("The cut is outside the image.")
         return self.left, self.top, min(self.left + self.width, size[0]), min(self.top + self.height, size[1])

@@ -36,7 +36,7 @@ _LONGEST_FRAME = 655_350
 
 
 def apply(data: bytes, rule: Rule) -> tuple[bytes, str]:
-    """Return the picture after the rule, and its content type; raise Refusal if there is none."""
+    """Return the picture after the rule, and its content type. Raises Refusal if there is none."""
     with opened(data) as image:
         kind = rule.kind or kind_of(image)
         first = _changed(image, rule.operations)
@@ -52,7 +52,7 @@ def apply(data: bytes, rule: Rule) -> tuple[bytes, str]:
 
 
 def _changed(image: "Image", operations: tuple[Operation, ...]) -> "Image":
-    """Return the current frame after the operations; raise Refusal if one of them is impossible."""
+    """Return the current frame after the operations. Raises Refusal if one of them is impossible."""
     from PIL import ImageOps
 
     is_sideways = orientation_of(image) in _SIDEWAYS

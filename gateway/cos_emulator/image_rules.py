@@ -70,7 +70,7 @@ class Rule:
 
 
 def find_rule(request: CosRequest) -> Rule | None:
-    """Return the first rule in the names of the query parameters, or None; raise Refusal for an invalid one."""
+    """Return the first rule in the names of the query parameters, or None. Raises Refusal for an invalid one."""
     for name, _ in request.query:
         if (rule := parse_rule(name)) is not None and not rule.is_empty:
             return rule
@@ -160,7 +160,7 @@ _STAGES: dict[str, Callable[[Rule, str, list[str]], Rule]] = {
 
 
 def _set(rule: Rule, name: str, value: str) -> Rule:
-    """Return the rule with a setting that both processors have; raise Refusal for an unknown one."""
+    """Return the rule with a setting that both processors have. Raises Refusal for an unknown one."""
     match name:
         case "format" if value in _FORMATS:
             return replace(rule, kind=_FORMATS[value])

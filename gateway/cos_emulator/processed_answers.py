@@ -26,7 +26,7 @@ class ProcessedAnswers:
     async def answer(
         self, request: CosRequest, bucket: str, original: StoredObject, rule: Rule, answer_object: AnswerObject
     ) -> Answer:
-        """Return the result of the rule, or the original if the options say so; raise Refusal, OSError.
+        """Return the result of the rule, or the original if the options say so. Raises Refusal, OSError.
 
         ``answer_object`` makes the answer for an object.
         """

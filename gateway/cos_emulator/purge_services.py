@@ -54,7 +54,7 @@ class Purge:
 class PurgeServices(HttpService):
     """Both services: ``async with PurgeServices(credentials) as services`` serves until the block ends.
 
-    ``domains`` are those that the account accelerates; None: any. ``zone`` is its only site. ``purges`` are those
+    ``domains`` are those that the account accelerates. None: any. ``zone`` is its only site. ``purges`` are those
     accepted, ``calls`` the times of all requests, ``now`` Unix seconds.
     """
 
@@ -188,7 +188,7 @@ def _targets(value: object) -> list[str]:
 
 
 async def _fail(fault: PurgeFault) -> web.Response | None:
-    """Return the answer of a fault that is the same for every request; None for another. Raises ``ApiRefusal``."""
+    """Return the answer of a fault that is the same for every request, or None for another. Raises ``ApiRefusal``."""
     if fault.kind == "error":
         raise ApiRefusal("InternalError", "Something failed.")
     if fault.kind == "throttled":

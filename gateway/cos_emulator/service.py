@@ -110,7 +110,7 @@ class CosService:
         return answer
 
     async def _object_answer(self, request: CosRequest, bucket: str | None) -> Answer:
-        """Return the answer without faults; raise Refusal."""
+        """Return the answer without faults. Raises Refusal."""
         if request.method not in {"GET", "HEAD"}:
             raise refusals.method_not_allowed()
         if bucket is None or bucket not in self.store:

@@ -54,7 +54,7 @@ class ServiceFaults(Generic[F]):
         self._active.clear()
 
     def fire(self, is_for: Callable[[F], bool]) -> F | None:
-        """Count a request and return the fault that fires; None without one. ``is_for`` tells which are for it."""
+        """Count a request and return the fault that fires. None without one. ``is_for`` tells which are for it."""
         for number, (fault, fired) in enumerate(self._active):
             if (fault.times is None or fired < fault.times) and is_for(fault):
                 self._active[number] = fault, fired + 1

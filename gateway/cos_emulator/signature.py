@@ -26,7 +26,7 @@ class Authorization:
 
     @property
     def window(self) -> tuple[int, int]:
-        """Start and end of the validity in Unix seconds; raises MalformedAuthorization."""
+        """Start and end of the validity in Unix seconds. Raises MalformedAuthorization."""
         start, _, end = self.sign_time.partition(";")
         if not (_is_decimal(start) and _is_decimal(end)):
             raise MalformedAuthorization("q-sign-time is not <start>;<end> in Unix seconds")
@@ -45,7 +45,7 @@ class Signed:
 def find_authorization(request: CosRequest) -> Authorization | None:
     """Parse the signature in the Authorization header, the ``q-*`` parameters or the ``sign`` parameter.
 
-    Return None for an anonymous request; raise MalformedAuthorization.
+    Return None for an anonymous request. Raises MalformedAuthorization.
     """
     if header := request.headers.get("Authorization"):
         return _authorization(_fields(header))

@@ -51,7 +51,7 @@ class StoredObject:
     """False for old objects and processed images, which COS sends without x-cos-hash-crc64ecma."""
 
     async def quoted_etag(self) -> str | None:
-        """Return the ETag header, or None if there is none; raise OSError if the bytes cannot be read."""
+        """Return the ETag header, or None if there is none. Raises OSError if the bytes cannot be read."""
         if not self.has_etag:
             return None
         return f'"{self.etag or (await self.content.digests()).md5}"'
@@ -88,7 +88,7 @@ class ObjectStore:
         """Store or replace an object; a file is checked for changes at every request.
 
         ``content_type`` None means a guess from the key; ``last_modified`` (Unix seconds) None means now. Blocks to
-        read the size of a file; raises OSError if there is no such file.
+        read the size of a file. Raises OSError if there is no such file.
         """
         if isinstance(source, bytes):
             content: Content = MemoryContent(source)

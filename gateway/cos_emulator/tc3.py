@@ -17,7 +17,7 @@ _AUTHORIZATION = re.compile(
 
 
 def verify(headers: Mapping[str, str], body: bytes, credentials: Credentials, *, service: str, now: float) -> str:
-    """Return the SecretId that signed a POST to ``/``; raise ``ApiRefusal``. ``now``: Unix seconds."""
+    """Return the SecretId that signed a POST to ``/``. Raises ``ApiRefusal``. ``now``: Unix seconds."""
     fields = {name.lower(): value for name, value in headers.items()}
     found = _AUTHORIZATION.fullmatch(fields.get("authorization", ""))
     if found is None:

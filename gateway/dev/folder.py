@@ -80,7 +80,7 @@ def scan_images(directory: Path, left_out: LeftOut) -> Iterator[FoundImage]:
 
 
 def _unsuitable(path: Path, key: str, root: Path) -> str | None:
-    """Return why the file cannot be an object of the bucket; None if it can."""
+    """Return why the file cannot be an object of the bucket, or None if it can."""
     try:
         real = path.resolve()
         if not real.is_relative_to(root):

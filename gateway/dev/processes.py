@@ -143,7 +143,7 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """Exit code, or the negative number of the signal that ended it; None while it runs."""
+        """Exit code, or the negative number of the signal that ended it. None while it runs."""
         return self._process.returncode
 
     def wait(self, timeout: float) -> bool:
@@ -162,7 +162,7 @@ class Child:
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """Return the function that a forked child calls to be killed when its parent dies; None outside Linux.
+    """Return the function that a forked child calls to be killed when its parent dies, or None outside Linux.
 
     See PR_SET_PDEATHSIG in prctl(2). A change of user clears the setting; Popen calls `preexec_fn` after that change.
     The signal is SIGKILL because a paused server reacts to no other; the journals of both servers make that safe.

@@ -58,13 +58,13 @@ class CacheStep:
         return CachedUrls(facts, usable)
 
     async def changes(self) -> str:
-        """Return why changes of rows are not notified; empty if they are."""
+        """Return why changes of rows are not notified. Empty if they are."""
         if self._why_not_notified is None:
             return "postgres.listen is off"
         return await self._why_not_notified() or ""
 
     def earlier_row(self, cached: CachedUrls, record: ImageRecord | None) -> str:
-        """Return that the cached URL is of another row than ``record``, and for how long; empty if it is not.
+        """Return that the cached URL is of another row than ``record``, and for how long. Empty if it is not.
 
         ``record`` is None if the image is not served any more.
         """

@@ -116,7 +116,7 @@ class BucketsProbe:
             return
 
     async def _try(self, bucket: str) -> _Problem | None:
-        """Return why requests to the bucket fail; None if they work."""
+        """Return why requests to the bucket fail, or None if they work."""
         refusal = self._refusals.get(bucket)
         if refusal is not None and self._monotonic() - refusal.at < _REMEMBERED:
             return _Problem(str(refusal.error), True)
@@ -165,5 +165,5 @@ class BucketsProbe:
 
 
 def _refuses(answer: CosError) -> bool | None:
-    """Return whether COS refuses the gateway; None if the answer says nothing about that."""
+    """Return whether COS refuses the gateway, or None if the answer says nothing about that."""
     return False if answer.status in (200, 206) else is_refusal(answer)

@@ -37,7 +37,7 @@ class Observations:
 
 
 def symptoms(seen: Observations) -> list[Symptom]:
-    """Return the current problems, the worst first; empty without any."""
+    """Return the current problems, the worst first. Empty without any."""
     found = [*_of_requests(seen.points[-_WINDOW:]), *_of_state(seen)]
     return sorted(found, key=lambda symptom: symptom.level != "bad")
 

@@ -59,7 +59,7 @@ class TriggerWatch:
         self._look_soon.set()
 
     async def problem(self) -> str | None:
-        """Look, and return why changes are not notified; None if they are, or if that is not known."""
+        """Look, and return why changes are not notified, or None if they are, or if that is not known."""
         await self.look()
         return self._problem
 

@@ -66,7 +66,7 @@ class Renditions:
     ) -> frozenset[str | None]:
         """Allow only the renditions of these styles from now on.
 
-        Return the names that are new or removed, or whose rule or audience changed; None for the original.
+        Return the names that are new or removed, or whose rule or audience changed. None stands for the original.
         """
         was_for_owner = self.originals_for_owner
         self._revision += 1
@@ -110,19 +110,19 @@ class Renditions:
         return name is None or name in self._by_name
 
     def get(self, name: str) -> Rendition:
-        """Return the rendition of that name, also one that the last reload removed; raises ``UnknownStyle``."""
+        """Return the rendition of that name, also one that the last reload removed. Raises ``UnknownStyle``."""
         found = self._by_name.get(name) or self._gone.get(name)
         if found is None:
             raise UnknownStyle
         return found
 
     def revision(self, name: str) -> int:
-        """Return the revision of that name's rule; 0 for an unknown name."""
+        """Return the revision of that name's rule, or 0 for an unknown name."""
         rendition = self._by_name.get(name) or self._gone.get(name)
         return rendition.revision if rendition is not None else 0
 
     def is_public(self, name: str) -> bool:
-        """Return whether everybody may see the rendition of every image; False for an unknown name."""
+        """Return whether everybody may see the rendition of every image. False for an unknown name."""
         rendition = self._by_name.get(name)
         return rendition is not None and rendition.public
 
@@ -137,17 +137,17 @@ class Renditions:
         return self.originals_for_owner or (self.is_public(name) and not image_is_public)
 
     def widths(self, style: str) -> tuple[int, ...]:
-        """Return the widths of a style in pixels, ascending; empty for a fixed style."""
+        """Return the widths of a style in pixels, ascending. Empty for a fixed style."""
         return self._sized[style].widths if style in self._sized else ()
 
     def formats(self, style: str) -> tuple[VariantFormat, ...]:
-        """Return the formats of a style in the order of preference, ``original`` included; empty for a fixed style."""
+        """Return the formats of a style in the order of preference, ``original`` included. Empty for a fixed style."""
         return self._sized[style].formats if style in self._sized else ()
 
     def choose(self, style: str, width: float | None = None, image_format: str | None = None) -> str:
         """Return the name of a style's rendition.
 
-        ``width`` in pixels is rounded up to a listed one, or to the largest; None: the largest. ``image_format`` None:
+        ``width`` in pixels is rounded up to a listed one, or to the largest. None: the largest. ``image_format`` None:
         the style's only format, else ``original``. Raises ``UnknownStyle``, ``UnknownWidth`` or ``UnknownFormat``.
         """
         sized = self._sized.get(style)
@@ -165,7 +165,7 @@ class Renditions:
         return _name(style, self._listed(sized, width), chosen)
 
     def query(self, name: str | None) -> str:
-        """Return the query string of the rendition's address; empty for the original (None)."""
+        """Return the query string of the rendition's address. Empty for the original (None)."""
         if name is None:
             return ""
         rendition = self.get(name)

@@ -121,7 +121,7 @@ class Signer:
         return self._sign_at(credentials, image.record, image.rendition, method, own.signed_at, end, parameters, suffix)
 
     def authorization_of(self, url: str) -> Authorization | None:
-        """Return SecretId, signature and token of a URL; None if no signer made the URL."""
+        """Return SecretId, signature and token of a URL, or None if no signer made the URL."""
         own = _OF_CREDENTIALS.fullmatch(url)
         if own is None:
             return None
@@ -133,7 +133,7 @@ class Signer:
     def rebuild(
         self, record: ImageRecord, rendition: str | None, own: Authorization, signed_at: int, expires_at: int
     ) -> str | None:
-        """Return the URL that this configuration makes with ``own``; None if it makes no such URL.
+        """Return the URL that this configuration makes with ``own``, or None if it makes no such URL.
 
         A cache is not trusted with destinations, so that host, key, rule and times are built anew. Replicas have
         different credentials, so that SecretId, signature and token come from the entry, whose MAC vouches for them.

@@ -30,7 +30,7 @@ def redact(text: str) -> str:
 class JsonFormatter(logging.Formatter):
     """A JSON object for each record: event, level, logger, timestamp, and the facts of the request and the error.
 
-    ``worker``: the number of this process among several workers; None without workers.
+    ``worker``: the number of this process among several workers. None without workers.
     """
 
     def __init__(self, worker: int | None = None) -> None:

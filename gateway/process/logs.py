@@ -39,7 +39,7 @@ class LogHandler(logging.StreamHandler[LogOutput]):
 def configure_logging(settings: LoggingSettings, stream: LogOutput | None = None, *, worker: int | None = None) -> None:
     """Write the log of the process to ``stream`` (None: standard error) in the configured format.
 
-    ``worker``: the number of this process among several workers; None without workers.
+    ``worker``: the number of this process among several workers. None without workers.
     """
     root = logging.getLogger()
     root.handlers[:] = [LogHandler(stream if stream is not None else standard_error(), settings.format, worker)]
@@ -53,7 +53,7 @@ def configure_logging(settings: LoggingSettings, stream: LogOutput | None = None
 
 
 def log_handler() -> LogHandler | None:
-    """Return what ``configure_logging`` has installed; None if it was not called."""
+    """Return what ``configure_logging`` has installed, or None if it was not called."""
     return next((handler for handler in logging.getLogger().handlers if isinstance(handler, LogHandler)), None)
 
 

@@ -57,7 +57,7 @@ class Part(Protocol[S_contra]):
     """A part of the gateway that a reload changes."""
 
     async def prepare(self, old: S_contra, new: S_contra, /) -> Change:
-        """Return the change from the settings in use to ``new``; raises ``ReloadRefused``."""
+        """Return the change from the settings in use to ``new``. Raises ``ReloadRefused``."""
         ...
 
 
@@ -85,7 +85,7 @@ class ReloadResult:
 class Reloader(Generic[S]):
     """Holds the ``settings`` in use. ``need_restart`` are the keys that the last reload could not change.
 
-    ``read`` reads the sources again, in a thread, and raises ``ReloadRefused``; None: there are no sources. ``compare``
+    ``read`` reads the sources again, in a thread, and raises ``ReloadRefused``. None: there are no sources. ``compare``
     returns the difference between the settings in use and those read, and raises ``ReloadRefused``. ``is_draining``
     returns whether the process is draining.
     """

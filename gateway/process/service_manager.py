@@ -24,7 +24,7 @@ _VARIABLES: Final = frozenset(
 
 
 class ServiceManager:
-    """Sends states to the socket ``address``; None: nothing is sent.
+    """Sends states to the socket ``address``. None: nothing is sent.
 
     Within ``watchdog`` seconds a sign of life is expected. ``deliver`` sends the states to another ``receiver``
     instead, and raises ``OSError`` if it cannot. A failure is logged once, until a state is sent again; the receiver

@@ -19,7 +19,7 @@ class UnusableSocket(OSError):
 
 
 def inherited_listeners(environment: Mapping[str, str] = os.environ) -> list[socket.socket]:
-    """Return the sockets that this process inherited, for the public port; empty if there are none.
+    """Return the sockets that this process inherited, for the public port. Empty if there are none.
 
     Raises ``UnusableSocket``.
     """

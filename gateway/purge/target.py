@@ -7,7 +7,7 @@ from typing import Protocol
 class TargetUnavailable(Exception):
     """The service accepts no purges of any image now; the text contains neither a secret nor an address.
 
-    ``code`` is the error code of Tencent's service; None for other causes.
+    ``code`` is the error code of Tencent's service. None for other causes.
     """
 
     def __init__(self, text: str, code: str | None = None) -> None:
@@ -18,7 +18,7 @@ class TargetUnavailable(Exception):
 class PurgeRefused(Exception):
     """The service refuses images, and would refuse them again.
 
-    ``image_ids`` are the refused images, while the others were accepted; None: the whole request was refused.
+    ``image_ids`` are the refused images, while the others were accepted. None: the whole request was refused.
     """
 
     def __init__(self, text: str, image_ids: Collection[str] | None = None) -> None:

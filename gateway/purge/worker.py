@@ -154,7 +154,7 @@ class PurgeWorker:
     async def _settle(
         self, batch: Sequence[Claim[str]], claimed_at: float, reason: str = "", refused: Collection[str] | None = ()
     ) -> None:
-        """Remove the sent purges; ``refused`` are the images that failed for ``reason``; None: all of them."""
+        """Remove the sent purges; ``refused`` are the images that failed for ``reason``. None: all of them."""
         failed = {claim.item for claim in batch if refused is None or claim.item in refused}
         sent = [claim for claim in batch if claim.item not in failed]
         if sent:

@@ -128,7 +128,7 @@ class DailyStatistics:
         self._watched[name] = (total, total())
 
     async def flush(self) -> None:
-        """Write the gathered statistics; raises ``CacheUnavailable`` and keeps them."""
+        """Write the gathered statistics. Raises ``CacheUnavailable`` and keeps them."""
         self._count_watched()  # first, so that an outage over midnight leaves each day its own
         await self._write_unconfirmed()
         gathered, self._gathered, self._current_until = self._gathered, {}, 0.0

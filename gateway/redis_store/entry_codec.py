@@ -40,13 +40,13 @@ class UrlBuilder(Protocol):
     """Splits a URL into the part that the configuration determines and the rest, which an entry holds."""
 
     def authorization_of(self, url: str) -> Authorization | None:
-        """Return SecretId, signature and token of a URL; None if no signer made the URL."""
+        """Return SecretId, signature and token of a URL, or None if no signer made the URL."""
         ...
 
     def rebuild(
         self, record: ImageRecord, rendition: str | None, own: Authorization, signed_at: int, expires_at: int
     ) -> str | None:
-        """Return the URL that this configuration makes with ``own``; None if it makes no such URL."""
+        """Return the URL that this configuration makes with ``own``, or None if it makes no such URL."""
         ...
 
 
@@ -198,7 +198,7 @@ class EntryMac:
         return b"%b %b %b" % (end, _digest(self._keys[0], entry, variant), rest)
 
     def verify(self, signed: bytes, variant: ImageVariant) -> bytes:
-        """Return the entry without its MAC; raises ``ValueError`` when no gateway with this secret wrote it."""
+        """Return the entry without its MAC. Raises ``ValueError`` when no gateway with this secret wrote it."""
         end, _, rest = signed.partition(b" ")
         digest, _, rest = rest.partition(b" ")
         entry = b"%b %b" % (end, rest)
@@ -219,7 +219,7 @@ def encode_variant(variant: ImageVariant) -> str:
 
 
 def decode_variant(word: bytes) -> ImageVariant:
-    """Return the variant that ``encode_variant`` wrote; raises ``ValueError`` for any other word.
+    """Return the variant that ``encode_variant`` wrote. Raises ``ValueError`` for any other word.
 
     Other programs can write to Redis: a NUL in an id would make the query of a whole batch fail.
     """

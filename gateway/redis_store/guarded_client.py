@@ -183,7 +183,7 @@ def is_wrong_type(error: Exception) -> bool:
 
 
 def message_of(error: Exception) -> str:
-    """Return Redis' code and the error on one line, without the command; empty for a time-out of asyncio's."""
+    """Return Redis' code and the error on one line, without the command. Empty for a time-out of asyncio's."""
     code = _CODES.get(type(error), "")
     text = _NOISE.sub("", _OF_PIPELINE.sub("", str(error)).removeprefix(code))
     message = " ".join((code, *text.split())).strip()

@@ -38,7 +38,7 @@ class InvalidationChannel:
     async def publish(self, image_ids: Sequence[str], *, only_urls: bool = False) -> int | None:
         """Make the other replicas look these images up again; with ``only_urls`` their URLs are new, and nothing else.
 
-        Returns how many receive it, with this one if it does; None if a Cluster does not tell.
+        Returns how many receive it, with this one if it does, or None if a Cluster does not tell.
         """
         sender = self._name + _ONLY_URLS if only_urls else self._name
         async with self._guard.bounded():
@@ -85,7 +85,7 @@ class InvalidationChannel:
         """Call ``invalidate`` with each image id that another replica publishes, until cancelled.
 
         It is called with None whenever a subscription begins, the first one included: messages before it are lost.
-        ``forget_url`` is called instead for an image of which only the URL is new; None: ``invalidate`` is called.
+        ``forget_url`` is called instead for an image of which only the URL is new. None: ``invalidate`` is called.
         """
         pause = _FIRST_PAUSE
 
@@ -121,7 +121,7 @@ class InvalidationChannel:
         invalidate: Callable[[str], None],
         forget_url: Callable[[str], None],
     ) -> None:
-        """Handle messages until the connection fails; raises ``TimeoutError`` when Redis does not answer a ping.
+        """Handle messages until the connection fails. Raises ``TimeoutError`` when Redis does not answer a ping.
 
         The client reconnects automatically; each time Redis confirms the subscription again.
         """

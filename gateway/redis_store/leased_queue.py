@@ -230,19 +230,19 @@ class LeasedQueue(Generic[T]):
         return int(cursor), entries
 
     async def next_due(self) -> float | None:
-        """Return when the next item is due; None when the queue is empty."""
+        """Return when the next item is due, or None when the queue is empty."""
         async with self._guard.bounded():
             first = await self._guard.client.zrange(self._queue, 0, 0, withscores=True)
         return float(first[0][1]) if first else None
 
     async def due_at(self, item: T) -> float | None:
-        """Return when the item is due; None when it is not queued, or at an infinite time."""
+        """Return when the item is due, or None when it is not queued, or at an infinite time."""
         async with self._guard.bounded():
             score = await self._guard.client.zscore(self._queue, self._codec.encode(item))
         return float(score) if score is not None and math.isfinite(score) else None
 
     async def dead_entry(self, item: T) -> DeadEntry[T] | None:
-        """Return the item's entry in the dead list; None without one."""
+        """Return the item's entry in the dead list, or None without one."""
         word = self._codec.encode(item)
         async with self._guard.bounded():
             entry = await self._guard.client.hget(self._dead, word)

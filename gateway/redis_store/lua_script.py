@@ -60,7 +60,7 @@ def lua_script(body: str) -> Callable[[Callable[P, None]], Callable[P, Call]]:
 
 
 def _kinds_of(function: Callable[..., None]) -> dict[str, str]:
-    """Return the kind of each parameter by name, in order; empty for a single argument."""
+    """Return the kind of each parameter by name, in order. Empty for a single argument."""
     hints = get_type_hints(function, include_extras=True)
     return {name: getattr(hints[name], "__metadata__", ("",))[0] for name in signature(function).parameters}
 

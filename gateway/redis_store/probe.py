@@ -83,7 +83,7 @@ class RedisProbe:
         return problems
 
     async def try_nodes(self) -> list[NodeState]:
-        """Return the result on each server; raises ``CacheUnavailable`` if a Cluster does not name its servers."""
+        """Return the result on each server. Raises ``CacheUnavailable`` if a Cluster does not name its servers."""
         if not self._guard.is_cluster:
             # Keys in different slots, as those of requests are: a node of a Cluster refuses them.
             key = self._own_key

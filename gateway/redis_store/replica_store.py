@@ -56,7 +56,7 @@ class ReplicaPoint:
 
     @staticmethod
     def decode(member: bytes) -> "ReplicaPoint | None":
-        """Return the point that ``encode`` wrote; None for anything else, such as that of another version."""
+        """Return the point that ``encode`` wrote, or None for anything else, such as that of another version."""
         try:
             return _POINT.validate_json(member)
         except ValidationError:

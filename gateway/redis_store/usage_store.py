@@ -109,7 +109,7 @@ class UsageStore:
         return {variant: int(_count(count)) for variant, count in zip(variants, counts, strict=True)}
 
     async def last_accesses(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, tuple[float | None, float]]:
-        """Return for each variant its last use (Unix seconds; None when none is stored) and its number of uses."""
+        """Return for each variant its last use (Unix seconds, or None when none is stored) and its number of uses."""
         words = [encode_variant(variant) for variant in variants]
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)

@@ -150,7 +150,7 @@ class Site(web.BaseSite):
         return url_of(host, port)
 
     async def start(self) -> None:
-        """Listen and accept; raises ``OSError`` if the port is not available."""
+        """Listen and accept. Raises ``OSError`` if the port is not available."""
         await super().start()
         loop = asyncio.get_running_loop()
         manager = self._runner.server

@@ -68,7 +68,7 @@ class Accounting:
 class Dispatch:
     """Handles every request of a port; ``handler`` is aiohttp's own, for all addresses but those of ``direct``.
 
-    ``direct`` is None on the admin port. ``fallback`` is the picture of error responses; None: they are JSON.
+    ``direct`` is None on the admin port. ``fallback`` is the picture of error responses. None: they are JSON.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ def _close_after_response(request: web.BaseRequest) -> None:
 
 
 def _error_of(request: web.BaseRequest) -> GatewayError | None:
-    """Return the error of a request that a proxy in front may read in another way; None if there is only one way."""
+    """Return the error of a request that a proxy in front may read in another way, or None if there is only one way."""
     message = request._message  # noqa: SLF001 - the request as it was received
     if message.version not in _SUPPORTED_VERSIONS:
         request._cache["version"] = HttpVersion11  # noqa: SLF001 - aiohttp writes the status line in this version

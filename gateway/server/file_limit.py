@@ -44,7 +44,7 @@ def needed_files(max_streams: int) -> int:
 
 
 def hard_limit() -> int | None:
-    """Return the hard limit of open files; None: no limit."""
+    """Return the hard limit of open files. None: no limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return hard if hard != resource.RLIM_INFINITY else None
 

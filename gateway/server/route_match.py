@@ -12,5 +12,5 @@ def route_name(request: web.BaseRequest) -> str:
 
 
 def image_id_in_path(request: web.BaseRequest) -> str | None:
-    """Return the image id in the path of the matched route, not yet validated; None without one."""
+    """Return the image id in the path of the matched route, not yet validated, or None without one."""
     return request.match_info.get("image_id") if isinstance(request, web.Request) else None

@@ -88,7 +88,7 @@ async def open_access(settings: Settings, metrics: Metrics) -> AsyncIterator[Acc
 
 
 def signed_links(settings: Settings) -> SignedLinks | None:
-    """Return what signs and verifies links; None without ``access.signed_links``."""
+    """Return what signs and verifies links, or None without ``access.signed_links``."""
     configured = settings.access.signed_links
     return SignedLinks(configured) if configured is not None else None
 
@@ -106,7 +106,7 @@ async def _import_token_libraries(jwt: JwtSettings | None) -> None:
 
 @asynccontextmanager
 async def _key_set(jwt: JwtSettings | None, metrics: Metrics) -> "AsyncIterator[Jwks | None]":
-    """Keep fetching the key set of ``access.jwt.jwks_url``; None without it."""
+    """Keep fetching the key set of ``access.jwt.jwks_url``. None without it."""
     if jwt is None or jwt.jwks_url is None:
         yield None
         return

@@ -58,7 +58,7 @@ class PurgeTarget:
 
 
 def purge_queueing(settings: Settings, metrics: Metrics, stores: Stores) -> PurgeQueueing | None:
-    """Return the queue of purges and its intake; None without ``purge``."""
+    """Return the queue of purges and its intake, or None without ``purge``."""
     if settings.purge is None or stores.redis is None:
         return None
     queue = PurgeQueue(stores.redis.guard, per_second=settings.purge.per_second)
@@ -69,7 +69,7 @@ def purge_queueing(settings: Settings, metrics: Metrics, stores: Stores) -> Purg
 async def open_purge_target(
     settings: Settings, metrics: Metrics, signing: Signing
 ) -> AsyncIterator[PurgeTarget | None]:
-    """Open the session to the service, and its own credentials if they are configured; None without ``purge``."""
+    """Open the session to the service, and its own credentials if they are configured. None without ``purge``."""
     purge = settings.purge
     if purge is None:
         yield None

@@ -18,7 +18,7 @@ def make_reloader(
 ) -> Reloader[Settings]:
     """Return what holds the settings in use, and changes ``parts`` in their order.
 
-    ``read_settings`` reads the sources again and raises ``SettingsError``; None: there are none.
+    ``read_settings`` reads the sources again and raises ``SettingsError``. None: there are none.
     """
     return Reloader(
         settings,

@@ -49,7 +49,7 @@ class Requests:
 
 @asynccontextmanager
 async def open_requests(settings: Settings, metrics: Metrics) -> AsyncIterator[Requests]:
-    """Open the access log and the exporter of spans; raises ``UnusableTracing`` and ``UnusablePicture``."""
+    """Open the access log and the exporter of spans. Raises ``UnusableTracing`` and ``UnusablePicture``."""
     async with _tracing(settings, metrics) as tracing:
         picture = settings.image_proxy.fallback
         fallback = None

@@ -45,7 +45,7 @@ async def open_service(
 ) -> AsyncIterator[Service]:
     """Open every part; they close in reverse order, also when one of them fails to open.
 
-    ``read_settings`` reads the settings again, in a thread, for a reload; None: there is no reload. It raises
+    ``read_settings`` reads the settings again, in a thread, for a reload. None: there is no reload. It raises
     ``SettingsError``. Raises ``CatalogQueryRefused``, ``UnusableTracing`` and ``UnusablePicture``.
     """
     async with AsyncExitStack() as stack:

@@ -34,7 +34,7 @@ async def serve(
 ) -> AsyncIterator[Serving]:
     """Open the service and its ports; on exit, drain for at most ``shutdown_grace`` seconds, then close everything.
 
-    ``read_settings`` reads the settings again, for a reload; None: there is no reload. Setting ``force_stop`` ends the
+    ``read_settings`` reads the settings again, for a reload. None: there is no reload. Setting ``force_stop`` ends the
     drain at once. ``extend`` may add routes to the application of the public port. Raises ``CannotListen``,
     ``PurePythonParser``, and what ``open_service`` raises.
     """

@@ -63,7 +63,7 @@ class Stores:
             self.redis.daily.settings = settings.url_stats
 
     async def try_query(self) -> None:
-        """Try the query that requests use; raises ``CatalogQueryRefused`` if it cannot work.
+        """Try the query that requests use. Raises ``CatalogQueryRefused`` if it cannot work.
 
         The gateway also starts while Postgres is down, and serves cached images.
         """

@@ -160,7 +160,7 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _fit_renewal_into_the_life_of_a_url(self) -> Self:
-        """Shrink a default ``threshold`` or ``lease`` to fit ``default_ttl``; reject a configured one that does not."""
+        """Fit a default ``threshold`` or ``lease`` to ``default_ttl``. Reject a configured value that does not fit."""
         ttl, configured = self.url_cache.default_ttl, self.url_prerefresh
         threshold = configured.threshold if "threshold" in configured.model_fields_set else max(1, ttl // 4)
         limits = {"threshold": threshold, "lease": max(1, threshold // 3)}

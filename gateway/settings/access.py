@@ -22,7 +22,7 @@ LinkKey = Annotated[Passphrase, AfterValidator(_check_is_as_long_as_the_hash)]
 
 
 class ForwardedUserSettings(Section):
-    """Header with the user that a proxy has authenticated; accepted only from ``trusted_proxies``."""
+    """Header with the user that a proxy has authenticated. The header is accepted only from ``trusted_proxies``."""
 
     header: HeaderName = "X-User-Id"
     trusted_proxies: Networks = Field(min_length=1)
@@ -35,17 +35,17 @@ class ForwardedUserSettings(Section):
 
 
 class SignedLinksSettings(Section):
-    """Links that open one image until they expire; ``keys`` maps a kid to its secret.
+    """Links that open a single image until they expire.
 
-    The first key signs, every key verifies. To rotate, put the new key first and remove the old one when its links have
-    expired.
+    ``keys`` maps a kid to its secret. The first key signs, and every key verifies. To rotate, put the new key first,
+    and remove the old key when its links have expired.
     """
 
     keys: Reloaded[dict[KeyId, LinkKey]] = Field(min_length=1)
 
 
 class AccessSettings(Section):
-    """The ways to identify a caller; null turns one off."""
+    """The ways to identify a caller. A way that is null is off."""
 
     jwt: Reloaded[JwtSettings | None] = None
     forwarded_user: Reloaded[ForwardedUserSettings | None] = None

@@ -49,7 +49,10 @@ def _check_is_set(value: Any) -> Any:
 
 
 class BucketSettings(Section):
-    """What differs for one more bucket; null: as in ``cos``, whose domain fits others only with ``{bucket}``."""
+    """Settings of a further bucket. A setting that is null has the value of ``cos``.
+
+    ``cos.domain`` is used for the bucket only if the domain contains ``{bucket}``.
+    """
 
     region: Restarted[Region | None] = None
     domain: Restarted[HostPort | None] = None
@@ -64,9 +67,10 @@ Buckets = Annotated[dict[Bucket, BucketSettings], BeforeValidator(empty_if_null)
 class CosSettings(Section):
     """Where the images are, and the credentials that sign their URLs.
 
-    ``domain`` is a custom, accelerated or internal domain of ``bucket``; one that starts with ``{bucket}.`` also serves
-    the buckets that rows name. ``token_expires_at`` is the end of a temporary ``token`` in Unix seconds. Without
-    ``credentials``, ``secret_id`` and ``secret_key`` are required.
+    domain: a custom, accelerated or internal domain of ``bucket``. A domain that starts with ``{bucket}.`` also serves
+    the buckets that rows name.
+    token_expires_at: the end of a temporary ``token``, in Unix seconds.
+    secret_id, secret_key: required without ``credentials``.
     """
 
     secret_id: Reloaded[Annotated[Token | None, Field(min_length=1), BeforeValidator(_check_is_set)]] = None
@@ -141,7 +145,7 @@ class CosSettings(Section):
         return frozenset(name for name, way in ways.items() if way == "refused")
 
     def with_keys(self, source: CredentialsSettings) -> CredentialsSettings:
-        """Return the source; a static one without keys, also as a base, gets the keys of this section."""
+        """Return the source. A static source without keys, also as the base of a source, gets this section's keys."""
         if isinstance(source, AssumeRoleCredentialsSettings):
             return source.model_copy(update={"base": self.with_keys(source.base)})
         if not isinstance(source, StaticCredentialsSettings) or source.secret_id is not None:

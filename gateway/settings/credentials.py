@@ -34,7 +34,7 @@ ExternalId = Annotated[str, matches(r"[A-Za-z0-9+=,.@:/_-]{2,128}", "2 to 128 le
 
 
 def _check_base_url(url: str) -> str:
-    """Refuse anything but scheme and host: the paths are those of Tencent's documents."""
+    """Refuse a URL with more than scheme and host: Tencent's documents give the paths."""
     if not _is_base_url(url):
         raise ValueError("must be an address like https://host or http://host:port")
     return url.rstrip("/")
@@ -68,7 +68,7 @@ def _check_variables(names: tuple[str, ...]) -> None:
 
 
 class StaticCredentialsSettings(Section):
-    """Fixed credentials; without ``secret_id`` those of ``cos`` itself."""
+    """Fixed credentials. Without ``secret_id``, the keys of ``cos`` itself."""
 
     source: Literal["static"] = "static"
     secret_id: Token | None = Field(None, min_length=1)
@@ -97,7 +97,7 @@ class EnvironmentCredentialsSettings(Section):
 
     @staticmethod
     def values() -> tuple[SecretStr, SecretStr, SecretStr | None]:
-        """Return SecretId, SecretKey and token; the token is None without one."""
+        """Return SecretId, SecretKey, and the token or None."""
         secret_id, secret_key = (SecretStr(os.environ[name].strip()) for name in _ENVIRONMENT)
         token = os.environ.get("TENCENTCLOUD_TOKEN", "").strip()
         return secret_id, secret_key, SecretStr(token) if token else None
@@ -111,7 +111,7 @@ class FileCredentialsSettings(Section):
 
 
 class CvmRoleCredentialsSettings(Section):
-    """The role of the instance, from its metadata service; ``role`` null: the one that the service names."""
+    """The role of the instance, from its metadata service. ``role`` null: the role that the service names."""
 
     source: Literal["cvm_role"]
     role: RoleName | None = None

@@ -1,7 +1,7 @@
 """Settings as text, for another process of the same gateway.
 
-The text contains the secrets. Environment, secrets directory and file are not read again: the other process has what
-this one has, whatever they contain by now.
+The text contains the secrets. The other process does not read environment, secrets directory and file again: it has
+the settings of this process, whatever those sources contain by now.
 """
 
 import json
@@ -14,12 +14,12 @@ from gateway.settings.mistakes import SettingsError, explain
 
 
 def settings_to_text(settings: Settings) -> str:
-    """Return the settings as JSON; values that were not set are left out, since they are defaults."""
+    """Return the settings as JSON. Values that were not set are left out, since they are defaults."""
     return json.dumps(settings.model_dump(exclude_unset=True), default=_plain)
 
 
 def settings_from_text(text: str) -> Settings:
-    """Return the settings that ``settings_to_text`` wrote; raises ``SettingsError`` if this version refuses them."""
+    """Return the settings that ``settings_to_text`` wrote. Raises ``SettingsError`` if this version refuses them."""
     try:
         return Settings.model_validate(json.loads(text))
     except ValidationError as error:

@@ -13,7 +13,7 @@ Path = Annotated[str, matches(r"/[A-Za-z0-9_/-]*/", "a path that starts and ends
 
 
 class MemoryCacheSettings(Section):
-    """Cache of small images in memory; ``max_bytes`` 0 turns it off."""
+    """Cache of small images in memory. ``max_bytes`` 0 turns the cache off."""
 
     max_bytes: Reloaded[int] = Field(268_435_456, ge=0)
     max_object_bytes: Reloaded[int] = Field(2_097_152, ge=0)

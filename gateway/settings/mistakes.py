@@ -19,7 +19,7 @@ _MARKS = frozenset({_KEY_MARK, FIXED_MARK, SIZED_MARK})
 
 
 class SettingsError(Exception):
-    """The configuration is invalid; ``problems`` has a line for each mistake, which names its key."""
+    """The configuration is invalid. ``problems`` has a line for each mistake, and the line names the key."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -27,7 +27,7 @@ class SettingsError(Exception):
 
 
 def explain(mistake: ErrorDetails, lines: Mapping[tuple[str, ...], int] | None = None) -> Iterator[str]:
-    """Yield the lines that describe a mistake; a missing section yields a line for each of its required keys.
+    """Yield the lines that describe a mistake. A missing section yields a line for each of its required keys.
 
     ``lines`` are the line numbers of the file's keys.
     """
@@ -53,7 +53,7 @@ def explain(mistake: ErrorDetails, lines: Mapping[tuple[str, ...], int] | None =
 
 
 def suggestion(name: str, model: type[BaseModel] | None) -> str:
-    """Return "did you mean" with the key most similar to ``name``, in brackets; empty if none is similar."""
+    """Return "did you mean" with the key most similar to ``name``, in brackets. Empty if none is similar."""
     from difflib import get_close_matches  # imported here: only suggestions need it, and it takes 1 MiB
 
     close = get_close_matches(name, model.model_fields if model is not None else (), n=1)
@@ -61,7 +61,7 @@ def suggestion(name: str, model: type[BaseModel] | None) -> str:
 
 
 def _expectation(kind: str, mistake: ErrorDetails) -> str:
-    """Return the expected type of a value of the wrong type; empty if pydantic's own message is clear."""
+    """Return the expected type of a value of the wrong type. Empty if pydantic's own message is clear."""
     match kind:
         case "model_type":
             return "must be a section, a mapping of its keys to values; in the environment a variable for each, or JSON"
@@ -76,7 +76,7 @@ def _expectation(kind: str, mistake: ErrorDetails) -> str:
 
 
 def _required_in(model: type[BaseModel] | None) -> Sequence[tuple[str, ...]]:
-    """Return the paths of a section's required keys; only the empty path if ``model`` is None, a plain key."""
+    """Return the paths of a section's required keys. ``model`` None is a plain key: return only the empty path."""
     if model is None:
         return [()]
     try:
@@ -97,7 +97,7 @@ def _without_tags(location: list[str]) -> list[str]:
 
 
 def _model_at(location: list[str]) -> type[BaseModel] | None:
-    """Return the section at ``location``; None if there is none."""
+    """Return the section at ``location``, or None if there is none."""
     model: type[BaseModel] = Settings
     names = iter(location)
     for name in names:

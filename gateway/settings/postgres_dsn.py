@@ -1,4 +1,4 @@
-"""Validation of ``postgres.dsn``: libpq's own parser must accept it; no error message quotes it."""
+"""Validation of ``postgres.dsn``: libpq's own parser must accept the DSN. No error message quotes the DSN."""
 
 import re
 
@@ -13,10 +13,10 @@ _ENCODE = "; within a password or a name write / @ % as %2F %40 %25"
 
 
 def check_postgres_dsn(dsn: str) -> str:
-    """Return ``dsn`` if libpq can parse it and every port is a port; raise ``ValueError`` otherwise.
+    """Return ``dsn`` if libpq can parse it and every port is a port. Raises ``ValueError`` otherwise.
 
-    ``dsn`` is a URL or libpq's list of ``key=value`` (PostgreSQL documentation, "Connection Strings"). An empty one is
-    refused: it is a variable that was not filled in, and libpq would connect somewhere.
+    ``dsn`` is a URL or libpq's list of ``key=value`` (PostgreSQL documentation, "Connection Strings"). An empty DSN is
+    refused: it comes from a variable that was not filled in, and libpq would connect to its default server.
     """
     if not dsn.strip():
         raise ValueError("must not be empty")
@@ -39,7 +39,7 @@ def check_postgres_dsn(dsn: str) -> str:
 
 
 def server_in(dsn: str) -> tuple[str | None, int | None]:
-    """Return the host and the port of a valid ``dsn``; None if it names none, or several servers."""
+    """Return the host and the port of a valid ``dsn``, or None if ``dsn`` names no server or several servers."""
     parameters = parse_dsn(dsn)
     host, port = str(parameters.get("host", "")), str(parameters.get("port", ""))
     if "," in host:
@@ -48,12 +48,12 @@ def server_in(dsn: str) -> tuple[str | None, int | None]:
 
 
 def _has_unencoded_separator(url: str) -> bool:
-    """Whether the text has an ``@`` other than the one before the host."""
+    """Whether the text has a further ``@``, besides the ``@`` before the host."""
     location = url.partition("://")[2].partition("?")[0]
     authority, _, path = location.partition("/")
     return "@" in path or authority.count("@") > 1
 
 
 def _is_port(text: str) -> bool:
-    """Whether ``text`` is a port; an empty one is libpq's default."""
+    """Whether ``text`` is a port. Empty text is a port too: libpq's default."""
     return not text or (text.isdecimal() and text.isascii() and 1 <= int(text[:6]) <= _MAX_PORT)

@@ -10,7 +10,7 @@ _MIN_RSA_BITS = 2048
 
 
 def algorithm_of(pem: str) -> str:
-    """Return the algorithm that this public key verifies; raise ``ValueError`` if the gateway supports none."""
+    """Return the algorithm that this public key verifies. Raises ``ValueError`` if the gateway supports none for it."""
     try:
         key = load_pem_public_key(pem.encode())
     except (ValueError, UnsupportedAlgorithm):

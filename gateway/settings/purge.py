@@ -54,10 +54,14 @@ ZoneId = Annotated[str, matches(r"zone-[A-Za-z0-9]{1,60}", "the id of an EdgeOne
 class PurgeSettings(Section):
     """The service that purges changed images: Tencent CDN, EdgeOne, or a webhook, a POST of JSON to ``url``.
 
-    ``base_urls`` are the addresses of the caches for clients. ``per_second`` bounds the requests of all replicas
-    together. Only for ``webhook``: ``url``, and ``token``, sent as a bearer token. For ``tencent_cdn`` and
-    ``edgeone``: ``credentials``, null for those of ``cos``, and ``api_url``, null for the service's own. For
-    ``edgeone`` only: ``zone_id``, and ``by``, whether purges name addresses or the images' cache tags.
+    base_urls: the addresses at which clients reach the caches.
+    per_second: the most requests a second, of all replicas together.
+    url: for ``webhook`` only.
+    token: for ``webhook`` only, sent as a bearer token.
+    credentials: for ``tencent_cdn`` and ``edgeone``. Null: the credentials of ``cos``.
+    api_url: for ``tencent_cdn`` and ``edgeone``. Null: the service's own address.
+    zone_id: for ``edgeone`` only.
+    by: for ``edgeone`` only, whether purges name addresses or the images' cache tags.
     """
 
     target: PurgeTarget
@@ -72,7 +76,7 @@ class PurgeSettings(Section):
 
     @property
     def api(self) -> str:
-        """The address of Tencent's service; raises KeyError for a webhook."""
+        """The address of Tencent's service. Raises KeyError for a webhook."""
         return self.api_url or _APIS[self.target]
 
     @property

@@ -1,4 +1,4 @@
-"""Validation of ``redis.url``: a URL that passes opens a client; no error message quotes the URL."""
+"""Validation of ``redis.url``: a client can be opened with every valid URL. No error message quotes the URL."""
 
 import re
 from urllib.parse import SplitResult, parse_qsl, urlsplit
@@ -6,7 +6,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 _HOST_SCHEMES = ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 _SCHEMES = f"{', '.join(f'{scheme}://' for scheme in _HOST_SCHEMES)} or unix://"
 
-# An unencoded one of these ends the password too early, and the rest is read as a port or a path.
+# Each of these characters, if unencoded, ends the password too early, and the rest is read as a port or a path.
 _ENCODE = "; within a password or a name write / ? # @ as %2F %3F %23 %40"
 
 _END_OF_HOSTS = re.compile(r"[/?#]")  # what follows the hosts (RFC 3986 section 3.2)
@@ -18,7 +18,7 @@ _TLS = {**_TLS_FILES, "ssl_cert_reqs": "none|optional|required", "ssl_check_host
 
 
 def split_redis_url(url: str) -> SplitResult:
-    """Split like ``urlsplit``, and also split a list of hosts with IPv6 addresses; raises ``ValueError``."""
+    """Split like ``urlsplit``, and also split a list of hosts with IPv6 addresses. Raises ``ValueError``."""
     before, separator, rest = url.partition("://")
     hosts = _END_OF_HOSTS.split(rest, maxsplit=1)[0]
     if not separator or "," not in hosts:
@@ -73,7 +73,7 @@ def _check_host(host: str, *, is_required: bool) -> None:
 
 
 def _check_parameters(parts: SplitResult) -> None:
-    """Refuse parameters that the gateway sets itself, and those with which redis-py fails on every connection."""
+    """Refuse parameters that the gateway sets itself, and parameters with which redis-py fails on every connection."""
     kind = parts.scheme.partition("+")[2]
     is_tls = parts.scheme.startswith("rediss")
     allowed = {"": _LOGIN, "sentinel": {"sentinel_password": ".+"}, "cluster": {}}[kind]

@@ -1,4 +1,4 @@
-"""The difference between two configurations: what a reload changes, and what needs a restart."""
+"""The difference between two configurations: the keys that a reload applies, and the keys that need a restart."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, get_args, get_origin
@@ -12,7 +12,7 @@ from gateway.settings.section import NewValue, Section
 
 
 def _keys(model: type[Section], path: str = "") -> Iterator[tuple[str, NewValue]]:
-    """Yield each key with the way to take its new value; `*` is the name of a bucket."""
+    """Yield each key with the way to take its new value. `*` stands for the name of a bucket."""
     for name, field in model.model_fields.items():
         key, way = f"{path}{name}", _way_of(field)
         if way is not None:

@@ -36,7 +36,7 @@ Timeout = Annotated[float, Field(gt=0, le=3600)]
 
 
 def matches(pattern: str, meaning: str) -> AfterValidator:
-    """Return a validator of strings that match ``pattern`` entirely; ``meaning`` completes "must be …"."""
+    """Return a validator of strings that match ``pattern`` entirely. ``meaning`` completes "must be …"."""
 
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value):
@@ -47,14 +47,14 @@ def matches(pattern: str, meaning: str) -> AfterValidator:
 
 
 def _check_no_whitespace(secret: SecretStr) -> SecretStr:
-    """Refuse a secret with a space or a line break: no client can send such a token, and no key of COS has one."""
+    """Refuse a secret with a space or a line break: no client can send such a token, and no key of COS has either."""
     if re.search(r"\s", secret.get_secret_value()):
         raise ValueError("must not contain spaces or line breaks")
     return secret
 
 
 def without_stray_whitespace(secret: SecretStr) -> SecretStr:
-    """Refuse a line break, and a space at either end; a space between words may be intended."""
+    """Refuse a line break, and a space at either end. A space between words may be intended."""
     value = secret.get_secret_value()
     if value != value.strip() or len(value.splitlines()) > 1:
         raise ValueError("must not contain line breaks, or spaces at its ends")

@@ -36,7 +36,7 @@ class ServerSettings(Section):
     @model_validator(mode="wrap")
     @classmethod
     def _ignore_loop(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Ignore the removed key ``loop``; the release after 0.2.0 refuses it, when this method is gone."""
+        """Ignore the removed key ``loop``. The release after 0.2.0 has no such method, and refuses the key."""
         if not isinstance(value, Mapping) or "loop" not in value:
             return handler(value)
         made = handler({key: setting for key, setting in value.items() if key != "loop"})
@@ -74,7 +74,7 @@ class AdminSettings(Section):
 
 
 class LoggingSettings(Section):
-    """The log on standard error; ``access_sample`` is the share of requests that get a line of ``access``."""
+    """The log on standard error. ``access_sample``: the share of requests that get a line of ``access``."""
 
     level: Reloaded[Literal["debug", "info", "warning", "error"]] = "info"
     format: Reloaded[Literal["json", "console"]] = "json"
@@ -83,7 +83,7 @@ class LoggingSettings(Section):
 
 
 class TracingSettings(Section):
-    """Traces by OpenTelemetry; its OTEL_* variables configure the export."""
+    """Traces by OpenTelemetry. The OTEL_* variables of OpenTelemetry configure the export."""
 
     enabled: Restarted[bool] = False
 

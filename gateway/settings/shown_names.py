@@ -47,7 +47,7 @@ def _is_misspelt(name: str, fields: frozenset[str]) -> bool:
 
 @cache
 def _known() -> tuple[frozenset[str], frozenset[str]]:
-    """Return the names of all keys, and those of keys that are mappings from names."""
+    """Return the names of all keys, and the names of the keys whose value is a mapping from names."""
     sections = list(_sections(Section))
     fields = [(name, field) for section in sections for name, field in section.model_fields.items()]
     return (

@@ -1,4 +1,4 @@
-"""Reads ``Settings`` from YAML file, environment and secrets directory; mistakes are one line each.
+"""Reads ``Settings`` from YAML file, environment and secrets directory. Each mistake is a line.
 
 The environment (``GATEWAY_URL_CACHE__DEFAULT_TTL=600``) outranks the secrets directory (a file ``cos__secret_key`` in
 ``GATEWAY_SECRETS_DIR``), which outranks the file.
@@ -33,7 +33,7 @@ SECRETS_DIR = "GATEWAY_SECRETS_DIR"
 
 
 class _Environment(EnvSettingsSource):
-    """Environment variables; text that is not valid JSON is passed on, so that the model refuses it under its key."""
+    """Environment variables. Text that is not valid JSON is passed on, so that the model refuses it under its key."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         """Return the parsed JSON, or the text if it is not JSON."""

@@ -63,11 +63,11 @@ class RedisSettings(Section):
         return self
 
     def parts(self) -> SplitResult:
-        """Return the parts of the URL; ``netloc`` may name several hosts."""
+        """Return the parts of the URL. ``netloc`` may name several hosts."""
         return split_redis_url(self.url.get_secret_value())
 
     def server(self) -> tuple[str | None, int | None]:
-        """Return host and port; None if the URL names none, or several servers."""
+        """Return host and port, or None if the URL names no server or several servers."""
         parts = self.parts()
         if "," in parts.netloc or parts.scheme == "unix":
             return None, None
@@ -75,7 +75,7 @@ class RedisSettings(Section):
 
 
 class ColumnSettings(Section):
-    """Names of the columns of the application's table; null if the table has no such column."""
+    """Names of the columns of the application's table. Null: the table has no such column."""
 
     id: Restarted[Identifier] = "id"
     owner: Restarted[Identifier | None] = "user_id"
@@ -103,5 +103,5 @@ class PostgresSettings(Section):
     columns: ColumnSettings = ColumnSettings()
 
     def server(self) -> tuple[str | None, int | None]:
-        """Return host and port; None if the DSN names none, or several servers."""
+        """Return host and port, or None if the DSN names no server or several servers."""
         return server_in(self.dsn.get_secret_value())

@@ -1,4 +1,4 @@
-"""Image styles: COS processing under a name, with one fixed result or with widths and formats."""
+"""Image styles: COS processing under a name, with a fixed result or with widths and formats."""
 
 import re
 from typing import Annotated, Any, Final, Literal
@@ -26,7 +26,7 @@ Formats = Annotated[tuple[VariantFormat, ...], Field(min_length=1, max_length=3)
 
 
 def _check_process(value: Any) -> Any:
-    """Return the template if its results are valid for COS; raises ``ValueError``."""
+    """Return the template if its results are valid for COS. Raises ``ValueError``."""
     if not isinstance(value, str) or not re.fullmatch(r"imageMogr2/[!-~]+", value):
         raise ValueError("must be COS processing that starts with imageMogr2/")
     for name in _PLACEHOLDER.findall(value):
@@ -47,9 +47,10 @@ Process = Annotated[str, BeforeValidator(_check_process)]
 
 
 class StyleSettings(Section):
-    """A style with widths and formats; null values come from ``image_variants``.
+    """A style with widths and formats. Null values come from ``image_variants``.
 
-    ``ratio`` is width by height, for ``{height}`` in ``process``. ``public``: everybody may see the style of any image.
+    ratio: width by height, for ``{height}`` in ``process``.
+    public: everybody may see the style of any image.
     """
 
     process: Process = "imageMogr2/auto-orient/thumbnail/{width}x>/strip"

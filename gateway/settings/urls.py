@@ -10,8 +10,8 @@ from gateway.settings.section import WEEK, Reloaded, Restarted, Section, UrlLife
 class UrlCacheSettings(Section):
     """How long presigned URLs live, and how they are cached.
 
-    ``sign_window`` and a default ``min_remaining`` are at most a tenth of ``default_ttl``: one key is enough to
-    configure short-lived URLs.
+    ``sign_window`` and a default ``min_remaining`` are at most a tenth of ``default_ttl``. So ``default_ttl`` alone is
+    enough to configure short-lived URLs.
     """
 
     enabled: Restarted[bool] = True

@@ -1,4 +1,4 @@
-"""The YAML configuration file; a repeated key is a mistake."""
+"""The YAML configuration file. A repeated key is a mistake."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ class Document(NamedTuple):
 
 
 def read_yaml(file: Path) -> Document:
-    """Read a file of at most 1 MiB; raise ``SettingsError`` if it cannot be read or is not a mapping."""
+    """Read a file of at most 1 MiB. Raises ``SettingsError`` if it cannot be read or is not a mapping."""
     try:
         with file.open("rb") as opened:
             text = opened.read(_MOST_BYTES + 1)

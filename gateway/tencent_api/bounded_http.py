@@ -13,9 +13,9 @@ _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 class ServiceUnavailable(Exception):
-    """The service did not answer in time, or not as it should; the text contains neither a secret nor a body.
+    """The service did not answer in time, or its answer is not valid. The text contains neither a secret nor a body.
 
-    ``status`` is that of its answer; None if there is none, or it is not at fault.
+    ``status``: the status of the answer. None if there is no answer, or if the status is not the fault.
     """
 
     def __init__(self, text: str, status: int | None = None) -> None:
@@ -48,11 +48,11 @@ class BoundedHttp:
             await self._session.close()
 
     async def get(self, url: str) -> bytes:
-        """Return the body of a 2xx; raises ``ServiceUnavailable`` for anything else."""
+        """Return the body of a 2xx. Raises ``ServiceUnavailable`` for any other answer."""
         return await self._request("GET", url, _NO_HEADERS, None)
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> bytes:
-        """Return the body of a 2xx; raises ``ServiceUnavailable`` for anything else."""
+        """Return the body of a 2xx. Raises ``ServiceUnavailable`` for any other answer."""
         return await self._request("POST", url, headers, body)
 
     async def _request(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> bytes:

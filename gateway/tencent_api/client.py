@@ -1,4 +1,4 @@
-"""A client of Tencent Cloud's API 3.0: one POST an action, signed, with the error that may hide inside a 200."""
+"""A client of Tencent Cloud's API 3.0: each action is a signed POST, and an error may come inside a 200."""
 
 import json
 import re
@@ -15,7 +15,7 @@ _SKIP: Final = "SKIP"  # the Authorization field of the actions that take no key
 
 
 class ApiError(ServiceUnavailable):
-    """The service refused the action; ``code`` is its error code, such as ``AuthFailure.SecretIdNotFound``."""
+    """The service refused the action. ``code``: its error code, such as ``AuthFailure.SecretIdNotFound``."""
 
     def __init__(self, code: str) -> None:
         super().__init__(f"error {code}")
@@ -23,9 +23,10 @@ class ApiError(ServiceUnavailable):
 
 
 class TencentApi:
-    """Calls actions of one service; ``url`` is its address, such as ``https://sts.tencentcloudapi.com``.
+    """Calls actions of a service.
 
-    ``now``: Unix seconds. The service refuses a signature whose time is more than five minutes off.
+    url: the address of the service, such as ``https://sts.tencentcloudapi.com``.
+    now: returns Unix seconds. The service refuses a signature whose time is more than five minutes off.
     """
 
     def __init__(
@@ -47,9 +48,9 @@ class TencentApi:
         self._now = now
 
     async def call(self, action: str, parameters: Mapping[str, Any], key: ApiKey | None) -> Mapping[str, Any]:
-        """Return the ``Response`` of an action; ``key`` None sends it unsigned.
+        """Return the ``Response`` of an action. ``key`` None: the request is not signed.
 
-        Raises ``ApiError`` if the service refuses, and ``ServiceUnavailable`` if it does not answer as it should.
+        Raises ``ApiError`` if the service refuses, and ``ServiceUnavailable`` without a valid answer.
         """
         headers, body = self.request(action, parameters, key)
         answer = await self._http.post(self._url, headers, body)

@@ -11,7 +11,7 @@ _SIGNED_HEADERS: Final = "content-type;host"
 
 
 class ApiKey(NamedTuple):
-    """A key that signs requests; ``token`` is that of temporary credentials, None for permanent ones."""
+    """A key that signs requests. ``token``: the token of temporary credentials, None for permanent credentials."""
 
     secret_id: str
     secret_key: str
@@ -21,7 +21,8 @@ class ApiKey(NamedTuple):
 def authorization(key: ApiKey, *, service: str, host: str, body: bytes, timestamp: int) -> str:
     """Return the Authorization field of a POST of ``body`` (JSON) to ``/`` at ``host``.
 
-    ``host`` is the Host field as it is sent, with its port; ``timestamp`` is in Unix seconds.
+    host: the Host field as it is sent, with its port.
+    timestamp: Unix seconds.
     """
     date = datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d")
     scope = f"{date}/{service}/tc3_request"

@@ -31,7 +31,7 @@ class RequestSpans(Protocol):
         """Return the context in which a request is answered."""
 
     def trace_id(self) -> str | None:
-        """Return the id of the current trace, 32 hexadecimal digits; None without one."""
+        """Return the id of the current trace, 32 hexadecimal digits, or None without one."""
 
     def is_recorded(self) -> bool:
         """Return whether the current span is recorded; otherwise a description is unnecessary."""

@@ -61,7 +61,7 @@ class OtelRequestSpans:
             yield
 
     def trace_id(self) -> str | None:
-        """Return the id of the current trace, 32 hexadecimal digits; None without one."""
+        """Return the id of the current trace, 32 hexadecimal digits, or None without one."""
         context = trace.get_current_span().get_span_context()
         return trace.format_trace_id(context.trace_id) if context.is_valid else None
 

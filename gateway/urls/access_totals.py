@@ -27,14 +27,14 @@ class AccessTotals:
         self._totals: OrderedDict[ImageVariant, _Total] = OrderedDict()  # the oldest first
 
     def get(self, variant: ImageVariant) -> int | None:
-        """Return the total; None if it is unknown or was read too long ago."""
+        """Return the total, or None if it is unknown or was read too long ago."""
         total = self._totals.get(variant)
         if total is None or not 0 <= self._now() - total.read_at < _FRESH_FOR:
             return None
         return total.count
 
     def get_stale(self, variant: ImageVariant) -> int | None:
-        """Return the total at any age, for use while Redis does not answer; None if it is unknown."""
+        """Return the total at any age, for use while Redis does not answer, or None if it is unknown."""
         total = self._totals.get(variant)
         return total.count if total is not None else None
 

@@ -115,7 +115,7 @@ class Descriptions:
         return found
 
     def _start(self, record: ImageRecord, client: str) -> "asyncio.Task[ImageDescription | None] | None":
-        """Return the call that asks COS; None if none is running and none may be started."""
+        """Return the call that asks COS, or None if none is running and none may be started."""
         key = record.image_id, record.version_token
         running = self._calls.running(key)
         if running is not None:

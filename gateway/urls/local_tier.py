@@ -119,7 +119,7 @@ class LocalTier:
                 yield entry.image
 
     def inspect(self, variant: ImageVariant) -> "LocalState | None":
-        """Return the entry at any age, without counting as its use; None without one."""
+        """Return the entry at any age, without counting as its use, or None without one."""
         key = _key(variant)
         if (entry := self._entries.get(key)) is not None:
             return LocalState(entry.image, self._fresh_for(entry))

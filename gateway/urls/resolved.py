@@ -18,7 +18,7 @@ class Resolved(NamedTuple, Generic[Image]):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An image's row, and its cached URL; None when no cached URL may be used."""
+    """An image's row, and its cached URL. None when no cached URL may be used."""
 
     record: ImageRecord
     presigned: PresignedUrl | None

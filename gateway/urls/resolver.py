@@ -81,7 +81,7 @@ class UrlResolver:
         )
 
     def get_cached(self, image_id: str, rendition: str | None = None) -> Resolved[SignedImage] | None:
-        """Return the image cached here, or None (``look_up``); raises ``UnknownStyle`` or ``ImageNotFound``."""
+        """Return the image cached here, or None (``look_up``). Raises ``UnknownStyle`` or ``ImageNotFound``."""
         if rendition is not None and not self._signer.has_rendition(rendition):
             raise UnknownStyle
         return self._from_local(ImageVariant(image_id, rendition))
@@ -119,7 +119,7 @@ class UrlResolver:
         return results
 
     async def peek(self, image_id: str) -> Known:
-        """Return the image without making a URL; raises ``ImageNotFound`` or ``CatalogUnavailable``."""
+        """Return the image without making a URL. Raises ``ImageNotFound`` or ``CatalogUnavailable``."""
         variant, mark = ImageVariant(image_id), self._local.mark()
         cached = self._from_local(variant)
         if cached is None:
@@ -140,7 +140,7 @@ class UrlResolver:
         return self._signer.sign(image.record, image.rendition, method="HEAD")
 
     def invalidate(self, image_id: str | None) -> None:
-        """Look the image up again at its next request; None: every image, and serve it stale if no store answers."""
+        """Look the image up again at its next request. None: every image, and serve it stale if no store answers."""
         if image_id is None:
             self._local.mark_all_stale()
             self._lookups.detach()
@@ -284,7 +284,7 @@ class UrlResolver:
         return found, usable
 
     def _stale_entry(self, variant: ImageVariant, found: _Found, mark: int) -> Resolved[SignedImage] | None:
-        """Return an entry that may be out of date, for when Postgres does not answer; None when there is none."""
+        """Return an entry that may be out of date, for when Postgres does not answer, or None when there is none."""
         image = self._local.get_stale(variant) or found.get(variant, _NOT_FOUND).image
         if image is None or not self._lifetime.is_usable(image.presigned, self._now()):
             return None
@@ -292,7 +292,7 @@ class UrlResolver:
         return Resolved(image, from_cache=True)
 
     def sign(self, record: ImageRecord, rendition: str | None, read_at: int, *, fresh: bool = False) -> SignedImage:
-        """Return the image with a URL that may be used; raises ``CredentialsExpired``."""
+        """Return the image with a URL that may be used. Raises ``CredentialsExpired``."""
         image = self._signer.sign_image(record, rendition, read_at=read_at, fresh=fresh)
         if not self._lifetime.is_usable(image.presigned, self._now()):
             raise CredentialsExpired(f"the security token ends at {image.presigned.expires_at}")

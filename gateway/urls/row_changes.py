@@ -9,7 +9,7 @@ from gateway.urls.resolver import UrlResolver
 class RowChanges:
     """Invalidates images whose rows have changed. The change feed calls its methods.
 
-    ``now`` is COS's clock in Unix seconds. ``count_dropped`` gets the number of changes that were dropped; None: nobody
+    ``now`` is COS's clock in Unix seconds. ``count_dropped`` gets the number of changes that were dropped. None: nobody
     counts them. Until ``started``, entries of Redis are not trusted, because changes that were made while this replica
     was down were missed.
     """

@@ -158,7 +158,7 @@ class UsageCounter:
             await slices.pause()
 
     async def _write_unconfirmed(self) -> None:
-        """Write the unconfirmed batch, if there is one; raises ``CacheUnavailable`` and keeps it."""
+        """Write the unconfirmed batch, if there is one. Raises ``CacheUnavailable`` and keeps it."""
         if self._store is not None and self._unconfirmed is not None:
             await self._store.write(self._unconfirmed)
             self._unconfirmed = None

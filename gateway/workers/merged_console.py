@@ -46,7 +46,7 @@ class WorkerState(_Kept):
 
     @classmethod
     def read(cls, body: bytes) -> "WorkerState | None":
-        """Return the state in an answer; None for an error, or for the answer of another version."""
+        """Return the state in an answer, or None for an error, or for the answer of another version."""
         try:
             return cls.model_validate(json.loads(body)["data"])
         except (ValidationError, ValueError, KeyError, TypeError, RecursionError):

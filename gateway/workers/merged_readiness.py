@@ -105,7 +105,7 @@ def overall(statuses: Collection[str]) -> str:
 
 
 def _report(body: bytes) -> WorkerReport | None:
-    """Return the report in an answer; None for any other answer, such as an error or that of another version."""
+    """Return the report in an answer, or None for any other answer, such as an error or that of another version."""
     try:
         found = json.loads(body)
         checks = {str(name): state if state in STATES else "down" for name, state in found["checks"].items()}

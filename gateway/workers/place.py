@@ -64,7 +64,7 @@ class Assignment:
 
     @classmethod
     def read(cls, line: bytes) -> Self:
-        """Return the assignment in a line of a parent, which may be of a later version; raises ``ValueError``."""
+        """Return the assignment in a line of a parent, which may be of a later version. Raises ``ValueError``."""
         values = json.loads(line)
         return cls(**{known.name: values[known.name] for known in fields(cls) if known.name in values})
 
@@ -89,7 +89,7 @@ class Place:
 
     @classmethod
     def take(cls, descriptor: int) -> Self:
-        """Return the place whose channel is ``descriptor``; raises ``NoParent``."""
+        """Return the place whose channel is ``descriptor``. Raises ``NoParent``."""
         try:
             channel = _taken(descriptor)
             channel.settimeout(_FIRST_LINE_TIMEOUT)

@@ -25,7 +25,7 @@ class PublicPort:
 
     @classmethod
     async def bind(cls, host: str, port: int, inherited: Sequence[socket.socket] = ()) -> Self:
-        """Return the port of the ``inherited`` sockets, or ``host`` and ``port``; raises ``CannotListen``."""
+        """Return the port of the ``inherited`` sockets, or ``host`` and ``port``. Raises ``CannotListen``."""
         if inherited:
             return cls(inherited, is_inherited=True)
         with cannot_listen("server", host, port):

@@ -51,7 +51,7 @@ class Accepted:
 class Worker:
     """A running process: its ``number``, its ``admin`` port, and the states that it has sent.
 
-    ``headers`` are those that its admin port requires. ``accepted`` is what its successor gets if it dies; None for a
+    ``headers`` are those that its admin port requires. ``accepted`` is what its successor gets if it dies. None for a
     worker that reads the configuration itself, until it is ready. ``last_sign`` is when it last sent anything
     (``time.monotonic``), None before the first time. ``grace`` are the seconds that its drain may take, 0 before it
     drains.
@@ -153,11 +153,11 @@ class Worker:
             self.last_sign = time.monotonic()
 
     async def until_ready(self, timeout: float) -> None:
-        """Wait until it serves; raises ``WorkerFailed`` if it ends before, or takes longer than ``timeout`` seconds."""
+        """Wait until it serves. Raises ``WorkerFailed`` if it ends before, or takes longer than ``timeout`` seconds."""
         await self._until(self._ready, "ready", timeout)
 
     async def reload(self, timeout: float) -> None:
-        """Make it reload the configuration, and wait until that is over; raises ``WorkerFailed`` as ``until_ready``."""
+        """Make it reload the configuration, and wait until that is over. Raises ``WorkerFailed`` as ``until_ready``."""
         self._reloaded.clear()
         self._order(RELOAD)
         await self._until(self._reloaded, "reloaded", timeout)

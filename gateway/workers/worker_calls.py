@@ -63,7 +63,7 @@ class WorkerCalls:
             return None
 
     async def pass_on(self, request: web.Request, worker: Worker) -> web.StreamResponse | None:
-        """Send the request to a worker, and its answer to the client as it comes; None if it does not listen.
+        """Send the request to a worker, and its answer to the client as it comes. None if it does not listen.
 
         An answer that breaks off resets the connection to the client. Raises ``aiohttp.ClientError`` or
         ``TimeoutError`` if there is no answer.

@@ -15,7 +15,7 @@ _LONGEST: Final = 8192  # characters; COS documents tokens of at most 4096 bytes
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A key of COS. ``expires_at`` (Unix seconds) is the end of a temporary ``token``; None when it never ends."""
+    """A key of COS. ``expires_at`` (Unix seconds) is the end of a temporary ``token``. None when it never ends."""
 
     secret_id: str
     secret_key: str = field(repr=False)
@@ -42,7 +42,7 @@ class CredentialsSource(Protocol):
         ...
 
     def of(self, bucket: str) -> Credentials:
-        """Return the credentials that sign for the bucket; raises ``CredentialsExpired``."""
+        """Return the credentials that sign for the bucket. Raises ``CredentialsExpired``."""
         ...
 
 
@@ -53,19 +53,19 @@ class CredentialsUnavailable(Exception):
 class Source(Protocol):
     """Where credentials come from. ``name`` is that of the configuration.
 
-    ``poll``: seconds between two fetches of a source that is cheap to ask; None for one that is asked before the end.
+    ``poll``: seconds between two fetches of a source that is cheap to ask. None for one that is asked before the end.
     """
 
     name: str
     poll: float | None
 
     async def fetch(self) -> Credentials:
-        """Return the credentials of the source now; raises ``CredentialsUnavailable``."""
+        """Return the credentials of the source now. Raises ``CredentialsUnavailable``."""
         ...
 
 
 def checked(secret_id: Any, secret_key: Any, token: Any, expires_at: Any) -> Credentials:
-    """Return the values of a foreign answer as credentials; raises ``CredentialsUnavailable`` if they can be none."""
+    """Return the values of a foreign answer as credentials. Raises ``CredentialsUnavailable`` if they can be none."""
     if not (_is_text(secret_id) and _is_text(secret_key) and (token is None or _is_text(token))):
         raise CredentialsUnavailable("the answer has no SecretId, SecretKey or token")
     is_number = isinstance(expires_at, int | float) and not isinstance(expires_at, bool)

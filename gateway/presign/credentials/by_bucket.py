@@ -69,11 +69,11 @@ class BucketCredentials:
 
     @property
     def shortest_life(self) -> float | None:
-        """Seconds from the start to the end of the credentials that live shortest; None if none ends."""
+        """Seconds from the start to the end of the credentials that live shortest, or None if none ends."""
         return min((credentials.life for credentials in self.all if credentials.life is not None), default=None)
 
     async def check_life(self) -> None:
-        """Return if no credentials are in the last fifth of their life; raises ``DependencyDown``."""
+        """Return if no credentials are in the last fifth of their life. Raises ``DependencyDown``."""
         for credentials in self.all:
             if credentials.is_near_end:
                 raise DependencyDown(
@@ -82,7 +82,7 @@ class BucketCredentials:
                 )
 
     def of(self, bucket: str) -> Credentials:
-        """Return the newest credentials for the bucket; raises ``NoCredentials`` if there are none, or they ended."""
+        """Return the newest credentials for the bucket. Raises ``NoCredentials`` if there are none, or they ended."""
         rotating = self._own.get(bucket, self._default)
         newest = rotating.newest
         if newest is None or (newest.expires_at is not None and newest.expires_at <= self._now()):

@@ -31,7 +31,7 @@ class FileSource:
         self._credentials: Credentials | None = None
 
     async def fetch(self) -> Credentials:
-        """Return the credentials in the file; raises ``CredentialsUnavailable``."""
+        """Return the credentials in the file. Raises ``CredentialsUnavailable``."""
         version, data = await self._reads.run(self._read)
         if data is not None:
             self._credentials = _parse(data)

@@ -17,7 +17,7 @@ class FileReads:
         self._under_way: asyncio.Future[Any] | None = None
 
     async def run(self, read: Callable[[], T]) -> T:
-        """Return the result of ``read``; raises ``CredentialsUnavailable`` while an earlier one has not ended."""
+        """Return the result of ``read``. Raises ``CredentialsUnavailable`` while an earlier one has not ended."""
         if self._under_way is not None:
             raise CredentialsUnavailable("an earlier read of the file has not ended")
         reading = in_daemon_thread(read, "read-credentials")

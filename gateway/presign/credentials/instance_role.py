@@ -16,7 +16,7 @@ _ROLE: Final = re.compile(ROLE_NAME)
 
 
 class InstanceRoleSource:
-    """The credentials of ``role``; None: of the first role that the service names."""
+    """The credentials of ``role``. None: of the first role that the service names."""
 
     name = "cvm_role"
     poll: float | None = None
@@ -28,7 +28,7 @@ class InstanceRoleSource:
         self._role = role
 
     async def fetch(self) -> Credentials:
-        """Return the credentials of the role now; raises ``CredentialsUnavailable``."""
+        """Return the credentials of the role now. Raises ``CredentialsUnavailable``."""
         try:
             role = self._configured or _first_role(await self._http.get(self._url))
             answer = await self._http.get(self._url + role)

@@ -90,14 +90,14 @@ class RotatingCredentials:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until the credentials end; 0 if there are none, None if they never end."""
+        """Seconds until the credentials end. 0 without credentials, None if they never end."""
         if self.newest is None:
             return 0.0
         return None if self.newest.expires_at is None else max(0.0, self.newest.expires_at - self._now())
 
     @property
     def life(self) -> float | None:
-        """Seconds from when the credentials were obtained to their end; None without credentials that end."""
+        """Seconds from when the credentials were obtained to their end, or None without credentials that end."""
         if self.newest is None or self.newest.expires_at is None:
             return None
         return max(0.0, self.newest.expires_at - self._obtained_at)
@@ -166,7 +166,7 @@ class RotatingCredentials:
                     return
 
     def pause(self) -> float | None:
-        """Return the seconds until the next refresh; None: not before COS refuses the credentials."""
+        """Return the seconds until the next refresh. None: not before COS refuses the credentials."""
         poll, left, life = self.source.poll, self.seconds_left, self.life
         if self._failures:
             longest = _LONGEST_RETRY if poll is None else _LONGEST_POLL_RETRY
@@ -181,7 +181,7 @@ class RotatingCredentials:
         return max(0.0, left - lead * (1 + self._random() / 10))
 
     def _take(self, fetched: Credentials) -> None:
-        """Use the credentials from now on; raises ``CredentialsUnavailable`` if they have ended."""
+        """Use the credentials from now on. Raises ``CredentialsUnavailable`` if they have ended."""
         if fetched.expires_at is not None and fetched.expires_at < self._now() + _LEAST_LEFT:
             raise CredentialsUnavailable(f"the credentials that it gave ended at {fetched.expires_at}")
         if self._failures:

@@ -51,7 +51,7 @@ class AssumeRoleSource:
             self._parameters["ExternalId"] = settings.external_id
 
     async def fetch(self) -> Credentials:
-        """Return new credentials of the role; raises ``CredentialsUnavailable``."""
+        """Return new credentials of the role. Raises ``CredentialsUnavailable``."""
         base = await self._base_credentials()
         key = ApiKey(base.secret_id, base.secret_key, base.token)
         return await _call(self._api, "AssumeRole", self._parameters, key)
@@ -86,7 +86,7 @@ class TkeOidcSource:
         self._api = TencentApi(http, settings.sts_url, service="sts", version=_VERSION, region=region, now=now)
 
     async def fetch(self) -> Credentials:
-        """Return new credentials of the role; raises ``CredentialsUnavailable``."""
+        """Return new credentials of the role. Raises ``CredentialsUnavailable``."""
         parameters = {
             "ProviderId": self._provider_id,
             "WebIdentityToken": await self._reads.run(partial(_read_token, self._file)),
