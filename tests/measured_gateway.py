@@ -80,7 +80,8 @@ def main(config: Path, ids: int, report: Path) -> None:
             serve(settings, Metrics(), force_stop=signals.force_stop) as running,
             background("uses", count_uses(running.service.urls.usage, ids)),
         ):
-            logging.getLogger(__name__).info("listening: public=%s", running.ports.public)
+            logger = logging.getLogger(__name__)
+            logger.info("listening: public=%s admin=%s", running.ports.public, running.ports.admin)
             await signals.stop.wait()
 
     run_until_stopped(settings, run)
