@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 import jwt
 
+from gateway.concurrency.background import background
 from gateway.metrics.collectors import Metrics
 
 logger = logging.getLogger(__name__)
@@ -126,13 +127,8 @@ async def keep_fetching(
                         await asyncio.sleep(max(0.0, fetched_at + min_interval - monotonic()))
                 fetched = await fetch()
 
-        task = asyncio.create_task(fetch_repeatedly(await fetch()), name="jwks-fetch")
-        try:
+        async with background("jwks-fetch", fetch_repeatedly(await fetch())):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
 
 async def _document(session: aiohttp.ClientSession, url: str) -> bytes:

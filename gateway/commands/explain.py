@@ -67,7 +67,7 @@ def explain(
         nonlocal is_served
         metrics = Metrics()
         async with (
-            open_access(settings, metrics) as access,
+            open_access(settings, metrics, verifies_tokens=token is not None) as access,
             open_signing(settings, metrics) as signing,
             open_stores(settings, metrics, signing) as stores,
             open_urls(settings, metrics, signing, stores, None) as urls,

@@ -3,7 +3,7 @@
 import asyncio
 import importlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,11 +69,11 @@ class Access:
 
 
 @asynccontextmanager
-async def open_access(settings: Settings, metrics: Metrics) -> AsyncIterator[Access]:
-    """Keep fetching the key set that verifies tokens, if one is configured."""
+async def open_access(settings: Settings, metrics: Metrics, *, verifies_tokens: bool = True) -> AsyncIterator[Access]:
+    """Keep fetching the key set that verifies tokens, if one is configured. Without ``verifies_tokens`` it is empty."""
     access = settings.access
     await _import_token_libraries(access.jwt)
-    async with replaceable(_key_set(access.jwt, metrics)) as key_set:
+    async with replaceable(_key_set(access.jwt, metrics, fetches=verifies_tokens)) as key_set:
         authenticator = Authenticator(access, key_set.value)
         links = signed_links(settings)
         yield Access(
@@ -105,13 +105,13 @@ async def _import_token_libraries(jwt: JwtSettings | None) -> None:
 
 
 @asynccontextmanager
-async def _key_set(jwt: JwtSettings | None, metrics: Metrics) -> "AsyncIterator[Jwks | None]":
+async def _key_set(jwt: JwtSettings | None, metrics: Metrics, *, fetches: bool = True) -> "AsyncIterator[Jwks | None]":
     """Keep fetching the key set of ``access.jwt.jwks_url``. None without it."""
     if jwt is None or jwt.jwks_url is None:
         yield None
         return
     from gateway.access.jwks import Jwks, keep_fetching  # the libraries for tokens are imported already
 
-    fetched = Jwks(jwt.algorithms)
-    async with keep_fetching(fetched, jwt.jwks_url, metrics):
-        yield fetched
+    key_set = Jwks(jwt.algorithms)
+    async with keep_fetching(key_set, jwt.jwks_url, metrics) if fetches else nullcontext():
+        yield key_set

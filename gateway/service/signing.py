@@ -21,7 +21,7 @@ from gateway.settings import Settings
 class BucketKeys:
     """The credentials of each bucket.
 
-    Other components hold ``in_use``, so a reload replaces its content. ``opened`` holds the sources that are open.
+    Other objects hold ``in_use``, so a reload replaces its content. ``opened`` holds the sources that are open.
     """
 
     in_use: BucketCredentials

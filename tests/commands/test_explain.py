@@ -10,6 +10,7 @@ import pytest
 from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.server import CosEmulator
 from tests.access.credentials import token
+from tests.answering import answering
 from tests.commands.conftest import WriteConfig
 from tests.conftest import BUCKET, JWT_SECRET, SECRET_ID, SECRET_KEY, Images
 from tests.processes import run_gateway
@@ -77,6 +78,19 @@ async def test_wrong_arguments_are_refused(
     exit_code, output = await run_gateway("explain", *arguments, "--config", str(config_file))
     assert exit_code == code
     assert words in output
+
+
+async def test_the_identity_provider_is_asked_for_its_keys_only_to_verify_a_token(
+    write_config: WriteConfig, images: Images
+) -> None:
+    await images.add("cat")
+    async with answering() as provider:
+        config = write_config(access={"jwt": {"jwks_url": f"{provider.url}/keys", "algorithms": ["ES256"]}})
+        code, output = await run_gateway("explain", "cat", "--config", str(config))
+        assert code == 0, output
+        assert not provider.seen
+        await run_gateway("explain", "cat", "--token", token(), "--config", str(config))
+        assert len(provider.seen) == 1
 
 
 async def test_control_characters_of_a_row_do_not_reach_the_terminal(write_config: WriteConfig, images: Images) -> None:
