@@ -54,6 +54,15 @@ async def test_an_svg_is_shown_and_cannot_run_script(gateway: RunningGateway, im
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
+async def test_pages_of_other_origins_can_read_no_answer_and_no_error_of_the_admin_port(
+    gateway: RunningGateway,
+) -> None:
+    for path, status in (("/readyz", 200), ("/nothing", 404)):
+        answers = [await gateway.request("GET", path, admin=is_admin) for is_admin in (False, True)]
+        assert [answer.status for answer in answers] == [status, status]
+        assert ["Access-Control-Allow-Origin" in answer.headers for answer in answers] == [True, False]
+
+
 async def test_pages_of_other_origins_can_read_an_image(gateway: RunningGateway, images: Images) -> None:
     await images.add("a", SMALL)
     answer = await gateway.get("/i/a", headers={"Origin": "https://page.example"})
