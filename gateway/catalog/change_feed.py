@@ -27,7 +27,7 @@ Changed = Callable[[list[str]], Awaitable[None]]
 
 
 class ChangeFeed:
-    """Listens on a separate connection, and reconnects when that is lost."""
+    """Listens on a separate connection, and reconnects when the connection is lost."""
 
     def __init__(self, dsn: str, timeout: float, metrics: Metrics, resolve: Resolve = system_addresses) -> None:
         self._dsn = dsn
@@ -45,13 +45,14 @@ class ChangeFeed:
     ) -> None:
         """Call ``changed`` with the ids of changed images until cancelled.
 
-        ``started`` is called whenever listening begins, at first and after each gap: notifications of earlier changes
-        were missed. While so many ids wait that the last would have its turn too late, ``too_many`` is called for all
-        of them, with the number of those for which there was no room; ``changed`` will not get these. ``tested`` is
-        called for a notification about the trigger.
+        started: called whenever listening begins, at first and after each gap. Notifications of earlier changes were
+        missed.
+        too_many: called while so many ids wait that the last id would be handled too late. Its argument is the number
+        of ids that were dropped because there was no room: ``changed`` does not get them.
+        tested: called for a notification about the trigger.
 
-        The log has the beginning and the end of each outage, not every try to connect; the metric
-        ``change_feed_connected`` has the state now.
+        The log has the beginning and the end of each outage, not every try to connect. The metric
+        ``change_feed_connected`` has the present state.
         """
         async with ServerAddresses(self._dsn, self._timeout, self._resolve) as addresses:
             await self._listen(addresses, started, changed, too_many, tested)

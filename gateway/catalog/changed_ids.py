@@ -26,11 +26,12 @@ class Notification(Protocol):
 class ChangedIds:
     """Receives the notifications of a connection, in the place of psycopg2's list ``connection.notifies``.
 
-    psycopg2 takes any object with ``append`` there. aiopg moves that list into a queue without a bound; it tests the
-    object, then calls ``pop(0)``. So it finds at most one wake-up here, and its queue holds at most one.
+    psycopg2 accepts any object with ``append`` in place of the list. aiopg moves the items of the list into a queue
+    without a bound: it tests the object, then calls ``pop(0)``. Here aiopg finds at most one wake-up, so its queue
+    holds at most one item.
 
-    While ``many`` ids wait, the last one would have its turn too late. ``too_many`` is then called, at most 0.2 seconds
-    after each id, with the number of ids that were dropped since its last call: ``most`` are kept.
+    While ``many`` ids wait, the last id would be handled too late. Then ``too_many`` is called, at most 0.2 seconds
+    after each id, with the number of ids that were dropped since its last call. At most ``most`` ids are kept.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class ChangedIds:
         self._is_logged = False
 
     def append(self, notification: Notification) -> None:
-        """Keep the id of a notification; ``tested`` is called for a payload about the trigger, any other is ignored.
+        """Keep the id of a notification. A payload about the trigger calls ``tested``. Any other payload is ignored.
 
         psycopg2 calls this for each notification, on the event loop: it must not block and not raise.
         """
@@ -83,11 +84,11 @@ class ChangedIds:
         return self._wake_ups.pop(index)
 
     def woken(self) -> None:
-        """Send the next wake-up for the next id; to be called after one came out of aiopg's queue."""
+        """Send the next wake-up for the next id. To be called after a wake-up came out of aiopg's queue."""
         self._is_waking = False
 
     def take(self, most: int) -> list[str]:
-        """Remove and return up to ``most`` ids, those that waited longest; an empty list when none wait."""
+        """Remove and return up to ``most`` ids, those that waited longest. Return an empty list when no id waits."""
         taken = list(islice(self._waiting, most))
         for image_id in taken:
             del self._waiting[image_id]

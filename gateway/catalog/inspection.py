@@ -45,9 +45,10 @@ WHERE t.tgrelid = %s::oid AND NOT t.tgisinternal AND p.prosrc LIKE '%%pg_notify(
 
 @dataclass(frozen=True, slots=True)
 class DatabaseReport:
-    """Facts about the database for operators; each ``…_problem`` is None if there is no problem.
+    """Facts about the database for operators. Each ``…_problem`` is None if there is no problem.
 
-    ``address`` is user, host and database without the password. ``repairs`` are SQL statements to run.
+    address: user, host and database, without the password.
+    repairs: SQL statements to run.
     """
 
     address: str
@@ -62,8 +63,8 @@ async def inspect_database(
 ) -> DatabaseReport:
     """Return the report. Raises ``CatalogUnavailable`` with the reason if Postgres does not answer.
 
-    ``tells_gateways``: running gateways look for the trigger, too, so that their metrics and consoles show what this
-    report says.
+    ``tells_gateways``: make running gateways look for the trigger, too, so that their metrics and consoles agree with
+    this report.
     """
     seconds = min(_MOST_SECONDS, settings.timeout)
     try:
@@ -85,8 +86,8 @@ async def inspect_database(
 async def time_notification(settings: PostgresSettings) -> float | None:
     """Return after how many seconds a test notification arrived, None if it did not within three seconds.
 
-    It is sent on a second connection: a pooler in transaction mode forgets that a connection listens. Replicas
-    ignore it. Raises ``CatalogUnavailable``.
+    The notification is sent on a second connection: a pooler in transaction mode forgets that a connection listens.
+    Replicas ignore the notification. Raises ``CatalogUnavailable``.
     """
     payload = f"{TEST_PREFIX}{secrets.token_hex(8)}"
     try:
@@ -141,7 +142,7 @@ class _Inspection:
         return DatabaseReport(self._address, problem, tuple(self._repairs), changes, links)
 
     async def _table(self) -> tuple[int | None, str | None]:
-        """Return the table's oid, None if it does not exist, and its problem, None without one."""
+        """Return the table's oid (None if the table does not exist) and its problem (None without a problem)."""
         schema, _, table = self._settings.table.rpartition(".")
         await self._cursor.execute(_TABLE, (table, schema or None))
         found = await self._cursor.fetchone()
@@ -183,7 +184,7 @@ class _Inspection:
         return None
 
     async def _links(self) -> str | None:
-        """Return why killed links are not notified; a missing table is reported with the query."""
+        """Return why killed links are not notified. A missing table is not reported here, but with the query."""
         await self._cursor.execute("SELECT to_regclass(%s)::oid::bigint", (LINKS_TABLE,))
         (oid,) = await self._cursor.fetchone()
         if oid is None:
@@ -216,5 +217,5 @@ def _without_connect(settings: PostgresSettings, database: str) -> DatabaseRepor
 
 
 def _in_quotes(name: str) -> str:
-    """Return a name as SQL; ``quote_ident`` needs a connection."""
+    """Return a name as SQL. ``quote_ident`` is not used, because it needs a connection."""
     return '"' + name.replace('"', '""') + '"'

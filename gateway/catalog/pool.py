@@ -25,7 +25,7 @@ _LATE: Final = 20
 async def open_pool(settings: PostgresSettings, resolve: Resolve = system_addresses) -> AsyncIterator[aiopg.Pool]:
     """Open a pool that connects when a connection is first needed.
 
-    Acquiring a connection raises ``AddressesNeeded`` if one is to be opened whose host has not been looked up lately.
+    Acquiring raises ``AddressesNeeded`` if a connection must be opened and its host was not looked up lately.
     """
     # The server would continue a query that the gateway abandoned: with this it stops the query one second later.
     statement_timeout = f"SET statement_timeout = {int((settings.timeout + 1) * 1000)}"

@@ -87,7 +87,7 @@ class PostgresCatalog:
         return rows
 
     async def inspect(self, image_id: str) -> InspectedRow | None:
-        """Return the row of ``image_id`` and why it is not served, None without such a row; for an operator."""
+        """Return, for an operator, the row of ``image_id`` and why it is not served, or None without such a row."""
         async with self._translated_errors(), self._cursor() as cursor:
             id_type = await self._fetch_id_type(cursor)
             await cursor.execute(self._query.inspect_sql(id_type), (self._query.valid_ids([image_id], id_type),))
@@ -116,7 +116,7 @@ class PostgresCatalog:
         return list(self._read(rows).records.values())
 
     async def random_images(self, count: int) -> list[ImageRecord]:
-        """Return at most ``count`` images of random rows; of a view, they are among its first 100,000 rows.
+        """Return at most ``count`` images of random rows. Of a view, the rows are among its first 100,000.
 
         Rows that are unusable are left out and not counted. Raises ``CatalogUnavailable`` with the reason.
         """
@@ -140,7 +140,7 @@ class PostgresCatalog:
     ) -> tuple[list[Row], dict[str, str]]:
         """Return the rows of ``image_ids``, and the reasons why some cannot be read.
 
-        Raises the error of Postgres if no row, or many rows fail: then the table is at fault, and not a row.
+        Raises the error of Postgres if no row can be read, or if many rows cannot: then the table is at fault.
         """
         errors: dict[str, psycopg2.Error] = {}
         rows = await self._select_readable(cursor, image_ids, id_type, errors)
@@ -153,7 +153,7 @@ class PostgresCatalog:
     ) -> list[Row]:
         """Return the rows, and add the errors of those that cannot be read to ``errors``.
 
-        Postgres refuses the whole query because of one such row; the query is then repeated for each half of the ids.
+        Postgres refuses the whole query because of a single such row. Then each half of the ids is queried again.
         """
         if not image_ids:
             return []
@@ -185,7 +185,7 @@ class PostgresCatalog:
         return Rows(records, unusable)
 
     async def kill_links(self, image_id: str) -> int:
-        """Kill every signed link to the image; return how often its links have been killed."""
+        """Kill every signed link to the image, and return how often its links have been killed."""
         async with self._translated_errors(), self._cursor("INSERT", LINKS_TABLE) as cursor:
             await cursor.execute(KILL_LINKS, (image_id,))
             (killed,) = await cursor.fetchone()
@@ -215,7 +215,7 @@ class PostgresCatalog:
 
     @asynccontextmanager
     async def _cursor(self, operation: str = "SELECT", table: str | None = None) -> AsyncIterator[aiopg.Cursor]:
-        """Yield a cursor; the observer gets ``operation`` and ``table`` (None: that of the images)."""
+        """Yield a cursor. The observer gets ``operation`` and ``table`` (None: the table of the images)."""
         with self._observe(operation, table or self._query.settings.table):
             async with loop_timeout(self._timeout):
                 connection = await self._acquire()
@@ -253,7 +253,7 @@ class PostgresCatalog:
 
 
 def _raise_beyond(errors: Mapping[str, psycopg2.Error], most: int) -> None:
-    """Raise the last of the errors if more than ``most`` are about something else than the encoding of a text."""
+    """Raise the last error if more than ``most`` errors are about something else than the encoding of a text."""
     others = [error for error in errors.values() if not isinstance(error, _NOT_UTF8)]
     if len(others) > most:
         raise others[-1]
@@ -277,9 +277,10 @@ async def open_catalog(
     observe: ObserveQuery | None = None,
     resolve: Resolve = system_addresses,
 ) -> AsyncIterator[PostgresCatalog]:
-    """Open a catalog with its own connection pool; it connects when a connection is first needed.
+    """Open a catalog with its own connection pool. The pool connects when a connection is first needed.
 
-    ``observe`` makes the context of each use of a connection, ``resolve`` returns the addresses of a host.
+    observe: makes the context of each use of a connection.
+    resolve: returns the addresses of a host.
     """
     async with open_pool(settings, resolve) as pool:
         query = CatalogQuery(settings, default_bucket, regions, with_links=with_links)

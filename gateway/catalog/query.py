@@ -38,9 +38,9 @@ KILL_LINKS = (
 class CatalogQuery:
     """Builds the queries of the application's table, and reads their rows.
 
-    ``default_bucket`` applies to rows that name none; ``regions`` to rows without a region, by bucket, with that of the
-    default bucket for any other. ``with_links``: the query also reads the
-    count of killed links from the gateway's own table (``config/sql/links.sql``).
+    default_bucket: the bucket of rows that name no bucket.
+    regions: the region of rows that name no region, by bucket. Any other bucket has the region of the default bucket.
+    with_links: the query also reads the count of killed links from the gateway's own table (``config/sql/links.sql``).
     """
 
     settings: PostgresSettings
@@ -50,7 +50,7 @@ class CatalogQuery:
 
     @property
     def id_type_sql(self) -> str:
-        """Query of the id column's type; it finds no row if the table or the column does not exist.
+        """Query of the id column's type. It finds no row if the table or the column does not exist.
 
         The modifier -1 renders ``char(n)`` as ``bpchar``; NULL would render it as ``character``, one letter.
         """
@@ -74,7 +74,7 @@ class CatalogQuery:
         return f'{self._select(killed)} AND "{self.settings.columns.id}" = ANY(%s::{id_type}[])'
 
     def inspect_sql(self, id_type: str) -> str:
-        """Return the query of rows by id with any status; the status is the last column."""
+        """Return the query of rows by id with any status. The status is the last column."""
         columns = self.settings.columns
         killed = f", {self._links_killed}" if self.with_links else ""
         select = self._select(f"{killed}, {_column(columns.status)}", "true")
@@ -82,7 +82,7 @@ class CatalogQuery:
 
     @property
     def sample_sql(self) -> str:
-        """Query of one row for each bucket and region among the first rows, without the gateway's own table."""
+        """Query of a row for each bucket and region among the first rows, without the gateway's own table."""
         return (
             f"SELECT DISTINCT ON (bucket, region) * FROM ({self._select()} LIMIT {_SAMPLED}) "  # noqa: S608 - checked names
             f"AS rows (id, key, owner, public, bucket, region, content_type) LIMIT {_MOST_BUCKETS}"
@@ -90,7 +90,7 @@ class CatalogQuery:
 
     @property
     def size_sql(self) -> str:
-        """Query of the estimated number of rows, -1 if it is not known; it finds no row for a view."""
+        """Query of the estimated number of rows, -1 if it is not known. The query finds no row for a view."""
         return (
             "SELECT reltuples::double precision FROM pg_class "
             "WHERE oid = to_regclass(%s) AND relkind IN ('r', 'p', 'm')"
@@ -102,10 +102,10 @@ class CatalogQuery:
         return (self._table,)
 
     def random_sql(self, size: float | None) -> str:
-        """Return the query of random rows of a table with ``size`` rows. None: of its first rows.
+        """Return the query of random rows of a table with ``size`` rows. None: the query reads its first rows.
 
-        The parameter is how many. Of a large table random pages are read: the first rows are the oldest, and a new
-        prefix of keys is not among them.
+        The parameter of the query is how many rows to return. Of a large table, random pages are read: the first rows
+        are the oldest, and a new prefix of keys is not among them.
         """
         pages = "" if size is None or size <= _SAMPLED else f" TABLESAMPLE SYSTEM ({100 * _RANDOM_ROWS / size:.9f})"
         return f"SELECT * FROM ({self._select(pages=pages)} LIMIT {_SAMPLED}) AS rows ORDER BY random() LIMIT %s"  # noqa: S608
@@ -142,7 +142,7 @@ class CatalogQuery:
         """Return those of ``image_ids`` that a column of this type can hold, in the type's canonical spelling.
 
         ``007`` is not an id of an integer column: an image has a single id, so that invalidating the id invalidates
-        every entry. Also, one invalid id makes Postgres refuse the query of a whole batch.
+        every entry. Also, an invalid id makes Postgres refuse the query of a whole batch.
         """
         if id_type in _RANGES:
             limit = _RANGES[id_type]
@@ -205,7 +205,7 @@ def quoted_table(table: str) -> str:
 
 
 def _column(name: str | None, template: str = "{}::text") -> str:
-    """Return the SQL that selects the column; NULL if none is configured."""
+    """Return the SQL that selects the column, or NULL if no column is configured."""
     return template.format(f'"{name}"') if name is not None else "NULL"
 
 

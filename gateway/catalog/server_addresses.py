@@ -27,7 +27,7 @@ async def system_addresses(host: str) -> Sequence[str]:
 
 
 class AddressesNeeded(psycopg2.OperationalError):
-    """A connection was to be opened before the hosts were looked up: do that, and try again."""
+    """A connection was to be opened before the hosts were looked up: look them up, and try again."""
 
     def __init__(self, addresses: "ServerAddresses") -> None:
         super().__init__("the hosts of postgres.dsn have not been looked up lately")
@@ -37,10 +37,11 @@ class AddressesNeeded(psycopg2.OperationalError):
 class ServerAddresses:
     """Adds ``hostaddr`` to a DSN, so that libpq looks up no name itself (its documentation, ``PQconnectStart``).
 
-    The names stay in ``host``: certificates are verified by them. A name with several addresses is repeated for each of
-    them, and so is its port. Sockets and addresses stay as they are; so does a DSN with ``hostaddr`` or a ``service``,
-    whose file only libpq reads. All callers share one look-up, also if they give up waiting: a resolver that hangs
-    occupies one thread.
+    The names stay in ``host``, because certificates are verified by name. A name with several addresses is repeated for
+    each address, and so is its port. Sockets and addresses are not changed. A DSN with ``hostaddr`` is not changed
+    either, nor a DSN with a ``service``, whose file only libpq reads.
+
+    All callers share a look-up, even when they give up waiting: a resolver that hangs occupies a single thread.
     """
 
     def __init__(self, dsn: str, timeout: float, resolve: Resolve = system_addresses) -> None:
@@ -66,7 +67,7 @@ class ServerAddresses:
     async def look_up(self) -> None:
         """Look the hosts up, unless that was done lately.
 
-        Raises ``OSError`` if none of them has an address, and ``TimeoutError`` if that takes too long.
+        Raises ``OSError`` if no host has an address, and ``TimeoutError`` if the look-up takes too long.
         """
         if not self._hosts or time.monotonic() < self._fresh_until - _FRESH_FOR / 2:  # `connect` follows at once
             return
@@ -118,7 +119,7 @@ class ServerAddresses:
 
 
 def _hosts_to_look_up(parameters: Mapping[str, object], environment: Mapping[str, str]) -> list[str]:
-    """Return all hosts of a DSN, as libpq finds them, if one of them is a name; else an empty list."""
+    """Return all hosts of a DSN, as libpq finds them, if any host is a name, else an empty list."""
     named = [parameters.get(name) or environment.get(f"PG{name.upper()}") for name in ("service", "hostaddr")]
     if any(named):
         return []
@@ -136,7 +137,7 @@ def _open(dsn: str, async_: int) -> "psycopg2.extensions.connection":
 
 
 def _is_name(host: str) -> bool:
-    """Whether a host is neither a socket nor an address; an empty one is the default socket."""
+    """Whether a host is neither a socket nor an address. An empty host is the default socket."""
     return bool(host) and not host.startswith(("/", "@")) and not _is_address(host)
 
 

@@ -32,11 +32,11 @@ class CosClock:
         return self._local() + self.offset
 
     def latest(self) -> float:
-        """Return Unix seconds by the clock that is ahead, this one or COS's: for limits that must not come too late."""
+        """Return Unix seconds by the clock that is ahead, this one or COS's: for limits that must not be late."""
         return self._local() + max(self.offset, self.observed_offset)
 
     def observe(self, cos_time: float | None) -> None:
-        """Note the time of an answer of COS, in Unix seconds. None when it has no readable ``Date``.
+        """Note the time of an answer of COS, in Unix seconds. None: the answer has no readable ``Date``.
 
         This does not change ``now``: only a refused URL proves that the clock is wrong.
         """
@@ -51,7 +51,7 @@ class CosClock:
         logger.warning("the clock of this machine is %d s %s by that of COS, synchronize it (NTP)", abs(offset), how)
 
     def refused_at(self, cos_time: float | None) -> bool:
-        """Set the clock after COS refused a URL at ``cos_time`` (Unix seconds. None when it has no readable ``Date``).
+        """Set the clock after COS refused a URL at ``cos_time`` (Unix seconds, None without a readable ``Date``).
 
         Returns whether the clock was changed.
         """

@@ -16,9 +16,13 @@ _HOTTEST = 16  # a URL used 2**16 times or more counts as equally hot
 class Lifetime:
     """Durations in seconds.
 
-    A URL is signed for ``ttl``. It is used only while at least ``min_remaining`` of it is left, a margin
-    for the transfer and for clocks that differ. It is due for renewal ``threshold`` before its end. Where a token ends
-    a URL sooner, both shrink in proportion to its life; the margin stays above the difference of clocks.
+    ttl: the life for which a URL is signed.
+    min_remaining: the least remaining life with which a URL is used. It is a margin for the transfer and for clocks
+    that differ.
+    threshold: how long before its end a URL is due for renewal.
+
+    When a token ends a URL sooner, margin and threshold shrink in proportion to the life of the URL. The margin stays
+    above the difference of clocks.
     """
 
     def __init__(
@@ -52,7 +56,7 @@ class Lifetime:
         return min(lease, max(1.0, self._threshold(token_life) / 3))
 
     def usable_for(self, presigned: PresignedUrl, now: float) -> float:
-        """Return the seconds for which the URL may still be used; zero or less: it has ended."""
+        """Return the seconds for which the URL may still be used. Zero or less: the URL must not be used any more."""
         return presigned.expires_at - self.margin(presigned) - now
 
     def is_usable(self, presigned: PresignedUrl, now: float) -> bool:
@@ -67,14 +71,14 @@ class Lifetime:
         return max(0, min(max_age, int(self.usable_for(presigned, now))))
 
     def fresh_until(self, expires_at: float) -> float:
-        """Return the earliest time at which a URL that ends then may be due for renewal; until then it is fresh."""
+        """Return the earliest time at which a URL with that end may be due for renewal. Until that time it is fresh."""
         return expires_at - min(self.threshold, self.ttl) - 2 * _SPREAD * self.ttl
 
     def due_at(self, presigned: PresignedUrl, hits: float = 0) -> float:
         """Return when to renew, in Unix seconds: ``threshold`` before the end, or earlier.
 
-        Up to a tenth of the life earlier at random, so that a batch signed together is not due together; up to another
-        tenth by ``hits``, so that the most used come first if renewals run late. Never later.
+        The time is earlier by up to a tenth of the life at random, so that a batch signed together is not due together.
+        It is earlier by up to another tenth by ``hits``, so that the most used URLs come first if renewals run late.
         """
         life = presigned.expires_at - presigned.signed_at
         hotness = min(1.0, math.log2(1 + hits) / _HOTTEST)

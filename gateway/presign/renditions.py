@@ -21,9 +21,11 @@ _CENTER: Final = "center"
 class Rendition:
     """One allowed result of processing.
 
-    ``template`` is COS's rule, with ``{focus}`` where it depends on the row. ``width`` (pixels) and ``format`` are None
-    for a fixed style. ``public``: everybody may see it, of every image. ``revision`` changes when a reload changes the
-    rule of the name.
+    template: COS's rule, with ``{focus}`` where the rule depends on the row.
+    width: in pixels, None for a fixed style.
+    format: None for a fixed style.
+    public: everybody may see this rendition of every image.
+    revision: changes when a reload changes the rule of the name.
     """
 
     name: str
@@ -106,11 +108,11 @@ class Renditions:
         return list(self._by_name)
 
     def has(self, name: str | None) -> bool:
-        """Return whether there is such a rendition; None is the original image."""
+        """Return whether there is such a rendition. None is the original image."""
         return name is None or name in self._by_name
 
     def get(self, name: str) -> Rendition:
-        """Return the rendition of that name, also one that the last reload removed. Raises ``UnknownStyle``."""
+        """Return the rendition of that name, also if the last reload removed it. Raises ``UnknownStyle``."""
         found = self._by_name.get(name) or self._gone.get(name)
         if found is None:
             raise UnknownStyle
@@ -147,8 +149,10 @@ class Renditions:
     def choose(self, style: str, width: float | None = None, image_format: str | None = None) -> str:
         """Return the name of a style's rendition.
 
-        ``width`` in pixels is rounded up to a listed one, or to the largest. None: the largest. ``image_format`` None:
-        the style's only format, else ``original``. Raises ``UnknownStyle``, ``UnknownWidth`` or ``UnknownFormat``.
+        width: in pixels, rounded up to a listed width, or down to the largest. None: the largest.
+        image_format: None is the style's only format, or ``original`` if the style has several.
+
+        Raises ``UnknownStyle``, ``UnknownWidth`` or ``UnknownFormat``.
         """
         sized = self._sized.get(style)
         if sized is None:
@@ -206,7 +210,7 @@ def _name(style: str, width: int, image_format: str) -> str:
 
 
 def _template(style: StyleSettings, width: int, image_format: VariantFormat, quality: int | None) -> str:
-    """Return the rule of one width and format; what ``process`` does not place itself comes at its end."""
+    """Return the rule of a width and format. A parameter that ``process`` does not place comes at its end."""
     rule = style.process.replace("{width}", str(width))
     if style.ratio is not None:
         rule = rule.replace("{height}", str(max(1, round(width / style.ratio))))

@@ -21,7 +21,7 @@ shared_second: Final = lru_cache(maxsize=4096)(int)
 
 
 class ImageVariant(NamedTuple):
-    """An image, or its rendition with the name ``rendition``; each has its own URL."""
+    """An image, or its rendition with the name ``rendition``. Each has its own URL."""
 
     image_id: str
     rendition: str | None = None
@@ -31,8 +31,9 @@ class ImageVariant(NamedTuple):
 class PresignedUrl:
     """A URL that COS answers until ``expires_at``.
 
-    ``url`` is exact bytes: it is never parsed and put together again. ``signed_at`` and ``expires_at`` are Unix
-    seconds; ``expires_at`` is the end of the signature or of the temporary credentials, whichever comes first.
+    url: exact bytes, never parsed and put together again.
+    signed_at: Unix seconds.
+    expires_at: the end of the signature or of the temporary credentials, whichever comes first, in Unix seconds.
     """
 
     url: str
@@ -49,9 +50,10 @@ class Authorization(NamedTuple):
 
 
 class ObjectId(NamedTuple):
-    """One object of COS, unchanged or in one rendition.
+    """An object of COS, unchanged or in a rendition.
 
-    ``focus`` comes from the row, and the rule may depend on it; ``revision`` is that of the rule.
+    focus: comes from the row. The rule may depend on it.
+    revision: the revision of the rule.
     """
 
     bucket: str
@@ -76,10 +78,11 @@ class ObjectId(NamedTuple):
 class SignedImage:
     """An image's record and its presigned URL, so that access can be checked on every hit.
 
-    ``read_at`` is when the row was read, in Unix seconds: the record lacks later changes. ``public`` (whether everybody
-    may see it, by row, style and configuration) follows from the record and the rendition; who makes a signed image
-    passes it, so that reading it runs no code. ``named`` is the object's id, which depends on the configuration for a
-    rendition; an original has None until ``object_id`` is read: most URLs in memory are only given to clients.
+    read_at: when the row was read, in Unix seconds. The record lacks later changes.
+    public: whether everybody may see the image, by row, style and configuration. It follows from the record and the
+    rendition, but is passed when a signed image is made, so that reading it runs no code.
+    named: the object's id. For a rendition it depends on the configuration. An original has None until ``object_id`` is
+    read, because most URLs in memory are only given to clients.
     """
 
     record: ImageRecord
@@ -91,7 +94,7 @@ class SignedImage:
 
     @property
     def object_id(self) -> ObjectId:
-        """The id of the image's object at COS; it is made once."""
+        """The id of the image's object at COS, made once."""
         named = self.named
         if named is None:
             record = self.record

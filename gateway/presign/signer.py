@@ -69,7 +69,7 @@ class Signer:
         self._now = now
 
     def has_rendition(self, rendition: str | None) -> bool:
-        """Return whether the rendition is configured; None is the original image."""
+        """Return whether the rendition is configured. None is the original image."""
         return self._renditions.has(rendition)
 
     def sign(
@@ -89,7 +89,7 @@ class Signer:
     def sign_image(
         self, record: ImageRecord, rendition: str | None = None, *, read_at: int = 0, fresh: bool = False
     ) -> SignedImage:
-        """Return the record with its URL for GET; ``read_at`` is the time of reading the row, in Unix seconds."""
+        """Return the record with its URL for GET. ``read_at`` is the time of reading the row, in Unix seconds."""
         if rendition is None:  # most images: no further calls
             named = None
             public = record.public and not self._renditions.originals_for_owner
@@ -111,7 +111,7 @@ class Signer:
     ) -> PresignedUrl:
         """Return a URL with more signed ``parameters`` that ends with the image's own.
 
-        It ends earlier if the newest credentials do: another replica may have signed the image's.
+        The URL ends earlier if the newest credentials end earlier: another replica may have signed the image's URL.
         ``ignores_errors``: COS sends the original where it cannot process it (document 42704).
         """
         self._metrics.presigns.inc()
@@ -252,7 +252,7 @@ def query_of(secret_id: str, parameters: Mapping[str, str], key_time: str, signa
 
 
 class _Encoded(NamedTuple):
-    """Parameters in the order of the signature; the list of their names; and their part at the end of a query."""
+    """Parameters in the order of the signature, the list of their names, and their part at the end of a query."""
 
     signed: str
     names: str

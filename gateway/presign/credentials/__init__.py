@@ -15,7 +15,7 @@ _LONGEST: Final = 8192  # characters; COS documents tokens of at most 4096 bytes
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A key of COS. ``expires_at`` (Unix seconds) is the end of a temporary ``token``. None when it never ends."""
+    """A key of COS. ``expires_at`` is the end of a temporary ``token`` in Unix seconds, None when it never ends."""
 
     secret_id: str
     secret_key: str = field(repr=False)
@@ -38,7 +38,7 @@ class CredentialsSource(Protocol):
 
     @property
     def newest(self) -> Mapping[str, Credentials]:
-        """The credentials of some buckets, by bucket; they may have ended."""
+        """The credentials of some buckets, by bucket. The credentials may have ended."""
         ...
 
     def of(self, bucket: str) -> Credentials:
@@ -47,13 +47,14 @@ class CredentialsSource(Protocol):
 
 
 class CredentialsUnavailable(Exception):
-    """A source has no usable credentials now; the text says why and contains no secret."""
+    """A source has no usable credentials now. The text says why and contains no secret."""
 
 
 class Source(Protocol):
-    """Where credentials come from. ``name`` is that of the configuration.
+    """Where credentials come from.
 
-    ``poll``: seconds between two fetches of a source that is cheap to ask. None for one that is asked before the end.
+    name: the name of the source in the configuration.
+    poll: seconds between two fetches, for a source that is cheap to ask. None: the source is asked before the end.
     """
 
     name: str
@@ -65,7 +66,7 @@ class Source(Protocol):
 
 
 def checked(secret_id: Any, secret_key: Any, token: Any, expires_at: Any) -> Credentials:
-    """Return the values of a foreign answer as credentials. Raises ``CredentialsUnavailable`` if they can be none."""
+    """Return the values of a foreign answer as credentials. Raises ``CredentialsUnavailable`` for invalid values."""
     if not (_is_text(secret_id) and _is_text(secret_key) and (token is None or _is_text(token))):
         raise CredentialsUnavailable("the answer has no SecretId, SecretKey or token")
     is_number = isinstance(expires_at, int | float) and not isinstance(expires_at, bool)

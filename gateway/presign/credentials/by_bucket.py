@@ -30,9 +30,9 @@ _FIRST_TIMEOUT: Final = 3.0  # seconds that a start waits for the sources; it th
 
 
 class BucketCredentials:
-    """The newest credentials by bucket; a bucket without its own source has those of ``default``.
+    """The newest credentials by bucket. A bucket without its own source has the credentials of ``default``.
 
-    ``newest`` has those of the configured buckets, to be read without a call; they may have ended.
+    ``newest``: the credentials of the configured buckets, to be read without a call. They may have ended.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class BucketCredentials:
         self.show_ends()
 
     def show_ends(self) -> None:
-        """Set the metric of the end of each bucket's credentials from these."""
+        """Set the metric of the end of each bucket's credentials."""
         for credentials in self.all:
             credentials.show_end()
 
@@ -102,7 +102,7 @@ class BucketCredentials:
 async def open_credentials(
     settings: CosSettings, metrics: Metrics, *, now: Callable[[], float] = time.time
 ) -> AsyncIterator[BucketCredentials]:
-    """Keep the credentials of every source fresh; ``now`` is COS's clock in Unix seconds.
+    """Keep the credentials of every source fresh. ``now`` is COS's clock in Unix seconds.
 
     A start waits at most three seconds for the sources.
     """
@@ -116,7 +116,7 @@ async def open_credentials(
 async def open_source(
     settings: CredentialsSettings, name: str, metrics: Metrics, *, now: Callable[[], float] = time.time
 ) -> AsyncIterator[BucketCredentials]:
-    """Refresh the credentials of a source that does not belong to a bucket; metrics and logs call it ``name``."""
+    """Refresh the credentials of a source that does not belong to a bucket. Metrics and logs call it ``name``."""
     async with _kept_fresh(settings, [name], {}, metrics, now) as credentials:
         yield credentials
 

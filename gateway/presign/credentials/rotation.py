@@ -1,7 +1,7 @@
 """The newest credentials of one source, in memory, refreshed in the background.
 
-A refresh begins a quarter of an hour before the end, or in the last fifth of the life if that is longer; for
-credentials of less than half an hour, at half of their life. Until it succeeds, the old credentials sign.
+A refresh begins a quarter of an hour before the end, or in the last fifth of the life if that is longer. For
+credentials of less than half an hour, it begins at half of their life. Until it succeeds, the old credentials sign.
 """
 
 import asyncio
@@ -32,11 +32,14 @@ _LEAST_LEFT: Final = 5.0  # seconds; a set that ends sooner is refused
 
 
 class RotatingCredentials:
-    """Credentials of ``source``, which sign for ``buckets``; ``newest`` is None before it gave any.
+    """Credentials of ``source``, which sign for ``buckets``.
 
-    ``now`` is COS's clock in Unix seconds. ``keep_fresh`` is the task that refreshes; ``tried`` is set after the
-    first request to the source. ``refusal_pause``: least seconds between two refreshes that refusals of COS cause.
-    ``by_bucket`` gets each new set under the names of the buckets.
+    newest: the newest credentials, None before the source gave any.
+    now: COS's clock in Unix seconds.
+    keep_fresh: the task that refreshes.
+    tried: set after the first request to the source.
+    refusal_pause: the least seconds between two refreshes that refusals of COS cause.
+    by_bucket: gets each new set of credentials under the names of the buckets.
     """
 
     def __init__(
@@ -128,7 +131,7 @@ class RotatingCredentials:
             self._wanted.set()
 
     async def refresh(self) -> bool:
-        """Fetch the credentials now, or wait for the running fetch; return whether the source gave any."""
+        """Fetch the credentials now, or wait for the running fetch. Return whether the source gave any."""
         if self._refreshing.locked():
             async with self._refreshing:
                 return self._failures == 0
@@ -166,7 +169,7 @@ class RotatingCredentials:
                     return
 
     def pause(self) -> float | None:
-        """Return the seconds until the next refresh. None: not before COS refuses the credentials."""
+        """Return the seconds until the next refresh. None: no refresh before COS refuses the credentials."""
         poll, left, life = self.source.poll, self.seconds_left, self.life
         if self._failures:
             longest = _LONGEST_RETRY if poll is None else _LONGEST_POLL_RETRY
@@ -198,7 +201,7 @@ class RotatingCredentials:
         self.show_end()
 
     def show_end(self) -> None:
-        """Set the metric of the end of the credentials; it is absent if they never end."""
+        """Set the metric of the end of the credentials. The metric is absent if they never end."""
         expires_at = self.newest.expires_at if self.newest is not None else None
         for bucket in self.buckets:
             if expires_at is not None:
