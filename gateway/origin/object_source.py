@@ -15,7 +15,7 @@ from gateway.origin.origin_access import OriginAccess
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.session import MOST_UNATTENDED
-from gateway.origin.shared_transfer import BufferLimits, Reader, SharedTransfer, TransferKey
+from gateway.origin.shared_transfer import BufferLimits, Reader, SharedTransfers
 from gateway.origin.variant_source import VariantSource
 from gateway.presign.signed_image import AuthorizedImage, ObjectId
 from gateway.settings import MemoryCacheSettings
@@ -24,11 +24,7 @@ _NO_CONDITIONS: Final[Mapping[str, str]] = {}
 
 
 class ObjectSource:
-    """Keeps one origin transfer for all requests of an object, and none while its bytes in memory are fresh.
-
-    Bodies that ``memory`` accepts are kept whole while they arrive and stored there at their end. Together they hold
-    at most ``memory_cache.max_bytes``: ``reserved_bytes`` are the bytes that running transfers may still add.
-    """
+    """Asks COS for as little as possible: for nothing while memory is fresh, and once for simultaneous requests."""
 
     def __init__(
         self,
@@ -41,14 +37,9 @@ class ObjectSource:
     ) -> None:
         self.memory = memory
         self.variants = variants
-        self.reserved_bytes = 0
-        self._beginnings = 0  # bytes that transfers may keep for readers that join late
+        self.transfers = SharedTransfers(access, memory, settings, metrics, limits)
         self._access = access
         self._ttl = settings.ttl
-        self._most_reserved = settings.max_bytes
-        self._coalesced = metrics.coalesced_requests
-        self._limits = limits or BufferLimits()
-        self._transfers: dict[TransferKey, SharedTransfer] = {}
         self._heads: SingleFlight[tuple[ObjectId, float], Content] = SingleFlight(
             "head", metrics.coalesced_requests, cancel_without_callers=True
         )
@@ -58,9 +49,9 @@ class ObjectSource:
         """Use these limits from now on; running transfers keep theirs."""
         self.memory.configure(settings)
         self.variants.configure(largest=settings.max_object_bytes)
+        self.transfers.configure(settings)
         self._access.resumption = resumption
         self._ttl = settings.ttl
-        self._most_reserved = settings.max_bytes
 
     def in_memory(self, image: AuthorizedImage) -> Content | None:
         """Return what memory has of the image, perhaps only metadata; None: COS has to be asked.
@@ -94,7 +85,7 @@ class ObjectSource:
             return await self.head(image)
         if byte_range is not None:
             return await self._part(image, byte_range, conditions)
-        return _content_of(image, await self.join(image, conditions))
+        return _content_of(image, await self.transfers.join(image, conditions))
 
     async def rest_from_cos(self, content: Content, byte_range: str | None) -> Content:
         """Fetch the bytes of an image of which only the metadata, or another part, is known; raises as ``from_cos``."""
@@ -118,32 +109,7 @@ class ObjectSource:
 
     async def whole(self, image: AuthorizedImage) -> Content:
         """Return the whole object; raises the errors of ``ObjectBody.open``."""
-        return _content_of(image, await self.join(image, _NO_CONDITIONS))
-
-    async def join(self, image: AuthorizedImage, conditions: Mapping[str, str]) -> Reader:
-        """Return a reader of the whole object, which the caller closes: of the running transfer, or of a new one.
-
-        ``conditions`` may make COS answer 304 instead. Raises the errors of ``ObjectBody.open``.
-        """
-        key = (image.named or image.object_id, tuple(conditions.items()) if conditions else ())
-        memory = self.memory
-        transfer = self._transfers.get(key)
-        is_joinable = (
-            transfer is not None
-            and transfer.is_joinable
-            and transfer.requested_at > memory.changed_at(image.record.image_id)
-        )
-        if transfer is not None and is_joinable:
-            self._coalesced.inc()
-            reader = await transfer.join(is_collapsed=True)
-            if transfer.is_shareable:
-                return reader
-            reader.close()
-        body = ObjectBody(self._access, image)
-        transfer = SharedTransfer(self, key, body, conditions, self._limits, memory.now())
-        if not is_joinable:  # else it is only for this request
-            self._transfers[key] = transfer
-        return await transfer.join(is_collapsed=False)
+        return _content_of(image, await self.transfers.join(image, _NO_CONDITIONS))
 
     async def _rendition(self, image: AuthorizedImage, stale: Entry | None) -> Content:
         content = await self.variants.fetch(image, stale)
@@ -155,13 +121,13 @@ class ObjectSource:
         Raises the errors of ``ObjectBody.open``; if COS failed, only once the bytes are a day old.
         """
         try:
-            reader = await self.join(image, {"If-None-Match": stale.metadata.etag or ""})
+            reader = await self.transfers.join(image, {"If-None-Match": stale.metadata.etag or ""})
             body = reader.transfer.body
             if body.status == 304:
                 reader.close()
                 if body.metadata.confirm(stale.metadata):
                     return self._kept(image, stale, data, 304)
-                reader = await self.join(image, _NO_CONDITIONS)
+                reader = await self.transfers.join(image, _NO_CONDITIONS)
         except (OriginUnavailable, OriginTimeout, Unavailable):
             if self.memory.age(stale) >= STALE_IF_ERROR:
                 raise
@@ -190,44 +156,6 @@ class ObjectSource:
         body = ObjectBody(self._access, image)
         await body.open(headers, method)
         return body
-
-    def opened(self, transfer: SharedTransfer) -> bool:
-        """Remember COS's metadata; return whether to keep the whole body, with memory reserved for it."""
-        body, memory = transfer.body, self.memory
-        memory.answered(body.object_id, body.status, body.metadata, transfer.requested_at)
-        size = body.length
-        if (
-            body.status != 200
-            or size is None
-            or not memory.accepts(size)
-            or body.metadata.strong_etag is None
-            or self.reserved_bytes + size > self._most_reserved
-        ):
-            return False
-        transfer.reserved = size
-        self.reserved_bytes += size
-        return True
-
-    def reserve_beginning(self) -> int:
-        """Return the bytes of its beginning that a transfer may keep: none while many other transfers keep theirs."""
-        most = self._limits.alone
-        if self._beginnings + most > self._limits.beginnings:
-            return 0
-        self._beginnings += most
-        return most
-
-    def release_beginning(self, most: int) -> None:
-        """Return the bytes from ``reserve_beginning`` to the budget."""
-        self._beginnings -= most
-
-    def finished(self, transfer: SharedTransfer) -> None:
-        """Release the bytes reserved for the transfer, and store its body if it was kept whole."""
-        self.reserved_bytes -= transfer.reserved
-        if self._transfers.get(transfer.key) is transfer:
-            del self._transfers[transfer.key]
-        if transfer.is_over and transfer.keeps_all:
-            body = transfer.body
-            self.memory.update(body.object_id, body.metadata, transfer.requested_at, transfer.whole)
 
     def invalidate(self, image_id: str | None) -> None:
         """Use no answer to a request before now for the image: it has changed.

@@ -1,12 +1,16 @@
-"""One transfer of an object for many requests: each byte is fetched from COS once."""
+"""Transfers of objects for many requests each: every byte is fetched from COS once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from gateway.metrics.collectors import Metrics
 from gateway.origin.errors import BodyLost
+from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.object_body import ObjectBody
-from gateway.presign.signed_image import ObjectId
+from gateway.origin.origin_access import OriginAccess
+from gateway.presign.signed_image import AuthorizedImage, ObjectId
+from gateway.settings import MemoryCacheSettings
 
 Piece = bytes | memoryview
 # The object, and the conditional header fields that COS was sent.
@@ -26,26 +30,6 @@ class BufferLimits(NamedTuple):
     alone: int = 512 * 1024
     at_once: int = 128 * 1024
     beginnings: int = 16 * 1024 * 1024
-
-
-class TransferOwner(Protocol):
-    """Receives the beginning and the end of transfers, and limits the bytes that they keep in total."""
-
-    def opened(self, transfer: "SharedTransfer") -> bool:
-        """Return whether to keep the whole body, which is open."""
-        ...
-
-    def finished(self, transfer: "SharedTransfer") -> None:
-        """Handle the transfer's end, successful or not; called once."""
-        ...
-
-    def reserve_beginning(self) -> int:
-        """Return the bytes of its beginning that a transfer may keep for a single reader; 0: none."""
-        ...
-
-    def release_beginning(self, most: int) -> None:
-        """Return the bytes from ``reserve_beginning`` to the budget."""
-        ...
 
 
 class SharedTransfer:
@@ -87,7 +71,7 @@ class SharedTransfer:
 
     def __init__(
         self,
-        owner: TransferOwner,
+        owner: "SharedTransfers",
         key: TransferKey,
         body: ObjectBody,
         conditions: Mapping[str, str],
@@ -333,3 +317,95 @@ class Reader:
 
 class FellBehind(Exception):
     """The requested piece is no longer kept."""
+
+
+class SharedTransfers:
+    """The running transfers: one for all requests of an object with the same conditions.
+
+    Bodies that ``memory`` accepts are kept whole while they arrive and stored there at their end. Together they hold
+    at most ``memory_cache.max_bytes``: ``reserved_bytes`` are the bytes that running transfers may still add.
+    """
+
+    def __init__(
+        self,
+        access: OriginAccess,
+        memory: ObjectCache,
+        settings: MemoryCacheSettings,
+        metrics: Metrics,
+        limits: BufferLimits | None = None,
+    ) -> None:
+        self.reserved_bytes = 0
+        self._beginnings = 0  # bytes that transfers may keep for readers that join late
+        self._access = access
+        self._memory = memory
+        self._most_reserved = settings.max_bytes
+        self._coalesced = metrics.coalesced_requests
+        self._limits = limits or BufferLimits()
+        self._running: dict[TransferKey, SharedTransfer] = {}
+
+    def configure(self, settings: MemoryCacheSettings) -> None:
+        """Keep within these limits from now on; running transfers keep what was reserved for them."""
+        self._most_reserved = settings.max_bytes
+
+    async def join(self, image: AuthorizedImage, conditions: Mapping[str, str]) -> Reader:
+        """Return a reader of the whole object, which the caller closes: of the running transfer, or of a new one.
+
+        ``conditions`` may make COS answer 304 instead. Raises the errors of ``ObjectBody.open``.
+        """
+        key = (image.named or image.object_id, tuple(conditions.items()) if conditions else ())
+        memory = self._memory
+        transfer = self._running.get(key)
+        is_joinable = (
+            transfer is not None
+            and transfer.is_joinable
+            and transfer.requested_at > memory.changed_at(image.record.image_id)
+        )
+        if transfer is not None and is_joinable:
+            self._coalesced.inc()
+            reader = await transfer.join(is_collapsed=True)
+            if transfer.is_shareable:
+                return reader
+            reader.close()
+        body = ObjectBody(self._access, image)
+        transfer = SharedTransfer(self, key, body, conditions, self._limits, memory.now())
+        if not is_joinable:  # else it is only for this request
+            self._running[key] = transfer
+        return await transfer.join(is_collapsed=False)
+
+    def opened(self, transfer: SharedTransfer) -> bool:
+        """Remember COS's metadata; return whether to keep the whole body, with memory reserved for it."""
+        body, memory = transfer.body, self._memory
+        memory.answered(body.object_id, body.status, body.metadata, transfer.requested_at)
+        size = body.length
+        if (
+            body.status != 200
+            or size is None
+            or not memory.accepts(size)
+            or body.metadata.strong_etag is None
+            or self.reserved_bytes + size > self._most_reserved
+        ):
+            return False
+        transfer.reserved = size
+        self.reserved_bytes += size
+        return True
+
+    def reserve_beginning(self) -> int:
+        """Return the bytes of its beginning that a transfer may keep: none while many other transfers keep theirs."""
+        most = self._limits.alone
+        if self._beginnings + most > self._limits.beginnings:
+            return 0
+        self._beginnings += most
+        return most
+
+    def release_beginning(self, most: int) -> None:
+        """Return the bytes from ``reserve_beginning`` to the budget."""
+        self._beginnings -= most
+
+    def finished(self, transfer: SharedTransfer) -> None:
+        """Release the bytes reserved for the transfer, and store its body if it was kept whole."""
+        self.reserved_bytes -= transfer.reserved
+        if self._running.get(transfer.key) is transfer:
+            del self._running[transfer.key]
+        if transfer.is_over and transfer.keeps_all:
+            body = transfer.body
+            self._memory.update(body.object_id, body.metadata, transfer.requested_at, transfer.whole)

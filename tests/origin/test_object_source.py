@@ -24,7 +24,7 @@ async def test_the_bytes_of_a_kept_body_are_in_memory_once(gateway: RunningGatew
     images.cos.faults.add(Fault(action=Drip(size=300_000, every=0.02)))
     source = gateway.service.objects.source
     image = AuthorizedImage((await gateway.service.urls.resolver.look_up("a")).image)
-    one, slow = await asyncio.gather(source.join(image, {}), source.join(image, {}))
+    one, slow = await asyncio.gather(source.transfers.join(image, {}), source.transfers.join(image, {}))
     first, second = await asyncio.gather(one.read_whole(), slow.read_whole())
     kept = source.in_memory(image)
     assert kept is not None

@@ -55,7 +55,7 @@ async def test_a_transfer_is_freed_with_its_last_reader_and_not_by_the_garbage_c
     source, image = await source_and_image(gateway)
     with no_collector():
         for read_all in (True, False, True):
-            reader = await source.join(image, {})
+            reader = await source.transfers.join(image, {})
             while await reader.read() and read_all:
                 pass
             reader.close()
@@ -70,13 +70,13 @@ async def test_memory_reserved_for_a_transfer_is_released_however_it_ends(
     await images.add("cat", DATA)
     source, image = await source_and_image(gateway)
     for read_all in (True, False):
-        reader = await source.join(image, {})
+        reader = await source.transfers.join(image, {})
         while await reader.read() and read_all:
             pass
         assert reader.transfer.keeps_all
         reader.close()
         source.invalidate("cat")
-    assert source.reserved_bytes == 0
+    assert source.transfers.reserved_bytes == 0
 
 
 async def test_a_transfer_of_a_missing_object_is_freed(gateway: RunningGateway, images: Images) -> None:
@@ -118,7 +118,7 @@ async def test_a_reader_whose_client_is_blocked_does_not_hold_back_another_that_
     await add_large(images, SyntheticContent(3_000_000), "cat")
     images.cos.faults.add(Fault(action=Drip(size=100_000, every=0.5)))
     source, image = await source_and_image(gateway)
-    blocked, other = await source.join(image, {}), await source.join(image, {})
+    blocked, other = await source.transfers.join(image, {}), await source.transfers.join(image, {})
     await blocked.read()
     received = 0
     while received < 100_000:

@@ -195,7 +195,7 @@ class Gateway:
         """Read as one reader that leaves after ``most`` pieces; return the outcome."""
         await self.chaos.pass_time(60)
         try:
-            reader = await self.source.join(image_of(key), {})
+            reader = await self.source.transfers.join(image_of(key), {})
         except (GatewayError, RowChanged, VersionChanged) as error:
             return type(error).__name__
         self.readers.append(reader)
@@ -222,7 +222,7 @@ class Gateway:
 
     def check_bounds(self) -> None:
         """Fail if a window or the reserved memory is exceeded."""
-        assert 0 <= self.source.reserved_bytes <= KEPT.max_bytes
+        assert 0 <= self.source.transfers.reserved_bytes <= KEPT.max_bytes
         for reader in self.readers:
             transfer = reader.transfer
             if not transfer.keeps_all:
@@ -230,8 +230,8 @@ class Gateway:
 
     def check_the_end(self) -> None:
         """Fail if a transfer, a connection or reserved memory is left."""
-        assert self.source.reserved_bytes == 0
-        assert not self.source._transfers
+        assert self.source.transfers.reserved_bytes == 0
+        assert not self.source.transfers._running
         for reader in self.readers:
             assert reader.transfer._readers == 0
             assert not reader.transfer._is_fetching
