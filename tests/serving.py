@@ -1,5 +1,6 @@
 """An application of a test on a free port."""
 
+import io
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from gateway.api.client_address import ClientAddress
 from gateway.concurrency.in_flight import InFlight
 from gateway.metrics.collectors import Metrics
 from gateway.server.dispatch import Accounting, Dispatch
+from gateway.settings import LoggingSettings
 
 
 @asynccontextmanager
@@ -36,7 +38,8 @@ def dispatched(
     metrics: Metrics, client_address: ClientAddress | None = None, access_log: AccessLog | None = None
 ) -> Callable[[web.AppRunner], None]:
     """Return what lets the gateway's dispatch handle the requests of a runner."""
-    accounting = Accounting(metrics, client_address or ClientAddress(()), access_log)
+    log = access_log or AccessLog(io.StringIO(), LoggingSettings(), is_on=False)
+    accounting = Accounting(metrics, client_address or ClientAddress(()), log)
 
     def install(runner: web.AppRunner) -> None:
         assert runner.server is not None

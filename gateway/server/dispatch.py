@@ -61,7 +61,7 @@ class Accounting:
 
     metrics: Metrics
     client_address: ClientAddress
-    access_log: AccessLog | None = None
+    access_log: AccessLog
     route_prefix: str = ""
 
 
@@ -83,9 +83,7 @@ class Dispatch:
         self._requests = accounting.metrics.requests
         self._recent_errors = accounting.metrics.recent_errors
         self._in_flight = in_flight
-        self._image_handler = direct.images if direct is not None else None
-        self._url_handler = direct.urls if direct is not None else None
-        self._nginx_files = direct.nginx_files if direct is not None else None
+        self._direct = direct
         self._fallback = fallback
         self._client_address = accounting.client_address
         self._denial_delay = DenialDelay()
@@ -132,17 +130,17 @@ class Dispatch:
             context.route = UNMATCHED  # the router has not seen the request
             _close_after_response(request)
             raise error
-        if self._image_handler is not None and request.method in _READ_METHODS and hdrs.EXPECT not in request.headers:
+        direct = self._direct
+        if direct is not None and request.method in _READ_METHODS and hdrs.EXPECT not in request.headers:
             address = _ADDRESS.fullmatch(request.rel_url.raw_path)
             if address is not None and (address.lastgroup != "url" or request.method == hdrs.METH_GET):
                 context.route = address.lastgroup
                 context.image_id = image_id = address[address.lastindex or 0]
-                if context.route == "url" and self._url_handler is not None:
-                    return self._url_handler.answer(request, image_id)
-                nginx_files = self._nginx_files
-                if nginx_files is not None and (sent := request.headers.get(FIELD)) not in nginx_files.accepted:
-                    nginx_files.report(sent)
-                return self._image_handler.answer(request, image_id, context)
+                if context.route == "url":
+                    return direct.urls.answer(request, image_id)
+                if (sent := request.headers.get(FIELD)) not in direct.nginx_files.accepted:
+                    direct.nginx_files.report(sent)
+                return direct.images.answer(request, image_id, context)
         request[REQUEST_CONTEXT] = context
         return self._app_handler(request)
 
@@ -160,8 +158,6 @@ class Dispatch:
         route = context.route or self._route_prefix + route_name(request)
         self._requests.record(route, context.delivery, outcome, elapsed, context.first_byte)
         access_log, failure = self._access_log, context.failure
-        if access_log is None:
-            return
         is_fault = failure is not None and failure.is_fault
         if is_fault or (access_log.is_on and not self._route_prefix and access_log.wants(route, outcome)):
             client = self._client_address.of(request.headers, request.remote)
