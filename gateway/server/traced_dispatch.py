@@ -24,7 +24,7 @@ class TracedDispatch(Dispatch):
         handler: Handler,
         in_flight: InFlight,
         accounting: Accounting,
-        direct: DirectHandlers | None,
+        direct: DirectHandlers,
         fallback: FallbackPicture | None,
         spans: RequestSpans,
         templates: Mapping[str, str],

@@ -123,20 +123,24 @@ def admin_app(service: Service) -> web.Application:
 def _dispatch(
     service: Service, app: web.Application, direct: DirectHandlers | None, route_prefix: str
 ) -> Callable[[Handler], Handler]:
-    """Return what makes the handler of all requests; requests of the admin port are counted separately."""
-    requests, is_public = service.requests, direct is not None
+    """Return what makes the handler of all requests.
+
+    ``direct`` is None for the admin port, whose requests are counted separately and have neither spans nor pictures.
+    """
+    requests = service.requests
     accounting = Accounting(
         service.metrics,
         service.access.client_address,
         requests.access_log,
         route_prefix,
     )
-    fallback = requests.fallback if is_public else None
-    tracing = requests.tracing if is_public else None
-    if tracing is None:
+    if direct is None:
+        return lambda handler: Dispatch(handler, requests.in_flight, accounting)
+    fallback = requests.fallback
+    if requests.tracing is None:
         return lambda handler: Dispatch(handler, requests.in_flight, accounting, direct, fallback)
     templates = {resource.name: resource.canonical for resource in app.router.resources() if resource.name}
-    spans = tracing.requests
+    spans = requests.tracing.requests
     return lambda handler: TracedDispatch(handler, requests.in_flight, accounting, direct, fallback, spans, templates)
 
 
