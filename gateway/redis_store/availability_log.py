@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 class AvailabilityLog:
     """Logs each outage once with its reason, its end once, and refused commands once in ``every`` seconds.
 
-    A Redis that is full or read-only refuses writes and answers reads by turns, which is not an outage.
+    A Redis that is full or read-only refuses writes and answers reads. That is not an outage.
     """
 
     def __init__(self, every: float = 60.0, monotonic: Callable[[], float] = time.monotonic) -> None:

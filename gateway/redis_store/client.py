@@ -32,11 +32,12 @@ _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 async def open_redis(settings: RedisSettings, observe: ObserveCommand | None = None) -> AsyncIterator[Client]:
     """Open a client with a bounded number of connections, which are made when first needed.
 
-    ``redis://``, ``rediss://`` and ``unix://`` as redis-py reads them; ``redis+sentinel://host:port,host:port/name/db``
-    follows the master that Sentinel lists as ``name``; ``redis+cluster://host:port,host:port`` gets the other nodes of
-    the cluster from the first one that answers. ``rediss+…`` is the same over TLS, with ``?ssl_ca_certs=FILE`` for a
-    private authority. A password precedes the hosts. The settings have checked the URL. ``observe`` makes the context
-    of each command.
+    - ``redis://``, ``rediss://`` and ``unix://`` are read by redis-py.
+    - ``redis+sentinel://host:port,host:port/name/db`` follows the master that Sentinel lists as ``name``.
+    - ``redis+cluster://host:port,host:port`` gets the other nodes of the cluster from the first node that answers.
+    - ``rediss+…`` is the same over TLS, with ``?ssl_ca_certs=FILE`` for a private authority.
+
+    A password precedes the hosts. The settings have checked the URL. ``observe`` makes the context of each command.
     """
     url = settings.url.get_secret_value()
     options: dict[str, Any] = {

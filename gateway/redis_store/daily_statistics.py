@@ -64,15 +64,15 @@ redis.call('EXPIRE', distinct, life)
 return 1
 """)
 def _add_images(*, distinct: Key, life: int, lines: str) -> None:
-    """Add images, one on a line, to a HyperLogLog that is kept for ``life`` seconds; adding one twice has no effect.
+    """Add images, each on a line, to a HyperLogLog that is kept for ``life`` seconds.
 
-    A value of another type, or a broken one, is replaced.
+    Adding an image again has no effect. A broken value, or a value of another type, is replaced.
     """
 
 
 @dataclass(slots=True)
 class _Gathered:
-    """The counts and the ids of images of one day that are not yet written."""
+    """The counts, and the ids of images, of a day that are not yet written."""
 
     counts: "Counter[str]" = field(default_factory=Counter)
     images: set[str] = field(default_factory=set)
@@ -88,11 +88,11 @@ class _Batch:
 
 
 class DailyStatistics:
-    """Sums up the day from totals that others keep; a HyperLogLog estimates the distinct images.
+    """Sums up the day from totals that other objects keep. A HyperLogLog estimates the distinct images.
 
     Holds at most ``max_images`` ids, and keeps each day in Redis for ``settings.retention_days``.
     Statistics that cannot be written stay for the next flush.
-    A batch whose write got no answer is written again unchanged: Redis adds it once.
+    A batch whose write got no answer is written again unchanged: Redis adds the batch once.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class DailyStatistics:
         self._watched: dict[str, tuple[Callable[[], int], int]] = {}
 
     def add_images(self, image_ids: Iterable[str]) -> None:
-        """Add images that were used to the distinct ones of the day."""
+        """Add images that were used to the distinct images of the day."""
         images = self._today().images
         for image_id in image_ids:
             if len(images) >= self._room:
@@ -124,11 +124,11 @@ class DailyStatistics:
             images.add(image_id)
 
     def watch(self, name: str, total: Callable[[], int]) -> None:
-        """Add the growth of ``total()`` between flushes to the count ``name``; the total never falls."""
+        """Add the growth of ``total()`` between flushes to the count ``name``. The total never falls."""
         self._watched[name] = (total, total())
 
     async def flush(self) -> None:
-        """Write the gathered statistics. Raises ``CacheUnavailable`` and keeps them."""
+        """Write the gathered statistics. Keeps them if it raises ``CacheUnavailable``."""
         self._count_watched()  # first, so that an outage over midnight leaves each day its own
         await self._write_unconfirmed()
         gathered, self._gathered, self._current_until = self._gathered, {}, 0.0
@@ -166,7 +166,7 @@ class DailyStatistics:
         self._unconfirmed, self._room = None, self._max_images
 
     async def _write_some(self, key: str, life: int, images: set[str]) -> None:
-        """Write some of the images, and remove them from the set; packing one argument for all takes little time."""
+        """Write some of the images, and remove them from the set. Packing a single argument for all is fast."""
         some = [images.pop() for _ in range(min(_IMAGES_AT_ONCE, len(images)))]
         try:
             async with self._guard.bounded():
@@ -176,7 +176,7 @@ class DailyStatistics:
             raise
 
     async def read(self, days: int) -> list[dict[str, Any]]:
-        """Return the last ``days`` days, today first; garbage counts as zero. Raises ``CacheUnavailable``."""
+        """Return the last ``days`` days, today first. Garbage counts as zero. Raises ``CacheUnavailable``."""
         today = datetime.fromtimestamp(self._now(), UTC).date()
         names = [(today - timedelta(days=back)).isoformat() for back in range(days)]
         async with self._guard.bounded():
@@ -232,7 +232,7 @@ def _day(name: str, fields: dict[bytes, bytes], images: int) -> dict[str, Any]:
 
 
 def _value(answer: Any) -> Any:
-    """Return the answer; None where the key holds another type. Raises any other error."""
+    """Return the answer, or None where the key holds another type. Raises any other error."""
     if isinstance(answer, Exception):
         if is_wrong_type(answer):
             return None

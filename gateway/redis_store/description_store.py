@@ -21,7 +21,7 @@ class DescriptionStore:
         self._guard = guard
 
     async def get_many(self, records: Sequence[ImageRecord]) -> dict[str, ImageDescription]:
-        """Return the descriptions of those of ``records`` that were described in their present version."""
+        """Return the descriptions of the ``records`` that were described in their present version."""
         found: dict[str, ImageDescription] = {}
         async with self._guard.bounded():
             for group in self._guard.together(records):
@@ -53,7 +53,7 @@ class DescriptionStore:
 
 
 def _decoded(value: bytes, version: str) -> ImageDescription | None:
-    """Return the description if it is one, of that version; other programs can write to Redis."""
+    """Return the description if the value is a description of that version. Other programs can write to Redis."""
     try:
         parsed: Any = json.loads(value)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The encoding of a signed image, with a MAC, and of a variant in Redis; both are validated when they are read."""
+"""The encoding of a signed image, with a MAC, and of a variant in Redis. Both are validated when they are read."""
 
 import base64
 import hashlib
@@ -174,9 +174,9 @@ def _check(url: str) -> str:
 class EntryMac:
     """HMAC over a cached entry and its variant, with the same secret on every replica.
 
-    An entry says who owns an image and whether it is public. With the MAC, a program that can write to Redis can at
-    most put back what a gateway wrote about that image before. While the secret changes, entries with a MAC by the
-    ``previous`` one are accepted, too.
+    An entry says who owns an image and whether the image is public. With the MAC, a program that can write to Redis can
+    at most put back what a gateway wrote about that image before. While the secret changes, entries with a MAC by the
+    ``previous`` secret are accepted, too.
     """
 
     def __init__(self, secret: str, previous: str | None = None) -> None:

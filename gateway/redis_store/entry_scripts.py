@@ -55,17 +55,19 @@ redis.call('EXPIRE', used, index_life)
 return done
 """)
 def keep_entries(*, entries: Keys, sets: Keys, latest_end: int, now: float, index_life: int, values: Values) -> None:
-    """Keep entries, and in the same step enter those that were kept into the indexes and the refresh queue.
+    """Keep entries, and in the same step enter the kept entries into the indexes and the refresh queue.
 
-    A URL is never replaced by one that ends earlier, also if another replica signed it: two replicas may write in any
-    order. One that ends later than any can was signed by a clock that ran ahead, and is replaced. A row that was read
-    before its image was dropped is never written after that, also not over the entry of a writer that read the row
-    later: an entry that takes the place of a tombstone carries it behind a line break.
+    A URL is never replaced by a URL that ends earlier, not even by another replica: two replicas may write in any
+    order. A URL that ends later than any URL can was signed by a clock that ran ahead, and is replaced.
+
+    A row that was read before its image was dropped is not written after the drop. It also does not replace the entry
+    of a writer that read the row after the drop: an entry that replaces a tombstone carries the tombstone behind a line
+    break.
 
     Returns for each entry 1 if it was kept, else 0.
 
-    sets: the indexes ``used`` and ``expiry``, the refresh queue, its attempts and its dead list, from which those that
-        were kept are removed. None in a Redis Cluster.
+    sets: the indexes ``used`` and ``expiry``, the refresh queue, its attempts and its dead list, from which kept
+    entries are removed. None in a Redis Cluster.
     latest_end: the latest end that a URL signed by now can have.
     now: Unix seconds.
     index_life: for how many seconds the indexes are kept.
@@ -81,7 +83,7 @@ end
 return 0
 """)
 def drop_if_same(*, key: Key, value: bytes) -> None:
-    """Delete garbage, but not what another replica put in its place since it was read."""
+    """Delete garbage, unless another replica has replaced it since it was read."""
 
 
 @lua_script("""
@@ -90,7 +92,7 @@ for _, key in ipairs(entries) do
 end
 """)
 def drop_entries(*, entries: Keys, tombstone: bytes, milliseconds: int) -> None:
-    """Replace entries by the tombstone, which lives for so long.
+    """Replace entries by the tombstone, which lives for that many milliseconds.
 
     Packing a command for each key would keep the event loop busy five times as long.
     """

@@ -58,13 +58,14 @@ class CacheUnavailable(DependencyDown):
 
 
 class WrongType(CacheUnavailable):
-    """A key holds a value of the wrong type; Redis itself works."""
+    """A key holds a value of the wrong type. Redis itself works."""
 
 
 class _PackedInC:
-    """Packs commands with hiredis, as redis-py's synchronous client does. The asynchronous one loops over arguments.
+    """Packs commands with hiredis, as redis-py's synchronous client does.
 
-    That took a tenth of the time of a look-up that nothing has cached.
+    redis-py's asynchronous client loops over the arguments instead, which took a tenth of the time of a look-up of an
+    image that is not cached.
     """
 
     def pack_command(self, *args: Any) -> list[bytes]:
@@ -80,9 +81,9 @@ class _PackedInC:
 class GuardedRedis:
     """The Redis client, to be used within ``bounded``. Outside of a Cluster, its connections pack commands in C.
 
-    Calls within it may take ``timeout`` seconds together and raise ``CacheUnavailable`` when they fail. After a
-    time-out, or a few calls in a row without an answer, the breaker opens: calls fail at once, except one a second
-    that tries whether Redis answers again. Outages are logged.
+    Calls within ``bounded`` may take ``timeout`` seconds together and raise ``CacheUnavailable`` when they fail. After
+    a time-out, or a few calls in a row without an answer, the breaker opens. Then calls fail at once, except a call a
+    second that tries whether Redis answers again. Outages are logged.
     """
 
     def __init__(self, client: Client, prefix: str, timeout: float, breaker: CircuitBreaker | None = None) -> None:
@@ -112,8 +113,8 @@ class GuardedRedis:
     def marker(self, key: str, name: str) -> str:
         """Return a key that a script may use together with ``key``, also in a Cluster.
 
-        Its hash tag is the whole of ``key``, so that both are in one slot (Redis Cluster specification, hash tags).
-        Where the prefix has a hash tag, that one counts for both.
+        Its hash tag is the whole of ``key``, so that both keys are in the same slot (Redis Cluster specification, hash
+        tags). Where the prefix has a hash tag, the tag of the prefix counts for both.
         """
         return self.key("marker", f"{{{key}}}", name)
 
@@ -161,7 +162,7 @@ class GuardedRedis:
         return met
 
     async def remove_unless(self, kind: bytes, keys: Sequence[str]) -> None:
-        """Delete those of ``keys`` whose type is not ``kind``: they would block the values that belong there."""
+        """Delete each of ``keys`` whose type is not ``kind``: it would block the value that belongs there."""
         async with self.bounded():
             for key in keys:
                 found = await self.client.type(key)
@@ -177,13 +178,13 @@ class GuardedRedis:
 def is_wrong_type(error: Exception) -> bool:
     """Return whether a command met a value of the wrong type, by itself, in a script or in a pipeline.
 
-    Redis calls a string that only begins like a HyperLogLog corrupted (PFADD); that counts as the wrong type, too.
+    Redis calls a string that only begins like a HyperLogLog corrupted (PFADD). That counts as the wrong type, too.
     """
     return isinstance(error, ResponseError) and _OF_PIPELINE.sub("", str(error)).startswith(_WRONG)
 
 
 def message_of(error: Exception) -> str:
-    """Return Redis' code and the error on one line, without the command. Empty for a time-out of asyncio's."""
+    """Return Redis' code and the error on a line, without the command. Empty for a time-out of asyncio."""
     code = _CODES.get(type(error), "")
     text = _NOISE.sub("", _OF_PIPELINE.sub("", str(error)).removeprefix(code))
     message = " ".join((code, *text.split())).strip()

@@ -24,7 +24,7 @@ _ONLY_URLS: Final = ":urls"
 class InvalidationChannel:
     """Publishes and receives invalidations, ignoring this replica's own. Its calls raise ``CacheUnavailable``.
 
-    After ``ping_every`` seconds without a message it pings Redis, which has as long to answer.
+    After ``ping_every`` seconds without a message it pings Redis. Redis has ``ping_every`` seconds to answer.
     """
 
     def __init__(self, guard: GuardedRedis, *, ping_every: float = 5.0) -> None:
@@ -36,9 +36,10 @@ class InvalidationChannel:
         self._tried = asyncio.Event()
 
     async def publish(self, image_ids: Sequence[str], *, only_urls: bool = False) -> int | None:
-        """Make the other replicas look these images up again; with ``only_urls`` their URLs are new, and nothing else.
+        """Make the other replicas look these images up again. ``only_urls``: only the URLs of the images are new.
 
-        Returns how many receive it, with this one if it does, or None if a Cluster does not tell.
+        Returns how many replicas receive the message, this replica included if it listens. None if a Cluster does not
+        tell.
         """
         sender = self._name + _ONLY_URLS if only_urls else self._name
         async with self._guard.bounded():
@@ -54,7 +55,7 @@ class InvalidationChannel:
         return int(count)
 
     async def problem(self) -> str:
-        """Return why ``listen`` receives nothing now, or an empty string; wait for its first attempt."""
+        """Return why ``listen`` receives nothing now, or an empty string. Waits for the first attempt of ``listen``."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._guard.timeout):
                 await self._tried.wait()
@@ -84,7 +85,7 @@ class InvalidationChannel:
     ) -> None:
         """Call ``invalidate`` with each image id that another replica publishes, until cancelled.
 
-        It is called with None whenever a subscription begins, the first one included: messages before it are lost.
+        ``invalidate`` is called with None whenever a subscription begins, also the first: earlier messages are lost.
         ``forget_url`` is called instead for an image of which only the URL is new. None: ``invalidate`` is called.
         """
         pause = _FIRST_PAUSE
@@ -151,7 +152,7 @@ class InvalidationChannel:
 
 
 async def _received(subscription: PubSub, kind: str) -> None:
-    """Wait for the first message of that kind; the caller bounds the time."""
+    """Wait for the first message of that kind. The caller bounds the time."""
     async for message in subscription.listen():
         if message["type"] == kind:
             return

@@ -1,9 +1,9 @@
 """A queue in Redis: a sorted set ordered by time, with leases, attempts and a dead list.
 
-The score of an item in ``<name>:queue`` is when it is due. The items that a dead worker claimed come due again when its
-lease ends; every other operation is idempotent. Each script touches one key only: in a Cluster the slots of the keys
-differ. The codec of a queue defines its items and their encoding: the queues of renewals and purges have different
-ones.
+The score of an item in ``<name>:queue`` is the time at which the item is due. The items that a dead worker claimed come
+due again when its lease ends. Every other operation is idempotent. Each script touches a single key: in a Cluster the
+slots of the keys differ. The codec of a queue defines its items and their encoding. The queues of renewals and of
+purges have different codecs.
 """
 
 import math
@@ -39,7 +39,7 @@ end
 return due
 """)
 def claim_due(*, queue: Key, now: float, lease_end: float, most: int, latest: float) -> None:
-    """Claim up to ``most`` words until the end of the lease; return the words and their scores.
+    """Claim up to ``most`` words until the end of the lease. Return the words and their scores.
 
     ``latest``: the latest time that a gateway queues for. A word with a later score is due now.
     """
@@ -56,7 +56,7 @@ redis.call('EXPIRE', attempts, life)
 return counted
 """)
 def count_attempt(*, attempts: Key, word: str, life: int) -> None:
-    """Return the number of attempts, this one included; they are kept for ``life`` seconds.
+    """Return the number of attempts, this attempt included. The number is kept for ``life`` seconds.
 
     A value that is not a number counts as 0.
     """
@@ -64,7 +64,11 @@ def count_attempt(*, attempts: Key, word: str, life: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """``lease`` returns the seconds for which a new claim holds; the dead list has at most ``max_dead`` items."""
+    """Limits of a queue.
+
+    lease: returns the seconds for which a new claim holds.
+    max_dead: how many items the dead list has at most.
+    """
 
     lease: Callable[[], float]
     max_attempts: int
@@ -105,11 +109,11 @@ class LeasedQueue(Generic[T]):
         self.keys = self._queue, self._attempts, self._dead
 
     async def schedule(self, due: Mapping[T, float]) -> None:
-        """Queue each item for its time with no failed attempts, and not dead; one already queued is moved."""
+        """Queue each item for its time, without failed attempts, and not dead. An item already queued is moved."""
         await self._set(due, only_if_queued=False)
 
     async def claim(self, now: float, most: int) -> list[Claim[T]]:
-        """Claim up to ``most`` due items, the longest due first; no other worker gets them before the lease ends."""
+        """Claim up to ``most`` due items, the longest due first. No other worker gets them before the lease ends."""
         async with self._guard.bounded():
             lease_end, latest = now + self.limits.lease(), now + self._horizon
             call = claim_due(queue=self._queue, now=now, lease_end=lease_end, most=most, latest=latest)
@@ -120,7 +124,7 @@ class LeasedQueue(Generic[T]):
         return claims
 
     async def ack(self, due: Mapping[T, float]) -> None:
-        """Queue finished items for their next times; one removed since its claim stays removed."""
+        """Queue finished items for their next times. An item removed since its claim stays removed."""
         await self._set(due, only_if_queued=True)
 
     async def _set(self, due: Mapping[T, float], *, only_if_queued: bool) -> None:
@@ -160,7 +164,8 @@ class LeasedQueue(Generic[T]):
     async def fail(self, item: T, reason: str, now: float) -> bool:
         """Queue a failed item again after a backoff, or after its last attempt move it to the dead list.
 
-        Returns True when it was given up. The backoff is exponential with full jitter, and no longer than ten leases.
+        Returns True when the item was given up. The backoff is exponential with full jitter, and lasts at most ten
+        leases.
         """
         word = self._codec.encode(item)
         async with self._guard.bounded():
@@ -189,7 +194,7 @@ class LeasedQueue(Generic[T]):
         return list(found.values())
 
     async def requeue(self, now: float, chosen: Sequence[T] | None = None) -> int:
-        """Make the dead list due now and return the number of entries; unreadable entries are removed.
+        """Make the dead list due now, and return the number of entries. Unreadable entries are removed.
 
         With ``chosen``, make only these items due, if they are on the list.
         """
@@ -249,7 +254,7 @@ class LeasedQueue(Generic[T]):
         return DeadEntry.decode(item, entry) if entry is not None else None
 
     async def first(self, most: int) -> list[Claim[T]]:
-        """Return the next items to come due, without claiming them; an infinite time is returned as 0.0."""
+        """Return the next items to come due, without claiming them. An infinite time is returned as 0.0."""
         async with self._guard.bounded():
             entries = await self._guard.client.zrange(self._queue, 0, most - 1, withscores=True)
         return self._read_claims(entries, instead_of_infinity=0.0)[0]
@@ -264,7 +269,7 @@ class LeasedQueue(Generic[T]):
         return [Claim(item, finite[word]) for word, item in items.items()], garbage
 
     async def repair(self) -> None:
-        """Delete those of the keys that hold another type."""
+        """Delete each key that holds a value of another type."""
         await self._guard.remove_unless(b"zset", [self._queue])
         await self._guard.remove_unless(b"hash", [self._dead, self._attempts])
 

@@ -60,13 +60,13 @@ def lua_script(body: str) -> Callable[[Callable[P, None]], Callable[P, Call]]:
 
 
 def _kinds_of(function: Callable[..., None]) -> dict[str, str]:
-    """Return the kind of each parameter by name, in order. Empty for a single argument."""
+    """Return the kind of each parameter by name, in order. The kind of a single argument is empty."""
     hints = get_type_hints(function, include_extras=True)
     return {name: getattr(hints[name], "__metadata__", ("",))[0] for name in signature(function).parameters}
 
 
 def _locals(keys: Sequence[str], groups: Sequence[str], arguments: Sequence[str], tail: Sequence[str]) -> str:
-    """Return the Lua that gives the keys and arguments their names; the length of each group comes first in ARGV."""
+    """Return the Lua that gives the keys and arguments their names. ARGV starts with the length of each group."""
     lines = [f"local {name} = KEYS[{at}]" for at, name in enumerate(keys, 1)]
     before = str(len(keys))
     for at, name in enumerate(groups, 1):

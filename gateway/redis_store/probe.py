@@ -25,7 +25,7 @@ _TRIES_PER_NODE: Final = 64  # a node of three that has none of 192 keys would h
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """The result on one server; ``address`` is empty outside of a Cluster, and ``problem`` if everything worked."""
+    """The result on a server. ``address`` is empty outside of a Cluster. ``problem`` is empty if everything worked."""
 
     address: str
     problem: str = ""
@@ -52,8 +52,8 @@ class RedisProbe:
     async def run(self) -> None:
         """Return if all of it works.
 
-        Raises ``CacheUnavailable`` if no server can be read, and ``DependencyDegraded`` if one refuses something, or if
-        invalidations are not received or cannot be sent.
+        Raises ``CacheUnavailable`` if no server can be read. Raises ``DependencyDegraded`` if a server refuses
+        something, or if invalidations are not received or cannot be sent.
         """
         try:
             problems = await self._refusals()

@@ -41,10 +41,10 @@ end
 return dropped
 """)
 def _enqueue(*, queue: Key, due_at: float, most_queued: int, words: Values) -> None:
-    """Queue the words, if there is room; return the number of words that were dropped.
+    """Queue the words, if there is room. Return the number of words that were dropped.
 
     A word that is queued for later, under a lease or after a failure, comes due earlier: its image has changed again.
-    One that is queued for earlier keeps its time.
+    A word that is queued for an earlier time keeps that time.
     """
 
 
@@ -68,7 +68,7 @@ for i = 1, #words_and_times, 2 do
 end
 """)
 def _release_leased(*, queue: Key, lease_end: float, words_and_times: Values) -> None:
-    """Give the words that are still under the lease that ends then their times; each word is followed by its time."""
+    """Set the times of the words that are still under the lease with that end. Each word is followed by its time."""
 
 
 @lua_script("""
@@ -102,7 +102,7 @@ _CODEC: Final = Codec[str](str, _decode)
 
 
 class PurgeQueue(LeasedQueue[str]):
-    """Purges by due time, in ``purge:queue``, ``purge:dead`` and ``purge:attempts``; at most ``max_queued``.
+    """Purges by due time, in ``purge:queue``, ``purge:dead`` and ``purge:attempts``. At most ``max_queued``.
 
     ``purge:pace`` bounds the requests of all replicas together to ``per_second``.
     """
@@ -122,7 +122,7 @@ class PurgeQueue(LeasedQueue[str]):
         self._max_queued = max_queued
 
     async def enqueue(self, image_ids: Sequence[str], due_at: float) -> int:
-        """Queue the images that are not in the queue; return how many were dropped because it is full."""
+        """Queue the images that are not in the queue. Return how many were dropped because the queue is full."""
         dropped = 0
         for some in in_groups(image_ids, _AT_ONCE):
             async with self._guard.bounded():
@@ -146,7 +146,7 @@ class PurgeQueue(LeasedQueue[str]):
                 await pipeline.execute()
 
     async def fail(self, item: str, reason: str, now: float) -> bool:
-        """Like the base class; but while the dead list is full, the item is not given up: it waits ten minutes."""
+        """As the base class, but while the dead list is full, the item is not given up: it waits ten minutes."""
         if (await self.lengths(now)).dead >= self.limits.max_dead:
             await self.postpone([item], now, _WITHOUT_ROOM)
             return False
@@ -161,13 +161,13 @@ class PurgeQueue(LeasedQueue[str]):
                 await self._guard.client.eval(*call)
 
     async def take_slot(self) -> float:
-        """Take the next request that the rate allows; return the seconds until then."""
+        """Take the next request that the rate allows. Return the seconds until the request may be sent."""
         async with self._guard.bounded():
             longest = _LONGEST_WAIT + self._interval
             call = _take_slot(next_slot=self._pace, interval=self._interval, longest_wait=longest)
             return float(await self._guard.client.eval(*call))
 
     async def repair(self) -> None:
-        """Delete those of the keys that hold another type."""
+        """Delete each key that holds a value of another type."""
         await super().repair()
         await self._guard.remove_unless(b"string", [self._pace])

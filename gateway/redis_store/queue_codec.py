@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 class Codec(NamedTuple, Generic[T]):
-    """The words of items in Redis; ``decode`` raises ``ValueError`` for a word that ``encode`` did not write."""
+    """The words of items in Redis. ``decode`` raises ``ValueError`` for a word that ``encode`` did not write."""
 
     encode: Callable[[T], str]
     decode: Callable[[bytes], T]

@@ -56,7 +56,7 @@ class ReplicaPoint:
 
     @staticmethod
     def decode(member: bytes) -> "ReplicaPoint | None":
-        """Return the point that ``encode`` wrote, or None for anything else, such as that of another version."""
+        """Return the point that ``encode`` wrote, or None for other text, such as the point of another version."""
         try:
             return _POINT.validate_json(member)
         except ValidationError:
@@ -73,7 +73,7 @@ _FIELDS: Final = tuple(field.name for field in fields(ReplicaPoint))
 
 
 class ReplicaStore:
-    """Publishes the point of this replica, and reads those of all; the methods raise ``CacheUnavailable``."""
+    """Publishes the point of this replica, and reads the points of all. The methods raise ``CacheUnavailable``."""
 
     def __init__(self, guard: GuardedRedis) -> None:
         self._guard = guard

@@ -28,11 +28,13 @@ _TOMBSTONE_MARK: Final = b"\n"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The result of a look-up; ``tombstone`` must be passed to the ``put_many`` that follows.
+    """The result of a look-up.
 
-    ``tombstone`` is the one there, or the one that the entry took the place of; b"" when the image was not dropped.
-    ``image`` is None when there is no entry, when it was dropped recently, or when it ``is_foreign``: a gateway with
-    another secret, release or configuration wrote it, by its MAC or its content, or another program.
+    tombstone: the tombstone under the key, or the tombstone that the entry replaced. b"" when the image was not
+    dropped. It must be passed to the ``put_many`` that follows.
+    image: None when there is no entry, when the image was dropped recently, or when the value ``is_foreign``.
+    is_foreign: by its MAC or its content, the value was written by another program, or by a gateway with another
+    secret, release or configuration.
     """
 
     image: SignedImage | None = None
@@ -55,9 +57,11 @@ class EntryHeader:
 class UrlEntries:
     """Signed images in Redis.
 
-    ``mac`` and ``urls`` decide whether a gateway like this one wrote an entry; no other is used. With ``with_links``
-    (links are signed) an entry without the count of killed links is not used either. A dropped image leaves a tombstone
-    for ``tombstone_ttl`` seconds, which must be longer than a renewal takes from reading the row to writing the entry.
+    mac, urls: decide whether a gateway with the same secret and configuration wrote an entry. No other entry is used.
+    with_links: links are signed, so an entry without the count of killed links is not used either.
+    tombstone_ttl: for how many seconds a dropped image leaves a tombstone. It must be longer than a renewal takes from
+    reading the row to writing the entry.
+
     Raises ``CacheUnavailable``.
     """
 
@@ -79,7 +83,7 @@ class UrlEntries:
         self._tombstone_ttl = tombstone_ttl
 
     async def get_many(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
-        """Return the cached entries of ``variants``; a foreign value is removed, to be replaced by an entry."""
+        """Return the cached entries of ``variants``. A foreign value is removed, to be replaced by an entry."""
         async with self._guard.bounded():
             answers = await self._read(variants)
         found: dict[ImageVariant, Found] = {}
@@ -122,8 +126,8 @@ class UrlEntries:
     ) -> dict[ImageVariant, bool]:
         """Keep each image for as long as its URL may be used, unless the entry there is good and ends later.
 
-        Each comes with the tombstone found before its row was read: an image dropped since is not kept. Returns for
-        each whether it was kept.
+        Each image comes with the tombstone found before its row was read: an image dropped since is not kept. Returns
+        for each image whether it was kept.
 
         With ``index_keys`` (the indexes ``used`` and ``expiry``, the keys of the refresh queue; never in a Cluster)
         those kept are indexed for ``index_life`` seconds and queued for when they are ``due``, in the same round trip.
@@ -182,7 +186,7 @@ class UrlEntries:
             await pipeline.execute()
 
     async def _read(self, variants: Sequence[ImageVariant]) -> list[bytes | None]:
-        """Return the values; one of the wrong type reads as None, and the next write replaces it."""
+        """Return the values. A value of the wrong type reads as None, and the next write replaces it."""
         groups = self._guard.together(variants)
         if len(groups) == 1:
             values: list[bytes | None] = await self._guard.client.mget(*map(self._key, variants))
@@ -216,7 +220,7 @@ class UrlEntries:
 
 
 def _value(answer: Any) -> bytes | None:
-    """Return an answer as MGET gives it; a Cluster takes no MGET for keys in several slots."""
+    """Return an answer as MGET gives it. A Cluster takes no MGET for keys in several slots."""
     if isinstance(answer, Exception):
         if is_wrong_type(answer):
             return None

@@ -34,7 +34,7 @@ return 1
 def _add(*, counts: Key, marker: Key, batch: int, life: int, marker_life: int, lines: str) -> None:
     """Add a batch to a sorted set of counts. A batch sent again, because no answer to it came, adds nothing.
 
-    An infinite count, which adding cannot change, starts again from the new one.
+    An infinite count, which adding cannot change, starts again from the new count.
 
     marker: the number of the last batch that this writer added.
     life, marker_life: for how many seconds the two are kept.
@@ -53,14 +53,14 @@ redis.call('EXPIRE', times, life)
 return 1
 """)
 def _touch(*, times: Key, life: int, lines: str) -> None:
-    """Set times in a sorted set that is kept for ``life`` seconds; a line has a word and its time.
+    """Set times in a sorted set that is kept for ``life`` seconds. A line has a word and its time.
 
-    The later time stays, unless it is over a day later: no gateway's clock wrote that.
+    The later time stays, unless it is over a day later: no gateway's clock wrote such a time.
     """
 
 
 class Usage(NamedTuple):
-    """Numbers of uses and renewals of a URL; ``last_access`` in Unix seconds, None when it was never used."""
+    """Numbers of uses and renewals of a URL. ``last_access`` in Unix seconds, None when the URL was never used."""
 
     access_count: int = 0
     refresh_count: int = 0
@@ -69,7 +69,7 @@ class Usage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UsageBatch:
-    """Uses to be added once; ``number`` grows with each batch.
+    """Uses to be added once. ``number`` grows with each batch.
 
     ``used``, ``hits`` and ``refreshes`` hold ``counted`` as lines of word and number.
     """
@@ -94,7 +94,7 @@ class UsageStore:
         self._batches = 0
 
     async def read(self, variant: ImageVariant) -> Usage:
-        """Return the usage of the variant; zeros when it was never used."""
+        """Return the usage of the variant. Zeros when the variant was never used."""
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
             for key in (self._hits, self._refreshes, self._used):
@@ -103,7 +103,7 @@ class UsageStore:
         return Usage(int(_count(hits)), int(_count(refreshes)), _time(used))
 
     async def access_counts(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, int]:
-        """Return the number of uses of each variant, by one command."""
+        """Return the number of uses of each variant, by a single command."""
         async with self._guard.bounded():
             counts = await self._guard.client.zmscore(self._hits, [encode_variant(variant) for variant in variants])
         return {variant: int(_count(count)) for variant, count in zip(variants, counts, strict=True)}
@@ -119,7 +119,7 @@ class UsageStore:
         return {variant: (_time(at), _count(count)) for variant, at, count in zip(variants, used, hits, strict=True)}
 
     def batch(self, counted: Mapping[ImageVariant, Usage]) -> UsageBatch:
-        """Return the counts as a batch, which must be written before the next one is."""
+        """Return the counts as a batch, which must be written before the next batch."""
         self._batches += 1
         return UsageBatch(
             self._batches,
@@ -155,7 +155,7 @@ class UsageStore:
             await pipeline.execute()
 
     async def add(self, ends: Mapping[ImageVariant, int], now: float) -> None:
-        """Index new URLs by their ends (Unix seconds); one that was never used counts as used now."""
+        """Index new URLs by their ends (Unix seconds). A URL that was never used counts as used now."""
         async with self._guard.bounded():
             pipeline = self._guard.client.pipeline(transaction=False)
             pipeline.zadd(self._expiry, {encode_variant(variant): end for variant, end in ends.items()})
@@ -165,7 +165,7 @@ class UsageStore:
             await pipeline.execute()
 
     async def remove_expiry(self, variants: Sequence[ImageVariant]) -> None:
-        """Remove the ends of URLs that are no longer cached; their usage stays."""
+        """Remove the ends of URLs that are no longer cached. Their usage stays."""
         if variants:
             async with self._guard.bounded():
                 await self._guard.client.zrem(self._expiry, *map(encode_variant, variants))
@@ -182,7 +182,7 @@ class UsageStore:
             await pipeline.execute()
 
     async def hottest(self, most: int) -> list[str]:
-        """Return the ids of up to ``most`` images, the most used first; the uses of every style count."""
+        """Return the ids of up to ``most`` images, the most used first. The uses of every style count."""
         found: dict[str, None] = {}
         start = 0
         while len(found) < most:
@@ -209,7 +209,7 @@ class UsageStore:
     async def take_least_used(self, max_size: int, most: int) -> list[ImageVariant]:
         """Remove and return up to ``most`` variants beyond ``max_size``, the least recently used first.
 
-        This is atomic: replicas that trim at the same time take different ones.
+        This is atomic: replicas that trim at the same time take different variants.
         """
         async with self._guard.bounded():
             excess = await self._guard.client.zcard(self._used) - max_size
@@ -219,12 +219,12 @@ class UsageStore:
         return decode_variants(word for word, _ in taken)[0]
 
     async def repair(self) -> None:
-        """Delete those of the keys that hold another type."""
+        """Delete each key that holds a value of another type."""
         await self._guard.remove_unless(b"zset", (self._used, self._hits, self._refreshes, self._expiry))
 
 
 def _lines(numbers: Mapping[ImageVariant, int]) -> str:
-    """Return one argument for all: packing an argument costs as much as counting a use."""
+    """Return a single argument for all lines: packing an argument costs as much as counting a use."""
     return "\n".join(f"{encode_variant(variant)} {number}" for variant, number in numbers.items())
 
 

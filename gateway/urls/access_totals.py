@@ -1,4 +1,4 @@
-"""Recent numbers of accesses from Redis, so that an answer can contain one without a read of Redis."""
+"""Recent numbers of accesses from Redis, so that an answer can contain a number without a read of Redis."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class AccessTotals:
         return total.count if total is not None else None
 
     def put(self, variant: ImageVariant, count: int) -> None:
-        """Keep a total that was read now, in place of the oldest one."""
+        """Keep a total that was read now, in place of the oldest total."""
         self._totals[variant] = _Total(count, self._now())
         self._totals.move_to_end(variant)
         if len(self._totals) > _MOST:

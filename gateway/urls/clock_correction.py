@@ -12,7 +12,7 @@ class ClockCorrection:
         self._resolver = resolver
 
     def refused_at(self, cos_time: float | None) -> bool:
-        """Set the clock after COS refused a URL at ``cos_time`` (Unix seconds); return whether it moved.
+        """Set the clock after COS refused a URL at ``cos_time`` (Unix seconds). Return whether the clock moved.
 
         ``cos_time`` is None if COS did not refuse the URL for its time.
         """

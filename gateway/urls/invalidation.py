@@ -42,7 +42,7 @@ class Invalidation:
             invalidate(image_id)
 
     def forget_url_here(self, image_id: str) -> None:
-        """Look the image up again in Redis, where another replica has put a new URL of it; keep its bytes."""
+        """Look the image up again in Redis, where another replica has put a new URL of it. Keep the image's bytes."""
         for invalidate in self._url_caches:
             invalidate(image_id)
 

@@ -49,14 +49,17 @@ class LocalState(NamedTuple):
 
 
 class LocalTier:
-    """Signed images, the least recently used evicted first; stale ``local_ttl`` seconds after their ``put``.
+    """Signed images. The least recently used image is evicted first.
 
-    A stale entry is served only while the stores behind this tier do not answer. That an image does not exist is
-    cached for ``unknown_ttl`` seconds: many requests for one id cost one query, and a new image is found soon. Ids of
-    images that do not exist, which anyone can make up, have places of their own, a tenth of ``max_size``.
+    An entry is stale ``local_ttl`` seconds after its ``put``. A stale entry is served only while the stores behind this
+    tier do not answer.
 
-    A look-up that began before an image was dropped must not restore it: it takes a ``mark`` before it reads, and
-    ``put`` does nothing when the image was dropped after that.
+    That an image does not exist is cached for ``unknown_ttl`` seconds: many requests for the same id cost a single
+    query, and a new image is found soon. Anyone can make up ids of images that do not exist. So such ids have places of
+    their own, a tenth of ``max_size``.
+
+    A look-up that began before an image was dropped must not restore the image. So the look-up takes a ``mark`` before
+    it reads, and ``put`` does nothing when the image was dropped after the mark.
     """
 
     def __init__(
@@ -83,7 +86,7 @@ class LocalTier:
         self._last_fresh_until = 0.0
 
     def use(self, settings: UrlCacheSettings) -> None:
-        """Use these limits from now on; entries kept longer become stale. ``enabled`` stays as it was at the start."""
+        """Use these limits from now on. Entries kept longer become stale. ``enabled`` stays as it was at the start."""
         if settings.local_ttl < self._settings.local_ttl:
             self.mark_all_stale()
         self._settings = settings
@@ -119,7 +122,7 @@ class LocalTier:
                 yield entry.image
 
     def inspect(self, variant: ImageVariant) -> "LocalState | None":
-        """Return the entry at any age, without counting as its use, or None without one."""
+        """Return the entry at any age, or None without an entry. The call does not count as a use of the entry."""
         key = _key(variant)
         if (entry := self._entries.get(key)) is not None:
             return LocalState(entry.image, self._fresh_for(entry))
@@ -127,7 +130,7 @@ class LocalTier:
         return LocalState(None, self._fresh_for(missing)) if missing is not None else None
 
     def mark(self) -> int:
-        """Return the number of drops so far; take it before reading what will be put."""
+        """Return the number of drops so far. Take it before reading what will be put."""
         return self._drops
 
     def put(self, image: SignedImage, mark: int, usable_for: float) -> None:

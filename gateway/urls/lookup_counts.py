@@ -4,7 +4,7 @@ from gateway.metrics.collectors import Metrics
 
 
 class LookupCounts:
-    """Reads the counter to which the resolver adds; by tier (``local``, ``redis``) and result.
+    """Reads the counter to which the resolver adds, by tier (``local``, ``redis``) and result.
 
     Results are ``hit``, ``miss``, ``unknown`` (a missing image remembered as such), ``error`` and ``foreign`` (an entry
     that a gateway with another configuration wrote).
@@ -22,7 +22,7 @@ class LookupCounts:
         return sum(self.total(tier, result) for result in ("miss", "error", "foreign"))
 
     def hit_rate(self, tier: str | None = None) -> float | None:
-        """Return the share of look-ups in ``tier`` that were hits, or of both tiers together; None before the first."""
+        """Return the share of hits among the look-ups in ``tier``, or in both tiers together. None before the first."""
         if tier is None:
             hits = self.total("local", "hit") + self.total("redis", "hit")
             lookups = self.total("local", "hit") + self.total("local", "miss")

@@ -14,7 +14,7 @@ Job = Callable[[], Awaitable[object]]
 
 
 class Maintenance:
-    """Runs its jobs one after another; one that fails runs again a second later."""
+    """Runs its jobs one after another. A job that fails runs again a second later."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._jobs = jobs

@@ -26,9 +26,9 @@ class NewVariant(Exception):
 
 
 class NewVariants:
-    """Admits ``per_minute`` variants a minute of which no URL is cached, and a quarter of them for one client.
+    """Admits ``per_minute`` variants a minute of which no URL is cached, and a quarter of them for a single client.
 
-    A client of a small bound gets two. Fixed styles and originals are not bounded. ``now`` is in seconds.
+    When the bound is small, a client gets two. Fixed styles and originals are not bounded. ``now`` is in seconds.
     """
 
     def __init__(self, renditions: Renditions, per_minute: int, now: Callable[[], float] = time.monotonic) -> None:
@@ -38,13 +38,13 @@ class NewVariants:
         self.use(per_minute)
 
     def use(self, per_minute: int) -> None:
-        """Admit so many a minute from now on; earlier admissions do not count."""
+        """Admit ``per_minute`` variants a minute from now on. Earlier admissions do not count."""
         share = max(_LEAST_SHARE, per_minute // _SHARES)
         self._by_client = RateLimit(share / 60, share, now=self._now)
         self._by_all = RateLimit(per_minute / 60, per_minute, now=self._now)
 
     def admit(self, variant: ImageVariant, client: str) -> bool:
-        """Return whether the variant may be made for ``client``; log at most once a minute that it may not."""
+        """Return whether the variant may be made for ``client``. Log a refusal at most once a minute."""
         if variant.rendition is None or self._renditions.get(variant.rendition).width is None:
             return True
         # In this order, a client beyond its share takes nothing of the others'.

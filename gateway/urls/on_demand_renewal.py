@@ -1,4 +1,4 @@
-"""Renewal on demand: sign one URL now, because COS refused the cached one or a caller requests a new one."""
+"""Renewal on demand: sign a URL now, because COS refused the cached URL or a caller requests a new URL."""
 
 import time
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from gateway.urls.shared_tier import SharedTier
 
 
 class OnDemandRenewal:
-    """Signs new URLs in place of cached ones; simultaneous calls for one variant share a renewal.
+    """Signs new URLs in place of cached URLs. Simultaneous calls for the same variant share a renewal.
 
-    With Redis, replicas share it as well: a replica returns a URL that another one has just renewed.
+    With Redis, replicas share a renewal as well: a replica returns a URL that another replica has just renewed.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class OnDemandRenewal:
     ) -> SignedImage:
         """Return a URL signed now for the current row.
 
-        ``refused`` is the image whose URL COS refused; its record is used when Postgres does not answer. Raises
+        ``refused`` is the image whose URL COS refused. Its record is used when Postgres does not answer. Raises
         ``ImageNotFound``, ``CatalogUnavailable`` or ``CredentialsExpired``.
         """
         variant = ImageVariant(image_id, rendition)

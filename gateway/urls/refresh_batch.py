@@ -1,4 +1,4 @@
-"""The renewal of one batch of claimed URLs: one query, one write, and a result for every claim."""
+"""The renewal of a batch of claimed URLs: one query, one write, and a result for every claim."""
 
 import logging
 import time
@@ -34,11 +34,15 @@ class _Work:
 
 
 class RefreshBatch:
-    """Renews claims; ``renew`` counts each under one of these results.
+    """Renews claims. ``renew`` counts each claim under a result:
 
-    ``renewed``; ``fresh`` (already renewed by another worker or a request); ``idle`` (not requested for ``idle_after``
-    seconds, so not renewed); ``gone`` (the image does not exist); ``postponed`` (Postgres does not answer, or the
-    credentials end); ``failed`` (to be tried again); ``dead`` (given up).
+    - ``renewed``
+    - ``fresh``: already renewed by another worker or a request.
+    - ``idle``: not requested for ``idle_after`` seconds, so not renewed.
+    - ``gone``: the image does not exist.
+    - ``postponed``: Postgres does not answer, or the credentials end.
+    - ``failed``: to be tried again.
+    - ``dead``: given up.
     """
 
     def __init__(
@@ -142,7 +146,7 @@ class RefreshBatch:
     async def _isolate_failure(
         self, work: Sequence[_Work], hits: Mapping[ImageVariant, float], error: CatalogUnavailable
     ) -> "Counter[str]":
-        """Halve a batch whose query failed until only the id at fault is left; postpone it without Postgres."""
+        """Halve a batch whose query failed until only the id at fault is left. Postpone the batch without Postgres."""
         try:
             await self._catalog.try_query()
         except CatalogUnavailable:

@@ -23,7 +23,7 @@ _MOST_AT_ONCE = 100  # packing and parsing more would keep the event loop busy f
 
 @dataclass(slots=True)
 class RefreshReport:
-    """Results of the worker since its start; ``last_run`` in Unix seconds, None before the first cycle ended."""
+    """Results of the worker since its start. ``last_run`` in Unix seconds, None before the first cycle ended."""
 
     running: bool = False
     last_run: float | None = None
@@ -41,7 +41,7 @@ class RefreshReport:
 
 
 class RefreshWorker:
-    """Drains the queue in cycles; each begins when the next renewal is due, at most ``interval`` seconds later."""
+    """Drains the queue in cycles. A cycle begins when the next renewal is due, at most ``interval`` seconds later."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class RefreshWorker:
             self.report.running = False
 
     async def _cycle(self) -> float:
-        """Run one cycle and wait for the next; return how many seconds more to pause."""
+        """Run a cycle and wait for the next. Return how many seconds more to pause."""
         try:
             with self._metrics.refresh_cycle_duration.time():
                 await self.drain_once()
@@ -88,7 +88,7 @@ class RefreshWorker:
         return _PAUSE_AFTER_FAILURE
 
     async def _until_due(self) -> None:
-        """Wait until a renewal is due, at most ``interval``; other replicas may queue earlier ones meanwhile."""
+        """Wait until a renewal is due, at most ``interval``. Other replicas may queue earlier renewals meanwhile."""
         began = self._now()
         while (remaining := began + self._settings.interval - self._now()) > 0:
             next_due = await self._observe()
@@ -113,7 +113,7 @@ class RefreshWorker:
         return total
 
     async def _observe(self) -> float | None:
-        """Set the metrics of the queue, or remove them if it cannot be read; return when the next renewal is due."""
+        """Set the metrics of the queue, or remove them if it cannot be read. Return when the next renewal is due."""
         metrics, now = self._metrics, self._now()
         try:
             lengths = await self._queue.lengths(now)
@@ -131,5 +131,5 @@ class RefreshWorker:
         return next_due
 
     def _record_success(self) -> None:
-        """Record that nothing is due now; an alert limits the time since then for every ``interval``."""
+        """Record that nothing is due now. For every ``interval``, an alert limits the time since the last record."""
         self._metrics.refresh_last_success.set(self._now())

@@ -49,8 +49,8 @@ class _LookUp(NamedTuple):
 class UrlResolver:
     """Finds or makes the presigned URL of an image. The caller checks access, on a hit as on a miss.
 
-    A hit in the local tier awaits nothing. Misses that arrive together share one read of Redis, one query, one write;
-    those of one image share one look-up. Without Redis, the resolver signs URLs itself; without Postgres, it serves
+    A hit in the local tier awaits nothing. Misses that arrive together share a read of Redis, a query and a write.
+    Misses of the same image share a look-up. Without Redis, the resolver signs URLs itself. Without Postgres, it serves
     cached URLs until they end. ``admits_new`` is called with the variant and the client before a URL is signed for a
     rendition that is not cached.
     """
@@ -92,13 +92,13 @@ class UrlResolver:
         """Look up an image that is not cached here.
 
         ``client``: the name of the share that pays for a new variant. Raises ``ImageNotFound``, ``CatalogUnavailable``,
-        ``CredentialsExpired`` or ``TooManyVariants``; without ``may_be_new`` ``NewVariant`` for a variant that is not
-        cached.
+        ``CredentialsExpired`` or ``TooManyVariants``. Without ``may_be_new``, raises ``NewVariant`` for a variant that
+        is not cached.
         """
         return await self._lookups.run(_LookUp(ImageVariant(image_id, rendition), may_be_new, client))
 
     async def resolve_many(self, image_ids: Iterable[str]) -> dict[str, Resolved[SignedImage] | GatewayError]:
-        """Return each image or its error; the misses share one read of Redis and one query, if they are at most 200."""
+        """Return each image or its error. Up to 200 misses share a read of Redis and a query."""
         results: dict[str, Resolved[SignedImage] | GatewayError] = {}
         missed: list[_LookUp] = []
         for image_id in dict.fromkeys(image_ids):
@@ -202,7 +202,7 @@ class UrlResolver:
         self._local.put(image, mark, self._lifetime.usable_for(image.presigned, self._now()))
 
     async def _look_up_many(self, look_ups: Sequence[_LookUp]) -> dict[_LookUp, Resolved[SignedImage] | Exception]:
-        """Return the result or the error of each; an error of one does not affect the others."""
+        """Return the result or the error of each look-up. An error of a look-up does not affect the others."""
         mark = self._local.mark()
         found, usable = await self.find(list(dict.fromkeys(look_up.variant for look_up in look_ups)))
         results: dict[_LookUp, Resolved[SignedImage] | Exception] = {}
@@ -257,7 +257,7 @@ class UrlResolver:
             return error
 
     async def find(self, variants: Sequence[ImageVariant]) -> tuple[_Found, _Usable]:
-        """Return the entries of Redis, and those among them that may be used as they are, which are counted as hits.
+        """Return the entries of Redis, and those of them that may be used as they are, which are counted as hits.
 
         Both are empty while Redis does not answer.
         """

@@ -33,11 +33,11 @@ class RowChanges:
         self._resolver.trust_redis_from(self._now())
 
     async def changed(self, image_ids: Sequence[str]) -> None:
-        """Invalidate the images here and in Redis; every replica has the same notification."""
+        """Invalidate the images here and in Redis. Every replica has the same notification."""
         await self._invalidation.invalidate_here_and_in_redis(image_ids)
 
     def too_many(self, dropped: int) -> None:
-        """Read every row again, as after a gap: until the turn of an image comes, and for those that were dropped."""
+        """Read every row again, as after a gap, because of the images that still wait and of those that were dropped."""
         self.started()
         if self._count_dropped is not None:
             self._count_dropped(dropped)

@@ -98,7 +98,7 @@ class SharedTier:
     ) -> None:
         """Keep images, each with the tombstone found before its row was read, and queue their renewals.
 
-        Those with more ``hits`` are renewed earlier.
+        Images with more ``hits`` are renewed earlier.
         """
         if not made:
             return
@@ -119,7 +119,7 @@ class SharedTier:
     async def _keep_in_steps(
         self, made: Sequence[tuple[SignedImage, bytes]], due: Mapping[ImageVariant, float], now: float
     ) -> None:
-        """Keep, index and queue one after another: no script of a Cluster may name keys in several slots."""
+        """Keep, index and queue in separate steps: no script of a Cluster may name keys in several slots."""
         kept = await self._cache.put_many(made, now, self._lifetime)
         ends = {ImageVariant(image.record.image_id, image.rendition): image.presigned.expires_at for image, _ in made}
         ends = {variant: end for variant, end in ends.items() if kept[variant]}
@@ -160,7 +160,7 @@ class SharedTier:
             return bool(await self._guard.client.set(key, b"", nx=True, ex=_RENEWAL_LOCK))
 
     async def trim(self) -> int:
-        """Remove up to 1000 variants beyond ``max_size``, the least recently used first; return their number."""
+        """Remove up to 1000 variants beyond ``max_size``, the least recently used first. Return their number."""
         trimmed = 0
         while trimmed < _MOST_TRIMMED:
             taken = await self._usage.take_least_used(self.settings.max_size, _TRIMMED_AT_ONCE)
@@ -174,7 +174,7 @@ class SharedTier:
         return trimmed
 
     async def repair(self) -> None:
-        """Delete values of the wrong type under the keys of our sets; an entry is overwritten by its next write."""
+        """Delete values of the wrong type under the keys of sets. An entry is overwritten by its next write."""
         await self._usage.repair()
         await self._queue.repair()
 

@@ -25,9 +25,9 @@ class UsageCounter:
 
     A variant's last access is set when its usage is read or flushed, so it is at most a second late.
 
-    What cannot be written is kept for the next flush, for at most ``max_variants``; beyond that, variants not counted
-    yet are not counted, so that an outage of Redis costs a bounded amount of memory. A batch whose write got no answer
-    is written again unchanged before anything newer: Redis adds it once.
+    Counts that cannot be written are kept for the next flush, for at most ``max_variants`` variants. Beyond that,
+    further variants are not counted, so that an outage of Redis costs a bounded amount of memory. A batch whose write
+    got no answer is written again unchanged before anything newer: Redis adds the batch once.
 
     ``report_images`` gets the ids of the images used since the last flush, some at a time, once for each flush.
     """
@@ -65,10 +65,10 @@ class UsageCounter:
             self._pending[variant] = _sum(self._pending.get(variant, _NO_USAGE), Usage(refresh_count=1))
 
     async def access_count(self, variant: ImageVariant) -> int:
-        """Return how often the variant was used; uses of other replicas are up to 30 seconds old.
+        """Return how often the variant was used. Uses of other replicas are up to 30 seconds old.
 
-        Redis is read once in 30 seconds, by one command for all calls that arrive together. While it does not answer,
-        the last number from Redis is used.
+        Redis is read once in 30 seconds, by a single command for all calls that arrive together. While Redis does not
+        answer, the last number from Redis is used.
         """
         total = self._totals.get(variant)
         if total is None:
@@ -76,7 +76,7 @@ class UsageCounter:
         return total + self._accesses.get(variant, 0) + self._collecting.get(variant, 0)
 
     async def _read_totals(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, int]:
-        """Return the numbers in Redis plus those not written yet, without the accesses since the last flush."""
+        """Return the numbers in Redis plus the numbers not written yet, without the accesses since the last flush."""
         unconfirmed, batches = self._unconfirmed, self._batches
         counts: dict[ImageVariant, int] = {}
         if self._store is not None:
@@ -101,7 +101,7 @@ class UsageCounter:
         return self._unconfirmed.counted.get(variant, _NO_USAGE).access_count if self._unconfirmed is not None else 0
 
     async def usage(self, variant: ImageVariant) -> Usage:
-        """Return the usage in Redis plus that not written yet; only the latter while Redis is down.
+        """Return the usage in Redis plus the usage not written yet. While Redis is down, return only the latter.
 
         A batch that may or may not have been added is not counted on top of Redis: no caller sees too many uses.
         """
@@ -117,11 +117,11 @@ class UsageCounter:
             return _sum(counted.get(variant, _NO_USAGE), unwritten)
 
     async def close(self) -> None:
-        """Cancel running reads; the counts stay."""
+        """Cancel running reads. The counts stay."""
         await self._reads.close()
 
     async def flush(self) -> None:
-        """Write the counts until now, ``_BATCH_SIZE`` variants at a time; keep them while Redis is down."""
+        """Write the counts until now, ``_BATCH_SIZE`` variants at a time. Keep the counts while Redis is down."""
         await self._collect()
         if self._store is None:
             return
@@ -138,7 +138,7 @@ class UsageCounter:
             logger.debug("usage counts wait for redis: %s", error)
 
     async def _collect(self) -> None:
-        """Move the accesses since the last flush to the next batch; first those of a failed flush."""
+        """Move the accesses since the last flush to the next batch, first the accesses of a failed flush."""
         await self._collect_some()
         self._collecting, self._accesses = self._accesses, {}
         await self._collect_some()

@@ -16,14 +16,14 @@ BATCH = 100
 
 
 async def warm_up(resolver: UrlResolver, image_ids: Sequence[str]) -> AsyncIterator[dict[str, GatewayError | None]]:
-    """Look the images up in batches; yield for each batch the error of each image, None when it is cached now."""
+    """Look the images up in batches. Yield for each batch the error of each image, None when it is cached now."""
     for some in in_groups(image_ids, BATCH):
         found = await resolver.resolve_many(some)
         yield {image_id: result if isinstance(result, GatewayError) else None for image_id, result in found.items()}
 
 
 async def warm_up_hottest(usage: UsageStore, shared: SharedTier, resolver: UrlResolver, most: int) -> None:
-    """Look up the ``most`` most used images; one that fails is looked up by its first request.
+    """Look up the ``most`` most used images. An image whose look-up fails is looked up by its first request.
 
     The usage of images that no longer exist is removed.
     """
