@@ -28,7 +28,7 @@ class DeadEntry(Generic[T]):
 
     @staticmethod
     def decode(item: T, text: bytes) -> "DeadEntry[T]":
-        """Return the entry that ``encode`` wrote. Any other text becomes an entry whose reason is "unreadable entry"."""
+        """Return the entry that ``encode`` wrote. Any other text becomes an entry with a reason that says so."""
         try:
             entry = json.loads(text)
             return DeadEntry(

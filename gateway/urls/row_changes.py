@@ -37,7 +37,7 @@ class RowChanges:
         await self._invalidation.invalidate_here_and_in_redis(image_ids)
 
     def too_many(self, dropped: int) -> None:
-        """Read every row again, as after a gap, because of the images that still wait and of those that were dropped."""
+        """Read every row again, as after a gap, because of images that still wait and images that were dropped."""
         self.started()
         if self._count_dropped is not None:
             self._count_dropped(dropped)
