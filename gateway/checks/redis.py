@@ -28,7 +28,7 @@ RULES: Final = (
     "+eval +evalsha +script|load +publish +subscribe +unsubscribe +info +time"
 )
 _REFUSED_BY_ACL: Final = re.compile(r"(?i)NOPERM|no permissions|ACL failure|can't (run|access)")
-_OTHERWISE: Final = "check redis.url"
+_OTHERWISE: Final = "see that Redis runs, and check redis.url"
 
 
 class Probe(Protocol):
@@ -66,7 +66,8 @@ class RedisCheck:
         for state in states:
             address = state.address or self.address
             if state.problem:
-                yield Finding("redis", False, f"{state.problem}, at {address}", self._advice(state.problem))
+                what = f"{state.problem.removesuffix('.')}, at {address}"
+                yield Finding("redis", False, what, self._advice(state.problem))
             else:
                 yield Finding("redis", True, f"entries were read and written at {address}")
         if any(state.is_readable for state in states):

@@ -12,6 +12,7 @@ from gateway.metrics.image_requests import ABORTED
 from gateway.metrics.optional_gauge import OptionalGauge
 
 INTERVAL: Final = 5.0  # seconds between two fine points
+DROPPED_LINES: Final = "log_lines_dropped"  # the name of this count
 _FINE_IN_A_COARSE: Final = 12
 _MOST_FINE: Final = 180
 _MOST_COARSE: Final = 1440
@@ -130,6 +131,7 @@ def read(metrics: Metrics, now: float) -> Reading:
     ):
         for values, number in counter.totals().items():
             counts[" ".join((name, *values))] += number
+    counts[DROPPED_LINES] = metrics.dropped_lines.count()
     return Reading(now, counts, tuple(durations))
 
 

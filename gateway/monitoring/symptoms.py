@@ -1,11 +1,11 @@
-"""The current problems, the worst first: failed requests, renewals, purges, clocks and dependencies."""
+"""The current problems, the worst first: failed requests, renewals, purges, clocks, dependencies and the log."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from gateway.metrics.collectors import Metrics
-from gateway.metrics.history import History, Point, gauge_value, total
+from gateway.metrics.history import DROPPED_LINES, History, Point, gauge_value, total
 from gateway.metrics.symptom import Level, Symptom
 from gateway.monitoring.health import Health
 from gateway.presign.cos_clock import CosClock
@@ -38,7 +38,7 @@ class Observations:
 
 def symptoms(seen: Observations) -> list[Symptom]:
     """Return the current problems, the worst first. Empty without any."""
-    found = [*_of_requests(seen.points[-_WINDOW:]), *_of_state(seen)]
+    found = [*_of_requests(seen.points[-_WINDOW:]), *_of_state(seen), *_of_log(seen.points)]
     return sorted(found, key=lambda symptom: symptom.level != "bad")
 
 
@@ -83,6 +83,11 @@ def _of_state(seen: Observations) -> Iterable[Symptom]:
         yield Symptom("purges_late", "warning", {"seconds": round(seen.purge_lag)})
     if seen.purge_dead > 0:
         yield Symptom("purges_dead", "warning", {"count": int(seen.purge_dead)})
+
+
+def _of_log(points: Sequence[Point]) -> Iterable[Symptom]:
+    if lost := total(points)[DROPPED_LINES]:
+        yield Symptom("log_lines_dropped", "warning", {"count": lost})
 
 
 class CurrentSymptoms:

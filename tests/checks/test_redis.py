@@ -79,12 +79,13 @@ async def test_each_server_of_a_cluster_has_a_finding() -> None:
             "ACL SETUSER gateway ~image:* &image:* -@all +@",
         ),
         ("ACL failure in script: User x has no permissions to run the 'zadd' command", "ACL SETUSER gateway "),
-        ("Error 111 connecting to 127.0.0.1:1. Connection refused.", "check redis.url"),
+        ("Error 111 connecting to 127.0.0.1:1. Connection refused.", "see that Redis runs, and check redis.url"),
     ],
 )
 async def test_advice_says_how_to_mend_it(problem: str, advice: str) -> None:
     [found] = await findings(Redis(DependencyDown(problem)))
     assert (found.name, found.is_well) == ("redis", False)
+    assert found.what == f"{problem.removesuffix('.')}, at redis:6379"
     assert advice in found.advice
 
 

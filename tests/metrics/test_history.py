@@ -16,6 +16,7 @@ def test_a_point_has_what_happened_since_the_one_before() -> None:
     metrics.sent_bytes.add(("memory",), 7)
     metrics.recent_errors.record("origin_unavailable", "a")
     metrics.origin_errors.add(("pictures", "AccessDenied"))
+    metrics.dropped_lines.count = lambda: 3
     point = history.record(105)
     assert (point.at, point.span) == (105, 5)
     assert point.counts == {
@@ -24,6 +25,7 @@ def test_a_point_has_what_happened_since_the_one_before() -> None:
         "bytes memory": 7,
         "error origin_unavailable": 1,
         "cos_error pictures AccessDenied": 1,
+        "log_lines_dropped": 3,
     }
     idle = history.record(110)
     assert (idle.counts, idle.quantiles) == ({}, None)

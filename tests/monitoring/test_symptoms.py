@@ -68,6 +68,10 @@ def test_a_gateway_that_is_well_has_none() -> None:
         ({"purge_lag": 61.0}, Symptom("purges_late", "warning", {"seconds": 61})),
         ({"purge_dead": 2.0}, Symptom("purges_dead", "warning", {"count": 2})),
         (
+            {"points": [Point(5, 5, {"log_lines_dropped": 7}, None), *[point(status_200=1)] * 12]},
+            Symptom("log_lines_dropped", "warning", {"count": 7}),
+        ),
+        (
             {"points": [point(status_200=95, status_502=4, status_aborted=1)]},
             Symptom("requests_fail", "bad", {"failed": 5, "requests": 100}),
         ),

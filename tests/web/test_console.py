@@ -175,6 +175,32 @@ async def test_the_charts_draw_the_points_of_the_chosen_time_with_one_cursor(
     await page.unroute_all(behavior="wait")
 
 
+async def test_a_chart_shows_a_value_that_has_no_neighbour(console: ConsolePage, gateway: RunningGateway) -> None:
+    """A busy moment between two quiet ones has a latency and a hit rate at one time only."""
+    page, metrics, now = console.page, gateway.service.metrics, time.time()
+    past = History(metrics, now - 25)
+    for step in range(1, 5):
+        if step == 2:
+            metrics.requests.record("short", "stream", "200", 0.004, None)
+            metrics.url_cache_lookups.add(("local", "hit"), 1)
+        past.record(now - 25 + 5 * step)
+    await change_answer(page, lambda data: data.update(points=points_of(past)))
+    await console.open(gateway)
+    await expect(page.locator("#sentence")).to_have_text("All is well.")
+    # The color of the first line, which nothing else in a chart has.
+    is_drawn = """(chart) => {
+        const figure = document.querySelectorAll("#charts figure")[chart], canvas = figure.querySelector("canvas");
+        const [red, green, blue] = getComputedStyle(figure.querySelector(".line-0")).color.match(/\\d+/g).map(Number);
+        const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        const is = (at) => data[at] === red && data[at + 1] === green && data[at + 2] === blue && data[at + 3] === 255;
+        for (let at = 0; at < data.length; at += 4) if (is(at)) return true;
+        return false;
+    }"""
+    for chart in (0, 1, 2):
+        await page.wait_for_function(is_drawn, arg=chart)
+    await page.unroute_all(behavior="wait")
+
+
 async def test_a_gateway_without_redis_says_so_in_both_languages(
     console: ConsolePage, start_gateway: StartGateway, tmp_path: Path
 ) -> None:

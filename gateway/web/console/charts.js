@@ -73,6 +73,15 @@ const CHARTS = {
     }),
   },
 };
+/** The indexes of values without a neighbour: no line leads to them. uPlot draws a point for each; null leaves that to it. */
+function alone(plot, series, showsAll) {
+  if (showsAll) return null;
+  const values = plot.data[series];
+  const isAlone = (value, at) =>
+    value !== null && (values[at - 1] ?? null) === null && (values[at + 1] ?? null) === null;
+  return values.flatMap((value, at) => (isAlone(value, at) ? [at] : []));
+}
+
 const DASHES = [[], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [1, 3]];
 
 /** Draw every chart into `folder`; `cursor` says of when the values in the legends are.
@@ -154,6 +163,7 @@ class Chart {
             fill: index === 0 ? () => color(0).replace("rgb(", "rgba(").replace(")", ", 0.12)") : undefined,
             width: 1.75,
             dash,
+            points: { size: 4, fill: () => color(index), filter: alone },
           })),
         ],
       },

@@ -126,6 +126,8 @@ export const WORDS = {
     credentials_ended: "There are no valid COS credentials: no image that is not cached can be served.",
     trigger_missing: "Changes of rows are not notified: the trigger is missing.",
     reload_refused: "The last reload was refused, and the old configuration stays: the log names each mistake.",
+    log_lines_dropped:
+      "{count} lines of the log were lost in the last 15 minutes: its reader is too slow, or its disk is full.",
     workers_missing: "{ready} of {configured} workers answer.",
     renewals_late: "Renewals are {seconds} s late.",
     renewals_dead: "{count} renewals failed for good.",
@@ -259,6 +261,7 @@ export const WORDS = {
     credentials_ended: "没有有效的 COS 凭证：未缓存的图片无法提供。",
     trigger_missing: "行的更改没有通知：缺少触发器。",
     reload_refused: "上次重新加载被拒绝，仍使用旧配置：日志列出了每个错误。",
+    log_lines_dropped: "最近 15 分钟丢失了 {count} 行日志：日志的读取方太慢，或磁盘已满。",
     workers_missing: "{configured} 个工作进程中有 {ready} 个响应。",
     renewals_late: "续签晚了 {seconds} 秒。",
     renewals_dead: "{count} 个续签彻底失败。",
