@@ -114,7 +114,7 @@ webtest: $(if $(NPM),$(WEB_STAMP))
 alerts:  ## test the alert rules; needs promtool, and amtool for alertmanager.yml
 	promtool check config config/prometheus/prometheus.hosts.yml
 	promtool check rules config/prometheus/alerts.yml config/prometheus/objectives.yml
-	promtool test rules tests/prometheus/alerts.yml
+	promtool test rules tests/prometheus/alerts.yml tests/prometheus/objectives.yml
 	! command -v amtool || amtool check-config config/prometheus/alertmanager.yml
 
 # The program and its folder need not exist on this machine.

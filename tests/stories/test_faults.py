@@ -1,6 +1,6 @@
 """Twelve faults, put in on purpose: each is named by ``/readyz``, ``check``, ``explain`` or the metric of an alert.
 
-The table in docs/runbook.md says which tool names which; tests/prometheus/alerts.yml shows that the alerts fire.
+The table in docs/runbook.md says which tool names which; tests/prometheus shows that the alerts fire.
 """
 
 import asyncio
