@@ -1,4 +1,4 @@
-"""Findings on COS: objects of each bucket, those that are refused by their prefix, and the clock."""
+"""Findings on COS: objects of each bucket, objects that are refused by their prefix, and the clock."""
 
 import asyncio
 from collections import Counter
@@ -19,7 +19,7 @@ _MOST_PREFIXES: Final = 3  # named in a finding
 
 
 class Answer(Protocol):
-    """COS's answer to one request."""
+    """COS's answer to a request."""
 
     @property
     def status(self) -> int:
@@ -38,7 +38,7 @@ class Answer(Protocol):
 
     @property
     def clock(self) -> float | None:
-        """COS's time in Unix seconds if COS refused because of the clock; None otherwise."""
+        """COS's time in Unix seconds if COS refused because of the clock, otherwise None."""
         ...
 
 
@@ -103,7 +103,7 @@ class CosCheck:
         return [finding async for finding in self._of_rows(asked, name, place)]
 
     async def unnamed_bucket(self, image: ImageRecord, why: str) -> Finding:
-        """Return a finding on the bucket of the made-up ``image``; ``why`` there is no image of a row."""
+        """Return a finding on the bucket of the made-up ``image``. ``why``: the reason for having no image of a row."""
         name, place = f"cos {image.bucket}", f"at {self._host_of(image)}"
         answer = await self._try(image, name, place)
         if isinstance(answer, Finding):
@@ -179,7 +179,7 @@ class CosCheck:
 
 
 def _of_refused(words: str, rows: Sequence[_Asked], asked: Sequence[_Asked], name: str, place: str) -> Finding:
-    """Return the finding on ``rows``, which got the same answer; ``asked`` are all rows of the bucket."""
+    """Return the finding on ``rows``, which got the same answer. ``asked`` are all rows of the bucket."""
     image = rows[0].image
     code = rows[0].answer.code if rows[0].answer is not None else None
     counts = Counter(_prefix(row.image) for row in rows)
@@ -216,9 +216,9 @@ def _prefix(image: ImageRecord) -> str:
 async def check_cos(
     check: CosCheck, images: Sequence[ImageRecord], made_up: Sequence[ImageRecord], no_image_reason: str
 ) -> AsyncIterator[Finding]:
-    """Yield findings on each bucket of ``images`` and of ``made_up``; then on the clock.
+    """Yield findings on each bucket of ``images`` and of ``made_up``, then on the clock.
 
-    ``no_image_reason`` says why there are no ``images``; if there are some, no row names the buckets of ``made_up``.
+    ``no_image_reason`` says why there are no ``images``. If there are images, no row names the buckets of ``made_up``.
     """
     for of_bucket in _by_bucket(images):
         for finding in await check.bucket(of_bucket):

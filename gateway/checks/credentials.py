@@ -18,7 +18,7 @@ _ADVICE = {
 
 
 class RotatingCredentials(Protocol):
-    """The newest credentials of one source."""
+    """The newest credentials of a source."""
 
     @property
     def name(self) -> str:
@@ -41,14 +41,14 @@ class RotatingCredentials(Protocol):
         ...
 
     async def refresh(self) -> bool:
-        """Fetch the credentials; return whether the source gave any."""
+        """Fetch the credentials, and return whether the source gave any."""
         ...
 
 
 async def diagnose_credentials(credentials: RotatingCredentials, buckets: Sequence[str] = ()) -> Finding:
     """Return a finding on the source and on the life of its credentials, after an attempt to refresh them.
 
-    ``buckets`` are named in it: those that the credentials are for, if there are several sources.
+    The finding names ``buckets``, the buckets that the credentials are for, if there are several sources.
     """
     is_refreshed = await credentials.refresh()
     left = credentials.seconds_left

@@ -38,10 +38,10 @@ class DiagnosedCatalog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """Facts about the database apart from the query; both may raise ``CatalogUnavailable``.
+    """Facts about the database apart from the query. Both may raise ``CatalogUnavailable``.
 
-    ``time_notification`` returns the seconds until a test notification arrived, None if it did not; it is
-    itself None if the gateway does not listen.
+    ``time_notification`` returns the seconds until a test notification arrived, or None if it did not arrive. The
+    attribute itself is None if the gateway does not listen.
     """
 
     inspect: Callable[[], Awaitable[DatabaseReport]]
@@ -49,7 +49,7 @@ class Database:
 
 
 class DatabaseCheck:
-    """Yields findings; ``images`` are those that were read for the checks of COS, one of each bucket first."""
+    """Yields findings. ``images`` are the images read for the checks of COS, first an image of each bucket."""
 
     def __init__(self, catalog: DiagnosedCatalog, database: Database, *, signs_links: bool) -> None:
         self._catalog = catalog

@@ -14,9 +14,9 @@ async def diagnose(
 ) -> AsyncIterator[Finding]:
     """Yield findings on Redis, Postgres and COS, in this order.
 
-    COS is asked for images of each bucket of the table, and for a made-up key of each of ``buckets`` (with their
-    regions) that no row names; of the first, the default bucket, only if the table has no image. ``redis`` is None when
-    the cache is turned off.
+    COS is asked for images of each bucket of the table. COS is also asked for a made-up key of each of ``buckets``
+    (with their regions) that no row names. The first of ``buckets`` is the default bucket. COS is asked for a made-up
+    key of it only if the table has no image. ``redis`` is None when the cache is turned off.
     """
     if redis is None:
         yield Finding("redis", True, "turned off by url_cache.enabled")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Result of one try; ``advice`` is empty when nothing is to be done.
+    """The result of a try. ``advice`` is empty when nothing is to be done.
 
-    ``is_warning``: the gateway works, but not as well as it should; ``is_well`` is then true.
+    ``is_warning``: the gateway works, but not as well as it should. ``is_well`` is then true.
     ``stops_start``: a gateway that starts now can serve nothing new until its configuration or a grant changes.
     """
 

@@ -11,7 +11,7 @@ _LEAST_FREE = 2 * 1024**3  # bytes; min_free=2g of config/nginx
 
 
 def diagnose_open_files(limit: int | None, needed: int) -> Finding:
-    """Return whether a process may have as many open files as ``needed``; ``limit`` None: no limit."""
+    """Return whether a process may have as many open files as ``needed``. ``limit`` None: no limit."""
     if limit is None or limit >= needed:
         return Finding("open files", True, f"{'no limit' if limit is None else limit}, {needed} are needed")
     what = f"the hard limit is {limit}, and server.max_streams needs {needed}: connections will wait"

@@ -58,7 +58,7 @@ class RedisCheck:
     prefix: str
 
     async def findings(self) -> AsyncIterator[Finding]:
-        """Yield a finding on each server, and if one can be read on the channel."""
+        """Yield a finding on each server, and a finding on the channel if any server can be read."""
         try:
             states = await self.probe.try_nodes()
         except DependencyDown as error:

@@ -8,7 +8,7 @@ from gateway.presign.hosts import Hosts
 
 
 def diagnose_signature(hosts: Hosts, buckets: Mapping[str, str]) -> Finding:
-    """Return whether the gateway signs as the SDK does; ``buckets`` maps their names to regions. It blocks."""
+    """Return whether the gateway signs as the SDK does. ``buckets`` maps their names to regions. Blocks."""
     from gateway.presign.sdk_signature import signs_as_the_sdk  # half a second, and 10 MiB
 
     sdk = f"Tencent's SDK {version('cos-python-sdk-v5')}"

@@ -1,4 +1,4 @@
-"""Findings on variants: COS makes one WebP and one AVIF of an image, if a style lists the format."""
+"""Findings on variants: COS makes a WebP and an AVIF of an image, if a style lists the format."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 

@@ -51,7 +51,7 @@ class AccessStep:
         return Caller(), {"credential": "none", "user": None}
 
     def check(self, caller: Caller, image: SignedImage) -> tuple[GatewayError | None, Facts]:
-        """Return the error that the caller gets, None if they may see the image or its rendition; and why."""
+        """Return the error that the caller gets (None if they may see the image or its rendition), and the reason."""
         record = image.record
         try:
             if not image.public:
@@ -120,5 +120,5 @@ def _why_no_link(link: SignedLink, record: ImageRecord) -> str:
 
 
 def _is_for(link: SignedLink, record: ImageRecord) -> bool:
-    """Return whether the link's address is one of the image's; the policy need not ask, since a request has both."""
+    """Return whether the link is for an address of the image. In a request, the link's path is the request's own."""
     return unquote(link.path) in {path.format(record.image_id) for path in _PATHS}

@@ -27,9 +27,9 @@ class CachedUrls:
 class CacheStep:
     """Reads the tiers of the URL cache without counting a use.
 
-    ``inspect_local`` is None in a process that serves nothing: its memory says nothing about that of the gateway.
-    ``why_not_notified`` looks for the change trigger, and returns why changes of rows are not notified, None if they
-    are; it is itself None without ``postgres.listen``.
+    inspect_local: None in a process that serves nothing, whose memory says nothing about the memory of the gateway.
+    why_not_notified: looks for the change trigger, and returns why changes of rows are not notified, or None if they
+    are notified. The function itself is None without ``postgres.listen``.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class CacheStep:
         self._now = now
 
     async def look(self, image_id: str, rendition: str | None = None) -> CachedUrls:
-        """Return the cached URL of an image; a Redis that does not answer is a fact, too."""
+        """Return the cached URL of an image. A Redis that does not answer is a fact, too."""
         variant = ImageVariant(image_id, rendition)
         local, in_memory = self._in_memory(variant)
         shared, in_redis = await self._in_redis(variant)

@@ -14,7 +14,7 @@ _NGINX_ACCEL = (
 
 
 def headers_of(image: SignedImage, metadata: ObjectMetadata, policy: CachePolicy) -> Facts:
-    """Return the header fields of a 200 that depend on the image, without those of every answer.
+    """Return the header fields of a 200 that depend on the image, without the fields of every answer.
 
     Raises ``NotAnImage``.
     """
@@ -26,7 +26,7 @@ def headers_of(image: SignedImage, metadata: ObjectMetadata, policy: CachePolicy
 
 
 def redirect_headers(image: SignedImage, max_age: int, host: str, policy: CachePolicy) -> Facts:
-    """Return the header fields of a 302 that may be kept for ``max_age`` seconds; the URL's signature is left out."""
+    """Return the header fields of a 302 that may be kept for ``max_age`` seconds, without the URL's signature."""
     headers: Facts = {
         "Location": f"a presigned URL at {host}",
         "Cache-Control": f"{'public' if image.public else 'private'}, max-age={max_age}",

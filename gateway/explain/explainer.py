@@ -1,4 +1,4 @@
-"""Explain one image: every step of a request for it; the answer contains no signature, token or secret.
+"""Explain every step of a request for an image. The answer contains no signature, token or secret.
 
 The command ``explain`` and ``GET /api/v1/monitoring/explain/{id}`` ask here; so may a page.
 """
@@ -35,7 +35,7 @@ _TYPE_ADVICE = "upload the object with a Content-Type of image/*, or fill postgr
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The steps, one module each."""
+    """The steps, a module each."""
 
     access: AccessStep
     cache: CacheStep
@@ -44,7 +44,7 @@ class Steps:
 
 
 class Explainer:
-    """Follows a request for one image; every dependency is asked, also when an earlier step has failed."""
+    """Follows a request for an image. Every dependency is asked, also when an earlier step has failed."""
 
     def __init__(
         self,
@@ -73,10 +73,10 @@ class Explainer:
     async def explain(
         self, image_id: str, credentials: Credentials, parameters: Mapping[str, str] = _NO_PARAMETERS
     ) -> Explanation:
-        """Return why a request with ``credentials`` is answered as it is; ``image_id`` must be valid.
+        """Return why a request with ``credentials`` is answered as it is. ``image_id`` must be valid.
 
-        ``parameters`` choose a rendition, as those of an address do; without any, those of the link's address do.
-        Raises the errors of ``VariantRequests.parse``.
+        ``parameters`` choose a rendition, as the parameters of an address do. Without any, the parameters of the link's
+        address choose it. Raises the errors of ``VariantRequests.parse``.
         """
         chosen = self.steps.variants.chosen(parameters, credentials.link)
         explanation = Explanation(image_id, Verdict(500, None, ""))
@@ -169,7 +169,7 @@ class Explainer:
         return row.record, errors, facts | (_facts_of(row.record) if row.record is not None else {})
 
     def _deliver(self, image: SignedImage, asked: AskedOrigin, policy: CachePolicy, errors: "_Errors") -> Facts:
-        """Return the way of delivery and its headers; adds the error that COS's answer becomes."""
+        """Return the way of delivery and its headers. Adds the error that COS's answer becomes."""
         delivery, record = self._delivery.delivery, image.record
         facts: Facts = {}
         if delivery == "redirect" and not self.steps.variants.keeps_original(image):

@@ -15,7 +15,7 @@ Facts = dict[str, Fact]
 class Verdict:
     """The answer to a client: ``status``, with the gateway's error ``code`` (None for an image) and the reason.
 
-    ``is_certain`` is False if a dependency did not answer enough; ``advice`` is empty if no action is needed.
+    ``is_certain`` is False if a dependency did not answer enough. ``advice`` is empty if no action is needed.
     """
 
     status: int
@@ -32,7 +32,7 @@ class Verdict:
 
 @dataclass(slots=True)
 class Explanation:
-    """The steps of a request for one image, in their order; each section holds the facts of one."""
+    """The steps of a request for an image, in their order. Each section holds the facts of a step."""
 
     image_id: str
     verdict: Verdict
@@ -54,7 +54,7 @@ class Explanation:
         }
 
     def as_lines(self) -> list[str]:
-        """Return the explanation line by line, the verdict first; safe to print on a terminal."""
+        """Return the explanation line by line, the verdict first. The lines are safe to print on a terminal."""
         verdict = self.verdict
         word = "ok" if verdict.is_served else "fail"
         code = f" {verdict.code}" if verdict.code is not None else ""

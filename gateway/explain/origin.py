@@ -22,7 +22,7 @@ from gateway.presign.signer import Signer
 
 @dataclass(frozen=True, slots=True)
 class AskedOrigin:
-    """``metadata`` is of the object, None if COS did not give it; then ``error`` is the error that a client gets."""
+    """``metadata`` is of the object. It is None if COS did not give it: then ``error`` is what a client gets."""
 
     facts: Facts
     metadata: ObjectMetadata | None = None
@@ -48,7 +48,7 @@ class OriginStep:
         self._lifetime = lifetime
 
     async def ask(self, image: SignedImage, *, is_cached: bool, now: float) -> AskedOrigin:
-        """Return COS's answers; ``is_cached``: the URL of ``image`` is the cached one. ``now`` is COS's time."""
+        """Return COS's answers. ``is_cached``: the URL of ``image`` is the cached URL. ``now`` is COS's time."""
         record = image.record
         facts: Facts = {"host": self._hosts.origin_of(record.bucket, record.region).host}
         if self._client.is_paused(record.bucket):

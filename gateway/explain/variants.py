@@ -35,9 +35,9 @@ class VariantStep:
         self._shared = shared
 
     def chosen(self, parameters: Mapping[str, str], link: str | None) -> VariantRequest:
-        """Return the rendition of ``parameters``, or without any the one of the address of ``link``.
+        """Return the rendition of ``parameters``, or without parameters the rendition of the address of ``link``.
 
-        ``format=auto`` is that of a client without ``Accept``. Raises the errors of ``VariantRequests.parse``.
+        ``format=auto`` is resolved as for a client without ``Accept``. Raises the errors of ``VariantRequests.parse``.
         """
         if not parameters and link is not None:
             try:

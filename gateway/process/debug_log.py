@@ -20,7 +20,7 @@ class DebugLog:
         self.until: float | None = None  # Unix seconds; None while it is off
 
     def start(self) -> None:
-        """Switch the level; a second start restarts the time."""
+        """Switch the level. A second start restarts the time."""
         if self._timer is None:
             self._level_before = logging.getLogger().level
         else:
@@ -38,7 +38,7 @@ class DebugLog:
             self._level_before = level
 
     def stop(self) -> None:
-        """Set the level before; does nothing while it is off."""
+        """Set the level back. Does nothing while the debug log is off."""
         if self._timer is None:
             return
         self._timer.cancel()

@@ -1,4 +1,4 @@
-"""Formatters of log records: a JSON object a line, or text for people; neither prints credentials."""
+"""Formatters of log records: a JSON object a line, or text for people. Neither prints credentials."""
 
 import json
 import logging
@@ -57,7 +57,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """Time, level, event and logger on a line, and tracebacks below it; no values of local variables."""
+    """Time, level, event and logger on a line, and tracebacks below it, without values of local variables."""
 
     def __init__(self, worker: int | None = None, *, colours: bool) -> None:
         super().__init__()

@@ -119,10 +119,10 @@ class LogStream:
 
 
 def standard_error() -> LogOutput:
-    """Return a stream to standard error that never waits; ``sys.stderr`` itself if it is not a file.
+    """Return a stream to standard error that never waits, or ``sys.stderr`` itself if that is not a file.
 
-    It does not write through ``sys.stderr``, which with PYTHONUNBUFFERED, as in the container, loses the rest of a
-    write that a signal interrupts.
+    The stream does not write through ``sys.stderr``: with PYTHONUNBUFFERED, as in the container, ``sys.stderr`` loses
+    the rest of a write that a signal interrupts.
     """
     try:
         descriptor = sys.stderr.fileno()

@@ -15,7 +15,7 @@ _CLOSE_TIMEOUT: Final = 2.0  # seconds that the end of the process waits for the
 
 
 class LogHandler(logging.StreamHandler[LogOutput]):
-    """Writes the log to ``stream``; each line names the ``worker``, unless it is None."""
+    """Writes the log to ``stream``. Each line names the ``worker``, unless that is None."""
 
     def __init__(self, stream: LogOutput, format_name: str, worker: int | None) -> None:
         super().__init__(stream)
@@ -30,7 +30,7 @@ class LogHandler(logging.StreamHandler[LogOutput]):
             self.setFormatter(ConsoleFormatter(self.worker, colours=self.stream.isatty()))
 
     def close(self) -> None:
-        """Write the lines that wait; ``logging`` calls this at the end of the process."""
+        """Write the lines that wait. ``logging`` calls this at the end of the process."""
         if isinstance(self.stream, LogStream):
             self.stream.close(_CLOSE_TIMEOUT)
         super().close()
@@ -64,9 +64,9 @@ def dropped_lines() -> int:
 
 
 class MalformedRequestFilter(logging.Filter):
-    """Replaces aiohttp's traceback for a malformed request by one short line, at most once in ``interval`` seconds.
+    """Replaces aiohttp's traceback for a malformed request by a short line, at most once in ``interval`` seconds.
 
-    Any client can send malformed requests; they must not fill the disk with log lines.
+    Any client can send malformed requests, so they must not fill the disk with log lines.
     """
 
     def __init__(self, interval: float = 10.0, monotonic: Callable[[], float] = time.monotonic) -> None:

@@ -20,9 +20,9 @@ def tune_memory() -> None:
     """Tune the process once, after every module is imported.
 
     Imported modules are excluded from garbage collection, as they stay until the end. Requests create many small
-    objects; a collection every 700 objects (the default) takes a twentieth of the time. One of 2,000 objects takes up
-    to 3 ms if most of them are garbage, one of 20,000 up to 25 ms. All objects are looked at once in 8 million new
-    ones, since that takes a millisecond for every 5,000.
+    objects. Collecting after every 700 new objects, the default, takes a twentieth of the time. A collection of 2,000
+    objects takes up to 3 ms if most of them are garbage, and a collection of 20,000 objects up to 25 ms. A full
+    collection looks at all objects and takes a millisecond for every 5,000, so it runs once in 8 million new objects.
 
     The buffers of a relayed image are at the end of the heap. Returning them to the system after each chunk costs one
     or two dozen page faults for each megabyte, so glibc keeps 32 MiB. Other allocators are not tuned.

@@ -25,7 +25,7 @@ S_contra = TypeVar("S_contra", contravariant=True)
 
 
 class ReloadRefused(Exception):
-    """The reload changed nothing; ``problems`` has a line for each reason, which names a key and no value."""
+    """The reload changed nothing. ``problems`` has a line for each reason, which names a key and no value."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("; ".join(problems))
@@ -63,10 +63,10 @@ class Part(Protocol[S_contra]):
 
 @dataclass(frozen=True, slots=True)
 class Difference(Generic[S]):
-    """The difference between the settings in use and those read.
+    """The difference between the settings in use and the settings read.
 
-    ``settings`` are the new ones, with the old values of the keys that ``need_restart``. ``changed`` are the other keys
-    that differ.
+    settings: the new settings, with the old values of the keys that ``need_restart``.
+    changed: the other keys that differ.
     """
 
     settings: S
@@ -85,9 +85,9 @@ class ReloadResult:
 class Reloader(Generic[S]):
     """Holds the ``settings`` in use. ``need_restart`` are the keys that the last reload could not change.
 
-    ``read`` reads the sources again, in a thread, and raises ``ReloadRefused``. None: there are no sources. ``compare``
-    returns the difference between the settings in use and those read, and raises ``ReloadRefused``. ``is_draining``
-    returns whether the process is draining.
+    read: reads the sources again, in a thread, and raises ``ReloadRefused``. None: there are no sources.
+    compare: returns the difference between the settings in use and the settings read, and raises ``ReloadRefused``.
+    is_draining: returns whether the process is draining.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Reloader(Generic[S]):
         self._listeners.append(accepted)
 
     async def reload(self) -> ReloadResult:
-        """Reload, after a running reload. Raises ``ReloadRefused`` or ``ReloadNotPossible``; both are logged.
+        """Reload, after a running reload has ended. Raises ``ReloadRefused`` or ``ReloadNotPossible``. Both are logged.
 
         A reload that has begun continues if its caller is cancelled.
         """
@@ -187,7 +187,7 @@ class Reloader(Generic[S]):
         return ReloadResult(difference.changed, difference.need_restart)
 
     async def _new_settings(self, read: Callable[[], S]) -> S:
-        """Read the sources; a read that hangs keeps its thread, and no other one starts meanwhile."""
+        """Read the sources. A read that hangs keeps its thread, and no other read starts meanwhile."""
         if self._reading is not None:
             raise ReloadRefused("an earlier read of the configuration has not ended")
         self._reading = reading = in_daemon_thread(read, "read-configuration")

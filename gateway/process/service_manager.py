@@ -24,11 +24,12 @@ _VARIABLES: Final = frozenset(
 
 
 class ServiceManager:
-    """Sends states to the socket ``address``. None: nothing is sent.
+    """Sends states to the service manager. A failure is logged once, until a state is sent again.
 
-    Within ``watchdog`` seconds a sign of life is expected. ``deliver`` sends the states to another ``receiver``
-    instead, and raises ``OSError`` if it cannot. A failure is logged once, until a state is sent again; the receiver
-    reacts to a missing state.
+    address: the socket of the service manager. None: nothing is sent.
+    watchdog: the receiver expects a sign of life within so many seconds.
+    deliver: sends the states to another ``receiver`` instead. Raises ``OSError`` if it cannot. The receiver reacts to a
+    missing state.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class ServiceManager:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Return the manager of this process; a watchdog for another one (``WATCHDOG_PID``) is ignored."""
+        """Return the manager of this process. A watchdog for another process (``WATCHDOG_PID``) is ignored."""
         microseconds = environment.get("WATCHDOG_USEC", "")
         is_ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         seconds = int(microseconds) / 1e6 if re.fullmatch("[0-9]{1,18}", microseconds) and is_ours else 0
@@ -57,7 +58,7 @@ class ServiceManager:
         self._send("READY=1")
 
     def reloading(self) -> None:
-        """Notify that a reload begins; ``ready`` notifies its end (``Type=notify-reload``)."""
+        """Notify that a reload begins. ``ready`` notifies its end (``Type=notify-reload``)."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self) -> None:
@@ -65,9 +66,9 @@ class ServiceManager:
         self._send("STOPPING=1")
 
     async def show_life(self, is_alive: Callable[[], bool] = lambda: True) -> None:
-        """Send signs of life while ``is_alive``, until cancelled; return at once if none is expected.
+        """Send signs of life while ``is_alive``, until cancelled. Return at once if no sign of life is expected.
 
-        They come from the event loop: a loop that hangs is a gateway that does not answer.
+        The event loop sends them, so a loop that hangs, and with it a gateway that does not answer, sends none.
         """
         while self.watchdog is not None:
             if is_alive():

@@ -15,7 +15,7 @@ _MOST: Final = 64  # the port on IPv4, on IPv6, on some addresses
 
 
 class UnusableSocket(OSError):
-    """A socket from systemd is not a listening TCP socket; the message names the change that the unit needs."""
+    """A socket from systemd is not a listening TCP socket. The message names the change that the unit needs."""
 
 
 def inherited_listeners(environment: Mapping[str, str] = os.environ) -> list[socket.socket]:

@@ -26,7 +26,7 @@ class EdgeOne:
 
     @property
     def most(self) -> int:
-        """The most images of one request."""
+        """How many images a request may name."""
         per_image = self._addresses.per_image if self._addresses is not None else 1
         return max(1, self._service.most_targets // per_image)
 
@@ -63,7 +63,7 @@ class EdgeOne:
 
 
 def _failures(failed_list: Any) -> tuple[str, set[str]]:
-    """Return the first reason, safe to log, and the failed targets; the answer may have null instead of a list."""
+    """Return the first reason, safe to log, and the failed targets. The answer may have null instead of a list."""
     reason, targets = "", set[str]()
     for failure in failed_list if isinstance(failed_list, list) else ():
         if isinstance(failure, Mapping) and isinstance(found := failure.get("Targets"), list) and found:

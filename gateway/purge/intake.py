@@ -1,4 +1,4 @@
-"""Takes changed images into the queue of purges; while Redis does not answer, it keeps them in memory."""
+"""Takes changed images into the queue of purges. While Redis does not answer, it keeps them in memory."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ _MOST_KEPT: Final = 100_000
 
 
 class PurgeIntake:
-    """Queues changed images; ``flush`` queues those that Redis did not take."""
+    """Queues changed images. ``flush`` queues the images that Redis did not take before."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class PurgeIntake:
         self._kept: dict[str, None] = {}
 
     async def add(self, image_ids: Sequence[str]) -> None:
-        """Queue the images, or keep them until ``flush``; does not raise for Redis."""
+        """Queue the images, or keep them until ``flush``. Does not raise when Redis fails."""
         room = max(0, _MOST_KEPT - len(self._kept))
         new = [image_id for image_id in dict.fromkeys(image_ids) if image_id not in self._kept]
         self._kept.update(dict.fromkeys(new[:room]))

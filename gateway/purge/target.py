@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 class TargetUnavailable(Exception):
-    """The service accepts no purges of any image now; the text contains neither a secret nor an address.
+    """The service accepts no purges of any image now. The text contains neither a secret nor an address.
 
     ``code`` is the error code of Tencent's service. None for other causes.
     """
@@ -31,7 +31,7 @@ class Target(Protocol):
 
     @property
     def most(self) -> int:
-        """The most images of one request, at least 1; it may shrink."""
+        """How many images a request may name, at least 1. The number may shrink."""
         ...
 
     async def purge(self, image_ids: Sequence[str]) -> None:
@@ -39,5 +39,5 @@ class Target(Protocol):
         ...
 
     async def examine(self) -> str:
-        """Try the service without a purge; return a description of its state. Raises ``TargetUnavailable``."""
+        """Try the service without a purge, and return a description of its state. Raises ``TargetUnavailable``."""
         ...

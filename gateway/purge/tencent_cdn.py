@@ -11,7 +11,7 @@ VERSION: Final = "2018-06-06"
 
 
 class TencentCdn:
-    """Purges images by address; the account of the credentials must accelerate all domains of ``addresses``."""
+    """Purges images by address. The account of the credentials must accelerate all domains of ``addresses``."""
 
     def __init__(self, service: TencentService, addresses: Addresses) -> None:
         self._service = service
@@ -19,7 +19,7 @@ class TencentCdn:
 
     @property
     def most(self) -> int:
-        """The most images of one request."""
+        """How many images a request may name."""
         return max(1, self._service.most_targets // self._addresses.per_image)
 
     async def purge(self, image_ids: Sequence[str]) -> None:

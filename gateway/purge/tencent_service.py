@@ -27,14 +27,14 @@ _ABOUT_TARGETS: Final = re.compile(
 
 
 class KeySource(NamedTuple):
-    """The key that signs calls. ``newest`` raises ``NoCredentials``; ``refused`` gets the id of a refused key."""
+    """The key that signs calls. ``newest`` raises ``NoCredentials``. ``refused`` gets the id of a refused key."""
 
     newest: Callable[[], ApiKey]
     refused: Callable[[str], None]
 
 
 class TencentService:
-    """Calls a purge service; ``most_targets`` is the most addresses or tags of a request."""
+    """Calls a purge service. ``most_targets``: how many addresses or tags a request may name."""
 
     def __init__(self, api: TencentApi, keys: KeySource, most_targets: int) -> None:
         self._api = api
@@ -44,7 +44,7 @@ class TencentService:
     async def purge(
         self, action: str, parameters: Mapping[str, Any], *, images: int, targets: int
     ) -> Mapping[str, Any]:
-        """Return the answer to a purge; ``images`` and ``targets`` are the numbers of its images and targets.
+        """Return the answer to a purge. ``images`` and ``targets`` are the numbers of its images and targets.
 
         Raises ``TargetUnavailable`` or ``PurgeRefused``.
         """

@@ -1,4 +1,4 @@
-"""A webhook: one POST of JSON names the images, their addresses and their cache tags."""
+"""A webhook: a POST of JSON names the images, their addresses and their cache tags."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ _CONNECT_TIMEOUT: Final = 5.0  # seconds
 
 
 class Webhook:
-    """Sends purges to ``url``; ``token`` is its bearer token."""
+    """Sends purges to ``url``. ``token`` is its bearer token."""
 
     def __init__(self, http: BoundedHttp, url: str, addresses: Addresses, *, token: str | None = None) -> None:
         self._http = http
@@ -31,7 +31,7 @@ class Webhook:
 
     @property
     def most(self) -> int:
-        """How many images one request may name."""
+        """How many images a request may name."""
         return max(1, min(_MOST_IMAGES, _MOST_ADDRESSES // max(1, self._addresses.per_image)))
 
     async def purge(self, image_ids: Sequence[str]) -> None:

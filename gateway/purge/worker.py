@@ -1,4 +1,4 @@
-"""The worker that sends the purges that are due: one batch a request, within the rate of all replicas."""
+"""The worker that sends the purges that are due: a request per batch, within the rate of all replicas."""
 
 import asyncio
 import logging
@@ -24,10 +24,14 @@ _LONGEST_PAUSE: Final = 60.0
 
 
 class PurgeWorker:
-    """Sends purges, the oldest first. While the target takes none, they keep their places in the queue.
+    """Sends purges, the oldest first. While the target takes no purges, they keep their places in the queue.
 
-    Results: ``sent``; ``postponed`` (the target takes none now); ``failed`` (it refused the image, to be tried again);
-    ``dead`` (refused for the last time).
+    Results:
+
+    - ``sent``
+    - ``postponed``: the target takes no purges now.
+    - ``failed``: the target refused the image. The purge will be tried again.
+    - ``dead``: the target refused the image for the last time.
     """
 
     def __init__(
@@ -56,7 +60,7 @@ class PurgeWorker:
             await asyncio.sleep(await self._step())
 
     async def _step(self) -> float:
-        """Send a batch; return how many seconds to pause."""
+        """Send a batch, and return how many seconds to pause."""
         try:
             return await self.send_batch()
         except WrongType as error:
@@ -78,9 +82,9 @@ class PurgeWorker:
             logger.debug("the queue of purges cannot be repaired now: %s", error)
 
     async def send_batch(self) -> float:
-        """Send the next batch, if one is due; return after how many seconds to look again.
+        """Send the next batch, if a purge is due. Return after how many seconds to look again.
 
-        Raises ``CacheUnavailable``; the claims are then free at the end of their lease.
+        Raises ``CacheUnavailable``. The claims are then free at the end of their lease.
         """
         await self._intake.flush()
         wait = await self._observe()
@@ -101,7 +105,7 @@ class PurgeWorker:
         return 0.0
 
     async def _observe(self) -> float:
-        """Set the metrics of the queue, or remove them if it cannot be read; return in how many seconds one is due."""
+        """Set the metrics of the queue, or remove them if it cannot be read. Return in how many seconds a purge is due."""
         metrics, now = self._metrics, self._now()
         try:
             next_due = await self._queue.next_due()
@@ -118,12 +122,12 @@ class PurgeWorker:
         return next_due - now if next_due is not None else math.inf
 
     async def give_back(self) -> None:
-        """Release the claims of a cancelled ``run``; other replicas would wait for the end of the lease."""
+        """Release the claims of a cancelled ``run``. Otherwise other replicas would wait for the end of the lease."""
         with suppress(CacheUnavailable):
             await self._release()
 
     async def _send(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
-        """Send the claims; halve a batch that is refused until only the image at fault is left."""
+        """Send the claims. Halve a batch that is refused until only the image at fault is left."""
         self._unsent, self._claimed_at = [claims], claimed_at
         while self._unsent:
             batch = self._unsent[-1]
@@ -154,7 +158,7 @@ class PurgeWorker:
     async def _settle(
         self, batch: Sequence[Claim[str]], claimed_at: float, reason: str = "", refused: Collection[str] | None = ()
     ) -> None:
-        """Remove the sent purges; ``refused`` are the images that failed for ``reason``. None: all of them."""
+        """Remove the sent purges. ``refused`` are the images that failed for ``reason``. None: all images failed."""
         failed = {claim.item for claim in batch if refused is None or claim.item in refused}
         sent = [claim for claim in batch if claim.item not in failed]
         if sent:
@@ -170,7 +174,7 @@ class PurgeWorker:
             logger.error("purge given up: image_id=%s reason=%s", image_id, reason)
 
     def _pause(self, error: TargetUnavailable) -> float:
-        """Return the seconds until the next try; log the first failure of an outage."""
+        """Return the seconds until the next try. Log the first failure of an outage."""
         if not self._failures:
             logger.warning("the target takes no purges, they wait: reason=%s", error)
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * float(2 ** min(self._failures, 10)))

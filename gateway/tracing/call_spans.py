@@ -30,10 +30,10 @@ class OtelCallSpans:
 
     @contextmanager
     def cos(self, method: str, url: URL) -> Iterator[Callable[[int, str | None], None]]:
-        """Return the context of one request to COS, until the header of the answer has arrived.
+        """Return the context of a request to COS, until the header of the answer has arrived.
 
-        It gets the status and COS's id of the request. Of ``url``, the span has only scheme and host: the path is the
-        object key, and the query is the signature.
+        The span gets the status and COS's id of the request. Of ``url``, the span has only scheme and host: the path is
+        the object key, and the query is the signature.
         """
         attributes: dict[str, str | int] = {
             "http.request.method": method,
@@ -56,7 +56,7 @@ class OtelCallSpans:
 
     @contextmanager
     def redis(self, command: str, count: int) -> Iterator[None]:
-        """Return the context of one command, or of ``count`` commands that are sent at once."""
+        """Return the context of a command, or of ``count`` commands that are sent at once."""
         attributes: dict[str, str | int] = {**self._redis, "db.operation.name": command}
         if count > 1:
             attributes["db.operation.batch.size"] = count

@@ -51,7 +51,7 @@ async def open_tracing(
     postgres: Server,
     environment: Mapping[str, str] = os.environ,
 ) -> AsyncIterator[Tracing]:
-    """Send spans until the context ends; its end waits at most three seconds for the last spans.
+    """Send spans until the context ends. The end of the context waits at most three seconds for the last spans.
 
     ``count`` is called with "exported" or "failed" and a number of spans, in another thread. ``redis`` and ``postgres``
     are the servers' hosts and ports. Raises ``UnusableTracing``.
@@ -127,13 +127,13 @@ async def _shut_down(processor: BatchSpanProcessor, exporter: SpanExporter) -> N
 
 
 class _BoundedSession(requests.Session):
-    """Reads one piece of an answer, of which the exporter needs the status and the headers alone.
+    """Reads a single piece of an answer. The exporter needs only the status and the headers.
 
-    A connection whose answer has ended by then is used again; any other is closed.
+    A connection whose answer has ended with that piece is used again. Any other connection is closed.
     """
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        """Send the request; blocks."""
+        """Send the request. Blocks."""
         response = super().send(request, **{**options, "stream": True})
         with suppress(HTTPError):  # the body does not come, or is malformed
             response.raw.read1(_MOST_OF_AN_ANSWER, decode_content=False)
@@ -156,7 +156,7 @@ class _LoggedExporter(SpanExporter):
         self._is_away = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send the spans; blocks."""
+        """Send the spans. Blocks."""
         result = self._exporter.export(spans)
         succeeded = result is SpanExportResult.SUCCESS
         self._count("exported" if succeeded else "failed", len(spans))
@@ -184,7 +184,7 @@ class _ReasonKeeper(logging.Handler):
         library.propagate = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the message, on one line."""
+        """Keep the message, on a single line."""
         if record.name.startswith(_EXPORTERS):
             self.last = " ".join(record.getMessage().split())
 

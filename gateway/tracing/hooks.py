@@ -21,7 +21,7 @@ CosCall = Callable[[str, URL], AbstractContextManager[Callable[[int, str | None]
 
 
 class UnusableTracing(ValueError):
-    """Traces cannot be sent as the variables of OpenTelemetry say; the message names the variable."""
+    """Traces cannot be sent as the variables of OpenTelemetry say. The message names the variable."""
 
 
 class RequestSpans(Protocol):
@@ -34,10 +34,10 @@ class RequestSpans(Protocol):
         """Return the id of the current trace, 32 hexadecimal digits, or None without one."""
 
     def is_recorded(self) -> bool:
-        """Return whether the current span is recorded; otherwise a description is unnecessary."""
+        """Return whether the current span is recorded. Otherwise a description is unnecessary."""
 
     def describe(self, facts: Mapping[str, Fact], template: str | None, scheme: str) -> None:
-        """Add the facts of the access log to the request's span; ``template`` is the address of its route."""
+        """Add the facts of the access log to the request's span. ``template`` is the address of its route."""
 
 
 @dataclass(frozen=True, slots=True)

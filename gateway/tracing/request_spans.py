@@ -38,7 +38,7 @@ _ATTRIBUTES: Final[Mapping[str, str]] = {
 
 
 class OtelRequestSpans:
-    """Starts a span for each request, as a child of the caller's if ``traceparent`` names one."""
+    """Starts a span for each request, as a child of the caller's span if ``traceparent`` names a span."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
@@ -47,7 +47,7 @@ class OtelRequestSpans:
 
     @contextmanager
     def request(self, method: str, headers: Mapping[str, str]) -> Iterator[None]:
-        """Return the context in which a request is answered; its span ends with it."""
+        """Return the context in which a request is answered. The span of the request ends with the context."""
         known = method if method in _METHODS else _OTHER_METHOD
         span = self._tracer.start_span(
             known if known != _OTHER_METHOD else "HTTP",
@@ -66,11 +66,11 @@ class OtelRequestSpans:
         return trace.format_trace_id(context.trace_id) if context.is_valid else None
 
     def is_recorded(self) -> bool:
-        """Return whether the current span is recorded; otherwise a description is unnecessary."""
+        """Return whether the current span is recorded. Otherwise a description is unnecessary."""
         return trace.get_current_span().is_recording()
 
     def describe(self, facts: Mapping[str, Fact], template: str | None, scheme: str) -> None:
-        """Add the facts of the access log to the request's span; ``template`` is the address of its route."""
+        """Add the facts of the access log to the request's span. ``template`` is the address of its route."""
         span = trace.get_current_span()
         found: dict[str, str | int | float] = {"url.scheme": scheme}
         if template is not None:

@@ -21,7 +21,7 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One line of the report; it never contains a URL, a key or a signature."""
+    """A line of the report. It never contains a URL, a key or a signature."""
 
     number: int
     title: str
@@ -33,7 +33,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The subject of the probes: ``image`` is from a row; the keys are of objects in its bucket.
+    """The subject of the probes. ``image`` is from a row. The keys are of objects in the bucket of ``image``.
 
     ``is_strict``: the configuration says that the bucket refuses unsigned parameters.
     """

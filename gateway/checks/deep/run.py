@@ -1,4 +1,4 @@
-"""Runs every probe in order; a probe without an answer is a result, too."""
+"""Runs every probe in order. A probe without an answer is a result, too."""
 
 from collections.abc import AsyncIterator, Collection
 from typing import Final
@@ -31,7 +31,7 @@ PROBES: Final[dict[int, Probe]] = {
 
 
 async def run_probes(subject: Subject, numbers: Collection[int] = ()) -> AsyncIterator[Result]:
-    """Yield the results of the 19 probes, or of those with ``numbers``."""
+    """Yield the results of the 19 probes, or of the probes with ``numbers``."""
     for number, probe in PROBES.items():
         if numbers and number not in numbers:
             continue

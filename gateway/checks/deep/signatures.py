@@ -48,7 +48,7 @@ async def missing_object(subject: Subject) -> AsyncIterator[Result]:
 
 
 async def methods(subject: Subject) -> AsyncIterator[Result]:
-    """Probe 3: a URL is signed for one method."""
+    """Probe 3: a URL is signed for a single method."""
     image, signer = subject.image, subject.signer
     for title, signed, sent, status in (
         ("GET with a GET URL", "GET", "GET", 200),
