@@ -40,7 +40,7 @@ class AccessCheck:
         self._metrics = metrics
 
     async def access(self, request: web.Request) -> web.Response:
-        """Return 200, 401 or 403 without a body; 403 also for an invalid address, and while the answer is not known."""
+        """Return 200, 401 or 403 without a body. 403 also for an invalid address, and while the answer is not known."""
         status, result, headers = 200, "allowed", _HEADERS
         try:
             await self._check(request)
@@ -76,5 +76,5 @@ class AccessCheck:
 
 
 async def ignore_expectation(request: web.Request) -> None:
-    """Send no 100 and no 417: the request has no body that could wait for one (RFC 9110 section 10.1.1)."""
+    """Send no 100 and no 417: the request has no body that could wait for them (RFC 9110 section 10.1.1)."""
     del request

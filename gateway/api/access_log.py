@@ -1,4 +1,4 @@
-"""The access log: one line for a request, also for a failed one, written in batches."""
+"""The access log: a line for each request, also for a failed request, written in batches."""
 
 import asyncio
 import logging
@@ -59,7 +59,7 @@ class AccessLog:
         self.is_on = is_on
 
     def wants(self, route: str, outcome: str) -> bool:
-        """Return whether the request gets a line; ``outcome`` is its status, or what ended it without one."""
+        """Return whether the request gets a line. ``outcome`` is its status, or what ended it without a status."""
         if outcome[0] == "5" or not outcome.isdigit():
             return True
         if route in _QUIET_ROUTES:
@@ -67,7 +67,7 @@ class AccessLog:
         return self._sample >= 1 or self._chance() < self._sample
 
     def add(self, facts: Mapping[str, Value], level: Level = "info") -> None:
-        """Write a line soon; facts that are None are left out."""
+        """Write a line soon. Facts that are None are left out."""
         if self._origin:
             facts = {**self._origin, **facts}
         self._waiting.append(self._as_line(self._timestamp(), level, facts))
@@ -96,7 +96,7 @@ class AccessLog:
 
 
 def stream_of_log() -> LogOutput:
-    """Return where the log goes: the stream of a handler of its own, else of the whole log; without one, nowhere."""
+    """Return where the log goes: the stream of its own handler, else of the whole log. Nowhere without a stream."""
     handlers = (*logging.getLogger(LOGGER).handlers, *logging.getLogger().handlers)
     return next((handler.stream for handler in handlers if isinstance(handler, LogHandler)), NoOutput())
 

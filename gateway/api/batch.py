@@ -69,7 +69,7 @@ class UrlBatches:
     async def _add_metadata(
         self, request: web.Request, image_ids: list[str], found: dict[str, dict[str, Any]], errors: dict[str, str]
     ) -> None:
-        """Add ``meta``; an image whose original is only for its owner then has no URL instead of an error."""
+        """Add ``meta``. An image whose original is only for its owner then has no URL instead of an error."""
         records = await self._lookup.records(self._callers.of(request), image_ids)
         for image_id, meta in (await self._metadata.of(request, list(records.values()))).items():
             if errors.get(image_id) == ImageNotFound.code:

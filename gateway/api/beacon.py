@@ -1,4 +1,4 @@
-"""Beacon: what one page reports about its loads of images. It has counts only: no ids and no addresses."""
+"""Beacon: the report of a page about its loads of images. It has counts only: no ids and no addresses."""
 
 from typing import Annotated, Any, Self
 

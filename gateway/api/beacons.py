@@ -25,7 +25,7 @@ _CONTENT_TYPES = frozenset({"text/plain", "application/json"})
 
 
 class Beacons:
-    """Validates and counts beacons; uses neither Redis nor Postgres."""
+    """Validates and counts beacons. Uses neither Redis nor Postgres."""
 
     def __init__(self, metrics: Metrics, client_address: ClientAddress, bodies: Bodies) -> None:
         self._metrics = metrics
@@ -34,7 +34,7 @@ class Beacons:
         self._limit = RateLimit(_PER_SECOND, BURST)
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Count one beacon. Raises the errors of ``Beacon.parse`` and of ``Bodies.read``, and for too many requests."""
+        """Count a beacon. Raises the errors of ``Beacon.parse`` and ``Bodies.read``, and ``TooManyRequests``."""
         with _counted(self._metrics.client_beacons):
             wait = self._limit.wait(self._client_address.subscriber(request))
             if wait > 0:

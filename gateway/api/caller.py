@@ -16,19 +16,19 @@ CALLER = web.RequestKey("caller", Caller)
 
 
 class Callers:
-    """Identifies callers; ``links`` is None if signed links are not configured."""
+    """Identifies callers. ``links`` is None if signed links are not configured."""
 
     def __init__(self, authenticator: Authenticator, links: SignedLinks | None) -> None:
         self._authenticator = authenticator
         self._links = links
 
     def of(self, request: web.BaseRequest) -> Caller:
-        """Return the caller by the request's credentials and, for GET and HEAD, its signed link; never raises."""
+        """Return the caller by the request's credentials and, for GET and HEAD, its signed link. Never raises."""
         request[CALLER] = caller = self._with_link(request, None)
         return caller
 
     def of_original(self, request: web.BaseRequest, address: Address) -> Caller:
-        """Return the caller of the request that a proxy asks about, which was for ``address``; never raises.
+        """Return the caller of the request that a proxy asks about, which was for ``address``. Never raises.
 
         The proxy passes on the credentials of that request.
         """
@@ -36,7 +36,7 @@ class Callers:
         return caller
 
     def _with_link(self, request: web.BaseRequest, address: Address | None) -> Caller:
-        """Return the caller with the signed link of ``address``, None for that of the request, if there is one."""
+        """Return the caller, with the signed link of ``address`` if it has a link. None: the request's own address."""
         caller = self._authenticator.identify(request.headers, peer=_peer(request), method=request.method)
         if self._links is None or request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
             return caller

@@ -14,7 +14,7 @@ class ClientAddress:
     """Reads ``X-Forwarded-For`` as far as trusted proxies wrote it.
 
     Each proxy appends the address of its peer. So the list is read from its right end while the writer is a trusted
-    proxy; anything further left may be forged.
+    proxy. Addresses further left may be forged.
     """
 
     def __init__(self, trusted_proxies: Sequence[IpNetwork]) -> None:
@@ -39,7 +39,7 @@ class ClientAddress:
         return str(client)
 
     def subscriber(self, request: web.BaseRequest) -> str:
-        """Return who shares a limit: an IPv4 address or a /64 of IPv6; "" without an address."""
+        """Return the clients that share a limit: an IPv4 address or a /64 of IPv6. "" without an address."""
         address = parse_ip(self.of(request.headers, request.get(PEER, request.remote)) or "")
         return subscriber_of(address) if address is not None else ""
 
@@ -52,9 +52,10 @@ class ClientAddress:
 
 
 def _address_in(hop: str) -> IpAddress | None:
-    """Return the address in one element, to which some proxies add a port; None for a name, ``unknown`` and the like.
+    """Return the address in an element of the list. Some proxies add a port to it.
 
-    An IPv6 zone (``%``) may be any text and has no meaning on another machine: None.
+    None for a name, ``unknown`` and the like. None for an IPv6 zone (``%``), too: it may be any text and has no meaning
+    on another machine.
     """
     if hop.startswith("["):
         hop = hop[1:].partition("]")[0]

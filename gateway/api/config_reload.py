@@ -16,7 +16,7 @@ class ConfigReload:
         self._reload = reload
 
     async def reload(self, _: web.Request) -> web.Response:
-        """Reload; return the keys that changed, and those that need a restart."""
+        """Reload, and return the keys that changed and the keys that need a restart."""
         try:
             result = await self._reload()
         except ReloadRefused as error:

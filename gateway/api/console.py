@@ -45,7 +45,7 @@ class Dependencies:
         self._credentials = credentials
 
     async def facts(self) -> Mapping[str, Any]:
-        """Return the facts for the console; the next ones have the state of the change trigger now."""
+        """Return the facts for the console. The next facts have the present state of the change trigger."""
         if self._look_at_trigger is not None:
             self._look_at_trigger()
         report = await self._health.report()
@@ -76,9 +76,9 @@ class SharedState:
         self._now = now
 
     async def replicas(self) -> Mapping[str, Any]:
-        """Return all replicas with the problems of all, the worst first; this one alone while Redis does not answer.
+        """Return all replicas with their problems, the worst first. While Redis is down, return only this replica.
 
-        ``replica`` is the name of this one.
+        ``replica`` is the name of this replica.
         """
         this = await self._this_replica.look()
         points = {point.name: point for point in await self._others()} | {this.name: this}
@@ -138,7 +138,7 @@ class Console:
         self._debug_log = debug_log
 
     async def console(self, request: web.Request) -> web.Response:
-        """Return what the console shows; ``since`` (Unix seconds) leaves out the points up to then."""
+        """Return what the console shows. ``since`` (Unix seconds) leaves out the points up to that time."""
         since = _since(request)
         return success(
             {
@@ -190,7 +190,7 @@ class ConsoleTools:
         )
 
     async def configuration(self, _: web.Request) -> web.Response:
-        """Return the configuration in use, and the keys whose new value needs a restart; secrets are ``**********``."""
+        """Return the configuration in use, and the keys whose new value needs a restart. Secrets are ``**********``."""
         return success(dict(self._configuration()))
 
     async def debug(self, request: web.Request) -> web.Response:
@@ -222,7 +222,7 @@ def _dependency(report: Report, name: str, seconds: float | None) -> Mapping[str
 
 
 def _credentials(rotating: RotatingCredentials) -> Mapping[str, Any]:
-    """Return the state of one source of credentials: ``ok``, ``ending`` (their last fifth) or ``ended``."""
+    """Return the state of a source's credentials: ``ok``, ``ending`` (in the last fifth of their life) or ``ended``."""
     left = rotating.seconds_left
     state = "ended" if left == 0 else "ending" if rotating.is_near_end else "ok"
     return {

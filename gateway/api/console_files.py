@@ -50,7 +50,7 @@ _HEADERS_OF_DOCUMENTS: Final = {
 
 
 class ConsoleFiles:
-    """Serves the files; reads them once, at the first request."""
+    """Serves the files. Reads them once, at the first request."""
 
     def __init__(self) -> None:
         self._files: Mapping[str, bytes] | None = None
@@ -90,6 +90,6 @@ class ConsoleFiles:
 
 
 def _read_package() -> Mapping[str, bytes]:
-    """Return the files by name; blocks."""
+    """Return the files by name. Blocks."""
     folder = resources.files("gateway").joinpath("web", "console")
     return {name: folder.joinpath(path).read_bytes() for name, (path, _) in _FILES.items()}

@@ -20,7 +20,7 @@ class ExplainCalls:
         self._explainer = explainer
 
     async def explain(self, request: web.Request) -> web.Response:
-        """Explain the image to an anonymous caller, to ``?user=``, or to one with the credentials in a header field.
+        """Explain the image to an anonymous caller, to ``?user=``, or to a caller with credentials in a header field.
 
         ``style``, ``w``, ``dpr``, ``format`` and ``v`` choose a rendition.
         """

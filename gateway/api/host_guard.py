@@ -1,9 +1,9 @@
 """The guard of the admin port against DNS rebinding: the ``Host`` must be a name of this machine.
 
 A page of another site can give its own name the address of the admin port, and is then of the same origin as what the
-port answers. It cannot make a browser send another ``Host``. No address is left out: queues name private images,
+port answers. It cannot make a browser send another ``Host``. Every address is guarded: queues name private images,
 metrics name buckets, and ``/readyz`` names the addresses of stores. Probes of Kubernetes and targets of service
-discovery are IP addresses; other names are in the settings.
+discovery use IP addresses. Other names are in the settings.
 """
 
 import logging
@@ -23,7 +23,7 @@ _LOGGED: Final = re.compile(r"[A-Za-z0-9.-]{1,253}")
 
 
 class HostGuard:
-    """Refuses every ``Host`` but localhost, IP addresses and ``names``; logs the first refused one."""
+    """Refuses every ``Host`` but localhost, IP addresses and ``names``. Logs the first refused ``Host``."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(name.lower().removesuffix(".") for name in names)

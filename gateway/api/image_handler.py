@@ -61,7 +61,7 @@ class ImageHandler:
         self._variants = deliveries.variants
 
     def use(self, settings: ImageProxySettings, policy: CachePolicy) -> None:
-        """Answer requests by these settings from now on; requests in flight keep their policy."""
+        """Answer requests by these settings from now on. Requests in flight keep their policy."""
         self._settings = settings
         self._policy = policy
 
@@ -73,8 +73,8 @@ class ImageHandler:
     async def answer(self, request: web.BaseRequest, image_id: str, context: RequestContext) -> web.StreamResponse:
         """Send the image's bytes, a redirect to them, or an X-Accel-Redirect for nginx. Raises ``GatewayError``.
 
-        ``image_id`` must be valid. One request beyond ``max_streams`` is refused at once (``Overloaded``), so that
-        those in flight stay fast.
+        ``image_id`` must be valid. A request beyond ``max_streams`` is refused at once (``Overloaded``), so that
+        the requests in flight stay fast.
         """
         if not self._settings.enabled:
             raise RouteNotFound
@@ -141,7 +141,7 @@ class ImageHandler:
     async def _look_up(
         self, request: web.BaseRequest, image_id: str, rendition: str | None
     ) -> Resolved[AuthorizedImage]:
-        """Look up the rendition, or the original if the limit of new ones is reached and the caller may see it."""
+        """Look up the rendition, or the original if too many variants are new and the caller may see the original."""
         lookup = self._lookup
         try:
             return await lookup.look_up(request, image_id, rendition)

@@ -17,7 +17,7 @@ class ImageState:
         self._queue = queue
 
     async def response(self, image_id: str, presigned: PresignedUrl | None) -> web.Response:
-        """Return the state; ``presigned`` is the cached URL, None without one. Times in Unix seconds."""
+        """Return the state. ``presigned`` is the cached URL or None. Times are in Unix seconds."""
         usage = await self._usage.usage(ImageVariant(image_id))
         return success(
             {

@@ -32,11 +32,11 @@ class ImageCalls:
         self._state = state
 
     async def proxy(self, request: web.Request) -> web.StreamResponse:
-        """Send the image, for an address that the router had to decode; ``ImageHandler`` handles the others."""
+        """Send the image, for an address that the router had to decode. ``ImageHandler`` handles other addresses."""
         return await self._handler.answer(request, _id_in(request), request[REQUEST_CONTEXT])
 
     async def url(self, request: web.Request) -> web.StreamResponse:
-        """Return the presigned URL for an address that the router had to decode; ``UrlHandler`` handles others."""
+        """Return the presigned URL for an address that the router had to decode. ``UrlHandler`` handles others."""
         return await self._url_handler.answer(request, _id_in(request))
 
     async def refresh(self, request: web.Request) -> web.Response:

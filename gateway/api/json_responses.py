@@ -1,4 +1,4 @@
-"""JSON responses: one shape for successes, one for errors."""
+"""JSON responses: a shape for successes, and a shape for errors."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ def success_text(data: Mapping[str, Any], message: str = "ok") -> bytes:
 
 
 def failure(error: GatewayError, request_id: str) -> web.Response:
-    """Return the response for ``error``; the body never contains the text of its cause."""
+    """Return the response for ``error``. The body never contains the text of its cause."""
     body = {
         "status": "error",
         "message": error.client_message,

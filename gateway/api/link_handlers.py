@@ -20,7 +20,7 @@ MAX_LIFETIME = 7 * 24 * 3600  # seconds
 
 
 class LinkKills:
-    """Invalidates links; ``links`` is None without ``access.signed_links``."""
+    """Invalidates links. ``links`` is None without ``access.signed_links``."""
 
     def __init__(self, links: SignedLinks | None, catalog: PostgresCatalog, invalidation: Invalidation) -> None:
         self._links = links
@@ -35,7 +35,7 @@ class LinkKills:
         return self._links
 
     async def kill_all(self, image_id: str) -> web.Response:
-        """Invalidate every link to the image at once, with any key; the caller has checked the id and access."""
+        """Invalidate every link to the image at once, with any key. The caller has checked the id and access."""
         kills = await self._catalog.kill_links(image_id)
         await self._invalidation.invalidate_everywhere([image_id])
         return success({"image_id": image_id, "killed": kills}, "all links to the image are invalid")

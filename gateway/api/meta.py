@@ -33,13 +33,13 @@ class Metadata:
         self._renditions = renditions
 
     async def meta(self, request: web.Request) -> web.Response:
-        """Return the metadata of one image."""
+        """Return the metadata of an image."""
         image_id = parse_image_id(request.match_info["image_id"])
         record = await self._lookup.record(self._callers.of(request), image_id)
         return success((await self.of(request, [record]))[image_id])
 
     async def of(self, request: web.Request, records: Sequence[ImageRecord]) -> dict[str, dict[str, Any]]:
-        """Return the metadata of each record by image id; values that are not known from COS yet are None."""
+        """Return the metadata of each record by image id. Values that are not known from COS yet are None."""
         client = self._client_address.subscriber(request)
         descriptions = await self._descriptions.of_many(records, client)
         return {

@@ -52,7 +52,7 @@ class CacheStatistics:
         self._now = now
 
     async def stats(self, _: web.Request) -> web.Response:
-        """Return the state; times in Unix seconds."""
+        """Return the state. Times are in Unix seconds."""
         now, report, lookup_counts = self._now(), self._report(), self._lookup_counts
         attempts = report.success_count + report.error_count
         async with _redis_errors():
@@ -99,7 +99,7 @@ class DailyReport:
 
 
 class QueueCalls:
-    """The queues of renewals and of purges; ``purges`` is None without ``purge``."""
+    """The queues of renewals and of purges. ``purges`` is None without ``purge``."""
 
     def __init__(
         self, queue: RefreshQueue, purges: PurgeQueue | None, now: Callable[[], float], bodies: Bodies
@@ -110,7 +110,7 @@ class QueueCalls:
         self._bodies = bodies
 
     async def queue(self, _: web.Request) -> web.Response:
-        """Return the next renewals and those that failed for good; in ``purges`` the same of purges, if configured."""
+        """Return the next and the failed renewals. ``purges`` has the same of purges, if purges are configured."""
         now = self._now()
         async with _redis_errors():
             renewals = await listed(self._queue, variant_names, now)
@@ -118,7 +118,7 @@ class QueueCalls:
         return success(renewals | {"purges": purges})
 
     async def requeue(self, request: web.Request) -> web.Response:
-        """Make renewals that failed for good due now: those that the body names, or all without a body.
+        """Make renewals that failed for good due now: the renewals that the body names, or all without a body.
 
         With ``?queue=purges``: all purges.
         """
@@ -145,13 +145,13 @@ class CacheChanges:
         self._bodies = bodies
 
     async def purge(self, request: web.Request) -> web.Response:
-        """Invalidate images on every replica; the next request looks them up again."""
+        """Invalidate images on every replica. The next request looks them up again."""
         image_ids = [parse_image_id(image_id) for image_id in image_ids_in(await self._bodies.json(request))]
         heard_by = await self._invalidation.invalidate_everywhere(image_ids)
         return success({"purged": len(image_ids), "heard_by": heard_by})
 
     async def drop(self, request: web.Request) -> web.Response:
-        """Invalidate images in this process alone: the parent of workers lets one purge, and all others drop."""
+        """Invalidate images in this process alone: the parent of workers lets a worker purge, and the others drop."""
         image_ids = [parse_image_id(image_id) for image_id in image_ids_in(await self._bodies.json(request))]
         for image_id in image_ids:
             self._invalidation.invalidate_here(image_id)
@@ -159,7 +159,7 @@ class CacheChanges:
 
 
 class AdminImageCalls:
-    """Calls of operators about one image of any user."""
+    """Calls of operators about an image of any user."""
 
     def __init__(
         self,
@@ -176,7 +176,7 @@ class AdminImageCalls:
         self._kills = kills
 
     async def refresh(self, request: web.Request) -> web.Response:
-        """Sign a new presigned URL of any user's image; return it if everybody may see the image, else null."""
+        """Sign a new presigned URL of any user's image. Return the URL if everybody may see the image, else null."""
         image = await self._new_urls.sign(parse_image_id(request.match_info["image_id"]))
         return self._new_urls.response(image, self._lookup.for_everybody(image))
 

@@ -1,4 +1,4 @@
-"""New presigned URLs in place of cached ones, for callers that ask for them."""
+"""New presigned URLs in place of cached URLs, for callers that ask for them."""
 
 from aiohttp import web
 
@@ -11,7 +11,7 @@ from gateway.urls.usage_counter import UsageCounter
 
 
 class NewUrls:
-    """Signs new URLs; the callers of ``sign`` have checked the id."""
+    """Signs new URLs. The callers of ``sign`` have checked the id."""
 
     def __init__(
         self, renewal: OnDemandRenewal, public_urls: PublicUrls, usage: UsageCounter, invalidation: Invalidation
@@ -22,14 +22,14 @@ class NewUrls:
         self._invalidation = invalidation
 
     async def sign(self, image_id: str) -> SignedImage:
-        """Sign a new URL, in place of the cached one on every replica. Raises what ``OnDemandRenewal.renew`` raises."""
+        """Sign a new URL in place of the cached URL on every replica. Raises what ``OnDemandRenewal.renew`` raises."""
         image = await self._renewal.renew(image_id)
         self._usage.refreshed(ImageVariant(image_id))
         await self._invalidation.announce_url(image_id)
         return image
 
     def response(self, image: SignedImage, shown: AuthorizedImage | None) -> web.Response:
-        """Return the response about the new URL of ``image``; ``shown`` is the same image if the caller may see it."""
+        """Return the response about the new URL of ``image``. ``shown`` is the same image if the caller may see it."""
         presigned = self._public_urls.presign(shown) if shown is not None else None
         answer = {
             "image_id": image.record.image_id,

@@ -1,4 +1,4 @@
-"""The version of the nginx files in front: each sends it, and another one than the gateway's is reported."""
+"""The version of the nginx files in front: each file sends its version, and a wrong version is reported."""
 
 import logging
 import re
@@ -20,10 +20,10 @@ _KNOWN_FORM: Final = re.compile(r"[a-z.-]{1,32} [0-9]{1,4}(, [a-z.-]{1,32} [0-9]
 
 
 class NginxFiles:
-    """Counts requests for images that come through nginx files of another release, and logs the first one.
+    """Counts requests for images that come through nginx files of another release, and logs the first such request.
 
     ``accepted`` are the values of ``FIELD`` to be silent about. Without accel the field may be missing: any proxy, or
-    none, may be in front. With accel, ``gateway.conf`` fails every image, which ``AccelPrefix`` reports.
+    no proxy, may be in front. With accel, ``gateway.conf`` fails every image, which ``AccelPrefix`` reports.
     """
 
     def __init__(self, delivery: str, metrics: Metrics) -> None:
@@ -35,7 +35,7 @@ class NginxFiles:
         self._is_logged = False
 
     def report(self, version: str | None) -> None:
-        """Count a request whose ``FIELD`` has a value that is not accepted; log it once per process."""
+        """Count a request whose ``FIELD`` has a value that is not accepted. Log such a request once per process."""
         self._metrics.nginx_config_mismatches.inc()
         if self._is_logged:
             return

@@ -43,7 +43,7 @@ class Preview:
         self._relay = relay
 
     async def preview(self, request: web.Request) -> web.StreamResponse:
-        """Send the original, also of a private image; the log names it.
+        """Send the original, also of a private image. The log names the image.
 
         Raises the errors of the resolver and of ``ObjectSource.whole``, and ``NotAnImage``.
         """

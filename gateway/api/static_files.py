@@ -50,7 +50,7 @@ class Features:
 
 
 class StaticFiles:
-    """Serves the files; reads them once, at the first request. ``features`` returns those of now."""
+    """Serves the files. Reads them once, at the first request. ``features`` returns the present features."""
 
     def __init__(self, features: Callable[[], Features]) -> None:
         self._features = features
@@ -62,7 +62,7 @@ class StaticFiles:
         app.router.add_get("/static/{name}", self.file, name="static")
 
     async def file(self, request: web.Request) -> web.Response:
-        """Answer one file, or 304. Raises ``RouteNotFound``."""
+        """Answer with a file, or 304. Raises ``RouteNotFound``."""
         found = (await self._read()).get(request.match_info["name"])
         if found is None:
             raise RouteNotFound
@@ -122,7 +122,7 @@ def _accepts_gzip(request: web.Request) -> bool:
 
 
 def _read_package() -> dict[str, StaticFile]:
-    """Return the files by name; blocks."""
+    """Return the files by name. Blocks."""
     found = {}
     folder = resources.files("gateway").joinpath("web", "static")
     for file in folder.iterdir() if folder.is_dir() else ():

@@ -34,14 +34,14 @@ class BucketsProbe:
     """Probes the buckets of ``regions``, which maps each bucket to its region, the default bucket first.
 
     A bucket works if it has accepted the signature of a request since the last probe. It fails for 30 seconds after it
-    has refused requests and accepted none. Otherwise it is asked for the first byte of an object by a presigned URL: of
-    the object that it accepted in the last probe, else of objects of rows, else of a made-up key. An object that does
-    not exist shows as much as one that does. A policy may deny some keys: ``AccessDenied`` is no failure if another
-    object is accepted, and the answer to a made-up key shows only that the signature is right.
+    has refused requests and accepted no request. Otherwise COS is asked for the first byte of an object by a presigned
+    URL: of the object that the bucket accepted in the last probe, else of objects of rows, else of a made-up key. A
+    missing object shows as much as an existing object. A policy may deny some keys: ``AccessDenied`` is no failure if
+    another object is accepted, and the answer to a made-up key shows only that the signature is right.
 
     sign: returns a presigned URL of the object, or raises ``CredentialsExpired``.
     sample: returns some rows of the table, or raises ``CatalogUnavailable``.
-    correct_clock: gets COS's time (Unix seconds) after a refusal; returns whether that changed the clock.
+    correct_clock: gets COS's time (Unix seconds) after a refusal, and returns whether that changed the clock.
     observe: gets the time of the default bucket.
 
     ``may_serve`` is false until a bucket has accepted a signature, or did not answer: a configuration with a wrong key

@@ -37,7 +37,7 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """``checks`` maps each dependency to its state; ``reasons`` has those that are not ``ok``."""
+    """``checks`` maps each dependency to its state. ``reasons`` says why, for each dependency that is not ``ok``."""
 
     status: Readiness
     checks: Mapping[str, State]
@@ -94,7 +94,7 @@ class Health:
         self._draining = True
 
     def set_probe(self, name: str, probe: Probe | None) -> None:
-        """Probe the dependency by ``probe`` from now on; None ends its probes."""
+        """Probe the dependency by ``probe`` from now on. None ends its probes."""
         if probe is not None:
             self._probes[name] = probe
         elif self._probes.pop(name, None) is not None:
@@ -112,7 +112,7 @@ class Health:
 
     @property
     def latest(self) -> Report:
-        """The state at the last probe; without checks before the first one."""
+        """The state at the last probe. Before the first probe, the state has no checks."""
         return Report(self._status(), self._checks, self._reasons)
 
     async def watch(self) -> None:

@@ -49,9 +49,9 @@ class HistoryRecorder:
             wait = max(0.0, self._interval - (time.monotonic() - started))
 
     async def once(self) -> None:
-        """Record one point, and publish what this replica does.
+        """Record a point, and publish what this replica does.
 
-        That it drains is no fault for the consoles of other replicas: each restart of one would alarm them.
+        That a replica drains is no fault for the consoles of others: each restart of a replica would alarm them.
         """
         self._history.record(self._now())
         point = await self._replica.look()

@@ -20,7 +20,7 @@ _CREDENTIALS: Final = "credentials"  # a check that is down in the last fifth of
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """The state of the gateway; times in seconds, NaN or None for unknown values."""
+    """The state of the gateway. Times are in seconds. Unknown values are NaN or None."""
 
     points: Sequence[Point]
     checks: Mapping[str, str]
@@ -91,7 +91,7 @@ def _of_log(points: Sequence[Point]) -> Iterable[Symptom]:
 
 
 class CurrentSymptoms:
-    """Observes the gateway for ``symptoms``; ``paused_buckets`` returns the buckets that get no requests."""
+    """Observes the gateway for ``symptoms``. ``paused_buckets`` returns the buckets that get no requests."""
 
     def __init__(
         self,

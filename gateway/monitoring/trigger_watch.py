@@ -55,7 +55,7 @@ class TriggerWatch:
                     await asyncio.sleep(self._looked_at + self._least_pause - self._monotonic())
 
     def look_soon(self) -> None:
-        """Look at once, or a second after the last look; does not wait for the result."""
+        """Look at once, or a second after the last look. Does not wait for the result."""
         self._look_soon.set()
 
     async def problem(self) -> str | None:
@@ -64,7 +64,7 @@ class TriggerWatch:
         return self._problem
 
     async def look(self) -> None:
-        """Look once; a call during another look waits for its turn."""
+        """Look once. A call during another look waits for its turn."""
         async with self._looking:
             self._look_soon.clear()
             try:

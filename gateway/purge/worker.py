@@ -105,7 +105,7 @@ class PurgeWorker:
         return 0.0
 
     async def _observe(self) -> float:
-        """Set the metrics of the queue, or remove them if it cannot be read. Return the seconds until a purge is due."""
+        """Set the queue's metrics, or remove them if it cannot be read. Return the seconds until a purge is due."""
         metrics, now = self._metrics, self._now()
         try:
             next_due = await self._queue.next_due()

@@ -19,13 +19,14 @@ _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 
 
 class Acceptor:
-    """Accepts on ``listeners`` while fewer than ``max_connections`` are open; further clients wait in the backlog.
+    """Accepts on ``listeners`` while fewer than ``max_connections`` are open. Further clients wait in the backlog.
 
-    asyncio's own server accepts until ``accept()`` fails, then logs a traceback and retries at once; by then Redis,
-    Postgres and COS have no descriptor left either. ``port`` labels the log lines and metrics (``public``, ``admin``).
+    asyncio's own server accepts until ``accept()`` fails, then logs a traceback and retries at once. By then Redis,
+    Postgres and COS have no descriptor left either.
 
-    ``close_idle`` is called when a client waits and ``max_connections`` are open: it closes a connection without a
-    request and returns True, or returns False if there is none. None: the client waits until a connection is closed.
+    port: labels the log lines and metrics (``public``, ``admin``).
+    close_idle: called when a client waits and ``max_connections`` are open. It closes a connection without a request
+    and returns True, or returns False if there is no such connection. None: the client waits until a connection closes.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Acceptor:
         self.start()
 
     def close(self) -> None:
-        """Accept the connections in the backlog and close the listeners; open connections stay open.
+        """Accept the connections in the backlog and close the listeners. Open connections stay open.
 
         The kernel resets the connections in the backlog of a listener when its last descriptor is closed.
         """
@@ -106,7 +107,7 @@ class Acceptor:
             task.add_done_callback(self._connecting.discard)
 
     def _wait_for_a_place(self, *, is_needed: bool) -> None:
-        """Stop accepting until a place is free; ``is_needed``: a client waits for it already."""
+        """Stop accepting until a place is free. ``is_needed``: a client already waits for a place."""
         if self._close_idle is None:
             self._pause("the limit of open files is near (ulimit -Hn, LimitNOFILE)")
         elif is_needed and not self._is_closed:

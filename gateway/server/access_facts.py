@@ -22,7 +22,7 @@ def access_facts(
     elapsed: float,
     client: str | None,
 ) -> dict[str, Value]:
-    """Return the facts; ``response`` is None if the handler was cancelled. No fact holds a query or a credential."""
+    """Return the facts. ``response`` is None if the handler was cancelled. No fact holds a query or a credential."""
     failure = context.failure
     caller = request.get(CALLER)
     origin_seconds = context.origin_seconds()
@@ -61,7 +61,7 @@ def _facts_of(failure: Failure) -> dict[str, Value]:
 
 
 def _bytes_of(request: web.BaseRequest, response: web.StreamResponse | None, outcome: str) -> int:
-    """Return the bytes of the body; with those of the header if the transfer broke off."""
+    """Return the bytes of the body. If the transfer broke off, the bytes of the header are included."""
     if response is None or not outcome.isdigit() or outcome == "499":
         return request.writer.output_size
     if request.method == hdrs.METH_HEAD:

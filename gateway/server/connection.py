@@ -31,7 +31,7 @@ _BACKLOG = 1024  # connections that may wait to be accepted; Linux caps it at ne
 class Connection(web.RequestHandler):
     """Answers malformed requests with the gateway's JSON errors, which echo no byte of the request.
 
-    ``slow_clients`` watches the client's pace while the connection is open; ``on_close`` is called once it is closed.
+    ``slow_clients`` watches the client's pace while the connection is open. ``on_close`` is called once it is closed.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Return the error for a malformed request, or for a failure outside of the handler; close the connection.
+        """Return the error for a malformed request, or for a failure outside of the handler. Close the connection.
 
         aiohttp's own response quotes the received bytes. If a proxy in front sees the end of a request elsewhere than
         the gateway (RFC 9112 section 11.2), those bytes belong to the request of another client.
@@ -100,10 +100,11 @@ def _limit_unsent(transport: asyncio.Transport) -> None:
 class Site(web.BaseSite):
     """Listens on ``host`` and ``port`` for a runner, or accepts on the ``inherited`` listeners, which it closes.
 
-    ``keepalive_timeout`` (seconds) limits idle connections and the time to send a request's head. A client that stalls
-    for ``stall_timeout`` seconds is disconnected (``SlowClients``). At most ``max_connections`` are open; beyond
-    them a client waits, or with ``closes_idle`` gets the place of the oldest idle connection. ``port_label`` labels the
-    log lines and metrics.
+    keepalive_timeout: limits idle connections and the time to send a request's head, in seconds.
+    stall_timeout: a client that stalls for so many seconds is disconnected (``SlowClients``).
+    max_connections: how many connections may be open. A further client waits.
+    closes_idle: a further client gets the place of the oldest idle connection instead.
+    port_label: labels the log lines and metrics.
     """
 
     def __init__(
@@ -193,7 +194,7 @@ class Site(web.BaseSite):
         acceptor.start()
 
     async def stop(self) -> None:
-        """Stop accepting; open connections stay open."""
+        """Stop accepting. Open connections stay open."""
         await super().stop()
         if self._acceptor is not None:
             self._acceptor.close()

@@ -56,7 +56,7 @@ class DirectHandlers:
 class Accounting:
     """Where requests are counted and logged.
 
-    ``route_prefix`` starts the names of the port's routes in metrics; with a prefix, only faults get a line.
+    ``route_prefix`` starts the names of the port's routes in metrics. With a prefix, only faults get a log line.
     """
 
     metrics: Metrics
@@ -66,9 +66,11 @@ class Accounting:
 
 
 class Dispatch:
-    """Handles every request of a port; ``handler`` is aiohttp's own, for all addresses but those of ``direct``.
+    """Handles every request of a port.
 
-    ``direct`` is None on the admin port. ``fallback`` is the picture of error responses. None: they are JSON.
+    handler: aiohttp's own handler, for all addresses but the addresses of ``direct``.
+    direct: None on the admin port.
+    fallback: the picture of error responses. None: error responses are JSON.
     """
 
     def __init__(
@@ -145,7 +147,7 @@ class Dispatch:
         return self._app_handler(request)
 
     def _note(self, context: RequestContext) -> None:
-        """Remember the error for the console; those of the admin port are not of images."""
+        """Remember the error for the console. Errors of the admin port are not of images."""
         failure = context.failure
         if failure is not None and failure.code is not None and not self._route_prefix:
             self._recent_errors.record(failure.code, context.image_id)
@@ -153,7 +155,7 @@ class Dispatch:
     def _count(
         self, request: web.BaseRequest, context: RequestContext, outcome: str, response: web.StreamResponse | None
     ) -> None:
-        """Count and time the request, and give it a line in the access log; on the admin port only to a fault."""
+        """Count and time the request, and log it in the access log. On the admin port only faults are logged."""
         elapsed = context.elapsed()
         route = context.route or self._route_prefix + route_name(request)
         self._requests.record(route, context.delivery, outcome, elapsed, context.first_byte)

@@ -42,7 +42,7 @@ ExpectedError = GatewayError | ClientLeft | RelayAborted | web.HTTPException | w
 def error_response(
     request: web.BaseRequest, context: RequestContext, error: ExpectedError, fallback: FallbackPicture | None
 ) -> web.StreamResponse:
-    """Map an error to a response; reset the connection if the status was already sent."""
+    """Map an error to a response. Reset the connection if the status was already sent."""
     context.fails(error, is_fault=True if isinstance(error, RelayAborted) else None)
     match error:
         case ClientLeft():
@@ -90,7 +90,7 @@ def _error(
 def _reset_connection(request: web.BaseRequest, context: RequestContext, outcome: str) -> web.StreamResponse:
     """Reset the connection, so that a client cannot mistake a part for the whole body.
 
-    aiohttp requires a response from every handler; this one is never written.
+    aiohttp requires a response from every handler. This response is never written.
     """
     context.outcome = outcome
     reset(request.transport)

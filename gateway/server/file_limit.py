@@ -15,7 +15,7 @@ _RESERVE: Final = 256  # Redis, Postgres, the ports, and idle connections of cli
 
 
 def raise_nofile_limit(max_streams: int) -> None:
-    """Raise the soft limit of open files to the hard limit; warn if that is too low for ``max_streams``.
+    """Raise the soft limit of open files to the hard limit. Warn if that is too low for ``max_streams``.
 
     Shells and service managers set a soft limit of 1024 only for programs that use select(2), and leave the hard limit
     for programs that need more.

@@ -27,7 +27,7 @@ _QUIET = 1.0
 
 
 class PurePythonParser(RuntimeError):
-    """aiohttp's C parser is missing; the pure Python one reads hostile requests differently."""
+    """aiohttp's C parser is missing. The pure Python parser reads hostile requests differently."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,14 @@ class Listening:
 class Port:
     """One of the two ports.
 
-    ``dispatch`` gets aiohttp's handler for ``app`` and returns the handler of all requests. The port is that of the
-    ``inherited`` sockets, or ``host`` and ``port`` without any; ``label`` names the port in metrics and log lines,
-    ``section`` in the configuration.
-    At most ``max_connections`` are open. Beyond them a client waits, or with ``closes_idle`` gets the place of the
-    oldest idle connection. ``keepalive_timeout`` (seconds) limits idle connections. With ``handler_cancellation`` a
-    handler is cancelled when its client leaves.
+    dispatch: gets aiohttp's handler for ``app`` and returns the handler of all requests.
+    inherited: the sockets of the port. Without any, the port is ``host`` and ``port``.
+    label: the name of the port in metrics and log lines.
+    section: the name of the port in the configuration.
+    max_connections: how many connections may be open. A further client waits.
+    closes_idle: a further client gets the place of the oldest idle connection instead.
+    keepalive_timeout: limits idle connections, in seconds.
+    handler_cancellation: a handler is cancelled when its client leaves.
     """
 
     app: web.Application
@@ -82,7 +84,7 @@ async def listening(
     drain: Drain,
     force_stop: asyncio.Event | None = None,
 ) -> AsyncIterator[Listening]:
-    """Serve both ports; on exit, drain, then close everything.
+    """Serve both ports. On exit, drain, then close everything.
 
     A client that stalls for ``stall_timeout`` seconds is disconnected.
     Setting ``force_stop`` ends the drain at once. Raises ``CannotListen`` and ``PurePythonParser``.
@@ -183,7 +185,7 @@ def _with_unsent_bytes(runner: web.AppRunner) -> list[asyncio.Transport]:
 
 
 async def _wait_until(condition: Callable[[], bool], is_over: Callable[[], bool]) -> bool:
-    """Wait until ``condition`` or ``is_over`` is true; return whether it was ``condition``."""
+    """Wait until ``condition`` or ``is_over`` is true. Return whether it was ``condition``."""
     while not condition():
         if is_over():
             return False

@@ -1,4 +1,4 @@
-"""The result of aiohttp's router for a request; a request that never reached the router has none."""
+"""The result of aiohttp's router for a request. A request that never reached the router has no result."""
 
 from aiohttp import web
 

@@ -1,4 +1,4 @@
-"""Disconnecting clients that stall; clients that read slowly are served."""
+"""Disconnecting clients that stall. Clients that read slowly are served."""
 
 import asyncio
 import fcntl
@@ -26,7 +26,7 @@ class Progress(NamedTuple):
     waiting: int = 0
 
     def is_stalled(self, before: "Progress", minimum: float) -> bool:
-        """Return whether, since ``before``, fewer than ``minimum`` bytes and not all waiting ones were acknowledged."""
+        """Return whether fewer than ``minimum`` bytes, and not all waiting, were acknowledged since ``before``."""
         return self.acknowledged - before.acknowledged < min(before.waiting, minimum)
 
 

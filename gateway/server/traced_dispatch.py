@@ -1,4 +1,4 @@
-"""Request dispatch with traces; it replaces ``Dispatch`` if tracing is enabled."""
+"""Request dispatch with traces, which replaces ``Dispatch`` if tracing is enabled."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -17,7 +17,7 @@ _PROBES: Final = frozenset({"/healthz", "/readyz"})  # requested every few secon
 
 
 class TracedDispatch(Dispatch):
-    """Answers each request within a span; ``templates`` are the addresses of routes by their names."""
+    """Answers each request within a span. ``templates`` are the addresses of routes by their names."""
 
     def __init__(
         self,

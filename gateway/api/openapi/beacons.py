@@ -1,4 +1,4 @@
-"""The description of the route for reports of browsers; the schema is that of the model which checks them."""
+"""The description of the route for reports of browsers. The model that checks reports gives the schema."""
 
 from collections.abc import Mapping
 
