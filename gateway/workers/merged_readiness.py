@@ -1,7 +1,8 @@
 """The readiness of all workers as one answer.
 
 A worker's own answer takes two seconds while a dependency does not answer, and a probe may allow less. So an answer
-that takes longer than a second counts for the next probe, and the last answer of that worker counts meanwhile.
+that takes longer than a second counts for the next probe, and the last answer of that worker counts meanwhile. If no
+answer of a worker counts yet, the probe waits longer: it would report a degraded gateway as not ready.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from gateway.workers.worker import Worker
 from gateway.workers.worker_calls import WorkerCalls
 
 _WAIT: Final = 1.0  # seconds for the answers of all workers
+_FIRST_WAIT: Final = 1.5  # seconds more for a worker of which no answer counts; a probe may allow three in all
 _REMEMBERED: Final = 30.0  # seconds that an answer counts while the next one does not come
 _ORDER: Final = ("not_ready", "degraded", "ready")
 STATES: Final = ("ok", "degraded", "down")
@@ -41,7 +43,7 @@ class WorkerReports:
         self._latest: WeakKeyDictionary[Worker, WorkerReport] = WeakKeyDictionary()
 
     async def read(self, workers: Sequence[Worker]) -> dict[Worker, WorkerReport | None]:
-        """Ask the workers; return the report of each after a second at most, None for a worker without one."""
+        """Ask the workers, and return the report of each. None for a worker without a report in time."""
         for worker in workers:
             if worker not in self._asking:
                 name = f"readiness-of-worker-{worker.number}"
@@ -49,9 +51,10 @@ class WorkerReports:
         asking = [self._asking[worker] for worker in workers]
         if asking:
             await asyncio.wait(asking, timeout=_WAIT)
-        oldest = time.monotonic() - _REMEMBERED
-        reports = {worker: self._latest.get(worker) for worker in workers}
-        return {worker: report if report and report.at > oldest else None for worker, report in reports.items()}
+        first = [task for worker, task in zip(workers, asking, strict=True) if self._report_of(worker) is None]
+        if first:
+            await asyncio.wait(first, timeout=_FIRST_WAIT)
+        return {worker: self._report_of(worker) for worker in workers}
 
     async def close(self) -> None:
         """Stop asking."""
@@ -59,6 +62,11 @@ class WorkerReports:
         for task in asking:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
+
+    def _report_of(self, worker: Worker) -> WorkerReport | None:
+        """Return the latest report of the worker if it still counts."""
+        report = self._latest.get(worker)
+        return report if report is not None and report.at > time.monotonic() - _REMEMBERED else None
 
     async def _ask(self, worker: Worker) -> None:
         try:

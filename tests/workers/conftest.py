@@ -30,8 +30,8 @@ AS_ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
 
 # A process that speaks as a worker does. It says that it is ready, and answers the first requests to its admin port
-# with the texts of its first argument, a JSON array; then it accepts and is silent. The second argument is "alive" or
-# "hangs": whether it sends signs of life.
+# with the texts of its first argument, a JSON array; then it accepts and is silent. The second argument is "hangs" for
+# a process that sends no signs of life, and "slow" for a process whose answers take longer than a second.
 FAKE_WORKER = """
 import json, socket, sys, threading, time
 channel = socket.socket(fileno=int(sys.argv[-1]))
@@ -42,13 +42,14 @@ def answer():
     for text in json.loads(sys.argv[1]):
         connection, _ = admin.accept()
         connection.recv(65536)
+        time.sleep(1.2 if sys.argv[2] == "slow" else 0)
         head = "HTTP/1.0 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\n\\r\\n"
         connection.sendall((head % len(text) + text).encode())
         connection.close()
     while True:
         kept.append(admin.accept())
 def show_life():
-    while sys.argv[2] == "alive":
+    while sys.argv[2] != "hangs":
         channel.send(b"WATCHDOG=1\\n")
         time.sleep(0.2)
 threading.Thread(target=answer, daemon=True).start()

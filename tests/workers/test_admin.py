@@ -232,6 +232,13 @@ async def test_a_worker_that_takes_long_to_answer_is_as_ready_as_it_was() -> Non
         assert supervisor.answering()
 
 
+async def test_the_first_answer_of_a_worker_that_takes_long_is_awaited() -> None:
+    """No earlier answer counts for the first probe, nor for a probe that comes once a minute."""
+    async with fake_workers([DEGRADED], life="slow") as (_, admin), serving(admin.app()) as address:
+        body = await get_json(address + "/readyz")
+        assert (body["status"], body["reasons"]) == ("degraded", {"cos": "no answer"})
+
+
 async def test_a_worker_without_a_sign_of_life_is_not_asked() -> None:
     async with fake_workers([], life="hangs") as (supervisor, admin), serving(admin.app()) as address:
         started = time.monotonic()
