@@ -110,7 +110,7 @@ class QueueCalls:
         self._bodies = bodies
 
     async def queue(self, _: web.Request) -> web.Response:
-        """Return the next and the failed renewals. ``purges`` has the same of purges, if purges are configured."""
+        """Return the next renewals, and the renewals given up. ``purges``: the same of purges, if configured."""
         now = self._now()
         async with _redis_errors():
             renewals = await listed(self._queue, variant_names, now)

@@ -81,7 +81,7 @@ def check(config: Path | None, nginx: Path | None, *, before_start: bool, deep: 
 
 
 async def _print_findings(settings: Settings, nginx: Path | None, *, before_start: bool) -> bool:
-    """Whether every dependency works; with ``before_start`` whether nothing stops a start."""
+    """Whether every dependency works, or with ``before_start`` whether nothing stops a start."""
     all_well = True
     console = OutputConsole(highlight=False, soft_wrap=True)
     async for finding in _findings(settings, nginx):
@@ -167,7 +167,7 @@ def _redis_check(stores: RedisStores, settings: RedisSettings) -> RedisCheck:
 
 
 def _diagnose_fallback(settings: FallbackSettings) -> Finding:
-    """Return whether the fallback picture can be used; blocks."""
+    """Return whether the fallback picture can be used. Blocks."""
     try:
         FallbackPicture.read(settings.path, settings.statuses)
     except UnusablePicture as error:

@@ -37,7 +37,7 @@ class DeepOptions:
 
 
 async def print_probes(settings: Settings, options: DeepOptions) -> bool:
-    """Probe the bucket of the table's first image; return whether no probe failed."""
+    """Probe the bucket of the table's first image. Return whether no probe failed."""
     if unknown := set(options.styles) - settings.image_styles.keys():
         raise click.BadParameter(f"image_styles has no {', '.join(sorted(unknown))}", param_hint="--style")
     console = OutputConsole(highlight=False, soft_wrap=True)

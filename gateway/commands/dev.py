@@ -85,7 +85,7 @@ def dev(images: Path | None, data_dir: Path) -> None:
 async def _serve(
     stack: "DevStack", gallery: "Gallery", signals: StopSignals, *, on_listening: Callable[[Listening], None]
 ) -> None:
-    """Serve the stack until the signal to stop; the gallery may ask for restarts of the gateway meanwhile."""
+    """Serve the stack until the signal to stop. The gallery may ask for restarts of the gateway meanwhile."""
     told: list[Listening] = []
 
     def tell(ports: Listening) -> None:
@@ -112,7 +112,7 @@ async def _serve(
 
 
 async def _first_of(*events: asyncio.Event) -> None:
-    """Wait until one of the events is set."""
+    """Wait until any of the events is set."""
     waits = [asyncio.create_task(event.wait(), name="wait-for-event") for event in events]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

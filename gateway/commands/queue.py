@@ -76,7 +76,7 @@ async def _print_dead(opened: RefreshQueue | PurgeQueue, most: int) -> None:
 
 
 def _names(item: ImageVariant | str) -> tuple[str, str]:
-    """Return the image and the style of an entry; purges have no style."""
+    """Return the image and the style of an entry. Purges have no style."""
     return (item, "") if isinstance(item, str) else (item.image_id, item.rendition or "")
 
 

@@ -48,7 +48,7 @@ def serve_in_this_process(settings: Settings, config: Path | None, place: Place 
 
 @dataclass(frozen=True, slots=True)
 class StopSignals:
-    """``stop`` starts the drain, ``force_stop`` ends it; ``reload`` reloads the configuration."""
+    """``stop`` starts the drain, ``force_stop`` ends the drain, and ``reload`` reloads the configuration."""
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     force_stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -99,7 +99,7 @@ def run_until_stopped(
     reloads: bool = False,
     place: Place | None = None,
 ) -> None:
-    """Run ``main`` until SIGTERM or SIGINT stops it; a second one ends the drain.
+    """Run ``main`` until SIGTERM or SIGINT stops it. A second signal ends the drain.
 
     SIGHUP makes it reload, or stop unless it ``reloads``. In a ``place``, the parent sends the same orders.
     Raises ``click.ClickException`` if the gateway cannot start, and exits with ``BAD_SETTINGS`` if a file that the

@@ -26,9 +26,9 @@ config_option = click.option(
 
 
 def settings_from(config: Path | None, handed: str | None = None) -> Settings:
-    """Return the settings, or print one line per mistake and exit with ``BAD_SETTINGS``.
+    """Return the settings, or print a line per mistake and exit with ``BAD_SETTINGS``.
 
-    ``handed`` is the text of the settings that the parent of this worker has handed over; nothing is read then.
+    ``handed`` is the text of the settings that the parent of this worker has handed over. Then nothing is read.
     """
     try:
         return load_settings(config) if handed is None else settings_from_text(handed)
@@ -37,14 +37,14 @@ def settings_from(config: Path | None, handed: str | None = None) -> Settings:
 
 
 def exit_with_mistakes(error: SettingsError, *, hint: str | None = None) -> NoReturn:
-    """Print one line per mistake in the settings, then the hint, and exit with ``BAD_SETTINGS``."""
+    """Print a line per mistake in the settings, then the hint, and exit with ``BAD_SETTINGS``."""
     for line in (*error.problems, *([hint] if hint else [])):
         click.echo(line, err=True)
     sys.exit(BAD_SETTINGS)
 
 
 def run_or_explain(work: Coroutine[Any, Any, None]) -> None:
-    """Run ``work``; print a failed dependency or an error of the gateway as one line and exit with ``FAILED``."""
+    """Run ``work``. Print a failed dependency or an error of the gateway as a line and exit with ``FAILED``."""
     # The error says why there are no credentials.
     logging.getLogger("gateway.presign.credentials").addHandler(logging.NullHandler())
     try:

@@ -66,7 +66,7 @@ def warm(config: Path | None, top: int | None, ids: Path | None) -> None:
 
 
 def _read(ids: Path, results: Results) -> list[str]:
-    """Return the distinct image ids of the file; a line that is not an id is added to ``results``."""
+    """Return the distinct image ids of the file. A line that is not an id is added to ``results``."""
     valid: dict[str, None] = {}
     for line in ids.read_text(encoding="utf-8", errors="replace").splitlines():
         text = line.strip()

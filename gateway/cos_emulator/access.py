@@ -13,7 +13,7 @@ TOKEN_NAME = "x-cos-security-token"
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Secret of one SecretId; with a token, a temporary credential (STS) that is valid until ``expires_at``."""
+    """Secret of a SecretId. With a token, a temporary credential (STS) that is valid until ``expires_at``."""
 
     secret_key: str = field(repr=False)
     token: str | None = field(default=None, repr=False)

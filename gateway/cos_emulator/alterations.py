@@ -10,7 +10,7 @@ from gateway.cos_emulator.store import ObjectStore
 
 
 async def change_object(store: ObjectStore, bucket: str, key: str, change: Change, *, now: float) -> None:
-    """Change the object before the look-up for the answer; keep its content type and its own headers.
+    """Change the object before the look-up for the answer. Keep its content type and its own headers.
 
     ``now`` (Unix seconds) becomes Last-Modified.
     """
@@ -29,7 +29,7 @@ async def change_object(store: ObjectStore, bucket: str, key: str, change: Chang
 
 
 async def alter(answer: Answer, alteration: Alteration, request: CosRequest, *, now: float) -> Answer:
-    """Return the answer after the alteration; ``now`` (Unix seconds) is the Date of a new answer."""
+    """Return the answer after the alteration. ``now`` (Unix seconds) is the Date of a new answer."""
     match alteration:
         case Refuse(status=status, code=code, message=message):
             refused = answer_refusal(request, Refusal(status, code, message), now=now)

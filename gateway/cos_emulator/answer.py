@@ -33,7 +33,7 @@ AnswerObject = Callable[[CosRequest, StoredObject], Awaitable["Answer"]]
 
 @dataclass(slots=True)
 class Answer:
-    """Status, headers and bytes [start, stop) of ``content``; ``delivery`` adds the framing headers."""
+    """Status, headers and bytes [start, stop) of ``content``. ``delivery`` adds the framing headers."""
 
     status: int
     headers: CIMultiDict[str]

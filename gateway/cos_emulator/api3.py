@@ -1,4 +1,4 @@
-"""Answers of API 3.0: JSON; errors have status 200."""
+"""Answers of API 3.0: JSON. Errors have status 200, too."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ REQUEST_ID = "6f1c3f2a-0d7b-4c1e-9a33-1f1f1f1f1f1f"
 
 
 class ApiRefusal(Exception):
-    """An error of API 3.0, sent with status 200; ``code`` is from Tencent's documents."""
+    """An error of API 3.0, sent with status 200. ``code`` is from Tencent's documents."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")

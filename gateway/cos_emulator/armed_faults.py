@@ -17,7 +17,7 @@ class ArmedFault:
     """Requests that the action applied to."""
 
     def fires(self, method: str, key: str) -> bool:
-        """Count the request; return whether the action applies to it."""
+        """Count the request. Return whether the action applies to it."""
         fault = self.fault
         if fault.method not in {None, method} or not fnmatchcase(key, fault.key):
             return False
@@ -30,7 +30,7 @@ class ArmedFault:
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """Actions that apply to one request."""
+    """Actions that apply to a request."""
 
     alterations: list[Alteration]
     delivery: Delivery | None
@@ -43,17 +43,17 @@ class Faults:
         self.armed: list[ArmedFault] = []
 
     def add(self, fault: Fault) -> ArmedFault:
-        """Activate a fault; return it with its counters."""
+        """Activate a fault. Return it with its counters."""
         armed = ArmedFault(fault)
         self.armed.append(armed)
         return armed
 
     def clear(self) -> None:
-        """Remove all faults; requests in progress keep the actions that fired for them."""
+        """Remove all faults. Requests in progress keep the actions that fired for them."""
         self.armed.clear()
 
     def fire(self, method: str, key: str) -> Fired:
-        """Count the request in each fault; return the actions that apply to it."""
+        """Count the request in each fault. Return the actions that apply to it."""
         actions = [armed.fault.action for armed in self.armed if armed.fires(method, key)]
         deliveries = [action for action in actions if isinstance(action, Delivery)]
         return Fired(

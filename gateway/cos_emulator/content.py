@@ -1,4 +1,4 @@
-"""Object bytes in memory, in a file, or synthetic; the last two are read in pieces."""
+"""Object bytes in memory, in a file, or synthetic. Bytes that are not in memory are read in pieces."""
 
 import asyncio
 import hashlib
@@ -33,7 +33,7 @@ class Digests:
 
 
 class Content(ABC):
-    """``size`` bytes that can be read in part; their digests are computed once, in a thread."""
+    """``size`` bytes that can be read in part. Their digests are computed once, in a thread."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -71,7 +71,7 @@ class MemoryContent(Content):
 class SyntheticContent(Content):
     """A repeating pattern: a large object that needs little memory.
 
-    The default pattern has 251 bytes: with a prime length, bytes from a wrong offset differ from the right ones.
+    The default pattern has 251 bytes: with a prime length, bytes from a wrong offset differ from the right bytes.
     """
 
     def __init__(self, size: int, pattern: bytes = bytes(range(251))) -> None:
@@ -94,10 +94,10 @@ class SyntheticContent(Content):
 
 
 class FileContent(Content):
-    """One version of a file; the bytes stay on disk."""
+    """A version of a file. The bytes stay on disk."""
 
     def __init__(self, path: Path) -> None:
-        """Read the file's size and time; blocks. Raises OSError."""
+        """Read the file's size and time. Blocks. Raises OSError."""
         status = path.stat()
         super().__init__(status.st_size)
         self.path = path

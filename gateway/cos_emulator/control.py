@@ -63,7 +63,7 @@ class Control:
         return web.json_response(self.processing.options.model_dump(mode="json"))
 
     async def set_processing(self, request: web.Request) -> web.Response:
-        """Replace the options, the missing ones by their defaults: answer them, or 400 with the validation errors."""
+        """Replace the options, missing options by their defaults. Answer them, or 400 with the validation errors."""
         try:
             self.processing.options = ProcessingOptions.model_validate_json(await request.read())
         except ValidationError as error:

@@ -10,8 +10,11 @@ Service = Literal["metadata", "sts"]
 class CredentialFault(ServiceFault):
     """A fault of requests to ``service``. None: to both services.
 
-    Besides the kinds that every service knows: ``error``, a refusal inside a 200; ``expired``, credentials that have
-    ended; ``another_role``, the instance has lost its role for one called other (of ``metadata`` alone).
+    Kinds besides those that every service knows:
+
+    - ``error``: a refusal inside a 200.
+    - ``expired``: credentials that have ended.
+    - ``another_role``: the instance has lost its role for a role called other (of ``metadata`` alone).
     """
 
     kind: Literal["hang", "garbage", "error", "internal_error", "expired", "another_role"]

@@ -25,10 +25,12 @@ _VERSION = "2018-08-13"
 class CredentialServices(HttpService):
     """Both services: ``async with CredentialServices(issuer) as services`` serves until the block ends.
 
-    ``role`` is the role of the instance. ``roles`` maps the ARN of each role that STS lets others assume to the
-    ExternalId it asks for, None for none. ``web_identities`` maps each token of a pod to its provider. The metadata
-    service serves the same set until less than ``kept`` of its life is left; the documents do not say how long.
-    ``calls`` counts the requests by what they ask for.
+    role: the role of the instance.
+    roles: maps the ARN of each role that STS lets others assume to the ExternalId that STS asks for, or None.
+    web_identities: maps each token of a pod to its provider.
+    kept: the metadata service serves the same set until less than this part of its life is left. The documents do not
+    say how long.
+    calls: counts the requests by what they ask for.
     """
 
     issuer: TokenIssuer

@@ -16,13 +16,13 @@ from gateway.cos_emulator.request_log import LoggedRequest
 
 
 async def set_length_of_not_modified(_request: web.Request, response: web.StreamResponse) -> None:
-    """Set ``Content-Length: 0`` on a 304 as COS does (doc 7753); aiohttp removes it before this signal."""
+    """Set ``Content-Length: 0`` on a 304 as COS does (doc 7753). aiohttp removes it before this signal."""
     if response.status == 304:
         response.headers["Content-Length"] = "0"
 
 
 class Sender:
-    """Sender of one answer to one client. ``stopping`` is set when the emulator shuts down."""
+    """Sender of an answer to a client. ``stopping`` is set when the emulator shuts down."""
 
     def __init__(self, request: web.Request, answer: Answer, logged: LoggedRequest, stopping: asyncio.Event) -> None:
         self._request = request

@@ -1,7 +1,7 @@
 """Fault models: the actions that change an answer, and the requests that each applies to.
 
-Alterations change the answer before it is sent; all that fire apply, in order. Deliveries change how it is sent; the
-first that fires applies. So ``Gzip`` and ``Cut`` together cut a gzipped body.
+Alterations change the answer before it is sent. All alterations that fire apply, in order. Deliveries change how the
+answer is sent. Only the first delivery that fires applies. So ``Gzip`` and ``Cut`` together cut a gzipped body.
 
 In JSON (``POST /.emulator/faults``) a fault is ``{"action": {"kind": "cut", "at": 1000}, "key": "*.png", "times": 1}``
 and bytes are base64, in either alphabet.
@@ -20,7 +20,7 @@ class _Model(BaseModel):
 
 
 class Refuse(_Model):
-    """Answer with an error in COS's form; without a body for HEAD."""
+    """Answer with an error in COS's form. The answer to HEAD has no body."""
 
     kind: Literal["refuse"] = "refuse"
     status: int = Field(503, ge=400, le=599)
@@ -52,7 +52,7 @@ class Gzip(_Model):
 
 
 class Headers(_Model):
-    """Remove headers, then add others; an added header does not replace one of the same name."""
+    """Remove headers, then add others. An added header does not replace a header of the same name."""
 
     kind: Literal["headers"] = "headers"
     remove: list[str] = []
@@ -122,7 +122,7 @@ class WrongLength(_Model):
 class NoLength(_Model):
     """Send neither Content-Length nor chunks: closing the connection ends the body, as in HTTP/1.0.
 
-    ``cut_at`` (bytes) truncates the body, which the framing does not show; None sends all of it.
+    ``cut_at`` (bytes) truncates the body, which the framing does not show. None sends the whole body.
     """
 
     kind: Literal["no_length"] = "no_length"

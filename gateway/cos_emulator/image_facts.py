@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def report(data: bytes, wanted: Report) -> bytes:
     """Return the JSON about a picture. Raises Refusal for other files, as processing does.
 
-    Width and height are those in the file, whatever its EXIF orientation; what COS does is not documented.
+    Width and height are those in the file, whatever its EXIF orientation. What COS does is not documented.
     """
     with opened(data) as image:
         facts = {}

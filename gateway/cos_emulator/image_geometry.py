@@ -32,7 +32,7 @@ class Fit(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Scaling to ``width`` and ``height``; None leaves that side to the proportions."""
+    """Scaling to ``width`` and ``height``. None leaves that side to the proportions."""
 
     width: int | None
     height: int | None

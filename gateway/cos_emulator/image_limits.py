@@ -1,7 +1,7 @@
 """Limits of image processing, checked from a file's size and header before any pixel is decoded.
 
-The documents differ by age: 32 MB, 50,000 pixels a side and 250 million in all are those of 2025 (1045/40716); 300
-frames and 9,999 pixels a side of the result are those of documents 44880 and 44881.
+The documents differ by age. 32 MB, 50,000 pixels a side and 250 million pixels in all are the limits of 2025
+(1045/40716). 300 frames and 9,999 pixels a side of the result are the limits of documents 44880 and 44881.
 """
 
 from gateway.cos_emulator import refusals

@@ -1,8 +1,8 @@
 """Image processing rules, parsed from the names of query parameters (docs 44880, 44881, 44883, 42704).
 
 A rule is one or more stages joined by ``|``: ``imageMogr2/auto-orient/thumbnail/640x>/format/webp|imageInfo``. An
-operation that COS does not document is refused with 400; one that it documents and the emulator does not apply has
-no effect. Which error COS has for an unknown operation is not documented.
+operation that COS does not document is refused with 400. An operation that COS documents and the emulator does not
+apply has no effect. Which error COS has for an unknown operation is not documented.
 """
 
 from collections.abc import Callable, Iterator

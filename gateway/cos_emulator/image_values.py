@@ -1,4 +1,4 @@
-"""Values of image processing operations (docs 44880, 44881), parsed; an invalid one raises Refusal."""
+"""Values of image processing operations (docs 44880, 44881), parsed. An invalid value raises Refusal."""
 
 import re
 

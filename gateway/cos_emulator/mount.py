@@ -15,7 +15,7 @@ class Mount:
     directory: Path
 
     def find(self, key: str) -> FileContent | None:
-        """Return the file of the key, or None; symbolic links that lead outside the folder give None."""
+        """Return the file of the key, or None. Symbolic links that lead outside the folder give None."""
         parts = key.split("/")
         if any(part in {"", ".", ".."} for part in parts) or "\0" in key:
             return None  # keys are byte exact: "a//b" and "./a" are other objects than "a/b" and "a"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class ProcessingOptions(BaseModel):
-    """Options for every processed answer; the original itself is always answered as documented."""
+    """Options for every processed answer. The original itself is always answered as documented."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,7 +1,7 @@
 """The purge services of Tencent CDN and EdgeOne, on one socket, with their limits.
 
-PurgeUrlsCache: document 228/33601; DescribePurgeQuota: 228/37474; CreatePurgeTask: 1145/50536; the numbers are those of
-tencentcloud.com.
+PurgeUrlsCache: document 228/33601. DescribePurgeQuota: 228/37474. CreatePurgeTask: 1145/50536. The numbers are those
+of tencentcloud.com.
 """
 
 import time
@@ -54,8 +54,11 @@ class Purge:
 class PurgeServices(HttpService):
     """Both services: ``async with PurgeServices(credentials) as services`` serves until the block ends.
 
-    ``domains`` are those that the account accelerates. None: any. ``zone`` is its only site. ``purges`` are those
-    accepted, ``calls`` the times of all requests, ``now`` Unix seconds.
+    domains: the domains that the account accelerates. None: any domain.
+    zone: the only site of the account.
+    purges: the accepted purges.
+    calls: the times of all requests.
+    now: Unix seconds.
     """
 
     credentials: Credentials

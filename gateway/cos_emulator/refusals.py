@@ -34,7 +34,7 @@ def access_denied(message: str = "Access Denied.") -> Refusal:
 
 
 def request_expired(now: float) -> Refusal:
-    """Return the error of an expired URL; SDKs correct their clocks by its ServerTime. ``now``: Unix seconds."""
+    """Return the error of an expired URL. SDKs correct their clocks by its ServerTime. ``now``: Unix seconds."""
     server_time = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return Refusal(403, "AccessDenied", "Request has expired", (("ServerTime", server_time),))
 
@@ -101,7 +101,7 @@ def invalid_image_format() -> Refusal:
 
 
 def avif_not_enabled() -> Refusal:
-    """Return the error of AVIF in a bucket where it is off; COS's own error for it is not documented."""
+    """Return the error of AVIF in a bucket where AVIF is off. COS's own error for this is not documented."""
     return Refusal(400, "InvalidRequest", "AVIF is not enabled for this bucket.")
 
 

@@ -10,7 +10,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 class CosRequest:
     """Request parts for signature, look-up and conditions.
 
-    ``path`` and ``query`` are percent-decoded UTF-8; bytes that are not UTF-8 become surrogates, so that different
+    ``path`` and ``query`` are percent-decoded UTF-8. Bytes that are not UTF-8 become surrogates, so that different
     bytes give different keys.
     """
 
@@ -23,7 +23,7 @@ class CosRequest:
 
     @property
     def key(self) -> str:
-        """Object key: the path without its one leading slash."""
+        """Object key: the path without its first slash."""
         return self.path[1:]
 
     def first(self, name: str) -> str | None:
@@ -50,7 +50,7 @@ def parse_request(method: str, target: str, headers: CIMultiDictProxy[str]) -> C
 
 
 def without_port(host: str) -> str:
-    """``b.cos.local:9000`` -> ``b.cos.local``; the brackets of an IPv6 address are kept."""
+    """``b.cos.local:9000`` -> ``b.cos.local``. The brackets of an IPv6 address are kept."""
     name, colon, port = host.rpartition(":")
     return name if colon and port.isdigit() else host
 

@@ -57,11 +57,11 @@ class RequestLog:
         return len(self._peers)
 
     def of(self, key: str, method: str | None = None) -> list[LoggedRequest]:
-        """Return the requests of one object, oldest first; ``method`` None means all methods."""
+        """Return the requests of an object, oldest first. ``method`` None means all methods."""
         return [entry for entry in self.requests if entry.key == key and method in {None, entry.method}]
 
     def clear(self) -> None:
-        """Remove all entries; a request in progress still completes its own entry."""
+        """Remove all entries. A request in progress still completes its own entry."""
         self.requests.clear()
         self._peers.clear()
 

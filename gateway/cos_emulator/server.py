@@ -32,11 +32,12 @@ def create_cos_app(
 ) -> web.Application:
     """Return the emulator as an application.
 
-    ``default_bucket``: the bucket of hosts that name none (an IP address, a custom domain). ``force_download``: behave
-    as default domains of buckets made since 2024-01-01. ``skew_tolerance``: seconds that a signature may start in the
-    future; COS documents no value. ``now``: clock in Unix seconds.
+    default_bucket: the bucket of hosts that name no bucket (an IP address, a custom domain).
+    force_download: behave as default domains of buckets made since 2024-01-01.
+    skew_tolerance: how many seconds in the future a signature may start. COS documents no value.
+    now: clock in Unix seconds.
 
-    Give the runner ``handler_cancellation=True``, as ``HttpService`` does: a hanging answer then ends when its client
+    Give the runner ``handler_cancellation=True``, as ``HttpService`` does. Then a hanging answer ends when its client
     disconnects.
     """
     faults = Faults() if faults is None else faults

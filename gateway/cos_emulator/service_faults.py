@@ -1,4 +1,4 @@
-"""Faults of the services beside COS: their models' base, those that are active, and the addresses that set them."""
+"""Faults of the services beside COS: the base of their models, the active faults, and the addresses that set them."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ _GARBAGE: Final = "<!doctype html><title>Sign in</title><p>Sign in to use this n
 
 
 class ServiceFault(BaseModel):
-    """A fault of the next ``times`` requests that it applies to; ``times`` null: of every such request.
+    """A fault of the next ``times`` requests that it applies to. ``times`` null: of every such request.
 
     Every service knows the kinds ``hang`` (no answer), ``garbage`` (status 200 and a page of HTML) and
     ``internal_error`` (an empty answer with status 500).
@@ -25,7 +25,7 @@ class ServiceFault(BaseModel):
     times: PositiveInt | None = 1
 
     async def common_answer(self) -> web.Response | None:
-        """Return the answer of a kind that every service knows, None for another; does not return for ``hang``."""
+        """Return the answer of a kind that every service knows, None for another kind. Does not return for ``hang``."""
         if self.kind == "hang":
             await asyncio.Event().wait()
         if self.kind == "garbage":
@@ -39,7 +39,7 @@ F = TypeVar("F", bound=ServiceFault)
 
 
 class ServiceFaults(Generic[F]):
-    """Active faults of one ``model`` in the order they were added; the first that is for a request fires."""
+    """Active faults of a ``model`` in the order they were added. The first fault that is for a request fires."""
 
     def __init__(self, model: type[F]) -> None:
         self._model = model
@@ -50,11 +50,11 @@ class ServiceFaults(Generic[F]):
         self._active.append((fault, 0))
 
     def clear(self) -> None:
-        """Remove all faults; requests that hang go on hanging."""
+        """Remove all faults. Requests that hang go on hanging."""
         self._active.clear()
 
     def fire(self, is_for: Callable[[F], bool]) -> F | None:
-        """Count a request and return the fault that fires. None without one. ``is_for`` tells which are for it."""
+        """Count a request, and return the fault that fires or None. ``is_for`` tells if a fault is for the request."""
         for number, (fault, fired) in enumerate(self._active):
             if (fault.times is None or fired < fault.times) and is_for(fault):
                 self._active[number] = fault, fired + 1

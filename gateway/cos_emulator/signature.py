@@ -10,7 +10,7 @@ from gateway.cos_emulator.request import CosRequest
 
 
 class MalformedAuthorization(ValueError):
-    """A signature that cannot be parsed; the message names the invalid part."""
+    """A signature that cannot be parsed. The message names the invalid part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def encode(text: str) -> str:
 
 
 def _canonical(pairs: Iterable[tuple[str, str]], names: tuple[str, ...]) -> str:
-    """Encode the listed pairs, sorted by name; the values of a repeated name are sorted, as in the Go SDK."""
+    """Encode the listed pairs, sorted by name. The values of a repeated name are sorted, as in the Go SDK."""
     listed = frozenset(names)
     encoded = sorted((encode(name).lower(), encode(value)) for name, value in pairs)
     return "&".join(f"{name}={value}" for name, value in encoded if name in listed)

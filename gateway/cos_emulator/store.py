@@ -69,7 +69,7 @@ class ObjectStore:
         return bucket in self._buckets
 
     def create_bucket(self, bucket: str) -> None:
-        """Create an empty bucket if there is none; ``put`` and ``mount`` also do."""
+        """Create an empty bucket if there is none. ``put`` and ``mount`` also create their bucket."""
         self._buckets.setdefault(bucket, {})
 
     def put(
@@ -85,9 +85,9 @@ class ObjectStore:
         etag: str | None = None,
         has_crc: bool = True,
     ) -> StoredObject:
-        """Store or replace an object; a file is checked for changes at every request.
+        """Store or replace an object. A file is checked for changes at every request.
 
-        ``content_type`` None means a guess from the key; ``last_modified`` (Unix seconds) None means now. Blocks to
+        ``content_type`` None means a guess from the key. ``last_modified`` (Unix seconds) None means now. Blocks to
         read the size of a file. Raises OSError if there is no such file.
         """
         if isinstance(source, bytes):
@@ -109,11 +109,11 @@ class ObjectStore:
         return stored
 
     def delete(self, bucket: str, key: str) -> bool:
-        """Remove an object added by ``put``; return whether there was one. Files of a mounted folder stay."""
+        """Remove an object added by ``put``. Return whether it existed. Files of a mounted folder stay."""
         return self._buckets.get(bucket, {}).pop(key, None) is not None
 
     def mount(self, bucket: str, directory: Path) -> None:
-        """Serve every file below the folder; an object added by ``put`` hides the file of the same key."""
+        """Serve every file below the folder. An object added by ``put`` hides the file of the same key."""
         self.create_bucket(bucket)
         self._mounts[bucket] = Mount(directory)
 
@@ -154,5 +154,5 @@ class ObjectStore:
 
 
 def guess_content_type(key: str) -> str:
-    """Guess by the key's suffix, as upload tools do; else ``application/octet-stream``, COS's default."""
+    """Guess by the key's suffix, as upload tools do, else ``application/octet-stream``, COS's default."""
     return _TYPES.get(PurePosixPath(key).suffix.lower(), "application/octet-stream")

@@ -12,7 +12,7 @@ from gateway.cos_emulator.access import Credential
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A set of temporary credentials; ``expires_at`` in Unix seconds."""
+    """A set of temporary credentials. ``expires_at`` in Unix seconds."""
 
     secret_id: str
     secret_key: str = field(repr=False)

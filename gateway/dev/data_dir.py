@@ -33,7 +33,7 @@ def locked_data_dir(data_dir: Path) -> Iterator[Path]:
 
 
 def load_link_key(file: Path) -> str:
-    """Return the key that signs links; create it the first time, so that links stay valid after a restart."""
+    """Return the key that signs links. Create it the first time, so that links stay valid after a restart."""
     if not file.exists():
         write_privately(file, token_urlsafe(32))
     return file.read_text(encoding="utf-8")

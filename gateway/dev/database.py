@@ -26,7 +26,7 @@ _CONNECT_TIMEOUT = 10  # seconds; without it a host that drops packets blocks fo
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """One row of the images table; ``bucket`` and ``region`` None mean the configured ones."""
+    """A row of the images table. ``bucket`` and ``region`` None mean the configured bucket and region."""
 
     image_id: str
     owner: str | None
@@ -48,7 +48,7 @@ class ImagesTable:
         self._dsn = dsn
 
     def foreign_relation(self) -> str | None:
-        """Return the name of a table or view that has the name of one of ours and that ``create`` did not make.
+        """Return the name of a table or view that ``create`` did not make, but that has the name of a gateway's table.
 
         None if there is no such relation.
         """
@@ -85,7 +85,7 @@ class ImagesTable:
             execute_values(cursor, _UPSERT, [astuple(row) for row in rows], page_size=1000)
 
     def execute(self, sql: str, *parameters: object) -> None:
-        """Run ``sql``, one statement or several; ``parameters`` replace its ``%s``."""
+        """Run ``sql``, one statement or several. ``parameters`` replace its ``%s``."""
         with self._cursor() as cursor:
             cursor.execute(sql, parameters)
 

@@ -19,7 +19,7 @@ _EXPIRED: Final = Refuse(status=403, code="AccessDenied", message="Request has e
 
 
 class NamedFaults:
-    """The faults of an emulator that are on; others that a test or a user has added are left alone."""
+    """The faults of an emulator that are on. Faults that a test or a user has added are left alone."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
@@ -35,7 +35,7 @@ class NamedFaults:
             self._faults.add(FAULTS[name])
 
     def turn_off(self, name: str) -> None:
-        """Turn a fault off; an answer that already hangs continues to hang until the gateway gives up."""
+        """Turn a fault off. An answer that already hangs continues to hang until the gateway gives up."""
         self._keep(lambda armed: armed.fault is not FAULTS[name])
 
     def expire(self, keys: Iterable[str]) -> None:

@@ -37,7 +37,7 @@ LeftOut = defaultdict[str, list[str]]
 
 @dataclass(frozen=True)
 class FoundImage:
-    """One image file of a folder; `key` is its path relative to that folder."""
+    """An image file of a folder. `key` is its path relative to that folder."""
 
     image_id: str
     key: str

@@ -45,7 +45,7 @@ class Gallery:
         self.pause = 0.0
 
     def add_routes(self, app: web.Application, invalidate: Callable[[str], None]) -> None:
-        """Add the routes to the application of the public port; ``invalidate`` drops the bytes of an image."""
+        """Add the routes to the application of the public port. ``invalidate`` drops the bytes of an image."""
         self._invalidate = invalidate
 
         def add(method: str, path: str, handler: Handler, name: str) -> None:

@@ -36,7 +36,7 @@ def write_id_list(file: Path, base: str, rows: Iterable[ImageRow]) -> None:
 
 
 def describe_left_out(left_out: LeftOut) -> str:
-    """Return one line with the number of files left out for each reason, and the first of their names."""
+    """Return a line with the number of files left out for each reason, and the first of their names."""
     return "; ".join(
         f"{len(names)} ({reason}): {', '.join(map(printable, names[:_NAMES_PRINTED]))}"
         + ", ..." * (len(names) > _NAMES_PRINTED)

@@ -10,11 +10,11 @@ _TRIES: Final = 20
 
 
 def claim_port(port: int, claims: ExitStack) -> int:
-    """Return ``port`` if it is free and unclaimed, else another port; claim it until ``claims`` is closed.
+    """Return ``port`` if it is free and unclaimed, else another port. Claim the port until ``claims`` is closed.
 
     A server listens on its port only seconds after the port was found to be free, and another development server
-    could choose the same port meanwhile. Binding the UDP port of the same number marks it as claimed; no datagram is
-    ever sent there. Raises ``OSError`` if no free port is found.
+    could choose the same port meanwhile. Binding the UDP port of the same number marks the port as claimed. No
+    datagram is ever sent there. Raises ``OSError`` if no free port is found.
     """
     for candidate in (port, *[0] * _TRIES):
         claim, probe = socket.socket(type=socket.SOCK_DGRAM), socket.socket()

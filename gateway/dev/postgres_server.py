@@ -48,7 +48,7 @@ def is_open_to_all(folder: Path) -> bool:
 
 
 def copy_installation(programs: Path, into: Path) -> Path:
-    """Copy the wheel's PostgreSQL (41 MB) below `into`, readable by all users; return the copy's folder of programs.
+    """Copy the wheel's PostgreSQL (41 MB) below `into`, readable by all users. Return the copy's folder of programs.
 
     A later call reuses the copy. The copy keeps the layout of the wheel, because the programs find their libraries by
     relative paths. Raises ServerError if another user's folder has the name of the copy.
@@ -110,9 +110,9 @@ class PostgresServer(Server):
         programs: Path | None = None,
         account: Account | None = None,
     ) -> None:
-        """`programs` is the folder of `postgres` and `initdb`, None: the one that `find_postgres` finds.
+        """`programs` is the folder of `postgres` and `initdb`. None: the folder that `find_postgres` finds.
 
-        `account` is the user for a new cluster, None: `nobody` if this process is root, else the user of this process.
+        `account` is the user for a new cluster. None: `nobody` if this process is root, else the user of this process.
         """
         super().__init__(data_dir, port=port, ephemeral=ephemeral, extra_args=extra_args)
         label = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
@@ -135,7 +135,7 @@ class PostgresServer(Server):
         return f"host={HOST} port={self.port} user={USER} password={self.password} dbname={DATABASE}"
 
     def remove_data(self) -> None:
-        """Stop the server and remove its data, also below `fallback_dir`; keep the log."""
+        """Stop the server and remove its data, also below `fallback_dir`. Keep the log."""
         super().remove_data()
         self.data.unlink(missing_ok=True)
         (self.data_dir / "password").unlink(missing_ok=True)

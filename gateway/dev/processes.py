@@ -28,7 +28,7 @@ _KILL_TIMEOUT = 10.0  # seconds that a killed process may take to end
 
 
 class ServerError(Exception):
-    """A server that cannot be found, started or stopped; the message names the remedy."""
+    """A server that cannot be found, started or stopped. The message names the remedy."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Account:
 
 
 def wait_until(predicate: Callable[[], bool], timeout: float) -> bool:
-    """Return whether `predicate` became true within `timeout` seconds; block until then."""
+    """Return whether `predicate` became true within `timeout` seconds. Block until then."""
     deadline = time.monotonic() + timeout
     while not predicate():
         if time.monotonic() > deadline:
@@ -68,7 +68,7 @@ def free_port(ports: Sequence[int] = PORTS) -> int:
 
 
 def lock_folder(folder: Path) -> int:
-    """Create the folder if it does not exist and lock it; return the descriptor that holds the lock.
+    """Create the folder if it does not exist, and lock it. Return the descriptor that holds the lock.
 
     The lock ends when the descriptor is closed or this process ends. Raises ``BlockingIOError`` if another process
     has the lock, ``OSError`` if the folder cannot be written.
@@ -152,11 +152,11 @@ class Child:
         return not self._reaper.is_alive()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; do nothing if the process has ended."""
+        """Send a signal. Do nothing if the process has ended."""
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """Send SIGKILL and wait until the process has ended; do nothing if it has."""
+        """Send SIGKILL and wait until the process has ended. Do nothing if it has already ended."""
         self.signal(signal.SIGKILL)
         self.wait(_KILL_TIMEOUT)
 
@@ -165,7 +165,7 @@ def _die_with_parent() -> Callable[[], None] | None:
     """Return the function that a forked child calls to be killed when its parent dies, or None outside Linux.
 
     See PR_SET_PDEATHSIG in prctl(2). A change of user clears the setting; Popen calls `preexec_fn` after that change.
-    The signal is SIGKILL because a paused server reacts to no other; the journals of both servers make that safe.
+    The signal is SIGKILL because a paused server reacts to no other. The journals of both servers make that safe.
     """
     if sys.platform != "linux":
         return None

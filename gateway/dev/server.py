@@ -1,4 +1,4 @@
-"""Base class of the servers of the development stack: one child process with one data folder."""
+"""Base class of the servers of the development stack: a child process with a data folder."""
 
 import os
 import shutil
@@ -20,9 +20,9 @@ _KILL_TIMEOUT = 10.0  # seconds that a killed process may take to end
 class Server(ABC):
     """A server on 127.0.0.1, run as a child process with a data folder.
 
-    `with` starts and stops it; in between, tests may `kill`, `pause`, `resume`, `stop` and `start` it: each later start
-    uses the same port and data. One process at a time may lock a data folder; a start ends the server processes that
-    a process which died left running there.
+    `with` starts and stops the server. In between, tests may `kill`, `pause`, `resume`, `stop` and `start` it. Each
+    later start uses the same port and data. Only one process at a time may lock a data folder. A start ends the server
+    processes that a process which died left running there.
     """
 
     name: ClassVar[str]
@@ -34,7 +34,7 @@ class Server(ABC):
     stop_timeout = 10.0  # seconds for an orderly stop, before it is killed
 
     def __init__(self, data_dir: Path, *, port: int, ephemeral: bool, extra_args: Sequence[str]) -> None:
-        """`port` 0 chooses a free port; `extra_args` are appended to the command line.
+        """`port` 0 chooses a free port. `extra_args` are appended to the command line.
 
         `ephemeral` turns durability off for speed, and removes the data when `with` ends.
         """
@@ -62,7 +62,7 @@ class Server(ABC):
 
     @abstractmethod
     def answers(self) -> bool:
-        """Return whether this server, and not another one on its port, answers now."""
+        """Return whether this server answers now, and not another server on its port."""
 
     @property
     def is_running(self) -> bool:
@@ -87,7 +87,7 @@ class Server(ABC):
                 self.remove_data()
 
     def start(self) -> None:
-        """Start the server and wait until it answers; do nothing if it runs.
+        """Start the server and wait until it answers. Do nothing if it runs.
 
         Raises ServerError with the end of the log if it does not answer within `start_timeout`.
         """
@@ -105,7 +105,7 @@ class Server(ABC):
             raise
 
     def stop(self) -> None:
-        """Stop the server in order, and kill it after `stop_timeout`; do nothing if it is not started."""
+        """Stop the server in order, and kill it after `stop_timeout`. Do nothing if it is not started."""
         if self._lock is None:
             return
         try:
@@ -131,11 +131,11 @@ class Server(ABC):
         self._signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """End a pause; do nothing if it is not paused."""
+        """End a pause. Do nothing if the server is not paused."""
         self._signal_all(signal.SIGCONT)
 
     def remove_data(self) -> None:
-        """Stop the server and remove its data; keep the log."""
+        """Stop the server and remove its data. Keep the log."""
         self.stop()
         shutil.rmtree(self.data, ignore_errors=True)
 
@@ -147,7 +147,7 @@ class Server(ABC):
                     os.kill(pid, number)
 
     def _lock_data_dir(self) -> None:
-        """Lock the data folder; the system releases the lock when this process ends."""
+        """Lock the data folder. The system releases the lock when this process ends."""
         if self._lock is not None:
             return
         try:

@@ -45,11 +45,12 @@ LINK_LIFETIME = 24 * 3600  # seconds
 class DevStack:
     """Settings for the gateway, the COS emulator to run with it, and the images it serves.
 
-    ``config`` is the file that the settings were read from; the other commands can use it. ``id_list`` is the path for
-    the list of all images. ``links`` maps image ids to signed links without scheme and host: one for each private
-    image, or one for the first image if all are public; it is empty if there are no images or links are turned off.
-    ``left_out`` names the files that are not served, by the reason. ``moved`` maps each usual port that was taken to
-    the port used instead.
+    config: the file that the settings were read from. The other commands can use it.
+    id_list: the path for the list of all images.
+    links: maps image ids to signed links without scheme and host. There is a link for each private image, or for the
+    first image if all are public. The mapping is empty if there are no images or if links are turned off.
+    left_out: names the files that are not served, by the reason.
+    moved: maps each usual port that was taken to the port used instead.
     """
 
     settings: Settings
@@ -66,10 +67,10 @@ class DevStack:
 def dev_stack(data_dir: Path, images: Path | None) -> Iterator[DevStack]:
     """Start the servers and fill the tables; stop the servers at the end.
 
-    Data is kept below ``data_dir`` for the next start; each folder of ``images`` has its own data, and None means the
+    Data is kept below ``data_dir`` for the next start. Each folder of ``images`` has its own data. None means the
     samples. Servers named in the environment are used as they are, and not written to the configuration file, because
     their addresses may contain passwords. Raises ``ServerError`` if a server does not start or cannot be used, or if
-    another stack uses the same data; ``SettingsError``; and ``OSError``.
+    another stack uses the same data. Raises ``SettingsError`` and ``OSError``, too.
     """
     label = "samples" if images is None else hashlib.sha256(os.fsencode(images.resolve())).hexdigest()[:12]
     with ExitStack() as stack:
@@ -118,7 +119,7 @@ def _sections(ports: Mapping[int, int], link_key: str) -> dict[str, Any]:
 
 
 def _filled_table(table: ImagesTable, rows: Sequence[ImageRow], *, is_ours: bool) -> ImagesTable:
-    """Write the rows and return the table. Raises ``ServerError`` with one line, also for a table that is not ours."""
+    """Write the rows and return the table. Raises ``ServerError`` with a line, also for a table of another program."""
     try:
         if not is_ours and (name := table.foreign_relation()):
             raise ServerError(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """``links`` is None without ``access.signed_links``; the value of ``key_set`` is None without a ``jwks_url``."""
+    """``links`` is None without ``access.signed_links``. The value of ``key_set`` is None without a ``jwks_url``."""
 
     admin_guard: AdminGuard
     authenticator: Authenticator
@@ -35,7 +35,7 @@ class Access:
     metrics: Metrics
 
     async def prepare(self, old: Settings, new: Settings) -> Change:
-        """Fetch the new key set if there is one; refuse a provider that gives none."""
+        """Fetch the new key set, if a key set is configured. Refuse a provider that gives no key."""
         held = self.key_set
         await _import_token_libraries(new.access.jwt)
         if _key_source(old.access.jwt) == _key_source(new.access.jwt):

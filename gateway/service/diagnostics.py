@@ -92,7 +92,7 @@ def make_explainer(
     trigger_watch: TriggerWatch,
     images: Images | None,
 ) -> Explainer:
-    """Return what explains why an image is served or not; ``images`` is None in a process that serves none."""
+    """Return what explains why an image is served or not. ``images`` is None in a process that serves no images."""
     if images is not None:
         variant_requests = images.variant_requests
     else:

@@ -25,7 +25,7 @@ from gateway.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """``lookup`` resolves images and checks access in one step; the two handlers answer requests."""
+    """``lookup`` resolves images and checks access in one step. The two handlers answer requests."""
 
     objects: Objects
     lookup: AuthorizedLookup
@@ -47,7 +47,7 @@ class Images:
 def make_images(
     settings: Settings, metrics: Metrics, access: Access, signing: Signing, urls: Urls, objects: Objects
 ) -> Images:
-    """Return the part; it has nothing to open."""
+    """Return the part. It has nothing to open."""
     image_proxy, renditions = settings.image_proxy, signing.renditions
     lookup = AuthorizedLookup(urls.resolver, access.callers, renditions, access.client_address)
     variant_requests = VariantRequests(renditions, settings.image_variants)
@@ -72,5 +72,5 @@ def make_images(
 
 
 def cache_policy(settings: Settings, authenticator: Authenticator) -> CachePolicy:
-    """Return how long caches keep images, what private ones vary by, and whether public ones have a tag to purge."""
+    """Return how long caches keep images, what private images vary by, and whether public images have a purge tag."""
     return CachePolicy(settings.image_proxy.max_age, authenticator.varies_by, has_tags=settings.purge is not None)

@@ -30,7 +30,7 @@ from gateway.urls.on_demand_renewal import OnDemandRenewal
 
 @dataclass(frozen=True, slots=True)
 class Objects:
-    """``source`` has the bytes of objects, from memory or COS; simultaneous requests share a transfer."""
+    """``source`` has the bytes of objects, from memory or COS. Simultaneous requests share a transfer."""
 
     origin: OriginClient
     descriptions: Descriptions
@@ -65,7 +65,7 @@ def open_cos(
 async def open_objects(
     settings: Settings, metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient
 ) -> AsyncIterator[Objects]:
-    """Get the bytes and the descriptions of images, and sign new URLs in place of those that COS refuses."""
+    """Get the bytes and the descriptions of images, and sign new URLs in place of URLs that COS refuses."""
     redis, shared = stores.redis, urls.shared
     probe = ImageProbe(origin, signing.signer.sign_rule)
     descriptions = Descriptions(probe.describe, redis.descriptions if redis is not None else None, metrics)

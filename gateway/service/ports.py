@@ -50,7 +50,7 @@ _MAX_BODY = 64 * 1024  # bytes; the largest valid body names 200 images
 class Inherited:
     """What systemd or the parent of this worker gave: the sockets of the two ports, and who may use the admin port.
 
-    Without sockets the gateway opens the ports. ``guard_admin`` restricts the application of the admin port; None:
+    Without sockets the gateway opens the ports. ``guard_admin`` restricts the application of the admin port. None:
     whoever reaches the port may use it.
     """
 
@@ -62,7 +62,7 @@ class Inherited:
 def public_port(
     service: Service, inherited: Inherited, extend: Callable[[web.Application], None] | None = None
 ) -> Port:
-    """Return the port of clients, proxies and CDNs; ``extend`` may add routes to its application."""
+    """Return the port of clients, proxies and CDNs. ``extend`` may add routes to its application."""
     app, server = public_app(service), service.settings.server
     if extend is not None:
         extend(app)

@@ -1,4 +1,4 @@
-"""The part that purges changed images from caches in front; absent without ``purge``."""
+"""The part that purges changed images from caches in front. It is absent without ``purge``."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -45,7 +45,7 @@ class PurgeQueueing:
 class PurgeTarget:
     """The service that purges images.
 
-    ``addresses`` is None for a target that purges by tag; ``credentials`` is None without ``purge.credentials``.
+    ``addresses`` is None for a target that purges by tag. ``credentials`` is None without ``purge.credentials``.
     """
 
     target: Target

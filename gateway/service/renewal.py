@@ -30,7 +30,7 @@ class Renewal:
 
     @property
     def report(self) -> RefreshReport:
-        """The results of the worker since its start; all zero without a worker."""
+        """The results of the worker since its start. All are zero without a worker."""
         return self.worker.report if self.worker is not None else RefreshReport()
 
     async def prepare(self, _: Settings, new: Settings) -> Change:
@@ -60,7 +60,7 @@ async def open_renewal(
 
 @asynccontextmanager
 async def warming_up(settings: Settings, redis: RedisStores | None, urls: Urls) -> AsyncIterator[None]:
-    """Look up the ``url_cache.warm_top`` most used images before a request does; 0 turns it off."""
+    """Look up the ``url_cache.warm_top`` most used images before a request does. 0 turns the warm-up off."""
     most = settings.url_cache.warm_top
     if not most or redis is None or urls.shared is None:
         yield

@@ -78,7 +78,7 @@ def _access_log(settings: Settings) -> AccessLog:
 
 @asynccontextmanager
 async def _tracing(settings: Settings, metrics: Metrics) -> AsyncIterator[Tracing | None]:
-    """Send spans of requests and of their calls; None unless ``tracing.enabled``."""
+    """Send spans of requests and of their calls. None unless ``tracing.enabled``."""
     if not settings.tracing.enabled:
         yield None
         return

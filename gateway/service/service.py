@@ -22,7 +22,7 @@ from gateway.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The parts. ``settings`` are those of the start; ``reloader`` has the settings in use."""
+    """The parts. ``settings`` are the settings of the start. ``reloader`` has the settings in use."""
 
     settings: Settings
     metrics: Metrics
@@ -43,7 +43,7 @@ class Service:
 async def open_service(
     settings: Settings, metrics: Metrics, read_settings: Callable[[], Settings] | None = None
 ) -> AsyncIterator[Service]:
-    """Open every part; they close in reverse order, also when one of them fails to open.
+    """Open every part. The parts close in reverse order, also when a part fails to open.
 
     ``read_settings`` reads the settings again, in a thread, for a reload. None: there is no reload. It raises
     ``SettingsError``. Raises ``CatalogQueryRefused``, ``UnusableTracing`` and ``UnusablePicture``.

@@ -32,11 +32,11 @@ async def serve(
     force_stop: asyncio.Event | None = None,
     extend: Callable[[Service, web.Application], None] | None = None,
 ) -> AsyncIterator[Serving]:
-    """Open the service and its ports; on exit, drain for at most ``shutdown_grace`` seconds, then close everything.
+    """Open the service and its ports. On exit, drain for at most ``shutdown_grace`` seconds, then close everything.
 
     ``read_settings`` reads the settings again, for a reload. None: there is no reload. Setting ``force_stop`` ends the
     drain at once. ``extend`` may add routes to the application of the public port. Raises ``CannotListen``,
-    ``PurePythonParser``, and what ``open_service`` raises.
+    ``PurePythonParser``, and the errors of ``open_service``.
     """
     async with open_service(settings, metrics, read_settings) as service:
         added = None if extend is None else lambda app: extend(service, app)

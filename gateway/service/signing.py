@@ -51,7 +51,7 @@ class Signing:
         return self.lifetime.lease(seconds, self.credentials.shortest_life)
 
     async def prepare(self, old: Settings, new: Settings) -> Change:
-        """Ask the new sources of credentials, for three seconds; refuse a source that gives none."""
+        """Ask the new sources of credentials, for three seconds. Refuse a source that gives no credentials."""
         if old.cos == new.cos:
             return Change(lambda: self._use(new))
         successor = await self.keys.opened.prepare(open_credentials(new.cos, self.keys.metrics, now=self.clock.now))

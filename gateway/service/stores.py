@@ -80,7 +80,7 @@ class Stores:
 async def open_stores(
     settings: Settings, metrics: Metrics, signing: Signing, tracing: Tracing | None = None
 ) -> AsyncIterator[Stores]:
-    """Open pools of connections to both; neither has to answer."""
+    """Open pools of connections to Redis and Postgres. Neither has to answer."""
     opening = open_catalog(
         settings.postgres,
         default_bucket=settings.cos.bucket,

@@ -134,7 +134,7 @@ async def listening_to_changes(
 
 
 def entry_secrets(redis: RedisSettings, cos: CosSettings) -> tuple[str, str | None]:
-    """Return the secret of the entries' MAC and the previous one; by default the secret that signs URLs."""
+    """Return the secret of the entries' MAC and the previous secret. The default is the secret that signs URLs."""
     secret, previous = redis.entry_key or cos.secret_key, redis.entry_key_previous
     if secret is None:
         raise ValueError("neither redis.entry_key nor cos.secret_key is set")  # the settings model refuses that

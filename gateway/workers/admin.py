@@ -1,4 +1,4 @@
-"""The admin port of the parent: health and metrics of all workers, and everything else from one or all of them."""
+"""The admin port of the parent: health and metrics of all workers, and all else from a worker or from all."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ _PARENT: Final = "parent"  # in the place of a worker's number in metrics
 
 
 class Admin:
-    """Answers for the workers of ``supervisor``; ``dropped_lines`` counts lost lines of the parent's own log."""
+    """Answers for the workers of ``supervisor``. ``dropped_lines`` counts lost lines of the parent's own log."""
 
     def __init__(
         self, supervisor: Supervisor, calls: WorkerCalls, dropped_lines: Callable[[], int] = lambda: 0
@@ -145,7 +145,7 @@ class Admin:
         return read
 
     async def _console(self, request: web.Request) -> web.Response:
-        """Return what one worker answers, with the problems, the lights, the charts and the errors of all."""
+        """Return what a worker answers, with the problems, the lights, the charts and the errors of all workers."""
         workers = self._supervisor.answering()
         newest = f"{_CONSOLE}?since={int(time.time())}"  # points are not used
         answer, others = await asyncio.gather(self._first(request, workers), self._calls.get(workers[1:], newest))
@@ -177,7 +177,7 @@ class Admin:
         return self._symptoms.note([missing] if ready < configured else [], time.time())
 
     async def _by_all(self, request: web.Request) -> web.Response:
-        """Let every worker answer, one after another; return the first refusal, or the answer of the last one."""
+        """Let every worker answer, one after another. Return the first refusal, or the answer of the last worker."""
         answer: Answer | None = None
         for slot in self._supervisor.slots:
             async with slot.replacing:  # the worker that takes the place of another one must do it, too
@@ -189,7 +189,7 @@ class Admin:
         return answer.response() if answer is not None else _no_worker(request)
 
     async def _purge(self, request: web.Request) -> web.Response:
-        """Let one worker purge, which reaches Redis, other replicas and caches in front; let the others drop."""
+        """Let a worker purge, which reaches Redis, other replicas and caches in front. Let the other workers drop."""
         for worker in self._supervisor.answering():
             answer = await self._calls.repeat(request, worker)
             if answer is None:
@@ -204,7 +204,7 @@ class Admin:
         return _no_worker(request)
 
     async def _by_one(self, request: web.Request) -> web.StreamResponse:
-        """Let one worker answer, the same one while it runs: each has a history of its own."""
+        """Let a worker answer, the same worker while it runs: each worker has a history of its own."""
         try:
             for worker in self._supervisor.answering():
                 if (response := await self._calls.pass_on(request, worker)) is not None:

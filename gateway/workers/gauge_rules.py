@@ -39,11 +39,11 @@ RULES: Final[Mapping[str, Rule]] = {
 
 
 def rule_of(name: str) -> Rule:
-    """Return the rule of a gauge; ``_created`` is the time since when a counter counts, the oldest of all workers."""
+    """Return the rule of a gauge. Of ``_created``, the time since when a counter counts, the oldest is taken."""
     return RULES.get(name, min if name.endswith("_created") else max)
 
 
 def merged(rule: Rule, values: Sequence[float]) -> float:
-    """Return the one value; NaN (not known) counts only where every worker has it."""
+    """Return a single value. NaN (not known) counts only where every worker has it."""
     known = [value for value in values if not math.isnan(value)]
     return float(rule(known)) if known else math.nan

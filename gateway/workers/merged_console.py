@@ -35,7 +35,7 @@ class _Replica(_Kept):
 
 
 class WorkerState(_Kept):
-    """The data that a worker has answered; ``replica`` is its own name, ``replicas`` are all that it knows."""
+    """The data that a worker has answered. ``replica`` is its own name. ``replicas`` are all that it knows."""
 
     replica: str
     replicas: tuple[_Replica, ...]
@@ -56,10 +56,10 @@ class WorkerState(_Kept):
 def merged_console(
     states: Sequence[WorkerState], missing: int, own: Mapping[str, Sequence[Symptom]]
 ) -> Mapping[str, Any]:
-    """Return what replaces the answer of one worker; ``states`` has at least one.
+    """Return what replaces the answer of a worker. ``states`` has at least one state.
 
     ``missing`` is the number of workers without a state. ``own`` has the symptoms that the parent sees itself, by its
-    name. Each worker knows itself best; of other replicas it knows what they have published.
+    name. Each worker knows itself best. Of other replicas it knows what they have published.
     """
     replicas = {row.name: row for state in states for row in state.replicas}
     replicas |= {row.name: row for state in states for row in state.replicas if row.name == state.replica}

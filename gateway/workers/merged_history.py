@@ -16,7 +16,7 @@ TOTALS: Final = "/api/v1/monitoring/totals"
 
 
 class _Totals:
-    """What one worker has counted since its start, or several that have ended."""
+    """The counts of a worker since its start, or of several workers that have ended."""
 
     def __init__(self, durations: int) -> None:
         self.counts: Counter[str] = Counter()
@@ -24,7 +24,7 @@ class _Totals:
         self.errors: dict[str, dict[str, Any]] = {}
 
     def add(self, other: "_Totals") -> None:
-        """Add those of another worker."""
+        """Add the totals of another worker."""
         self.counts.update(other.counts)
         self.durations = [sum(pair) for pair in zip(self.durations, other.durations, strict=True)]
         for code, error in other.errors.items():
@@ -44,9 +44,9 @@ class MergedHistory:
         self._ended = _Totals(0)
 
     def read(self, worker: Ended, body: bytes) -> None:
-        """Remember the totals in the answer of a worker; one that this version cannot read counts as none.
+        """Remember the totals in the answer of a worker. An answer that this version cannot read is ignored.
 
-        While workers are replaced by those of another version, the answers of both are read.
+        While workers are replaced by workers of another version, the answers of both versions are read.
         """
         try:
             data = json.loads(body)["data"]
@@ -65,14 +65,14 @@ class MergedHistory:
             self._last[worker] = totals
 
     def record(self, now: float) -> None:
-        """Add the point that ends at ``now`` (Unix seconds); none before the first totals were read."""
+        """Add the point that ends at ``now`` (Unix seconds). Add no point before the first totals were read."""
         for worker in [worker for worker in self._last if worker.ended.is_set()]:
             self._ended.add(self._last.pop(worker))
         if self._points is not None:
             self._points.add(self._reading(now))
 
     def replace(self, data: Mapping[str, Any], since: float) -> Mapping[str, Any]:
-        """Return what the console gets from one worker, with the points after ``since`` and the errors of all."""
+        """Return what the console gets from a worker, with the points after ``since`` and the errors of all workers."""
         if self._points is None:
             return data
         errors = sorted(self._total().errors.values(), key=lambda error: -float(error["at"]))

@@ -1,7 +1,7 @@
-"""One exposition from those of all workers: counters and histograms are summed, gauges follow their rules.
+"""The expositions of all workers as one: counters and histograms are summed, gauges follow their rules.
 
-A counter may never fall, or Prometheus takes the whole of it for an increase. So the counts of a worker that has ended
-stay in the sum, as they were when they were last read.
+A counter may never fall: Prometheus would take its whole value for an increase. So the counts of a worker that has
+ended stay in the sum, as they were when they were last read.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class MergedMetrics:
         self._families: dict[str, Metric] = {}  # name, type and documentation; without samples
 
     def read(self, worker: "Ended", text: str) -> list[Metric]:
-        """Return the families of an exposition, and remember its counts as those of ``worker``."""
+        """Return the families of an exposition, and remember its counts as the counts of ``worker``."""
         families = list(text_string_to_metric_families(text))
         self._last[worker] = {
             _key(sample.name, sample.labels): sample.value
@@ -57,7 +57,7 @@ class MergedMetrics:
                 self._ended[key] += value
 
     def merge(self, by_worker: Mapping[str, Iterable[Metric]]) -> list[Metric]:
-        """Return the merged families; ``by_worker`` has those just read, by the label of their worker."""
+        """Return the merged families. ``by_worker`` has the families just read, by the label of their worker."""
         counts: defaultdict[str, defaultdict[Key, float]] = defaultdict(lambda: defaultdict(float))
         gauges: defaultdict[str, defaultdict[Key, list[float]]] = defaultdict(lambda: defaultdict(list))
         own: defaultdict[str, list[tuple[Key, float]]] = defaultdict(list)

@@ -34,7 +34,7 @@ _STALL: Final = 30.0  # seconds without progress of a client of the admin port, 
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """``stop`` starts the drain of all, ``force_stop`` ends it; ``reload`` and ``roll`` go through one by one."""
+    """``stop`` starts the drain of all workers, ``force_stop`` ends it. ``reload`` and ``roll`` take them in turn."""
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     force_stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -46,9 +46,9 @@ class Signals:
 class WorkerCommand:
     """How workers are started.
 
-    program: the command by which the parent was started; it may go through a link.
-    arguments: those of a worker, without what says that it is one.
-    settings: those that the parent has read, as text.
+    program: the command by which the parent was started. Its path may go through a link.
+    arguments: the arguments of a worker, without the argument that marks the process as a worker.
+    settings: the settings that the parent has read, as text.
     """
 
     program: Sequence[str]
@@ -121,9 +121,9 @@ async def run_workers(
 
 
 async def _has_started(starting: "asyncio.Task[None]", supervisor: Supervisor, signals: Signals) -> bool:
-    """Wait until the start is over, and return True; drain and return False if the signal to stop comes before.
+    """Wait until the start is over, and return True. If the signal to stop comes before, drain and return False.
 
-    Raises what the start raises.
+    Raises the errors of the start.
     """
     stopping = asyncio.create_task(signals.stop.wait(), name="stop")
     try:
@@ -140,7 +140,7 @@ async def _has_started(starting: "asyncio.Task[None]", supervisor: Supervisor, s
 
 
 async def _obey(supervisor: Supervisor, signals: Signals, manager: ServiceManager) -> None:
-    """Reload or roll, one at a time, once for the signals that came since the last time began."""
+    """Reload or roll, never both at once, and once for all signals that came since the last time began."""
     while True:
         waits = [asyncio.create_task(event.wait(), name="wait-for-order") for event in (signals.reload, signals.roll)]
         try:
@@ -160,7 +160,7 @@ async def _obey(supervisor: Supervisor, signals: Signals, manager: ServiceManage
 
 @asynccontextmanager
 async def admin_port(app: web.Application, admin: AdminSettings, metrics: PortMetrics) -> AsyncIterator[str]:
-    """Serve ``app`` on the admin port within the block; yield its URL. Raises ``CannotListen``."""
+    """Serve ``app`` on the admin port within the block. Yield its URL. Raises ``CannotListen``."""
     if admin.token is None and not is_loopback(admin.host):
         logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
     runner = web.AppRunner(app, shutdown_timeout=1.0)

@@ -1,11 +1,11 @@
 """The place of a worker: the sockets and the channel that its parent gave it.
 
-The channel is a socket pair. The parent writes one line of JSON, and later ``stop``, ``force`` and ``reload``, each on
-a line. The worker writes the states of sd_notify(3), its version, the settings that it reads and accepts, and before it
-drains the seconds that this may take. The end of the channel is the end of the parent, however that came about.
+The channel is a socket pair. The parent writes a line of JSON, and later ``stop``, ``force`` and ``reload``, each on a
+line. The worker writes the states of sd_notify(3), its version, and the settings that it reads and accepts. Before it
+drains, the worker writes the seconds that the drain may take. When the channel closes, the parent has ended.
 
-Every user of this machine reaches the admin port of a worker. So a request to it must have the secret that the parent
-gave to this worker.
+Every user of this machine reaches the admin port of a worker. So a request to the port must have the secret that the
+parent gave to this worker.
 """
 
 import asyncio
@@ -133,7 +133,7 @@ class Place:
 
     @asynccontextmanager
     async def obeying(self, orders: Mapping[str, Callable[[], None]]) -> AsyncIterator[None]:
-        """Within the block, call what belongs to each order of the parent; the parent's end is the order ``STOP``."""
+        """Within the block, call the function of each order of the parent. The parent's end is the order ``STOP``."""
         reader, self._writer = await asyncio.open_unix_connection(sock=self._channel)
         try:
             async with background("orders-of-the-parent", self._obey(reader, orders)):

@@ -1,8 +1,8 @@
 """The program that workers run.
 
-An installation may be a folder for each version, and a link to the current one. The paths of the interpreter and of a
-console script in its first line (``#!``) are those of the version, so a process that starts them again starts its own
-version. The path by which the process was started goes through the link.
+An installation may be a folder for each version, and a link to the current version. The interpreter's path, and the
+path in the first line (``#!``) of a console script, lead into the folder of a version. So a process that starts them
+again starts its own version. The path by which the process was started goes through the link.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""The sockets of the public port for workers: one each, on one port, over which the kernel spreads connections.
+"""The sockets of the public port for workers: a socket each, over which the kernel spreads connections.
 
-They are bound with SO_REUSEPORT (socket(7)) and do not listen: a worker listens when it is ready. The kernel gives
-connections to listening sockets alone, so a worker that starts or has ended gets none.
+The sockets are bound to the same port with SO_REUSEPORT (socket(7)) and do not listen: a worker listens when it is
+ready. The kernel gives connections only to listening sockets, so a worker that starts or has ended gets none.
 """
 
 import asyncio
@@ -37,13 +37,13 @@ class PublicPort:
             return cls([bound.dup() for bound in server.sockets], is_inherited=False)
 
     def url(self, host: str) -> str:
-        """Return the URL of the port; with port 0 the system has chosen it."""
+        """Return the URL of the port. With port 0, the system has chosen the port."""
         address, port = self._holders[0].getsockname()[:2]
         return url_of(address if self._is_inherited else host, port)
 
     @contextmanager
     def for_a_worker(self) -> Iterator[list[socket.socket]]:
-        """Yield the sockets for one worker, which must inherit them within the block."""
+        """Yield the sockets for a worker, which must inherit them within the block."""
         if self._is_inherited:
             yield list(self._holders)
             return

@@ -1,4 +1,4 @@
-"""Keeps N workers: starts them, replaces those that end or hang, reloads and rolls them one by one, drains all."""
+"""Keeps N workers: starts them, replaces a worker that ends or hangs, reloads and rolls them in turn, drains all."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ _KILL_AFTER: Final = 15.0  # seconds beyond the drain's own limit
 
 
 class Slot:
-    """The place of one worker: ``current`` changes when it is replaced, ``deaths`` counts ends in a row."""
+    """The place of a worker. ``current`` changes when the worker is replaced. ``deaths`` counts ends in a row."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -41,11 +41,14 @@ class Slot:
 class Supervisor:
     """Keeps ``count`` workers that ``start_worker`` starts.
 
-    The first workers get ``accepted``. A worker that dies is replaced by one with what a worker has accepted last, so
-    that neither an edit of the configuration nor a new version takes effect by a crash. A worker that gives no sign of
-    life for ``silence`` seconds is killed. ``grace``: seconds that a drain may take, if the worker sends no longer
-    limit; ``kill_after`` seconds later it is killed. ``before_end`` is awaited with a worker that is about to be
-    replaced.
+    When a worker dies, its successor gets the settings and the version that a worker accepted last. So neither an edit
+    of the configuration nor a new version takes effect by a crash.
+
+    accepted: what the first workers get.
+    silence: a worker that gives no sign of life for so many seconds is killed.
+    grace: seconds that a drain may take, if the worker sends no longer limit.
+    kill_after: how many seconds after that limit the worker is killed.
+    before_end: awaited with a worker that is about to be replaced.
     """
 
     def __init__(
@@ -75,8 +78,8 @@ class Supervisor:
     async def running(self) -> AsyncIterator[None]:
         """Keep the workers during the block, and end all that are left at its end.
 
-        Raises ``WorkerFailed`` if one ends before all are ready for the first time. The first one starts alone, so
-        that a mistake in the configuration is reported once.
+        Raises ``WorkerFailed`` if a worker ends before all are ready for the first time. The first worker starts alone,
+        so that a mistake in the configuration is reported once.
         """
         try:
             first, *others = self.slots
@@ -98,7 +101,7 @@ class Supervisor:
         return [slot.current for slot in self.slots if slot.current is not None and slot.current.is_ready]
 
     def answering(self) -> list[Worker]:
-        """Return the workers that serve and have shown life lately: one that hangs would keep its caller waiting."""
+        """Return the workers that serve and have shown life lately. A hanging worker would keep its caller waiting."""
         return [worker for worker in self.ready() if worker.silence() < _LATELY]
 
     def shows_life(self) -> bool:
@@ -106,7 +109,7 @@ class Supervisor:
         return any(slot.current is not None and slot.current.silence() < self._silence for slot in self.slots)
 
     async def reload(self) -> None:
-        """Make one worker after another reload the configuration; a failure is logged."""
+        """Make one worker after another reload the configuration. A failure is logged."""
         is_ordered = False
         for slot in self.slots:
             async with slot.replacing:
@@ -120,10 +123,11 @@ class Supervisor:
         self._is_reload_due = not is_ordered  # without a worker, the next one reads the configuration
 
     async def roll(self) -> None:
-        """Replace one worker after another: the new one is ready before the old one drains.
+        """Replace one worker after another. Each new worker is ready before the old worker drains.
 
-        The first new worker starts what the link leads to now and reads the configuration; the others get what it has
-        accepted. It stops with a line in the log if a new one does not become ready; the old one goes on.
+        The first new worker starts the version to which the link leads now, and reads the configuration. The others get
+        what the first has accepted. If a new worker does not become ready, the roll stops with a line in the log, and
+        the old worker goes on.
         """
         accepted: Accepted | None = None
         for slot in self.slots:
@@ -142,7 +146,7 @@ class Supervisor:
         logger.info("all workers are replaced: version=%s", ",".join(sorted(versions)))
 
     async def drain(self, force_stop: asyncio.Event) -> None:
-        """Let all workers drain and end; ``force_stop`` ends the drain."""
+        """Let all workers drain and end. ``force_stop`` ends the drain."""
         self.is_draining = True
         for worker in self._workers:
             worker.stop()
@@ -158,7 +162,7 @@ class Supervisor:
             worker.kill()
 
     async def _until_ended(self, workers: list[Worker]) -> None:
-        """Wait until they have ended; kill those that take longer than their drain may."""
+        """Wait until the workers have ended. Kill a worker whose drain takes too long."""
         since = time.monotonic()
         for worker in workers:
             while not worker.ended.is_set():
@@ -186,7 +190,7 @@ class Supervisor:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _fill(self, slot: Slot, accepted: Accepted | None) -> Worker:
-        """Start a worker for ``slot``; it is the current one once it is ready. Raises ``WorkerFailed``."""
+        """Start a worker for ``slot``. It is the current worker once it is ready. Raises ``WorkerFailed``."""
         self._refuse_in_drain()
         worker = await self._start_worker(slot.number, accepted)
         self._workers.add(worker)
@@ -204,7 +208,7 @@ class Supervisor:
         return worker
 
     def _last_accepted(self) -> Accepted:
-        """Return what a worker has accepted last, also one that has ended; without settings if a reload is due."""
+        """Return what a worker, running or ended, has accepted last. Return it without settings if a reload is due."""
         workers = [slot.current for slot in self.slots if slot.current is not None]
         known = [worker.accepted for worker in workers if worker.accepted is not None]
         latest = max(known, key=lambda accepted: accepted.at, default=self._first)

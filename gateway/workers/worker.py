@@ -29,7 +29,7 @@ _LOOPBACK: Final = "127.0.0.1"
 
 
 class WorkerFailed(Exception):
-    """A worker ended, or took too long; ``exit_code`` is what the parent exits with if it cannot start therefore."""
+    """A worker ended, or took too long. ``exit_code``: the exit status of the parent when a worker cannot start."""
 
     def __init__(self, reason: str, exit_code: int) -> None:
         super().__init__(reason)
@@ -51,10 +51,11 @@ class Accepted:
 class Worker:
     """A running process: its ``number``, its ``admin`` port, and the states that it has sent.
 
-    ``headers`` are those that its admin port requires. ``accepted`` is what its successor gets if it dies. None for a
-    worker that reads the configuration itself, until it is ready. ``last_sign`` is when it last sent anything
-    (``time.monotonic``), None before the first time. ``grace`` are the seconds that its drain may take, 0 before it
-    drains.
+    headers: the headers that its admin port requires.
+    accepted: what its successor gets if the worker dies. None for a worker that reads the configuration itself, until
+    it is ready.
+    last_sign: when the worker last sent anything (``time.monotonic``), None before the first time.
+    grace: the seconds that its drain may take, 0 before it drains.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class Worker:
 
     @property
     def exit_code(self) -> int:
-        """The exit code, 1 for a process that a signal ended; for a process that has ended."""
+        """The exit code of a process that has ended. 1 if a signal ended the process."""
         code = self.process.returncode
         return code if code is not None and code >= 0 else 1
 

@@ -41,7 +41,7 @@ class Answer:
 
 
 class WorkerCalls:
-    """Sends requests by ``session``; the answer of a worker that does not answer is None."""
+    """Sends requests by ``session``. The answer of a worker that does not answer is None."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
@@ -52,7 +52,7 @@ class WorkerCalls:
         return dict(zip(workers, answers, strict=True))
 
     async def repeat(self, request: web.Request, worker: Worker, path: str | None = None) -> Answer | None:
-        """Send the request to a worker, and return its whole answer; with a ``path`` that one, within some seconds."""
+        """Return the whole answer of a worker to the request. A ``path`` replaces its path, with a time limit."""
         try:
             async with (
                 asyncio.timeout(_OWN_TIMEOUT if path is not None else None),
