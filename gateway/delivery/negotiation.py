@@ -21,10 +21,10 @@ def choose_format(accept: Sequence[str], formats: Sequence[VariantFormat]) -> Va
     """
     weights = _weights(accept)
     best, best_weight = "original", 0.0
-    for one in formats:
-        weight = weights.get(one, 0.0)
+    for candidate in formats:
+        weight = weights.get(candidate, 0.0)
         if weight > best_weight:
-            best, best_weight = one, weight
+            best, best_weight = candidate, weight
     return best  # type: ignore[return-value]
 
 

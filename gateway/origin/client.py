@@ -48,13 +48,16 @@ class OriginClient:
     """Requests objects by presigned URL over persistent connections.
 
     Retries (connection lost or refused, 5xx, 503 SlowDown) happen before the first byte only, with exponential backoff
-    and full jitter or after the pause that COS asks for, within a budget. The first byte must come within ``timeout``
-    seconds of the first attempt; after that, each pause in a body may last as long. A bucket of which ten objects fail
-    in a row gets one request a second; requests that process images have another breaker, since COS may serve
-    images that it cannot process. ``buckets`` keep their own label in the metric of errors, even if many others fail.
-    ``waiting`` limits the requests that wait for a bucket; None: no limit. ``credentials_refused`` gets the bucket and
-    the URL when COS rejects the credentials of a URL. ``first_answers`` holds one answer of each bucket, for
-    ``AnswerClock``, which empties it; ``verdicts`` are for ``BucketsProbe``, which takes them.
+    and full jitter or after the pause that COS asks for, within a budget. A bucket of which ten objects fail in a row
+    gets a request a second. Requests that process images have another breaker, since COS may serve images that it
+    cannot process.
+
+    timeout: seconds from the first attempt to the first byte. After that, each pause in a body may last as long.
+    buckets: keep their own label in the metric of errors, even if many others fail.
+    waiting: limits the requests that wait for a bucket. None: no limit.
+    credentials_refused: gets the bucket and the URL when COS rejects the credentials of a URL.
+    first_answers: an answer of each bucket, for ``AnswerClock``, which empties it.
+    verdicts: for ``BucketsProbe``, which takes them.
     """
 
     def __init__(

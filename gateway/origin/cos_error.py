@@ -22,9 +22,10 @@ _EXPIRED: Final = b"<Message>Request has expired</Message>"
 class CosError(NamedTuple):
     """A response without an object.
 
-    ``code`` is None without one in the body, as in every response to a HEAD. ``date`` is COS's time in Unix seconds,
-    None without a Date field. ``is_expired``: the signature has expired. ``request_id`` names the request in COS's logs
-    (``x-cos-request-id``); None without one.
+    code: None if the body has no code, as in every response to a HEAD.
+    date: COS's time in Unix seconds, None without a Date field.
+    is_expired: the signature has expired.
+    request_id: names the request in COS's logs (``x-cos-request-id``), None if COS sent none.
     """
 
     status: int

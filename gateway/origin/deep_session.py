@@ -27,8 +27,10 @@ _NO_HEADERS: Mapping[str, str] = {}
 class Reply:
     """An answer read to its end.
 
-    ``received`` bytes came; ``checksum`` is their CRC-64, ``crc64`` the one that COS announced (None: none).
-    ``is_reused``: the request went over a connection that an earlier one had left open.
+    received: how many bytes came.
+    checksum: their CRC-64.
+    crc64: the CRC-64 that COS announced, or None.
+    is_reused: the request went over a connection that an earlier request had left open.
     """
 
     error: CosError
@@ -150,7 +152,7 @@ async def reach(base: str, timeout: float) -> Reachability:
     try:
         async with asyncio.timeout(timeout):
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=1)
-            addresses = tuple(dict.fromkeys(str(one[4][0]) for one in found))
+            addresses = tuple(dict.fromkeys(str(address[4][0]) for address in found))
             if parts.scheme != "https":
                 return Reachability(addresses, None)
             _, writer = await asyncio.open_connection(host, port, ssl=ssl.create_default_context())

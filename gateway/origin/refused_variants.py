@@ -54,7 +54,7 @@ class RefusedVariants:
         return image.record.content_type in _UNREADABLE or self._is_refused(image, image.object_id.original())
 
     def refused(self, image: SignedImage, error: GatewayError, requested_at: float) -> None:
-        """Remember COS's refusal of a request; one for the size of the original holds for all of its renditions."""
+        """Remember COS's refusal of a request. A refusal for the original's size holds for all of its renditions."""
         object_id = image.object_id
         if isinstance(error, ImageTooLarge):
             object_id = object_id.original()
@@ -74,8 +74,8 @@ class RefusedVariants:
         kind = self._format_of(image)
         bucket, image_format = kind
         if image_format == "original":  # the object was the reason, and not a format
-            for one, keys in self._by_format.items():
-                if one[0] == bucket:
+            for other, keys in self._by_format.items():
+                if other[0] == bucket:
                     keys.discard(image.object_id.key)
             return
         keys = self._by_format.setdefault(kind, set())

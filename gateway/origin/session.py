@@ -32,11 +32,12 @@ async def open_origin(
     resolver: AbstractResolver | None = None,
     observe: ObserveRequest | None = None,
 ) -> AsyncIterator[OriginClient]:
-    """Open a client on a new session; ``max_connections`` serve the requests of clients.
+    """Open a client on a new session. ``max_connections`` serve the requests of clients.
 
-    ``buckets`` are the configured ones. ``credentials_refused`` gets the bucket and the URL when COS does not know the
-    credentials of a URL. ``resolver`` looks names up; None: the system's resolver. ``observe`` makes the context in
-    which a request is sent.
+    buckets: the configured buckets.
+    credentials_refused: gets the bucket and the URL when COS does not know the credentials of a URL.
+    resolver: looks names up. None: the system's resolver.
+    observe: makes the context in which a request is sent.
     """
     # So many that no request waits for a connection: the wait would count as a failure of COS and open its breaker.
     most = max_connections + MOST_UNATTENDED + _PROBES

@@ -29,7 +29,7 @@ _MOST_LARGE: Final = 10_000
 
 
 class VariantSource:
-    """Fetches renditions, one request to COS for all that wait for the same one."""
+    """Fetches renditions, with a single request to COS for all callers that wait for the same rendition."""
 
     def __init__(
         self,
