@@ -35,7 +35,7 @@ class ImageAccel:
         self._prefix = prefix
 
     async def answer(self, exchange: Exchange) -> web.StreamResponse:
-        """Return a 304, the headers of a HEAD, or an ``X-Accel-Redirect``; raises what ``Responder.answer`` raises.
+        """Return a 304, the headers of a HEAD, or an ``X-Accel-Redirect``. Raises what ``Responder.answer`` raises.
 
         Metadata that is not in memory is fetched by a HEAD. So errors are the gateway's own, only images are handed
         over, and a URL that COS refuses is renewed before nginx uses it.

@@ -36,7 +36,7 @@ CORS = {
 
 
 def content_type_of(catalog_type: str | None, cos_type: str | None) -> str:
-    """Return COS's type, or the catalog's if COS has none; raises ``NotAnImage`` unless it is image/*."""
+    """Return COS's type, or the catalog's if COS has none. Raises ``NotAnImage`` unless it is image/*."""
     media_type = _media_type(cos_type)
     if media_type in _UNSPECIFIC:
         media_type = _media_type(catalog_type) or media_type
@@ -51,7 +51,7 @@ def is_image(media_type: str) -> bool:
 
 
 def _media_type(text: str | None) -> str:
-    """Return the type without parameters, in lower case; empty for None."""
+    """Return the type without parameters, in lower case. Empty for None."""
     return (text or "").partition(";")[0].strip().lower()
 
 
@@ -68,7 +68,7 @@ def cache_control(public: bool, max_age: int, *, immutable: bool = False, may_be
 def image_headers(
     image: SignedImage, metadata: ObjectMetadata, policy: CachePolicy, *, download: str | None, with_body: bool = True
 ) -> "CIMultiDict[str]":
-    """Return the header fields that depend only on the object; raises ``NotAnImage``.
+    """Return the header fields that depend only on the object. Raises ``NotAnImage``.
 
     ``with_body`` False: the fields of a 304 (RFC 9110 section 15.4.5).
     """

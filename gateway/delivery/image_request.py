@@ -35,7 +35,7 @@ class ImageRequest:
 
     @classmethod
     def parse(cls, image_id: str, query: Mapping[str, str], headers: Mapping[str, str], method: str = "GET") -> Self:
-        """Return the parameters; raises ``InvalidRequest``. An invalid Range is ignored (RFC 9110 section 14.2)."""
+        """Return the parameters. Raises ``InvalidRequest``. An invalid Range is ignored (RFC 9110 section 14.2)."""
         is_head = method == hdrs.METH_HEAD
         byte_range = None
         if hdrs.RANGE in headers and not is_head:  # only GET has ranges (RFC 9110 section 14.2)
@@ -105,7 +105,7 @@ class Exchange:
         self.context.delivery = delivery
 
     async def fall_back(self, rendition: str | None) -> None:
-        """Answer with another rendition, or with the original (None); raises ``GatewayError`` as the look-up does."""
+        """Answer with another rendition, or with the original (None). Raises ``GatewayError`` as the look-up does."""
         await self._look_up(rendition)
         self.substitute()
 

@@ -29,7 +29,7 @@ class ByteRange(NamedTuple):
 
     @classmethod
     def parse(cls, field: str) -> Self | None:
-        """Return the range of a Range header field; None for a field to ignore (RFC 9110 section 14.2)."""
+        """Return the range of a Range header field, or None for a field to ignore (RFC 9110 section 14.2)."""
         found = _SINGLE_RANGE.fullmatch(field)
         if found is None:
             return None
@@ -41,7 +41,7 @@ class ByteRange(NamedTuple):
         return cls(int(first), int(last) if last is not None else None)
 
     def within(self, size: int) -> tuple[int, int]:
-        """Return the first and the last byte of an object of ``size`` bytes; raises ``RangeNotSatisfiable``."""
+        """Return the first and the last byte of an object of ``size`` bytes. Raises ``RangeNotSatisfiable``."""
         if self.first is None:
             if self.last == 0 or size == 0:
                 raise RangeNotSatisfiable(size)
@@ -114,7 +114,7 @@ def forwardable_conditions(headers: MultiMapping[str]) -> dict[str, str]:
 
 
 def _listed(headers: MultiMapping[str], name: str) -> str | None:
-    """Return all lines of a list field, combined (RFC 9110 section 5.3); None without the field."""
+    """Return all lines of a list field, combined (RFC 9110 section 5.3), or None without the field."""
     lines = headers.getall(name, None)
     return ", ".join(lines) if lines is not None else None
 

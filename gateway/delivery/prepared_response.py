@@ -27,7 +27,7 @@ _STATUS_LINES = {
 
 
 def fields(headers: Mapping[str, str]) -> str:
-    """Return the header lines of a response; raises ``ValueError`` for a value that contains a line break or NUL."""
+    """Return the header lines of a response. Raises ``ValueError`` for a value that contains a line break or NUL."""
     lines = "\r\n".join([*map(": ".join, headers.items()), ""])
     if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
         raise ValueError("a header field cannot be sent")  # RFC 9110 section 5.5
@@ -62,11 +62,11 @@ class PreparedResponse(web.StreamResponse):
 
     @property
     def keep_alive(self) -> bool | None:
-        """Whether the connection takes another request; None before the response is sent."""
+        """Whether the connection takes another request. None before the response is sent."""
         return self._keeps_alive
 
     async def send(self, request: web.BaseRequest) -> None:
-        """Send head and body; raises ``ConnectionError`` if the client has disconnected."""
+        """Send head and body. Raises ``ConnectionError`` if the client has disconnected."""
         self._is_sent = True
         forced = super().keep_alive
         self._keeps_alive = request.keep_alive if forced is None else forced

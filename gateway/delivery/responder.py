@@ -68,7 +68,7 @@ class Responder:
         return await self._respond(exchange, await self._source.rest_from_cos(content, byte_range))
 
     def _plan(self, exchange: Exchange, content: Content) -> Plan:
-        """Return the plan; raises ``NotAnImage`` first, since errors ignore preconditions (RFC 9110 section 13.2.1)."""
+        """Return the plan. Raises ``NotAnImage`` first, since errors ignore preconditions (RFC 9110 section 13.2.1)."""
         wanted = exchange.wanted
         if wanted.is_head and not wanted.is_conditional:
             return WHOLE
@@ -103,7 +103,7 @@ class Responder:
         return await self._send(exchange, plan, content, data if is_part else _cut_out(data, plan))
 
     async def _send(self, exchange: Exchange, plan: Plan, content: Content, data: bytes) -> PreparedResponse:
-        """Send ``data``, all of the planned bytes; raises ``NotAnImage`` or ``ClientLeft``."""
+        """Send ``data``, all of the planned bytes. Raises ``NotAnImage`` or ``ClientLeft``."""
         own = own_lines(content, plan, is_substitute=exchange.is_fallback)
         fixed = image_fields(content.image, content.metadata, exchange.policy, exchange.wanted.download)
         response = PreparedResponse(fixed, own, data, plan.status)

@@ -89,7 +89,7 @@ class VariantRequests:
         return VariantRequest(self._renditions.choose(style, width, image_format), version, is_negotiated=True)
 
     def _width(self, width: str | None, dpr: str | None) -> float | None:
-        """Return the width in device pixels; None without one."""
+        """Return the width in device pixels, or None without one."""
         if width is None:
             if dpr is not None:
                 raise InvalidRequest("dpr needs w")

@@ -39,7 +39,7 @@ class AnswerClock:
         self._monotonic = monotonic
 
     async def read(self) -> None:
-        """Observe the time, if any answer since the last call has one; to be called once a second."""
+        """Observe the time, if any answer since the last call has a time. To be called once a second."""
         now, monotonic = self._now(), self._monotonic()
         times = [
             date + monotonic - received

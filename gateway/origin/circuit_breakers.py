@@ -12,9 +12,9 @@ _MOST_BAD_OBJECTS: Final = 256
 class BucketBreaker:
     """Opens when ``objects`` different objects have failed and none was answered in between.
 
-    One object that always fails counts once, however often it is requested. An object that failed while others were
-    answered does not count again before it is answered, and others are tried before it. While open, one request in
-    ``pause`` seconds is allowed; the first answer closes it.
+    An object that always fails counts once, however often it is requested. An object that failed while others were
+    answered does not count again before it is answered, and others are tried before it. While the breaker is open, one
+    request in ``pause`` seconds is allowed. The first answer closes the breaker.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class BucketBreaker:
 class CircuitBreakers:
     """The breakers of the buckets with remembered failures.
 
-    ``by_bucket`` is empty while COS works: the client looks there first, so that a breaker costs a request that
-    succeeds no call. At most 1024 are kept; the oldest is dropped.
+    ``by_bucket`` is empty while COS works. The client looks there first, so that a request that succeeds calls no
+    breaker. At most 1024 breakers are kept. Beyond that, the oldest is dropped.
     """
 
     def __init__(self, make: Callable[[], BucketBreaker] = BucketBreaker) -> None:

@@ -228,7 +228,7 @@ class OriginClient:
         return Failure(outcome)
 
     async def _refused(self, response: aiohttp.ClientResponse, bucket: str, url: str) -> Failure:
-        """Return the failure that COS's error means; raise it if another attempt would get the same answer."""
+        """Return the failure that COS's error means. Raises it if another attempt would get the same answer."""
         error = await read_error(response, self._error_body_timeout)
         self._errors.add(bucket, error.code or NO_CODE)
         self.verdicts.add(bucket, error)
@@ -254,7 +254,7 @@ class OriginRequest(aiohttp.ClientRequest):
     """A request that is not written to a kept-alive connection which COS has closed."""
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        """Write the request; raises ``NothingSent``."""
+        """Write the request. Raises ``NothingSent``."""
         if _is_closed_by_peer(conn):
             raise NothingSent("a kept-alive connection was closed")
         assert conn.transport is not None, "else it is closed"  # noqa: S101
@@ -266,7 +266,7 @@ class OriginRequest(aiohttp.ClientRequest):
 
 
 async def send_once(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send ``request`` one time; raises ``ConnectionLost`` in place of the exceptions that aiohttp retries.
+    """Send ``request`` one time. Raises ``ConnectionLost`` in place of the exceptions that aiohttp retries.
 
     aiohttp repeats GET and HEAD when a connection is lost, without the counters and the retry budget. It does so for
     two exceptions, so they must not reach it.

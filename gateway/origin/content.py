@@ -13,11 +13,11 @@ class Body(Protocol):
     """Bytes that COS sends."""
 
     async def read(self) -> bytes | memoryview:
-        """Return the next bytes, empty at a clean end; raises ``BodyLost`` or ``RowChanged`` at any other end."""
+        """Return the next bytes, empty at a clean end. Raises ``BodyLost`` or ``RowChanged`` at any other end."""
         ...
 
     def read_whole(self) -> Awaitable[bytes]:
-        """Return all bytes of a small body, or of one that is kept whole; raises what ``read`` raises."""
+        """Return all bytes of a small body, or of one that is kept whole. Raises what ``read`` raises."""
         ...
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
@@ -34,12 +34,12 @@ class Content:
     """One version of an image's object: its metadata, and its bytes if they were needed.
 
     image: the image that it belongs to, whose row is the row that access was checked for.
-    status: COS's answer, 200, 206 or 304; None if COS was not asked, or failed.
+    status: COS's answer, 200, 206 or 304. None if COS was not asked, or failed.
     data: all bytes, if they are in memory.
-    age: seconds since COS last confirmed the content of memory; None for bytes that COS sends now.
-    fresh_for: seconds until memory has to ask COS, negative if it had to already; None if COS was asked.
-    body: the bytes that COS sends, to be closed; None if it sends none.
-    covered: the range of the object that ``body`` has; None: the whole.
+    age: seconds since COS last confirmed the content of memory. None for bytes that COS sends now.
+    fresh_for: seconds until memory has to ask COS, negative if it had to already. None if COS was asked.
+    body: the bytes that COS sends, to be closed. None if it sends none.
+    covered: the range of the object that ``body`` has. None: the whole.
     had_stale: memory had content that was too old to be used without asking COS.
     is_stored: memory keeps the whole.
     is_collapsed: another request had started the transfer.

@@ -15,11 +15,11 @@ class ContentRange:
     size: int
 
     def is_rest(self, first: int, end: int | None) -> bool:
-        """Return whether these are the bytes from ``first`` up to ``end`` (excluded; None: the end of the object)."""
+        """Return whether these are the bytes from ``first`` up to ``end`` (excluded. None: the end of the object)."""
         return self.first == first and self.last + 1 == (self.size if end is None else end)
 
 
 def content_range_of(text: str | None) -> ContentRange | None:
-    """Return the range in a ``Content-Range``; None without one, or if it does not name first, last and size."""
+    """Return the range in a ``Content-Range``, or None without one, or if it does not name first, last and size."""
     covered = _CONTENT_RANGE.fullmatch(text) if text is not None else None
     return ContentRange(*map(int, covered.groups())) if covered else None

@@ -36,7 +36,7 @@ class CosError(NamedTuple):
 
     @property
     def clock(self) -> float | None:
-        """COS's time if a wrong clock explains the refusal, by the rule of COS's Node SDK; None for any other error."""
+        """COS's time if a wrong clock explains the refusal, by the rule of COS's Node SDK. None for any other error."""
         is_clock_error = self.code == "RequestTimeTooSkewed" or (self.code == "AccessDenied" and self.is_expired)
         return self.date if is_clock_error else None
 

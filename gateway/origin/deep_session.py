@@ -50,7 +50,7 @@ class Reply:
 
     @property
     def code(self) -> str | None:
-        """COS's error code; None without one."""
+        """COS's error code. None without one."""
         return self.error.code
 
     @property
@@ -136,7 +136,7 @@ async def open_deep_session(timeout: float, sleep: Sleep = asyncio.sleep) -> Asy
 
 @dataclass(frozen=True, slots=True)
 class Reachability:
-    """Addresses of a host, and until when its certificate is valid (Unix seconds; None without TLS)."""
+    """Addresses of a host, and until when its certificate is valid (Unix seconds. None without TLS)."""
 
     addresses: tuple[str, ...]
     certificate_until: float | None
@@ -166,5 +166,5 @@ async def reach(base: str, timeout: float) -> Reachability:
 
 
 def clock_difference(reply: Reply) -> float | None:
-    """Return for how many seconds COS's clock is ahead of this machine's; None without a Date field."""
+    """Return for how many seconds COS's clock is ahead of this machine's, or None without a Date field."""
     return reply.error.date - time.time() if reply.error.date is not None else None

@@ -30,7 +30,7 @@ _PASSING: Final = (OriginThrottled, OriginTimeout, OriginUnavailable)
 
 @dataclass(slots=True)
 class _Failed:
-    """COS's last answer, to a request of ``requested_at``; held until ``until``. All times are monotonic seconds."""
+    """COS's last answer, to a request of ``requested_at``, held until ``until``. All times are monotonic seconds."""
 
     error: GatewayError
     requested_at: float

@@ -27,7 +27,7 @@ class ImageProbe:
         self._sign = sign
 
     async def describe(self, record: ImageRecord) -> ImageDescription | None:
-        """Return COS's description, with None for unknown values; None if it does not answer within 2 s."""
+        """Return COS's description, with None for unknown values, or None if it does not answer within 2 s."""
         try:
             async with asyncio.timeout(_TIMEOUT):
                 info, average = await asyncio.gather(
@@ -39,7 +39,7 @@ class ImageProbe:
         return ImageDescription(_side(info.get("width")), _side(info.get("height")), _color(average.get("RGB")))
 
     async def _ask(self, record: ImageRecord, rule: str) -> dict[str, Any]:
-        """Return COS's answer to the rule; empty if COS cannot process the image, or answers with something else."""
+        """Return COS's answer to the rule. Empty if COS cannot process the image, or answers with something else."""
         url = self._sign(record, rule).url
         try:
             response = await self._client.fetch(url, record.bucket, is_processed=True)

@@ -20,10 +20,10 @@ STALE_IF_ERROR = 86_400
 
 @dataclass(slots=True)
 class Entry:
-    """One version of an object, as COS answered a request of ``requested_at`` (monotonic seconds).
+    """A version of an object, as COS answered a request of ``requested_at`` (monotonic seconds).
 
-    ``body`` is None where only the metadata is in memory. ``origin_etag`` is COS's entity tag of a rendition, whose
-    metadata has one of the gateway's own.
+    ``body`` is None where only the metadata is in memory. ``origin_etag`` is COS's entity tag of a rendition. The
+    metadata of a rendition has an entity tag of the gateway's own.
     """
 
     metadata: ObjectMetadata
@@ -54,7 +54,7 @@ class ObjectCache:
         self._other_change = _NEVER  # any image that is not in ``_changes`` may have changed at that time
 
     def configure(self, settings: MemoryCacheSettings) -> None:
-        """Keep within these limits from now on; bytes beyond them are released at once."""
+        """Keep within these limits from now on. Bytes beyond them are released at once."""
         self._settings = settings
         self._shrink()
 
@@ -64,7 +64,7 @@ class ObjectCache:
         return size is not None and most > 0 and size <= min(self._settings.max_object_bytes, most)
 
     def get(self, image: SignedImage) -> Entry | None:
-        """Return the entry of the image's object, however old; None: nothing since the image changed."""
+        """Return the entry of the image's object, however old. None: nothing since the image changed."""
         object_id = image.named or image.object_id  # most images here are named: no call
         entry = self._entries.get(object_id)
         if entry is None:

@@ -101,7 +101,7 @@ class ObjectBody:
         self._expected_checksum = response.crc64 if self.status == 200 else None
 
     def is_over(self) -> bool:
-        """Return whether the announced length has been received; False while it is not known."""
+        """Return whether the announced length has been received. False while it is not known."""
         return self._received == self.length
 
     async def read(self) -> bytes:
@@ -129,14 +129,14 @@ class ObjectBody:
             return piece
 
     async def read_whole(self) -> bytes:
-        """Return all bytes; raises what ``read`` raises."""
+        """Return all bytes. Raises what ``read`` raises."""
         pieces = [await self.read()]
         while pieces[-1]:
             pieces.append(await self.read())
         return b"".join(pieces)
 
     def read_nowait(self) -> bytes:
-        """Return the bytes that have arrived, empty if none; raises ``BodyLost`` as ``read`` does."""
+        """Return the bytes that have arrived, empty if none. Raises ``BodyLost`` as ``read`` does."""
         piece = self._response.read_nowait()
         if piece:
             self._check(piece)
@@ -147,7 +147,7 @@ class ObjectBody:
         self._response.suit(has_unsent=has_unsent, is_blocked=is_blocked)
 
     async def rest(self, position: int) -> Self:
-        """Return a body of the bytes from ``position`` on, over a new connection; raises what ``read`` raises."""
+        """Return a body of the bytes from ``position`` on, over a new connection. Raises what ``read`` raises."""
         rest = copy.copy(self)
         rest._received = position  # noqa: SLF001 - its own class
         rest._resumption = Resumption(self._access.resumption, position)  # noqa: SLF001
@@ -213,7 +213,7 @@ class ObjectBody:
         return self._remember(refused)
 
     async def _renewed(self, cos_time: float | None) -> AuthorizedImage:
-        """Return the image on a new URL; raises ``RowChanged`` unless access was checked for the row as it is now.
+        """Return the image on a new URL. Raises ``RowChanged`` unless access was checked for the row as it is now.
 
         Once the body is open, its metadata may have been sent: then only access and the object have to be the same.
         Requests for other rows of the same object may share the transfer: each looks up its own row again.

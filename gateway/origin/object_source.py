@@ -54,7 +54,7 @@ class ObjectSource:
         self._ttl = settings.ttl
 
     def in_memory(self, image: AuthorizedImage) -> Content | None:
-        """Return what memory has of the image, perhaps only metadata; None: COS has to be asked.
+        """Return what memory has of the image, perhaps only metadata. None: COS has to be asked.
 
         Bytes up to twice ``memory_cache.ttl`` old are used while COS is asked about them (stale-while-revalidate).
         """
@@ -88,7 +88,7 @@ class ObjectSource:
         return _content_of(image, await self.transfers.join(image, conditions))
 
     async def rest_from_cos(self, content: Content, byte_range: str | None) -> Content:
-        """Fetch the bytes of an image of which only the metadata, or another part, is known; raises as ``from_cos``."""
+        """Fetch the bytes of an image of which only the metadata, or another part, is known. Raises as ``from_cos``."""
         image = content.image
         if image.rendition is not None:
             return await self._rendition(image, None)
@@ -102,13 +102,13 @@ class ObjectSource:
         return metadata.strong_etag is not None and self.memory.accepts(metadata.size)
 
     async def head(self, image: AuthorizedImage) -> Content:
-        """Return the metadata that COS sends in answer to a HEAD; raises what ``ObjectBody.open`` raises."""
+        """Return the metadata that COS sends in answer to a HEAD. Raises what ``ObjectBody.open`` raises."""
         # Requests after a change of the image do not share the answer to one before.
         key = image.object_id, self.memory.changed_at(image.record.image_id)
         return (await self._heads.run(key, lambda: self._head(image))).of(image)
 
     async def whole(self, image: AuthorizedImage) -> Content:
-        """Return the whole object; raises the errors of ``ObjectBody.open``."""
+        """Return the whole object. Raises the errors of ``ObjectBody.open``."""
         return _content_of(image, await self.transfers.join(image, _NO_CONDITIONS))
 
     async def _rendition(self, image: AuthorizedImage, stale: Entry | None) -> Content:

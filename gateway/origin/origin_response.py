@@ -35,7 +35,7 @@ _CRC64: Final = istr("x-cos-hash-crc64ecma")
 
 
 class ObjectMetadata(NamedTuple):
-    """Metadata of one version of an object, the same for a part and the whole; None for values that COS did not send.
+    """Metadata of one version of an object, the same for a part and the whole. None for values that COS did not send.
 
     ``size`` in bytes is None for a chunked body that has not ended yet.
     """
@@ -47,7 +47,7 @@ class ObjectMetadata(NamedTuple):
     content_encoding: str | None
 
     def is_version_of(self, other: "ObjectMetadata") -> bool:
-        """Return whether both are of the same bytes; False without an entity tag."""
+        """Return whether both are of the same bytes. False without an entity tag."""
         return self.etag is not None and self.etag == other.etag and self.size == other.size
 
     def confirm(self, kept: "ObjectMetadata") -> bool:
@@ -160,7 +160,7 @@ class OriginResponse:
         return piece
 
     def read_nowait(self) -> bytes:
-        """Return the bytes that have arrived; empty if none have, or if the connection failed: ``read`` raises that."""
+        """Return the bytes that have arrived. Empty if none have, or if the connection failed: ``read`` raises that."""
         content = self._response.content
         piece = content.read_nowait() if content.exception() is None else b""
         self._received += len(piece)
@@ -248,7 +248,7 @@ def metadata_in(response: aiohttp.ClientResponse) -> ObjectMetadata:
 
 
 def checksum_in(headers: Mapping[str, str]) -> int | None:
-    """Return COS's CRC-64 of the whole object; None without one."""
+    """Return COS's CRC-64 of the whole object, or None without one."""
     return _whole_number(headers.get(_CRC64))
 
 

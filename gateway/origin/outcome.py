@@ -46,7 +46,7 @@ class Failure(NamedTuple):
 
 
 def failure_of(error: CosError, headers: Mapping[str, str], reason: str) -> Failure:
-    """Return the failure that COS's error means; raise its outcome if another attempt would get the same answer.
+    """Return the failure that COS's error means. Raises its outcome if another attempt would get the same answer.
 
     ``reason`` is for the log. Raises ``PresignedUrlRefused`` if COS may accept a newly signed URL.
     """
@@ -70,6 +70,6 @@ def failure_of(error: CosError, headers: Mapping[str, str], reason: str) -> Fail
 
 
 def _size_of(content_range: str | None) -> int | None:
-    """Return the size in ``bytes */size``; None without one."""
+    """Return the size in ``bytes */size``, or None without one."""
     size = _UNSATISFIED_RANGE.fullmatch(content_range or "")
     return int(size[1]) if size is not None else None

@@ -29,12 +29,12 @@ class ProbeAnswer:
 
     @property
     def code(self) -> str | None:
-        """COS's error code; None without one."""
+        """COS's error code. None without one."""
         return self.error.code
 
     @property
     def date(self) -> float | None:
-        """COS's time in Unix seconds; None without a Date field."""
+        """COS's time in Unix seconds. None without a Date field."""
         return self.error.date
 
     @property
@@ -44,7 +44,7 @@ class ProbeAnswer:
 
     @property
     def request_id(self) -> str | None:
-        """The id of the request in COS's logs; None without one."""
+        """The id of the request in COS's logs. None without one."""
         return self.error.request_id
 
     @property

@@ -30,7 +30,7 @@ class Resumption:
         self._was_slow = False
 
     def pause(self, loss: BodyLost, received: int) -> float | None:
-        """Return the seconds to wait before the body is resumed after ``received`` bytes; None: give it up."""
+        """Return the seconds to wait before the body is resumed after ``received`` bytes. None: give it up."""
         if isinstance(loss, BodyTooSlow):
             if self._was_slow:
                 return None

@@ -50,7 +50,7 @@ class Backoff:
 
 
 def retry_after(field: str | None, now: Callable[[], float] = time.time) -> float | None:
-    """Return the seconds in a Retry-After, a number or a date (RFC 9110 section 10.2.3); None for anything else.
+    """Return the seconds in a Retry-After, a number or a date (RFC 9110 section 10.2.3), or None for anything else.
 
     A date is compared with this machine's clock; one without a zone is GMT (section 5.6.7).
     """

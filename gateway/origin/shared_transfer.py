@@ -40,8 +40,8 @@ class SharedTransfer:
     fetches, the next one continues; when the last one leaves, the transfer stops. The body is kept whole for readers
     that join late, or within a window.
 
-    ``requested_at`` is when the transfer was started (monotonic seconds), ``reserved`` the bytes of memory that its
-    owner set aside for it.
+    requested_at: when the transfer was started, in monotonic seconds.
+    reserved: the bytes of memory that the owner of the transfer set aside for it.
     """
 
     __slots__ = (
@@ -126,7 +126,7 @@ class SharedTransfer:
         return reader
 
     async def read_whole(self) -> bytes:
-        """Return all bytes of a body that is kept whole, or is small enough to be; raises what ``piece`` raises."""
+        """Return all bytes of a body that is kept whole, or is small enough to be. Raises what ``piece`` raises."""
         while not self.is_over:
             await self._advance(self._fetch)
         return self.whole
@@ -151,13 +151,13 @@ class SharedTransfer:
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
         """Adapt the size of reads to a reader's client: ``OriginResponse.suit``.
 
-        Of several readers the fastest sets the pace: a blocked one must not hold back what another waits for.
+        Of several readers the fastest sets the pace: a blocked reader must not hold back what another reader waits for.
         """
         is_alone = self._readers == 1
         self.body.suit(has_unsent=has_unsent and is_alone, is_blocked=is_blocked and is_alone)
 
     def leave(self) -> None:
-        """Take one reader off; the last one stops the transfer."""
+        """Take a reader off. The last reader stops the transfer."""
         self._readers -= 1
         if self._readers > 0:
             return

@@ -13,7 +13,7 @@ _OF_REFUSED: Final = frozenset({"BucketAccelerateNotEnabled", "ExpiredToken", "N
 
 
 def is_refusal(error: CosError) -> bool | None:
-    """Return whether COS refuses to serve the gateway; None if the error says nothing about that."""
+    """Return whether COS refuses to serve the gateway, or None if the error says nothing about that."""
     if error.code in _OF_ACCEPTED:
         return False
     if error.code in _OF_REFUSED or error.status in (402, 403):

@@ -125,7 +125,7 @@ class VariantSource:
             self._made(rendition).inc()
 
     async def _read_body(self, body: ObjectBody) -> bytes | None:
-        """Return the whole body; None if it is larger than ``_largest``."""
+        """Return the whole body, or None if it is larger than ``_largest``."""
         if body.length is not None and body.length > self._largest:
             return None
         pieces: list[bytes] = []

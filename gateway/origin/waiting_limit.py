@@ -16,7 +16,7 @@ class WaitingLimit:
 
     @contextmanager
     def place(self, bucket: str) -> Iterator[None]:
-        """Take a place for the block; raises ``OriginPaused`` if none is free."""
+        """Take a place for the block. Raises ``OriginPaused`` if none is free."""
         if self._waiting[bucket] >= self.most:
             raise OriginPaused(f"{self.most} requests wait for bucket {bucket}")
         self._waiting[bucket] += 1
