@@ -28,7 +28,8 @@ ODD_NAME = "照片/tab\tin [name].gif"
 @pytest.fixture
 def servers(redis_url: str, postgres_dsn: str) -> dict[str, str]:
     """Environment of a dev that starts no servers."""
-    return {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": postgres_dsn, "COLUMNS": "200"}
+    ports = {"GATEWAY_SERVER__PORT": "0", "GATEWAY_ADMIN__PORT": "0"}  # others may take the usual ones meanwhile
+    return {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": postgres_dsn, "COLUMNS": "200", **ports}
 
 
 @pytest.fixture
@@ -192,7 +193,8 @@ async def test_names_that_the_terminal_cannot_show_are_escaped(
 async def test_a_port_in_use_is_reported_with_its_replacement(
     arguments: list[str], servers: dict[str, str], port_in_use: int
 ) -> None:
-    async with gateway_process(*arguments, environment=servers) as running:
+    usual = {name: value for name, value in servers.items() if not name.endswith("__PORT")}
+    async with gateway_process(*arguments, environment=usual) as running:
         replacement = running.public.rpartition(":")[2]
         output = await output_of(running)
     assert f"port {port_in_use} is not free: {replacement} is used instead\n" in output

@@ -45,6 +45,7 @@ async def counts_of(running: GatewayProcess) -> dict[str, int]:
     return {name: sum(point["counts"].get(name, 0) for point in points) for name in names}
 
 
+@pytest.mark.usefixtures("redis_client")  # else dead renewals of another test are the first problem
 async def test_the_charts_the_errors_and_the_problems_are_those_of_all_workers(
     console: ConsolePage, raw_settings: dict[str, dict[str, Any]], images: Images, tmp_path: Path
 ) -> None:
