@@ -48,7 +48,7 @@ PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(WORKE
 # Tests that are left out if npm, what it installs (axe-core) or Chromium is missing; `webtest` reports it. Evaluated when
 # the tests start: `webtest` has installed node_modules by then if it can.
 NEEDING_NPM = test_package.py test_looks.py::test_axe_finds_nothing_in_any_state \
-	test_gallery.py::test_axe_finds_nothing
+	test_playground.py::test_axe_finds_nothing
 LEFT_OUT = $(if $(CHROMIUM),$(if $(and $(NPM),$(shell test -d $(WEB)/node_modules && echo yes)),,$(NEEDING_NPM:%=--deselect=tests/web/%)),--ignore=tests/web)
 
 test: install webtest  ## run the whole suite on real servers

@@ -30,7 +30,7 @@ ROOMS: Final = {
     "explain": "what `explain` says about one image",
     "tracing": "spans for OpenTelemetry",
     "process": "event loop, log, memory, service manager",
-    "dev": "the embedded stack: servers from wheels, sample images, the gallery",
+    "dev": "the embedded stack: servers from wheels, sample images, the playground",
     "cos_emulator": "a server that behaves as COS does; imports nothing of the gateway",
 }
 

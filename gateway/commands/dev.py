@@ -20,7 +20,7 @@ from gateway.settings.sources import SettingsError
 
 if TYPE_CHECKING:
     # They need the extra ``dev``; the command says so if it is missing.
-    from gateway.dev.gallery import Gallery
+    from gateway.dev.playground import Playground
     from gateway.dev.stack import DevStack
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class _Folder(click.Path):
 def dev(images: Path | None, data_dir: Path) -> None:
     """Run the gateway on an embedded stack with sample images."""
     try:
-        from gateway.dev.gallery import Gallery
+        from gateway.dev.playground import Playground
         from gateway.dev.processes import ServerError
         from gateway.dev.stack import dev_stack
         from gateway.dev.welcome import welcome
@@ -70,7 +70,7 @@ def dev(images: Path | None, data_dir: Path) -> None:
                 stack.settings,
                 lambda signals: _serve(
                     stack,
-                    Gallery(stack.rows, stack.cos),
+                    Playground(stack.rows, stack.cos),
                     signals,
                     on_listening=lambda ports: welcome(console, ports, stack),
                 ),
@@ -83,9 +83,9 @@ def dev(images: Path | None, data_dir: Path) -> None:
 
 
 async def _serve(
-    stack: "DevStack", gallery: "Gallery", signals: StopSignals, *, on_listening: Callable[[Listening], None]
+    stack: "DevStack", playground: "Playground", signals: StopSignals, *, on_listening: Callable[[Listening], None]
 ) -> None:
-    """Serve the stack until the signal to stop. The gallery may ask for restarts of the gateway meanwhile."""
+    """Serve the stack until the signal to stop. The playground may ask for restarts of the gateway meanwhile."""
     told: list[Listening] = []
 
     def tell(ports: Listening) -> None:
@@ -95,20 +95,20 @@ async def _serve(
 
     async with stack.cos:
         while not signals.stop.is_set():
-            gallery.restart.clear()
+            playground.restart.clear()
             async with serve(
                 stack.settings,
                 Metrics(),
                 force_stop=signals.force_stop,
-                extend=lambda service, app: gallery.add_routes(app, service.objects.source.invalidate),
+                extend=lambda service, app: playground.add_routes(app, service.objects.source.invalidate),
             ) as serving:
                 logger.info("listening: public=%s admin=%s", serving.ports.public, serving.ports.admin)
                 tell(serving.ports)
-                await _first_of(signals.stop, gallery.restart)
+                await _first_of(signals.stop, playground.restart)
             if not signals.stop.is_set():
-                logger.info("the gateway starts again: pause=%g", gallery.pause)
+                logger.info("the gateway starts again: pause=%g", playground.pause)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(signals.stop.wait(), gallery.pause)
+                    await asyncio.wait_for(signals.stop.wait(), playground.pause)
 
 
 async def _first_of(*events: asyncio.Event) -> None:

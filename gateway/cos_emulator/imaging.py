@@ -25,7 +25,7 @@ _Result = tuple[bytes, str]
 class ImageProcessor:
     """Processor of images in threads, one image at a time for each core. Close it at the end.
 
-    The latest results are kept, up to ``cache_bytes``: a gallery asks for the same results again and again.
+    The latest results are kept, up to ``cache_bytes``: a page of pictures asks for the same results again and again.
     """
 
     def __init__(self, *, cache_bytes: int = CACHE_BYTES) -> None:

@@ -1,4 +1,4 @@
-"""Faults for the gallery: faults of the COS emulator by name, and URLs that expire before their time."""
+"""Faults for the playground: faults of the COS emulator by name, and URLs that expire before their time."""
 
 import glob
 from collections.abc import Callable, Iterable, Mapping

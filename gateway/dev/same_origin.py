@@ -1,4 +1,4 @@
-"""The guard of addresses that only the gallery's page on this machine may use: they show tokens and break things."""
+"""The guard of addresses that only the playground's page on this machine may use: they show tokens and break things."""
 
 from collections.abc import Awaitable, Callable
 
@@ -17,12 +17,12 @@ def this_machine_only(handler: Handler) -> Handler:
 
     The ``Host`` must name this machine: with DNS rebinding a page of another site gives its own name the address
     127.0.0.1 and is then of the same origin. A request that changes something must prove by ``Origin`` that it comes
-    from the gallery, since browsers send requests of other sites too, and only hide the answer.
+    from the playground, since browsers send requests of other sites too, and only hide the answer.
     """
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         if not (_is_local(request) and _is_of_this_page(request)):
-            raise RouteNotFound("only for the gallery on this machine")
+            raise RouteNotFound("only for the playground on this machine")
         return await handler(request)
 
     return guarded

@@ -109,7 +109,7 @@ def _sections(ports: Mapping[int, int], link_key: str) -> dict[str, Any]:
             "scheme": "http",
             "domain": f"127.0.0.1:{ports[COS_PORT]}",
         },
-        # COS is on this machine: a longer wait would only delay the recovery from the faults of the gallery.
+        # COS is on this machine: a longer wait would only delay the recovery from the faults of the playground.
         "image_proxy": {"timeout": 5},
         "image_styles": STYLES,
         "image_variants": {"negotiate": "accept"},

@@ -25,11 +25,11 @@ def welcome(console: Console, ports: Listening, stack: DevStack) -> None:
         console.print(text, style=style, highlight=False, soft_wrap=True)
 
     console.print(Rule("image gateway"))
-    line(f"gallery  {ports.public}/       the images, and buttons that break things: open it in a browser")
-    line(f"gateway  {ports.public}        its API, and the images")
-    line(f"console  {ports.admin}/       what is wrong now, and why; its token is {ADMIN_TOKEN}")
-    line(f"admin    {ports.admin}        /docs, /metrics, /readyz")
-    line(f"cos      {stack.cos.url}        the Tencent COS emulator")
+    line(f"playground  {ports.public}/       try images, and break things")
+    line(f"gateway     {ports.public}        its API, and the images")
+    line(f"console     {ports.admin}/       what is wrong now, and why; its token is {ADMIN_TOKEN}")
+    line(f"admin       {ports.admin}        /docs, /metrics, /readyz")
+    line(f"cos         {stack.cos.url}        the Tencent COS emulator")
     for usual, port in stack.moved.items():
         line(f"port {usual} is not free: {port} is used instead", "yellow")
     line()

@@ -125,7 +125,7 @@ async def test_an_empty_folder_without_signed_links_prints_no_link(
     assert "signed link" not in output
 
 
-async def test_the_gallery_restarts_the_gateway_at_its_address(
+async def test_the_playground_restarts_the_gateway_at_its_address(
     tmp_path: Path, redis_url: str, postgres_dsn: str
 ) -> None:
     (tmp_path / "pictures").mkdir()
@@ -133,7 +133,7 @@ async def test_the_gallery_restarts_the_gateway_at_its_address(
     environment = {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": postgres_dsn}
     arguments = ("--images", str(tmp_path / "pictures"), "--state", str(tmp_path / "state"))
     async with _dev(*arguments, environment=environment) as running, aiohttp.ClientSession() as session:
-        assert f"gallery  {running.public}/" in await running.line_with("gallery  http")
+        assert f"playground  {running.public}/" in await running.line_with("playground  http")
         assert (await session.get(running.public + "/")).content_type == "text/html"
         restart = await session.post(
             running.public + "/dev/restart", json={"pause": 0.2}, headers={"Origin": running.public}
@@ -145,7 +145,7 @@ async def test_the_gallery_restarts_the_gateway_at_its_address(
         assert (await ready(running.admin))["checks"]["redis"] == "ok"
         running.terminate()
         assert await running.exit_code() == 0
-    assert sum("gallery  http" in line for line in running.lines) == 1, "the addresses are printed once"
+    assert sum("playground  http" in line for line in running.lines) == 1, "the addresses are printed once"
 
 
 async def test_a_signal_stops_a_gateway_that_waits_to_start_again(

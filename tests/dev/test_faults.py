@@ -1,4 +1,4 @@
-"""The faults that the gallery turns on and off."""
+"""The faults that the playground turns on and off."""
 
 import pytest
 

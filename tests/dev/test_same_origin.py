@@ -1,4 +1,4 @@
-"""Only the gallery's page on this machine gets through the guard."""
+"""Only the playground's page on this machine gets through the guard."""
 
 from collections.abc import Mapping
 from unittest.mock import Mock
@@ -39,7 +39,7 @@ async def test_this_machine_is_let_through_under_each_of_its_names(host: str, pe
 @pytest.mark.parametrize(
     "host",
     [
-        "gallery.example:8080",
+        "playground.example:8080",
         "127.0.0.1.example:8080",
         "localhost.example",
         "192.0.2.7:8080",

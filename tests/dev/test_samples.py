@@ -45,3 +45,11 @@ def test_samples_cover_types_sizes_owners_and_awkward_keys(samples: list[SampleI
 def test_samples_have_valid_and_unique_ids(samples: list[SampleImage]) -> None:
     assert all(IMAGE_ID.fullmatch(sample.image_id) for sample in samples)
     assert len({sample.image_id for sample in samples}) == len({sample.key for sample in samples}) == len(samples)
+
+
+def test_a_style_cuts_no_word_and_no_part_of_the_badge_off(samples: list[SampleImage]) -> None:
+    data = {sample.image_id: sample.data for sample in samples}
+    assert b"<text" not in data["vector"]
+    with Image.open(io.BytesIO(data["badge"])) as badge:
+        left, top, right, bottom = badge.getchannel("A").getbbox() or (0, 0, 0, 0)
+        assert max(right - left, bottom - top) < min(badge.size) * 3 / 4  # what 4:3 leaves of a square

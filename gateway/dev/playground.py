@@ -1,4 +1,4 @@
-"""The gallery: a page of the images of ``gateway dev``, with buttons that break things to show how images recover.
+"""The playground: a page of the images of ``gateway dev``, with buttons that break things to show how images recover.
 
 It uses the public API like any other page. It also needs the list of images, a token
 for each owner, and the buttons: these are served below ``/dev/``, only to this machine.
@@ -23,14 +23,14 @@ from gateway.errors import InvalidRequest, RouteNotFound
 
 _CONTENT_TYPES: Final[Mapping[str, str]] = {
     "index.html": "text/html",
-    "gallery.css": "text/css",
-    "gallery.js": "text/javascript",
+    "playground.css": "text/css",
+    "playground.js": "text/javascript",
 }
 MAX_PAUSE: Final = 15.0  # seconds
 _BODY_TIMEOUT: Final = 10.0  # seconds
 
 
-class Gallery:
+class Playground:
     """Serves the page, and turns faults of its stack on and off."""
 
     def __init__(self, rows: Sequence[ImageRow], cos: CosEmulator) -> None:
@@ -51,12 +51,12 @@ class Gallery:
         def add(method: str, path: str, handler: Handler, name: str) -> None:
             app.router.add_route(method, path, this_machine_only(handler), name=name)
 
-        add(hdrs.METH_GET, "/", self.page, "gallery")
-        add(hdrs.METH_GET, "/dev/files/{name}", self.file, "gallery_file")
-        add(hdrs.METH_GET, "/dev/images", self.images, "gallery_images")
-        add(hdrs.METH_POST, "/dev/faults", self.set_fault, "gallery_faults")
-        add(hdrs.METH_POST, "/dev/expire", self.expire, "gallery_expire")
-        add(hdrs.METH_POST, "/dev/restart", self.restart_gateway, "gallery_restart")
+        add(hdrs.METH_GET, "/", self.page, "playground")
+        add(hdrs.METH_GET, "/dev/files/{name}", self.file, "playground_file")
+        add(hdrs.METH_GET, "/dev/images", self.images, "playground_images")
+        add(hdrs.METH_POST, "/dev/faults", self.set_fault, "playground_faults")
+        add(hdrs.METH_POST, "/dev/expire", self.expire, "playground_expire")
+        add(hdrs.METH_POST, "/dev/restart", self.restart_gateway, "playground_restart")
 
     async def page(self, request: web.Request) -> web.Response:
         """Answer the page."""
@@ -145,5 +145,5 @@ class Gallery:
 
 def _read_package() -> Mapping[str, bytes]:
     """Return the files by name; blocks."""
-    folder = resources.files("gateway").joinpath("web", "static", "gallery")
+    folder = resources.files("gateway").joinpath("web", "static", "playground")
     return {name: folder.joinpath(name).read_bytes() for name in _CONTENT_TYPES}

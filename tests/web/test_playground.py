@@ -1,4 +1,4 @@
-"""The gallery of ``gateway dev`` in a real browser: access by user, each button, managing many images."""
+"""The playground of ``gateway dev`` in a real browser: access by user, each button, managing many images."""
 
 import asyncio
 import os
@@ -71,7 +71,7 @@ def dev_process(folder: Path, redis_url: str, postgres_dsn: str, *arguments: str
 
 
 @dataclass
-class GalleryPage:
+class PlaygroundPage:
     """The page, the stack behind it, and the messages of the browser's console."""
 
     page: Page
@@ -116,7 +116,7 @@ def shared_stack(
 ) -> Iterator[DevProcess]:
     """One development stack with the sample images for all tests, because it starts slowly."""
     made_table.execute("DELETE FROM images")
-    with dev_process(tmp_path_factory.mktemp("gallery"), redis_url, postgres_dsn) as running:
+    with dev_process(tmp_path_factory.mktemp("playground"), redis_url, postgres_dsn) as running:
         yield running
 
 
@@ -133,17 +133,19 @@ async def stack(shared_stack: DevProcess) -> AsyncIterator[DevProcess]:
 
 @on_one_loop()
 async def open_page(browser: Browser) -> AsyncIterator[Callable[..., Any]]:
-    """Opens galleries; errors in their consoles fail the test."""
-    pages: list[GalleryPage] = []
+    """Opens playgrounds; errors in their consoles fail the test."""
+    pages: list[PlaygroundPage] = []
 
-    async def open_(stack: DevProcess, **options: Any) -> GalleryPage:
+    async def open_(stack: DevProcess, **options: Any) -> PlaygroundPage:
         context = await browser.new_context(locale="en-GB", **{"viewport": {"width": 1280, "height": 1600}, **options})
-        gallery = GalleryPage(await context.new_page(), stack)
-        pages.append(gallery)
-        gallery.page.on("pageerror", lambda error: gallery.console.append(str(error)))
-        gallery.page.on("console", lambda said: gallery.console.append(said.text) if said.type == "error" else None)
-        await gallery.page.goto(stack.public + "/")
-        return gallery
+        playground = PlaygroundPage(await context.new_page(), stack)
+        pages.append(playground)
+        playground.page.on("pageerror", lambda error: playground.console.append(str(error)))
+        playground.page.on(
+            "console", lambda said: playground.console.append(said.text) if said.type == "error" else None
+        )
+        await playground.page.goto(stack.public + "/")
+        return playground
 
     yield open_
     for one in pages:
@@ -153,138 +155,138 @@ async def open_page(browser: Browser) -> AsyncIterator[Callable[..., Any]]:
 
 
 @on_one_loop()
-async def gallery(open_page: Callable[..., Any], stack: DevProcess) -> GalleryPage:
-    """The gallery without a user, with every public image loaded."""
-    opened: GalleryPage = await open_page(stack)
+async def playground(open_page: Callable[..., Any], stack: DevProcess) -> PlaygroundPage:
+    """The playground without a user, with every public image loaded."""
+    opened: PlaygroundPage = await open_page(stack)
     await opened.are_loaded(*PUBLIC)
     return opened
 
 
 @pytest.mark.parametrize("way", ["url", "link"])
-async def test_private_images_are_shown_to_their_owner_alone(gallery: GalleryPage, way: str) -> None:
+async def test_private_images_are_shown_to_their_owner_alone(playground: PlaygroundPage, way: str) -> None:
     for image_id in OF_ALICE:
-        await expect(gallery.badge(image_id)).to_have_text("failed")
-    await gallery.become("alice", way)
-    await gallery.are_loaded(*PUBLIC, *OF_ALICE)
-    await expect(gallery.badge("aurora")).to_have_text("failed")
-    source = await gallery.tile("dunes").locator("img").evaluate("(image) => image.currentSrc")
+        await expect(playground.badge(image_id)).to_have_text("failed")
+    await playground.become("alice", way)
+    await playground.are_loaded(*PUBLIC, *OF_ALICE)
+    await expect(playground.badge("aurora")).to_have_text("failed")
+    source = await playground.tile("dunes").locator("img").evaluate("(image) => image.currentSrc")
     assert ("/i/dunes?kid=" in source) == (way == "link")
     assert ("q-signature=" in source) == (way == "url")
-    await gallery.become("bob", way)
-    await gallery.are_loaded("aurora")
+    await playground.become("bob", way)
+    await playground.are_loaded("aurora")
     for image_id in OF_ALICE:
-        await expect(gallery.badge(image_id)).to_have_text("failed")
-    assert not await gallery.are_shown("dunes"), "what alice saw is gone"
-    await expect(gallery.page.locator("#count")).to_have_text("9 images, 7 loaded, 2 failed")
+        await expect(playground.badge(image_id)).to_have_text("failed")
+    assert not await playground.are_shown("dunes"), "what alice saw is gone"
+    await expect(playground.page.locator("#count")).to_have_text("9 images, 7 loaded, 2 failed")
 
 
-async def test_thumbnails_come_through_a_style(gallery: GalleryPage) -> None:
-    poster = gallery.tile("poster-large").locator("img")
+async def test_thumbnails_come_through_a_style(playground: PlaygroundPage) -> None:
+    poster = playground.tile("poster-large").locator("img")
     assert "style=card&w=320&format=avif&v=" in await poster.evaluate("(image) => image.currentSrc")
 
 
-async def test_expired_urls_are_replaced(gallery: GalleryPage) -> None:
-    await gallery.become("alice")
-    await gallery.are_loaded(*PUBLIC, *OF_ALICE)
-    journal = f"{gallery.stack.cos}/.emulator/journal"
+async def test_expired_urls_are_replaced(playground: PlaygroundPage) -> None:
+    await playground.become("alice")
+    await playground.are_loaded(*PUBLIC, *OF_ALICE)
+    journal = f"{playground.stack.cos}/.emulator/journal"
     async with aiohttp.ClientSession() as session:
         await (await session.delete(journal)).read()
-        await gallery.press("Expire all URLs")
-        await gallery.told("7 pictures are shown")
-        await gallery.are_loaded(*PUBLIC, *OF_ALICE)
+        await playground.press("Expire all URLs")
+        await playground.told("7 pictures are shown")
+        await playground.are_loaded(*PUBLIC, *OF_ALICE)
         async with session.get(journal) as answer:
             seen = await answer.text()
     assert seen.count('"status": 403') >= len(PUBLIC), seen
-    assert await gallery.are_shown(*PUBLIC, *OF_ALICE)
+    assert await playground.are_shown(*PUBLIC, *OF_ALICE)
 
 
 @pytest.mark.parametrize("name", ["COS answers 503", "COS hangs"])
-async def test_images_wait_while_cos_fails_and_come_back(gallery: GalleryPage, name: str) -> None:
-    button = gallery.page.get_by_role("button", name=name)
-    await gallery.press(name)
+async def test_images_wait_while_cos_fails_and_come_back(playground: PlaygroundPage, name: str) -> None:
+    button = playground.page.get_by_role("button", name=name)
+    await playground.press(name)
     await expect(button).to_have_attribute("aria-pressed", "true")
-    await expect(gallery.badge("sunrise")).not_to_have_text("loaded")
-    assert await gallery.are_shown(*PUBLIC), "what is shown stays"
-    await gallery.press("Show all again from nothing")
-    await expect(gallery.badge("sunrise")).to_have_text(re.compile("retrying"), timeout=SECONDS)
-    assert not await gallery.are_shown("sunrise")
-    await expect(gallery.page.locator("#log")).to_contain_text("sunrise: attempt 1 failed")
-    await gallery.press(name)
-    await gallery.are_loaded(*PUBLIC)
-    await gallery.told("5 pictures are shown")
+    await expect(playground.badge("sunrise")).not_to_have_text("loaded")
+    assert await playground.are_shown(*PUBLIC), "what is shown stays"
+    await playground.press("Show all again from nothing")
+    await expect(playground.badge("sunrise")).to_have_text(re.compile("retrying"), timeout=SECONDS)
+    assert not await playground.are_shown("sunrise")
+    await expect(playground.page.locator("#log")).to_contain_text("sunrise: attempt 1 failed")
+    await playground.press(name)
+    await playground.are_loaded(*PUBLIC)
+    await playground.told("5 pictures are shown")
 
 
-async def test_a_fault_outlives_the_page(gallery: GalleryPage) -> None:
-    button = gallery.page.get_by_role("button", name="COS hangs")
-    await gallery.press("COS hangs")
+async def test_a_fault_outlives_the_page(playground: PlaygroundPage) -> None:
+    button = playground.page.get_by_role("button", name="COS hangs")
+    await playground.press("COS hangs")
     await expect(button).to_have_attribute("aria-pressed", "true")
-    await gallery.page.reload()
+    await playground.page.reload()
     await expect(button).to_have_attribute("aria-pressed", "true")
-    await gallery.press("COS hangs")
+    await playground.press("COS hangs")
     await expect(button).to_have_attribute("aria-pressed", "false")
 
 
 @pytest.mark.parametrize("way", ["url", "link"])
-async def test_images_survive_a_restart_of_the_gateway(gallery: GalleryPage, way: str) -> None:
-    await gallery.become("alice", way)
-    await gallery.are_loaded(*OF_ALICE)
-    starts = gallery.stack.starts()
-    await gallery.press("Restart the gateway")
-    await gallery.told("The gateway is away")
-    await expect(gallery.badge("sunrise")).not_to_have_text("loaded")
-    assert await gallery.are_shown(*PUBLIC, *OF_ALICE)
-    await gallery.told("7 pictures are shown")
-    await gallery.are_loaded(*PUBLIC, *OF_ALICE)
-    assert gallery.stack.starts() == starts + 1
-    await expect(gallery.page.locator("#log")).to_contain_text("sunrise: shown again after")
+async def test_images_survive_a_restart_of_the_gateway(playground: PlaygroundPage, way: str) -> None:
+    await playground.become("alice", way)
+    await playground.are_loaded(*OF_ALICE)
+    starts = playground.stack.starts()
+    await playground.press("Restart the gateway")
+    await playground.told("The gateway is away")
+    await expect(playground.badge("sunrise")).not_to_have_text("loaded")
+    assert await playground.are_shown(*PUBLIC, *OF_ALICE)
+    await playground.told("7 pictures are shown")
+    await playground.are_loaded(*PUBLIC, *OF_ALICE)
+    assert playground.stack.starts() == starts + 1
+    await expect(playground.page.locator("#log")).to_contain_text("sunrise: shown again after")
 
 
-async def test_images_wait_offline_and_go_on_online(gallery: GalleryPage) -> None:
-    await gallery.press("Go offline")
-    await expect(gallery.badge("sunrise")).to_have_text("offline", timeout=SECONDS)
-    assert await gallery.are_shown(*PUBLIC)
-    await gallery.told("You are online again")
-    await gallery.are_loaded(*PUBLIC)
-    assert await gallery.page.evaluate("navigator.onLine")
+async def test_images_wait_offline_and_go_on_online(playground: PlaygroundPage) -> None:
+    await playground.press("Go offline")
+    await expect(playground.badge("sunrise")).to_have_text("offline", timeout=SECONDS)
+    assert await playground.are_shown(*PUBLIC)
+    await playground.told("You are online again")
+    await playground.are_loaded(*PUBLIC)
+    assert await playground.page.evaluate("navigator.onLine")
 
 
-async def test_a_browser_without_a_network_is_noticed(gallery: GalleryPage) -> None:
-    await gallery.page.context.set_offline(True)
-    await gallery.page.get_by_label("Select sunrise").check()
-    await gallery.press("Reload")
-    await expect(gallery.badge("sunrise")).to_have_text("offline")
-    await gallery.press("Expire all URLs")
-    await gallery.told("That did not work")
-    await gallery.page.context.set_offline(False)
-    await gallery.are_loaded("sunrise")
+async def test_a_browser_without_a_network_is_noticed(playground: PlaygroundPage) -> None:
+    await playground.page.context.set_offline(True)
+    await playground.page.get_by_label("Select sunrise").check()
+    await playground.press("Reload")
+    await expect(playground.badge("sunrise")).to_have_text("offline")
+    await playground.press("Expire all URLs")
+    await playground.told("That did not work")
+    await playground.page.context.set_offline(False)
+    await playground.are_loaded("sunrise")
 
 
-async def test_filters_choose_by_name_visibility_and_state(gallery: GalleryPage) -> None:
-    names = gallery.page.locator(".tile:visible .name")
-    await gallery.page.fill("#search", "SUN")
+async def test_filters_choose_by_name_visibility_and_state(playground: PlaygroundPage) -> None:
+    names = playground.page.locator(".tile:visible .name")
+    await playground.page.fill("#search", "SUN")
     await expect(names).to_have_text(["sunrise", "drifting-sun", "vector"])  # vector's file is hills+sun.svg
-    await gallery.page.fill("#search", "")
-    await gallery.page.select_option("#visibility", "private")
+    await playground.page.fill("#search", "")
+    await playground.page.select_option("#visibility", "private")
     await expect(names).to_have_text(["dunes", "mountain-lake", "user:bob@v1.2_night", "aurora"])
-    await gallery.page.select_option("#visibility", "")
-    await gallery.page.select_option("#state", "failed")
+    await playground.page.select_option("#visibility", "")
+    await playground.page.select_option("#state", "failed")
     await expect(names).to_have_count(4)
-    await gallery.become("alice")
+    await playground.become("alice")
     await expect(names).to_have_text(["user:bob@v1.2_night", "aurora"])
-    await gallery.page.fill("#search", "nothing has this name")
-    await expect(gallery.page.locator("#count")).to_have_text("0 images, 0 loaded")
+    await playground.page.fill("#search", "nothing has this name")
+    await expect(playground.page.locator("#count")).to_have_text("0 images, 0 loaded")
 
 
-async def test_many_are_selected_and_their_urls_refreshed(gallery: GalleryPage) -> None:
-    page, done = gallery.page, gallery.page.locator("#done")
-    await gallery.become("alice")
-    await gallery.are_loaded(*OF_ALICE)
+async def test_many_are_selected_and_their_urls_refreshed(playground: PlaygroundPage) -> None:
+    page, done = playground.page, playground.page.locator("#done")
+    await playground.become("alice")
+    await playground.are_loaded(*OF_ALICE)
     assert await page.get_by_role("button", name="Refresh URLs").is_disabled()
     await page.get_by_label("Select all").check()
-    await gallery.press("Refresh URLs")
+    await playground.press("Refresh URLs")
     # alice owns sunrise, badge, poster-large, dunes and mountain-lake
     await expect(done).to_have_text("5 new URLs; 4 refused: only the owner may refresh")
-    await gallery.are_loaded(*PUBLIC, *OF_ALICE)
+    await playground.are_loaded(*PUBLIC, *OF_ALICE)
     await page.get_by_label("Select all").uncheck()
     await page.get_by_label("Select badge").click()
     await page.get_by_label("Select poster-large").click(modifiers=["Shift"])
@@ -293,48 +295,48 @@ async def test_many_are_selected_and_their_urls_refreshed(gallery: GalleryPage) 
     assert await page.get_by_label("Select all").evaluate("(box) => box.indeterminate")
 
 
-async def test_copied_links_open_the_images_without_a_token(gallery: GalleryPage) -> None:
-    page = gallery.page
-    await page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=gallery.stack.public)
-    await gallery.become("alice")
+async def test_copied_links_open_the_images_without_a_token(playground: PlaygroundPage) -> None:
+    page = playground.page
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=playground.stack.public)
+    await playground.become("alice")
     for image_id in ("sunrise", "dunes", "mountain-lake", "aurora"):
         await page.get_by_label(f"Select {image_id}").check()
     calls: list[str] = []
     page.on("request", lambda request: calls.append(request.url) if "/link" in request.url else None)
-    await gallery.press("Copy links")
+    await playground.press("Copy links")
     await expect(page.locator("#done")).to_have_text("3 copied; 1 refused: only the owner makes links")
-    assert calls == [f"{gallery.stack.public}/api/v1/images/links"], "one call for all"
+    assert calls == [f"{playground.stack.public}/api/v1/images/links"], "one call for all"
     links = (await page.evaluate("navigator.clipboard.readText()")).split("\n")
-    assert links[0] == f"{gallery.stack.public}/i/sunrise"
+    assert links[0] == f"{playground.stack.public}/i/sunrise"
     async with aiohttp.ClientSession() as session:
         for link in links:
             async with session.get(link) as answer:
                 assert answer.status == 200
 
 
-async def test_details_show_what_the_api_says(gallery: GalleryPage) -> None:
-    page, dialog = gallery.page, gallery.page.get_by_role("dialog")
+async def test_details_show_what_the_api_says(playground: PlaygroundPage) -> None:
+    page, dialog = playground.page, playground.page.get_by_role("dialog")
     await page.get_by_role("button", name="sunrise").click()
     await expect(dialog.get_by_role("heading", name="sunrise")).to_be_visible()
     for text in ("photos/sunrise.jpg", "image/jpeg", "image-gateway;", "Only the owner is told.", "960 original"):
         await expect(dialog).to_contain_text(text)
     async with page.context.expect_page() as opened:
         await dialog.get_by_role("link", name="original", exact=True).click()
-    assert (await opened.value).url == f"{gallery.stack.public}/i/sunrise"
+    assert (await opened.value).url == f"{playground.stack.public}/i/sunrise"
     await (await opened.value).close()
     await page.keyboard.press("Escape")
     await expect(dialog).to_be_hidden()
-    await gallery.become("alice")
-    await gallery.are_loaded("dunes")
-    await gallery.tile("dunes").locator("smart-image").click()
+    await playground.become("alice")
+    await playground.are_loaded("dunes")
+    await playground.tile("dunes").locator("smart-image").click()
     await expect(dialog).to_contain_text("refresh_due_at")
     await expect(dialog).to_contain_text("private, max-age")
     await dialog.get_by_role("button", name="Close").click()
     await expect(dialog).to_be_hidden()
 
 
-async def test_the_keyboard_reaches_everything(gallery: GalleryPage) -> None:
-    page = gallery.page
+async def test_the_keyboard_reaches_everything(playground: PlaygroundPage) -> None:
+    page = playground.page
     names = page.locator(".tile .name")
     await names.nth(0).focus()
     for key, at in (("ArrowRight", 1), ("ArrowLeft", 0), ("End", 8), ("Home", 0), ("ArrowUp", 0)):
@@ -357,28 +359,28 @@ async def test_the_keyboard_reaches_everything(gallery: GalleryPage) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing(gallery: GalleryPage, scheme: Any) -> None:
-    await gallery.page.emulate_media(color_scheme=scheme)
-    await gallery.press("COS answers 503")
-    await gallery.page.get_by_label("Select sunrise").check()
+async def test_axe_finds_nothing(playground: PlaygroundPage, scheme: Any) -> None:
+    await playground.page.emulate_media(color_scheme=scheme)
+    await playground.press("COS answers 503")
+    await playground.page.get_by_label("Select sunrise").check()
     # As a script of the page its policy would refuse it.
-    await gallery.page.evaluate(await asyncio.to_thread(AXE.read_text, encoding="utf-8"))
+    await playground.page.evaluate(await asyncio.to_thread(AXE.read_text, encoding="utf-8"))
     found = "axe.run().then(({violations}) => violations.map(({id, nodes}) => [id, nodes.map(({html}) => html)]))"
-    assert await gallery.page.evaluate(found) == []
-    await gallery.page.get_by_role("button", name="sunrise").click()
-    await expect(gallery.page.get_by_role("dialog")).to_contain_text("photos/sunrise.jpg")
-    assert await gallery.page.evaluate(found) == []
+    assert await playground.page.evaluate(found) == []
+    await playground.page.get_by_role("button", name="sunrise").click()
+    await expect(playground.page.get_by_role("dialog")).to_contain_text("photos/sunrise.jpg")
+    assert await playground.page.evaluate(found) == []
 
 
 @pytest.mark.parametrize("width", [320, 390])
 async def test_nothing_is_cut_on_a_telephone(open_page: Callable[..., Any], stack: DevProcess, width: int) -> None:
-    gallery = await open_page(stack, viewport={"width": width, "height": 700}, is_mobile=True, has_touch=True)
-    await expect(gallery.page.locator(".tile")).to_have_count(9)
-    assert await gallery.page.evaluate("document.documentElement.scrollWidth") == width
+    playground = await open_page(stack, viewport={"width": width, "height": 700}, is_mobile=True, has_touch=True)
+    await expect(playground.page.locator(".tile")).to_have_count(9)
+    assert await playground.page.evaluate("document.documentElement.scrollWidth") == width
     small = """[...document.querySelectorAll("button, select, input")]
                  .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < 24)
                  .map((one) => one.outerHTML)"""
-    assert await gallery.page.evaluate(small) == []
+    assert await playground.page.evaluate(small) == []
 
 
 @pytest.fixture
@@ -393,12 +395,12 @@ def large_stack(redis_url: str, postgres_dsn: str, tmp_path: Path, png: bytes) -
 
 
 async def test_a_large_folder_is_shown_in_parts(open_page: Callable[..., Any], large_stack: DevProcess) -> None:
-    gallery = await open_page(large_stack)
-    names = gallery.page.locator(".tile .name")
+    playground = await open_page(large_stack)
+    names = playground.page.locator(".tile .name")
     await expect(names).to_have_count(120)
-    await gallery.press("Show more")
+    await playground.press("Show more")
     await expect(names).to_have_count(125)
     await expect(names.nth(120)).to_be_focused()
-    await expect(gallery.page.get_by_role("button", name="Show more")).to_be_hidden()
-    await gallery.page.fill("#search", "124")
-    await gallery.are_loaded("124.png")
+    await expect(playground.page.get_by_role("button", name="Show more")).to_be_hidden()
+    await playground.page.fill("#search", "124")
+    await playground.are_loaded("124.png")

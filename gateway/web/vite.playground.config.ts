@@ -1,16 +1,16 @@
 import { readFileSync } from "node:fs";
 import { defineConfig } from "vite";
 
-const SOURCES = "gallery";
+const SOURCES = "playground";
 
-/** Makes the gallery of `gateway dev`. It uses the component as any page does: by the file that the gateway serves. */
+/** Makes the playground of `gateway dev`. It uses the component as any page does: by the file that the gateway serves. */
 export default defineConfig({
   build: {
-    outDir: "static/gallery",
+    outDir: "static/playground",
     target: "es2022",
     modulePreload: false,
     minify: false,
-    lib: { entry: `${SOURCES}/gallery.ts`, formats: ["es"], fileName: () => "gallery.js" },
+    lib: { entry: `${SOURCES}/playground.ts`, formats: ["es"], fileName: () => "playground.js" },
     rolldownOptions: { output: { comments: false } },
   },
   plugins: [
@@ -21,7 +21,7 @@ export default defineConfig({
         return name === "../src/static.js" ? { id: "/static/smart-image.js", external: "absolute" } : null;
       },
       generateBundle() {
-        for (const fileName of ["index.html", "gallery.css"]) {
+        for (const fileName of ["index.html", "playground.css"]) {
           this.emitFile({
             type: "asset",
             fileName,

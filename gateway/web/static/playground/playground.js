@@ -1,5 +1,5 @@
 import { configureSmartImage, imageProxy } from "/static/smart-image.js";
-// gallery/api.ts
+// playground/api.ts
 var ApiError = class extends Error {
 	status;
 	code;
@@ -27,7 +27,7 @@ async function call(method, path, options = {}) {
 function stack() {
 	return call("GET", "/dev/images");
 }
-// gallery/elements.ts
+// playground/elements.ts
 function make(tag, traits = {}, ...children) {
 	const made = document.createElement(tag);
 	for (const [name, value] of Object.entries(traits)) if (name in made) Reflect.set(made, name, value);
@@ -40,7 +40,7 @@ function byId(id, type) {
 	if (!(found instanceof type)) throw new Error(`the page has no ${type.name} #${id}`);
 	return found;
 }
-// gallery/breaking.ts
+// playground/breaking.ts
 var MOST_EXPIRED = 200;
 var RESTART_PAUSE = 2;
 var OFFLINE_PAUSE = 4;
@@ -168,7 +168,7 @@ async function until(condition) {
 		await new Promise((resolve) => setTimeout(resolve, POLL));
 	}
 }
-// gallery/details.ts
+// playground/details.ts
 var TIMES = /_at$|^last_access$/;
 var Details = class {
 	session;
@@ -284,7 +284,7 @@ function anchor(href, text) {
 function isTransient(kind) {
 	return /^(network|timeout|throttled|unavailable|server)$/.test(kind);
 }
-// gallery/tile.ts
+// playground/tile.ts
 var STYLE = "card";
 var WIDTH = 320;
 var HEIGHT = 240;
@@ -372,7 +372,7 @@ var Tile = class {
 		this.events.changed(this);
 	}
 };
-// gallery/grid.ts
+// playground/grid.ts
 var PAGE = 120;
 var Grid = class {
 	images;
@@ -507,7 +507,7 @@ var Grid = class {
 		this.#shown[Math.max(0, Math.min(last, to))]?.name.focus();
 	}
 };
-// gallery/log.ts
+// playground/log.ts
 var MOST$1 = 100;
 var Log = class {
 	#list = byId("log", HTMLOListElement);
@@ -517,7 +517,7 @@ var Log = class {
 		while (this.#list.children.length > MOST$1) this.#list.lastElementChild?.remove();
 	}
 };
-// gallery/managing.ts
+// playground/managing.ts
 var PARALLEL = 6;
 function manage(grid, session) {
 	const done = byId("done", HTMLOutputElement);
@@ -567,7 +567,7 @@ async function each(tiles, work) {
 	await Promise.all(Array.from({ length: PARALLEL }, worker));
 	return results;
 }
-// gallery/links.ts
+// playground/links.ts
 var LIFETIME = 3600;
 var WAIT = 16;
 var MOST = 200;
@@ -611,7 +611,7 @@ var LinkMaker = class {
 		}
 	}
 };
-// gallery/session.ts
+// playground/session.ts
 var Session = class {
 	tokens;
 	user = "";
@@ -660,7 +660,7 @@ var Session = class {
 		});
 	}
 };
-// gallery/gallery.ts
+// playground/playground.ts
 async function start() {
 	const { images, tokens, faults } = await stack();
 	const session = new Session(images, tokens);
@@ -686,5 +686,5 @@ function chooseUser(session, grid, users) {
 	});
 }
 start().catch((error) => {
-	byId("told", HTMLOutputElement).textContent = `The gallery could not start: ${error}`;
+	byId("told", HTMLOutputElement).textContent = `The playground could not start: ${error}`;
 });

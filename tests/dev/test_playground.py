@@ -1,4 +1,4 @@
-"""The addresses of the gallery: answers, callers, and faults."""
+"""The addresses of the playground: answers, callers, and faults."""
 
 import asyncio
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
-from gateway.dev.gallery import MAX_PAUSE, Gallery
+from gateway.dev.playground import MAX_PAUSE, Playground
 from tests.conftest import Answer, Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 
@@ -15,20 +15,22 @@ ROWS = [
     ImageRow("cat", "alice", "objects/cat.png", content_type="image/png", public=True),
     ImageRow("dog", "bob", "objects/dog.png", content_type="image/png", public=False),
 ]
-READS = ["/", "/dev/images", "/dev/files/gallery.js", "/dev/files/gallery.css"]
+READS = ["/", "/dev/images", "/dev/files/playground.js", "/dev/files/playground.css"]
 CHANGES = ["/dev/faults", "/dev/expire", "/dev/restart"]
-FILES = Path(__file__).parents[2] / "gateway" / "web" / "static" / "gallery"
+FILES = Path(__file__).parents[2] / "gateway" / "web" / "static" / "playground"
 
 
 @pytest.fixture
-def gallery(cos: CosEmulator) -> Gallery:
-    return Gallery(ROWS, cos)
+def playground(cos: CosEmulator) -> Playground:
+    return Playground(ROWS, cos)
 
 
 @pytest.fixture
-async def gateway(start_gateway: StartGateway, gallery: Gallery) -> RunningGateway:
-    """A gateway with the gallery."""
-    return await start_gateway(extend=lambda service, app: gallery.add_routes(app, service.objects.source.invalidate))
+async def gateway(start_gateway: StartGateway, playground: Playground) -> RunningGateway:
+    """A gateway with the playground."""
+    return await start_gateway(
+        extend=lambda service, app: playground.add_routes(app, service.objects.source.invalidate)
+    )
 
 
 async def post(gateway: RunningGateway, path: str, body: object) -> Answer:
@@ -48,7 +50,7 @@ async def test_the_page_comes_under_a_strict_policy(gateway: RunningGateway, cos
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-@pytest.mark.parametrize("name", ["gallery.ts", "..%2findex.html", "%2e%2e/smart-image.js", "x"])
+@pytest.mark.parametrize("name", ["playground.ts", "..%2findex.html", "%2e%2e/smart-image.js", "x"])
 async def test_no_other_file_is_served(gateway: RunningGateway, name: str) -> None:
     assert (await gateway.get(f"/dev/files/{name}")).status == 404
 
@@ -67,13 +69,18 @@ async def test_the_page_learns_the_images_and_a_token_for_each_owner(gateway: Ru
 
 async def test_production_has_none_of_it(start_gateway: StartGateway) -> None:
     gateway = await start_gateway()
-    for path in [*READS, "/static/gallery/gallery.js", "/static/gallery.js", "/static/gallery%2fgallery.js"]:
+    for path in [
+        *READS,
+        "/static/playground/playground.js",
+        "/static/playground.js",
+        "/static/playground%2fplayground.js",
+    ]:
         assert (await gateway.get(path)).status == 404
     for path in CHANGES:
         assert (await post(gateway, path, {})).status == 404
 
 
-@pytest.mark.parametrize("headers", [{"Host": "gallery.example"}, {"Origin": "https://shop.example"}])
+@pytest.mark.parametrize("headers", [{"Host": "playground.example"}, {"Origin": "https://shop.example"}])
 async def test_pages_of_other_sites_get_nothing(gateway: RunningGateway, headers: dict[str, str]) -> None:
     for path in READS:
         assert (await gateway.get(path, headers=headers)).status == 404
@@ -103,11 +110,11 @@ async def test_an_expired_url_is_replaced_without_the_client_noticing(
     assert [seen.status for seen in cos.request_log.of("objects/cat.png", "GET")] == [200, 403, 200]
 
 
-async def test_a_restart_is_asked_for(gateway: RunningGateway, gallery: Gallery) -> None:
+async def test_a_restart_is_asked_for(gateway: RunningGateway, playground: Playground) -> None:
     assert (await post(gateway, "/dev/restart", {"pause": 1.5})).json()["data"] == {"pause": 1.5}
     async with asyncio.timeout(LIMIT):
-        await gallery.restart.wait()
-    assert gallery.pause == 1.5
+        await playground.restart.wait()
+    assert playground.pause == 1.5
 
 
 @pytest.mark.parametrize(
@@ -128,8 +135,8 @@ async def test_a_restart_is_asked_for(gateway: RunningGateway, gallery: Gallery)
     ],
 )
 async def test_a_malformed_change_is_refused(
-    gateway: RunningGateway, gallery: Gallery, cos: CosEmulator, path: str, body: object
+    gateway: RunningGateway, playground: Playground, cos: CosEmulator, path: str, body: object
 ) -> None:
     assert (await post(gateway, path, body)).status == 400
-    assert not gallery.restart.is_set()
+    assert not playground.restart.is_set()
     assert cos.faults.armed == []

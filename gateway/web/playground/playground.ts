@@ -1,4 +1,4 @@
-/** The gallery: composes session, grid, buttons, details and log. */
+/** The playground: composes session, grid, buttons, details and log. */
 import { stack } from "./api.js";
 import { Breaking } from "./breaking.js";
 import { Details } from "./details.js";
@@ -35,5 +35,5 @@ function chooseUser(session: Session, grid: Grid, users: readonly string[]): voi
 }
 
 start().catch((error: unknown) => {
-  byId("told", HTMLOutputElement).textContent = `The gallery could not start: ${error}`;
+  byId("told", HTMLOutputElement).textContent = `The playground could not start: ${error}`;
 });

@@ -14,16 +14,16 @@ async function filesIn(folder: string): Promise<Record<string, string>> {
   );
 }
 
-test("the files of the gallery are those that a fresh build makes", async () => {
-  const folder = await mkdtemp(join(tmpdir(), "gallery-"));
+test("the files of the playground are those that a fresh build makes", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "playground-"));
   try {
     await build({
       root: ROOT,
-      configFile: join(ROOT, "vite.gallery.config.ts"),
+      configFile: join(ROOT, "vite.playground.config.ts"),
       logLevel: "error",
       build: { outDir: folder, emptyOutDir: true },
     });
-    expect(await filesIn(join(ROOT, "static", "gallery"))).toEqual(await filesIn(folder));
+    expect(await filesIn(join(ROOT, "static", "playground"))).toEqual(await filesIn(folder));
   } finally {
     await rm(folder, { recursive: true });
   }
