@@ -107,6 +107,34 @@ async def test_fifty_images_are_resolved_by_one_call(visit: Visit, images: Image
     assert not visit.asked_for("/i/p")
 
 
+async def test_markup_gets_neither_a_token_nor_a_link_for_another_origin_nor_an_address_by_an_id(
+    visit: Visit, images: Images, png: bytes
+) -> None:
+    """As of a comment that a site has not cleaned: it names a server of the attacker, or climbs out of ``/i/``."""
+    await images.add("a", png, owner="alice")
+    asked: list[tuple[str, str | None]] = []
+    visit.page.on("request", lambda request: asked.append((request.url, request.headers.get("authorization"))))
+    evil = visit.site.url
+    await visit.open(
+        '<smart-image id="own" mode="url" image-id="a" alt="" width="80" height="60"></smart-image>'
+        f'<smart-image id="url" mode="url" image-id="a" alt="" base-url="{evil}" max-retries="0"></smart-image>'
+        f'<smart-image id="proxy" image-id="a" alt="" base-url="{evil}/x" max-retries="0"></smart-image>'
+        '<smart-image id="climbs" image-id="../../admin" alt=""></smart-image>',
+        script=f"""window.linked = [];
+          const getLink = (id) => (linked.push(id), "kid=k");
+          configureSmartImage({{getToken: () => '{token_for("alice")}', getLink}})""",
+    )
+    await visit.state("#own", "loaded")
+    for name in ("url", "proxy", "climbs"):
+        await visit.state(f"#{name}", "failed")
+    assert await visit.page.evaluate("linked") == []
+    calls = [(url.startswith(evil), token is not None) for url, token in asked if "/api/v1/" in url]
+    assert set(calls) == {(True, False), (False, True)}
+    assert not [url for url, _ in asked if "admin" in url or "kid=" in url]
+    assert await visit.types("climbs") == ["error"]
+    assert await visit.page.evaluate("climbs.lastError.kind") == "invalid"
+
+
 async def test_the_first_call_is_for_the_images_nearest_to_the_viewport(
     visit: Visit, images: Images, png: bytes
 ) -> None:

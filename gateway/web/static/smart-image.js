@@ -1,1 +1,1 @@
-export * from "./smart-image.Ds8DFDRd.js";
+export * from "./smart-image.D9IVNaEi.js";

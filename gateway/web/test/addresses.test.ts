@@ -13,6 +13,17 @@ test("an address contains only the requested variant", () => {
   );
 });
 
+test.each(["../../admin", "..", ".", "%2e%2e", "a/../../admin", "a?style=card", "a#b", "\\admin", "", "a b"])(
+  "no address leaves /i/ because of %j as an id",
+  (id) => {
+    for (const made of [proxyAddress(BASE, id), createLoader({ baseUrl: BASE })({ src: id, width: 9 })]) {
+      const { pathname, search, hash } = new URL(made);
+      expect(decodeURIComponent(pathname)).toBe(`/i/ ${id}`);
+      expect(search + hash).toBe("");
+    }
+  },
+);
+
 test("a signed link is an address or a query", () => {
   expect(proxyAddress(BASE, "a", { link: "?kid=k&exp=9&sig=s", style: "card" })).toBe(
     `${BASE}/i/a?kid=k&exp=9&sig=s&style=card`,

@@ -48,7 +48,7 @@ test("fifty images are one call, and cached URLs need none", async () => {
 test("a rejected token is renewed once, for 401 and for errors in a batch", async () => {
   const tokens = ["old", "new", "newer"];
   const getToken = vi.fn(async () => tokens.shift() ?? null);
-  configureSmartImage({ getToken });
+  configureSmartImage({ baseUrl: "https://gw", getToken });
   const gateway = createGateway("https://gw");
   fetched.mockResolvedValueOnce(answer({ urls: {}, errors: { a: "unauthorized" } })).mockResolvedValueOnce(urls("a"));
   const found = gateway.url("a");
@@ -124,7 +124,7 @@ test("metadata is not requested again from a gateway without it", async () => {
 });
 
 test("another user gets neither the token, nor the URLs, nor a call in flight of the one before", async () => {
-  configureSmartImage({ getToken: () => "alice" });
+  configureSmartImage({ baseUrl: "https://gw", getToken: () => "alice" });
   const gateway = createGateway("https://gw");
   let answerAlice: (answer: Response) => void = () => undefined;
   fetched.mockImplementation(async (_, init) => {
@@ -152,9 +152,51 @@ test("another user gets neither the token, nor the URLs, nor a call in flight of
   expect(gateway.cache.get("b")?.url).toBe("cos/bob");
 });
 
+test("a bearer token and cookies go only to origins that the configuration names", async () => {
+  const getToken = vi.fn(() => "secret");
+  const trustedOrigins = ["https://second.example/path"];
+  configureSmartImage({ baseUrl: "https://gw/images", trustedOrigins, getToken, credentials: "include" });
+  fetched.mockImplementation(async () => urls("a"));
+  const sentTo = async (base: string) => {
+    await createGateway(base).refresh("a");
+    const { headers, credentials } = sent(fetched.mock.calls.length - 1);
+    return [headers.Authorization, credentials];
+  };
+  for (const base of ["https://gw", "https://gw/elsewhere", "https://second.example"])
+    expect(await sentTo(base), base).toEqual(["Bearer secret", "include"]);
+  getToken.mockClear();
+  for (const base of [
+    "https://other.example",
+    "http://gw",
+    "https://gw:8443",
+    "https://gw.other.example",
+    "//other",
+    "http://[",
+  ])
+    expect(await sentTo(base), base).toEqual([undefined, "same-origin"]);
+  fetched.mockResolvedValue(new Response("", { status: 401 }));
+  await expect(createGateway("https://other.example").refresh("a")).rejects.toMatchObject({ kind: "unauthorized" });
+  expect(getToken).not.toHaveBeenCalled();
+});
+
+test("without a configured address the token goes to the page's own origin", async () => {
+  configureSmartImage({ getToken: () => "secret" });
+  fetched.mockImplementation(async () => urls("a"));
+  await createGateway("https://page").refresh("a");
+  expect(sent(0).headers.Authorization).toBe("Bearer secret");
+  await createGateway("https://gw").refresh("a");
+  expect(sent(1).headers.Authorization).toBeUndefined();
+});
+
+test("what is no id becomes part of no address", async () => {
+  const gateway = createGateway("https://gw");
+  await expect(gateway.refresh("../../admin")).rejects.toMatchObject({ kind: "invalid", status: null });
+  expect(fetched).not.toHaveBeenCalled();
+});
+
 test("a token that arrives after the user has changed is not used", async () => {
   let tell: (token: string) => void = () => undefined;
-  configureSmartImage({ getToken: () => new Promise((resolve) => (tell = resolve)) });
+  configureSmartImage({ baseUrl: "https://gw", getToken: () => new Promise((resolve) => (tell = resolve)) });
   const gateway = createGateway("https://gw");
   fetched.mockImplementation(async () => urls("a"));
   const found = gateway.url("a");

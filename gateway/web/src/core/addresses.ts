@@ -21,13 +21,18 @@ export function isImageId(id: string): boolean {
   return ID.test(id);
 }
 
-/** Return the permanent address of an image: `/i/{id}` under `base`, which has no trailing slash. */
+/**
+ * Return the permanent address of an image: `/i/{id}` under `base`, which has no trailing slash. What is no id is encoded
+ * and gets a space in front, so that dots do not lead to another path.
+ */
 export function proxyAddress(
   base: string,
   id: string,
   { link, style, width, format, version }: VariantOptions = {},
 ): string {
-  let address = link && /^(https?:)?\//.test(link) ? link : `${base}/i/${id}${link ? `?${link.replace("?", "")}` : ""}`;
+  const name = isImageId(id) ? id : encodeURIComponent(` ${id}`);
+  let address =
+    link && /^(https?:)?\//.test(link) ? link : `${base}/i/${name}${link ? `?${link.replace("?", "")}` : ""}`;
   for (const [name, value] of Object.entries({ style, w: width, format, v: version })) {
     if (value) address += `${address.includes("?") ? "&" : "?"}${name}=${encodeURIComponent(value)}`;
   }

@@ -15,6 +15,8 @@ export interface MonitorOptions {
 export interface SmartImageConfig {
   /** Address of the gateway. Default: where the script was loaded from, else the page's origin. */
   baseUrl?: string;
+  /** Origins of further gateways that get the token, cookies and links. Default: only that of `baseUrl`. */
+  trustedOrigins?: readonly string[];
   /** Credentials mode of API calls; `same-origin` by default. */
   credentials?: RequestCredentials;
   /** Returns the bearer token for API calls. `renew` is true after the gateway answered 401. */
@@ -44,6 +46,23 @@ export const forgetters: (() => void)[] = [];
 export function configureSmartImage(changes: SmartImageConfig): void {
   Object.assign(config, changes);
   if (/getToken|getLink|credentials/.test(Object.keys(changes).join())) for (const forget of forgetters) forget();
+}
+
+/** Return what the gateway at `base` may get: nothing, unless the page's configuration names its origin. */
+export function secretsFor(base: string): Pick<SmartImageConfig, "credentials" | "getToken" | "getLink"> {
+  // A <base> of the page changes where a relative address leads, but never which origins are named.
+  const origin = originOf(base, globalThis.document?.baseURI);
+  const named = [baseUrlOf(), ...(config.trustedOrigins ?? [])];
+  return origin && named.some((address) => originOf(address) === origin) ? config : {};
+}
+
+/** Return the origin of an address, or nothing if the address is not valid. */
+function originOf(address: string, from = globalThis.location?.href): string | undefined {
+  try {
+    return new URL(address, from).origin;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Return the gateway's address without a trailing slash: `given`, else the configured one, else the page's origin. */

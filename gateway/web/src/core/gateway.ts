@@ -1,6 +1,7 @@
+import { isImageId } from "./addresses.js";
 import { createBatcher, type Rank } from "./batch.js";
 import { createCache, type ImageCache } from "./cache.js";
-import { config, forgetters } from "./config.js";
+import { config, forgetters, type SmartImageConfig, secretsFor } from "./config.js";
 import { ImageLoadError, isTransient, kindOf, kindOfCode, retryAfterOf } from "./failure.js";
 import { createGate, type Gate } from "./gate.js";
 
@@ -45,6 +46,8 @@ export interface Gateway {
   readonly base: string;
   readonly gate: Gate;
   readonly cache: ImageCache<ImageUrl>;
+  /** The functions of the page that return tokens and links; none for an origin that the page's configuration does not name. */
+  readonly secrets: Pick<SmartImageConfig, "credentials" | "getToken" | "getLink">;
   /** Return a presigned URL, from the cache if possible. Rejects with `ImageLoadError`. */
   url(id: string, rank?: Rank): Promise<ImageUrl>;
   /** Return a presigned URL other than `dead`: the gateway's newest one, else a new one. */
@@ -89,13 +92,14 @@ export function createGateway(base: string): Gateway {
   async function call<T>(path: string, body: object): Promise<T> {
     for (let renewed: User | undefined; ; ) {
       const asking = user;
-      asking.token ??= await config.getToken?.({ renew: false });
-      const { token } = asking;
+      const { getToken, credentials } = secretsFor(base);
+      if (getToken) asking.token ??= await getToken({ renew: false });
+      const token = getToken && asking.token;
       try {
         const answer = await fetch(base + API + path, {
           method: "POST",
           headers: { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) },
-          credentials: config.credentials ?? "same-origin",
+          credentials: credentials ?? "same-origin",
           body: JSON.stringify(body),
           signal: AbortSignal.timeout(TIMEOUT),
         });
@@ -105,7 +109,7 @@ export function createGateway(base: string): Gateway {
       } catch (error) {
         if (asking !== user) continue;
         const failure = asFailure(error);
-        if (renewed === user || !config.getToken || failure.kind !== "unauthorized") throw failure;
+        if (renewed === user || !getToken || failure.kind !== "unauthorized") throw failure;
         renewed = user;
         await renewToken();
       }
@@ -115,7 +119,7 @@ export function createGateway(base: string): Gateway {
   function renewToken(): Promise<void> {
     const asking = user;
     asking.renewal ??= (async () => {
-      asking.token = await config.getToken?.({ renew: true });
+      asking.token = await secretsFor(base).getToken?.({ renew: true });
     })().finally(() => delete asking.renewal);
     return asking.renewal;
   }
@@ -140,7 +144,7 @@ export function createGateway(base: string): Gateway {
     };
     // For a rejected token the batch call answers 200, with the error of each id.
     const refused = await ask(image_ids);
-    if (refused.length && config.getToken) {
+    if (refused.length && secretsFor(base).getToken) {
       await renewToken();
       await ask(refused);
     }
@@ -152,6 +156,7 @@ export function createGateway(base: string): Gateway {
   }
 
   async function refresh(id: string): Promise<ImageUrl> {
+    if (!isImageId(id)) throw new ImageLoadError("invalid");
     const meta = cache.peek(id)?.meta;
     const made = { ...(meta && { meta }), ...(await call<ImageUrl>(`${id}/url/refresh`, {})) };
     cache.set(id, made, made.expires_at);
@@ -167,6 +172,9 @@ export function createGateway(base: string): Gateway {
     base,
     gate,
     cache,
+    get secrets() {
+      return secretsFor(base);
+    },
     url,
     refresh,
     renewToken,

@@ -1,5 +1,4 @@
-import { candidates, proxyAddress } from "./addresses.js";
-import { config } from "./config.js";
+import { candidates, isImageId, proxyAddress } from "./addresses.js";
 import { actionFor, ImageLoadError, isTransient } from "./failure.js";
 import { asFailure, type ImageMeta } from "./gateway.js";
 import { gatewayAt } from "./image-proxy.js";
@@ -33,10 +32,11 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     // Browsers hide the status of other origins: a presigned URL that failed without one may have expired.
     if (!status || kind === "refused") dead = url;
     const action = actionFor(kind, viaUrl && !isRefused);
-    if (action === "authorize" && !isAuthorized && (config.getLink || config.getToken)) {
+    const { getLink, getToken } = gateway.secrets;
+    if (action === "authorize" && !isAuthorized && (getLink || getToken)) {
       isAuthorized = true;
       link = undefined;
-      if (!config.getLink) await gateway.renewToken();
+      if (!getLink) await gateway.renewToken();
     } else if (isTransient(kind) && !navigator.onLine) {
       loader.attempt--;
       loader.become("offline");
@@ -109,7 +109,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     }
     if (link === undefined) {
       const given = !isAuthorized && variant.link;
-      const made = given || (await config.getLink?.(id, { renew: isAuthorized }));
+      const made = given || (await gateway.secrets.getLink?.(id, { renew: isAuthorized }));
       link = (typeof made === "object" ? made?.url : made) ?? null;
     }
     const options = { ...variant, link, version: variant.version ?? meta?.version ?? null };
@@ -144,6 +144,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
   loader.attempt = 0;
   loader.become("loading");
   describe(known?.meta);
+  if (id && !isImageId(id)) return giveUp(new ImageLoadError("invalid"));
   for (;;) {
     await enterGate();
     signal.throwIfAborted(); // another load may have begun meanwhile
