@@ -9,11 +9,14 @@ IMAGES ?=
 # Passed through the environment unexpanded, so that a $ or a quote in the name reaches neither make nor the shell.
 export IMAGES_FOLDER := $(value IMAGES)
 
-# The web component is checked and built with npm, and its pages are tested in Chromium. Neither comes as a wheel.
+# The web component is checked and built with npm. Its pages are tested in Chromium, and its promises in Firefox and WebKit
+# too. None of them comes as a wheel.
 WEB := gateway/web
 WEB_STAMP := $(WEB)/node_modules/.package-lock.json
 NPM := $(shell command -v npm)
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
+FIREFOX := $(shell command -v firefox-esr || command -v firefox)
+WEBKIT := $(and $(shell command -v WebKitWebDriver),$(shell command -v Xvfb))
 
 .PHONY: help web webcheck webtest install run test quick matrix newest coverage conformance bench soak alerts units release container docs fuzz lint typecheck format constraints clean all
 
@@ -45,11 +48,12 @@ WORKERS ?= $(if $(GATEWAY_TEST_REDIS_URL)$(GATEWAY_TEST_POSTGRES_DSN),0,$(SEVERA
 # Keeps bytecode whatever the environment says: else each process compiles all tests, and each gateway that they start itself.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
-# Tests that are left out if npm, what it installs (axe-core) or Chromium is missing; `webtest` reports it. Evaluated when
+# Tests that are left out if npm, what it installs (axe-core) or a browser is missing; `webtest` reports it. Evaluated when
 # the tests start: `webtest` has installed node_modules by then if it can.
 NEEDING_NPM = test_package.py test_looks.py::test_axe_finds_nothing_in_any_state \
 	test_playground.py::test_axe_finds_nothing
-LEFT_OUT = $(if $(CHROMIUM),$(if $(and $(NPM),$(shell test -d $(WEB)/node_modules && echo yes)),,$(NEEDING_NPM:%=--deselect=tests/web/%)),--ignore=tests/web)
+LEFT_OUT = $(if $(CHROMIUM),$(if $(and $(NPM),$(shell test -d $(WEB)/node_modules && echo yes)),,$(NEEDING_NPM:%=--deselect=tests/web/%)),--ignore=tests/web) \
+	$(if $(FIREFOX),$(if $(WEBKIT),,-m "not webkit"),-m "not firefox$(if $(WEBKIT),, and not webkit)")
 
 test: install webtest  ## run the whole suite on real servers
 	$(PYTEST) $(LEFT_OUT) $(ARGS)
@@ -110,6 +114,8 @@ webcheck: $(if $(NPM),$(WEB_STAMP))
 webtest: $(if $(NPM),$(WEB_STAMP))
 	$(if $(NPM),cd $(WEB) && npm test --silent && npm run --silent package,@echo "npm was not found: the web component is not built, its unit tests and the tests in Chromium that need npm do not run")
 	$(if $(CHROMIUM),,@echo "Chromium was not found: tests/web does not run (Debian: apt-get install chromium)")
+	$(if $(FIREFOX),,@echo "Firefox was not found: the tests of the web component in it do not run (Debian: firefox-esr)")
+	$(if $(WEBKIT),,@echo "WebKit was not found: the tests of the web component in it do not run (Debian: webkit2gtk-driver xvfb)")
 
 alerts:  ## test the alert rules; needs promtool, and amtool for alertmanager.yml
 	promtool check config config/prometheus/prometheus.hosts.yml

@@ -59,6 +59,11 @@ def _devtools_address(output: IO[bytes]) -> str:
     raise AssertionError("Chromium ended before it printed its DevTools address")
 
 
+def page_of(body: str, title: str = "A page") -> str:
+    """Return the HTML of a page."""
+    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>{body}</html>'
+
+
 @dataclass
 class Site:
     """A web site on another origin than the gateway's: its address, and its pages by path."""
@@ -68,8 +73,7 @@ class Site:
 
     def put(self, path: str, body: str, *, headers: Mapping[str, str] | None = None, title: str = "A page") -> str:
         """Add a page; return its address."""
-        html = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>{body}</html>'
-        self.pages[path] = (html, headers or {})
+        self.pages[path] = (page_of(body, title), headers or {})
         return self.url + path
 
     async def answer(self, request: web.Request) -> web.Response:

@@ -2,7 +2,8 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,15 @@ from tests.conftest import RunningGateway, StartGateway, running_cos, starting_g
 from tests.limits import LIMIT
 from tests.ports import reserved_port
 from tests.web.browser import Site, running_chromium, running_site
+from tests.web.front import Front, running_front
+from tests.web.windows import (
+    Window,
+    chromium_window,
+    firefox_window,
+    running_firefox,
+    running_webkit,
+    webkit_window,
+)
 
 # Without retries and memory cache, which would hide faults from the page.
 PASS_ON = {"image_proxy": {"retry_count": 0, "memory_cache": {"max_bytes": 0}}}
@@ -90,6 +100,36 @@ async def site() -> AsyncIterator[Site]:
         yield site
 
 
+# The events do not bubble: they are heard in the capture phase.
+LOG = """
+  window.log = [];
+  window.problems = [];
+  for (const type of ["load", "error", "retry", "recover", "statechange"])
+    document.addEventListener(type, (event) => {
+      const {target, detail} = event;
+      if (target.localName === "smart-image") log.push([target.id, type, detail ?? null]);
+    }, true);
+  addEventListener("error", ({message}) => message && problems.push(message));
+  addEventListener("unhandledrejection", ({reason}) => problems.push(String(reason)));
+"""
+
+
+def body_with(base: str, body: str, script: str) -> str:
+    """Return the body of a page that logs the events, and loads the component from ``base`` for its ``script``."""
+    setup = f"""
+      import * as smart from "{base}/static/smart-image.js";
+      const {{configureSmartImage, imageProxy}} = smart;
+      Object.assign(window, smart);
+      {script}
+    """
+    return f"<script>{LOG}</script>{body}<script type=module>{setup}</script>"
+
+
+def types_of(log: list[list[Any]], element_id: str) -> list[str]:
+    """Return the types of an element's events without statechange."""
+    return [type_ for id_, type_, _ in log if id_ == element_id and type_ != "statechange"]
+
+
 @dataclass
 class Visit:
     """A page with the component, its requests and its console errors."""
@@ -112,26 +152,8 @@ class Visit:
 
     async def open(self, body: str, *, script: str = "", headers: dict[str, str] | None = None) -> None:
         """Open a page with ``body``; ``script`` runs in the module that imports the component."""
-        base = self.gateway.ports.public
-        # The events do not bubble: listen in the capture phase.
-        setup = f"""
-          import * as smart from "{base}/static/smart-image.js";
-          const {{configureSmartImage, imageProxy}} = smart;
-          Object.assign(window, smart);
-          {script}
-        """
-        log = """
-          window.log = [];
-          for (const type of ["load", "error", "retry", "recover", "statechange"])
-            document.addEventListener(type, (event) => {
-              const {target, detail} = event;
-              if (target.localName === "smart-image") log.push([target.id, type, detail ?? null]);
-            }, true);
-        """
-        address = self.site.put(
-            "/", f"<script>{log}</script>{body}<script type=module>{setup}</script>", headers=headers
-        )
-        await self.page.goto(address, wait_until="domcontentloaded")
+        page = body_with(self.gateway.ports.public, body, script)
+        await self.page.goto(self.site.put("/", page, headers=headers), wait_until="domcontentloaded")
 
     async def state(self, selector: str, state: str, *, seconds: float = LIMIT) -> None:
         """Wait until the element is in that state."""
@@ -163,7 +185,7 @@ class Visit:
 
     async def types(self, element_id: str) -> list[str]:
         """Return the event types without statechange."""
-        return [entry[0] for entry in await self.events(element_id) if entry[0] != "statechange"]
+        return types_of(await self.page.evaluate("log"), element_id)
 
     def asked_for(self, text: str) -> list[str]:
         """Return the requests (``METHOD address``) that contain ``text``."""
@@ -191,3 +213,82 @@ async def visit(browser: Browser, site: Site, gateway: RunningGateway) -> AsyncI
     await context.close()
     surprises = [one for one in visit.console_errors if not one.startswith("Failed to load resource")]
     assert not surprises
+
+
+def in_browser(name: str) -> Any:
+    """One browser as a parameter, with the mark by which make leaves it out. One process runs its tests."""
+    return pytest.param(name, marks=[getattr(pytest.mark, name), pytest.mark.xdist_group(name)])
+
+
+OpenWindow = Callable[[], AbstractAsyncContextManager[Window]]
+
+
+@on_one_loop(scope="session", params=[in_browser(name) for name in ("chromium", "firefox", "webkit")])
+async def open_window(request: pytest.FixtureRequest) -> AsyncIterator[OpenWindow]:
+    """Opens windows of one browser, which runs once for all its tests."""
+    if request.param == "firefox":
+        async with running_firefox() as firefox:
+            yield partial(firefox_window, firefox)
+    elif request.param == "webkit":
+        async with running_webkit() as webkit:
+            yield partial(webkit_window, webkit)
+    else:
+        address = request.getfixturevalue("chromium")
+        async with async_playwright() as playwright:
+            yield partial(chromium_window, await playwright.chromium.connect_over_cdp(address))
+
+
+@dataclass
+class Tab:
+    """A page with the component in any of the browsers, and the front between it and the gateway."""
+
+    window: Window
+    site: Site
+    front: Front
+    gateway: RunningGateway
+
+    async def open(self, body: str, *, script: str = "", before: str = "", is_own_origin: bool = False) -> None:
+        """Open a page with ``body``.
+
+        ``script`` runs in the module that imports the component, ``before`` earlier. The page is of another origin than
+        the gateway unless ``is_own_origin``.
+        """
+        page = f"<script>{before}</script>" + body_with(self.front.url, body, script)
+        await self.window.open((self.front if is_own_origin else self.site).put("/page", page))
+
+    async def evaluate(self, expression: str) -> Any:
+        """Return the value of a JavaScript expression."""
+        return await self.window.evaluate(expression)
+
+    async def until(self, expression: str, *, seconds: float = LIMIT) -> None:
+        """Wait until the JavaScript expression is true; on failure show events, errors and requests."""
+        # The page itself polls. Date may be another one there.
+        came = await self.evaluate(
+            f"""(async () => {{
+                  const end = performance.now() + {seconds * 1000};
+                  while (!({expression})) {{
+                    if (performance.now() > end) return false;
+                    await new Promise((done) => setTimeout(done, 20));
+                  }}
+                  return true;
+                }})()"""
+        )
+        told = await self.evaluate("[log.slice(-20), problems]") if not came else None
+        assert came, f"{expression} did not come: {told} {self.front.seen[-20:]}"
+
+    async def state(self, element_id: str, state: str, *, seconds: float = LIMIT) -> None:
+        """Wait until the element is in that state."""
+        await self.until(f"document.getElementById('{element_id}')?.state === '{state}'", seconds=seconds)
+
+    async def types(self, element_id: str) -> list[str]:
+        """Return the event types without statechange."""
+        return types_of(await self.evaluate("log"), element_id)
+
+
+@on_one_loop()
+async def tab(open_window: OpenWindow, site: Site, gateway: RunningGateway) -> AsyncIterator[Tab]:
+    """A new page in each of the browsers. Errors of its scripts fail the test."""
+    async with running_front(gateway.ports.public) as front, open_window() as window:
+        tab = Tab(window, site, front, gateway)
+        yield tab
+        assert await tab.evaluate("window.problems ?? []") == []
