@@ -18,7 +18,7 @@ CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
 FIREFOX := $(shell command -v firefox-esr || command -v firefox)
 WEBKIT := $(and $(shell command -v WebKitWebDriver),$(shell command -v Xvfb))
 
-.PHONY: help web webcheck webtest install run test quick matrix newest coverage conformance bench soak alerts units release container docs fuzz lint typecheck format constraints clean all
+.PHONY: help web webcheck webtest examples install run test quick matrix newest coverage conformance bench soak alerts units release container docs fuzz lint typecheck format constraints clean all
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -50,9 +50,10 @@ PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(WORKE
 
 # Tests that are left out if npm, what it installs (axe-core) or a browser is missing; `webtest` reports it. Evaluated when
 # the tests start: `webtest` has installed node_modules by then if it can.
-NEEDING_NPM = test_package.py test_looks.py::test_axe_finds_nothing_in_any_state \
-	test_playground.py::test_axe_finds_nothing
-LEFT_OUT = $(if $(CHROMIUM),$(if $(and $(NPM),$(shell test -d $(WEB)/node_modules && echo yes)),,$(NEEDING_NPM:%=--deselect=tests/web/%)),--ignore=tests/web) \
+NEEDING_NPM = test_web_units.py web/test_package.py web/test_looks.py::test_axe_finds_nothing_in_any_state \
+	web/test_playground.py::test_axe_finds_nothing
+LEFT_OUT = $(if $(CHROMIUM),,--ignore=tests/web) \
+	$(if $(and $(NPM),$(shell test -d $(WEB)/node_modules && echo yes)),,$(NEEDING_NPM:%=--deselect=tests/%)) \
 	$(if $(FIREFOX),$(if $(WEBKIT),,-m "not webkit"),-m "not firefox$(if $(WEBKIT),, and not webkit)")
 
 test: install webtest  ## run the whole suite on real servers
@@ -112,10 +113,15 @@ webcheck: $(if $(NPM),$(WEB_STAMP))
 	$(if $(NPM),cd $(WEB) && npm run --silent check,@echo "npm was not found: the sources of the web component are not checked")
 
 webtest: $(if $(NPM),$(WEB_STAMP))
-	$(if $(NPM),cd $(WEB) && npm test --silent && npm run --silent package,@echo "npm was not found: the web component is not built, its unit tests and the tests in Chromium that need npm do not run")
+	$(if $(NPM),,@echo "npm was not found: the web component is not built, its unit tests and the tests in Chromium that need npm do not run")
 	$(if $(CHROMIUM),,@echo "Chromium was not found: tests/web does not run (Debian: apt-get install chromium)")
 	$(if $(FIREFOX),,@echo "Firefox was not found: the tests of the web component in it do not run (Debian: firefox-esr)")
 	$(if $(WEBKIT),,@echo "WebKit was not found: the tests of the web component in it do not run (Debian: webkit2gtk-driver xvfb)")
+
+# They use the gateway of `make run`. The package is installed as an application installs it.
+examples: $(WEB_STAMP)  ## serve the examples of the web component; needs npm, and `make run` beside it
+	cd $(WEB) && npm pack --silent --pack-destination dist
+	cd examples && npm install --silent --no-save ../$(WEB)/dist/*.tgz && npx vite
 
 alerts:  ## test the alert rules; needs promtool, and amtool for alertmanager.yml
 	promtool check config config/prometheus/prometheus.hosts.yml
@@ -178,4 +184,4 @@ constraints:  ## write the newest versions of all dependencies into constraints.
 	mv constraints.new constraints.txt; rm -rf $$tmp build image_gateway.egg-info
 
 clean:  ## remove what `make install` and `make run` created
-	rm -rf $(VENV) .venv-3.* .dev .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info $(WEB)/node_modules $(WEB)/dist
+	rm -rf $(VENV) .venv-3.* .dev .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info $(WEB)/node_modules $(WEB)/dist examples/node_modules

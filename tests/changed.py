@@ -20,6 +20,8 @@ _OTHERS: Final = {
     "docs": "tests/test_documents.py",
     "bench": "tests/bench",
     "gateway/web/console": "tests/api/test_console_files.py",
+    "gateway/web": "tests/test_web_units.py",
+    "examples": "tests/web/test_package.py",
 }
 
 

@@ -18,6 +18,7 @@ from tests.changed import mirrors_of
         ("tests/waiting.py", []),
         ("config/sql/links.sql", ["tests/config/test_sql_files.py"]),
         ("docs/api.md", ["tests/test_documents.py"]),
+        ("gateway/web/src/vue.ts", ["tests/test_web_units.py"]),
         ("README.md", []),
     ],
 )

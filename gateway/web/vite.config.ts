@@ -1,6 +1,6 @@
 import { defineConfig, minify } from "vite";
 
-const ENTRIES = ["index", "define", "vue", "nuxt", "next-loader", "unpic"];
+const ENTRIES = ["index", "define", "vue", "react", "nuxt", "next-loader", "unpic"];
 
 // Properties that modules of the element share and nobody else sees: they get short names in the served file. None of
 // them may be a name of the browser's API, of the configuration, of an event's detail or of a report.
@@ -66,7 +66,11 @@ export default defineConfig(({ mode }) =>
             entry: Object.fromEntries(ENTRIES.map((name) => [name, `src/${name}.ts`])),
             formats: ["es"],
           },
-          rolldownOptions: { external: ["vue"], output: { chunkFileNames: "shared-[name].js" } },
+          rolldownOptions: {
+            external: ["vue", "react"],
+            output: { chunkFileNames: "shared-[name].js" },
+            checks: { moduleLevelDirective: false }, // "use client" stays; a test looks
+          },
         },
       },
 );

@@ -1,6 +1,7 @@
-"""The package as ``npm pack`` makes it, in a Vue application built by Vite."""
+"""The package as ``npm pack`` makes it, and the applications in ``examples``, which use it, in Chromium."""
 
 import json
+import re
 import shutil
 import subprocess
 import tarfile
@@ -9,16 +10,20 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from tests.conftest import Images
+from tests.conftest import Images, RunningGateway, StartGateway
 from tests.serving import serving
-from tests.web.conftest import Visit
+from tests.web.conftest import PASS_ON, Visit, on_one_loop
 
 pytestmark = pytest.mark.xdist_group("package")  # made once
 
-WEB = Path(__file__).parents[2] / "gateway" / "web"
-APP = Path(__file__).with_name("vue_app")
-# The other dependencies of the application.
-BESIDE = ("vue", "vite", "@vitejs", "@vue", "typescript")
+ROOT = Path(__file__).parents[2]
+WEB = ROOT / "gateway" / "web"
+MODULES = WEB / "node_modules"
+EXAMPLES = ROOT / "examples"
+PAGES = Path(__file__).with_name("pages")  # built together with the examples
+# The gateway that the examples use is the one of ``make run``.
+GATEWAY_OF_EXAMPLES = b"http://127.0.0.1:8080"
+STYLES = {"card": {"widths": [80, 160], "formats": ["webp"]}}
 
 
 def run(*command: str | Path, folder: Path) -> str:
@@ -29,29 +34,46 @@ def run(*command: str | Path, folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The unpacked package."""
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive, made from a copy of the sources with the dependencies but nothing that was built."""
     folder = tmp_path_factory.mktemp("package")
-    run("npm", "pack", "--pack-destination", folder, "--loglevel=error", folder=WEB)
-    (archive,) = folder.glob("*.tgz")
-    with tarfile.open(archive) as packed:
-        packed.extractall(folder, filter="data")
-    return folder / "package"
+    sources = folder / "web"
+    shutil.copytree(WEB, sources, ignore=shutil.ignore_patterns("node_modules", "dist", "static", "console"))
+    (sources / "node_modules").symlink_to(MODULES)
+    run("npm", "pack", "--pack-destination", folder, "--loglevel=error", folder=sources)
+    (made,) = folder.glob("*.tgz")
+    return made
 
 
 @pytest.fixture(scope="module")
-def built_app(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built application; its types are checked first."""
-    folder = tmp_path_factory.mktemp("app")
-    shutil.copytree(APP, folder, dirs_exist_ok=True)
+def package(archive: Path) -> Path:
+    """The unpacked package."""
+    with tarfile.open(archive) as packed:
+        packed.extractall(archive.parent, filter="data")
+    return archive.parent / "package"
+
+
+@pytest.fixture(scope="module")
+def applications(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The examples and the pages of this folder with all dependencies."""
+    folder = tmp_path_factory.mktemp("examples")
+    for source in (EXAMPLES, PAGES):
+        # In Element.vue <smart-image> is the element only if the application does not have the component.
+        others = shutil.ignore_patterns("node_modules", "dist", "Element.vue")
+        shutil.copytree(source, folder, dirs_exist_ok=True, ignore=others)
     modules = folder / "node_modules"
-    (modules / "@image-gateway").mkdir(parents=True)
     shutil.copytree(package, modules / "@image-gateway" / "web")
-    for name in BESIDE:
-        (modules / name).symlink_to(WEB / "node_modules" / name)
-    run("node", WEB / "node_modules/vue-tsc/bin/vue-tsc.js", folder=folder)
-    run("node", WEB / "node_modules/vite/bin/vite.js", "build", "--logLevel", "error", folder=folder)
-    return folder / "dist"
+    for entry in MODULES.iterdir():
+        (modules / entry.name).symlink_to(entry)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(applications: Path) -> dict[str, bytes]:
+    """The files of the built applications by path."""
+    run("node", "node_modules/vite/bin/vite.js", "build", "--logLevel", "error", folder=applications)
+    made = applications / "dist"
+    return {f"/{file.relative_to(made)}": file.read_bytes() for file in made.rglob("*") if file.is_file()}
 
 
 def test_the_package_contains_the_exported_files_and_nothing_else(package: Path) -> None:
@@ -63,28 +85,92 @@ def test_the_package_contains_the_exported_files_and_nothing_else(package: Path)
     for name, targets in exports.items():
         for target in [targets] if isinstance(targets, str) else targets.values():
             assert target.removeprefix("./") in held, name
+    # Next.js runs such a file in the browser too.
+    assert (package / "dist" / "react.js").read_text(encoding="utf-8").startswith('"use client"')
 
 
-async def test_a_vue_application_displays_images(visit: Visit, images: Images, png: bytes, built_app: Path) -> None:
-    await images.add("a", png)
-    await images.add("b", png)
+def test_publint_and_attw_accept_the_package(archive: Path) -> None:
+    run("node", MODULES / "publint/src/cli.js", "run", "--strict", archive, folder=WEB)
+    arguments = ("--quiet", "--profile", "esm-only", "--exclude-entrypoints", "custom-elements.json")
+    run("node", MODULES / "@arethetypeswrong/cli/dist/index.js", archive, *arguments, folder=WEB)
 
-    async def index(request: web.Request) -> web.FileResponse:
-        del request
-        return web.FileResponse(built_app / "index.html")
+
+def test_typescript_knows_the_element_in_react_preact_and_vue(applications: Path) -> None:
+    run("node", MODULES / "vue-tsc/bin/vue-tsc.js", folder=applications)
+
+
+def test_typescript_ignores_frameworks_that_are_not_installed(package: Path, tmp_path: Path) -> None:
+    shutil.copytree(package, tmp_path / "node_modules" / "@image-gateway" / "web")
+    (tmp_path / "node_modules" / "vue").symlink_to(MODULES / "vue")
+    shutil.copy(EXAMPLES / "tsconfig.json", tmp_path)
+    shutil.copy(PAGES / "types" / "Element.vue", tmp_path)
+    run("node", MODULES / "vue-tsc/bin/vue-tsc.js", folder=tmp_path)
+
+
+def test_no_example_has_more_than_60_lines() -> None:
+    for name in ("plain", "react", "vue"):
+        lines = [file.read_text(encoding="utf-8").count("\n") for file in (EXAMPLES / name).iterdir()]
+        assert 10 < sum(lines) < 60, name
+
+
+@on_one_loop()
+async def gateway(start_gateway: StartGateway, images: Images, png: bytes) -> RunningGateway:
+    """A gateway with two images of the examples, and their style."""
+    for image_id in ("sunrise", "poster-large"):
+        await images.add(image_id, png)
+    return await start_gateway(**PASS_ON, image_styles=STYLES)
+
+
+def site_of(built: dict[str, bytes], gateway: RunningGateway) -> web.Application:
+    """The built applications, with another gateway."""
+
+    async def answer(request: web.Request) -> web.Response:
+        path = request.path + ("index.html" if request.path.endswith("/") else "")
+        body = built.get(path)
+        if body is None:
+            raise web.HTTPNotFound
+        kind = "text/javascript" if path.endswith(".js") else "text/html"
+        body = body.replace(GATEWAY_OF_EXAMPLES, gateway.ports.public.encode())
+        return web.Response(body=body, content_type=kind, charset="utf-8")
 
     app = web.Application()
-    app.router.add_get("/", index)
-    app.router.add_static("/assets", built_app / "assets")
+    app.router.add_get("/{path:.*}", answer)
+    return app
+
+
+async def test_the_examples_display_images_and_say_what_fails(visit: Visit, built: dict[str, bytes]) -> None:
+    state = "document.querySelector('output')?.textContent"
+    shown = "document.querySelector('smart-image').currentSrc"
+    async with serving(site_of(built, visit.gateway)) as address:
+        for name, ending in (("plain", ""), ("react", "?style=card"), ("vue", "?style=card")):
+            await visit.page.goto(f"{address}/{name}/")
+            await visit.page.wait_for_function(f"{state} === 'loaded' && {shown}.includes('/i/sunrise{ending}')")
+            await visit.page.click("#next")
+            await visit.page.wait_for_function(f"{state} === 'loaded' && {shown}.includes('/i/poster-large{ending}')")
+            await visit.page.click("#reload")
+            await visit.page.wait_for_function(f"{state} === 'loading'")
+            await visit.page.wait_for_function(f"{state} === 'loaded'")
+            await visit.page.click("#next")
+            await visit.page.wait_for_function(f"{state} === 'failed'")
+            await visit.page.click("#next")
+            await visit.page.wait_for_function(f"{state} === 'loaded'")
+
+
+async def test_react_removes_and_hydrates_what_the_element_changes(visit: Visit, built: dict[str, bytes]) -> None:
     page = visit.page
-    async with serving(app) as address:
-        await page.goto(f"{address}/?gateway={visit.gateway.ports.public}")
-        await page.wait_for_function("document.querySelector('#told').textContent === 'loading, loaded, load'")
-        assert await page.text_content("#state") == "loaded 1"
-        await page.click("#ask")
-        await page.wait_for_function("document.querySelector('#told').textContent.endsWith('url until true, cached 1')")
-        await page.click("#other")
-        await page.wait_for_function("document.querySelector('#told').textContent.includes('error not_found')")
-        assert await page.text_content("#again") == "No picture: not_found"
-        await page.click("#hide")
-        await page.wait_for_function("!document.querySelector('smart-image')")
+    async with serving(site_of(built, visit.gateway)) as address:
+        await page.goto(f"{address}/hydrated/")
+        await page.wait_for_function("document.querySelector('smart-image')?.state === 'loaded'")
+        markup = await page.evaluate("markup")
+        card = re.escape(f"{visit.gateway.ports.public}/i/sunrise?style=card&amp;w=80&amp;format=webp 80w")
+        assert re.search(f'<picture><source type="image/webp" [^>]*srcset="{card}', markup)
+        assert await page.evaluate("document.querySelector('picture > img').alt") == 'A "quoted" <text> & more'
+        # Another source, so that the element changes the picture before React sees it.
+        await page.evaluate("document.querySelector('smart-image').version = '2'")
+        await page.wait_for_function("document.querySelector('source').srcset.includes('v=2')")
+        await page.evaluate("hydrate()")
+        for step, shown in enumerate(("/i/poster-large?style=card", "/i/poster-large?style=card", "q-sign"), 1):
+            await page.click("button")
+            await page.wait_for_function(f"document.querySelector('output').textContent === '{step}'")
+            await page.wait_for_function(f"document.querySelector('smart-image.shown').currentSrc.includes('{shown}')")
+        assert await page.evaluate("problems") == []

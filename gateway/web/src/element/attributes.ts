@@ -1,8 +1,6 @@
 type Word<S extends string> = S extends `${infer First} ${infer Rest}` ? First | Word<Rest> : S;
 type Camel<S extends string> = S extends `${infer Head}-${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}` : S;
 
-// The property of `crossorigin` is `crossOrigin`: such attributes are written like their properties.
-
 /** Attributes that select the image: a change starts a new load. */
 export const SUBJECT = words("image-id src mode base-url style-name widths sizes formats version link");
 /** Attributes that are copied to the `<img>`. */
@@ -22,15 +20,46 @@ export const NUMBERS = {
 
 type Name<List extends readonly string[]> = Camel<List[number]>;
 
+/** Values of the attributes that have a closed set of them. */
+interface Choices {
+  mode: "proxy" | "url";
+  loading: "lazy" | "eager";
+  decoding: "async" | "sync" | "auto";
+  fetchPriority: "high" | "low" | "auto";
+  crossOrigin: "anonymous" | "use-credentials" | "";
+  referrerPolicy: ReferrerPolicy;
+}
+
+type Text = Name<typeof SUBJECT> | Name<typeof HANDED_ON> | Name<typeof TEXTS>;
+
 /** Properties that reflect attributes. */
-export type AttributeProperties = Record<
-  Name<typeof SUBJECT> | Name<typeof HANDED_ON> | Name<typeof TEXTS>,
-  string | null
-> &
-  Record<Camel<keyof typeof NUMBERS>, number> &
+export type AttributeProperties = Record<Exclude<Text, keyof Choices>, string | null> & {
+  [Property in keyof Choices]: Choices[Property] | null;
+} & Record<Camel<keyof typeof NUMBERS>, number> &
   Record<Name<typeof SWITCHES>, boolean>;
 
-const NAMES: readonly string[] = [...SUBJECT, ...HANDED_ON, ...TEXTS, ...Object.keys(NUMBERS), ...SWITCHES];
+type AttributeName =
+  | (typeof SUBJECT)[number]
+  | (typeof HANDED_ON)[number]
+  | (typeof TEXTS)[number]
+  | (typeof SWITCHES)[number]
+  | keyof typeof NUMBERS;
+
+/** Attributes as markup and templates write them. */
+export type SmartImageAttributes = {
+  [Attribute in AttributeName as Lowercase<Attribute>]?:
+    | (Attribute extends keyof typeof NUMBERS
+        ? number | `${number}`
+        : Attribute extends (typeof SWITCHES)[number]
+          ? boolean | "true" | "false" | ""
+          : Attribute extends keyof Choices
+            ? Choices[Attribute]
+            : string)
+    | undefined;
+};
+
+/** The attributes, written like their properties where these have another case. */
+export const NAMES: readonly string[] = [...SUBJECT, ...HANDED_ON, ...TEXTS, ...Object.keys(NUMBERS), ...SWITCHES];
 
 /** Every observed attribute. */
 export const OBSERVED = [...NAMES, "lang"].map((name) => name.toLowerCase());

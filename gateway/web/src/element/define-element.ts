@@ -1,11 +1,5 @@
 import { SmartImageElement } from "./smart-image.js";
 
-declare global {
-  interface HTMLElementTagNameMap {
-    "smart-image": SmartImageElement;
-  }
-}
-
 /** Define `<smart-image>` once. Does nothing on servers, which have no custom elements. */
 export function defineSmartImage(): void {
   if (globalThis.customElements && !customElements.get("smart-image")) {

@@ -3,7 +3,7 @@ import type { FailureKind, LoadFailure } from "../core/failure.js";
 import type { LoadState } from "../core/loader.js";
 import { defineSmartImage } from "../element/define-element.js";
 import type { SmartImageElement } from "../element/smart-image.js";
-import { renderPicture } from "./render-picture.js";
+import { serverPicture } from "../server-picture.js";
 
 /** Properties of the slots. */
 export interface SmartImageSlotProps {
@@ -71,8 +71,9 @@ export const SmartImage = defineComponent({
 
     // Created once, so that Vue never patches the <img>: the element manages it.
     const isRendered = !globalThis.document || !!getCurrentInstance()?.vnode.el;
-    const picture =
-      isRendered && props.imageId && props.mode !== "url" && props.useProxy !== false ? renderPicture(props) : null;
+    const { img, sources } = serverPicture({ ...props, fetchPriority: props.fetchpriority });
+    const made = isRendered && img.src ? h("img", img) : null;
+    const picture = made && sources[0] ? h("picture", [...sources.map((source) => h("source", source)), made]) : made;
 
     function reload(options?: { fresh?: boolean }): void {
       element.value?.reload(options);

@@ -2,7 +2,6 @@ import { createSmartImage } from "@image-gateway/web/vue";
 import { createApp } from "vue";
 import App from "./App.vue";
 
-const gateway = new URLSearchParams(location.search).get("gateway") ?? "";
 createApp(App)
-  .use(createSmartImage({ baseUrl: gateway }))
+  .use(createSmartImage({ baseUrl: "http://127.0.0.1:8080" }))
   .mount("#app");

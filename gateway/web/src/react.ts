@@ -1,0 +1,74 @@
+"use client";
+/** The React package, for React 19 or newer: the element as a component. */
+import { createElement, type HTMLAttributes, type ReactElement, type Ref, useState, useSyncExternalStore } from "react";
+import { type AttributeProperties, NAMES, propertyOf } from "./element/attributes.js";
+import { defineSmartImage } from "./element/define-element.js";
+import type { SmartImageElement } from "./element/smart-image.js";
+import type { SmartImageListeners } from "./element/tag-types.js";
+import { type PictureProps, serverPicture } from "./server-picture.js";
+
+/** The listeners of `SmartImage` by the element's own names. */
+const LISTENERS = {
+  onLoad: "onload",
+  onError: "onerror",
+  onRetry: "onretry",
+  onRecover: "onrecover",
+  onStateChange: "onstatechange",
+} as const satisfies Record<string, keyof SmartImageListeners>;
+
+type Own = Partial<{ [Name in keyof AttributeProperties]: NonNullable<AttributeProperties[Name]> | undefined }>;
+type Listeners = { [Name in keyof typeof LISTENERS]?: SmartImageListeners[(typeof LISTENERS)[Name]] };
+
+/** Properties of the element, its listeners, and attributes of any element. `children` are for the slots. */
+export interface SmartImageProps
+  extends Omit<Own, "widths" | "formats">,
+    Listeners,
+    Omit<HTMLAttributes<SmartImageElement>, keyof Own | keyof Listeners> {
+  widths?: string | readonly number[] | undefined;
+  formats?: string | readonly string[] | undefined;
+  ref?: Ref<SmartImageElement> | undefined;
+}
+
+const ATTRIBUTES: Record<string, string> = {
+  ...LISTENERS,
+  ...Object.fromEntries(NAMES.map((name) => [propertyOf(name), name.toLowerCase()])),
+};
+
+/** `<smart-image>` whose `<img>` is the element's own, so that React never removes what the element has moved. */
+export function SmartImage({ children, ...props }: SmartImageProps): ReactElement {
+  const isServerRendered = useSyncExternalStore(
+    () => () => {},
+    () => false,
+    () => true,
+  );
+  // Made once: later changes are the element's.
+  const [__html] = useState(() => {
+    defineSmartImage();
+    return isServerRendered ? htmlOf(props) : "";
+  });
+  const attributes = Object.entries(props).map(([name, value]) => [
+    ATTRIBUTES[name] ?? name,
+    Array.isArray(value) ? value.join(" ") : name === "useProxy" && value === false ? "false" : value,
+  ]);
+  // React leaves such content alone, also while it hydrates.
+  const content = { dangerouslySetInnerHTML: { __html }, suppressHydrationWarning: true };
+  const picture = __html && createElement("picture", content);
+  return createElement("smart-image", Object.fromEntries(attributes), picture, children);
+}
+
+/** Return the markup of the picture that a server renders. */
+function htmlOf(props: PictureProps): string {
+  const { sources, img } = serverPicture(props);
+  const tag = (name: string, attributes: object) =>
+    `<${name}${Object.entries(attributes)
+      .filter(([, value]) => value !== undefined)
+      .map(([key, value]) => ` ${key}="${String(value).replaceAll("&", "&amp;").replaceAll('"', "&quot;")}"`)
+      .join("")}>`;
+  return [...sources.map((source) => tag("source", source)), tag("img", img)].join("");
+}
+
+export { configureSmartImage, type SmartImageConfig } from "./core/config.js";
+export type { FailureKind, LoadFailure } from "./core/failure.js";
+export { imageProxy } from "./core/image-proxy.js";
+export type { LoadState } from "./core/loader.js";
+export { SmartImageElement, type SmartImageEventMap } from "./element/smart-image.js";

@@ -1,0 +1,61 @@
+import { candidates, proxyAddress } from "./core/addresses.js";
+import { baseUrlOf } from "./core/config.js";
+
+type List = string | readonly (string | number)[] | undefined;
+type Attributes = Record<string, string | number | undefined>;
+
+/** The properties of an image that its `<img>` depends on. */
+export interface PictureProps {
+  imageId?: string | undefined;
+  alt?: string | undefined;
+  width?: number | undefined;
+  height?: number | undefined;
+  styleName?: string | undefined;
+  widths?: List;
+  formats?: List;
+  sizes?: string | undefined;
+  version?: string | undefined;
+  link?: string | undefined;
+  baseUrl?: string | undefined;
+  mode?: "proxy" | "url" | undefined;
+  useProxy?: boolean | undefined;
+  lazy?: boolean | undefined;
+  loading?: "lazy" | "eager" | undefined;
+  priority?: boolean | undefined;
+  fetchPriority?: "high" | "low" | "auto" | undefined;
+}
+
+/** Attributes of the `<img>` that a server renders, and of the `<source>`s before it, if there are several formats. */
+export interface ServerPicture {
+  img: Attributes;
+  sources: Attributes[];
+}
+
+/** Return what the element would make. The `<img>` has no source if its URL has to be requested: `mode="url"`. */
+export function serverPicture(props: PictureProps): ServerPicture {
+  const { imageId, alt = "", width, height, styleName: style, version, link, priority } = props;
+  const base = baseUrlOf(props.baseUrl);
+  const id = props.mode !== "url" && props.useProxy !== false && imageId;
+  const variant = { style: style ?? null, version: version ?? null, link: link ?? null };
+  const found =
+    id && style ? candidates(base, id, variant, listOf(props.widths).map(Number), listOf(props.formats)) : [];
+  const isLazy = !priority && (props.lazy || props.loading === "lazy");
+  const sizes = found.length ? (props.sizes ?? (isLazy ? "auto, 100vw" : "100vw")) : undefined;
+  return {
+    sources: found.slice(0, -1).map(({ type, srcset }) => ({ type, sizes, srcset })),
+    img: {
+      alt,
+      width,
+      height,
+      loading: isLazy ? "lazy" : undefined,
+      fetchpriority: priority ? "high" : props.fetchPriority,
+      sizes,
+      srcset: found.at(-1)?.srcset,
+      src: id ? proxyAddress(base, id, variant) : undefined,
+    },
+  };
+}
+
+function listOf(list: List): string[] {
+  return typeof list === "string" ? (list.match(/[^\s,]+/g) ?? []) : (list?.map(String) ?? []);
+}
