@@ -1,1 +1,1 @@
-export * from "./smart-image.D9IVNaEi.js";
+export * from "./smart-image.DRM1sHHV.js";

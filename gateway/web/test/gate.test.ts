@@ -137,25 +137,53 @@ test("an aborted request is not probed for, and a gate that closes again holds t
   await stays;
 });
 
-test("failed loads wait for the gate to open, or for wake() while it is open", async () => {
-  vi.spyOn(Math, "random").mockImplementation(() => 0.5);
+test("a failed load waits for a probe to succeed, though the gate is open, and is probed for ever more rarely", async () => {
+  vi.spyOn(Math, "random").mockImplementation(() => 1);
   const gate = createGate();
-  const probe = vi.fn(() => Promise.resolve(true));
+  let answers = false;
+  const probes: number[] = [];
+  const probe = async () => {
+    probes.push(Date.now());
+    return answers;
+  };
+  const again = vi.fn();
+  gate.failed("a");
+  void gate.wait(probe, forever).then(again);
+  await vi.advanceTimersByTimeAsync(100_000);
+  expect(probes).toEqual([1000, 3000, 7000, 15_000, 31_000, 61_000, 91_000]);
+  gate.succeeded(); // of another image
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(probes.length).toBe(7);
+  answers = true;
+  await vi.advanceTimersByTimeAsync(3000);
+  expect(again).toHaveBeenCalledTimes(1);
+  expect(gate.closed).toBe(false);
+
+  // It fails again: its probe tells nothing, and is not repeated at once.
+  gate.failed("a");
+  void gate.wait(probe, forever).then(again);
+  await vi.advanceTimersByTimeAsync(29_000);
+  expect(again).toHaveBeenCalledTimes(1);
+  await vi.advanceTimersByTimeAsync(3000);
+  expect(again).toHaveBeenCalledTimes(2);
+
+  // It is well: the next failure is another outage.
+  gate.succeeded();
+  void gate.wait(probe, forever).then(again);
+  await vi.advanceTimersByTimeAsync(3000);
+  expect(again).toHaveBeenCalledTimes(3);
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test("wake() lets failed loads be tried again without a probe while the gate is open", async () => {
+  const gate = createGate();
+  const probe = vi.fn(() => Promise.resolve(false));
   const again = vi.fn();
   void gate.wait(probe, forever).then(again);
-  gate.succeeded();
-  await vi.advanceTimersByTimeAsync(10_000);
-  expect(again).not.toHaveBeenCalled();
   gate.wake();
   await vi.advanceTimersByTimeAsync(2000);
   expect(again).toHaveBeenCalledTimes(1);
   expect(probe).not.toHaveBeenCalled();
-  void gate.wait(probe, forever).then(again);
-  for (let failures = 0; failures < 3; failures++) gate.failed(`picture ${failures}`);
-  await vi.advanceTimersByTimeAsync(3000);
-  expect(again).toHaveBeenCalledTimes(2);
-  expect(probe).toHaveBeenCalledTimes(1);
-  expect(vi.getTimerCount()).toBe(0);
 });
 
 test("wake() opens a closed gate if no request waits", async () => {

@@ -6,21 +6,21 @@ export type Probe = () => Promise<boolean>;
 
 const FAILURES = 3;
 const SPREAD = 2000;
-const PROBE_BACKOFF = { max: Infinity, delay: 1000, maxDelay: 15_000 };
+const PROBE_BACKOFF = { max: Infinity, delay: 1000, maxDelay: 30_000 };
 
 /**
  * A circuit breaker for the requests of one page to one gateway.
  *
- * It closes after failures of three different images without a success in between. While it is closed, one probe at a
- * time is sent and all other requests wait. After a successful probe the waiting requests start at random times within
- * two seconds.
+ * It closes after failures of three different images without a success in between. While it is closed, all requests wait.
+ * While it is open, only images wait that were given up, however few they are. As long as something waits, one probe at a
+ * time is sent, ever more rarely. After a successful probe all that waits starts at random times within two seconds.
  */
 export interface Gate {
   /** Whether requests have to wait. */
   readonly closed: boolean;
   /** Wait while the gate is closed. `probe` may be called meanwhile. Rejects when the signal is aborted. */
   enter(probe: Probe, signal: AbortSignal): Promise<void>;
-  /** Wait until the gate opens, or `wake()` is called while it is open; then up to two seconds more. */
+  /** Wait until a probe succeeds, the gate opens, or `wake()` is called; then up to two seconds more. */
   wait(probe: Probe, signal: AbortSignal): Promise<void>;
   /** Record an answer of the gateway: open the gate. */
   succeeded(): void;
@@ -54,18 +54,20 @@ export function createGate(): Gate {
 
   function open(): void {
     isClosed = false;
+    failing.clear();
     unschedule();
     for (const go of waiting.keys()) go();
   }
 
   function succeeded(): void {
     failing.clear();
-    probes = 0;
+    // A success of another image is no reason to ask more often for one that stays broken.
+    if (isClosed || !waiting.size) probes = 0;
     if (isClosed) open();
   }
 
   function schedule(): void {
-    if (!isClosed || !waiting.size || timer || isProbing) return;
+    if (!waiting.size || timer || isProbing) return;
     const delay = backoff(++probes, PROBE_BACKOFF);
     timer = setTimeout(ask, Math.max(notBefore - Date.now(), delay));
   }
@@ -87,7 +89,7 @@ export function createGate(): Gate {
     isProbing = true;
     const isAnswered = await first[1]();
     isProbing = false;
-    if (isAnswered) succeeded();
+    if (isAnswered) open();
     else schedule();
   }
 

@@ -45,9 +45,8 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     } else if (/stop|authorize/.test(action) || loader.attempt > retry.max) {
       await giveUp(failure);
       if (!isTransient(kind)) return false;
-      // Try again when the gateway answers, the network is back or the page is visible again.
+      // Try once more when the gateway answers, the network is back or the page is visible again.
       await gate.wait(probe, signal);
-      loader.attempt = 0;
     } else if (action === "renew" && !isRenewed) {
       isRenewed = true; // an expired URL is not an outage: request the first new one without delay
     } else {

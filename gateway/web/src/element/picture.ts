@@ -4,6 +4,8 @@ import { abortable } from "../core/sleep.js";
 /** Set the source of `img`. Wrap it in a `<picture>` if needed, and replace the `<source>`s. */
 export function applySource(img: HTMLImageElement, { url, candidates }: Source, sizes: string): void {
   clearCandidates(img);
+  // WebKit does not request an address again that has failed in this <img>, unless the source is removed before.
+  if (url && !img.naturalWidth) img.removeAttribute("src");
   if (candidates?.[1] && !img.closest("picture")) {
     const picture = document.createElement("picture");
     img.replaceWith(picture);
