@@ -22,6 +22,7 @@ import aiohttp
 import jwt
 import pytest
 import redis
+from _pytest.nodeid import NodeId
 from aiohttp import web
 from blockbuster import BlockBuster
 from hypothesis import HealthCheck
@@ -81,9 +82,18 @@ def pytest_collection() -> Iterator[None]:
         gc.freeze()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move the tests of those folders to the beginning."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Move the tests of those folders to the beginning, and name the group of a test in its id.
+
+    pytest-xdist runs a group in one process by that name, but sets an attribute for it that pytest 9.2 does not read.
+    """
     items.sort(key=lambda item: item.path.parent.name not in STARTED_FIRST)
+    if not config.getoption("loadgroup", default=False):
+        return
+    for item in items:
+        group = item.get_closest_marker("xdist_group")
+        if group is not None and "@" not in item.nodeid:
+            item._id = NodeId.parse(f"{item.nodeid}@{group.args[0]}")
 
 
 @pytest.fixture(scope="session", autouse=True)
