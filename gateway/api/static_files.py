@@ -16,12 +16,15 @@ from aiohttp import hdrs, web
 from gateway.api.batch import MAX_IMAGES
 from gateway.errors import RouteNotFound
 
-_NAME = re.compile(r"[a-z]+(?:-[a-z]+)*(?:\.(?P<hash>[A-Za-z0-9_-]{8}))?\.js")
+_NAME = re.compile(r"[a-z]+(?:-[a-z]+)*(?:\.(?P<hash>[A-Za-z0-9_-]{8}))?\.(?P<type>css|js)")
 _ENTRY = re.compile(r"smart-image\.[A-Za-z0-9_-]{8}\.js")
 # The name with a hash never gets other bytes (RFC 8246); the plain name is revalidated each time.
 _FOR_A_YEAR = "public, max-age=31536000, immutable"
 _REVALIDATE = "public, no-cache"
 _FOR_MINUTES = "public, max-age=300"
+# Pages wait for a style sheet before they show anything.
+_STYLE_SHEET = f"{_FOR_MINUTES}, stale-while-revalidate=86400"
+_CONTENT_TYPES = {"js": "text/javascript", "css": "text/css"}
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     # A file that is opened as a page loads and runs nothing.
@@ -38,6 +41,7 @@ class StaticFile:
     etag: str
     integrity: str
     cache_control: str
+    content_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +71,12 @@ class StaticFiles:
         if found is None:
             raise RouteNotFound
         if _accepts_gzip(request):
-            answer = _answer(request, found.gzipped, f'{found.etag[:-1]}-gzip"', found.cache_control, "text/javascript")
+            etag = f'{found.etag[:-1]}-gzip"'
+            answer = _answer(request, found.gzipped, etag, found.cache_control, found.content_type)
             if answer.status == 200:
                 answer.headers[hdrs.CONTENT_ENCODING] = "gzip"
         else:
-            answer = _answer(request, found.body, found.etag, found.cache_control, "text/javascript")
+            answer = _answer(request, found.body, found.etag, found.cache_control, found.content_type)
         answer.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
         return answer
 
@@ -130,9 +135,15 @@ def _read_package() -> dict[str, StaticFile]:
         if match is not None:
             body = file.read_bytes()
             integrity = "sha384-" + base64.b64encode(hashlib.sha384(body).digest()).decode()
-            kept = _FOR_A_YEAR if match["hash"] is not None else _REVALIDATE
-            gzipped = gzip.compress(body, mtime=0)
-            found[file.name] = StaticFile(body, gzipped, _etag(body), integrity, kept)
+            unhashed = _STYLE_SHEET if match["type"] == "css" else _REVALIDATE
+            found[file.name] = StaticFile(
+                body,
+                gzip.compress(body, mtime=0),
+                _etag(body),
+                integrity,
+                _FOR_A_YEAR if match["hash"] is not None else unhashed,
+                _CONTENT_TYPES[match["type"]],
+            )
     return found
 
 

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { defineConfig, minify } from "vite";
 
 const ENTRIES = ["index", "define", "vue", "react", "nuxt", "next-loader", "unpic"];
@@ -54,6 +55,8 @@ export default defineConfig(({ mode }) =>
               const file = Object.values(bundle).find((made) => made.type === "chunk" && made.isEntry)?.fileName;
               // One module whatever its name: a page that names both has one configuration.
               this.emitFile({ type: "asset", fileName: "smart-image.js", source: `export * from "./${file}";\n` });
+              const source = readFileSync(new URL("smart-image.css", import.meta.url), "utf8");
+              this.emitFile({ type: "asset", fileName: "smart-image.css", source });
             },
           },
         ],

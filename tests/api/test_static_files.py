@@ -39,6 +39,15 @@ async def test_the_plain_name_is_revalidated_and_the_hashed_one_cached_for_a_yea
     assert Path(await entry_of(gateway)).name in plain.body.decode()
 
 
+async def test_the_style_sheet_may_be_used_while_a_newer_one_is_fetched(gateway: RunningGateway) -> None:
+    answer = await gateway.get("/static/smart-image.css", headers=UNCOMPRESSED)
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "text/css; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "public, max-age=300, stale-while-revalidate=86400"
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+    assert "smart-image:not(:defined)" in answer.body.decode()
+
+
 @pytest.mark.parametrize("field", ["{etag}", 'W/{etag}, "other"', "*"])
 async def test_a_matching_etag_is_answered_304(gateway: RunningGateway, field: str) -> None:
     first = await gateway.get("/static/smart-image.js")

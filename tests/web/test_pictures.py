@@ -228,6 +228,45 @@ async def test_the_layout_does_not_shift(visit: Visit, images: Images, png: byte
     assert await visit.page.evaluate("shifts") == []
 
 
+async def test_the_style_sheet_reserves_space_before_the_script_runs(
+    visit: Visit, images: Images, png: bytes, gateway: RunningGateway
+) -> None:
+    """On a phone, with an ``<img>`` of the page and without one; texts for slots do not show up meanwhile."""
+    await images.add("a", png)
+    base = gateway.ports.public
+    await visit.page.set_viewport_size({"width": 392, "height": 800})
+    img = f'<img src="{base}/i/a" alt="" width="600" height="450">'
+    address = visit.site.put(
+        "/",
+        f"""<link rel="stylesheet" href="{base}/static/smart-image.css">
+            <style>html {{ scrollbar-width: none }} body {{ margin: 0 }}</style>
+            <script>
+              window.log = []; window.shifts = 0;
+              new PerformanceObserver((list) => {{ for (const {{value}} of list.getEntries()) shifts += value; }})
+                .observe({{type: "layout-shift", buffered: true}});
+            </script>
+            <smart-image id="one" image-id="a" alt="" width="320" height="240"><b slot="error">Oh</b></smart-image>
+            <smart-image id="two" image-id="a" alt="" width="600" height="450" lazy></smart-image>
+            <p>Between</p>
+            <smart-image id="three" image-id="a">{img}<b slot="loading">Soon</b></smart-image>
+            <smart-image id="four" image-id="a" width="600" height="450">{img}</smart-image>
+            <smart-image id="gone" image-id="a" alt="" width="320" height="240" hidden></smart-image>
+            <p>Below</p>""",
+    )
+    await visit.page.goto(address, wait_until="load")
+    boxes = "[one, two, three, four, gone].map((e) => [e.offsetWidth, e.offsetHeight])"
+    expected = [[320, 240], [392, 294], [392, 294], [392, 294], [0, 0]]
+    assert await visit.page.evaluate(boxes) == expected
+    assert not await visit.page.get_by_text("Oh").is_visible()
+    assert not await visit.page.get_by_text("Soon").is_visible()
+    await visit.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    await visit.page.add_script_tag(url=f"{base}/static/smart-image.js", type="module")
+    await visit.page.evaluate("scrollTo(0, 600)")
+    await visit.all_loaded(5)
+    assert await visit.page.evaluate(boxes) == expected
+    assert await visit.page.evaluate("shifts") == 0
+
+
 async def test_of_a_thousand_lazy_images_only_near_ones_are_loaded(visit: Visit, images: Images, png: bytes) -> None:
     for number in range(50):
         await images.add(f"p{number}", png)

@@ -14,6 +14,7 @@ STYLES: dict[str, Any] = {
     "thumb": "imageMogr2/thumbnail/40x",
 }
 SIZE = 'width="200" height="150"'
+BOX = "(min-width: 200px) 200px, 100vw"  # sizes of an image of that width
 SOURCES = "[...one.querySelectorAll('picture > source')].map(({type, srcset, sizes}) => [type, srcset, sizes])"
 
 
@@ -63,13 +64,34 @@ async def test_widths_and_formats_become_a_picture_element(visit: Visit, gateway
     assert last == [srcset(gateway, form="original"), "80px", card]
     assert await visit.page.evaluate("one.currentSrc") == f"{card}&w=80&format=avif"
     lazy = "(({sizes, loading, srcset}) => [sizes, loading, srcset])(two.querySelector('img'))"
-    assert await visit.page.evaluate(lazy) == ["auto, 100vw", "lazy", srcset(gateway)]
+    assert await visit.page.evaluate(lazy) == [f"auto, {BOX}", "lazy", srcset(gateway)]
     hero = "(({sizes, loading, fetchPriority}) => [sizes, loading, fetchPriority])(hero.querySelector('img'))"
-    assert await visit.page.evaluate(hero) == ["100vw", "auto", "high"]
+    assert await visit.page.evaluate(hero) == [BOX, "auto", "high"]
     # Widths belong to styles.
     assert await visit.page.evaluate("plain.currentSrc") == f"{gateway.ports.public}/i/a"
     # Size and widths are given: there is nothing to ask for.
     assert not visit.asked_for("POST")
+
+
+async def test_a_box_gets_the_width_that_it_needs_also_when_it_is_loaded_again(
+    visit: Visit, gateway: RunningGateway
+) -> None:
+    """The box is that of the element, or of the page's ``<img>``; a narrow viewport is narrower."""
+    card = f"{gateway.ports.public}/i/a?style=card"
+    inner = f'<img src="{card}&amp;w=80" alt="" width="80" height="60">'
+    await visit.open(
+        '<smart-image id="own" image-id="a" alt="" style-name="card" widths="80 160" width="80" height="60">'
+        f'</smart-image><smart-image id="inner" image-id="a" style-name="card" widths="80 160">{inner}</smart-image>'
+    )
+    await visit.all_loaded(2)
+    await visit.page.evaluate("own.reload(); inner.reload()")
+    await visit.all_loaded(2)
+    assert await visit.page.evaluate("[own.currentSrc, inner.currentSrc]") == [f"{card}&w=80"] * 2
+    assert not visit.asked_for("w=160")
+    assert not visit.asked_for("POST"), "both have a size"
+    sizes = await visit.page.evaluate("own.querySelector('img').sizes")
+    assert sizes == "(min-width: 80px) 80px, 100vw", "no more than the viewport"
+    assert await visit.page.evaluate("[inner.offsetWidth, inner.offsetHeight]") == [80, 60]
 
 
 async def test_the_gateway_lists_widths_formats_and_version(visit: Visit, gateway: RunningGateway) -> None:

@@ -1,4 +1,4 @@
-import { candidates, proxyAddress } from "./core/addresses.js";
+import { candidates, proxyAddress, sizesOf } from "./core/addresses.js";
 import { baseUrlOf } from "./core/config.js";
 
 type List = string | readonly (string | number)[] | undefined;
@@ -40,7 +40,7 @@ export function serverPicture(props: PictureProps): ServerPicture {
   const found =
     id && style ? candidates(base, id, variant, listOf(props.widths).map(Number), listOf(props.formats)) : [];
   const isLazy = !priority && (props.lazy || props.loading === "lazy");
-  const sizes = found.length ? (props.sizes ?? (isLazy ? "auto, 100vw" : "100vw")) : undefined;
+  const sizes = found.length ? sizesOf(props.sizes, width, isLazy) : undefined;
   return {
     sources: found.slice(0, -1).map(({ type, srcset }) => ({ type, sizes, srcset })),
     img: {

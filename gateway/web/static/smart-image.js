@@ -1,1 +1,1 @@
-export * from "./smart-image.DRM1sHHV.js";
+export * from "./smart-image.Ctu8Ih2q.js";

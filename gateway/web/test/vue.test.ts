@@ -38,6 +38,11 @@ test("a server renders the formats and widths of a style", async () => {
   );
   expect(lazy).not.toContain("<picture>");
   expect(lazy).toContain('sizes="auto, 100vw"');
+  const { sizes: _, ...unsized } = props;
+  const sized = await renderToString(
+    createSSRApp(() => h(SmartImage, { ...unsized, width: 80, baseUrl: "https://gw" })),
+  );
+  expect(sized).toContain('sizes="(min-width: 80px) 80px, 100vw"');
 });
 
 test("a server renders no <img> in url mode", async () => {

@@ -39,6 +39,12 @@ export function proxyAddress(
   return address;
 }
 
+/** Return `sizes`: the given ones, else those of a box of `width` CSS pixels (0 if unknown) that fits into the viewport. */
+export function sizesOf(given: string | null | undefined, width: number | undefined, isLazy: boolean): string {
+  const box = width ? `(min-width: ${width}px) ${width}px, 100vw` : "100vw";
+  return given ?? (isLazy ? `auto, ${box}` : box);
+}
+
 /** Return one `<source>` for each explicit format, and last the `srcset` of the `<img>`; nothing without widths. */
 export function candidates(
   base: string,

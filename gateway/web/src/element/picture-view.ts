@@ -1,3 +1,4 @@
+import { sizesOf } from "../core/addresses.js";
 import type { ImageMeta } from "../core/gateway.js";
 import type { LoaderView, Source } from "../core/loader.js";
 import type { Overlay } from "./overlay.js";
@@ -12,6 +13,8 @@ export interface PictureView extends LoaderView {
   img(): HTMLImageElement;
   /** Select another image. `isGiven`: the page has set the source of the `<img>`, so that it is loading already. */
   select(subject: string | undefined, isGiven?: boolean): void;
+  /** Width and height in CSS pixels, 0 if unknown: of the element, else of the page's `<img>`, else of the metadata. */
+  size(): [number, number];
   /** Update the reserved space, the placeholder and the overlay. */
   redraw(): void;
 }
@@ -24,18 +27,25 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
   let isGiven = false;
   let meta: ImageMeta | undefined;
   let current: HTMLImageElement | undefined;
+  /** Width and height that the page gave its `<img>`. */
+  let given = [0, 0];
 
   function img(): HTMLImageElement {
     if (!current || !host.contains(current)) {
       current = host.querySelector("img") ?? new Image();
+      given = ["width", "height"].map((name) => Number(current?.getAttribute(name)) || 0);
       if (!current.isConnected) host.append(current);
     }
     return current;
   }
 
+  function size(): [number, number] {
+    img();
+    return [host.width || given[0] || meta?.width || 0, host.height || given[1] || meta?.height || 0];
+  }
+
   function redraw(): void {
-    const width = host.width || meta?.width || 0;
-    const height = host.height || meta?.height || 0;
+    const [width, height] = size();
     if (width && height && host.isConnected) Object.assign(img(), { width, height });
     overlay.reserve(width, height, host.placeholder ?? meta?.placeholder ?? meta?.color ?? "");
     overlay.show(host.state, host.lastError?.kind, !!shown);
@@ -65,6 +75,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
       return subject;
     },
     img,
+    size,
     redraw,
     tell,
     select(wanted, isWantedGiven = false) {
@@ -97,7 +108,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
       // `sizes=auto` needs it. Otherwise it would only delay: the element has waited until it is near the viewport.
       if (isLazy && source.candidates?.[0]) target.loading = "lazy";
       let isLoaded = !!target.naturalWidth;
-      if (!wasGiven) isLoaded = await put(target, signal, source, host.sizes ?? (isLazy ? "auto, 100vw" : "100vw"));
+      if (!wasGiven) isLoaded = await put(target, signal, source, sizesOf(host.sizes, size()[0], isLazy));
       else if (!target.complete) isLoaded = await put(target, signal);
       if (!isLoaded) return addressOf(target);
       shown = subject;
