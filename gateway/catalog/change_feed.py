@@ -5,14 +5,15 @@ The trigger in ``config/sql/changes.sql`` notifies the channel ``image_gateway``
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 
 import aiopg
 import psycopg2
 
 from gateway.catalog.changed_ids import ChangedIds
-from gateway.catalog.pool import CONNECTION_OPTIONS
+from gateway.catalog.changed_positions import ChangedPositions, read_position
+from gateway.catalog.pool import open_connection
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
 from gateway.metrics.collectors import Metrics
 
@@ -27,13 +28,25 @@ Changed = Callable[[list[str]], Awaitable[None]]
 
 
 class ChangeFeed:
-    """Listens on a separate connection, and reconnects when the connection is lost."""
+    """Listens on a separate connection, and reconnects when the connection is lost.
 
-    def __init__(self, dsn: str, timeout: float, metrics: Metrics, resolve: Resolve = system_addresses) -> None:
+    positions: gets the position of each change before the change is handled. None: rows are read from the server that
+    notifies, and are current.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        timeout: float,
+        metrics: Metrics,
+        positions: ChangedPositions | None = None,
+        resolve: Resolve = system_addresses,
+    ) -> None:
         self._dsn = dsn
         self._resolve = resolve
         self._timeout = timeout
         self._metrics = metrics
+        self._positions = positions
 
     async def listen(
         self,
@@ -71,19 +84,14 @@ class ChangeFeed:
         is_lost = False
         while True:
             try:
-                await addresses.look_up()
                 async with (
-                    aiopg.connect(
-                        self._dsn,
-                        timeout=self._timeout,
-                        application_name="image-gateway-changes",
-                        connection_factory=addresses.connect,
-                        **CONNECTION_OPTIONS,
-                    ) as connection,
+                    open_connection(self._dsn, self._timeout, "image-gateway-changes", addresses) as connection,
                     connection.cursor() as cursor,
                 ):
-                    ids = connection.raw.notifies = ChangedIds(too_many, tested)
+                    ids = connection.raw.notifies = ChangedIds(self._losing(too_many), tested)
                     await cursor.execute(f"LISTEN {CHANNEL}")
+                    if self._positions is not None:
+                        self._positions.all_changed(await read_position(cursor))
                     started()
                     connected.set(1)
                     if is_lost:
@@ -102,6 +110,8 @@ class ChangeFeed:
                 logger.exception("listening to changes in postgres failed")
                 is_lost = True
             connected.set(0)
+            if self._positions is not None:
+                self._positions.lost()
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
 
@@ -119,4 +129,26 @@ class ChangeFeed:
             ids.woken()
             # One statement may change many rows: pass their ids on together.
             while image_ids := ids.take(_MOST_IDS):
+                if self._positions is not None:
+                    await self._find(cursor, image_ids, self._positions)
                 await changed(image_ids)
+
+    async def _find(self, cursor: aiopg.Cursor, image_ids: Sequence[str], positions: ChangedPositions) -> None:
+        """Find the position of changes, and also the position of dropped changes."""
+        losses = positions.losses
+        position = await read_position(cursor)
+        if positions.is_lost() and losses == positions.losses:
+            positions.all_changed(position)
+        positions.changed(image_ids, position)
+
+    def _losing(self, too_many: Callable[[int], None]) -> Callable[[int], None]:
+        """Return the function with which changes are dropped: their position is unknown."""
+        positions = self._positions
+        if positions is None:
+            return too_many
+
+        def lose(dropped: int) -> None:
+            positions.lost()
+            too_many(dropped)
+
+        return lose

@@ -15,7 +15,7 @@ from psycopg2.extensions import parse_dsn, quote_ident
 
 from gateway.catalog.change_feed import CHANNEL
 from gateway.catalog.changed_ids import TEST_PREFIX
-from gateway.catalog.pool import CONNECTION_OPTIONS
+from gateway.catalog.pool import open_connection
 from gateway.catalog.query import LINKS_TABLE
 from gateway.catalog.server_addresses import ServerAddresses
 from gateway.errors import CatalogUnavailable
@@ -68,11 +68,13 @@ async def inspect_database(
     """
     seconds = min(_MOST_SECONDS, settings.timeout)
     try:
-        async with asyncio.timeout(seconds), _connection(settings) as connection, connection.cursor() as cursor:
-            report = await _Inspection(settings, connection, cursor).report(with_links=with_links)
+        async with asyncio.timeout(seconds):
+            dsn = settings.dsn.get_secret_value()
+            async with _connection(settings, dsn) as connection, connection.cursor() as cursor:
+                report = await _Inspection(settings, connection, cursor).report(with_links=with_links)
             if tells_gateways and settings.listen:
-                with suppress(psycopg2.Error):  # a replica of Postgres refuses it
-                    await cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, TEST_PREFIX))
+                with suppress(psycopg2.Error, OSError):  # a standby refuses it
+                    await _tell_gateways(settings)
             return report
     except TimeoutError as error:
         raise CatalogUnavailable(f"no answer within {seconds:g} s") from error
@@ -83,6 +85,11 @@ async def inspect_database(
         raise CatalogUnavailable(message) from error
 
 
+async def _tell_gateways(settings: PostgresSettings) -> None:
+    async with _connection(settings, settings.primary_dsn()) as connection, connection.cursor() as cursor:
+        await cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, TEST_PREFIX))
+
+
 async def time_notification(settings: PostgresSettings) -> float | None:
     """Return after how many seconds a test notification arrived, None if it did not within three seconds.
 
@@ -91,7 +98,8 @@ async def time_notification(settings: PostgresSettings) -> float | None:
     """
     payload = f"{TEST_PREFIX}{secrets.token_hex(8)}"
     try:
-        async with _connection(settings) as listening, _connection(settings) as sending:
+        dsn = settings.primary_dsn()
+        async with _connection(settings, dsn) as listening, _connection(settings, dsn) as sending:
             async with listening.cursor() as cursor:
                 await cursor.execute(f"LISTEN {CHANNEL}")
             async with sending.cursor() as cursor:
@@ -108,18 +116,13 @@ async def time_notification(settings: PostgresSettings) -> float | None:
 
 
 @asynccontextmanager
-async def _connection(settings: PostgresSettings) -> AsyncIterator[aiopg.Connection]:
-    dsn, timeout = settings.dsn.get_secret_value(), min(_MOST_SECONDS, settings.timeout)
-    async with ServerAddresses(dsn, timeout) as addresses:
-        await addresses.look_up()
-        async with aiopg.connect(
-            dsn,
-            timeout=timeout,
-            application_name="image-gateway-check",
-            connection_factory=addresses.connect,
-            **CONNECTION_OPTIONS,
-        ) as connection:
-            yield connection
+async def _connection(settings: PostgresSettings, dsn: str) -> AsyncIterator[aiopg.Connection]:
+    timeout = min(_MOST_SECONDS, settings.timeout)
+    async with (
+        ServerAddresses(dsn, timeout) as addresses,
+        open_connection(dsn, timeout, "image-gateway-check", addresses) as connection,
+    ):
+        yield connection
 
 
 class _Inspection:

@@ -1,17 +1,19 @@
-"""The connection pool to the application's Postgres."""
+"""Connections to the application's Postgres."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import aiopg
+import psycopg2
 
-from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
+from gateway.catalog.server_addresses import AddressesNeeded, Resolve, ServerAddresses, system_addresses
 from gateway.settings import PostgresSettings
 
 # Of each connection: no queries for types that are not used. psycopg2 uses the server's encoding by default; in a
 # database of SQL_ASCII it then decodes ASCII only.
-CONNECTION_OPTIONS: Final[Mapping[str, Any]] = {
+_OPTIONS: Final[Mapping[str, Any]] = {
     "enable_hstore": False,
     "enable_json": False,
     "enable_uuid": False,
@@ -21,20 +23,41 @@ CONNECTION_OPTIONS: Final[Mapping[str, Any]] = {
 _LATE: Final = 20
 
 
+class Pool:
+    """Connections to a server of the DSN that accepts them."""
+
+    def __init__(self, pool: aiopg.Pool, addresses: ServerAddresses) -> None:
+        self._pool = pool
+        self._addresses = addresses
+
+    async def acquire(self) -> aiopg.Connection:
+        """Return a connection, to be given to ``release``. Waits without a limit while all are in use.
+
+        Raises ``psycopg2.Error`` or ``OSError`` if no server accepts a connection.
+        """
+        tries = 0
+        while True:
+            try:
+                return await self._pool.acquire()
+            except AddressesNeeded as needed:
+                await needed.addresses.look_up()
+            except (psycopg2.OperationalError, OSError):
+                self._addresses.failed()
+                tries += 1
+                if tries >= len(self._addresses.servers):
+                    raise
+            except asyncio.CancelledError:  # the caller's time is over
+                self._addresses.failed()
+                raise
+
+    def release(self, connection: aiopg.Connection) -> None:
+        """Take a connection back."""
+        self._pool.release(connection)
+
+
 @asynccontextmanager
-async def open_pool(settings: PostgresSettings, resolve: Resolve = system_addresses) -> AsyncIterator[aiopg.Pool]:
-    """Open a pool that connects when a connection is first needed.
-
-    Acquiring raises ``AddressesNeeded`` if a connection must be opened and its host was not looked up lately.
-    """
-    # The server would continue a query that the gateway abandoned: with this it stops the query one second later.
-    statement_timeout = f"SET statement_timeout = {int((settings.timeout + 1) * 1000)}"
-
-    async def limit_statements(connection: aiopg.Connection) -> None:
-        async with connection.cursor() as cursor:
-            await cursor.execute(statement_timeout)
-
-    dsn = settings.dsn.get_secret_value()
+async def open_pool(dsn: str, settings: PostgresSettings, resolve: Resolve = system_addresses) -> AsyncIterator[Pool]:
+    """Open a pool that connects when a connection is first needed."""
     async with (
         ServerAddresses(dsn, settings.timeout, resolve) as addresses,
         aiopg.create_pool(
@@ -44,8 +67,36 @@ async def open_pool(settings: PostgresSettings, resolve: Resolve = system_addres
             timeout=settings.timeout * _LATE,
             application_name="image-gateway",
             connection_factory=addresses.connect,
-            on_connect=limit_statements,
-            **CONNECTION_OPTIONS,
+            **_OPTIONS,
         ) as pool,
     ):
-        yield pool
+        yield Pool(pool, addresses)
+
+
+@asynccontextmanager
+async def open_connection(
+    dsn: str, timeout: float, application_name: str, addresses: ServerAddresses
+) -> AsyncIterator[aiopg.Connection]:
+    """Connect to a server of the DSN, within ``timeout`` seconds for each server.
+
+    Raises ``psycopg2.Error``, ``OSError`` or ``TimeoutError`` if no server accepts a connection.
+    """
+    await addresses.look_up()
+    tries = 0
+    while True:
+        try:
+            connection = await aiopg.connect(
+                dsn,
+                timeout=timeout,
+                application_name=application_name,
+                connection_factory=addresses.connect,
+                **_OPTIONS,
+            )
+            break
+        except (psycopg2.OperationalError, OSError, TimeoutError):
+            addresses.failed()
+            tries += 1
+            if tries >= len(addresses.servers):
+                raise
+    async with connection:
+        yield connection

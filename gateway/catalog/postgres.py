@@ -3,16 +3,19 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import aiopg
 import psycopg2
 
-from gateway.catalog.pool import open_pool
+from gateway.catalog.changed_positions import ChangedPositions, read_position, read_replayed
+from gateway.catalog.pool import Pool, open_pool
 from gateway.catalog.query import KILL_LINKS, LINKS_TABLE, CatalogQuery
 from gateway.catalog.record import ImageRecord, InspectedRow, Rows
-from gateway.catalog.server_addresses import AddressesNeeded, Resolve, system_addresses
+from gateway.catalog.server_addresses import Resolve, system_addresses
 from gateway.concurrency.shared_timeout import loop_timeout
 from gateway.errors import CatalogUnavailable
 from gateway.metrics.collectors import Metrics
@@ -34,6 +37,17 @@ def _unobserved(_operation: str, _table: str) -> AbstractContextManager[None]:
     return nullcontext()
 
 
+@dataclass(frozen=True, slots=True)
+class Primary:
+    """The server that is written to, where ``postgres.dsn`` may lead to a standby.
+
+    positions: from where on a standby has the changed rows.
+    """
+
+    pool: Pool
+    positions: ChangedPositions
+
+
 class CatalogQueryRefused(CatalogUnavailable):
     """Postgres answers that the query cannot work: a table, a column or a grant is missing."""
 
@@ -42,22 +56,36 @@ class PostgresCatalog:
     """Reads the rows of images. Every call may raise ``CatalogUnavailable``.
 
     It takes at most ``timeout`` seconds of an event loop that runs on time (``loop_timeout``).
+
+    primary: reads the rows that the server of ``pool`` may not have yet. None: ``pool`` leads to the primary.
     """
 
     def __init__(
         self,
-        pool: aiopg.Pool,
+        pool: Pool,
         query: CatalogQuery,
         timeout: float,
         metrics: Metrics,
         observe: ObserveQuery | None = None,
+        primary: Primary | None = None,
     ) -> None:
         self._pool = pool
         self._query = query
         self._timeout = timeout
         self._metrics = metrics
         self._observe = observe or _unobserved
+        self._primary = primary
+        # The server would continue a query that the gateway abandoned: with this it stops the query one second later.
+        # With each statement, because a pooler in transaction mode gives settings of a session to other clients.
+        self._limit = f"SET LOCAL statement_timeout = {int((timeout + 1) * 1000)}; "
+        # A connection leads to one server, and a server's position never goes back.
+        self._replayed: WeakKeyDictionary[aiopg.Connection, int] = WeakKeyDictionary()
         self._id_type: str | None = None
+
+    @property
+    def positions(self) -> ChangedPositions | None:
+        """The positions of changes, for the change feed. None: the rows are always current."""
+        return self._primary.positions if self._primary is not None else None
 
     async def fetch(self, image_id: str) -> ImageRecord | None:
         """Return the image's record, or None if there is no such image, it is not active, or its row is unusable."""
@@ -70,7 +98,7 @@ class PostgresCatalog:
     async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
         """Return the records of ``image_ids``, and the reasons why rows are unusable, in one query."""
         try:
-            async with self._translated_errors(), self._cursor() as cursor:
+            async with self._translated_errors(), self._cursor_for(image_ids) as cursor:
                 id_type = self._id_type or await self._fetch_id_type(cursor)
                 valid = self._query.valid_ids(image_ids, id_type)
                 if len(valid) < len(image_ids) and id_type == self._id_type:
@@ -90,7 +118,7 @@ class PostgresCatalog:
         """Return, for an operator, the row of ``image_id`` and why it is not served, or None without such a row."""
         async with self._translated_errors(), self._cursor() as cursor:
             id_type = await self._fetch_id_type(cursor)
-            await cursor.execute(self._query.inspect_sql(id_type), (self._query.valid_ids([image_id], id_type),))
+            await self._execute(cursor, self._query.inspect_sql(id_type), (self._query.valid_ids([image_id], id_type),))
             row = await cursor.fetchone()
         return self._query.inspect(row) if row is not None else None
 
@@ -102,7 +130,7 @@ class PostgresCatalog:
         """
         async with self._translated_errors(), self._cursor() as cursor:
             id_type = await self._fetch_id_type(cursor)
-            await cursor.execute(self._query.select_sql(id_type), ([],))
+            await self._execute(cursor, self._query.select_sql(id_type), ([],))
             self._id_type = id_type
 
     async def sample_images(self) -> list[ImageRecord]:
@@ -111,7 +139,7 @@ class PostgresCatalog:
         Raises ``CatalogUnavailable`` with the reason.
         """
         async with self._translated_errors(), self._cursor() as cursor:
-            await cursor.execute(self._query.sample_sql)
+            await self._execute(cursor, self._query.sample_sql)
             rows = await cursor.fetchall()
         return list(self._read(rows).records.values())
 
@@ -121,13 +149,13 @@ class PostgresCatalog:
         Rows that are unusable are left out and not counted. Raises ``CatalogUnavailable`` with the reason.
         """
         async with self._translated_errors(), self._cursor() as cursor:
-            await cursor.execute(self._query.size_sql, self._query.size_parameters)
+            await self._execute(cursor, self._query.size_sql, self._query.size_parameters)
             size = await cursor.fetchone()
             rows: list[Row] = []
             # The number of rows is an estimate, and few of the rows may be active.
             for estimate in dict.fromkeys((size[0] if size is not None else None, None)):
                 if not rows:
-                    await cursor.execute(self._query.random_sql(estimate), (count,))
+                    await self._execute(cursor, self._query.random_sql(estimate), (count,))
                     rows = await cursor.fetchall()
         images = []
         for row in rows:
@@ -158,7 +186,7 @@ class PostgresCatalog:
         if not image_ids:
             return []
         try:
-            await cursor.execute(self._query.select_sql(id_type), (list(image_ids),))
+            await self._execute(cursor, self._query.select_sql(id_type), (list(image_ids),))
             return await cursor.fetchall()
         except (psycopg2.DataError, psycopg2.errors.DataCorrupted) as error:
             if len(image_ids) == 1:
@@ -186,15 +214,18 @@ class PostgresCatalog:
 
     async def kill_links(self, image_id: str) -> int:
         """Kill every signed link to the image, and return how often its links have been killed."""
-        async with self._translated_errors(), self._cursor("INSERT", LINKS_TABLE) as cursor:
-            await cursor.execute(KILL_LINKS, (image_id,))
+        async with self._translated_errors(), self._cursor("INSERT", LINKS_TABLE, self._writable) as cursor:
+            await self._execute(cursor, KILL_LINKS, (image_id,))
             (killed,) = await cursor.fetchone()
+            if self._primary is not None:
+                self._primary.positions.changed([image_id], await read_position(cursor))
         return int(killed)
 
     async def try_links(self) -> None:
         """Return if the table of killed links can be read and written. Raises ``CatalogUnavailable``."""
-        async with self._translated_errors(), self._cursor(table=LINKS_TABLE) as cursor:
-            await cursor.execute(
+        async with self._translated_errors(), self._cursor(table=LINKS_TABLE, pool=self._writable) as cursor:
+            await self._execute(
+                cursor,
                 "SELECT bool_and(has_table_privilege(to_regclass(%s), privilege)) "
                 "FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) privilege WHERE to_regclass(%s) IS NOT NULL",
                 (LINKS_TABLE, LINKS_TABLE),
@@ -206,7 +237,7 @@ class PostgresCatalog:
             raise CatalogUnavailable(f"SELECT, INSERT and UPDATE on {LINKS_TABLE} are not all granted")
 
     async def _fetch_id_type(self, cursor: aiopg.Cursor) -> str:
-        await cursor.execute(self._query.id_type_sql, self._query.id_type_parameters)
+        await self._execute(cursor, self._query.id_type_sql, self._query.id_type_parameters)
         row = await cursor.fetchone()
         if row is None:
             table, column = self._query.id_type_parameters
@@ -214,23 +245,49 @@ class PostgresCatalog:
         return str(row[0])
 
     @asynccontextmanager
-    async def _cursor(self, operation: str = "SELECT", table: str | None = None) -> AsyncIterator[aiopg.Cursor]:
+    async def _cursor_for(self, image_ids: Sequence[str]) -> AsyncIterator[aiopg.Cursor]:
+        """Yield a cursor at a server that has the changes of these images which were notified."""
+        if self._primary is None:
+            async with self._cursor() as cursor:
+                yield cursor
+            return
+        needed = self._primary.positions.of(image_ids)
+        async with loop_timeout(self._timeout):
+            async with self._cursor() as cursor:
+                if await self._has_replayed(cursor, needed):
+                    yield cursor
+                    return
+            async with self._cursor(pool=self._primary.pool) as cursor:
+                yield cursor
+
+    async def _has_replayed(self, cursor: aiopg.Cursor, needed: int) -> bool:
+        """Return whether the server has replayed the log up to ``needed``, or is no standby."""
+        connection = cursor.connection
+        if self._replayed.get(connection, 0) < needed:
+            self._replayed[connection] = await read_replayed(cursor)
+        return self._replayed[connection] >= needed
+
+    async def _execute(self, cursor: aiopg.Cursor, sql: str, parameters: Sequence[Any] | None = None) -> None:
+        await cursor.execute(self._limit + sql, parameters)
+
+    @property
+    def _writable(self) -> Pool:
+        return self._primary.pool if self._primary is not None else self._pool
+
+    @asynccontextmanager
+    async def _cursor(
+        self, operation: str = "SELECT", table: str | None = None, pool: Pool | None = None
+    ) -> AsyncIterator[aiopg.Cursor]:
         """Yield a cursor. The observer gets ``operation`` and ``table`` (None: the table of the images)."""
+        pool = pool or self._pool
         with self._observe(operation, table or self._query.settings.table):
             async with loop_timeout(self._timeout):
-                connection = await self._acquire()
+                connection = await pool.acquire()
                 try:
                     async with connection.cursor() as cursor:
                         yield cursor
                 finally:
-                    self._pool.release(connection)
-
-    async def _acquire(self) -> aiopg.Connection:
-        while True:
-            try:
-                return await self._pool.acquire()
-            except AddressesNeeded as needed:
-                await needed.addresses.look_up()
+                    pool.release(connection)
 
     @asynccontextmanager
     async def _translated_errors(self) -> AsyncIterator[None]:
@@ -282,6 +339,11 @@ async def open_catalog(
     observe: makes the context of each use of a connection.
     resolve: returns the addresses of a host.
     """
-    async with open_pool(settings, resolve) as pool:
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(open_pool(settings.dsn.get_secret_value(), settings, resolve))
+        primary = None
+        if settings.listen_dsn is not None:
+            writable = await stack.enter_async_context(open_pool(settings.primary_dsn(), settings, resolve))
+            primary = Primary(writable, ChangedPositions(are_told=settings.listen))
         query = CatalogQuery(settings, default_bucket, regions, with_links=with_links)
-        yield PostgresCatalog(pool, query, settings.timeout, metrics, observe)
+        yield PostgresCatalog(pool, query, settings.timeout, metrics, observe, primary)

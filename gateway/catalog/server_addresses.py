@@ -1,16 +1,18 @@
-"""The addresses of the hosts in ``postgres.dsn``, looked up off the event loop, which libpq would block meanwhile."""
+"""The servers of ``postgres.dsn``: their addresses, looked up off the event loop, and which of them is next."""
 
 import asyncio
 import os
 import socket
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Final, Self
 
 import psycopg2
-from psycopg2.extensions import make_dsn, parse_dsn
+from psycopg2.extensions import STATUS_SETUP, make_dsn, parse_dsn
 
 from gateway.concurrency.shared_timeout import loop_timeout
 
@@ -34,12 +36,30 @@ class AddressesNeeded(psycopg2.OperationalError):
         self.addresses = addresses
 
 
-class ServerAddresses:
-    """Adds ``hostaddr`` to a DSN, so that libpq looks up no name itself (its documentation, ``PQconnectStart``).
+@dataclass(frozen=True, slots=True)
+class Server:
+    """An address to connect to. ``address`` "" is a socket, "" of the others is libpq's default."""
 
-    The names stay in ``host``, because certificates are verified by name. A name with several addresses is repeated for
-    each address, and so is its port. Sockets and addresses are not changed. A DSN with ``hostaddr`` is not changed
-    either, nor a DSN with a ``service``, whose file only libpq reads.
+    host: str
+    address: str
+    port: str
+
+    def parameters(self) -> dict[str, str]:
+        """Return the parameters of a DSN."""
+        return {"host": self.host, "hostaddr": self.address, "port": self.port}
+
+
+class ServerAddresses:
+    """Chooses the server of each connection: libpq looks up no name, and tries no second server.
+
+    libpq would block the event loop while it looks up a name. Its second server would have another socket, and aiopg
+    waits for the first. So each connection is given one address (``hostaddr``; libpq's documentation,
+    ``PQconnectStart``), of all addresses of all hosts in turn: after a failure the next connection is to the next
+    server. The name stays in ``host``, because certificates are verified by name. With ``prefer-standby``, a standby is
+    looked for in one round and any server in the next.
+
+    A DSN with one address or socket is not changed. A DSN with ``hostaddr`` is not changed either, nor a DSN with a
+    ``service``, whose file only libpq reads.
 
     All callers share a look-up, even when they give up waiting: a resolver that hangs occupies a single thread.
     """
@@ -48,9 +68,14 @@ class ServerAddresses:
         parameters = parse_dsn(dsn)
         self._timeout = timeout
         self._resolve = resolve
-        self._hosts = _hosts_to_look_up(parameters, os.environ)
-        self._ports = str(parameters.get("port") or os.environ.get("PGPORT", "")).split(",")
-        self._found: Mapping[str, str] = {}
+        self._prefers_standby = _setting(parameters, "target_session_attrs") == "prefer-standby"
+        self._places = _places(parameters)
+        self._has_names = any(_is_name(host) for host, _ in self._places)
+        self.servers: Sequence[Server] = (
+            () if self._has_names else [Server(host, "", port) for host, port in self._places]
+        )
+        self._turn = 0
+        self._last: tuple[int, weakref.ref[psycopg2.extensions.connection]] | None = None  # its turn, the connection
         self._fresh_until = float("-inf")
         self._look_up_task: asyncio.Task[None] | None = None
 
@@ -69,11 +94,12 @@ class ServerAddresses:
 
         Raises ``OSError`` if no host has an address, and ``TimeoutError`` if the look-up takes too long.
         """
-        if not self._hosts or time.monotonic() < self._fresh_until - _FRESH_FOR / 2:  # `connect` follows at once
+        # `connect` follows at once
+        if not self._has_names or time.monotonic() < self._fresh_until - _FRESH_FOR / 2:
             return
         task = self._look_up_task
         if task is None or task.done():
-            task = self._look_up_task = asyncio.create_task(self._look_up(self._hosts), name="postgres-addresses")
+            task = self._look_up_task = asyncio.create_task(self._look_up(), name="postgres-addresses")
             task.add_done_callback(_retrieve)
         try:
             async with loop_timeout(self._timeout):
@@ -83,29 +109,42 @@ class ServerAddresses:
 
     def connect(self, dsn: str, async_: int = 0) -> "psycopg2.extensions.connection":
         """Open a connection, as psycopg2's ``connection_factory``. Raises ``AddressesNeeded`` before ``look_up``."""
-        if not self._hosts:
-            return _open(dsn, async_)
-        if time.monotonic() >= self._fresh_until:
+        if self._has_names and time.monotonic() >= self._fresh_until:
             raise AddressesNeeded(self)
-        return _open(make_dsn(dsn, **self._found), async_)
+        self._last = None
+        if not self.servers:
+            return _open(dsn, async_)
+        round_, index = divmod(self._turn, len(self.servers))
+        parameters = self.servers[index].parameters()
+        if self._prefers_standby:
+            parameters["target_session_attrs"] = "any" if round_ % 2 else "standby"
+        connection = _open(make_dsn(dsn, **parameters), async_)
+        self._last = self._turn, weakref.ref(connection)
+        return connection
 
-    async def _look_up(self, hosts: Sequence[str]) -> None:
-        answers = await asyncio.gather(*map(self._addresses_of, hosts))
-        ports = self._ports if len(self._ports) > 1 else self._ports * len(hosts)
-        servers: list[tuple[str, str, str]] = []
+    def failed(self) -> None:
+        """Connect to the next server from now on, unless the last connection was made."""
+        if self._last is not None:
+            turn, reference = self._last
+            connection = reference()
+            is_made = connection is not None and connection.status != STATUS_SETUP and not connection.closed
+            if is_made or turn != self._turn:
+                return
+        self._turn += 1
+
+    async def _look_up(self) -> None:
+        answers = await asyncio.gather(*(self._addresses_of(host) for host, _ in self._places))
+        servers: list[Server] = []
         errors: list[OSError] = []
-        for host, port, answer in zip(hosts, ports, answers, strict=True):
+        for (host, port), answer in zip(self._places, answers, strict=True):
             if isinstance(answer, OSError):
                 errors.append(answer)  # libpq, too, goes on with the next host
             else:
-                servers += ((host, address, port) for address in answer)
+                servers += (Server(host, address, port) for address in answer)
         if not servers:
             raise errors[0]
-        names = "host", "hostaddr", "port"
-        found = {name: ",".join(parts) for name, parts in zip(names, zip(*servers, strict=True), strict=True)}
-        if len(self._ports) == 1:
-            del found["port"]  # one for all
-        self._found = found
+        if servers != self.servers:
+            self.servers, self._turn = servers, 0
         self._fresh_until = time.monotonic() + _FRESH_FOR
 
     async def _addresses_of(self, host: str) -> Sequence[str] | OSError:
@@ -118,16 +157,22 @@ class ServerAddresses:
             return OSError(f'could not translate host name "{host}" to address: {error.strerror or error}')
 
 
-def _hosts_to_look_up(parameters: Mapping[str, object], environment: Mapping[str, str]) -> list[str]:
-    """Return all hosts of a DSN, as libpq finds them, if any host is a name, else an empty list."""
-    named = [parameters.get(name) or environment.get(f"PG{name.upper()}") for name in ("service", "hostaddr")]
-    if any(named):
+def _places(parameters: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return host and port of each server in a DSN, as libpq finds them. Empty if the DSN is libpq's own business."""
+    if _setting(parameters, "service") or _setting(parameters, "hostaddr"):
         return []
-    hosts = str(parameters.get("host") or environment.get("PGHOST", "")).split(",")
-    ports = str(parameters.get("port") or environment.get("PGPORT", "")).split(",")
+    hosts = _setting(parameters, "host").split(",")
+    ports = _setting(parameters, "port").split(",")
     if len(ports) not in (1, len(hosts)):
         return []  # libpq refuses that
-    return hosts if any(map(_is_name, hosts)) else []
+    if len(hosts) == 1 and not _is_name(hosts[0]):
+        return []
+    return list(zip(hosts, ports if len(ports) > 1 else ports * len(hosts), strict=True))
+
+
+def _setting(parameters: Mapping[str, object], name: str) -> str:
+    """Return a parameter of a DSN, or of the environment variable that libpq reads instead."""
+    return str(parameters.get(name) or os.environ.get(f"PG{name.upper().replace('_', '')}", ""))
 
 
 def _open(dsn: str, async_: int) -> "psycopg2.extensions.connection":

@@ -14,7 +14,8 @@ _CONFIGURATION = "check postgres.dsn, postgres.table and postgres.columns"
 _CHANGES = 'run: image-gateway sql changes --config FILE > changes.sql && psql "$DSN" -v ON_ERROR_STOP=1 -f changes.sql'
 _LINKS = "run config/sql/links.sql and grant what it lists: access.signed_links needs that table"
 _POOLER = (
-    "postgres.dsn leads to a replica, or to a pooler in transaction mode, which forgets LISTEN: name the primary itself"
+    "postgres.dsn leads to a standby, or to a pooler in transaction mode, which forgets LISTEN: "
+    "set postgres.listen_dsn to the DSN of the primary itself"
 )
 
 _RANDOM_ROWS = 20

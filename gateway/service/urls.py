@@ -110,10 +110,10 @@ async def listening_to_changes(
 ) -> AsyncIterator[None]:
     """Listen for changed rows and for tests of the trigger in Postgres, and for the invalidations of other replicas."""
 
-    listens = settings.postgres.listen
-    feed = ChangeFeed(settings.postgres.dsn.get_secret_value(), settings.postgres.timeout, metrics)
+    postgres = settings.postgres
+    feed = ChangeFeed(postgres.primary_dsn(), postgres.timeout, metrics, stores.catalog.positions)
     count_dropped = purges.intake.count_dropped if purges is not None else None
-    rows = RowChanges(urls.resolver, urls.invalidation, signing.clock.now, count_dropped) if listens else None
+    rows = RowChanges(urls.resolver, urls.invalidation, signing.clock.now, count_dropped) if postgres.listen else None
 
     async def listen_to_postgres() -> None:
         if rows is not None:

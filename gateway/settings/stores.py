@@ -93,9 +93,13 @@ class ColumnSettings(Section):
 
 
 class PostgresSettings(Section):
-    """The application's table of images, which the gateway only reads."""
+    """The application's table of images, which the gateway only reads.
+
+    ``listen_dsn`` leads to the primary. None: ``dsn`` does.
+    """
 
     dsn: Restarted[PostgresDsn]
+    listen_dsn: Restarted[PostgresDsn | None] = None
     pool_size: Restarted[PositiveInt] = 10
     timeout: Restarted[Timeout] = 5
     table: Restarted[TableName] = "images"
@@ -105,3 +109,7 @@ class PostgresSettings(Section):
     def server(self) -> tuple[str | None, int | None]:
         """Return host and port, or None if the DSN names no server or several servers."""
         return server_in(self.dsn.get_secret_value())
+
+    def primary_dsn(self) -> str:
+        """Return the DSN of the server that is written to, and that notifies of changes."""
+        return (self.listen_dsn or self.dsn).get_secret_value()

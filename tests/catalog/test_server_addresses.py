@@ -68,16 +68,10 @@ def opening(dsn: str, resolver: Resolve, **changes: Any) -> AbstractAsyncContext
 
 
 async def servers(dsn: str, resolver: Resolver) -> list[tuple[str, str, str]]:
-    """Return the (host, hostaddr, port) that libpq tries, from the error of a connection to nothing."""
+    """Return the (host, hostaddr, port) that are tried in turn."""
     async with ServerAddresses(dsn, 5, resolver) as addresses:
         await addresses.look_up()
-        connection = addresses.connect(dsn, 1)
-        tried = connection.get_dsn_parameters()
-        connection.close()
-    parts = [tried.get(name, "").split(",") for name in ("host", "hostaddr", "port")]
-    most = max(map(len, parts))
-    host, address, port = (part if len(part) == most else part * most for part in parts)
-    return list(zip(host, address, port, strict=True))
+    return [(server.host, server.address, server.port) for server in addresses.servers]
 
 
 async def test_connections_of_the_pool_need_no_other_resolver(
@@ -96,7 +90,7 @@ async def test_the_change_feed_needs_no_other_resolver(named_dsn: str, resolver:
     async def changed(_image_ids: Sequence[str]) -> None:
         pass
 
-    feed = ChangeFeed(named_dsn, 5, Metrics(), resolver)
+    feed = ChangeFeed(named_dsn, 5, Metrics(), resolve=resolver)
     listening = feed.listen(started=lambda: starts.append(None), changed=changed, too_many=lambda _: None)
     async with background("change-feed", listening):
         await until(lambda: starts)
@@ -161,6 +155,7 @@ async def test_nothing_runs_on_when_the_pool_closes(named_dsn: str, resolver: Re
             [("b", "127.0.0.2", "1"), ("/run", "", "1"), ("::1", "::1", "1"), ("@x", "", "1")],
         ),
         ("host=b, port=1,", [("b", "127.0.0.2", "1"), ("", "", "")]),
+        ("host=/run,::1 port=1,2", [("/run", "", "1"), ("::1", "", "2")]),
         ("host=unknown,b port=1,2", [("b", "127.0.0.2", "2")]),
     ],
 )
@@ -176,7 +171,6 @@ async def test_each_name_is_followed_by_its_addresses(
     [
         "host=127.0.0.1 port=1",
         "postgresql://[::1]:1/db",
-        "host=/nonexistent,127.0.0.1 port=1,2",
         "host=name hostaddr=127.0.0.1 port=1",
     ],
 )
@@ -197,6 +191,22 @@ async def test_a_socket_is_left_to_libpq(resolver: Resolver, dsn: str) -> None:
         with pytest.raises(psycopg2.OperationalError, match="connection to server on socket"):
             addresses.connect(dsn, 1)
     assert resolver.asked == []
+
+
+async def test_a_server_that_does_not_answer_is_followed_by_the_next(
+    postgres_dsn: str, images_table: ImagesTable, resolver: Resolver
+) -> None:
+    images_table.put([ROW])
+    host, port = (parse_dsn(postgres_dsn)[name] for name in ("host", "port"))
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        dsn = make_dsn(postgres_dsn, host=f"127.0.0.1,{host}", port=f"{silent.getsockname()[1]},{port}")
+        async with opening(dsn, resolver, timeout=1) as catalog:
+            with pytest.raises(CatalogUnavailable, match="no answer within 1 s"):
+                await catalog.fetch("cat")
+            assert await catalog.fetch("cat") == RECORD
+            assert await asyncio.gather(*(catalog.fetch("cat") for _ in range(20))) == [RECORD] * 20
 
 
 async def test_a_connection_before_the_look_up_is_refused(resolver: Resolver) -> None:

@@ -274,7 +274,7 @@ async def test_a_head_that_is_refused_is_reported_although_get_works() -> None:
     [
         (replace(REPORT, changes_problem="no trigger on images notifies of changes"), 0.1, "no trigger", "sql changes"),
         (REPORT, None, "a test notification did not arrive", "pooler in transaction mode"),
-        (REPORT, CatalogUnavailable("cannot execute LISTEN during recovery"), "during recovery", "replica"),
+        (REPORT, CatalogUnavailable("cannot execute LISTEN during recovery"), "during recovery", "postgres.listen_dsn"),
     ],
 )
 async def test_changes_that_are_not_heard_are_a_warning(

@@ -1,0 +1,74 @@
+"""Positions in the log of the primary: until where a standby must have come, so that its row of an image is current.
+
+A standby replays the log of its primary (PostgreSQL documentation, "Hot Standby"). Notifications come from the primary,
+so a changed image is known before a standby has its new row.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import aiopg
+
+_MOST: Final = 100_000  # ids, about 10 MB
+_NOWHERE: Final = 2**64  # after the end of every log
+# The insert position is behind the record of every transaction that has sent its notification. With
+# synchronous_commit = off, the record may not have been written yet.
+_POSITION: Final = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')"
+_REPLAYED: Final = "SELECT pg_wal_lsn_diff(COALESCE(pg_last_wal_replay_lsn(), '0/0'), '0/0') WHERE pg_is_in_recovery()"
+
+
+class ChangedPositions:
+    """Remembers for each changed image a position in the log that is behind its change.
+
+    A position is the number of bytes from the beginning of the log. Of more than ``most`` images, the oldest changes
+    are forgotten, and their position then counts for every image. At first every position is unknown.
+
+    are_told: whether changes are notified. If they are not, no row is ever known to have changed.
+    losses: how often positions became unknown.
+    """
+
+    def __init__(self, most: int = _MOST, *, are_told: bool = True) -> None:
+        self._most = most
+        self._positions: dict[str, int] = {}  # the oldest change first
+        self._of_all = _NOWHERE if are_told else 0
+        self.losses = 0
+
+    def changed(self, image_ids: Iterable[str], position: int) -> None:
+        """Remember that the images changed before ``position``."""
+        for image_id in image_ids:
+            self._positions.pop(image_id, None)
+            self._positions[image_id] = position
+        while len(self._positions) > self._most:
+            self._of_all = max(self._of_all, self._positions.pop(next(iter(self._positions))))
+
+    def all_changed(self, position: int) -> None:
+        """Remember that any image may have changed before ``position``, and forget the earlier changes."""
+        self._positions.clear()
+        self._of_all = position
+
+    def lost(self) -> None:
+        """Remember that any image may have changed at an unknown position, until the next ``all_changed``."""
+        self._of_all = _NOWHERE
+        self.losses += 1
+
+    def is_lost(self) -> bool:
+        """Return whether the position of changes is unknown: no standby is known to have them."""
+        return self._of_all == _NOWHERE
+
+    def of(self, image_ids: Iterable[str]) -> int:
+        """Return the position that a standby must have replayed, so that its rows of these images are current."""
+        return max((self._of_all, *(self._positions.get(image_id, 0) for image_id in image_ids)))
+
+
+async def read_position(cursor: aiopg.Cursor) -> int:
+    """Return the present position of a primary. Every change that it has notified is before this position."""
+    await cursor.execute(_POSITION)
+    (position,) = await cursor.fetchone()
+    return int(position)
+
+
+async def read_replayed(cursor: aiopg.Cursor) -> int:
+    """Return the position until which a standby has the changes. Of any other server, every change is there."""
+    await cursor.execute(_REPLAYED)
+    found = await cursor.fetchone()
+    return int(found[0]) if found is not None else _NOWHERE

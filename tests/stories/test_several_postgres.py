@@ -1,0 +1,256 @@
+"""Rows are read from a standby or through a pooler, and changes are heard from the primary; a primary dies."""
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from psycopg2.extensions import make_dsn, parse_dsn
+
+from gateway.cos_emulator.server import CosEmulator
+from gateway.dev.database import ImagesTable
+from gateway.dev.postgres_server import PostgresServer
+from gateway.dev.processes import HOST, Child, free_port, wait_until
+from tests.access.credentials import ACCESS, bearer, token
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.limits import LIMIT
+from tests.waiting import until, until_answered
+
+PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin") or "pgbouncer"
+AT_ONCE = 0.5  # seconds from a change to the last old response
+StartListening = Callable[..., Awaitable[RunningGateway]]
+
+
+def ask(dsn: str, sql: str) -> Any:
+    """Return the one value that Postgres answers."""
+    with closing(psycopg2.connect(dsn)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            row = cursor.fetchone()
+    assert row is not None
+    return row[0]
+
+
+def answers(dsn: str) -> bool:
+    """Return whether Postgres answers."""
+    with suppress(psycopg2.OperationalError):
+        ask(dsn, "SELECT 1")
+        return True
+    return False
+
+
+async def asked_last(server: PostgresServer) -> str | None:
+    """Return when the server was last asked for rows by a gateway that is connected, or None if it never was."""
+    sql = "SELECT max(query_start)::text FROM pg_stat_activity WHERE application_name = 'image-gateway'"
+    found: str | None = await asyncio.to_thread(ask, server.dsn, sql)
+    return found
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A primary with the table of images, and a standby that follows it."""
+
+    primary: PostgresServer
+    standby: PostgresServer
+
+    @property
+    def table(self) -> ImagesTable:
+        """The table, to be written at the primary."""
+        return ImagesTable(self.primary.dsn)
+
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """The standby replays nothing meanwhile."""
+        ask(self.standby.dsn, "SELECT pg_wal_replay_pause()")
+        paused = "SELECT pg_get_wal_replay_pause_state()"
+        assert wait_until(lambda: ask(self.standby.dsn, paused) == "paused", LIMIT)
+        try:
+            yield
+        finally:
+            ask(self.standby.dsn, "SELECT pg_wal_replay_resume()")
+
+    def has_followed(self) -> bool:
+        """Whether the standby has every change."""
+        position = ask(self.primary.dsn, "SELECT pg_current_wal_lsn()::text")
+        return bool(ask(self.standby.dsn, f"SELECT pg_last_wal_replay_lsn() >= '{position}'"))
+
+
+class Standby(PostgresServer):
+    """A copy of a primary that follows it."""
+
+    def __init__(self, data_dir: Path, primary: PostgresServer) -> None:
+        super().__init__(data_dir, ephemeral=True)
+        self.primary = primary
+
+    def _make_cluster(self) -> None:
+        home = self.primary.data.resolve().parent / f"standby-{self.data_dir.name}"
+        home.mkdir(mode=0o755)
+        if self.account is not None:
+            os.chown(home, self.account.uid, self.account.gid)
+        log = self.data_dir / "basebackup.log"
+        command = [str(self._programs / "pg_basebackup"), "-D", str(home / "cluster"), "-d", self.primary.dsn]
+        copying = Child([*command, "-R", "-c", "fast", "--no-sync"], log=log, account=self.account)
+        assert copying.wait(LIMIT), log.read_text()
+        assert copying.exit_code == 0, log.read_text()
+        shutil.copy2(self.primary.data.resolve().parent / "password", home / "password")
+        self.data.symlink_to(home / "cluster")
+
+
+@contextmanager
+def running_pair(folder: Path) -> Iterator[Pair]:
+    """Run a primary with the table of images, and its standby."""
+    with ExitStack() as stack:
+        primary = stack.enter_context(PostgresServer(folder / "primary", ephemeral=True))
+        ImagesTable(primary.dsn).create()
+        yield Pair(primary, stack.enter_context(Standby(folder / "standby", primary)))
+
+
+@pytest.fixture(scope="module")
+def pair(server_folder: Path) -> Iterator[Pair]:
+    """Two servers for the tests of this module."""
+    with running_pair(server_folder / "pair") as servers:
+        yield servers
+
+
+@pytest.fixture
+def mortal_pair(server_folder: Path) -> Iterator[Pair]:
+    """Two servers for a single test, which kills the primary."""
+    with running_pair(server_folder / "mortal-pair") as servers:
+        yield servers
+
+
+@pytest.fixture(scope="module")
+def pgbouncer(pair: Pair, server_folder: Path) -> Iterator[str]:
+    """A DSN of the primary through a pooler that gives its one connection to each transaction in turn."""
+    to = parse_dsn(pair.primary.dsn)
+    folder, port = server_folder / "pgbouncer", free_port()
+    folder.mkdir()
+    users, config = folder / "users.txt", folder / "pgbouncer.ini"
+    users.write_text(f'"{to["user"]}" "{to["password"]}"\n')
+    config.write_text(
+        f"[databases]\n* = host={HOST} port={to['port']}\n"
+        f"[pgbouncer]\nlisten_addr = {HOST}\nlisten_port = {port}\nunix_socket_dir =\n"
+        f"auth_type = plain\nauth_file = {users}\npool_mode = transaction\ndefault_pool_size = 1\n"
+        + "user = nobody\n"
+        * (os.geteuid() == 0)
+    )
+    pooler = Child([PGBOUNCER, str(config)], log=folder / "pgbouncer.log")
+    dsn = make_dsn(pair.primary.dsn, port=port)
+    try:
+        assert wait_until(lambda: answers(dsn), LIMIT), (folder / "pgbouncer.log").read_text()
+        yield dsn
+    finally:
+        pooler.kill()
+
+
+@pytest.fixture
+async def images(pair: Pair, cos: CosEmulator) -> Images:
+    """The public image ``cat``, which the standby has too. Its row is written at the primary."""
+    made = Images(pair.table, cos)
+    await made.execute("DELETE FROM images")
+    await made.add("cat", owner="alice")
+    await until(lambda: asyncio.to_thread(pair.has_followed), what="the row at the standby")
+    return made
+
+
+@pytest.fixture
+async def start_listening(start_gateway: StartGateway, images: Images, pair: Pair) -> StartListening:
+    """Starts a gateway that reads at a DSN and listens to the primary. Returns it when it listens."""
+    del images  # but the image is there
+
+    async def start(dsn: str, **sections: Any) -> RunningGateway:
+        gateway = await start_gateway(postgres={"dsn": dsn, "listen_dsn": pair.primary.dsn}, **sections)
+        await until(lambda: gateway.sample("change_feed_connected") == 1)
+        return gateway
+
+    return start
+
+
+async def test_a_change_that_the_standby_does_not_have_yet_is_read_from_the_primary(
+    start_listening: StartListening, images: Images, pair: Pair
+) -> None:
+    gateway = await start_listening(pair.standby.dsn)
+    assert (await gateway.get("/i/cat")).status == 200
+    assert await asked_last(pair.primary) is None
+    with pair.held_back():
+        await images.execute("UPDATE images SET is_public = false")
+        async with asyncio.timeout(AT_ONCE):
+            await until_answered(gateway, "/i/cat", 404)
+        for _ in range(5):
+            gateway.service.urls.invalidation.invalidate_here("cat")  # the row is read again
+            assert (await gateway.get("/i/cat")).status == 404
+        assert await asked_last(pair.primary) is not None
+
+
+async def test_a_standby_that_has_followed_is_asked_again(
+    start_listening: StartListening, images: Images, pair: Pair
+) -> None:
+    with pair.held_back():
+        await images.execute("UPDATE images SET is_public = false")
+        gateway = await start_listening(pair.standby.dsn)
+        # What changed while nobody listened is not known either.
+        assert (await gateway.get("/i/cat")).status == 404
+    last = await asked_last(pair.primary)
+    assert last is not None
+    await until(lambda: asyncio.to_thread(pair.has_followed))
+    gateway.service.urls.invalidation.invalidate_here("cat")
+    assert (await gateway.get("/i/cat")).status == 404
+    assert await asked_last(pair.primary) == last
+
+
+async def test_links_are_killed_at_the_primary(start_listening: StartListening, images: Images, pair: Pair) -> None:
+    await asyncio.to_thread(pair.table.create_links)
+    await images.add("mine", owner="alice", public=False)
+    await until(lambda: asyncio.to_thread(pair.has_followed))
+    gateway = await start_listening(pair.standby.dsn, access=ACCESS)
+    alice = bearer(token(exp=int(time.time()) + 3600))
+    made = await gateway.request("POST", "/api/v1/images/mine/link", headers=alice, json={"expires_in": 60})
+    link = made.json()["data"]["url"]
+    assert (await gateway.get(link)).status == 200
+    with pair.held_back():
+        killed = await gateway.request("DELETE", "/api/v1/images/mine/links", headers=alice)
+        assert killed.status == 200
+        assert (await gateway.get(link)).status == 401
+
+
+async def test_a_pooler_in_transaction_mode_needs_only_another_dsn_for_listening(
+    start_listening: StartListening, images: Images, pgbouncer: str
+) -> None:
+    gateway = await start_listening(pgbouncer)
+    assert (await gateway.get("/i/cat")).status == 200
+    await images.execute("UPDATE images SET is_public = false")
+    async with asyncio.timeout(AT_ONCE):
+        await until_answered(gateway, "/i/cat", 404)
+    # The pooler has one connection: its next client gets what the gateway has SET.
+    assert await asyncio.to_thread(ask, pgbouncer, "SHOW statement_timeout") == "0"
+
+
+async def test_a_gateway_finds_the_next_primary_and_reads_again_what_it_missed(
+    start_gateway: StartGateway, cos: CosEmulator, mortal_pair: Pair
+) -> None:
+    images = Images(mortal_pair.table, cos)
+    for image_id in "cat", "dog":
+        await images.add(image_id)
+    await until(lambda: asyncio.to_thread(mortal_pair.has_followed))
+    one, other = mortal_pair.primary, mortal_pair.standby
+    both = make_dsn(one.dsn, host=f"{HOST},{HOST}", port=f"{one.port},{other.port}", target_session_attrs="read-write")
+    gateway = await start_gateway(postgres={"dsn": both, "timeout": 3})
+    await until(lambda: gateway.sample("change_feed_connected") == 1)
+    assert (await gateway.get("/i/cat")).status == 200
+    await asyncio.to_thread(one.kill)
+    await until(lambda: gateway.sample("change_feed_connected") == 0)
+    assert (await gateway.get("/i/cat")).status == 200
+    assert (await gateway.get("/i/dog")).status == 503
+    await asyncio.to_thread(ask, other.dsn, "SELECT pg_promote()")
+    await asyncio.to_thread(ImagesTable(other.dsn).execute, "UPDATE images SET is_public = false WHERE id = 'cat'")
+    await until(lambda: gateway.sample("change_feed_connected") == 1)
+    await until_answered(gateway, "/i/cat", 404)
+    assert (await gateway.get("/i/dog")).status == 200
