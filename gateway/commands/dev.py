@@ -102,6 +102,7 @@ async def _serve(
                 force_stop=signals.force_stop,
                 extend=lambda service, app: playground.add_routes(app, service.objects.source.invalidate),
             ) as serving:
+                playground.console = serving.ports.admin
                 logger.info("listening: public=%s admin=%s", serving.ports.public, serving.ports.admin)
                 tell(serving.ports)
                 await _first_of(signals.stop, playground.restart)

@@ -43,6 +43,7 @@ class Playground:
         # Set when the gateway is to stop, and start again ``pause`` seconds later.
         self.restart = asyncio.Event()
         self.pause = 0.0
+        self.console = ""  # the address of the admin port, once it is known
 
     def add_routes(self, app: web.Application, invalidate: Callable[[str], None]) -> None:
         """Add the routes to the application of the public port. ``invalidate`` drops the bytes of an image."""
@@ -68,7 +69,7 @@ class Playground:
         return await self._file(request.match_info["name"])
 
     async def images(self, request: web.Request) -> web.Response:
-        """Answer the images, a token for each owner, and the faults that are on."""
+        """Answer the images, a token for each owner, the faults that are on, and the address of the console."""
         del request
         rows = self._rows.values()
         owners = sorted({row.owner for row in rows if row.owner is not None})
@@ -80,6 +81,7 @@ class Playground:
                 ],
                 "tokens": {owner: token_for(owner) for owner in owners},
                 "faults": self._faults.active(),
+                "console": self.console,
             }
         )
 

@@ -65,6 +65,7 @@ async def test_the_page_learns_the_images_and_a_token_for_each_owner(gateway: Ru
     ]
     assert data["tokens"].keys() == {"alice", "bob"}
     assert data["faults"] == []
+    assert data["console"] == ""
 
 
 async def test_production_has_none_of_it(start_gateway: StartGateway) -> None:

@@ -1,4 +1,4 @@
-"""The playground of ``gateway dev`` in a real browser: access by user, each button, managing many images."""
+"""The playground of ``gateway dev`` in a real browser: `Try it`, access by user, each button, managing many images."""
 
 import asyncio
 import os
@@ -49,6 +49,10 @@ class DevProcess:
     def cos(self) -> str:
         return self._address("cos")
 
+    @property
+    def console(self) -> str:
+        return self._address("console")
+
     def starts(self) -> int:
         """Return how often the gateway has started."""
         return sum("listening: " in line for line in self.lines)
@@ -87,7 +91,7 @@ class PlaygroundPage:
 
     async def become(self, user: str, way: str = "url") -> None:
         await self.page.select_option("#way", way)
-        await self.page.select_option("#user", user)
+        await self.page.get_by_role("radio", name=user, exact=True).check()
 
     async def are_loaded(self, *image_ids: str) -> None:
         """Wait until these images are loaded."""
@@ -156,28 +160,30 @@ async def open_page(browser: Browser) -> AsyncIterator[Callable[..., Any]]:
 
 @on_one_loop()
 async def playground(open_page: Callable[..., Any], stack: DevProcess) -> PlaygroundPage:
-    """The playground without a user, with every public image loaded."""
+    """The playground with every image loaded that alice may see."""
     opened: PlaygroundPage = await open_page(stack)
-    await opened.are_loaded(*PUBLIC)
+    await opened.are_loaded(*PUBLIC, *OF_ALICE)
     return opened
 
 
 @pytest.mark.parametrize("way", ["url", "link"])
 async def test_private_images_are_shown_to_their_owner_alone(playground: PlaygroundPage, way: str) -> None:
+    await playground.become("nobody", way)
     for image_id in OF_ALICE:
-        await expect(playground.badge(image_id)).to_have_text("failed")
+        await expect(playground.badge(image_id)).to_have_text("hidden")
     await playground.become("alice", way)
     await playground.are_loaded(*PUBLIC, *OF_ALICE)
-    await expect(playground.badge("aurora")).to_have_text("failed")
+    await expect(playground.badge("aurora")).to_have_text("hidden")
     source = await playground.tile("dunes").locator("img").evaluate("(image) => image.currentSrc")
     assert ("/i/dunes?kid=" in source) == (way == "link")
     assert ("q-signature=" in source) == (way == "url")
-    await playground.become("bob", way)
+    await expect(playground.tile("aurora")).to_contain_text("bob’s private image")
+    await playground.tile("aurora").get_by_role("button", name="See it as bob").click()
     await playground.are_loaded("aurora")
     for image_id in OF_ALICE:
-        await expect(playground.badge(image_id)).to_have_text("failed")
+        await expect(playground.badge(image_id)).to_have_text("hidden")
     assert not await playground.are_shown("dunes"), "what alice saw is gone"
-    await expect(playground.page.locator("#count")).to_have_text("9 images, 7 loaded, 2 failed")
+    await expect(playground.page.locator("#count")).to_have_text("9 images, 7 loaded, 2 hidden")
 
 
 async def test_thumbnails_come_through_a_style(playground: PlaygroundPage) -> None:
@@ -186,8 +192,6 @@ async def test_thumbnails_come_through_a_style(playground: PlaygroundPage) -> No
 
 
 async def test_expired_urls_are_replaced(playground: PlaygroundPage) -> None:
-    await playground.become("alice")
-    await playground.are_loaded(*PUBLIC, *OF_ALICE)
     journal = f"{playground.stack.cos}/.emulator/journal"
     async with aiohttp.ClientSession() as session:
         await (await session.delete(journal)).read()
@@ -207,13 +211,20 @@ async def test_images_wait_while_cos_fails_and_come_back(playground: PlaygroundP
     await expect(button).to_have_attribute("aria-pressed", "true")
     await expect(playground.badge("sunrise")).not_to_have_text("loaded")
     assert await playground.are_shown(*PUBLIC), "what is shown stays"
-    await playground.press("Show all again from nothing")
+    await playground.press("Start all again")
     await expect(playground.badge("sunrise")).to_have_text(re.compile("retrying"), timeout=SECONDS)
     assert not await playground.are_shown("sunrise")
-    await expect(playground.page.locator("#log")).to_contain_text("sunrise: attempt 1 failed")
+    await expect(playground.page.locator("#log")).to_contain_text("sunrise attempt 1 failed")
     await playground.press(name)
     await playground.are_loaded(*PUBLIC)
-    await playground.told("5 pictures are shown")
+    await playground.told("7 pictures are shown")
+
+
+async def test_a_failing_picture_leads_to_its_cause_in_the_console(playground: PlaygroundPage) -> None:
+    await playground.press("COS answers 503")
+    await playground.press("Start all again")
+    link = playground.tile("sunrise").get_by_role("link", name=re.compile("^request [0-9a-f]{8}"))
+    await expect(link).to_have_attribute("href", f"{playground.stack.console}#image=sunrise&user=alice")
 
 
 async def test_a_fault_outlives_the_page(playground: PlaygroundPage) -> None:
@@ -228,7 +239,7 @@ async def test_a_fault_outlives_the_page(playground: PlaygroundPage) -> None:
 
 @pytest.mark.parametrize("way", ["url", "link"])
 async def test_images_survive_a_restart_of_the_gateway(playground: PlaygroundPage, way: str) -> None:
-    await playground.become("alice", way)
+    await playground.page.select_option("#way", way)
     await playground.are_loaded(*OF_ALICE)
     starts = playground.stack.starts()
     await playground.press("Restart the gateway")
@@ -238,7 +249,7 @@ async def test_images_survive_a_restart_of_the_gateway(playground: PlaygroundPag
     await playground.told("7 pictures are shown")
     await playground.are_loaded(*PUBLIC, *OF_ALICE)
     assert playground.stack.starts() == starts + 1
-    await expect(playground.page.locator("#log")).to_contain_text("sunrise: shown again after")
+    await expect(playground.page.locator("#log")).to_contain_text("sunrise shown again after")
 
 
 async def test_images_wait_offline_and_go_on_online(playground: PlaygroundPage) -> None:
@@ -269,19 +280,19 @@ async def test_filters_choose_by_name_visibility_and_state(playground: Playgroun
     await playground.page.select_option("#visibility", "private")
     await expect(names).to_have_text(["dunes", "mountain-lake", "user:bob@v1.2_night", "aurora"])
     await playground.page.select_option("#visibility", "")
-    await playground.page.select_option("#state", "failed")
-    await expect(names).to_have_count(4)
-    await playground.become("alice")
+    await playground.page.select_option("#state", "hidden")
     await expect(names).to_have_text(["user:bob@v1.2_night", "aurora"])
-    await playground.page.fill("#search", "nothing has this name")
+    await playground.page.fill("#search", "zebra")
     await expect(playground.page.locator("#count")).to_have_text("0 images, 0 loaded")
+    await expect(playground.page.locator("#nothing")).to_contain_text("No image has “zebra” in its id or file.")
+    await playground.press("Show all")
+    await expect(names).to_have_count(9)
+    await expect(playground.page.locator("#nothing")).to_be_hidden()
 
 
 async def test_many_are_selected_and_their_urls_refreshed(playground: PlaygroundPage) -> None:
     page, done = playground.page, playground.page.locator("#done")
-    await playground.become("alice")
-    await playground.are_loaded(*OF_ALICE)
-    assert await page.get_by_role("button", name="Refresh URLs").is_disabled()
+    await expect(page.locator("#refresh")).to_be_hidden()
     await page.get_by_label("Select all").check()
     await playground.press("Refresh URLs")
     # alice owns sunrise, badge, poster-large, dunes and mountain-lake
@@ -298,7 +309,6 @@ async def test_many_are_selected_and_their_urls_refreshed(playground: Playground
 async def test_copied_links_open_the_images_without_a_token(playground: PlaygroundPage) -> None:
     page = playground.page
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=playground.stack.public)
-    await playground.become("alice")
     for image_id in ("sunrise", "dunes", "mountain-lake", "aurora"):
         await page.get_by_label(f"Select {image_id}").check()
     calls: list[str] = []
@@ -316,6 +326,7 @@ async def test_copied_links_open_the_images_without_a_token(playground: Playgrou
 
 async def test_details_show_what_the_api_says(playground: PlaygroundPage) -> None:
     page, dialog = playground.page, playground.page.get_by_role("dialog")
+    await playground.become("nobody")
     await page.get_by_role("button", name="sunrise").click()
     await expect(dialog.get_by_role("heading", name="sunrise")).to_be_visible()
     for text in ("photos/sunrise.jpg", "image/jpeg", "image-gateway;", "Only the owner is told.", "960 original"):
@@ -328,7 +339,7 @@ async def test_details_show_what_the_api_says(playground: PlaygroundPage) -> Non
     await expect(dialog).to_be_hidden()
     await playground.become("alice")
     await playground.are_loaded("dunes")
-    await playground.tile("dunes").locator("smart-image").click()
+    await page.get_by_role("button", name="dunes").click()
     await expect(dialog).to_contain_text("refresh_due_at")
     await expect(dialog).to_contain_text("private, max-age")
     await dialog.get_by_role("button", name="Close").click()
@@ -381,6 +392,62 @@ async def test_nothing_is_cut_on_a_telephone(open_page: Callable[..., Any], stac
                  .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < 24)
                  .map((one) => one.outerHTML)"""
     assert await playground.page.evaluate(small) == []
+
+
+async def test_the_buttons_of_a_telephone_stay_in_reach_with_pictures_in_view(
+    open_page: Callable[..., Any], stack: DevProcess
+) -> None:
+    playground = await open_page(stack, viewport={"width": 390, "height": 740}, is_mobile=True, has_touch=True)
+    await playground.tile("sunrise").scroll_into_view_if_needed()
+    await expect(playground.tile("sunrise").locator("img")).to_be_in_viewport()
+    await expect(playground.page.get_by_role("button", name="Expire all URLs")).to_be_in_viewport(ratio=1)
+    await expect(playground.page.locator("#told")).to_be_in_viewport(ratio=1)
+
+
+async def test_the_log_is_beside_the_grid(playground: PlaygroundPage) -> None:
+    await playground.page.set_viewport_size({"width": 1280, "height": 800})
+    await playground.tile("aurora").scroll_into_view_if_needed()
+    for place in ("#log", "#told", "#expire"):
+        await expect(playground.page.locator(place)).to_be_in_viewport(ratio=1)
+
+
+async def test_try_it_tells_what_a_load_took_and_from_where(playground: PlaygroundPage) -> None:
+    page, measured = playground.page, playground.page.locator("#measured")
+    await playground.tile("poster-large").locator("smart-image").click()
+    await expect(page.locator("#image")).to_have_value("poster-large")
+    await page.select_option("#width", "960")
+    await page.select_option("#format", "webp")
+    await expect(measured).to_contain_text(re.compile(r"From(COS|memory)Bytes\d[\d.]* kB.*960 × 640 webp"))
+    await playground.press("Load again")
+    await expect(measured).to_contain_text("Frombrowser")
+    await playground.press("Bypass cache")
+    await expect(measured).to_contain_text("Frommemory")
+    await expect(page.locator("#loads li span")).to_have_text(["COS", "browser", "memory"])
+    source = await page.locator("#stage img").evaluate("(image) => image.currentSrc")
+    assert "/i/poster-large?style=card&w=960&format=webp&v=" in source
+    await page.select_option("#mode", "url")
+    await expect(measured).to_contain_text("FromCOS itself")
+    assert "q-signature=" in await page.locator("#stage img").evaluate("(image) => image.currentSrc")
+    await page.select_option("#image", "aurora")
+    await expect(measured).to_contain_text(re.compile("^Failed.*not_found"))
+
+
+async def test_try_it_has_the_code_for_each_framework(playground: PlaygroundPage) -> None:
+    page = playground.page
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=playground.stack.public)
+    await page.select_option("#image", "dunes")
+    await page.select_option("#format", "avif")
+    for language, text in (
+        ("HTML", '<smart-image image-id="dunes" alt="" style-name="card" widths="640" formats="avif"'),
+        ("Vue", 'import { SmartImage } from "@image-gateway/web/vue";'),
+        ("React", '<SmartImage imageId="dunes" alt="" styleName="card" widths="640" formats="avif"'),
+        ("Nuxt", '<NuxtPicture provider="gateway" src="dunes"'),
+    ):
+        await page.get_by_role("radio", name=language, exact=True).check()
+        await expect(page.locator("#code")).to_contain_text(text)
+        await page.click("#copy-code")
+        await expect(page.locator("#copy-code")).to_have_text("Copied")
+        assert text in await page.evaluate("navigator.clipboard.readText()")
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ export interface Stack {
   images: Listed[];
   tokens: Record<string, string>;
   faults: string[];
+  /** The address of the console, without a slash at its end; empty until it is known. */
+  console: string;
 }
 
 /** An answer of the API that is not a success. */

@@ -30,6 +30,7 @@ export class Breaking {
 
   constructor(
     private readonly grid: Grid,
+    private readonly trying: { reload(): void },
     faults: readonly string[],
   ) {
     this.#onClick("expire", () => this.#expire());
@@ -47,11 +48,13 @@ export class Breaking {
 
   /** States have changed: say so once all pictures are shown again. */
   changed(): void {
-    if (this.#since === undefined || this.grid.shown.some(({ isPending }) => isPending)) return;
-    const loaded = this.grid.shown.filter(({ status }) => status === "loaded").length;
+    if (this.#since === undefined || !this.grid.shown.length || this.grid.shown.some(({ isPending }) => isPending))
+      return;
+    const count = (wanted: string) => this.grid.shown.filter(({ status }) => status === wanted).length;
+    const loaded = count("loaded");
     const seconds = ((performance.now() - this.#since) / 1000).toFixed(1);
     this.#since = undefined;
-    const still = this.grid.shown.length - loaded;
+    const still = count("failed");
     this.#tell(`${loaded} pictures are shown, ${seconds} s later${still ? `; ${still} failed` : ""}.`);
   }
 
@@ -104,6 +107,7 @@ export class Breaking {
 
   #reload(): void {
     for (const tile of this.grid.shown) tile.reload();
+    this.trying.reload();
   }
 
   /** Show what happens; `heals`: say so, too, when all pictures are shown. */

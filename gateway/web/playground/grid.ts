@@ -15,7 +15,9 @@ export class Grid {
   readonly #state = byId("state", HTMLSelectElement);
   readonly #count = byId("count", HTMLOutputElement);
   readonly #all = byId("select-all", HTMLInputElement);
+  readonly #selection = byId("selection", HTMLFieldSetElement);
   readonly #more = byId("more", HTMLButtonElement);
+  readonly #nothing = byId("nothing", HTMLParagraphElement);
   #limit = PAGE;
   #shown: Tile[] = [];
   #lastSelected: Tile | undefined;
@@ -24,7 +26,7 @@ export class Grid {
   constructor(
     private readonly images: readonly Listed[],
     private readonly session: Session,
-    private readonly events: Omit<TileEvents, "changed" | "selected"> & { changed(): void; selected(): void },
+    private readonly events: Omit<TileEvents, "changed" | "selected"> & { changed(): void },
   ) {
     for (const field of [this.#search, this.#visibility, this.#state]) {
       field.addEventListener("input", () => this.#fill());
@@ -35,6 +37,11 @@ export class Grid {
       this.#limit += PAGE;
       this.#fill();
       this.#shown[first]?.name.focus();
+    });
+    this.#nothing.querySelector("button")?.addEventListener("click", () => {
+      for (const field of [this.#search, this.#visibility, this.#state]) field.value = "";
+      this.#fill();
+      this.#search.focus();
     });
     this.#list.addEventListener("keydown", (event) => this.#move(event));
     document.addEventListener("keydown", (event) => {
@@ -82,12 +89,14 @@ export class Grid {
   }
 
   #tileOf(image: Listed): Tile {
-    const { opened, happened } = this.events;
+    const { opened, happened, tried, wanted } = this.events;
     let tile = this.#tiles.get(image.image_id);
     if (!tile) {
       tile = new Tile(image, this.session, {
         opened,
         happened,
+        tried,
+        wanted,
         changed: () => this.#changed(),
         selected: (one, withShift) => this.#select(one, withShift),
       });
@@ -109,20 +118,25 @@ export class Grid {
 
   #tell(matching: number): void {
     const loaded = this.#shown.filter(({ status }) => status === "loaded").length;
-    const failed = this.#shown.filter(({ status }) => status === "failed").length;
     const words = [`${matching} ${matching === 1 ? "image" : "images"}`, `${loaded} loaded`];
-    const waiting = this.#shown.length - loaded - failed;
-    if (waiting) words.push(`${waiting} waiting`);
-    if (failed) words.push(`${failed} failed`);
+    for (const status of ["waiting", "failed", "hidden"] as const) {
+      const count = this.#shown.filter((tile) => tile.status === status).length;
+      if (count) words.push(`${count} ${status}`);
+    }
     this.#count.textContent = words.join(", ");
+    this.#nothing.hidden = this.#shown.length > 0 || !this.images.length;
+    const said = this.#nothing.querySelector("output");
+    const text = this.#search.value.trim();
+    if (said) said.textContent = text ? `No image has “${text}” in its id or file.` : "No image is like that now.";
     const selected = this.selected.length;
+    this.#selection.hidden = selected === 0;
     this.#all.checked = selected > 0 && selected === this.#shown.length;
     this.#all.indeterminate = selected > 0 && !this.#all.checked;
   }
 
   #selectAll(checked: boolean): void {
     for (const tile of this.#shown) tile.box.checked = checked;
-    this.#selectionChanged();
+    this.#fill();
   }
 
   /** With Shift, select what is between this tile and the one before, too. */
@@ -134,12 +148,7 @@ export class Grid {
       for (const one of between) one.box.checked = tile.box.checked;
     }
     this.#lastSelected = tile;
-    this.#selectionChanged();
-  }
-
-  #selectionChanged(): void {
     this.#fill();
-    this.events.selected();
   }
 
   /** Arrow keys, Home and End move between the names. */

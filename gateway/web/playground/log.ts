@@ -6,9 +6,11 @@ const MOST = 100;
 export class Log {
   readonly #list = byId("log", HTMLOListElement);
 
-  add(text: string): void {
-    const time = new Date().toLocaleTimeString();
-    this.#list.prepend(make("li", {}, make("time", {}, time), ` ${text}`));
+  /** `cause`: a link to the reason, if there is one. */
+  add(name: string, text: string, cause: Node | null = null): void {
+    const time = make("time", {}, new Date().toLocaleTimeString());
+    const parts = [make("b", {}, name), ` ${text}`, ...(cause ? [" ", cause] : [])];
+    this.#list.prepend(make("li", {}, time, make("span", {}, ...parts)));
     while (this.#list.children.length > MOST) this.#list.lastElementChild?.remove();
   }
 }

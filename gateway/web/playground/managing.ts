@@ -7,13 +7,10 @@ import type { Tile } from "./tile.js";
 /** Requests at once, for many selected images. */
 const PARALLEL = 6;
 
-/** Connect the buttons for selected images; `selected` is called when the selection changes. */
-export function manage(grid: Grid, session: Session): { selected(): void } {
+/** Connect the buttons for selected images. */
+export function manage(grid: Grid, session: Session): void {
   const done = byId("done", HTMLOutputElement);
   const buttons = ["refresh", "copy", "reload"].map((id) => byId(id, HTMLButtonElement));
-  const selected = () => {
-    for (const button of buttons) button.disabled = grid.selected.length === 0;
-  };
   const [refresh, copy, reload] = buttons;
   refresh?.addEventListener("click", async () => {
     done.textContent = "…";
@@ -38,7 +35,6 @@ export function manage(grid: Grid, session: Session): { selected(): void } {
     for (const tile of grid.selected) tile.reload();
     done.textContent = `${grid.selected.length} reloaded`;
   });
-  return { selected };
 }
 
 /** Do something for each tile, a few at once; like `Promise.allSettled`. */

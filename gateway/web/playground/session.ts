@@ -1,5 +1,6 @@
 import { configureSmartImage } from "../src/static.js";
 import { ApiError, type Listed } from "./api.js";
+import { make } from "./elements.js";
 import { LinkMaker } from "./links.js";
 
 /** How private images are opened: by presigned URLs of a batch call, or by signed links. */
@@ -16,6 +17,7 @@ export class Session {
   constructor(
     images: Iterable<Listed>,
     private readonly tokens: Readonly<Record<string, string>>,
+    private readonly console: string,
   ) {
     this.#images = new Map([...images].map((image) => [image.image_id, image]));
     configureSmartImage({ getLink: (id, { renew }) => this.#linkFor(id, renew), monitor: true });
@@ -39,6 +41,28 @@ export class Session {
     this.#maker = new LinkMaker(this.token);
     const { token } = this;
     configureSmartImage({ getToken: () => token ?? null }); // the component forgets the token and URLs of the user before
+  }
+
+  /** Whether another user's image is hidden from the chosen one. */
+  isHidden(image: Listed): boolean {
+    return !image.public && !this.owns(image);
+  }
+
+  /** Return a link to the console's look-up of the image; null without a request that the gateway has answered. */
+  causeLink({ image_id }: Listed, requestId: string | null | undefined): HTMLElement | null {
+    if (!requestId || !this.console) return null;
+    const asked = new URLSearchParams({ image: image_id, ...(this.user && { user: this.user }) });
+    return make(
+      "a",
+      {
+        href: `${this.console}/#${asked}`,
+        target: "_blank",
+        rel: "noreferrer",
+        className: "out",
+        title: "Why? The console looks the image up. Its token: development-only",
+      },
+      `request ${requestId.slice(0, 8)}`,
+    );
   }
 
   /** Return an address that opens the image: the permanent one, with a signed link if the image is private. */

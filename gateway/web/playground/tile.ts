@@ -4,14 +4,19 @@ import type { Listed } from "./api.js";
 import { make } from "./elements.js";
 import type { Session } from "./session.js";
 
-/** The states of the component in three words. */
-export type Status = "loaded" | "waiting" | "failed";
+/** The states of the component in four words. `hidden`: another user's private image. */
+export type Status = "loaded" | "waiting" | "failed" | "hidden";
 
 /** Callbacks of a tile to the page. */
 export interface TileEvents {
   changed(tile: Tile): void;
-  happened(tile: Tile, text: string): void;
+  /** `requestId`: of the request that failed, if the gateway answered it. */
+  happened(tile: Tile, text: string, requestId?: string | null): void;
   opened(tile: Tile): void;
+  /** The picture was pressed. */
+  tried(tile: Tile): void;
+  /** The owner's view is wanted. */
+  wanted(owner: string): void;
   selected(tile: Tile, withShift: boolean): void;
 }
 
@@ -26,6 +31,7 @@ export class Tile {
   readonly box: HTMLInputElement;
   readonly name: HTMLButtonElement;
   readonly #badge: HTMLElement;
+  readonly #aside: HTMLElement;
   #picture: SmartImageElement;
 
   constructor(
@@ -33,25 +39,21 @@ export class Tile {
     private readonly session: Session,
     private readonly events: TileEvents,
   ) {
-    const { image_id: id, file, owner } = image;
+    const { image_id: id, file } = image;
     this.box = make("input", { type: "checkbox", ariaLabel: `Select ${id}` });
     this.box.addEventListener("click", ({ shiftKey }) => events.selected(this, shiftKey));
     this.name = make("button", { type: "button", className: "name", title: file }, id);
     this.name.ariaHasPopup = "dialog";
     this.name.addEventListener("click", () => events.opened(this));
     this.#badge = make("span", { className: "badge" });
+    this.#aside = make("span", { className: "owner" });
     this.#picture = this.#makePicture();
     this.item = make(
       "li",
       { className: "tile" },
       this.#picture,
       make("div", { className: "caption" }, this.box, this.name),
-      make(
-        "div",
-        { className: "badges" },
-        this.#badge,
-        make("span", { className: "owner" }, image.public ? "public" : `private, ${owner ?? "nobody"}’s`),
-      ),
+      make("div", { className: "badges" }, this.#badge, this.#aside),
     );
     this.#show();
   }
@@ -59,6 +61,7 @@ export class Tile {
   get status(): Status {
     const { state } = this.#picture;
     if (state === "loaded") return state;
+    if (this.session.isHidden(this.image) && state === "failed") return "hidden";
     return state === "failed" || state === "fallback" ? "failed" : "waiting";
   }
 
@@ -98,28 +101,45 @@ export class Tile {
       "retry-max-delay": 5000,
       mode: !image.public && session.way === "url" ? "url" : "proxy",
     }) as unknown as SmartImageElement;
-    picture.addEventListener("statechange", () => this.#picture === picture && this.#show());
-    picture.addEventListener("retry", ({ detail: { attempt, delay, reason } }) =>
-      events.happened(this, `attempt ${attempt} failed (${reason}), next in ${(delay / 1000).toFixed(1)} s`),
-    );
+    const show = () => this.#picture === picture && this.#show();
+    picture.addEventListener("statechange", show);
+    picture.addEventListener("retry", ({ detail: { attempt, delay, reason } }) => {
+      const next = (delay / 1000).toFixed(1);
+      events.happened(this, `attempt ${attempt} failed (${reason}), next in ${next} s`, picture.lastError?.requestId);
+      show();
+    });
     picture.addEventListener("recover", ({ detail: { attempts, outage } }) =>
       events.happened(this, `shown again after ${(outage / 1000).toFixed(1)} s and ${attempts} attempts`),
     );
     picture.addEventListener("error", () => {
       const { kind, status, requestId } = picture.lastError ?? {};
-      const more = [status, requestId && `request ${requestId}`].filter(Boolean).join(", ");
-      events.happened(this, `not shown: ${kind}${more && ` (${more})`}`);
+      if (!session.isHidden(image)) {
+        events.happened(this, `not shown: ${kind}${status ? ` (${status})` : ""}`, requestId);
+      }
     });
-    picture.addEventListener("click", () => picture.state === "loaded" && events.opened(this));
+    picture.addEventListener("click", () => picture.state === "loaded" && events.tried(this));
+    const { owner } = image;
+    if (owner && session.isHidden(image)) {
+      const see = make("button", { type: "button", onclick: () => events.wanted(owner) }, `See it as ${owner}`);
+      const said = make("b", {}, `${owner}’s private image`);
+      picture.append(
+        make("div", { slot: "error", className: "private" }, said, "For you it does not exist: 404.", see),
+      );
+    }
     return picture;
   }
 
   #show(): void {
     const { state, attempt, lastError } = this.#picture;
     const isRepeated = state === "retrying" && attempt > 0;
-    this.#badge.textContent = isRepeated ? `retrying (${attempt})` : state;
+    const isHidden = this.status === "hidden";
+    this.#badge.textContent = isRepeated ? `retrying (${attempt})` : isHidden ? "hidden" : state;
     this.#badge.title = state === "loaded" ? "" : (lastError?.kind ?? "");
     this.item.dataset.status = this.status;
+    const { owner } = this.image;
+    const whose = this.image.public ? "public" : owner && this.session.owns(this.image) ? "yours" : `${owner}’s`;
+    const isFailing = !isHidden && /failed|fallback|retrying|offline/.test(state);
+    this.#aside.replaceChildren((isFailing && this.session.causeLink(this.image, lastError?.requestId)) || whose);
     this.events.changed(this);
   }
 }

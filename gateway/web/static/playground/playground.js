@@ -58,11 +58,13 @@ var FAULTS = {
 };
 var Breaking = class {
 	grid;
+	trying;
 	#told = byId("told", HTMLOutputElement);
 	#buttons = [];
 	#since;
-	constructor(grid, faults) {
+	constructor(grid, trying, faults) {
 		this.grid = grid;
+		this.trying = trying;
 		this.#onClick("expire", () => this.#expire());
 		this.#onClick("restart", () => this.#restart());
 		this.#onClick("offline", () => this.#goOffline());
@@ -76,11 +78,12 @@ var Breaking = class {
 		}
 	}
 	changed() {
-		if (this.#since === void 0 || this.grid.shown.some(({ isPending }) => isPending)) return;
-		const loaded = this.grid.shown.filter(({ status }) => status === "loaded").length;
+		if (this.#since === void 0 || !this.grid.shown.length || this.grid.shown.some(({ isPending }) => isPending)) return;
+		const count = (wanted) => this.grid.shown.filter(({ status }) => status === wanted).length;
+		const loaded = count("loaded");
 		const seconds = ((performance.now() - this.#since) / 1e3).toFixed(1);
 		this.#since = void 0;
-		const still = this.grid.shown.length - loaded;
+		const still = count("failed");
 		this.#tell(`${loaded} pictures are shown, ${seconds} s later${still ? `; ${still} failed` : ""}.`);
 	}
 	async #expire() {
@@ -132,6 +135,7 @@ var Breaking = class {
 	}
 	#reload() {
 		for (const tile of this.grid.shown) tile.reload();
+		this.trying.reload();
 	}
 	#tell(text, heals) {
 		this.#told.textContent = text;
@@ -296,12 +300,13 @@ var Tile = class {
 	box;
 	name;
 	#badge;
+	#aside;
 	#picture;
 	constructor(image, session, events) {
 		this.image = image;
 		this.session = session;
 		this.events = events;
-		const { image_id: id, file, owner } = image;
+		const { image_id: id, file } = image;
 		this.box = make("input", {
 			type: "checkbox",
 			ariaLabel: `Select ${id}`
@@ -315,13 +320,15 @@ var Tile = class {
 		this.name.ariaHasPopup = "dialog";
 		this.name.addEventListener("click", () => events.opened(this));
 		this.#badge = make("span", { className: "badge" });
+		this.#aside = make("span", { className: "owner" });
 		this.#picture = this.#makePicture();
-		this.item = make("li", { className: "tile" }, this.#picture, make("div", { className: "caption" }, this.box, this.name), make("div", { className: "badges" }, this.#badge, make("span", { className: "owner" }, image.public ? "public" : `private, ${owner ?? "nobody"}’s`)));
+		this.item = make("li", { className: "tile" }, this.#picture, make("div", { className: "caption" }, this.box, this.name), make("div", { className: "badges" }, this.#badge, this.#aside));
 		this.#show();
 	}
 	get status() {
 		const { state } = this.#picture;
 		if (state === "loaded") return state;
+		if (this.session.isHidden(this.image) && state === "failed") return "hidden";
 		return state === "failed" || state === "fallback" ? "failed" : "waiting";
 	}
 	get isPending() {
@@ -352,23 +359,44 @@ var Tile = class {
 			"retry-max-delay": 5e3,
 			mode: !image.public && session.way === "url" ? "url" : "proxy"
 		});
-		picture.addEventListener("statechange", () => this.#picture === picture && this.#show());
-		picture.addEventListener("retry", ({ detail: { attempt, delay, reason } }) => events.happened(this, `attempt ${attempt} failed (${reason}), next in ${(delay / 1e3).toFixed(1)} s`));
+		const show = () => this.#picture === picture && this.#show();
+		picture.addEventListener("statechange", show);
+		picture.addEventListener("retry", ({ detail: { attempt, delay, reason } }) => {
+			const next = (delay / 1e3).toFixed(1);
+			events.happened(this, `attempt ${attempt} failed (${reason}), next in ${next} s`, picture.lastError?.requestId);
+			show();
+		});
 		picture.addEventListener("recover", ({ detail: { attempts, outage } }) => events.happened(this, `shown again after ${(outage / 1e3).toFixed(1)} s and ${attempts} attempts`));
 		picture.addEventListener("error", () => {
 			const { kind, status, requestId } = picture.lastError ?? {};
-			const more = [status, requestId && `request ${requestId}`].filter(Boolean).join(", ");
-			events.happened(this, `not shown: ${kind}${more && ` (${more})`}`);
+			if (!session.isHidden(image)) events.happened(this, `not shown: ${kind}${status ? ` (${status})` : ""}`, requestId);
 		});
-		picture.addEventListener("click", () => picture.state === "loaded" && events.opened(this));
+		picture.addEventListener("click", () => picture.state === "loaded" && events.tried(this));
+		const { owner } = image;
+		if (owner && session.isHidden(image)) {
+			const see = make("button", {
+				type: "button",
+				onclick: () => events.wanted(owner)
+			}, `See it as ${owner}`);
+			const said = make("b", {}, `${owner}’s private image`);
+			picture.append(make("div", {
+				slot: "error",
+				className: "private"
+			}, said, "For you it does not exist: 404.", see));
+		}
 		return picture;
 	}
 	#show() {
 		const { state, attempt, lastError } = this.#picture;
 		const isRepeated = state === "retrying" && attempt > 0;
-		this.#badge.textContent = isRepeated ? `retrying (${attempt})` : state;
+		const isHidden = this.status === "hidden";
+		this.#badge.textContent = isRepeated ? `retrying (${attempt})` : isHidden ? "hidden" : state;
 		this.#badge.title = state === "loaded" ? "" : lastError?.kind ?? "";
 		this.item.dataset.status = this.status;
+		const { owner } = this.image;
+		const whose = this.image.public ? "public" : owner && this.session.owns(this.image) ? "yours" : `${owner}’s`;
+		const isFailing = !isHidden && /failed|fallback|retrying|offline/.test(state);
+		this.#aside.replaceChildren(isFailing && this.session.causeLink(this.image, lastError?.requestId) || whose);
 		this.events.changed(this);
 	}
 };
@@ -385,7 +413,9 @@ var Grid = class {
 	#state = byId("state", HTMLSelectElement);
 	#count = byId("count", HTMLOutputElement);
 	#all = byId("select-all", HTMLInputElement);
+	#selection = byId("selection", HTMLFieldSetElement);
 	#more = byId("more", HTMLButtonElement);
+	#nothing = byId("nothing", HTMLParagraphElement);
 	#limit = PAGE;
 	#shown = [];
 	#lastSelected;
@@ -405,6 +435,15 @@ var Grid = class {
 			this.#limit += PAGE;
 			this.#fill();
 			this.#shown[first]?.name.focus();
+		});
+		this.#nothing.querySelector("button")?.addEventListener("click", () => {
+			for (const field of [
+				this.#search,
+				this.#visibility,
+				this.#state
+			]) field.value = "";
+			this.#fill();
+			this.#search.focus();
 		});
 		this.#list.addEventListener("keydown", (event) => this.#move(event));
 		document.addEventListener("keydown", (event) => {
@@ -437,12 +476,14 @@ var Grid = class {
 		this.#tell(matching.length);
 	}
 	#tileOf(image) {
-		const { opened, happened } = this.events;
+		const { opened, happened, tried, wanted } = this.events;
 		let tile = this.#tiles.get(image.image_id);
 		if (!tile) {
 			tile = new Tile(image, this.session, {
 				opened,
 				happened,
+				tried,
+				wanted,
 				changed: () => this.#changed(),
 				selected: (one, withShift) => this.#select(one, withShift)
 			});
@@ -461,19 +502,28 @@ var Grid = class {
 	}
 	#tell(matching) {
 		const loaded = this.#shown.filter(({ status }) => status === "loaded").length;
-		const failed = this.#shown.filter(({ status }) => status === "failed").length;
 		const words = [`${matching} ${matching === 1 ? "image" : "images"}`, `${loaded} loaded`];
-		const waiting = this.#shown.length - loaded - failed;
-		if (waiting) words.push(`${waiting} waiting`);
-		if (failed) words.push(`${failed} failed`);
+		for (const status of [
+			"waiting",
+			"failed",
+			"hidden"
+		]) {
+			const count = this.#shown.filter((tile) => tile.status === status).length;
+			if (count) words.push(`${count} ${status}`);
+		}
 		this.#count.textContent = words.join(", ");
+		this.#nothing.hidden = this.#shown.length > 0 || !this.images.length;
+		const said = this.#nothing.querySelector("output");
+		const text = this.#search.value.trim();
+		if (said) said.textContent = text ? `No image has “${text}” in its id or file.` : "No image is like that now.";
 		const selected = this.selected.length;
+		this.#selection.hidden = selected === 0;
 		this.#all.checked = selected > 0 && selected === this.#shown.length;
 		this.#all.indeterminate = selected > 0 && !this.#all.checked;
 	}
 	#selectAll(checked) {
 		for (const tile of this.#shown) tile.box.checked = checked;
-		this.#selectionChanged();
+		this.#fill();
 	}
 	#select(tile, withShift) {
 		const from = this.#lastSelected ? this.#shown.indexOf(this.#lastSelected) : -1;
@@ -483,11 +533,7 @@ var Grid = class {
 			for (const one of between) one.box.checked = tile.box.checked;
 		}
 		this.#lastSelected = tile;
-		this.#selectionChanged();
-	}
-	#selectionChanged() {
 		this.#fill();
-		this.events.selected();
 	}
 	#move(event) {
 		const from = this.#shown.findIndex(({ name }) => name === event.target);
@@ -511,9 +557,14 @@ var Grid = class {
 var MOST$1 = 100;
 var Log = class {
 	#list = byId("log", HTMLOListElement);
-	add(text) {
-		const time = new Date().toLocaleTimeString();
-		this.#list.prepend(make("li", {}, make("time", {}, time), ` ${text}`));
+	add(name, text, cause = null) {
+		const time = make("time", {}, new Date().toLocaleTimeString());
+		const parts = [
+			make("b", {}, name),
+			` ${text}`,
+			...cause ? [" ", cause] : []
+		];
+		this.#list.prepend(make("li", {}, time, make("span", {}, ...parts)));
 		while (this.#list.children.length > MOST$1) this.#list.lastElementChild?.remove();
 	}
 };
@@ -521,15 +572,11 @@ var Log = class {
 var PARALLEL = 6;
 function manage(grid, session) {
 	const done = byId("done", HTMLOutputElement);
-	const buttons = [
+	const [refresh, copy, reload] = [
 		"refresh",
 		"copy",
 		"reload"
 	].map((id) => byId(id, HTMLButtonElement));
-	const selected = () => {
-		for (const button of buttons) button.disabled = grid.selected.length === 0;
-	};
-	const [refresh, copy, reload] = buttons;
 	refresh?.addEventListener("click", async () => {
 		done.textContent = "…";
 		const results = await each(grid.selected, ({ image }) => imageProxy.refresh(image.image_id));
@@ -553,7 +600,6 @@ function manage(grid, session) {
 		for (const tile of grid.selected) tile.reload();
 		done.textContent = `${grid.selected.length} reloaded`;
 	});
-	return { selected };
 }
 async function each(tiles, work) {
 	const results = [];
@@ -614,13 +660,15 @@ var LinkMaker = class {
 // playground/session.ts
 var Session = class {
 	tokens;
+	console;
 	user = "";
 	way = "url";
 	#links = new Map();
 	#maker = new LinkMaker(void 0);
 	#images;
-	constructor(images, tokens) {
+	constructor(images, tokens, console) {
 		this.tokens = tokens;
+		this.console = console;
 		this.#images = new Map([...images].map((image) => [image.image_id, image]));
 		configureSmartImage({
 			getLink: (id, { renew }) => this.#linkFor(id, renew),
@@ -641,6 +689,23 @@ var Session = class {
 		const { token } = this;
 		configureSmartImage({ getToken: () => token ?? null });
 	}
+	isHidden(image) {
+		return !image.public && !this.owns(image);
+	}
+	causeLink({ image_id }, requestId) {
+		if (!requestId || !this.console) return null;
+		const asked = new URLSearchParams({
+			image: image_id,
+			...this.user && { user: this.user }
+		});
+		return make("a", {
+			href: `${this.console}/#${asked}`,
+			target: "_blank",
+			rel: "noreferrer",
+			className: "out",
+			title: "Why? The console looks the image up. Its token: development-only"
+		}, `request ${requestId.slice(0, 8)}`);
+	}
 	async linkTo(image) {
 		return image.public ? `/i/${image.image_id}` : this.#maker.make(image.image_id);
 	}
@@ -660,30 +725,400 @@ var Session = class {
 		});
 	}
 };
+// playground/measuring.ts
+performance.setResourceTimingBufferSize(5e3);
+async function measure(address, began) {
+	const elapsed = performance.now() - began;
+	const entry = await entryOf(address, began);
+	if (new URL(address).origin !== location.origin) return {
+		source: entry ? "COS itself" : "browser",
+		bytes: null,
+		time: entry?.duration ?? elapsed,
+		type: null,
+		pixels: null
+	};
+	const kept = await fetch(address, { cache: "force-cache" }).catch(() => void 0);
+	const body = await kept?.blob().catch(() => void 0);
+	const bytes = entry?.encodedBodySize || body?.size || null;
+	const pixels = (body && await createImageBitmap(body).catch(() => null)) ?? null;
+	const isFromBrowser = !entry || entry.transferSize === 0;
+	const status = kept?.headers.get("Cache-Status") ?? "";
+	const source = isFromBrowser ? "browser" : /;\s*hit/.test(status) ? "memory" : /fwd/.test(status) ? "COS" : "unknown";
+	const type = kept?.headers.get("Content-Type")?.replace(/^image\/|\+xml$/g, "") ?? null;
+	return {
+		source,
+		bytes,
+		time: entry?.duration ?? elapsed,
+		type,
+		pixels
+	};
+}
+async function entryOf(address, began) {
+	for (let tries = 0; tries < 3; tries++) {
+		const found = performance.getEntriesByName(address, "resource").findLast((entry) => entry.startTime >= began - 1 && entry.duration > 0);
+		if (found) return found;
+		await new Promise((resolve) => setTimeout(resolve, 20));
+	}
+}
+function bytesText(bytes) {
+	const [value, unit] = bytes < 1e6 ? [bytes / 1e3, "kB"] : [bytes / 1e6, "MB"];
+	return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${unit}`;
+}
+// playground/snippets.ts
+var LANGUAGES = [
+	"HTML",
+	"Vue",
+	"React",
+	"Nuxt"
+];
+var LINE = 84;
+function snippet(language, choice, base) {
+	return CODE[language](choice, base);
+}
+var CODE = {
+	HTML: (choice, base) => [
+		`<script type="module" src="${base}/static/smart-image.js"><\/script>`,
+		"",
+		`${wrapped("<smart-image", attributesOf(choice).map(text))}></smart-image>`
+	].join("\n"),
+	Vue: (choice) => {
+		return [
+			"<script setup>",
+			"import { SmartImage } from \"@image-gateway/web/vue\";",
+			"<\/script>",
+			"<template>",
+			`${wrapped("  <SmartImage", attributesOf(choice).map(([name, value]) => (isNumber(value) ? ":" : "") + text([name, value])))} />`,
+			"</template>"
+		].join("\n");
+	},
+	React: (choice) => {
+		return [
+			"import { SmartImage } from \"@image-gateway/web/react\";",
+			"",
+			"export const Picture = () => (",
+			`${wrapped("  <SmartImage", attributesOf(choice).map(([name, value]) => isNumber(value) ? `${camel(name)}={${value}}` : text([camel(name), value])))} />`,
+			");"
+		].join("\n");
+	},
+	Nuxt: ({ image, style, formats, size }, base) => {
+		const attributes = [
+			["provider", "gateway"],
+			["src", image],
+			["alt", ""],
+			...formats.length ? [["format", formats.join()]] : [],
+			[":width", size.width],
+			[":height", size.height]
+		];
+		return [
+			"<!-- nuxt.config: image: { providers: { gateway: { provider: \"@image-gateway/web/nuxt\",",
+			`       options: { baseURL: "${base}"${style ? `, style: "${style}"` : ""} } } } } -->`,
+			"<template>",
+			`${wrapped("  <NuxtPicture", attributes.map(text))} />`,
+			"</template>"
+		].join("\n");
+	}
+};
+function attributesOf({ image, style, widths, formats, mode, size }) {
+	const found = [["image-id", image], ["alt", ""]];
+	if (style) found.push(["style-name", style]);
+	if (widths.length) found.push(["widths", widths.join(" ")]);
+	if (formats.length) found.push(["formats", formats.join(" ")]);
+	found.push(["width", size.width], ["height", size.height]);
+	if (mode !== "proxy") found.push(["mode", mode]);
+	return found;
+}
+function wrapped(tag, attributes) {
+	const indent = " ".repeat(tag.search(/\S/) + 2);
+	const lines = [tag];
+	for (const attribute of attributes) {
+		const line = `${lines.at(-1)} ${attribute}`;
+		if (line.length <= LINE) lines[lines.length - 1] = line;
+		else lines.push(`${indent}${attribute}`);
+	}
+	return lines.join("\n");
+}
+function text([name, value]) {
+	return `${name}="${value}"`;
+}
+function isNumber(value) {
+	return typeof value === "number";
+}
+function camel(name) {
+	return name.replace(/-(\w)/g, (_, letter) => letter.toUpperCase());
+}
+var TOKENS = /(?<text>"[^"]*"|\{\d+\})|(?<tag><\/?[\w-]+|\/?>)|(?<word>\b(?:import|from|export|const|setup)\b)|(?<note><!--|-->)/g;
+function coloured(code) {
+	const nodes = [];
+	let end = 0;
+	for (const match of code.matchAll(TOKENS)) {
+		const [kind] = Object.entries(match.groups ?? {}).find(([, text]) => text !== void 0) ?? ["text"];
+		nodes.push(code.slice(end, match.index), make("span", { className: `code-${kind}` }, match[0]));
+		end = match.index + match[0].length;
+	}
+	return [...nodes, code.slice(end)];
+}
+// playground/trying.ts
+var SPACE = {
+	width: 640,
+	height: 427
+};
+var FIRST = {
+	style: "card",
+	width: 640
+};
+var Trying = class {
+	images;
+	session;
+	#stage = byId("stage", HTMLDivElement);
+	#image = byId("image", HTMLSelectElement);
+	#style = byId("style", HTMLSelectElement);
+	#width = byId("width", HTMLSelectElement);
+	#format = byId("format", HTMLSelectElement);
+	#mode = byId("mode", HTMLSelectElement);
+	#fresh = byId("fresh", HTMLButtonElement);
+	#measured = byId("measured", HTMLDListElement);
+	#loads = byId("loads", HTMLOListElement);
+	#code = byId("code", HTMLElement);
+	#title = byId("try", HTMLHeadingElement);
+	#language = "HTML";
+	#meta = {};
+	#taken = [];
+	#generation = 0;
+	constructor(images, session) {
+		this.images = images;
+		this.session = session;
+		this.#image.append(...images.map(({ image_id }) => make("option", { value: image_id }, image_id)));
+		this.#image.addEventListener("input", () => this.#begin());
+		this.#style.addEventListener("input", () => this.#chooseStyle());
+		for (const field of [this.#width, this.#format]) field.addEventListener("input", () => this.#load());
+		this.#mode.addEventListener("input", () => this.#chooseStyle());
+		byId("choices", HTMLFormElement).addEventListener("submit", (event) => {
+			event.preventDefault();
+			this.#load();
+		});
+		this.#fresh.addEventListener("click", () => this.#load({ fresh: true }));
+		this.#offerLanguages();
+	}
+	show({ image_id }) {
+		this.#image.value = image_id;
+		this.#title.closest("section")?.scrollIntoView({ block: "start" });
+		this.#title.focus({ preventScroll: true });
+		this.#begin();
+	}
+	restart() {
+		this.#begin();
+	}
+	reload() {
+		this.#stage.querySelector("smart-image")?.reload({ fresh: true });
+	}
+	get #listed() {
+		return this.images.find(({ image_id }) => image_id === this.#image.value);
+	}
+	async #begin() {
+		const generation = ++this.#generation;
+		const image = this.#listed;
+		if (!image) return;
+		const { token } = this.session;
+		const meta = await call("GET", `/api/v1/images/${image.image_id}/meta`, token ? { token } : {}).catch(() => ({}));
+		if (generation !== this.#generation) return;
+		this.#meta = meta;
+		this.#taken = [];
+		const names = Object.entries(meta.styles ?? {});
+		const before = this.#style.value || FIRST.style;
+		fill(this.#style, [["", "the original"], ...names.map(([name]) => [name, name])], before);
+		this.#chooseStyle();
+	}
+	#chooseStyle() {
+		const isUrl = this.#mode.value === "url";
+		if (isUrl) this.#style.value = "";
+		const style = this.#meta.styles?.[this.#style.value];
+		fill(this.#width, [["", "to fit"], ...(style?.widths ?? []).map((one) => [String(one), `${one} px`])], this.#width.value || String(FIRST.width));
+		fill(this.#format, [["", "automatic"], ...(style?.formats ?? []).map((one) => [one, one])], this.#format.value);
+		this.#style.disabled = isUrl;
+		this.#width.disabled = !style?.widths.length;
+		this.#format.disabled = !style?.formats.length;
+		this.#fresh.disabled = isUrl;
+		this.#load();
+	}
+	#choice() {
+		const { width, height } = this.#meta;
+		const style = this.#meta.styles?.[this.#style.value];
+		const wanted = Number(this.#width.value) || null;
+		const { value: format } = this.#format;
+		const isChosen = wanted !== null || format !== "";
+		const space = Math.min(wanted ?? SPACE.width, width || SPACE.width);
+		const ratio = width && height ? height / width : SPACE.height / SPACE.width;
+		return {
+			image: this.#image.value,
+			style: this.#style.value,
+			widths: wanted ? [wanted] : isChosen ? style?.widths ?? [] : [],
+			formats: format ? [format] : isChosen ? style?.formats ?? [] : [],
+			mode: this.#mode.value,
+			size: {
+				width: space,
+				height: Math.round(space * ratio)
+			}
+		};
+	}
+	#load({ fresh = false } = {}) {
+		const image = this.#listed;
+		if (!image) return;
+		const choice = this.#choice();
+		this.#writeCode(choice);
+		const { style, widths, formats, mode } = choice;
+		const width = widths.length === 1 ? widths[0] : Math.round(this.#stage.clientWidth);
+		const picture = make("smart-image", {
+			"image-id": image.image_id,
+			alt: image.image_id,
+			"style-name": style || null,
+			version: style ? this.#meta.version ?? null : null,
+			widths: widths.join(" ") || null,
+			formats: formats.join(" ") || null,
+			sizes: style ? `${width}px` : null,
+			mode
+		});
+		const began = performance.now();
+		const generation = ++this.#generation;
+		picture.addEventListener("load", async () => {
+			const found = await (fresh ? this.#askAgain(picture.currentSrc) : measure(picture.currentSrc, began));
+			if (generation === this.#generation) this.#tell(picture, found);
+		});
+		picture.addEventListener("error", () => {
+			if (generation === this.#generation) this.#tellFailure(picture, image);
+		});
+		this.#measured.replaceChildren(fact("From", "…"), fact("Bytes", "…"), fact("Time", "…"), fact("Pixels", "…"));
+		this.#stage.replaceChildren(picture);
+	}
+	async #askAgain(address) {
+		const began = performance.now();
+		await (await fetch(address, { cache: "reload" })).blob();
+		return measure(address, began);
+	}
+	#tell({ naturalWidth, naturalHeight }, found) {
+		const { source, bytes, time, type, pixels } = found;
+		const { width, height } = pixels ?? {
+			width: naturalWidth,
+			height: naturalHeight
+		};
+		const from = fact("From", source);
+		from.dataset.source = source;
+		this.#measured.replaceChildren(from, fact("Bytes", bytes === null ? "not told" : bytesText(bytes)), fact("Time", `${timeText(time)} ms`), fact("Pixels", `${width} × ${height}${type ? ` ${type}` : ""}`));
+		this.#taken = [...this.#taken, {
+			label: source,
+			found
+		}].slice(-3);
+		const slowest = Math.max(...this.#taken.map((one) => one.found.time));
+		this.#loads.replaceChildren(...this.#taken.map((one) => {
+			const bar = make("meter", {
+				max: slowest,
+				value: one.found.time,
+				ariaLabel: `${one.label}, ms`
+			});
+			const row = make("li", {}, make("span", {}, one.label), bar, make("b", {}, `${timeText(one.found.time)} ms`));
+			row.dataset.source = one.found.source;
+			return row;
+		}));
+	}
+	#tellFailure({ lastError }, image) {
+		const { kind, status, requestId } = lastError ?? {};
+		const why = make("div", {}, make("dt", {}, "Why"), make("dd", {}, this.#cause(image, requestId)));
+		this.#measured.replaceChildren(fact("Failed", [status, kind].filter(Boolean).join(" ")), why);
+	}
+	#cause(image, requestId) {
+		return this.session.causeLink(image, requestId) ?? "the gateway did not answer";
+	}
+	#offerLanguages() {
+		const place = byId("languages", HTMLFieldSetElement);
+		for (const language of LANGUAGES) {
+			const radio = make("input", {
+				type: "radio",
+				name: "language",
+				value: language
+			});
+			radio.checked = language === this.#language;
+			radio.addEventListener("input", () => {
+				this.#language = language;
+				this.#writeCode(this.#choice());
+			});
+			place.append(make("label", {}, radio, language));
+		}
+		const copy = byId("copy-code", HTMLButtonElement);
+		copy.addEventListener("click", async () => {
+			try {
+				await navigator.clipboard.writeText(this.#code.textContent ?? "");
+				copy.textContent = "Copied";
+			} catch {
+				copy.textContent = "Not allowed";
+			}
+			setTimeout(() => {
+				copy.textContent = "Copy";
+			}, 2e3);
+		});
+	}
+	#writeCode(choice) {
+		this.#code.replaceChildren(...coloured(snippet(this.#language, choice, location.origin)));
+	}
+};
+function fill(select, options, value) {
+	select.replaceChildren(...options.map(([name, text]) => make("option", { value: name }, text)));
+	select.value = options.some(([name]) => name === value) ? value : "";
+}
+function fact(name, value) {
+	return make("div", {}, make("dt", {}, name), make("dd", {}, value));
+}
+function timeText(ms) {
+	return ms < 10 ? ms.toFixed(1) : String(Math.round(ms));
+}
 // playground/playground.ts
 async function start() {
-	const { images, tokens, faults } = await stack();
-	const session = new Session(images, tokens);
+	const { images, tokens, faults, console } = await stack();
+	const users = Object.keys(tokens);
+	const session = new Session(images, tokens, console);
+	session.become(users[0] ?? "", "url");
+	const trying = new Trying(images, session);
 	const details = new Details(session);
 	const log = new Log();
 	const grid = new Grid(images, session, {
 		changed: () => breaking.changed(),
-		selected: () => managing.selected(),
-		happened: ({ image }, text) => log.add(`${image.image_id}: ${text}`),
-		opened: ({ image }) => void details.open(image)
+		happened: ({ image }, text, requestId) => log.add(image.image_id, text, session.causeLink(image, requestId)),
+		opened: ({ image }) => void details.open(image),
+		tried: ({ image }) => trying.show(image),
+		wanted: (owner) => become(owner)
 	});
-	const breaking = new Breaking(grid, faults);
-	const managing = manage(grid, session);
-	chooseUser(session, grid, Object.keys(tokens));
-}
-function chooseUser(session, grid, users) {
-	const user = byId("user", HTMLSelectElement);
-	const way = byId("way", HTMLSelectElement);
-	user.append(...users.map((name) => make("option", { value: name }, name)));
-	byId("session", HTMLFormElement).addEventListener("input", () => {
-		session.become(user.value, way.value);
+	const breaking = new Breaking(grid, trying, faults);
+	manage(grid, session);
+	const become = chooseUser(session, users, () => {
 		grid.restartPrivate();
+		trying.restart();
 	});
+	showConsole(console);
+	trying.restart();
+}
+function chooseUser(session, users, changed) {
+	const way = byId("way", HTMLSelectElement);
+	const place = byId("users", HTMLFieldSetElement);
+	const radios = [...users, ""].map((value) => make("input", {
+		type: "radio",
+		name: "user",
+		value,
+		checked: value === session.user
+	}));
+	place.append(...radios.map((radio) => make("label", {}, radio, radio.value || "nobody")));
+	const become = (user) => {
+		for (const radio of radios) radio.checked = radio.value === user;
+		session.become(user, way.value);
+		changed();
+	};
+	const chosen = () => become(radios.find(({ checked }) => checked)?.value ?? "");
+	place.addEventListener("input", chosen);
+	way.addEventListener("input", chosen);
+	return become;
+}
+function showConsole(address) {
+	const link = byId("console", HTMLAnchorElement);
+	link.hidden = !address;
+	link.href = `${address}/`;
+	link.title = "What is wrong now, and why. Its token: development-only";
 }
 start().catch((error) => {
 	byId("told", HTMLOutputElement).textContent = `The playground could not start: ${error}`;
