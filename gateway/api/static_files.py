@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -46,9 +46,14 @@ class StaticFile:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What pages may know of the configuration: the names of styles, and whether images and links are served."""
+    """What pages may know of the configuration.
 
-    styles: Collection[str]
+    variants: the widths and formats of each style; a fixed style has none.
+    proxy: images are served.
+    links: signed links are made.
+    """
+
+    variants: Mapping[str, tuple[Sequence[int], Sequence[str]]]
     proxy: bool
     links: bool
 
@@ -99,7 +104,11 @@ def _description(features: Features, script: Mapping[str, str] | None) -> Mappin
         "version": 1,
         "script": script,
         "batch": {"size": MAX_IMAGES},
-        "styles": sorted(features.styles),
+        "styles": sorted(features.variants),
+        "variants": {
+            style: {"widths": widths, "formats": formats}
+            for style, (widths, formats) in sorted(features.variants.items())
+        },
         "features": {
             "proxy": features.proxy,
             "meta": True,

@@ -32,6 +32,7 @@ from gateway.api.routes import ADMIN, AdminHandlers, PublicHandlers, add_admin_r
 from gateway.api.static_files import Features, StaticFiles
 from gateway.delivery.relay import Relay
 from gateway.net.ip_address import is_loopback
+from gateway.presign.renditions import Renditions
 from gateway.process.reloader import Reloader
 from gateway.server.connection import ADMIN_KEEPALIVE
 from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler
@@ -170,7 +171,7 @@ def _public_handlers(service: Service) -> PublicHandlers:
         batches=UrlBatches(lookup, callers, urls.usage, service.signing.public_urls, metadata, bodies),
         beacons=Beacons(metrics, access.client_address, bodies),
         access_check=AccessCheck(lookup, callers, images.variant_requests, renditions, metrics),
-        static_files=StaticFiles(lambda: _features(service.reloader.settings)),
+        static_files=StaticFiles(lambda: _features(service.reloader.settings, renditions)),
         health=HealthCalls(service.diagnostics.health),
         accel_prefix=(AccelPrefix(image_proxy.accel_prefix, metrics) if image_proxy.delivery == "accel" else None),
     )
@@ -243,9 +244,11 @@ def _console(service: Service) -> Console:
     )
 
 
-def _features(settings: Settings) -> Features:
+def _features(settings: Settings, renditions: Renditions) -> Features:
     return Features(
-        settings.image_styles, proxy=settings.image_proxy.enabled, links=settings.access.signed_links is not None
+        {style: (renditions.widths(style), renditions.formats(style)) for style in renditions.styles},
+        proxy=settings.image_proxy.enabled,
+        links=settings.access.signed_links is not None,
     )
 
 

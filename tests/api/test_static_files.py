@@ -112,9 +112,8 @@ async def test_a_head_has_no_body(gateway: RunningGateway) -> None:
 
 
 async def test_config_json_names_the_component_and_the_features(start_gateway: StartGateway) -> None:
-    gateway = await start_gateway(
-        image_styles={"card": "imageMogr2/thumbnail/320x", "avatar": "imageMogr2/thumbnail/64x"}
-    )
+    card = {"widths": [640, 320], "formats": ["avif", "webp"]}
+    gateway = await start_gateway(image_styles={"card": card, "avatar": "imageMogr2/thumbnail/64x"})
     answer = await gateway.get("/static/config.json")
     told = answer.json()
     script = told.pop("script")
@@ -122,6 +121,10 @@ async def test_config_json_names_the_component_and_the_features(start_gateway: S
         "version": 1,
         "batch": {"size": 200},
         "styles": ["avatar", "card"],
+        "variants": {
+            "avatar": {"widths": [], "formats": []},
+            "card": {"widths": [320, 640], "formats": ["avif", "webp", "original"]},
+        },
         "features": {"proxy": True, "meta": True, "beacons": True, "links": False},
     }
     body = (await gateway.get(script["path"], headers=UNCOMPRESSED)).body

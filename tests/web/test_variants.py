@@ -94,6 +94,53 @@ async def test_a_box_gets_the_width_that_it_needs_also_when_it_is_loaded_again(
     assert await visit.page.evaluate("[inner.offsetWidth, inner.offsetHeight]") == [80, 60]
 
 
+async def test_a_page_that_knows_the_styles_shows_pictures_without_a_call(
+    visit: Visit, gateway: RunningGateway
+) -> None:
+    """It has ``config.json`` inline, also under a strict Content-Security-Policy."""
+    told = (await gateway.get("/static/config.json")).body.decode()
+    base = gateway.ports.public
+    address = visit.site.put(
+        "/",
+        f"""<script type="application/json" id="smart-image-config">{told}</script>
+            <smart-image id="one" image-id="a" alt="" {SIZE} style-name="card"></smart-image>
+            <smart-image id="two" image-id="a" alt="" {SIZE} style-name="thumb"></smart-image>
+            <script type="module" src="{base}/static/smart-image.js"></script>""",
+        headers={"Content-Security-Policy": f"default-src 'none'; script-src {base}; img-src {base}"},
+    )
+    await visit.page.goto(address)
+    await visit.all_loaded(2)
+    assert await visit.page.evaluate("one.currentSrc") == f"{base}/i/a?style=card&w=160&format=avif"
+    assert await visit.page.evaluate("two.currentSrc") == f"{base}/i/a?style=thumb"
+    assert not visit.asked_for("/api/")
+
+
+async def test_an_img_of_the_page_is_shown_without_a_call_for_its_style(visit: Visit, gateway: RunningGateway) -> None:
+    card = f"{gateway.ports.public}/i/a?style=card"
+    await visit.open(
+        f'<smart-image id="one" image-id="a" style-name="card"><img src="{card}&amp;w=80" alt="" {SIZE}></smart-image>',
+        script="window.linked = []; configureSmartImage({getLink: (id) => linked.push(id) && null})",
+    )
+    await visit.state("#one", "loaded")
+    assert not visit.asked_for("POST")
+    assert await visit.page.evaluate("linked") == []
+
+
+async def test_metadata_is_asked_for_images_without_a_size_alone(visit: Visit, images: Images, photo: bytes) -> None:
+    """COS is paid for the size and the colour of each."""
+    for number in range(5):
+        await images.add(f"p{number}", photo, content_type="image/jpeg")
+    await visit.open(
+        "".join(f'<smart-image mode="url" image-id="p{number}" alt="" {SIZE}></smart-image>' for number in range(5))
+    )
+    await visit.all_loaded(5)
+    assert len(visit.asked_for("POST")) == 1
+    assert not [seen for seen in images.cos.request_log.requests if "image" in seen.query], "imageInfo, imageAve"
+    await visit.page.evaluate("document.querySelector('smart-image').width = null")
+    await visit.page.evaluate("document.querySelector('smart-image').reload()")
+    await visit.until("() => document.querySelector('smart-image').getBoundingClientRect().width === 200")
+
+
 async def test_the_gateway_lists_widths_formats_and_version(visit: Visit, gateway: RunningGateway) -> None:
     await visit.open(
         '<smart-image id="one" image-id="a" alt="" style-name="card" sizes="160px"></smart-image>'
@@ -216,7 +263,10 @@ async def test_originals_for_owners_alone_have_no_presigned_url(
     """In url mode the permanent address is used, with the style."""
     await images.add("b", photo, content_type="image/jpeg", owner="alice")
     visit.gateway = gateway = await start_gateway(**PASS_ON, image_styles=STYLES, image_variants={"originals": "owner"})
-    await visit.open('<smart-image id="one" mode="url" image-id="b" alt="" style-name="thumb"></smart-image>')
-    await visit.state("#one", "loaded")
+    await visit.open(
+        '<smart-image id="one" mode="url" image-id="b" alt="" style-name="thumb"></smart-image>'
+        f'<smart-image id="two" mode="url" image-id="b" alt="" style-name="thumb" {SIZE}></smart-image>'
+    )
+    await visit.all_loaded(2)
     version = await version_of(gateway, "b")
     assert await visit.page.evaluate("one.currentSrc") == f"{gateway.ports.public}/i/b?style=thumb&v={version}"

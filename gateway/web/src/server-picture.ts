@@ -1,5 +1,5 @@
 import { candidates, proxyAddress, sizesOf } from "./core/addresses.js";
-import { baseUrlOf } from "./core/config.js";
+import { baseUrlOf, config } from "./core/config.js";
 
 type List = string | readonly (string | number)[] | undefined;
 type Attributes = Record<string, string | number | undefined>;
@@ -37,8 +37,9 @@ export function serverPicture(props: PictureProps): ServerPicture {
   const base = baseUrlOf(props.baseUrl);
   const id = props.mode !== "url" && props.useProxy !== false && imageId;
   const variant = { style: style ?? null, version: version ?? null, link: link ?? null };
-  const found =
-    id && style ? candidates(base, id, variant, listOf(props.widths).map(Number), listOf(props.formats)) : [];
+  const listed = style && base === baseUrlOf() ? config.variants?.[style] : undefined;
+  const widths = listOf(props.widths ?? listed?.widths).map(Number);
+  const found = id && style ? candidates(base, id, variant, widths, listOf(props.formats ?? listed?.formats)) : [];
   const isLazy = !priority && (props.lazy || props.loading === "lazy");
   const sizes = found.length ? sizesOf(props.sizes, width, isLazy) : undefined;
   return {

@@ -3,6 +3,13 @@ import { config } from "./core/config.js";
 import { defineSmartImage } from "./element/define-element.js";
 
 config.baseUrl ??= new URL(/* @vite-ignore */ "..", import.meta.url).href;
+try {
+  // Only this part: markup must not choose where tokens go.
+  const { variants } = JSON.parse(document.querySelector("script#smart-image-config")?.textContent ?? "{}");
+  if (variants) config.variants ??= variants;
+} catch (error) {
+  reportError(error);
+}
 defineSmartImage();
 
 export { configureSmartImage } from "./core/config.js";

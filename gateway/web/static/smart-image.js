@@ -1,1 +1,1 @@
-export * from "./smart-image.Ctu8Ih2q.js";
+export * from "./smart-image.DHte6G1X.js";

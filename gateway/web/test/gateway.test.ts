@@ -42,7 +42,7 @@ test("fifty images are one call, and cached URLs need none", async () => {
   expect((await gateway.url("i7")).url).toBe("cos/i7");
   expect(fetched).toHaveBeenCalledTimes(1);
   expect(fetched.mock.calls[0]?.[0]).toBe("https://gw/api/v1/images/urls");
-  expect(JSON.parse(String(sent(0).body))).toEqual({ image_ids: ids, include: ["meta"] });
+  expect(JSON.parse(String(sent(0).body))).toEqual({ image_ids: ids });
 });
 
 test("a rejected token is renewed once, for 401 and for errors in a batch", async () => {
@@ -96,21 +96,46 @@ test("diagnosis sends one HEAD at a time, and none while the gate is closed", as
 test("imageProxy returns a URL or an error for each id", async () => {
   configureSmartImage({ baseUrl: "https://service/" });
   fetched.mockResolvedValueOnce(
-    answer({
-      urls: { a: { url: "cos/a", expires_at: END, meta: { image_id: "a", width: 8 } } },
-      errors: { b: "image_not_found" },
-    }),
+    answer({ urls: { a: { url: "cos/a", expires_at: END } }, errors: { b: "image_not_found" } }),
   );
   const answers = imageProxy.batch(["a", "b"]);
   await gathered();
   const found = await answers;
   expect(found.get("a")).toMatchObject({ url: "cos/a" });
   expect(found.get("b")).toMatchObject({ kind: "not_found" });
-  expect(await imageProxy.meta("a")).toMatchObject({ width: 8 });
+  const described = { url: "cos/a", expires_at: END, meta: { image_id: "a", width: 8 } };
+  fetched.mockResolvedValueOnce(answer({ urls: { a: described }, errors: {} }));
+  const asked = imageProxy.meta("a");
+  await gathered();
+  expect(await asked).toMatchObject({ width: 8 });
   expect(imageProxy.proxyUrl("a", { style: "card" })).toBe("https://service/i/a?style=card");
   fetched.mockResolvedValueOnce(answer({ image_id: "a", url: "cos/new", expires_at: END }));
   expect((await imageProxy.refresh("a")).url).toBe("cos/new");
   expect((await imageProxy.url("a")).url).toBe("cos/new");
+});
+
+test("metadata is requested only for images that need it, once", async () => {
+  const gateway = createGateway("https://gw");
+  fetched.mockImplementation(async (_, init) => {
+    const { image_ids, include } = JSON.parse(String(init?.body)) as { image_ids: string[]; include?: string[] };
+    const found = (image_id: string) => ({
+      url: `cos/${image_id}`,
+      expires_at: END,
+      ...(include && { meta: { image_id } }),
+    });
+    return answer({ urls: Object.fromEntries(image_ids.map((id) => [id, found(id)])), errors: {} });
+  });
+  const asked = [gateway.url("a"), gateway.url("b"), gateway.url("c", () => 0, true)];
+  await gathered();
+  expect((await Promise.all(asked)).map(({ meta }) => !!meta)).toEqual([false, false, true]);
+  const bodies = () => fetched.mock.calls.map(([, init]) => JSON.parse(String(init?.body)));
+  expect(bodies()).toEqual([{ image_ids: ["a", "b"] }, { image_ids: ["c"], include: ["meta"] }]);
+  const later = gateway.meta("a");
+  await gathered();
+  expect(await later).toEqual({ image_id: "a" });
+  expect(bodies()[2]).toEqual({ image_ids: ["a"], include: ["meta"] });
+  expect([await gateway.meta("a"), (await gateway.url("c")).meta]).toEqual([{ image_id: "a" }, { image_id: "c" }]);
+  expect(fetched).toHaveBeenCalledTimes(3);
 });
 
 test("metadata is not requested again from a gateway without it", async () => {

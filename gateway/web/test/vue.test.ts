@@ -45,6 +45,15 @@ test("a server renders the formats and widths of a style", async () => {
   expect(sized).toContain('sizes="(min-width: 80px) 80px, 100vw"');
 });
 
+test("a server renders the widths and formats that it is told of a style", async () => {
+  const app = createSSRApp(() => h(SmartImage, { imageId: "a", styleName: "card", width: 80 }));
+  const variants = { card: { widths: [320, 640], formats: ["avif", "original"] } };
+  app.use(createSmartImage({ baseUrl: "https://gw", variants }));
+  const html = await renderToString(app);
+  expect(html).toContain('srcset="https://gw/i/a?style=card&amp;w=320&amp;format=avif 320w, ');
+  expect(html).toContain("</picture>");
+});
+
 test("a server renders no <img> in url mode", async () => {
   const html = await renderToString(createSSRApp(() => h(SmartImage, { imageId: "a", mode: "url" })));
   expect(html).not.toContain("<img");

@@ -48,8 +48,11 @@ export interface Gateway {
   readonly cache: ImageCache<ImageUrl>;
   /** The functions of the page that return tokens and links; none for an origin that the page's configuration does not name. */
   readonly secrets: Pick<SmartImageConfig, "credentials" | "getToken" | "getLink">;
-  /** Return a presigned URL, from the cache if possible. Rejects with `ImageLoadError`. */
-  url(id: string, rank?: Rank): Promise<ImageUrl>;
+  /**
+   * Return a presigned URL, from the cache if possible. `withMeta`: with the metadata, for which the gateway may have to ask
+   * COS. Rejects with `ImageLoadError`.
+   */
+  url(id: string, rank?: Rank, withMeta?: boolean): Promise<ImageUrl>;
   /** Return a presigned URL other than `dead`: the gateway's newest one, else a new one. */
   freshUrl(id: string, dead: string): Promise<ImageUrl>;
   /** Request a new URL. Only the owner and the administrator may. */
@@ -82,7 +85,14 @@ export interface Gateway {
 export function createGateway(base: string): Gateway {
   const gate = createGate();
   const cache = createCache<ImageUrl>(() => config.cache);
-  const askForUrl = createBatcher<ImageUrl>(askForUrls, () => config.batch);
+  const askForUrl = createBatcher<ImageUrl>(
+    (ids) => askForUrls(ids),
+    () => config.batch,
+  );
+  const askForMeta = createBatcher<ImageUrl>(
+    (ids) => askForUrls(ids, ["meta"]),
+    () => config.batch,
+  );
   let diagnosis: Promise<unknown> = Promise.resolve();
   let user: User = {};
   let hasMeta = true;
@@ -129,16 +139,14 @@ export function createGateway(base: string): Gateway {
     cache.clear();
   }
 
-  async function askForUrls(image_ids: string[]): Promise<Map<string, ImageUrl | Error>> {
+  async function askForUrls(image_ids: string[], include?: string[]): Promise<Map<string, ImageUrl | Error>> {
     const answers = new Map<string, ImageUrl | Error>();
     const ask = async (image_ids: string[]) => {
-      const include = config.batch?.meta !== false && { include: ["meta"] };
-      const { urls, errors } = await call<Batch>("urls", { image_ids, ...include });
+      const { urls, errors } = await call<Batch>("urls", { image_ids, include });
       for (const [id, code] of Object.entries(errors)) answers.set(id, new ImageLoadError(kindOfCode(code)));
       for (const [id, found] of Object.entries(urls)) {
-        hasMeta = !!found.meta;
-        cache.set(id, found, found.expires_at);
-        answers.set(id, found);
+        if (include) hasMeta = !!found.meta;
+        answers.set(id, keep(id, found));
       }
       return image_ids.filter((id) => errors[id] === "unauthorized");
     };
@@ -151,16 +159,23 @@ export function createGateway(base: string): Gateway {
     return answers;
   }
 
-  async function url(id: string, rank?: Rank): Promise<ImageUrl> {
-    return cache.get(id) ?? askForUrl(id, rank);
+  /** Put a URL into the cache; return it with the metadata that is known. */
+  function keep(id: string, found: ImageUrl): ImageUrl {
+    const meta = cache.peek(id)?.meta;
+    const made = { ...(meta && { meta }), ...found };
+    cache.set(id, made, made.expires_at);
+    return made;
+  }
+
+  async function url(id: string, rank?: Rank, withMeta?: boolean): Promise<ImageUrl> {
+    const isAsked = withMeta && hasMeta && config.batch?.meta !== false;
+    const known = cache.get(id);
+    return known && (known.meta || !isAsked) ? known : (isAsked ? askForMeta : askForUrl)(id, rank);
   }
 
   async function refresh(id: string): Promise<ImageUrl> {
     if (!isImageId(id)) throw new ImageLoadError("invalid");
-    const meta = cache.peek(id)?.meta;
-    const made = { ...(meta && { meta }), ...(await call<ImageUrl>(`${id}/url/refresh`, {})) };
-    cache.set(id, made, made.expires_at);
-    return made;
+    return keep(id, await call<ImageUrl>(`${id}/url/refresh`, {}));
   }
 
   function report({ kind, retryAfter }: ImageLoadError, id: string | null): void {
@@ -186,7 +201,7 @@ export function createGateway(base: string): Gateway {
       return newest.url === dead ? refresh(id) : newest;
     },
     async meta(id, rank) {
-      return hasMeta && config.batch?.meta !== false ? (await url(id, rank)).meta : undefined;
+      return hasMeta && config.batch?.meta !== false ? (await url(id, rank, true)).meta : undefined;
     },
     async probe(address) {
       return !isTransient((await head(address)).kind);

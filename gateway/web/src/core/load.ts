@@ -1,4 +1,5 @@
 import { candidates, isImageId, proxyAddress } from "./addresses.js";
+import { baseUrlOf, config } from "./config.js";
 import { actionFor, ImageLoadError, isTransient } from "./failure.js";
 import { asFailure, type ImageMeta } from "./gateway.js";
 import { gatewayAt } from "./image-proxy.js";
@@ -89,30 +90,33 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     if (!id) return { url: what };
     if (viaUrl && !isRefused) {
       try {
-        const found = await (dead ? gateway.freshUrl(id, dead) : gateway.url(id, rank));
+        const found = await (dead ? gateway.freshUrl(id, dead) : gateway.url(id, rank, request.isSizeless));
         describe(found.meta);
         url = found.url;
         if (url) return { url, expiresAt: found.expires_at };
       } catch (error) {
-        if (!dead || isTransient(asFailure(error).kind)) throw error;
+        const { kind } = asFailure(error);
+        if (isTransient(kind) || !(dead || (variant.style && kind === "not_found"))) throw error;
       }
       // Originals may be for owners alone, and new URLs always are. Others get the image at its permanent address.
       isRefused = true;
     }
     const { style } = variant;
-    const isIncomplete = style && !widths;
+    let listed = style && base === baseUrlOf() ? config.variants?.[style] : undefined;
+    const isIncomplete = style && !widths && !listed && !view.isGiven;
     if (!meta && (request.isSizeless || isIncomplete)) {
       // The load of the image reports the failure.
       const asked = gateway.meta(id, rank).then(describe, () => undefined);
       if (isIncomplete) await asked;
     }
+    if (view.isGiven && !fresh) return { url: what };
     if (link === undefined) {
       const given = !isAuthorized && variant.link;
       const made = given || (await gateway.secrets.getLink?.(id, { renew: isAuthorized }));
       link = (typeof made === "object" ? made?.url : made) ?? null;
     }
     const options = { ...variant, link, version: variant.version ?? meta?.version ?? null };
-    const listed = style ? meta?.styles?.[style] : undefined;
+    if (style) listed ??= meta?.styles?.[style];
     return {
       url: proxyAddress(base, id, options),
       isRefetched: fresh,

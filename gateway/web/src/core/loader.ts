@@ -47,6 +47,8 @@ export interface Source {
 export interface LoaderView {
   /** The `<img>` in use. */
   img(): HTMLImageElement;
+  /** Whether the page has set the source that comes next: it is loading already. */
+  readonly isGiven: boolean;
   /** Display the source. Return an empty string, or the address that could not be loaded. */
   show(source: Source, signal: AbortSignal): Promise<string>;
   described(meta: ImageMeta): void;

@@ -74,6 +74,9 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
     get subject() {
       return subject;
     },
+    get isGiven() {
+      return isGiven;
+    },
     img,
     size,
     redraw,
