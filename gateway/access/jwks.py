@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import aiohttp
 import jwt
@@ -30,10 +31,15 @@ class JwksUnavailable(Exception):
 
 
 class Jwks:
-    """The keys of the last successful fetch. Each key is bound to its algorithm: a token cannot choose another."""
+    """The keys of the last successful fetch. Each key is bound to its algorithm: a token cannot choose another.
 
-    def __init__(self, algorithms: Sequence[str]) -> None:
+    ``changed`` is called when a fetch has other keys than the fetch before.
+    """
+
+    def __init__(self, algorithms: Sequence[str], changed: Callable[[], None] = lambda: None) -> None:
         self._algorithms = frozenset(algorithms)
+        self._changed = changed
+        self._usable_entries: Sequence[Any] = ()
         self._keys: list[jwt.PyJWK] = []
         self.missed = asyncio.Event()  # set once a token names an unknown key
 
@@ -58,13 +64,17 @@ class Jwks:
     def replace(self, document: bytes) -> None:
         """Replace the keys by those of a JWKS document. Raises ``JwksUnavailable`` if it has no usable key."""
         try:
-            entries = json.loads(document)["keys"]
-            keys = [key for entry in entries if (key := self._usable(entry)) is not None]
+            usable = [
+                (entry, key) for entry in json.loads(document)["keys"] if (key := self._usable(entry)) is not None
+            ]
         except (ValueError, TypeError, KeyError, RecursionError):
             raise JwksUnavailable("the response is not a JWKS document") from None
-        if not keys:
+        if not usable:
             raise JwksUnavailable("the document has no key for these algorithms")
-        self._keys = keys
+        before = self._usable_entries
+        self._usable_entries, self._keys = [entry for entry, _ in usable], [key for _, key in usable]
+        if self._usable_entries != before:
+            self._changed()
 
     def _usable(self, entry: object) -> jwt.PyJWK | None:
         """Return the key of an entry, or None for a key that is not for signatures of these algorithms."""

@@ -21,6 +21,7 @@ from gateway.api.images import ImageCalls
 from gateway.api.link_handlers import LinkCalls
 from gateway.api.meta import Metadata
 from gateway.api.monitoring import AdminImageCalls, CacheChanges, CacheStatistics, DailyReport, QueueCalls
+from gateway.api.nginx_changes import NginxChanges
 from gateway.api.openapi.document import openapi
 from gateway.api.preview import Preview
 from gateway.api.static_files import StaticFiles
@@ -75,6 +76,7 @@ class AdminHandlers:
     daily: DailyReport | None
     queues: QueueCalls | None
     changes: CacheChanges
+    nginx_changes: NginxChanges
     images: AdminImageCalls
     reload: ConfigReload
     health: HealthCalls
@@ -121,6 +123,7 @@ def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: 
     add.add_get("/api/v1/monitoring/stats", statistics.stats if statistics else _absent, name="stats")
     add.add_get("/api/v1/monitoring/stats/daily", daily.daily_stats if daily else _absent, name="daily_stats")
     add.add_get("/api/v1/monitoring/queue", queues.queue if queues else _absent, name="queue")
+    add.add_get("/api/v1/changes", handlers.nginx_changes.changes, name="changes", allow_head=False)
     handlers.console_files.add_routes(app)
 
     def add_guarded(path: str, handler: Handler, name: str) -> None:

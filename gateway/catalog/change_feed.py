@@ -55,6 +55,7 @@ class ChangeFeed:
         changed: Changed,
         too_many: Callable[[int], None],
         tested: Callable[[], None] = lambda: None,
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         """Call ``changed`` with the ids of changed images until cancelled.
 
@@ -63,12 +64,13 @@ class ChangeFeed:
         too_many: called while so many ids wait that the last id would be handled too late. Its argument is the number
         of ids that were dropped because there was no room: ``changed`` does not get them.
         tested: called for a notification about the trigger.
+        lost: called when the connection is lost, and after each failed try to connect.
 
         The log has the beginning and the end of each outage, not every try to connect. The metric
         ``change_feed_connected`` has the present state.
         """
         async with ServerAddresses(self._dsn, self._timeout, self._resolve) as addresses:
-            await self._listen(addresses, started, changed, too_many, tested)
+            await self._listen(addresses, started, changed, too_many, tested, lost)
 
     async def _listen(
         self,
@@ -77,6 +79,7 @@ class ChangeFeed:
         changed: Changed,
         too_many: Callable[[int], None],
         tested: Callable[[], None],
+        lost: Callable[[], None],
     ) -> None:
         connected = self._metrics.change_feed_connected
         connected.set(0)
@@ -112,6 +115,7 @@ class ChangeFeed:
             connected.set(0)
             if self._positions is not None:
                 self._positions.lost()
+            lost()
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
 

@@ -18,6 +18,7 @@ from gateway.explain.access import Credentials
 from gateway.metrics.collectors import Metrics
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.service.access import open_access
+from gateway.service.changes import make_changes
 from gateway.service.diagnostics import make_explainer
 from gateway.service.objects import open_cos
 from gateway.service.signing import open_signing
@@ -70,7 +71,7 @@ def explain(
             open_access(settings, metrics, verifies_tokens=token is not None) as access,
             open_signing(settings, metrics) as signing,
             open_stores(settings, metrics, signing) as stores,
-            open_urls(settings, metrics, signing, stores, None) as urls,
+            open_urls(settings, metrics, signing, stores, None, make_changes(settings)) as urls,
             open_cos(settings, metrics, signing) as origin,
         ):
             inspect = partial(inspect_database, settings.postgres, with_links=False, tells_gateways=True)

@@ -4,7 +4,7 @@ Labels take values from closed sets only: never an id, a key or a URL.
 """
 
 from importlib.metadata import PackageNotFoundError, version
-from typing import get_args
+from typing import Literal, TypeAlias, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
@@ -14,9 +14,14 @@ from prometheus_client.process_collector import ProcessCollector
 from gateway.metrics.client_loads import LOAD_SECONDS, BytesSource, FailureKind, LoadResult
 from gateway.metrics.dropped_lines import DroppedLines
 from gateway.metrics.loop_counters import LoopCounter, LoopTotal, MergedHistogram, RequestMetrics
+from gateway.metrics.nginx_askers import NginxAskers
 from gateway.metrics.optional_gauge import OptionalGauge
 from gateway.metrics.port_metrics import PortMetrics
 from gateway.metrics.recent_errors import RecentErrors
+
+# Why nginx raised its floor, and with it forgot every copy: it started, it may have missed changes, or its memory of
+# epochs was full.
+FloorReason: TypeAlias = Literal["start", "gap", "full"]
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -150,6 +155,15 @@ class Metrics:
         )
         self.nginx_config_mismatches = self._counter(
             "nginx_config_mismatches", "Requests for images through nginx files of another release."
+        )
+        self.nginx_asked = NginxAskers()
+        self.registry.register(self.nginx_asked)
+        self.nginx_epochs = self._counter("nginx_epochs", "Changes that made an nginx forget its copies of an image.")
+        self.nginx_floors = self._counter(
+            "nginx_floors",
+            "Times that an nginx forgot every copy: it started, may have missed changes ('gap'), or its zone was full.",
+            ("reason",),
+            get_args(FloorReason),
         )
         self.refresh = self._counter("refresh", "Presigned URLs processed by the refresh task, by result.", ("result",))
         self.refresh_queue_length = self._optional_gauge("refresh_queue_length", "Presigned URLs in the refresh queue.")

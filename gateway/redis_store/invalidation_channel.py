@@ -5,6 +5,8 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Final
 
 from redis.asyncio.client import PubSub
@@ -19,6 +21,26 @@ logger = logging.getLogger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 # After the name of the sender. A replica of an earlier release takes both for another name, and invalidates everything.
 _ONLY_URLS: Final = ":urls"
+
+
+class Scope(Enum):
+    """What caches in front must forget without the name of an image: decisions about access, or every copy."""
+
+    DECISIONS = "decisions"
+    IMAGES = "images"
+
+
+_SCOPES: Final = {f":{scope.value}": scope for scope in Scope}
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """What ``listen`` calls, as its arguments."""
+
+    began: Callable[[], None]
+    invalidate: Callable[[str], None]
+    forget_url: Callable[[str], None]
+    sweeping: Callable[[Scope], None]
 
 
 class InvalidationChannel:
@@ -54,6 +76,11 @@ class InvalidationChannel:
             return None
         return int(count)
 
+    async def publish_sweeping(self, scope: Scope) -> None:
+        """Tell the other replicas what caches in front must forget. Earlier releases ignore it."""
+        async with self._guard.bounded():
+            await self._guard.client.publish(self._channel, f"{self._name}:{scope.value}")
+
     async def problem(self) -> str:
         """Return why ``listen`` receives nothing now, or an empty string. Waits for the first attempt of ``listen``."""
         with suppress(TimeoutError):
@@ -81,33 +108,45 @@ class InvalidationChannel:
             await _received(subscription, "message")
 
     async def listen(
-        self, invalidate: Callable[[str | None], None], forget_url: Callable[[str], None] | None = None
+        self,
+        invalidate: Callable[[str | None], None],
+        forget_url: Callable[[str], None] | None = None,
+        *,
+        began: Callable[[], None] = lambda: None,
+        lost: Callable[[], None] = lambda: None,
+        sweeping: Callable[[Scope], None] = lambda _: None,
     ) -> None:
-        """Call ``invalidate`` with each image id that another replica publishes, until cancelled.
+        """Listen until cancelled.
 
-        ``invalidate`` is called with None whenever a subscription begins, also the first: earlier messages are lost.
-        ``forget_url`` is called instead for an image of which only the URL is new. None: ``invalidate`` is called.
+        invalidate: called with each image id that another replica publishes, and with None whenever a subscription
+        begins, also the first: earlier messages are lost.
+        forget_url: called instead for an image of which only the URL is new. None: ``invalidate`` is called.
+        began, lost: called when a subscription begins and when it is lost.
+        sweeping: called with what another replica says that caches in front must forget.
         """
         pause = _FIRST_PAUSE
 
-        def began() -> None:
+        def subscribed() -> None:
             nonlocal pause
             pause = _FIRST_PAUSE
             self._note("")
             invalidate(None)
+            began()
 
+        calls = _Calls(subscribed, invalidate, forget_url or invalidate, sweeping)
         while True:
             try:
                 await self._guard.ping()  # a Cluster takes subscriptions only once its nodes are known
                 async with self._guard.client.pubsub() as subscription:
                     await subscription.subscribe(self._channel)
-                    await self._receive(subscription, began, invalidate, forget_url or invalidate)
+                    await self._receive(subscription, calls)
             except (CacheUnavailable, *REDIS_ERRORS) as error:
                 self._note(message_of(error) or "no answer")
                 logger.debug("not listening to the other replicas: %s", error)
             except Exception:  # else this replica would miss every purge until a restart
                 self._note("an unexpected error: the log has it")
                 logger.exception("listening to the other replicas failed")
+            lost()
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
 
@@ -115,13 +154,7 @@ class InvalidationChannel:
         self._problem = problem
         self._tried.set()
 
-    async def _receive(
-        self,
-        subscription: PubSub,
-        began: Callable[[], None],
-        invalidate: Callable[[str], None],
-        forget_url: Callable[[str], None],
-    ) -> None:
+    async def _receive(self, subscription: PubSub, calls: _Calls) -> None:
         """Handle messages until the connection fails. Raises ``TimeoutError`` when Redis does not answer a ping.
 
         The client reconnects automatically; each time Redis confirms the subscription again.
@@ -134,21 +167,24 @@ class InvalidationChannel:
                     raise TimeoutError("Redis does not answer")
                 await subscription.ping()
             elif message["type"] == "subscribe":
-                began()
+                calls.began()
             elif message["type"] == "message":
-                await self._dispatch(message["data"], invalidate, forget_url)
+                await self._dispatch(message["data"], calls)
             is_pinged = message is None
 
-    async def _dispatch(
-        self, data: bytes, invalidate: Callable[[str], None], forget_url: Callable[[str], None]
-    ) -> None:
+    async def _dispatch(self, data: bytes, calls: _Calls) -> None:
         sender, *image_ids = data.decode("ascii", errors="replace").split(" ")
-        call = forget_url if sender.endswith(_ONLY_URLS) else invalidate
-        if sender.removesuffix(_ONLY_URLS) != self._name:
-            slices = TimeSlices()
-            for image_id in image_ids:
-                call(image_id)
-                await slices.pause()
+        name, colon, kind = sender.partition(":")
+        if name == self._name:
+            return
+        if (scope := _SCOPES.get(colon + kind)) is not None:
+            calls.sweeping(scope)
+            return
+        call = calls.forget_url if colon + kind == _ONLY_URLS else calls.invalidate
+        slices = TimeSlices()
+        for image_id in image_ids:
+            call(image_id)
+            await slices.pause()
 
 
 async def _received(subscription: PubSub, kind: str) -> None:

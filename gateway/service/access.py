@@ -2,7 +2,7 @@
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ class Access:
     callers: Callers
     client_address: ClientAddress
     metrics: Metrics
+    rights_changed: Callable[[], None]
 
     async def prepare(self, old: Settings, new: Settings) -> Change:
         """Fetch the new key set, if a key set is configured. Refuse a provider that gives no key."""
@@ -40,7 +41,7 @@ class Access:
         await _import_token_libraries(new.access.jwt)
         if _key_source(old.access.jwt) == _key_source(new.access.jwt):
             return Change(lambda: self._use(new, held.value))
-        successor = await held.prepare(_key_set(new.access.jwt, self.metrics))
+        successor = await held.prepare(_key_set(new.access.jwt, self.metrics, self.rights_changed))
 
         async def discard() -> None:
             await successor.discard()
@@ -69,11 +70,20 @@ class Access:
 
 
 @asynccontextmanager
-async def open_access(settings: Settings, metrics: Metrics, *, verifies_tokens: bool = True) -> AsyncIterator[Access]:
-    """Keep fetching the key set that verifies tokens, if one is configured. Without ``verifies_tokens`` it is empty."""
+async def open_access(
+    settings: Settings,
+    metrics: Metrics,
+    rights_changed: Callable[[], None] = lambda: None,
+    *,
+    verifies_tokens: bool = True,
+) -> AsyncIterator[Access]:
+    """Keep fetching the key set that verifies tokens, if one is configured. Without ``verifies_tokens`` it is empty.
+
+    ``rights_changed`` is called when the key set has other keys than before.
+    """
     access = settings.access
     await _import_token_libraries(access.jwt)
-    async with replaceable(_key_set(access.jwt, metrics, fetches=verifies_tokens)) as key_set:
+    async with replaceable(_key_set(access.jwt, metrics, rights_changed, fetches=verifies_tokens)) as key_set:
         authenticator = Authenticator(access, key_set.value)
         links = signed_links(settings)
         yield Access(
@@ -84,6 +94,7 @@ async def open_access(settings: Settings, metrics: Metrics, *, verifies_tokens: 
             Callers(authenticator, links),
             ClientAddress(settings.server.trusted_proxies),
             metrics,
+            rights_changed,
         )
 
 
@@ -105,13 +116,15 @@ async def _import_token_libraries(jwt: JwtSettings | None) -> None:
 
 
 @asynccontextmanager
-async def _key_set(jwt: JwtSettings | None, metrics: Metrics, *, fetches: bool = True) -> "AsyncIterator[Jwks | None]":
+async def _key_set(
+    jwt: JwtSettings | None, metrics: Metrics, changed: Callable[[], None], *, fetches: bool = True
+) -> "AsyncIterator[Jwks | None]":
     """Keep fetching the key set of ``access.jwt.jwks_url``. None without it."""
     if jwt is None or jwt.jwks_url is None:
         yield None
         return
     from gateway.access.jwks import Jwks, keep_fetching  # the libraries for tokens are imported already
 
-    key_set = Jwks(jwt.algorithms)
+    key_set = Jwks(jwt.algorithms, changed)
     async with keep_fetching(key_set, jwt.jwks_url, metrics) if fetches else nullcontext():
         yield key_set

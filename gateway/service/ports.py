@@ -27,6 +27,7 @@ from gateway.api.link_handlers import LinkCalls, LinkKills
 from gateway.api.meta import Metadata
 from gateway.api.monitoring import AdminImageCalls, CacheChanges, CacheStatistics, DailyReport, QueueCalls
 from gateway.api.new_urls import NewUrls
+from gateway.api.nginx_changes import NginxChanges
 from gateway.api.preview import Preview
 from gateway.api.routes import ADMIN, AdminHandlers, PublicHandlers, add_admin_routes, add_public_routes
 from gateway.api.static_files import Features, StaticFiles
@@ -208,6 +209,7 @@ def _admin_handlers(service: Service) -> AdminHandlers:
             else None
         ),
         changes=CacheChanges(urls.invalidation, bodies),
+        nginx_changes=NginxChanges(service.changes.heard, metrics),
         images=AdminImageCalls(
             urls.resolver,
             service.images.lookup,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Part, Reloader
 from gateway.service.access import Access, open_access
+from gateway.service.changes import Changes, make_changes
 from gateway.service.diagnostics import Diagnostics, open_diagnostics
 from gateway.service.images import Images, make_images
 from gateway.service.objects import Objects, open_cos, open_objects
@@ -27,6 +28,7 @@ class Service:
     settings: Settings
     metrics: Metrics
     requests: Requests
+    changes: Changes
     access: Access
     signing: Signing
     stores: Stores
@@ -51,12 +53,13 @@ async def open_service(
     async with AsyncExitStack() as stack:
         opened = stack.enter_async_context
         requests = await opened(open_requests(settings, metrics))
-        access = await opened(open_access(settings, metrics))
+        changes = make_changes(settings)
+        access = await opened(open_access(settings, metrics, changes.void_decisions))
         signing = await opened(open_signing(settings, metrics))
         stores = await opened(open_stores(settings, metrics, signing, requests.tracing))
         await stores.try_query()
         purges = purge_queueing(settings, metrics, stores)
-        urls = await opened(open_urls(settings, metrics, signing, stores, purges))
+        urls = await opened(open_urls(settings, metrics, signing, stores, purges, changes))
         origin = await opened(open_cos(settings, metrics, signing, requests.tracing))
         objects = await opened(open_objects(settings, metrics, signing, stores, urls, origin))
         images = make_images(settings, metrics, access, signing, urls, objects)
@@ -71,12 +74,14 @@ async def open_service(
         parts: list[Part[Settings]] = [requests, access, signing, stores, urls, objects, images, renewal, diagnostics]
         if target is not None:
             parts.append(target)
+        parts.append(changes)
         reloader = make_reloader(settings, read_settings, parts, metrics, lambda: diagnostics.health.is_draining)
         stack.push_async_callback(reloader.finish)
         yield Service(
             settings,
             metrics,
             requests,
+            changes,
             access,
             signing,
             stores,

@@ -8,8 +8,10 @@ from gateway.catalog.change_feed import ChangeFeed
 from gateway.concurrency.background import background
 from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Change
+from gateway.purge.heard_changes import Source
 from gateway.redis_store.entry_codec import EntryMac
 from gateway.redis_store.url_entries import UrlEntries
+from gateway.service.changes import Changes
 from gateway.service.purges import PurgeQueueing
 from gateway.service.signing import Signing
 from gateway.service.stores import RedisStores, Stores
@@ -22,6 +24,8 @@ from gateway.urls.row_changes import RowChanges
 from gateway.urls.shared_tier import SharedTier
 from gateway.urls.usage_counter import UsageCounter
 
+# Seconds that a start waits to hear of changes. An image served before may be old, and remain in caches in front.
+_LISTENING_TIMEOUT = 1.0
 UNKNOWN_TTL = 3.0  # seconds that an id is remembered as missing; a new image is served within 5 s
 
 
@@ -43,6 +47,7 @@ class Urls:
     resolver: UrlResolver
     invalidation: Invalidation
     usage: UsageCounter
+    changes: Changes
     signing: Signing
 
     async def prepare(self, old: Settings, new: Settings) -> Change:
@@ -64,7 +69,12 @@ class Urls:
 
 @asynccontextmanager
 async def open_urls(
-    settings: Settings, metrics: Metrics, signing: Signing, stores: Stores, purges: PurgeQueueing | None
+    settings: Settings,
+    metrics: Metrics,
+    signing: Signing,
+    stores: Stores,
+    purges: PurgeQueueing | None,
+    changes: Changes,
 ) -> AsyncIterator[Urls]:
     """Find the signed image of an id, count its uses, and invalidate cached entries."""
     redis, now = stores.redis, signing.clock.now
@@ -85,6 +95,7 @@ async def open_urls(
         shared.tier if shared is not None else None,
         redis.channel if redis is not None else None,
         purges.intake.add if purges is not None else None,
+        changes.heard.record,
     )
     invalidation.add(resolver.invalidate, holds_urls=True)
     usage = UsageCounter(
@@ -95,7 +106,7 @@ async def open_urls(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(resolver.close)
         stack.push_async_callback(usage.close)
-        yield Urls(local, shared, new_variants, resolver, invalidation, usage, signing)
+        yield Urls(local, shared, new_variants, resolver, invalidation, usage, changes, signing)
 
 
 @asynccontextmanager
@@ -114,22 +125,48 @@ async def listening_to_changes(
     feed = ChangeFeed(postgres.primary_dsn(), postgres.timeout, metrics, stores.catalog.positions)
     count_dropped = purges.intake.count_dropped if purges is not None else None
     rows = RowChanges(urls.resolver, urls.invalidation, signing.clock.now, count_dropped) if postgres.listen else None
+    changes, heard, redis = urls.changes, urls.changes.heard, stores.redis
 
     async def listen_to_postgres() -> None:
-        if rows is not None:
-            await feed.listen(
-                started=rows.started, changed=rows.changed, too_many=rows.too_many, tested=look_at_trigger
-            )
+        if rows is None:
+            return
+
+        def started() -> None:
+            rows.started()
+            changes.listens_to(Source.ROWS)
+
+        def too_many(dropped: int) -> None:
+            rows.too_many(dropped)
+            heard.record(None)
+
+        await feed.listen(
+            started=started,
+            changed=rows.changed,
+            too_many=too_many,
+            tested=look_at_trigger,
+            lost=lambda: heard.has_lost(Source.ROWS),
+        )
 
     async def listen_to_replicas() -> None:
-        if stores.redis is not None:
-            invalidation = urls.invalidation
-            await stores.redis.channel.listen(invalidation.invalidate_here, invalidation.forget_url_here)
+        if redis is not None:
+            await redis.channel.listen(
+                urls.invalidation.invalidate_here,
+                urls.invalidation.forget_url_here,
+                began=lambda: changes.listens_to(Source.REPLICAS),
+                lost=lambda: heard.has_lost(Source.REPLICAS),
+                sweeping=changes.sweeping.heard,
+            )
+
+    async def publish_sweeping() -> None:
+        if redis is not None:
+            await changes.sweeping.publish(redis.channel)
 
     async with (
         background("change-feed", listen_to_postgres()),
         background("invalidation-channel", listen_to_replicas()),
+        background("publish-changes", publish_sweeping()),
     ):
+        await heard.before_serving(_LISTENING_TIMEOUT)
         yield
 
 

@@ -17,6 +17,7 @@ Invalidate = Callable[[str | None], None]
 class Invalidation:
     """Invalidates the caches of this process (``add``), the tier in Redis, and the other replicas.
 
+    ``record`` is called with each image when this process drops it, and again when Redis has dropped it, too.
     ``purge`` is called with the images afterwards, for the caches in front; it does not raise.
     """
 
@@ -25,10 +26,12 @@ class Invalidation:
         shared: SharedTier | None,
         channel: InvalidationChannel | None,
         purge: Callable[[Sequence[str]], Awaitable[None]] | None = None,
+        record: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._shared = shared
         self._channel = channel
         self._purge = purge
+        self._record = record
         self._url_caches: list[Invalidate] = []
         self._other_caches: list[Invalidate] = []
 
@@ -40,6 +43,8 @@ class Invalidation:
         """Invalidate only in this process, when another replica has changed Redis. None is every image."""
         for invalidate in (*self._url_caches, *self._other_caches):
             invalidate(image_id)
+        if image_id is not None:  # None: changes were missed, which is no change
+            self._record(image_id)
 
     def forget_url_here(self, image_id: str) -> None:
         """Look the image up again in Redis, where another replica has put a new URL of it. Keep the image's bytes."""

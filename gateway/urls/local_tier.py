@@ -1,13 +1,12 @@
 """The local tier of the URL cache: a bounded number of signed images in this process."""
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
+from gateway.concurrency.clocks import boot_time
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.settings import UrlCacheSettings
@@ -19,8 +18,6 @@ _Key: TypeAlias = ImageVariant | str
 _MISSING_SHARE = 10
 # Entries kept within a sixteenth of a second share the number that says until when they are fresh.
 _FRESH_STEP = 1 / 16
-# Seconds that also pass while the machine is suspended, as the life of a URL does. Only Linux has such a clock.
-_boot_time = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class ImageMissing(LookupError):
@@ -68,7 +65,7 @@ class LocalTier:
         renditions: Renditions,
         *,
         unknown_ttl: float,
-        monotonic: Callable[[], float] = _boot_time,
+        monotonic: Callable[[], float] = boot_time,
     ) -> None:
         self._settings = settings
         self._max_size = settings.max_size if settings.enabled else 0

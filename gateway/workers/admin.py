@@ -44,6 +44,7 @@ _NO_STORE: Final = {"Cache-Control": "no-store"}
 _FOR_ALL: Final = ("/api/v1/config/reload", "/api/v1/monitoring/debug")
 _CONSOLE: Final = "/api/v1/monitoring/console"
 _DROP: Final = "/api/v1/cache/drop"
+_CHANGES: Final = "/api/v1/changes"
 _PARENT: Final = "parent"  # in the place of a worker's number in metrics
 
 
@@ -77,6 +78,7 @@ class Admin:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get(_CONSOLE, self._console, allow_head=False)
+        app.router.add_get(_CHANGES, self._changes, allow_head=False)
         for path in _FOR_ALL:
             app.router.add_post(path, self._by_all)
         app.router.add_post("/api/v1/cache/purge", self._purge)
@@ -203,6 +205,22 @@ class Admin:
             return answer.response()
         return _no_worker(request)
 
+    async def _changes(self, request: web.Request) -> web.Response:
+        """Return the list of a worker that has missed no change since the asked time, else the most complete list.
+
+        A worker that has just started has heard nothing of the time before.
+        """
+        workers = self._supervisor.answering()
+        if (answer := await self._first(request, workers)) is None:
+            return _no_worker(request)
+        complete_since = _complete_since(answer)
+        if complete_since is None or complete_since <= (since := int(request.query["since"])):
+            return answer.response()
+        lists = (await self._calls.get(workers, f"{_CHANGES}?since={since}")).values()
+        others = [(complete, other) for other in lists if other and (complete := _complete_since(other)) is not None]
+        _, best = min(others, key=lambda found: found[0], default=(0, answer))
+        return best.response()
+
     async def _by_one(self, request: web.Request) -> web.StreamResponse:
         """Let a worker answer, the same worker while it runs: each worker has a history of its own."""
         try:
@@ -252,6 +270,11 @@ async def _with_body(request: web.Request, handler: Handler) -> web.StreamRespon
     except web.RequestPayloadError:
         raise InvalidRequest("the body cannot be read") from None
     return await handler(request)
+
+
+def _complete_since(answer: Answer) -> int | None:
+    """Return from when on a list of changes is complete, or None for an error."""
+    return int(json.loads(answer.body)["complete_since"]) if answer.status == 200 else None
 
 
 def _no_worker(request: web.Request) -> web.Response:

@@ -221,6 +221,18 @@ async def test_a_worker_whose_answer_is_not_about_readiness_is_not_ready(text: s
         assert body["workers"] == {"1": "not_ready", "2": "ready"}
 
 
+def a_list(worker: int, complete_since: int) -> str:
+    """Return a list of changes."""
+    return json.dumps({"gateway": str(worker), "now": 100, "complete_since": complete_since, "changes": []})
+
+
+async def test_a_worker_that_has_heard_enough_lists_the_changes() -> None:
+    lists = [[a_list(1, 70), a_list(1, 70), a_list(1, 70)], [a_list(2, 30)]]
+    async with fake_workers(*lists) as (_, admin), serving(admin.app()) as address:
+        assert (await get_json(address + "/api/v1/changes?since=80"))["gateway"] == "1"
+        assert (await get_json(address + "/api/v1/changes?since=50"))["gateway"] == "2"
+
+
 async def test_a_worker_that_takes_long_to_answer_is_as_ready_as_it_was() -> None:
     """A probe of the parent may take three seconds, and each worker takes two while a dependency does not answer."""
     async with fake_workers([DEGRADED]) as (supervisor, admin), serving(admin.app()) as address:

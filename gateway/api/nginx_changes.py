@@ -1,0 +1,54 @@
+"""``GET /api/v1/changes``: the list of changed images, which nginx asks for to forget its copies."""
+
+import re
+from typing import Final, get_args
+
+from aiohttp import web
+from multidict import MultiMapping
+
+from gateway.api.json_responses import HEADERS, json_text
+from gateway.errors import InvalidRequest
+from gateway.metrics.collectors import FloorReason, Metrics
+from gateway.purge.heard_changes import HeardChanges
+
+_NUMBER: Final = re.compile(r"[0-9]{1,15}")
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REASONS: Final = get_args(FloorReason)
+
+
+class NginxChanges:
+    """Answers nginx, and counts what nginx reports with its question."""
+
+    def __init__(self, heard: HeardChanges, metrics: Metrics) -> None:
+        self._heard = heard
+        self._metrics = metrics
+
+    async def changes(self, request: web.Request) -> web.Response:
+        """Return the changes since ``since`` (Unix milliseconds).
+
+        nginx: the name of the asker.
+        epochs: how many epochs the asker has set since its last answered question.
+        floor: why the asker has raised its floor since then.
+        """
+        query, metrics = request.query, self._metrics
+        since, epochs = _number(query, "since"), _number(query, "epochs", "0")
+        name, reason = query.get("nginx"), query.get("floor")
+        if name is not None and not _NAME.fullmatch(name):
+            raise InvalidRequest("nginx must be 1 to 64 of A-Z a-z 0-9 . _ -")
+        if reason is not None and reason not in _REASONS:
+            raise InvalidRequest(f"floor must be one of {', '.join(_REASONS)}")
+        if name is not None:
+            metrics.nginx_asked.asks(name)
+        if epochs:
+            metrics.nginx_epochs.inc(epochs)
+        if reason is not None:
+            metrics.nginx_floors.labels(reason).inc()
+        body = json_text(self._heard.since(since).as_json())
+        return web.Response(body=body, content_type="application/json", headers=HEADERS)
+
+
+def _number(query: MultiMapping[str], name: str, default: str = "") -> int:
+    text = query.get(name, default)
+    if not _NUMBER.fullmatch(text):
+        raise InvalidRequest(f"{name} must be a number of at most 15 digits")
+    return int(text)

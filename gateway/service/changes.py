@@ -1,0 +1,43 @@
+"""The part that keeps the list of changes for nginx."""
+
+from dataclasses import dataclass
+
+from gateway.process.reloader import Change
+from gateway.purge.heard_changes import HeardChanges, Source
+from gateway.purge.sweeping_changes import SweepingChanges
+from gateway.redis_store.invalidation_channel import Scope
+from gateway.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """``heard`` is the list. ``sweeping`` adds changes without an image to it, here and on other replicas."""
+
+    heard: HeardChanges
+    sweeping: SweepingChanges
+
+    async def prepare(self, old: Settings, new: Settings) -> Change:
+        """Return the change, which needs no preparation."""
+        if (old.image_styles, old.image_variants) != (new.image_styles, new.image_variants):
+            return Change(lambda: self.sweeping.made(Scope.IMAGES))
+        if old.access != new.access:
+            return Change(self.void_decisions)
+        return Change(lambda: None)
+
+    def listens_to(self, source: Source) -> None:
+        """Note that changes of ``source`` are heard from now on."""
+        if self.heard.listens_to(source):
+            self.sweeping.made(Scope.IMAGES)
+
+    def void_decisions(self) -> None:
+        """Note that the callers of this replica have other rights from now on."""
+        self.sweeping.made(Scope.DECISIONS)
+
+
+def make_changes(settings: Settings) -> Changes:
+    """Return the part. It has nothing to open."""
+    sources = [Source.ROWS] if settings.postgres.listen else []
+    if settings.url_cache.enabled:
+        sources.append(Source.REPLICAS)
+    heard = HeardChanges(sources)
+    return Changes(heard, SweepingChanges(heard))

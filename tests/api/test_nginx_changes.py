@@ -1,0 +1,258 @@
+"""``GET /api/v1/changes``: every change that a gateway hears of is in the list that nginx asks for."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
+from tests.waiting import until
+
+AS_ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+LINKS = {"signed_links": {"keys": {"one": "1" * 32}}}
+
+
+async def ask(gateway: RunningGateway, since: int = 0, **query: str) -> dict[str, Any]:
+    """The answer to one question."""
+    answer = await gateway.request("GET", "/api/v1/changes", admin=True, params={"since": str(since), **query})
+    assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def until_complete(*gateways: RunningGateway) -> None:
+    """Return when the gateways hear every change."""
+
+    async def are_complete() -> bool:
+        answers = [await ask(gateway) for gateway in gateways]
+        return all(answer["complete_since"] < answer["now"] for answer in answers)
+
+    await until(are_complete, what="the complete list")
+
+
+async def changed(gateway: RunningGateway, since: int = 0) -> set[str | None]:
+    """The images in the list of the gateway."""
+    return {change["image_id"] for change in (await ask(gateway, since))["changes"]}
+
+
+@pytest.fixture
+async def replicas(start_gateway: StartGateway, links_table: object) -> list[RunningGateway]:
+    """Two gateways that hear every change."""
+    del links_table
+    started = [await start_gateway(access=LINKS) for _ in range(2)]
+    await until_complete(*started)
+    return started
+
+
+class TestEachWayInWhichARightEnds:
+    """Both gateways list it, whichever of them nginx asks."""
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "UPDATE images SET is_public = false WHERE id = 'a'",
+            "UPDATE images SET user_id = 'bob' WHERE id = 'a'",
+            "UPDATE images SET storage_status = 'deleted' WHERE id = 'a'",
+            "UPDATE images SET cos_key = 'another' WHERE id = 'a'",
+            "DELETE FROM images WHERE id = 'a'",
+        ],
+        ids=["made private", "another owner", "deleted", "another object", "row removed"],
+    )
+    async def test_a_row(self, replicas: list[RunningGateway], images: Images, sql: str) -> None:
+        await images.add("a", owner="alice")
+        await images.add("b", owner="alice")
+        await images.execute(sql)
+        for gateway in replicas:
+            await until(lambda gateway=gateway: _lists(gateway, {"a"}))  # type: ignore[misc]
+            assert "b" not in await changed(gateway)
+
+    @pytest.mark.parametrize("is_admin", [False, True], ids=["by its owner", "by the admin"])
+    async def test_killed_links(self, replicas: list[RunningGateway], images: Images, is_admin: bool) -> None:
+        await images.add("a", owner="alice", public=False)
+        headers = AS_ADMIN if is_admin else {"Authorization": f"Bearer {token_for('alice')}"}
+        killed = await replicas[0].request("DELETE", "/api/v1/images/a/links", admin=is_admin, headers=headers)
+        assert killed.status == 200
+        for gateway in replicas:
+            await until(lambda gateway=gateway: _lists(gateway, {"a"}))  # type: ignore[misc]
+
+    async def test_a_purge(self, replicas: list[RunningGateway]) -> None:
+        body = {"image_ids": ["a", "b:c"]}
+        purged = await replicas[1].request("POST", "/api/v1/cache/purge", admin=True, json=body, headers=AS_ADMIN)
+        assert purged.status == 200
+        for gateway in replicas:
+            await until(lambda gateway=gateway: _lists(gateway, {"a", "b:c"}))  # type: ignore[misc]
+
+    @pytest.mark.parametrize(
+        ("changes", "are_images_others"),
+        [
+            ({"access": {"signed_links": {"keys": {"two": "2" * 32}}}}, False),
+            ({"access": {"jwt": {"secret": "another-secret-of-more-than-thirty-two-bytes"}}}, False),
+            ({"access": {"jwt": None}}, False),
+            ({"image_variants": {"originals": "owner"}}, True),
+            ({"image_styles": {"small": "imageMogr2/thumbnail/100x"}}, True),
+        ],
+        ids=["link key", "token key", "no tokens", "originals for owners", "a style"],
+    )
+    async def test_settings(
+        self, replicas: list[RunningGateway], changes: Mapping[str, Any], are_images_others: bool
+    ) -> None:
+        before = [await ask(gateway) for gateway in replicas]
+        await replicas[0].reload(**changes)
+        for gateway, earlier in zip(replicas, before, strict=True):
+
+            async def is_told(gateway: RunningGateway = gateway, earlier: dict[str, Any] = earlier) -> bool:
+                answer = await ask(gateway)
+                return bool(answer["access"] > earlier["access"])
+
+            await until(is_told, what="void decisions")
+            assert (await changed(gateway) == {None}) is are_images_others
+
+    async def test_other_settings_end_no_right(self, replicas: list[RunningGateway]) -> None:
+        before = await ask(replicas[0])
+        await replicas[0].reload(image_proxy={"max_age": 60}, admin={"token": "another-admin-token"})
+        after = await ask(replicas[0])
+        assert (after["access"], after["changes"]) == (before["access"], [])
+
+    async def test_a_replica_that_starts_with_other_settings(
+        self, replicas: list[RunningGateway], start_gateway: StartGateway
+    ) -> None:
+        before = (await ask(replicas[0]))["access"]
+        await start_gateway(access={"signed_links": {"keys": {"two": "2" * 32}}})
+
+        async def is_told() -> bool:
+            return bool((await ask(replicas[0]))["access"] > before)
+
+        await until(is_told, what="void decisions")
+
+
+async def _has_every_image(gateway: RunningGateway, since: int) -> bool:
+    return None in await changed(gateway, since)
+
+
+async def _lists(gateway: RunningGateway, image_ids: set[str]) -> bool:
+    return image_ids <= await changed(gateway)
+
+
+async def test_a_new_url_of_an_image_is_no_change(replicas: list[RunningGateway], images: Images) -> None:
+    await images.add("a", owner="alice")
+    renewed = await replicas[0].request("POST", "/api/v1/images/a/url/refresh", admin=True, headers=AS_ADMIN)
+    assert renewed.status == 200
+    await replicas[0].request("POST", "/api/v1/cache/purge", admin=True, json={"image_ids": ["b"]}, headers=AS_ADMIN)
+    await until(lambda: _lists(replicas[1], {"b"}))  # the channel keeps the order
+    assert await changed(replicas[1]) == {"b"}
+
+
+async def test_after_a_gap_every_gateway_lists_every_image(
+    replicas: list[RunningGateway], images: Images, redis_client: Any
+) -> None:
+    """The one that has heard nothing may have given nginx an old image, after another one had named the change."""
+    gateway = replicas[0]
+    for cut in (
+        lambda: images.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'image-gateway-changes'"
+        ),
+        lambda: asyncio.to_thread(redis_client.client_kill_filter, _type="pubsub"),
+    ):
+        before = await ask(gateway)
+        await cut()
+
+        async def has_moved(before: dict[str, Any] = before) -> bool:
+            answer = await ask(gateway)
+            return bool(before["now"] < answer["complete_since"] < answer["now"] and answer["access"] > before["now"])
+
+        await until(has_moved, what="the gap")
+        for each in replicas:
+            await until(lambda each=each, since=before["now"]: _has_every_image(each, since), what="the change")  # type: ignore[misc]
+
+
+async def test_a_gateway_that_hears_nothing_lists_what_it_knows(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(redis={"url": "redis://127.0.0.1:1"})
+    purge = {"image_ids": ["a"]}
+    await gateway.request("POST", "/api/v1/cache/purge", admin=True, json=purge, headers=AS_ADMIN)
+    answer = await ask(gateway)
+    assert answer["complete_since"] == answer["now"]
+    assert [change["image_id"] for change in answer["changes"]] == ["a"]
+
+
+@dataclass
+class Asker:
+    """Asks as nginx does: the next gateway if a list does not reach back far enough."""
+
+    gateways: list[RunningGateway]
+    since: int = 0
+    heard: set[str | None] = field(default_factory=set)
+    answered_at: float = field(default_factory=time.monotonic)  # by a sufficient list; at first, the start
+    longest: float = 0.0
+
+    async def ask(self) -> None:
+        """Ask once."""
+        for gateway in self.gateways:
+            answer = await ask(gateway, self.since)
+            passed = time.monotonic() - self.answered_at
+            self.heard |= {change["image_id"] for change in answer["changes"]}
+            reaches_back = answer["now"] - answer["complete_since"]
+            if reaches_back > 0 and (self.since == 0 or reaches_back >= passed * 1000 + 500):
+                self.longest = max(self.longest, passed)
+                self.answered_at, self.since = time.monotonic(), answer["now"] - 5000
+                return
+
+
+async def test_a_rolling_restart_of_two_replicas_misses_nothing(start_gateway: StartGateway, images: Images) -> None:
+    for name in "abc":
+        await images.add(name)
+    replicas = [await start_gateway() for _ in range(2)]
+    asker = Asker(replicas)
+    await until_complete(*replicas)
+    await until(lambda: _has_asked(asker), what="the first answer")
+    for number, name in enumerate("ab"):
+        await replicas[number].close()
+        replicas[number] = await start_gateway()
+        await images.execute("UPDATE images SET is_public = false WHERE id = %s", name)
+
+        async def is_complete(gateway: RunningGateway = replicas[number]) -> bool:
+            await asker.ask()
+            answer = await ask(gateway)
+            return bool(answer["now"] - answer["complete_since"] >= 500)
+
+        await until(is_complete, what="the new replica")
+    await images.execute("UPDATE images SET is_public = false WHERE id = 'c'")
+    await until(lambda: _has_heard(asker, {"a", "b", "c"}), what="every change")
+    assert None not in asker.heard
+    assert asker.longest < 10, "nginx raises its floor after ten seconds"
+
+
+async def _has_asked(asker: Asker) -> bool:
+    await asker.ask()
+    return asker.since > 0
+
+
+async def _has_heard(asker: Asker, image_ids: set[str]) -> bool:
+    await asker.ask()
+    return image_ids <= asker.heard
+
+
+async def test_each_nginx_and_what_it_reports_is_counted(gateway: RunningGateway) -> None:
+    assert [gateway.sample("nginx_floors_total", reason=reason) for reason in ("start", "gap", "full")] == [0, 0, 0]
+    await ask(gateway, nginx="edge-1.example", epochs="3", floor="start")
+    await ask(gateway, nginx="edge-1.example", epochs="2")
+    await ask(gateway)
+    metrics = (await gateway.request("GET", "/metrics", admin=True)).body.decode()
+    assert 'image_gateway_nginx_asked_seconds{nginx="edge-1.example"} 0.' in metrics
+    assert 'image_gateway_nginx_floors_total{reason="gap"} 0.0' in metrics
+    assert gateway.sample("nginx_floors_total", reason="start") == 1
+    assert gateway.sample("nginx_epochs_total") == 5
+
+
+@pytest.mark.parametrize(
+    "query", ["", "since=", "since=-1", "since=1e3", "since=1&nginx=", "since=1&nginx=a%20b", "since=1&floor=other"]
+)
+async def test_a_question_that_makes_no_sense_is_refused(gateway: RunningGateway, query: str) -> None:
+    answer = await gateway.request("GET", f"/api/v1/changes?{query}", admin=True)
+    assert (answer.status, answer.json()["code"]) == (400, "invalid_request")
+
+
+async def test_the_public_port_has_no_list(gateway: RunningGateway) -> None:
+    assert (await gateway.request("GET", "/api/v1/changes?since=0", headers=AS_ADMIN)).status == 404
