@@ -49,16 +49,20 @@ WORKERS ?= $(if $(GATEWAY_TEST_REDIS_URL)$(GATEWAY_TEST_POSTGRES_DSN),0,$(SEVERA
 # Keeps bytecode whatever the environment says: else each process compiles all tests, and each gateway that they start itself.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
+# nginx's module njs is on no index of wheels: Debian's libnginx-mod-http-js.
+NJS := $(and $(wildcard /usr/sbin/nginx),$(wildcard /usr/lib/nginx/modules/ngx_http_js_module.so))
+
 # Tests that are left out if npm, what it installs (axe-core) or a browser is missing; `webtest` reports it. Evaluated when
 # the tests start: `webtest` has installed node_modules by then if it can.
 NEEDING_NPM = test_web_units.py web/test_package.py web/test_looks.py::test_axe_finds_nothing_in_any_state \
 	web/test_playground.py::test_axe_finds_nothing
-LEFT_OUT = $(if $(CHROMIUM),,--ignore=tests/web) \
+LEFT_OUT = $(if $(CHROMIUM),,--ignore=tests/web) $(if $(NJS),,--ignore=tests/njs) \
 	$(if $(and $(NPM),$(shell test -d $(WEB)/node_modules && echo yes)),,$(NEEDING_NPM:%=--deselect=tests/%)) \
 	$(if $(PGBOUNCER),,--deselect=tests/stories/test_several_postgres.py::test_a_pooler_in_transaction_mode_needs_only_another_dsn_for_listening) \
 	$(if $(FIREFOX),$(if $(WEBKIT),,-m "not webkit"),-m "not firefox$(if $(WEBKIT),, and not webkit)")
 
 test: install webtest  ## run the whole suite on real servers
+	$(if $(NJS),,@echo "nginx's module njs was not found: tests/njs does not run (Debian: apt-get install libnginx-mod-http-js)")
 	$(PYTEST) $(LEFT_OUT) $(ARGS)
 
 # What changed since BASE: make quick BASE=main

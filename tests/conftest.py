@@ -68,7 +68,7 @@ KEPT_KEYS = {b"image:refresh:queue", b"image:refresh:dead", b"image:purge:queue"
 
 _WORTH_TELLING = 60  # seconds of tests; after fewer, the durations of single tests tell enough
 # Their tests take longest: started last, one would keep a worker busy when the others have ended.
-STARTED_FIRST = ("workers", "nginx", "stories", "web")
+STARTED_FIRST = ("workers", "nginx", "njs", "stories", "web")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,9 +11,10 @@ from gateway.metrics.collectors import Metrics
 logger = logging.getLogger(__name__)
 
 # Raised with every change of config/nginx that operators must install: for safety, or with a change of the gateway.
-VERSION: Final = 2
+VERSION: Final = 3
 FIELD: Final = istr("X-Gateway-Config-Version")
 GATEWAY_CONF: Final = f"gateway.conf {VERSION}"
+GATEWAY_CACHE_CONF: Final = f"gateway-cache.conf {VERSION}"
 ACCEL_CONF: Final = f"accel.conf {VERSION}, to-gateway.conf {VERSION}"
 PRIVATE_CACHE_CONF: Final = f"private-cache.conf {VERSION}, to-gateway.conf {VERSION}"
 _KNOWN_FORM: Final = re.compile(r"[a-z.-]{1,32} [0-9]{1,4}(, [a-z.-]{1,32} [0-9]{1,4})?")
@@ -28,7 +29,9 @@ class NginxFiles:
 
     def __init__(self, delivery: str, metrics: Metrics) -> None:
         self.accepted = frozenset(
-            {ACCEL_CONF, GATEWAY_CONF} if delivery == "accel" else {None, GATEWAY_CONF, ACCEL_CONF, PRIVATE_CACHE_CONF}
+            {ACCEL_CONF, GATEWAY_CONF, GATEWAY_CACHE_CONF}
+            if delivery == "accel"
+            else {None, GATEWAY_CONF, GATEWAY_CACHE_CONF, ACCEL_CONF, PRIVATE_CACHE_CONF}
         )
         self._delivery = delivery
         self._metrics = metrics

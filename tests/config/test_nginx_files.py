@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from gateway.api.nginx_files import ACCEL_CONF, FIELD, GATEWAY_CONF, PRIVATE_CACHE_CONF, VERSION
+from gateway.api.nginx_files import ACCEL_CONF, FIELD, GATEWAY_CACHE_CONF, GATEWAY_CONF, PRIVATE_CACHE_CONF, VERSION
 from gateway.catalog.image_id import PATTERN
-from gateway.settings import ImageProxySettings, ServerSettings
+from gateway.settings import AdminSettings, ImageProxySettings, ServerSettings
 from tests.config.files import ROOT, read
+from tests.nginx.test_gateway_conf import CACHE_LINE
 
 # Each is the whole configuration of nginx in front of the gateway.
-SITES = ["gateway.conf", "accel.conf", "private-cache.conf"]
+SITES = ["gateway.conf", "gateway-cache.conf", "accel.conf", "private-cache.conf"]
 
 
 def directive(file: str, name: str) -> list[str]:
@@ -28,7 +29,8 @@ def directive(file: str, name: str) -> list[str]:
 def test_nginx_names_the_port_of_the_gateway_and_closes_idle_connections_first(file: str) -> None:
     (address,) = directive("gateway.conf", "proxy_pass")
     assert f"upstream {address.removeprefix('http://')} {{" in read(f"config/nginx/{file}")
-    assert all(f":{ServerSettings().port}" in value for value in directive(file, "server"))
+    public, admin = directive(file, "server")
+    assert (f":{ServerSettings().port} " in public, f":{AdminSettings().port} " in admin) == (True, True)
     (idle,) = directive(file, "keepalive_timeout")
     assert int(idle.removesuffix("s")) < ServerSettings().keepalive_timeout
 
@@ -79,7 +81,7 @@ def test_every_cache_leaves_room_on_its_disk(file: str) -> None:
 
 @pytest.mark.parametrize("file", SITES)
 def test_the_error_of_nginx_has_the_form_of_the_gateways_errors(file: str) -> None:
-    (answer,) = directive(file, "return")
+    answer = directive(file, "return")[-1]
     body = json.loads(answer.partition("'")[2].rpartition("'")[0])
     assert body.keys() == {"status", "message", "data", "code", "request_id"}
     assert f"`{body['code']}`" in read("docs/errors.md")
@@ -108,12 +110,14 @@ def test_the_commands_in_the_header_of_accel_conf_replace_an_installed_gateway_c
 
 
 def test_every_file_names_its_version_and_those_that_send_it_agree() -> None:
-    files = list((ROOT / "config/nginx").rglob("*.conf"))
-    assert len(files) >= 8
+    files = [path for path in (ROOT / "config/nginx").rglob("*") if path.is_file()]
+    assert len(files) >= 13
     for path in files:
-        assert path.read_text().startswith(f"# image-gateway nginx files, version {VERSION}\n"), path.name
-    (sent,) = [value for value in directive("gateway.conf", "proxy_set_header") if value.startswith(FIELD)]
-    assert sent == f'{FIELD} "{GATEWAY_CONF}"'
+        comment = "//" if path.suffix == ".js" else "#"
+        assert path.read_text().startswith(f"{comment} image-gateway nginx files, version {VERSION}\n"), path.name
+    for file, expected in (("gateway.conf", GATEWAY_CONF), ("gateway-cache.conf", GATEWAY_CACHE_CONF)):
+        (sent,) = [value for value in directive(file, "proxy_set_header") if value.startswith(FIELD)]
+        assert sent == f'{FIELD} "{expected}"'
     for file, expected in (("accel.conf", ACCEL_CONF), ("private-cache.conf", PRIVATE_CACHE_CONF)):
         (config,) = [value for value in directive(file, "set") if value.startswith("$image_config")]
         (sent,) = [value for value in directive("image-gateway/to-gateway.conf", "proxy_set_header") if FIELD in value]
@@ -134,8 +138,48 @@ def test_the_commands_in_the_header_of_private_cache_conf_replace_an_installed_g
     assert [file for file in included if not (installed / file).is_file()] == []
 
 
+def test_the_commands_in_the_header_of_gateway_cache_conf_install_what_it_includes(tmp_path: Path) -> None:
+    """Three files or folders, and no command but these turns njs on."""
+    for folder in ("etc/nginx/conf.d", "etc/nginx/sites-enabled", "var/cache"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "etc/nginx/conf.d/gateway.conf").touch()
+    for file, installed_files in (
+        ("gateway-cache.conf", {"gateway-cache.conf", "upstream.conf"}),
+        ("private-cache.conf", {"private-cache.conf", "gateway-cache.conf", "upstream.conf"}),
+    ):
+        header = read(f"config/nginx/{file}").partition("\n\n")[0]
+        lines = re.findall(r"^#   (.+)", header, flags=re.MULTILINE)
+        script = "\n".join(line for line in lines if not line.startswith("nginx "))
+        script = re.sub(r"(?<=[ ,])/(?=etc|var)", f"{tmp_path}/", script)
+        subprocess.run(["sh", "-e", "-c", script], cwd=ROOT, env={"PATH": os.environ["PATH"]}, check=True)
+        installed = tmp_path / "etc/nginx"
+        assert {path.name for path in (installed / "conf.d").iterdir()} == installed_files
+        included = re.findall(r"^\s*include (\S+);", (installed / "conf.d" / file).read_text(), flags=re.MULTILINE)
+        assert included[0] == "image-gateway/changes.conf"
+        assert all((installed / path).is_file() for path in (*included, "image-gateway/changes.js"))
+
+
+def test_gateway_cache_conf_is_gateway_conf_with_its_cache_and_epochs() -> None:
+    """Whoever changes one of both files changes the other one."""
+    cached = CACHE_LINE.sub(r"\1", read("config/nginx/gateway.conf"))
+    with_epochs = read("config/nginx/gateway-cache.conf")
+    added, removed = (
+        {line.strip() for line in one.splitlines() if not line.lstrip().startswith("#")}
+        - {line.strip() for line in other.splitlines()}
+        for one, other in ((with_epochs, cached), (cached, with_epochs))
+    )
+    assert len(removed) == 4
+    assert sorted(re.sub(r"\(.*", "", line).split()[0] for line in removed) == sorted(
+        ['"~^GET', "map", "proxy_cache_key", "proxy_set_header"]
+    )
+    assert all(
+        "epoch" in line or "image_id" in line or "gateway-cache" in line or "changes.conf" in line or "GET" in line
+        for line in added - {'default "";', ""}
+    )
+
+
 def test_nginx_takes_an_id_from_an_address_if_the_gateway_does() -> None:
     """The check would else be about an id that the gateway refuses, or a valid one would never be cached."""
-    for file in ("private-cache.conf", "cdn-auth.conf"):
+    for file in ("gateway-cache.conf", "accel.conf", "private-cache.conf", "cdn-auth.conf"):
         patterns = re.findall(r"\(\?<\w+_(?:short|long)>([^)]+)\)", read(f"config/nginx/{file}"))
         assert patterns == [PATTERN] * 2

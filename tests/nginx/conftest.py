@@ -7,6 +7,7 @@ import asyncio
 import os
 import re
 import shutil
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -24,8 +25,8 @@ from tests.limits import LIMIT
 CONFIG = Path(__file__).parents[2] / "config" / "nginx"
 
 _MAIN = """
+{main}
 daemon off;
-master_process off;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log notice;
 events {{ worker_connections 512; }}
@@ -48,6 +49,27 @@ class Nginx:
     url: str
     folder: Path
     session: aiohttp.ClientSession
+    process: asyncio.subprocess.Process
+    command: Sequence[str]
+
+    async def stop(self, *, kill: bool = False) -> None:
+        """Stop it, with all its processes."""
+        if self.process.returncode is None:
+            # A killed parent would leave its workers, which keep the port.
+            workers = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+            pids = [self.process.pid, *map(int, workers.read_text().split())] if kill else []
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            if not kill:
+                self.process.terminate()
+        await self.process.wait()
+        self.process._transport.close()  # type: ignore[attr-defined]
+
+    async def restart(self, *, kill: bool = False) -> None:
+        """Stop it, and start it again with the same folder and port."""
+        await self.stop(kill=kill)
+        self.process = await asyncio.create_subprocess_exec(*self.command, stderr=asyncio.subprocess.PIPE)
+        await _answers(self, self.process)
 
     @property
     def log(self) -> str:
@@ -104,7 +126,8 @@ async def starting_nginx(tmp_path: Path) -> AsyncIterator[StartNginx]:
     """Function that starts an nginx with an ``http`` block, in which ``listen 80`` is replaced by a free port.
 
     ``changes`` maps directives of the configuration files to their replacements, such as shorter times.
-    ``file_size`` is the largest file in bytes that nginx can write; None means no limit.
+    ``file_size`` is the largest file in bytes that nginx can write; None means no limit. ``main`` is what the main
+    context begins with.
     """
     async with AsyncExitStack() as stack:
 
@@ -114,6 +137,7 @@ async def starting_nginx(tmp_path: Path) -> AsyncIterator[StartNginx]:
             *,
             binary: str | None = None,
             file_size: int | None = None,
+            main: str = "master_process off;",
         ) -> Nginx:
             folder = tmp_path / f"nginx-{len(list(tmp_path.iterdir()))}"
             command = [binary or nginx_binary(), "-p", str(folder), "-c", str(folder / "nginx.conf")]
@@ -121,35 +145,34 @@ async def starting_nginx(tmp_path: Path) -> AsyncIterator[StartNginx]:
                 # Blocks are 512 bytes (POSIX). With the signal ignored, a write fails as on a full disk.
                 limit = f"trap '' XFSZ; ulimit -f {file_size // 512}; exec \"$@\""
                 command = ["sh", "-c", limit, "sh", *command]
-            return await stack.enter_async_context(_running(folder, http, changes or {}, command))
+            return await stack.enter_async_context(_running(folder, http, changes or {}, command, main))
 
         yield start
 
 
 @asynccontextmanager
-async def _running(folder: Path, http: str, changes: Mapping[str, str], command: Sequence[str]) -> AsyncIterator[Nginx]:
+async def _running(
+    folder: Path, http: str, changes: Mapping[str, str], command: Sequence[str], main: str
+) -> AsyncIterator[Nginx]:
     folder.mkdir()
     shutil.copytree(CONFIG / "image-gateway", folder / "image-gateway")
     port = free_port()
     configuration = folder / "nginx.conf"
     http = re.sub(r"^( *)listen 80( default_server)?;", rf"\1listen 127.0.0.1:{port};", http, flags=re.MULTILINE)
     http = re.sub("/var/(cache|log)/nginx", rf"{folder}/\1", http)
-    configuration.write_text(_MAIN.format(folder=folder, http=http))
+    configuration.write_text(_MAIN.format(main=main, folder=folder, http=http))
     for old, new in changes.items():
         _change(old, new, configuration, *(folder / "image-gateway").iterdir())
     for name in ("cache", "log", "logs"):
         (folder / name).mkdir()
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-    try:
-        async with aiohttp.ClientSession(auto_decompress=False) as session:
-            nginx = Nginx(f"http://127.0.0.1:{port}", folder, session)
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        nginx = Nginx(f"http://127.0.0.1:{port}", folder, session, process, command)
+        try:
             await _answers(nginx, process)
             yield nginx
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-        process._transport.close()  # type: ignore[attr-defined]
+        finally:
+            await nginx.stop()
 
 
 def _change(old: str, new: str, *files: Path) -> None:

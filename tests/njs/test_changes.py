@@ -1,0 +1,278 @@
+"""nginx asks gateways for changes, and forgets its copies: ``changes.js`` with gateways that a test scripts."""
+
+import asyncio
+import time
+from functools import partial
+
+import pytest
+
+from tests.conftest import Answer
+from tests.nginx.conftest import Nginx
+from tests.njs.conftest import SOON, Scripted, StartNjs, site
+from tests.waiting import until
+
+
+def is_hit(answer: Answer) -> bool:
+    """Return whether the answer came from nginx's cache."""
+    return answer.headers.get("Cache-Status") == "nginx; hit"
+
+
+async def cached(nginx: Nginx, image_id: str) -> str:
+    """Return what nginx has cached of the image, once it has cached something."""
+
+    answers: list[Answer] = []
+
+    async def has_cached() -> bool:
+        answers.append(await nginx.get(f"/i/{image_id}"))
+        return is_hit(answers[-1])
+
+    await until(has_cached, what=f"a copy of {image_id}")
+    return answers[-1].body.decode()
+
+
+async def until_is(nginx: Nginx, image_id: str, content: str, seconds: float = SOON) -> None:
+    """Return when nginx answers with that content."""
+
+    async def is_new() -> bool:
+        return (await nginx.get(f"/i/{image_id}")).body.decode() == content
+
+    await until(is_new, seconds=seconds, what=f"{content} as {image_id}")
+
+
+@pytest.fixture
+async def nginx(start_njs: StartNjs, gateway: Scripted) -> Nginx:
+    """nginx with ``gateway-cache.conf`` and a scripted gateway."""
+    return await start_njs(site("gateway-cache.conf", [gateway.address], [gateway.address]))
+
+
+async def test_a_change_makes_every_copy_of_the_image_unreachable_and_no_other(nginx: Nginx, gateway: Scripted) -> None:
+    for image_id in ("a", "a:b", "b@1.x-_"):
+        gateway.images[image_id] = "old"
+        assert await cached(nginx, image_id) == "old"
+    for query in ("", "?style=s", "?download=x"):
+        assert (await nginx.get(f"/i/a{query}")).body == b"old"
+    gateway.set("a", "new")
+    await until_is(nginx, "a", "new")
+    requests = gateway.requests["a"]
+    for query in ("?style=s", "?download=x"):
+        assert (await nginx.get(f"/i/a{query}")).body == b"new"
+    assert gateway.requests["a"] == requests + 2
+    for image_id in ("a:b", "b@1.x-_"):
+        assert is_hit(await nginx.get(f"/i/{image_id}"))
+    gateway.changes.append((gateway.now(), None))
+    gateway.images["b@1.x-_"] = "new"
+    await until_is(nginx, "b@1.x-_", "new")
+
+
+async def test_another_spelling_of_an_address_is_not_kept(nginx: Nginx, gateway: Scripted) -> None:
+    gateway.images |= {"a": "old", "aa": "old"}
+    assert await cached(nginx, "a") == "old"
+    for path in ("/i/%61", "/i/x/../a", "/i//a", "/i/a%3Fb"):
+        for _ in range(2):
+            assert not is_hit(await nginx.get(path))
+
+
+async def test_the_gateway_hears_who_asks_and_what_was_forgotten(nginx: Nginx, gateway: Scripted) -> None:
+    await cached_after_start(nginx, gateway)
+    assert {len(asked["nginx"]) > 0 for asked in gateway.asked} == {True}
+    assert floors(gateway) == ["start"]
+    assert all(asked["since"].isdigit() for asked in gateway.asked)
+    gateway.set("a", "new")
+    gateway.set("b", "new")
+    await until(lambda: sum(int(asked["epochs"]) for asked in gateway.asked) >= 2)
+
+
+async def cached_after_start(nginx: Nginx, gateway: Scripted, *others: Scripted) -> None:
+    """Return when nginx has a copy of the image ``a``, and has told why it began anew."""
+    gateway.images["a"] = "old"
+    await cached(nginx, "a")
+    await until(lambda: floors(gateway, *others))
+
+
+def floors(*gateways: Scripted) -> list[str]:
+    """Return why nginx has raised its floor, as it told the gateways."""
+    return [asked["floor"] for gateway in gateways for asked in gateway.asked if "floor" in asked]
+
+
+OTHER_FORMS = (
+    "",
+    "null",
+    "[]",
+    "{}",
+    "<html>",
+    '{"now": 1, "complete_since": 0, "access": 0}',
+    '{"now": "1", "complete_since": 0, "changes": [], "access": 0}',
+    '{"now": 1, "complete_since": -1, "changes": [], "access": 0}',
+    '{"now": 1, "complete_since": 0, "changes": [{"image_id": 1, "at": 1}], "access": 0}',
+    '{"now": 1, "complete_since": 0, "changes": [null], "access": 0}',
+    '{"now": 1e99, "complete_since": 0, "changes": [], "access": 0}',
+    '{"now": 1, "complete_since": 0, "changes": {"length": 1}, "access": 0}',
+)
+
+
+async def test_an_answer_of_another_form_is_no_answer(start_njs: StartNjs, gateway: Scripted) -> None:
+    gateway.images["a"] = "old"
+    gateway.body = OTHER_FORMS[0]
+    nginx = await start_njs(site("gateway-cache.conf", [gateway.address], [gateway.address]))
+    for gateway.body in OTHER_FORMS:
+        asked = len(gateway.asked)
+        await until(lambda asked=asked: len(gateway.asked) > asked + 1)  # type: ignore[misc]
+        assert [is_hit(await nginx.get("/i/a")) for _ in range(2)] == [False, False]
+    gateway.body = None
+    assert await cached(nginx, "a") == "old"
+
+
+async def test_a_dictionary_that_is_too_small_forgets_everything_and_no_change(
+    start_njs: StartNjs, gateway: Scripted
+) -> None:
+    http = site("gateway-cache.conf", [gateway.address], [gateway.address])
+    nginx = await start_njs(http, {"zone=image_epochs:32M": "zone=image_epochs:32k"})
+    ids = [f"image-with-a-long-name-{number}" for number in range(300)]
+    for image_id in ids:
+        gateway.images[image_id] = "old"
+    await cached(nginx, ids[0])
+    await asyncio.gather(*(nginx.get(f"/i/{image_id}") for image_id in ids))
+    for image_id in ids:
+        gateway.set(image_id, "new")
+    await until_is(nginx, ids[-1], "new")
+    answers = await asyncio.gather(*(nginx.get(f"/i/{image_id}") for image_id in ids))
+    assert {answer.body for answer in answers} == {b"new"}
+    await until(lambda: "full" in floors(gateway))
+
+
+async def test_more_changes_than_an_answer_has_are_fetched_page_by_page_from_one_gateway(
+    start_njs: StartNjs, two: list[Scripted]
+) -> None:
+    first, second = two
+    nginx = await start_njs(site("gateway-cache.conf", [first.address], [first.address, second.address]))
+    for number in range(60):
+        first.images[f"i{number}"] = "old"
+    assert await cached(nginx, "i0") == "old"
+    await asyncio.gather(*(nginx.get(f"/i/i{number}") for number in range(60)))
+    now = first.now()
+    for gateway, skew in ((first, 2000), (second, -2000)):
+        gateway.skew, gateway.page = skew, 10
+        gateway.changes = [(now + skew + number, f"i{number}") for number in range(60)]
+    for number in range(60):
+        first.images[f"i{number}"] = "new"
+    await until_is(nginx, "i59", "new", seconds=5)
+    assert {(await nginx.get(f"/i/i{number}")).body for number in range(60)} == {b"new"}
+    await until(lambda: int(first.asked[-1]["since"]) > now, what="a complete answer")
+    assert "gap" not in floors(*two)
+
+
+@pytest.mark.parametrize("skew", [-3000, 3000])
+async def test_clocks_of_gateways_may_differ_by_three_seconds(
+    start_njs: StartNjs, two: list[Scripted], skew: int
+) -> None:
+    first, second = two
+    second.skew = skew
+    nginx = await start_njs(site("gateway-cache.conf", [first.address], [first.address, second.address]))
+    first.images["a"] = "0"
+    assert await cached(nginx, "a") == "0"
+    for number, hearing in enumerate((first, second, first, second), 1):
+        first.images["a"] = str(number)
+        hearing.changes.append((hearing.now(), "a"))  # the other gateway does not hear of it
+        await until_is(nginx, "a", str(number))
+        assert await cached(nginx, "a") == str(number)
+    assert floors(*two) == ["start"]
+
+
+async def test_what_comes_from_a_gateway_that_hears_later_is_forgotten_when_that_gateway_hears(
+    start_njs: StartNjs, two: list[Scripted]
+) -> None:
+    early, late = two
+    nginx = await start_njs(site("gateway-cache.conf", [late.address], [early.address, late.address]))
+    late.images["a"] = "old"
+    assert await cached(nginx, "a") == "old"
+    requests = late.requests["a"]
+    early.set("a", "new")
+    await until_requested_again(nginx, late, requests)
+    assert await cached(nginx, "a") == "old", "the gateway that was asked has not heard of the change"
+    late.set("a", "new")
+    await until_is(nginx, "a", "new")
+    assert await cached(nginx, "a") == "new"
+
+
+async def until_requested_again(nginx: Nginx, gateway: Scripted, requests: int) -> None:
+    """Return when nginx asks the gateway for the image ``a`` more often than that."""
+
+    async def is_requested() -> bool:
+        await nginx.get("/i/a")
+        return gateway.requests["a"] > requests
+
+    await until(is_requested)
+
+
+async def test_one_gateway_that_has_heard_everything_is_enough(start_njs: StartNjs, two: list[Scripted]) -> None:
+    """As in a rolling restart: the gateways say one after the other that they have heard nothing before."""
+    first, second = two
+    http = site("gateway-cache.conf", [first.address], [first.address, second.address])
+    nginx = await start_njs(http, {"INCOMPLETE = 10000": "INCOMPLETE = 1500"})
+    await cached_after_start(nginx, first, second)
+    for gateway in two:
+        gateway.complete_since = gateway.now()
+        await until(partial(is_complete, gateway), what="answers that are complete again")
+        assert is_hit(await nginx.get("/i/a"))
+    assert floors(*two) == ["start"]
+
+
+def is_complete(gateway: Scripted) -> bool:
+    """Return whether nginx asks for less than the gateway has heard, by its margin of 6 s."""
+    return int(gateway.asked[-1]["since"]) > (gateway.complete_since or 0) - 4500
+
+
+async def test_a_gap_in_every_gateway_stops_the_cache_at_once_and_empties_it(
+    start_njs: StartNjs, two: list[Scripted]
+) -> None:
+    first, second = two
+    http = site("gateway-cache.conf", [first.address], [first.address, second.address])
+    nginx = await start_njs(http, {"INCOMPLETE = 10000": "INCOMPLETE = 2000"})
+    await cached_after_start(nginx, first, second)
+    for gateway in two:
+        gateway.complete_since = gateway.now() + 3000
+    await until_requested_again(nginx, first, first.requests["a"])
+    assert not is_hit(await nginx.get("/i/a"))
+    await until(lambda: "gap" in floors(*two))
+    assert "forgets its copies of all images: gap" in nginx.log
+
+
+async def test_public_copies_are_sent_while_no_gateway_answers_for_a_limited_time(
+    start_njs: StartNjs, gateway: Scripted
+) -> None:
+    http = site("gateway-cache.conf", ["127.0.0.1:9"], [gateway.address])
+    http = http.replace("server 127.0.0.1:9 ", f"server {gateway.address} ")
+    nginx = await start_njs(http, {"PUBLIC_WITHOUT_ANSWER = 3600000": "PUBLIC_WITHOUT_ANSWER = 3000"})
+    await cached_after_start(nginx, gateway)
+    gateway.is_silent = True
+    silent = time.monotonic()
+    while time.monotonic() < silent + 2:
+        assert is_hit(await nginx.get("/i/a"))
+        await asyncio.sleep(0.05)
+    await until_requested_again(nginx, gateway, gateway.requests["a"])
+    assert not is_hit(await nginx.get("/i/a"))
+    assert nginx.log.count("does not hear of changes") == 1
+    gateway.is_silent = False
+    assert await cached(nginx, "a") == "old"
+    assert nginx.log.count("of all changes again") == 1
+    assert floors(gateway) == ["start"]
+
+
+async def test_a_reload_keeps_the_cache_and_a_restart_begins_anew(start_njs: StartNjs, gateway: Scripted) -> None:
+    nginx = await start_njs(site("gateway-cache.conf", [gateway.address], [gateway.address]), workers=2)
+    await cached_after_start(nginx, gateway)
+    nginx.process.send_signal(1)
+    await until(lambda: nginx.log.count("gracefully shutting down") >= 2)
+    assert is_hit(await nginx.get("/i/a"))
+    gateway.set("a", "new")
+    await until_is(nginx, "a", "new")
+    gateway.images["a"] = "newer"  # nobody hears of it
+    await nginx.restart(kill=True)
+    assert await cached(nginx, "a") == "newer"
+    await until(lambda: floors(gateway) == ["start"] * 2)
+
+
+async def test_no_client_sees_what_is_for_nginx_alone(nginx: Nginx, gateway: Scripted) -> None:
+    await cached_after_start(nginx, gateway)
+    for path in ("/i/a", "/api/v1/images/a/access"):
+        assert {"X-Decision-For", "X-Image-Epoch", "X-Image-Gateway"}.isdisjoint((await nginx.get(path)).headers)
